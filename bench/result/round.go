@@ -1,0 +1,181 @@
+// Package result keeps rounds on disk. A Round goes in once, whole, and comes out as often as it is asked for; nothing is
+// ever rewritten. What a round means, how it is shown and how two are compared is left to others.
+package result
+
+import "time"
+
+// FormatVersion is the version of round.json that this package writes; it reads this and older ones.
+const FormatVersion = 1
+
+// Round is all that is known of one round. Durations carry their unit in the name; times are UTC; a ratio lies in [0,1]
+// unless its comment says otherwise.
+type Round struct {
+	Format int `json:"format"`
+	// ID is the name of the round's directory: the start as 20060102T150405Z, "-", the topology's name.
+	ID        string    `json:"id"`
+	StartedAt time.Time `json:"started_at"`
+	Topology  string    `json:"topology"`
+	Scenario  string    `json:"scenario"`
+	Seed      uint64    `json:"seed"`
+	// LoadSeconds is how long the load phase was meant to last.
+	LoadSeconds float64 `json:"load_s"`
+
+	// Passed is false as soon as one phase failed; Reason then says in one sentence which and why.
+	Passed bool   `json:"passed"`
+	Reason string `json:"reason,omitempty"`
+	Score  Score  `json:"score"`
+
+	Phases     []Phase      `json:"phases"`
+	Faults     []Fault      `json:"faults,omitempty"`
+	Endpoints  []Endpoint   `json:"endpoints"`
+	Errors     []ErrorGroup `json:"errors,omitempty"`
+	Timeline   []Second     `json:"timeline"`
+	Roles      []RoleUsage  `json:"roles"`
+	Hosts      []HostUsage  `json:"hosts"`
+	Generator  Generator    `json:"generator"`
+	Bottleneck Bottleneck   `json:"bottleneck"`
+	// Warnings say why the figures may be doubted; they are printed wherever the score is.
+	Warnings  []string   `json:"warnings,omitempty"`
+	Facts     []Fact     `json:"facts"`
+	Artifacts []Artifact `json:"artifacts,omitempty"`
+}
+
+// Score is the sum of its lines, never below zero; a failed round scores zero and keeps its lines.
+type Score struct {
+	Total int64       `json:"total"`
+	Lines []ScoreLine `json:"lines"`
+}
+
+// ScoreLine is one kind of hit that gave or took points.
+type ScoreLine struct {
+	Label string `json:"label"`
+	Count int64  `json:"count"`
+	// Each is the points of one; negative for errors.
+	Each   int64 `json:"each"`
+	Points int64 `json:"points"`
+}
+
+// Phase is one of initialize, validate, load, check.
+type Phase struct {
+	Name string `json:"name"`
+	// StartSeconds counts from the round's start.
+	StartSeconds    float64 `json:"start_s"`
+	DurationSeconds float64 `json:"duration_s"`
+	OK              bool    `json:"ok"`
+}
+
+// Fault is one thing that validate or check found wrong.
+type Fault struct {
+	Phase string `json:"phase"`
+	Text  string `json:"text"`
+}
+
+// Endpoint sums up the hits of one endpoint ("GET /api/jobs/{job_id}") in the load phase.
+type Endpoint struct {
+	Name string `json:"name"`
+	Hits int64  `json:"hits"`
+	OK   int64  `json:"ok"`
+	// Refused counts answers that were errors but cost nothing, such as a 503 to a bot.
+	Refused int64 `json:"refused,omitempty"`
+	Errors  int64 `json:"errors"`
+	// Share is this endpoint's part of all hits.
+	Share         float64 `json:"share"`
+	ReceivedBytes int64   `json:"received_bytes"`
+	// Latency counts from when the hit was meant to go, FromSent from when it went.
+	Latency  Latency `json:"latency"`
+	FromSent Latency `json:"latency_from_sent"`
+}
+
+// Latency holds quantiles of answered hits, in milliseconds.
+type Latency struct {
+	P50Ms float64 `json:"p50_ms"`
+	P90Ms float64 `json:"p90_ms"`
+	P99Ms float64 `json:"p99_ms"`
+	MaxMs float64 `json:"max_ms"`
+}
+
+// ErrorGroup is one kind of error at one endpoint.
+type ErrorGroup struct {
+	// Kind is one of connect, timeout, protocol, status, decode, wrong, stale.
+	Kind     string `json:"kind"`
+	Endpoint string `json:"endpoint"`
+	// Text is what the errors of the group have in common.
+	Text  string `json:"text"`
+	Count int64  `json:"count"`
+	// Example is one of them in full, with the user and the time.
+	Example string `json:"example,omitempty"`
+}
+
+// Second is one second of the load phase.
+type Second struct {
+	// At is the second's beginning, counted from the start of the load.
+	At     int     `json:"at_s"`
+	Users  int     `json:"users"`
+	Hits   int64   `json:"hits"`
+	Errors int64   `json:"errors"`
+	P50Ms  float64 `json:"p50_ms"`
+	P99Ms  float64 `json:"p99_ms"`
+	// CoresByRole is the CPU time of each role ("db", "db@s2") in that second, in cores; the generator is "generator".
+	CoresByRole map[string]float64 `json:"cores_by_role,omitempty"`
+	// BusyByHost is the share of the host's CPU time that was not idle.
+	BusyByHost map[string]float64 `json:"busy_by_host,omitempty"`
+}
+
+// RoleUsage is what one role on one host used during the load.
+type RoleUsage struct {
+	Role       string  `json:"role"`
+	Host       string  `json:"host"`
+	CPUSeconds float64 `json:"cpu_s"`
+	// MeanCores is CPUSeconds over the length of the load.
+	MeanCores    float64 `json:"mean_cores"`
+	PeakRSSBytes int64   `json:"peak_rss_bytes"`
+}
+
+// HostUsage is what one host as a whole went through during the load; ratios are of all its CPUs.
+type HostUsage struct {
+	Host        string  `json:"host"`
+	CPUs        float64 `json:"cpus"`
+	MemoryBytes int64   `json:"memory_bytes"`
+	Busy        float64 `json:"busy"`
+	IOWait      float64 `json:"iowait"`
+	Steal       float64 `json:"steal"`
+	// Foreign is the part of the CPU time that went to processes which are neither a role's nor the generator's.
+	Foreign float64 `json:"foreign"`
+}
+
+// Generator is what the load generator itself cost.
+type Generator struct {
+	CPUSeconds float64 `json:"cpu_s"`
+	// CPUSecondsPer1000Hits is the generator's price of a thousand hits.
+	CPUSecondsPer1000Hits float64 `json:"cpu_s_per_1000_hits"`
+	// OfSystem is CPUSeconds over the CPU seconds of all roles together; it may exceed 1.
+	OfSystem     float64 `json:"of_system"`
+	PeakRSSBytes int64   `json:"peak_rss_bytes"`
+	// TimerDelayP99Ms is how late the generator's own timers fired: a delay that the system under test did not cause.
+	TimerDelayP99Ms float64 `json:"timer_delay_p99_ms"`
+	PeakUsers       int     `json:"peak_users"`
+}
+
+// Bottleneck names the busiest resource.
+type Bottleneck struct {
+	// Resource is one of "cpu", "generator", "none".
+	Resource string `json:"resource"`
+	Host     string `json:"host,omitempty"`
+	Role     string `json:"role,omitempty"`
+	// Text says it in one sentence, with the figures that show it.
+	Text string `json:"text"`
+}
+
+// Fact is a condition under which the round ran.
+type Fact struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// Artifact is a file that was kept with the round.
+type Artifact struct {
+	// Path is relative to the round's directory.
+	Path      string `json:"path"`
+	SizeBytes int64  `json:"size_bytes"`
+	About     string `json:"about"`
+}
