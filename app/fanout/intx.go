@@ -1,0 +1,62 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
+)
+
+// InTx runs fn in a transaction and commits it. It rolls back and runs fn again, after a short random pause, when a
+// server answers deadlock (1213) or lock wait timeout (1205), until ctx ends or Config.TxAttempts is used up; so fn must
+// not keep effects of its own from a failed run. Any other error of fn is rolled back and returned as it is. When it is
+// not known whether the commit took place, fn is never run again.
+func (p *Pool) InTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := p.runTx(ctx, opts, fn)
+		if !isLockConflict(err) || attempt >= p.cfg.TxAttempts {
+			return err
+		}
+		if !pause(ctx, attempt) {
+			return fmt.Errorf("transaction given up after %d attempts, %w: %w", attempt, context.Cause(ctx), err)
+		}
+	}
+}
+
+// runTx is one run of fn; it rolls back also when fn panics.
+func (p *Pool) runTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx) error) error {
+	tx, err := p.db.BeginTxx(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after a Commit it does nothing
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// isLockConflict reports whether err is a server's answer that another transaction was in the way.
+func isLockConflict(err error) bool {
+	var me *mysql.MySQLError
+	return errors.As(err, &me) && (me.Number == 1213 || me.Number == 1205)
+}
+
+// pause waits up to 1 ms doubled at each attempt, at most 64 ms, at random so that two transactions do not meet again.
+// It reports false when ctx ended first.
+func pause(ctx context.Context, attempt int) bool {
+	limit := time.Millisecond << min(attempt, 6)
+	timer := time.NewTimer(rand.N(limit))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
