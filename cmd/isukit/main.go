@@ -1,0 +1,33 @@
+// Command isukit runs benchmark rounds, swaps server topologies and decodes captured protobuf bodies. Every subcommand
+// has a file of its own; all wiring of packages happens here and nowhere else.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// streams are where a command reads and writes: results go to out, everything else to err.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	os.Exit(mainExit())
+}
+
+// mainExit exists so that deferred clean-up has run before the process exits.
+func mainExit() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	go func() {
+		// A second signal ends the process at once: clean-up that hangs must not hold the terminal.
+		<-ctx.Done()
+		stop()
+	}()
+	return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes of every command; docs/exit-codes.md explains them to users.
+const (
+	exitOK     = 0
+	exitFailed = 1 // isukit itself failed
+	exitUsage  = 2 // the command line or an input file was wrong
+	exitRound  = 3 // the round ran and failed its checks
+)
+
+// cliError is an error with what the user can do about it and the exit code that it means.
+type cliError struct {
+	err  error
+	hint string
+	code int
+}
+
+func (e *cliError) Error() string { return e.err.Error() }
+func (e *cliError) Unwrap() error { return e.err }
+
+// hinted adds a hint to err, keeping exit code 1.
+func hinted(err error, hint string) error {
+	return &cliError{err: err, hint: hint, code: exitFailed}
+}
+
+// usageError says that the command line or an input was wrong.
+func usageError(err error, hint string) error {
+	return &cliError{err: err, hint: hint, code: exitUsage}
+}
+
+// errRoundFailed ends a command whose round ran and failed; what failed has been printed by then.
+var errRoundFailed = errors.New("the round failed")
+
+// run is the whole program without the process around it: it returns the exit code.
+func run(ctx context.Context, args []string, s streams) int {
+	root := newRootCmd(s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	return report(s.err, err)
+}
+
+func newRootCmd(s streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "isukit",
+		Short: "Benchmark rounds, server topologies and protobuf captures for ISUCON-style contests",
+		Long: `isukit measures a web app in rounds, moves its roles between servers, and reads its protobuf traffic.
+
+A first round needs nothing but nginx and a MySQL server on this machine:
+  isukit round`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help"))
+	})
+	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
+	root.AddGroup(&cobra.Group{ID: "round", Title: "Rounds:"}, &cobra.Group{ID: "wire", Title: "Protobuf on the wire:"})
+	root.AddCommand(newVersionCmd(s))
+	return root
+}
+
+// report prints err as the user should see it and maps it to the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if errors.Is(err, errRoundFailed) {
+		return exitRound
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(w, "isukit: interrupted; everything that was started is gone")
+		return exitFailed
+	}
+	var c *cliError
+	if !errors.As(err, &c) {
+		c = &cliError{err: err, code: exitFailed}
+		// cobra has no type for these two; both are the user's.
+		if text := err.Error(); strings.HasPrefix(text, "unknown command") || strings.Contains(text, "arg(s)") {
+			c.code, c.hint = exitUsage, `see "isukit --help"`
+		}
+	}
+	fmt.Fprintf(w, "isukit: error: %s\n", err)
+	if c.hint != "" {
+		fmt.Fprintf(w, "isukit: hint: %s\n", c.hint)
+	}
+	return c.code
+}
