@@ -25,8 +25,11 @@ type Round struct {
 	Reason string `json:"reason,omitempty"`
 	Score  Score  `json:"score"`
 
-	Phases     []Phase      `json:"phases"`
-	Faults     []Fault      `json:"faults,omitempty"`
+	Phases []Phase `json:"phases"`
+	Faults []Fault `json:"faults,omitempty"`
+	// All sums up every hit of the load phase: its Name is "all" and its Share 1. Its quantiles are of the merged histogram;
+	// they cannot be had from those of Endpoints.
+	All        Endpoint     `json:"all"`
 	Endpoints  []Endpoint   `json:"endpoints"`
 	Errors     []ErrorGroup `json:"errors,omitempty"`
 	Timeline   []Second     `json:"timeline"`

@@ -1,0 +1,162 @@
+package result
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ErrNoRound says that no round answers to a query.
+var ErrNoRound = errors.New("no such round")
+
+// Entry is one round's directory: its round, or why it could not be read.
+type Entry struct {
+	// ID is the directory's name.
+	ID   string
+	Path string
+	// Round is nil when Err is set.
+	Round *Round
+	Err   error
+}
+
+// List reads the rounds below dir, newest first. A damaged round is an Entry with Err; hidden directories and those without
+// a round.json are passed over, and a dir that does not exist holds no rounds.
+func List(dir string) ([]Entry, error) {
+	ids, err := names(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list rounds: %w", err)
+	}
+	entries := make([]Entry, len(ids))
+	for i, id := range ids {
+		path := filepath.Join(dir, id)
+		r, err := Read(path)
+		entries[i] = Entry{ID: id, Path: path, Round: r, Err: err}
+	}
+	return entries, nil
+}
+
+// Find returns the round that query names, and the path of its directory. A query is an id, the beginning of exactly one
+// id, "last" (or "~0"), "last-1" or "~1" for the one before it and so on, or, when it holds a slash, a path for Read.
+// The error wraps ErrNoRound when there is none, and lists the candidates when there are several.
+func Find(dir, query string) (r *Round, path string, err error) {
+	if strings.ContainsRune(query, '/') {
+		r, err = Read(query)
+		return r, strings.TrimSuffix(query, "/"+RoundFile), err
+	}
+	ids, err := names(dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("find round %s: %w", query, err)
+	}
+	id, err := pick(ids, query)
+	if err != nil {
+		return nil, "", fmt.Errorf("find round %q in %s: %w", query, dir, err)
+	}
+	path = filepath.Join(dir, id)
+	r, err = Read(path)
+	return r, path, err
+}
+
+// pick chooses from ids, which are ordered newest first.
+func pick(ids []string, query string) (string, error) {
+	if n, ok := stepsBack(query); ok {
+		if n >= len(ids) {
+			return "", fmt.Errorf("%w: there are %d", ErrNoRound, len(ids))
+		}
+		return ids[n], nil
+	}
+	if slices.Contains(ids, query) {
+		return query, nil
+	}
+	var found []string
+	for _, id := range ids {
+		if query != "" && strings.HasPrefix(id, query) {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", ErrNoRound
+	case 1:
+		return found[0], nil
+	}
+	const shown = 5
+	list := strings.Join(found[:min(len(found), shown)], ", ")
+	if len(found) > shown {
+		list += ", ..."
+	}
+	return "", fmt.Errorf("%d rounds begin so: %s", len(found), list)
+}
+
+// stepsBack reads "last", "last-2" and "~2".
+func stepsBack(query string) (int, bool) {
+	if query == "last" {
+		return 0, true
+	}
+	digits, ok := strings.CutPrefix(query, "last-")
+	if !ok {
+		digits, ok = strings.CutPrefix(query, "~")
+	}
+	n, err := strconv.Atoi(digits)
+	return n, ok && err == nil && n >= 0
+}
+
+// names returns the names of the rounds' directories, newest first.
+func names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), RoundFile)); err == nil {
+			ids = append(ids, e.Name())
+		}
+	}
+	slices.SortFunc(ids, newer)
+	return ids, nil
+}
+
+// newer orders ids by their start, latest first, and those of one second by the number that Write added.
+func newer(a, b string) int {
+	ta, tb := a[:min(len(a), len(idTime))], b[:min(len(b), len(idTime))]
+	if c := cmp.Compare(tb, ta); c != 0 {
+		return c
+	}
+	return natural(b, a)
+}
+
+// natural compares strings with each run of digits taken as a number: "x-10" comes after "x-9".
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		da, db := digits(a), digits(b)
+		if da > 0 && db > 0 {
+			na, nb := strings.TrimLeft(a[:da], "0"), strings.TrimLeft(b[:db], "0")
+			if c := cmp.Or(cmp.Compare(len(na), len(nb)), cmp.Compare(na, nb)); c != 0 {
+				return c
+			}
+			a, b = a[da:], b[db:]
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+func digits(s string) int {
+	return len(s) - len(strings.TrimLeft(s, "0123456789"))
+}

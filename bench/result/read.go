@@ -1,0 +1,105 @@
+package result
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// NewerFormatError says that a round was written by an isukit newer than this one.
+type NewerFormatError struct {
+	// Format is the version that the record has; FormatVersion is the newest that is understood.
+	Format int
+}
+
+func (e *NewerFormatError) Error() string {
+	return fmt.Sprintf("round format %d is newer than %d, the newest that this isukit reads", e.Format, FormatVersion)
+}
+
+// Read returns the round at path, which is a round's directory or its round.json. A record of a newer format gives a
+// NewerFormatError; one with a field that its format does not have is refused as well, since a figure that is silently
+// left out cannot be missed by anyone.
+func Read(path string) (*Round, error) {
+	if filepath.Base(path) != RoundFile {
+		path = filepath.Join(path, RoundFile)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read round: %w", err)
+	}
+	defer f.Close()
+	r, err := Decode(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Decode reads the content of a round.json, at most MaxRoundBytes of it.
+func Decode(rd io.Reader) (*Round, error) {
+	data, err := io.ReadAll(io.LimitReader(rd, MaxRoundBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxRoundBytes {
+		return nil, fmt.Errorf("longer than %d bytes", MaxRoundBytes)
+	}
+	if err := checkFormat(data); err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	r := new(Round)
+	if err := dec.Decode(r); err != nil {
+		return nil, explain(data, err)
+	}
+	if err := checkID(r.ID); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// checkFormat looks at nothing but the version, so that a newer record is called newer and not damaged.
+func checkFormat(data []byte) error {
+	var head struct {
+		Format *int `json:"format"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return explain(data, err)
+	}
+	switch {
+	case head.Format == nil:
+		return errors.New(`not a round: the field "format" is missing`)
+	case *head.Format > FormatVersion:
+		return &NewerFormatError{Format: *head.Format}
+	case *head.Format < 1:
+		return fmt.Errorf("not a round: format %d", *head.Format)
+	}
+	return nil
+}
+
+// explain adds the line to a JSON error, and to an unknown field what it means.
+func explain(data []byte, err error) error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("line %d: damaged JSON: %w", lineAt(data, syntax.Offset), err)
+	}
+	var typ *json.UnmarshalTypeError
+	if errors.As(err, &typ) {
+		return fmt.Errorf("line %d: %w", lineAt(data, typ.Offset), err)
+	}
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Errorf("round format %d has no field %s: written by another isukit, or by hand", FormatVersion, field)
+	}
+	return err
+}
+
+func lineAt(data []byte, offset int64) int {
+	end := min(max(offset, 0), int64(len(data)))
+	return 1 + bytes.Count(data[:end], []byte("\n"))
+}
