@@ -1,0 +1,216 @@
+package dbserver
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// RootUser is the account with all rights that every instance has, for connections over TCP and over the socket.
+const RootUser = "root"
+
+// maxSocketPath: an address of a Unix socket holds 108 bytes with its final zero.
+const maxSocketPath = 107
+
+// Config says what an instance is made of.
+type Config struct {
+	Install  Install
+	Dir      string // made by Create with mode 0700; everything of the instance is in it
+	Template string // a data directory to copy (see Template); required
+	Port     int    // on Bind
+	Bind     string // address to listen on; "" is 127.0.0.1
+
+	DefaultsFile string   // a my.cnf with the settings that are a matter of taste; "" for none
+	Args         []string // further options, after all others, e.g. "--max-connections=50"
+	InitSQL      []string // statements for every start of the server, one line each, e.g. CREATE USER IF NOT EXISTS ...
+}
+
+// Instance is a database server that was laid down by Create.
+type Instance struct {
+	Engine  Engine
+	Version string
+	Dir     string
+	Host    string
+	Port    int
+	// Socket is the path of its Unix socket; "" where Dir is so deep that no client could name it.
+	Socket string
+
+	password string
+	argv     []string
+}
+
+// Create lays an instance down in cfg.Dir: the data directory as a copy of the template, a new password in a file of
+// mode 0600, and an init file (0600) that sets it. The password is in no argument and in no log.
+func Create(cfg Config) (*Instance, error) {
+	if cfg.Bind == "" {
+		cfg.Bind = "127.0.0.1"
+	}
+	inst := &Instance{
+		Engine: cfg.Install.Engine, Version: cfg.Install.Version,
+		Dir: cfg.Dir, Host: cfg.Bind, Port: cfg.Port,
+		password: rand.Text(),
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make instance directory: %w", err)
+	}
+	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make instance directory: %w", err)
+	}
+	if err := CopyDir(inst.DataDir(), cfg.Template); err != nil {
+		return nil, fmt.Errorf("copy data directory %s: %w", cfg.Template, err)
+	}
+	if err := os.WriteFile(inst.PasswordFile(), []byte(inst.password+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write password file: %w", err)
+	}
+	if err := os.WriteFile(inst.initFile(), []byte(initSQL(inst.Engine, inst.password, cfg.InitSQL)), 0o600); err != nil {
+		return nil, fmt.Errorf("write init file: %w", err)
+	}
+	in := cfg.Install
+	if confined(in.path, "/") {
+		private, err := in.unconfined(cfg.Dir)
+		if err != nil {
+			return nil, err
+		}
+		in = private
+	}
+	inst.argv = inst.command(in, cfg)
+	return inst, nil
+}
+
+// DataDir is the server's data directory.
+func (i *Instance) DataDir() string { return filepath.Join(i.Dir, "data") }
+
+// LogFile is where the server's error log goes.
+func (i *Instance) LogFile() string { return filepath.Join(i.Dir, "error.log") }
+
+// PasswordFile holds the password of RootUser; mode 0600.
+func (i *Instance) PasswordFile() string { return filepath.Join(i.Dir, "root.password") }
+
+func (i *Instance) initFile() string { return filepath.Join(i.Dir, "init.sql") }
+
+// Command is what starts the server in the foreground. SIGTERM ends it cleanly.
+func (i *Instance) Command() []string { return append([]string{}, i.argv...) }
+
+func (i *Instance) command(in Install, cfg Config) []string {
+	argv := append([]string{}, in.program...)
+	if cfg.DefaultsFile != "" {
+		argv = append(argv, "--defaults-file="+cfg.DefaultsFile) // must come first
+	} else {
+		argv = append(argv, "--no-defaults")
+	}
+	argv = append(argv, in.base...)
+	socket := filepath.Join(i.Dir, "db.sock")
+	if len(socket) <= maxSocketPath {
+		i.Socket = socket
+	} else {
+		socket = "db.sock" // within the data directory, where the server stands when it opens it
+	}
+	argv = append(argv,
+		"--datadir="+i.DataDir(), "--socket="+socket, "--port="+port(i.Port), "--bind-address="+cfg.Bind,
+		"--pid-file="+filepath.Join(i.Dir, "db.pid"), "--log-error="+i.LogFile(), "--init-file="+i.initFile(),
+		"--skip-name-resolve")
+	if in.Engine == MySQL {
+		argv = append(argv, "--secure-file-priv=NULL", "--mysqlx=0")
+	}
+	argv = append(argv, asRoot()...)
+	return append(argv, cfg.Args...)
+}
+
+// initSQL: with skip_name_resolve a TCP connection from this machine comes from '127.0.0.1', one over the socket from
+// 'localhost'. The statements are those that both engines know.
+func initSQL(engine Engine, password string, more []string) string {
+	s := ""
+	if engine == MariaDB {
+		// Its installer also makes accounts without a password for the machine's name and for ::1.
+		s = "DELETE FROM mysql.global_priv WHERE user = '' OR user = 'root' AND host NOT IN ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n"
+	}
+	for _, host := range []string{"localhost", "127.0.0.1"} {
+		user := fmt.Sprintf("'%s'@'%s'", RootUser, host)
+		s += fmt.Sprintf("CREATE USER IF NOT EXISTS %s IDENTIFIED BY '%s';\n", user, password)
+		s += fmt.Sprintf("ALTER USER %s IDENTIFIED BY '%s';\n", user, password)
+		s += fmt.Sprintf("GRANT ALL ON *.* TO %s WITH GRANT OPTION;\n", user)
+	}
+	for _, line := range more {
+		s += line + "\n"
+	}
+	return s
+}
+
+// DSN is the address of a database on the instance for go-sql-driver, for the given account. database may be "".
+// What the driver itself would print is dropped: its errors are returned as well.
+func (i *Instance) DSN(user, password, database string) *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.User, cfg.Passwd, cfg.DBName = user, password, database
+	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(i.Host, port(i.Port))
+	cfg.Logger = log.New(io.Discard, "", 0)
+	return cfg
+}
+
+// RootDSN is DSN for RootUser.
+func (i *Instance) RootDSN(database string) *mysql.Config {
+	return i.DSN(RootUser, i.password, database)
+}
+
+// WaitReady waits until the server answers a query of RootUser. exited is closed by the caller when the server's
+// process has ended; the error then has the end of its log.
+func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error {
+	conn, err := mysql.NewConnector(i.RootDSN(""))
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", i.name(), err)
+	}
+	db := sql.OpenDB(conn)
+	defer db.Close()
+	for {
+		ping, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := db.PingContext(ping)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("%s ended before it answered; the end of its log:\n%s", i.name(), i.LogTail(15))
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not answer (%w; last: %w); the end of its log:\n%s",
+				i.name(), context.Cause(ctx), err, i.LogTail(15))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (i *Instance) name() string {
+	return fmt.Sprintf("%s %s on %s:%d", i.Engine, i.Version, i.Host, i.Port)
+}
+
+// LogTail is the end of the server's error log, at most the given number of lines of its last 64 KiB.
+func (i *Instance) LogTail(lines int) string {
+	f, err := os.Open(i.LogFile())
+	if err != nil {
+		return "(no log: " + err.Error() + ")"
+	}
+	defer f.Close()
+	const limit = 64 << 10
+	if st, err := f.Stat(); err == nil && st.Size() > limit {
+		f.Seek(-limit, io.SeekEnd)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return "(no log: " + err.Error() + ")"
+	}
+	return tail(text, lines)
+}
+
+// PortTaken tells whether the log says that something else listens on the instance's port.
+func (i *Instance) PortTaken() bool {
+	return strings.Contains(i.LogTail(50), "Address already in use")
+}

@@ -1,0 +1,202 @@
+package infratest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"isukit/infra/dbserver"
+	"isukit/infra/host"
+)
+
+const (
+	startLimit = 60 * time.Second // a start takes under a second on an idle machine
+	stopLimit  = 30 * time.Second
+)
+
+// Engines are the names of the database engines that tests run on: "mariadb" and "mysql", both, always. It skips the
+// test where real servers were not asked for, and fails it where one of the two is missing.
+func Engines(tb testing.TB) []string {
+	tb.Helper()
+	Real(tb)
+	var names []string
+	for _, engine := range []dbserver.Engine{dbserver.MariaDB, dbserver.MySQL} {
+		if _, err := dbserver.Find(tb.Context(), engine, localDir(tb)); err != nil {
+			tb.Fatalf("%v (hint: make setup-test mysql)", err)
+		}
+		names = append(names, string(engine))
+	}
+	return names
+}
+
+// DB is a private database instance that belongs to a test.
+type DB struct {
+	Engine  string // "mariadb" or "mysql"
+	Version string // as the server says it
+	Host    string // 127.0.0.1
+	Port    int    // the same after every Restart
+	Socket  string // path of the Unix socket
+
+	tb   testing.TB
+	inst *dbserver.Instance
+	proc *process // nil before the first start
+}
+
+// StartDB starts an instance of the engine ("mariadb" or "mysql") and returns when it answers. It has no databases and
+// no accounts beyond its own and RootDSN's. args are further options of the server, e.g. "--max-connections=20"; they
+// hold for every Restart. The server is stopped and its directory removed when the test ends. Any failure fails tb.
+func StartDB(tb testing.TB, engine string, args ...string) *DB {
+	tb.Helper()
+	Real(tb)
+	in, err := dbserver.Find(tb.Context(), dbserver.Engine(engine), localDir(tb))
+	if err != nil {
+		tb.Fatalf("start a database: %v (hint: make setup-test mysql)", err)
+	}
+	template, err := dbserver.Template(tb.Context(), in, filepath.Join(localDir(tb), "cache"))
+	if err != nil {
+		tb.Fatalf("start a database: %v", err)
+	}
+	for attempt := 1; ; attempt++ {
+		db, err := startDB(tb, in, template, args)
+		if err == nil {
+			return db
+		}
+		// Between finding a free port and listening on it, another process may take it.
+		if attempt == 3 || db == nil || !db.inst.PortTaken() {
+			tb.Fatalf("start a database: %v", err)
+		}
+	}
+}
+
+func startDB(tb testing.TB, in dbserver.Install, template string, args []string) (*DB, error) {
+	port, err := host.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	inst, err := dbserver.Create(dbserver.Config{
+		Install: in, Dir: filepath.Join(shortTempDir(tb), "db"), Template: template, Port: port,
+		// Small and without waiting for the disk: a test's data need not survive the machine's power failure.
+		Args: append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"}, args...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		Engine: string(inst.Engine), Version: inst.Version,
+		Host: inst.Host, Port: inst.Port, Socket: inst.Socket,
+		tb: tb, inst: inst,
+	}
+	tb.Cleanup(db.Kill)
+	return db, db.start()
+}
+
+func (db *DB) start() error {
+	proc, err := startProcess(db.inst.Command(), db.inst.LogFile(), syscall.SIGKILL)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", db.Engine, err)
+	}
+	db.proc = proc
+	ctx, cancel := context.WithTimeout(db.tb.Context(), startLimit)
+	defer cancel()
+	return db.inst.WaitReady(ctx, proc.done)
+}
+
+// PID is the server's process.
+func (db *DB) PID() int { return db.proc.pid() }
+
+// Addr is Host:Port.
+func (db *DB) Addr() string { return net.JoinHostPort(db.Host, strconv.Itoa(db.Port)) }
+
+// Log is the end of the server's error log.
+func (db *DB) Log() string { return db.inst.LogTail(200) }
+
+// Kill ends the server at once with SIGKILL and returns when it is gone. Killing a dead one does nothing.
+func (db *DB) Kill() {
+	if db.proc == nil || db.proc.cmd.Process == nil {
+		return
+	}
+	if err := db.proc.signal(syscall.SIGKILL, true); err != nil {
+		db.tb.Errorf("kill %s: %v", db.Engine, err)
+	}
+	<-db.proc.done
+}
+
+// Pause stops the server's execution with SIGSTOP: connections stay open and nothing answers. Resume ends that.
+func (db *DB) Pause() {
+	db.tb.Helper()
+	if err := db.proc.signal(syscall.SIGSTOP, true); err != nil {
+		db.tb.Fatalf("pause %s: %v", db.Engine, err)
+	}
+}
+
+// Resume lets a paused server run on.
+func (db *DB) Resume() {
+	db.tb.Helper()
+	if err := db.proc.signal(syscall.SIGCONT, true); err != nil {
+		db.tb.Fatalf("resume %s: %v", db.Engine, err)
+	}
+}
+
+// Stop shuts the server down cleanly and returns when it is gone.
+func (db *DB) Stop() {
+	db.tb.Helper()
+	if err := db.proc.end(stopLimit); err != nil {
+		db.tb.Fatalf("stop %s: %v", db.Engine, err)
+	}
+}
+
+// Restart starts the server again on the same data directory, port and socket, stopping it cleanly first if it runs,
+// and returns when it answers.
+func (db *DB) Restart() {
+	db.tb.Helper()
+	db.Stop()
+	if err := db.start(); err != nil {
+		db.tb.Fatalf("restart %s: %v", db.Engine, err)
+	}
+}
+
+// DSN is the go-sql-driver address of a database on this server for an account over TCP; database may be "".
+// Parameters can be appended: the DSN ends with "?" and at least one parameter, so begin with "&".
+func (db *DB) DSN(user, password, database string) string {
+	return withParams(db.inst.DSN(user, password, database))
+}
+
+// RootDSN is DSN for an account with all rights.
+func (db *DB) RootDSN(database string) string { return withParams(db.inst.RootDSN(database)) }
+
+func withParams(cfg *mysql.Config) string {
+	cfg.ParseTime = false
+	cfg.Timeout = 10 * time.Second
+	return cfg.FormatDSN()
+}
+
+// Open is a pool of connections with all rights to a database on this server, closed when tb ends; database may be "".
+func (db *DB) Open(tb testing.TB, database string) *sql.DB {
+	tb.Helper()
+	conn, err := mysql.NewConnector(db.inst.RootDSN(database))
+	if err != nil {
+		tb.Fatalf("open %s: %v", db.Engine, err)
+	}
+	pool := sql.OpenDB(conn)
+	tb.Cleanup(func() { pool.Close() })
+	return pool
+}
+
+// Exec runs statements with all rights, each by itself.
+func (db *DB) Exec(tb testing.TB, statements ...string) {
+	tb.Helper()
+	pool := db.Open(tb, "")
+	for _, s := range statements {
+		if _, err := pool.ExecContext(tb.Context(), s); err != nil {
+			tb.Fatalf("%s: %s: %v", db.Engine, s, err)
+		}
+	}
+}

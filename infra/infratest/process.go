@@ -1,0 +1,122 @@
+package infratest
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// RealEnv is the environment variable that makes tests against real servers run, when it is "1".
+const RealEnv = "ISUKIT_TEST_REAL"
+
+// Real skips the test unless tests against real servers were asked for.
+func Real(tb testing.TB) {
+	tb.Helper()
+	if os.Getenv(RealEnv) != "1" {
+		tb.Skipf("needs real servers: set %s=1 to run it (then a missing server fails it)", RealEnv)
+	}
+}
+
+// Root is the directory of the repository's go.mod.
+func Root(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatalf("find the repository: %v", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			tb.Fatal("find the repository: no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
+
+// localDir is where make mysql and make envoy put what they fetch.
+func localDir(tb testing.TB) string { return filepath.Join(Root(tb), ".local") }
+
+// shortTempDir is like tb.TempDir with a path short enough for a Unix socket in it.
+func shortTempDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "isukit-test-")
+	if err != nil {
+		tb.Fatalf("make a directory: %v", err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// process is a running server. It is in a process group of its own, and gets deathSignal when the test process dies.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended and was waited for
+}
+
+// startProcess starts argv with its output appended to logFile. The kernel ties the death signal to the thread that
+// forked, so one goroutine holds its thread from the start of the process to its end.
+func startProcess(argv []string, logFile string, deathSignal syscall.Signal) (*process, error) {
+	log, err := os.OpenFile(logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p := &process{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: deathSignal}
+	started := make(chan error)
+	go func() {
+		defer close(p.done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.cmd.Wait()
+		}
+	}()
+	return p, <-started
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// signal sends sig to the process, or, where group is set, to all of its process group.
+func (p *process) signal(sig syscall.Signal, group bool) error {
+	select {
+	case <-p.done:
+		if !group {
+			return nil
+		}
+	default:
+	}
+	pid := p.pid()
+	if group {
+		pid = -pid
+	}
+	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+// end stops the process with SIGTERM, and with SIGKILL when that takes longer than patience.
+func (p *process) end(patience time.Duration) error {
+	if err := p.signal(syscall.SIGTERM, false); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+	}
+	err := p.signal(syscall.SIGKILL, true)
+	<-p.done
+	return err
+}
