@@ -1,0 +1,231 @@
+package decode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/bufbuild/protocompile"
+	"github.com/bufbuild/protocompile/parser"
+	"github.com/bufbuild/protocompile/reporter"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+const (
+	maxProtoFiles     = 20_000
+	maxProtoFileBytes = 8 << 20
+	// maxAncestors is how many levels above a given directory an import root is looked for.
+	maxAncestors = 4
+	maxReported  = 20
+)
+
+// Compile compiles every .proto file below dirs, in process. Each directory is taken as an import root. When an import
+// does not resolve from it but does from a directory above or below, that one is used instead and a note says so: the
+// import root must be the directory from which the imports' paths start. Syntax errors are all reported, with line and
+// column.
+func Compile(ctx context.Context, dirs ...string) (*Schema, error) {
+	var roots, found []string
+	for _, dir := range dirs {
+		// Roots are compared with each other and with directories above them, so all are absolute.
+		root, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("look for .proto files in %s: %w", dir, err)
+		}
+		files, err := protoFiles(root)
+		if err != nil {
+			return nil, err
+		}
+		roots, found = append(roots, root), append(found, files...)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no .proto file below %s", strings.Join(dirs, ", "))
+	}
+	found = unique(found)
+	roots, notes, err := importRoots(roots, found)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := compileFiles(ctx, roots, found)
+	if err != nil {
+		return nil, err
+	}
+	schema.Notes = append(notes, schema.Notes...)
+	return schema, nil
+}
+
+// protoFiles lists the .proto files below dir, without hidden directories.
+func protoFiles(dir string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != dir && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".proto":
+			return nil
+		case len(files) >= maxProtoFiles:
+			return fmt.Errorf("more than %d .proto files: name a directory further down", maxProtoFiles)
+		}
+		files = append(files, filepath.Clean(path))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for .proto files in %s: %w", dir, err)
+	}
+	return files, nil
+}
+
+func compileFiles(ctx context.Context, roots, files []string) (*Schema, error) {
+	names := make([]string, 0, len(files))
+	for _, path := range files {
+		names = append(names, importName(roots, path))
+	}
+	names = unique(names)
+	var faults []error
+	compiler := protocompile.Compiler{
+		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: roots}),
+		Reporter: reporter.NewReporter(func(err reporter.ErrorWithPos) error {
+			if faults = append(faults, err); len(faults) >= maxReported {
+				return err
+			}
+			return nil
+		}, nil),
+	}
+	linked, err := compiler.Compile(ctx, names...)
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("compile .proto files: %w", errors.Join(faults...))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("compile .proto files: %w", err)
+	}
+	descriptors := make([]protoreflect.FileDescriptor, len(linked))
+	for i, f := range linked {
+		descriptors[i] = f
+	}
+	return NewSchema(descriptors...)
+}
+
+// importName is path as an import statement would name it: relative to the deepest root that holds it.
+func importName(roots []string, path string) string {
+	name := ""
+	for _, root := range roots {
+		rel, err := filepath.Rel(root, path)
+		if err != nil || strings.HasPrefix(rel, "..") {
+			continue
+		}
+		if name == "" || len(rel) < len(name) {
+			name = rel
+		}
+	}
+	return filepath.ToSlash(name)
+}
+
+// importRoots checks that what files import resolves from dirs, and finds the roots that make it so where not.
+func importRoots(dirs, files []string) (roots, notes []string, err error) {
+	roots = slices.Clone(dirs)
+	imports, err := importsOf(files)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range imports {
+		if resolves(roots, name) {
+			continue
+		}
+		given, actual := findRoot(roots, files, name)
+		if actual == "" {
+			return nil, nil, fmt.Errorf("import %q is in none of %s, nor above or below: name the directory that holds it with --proto",
+				name, strings.Join(dirs, ", "))
+		}
+		roots = replaceRoot(roots, given, actual)
+		notes = append(notes, fmt.Sprintf("import root %s is not where imports start: %q resolves from %s, which is used instead", given, name, actual))
+	}
+	return unique(roots), notes, nil
+}
+
+func resolves(roots []string, name string) bool {
+	return strings.HasPrefix(name, "google/protobuf/") ||
+		slices.ContainsFunc(roots, func(root string) bool { return isFile(filepath.Join(root, name)) })
+}
+
+// replaceRoot puts actual in the place of given. A root further down stays beside given, for given's other files.
+func replaceRoot(roots []string, given, actual string) []string {
+	out := []string{actual}
+	for _, root := range roots {
+		rel, err := filepath.Rel(given, actual)
+		below := err == nil && !strings.HasPrefix(rel, "..")
+		if root != given || below {
+			out = append(out, root)
+		}
+	}
+	return out
+}
+
+// findRoot looks for the directory from which name resolves: above each root, then below among files.
+func findRoot(roots, files []string, name string) (given, actual string) {
+	for _, root := range roots {
+		above := root
+		for range maxAncestors {
+			above = filepath.Dir(above)
+			if isFile(filepath.Join(above, name)) {
+				return root, above
+			}
+		}
+	}
+	suffix := string(filepath.Separator) + filepath.FromSlash(name)
+	for _, path := range files {
+		if !strings.HasSuffix(path, suffix) {
+			continue
+		}
+		actual = strings.TrimSuffix(path, suffix)
+		for _, root := range roots {
+			if rel, err := filepath.Rel(root, actual); err == nil && !strings.HasPrefix(rel, "..") {
+				return root, actual
+			}
+		}
+	}
+	return "", ""
+}
+
+// importsOf reads the import statements of files. Files that do not parse are left for the compiler to report.
+func importsOf(files []string) ([]string, error) {
+	var imports []string
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		if info, err := f.Stat(); err == nil && info.Size() > maxProtoFileBytes {
+			f.Close()
+			return nil, fmt.Errorf("read %s: %d bytes are more than the %d a .proto file may have", path, info.Size(), maxProtoFileBytes)
+		}
+		quiet := reporter.NewHandler(reporter.NewReporter(func(reporter.ErrorWithPos) error { return nil }, nil))
+		node, err := parser.Parse(path, f, quiet)
+		f.Close()
+		if node == nil {
+			continue
+		}
+		result, err := parser.ResultFromAST(node, false, quiet)
+		if err != nil || result == nil {
+			continue
+		}
+		imports = append(imports, result.FileDescriptorProto().GetDependency()...)
+	}
+	return unique(imports), nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func unique(names []string) []string {
+	sort.Strings(names)
+	return slices.Compact(names)
+}

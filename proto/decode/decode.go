@@ -1,0 +1,470 @@
+package decode
+
+import (
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+// Limits bound what one body may cost. Their zero value is no limit at all: use DefaultLimits.
+type Limits struct {
+	// SizeBytes is the largest body that is looked at.
+	SizeBytes int
+	// Depth is how many messages may be nested.
+	Depth int
+	// Fields is how many fields, and elements of packed fields, one body may have.
+	Fields int
+}
+
+// DefaultLimits returns 64 MiB, 100 levels and a million fields: some hundred MiB of memory at worst.
+func DefaultLimits() Limits { return Limits{SizeBytes: 64 << 20, Depth: 100, Fields: 1_000_000} }
+
+// Fault is one place where a body is damaged.
+type Fault struct {
+	// Offset counts bytes from the start of the body.
+	Offset int `json:"offset"`
+	// Path names the field: "teams[3].name". Empty for the body itself.
+	Path string `json:"path"`
+	// What was wrong there, one clause.
+	What string `json:"what"`
+	// Final says that nothing after this place could be read.
+	Final bool `json:"final"`
+}
+
+func (f Fault) String() string {
+	path := f.Path
+	if path == "" {
+		path = "the body"
+	}
+	return fmt.Sprintf("byte %d, in %s: %s", f.Offset, path, f.What)
+}
+
+// Body is one decoded body.
+type Body struct {
+	// Message holds what was read before and between the faults. Its descriptor is the type that was asked for.
+	Message protoreflect.Message
+	// Faults are in the order of their offsets; no fault, no damage.
+	Faults []Fault
+	// Fit says how well the type fits the bytes.
+	Fit Fit
+	// SizeBytes is the length of the encoded body.
+	SizeBytes int
+}
+
+// maxFaults is how many faults of one body are kept; the first ones tell.
+const maxFaults = 20
+
+// Decode reads data as a message of type md. It always returns a body: what is wrong with the bytes is in its Faults.
+func Decode(md protoreflect.MessageDescriptor, data []byte, limits Limits) *Body {
+	b := &Body{Message: messageType(md).New(), SizeBytes: len(data), Fit: Fit{Type: md.FullName()}}
+	if len(data) > limits.SizeBytes {
+		b.Faults = []Fault{{What: fmt.Sprintf("%d bytes are more than the limit of %d", len(data), limits.SizeBytes), Final: true}}
+		return b
+	}
+	d := decoder{body: b, limits: limits}
+	d.message(b.Message, data, 0, 0)
+	if md.ParentFile().Syntax() != protoreflect.Proto3 {
+		b.Fit.Missing = countMissing(b.Message)
+	}
+	return b
+}
+
+// decoder walks one body. Subtle: it decodes into protoreflect messages by hand rather than with proto.Unmarshal, because
+// that stops at the first fault and says neither where nor in which field.
+type decoder struct {
+	body   *Body
+	limits Limits
+	fields int
+	path   []pathStep
+}
+
+type pathStep struct {
+	name  string
+	index int // -1: not an element
+}
+
+// fault reports damage: bytes that cannot be read as what they must be.
+func (d *decoder) fault(offset int, final bool, format string, args ...any) {
+	d.body.Fit.Damaged = true
+	d.report(offset, final, format, args...)
+}
+
+func (d *decoder) report(offset int, final bool, format string, args ...any) {
+	if len(d.body.Faults) < maxFaults {
+		d.body.Faults = append(d.body.Faults, Fault{Offset: offset, Path: pathString(d.path), What: fmt.Sprintf(format, args...), Final: final})
+	}
+}
+
+func pathString(steps []pathStep) string {
+	s := ""
+	for i, step := range steps {
+		if i > 0 {
+			s += "."
+		}
+		s += step.name
+		if step.index >= 0 {
+			s += fmt.Sprintf("[%d]", step.index)
+		}
+	}
+	return s
+}
+
+// message reads data, which starts at offset at of the body, into m. It reports false when the rest of the body is lost.
+func (d *decoder) message(m protoreflect.Message, data []byte, at, depth int) bool {
+	if depth >= d.limits.Depth {
+		d.fault(at, true, "messages are nested deeper than the limit of %d", d.limits.Depth)
+		return false
+	}
+	fields := m.Descriptor().Fields()
+	for len(data) > 0 {
+		number, wire, n := protowire.ConsumeTag(data)
+		if n < 0 {
+			d.fault(at, true, "%s", tagFault(data))
+			return false
+		}
+		if d.fields++; d.fields > d.limits.Fields {
+			d.fault(at, true, "more fields than the limit of %d", d.limits.Fields)
+			return false
+		}
+		var used int
+		var ok bool
+		fd := fields.ByNumber(number)
+		switch {
+		case fd != nil && accepts(fd, wire):
+			d.body.Fit.Known++
+			used, ok = d.field(m, fd, wire, data[n:], at+n, depth)
+		case fd != nil:
+			d.body.Fit.Conflicts++
+			used, ok = d.unknown(m, number, wire, data, n, at)
+		default:
+			d.body.Fit.Unknown++
+			used, ok = d.unknown(m, number, wire, data, n, at)
+		}
+		if !ok {
+			return false
+		}
+		data, at = data[n+used:], at+n+used
+	}
+	return true
+}
+
+// tagFault says why no field starts with data.
+func tagFault(data []byte) string {
+	tag, n := protowire.ConsumeVarint(data)
+	switch {
+	case n < 0 && len(data) < 10:
+		return "the body ends inside a field's tag"
+	case n < 0:
+		return "no field's tag: the varint is longer than 10 bytes"
+	case tag>>3 == 0:
+		return "no field's tag: field number 0 does not exist"
+	case tag>>3 > uint64(protowire.MaxValidNumber):
+		return fmt.Sprintf("no field's tag: field number %d is too large", tag>>3)
+	}
+	return fmt.Sprintf("no field's tag: wire type %d does not exist", tag&7)
+}
+
+// accepts reports whether a field may come in that wire type. Repeated scalars may come packed or not, whatever is declared.
+func accepts(fd protoreflect.FieldDescriptor, wire protowire.Type) bool {
+	want := wireType(fd.Kind())
+	return wire == want || wire == protowire.BytesType && fd.IsList() && packable(fd.Kind())
+}
+
+func packable(kind protoreflect.Kind) bool {
+	wire := wireType(kind)
+	return wire != protowire.BytesType && wire != protowire.StartGroupType
+}
+
+func wireType(kind protoreflect.Kind) protowire.Type {
+	switch kind {
+	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind, protoreflect.FloatKind:
+		return protowire.Fixed32Type
+	case protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind, protoreflect.DoubleKind:
+		return protowire.Fixed64Type
+	case protoreflect.StringKind, protoreflect.BytesKind, protoreflect.MessageKind:
+		return protowire.BytesType
+	case protoreflect.GroupKind:
+		return protowire.StartGroupType
+	}
+	return protowire.VarintType
+}
+
+// unknown keeps a field that the type does not have, or has with another wire type. data starts with its tag of n bytes.
+func (d *decoder) unknown(m protoreflect.Message, number protowire.Number, wire protowire.Type, data []byte, n, at int) (int, bool) {
+	if wire == protowire.EndGroupType {
+		d.fault(at, true, "a group ends that never began (field number %d)", number)
+		return 0, false
+	}
+	used := protowire.ConsumeFieldValue(number, wire, data[n:])
+	if used < 0 {
+		d.path = append(d.path, pathStep{fmt.Sprint(number), -1})
+		d.fault(at, true, "%s", valueFault(wire, data[n:]))
+		d.path = d.path[:len(d.path)-1]
+		return 0, false
+	}
+	m.SetUnknown(append(m.GetUnknown(), data[:n+used]...))
+	return used, true
+}
+
+// valueFault says why no value of that wire type starts with data.
+func valueFault(wire protowire.Type, data []byte) string {
+	switch wire {
+	case protowire.VarintType:
+		if len(data) < 10 {
+			return "the body ends inside a varint"
+		}
+		return "the varint is longer than 10 bytes"
+	case protowire.Fixed32Type:
+		return fmt.Sprintf("4 bytes are needed, %d are left", len(data))
+	case protowire.Fixed64Type:
+		return fmt.Sprintf("8 bytes are needed, %d are left", len(data))
+	case protowire.BytesType:
+		length, n := protowire.ConsumeVarint(data)
+		if n < 0 {
+			return "the length is cut off or no varint"
+		}
+		return fmt.Sprintf("length %d runs past the end: %d bytes are left", length, len(data)-n)
+	case protowire.StartGroupType:
+		return "the group is damaged or does not end"
+	}
+	return fmt.Sprintf("wire type %d does not exist", wire)
+}
+
+// field reads one value of a known field. data starts behind the tag, at offset at.
+func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor, wire protowire.Type, data []byte, at, depth int) (int, bool) {
+	index := -1
+	if fd.IsList() {
+		index = m.Get(fd).List().Len()
+	}
+	d.path = append(d.path, pathStep{string(fd.Name()), index})
+	defer func() { d.path = d.path[:len(d.path)-1] }()
+	switch wire {
+	case protowire.BytesType:
+		return d.lengthDelimited(m, fd, data, at, depth)
+	case protowire.StartGroupType:
+		return d.group(m, fd, data, at, depth)
+	}
+	v, n := consumeScalar(fd, wire, data)
+	if n < 0 {
+		d.fault(at, true, "%s", valueFault(wire, data))
+		return 0, false
+	}
+	d.set(m, fd, v, protowire.AppendTag(nil, fd.Number(), wire), data[:n])
+	return n, true
+}
+
+// set stores a scalar: appended to a list, else replaced. A value that a closed enum does not have stays unknown.
+func (d *decoder) set(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value, tag, raw []byte) {
+	if ed := fd.Enum(); ed != nil && ed.Values().ByNumber(v.Enum()) == nil {
+		d.body.Fit.Odd++
+		if ed.IsClosed() {
+			m.SetUnknown(append(append(m.GetUnknown(), tag...), raw...))
+			return
+		}
+	}
+	if fd.IsList() {
+		m.Mutable(fd).List().Append(v)
+		return
+	}
+	m.Set(fd, v)
+}
+
+// lengthDelimited reads a string, bytes, message, map entry or packed list.
+func (d *decoder) lengthDelimited(m protoreflect.Message, fd protoreflect.FieldDescriptor, data []byte, at, depth int) (int, bool) {
+	content, n, whole := d.span(data, at)
+	if n < 0 {
+		return 0, false
+	}
+	ok := d.content(m, fd, content, at+n, depth)
+	return n + len(content), whole && ok
+}
+
+// span is what the length at the start of data announces, or as much of it as there is, and the size of that length. whole
+// is false when some is missing; n is negative when there is no length. Both are reported as faults.
+func (d *decoder) span(data []byte, at int) (content []byte, n int, whole bool) {
+	length, n := protowire.ConsumeVarint(data)
+	if n < 0 {
+		d.fault(at, true, "%s", valueFault(protowire.BytesType, data))
+		return nil, n, false
+	}
+	if length > uint64(len(data)-n) {
+		d.fault(at, true, "%s", valueFault(protowire.BytesType, data))
+		return data[n:], n, false
+	}
+	return data[n : n+int(length)], n, true
+}
+
+// content reads what a length announced. Damage inside a nested message leaves what follows it readable, since its end is known.
+func (d *decoder) content(m protoreflect.Message, fd protoreflect.FieldDescriptor, content []byte, at, depth int) bool {
+	switch {
+	case fd.IsMap():
+		return d.mapEntry(m, fd, content, at, depth)
+	case fd.Message() != nil && fd.IsList():
+		list := m.Mutable(fd).List()
+		return d.nested(list.AppendMutable().Message(), content, at, depth)
+	case fd.Message() != nil:
+		return d.nested(m.Mutable(fd).Message(), content, at, depth)
+	case fd.IsList() && packable(fd.Kind()):
+		return d.packed(m, fd, content, at)
+	}
+	v := protoreflect.ValueOfBytes(append([]byte{}, content...))
+	if fd.Kind() == protoreflect.StringKind {
+		v = protoreflect.ValueOfString(d.text(content, at))
+	}
+	if fd.IsList() {
+		m.Mutable(fd).List().Append(v)
+	} else {
+		m.Set(fd, v)
+	}
+	return true
+}
+
+// nested decodes a message whose end is known. Only limits end the whole body; damage ends at the message's end.
+func (d *decoder) nested(m protoreflect.Message, content []byte, at, depth int) bool {
+	before := len(d.body.Faults)
+	if d.message(m, content, at, depth+1) {
+		return true
+	}
+	if depth+1 >= d.limits.Depth || d.fields > d.limits.Fields {
+		return false
+	}
+	for i := before; i < len(d.body.Faults); i++ {
+		d.body.Faults[i].Final = false
+	}
+	return true
+}
+
+// text is content as a string. Bytes that are no UTF-8 are kept: printing escapes them.
+func (d *decoder) text(content []byte, at int) string {
+	if !utf8.Valid(content) {
+		bad := 0
+		for bad < len(content) {
+			r, size := utf8.DecodeRune(content[bad:])
+			if r == utf8.RuneError && size <= 1 {
+				break
+			}
+			bad += size
+		}
+		d.body.Fit.Odd++
+		d.report(at+bad, false, "byte 0x%02x is not UTF-8", content[bad])
+	}
+	return string(content)
+}
+
+func (d *decoder) packed(m protoreflect.Message, fd protoreflect.FieldDescriptor, content []byte, at int) bool {
+	wire := wireType(fd.Kind())
+	list := m.Mutable(fd).List()
+	for len(content) > 0 {
+		if d.fields++; d.fields > d.limits.Fields {
+			d.fault(at, true, "more fields than the limit of %d", d.limits.Fields)
+			return false
+		}
+		d.path[len(d.path)-1].index = list.Len()
+		v, n := consumeScalar(fd, wire, content)
+		if n < 0 {
+			d.fault(at, false, "%s", valueFault(wire, content))
+			return true
+		}
+		d.set(m, fd, v, protowire.AppendTag(nil, fd.Number(), wire), content[:n])
+		content, at = content[n:], at+n
+	}
+	return true
+}
+
+// mapEntry reads an entry, on the wire a message of key and value. A message value is decoded straight into the map's own
+// type, since an entry read as a whole would be a dynamic message, which a generated map does not take.
+func (d *decoder) mapEntry(m protoreflect.Message, fd protoreflect.FieldDescriptor, content []byte, at, depth int) bool {
+	entries := m.Mutable(fd).Map()
+	entry := dynamicpb.NewMessage(fd.Message())
+	if fd.MapValue().Message() == nil {
+		ok := d.nested(entry, content, at, depth)
+		entries.Set(entry.Get(fd.MapKey()).MapKey(), entry.Get(fd.MapValue()))
+		return ok
+	}
+	value, ok := entries.NewValue(), true
+	for len(content) > 0 && ok {
+		number, wire, n := protowire.ConsumeTag(content)
+		size := len(content)
+		if _, _, field := protowire.ConsumeField(content); field > 0 {
+			size = field
+		}
+		if number == 2 && wire == protowire.BytesType && n > 0 {
+			size, ok = d.entryValue(value.Message(), content[n:], at+n, depth)
+			size += n
+		} else {
+			ok = d.nested(entry, content[:size], at, depth)
+		}
+		content, at = content[size:], at+size
+	}
+	entries.Set(entry.Get(fd.MapKey()).MapKey(), value)
+	return ok
+}
+
+func (d *decoder) entryValue(value protoreflect.Message, data []byte, at, depth int) (int, bool) {
+	d.path = append(d.path, pathStep{"value", -1})
+	defer func() { d.path = d.path[:len(d.path)-1] }()
+	content, n, whole := d.span(data, at)
+	if n < 0 {
+		return len(data), false
+	}
+	return n + len(content), d.nested(value, content, at+n, depth) && whole
+}
+
+// group reads until the end tag of the same number. The group's bytes are found first, so that damage is told within it.
+func (d *decoder) group(m protoreflect.Message, fd protoreflect.FieldDescriptor, data []byte, at, depth int) (int, bool) {
+	content, n := protowire.ConsumeGroup(fd.Number(), data)
+	if n < 0 {
+		d.fault(at, true, "%s", valueFault(protowire.StartGroupType, data))
+		return 0, false
+	}
+	if fd.IsList() {
+		return n, d.nested(m.Mutable(fd).List().AppendMutable().Message(), content, at, depth)
+	}
+	return n, d.nested(m.Mutable(fd).Message(), content, at, depth)
+}
+
+// consumeScalar reads a number, bool or enum; n is negative when data does not start with one.
+func consumeScalar(fd protoreflect.FieldDescriptor, wire protowire.Type, data []byte) (v protoreflect.Value, n int) {
+	switch wire {
+	case protowire.Fixed32Type:
+		x, n := protowire.ConsumeFixed32(data)
+		switch fd.Kind() {
+		case protoreflect.FloatKind:
+			return protoreflect.ValueOfFloat32(math.Float32frombits(x)), n
+		case protoreflect.Sfixed32Kind:
+			return protoreflect.ValueOfInt32(int32(x)), n
+		}
+		return protoreflect.ValueOfUint32(x), n
+	case protowire.Fixed64Type:
+		x, n := protowire.ConsumeFixed64(data)
+		switch fd.Kind() {
+		case protoreflect.DoubleKind:
+			return protoreflect.ValueOfFloat64(math.Float64frombits(x)), n
+		case protoreflect.Sfixed64Kind:
+			return protoreflect.ValueOfInt64(int64(x)), n
+		}
+		return protoreflect.ValueOfUint64(x), n
+	}
+	x, n := protowire.ConsumeVarint(data)
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		return protoreflect.ValueOfBool(x != 0), n
+	case protoreflect.EnumKind:
+		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(int32(x))), n
+	case protoreflect.Int32Kind:
+		return protoreflect.ValueOfInt32(int32(x)), n
+	case protoreflect.Sint32Kind:
+		return protoreflect.ValueOfInt32(int32(protowire.DecodeZigZag(x & math.MaxUint32))), n
+	case protoreflect.Uint32Kind:
+		return protoreflect.ValueOfUint32(uint32(x)), n
+	case protoreflect.Sint64Kind:
+		return protoreflect.ValueOfInt64(protowire.DecodeZigZag(x)), n
+	case protoreflect.Uint64Kind:
+		return protoreflect.ValueOfUint64(x), n
+	}
+	return protoreflect.ValueOfInt64(int64(x)), n
+}

@@ -1,0 +1,150 @@
+package decode
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Fit says how well a type fits a body's bytes. Protobuf's wire format does not name its type: many types can read the
+// same bytes, and an empty body is a valid message of any.
+type Fit struct {
+	Type protoreflect.FullName `json:"type"`
+	// Known counts the fields, at all depths, that the type has.
+	Known int `json:"known"`
+	// Unknown counts fields whose numbers the type does not have.
+	Unknown int `json:"unknown"`
+	// Conflicts counts fields whose numbers the type has with another wire type.
+	Conflicts int `json:"conflicts"`
+	// Odd counts values that such a field rarely holds: strings that are no UTF-8, numbers that the enum does not have.
+	Odd int `json:"odd"`
+	// Missing counts required fields (proto2) that are not there.
+	Missing int `json:"missing"`
+	// Damaged says that the bytes could not be read to their end as this type.
+	Damaged bool `json:"damaged"`
+}
+
+// Score is a ratio in [0,1]: how many of the fields fit. 1 for an empty body.
+func (f Fit) Score() float64 {
+	good, bad := float64(f.Known), float64(f.Unknown+2*f.Conflicts+2*f.Odd+f.Missing)
+	if f.Damaged {
+		bad++
+	}
+	if good+bad == 0 {
+		return 1
+	}
+	return max(0, good-float64(f.Odd)) / (good + bad)
+}
+
+// Exact reports whether every field fits.
+func (f Fit) Exact() bool {
+	return f.Unknown == 0 && f.Conflicts == 0 && f.Odd == 0 && f.Missing == 0 && !f.Damaged
+}
+
+// Suspicious reports whether the type reads the bytes only as any type would: through unknown fields and conflicts.
+func (f Fit) Suspicious() bool {
+	return f.Conflicts > 0 || f.Unknown > f.Known || f.Damaged && f.Known == 0
+}
+
+// String is one line for a person: "portal.v1.Team: 5 fields fit, 1 unknown".
+func (f Fit) String() string {
+	parts := []string{plural(f.Known, "field fits", "fields fit")}
+	for _, part := range []struct {
+		count    int
+		one, two string
+	}{
+		{f.Unknown, "unknown", "unknown"},
+		{f.Conflicts, "of another wire type", "of another wire type"},
+		{f.Odd, "odd value", "odd values"},
+		{f.Missing, "required field missing", "required fields missing"},
+	} {
+		if part.count > 0 {
+			parts = append(parts, plural(part.count, part.one, part.two))
+		}
+	}
+	if f.Damaged {
+		parts = append(parts, "damaged")
+	}
+	return string(f.Type) + ": " + strings.Join(parts, ", ")
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Candidates lists the types of the schema that read data at all well, best first: those that fit exactly or, when none
+// does, those with at least half of the fields fitting. An empty body has no candidates: every type fits it.
+func Candidates(schema *Schema, data []byte, limits Limits) []Fit {
+	if len(data) == 0 {
+		return nil
+	}
+	var exact, half []Fit
+	for _, md := range schema.Types() {
+		fit := Decode(md, data, limits).Fit
+		switch {
+		case fit.Exact():
+			exact = append(exact, fit)
+		case fit.Score() >= 0.5:
+			half = append(half, fit)
+		}
+	}
+	if len(exact) > 0 {
+		half = exact
+	}
+	sort.SliceStable(half, func(i, j int) bool { return half[i].Score() > half[j].Score() })
+	return half
+}
+
+// Better lists the candidates that fit data better than body's type does, best first, at most five. It is empty unless
+// body's fit is suspicious.
+func Better(schema *Schema, data []byte, body *Body, limits Limits) []Fit {
+	if !body.Fit.Suspicious() {
+		return nil
+	}
+	var better []Fit
+	for _, fit := range Candidates(schema, data, limits) {
+		if fit.Score() > body.Fit.Score() && len(better) < 5 {
+			better = append(better, fit)
+		}
+	}
+	return better
+}
+
+// countMissing counts required fields (proto2) that m and its messages lack.
+func countMissing(m protoreflect.Message) int {
+	count := 0
+	required := m.Descriptor().RequiredNumbers()
+	for i := range required.Len() {
+		if !m.Has(m.Descriptor().Fields().ByNumber(required.Get(i))) {
+			count++
+		}
+	}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		rangeMessages(fd, v, func(nested protoreflect.Message) { count += countMissing(nested) })
+		return true
+	})
+	return count
+}
+
+// rangeMessages calls f for each message that the value of a field holds.
+func rangeMessages(fd protoreflect.FieldDescriptor, v protoreflect.Value, f func(protoreflect.Message)) {
+	switch {
+	case fd.IsMap() && fd.MapValue().Message() != nil:
+		v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+			f(v.Message())
+			return true
+		})
+	case fd.IsMap() || fd.Message() == nil:
+	case fd.IsList():
+		for i := range v.List().Len() {
+			f(v.List().Get(i).Message())
+		}
+	default:
+		f(v.Message())
+	}
+}
