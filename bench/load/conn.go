@@ -1,0 +1,300 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// What a connection's send may meet besides the network's own errors.
+var (
+	errUnasked    = errors.New("bytes came before the request was sent")
+	errIdleClosed = errors.New("the server closed the idle connection")
+)
+
+// Buffer sizes: what a connection begins with, and what it may keep once an answer has been dealt with.
+const (
+	initialBuffer = 4 << 10
+	keptBuffer    = 64 << 10
+)
+
+// conn is one connection to an origin. Answers are read into buf from its beginning, one at a time: buf[r:w] is what has
+// been received and not yet parsed.
+type conn struct {
+	origin *Origin
+	nc     net.Conn
+	// raw is the socket, nil when nc is not a plain socket; see step.
+	raw      syscall.RawConn
+	stepFunc func(fd uintptr) bool
+	pend     []byte // what step has still to write
+	written  bool
+	stepErr  error
+
+	buf  []byte
+	r, w int
+	// hole is where the decoded body ends, while chunks are being moved together; bytes between hole and r are waste.
+	hole int
+
+	deadline time.Time
+	used     bool // a request was sent before
+	close    bool // not to be used again
+	writeErr error
+
+	last      Hit // the last hit that was sent here
+	lastQuiet bool
+}
+
+// dial connects to an origin, with TLS where it asks for that.
+func dial(ctx context.Context, o *Origin, opts *Options) (*conn, *Fault) {
+	dctx, cancel := context.WithTimeout(ctx, opts.ConnectTimeout)
+	defer cancel()
+	nc, err := opts.Dial(dctx, "tcp", o.addr)
+	if err != nil {
+		return nil, connectFault(err)
+	}
+	cn := &conn{origin: o, nc: nc}
+	cn.last.Endpoint = -1
+	if !o.https {
+		if sc, ok := nc.(syscall.Conn); ok {
+			if raw, err := sc.SyscallConn(); err == nil {
+				cn.raw, cn.stepFunc = raw, cn.step
+			}
+		}
+		return cn, nil
+	}
+	cfg := opts.TLS
+	if cfg.ServerName == "" {
+		cfg = cfg.Clone()
+		cfg.ServerName = o.name
+	}
+	tc := tls.Client(nc, cfg)
+	tctx, cancelTLS := context.WithTimeout(ctx, opts.ConnectTimeout)
+	defer cancelTLS()
+	if err := tc.HandshakeContext(tctx); err != nil {
+		nc.Close()
+		return nil, tlsFault(err)
+	}
+	cn.nc = tc
+	return cn, nil
+}
+
+func connectFault(err error) *Fault {
+	text := "cannot connect"
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		text = "connection refused"
+	case isTimeout(err):
+		text = "no connection in time"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		text = "the generator is out of file descriptors: raise its limit (ulimit -n)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		text = "the generator is out of local ports"
+	}
+	return &Fault{Kind: Connect, Text: text, Detail: err.Error()}
+}
+
+func tlsFault(err error) *Fault {
+	text := "TLS handshake failed"
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		text = "TLS certificate not trusted"
+	} else if isTimeout(err) {
+		text = "TLS handshake not done in time"
+	}
+	return &Fault{Kind: Connect, Text: text, Detail: err.Error()}
+}
+
+func isTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// setDeadline makes reads and writes end soon after t. Moving a deadline costs more than it is worth for every request, so
+// it is set an eighth of the timeout late and moved only when it has become too early; Do compares the times itself.
+func (cn *conn) setDeadline(t time.Time, timeout time.Duration) {
+	slack := timeout / 8
+	if !cn.deadline.Before(t) && cn.deadline.Sub(t) <= slack {
+		return
+	}
+	cn.deadline = t.Add(slack)
+	cn.nc.SetDeadline(cn.deadline)
+}
+
+// send writes one request. On a plain socket it then waits until there is something to read.
+func (cn *conn) send(out []byte) error {
+	cn.reset()
+	if cn.raw == nil {
+		return cn.sendPlain(out)
+	}
+	cn.pend, cn.written, cn.stepErr = out, false, nil
+	if err := cn.raw.Read(cn.stepFunc); err != nil && cn.stepErr == nil {
+		cn.stepErr = err
+	}
+	if cn.stepErr != nil || len(cn.pend) == 0 {
+		err := cn.stepErr
+		if cn.written && err != nil {
+			return nil // receive will meet it again, or has what it needs
+		}
+		return err
+	}
+	// The socket's buffer was full; let the runtime wait for room.
+	_, err := cn.nc.Write(cn.pend)
+	return err
+}
+
+// sendPlain is send for connections that are not plain sockets.
+func (cn *conn) sendPlain(out []byte) error {
+	if cn.used && cn.pending() {
+		return errUnasked
+	}
+	_, err := cn.nc.Write(out)
+	return err
+}
+
+// step does the work of send inside one RawConn.Read: look for bytes that came unasked, write the request, wait, read.
+//
+// Subtle: Read prepares to wait for the socket before it first calls step. An answer that comes at once, after the write
+// and before step returns false, therefore ends the wait rather than being missed. The first read costs nothing extra: an
+// ordinary Read after the write would make the same futile attempt before it waits.
+func (cn *conn) step(fd uintptr) bool {
+	n, err := readFD(fd, cn.buf[cn.w:])
+	if cn.written {
+		if err == syscall.EAGAIN {
+			return false
+		}
+		cn.stepErr = eofOf(n, err)
+		cn.w += max(n, 0)
+		return true
+	}
+	switch {
+	case n > 0:
+		cn.w += n
+		cn.stepErr = errUnasked
+		return true
+	case err != syscall.EAGAIN:
+		cn.stepErr = errIdleClosed
+		return true
+	}
+	n, err = writeFD(fd, cn.pend)
+	cn.pend = cn.pend[max(n, 0):]
+	if err != nil && err != syscall.EAGAIN {
+		cn.stepErr = err
+		return true
+	}
+	cn.written = len(cn.pend) == 0
+	return !cn.written
+}
+
+func eofOf(n int, err error) error {
+	if err == nil && n == 0 {
+		return io.EOF
+	}
+	return err
+}
+
+func readFD(fd uintptr, b []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), b)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+func writeFD(fd uintptr, b []byte) (int, error) {
+	for {
+		n, err := syscall.Write(int(fd), b)
+		if err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+// reset makes the buffer ready for the next answer.
+func (cn *conn) reset() {
+	if cn.buf == nil || len(cn.buf) > keptBuffer {
+		cn.buf = make([]byte, initialBuffer)
+	}
+	cn.r, cn.w, cn.hole = 0, 0, 0
+}
+
+// pending reports whether bytes have come unasked, and leaves them at the beginning of buf.
+func (cn *conn) pending() bool {
+	cn.reset()
+	sc, ok := cn.nc.(syscall.Conn)
+	if tc, isTLS := cn.nc.(*tls.Conn); isTLS {
+		sc, ok = tc.NetConn().(syscall.Conn)
+	}
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	waiting := false
+	raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		waiting = err == nil && n > 0
+	})
+	if !waiting {
+		return false
+	}
+	// With TLS these may be session tickets, which Read swallows; data that matters is there already.
+	cn.nc.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+	n, _ := cn.nc.Read(cn.buf)
+	cn.nc.SetReadDeadline(cn.deadline)
+	cn.w = max(n, 0)
+	return cn.w > 0
+}
+
+// fill reads more of an answer, making room first. limit is the most that the buffer may hold.
+func (cn *conn) fill(limit int) error {
+	if cn.w == len(cn.buf) {
+		cn.makeRoom(limit)
+	}
+	if cn.w == len(cn.buf) {
+		return errBufferLimit
+	}
+	if err := cn.stepErr; err != nil {
+		return err // met by send
+	}
+	n, err := cn.nc.Read(cn.buf[cn.w:])
+	cn.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+var errBufferLimit = errors.New("buffer limit")
+
+// makeRoom closes the hole that removed chunk headers left, or else doubles the buffer.
+func (cn *conn) makeRoom(limit int) {
+	if cn.hole > 0 && cn.r-cn.hole >= len(cn.buf)/4 {
+		n := copy(cn.buf[cn.hole:], cn.buf[cn.r:cn.w])
+		cn.r, cn.w = cn.hole, cn.hole+n
+		return
+	}
+	if size := min(2*len(cn.buf), limit); size > len(cn.buf) {
+		bigger := make([]byte, size)
+		copy(bigger, cn.buf[:cn.w])
+		cn.buf = bigger
+	}
+}
+
+// closedFault says that the connection ended before any of the answer came.
+func (cn *conn) closedFault() *Fault {
+	if cn.writeErr != nil {
+		return Faultf(Protocol, "connection closed while the request was sent", "%v", cn.writeErr)
+	}
+	return Faultf(Protocol, "connection closed before the answer", "")
+}
