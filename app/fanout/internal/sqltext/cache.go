@@ -1,0 +1,40 @@
+package sqltext
+
+import "sync"
+
+// Limits of a Cache: texts beyond them are classified each time.
+const (
+	maxTexts     = 4096
+	maxTextBytes = 16 << 10
+)
+
+// Cache remembers what Classify said, for up to 4096 texts of up to 16 KiB. When it is full it starts over, so an app
+// that puts values into its texts costs time, not memory. The zero value is ready; it is safe for many goroutines.
+type Cache struct {
+	mu    sync.RWMutex
+	texts map[string]*Statement
+}
+
+// Get returns the Statement of text, the same one each time while it is remembered.
+func (c *Cache) Get(text string) *Statement {
+	c.mu.RLock()
+	st := c.texts[text]
+	c.mu.RUnlock()
+	if st != nil {
+		return st
+	}
+	st = Classify(text)
+	if len(text) > maxTextBytes {
+		return st
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.texts[text]; known != nil {
+		return known
+	}
+	if c.texts == nil || len(c.texts) >= maxTexts {
+		c.texts = make(map[string]*Statement, 64)
+	}
+	c.texts[text] = st
+	return st
+}

@@ -1,0 +1,194 @@
+package sqltext_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+func TestClassifyKind(t *testing.T) {
+	tests := []struct {
+		text string
+		want sqltext.Kind
+	}{
+		{"SELECT 1", sqltext.Read},
+		{" /* c */ -- d\n select * from t where a in (1,2)", sqltext.Read},
+		{"(SELECT 1) UNION (SELECT 2)", sqltext.Read},
+		{"SELECT 'a;b' FROM t", sqltext.Read},
+		{"SELECT 1;", sqltext.Read},
+		{"SELECT COUNT(*), JSON_CONTAINS(tags, JSON_QUOTE(?)) FROM team t", sqltext.Read},
+		{"SELECT `count`(1)", sqltext.Write},
+		{"SELECT my_function(1)", sqltext.Write},
+		{"WITH c AS (SELECT 1) SELECT * FROM c", sqltext.Read},
+		{"WITH c (a) AS (SELECT 1) SELECT * FROM c", sqltext.Read},
+		{"WITH c AS (SELECT 1 AS a) UPDATE t JOIN c SET t.a = c.a", sqltext.Write},
+		{"WITH c AS (SELECT 1 AS a) DELETE FROM t WHERE a IN (SELECT a FROM c)", sqltext.Write},
+		{"SELECT * FROM t WHERE id = 1 FOR UPDATE", sqltext.ReadFirst},
+		{"SELECT * FROM t FOR SHARE", sqltext.ReadFirst},
+		{"SELECT * FROM t LOCK IN SHARE MODE", sqltext.ReadFirst},
+		{"SELECT LAST_INSERT_ID()", sqltext.ReadFirst},
+		{"SELECT GET_LOCK('a', 1)", sqltext.ReadFirst},
+		{"SELECT @x", sqltext.ReadFirst},
+		{"SELECT @x := 1", sqltext.Refused},
+		{"SELECT a INTO @x FROM t", sqltext.Refused},
+		{"SELECT * INTO OUTFILE '/tmp/x' FROM t", sqltext.Refused},
+		{"SELECT NEXTVAL(s)", sqltext.Refused},
+		{"SHOW TABLES", sqltext.Read},
+		{"SHOW WARNINGS", sqltext.ReadFirst},
+		{"EXPLAIN UPDATE t SET a = 1", sqltext.Read},
+		{"EXPLAIN ANALYZE SELECT * FROM t", sqltext.Read},
+		{"ANALYZE UPDATE t SET a = 1", sqltext.Write},
+		{"ANALYZE TABLE t", sqltext.DDL},
+		{"INSERT INTO t VALUES (1)", sqltext.Write},
+		{"insert into t values (now())", sqltext.Write},
+		{"INSERT INTO t VALUES (';')", sqltext.Write},
+		{"INSERT INTO t VALUES ('it''s; \\'; ')", sqltext.Write},
+		{"REPLACE INTO t VALUES (1)", sqltext.Write},
+		{"UPDATE t SET a = 1 ORDER BY id LIMIT 1", sqltext.Write},
+		{"UPDATE t SET a = 1 LIMIT 1", sqltext.Refused},
+		{"DELETE FROM t LIMIT 1", sqltext.Refused},
+		{"DELETE FROM t WHERE a = (SELECT b FROM u LIMIT 1)", sqltext.Refused},
+		{"UPDATE t SET a = RAND()", sqltext.Refused},
+		{"UPDATE t SET rand = 1", sqltext.Write},
+		{"INSERT INTO t VALUES (UUID())", sqltext.Refused},
+		{"INSERT INTO t VALUES (/*!50000 UUID() */)", sqltext.Refused},
+		{"INSERT INTO t VALUES (/* UUID() */ 1)", sqltext.Write},
+		{"INSERT INTO t VALUES ('UUID()')", sqltext.Write},
+		{"INSERT INTO t VALUES (@@hostname)", sqltext.Refused},
+		{"INSERT INTO t VALUES (SYSDATE())", sqltext.Refused},
+		{"INSERT INTO user (name) VALUES (1)", sqltext.Write},
+		{"INSERT INTO user (name) VALUES (USER())", sqltext.Refused},
+		{"CALL p(1)", sqltext.Write},
+		{"DO RELEASE_LOCK('a')", sqltext.ReadFirst},
+		{"CREATE TABLE t (a INT)", sqltext.DDL},
+		{"CREATE TABLE t SELECT * FROM u", sqltext.Refused},
+		{"CREATE VIEW v AS SELECT 1", sqltext.DDL},
+		{"CREATE TEMPORARY TABLE t (a INT)", sqltext.Refused},
+		{"TRUNCATE t", sqltext.DDL},
+		{"SET NAMES utf8mb4", sqltext.Session},
+		{"SET @x = 1", sqltext.Session},
+		{"SET @x = RAND()", sqltext.Refused},
+		{"SET @x = NOW()", sqltext.Refused},
+		{"SET GLOBAL max_connections = 1", sqltext.Refused},
+		{"SET @@global.max_connections = 1", sqltext.Refused},
+		{"SET autocommit = 0", sqltext.Refused},
+		{"SET SESSION autocommit = 0", sqltext.Refused},
+		{"SET @@session.timestamp = 1", sqltext.Refused},
+		{"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", sqltext.Refused},
+		{"BEGIN", sqltext.Refused},
+		{"start transaction", sqltext.Refused},
+		{"COMMIT", sqltext.Refused},
+		{"USE other", sqltext.Refused},
+		{"LOCK TABLES t WRITE", sqltext.Refused},
+		{"SELECT 1; DELETE FROM t", sqltext.Refused},
+		{"SELECT 1 /*! ; DELETE FROM t */", sqltext.Refused},
+		{"", sqltext.Refused},
+		{"-- only a comment", sqltext.Refused},
+		{"FROBNICATE t", sqltext.Write},
+	}
+	for _, tt := range tests {
+		got := sqltext.Classify(tt.text)
+		if got.Kind != tt.want {
+			t.Errorf("Classify(%q).Kind = %v (%s), want %v", tt.text, got.Kind, got.Reason, tt.want)
+		}
+		if (got.Kind == sqltext.Refused) != (got.Reason != "") {
+			t.Errorf("Classify(%q): kind %v with reason %q", tt.text, got.Kind, got.Reason)
+		}
+	}
+}
+
+func TestClassifyFlags(t *testing.T) {
+	tests := []struct {
+		text  string
+		flags string
+	}{
+		{"INSERT INTO t VALUES (1)", "inserts"},
+		{"INSERT INTO t VALUES (NOW())", "time inserts"},
+		{"INSERT INTO t VALUES (CURRENT_TIMESTAMP)", "time inserts"},
+		{"INSERT INTO t SELECT * FROM u", "inserts reads"},
+		{"INSERT INTO t SELECT * FROM u ORDER BY id", "inserts reads sorted"},
+		{"INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = 1, b = 2", "inserts"},
+		{"INSERT INTO t VALUES (LAST_INSERT_ID(), 1)", "lastid inserts"},
+		{"UPDATE t SET a = 1, b = 2 WHERE c = 3", ""},
+		{"UPDATE t, u SET t.a = u.a", "reads"},
+		{"UPDATE t JOIN u USING (id) SET t.a = u.a", "reads"},
+		{"UPDATE t SET a = (SELECT MAX(b) FROM u)", "reads"},
+		{"DELETE FROM t WHERE id IN (1)", ""},
+		{"DELETE t FROM t JOIN u USING (id)", "reads"},
+		{"CALL p()", "call"},
+	}
+	for _, tt := range tests {
+		st := sqltext.Classify(tt.text)
+		var got []string
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{{"time", st.Time}, {"lastid", st.LastID}, {"inserts", st.Inserts}, {"reads", st.Reads}, {"sorted", st.Sorted}, {"call", st.Call}} {
+			if f.set {
+				got = append(got, f.name)
+			}
+		}
+		if want := strings.Fields(tt.flags); !slices.Equal(got, want) {
+			t.Errorf("Classify(%q) has %v, want %v", tt.text, got, want)
+		}
+	}
+}
+
+func TestClassifyTables(t *testing.T) {
+	tests := []struct {
+		text string
+		want string
+	}{
+		{"SELECT 1", ""},
+		{"SELECT a FROM T", "t"},
+		{"SELECT a FROM db.t AS x, `u` y JOIN w ON x.a = w.a", "t u w"},
+		{"SELECT a FROM t WHERE b IN (SELECT b FROM u) FOR UPDATE", "t u"},
+		{"SELECT EXTRACT(YEAR FROM d), TRIM(LEADING 'x' FROM s) FROM t", "t"},
+		{"SELECT * FROM (SELECT 1 FROM t) s LEFT JOIN u ON 1", "t u"},
+		{"WITH c AS (SELECT * FROM t) SELECT * FROM c", "t"},
+		{"INSERT INTO t (a, b) VALUES (1, 2)", "t"},
+		{"INSERT t VALUES (1)", "t"},
+		{"INSERT INTO t SELECT * FROM u", "t u"},
+		{"INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE a = 1", "t"},
+		{"UPDATE t SET a = 1", "t"},
+		{"UPDATE LOW_PRIORITY t, u SET t.a = 1", "t u"},
+		{"DELETE FROM t WHERE a = 1", "t"},
+		{"TRUNCATE TABLE t", "t"},
+		{"TRUNCATE t", "t"},
+		{"CREATE TABLE IF NOT EXISTS t (a INT)", "t"},
+		{"ALTER TABLE t ADD b INT", "t"},
+		{"DROP TABLE IF EXISTS t, u", "t u"},
+	}
+	for _, tt := range tests {
+		if got := sqltext.Classify(tt.text).Tables; !slices.Equal(got, strings.Fields(tt.want)) {
+			t.Errorf("Classify(%q).Tables = %q, want %q", tt.text, got, strings.Fields(tt.want))
+		}
+	}
+}
+
+func FuzzClassify(f *testing.F) {
+	for _, s := range []string{"SELECT 1", "/*! x", "'", "`", "@", "@@`a", "a:=", "/*", "--", "WITH", "EXPLAIN", "(((", "INSERT INTO a.", "x'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		st := sqltext.Classify(text)
+		if (st.Kind == sqltext.Refused) != (st.Reason != "") {
+			t.Errorf("Classify(%q): kind %v with reason %q", text, st.Kind, st.Reason)
+		}
+	})
+}
+
+func TestCacheIsBoundedAndStable(t *testing.T) {
+	var c sqltext.Cache
+	if c.Get("SELECT 1") != c.Get("SELECT 1") {
+		t.Error("the same text gave two Statements")
+	}
+	for i := range 10_000 {
+		c.Get("SELECT " + strings.Repeat("1", i%5000+1))
+	}
+	if c.Get("SELECT 1").Kind != sqltext.Read {
+		t.Error("after many texts, SELECT 1 is no Read")
+	}
+}
