@@ -1,0 +1,267 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"isukit/bench/result"
+)
+
+// Text writes the round for a person at a terminal: the score first, then what made it, what went wrong, where the time
+// and the CPU went, what limited it, and what may be doubted.
+func Text(w io.Writer, r *result.Round, s Style) error {
+	p := newPage(s)
+	p.score(r)
+	p.faults(r)
+	p.scoreLines(r)
+	p.errorGroups(r)
+	if loaded(r) {
+		p.endpoints(r)
+		p.usage(r)
+	}
+	p.closing(r, s.Record)
+	_, err := io.WriteString(w, p.String())
+	return err
+}
+
+// score writes the verdict so that it is seen from across the room.
+func (p *page) score(r *result.Round) {
+	verdict, code := "PASS", green
+	if !r.Passed {
+		verdict, code = "FAIL", red
+	}
+	big := bigDigits(count(r.Score.Total))
+	p.line()
+	p.line("  ", p.paint(code, big[0]))
+	p.line("  ", p.paint(code, big[1]), "   ", p.paint(bold+";"+code, verdict), "  score ", p.paint(bold, count(r.Score.Total)))
+	p.line("  ", p.paint(code, big[2]))
+	p.line()
+	if r.Reason != "" {
+		p.para("  ", code, r.Reason)
+	}
+	p.para("  ", "", fmt.Sprintf("%s on topology %s, seed %d, %s", r.Scenario, r.Topology, r.Seed, moment(r.StartedAt)))
+	p.para("  ", "", phases(r))
+	if n := len(r.Warnings); n > 0 {
+		p.line("  ", p.paint(yellow, "with "+plural(int64(n), "warning")+", at the end"))
+	}
+}
+
+// loaded says whether the round came as far as its load.
+func loaded(r *result.Round) bool { return r.All.Hits > 0 || len(r.Endpoints) > 0 || len(r.Roles) > 0 }
+
+func phases(r *result.Round) string {
+	parts := make([]string, len(r.Phases))
+	for i, ph := range r.Phases {
+		parts[i] = ph.Name + " " + seconds(ph.DurationSeconds)
+		if !ph.OK {
+			parts[i] += " FAILED"
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (p *page) scoreLines(r *result.Round) {
+	if len(r.Score.Lines) == 0 {
+		return
+	}
+	p.head("What made the score", "")
+	cols := []column{{title: "", elastic: true}, {title: "count", right: true}, {title: "each", right: true}, {title: "points", right: true}}
+	var rows [][]cell
+	var sum int64
+	for _, l := range r.Score.Lines {
+		row := plain(clean(l.Label), count(l.Count), signed(l.Each), signed(l.Points))
+		if l.Points < 0 {
+			row[0].code, row[3].code = red, red
+		}
+		rows = append(rows, row)
+		sum += l.Points
+	}
+	total := plain("score", "", "", count(r.Score.Total))
+	total[0].code, total[3].code = bold, bold
+	if sum != r.Score.Total {
+		rows = append(rows, nil, plain("sum", "", "", count(sum)), total)
+	} else {
+		rows = append(rows, nil, total)
+	}
+	p.table(cols, rows)
+	if sum != r.Score.Total {
+		p.para("  ", dim, zeroed(r))
+	}
+}
+
+// zeroed says why the score is not the sum of its lines.
+func zeroed(r *result.Round) string {
+	if !r.Passed {
+		return "A failed round scores 0 whatever its hits gave."
+	}
+	return "A score is never below 0."
+}
+
+func (p *page) faults(r *result.Round) {
+	if len(r.Faults) == 0 {
+		return
+	}
+	p.head("Faults", "each of these alone fails the round")
+	for _, f := range r.Faults {
+		phase := cut(clean(f.Phase), 16)
+		p.para("  "+phase+strings.Repeat(" ", max(2, 10-columns(phase))), red, f.Text)
+	}
+}
+
+func (p *page) errorGroups(r *result.Round) {
+	if len(r.Errors) == 0 {
+		return
+	}
+	p.head("Errors", fmt.Sprintf("%s, %s of all hits", count(r.All.Errors), percent(ratio(r.All.Errors, r.All.Hits))))
+	for _, e := range r.Errors {
+		first := fmt.Sprintf("  %7s  ", count(e.Count))
+		p.line(p.paint(red, first), cut(clean(e.Kind), 10), "  ", p.paint(cyan, shorten(clean(e.Endpoint), p.width-23)))
+		p.para("           ", "", e.Text)
+		if e.Example != "" {
+			p.para("           e.g. ", dim, e.Example)
+		}
+	}
+}
+
+func (p *page) endpoints(r *result.Round) {
+	p.head("Endpoints", fmt.Sprintf("latency in ms, from when a hit was meant to go; %s hits/s", figure(HitsPerSec(r))))
+	cols := []column{{title: "", elastic: true}}
+	for _, t := range []string{"hits", "share", "p50", "p90", "p99", "max", "errors"} {
+		cols = append(cols, column{title: t, right: true})
+	}
+	var rows [][]cell
+	for _, e := range r.Endpoints {
+		rows = append(rows, endpointRow(e))
+	}
+	all := r.All
+	all.Name = "all"
+	rows = append(rows, nil, endpointRow(all))
+	p.table(cols, rows)
+	if r.All.Refused > 0 {
+		p.line("  ", p.paint(dim, plural(r.All.Refused, "hit")+" refused at no cost"))
+	}
+}
+
+func endpointRow(e result.Endpoint) []cell {
+	l := e.Latency
+	row := plain(clean(e.Name), count(e.Hits), percent(e.Share), figure(l.P50Ms), figure(l.P90Ms), figure(l.P99Ms), figure(l.MaxMs), "")
+	if e.Errors > 0 {
+		row[7] = cell{count(e.Errors), red}
+	}
+	return row
+}
+
+func (p *page) usage(r *result.Round) {
+	p.head("CPU and memory", "during the load")
+	cols := []column{{title: "role", elastic: true}, {title: "host"}, {title: "CPU time", right: true},
+		{title: "cores", right: true}, {title: "of host", right: true}, {title: ""}, {title: "peak memory", right: true}}
+	var rows [][]cell
+	for _, u := range r.Roles {
+		rows = append(rows, roleRow(r, u))
+	}
+	g := r.Generator
+	cores := g.CPUSeconds / loadSeconds(r)
+	rows = append(rows, plain("generator", "", seconds(g.CPUSeconds), fixed(cores, 2), "", "", size(g.PeakRSSBytes)))
+	p.table(cols, rows)
+	p.line()
+	for _, h := range r.Hosts {
+		p.para("  host "+p.paint(bold, cut(clean(h.Host), 16))+"  ", "", hostFigures(h))
+	}
+	p.para("  generator  ", "", generatorFigures(g))
+}
+
+func roleRow(r *result.Round, u result.RoleUsage) []cell {
+	share, drawn := "", ""
+	for _, h := range r.Hosts {
+		if h.Host == u.Host && h.CPUs > 0 {
+			share, drawn = percent(u.MeanCores/h.CPUs), bar(u.MeanCores/h.CPUs, 10)
+		}
+	}
+	row := plain(clean(u.Role), cut(clean(u.Host), 16), seconds(u.CPUSeconds), fixed(u.MeanCores, 2), share, drawn, size(u.PeakRSSBytes))
+	row[5].code = cyan
+	return row
+}
+
+func hostFigures(h result.HostUsage) string {
+	s := percent(h.Busy) + " busy of " + cpus(h.CPUs)
+	for _, part := range []struct {
+		ratio float64
+		name  string
+	}{{h.IOWait, "iowait"}, {h.Steal, "steal"}, {h.Foreign, "foreign"}} {
+		if part.ratio > 0 {
+			s += ", " + percent(part.ratio) + " " + part.name
+		}
+	}
+	if h.MemoryBytes > 0 {
+		s += "; " + size(h.MemoryBytes)
+	}
+	return s
+}
+
+func generatorFigures(g result.Generator) string {
+	return fmt.Sprintf("%s of the system's CPU time, %s CPU per 1,000 hits, timers %s late (p99), at most %s",
+		percent(g.OfSystem), millis(1000*g.CPUSecondsPer1000Hits), millis(g.TimerDelayP99Ms), plural(int64(g.PeakUsers), "user"))
+}
+
+func (p *page) closing(r *result.Round, record string) {
+	if r.Bottleneck.Text != "" {
+		p.head("Bottleneck", "")
+		p.para("  ", "", r.Bottleneck.Text)
+	}
+	if len(r.Warnings) > 0 {
+		p.head("Warnings", "")
+		for _, w := range r.Warnings {
+			p.para("  ! ", yellow, w)
+		}
+	}
+	p.line()
+	verdict := p.paint(green, "PASS")
+	if !r.Passed {
+		verdict = p.paint(red, "FAIL")
+	}
+	p.line(verdict, "  score ", p.paint(bold, count(r.Score.Total)), "  ", cut(clean(r.ID), p.width-30))
+	if record != "" {
+		p.line("record  ", record)
+	}
+}
+
+// HitsPerSec is the rate of all hits over the load phase as it really lasted.
+func HitsPerSec(r *result.Round) float64 { return float64(r.All.Hits) / loadSeconds(r) }
+
+// loadSeconds is how long the load lasted; what was planned, or 1, where that is not known.
+func loadSeconds(r *result.Round) float64 {
+	for _, ph := range r.Phases {
+		if ph.Name == "load" && ph.DurationSeconds > 0 {
+			return ph.DurationSeconds
+		}
+	}
+	if r.LoadSeconds > 0 {
+		return r.LoadSeconds
+	}
+	return 1
+}
+
+func ratio(part, whole int64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+// glyphs holds the digits as three lines of block characters each.
+var glyphs = map[rune][3]string{
+	'0': {"█▀█", "█ █", "▀▀▀"}, '1': {"▀█ ", " █ ", "▀▀▀"}, '2': {"▀▀█", "█▀▀", "▀▀▀"}, '3': {"▀▀█", " ▀█", "▀▀▀"},
+	'4': {"█ █", "▀▀█", "  ▀"}, '5': {"█▀▀", "▀▀█", "▀▀▀"}, '6': {"█▀▀", "█▀█", "▀▀▀"}, '7': {"▀▀█", "  █", "  ▀"},
+	'8': {"█▀█", "█▀█", "▀▀▀"}, '9': {"█▀█", "▀▀█", "▀▀▀"}, ',': {"", "", ""}, '-': {"  ", "▀▀", "  "},
+}
+
+func bigDigits(s string) [3]string {
+	var lines [3][]string
+	for _, r := range s {
+		for i := range lines {
+			lines[i] = append(lines[i], glyphs[r][i])
+		}
+	}
+	return [3]string{strings.Join(lines[0], " "), strings.Join(lines[1], " "), strings.Join(lines[2], " ")}
+}
