@@ -121,7 +121,7 @@ func (d *decoder) message(m protoreflect.Message, data []byte, at, depth int) bo
 	}
 	fields := m.Descriptor().Fields()
 	for len(data) > 0 {
-		number, wire, n := protowire.ConsumeTag(data)
+		number, wire, n := consumeTag(data)
 		if n < 0 {
 			d.fault(at, true, "%s", tagFault(data))
 			return false
@@ -150,6 +150,15 @@ func (d *decoder) message(m protoreflect.Message, data []byte, at, depth int) bo
 		data, at = data[n+used:], at+n+used
 	}
 	return true
+}
+
+// consumeTag is protowire's, which lets the wire types 6 and 7 pass, without them.
+func consumeTag(data []byte) (protowire.Number, protowire.Type, int) {
+	number, wire, n := protowire.ConsumeTag(data)
+	if wire > protowire.Fixed32Type {
+		return 0, 0, -1
+	}
+	return number, wire, n
 }
 
 // tagFault says why no field starts with data.
@@ -270,6 +279,14 @@ func (d *decoder) set(m protoreflect.Message, fd protoreflect.FieldDescriptor, v
 		m.Mutable(fd).List().Append(v)
 		return
 	}
+	d.replace(m, fd, v)
+}
+
+// replace sets a single field. The last value counts, but no encoder writes two: then the type is hardly the right one.
+func (d *decoder) replace(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value) {
+	if m.Has(fd) {
+		d.body.Fit.Odd++
+	}
 	m.Set(fd, v)
 }
 
@@ -317,9 +334,9 @@ func (d *decoder) content(m protoreflect.Message, fd protoreflect.FieldDescripto
 	}
 	if fd.IsList() {
 		m.Mutable(fd).List().Append(v)
-	} else {
-		m.Set(fd, v)
+		return true
 	}
+	d.replace(m, fd, v)
 	return true
 }
 

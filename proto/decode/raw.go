@@ -42,7 +42,7 @@ func Raw(data []byte, limits Limits) *RawBody {
 	}
 	at := 0
 	for at < len(data) {
-		number, wire, n := protowire.ConsumeTag(data[at:])
+		number, wire, n := consumeTag(data[at:])
 		if n < 0 {
 			b.Faults = append(b.Faults, Fault{Offset: at, What: tagFault(data[at:]), Final: true})
 			break
@@ -75,7 +75,7 @@ func (r *rawReader) fields(data []byte, depth int) []rawField {
 	var fields []rawField
 	for len(data) > 0 && r.left > 0 {
 		r.left--
-		number, wire, n := protowire.ConsumeTag(data)
+		number, wire, n := consumeTag(data)
 		if n < 0 {
 			return fields
 		}
@@ -117,7 +117,7 @@ func (r *rawReader) field(number protowire.Number, wire protowire.Type, data []b
 // isMessage reports whether data is a sequence of whole fields, with field numbers that people choose.
 func isMessage(data []byte) bool {
 	for len(data) > 0 {
-		number, wire, n := protowire.ConsumeTag(data)
+		number, wire, n := consumeTag(data)
 		if n < 0 || wire == protowire.EndGroupType || number > 1<<20 {
 			return false
 		}

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"isukit/proto/decode"
+)
+
+type decodeOptions struct {
+	schema schemaOptions
+	// types is one name for all files, or one for each.
+	types []string
+	// route is "METHOD PATH": its response, or with ofRequest its request, names the type.
+	route     string
+	ofRequest bool
+	input     string
+	asJSON    bool
+	raw       bool
+	diff      bool
+	files     []string
+}
+
+// errDamaged ends a command that showed a damaged body: what was wrong has been printed with it.
+var errDamaged = errors.New("the body is damaged")
+
+func newDecodeCmd(s streams) *cobra.Command {
+	var o decodeOptions
+	cmd := &cobra.Command{
+		Use:   "decode [FILE...]",
+		Short: "Show the message in a protobuf body",
+		Long: `Show the message in a protobuf body: one of each FILE, or one from standard input.
+
+The type is given with --type (once for all files, or once for each), or with --route by the method and path that
+the body came from. Without either, the types that fit are listed; when one alone fits exactly, it is shown.`,
+		Example: `  isukit decode --type Team body.bin
+  isukit decode --route 'GET /api/teams' < body.bin
+  echo 0a020805 | isukit decode --in hex --type GetTeamResponse --json
+  isukit decode --diff --type Job before.bin after.bin`,
+		GroupID: "wire",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.files = args
+			return runDecode(cmd.Context(), o, s)
+		},
+	}
+	o.schema.addFlags(cmd)
+	cmd.Flags().StringArrayVarP(&o.types, "type", "t", nil, "message type, with or without its package; once, or once a file")
+	cmd.Flags().StringVar(&o.route, "route", "", `"METHOD PATH" that the body came from, as in 'GET /api/teams'`)
+	cmd.Flags().BoolVar(&o.ofRequest, "request", false, "with --route: the body is the request's, not the response's")
+	cmd.Flags().StringVar(&o.input, "in", "raw", "how the bytes are given: raw, hex, base64 or gzip")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON instead of text format")
+	cmd.Flags().BoolVar(&o.raw, "raw", false, "use no schema: show field numbers and wire types")
+	cmd.Flags().BoolVar(&o.diff, "diff", false, "compare two bodies field by field; exit code 1 when they differ")
+	return cmd
+}
+
+func runDecode(ctx context.Context, o decodeOptions, s streams) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if len(o.files) == 0 {
+		o.files = []string{"-"}
+	}
+	schema, routes, err := o.schema.load(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := o.typesFromRoute(routes); err != nil {
+		return err
+	}
+	bodies := make([][]byte, len(o.files))
+	for i, name := range o.files {
+		if bodies[i], err = o.read(name, s); err != nil {
+			return err
+		}
+	}
+	if o.diff {
+		return diffBodies(o, schema, bodies, s)
+	}
+	var failed error
+	for i, data := range bodies {
+		if len(bodies) > 1 {
+			fmt.Fprintf(s.err, "== %s\n", o.files[i])
+		}
+		if err := decodeOne(o, schema, o.typeOf(i), data, s); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// check reports what does not go together on the command line.
+func (o *decodeOptions) check() error {
+	switch {
+	case o.diff && len(o.files) != 2:
+		return usageError(fmt.Errorf("--diff compares 2 files, got %d", len(o.files)), "")
+	case len(o.types) > 1 && len(o.types) != len(o.files):
+		return usageError(fmt.Errorf("%d types for %d files", len(o.types), len(o.files)), "give --type once, or once for each file")
+	case len(o.types) > 0 && o.route != "":
+		return usageError(errors.New("--type and --route both name the type"), "give one of them")
+	case o.raw && (len(o.types) > 0 || o.diff):
+		return usageError(errors.New("--raw uses no type"), "leave out --type and --diff")
+	}
+	return nil
+}
+
+// typesFromRoute fills in the type that --route names.
+func (o *decodeOptions) typesFromRoute(routes decode.Routes) error {
+	if o.route == "" {
+		return nil
+	}
+	method, path, ok := strings.Cut(o.route, " ")
+	route, found := routes.Match(method, path)
+	if !ok || !found {
+		return usageError(fmt.Errorf("no route is %q", o.route), "isukit routes lists them; the form is 'GET /api/teams'")
+	}
+	name := route.Response
+	if o.ofRequest {
+		name = route.Request
+	}
+	if name == "" {
+		return usageError(fmt.Errorf("%s has no body there", o.route), "")
+	}
+	o.types = []string{name}
+	return nil
+}
+
+func (o *decodeOptions) typeOf(i int) string {
+	switch len(o.types) {
+	case 0:
+		return ""
+	case 1:
+		return o.types[0]
+	}
+	return o.types[i]
+}
+
+// read gives the body's bytes, with what they were given in taken off.
+func (o *decodeOptions) read(name string, s streams) ([]byte, error) {
+	data, err := readBounded(name, s.in)
+	if err != nil {
+		return nil, err
+	}
+	switch o.input {
+	case "raw":
+		return data, nil
+	case "hex", "base64":
+		if len(bytes.TrimSpace(data)) == 0 {
+			return nil, nil
+		}
+		from := decode.FromHex
+		if o.input == "base64" {
+			from = decode.FromBase64
+		}
+		if inner, ok := from(data); ok {
+			return inner, nil
+		}
+		return nil, usageError(fmt.Errorf("%s is no %s text", name, o.input), "")
+	case "gzip":
+		r, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return nil, usageError(fmt.Errorf("%s: %w", name, err), "")
+		}
+		inner, err := io.ReadAll(io.LimitReader(r, maxBodyFileBytes+1))
+		if err != nil || len(inner) > maxBodyFileBytes {
+			return nil, usageError(fmt.Errorf("unpack %s: damaged, or more than %d bytes", name, maxBodyFileBytes), "")
+		}
+		return inner, nil
+	}
+	return nil, usageError(fmt.Errorf("--in %q is unknown", o.input), "it is raw, hex, base64 or gzip")
+}
+
+// decodeOne shows one body on s.out, and its faults and hints on s.err.
+func decodeOne(o decodeOptions, schema *decode.Schema, typ string, data []byte, s streams) error {
+	if o.raw {
+		return decodeRaw(data, s)
+	}
+	if typ == "" {
+		var err error
+		if typ, err = guessType(schema, data, s); err != nil {
+			return err
+		}
+	}
+	md, err := schema.Find(typ)
+	if err != nil {
+		return usageError(err, "isukit types lists the types that are known")
+	}
+	body := decode.Decode(md, data, decode.DefaultLimits())
+	if err := printBody(body, schema, o.asJSON, s); err != nil {
+		return err
+	}
+	explain(s.err, schema, data, body)
+	if len(body.Faults) > 0 {
+		return errDamaged
+	}
+	return nil
+}
+
+func printBody(body *decode.Body, schema *decode.Schema, asJSON bool, s streams) error {
+	if body.SizeBytes == 0 {
+		fmt.Fprintln(s.err, "isukit: note: empty (0 bytes): a valid message with every field at its default")
+	}
+	if !asJSON {
+		_, err := io.WriteString(s.out, decode.Text(body.Message))
+		return err
+	}
+	data, err := decode.JSON(body.Message, "  ", schema)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s\n", data)
+	return err
+}
+
+// explain says what is wrong with a body, what it may be instead, and what its bytes look like.
+func explain(w io.Writer, schema *decode.Schema, data []byte, body *decode.Body) {
+	for _, f := range body.Faults {
+		fmt.Fprintf(w, "isukit: fault: %s\n", f)
+	}
+	if body.Fit.Suspicious() {
+		fmt.Fprintf(w, "isukit: suspicious: the bytes hardly fit %s\n", body.Fit)
+		for _, fit := range decode.Better(schema, data, body, decode.DefaultLimits()) {
+			fmt.Fprintf(w, "isukit: better: %s\n", fit)
+		}
+	}
+	if len(body.Faults) > 0 || body.Fit.Suspicious() {
+		printHints(w, data)
+	}
+}
+
+func printHints(w io.Writer, data []byte) {
+	for _, hint := range decode.Hints(data) {
+		fmt.Fprintf(w, "isukit: hint: %s\n", hint.Text)
+	}
+}
+
+func decodeRaw(data []byte, s streams) error {
+	raw := decode.Raw(data, decode.DefaultLimits())
+	if len(data) == 0 {
+		fmt.Fprintln(s.err, "isukit: note: empty (0 bytes): a valid message of any type")
+	}
+	if _, err := io.WriteString(s.out, raw.Text()); err != nil {
+		return err
+	}
+	if len(raw.Faults) == 0 {
+		return nil
+	}
+	for _, f := range raw.Faults {
+		fmt.Fprintf(s.err, "isukit: fault: %s\n", f)
+	}
+	printHints(s.err, data)
+	return errDamaged
+}
+
+// guessType names the type when one alone fits exactly; else it lists the candidates and fails.
+func guessType(schema *decode.Schema, data []byte, s streams) (string, error) {
+	if len(data) == 0 {
+		return "", usageError(errors.New("empty (0 bytes): a valid message of every type"), "name one with --type")
+	}
+	fits := decode.Candidates(schema, data, decode.DefaultLimits())
+	if len(fits) == 1 && fits[0].Exact() {
+		fmt.Fprintf(s.err, "isukit: note: %s is the only type that fits\n", fits[0].Type)
+		return string(fits[0].Type), nil
+	}
+	if len(fits) == 0 {
+		printHints(s.err, data)
+		return "", usageError(errors.New("no known type fits these bytes"), "--raw shows them without a type")
+	}
+	for i, fit := range fits {
+		if i == 20 {
+			fmt.Fprintf(s.err, "isukit: candidate: and %d more\n", len(fits)-i)
+			break
+		}
+		fmt.Fprintf(s.err, "isukit: candidate: %s\n", fit)
+	}
+	return "", usageError(fmt.Errorf("%d types may fit these bytes", len(fits)), "name one with --type, or say where the body came from with --route")
+}
+
+// diffBodies prints how two bodies differ.
+func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams) error {
+	if len(o.types) == 0 {
+		return usageError(errors.New("--diff needs the type"), "name it with --type or --route")
+	}
+	var bodies [2]*decode.Body
+	for i := range bodies {
+		md, err := schema.Find(o.typeOf(i))
+		if err != nil {
+			return usageError(err, "isukit types lists the types that are known")
+		}
+		bodies[i] = decode.Decode(md, data[i], decode.DefaultLimits())
+		explain(s.err, schema, data[i], bodies[i])
+	}
+	if a, b := bodies[0].Message.Descriptor(), bodies[1].Message.Descriptor(); a != b {
+		return usageError(fmt.Errorf("%s and %s are different types", a.FullName(), b.FullName()), "")
+	}
+	w := bufio.NewWriter(s.out)
+	differences := decode.Diff(bodies[0].Message, bodies[1].Message)
+	for _, d := range differences {
+		if !o.asJSON {
+			fmt.Fprintln(w, d)
+			continue
+		}
+		if err := json.NewEncoder(w).Encode(d); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if n := len(differences); n > 0 {
+		return fmt.Errorf("the bodies differ in %d places", n)
+	}
+	if len(bodies[0].Faults)+len(bodies[1].Faults) > 0 {
+		return errDamaged
+	}
+	return nil
+}

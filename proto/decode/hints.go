@@ -1,0 +1,204 @@
+package decode
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Hint says what bytes look like that were taken for a protobuf body, and what to do.
+type Hint struct {
+	// Kind is a stable word: gzip, zstd, hex, base64, grpc, http, http2, html, json, text, latin1, tls.
+	Kind string `json:"kind"`
+	// Text is one sentence for a person.
+	Text string `json:"text"`
+	// Inner is what is found when the covering is taken off, such as the unpacked bytes; nil where there is none.
+	Inner []byte `json:"-"`
+}
+
+// maxInnerBytes bounds what a hint unpacks.
+const maxInnerBytes = 64 << 20
+
+// Hints looks for coverings and other formats. It is meant for bodies that did not decode, or that fit badly: short
+// messages can look like anything.
+func Hints(data []byte) []Hint {
+	for _, look := range []func([]byte) *Hint{
+		compressedHint, httpHint, markupHint, grpcHint, tlsHint, hexHint, base64Hint, latin1Hint, textHint,
+	} {
+		if hint := look(data); hint != nil {
+			return []Hint{*hint}
+		}
+	}
+	return nil
+}
+
+func compressedHint(data []byte) *Hint {
+	switch {
+	case bytes.HasPrefix(data, []byte{0x1f, 0x8b, 8}):
+		hint := &Hint{Kind: "gzip", Text: "these bytes are gzip: the body was compressed (Content-Encoding: gzip)"}
+		if r, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
+			inner, err := io.ReadAll(io.LimitReader(r, maxInnerBytes))
+			if err == nil {
+				hint.Inner = inner
+			}
+		}
+		return hint
+	case bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return &Hint{Kind: "zstd", Text: "these bytes are zstd: the body was compressed (Content-Encoding: zstd)"}
+	}
+	return nil
+}
+
+func httpHint(data []byte) *Hint {
+	if bytes.HasPrefix(data, []byte("PRI * HTTP/2.0")) {
+		return &Hint{Kind: "http2", Text: "these bytes are an HTTP/2 connection, which isukit does not read"}
+	}
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if !bytes.HasPrefix(line, []byte("HTTP/1.")) && !bytes.HasSuffix(line, []byte(" HTTP/1.1")) && !bytes.HasSuffix(line, []byte(" HTTP/1.0")) {
+		return nil
+	}
+	hint := &Hint{Kind: "http", Text: "these bytes start with an HTTP head: the body comes after the first empty line"}
+	for _, gap := range []string{"\r\n\r\n", "\n\n"} {
+		if _, body, ok := bytes.Cut(data, []byte(gap)); ok {
+			hint.Inner = body
+			break
+		}
+	}
+	return hint
+}
+
+func markupHint(data []byte) *Hint {
+	start := strings.ToLower(string(bytes.TrimSpace(data[:min(len(data), 256)])))
+	switch {
+	case strings.HasPrefix(start, "<!doctype html") || strings.HasPrefix(start, "<html"):
+		title := ""
+		if _, rest, ok := strings.Cut(string(data[:min(len(data), 4096)]), "<title>"); ok {
+			if text, _, ok := strings.Cut(rest, "</title>"); ok {
+				title = " with the title " + Quote(strings.TrimSpace(text))
+			}
+		}
+		return &Hint{Kind: "html", Text: "this is an HTML page" + title + ", perhaps an error page of a proxy"}
+	case strings.HasPrefix(start, "<?xml"):
+		return &Hint{Kind: "html", Text: "this is XML, no protobuf"}
+	case (strings.HasPrefix(start, "{\"") || strings.HasPrefix(start, "[{") || start == "{}") && utf8.Valid(data):
+		return &Hint{Kind: "json", Text: "this is JSON, no protobuf"}
+	}
+	return nil
+}
+
+func grpcHint(data []byte) *Hint {
+	if len(data) < 5 || data[0] > 1 {
+		return nil
+	}
+	length := binary.BigEndian.Uint32(data[1:5])
+	if uint64(length) > uint64(len(data)-5) || length == 0 && len(data) > 5 {
+		return nil
+	}
+	inner := data[5 : 5+length]
+	hint := &Hint{Kind: "grpc", Inner: inner, Text: fmt.Sprintf("these bytes are a gRPC frame: 5 bytes, then a message of %d bytes", length)}
+	if data[0] == 1 {
+		hint.Text += ", compressed"
+		if gz := compressedHint(inner); gz != nil {
+			hint.Inner = gz.Inner
+		}
+	}
+	return hint
+}
+
+func tlsHint(data []byte) *Hint {
+	if len(data) < 5 || data[0] < 20 || data[0] > 23 || data[1] != 3 || data[2] > 4 {
+		return nil
+	}
+	if length := int(binary.BigEndian.Uint16(data[3:5])); length == 0 || length > 1<<14+256 {
+		return nil
+	}
+	return &Hint{Kind: "tls", Text: "these bytes look like TLS records: read the capture with --keylog FILE"}
+}
+
+// stripSpace is data without any white space.
+func stripSpace(data []byte) string {
+	return strings.Join(strings.Fields(string(data)), "")
+}
+
+func hexHint(data []byte) *Hint {
+	if inner, ok := FromHex(data); ok {
+		return &Hint{Kind: "hex", Text: "this is hexadecimal text: decode it with --in hex", Inner: inner}
+	}
+	return nil
+}
+
+// FromHex reads hexadecimal text; white space, colons and a leading 0x are left aside. ok is false for anything else, and
+// for nothing.
+func FromHex(data []byte) (inner []byte, ok bool) {
+	if len(data) < 2 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 64)]) {
+		return nil, false
+	}
+	text := strings.TrimPrefix(strings.ReplaceAll(stripSpace(data), ":", ""), "0x")
+	inner, err := hex.DecodeString(text)
+	return inner, err == nil && len(inner) > 0
+}
+
+func base64Hint(data []byte) *Hint {
+	if inner, ok := FromBase64(data); ok && len(data) >= 8 {
+		return &Hint{Kind: "base64", Text: "this is base64 text: decode it with --in base64", Inner: inner}
+	}
+	return nil
+}
+
+// FromBase64 reads base64 in the standard or the URL alphabet, padded or not; white space is left aside.
+func FromBase64(data []byte) (inner []byte, ok bool) {
+	if len(data) < 2 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 64)]) {
+		return nil, false
+	}
+	text := strings.TrimRight(stripSpace(data), "=")
+	encoding := base64.RawStdEncoding
+	if strings.ContainsAny(text, "-_") {
+		encoding = base64.RawURLEncoding
+	}
+	inner, err := encoding.DecodeString(text)
+	return inner, err == nil && len(inner) > 0
+}
+
+// latin1Hint looks for bytes that went through a charset conversion: 0x80 and above read as Latin-1 and written as UTF-8
+// become pairs of 0xC2 or 0xC3 and one more, or were replaced by U+FFFD.
+func latin1Hint(data []byte) *Hint {
+	if !utf8.Valid(data) || len(data) < 4 {
+		return nil
+	}
+	if n := bytes.Count(data, []byte("\ufffd")); n > 0 {
+		return &Hint{Kind: "latin1", Text: fmt.Sprintf("bytes were lost: %s stand where others were. The body was read as text, "+
+			"not as bytes", plural(n, "U+FFFD character", "U+FFFD characters"))}
+	}
+	high, pairs := 0, 0
+	for _, r := range string(data) {
+		if r >= 0x80 {
+			high++
+			if r <= 0xff {
+				pairs++
+			}
+		}
+	}
+	if high == 0 || pairs < high || !bytes.ContainsFunc(data, func(r rune) bool { return r < 0x20 || r > 0x7f && r < 0xa0 }) {
+		return nil
+	}
+	inner := make([]byte, 0, len(data))
+	for _, r := range string(data) {
+		inner = append(inner, byte(r))
+	}
+	return &Hint{Kind: "latin1", Inner: inner, Text: "every byte from 0x80 up is written as two: the body was read as Latin-1 and written as UTF-8"}
+}
+
+func textHint(data []byte) *Hint {
+	if len(data) < 8 || !likelyText(data) {
+		return nil
+	}
+	line, _, _ := strings.Cut(string(data[:min(len(data), 60)]), "\n")
+	return &Hint{Kind: "text", Text: "this is text, no protobuf: " + Quote(line)}
+}
