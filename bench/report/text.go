@@ -178,7 +178,7 @@ func roleRow(r *result.Round, u result.RoleUsage) []cell {
 			share, drawn = percent(u.MeanCores/h.CPUs), bar(u.MeanCores/h.CPUs, 10)
 		}
 	}
-	row := plain(clean(u.Role), cut(clean(u.Host), 16), seconds(u.CPUSeconds), fixed(u.MeanCores, 2), share, drawn, size(u.PeakRSSBytes))
+	row := plain(clean(u.Role), cut(clean(u.Host), 14), seconds(u.CPUSeconds), fixed(u.MeanCores, 2), share, drawn, size(u.PeakRSSBytes))
 	row[5].code = cyan
 	return row
 }
