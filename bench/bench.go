@@ -1,0 +1,185 @@
+// Package bench drives one round: initialize -> validate -> load -> check -> score. A Scenario and a load engine go in, an
+// Outcome comes out. What the app is belongs to the scenario, how it was started and what its hosts measured to infra, and
+// keeping the round to bench/result.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"isukit/bench/load"
+	"isukit/bench/result"
+)
+
+// InitializeLimit is how long the app may take to reset its data.
+const InitializeLimit = 30 * time.Second
+
+// Scenario is what the users of one app do and what they must see.
+type Scenario interface {
+	// Name is the app's name in records.
+	Name() string
+	// Initialize resets the app's data. It must be called first, and once.
+	Initialize(ctx context.Context) error
+	// Validate walks through every rule of the app and returns what was broken; the error is for the case that it could not
+	// be found out, such as an ended ctx.
+	Validate(ctx context.Context) (faults []string, err error)
+	// User returns the n-th virtual user, from 0; the same n gives the same plan in every round with one seed.
+	User(n int) load.User
+	// Check compares the app's data with what the load has written, and returns as Validate does.
+	Check(ctx context.Context) (faults []string, err error)
+	// Points is the score table.
+	Points() PointTable
+	// Facts says what the scenario has learnt of the app.
+	Facts() map[string]string
+}
+
+// Options are what a round needs besides its scenario.
+type Options struct {
+	Scenario Scenario
+	Engine   *load.Engine
+	Shape    load.Shape
+	// Duration is how long the load lasts; it must be positive.
+	Duration time.Duration
+	// OnPhase, if set, is called when a phase begins.
+	OnPhase func(Phase)
+	// OnTick, if set, is called once a second during the load.
+	OnTick func(load.Tick)
+	// AroundLoad, if set, is called right before the load begins; what it returns is called right after its end. It is
+	// where others start and stop measuring.
+	AroundLoad func(ctx context.Context) (done func())
+}
+
+// Phase is one part of a round.
+type Phase string
+
+// The phases, in order.
+const (
+	Initialize Phase = "initialize"
+	Validate   Phase = "validate"
+	Load       Phase = "load"
+	Check      Phase = "check"
+)
+
+// Outcome is what a round gave. Phases that were not reached are absent from Phases.
+type Outcome struct {
+	StartedAt time.Time
+	Phases    []result.Phase
+	Faults    []result.Fault
+	// Reason says in one sentence why the round failed; empty when it passed.
+	Reason string
+	Score  result.Score
+	// Loaded is false when the round failed before its load.
+	Loaded  bool
+	Summary load.Summary
+	Report  load.Report
+}
+
+// Passed reports whether every phase was passed.
+func (o *Outcome) Passed() bool { return o.Reason == "" }
+
+// Run drives one round. A round that ran and failed is an Outcome; the error is for rounds that could not be run to their
+// end, such as an ended ctx, and the Outcome then holds what there was.
+func Run(ctx context.Context, opts Options) (*Outcome, error) {
+	if opts.Duration <= 0 {
+		return nil, fmt.Errorf("load of %v: a load needs time", opts.Duration)
+	}
+	r := &round{Options: opts, out: &Outcome{StartedAt: time.Now()}}
+	for _, p := range []struct {
+		name Phase
+		run  func(context.Context) ([]string, error)
+	}{
+		{Initialize, r.initialize}, {Validate, opts.Scenario.Validate}, {Load, r.load}, {Check, opts.Scenario.Check},
+	} {
+		ok, err := r.phase(ctx, p.name, p.run)
+		if err != nil {
+			return r.out, fmt.Errorf("%s: %w", p.name, err)
+		}
+		if !ok {
+			break
+		}
+	}
+	r.score()
+	return r.out, nil
+}
+
+// round is a round under way.
+type round struct {
+	Options
+	out *Outcome
+}
+
+// phase runs one phase and notes how it went; ok is false when it found faults.
+func (r *round) phase(ctx context.Context, name Phase, run func(context.Context) ([]string, error)) (ok bool, err error) {
+	if r.OnPhase != nil {
+		r.OnPhase(name)
+	}
+	start := time.Now()
+	faults, err := run(ctx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	ok = err == nil && len(faults) == 0
+	r.out.Phases = append(r.out.Phases, result.Phase{
+		Name: string(name), StartSeconds: start.Sub(r.out.StartedAt).Seconds(),
+		DurationSeconds: time.Since(start).Seconds(), OK: ok,
+	})
+	for _, f := range faults {
+		r.out.Faults = append(r.out.Faults, result.Fault{Phase: string(name), Text: f})
+	}
+	if len(faults) > 0 && r.out.Reason == "" {
+		r.out.Reason = fmt.Sprintf("%s failed: %s", name, faults[0])
+	}
+	return ok, err
+}
+
+func (r *round) initialize(ctx context.Context) ([]string, error) {
+	limited, cancel := context.WithTimeout(ctx, InitializeLimit)
+	defer cancel()
+	err := r.Scenario.Initialize(limited)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return []string{err.Error()}, nil
+	}
+	return nil, nil
+}
+
+func (r *round) load(ctx context.Context) ([]string, error) {
+	done := func() {}
+	if r.AroundLoad != nil {
+		done = r.AroundLoad(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, r.Duration)
+	defer cancel()
+	r.out.Report = load.Run(limited, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
+	done()
+	r.out.Loaded = true
+	r.out.Summary = r.Engine.Recorder().Summary(r.out.Report.Start.Add(r.Duration))
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if r.out.Summary.Total.OK == 0 {
+		return []string{"not one right answer"}, nil
+	}
+	return nil, nil
+}
+
+// score adds up the load. A round that failed has no points, whatever its load gave.
+func (r *round) score() {
+	if !r.out.Loaded {
+		return
+	}
+	t := Tally{OK: map[string]int64{}}
+	for _, e := range r.out.Summary.Endpoints {
+		t.OK[e.Name] = e.OK
+	}
+	total := r.out.Summary.Total
+	t.Timeouts = total.ByKind[load.Timeout]
+	t.Errors = total.Errors - t.Timeouts
+	r.out.Score = r.Scenario.Points().Score(t)
+	if !r.out.Passed() {
+		r.out.Score.Total = 0
+	}
+}

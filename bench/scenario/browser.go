@@ -1,0 +1,193 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"isukit/bench/load"
+	"isukit/proto/wire"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// userAgents are what the kinds of users call themselves.
+var userAgents = [...]string{
+	kindContestant: "Mozilla/5.0 (X11; Linux x86_64) isukit-contestant",
+	kindAudience:   "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) isukit-audience",
+	kindWorker:     "isukit-worker/1",
+	kindAdmin:      "Mozilla/5.0 (X11; Linux x86_64) isukit-admin",
+	kindBot:        "isubot-crawler/1.0 (+isubot)",
+}
+
+// browser is one user's client with the portal's messages on top.
+type browser struct {
+	*load.Client
+	p *Portal
+	// load ends when the load does; requests sent later, or by a browser without one, are not counted.
+	load context.Context
+	// token is shown to the api role; empty for everybody but workers.
+	token string
+}
+
+// browser returns a user's browser; load is nil for the phases beside the load.
+func (p *Portal) browser(load context.Context, user int, agent string) *browser {
+	return &browser{Client: p.opts.Engine.NewClient(user, agent), p: p, load: load}
+}
+
+func (b *browser) close() { b.Client.Close() }
+
+func (b *browser) quiet() bool { return b.load == nil || b.load.Err() != nil }
+
+// call is one request of the portal's protocol and what must come back.
+type call struct {
+	route string // "GET /api/jobs/{job_id}"
+	id    int64  // replaces the template's variable
+	query string // what follows "?"
+	body  proto.Message
+	into  proto.Message
+	// want is the status that is right; 0 means 200. For 400 and above the answer must be an Error.
+	want    int
+	timeout time.Duration
+	// refusable answers may be 503 without harm.
+	refusable bool
+	// check looks at the decoded answer.
+	check func(r *load.Response) error
+	// raw replaces body and contentType the marshalled message's type; for requests that must be refused.
+	raw         []byte
+	contentType string
+	cookie      string
+
+	status int // of the answer; 0 when none came
+}
+
+// do sends the call and judges the answer; the error is a *load.Fault.
+func (b *browser) do(ctx context.Context, c *call) error {
+	endpoint, ok := b.p.endpoints[c.route]
+	if !ok {
+		endpoint = b.p.opts.Engine.Endpoint(c.route)
+	}
+	method, target, _ := strings.Cut(c.route, " ")
+	req := load.Request{
+		Endpoint: endpoint, Origin: b.p.opts.Web, Method: method, Target: fillTarget(target, c.id, c.query),
+		Timeout: c.timeout, Quiet: b.quiet(),
+	}
+	if strings.HasPrefix(target, "/worker/") {
+		req.Origin = b.p.api
+	}
+	if b.token != "" {
+		req.Header = append(req.Header, load.Header{Name: "Authorization", Value: "Bearer " + b.token})
+	}
+	if c.cookie != "" {
+		req.Header = append(req.Header, load.Header{Name: "Cookie", Value: c.cookie})
+	}
+	switch {
+	case c.raw != nil:
+		req.Body, req.ContentType = c.raw, c.contentType
+	case c.body != nil:
+		body, err := proto.Marshal(c.body)
+		if err != nil {
+			return load.Faultf(load.Wrong, "request can't be encoded", "%v", err)
+		}
+		req.Body, req.ContentType = body, wire.ContentType
+	}
+	return b.Do(ctx, &req, func(r *load.Response) error { return c.judge(r) })
+}
+
+// judge holds the answer against what the call wants.
+func (c *call) judge(r *load.Response) error {
+	c.status = r.Status
+	want := c.want
+	if want == 0 {
+		want = 200
+	}
+	if r.Status == 503 && c.refusable {
+		return load.ErrRefused
+	}
+	if r.Status != want {
+		return unexpectedStatus(r, want)
+	}
+	if want >= 400 {
+		return checkErrorBody(r)
+	}
+	if c.into != nil {
+		if !wire.IsProtobuf(r.Header("Content-Type")) {
+			return load.Faultf(load.Decode, "answer is not protobuf", "content type %q", r.Header("Content-Type"))
+		}
+		proto.Reset(c.into)
+		if err := proto.Unmarshal(r.Body, c.into); err != nil {
+			return load.Faultf(load.Decode, "answer can't be decoded", "as %s: %v", c.into.ProtoReflect().Descriptor().Name(), err)
+		}
+	}
+	if c.check != nil {
+		return c.check(r)
+	}
+	return nil
+}
+
+// unexpectedStatus tells what the app said of itself, where it did.
+func unexpectedStatus(r *load.Response, want int) error {
+	text := fmt.Sprintf("status %d instead of %d", r.Status, want)
+	if e, ok := wire.FromResponse(r.Status, r.Header("Content-Type"), r.Body); ok {
+		return load.Faultf(load.Status, text, "%s: %s", e.Code, e.Message)
+	}
+	return load.Faultf(load.Status, text, "content type %q, %d bytes", r.Header("Content-Type"), len(r.Body))
+}
+
+// checkErrorBody wants the Error message that every 4xx and 5xx answer carries.
+func checkErrorBody(r *load.Response) error {
+	e, ok := wire.FromResponse(r.Status, r.Header("Content-Type"), r.Body)
+	if !ok {
+		return load.Faultf(load.Decode, "error answer is no portal.v1.Error", "status %d, content type %q", r.Status, r.Header("Content-Type"))
+	}
+	if e.Message == "" {
+		return load.Faultf(load.Wrong, "error answer does not say what was wrong", "status %d, code %s", r.Status, e.Code)
+	}
+	return nil
+}
+
+// outcome says what became of a write whose request ended with err.
+type outcome uint8
+
+const (
+	applied outcome = iota
+	notApplied
+	unknown
+)
+
+// outcome reads the fate of a write from its call, once do has returned err: an answer from 400 to 499 refused it, one
+// that could not be believed or did not come leaves it open.
+func (c *call) outcome(err error) outcome {
+	var f *load.Fault
+	switch {
+	case err == nil:
+		return applied
+	case c.status >= 400 && c.status < 500:
+		return notApplied
+	case errors.As(err, &f) && f.Kind == load.Connect:
+		return notApplied
+	}
+	return unknown
+}
+
+// fillTarget puts id in the place of the template's variable and adds the query.
+func fillTarget(template string, id int64, query string) string {
+	if open := strings.IndexByte(template, '{'); open >= 0 {
+		end := strings.IndexByte(template, '}')
+		template = template[:open] + strconv.FormatInt(id, 10) + template[end+1:]
+	}
+	if query == "" {
+		return template
+	}
+	return template + "?" + query
+}
+
+func shuffled(seed uint64, logins []Login) []Login {
+	out := append([]Login(nil), logins...)
+	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}

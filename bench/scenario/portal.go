@@ -1,0 +1,216 @@
+// Package scenario is what the users of the portal do and what they must see. In go the dataset, as far as a benchmark
+// must know it, and a load engine; out come virtual users, the phases validate and check, and the score table. Every
+// answer is decoded and held against a model of what the generator itself wrote. How requests travel is left to
+// bench/load, the phases' order to bench.
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"isukit/bench"
+	"isukit/bench/load"
+	"isukit/proto"
+	portalv1 "isukit/proto/portal/v1"
+)
+
+// Options say which portal is measured and what it holds.
+type Options struct {
+	Seed   uint64
+	Engine *load.Engine
+	// Web is where contestants, audience and admins go: the proxy. Where workers go is told by initialize.
+	Web *load.Origin
+	// WorkerToken is the secret that workers show.
+	WorkerToken string
+	Dataset     Dataset
+	// Assets are the static files that the front page loads, by path ("/app.css"); "/" is the page itself.
+	Assets map[string][]byte
+	// OnStep, if set, is told every step as its user begins it; it is called from many goroutines.
+	OnStep func(user int, s Step)
+}
+
+// Dataset is the initial data, as far as users know it.
+type Dataset struct {
+	Admin Login
+	// Leaders are the contestants that users log in as: one for each of their teams.
+	Leaders []Login
+	Teams   []Team
+}
+
+// Login is a contestant of the dataset.
+type Login struct {
+	ContestantID   int64
+	Name, Password string
+	TeamID         int64
+}
+
+// Team is a team of the dataset with its standing: the best and latest score of its passed results, and their number.
+type Team struct {
+	ID                     int64
+	Name                   string
+	Tags                   []string
+	BestScore, LatestScore int64
+	PassedResults          int32
+}
+
+// Portal is the scenario of the reference app. It implements bench.Scenario.
+type Portal struct {
+	opts      Options
+	model     *model
+	endpoints map[string]load.Endpoint
+	leaders   []Login // in the order in which users take them
+	// assetPaths are the files of the front page without the page itself, in order.
+	assetPaths []string
+	api        *load.Origin
+	// language is what initialize named.
+	language string
+
+	mu      sync.Mutex
+	settled []seat
+}
+
+// seat is a contestant who has entered, and the team.
+type seat struct {
+	login Login
+	team  *team
+}
+
+var _ bench.Scenario = (*Portal)(nil)
+
+// New returns the scenario for one round; a second round needs a second one.
+func New(opts Options) (*Portal, error) {
+	if opts.Engine == nil || opts.Web == nil {
+		return nil, errors.New("scenario: an engine and the web role's address are needed")
+	}
+	if opts.Dataset.Admin.Name == "" || len(opts.Dataset.Leaders) == 0 {
+		return nil, errors.New("scenario: the dataset names no admin or no contestant")
+	}
+	p := &Portal{opts: opts, endpoints: map[string]load.Endpoint{}}
+	for _, r := range proto.Routes() {
+		name := r.Method + " " + r.Path
+		p.endpoints[name] = opts.Engine.Endpoint(name)
+	}
+	for path := range opts.Assets {
+		p.endpoints["GET "+path] = opts.Engine.Endpoint("GET " + path)
+		if path != "/" {
+			p.assetPaths = append(p.assetPaths, path)
+		}
+	}
+	slices.Sort(p.assetPaths)
+	p.leaders = shuffled(opts.Seed, opts.Dataset.Leaders)
+	p.reset()
+	return p, nil
+}
+
+// reset makes the model what the dataset is.
+func (p *Portal) reset() {
+	teams := make([]*team, len(p.opts.Dataset.Teams))
+	for i, t := range p.opts.Dataset.Teams {
+		teams[i] = &team{id: t.ID, name: t.Name, tags: t.Tags, base: base{best: t.BestScore, latest: t.LatestScore, count: t.PassedResults}}
+	}
+	p.model = newModel(teams)
+}
+
+// Name implements bench.Scenario.
+func (p *Portal) Name() string { return "portal" }
+
+// Points implements bench.Scenario.
+func (p *Portal) Points() bench.PointTable { return points }
+
+// Facts implements bench.Scenario.
+func (p *Portal) Facts() map[string]string {
+	return map[string]string{"app.language": p.language, "app.api_url": p.api.String()}
+}
+
+// Points returns the score table without a portal to measure, for those who only want to read it.
+func Points() bench.PointTable { return points }
+
+// Initialize implements bench.Scenario: it resets the app's data and learns where the api role lives.
+func (p *Portal) Initialize(ctx context.Context) error {
+	b := p.browser(nil, -1, userAgents[kindAdmin])
+	defer b.close()
+	// The portal's own clock and this one may differ by a little; the dataset is years old.
+	p.model.begunAtUs = time.Now().Add(-time.Minute).UnixMicro()
+	var resp portalv1.InitializeResponse
+	err := b.do(ctx, &call{
+		route: "POST /initialize", body: &portalv1.InitializeRequest{}, into: &resp, timeout: bench.InitializeLimit,
+	})
+	if err != nil {
+		return err
+	}
+	p.language, p.api = resp.Language, p.opts.Web
+	if resp.ApiUrl != "" {
+		var err error
+		if p.api, err = load.ParseOrigin(resp.ApiUrl); err != nil {
+			return fmt.Errorf("initialize named an api_url that can't be used: %w", err)
+		}
+	}
+	if resp.Language == "" {
+		return errors.New("initialize named no language")
+	}
+	return nil
+}
+
+// User implements bench.Scenario.
+func (p *Portal) User(n int) load.User {
+	u := &user{Portal: p, number: n, plan: newPlan(p.opts.Seed, n, len(p.leaders))}
+	switch kindOf(n) {
+	case kindContestant:
+		return u.contestant
+	case kindAudience:
+		return u.audience
+	case kindWorker:
+		return u.worker
+	case kindAdmin:
+		return u.admin
+	default:
+		return u.bot
+	}
+}
+
+// user is one virtual user: a plan, and what the flows of all kinds share.
+type user struct {
+	*Portal
+	number int
+	plan   *plan
+}
+
+// next waits out the next step's pause and returns it; ok is false when the load is over.
+func (u *user) next(ctx context.Context) (s Step, ok bool) {
+	s = u.plan.next()
+	if u.opts.OnStep != nil {
+		u.opts.OnStep(u.number, s)
+	}
+	return s, sleep(ctx, s.Pause)
+}
+
+// sleep waits for d and reports whether ctx still lives.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return ctx.Err() == nil
+	}
+}
+
+// outlasting returns a context for requests: the end of the load lets a request that is under way finish, since a write
+// without an answer could not be checked; everything else that ends ctx ends it as well.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			cancel()
+		}
+	})
+	return out, func() { stop(); cancel() }
+}
