@@ -118,7 +118,7 @@ func (i *Instance) command(in Install, cfg Config) []string {
 	argv = append(argv,
 		"--datadir="+i.DataDir(), "--socket="+socket, "--port="+port(i.Port), "--bind-address="+cfg.Bind,
 		"--pid-file="+filepath.Join(i.Dir, "db.pid"), "--log-error="+i.LogFile(), "--init-file="+i.initFile(),
-		"--skip-name-resolve")
+		"--skip-name-resolve", "--character-set-server=utf8mb4")
 	if in.Engine == MySQL {
 		argv = append(argv, "--secure-file-priv=NULL", "--mysqlx=0")
 	}

@@ -1,0 +1,281 @@
+package render
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math"
+	"net"
+	"path"
+	"strconv"
+	"text/template"
+
+	"github.com/goccy/go-yaml"
+
+	"isukit/infra/topology"
+)
+
+// Input is everything that the files depend on.
+type Input struct {
+	Topology  *topology.Topology // with no kind "auto" left
+	Places    map[string]Place   // by name of instance, for all instances of the topology
+	Machine   Machine            // stands in for what a host of the topology leaves open
+	Templates fs.FS              // with nginx/ and mysql/
+	Static    []StaticFile       // the front page
+	StaticDir string             // where the files of Static are on a proxy's host
+	Root      bool               // whether the processes run as root
+	Scale     string             // of the dataset
+	Seed      uint64             // of the dataset
+}
+
+// Place is where one instance is.
+type Place struct {
+	Dir       string // its directory on its host, absolute
+	Address   string // IP address that it listens on, and that others reach it by
+	Port      int
+	DebugPort int // pprof of the app, admin of Envoy
+}
+
+func (p Place) hostPort() string { return net.JoinHostPort(p.Address, strconv.Itoa(p.Port)) }
+
+// Machine is what a host has where the topology does not say so.
+type Machine struct {
+	CPUs        float64
+	MemoryBytes int64
+}
+
+// StaticFile is one file of the front page.
+type StaticFile struct {
+	URLPath     string // e.g. "/" or "/app.css"
+	File        string // absolute path on the proxy's host
+	ContentType string
+	ETag        string // with its quotes
+	SizeBytes   int64
+}
+
+// File is one rendered file.
+type File struct {
+	Path string // absolute, on the host
+	Mode fs.FileMode
+	Data []byte
+}
+
+// The paths of rendered files, relative to the directory of their instance.
+const (
+	NginxConf = "nginx.conf"
+	EnvoyConf = "envoy.yaml"
+	MyCnf     = "my.cnf"
+	AppConf   = "app.yaml"
+)
+
+// The files with secrets that AppConf names, relative to the directory of the instance.
+const (
+	SessionKeyFile  = "session.key"
+	WorkerTokenFile = "worker.token"
+)
+
+// DSNFile is the file with the DSN of the database instance of that name.
+func DSNFile(db string) string { return db + ".dsn" }
+
+// Files renders the files of all instances on a host.
+func Files(in Input, host string) ([]File, error) {
+	if _, ok := in.Topology.Host(host); !ok {
+		return nil, fmt.Errorf("render files: host %q is not in topology %s", host, in.Topology.Name)
+	}
+	for _, i := range in.Topology.Instances {
+		if _, ok := in.Places[i.Name]; !ok {
+			return nil, fmt.Errorf("render files for %s: no place for %s", host, i.Name)
+		}
+	}
+	var files []File
+	for _, i := range in.Topology.On(host) {
+		some, err := in.instance(i)
+		if err != nil {
+			return nil, fmt.Errorf("render files of %s for %s: %w", i.Name, host, err)
+		}
+		files = append(files, some...)
+	}
+	return files, nil
+}
+
+func (in Input) instance(i topology.Instance) ([]File, error) {
+	switch {
+	case i.Kind == topology.Nginx:
+		return in.nginx(i)
+	case i.Kind == topology.Envoy:
+		return in.envoy(i)
+	case i.Role == topology.DB:
+		return in.database(i)
+	}
+	return in.app(i)
+}
+
+func (in Input) nginx(i topology.Instance) ([]File, error) {
+	place := in.Places[i.Name]
+	conf, err := in.template("nginx/nginx.conf.tmpl", map[string]any{
+		"Dir": place.Dir, "Root": in.Root, "Listen": place.hostPort(), "StaticDir": in.StaticDir,
+		"Workers": int(math.Ceil(in.machine(i.Host).CPUs)),
+		"Web":     in.hostPorts(topology.Web), "API": in.hostPorts(topology.API),
+	})
+	if err != nil {
+		return nil, err
+	}
+	mime, err := fs.ReadFile(in.Templates, "nginx/mime.types.conf")
+	if err != nil {
+		return nil, err
+	}
+	return []File{
+		{Path: path.Join(place.Dir, NginxConf), Mode: 0o644, Data: conf},
+		{Path: path.Join(place.Dir, "mime.types"), Mode: 0o644, Data: mime},
+	}, nil
+}
+
+func (in Input) envoy(i topology.Instance) ([]File, error) {
+	type cluster struct {
+		Name      string
+		Endpoints []Place
+	}
+	place := in.Places[i.Name]
+	largest := int64(4096)
+	for _, f := range in.Static {
+		largest = max(largest, f.SizeBytes)
+	}
+	conf, err := in.template("nginx/envoy.yaml.tmpl", map[string]any{
+		"Dir": place.Dir, "Address": place.Address, "Port": place.Port, "AdminPort": place.DebugPort,
+		"Static": in.Static, "MaxStaticBytes": largest,
+		"Clusters": []cluster{{"web", in.places(topology.Web)}, {"api", in.places(topology.API)}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []File{{Path: path.Join(place.Dir, EnvoyConf), Mode: 0o644, Data: conf}}, nil
+}
+
+func (in Input) database(i topology.Instance) ([]File, error) {
+	if i.Kind != topology.MariaDB && i.Kind != topology.MySQL {
+		return nil, fmt.Errorf("engine %q must be settled before its files are rendered", i.Kind)
+	}
+	conf, err := in.template(fmt.Sprintf("mysql/%s.cnf.tmpl", i.Kind), databaseSizes(in.machine(i.Host), in.alone(i)))
+	if err != nil {
+		return nil, err
+	}
+	return []File{{Path: path.Join(in.Places[i.Name].Dir, MyCnf), Mode: 0o644, Data: conf}}, nil
+}
+
+// appConfig is app.yaml; the package comment says what the keys mean.
+type appConfig struct {
+	Role            string        `yaml:"role"`
+	Listen          string        `yaml:"listen"`
+	DebugListen     string        `yaml:"debug_listen"`
+	Databases       []appDatabase `yaml:"databases"`
+	SessionKeyFile  string        `yaml:"session_key_file"`
+	WorkerTokenFile string        `yaml:"worker_token_file"`
+	APIURL          string        `yaml:"api_url"`
+	Dataset         appDataset    `yaml:"dataset"`
+	AppID           int           `yaml:"app_id"`
+}
+
+type appDatabase struct {
+	Name    string `yaml:"name"`
+	DSNFile string `yaml:"dsn_file"`
+}
+
+type appDataset struct {
+	Scale string `yaml:"scale"`
+	Seed  uint64 `yaml:"seed"`
+}
+
+func (in Input) app(i topology.Instance) ([]File, error) {
+	place := in.Places[i.Name]
+	conf := appConfig{
+		Role: string(i.Role), Listen: place.hostPort(),
+		DebugListen:     net.JoinHostPort(place.Address, strconv.Itoa(place.DebugPort)),
+		SessionKeyFile:  path.Join(place.Dir, SessionKeyFile),
+		WorkerTokenFile: path.Join(place.Dir, WorkerTokenFile),
+		APIURL:          in.apiURL(),
+		Dataset:         appDataset{Scale: in.Scale, Seed: in.Seed},
+		AppID:           in.appID(i),
+	}
+	for _, db := range in.Topology.Of(topology.DB) {
+		conf.Databases = append(conf.Databases, appDatabase{Name: db.Name, DSNFile: path.Join(place.Dir, DSNFile(db.Name))})
+	}
+	data, err := yaml.Marshal(conf)
+	if err != nil {
+		return nil, err
+	}
+	return []File{{Path: path.Join(place.Dir, AppConf), Mode: 0o644, Data: data}}, nil
+}
+
+// apiURL: workers come through the proxy, as everyone does.
+func (in Input) apiURL() string {
+	for _, i := range append(in.Topology.Of(topology.Proxy), in.Topology.Of(topology.API)...) {
+		return "http://" + in.Places[i.Name].hostPort()
+	}
+	return ""
+}
+
+// appID numbers the instances that make ids, from 1.
+func (in Input) appID(want topology.Instance) int {
+	for n, i := range append(in.Topology.Of(topology.Web), in.Topology.Of(topology.API)...) {
+		if i.Name == want.Name {
+			return n + 1
+		}
+	}
+	return 0
+}
+
+func (in Input) places(role topology.Role) []Place {
+	var list []Place
+	for _, i := range in.Topology.Of(role) {
+		list = append(list, in.Places[i.Name])
+	}
+	return list
+}
+
+func (in Input) hostPorts(role topology.Role) []string {
+	var list []string
+	for _, p := range in.places(role) {
+		list = append(list, p.hostPort())
+	}
+	return list
+}
+
+// machine is what a host has to give.
+func (in Input) machine(host string) Machine {
+	h, _ := in.Topology.Host(host)
+	m := in.Machine
+	if h.CPUs > 0 {
+		m.CPUs = h.CPUs
+	}
+	if h.MemoryBytes > 0 {
+		m.MemoryBytes = h.MemoryBytes
+	}
+	return m
+}
+
+// alone tells whether an instance has its host for itself.
+func (in Input) alone(i topology.Instance) bool { return len(in.Topology.On(i.Host)) == 1 }
+
+func (in Input) template(name string, data any) ([]byte, error) {
+	text, err := fs.ReadFile(in.Templates, name)
+	if err != nil {
+		return nil, err
+	}
+	t, err := template.New(path.Base(name)).Option("missingkey=error").
+		Funcs(template.FuncMap{"json": jsonString}).Parse(string(text))
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, data); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// jsonString quotes a string for YAML, of which JSON is a part.
+func jsonString(s string) (string, error) {
+	b, err := json.Marshal(s)
+	return string(b), err
+}
