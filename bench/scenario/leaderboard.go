@@ -109,7 +109,7 @@ func (m *model) rankBounds(t *team, low, high time.Time) (best, worst int32) {
 	active, idle := m.teams()
 	above := func(best int64) int32 {
 		return int32(sort.Search(len(idle), func(i int) bool {
-			return compareRank(idle[i].base.best, idle[i].id, best, t.id) > 0
+			return compareRank(idle[i].base.best, idle[i].id, best, t.id) >= 0
 		}))
 	}
 	best, worst = 1+above(own.bestHigh), 1+above(own.bestLow)

@@ -1,0 +1,127 @@
+package isukit_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// allowed is the import table of DESIGN.md: what a package of this module may import of this module. "..." at the end of a
+// package stands for it and everything below it. A package that the table does not list is a fault, too.
+var allowed = map[string][]string{
+	".":                  {},
+	"app":                {"proto", "proto/portal/v1", "proto/wire", "app/dataset"},
+	"app/dataset":        {},
+	"app/fanout...":      {"app/fanout..."},
+	"bench":              {"bench/load", "bench/result"},
+	"bench/load":         {},
+	"bench/scenario":     {"bench", "bench/load", "proto", "proto/portal/v1", "proto/wire"},
+	"bench/result":       {},
+	"bench/report":       {"bench/result"},
+	"bench/compare":      {"bench/result"},
+	"infra":              {".", "infra..."},
+	"infra/topology":     {"infra/topologies"},
+	"infra/topologies":   {},
+	"infra/render":       {".", "infra/topology"},
+	"infra/host":         {},
+	"infra/dbserver":     {"infra/host"},
+	"infra/infratest...": {".", "infra..."},
+	"proto":              {},
+	"proto/gen":          {},
+	"proto/portal/v1":    {},
+	"proto/wire":         {"proto/portal/v1"},
+	"proto/decode...":    {"proto", "proto/portal/v1", "proto/wire", "proto/decode..."},
+	"proto/capture...":   {"proto/capture..."},
+	"cmd/isukit":         {"..."},
+	"cmd/isukit-app":     {"app...", "proto..."},
+}
+
+// inTests is what any package's tests may import besides: real servers, and messages to play with.
+var inTests = []string{"infra/infratest", "proto/portal/v1"}
+
+func TestImportsFollowTheTable(t *testing.T) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && file != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "tools") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(file, ".go") {
+			return nil
+		}
+		dir := path.Dir(filepath.ToSlash(file))
+		seen[dir] = true
+		checkFile(t, file, dir)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range allowed {
+		if dir := strings.TrimSuffix(p, "..."); !seen[dir] {
+			t.Errorf("the table lists %s, which has no Go file", dir)
+		}
+	}
+}
+
+// checkFile holds the imports of one file against the table.
+func checkFile(t *testing.T, file, dir string) {
+	t.Helper()
+	may, ok := entryOf(dir)
+	if !ok {
+		t.Errorf("%s: package %s is not in the table", file, dir)
+		return
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isTest := strings.HasSuffix(file, "_test.go")
+	for _, spec := range f.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		imported, ok := ours(name)
+		if !ok || imported == dir || matches(may, imported) || isTest && slices.Contains(inTests, imported) {
+			continue
+		}
+		t.Errorf("%s: %s may not import %s", file, dir, imported)
+	}
+}
+
+// entryOf finds the table's entry for a package: its own, or the nearest "..." above it.
+func entryOf(dir string) ([]string, bool) {
+	if may, ok := allowed[dir]; ok {
+		return may, true
+	}
+	for d := dir; d != "."; d = path.Dir(d) {
+		if may, ok := allowed[d+"..."]; ok {
+			return may, true
+		}
+	}
+	return nil, false
+}
+
+// ours returns a package of this module relative to its root.
+func ours(name string) (string, bool) {
+	if name == "isukit" {
+		return ".", true
+	}
+	return strings.CutPrefix(name, "isukit/")
+}
+
+func matches(patterns []string, pkg string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		prefix, tree := strings.CutSuffix(p, "...")
+		return p == pkg || tree && (pkg == prefix || strings.HasPrefix(pkg+"/", prefix+"/") || prefix == "")
+	})
+}
