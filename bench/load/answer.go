@@ -77,15 +77,15 @@ func (cn *conn) answer(o *Options, req *Request, r *Response) *Fault {
 func (cn *conn) head(o *Options, r *Response) *Fault {
 	start := cn.r
 	for seen := start; ; {
+		if !plausible(cn.buf[start:cn.w]) {
+			return Faultf(Protocol, "not an HTTP/1 answer", "%.40q", cn.buf[start:cn.w])
+		}
 		if i := bytes.Index(cn.buf[seen:cn.w], []byte("\r\n\r\n")); i >= 0 {
 			cn.r = seen + i + 4
 			if cn.r-start > o.MaxHeaderBytes {
 				return headTooLarge(o)
 			}
 			return r.parseHead(cn.buf, start, cn.r)
-		}
-		if !plausible(cn.buf[start:cn.w]) {
-			return Faultf(Protocol, "not an HTTP/1 answer", "%.40q", cn.buf[start:cn.w])
 		}
 		if cn.w-start > o.MaxHeaderBytes {
 			return headTooLarge(o)

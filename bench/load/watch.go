@@ -1,0 +1,181 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/metrics"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Usage is what the generator itself used during a load, and whether it was the limit.
+type Usage struct {
+	Elapsed time.Duration
+	// CPU is user and system time of the whole process; GCCPU is the garbage collector's part of it, as the runtime
+	// estimates it.
+	CPU, GCCPU time.Duration
+	// Cores is CPU over Elapsed; MaxCores is how many the process may use at once.
+	Cores    float64
+	MaxCores int
+	// GCs counts collections; GCPauseMax is about the longest time that all users stood still for one.
+	GCs        int64
+	GCPauseMax time.Duration
+	// TimerDelay is how late the generator's timers fired: a delay that the system under test did not cause.
+	TimerDelay Latency
+	// ReadyDelayP99 is how long goroutines that could run waited for a core, at the 99th percentile.
+	ReadyDelayP99 time.Duration
+	PeakRSSBytes  int64
+	// Limits says, a sentence each, why the generator may have been the limit; empty if it was not.
+	Limits []string
+}
+
+// Thresholds beyond which the generator is said to have been the limit. A timer that is 10 ms late for one hit in a hundred
+// is as much as a p99 of a fast server; a process at 90 % of its cores has hits waiting for it.
+const (
+	limitBusy  = 0.9
+	limitDelay = 10 * time.Millisecond
+)
+
+// watchEvery is how often the watch's timer fires.
+const watchEvery = 5 * time.Millisecond
+
+// Watcher measures the generator's own process, from StartWatch to Stop.
+type Watcher struct {
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	start   time.Time
+	cpu     time.Duration
+	samples []metrics.Sample
+	ready   *metrics.Float64Histogram
+	pauses  *metrics.Float64Histogram
+	gcCPU   float64
+	gcs     uint64
+	delays  *hdrhistogram.Histogram
+}
+
+// The runtime's figures that a Watcher reads, in this order.
+var watched = [...]string{
+	"/sched/latencies:seconds", "/sched/pauses/total/gc:seconds", "/cpu/classes/gc/total:cpu-seconds", "/gc/cycles/total:gc-cycles",
+}
+
+// StartWatch begins to watch the process. It runs one goroutine until Stop.
+func StartWatch() *Watcher {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &Watcher{
+		cancel: cancel, start: time.Now(), cpu: processCPU(),
+		samples: make([]metrics.Sample, len(watched)),
+		delays:  hdrhistogram.New(1, longest.Microseconds(), secondDigits),
+	}
+	w.read()
+	w.ready, w.pauses = cloneHistogram(w.samples[0].Value), cloneHistogram(w.samples[1].Value)
+	w.gcCPU, w.gcs = w.samples[2].Value.Float64(), w.samples[3].Value.Uint64()
+	w.wg.Go(func() { w.run(ctx) })
+	return w
+}
+
+func (w *Watcher) read() {
+	for i, name := range watched {
+		w.samples[i].Name = name
+	}
+	metrics.Read(w.samples)
+}
+
+// run measures how late a timer fires, again and again.
+func (w *Watcher) run(ctx context.Context) {
+	for {
+		due := time.Now().Add(watchEvery)
+		if Sleep(ctx, watchEvery) != nil {
+			return
+		}
+		observe(w.delays, time.Since(due))
+	}
+}
+
+// Stop ends the watch and returns what was used since StartWatch.
+func (w *Watcher) Stop() Usage {
+	w.cancel()
+	w.wg.Wait()
+	w.read()
+	u := Usage{
+		Elapsed: time.Since(w.start), CPU: processCPU() - w.cpu,
+		GCCPU:    seconds(w.samples[2].Value.Float64() - w.gcCPU),
+		MaxCores: runtime.GOMAXPROCS(0), GCs: int64(w.samples[3].Value.Uint64() - w.gcs),
+		GCPauseMax:    quantileSince(w.samples[1].Value, w.pauses, 1),
+		ReadyDelayP99: quantileSince(w.samples[0].Value, w.ready, 0.99),
+		TimerDelay:    latencyOf(w.delays), PeakRSSBytes: peakRSS(),
+	}
+	u.Cores = u.CPU.Seconds() / u.Elapsed.Seconds()
+	u.Limits = u.limits()
+	return u
+}
+
+// limits gives the verdict: pure.
+func (u Usage) limits() []string {
+	var why []string
+	if busy := u.Cores / float64(u.MaxCores); busy > limitBusy {
+		why = append(why, fmt.Sprintf("the generator used %.2f of its %d cores", u.Cores, u.MaxCores))
+	}
+	if u.TimerDelay.P99 > limitDelay {
+		why = append(why, fmt.Sprintf("the generator's timers were %v late at the 99th percentile", u.TimerDelay.P99.Round(time.Millisecond)))
+	}
+	if u.ReadyDelayP99 > limitDelay {
+		why = append(why, fmt.Sprintf("the generator's users waited %v for a core at the 99th percentile", u.ReadyDelayP99.Round(time.Millisecond)))
+	}
+	return why
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// processCPU returns the user and system time that the process has used.
+func processCPU() time.Duration {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		return 0
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
+
+// peakRSS returns the most memory that the process ever had resident.
+func peakRSS() int64 {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		return 0
+	}
+	return int64(ru.Maxrss) * 1024 // Linux counts in KiB
+}
+
+func cloneHistogram(v metrics.Value) *metrics.Float64Histogram {
+	h := v.Float64Histogram()
+	return &metrics.Float64Histogram{Counts: append([]uint64(nil), h.Counts...), Buckets: append([]float64(nil), h.Buckets...)}
+}
+
+// quantileSince returns the upper bound of the bucket in which the q-quantile of what was added since before lies.
+func quantileSince(v metrics.Value, before *metrics.Float64Histogram, q float64) time.Duration {
+	h := v.Float64Histogram()
+	var total uint64
+	for i := range h.Counts {
+		total += h.Counts[i] - before.Counts[i]
+	}
+	if total == 0 {
+		return 0
+	}
+	rank := max(uint64(math.Ceil(q*float64(total))), 1)
+	var seen uint64
+	for i := range h.Counts {
+		seen += h.Counts[i] - before.Counts[i]
+		if seen < rank {
+			continue
+		}
+		bound := h.Buckets[i+1]
+		if math.IsInf(bound, 1) {
+			bound = h.Buckets[i]
+		}
+		return seconds(bound)
+	}
+	return 0
+}
