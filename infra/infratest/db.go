@@ -148,7 +148,7 @@ func (db *DB) Resume() {
 // Stop shuts the server down cleanly and returns when it is gone.
 func (db *DB) Stop() {
 	db.tb.Helper()
-	if err := db.proc.end(stopLimit); err != nil {
+	if err := db.proc.end(syscall.SIGTERM, stopLimit); err != nil {
 		db.tb.Fatalf("stop %s: %v", db.Engine, err)
 	}
 }

@@ -134,7 +134,7 @@ func (n *Nginx) Log() string {
 
 // Stop ends nginx and returns when all of its processes are gone.
 func (n *Nginx) Stop() {
-	if err := n.proc.end(stopLimit); err != nil {
+	if err := n.proc.end(syscall.SIGQUIT, stopLimit); err != nil {
 		n.tb.Errorf("stop nginx: %v", err)
 	}
 }

@@ -107,9 +107,9 @@ func (p *process) signal(sig syscall.Signal, group bool) error {
 	return nil
 }
 
-// end stops the process with SIGTERM, and with SIGKILL when that takes longer than patience.
-func (p *process) end(patience time.Duration) error {
-	if err := p.signal(syscall.SIGTERM, false); err != nil {
+// end stops the process with sig, and with SIGKILL when that takes longer than patience.
+func (p *process) end(sig syscall.Signal, patience time.Duration) error {
+	if err := p.signal(sig, false); err != nil {
 		return err
 	}
 	select {
@@ -119,4 +119,38 @@ func (p *process) end(patience time.Duration) error {
 	err := p.signal(syscall.SIGKILL, true)
 	<-p.done
 	return err
+}
+
+// StartProcess starts a program in the foreground with its output appended to logFile, and returns when ready returns
+// nil. The returned function ends it with stopSignal and waits until all of its process group is gone; it is also called
+// when tb ends. A program that ends by itself, or is not ready in time, fails tb with the end of its log.
+func StartProcess(tb testing.TB, argv []string, logFile string, stopSignal syscall.Signal, ready func() error) (stop func()) {
+	tb.Helper()
+	Real(tb)
+	p, err := startProcess(argv, logFile, syscall.SIGTERM)
+	if err != nil {
+		tb.Fatalf("start %s: %v", argv[0], err)
+	}
+	stop = func() {
+		if err := p.end(stopSignal, stopLimit); err != nil {
+			tb.Errorf("stop %s: %v", argv[0], err)
+		}
+	}
+	tb.Cleanup(stop)
+	for deadline := time.Now().Add(startLimit); ; {
+		err := ready()
+		if err == nil {
+			return stop
+		}
+		ended := false
+		select {
+		case <-p.done:
+			ended = true
+		case <-time.After(10 * time.Millisecond):
+		}
+		if ended || time.Now().After(deadline) {
+			log, _ := os.ReadFile(logFile)
+			tb.Fatalf("start %s: not ready (ended: %v): %v\n%s", argv[0], ended, err, log[max(0, len(log)-4096):])
+		}
+	}
 }
