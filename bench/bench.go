@@ -73,6 +73,8 @@ type Outcome struct {
 	Loaded  bool
 	Summary load.Summary
 	Report  load.Report
+	// Usage is what the generator's process used during the load.
+	Usage load.Usage
 }
 
 // Passed reports whether every phase was passed.
@@ -153,7 +155,9 @@ func (r *round) load(ctx context.Context) ([]string, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
+	watch := load.StartWatch()
 	r.out.Report = load.Run(limited, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
+	r.out.Usage = watch.Stop()
 	done()
 	r.out.Loaded = true
 	r.out.Summary = r.Engine.Recorder().Summary(r.out.Report.Start.Add(r.Duration))

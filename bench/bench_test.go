@@ -1,0 +1,142 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/bench"
+	"isukit/bench/load"
+	"isukit/bench/result"
+)
+
+// pinger is a small scenario over a server that answers everything.
+type pinger struct {
+	engine             *load.Engine
+	origin             *load.Origin
+	initialize         error
+	validate, check    []string
+	status             int
+	initialized, ended bool
+}
+
+func (p *pinger) Name() string                     { return "pinger" }
+func (p *pinger) Initialize(context.Context) error { p.initialized = true; return p.initialize }
+func (p *pinger) Facts() map[string]string         { return nil }
+func (p *pinger) Validate(context.Context) ([]string, error) {
+	return p.validate, nil
+}
+func (p *pinger) Check(context.Context) ([]string, error) { p.ended = true; return p.check, nil }
+func (p *pinger) Points() bench.PointTable {
+	return bench.PointTable{PerHit: []bench.EndpointPoints{{Endpoint: "GET /ping", Points: 3, Why: "pinged"}}, PerError: -10, PerTimeout: -20}
+}
+
+func (p *pinger) User(n int) load.User {
+	return func(ctx context.Context) {
+		c := p.engine.NewClient(n, "")
+		defer c.Close()
+		for load.Sleep(ctx, 5*time.Millisecond) == nil {
+			_ = c.Do(ctx, &load.Request{Endpoint: p.engine.Endpoint("GET /ping"), Origin: p.origin, Target: "/ping"}, nil)
+		}
+	}
+}
+
+func newPinger(t *testing.T, status int) *pinger {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	t.Cleanup(s.Close)
+	origin, err := load.ParseOrigin(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pinger{engine: load.NewEngine(load.Options{}), origin: origin, status: status}
+}
+
+func run(t *testing.T, ctx context.Context, p *pinger) (*bench.Outcome, error) {
+	t.Helper()
+	return bench.Run(ctx, bench.Options{Scenario: p, Engine: p.engine, Shape: load.Users{N: 2}, Duration: 300 * time.Millisecond})
+}
+
+func TestRoundThatPasses(t *testing.T) {
+	out, err := run(t, t.Context(), newPinger(t, 200))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r result.Round
+	out.Fill(&r)
+	if !r.Passed || len(r.Phases) != 4 || r.Score.Total <= 0 || r.Score.Total != 3*r.All.OK {
+		t.Errorf("passed %t, %d phases, score %+v, %d right hits; want a pass, 4 phases and 3 points a hit", r.Passed, len(r.Phases), r.Score, r.All.OK)
+	}
+	if r.Generator.CPUSeconds <= 0 || r.All.Latency.MaxMs <= 0 {
+		t.Errorf("generator used %v s, max %v ms; want both above 0", r.Generator.CPUSeconds, r.All.Latency.MaxMs)
+	}
+}
+
+func TestRoundsThatFail(t *testing.T) {
+	tests := []struct {
+		name   string
+		spoil  func(p *pinger)
+		phases int
+		reason string
+	}{
+		{"initialize", func(p *pinger) { p.initialize = errors.New("no") }, 1, "initialize failed: no"},
+		{"validate", func(p *pinger) { p.validate = []string{"first", "second"} }, 2, "validate failed: first"},
+		{"load", func(p *pinger) {}, 3, "load failed: not one right answer"},
+		{"check", func(p *pinger) { p.check = []string{"row missing"} }, 4, "check failed: row missing"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status := 200
+			if tt.name == "load" {
+				status = 500
+			}
+			p := newPinger(t, status)
+			tt.spoil(p)
+			out, err := run(t, t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.Passed() || out.Reason != tt.reason || len(out.Phases) != tt.phases || out.Score.Total != 0 {
+				t.Errorf("passed %t, reason %q, %d phases, score %d; want failed, %q, %d, 0", out.Passed(), out.Reason, len(out.Phases), out.Score.Total, tt.reason, tt.phases)
+			}
+			if p.ended != (tt.name == "check") {
+				t.Errorf("check ran: %t", p.ended)
+			}
+		})
+	}
+}
+
+func TestInterruptedRoundIsAnError(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := run(t, ctx, newPinger(t, 200)); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "load: ") {
+		t.Errorf("got %v, want that the load was cut off", err)
+	}
+}
+
+func TestScore(t *testing.T) {
+	table := bench.PointTable{
+		PerHit:   []bench.EndpointPoints{{Endpoint: "a", Points: 5}, {Endpoint: "b", Points: 2}},
+		PerError: -10, PerTimeout: -20,
+	}
+	tests := []struct {
+		tally bench.Tally
+		total int64
+		lines int
+	}{
+		{bench.Tally{OK: map[string]int64{"a": 10, "b": 1, "free": 9}}, 52, 2},
+		{bench.Tally{OK: map[string]int64{"a": 10}, Errors: 2, Timeouts: 1}, 10, 3},
+		{bench.Tally{OK: map[string]int64{"a": 1}, Errors: 7}, 0, 2},
+		{bench.Tally{}, 0, 0},
+	}
+	for _, tt := range tests {
+		got := table.Score(tt.tally)
+		if got.Total != tt.total || len(got.Lines) != tt.lines {
+			t.Errorf("Score(%+v) = %d in %d lines, want %d in %d", tt.tally, got.Total, len(got.Lines), tt.total, tt.lines)
+		}
+	}
+}
