@@ -1,0 +1,147 @@
+package report
+
+import (
+	"crypto/sha256"
+	_ "embed" // for the page's template, style and script
+	"encoding/base64"
+	"html/template"
+	"io"
+	"slices"
+
+	"isukit/bench/result"
+)
+
+//go:embed page.html.tmpl
+var pageTemplate string
+
+//go:embed page.css
+var pageCSS string
+
+//go:embed page.js
+var pageJS string
+
+// HTML writes the round as one page that stands alone: style, script and charts are inside, and its content security
+// policy forbids every request and any script but its own.
+func HTML(w io.Writer, r *result.Round) error {
+	t, err := template.New("page").Funcs(template.FuncMap{
+		"count": count, "count64": func(n int) string { return count(int64(n)) }, "signed": signed, "percent": percent, "figure": figure, "millis": millis, "seconds": seconds,
+		"size": size, "fixed": fixed, "cpus": cpus, "moment": moment, "clean": clean,
+		"width": func(ratio float64) string { return num(100*min(max(ratio, 0), 1)) + "%" },
+	}).Parse(pageTemplate)
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, newView(r))
+}
+
+// view is what the template sees.
+type view struct {
+	*result.Round
+	CSS        template.CSS
+	JS         template.JS
+	Policy     string
+	Loaded     bool
+	HitsPerSec float64
+	LoadTook   float64
+	LineSum    int64
+	// GeneratorCores is the mean over the load.
+	GeneratorCores, GeneratorMsPer1000 float64
+	Zeroed                             string
+	Charts                             []chart
+	Times                              []timeLabel
+	Phases                             []phaseBar
+	Cursor                             cursor
+	// LastSecond is the highest value of the time slider.
+	LastSecond int
+}
+
+// timeLabel is a label of the time axis.
+type timeLabel struct{ X, Label, Anchor string }
+
+type phaseBar struct {
+	result.Phase
+	X, Width string
+}
+
+// cursor holds, for every second, the texts that the read-out shows, in the order of its labels.
+type cursor struct {
+	Labels []string   `json:"labels"`
+	Rows   [][]string `json:"rows"`
+}
+
+func newView(r *result.Round) view {
+	v := view{Round: r, CSS: template.CSS(pageCSS), JS: template.JS(pageJS), Loaded: loaded(r),
+		Policy: "default-src 'none'; style-src " + sourceHash(pageCSS) + "; script-src " + sourceHash(pageJS) +
+			"; img-src data:; base-uri 'none'; form-action 'none'",
+		HitsPerSec: HitsPerSec(r), LoadTook: loadSeconds(r), Zeroed: zeroed(r),
+		Charts: charts(r), Times: timeLabels(len(r.Timeline)), Phases: phaseBars(r.Phases), Cursor: newCursor(r),
+		LastSecond:     len(r.Timeline) - 1,
+		GeneratorCores: r.Generator.CPUSeconds / loadSeconds(r), GeneratorMsPer1000: 1000 * r.Generator.CPUSecondsPer1000Hits}
+	for _, l := range r.Score.Lines {
+		v.LineSum += l.Points
+	}
+	return v
+}
+
+// sourceHash names a script or style by its content, as a content security policy wants it.
+func sourceHash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// timeLabels returns about five labels for n seconds.
+func timeLabels(n int) []timeLabel {
+	if n == 0 {
+		return nil
+	}
+	step := 1
+	for i := 0; n/step > 6; i++ {
+		step = []int{2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600}[min(i, 10)]
+		if i > 10 {
+			step = n / 5
+		}
+	}
+	labels := []timeLabel{{X: "0%", Label: "0 s", Anchor: "start"}}
+	for t := step; t <= n; t += step {
+		l := timeLabel{X: num(100*float64(t)/float64(n)) + "%", Label: count(int64(t)) + " s", Anchor: "middle"}
+		if t > n-step/3 {
+			l.Anchor = "end"
+		}
+		labels = append(labels, l)
+	}
+	return labels
+}
+
+// phaseBars places the phases on one line from the round's start to its end.
+func phaseBars(phases []result.Phase) []phaseBar {
+	end := 0.0
+	for _, p := range phases {
+		end = max(end, p.StartSeconds+p.DurationSeconds)
+	}
+	bars := make([]phaseBar, len(phases))
+	for i, p := range phases {
+		bars[i] = phaseBar{Phase: p, X: num(100*p.StartSeconds/max(end, 1e-9)) + "%", Width: num(100*p.DurationSeconds/max(end, 1e-9)) + "%"}
+	}
+	return bars
+}
+
+func newCursor(r *result.Round) cursor {
+	colors := roleColors(r)
+	var roles []string
+	for role := range colors {
+		roles = append(roles, role)
+	}
+	roles = orderRoles(roles)
+	c := cursor{Labels: slices.Concat([]string{"second", "users", "hits/s", "errors", "p50", "p99"}, roles)}
+	for i := range c.Labels {
+		c.Labels[i] = clean(c.Labels[i])
+	}
+	for _, s := range r.Timeline {
+		row := []string{count(int64(s.At)), count(int64(s.Users)), count(s.Hits), count(s.Errors), millis(s.P50Ms), millis(s.P99Ms)}
+		for _, role := range roles {
+			row = append(row, fixed(s.CoresByRole[role], 2))
+		}
+		c.Rows = append(c.Rows, row)
+	}
+	return c
+}

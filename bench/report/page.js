@@ -1,0 +1,81 @@
+(() => {
+  'use strict';
+  const root = document.documentElement;
+
+  // The theme follows the system until the reader chooses.
+  const theme = document.getElementById('theme');
+  const themes = ['auto', 'light', 'dark'];
+  theme.hidden = false;
+  theme.addEventListener('click', () => {
+    root.dataset.theme = themes[(themes.indexOf(root.dataset.theme) + 1) % themes.length];
+    theme.textContent = 'theme: ' + root.dataset.theme;
+  });
+
+  // One second is chosen for all charts: with the pointer on any of them, or with the slider.
+  const data = JSON.parse(document.getElementById('seconds').textContent);
+  const slider = document.getElementById('at');
+  const readout = document.getElementById('readout');
+  if (slider && data.rows) {
+    const values = data.labels.map((label) => {
+      const entry = document.createElement('div');
+      const name = document.createElement('dt');
+      const value = document.createElement('dd');
+      name.textContent = label;
+      name.title = label;
+      entry.append(name, value);
+      readout.append(entry);
+      return value;
+    });
+    const plots = [...document.querySelectorAll('.plot')];
+    const show = (i) => {
+      const row = data.rows[i];
+      row.forEach((text, k) => { values[k].textContent = text; });
+      const x = (100 * (i + 0.5)) / data.rows.length + '%';
+      for (const plot of plots) {
+        const cursor = plot.querySelector('.cursor');
+        cursor.setAttribute('x1', x);
+        cursor.setAttribute('x2', x);
+      }
+      slider.value = i;
+      slider.setAttribute('aria-valuetext', data.labels.map((label, k) => label + ' ' + row[k]).join(', '));
+    };
+    const point = (event) => {
+      const box = event.currentTarget.getBoundingClientRect();
+      const i = Math.floor((data.rows.length * (event.clientX - box.left)) / box.width);
+      show(Math.max(0, Math.min(data.rows.length - 1, i)));
+    };
+    for (const plot of plots) {
+      plot.addEventListener('pointermove', point);
+      plot.addEventListener('pointerdown', point);
+      plot.addEventListener('click', () => slider.focus({ preventScroll: true }));
+    }
+    slider.addEventListener('input', () => show(Number(slider.value)));
+    show(0);
+  }
+
+  // A click on a column's title sorts by it: numbers from the highest, names from A.
+  for (const table of document.querySelectorAll('table.sortable')) {
+    const heads = [...table.tHead.rows[0].cells];
+    const body = table.tBodies[0];
+    heads.forEach((head, k) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = head.textContent;
+      head.replaceChildren(button);
+      button.addEventListener('click', () => {
+        const numeric = head.classList.contains('n');
+        const before = head.getAttribute('aria-sort');
+        const order = before ? (before === 'ascending' ? 'descending' : 'ascending') : (numeric ? 'descending' : 'ascending');
+        const sign = order === 'ascending' ? 1 : -1;
+        const value = (row) => (numeric ? Number(row.cells[k].dataset.v) : row.cells[k].textContent);
+        const rows = [...body.rows].sort((a, b) => {
+          const x = value(a), y = value(b);
+          return sign * (x < y ? -1 : x > y ? 1 : 0);
+        });
+        heads.forEach((h) => h.removeAttribute('aria-sort'));
+        head.setAttribute('aria-sort', order);
+        body.append(...rows);
+      });
+    });
+  }
+})();
