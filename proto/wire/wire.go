@@ -133,18 +133,24 @@ func write(w http.ResponseWriter, status int, contentType string, m proto.Messag
 	return nil
 }
 
+// drainBytes is how much of a body that is too long is taken off the connection: a client that is still sending when the
+// connection is closed may never see why.
+const drainBytes = 4 << 20
+
 func readBody(r *http.Request, maxBytes int64) ([]byte, error) {
-	if r.ContentLength > maxBytes {
-		return nil, tooLarge(maxBytes)
-	}
 	if r.Body == nil {
 		return nil, nil
+	}
+	if r.ContentLength > maxBytes {
+		_, _ = io.CopyN(io.Discard, r.Body, drainBytes) // the answer is the same if it ends early
+		return nil, tooLarge(maxBytes)
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBytes+1))
 	if err != nil {
 		return nil, truncated(err)
 	}
 	if int64(len(body)) > maxBytes {
+		_, _ = io.CopyN(io.Discard, r.Body, drainBytes) // as above
 		return nil, tooLarge(maxBytes)
 	}
 	return body, nil

@@ -1,0 +1,148 @@
+// Package app is the portal: a contest portal over HTTP/1.1, one bare protobuf message per body.
+//
+// In goes a pool of databases, keys and a clock, out comes an http.Handler that serves the routes of proto/routes.tsv
+// for its role. The package knows nothing of rounds or hosts. What is allowed when and to whom is said in the comments
+// of proto/portal/v1 and in README.md beside this file; both are held by this package's tests.
+//
+// The portal is the app that contestants are meant to speed up. It is correct, and slow for honest reasons: it looks
+// everything up anew on every request, and computes its aggregates over all results each time.
+package app
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/rs/zerolog"
+)
+
+// Role says which routes a process serves.
+type Role string
+
+// The roles: RoleWeb is for contestants, audience and admins, RoleAPI for workers.
+const (
+	RoleWeb Role = "web"
+	RoleAPI Role = "api"
+	RoleAll Role = "all"
+)
+
+// Store is the app's way to its databases. What DB and InTx write must be seen by Reader once they have returned.
+type Store interface {
+	// DB takes writes.
+	DB() *sqlx.DB
+	// Reader takes reads only.
+	Reader() *sqlx.DB
+	// InTx runs a read-modify-write, again where it met a deadlock or a lock wait (1213, 1205), a bounded number of times.
+	InTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx) error) error
+}
+
+// Options is what a portal is made of. All fields without a default are required.
+type Options struct {
+	Role  Role
+	Store Store
+	// SessionKey signs the session cookies: 32 bytes or more, the same in every process of a portal.
+	SessionKey []byte
+	// WorkerToken is what workers show as "Authorization: Bearer <token>": 16 bytes or more.
+	WorkerToken string
+	// APIURL is where workers reach the api role, without a path; empty where it is where the web role is.
+	APIURL string
+	// AppID tells the ids of this process from those of any other: 0 to MaxAppID.
+	AppID int
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Logger gets one line per 5xx answer, panic and slow request. Default: nothing is logged.
+	Logger *zerolog.Logger
+	// Slow is how long a request may take before it is logged. Default 1 s.
+	Slow time.Duration
+	// PasswordIterations is how costly new passwords' hashes are. Default DefaultPasswordIterations.
+	PasswordIterations int
+}
+
+// Validate reports every fault of the options at once.
+func (o Options) Validate() error {
+	var faults []error
+	if o.Role != RoleWeb && o.Role != RoleAPI && o.Role != RoleAll {
+		faults = append(faults, fmt.Errorf("role %q does not exist; there are %s, %s and %s", string(o.Role), RoleWeb, RoleAPI, RoleAll))
+	}
+	if o.Store == nil {
+		faults = append(faults, errors.New("there is no store"))
+	}
+	if n := len(o.SessionKey); n < 32 {
+		faults = append(faults, fmt.Errorf("the session key has %d bytes; it needs 32 or more", n))
+	}
+	if n := len(o.WorkerToken); n < 16 || strings.ContainsAny(o.WorkerToken, " \t\r\n") {
+		faults = append(faults, fmt.Errorf("the worker token of %d bytes needs 16 or more, and no spaces", n))
+	}
+	if o.AppID < 0 || o.AppID > MaxAppID {
+		faults = append(faults, fmt.Errorf("app id %d is not within 0..%d", o.AppID, MaxAppID))
+	}
+	if o.PasswordIterations < 0 {
+		faults = append(faults, fmt.Errorf("%d password iterations are negative", o.PasswordIterations))
+	}
+	return errors.Join(faults...)
+}
+
+// withDefaults returns o with every unset field that has a default set to it.
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		nop := zerolog.Nop()
+		o.Logger = &nop
+	}
+	if o.Slow == 0 {
+		o.Slow = time.Second
+	}
+	if o.PasswordIterations == 0 {
+		o.PasswordIterations = DefaultPasswordIterations
+	}
+	return o
+}
+
+// portal is the app at work.
+type portal struct {
+	Options
+	ids *IDs
+	// decoy is what a password is compared with when there is no such login, so that both take equally long.
+	decoy string
+	// initializing lets one initialize run at a time.
+	initializing sync.Mutex
+}
+
+// New makes the handler of a portal, or reports every fault of the options. The store stays the caller's to close, after
+// the server that uses the handler has stopped.
+func New(o Options) (http.Handler, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("portal: %w", err)
+	}
+	o = o.withDefaults()
+	decoy, err := HashPassword("", make([]byte, saltBytes), o.PasswordIterations)
+	if err != nil {
+		return nil, fmt.Errorf("portal: %w", err)
+	}
+	p := &portal{Options: o, ids: NewIDs(o.AppID, o.Now), decoy: decoy}
+	return p.handler(), nil
+}
+
+// readTx runs fn in a read-only transaction on one replica, so that all its reads see the same moment.
+func (p *portal) readTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
+	tx, err := p.Store.Reader().BeginTxx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // there is nothing to keep
+	return fn(tx)
+}
+
+// writeTx runs a read-modify-write. READ COMMITTED: what is read after a row lock was taken is what the lock's last
+// owner left, and ranges that are only looked at are not locked.
+func (p *portal) writeTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
+	return p.Store.InTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
+}

@@ -1,0 +1,173 @@
+package dataset
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+)
+
+const (
+	// epochUS is 2026-01-05 00:00 UTC in microseconds: when the first contestant of any dataset signed up. The dataset
+	// is the practice of past weeks, so its times do not move with the contest's clock.
+	epochUS = 1_767_571_200_000_000
+
+	secondUS = 1_000_000
+
+	// idAppID is the app id in the dataset's ids. No running app may have it.
+	idAppID = 1023
+	// idEpochMS is 2025-01-01 00:00 UTC in milliseconds, from which ids count.
+	idEpochMS = 1_735_689_600_000
+)
+
+// idAt makes a time-ordered id as the app makes them: 41 bits of milliseconds since 2025-01-01, 10 bits of app id and
+// 12 bits of sequence.
+func idAt(us int64, sequence int) int64 {
+	return (us/1000-idEpochMS)<<22 | idAppID<<12 | int64(sequence&0xfff)
+}
+
+// generator holds the random numbers and the clock of one Generate.
+type generator struct {
+	rng *rand.Rand
+	us  int64
+}
+
+// Generate makes the data of a seed. The only error is a scale that does not exist.
+func Generate(seed uint64, scale Scale) (*Data, error) {
+	n, err := scale.counts()
+	if err != nil {
+		return nil, err
+	}
+	g := &generator{rng: rand.New(rand.NewPCG(seed, Version)), us: epochUS}
+	d := &Data{Seed: seed, Scale: scale}
+	d.Admin = g.contestant("admin")
+	d.Admin.Admin = true
+	for i := range n.contestants {
+		d.Contestants = append(d.Contestants, g.contestant(fmt.Sprintf("%s-%04d", pick(g, givenNames), i+1)))
+	}
+	for i := range n.teams {
+		d.Teams = append(d.Teams, g.team(i))
+	}
+	g.fillTeams(d)
+	g.jobs(d, n.results)
+	g.clarifications(d, n.clarifications)
+	return d, nil
+}
+
+func pick[T any](g *generator, from []T) T { return from[g.rng.IntN(len(from))] }
+
+// chance is true with the given probability in percent.
+func (g *generator) chance(percent int) bool { return g.rng.IntN(100) < percent }
+
+// tick moves the clock by one to two times stepUS and gives the new time.
+func (g *generator) tick(stepUS int64) int64 {
+	g.us += stepUS + g.rng.Int64N(stepUS)
+	return g.us
+}
+
+func (g *generator) word(letters string, n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = letters[g.rng.IntN(len(letters))]
+	}
+	return string(b)
+}
+
+const wordLetters = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+func (g *generator) contestant(name string) Contestant {
+	us := g.tick(10 * secondUS)
+	c := Contestant{ID: idAt(us, 0), Name: name, Password: g.word(wordLetters, 12), CreatedAtUS: us}
+	for i := range c.Salt {
+		c.Salt[i] = byte(g.rng.IntN(256))
+	}
+	return c
+}
+
+func (g *generator) team(i int) Team {
+	us := g.tick(10 * secondUS)
+	t := Team{ID: idAt(us, 0), CreatedAtUS: us, InviteToken: g.word(wordLetters, 24)}
+	t.Name = fmt.Sprintf("%s%s %d", pick(g, teamAdjectives), pick(g, teamNouns), i+1)
+	tags := slices.Clone(teamTags)
+	g.rng.Shuffle(len(tags), func(a, b int) { tags[a], tags[b] = tags[b], tags[a] })
+	t.Tags = tags[:min(g.rng.IntN(6), g.rng.IntN(11))]
+	return t
+}
+
+// fillTeams gives every team its first member, then more to most of them; some contestants stay without a team.
+func (g *generator) fillTeams(d *Data) {
+	order := g.rng.Perm(len(d.Contestants))
+	for round := range 3 {
+		for i := range d.Teams {
+			if len(order) == 0 || round == 1 && g.chance(10) || round == 2 && (len(d.Teams[i].MemberIDs) < 2 || g.chance(20)) {
+				continue
+			}
+			c := &d.Contestants[order[0]]
+			order = order[1:]
+			c.TeamID = d.Teams[i].ID
+			d.Teams[i].MemberIDs = append(d.Teams[i].MemberIDs, c.ID)
+		}
+	}
+	for i := range d.Teams {
+		slices.Sort(d.Teams[i].MemberIDs)
+	}
+}
+
+// runner is a team at work: how good it is, and when its last job finished.
+type runner struct {
+	team    *Team
+	level   int64
+	freeUS  int64
+	skipped bool
+}
+
+// jobs makes n finished jobs in the order in which they finished. Every fiftieth team has none; the others take turns
+// in an order that is shuffled anew each time, so that no team ever has two at once.
+func (g *generator) jobs(d *Data, n int) {
+	var runners []*runner
+	for i := range d.Teams {
+		if i%50 != 49 {
+			runners = append(runners, &runner{team: &d.Teams[i], level: int64(5 + g.rng.IntN(40)), freeUS: g.us})
+		}
+	}
+	d.Jobs = make([]Job, 0, n)
+	for len(d.Jobs) < n {
+		g.rng.Shuffle(len(runners), func(a, b int) { runners[a], runners[b] = runners[b], runners[a] })
+		for _, r := range runners[:min(len(runners), n-len(d.Jobs))] {
+			d.Jobs = append(d.Jobs, g.job(r, len(d.Jobs)))
+		}
+	}
+	slices.SortFunc(d.Jobs, func(a, b Job) int { return int(min(max(a.ID-b.ID, -1), 1)) })
+}
+
+func (g *generator) job(r *runner, n int) Job {
+	finished := g.tick(3 * secondUS)
+	created := max(r.freeUS+1000, finished-int64(40+g.rng.IntN(60))*secondUS)
+	r.freeUS = finished
+	j := Job{
+		ID: idAt(created, n), ResultID: idAt(finished, n), TeamID: r.team.ID,
+		Target: fmt.Sprintf("10.%d.%d.%d", 1+n%3, r.team.ID>>22&0xff, 10+g.rng.IntN(200)),
+		Memo:   pick(g, memos), Worker: fmt.Sprintf("bench-%02d", 1+g.rng.IntN(12)),
+		CreatedAtUS: created, StartedAtUS: created + (finished-created)/4, FinishedAtUS: finished,
+	}
+	if g.chance(12) {
+		j.Reason = pick(g, failReasons)
+		return j
+	}
+	// In steps of 50, so that some teams share a best score and the order by id is seen.
+	r.level += int64(g.rng.IntN(3))
+	j.Score, j.Passed, j.Reason = 50*(r.level*8+int64(g.rng.IntN(160))), true, pick(g, passReasons)
+	return j
+}
+
+func (g *generator) clarifications(d *Data, n int) {
+	for range n {
+		us := g.tick(60 * secondUS)
+		qa := pick(g, questions)
+		c := Clarification{ID: idAt(us, 0), TeamID: pick(g, d.Teams).ID, Question: qa.question, AskedAtUS: us}
+		if g.chance(80) {
+			c.Answer, c.Disclosed = qa.answer, g.chance(50)
+			c.AnsweredAtUS = us + int64(1+g.rng.IntN(50))*secondUS
+		}
+		d.Clarifications = append(d.Clarifications, c)
+	}
+}
