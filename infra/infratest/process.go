@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"isukit/infra/host"
 )
 
 // RealEnv is the environment variable that makes tests against real servers run, when it is "1".
@@ -53,6 +55,16 @@ func shortTempDir(tb testing.TB) string {
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+// FreePort is a TCP port of 127.0.0.1 on which nothing listens.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	port, err := host.FreePort()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return port
 }
 
 // process is a running server. It is in a process group of its own, and gets deathSignal when the test process dies.

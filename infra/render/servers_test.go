@@ -25,7 +25,6 @@ import (
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
-	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/render"
 	"isukit/infra/topology"
@@ -110,12 +109,7 @@ func startProxy(t *testing.T, kind topology.Kind) (base, dir string, stop func()
 	in := input(t, top, run, "127.0.0.1", 1)
 	in.Root = os.Geteuid() == 0
 	place := in.Places["proxy-1"]
-	if place.Port, err = host.FreePort(); err != nil {
-		t.Fatal(err)
-	}
-	if place.DebugPort, err = host.FreePort(); err != nil {
-		t.Fatal(err)
-	}
+	place.Port, place.DebugPort = infratest.FreePort(t), infratest.FreePort(t)
 	in.Places["proxy-1"] = place
 	in.Places["web-1"], in.Places["api-1"] = standIn(t, "web"), standIn(t, "api")
 	files, err := render.Files(in, "s1")

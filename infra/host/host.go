@@ -1,0 +1,72 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// MaxFileBytes is the most that Get returns.
+const MaxFileBytes = 64 << 20
+
+// MaxOutputBytes is the most that Run keeps of each output of a command; the rest is dropped.
+const MaxOutputBytes = 1 << 20
+
+// ErrTooLarge says that a file has more than MaxFileBytes.
+var ErrTooLarge = errors.New("file too large")
+
+// Host is a machine, real or emulated. Paths are absolute.
+type Host interface {
+	// Run runs a command and waits for its end. A command that ran and failed is a Result with its Code, not an error.
+	// When ctx ends, the command is killed and ctx's error returned.
+	Run(ctx context.Context, cmd Command) (Result, error)
+	// Put writes a file whole, atomically, with this mode, and makes the directories above it (mode 0700).
+	Put(ctx context.Context, path string, data []byte, mode fs.FileMode) error
+	// Get reads a file. The error is fs.ErrNotExist where there is none, ErrTooLarge where it is not for Get.
+	Get(ctx context.Context, path string) ([]byte, error)
+	// Remove removes a file, or a directory with all in it. It is no error when there is none.
+	Remove(ctx context.Context, path string) error
+	// Start starts a service and returns when its program runs. A name that runs already is an error.
+	Start(ctx context.Context, s Service) error
+	// Stop ends a service: with its signal, and with SIGKILL when it still runs after patience (or when ctx ends);
+	// it returns when all of its processes are gone. It is no error when it does not run.
+	Stop(ctx context.Context, name string, patience time.Duration) error
+	// State tells about a service that was started; the error is ErrUnknownService for any other name.
+	State(ctx context.Context, name string) (State, error)
+}
+
+// ErrUnknownService says that no service of that name was started.
+var ErrUnknownService = errors.New("unknown service")
+
+// Command is a program that ends by itself.
+type Command struct {
+	Argv []string
+	Env  []string // KEY=value, besides the host's own
+	Dir  string   // working directory; "" is the host's choice
+}
+
+// Result is how a command ended.
+type Result struct {
+	Code           int // exit status; 128 + signal number where a signal ended it
+	Stdout, Stderr []byte
+}
+
+// Service is a program that runs until it is stopped, in the foreground.
+type Service struct {
+	Name       string
+	Argv       []string
+	Env        []string       // KEY=value, besides the host's own
+	Dir        string         // working directory; "" is the host's choice
+	LogFile    string         // its output is appended here
+	StopSignal syscall.Signal // asks it to end; 0 is SIGTERM
+}
+
+// State is what a service does.
+type State struct {
+	Running bool
+	PID     int // its first process, which is also its process group
+	// Exit tells how it ended ("exit status 1", "signal: killed"); "" while it runs.
+	Exit string
+}

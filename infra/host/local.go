@@ -1,0 +1,239 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+// Local is this machine. Its processes are children of this process, each in a process group of its own, so that a
+// Ctrl-C at the terminal reaches them only through Stop.
+type Local struct {
+	dir       string
+	lock      *os.File
+	inventory *inventory
+
+	mu       sync.Mutex
+	services map[string]*child
+	order    []string // names, as they were started
+}
+
+var _ Host = (*Local)(nil)
+
+// OpenLocal makes a run directory in stateDir, which is made when it is not there. Close gives it back.
+func OpenLocal(stateDir string) (*Local, error) {
+	unlock, err := lockState(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	// The name is short: the path of a Unix socket in it must be so.
+	var id [4]byte
+	rand.Read(id[:])
+	dir := filepath.Join(runsDir(stateDir), hex.EncodeToString(id[:]))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make run directory: %w", err)
+	}
+	l := &Local{dir: dir, services: map[string]*child{}}
+	if l.lock, err = tryLock(filepath.Join(dir, lockName)); err == nil {
+		l.inventory, err = createInventory(dir)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("open run directory %s: %w", dir, err)
+	}
+	return l, nil
+}
+
+// Dir is the run directory: a place for all files of the run, removed by Close.
+func (l *Local) Dir() string { return l.dir }
+
+// Close stops what still runs, last started first, and removes the run directory.
+func (l *Local) Close(ctx context.Context) error {
+	l.mu.Lock()
+	order := slices.Clone(l.order)
+	l.mu.Unlock()
+	var errs []error
+	for _, name := range slices.Backward(order) {
+		errs = append(errs, l.Stop(ctx, name, 10*time.Second))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // the directory and its inventory stay for CleanDead
+	}
+	if err := os.RemoveAll(l.dir); err != nil {
+		return fmt.Errorf("remove run directory: %w", err)
+	}
+	return errors.Join(l.inventory.close(), l.lock.Close())
+}
+
+// Put implements Host.
+func (l *Local) Put(_ context.Context, path string, data []byte, mode fs.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("put %s: %w", path, err)
+	}
+	if err := renameio.WriteFile(path, data, mode, renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("put %s: %w", path, err)
+	}
+	return nil
+}
+
+// Get implements Host.
+func (l *Local) Get(_ context.Context, path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("get: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("get: %w", err)
+	}
+	if len(data) > MaxFileBytes {
+		return nil, fmt.Errorf("get %s: %w: more than %d bytes", path, ErrTooLarge, MaxFileBytes)
+	}
+	return data, nil
+}
+
+// Remove implements Host.
+func (l *Local) Remove(_ context.Context, path string) error {
+	if err := os.RemoveAll(path); err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
+	return nil
+}
+
+// Run implements Host.
+func (l *Local) Run(ctx context.Context, cmd Command) (Result, error) {
+	var out, errOut limitedBuffer
+	c, err := l.launch(launch{
+		name: filepath.Base(cmd.Argv[0]), argv: cmd.Argv, env: cmd.Env, dir: cmd.Dir, stdout: &out, stderr: &errOut,
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		err := c.end(ctx, l.dir, syscall.SIGKILL, time.Second)
+		return Result{}, errors.Join(fmt.Errorf("run %s: %w", c.name, context.Cause(ctx)), err)
+	}
+	return Result{Code: c.code(), Stdout: out.data, Stderr: errOut.data}, nil
+}
+
+// Start implements Host.
+func (l *Local) Start(ctx context.Context, s Service) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("start %s: %w", s.Name, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.services[s.Name]; c != nil && c.running() {
+		return fmt.Errorf("start %s: it runs already", s.Name)
+	}
+	if err := os.MkdirAll(filepath.Dir(s.LogFile), 0o700); err != nil {
+		return fmt.Errorf("start %s: %w", s.Name, err)
+	}
+	log, err := os.OpenFile(s.LogFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", s.Name, err)
+	}
+	defer log.Close()
+	c, err := l.launch(launch{name: s.Name, argv: s.Argv, env: s.Env, dir: s.Dir, stdout: log, stderr: log})
+	if err != nil {
+		return err
+	}
+	c.stopSignal = s.StopSignal
+	l.services[s.Name] = c
+	l.order = append(slices.DeleteFunc(l.order, func(n string) bool { return n == s.Name }), s.Name)
+	return nil
+}
+
+// Stop implements Host.
+func (l *Local) Stop(ctx context.Context, name string, patience time.Duration) error {
+	c := l.service(name)
+	if c == nil {
+		return nil
+	}
+	sig := c.stopSignal
+	if sig == 0 {
+		sig = syscall.SIGTERM
+	}
+	return c.end(ctx, l.dir, sig, patience)
+}
+
+// State implements Host.
+func (l *Local) State(_ context.Context, name string) (State, error) {
+	c := l.service(name)
+	if c == nil {
+		return State{}, fmt.Errorf("%w: %s", ErrUnknownService, name)
+	}
+	return c.state(), nil
+}
+
+func (l *Local) service(name string) *child {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.services[name]
+}
+
+func runsDir(stateDir string) string { return filepath.Join(stateDir, "runs") }
+
+// lockState keeps others from making or cleaning run directories while one is made or cleaned.
+func lockState(stateDir string) (unlock func(), err error) {
+	if err := os.MkdirAll(runsDir(stateDir), 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(stateDir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock state directory %s: %w", stateDir, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// tryLock opens and locks a file; the error is unix.EWOULDBLOCK when another process holds it.
+func tryLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// limitedBuffer keeps the first MaxOutputBytes that are written to it.
+type limitedBuffer struct{ data []byte }
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if free := MaxOutputBytes - len(b.data); free > 0 {
+		b.data = append(b.data, p[:min(free, len(p))]...)
+	}
+	return len(p), nil
+}
