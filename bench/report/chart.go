@@ -132,7 +132,11 @@ func cpuCharts(r *result.Round) []chart {
 		byHost[host] = append(byHost[host], role)
 	}
 	var all []chart
-	for _, host := range slices.Sorted(maps.Keys(byHost)) {
+	hosts := slices.Sorted(maps.Keys(byHost))
+	if _, ok := byHost[""]; ok {
+		hosts = append(hosts[1:], "")
+	}
+	for _, host := range hosts {
 		usage := result.HostUsage{Host: host}
 		for _, h := range r.Hosts {
 			if h.Host == host {
@@ -160,6 +164,8 @@ func cpuChart(seconds []result.Second, host result.HostUsage, roles []string, co
 	c := chart{Title: "CPU", Unit: "cores", Ticks: ticks}
 	if host.Host != "" {
 		c.Title = "CPU of " + clean(host.Host)
+	} else if len(roles) == 1 {
+		c.Title = "CPU of the " + clean(roles[0])
 	}
 	for i := len(roles) - 1; i >= 0; i-- {
 		class := fmt.Sprintf("c%d", colors[roles[i]])

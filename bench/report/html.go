@@ -136,6 +136,9 @@ func newCursor(r *result.Round) cursor {
 	for i := range c.Labels {
 		c.Labels[i] = clean(c.Labels[i])
 	}
+	for i := len(c.Labels) - len(roles); i < len(c.Labels); i++ {
+		c.Labels[i] += " cores"
+	}
 	for _, s := range r.Timeline {
 		row := []string{count(int64(s.At)), count(int64(s.Users)), count(s.Hits), count(s.Errors), millis(s.P50Ms), millis(s.P99Ms)}
 		for _, role := range roles {

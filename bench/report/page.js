@@ -33,6 +33,7 @@
       const x = (100 * (i + 0.5)) / data.rows.length + '%';
       for (const plot of plots) {
         const cursor = plot.querySelector('.cursor');
+        cursor.setAttribute('visibility', 'visible');
         cursor.setAttribute('x1', x);
         cursor.setAttribute('x2', x);
       }

@@ -44,6 +44,7 @@ func passing() *result.Round {
 	}
 	r.All.Name, r.All.Share = "all", 1
 	r.All.Latency = result.Latency{P50Ms: 8.7, P90Ms: 51.2, P99Ms: 312, MaxMs: 2140.5}
+	r.All.FromSent = result.Latency{P50Ms: 8.5, P90Ms: 50.1, P99Ms: 301, MaxMs: 2138.2}
 	for i := range r.Endpoints {
 		r.Endpoints[i].Share = float64(r.Endpoints[i].Hits) / float64(r.All.Hits)
 	}
