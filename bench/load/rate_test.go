@@ -1,0 +1,203 @@
+package load_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/bench/load"
+)
+
+func TestProfiles(t *testing.T) {
+	tests := map[string]struct {
+		profile load.Profile
+		n       float64
+		want    time.Duration
+		never   bool
+	}{
+		"rate":           {load.Rate{PerSec: 200}, 100, 500 * time.Millisecond, false},
+		"rate first":     {load.Rate{PerSec: 200}, 0, 0, false},
+		"no rate":        {load.Rate{}, 1, 0, true},
+		"ramp half way":  {load.Ramp{ToPerSec: 100, Over: 10 * time.Second}, 125, 5 * time.Second, false},
+		"ramp end":       {load.Ramp{ToPerSec: 100, Over: 10 * time.Second}, 500, 10 * time.Second, false},
+		"after the ramp": {load.Ramp{ToPerSec: 100, Over: 10 * time.Second}, 700, 12 * time.Second, false},
+		"downwards":      {load.Ramp{FromPerSec: 100, ToPerSec: 50, Over: 10 * time.Second}, 750, 10 * time.Second, false},
+		"level":          {load.Ramp{FromPerSec: 50, ToPerSec: 50, Over: 10 * time.Second}, 100, 2 * time.Second, false},
+		"down to none":   {load.Ramp{FromPerSec: 50, Over: 10 * time.Second}, 251, 0, true},
+		"first step":     {load.Steps{{10, time.Second}, {0, time.Second}, {20, time.Second}}, 9, 900 * time.Millisecond, false},
+		"after a pause":  {load.Steps{{10, time.Second}, {0, time.Second}, {20, time.Second}}, 20, 2500 * time.Millisecond, false},
+		"after the last": {load.Steps{{10, time.Second}, {0, time.Second}, {20, time.Second}}, 30, 0, true},
+	}
+	for name, tt := range tests {
+		got, ok := tt.profile.Due(tt.n)
+		if ok == tt.never || ok && (got-tt.want).Abs() > time.Microsecond {
+			t.Errorf("%s: Due(%v): got %v, %v, want %v, %v", name, tt.n, got, ok, tt.want, !tt.never)
+		}
+	}
+}
+
+// visitor is a Visitor over one client.
+type visitor struct {
+	*load.Client
+	req load.Request
+}
+
+func (v *visitor) Visit(ctx context.Context, intended time.Time) {
+	v.req.Intended = intended
+	v.Do(ctx, &v.req, nil)
+}
+
+func visitors(e *load.Engine, o *load.Origin) func(int) load.Visitor {
+	ep := e.Endpoint("GET /")
+	return func(n int) load.Visitor {
+		return &visitor{e.NewClient(n, ""), load.Request{Endpoint: ep, Origin: o, Target: "/"}}
+	}
+}
+
+// TestRunRate has the planned number of hits sent, at intended times as the arrivals say.
+func TestRunRate(t *testing.T) {
+	const perSec = 1000
+	for name, arrivals := range map[string]load.Arrivals{"even": load.Even, "poisson": load.Poisson} {
+		t.Run(name, func(t *testing.T) {
+			var file strings.Builder
+			log := load.NewHitWriter(&file)
+			e := load.NewEngine(load.Options{Recorder: load.NewRecorder(load.RecorderOptions{Log: log})})
+			o := serveRaw(t, answering(okAnswer))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			rep := load.RunRate(ctx, load.Rate{PerSec: perSec}, visitors(e, o), e.Recorder(), load.RateOptions{Arrivals: arrivals, Seed: 1})
+			s := e.Recorder().Summary(rep.End)
+			log.Flush()
+			tolerance := 2.0
+			if arrivals == load.Poisson {
+				tolerance = 4 * math.Sqrt(perSec)
+			}
+			if got := float64(rep.Planned); math.Abs(got-perSec) > tolerance+10 {
+				t.Errorf("planned %v hits in 1 s, want %d +- %.0f", got, perSec, tolerance)
+			}
+			if rep.Started != rep.Planned || s.Total.OK+s.Total.Canceled < rep.Planned-2 || s.Total.Errors > 0 {
+				t.Errorf("planned %d, started %d, hits %+v", rep.Planned, rep.Started, s.Total.Counts)
+			}
+			var at []float64
+			for h, err := range load.ReadHits(strings.NewReader(file.String())) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				at = append(at, h.Intended.Seconds())
+			}
+			slices.Sort(at)
+			mean, cv := gaps(at)
+			want := map[string]float64{"even": 0, "poisson": 1}[name]
+			if math.Abs(mean*perSec-1) > 0.15 || math.Abs(cv-want) > 0.15 {
+				t.Errorf("distances between intended times: mean %.3f ms, variation %.2f, want 1 ms and %.0f", 1e3*mean, cv, want)
+			}
+		})
+	}
+}
+
+// gaps returns the mean and the coefficient of variation of the distances between sorted values.
+func gaps(at []float64) (mean, cv float64) {
+	var sum, squares float64
+	n := float64(len(at) - 1)
+	for i := range at[1:] {
+		d := at[i+1] - at[i]
+		sum, squares = sum+d, squares+d*d
+	}
+	mean = sum / n
+	return mean, math.Sqrt(max(squares/n-mean*mean, 0)) / mean
+}
+
+// TestRunRateIsKeptHonest has a rate beyond what its users can do said, with the latency counted from when hits were due.
+func TestRunRateIsKeptHonest(t *testing.T) {
+	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {
+		for readRequest(r) {
+			time.Sleep(20 * time.Millisecond)
+			io.WriteString(c, okAnswer)
+		}
+	})
+	e := load.NewEngine(load.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	// Two users do 100 hits a second at most; 200 are asked for.
+	rep := load.RunRate(ctx, load.Rate{PerSec: 200}, visitors(e, o), e.Recorder(), load.RateOptions{MaxUsers: 2})
+	s := e.Recorder().Summary(rep.End)
+	if rep.Shortfall() == "" || rep.Unstarted < 80 || rep.PeakUsers != 2 || rep.Planned != rep.Started+rep.Unstarted+rep.Dropped {
+		t.Errorf("got %+v, want about 100 hits that never went", rep)
+	}
+	if s.Total.Latency.P50 < 150*time.Millisecond || s.Total.FromSent.P50 > 60*time.Millisecond {
+		t.Errorf("p50 %v from intended, %v from sent, want about 250 ms and 20 ms", s.Total.Latency.P50, s.Total.FromSent.P50)
+	}
+}
+
+// TestStallIsSeenByAll has a server that stops for 200 ms every second of a fixed rate: all hits that were due meanwhile had to
+// wait for its end, and the quantiles must say so.
+func TestStallIsSeenByAll(t *testing.T) {
+	const period, stall = time.Second, 200 * time.Millisecond
+	begin := time.Now()
+	left := func(at time.Time) time.Duration { return stall - at.Sub(begin)%period }
+	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {
+		for readRequest(r) {
+			time.Sleep(left(time.Now()))
+			io.WriteString(c, okAnswer)
+		}
+	})
+	e := load.NewEngine(load.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*period)
+	defer cancel()
+	rep := load.RunRate(ctx, load.Rate{PerSec: 400}, visitors(e, o), e.Recorder(), load.RateOptions{})
+	var truth []time.Duration
+	for i := range rep.Planned {
+		truth = append(truth, max(left(rep.Start.Add(time.Duration(i)*time.Second/400)), 0))
+	}
+	slices.Sort(truth)
+	got := e.Recorder().Summary(rep.End).Total.Latency
+	for _, q := range []struct {
+		q    float64
+		got  time.Duration
+		name string
+	}{{0.9, got.P90, "p90"}, {0.99, got.P99, "p99"}, {0.999, got.P999, "p99.9"}} {
+		want := truth[int(math.Ceil(q.q*float64(len(truth))))-1]
+		// A loaded machine may add a few milliseconds to a stall's end; an engine that hides stalls is off by a hundred.
+		if diff := q.got - want; diff < -want*3/100 || diff > want*3/100+10*time.Millisecond {
+			t.Errorf("%s: got %v, want %v within 3 %%", q.name, q.got, want)
+		}
+	}
+}
+
+// TestCapacity has the search find the capacity of a model server, whose trials miss at random near it.
+func TestCapacity(t *testing.T) {
+	for _, capacity := range []float64{15, 800, 12_345} {
+		rng := rand.New(rand.NewPCG(1, uint64(capacity)))
+		rep, err := load.Capacity{Resolution: 0.05}.Search(t.Context(), func(_ context.Context, perSec float64) (string, error) {
+			if perSec > capacity*(1+0.02*rng.NormFloat64()) {
+				return "p99 too high", nil
+			}
+			return "", nil
+		})
+		if err != nil || rep.PerSec < capacity*0.9 || rep.PerSec > capacity*1.05 || len(rep.Trials) > 40 {
+			t.Errorf("capacity %v: got %v after %d trials, %v", capacity, rep.PerSec, len(rep.Trials), err)
+		}
+		last := rep.Trials[len(rep.Trials)-2:]
+		for _, tr := range last {
+			if !tr.Confirms || tr.Missed != "" || tr.PerSec != rep.PerSec {
+				t.Errorf("capacity %v: ends with %+v, want it confirmed", capacity, last)
+			}
+		}
+	}
+	always := func(context.Context, float64) (string, error) { return "", nil }
+	if rep, err := (load.Capacity{MaxPerSec: 100}).Search(t.Context(), always); err != nil || rep.PerSec != 100 || !rep.AtLeast {
+		t.Errorf("unlimited server: got %+v, %v, want at least 100", rep, err)
+	}
+	never := func(context.Context, float64) (string, error) { return "slow", nil }
+	if _, err := (load.Capacity{}).Search(t.Context(), never); !errors.Is(err, load.ErrNoCapacity) {
+		t.Errorf("hopeless server: got %v, want ErrNoCapacity", err)
+	}
+}
