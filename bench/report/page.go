@@ -156,7 +156,10 @@ func rule(cols []column, widths []int) []cell {
 
 // bar draws a ratio as a bar of n columns.
 func bar(ratio float64, n int) string {
-	ratio = min(max(ratio, 0), 1)
+	if !(ratio > 0) { // NaN too
+		ratio = 0
+	}
+	ratio = min(ratio, 1)
 	full := int(ratio*float64(n)*8 + 0.5)
 	b := strings.Repeat("█", full/8)
 	if full%8 > 0 {
