@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"isukit/app"
+	"isukit/app/fanout"
+)
+
+const (
+	// openTimeout is how long serve waits for databases that are still starting.
+	openTimeout = 30 * time.Second
+	// stopTimeout is how long requests that are under way may take once the process was told to stop.
+	stopTimeout = 10 * time.Second
+)
+
+// runServe serves until ctx ends, then lets the requests under way finish. Log lines go to errs.
+func runServe(ctx context.Context, conf *config, errs io.Writer) error {
+	logger := zerolog.New(errs).With().Timestamp().Str("role", conf.Role).Int("app_id", conf.AppID).Logger()
+	key, err := readSecret(conf.SessionKeyFile)
+	if err != nil {
+		return &usageError{fmt.Errorf("session_key_file: %w", err), ""}
+	}
+	token, err := readSecret(conf.WorkerTokenFile)
+	if err != nil {
+		return &usageError{fmt.Errorf("worker_token_file: %w", err), ""}
+	}
+	pool, err := openPool(ctx, conf)
+	if err != nil {
+		return fmt.Errorf("open the databases: %w", err)
+	}
+	defer pool.Close() // every request has ended by then
+	handler, err := app.New(app.Options{
+		Role: app.Role(conf.Role), Store: pool, SessionKey: []byte(key), WorkerToken: token, APIURL: conf.APIURL,
+		AppID: conf.AppID, Logger: &logger,
+	})
+	if err != nil {
+		return &usageError{err, ""}
+	}
+	servers := []*http.Server{newServer(conf.Listen, handler, logger)}
+	if conf.DebugListen != "" {
+		servers = append(servers, newServer(conf.DebugListen, debugHandler(), logger))
+	}
+	return serveAll(ctx, servers, logger)
+}
+
+// openPool tries again until the databases answer, since they may start at the same time as the app.
+func openPool(ctx context.Context, conf *config) (*fanout.Pool, error) {
+	fan := fanout.Config{Mode: fanout.Mode(conf.WriteMode), MaxOpenConns: conf.MaxOpenConns}
+	for _, d := range conf.Databases {
+		fan.Replicas = append(fan.Replicas, fanout.Replica{Name: d.Name, MySQL: d.dsn})
+	}
+	if err := fan.Validate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	for {
+		pool, err := fanout.Open(ctx, fan)
+		if err == nil {
+			return pool, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func newServer(address string, handler http.Handler, logger zerolog.Logger) *http.Server {
+	return &http.Server{
+		Addr: address, Handler: handler,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       log.New(logger, "", 0),
+	}
+}
+
+// serveAll listens first on all addresses, so that one that is taken is said at once, then serves until ctx ends.
+func serveAll(ctx context.Context, servers []*http.Server, logger zerolog.Logger) error {
+	var listeners []net.Listener
+	for _, s := range servers {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Addr)
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close() // the first error is the one that matters
+			}
+			return err
+		}
+		listeners = append(listeners, l)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i, s := range servers {
+		logger.Info().Str("listen", listeners[i].Addr().String()).Msg("serving")
+		group.Go(func() error {
+			if err := s.Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		group.Go(func() error {
+			<-ctx.Done()
+			return stop(s)
+		})
+	}
+	return group.Wait()
+}
+
+// stop waits for the requests under way, but not for ever.
+func stop(s *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		_ = s.Close() // Shutdown's error says what was cut off
+		return fmt.Errorf("stop %s: %w", s.Addr, err)
+	}
+	return nil
+}
+
+func debugHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
