@@ -69,6 +69,10 @@ func Create(cfg Config) (*Instance, error) {
 	if err := CopyDir(inst.DataDir(), cfg.Template); err != nil {
 		return nil, fmt.Errorf("copy data directory %s: %w", cfg.Template, err)
 	}
+	// MySQL keeps its identity among replicas there, and makes a new one when it is missing.
+	if err := os.Remove(filepath.Join(inst.DataDir(), "auto.cnf")); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("copy data directory %s: %w", cfg.Template, err)
+	}
 	if err := os.WriteFile(inst.PasswordFile(), []byte(inst.password+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write password file: %w", err)
 	}

@@ -17,13 +17,26 @@ import (
 // templateFormat changes when what initialize does changes, so that older templates are not used any more.
 const templateFormat = 1
 
+// Runner runs a program to its end and returns what it printed; an error says how it failed. It is how the caller keeps
+// the programs that are started here on record.
+type Runner func(ctx context.Context, argv []string) (output []byte, err error)
+
+// Exec is the plain Runner.
+func Exec(ctx context.Context, argv []string) ([]byte, error) {
+	return exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+}
+
 // Template returns a data directory that was just initialised and cleanly shut down, for Config.Template. Making one
 // takes seconds, copying it takes a fraction of one; so it is kept in cacheDir, one for each engine and version.
 // It may be called by several processes at once. The directory must not be changed.
-func Template(ctx context.Context, in Install, cacheDir string) (string, error) {
-	key := fmt.Sprintf("%s-%s-%d", in.Engine, safeName(in.Version), templateFormat)
-	dir := filepath.Join(cacheDir, key)
-	return dir, Cached(ctx, dir, func(tmp string) error { return in.initialize(ctx, tmp) })
+func Template(ctx context.Context, in Install, cacheDir string, run Runner) (string, error) {
+	dir := filepath.Join(cacheDir, in.Key())
+	return dir, Cached(ctx, dir, func(tmp string) error { return in.initialize(ctx, tmp, run) })
+}
+
+// Key names the engine, its version and the way in which data directories are initialised here; it is a file name.
+func (in Install) Key() string {
+	return fmt.Sprintf("%s-%s-%d", in.Engine, safeName(in.Version), templateFormat)
 }
 
 // Cached makes dir by calling build with the path of a new, empty directory beside it (mode 0700), which is renamed to
@@ -90,7 +103,7 @@ func lockFile(path string) (unlock func(), err error) {
 
 // initialize fills the empty directory dir with a fresh data directory. The redo log is made as small as the server
 // allows: a server that is configured for a larger one enlarges it at its start.
-func (in Install) initialize(ctx context.Context, dir string) error {
+func (in Install) initialize(ctx context.Context, dir string, run Runner) error {
 	var argv []string
 	switch in.Engine {
 	case MariaDB:
@@ -108,7 +121,7 @@ func (in Install) initialize(ctx context.Context, dir string) error {
 	argv = append(argv, in.base...)
 	argv = append(argv, "--datadir="+dir)
 	argv = append(argv, asRoot()...)
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	out, err := run(ctx, argv)
 	if err != nil {
 		return fmt.Errorf("initialise a %s %s data directory: %w\n%s", in.Engine, in.Version, err, tail(out, 15))
 	}

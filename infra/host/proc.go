@@ -17,8 +17,10 @@ type process struct {
 // stat is the part of /proc/PID/stat that identity and usage need.
 type stat struct {
 	process
-	state byte // R, S, D, Z, ...
-	group int
+	state    byte // R, S, D, Z, ...
+	group    int
+	ticks    uint64 // CPU time, its own and that of children it has waited for
+	rssPages int64
 }
 
 func readStat(pid int) (stat, error) {
@@ -26,21 +28,34 @@ func readStat(pid int) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	// The second field is the program's name in brackets, which may itself have spaces and brackets.
-	_, rest, ok := strings.Cut(string(text[max(0, strings.LastIndexByte(string(text), ')')):]), ") ")
+	st, err := parseStat(string(text))
+	if err != nil {
+		return stat{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
+	}
+	st.PID = pid
+	return st, nil
+}
+
+// parseStat reads "PID (NAME) STATE PPID PGRP ...". The name may itself have spaces and brackets.
+func parseStat(text string) (stat, error) {
+	_, rest, ok := strings.Cut(text[max(0, strings.LastIndexByte(text, ')')):], ") ")
 	fields := strings.Fields(rest)
-	if !ok || len(fields) < 20 {
-		return stat{}, fmt.Errorf("read /proc/%d/stat: %q has too few fields", pid, text)
+	if !ok || len(fields) < 22 {
+		return stat{}, fmt.Errorf("%q has too few fields", text)
 	}
-	group, err := strconv.Atoi(fields[2])
-	if err != nil {
-		return stat{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
+	// Fields are numbered as in proc(5), of which the first two are cut off.
+	var n [25]int64
+	for _, field := range []int{5, 14, 15, 16, 17, 22, 24} {
+		v, err := strconv.ParseInt(fields[field-3], 10, 64)
+		if err != nil {
+			return stat{}, fmt.Errorf("field %d: %w", field, err)
+		}
+		n[field] = v
 	}
-	start, err := strconv.ParseUint(fields[19], 10, 64)
-	if err != nil {
-		return stat{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
-	}
-	return stat{process: process{pid, start}, state: fields[0][0], group: group}, nil
+	return stat{
+		process: process{Start: uint64(n[22])}, state: fields[0][0], group: int(n[5]),
+		ticks: uint64(n[14] + n[15] + n[16] + n[17]), rssPages: n[24],
+	}, nil
 }
 
 // alive tells whether the very process runs; one that has ended and was not waited for does not.

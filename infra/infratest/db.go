@@ -60,7 +60,7 @@ func StartDB(tb testing.TB, engine string, args ...string) *DB {
 	if err != nil {
 		tb.Fatalf("start a database: %v (hint: make setup-test mysql)", err)
 	}
-	template, err := dbserver.Template(tb.Context(), in, filepath.Join(localDir(tb), "cache"))
+	template, err := dbserver.Template(tb.Context(), in, filepath.Join(localDir(tb), "cache"), dbserver.Exec)
 	if err != nil {
 		tb.Fatalf("start a database: %v", err)
 	}

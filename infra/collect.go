@@ -1,0 +1,158 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"isukit/infra/host"
+)
+
+// Sample is what was used up to one moment. CPU times only grow: what lies between two samples is their difference.
+type Sample struct {
+	At    time.Time
+	Roles []RoleSample // in the order of Running.Instances
+	Hosts []HostSample
+}
+
+// RoleSample is one instance, with all of its processes.
+type RoleSample struct {
+	Instance string // e.g. "db-1"
+	Role     string
+	Host     string
+	host.Usage
+}
+
+// HostSample is one host as a whole.
+type HostSample struct {
+	Host string
+	host.MachineUsage
+}
+
+// Sample reads what every instance and host has used until now. It takes a few milliseconds.
+func (r *Running) Sample(ctx context.Context) (Sample, error) {
+	s := Sample{At: time.Now()}
+	for _, i := range r.Instances {
+		st, err := r.local.State(ctx, i.Name)
+		if err != nil {
+			return Sample{}, fmt.Errorf("sample: %w", err)
+		}
+		s.Roles = append(s.Roles, RoleSample{Instance: i.Name, Role: i.Role, Host: i.Host, Usage: host.GroupUsage(st.PID)})
+	}
+	machine, err := host.ReadMachineUsage()
+	if err != nil {
+		return Sample{}, fmt.Errorf("sample: %w", err)
+	}
+	for _, h := range r.spec.Topology.Hosts {
+		s.Hosts = append(s.Hosts, HostSample{Host: h.Name, MachineUsage: machine})
+	}
+	return s, nil
+}
+
+// Collect samples at once, then at every interval, and once more when ctx ends; then it returns all samples. each is
+// called with every one as it is taken; it may be nil.
+func (r *Running) Collect(ctx context.Context, interval time.Duration, each func(Sample)) ([]Sample, error) {
+	var samples []Sample
+	take := func() error {
+		s, err := r.Sample(context.WithoutCancel(ctx))
+		if err != nil {
+			return err
+		}
+		samples = append(samples, s)
+		if each != nil {
+			each(s)
+		}
+		return nil
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if err := take(); err != nil {
+			return samples, err
+		}
+		select {
+		case <-ctx.Done():
+			return samples, take()
+		case <-ticker.C:
+		}
+	}
+}
+
+// PIDs are the living processes of every instance, by name of instance.
+func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
+	pids := map[string][]int{}
+	for _, i := range r.Instances {
+		st, err := r.local.State(ctx, i.Name)
+		if err != nil {
+			return nil, fmt.Errorf("list processes: %w", err)
+		}
+		if st.Running {
+			pids[i.Name] = host.GroupPIDs(st.PID)
+		}
+	}
+	return pids, nil
+}
+
+// Artifact is a file that SaveLogs wrote.
+type Artifact struct {
+	Path      string // relative to the directory that was asked for, e.g. "db-1/error.log"
+	SizeBytes int64
+	About     string
+}
+
+// maxLogBytes is how much of the end of each log SaveLogs keeps.
+const maxLogBytes = 64 << 20
+
+// logs are the files that SaveLogs keeps, with what they are. Only these: others may hold secrets.
+var logs = []struct{ name, about string }{
+	{accessLog, "requests, as the proxy logged them"},
+	{errorLog, "errors and warnings"},
+	{slowLog, "slow queries"},
+	{outputLog, "what the program printed"},
+}
+
+// SaveLogs copies the logs of every instance into dir, which is made. Empty logs are left out, of large ones the end is
+// kept, and should a secret of the run have got into one, it is replaced.
+func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) {
+	var saved []Artifact
+	for _, i := range r.Instances {
+		for _, log := range logs {
+			if err := ctx.Err(); err != nil {
+				return saved, fmt.Errorf("save logs: %w", err)
+			}
+			a := Artifact{Path: filepath.Join(i.Name, log.name), About: log.about}
+			var err error
+			a.SizeBytes, err = r.saveLog(filepath.Join(dir, a.Path), filepath.Join(i.Dir, log.name))
+			if err != nil {
+				return saved, fmt.Errorf("save logs of %s: %w", i.Name, err)
+			}
+			if a.SizeBytes > 0 {
+				saved = append(saved, a)
+			}
+		}
+	}
+	return saved, nil
+}
+
+func (r *Running) saveLog(to, from string) (sizeBytes int64, err error) {
+	text, err := readTail(from, maxLogBytes)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(text) == 0 {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return 0, err
+	}
+	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.WriteString(f, r.redact(string(text)))
+	return int64(n), errors.Join(err, f.Close())
+}

@@ -1,0 +1,202 @@
+package infra
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"isukit/infra/dbserver"
+	"isukit/infra/host"
+	"isukit/infra/render"
+	"isukit/infra/topology"
+)
+
+const (
+	appUser     = "isukit_app"
+	appDatabase = "portal"
+	// prepareLimit is for making the dataset's tables: about ten seconds on two idle cores.
+	prepareLimit = 5 * time.Minute
+)
+
+// appVersion is what the app says about itself with "version --json".
+type appVersion struct {
+	Version        string `json:"version"`
+	Commit         string `json:"commit"`
+	DatasetVersion int    `json:"dataset_version"`
+}
+
+// planDB settles what the database is made of, and copies its data directory.
+func (r *Running) planDB(ctx context.Context, in dbserver.Install) error {
+	template, err := dbserver.Template(ctx, in, r.cacheDir(), r.runRecorded)
+	if err != nil {
+		return err
+	}
+	if r.app, err = r.askApp(ctx); err != nil {
+		return err
+	}
+	dir := filepath.Join(r.cacheDir(), fmt.Sprintf("%s-data-%s-%d-v%d", in.Key(), r.spec.Scale, r.spec.Seed, r.app.DatasetVersion))
+	err = dbserver.Cached(ctx, dir, func(tmp string) error { return r.prepare(ctx, in, template, tmp) })
+	if err != nil {
+		return fmt.Errorf("prepare the dataset: %w", err)
+	}
+	i := r.of(topology.DB)[0]
+	r.spec.progress("copying the prepared data")
+	r.db, err = r.createDB(in, dir, i.Dir, r.input.Places[i.Name].Port, filepath.Join(i.Dir, render.MyCnf))
+	return err
+}
+
+// createDB lays an instance down that has the app's database and account, whatever the template has.
+func (r *Running) createDB(in dbserver.Install, template, dir string, port int, defaults string, args ...string) (*dbserver.Instance, error) {
+	password := rand.Text()
+	user := fmt.Sprintf("'%s'@'127.0.0.1'", appUser)
+	inst, err := dbserver.Create(dbserver.Config{
+		Install: in, Dir: dir, Template: template, Port: port, DefaultsFile: defaults, Args: args,
+		InitSQL: []string{
+			fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %s;", appDatabase),
+			fmt.Sprintf("CREATE USER IF NOT EXISTS %s IDENTIFIED BY '%s';", user, password),
+			fmt.Sprintf("ALTER USER %s IDENTIFIED BY '%s';", user, password),
+			// The app keeps its seed tables in databases of its own beside this one.
+			fmt.Sprintf("GRANT ALL ON `%s%%`.* TO %s;", appDatabase, user),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.appPassword = password
+	r.secrets = append(r.secrets, password, inst.RootDSN("").Passwd)
+	return inst, nil
+}
+
+func (r *Running) appDSN() string { return r.db.DSN(appUser, r.appPassword, appDatabase).FormatDSN() }
+
+func (r *Running) cacheDir() string { return filepath.Join(r.spec.StateDir, "cache") }
+
+// runRecorded is a dbserver.Runner whose processes are in the inventory.
+func (r *Running) runRecorded(ctx context.Context, argv []string) ([]byte, error) {
+	r.spec.progress("initialising a data directory")
+	res, err := r.local.Run(ctx, host.Command{Argv: argv})
+	if err == nil && res.Code != 0 {
+		err = fmt.Errorf("exit status %d", res.Code)
+	}
+	return append(res.Stdout, res.Stderr...), err
+}
+
+func (r *Running) askApp(ctx context.Context) (appVersion, error) {
+	var v appVersion
+	res, err := r.local.Run(ctx, host.Command{Argv: []string{r.spec.AppBinary, "version", "--json"}})
+	if err != nil {
+		return v, err
+	}
+	if res.Code != 0 {
+		return v, fmt.Errorf("ask %s for its version: exit status %d: %s", r.spec.AppBinary, res.Code, tailOf(res.Stderr))
+	}
+	if err := json.Unmarshal(res.Stdout, &v); err != nil {
+		return v, fmt.Errorf("ask %s for its version: %w in %q", r.spec.AppBinary, err, tailOf(res.Stdout))
+	}
+	return v, nil
+}
+
+// prepare makes a data directory with the dataset's tables: a server on a copy of the template, the app's own "prepare"
+// on that, a clean stop. tmp is empty; the data directory takes its place.
+func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tmp string) error {
+	r.spec.progress("preparing the dataset %s, seed %d (once; it is kept)", r.spec.Scale, r.spec.Seed)
+	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
+	defer cancel()
+	const name = "prepare"
+	dir := filepath.Join(r.local.Dir(), name)
+	port, err := host.FreePort()
+	if err != nil {
+		return err
+	}
+	// Nothing of this server is worth keeping before its clean stop, so it need not wait for the disk.
+	args := []string{"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=256M", "--skip-log-bin"}
+	inst, err := r.createDB(in, template, filepath.Join(dir, "db"), port, "", args...)
+	if err != nil {
+		return err
+	}
+	if err := r.startInstance(ctx, name, inst); err != nil {
+		return err
+	}
+	if err := r.runPrepare(ctx, inst, filepath.Join(dir, "app")); err != nil {
+		return err
+	}
+	if err := r.local.Stop(ctx, name, time.Minute); err != nil {
+		return err
+	}
+	st, err := r.local.State(ctx, name)
+	if err != nil {
+		return err
+	}
+	if st.Exit != "exit status 0" {
+		return fmt.Errorf("the server did not stop cleanly (%s); the end of its log:\n%s", st.Exit, inst.LogTail(15))
+	}
+	if err := os.Rename(inst.DataDir(), tmp); err != nil {
+		return err
+	}
+	return r.local.Remove(ctx, dir)
+}
+
+// runPrepare gives the app a configuration like the one it will run with, and lets it make its tables.
+func (r *Running) runPrepare(ctx context.Context, inst *dbserver.Instance, dir string) error {
+	in := r.input
+	in.Places = map[string]render.Place{}
+	for name, place := range r.input.Places {
+		place.Dir = dir
+		in.Places[name] = place
+	}
+	web := r.of(topology.Web)[0]
+	files, err := render.Files(in, web.Host)
+	if err != nil {
+		return err
+	}
+	conf := filepath.Join(dir, render.AppConf)
+	for _, f := range files {
+		if f.Path != conf {
+			continue
+		}
+		if err := r.local.Put(ctx, f.Path, f.Data, f.Mode); err != nil {
+			return err
+		}
+	}
+	dsn := inst.DSN(appUser, r.appPassword, appDatabase).FormatDSN()
+	if err := r.local.Put(ctx, filepath.Join(dir, render.DSNFile(r.of(topology.DB)[0].Name)), []byte(dsn+"\n"), 0o600); err != nil {
+		return err
+	}
+	res, err := r.local.Run(ctx, host.Command{Argv: []string{r.spec.AppBinary, "--config", conf, "prepare"}})
+	if err != nil {
+		return err
+	}
+	if res.Code != 0 {
+		return fmt.Errorf("%s prepare: exit status %d: %s", r.spec.AppBinary, res.Code, tailOf(res.Stderr))
+	}
+	return nil
+}
+
+func (r *Running) startDB(ctx context.Context) error {
+	i := r.of(topology.DB)[0]
+	r.spec.progress("starting %s (%s %s)", i.Name, r.db.Engine, r.db.Version)
+	return r.startInstance(ctx, i.Name, r.db)
+}
+
+func (r *Running) startInstance(ctx context.Context, name string, inst *dbserver.Instance) error {
+	if err := r.local.Start(ctx, host.Service{
+		Name: name, Argv: inst.Command(), Dir: inst.Dir, LogFile: filepath.Join(inst.Dir, outputLog),
+	}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, healthLimit, fmt.Errorf("not healthy within %v", healthLimit))
+	defer cancel()
+	exited, stop := r.watchExit(ctx, name)
+	defer stop()
+	if err := inst.WaitReady(ctx, exited); err != nil {
+		if inst.PortTaken() {
+			return &HintError{err, "another process took the port; run it again"}
+		}
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package infra
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"isukit/infra/host"
+	"isukit/infra/render"
+	"isukit/infra/topology"
+)
+
+// Fact is a condition under which a topology runs.
+type Fact struct{ Key, Value string }
+
+// thisMachine reads what the machine has, inside the limits of this process's CPU affinity.
+func thisMachine() (render.Machine, error) {
+	total, err := procField("/proc/meminfo", "MemTotal")
+	if err != nil {
+		return render.Machine{}, err
+	}
+	kib, err := strconv.ParseInt(strings.TrimSuffix(total, " kB"), 10, 64)
+	if err != nil {
+		return render.Machine{}, fmt.Errorf("read /proc/meminfo: MemTotal %q: %w", total, err)
+	}
+	return render.Machine{CPUs: float64(runtime.NumCPU()), MemoryBytes: kib << 10}, nil
+}
+
+// procField finds the value of the first "key : value" line of a file.
+func procField(file, key string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if k, v, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(k) == key {
+			return strings.TrimSpace(v), nil
+		}
+	}
+	return "", fmt.Errorf("read %s: no %s", file, key)
+}
+
+var versionRE = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?[0-9A-Za-z.+~-]*`)
+
+func (r *Running) gatherFacts(ctx context.Context) error {
+	top := r.input.Topology
+	proxy := top.Of(topology.Proxy)[0]
+	proxyVersion, err := r.proxyVersion(ctx, proxy.Kind)
+	if err != nil {
+		return err
+	}
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return err
+	}
+	cpu, err := procField("/proc/cpuinfo", "model name")
+	if err != nil {
+		cpu = runtime.GOARCH // not every architecture names its model
+	}
+	r.Facts = []Fact{
+		{"topology", top.Name}, {"topology_hash", r.spec.Topology.Hash()}, {"driver", "local"},
+		{"proxy", string(proxy.Kind) + " " + proxyVersion},
+		{"db", string(r.db.Engine) + " " + r.db.Version},
+		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},
+		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.spec.Scale, r.spec.Seed, r.app.DatasetVersion)},
+		{"kernel", strings.TrimSpace(string(kernel))}, {"cpu", cpu},
+		{"cpus", fmt.Sprint(r.input.Machine.CPUs)},
+		{"memory_mib", fmt.Sprint(r.input.Machine.MemoryBytes >> 20)},
+		{"go", runtime.Version()},
+	}
+	return nil
+}
+
+func (r *Running) proxyVersion(ctx context.Context, kind topology.Kind) (string, error) {
+	name, local, flag := "nginx", "", "-v"
+	if kind == topology.Envoy {
+		name, local, flag = "envoy", "envoy/bin/envoy", "--version"
+	}
+	path, err := r.findProgram(name, local, "make setup")
+	if err != nil {
+		return "", err
+	}
+	res, err := r.local.Run(ctx, host.Command{Argv: []string{path, flag}})
+	if err != nil {
+		return "", err
+	}
+	out := string(res.Stdout) + string(res.Stderr)
+	if kind == topology.Envoy {
+		// "envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL"
+		_, out, _ = strings.Cut(out, "/")
+	}
+	return versionRE.FindString(out), nil
+}

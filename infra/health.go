@@ -1,0 +1,167 @@
+package infra
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// The log files of an instance, in its directory.
+const (
+	outputLog = "output.log" // what its program printed
+	errorLog  = "error.log"
+	accessLog = "access.log"
+	slowLog   = "slow.log"
+)
+
+// watchExit returns a channel that is closed when the service ends. stop ends the watching and waits for it.
+func (r *Running) watchExit(ctx context.Context, name string) (exited <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ch, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if st, err := r.local.State(ctx, name); err == nil && !st.Running {
+				close(ch)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return ch, func() { cancel(); <-done }
+}
+
+// waitHTTP waits until an instance answers GET path with a status below 500.
+func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	last := "no answer"
+	for {
+		status, err := getStatus(ctx, "http://"+i.Addr+path)
+		switch {
+		case err == nil && status < 500:
+			return nil
+		case err == nil:
+			last = fmt.Sprintf("status %d", status)
+		default:
+			last = err.Error()
+		}
+		st, err := r.local.State(ctx, i.Name)
+		if err != nil {
+			return err
+		}
+		if !st.Running {
+			return fmt.Errorf("%s ended before it was healthy (%s); the end of its log:\n%s", i.Name, st.Exit, r.logTail(i))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not healthy (%w; GET %s: %s); the end of its log:\n%s", i.Name, context.Cause(ctx), path, last, r.logTail(i))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func getStatus(ctx context.Context, url string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+	return resp.StatusCode, err
+}
+
+// Ended tells which instances have ended by themselves, each with how and the end of its log; none is good.
+func (r *Running) Ended(ctx context.Context) []string {
+	var list []string
+	for _, i := range r.Instances {
+		st, err := r.local.State(ctx, i.Name)
+		switch {
+		case err != nil:
+			list = append(list, err.Error())
+		case !st.Running:
+			list = append(list, fmt.Sprintf("%s ended (%s); the end of its log:\n%s", i.Name, st.Exit, r.logTail(i)))
+		}
+	}
+	return list
+}
+
+func (r *Running) logTail(i Instance) string {
+	var text []byte
+	for _, name := range []string{errorLog, outputLog} {
+		if b, err := readTail(filepath.Join(i.Dir, name), 16<<10); err == nil {
+			text = append(text, b...)
+		}
+	}
+	return r.redact(tailOf(text))
+}
+
+// tailOf is the last lines of a program's output.
+func tailOf(text []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}
+
+func readTail(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.Size() > limit {
+		if _, err := f.Seek(-limit, io.SeekEnd); err != nil {
+			return nil, err
+		}
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// redact replaces the run's secrets, should one have got into a log.
+func (r *Running) redact(text string) string {
+	for _, s := range r.secrets {
+		text = strings.ReplaceAll(text, s, "[secret]")
+	}
+	return text
+}
+
+// findProgram looks on PATH, in the directories that users do not have there, and in LocalDir.
+func (r *Running) findProgram(name, inLocalDir, hint string) (string, error) {
+	if p, err := exec.LookPath(name); err == nil {
+		return p, nil
+	}
+	places := []string{"/usr/local/sbin/" + name, "/usr/sbin/" + name}
+	if inLocalDir != "" && r.spec.LocalDir != "" {
+		places = append(places, filepath.Join(r.spec.LocalDir, inLocalDir))
+	}
+	for _, p := range places {
+		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
+			return p, nil
+		}
+	}
+	return "", &HintError{fmt.Errorf("%s is not installed (not on PATH, nor %s)", name, strings.Join(places, ", ")), hint}
+}
+
+func pathUnder(dir, file string) string {
+	rel, err := filepath.Rel(dir, file)
+	if err != nil {
+		return file
+	}
+	return filepath.ToSlash(rel)
+}

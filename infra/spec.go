@@ -1,0 +1,87 @@
+package infra
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"isukit/infra/topologies"
+	"isukit/infra/topology"
+)
+
+// Spec says what Up makes.
+type Spec struct {
+	Topology  *topology.Topology
+	StateDir  string // for run directories and prepared data; made when it is not there
+	LocalDir  string // where make mysql and make envoy put what they fetch; "" for none
+	AppBinary string // isukit-app
+	Scale     string // of the dataset
+	Seed      uint64 // of the dataset
+	// Progress is told in a few words what is being done; nil is for nobody.
+	Progress func(step string)
+}
+
+// HintError is an error with what a user can do about it.
+type HintError struct {
+	Err  error
+	Hint string
+}
+
+func (e *HintError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error without its hint.
+func (e *HintError) Unwrap() error { return e.Err }
+
+func (s Spec) validate() error {
+	var errs []error
+	if s.Topology == nil {
+		errs = append(errs, errors.New("no topology"))
+	} else {
+		for _, role := range []topology.Role{topology.Proxy, topology.DB} {
+			if n := len(s.Topology.Of(role)); n != 1 {
+				errs = append(errs, fmt.Errorf("topology %s has %d instances of %s; the local driver runs one", s.Topology.Name, n, role))
+			}
+		}
+	}
+	if s.StateDir == "" {
+		errs = append(errs, errors.New("no state directory"))
+	}
+	if st, err := os.Stat(s.AppBinary); err != nil || st.IsDir() {
+		errs = append(errs, &HintError{fmt.Errorf("the app's binary %q is not there", s.AppBinary), "make build"})
+	}
+	return errors.Join(errs...)
+}
+
+func (s Spec) progress(format string, args ...any) {
+	if s.Progress != nil {
+		s.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// Shipped returns a topology that isukit ships, by name.
+func Shipped(name string) (*topology.Topology, error) {
+	text, err := topologies.Files.ReadFile(name + ".yaml")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+		return nil, fmt.Errorf("topology %q does not exist (have %s)", name, strings.Join(ShippedNames(), ", "))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("topology %q: %w", name, err)
+	}
+	return topology.Parse(name+".yaml", text)
+}
+
+// ShippedNames are the names that Shipped knows.
+func ShippedNames() []string {
+	files, err := fs.Glob(topologies.Files, "*.yaml")
+	if err != nil {
+		panic("infra: a constant pattern is wrong: " + err.Error())
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(path.Base(f), ".yaml"))
+	}
+	return names
+}

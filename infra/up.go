@@ -1,0 +1,264 @@
+package infra
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"isukit"
+	"isukit/infra/dbserver"
+	"isukit/infra/host"
+	"isukit/infra/render"
+	"isukit/infra/topology"
+)
+
+const (
+	healthLimit = 60 * time.Second // for one role to become healthy
+	stopLimit   = 20 * time.Second // for one role to end when asked to
+)
+
+// Running is a topology that is up. It belongs to one caller, who must call Down.
+type Running struct {
+	// BaseURL is where the proxy listens: "http://127.0.0.1:PORT".
+	BaseURL string
+	// WorkerToken is what workers must present to the api role. It is a secret.
+	WorkerToken string
+	// Instances are in the order of the topology.
+	Instances []Instance
+	// Facts are the conditions under which it runs.
+	Facts []Fact
+
+	spec    Spec
+	local   *host.Local
+	input   render.Input
+	db      *dbserver.Instance
+	app     appVersion
+	secrets []string
+
+	appPassword string
+}
+
+// Instance is one role that runs.
+type Instance struct {
+	Name string // as in the topology, e.g. "db-1"
+	Role string
+	Host string // name in the topology
+	Addr string // address:port
+	// DebugAddr is address:port of pprof for web and api, of the admin page for Envoy; "" for others.
+	DebugAddr string
+	Dir       string
+}
+
+// Up makes the topology real on this machine and returns when every role is healthy. When it fails, or ctx ends, all
+// that it started is gone before it returns.
+func Up(ctx context.Context, spec Spec) (_ *Running, err error) {
+	if err := spec.validate(); err != nil {
+		return nil, fmt.Errorf("start topology: %w", err)
+	}
+	r := &Running{spec: spec, WorkerToken: rand.Text()}
+	r.secrets = append(r.secrets, r.WorkerToken)
+	if r.local, err = host.OpenLocal(spec.StateDir); err != nil {
+		return nil, fmt.Errorf("start topology %s: %w", spec.Topology.Name, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("start topology %s: %w", spec.Topology.Name, err), r.Down(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, step := range []func(context.Context) error{r.plan, r.write, r.startDB, r.startApps, r.startProxy, r.gatherFacts} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Down stops every role, in the reverse order of their start, and removes the run directory. Data that is prepared for
+// later runs stays.
+func (r *Running) Down(ctx context.Context) error {
+	r.spec.progress("stopping")
+	if err := r.local.Close(ctx); err != nil {
+		return fmt.Errorf("take topology %s down: %w", r.spec.Topology.Name, err)
+	}
+	return nil
+}
+
+// plan settles what the topology leaves open: the engine, and where every instance listens.
+func (r *Running) plan(ctx context.Context) error {
+	engine := dbserver.Engine(r.spec.Topology.Of(topology.DB)[0].Kind)
+	in, err := dbserver.Find(ctx, engine, r.spec.LocalDir)
+	if errors.Is(err, dbserver.ErrNotFound) {
+		hint := "make setup"
+		if engine == dbserver.MySQL {
+			hint = "make mysql"
+		}
+		return &HintError{err, hint}
+	}
+	if err != nil {
+		return err
+	}
+	top, err := r.spec.Topology.WithKind(topology.DB, topology.Kind(in.Engine))
+	if err != nil {
+		return err
+	}
+	machine, err := thisMachine()
+	if err != nil {
+		return err
+	}
+	r.input = render.Input{
+		Topology: top, Places: map[string]render.Place{}, Machine: machine, Templates: isukit.Assets,
+		StaticDir: filepath.Join(r.local.Dir(), "static"), Root: os.Geteuid() == 0,
+		Scale: r.spec.Scale, Seed: r.spec.Seed,
+	}
+	taken := map[int]bool{}
+	for _, i := range top.Instances {
+		place := render.Place{Dir: filepath.Join(r.local.Dir(), i.Name), Address: "127.0.0.1"}
+		for _, port := range []*int{&place.Port, &place.DebugPort} {
+			for *port == 0 || taken[*port] {
+				if *port, err = host.FreePort(); err != nil {
+					return err
+				}
+			}
+			taken[*port] = true
+		}
+		r.input.Places[i.Name] = place
+		r.Instances = append(r.Instances, instanceOf(i, place))
+	}
+	r.BaseURL = "http://" + r.of(topology.Proxy)[0].Addr
+	return r.planDB(ctx, in)
+}
+
+func instanceOf(i topology.Instance, place render.Place) Instance {
+	inst := Instance{
+		Name: i.Name, Role: string(i.Role), Host: i.Host, Dir: place.Dir,
+		Addr: fmt.Sprintf("%s:%d", place.Address, place.Port),
+	}
+	if i.Role != topology.DB && i.Kind != topology.Nginx {
+		inst.DebugAddr = fmt.Sprintf("%s:%d", place.Address, place.DebugPort)
+	}
+	return inst
+}
+
+func (r *Running) of(role topology.Role) []Instance {
+	var list []Instance
+	for _, i := range r.Instances {
+		if i.Role == string(role) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// write puts the rendered files, the front page and the secrets of the apps.
+func (r *Running) write(ctx context.Context) error {
+	r.spec.progress("writing configuration")
+	page, err := fs.Sub(isukit.Assets, "nginx/static")
+	if err != nil {
+		return err
+	}
+	if r.input.Static, err = render.Static(page, r.input.StaticDir); err != nil {
+		return err
+	}
+	for _, f := range r.input.Static {
+		data, err := fs.ReadFile(page, pathUnder(r.input.StaticDir, f.File))
+		if err != nil {
+			return err
+		}
+		if err := r.local.Put(ctx, f.File, data, 0o644); err != nil {
+			return err
+		}
+	}
+	for _, h := range r.input.Topology.Hosts {
+		files, err := render.Files(r.input, h.Name)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := r.local.Put(ctx, f.Path, f.Data, f.Mode); err != nil {
+				return err
+			}
+		}
+	}
+	return r.writeSecrets(ctx)
+}
+
+func (r *Running) writeSecrets(ctx context.Context) error {
+	key := make([]byte, 32)
+	rand.Read(key)
+	secrets := map[string]string{
+		render.SessionKeyFile: hex.EncodeToString(key), render.WorkerTokenFile: r.WorkerToken,
+		render.DSNFile(r.of(topology.DB)[0].Name): r.appDSN(),
+	}
+	r.secrets = append(r.secrets, secrets[render.SessionKeyFile])
+	for _, app := range r.apps() {
+		for name, text := range secrets {
+			if err := r.local.Put(ctx, filepath.Join(app.Dir, name), []byte(text+"\n"), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// apps are the instances of isukit-app: workers' API first, since the web role tells where it is.
+func (r *Running) apps() []Instance { return append(r.of(topology.API), r.of(topology.Web)...) }
+
+func (r *Running) startApps(ctx context.Context) error {
+	for _, app := range r.apps() {
+		r.spec.progress("starting %s", app.Name)
+		if err := r.local.Start(ctx, host.Service{
+			Name: app.Name, Dir: app.Dir, LogFile: filepath.Join(app.Dir, outputLog),
+			Argv: []string{r.spec.AppBinary, "--config", filepath.Join(app.Dir, render.AppConf)},
+		}); err != nil {
+			return err
+		}
+	}
+	for _, app := range r.apps() {
+		if err := r.waitHTTP(ctx, app, "/healthz"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Running) startProxy(ctx context.Context) error {
+	proxy := r.of(topology.Proxy)[0]
+	r.spec.progress("starting %s", proxy.Name)
+	service := host.Service{Name: proxy.Name, Dir: proxy.Dir, LogFile: filepath.Join(proxy.Dir, outputLog)}
+	if r.input.Topology.Of(topology.Proxy)[0].Kind == topology.Envoy {
+		path, err := r.findProgram("envoy", "envoy/bin/envoy", "make envoy")
+		if err != nil {
+			return err
+		}
+		service.Argv = []string{path, "-c", filepath.Join(proxy.Dir, render.EnvoyConf),
+			"--use-dynamic-base-id", "--log-level", "warn", "--concurrency", fmt.Sprint(int(max(1, r.input.Machine.CPUs)))}
+	} else {
+		path, err := r.findProgram("nginx", "", "make setup")
+		if err != nil {
+			return err
+		}
+		// nginx makes the temporary directories itself, but not the one above them.
+		if err := r.local.Put(ctx, filepath.Join(proxy.Dir, "tmp", "README"), []byte("bodies that nginx buffers\n"), 0o600); err != nil {
+			return err
+		}
+		service.Argv = []string{path, "-p", proxy.Dir, "-c", filepath.Join(proxy.Dir, render.NginxConf),
+			"-e", filepath.Join(proxy.Dir, errorLog)}
+		service.StopSignal = syscall.SIGQUIT
+	}
+	if err := r.local.Start(ctx, service); err != nil {
+		return err
+	}
+	return r.waitHTTP(ctx, proxy, "/")
+}
+
+// CleanDead ends what is left in stateDir of isukits that are dead, and removes their run directories.
+func CleanDead(ctx context.Context, stateDir string) (host.Cleaned, error) {
+	return host.CleanDead(ctx, stateDir)
+}

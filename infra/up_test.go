@@ -1,0 +1,160 @@
+package infra_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"isukit/infra"
+	"isukit/infra/infratest"
+	"isukit/infra/topology"
+)
+
+// buildApp builds the app once for all tests of the package.
+func buildApp(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "isukit-app")
+	cmd := exec.Command("go", "build", "-o", path, "isukit/cmd/isukit-app")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the app: %v\n%s", err, out)
+	}
+	return path
+}
+
+func spec(t *testing.T, engine, proxy string) infra.Spec {
+	t.Helper()
+	top, err := infra.Shipped("single")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if top, err = top.WithKind(topology.DB, topology.Kind(engine)); err != nil {
+		t.Fatal(err)
+	}
+	if top, err = top.WithKind(topology.Proxy, topology.Kind(proxy)); err != nil {
+		t.Fatal(err)
+	}
+	stateDir, err := os.MkdirTemp("", "isu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(stateDir) })
+	return infra.Spec{
+		Topology: top, StateDir: stateDir, LocalDir: filepath.Join(infratest.Root(t), ".local"), AppBinary: buildApp(t),
+		Scale: "small", Seed: 1, Progress: func(step string) { t.Log(step) },
+	}
+}
+
+func TestUp(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		for _, proxy := range []string{"nginx", "envoy"} {
+			t.Run(engine+" behind "+proxy, func(t *testing.T) { testUp(t, spec(t, engine, proxy)) })
+		}
+	}
+}
+
+func testUp(t *testing.T, spec infra.Spec) {
+	ctx := t.Context()
+	r, err := infra.Up(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Down(context.WithoutCancel(ctx))
+	for _, tt := range []struct{ method, path string }{
+		{http.MethodPost, "/initialize"}, {http.MethodGet, "/api/contest"}, {http.MethodGet, "/"},
+	} {
+		req, err := http.NewRequestWithContext(ctx, tt.method, r.BaseURL+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/protobuf")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("%s %s: got status %d, body %q, error %v; want 200", tt.method, tt.path, resp.StatusCode, body, err)
+		}
+	}
+
+	pids, err := r.PIDs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	collecting, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	samples, err := r.Collect(collecting, 100*time.Millisecond, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(samples) < 4 {
+		t.Errorf("Collect for 500 ms every 100 ms: got %d samples, want at least 4", len(samples))
+	}
+	for n, role := range samples[len(samples)-1].Roles {
+		if len(pids[role.Instance]) == 0 || role.Processes == 0 || role.RSSBytes < 1<<20 || role.CPU < samples[0].Roles[n].CPU {
+			t.Errorf("last sample %+v, pids %v: want processes, more than 1 MiB, and CPU time not below the first's", role, pids[role.Instance])
+		}
+	}
+	for _, f := range r.Facts {
+		if f.Value == "" {
+			t.Errorf("fact %s is empty", f.Key)
+		}
+	}
+	t.Log(r.Facts)
+
+	dir := t.TempDir()
+	saved, err := r.SaveLogs(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(saved, func(a infra.Artifact) bool { return a.Path == "proxy-1/access.log" && a.SizeBytes > 0 }) {
+		t.Errorf("SaveLogs: got %v, want proxy-1/access.log among them", saved)
+	}
+	if err := r.Down(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wantClean(t, spec.StateDir, pids)
+	secretsIn(t, dir, r.WorkerToken)
+}
+
+// wantClean: no process of the run is left, and no run directory.
+func wantClean(t *testing.T, stateDir string, pids map[string][]int) {
+	t.Helper()
+	for name, list := range pids {
+		for _, pid := range list {
+			if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
+				t.Errorf("process %d of %s: got %v, want it gone", pid, name, err)
+			}
+		}
+	}
+	runs, err := os.ReadDir(filepath.Join(stateDir, "runs"))
+	if err != nil || len(runs) > 0 {
+		t.Errorf("run directories: got %v (%v), want none", runs, err)
+	}
+}
+
+func secretsIn(t *testing.T, dir, secret string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if strings.Contains(string(text), secret) {
+			t.Errorf("%s has a secret in it", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
