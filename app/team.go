@@ -8,10 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jmoiron/sqlx"
 
+	"isukit/app/dataset"
 	portalv1 "isukit/proto/portal/v1"
 )
 
@@ -35,17 +35,6 @@ func (t *team) proto(members []int64) (*portalv1.Team, error) {
 		return nil, fmt.Errorf("read the tags of team %d: %w", t.ID, err)
 	}
 	return &portalv1.Team{Id: t.ID, Name: t.Name, Tags: tags, MemberIds: members, CreatedAtUs: t.CreatedAtUS}, nil
-}
-
-// encodeTags makes the JSON column's text. No tags are an empty array, not null.
-func encodeTags(tags []string) (string, error) {
-	var b strings.Builder
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(append([]string{}, tags...)); err != nil {
-		return "", fmt.Errorf("encode tags: %w", err)
-	}
-	return strings.TrimSuffix(b.String(), "\n"), nil
 }
 
 // membersOf gives the members' ids of each of some teams, ascending.
@@ -204,13 +193,9 @@ func (p *portal) createTeam(ctx context.Context, c *call, m *portalv1.CreateTeam
 	if err := checkTags(m.GetTags()); err != nil {
 		return nil, err
 	}
-	tags, err := encodeTags(m.GetTags())
-	if err != nil {
-		return nil, err
-	}
-	t := team{ID: p.ids.Next(), Name: m.GetName(), Tags: tags}
+	t := team{ID: p.ids.Next(), Name: m.GetName(), Tags: dataset.EncodeTags(m.GetTags())}
 	res := &portalv1.CreateTeamResponse{InviteToken: rand.Text()}
-	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err := p.writeTx(ctx, func(tx *sqlx.Tx) error {
 		if err := needNoTeam(ctx, tx, c.caller.ID); err != nil {
 			return err
 		}
@@ -249,10 +234,6 @@ func (p *portal) updateTeam(ctx context.Context, c *call, m *portalv1.UpdateTeam
 	if err := checkTags(m.GetTags()); err != nil {
 		return nil, err
 	}
-	tags, err := encodeTags(m.GetTags())
-	if err != nil {
-		return nil, err
-	}
 	res := &portalv1.UpdateTeamResponse{}
 	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
 		if _, err := lockTeam(ctx, tx, id); err != nil {
@@ -264,7 +245,7 @@ func (p *portal) updateTeam(ctx context.Context, c *call, m *portalv1.UpdateTeam
 		if err := p.needTeamsOpen(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE teams SET tags = ? WHERE id = ?", tags, id); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE teams SET tags = ? WHERE id = ?", dataset.EncodeTags(m.GetTags()), id); err != nil {
 			return err
 		}
 		res.Team, err = loadTeam(ctx, tx, id)

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -141,8 +140,7 @@ func (d *Data) rows(table string, hash func(*Contestant) (string, error)) (int, 
 	case "teams":
 		return len(d.Teams), func(i int) ([]any, error) {
 			t := &d.Teams[i]
-			tags, err := json.Marshal(t.Tags)
-			return []any{t.ID, t.Name, string(tags), t.InviteToken, 0, t.CreatedAtUS}, err
+			return []any{t.ID, t.Name, EncodeTags(t.Tags), t.InviteToken, 0, t.CreatedAtUS}, nil
 		}
 	case "jobs":
 		return len(d.Jobs), func(i int) ([]any, error) { return d.Jobs[i].jobRow(), nil }

@@ -1,0 +1,488 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"isukit/app"
+	"isukit/app/dataset"
+	routes "isukit/proto"
+	portalv1 "isukit/proto/portal/v1"
+	"isukit/proto/wire"
+)
+
+// TestPortal goes through every rule of the portal on both engines; each part starts from freshly initialized data.
+func TestPortal(t *testing.T) {
+	parts := []struct {
+		name string
+		run  func(*testing.T, *site)
+	}{
+		{"initialize", testInitialize},
+		{"routes", testRoutes},
+		{"unreadable requests", testUnreadable},
+		{"accounts", testAccounts},
+		{"sessions", testSessions},
+		{"contest clock", testClock},
+		{"creating teams", testCreateTeam},
+		{"joining teams", testJoinTeam},
+		{"updating teams", testUpdateTeam},
+		{"searching teams", testSearchTeams},
+		{"jobs", testJobs},
+		{"job lists", testJobLists},
+		{"workers", testWorkers},
+		{"results", testResults},
+		{"leaderboard", testLeaderboard},
+		{"freeze", testFreeze},
+		{"phases", testPhases},
+		{"clarifications", testClarifications},
+		{"notifications", testNotifications},
+	}
+	onEngines(t, func(t *testing.T, s *site) {
+		for _, part := range parts {
+			t.Run(part.name, func(t *testing.T) {
+				s.initialize(t)
+				part.run(t, s)
+			})
+		}
+		if log := s.log.String(); strings.Contains(log, `"status":5`) {
+			t.Errorf("the portal answered 5xx:\n%s", log)
+		}
+	})
+}
+
+func testInitialize(t *testing.T, s *site) {
+	var res portalv1.InitializeResponse
+	start := time.Now()
+	s.client().do(t, "POST", "/initialize", &portalv1.InitializeRequest{}, &res)
+	took := time.Since(start)
+	want := &portalv1.InitializeResponse{Language: "go", ApiUrl: "http://127.0.0.1:9292"}
+	if diff := cmp.Diff(want, &res, protocmp.Transform()); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	t.Logf("initialize of scale small took %v", took)
+	for table, want := range map[string]int{
+		"contest": 1, "contestants": len(s.data.Contestants) + 1, "teams": len(s.data.Teams), "jobs": len(s.data.Jobs),
+		"results": len(s.data.Jobs), "clarifications": len(s.data.Clarifications), "notifications": 0,
+	} {
+		var got int
+		if err := s.pool.Reader().GetContext(t.Context(), &got, "SELECT COUNT(*) FROM "+table); err != nil || got != want {
+			t.Errorf("table %s has %d rows (%v), want %d", table, got, err, want)
+		}
+	}
+	var tables []string
+	if err := s.pool.Reader().SelectContext(t.Context(), &tables, "SHOW TABLES"); err != nil || len(tables) != len(dataset.Tables()) {
+		t.Errorf("the database holds %v (%v), want only the portal's tables", tables, err)
+	}
+}
+
+// testRoutes holds the mux against routes.tsv in both directions.
+func testRoutes(t *testing.T, s *site) {
+	c := s.worker()
+	for _, r := range routes.Routes() {
+		path := strings.NewReplacer("{team_id}", "1", "{job_id}", "1", "{clarification_id}", "1").Replace(r.Path)
+		got, err := c.send(t.Context(), r.Method, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, _ := wire.FromResponse(got.status, got.header.Get("Content-Type"), got.body)
+		if e.GetCode() == "no_route" || e.GetCode() == "bad_method" {
+			t.Errorf("%s %s is in routes.tsv and is answered %v", r.Method, r.Path, e)
+		}
+		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} {
+			if _, served := routes.Match(method, path); !served {
+				got := c.refused(t, http.StatusMethodNotAllowed, "bad_method", method, path, nil)
+				if !strings.Contains(got.Hint, r.Method) {
+					t.Errorf("%s %s: hint %q does not name %s", method, path, got.Hint, r.Method)
+				}
+			}
+		}
+	}
+	for _, path := range []string{"/", "/api", "/api/", "/api/nothing", "/api/teams/1/nothing", "/api/contest/", "//api/contest",
+		"/api/../api/contest", "/worker/jobs", "/initialize/again", "/%ff"} {
+		c.refused(t, http.StatusNotFound, "no_route", "GET", path, nil)
+	}
+	if diff := cmp.Diff(routes.Routes(), app.Routes(app.RoleAll)); diff != "" {
+		t.Errorf("routes.tsv and the mux differ (-file +mux):\n%s", diff)
+	}
+}
+
+func testUnreadable(t *testing.T, s *site) {
+	c := s.client()
+	good, err := wireLogin(s.data.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, contentType string
+		body              []byte
+		status            int
+		code              string
+	}{
+		{"json", "application/json", []byte(`{"name":"admin"}`), 415, "bad_content_type"},
+		{"no type", "", good, 415, "bad_content_type"},
+		{"truncated", wire.ContentType, good[:len(good)-2], 400, "malformed_body"},
+		{"bad utf-8", wire.ContentType, []byte("\x0a\x02\xff\xfe"), 400, "bad_utf8"},
+		{"oversized", wire.ContentType, make([]byte, 2<<20), 413, "body_too_large"},
+		{"good", "application/vnd.google.protobuf; charset=binary", good, 200, ""},
+	}
+	for _, tt := range tests {
+		got, err := c.sendRaw(t.Context(), "POST", "/api/login", tt.contentType, tt.body)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		e, _ := wire.FromResponse(got.status, got.header.Get("Content-Type"), got.body)
+		if got.status != tt.status || tt.code != "" && e.GetCode() != tt.code {
+			t.Errorf("%s: %d %v, want %d %s", tt.name, got.status, e, tt.status, tt.code)
+		}
+	}
+	// A body where none belongs is ignored, unless it is long.
+	if got, err := c.sendRaw(t.Context(), "POST", "/api/logout", "text/plain", []byte("bye")); err != nil || got.status != 200 {
+		t.Errorf("logout with a body: %v, %v", got, err)
+	}
+	if got, err := c.sendRaw(t.Context(), "POST", "/api/logout", "", make([]byte, 1<<20)); err != nil || got.status != 413 {
+		t.Errorf("logout with a long body: %v, %v", got, err)
+	}
+	c.refused(t, 400, "bad_query", "GET", "/api/teams?name=%zz", nil)
+	c.refused(t, 400, "bad_parameter", "GET", "/api/teams?name=%ff", nil)
+	c.refused(t, 400, "bad_parameter", "GET", "/api/teams?tag=%ff%fe", nil)
+}
+
+func testAccounts(t *testing.T, s *site) {
+	c := s.client()
+	var res portalv1.SignupResponse
+	c.do(t, "POST", "/api/signup", &portalv1.SignupRequest{Name: "new-one_1", Password: "パスワード"}, &res)
+	if res.Contestant.GetName() != "new-one_1" || res.Contestant.GetId() == 0 || res.Contestant.GetAdmin() || res.Contestant.GetTeamId() != 0 {
+		t.Errorf("signed up as %v", res.Contestant)
+	}
+	var session portalv1.GetSessionResponse
+	c.do(t, "GET", "/api/session", nil, &session)
+	if diff := cmp.Diff(res.Contestant, session.Contestant, protocmp.Transform()); diff != "" {
+		t.Errorf("who signs up is logged in (-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"", "Capital", "with space", "ümlaut", strings.Repeat("x", 33), "semi;colon"} {
+		f := s.client().refused(t, 400, "bad_field", "POST", "/api/signup", &portalv1.SignupRequest{Name: name, Password: "long enough"})
+		if !strings.Contains(f.Message, "name") {
+			t.Errorf("the refusal of name %q does not name the field: %q", name, f.Message)
+		}
+	}
+	for _, password := range []string{"", "7 bytes", strings.Repeat("x", 129)} {
+		f := s.client().refused(t, 400, "bad_field", "POST", "/api/signup", &portalv1.SignupRequest{Name: "another", Password: password})
+		if !strings.Contains(f.Message, "password") {
+			t.Errorf("the refusal of password %q does not name the field: %q", password, f.Message)
+		}
+	}
+	s.client().refused(t, 409, "name_taken", "POST", "/api/signup", &portalv1.SignupRequest{Name: "new-one_1", Password: "another password"})
+	s.client().refused(t, 409, "name_taken", "POST", "/api/signup", &portalv1.SignupRequest{Name: "admin", Password: "another password"})
+	for _, l := range []*portalv1.LoginRequest{
+		{Name: "new-one_1", Password: "wrong password"}, {Name: "NEW-ONE_1", Password: "パスワード"}, {Name: "new-one_1 ", Password: "パスワード"},
+		{Name: "nobody", Password: "パスワード"}, {},
+	} {
+		s.client().refused(t, 401, "bad_login", "POST", "/api/login", l)
+	}
+	var login portalv1.LoginResponse
+	s.client().do(t, "POST", "/api/login", &portalv1.LoginRequest{Name: "new-one_1", Password: "パスワード"}, &login)
+	if diff := cmp.Diff(res.Contestant, login.Contestant, protocmp.Transform()); diff != "" {
+		t.Errorf("login (-want +got):\n%s", diff)
+	}
+	who := s.member(t, 3)
+	s.client().do(t, "POST", "/api/login", &portalv1.LoginRequest{Name: who.Name, Password: who.Password}, &login)
+	want := &portalv1.Contestant{Id: who.ID, Name: who.Name, TeamId: who.TeamID}
+	if diff := cmp.Diff(want, login.Contestant, protocmp.Transform()); diff != "" {
+		t.Errorf("login of the dataset's contestant (-want +got):\n%s", diff)
+	}
+}
+
+func testSessions(t *testing.T, s *site) {
+	c := s.client()
+	got, err := c.send(t.Context(), "POST", "/api/signup", &portalv1.SignupRequest{Name: "cookie", Password: "long enough"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie := got.header.Get("Set-Cookie")
+	for _, want := range []string{app.SessionCookie + "=", "; HttpOnly", "; SameSite=Lax", "; Path=/"} {
+		if !strings.Contains(cookie, want) {
+			t.Errorf("Set-Cookie %q lacks %q", cookie, want)
+		}
+	}
+	c.refused(t, 403, "no_team", "GET", "/api/dashboard", nil)
+
+	c.do(t, "POST", "/api/logout", nil, &portalv1.LogoutResponse{})
+	c.refused(t, 401, "no_session", "GET", "/api/dashboard", nil)
+	c.do(t, "POST", "/api/logout", nil, &portalv1.LogoutResponse{})
+	var session portalv1.GetSessionResponse
+	c.do(t, "GET", "/api/session", nil, &session)
+	if session.Contestant != nil || session.Contest.GetPhase() != portalv1.Phase_PHASE_RUNNING {
+		t.Errorf("session of nobody is %v", &session)
+	}
+
+	value := strings.TrimPrefix(strings.Split(cookie, ";")[0], app.SessionCookie+"=")
+	parts := strings.Split(value, ".")
+	forged := []string{"", "x", "..", value[:len(value)-1], value + "x", strings.Join([]string{"1", parts[1], parts[2]}, "."),
+		strings.Join([]string{parts[0], "99999999999", parts[2]}, "."), "a.b.", strings.Repeat("9", 4000)}
+	for _, v := range append(forged, value) {
+		err := s.withCookie(t, v).try(t.Context(), "GET", "/api/jobs", nil, &portalv1.ListJobsResponse{})
+		want := "401 no_session"
+		if v == value {
+			want = "403 no_team"
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("cookie %q: %v, want %s", v, err, want)
+		}
+	}
+	s.setShift(25 * time.Hour)
+	s.withCookie(t, value).refused(t, 401, "no_session", "GET", "/api/jobs", nil)
+
+	s.initialize(t)
+	s.withCookie(t, value).refused(t, 401, "no_session", "GET", "/api/jobs", nil)
+	s.withCookie(t, value).refused(t, 401, "no_session", "POST", "/api/teams", &portalv1.CreateTeamRequest{Name: "ghosts"})
+	for _, path := range []string{"/api/dashboard", "/api/jobs", "/api/jobs/1", "/api/clarifications", "/api/notifications"} {
+		s.client().refused(t, 401, "no_session", "GET", path, nil)
+	}
+	s.client().refused(t, 401, "no_session", "PUT", "/api/teams/1", &portalv1.UpdateTeamRequest{})
+	s.client().refused(t, 401, "no_session", "POST", "/api/teams/1/members", &portalv1.JoinTeamRequest{})
+	s.client().refused(t, 401, "no_session", "PUT", "/api/contest", &portalv1.UpdateContestRequest{})
+	s.client().refused(t, 401, "no_session", "PUT", "/api/clarifications/1", &portalv1.AnswerClarificationRequest{})
+}
+
+// withCookie gives a client that shows exactly this session.
+func (s *site) withCookie(t *testing.T, value string) *client {
+	t.Helper()
+	c := s.client()
+	at, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.http.Jar.SetCookies(at, []*http.Cookie{{Name: app.SessionCookie, Value: value}})
+	return c
+}
+
+func testClock(t *testing.T, s *site) {
+	var got portalv1.GetContestResponse
+	s.client().do(t, "GET", "/api/contest", nil, &got)
+	now := time.Now().UnixMicro()
+	hour := time.Hour.Microseconds()
+	c := got.GetContest()
+	if c.GetPhase() != portalv1.Phase_PHASE_RUNNING || c.FreezesAtUs-c.StartsAtUs != 8*hour || c.EndsAtUs-c.FreezesAtUs != hour ||
+		c.StartsAtUs > now-hour || c.StartsAtUs < now-hour-time.Minute.Microseconds() {
+		t.Errorf("the clock after initialize is %v at %d", c, now)
+	}
+	admin := s.admin(t)
+	s.login(t, s.member(t, 0)).refused(t, 403, "not_admin", "PUT", "/api/contest", &portalv1.UpdateContestRequest{})
+	for _, bad := range []*portalv1.UpdateContestRequest{
+		{StartsAtUs: -1}, {StartsAtUs: 2, FreezesAtUs: 1, EndsAtUs: 3}, {StartsAtUs: 1, FreezesAtUs: 3, EndsAtUs: 2},
+	} {
+		admin.refused(t, 400, "bad_field", "PUT", "/api/contest", bad)
+	}
+	for _, tt := range []struct {
+		starts, freezes, ends int64
+		want                  portalv1.Phase
+	}{
+		{1, 2, 3, portalv1.Phase_PHASE_BEFORE},
+		{-1, 2, 3, portalv1.Phase_PHASE_RUNNING},
+		{-2, -1, 3, portalv1.Phase_PHASE_FROZEN},
+		{-3, -2, -1, portalv1.Phase_PHASE_ENDED},
+		{-3, -3, -3, portalv1.Phase_PHASE_ENDED},
+	} {
+		s.setClock(t, admin, tt.starts, tt.freezes, tt.ends)
+		s.client().do(t, "GET", "/api/contest", nil, &got)
+		if got.Contest.GetPhase() != tt.want {
+			t.Errorf("clock %+v: phase %v, want %v", tt, got.Contest.GetPhase(), tt.want)
+		}
+	}
+}
+
+// setClock sets the contest's moments in hours from now.
+func (s *site) setClock(t *testing.T, admin *client, starts, freezes, ends int64) {
+	t.Helper()
+	now, hour := s.now().UnixMicro(), time.Hour.Microseconds()
+	m := &portalv1.UpdateContestRequest{StartsAtUs: now + starts*hour, FreezesAtUs: now + freezes*hour, EndsAtUs: now + ends*hour}
+	var res portalv1.UpdateContestResponse
+	admin.do(t, "PUT", "/api/contest", m, &res)
+	if res.Contest.GetStartsAtUs() != m.StartsAtUs || res.Contest.GetEndsAtUs() != m.EndsAtUs {
+		t.Fatalf("the clock was set to %v, want %v", res.Contest, m)
+	}
+}
+
+func wireLogin(who dataset.Contestant) ([]byte, error) {
+	return protoMarshal(&portalv1.LoginRequest{Name: who.Name, Password: who.Password})
+}
+
+func testPhases(t *testing.T, s *site) {
+	admin := s.admin(t)
+	member := s.login(t, s.member(t, 0))
+	worker := s.worker()
+	teamPath := fmt.Sprint("/api/teams/", s.data.Teams[0].ID)
+	type outcome struct{ teams, jobs bool }
+	for i, tt := range []struct {
+		name                  string
+		starts, freezes, ends int64
+		want                  outcome
+	}{
+		{"before", 1, 2, 3, outcome{teams: true, jobs: false}},
+		{"running", -1, 2, 3, outcome{teams: true, jobs: true}},
+		{"frozen", -2, -1, 3, outcome{teams: false, jobs: true}},
+		{"ended", -3, -2, -1, outcome{teams: false, jobs: false}},
+	} {
+		// A job that waits and one that runs from when jobs were taken.
+		s.setClock(t, admin, -1, 2, 3)
+		other := s.login(t, s.member(t, 10+i))
+		waiting := enqueue(t, other)
+		s.setClock(t, admin, tt.starts, tt.freezes, tt.ends)
+
+		founder := s.login(t, s.free(t, i))
+		check := func(what string, allowed bool, refusal string, err error) {
+			t.Helper()
+			if allowed && err != nil || !allowed && (err == nil || !strings.HasPrefix(err.Error(), "403 "+refusal)) {
+				t.Errorf("%s: %s: %v, allowed is %v", tt.name, what, err, allowed)
+			}
+		}
+		check("create team", tt.want.teams, "teams_closed", founder.try(t.Context(), "POST", "/api/teams",
+			&portalv1.CreateTeamRequest{Name: "phase " + tt.name}, &portalv1.CreateTeamResponse{}))
+		check("update team", tt.want.teams, "teams_closed", member.try(t.Context(), "PUT", teamPath,
+			&portalv1.UpdateTeamRequest{Tags: []string{tt.name}}, &portalv1.UpdateTeamResponse{}))
+		joiner, room := s.login(t, s.free(t, 4+i)), s.roomyTeam(t, i)
+		check("join team", tt.want.teams, "teams_closed", joiner.try(t.Context(), "POST", fmt.Sprintf("/api/teams/%d/members", room.ID),
+			&portalv1.JoinTeamRequest{InviteToken: room.InviteToken}, &portalv1.JoinTeamResponse{}))
+		check("ask", tt.want.jobs, "not_running", member.try(t.Context(), "POST", "/api/clarifications",
+			&portalv1.AskClarificationRequest{Question: "?"}, &portalv1.AskClarificationResponse{}))
+		check("enqueue", tt.want.jobs, "not_running", s.login(t, s.member(t, 20+i)).try(t.Context(), "POST", "/api/jobs",
+			&portalv1.EnqueueJobRequest{Target: "t"}, &portalv1.EnqueueJobResponse{}))
+		check("sign up", true, "", s.client().try(t.Context(), "POST", "/api/signup",
+			&portalv1.SignupRequest{Name: "phase-" + tt.name, Password: "long enough"}, &portalv1.SignupResponse{}))
+		check("answer", true, "", admin.try(t.Context(), "PUT", fmt.Sprint("/api/clarifications/", s.data.Clarifications[i].ID),
+			&portalv1.AnswerClarificationRequest{Answer: tt.name}, &portalv1.AnswerClarificationResponse{}))
+
+		if got := receive(t, worker, "w"); (got != nil) != tt.want.jobs {
+			t.Errorf("%s: a worker received %v", tt.name, got)
+		}
+		// What was received while it was allowed may be reported whatever the clock says.
+		s.setClock(t, admin, -1, 2, 3)
+		for got := receive(t, worker, "w"); got != nil; got = receive(t, worker, "w") {
+			continue
+		}
+		s.setClock(t, admin, tt.starts, tt.freezes, tt.ends)
+		check("report progress", true, "", worker.try(t.Context(), "POST", fmt.Sprintf("/worker/jobs/%d/progress", waiting.Id),
+			&portalv1.ReportProgressRequest{Worker: "w", Score: 1}, &portalv1.ReportProgressResponse{}))
+		check("report result", true, "", worker.try(t.Context(), "POST", fmt.Sprintf("/worker/jobs/%d/result", waiting.Id),
+			&portalv1.ReportResultRequest{Worker: "w", Score: 2}, &portalv1.ReportResultResponse{}))
+	}
+}
+
+// roomyTeam gives the n-th team of the dataset that has room for one more.
+func (s *site) roomyTeam(t *testing.T, n int) dataset.Team {
+	t.Helper()
+	for _, team := range s.data.Teams {
+		if len(team.MemberIDs) < 3 {
+			if n--; n < 0 {
+				return team
+			}
+		}
+	}
+	t.Fatal("the dataset has too few teams with room")
+	return dataset.Team{}
+}
+
+func testLeaderboard(t *testing.T, s *site) {
+	want := wantStandings(s.data)
+	var res portalv1.GetLeaderboardResponse
+	s.client().do(t, "GET", "/api/leaderboard?limit=10000", nil, &res)
+	if diff := cmp.Diff(want, res.Standings, protocmp.Transform()); diff != "" {
+		t.Errorf("leaderboard (-want +got):\n%s", diff)
+	}
+	if int(res.Total) != len(want) || res.Phase != portalv1.Phase_PHASE_RUNNING {
+		t.Errorf("total %d, phase %v; want %d, running", res.Total, res.Phase, len(want))
+	}
+	for query, n := range map[string]int{"": 25, "?limit=1": 1, "?limit=": 25, "?limit=30&x=y": 30} {
+		s.client().do(t, "GET", "/api/leaderboard"+query, nil, &res)
+		if diff := cmp.Diff(want[:n], res.Standings, protocmp.Transform()); diff != "" || int(res.Total) != len(want) {
+			t.Errorf("leaderboard%s: total %d, (-want +got):\n%s", query, res.Total, diff)
+		}
+	}
+	for _, limit := range []string{"0", "-1", "10001", "x", "1.5", "99999999999999999999"} {
+		s.client().refused(t, 400, "bad_parameter", "GET", "/api/leaderboard?limit="+limit, nil)
+	}
+	for _, n := range []int{0, 7, 49} { // the last one has no result
+		team := s.data.Teams[n]
+		var dashboard portalv1.GetDashboardResponse
+		s.login(t, s.member(t, n)).do(t, "GET", "/api/dashboard", nil, &dashboard)
+		own := &portalv1.Standing{TeamId: team.ID, TeamName: team.Name}
+		if i := slices.IndexFunc(want, func(w *portalv1.Standing) bool { return w.TeamId == team.ID }); i >= 0 {
+			own = want[i]
+		}
+		if diff := cmp.Diff(own, dashboard.Own, protocmp.Transform()); diff != "" {
+			t.Errorf("own standing of team %d (-want +got):\n%s", n, diff)
+		}
+		if diff := cmp.Diff(want[:25], dashboard.Leaderboard, protocmp.Transform()); diff != "" {
+			t.Errorf("leaderboard of the dashboard (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(wantJobs(s.data, team.ID)[:min(10, len(wantJobs(s.data, team.ID)))], dashboard.Jobs, protocmp.Transform()); diff != "" {
+			t.Errorf("jobs of the dashboard (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func wantStandings(d *dataset.Data) []*portalv1.Standing {
+	names := map[int64]string{}
+	for _, team := range d.Teams {
+		names[team.ID] = team.Name
+	}
+	var want []*portalv1.Standing
+	for i, s := range d.Standings() {
+		want = append(want, &portalv1.Standing{
+			TeamId: s.TeamID, TeamName: names[s.TeamID], Rank: int32(i + 1), BestScore: s.BestScore, LatestScore: s.LatestScore,
+			ResultCount: int32(s.ResultCount), LatestAtUs: s.LatestAtUS,
+		})
+	}
+	return want
+}
+
+// wantJobs gives a team's jobs, newest first.
+func wantJobs(d *dataset.Data, teamID int64) []*portalv1.Job {
+	var want []*portalv1.Job
+	for _, j := range d.Jobs {
+		if j.TeamID == teamID {
+			want = append(want, &portalv1.Job{
+				Id: j.ID, TeamId: j.TeamID, Status: portalv1.JobStatus_JOB_STATUS_FINISHED, Target: j.Target, Memo: j.Memo,
+				Score: j.Score, Passed: j.Passed, Reason: j.Reason, CreatedAtUs: j.CreatedAtUS, StartedAtUs: j.StartedAtUS,
+				FinishedAtUs: j.FinishedAtUS,
+			})
+		}
+	}
+	slices.Reverse(want)
+	return want
+}
+
+func testFreeze(t *testing.T, s *site) {
+	admin, worker := s.admin(t), s.worker()
+	scorer := s.login(t, s.member(t, 49)) // no result so far
+	s.setClock(t, admin, -2, -1, 1)
+	var before, after portalv1.GetLeaderboardResponse
+	s.client().do(t, "GET", "/api/leaderboard?limit=100", nil, &before)
+	if before.Phase != portalv1.Phase_PHASE_FROZEN || len(before.Standings) != 49 {
+		t.Fatalf("frozen leaderboard has %d standings in phase %v, want 49", len(before.Standings), before.Phase)
+	}
+	finish(t, worker, enqueue(t, scorer), 1_000_000, true)
+	s.client().do(t, "GET", "/api/leaderboard?limit=100", nil, &after)
+	if diff := cmp.Diff(&before, &after, protocmp.Transform()); diff != "" {
+		t.Errorf("the frozen leaderboard changed (-before +after):\n%s", diff)
+	}
+	var dashboard portalv1.GetDashboardResponse
+	scorer.do(t, "GET", "/api/dashboard", nil, &dashboard)
+	if own := dashboard.Own; own.GetBestScore() != 1_000_000 || own.GetRank() != 0 || own.GetResultCount() != 1 {
+		t.Errorf("own standing while frozen is %v, want the result and no rank", own)
+	}
+	s.setClock(t, admin, -3, -2, -1)
+	s.client().do(t, "GET", "/api/leaderboard?limit=100", nil, &after)
+	if len(after.Standings) != 50 || after.Standings[0].GetBestScore() != 1_000_000 || after.Phase != portalv1.Phase_PHASE_ENDED {
+		t.Errorf("after the end the leaderboard begins with %v of %d", after.Standings[0], len(after.Standings))
+	}
+}
