@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"isukit/proto/capture"
+	"isukit/proto/decode"
+)
+
+type captureOptions struct {
+	schema schemaOptions
+	filter captureFilter
+	file   string
+	keylog string
+	bodies bool
+	jsonl  bool
+}
+
+func newCaptureCmd(s streams) *cobra.Command {
+	var o captureOptions
+	cmd := &cobra.Command{
+		Use:   "capture FILE",
+		Short: "Show the HTTP exchanges of a packet capture, with their protobuf messages",
+		Long: `Show the HTTP/1.x exchanges of a pcap, pcapng or HAR file (also .gz and .zst; "-" is standard input).
+
+One line an exchange: time, client, method, path, status, request and response bytes, latency, message types.
+What the capture lost is marked on the exchange that it belongs to; connections that are not HTTP/1.x, or that cannot
+be decrypted, are named on standard error.`,
+		Example: `  isukit capture round.pcap
+  isukit capture --bodies --path '/api/teams/*' --status 4xx round.pcap.zst
+  isukit capture --keylog keys.log --jsonl tls.pcapng | jq .resp
+  tcpdump -i any -s 0 -w - port 9292 | isukit capture -`,
+		GroupID: "wire",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.file = args[0]
+			}
+			return runCapture(cmd.Context(), o, s)
+		},
+	}
+	o.schema.addFlags(cmd)
+	o.filter.addFlags(cmd)
+	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, as SSLKEYLOGFILE makes it)")
+	cmd.Flags().BoolVar(&o.bodies, "bodies", false, "print the decoded messages too")
+	cmd.Flags().BoolVar(&o.jsonl, "jsonl", false, "print one JSON object an exchange")
+	return cmd
+}
+
+func runCapture(ctx context.Context, o captureOptions, s streams) error {
+	if o.file == "" {
+		return usageError(errors.New("no capture is named"), "give a FILE, or \"-\" for standard input")
+	}
+	if o.bodies && o.jsonl {
+		return usageError(errors.New("--bodies and --jsonl are two forms of output"), "--jsonl holds the bodies too")
+	}
+	if err := o.filter.parse(); err != nil {
+		return err
+	}
+	schema, routes, err := o.schema.load(ctx, s)
+	if err != nil {
+		return err
+	}
+	opts := capture.DefaultOptions()
+	notes := &noteCounter{w: s.err, seen: map[string]int{}}
+	opts.OnNote = notes.add
+	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
+		return err
+	}
+	input := s.in
+	if o.file != "-" {
+		f, err := os.Open(o.file)
+		if err != nil {
+			return usageError(err, "")
+		}
+		defer f.Close()
+		input = f
+	}
+	reader, err := capture.NewReader(input, opts)
+	if err != nil {
+		return usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
+	}
+	if err := printExchanges(ctx, o, reader, &bodyDecoder{schema: schema, routes: routes}, s); err != nil {
+		return fmt.Errorf("%s: %w", o.file, err)
+	}
+	notes.summary()
+	return nil
+}
+
+// printExchanges prints what passes the filter until the capture's end.
+func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) error {
+	w := bufio.NewWriterSize(s.out, 64<<10)
+	printer := exchangePrinter{w: w, schema: decoder.schema, bodies: o.bodies, jsonl: o.jsonl}
+	for {
+		e, err := reader.Next(ctx)
+		if err == io.EOF {
+			return w.Flush()
+		}
+		if err != nil {
+			return errors.Join(w.Flush(), err)
+		}
+		if !o.filter.beforeDecoding(e) {
+			continue
+		}
+		d := decoder.decode(e)
+		if !o.filter.match(d) {
+			continue
+		}
+		if err := printer.print(d); err != nil {
+			return err
+		}
+	}
+}
+
+// readKeyLog reads a key log; no name, no keys.
+func readKeyLog(name string) (*capture.KeyLog, error) {
+	if name == "" {
+		return nil, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usageError(err, "")
+	}
+	defer f.Close()
+	keys, err := capture.ReadKeyLog(f)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("%s: %w", name, err), "")
+	}
+	return keys, nil
+}
+
+// noteCounter prints each kind of note once, and in the end how often it came.
+type noteCounter struct {
+	w     io.Writer
+	seen  map[string]int
+	order []string
+}
+
+// maxNoteKinds bounds how many different notes are printed.
+const maxNoteKinds = 100
+
+func (n *noteCounter) add(note capture.Note) {
+	if n.seen[note.Text] == 0 {
+		if len(n.order) >= maxNoteKinds {
+			return
+		}
+		n.order = append(n.order, note.Text)
+		where := ""
+		if note.Client.IsValid() {
+			where = fmt.Sprintf("%s -> %s: ", note.Client, note.Server)
+		}
+		fmt.Fprintf(n.w, "isukit: note: %s%s\n", where, decode.Terminal(note.Text))
+	}
+	n.seen[note.Text]++
+}
+
+func (n *noteCounter) summary() {
+	for _, text := range n.order {
+		if count := n.seen[text]; count > 1 {
+			fmt.Fprintf(n.w, "isukit: note: %d times in all: %s\n", count, decode.Terminal(text))
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"isukit/proto/capture"
+	"isukit/proto/decode"
+)
+
+// captureFilter says which exchanges are shown. Flags of different kinds must all fit, of one kind any.
+type captureFilter struct {
+	methods, paths, statuses, types, fields []string
+
+	statusRanges [][2]int
+	routes       decode.Routes
+	incomplete   bool
+}
+
+func (f *captureFilter) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&f.methods, "method", nil, "show these methods only")
+	cmd.Flags().StringSliceVar(&f.paths, "path", nil, "show these paths only: /api/teams/{id}, /api/* (the query is left aside)")
+	cmd.Flags().StringSliceVar(&f.statuses, "status", nil, "show these statuses only: 200, 4xx, 500-599")
+	cmd.Flags().StringSliceVar(&f.types, "only-type", nil, "show exchanges with a message of these types only")
+	cmd.Flags().StringArrayVar(&f.fields, "where", nil, "show exchanges whose request or response has field=value, as in team.name=sushi")
+	cmd.Flags().BoolVar(&f.incomplete, "incomplete", false, "show only what is incomplete or damaged")
+}
+
+// parse checks the flags.
+func (f *captureFilter) parse() error {
+	for _, s := range f.statuses {
+		r, err := statusRange(s)
+		if err != nil {
+			return err
+		}
+		f.statusRanges = append(f.statusRanges, r)
+	}
+	for _, p := range f.paths {
+		f.routes = append(f.routes, decode.Route{Method: "*", Path: p})
+	}
+	for _, field := range f.fields {
+		if !strings.Contains(field, "=") {
+			return usageError(fmt.Errorf("--where %q has no \"=\"", field), "the form is team.name=sushi")
+		}
+	}
+	return nil
+}
+
+func statusRange(s string) ([2]int, error) {
+	low, high := s, s
+	if strings.HasSuffix(s, "xx") {
+		low, high = s[:len(s)-2]+"00", s[:len(s)-2]+"99"
+	} else if a, b, ok := strings.Cut(s, "-"); ok {
+		low, high = a, b
+	}
+	from, err1 := strconv.Atoi(low)
+	to, err2 := strconv.Atoi(high)
+	if err1 != nil || err2 != nil || from > to {
+		return [2]int{}, usageError(fmt.Errorf("--status %q is no status", s), "the forms are 200, 4xx and 500-599")
+	}
+	return [2]int{from, to}, nil
+}
+
+// beforeDecoding is the part of the filter that needs no bodies.
+func (f *captureFilter) beforeDecoding(e *capture.Exchange) bool {
+	if len(f.methods) > 0 && (e.Request == nil || !slices.ContainsFunc(f.methods, func(m string) bool { return strings.EqualFold(m, e.Request.Method) })) {
+		return false
+	}
+	if len(f.routes) > 0 {
+		if e.Request == nil {
+			return false
+		}
+		if _, ok := f.routes.Match(e.Request.Method, e.Request.Target); !ok {
+			return false
+		}
+	}
+	return len(f.statusRanges) == 0 || e.Response != nil && slices.ContainsFunc(f.statusRanges, func(r [2]int) bool {
+		return r[0] <= e.Response.Status && e.Response.Status <= r[1]
+	})
+}
+
+// match is the part of the filter that looks at messages.
+func (f *captureFilter) match(d *decodedExchange) bool {
+	if f.incomplete && len(d.faults()) == 0 {
+		return false
+	}
+	if len(f.types) > 0 && !slices.ContainsFunc(f.types, func(name string) bool { return isType(d.req.typ, name) || isType(d.resp.typ, name) }) {
+		return false
+	}
+	for _, field := range f.fields {
+		path, want, _ := strings.Cut(field, "=")
+		if !hasField(d.req.body, path, want) && !hasField(d.resp.body, path, want) {
+			return false
+		}
+	}
+	return true
+}
+
+func isType(full, name string) bool {
+	return full != "" && (full == name || strings.HasSuffix(full, "."+name))
+}
+
+func hasField(b *decode.Body, path, want string) bool {
+	return b != nil && messageHas(b.Message, path, want)
+}
+
+// messageHas reports whether the field at path, in any element of the lists on the way, has that value as text shows it.
+func messageHas(m protoreflect.Message, path, want string) bool {
+	name, rest, nested := strings.Cut(path, ".")
+	fd := m.Descriptor().Fields().ByName(protoreflect.Name(name))
+	if fd == nil || fd.IsMap() {
+		return false
+	}
+	has := func(v protoreflect.Value) bool {
+		if nested {
+			return fd.Message() != nil && messageHas(v.Message(), rest, want)
+		}
+		return fd.Message() == nil && valueIs(fd, v, want)
+	}
+	if !fd.IsList() {
+		return has(m.Get(fd))
+	}
+	list := m.Get(fd).List()
+	for i := range list.Len() {
+		if has(list.Get(i)) {
+			return true
+		}
+	}
+	return false
+}
+
+func valueIs(fd protoreflect.FieldDescriptor, v protoreflect.Value, want string) bool {
+	switch fd.Kind() {
+	case protoreflect.EnumKind:
+		value := fd.Enum().Values().ByNumber(v.Enum())
+		return value != nil && string(value.Name()) == want || strconv.Itoa(int(v.Enum())) == want
+	case protoreflect.BytesKind:
+		return string(v.Bytes()) == want
+	}
+	return v.String() == want
+}

@@ -1,0 +1,145 @@
+package capture
+
+import (
+	"bytes"
+	"net/netip"
+	"time"
+)
+
+const (
+	maxConns = 50_000
+	// sweepEvery is after how many packets ended and idle connections are looked for.
+	sweepEvery = 1 << 16
+	// deadTime is how long an ended connection is remembered, so that its retransmissions are not taken for a new one.
+	deadTime = 5 * time.Second
+	idleTime = 15 * time.Minute
+)
+
+type connKey struct{ low, high netip.AddrPort }
+
+func keyOf(s segment) connKey {
+	if s.src.Compare(s.dst) < 0 {
+		return connKey{s.src, s.dst}
+	}
+	return connKey{s.dst, s.src}
+}
+
+// assembler sorts segments by connection.
+type assembler struct {
+	conns   map[connKey]*conn
+	newSink func(client, server netip.AddrPort, whole bool) sink
+	packets int
+}
+
+// segment takes the next segment of the capture.
+func (a *assembler) segment(s segment, at time.Time) {
+	if a.packets++; a.packets%sweepEvery == 0 || len(a.conns) > maxConns {
+		a.sweep(at)
+	}
+	key := keyOf(s)
+	c := a.conns[key]
+	syn := s.flags&(flagSYN|flagACK) == flagSYN
+	if c != nil && syn && c.isNew(s) {
+		c.close(endCapture, at)
+		c = nil
+	}
+	if c == nil {
+		if len(s.payload)+s.cut == 0 && s.flags&flagSYN == 0 || s.flags&flagRST != 0 {
+			return
+		}
+		c = a.open(s, at)
+		a.conns[key] = c
+	}
+	if c.dead {
+		c.lastSeen = at
+		return
+	}
+	dir := 0
+	if s.src == c.server {
+		dir = 1
+	}
+	c.segment(s, dir, at)
+}
+
+// isNew reports whether a SYN starts a connection anew instead of being one more of those that started c.
+func (c *conn) isNew(s segment) bool {
+	dir := 0
+	if s.src == c.server {
+		dir = 1
+	}
+	h := &c.halves[dir]
+	return c.dead || h.started && h.offset(s.seq+1) != 1<<32|uint64(s.seq+1)
+}
+
+func (a *assembler) open(s segment, at time.Time) *conn {
+	c := &conn{client: s.src, server: s.dst, lastSeen: at}
+	if !fromClient(s) {
+		c.client, c.server = s.dst, s.src
+	}
+	c.sink = a.newSink(c.client, c.server, s.flags&flagSYN != 0)
+	return c
+}
+
+// fromClient reports whether the client sent s. Where neither flags nor content tell, the higher port is the client's.
+func fromClient(s segment) bool {
+	switch {
+	case s.flags&flagSYN != 0:
+		return s.flags&flagACK == 0
+	case bytes.HasPrefix(s.payload, []byte("HTTP/1.")):
+		return false
+	case looksLikeRequest(s.payload):
+		return true
+	case len(s.payload) > 5 && s.payload[0] == recordHandshake && s.payload[1] == 3:
+		return s.payload[5] == helloClient
+	}
+	return s.src.Port() > s.dst.Port()
+}
+
+// sweep forgets connections that have ended or are idle, and when there are too many the idlest ones.
+func (a *assembler) sweep(at time.Time) {
+	idle := idleTime
+	for {
+		for key, c := range a.conns {
+			quiet := at.Sub(c.lastSeen)
+			if c.dead && quiet > deadTime || quiet > idle {
+				c.close(endCapture, at)
+				delete(a.conns, key)
+			}
+		}
+		if len(a.conns) <= maxConns*9/10 {
+			return
+		}
+		if idle /= 8; idle < time.Millisecond {
+			a.forgetAny(at)
+			return
+		}
+	}
+}
+
+func (a *assembler) forgetAny(at time.Time) {
+	for key, c := range a.conns {
+		if len(a.conns) <= maxConns*9/10 {
+			return
+		}
+		c.close(endCapture, at)
+		delete(a.conns, key)
+	}
+}
+
+// expire ends what no packet will end in a live capture: connections with a hole, and idle ones.
+func (a *assembler) expire(at time.Time) {
+	for _, c := range a.conns {
+		if !c.dead {
+			c.unstall(at)
+		}
+	}
+	a.sweep(at)
+}
+
+// finish ends every connection with the capture.
+func (a *assembler) finish(at time.Time) {
+	for key, c := range a.conns {
+		c.close(endCapture, at)
+		delete(a.conns, key)
+	}
+}

@@ -1,0 +1,91 @@
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxCodings bounds how often a body may be compressed on top of itself.
+const maxCodings = 4
+
+// decodeContent takes the content encodings off a body. Of a damaged body what could be unpacked stays, with a fault.
+func decodeContent(m *Message, limit int) {
+	codings := m.Header.list("Content-Encoding")
+	if len(codings) == 0 || len(m.Body) == 0 {
+		return
+	}
+	who := "response"
+	if m.Method != "" {
+		who = "request"
+	}
+	if len(codings) > maxCodings {
+		m.faults = append(m.faults, fmt.Sprintf("%s: %d content encodings are more than the limit of %d", who, len(codings), maxCodings))
+		return
+	}
+	for i := len(codings) - 1; i >= 0; i-- {
+		body, err := unpackBody(codings[i], m.Body, limit)
+		if body != nil {
+			m.Body = body
+		}
+		if err != nil {
+			m.faults = append(m.faults, fmt.Sprintf("%s: content encoding %s: %s", who, codings[i], err))
+			return
+		}
+	}
+}
+
+// unpackBody takes one encoding off. It returns what it could unpack beside the error; nil for an unknown encoding.
+func unpackBody(coding string, body []byte, limit int) ([]byte, error) {
+	var r io.Reader
+	var err error
+	switch coding {
+	case "identity":
+		return body, nil
+	case "gzip", "x-gzip":
+		r, err = gzip.NewReader(bytes.NewReader(body))
+	case "deflate":
+		r, err = inflate(body)
+	case "br":
+		r = brotli.NewReader(bytes.NewReader(body))
+	case "zstd":
+		var zr *zstd.Decoder
+		zr, err = zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderMaxMemory(uint64(limit)), zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxWindow(64<<20))
+		if err == nil {
+			defer zr.Close()
+			r = zr
+		}
+	default:
+		return nil, errors.New("unknown, the body is left as it is")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	_, err = io.Copy(&out, io.LimitReader(r, int64(limit)+1))
+	if out.Len() > limit {
+		return out.Bytes()[:limit], fmt.Errorf("it unpacks to more than the limit of %d bytes", limit)
+	}
+	if err != nil {
+		err = fmt.Errorf("damaged after %d bytes: %w", out.Len(), err)
+	}
+	return append([]byte{}, out.Bytes()...), err
+}
+
+// inflate reads "deflate", which is zlib by the standard and bare deflate from some servers.
+func inflate(body []byte) (io.Reader, error) {
+	head := bufio.NewReader(bytes.NewReader(body))
+	if b, err := head.Peek(2); err == nil && b[0]&0x0f == 8 && (uint(b[0])<<8|uint(b[1]))%31 == 0 {
+		return zlib.NewReader(head)
+	}
+	return flate.NewReader(head), nil
+}

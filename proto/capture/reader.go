@@ -1,0 +1,245 @@
+package capture
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+)
+
+// Options are the keys and limits of a Reader; DefaultOptions gives the usual ones.
+type Options struct {
+	// Keys decrypt TLS; nil for none. Keys that the capture itself holds are added to them.
+	Keys *KeyLog
+	// OnNote, where set, is called for each note, from Next.
+	OnNote func(Note)
+	// BodyBytes is the largest body that is kept, before and after content decoding.
+	BodyBytes int
+	// TotalBodyBytes bounds the bodies of all exchanges under way together.
+	TotalBodyBytes int
+}
+
+// DefaultOptions returns limits of 32 MiB a body and 256 MiB for all bodies under way.
+func DefaultOptions() Options {
+	return Options{BodyBytes: 32 << 20, TotalBodyBytes: 256 << 20}
+}
+
+// Stats count what a Reader has met.
+type Stats struct {
+	Packets, Segments, Exchanges int
+	// Fragments are IP packets that came in parts, which are left out.
+	Fragments int
+	// Cut are packets that the capture did not keep whole.
+	Cut int
+	// First and Last are the times of the first and the last packet.
+	First, Last time.Time
+}
+
+// Reader gives the exchanges of a capture in the order in which they were completed. It is for one goroutine.
+type Reader struct {
+	opts     Options
+	packets  PacketSource
+	table    *assembler
+	stats    Stats
+	done     []*Exchange
+	reserved int
+	linkErr  error
+	err      error
+	har      *harReader
+}
+
+// NewReader reads a capture file: pcap, pcapng or HAR, which may be compressed with gzip or zstd. The formats are told
+// apart by their content.
+func NewReader(r io.Reader, opts Options) (*Reader, error) {
+	br, err := unpack(r)
+	if err != nil {
+		return nil, err
+	}
+	if isHAR(br) {
+		return &Reader{opts: opts, har: newHARReader(br, opts)}, nil
+	}
+	packets, err := openPackets(br)
+	if err != nil {
+		return nil, err
+	}
+	return NewPacketReader(packets, opts), nil
+}
+
+// NewPacketReader reads packets from any source, such as a live interface.
+func NewPacketReader(packets PacketSource, opts Options) *Reader {
+	if opts.Keys == nil {
+		opts.Keys = NewKeyLog()
+	}
+	r := &Reader{opts: opts, packets: packets}
+	r.table = &assembler{conns: map[connKey]*conn{}, newSink: r.newSink}
+	return r
+}
+
+// Next returns the next exchange, or io.EOF. Another error says where the capture is damaged; the exchanges up to there
+// have been returned before it.
+func (r *Reader) Next(ctx context.Context) (*Exchange, error) {
+	if r.har != nil {
+		e, err := r.har.next(ctx)
+		if err == nil {
+			r.stats.Exchanges++
+		}
+		return e, err
+	}
+	for len(r.done) == 0 && r.err == nil {
+		if err := ctx.Err(); err != nil {
+			r.finish(err)
+			break
+		}
+		r.advance()
+	}
+	if len(r.done) == 0 {
+		return nil, r.err
+	}
+	e := r.done[0]
+	r.done[0] = nil
+	r.done = r.done[1:]
+	r.stats.Exchanges++
+	return e, nil
+}
+
+// Stats returns the counts so far.
+func (r *Reader) Stats() Stats { return r.stats }
+
+// advance reads some packets, or the end of the capture.
+func (r *Reader) advance() {
+	for range 256 {
+		p, err := r.packets.Next()
+		switch {
+		case errors.Is(err, ErrQuiet):
+			r.table.expire(time.Now())
+			return
+		case err != nil:
+			r.finish(err)
+			return
+		}
+		r.packet(p)
+		if len(r.done) > 0 {
+			return
+		}
+	}
+}
+
+// ErrQuiet is returned by a live PacketSource when no packet came for a while, so that what is stuck can be let go.
+var ErrQuiet = errors.New("no packet for a while")
+
+func (r *Reader) packet(p Packet) {
+	if file, ok := r.packets.(fileSource); ok {
+		if secrets := file.takeSecrets(); len(secrets) > 0 {
+			r.opts.Keys.add(secrets)
+		}
+	}
+	if r.stats.Packets == 0 {
+		r.stats.First = p.Time
+	}
+	r.stats.Packets++
+	r.stats.Last = p.Time
+	s, ok, err := parseSegment(p)
+	switch {
+	case errors.Is(err, errFragment):
+		if r.stats.Fragments++; r.stats.Fragments == 1 {
+			r.note(Note{Time: p.Time, Text: "IP fragments are in the capture; they are not put together, and what they carried counts as lost"})
+		}
+	case err != nil && r.linkErr == nil:
+		r.linkErr = err
+		r.note(Note{Time: p.Time, Text: err.Error()})
+	}
+	if !ok {
+		return
+	}
+	r.stats.Segments++
+	if s.cut > 0 {
+		if r.stats.Cut++; r.stats.Cut == 1 {
+			r.note(Note{Time: p.Time, Text: fmt.Sprintf("packets were cut by the capture's snap length (the first by %d bytes): capture with -s 0", s.cut)})
+		}
+	}
+	r.table.segment(s, p.Time)
+}
+
+// finish ends the connections that are open; err is what Next returns after their exchanges.
+func (r *Reader) finish(err error) {
+	r.table.finish(r.stats.Last)
+	r.err = err
+	if err == io.EOF && r.linkErr != nil && r.stats.Segments == 0 {
+		r.err = r.linkErr
+	}
+}
+
+// newSink decides by its first bytes what a connection speaks.
+func (r *Reader) newSink(client, server netip.AddrPort, whole bool) sink {
+	return &detector{reader: r, client: client, server: server, whole: whole}
+}
+
+func (r *Reader) exchange(e *Exchange) { r.done = append(r.done, e) }
+
+func (r *Reader) note(n Note) {
+	if r.opts.OnNote != nil {
+		r.opts.OnNote(n)
+	}
+}
+
+func (r *Reader) reserve(n int) bool {
+	if r.reserved+n > r.opts.TotalBodyBytes {
+		return false
+	}
+	r.reserved += n
+	return true
+}
+
+func (r *Reader) release(n int) { r.reserved -= n }
+
+func (r *Reader) bodyLimit() int { return r.opts.BodyBytes }
+
+// detector stands before a connection until its first bytes tell what it speaks.
+type detector struct {
+	reader         *Reader
+	client, server netip.AddrPort
+	whole          bool
+	chosen         sink
+}
+
+func (d *detector) data(dir int, b []byte, at mark) {
+	if d.chosen == nil {
+		if looksLikeTLS(b) {
+			d.chosen = newTLSConn(d.client, d.server, d.reader.opts.Keys, d.reader)
+		} else {
+			d.chosen = newHTTPConn(d.client, d.server, "", d.whole, d.reader)
+		}
+	}
+	d.chosen.data(dir, b, at)
+}
+
+func (d *detector) gap(dir int, n uint64, at mark) {
+	if d.chosen == nil {
+		// What a lost beginning was is told by what follows it.
+		d.whole = false
+		return
+	}
+	d.chosen.gap(dir, n, at)
+}
+
+func (d *detector) end(dir int, why ending, at mark) {
+	if d.chosen != nil {
+		d.chosen.end(dir, why, at)
+	}
+}
+
+// isHAR reports whether br holds JSON.
+func isHAR(br *bufio.Reader) bool {
+	head, _ := br.Peek(512)
+	for _, b := range head {
+		switch b {
+		case ' ', '\t', '\r', '\n', 0xef, 0xbb, 0xbf:
+		default:
+			return b == '{'
+		}
+	}
+	return false
+}

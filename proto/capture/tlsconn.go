@@ -1,0 +1,429 @@
+package capture
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+)
+
+const (
+	maxRecordBytes    = 1<<14 + 2048
+	maxHandshakeBytes = 1 << 20
+	// maxResyncSeq is how many records a loss may have swallowed.
+	maxResyncSeq = 4096
+	// maxTrials bounds the search for records in one connection.
+	maxTrials = 100_000
+	// unknownGap stands for a loss of which it is not known how much content was in it.
+	unknownGap = 1 << 40
+)
+
+// tlsConn decrypts one connection and hands its content to an httpConn.
+type tlsConn struct {
+	client, server netip.AddrPort
+	keys           *KeyLog
+	out            output
+	halves         [2]tlsHalf
+	clientHello    *hello
+	serverHello    *hello
+	suite          suite
+	master         []byte
+	http           *httpConn
+	dead           bool
+	// trials counts the decryptions that were tried to find records after a loss.
+	trials int
+}
+
+type tlsHalf struct {
+	// buf holds a record that is not whole yet; bufAt marks its first byte.
+	buf   []byte
+	bufAt mark
+	// handshake holds messages that are not whole yet.
+	handshake []byte
+	cipher    *recordCipher
+	// pending is the cipher that follows: after ChangeCipherSpec in TLS 1.2, after Finished in TLS 1.3.
+	pending *recordCipher
+	seq     uint64
+	// lost says that a record's start is looked for; lostFrom is the offset of the first record that is not whole.
+	lost     bool
+	lostFrom uint64
+}
+
+func newTLSConn(client, server netip.AddrPort, keys *KeyLog, out output) *tlsConn {
+	return &tlsConn{client: client, server: server, keys: keys, out: out}
+}
+
+func (t *tlsConn) note(at mark, format string, args ...any) {
+	t.out.note(Note{Time: at.time, Client: t.client, Server: t.server, Text: fmt.Sprintf(format, args...)})
+}
+
+// giveUp notes why nothing more of the connection is read.
+func (t *tlsConn) giveUp(at mark, format string, args ...any) {
+	if !t.dead {
+		t.note(at, format, args...)
+	}
+	t.dead = true
+	for dir := range t.halves {
+		t.halves[dir].buf, t.halves[dir].handshake = nil, nil
+	}
+}
+
+func (t *tlsConn) data(dir int, b []byte, at mark) {
+	h := &t.halves[dir]
+	if t.dead {
+		return
+	}
+	if len(h.buf) > 0 {
+		h.buf = append(h.buf, b...)
+		b = h.buf
+		at = mark{at.time, h.bufAt.off, h.bufAt.ack}
+	}
+	used := 0
+	if h.lost {
+		if used = t.resync(dir, b, at); h.lost {
+			h.keep(b[used:], at, used)
+			return
+		}
+	}
+	for !t.dead {
+		rest := b[used:]
+		size, err := recordSize(rest)
+		if err != nil {
+			t.giveUp(at, "TLS: %s", err)
+			return
+		}
+		if size == 0 {
+			h.keep(rest, at, used)
+			return
+		}
+		t.record(dir, rest[:size], mark{at.time, at.off + uint64(used), at.ack})
+		used += size
+	}
+}
+
+// keep stores the beginning of a record. b may be part of buf.
+func (h *tlsHalf) keep(b []byte, at mark, used int) {
+	h.bufAt = mark{at.time, at.off + uint64(used), at.ack}
+	h.buf = append(h.buf[:0], b...)
+}
+
+// recordSize returns the size of the record at the start of b, 0 when it is not whole yet.
+func recordSize(b []byte) (int, error) {
+	if len(b) < 5 {
+		return 0, nil
+	}
+	size := int(binary.BigEndian.Uint16(b[3:]))
+	if !looksLikeTLS(b) || size > maxRecordBytes {
+		return 0, fmt.Errorf("%x is no record's header", b[:5])
+	}
+	if len(b) < 5+size {
+		return 0, nil
+	}
+	return 5 + size, nil
+}
+
+// record takes one whole record.
+func (t *tlsConn) record(dir int, record []byte, at mark) {
+	h := &t.halves[dir]
+	kind, content := record[0], record[5:]
+	// TLS 1.3 sends ChangeCipherSpec in the clear, for show.
+	if h.cipher != nil && !(kind == recordChangeCipher && h.cipher.version == version13) {
+		plain, inner, err := h.cipher.open(h.seq, kind, record[:5], content)
+		if err != nil {
+			t.undecrypted(dir, at)
+			return
+		}
+		h.seq++
+		kind, content = inner, plain
+	} else if kind == recordData {
+		t.encryptedEarly(dir, at)
+		return
+	}
+	t.content(dir, kind, content, at)
+}
+
+// undecrypted takes a record that does not decrypt: 0-RTT data, which has keys of its own, or a wrong key.
+func (t *tlsConn) undecrypted(dir int, at mark) {
+	h := &t.halves[dir]
+	if dir == 0 && h.seq == 0 && t.clientHello != nil && t.clientHello.earlyData {
+		return
+	}
+	t.giveUp(at, "TLS: a record does not decrypt with the key of this session: the key log is of another run, or the capture is damaged")
+}
+
+// encryptedEarly takes data before its key is known.
+func (t *tlsConn) encryptedEarly(dir int, at mark) {
+	switch {
+	case t.clientHello == nil:
+		t.giveUp(at, "TLS: the connection began before the capture; its handshake is needed to decrypt it")
+	case dir == 0 && t.clientHello.earlyData:
+		t.note(at, "TLS: 0-RTT data is not decrypted")
+	case t.serverHello == nil:
+		t.giveUp(at, "TLS: the server's hello was not captured; it is needed to decrypt the connection")
+	}
+}
+
+func (t *tlsConn) content(dir int, kind byte, content []byte, at mark) {
+	h := &t.halves[dir]
+	switch kind {
+	case recordHandshake:
+		t.handshake(dir, content, at)
+	case recordChangeCipher:
+		if t.serverHello != nil && t.serverHello.version == version12 && h.pending != nil {
+			h.cipher, h.pending, h.seq = h.pending, nil, 0
+		}
+	case recordData:
+		t.inner().data(dir, content, at)
+	}
+}
+
+// inner is what reads the connection's content.
+func (t *tlsConn) inner() *httpConn {
+	if t.http == nil {
+		name := "TLS 1.2"
+		if t.serverHello.version == version13 {
+			name = "TLS 1.3"
+		}
+		t.http = newHTTPConn(t.client, t.server, name, true, t.out)
+	}
+	return t.http
+}
+
+// end ends one direction.
+func (t *tlsConn) end(dir int, why ending, at mark) {
+	h := &t.halves[dir]
+	if h.lost && h.cipher != nil && t.http != nil {
+		t.http.gap(dir, unknownGap, at)
+	}
+	if t.http != nil {
+		t.http.end(dir, why, at)
+	}
+}
+
+// handshake gathers handshake messages, which records may cut anywhere.
+func (t *tlsConn) handshake(dir int, content []byte, at mark) {
+	h := &t.halves[dir]
+	h.handshake = append(h.handshake, content...)
+	for len(h.handshake) >= 4 && !t.dead {
+		length := int(h.handshake[1])<<16 | int(binary.BigEndian.Uint16(h.handshake[2:]))
+		if length > maxHandshakeBytes {
+			t.giveUp(at, "TLS: a handshake message of %d bytes", length)
+			return
+		}
+		if len(h.handshake) < 4+length {
+			return
+		}
+		message := h.handshake[:4+length]
+		h.handshake = h.handshake[4+length:]
+		t.message(dir, message[0], message[4:], at)
+	}
+	if len(h.handshake) == 0 {
+		h.handshake = nil
+	}
+}
+
+func (t *tlsConn) message(dir int, kind byte, body []byte, at mark) {
+	h := &t.halves[dir]
+	switch kind {
+	case helloClient:
+		if hello, ok := parseHello(kind, body); ok {
+			t.clientHello = &hello
+		}
+	case helloServer:
+		if hello, ok := parseHello(kind, body); ok && hello.random != helloRetry {
+			t.serverHello = &hello
+			t.agreed(at)
+		}
+	case newSessionTicket:
+		// In TLS 1.2 it comes in the clear: four bytes of lifetime, then the ticket.
+		if t.master != nil && len(body) > 6 {
+			t.keys.remember(body[6:], t.master)
+		}
+	case handshakeFinished:
+		if h.cipher != nil && h.cipher.version == version13 && h.pending != nil {
+			h.cipher, h.pending, h.seq = h.pending, nil, 0
+		}
+	case keyUpdate:
+		t.updateKey(h, at)
+	}
+}
+
+func (t *tlsConn) updateKey(h *tlsHalf, at mark) {
+	if h.cipher == nil || h.cipher.version != version13 {
+		return
+	}
+	next, err := h.cipher.next()
+	if err != nil {
+		t.giveUp(at, "TLS: %s", err)
+		return
+	}
+	h.cipher, h.seq = next, 0
+}
+
+// agreed makes the keys, once both hellos are known.
+func (t *tlsConn) agreed(at mark) {
+	if t.clientHello == nil {
+		t.giveUp(at, "TLS: the client's hello was not captured; it is needed to decrypt the connection")
+		return
+	}
+	s, ok := suites[t.serverHello.suite]
+	switch {
+	case t.serverHello.version != version12 && t.serverHello.version != version13:
+		t.giveUp(at, "TLS: version 0x%04x is not read (1.2 and 1.3 are)", t.serverHello.version)
+	case !ok:
+		t.giveUp(at, "TLS: cipher suite 0x%04x is not read", t.serverHello.suite)
+	case t.serverHello.version == version13:
+		t.suite = s
+		t.keys13(at)
+	default:
+		t.suite = s
+		t.keys12(at)
+	}
+}
+
+func (t *tlsConn) keys13(at mark) {
+	labels := [2][2]string{{labelClientHandshake, labelClientTraffic}, {labelServerHandshake, labelServerTraffic}}
+	for dir := range t.halves {
+		for i, label := range labels[dir] {
+			secret := t.keys.secret(t.clientHello.random, label)
+			if secret == nil {
+				t.noKey(at)
+				return
+			}
+			c, err := newCipher13(t.suite, secret)
+			if err != nil {
+				t.giveUp(at, "TLS: %s", err)
+				return
+			}
+			if i == 0 {
+				t.halves[dir].cipher, t.halves[dir].seq = c, 0
+			} else {
+				t.halves[dir].pending = c
+			}
+		}
+	}
+}
+
+func (t *tlsConn) keys12(at mark) {
+	t.master = t.keys.secret(t.clientHello.random, labelMaster)
+	if t.master == nil {
+		t.master = t.keys.resumed(t.clientHello.ticket)
+	}
+	if t.master == nil {
+		t.master = t.keys.resumed(t.serverHello.sessionID)
+	}
+	if t.master == nil {
+		t.noKey(at)
+		return
+	}
+	t.keys.remember(t.serverHello.sessionID, t.master)
+	ciphers, err := newCiphers12(t.suite, t.master, t.clientHello.random, t.serverHello.random, t.serverHello.encryptThenMAC)
+	if err != nil {
+		t.giveUp(at, "TLS: %s", err)
+		return
+	}
+	for dir := range t.halves {
+		t.halves[dir].pending = ciphers[dir]
+	}
+}
+
+// noKey says why the connection stays closed, and what would open it.
+func (t *tlsConn) noKey(at mark) {
+	version, exchange := "1.2", "(EC)DHE: the server's private key cannot decrypt it, since it only signs"
+	switch {
+	case t.serverHello.version == version13:
+		version, exchange = "1.3", "always (EC)DHE: the server's private key cannot decrypt it, since it only signs"
+	case t.suite.rsa:
+		exchange = "RSA: the server's private key could decrypt it, but isukit reads key logs only"
+	}
+	const way = "let the client or the server write a key log and give it with --keylog"
+	if len(t.clientHello.ticket) > 0 && version == "1.2" {
+		t.giveUp(at, "TLS 1.2, %s, resumed with a ticket, perhaps of a connection before the capture: no key in the key log; %s", t.suite.name, way)
+		return
+	}
+	t.giveUp(at, "TLS %s, %s: no key in the key log. The key exchange is %s; %s", version, t.suite.name, exchange, way)
+}
+
+func (t *tlsConn) gap(dir int, n uint64, at mark) {
+	h := &t.halves[dir]
+	if t.dead {
+		return
+	}
+	if h.cipher == nil {
+		t.giveUp(at, "TLS: a part of the handshake was lost by the capture")
+		return
+	}
+	if !h.lost {
+		h.lost, h.lostFrom = true, at.off
+		if len(h.buf) > 0 {
+			h.lostFrom = h.bufAt.off
+		}
+	}
+	h.buf = nil
+}
+
+// resync looks in b for a record that decrypts, whatever its number. It returns how many bytes before it are passed over.
+func (t *tlsConn) resync(dir int, b []byte, at mark) int {
+	h := &t.halves[dir]
+	for i := 0; i+5 <= len(b); i++ {
+		if b[i] < recordAlert || b[i] > recordData || b[i+1] != 3 || b[i+2] != 3 {
+			continue
+		}
+		size := int(binary.BigEndian.Uint16(b[i+3:]))
+		if size == 0 || size > maxRecordBytes {
+			continue
+		}
+		if i+5+size > len(b) {
+			// It may be a record that is not whole yet, unless so much is there already that it cannot be.
+			if len(b)-i > maxRecordBytes+5 {
+				continue
+			}
+			return i
+		}
+		off := at.off + uint64(i)
+		if lost, ok := t.trySeqs(h, b[i:i+5+size], off); ok {
+			h.lost, h.handshake = false, nil
+			if lost > 0 {
+				t.inner().gap(dir, lost, mark{at.time, off, at.ack})
+			}
+			return i
+		}
+		if t.trials > maxTrials {
+			t.giveUp(at, "TLS: after a loss no record was found that decrypts")
+			return len(b)
+		}
+	}
+	return max(0, len(b)-4)
+}
+
+// trySeqs finds the number of a record after a loss, and its key when the loss hid the handshake's end. lost is how many
+// bytes of content the records before it had.
+func (t *tlsConn) trySeqs(h *tlsHalf, record []byte, off uint64) (lost uint64, ok bool) {
+	distance := off - h.lostFrom
+	swallowed := min(distance/22+1, maxResyncSeq)
+	if seq, ok := t.tryKey(h.cipher, h.seq, swallowed, record); ok {
+		lost = unknownGap
+		if overhead, fixed := h.cipher.overhead(); fixed && (seq-h.seq)*overhead <= distance {
+			lost = distance - (seq-h.seq)*overhead
+		}
+		h.seq = seq
+		return lost, true
+	}
+	if h.cipher.version != version13 || h.pending == nil {
+		return 0, false
+	}
+	seq, ok := t.tryKey(h.pending, 0, swallowed, record)
+	if ok {
+		h.cipher, h.pending, h.seq = h.pending, nil, seq
+	}
+	return unknownGap, ok
+}
+
+func (t *tlsConn) tryKey(c *recordCipher, from, count uint64, record []byte) (seq uint64, ok bool) {
+	for seq := from; seq <= from+count && t.trials <= maxTrials; seq++ {
+		t.trials++
+		if _, _, err := c.open(seq, record[0], record[:5], record[5:]); err == nil {
+			return seq, true
+		}
+	}
+	return 0, false
+}
