@@ -53,6 +53,12 @@ func (r *Running) Sample(ctx context.Context) (Sample, error) {
 	return s, nil
 }
 
+// Size tells how many CPUs and how much memory a host of the topology has.
+func (r *Running) Size(hostName string) (cpus float64, memoryBytes int64) {
+	m := r.input.MachineOf(hostName)
+	return m.CPUs, m.MemoryBytes
+}
+
 // Collect samples at once, then at every interval, and once more when ctx ends; then it returns all samples. each is
 // called with every one as it is taken; it may be nil.
 func (r *Running) Collect(ctx context.Context, interval time.Duration, each func(Sample)) ([]Sample, error) {

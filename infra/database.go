@@ -134,6 +134,9 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 	if st.Exit != "exit status 0" {
 		return fmt.Errorf("the server did not stop cleanly (%s); the end of its log:\n%s", st.Exit, inst.LogTail(15))
 	}
+	if err := os.Remove(tmp); err != nil { // os.Rename takes no directory for its target, not even an empty one
+		return err
+	}
 	if err := os.Rename(inst.DataDir(), tmp); err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type Local struct {
 	inventory *inventory
 
 	mu       sync.Mutex
+	closing  bool // nothing starts any more
+	closed   bool // all is given back
 	services map[string]*child
 	order    []string // names, as they were started
 }
@@ -61,11 +63,16 @@ func OpenLocal(stateDir string) (*Local, error) {
 // Dir is the run directory: a place for all files of the run, removed by Close.
 func (l *Local) Dir() string { return l.dir }
 
-// Close stops what still runs, last started first, and removes the run directory.
+// Close stops what still runs, last started first, and removes the run directory. Nothing can be started once it was
+// called; calling it again does what could not be done before, if anything.
 func (l *Local) Close(ctx context.Context) error {
 	l.mu.Lock()
-	order := slices.Clone(l.order)
+	l.closing = true
+	order, closed := slices.Clone(l.order), l.closed
 	l.mu.Unlock()
+	if closed {
+		return nil
+	}
 	var errs []error
 	for _, name := range slices.Backward(order) {
 		errs = append(errs, l.Stop(ctx, name, 10*time.Second))
@@ -76,6 +83,9 @@ func (l *Local) Close(ctx context.Context) error {
 	if err := os.RemoveAll(l.dir); err != nil {
 		return fmt.Errorf("remove run directory: %w", err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 	return errors.Join(l.inventory.close(), l.lock.Close())
 }
 
@@ -140,6 +150,9 @@ func (l *Local) Start(ctx context.Context, s Service) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closing {
+		return fmt.Errorf("start %s: the host is closed", s.Name)
+	}
 	if c := l.services[s.Name]; c != nil && c.running() {
 		return fmt.Errorf("start %s: it runs already", s.Name)
 	}

@@ -115,7 +115,7 @@ func (in Input) nginx(i topology.Instance) ([]File, error) {
 	place := in.Places[i.Name]
 	conf, err := in.template("nginx/nginx.conf.tmpl", map[string]any{
 		"Dir": place.Dir, "Root": in.Root, "Listen": place.hostPort(), "StaticDir": in.StaticDir,
-		"Workers": int(math.Ceil(in.machine(i.Host).CPUs)),
+		"Workers": int(math.Ceil(in.MachineOf(i.Host).CPUs)),
 		"Web":     in.hostPorts(topology.Web), "API": in.hostPorts(topology.API),
 	})
 	if err != nil {
@@ -156,7 +156,7 @@ func (in Input) database(i topology.Instance) ([]File, error) {
 	if i.Kind != topology.MariaDB && i.Kind != topology.MySQL {
 		return nil, fmt.Errorf("engine %q must be settled before its files are rendered", i.Kind)
 	}
-	conf, err := in.template(fmt.Sprintf("mysql/%s.cnf.tmpl", i.Kind), databaseSizes(in.machine(i.Host), in.alone(i)))
+	conf, err := in.template(fmt.Sprintf("mysql/%s.cnf.tmpl", i.Kind), databaseSizes(in.MachineOf(i.Host), in.alone(i)))
 	if err != nil {
 		return nil, err
 	}
@@ -241,8 +241,8 @@ func (in Input) hostPorts(role topology.Role) []string {
 	return list
 }
 
-// machine is what a host has to give.
-func (in Input) machine(host string) Machine {
+// MachineOf is what a host of the topology has to give.
+func (in Input) MachineOf(host string) Machine {
 	h, _ := in.Topology.Host(host)
 	m := in.Machine
 	if h.CPUs > 0 {
