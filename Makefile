@@ -1,11 +1,23 @@
-# make help lists what there is.
+# make help lists what there is. make bench and make test work on a fresh clone and again, offline, in seconds of overhead.
 GO ?= go
+# Packages that start servers share a few cores: two at a time. Their results are not cached: the servers may change.
+TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 
-.PHONY: help setup setup-test mysql envoy
+.PHONY: help build bench setup setup-test mysql envoy test check check-format check-vet check-staticcheck \
+	check-generated check-tidy check-shell check-race generate clean
+.DEFAULT_GOAL := help
+
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F ': ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## install what a round needs: nginx and a MySQL server (quick when it is there)
+build: ## bin/isukit and bin/isukit-app
+	@mkdir -p bin
+	$(GO) build -o bin/ ./cmd/isukit ./cmd/isukit-app
+
+bench: setup build ## one round with the default topology: a score, the reason for it, a report
+	bin/isukit round
+
+setup: ## install what a round needs, nginx and a database server (quick when it is there)
 	@sh scripts/setup.sh run
 
 setup-test: ## install what the tests need as well
@@ -16,3 +28,44 @@ mysql: ## Oracle MySQL into .local/mysql
 
 envoy: ## Envoy into .local/envoy
 	@sh scripts/get-envoy.sh
+
+test: setup-test mysql envoy ## all tests, against real servers
+	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
+
+check: check-format check-vet check-staticcheck check-generated check-tidy check-shell check-race ## everything that needs no server
+	@echo 'check: ok'
+
+check-format:
+	@files=$$(git ls-files -co --exclude-standard '*.go' | while read -r f; do [ ! -e "$$f" ] || echo "$$f"; done | xargs gofmt -l); \
+	if [ -n "$$files" ]; then echo "not formatted (gofmt -w them):"; echo "$$files"; exit 1; fi
+
+check-vet:
+	$(GO) vet ./...
+
+check-staticcheck:
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+# Compared with what was there before, not with the last commit: it may be run in the middle of work.
+check-generated:
+	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && cp -R proto/portal "$$before/" && \
+	$(MAKE) --no-print-directory generate && diff -r "$$before/portal" proto/portal || \
+	{ echo 'the generated code was not up to date; it is now (make generate)'; exit 1; }
+
+check-tidy:
+	$(GO) mod tidy -diff
+	cd tools && $(GO) mod tidy -diff
+
+check-shell:
+	@if command -v shellcheck >/dev/null; then find scripts -name '*.sh' -exec shellcheck {} +; \
+	else echo 'check-shell: skipped, there is no shellcheck here (make setup-test installs it)'; fi
+
+check-race:
+	@command -v $${CC:-gcc} >/dev/null || { echo 'check-race: error: the race detector needs a C compiler'; \
+	echo 'check-race: hint: install gcc'; exit 1; }
+	$(GO) test -race $(TESTFLAGS) ./...
+
+generate: ## the Go code of proto/portal/v1
+	cd proto && $(GO) run ./gen
+
+clean: ## remove bin/ and what setup fetched into .local/
+	rm -rf bin .local
