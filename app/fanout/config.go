@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"cmp"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,12 +13,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Mode says how a write reaches the replicas.
-type Mode string
-
-// ModeSingle is one database: nothing is fanned out. It promises what the server promises.
-const ModeSingle Mode = "single"
-
 // Replica is one of several databases that hold the same tables.
 type Replica struct {
 	// Name is how the replica is called in errors, Status and Eject: a letter, then letters, digits, '-' or '_'.
@@ -25,6 +21,11 @@ type Replica struct {
 	DSN string
 	// MySQL is the parsed alternative to DSN. It is copied, never changed.
 	MySQL *mysql.Config
+	// Connector replaces both, for connections of one's own making (tracing, tests). Its connections must take several
+	// statements in one text, put arguments into the text, and have ExecContext and QueryContext.
+	Connector driver.Connector
+	// Weight is this replica's share of the reads beside the others'. Default 1.
+	Weight int
 }
 
 // Group is a set of tables that live on a set of replicas (the vertical split).
@@ -40,8 +41,10 @@ type Config struct {
 	Replicas []Replica
 	// Groups places tables on replicas. Empty means that every table is on every replica.
 	Groups []Group
-	// Mode is how writes reach the replicas. Default: ModeSingle for one replica.
+	// Mode is how writes reach the replicas. Default: ModeSingle for one replica, ModeOrdered for several.
 	Mode Mode
+	// Reads says which replica answers a read outside of a transaction. Default Random.
+	Reads ReadPolicy
 	// MaxOpenConns bounds the connections to each replica. Default 32: above a few connections a core a server only queues.
 	MaxOpenConns int
 	// MaxIdleConns bounds the idle connections kept to each replica. Default MaxOpenConns, since dialling under load costs
@@ -49,6 +52,24 @@ type Config struct {
 	MaxIdleConns int
 	// DialTimeout bounds one dial and login. Default 5 s.
 	DialTimeout time.Duration
+	// WriteTimeout bounds a statement of a write and a COMMIT, which go on when the caller's context has ended. Default 60 s:
+	// it is for a server that answers probes and never comes to an end. Mode parallel bounds COMMIT only.
+	WriteTimeout time.Duration
+	// ProbeAfter is how long a statement may run before its replica is asked, over a new connection, whether it still
+	// lives, and again after each such time. Default 2 s: long enough for the usual write, short enough for a frozen host.
+	ProbeAfter time.Duration
+	// ProbeTimeout bounds such a question. Default 1 s.
+	ProbeTimeout time.Duration
+	// LockWait is how long a statement waits for a row lock on the first replica; whole seconds, as the servers count.
+	// Default 5 s: the servers' 50 s would hold up every replica for one. On the others it is 1 s at most. Modes single and parallel leave it to the servers.
+	LockWait time.Duration
+	// StatePoll is how often the pool looks whether another app process ejected or admitted a replica. Default 200 ms.
+	StatePoll time.Duration
+	// ReportEjections makes a write return a *WriteError with fate Applied when it was applied on every replica that is
+	// still in service but one had to be ejected for it. Default: such a write succeeds, and OnEject and Status tell.
+	ReportEjections bool
+	// OnEject, if set, is called when this process ejects a replica. It must return at once and not use the Pool.
+	OnEject func(replica, reason string)
 	// TxAttempts bounds how often InTx runs its function. Default 10.
 	TxAttempts int
 }
@@ -56,8 +77,14 @@ type Config struct {
 // DefaultConfig returns the settings that Open uses where the Config says nothing.
 func DefaultConfig() Config {
 	return Config{
+		Reads:        Random,
 		MaxOpenConns: 32,
 		DialTimeout:  5 * time.Second,
+		WriteTimeout: time.Minute,
+		ProbeAfter:   2 * time.Second,
+		ProbeTimeout: time.Second,
+		LockWait:     5 * time.Second,
+		StatePoll:    200 * time.Millisecond,
 		TxAttempts:   10,
 	}
 }
@@ -65,20 +92,23 @@ func DefaultConfig() Config {
 // withDefaults returns a copy of c in which every unset field has its default.
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
-	if c.MaxOpenConns == 0 {
-		c.MaxOpenConns = d.MaxOpenConns
-	}
 	if c.MaxIdleConns == 0 {
-		c.MaxIdleConns = c.MaxOpenConns
+		c.MaxIdleConns = cmp.Or(c.MaxOpenConns, d.MaxOpenConns)
 	}
-	if c.DialTimeout == 0 {
-		c.DialTimeout = d.DialTimeout
-	}
-	if c.TxAttempts == 0 {
-		c.TxAttempts = d.TxAttempts
-	}
-	if c.Mode == "" && len(c.Replicas) == 1 {
-		c.Mode = ModeSingle
+	c.Reads = cmp.Or(c.Reads, d.Reads)
+	c.MaxOpenConns = cmp.Or(c.MaxOpenConns, d.MaxOpenConns)
+	c.DialTimeout = cmp.Or(c.DialTimeout, d.DialTimeout)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, d.WriteTimeout)
+	c.ProbeAfter = cmp.Or(c.ProbeAfter, d.ProbeAfter)
+	c.ProbeTimeout = cmp.Or(c.ProbeTimeout, d.ProbeTimeout)
+	c.LockWait = cmp.Or(c.LockWait, d.LockWait)
+	c.StatePoll = cmp.Or(c.StatePoll, d.StatePoll)
+	c.TxAttempts = cmp.Or(c.TxAttempts, d.TxAttempts)
+	if c.Mode == "" {
+		c.Mode = ModeOrdered
+		if len(c.Replicas) == 1 {
+			c.Mode = ModeSingle
+		}
 	}
 	return c
 }
@@ -94,15 +124,22 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// maxReplicas bounds the replicas of a pool: which of them a read has tried is kept in the bits of a word.
+const maxReplicas = 64
+
 func (c Config) modeFaults() []error {
 	var faults []error
 	switch {
-	case c.Mode == "":
-		faults = append(faults, fmt.Errorf("config: %d replicas need a mode; only %q exists so far, for one replica", len(c.Replicas), ModeSingle))
-	case c.Mode != ModeSingle:
-		faults = append(faults, fmt.Errorf("config: mode %q does not exist; there is %q", c.Mode, ModeSingle))
-	case len(c.Replicas) > 1:
+	case c.Mode == ModeSingle && len(c.Replicas) > 1:
 		faults = append(faults, fmt.Errorf("config: mode %q takes one replica, not %d", ModeSingle, len(c.Replicas)))
+	case !slices.Contains(modes, c.Mode):
+		faults = append(faults, fmt.Errorf("config: mode %q does not exist; there are %q", c.Mode, modes))
+	}
+	if c.Reads != Random && c.Reads != LeastBusy {
+		faults = append(faults, fmt.Errorf("config: read policy %q does not exist; there are %q and %q", c.Reads, Random, LeastBusy))
+	}
+	if len(c.Replicas) > maxReplicas {
+		faults = append(faults, fmt.Errorf("config: %d replicas are more than %d", len(c.Replicas), maxReplicas))
 	}
 	if len(c.Groups) > 0 {
 		faults = append(faults, errors.New("config: groups of tables do not exist yet; leave Groups empty"))
@@ -124,6 +161,9 @@ func (c Config) replicaFaults() []error {
 			faults = append(faults, fmt.Errorf("config: replica %d: name %q is taken by another replica", i+1, r.Name))
 		}
 		names = append(names, strings.ToLower(r.Name))
+		if r.Weight < 0 {
+			faults = append(faults, fmt.Errorf("config: replica %q: weight %d is negative", r.Name, r.Weight))
+		}
 		if _, err := r.mysqlConfig(); err != nil {
 			faults = append(faults, fmt.Errorf("config: replica %q: %w", r.Name, err))
 		}
@@ -139,8 +179,16 @@ func (c Config) limitFaults() []error {
 	if c.MaxIdleConns < 0 || c.MaxIdleConns > c.MaxOpenConns {
 		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d is not within 0..MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
 	}
-	if c.DialTimeout < 0 {
-		faults = append(faults, fmt.Errorf("config: DialTimeout %v is negative", c.DialTimeout))
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"DialTimeout", c.DialTimeout}, {"WriteTimeout", c.WriteTimeout}, {"ProbeAfter", c.ProbeAfter},
+		{"ProbeTimeout", c.ProbeTimeout}, {"LockWait", c.LockWait}, {"StatePoll", c.StatePoll},
+	} {
+		if d.d < 0 {
+			faults = append(faults, fmt.Errorf("config: %s %v is negative", d.name, d.d))
+		}
 	}
 	if c.TxAttempts < 0 {
 		faults = append(faults, fmt.Errorf("config: TxAttempts %d is negative", c.TxAttempts))
@@ -152,6 +200,10 @@ func (c Config) limitFaults() []error {
 // into an error.
 func (r Replica) mysqlConfig() (*mysql.Config, error) {
 	switch {
+	case r.Connector != nil && (r.DSN != "" || r.MySQL != nil):
+		return nil, errors.New("Connector is set beside DSN or MySQL; set one")
+	case r.Connector != nil:
+		return nil, nil
 	case r.MySQL != nil && r.DSN != "":
 		return nil, errors.New("both DSN and MySQL are set; set one")
 	case r.MySQL != nil:

@@ -13,13 +13,13 @@ import (
 )
 
 // InTx runs fn in a transaction and commits it. It rolls back and runs fn again, after a short random pause, when a
-// server answers deadlock (1213) or lock wait timeout (1205), until ctx ends or Config.TxAttempts is used up; so fn must
+// server answers deadlock (1213) or lock wait timeout (1205), or when a replica failed before anything was committed, until ctx ends or Config.TxAttempts is used up; so fn must
 // not keep effects of its own from a failed run. Any other error of fn is rolled back and returned as it is. When it is
 // not known whether the commit took place, fn is never run again.
 func (p *Pool) InTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := p.runTx(ctx, opts, fn)
-		if !isLockConflict(err) || attempt >= p.cfg.TxAttempts {
+		if !mayRetry(err) || attempt >= p.cfg.TxAttempts {
 			return err
 		}
 		if !pause(ctx, attempt) {
@@ -41,10 +41,15 @@ func (p *Pool) runTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx)
 	return tx.Commit()
 }
 
-// isLockConflict reports whether err is a server's answer that another transaction was in the way.
-func isLockConflict(err error) bool {
+// mayRetry reports whether err says that nothing was applied, for a reason that may not come back.
+func mayRetry(err error) bool {
+	var we *WriteError
 	var me *mysql.MySQLError
-	return errors.As(err, &me) && (me.Number == 1213 || me.Number == 1205)
+	isWrite := errors.As(err, &we)
+	if isWrite && (we.Fate != NotApplied || isContext(we.Cause)) {
+		return false
+	}
+	return isWrite && we.Again || errors.As(err, &me) && (me.Number == 1213 || me.Number == 1205)
 }
 
 // pause waits up to 1 ms doubled at each attempt, at most 64 ms, at random so that two transactions do not meet again.

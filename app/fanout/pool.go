@@ -3,58 +3,207 @@ package fanout
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
+	"golang.org/x/sync/semaphore"
+
+	"isukit/app/fanout/internal/sqltext"
 )
 
 // Pool is an app's way to its databases. It is safe for use by many goroutines.
 type Pool struct {
-	cfg      Config
-	db       *sqlx.DB
-	replicas map[string]*sqlx.DB
+	cfg     Config
+	members []*member
+	db      *sqlx.DB
+	writes  writeMode
+	texts   sqltext.Cache
+	schema  atomic.Pointer[schema]
+	metrics poolMetrics
+
+	view     atomic.Pointer[view]
+	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
+	gapUntil atomic.Int64        // Unix nanoseconds until which transactions begin with gap locks
+
+	id      string // of this process among those that use the replicas
+	started time.Time
+
+	stateMu    sync.Mutex // guards what follows
+	records    []record
+	retired    []*view // former views, oldest first, until their writes have ended
+	unrecorded bool    // an ejection is known to this process only
+	lock       *sql.Conn
+	lockOn     *member
+
+	stop   context.CancelFunc // ends watchStates
+	bgMu   sync.Mutex
+	closed bool
+	bg     sync.WaitGroup
 }
 
-// Open checks cfg, connects to every replica and returns the Pool. The caller closes it. An error of Validate is
-// returned as it is; one of a server is wrapped with the replica's name.
+// gateSize is more than the writes that can run at once.
+const gateSize = 1 << 30
+
+// Open checks cfg, connects to the replicas and returns the Pool. The caller closes it. An error of Validate is returned
+// as it is; one of a server is wrapped with the replica's name.
+//
+// With several replicas Open makes the pool's own tables where they are missing and compares the replicas' schemas and
+// settings.
 func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
-	p := &Pool{cfg: cfg, replicas: make(map[string]*sqlx.DB, len(cfg.Replicas))}
-	for _, r := range cfg.Replicas {
-		db, err := openReplica(ctx, cfg, r)
-		if err != nil {
-			_ = p.Close()
-			return nil, fmt.Errorf("replica %s: %w", r.Name, err)
-		}
-		p.replicas[r.Name] = db
+	p := &Pool{cfg: cfg.withDefaults(), gate: semaphore.NewWeighted(gateSize), id: newAppID(), started: time.Now(), stop: func() {}}
+	if err := p.open(ctx); err != nil {
+		_ = p.Close()
+		return nil, err
 	}
-	p.db = p.replicas[cfg.Replicas[0].Name]
 	return p, nil
 }
 
-func openReplica(ctx context.Context, cfg Config, r Replica) (*sqlx.DB, error) {
-	mc, err := r.mysqlConfig()
+func (p *Pool) open(ctx context.Context) error {
+	for i := range p.cfg.Replicas {
+		m, err := newMember(p.cfg, i)
+		if err != nil {
+			return fmt.Errorf("replica %s: %w", p.cfg.Replicas[i].Name, err)
+		}
+		p.members = append(p.members, m)
+	}
+	p.schema.Store(&schema{})
+	records := make([]record, len(p.members))
+	for i, m := range p.members {
+		records[i] = record{replica: m.name, state: InService}
+	}
+	p.adopt(records, 0)
+	p.chooseMode()
+	db := sql.OpenDB(connector{p})
+	db.SetMaxOpenConns(p.cfg.MaxOpenConns)
+	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
+	p.db = sqlx.NewDb(db, "mysql")
+	if !p.keepsStates() {
+		return p.pingAll(ctx)
+	}
+	return p.join(ctx)
+}
+
+// keepsStates reports whether the mode can eject replicas.
+func (p *Pool) keepsStates() bool { return p.cfg.Mode != ModeSingle && p.cfg.Mode != ModeParallel }
+
+func (p *Pool) chooseMode() {
+	switch p.cfg.Mode {
+	case ModeSingle:
+		p.writes = single{p}
+	case ModeParallel:
+		p.writes = parallel{p}
+	default:
+		p.writes = ordered{p}
+	}
+}
+
+// setup is what a link to m is told when it is dialled. The locks of the first replica decide the order, so another one
+// waits only for a COMMIT that is under way; a longer wait there is a deadlock across servers, which no server sees.
+func (p *Pool) setup(m *member) string {
+	if !p.keepsStates() {
+		return ""
+	}
+	wait := max(time.Second, p.cfg.LockWait.Round(time.Second))
+	if v := p.view.Load(); len(v.writers) > 0 && v.writers[0] != m {
+		wait = min(wait, time.Second)
+	}
+	return fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout=%d; ", int(wait.Seconds()))
+}
+
+func (p *Pool) pingAll(ctx context.Context) error {
+	var errs []error
+	for _, m := range p.members {
+		if err := m.plain.PingContext(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("replica %s: %w", m.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// join learns who is in service, sees that those replicas are equal in schema and settings, cleans up behind processes
+// that crashed, and makes this process known.
+func (p *Pool) join(ctx context.Context) error {
+	p.stateMu.Lock()
+	err := p.learnStates(ctx)
+	p.stateMu.Unlock()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	mc.InterpolateParams = true // saves the two round trips of prepare and close on every statement with arguments
-	mc.Timeout = cfg.DialTimeout
-	connector, err := mysql.NewConnector(mc)
+	if err := p.sameSettings(ctx); err != nil {
+		return err
+	}
+	if err := p.compareSchemas(ctx); err != nil {
+		return err
+	}
+	p.stateMu.Lock()
+	err = p.register(ctx)
+	p.stateMu.Unlock()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(cfg.MaxOpenConns)
-	db.SetMaxIdleConns(cfg.MaxIdleConns)
-	if err := db.PingContext(ctx); err != nil {
-		_ = db.Close()
-		return nil, err
+	wctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.background(func() { p.watchStates(wctx) })
+	return nil
+}
+
+// learnStates adopts the newest state that any replica knows. Every replica that it calls in service must answer: one that
+// does not may hold a newer state, in which those that answer were ejected.
+func (p *Pool) learnStates(ctx context.Context) error {
+	errs := make([]error, len(p.members))
+	var up []*member
+	inParallel(len(p.members), func(i int) {
+		for _, text := range []string{createState, createApp} {
+			if _, err := p.members[i].admin.ExecContext(ctx, text); err != nil {
+				errs[i] = fmt.Errorf("replica %s: %w", p.members[i].name, err)
+				return
+			}
+		}
+	})
+	for i, m := range p.members {
+		if errs[i] == nil {
+			up = append(up, m)
+		}
 	}
-	return sqlx.NewDb(db, "mysql"), nil
+	if len(up) == 0 {
+		return errors.Join(errs...)
+	}
+	records, epoch, err := p.newest(ctx, up)
+	if err != nil {
+		return err
+	}
+	var missing []error
+	for i := range p.members {
+		if records[i].state == InService && errs[i] != nil {
+			missing = append(missing, errs[i])
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("a replica in service does not answer, and the others may be behind it: %w", errors.Join(missing...))
+	}
+	p.adopt(records, epoch)
+	return nil
+}
+
+// background runs f, and Close waits for it. After Close it does nothing.
+func (p *Pool) background(f func()) {
+	p.bgMu.Lock()
+	defer p.bgMu.Unlock()
+	if p.closed {
+		return
+	}
+	p.bg.Add(1)
+	go func() {
+		defer p.bg.Done()
+		f()
+	}()
 }
 
 // DB returns the database that the app uses for everything: what it writes goes to every replica, what it reads comes
@@ -63,19 +212,52 @@ func (p *Pool) DB() *sqlx.DB { return p.db }
 
 // Replica returns the plain database of one replica, around the fan-out, or nil when no replica has that name. It is for
 // looking at one replica; what is written through it makes the replicas differ.
-func (p *Pool) Replica(name string) *sqlx.DB { return p.replicas[name] }
+func (p *Pool) Replica(name string) *sqlx.DB {
+	if m := p.member(name); m != nil {
+		return m.plain
+	}
+	return nil
+}
 
-// Reader returns the plain database of one healthy replica, chosen at random at each call: cheaper than DB for reads,
-// since no statement is classified. It must not be written to.
-func (p *Pool) Reader() *sqlx.DB { return p.db }
-
-// Close closes every connection. It returns the first error and closes the others all the same.
-func (p *Pool) Close() error {
-	var first error
-	for _, db := range p.replicas {
-		if err := db.Close(); err != nil && first == nil {
-			first = err
+func (p *Pool) member(name string) *member {
+	for _, m := range p.members {
+		if m.name == name {
+			return m
 		}
 	}
-	return first
+	return nil
+}
+
+// Reader returns the plain database of one replica in service, chosen at random at each call: for reads outside of
+// transactions that need no second try on another replica. It must not be written to. When no replica is in service it
+// is the first replica's.
+func (p *Pool) Reader() *sqlx.DB {
+	if m := pick(p.view.Load().readers, p.cfg.Reads, 0); m != nil {
+		return m.plain
+	}
+	return p.members[0].plain
+}
+
+// Close ends what runs in the background and closes every connection. It returns the first error and closes the others
+// all the same.
+func (p *Pool) Close() error {
+	p.stop()
+	p.bgMu.Lock()
+	again := p.closed
+	p.closed = true
+	p.bgMu.Unlock()
+	var errs []error
+	if p.db != nil && !again {
+		errs = append(errs, p.db.Close())
+	}
+	p.bg.Wait()
+	if p.view.Load() != nil && p.keepsStates() && !again {
+		p.stateMu.Lock()
+		p.unregister()
+		p.stateMu.Unlock()
+	}
+	for _, m := range p.members {
+		errs = append(errs, m.close())
+	}
+	return errors.Join(errs...)
 }

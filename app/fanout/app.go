@@ -1,0 +1,206 @@
+package fanout
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// An app process is known to the others by a row in appTable and by a named lock that it holds on the first replica in
+// service. A row whose lock is free is a process that ended without Close: what it was writing may be on some replicas
+// only.
+
+// newAppID returns a random name for this Pool among the app processes.
+func newAppID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// register makes this process known on the replicas in service.
+func (p *Pool) register(ctx context.Context) error {
+	v := p.view.Load()
+	for _, m := range v.readers {
+		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)",
+			p.id, string(p.cfg.Mode), p.started.UnixMicro(), v.epoch)
+		if err != nil {
+			return fmt.Errorf("replica %s: register this process: %w", m.name, err)
+		}
+	}
+	return p.holdLock(ctx)
+}
+
+// holdLock takes this process's named lock on the first replica in service, unless it is held there already.
+func (p *Pool) holdLock(ctx context.Context) error {
+	v := p.view.Load()
+	if len(v.readers) == 0 {
+		return ErrNoReplica
+	}
+	first := v.readers[0]
+	if p.lock != nil && p.lockOn == first && p.lock.PingContext(ctx) == nil {
+		return nil
+	}
+	p.releaseLock()
+	c, err := first.admin.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("replica %s: %w", first.name, err)
+	}
+	var got sql.NullInt64
+	if err := c.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", ownPrefix+p.id).Scan(&got); err != nil || got.Int64 != 1 {
+		_ = c.Close()
+		return fmt.Errorf("replica %s: take this process's lock: got %d, %w", first.name, got.Int64, err)
+	}
+	p.lock, p.lockOn = c, first
+	return nil
+}
+
+func (p *Pool) releaseLock() {
+	if p.lock == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.ProbeTimeout)
+	defer cancel()
+	_, _ = p.lock.ExecContext(ctx, "DO RELEASE_LOCK(?)", ownPrefix+p.id)
+	_ = p.lock.Close()
+	p.lock, p.lockOn = nil, nil
+}
+
+// unregister removes this process's row: it ended in order.
+func (p *Pool) unregister() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
+	defer cancel()
+	for _, m := range p.view.Load().readers {
+		_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+appTable+" WHERE id = ?", p.id)
+	}
+	p.releaseLock()
+}
+
+// app is another process that uses the same replicas.
+type app struct {
+	id, mode string
+	epoch    int64
+	dead     bool
+}
+
+// otherApps lists the other processes that the first replica in service knows.
+func (p *Pool) otherApps(ctx context.Context) ([]app, error) {
+	v := p.view.Load()
+	if len(v.readers) == 0 {
+		return nil, ErrNoReplica
+	}
+	rows, err := v.readers[0].admin.QueryContext(ctx, "SELECT id, mode, epoch, COALESCE(IS_FREE_LOCK(CONCAT(?, id)), 1) FROM "+appTable+" WHERE id <> ?", ownPrefix, p.id)
+	if err != nil {
+		return nil, fmt.Errorf("replica %s: list app processes: %w", v.readers[0].name, err)
+	}
+	defer rows.Close()
+	var list []app
+	for rows.Next() {
+		var a app
+		if err := rows.Scan(&a.id, &a.mode, &a.epoch, &a.dead); err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	return list, rows.Err()
+}
+
+// forget removes a dead process's row.
+func (p *Pool) forget(ctx context.Context, id string) {
+	for _, m := range p.view.Load().readers {
+		_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+appTable+" WHERE id = ?", id)
+	}
+}
+
+// watchStates follows, until ctx ends, what other processes change, and tells them how far this one has followed.
+func (p *Pool) watchStates(ctx context.Context) {
+	tick := time.NewTicker(p.cfg.StatePoll)
+	defer tick.Stop()
+	acked := p.view.Load().epoch
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		p.followStates(ctx)
+		if epoch, idle := p.settled(); idle && epoch != acked && p.ack(ctx, epoch) {
+			acked = epoch
+		}
+	}
+}
+
+// followStates adopts newer states, and records an ejection that could not be recorded before.
+func (p *Pool) followStates(ctx context.Context) {
+	p.stateMu.Lock()
+	defer p.stateMu.Unlock()
+	v := p.view.Load()
+	if p.unrecorded {
+		moved, err := p.recordEverywhere(ctx, p.records, v.epoch-1)
+		p.unrecorded = err != nil && !moved
+	}
+	records, epoch, _ := p.newest(ctx, v.readers)
+	if epoch > v.epoch {
+		p.adopt(records, epoch)
+	}
+	lctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
+	defer cancel()
+	_ = p.holdLock(lctx) // tried again at the next tick
+}
+
+// settled returns the current epoch, and whether every write that began before it has ended.
+func (p *Pool) settled() (int64, bool) {
+	p.stateMu.Lock()
+	defer p.stateMu.Unlock()
+	for len(p.retired) > 0 {
+		select {
+		case <-p.retired[0].idle:
+			p.retired = p.retired[1:]
+		default:
+			return 0, false
+		}
+	}
+	return p.view.Load().epoch, true
+}
+
+// ack tells the other processes that this one writes as epoch says.
+func (p *Pool) ack(ctx context.Context, epoch int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
+	defer cancel()
+	ok := true
+	for _, m := range p.view.Load().readers {
+		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)",
+			p.id, string(p.cfg.Mode), p.started.UnixMicro(), epoch)
+		ok = ok && err == nil
+	}
+	return ok
+}
+
+// waitForApps returns when every write anywhere follows the current epoch: this process's and those of all others.
+func (p *Pool) waitForApps(ctx context.Context) error {
+	tick := time.NewTicker(p.cfg.StatePoll / 2)
+	defer tick.Stop()
+	for {
+		epoch, idle := p.settled()
+		apps, err := p.otherApps(ctx)
+		if err != nil {
+			return err
+		}
+		late := ""
+		for _, a := range apps {
+			if !a.dead && a.epoch < epoch {
+				late = a.id
+			}
+		}
+		if idle && late == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for writes of earlier states to end (process %q): %w", late, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,278 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+// connector makes the logical connections of a Pool for database/sql.
+type connector struct{ p *Pool }
+
+// Connect opens a logical connection. One replica is dialled at once, so that an unreachable set of replicas is an error
+// here; the others when they are first needed.
+func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
+	c := &conn{p: k.p, links: make([]*link, len(k.p.members)), texts: make(map[string]*sqltext.Statement)}
+	v := k.p.view.Load()
+	var errs []error
+	for _, m := range v.readers {
+		if _, err := c.link(ctx, m); err == nil {
+			return c, nil
+		} else {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 {
+		return nil, ErrNoReplica
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (k connector) Driver() driver.Driver { return noDriver{} }
+
+// noDriver exists for sql.DB.Driver; a Pool is made by Open.
+type noDriver struct{}
+
+func (noDriver) Open(string) (driver.Conn, error) {
+	return nil, errors.New("fanout: a pool is opened with fanout.Open")
+}
+
+// conn is a logical connection: at most one link to each replica. Like every driver.Conn it is used by one goroutine at a
+// time; a write works on its links in parallel, never on one link twice at once.
+type conn struct {
+	p        *Pool
+	links    []*link  // by member index; nil until needed
+	settings []string // the app's SET statements, for links dialled later
+	tx       txn      // the open transaction, or nil
+	lastID   int64    // what LAST_INSERT_ID() is on the first replica
+	texts    map[string]*sqltext.Statement
+}
+
+var (
+	_ driver.ConnBeginTx        = (*conn)(nil)
+	_ driver.ConnPrepareContext = (*conn)(nil)
+	_ driver.ExecerContext      = (*conn)(nil)
+	_ driver.QueryerContext     = (*conn)(nil)
+	_ driver.NamedValueChecker  = (*conn)(nil)
+	_ driver.SessionResetter    = (*conn)(nil)
+	_ driver.Validator          = (*conn)(nil)
+	_ driver.Pinger             = (*conn)(nil)
+)
+
+// maxTextsPerConn bounds the texts that one connection remembers beside the pool's cache.
+const maxTextsPerConn = 512
+
+// classify looks in the connection's own map first, which needs no lock.
+func (c *conn) classify(text string) *sqltext.Statement {
+	if st := c.texts[text]; st != nil {
+		return st
+	}
+	st := c.p.texts.Get(text)
+	if len(c.texts) >= maxTextsPerConn {
+		clear(c.texts)
+	}
+	c.texts[text] = st
+	return st
+}
+
+// link returns the link to m, dialled when there is none.
+func (c *conn) link(ctx context.Context, m *member) (*link, error) {
+	if l := c.links[m.index]; l != nil && !l.spent {
+		return l, nil
+	}
+	c.drop(m)
+	l, err := dialLink(ctx, m, c.p.setup(m), c.settings)
+	if err != nil {
+		return nil, err
+	}
+	c.links[m.index] = l
+	return l, nil
+}
+
+// drop closes the link to m, if there is one.
+func (c *conn) drop(m *member) {
+	if l := c.links[m.index]; l != nil {
+		l.close()
+		c.links[m.index] = nil
+	}
+}
+
+// call is one statement to be run: by text, or by a prepared statement.
+type call struct {
+	st   *sqltext.Statement
+	text string
+	args []driver.NamedValue
+	prep *stmt // nil for a call by text
+}
+
+func (c *conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	return c.execCall(ctx, call{st: c.classify(text), text: text, args: args})
+}
+
+func (c *conn) execCall(ctx context.Context, q call) (driver.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if c.tx != nil {
+		return c.tx.exec(ctx, q)
+	}
+	return c.p.writes.exec(ctx, c, q)
+}
+
+func (c *conn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	return c.queryCall(ctx, call{st: c.classify(text), text: text, args: args})
+}
+
+func (c *conn) queryCall(ctx context.Context, q call) (driver.Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if c.tx != nil {
+		return c.tx.query(ctx, q)
+	}
+	if q.st.Kind == sqltext.Read && c.p.cfg.Mode != ModeSingle {
+		return c.read(ctx, q)
+	}
+	return c.p.writes.query(ctx, c, q)
+}
+
+// BeginTx begins a transaction. A read-only one runs on one replica; any other sends its BEGIN with the first statement.
+func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if c.tx != nil {
+		return nil, errors.New("fanout: this connection is in a transaction")
+	}
+	begin, err := beginText(opts)
+	if err != nil {
+		return nil, err
+	}
+	var t txn
+	if opts.ReadOnly {
+		t, err = c.beginRead(ctx, begin)
+	} else {
+		t, err = c.p.writes.begin(ctx, c, opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.tx = t
+	return driverTx{c}, nil
+}
+
+// txn is an open transaction.
+type txn interface {
+	exec(ctx context.Context, q call) (driver.Result, error)
+	query(ctx context.Context, q call) (driver.Rows, error)
+	commit() error
+	rollback() error
+}
+
+// driverTx ends the connection's transaction.
+type driverTx struct{ c *conn }
+
+func (t driverTx) Commit() error {
+	x := t.c.tx
+	t.c.tx = nil
+	return x.commit()
+}
+
+func (t driverTx) Rollback() error {
+	x := t.c.tx
+	t.c.tx = nil
+	return x.rollback()
+}
+
+var levels = map[sql.IsolationLevel]string{
+	sql.LevelReadUncommitted: "READ UNCOMMITTED",
+	sql.LevelReadCommitted:   "READ COMMITTED",
+	sql.LevelRepeatableRead:  "REPEATABLE READ",
+	sql.LevelSerializable:    "SERIALIZABLE",
+}
+
+// beginText is the packet that begins a transaction with opts.
+func beginText(opts driver.TxOptions) (string, error) {
+	begin := "BEGIN; "
+	if opts.ReadOnly {
+		begin = "START TRANSACTION READ ONLY; "
+	}
+	level := sql.IsolationLevel(opts.Isolation)
+	if level == sql.LevelDefault {
+		return begin, nil
+	}
+	name := levels[level]
+	if name == "" {
+		return "", fmt.Errorf("fanout: isolation level %v is not one that MySQL has", level)
+	}
+	return "SET TRANSACTION ISOLATION LEVEL " + name + "; " + begin, nil
+}
+
+// Begin is never called by database/sql, which prefers BeginTx.
+func (c *conn) Begin() (driver.Tx, error) {
+	return c.BeginTx(context.Background(), driver.TxOptions{})
+}
+
+// Prepare is never called by database/sql, which prefers PrepareContext.
+func (c *conn) Prepare(text string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), text)
+}
+
+// Ping asks one replica in service.
+func (c *conn) Ping(ctx context.Context) error {
+	rows, err := c.QueryContext(ctx, "SELECT 1", nil)
+	if err != nil {
+		return err
+	}
+	return rows.Close()
+}
+
+// CheckNamedValue leaves the conversion to the replicas' driver.
+func (c *conn) CheckNamedValue(nv *driver.NamedValue) error {
+	for _, l := range c.links {
+		if l == nil {
+			continue
+		}
+		if checker, ok := l.dc.(driver.NamedValueChecker); ok {
+			return checker.CheckNamedValue(nv)
+		}
+		break
+	}
+	v, err := driver.DefaultParameterConverter.ConvertValue(nv.Value)
+	nv.Value = v
+	return err
+}
+
+// ResetSession drops the links that went stale while the connection was idle and those of replicas that left service.
+func (c *conn) ResetSession(ctx context.Context) error {
+	v := c.p.view.Load()
+	for _, l := range c.links {
+		if l == nil {
+			continue
+		}
+		stale := l.spent || v.states[l.m.index] == Ejected
+		if r, ok := l.dc.(driver.SessionResetter); ok && !stale {
+			stale = r.ResetSession(ctx) != nil
+		}
+		if stale {
+			c.drop(l.m)
+		}
+	}
+	return nil
+}
+
+// IsValid keeps the connection: a link that broke is dialled anew when it is needed.
+func (c *conn) IsValid() bool { return true }
+
+// Close closes the links.
+func (c *conn) Close() error {
+	var errs []error
+	for i, l := range c.links {
+		if l != nil {
+			errs = append(errs, l.dc.Close())
+			c.links[i] = nil
+		}
+	}
+	return errors.Join(errs...)
+}

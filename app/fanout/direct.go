@@ -1,0 +1,304 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+// maxSettings bounds the SET statements that one connection remembers.
+const maxSettings = 100
+
+// direct runs one statement on one replica, committed by itself: all that is needed while there is only one.
+func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer, error) {
+	pt := &part{m: m}
+	began := time.Now()
+	a, err := pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
+	if errors.Is(err, driver.ErrBadConn) && ctx.Err() == nil { // by its contract nothing was sent: an idle link was stale
+		c.drop(m)
+		pt = &part{m: m}
+		a, err = pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
+	}
+	m.metrics.first.observe(time.Since(began), err)
+	var de *dialError
+	switch {
+	case err == nil, outcomeOf(err) != lost && ctx.Err() == nil:
+		return a, err
+	case outcomeOf(err) != lost:
+		return a, &WriteError{Fate: NotApplied, Cause: ctx.Err(), Parts: []Part{{m.name, NotApplied, err}}}
+	case errors.As(err, &de):
+		return a, &WriteError{Fate: NotApplied, Cause: errors.New("no connection"), Parts: []Part{{m.name, NotApplied, plainConn(err)}}}
+	}
+	pt.leave(c, err)
+	return a, &WriteError{Fate: Unknown, Cause: errors.New("the answer was lost"), Parts: []Part{{m.name, Unknown, plainConn(err)}}}
+}
+
+// onFirst runs, outside of a transaction, a statement that concerns the first replica's session only.
+func (c *conn) onFirst(ctx context.Context, q call, rows bool) (answer, error) {
+	v := c.p.view.Load()
+	if len(v.writers) == 0 {
+		return answer{}, ErrNoReplica
+	}
+	return c.direct(ctx, v.writers[0], q, rows)
+}
+
+// queryFirst is onFirst for a query whose rows are returned as they come.
+func (c *conn) queryFirst(ctx context.Context, q call) (driver.Rows, error) {
+	v := c.p.view.Load()
+	if len(v.writers) == 0 {
+		return nil, ErrNoReplica
+	}
+	rows, err := c.readOn(ctx, v.writers[0], q)
+	return rows, plainConn(err)
+}
+
+// execSession runs a SET on every replica and remembers it for links that are dialled later. A replica that fails it makes
+// the whole statement fail, and its link is closed: it would have other settings.
+func (p *Pool) execSession(ctx context.Context, c *conn, q call) (driver.Result, error) {
+	if len(q.args) > 0 {
+		return nil, refused("SET with arguments can't be remembered for later connections; put the value into the text")
+	}
+	if len(c.settings) >= maxSettings {
+		return nil, refused("more than 100 SET statements on one connection")
+	}
+	for _, m := range p.view.Load().writers {
+		l, err := c.link(ctx, m)
+		if err != nil {
+			return nil, plainConn(err)
+		}
+		if _, err := l.runExec(ctx, "", q); err != nil {
+			l.spent = true
+			return nil, plainConn(err)
+		}
+	}
+	c.settings = append(c.settings, q.text)
+	return answer{}, nil
+}
+
+// execDDL runs a statement that changes the schema: alone, on the first replica, then on the others; what the others have
+// then is compared with what the first has.
+func (p *Pool) execDDL(ctx context.Context, c *conn, q call) (driver.Result, error) {
+	if err := p.gate.Acquire(ctx, gateSize); err != nil {
+		return nil, err
+	}
+	defer p.gate.Release(gateSize)
+	v := p.acquire()
+	defer v.release()
+	if len(v.writers) == 0 {
+		return nil, ErrNoReplica
+	}
+	long := context.WithoutCancel(ctx)
+	run := func(m *member) (driver.Result, error) {
+		l, err := c.link(long, m)
+		if err != nil {
+			return nil, err
+		}
+		defer l.watch(ctx)()
+		return l.runExec(long, "", q)
+	}
+	first := v.writers[0]
+	res, err := run(first)
+	if err != nil {
+		return nil, p.ddlFailed(ctx, c, first, err)
+	}
+	errs := make([]error, len(v.writers))
+	inParallel(len(v.writers)-1, func(i int) { _, errs[i+1] = run(v.writers[i+1]) })
+	for i, m := range v.writers[1:] {
+		if why := errs[i+1]; why != nil {
+			c.drop(m)
+			_ = p.ejectMember(long, m, fmt.Sprintf("DDL failed there and not on %s: %v", first.name, why))
+		}
+	}
+	return res, p.compareSchemas(long)
+}
+
+func (p *Pool) ddlFailed(ctx context.Context, c *conn, first *member, err error) error {
+	if outcomeOf(err) != lost {
+		if ctx.Err() != nil {
+			return &WriteError{Fate: NotApplied, Cause: ctx.Err(), Parts: []Part{{first.name, NotApplied, err}}}
+		}
+		return err
+	}
+	c.drop(first)
+	var de *dialError
+	if errors.As(err, &de) {
+		return &WriteError{Fate: NotApplied, Cause: errors.New("no connection"), Parts: []Part{{first.name, NotApplied, plainConn(err)}}}
+	}
+	return &WriteError{Fate: Unknown, Cause: errors.New("the answer to a schema change was lost; compare the schemas"),
+		Parts: []Part{{first.name, Unknown, plainConn(err)}}}
+}
+
+// single is ModeSingle: statements go to the one replica as they are.
+type single struct{ p *Pool }
+
+func (s single) refuses() bool { return false }
+
+func (s single) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
+	return c.onFirst(ctx, q, false)
+}
+
+func (s single) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
+	return c.queryFirst(ctx, q)
+}
+
+func (s single) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
+	return newFlatTxn(ctx, c, opts, c.p.view.Load().writers)
+}
+
+// parallel is ModeParallel.
+type parallel struct{ p *Pool }
+
+func (f parallel) refuses() bool { return false }
+
+// exec sends the statement to all replicas at once, cancels the rest at the first error, and takes the first's result.
+func (f parallel) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
+	if q.st.Kind == sqltext.Session {
+		return f.p.execSession(ctx, c, q)
+	}
+	res, err := eachReplica(ctx, f.p.view.Load().writers, func(ctx context.Context, m *member) (driver.Result, error) {
+		l, err := c.link(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		res, err := l.runExec(ctx, "", q)
+		if outcomeOf(err) == lost && err != nil {
+			l.spent = true
+		}
+		return res, plainConn(err)
+	})
+	return res, err
+}
+
+func (f parallel) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
+	if q.st.Kind == sqltext.Write {
+		return nil, refused("mode parallel has no writes that return rows")
+	}
+	return c.queryFirst(ctx, q)
+}
+
+func (f parallel) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
+	return newFlatTxn(ctx, c, opts, c.p.view.Load().writers)
+}
+
+// eachReplica runs do for all members at once. The first error cancels the others and is returned; the result is the
+// first member's.
+func eachReplica(ctx context.Context, members []*member, do func(context.Context, *member) (driver.Result, error)) (driver.Result, error) {
+	if len(members) == 0 {
+		return nil, ErrNoReplica
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make([]driver.Result, len(members))
+	var once sync.Once
+	var first error
+	inParallel(len(members), func(i int) {
+		var err error
+		if results[i], err = do(ctx, members[i]); err != nil {
+			once.Do(func() { first = err; cancel(err) })
+		}
+	})
+	return results[0], first
+}
+
+// flatTxn is a transaction whose statements go to all of its replicas at once; with one replica it is a plain one.
+type flatTxn struct {
+	c       *conn
+	members []*member
+}
+
+func newFlatTxn(ctx context.Context, c *conn, opts driver.TxOptions, members []*member) (txn, error) {
+	begin, err := beginText(opts)
+	if err != nil {
+		return nil, err
+	}
+	t := &flatTxn{c: c, members: members}
+	if _, err := t.each(ctx, call{text: begin[:len(begin)-2]}); err != nil {
+		if sql.IsolationLevel(opts.Isolation) != sql.LevelDefault || len(members) > 1 {
+			_ = t.rollback()
+		}
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
+	return eachReplica(ctx, t.members, func(ctx context.Context, m *member) (driver.Result, error) {
+		l, err := t.c.link(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		unwatch := func() {}
+		if len(t.members) == 1 {
+			unwatch = l.watch(ctx)
+			var cancel func()
+			ctx, cancel = t.c.p.detach(ctx, m)
+			defer cancel()
+		}
+		res, err := l.runExec(ctx, "", q)
+		unwatch()
+		if err != nil && outcomeOf(err) == lost {
+			l.spent = true
+		}
+		return res, plainConn(err)
+	})
+}
+
+func (t *flatTxn) exec(ctx context.Context, q call) (driver.Result, error) { return t.each(ctx, q) }
+
+func (t *flatTxn) query(ctx context.Context, q call) (driver.Rows, error) {
+	if q.st.Kind == sqltext.Write && len(t.members) > 1 {
+		return nil, refused("mode parallel has no writes that return rows")
+	}
+	if len(t.members) == 0 {
+		return nil, ErrNoReplica
+	}
+	l := t.c.links[t.members[0].index]
+	if l == nil || l.spent {
+		return nil, errors.New("fanout: the transaction's connection is gone")
+	}
+	rows, err := l.runQuery(ctx, "", q)
+	if err != nil && isContext(err) && ctx.Err() != nil {
+		t.c.p.abandon(l)
+	}
+	return rows, plainConn(err)
+}
+
+func (t *flatTxn) commit() error   { return t.end("COMMIT") }
+func (t *flatTxn) rollback() error { return t.end("ROLLBACK") }
+
+// end ends the transaction on every replica. With several, one may have ended it and another not: that is what this mode
+// is kept to show.
+func (t *flatTxn) end(text string) error {
+	errs := make([]error, len(t.members))
+	inParallel(len(t.members), func(i int) {
+		m := t.members[i]
+		l := t.c.links[m.index]
+		if l == nil || l.spent {
+			errs[i] = fmt.Errorf("replica %s: the transaction's connection is gone", m.name)
+			t.c.drop(m)
+			return
+		}
+		ctx, cancel := t.c.p.detach(context.Background(), m)
+		defer cancel()
+		if _, err := l.exec.ExecContext(ctx, text, nil); err != nil {
+			errs[i] = err
+			t.c.drop(m)
+		}
+	})
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if text == "COMMIT" && outcomeOf(err) == lost && t.c.links[t.members[i].index] == nil {
+			return &WriteError{Fate: Unknown, Cause: errors.New("the answer to COMMIT was lost"), Parts: []Part{{t.members[i].name, Unknown, plainConn(err)}}}
+		}
+		return plainConn(err)
+	}
+	return nil
+}

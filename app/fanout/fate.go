@@ -1,0 +1,286 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+// firstFailed settles what the first replica's error means for the transaction and returns what the caller gets.
+func (t *orderedTxn) firstFailed(ctx context.Context, first *part, err error) error {
+	if gaveUp := ctx.Err(); gaveUp != nil {
+		if outcomeOf(err) == lost {
+			first.leave(t.c, err)
+		}
+		return t.abort(&WriteError{Fate: NotApplied, Cause: gaveUp, Parts: []Part{{first.m.name, NotApplied, plainConn(err)}}})
+	}
+	switch outcomeOf(err) {
+	case answered:
+		return err // the statement had no effect, the transaction goes on
+	case conflict:
+		return t.abort(err)
+	case broken:
+		t.again = t.eject(first, err)
+	default:
+		t.again = true
+		first.leave(t.c, err)
+		if !first.m.alive(ctx, t.c.p.cfg.ProbeTimeout) {
+			t.again = t.eject(first, err)
+		}
+	}
+	return t.abort(&WriteError{Fate: NotApplied, Again: t.again, Cause: fmt.Errorf("replica %s failed: %w", first.m.name, err),
+		Parts: []Part{{first.m.name, NotApplied, plainConn(err)}}})
+}
+
+// eject takes the part's replica out of service and the part out of the transaction. It reports whether other replicas
+// are left in service.
+func (t *orderedTxn) eject(pt *part, why error) bool {
+	err := t.c.p.ejectMember(context.Background(), pt.m, why.Error())
+	pt.leave(t.c, why)
+	return err == nil
+}
+
+// abort rolls back everywhere and makes err the answer to everything that follows in the transaction.
+func (t *orderedTxn) abort(err error) error {
+	_ = t.rollback()
+	t.dead = err
+	return err
+}
+
+// judge compares the others' verdicts with the first replica's answer. It returns nil when the transaction goes on.
+func (t *orderedTxn) judge(ctx context.Context, q call, a answer, verdicts []verdict) error {
+	if err := ctx.Err(); err != nil {
+		return t.abort(&WriteError{Fate: NotApplied, Cause: err, Parts: partsOf(verdicts)})
+	}
+	for _, v := range verdicts {
+		if t.v.has(v.pt.m) && outcomeOf(v.err) == conflict {
+			t.again = t.alone
+			t.c.p.metrics.conflicts.Add(1)
+			return t.abort(&WriteError{Fate: NotApplied, Cause: fmt.Errorf("lock conflict on replica %s", v.pt.m.name), Parts: partsOf(verdicts)})
+		}
+	}
+	if err := t.lostParts(ctx, verdicts); err != nil {
+		return err
+	}
+	var differ []verdict
+	for _, v := range verdicts {
+		switch {
+		case v.pt.gone != nil:
+		case !t.v.has(v.pt.m):
+			t.joiningAnswer(v, v.err == nil && v.a.same(a))
+		case v.err != nil || !v.a.same(a):
+			differ = append(differ, v)
+		}
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	if !t.gap {
+		return t.phantom(q.st)
+	}
+	return t.settle(a, verdicts, differ)
+}
+
+// lostParts deals with replicas whose connection failed while the first one executed the statement: one that answers
+// again means that the transaction is rolled back; one that does not is ejected, and the transaction goes on.
+func (t *orderedTxn) lostParts(ctx context.Context, verdicts []verdict) error {
+	for _, v := range verdicts {
+		if outcomeOf(v.err) != lost {
+			continue
+		}
+		v.pt.leave(t.c, v.err)
+		if v.pt.m.alive(ctx, t.c.p.cfg.ProbeTimeout) {
+			if !t.v.has(v.pt.m) {
+				t.c.p.spoil(v.pt.m, v.err)
+				continue
+			}
+			t.again = true
+			return t.abort(&WriteError{Fate: NotApplied, Again: true, Cause: fmt.Errorf("the connection to replica %s broke", v.pt.m.name), Parts: partsOf(verdicts)})
+		}
+		if !t.eject(v.pt, v.err) {
+			return t.abort(&WriteError{Fate: NotApplied, Cause: fmt.Errorf("replica %s failed and could not be ejected: %w", v.pt.m.name, v.err), Parts: partsOf(verdicts)})
+		}
+	}
+	return nil
+}
+
+// joiningAnswer takes note of what a replica said that Admit is filling.
+func (t *orderedTxn) joiningAnswer(v verdict, same bool) {
+	if same {
+		return
+	}
+	if t.v.states[v.pt.m.index] == Verifying {
+		why := v.err
+		if why == nil {
+			why = errors.New("its answer to a write differed")
+		}
+		t.c.p.spoil(v.pt.m, why)
+	}
+	if outcomeOf(v.err) == conflict {
+		v.pt.leave(t.c, v.err) // rolled back there: what it misses, Admit copies
+	}
+}
+
+// phantom rolls back because replicas found different rows while nothing kept other transactions from adding some. The
+// text runs with gap locks from now on, and so do the transactions of the next second.
+func (t *orderedTxn) phantom(st *sqltext.Statement) error {
+	st.Gap.Store(true)
+	if !t.alone {
+		t.c.p.gapUntil.Store(time.Now().Add(time.Second).UnixNano())
+	}
+	t.again = true
+	t.c.p.metrics.phantoms.Add(1)
+	return t.abort(phantomError())
+}
+
+// gapNow reports whether transactions begin with gap locks at present.
+func (p *Pool) gapNow() bool {
+	until := p.gapUntil.Load()
+	return until != 0 && time.Now().UnixNano() < until
+}
+
+// settle ejects the replicas that differ under gap locks, where no other transaction can be the reason. The first replica
+// is right, unless two or more others agree against it.
+func (t *orderedTxn) settle(a answer, verdicts, differ []verdict) error {
+	if first := t.live()[0]; outvoted(verdicts, differ) {
+		t.again = t.eject(first, fmt.Errorf("it answered %s, and every other replica otherwise", a))
+		return t.abort(&WriteError{Fate: NotApplied, Again: t.again, Cause: fmt.Errorf("replica %s differed from all others", first.m.name), Parts: partsOf(verdicts)})
+	}
+	for _, v := range differ {
+		why := v.err
+		if why == nil {
+			why = fmt.Errorf("it answered %s, the first replica %s", v.a, a)
+		}
+		if !t.eject(v.pt, why) {
+			return t.abort(&WriteError{Fate: NotApplied, Cause: fmt.Errorf("replica %s differed and could not be ejected: %w", v.pt.m.name, why), Parts: partsOf(verdicts)})
+		}
+	}
+	return nil
+}
+
+// outvoted reports whether all of at least two others say the same, and the first replica something else.
+func outvoted(verdicts, differ []verdict) bool {
+	if len(differ) < 2 || len(differ) != len(verdicts) {
+		return false
+	}
+	for _, v := range differ[1:] {
+		if outcomeOf(v.err) != outcomeOf(differ[0].err) || !v.a.same(differ[0].a) {
+			return false
+		}
+	}
+	return true
+}
+
+// String is what the answer said, for reasons of ejections.
+func (a answer) String() string {
+	return fmt.Sprintf("%d rows affected, id %d, %d rows returned", a.affected, a.id, a.rows.count())
+}
+
+func partsOf(verdicts []verdict) []Part {
+	list := make([]Part, len(verdicts))
+	for i, v := range verdicts {
+		list[i] = Part{v.pt.m.name, NotApplied, plainConn(v.err)}
+	}
+	return list
+}
+
+// rollback ends the transaction everywhere without effect.
+func (t *orderedTxn) rollback() error {
+	if t.v == nil {
+		return nil
+	}
+	defer t.finish()
+	parts := t.live()
+	inParallel(len(parts), func(i int) {
+		_ = parts[i].end(t.c, "ROLLBACK") // one that fails is closed, which rolls back
+	})
+	return nil
+}
+
+// commit commits everywhere in parallel: every replica has executed every statement, so nothing but a failure of a server
+// or of the way to it can keep one of them from committing.
+func (t *orderedTxn) commit() error {
+	if t.dead != nil {
+		return t.dead
+	}
+	if t.v == nil {
+		return nil
+	}
+	defer t.finish()
+	parts := t.live()
+	errs := make([]error, len(parts))
+	inParallel(len(parts), func(i int) {
+		began := time.Now()
+		errs[i] = parts[i].end(t.c, "COMMIT")
+		parts[i].m.metrics.commit.observe(time.Since(began), errs[i])
+	})
+	return t.decide(parts, errs)
+}
+
+// decide settles the fate of a write from what the replicas answered to COMMIT.
+func (t *orderedTxn) decide(parts []*part, errs []error) error {
+	var committed, refusedBy, unsure int
+	for i, err := range errs {
+		switch {
+		case !t.v.has(parts[i].m):
+			if err != nil {
+				t.c.p.spoil(parts[i].m, err)
+			}
+		case err == nil:
+			committed++
+		case outcomeOf(err) == lost:
+			unsure++
+		default:
+			refusedBy++
+		}
+	}
+	switch {
+	case refusedBy+unsure == 0:
+		return nil
+	case committed > 0:
+		return t.keep(parts, errs, func(err error) bool { return err == nil }, Applied)
+	case refusedBy > 0:
+		return t.keep(parts, errs, func(err error) bool { return outcomeOf(err) != lost }, NotApplied)
+	}
+	return t.c.p.unsureAll(parts, errs)
+}
+
+// keep ejects the replicas in service whose COMMIT did not end as good says.
+func (t *orderedTxn) keep(parts []*part, errs []error, good func(error) bool, fate Fate) error {
+	we := &WriteError{Fate: fate, Cause: errors.New("the replicas did not all commit")}
+	recorded := true
+	for i, pt := range parts {
+		pf := Applied
+		if errs[i] != nil {
+			pf = NotApplied
+		}
+		if t.v.has(pt.m) && !good(errs[i]) {
+			if outcomeOf(errs[i]) == lost {
+				pf = Unknown
+			}
+			recorded = t.c.p.ejectMember(context.Background(), pt.m, "COMMIT: "+errs[i].Error()) == nil && recorded
+		}
+		we.Parts = append(we.Parts, Part{pt.m.name, pf, plainConn(errs[i])})
+	}
+	if fate == Applied && recorded && !t.c.p.cfg.ReportEjections {
+		return nil
+	}
+	return we
+}
+
+// unsureAll is for a write of which no replica said whether it committed. Any one of them may be taken for the truth, as
+// nobody was told anything: it is the first one, and the others leave service.
+func (p *Pool) unsureAll(parts []*part, errs []error) error {
+	we := &WriteError{Fate: Unknown, Cause: errors.New("no replica answered the COMMIT")}
+	v := p.view.Load()
+	for i, pt := range parts {
+		we.Parts = append(we.Parts, Part{pt.m.name, Unknown, plainConn(errs[i])})
+		if i > 0 && v.has(pt.m) {
+			_ = p.ejectMember(context.Background(), pt.m, "no replica answered a COMMIT: "+errs[i].Error())
+		}
+	}
+	return we
+}

@@ -1,0 +1,217 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
+)
+
+// member is one replica at run time.
+type member struct {
+	name      string
+	index     int              // position in Config.Replicas and in conn.links
+	connector driver.Connector // for the links of logical connections
+	plain     *sqlx.DB         // Replica(name) and Reader()
+	admin     *sql.DB          // state, kills and probes: never starved by the app's statements
+	weight    int
+	reading   atomic.Int64 // reads running now, for LeastBusy
+	shunned   atomic.Int64 // Unix nanoseconds until which reads go elsewhere
+	metrics   memberMetrics
+}
+
+// adminConns bounds what the pool itself opens to a replica beside the app's connections.
+const adminConns = 4
+
+func newMember(cfg Config, index int) (*member, error) {
+	r := cfg.Replicas[index]
+	linkConn, plainConn := r.Connector, r.Connector
+	if r.Connector == nil {
+		mc, err := r.mysqlConfig()
+		if err != nil {
+			return nil, err
+		}
+		mc.InterpolateParams = true // saves the round trips of prepare and close on every statement with arguments
+		mc.Timeout = cfg.DialTimeout
+		if plainConn, err = mysql.NewConnector(mc); err != nil {
+			return nil, err
+		}
+		mc = mc.Clone()
+		mc.MultiStatements = true // BEGIN and a statement in one packet; texts of the app with ';' are refused
+		mc.Logger = &mysql.NopLogger{}
+		if linkConn, err = mysql.NewConnector(mc); err != nil {
+			return nil, err
+		}
+	}
+	m := &member{name: r.Name, index: index, connector: linkConn, weight: max(r.Weight, 1)}
+	plain := sql.OpenDB(plainConn)
+	plain.SetMaxOpenConns(cfg.MaxOpenConns)
+	plain.SetMaxIdleConns(cfg.MaxIdleConns)
+	m.plain = sqlx.NewDb(plain, "mysql")
+	m.admin = sql.OpenDB(plainConn)
+	m.admin.SetMaxOpenConns(adminConns)
+	m.admin.SetMaxIdleConns(1)
+	return m, nil
+}
+
+func (m *member) close() error { return errors.Join(m.plain.Close(), m.admin.Close()) }
+
+// shun keeps reads away from m for a while: it did not answer, but no write failed on it.
+func (m *member) shun() { m.shunned.Store(time.Now().Add(time.Second).UnixNano()) }
+
+// alive reports whether m takes a new connection and answers on it, or at least says that it has too many.
+func (m *member) alive(ctx context.Context, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	c, err := m.connector.Connect(ctx)
+	if err != nil {
+		var me *mysql.MySQLError // it answers, but takes no more connections just now
+		return errors.As(err, &me) && (me.Number == 1040 || me.Number == 1203)
+	}
+	defer c.Close()
+	if p, ok := c.(driver.Pinger); ok {
+		return p.Ping(ctx) == nil
+	}
+	return true
+}
+
+// kill ends what thread is running on m: the query only, or the connection with it. It is bounded in time, and a failure
+// means that the thread is gone or the server is.
+func (m *member) kill(thread int64, query bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	text := "KILL "
+	if query {
+		text = "KILL QUERY "
+	}
+	_, _ = m.admin.ExecContext(ctx, text+strconv.FormatInt(thread, 10))
+}
+
+// link is one connection to one replica, part of a logical connection.
+type link struct {
+	m      *member
+	dc     driver.Conn
+	exec   driver.ExecerContext
+	query  driver.QueryerContext
+	thread int64 // the server's id of this connection, for KILL
+	pinned bool  // the session's clock stands still
+	spent  bool  // to be closed: its session may not be what it should
+}
+
+// dialLink connects to m and prepares the session; settings are the app's SET statements so far.
+func dialLink(ctx context.Context, m *member, setup string, settings []string) (*link, error) {
+	dc, err := m.connector.Connect(ctx)
+	if err != nil {
+		return nil, &dialError{m.name, err}
+	}
+	l := &link{m: m, dc: dc}
+	var okExec, okQuery bool
+	l.exec, okExec = dc.(driver.ExecerContext)
+	l.query, okQuery = dc.(driver.QueryerContext)
+	if !okExec || !okQuery {
+		_ = dc.Close()
+		return nil, fmt.Errorf("replica %s: its driver's connections lack ExecContext or QueryContext", m.name)
+	}
+	if err := l.prepare(ctx, setup, settings); err != nil {
+		_ = dc.Close()
+		return nil, &dialError{m.name, fmt.Errorf("set up the session: %w", err)}
+	}
+	return l, nil
+}
+
+func (l *link) prepare(ctx context.Context, setup string, settings []string) error {
+	rows, err := l.query.QueryContext(ctx, setup+"SELECT CONNECTION_ID()", nil)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	row := make([]driver.Value, 1)
+	if err := rows.Next(row); err != nil {
+		return err
+	}
+	var id sql.NullInt64
+	if err := id.Scan(row[0]); err != nil {
+		return err
+	}
+	l.thread = id.Int64
+	if err := rows.Next(row); err != io.EOF {
+		return fmt.Errorf("read the connection id: %w", err)
+	}
+	for _, text := range settings {
+		if _, err := l.exec.ExecContext(ctx, text, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *link) close() { _ = l.dc.Close() }
+
+// pick chooses one of readers by policy, or nil when there is none. tried is a bit set of indexes to leave out.
+func pick(readers []*member, policy ReadPolicy, tried uint64) *member {
+	now := int64(0)
+	total := 0
+	for _, m := range readers {
+		if tried>>m.index&1 != 0 {
+			continue
+		}
+		if m.shunned.Load() != 0 {
+			if now == 0 {
+				now = time.Now().UnixNano()
+			}
+			if m.shunned.Load() > now {
+				continue
+			}
+		}
+		total += m.weight
+	}
+	if total == 0 {
+		return pickAny(readers, tried)
+	}
+	one := pickWeighted(readers, tried, now, total)
+	if policy != LeastBusy {
+		return one
+	}
+	if two := pickWeighted(readers, tried, now, total); two.reading.Load() < one.reading.Load() {
+		return two
+	}
+	return one
+}
+
+// pickWeighted draws among those that pick counted; a replica shunned meanwhile may still be drawn.
+func pickWeighted(readers []*member, tried uint64, now int64, total int) *member {
+	n := rand.IntN(total)
+	var last *member
+	for _, m := range readers {
+		if tried>>m.index&1 != 0 || now != 0 && m.shunned.Load() > now {
+			continue
+		}
+		last = m
+		if n -= m.weight; n < 0 {
+			return m
+		}
+	}
+	if last == nil {
+		return pickAny(readers, tried)
+	}
+	return last
+}
+
+// pickAny takes a shunned replica rather than none.
+func pickAny(readers []*member, tried uint64) *member {
+	for _, m := range readers {
+		if tried>>m.index&1 == 0 {
+			return m
+		}
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package fanout
+
+// Mode says how a write reaches the replicas.
+type Mode string
+
+const (
+	// ModeSingle is one database: nothing is fanned out. It promises what the server promises.
+	ModeSingle Mode = "single"
+
+	// ModeParallel is the trick as contestants play it, kept so that its price can be measured: every statement is sent to
+	// all replicas at once, and the first error cancels the rest. IT CORRUPTS DATA. Concurrent writes to a row are executed
+	// in another order on each replica, AUTO_INCREMENT gives them other ids, and a client that gives up while COMMIT is under
+	// way leaves a transaction on some replicas only. Nothing notices: no replica is ever ejected. One round trip a write.
+	ModeParallel Mode = "parallel"
+
+	// ModeOrdered runs a statement on the first replica, whose row locks decide the order of conflicting transactions, then
+	// on the others in parallel, and commits when all have executed it. Right for any number of app processes. Two round
+	// trips a statement and one, with all replicas' flushes at once, a COMMIT. A crash between the replicas' commits leaves a
+	// replica behind: it is ejected and named, by the write itself or by the next Open.
+	ModeOrdered Mode = "ordered"
+)
+
+// modes are those that exist.
+var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered}

@@ -1,0 +1,341 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"time"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+// writeMode is how writes reach the replicas.
+type writeMode interface {
+	exec(ctx context.Context, c *conn, q call) (driver.Result, error)
+	query(ctx context.Context, c *conn, q call) (driver.Rows, error)
+	begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error)
+	refuses() bool // whether statements that write different rows are refused
+}
+
+// ordered is ModeOrdered.
+type ordered struct{ p *Pool }
+
+func (o ordered) refuses() bool { return true }
+
+func (o ordered) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
+	switch q.st.Kind {
+	case sqltext.Refused:
+		return nil, refused(q.st.Reason)
+	case sqltext.DDL:
+		return o.p.execDDL(ctx, c, q)
+	case sqltext.Session:
+		return o.p.execSession(ctx, c, q)
+	case sqltext.Read, sqltext.ReadFirst:
+		return c.onFirst(ctx, q, false)
+	}
+	return o.write(ctx, c, q, false)
+}
+
+func (o ordered) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
+	switch q.st.Kind {
+	case sqltext.ReadFirst:
+		return c.queryFirst(ctx, q)
+	case sqltext.Write:
+		a, err := o.write(ctx, c, q, true)
+		if err != nil {
+			return nil, err
+		}
+		return a.rows, nil
+	}
+	if _, err := o.exec(ctx, c, q); err != nil {
+		return nil, err
+	}
+	return &rowSets{sets: make([]rowSet, 1)}, nil
+}
+
+func (o ordered) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
+	return newOrderedTxn(c, sql.IsolationLevel(opts.Isolation)), nil
+}
+
+// writeAttempts bounds how often one statement is run: again with gap locks when replicas found different rows, and again
+// when a connection broke before anything was committed.
+const writeAttempts = 4
+
+// write runs one statement as a transaction of its own.
+func (o ordered) write(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
+	for attempt := 1; ; attempt++ {
+		t := newOrderedTxn(c, sql.LevelDefault)
+		a, err := t.single(ctx, q, rows)
+		if err == nil || !t.again || attempt == writeAttempts || ctx.Err() != nil {
+			return a, err
+		}
+	}
+}
+
+// orderedTxn is a read-write transaction over every replica. The first replica executes each statement before the others
+// do, so its row locks decide the order of conflicting transactions for all of them.
+type orderedTxn struct {
+	c     *conn
+	v     *view // nil before the first statement and after the end
+	parts []*part
+	level sql.IsolationLevel
+	alone bool // one statement is the whole transaction
+	begun string
+	gap   bool  // runs with gap locks, so replicas can't find different rows
+	dead  error // set when it was rolled back everywhere: every further statement gets this
+	again bool  // it was rolled back for a reason that may not come back
+}
+
+func newOrderedTxn(c *conn, level sql.IsolationLevel) *orderedTxn {
+	return &orderedTxn{c: c, level: level}
+}
+
+// single runs q and commits.
+func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, error) {
+	t.alone = true
+	if err := t.start(ctx, q); err != nil {
+		return answer{}, err
+	}
+	if len(t.parts) == 1 {
+		defer t.finish()
+		return t.c.direct(ctx, t.parts[0].m, q, rows)
+	}
+	a, err := t.run(ctx, q, rows)
+	if err != nil {
+		_ = t.rollback()
+		return answer{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		_ = t.rollback()
+		return answer{}, &WriteError{Fate: NotApplied, Cause: err}
+	}
+	return a, t.commit()
+}
+
+// start joins the writers when the first statement comes, which also chooses the isolation.
+func (t *orderedTxn) start(ctx context.Context, q call) error {
+	if t.v != nil {
+		return nil
+	}
+	p := t.c.p
+	if err := p.gate.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	v := p.acquire()
+	if len(v.writers) == 0 {
+		v.release()
+		p.gate.Release(1)
+		return ErrNoReplica
+	}
+	t.v = v
+	t.parts = make([]*part, len(v.writers))
+	for i, m := range v.writers {
+		t.parts[i] = &part{m: m}
+	}
+	wantsGap := q.st.Kind == sqltext.Write && (q.st.Reads || q.st.Gap.Load())
+	if len(t.parts) > 1 && t.level < sql.LevelRepeatableRead && (wantsGap || !t.alone && p.gapNow()) {
+		t.level = sql.LevelRepeatableRead
+	}
+	t.gap = t.level >= sql.LevelRepeatableRead
+	begin, err := beginText(driver.TxOptions{Isolation: driver.IsolationLevel(t.level)})
+	t.begun = begin
+	if err != nil {
+		t.finish()
+	}
+	return err
+}
+
+func (t *orderedTxn) finish() {
+	if t.v != nil {
+		t.v.release()
+		t.v = nil
+		t.c.p.gate.Release(1)
+	}
+}
+
+// live are the parts that still take part; the first of them decides.
+func (t *orderedTxn) live() []*part {
+	list := make([]*part, 0, len(t.parts))
+	for _, pt := range t.parts {
+		if pt.gone == nil {
+			list = append(list, pt)
+		}
+	}
+	return list
+}
+
+func (t *orderedTxn) exec(ctx context.Context, q call) (driver.Result, error) {
+	if err := t.admits(q); err != nil {
+		return nil, err
+	}
+	if q.st.Kind == sqltext.Session {
+		return t.c.p.execSession(ctx, t.c, q)
+	}
+	if err := t.start(ctx, q); err != nil {
+		return nil, err
+	}
+	if q.st.Kind != sqltext.Write {
+		return t.runFirst(ctx, q, false)
+	}
+	return t.run(ctx, q, false)
+}
+
+func (t *orderedTxn) query(ctx context.Context, q call) (driver.Rows, error) {
+	if err := t.admits(q); err != nil {
+		return nil, err
+	}
+	if q.st.Kind == sqltext.Session {
+		_, err := t.c.p.execSession(ctx, t.c, q)
+		return &rowSets{sets: make([]rowSet, 1)}, err
+	}
+	if err := t.start(ctx, q); err != nil {
+		return nil, err
+	}
+	if q.st.Kind == sqltext.Write {
+		a, err := t.run(ctx, q, true)
+		if err != nil {
+			return nil, err
+		}
+		return a.rows, nil
+	}
+	return t.stream(ctx, q)
+}
+
+// admits refuses what can't be part of this transaction.
+func (t *orderedTxn) admits(q call) error {
+	switch {
+	case t.dead != nil:
+		return t.dead
+	case q.st.Kind == sqltext.Refused:
+		return refused(q.st.Reason)
+	case q.st.Kind == sqltext.DDL:
+		return refused("DDL commits the transaction around it; run it by itself")
+	case q.st.Kind == sqltext.Write && q.st.Reads && t.v != nil && !t.gap && len(t.parts) > 1:
+		return refused("a write that also reads rows needs gap locks to read the same rows on every replica; begin the " +
+			"transaction with sql.LevelRepeatableRead, or run the statement first or by itself")
+	}
+	return nil
+}
+
+// run executes a write on the first replica, then on the others in parallel.
+func (t *orderedTxn) run(ctx context.Context, q call, rows bool) (answer, error) {
+	p := t.c.p
+	with := pins{lastID: -1}
+	parts := t.live()
+	if q.st.Time || q.st.Call || p.schema.Load().needsClock(q.st.Tables) {
+		with.clock = time.Now()
+	}
+	if q.st.LastID {
+		id, err := t.lastInsertID(ctx, parts[0])
+		if err != nil {
+			return answer{}, t.firstFailed(ctx, parts[0], err)
+		}
+		with.lastID = id
+	}
+	began := time.Now()
+	a, err := parts[0].run(ctx, t.c, q, t.begun, with, rows)
+	parts[0].m.metrics.first.observe(time.Since(began), err)
+	if err != nil {
+		return answer{}, t.firstFailed(ctx, parts[0], err)
+	}
+	if len(parts) == 1 {
+		return a, nil
+	}
+	if q.st.Inserts && a.id != 0 {
+		if q.st.Reads && !q.st.Sorted {
+			err := refused("INSERT ... SELECT without ORDER BY numbers the rows differently on each replica; add an ORDER BY on a unique key")
+			t.abort(err)
+			return answer{}, err
+		}
+		with.insertID = a.id
+	}
+	return a, t.judge(ctx, q, a, t.others(ctx, parts[1:], q, with, rows))
+}
+
+// lastInsertID asks the first replica's session.
+func (t *orderedTxn) lastInsertID(ctx context.Context, first *part) (int64, error) {
+	q := call{text: "SELECT LAST_INSERT_ID()"}
+	a, err := first.run(ctx, t.c, q, t.begun, pins{lastID: -1}, true)
+	if err != nil {
+		return 0, err
+	}
+	var id sql.NullInt64
+	err = id.Scan(a.rows.sets[0].rows[0][0])
+	return id.Int64, err
+}
+
+// verdict is one replica's answer to a statement that the first one executed.
+type verdict struct {
+	pt  *part
+	a   answer
+	err error
+}
+
+// others runs q on parts in parallel and waits for all.
+func (t *orderedTxn) others(ctx context.Context, parts []*part, q call, with pins, rows bool) []verdict {
+	out := make([]verdict, len(parts))
+	inParallel(len(parts), func(i int) {
+		pt := parts[i]
+		began := time.Now()
+		a, err := pt.run(ctx, t.c, q, t.begun, with, rows)
+		pt.m.metrics.others.observe(time.Since(began), err)
+		out[i] = verdict{pt, a, err}
+	})
+	return out
+}
+
+// inParallel calls f for 0..n-1, the last one on the caller's goroutine, and returns when all have.
+func inParallel(n int, f func(int)) {
+	if n == 0 {
+		return
+	}
+	finished := make(chan struct{}, n)
+	for i := range n - 1 {
+		go func() {
+			f(i)
+			finished <- struct{}{}
+		}()
+	}
+	f(n - 1)
+	for range n - 1 {
+		<-finished
+	}
+}
+
+// runFirst executes a statement that concerns the first replica only.
+func (t *orderedTxn) runFirst(ctx context.Context, q call, rows bool) (answer, error) {
+	first := t.live()[0]
+	a, err := first.run(ctx, t.c, q, t.begun, pins{lastID: -1}, rows)
+	if err != nil {
+		return a, t.firstFailed(ctx, first, err)
+	}
+	return a, nil
+}
+
+// stream runs a query on the first replica and returns its rows as they come.
+func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
+	first := t.live()[0]
+	l, err := t.c.link(ctx, first.m)
+	if err != nil {
+		return nil, t.firstFailed(ctx, first, err)
+	}
+	first.l = l
+	prefix := ""
+	if !first.began {
+		prefix = t.begun
+	}
+	if l.pinned {
+		prefix += unpin + "; "
+	}
+	rows, err := l.runQuery(ctx, prefix, q)
+	if errors.Is(err, driver.ErrSkip) {
+		return nil, err
+	}
+	first.began = true
+	if err != nil {
+		return nil, t.firstFailed(ctx, first, err)
+	}
+	l.pinned = false
+	return rows, nil
+}

@@ -1,0 +1,293 @@
+package fanout
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// answer is what one replica said to a write; it is the driver.Result of the write.
+type answer struct {
+	affected, id int64
+	rows         *rowSets // for a write that returns rows
+}
+
+func (a answer) LastInsertId() (int64, error) { return a.id, nil }
+func (a answer) RowsAffected() (int64, error) { return a.affected, nil }
+
+// same reports whether two replicas said the same. The rows are compared by their number.
+func (a answer) same(b answer) bool {
+	return a.affected == b.affected && a.id == b.id && a.rows.count() == b.rows.count()
+}
+
+// part is one replica's share of a transaction.
+type part struct {
+	m      *member
+	l      *link
+	began  bool
+	gone   error // why it takes no part any more; nil while it does
+	pinned bool  // the session's clock was stopped in this transaction
+}
+
+// pins are what makes a statement write the same row everywhere.
+type pins struct {
+	clock    time.Time // zero: not pinned
+	insertID int64     // 0: not pinned
+	lastID   int64     // -1: not pinned
+}
+
+// text is the SET statement for p, or nothing.
+func (p pins) text() string {
+	var b []byte
+	if !p.clock.IsZero() {
+		b = append(b, "SET timestamp="...)
+		b = strconv.AppendInt(b, p.clock.Unix(), 10)
+		b = append(b, '.')
+		micros := strconv.Itoa(1_000_000 + p.clock.Nanosecond()/1000)
+		b = append(b, micros[1:]...)
+	}
+	b = appendSet(b, "insert_id", p.insertID, p.insertID != 0)
+	b = appendSet(b, "last_insert_id", p.lastID, p.lastID >= 0)
+	if len(b) == 0 {
+		return ""
+	}
+	return string(append(b, "; "...))
+}
+
+func appendSet(b []byte, name string, value int64, wanted bool) []byte {
+	if !wanted {
+		return b
+	}
+	if len(b) == 0 {
+		b = append(b, "SET "...)
+	} else {
+		b = append(b, ',')
+	}
+	b = append(b, name...)
+	b = append(b, '=')
+	return strconv.AppendUint(b, uint64(value), 10)
+}
+
+// run executes q on the part's replica, dialling it and beginning its transaction when that has not been done. The
+// statement is detached from ctx: when ctx ends, the statement is killed on the server and its answer awaited.
+func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pins, rows bool) (answer, error) {
+	wctx, cancel := c.p.detach(ctx, pt.m)
+	defer cancel()
+	if pt.l == nil {
+		l, err := c.link(wctx, pt.m)
+		if err != nil {
+			return answer{}, err
+		}
+		pt.l = l
+	}
+	prefix := with.text()
+	if !pt.began {
+		prefix = begin + prefix
+	}
+	if !with.clock.IsZero() {
+		pt.l.pinned, pt.pinned = true, true
+	}
+	unwatch := pt.l.watch(ctx)
+	a, err := pt.l.answerTo(wctx, prefix, q, rows)
+	unwatch()
+	if outcomeOf(err) != lost {
+		pt.began = true
+	}
+	return a, err
+}
+
+// watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered;
+// a link whose statement was killed is spent, as the kill may come late.
+func (l *link) watch(ctx context.Context) func() {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	killed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(killed)
+		l.m.kill(l.thread, true)
+	})
+	return func() {
+		if !stop() {
+			<-killed
+			l.spent = true
+		}
+	}
+}
+
+func (l *link) answerTo(ctx context.Context, prefix string, q call, rows bool) (answer, error) {
+	if rows {
+		r, err := l.runQuery(ctx, prefix, q)
+		if err != nil {
+			return answer{}, err
+		}
+		sets, err := readAll(r)
+		return answer{rows: sets}, err
+	}
+	res, err := l.runExec(ctx, prefix, q)
+	if err != nil {
+		return answer{}, err
+	}
+	var a answer
+	if a.affected, err = res.RowsAffected(); err != nil {
+		return a, err
+	}
+	a.id, err = res.LastInsertId()
+	return a, err
+}
+
+// detach gives a statement on m a life of its own: its caller's values, not its caller's end. It ends after WriteTimeout,
+// or as soon as m turns out to be dead.
+func (p *Pool) detach(ctx context.Context, m *member) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	began := time.Now()
+	var timer *time.Timer
+	ready := make(chan struct{})
+	timer = time.AfterFunc(p.cfg.ProbeAfter, func() {
+		p.background(func() {
+			<-ready
+			if time.Since(began) > p.cfg.WriteTimeout || !m.alive(ctx, p.cfg.ProbeTimeout) {
+				cancel()
+			} else if ctx.Err() == nil {
+				timer.Reset(p.cfg.ProbeAfter)
+			}
+		})
+	})
+	close(ready)
+	return ctx, func() {
+		timer.Stop()
+		cancel()
+	}
+}
+
+// end sends COMMIT or ROLLBACK, whatever became of the caller. A link that fails to end its transaction is closed, which ends it as well.
+func (pt *part) end(c *conn, text string) error {
+	if pt.l == nil || !pt.began {
+		return nil
+	}
+	ctx, cancel := c.p.detach(context.Background(), pt.m)
+	defer cancel()
+	if pt.pinned {
+		text += "; " + unpin
+	}
+	_, err := pt.l.exec.ExecContext(ctx, text, nil)
+	if err != nil {
+		pt.l.spent = true
+	} else {
+		pt.l.pinned = false
+	}
+	if pt.l.spent {
+		c.drop(pt.m)
+	}
+	pt.l, pt.began = nil, false
+	return err
+}
+
+// leave takes the part out of the transaction: whatever it did is rolled back by closing its connection.
+func (pt *part) leave(c *conn, why error) {
+	pt.gone = why
+	if pt.l != nil && pt.l.thread != 0 && outcomeOf(why) == lost {
+		l := pt.l
+		c.p.background(func() { l.m.kill(l.thread, false) }) // a statement that still runs there would keep its locks
+	}
+	c.drop(pt.m)
+	pt.l, pt.began = nil, false
+}
+
+// rowSets are the buffered rows of a write that returns rows.
+type rowSets struct {
+	sets []rowSet
+	at   int // the current set
+	next int // the next row in it
+}
+
+type rowSet struct {
+	columns []string
+	rows    [][]driver.Value
+}
+
+// maxBufferedRows bounds what a write may return: its rows are kept until every replica has executed it.
+const maxBufferedRows = 100_000
+
+func (r *rowSets) count() int {
+	if r == nil {
+		return 0
+	}
+	n := 0
+	for _, s := range r.sets {
+		n += len(s.rows)
+	}
+	return n
+}
+
+// readAll reads and closes r.
+func readAll(r driver.Rows) (*rowSets, error) {
+	out := &rowSets{}
+	for {
+		set := rowSet{columns: r.Columns()}
+		for {
+			row := make([]driver.Value, len(set.columns))
+			err := r.Next(row)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, errors.Join(err, r.Close())
+			}
+			if len(set.rows) == maxBufferedRows {
+				_ = r.Close()
+				return nil, &mysql.MySQLError{Number: 1105, Message: "fanout: a write returned more than 100000 rows; select them in a statement of its own"}
+			}
+			set.rows = append(set.rows, cloneRow(row))
+		}
+		out.sets = append(out.sets, set)
+		more, ok := r.(driver.RowsNextResultSet)
+		if !ok || !more.HasNextResultSet() {
+			return out, r.Close()
+		}
+		if err := more.NextResultSet(); errors.Is(err, io.EOF) {
+			return out, r.Close()
+		} else if err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+}
+
+// cloneRow copies the bytes that the driver will reuse.
+func cloneRow(row []driver.Value) []driver.Value {
+	for i, v := range row {
+		if b, ok := v.([]byte); ok && b != nil {
+			row[i] = append(make([]byte, 0, len(b)), b...)
+		}
+	}
+	return row
+}
+
+func (r *rowSets) Columns() []string { return r.sets[r.at].columns }
+func (r *rowSets) Close() error      { return nil }
+
+func (r *rowSets) Next(dest []driver.Value) error {
+	set := r.sets[r.at]
+	if r.next == len(set.rows) {
+		return io.EOF
+	}
+	copy(dest, set.rows[r.next])
+	r.next++
+	return nil
+}
+
+func (r *rowSets) HasNextResultSet() bool { return r.at+1 < len(r.sets) }
+
+func (r *rowSets) NextResultSet() error {
+	if !r.HasNextResultSet() {
+		return io.EOF
+	}
+	r.at++
+	r.next = 0
+	return nil
+}

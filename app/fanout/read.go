@@ -1,0 +1,179 @@
+package fanout
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"sync/atomic"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+// ReadPolicy says which replica answers a read.
+type ReadPolicy string
+
+// The read policies. Both heed Replica.Weight.
+const (
+	Random    ReadPolicy = "random"     // any one
+	LeastBusy ReadPolicy = "least-busy" // of two random ones, the one with fewer reads running
+)
+
+type ctxKey uint8
+
+const (
+	keyOnFirst ctxKey = iota
+	keySession
+	keyKeys
+)
+
+// OnFirst makes the reads that are given this context go to the first replica.
+func OnFirst(ctx context.Context) context.Context { return context.WithValue(ctx, keyOnFirst, true) }
+
+// Session makes the reads that are given this context, or one derived from it, stay on one replica: a client that keeps
+// its Session reads its own writes and never sees an older state than before. Without one, two reads in a row may meet
+// replicas of which one has already committed another client's write and the other has not yet. When the replica leaves
+// service, the session moves to another one.
+func Session(ctx context.Context) context.Context {
+	return context.WithValue(ctx, keySession, &session{})
+}
+
+type session struct{ pinned atomic.Pointer[member] }
+
+// route is the replica for a read with ctx. tried is a bit set of replicas that failed for this read.
+func (p *Pool) route(ctx context.Context, v *view, tried uint64) *member {
+	if ctx.Value(keyOnFirst) != nil {
+		if len(v.readers) == 0 || tried != 0 {
+			return nil
+		}
+		return v.readers[0]
+	}
+	s, _ := ctx.Value(keySession).(*session)
+	if s == nil {
+		return pick(v.readers, p.cfg.Reads, tried)
+	}
+	old := s.pinned.Load()
+	if old != nil && v.has(old) && tried>>old.index&1 == 0 {
+		return old
+	}
+	m := pick(v.readers, p.cfg.Reads, tried)
+	if m != nil && !s.pinned.CompareAndSwap(old, m) {
+		return s.pinned.Load()
+	}
+	return m
+}
+
+// read runs a query on one replica. When that one can't be reached, the query runs on another: nothing of it was seen.
+func (c *conn) read(ctx context.Context, q call) (driver.Rows, error) {
+	var tried uint64
+	var failed error
+	for {
+		v := c.p.view.Load()
+		m := c.p.route(ctx, v, tried)
+		if m == nil {
+			if failed == nil {
+				failed = ErrNoReplica
+			}
+			return nil, plainConn(failed)
+		}
+		fresh := c.links[m.index] == nil
+		rows, err := c.readOn(ctx, m, q)
+		if err == nil || ctx.Err() != nil || outcomeOf(err) != lost || errors.Is(err, driver.ErrSkip) {
+			return rows, err
+		}
+		c.drop(m)
+		failed = err
+		if fresh { // an idle link may have been stale; a new one tells about the replica
+			m.shun()
+			tried |= 1 << m.index
+		}
+	}
+}
+
+func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, error) {
+	l, err := c.link(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if l.pinned {
+		if _, err := l.exec.ExecContext(ctx, unpin, nil); err != nil {
+			return nil, err
+		}
+		l.pinned = false
+	}
+	if c.p.cfg.Reads == LeastBusy {
+		m.reading.Add(1)
+		defer m.reading.Add(-1)
+	}
+	rows, err := l.runQuery(ctx, "", q)
+	if err != nil && isContext(err) && ctx.Err() != nil {
+		c.p.abandon(l)
+	}
+	return rows, err
+}
+
+// abandon kills, in the background, what a client that gave up left running: the driver only closes its end.
+func (p *Pool) abandon(l *link) {
+	l.spent = true
+	p.background(func() { l.m.kill(l.thread, false) })
+}
+
+// readTxn is a read-only transaction on one replica.
+type readTxn struct {
+	c *conn
+	l *link
+}
+
+func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
+	var failed error = ErrNoReplica
+	var tried uint64
+	for {
+		m := c.p.route(ctx, c.p.view.Load(), tried)
+		if m == nil {
+			return nil, plainConn(failed)
+		}
+		tried |= 1 << m.index
+		l, err := c.link(ctx, m)
+		if err == nil {
+			_, err = l.exec.ExecContext(ctx, begin, nil)
+		}
+		if err == nil {
+			return &readTxn{c: c, l: l}, nil
+		}
+		c.drop(m)
+		failed = err
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (t *readTxn) exec(ctx context.Context, q call) (driver.Result, error) {
+	if q.st.Kind != sqltext.Read && q.st.Kind != sqltext.ReadFirst {
+		return nil, refused("the transaction is read-only; begin it without ReadOnly")
+	}
+	return t.l.runExec(ctx, "", q)
+}
+
+func (t *readTxn) query(ctx context.Context, q call) (driver.Rows, error) {
+	if q.st.Kind == sqltext.Refused {
+		return nil, refused(q.st.Reason)
+	}
+	rows, err := t.l.runQuery(ctx, "", q)
+	if err != nil && isContext(err) && ctx.Err() != nil {
+		t.c.p.abandon(t.l)
+	}
+	return rows, plainConn(err)
+}
+
+func (t *readTxn) commit() error   { return t.end("COMMIT") }
+func (t *readTxn) rollback() error { return t.end("ROLLBACK") }
+
+func (t *readTxn) end(text string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), t.c.p.cfg.WriteTimeout)
+	defer cancel()
+	_, err := t.l.exec.ExecContext(ctx, text, nil)
+	if err != nil {
+		t.l.spent = true
+	}
+	return plainConn(err)
+}

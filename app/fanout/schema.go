@@ -1,0 +1,205 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// schema is what the pool knows of the tables: on the first replica in service, and equal on the others.
+type schema struct {
+	known  bool
+	tables map[string]table // by lower-case name
+}
+
+type table struct {
+	clock bool // a column or trigger may read the clock by itself
+}
+
+// needsClock reports whether a write to tables may read the clock without saying so. A table that is not known might.
+func (s *schema) needsClock(tables []string) bool {
+	if !s.known {
+		return true
+	}
+	for _, name := range tables {
+		if t, ok := s.tables[name]; !ok || t.clock {
+			return true
+		}
+	}
+	return false
+}
+
+const columnsQuery = `SELECT table_name, column_name, ordinal_position, column_type, is_nullable,
+	COALESCE(column_default, '-'), extra, COALESCE(collation_name, '-'), COALESCE(generation_expression, '')
+	FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position`
+
+const indexQuery = `SELECT table_name, index_name, seq_in_index, COALESCE(column_name, '-'), non_unique, COALESCE(sub_part, 0)
+	FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY table_name, index_name, seq_in_index`
+
+const triggerQuery = `SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement
+	FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY event_object_table, trigger_name`
+
+const foreignQuery = `SELECT table_name, constraint_name, column_name, COALESCE(referenced_table_name, '-'), COALESCE(referenced_column_name, '-')
+	FROM information_schema.key_column_usage WHERE table_schema = DATABASE() AND referenced_table_name IS NOT NULL
+	ORDER BY table_name, constraint_name, ordinal_position`
+
+// describe returns what m's database consists of, a line a column, index part, trigger or foreign key, by table.
+func describe(ctx context.Context, m *member) (map[string][]string, error) {
+	out := map[string][]string{}
+	for _, q := range []struct{ kind, text string }{
+		{"column", columnsQuery}, {"index", indexQuery}, {"trigger", triggerQuery}, {"foreign key", foreignQuery},
+	} {
+		rows, err := m.admin.QueryContext(ctx, q.text)
+		if err != nil {
+			return nil, fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		cells := make([]string, len(columns))
+		into := make([]any, len(columns))
+		for i := range cells {
+			into[i] = &cells[i]
+		}
+		for rows.Next() {
+			if err := rows.Scan(into...); err != nil {
+				return nil, errors.Join(err, rows.Close())
+			}
+			name := strings.ToLower(cells[0])
+			if !strings.HasPrefix(name, ownPrefix) {
+				out[name] = append(out[name], q.kind+" "+strings.Join(cells[1:], " "))
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+		}
+	}
+	return out, nil
+}
+
+// ErrSchema is wrapped when replicas' schemas or settings differ; the error names what differs.
+var ErrSchema = errors.New("replicas differ in schema or settings")
+
+// compareSchemas reads the schemas of the replicas in service, fails when they differ, and remembers what is needed of
+// them. A missing index counts: it makes a statement lock more rows on one replica than on another.
+func (p *Pool) compareSchemas(ctx context.Context) error {
+	members := p.view.Load().readers
+	if len(members) == 0 {
+		return ErrNoReplica
+	}
+	first, err := describe(ctx, members[0])
+	if err != nil {
+		return err
+	}
+	for _, m := range members[1:] {
+		other, err := describe(ctx, m)
+		if err != nil {
+			return err
+		}
+		if diff := schemaDiff(members[0].name, first, m.name, other); len(diff) > 0 {
+			return fmt.Errorf("%w: %s", ErrSchema, strings.Join(diff, "; "))
+		}
+	}
+	s := &schema{known: true, tables: make(map[string]table, len(first))}
+	for name, lines := range first {
+		s.tables[name] = table{clock: slices.ContainsFunc(lines, readsClock)}
+	}
+	p.schema.Store(s)
+	return nil
+}
+
+func readsClock(line string) bool {
+	if strings.HasPrefix(line, "trigger ") {
+		return true
+	}
+	low := strings.ToLower(line)
+	for _, w := range []string{"current_timestamp", "curdate", "curtime", "now()", "localtime", "utc_", "unix_timestamp", "sysdate"} {
+		if strings.Contains(low, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// schemaDiff names, up to ten, what one replica has and the other has not.
+func schemaDiff(aName string, a map[string][]string, bName string, b map[string][]string) []string {
+	var diff []string
+	lacks := func(who, table string, have, has []string) {
+		for _, line := range have {
+			if !slices.Contains(has, line) {
+				diff = append(diff, fmt.Sprintf("%s has no %s.%s", who, table, line))
+			}
+		}
+	}
+	names := map[string]bool{}
+	for n := range a {
+		names[n] = true
+	}
+	for n := range b {
+		names[n] = true
+	}
+	for n := range names {
+		switch {
+		case a[n] == nil:
+			diff = append(diff, fmt.Sprintf("%s has no table %s", aName, n))
+		case b[n] == nil:
+			diff = append(diff, fmt.Sprintf("%s has no table %s", bName, n))
+		default:
+			lacks(bName, n, a[n], b[n])
+			lacks(aName, n, b[n], a[n])
+		}
+	}
+	sort.Strings(diff)
+	if len(diff) > 10 {
+		diff = append(diff[:10], fmt.Sprintf("and %d more", len(diff)-10))
+	}
+	return diff
+}
+
+// settingsQuery lists the settings that make the same statement write other rows, or that the pool relies on.
+const settingsQuery = `SELECT @@sql_mode, @@auto_increment_increment, @@lower_case_table_names, @@explicit_defaults_for_timestamp,
+	@@character_set_server, @@collation_database, TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), NOW()), @@div_precision_increment, @@group_concat_max_len,
+	@@innodb_strict_mode, @@foreign_key_checks, @@unique_checks`
+
+var settingNames = []string{"sql_mode", "auto_increment_increment", "lower_case_table_names", "explicit_defaults_for_timestamp",
+	"character_set_server", "collation_database", "time zone (minutes from UTC)", "div_precision_increment", "group_concat_max_len",
+	"innodb_strict_mode", "foreign_key_checks", "unique_checks"}
+
+// sameSettings fails when the replicas in service would treat the same statement differently.
+func (p *Pool) sameSettings(ctx context.Context) error {
+	var faults []string
+	var first []string
+	members := p.view.Load().readers
+	for i, m := range members {
+		cells := make([]string, len(settingNames))
+		into := make([]any, len(cells))
+		for j := range cells {
+			into[j] = &cells[j]
+		}
+		if err := m.admin.QueryRowContext(ctx, settingsQuery).Scan(into...); err != nil {
+			return fmt.Errorf("replica %s: read the settings: %w", m.name, err)
+		}
+		for _, mode := range []string{"ANSI_QUOTES", "NO_BACKSLASH_ESCAPES"} {
+			if strings.Contains(cells[0], mode) {
+				faults = append(faults, fmt.Sprintf("%s has sql_mode %s, with which texts can't be told apart", m.name, mode))
+			}
+		}
+		if i == 0 {
+			first = cells
+			continue
+		}
+		for j, name := range settingNames {
+			if cells[j] != first[j] {
+				faults = append(faults, fmt.Sprintf("%s: %s has %q, %s has %q", name, members[0].name, first[j], m.name, cells[j]))
+			}
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%w: %s", ErrSchema, strings.Join(faults, "; "))
+	}
+	return nil
+}

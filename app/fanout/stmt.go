@@ -1,0 +1,194 @@
+package fanout
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+// unpin lets a session's clock run again.
+const unpin = "SET timestamp=DEFAULT"
+
+// runExec runs q on l behind prefix, statements of the pool's own that go in the same packet where the driver can put the
+// arguments into the text.
+func (l *link) runExec(ctx context.Context, prefix string, q call) (driver.Result, error) {
+	if q.prep == nil {
+		res, err := l.exec.ExecContext(ctx, prefix+q.text, q.args)
+		if !errors.Is(err, driver.ErrSkip) {
+			return res, err
+		}
+	}
+	s, err := l.preparedAfter(ctx, prefix, q)
+	if err != nil {
+		return nil, err
+	}
+	if q.prep == nil {
+		defer s.Close()
+	}
+	if x, ok := s.(driver.StmtExecContext); ok {
+		return x.ExecContext(ctx, q.args)
+	}
+	return nil, errors.New("fanout: the replica's driver has no StmtExecContext")
+}
+
+// runQuery is runExec for a statement that returns rows.
+func (l *link) runQuery(ctx context.Context, prefix string, q call) (driver.Rows, error) {
+	if q.prep == nil {
+		rows, err := l.query.QueryContext(ctx, prefix+q.text, q.args)
+		if !errors.Is(err, driver.ErrSkip) || prefix == "" {
+			return rows, err // database/sql prepares when it is told to skip
+		}
+	}
+	s, err := l.preparedAfter(ctx, prefix, q)
+	if err != nil {
+		return nil, err
+	}
+	x, ok := s.(driver.StmtQueryContext)
+	if !ok {
+		return nil, errors.New("fanout: the replica's driver has no StmtQueryContext")
+	}
+	rows, err := x.QueryContext(ctx, q.args)
+	if q.prep == nil {
+		if err != nil {
+			_ = s.Close()
+			return nil, err
+		}
+		return &stmtRows{rows, s}, nil
+	}
+	return rows, err
+}
+
+// stmtRows closes, with the rows, the statement that they came from.
+type stmtRows struct {
+	driver.Rows
+	s driver.Stmt
+}
+
+func (r *stmtRows) Close() error { return errors.Join(r.Rows.Close(), r.s.Close()) }
+
+// preparedAfter runs prefix and returns q's statement prepared on l.
+func (l *link) preparedAfter(ctx context.Context, prefix string, q call) (driver.Stmt, error) {
+	if prefix != "" {
+		if _, err := l.exec.ExecContext(ctx, prefix, nil); err != nil {
+			return nil, err
+		}
+	}
+	if q.prep != nil {
+		return q.prep.on(ctx, l)
+	}
+	return l.prepareText(ctx, q.text)
+}
+
+func (l *link) prepareText(ctx context.Context, text string) (driver.Stmt, error) {
+	p, ok := l.dc.(driver.ConnPrepareContext)
+	if !ok {
+		return l.dc.Prepare(text)
+	}
+	return p.PrepareContext(ctx, text)
+}
+
+// stmt is a statement prepared on the logical connection. It is prepared on one replica at once, which finds its faults
+// and the number of its arguments, and on the others when they run it.
+type stmt struct {
+	c      *conn
+	st     *sqltext.Statement
+	text   string
+	inputs int
+	first  *member // where a read runs, until Close
+	parts  []prepared
+}
+
+// prepared is a statement on one link; a link dialled anew needs a new one.
+type prepared struct {
+	l *link
+	s driver.Stmt
+}
+
+// PrepareContext prepares text.
+func (c *conn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
+	st := c.classify(text)
+	if st.Kind == sqltext.Refused && c.p.writes.refuses() {
+		return nil, refused(st.Reason)
+	}
+	s := &stmt{c: c, st: st, text: text, parts: make([]prepared, len(c.links))}
+	v := c.p.view.Load()
+	if len(v.readers) == 0 {
+		return nil, ErrNoReplica
+	}
+	s.first = v.readers[0]
+	if st.Kind == sqltext.Read && c.tx == nil {
+		s.first = c.p.route(ctx, v, 0)
+	}
+	l, err := c.link(ctx, s.first)
+	if err != nil {
+		return nil, plainConn(err)
+	}
+	ps, err := s.on(ctx, l)
+	if err != nil {
+		return nil, plainConn(err)
+	}
+	s.inputs = ps.NumInput()
+	return s, nil
+}
+
+// on returns the statement prepared on l.
+func (s *stmt) on(ctx context.Context, l *link) (driver.Stmt, error) {
+	p := &s.parts[l.m.index]
+	if p.l == l {
+		return p.s, nil
+	}
+	ps, err := l.prepareText(ctx, s.text)
+	if err != nil {
+		return nil, err
+	}
+	*p = prepared{l: l, s: ps}
+	return ps, nil
+}
+
+func (s *stmt) NumInput() int { return s.inputs }
+
+// Close closes the statement on every replica where it was prepared.
+func (s *stmt) Close() error {
+	var errs []error
+	for i, p := range s.parts {
+		if p.s != nil && s.c.links[i] == p.l {
+			errs = append(errs, p.s.Close())
+		}
+		s.parts[i] = prepared{}
+	}
+	return errors.Join(errs...)
+}
+
+// ExecContext runs the statement as the same text would.
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.c.execCall(ctx, s.call(args))
+}
+
+// QueryContext runs the statement; a read outside of a transaction stays on the replica where it was prepared.
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	if s.st.Kind != sqltext.Read || s.c.tx != nil || !s.c.p.view.Load().has(s.first) {
+		return s.c.queryCall(ctx, s.call(args))
+	}
+	rows, err := s.c.readOn(ctx, s.first, s.call(args))
+	if outcomeOf(err) == lost && ctx.Err() == nil {
+		s.c.drop(s.first)
+		return s.c.queryCall(ctx, s.call(args))
+	}
+	return rows, err
+}
+
+func (s *stmt) call(args []driver.NamedValue) call {
+	return call{st: s.st, text: s.text, args: args, prep: s}
+}
+
+// Exec is never called by database/sql, which prefers ExecContext.
+func (s *stmt) Exec([]driver.Value) (driver.Result, error) {
+	return nil, errors.New("fanout: use ExecContext")
+}
+
+// Query is never called by database/sql, which prefers QueryContext.
+func (s *stmt) Query([]driver.Value) (driver.Rows, error) {
+	return nil, errors.New("fanout: use QueryContext")
+}

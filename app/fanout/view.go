@@ -1,0 +1,88 @@
+package fanout
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// State is where a replica stands.
+type State string
+
+// The states of a replica.
+const (
+	InService State = "in service" // written and read
+	Copying   State = "copying"    // written, not read: Admit is filling it, so what it answers is not compared
+	Verifying State = "verifying"  // written, not read: Admit compares it; a write that fails there starts that again
+	Ejected   State = "ejected"    // neither written nor read
+)
+
+// view is who takes part in writes and reads: a snapshot that never changes. A write keeps the view that it began with.
+type view struct {
+	epoch   int64
+	writers []*member // in replica order; the first one in service decides
+	readers []*member // those in service
+	states  []State   // by member index
+
+	inflight atomic.Int64
+	retired  atomic.Bool
+	once     sync.Once
+	idle     chan struct{} // closed when retired and nothing is in flight
+}
+
+func newView(epoch int64, members []*member, states []State) *view {
+	v := &view{epoch: epoch, states: states, idle: make(chan struct{})}
+	var joining []*member
+	for _, m := range members {
+		switch states[m.index] {
+		case InService:
+			v.writers = append(v.writers, m)
+			v.readers = append(v.readers, m)
+		case Copying, Verifying:
+			joining = append(joining, m)
+		}
+	}
+	if len(v.writers) > 0 {
+		v.writers = append(v.writers, joining...) // behind the others: what they answer decides nothing
+	}
+	return v
+}
+
+// has reports whether m is in service.
+func (v *view) has(m *member) bool { return v.states[m.index] == InService }
+
+// acquire returns the current view and counts a write in it; the caller releases it.
+func (p *Pool) acquire() *view {
+	for {
+		v := p.view.Load()
+		v.inflight.Add(1)
+		if p.view.Load() == v {
+			return v
+		}
+		v.release()
+	}
+}
+
+func (v *view) release() {
+	if v.inflight.Add(-1) == 0 && v.retired.Load() {
+		v.once.Do(func() { close(v.idle) })
+	}
+}
+
+// retire says that no new write will begin in v.
+func (v *view) retire() {
+	v.retired.Store(true)
+	if v.inflight.Load() == 0 {
+		v.once.Do(func() { close(v.idle) })
+	}
+}
+
+// wait returns when the last write of a retired view has ended.
+func (v *view) wait(ctx context.Context) error {
+	select {
+	case <-v.idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
