@@ -3,7 +3,7 @@ GO ?= go
 # Packages that start servers share a few cores: two at a time. Their results are not cached: the servers may change.
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 
-.PHONY: help build bench setup setup-test mysql envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load setup setup-test mysql envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 
@@ -16,6 +16,11 @@ build: ## bin/isukit and bin/isukit-app
 
 bench: setup build ## one round with the default topology: a score, the reason for it, a report
 	bin/isukit round
+
+bench-load: ## the load engine against other generators and its own targets; wrk, vegeta and k6 are compared when installed
+	@mkdir -p bin
+	@$(GO) build -o bin/loadbench ./bench/loadbench
+	bin/loadbench
 
 setup: ## install what a round needs, nginx and a database server (quick when it is there)
 	@sh scripts/setup.sh run

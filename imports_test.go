@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"app/fanout...":      {"app/fanout..."},
 	"bench":              {"bench/load", "bench/result"},
 	"bench/load":         {},
+	"bench/loadbench":    {"bench/load", "proto/portal/v1"},
 	"bench/scenario":     {"bench", "bench/load", "proto", "proto/portal/v1", "proto/wire"},
 	"bench/result":       {},
 	"bench/report":       {"bench/result"},

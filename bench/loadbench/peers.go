@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+)
+
+// generator is one way to load the server; parse reads the number of hits from what its command prints.
+type generator struct {
+	name  string
+	args  []string
+	parse func(out []byte) (hits float64, err error)
+}
+
+// sample is one round of one generator.
+type sample struct{ hitsPerSec, cpuPerHit float64 }
+
+// The generators by name; ours comes with every answer checked, and without checks as wrk does.
+const (
+	checked   = "isukit, checked"
+	unchecked = "isukit, unchecked"
+	wrk       = "wrk"
+	wrkLua    = "wrk, checking in Lua"
+	vegeta    = "vegeta"
+	k6        = "k6"
+)
+
+// peers compares the generators and reports ratios, ours checked over each other one.
+func peers(ctx context.Context, o options, srv *nginx, out io.Writer) (any, error) {
+	gens, missing, err := generators(o, srv.url)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range missing {
+		fmt.Fprintf(out, "%s is not installed: not compared\n", m)
+	}
+	samples := map[string][]sample{}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := -1; round < o.rounds; round++ { // the first warms up
+		for _, i := range rng.Perm(len(gens)) {
+			s, err := gens[i].run(ctx, o)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", gens[i].name, err)
+			}
+			if round >= 0 {
+				samples[gens[i].name] = append(samples[gens[i].name], s)
+			}
+		}
+	}
+	return compare(gens, samples, out), nil
+}
+
+// compare prints medians and ratios.
+func compare(gens []generator, samples map[string][]sample, out io.Writer) any {
+	hits := func(s sample) float64 { return s.hitsPerSec }
+	cpu := func(s sample) float64 { return s.cpuPerHit }
+	ratios := map[string]any{}
+	fmt.Fprintf(out, "%-22s %10s %12s   isukit checked / it\n", "generator", "hits/s", "CPU us/hit")
+	for _, g := range gens {
+		own, other := samples[checked], samples[g.name]
+		h, c := ratioOf(own, other, hits), ratioOf(own, other, cpu)
+		fmt.Fprintf(out, "%-22s %10.0f %12.2f   hits/s %v, CPU per hit %v\n", g.name, median(other, hits), 1e6*median(other, cpu), h, c)
+		ratios[g.name] = map[string]any{"hits_per_s": h, "cpu_per_hit": c}
+	}
+	return ratios
+}
+
+// generators returns those that are installed, ours first, and the names of those that are not.
+func generators(o options, url string) (gens []generator, missing []string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	length, users := o.length.String(), strconv.Itoa(o.users)
+	own := []string{self, "-role", "load", "-target", url, "-users", users, "-length", length}
+	script := filepath.Join(o.scratch, "check.lua")
+	if err := os.WriteFile(script, luaCheck(newMessage()), 0o644); err != nil {
+		return nil, nil, err
+	}
+	k6Script := filepath.Join(o.scratch, "k6.js")
+	if err := os.WriteFile(k6Script, fmt.Appendf(nil, k6Source, users, length, url), 0o644); err != nil {
+		return nil, nil, err
+	}
+	targets := filepath.Join(o.scratch, "targets")
+	if err := os.WriteFile(targets, []byte("GET "+url+"\n"), 0o644); err != nil {
+		return nil, nil, err
+	}
+	secs := fmt.Sprintf("%ds", max(int(o.length.Seconds()), 1))
+	all := []generator{
+		{checked, append(own[:len(own):len(own)], "-check"), parseOwn},
+		{unchecked, own, parseOwn},
+		{wrk, []string{"wrk", "-t1", "-c" + users, "-d" + secs, url}, parseWrk},
+		{wrkLua, []string{"wrk", "-t1", "-c" + users, "-d" + secs, "-s", script, url}, parseWrk},
+		{vegeta, []string{"vegeta", "attack", "-rate=0", "-max-workers=" + users, "-duration=" + length, "-targets=" + targets,
+			"-output=" + filepath.Join(o.scratch, "vegeta.bin")}, nil},
+		{k6, []string{"k6", "run", "--quiet", "--no-usage-report", "--address", "", k6Script}, parseK6},
+	}
+	for _, g := range all {
+		if path, err := exec.LookPath(g.args[0]); err != nil {
+			missing = append(missing, g.name)
+		} else {
+			g.args[0] = path
+			if g.name == vegeta {
+				g.parse = vegetaReport(path, g.args[len(g.args)-1])
+			}
+			gens = append(gens, g)
+		}
+	}
+	return gens, missing, nil
+}
+
+// luaCheck is a wrk script that does what message.check does: walk the fields and compare each with what is known.
+func luaCheck(m *message) []byte {
+	var b bytes.Buffer
+	b.WriteString("local want = {\n")
+	for _, s := range m.want.Standings {
+		fmt.Fprintf(&b, "  {%d, %q, %d, %d, %d, %d, %d},\n", s.TeamId, s.TeamName, s.Rank, s.BestScore, s.LatestScore, s.ResultCount,
+			s.LatestAtUs)
+	}
+	fmt.Fprintf(&b, "}\nlocal total, phase = %d, %d\n", m.want.Total, m.want.Phase)
+	b.WriteString(luaScan)
+	return b.Bytes()
+}
+
+const luaScan = `local byte, sub = string.byte, string.sub
+local function varint(s, i)
+  local v, m = 0, 1
+  while true do
+    local c = byte(s, i)
+    i = i + 1
+    if c < 128 then return v + c * m, i end
+    v = v + (c - 128) * m
+    m = m * 128
+  end
+end
+local function standing(s, i, last, w)
+  local seen = 0
+  while i <= last do
+    local tag, v
+    tag, i = varint(s, i)
+    v, i = varint(s, i)
+    if tag % 8 == 2 then
+      i = i + v
+      v = sub(s, i - v, i - 1)
+    end
+    if v ~= w[(tag - tag % 8) / 8] then error("wrong answer") end
+    seen = seen + 1
+  end
+  if seen ~= 7 then error("wrong answer") end
+end
+function response(status, headers, body)
+  if status ~= 200 or headers["Content-Type"] ~= "application/protobuf" then error("wrong answer") end
+  local i, n = 1, 0
+  while i <= #body do
+    local tag, v
+    tag, i = varint(body, i)
+    v, i = varint(body, i)
+    if tag == 10 then
+      n = n + 1
+      standing(body, i, i + v - 1, want[n])
+      i = i + v
+    elseif v ~= (tag == 16 and total or phase) then
+      error("wrong answer")
+    end
+  end
+  if n ~= #want then error("wrong answer") end
+end
+`
+
+const k6Source = `import http from "k6/http";
+import { check } from "k6";
+export const options = { vus: %s, duration: "%s" };
+export default function () {
+  const r = http.get("%s", { responseType: "binary" });
+  check(r, { ok: (r) => r.status === 200 && r.body.byteLength > 900 });
+}
+`
+
+// run makes one round on CPU 0.
+func (g generator) run(ctx context.Context, o options) (sample, error) {
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, g.args[0], g.args[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A Go program on one CPU must know that it has only one.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	if err := startPinned(cmd, 0); err != nil {
+		return sample{}, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return sample{}, fmt.Errorf("%w: %.500s", err, out.Bytes())
+	}
+	hits, err := g.parse(out.Bytes())
+	if err != nil {
+		return sample{}, err
+	}
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return sample{hitsPerSec: hits / o.length.Seconds(), cpuPerHit: used.Seconds() / hits}, nil
+}
+
+func parseOwn(out []byte) (float64, error) {
+	var r childReport
+	if err := json.Unmarshal(out, &r); err != nil {
+		return 0, fmt.Errorf("%w: %.500s", err, out)
+	}
+	if r.Errors > 0 {
+		return 0, fmt.Errorf("%d errors, such as %s", r.Errors, r.Example)
+	}
+	return float64(r.Hits), nil
+}
+
+func parseWrk(out []byte) (float64, error) {
+	if m := regexp.MustCompile(`(?m)Non-2xx.*|Socket errors.*|wrong answer`).Find(out); m != nil {
+		return 0, fmt.Errorf("%s", m)
+	}
+	return find(out, `(\d+) requests in`)
+}
+
+func parseK6(out []byte) (float64, error) { return find(out, `http_reqs[.: ]+(\d+)`) }
+
+// vegetaReport has vegeta itself read its results; that does not count as its load's CPU time.
+func vegetaReport(path, output string) func([]byte) (float64, error) {
+	file := output[len("-output="):]
+	return func([]byte) (float64, error) {
+		out, err := exec.Command(path, "report", "-type=json", file).Output()
+		if err != nil {
+			return 0, err
+		}
+		return find(out, `"200":(\d+)`)
+	}
+}
+
+func find(out []byte, pattern string) (float64, error) {
+	m := regexp.MustCompile(pattern).FindSubmatch(out)
+	if m == nil {
+		return 0, fmt.Errorf("no number of hits in %.500q", out)
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}
