@@ -40,7 +40,7 @@ func CleanDead(ctx context.Context, stateDir string) (Cleaned, error) {
 	var errs []error
 	for _, run := range runs {
 		dir := filepath.Join(runsDir(stateDir), run.Name())
-		lock, err := tryLock(filepath.Join(dir, lockName))
+		lock, err := lockOfDead(filepath.Join(dir, lockName))
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,9 @@ func OpenLocal(stateDir string) (*Local, error) {
 	}
 	l := &Local{dir: dir, services: map[string]*child{}}
 	if l.lock, err = tryLock(filepath.Join(dir, lockName)); err == nil {
+		err = writeOwner(l.lock)
+	}
+	if err == nil {
 		l.inventory, err = createInventory(dir)
 	}
 	if err != nil {
@@ -231,6 +235,32 @@ func tryLock(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// writeOwner notes this process in its lock file.
+func writeOwner(lock *os.File) error {
+	st, err := readStat(os.Getpid())
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(lock).Encode(st.process)
+}
+
+// lockOfDead locks the lock file of a run directory whose owner is dead; for that of a living one the error is
+// unix.EWOULDBLOCK. A child that its owner had forked, and that has not begun its program yet, still holds the lock for
+// a moment after the owner's death.
+func lockOfDead(path string) (*os.File, error) {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		f, err := tryLock(path)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return f, err
+		}
+		var owner process
+		text, readErr := os.ReadFile(path)
+		if readErr != nil || json.Unmarshal(text, &owner) != nil || owner.alive() {
+			return nil, err
+		}
+	}
 }
 
 func flock(f *os.File, how int) error {

@@ -84,7 +84,9 @@ func startDB(tb testing.TB, in dbserver.Install, template string, args []string)
 	inst, err := dbserver.Create(dbserver.Config{
 		Install: in, Dir: filepath.Join(shortTempDir(tb), "db"), Template: template, Port: port,
 		// Small and without waiting for the disk: a test's data need not survive the machine's power failure.
-		Args: append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2"}, args...),
+		// The performance schema alone would take MySQL 400 MB.
+		Args: append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF"},
+			args...),
 	})
 	if err != nil {
 		return nil, err
