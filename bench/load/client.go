@@ -165,6 +165,7 @@ func (c *Client) exchange(ctx context.Context, req *Request, r *Response) (*conn
 
 // over makes one exchange over one connection. again is true when it should be repeated over a new one.
 func (c *Client) over(cn *conn, req *Request, r *Response, mayRepeat bool) (f *Fault, again bool) {
+	counts := &c.engine.sockets
 	switch err := cn.send(c.out); {
 	case err == errUnasked:
 		if f := c.late(cn, req); f != nil {
@@ -172,8 +173,10 @@ func (c *Client) over(cn *conn, req *Request, r *Response, mayRepeat bool) (f *F
 		}
 		return nil, true
 	case err == errIdleClosed && mayRepeat:
+		counts.replaced.Add(1)
 		return nil, true
 	case err != nil && mayRepeat && !isTimeout(err):
+		counts.repeated.Add(1)
 		return nil, true
 	case err != nil && isTimeout(err):
 		return Faultf(Timeout, "request not sent in time", ""), false
@@ -185,6 +188,7 @@ func (c *Client) over(cn *conn, req *Request, r *Response, mayRepeat bool) (f *F
 	f = cn.receive(c, req, r)
 	if f == errNothing {
 		if mayRepeat && idempotent(req.Method) {
+			counts.repeated.Add(1)
 			return nil, true
 		}
 		return cn.closedFault(), false
@@ -222,7 +226,7 @@ func (c *Client) connection(ctx context.Context, o *Origin) (*conn, *Fault) {
 	if len(c.conns) >= maxConns {
 		c.drop(c.conns[0])
 	}
-	cn, f := dial(ctx, o, c.opts)
+	cn, f := dial(ctx, o, c.opts, &c.engine.sockets)
 	if f != nil {
 		return nil, f
 	}

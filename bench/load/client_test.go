@@ -12,7 +12,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +77,24 @@ func TestIdleClosed(t *testing.T) {
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
+		if got := e.Sockets(); got.Dialed != 5 || got.Replaced != 4 || got.Repeated != 0 || len(got.Limits()) != 0 {
+			t.Errorf("%s: got %+v, want 5 connections of which 4 in place of another", method, got)
+		}
+	}
+}
+
+// TestOutOfFiles has the generator's own lack of files said as such, both in the hit's fault and in the engine's verdict.
+func TestOutOfFiles(t *testing.T) {
+	e := load.NewEngine(load.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	}})
+	c := e.NewClient(0, "")
+	err := c.Do(t.Context(), &load.Request{Endpoint: e.Endpoint("x"), Origin: origin(t, "http://127.0.0.1:1"), Target: "/"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "ulimit -n") || len(e.Sockets().Limits()) != 1 {
+		t.Errorf("got %v and limits %q, want both to name the limit of open files", err, e.Sockets().Limits())
+	}
+	if err := load.RaiseFileLimit(1 << 40); err == nil || !strings.Contains(err.Error(), "ulimit -Hn") {
+		t.Errorf("RaiseFileLimit: got %v, want it to say how", err)
 	}
 }
 

@@ -50,10 +50,11 @@ type conn struct {
 }
 
 // dial connects to an origin, with TLS where it asks for that.
-func dial(ctx context.Context, o *Origin, opts *Options) (*conn, *Fault) {
+func dial(ctx context.Context, o *Origin, opts *Options, counts *socketCounts) (*conn, *Fault) {
 	dctx, cancel := context.WithTimeout(ctx, opts.ConnectTimeout)
 	defer cancel()
 	nc, err := opts.Dial(dctx, "tcp", o.addr)
+	counts.note(err)
 	if err != nil {
 		return nil, connectFault(err)
 	}

@@ -68,7 +68,8 @@ func setDefault[T comparable](v *T, def T) {
 
 // Engine makes the clients of one load and holds what they share. It is safe for concurrent use.
 type Engine struct {
-	opts Options
+	opts    Options
+	sockets socketCounts
 }
 
 // NewEngine returns an engine; it opens no connection and starts no goroutine.

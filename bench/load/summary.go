@@ -64,7 +64,7 @@ type Summary struct {
 	Endpoints []EndpointSummary
 	// Errors are the groups of errors, the most frequent first.
 	Errors []ErrorGroup
-	// Seconds has one entry for every second of the load, empty ones too.
+	// Seconds has one entry for every second of the load, empty ones too; a last one that was not whole only if it had hits.
 	Seconds []SecondSummary
 	// LogErr is the first error that writing the hit log met; the log is then cut off there.
 	LogErr error
@@ -95,6 +95,10 @@ func (r *Recorder) Summary(end time.Time) Summary {
 	})
 	for at, sec := range r.seconds {
 		s.Seconds = append(s.Seconds, sec.summary(at))
+	}
+	// A piece of a second at the end, in which nothing ended but what was canceled, is not worth a line.
+	if n := len(s.Seconds); n > 0 && s.Seconds[n-1].Hits == 0 && time.Duration(n)*time.Second > s.Duration {
+		s.Seconds = s.Seconds[:n-1]
 	}
 	return s
 }

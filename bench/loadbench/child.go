@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/url"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"isukit/bench/load"
 )
@@ -38,7 +35,7 @@ func runChild(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := raiseFileLimit(o.users + 100); err != nil {
+	if err := load.RaiseFileLimit(o.users + 100); err != nil {
 		return err
 	}
 	e := load.NewEngine(load.Options{RequestTimeout: 30 * time.Second})
@@ -116,17 +113,4 @@ func resident() float64 {
 	}
 	pages, _ := strconv.ParseFloat(strings.Fields(string(b))[1], 64)
 	return pages * float64(os.Getpagesize())
-}
-
-// raiseFileLimit makes sure that n files can be open, or says how to allow it.
-func raiseFileLimit(n int) error {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return err
-	}
-	if l.Max < uint64(n) {
-		return fmt.Errorf("%d open files needed, %d allowed: raise the limit (ulimit -Hn)", n, l.Max)
-	}
-	l.Cur = l.Max
-	return unix.Setrlimit(unix.RLIMIT_NOFILE, &l)
 }

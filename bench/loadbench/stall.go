@@ -94,7 +94,7 @@ const probeConns = 2000
 // probe returns the sorted latencies of an unlimited open loop: connections are made beforehand, each hit has one to itself
 // and a goroutine that waits for its answer, and one thread, asleep in the kernel until each is due, sends them.
 func probe(addr string, perSec int, length time.Duration) ([]time.Duration, error) {
-	if err := raiseFileLimit(2*probeConns + 1000); err != nil {
+	if err := load.RaiseFileLimit(2*probeConns + 1000); err != nil {
 		return nil, err
 	}
 	free := make(chan net.Conn, probeConns)
