@@ -38,6 +38,7 @@ func tlsServer(t testing.TB) *httptest.Server {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	s := tlsServer(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
@@ -65,6 +66,7 @@ func countDials(n *atomic.Int32) func(context.Context, string, string) (net.Conn
 
 // TestIdleClosed has a connection that the server closed between two requests replaced without a fault, for any method.
 func TestIdleClosed(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"GET", "POST"} {
 		o := serveRaw(t, answeringOnce(okAnswer))
 		e := load.NewEngine(load.Options{})
@@ -143,6 +145,7 @@ func TestClosedInsteadOfAnswer(t *testing.T) {
 
 // TestLateBytes has an answer that is sent a second time, a little later, blamed on the hit that it answers.
 func TestLateBytes(t *testing.T) {
+	t.Parallel()
 	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {
 		for n := 0; readRequest(r); n++ {
 			io.WriteString(c, okAnswer)
@@ -196,6 +199,7 @@ func TestLateBytes(t *testing.T) {
 // TestCanceled has a request that is under way when the context ends return at once, counted as neither error nor success,
 // and the client usable under another context.
 func TestCanceled(t *testing.T) {
+	t.Parallel()
 	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {
 		for n := 0; readRequest(r); n++ {
 			if n != 1 {
@@ -282,6 +286,7 @@ func TestChecks(t *testing.T) {
 
 // TestBrowser goes through cookies and conditional requests against net/http.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -80,8 +80,10 @@ func TestRunRate(t *testing.T) {
 			if arrivals == load.Poisson {
 				tolerance = 4 * math.Sqrt(perSec)
 			}
-			if got := float64(rep.Planned); math.Abs(got-perSec) > tolerance+10 {
-				t.Errorf("planned %v hits in 1 s, want %d +- %.0f", got, perSec, tolerance)
+			// On a busy machine the load may end a little late.
+			most := perSec * rep.End.Sub(rep.Start).Seconds()
+			if got := float64(rep.Planned); got < perSec-tolerance || got > most+tolerance {
+				t.Errorf("planned %v hits, want %d to %.0f, give or take %.0f", got, perSec, most, tolerance)
 			}
 			if rep.Started != rep.Planned || s.Total.OK+s.Total.Canceled < rep.Planned-2 || s.Total.Errors > 0 {
 				t.Errorf("planned %d, started %d, hits %+v", rep.Planned, rep.Started, s.Total.Counts)
@@ -117,6 +119,7 @@ func gaps(at []float64) (mean, cv float64) {
 
 // TestRunRateIsKeptHonest has a rate beyond what its users can do said, with the latency counted from when hits were due.
 func TestRunRateIsKeptHonest(t *testing.T) {
+	t.Parallel()
 	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {
 		for readRequest(r) {
 			time.Sleep(20 * time.Millisecond)
@@ -140,6 +143,7 @@ func TestRunRateIsKeptHonest(t *testing.T) {
 // TestStallIsSeenByAll has a server that stops for 200 ms every second of a fixed rate: all hits that were due meanwhile had to
 // wait for its end, and the quantiles must say so.
 func TestStallIsSeenByAll(t *testing.T) {
+	t.Parallel()
 	const period, stall = time.Second, 200 * time.Millisecond
 	begin := time.Now()
 	left := func(at time.Time) time.Duration { return stall - at.Sub(begin)%period }
@@ -152,7 +156,10 @@ func TestStallIsSeenByAll(t *testing.T) {
 	e := load.NewEngine(load.Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 3*period)
 	defer cancel()
+	watch := load.StartWatch()
 	rep := load.RunRate(ctx, load.Rate{PerSec: 400}, visitors(e, o), e.Recorder(), load.RateOptions{})
+	// What a busy machine may add to a stall's end; an engine that hides stalls is off by a hundred milliseconds downwards.
+	slack := 5*time.Millisecond + 2*watch.Stop().TimerDelay.Max
 	var truth []time.Duration
 	for i := range rep.Planned {
 		truth = append(truth, max(left(rep.Start.Add(time.Duration(i)*time.Second/400)), 0))
@@ -165,8 +172,7 @@ func TestStallIsSeenByAll(t *testing.T) {
 		name string
 	}{{0.9, got.P90, "p90"}, {0.99, got.P99, "p99"}, {0.999, got.P999, "p99.9"}} {
 		want := truth[int(math.Ceil(q.q*float64(len(truth))))-1]
-		// A loaded machine may add a few milliseconds to a stall's end; an engine that hides stalls is off by a hundred.
-		if diff := q.got - want; diff < -want*3/100 || diff > want*3/100+10*time.Millisecond {
+		if diff := q.got - want; diff < -want*3/100 || diff > want*3/100+slack {
 			t.Errorf("%s: got %v, want %v within 3 %%", q.name, q.got, want)
 		}
 	}

@@ -169,6 +169,7 @@ func TestErrorGroupsAreBounded(t *testing.T) {
 }
 
 func TestGrow(t *testing.T) {
+	t.Parallel()
 	sum := func(ok, errs int64, p90 time.Duration) load.SecondSummary {
 		return load.SecondSummary{Counts: load.Counts{Hits: ok + errs, OK: ok, Errors: errs}, Latency: load.Latency{P90: p90}}
 	}

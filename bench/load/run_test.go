@@ -11,6 +11,7 @@ import (
 )
 
 func TestRunUsers(t *testing.T) {
+	t.Parallel()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 1024)) }))
 	defer srv.Close()
 	o, err := load.ParseOrigin(srv.URL)
