@@ -21,7 +21,7 @@ type Spec struct {
 	Scale     string // of the dataset
 	Seed      uint64 // of the dataset
 	// Progress is told in a few words what is being done; nil is for nobody.
-	Progress func(step string)
+	Progress func(step string) `json:"-"`
 }
 
 // HintError is an error with what a user can do about it.

@@ -1,8 +1,13 @@
 package infra_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +19,7 @@ import (
 	"time"
 
 	"isukit/infra"
+	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/topology"
 )
@@ -157,4 +163,146 @@ func secretsIn(t *testing.T, dir, secret string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// helperEnv makes the test binary the isukit that is killed: its value is a Spec as JSON.
+const helperEnv = "ISUKIT_INFRA_TEST_HELPER"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(helperEnv); text != "" {
+		os.Exit(helper(text))
+	}
+	os.Exit(m.Run())
+}
+
+// helper brings a topology up and waits to be killed.
+func helper(text string) int {
+	var spec infra.Spec
+	if err := json.Unmarshal([]byte(text), &spec); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if _, err := infra.Up(context.Background(), spec); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("up")
+	time.Sleep(time.Hour)
+	return 0
+}
+
+// TestCleanDead kills an isukit at random moments of its start, and once when everything runs: what it left is ended
+// and removed by the next.
+func TestCleanDead(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			spec := spec(t, engine, "nginx")
+			preparing := killHelper(t, spec, 0)
+			prepared := killHelper(t, spec, 0)
+			for n := range 4 {
+				within := prepared
+				if n%2 == 0 { // every other time the data must be prepared first
+					within = preparing
+					if err := os.RemoveAll(filepath.Join(spec.StateDir, "cache")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				killHelper(t, spec, rand.N(within))
+			}
+		})
+	}
+}
+
+// killHelper kills a helper after a time, or, when that is 0, when everything runs; it returns how long it lived.
+func killHelper(t *testing.T, spec infra.Spec, after time.Duration) time.Duration {
+	t.Helper()
+	spec.Progress = nil
+	text, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), helperEnv+"="+string(text))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	if after == 0 {
+		lines := bufio.NewScanner(out)
+		if !lines.Scan() || lines.Text() != "up" {
+			t.Fatalf("helper says %q, want up", lines.Text())
+		}
+	} else {
+		time.Sleep(after)
+	}
+	lived := time.Since(start)
+	cmd.Process.Kill()
+	cmd.Wait()
+
+	done, err := infra.CleanDead(t.Context(), spec.StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("killed after %v: %+v", lived.Round(time.Millisecond), done)
+	if after == 0 {
+		for _, name := range []string{"db-1", "api-1", "web-1", "proxy-1"} {
+			if !slices.ContainsFunc(done.Ended, func(e host.Ended) bool { return e.Name == name }) {
+				t.Errorf("CleanDead ended %+v, want %s among them", done.Ended, name)
+			}
+		}
+	}
+	wantNothingIn(t, spec.StateDir)
+	return lived
+}
+
+// TestUpCancelled ends the context of Up at random moments: nothing is left when Up returns.
+func TestUpCancelled(t *testing.T) {
+	infratest.Real(t)
+	spec := spec(t, "mariadb", "nginx")
+	start := time.Now()
+	r, err := infra.Up(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(start)
+	if err := r.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 6 {
+		if n%2 == 0 { // every other time the data must be prepared first
+			if err := os.RemoveAll(filepath.Join(spec.StateDir, "cache")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), rand.N(took))
+		r, err := infra.Up(ctx, spec)
+		cancel()
+		if err == nil {
+			err = r.Down(t.Context())
+		} else if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Up: got error %v, want context.DeadlineExceeded", err)
+		}
+		wantNothingIn(t, spec.StateDir)
+	}
+}
+
+// wantNothingIn: no process works in or writes to the state directory, no run is there, nothing unfinished is kept.
+func wantNothingIn(t *testing.T, stateDir string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left := infratest.ProcessesIn(t, stateDir)
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("processes left: %q", left)
+			break
+		}
+	}
+	wantClean(t, stateDir, nil)
 }

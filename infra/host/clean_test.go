@@ -9,13 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/infratest"
 )
 
 // helperEnv makes the test binary the isukit that is killed: its value is the state directory.
@@ -91,7 +91,7 @@ func TestCleanDead(t *testing.T) {
 
 	cmd.Process.Kill()
 	cmd.Wait()
-	if left := standingIn(t, stateDir); len(left) < 5 {
+	if left := infratest.ProcessesIn(t, stateDir); len(left) < 5 {
 		t.Errorf("processes after the helper was killed: got %v, want those of 4 services: this test can't fail", left)
 	}
 	done, err = host.CleanDead(t.Context(), stateDir)
@@ -126,7 +126,7 @@ func TestCleanDeadAtAnyMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 		// What was not on record yet ends by itself, without having begun.
-		waitFor(t, "the last process to end", func() bool { return len(standingIn(t, stateDir)) == 0 })
+		waitFor(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 })
 		wantNothingLeft(t, stateDir)
 	}
 }
@@ -171,35 +171,11 @@ func TestCleanDeadSparesStrangers(t *testing.T) {
 
 func wantNothingLeft(t *testing.T, stateDir string) {
 	t.Helper()
-	if left := standingIn(t, stateDir); len(left) > 0 {
+	if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
 		t.Errorf("processes left: %v", left)
 	}
 	runs, err := os.ReadDir(filepath.Join(stateDir, "runs"))
 	if err != nil && !os.IsNotExist(err) || len(runs) > 0 {
 		t.Errorf("run directories left: %v (%v)", runs, err)
 	}
-}
-
-// standingIn finds the processes that work in or write to files under dir; removed directories count.
-func standingIn(t *testing.T, dir string) []string {
-	t.Helper()
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found []string
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
-			continue
-		}
-		for _, link := range []string{"cwd", "fd/1", "fd/2"} {
-			target, err := os.Readlink(filepath.Join("/proc", e.Name(), link))
-			if err == nil && strings.HasPrefix(target, dir+"/") {
-				cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-				found = append(found, fmt.Sprintf("%s %q", e.Name(), cmdline))
-				break
-			}
-		}
-	}
-	return found
 }

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -165,4 +167,29 @@ func StartProcess(tb testing.TB, argv []string, logFile string, stopSignal sysca
 			tb.Fatalf("start %s: not ready (ended: %v): %v\n%s", argv[0], ended, err, log[max(0, len(log)-4096):])
 		}
 	}
+}
+
+// ProcessesIn lists the processes that work in dir or write their output to a file in it, each as its pid and command
+// line; also those whose directory was removed under them.
+func ProcessesIn(tb testing.TB, dir string) []string {
+	tb.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var found []string
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		for _, link := range []string{"cwd", "fd/1", "fd/2"} {
+			target, err := os.Readlink(filepath.Join("/proc", e.Name(), link))
+			if err == nil && strings.HasPrefix(target+"/", dir+"/") {
+				cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+				found = append(found, e.Name()+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
+				break
+			}
+		}
+	}
+	return found
 }
