@@ -29,8 +29,6 @@ type Options struct {
 	Dataset     Dataset
 	// Assets are the static files that the front page loads, by path ("/app.css"); "/" is the page itself.
 	Assets map[string][]byte
-	// OnStep, if set, is told every step as its user begins it; it is called from many goroutines.
-	OnStep func(user int, s Step)
 }
 
 // Dataset is the initial data, as far as users know it.
@@ -59,6 +57,9 @@ type Team struct {
 
 // Portal is the scenario of the reference app. It implements bench.Scenario.
 type Portal struct {
+	// OnStep, if set before the load, is told every step as its user begins it; it is called from many goroutines.
+	OnStep func(user int, s Step)
+
 	opts      Options
 	model     *model
 	endpoints map[string]load.Endpoint
@@ -123,7 +124,7 @@ func (p *Portal) Points() bench.PointTable { return points }
 
 // Facts implements bench.Scenario.
 func (p *Portal) Facts() map[string]string {
-	return map[string]string{"app.language": p.language, "app.api_url": p.api.String()}
+	return map[string]string{"app_language": p.language, "api_url": p.api.String()}
 }
 
 // Points returns the score table without a portal to measure, for those who only want to read it.
@@ -182,8 +183,8 @@ type user struct {
 // next waits out the next step's pause and returns it; ok is false when the load is over.
 func (u *user) next(ctx context.Context) (s Step, ok bool) {
 	s = u.plan.next()
-	if u.opts.OnStep != nil {
-		u.opts.OnStep(u.number, s)
+	if u.OnStep != nil {
+		u.OnStep(u.number, s)
 	}
 	return s, sleep(ctx, s.Pause)
 }

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	root := newRootCmd(s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	return report(s.err, err)
+	return exitCode(s.err, err)
 }
 
 func newRootCmd(s streams) *cobra.Command {
@@ -66,15 +66,16 @@ A first round needs nothing but nginx and a MySQL server on this machine:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help"))
 	})
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return cleanDead(cmd, s) }
 	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
 	root.AddGroup(&cobra.Group{ID: "round", Title: "Rounds:"}, &cobra.Group{ID: "wire", Title: "Protobuf on the wire:"})
-	root.AddCommand(newVersionCmd(s))
-	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s))
+	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newVersionCmd(s))
+	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s))
 	return root
 }
 
-// report prints err as the user should see it and maps it to the exit code.
-func report(w io.Writer, err error) int {
+// exitCode prints err as the user should see it and maps it to the exit code.
+func exitCode(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}

@@ -142,7 +142,6 @@ func hangUp(w http.ResponseWriter, raw []byte) {
 	}
 }
 
-
 // keep answers rightly, and remembers answers that a replay can use.
 func (p *wrongProxy) keep(w http.ResponseWriter, r *http.Request) {
 	if p.kind != wrongStale && p.kind != wrongSwap || !p.suits(r) {

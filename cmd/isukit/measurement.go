@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"isukit/bench/result"
+	"isukit/infra"
+)
+
+// generatorRole is how the load generator is called among the roles of a timeline.
+const generatorRole = "generator"
+
+// measurement samples what the hosts use while the load runs, and puts it into the record.
+type measurement struct {
+	running *infra.Running
+
+	mu      sync.Mutex
+	samples []sampled
+	err     error // why sampling ended early
+}
+
+// sampled is a sample with the CPU time that the generator had used by then.
+type sampled struct {
+	infra.Sample
+	generator time.Duration
+}
+
+// around samples from now until the function that it returns is called.
+func (m *measurement) around(ctx context.Context) (done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		_, err := m.running.Collect(ctx, time.Second, m.take)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.err = err
+	}()
+	return func() { cancel(); <-finished }
+}
+
+func (m *measurement) take(s infra.Sample) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.samples = append(m.samples, sampled{s, ownCPU()})
+}
+
+// ownCPU is the user and system time of this process so far.
+func ownCPU() time.Duration {
+	var ru unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
+		return 0
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
+}
+
+// live adds what was used in the last second to what the view shows.
+func (m *measurement) live(second *result.Second) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.samples); n >= 2 {
+		useBetween(m.samples[n-2], m.samples[n-1], second)
+	}
+}
+
+// useBetween fills in cores by role and the share of each host that was busy from one sample to the next.
+func useBetween(a, b sampled, second *result.Second) {
+	wall := b.At.Sub(a.At).Seconds()
+	if wall <= 0 {
+		return
+	}
+	second.CoresByRole = map[string]float64{generatorRole: (b.generator - a.generator).Seconds() / wall}
+	for i := range b.Roles {
+		second.CoresByRole[b.Roles[i].Instance] = max(0, (b.Roles[i].CPU-a.Roles[i].CPU).Seconds()) / wall
+	}
+	second.BusyByHost = map[string]float64{}
+	for i := range b.Hosts {
+		second.BusyByHost[b.Hosts[i].Host] = hostUsage(a.Hosts[i], b.Hosts[i]).Busy
+	}
+}
+
+// hostUsage is what a host went through between two samples, but for Foreign.
+func hostUsage(a, b infra.HostSample) result.HostUsage {
+	u := result.HostUsage{Host: b.Host}
+	if total := float64(b.Total - a.Total); total > 0 {
+		u.Busy, u.IOWait, u.Steal = float64(b.Busy-a.Busy)/total, float64(b.IOWait-a.IOWait)/total, float64(b.Steal-a.Steal)/total
+	}
+	return u
+}
+
+// fill puts what was sampled into the record.
+func (m *measurement) fill(r *result.Round) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.Roles, r.Hosts = []result.RoleUsage{}, []result.HostUsage{}
+	if m.err != nil {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("what the hosts used was not measured to the end: %v", m.err))
+	}
+	if len(m.samples) < 2 {
+		return
+	}
+	for i := range min(len(r.Timeline), len(m.samples)-1) {
+		useBetween(m.samples[i], m.samples[i+1], &r.Timeline[i])
+	}
+	first, last := m.samples[0], m.samples[len(m.samples)-1]
+	wall := last.At.Sub(first.At).Seconds()
+	known := (last.generator - first.generator).Seconds()
+	for i := range last.Roles {
+		u := m.roleUsage(i, wall)
+		known += u.CPUSeconds
+		r.Roles = append(r.Roles, u)
+	}
+	for i := range last.Hosts {
+		u := hostUsage(first.Hosts[i], last.Hosts[i])
+		u.CPUs, u.MemoryBytes = m.running.Size(u.Host)
+		// On one machine the rest of what was busy is somebody else's.
+		if total := (last.Hosts[i].Total - first.Hosts[i].Total).Seconds(); total > 0 {
+			u.Foreign = max(0, u.Busy-known/total)
+		}
+		r.Hosts = append(r.Hosts, u)
+	}
+}
+
+// roleUsage is what one instance used from the first sample to the last.
+func (m *measurement) roleUsage(i int, wall float64) result.RoleUsage {
+	first, last := m.samples[0].Roles[i], m.samples[len(m.samples)-1].Roles[i]
+	u := result.RoleUsage{Role: last.Instance, Host: last.Host, CPUSeconds: max(0, (last.CPU - first.CPU).Seconds())}
+	if wall > 0 {
+		u.MeanCores = u.CPUSeconds / wall
+	}
+	for _, s := range m.samples {
+		u.PeakRSSBytes = max(u.PeakRSSBytes, s.Roles[i].RSSBytes)
+	}
+	return u
+}
+
+// artifacts saves the logs into a temporary directory, from which they are copied into the record; drop removes it.
+func (m *measurement) artifacts(ctx context.Context) (files []result.File, drop func(), err error) {
+	dir, err := os.MkdirTemp("", "isukit-logs-")
+	if err != nil {
+		return nil, nil, err
+	}
+	drop = func() { os.RemoveAll(dir) }
+	saved, err := m.running.SaveLogs(ctx, dir)
+	if err != nil {
+		drop()
+		return nil, nil, err
+	}
+	for _, a := range saved {
+		files = append(files, result.File{Path: filepath.ToSlash(a.Path), About: a.About, Write: func(w io.Writer, _ *result.Round) error {
+			f, err := os.Open(filepath.Join(dir, a.Path))
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = io.Copy(w, f)
+			return err
+		}})
+	}
+	return files, drop, nil
+}

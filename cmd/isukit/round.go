@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"isukit"
+	"isukit/app/dataset"
+	"isukit/bench"
+	"isukit/bench/load"
+	"isukit/bench/report"
+	"isukit/bench/result"
+	"isukit/bench/scenario"
+	"isukit/infra"
+	"isukit/infra/topology"
+)
+
+// roundOptions are what a user may say about a round.
+type roundOptions struct {
+	topology string
+	engine   string
+	proxy    string
+	duration time.Duration
+	users    int
+	seed     uint64
+	scale    string
+	results  string
+	stateDir string
+	localDir string
+	app      string
+	asJSON   bool
+	quiet    bool
+	explain  bool
+}
+
+func newRoundCmd(s streams) *cobra.Command {
+	var o roundOptions
+	cmd := &cobra.Command{
+		Use:   "round",
+		Short: "Run one round and keep its record: initialize, validate, load, check, score",
+		Long: `Run one round of the reference app: start it with private servers on 127.0.0.1, reset its data, validate every rule,
+put load on it while checking every answer, compare the data at the end, and score. The record and a report go to
+results/<time>-<topology>/. Everything that was started is gone afterwards. Exit code 3 says that the round ran and failed.`,
+		Example: `  isukit round
+  isukit round --duration 10s --engine mysql
+  isukit round --users 50 --json > round.json
+  isukit round --explain-score`,
+		GroupID: "round",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
+			return runRound(cmd.Context(), o, s)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.topology, "topology", "t", "single", "a shipped topology's name, or a topology file")
+	f.StringVar(&o.engine, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
+	f.StringVar(&o.proxy, "proxy", "", "nginx or envoy, in place of what the topology says")
+	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long the load lasts")
+	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0: add users while answers are right and fast")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of the dataset and of what users plan")
+	f.StringVar(&o.scale, "scale", string(dataset.Standard), "size of the dataset: small or standard")
+	f.StringVar(&o.results, "results", "results", "directory for the record")
+	f.StringVar(&o.localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
+	f.StringVar(&o.app, "app", "", "the app's binary (default: isukit-app beside isukit)")
+	f.BoolVar(&o.asJSON, "json", false, "print the record as JSON on standard output")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
+	f.BoolVar(&o.explain, "explain-score", false, "print what gives points and what takes them, and run nothing")
+	return cmd
+}
+
+func runRound(ctx context.Context, o roundOptions, s streams) error {
+	if o.explain {
+		_, err := fmt.Fprintln(s.out, strings.Join(scenario.Points().Explain(), "\n"))
+		return err
+	}
+	spec, err := o.spec()
+	if err != nil {
+		return err
+	}
+	view := newRoundView(s, o.quiet, o.duration)
+	spec.Progress = func(step string) { view.step("%s", step) }
+	record, path, err := o.play(ctx, spec, view)
+	if err != nil {
+		return withHint(err)
+	}
+	if err := printRound(record, path, o.asJSON, s); err != nil {
+		return err
+	}
+	if !record.Passed {
+		return errRoundFailed
+	}
+	return nil
+}
+
+// spec checks the options and says what is to be started.
+func (o roundOptions) spec() (infra.Spec, error) {
+	var faults []error
+	if o.duration < time.Second {
+		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.duration))
+	}
+	if o.users < 0 {
+		faults = append(faults, fmt.Errorf("--users %d is negative", o.users))
+	}
+	if err := dataset.Scale(o.scale).Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("--scale: %w", err))
+	}
+	top, err := o.readTopology()
+	if err != nil {
+		faults = append(faults, err)
+	}
+	if len(faults) > 0 {
+		return infra.Spec{}, usageError(errors.Join(faults...), `see "isukit round --help"`)
+	}
+	app, err := besideMe(o.app, "isukit-app")
+	if err != nil {
+		return infra.Spec{}, err
+	}
+	return infra.Spec{
+		Topology: top, StateDir: o.stateDir, LocalDir: o.findLocalDir(), AppBinary: app, Scale: o.scale, Seed: o.seed,
+	}, nil
+}
+
+func (o roundOptions) readTopology() (*topology.Topology, error) {
+	var top *topology.Topology
+	text, err := os.ReadFile(o.topology)
+	switch {
+	case err == nil:
+		top, err = topology.Parse(o.topology, text)
+	case strings.ContainsAny(o.topology, "./"):
+		return nil, err
+	default:
+		top, err = infra.Shipped(o.topology)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.engine != "auto" {
+		if top, err = top.WithKind(topology.DB, topology.Kind(o.engine)); err != nil {
+			return nil, fmt.Errorf("--engine: %w", err)
+		}
+	}
+	if o.proxy != "" {
+		if top, err = top.WithKind(topology.Proxy, topology.Kind(o.proxy)); err != nil {
+			return nil, fmt.Errorf("--proxy: %w", err)
+		}
+	}
+	return top, nil
+}
+
+// besideMe finds a program of isukit: where the user says, or beside the running one.
+func besideMe(given, name string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	me, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(me), name), nil
+}
+
+// findLocalDir looks for .local where a checkout has it: here, or above the binary.
+func (o roundOptions) findLocalDir() string {
+	if o.localDir != "" {
+		return o.localDir
+	}
+	candidates := []string{".local"}
+	if me, err := os.Executable(); err == nil {
+		candidates = append(candidates, filepath.Join(filepath.Dir(filepath.Dir(me)), ".local"))
+	}
+	for _, dir := range candidates {
+		if abs, err := filepath.Abs(dir); err == nil {
+			if st, err := os.Stat(abs); err == nil && st.IsDir() {
+				return abs
+			}
+		}
+	}
+	return ""
+}
+
+// play starts everything, runs the round, keeps it, and takes everything down again, whatever happens.
+func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView) (record *result.Round, path string, err error) {
+	// The data is made while the servers start; both take a while.
+	var data *dataset.Data
+	var running *infra.Running
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		data, err = dataset.Generate(spec.Seed, dataset.Scale(spec.Scale))
+		return err
+	})
+	g.Go(func() (err error) {
+		running, err = infra.Up(gctx, spec)
+		return err
+	})
+	err = g.Wait()
+	if running != nil {
+		defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	m := &measurement{running: running}
+	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
+		return nil, "", err
+	}
+	files, drop, err := m.artifacts(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, "", err
+	}
+	defer drop()
+	files = append(files, result.File{Path: "report.html", About: "this round as a page", Write: func(w io.Writer, r *result.Round) error {
+		return report.HTML(w, r)
+	}})
+	path, err = result.Write(o.results, record, files...)
+	return record, path, err
+}
+
+// bench runs the round against servers that are up.
+func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement, data *dataset.Data, view *roundView) (*result.Round, error) {
+	engine := load.NewEngine(load.Options{})
+	portal, err := newPortal(engine, m.running.BaseURL, m.running.WorkerToken, data)
+	if err != nil {
+		return nil, err
+	}
+	out, err := bench.Run(ctx, bench.Options{
+		Scenario: portal, Engine: engine, Shape: o.shape(), Duration: o.duration,
+		OnPhase: view.onPhase, AroundLoad: m.around,
+		OnTick: func(t load.Tick) { view.onTick(t, m.live) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	record := &result.Round{
+		Format: result.FormatVersion, ID: result.NewID(out.StartedAt, spec.Topology.Name), Topology: spec.Topology.Name,
+		Scenario: portal.Name(), Seed: spec.Seed, LoadSeconds: math.Round(o.duration.Seconds()*1000) / 1000,
+	}
+	out.Fill(record)
+	m.fill(record)
+	record.Facts = factsOf(m.running, portal)
+	bench.Judge(record)
+	return record, nil
+}
+
+// newPortal returns the scenario for a portal at webURL that holds data.
+func newPortal(engine *load.Engine, webURL, workerToken string, data *dataset.Data) (*scenario.Portal, error) {
+	web, err := load.ParseOrigin(webURL)
+	if err != nil {
+		return nil, err
+	}
+	assets, err := frontPage()
+	if err != nil {
+		return nil, err
+	}
+	return scenario.New(scenario.Options{
+		Seed: data.Seed, Engine: engine, Web: web, WorkerToken: workerToken, Dataset: datasetFor(data), Assets: assets,
+	})
+}
+
+func (o roundOptions) shape() load.Shape {
+	if o.users > 0 {
+		return load.Users{N: o.users}
+	}
+	return load.Grow{}
+}
+
+// factsOf lists the conditions under which the round ran.
+func factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
+	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}}
+	for _, f := range running.Facts {
+		facts = append(facts, result.Fact{Key: f.Key, Value: f.Value})
+	}
+	for key, value := range portal.Facts() {
+		facts = append(facts, result.Fact{Key: key, Value: value})
+	}
+	slices.SortFunc(facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
+	return facts
+}
+
+// frontPage returns the static files that the proxy serves, by URL path.
+func frontPage() (map[string][]byte, error) {
+	entries, err := isukit.Assets.ReadDir("nginx/static")
+	if err != nil {
+		return nil, err
+	}
+	assets := map[string][]byte{}
+	for _, e := range entries {
+		body, err := isukit.Assets.ReadFile("nginx/static/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		if e.Name() == "index.html" {
+			assets["/"] = body
+			continue
+		}
+		assets["/"+e.Name()] = body
+	}
+	return assets, nil
+}
+
+// withHint lifts the hint of an infra error to where the user sees it.
+func withHint(err error) error {
+	var h *infra.HintError
+	if errors.As(err, &h) {
+		return hinted(err, h.Hint)
+	}
+	return err
+}

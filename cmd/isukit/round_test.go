@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/infra/infratest"
+)
+
+// isukit runs the built command in dir with a state directory of the test's own.
+func isukitCommand(t *testing.T, dir, state string, args ...string) *exec.Cmd {
+	t.Helper()
+	args = append(args, "--state-dir", state)
+	cmd := exec.Command(filepath.Join(buildBinaries(t), "isukit"), args...)
+	cmd.Dir = dir
+	return cmd
+}
+
+// smallRound are the arguments of a round that is over quickly.
+func smallRound(t *testing.T, engine, duration string) []string {
+	t.Helper()
+	return []string{"round", "--scale", "small", "--duration", duration, "--engine", engine, "--local-dir", filepath.Join(infratest.Root(t), ".local")}
+}
+
+// left lists the processes that work in the state directory.
+func left(t *testing.T, state string) []string {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, link := range dirs {
+		cwd, err := os.Readlink(link)
+		if err == nil && strings.HasPrefix(cwd, state+"/runs/") {
+			found = append(found, link+" -> "+cwd)
+		}
+	}
+	return found
+}
+
+// runs lists what is below the state directory's runs.
+func runs(t *testing.T, state string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(state, "runs", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestRoundCommand(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			dir, state := t.TempDir(), testStateDir(t)
+			var out, errs bytes.Buffer
+			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json")...)
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v\n%s", err, errs.String())
+			}
+			var r result.Round
+			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+				t.Fatalf("--json printed no record: %v\n%s", err, out.String())
+			}
+			if !r.Passed || r.Score.Total <= 0 || len(r.Phases) != 4 || r.All.Errors != 0 {
+				t.Errorf("passed %t, score %d, %d phases, %d errors: %s", r.Passed, r.Score.Total, len(r.Phases), r.All.Errors, r.Reason)
+			}
+			if len(r.Roles) != 4 || len(r.Hosts) != 1 || r.Generator.OfSystem <= 0 || r.Bottleneck.Text == "" {
+				t.Errorf("%d roles, %d hosts, generator %v of the system, bottleneck %q", len(r.Roles), len(r.Hosts), r.Generator.OfSystem, r.Bottleneck.Text)
+			}
+			checkKept(t, filepath.Join(dir, "results", r.ID), engine)
+			if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
+				t.Errorf("left behind: %q %q", l, runs(t, state))
+			}
+			showsAgain(t, dir, state, r.ID)
+		})
+	}
+}
+
+// checkKept wants the record, the report and the logs of the servers on disk.
+func checkKept(t *testing.T, dir, engine string) {
+	t.Helper()
+	for _, name := range []string{"round.json", "report.html", "proxy-1/access.log"} {
+		if st, err := os.Stat(filepath.Join(dir, name)); err != nil || st.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "round.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), engine) {
+		t.Errorf("round.json does not name %s", engine)
+	}
+}
+
+// showsAgain wants ls and show to know the round.
+func showsAgain(t *testing.T, dir, state, id string) {
+	t.Helper()
+	for _, args := range [][]string{{"ls"}, {"ls", "--json"}, {"show"}, {"show", id[:10]}, {"show", "last", "--json"}} {
+		out, err := isukitCommand(t, dir, state, args...).Output()
+		if err != nil || !strings.Contains(string(out), id) {
+			t.Errorf("isukit %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// startAndWaitForLoad starts a long round and returns when its load runs.
+func startAndWaitForLoad(t *testing.T, dir, state string) (cmd *exec.Cmd, rest func() string) {
+	t.Helper()
+	cmd = isukitCommand(t, dir, state, smallRound(t, infratest.Engines(t)[0], "60s")...)
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(pipe)
+	var seen strings.Builder
+	for lines.Scan() {
+		fmt.Fprintln(&seen, lines.Text())
+		if strings.Contains(lines.Text(), "users=") {
+			return cmd, func() string {
+				for lines.Scan() {
+					fmt.Fprintln(&seen, lines.Text())
+				}
+				return seen.String()
+			}
+		}
+	}
+	t.Fatalf("the load never began: %v\n%s", cmd.Wait(), seen.String())
+	return nil, nil
+}
+
+func TestInterruptedRoundLeavesNothing(t *testing.T) {
+	infratest.Real(t)
+	dir, state := t.TempDir(), testStateDir(t)
+	cmd, rest := startAndWaitForLoad(t, dir, state)
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	text := rest()
+	_ = cmd.Wait() // the exit code is looked at
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(text, "interrupted") {
+		t.Errorf("exit code %d, want %d and a word about it:\n%s", code, exitFailed, text)
+	}
+	if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
+		t.Errorf("left behind: %q %q", l, runs(t, state))
+	}
+}
+
+func TestKilledRoundIsClearedByTheNextCommand(t *testing.T) {
+	infratest.Real(t)
+	dir, state := t.TempDir(), testStateDir(t)
+	cmd, rest := startAndWaitForLoad(t, dir, state)
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	rest()
+	_ = cmd.Wait()
+	if len(left(t, state)) == 0 {
+		t.Fatal("the killed isukit left nothing: the test shows nothing")
+	}
+	out, err := isukitCommand(t, dir, state, "ls").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "cleared away") {
+		t.Errorf("the next command: %v\n%s", err, out)
+	}
+	for deadline := time.Now().Add(5 * time.Second); len(left(t, state)) > 0 && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond) // a killed process needs a moment to be gone from /proc
+	}
+	if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
+		t.Errorf("still there: %q %q", l, runs(t, state))
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	dir := t.TempDir()
+	tests := []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"round", "--duration", "0s"}, exitUsage, "shorter than a second"},
+		{[]string{"round", "--scale", "huge", "--users", "-1"}, exitUsage, "--users -1 is negative"},
+		{[]string{"round", "-t", "nowhere"}, exitUsage, "single"},
+		{[]string{"round", "--engine", "postgres"}, exitUsage, "postgres"},
+		{[]string{"round", "--nonsense"}, exitUsage, "unknown flag"},
+		{[]string{"nonsense"}, exitUsage, "unknown command"},
+		{[]string{"show", "--results", dir}, exitUsage, "no such round"},
+		{[]string{"round", "--explain-score"}, exitOK, "POST /worker/jobs/{job_id}/result"},
+		{[]string{"version"}, exitOK, version},
+		{[]string{"ls", "--results", dir}, exitOK, "isukit round"},
+	}
+	for _, tt := range tests {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(t.Context(), append(tt.args, "--state-dir", dir), streams{strings.NewReader(""), &out, &errs})
+			if code != tt.code || !strings.Contains(out.String()+errs.String(), tt.says) {
+				t.Errorf("exit code %d, want %d and %q:\n%s%s", code, tt.code, tt.says, out.String(), errs.String())
+			}
+			if code == exitUsage && (!strings.HasPrefix(errs.String(), "isukit: error: ") || !strings.Contains(errs.String(), "isukit: hint: ")) {
+				t.Errorf("no error with a hint:\n%s", errs.String())
+			}
+		})
+	}
+}

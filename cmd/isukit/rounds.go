@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/report"
+	"isukit/bench/result"
+)
+
+// roundsOptions are those of the commands that read kept rounds.
+type roundsOptions struct {
+	dir    string
+	asJSON bool
+}
+
+func (o *roundsOptions) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.dir, "results", "results", "directory of the rounds")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
+}
+
+func newLsCmd(s streams) *cobra.Command {
+	var o roundsOptions
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Short:   "List the rounds that were kept, newest first",
+		Example: "  isukit ls\n  isukit ls --json",
+		GroupID: "round",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return runLs(o, s) },
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+// listedRound is one line of `isukit ls --json`.
+type listedRound struct {
+	ID     string `json:"id"`
+	Passed bool   `json:"passed"`
+	Score  int64  `json:"score"`
+	// Error says why the round's record can't be read.
+	Error string `json:"error,omitempty"`
+}
+
+func runLs(o roundsOptions, s streams) error {
+	entries, err := result.List(o.dir)
+	if err != nil {
+		return err
+	}
+	if o.asJSON {
+		encoder := json.NewEncoder(s.out)
+		for _, e := range entries {
+			line := listedRound{ID: e.ID}
+			if e.Err != nil {
+				line.Error = e.Err.Error()
+			} else {
+				line.Passed, line.Score = e.Round.Passed, e.Round.Score.Total
+			}
+			if err := encoder.Encode(line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(entries) == 0 {
+		_, err := fmt.Fprintf(s.err, "isukit: no rounds in %s yet; make one with: isukit round\n", o.dir)
+		return err
+	}
+	return report.List(s.out, entries, styleOf(s.out))
+}
+
+func newShowCmd(s streams) *cobra.Command {
+	var o roundsOptions
+	cmd := &cobra.Command{
+		Use:   "show [ROUND]",
+		Short: "Print a round again",
+		Long: `Print a round again. ROUND is an id as ls prints it, the beginning of one, "last" (the default), "last-1" for the one
+before it, or the path of a round's directory.`,
+		Example: "  isukit show\n  isukit show last-1\n  isukit show 20261122T2044 --json",
+		GroupID: "round",
+		Args:    cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			entries, err := result.List(o.dir)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveError
+			}
+			ids := []string{"last"}
+			for _, e := range entries {
+				ids = append(ids, e.ID)
+			}
+			return ids, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			query := "last"
+			if len(args) == 1 {
+				query = args[0]
+			}
+			return runShow(o, query, s)
+		},
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func runShow(o roundsOptions, query string, s streams) error {
+	r, path, err := result.Find(o.dir, query)
+	if errors.Is(err, result.ErrNoRound) {
+		return usageError(err, `"isukit ls" lists the rounds`)
+	}
+	if err != nil {
+		return err
+	}
+	return printRound(r, path, o.asJSON, s)
+}
+
+// printRound writes a round to the standard output, as text or as its record.
+func printRound(r *result.Round, path string, asJSON bool, s streams) error {
+	if asJSON {
+		encoder := json.NewEncoder(s.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(r)
+	}
+	style := styleOf(s.out)
+	style.Record = path
+	return report.Text(s.out, r, style)
+}
+
+// styleOf returns how text for w should look: colours and the real width on a terminal, neither elsewhere.
+func styleOf(w any) report.Style {
+	f, ok := w.(*os.File)
+	if !ok {
+		return report.Style{}
+	}
+	width, tty := terminalWidth(f)
+	return report.Style{Width: width, Color: tty && os.Getenv("NO_COLOR") == ""}
+}
