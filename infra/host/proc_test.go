@@ -1,0 +1,94 @@
+package host
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestParseStat(t *testing.T) {
+	const tail = " S 1 77 77 0 -1 4194560 1 2 3 4 150 50 7 3 20 0 1 0 12345 1000000 250 18446744073709551615 1"
+	want := stat{process: process{Start: 12345}, state: 'S', group: 77, ticks: 210, rssPages: 250}
+	for _, name := range []string{"(nginx)", "(a b)", "(a) S (b)", "(()"} {
+		got, err := parseStat("42 " + name + tail)
+		if err != nil || got != want {
+			t.Errorf("parseStat of a program called %s: got %+v, %v; want %+v", name, got, err, want)
+		}
+	}
+	for _, text := range []string{"", ")", "1 (x)", "1 (x) S 1 2", "1 (x) S a b c d e f g h i j k l m n o p q r s t u v w x"} {
+		if got, err := parseStat(text); err == nil {
+			t.Errorf("parseStat(%q): got %+v, want an error", text, got)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add("42 (nginx) S 1 77 77 0 -1 4194560 1 2 3 4 150 50 7 3 20 0 1 0 12345 1000000 250 18446744073709551615 1")
+	f.Add("1 (a) S (b)")
+	f.Fuzz(func(t *testing.T, text string) {
+		_, _ = parseStat(text) // it must not panic
+	})
+}
+
+func TestParseMachineUsage(t *testing.T) {
+	got, err := parseMachineUsage("cpu  100 1 50 800 20 3 4 10 7 0\n")
+	want := MachineUsage{
+		Total: 9880 * time.Millisecond, Busy: 1580 * time.Millisecond, IOWait: 200 * time.Millisecond, Steal: 100 * time.Millisecond,
+	}
+	if err != nil || got != want {
+		t.Errorf("parseMachineUsage: got %+v, %v; want %+v", got, err, want)
+	}
+	for _, line := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2", "cpu 1 2 3 4 5 6 7 x"} {
+		if got, err := parseMachineUsage(line); err == nil {
+			t.Errorf("parseMachineUsage(%q): got %+v, want an error", line, got)
+		}
+	}
+}
+
+// TestGroupUsage: the CPU time of a group is the same whether the work is done by its first process, by a child that
+// lives, or by one that has ended.
+func TestGroupUsage(t *testing.T) {
+	const work = "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done"
+	l, err := OpenLocal(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close(context.Background())
+	used := map[string]time.Duration{}
+	for name, script := range map[string]string{
+		"itself":      work + "; sleep 1000 & wait",
+		"child":       "(" + work + "; exec sleep 1000) & wait",
+		"ended child": "(" + work + "); sleep 1000 & wait",
+	} {
+		err := l.Start(t.Context(), Service{Name: name, Argv: []string{"sh", "-c", script}, LogFile: filepath.Join(l.Dir(), "log")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := l.State(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The work is done when the usage does not grow any more.
+		last := time.Duration(-1)
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			time.Sleep(500 * time.Millisecond)
+			u := GroupUsage(st.PID)
+			if u.CPU > 0 && u.CPU == last {
+				if u.Processes < 2 || u.RSSBytes < 100<<10 {
+					t.Errorf("%s: got %+v, want two processes or more with some memory", name, u)
+				}
+				used[name] = u.CPU
+				break
+			}
+			if last = u.CPU; time.Now().After(deadline) {
+				t.Fatalf("%s: the work does not end; usage %+v", name, u)
+			}
+		}
+	}
+	for name, cpu := range used {
+		if ratio := cpu.Seconds() / used["itself"].Seconds(); ratio < 0.5 || ratio > 2 {
+			t.Errorf("CPU time of the same work: %s used %v, itself %v; want about the same", name, cpu, used["itself"])
+		}
+	}
+}
