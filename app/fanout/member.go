@@ -30,7 +30,7 @@ type member struct {
 }
 
 // adminConns bounds what the pool itself opens to a replica beside the app's connections.
-const adminConns = 4
+const adminConns = 8
 
 func newMember(cfg Config, index int) (*member, error) {
 	r := cfg.Replicas[index]

@@ -51,8 +51,8 @@ const gateSize = 1 << 30
 // Open checks cfg, connects to the replicas and returns the Pool. The caller closes it. An error of Validate is returned
 // as it is; one of a server is wrapped with the replica's name.
 //
-// With several replicas Open makes the pool's own tables where they are missing and compares the replicas' schemas and
-// settings.
+// With several replicas Open makes the pool's own tables where they are missing, compares the replicas' schemas and
+// settings, and, when an app process ended without Close, compares the data and ejects what differs (see Recover).
 func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -146,6 +146,9 @@ func (p *Pool) join(ctx context.Context) error {
 	err = p.register(ctx)
 	p.stateMu.Unlock()
 	if err != nil {
+		return err
+	}
+	if _, err := p.Recover(ctx); err != nil {
 		return err
 	}
 	wctx, stop := context.WithCancel(context.Background())

@@ -32,9 +32,10 @@ func (s *schema) needsClock(tables []string) bool {
 	return false
 }
 
-const columnsQuery = `SELECT table_name, column_name, ordinal_position, column_type, is_nullable,
-	COALESCE(column_default, '-'), extra, COALESCE(collation_name, '-'), COALESCE(generation_expression, '')
-	FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position`
+const columnsQuery = `SELECT c.table_name, c.column_name, c.ordinal_position, c.column_type, c.is_nullable,
+	COALESCE(c.column_default, '-'), c.extra, COALESCE(c.collation_name, '-'), COALESCE(c.generation_expression, '')
+	FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+	WHERE c.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' ORDER BY c.table_name, c.ordinal_position`
 
 const indexQuery = `SELECT table_name, index_name, seq_in_index, COALESCE(column_name, '-'), non_unique, COALESCE(sub_part, 0)
 	FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY table_name, index_name, seq_in_index`

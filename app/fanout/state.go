@@ -30,12 +30,11 @@ type record struct {
 	epoch   int64
 	reason  string
 	since   time.Time
-	spoiled int64
 }
 
 // stateOn reads the state table of m. No rows means that nothing ever left service.
 func stateOn(ctx context.Context, m *member) ([]record, error) {
-	rows, err := m.admin.QueryContext(ctx, "SELECT replica, state, epoch, reason, since_us, spoiled FROM "+stateTable)
+	rows, err := m.admin.QueryContext(ctx, "SELECT replica, state, epoch, reason, since_us FROM "+stateTable)
 	if err != nil {
 		return nil, fmt.Errorf("replica %s: read %s: %w", m.name, stateTable, err)
 	}
@@ -44,7 +43,7 @@ func stateOn(ctx context.Context, m *member) ([]record, error) {
 	for rows.Next() {
 		var r record
 		var us int64
-		if err := rows.Scan(&r.replica, &r.state, &r.epoch, &r.reason, &us, &r.spoiled); err != nil {
+		if err := rows.Scan(&r.replica, &r.state, &r.epoch, &r.reason, &us); err != nil {
 			return nil, err
 		}
 		r.since = time.UnixMicro(us)
@@ -199,8 +198,9 @@ func writeState(ctx context.Context, m *member, records []record, known int64) e
 		return errMoved
 	}
 	for _, r := range records {
-		_, err := tx.ExecContext(ctx, "REPLACE INTO "+stateTable+" (replica, state, epoch, reason, since_us, spoiled) VALUES (?, ?, ?, ?, ?, ?)",
-			r.replica, string(r.state), r.epoch, r.reason, r.since.UnixMicro(), r.spoiled)
+		_, err := tx.ExecContext(ctx, "INSERT INTO "+stateTable+" (replica, state, epoch, reason, since_us) VALUES (?, ?, ?, ?, ?) "+
+			"ON DUPLICATE KEY UPDATE state = VALUES(state), epoch = VALUES(epoch), reason = VALUES(reason), since_us = VALUES(since_us)",
+			r.replica, string(r.state), r.epoch, r.reason, r.since.UnixMicro())
 		if err != nil {
 			return err
 		}
@@ -241,10 +241,18 @@ func (p *Pool) spoil(m *member, why error) {
 	defer cancel()
 	v := p.view.Load()
 	if len(v.readers) > 0 {
-		_, err := v.readers[0].admin.ExecContext(ctx, "UPDATE "+stateTable+" SET spoiled = spoiled + 1 WHERE replica = ?", m.name)
-		if err == nil {
+		res, err := v.readers[0].admin.ExecContext(ctx, "UPDATE "+stateTable+" SET spoiled = spoiled + 1 WHERE replica = ? AND state <> ?",
+			m.name, string(InService))
+		if n, nerr := rowsAffected(res, err); nerr == nil && n > 0 {
 			return
 		}
 	}
 	_ = p.ejectMember(ctx, m, "while being admitted: "+why.Error())
+}
+
+func rowsAffected(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
 }

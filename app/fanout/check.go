@@ -1,0 +1,321 @@
+package fanout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// rangeRows is how many rows are compared, and if they differ locked, at a time.
+const rangeRows = 1000
+
+// maxDifferences bounds the rows that a report names for each table; the others are counted.
+const maxDifferences = 1000
+
+// CheckOptions say what Check compares. The zero value compares every table on the replicas in service.
+type CheckOptions struct {
+	Tables   []string // empty: all
+	Replicas []string // empty: those in service
+}
+
+// CheckReport is what Check found.
+type CheckReport struct {
+	Replicas []string
+	Tables   []TableCheck
+}
+
+// TableCheck is what Check found in one table.
+type TableCheck struct {
+	Table       string
+	Rows        int64 // on the first replica
+	Differing   int   // rows that are not the same everywhere
+	Differences []Difference
+}
+
+// Difference is one row that is not the same everywhere.
+type Difference struct {
+	Key  string            // "id=7"; for a table without a key, the digest of the row
+	Rows map[string]string // by replica: a digest of the row, or "missing"
+}
+
+// Clean reports whether nothing differs.
+func (r *CheckReport) Clean() bool { return r.Differing() == 0 }
+
+// Differing is the number of rows that differ.
+func (r *CheckReport) Differing() int {
+	n := 0
+	for _, t := range r.Tables {
+		n += t.Differing
+	}
+	return n
+}
+
+// String names the rows that differ, or says that none do.
+func (r *CheckReport) String() string {
+	if r.Clean() {
+		return fmt.Sprintf("%s are equal in %d tables", strings.Join(r.Replicas, ", "), len(r.Tables))
+	}
+	var b strings.Builder
+	for _, t := range r.Tables {
+		if t.Differing == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "table %s: %d rows differ\n", t.Table, t.Differing)
+		for _, d := range t.Differences {
+			fmt.Fprintf(&b, "  %s:", d.Key)
+			for _, name := range r.Replicas {
+				fmt.Fprintf(&b, " %s %s", name, d.Rows[name])
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Check compares the replicas' tables in ranges of their keys by checksum, and names the rows that differ. Writes may go on:
+// a range whose checksums differ is read again under row locks, so a write under way is not taken for a difference. Any
+// mode can be checked.
+func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, error) {
+	members, err := p.choose(opts.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	return p.checkMembers(ctx, members, opts.Tables)
+}
+
+func (p *Pool) checkMembers(ctx context.Context, members []*member, only []string) (*CheckReport, error) {
+	report := &CheckReport{}
+	for _, m := range members {
+		report.Replicas = append(report.Replicas, m.name)
+	}
+	tables, err := readTables(ctx, members[0], only)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		tc := TableCheck{Table: t.name}
+		err := t.ranges(ctx, members[0], rangeRows, func(r keyRange) error { return tc.compare(ctx, t, r, members) })
+		if err != nil {
+			return nil, err
+		}
+		report.Tables = append(report.Tables, tc)
+	}
+	return report, nil
+}
+
+// compare adds to tc what differs in r.
+func (tc *TableCheck) compare(ctx context.Context, t *tableInfo, r keyRange, members []*member) error {
+	same, rows, err := t.equal(ctx, members, r)
+	tc.Rows += rows
+	if err != nil || same {
+		return err
+	}
+	return withLockedRange(ctx, t, r, members, func(l *lockedRange) error {
+		keys := l.differing()
+		tc.Differing += len(keys)
+		for _, key := range keys[:min(len(keys), maxDifferences-len(tc.Differences))] {
+			tc.Differences = append(tc.Differences, Difference{Key: key, Rows: l.versions(key)})
+		}
+		return nil
+	})
+}
+
+// choose returns the named replicas in their order, or those in service.
+func (p *Pool) choose(replicas []string) ([]*member, error) {
+	if len(replicas) == 0 {
+		if v := p.view.Load(); len(v.readers) > 0 {
+			return v.readers, nil
+		}
+		return nil, ErrNoReplica
+	}
+	for _, name := range replicas {
+		if p.member(name) == nil {
+			return nil, fmt.Errorf("there is no replica %q", name)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return !slices.Contains(replicas, m.name) }), nil
+}
+
+// RepairOptions say how Repair mends.
+type RepairOptions struct {
+	Tables   []string // empty: all
+	Replicas []string // empty: those in service
+	// From names the replica whose rows are right. Empty: what more than half of the replicas have is right; with two
+	// replicas there is no such majority.
+	From string
+}
+
+// Mended counts what Repair or Admit did to one replica's table: a row that differed was deleted and inserted, a missing
+// one inserted, one too many deleted.
+type Mended struct {
+	Table, Replica    string
+	Deleted, Inserted int64
+	Keys              []string // the first thousand rows mended
+}
+
+// RepairReport is what Repair did.
+type RepairReport struct {
+	Mended []Mended
+	Left   []Difference // rows without a majority, left as they are
+}
+
+// String lists what was done, a line a table and replica.
+func (r *RepairReport) String() string {
+	var b strings.Builder
+	for _, m := range r.Mended {
+		fmt.Fprintf(&b, "%s on %s: %d rows deleted, %d inserted: %s\n", m.Table, m.Replica, m.Deleted, m.Inserted, strings.Join(m.Keys, " "))
+	}
+	for _, d := range r.Left {
+		fmt.Fprintf(&b, "%s: left as it is, no majority: %v\n", d.Key, d.Rows)
+	}
+	if b.Len() == 0 {
+		return "nothing to repair"
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Repair makes the rows that differ equal, under row locks and while writes go on, and says what it did. A table without a
+// key, or with triggers, which would fire, is not mended: that is an error, after the other tables have been mended.
+func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, error) {
+	members, err := p.choose(opts.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	from := -1
+	if opts.From != "" {
+		if from = slices.IndexFunc(members, func(m *member) bool { return m.name == opts.From }); from < 0 {
+			return nil, fmt.Errorf("replica %q is not among those to repair (%s)", opts.From, memberNames(members))
+		}
+	} else if len(members) < 3 {
+		return nil, fmt.Errorf("%d replicas have no majority; name the replica whose rows are right", len(members))
+	}
+	report := &RepairReport{}
+	mend := &mender{members: members, right: func(l *lockedRange, key string) int {
+		if from >= 0 {
+			return from
+		}
+		return l.majority(key)
+	}}
+	err = mend.tables(ctx, opts.Tables)
+	report.Mended, report.Left = mend.report(), mend.left
+	return report, err
+}
+
+func memberNames(members []*member) string {
+	list := make([]string, len(members))
+	for i, m := range members {
+		list[i] = m.name
+	}
+	return strings.Join(list, ", ")
+}
+
+// mender makes replicas equal, range by range.
+type mender struct {
+	members []*member
+	right   func(l *lockedRange, key string) int // index of a replica whose row is right, or -1
+	done    map[string]*Mended                   // by table and replica
+	left    []Difference
+	rows    int64 // rows mended
+}
+
+func (d *mender) tables(ctx context.Context, only []string) error {
+	tables, err := readTables(ctx, d.members[0], only)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, t := range tables {
+		err := t.ranges(ctx, d.members[0], rangeRows, func(r keyRange) error { return d.mendRange(ctx, t, r) })
+		if errors.Is(err, errNoKey) || errors.Is(err, errTriggers) {
+			errs = append(errs, fmt.Errorf("table %s: %w", t.name, err))
+		} else if err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var errTriggers = errors.New("its triggers would fire while rows are copied; drop them on the replica to mend, and create them again")
+
+func (d *mender) mendRange(ctx context.Context, t *tableInfo, r keyRange) error {
+	same, _, err := t.equal(ctx, d.members, r)
+	if err != nil || same {
+		return err
+	}
+	return withLockedRange(ctx, t, r, d.members, func(l *lockedRange) error {
+		keys := l.differing()
+		switch {
+		case len(keys) == 0:
+			return nil
+		case len(t.key) == 0:
+			return errNoKey
+		case t.triggers:
+			return errTriggers
+		}
+		return d.mendLocked(ctx, l, keys)
+	})
+}
+
+// mendLocked copies each differing row from a replica that is right to those that are not.
+func (d *mender) mendLocked(ctx context.Context, l *lockedRange, keys []string) error {
+	type way struct{ from, to int }
+	jobs := map[way][]string{}
+	for _, key := range keys {
+		from := d.right(l, key)
+		if from < 0 {
+			d.left = append(d.left, Difference{Key: l.t.name + " " + key, Rows: l.versions(key)})
+			continue
+		}
+		right, in := l.rows[from][key]
+		for to := range l.members {
+			if have, ok := l.rows[to][key]; ok != in || have != right {
+				jobs[way{from, to}] = append(jobs[way{from, to}], key)
+			}
+		}
+	}
+	for w, keys := range jobs {
+		m, err := l.mend(ctx, w.from, w.to, keys)
+		if err != nil {
+			return err
+		}
+		m.Table, m.Replica, m.Keys = l.t.name, l.members[w.to].name, keys
+		d.add(m)
+	}
+	for i := range l.members {
+		if err := l.commit(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *mender) add(m Mended) {
+	if d.done == nil {
+		d.done = map[string]*Mended{}
+	}
+	d.rows += m.Deleted + m.Inserted
+	id := m.Table + "/" + m.Replica
+	sum := d.done[id]
+	if sum == nil {
+		sum = &Mended{Table: m.Table, Replica: m.Replica}
+		d.done[id] = sum
+	}
+	sum.Deleted += m.Deleted
+	sum.Inserted += m.Inserted
+	sum.Keys = append(sum.Keys, m.Keys[:min(len(m.Keys), maxDifferences-len(sum.Keys))]...)
+}
+
+func (d *mender) report() []Mended {
+	var list []Mended
+	for _, id := range slices.Sorted(maps.Keys(d.done)) {
+		list = append(list, *d.done[id])
+	}
+	slices.SortStableFunc(list, func(a, b Mended) int { return cmp.Compare(a.Table, b.Table) })
+	return list
+}
+
+func sortedKeys(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }

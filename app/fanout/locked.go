@@ -1,0 +1,250 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// lockedRange holds the rows of a range still on several replicas at once. It locks in replica order with gap locks: every
+// write that the first replica has executed is then on the others as well, and no other one can begin.
+type lockedRange struct {
+	t       *tableInfo
+	r       keyRange
+	members []*member
+	conns   []*sql.Conn
+	rows    []map[string]uint64 // by member: a key's text and its row's digest
+	keys    map[string][]any    // every key seen, as arguments
+}
+
+// lockRange locks and reads. The caller calls release.
+func lockRange(ctx context.Context, t *tableInfo, r keyRange, members []*member) (*lockedRange, error) {
+	l := &lockedRange{t: t, r: r, members: members, keys: map[string][]any{}}
+	for _, m := range members {
+		if err := l.lockOn(ctx, m); err != nil {
+			l.release()
+			return nil, fmt.Errorf("replica %s: table %s: %w", m.name, t.name, err)
+		}
+	}
+	return l, nil
+}
+
+func (l *lockedRange) lockOn(ctx context.Context, m *member) error {
+	c, err := m.admin.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	l.conns = append(l.conns, c)
+	for _, text := range []string{
+		"SET SESSION innodb_lock_wait_timeout=5", "SET SESSION foreign_key_checks=0", "SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO'",
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", "BEGIN",
+	} {
+		if _, err := c.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	found, err := l.read(ctx, c)
+	l.rows = append(l.rows, found)
+	return err
+}
+
+// read locks the range's rows on one replica and returns their digests by key. Rows of a table without a key go by their
+// digest; the number of equal ones is part of it.
+func (l *lockedRange) read(ctx context.Context, c *sql.Conn) (map[string]uint64, error) {
+	cond, args := l.r.where(l.t)
+	columns := l.t.hash()
+	if len(l.t.key) > 0 {
+		columns += ", " + names(l.t.key)
+	}
+	rows, err := c.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s FOR UPDATE", columns, l.t.from(), cond), args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[string]uint64{}
+	var digest uint64
+	key, into := scanTargets(len(l.t.key))
+	into = append([]any{&digest}, into...)
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		if len(l.t.key) == 0 {
+			found[fmt.Sprintf("row %016x", digest)]++
+			continue
+		}
+		args := typed(l.t.key, key)
+		name := keyText(l.t.key, args)
+		found[name] = digest
+		l.keys[name] = args
+	}
+	return found, rows.Err()
+}
+
+// keyText names a row for people.
+func keyText(columns []columnInfo, values []any) string {
+	parts := make([]string, len(values))
+	for i, v := range values {
+		if b, ok := v.([]byte); ok {
+			v = fmt.Sprintf("0x%x", b)
+		}
+		parts[i] = fmt.Sprintf("%s=%v", columns[i].name, v)
+	}
+	return strings.Join(parts, ",")
+}
+
+// release ends the transactions without effect, where they were not committed, and closes their connections, whose
+// sessions are no longer what the pool's are.
+func (l *lockedRange) release() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, c := range l.conns {
+		_, _ = c.ExecContext(ctx, "ROLLBACK")
+		_ = c.Raw(func(any) error { return driver.ErrBadConn })
+		_ = c.Close()
+	}
+	l.conns = nil
+}
+
+// differing lists, sorted, the keys whose rows are not the same on every replica.
+func (l *lockedRange) differing() []string {
+	seen := map[string]bool{}
+	for _, rows := range l.rows {
+		for key := range rows {
+			for _, other := range l.rows {
+				if d, ok := other[key]; !ok || d != rows[key] {
+					seen[key] = true
+				}
+			}
+		}
+	}
+	return sortedKeys(seen)
+}
+
+// versions says what each replica has for a key: a digest, or "missing".
+func (l *lockedRange) versions(key string) map[string]string {
+	out := make(map[string]string, len(l.members))
+	for i, m := range l.members {
+		out[m.name] = "missing"
+		if d, ok := l.rows[i][key]; ok {
+			out[m.name] = fmt.Sprintf("%016x", d)
+		}
+	}
+	return out
+}
+
+// majority is the index of a replica that has, for key, what more than half of the replicas have; -1 when there is none.
+func (l *lockedRange) majority(key string) int {
+	for i := range l.rows {
+		di, in := l.rows[i][key]
+		n := 0
+		for _, other := range l.rows {
+			if d, ok := other[key]; ok == in && d == di {
+				n++
+			}
+		}
+		if 2*n > len(l.rows) {
+			return i
+		}
+	}
+	return -1
+}
+
+// mendBatch bounds the rows of one statement that mends.
+const mendBatch = 200
+
+// mend makes the rows with these keys on the replica at index to what they are on the one at index from, and says how many
+// it deleted and inserted.
+func (l *lockedRange) mend(ctx context.Context, from, to int, keys []string) (Mended, error) {
+	var sum Mended
+	for len(keys) > 0 {
+		n := min(len(keys), mendBatch)
+		m, err := l.mendSome(ctx, from, to, keys[:n])
+		if err != nil {
+			return sum, fmt.Errorf("table %s: copy %d rows from %s to %s: %w", l.t.name, n, l.members[from].name, l.members[to].name, err)
+		}
+		sum.Deleted += m.Deleted
+		sum.Inserted += m.Inserted
+		keys = keys[n:]
+	}
+	return sum, nil
+}
+
+func (l *lockedRange) mendSome(ctx context.Context, from, to int, keys []string) (Mended, error) {
+	cond, args := l.anyOf(keys)
+	columns := l.t.stored()
+	rows, err := l.conns[from].QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", names(columns), quoteName(l.t.name), cond), args...)
+	if err != nil {
+		return Mended{}, err
+	}
+	defer rows.Close()
+	var values []any
+	count := 0
+	row, into := scanTargets(len(columns))
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return Mended{}, err
+		}
+		values = append(values, typed(columns, row)...)
+		count++
+	}
+	if err := rows.Err(); err != nil {
+		return Mended{}, err
+	}
+	res, err := l.conns[to].ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s", quoteName(l.t.name), cond), args...)
+	if err != nil {
+		return Mended{}, err
+	}
+	gone, err := res.RowsAffected()
+	if err != nil || count == 0 {
+		return Mended{Deleted: gone}, err
+	}
+	one := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"
+	text := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", quoteName(l.t.name), names(columns), strings.TrimSuffix(strings.Repeat(one+", ", count), ", "))
+	_, err = l.conns[to].ExecContext(ctx, text, values...)
+	return Mended{Deleted: gone, Inserted: int64(count)}, err
+}
+
+// anyOf is a condition for the rows with these keys.
+func (l *lockedRange) anyOf(keys []string) (string, []any) {
+	var args []any
+	conds := make([]string, len(keys))
+	for i, key := range keys {
+		parts := make([]string, len(l.t.key))
+		for j, c := range l.t.key {
+			parts[j] = quoteName(c.name) + " = ?"
+		}
+		conds[i] = "(" + strings.Join(parts, " AND ") + ")"
+		args = append(args, l.keys[key]...)
+	}
+	return strings.Join(conds, " OR "), args
+}
+
+// commit makes what was mended on the replica at index i stay.
+func (l *lockedRange) commit(ctx context.Context, i int) error {
+	_, err := l.conns[i].ExecContext(ctx, "COMMIT")
+	return err
+}
+
+// withLockedRange runs f on the locked range, again when a lock conflict ended it, up to ten times.
+func withLockedRange(ctx context.Context, t *tableInfo, r keyRange, members []*member, f func(*lockedRange) error) error {
+	for attempt := 1; ; attempt++ {
+		err := func() error {
+			l, err := lockRange(ctx, t, r, members)
+			if err != nil {
+				return err
+			}
+			defer l.release()
+			return f(l)
+		}()
+		if outcomeOf(err) != conflict || attempt == 10 || !pause(ctx, attempt) {
+			return err
+		}
+	}
+}
+
+var errNoKey = errors.New("the table has no primary key and no unique key without NULLs, so its rows can't be told apart")

@@ -1,0 +1,208 @@
+package fanout_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"isukit/app/fanout"
+	"isukit/infra/infratest"
+)
+
+// oddTables have the key and column types that comparing and copying must get right.
+var oddTables = []string{
+	"CREATE TABLE pair (a VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL, b INT NOT NULL, v VARCHAR(20), PRIMARY KEY (a, b)) DEFAULT CHARSET=utf8mb4",
+	"CREATE TABLE types (id VARBINARY(16) PRIMARY KEY, j JSON, d DECIMAL(20,6), f DOUBLE, t DATETIME(6), ts TIMESTAMP(3) NULL, b BLOB, " +
+		"e ENUM('x','y'), bits BIT(10), l VARCHAR(20) CHARACTER SET latin1, g INT GENERATED ALWAYS AS (bits + 1) STORED)",
+	"CREATE TABLE keyless (a INT, b VARCHAR(20))",
+	"CREATE TABLE zero (id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
+	"CREATE TABLE up (id INT PRIMARY KEY)",
+	"CREATE TABLE down (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES up (id))",
+}
+
+var oddRows = []string{
+	"INSERT INTO pair VALUES ('a', 1, 'x'), ('a', 2, NULL), ('b', 1, ''), ('ü', 1, '日本')",
+	`INSERT INTO types (id, j, d, f, t, ts, b, e, bits, l) VALUES (x'00ff', '{"a": "\\u00e9"}', 1.5, 0.1, '2020-01-02 03:04:05.678901', '2020-01-02 03:04:05.678', x'0001fe27', 'y', 5, 'é'),
+		(x'0100', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL)`,
+	"INSERT INTO keyless VALUES (1, 'a'), (1, 'a'), (2, NULL)",
+	"INSERT INTO zero VALUES (5, 1), (6, 2)",
+	"INSERT INTO up VALUES (1), (2)",
+	"INSERT INTO down VALUES (1, 1), (2, 2)",
+}
+
+func TestCheckNamesAndRepairMends(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 3)
+			c.execShop(t, oddTables...)
+			c.execShop(t, oddRows...)
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			ctx := t.Context()
+			before, err := p.Check(ctx, fanout.CheckOptions{})
+			if err != nil || !before.Clean() {
+				t.Fatalf("Check before any damage: %v, %v", before, err)
+			}
+			damage(t, p)
+			report, err := p.Check(ctx, fanout.CheckOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"down id=1", "down id=3", "keyless", "pair a=b,b=1", "pair a=c,b=9", "types id=0x00ff", "types id=0x0100", "zero id=0", "zero id=6"}
+			if got := namedRows(report); !slices.Equal(got, want) {
+				t.Errorf("Check names %q, want %q\n%s", got, want, report)
+			}
+			done, err := p.Repair(ctx, fanout.RepairOptions{Tables: []string{"pair", "types", "zero", "down"}})
+			if err != nil {
+				t.Fatalf("Repair: %v", err)
+			}
+			for _, line := range []string{"pair on r3: 2 rows deleted, 1 inserted", "types on r2: 1 rows deleted, 2 inserted"} {
+				if !strings.Contains(done.String(), line) {
+					t.Errorf("Repair says\n%s\nwithout %q", done, line)
+				}
+			}
+			after, err := p.Check(ctx, fanout.CheckOptions{Tables: []string{"pair", "types", "zero", "down"}})
+			if err != nil || !after.Clean() {
+				t.Errorf("Check after Repair: %v, %v", after, err)
+			}
+			if _, err := p.Repair(ctx, fanout.RepairOptions{}); err == nil || !strings.Contains(err.Error(), "keyless") {
+				t.Errorf("Repair of a table without a key: got %v, want an error that names it", err)
+			}
+		})
+	}
+}
+
+// damage changes single replicas around the pool.
+func damage(tb testing.TB, p *fanout.Pool) {
+	tb.Helper()
+	for _, d := range [][2]string{
+		{"r3", "UPDATE pair SET v = 'other' WHERE a = 'b'"},
+		{"r3", "INSERT INTO pair VALUES ('c', 9, 'extra')"},
+		{"r2", "UPDATE types SET f = 0.2 WHERE id = x'00ff'"},
+		{"r2", "DELETE FROM types WHERE id = x'0100'"},
+		{"r1", "INSERT INTO keyless VALUES (1, 'a')"},
+		{"r1", "UPDATE zero SET v = 9 WHERE id = 6"},
+		{"r2", "UPDATE zero SET id = 0 WHERE id = 6"},
+		{"r1", "DELETE FROM down WHERE id = 1"},
+		{"r1", "INSERT INTO down VALUES (3, 2)"},
+		{"r2", "INSERT INTO down VALUES (3, 2)"},
+	} {
+		if _, err := p.Replica(d[0]).ExecContext(tb.Context(), d[1]); err != nil {
+			tb.Fatalf("%s: %v", d[1], err)
+		}
+	}
+	// r2 lacks 6, r1 has it changed: of id=6 no two replicas have the same; r3's is the original. Give it a majority.
+	if _, err := p.Replica("r2").ExecContext(tb.Context(), "INSERT INTO zero VALUES (6, 2)"); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func namedRows(r *fanout.CheckReport) []string {
+	var list []string
+	for _, t := range r.Tables {
+		for _, d := range t.Differences {
+			name := t.Table + " " + d.Key
+			if t.Table == "keyless" {
+				name = "keyless"
+			}
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func TestAdmitWhileWritesGoOn(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			fillConflictTables(t, c)
+			c.execShop(t, "CREATE TABLE bulk (id INT PRIMARY KEY, v VARCHAR(100) NOT NULL)")
+			pools := []*fanout.Pool{c.open(t, c.config(fanout.ModeOrdered)), c.open(t, c.config(fanout.ModeOrdered))}
+			fillBulk(t, pools[0], scale(20_000))
+			if err := pools[0].Eject(t.Context(), "r2", "by hand"); err != nil {
+				t.Fatal(err)
+			}
+			hammer(t, pools, 300, allKinds...)
+			if n, _ := countDiffering(t, c); n == 0 {
+				t.Fatal("nothing differs after writes without r2: the test would not see whether Admit copies")
+			}
+			c.dbs[1].Exec(t, "DROP TABLE shop.bulk", "DROP TABLE shop.flux")
+			stop, longest := writeOn(t, pools)
+			began := time.Now()
+			report, err := pools[1].Admit(t.Context(), "r2")
+			took := time.Since(began)
+			time.Sleep(300 * time.Millisecond) // some writes with r2 in service
+			stop()
+			if err != nil {
+				t.Fatalf("Admit: %v", err)
+			}
+			t.Logf("admitted in %v; longest write meanwhile %v; %d tables copied", took, time.Duration(longest.Load()), len(report.Mended))
+			if d := time.Duration(longest.Load()); d > time.Second {
+				t.Errorf("a write took %v while a replica was admitted, want less than a second", d)
+			}
+			if n, what := countDiffering(t, c); n > 0 {
+				t.Errorf("%d rows differ after Admit: %s", n, what)
+			}
+			check, err := pools[0].Check(t.Context(), fanout.CheckOptions{Replicas: []string{"r1", "r2"}})
+			if err != nil || !check.Clean() {
+				t.Errorf("Check after Admit: %v, %v", check, err)
+			}
+			s, err := pools[0].Status(t.Context())
+			if err != nil || s.Replicas[1].State != fanout.InService {
+				t.Errorf("the other process sees r2 as %q (%v), want in service", s.Replicas[1].State, err)
+			}
+		})
+	}
+}
+
+func fillBulk(tb testing.TB, p *fanout.Pool, n int) {
+	tb.Helper()
+	for i := 0; i < n; i += 1000 {
+		var b strings.Builder
+		b.WriteString("INSERT INTO bulk VALUES ")
+		for j := range min(1000, n-i) {
+			if j > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, "(%d, 'value %d')", i+j, i+j)
+		}
+		if _, err := p.DB().ExecContext(tb.Context(), b.String()); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// writeOn keeps four clients writing until stop is called; longest is the slowest write in nanoseconds.
+func writeOn(tb testing.TB, pools []*fanout.Pool) (stop func(), longest *atomic.Int64) {
+	ctx, cancel := context.WithCancel(tb.Context())
+	longest = &atomic.Int64{}
+	var next atomic.Int64
+	next.Store(1_000_000)
+	var wg sync.WaitGroup
+	for client := range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			rng := rand.New(rand.NewPCG(uint64(client), 7))
+			for ctx.Err() == nil {
+				kind := []string{"register", "append", "transfer", "claim", "children"}[rng.IntN(5)]
+				began := time.Now()
+				err := writers[kind](context.WithoutCancel(ctx), pools[client%len(pools)], rng, next.Add(1))
+				if retryable(err) != nil {
+					tb.Errorf("%s while a replica is admitted: %v", kind, err)
+					return
+				}
+				if d := int64(time.Since(began)); d > longest.Load() {
+					longest.Store(d)
+				}
+			}
+		}()
+	}
+	return func() { cancel(); wg.Wait() }, longest
+}
