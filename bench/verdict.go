@@ -63,8 +63,11 @@ func bottleneckOf(r *result.Round) result.Bottleneck {
 			"The load generator itself: %.2f of the %.4g cores of %s, more than any role. The score is too low by what it took.",
 			generatorCores, host.CPUs, host.Host)}
 	}
-	return result.Bottleneck{Resource: "cpu", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
-		"CPU of %s: %.0f %% busy, and %s used %.2f of its %.4g cores.", host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs)}
+	text := fmt.Sprintf("CPU of %s: %.0f %% busy, and %s used %.2f of its %.4g cores", host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs)
+	if host.Foreign > heavyForeign {
+		text += fmt.Sprintf("; processes outside the round took %.2f", host.Foreign*host.CPUs)
+	}
+	return result.Bottleneck{Resource: "cpu", Host: host.Host, Role: top.Role, Text: text + "."}
 }
 
 // doubts are the reasons why the figures may mislead.

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes of every command; docs/exit-codes.md explains them to users.
@@ -66,12 +68,36 @@ A first round needs nothing but nginx and a MySQL server on this machine:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help"))
 	})
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return cleanDead(cmd, s) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := flagsFromEnv(cmd.Flags()); err != nil {
+			return err
+		}
+		return cleanDead(cmd, s)
+	}
 	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
 	root.AddGroup(&cobra.Group{ID: "round", Title: "Rounds:"}, &cobra.Group{ID: "wire", Title: "Protobuf on the wire:"})
 	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newVersionCmd(s))
 	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s))
 	return root
+}
+
+// flagsFromEnv sets every flag that the command line leaves alone from the environment: --state-dir from ISUKIT_STATE_DIR.
+func flagsFromEnv(flags *pflag.FlagSet) error {
+	var faults []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "ISUKIT_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed || f.Name == "help" {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		}
+	})
+	if err := errors.Join(faults...); err != nil {
+		return usageError(err, "correct or unset the variable")
+	}
+	return nil
 }
 
 // exitCode prints err as the user should see it and maps it to the exit code.

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"isukit/infra/infratest"
+)
+
+// shownCommands returns the lines of a page's sh blocks, without comments.
+func shownCommands(t *testing.T, page string) []string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands []string
+	inside := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = line == "```sh"
+		case inside:
+			if command, _, _ := strings.Cut(line, " #"); strings.TrimSpace(command) != "" {
+				commands = append(commands, strings.TrimSpace(command))
+			}
+		}
+	}
+	return commands
+}
+
+// elsewhere are shown commands that this test does not run, and why.
+var elsewhere = map[string]string{
+	"make test": "is what runs this test",
+}
+
+// docsEnv makes every round a short one on little data; the commands stay as they are printed.
+func docsEnv(t *testing.T, root string) []string {
+	t.Helper()
+	return append(os.Environ(),
+		"ISUKIT_SCALE=small", "ISUKIT_DURATION=2s", "ISUKIT_STATE_DIR="+testStateDir(t),
+		"ISUKIT_LOCAL_DIR="+filepath.Join(root, ".local"), "PATH="+buildBinaries(t)+":"+os.Getenv("PATH"))
+}
+
+// TestReadmeCommands runs what the README shows, in order, in a copy of the tree as a clone would have it.
+func TestReadmeCommands(t *testing.T) {
+	infratest.Real(t)
+	root := infratest.Root(t)
+	dir := t.TempDir()
+	copyTree := exec.Command("sh", "-c", `git ls-files -co --exclude-standard -z | tar --null --ignore-failed-read -cf - -T - | tar -xf - -C "$0"`, dir)
+	copyTree.Dir = root
+	if out, err := copyTree.CombinedOutput(); err != nil {
+		t.Fatalf("copy the tree: %v\n%s", err, out)
+	}
+	runShown(t, filepath.Join(root, "README.md"), dir, docsEnv(t, root))
+}
+
+// TestDocsCommands runs what the pages of docs/ show, in a directory that holds two rounds.
+func TestDocsCommands(t *testing.T) {
+	infratest.Real(t)
+	root := infratest.Root(t)
+	dir, env := t.TempDir(), docsEnv(t, root)
+	for range 2 {
+		runLine(t, "isukit round -q", dir, env)
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		t.Run(filepath.Base(page), func(t *testing.T) { runShown(t, page, dir, env) })
+	}
+}
+
+func runShown(t *testing.T, page, dir string, env []string) {
+	t.Helper()
+	for _, command := range shownCommands(t, page) {
+		if _, ok := elsewhere[command]; !ok {
+			runLine(t, command, dir, env)
+		}
+	}
+}
+
+func runLine(t *testing.T, line, dir string, env []string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-ec", line)
+	cmd.Dir, cmd.Env = dir, env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s: %v\n%s", line, err, out)
+	}
+}
