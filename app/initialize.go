@@ -1,11 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"golang.org/x/sync/errgroup"
 
 	"isukit/app/dataset"
@@ -24,15 +27,43 @@ const (
 func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.InitializeRequest) (*portalv1.InitializeResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), initializeTimeout)
 	defer cancel()
-	p.initializing.Lock()
-	defer p.initializing.Unlock()
-	if err := p.copyTables(ctx); err != nil {
-		return nil, err
-	}
-	if err := p.swapTables(ctx); err != nil {
+	err := p.alone(ctx, func(conn *sqlx.Conn) error {
+		if err := p.copyTables(ctx); err != nil {
+			return err
+		}
+		return swapTables(ctx, conn)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &portalv1.InitializeResponse{Language: "go", ApiUrl: p.APIURL}, nil
+}
+
+// alone runs fn while no other initialize runs, in this process or another, and gives it the connection that holds the
+// lock. The mutex comes first, so that requests that wait hold no connection.
+func (p *portal) alone(ctx context.Context, fn func(*sqlx.Conn) error) error {
+	p.initializing.Lock()
+	defer p.initializing.Unlock()
+	conn, err := p.Store.DB().Connx(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // the lock is given back by then
+	var got sql.NullInt64
+	const lock = "CONCAT(DATABASE(), '.initialize')"
+	if err := conn.GetContext(ctx, &got, "SELECT GET_LOCK("+lock+", ?)", int(initializeTimeout.Seconds())); err != nil {
+		return fmt.Errorf("wait for another initialize: %w", err)
+	}
+	if got.Int64 != 1 {
+		return fmt.Errorf("wait for another initialize: %w", context.DeadlineExceeded)
+	}
+	err = fn(conn)
+	// Where the release fails, so does the connection, and the server gives back the lock with it.
+	releaseErr := conn.GetContext(context.WithoutCancel(ctx), &got, "SELECT RELEASE_LOCK("+lock+")")
+	if err != nil {
+		return err
+	}
+	return releaseErr
 }
 
 // copyTables fills <table>_new for every table. They are made like the tables in use, so that an index that was added
@@ -63,7 +94,9 @@ func (p *portal) copyTable(ctx context.Context, t dataset.Table) error {
 		}
 	}
 	if t.Name != "contest" {
-		return nil
+		// Without it MySQL takes the new table for empty for a long time, and joins in the wrong order.
+		_, err := p.Store.DB().ExecContext(ctx, "ANALYZE TABLE "+t.Name+"_new")
+		return err
 	}
 	now := p.Now()
 	_, err := p.Store.DB().ExecContext(ctx, "INSERT INTO contest_new (id, starts_at_us, freezes_at_us, ends_at_us) VALUES (1, ?, ?, ?)",
@@ -72,20 +105,42 @@ func (p *portal) copyTable(ctx context.Context, t dataset.Table) error {
 }
 
 // swapTables puts every <table>_new in its place.
-func (p *portal) swapTables(ctx context.Context) error {
+func swapTables(ctx context.Context, conn *sqlx.Conn) error {
 	var renames, olds []string
 	for _, t := range dataset.Tables() {
 		renames = append(renames, t.Name+" TO "+t.Name+"_old", t.Name+"_new TO "+t.Name)
 		olds = append(olds, t.Name+"_old")
 	}
-	for _, statement := range []string{
-		"DROP TABLE IF EXISTS " + strings.Join(olds, ", "),
-		"RENAME TABLE " + strings.Join(renames, ", "),
-		"DROP TABLE " + strings.Join(olds, ", "),
-	} {
-		if _, err := p.Store.DB().ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("swap tables: %w", err)
-		}
+	if _, err := conn.ExecContext(ctx, "DROP TABLE IF EXISTS "+strings.Join(olds, ", ")); err != nil {
+		return fmt.Errorf("drop left-over tables: %w", err)
+	}
+	if err := renamePatiently(ctx, conn, "RENAME TABLE "+strings.Join(renames, ", ")); err != nil {
+		return fmt.Errorf("swap tables: %w", err)
+	}
+	if _, err := conn.ExecContext(ctx, "DROP TABLE "+strings.Join(olds, ", ")); err != nil {
+		return fmt.Errorf("drop the old tables: %w", err)
 	}
 	return nil
+}
+
+// renamePatiently gives up waiting for the tables' locks after a second and tries again, until ctx ends. A transaction
+// under way may hold a row lock and wait for a table that the RENAME holds, while the RENAME waits for a table of a
+// second transaction, which waits for that row: a deadlock that no server sees, since rows and tables are locked in
+// different places. (MySQL 9.7 stood still for 50 s.)
+func renamePatiently(ctx context.Context, conn *sqlx.Conn, rename string) error {
+	if _, err := conn.ExecContext(ctx, "SET SESSION lock_wait_timeout = 1"); err != nil {
+		return err
+	}
+	for {
+		_, err := conn.ExecContext(ctx, rename)
+		if !isSQL(err, errLockWait, errDeadlock) {
+			_, resetErr := conn.ExecContext(ctx, "SET SESSION lock_wait_timeout = DEFAULT")
+			return cmp.Or(err, resetErr)
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond): // what waited for the RENAME goes first
+		}
+	}
 }

@@ -37,6 +37,7 @@ type statusWriter struct {
 	http.ResponseWriter
 	status int
 	cause  error
+	gone   bool // the client had given up
 }
 
 func (w *statusWriter) WriteHeader(status int) {
@@ -85,7 +86,7 @@ func (p *portal) recovered(w *statusWriter, r *http.Request, v any) {
 
 // log never writes headers, cookies, bodies or query strings.
 func (p *portal) log(w *statusWriter, r *http.Request, took time.Duration) {
-	if w.status < 500 && took < p.Slow {
+	if w.gone || w.status < 500 && took < p.Slow {
 		return
 	}
 	event := p.Logger.Warn()
@@ -144,11 +145,13 @@ func (p *portal) admit(ctx context.Context, a access, c *call) error {
 // fail answers with an Error. What is not the client's doing is kept for the log and stays out of the answer.
 func (p *portal) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var f *wire.Fault
+	gone := false
 	if !errors.As(err, &f) {
-		f = ownFault(err, r.Context().Err() != nil)
+		gone = r.Context().Err() != nil
+		f = ownFault(err, gone)
 	}
 	if sw, ok := w.(*statusWriter); ok && f.Status >= 500 {
-		sw.cause = err
+		sw.cause, sw.gone = err, gone
 	}
 	_ = wire.WriteError(w, f) // the client may be gone
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,21 +40,12 @@ type site struct {
 	url  string
 	log  *syncBuffer
 
-	mu    sync.Mutex
-	shift time.Duration // how far the portal's clock is ahead
+	shift *atomic.Int64 // nanoseconds that the portal's clock is ahead
 }
 
-func (s *site) now() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Now().Add(s.shift)
-}
+func (s *site) now() time.Time { return time.Now().Add(time.Duration(s.shift.Load())) }
 
-func (s *site) setShift(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.shift = d
-}
+func (s *site) setShift(d time.Duration) { s.shift.Store(int64(d)) }
 
 // syncBuffer is a log that is written and read at the same time.
 type syncBuffer struct {
@@ -75,8 +67,12 @@ func (b *syncBuffer) String() string {
 
 // onEngines runs fn on a portal of small scale on each engine.
 func onEngines(t *testing.T, fn func(t *testing.T, s *site)) {
+	forEachEngine(t, func(t *testing.T, engine string) { fn(t, newSite(t, engine, dataset.Small)) })
+}
+
+func forEachEngine(t *testing.T, fn func(t *testing.T, engine string)) {
 	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) { fn(t, newSite(t, engine, dataset.Small)) })
+		t.Run(engine, func(t *testing.T) { fn(t, engine) })
 	}
 }
 
@@ -94,7 +90,7 @@ func newSite(t testing.TB, engine string, scale dataset.Scale) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { pool.Close() })
-	s := &site{db: db, pool: pool, data: data, log: &syncBuffer{}}
+	s := &site{db: db, pool: pool, data: data, log: &syncBuffer{}, shift: &atomic.Int64{}}
 	s.url = s.serve(t, app.RoleAll, 1)
 	return s
 }
