@@ -58,8 +58,7 @@ func unpackBody(coding string, body []byte, limit int) ([]byte, error) {
 		r = brotli.NewReader(bytes.NewReader(body))
 	case "zstd":
 		var zr *zstd.Decoder
-		zr, err = zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderMaxMemory(uint64(limit)), zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderMaxWindow(64<<20))
+		zr, err = zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
 		if err == nil {
 			defer zr.Close()
 			r = zr

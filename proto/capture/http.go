@@ -116,7 +116,8 @@ func (h *httpConn) match(at mark) *request {
 	if (len(lost) > 0 || len(clientLost) > 0) && first.at.ack > at.off {
 		return h.orphan()
 	}
-	if len(clientLost) > 0 && lost.within(first.at.ack, at.off) && clientLost.after(first.at.off) {
+	maybeUnseen := h.parsers[0].state == stateLost || clientLost.after(first.at.off)
+	if maybeUnseen && lost.within(first.at.ack, at.off) {
 		h.unanswered("the response was lost by the capture")
 		return h.orphan()
 	}

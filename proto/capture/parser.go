@@ -357,12 +357,17 @@ func (p *parser) resync(b []byte, at mark) bool {
 	if p.dir == 0 && !looksLikeRequest(b) || p.dir == 1 && !bytes.HasPrefix(b, []byte("HTTP/1.")) {
 		return false
 	}
+	p.found(at)
+	p.state = stateHead
+	return true
+}
+
+// found ends the range in which messages may have begun unseen.
+func (p *parser) found(at mark) {
 	if len(p.lost) == maxLostSpans {
 		p.lost = p.lost[1:]
 	}
 	p.lost = append(p.lost, span{p.lostFrom, at.off})
-	p.state = stateHead
-	return true
 }
 
 // garbage takes bytes that are no HTTP/1.x. A connection that never was HTTP is let go; else the next message is looked for.
@@ -390,6 +395,9 @@ func (p *parser) end(why ending, at mark) {
 			p.fault("the connection was closed inside it")
 		}
 		p.messageRead(at)
+	}
+	if p.state == stateLost {
+		p.found(mark{at.time, at.off + 1, at.ack})
 	}
 	p.state, p.buf = stateDead, nil
 }

@@ -383,7 +383,7 @@ func (t *tlsConn) resync(dir int, b []byte, at mark) int {
 		if lost, ok := t.trySeqs(h, b[i:i+5+size], off); ok {
 			h.lost, h.handshake = false, nil
 			if lost > 0 {
-				t.inner().gap(dir, lost, mark{at.time, off, at.ack})
+				t.inner().gap(dir, lost, mark{at.time, h.lostFrom, at.ack})
 			}
 			return i
 		}
