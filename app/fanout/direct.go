@@ -20,7 +20,8 @@ func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer
 	pt := &part{m: m}
 	began := time.Now()
 	a, err := pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
-	if errors.Is(err, driver.ErrBadConn) && ctx.Err() == nil { // by its contract nothing was sent: an idle link was stale
+	if errors.Is(err, driver.ErrBadConn) && ctx.Err() == nil && c.p.cfg.Mode == ModeSingle {
+		// The driver's word is taken as database/sql takes it: nothing was sent, an idle link was stale.
 		c.drop(m)
 		pt = &part{m: m}
 		a, err = pt.run(ctx, c, q, "", pins{lastID: -1}, rows)

@@ -248,24 +248,31 @@ func (t *orderedTxn) decide(parts []*part, errs []error) error {
 	return t.c.p.unsureAll(parts, errs)
 }
 
-// keep ejects the replicas in service whose COMMIT did not end as good says.
+// keep ejects the replicas whose COMMIT did not end as good says. When one of them turns out to be the last in service,
+// since the good ones were ejected for another write meanwhile, then what became of the write there is its fate.
 func (t *orderedTxn) keep(parts []*part, errs []error, good func(error) bool, fate Fate) error {
 	we := &WriteError{Fate: fate, Cause: errors.New("the replicas did not all commit")}
 	recorded := true
 	for i, pt := range parts {
 		pf := Applied
-		if errs[i] != nil {
+		switch {
+		case outcomeOf(errs[i]) == lost:
+			pf = Unknown
+		case errs[i] != nil:
 			pf = NotApplied
 		}
-		if t.v.has(pt.m) && !good(errs[i]) {
-			if outcomeOf(errs[i]) == lost {
-				pf = Unknown
-			}
-			recorded = t.c.p.ejectMember(context.Background(), pt.m, "COMMIT: "+errs[i].Error()) == nil && recorded
-		}
 		we.Parts = append(we.Parts, Part{pt.m.name, pf, plainConn(errs[i])})
+		if !t.v.has(pt.m) || good(errs[i]) {
+			continue
+		}
+		switch err := t.c.p.ejectMember(context.Background(), pt.m, "COMMIT: "+errs[i].Error()); {
+		case errors.Is(err, errLast):
+			we.Fate = pf
+		case err != nil:
+			recorded = false
+		}
 	}
-	if fate == Applied && recorded && !t.c.p.cfg.ReportEjections {
+	if we.Fate == Applied && recorded && !t.c.p.cfg.ReportEjections {
 		return nil
 	}
 	return we

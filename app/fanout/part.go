@@ -173,7 +173,7 @@ func (pt *part) end(c *conn, text string) error {
 	ctx, cancel := c.p.detach(context.Background(), pt.m)
 	defer cancel()
 	if pt.pinned {
-		text += "; " + unpin
+		text = unpin + "; " + text // in this order, an error means that the transaction did not end
 	}
 	_, err := pt.l.exec.ExecContext(ctx, text, nil)
 	if err != nil {
