@@ -1,0 +1,340 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/proto/capture"
+	"isukit/proto/decode"
+)
+
+type replayOptions struct {
+	schema  schemaOptions
+	filter  captureFilter
+	file    string
+	to      string
+	keylog  string
+	paced   bool
+	speed   float64
+	cookies bool
+	timeout time.Duration
+}
+
+// errDiffers ends a replay in which answers differed: which has been printed.
+var errDiffers = errors.New("answers differ")
+
+func newReplayCmd(s streams) *cobra.Command {
+	var o replayOptions
+	cmd := &cobra.Command{
+		Use:   "replay FILE --to URL",
+		Short: "Send a capture's requests again, and say where the answers differ by meaning",
+		Long: `Send the requests of a capture again, one after another in the order of their start, and compare the answers.
+
+Answers are compared by status and, field by field, by message; where a body has no known type, by its bytes. Cookies
+that the server sets now take the place of the captured ones, so that sessions work on another server too.`,
+		Example: `  isukit replay round.pcap --to http://127.0.0.1:9292
+  isukit replay round.pcap --to http://10.0.0.2 --paced --speed 2 --path '/api/*'`,
+		GroupID: "wire",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.file = args[0]
+			return runReplay(cmd.Context(), o, s)
+		},
+	}
+	o.schema.addFlags(cmd)
+	o.filter.addFlags(cmd)
+	cmd.Flags().StringVar(&o.to, "to", "", "the server, as a URL without a path")
+	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log of the capture")
+	cmd.Flags().BoolVar(&o.paced, "paced", false, "send at the times of the capture instead of as fast as answers come")
+	cmd.Flags().Float64Var(&o.speed, "speed", 1, "with --paced: how many times faster than captured")
+	cmd.Flags().BoolVar(&o.cookies, "new-cookies", true, "send the cookies that the server sets now in place of the captured ones")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
+	return cmd
+}
+
+// maxReplayExchanges bounds what is kept in memory to be sorted by start.
+const maxReplayExchanges = 1_000_000
+
+func runReplay(ctx context.Context, o replayOptions, s streams) error {
+	base, err := url.Parse(o.to)
+	if err != nil || base.Host == "" {
+		return usageError(fmt.Errorf("--to %q is no URL of a server", o.to), "the form is --to http://127.0.0.1:9292")
+	}
+	if o.speed <= 0 {
+		return usageError(fmt.Errorf("--speed %g is not above 0", o.speed), "")
+	}
+	if err := o.filter.parse(); err != nil {
+		return err
+	}
+	schema, routes, err := o.schema.load(ctx, s)
+	if err != nil {
+		return err
+	}
+	decoder := &bodyDecoder{schema: schema, routes: routes}
+	exchanges, skipped, err := o.load(ctx, decoder, s)
+	if err != nil {
+		return err
+	}
+	r := &replayer{o: o, base: base, decoder: decoder, s: s, cookies: map[string]string{}}
+	r.client = &http.Client{
+		Timeout:       o.timeout,
+		Transport:     &http.Transport{Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: 1},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	defer r.client.CloseIdleConnections()
+	if err := r.all(ctx, exchanges); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%d requests sent, %d answers the same, %d differ, %d not comparable, %d failed; %d of the capture left out as incomplete\n",
+		r.sent, r.same, r.differ, r.unknown, r.failed, skipped)
+	if r.differ+r.failed > 0 {
+		return errDiffers
+	}
+	return nil
+}
+
+// load reads the exchanges that can be sent again, by the time of their start.
+func (o *replayOptions) load(ctx context.Context, decoder *bodyDecoder, s streams) (kept []*decodedExchange, skipped int, err error) {
+	opts := capture.DefaultOptions()
+	notes := &noteCounter{w: s.err, seen: map[string]int{}}
+	opts.OnNote = notes.add
+	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
+		return nil, 0, err
+	}
+	f, err := os.Open(o.file)
+	if err != nil {
+		return nil, 0, usageError(err, "")
+	}
+	defer f.Close()
+	reader, err := capture.NewReader(f, opts)
+	if err != nil {
+		return nil, 0, usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
+	}
+	for {
+		e, err := reader.Next(ctx)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", o.file, err)
+		}
+		if !o.filter.beforeDecoding(e) {
+			continue
+		}
+		if e.Request == nil || requestIncomplete(e) {
+			skipped++
+			continue
+		}
+		if d := decoder.decode(e); o.filter.match(d) {
+			kept = append(kept, d)
+		}
+		if len(kept) > maxReplayExchanges {
+			return nil, 0, usageError(fmt.Errorf("more than %d exchanges", maxReplayExchanges), "choose some with --path, --method or --status")
+		}
+	}
+	slices.SortStableFunc(kept, func(a, b *decodedExchange) int { return a.Time().Compare(b.Time()) })
+	return kept, skipped, nil
+}
+
+// requestIncomplete reports whether a part of the request is missing; a missing response is no hindrance.
+func requestIncomplete(e *capture.Exchange) bool {
+	for _, why := range e.Incomplete {
+		if strings.HasPrefix(why, "request") {
+			return true
+		}
+	}
+	return false
+}
+
+// replayer sends requests and counts how the answers compare.
+type replayer struct {
+	o       replayOptions
+	base    *url.URL
+	decoder *bodyDecoder
+	client  *http.Client
+	s       streams
+	// cookies are what the server set now, by the value that was captured in its place.
+	cookies map[string]string
+
+	sent, same, differ, unknown, failed int
+}
+
+func (r *replayer) all(ctx context.Context, exchanges []*decodedExchange) error {
+	if len(exchanges) == 0 {
+		return nil
+	}
+	began, first := time.Now(), exchanges[0].Time()
+	for _, d := range exchanges {
+		if r.o.paced {
+			due := began.Add(time.Duration(float64(d.Time().Sub(first)) / r.o.speed))
+			if err := sleepUntil(ctx, due); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r.one(ctx, d)
+	}
+	return nil
+}
+
+func sleepUntil(ctx context.Context, due time.Time) error {
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// one sends one request. A request that fails is counted, and the replay goes on.
+func (r *replayer) one(ctx context.Context, d *decodedExchange) {
+	r.sent++
+	answer, err := r.send(ctx, d.Request)
+	if err != nil {
+		r.failed++
+		fmt.Fprintf(r.s.out, "%s %s: failed: %s\n", d.Request.Method, decode.Terminal(d.Request.Target), err)
+		return
+	}
+	r.learnCookies(d.Response, answer)
+	if d.Response == nil || len(d.Incomplete) > 0 {
+		r.unknown++
+		return
+	}
+	differences := r.compare(d, answer)
+	if len(differences) == 0 {
+		r.same++
+		return
+	}
+	r.differ++
+	fmt.Fprintf(r.s.out, "%s %s:\n", d.Request.Method, decode.Terminal(d.Request.Target))
+	for i, line := range differences {
+		if i == 20 {
+			fmt.Fprintf(r.s.out, "  and %d more\n", len(differences)-i)
+			break
+		}
+		fmt.Fprintf(r.s.out, "  %s\n", line)
+	}
+}
+
+// dropped are headers of the captured request that belong to its connection or its encoding.
+var dropped = map[string]bool{
+	"connection": true, "content-length": true, "transfer-encoding": true, "host": true, "content-encoding": true,
+	"keep-alive": true, "te": true, "trailer": true, "upgrade": true, "expect": true, "accept-encoding": true,
+}
+
+func (r *replayer) send(ctx context.Context, m *capture.Message) (*capture.Message, error) {
+	target, err := r.base.Parse(m.Target)
+	if err != nil || !strings.HasPrefix(m.Target, "/") {
+		return nil, fmt.Errorf("%q is no path", m.Target)
+	}
+	// Parse would follow "//host/path" elsewhere.
+	target.Scheme, target.Host = r.base.Scheme, r.base.Host
+	req, err := http.NewRequestWithContext(ctx, m.Method, target.String(), bytes.NewReader(m.Body))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range m.Header {
+		switch {
+		case dropped[strings.ToLower(f.Name)]:
+		case strings.EqualFold(f.Name, "Cookie") && r.o.cookies:
+			req.Header.Add("Cookie", r.newCookies(f.Value))
+		default:
+			req.Header.Add(f.Name, f.Value)
+		}
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyFileBytes))
+	if err != nil {
+		return nil, err
+	}
+	answer := &capture.Message{Status: resp.StatusCode, Body: body}
+	for name, values := range resp.Header {
+		for _, value := range values {
+			answer.Header = append(answer.Header, capture.Field{Name: name, Value: value})
+		}
+	}
+	return answer, nil
+}
+
+// newCookies puts what the server set now in the place of captured values.
+func (r *replayer) newCookies(header string) string {
+	parts := strings.Split(header, ";")
+	for i, part := range parts {
+		if now, ok := r.cookies[strings.TrimSpace(part)]; ok {
+			parts[i] = now
+		}
+	}
+	return strings.Join(parts, ";")
+}
+
+// learnCookies joins the cookies of the captured answer to those of the same name in the answer now.
+func (r *replayer) learnCookies(before, now *capture.Message) {
+	if before == nil {
+		return
+	}
+	fresh := map[string]string{}
+	for _, pair := range setCookies(now) {
+		name, _, _ := strings.Cut(pair, "=")
+		fresh[name] = pair
+	}
+	for _, pair := range setCookies(before) {
+		name, _, _ := strings.Cut(pair, "=")
+		if pairNow, ok := fresh[name]; ok {
+			r.cookies[pair] = pairNow
+		}
+	}
+}
+
+// setCookies lists the name=value pairs that an answer sets.
+func setCookies(m *capture.Message) []string {
+	var pairs []string
+	for _, f := range m.Header {
+		if strings.EqualFold(f.Name, "Set-Cookie") {
+			pair, _, _ := strings.Cut(f.Value, ";")
+			pairs = append(pairs, strings.TrimSpace(pair))
+		}
+	}
+	return pairs
+}
+
+// compare says how the answer now differs from the captured one.
+func (r *replayer) compare(d *decodedExchange, now *capture.Message) []string {
+	var out []string
+	if d.Response.Status != now.Status {
+		out = append(out, fmt.Sprintf("~ status: %d -> %d", d.Response.Status, now.Status))
+	}
+	fresh := r.decoder.decode(&capture.Exchange{Request: d.Request, Response: now})
+	a, b := d.resp, fresh.resp
+	switch {
+	case a.typ != b.typ:
+		out = append(out, fmt.Sprintf("~ type: %s -> %s", orDash(a.typ), orDash(b.typ)))
+	case a.body == nil || b.body == nil:
+		if !bytes.Equal(a.data, b.data) {
+			out = append(out, fmt.Sprintf("~ body: %d bytes -> %d other bytes of no known type", len(a.data), len(b.data)))
+		}
+	default:
+		for _, difference := range decode.Diff(a.body.Message, b.body.Message) {
+			out = append(out, difference.String())
+		}
+	}
+	return out
+}

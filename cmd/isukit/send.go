@@ -1,0 +1,386 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/proto/decode"
+)
+
+type sendOptions struct {
+	schema schemaOptions
+	body   bodyOptions
+	// target is "METHOD /path" with to as its base, or "METHOD URL"; without a method the route, or the body, decides it.
+	target   string
+	to       string
+	typ      string
+	respType string
+	headers  []string
+	jar      string
+	gzip     bool
+	chunked  bool
+	asJSON   bool
+	verbose  bool
+	insecure bool
+	timeout  time.Duration
+}
+
+// errAnswered ends a send whose answer has status 400 or above: the answer has been printed.
+var errAnswered = errors.New("the server answered with an error")
+
+func newSendCmd(s streams) *cobra.Command {
+	var o sendOptions
+	cmd := &cobra.Command{
+		Use:   "send ROUTE|URL [FIELD=VALUE...]",
+		Short: "Send a protobuf request by hand and decode the answer",
+		Long: `Send one request over HTTP/1.1 and decode the answer, or the error.
+
+ROUTE is a path, with or without its method: 'POST /api/login', '/api/teams?page=2'; --to says where the server is.
+The body is given as field=value arguments, or with --from as a file in text or JSON format ("-" is standard input).
+The types follow from the route, or are named with --type and --resp-type. With --jar, cookies are kept in a file.`,
+		Example: `  isukit send --to http://127.0.0.1:9292 --jar me.jar 'POST /api/login' name=admin password=secret12
+  isukit send --to http://127.0.0.1:9292 --jar me.jar /api/session
+  isukit send --type portal.v1.LoginRequest 'POST http://10.0.0.2/api/login' --from login.json -v`,
+		GroupID: "wire",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.target, o.body.fields = args[0], args[1:]
+			return runSend(cmd.Context(), o, s)
+		},
+	}
+	o.schema.addFlags(cmd)
+	cmd.Flags().StringVar(&o.to, "to", "http://127.0.0.1", "the server, as a URL without a path")
+	cmd.Flags().StringVarP(&o.typ, "type", "t", "", "the request's message type (default: the route's)")
+	cmd.Flags().StringVar(&o.respType, "resp-type", "", "the response's message type (default: the route's)")
+	cmd.Flags().StringVar(&o.body.file, "from", "", "file with the request in text or JSON format")
+	cmd.Flags().StringArrayVarP(&o.headers, "header", "H", nil, "a further header, as 'Name: value'")
+	cmd.Flags().StringVar(&o.jar, "jar", "", "file that cookies are sent from and kept in")
+	cmd.Flags().BoolVar(&o.gzip, "gzip", false, "send the body with Content-Encoding: gzip")
+	cmd.Flags().BoolVar(&o.chunked, "chunked", false, "send the body in chunks")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print the answer as JSON")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "print the request's and the response's heads")
+	cmd.Flags().BoolVar(&o.insecure, "insecure", false, "accept any TLS certificate")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long the answer may take")
+	return cmd
+}
+
+func runSend(ctx context.Context, o sendOptions, s streams) error {
+	schema, routes, err := o.schema.load(ctx, s)
+	if err != nil {
+		return err
+	}
+	method, target, err := o.resolve(routes)
+	if err != nil {
+		return err
+	}
+	body, hasBody, err := o.bytes(routes, schema, method, target, s)
+	if err != nil {
+		return err
+	}
+	req, err := o.request(ctx, method, target, body, hasBody)
+	if err != nil {
+		return err
+	}
+	jar, err := openJar(o.jar)
+	if err != nil {
+		return err
+	}
+	for _, c := range jar.Cookies(target) {
+		req.AddCookie(c)
+	}
+	client := &http.Client{
+		Timeout: o.timeout,
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure}, DisableCompression: true,
+			// HTTP/1.1, as the traffic that is debugged.
+			Protocols: http1Only(),
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	defer client.CloseIdleConnections()
+	if o.verbose {
+		printHead(s.err, "> ", fmt.Sprintf("%s %s %s", req.Method, req.URL.RequestURI(), req.Proto), req.Header)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return hinted(err, "isukit send --to URL says where the server is")
+	}
+	defer resp.Body.Close()
+	if err := jar.keep(target, resp.Cookies()); err != nil {
+		return err
+	}
+	return o.answer(resp, routes, schema, s)
+}
+
+func http1Only() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	return p
+}
+
+// resolve finds the method and URL that the target means.
+func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.URL, err error) {
+	raw := o.target
+	if m, rest, ok := strings.Cut(raw, " "); ok {
+		method, raw = strings.ToUpper(m), strings.TrimSpace(rest)
+	}
+	if strings.HasPrefix(raw, "/") {
+		raw = strings.TrimSuffix(o.to, "/") + raw
+	}
+	target, err = url.Parse(raw)
+	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
+		return "", nil, usageError(fmt.Errorf("%q is no path and no http URL", o.target), "the forms are 'POST /api/login' and 'POST http://host/api/login'")
+	}
+	if method != "" {
+		return method, target, nil
+	}
+	found := routes.Find(target.Path)
+	hasBody := len(o.body.fields) > 0 || o.body.file != "" || o.typ != ""
+	var fit decode.Routes
+	for _, r := range found {
+		if (r.Request != "") == hasBody {
+			fit = append(fit, r)
+		}
+	}
+	switch {
+	case len(fit) == 1:
+		return fit[0].Method, target, nil
+	case len(found) == 0 && !hasBody:
+		return http.MethodGet, target, nil
+	case len(found) == 0:
+		return http.MethodPost, target, nil
+	}
+	var names []string
+	for _, r := range found {
+		names = append(names, r.Method)
+	}
+	return "", nil, usageError(fmt.Errorf("%s takes %s", target.Path, strings.Join(names, " and ")), "put the method before the path, as in 'POST "+target.Path+"'")
+}
+
+// bytes builds the request's body; hasBody is false for a route without one.
+func (o *sendOptions) bytes(routes decode.Routes, schema *decode.Schema, method string, target *url.URL, s streams) (body []byte, hasBody bool, err error) {
+	typ := o.typ
+	if typ == "" {
+		route, ok := routes.Match(method, target.Path)
+		given := len(o.body.fields) > 0 || o.body.file != ""
+		switch {
+		case ok && route.Request == "" && given:
+			return nil, false, usageError(fmt.Errorf("%s %s takes no body", method, target.Path), "")
+		case !ok && given:
+			return nil, false, usageError(fmt.Errorf("no route is %s %s: the type of its body is not known", method, target.Path), "name it with --type")
+		case !ok || route.Request == "":
+			return nil, false, nil
+		}
+		typ = route.Request
+	}
+	md, err := schema.Find(typ)
+	if err != nil {
+		return nil, false, usageError(err, "isukit types lists the types that are known")
+	}
+	m, err := o.body.message(md, schema, s)
+	if err != nil {
+		return nil, false, err
+	}
+	body, err = decode.Wire(m)
+	return body, true, err
+}
+
+func (o *sendOptions) request(ctx context.Context, method string, target *url.URL, body []byte, hasBody bool) (*http.Request, error) {
+	var r io.Reader
+	if hasBody {
+		if o.gzip {
+			var packed bytes.Buffer
+			w := gzip.NewWriter(&packed)
+			if _, err := w.Write(body); err != nil {
+				return nil, err
+			}
+			if err := w.Close(); err != nil {
+				return nil, err
+			}
+			body = packed.Bytes()
+		}
+		r = bytes.NewReader(body)
+		if o.chunked {
+			r = io.MultiReader(r) // a reader of unknown length is sent in chunks
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), r)
+	if err != nil {
+		return nil, usageError(err, "")
+	}
+	req.Header.Set("Accept", "application/protobuf")
+	req.Header.Set("User-Agent", "isukit/"+version)
+	if hasBody {
+		req.Header.Set("Content-Type", "application/protobuf")
+		if o.gzip {
+			req.Header.Set("Content-Encoding", "gzip")
+		}
+	}
+	for _, h := range o.headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, usageError(fmt.Errorf("--header %q has no colon", h), "the form is 'Name: value'")
+		}
+		if strings.EqualFold(name, "Host") {
+			req.Host = strings.TrimSpace(value)
+			continue
+		}
+		req.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return req, nil
+}
+
+// answer prints the response's message: the route's, the one that its content type names, or what fits.
+func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *decode.Schema, s streams) error {
+	if o.verbose {
+		printHead(s.err, "< ", resp.Proto+" "+resp.Status, resp.Header)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyFileBytes+1))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if len(data) > maxBodyFileBytes {
+		return fmt.Errorf("the answer has more than %d bytes", maxBodyFileBytes)
+	}
+	if data, err = unpackAnswer(resp.Header.Get("Content-Encoding"), data); err != nil {
+		return err
+	}
+	contentType := resp.Header.Get("Content-Type")
+	typ := o.respType
+	if typ == "" {
+		typ = routes.Type(resp.Request.Method, resp.Request.URL.Path, decode.Response, resp.StatusCode, contentType)
+	}
+	if !o.verbose {
+		fmt.Fprintf(s.err, "isukit: %s, %d bytes of %s\n", resp.Status, len(data), decode.Terminal(orDash(contentType)))
+	}
+	switch {
+	case !decode.IsProtobuf(contentType) && contentType != "" && o.respType == "":
+		printHints(s.err, data)
+		if _, err := s.out.Write(data); err != nil {
+			return err
+		}
+	case len(data) == 0 && typ == "":
+	default:
+		if err := decodeOne(decodeOptions{asJSON: o.asJSON}, schema, typ, data, s); err != nil {
+			return err
+		}
+	}
+	if resp.StatusCode >= 400 {
+		return fmt.Errorf("%w: %s", errAnswered, resp.Status)
+	}
+	return nil
+}
+
+func unpackAnswer(coding string, data []byte) ([]byte, error) {
+	if !strings.EqualFold(coding, "gzip") {
+		return data, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("unpack the answer: %w", err)
+	}
+	inner, err := io.ReadAll(io.LimitReader(r, maxBodyFileBytes+1))
+	if err != nil || len(inner) > maxBodyFileBytes {
+		return nil, fmt.Errorf("unpack the answer: damaged, or more than %d bytes", maxBodyFileBytes)
+	}
+	return inner, nil
+}
+
+func printHead(w io.Writer, prefix, first string, header http.Header) {
+	fmt.Fprintf(w, "%s%s\n", prefix, first)
+	var names []string
+	for name := range header {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		for _, value := range header[name] {
+			fmt.Fprintf(w, "%s%s: %s\n", prefix, name, decode.Terminal(value))
+		}
+	}
+}
+
+// cookieJar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" a line. It is made for one person and a few
+// hosts: expiry and domains are left aside, and a cookie that is set empty is dropped.
+type cookieJar struct {
+	file  string
+	lines []jarCookie
+}
+
+type jarCookie struct{ host, name, value, path string }
+
+func openJar(file string) (*cookieJar, error) {
+	jar := &cookieJar{file: file}
+	if file == "" {
+		return jar, nil
+	}
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return jar, nil
+	}
+	if err != nil {
+		return nil, usageError(err, "")
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 4 {
+			return nil, usageError(fmt.Errorf("%s is no cookie jar of isukit", file), "name another file with --jar")
+		}
+		jar.lines = append(jar.lines, jarCookie{f[0], f[1], f[2], f[3]})
+	}
+	return jar, nil
+}
+
+// Cookies returns what is to be sent to u.
+func (j *cookieJar) Cookies(u *url.URL) []*http.Cookie {
+	var out []*http.Cookie
+	for _, c := range j.lines {
+		if c.host == u.Host && strings.HasPrefix(u.Path, c.path) {
+			out = append(out, &http.Cookie{Name: c.name, Value: c.value})
+		}
+	}
+	return out
+}
+
+// keep stores what the server at u set.
+func (j *cookieJar) keep(u *url.URL, set []*http.Cookie) error {
+	if j.file == "" || len(set) == 0 {
+		return nil
+	}
+	for _, c := range set {
+		path := c.Path
+		if path == "" {
+			path = "/"
+		}
+		kept := j.lines[:0]
+		for _, old := range j.lines {
+			if old.host != u.Host || old.name != c.Name {
+				kept = append(kept, old)
+			}
+		}
+		if j.lines = kept; c.Value != "" && c.MaxAge >= 0 {
+			j.lines = append(j.lines, jarCookie{u.Host, c.Name, c.Value, path})
+		}
+	}
+	var b strings.Builder
+	for _, c := range j.lines {
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\n", c.host, c.name, c.value, c.path)
+	}
+	if err := os.WriteFile(j.file, []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("keep cookies: %w", err)
+	}
+	return nil
+}
