@@ -76,14 +76,27 @@ func (c *Client) Do(ctx context.Context, req *Request, check func(*Response) err
 	if f == nil {
 		f = judge(r, check)
 	}
-	if f != nil && f.Kind != Refused && ctx.Err() != nil {
+	if f != nil && f.Kind != Refused && ended(ctx) {
 		f = &Fault{Kind: Canceled, Text: "canceled", Detail: f.Error()}
+		if r.Sent.IsZero() {
+			return f
+		}
 	}
 	c.record(req, r, cn, f)
 	if f == nil {
 		return nil
 	}
 	return f
+}
+
+// ended reports whether ctx has ended, or is about to because its deadline has passed: a connection that is being made under
+// it may notice the deadline first.
+func ended(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // judge has a whole answer checked.

@@ -235,6 +235,28 @@ func TestCanceled(t *testing.T) {
 	}
 }
 
+// TestCanceledConnecting has a connection that is still being made when the context's deadline passes be no hit at all.
+func TestCanceledConnecting(t *testing.T) {
+	t.Parallel()
+	e := load.NewEngine(load.Options{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		deadline, _ := ctx.Deadline()
+		time.Sleep(time.Until(deadline))
+		return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded} // what net.Dialer returns, as soon as that
+	}})
+	for range 20 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		c := e.NewClient(0, "")
+		err := c.Do(ctx, &load.Request{Endpoint: e.Endpoint("x"), Origin: origin(t, "http://127.0.0.1:1"), Target: "/"}, nil)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want canceled", err)
+		}
+		cancel()
+	}
+	if s := e.Recorder().Summary(time.Now()); s.Total.Hits+s.Total.Canceled != 0 {
+		t.Errorf("got %+v, want no hits", s.Total.Counts)
+	}
+}
+
 // TestCancelIdle has a context that ends while a connection is idle leave that connection usable.
 func TestCancelIdle(t *testing.T) {
 	o := serveRaw(t, answering(okAnswer))

@@ -27,7 +27,7 @@ func connections(ctx context.Context, o options, srv *nginx, out io.Writer) (any
 	}
 	var buf bytes.Buffer
 	cmd := exec.CommandContext(ctx, self, "-role", "connections", "-target", srv.url, "-users", strconv.Itoa(manyConnections),
-		"-length", (2 * o.length).String(), "-check")
+		"-length", max(2*o.length, 5*time.Second).String(), "-check")
 	cmd.Stdout, cmd.Stderr = &buf, &buf
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
