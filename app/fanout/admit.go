@@ -23,7 +23,7 @@ type Status struct {
 	Mode     Mode
 	Epoch    int64 // grows with every change of a replica's state
 	Replicas []ReplicaStatus
-	Apps     int // other app processes that use the replicas now
+	Apps     int // other app processes that use the replicas now; -1 when the first replica did not tell
 }
 
 // Status asks every replica. A replica that does not answer is no error: its entry says so.
@@ -42,12 +42,15 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 		return s, nil
 	}
 	apps, err := p.otherApps(ctx)
+	if err != nil {
+		s.Apps = -1
+	}
 	for _, a := range apps {
 		if !a.dead {
 			s.Apps++
 		}
 	}
-	return s, err
+	return s, nil
 }
 
 // Eject takes a replica out of service by hand. It fails for the last one in service.

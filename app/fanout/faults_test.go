@@ -1,0 +1,388 @@
+package fanout_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"isukit/app/fanout"
+	"isukit/infra/infratest"
+)
+
+// ledger is what clients were told of the rows that they inserted.
+type ledger struct {
+	mu   sync.Mutex
+	told map[int64]error
+}
+
+// write inserts rows with distinct ids from 8 clients until ctx ends. Every second one is a transaction of two statements.
+func (l *ledger) write(ctx context.Context, p *fanout.Pool, next *atomic.Int64) {
+	var wg sync.WaitGroup
+	for client := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for ctx.Err() == nil {
+				id := next.Add(1)
+				err := insertLedger(p, id, client)
+				l.mu.Lock()
+				l.told[id] = err
+				l.mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+func insertLedger(p *fanout.Pool, id int64, client int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if id%2 == 0 {
+		_, err := p.DB().ExecContext(ctx, "INSERT INTO ledger VALUES (?, ?)", id, client)
+		return err
+	}
+	return p.InTx(ctx, nil, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = n + 1 WHERE id = ?", client); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO ledger VALUES (?, ?)", id, client)
+		return err
+	})
+}
+
+// check holds every replica in service against what was told, and returns how many writes succeeded and how many are of
+// unknown fate.
+func (l *ledger) check(tb testing.TB, c *cluster, p *fanout.Pool) (acked, unknown int) {
+	tb.Helper()
+	for i, st := range states(tb, p) {
+		if st != fanout.InService {
+			continue
+		}
+		have := map[string]bool{}
+		for _, id := range c.rows(tb, i, "SELECT id FROM ledger") {
+			have[id] = true
+		}
+		acked, unknown = 0, 0
+		for id, err := range l.told {
+			in := have[fmt.Sprint(id)]
+			switch fate := fanout.FateOf(err); {
+			case fate == "" && !in:
+				tb.Errorf("r%d lacks row %d, whose write succeeded", i+1, id)
+			case fate == fanout.NotApplied && in:
+				tb.Errorf("r%d has row %d, whose write was not applied: %v", i+1, id, err)
+			case fate == "":
+				acked++
+			case fate == fanout.Unknown:
+				unknown++
+			}
+		}
+	}
+	return acked, unknown
+}
+
+// quick makes the pool notice a frozen replica sooner.
+func quick(cfg fanout.Config) fanout.Config {
+	cfg.ProbeAfter, cfg.ProbeTimeout = 300*time.Millisecond, 300*time.Millisecond
+	return cfg
+}
+
+func startLedger(tb testing.TB, engine string, n int) *cluster {
+	c := startCluster(tb, engine, n)
+	c.execShop(tb, "CREATE TABLE ledger (id BIGINT PRIMARY KEY, client INT NOT NULL)", "CREATE TABLE counter (id INT PRIMARY KEY, n INT NOT NULL)",
+		"INSERT INTO counter VALUES (0,0),(1,0),(2,0),(3,0),(4,0),(5,0),(6,0),(7,0)")
+	return c
+}
+
+func TestReplicaFailsUnderWrites(t *testing.T) {
+	tests := []struct {
+		name    string
+		fail    func(c *cluster)
+		recover func(c *cluster)
+		ejected int // index
+	}{
+		{"kill the second", func(c *cluster) { c.dbs[1].Kill() }, func(c *cluster) { c.dbs[1].Restart() }, 1},
+		{"kill the first", func(c *cluster) { c.dbs[0].Kill() }, func(c *cluster) { c.dbs[0].Restart() }, 0},
+		{"freeze the second", func(c *cluster) { c.dbs[1].Pause() }, func(c *cluster) { c.dbs[1].Resume() }, 1},
+		{"freeze the first", func(c *cluster) { c.dbs[0].Pause() }, func(c *cluster) { c.dbs[0].Resume() }, 0},
+	}
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startLedger(t, engine, 2)
+			var next atomic.Int64
+			l := &ledger{told: map[int64]error{}}
+			p := c.open(t, quick(c.config(fanout.ModeOrdered)))
+			for round := range max(1, scale(1)) {
+				for _, tt := range tests {
+					t.Run(fmt.Sprintf("%s %d", tt.name, round), func(t *testing.T) {
+						failAndReturn(t, c, p, l, &next, tt.fail, tt.recover, tt.ejected, round)
+					})
+				}
+			}
+		})
+	}
+}
+
+func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *atomic.Int64, fail, back func(*cluster), ejected, seed int) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() { defer wg.Done(); l.write(ctx, p, next) }()
+	time.Sleep(time.Duration(100+rand.New(rand.NewPCG(uint64(seed), 1)).IntN(300)) * time.Millisecond)
+	fail(c)
+	reads := readMeanwhile(p, 1500*time.Millisecond)
+	cancel()
+	wg.Wait()
+	back(c)
+	if got := states(t, p); got[ejected] != fanout.Ejected || got[1-ejected] != fanout.InService {
+		t.Fatalf("states %q, want r%d ejected alone", got, ejected+1)
+	}
+	if reads > 0 {
+		t.Errorf("%d reads failed while a replica was gone", reads)
+	}
+	acked, unknown := l.check(t, c, p)
+	if _, err := p.Admit(t.Context(), fmt.Sprintf("r%d", ejected+1)); err != nil {
+		t.Fatalf("Admit: %v", err)
+	}
+	l.check(t, c, p)
+	report, err := p.Check(t.Context(), fanout.CheckOptions{})
+	if err != nil || !report.Clean() {
+		t.Errorf("Check: %v, %v", report, err)
+	}
+	t.Logf("%d writes succeeded so far, %d of unknown fate", acked, unknown)
+}
+
+// readMeanwhile reads for d and returns how many reads failed.
+func readMeanwhile(p *fanout.Pool, d time.Duration) int {
+	failed := 0
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		var n int
+		if err := p.DB().GetContext(ctx, &n, "SELECT COUNT(*) FROM counter"); err != nil || n != 8 {
+			failed++
+		}
+		cancel()
+	}
+	return failed
+}
+
+func TestEveryReplicaKilled(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startLedger(t, engine, 2)
+			var next atomic.Int64
+			l := &ledger{told: map[int64]error{}}
+			p := c.open(t, quick(c.config(fanout.ModeOrdered)))
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Add(1)
+			go func() { defer wg.Done(); l.write(ctx, p, &next) }()
+			time.Sleep(300 * time.Millisecond)
+			wg.Add(2)
+			for _, db := range c.dbs {
+				go func() { defer wg.Done(); db.Kill() }()
+			}
+			time.Sleep(500 * time.Millisecond)
+			cancel()
+			wg.Wait()
+			for _, db := range c.dbs {
+				db.Restart()
+			}
+			time.Sleep(time.Second) // the pool records what it could not
+			acked, unknown := l.check(t, c, p)
+			t.Logf("%d writes succeeded, %d of unknown fate; states %q", acked, unknown, states(t, p))
+			for i, st := range states(t, p) {
+				if st == fanout.Ejected {
+					if _, err := p.Admit(t.Context(), fmt.Sprintf("r%d", i+1)); err != nil {
+						t.Fatalf("Admit: %v", err)
+					}
+				}
+			}
+			if report, err := p.Check(t.Context(), fanout.CheckOptions{}); err != nil || !report.Clean() {
+				t.Errorf("Check: %v, %v", report, err)
+			}
+			if err := insertLedger(p, next.Add(1), 0); err != nil {
+				t.Errorf("a write after the restart: %v", err)
+			}
+		})
+	}
+}
+
+// TestAppKilled kills a writing process with SIGKILL and opens a pool after it: what it left on some replicas only is found,
+// and what it had been told is there.
+func TestAppKilled(t *testing.T) {
+	if dsns := os.Getenv("ISUKIT_FANOUT_WRITER"); dsns != "" {
+		writerProcess(dsns)
+	}
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startLedger(t, engine, 2)
+			l := &ledger{told: map[int64]error{}}
+			start := int64(0)
+			for range max(3, scale(3)) {
+				start += 1_000_000
+				for _, id := range killWriter(t, c, start) {
+					l.told[id] = nil
+				}
+				p, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered))
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.check(t, c, p)
+				report, err := p.Check(t.Context(), fanout.CheckOptions{})
+				if err != nil || !report.Clean() {
+					t.Errorf("Check of the replicas in service after a crash: %v, %v", report, err)
+				}
+				if got := states(t, p); slices.Contains(got, fanout.Ejected) {
+					t.Logf("the crash left r2 behind: ejected")
+					if _, err := p.Admit(t.Context(), "r2"); err != nil {
+						t.Fatalf("Admit: %v", err)
+					}
+				}
+				p.Close()
+			}
+		})
+	}
+}
+
+// killWriter runs the writer process, kills it at a random moment and returns the ids that it had acknowledged.
+func killWriter(tb testing.TB, c *cluster, start int64) []int64 {
+	tb.Helper()
+	var dsns []string
+	for _, db := range c.dbs {
+		dsns = append(dsns, db.RootDSN("shop"))
+	}
+	env, err := json.Marshal(struct {
+		DSNs  []string
+		Start int64
+	}{dsns, start})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestAppKilled$")
+	cmd.Env = append(os.Environ(), "ISUKIT_FANOUT_WRITER="+string(env))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	var ids []int64
+	lines := bufio.NewScanner(out)
+	limit := 200 + rand.IntN(400)
+	for lines.Scan() {
+		var id int64
+		if _, err := fmt.Sscanf(lines.Text(), "acked %d", &id); err == nil {
+			ids = append(ids, id)
+		}
+		if len(ids) == limit {
+			cmd.Process.Kill()
+		}
+	}
+	cmd.Wait()
+	if len(ids) < limit {
+		tb.Fatalf("the writer ended by itself after %d rows", len(ids))
+	}
+	return ids
+}
+
+// writerProcess writes until it is killed, and prints what was acknowledged.
+func writerProcess(env string) {
+	var in struct {
+		DSNs  []string
+		Start int64
+	}
+	if err := json.Unmarshal([]byte(env), &in); err != nil {
+		panic(err)
+	}
+	cfg := fanout.Config{Mode: fanout.ModeOrdered}
+	for i, dsn := range in.DSNs {
+		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: fmt.Sprintf("r%d", i+1), DSN: dsn})
+	}
+	p, err := fanout.Open(context.Background(), cfg)
+	if err != nil {
+		panic(err)
+	}
+	var next atomic.Int64
+	next.Store(in.Start)
+	var mu sync.Mutex
+	for client := range 8 {
+		go func() {
+			for {
+				id := next.Add(1)
+				if err := insertLedger(p, id, client); err == nil {
+					mu.Lock()
+					fmt.Println("acked", id)
+					mu.Unlock()
+				}
+			}
+		}()
+	}
+	select {}
+}
+
+// TestRandomCancels cancels writes at random moments, some while they wait for a row lock.
+func TestRandomCancels(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startLedger(t, engine, 2)
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			l := &ledger{told: map[int64]error{}}
+			var wg sync.WaitGroup
+			var next, cancelled atomic.Int64
+			total := int64(scale(1000))
+			for client := range 16 {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					rng := rand.New(rand.NewPCG(uint64(client), 3))
+					for id := next.Add(1); id <= total; id = next.Add(1) {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(6000))*time.Microsecond)
+						err := p.InTx(ctx, nil, func(tx *sqlx.Tx) error { // four hot rows: most wait for a lock
+							if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = n + 1 WHERE id = ?", id%4); err != nil {
+								return err
+							}
+							_, err := tx.ExecContext(ctx, "INSERT INTO ledger VALUES (?, ?)", id, client)
+							return err
+						})
+						cancel()
+						if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+							cancelled.Add(1)
+						}
+						l.mu.Lock()
+						l.told[id] = err
+						l.mu.Unlock()
+					}
+				}()
+			}
+			wg.Wait()
+			acked, _ := l.check(t, c, p)
+			t.Logf("%d of %d writes were cancelled, %d succeeded", cancelled.Load(), total, acked)
+			if cancelled.Load() == 0 || acked == 0 {
+				t.Error("want some writes cancelled and some not")
+			}
+			report, err := p.Check(t.Context(), fanout.CheckOptions{})
+			if err != nil || !report.Clean() {
+				t.Errorf("Check: %v, %v", report, err)
+			}
+			if n := p.Metrics().Ejections; n > 0 {
+				t.Errorf("%d replicas were ejected by clients that gave up", n)
+			}
+			if left := c.rows(t, 0, "SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Query' AND info LIKE 'UPDATE counter%'"); left[0] != "0" {
+				t.Errorf("%s abandoned statements still run", left[0])
+			}
+		})
+	}
+}
