@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/prototext"
+	googleproto "google.golang.org/protobuf/proto"
+
+	"isukit/infra/infratest"
+	"isukit/proto/decode"
+)
+
+// TestCaptureTruth compares what isukit reads of real traffic with what was sent, and with what tshark reads.
+func TestCaptureTruth(t *testing.T) {
+	infratest.Real(t)
+	tests := []struct {
+		name    string
+		version uint16 // of TLS; 0 is plain
+		packed  bool
+	}{
+		{"plain", 0, false}, {"plain, gzip", 0, true}, {"TLS 1.2, gzip", tls.VersionTLS12, true}, {"TLS 1.3, gzip", tls.VersionTLS13, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var file, keylog string
+			var config *tls.Config
+			if tt.version != 0 {
+				keylog = filepath.Join(t.TempDir(), "keys.log")
+				keys, err := os.Create(keylog)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer keys.Close()
+				config = &tls.Config{InsecureSkipVerify: true, MaxVersion: tt.version, KeyLogWriter: keys}
+			}
+			var port string
+			sent := traffic(t, 800, config, tt.packed, func(p string, run func()) { port, file = p, dumpcap(t, p, run) })
+			sortSent(sent)
+			ours := readOurs(t, file, keylog)
+			if diff := gocmp.Diff(sent, ours); diff != "" {
+				t.Errorf("isukit and the sender (-sent +isukit):\n%.3000s", diff)
+			}
+			theirs := readTshark(t, file, keylog, port)
+			if diff := gocmp.Diff(theirs, ours); diff != "" {
+				t.Errorf("isukit and tshark (-tshark +isukit):\n%.3000s", diff)
+			}
+		})
+	}
+}
+
+func sortSent(all []sentExchange) {
+	slices.SortFunc(all, func(a, b sentExchange) int {
+		return cmp.Or(strings.Compare(a.URI, b.URI), strings.Compare(a.Method, b.Method))
+	})
+}
+
+// captureJSONL runs isukit capture --jsonl.
+func captureJSONL(t testing.TB, file, keylog string) []exchangeJSON {
+	t.Helper()
+	var out, errs bytes.Buffer
+	o := captureOptions{file: file, keylog: keylog, jsonl: true}
+	if err := runCapture(context.Background(), o, streams{nil, &out, &errs}); err != nil {
+		t.Fatalf("%v\n%s", err, errs.String())
+	}
+	var all []exchangeJSON
+	for line := range strings.Lines(out.String()) {
+		var e exchangeJSON
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func readOurs(t testing.TB, file, keylog string) []sentExchange {
+	t.Helper()
+	var all []sentExchange
+	for _, e := range captureJSONL(t, file, keylog) {
+		if len(e.Incomplete)+len(e.Faults) > 0 {
+			t.Errorf("%s %s: %v %v", e.Method, e.URL, e.Incomplete, e.Faults)
+		}
+		_, uri, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.URL, "http://"), "https://"), "/")
+		all = append(all, sentExchange{e.Method, "/" + uri, e.Status, e.ReqSHA256, e.RespSHA256})
+	}
+	sortSent(all)
+	return all
+}
+
+// readTshark reads requests and responses with tshark, and joins them by the frame that it says a response answers.
+func readTshark(t testing.TB, file, keylog, port string) []sentExchange {
+	t.Helper()
+	args := []string{"-r", file, "-Y", "http", "-T", "fields", "-E", "separator=;", "-d", "tcp.port==" + port + ",http"}
+	if keylog != "" {
+		args = []string{"-r", file, "-Y", "http", "-T", "fields", "-E", "separator=;", "-d", "tcp.port==" + port + ",tls", "-o", "tls.keylog_file:" + keylog,
+			"-o", "http.tls.port:" + port}
+	}
+	for _, field := range []string{"frame.number", "http.request.method", "http.request.uri", "http.response.code", "http.request_in", "media.type"} {
+		args = append(args, "-e", field)
+	}
+	cmd := exec.Command("tshark", args...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tshark is needed (Debian package tshark): %v\n%s", err, errs.String())
+	}
+	requests := map[string]sentExchange{}
+	var all []sentExchange
+	for line := range strings.Lines(string(out)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), ";")
+		body, err := hex.DecodeString(strings.ReplaceAll(f[5], ":", ""))
+		if err != nil || len(f) != 6 {
+			t.Fatalf("tshark: %v in %.200s", err, line)
+		}
+		if f[3] == "" {
+			requests[f[0]] = sentExchange{Method: f[1], URI: f[2], Req: hashOf(body)}
+			continue
+		}
+		e := requests[f[4]]
+		e.Status, _ = strconv.Atoi(f[3])
+		e.Resp = hashOf(body)
+		all = append(all, e)
+	}
+	sortSent(all)
+	return all
+}
+
+// TestDecodeTruth compares text and JSON with protoc's, both ways, for bodies of every type.
+func TestDecodeTruth(t *testing.T) {
+	infratest.Real(t)
+	schema, err := portalSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, md := range schema.Types() {
+		t.Run(string(md.Name()), func(t *testing.T) {
+			for seed := range uint64(4) {
+				data, err := randomMessage(schema, md.FullName(), rand.New(rand.NewPCG(seed, 5)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := decode.Decode(md, data, decode.DefaultLimits())
+				mt, err := schema.FindMessageByName(md.FullName())
+				if err != nil {
+					t.Fatal(err)
+				}
+				theirs := mt.New().Interface()
+				if err := prototext.Unmarshal(protoc(t, "--decode="+string(md.FullName()), data), theirs); err != nil {
+					t.Fatal(err)
+				}
+				if !googleproto.Equal(theirs, body.Message.Interface()) {
+					t.Errorf("%x: protoc reads %v, isukit %v", data, theirs, body.Message)
+				}
+				// What isukit prints, protoc reads as the same message.
+				back := mt.New().Interface()
+				if err := googleproto.Unmarshal(protoc(t, "--encode="+string(md.FullName()), []byte(decode.Text(body.Message))), back); err != nil {
+					t.Fatal(err)
+				}
+				if !googleproto.Equal(back, theirs) {
+					t.Errorf("%x: protoc reads isukit's text as %v, want %v", data, back, theirs)
+				}
+			}
+		})
+	}
+}
+
+func protoc(t *testing.T, mode string, input []byte) []byte {
+	t.Helper()
+	root := filepath.Join(infratest.Root(t), "proto")
+	files, err := filepath.Glob(filepath.Join(root, "portal", "v1", "*.proto"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("protoc", append([]string{mode, "-I", root}, files...)...)
+	cmd.Stdin = bytes.NewReader(input)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("protoc is needed (Debian package protobuf-compiler): %v\n%s", err, errs.String())
+	}
+	return out
+}
