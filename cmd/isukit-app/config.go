@@ -24,6 +24,9 @@ import (
 // maxConfigBytes bounds the configuration and every file that it names.
 const maxConfigBytes = 1 << 20
 
+// minOpenConns is what an initialize takes, its lock and two copies, and one more.
+const minOpenConns = 4
+
 // config is the configuration file. Relative paths in it are relative to the file.
 type config struct {
 	Role            string         `yaml:"role"`              // web, api or all; default all
@@ -36,7 +39,7 @@ type config struct {
 	Dataset         datasetConf    `yaml:"dataset"`
 	AppID           int            `yaml:"app_id"`         // unique among the running processes; part of their ids
 	WriteMode       string         `yaml:"write_mode"`     // see app/fanout; empty: its default
-	MaxOpenConns    int            `yaml:"max_open_conns"` // to each replica; 0: the default of app/fanout
+	MaxOpenConns    int            `yaml:"max_open_conns"` // to each replica, 4 or more; 0: the default of app/fanout
 }
 
 type databaseConf struct {
@@ -168,8 +171,8 @@ func (c *config) settle(dir string) error {
 	if c.AppID < 0 || c.AppID > app.MaxAppID {
 		fault("app_id", "%d is not within 0..%d", c.AppID, app.MaxAppID)
 	}
-	if c.MaxOpenConns < 0 {
-		fault("max_open_conns", "%d is negative", c.MaxOpenConns)
+	if c.MaxOpenConns != 0 && c.MaxOpenConns < minOpenConns {
+		fault("max_open_conns", "%d is below %d", c.MaxOpenConns, minOpenConns)
 	}
 	slices.SortStableFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)

@@ -1,0 +1,356 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"isukit/app/dataset"
+	"isukit/infra/infratest"
+	portalv1 "isukit/proto/portal/v1"
+	"isukit/proto/wire"
+)
+
+// runArgs runs the program and gives its exit code and what it printed.
+func runArgs(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(t.Context(), args, &o, &e)
+	return code, o.String(), e.String()
+}
+
+func TestVersion(t *testing.T) {
+	code, out, errs := runArgs(t, "version", "--json")
+	var info versionInfo
+	if err := json.Unmarshal([]byte(out), &info); code != 0 || errs != "" || err != nil {
+		t.Fatalf("exit code %d, stdout %q, stderr %q: %v", code, out, errs, err)
+	}
+	if info.Version == "" || !strings.HasPrefix(info.Go, "go1.") || info.DatasetVersion != dataset.Version {
+		t.Errorf("version is %+v", info)
+	}
+	if code, out, _ := runArgs(t, "version"); code != 0 || !strings.HasPrefix(out, "isukit-app "+version+" ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("exit code %d, stdout %q", code, out)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{{}, {"prepare"}, {"--nothing"}, {"--config", "/does/not/exist"}, {"--config"}} {
+		code, out, errs := runArgs(t, args...)
+		if code != 2 || out != "" || !strings.HasPrefix(errs, "isukit-app: error: ") {
+			t.Errorf("isukit-app %q: exit code %d, stdout %q, stderr %q; want 2 and an error", args, code, out, errs)
+		}
+	}
+}
+
+// writeFile writes a file below dir with a mode and gives its path.
+func writeFile(t *testing.T, dir, name, content string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil { // the umask must not decide
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestConfigReportsEveryFault(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir, "open.dsn", "user:hunter2@tcp(127.0.0.1:1)/portal\n", 0o644)
+	writeFile(t, dir, "broken.dsn", "user:hunter2@tcp(127.0.0.1:1", 0o600)
+	writeFile(t, dir, "nodb.dsn", "user:hunter2@tcp(127.0.0.1:1)/", 0o600)
+	tests := []struct {
+		name, yaml string
+		want       []string
+	}{
+		{"unknown keys", "role: web\nlisten: :1\ncolour: red\ndatabases:\n  - name: a\n    dns_file: x\ndataset:\n  size: 1\n",
+			[]string{`3:1: there is no key "colour"`, `6:5: there is no key "dns_file"`, `8:3: there is no key "size"`}},
+		{"wrong values", "role: db\nlisten: here\ndebug_listen: there\ndatabases:\n  - {name: 1st, dsn_file: open.dsn}\n" +
+			"  - {name: a, dsn_file: broken.dsn}\n  - {name: a, dsn_file: nodb.dsn}\n  - {name: b}\n  - {name: c, dsn_file: none.dsn}\n" +
+			"api_url: 127.0.0.1:80/x\ndataset: {scale: huge}\napp_id: 1023\nmax_open_conns: -1\n",
+			[]string{`role: "db"`, `listen: "here"`, `debug_listen: "there"`, `name "1st" of database 1`, "open.dsn has mode 0644", "broken.dsn holds no DSN",
+				`name "a" of database 3`, "nodb.dsn names no database", "dsn_file of database 4", "none.dsn", "session_key_file: is missing",
+				"worker_token_file: is missing", "api_url:", `dataset: scale "huge"`, "app_id: 1023", "max_open_conns: -1 is below 4"}},
+		{"nothing", "", []string{"listen: is missing", "databases: name at least one"}},
+		{"wrong types", "app_id: [1]\n", []string{"[1:9]", "type int"}},
+		{"no YAML", "role: [\n", []string{"app.yaml"}},
+		{"no mapping", "- a\n- b\n", []string{"app.yaml"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			code, _, errs := runArgs(t, "--config", writeFile(t, dir, "app.yaml", tt.yaml, 0o644))
+			if code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(errs, want) {
+					t.Errorf("the error lacks %q:\n%s", want, errs)
+				}
+			}
+			if strings.Contains(errs, "hunter2") {
+				t.Errorf("the error tells the password:\n%s", errs)
+			}
+		})
+	}
+}
+
+// site is a directory with everything that a portal needs, and a database that is empty.
+type site struct {
+	dir, dsn string
+	db       *infratest.DB
+}
+
+func newSite(t *testing.T, engine string) *site {
+	t.Helper()
+	s := &site{dir: t.TempDir(), db: infratest.StartDB(t, engine)}
+	s.dsn = s.db.RootDSN("portal")
+	writeFile(t, s.dir, "db.dsn", s.dsn+"\n", 0o600)
+	writeFile(t, s.dir, "session.key", strings.Repeat("k", 32)+"\n", 0o600)
+	writeFile(t, s.dir, "worker.token", "the-token-of-workers\n", 0o600)
+	return s
+}
+
+// config writes the configuration of a role on free ports and gives its path and the ports' addresses.
+func (s *site) config(t *testing.T, role, apiURL string, appID int) (path, listen, debug string) {
+	t.Helper()
+	listen, debug = freeAddress(t), freeAddress(t)
+	path = writeFile(t, s.dir, role+".yaml", fmt.Sprintf(`role: %s
+listen: %s
+debug_listen: %s
+databases:
+  - name: db-1
+    dsn_file: db.dsn
+session_key_file: session.key
+worker_token_file: worker.token
+api_url: "%s"
+dataset:
+  scale: small
+  seed: 5
+app_id: %d
+`, role, listen, debug, apiURL, appID), 0o644)
+	return path, listen, debug
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// process is the program at work in this process.
+type process struct {
+	stop context.CancelFunc
+	done chan int
+	logs *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// start serves a configuration and returns once it is healthy.
+func start(t *testing.T, config, listen string) *process {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	p := &process{stop: stop, done: make(chan int, 1), logs: &lockedBuffer{}}
+	go func() { p.done <- run(ctx, []string{"--config", config}, io.Discard, p.logs) }()
+	t.Cleanup(func() { p.end(t) })
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		res, err := http.Get("http://" + listen + "/healthz")
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode == 200 {
+				return p
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not healthy in 20 s: %v\n%s", err, p.logs)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// end stops the program as SIGTERM does, and wants it to end well.
+func (p *process) end(t *testing.T) {
+	t.Helper()
+	p.stop()
+	select {
+	case code := <-p.done:
+		if code != 0 {
+			t.Errorf("exit code %d, want 0:\n%s", code, p.logs)
+		}
+		p.done <- code
+	case <-time.After(15 * time.Second):
+		t.Errorf("still running 15 s after it was stopped:\n%s", p.logs)
+	}
+}
+
+func post(t *testing.T, url string, body []byte, token string) (int, []byte) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", wire.ContentType)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, got
+}
+
+func TestPrepareAndServe(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			s := newSite(t, engine)
+			apiConfig, apiListen, _ := s.config(t, "api", "", 2)
+			webConfig, webListen, webDebug := s.config(t, "web", "http://"+apiListen, 1)
+			s.prepareTwice(t, webConfig)
+			web, api := start(t, webConfig, webListen), start(t, apiConfig, apiListen)
+
+			status, body := post(t, "http://"+webListen+"/initialize", nil, "")
+			var res portalv1.InitializeResponse
+			if err := wire.Unmarshal(body, &res); status != 200 || err != nil || res.ApiUrl != "http://"+apiListen {
+				t.Fatalf("initialize: %d %v %v", status, &res, err)
+			}
+			if status, _ := post(t, res.ApiUrl+"/worker/jobs/receive", []byte("\n\x01w"), "the-token-of-workers"); status != 200 {
+				t.Errorf("a worker at the api role: %d, want 200", status)
+			}
+			if status, _ := post(t, "http://"+webListen+"/worker/jobs/receive", []byte("\n\x01w"), "the-token-of-workers"); status != 404 {
+				t.Errorf("a worker at the web role: %d, want 404", status)
+			}
+			if got, err := http.Get("http://" + webDebug + "/debug/pprof/goroutine?debug=1"); err != nil || got.StatusCode != 200 {
+				t.Errorf("pprof: %v, %v", got, err)
+			} else {
+				got.Body.Close()
+			}
+			web.end(t)
+			api.end(t)
+			checkLogs(t, web.logs.String()+api.logs.String(), s.dsn)
+		})
+	}
+}
+
+// prepareTwice wants the second one to be quick, and both to change nothing but what is missing.
+func (s *site) prepareTwice(t *testing.T, config string) {
+	t.Helper()
+	for i := range 2 {
+		began := time.Now()
+		code, out, errs := runArgs(t, "--config", config, "prepare")
+		if code != 0 || errs != "" || !strings.Contains(out, "prepared 1 database(s) with scale small, seed 5") {
+			t.Fatalf("prepare: exit code %d, stdout %q, stderr %q", code, out, errs)
+		}
+		if took := time.Since(began); i == 1 && took > time.Second {
+			t.Errorf("the second prepare took %v, want less than 1 s", took)
+		}
+	}
+}
+
+// checkLogs wants JSON, line by line, without secrets.
+func checkLogs(t *testing.T, logs, dsn string) {
+	t.Helper()
+	for line := range strings.Lines(logs) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["level"] == nil || entry["role"] == nil {
+			t.Errorf("log line %q: %v, want JSON with a level and a role", line, err)
+		}
+	}
+	password, _, _ := strings.Cut(strings.TrimPrefix(dsn, "root:"), "@")
+	for _, secret := range []string{password, "the-token-of-workers", strings.Repeat("k", 32)} {
+		if strings.Contains(logs, secret) {
+			t.Errorf("the log tells a secret:\n%s", logs)
+		}
+	}
+}
+
+// TestStopLetsRequestsFinish stops the program while an initialize is under way.
+func TestStopLetsRequestsFinish(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			s := newSite(t, engine)
+			config, listen, _ := s.config(t, "all", "", 1)
+			s.prepareTwice(t, config)
+			p := start(t, config, listen)
+			lock := s.db.Open(t, "portal")
+			conn, err := lock.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			// While this lock is held, initialize waits.
+			if _, err := conn.ExecContext(t.Context(), "DO GET_LOCK('portal.initialize', 5)"); err != nil {
+				t.Fatal(err)
+			}
+			answered := make(chan int, 1)
+			go func() {
+				status, _ := post(t, "http://"+listen+"/initialize", nil, "")
+				answered <- status
+			}()
+			time.Sleep(300 * time.Millisecond)
+			p.stop()
+			time.Sleep(300 * time.Millisecond)
+			if _, err := net.DialTimeout("tcp", listen, time.Second); err == nil {
+				t.Error("the program still takes connections after it was stopped")
+			}
+			if _, err := conn.ExecContext(t.Context(), "DO RELEASE_LOCK('portal.initialize')"); err != nil {
+				t.Fatal(err)
+			}
+			if status := <-answered; status != 200 {
+				t.Errorf("the request under way was answered %d, want 200", status)
+			}
+			p.end(t)
+		})
+	}
+}
+
+func TestListenFails(t *testing.T) {
+	engine := infratest.Engines(t)[0]
+	s := newSite(t, engine)
+	config, listen, _ := s.config(t, "all", "", 1)
+	s.prepareTwice(t, config)
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if code, _, errs := runArgs(t, "--config", config); code != 1 || !strings.Contains(errs, "address already in use") {
+		t.Errorf("exit code %d, stderr %q; want 1 and the reason", code, errs)
+	}
+}
