@@ -1,0 +1,235 @@
+package compare
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// median of values, which are left as they are; NaN when there are none.
+func median(values []float64) float64 {
+	s := slices.Clone(values)
+	slices.Sort(s)
+	return medianSorted(s)
+}
+
+func medianSorted(s []float64) float64 {
+	n := len(s)
+	switch {
+	case n == 0:
+		return math.NaN()
+	case n%2 == 1:
+		return s[n/2]
+	}
+	return (s[n/2-1] + s[n/2]) / 2
+}
+
+// center is the Hodges-Lehmann estimate, the median of the means of all pairs of values (each with itself, too): where the
+// signed ranks balance. It is as deaf to a few wild rounds as it has to be, and wastes 5 % of calm ones where the plain median
+// wastes 36 %. room is scratch space that may be nil.
+func center(d, room []float64) float64 {
+	room = room[:0]
+	for i, x := range d {
+		for _, y := range d[i:] {
+			room = append(room, (x+y)/2)
+		}
+	}
+	n := len(room)
+	if n == 0 {
+		return math.NaN()
+	}
+	high := selectNth(room, n/2)
+	if n%2 == 1 {
+		return high
+	}
+	return (slices.Max(room[:n/2]) + high) / 2
+}
+
+// selectNth returns the n-th smallest value and leaves the smaller ones before it.
+func selectNth(s []float64, n int) float64 {
+	for lo, hi := 0, len(s)-1; lo < hi; {
+		pivot, i, j := s[(lo+hi)/2], lo, hi
+		for i <= j {
+			for s[i] < pivot {
+				i++
+			}
+			for s[j] > pivot {
+				j--
+			}
+			if i <= j {
+				s[i], s[j] = s[j], s[i]
+				i, j = i+1, j-1
+			}
+		}
+		switch {
+		case n <= j:
+			hi = j
+		case n >= i:
+			lo = i
+		default:
+			return s[n]
+		}
+	}
+	return s[n]
+}
+
+// quantile of sorted values, interpolated between neighbours.
+func quantile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	i := int(at)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
+}
+
+// signFlip is the exact two-sided p-value of the hypothesis that each difference is as likely d as -d. It flips the signs of
+// the differences' ranks, so one wild round weighs no more than the largest rank. Differences of zero keep their ranks
+// and have no sign (Pratt).
+func signFlip(d []float64) float64 {
+	ranks := doubledRanks(d)
+	total, above := 0, 0
+	ways := []float64{1} // ways[s] is the probability that the ranks with a positive sign add up to s
+	for i, x := range d {
+		if x == 0 {
+			continue
+		}
+		total += ranks[i]
+		if x > 0 {
+			above += ranks[i]
+		}
+		ways = flipOne(ways, ranks[i])
+	}
+	// Both tails lie equally far from total/2.
+	distance := abs(2*above - total)
+	p := 0.0
+	for s, w := range ways {
+		if abs(2*s-total) >= distance {
+			p += w
+		}
+	}
+	return min(p, 1)
+}
+
+// flipOne adds one rank, with either sign, to a distribution of sums.
+func flipOne(ways []float64, rank int) []float64 {
+	next := make([]float64, len(ways)+rank)
+	for s, w := range ways {
+		next[s] += w / 2
+		next[s+rank] += w / 2
+	}
+	return next
+}
+
+// doubledRanks are the ranks of |d|, doubled so that the mean rank of ties is whole.
+func doubledRanks(d []float64) []int {
+	order := make([]int, len(d))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(math.Abs(d[i]), math.Abs(d[j])) })
+	ranks := make([]int, len(d))
+	for i := 0; i < len(order); {
+		j := i
+		for j < len(order) && math.Abs(d[order[j]]) == math.Abs(d[order[i]]) {
+			j++
+		}
+		for k := i; k < j; k++ {
+			ranks[order[k]] = i + 1 + j
+		}
+		i = j
+	}
+	return ranks
+}
+
+// bootstrap returns the interval that holds the center with the given confidence: the quantiles of the centers of as many
+// values redrawn from d, moved outwards as far as Student's t lies outside of the normal distribution, since few values
+// redrawn from themselves stray too little (Hesterberg's expanded percentiles).
+func bootstrap(d []float64, confidence float64, resamples int, rnd *rand.Rand) (low, high float64) {
+	centers := redraw(d, len(d), resamples, rnd, func(x float64) float64 { return x })
+	n := float64(len(d))
+	tail := normalBelow(-math.Sqrt(n/(n-1)) * studentQuantile((1+confidence)/2, n-1))
+	return quantile(centers, tail), quantile(centers, 1-tail)
+}
+
+// floor is how large a center of n differences gets, in one of 1/alpha cases, when it is made of nothing but the differences
+// between rounds of one and the same side.
+func floor(within []float64, n int, alpha float64, resamples int, rnd *rand.Rand) float64 {
+	if len(within) == 0 || n == 0 {
+		return 0
+	}
+	centers := redraw(within, n, resamples, rnd, func(x float64) float64 {
+		if rnd.IntN(2) == 1 {
+			return -x
+		}
+		return x
+	})
+	for i, m := range centers {
+		centers[i] = math.Abs(m)
+	}
+	slices.Sort(centers)
+	return quantile(centers, 1-alpha)
+}
+
+// redraw returns, sorted, the centers of n values drawn from d with replacement, each passed through change.
+func redraw(d []float64, n, resamples int, rnd *rand.Rand, change func(float64) float64) []float64 {
+	centers := make([]float64, resamples)
+	draw, room := make([]float64, n), make([]float64, n*(n+1)/2)
+	for i := range centers {
+		for k := range draw {
+			draw[k] = change(d[rnd.IntN(len(d))])
+		}
+		centers[i] = center(draw, room)
+	}
+	slices.Sort(centers)
+	return centers
+}
+
+// spread is the standard deviation that a normal distribution would have with the same median distance from its median; the
+// plain one where half of the values are alike.
+func spread(d []float64) float64 {
+	m := median(d)
+	off := make([]float64, len(d))
+	squares := 0.0
+	for i, x := range d {
+		off[i] = math.Abs(x - m)
+		squares += off[i] * off[i]
+	}
+	if mad := median(off); mad > 0 {
+		return 1.4826 * mad
+	}
+	return math.Sqrt(squares / float64(max(1, len(d)-1)))
+}
+
+// normalQuantile is the value below which the given part of a standard normal distribution lies.
+func normalQuantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
+
+// normalBelow is the part of a standard normal distribution below x.
+func normalBelow(x float64) float64 { return math.Erfc(-x/math.Sqrt2) / 2 }
+
+// studentQuantile is normalQuantile for Student's t, by its expansion in 1/freedom; good to 0.5 % from 5 degrees on.
+func studentQuantile(p, freedom float64) float64 {
+	z := normalQuantile(p)
+	z3, z5, z7 := z*z*z, math.Pow(z, 5), math.Pow(z, 7)
+	return z + (z3+z)/(4*freedom) + (5*z5+16*z3+3*z)/(96*freedom*freedom) +
+		(3*z7+19*z5+17*z3-15*z)/(384*freedom*freedom*freedom)
+}
+
+// holm adjusts p-values so that each can be held against alpha with at most alpha chance of any false one among all.
+func holm(p []float64) []float64 {
+	order := make([]int, len(p))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(p[i], p[j]) })
+	adjusted := make([]float64, len(p))
+	highest := 0.0
+	for k, i := range order {
+		highest = max(highest, min(1, p[i]*float64(len(p)-k)))
+		adjusted[i] = highest
+	}
+	return adjusted
+}
+
+func abs(n int) int { return max(n, -n) }
