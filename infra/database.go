@@ -127,6 +127,9 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 	if err := r.local.Stop(ctx, name, time.Minute); err != nil {
 		return err
 	}
+	if ctx.Err() != nil { // then Stop was not patient
+		return context.Cause(ctx)
+	}
 	st, err := r.local.State(ctx, name)
 	if err != nil {
 		return err

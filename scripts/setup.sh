@@ -144,7 +144,7 @@ trap 'exit 143' TERM
 boot_links | sort >"$before"
 guard_services
 # shellcheck disable=SC2086 # a list of words
-as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $list >&2 </dev/null || {
+as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends $list >&2 </dev/null || {
 	say 'error: apt-get install failed (its message is above)'
 	exit 1
 }

@@ -29,10 +29,7 @@ type Nginx struct {
 func StartNginx(tb testing.TB, http, server string) *Nginx {
 	tb.Helper()
 	Real(tb)
-	path, err := findNginx()
-	if err != nil {
-		tb.Fatalf("start nginx: %v (hint: make setup)", err)
-	}
+	path := FindNginx(tb)
 	for attempt := 1; ; attempt++ {
 		n, err := startNginx(tb, path, http, server)
 		if err == nil {
@@ -44,11 +41,16 @@ func StartNginx(tb testing.TB, http, server string) *Nginx {
 	}
 }
 
-func findNginx() (string, error) {
-	if p, err := exec.LookPath("nginx"); err == nil {
-		return p, nil
+// FindNginx is the path of nginx, which is on the PATH of root only on some systems. A missing one fails tb.
+func FindNginx(tb testing.TB) string {
+	tb.Helper()
+	for _, name := range []string{"nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
 	}
-	return exec.LookPath("/usr/sbin/nginx")
+	tb.Fatal("nginx is not installed (hint: make setup)")
+	return ""
 }
 
 const nginxConf = `daemon off;

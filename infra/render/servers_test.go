@@ -148,7 +148,7 @@ func proxyCommand(t *testing.T, kind topology.Kind, dir string) (run, check []st
 	t.Helper()
 	conf := filepath.Join(dir, render.NginxConf)
 	if kind == topology.Nginx {
-		run = []string{"nginx", "-p", dir, "-c", conf, "-e", filepath.Join(dir, "error.log")}
+		run = []string{infratest.FindNginx(t), "-p", dir, "-c", conf, "-e", filepath.Join(dir, "error.log")}
 		return run, append(append([]string{}, run...), "-t")
 	}
 	envoy := filepath.Join(infratest.Root(t), ".local/envoy/bin/envoy")
