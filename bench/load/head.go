@@ -134,10 +134,18 @@ func (r *Response) framing() *Fault {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// isToken reports whether b is a token as in RFC 9110, 5.6.2.
+// tokenChars are the characters of a token, as in RFC 9110, 5.6.2.
+var tokenChars = func() (t [256]bool) {
+	for c := byte('!'); c < 0x7f; c++ {
+		t[c] = bytes.IndexByte([]byte(`"(),/:;<=>?@[\]{}`), c) < 0
+	}
+	return t
+}()
+
+// isToken reports whether all of b are characters of a token.
 func isToken(b []byte) bool {
 	for _, c := range b {
-		if c <= ' ' || c >= 0x7f || bytes.IndexByte([]byte(`"(),/:;<=>?@[\]{}`), c) >= 0 {
+		if !tokenChars[c] {
 			return false
 		}
 	}

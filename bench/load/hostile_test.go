@@ -299,14 +299,16 @@ func TestGzipFaults(t *testing.T) {
 
 // TestServerSpeaksFirst has an answer that comes before its request refused: it can't be the answer.
 func TestServerSpeaksFirst(t *testing.T) {
+	spoken := make(chan bool)
 	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {
 		io.WriteString(c, okAnswer)
+		spoken <- true
 		answering(okAnswer)(c, r)
 	})
 	// The dialer waits, so that the bytes have come when the request is about to go.
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		time.Sleep(20 * time.Millisecond)
+		<-spoken
 		return c, err
 	}
 	e := load.NewEngine(load.Options{Dial: dial})

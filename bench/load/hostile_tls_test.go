@@ -77,12 +77,14 @@ func TestHostileTLS(t *testing.T) {
 // TestLateBytesTLS has a second answer found that comes later over TLS, and session tickets not be mistaken for one.
 func TestLateBytesTLS(t *testing.T) {
 	t.Parallel()
+	read, sent := make(chan bool), make(chan bool) // the third answer was read, and sent again
 	o, roots := serveTLS(t, func(c *tls.Conn, _ net.Conn, r *bufio.Reader) {
 		for n := 0; readRequest(r); n++ {
 			io.WriteString(c, okAnswer)
 			if n == 2 {
-				time.Sleep(10 * time.Millisecond)
+				<-read
 				io.WriteString(c, okAnswer)
+				sent <- true
 			}
 		}
 	})
@@ -94,7 +96,10 @@ func TestLateBytesTLS(t *testing.T) {
 		if want := i == 3; (err != nil) != want {
 			t.Errorf("request %d: got %v, want a fault: %v", i, err, want)
 		}
-		time.Sleep(30 * time.Millisecond)
+		if i == 2 {
+			read <- true
+			<-sent
+		}
 	}
 }
 

@@ -1,0 +1,30 @@
+package load_test
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"isukit/bench/load"
+)
+
+// BenchmarkDo is what a hit costs beside the kernel.
+func BenchmarkDo(b *testing.B) {
+	answer := []byte("HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 21:45:27 GMT\r\nContent-Type: application/protobuf\r\n" +
+		"Content-Length: 1024\r\nLast-Modified: Sun, 22 Nov 2026 21:00:00 GMT\r\nConnection: keep-alive\r\nAccept-Ranges: bytes\r\n\r\n" +
+		string(make([]byte, 1024)))
+	e := load.NewEngine(load.Options{Dial: func(context.Context, string, string) (net.Conn, error) {
+		return &endless{answer: answer}, nil
+	}})
+	c := e.NewClient(0, "")
+	defer c.Close()
+	req := load.Request{Endpoint: e.Endpoint("x"), Origin: origin(b, "http://127.0.0.1:1"), Target: "/api/leaderboard"}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.Do(ctx, &req, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
