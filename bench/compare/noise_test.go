@@ -88,7 +88,7 @@ func round(at time.Time, topology string, speed float64, rnd *rand.Rand) *result
 		Phases: []result.Phase{{Name: "load", DurationSeconds: 30, OK: true}},
 		All:    result.Endpoint{Hits: hits, OK: hits, Errors: 0, Latency: result.Latency{P50Ms: 8.7 / own(), P99Ms: 310 / own()}},
 		Roles:  []result.RoleUsage{{Role: "db", CPUSeconds: float64(hits) / 1000 / own()}},
-		Facts:  []result.Fact{{Key: "kernel", Value: "6.18"}, {Key: "topology hash", Value: fmt.Sprintf("sha256:%s", topology)}},
+		Facts:  []result.Fact{{Key: "kernel", Value: "6.18"}, {Key: "port", Value: fmt.Sprint(at.Unix())}, {Key: "topology hash", Value: fmt.Sprintf("sha256:%s", topology)}},
 	}
 }
 

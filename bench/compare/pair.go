@@ -126,6 +126,9 @@ func differences(a, b Side) []Difference {
 	slices.Sort(keys)
 	var list []Difference
 	for _, k := range keys {
+		if once := len(values[0][k])+len(values[1][k]) == len(a.Rounds)+len(b.Rounds) && len(a.Rounds) > 1; once {
+			continue // another value in every round, as a port: it names the round and says nothing of the side
+		}
 		if !slices.Equal(values[0][k], values[1][k]) {
 			list = append(list, Difference{Key: k, A: strings.Join(values[0][k], " | "), B: strings.Join(values[1][k], " | ")})
 		}

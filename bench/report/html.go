@@ -47,10 +47,12 @@ type view struct {
 	// GeneratorCores is the mean over the load.
 	GeneratorCores, GeneratorMsPer1000 float64
 	Zeroed                             string
-	Charts                             []chart
-	Times                              []timeLabel
-	Phases                             []phaseBar
-	Cursor                             cursor
+	// Endpoints are the round's, the busiest first.
+	Endpoints []result.Endpoint
+	Charts    []chart
+	Times     []timeLabel
+	Phases    []phaseBar
+	Cursor    cursor
 	// LastSecond is the highest value of the time slider.
 	LastSecond int
 }
@@ -74,7 +76,7 @@ func newView(r *result.Round) view {
 		Policy: "default-src 'none'; style-src " + sourceHash(pageCSS) + "; script-src " + sourceHash(pageJS) +
 			"; img-src data:; base-uri 'none'; form-action 'none'",
 		HitsPerSec: HitsPerSec(r), LoadTook: loadSeconds(r), Zeroed: zeroed(r),
-		Charts: charts(r), Times: timeLabels(len(r.Timeline)), Phases: phaseBars(r.Phases), Cursor: newCursor(r),
+		Endpoints: byHits(r.Endpoints), Charts: charts(r), Times: timeLabels(len(r.Timeline)), Phases: phaseBars(r.Phases), Cursor: newCursor(r),
 		LastSecond:     len(r.Timeline) - 1,
 		GeneratorCores: r.Generator.CPUSeconds / loadSeconds(r), GeneratorMsPer1000: 1000 * r.Generator.CPUSecondsPer1000Hits}
 	for _, l := range r.Score.Lines {
@@ -104,7 +106,7 @@ func timeLabels(n int) []timeLabel {
 	labels := []timeLabel{{X: "0%", Label: "0 s", Anchor: "start"}}
 	for t := step; t <= n; t += step {
 		l := timeLabel{X: num(100*float64(t)/float64(n)) + "%", Label: count(int64(t)) + " s", Anchor: "middle"}
-		if t > n-step/3 {
+		if 3*(n-t) < step {
 			l.Anchor = "end"
 		}
 		labels = append(labels, l)

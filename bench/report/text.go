@@ -1,8 +1,10 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"isukit/bench/result"
@@ -131,7 +133,7 @@ func (p *page) endpoints(r *result.Round) {
 		cols = append(cols, column{title: t, right: true})
 	}
 	var rows [][]cell
-	for _, e := range r.Endpoints {
+	for _, e := range byHits(r.Endpoints) {
 		rows = append(rows, endpointRow(e))
 	}
 	all := r.All
@@ -141,6 +143,13 @@ func (p *page) endpoints(r *result.Round) {
 	if r.All.Refused > 0 {
 		p.line("  ", p.paint(dim, plural(r.All.Refused, "hit")+" refused at no cost"))
 	}
+}
+
+// byHits returns the endpoints with the most hits first.
+func byHits(endpoints []result.Endpoint) []result.Endpoint {
+	sorted := slices.Clone(endpoints)
+	slices.SortStableFunc(sorted, func(a, b result.Endpoint) int { return cmp.Compare(b.Hits, a.Hits) })
+	return sorted
 }
 
 func endpointRow(e result.Endpoint) []cell {
