@@ -85,7 +85,7 @@ func (c *conn) link(ctx context.Context, m *member) (*link, error) {
 		return l, nil
 	}
 	c.drop(m)
-	l, err := dialLink(ctx, m, c.p.setup(m), c.settings)
+	l, err := dialLink(ctx, c.p, m, c.settings)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (c *conn) link(ctx context.Context, m *member) (*link, error) {
 // drop closes the link to m, if there is one.
 func (c *conn) drop(m *member) {
 	if l := c.links[m.index]; l != nil {
-		l.close()
+		_ = l.close()
 		c.links[m.index] = nil
 	}
 }
@@ -270,7 +270,7 @@ func (c *conn) Close() error {
 	var errs []error
 	for i, l := range c.links {
 		if l != nil {
-			errs = append(errs, l.dc.Close())
+			errs = append(errs, l.close())
 			c.links[i] = nil
 		}
 	}

@@ -234,14 +234,14 @@ func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		unwatch := func() {}
-		if len(t.members) == 1 {
-			unwatch = l.watch(ctx)
-			var cancel func()
-			ctx, cancel = t.c.p.detach(ctx, m)
-			defer cancel()
+		if len(t.members) > 1 {
+			res, err := l.runExec(ctx, "", q)
+			l.spent = l.spent || err != nil && outcomeOf(err) == lost
+			return res, plainConn(err)
 		}
-		res, err := l.runExec(ctx, "", q)
+		unwatch := l.watch(ctx)
+		res, err := l.runExec(l.begin(), "", q)
+		l.end()
 		unwatch()
 		if err != nil && outcomeOf(err) == lost {
 			l.spent = true
@@ -285,10 +285,9 @@ func (t *flatTxn) end(text string) error {
 			t.c.drop(m)
 			return
 		}
-		ctx, cancel := t.c.p.detach(context.Background(), m)
-		defer cancel()
-		if _, err := l.exec.ExecContext(ctx, text, nil); err != nil {
-			errs[i] = err
+		_, errs[i] = l.exec.ExecContext(l.begin(), text, nil)
+		l.end()
+		if errs[i] != nil {
 			t.c.drop(m)
 		}
 	})

@@ -94,7 +94,7 @@ func (l *ledger) check(tb testing.TB, c *cluster, p *fanout.Pool) (acked, unknow
 
 // quick makes the pool notice a frozen replica sooner.
 func quick(cfg fanout.Config) fanout.Config {
-	cfg.ProbeAfter, cfg.ProbeTimeout = 300*time.Millisecond, 300*time.Millisecond
+	cfg.ProbeAfter, cfg.ProbeTimeout, cfg.DialTimeout = 300*time.Millisecond, 300*time.Millisecond, time.Second
 	return cfg
 }
 
@@ -349,8 +349,8 @@ func TestRandomCancels(t *testing.T) {
 					defer wg.Done()
 					rng := rand.New(rand.NewPCG(uint64(client), 3))
 					for id := next.Add(1); id <= total; id = next.Add(1) {
-						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(6000))*time.Microsecond)
-						err := p.InTx(ctx, nil, func(tx *sqlx.Tx) error { // four hot rows: most wait for a lock
+						ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond<<rng.IntN(18)) // up to 131 ms
+						err := p.InTx(ctx, nil, func(tx *sqlx.Tx) error {                               // four hot rows: most wait for a lock
 							if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = n + 1 WHERE id = ?", id%4); err != nil {
 								return err
 							}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ func newMember(cfg Config, index int) (*member, error) {
 		}
 		mc.InterpolateParams = true // saves the round trips of prepare and close on every statement with arguments
 		mc.Timeout = cfg.DialTimeout
+		catchWire(mc)
 		if plainConn, err = mysql.NewConnector(mc); err != nil {
 			return nil, err
 		}
@@ -105,15 +107,55 @@ type link struct {
 	thread int64 // the server's id of this connection, for KILL
 	pinned bool  // the session's clock stands still
 	spent  bool  // to be closed: its session may not be what it should
+
+	p      *Pool
+	busy   atomic.Int64 // Pool.now of the statement that is being answered, or 0
+	life   context.Context
+	cancel context.CancelFunc
+	wire   *wire
 }
 
+// wire holds the network connection under a link, so that a read that waits for a dead server can be ended.
+type wire struct{ nc atomic.Pointer[net.Conn] }
+
+type wireKey struct{}
+
+// catchWire makes a driver's dialling leave the connection in the wire of its context.
+func catchWire(mc *mysql.Config) {
+	dial := mc.DialFunc
+	if dial == nil {
+		if mc.Net != "tcp" && mc.Net != "unix" && mc.Net != "tcp6" {
+			return // a dialler registered with the driver
+		}
+		dial = (&net.Dialer{}).DialContext
+	}
+	mc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := dial(ctx, network, addr)
+		if w, ok := ctx.Value(wireKey{}).(*wire); ok && err == nil {
+			w.nc.Store(&nc)
+		}
+		return nc, err
+	}
+}
+
+// begin notes that a write's statement is being run, and returns the context for it: it ends when the watchdog says so.
+func (l *link) begin() context.Context {
+	l.busy.Store(l.p.now())
+	return l.life
+}
+
+func (l *link) end() { l.busy.Store(0) }
+
 // dialLink connects to m and prepares the session; settings are the app's SET statements so far.
-func dialLink(ctx context.Context, m *member, setup string, settings []string) (*link, error) {
-	dc, err := m.connector.Connect(ctx)
+func dialLink(ctx context.Context, p *Pool, m *member, settings []string) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout) // the driver's own timeout leaves out the login
+	defer cancel()
+	w := &wire{}
+	dc, err := m.connector.Connect(context.WithValue(ctx, wireKey{}, w))
 	if err != nil {
 		return nil, &dialError{m.name, err}
 	}
-	l := &link{m: m, dc: dc}
+	l := &link{p: p, m: m, dc: dc, wire: w}
 	var okExec, okQuery bool
 	l.exec, okExec = dc.(driver.ExecerContext)
 	l.query, okQuery = dc.(driver.QueryerContext)
@@ -121,10 +163,14 @@ func dialLink(ctx context.Context, m *member, setup string, settings []string) (
 		_ = dc.Close()
 		return nil, fmt.Errorf("replica %s: its driver's connections lack ExecContext or QueryContext", m.name)
 	}
-	if err := l.prepare(ctx, setup, settings); err != nil {
+	if err := l.prepare(ctx, p.setup(m), settings); err != nil {
 		_ = dc.Close()
 		return nil, &dialError{m.name, fmt.Errorf("set up the session: %w", err)}
 	}
+	l.life, l.cancel = context.WithCancel(context.Background())
+	p.linksMu.Lock()
+	p.links[l] = struct{}{}
+	p.linksMu.Unlock()
 	return l, nil
 }
 
@@ -154,7 +200,13 @@ func (l *link) prepare(ctx context.Context, setup string, settings []string) err
 	return nil
 }
 
-func (l *link) close() { _ = l.dc.Close() }
+func (l *link) close() error {
+	l.p.linksMu.Lock()
+	delete(l.p.links, l)
+	l.p.linksMu.Unlock()
+	defer l.cancel()
+	return l.dc.Close()
+}
 
 // pick chooses one of readers by policy, or nil when there is none. tried is a bit set of indexes to leave out.
 func pick(readers []*member, policy ReadPolicy, tried uint64) *member {

@@ -76,10 +76,8 @@ func appendSet(b []byte, name string, value int64, wanted bool) []byte {
 // run executes q on the part's replica, dialling it and beginning its transaction when that has not been done. The
 // statement is detached from ctx: when ctx ends, the statement is killed on the server and its answer awaited.
 func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pins, rows bool) (answer, error) {
-	wctx, cancel := c.p.detach(ctx, pt.m)
-	defer cancel()
 	if pt.l == nil {
-		l, err := c.link(wctx, pt.m)
+		l, err := c.link(context.WithoutCancel(ctx), pt.m)
 		if err != nil {
 			return answer{}, err
 		}
@@ -93,7 +91,8 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 		pt.l.pinned, pt.pinned = true, true
 	}
 	unwatch := pt.l.watch(ctx)
-	a, err := pt.l.answerTo(wctx, prefix, q, rows)
+	a, err := pt.l.answerTo(pt.l.begin(), prefix, q, rows)
+	pt.l.end()
 	unwatch()
 	if outcomeOf(err) != lost {
 		pt.began = true
@@ -141,41 +140,16 @@ func (l *link) answerTo(ctx context.Context, prefix string, q call, rows bool) (
 	return a, err
 }
 
-// detach gives a statement on m a life of its own: its caller's values, not its caller's end. It ends after WriteTimeout,
-// or as soon as m turns out to be dead.
-func (p *Pool) detach(ctx context.Context, m *member) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	began := time.Now()
-	var timer *time.Timer
-	ready := make(chan struct{})
-	timer = time.AfterFunc(p.cfg.ProbeAfter, func() {
-		p.background(func() {
-			<-ready
-			if time.Since(began) > p.cfg.WriteTimeout || !m.alive(ctx, p.cfg.ProbeTimeout) {
-				cancel()
-			} else if ctx.Err() == nil {
-				timer.Reset(p.cfg.ProbeAfter)
-			}
-		})
-	})
-	close(ready)
-	return ctx, func() {
-		timer.Stop()
-		cancel()
-	}
-}
-
 // end sends COMMIT or ROLLBACK, whatever became of the caller. A link that fails to end its transaction is closed, which ends it as well.
 func (pt *part) end(c *conn, text string) error {
 	if pt.l == nil || !pt.began {
 		return nil
 	}
-	ctx, cancel := c.p.detach(context.Background(), pt.m)
-	defer cancel()
 	if pt.pinned {
 		text = unpin + "; " + text // in this order, an error means that the transaction did not end
 	}
-	_, err := pt.l.exec.ExecContext(ctx, text, nil)
+	_, err := pt.l.exec.ExecContext(pt.l.begin(), text, nil)
+	pt.l.end()
 	if err != nil {
 		pt.l.spent = true
 	} else {

@@ -39,7 +39,10 @@ type Pool struct {
 	lock       *sql.Conn
 	lockOn     *member
 
-	stop   context.CancelFunc // ends watchStates
+	linksMu sync.Mutex
+	links   map[*link]struct{} // every open one
+
+	stop   context.CancelFunc // ends watchStates and watchLinks
 	bgMu   sync.Mutex
 	closed bool
 	bg     sync.WaitGroup
@@ -57,10 +60,15 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg.withDefaults(), gate: semaphore.NewWeighted(gateSize), id: newAppID(), started: time.Now(), stop: func() {}}
+	wctx, stop := context.WithCancel(context.Background())
+	p := &Pool{cfg: cfg.withDefaults(), links: map[*link]struct{}{}, stop: stop, gate: semaphore.NewWeighted(gateSize), id: newAppID(), started: time.Now()}
+	p.background(func() { p.watchLinks(wctx) })
 	if err := p.open(ctx); err != nil {
 		_ = p.Close()
 		return nil, err
+	}
+	if p.keepsStates() {
+		p.background(func() { p.watchStates(wctx) })
 	}
 	return p, nil
 }
@@ -148,13 +156,8 @@ func (p *Pool) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.Recover(ctx); err != nil {
-		return err
-	}
-	wctx, stop := context.WithCancel(context.Background())
-	p.stop = stop
-	p.background(func() { p.watchStates(wctx) })
-	return nil
+	_, err = p.Recover(ctx)
+	return err
 }
 
 // learnStates adopts the newest state that any replica knows. Every replica that it calls in service must answer: one that

@@ -104,7 +104,9 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 		m.reading.Add(1)
 		defer m.reading.Add(-1)
 	}
+	l.busy.Store(c.p.now())
 	rows, err := l.runQuery(ctx, "", q)
+	l.busy.Store(0)
 	if err != nil && isContext(err) && ctx.Err() != nil {
 		c.p.abandon(l)
 	}

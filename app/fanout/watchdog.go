@@ -1,0 +1,66 @@
+package fanout
+
+import (
+	"context"
+	"time"
+)
+
+// now is a clock for the links' busy times: nanoseconds since Open, never 0.
+func (p *Pool) now() int64 { return int64(time.Since(p.started)) + 1 }
+
+// watchLinks ends, until ctx does, statements that wait for a replica that has died without closing its connections, or
+// that take longer than WriteTimeout. One look at all links now and then costs less than a timer for each statement.
+func (p *Pool) watchLinks(ctx context.Context) {
+	tick := time.NewTicker(max(p.cfg.ProbeAfter/4, time.Millisecond))
+	defer tick.Stop()
+	last := map[*member]int64{} // when a member was last found alive
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for m, late := range p.lateLinks() {
+			if p.now()-last[m] < int64(p.cfg.ProbeAfter) {
+				continue
+			}
+			if m.alive(ctx, p.cfg.ProbeTimeout) {
+				last[m] = p.now()
+				continue
+			}
+			m.shun()
+			for _, l := range late {
+				l.giveUp(len(p.view.Load().readers) > 1)
+			}
+		}
+	}
+}
+
+// lateLinks are, by replica, the links whose statement has run longer than ProbeAfter. A write that has run longer than
+// WriteTimeout is ended here.
+func (p *Pool) lateLinks() map[*member][]*link {
+	now := p.now()
+	late := map[*member][]*link{}
+	p.linksMu.Lock()
+	defer p.linksMu.Unlock()
+	for l := range p.links {
+		since := l.busy.Load()
+		if since == 0 || now-since < int64(p.cfg.ProbeAfter) {
+			continue
+		}
+		if now-since > int64(p.cfg.WriteTimeout) {
+			l.cancel()
+		}
+		late[l.m] = append(late[l.m], l)
+	}
+	return late
+}
+
+// giveUp ends what l waits for: a write, which runs under the link's own context, and, where another replica can take it,
+// a read.
+func (l *link) giveUp(reads bool) {
+	l.cancel()
+	if nc := l.wire.nc.Load(); nc != nil && reads {
+		_ = (*nc).Close()
+	}
+}
