@@ -110,7 +110,6 @@ func (m *model) checkJob(t *team, got *portalv1.Job, sent, done time.Time) error
 			return load.Faultf(load.Wrong, "a job that was enqueued once stands there twice", "team %d: jobs %d and %d (%q)", t.id, j.id, got.Id, got.Memo)
 		}
 		m.identifyJob(j, got.Id)
-		j.enqueued.seen(done)
 	}
 	if got.Target != j.target || got.Memo != j.memo {
 		return load.Faultf(load.Wrong, "job has other contents than were sent", "job %d: %q %q instead of %q %q", j.id, got.Target, got.Memo, j.target, j.memo)
@@ -168,7 +167,7 @@ func (j *job) checkResult(got *portalv1.Job, done time.Time) error {
 	if got.Score != r.score || got.Passed != r.passed || got.Reason != r.reason {
 		return load.Faultf(load.Wrong, "job has another result than was reported", "job %d: %d %t %q instead of %d %t %q", j.id, got.Score, got.Passed, got.Reason, r.score, r.passed, r.reason)
 	}
-	r.seen(done)
+	r.observed = true
 	return nil
 }
 
@@ -183,7 +182,7 @@ func (t *team) free(now time.Time) bool {
 	if j.id == 0 {
 		return now.Sub(j.enqueued.sent) > unseenAfter
 	}
-	return j.result != nil && j.result.certainBy(now)
+	return j.result != nil && (j.result.observed || j.result.certainBy(now))
 }
 
 func (c *contestant) enqueue(ctx context.Context, memo string) error {
@@ -209,7 +208,7 @@ func (b *browser) enqueueJob(ctx context.Context, t *team, memo string) (*job, e
 			if err := b.p.model.checkJob(t, resp.Job, r.Sent, r.Done); err != nil {
 				return err
 			}
-			j.enqueued.seen(r.Done)
+			j.enqueued.ack(r.Done)
 			return nil
 		},
 	}

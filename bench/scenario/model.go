@@ -13,13 +13,16 @@ import (
 type write struct {
 	sent  time.Time
 	acked time.Time // zero while unknown
+	// observed is set when an answer has shown the write. That alone does not make it certain: of several databases another
+	// one may not have it yet.
+	observed bool
 }
 
 // certainBy reports whether the write had taken effect at t at the latest.
 func (w write) certainBy(t time.Time) bool { return !w.acked.IsZero() && !w.acked.After(t) }
 
-// seen notes that an answer which came at t showed the write.
-func (w *write) seen(t time.Time) {
+// ack notes that the write was acknowledged at t.
+func (w *write) ack(t time.Time) {
 	if w.acked.IsZero() || w.acked.After(t) {
 		w.acked = t
 	}

@@ -100,8 +100,8 @@ func TestCheckLeaderboard(t *testing.T) {
 func withResult(m *model) *job {
 	two := m.team(2)
 	m.activate(two)
-	j := &job{id: 9, team: two, target: "t", memo: "memo", enqueued: write{at(1), at(2)}, received: write{at(3), at(4)},
-		result: &result{score: 500, passed: true, reason: "ok", write: write{at(10), at(11)}}}
+	j := &job{id: 9, team: two, target: "t", memo: "memo", enqueued: write{sent: at(1), acked: at(2)}, received: write{sent: at(3), acked: at(4)},
+		result: &result{score: 500, passed: true, reason: "ok", write: write{sent: at(10), acked: at(11)}}}
 	two.jobs = append(two.jobs, j)
 	return j
 }

@@ -73,7 +73,6 @@ func (m *model) checkOwnClarification(t *team, g *portalv1.Clarification, sent, 
 			return load.Faultf(load.Wrong, "a question that was asked once stands there twice", "team %d: clarifications %d and %d", t.id, q.id, g.Id)
 		}
 		m.identifyQuestion(q, g.Id)
-		q.asked.seen(done)
 	}
 	if g.Question != q.text {
 		return load.Faultf(load.Wrong, "question has another text than was sent", "clarification %d: %q instead of %q", q.id, g.Question, q.text)
@@ -92,7 +91,6 @@ func (q *question) checkAnswer(g *portalv1.Clarification, sent, done time.Time) 
 	case g.Answer != q.answer || g.Disclosed != q.disclose:
 		return load.Faultf(load.Wrong, "question has another answer than was given", "clarification %d: %q %t instead of %q %t", q.id, g.Answer, g.Disclosed, q.answer, q.disclose)
 	}
-	q.answered.seen(done)
 	return nil
 }
 
@@ -116,7 +114,7 @@ func (b *browser) askQuestion(ctx context.Context, t *team, text string) (*quest
 			if err := b.p.model.checkOwnClarification(t, resp.Clarification, r.Sent, r.Done); err != nil {
 				return err
 			}
-			q.asked.seen(r.Done)
+			q.asked.ack(r.Done)
 			return nil
 		},
 	}
@@ -192,7 +190,7 @@ func (b *browser) answer(ctx context.Context, q *question) error {
 			if resp.Clarification.Answer == "" {
 				return load.Faultf(load.Wrong, "question has no answer after it was answered", "clarification %d", q.id)
 			}
-			q.answered.seen(r.Done)
+			q.answered.ack(r.Done)
 			return nil
 		},
 	})

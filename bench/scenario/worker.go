@@ -114,7 +114,7 @@ func (b *browser) reportProgress(ctx context.Context, name string, j *job, score
 		check: func(r *load.Response) error {
 			j.team.mu.Lock()
 			defer j.team.mu.Unlock()
-			p.seen(r.Done)
+			p.ack(r.Done)
 			return nil
 		},
 	})
@@ -140,7 +140,7 @@ func (b *browser) reportResult(ctx context.Context, name string, j *job, score i
 				if resp.ResultId == 0 {
 					return load.Faultf(load.Wrong, "result was recorded without an id", "job %d", j.id)
 				}
-				r.ack(j.team, a.Done)
+				r.accepted(j.team, a.Done)
 				return nil
 			},
 		}
@@ -149,7 +149,7 @@ func (b *browser) reportResult(ctx context.Context, name string, j *job, score i
 			return err
 		}
 		if try > 0 && c.status == 409 {
-			r.ack(j.team, time.Now())
+			r.accepted(j.team, time.Now())
 			return nil
 		}
 		if c.outcome(err) == notApplied && c.status != 0 {
@@ -159,8 +159,8 @@ func (b *browser) reportResult(ctx context.Context, name string, j *job, score i
 	return err
 }
 
-func (r *result) ack(t *team, at time.Time) {
+func (r *result) accepted(t *team, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r.seen(at)
+	r.ack(at)
 }
