@@ -111,7 +111,7 @@ func (p *Pool) admit(ctx context.Context, m, source *member) (*RepairReport, err
 	if err := p.moveTo(ctx, m, Copying); err != nil {
 		return nil, err
 	}
-	d := &mender{members: []*member{source, m}, right: func(*lockedRange, string) int { return 0 }}
+	d := &mender{p: p, members: []*member{source, m}, right: func(*lockedRange, string) int { return 0 }}
 	if err := d.tables(ctx, nil); err != nil {
 		return nil, err
 	}

@@ -77,8 +77,8 @@ func (r *CheckReport) String() string {
 }
 
 // Check compares the replicas' tables in ranges of their keys by checksum, and names the rows that differ. Writes may go on:
-// a range whose checksums differ is read again under row locks, so a write under way is not taken for a difference. Any
-// mode can be checked.
+// a range whose checksums differ is read again under row locks, so a write under way is not taken for a difference. That
+// holds for every mode but ModeParallel, which can be checked when nothing is written.
 func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, error) {
 	members, err := p.choose(opts.Replicas)
 	if err != nil {
@@ -98,7 +98,7 @@ func (p *Pool) checkMembers(ctx context.Context, members []*member, only []strin
 	}
 	for _, t := range tables {
 		tc := TableCheck{Table: t.name}
-		err := t.ranges(ctx, members[0], rangeRows, func(r keyRange) error { return tc.compare(ctx, t, r, members) })
+		err := t.ranges(ctx, members[0], rangeRows, func(r keyRange) error { return tc.compare(ctx, p, t, r, members) })
 		if err != nil {
 			return nil, err
 		}
@@ -108,13 +108,13 @@ func (p *Pool) checkMembers(ctx context.Context, members []*member, only []strin
 }
 
 // compare adds to tc what differs in r.
-func (tc *TableCheck) compare(ctx context.Context, t *tableInfo, r keyRange, members []*member) error {
+func (tc *TableCheck) compare(ctx context.Context, p *Pool, t *tableInfo, r keyRange, members []*member) error {
 	same, rows, err := t.equal(ctx, members, r)
 	tc.Rows += rows
 	if err != nil || same {
 		return err
 	}
-	return withLockedRange(ctx, t, r, members, func(l *lockedRange) error {
+	return p.withLockedRange(ctx, t, r, members, func(l *lockedRange) error {
 		keys := l.differing()
 		tc.Differing += len(keys)
 		for _, key := range keys[:min(len(keys), maxDifferences-len(tc.Differences))] {
@@ -194,7 +194,7 @@ func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, e
 		return nil, fmt.Errorf("%d replicas have no majority; name the replica whose rows are right", len(members))
 	}
 	report := &RepairReport{}
-	mend := &mender{members: members, right: func(l *lockedRange, key string) int {
+	mend := &mender{p: p, members: members, right: func(l *lockedRange, key string) int {
 		if from >= 0 {
 			return from
 		}
@@ -215,6 +215,7 @@ func memberNames(members []*member) string {
 
 // mender makes replicas equal, range by range.
 type mender struct {
+	p       *Pool
 	members []*member
 	right   func(l *lockedRange, key string) int // index of a replica whose row is right, or -1
 	done    map[string]*Mended                   // by table and replica
@@ -246,7 +247,7 @@ func (d *mender) mendRange(ctx context.Context, t *tableInfo, r keyRange) error 
 	if err != nil || same {
 		return err
 	}
-	return withLockedRange(ctx, t, r, d.members, func(l *lockedRange) error {
+	return d.p.withLockedRange(ctx, t, r, d.members, func(l *lockedRange) error {
 		keys := l.differing()
 		switch {
 		case len(keys) == 0:

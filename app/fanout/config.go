@@ -43,6 +43,8 @@ type Config struct {
 	Groups []Group
 	// Mode is how writes reach the replicas. Default: ModeSingle for one replica, ModeOrdered for several.
 	Mode Mode
+	// AppProcesses is how many processes of the app write to these replicas. Default 1. ModeKeyed refuses more.
+	AppProcesses int
 	// Reads says which replica answers a read outside of a transaction. Default Random.
 	Reads ReadPolicy
 	// MaxOpenConns bounds the connections to each replica. Default 32: above a few connections a core a server only queues.
@@ -134,6 +136,12 @@ func (c Config) modeFaults() []error {
 		faults = append(faults, fmt.Errorf("config: mode %q takes one replica, not %d", ModeSingle, len(c.Replicas)))
 	case !slices.Contains(modes, c.Mode):
 		faults = append(faults, fmt.Errorf("config: mode %q does not exist; there are %q", c.Mode, modes))
+	}
+	if c.Mode == ModeKeyed && c.AppProcesses > 1 {
+		faults = append(faults, fmt.Errorf("config: mode %q is right for one app process only, not %d; use %q", ModeKeyed, c.AppProcesses, ModeOrdered))
+	}
+	if c.AppProcesses < 0 {
+		faults = append(faults, fmt.Errorf("config: AppProcesses %d is negative", c.AppProcesses))
 	}
 	if c.Reads != Random && c.Reads != LeastBusy {
 		faults = append(faults, fmt.Errorf("config: read policy %q does not exist; there are %q and %q", c.Reads, Random, LeastBusy))

@@ -64,16 +64,18 @@ type writer func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) e
 
 var writers = map[string]writer{
 	"register": func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) error {
-		_, err := p.DB().ExecContext(ctx, "UPDATE register SET v = ?, at = NOW(6) WHERE id = ?", n, rng.IntN(registers))
+		id := rng.IntN(registers)
+		_, err := p.DB().ExecContext(keys(ctx, "register", id), "UPDATE register SET v = ?, at = NOW(6) WHERE id = ?", n, id)
 		return err
 	},
 	"append": func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) error {
-		_, err := p.DB().ExecContext(ctx, "UPDATE list SET items = RIGHT(CONCAT(items, ',', ?), 2000) WHERE id = ?", n, rng.IntN(registers))
+		id := rng.IntN(registers)
+		_, err := p.DB().ExecContext(keys(ctx, "list", id), "UPDATE list SET items = RIGHT(CONCAT(items, ',', ?), 2000) WHERE id = ?", n, id)
 		return err
 	},
 	"transfer": func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) error {
 		from, to := rng.IntN(accounts), rng.IntN(accounts)
-		return p.InTx(ctx, nil, func(tx *sqlx.Tx) error {
+		return p.InTx(keys(ctx, "account", from, to), nil, func(tx *sqlx.Tx) error {
 			var have int64
 			if err := tx.GetContext(ctx, &have, "SELECT balance FROM account WHERE id = ? FOR UPDATE", from); err != nil {
 				return err
@@ -87,7 +89,8 @@ var writers = map[string]writer{
 		})
 	},
 	"claim": func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) error {
-		_, err := p.DB().ExecContext(ctx, "INSERT INTO claim (name, owner, id) VALUES (?, ?, ?)", fmt.Sprint("name", rng.IntN(5000)), n%16, n)
+		name := rng.IntN(5000)
+		_, err := p.DB().ExecContext(keys(ctx, "claim", name), "INSERT INTO claim (name, owner, id) VALUES (?, ?, ?)", fmt.Sprint("name", name), n%16, n)
 		var me *mysql.MySQLError
 		if errors.As(err, &me) && me.Number == 1062 {
 			return nil
@@ -95,7 +98,7 @@ var writers = map[string]writer{
 		return err
 	},
 	"children": func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) error {
-		return p.InTx(ctx, nil, func(tx *sqlx.Tx) error {
+		return p.InTx(keys(ctx, "children"), nil, func(tx *sqlx.Tx) error {
 			res, err := tx.ExecContext(ctx, "INSERT INTO parent (tag) VALUES (?)", fmt.Sprint(n))
 			if err != nil {
 				return err
@@ -113,6 +116,7 @@ var writers = map[string]writer{
 	},
 	"flux": func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) error {
 		id, grp := rng.IntN(30), rng.IntN(5)
+		ctx = keys(ctx, "flux")
 		var err error
 		switch rng.IntN(4) {
 		case 0:
@@ -126,6 +130,18 @@ var writers = map[string]writer{
 		}
 		return retryable(err)
 	},
+}
+
+// keys names what a write touches, for ModeKeyed; the other modes take no notice.
+func keys(ctx context.Context, kind string, ids ...int) context.Context {
+	list := []string{kind}
+	if len(ids) > 0 {
+		list = nil
+	}
+	for _, id := range ids {
+		list = append(list, fmt.Sprint(kind, id))
+	}
+	return fanout.WithKeys(ctx, list...)
 }
 
 // retryable forgives a lock conflict, which a client would try again.
@@ -187,33 +203,49 @@ func countDiffering(tb testing.TB, c *cluster) (int, string) {
 
 var allKinds = []string{"register", "append", "transfer", "claim", "children", "flux"}
 
-func TestOrderedKeepsReplicasEqual(t *testing.T) {
+func TestReplicasStayEqual(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
-		for _, replicas := range []int{2, 3} {
-			t.Run(fmt.Sprintf("%s/%d", engine, replicas), func(t *testing.T) {
-				c := startCluster(t, engine, replicas)
+		for _, tt := range []struct {
+			mode            fanout.Mode
+			replicas, pools int // two pools know nothing of each other: two app processes
+		}{{fanout.ModeOrdered, 2, 2}, {fanout.ModeOrdered, 3, 2}, {fanout.ModeKeyed, 2, 1}, {fanout.ModeKeyed, 3, 1}} {
+			t.Run(fmt.Sprintf("%s/%s/%d", engine, tt.mode, tt.replicas), func(t *testing.T) {
+				c := startCluster(t, engine, tt.replicas)
 				fillConflictTables(t, c)
-				// two pools know nothing of each other: two app processes
-				pools := []*fanout.Pool{c.open(t, c.config(fanout.ModeOrdered)), c.open(t, c.config(fanout.ModeOrdered))}
-				total := scale(3000)
-				began := time.Now()
-				failed := hammer(t, pools, total, allKinds...)
-				t.Logf("%d writes, %d failed, %.0f a second, %d phantoms, %d conflicts across servers", total, failed, float64(total)/time.Since(began).Seconds(),
-					pools[0].Metrics().Phantoms+pools[1].Metrics().Phantoms, pools[0].Metrics().Conflicts+pools[1].Metrics().Conflicts)
-				if failed > 0 {
-					t.Errorf("%d of %d writes failed", failed, total)
+				var pools []*fanout.Pool
+				for range tt.pools {
+					pools = append(pools, c.open(t, c.config(tt.mode)))
 				}
-				if n, what := countDiffering(t, c); n > 0 {
-					t.Errorf("%d rows differ: %s", n, what)
-				}
-				if n := pools[0].Metrics().Ejections + pools[1].Metrics().Ejections; n > 0 {
-					t.Errorf("%d replicas were ejected", n)
-				}
-				if got := c.rows(t, 0, "SELECT SUM(balance) FROM account"); got[0] != fmt.Sprint(accounts*opening) {
-					t.Errorf("the accounts hold %s, want %d", got[0], accounts*opening)
-				}
+				staysEqual(t, c, pools, scale(2000))
 			})
 		}
+	}
+}
+
+func staysEqual(t *testing.T, c *cluster, pools []*fanout.Pool, total int) {
+	t.Helper()
+	began := time.Now()
+	failed := hammer(t, pools, total, allKinds...)
+	var m fanout.Metrics
+	for _, p := range pools {
+		one := p.Metrics()
+		m.Phantoms += one.Phantoms
+		m.Conflicts += one.Conflicts
+		m.Ejections += one.Ejections
+	}
+	t.Logf("%d writes, %d failed, %.0f a second, %d phantoms, %d conflicts across servers", total, failed,
+		float64(total)/time.Since(began).Seconds(), m.Phantoms, m.Conflicts)
+	if failed > 0 {
+		t.Errorf("%d of %d writes failed", failed, total)
+	}
+	if n, what := countDiffering(t, c); n > 0 {
+		t.Errorf("%d rows differ: %s", n, what)
+	}
+	if m.Ejections > 0 {
+		t.Errorf("%d replicas were ejected", m.Ejections)
+	}
+	if got := c.rows(t, 0, "SELECT SUM(balance) FROM account"); got[0] != fmt.Sprint(accounts*opening) {
+		t.Errorf("the accounts hold %s, want %d", got[0], accounts*opening)
 	}
 }
 
@@ -229,6 +261,25 @@ func TestParallelDiverges(t *testing.T) {
 			t.Logf("%d rows differ: %s", n, what)
 			if n == 0 {
 				t.Error("mode parallel left no differing rows, so these tests would not see divergence")
+			}
+		})
+	}
+}
+
+func TestKeyedRefusesASecondProcess(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			cfg := c.config(fanout.ModeKeyed)
+			cfg.AppProcesses = 2
+			if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "one app process only") {
+				t.Errorf("Validate of mode keyed with two processes: %v", err)
+			}
+			cfg.AppProcesses = 1
+			c.open(t, cfg)
+			if p, err := fanout.Open(t.Context(), cfg); err == nil {
+				p.Close()
+				t.Error("a second process could open the replicas in mode keyed")
 			}
 		})
 	}

@@ -231,9 +231,14 @@ func (l *lockedRange) commit(ctx context.Context, i int) error {
 }
 
 // withLockedRange runs f on the locked range, again when a lock conflict ended it, up to ten times.
-func withLockedRange(ctx context.Context, t *tableInfo, r keyRange, members []*member, f func(*lockedRange) error) error {
+func (p *Pool) withLockedRange(ctx context.Context, t *tableInfo, r keyRange, members []*member, f func(*lockedRange) error) error {
 	for attempt := 1; ; attempt++ {
 		err := func() error {
+			release, err := p.still(ctx)
+			if err != nil {
+				return err
+			}
+			defer release()
 			l, err := lockRange(ctx, t, r, members)
 			if err != nil {
 				return err

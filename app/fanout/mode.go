@@ -18,7 +18,14 @@ const (
 	// trips a statement and one, with all replicas' flushes at once, a COMMIT. A crash between the replicas' commits leaves a
 	// replica behind: it is ejected and named, by the write itself or by the next Open.
 	ModeOrdered Mode = "ordered"
+
+	// ModeKeyed runs writes that share a key (WithKeys) one after the other, and sends each to all replicas at once, which
+	// commit it by themselves: one round trip, as fast as ModeParallel, without its reordering. Transactions, and inserts that
+	// generate ids, take ModeOrdered's way under their keys. Right for one app process only; Open refuses when another one is
+	// there, and the keys must cover all that a write reads or changes. A replica that answers otherwise is ejected, after the
+	// fact.
+	ModeKeyed Mode = "keyed"
 )
 
 // modes are those that exist.
-var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered}
+var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered, ModeKeyed}

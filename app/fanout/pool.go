@@ -107,6 +107,8 @@ func (p *Pool) chooseMode() {
 		p.writes = single{p}
 	case ModeParallel:
 		p.writes = parallel{p}
+	case ModeKeyed:
+		p.writes = newKeyed(p)
 	default:
 		p.writes = ordered{p}
 	}
@@ -119,7 +121,7 @@ func (p *Pool) setup(m *member) string {
 		return ""
 	}
 	wait := max(time.Second, p.cfg.LockWait.Round(time.Second))
-	if v := p.view.Load(); len(v.writers) > 0 && v.writers[0] != m {
+	if v := p.view.Load(); p.cfg.Mode != ModeKeyed && len(v.writers) > 0 && v.writers[0] != m {
 		wait = min(wait, time.Second)
 	}
 	return fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout=%d; ", int(wait.Seconds()))
@@ -156,8 +158,10 @@ func (p *Pool) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.Recover(ctx)
-	return err
+	if _, err := p.Recover(ctx); err != nil || p.cfg.Mode != ModeKeyed {
+		return err
+	}
+	return p.alone(ctx)
 }
 
 // learnStates adopts the newest state that any replica knows. Every replica that it calls in service must answer: one that

@@ -16,7 +16,8 @@ type schema struct {
 }
 
 type table struct {
-	clock bool // a column or trigger may read the clock by itself
+	clock   bool // a column or trigger may read the clock by itself
+	numbers bool // it has an AUTO_INCREMENT column, or triggers that may write to a table that has
 }
 
 // needsClock reports whether a write to tables may read the clock without saying so. A table that is not known might.
@@ -30,6 +31,15 @@ func (s *schema) needsClock(tables []string) bool {
 		}
 	}
 	return false
+}
+
+// mayNumber reports whether an insert into the first of tables may generate an id.
+func (s *schema) mayNumber(tables []string) bool {
+	if !s.known || len(tables) == 0 {
+		return true
+	}
+	t, ok := s.tables[tables[0]]
+	return !ok || t.numbers
 }
 
 const columnsQuery = `SELECT c.table_name, c.column_name, c.ordinal_position, c.column_type, c.is_nullable,
@@ -107,7 +117,7 @@ func (p *Pool) compareSchemas(ctx context.Context) error {
 	}
 	s := &schema{known: true, tables: make(map[string]table, len(first))}
 	for name, lines := range first {
-		s.tables[name] = table{clock: slices.ContainsFunc(lines, readsClock)}
+		s.tables[name] = table{clock: slices.ContainsFunc(lines, readsClock), numbers: slices.ContainsFunc(lines, numbersRows)}
 	}
 	p.schema.Store(s)
 	return nil
@@ -124,6 +134,10 @@ func readsClock(line string) bool {
 		}
 	}
 	return false
+}
+
+func numbersRows(line string) bool {
+	return strings.HasPrefix(line, "trigger ") || strings.Contains(strings.ToLower(line), "auto_increment")
 }
 
 // schemaDiff names, up to ten, what one replica has and the other has not.

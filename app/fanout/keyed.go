@@ -1,0 +1,235 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"isukit/app/fanout/internal/sqltext"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// WithKeys names what the writes with this context touch, for ModeKeyed: two writes that share a key run one after the
+// other, on every replica in the same order; others run at the same time. A transaction takes its keys when it begins. The
+// keys must cover every row that the write reads or changes. A write without keys runs alone.
+func WithKeys(ctx context.Context, keys ...string) context.Context {
+	return context.WithValue(ctx, keyKeys, keys)
+}
+
+// keyStripes is how many locks the keys share; two keys on one stripe only wait for each other needlessly.
+const keyStripes = 4096
+
+// keyed is ModeKeyed.
+type keyed struct {
+	ordered
+	all     *semaphore.Weighted // a write with keys holds 1, one without all of it
+	stripes [keyStripes]chan struct{}
+	seed    maphash.Seed
+}
+
+func newKeyed(p *Pool) *keyed {
+	k := &keyed{ordered: ordered{p}, all: semaphore.NewWeighted(gateSize), seed: maphash.MakeSeed()}
+	for i := range k.stripes {
+		k.stripes[i] = make(chan struct{}, 1)
+	}
+	return k
+}
+
+// lock takes the locks of the context's keys, in one order, and returns what gives them back.
+func (k *keyed) lock(ctx context.Context) (unlock func(), err error) {
+	keys, _ := ctx.Value(keyKeys).([]string)
+	if len(keys) == 0 {
+		if err := k.all.Acquire(ctx, gateSize); err != nil {
+			return nil, err
+		}
+		return func() { k.all.Release(gateSize) }, nil
+	}
+	if err := k.all.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	stripes := make([]int, len(keys))
+	for i, key := range keys {
+		stripes[i] = int(maphash.String(k.seed, key) % keyStripes)
+	}
+	slices.Sort(stripes)
+	stripes = slices.Compact(stripes)
+	held := 0
+	unlock = func() {
+		for _, s := range stripes[:held] {
+			<-k.stripes[s]
+		}
+		k.all.Release(1)
+	}
+	for _, s := range stripes {
+		select {
+		case k.stripes[s] <- struct{}{}:
+			held++
+		case <-ctx.Done():
+			unlock()
+			return nil, ctx.Err()
+		}
+	}
+	return unlock, nil
+}
+
+func (k *keyed) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
+	if q.st.Kind != sqltext.Write {
+		return k.ordered.exec(ctx, c, q)
+	}
+	return k.locked(ctx, c, q, false)
+}
+
+func (k *keyed) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
+	if q.st.Kind != sqltext.Write {
+		return k.ordered.query(ctx, c, q)
+	}
+	a, err := k.locked(ctx, c, q, true)
+	if err != nil {
+		return nil, err
+	}
+	return a.rows, nil
+}
+
+// locked runs one write under its keys: on all replicas at once, each committing by itself, or in the ordered way where the
+// first replica's generated id must be known to the others.
+func (k *keyed) locked(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
+	unlock, err := k.lock(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	defer unlock()
+	if q.st.LastID || q.st.Call || q.st.Inserts && k.p.schema.Load().mayNumber(q.st.Tables) {
+		return k.ordered.write(ctx, c, q, rows)
+	}
+	return k.together(ctx, c, q, rows)
+}
+
+// together runs q on every replica at once. It is not killed when the caller gives up: one replica might have committed it
+// by then.
+func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
+	t := newOrderedTxn(c, sql.LevelDefault)
+	t.alone = true
+	if err := t.start(ctx, q); err != nil {
+		return answer{}, err
+	}
+	defer t.finish()
+	with := pins{lastID: -1}
+	if q.st.Time || k.p.schema.Load().needsClock(q.st.Tables) {
+		with.clock = time.Now()
+	}
+	answers := make([]answer, len(t.parts))
+	errs := make([]error, len(t.parts))
+	detached := context.WithoutCancel(ctx)
+	inParallel(len(t.parts), func(i int) {
+		began := time.Now()
+		answers[i], errs[i] = t.parts[i].run(detached, c, q, "", with, rows)
+		t.parts[i].m.metrics.first.observe(time.Since(began), errs[i])
+		if errs[i] != nil && outcomeOf(errs[i]) == lost {
+			t.parts[i].leave(c, errs[i])
+		}
+	})
+	return t.agree(answers, errs)
+}
+
+// agree settles a write that every replica committed by itself, or did not.
+func (t *orderedTxn) agree(answers []answer, errs []error) (answer, error) {
+	right := -1
+	for i, pt := range t.parts {
+		if t.v.has(pt.m) && errs[i] == nil && (right < 0 || votes(answers, errs, i) > votes(answers, errs, right)) {
+			right = i
+		}
+	}
+	if right < 0 {
+		if !slices.ContainsFunc(errs, func(err error) bool { return outcomeOf(err) == lost }) {
+			return answer{}, errs[0] // refused everywhere
+		}
+		return answer{}, t.decide(t.parts, errs)
+	}
+	for i, pt := range t.parts {
+		switch {
+		case errs[i] != nil || answers[i].same(answers[right]):
+		case !t.v.has(pt.m):
+			t.joiningAnswer(verdict{pt: pt, a: answers[i]}, false)
+		default:
+			errs[i] = fmt.Errorf("it answered %s, %s answered %s", answers[i], t.parts[right].m.name, answers[right])
+		}
+	}
+	if !slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		return answers[right], nil
+	}
+	return answers[right], t.decide(t.parts, errs)
+}
+
+// votes counts the replicas that said what i said.
+func votes(answers []answer, errs []error, i int) int {
+	n := 0
+	for j := range answers {
+		if errs[j] == nil && answers[j].same(answers[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// begin begins a transaction under the context's keys. Its statements run in the ordered way; the keys spare it the waits
+// and deadlocks.
+func (k *keyed) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
+	unlock, err := k.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := k.ordered.begin(ctx, c, opts)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return &keyedTxn{t, unlock}, nil
+}
+
+// keyedTxn gives its keys back when it ends.
+type keyedTxn struct {
+	txn
+	unlock func()
+}
+
+func (t *keyedTxn) commit() error {
+	defer t.unlock()
+	return t.txn.commit()
+}
+
+func (t *keyedTxn) rollback() error {
+	defer t.unlock()
+	return t.txn.rollback()
+}
+
+// still keeps this process's writes away while a range of rows is compared, where the range's locks alone would not: in
+// ModeKeyed a write may be on one replica and not yet on another without holding a lock on either.
+func (p *Pool) still(ctx context.Context) (release func(), err error) {
+	k, ok := p.writes.(*keyed)
+	if !ok {
+		return func() {}, nil
+	}
+	return k.lock(context.WithValue(ctx, keyKeys, nil))
+}
+
+// alone fails when another app process uses the replicas: its writes would not wait for this one's keys.
+func (p *Pool) alone(ctx context.Context) error {
+	apps, err := p.otherApps(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range apps {
+		if !a.dead {
+			return errKeyedAlone
+		}
+	}
+	return nil
+}
+
+var errKeyedAlone = errors.New("mode keyed is right for one app process only, and another one uses these replicas; use mode ordered")
