@@ -149,9 +149,11 @@ func (c *Client) exchange(ctx context.Context, req *Request, r *Response) (*conn
 			return nil, f
 		}
 		reused := cn.used
-		now := time.Now()
 		if r.Sent.IsZero() {
-			r.Sent = now
+			r.Sent = r.Intended
+			if !reused || !req.Intended.IsZero() {
+				r.Sent = time.Now() // otherwise Do has only just looked at the clock
+			}
 		}
 		cn.setDeadline(r.Sent.Add(timeout), timeout)
 		c.stop.watch(cn)
