@@ -152,10 +152,10 @@ func (d *decoder) message(m protoreflect.Message, data []byte, at, depth int) bo
 	return true
 }
 
-// consumeTag is protowire's, which lets the wire types 6 and 7 pass, without them.
+// consumeTag is protowire's without what that lets pass: the wire types 6 and 7, and field numbers above the largest.
 func consumeTag(data []byte) (protowire.Number, protowire.Type, int) {
 	number, wire, n := protowire.ConsumeTag(data)
-	if wire > protowire.Fixed32Type {
+	if wire > protowire.Fixed32Type || number > protowire.MaxValidNumber {
 		return 0, 0, -1
 	}
 	return number, wire, n
@@ -215,7 +215,7 @@ func (d *decoder) unknown(m protoreflect.Message, number protowire.Number, wire 
 		d.path = d.path[:len(d.path)-1]
 		return 0, false
 	}
-	m.SetUnknown(append(m.GetUnknown(), data[:n+used]...))
+	m.SetUnknown(append(protowire.AppendTag(m.GetUnknown(), number, wire), data[n:n+used]...))
 	return used, true
 }
 

@@ -1,0 +1,100 @@
+package decode_test
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"isukit/proto/decode"
+	portalv1 "isukit/proto/portal/v1"
+)
+
+// FuzzDecode checks, for any bytes as any type, that nothing crashes, that faults lie within the body, that what the
+// protobuf library accepts decodes to the same message, and that the text reads back as that message.
+func FuzzDecode(f *testing.F) {
+	schema := portal(f)
+	types := schema.Types()
+	for i, md := range types {
+		if md.Name() == "SearchTeamsResponse" {
+			f.Add(marshal(f, searchTeams()), uint8(i))
+		}
+		if md.Name() == "Error" {
+			f.Add(marshal(f, &portalv1.Error{Code: "no_session", Message: "ログイン", Hint: "\u202e"}), uint8(i))
+		}
+	}
+	f.Add([]byte("\x0b\x0c"), uint8(0))
+	f.Add([]byte("\x1f\x8b\x08"), uint8(1))
+	limits := decode.Limits{SizeBytes: 1 << 16, Depth: 20, Fields: 5000}
+	f.Fuzz(func(t *testing.T, data []byte, n uint8) {
+		md := types[int(n)%len(types)]
+		body := decode.Decode(md, data, limits)
+		for _, fault := range body.Faults {
+			if fault.Offset < 0 || fault.Offset > len(data) {
+				t.Fatalf("%x as %s: fault %v lies outside", data, md.Name(), fault)
+			}
+		}
+		text := decode.Text(body.Message)
+		if _, err := decode.JSON(body.Message, "", schema); err != nil {
+			t.Fatalf("%x as %s: %v", data, md.Name(), err)
+		}
+		raw := decode.Raw(data, limits)
+		_ = raw.Text()
+		decode.Hints(data)
+		want := dynamicpb.NewMessage(md)
+		if err := proto.Unmarshal(data, want); err != nil {
+			if len(body.Faults) == 0 {
+				t.Fatalf("%x as %s: no fault, but the library says %v", data, md.Name(), err)
+			}
+			return
+		}
+		if len(body.Faults) > 0 {
+			// The library takes what our limits do not.
+			if len(data) < 1000 && len(data) > 0 && body.Faults[0].What[:4] != "more" && body.Faults[0].What[:8] != "messages" {
+				t.Fatalf("%x as %s: fault %v, but the library reads it", data, md.Name(), body.Faults)
+			}
+			return
+		}
+		if !proto.Equal(body.Message.Interface(), wantAs(t, body, data)) {
+			t.Fatalf("%x as %s: got %v, the library reads %v", data, md.Name(), body.Message, want)
+		}
+		if len(body.Message.GetUnknown()) > 0 || body.Fit.Unknown+body.Fit.Conflicts > 0 {
+			return // the text format has no unknown fields
+		}
+		back, err := decode.Encode(md, []byte(text), schema)
+		if err != nil || !proto.Equal(back.Interface(), body.Message.Interface()) {
+			t.Fatalf("%x as %s: its text reads back as %v, %v\n%s", data, md.Name(), back, err, text)
+		}
+	})
+}
+
+// wantAs reads data with the library into a message of the same Go type as body's.
+func wantAs(t *testing.T, body *decode.Body, data []byte) proto.Message {
+	want := body.Message.New().Interface()
+	if err := proto.Unmarshal(data, want); err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+// FuzzEncode checks that no input in text or JSON format crashes, and that what is accepted survives the way out and back.
+func FuzzEncode(f *testing.F) {
+	schema := portal(f)
+	md := find(f, schema, "SearchTeamsResponse")
+	f.Add([]byte(`{"teams":[{"id":"5","name":"寿司"}],"total":1}`))
+	f.Add([]byte("teams { id: 5 tags: \"a\\tb\" } total: 1"))
+	f.Fuzz(func(t *testing.T, input []byte) {
+		m, err := decode.Encode(md, input, schema)
+		if err != nil {
+			return
+		}
+		data, err := decode.Wire(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := decode.Decode(md, data, decode.DefaultLimits())
+		if len(body.Faults) > 0 || !proto.Equal(body.Message.Interface(), m.Interface()) {
+			t.Fatalf("%q: got %v %v, want %v", input, body.Message, body.Faults, m)
+		}
+	})
+}
