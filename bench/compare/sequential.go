@@ -40,7 +40,7 @@ func anytimeInterval(d []float64, alpha float64) (low, high float64) {
 	if len(d) < minPairsFor(alpha) {
 		return math.Inf(-1), math.Inf(1)
 	}
-	m := center(d, nil)
+	m := median(d)
 	return edge(d, alpha, m, -reach), edge(d, alpha, m, reach)
 }
 

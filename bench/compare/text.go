@@ -31,7 +31,9 @@ func Text(w io.Writer, c *Comparison) error {
 }
 
 func (c *Comparison) writeHead(b *strings.Builder) {
-	fmt.Fprintf(b, "A  %s (%d rounds)\nB  %s (%d rounds)\n", clean(c.A.Name), len(c.A.Rounds), clean(c.B.Name), len(c.B.Rounds))
+	for i, s := range []SideSummary{c.A, c.B} {
+		writeWrapped(b, "AB"[i:i+1]+"  ", fmt.Sprintf("%s (%s)", strings.ReplaceAll(s.Name, ",", ", "), plural(len(s.Rounds), "round")))
+	}
 	if len(c.Differences) > 0 {
 		b.WriteString("\nWhat differs\n")
 	}
@@ -97,7 +99,8 @@ func (c *Comparison) writeReach(b *strings.Builder) {
 			parts = append(parts, fmt.Sprintf("%s %s", m.Name, change(m.SmallestRatio)))
 		}
 	}
-	text := fmt.Sprintf("%s can show no effect of any size; %d would be the least.", plural(c.Pairs, "pair"), minPairsFor(c.Alpha/float64(max(1, len(c.Metrics)))))
+	text := fmt.Sprintf("%s of %s can show no effect of any size: %d would be the least, %d with one metric.",
+		plural(c.Pairs, "pair"), plural(len(c.Metrics), "metric"), minPairsFor(c.Alpha/float64(max(1, len(c.Metrics)))), minPairsFor(c.Alpha))
 	if len(parts) > 0 {
 		text = fmt.Sprintf("Smallest effect that %s of this noise would show in 4 of 5 cases: %s.", plural(c.Pairs, "pair"), strings.Join(parts, ", "))
 	}

@@ -25,7 +25,7 @@ const MaxPairs = 200
 // Estimate is what the pairs of one metric say. Ratios are B/A: 1.05 is 5 % more.
 type Estimate struct {
 	Pairs int `json:"pairs"`
-	// MedianA and MedianB are of the rounds. Ratio is the center of the pairs' ratios (Hodges-Lehmann), not the medians' ratio.
+	// MedianA and MedianB are of the rounds. Ratio is the median of the pairs' ratios, not the medians' ratio.
 	MedianA float64 `json:"median_a"`
 	MedianB float64 `json:"median_b"`
 	Ratio   float64 `json:"ratio"`
@@ -35,7 +35,7 @@ type Estimate struct {
 	// P is the exact p-value of "A and B are alike" before any correction; of a sequential comparison it is one over the
 	// evidence, and stays right whenever one looks.
 	P float64 `json:"p"`
-	// Floor is the ratio, 1 or more, that the center of as many pairs reaches within one side in 1 of 20 cases (Alpha).
+	// Floor is the ratio, 1 or more, that the median of as many pairs reaches within one side in 1 of 20 cases (Alpha).
 	Floor float64 `json:"floor_ratio"`
 
 	logRatios []float64
@@ -49,7 +49,7 @@ func Paired(a, b []float64, o Options) Estimate {
 	for i := range a {
 		d[i] = math.Log(b[i] / a[i])
 	}
-	e := Estimate{Pairs: len(d), MedianA: median(a), MedianB: median(b), Ratio: math.Exp(center(d, nil)), logRatios: d, spread: spread(d)}
+	e := Estimate{Pairs: len(d), MedianA: median(a), MedianB: median(b), Ratio: math.Exp(median(d)), logRatios: d, spread: spread(d)}
 	rnd := rand.New(rand.NewPCG(o.Seed, uint64(len(d))))
 	e.Floor = math.Exp(floor(within(a, b), len(d), o.Alpha, max(200, o.Resamples/4), rnd))
 	if o.Sequential {
