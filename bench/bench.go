@@ -73,8 +73,9 @@ type Outcome struct {
 	Loaded  bool
 	Summary load.Summary
 	Report  load.Report
-	// Usage is what the generator's process used during the load.
-	Usage load.Usage
+	// Usage is what the generator's process used during the load, Sockets what its connections met.
+	Usage   load.Usage
+	Sockets load.Sockets
 }
 
 // Passed reports whether every phase was passed.
@@ -157,7 +158,7 @@ func (r *round) load(ctx context.Context) ([]string, error) {
 	defer cancel()
 	watch := load.StartWatch()
 	r.out.Report = load.Run(limited, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
-	r.out.Usage = watch.Stop()
+	r.out.Usage, r.out.Sockets = watch.Stop(), r.Engine.Sockets()
 	done()
 	r.out.Loaded = true
 	r.out.Summary = r.Engine.Recorder().Summary(r.out.Report.Start.Add(r.Duration))

@@ -35,6 +35,7 @@ func (o *Outcome) Fill(r *result.Round) {
 	r.Generator = generatorOf(o.Usage, total.Hits)
 	r.Generator.PeakUsers = o.Report.PeakUsers
 	r.Warnings = append(r.Warnings, o.Usage.Limits...)
+	r.Warnings = append(r.Warnings, o.Sockets.Limits()...)
 }
 
 func endpointOf(e load.EndpointSummary, all int64) result.Endpoint {

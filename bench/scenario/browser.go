@@ -39,7 +39,8 @@ func (p *Portal) browser(load context.Context, user int, agent string) *browser 
 	return &browser{Client: p.opts.Engine.NewClient(user, agent), p: p, load: load}
 }
 
-func (b *browser) close() { b.Client.Close() }
+// close ends the connections. What the app sent too much is a fault, which the load has counted by itself.
+func (b *browser) close() { _ = b.Client.Close() }
 
 func (b *browser) quiet() bool { return b.load == nil || b.load.Err() != nil }
 

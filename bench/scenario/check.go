@@ -93,9 +93,9 @@ func (p *Portal) checkWholeLeaderboard(ctx context.Context) error {
 }
 
 // checkSeat reads everything that one team can read about itself.
-func (p *Portal) checkSeat(ctx context.Context, s seat) error {
+func (p *Portal) checkSeat(ctx context.Context, s seat) (err error) {
 	b := p.browser(nil, -1, userAgents[kindContestant])
-	defer b.close()
+	defer func() { err = errors.Join(err, b.Client.Close()) }()
 	if err := b.logIn(ctx, s.login); err != nil {
 		return err
 	}

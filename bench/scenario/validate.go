@@ -53,7 +53,6 @@ func rules() []rule {
 // Validate implements bench.Scenario.
 func (p *Portal) Validate(ctx context.Context) ([]string, error) {
 	v := p.newValidation()
-	defer v.close()
 	var faults faultList
 	for _, r := range rules() {
 		if ctx.Err() != nil {
@@ -64,6 +63,9 @@ func (p *Portal) Validate(ctx context.Context) ([]string, error) {
 		if err != nil && r.vital {
 			break
 		}
+	}
+	for _, b := range v.browsers() {
+		faults.add("nothing comes after an answer", b.Client.Close())
 	}
 	return faults.list(), ctx.Err()
 }
@@ -80,10 +82,8 @@ func (p *Portal) newValidation() *validation {
 	}
 }
 
-func (v *validation) close() {
-	for _, b := range []*browser{v.anyone, v.admin, v.worker, v.seat.browser, v.ann.browser, v.bob.browser, v.mate.browser} {
-		b.close()
-	}
+func (v *validation) browsers() []*browser {
+	return []*browser{v.anyone, v.admin, v.worker, v.seat.browser, v.ann.browser, v.bob.browser, v.mate.browser}
 }
 
 // refused wants the call to be refused with status, in an Error body.
