@@ -3,7 +3,7 @@ GO ?= go
 # Packages that start servers share a few cores: two at a time. Their results are not cached: the servers may change.
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 
-.PHONY: help build bench bench-load setup setup-test mysql envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 
@@ -28,13 +28,16 @@ setup: ## install what a round needs, nginx and a database server (quick when it
 setup-test: ## install what the tests need as well
 	@sh scripts/setup.sh test
 
-mysql: ## Oracle MySQL into .local/mysql
-	@sh scripts/get-mysql.sh
+mysql: ## Oracle MySQL into .local/mysql (nothing to do where it is installed)
+	@sh scripts/get-mysql.sh mysql
+
+mariadb: ## MariaDB into .local/mariadb (nothing to do where it is installed)
+	@sh scripts/get-mysql.sh mariadb
 
 envoy: ## Envoy into .local/envoy
 	@sh scripts/get-envoy.sh
 
-test: setup-test mysql envoy ## all tests, against real servers
+test: setup-test mysql mariadb envoy ## all tests, against real servers
 	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
 
 check: check-format check-vet check-staticcheck check-generated check-tidy check-shell check-race ## everything that needs no server

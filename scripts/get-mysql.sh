@@ -1,17 +1,22 @@
 #!/bin/sh
-# get-mysql.sh [DIR]: Oracle MySQL in a folder of its own (default .local/mysql beside scripts/).
+# get-mysql.sh [mysql|mariadb [DIR]]: a database server in a folder of its own, beside what the system has.
 #
-# Debian 12 has no MySQL server package that installs, Debian sid has one. This makes a minimal sid in DIR with
-# debootstrap (which needs root or sudo) and tries it out. The server in it then runs without root and without chroot:
+#   mysql    (default) Oracle MySQL, into .local/mysql. Debian 12 has no package of it that installs, Debian sid has one.
+#   mariadb  MariaDB, into .local/mariadb, for a system whose packages let only one of the two be installed (Ubuntu).
+#
+# Where the system's own packages have put that server on PATH, and no DIR is named, there is nothing to do. Otherwise
+# debootstrap (which needs root or sudo) makes a minimal system in DIR, and the server in it is tried out. It then runs
+# without root and without chroot:
 #
 #   DIR/lib64/ld-linux-x86-64.so.2 --library-path DIR/usr/lib/x86_64-linux-gnu DIR/usr/sbin/mysqld ...
 #
-# Packages come from the Debian mirror that this machine's apt uses. ISUKIT_DEBIAN_MIRROR=URL names another one.
+# Packages come from the mirror that this machine's apt uses. ISUKIT_MIRROR=URL names another one.
 set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-dir=${1:-$root/.local/mysql}
+engine=${1:-mysql}
+dir=${2:-$root/.local/$engine}
 
 say() { printf 'get-mysql: %s\n' "$*" >&2; }
 fail() {
@@ -24,6 +29,17 @@ as_root() {
 	if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# release prints a field of the system's description, e.g. ID or VERSION_CODENAME.
+release() { sed -n "s/^$1=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" /etc/os-release 2>/dev/null; }
+
+# installed tells whether the system's own packages have the server. mysqld is MariaDB's on some.
+installed() {
+	case $engine in
+	mysql) mysqld --no-defaults --version 2>/dev/null | grep -qv MariaDB ;;
+	mariadb) command -v mariadbd >/dev/null 2>&1 ;;
+	esac
+}
+
 # run DIR COMMAND...: runs a program of the tree in DIR with the tree's own loader and libraries.
 run() (
 	tree=$1 program=$2
@@ -33,35 +49,57 @@ run() (
 	"$loader" --library-path "$libraries" "$tree/$program" "$@"
 )
 
-version() { run "$1" usr/sbin/mysqld --no-defaults --version 2>/dev/null | sed -n 's/.* Ver \([^ ]*\).*/\1/p'; }
+version() { run "$1" "$server" --no-defaults --version 2>/dev/null | sed -n 's/.* Ver \([^ ]*\).*/\1/p'; }
 
-# mirror prints the address from which apt on this machine takes Debian itself (not security, not another vendor).
+# mirror prints the address from which apt on this machine takes the vendor $1 (not its security updates).
 mirror() {
-	if [ -n "${ISUKIT_DEBIAN_MIRROR:-}" ]; then
-		echo "$ISUKIT_DEBIAN_MIRROR"
+	if [ -n "${ISUKIT_MIRROR:-}" ]; then
+		echo "$ISUKIT_MIRROR"
 		return
 	fi
 	# shellcheck disable=SC2016 # apt's own variables
 	apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-		sed -n 's/^Debian //p' | head -n 1
+		sed -n "s/^$1 //p" | head -n 1
 }
 
-if [ -x "$dir/usr/sbin/mysqld" ]; then
+case $(release ID) in
+ubuntu) vendor=Ubuntu components=main,universe ;;
+*) vendor=Debian components=main ;;
+esac
+case $engine in
+mysql)
+	server=usr/sbin/mysqld packages=mysql-server-core,mysql-client-core suite=sid
+	[ "$vendor" = Debian ] || suite=$(release VERSION_CODENAME)
+	;;
+mariadb)
+	server=usr/sbin/mariadbd packages=mariadb-server-core suite=$(release VERSION_CODENAME)
+	;;
+*)
+	say "error: unknown engine '$engine'"
+	say 'hint: get-mysql.sh [mysql|mariadb [DIR]]'
+	exit 2
+	;;
+esac
+
+if [ -x "$dir/$server" ]; then
+	exit 0
+fi
+if [ $# -lt 2 ] && installed; then
 	exit 0
 fi
 
 command -v debootstrap >/dev/null 2>&1 || fail 'debootstrap is missing' 'sh scripts/setup.sh test'
-from=$(mirror)
-[ -n "$from" ] || fail 'apt on this machine has no Debian mirror' \
-	'name one: ISUKIT_DEBIAN_MIRROR=URL sh scripts/get-mysql.sh'
+from=$(mirror "$vendor")
+[ -n "$from" ] || fail "apt on this machine has no $vendor mirror" \
+	"name one: ISUKIT_MIRROR=URL sh scripts/get-mysql.sh $engine"
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
-	fail 'debootstrap needs root, and there is no sudo' 'as root: sh scripts/get-mysql.sh'
+	fail 'debootstrap needs root, and there is no sudo' "as root: sh scripts/get-mysql.sh $engine"
 
 # Whoever comes second waits for the first.
 mkdir -p "$(dirname "$dir")"
 exec 9>"$dir.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
-if [ -x "$dir/usr/sbin/mysqld" ]; then
+if [ -x "$dir/$server" ]; then
 	exit 0
 fi
 
@@ -72,11 +110,11 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 cleanup
 
-say "a minimal Debian sid with mysql-server-core in $dir (about a minute, 600 MB)"
-as_root debootstrap --variant=minbase --include=mysql-server-core,mysql-client-core sid "$work" "$from" \
+say "a minimal $vendor $suite with $packages in $dir (about a minute, up to 600 MB)"
+as_root debootstrap --variant=minbase --components="$components" --include="$packages" "$suite" "$work" "$from" \
 	>"$dir.log" 2>&1 9>&- || {
 	tail -n 5 "$dir.log" >&2
-	fail "debootstrap failed; all it said is in $dir.log" 'check that the mirror has Debian sid'
+	fail "debootstrap failed; all it said is in $dir.log" "check that the mirror has $vendor $suite"
 }
 as_root rm -rf "$work/var/cache/apt" "$work/var/lib/apt/lists" "$work/usr/share/doc" "$work/usr/share/man" \
 	"$work/usr/share/locale" "$work/dev"
@@ -86,4 +124,4 @@ got=$(version "$work")
 rm -rf "$dir"
 mv "$work" "$dir"
 rm -f "$dir.log"
-say "MySQL $got in $dir"
+say "$engine $got in $dir"

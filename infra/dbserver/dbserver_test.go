@@ -92,6 +92,11 @@ func create(t *testing.T, engine, dir string, args ...string) *dbserver.Instance
 	if err != nil {
 		t.Fatal(err)
 	}
+	return createFrom(t, in, template, dir, args...)
+}
+
+func createFrom(t *testing.T, in dbserver.Install, template, dir string, args ...string) *dbserver.Instance {
+	t.Helper()
 	inst, err := dbserver.Create(dbserver.Config{
 		Install: in, Dir: dir, Template: template, Port: infratest.FreePort(t), Args: append(args, "--performance-schema=OFF"),
 		InitSQL: []string{"CREATE DATABASE IF NOT EXISTS of_init_sql;"},
@@ -100,6 +105,45 @@ func create(t *testing.T, engine, dir string, args ...string) *dbserver.Instance
 		t.Fatal(err)
 	}
 	return inst
+}
+
+// TestBootstrap initialises MariaDB without its installer, as it is done for one in a tree.
+func TestBootstrap(t *testing.T) {
+	infratest.Real(t)
+	in, err := dbserver.Find(t.Context(), dbserver.MariaDB, filepath.Join(infratest.Root(t), ".local"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.Dir(in.Path())), "share/*/mysql_system_tables.sql"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("the SQL of %s: got %q, %v", in.Path(), tables, err)
+	}
+	cache := t.TempDir()
+	in = in.Bootstrapped(filepath.Dir(tables[0]))
+	template, err := dbserver.Template(t.Context(), in, cache, dbserver.Exec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst := createFrom(t, in, template, filepath.Join(t.TempDir(), "db"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := inst.WaitReady(ctx, start(t, inst)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := mysql.NewConnector(inst.RootDSN("sys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(conn)
+	defer db.Close()
+	var strangers int
+	err = db.QueryRow("SELECT COUNT(*) FROM mysql.user WHERE user = '' OR host NOT IN ('localhost', '127.0.0.1')").Scan(&strangers)
+	if err != nil || strangers > 0 {
+		t.Errorf("accounts that are not of this machine: got %d, %v; want none", strangers, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(cache, "*.sql")); err != nil || len(left) > 0 {
+		t.Errorf("left in the cache: %q, %v", left, err)
+	}
 }
 
 // start runs an instance; ended is closed when it ends.

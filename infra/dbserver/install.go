@@ -30,7 +30,8 @@ type Install struct {
 	Version string // as the program says it, e.g. "10.11.14-MariaDB" or "9.7.1"
 
 	program []string // what goes before the server's options
-	initdb  []string // mariadb-install-db, MariaDB only
+	initdb  string   // mariadb-install-db, of an installed MariaDB
+	scripts string   // directory with the SQL that makes the system tables, of a MariaDB in a tree
 	base    []string // options that tell where the program's own files are
 	path    string   // the server binary
 }
@@ -110,7 +111,7 @@ func installed(engine Engine, path string) Install {
 	}
 	if engine == MariaDB {
 		if p, ok := lookup("mariadb-install-db"); ok {
-			in.initdb = []string{p}
+			in.initdb = p
 		}
 	}
 	return in
@@ -135,7 +136,10 @@ func inTree(engine Engine, tree string) (Install, bool) {
 		program: []string{loaders[0], "--library-path", libs[0], server},
 		base:    []string{"--basedir=" + usr, "--plugin-dir=" + filepath.Join(usr, "lib/mysql/plugin")},
 	}
-	return in, engine == MySQL // MariaDB's installer is a script that expects a whole system
+	if engine == MariaDB {
+		in.scripts = filepath.Join(usr, "share/mysql")
+	}
+	return in, true
 }
 
 var versionRE = regexp.MustCompile(`Ver ([0-9]+\.[0-9]+\.[0-9]+\S*)`)

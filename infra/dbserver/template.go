@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,6 +70,7 @@ func Cached(ctx context.Context, dir string, build func(tmp string) error) error
 	if err := os.Mkdir(tmp, 0o700); err != nil {
 		return fmt.Errorf("make %s: %w", tmp, err)
 	}
+	defer os.Remove(tmp + ".sql") // see bootstrapCommand
 	if err := build(tmp); err != nil {
 		os.RemoveAll(tmp)
 		return err
@@ -104,28 +107,55 @@ func lockFile(path string) (unlock func(), err error) {
 // initialize fills the empty directory dir with a fresh data directory. The redo log is made as small as the server
 // allows: a server that is configured for a larger one enlarges it at its start.
 func (in Install) initialize(ctx context.Context, dir string, run Runner) error {
-	var argv []string
-	switch in.Engine {
-	case MariaDB:
-		if in.initdb == nil {
-			return fmt.Errorf("%w: mariadb-install-db, which belongs to %s", ErrNotFound, in.path)
-		}
-		argv = append(argv, in.initdb...)
-		argv = append(argv, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
-			"--skip-name-resolve", "--innodb-log-file-size=8M")
-	default:
-		argv = append(argv, in.program...)
-		argv = append(argv, "--no-defaults", "--initialize-insecure", "--innodb-redo-log-capacity=8M",
-			"--secure-file-priv=NULL", "--mysqlx=0")
+	argv, err := in.initCommand(dir)
+	if err != nil {
+		return err
 	}
 	argv = append(argv, in.base...)
 	argv = append(argv, "--datadir="+dir)
 	argv = append(argv, asRoot()...)
-	out, err := run(ctx, argv)
-	if err != nil {
+	if out, err := run(ctx, argv); err != nil {
 		return fmt.Errorf("initialise a %s %s data directory: %w\n%s", in.Engine, in.Version, err, tail(out, 15))
 	}
 	return nil
+}
+
+func (in Install) initCommand(dir string) ([]string, error) {
+	switch {
+	case in.Engine == MySQL:
+		return append(slices.Clone(in.program), "--no-defaults", "--initialize-insecure", "--innodb-redo-log-capacity=8M",
+			"--secure-file-priv=NULL", "--mysqlx=0"), nil
+	case in.scripts != "":
+		return in.bootstrapCommand(dir + ".sql")
+	case in.initdb != "":
+		return []string{in.initdb, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
+			"--skip-name-resolve", "--innodb-log-file-size=8M"}, nil
+	}
+	return nil, fmt.Errorf("%w: mariadb-install-db, which belongs to %s", ErrNotFound, in.path)
+}
+
+// bootstrapCommand does what mariadb-install-db does, which is a script for a whole system and of no use in a tree: the
+// server reads SQL that makes its system tables. file is where that SQL is put together.
+func (in Install) bootstrapCommand(file string) ([]string, error) {
+	text := "CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n"
+	for _, name := range []string{"mysql_system_tables", "mysql_performance_tables", "mysql_system_tables_data",
+		"maria_add_gis_sp_bootstrap", "mysql_sys_schema"} {
+		sql, err := os.ReadFile(filepath.Join(in.scripts, name+".sql"))
+		if err != nil {
+			return nil, fmt.Errorf("initialise a %s %s data directory: %w", in.Engine, in.Version, err)
+		}
+		for line := range strings.Lines(string(sql)) {
+			if !strings.Contains(line, "@current_hostname") { // accounts for the name of the machine
+				text += line
+			}
+		}
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, fmt.Errorf("initialise a %s %s data directory: %w", in.Engine, in.Version, err)
+	}
+	argv := append([]string{"/bin/sh", "-c", `exec "$@" <"$0"`, file}, in.program...)
+	return append(argv, "--no-defaults", "--bootstrap", "--log-warnings=0", "--enforce-storage-engine=", "--max-allowed-packet=8M",
+		"--innodb-log-file-size=8M"), nil
 }
 
 // asRoot are the server options that a root user needs: both servers refuse to run as root unless told to by name.
