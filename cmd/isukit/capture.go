@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,9 @@ type captureOptions struct {
 	filter captureFilter
 	file   string
 	keylog string
+	packet string
+	live   string
+	netns  string
 	bodies bool
 	jsonl  bool
 }
@@ -26,22 +30,25 @@ type captureOptions struct {
 func newCaptureCmd(s streams) *cobra.Command {
 	var o captureOptions
 	cmd := &cobra.Command{
-		Use:   "capture FILE",
+		Use:   "capture FILE | --live INTERFACE [FILTER]",
 		Short: "Show the HTTP exchanges of a packet capture, with their protobuf messages",
 		Long: `Show the HTTP/1.x exchanges of a pcap, pcapng or HAR file (also .gz and .zst; "-" is standard input).
 
 One line an exchange: time, client, method, path, status, request and response bytes, latency, message types.
 What the capture lost is marked on the exchange that it belongs to; connections that are not HTTP/1.x, or that cannot
-be decrypted, are named on standard error.`,
+be decrypted, are named on standard error.
+
+With --live the packets of an interface ("any": of all) are read until Ctrl-C, which needs root. FILTER, or --filter
+with a file, is a part of tcpdump's language: 'port 9292', 'host 10.0.0.1 and not port 22', 'net 10.0.0.0/8'.`,
 		Example: `  isukit capture round.pcap
   isukit capture --bodies --path '/api/teams/*' --status 4xx round.pcap.zst
   isukit capture --keylog keys.log --jsonl tls.pcapng | jq .resp
-  tcpdump -i any -s 0 -w - port 9292 | isukit capture -`,
+  isukit capture --live any 'port 9292'
+  ssh s2 sudo tcpdump -i any -s 0 -U -w - port 9292 | isukit capture -`,
 		GroupID: "wire",
-		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				o.file = args[0]
+			if err := o.arguments(args); err != nil {
+				return err
 			}
 			return runCapture(cmd.Context(), o, s)
 		},
@@ -49,15 +56,33 @@ be decrypted, are named on standard error.`,
 	o.schema.addFlags(cmd)
 	o.filter.addFlags(cmd)
 	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, as SSLKEYLOGFILE makes it)")
+	cmd.Flags().StringVar(&o.packet, "filter", "", "read these connections only, as in 'port 9292'")
+	cmd.Flags().StringVar(&o.live, "live", "", "capture on this interface instead of reading a file; needs root")
+	cmd.Flags().StringVar(&o.netns, "netns", "", "with --live: the network namespace to capture in, by name or path")
 	cmd.Flags().BoolVar(&o.bodies, "bodies", false, "print the decoded messages too")
 	cmd.Flags().BoolVar(&o.jsonl, "jsonl", false, "print one JSON object an exchange")
 	return cmd
 }
 
-func runCapture(ctx context.Context, o captureOptions, s streams) error {
-	if o.file == "" {
-		return usageError(errors.New("no capture is named"), "give a FILE, or \"-\" for standard input")
+// arguments sorts out what the arguments mean: a file, or with --live a filter.
+func (o *captureOptions) arguments(args []string) error {
+	switch {
+	case o.live != "" && o.packet != "" && len(args) > 0:
+		return usageError(errors.New("the filter is given twice"), "with --live it is the argument or --filter")
+	case o.live != "" && len(args) > 0:
+		o.packet = strings.Join(args, " ")
+	case o.live != "":
+	case o.netns != "":
+		return usageError(errors.New("--netns goes with --live"), "")
+	case len(args) != 1:
+		return usageError(fmt.Errorf("%d files are named, want 1", len(args)), "give a FILE, \"-\" for standard input, or --live INTERFACE")
+	default:
+		o.file = args[0]
 	}
+	return nil
+}
+
+func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	if o.bodies && o.jsonl {
 		return usageError(errors.New("--bodies and --jsonl are two forms of output"), "--jsonl holds the bodies too")
 	}
@@ -68,9 +93,23 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	if err != nil {
 		return err
 	}
-	opts := capture.DefaultOptions()
+	decoder := &bodyDecoder{schema: schema, routes: routes}
 	notes := &noteCounter{w: s.err, seen: map[string]int{}}
+	opts := capture.DefaultOptions()
 	opts.OnNote = notes.add
+	if opts.Filter, err = capture.ParseFilter(o.packet); err != nil {
+		return usageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
+	}
+	if o.live != "" {
+		err = captureLive(ctx, o, opts, decoder, s)
+	} else {
+		err = captureFile(ctx, o, opts, decoder, s)
+	}
+	notes.summary()
+	return err
+}
+
+func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (err error) {
 	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
 		return err
 	}
@@ -87,10 +126,9 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
 	}
-	if err := printExchanges(ctx, o, reader, &bodyDecoder{schema: schema, routes: routes}, s); err != nil {
+	if err := printExchanges(ctx, o, reader, decoder, s); err != nil {
 		return fmt.Errorf("%s: %w", o.file, err)
 	}
-	notes.summary()
 	return nil
 }
 
@@ -115,6 +153,12 @@ func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reade
 		}
 		if err := printer.print(d); err != nil {
 			return err
+		}
+		if o.live != "" || o.file == "-" {
+			// Someone may be looking on.
+			if err := w.Flush(); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -16,6 +16,8 @@ type Options struct {
 	Keys *KeyLog
 	// OnNote, where set, is called for each note, from Next.
 	OnNote func(Note)
+	// Filter says which connections are read; its zero value lets all pass.
+	Filter Filter
 	// BodyBytes is the largest body that is kept, before and after content decoding.
 	BodyBytes int
 	// TotalBodyBytes bounds the bodies of all exchanges under way together.
@@ -154,6 +156,9 @@ func (r *Reader) packet(p Packet) {
 	if !ok {
 		return
 	}
+	if !r.opts.Filter.Match(s.src, s.dst) {
+		return
+	}
 	r.stats.Segments++
 	if s.cut > 0 {
 		if r.stats.Cut++; r.stats.Cut == 1 {
@@ -167,7 +172,7 @@ func (r *Reader) packet(p Packet) {
 func (r *Reader) finish(err error) {
 	r.table.finish(r.stats.Last)
 	r.err = err
-	if err == io.EOF && r.linkErr != nil && r.stats.Segments == 0 {
+	if err == io.EOF && r.linkErr != nil && r.stats.Segments == 0 { // the whole file is of such a link type
 		r.err = r.linkErr
 	}
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"isukit/proto/capture"
+)
+
+// liveRingBytes holds a second of traffic at a gigabit, should the reader be kept from running.
+const liveRingBytes = 128 << 20
+
+// captureLive shows exchanges as they come, until ctx ends: that is the clean end of a live capture.
+func captureLive(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (err error) {
+	if o.keylog != "" {
+		keys, closeLog := capture.FollowKeyLog(o.keylog)
+		defer closeLog()
+		opts.Keys = keys
+	}
+	netns := o.netns
+	if netns != "" && !strings.Contains(netns, "/") {
+		netns = "/run/netns/" + netns
+	}
+	live, err := capture.OpenLive(ctx, capture.LiveOptions{Interface: o.live, Netns: netns, RingBytes: liveRingBytes})
+	if err != nil {
+		return hinted(err, "run it with sudo; without root, capture elsewhere: tcpdump -w - ... | isukit capture -")
+	}
+	defer live.Close()
+	fmt.Fprintf(s.err, "isukit: capturing on %s; Ctrl-C ends it\n", o.live)
+	reader := capture.NewPacketReader(live, opts)
+	// The source ends with ctx, after it has given what had come until then.
+	if err := printExchanges(context.WithoutCancel(ctx), o, reader, decoder, s); err != nil {
+		return err
+	}
+	dropped, err := live.Dropped()
+	if err != nil {
+		return err
+	}
+	stats := reader.Stats()
+	fmt.Fprintf(s.err, "isukit: %d exchanges in %d packets; %d packets were lost by the capture\n", stats.Exchanges, stats.Packets, dropped)
+	return nil
+}

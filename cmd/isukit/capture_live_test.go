@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"isukit/infra/infratest"
+)
+
+// inNamespace tells the test that it runs in the network namespace that it asked for.
+const inNamespace = "ISUKIT_TEST_IN_NETNS"
+
+// TestLiveCapture captures traffic as it happens, in a network namespace of its own, and compares what was read with what
+// the sender did: nothing is lost, and little CPU time is used.
+func TestLiveCapture(t *testing.T) {
+	infratest.Real(t)
+	if os.Getenv(inNamespace) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLiveCapture$", "-test.v")
+		cmd.Env = append(os.Environ(), inNamespace+"="+buildBinaries(t))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestLiveCapture")) {
+			t.Fatalf("in a network namespace (root is needed): %v\n%s", err, out)
+		}
+		t.Logf("%s", out)
+		return
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("ip link: %v\n%s", err, out)
+	}
+	captureLiveTraffic(t, filepath.Join(os.Getenv(inNamespace), "isukit"))
+}
+
+func captureLiveTraffic(t *testing.T, binary string) {
+	const count, perSecond = 4000, 1000
+	var out bytes.Buffer
+	var cmd *exec.Cmd
+	began := time.Now()
+	sent := traffic(t, count, nil, false, func(port string, run func()) {
+		cmd = exec.Command(binary, "capture", "--live", "lo", "--jsonl", "tcp port "+port)
+		cmd.Stdout = &out
+		errs, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(errs)
+		if !lines.Scan() || !strings.Contains(lines.Text(), "capturing on lo") {
+			t.Fatalf("got %q, want that it captures", lines.Text())
+		}
+		began = time.Now()
+		run()
+		if rest := count*time.Second/perSecond - time.Since(began); rest > 0 {
+			time.Sleep(rest) // so that the CPU time is that of perSecond hits a second
+		}
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		for lines.Scan() {
+			t.Log(lines.Text())
+			if strings.Contains(lines.Text(), "lost by the capture") && !strings.Contains(lines.Text(), "; 0 packets were lost") {
+				t.Errorf("got %q, want 0 lost", lines.Text())
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("a live capture ends with Ctrl-C without an error, got %v", err)
+		}
+	})
+	share := (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() / time.Since(began).Seconds() / float64(runtime.NumCPU())
+	t.Logf("the capture used %.1f %% of the host's CPU time", share*100)
+	if share > 0.05 {
+		t.Errorf("the capture used %.1f %% of the host's CPU time, want below 5", share*100)
+	}
+	var got []sentExchange
+	for line := range strings.Lines(out.String()) {
+		var e exchangeJSON
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		_, uri, _ := strings.Cut(strings.TrimPrefix(e.URL, "http://"), "/")
+		got = append(got, sentExchange{e.Method, "/" + uri, e.Status, e.ReqSHA256, e.RespSHA256})
+	}
+	sortSent(got)
+	sortSent(sent)
+	if diff := gocmp.Diff(sent, got); diff != "" {
+		t.Errorf("%d sent, %d captured (-sent +captured):\n%.2000s", len(sent), len(got), diff)
+	}
+}
