@@ -124,7 +124,7 @@ func (p *Portal) Points() bench.PointTable { return points }
 
 // Facts implements bench.Scenario.
 func (p *Portal) Facts() map[string]string {
-	return map[string]string{"app_language": p.language, "api_url": p.api.String()}
+	return map[string]string{"app_language": p.language}
 }
 
 // Points returns the score table without a portal to measure, for those who only want to read it.
