@@ -38,9 +38,12 @@ func (r *Running) planDB(ctx context.Context, in dbserver.Install) error {
 	if r.app, err = r.askApp(ctx); err != nil {
 		return err
 	}
-	dir := filepath.Join(r.cacheDir(), fmt.Sprintf("%s-data-%s-%d-v%d", in.Key(), r.spec.Scale, r.spec.Seed, r.app.DatasetVersion))
+	dir := filepath.Join(r.cacheDir(), fmt.Sprintf("%s%s%s-%d-v%d", in.Key(), preparedMark, r.spec.Scale, r.spec.Seed, r.app.DatasetVersion))
 	err = dbserver.Cached(ctx, dir, func(tmp string) error { return r.prepare(ctx, in, template, tmp) })
 	if err != nil {
+		return fmt.Errorf("prepare the dataset: %w", err)
+	}
+	if err := useCached(dir, time.Now()); err != nil {
 		return fmt.Errorf("prepare the dataset: %w", err)
 	}
 	i := r.of(topology.DB)[0]

@@ -260,6 +260,58 @@ func killHelper(t *testing.T, spec infra.Spec, after time.Duration) time.Duratio
 	return lived
 }
 
+// TestUpFaults: what fails is named with the end of its log, and nothing is left.
+func TestUpFaults(t *testing.T) {
+	infratest.Real(t)
+	const version = `[ "$1" != version ] || { echo '{"version":"1","dataset_version":1}'; exit; }` + "\n"
+	const prepared = `[ "$3" != prepare ] || exit 0` + "\n"
+	for name, tt := range map[string]struct {
+		app  string // a shell script in the app's place
+		want []string
+	}{
+		"no version":    {"echo what? >&2; exit 2", []string{"for its version: exit status 2: what?"}},
+		"bad version":   {"echo one", []string{"for its version: ", `in "one"`}},
+		"prepare fails": {version + "echo no tables today >&2; exit 1", []string{"prepare the dataset: ", "exit status 1: no tables today"}},
+		"serve fails": {version + prepared + "echo cannot serve; exit 1",
+			[]string{"ended before it was healthy (exit status 1)", "cannot serve"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := spec(t, "mariadb", "nginx")
+			spec.AppBinary = filepath.Join(t.TempDir(), "app")
+			if err := os.WriteFile(spec.AppBinary, []byte("#!/bin/sh\n"+tt.app+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			r, err := infra.Up(t.Context(), spec)
+			if err == nil {
+				r.Down(t.Context())
+				t.Fatal("Up: got no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Up: got error %v, want %q in it", err, want)
+				}
+			}
+			wantNothingIn(t, spec.StateDir)
+		})
+	}
+}
+
+func TestSpecFaults(t *testing.T) {
+	_, err := infra.Up(t.Context(), infra.Spec{AppBinary: "/nowhere/isukit-app"})
+	var hint *infra.HintError
+	if !errors.As(err, &hint) || hint.Hint != "make build" {
+		t.Errorf("Up of an empty Spec: got error %v, want one with the hint make build", err)
+	}
+	for _, want := range []string{"no topology", "no state directory", "/nowhere/isukit-app"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Up of an empty Spec: got error %v, want %q in it", err, want)
+		}
+	}
+	if _, err := infra.Shipped("no-such"); err == nil || !strings.Contains(err.Error(), "single") {
+		t.Errorf("Shipped(no-such): got error %v, want one that lists single", err)
+	}
+}
+
 // TestUpCancelled ends the context of Up at random moments: nothing is left when Up returns.
 func TestUpCancelled(t *testing.T) {
 	infratest.Real(t)
@@ -282,10 +334,13 @@ func TestUpCancelled(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), rand.N(took))
 		r, err := infra.Up(ctx, spec)
 		cancel()
-		if err == nil {
-			err = r.Down(t.Context())
-		} else if !errors.Is(err, context.DeadlineExceeded) {
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Up: got error %v, want context.DeadlineExceeded", err)
+		}
+		if err == nil {
+			if err := r.Down(t.Context()); err != nil {
+				t.Error(err)
+			}
 		}
 		wantNothingIn(t, spec.StateDir)
 	}

@@ -69,6 +69,9 @@ func Create(cfg Config) (*Instance, error) {
 	if err := CopyDir(inst.DataDir(), cfg.Template); err != nil {
 		return nil, fmt.Errorf("copy data directory %s: %w", cfg.Template, err)
 	}
+	if err := os.MkdirAll(inst.tmpDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("make instance directory: %w", err)
+	}
 	// MySQL keeps its identity among replicas there, and makes a new one when it is missing.
 	if err := os.Remove(filepath.Join(inst.DataDir(), "auto.cnf")); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("copy data directory %s: %w", cfg.Template, err)
@@ -100,6 +103,10 @@ func (i *Instance) LogFile() string { return filepath.Join(i.Dir, "error.log") }
 // PasswordFile holds the password of RootUser; mode 0600.
 func (i *Instance) PasswordFile() string { return filepath.Join(i.Dir, "root.password") }
 
+// tmpDir is the instance's own: a server that starts removes every temporary table from its tmpdir, also those of other
+// servers that share it, and MariaDB 10.11 crashes on the loss.
+func (i *Instance) tmpDir() string { return filepath.Join(i.Dir, "tmp") }
+
 func (i *Instance) initFile() string { return filepath.Join(i.Dir, "init.sql") }
 
 // Command is what starts the server in the foreground. SIGTERM ends it cleanly.
@@ -122,7 +129,7 @@ func (i *Instance) command(in Install, cfg Config) []string {
 	argv = append(argv,
 		"--datadir="+i.DataDir(), "--socket="+socket, "--port="+port(i.Port), "--bind-address="+cfg.Bind,
 		"--pid-file="+filepath.Join(i.Dir, "db.pid"), "--log-error="+i.LogFile(), "--init-file="+i.initFile(),
-		"--skip-name-resolve", "--character-set-server=utf8mb4")
+		"--tmpdir="+i.tmpDir(), "--skip-name-resolve", "--character-set-server=utf8mb4")
 	if in.Engine == MySQL {
 		argv = append(argv, "--secure-file-priv=NULL", "--mysqlx=0")
 	}

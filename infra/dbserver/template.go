@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,16 +53,13 @@ func Cached(ctx context.Context, dir string, build func(tmp string) error) error
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return fmt.Errorf("make cache directory: %w", err)
 	}
-	unlock, err := lockFile(dir + ".lock")
+	unlock, err := lockFile(ctx, dir+".lock")
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if isDir(dir) {
 		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return err
 	}
 	tmp := dir + ".new" // a fixed name: what a killed process left is removed here
 	if err := os.RemoveAll(tmp); err != nil {
@@ -86,22 +84,28 @@ func isDir(path string) bool {
 	return err == nil && st.IsDir()
 }
 
-func lockFile(path string) (unlock func(), err error) {
+// lockFile waits for the lock until ctx ends.
+func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
 	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		if err != unix.EINTR {
-			break
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("wait for lock %s: %w", path, context.Cause(ctx))
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return func() { f.Close() }, nil
 }
 
 // initialize fills the empty directory dir with a fresh data directory. The redo log is made as small as the server
