@@ -1,0 +1,218 @@
+package infra_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/infra"
+	"isukit/infra/host"
+	"isukit/infra/infratest"
+)
+
+// helperEnv makes the test binary the isukit that is killed: its value is a Spec as JSON.
+const helperEnv = "ISUKIT_INFRA_TEST_HELPER"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(helperEnv); text != "" {
+		os.Exit(helper(text))
+	}
+	os.Exit(m.Run())
+}
+
+// helper brings a topology up and waits to be killed.
+func helper(text string) int {
+	var spec infra.Spec
+	if err := json.Unmarshal([]byte(text), &spec); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	if _, err := infra.Up(context.Background(), spec); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("up")
+	time.Sleep(time.Hour)
+	return 0
+}
+
+// TestCleanDead kills an isukit at random moments of its start, and once when everything runs: what it left is ended
+// and removed by the next.
+func TestCleanDead(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			spec := spec(t, engine, "nginx")
+			preparing := killHelper(t, spec, 0)
+			prepared := killHelper(t, spec, 0)
+			for n := range 4 {
+				within := prepared
+				if n%2 == 0 { // every other time the data must be prepared first
+					within = preparing
+					if err := os.RemoveAll(filepath.Join(spec.StateDir, "cache")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				killHelper(t, spec, rand.N(within))
+			}
+		})
+	}
+}
+
+// killHelper kills a helper after a time, or, when that is 0, when everything runs; it returns how long it lived.
+func killHelper(t *testing.T, spec infra.Spec, after time.Duration) time.Duration {
+	t.Helper()
+	spec.Progress = nil
+	text, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), helperEnv+"="+string(text))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	if after == 0 {
+		lines := bufio.NewScanner(out)
+		if !lines.Scan() || lines.Text() != "up" {
+			t.Fatalf("helper says %q, want up", lines.Text())
+		}
+	} else {
+		time.Sleep(after)
+	}
+	lived := time.Since(start)
+	cmd.Process.Kill()
+	cmd.Wait()
+
+	done, err := infra.CleanDead(t.Context(), spec.StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("killed after %v: %+v", lived.Round(time.Millisecond), done)
+	if after == 0 {
+		for _, name := range []string{"db-1", "api-1", "web-1", "proxy-1"} {
+			if !slices.ContainsFunc(done.Ended, func(e host.Ended) bool { return e.Name == name }) {
+				t.Errorf("CleanDead ended %+v, want %s among them", done.Ended, name)
+			}
+		}
+	}
+	wantNothingIn(t, spec.StateDir)
+	return lived
+}
+
+// TestUpFaults: what fails is named with the end of its log, and nothing is left.
+func TestUpFaults(t *testing.T) {
+	infratest.Real(t)
+	const version = `[ "$1" != version ] || { echo '{"version":"1","dataset_version":1}'; exit; }` + "\n"
+	const prepared = `[ "$3" != prepare ] || exit 0` + "\n"
+	for name, tt := range map[string]struct {
+		app  string // a shell script in the app's place
+		want []string
+	}{
+		"no version":    {"echo what? >&2; exit 2", []string{"for its version: exit status 2: what?"}},
+		"bad version":   {"echo one", []string{"for its version: ", `in "one"`}},
+		"prepare fails": {version + "echo no tables today >&2; exit 1", []string{"prepare the dataset: ", "exit status 1: no tables today"}},
+		"serve fails": {version + prepared + "echo cannot serve; exit 1",
+			[]string{"ended before it was healthy (exit status 1)", "cannot serve"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := spec(t, "mariadb", "nginx")
+			spec.AppBinary = filepath.Join(t.TempDir(), "app")
+			if err := os.WriteFile(spec.AppBinary, []byte("#!/bin/sh\n"+tt.app+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			r, err := infra.Up(t.Context(), spec)
+			if err == nil {
+				r.Down(t.Context())
+				t.Fatal("Up: got no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("Up: got error %v, want %q in it", err, want)
+				}
+			}
+			wantNothingIn(t, spec.StateDir)
+		})
+	}
+}
+
+func TestSpecFaults(t *testing.T) {
+	_, err := infra.Up(t.Context(), infra.Spec{AppBinary: "/nowhere/isukit-app"})
+	var hint *infra.HintError
+	if !errors.As(err, &hint) || hint.Hint != "make build" {
+		t.Errorf("Up of an empty Spec: got error %v, want one with the hint make build", err)
+	}
+	for _, want := range []string{"no topology", "no state directory", "/nowhere/isukit-app"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Up of an empty Spec: got error %v, want %q in it", err, want)
+		}
+	}
+	if _, err := infra.Shipped("no-such"); err == nil || !strings.Contains(err.Error(), "single") {
+		t.Errorf("Shipped(no-such): got error %v, want one that lists single", err)
+	}
+}
+
+// TestUpCancelled ends the context of Up at random moments: nothing is left when Up returns.
+func TestUpCancelled(t *testing.T) {
+	infratest.Real(t)
+	spec := spec(t, "mariadb", "nginx")
+	start := time.Now()
+	r, err := infra.Up(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(start)
+	if err := r.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 6 {
+		if n%2 == 0 { // every other time the data must be prepared first
+			if err := os.RemoveAll(filepath.Join(spec.StateDir, "cache")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), rand.N(took))
+		r, err := infra.Up(ctx, spec)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Up: got error %v, want context.DeadlineExceeded", err)
+		}
+		if err == nil {
+			if err := r.Down(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		wantNothingIn(t, spec.StateDir)
+	}
+}
+
+// wantNothingIn: no process works in or writes to the state directory, no run is there, nothing unfinished is kept.
+func wantNothingIn(t *testing.T, stateDir string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left := infratest.ProcessesIn(t, stateDir)
+		if len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("processes left: %q", left)
+			break
+		}
+	}
+	wantClean(t, stateDir, nil)
+}
