@@ -210,13 +210,14 @@ func TestReplicasStayEqual(t *testing.T) {
 			replicas, pools int // two pools know nothing of each other: two app processes
 		}{{fanout.ModeOrdered, 2, 2}, {fanout.ModeOrdered, 3, 2}, {fanout.ModeKeyed, 2, 1}, {fanout.ModeKeyed, 3, 1}} {
 			t.Run(fmt.Sprintf("%s/%s/%d", engine, tt.mode, tt.replicas), func(t *testing.T) {
+				t.Parallel()
 				c := startCluster(t, engine, tt.replicas)
 				fillConflictTables(t, c)
 				var pools []*fanout.Pool
 				for range tt.pools {
 					pools = append(pools, c.open(t, c.config(tt.mode)))
 				}
-				staysEqual(t, c, pools, scale(2000))
+				staysEqual(t, c, pools, scale(1000))
 			})
 		}
 	}
@@ -253,6 +254,7 @@ func staysEqual(t *testing.T, c *cluster, pools []*fanout.Pool, total int) {
 func TestParallelDiverges(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startCluster(t, engine, 2)
 			fillConflictTables(t, c)
 			p := c.open(t, c.config(fanout.ModeParallel))
@@ -269,6 +271,7 @@ func TestParallelDiverges(t *testing.T) {
 func TestKeyedRefusesASecondProcess(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startCluster(t, engine, 2)
 			cfg := c.config(fanout.ModeKeyed)
 			cfg.AppProcesses = 2

@@ -119,6 +119,7 @@ func TestReplicaFailsUnderWrites(t *testing.T) {
 	}
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startLedger(t, engine, 2)
 			var next atomic.Int64
 			l := &ledger{told: map[int64]error{}}
@@ -180,6 +181,7 @@ func readMeanwhile(p *fanout.Pool, d time.Duration) int {
 func TestEveryReplicaKilled(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startLedger(t, engine, 2)
 			var next atomic.Int64
 			l := &ledger{told: map[int64]error{}}
@@ -227,6 +229,7 @@ func TestAppKilled(t *testing.T) {
 	}
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startLedger(t, engine, 2)
 			l := &ledger{told: map[int64]error{}}
 			start := int64(0)
@@ -337,6 +340,7 @@ func writerProcess(env string) {
 func TestRandomCancels(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startLedger(t, engine, 2)
 			p := c.open(t, c.config(fanout.ModeOrdered))
 			l := &ledger{told: map[int64]error{}}

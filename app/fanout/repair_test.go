@@ -39,6 +39,7 @@ var oddRows = []string{
 func TestCheckNamesAndRepairMends(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startCluster(t, engine, 3)
 			c.execShop(t, oddTables...)
 			c.execShop(t, oddRows...)

@@ -305,6 +305,7 @@ func TestRefusedStatementsSayWhatToWrite(t *testing.T) {
 func TestSameRowEverywhere(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startCluster(t, engine, 2)
 			c.execShop(t, "CREATE TABLE made (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), d DATETIME(6))")
 			c.dbs[1].Exec(t, "ALTER TABLE shop.made AUTO_INCREMENT = 1000") // ids would differ if they were not forwarded
@@ -343,6 +344,7 @@ func TestSameRowEverywhere(t *testing.T) {
 func TestSchemaChanges(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startCluster(t, engine, 2)
 			p := c.open(t, c.config(fanout.ModeOrdered))
 			for _, text := range []string{"CREATE TABLE t (id INT PRIMARY KEY)", "ALTER TABLE t ADD v INT", "INSERT INTO t VALUES (1, 1)"} {
@@ -369,6 +371,7 @@ func TestSchemaChanges(t *testing.T) {
 func TestSessionStaysOnOneReplica(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			c := startCluster(t, engine, 2)
 			p := c.open(t, c.config(fanout.ModeOrdered))
 			ctx := fanout.Session(t.Context())
