@@ -34,7 +34,7 @@ var sessionKey = []byte("0123456789abcdef0123456789abcdef")
 
 // site is a portal on a real database, with all roles, over real HTTP.
 type site struct {
-	db   *infratest.DB
+	db   *infratest.DB // the first replica
 	pool *fanout.Pool
 	data *dataset.Data
 	url  string
@@ -67,7 +67,7 @@ func (b *syncBuffer) String() string {
 
 // onEngines runs fn on a portal of small scale on each engine.
 func onEngines(t *testing.T, fn func(t *testing.T, s *site)) {
-	forEachEngine(t, func(t *testing.T, engine string) { fn(t, newSite(t, engine, dataset.Small)) })
+	forEachEngine(t, func(t *testing.T, engine string) { fn(t, newSite(t, engine, dataset.Small, 1)) })
 }
 
 func forEachEngine(t *testing.T, fn func(t *testing.T, engine string)) {
@@ -76,16 +76,25 @@ func forEachEngine(t *testing.T, fn func(t *testing.T, engine string)) {
 	}
 }
 
-func newSite(t testing.TB, engine string, scale dataset.Scale) *site {
+// newSite starts so many replicas and a portal on them.
+func newSite(t testing.TB, engine string, scale dataset.Scale, replicas int) *site {
 	t.Helper()
-	db := infratest.StartDB(t, engine)
-	db.Exec(t, "CREATE DATABASE portal CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-	prepare(t, db, scale)
+	var conf fanout.Config
+	var db *infratest.DB
+	for n := range replicas {
+		started := infratest.StartDB(t, engine)
+		started.Exec(t, "CREATE DATABASE portal CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+		prepare(t, started, scale)
+		conf.Replicas = append(conf.Replicas, fanout.Replica{Name: fmt.Sprint("db-", n+1), DSN: started.RootDSN("portal")})
+		if n == 0 {
+			db = started
+		}
+	}
 	data, err := dataset.Generate(testSeed, scale)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := fanout.Open(t.Context(), fanout.Config{Replicas: []fanout.Replica{{Name: "db", DSN: db.RootDSN("portal")}}})
+	pool, err := fanout.Open(t.Context(), conf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func TestJSONContainsNeedsJSONQuote(t *testing.T) {
 func TestStandardScale(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, engine string) {
 		start := time.Now()
-		s := newSite(t, engine, dataset.Standard)
+		s := newSite(t, engine, dataset.Standard, 1)
 		t.Logf("starting and preparing took %v", time.Since(start))
 		start = time.Now()
 		prepare(t, s.db, dataset.Standard)
