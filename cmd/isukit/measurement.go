@@ -21,6 +21,7 @@ const generatorRole = "generator"
 // measurement samples what the hosts use while the load runs, and puts it into the record.
 type measurement struct {
 	running *infra.Running
+	hits    *hitLog // nil when no hit is kept
 
 	mu      sync.Mutex
 	samples []sampled
@@ -153,6 +154,9 @@ func (m *measurement) artifacts(ctx context.Context) (files []result.File, drop 
 	if err != nil {
 		drop()
 		return nil, nil, err
+	}
+	if m.hits != nil {
+		files = append(files, m.hits.artifact())
 	}
 	for _, a := range saved {
 		files = append(files, result.File{Path: filepath.ToSlash(a.Path), About: a.About, Write: func(w io.Writer, _ *result.Round) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"isukit"
@@ -42,6 +43,9 @@ type roundOptions struct {
 	asJSON   bool
 	quiet    bool
 	explain  bool
+	hits     bool
+	// generatorCPUs are those to which the load generator is restricted, as "0-1,3"; "" is all.
+	generatorCPUs string
 }
 
 func newRoundCmd(s streams) *cobra.Command {
@@ -66,7 +70,11 @@ results/<time>-<topology>/. Everything that was started is gone afterwards. Exit
 			return runRound(cmd.Context(), o, s)
 		},
 	}
-	f := cmd.Flags()
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.topology, "topology", "t", "single", "a shipped topology's name, or a topology file")
 	f.StringVar(&o.engine, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
 	f.StringVar(&o.proxy, "proxy", "", "nginx or envoy, in place of what the topology says")
@@ -80,7 +88,8 @@ results/<time>-<topology>/. Everything that was started is gone afterwards. Exit
 	f.BoolVar(&o.asJSON, "json", false, "print the record as JSON on standard output")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
 	f.BoolVar(&o.explain, "explain-score", false, "print what gives points and what takes them, and run nothing")
-	return cmd
+	f.BoolVar(&o.hits, "hits", true, "keep every hit in the record, for isukit hits")
+	f.StringVar(&o.generatorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
 }
 
 func runRound(ctx context.Context, o roundOptions, s streams) error {
@@ -118,6 +127,13 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	}
 	if err := dataset.Scale(o.scale).Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("--scale: %w", err))
+	}
+	if _, err := parseCPUs(o.generatorCPUs); err != nil {
+		faults = append(faults, fmt.Errorf("--generator-cpus: %w", err))
+	}
+	// A user has a connection to the web and to the api role; the rest is for everything else.
+	if err := load.RaiseFileLimit(2*o.users + 200); err != nil {
+		faults = append(faults, fmt.Errorf("--users: %w", err))
 	}
 	top, err := o.readTopology()
 	if err != nil {
@@ -215,6 +231,12 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		return nil, "", err
 	}
 	m := &measurement{running: running}
+	if o.hits {
+		if m.hits, err = newHitLog(); err != nil {
+			return nil, "", err
+		}
+		defer m.hits.file.Close() // it has no name, nothing can be lost with it
+	}
 	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
 		return nil, "", err
 	}
@@ -232,7 +254,10 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 
 // bench runs the round against servers that are up.
 func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement, data *dataset.Data, view *roundView) (*result.Round, error) {
-	engine := load.NewEngine(load.Options{})
+	engine, err := o.newEngine(m)
+	if err != nil {
+		return nil, err
+	}
 	portal, err := newPortal(engine, m.running.BaseURL, m.running.WorkerToken, data)
 	if err != nil {
 		return nil, err
@@ -250,10 +275,32 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 		Scenario: portal.Name(), Seed: spec.Seed, LoadSeconds: math.Round(o.duration.Seconds()*1000) / 1000,
 	}
 	out.Fill(record)
+	if err := out.Summary.LogErr; err != nil {
+		record.Warnings = append(record.Warnings, fmt.Sprintf("the hit log is not whole: %v", err))
+	}
 	m.fill(record)
-	record.Facts = factsOf(m.running, portal)
+	record.Facts = o.factsOf(m.running, portal)
 	bench.Judge(record)
 	return record, nil
+}
+
+// newEngine restricts the generator to its CPUs and returns its engine. The servers run by then: they would inherit the
+// restriction.
+func (o roundOptions) newEngine(m *measurement) (*load.Engine, error) {
+	cpus, err := parseCPUs(o.generatorCPUs)
+	if err != nil {
+		return nil, err
+	}
+	if len(cpus) > 0 {
+		if err := load.Pin(cpus); err != nil {
+			return nil, err
+		}
+	}
+	var recorder load.RecorderOptions
+	if m.hits != nil {
+		recorder.Log = m.hits.writer
+	}
+	return load.NewEngine(load.Options{Recorder: load.NewRecorder(recorder)}), nil
 }
 
 // newPortal returns the scenario for a portal at webURL that holds data.
@@ -279,8 +326,14 @@ func (o roundOptions) shape() load.Shape {
 }
 
 // factsOf lists the conditions under which the round ran.
-func factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
-	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}}
+func (o roundOptions) factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
+	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}, {Key: "shape", Value: "grow"}}
+	if o.users > 0 {
+		facts[1].Value = fmt.Sprintf("users %d", o.users)
+	}
+	if o.generatorCPUs != "" {
+		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.generatorCPUs})
+	}
 	for _, f := range running.Facts {
 		facts = append(facts, result.Fact{Key: f.Key, Value: f.Value})
 	}
