@@ -29,7 +29,25 @@ type appVersion struct {
 	DatasetVersion int    `json:"dataset_version"`
 }
 
-// planDB settles what the database is made of, and copies its data directory.
+// database is one database server and the app's account on it.
+type database struct {
+	*dbserver.Instance
+	name        string // of the instance in the topology
+	appPassword string
+}
+
+func (d database) appDSN() string { return d.DSN(appUser, d.appPassword, appDatabase).FormatDSN() }
+
+// DSNs are the databases as the app reaches them, by name of instance, as go-sql-driver reads them. They hold passwords.
+func (r *Running) DSNs() map[string]string {
+	dsns := map[string]string{}
+	for _, db := range r.dbs {
+		dsns[db.name] = db.appDSN()
+	}
+	return dsns
+}
+
+// planDB settles what the databases are made of, and copies the data directory of each.
 func (r *Running) planDB(ctx context.Context, in dbserver.Install) error {
 	template, err := dbserver.Template(ctx, in, r.cacheDir(), r.runRecorded)
 	if err != nil {
@@ -46,14 +64,20 @@ func (r *Running) planDB(ctx context.Context, in dbserver.Install) error {
 	if err := useCached(dir, time.Now()); err != nil {
 		return fmt.Errorf("prepare the dataset: %w", err)
 	}
-	i := r.of(topology.DB)[0]
 	r.spec.progress("copying the prepared data")
-	r.db, err = r.createDB(in, dir, i.Dir, r.input.Places[i.Name].Port, filepath.Join(i.Dir, render.MyCnf))
-	return err
+	for _, i := range r.of(topology.DB) {
+		db, err := r.createDB(in, dir, i.Dir, r.input.Places[i.Name].Port, filepath.Join(i.Dir, render.MyCnf))
+		if err != nil {
+			return fmt.Errorf("%s: %w", i.Name, err)
+		}
+		db.name = i.Name
+		r.dbs = append(r.dbs, db)
+	}
+	return nil
 }
 
 // createDB lays an instance down that has the app's database and account, whatever the template has.
-func (r *Running) createDB(in dbserver.Install, template, dir string, port int, defaults string, args ...string) (*dbserver.Instance, error) {
+func (r *Running) createDB(in dbserver.Install, template, dir string, port int, defaults string, args ...string) (database, error) {
 	password := rand.Text()
 	user := fmt.Sprintf("'%s'@'127.0.0.1'", appUser)
 	inst, err := dbserver.Create(dbserver.Config{
@@ -67,14 +91,11 @@ func (r *Running) createDB(in dbserver.Install, template, dir string, port int, 
 		},
 	})
 	if err != nil {
-		return nil, err
+		return database{}, err
 	}
-	r.appPassword = password
 	r.secrets = append(r.secrets, password, inst.RootDSN("").Passwd)
-	return inst, nil
+	return database{Instance: inst, appPassword: password}, nil
 }
-
-func (r *Running) appDSN() string { return r.db.DSN(appUser, r.appPassword, appDatabase).FormatDSN() }
 
 func (r *Running) cacheDir() string { return filepath.Join(r.spec.StateDir, "cache") }
 
@@ -121,7 +142,7 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 	if err != nil {
 		return err
 	}
-	if err := r.startInstance(ctx, name, inst); err != nil {
+	if err := r.startInstance(ctx, name, inst.Instance); err != nil {
 		return err
 	}
 	if err := r.runPrepare(ctx, inst, filepath.Join(dir, "app")); err != nil {
@@ -150,8 +171,9 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 }
 
 // runPrepare gives the app a configuration like the one it will run with, and lets it make its tables.
-func (r *Running) runPrepare(ctx context.Context, inst *dbserver.Instance, dir string) error {
+func (r *Running) runPrepare(ctx context.Context, db database, dir string) error {
 	in := r.input
+	in.Topology = in.Topology.FirstOf(topology.DB) // all databases begin as copies of this one
 	in.Places = map[string]render.Place{}
 	for name, place := range r.input.Places {
 		place.Dir = dir
@@ -171,8 +193,7 @@ func (r *Running) runPrepare(ctx context.Context, inst *dbserver.Instance, dir s
 			return err
 		}
 	}
-	dsn := inst.DSN(appUser, r.appPassword, appDatabase).FormatDSN()
-	if err := r.local.Put(ctx, filepath.Join(dir, render.DSNFile(r.of(topology.DB)[0].Name)), []byte(dsn+"\n"), 0o600); err != nil {
+	if err := r.local.Put(ctx, filepath.Join(dir, render.DSNFile(r.of(topology.DB)[0].Name)), []byte(db.appDSN()+"\n"), 0o600); err != nil {
 		return err
 	}
 	res, err := r.local.Run(ctx, host.Command{Argv: []string{r.spec.AppBinary, "--config", conf, "prepare"}})
@@ -186,9 +207,13 @@ func (r *Running) runPrepare(ctx context.Context, inst *dbserver.Instance, dir s
 }
 
 func (r *Running) startDB(ctx context.Context) error {
-	i := r.of(topology.DB)[0]
-	r.spec.progress("starting %s (%s %s)", i.Name, r.db.Engine, r.db.Version)
-	return r.startInstance(ctx, i.Name, r.db)
+	for _, db := range r.dbs {
+		r.spec.progress("starting %s (%s %s)", db.name, db.Engine, db.Version)
+		if err := r.startInstance(ctx, db.name, db.Instance); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Running) startInstance(ctx context.Context, name string, inst *dbserver.Instance) error {

@@ -67,7 +67,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	r.Facts = []Fact{
 		{"topology", top.Name}, {"topology_hash", r.spec.Topology.Hash()}, {"driver", "local"},
 		{"proxy", string(proxy.Kind) + " " + proxyVersion},
-		{"db", string(r.db.Engine) + " " + r.db.Version},
+		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},
 		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.spec.Scale, r.spec.Seed, r.app.DatasetVersion)},
 		{"kernel", strings.TrimSpace(string(kernel))}, {"cpu", cpu},

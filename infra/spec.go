@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"isukit/infra/topologies"
@@ -40,10 +41,11 @@ func (s Spec) validate() error {
 	if s.Topology == nil {
 		errs = append(errs, errors.New("no topology"))
 	} else {
-		for _, role := range []topology.Role{topology.Proxy, topology.DB} {
-			if n := len(s.Topology.Of(role)); n != 1 {
-				errs = append(errs, fmt.Errorf("topology %s has %d instances of %s; the local driver runs one", s.Topology.Name, n, role))
-			}
+		if n := len(s.Topology.Of(topology.Proxy)); n != 1 {
+			errs = append(errs, fmt.Errorf("topology %s has %d instances of %s; the local driver runs one", s.Topology.Name, n, topology.Proxy))
+		}
+		if dbs := s.Topology.Of(topology.DB); slices.ContainsFunc(dbs, func(i topology.Instance) bool { return i.Kind != dbs[0].Kind }) {
+			errs = append(errs, fmt.Errorf("topology %s has databases of several engines; they could not hold the same tables", s.Topology.Name))
 		}
 	}
 	if s.StateDir == "" {

@@ -38,11 +38,9 @@ type Running struct {
 	spec    Spec
 	local   *host.Local
 	input   render.Input
-	db      *dbserver.Instance
+	dbs     []database // in the order of the topology
 	app     appVersion
 	secrets []string
-
-	appPassword string
 }
 
 // Instance is one role that runs.
@@ -194,7 +192,9 @@ func (r *Running) writeSecrets(ctx context.Context) error {
 	rand.Read(key)
 	secrets := map[string]string{
 		render.SessionKeyFile: hex.EncodeToString(key), render.WorkerTokenFile: r.WorkerToken,
-		render.DSNFile(r.of(topology.DB)[0].Name): r.appDSN(),
+	}
+	for _, db := range r.dbs {
+		secrets[render.DSNFile(db.name)] = db.appDSN()
 	}
 	r.secrets = append(r.secrets, secrets[render.SessionKeyFile])
 	for _, app := range r.apps() {

@@ -22,4 +22,5 @@
 //	api_url            where workers reach the api role, without a path
 //	dataset            scale, seed
 //	app_id             a small number, unique among the instances; part of the ids that the app makes
+//	write_mode         how several databases are written; absent: the app's default
 package render

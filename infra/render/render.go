@@ -174,6 +174,7 @@ type appConfig struct {
 	APIURL          string        `yaml:"api_url"`
 	Dataset         appDataset    `yaml:"dataset"`
 	AppID           int           `yaml:"app_id"`
+	WriteMode       string        `yaml:"write_mode,omitempty"`
 }
 
 type appDatabase struct {
@@ -196,6 +197,7 @@ func (in Input) app(i topology.Instance) ([]File, error) {
 		APIURL:          in.apiURL(),
 		Dataset:         appDataset{Scale: in.Scale, Seed: in.Seed},
 		AppID:           in.appID(i),
+		WriteMode:       string(in.Topology.Write),
 	}
 	for _, db := range in.Topology.Of(topology.DB) {
 		conf.Databases = append(conf.Databases, appDatabase{Name: db.Name, DSNFile: path.Join(place.Dir, DSNFile(db.Name))})

@@ -102,10 +102,15 @@ func countBodies(file *ast.File) int {
 func (p *reader) document(t *Topology, body ast.Node) {
 	var hosts []hostNode
 	var instances []instanceNode
-	p.mapping(body, "the file", []string{"name", "hosts", "roles"}, nil, map[string]func(ast.Node){
+	p.mapping(body, "the file", []string{"name", "hosts", "roles"}, []string{"data"}, map[string]func(ast.Node){
 		"name":  func(n ast.Node) { t.Name = p.name(n, "name") },
 		"hosts": func(n ast.Node) { hosts = p.hosts(n) },
 		"roles": func(n ast.Node) { instances = p.roles(n) },
+		"data": func(n ast.Node) {
+			p.mapping(n, "data", []string{"write"}, nil, map[string]func(ast.Node){
+				"write": func(n ast.Node) { t.Write = p.write(n) },
+			})
+		},
 	})
 	p.check(hosts, instances)
 	for _, h := range hosts {
@@ -114,6 +119,22 @@ func (p *reader) document(t *Topology, body ast.Node) {
 	for _, i := range instances {
 		t.Instances = append(t.Instances, i.Instance)
 	}
+}
+
+func (p *reader) write(n ast.Node) Write {
+	w := Write(p.text(n, "write"))
+	if w != "" && !slices.Contains(Writes(), w) {
+		p.fault(n, "write %q does not exist (have %s)", string(w), join(Writes()))
+	}
+	return w
+}
+
+func join(writes []Write) string {
+	var names []string
+	for _, w := range writes {
+		names = append(names, string(w))
+	}
+	return strings.Join(names, ", ")
 }
 
 // hostNode and instanceNode keep where they stand in the file, for faults that show only when everything is read.

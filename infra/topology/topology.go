@@ -38,6 +38,16 @@ type Topology struct {
 	Name      string     `json:"name"`
 	Hosts     []Host     `json:"hosts"`
 	Instances []Instance `json:"instances"` // proxies first, then web, api, db; each in the order of the file
+	Write     Write      `json:"write,omitempty"`
+}
+
+// Write says how the app writes to several databases that hold the same tables; the modes are app/fanout's. Empty is the
+// app's default: single for one database, ordered for several.
+type Write string
+
+// Writes are the modes that a topology may name.
+func Writes() []Write {
+	return []Write{"single", "parallel", "keyed", "ordered", "durable", "replicated"}
 }
 
 // Host is a machine, real or emulated.
@@ -101,6 +111,20 @@ func (t *Topology) WithKind(role Role, kind Kind) (*Topology, error) {
 		}
 	}
 	return &other, nil
+}
+
+// FirstOf is the topology with only the first instance of a role.
+func (t *Topology) FirstOf(role Role) *Topology {
+	other := *t
+	other.Instances = nil
+	seen := false
+	for _, i := range t.Instances {
+		if i.Role != role || !seen {
+			other.Instances = append(other.Instances, i)
+		}
+		seen = seen || i.Role == role
+	}
+	return &other
 }
 
 // Hash is the same for files that say the same, whatever their layout, order of keys and comments: 12 hex digits.
