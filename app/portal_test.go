@@ -3,13 +3,12 @@ package app_test
 import (
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"isukit/app"
@@ -135,7 +134,7 @@ func testRoutes(t *testing.T, s *site) {
 
 func testUnreadable(t *testing.T, s *site) {
 	c := s.client()
-	good, err := wireLogin(s.data.Admin)
+	good, err := proto.Marshal(&portalv1.LoginRequest{Name: s.data.Admin.Name, Password: s.data.Admin.Password})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,115 +172,6 @@ func testUnreadable(t *testing.T, s *site) {
 	c.refused(t, 400, "bad_query", "GET", "/api/teams?name=%zz", nil)
 	c.refused(t, 400, "bad_parameter", "GET", "/api/teams?name=%ff", nil)
 	c.refused(t, 400, "bad_parameter", "GET", "/api/teams?tag=%ff%fe", nil)
-}
-
-func testAccounts(t *testing.T, s *site) {
-	c := s.client()
-	var res portalv1.SignupResponse
-	c.do(t, "POST", "/api/signup", &portalv1.SignupRequest{Name: "new-one_1", Password: "パスワード"}, &res)
-	if res.Contestant.GetName() != "new-one_1" || res.Contestant.GetId() == 0 || res.Contestant.GetAdmin() || res.Contestant.GetTeamId() != 0 {
-		t.Errorf("signed up as %v", res.Contestant)
-	}
-	var session portalv1.GetSessionResponse
-	c.do(t, "GET", "/api/session", nil, &session)
-	if diff := cmp.Diff(res.Contestant, session.Contestant, protocmp.Transform()); diff != "" {
-		t.Errorf("who signs up is logged in (-want +got):\n%s", diff)
-	}
-	for _, name := range []string{"", "Capital", "with space", "ümlaut", strings.Repeat("x", 33), "semi;colon"} {
-		f := s.client().refused(t, 400, "bad_field", "POST", "/api/signup", &portalv1.SignupRequest{Name: name, Password: "long enough"})
-		if !strings.Contains(f.Message, "name") {
-			t.Errorf("the refusal of name %q does not name the field: %q", name, f.Message)
-		}
-	}
-	for _, password := range []string{"", "7 bytes", strings.Repeat("x", 129)} {
-		f := s.client().refused(t, 400, "bad_field", "POST", "/api/signup", &portalv1.SignupRequest{Name: "another", Password: password})
-		if !strings.Contains(f.Message, "password") {
-			t.Errorf("the refusal of password %q does not name the field: %q", password, f.Message)
-		}
-	}
-	s.client().refused(t, 409, "name_taken", "POST", "/api/signup", &portalv1.SignupRequest{Name: "new-one_1", Password: "another password"})
-	s.client().refused(t, 409, "name_taken", "POST", "/api/signup", &portalv1.SignupRequest{Name: "admin", Password: "another password"})
-	for _, l := range []*portalv1.LoginRequest{
-		{Name: "new-one_1", Password: "wrong password"}, {Name: "NEW-ONE_1", Password: "パスワード"}, {Name: "new-one_1 ", Password: "パスワード"},
-		{Name: "nobody", Password: "パスワード"}, {},
-	} {
-		s.client().refused(t, 401, "bad_login", "POST", "/api/login", l)
-	}
-	var login portalv1.LoginResponse
-	s.client().do(t, "POST", "/api/login", &portalv1.LoginRequest{Name: "new-one_1", Password: "パスワード"}, &login)
-	if diff := cmp.Diff(res.Contestant, login.Contestant, protocmp.Transform()); diff != "" {
-		t.Errorf("login (-want +got):\n%s", diff)
-	}
-	who := s.member(t, 3)
-	s.client().do(t, "POST", "/api/login", &portalv1.LoginRequest{Name: who.Name, Password: who.Password}, &login)
-	want := &portalv1.Contestant{Id: who.ID, Name: who.Name, TeamId: who.TeamID}
-	if diff := cmp.Diff(want, login.Contestant, protocmp.Transform()); diff != "" {
-		t.Errorf("login of the dataset's contestant (-want +got):\n%s", diff)
-	}
-}
-
-func testSessions(t *testing.T, s *site) {
-	c := s.client()
-	got, err := c.send(t.Context(), "POST", "/api/signup", &portalv1.SignupRequest{Name: "cookie", Password: "long enough"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cookie := got.header.Get("Set-Cookie")
-	for _, want := range []string{app.SessionCookie + "=", "; HttpOnly", "; SameSite=Lax", "; Path=/"} {
-		if !strings.Contains(cookie, want) {
-			t.Errorf("Set-Cookie %q lacks %q", cookie, want)
-		}
-	}
-	c.refused(t, 403, "no_team", "GET", "/api/dashboard", nil)
-
-	c.do(t, "POST", "/api/logout", nil, &portalv1.LogoutResponse{})
-	c.refused(t, 401, "no_session", "GET", "/api/dashboard", nil)
-	c.do(t, "POST", "/api/logout", nil, &portalv1.LogoutResponse{})
-	var session portalv1.GetSessionResponse
-	c.do(t, "GET", "/api/session", nil, &session)
-	if session.Contestant != nil || session.Contest.GetPhase() != portalv1.Phase_PHASE_RUNNING {
-		t.Errorf("session of nobody is %v", &session)
-	}
-
-	value := strings.TrimPrefix(strings.Split(cookie, ";")[0], app.SessionCookie+"=")
-	parts := strings.Split(value, ".")
-	forged := []string{"", "x", "..", value[:len(value)-1], value + "x", strings.Join([]string{"1", parts[1], parts[2]}, "."),
-		strings.Join([]string{parts[0], "99999999999", parts[2]}, "."), "a.b.", strings.Repeat("9", 4000)}
-	for _, v := range append(forged, value) {
-		err := s.withCookie(t, v).try(t.Context(), "GET", "/api/jobs", nil, &portalv1.ListJobsResponse{})
-		want := "401 no_session"
-		if v == value {
-			want = "403 no_team"
-		}
-		if err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("cookie %q: %v, want %s", v, err, want)
-		}
-	}
-	s.setShift(25 * time.Hour)
-	s.withCookie(t, value).refused(t, 401, "no_session", "GET", "/api/jobs", nil)
-
-	s.initialize(t)
-	s.withCookie(t, value).refused(t, 401, "no_session", "GET", "/api/jobs", nil)
-	s.withCookie(t, value).refused(t, 401, "no_session", "POST", "/api/teams", &portalv1.CreateTeamRequest{Name: "ghosts"})
-	for _, path := range []string{"/api/dashboard", "/api/jobs", "/api/jobs/1", "/api/clarifications", "/api/notifications"} {
-		s.client().refused(t, 401, "no_session", "GET", path, nil)
-	}
-	s.client().refused(t, 401, "no_session", "PUT", "/api/teams/1", &portalv1.UpdateTeamRequest{})
-	s.client().refused(t, 401, "no_session", "POST", "/api/teams/1/members", &portalv1.JoinTeamRequest{})
-	s.client().refused(t, 401, "no_session", "PUT", "/api/contest", &portalv1.UpdateContestRequest{})
-	s.client().refused(t, 401, "no_session", "PUT", "/api/clarifications/1", &portalv1.AnswerClarificationRequest{})
-}
-
-// withCookie gives a client that shows exactly this session.
-func (s *site) withCookie(t *testing.T, value string) *client {
-	t.Helper()
-	c := s.client()
-	at, err := url.Parse(s.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.http.Jar.SetCookies(at, []*http.Cookie{{Name: app.SessionCookie, Value: value}})
-	return c
 }
 
 func testClock(t *testing.T, s *site) {
@@ -329,10 +219,6 @@ func (s *site) setClock(t *testing.T, admin *client, starts, freezes, ends int64
 	if res.Contest.GetStartsAtUs() != m.StartsAtUs || res.Contest.GetEndsAtUs() != m.EndsAtUs {
 		t.Fatalf("the clock was set to %v, want %v", res.Contest, m)
 	}
-}
-
-func wireLogin(who dataset.Contestant) ([]byte, error) {
-	return protoMarshal(&portalv1.LoginRequest{Name: who.Name, Password: who.Password})
 }
 
 func testPhases(t *testing.T, s *site) {
@@ -408,100 +294,4 @@ func (s *site) roomyTeam(t *testing.T, n int) dataset.Team {
 	}
 	t.Fatal("the dataset has too few teams with room")
 	return dataset.Team{}
-}
-
-func testLeaderboard(t *testing.T, s *site) {
-	want := wantStandings(s.data)
-	var res portalv1.GetLeaderboardResponse
-	s.client().do(t, "GET", "/api/leaderboard?limit=10000", nil, &res)
-	if diff := cmp.Diff(want, res.Standings, protocmp.Transform()); diff != "" {
-		t.Errorf("leaderboard (-want +got):\n%s", diff)
-	}
-	if int(res.Total) != len(want) || res.Phase != portalv1.Phase_PHASE_RUNNING {
-		t.Errorf("total %d, phase %v; want %d, running", res.Total, res.Phase, len(want))
-	}
-	for query, n := range map[string]int{"": 25, "?limit=1": 1, "?limit=": 25, "?limit=30&x=y": 30} {
-		s.client().do(t, "GET", "/api/leaderboard"+query, nil, &res)
-		if diff := cmp.Diff(want[:n], res.Standings, protocmp.Transform()); diff != "" || int(res.Total) != len(want) {
-			t.Errorf("leaderboard%s: total %d, (-want +got):\n%s", query, res.Total, diff)
-		}
-	}
-	for _, limit := range []string{"0", "-1", "10001", "x", "1.5", "99999999999999999999"} {
-		s.client().refused(t, 400, "bad_parameter", "GET", "/api/leaderboard?limit="+limit, nil)
-	}
-	for _, n := range []int{0, 7, 49} { // the last one has no result
-		team := s.data.Teams[n]
-		var dashboard portalv1.GetDashboardResponse
-		s.login(t, s.member(t, n)).do(t, "GET", "/api/dashboard", nil, &dashboard)
-		own := &portalv1.Standing{TeamId: team.ID, TeamName: team.Name}
-		if i := slices.IndexFunc(want, func(w *portalv1.Standing) bool { return w.TeamId == team.ID }); i >= 0 {
-			own = want[i]
-		}
-		if diff := cmp.Diff(own, dashboard.Own, protocmp.Transform()); diff != "" {
-			t.Errorf("own standing of team %d (-want +got):\n%s", n, diff)
-		}
-		if diff := cmp.Diff(want[:25], dashboard.Leaderboard, protocmp.Transform()); diff != "" {
-			t.Errorf("leaderboard of the dashboard (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(wantJobs(s.data, team.ID)[:min(10, len(wantJobs(s.data, team.ID)))], dashboard.Jobs, protocmp.Transform()); diff != "" {
-			t.Errorf("jobs of the dashboard (-want +got):\n%s", diff)
-		}
-	}
-}
-
-func wantStandings(d *dataset.Data) []*portalv1.Standing {
-	names := map[int64]string{}
-	for _, team := range d.Teams {
-		names[team.ID] = team.Name
-	}
-	var want []*portalv1.Standing
-	for i, s := range d.Standings() {
-		want = append(want, &portalv1.Standing{
-			TeamId: s.TeamID, TeamName: names[s.TeamID], Rank: int32(i + 1), BestScore: s.BestScore, LatestScore: s.LatestScore,
-			ResultCount: int32(s.ResultCount), LatestAtUs: s.LatestAtUS,
-		})
-	}
-	return want
-}
-
-// wantJobs gives a team's jobs, newest first.
-func wantJobs(d *dataset.Data, teamID int64) []*portalv1.Job {
-	var want []*portalv1.Job
-	for _, j := range d.Jobs {
-		if j.TeamID == teamID {
-			want = append(want, &portalv1.Job{
-				Id: j.ID, TeamId: j.TeamID, Status: portalv1.JobStatus_JOB_STATUS_FINISHED, Target: j.Target, Memo: j.Memo,
-				Score: j.Score, Passed: j.Passed, Reason: j.Reason, CreatedAtUs: j.CreatedAtUS, StartedAtUs: j.StartedAtUS,
-				FinishedAtUs: j.FinishedAtUS,
-			})
-		}
-	}
-	slices.Reverse(want)
-	return want
-}
-
-func testFreeze(t *testing.T, s *site) {
-	admin, worker := s.admin(t), s.worker()
-	scorer := s.login(t, s.member(t, 49)) // no result so far
-	s.setClock(t, admin, -2, -1, 1)
-	var before, after portalv1.GetLeaderboardResponse
-	s.client().do(t, "GET", "/api/leaderboard?limit=100", nil, &before)
-	if before.Phase != portalv1.Phase_PHASE_FROZEN || len(before.Standings) != 49 {
-		t.Fatalf("frozen leaderboard has %d standings in phase %v, want 49", len(before.Standings), before.Phase)
-	}
-	finish(t, worker, enqueue(t, scorer), 1_000_000, true)
-	s.client().do(t, "GET", "/api/leaderboard?limit=100", nil, &after)
-	if diff := cmp.Diff(&before, &after, protocmp.Transform()); diff != "" {
-		t.Errorf("the frozen leaderboard changed (-before +after):\n%s", diff)
-	}
-	var dashboard portalv1.GetDashboardResponse
-	scorer.do(t, "GET", "/api/dashboard", nil, &dashboard)
-	if own := dashboard.Own; own.GetBestScore() != 1_000_000 || own.GetRank() != 0 || own.GetResultCount() != 1 {
-		t.Errorf("own standing while frozen is %v, want the result and no rank", own)
-	}
-	s.setClock(t, admin, -3, -2, -1)
-	s.client().do(t, "GET", "/api/leaderboard?limit=100", nil, &after)
-	if len(after.Standings) != 50 || after.Standings[0].GetBestScore() != 1_000_000 || after.Phase != portalv1.Phase_PHASE_ENDED {
-		t.Errorf("after the end the leaderboard begins with %v of %d", after.Standings[0], len(after.Standings))
-	}
 }

@@ -8,14 +8,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"isukit/app/dataset"
 	portalv1 "isukit/proto/portal/v1"
 )
-
-func protoMarshal(m proto.Message) ([]byte, error) { return proto.Marshal(m) }
 
 func wantTeam(team dataset.Team) *portalv1.Team {
 	return &portalv1.Team{Id: team.ID, Name: team.Name, Tags: team.Tags, MemberIds: team.MemberIDs, CreatedAtUs: team.CreatedAtUS}

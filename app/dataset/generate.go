@@ -114,10 +114,9 @@ func (g *generator) fillTeams(d *Data) {
 
 // runner is a team at work: how good it is, and when its last job finished.
 type runner struct {
-	team    *Team
-	level   int64
-	freeUS  int64
-	skipped bool
+	team   *Team
+	level  int64
+	freeUS int64
 }
 
 // jobs makes n finished jobs in the order in which they finished. Every fiftieth team has none; the others take turns
