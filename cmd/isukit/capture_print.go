@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 
 // exchangePrinter writes exchanges in one of three forms: a line, a line with bodies, a JSON object.
 type exchangePrinter struct {
-	w      *bufio.Writer
+	w      *bytes.Buffer
 	schema *decode.Schema
 	bodies bool
 	jsonl  bool
@@ -90,9 +90,7 @@ func (p *exchangePrinter) body(name string, m *capture.Message, b decodedBody) {
 		return
 	}
 	fmt.Fprintf(p.w, "  %s %s:\n", name, b.typ)
-	for line := range strings.Lines(decode.Text(b.body.Message)) {
-		fmt.Fprintf(p.w, "    %s", line)
-	}
+	p.w.Write(decode.AppendText(p.w.AvailableBuffer(), b.body.Message, 2))
 	if len(b.body.Faults) > 0 || b.body.Fit.Suspicious() {
 		for _, fit := range decode.Better(p.schema, b.data, b.body, decode.DefaultLimits()) {
 			fmt.Fprintf(p.w, "  better: %s\n", fit)

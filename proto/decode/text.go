@@ -17,20 +17,34 @@ import (
 // Control characters, and marks that change the direction of text on a terminal, are escaped. Unknown fields follow the
 // known ones, by number. The output reads back with EncodeText.
 func Text(m protoreflect.Message) string {
-	p := &textPrinter{}
-	p.message(m, 0)
-	return string(p.out)
+	return string(AppendText(nil, m, 0))
+}
+
+// AppendText appends Text to out, each line indented by depth times two spaces.
+func AppendText(out []byte, m protoreflect.Message, depth int) []byte {
+	p := &textPrinter{out: out}
+	p.message(m, depth)
+	return p.out
 }
 
 // textPrinter is deterministic, which prototext is not: what people read is compared with goldens and with other tools.
+// It appends without fmt, since most of the time of showing a capture goes by here.
 type textPrinter struct{ out []byte }
 
-func (p *textPrinter) line(depth int, format string, args ...any) {
+func (p *textPrinter) indent(depth int) {
 	for range depth {
 		p.out = append(p.out, "  "...)
 	}
-	p.out = fmt.Appendf(p.out, format, args...)
-	p.out = append(p.out, '\n')
+}
+
+func (p *textPrinter) open(depth int, name string) {
+	p.indent(depth)
+	p.out = append(append(p.out, name...), " {\n"...)
+}
+
+func (p *textPrinter) close(depth int) {
+	p.indent(depth)
+	p.out = append(p.out, "}\n"...)
 }
 
 func (p *textPrinter) message(m protoreflect.Message, depth int) {
@@ -39,40 +53,45 @@ func (p *textPrinter) message(m protoreflect.Message, depth int) {
 		case fd.IsMap():
 			p.entries(fd, v.Map(), depth)
 		case fd.IsList():
-			for i := range v.List().Len() {
-				p.field(fd, v.List().Get(i), depth)
+			for i, list := 0, v.List(); i < list.Len(); i++ {
+				p.field(fd, list.Get(i), depth)
 			}
 		default:
 			p.field(fd, v, depth)
 		}
 	})
-	p.unknown(m.GetUnknown(), depth)
+	if unknown := m.GetUnknown(); len(unknown) > 0 {
+		p.unknown(unknown, depth)
+	}
 }
 
 // rangeInOrder is m.Range by field number.
 func rangeInOrder(m protoreflect.Message, f func(protoreflect.FieldDescriptor, protoreflect.Value)) {
-	type field struct {
-		fd protoreflect.FieldDescriptor
-		v  protoreflect.Value
+	fields := m.Descriptor().Fields()
+	present := make([]protoreflect.FieldDescriptor, 0, 16)
+	sorted := true
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		if m.Has(fd) {
+			sorted = sorted && (len(present) == 0 || present[len(present)-1].Number() < fd.Number())
+			present = append(present, fd)
+		}
 	}
-	var fields []field
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		fields = append(fields, field{fd, v})
-		return true
-	})
-	sort.Slice(fields, func(i, j int) bool { return fields[i].fd.Number() < fields[j].fd.Number() })
-	for _, field := range fields {
-		f(field.fd, field.v)
+	if !sorted {
+		sort.Slice(present, func(i, j int) bool { return present[i].Number() < present[j].Number() })
+	}
+	for _, fd := range present {
+		f(fd, m.Get(fd))
 	}
 }
 
 // entries prints a map by its keys, so that equal maps print equally.
 func (p *textPrinter) entries(fd protoreflect.FieldDescriptor, entries protoreflect.Map, depth int) {
 	for _, key := range sortedKeys(entries) {
-		p.line(depth, "%s {", fd.Name())
+		p.open(depth, string(fd.Name()))
 		p.field(fd.MapKey(), key.Value(), depth+1)
 		p.field(fd.MapValue(), entries.Get(key), depth+1)
-		p.line(depth, "}")
+		p.close(depth)
 	}
 }
 
@@ -101,13 +120,15 @@ func lessKey(a, b protoreflect.MapKey) bool {
 }
 
 func (p *textPrinter) field(fd protoreflect.FieldDescriptor, v protoreflect.Value, depth int) {
-	if fd.Message() == nil {
-		p.line(depth, "%s: %s", fieldName(fd), scalarText(fd, v))
+	if fd.Message() != nil {
+		p.open(depth, fieldName(fd))
+		p.message(v.Message(), depth+1)
+		p.close(depth)
 		return
 	}
-	p.line(depth, "%s {", fieldName(fd))
-	p.message(v.Message(), depth+1)
-	p.line(depth, "}")
+	p.indent(depth)
+	p.out = append(append(p.out, fieldName(fd)...), ": "...)
+	p.out = append(appendScalar(p.out, fd, v), '\n')
 }
 
 func fieldName(fd protoreflect.FieldDescriptor) string {
@@ -122,22 +143,30 @@ func fieldName(fd protoreflect.FieldDescriptor) string {
 
 // scalarText is one value in text format.
 func scalarText(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
+	return string(appendScalar(nil, fd, v))
+}
+
+func appendScalar(out []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
 	switch fd.Kind() {
 	case protoreflect.StringKind:
-		return Quote(v.String())
+		return appendQuoted(out, v.String())
 	case protoreflect.BytesKind:
-		return Quote(string(v.Bytes()))
+		return appendQuoted(out, string(v.Bytes()))
 	case protoreflect.EnumKind:
 		if value := fd.Enum().Values().ByNumber(v.Enum()); value != nil {
-			return string(value.Name())
+			return append(out, value.Name()...)
 		}
-		return strconv.Itoa(int(v.Enum()))
+		return strconv.AppendInt(out, int64(v.Enum()), 10)
 	case protoreflect.FloatKind:
-		return floatText(v.Float(), 32)
+		return append(out, floatText(v.Float(), 32)...)
 	case protoreflect.DoubleKind:
-		return floatText(v.Float(), 64)
+		return append(out, floatText(v.Float(), 64)...)
+	case protoreflect.BoolKind:
+		return strconv.AppendBool(out, v.Bool())
+	case protoreflect.Uint32Kind, protoreflect.Uint64Kind, protoreflect.Fixed32Kind, protoreflect.Fixed64Kind:
+		return strconv.AppendUint(out, v.Uint(), 10)
 	}
-	return v.String()
+	return strconv.AppendInt(out, v.Int(), 10)
 }
 
 func floatText(f float64, bits int) string {
@@ -164,57 +193,78 @@ func (p *textPrinter) unknown(data []byte, depth int) {
 const maxGuessDepth = 40
 
 func (p *textPrinter) raw(f rawField, depth int) {
-	switch {
-	case f.nested != nil:
-		p.line(depth, "%d {", f.number)
+	name := strconv.Itoa(int(f.number))
+	if f.nested != nil {
+		p.open(depth, name)
 		for _, inner := range f.nested {
 			p.raw(inner, depth+1)
 		}
-		p.line(depth, "}")
-	case f.wire == protowire.BytesType:
-		p.line(depth, "%d: %s", f.number, Quote(string(f.content)))
-	case f.wire == protowire.Fixed32Type:
-		p.line(depth, "%d: 0x%08x", f.number, f.value)
-	case f.wire == protowire.Fixed64Type:
-		p.line(depth, "%d: 0x%016x", f.number, f.value)
-	default:
-		p.line(depth, "%d: %d", f.number, f.value)
+		p.close(depth)
+		return
 	}
+	p.indent(depth)
+	p.out = append(append(p.out, name...), ": "...)
+	switch f.wire {
+	case protowire.BytesType:
+		p.out = appendQuoted(p.out, string(f.content))
+	case protowire.Fixed32Type:
+		p.out = fmt.Appendf(p.out, "0x%08x", f.value)
+	case protowire.Fixed64Type:
+		p.out = fmt.Appendf(p.out, "0x%016x", f.value)
+	default:
+		p.out = strconv.AppendUint(p.out, f.value, 10)
+	}
+	p.out = append(p.out, '\n')
 }
 
 // Quote puts s in double quotes as the text format and a terminal can bear it: UTF-8 letters as they are; quotes,
 // backslashes and control characters escaped; bytes that are no UTF-8 as octal escapes.
 func Quote(s string) string {
-	var b strings.Builder
-	b.Grow(len(s) + 2)
-	b.WriteByte('"')
+	return string(appendQuoted(nil, s))
+}
+
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0 // what is before it has been written
 	for i := 0; i < len(s); {
+		if c := s[i]; c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
+			i++
+			continue
+		}
 		r, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\%03o`, s[i])
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < 0x80 && unicode.IsControl(r):
-			fmt.Fprintf(&b, `\%03o`, r)
-		case Hidden(r) && r > 0xffff:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		case Hidden(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteString(s[i : i+size])
+		escape := escaped(r, s[i], size)
+		if escape != "" {
+			b = append(append(b, s[from:i]...), escape...)
+			from = i + size
 		}
 		i += size
 	}
-	b.WriteByte('"')
-	return b.String()
+	return append(append(b, s[from:]...), '"')
+}
+
+// escaped is how a character of a string is written, "" for as it is. first is its first byte, size how many it has.
+func escaped(r rune, first byte, size int) string {
+	switch {
+	case r == utf8.RuneError && size == 1:
+		return fmt.Sprintf(`\%03o`, first)
+	case r == '"':
+		return `\"`
+	case r == '\\':
+		return `\\`
+	case r == '\n':
+		return `\n`
+	case r == '\r':
+		return `\r`
+	case r == '\t':
+		return `\t`
+	case r < 0x80 && unicode.IsControl(r):
+		return fmt.Sprintf(`\%03o`, r)
+	case r >= 0x80 && Hidden(r) && r > 0xffff:
+		return fmt.Sprintf(`\U%08x`, r)
+	case r >= 0x80 && Hidden(r):
+		return fmt.Sprintf(`\u%04x`, r)
+	}
+	return ""
 }
 
 // Hidden reports whether r would be unseen on a terminal or change how other text is seen: control characters, line and
@@ -222,11 +272,17 @@ func Quote(s string) string {
 // some scripts need are not hidden.
 func Hidden(r rune) bool {
 	switch {
+	case r < 0xa0:
+		return r < ' ' || r >= 0x7f
+	case r < 0x0600 || r >= 0x2070 && r < 0xfeff:
+		return false
+	case r == '\u061c' || r == '\u180e' || r >= '\u2028' && r <= '\u202e':
+		return true
 	case r == '\u200c' || r == '\u200d':
 		return false
-	case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r):
+	case r >= '\u200b' && r <= '\u200f' || r >= '\u2060' && r <= '\u206f':
 		return true
-	case r == '\u200b' || r == '\ufeff' || r == '\u2060' || r >= 0xfff9 && r <= 0xfffb:
+	case r == '\ufeff' || r >= 0xfff9 && r <= 0xfffb:
 		return true
 	}
 	return r >= 0xe0000 && r <= 0xe007f

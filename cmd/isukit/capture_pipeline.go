@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"isukit/proto/capture"
+)
+
+// batchExchanges is how many exchanges of a file are handed to a worker at once.
+const batchExchanges = 64
+
+// batch is some exchanges on their way to the output.
+type batch struct {
+	exchanges []*capture.Exchange
+	out       bytes.Buffer
+	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
+	err  error
+	done chan struct{}
+}
+
+// printExchanges prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
+// decode and format, and the output is in the order of reading.
+func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) error {
+	size := batchExchanges
+	if o.live != "" || o.file == "-" {
+		size = 1 // someone may be looking on
+	}
+	workers := runtime.GOMAXPROCS(0)
+	work, ordered := make(chan *batch), make(chan *batch, 2*workers)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(work)
+		defer close(ordered)
+		return readBatches(ctx, reader, size, work, ordered)
+	})
+	for range workers {
+		group.Go(func() error {
+			formatBatches(o, &bodyDecoder{schema: decoder.schema, routes: decoder.routes}, work)
+			return nil
+		})
+	}
+	group.Go(func() error {
+		for b := range ordered {
+			<-b.done
+			if _, err := s.out.Write(b.out.Bytes()); err != nil {
+				return err
+			}
+			if b.err != nil {
+				return b.err
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// readBatches reads until the end, which goes along with the last batch.
+func readBatches(ctx context.Context, reader *capture.Reader, size int, work, ordered chan<- *batch) error {
+	for {
+		b := &batch{done: make(chan struct{})}
+		for len(b.exchanges) < size && b.err == nil {
+			var e *capture.Exchange
+			if e, b.err = reader.Next(ctx); b.err == nil {
+				b.exchanges = append(b.exchanges, e)
+			}
+		}
+		select {
+		case work <- b:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case ordered <- b:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if b.err != nil {
+			return nil
+		}
+	}
+}
+
+func formatBatches(o captureOptions, decoder *bodyDecoder, work <-chan *batch) {
+	for b := range work {
+		printer := exchangePrinter{w: &b.out, schema: decoder.schema, bodies: o.bodies, jsonl: o.jsonl}
+		for _, e := range b.exchanges {
+			if !o.filter.beforeDecoding(e) {
+				continue
+			}
+			d := decoder.decode(e)
+			if !o.filter.match(d) {
+				continue
+			}
+			if err := printer.print(d); err != nil {
+				b.err = err
+				break
+			}
+		}
+		close(b.done)
+	}
+}
