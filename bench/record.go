@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"slices"
 	"time"
 
 	"isukit/bench/load"
@@ -34,8 +35,8 @@ func (o *Outcome) Fill(r *result.Round) {
 	}
 	r.Generator = generatorOf(o.Usage, total.Hits)
 	r.Generator.PeakUsers = o.Report.PeakUsers
-	r.Warnings = append(r.Warnings, o.Usage.Limits...)
-	r.Warnings = append(r.Warnings, o.Sockets.Limits()...)
+	r.Generator.Limits = append(slices.Clone(o.Usage.Limits), o.Sockets.Limits()...)
+	r.Warnings = append(r.Warnings, r.Generator.Limits...)
 }
 
 func endpointOf(e load.EndpointSummary, all int64) result.Endpoint {

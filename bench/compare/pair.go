@@ -76,13 +76,19 @@ func orderWarnings(pairs []pair, interleaved bool) []string {
 func doubts(sides ...Side) []string {
 	var warnings []string
 	for i, s := range sides {
-		limited := 0
+		limited, disturbed, example := 0, 0, ""
 		for _, r := range s.Rounds {
-			limited += count(r.Bottleneck.Resource == "generator")
+			limited += count(generatorLimited(r))
+			if why := Disturbed(r); len(why) > 0 {
+				disturbed, example = disturbed+1, why[0]
+			}
 		}
 		if limited > 0 {
-			warnings = append(warnings, fmt.Sprintf("the load generator was the limit in %d of %d rounds of %c: they say how fast the generator is",
-				limited, len(s.Rounds), "AB"[i]))
+			warnings = append(warnings, fmt.Sprintf("the load generator was, or may have been, the limit in %d of %d rounds of %c: they say how fast the "+
+				"generator is", limited, len(s.Rounds), "AB"[i]))
+		}
+		if disturbed > 0 {
+			warnings = append(warnings, fmt.Sprintf("%d of %d rounds of %c were disturbed from outside: %s", disturbed, len(s.Rounds), "AB"[i], example))
 		}
 	}
 	if s := settings(sides); len(s) > 1 {

@@ -35,6 +35,7 @@ type Round struct {
 	Timeline   []Second     `json:"timeline"`
 	Roles      []RoleUsage  `json:"roles"`
 	Hosts      []HostUsage  `json:"hosts"`
+	Noise      Noise        `json:"noise"`
 	Generator  Generator    `json:"generator"`
 	Bottleneck Bottleneck   `json:"bottleneck"`
 	// Warnings say why the figures may be doubted; they are printed wherever the score is.
@@ -146,6 +147,22 @@ type HostUsage struct {
 	Foreign float64 `json:"foreign"`
 }
 
+// Noise is what else may have disturbed the round, on the machine where the load generator ran. What went to other
+// processes and to other virtual machines stands with the hosts.
+type Noise struct {
+	// The load averages over a minute right before and after the load: tasks that ran or wanted to.
+	LoadAverageBefore float64 `json:"load_average_before"`
+	LoadAverageAfter  float64 `json:"load_average_after"`
+	// SwapInBytes and SwapOutBytes went from and to swap during the load.
+	SwapInBytes  int64 `json:"swap_in_bytes"`
+	SwapOutBytes int64 `json:"swap_out_bytes"`
+	// ThrottledSeconds is for how long a CPU limit kept the control group from running during the load.
+	ThrottledSeconds float64 `json:"throttled_s"`
+	// LowestMHz and HighestMHz are the extremes over the load of the CPUs' mean frequency; absent where it is not told.
+	LowestMHz  float64 `json:"lowest_cpu_mhz,omitempty"`
+	HighestMHz float64 `json:"highest_cpu_mhz,omitempty"`
+}
+
 // Generator is what the load generator itself cost.
 type Generator struct {
 	CPUSeconds float64 `json:"cpu_s"`
@@ -157,6 +174,8 @@ type Generator struct {
 	// TimerDelayP99Ms is how late the generator's own timers fired: a delay that the system under test did not cause.
 	TimerDelayP99Ms float64 `json:"timer_delay_p99_ms"`
 	PeakUsers       int     `json:"peak_users"`
+	// Limits say, a sentence each, why the generator may have been the limit of the round; they stand among the warnings, too.
+	Limits []string `json:"limits,omitempty"`
 }
 
 // Bottleneck names the busiest resource.

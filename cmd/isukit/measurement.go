@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,6 +15,7 @@ import (
 
 	"isukit/bench/result"
 	"isukit/infra"
+	"isukit/infra/host"
 )
 
 // generatorRole is how the load generator is called among the roles of a timeline.
@@ -25,8 +28,12 @@ type measurement struct {
 
 	mu      sync.Mutex
 	samples []sampled
-	err     error // why sampling ended early
+	noise   []host.Noise // every noiseEvery samples, at the beginning and at the end
+	err     error        // why sampling ended early
 }
+
+// noiseEvery is how many samples lie between two of the noise, whose files take longer to read.
+const noiseEvery = 5
 
 // sampled is a sample with the CPU time that the generator had used by then.
 type sampled struct {
@@ -43,7 +50,8 @@ func (m *measurement) around(ctx context.Context) (done func()) {
 		_, err := m.running.Collect(ctx, time.Second, m.take)
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.err = err
+		m.err = errors.Join(m.err, err)
+		m.takeNoise()
 	}()
 	return func() { cancel(); <-finished }
 }
@@ -51,7 +59,38 @@ func (m *measurement) around(ctx context.Context) (done func()) {
 func (m *measurement) take(s infra.Sample) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(m.samples)%noiseEvery == 0 {
+		m.takeNoise()
+	}
 	m.samples = append(m.samples, sampled{s, ownCPU()})
+}
+
+// takeNoise reads the noise so far; m.mu is held.
+func (m *measurement) takeNoise() {
+	n, err := host.ReadNoise()
+	if err != nil {
+		m.err = errors.Join(m.err, err)
+		return
+	}
+	m.noise = append(m.noise, n)
+}
+
+// noiseOf sums up what was read from the beginning of the load to its end.
+func noiseOf(read []host.Noise) result.Noise {
+	if len(read) == 0 {
+		return result.Noise{}
+	}
+	first, last := read[0], read[len(read)-1]
+	n := result.Noise{
+		LoadAverageBefore: first.LoadAverage, LoadAverageAfter: last.LoadAverage,
+		SwapInBytes: last.SwapInBytes - first.SwapInBytes, SwapOutBytes: last.SwapOutBytes - first.SwapOutBytes,
+		ThrottledSeconds: (last.Throttled - first.Throttled).Seconds(),
+		LowestMHz:        math.Round(first.FrequencyMHz), HighestMHz: math.Round(first.FrequencyMHz),
+	}
+	for _, r := range read {
+		n.LowestMHz, n.HighestMHz = min(n.LowestMHz, math.Round(r.FrequencyMHz)), max(n.HighestMHz, math.Round(r.FrequencyMHz))
+	}
+	return n
 }
 
 // ownCPU is the user and system time of this process so far.
@@ -101,6 +140,7 @@ func hostUsage(a, b infra.HostSample) result.HostUsage {
 func (m *measurement) fill(r *result.Round) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	r.Noise = noiseOf(m.noise)
 	r.Roles, r.Hosts = []result.RoleUsage{}, []result.HostUsage{}
 	if m.err != nil {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("what the hosts used was not measured to the end: %v", m.err))

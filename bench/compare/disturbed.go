@@ -1,0 +1,48 @@
+package compare
+
+import (
+	"fmt"
+
+	"isukit/bench/result"
+)
+
+// From here on a round is noisy enough to be run again rather than to be counted. The shares of CPU time are those at which
+// a round warns of itself.
+const (
+	noisyForeign   = 0.10
+	noisySteal     = 0.05
+	noisyThrottled = 0.01 // of the load's time
+	noisySwap      = 16 << 20
+	noisyFrequency = 0.9 // lowest over highest
+)
+
+// Disturbed says, a phrase each, what from outside disturbed a round; it is empty for a quiet one. It goes by the
+// surroundings alone and never by how well the round did, so leaving noisy rounds out favours no side.
+func Disturbed(r *result.Round) []string {
+	var why []string
+	add := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
+	for _, h := range r.Hosts {
+		if h.Foreign > noisyForeign {
+			add("%.0f %% of the CPU time of %s went to other processes", 100*h.Foreign, h.Host)
+		}
+		if h.Steal > noisySteal {
+			add("%.0f %% of the CPU time of %s went to other virtual machines", 100*h.Steal, h.Host)
+		}
+	}
+	n := r.Noise
+	if n.ThrottledSeconds > noisyThrottled*loadSeconds(r) {
+		add("a CPU limit kept it from running for %.2g s", n.ThrottledSeconds)
+	}
+	if swapped := n.SwapInBytes + n.SwapOutBytes; swapped > noisySwap {
+		add("%d MiB were swapped", swapped>>20)
+	}
+	if n.LowestMHz < noisyFrequency*n.HighestMHz {
+		add("the CPUs went from %.0f to %.0f MHz", n.HighestMHz, n.LowestMHz)
+	}
+	return why
+}
+
+// generatorLimited reports whether the load generator was, or may have been, what limited the round.
+func generatorLimited(r *result.Round) bool {
+	return r.Bottleneck.Resource == "generator" || len(r.Generator.Limits) > 0
+}
