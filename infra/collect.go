@@ -35,13 +35,18 @@ type HostSample struct {
 
 // Sample reads what every instance and host has used until now. It takes a few milliseconds.
 func (r *Running) Sample(ctx context.Context) (Sample, error) {
-	s := Sample{At: time.Now()}
+	var groups []int
 	for _, i := range r.Instances {
 		st, err := r.local.State(ctx, i.Name)
 		if err != nil {
 			return Sample{}, fmt.Errorf("sample: %w", err)
 		}
-		s.Roles = append(s.Roles, RoleSample{Instance: i.Name, Role: i.Role, Host: i.Host, Usage: host.GroupUsage(st.PID)})
+		groups = append(groups, st.PID)
+	}
+	s := Sample{At: time.Now()}
+	usages := host.GroupUsages(groups)
+	for n, i := range r.Instances {
+		s.Roles = append(s.Roles, RoleSample{Instance: i.Name, Role: i.Role, Host: i.Host, Usage: usages[groups[n]]})
 	}
 	machine, err := host.ReadMachineUsage()
 	if err != nil {

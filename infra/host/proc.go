@@ -74,21 +74,26 @@ func GroupPIDs(group int) []int {
 }
 
 func groupMembers(group int) []stat {
+	return processes(func(st stat) bool { return st.group == group })
+}
+
+// processes lists the processes that match, without those that have ended, by pid.
+func processes(match func(stat) bool) []stat {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
 	}
-	var members []stat
+	var list []stat
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		if st, err := readStat(pid); err == nil && st.group == group && st.state != 'Z' && st.state != 'X' {
-			members = append(members, st)
+		if st, err := readStat(pid); err == nil && st.state != 'Z' && st.state != 'X' && match(st) {
+			list = append(list, st)
 		}
 	}
-	return members
+	return list
 }
 
 // standsIn tells whether a process works in the directory or writes its output to a file in it.

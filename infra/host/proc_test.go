@@ -46,9 +46,9 @@ func TestParseMachineUsage(t *testing.T) {
 	}
 }
 
-// TestGroupUsage: the CPU time of a group is the same whether the work is done by its first process, by a child that
+// TestGroupUsages: the CPU time of a group is the same whether the work is done by its first process, by a child that
 // lives, or by one that has ended.
-func TestGroupUsage(t *testing.T) {
+func TestGroupUsages(t *testing.T) {
 	const work = "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done"
 	l, err := OpenLocal(t.TempDir())
 	if err != nil {
@@ -73,7 +73,7 @@ func TestGroupUsage(t *testing.T) {
 		last := time.Duration(-1)
 		for deadline := time.Now().Add(20 * time.Second); ; {
 			time.Sleep(500 * time.Millisecond)
-			u := GroupUsage(st.PID)
+			u := GroupUsages([]int{st.PID})[st.PID]
 			if u.CPU > 0 && u.CPU == last {
 				if u.Processes < 2 || u.RSSBytes < 100<<10 {
 					t.Errorf("%s: got %+v, want two processes or more with some memory", name, u)
@@ -90,5 +90,11 @@ func TestGroupUsage(t *testing.T) {
 		if ratio := cpu.Seconds() / used["itself"].Seconds(); ratio < 0.5 || ratio > 2 {
 			t.Errorf("CPU time of the same work: %s used %v, itself %v; want about the same", name, cpu, used["itself"])
 		}
+	}
+}
+
+func BenchmarkGroupUsages(b *testing.B) {
+	for b.Loop() {
+		GroupUsages([]int{1, 2, 3, 4})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,15 +28,17 @@ type MachineUsage struct {
 // tick is the unit of CPU times in /proc: USER_HZ is 100 on every architecture that Go runs on.
 const tick = 10 * time.Millisecond
 
-// GroupUsage sums up the living processes of a process group.
-func GroupUsage(group int) Usage {
-	var u Usage
-	for _, st := range groupMembers(group) {
+// GroupUsages sums up the living processes of each process group, by group. It reads /proc once for all of them.
+func GroupUsages(groups []int) map[int]Usage {
+	usages := make(map[int]Usage, len(groups))
+	for _, st := range processes(func(st stat) bool { return slices.Contains(groups, st.group) }) {
+		u := usages[st.group]
 		u.CPU += time.Duration(st.ticks) * tick
 		u.RSSBytes += st.rssPages * int64(os.Getpagesize())
 		u.Processes++
+		usages[st.group] = u
 	}
-	return u
+	return usages
 }
 
 // ReadMachineUsage reads the first line of /proc/stat.
