@@ -100,10 +100,13 @@ func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
 }
 
 func (p *Pool) admit(ctx context.Context, m, source *member) (*RepairReport, error) {
-	for _, text := range []string{createState, createApp} {
+	for _, text := range ownTables {
 		if _, err := m.admin.ExecContext(ctx, text); err != nil {
 			return nil, err
 		}
+	}
+	if err := dropBranches(ctx, m); err != nil {
+		return nil, err
 	}
 	if err := copySchema(ctx, source, m); err != nil {
 		return nil, err

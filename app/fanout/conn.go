@@ -107,6 +107,8 @@ type call struct {
 	text string
 	args []driver.NamedValue
 	prep *stmt // nil for a call by text
+
+	after int // statements of the pool's own that follow in text
 }
 
 func (c *conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {

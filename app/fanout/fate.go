@@ -210,6 +210,9 @@ func (t *orderedTxn) commit() error {
 		return nil
 	}
 	defer t.finish()
+	if t.xid != "" {
+		return t.commitDurably()
+	}
 	parts := t.live()
 	errs := make([]error, len(parts))
 	inParallel(len(parts), func(i int) {

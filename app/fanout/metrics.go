@@ -54,22 +54,24 @@ func (ph *phase) quantile(q float64) time.Duration {
 }
 
 // memberMetrics are one replica's.
-type memberMetrics struct{ first, others, commit phase }
+type memberMetrics struct{ first, others, prepare, commit phase }
 
 // poolMetrics are the whole pool's.
 type poolMetrics struct{ ejections, phantoms, conflicts atomic.Int64 }
 
 // ReplicaMetrics are the measurements of one replica by step: First is a statement run there before the others, Others one
-// run there after the first, Commit the COMMIT.
+// run there after the first, Prepare the XA PREPARE of a transaction (ModeDurable), Commit the COMMIT.
 type ReplicaMetrics struct {
-	Replica               string
-	First, Others, Commit PhaseMetrics
+	Replica                        string
+	First, Others, Prepare, Commit PhaseMetrics
 }
 
 // Metrics is what a Pool counted since Open.
 type Metrics struct {
 	Replicas  []ReplicaMetrics // in replica order
 	Skew      time.Duration    // mean COMMIT of the slowest replica less that of the fastest
+	InDoubt   int              // branches that this process left prepared (ModeDurable), to be settled within seconds
+	Oldest    time.Duration    // age of the oldest of them
 	Ejections int64            // made by this process
 	Conflicts int64            // statements that met a lock on another replica than the first: deadlocks across servers
 	Phantoms  int64            // statements rolled back since replicas found different rows, and run again with gap locks
@@ -80,7 +82,8 @@ func (p *Pool) Metrics() Metrics {
 	out := Metrics{Ejections: p.metrics.ejections.Load(), Phantoms: p.metrics.phantoms.Load(), Conflicts: p.metrics.conflicts.Load()}
 	var fastest, slowest time.Duration
 	for _, m := range p.members {
-		r := ReplicaMetrics{Replica: m.name, First: m.metrics.first.read(), Others: m.metrics.others.read(), Commit: m.metrics.commit.read()}
+		r := ReplicaMetrics{Replica: m.name, First: m.metrics.first.read(), Others: m.metrics.others.read(),
+			Prepare: m.metrics.prepare.read(), Commit: m.metrics.commit.read()}
 		out.Replicas = append(out.Replicas, r)
 		if r.Commit.Count == 0 {
 			continue
@@ -91,6 +94,7 @@ func (p *Pool) Metrics() Metrics {
 		}
 		slowest = max(slowest, mean)
 	}
+	out.InDoubt, out.Oldest = p.branches.inDoubt()
 	out.Skew = slowest - fastest
 	return out
 }

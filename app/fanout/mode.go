@@ -19,6 +19,12 @@ const (
 	// replica behind: it is ejected and named, by the write itself or by the next Open.
 	ModeOrdered Mode = "ordered"
 
+	// ModeDurable is ModeOrdered made atomic under any crash: the other replicas prepare (XA), the first one's COMMIT, with a row
+	// that says so, is the decision, and then they commit. A replica that was prepared when the app or a server died is brought
+	// to the decision by the next Open, or by any other app process within seconds. Three flushes, one after the other, where
+	// ModeOrdered has one, and one round trip more. The account needs the right to run XA RECOVER.
+	ModeDurable Mode = "durable"
+
 	// ModeKeyed runs writes that share a key (WithKeys) one after the other, and sends each to all replicas at once, which
 	// commit it by themselves: one round trip, as fast as ModeParallel, without its reordering. Transactions, and inserts that
 	// generate ids, take ModeOrdered's way under their keys. Right for one app process only; Open refuses when another one is
@@ -28,4 +34,4 @@ const (
 )
 
 // modes are those that exist.
-var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered, ModeKeyed}
+var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered, ModeDurable, ModeKeyed}

@@ -82,9 +82,10 @@ type orderedTxn struct {
 	level sql.IsolationLevel
 	alone bool // one statement is the whole transaction
 	begun string
-	gap   bool  // runs with gap locks, so replicas can't find different rows
-	dead  error // set when it was rolled back everywhere: every further statement gets this
-	again bool  // it was rolled back for a reason that may not come back
+	xid   string // of the other replicas' branches in ModeDurable, or empty
+	gap   bool   // runs with gap locks, so replicas can't find different rows
+	dead  error  // set when it was rolled back everywhere: every further statement gets this
+	again bool   // it was rolled back for a reason that may not come back
 }
 
 func newOrderedTxn(c *conn, level sql.IsolationLevel) *orderedTxn {
@@ -140,6 +141,12 @@ func (t *orderedTxn) start(ctx context.Context, q call) error {
 	t.gap = t.level >= sql.LevelRepeatableRead
 	begin, err := beginText(driver.TxOptions{Isolation: driver.IsolationLevel(t.level)})
 	t.begun = begin
+	if p.branches != nil && len(t.parts) > 1 {
+		t.xid = p.branches.next()
+		for _, pt := range t.parts[1:] {
+			pt.xid = t.xid
+		}
+	}
 	if err != nil {
 		t.finish()
 	}
@@ -278,7 +285,7 @@ func (t *orderedTxn) others(ctx context.Context, parts []*part, q call, with pin
 	inParallel(len(parts), func(i int) {
 		pt := parts[i]
 		began := time.Now()
-		a, err := pt.run(ctx, t.c, q, t.begun, with, rows)
+		a, err := t.runOther(ctx, pt, q, with, rows)
 		pt.m.metrics.others.observe(time.Since(began), err)
 		out[i] = verdict{pt, a, err}
 	})

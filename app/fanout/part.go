@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -32,6 +33,9 @@ type part struct {
 	began  bool
 	gone   error // why it takes no part any more; nil while it does
 	pinned bool  // the session's clock was stopped in this transaction
+
+	xid      string // of the part's branch in ModeDurable, or empty
+	prepared bool   // the branch is prepared: its fate is not the session's any more
 }
 
 // pins are what makes a statement write the same row everywhere.
@@ -132,7 +136,19 @@ func (l *link) answerTo(ctx context.Context, prefix string, q call, rows bool) (
 	if err != nil {
 		return answer{}, err
 	}
-	var a answer
+	return resultOf(res, q.after)
+}
+
+// resultOf is the answer of the statement that after others follow.
+func resultOf(res driver.Result, after int) (a answer, err error) {
+	if all, ok := res.(mysql.Result); ok && after > 0 {
+		rows, ids := all.AllRowsAffected(), all.AllLastInsertIds()
+		i := len(rows) - 1 - after
+		if i < 0 || len(ids) != len(rows) {
+			return a, fmt.Errorf("fanout: %d results for a packet of at least %d statements", len(rows), after+1)
+		}
+		return answer{affected: rows[i], id: ids[i]}, nil
+	}
 	if a.affected, err = res.RowsAffected(); err != nil {
 		return a, err
 	}
@@ -145,7 +161,11 @@ func (pt *part) end(c *conn, text string) error {
 	if pt.l == nil || !pt.began {
 		return nil
 	}
-	if pt.pinned {
+	commits := text == "COMMIT"
+	if pt.xid != "" {
+		text = pt.branchText(text)
+	}
+	if pt.pinned && !pt.prepared {
 		text = unpin + "; " + text // in this order, an error means that the transaction did not end
 	}
 	_, err := pt.l.exec.ExecContext(pt.l.begin(), text, nil)
@@ -157,8 +177,11 @@ func (pt *part) end(c *conn, text string) error {
 	}
 	if pt.l.spent {
 		c.drop(pt.m)
+		if pt.prepared && err != nil {
+			c.p.branches.orphan(pt.m, pt.xid, commits)
+		}
 	}
-	pt.l, pt.began = nil, false
+	pt.l, pt.began, pt.prepared = nil, false, false
 	return err
 }
 
@@ -170,7 +193,10 @@ func (pt *part) leave(c *conn, why error) {
 		c.p.background(func() { l.m.kill(l.thread, false) }) // a statement that still runs there would keep its locks
 	}
 	c.drop(pt.m)
-	pt.l, pt.began = nil, false
+	if pt.prepared {
+		c.p.branches.orphan(pt.m, pt.xid, false)
+	}
+	pt.l, pt.began, pt.prepared = nil, false, false
 }
 
 // rowSets are the buffered rows of a write that returns rows.

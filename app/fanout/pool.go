@@ -25,6 +25,8 @@ type Pool struct {
 	schema  atomic.Pointer[schema]
 	metrics poolMetrics
 
+	branches *branches // of ModeDurable; else nil
+
 	view     atomic.Pointer[view]
 	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
 	gapUntil atomic.Int64        // Unix nanoseconds until which transactions begin with gap locks
@@ -70,6 +72,9 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.keepsStates() {
 		p.background(func() { p.watchStates(wctx) })
 	}
+	if p.branches != nil {
+		p.background(func() { p.branches.watch(wctx) })
+	}
 	return p, nil
 }
 
@@ -109,6 +114,9 @@ func (p *Pool) chooseMode() {
 		p.writes = parallel{p}
 	case ModeKeyed:
 		p.writes = newKeyed(p)
+	case ModeDurable:
+		p.writes = ordered{p}
+		p.branches = &branches{p: p}
 	default:
 		p.writes = ordered{p}
 	}
@@ -170,7 +178,7 @@ func (p *Pool) learnStates(ctx context.Context) error {
 	errs := make([]error, len(p.members))
 	var up []*member
 	inParallel(len(p.members), func(i int) {
-		for _, text := range []string{createState, createApp} {
+		for _, text := range ownTables {
 			if _, err := p.members[i].admin.ExecContext(ctx, text); err != nil {
 				errs[i] = fmt.Errorf("replica %s: %w", p.members[i].name, err)
 				return
@@ -262,6 +270,11 @@ func (p *Pool) Close() error {
 	}
 	p.bg.Wait()
 	if p.view.Load() != nil && p.keepsStates() && !again {
+		if p.branches != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
+			p.branches.tidy(ctx)
+			cancel()
+		}
 		p.stateMu.Lock()
 		p.unregister()
 		p.stateMu.Unlock()

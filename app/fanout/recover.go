@@ -35,6 +35,11 @@ func (p *Pool) Recover(ctx context.Context) (*RecoverReport, error) {
 		return report, nil
 	}
 	members := p.view.Load().readers
+	if p.branches != nil {
+		if err := p.branches.settle(ctx, dead); err != nil {
+			return nil, fmt.Errorf("settle what a crashed process had prepared: %w", err)
+		}
+	}
 	if report.Check, err = p.checkMembers(ctx, members, nil); err != nil {
 		return nil, fmt.Errorf("compare the replicas after a crash: %w", err)
 	}

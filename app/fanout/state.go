@@ -23,6 +23,9 @@ const (
 		"started_us BIGINT NOT NULL, epoch BIGINT NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
 )
 
+// ownTables makes the pool's own tables.
+var ownTables = []string{createState, createApp, createCommit}
+
 // record is one row of the state table. The rows of one epoch are written together.
 type record struct {
 	replica string

@@ -97,11 +97,11 @@ type stmt struct {
 	text   string
 	inputs int
 	first  *member // where a read runs, until Close
-	parts  []prepared
+	parts  []linkStmt
 }
 
-// prepared is a statement on one link; a link dialled anew needs a new one.
-type prepared struct {
+// linkStmt is a statement on one link; a link dialled anew needs a new one.
+type linkStmt struct {
 	l *link
 	s driver.Stmt
 }
@@ -112,7 +112,7 @@ func (c *conn) PrepareContext(ctx context.Context, text string) (driver.Stmt, er
 	if st.Kind == sqltext.Refused && c.p.writes.refuses() {
 		return nil, refused(st.Reason)
 	}
-	s := &stmt{c: c, st: st, text: text, parts: make([]prepared, len(c.links))}
+	s := &stmt{c: c, st: st, text: text, parts: make([]linkStmt, len(c.links))}
 	v := c.p.view.Load()
 	if len(v.readers) == 0 {
 		return nil, ErrNoReplica
@@ -143,7 +143,7 @@ func (s *stmt) on(ctx context.Context, l *link) (driver.Stmt, error) {
 	if err != nil {
 		return nil, err
 	}
-	*p = prepared{l: l, s: ps}
+	*p = linkStmt{l: l, s: ps}
 	return ps, nil
 }
 
@@ -156,7 +156,7 @@ func (s *stmt) Close() error {
 		if p.s != nil && s.c.links[i] == p.l {
 			errs = append(errs, p.s.Close())
 		}
-		s.parts[i] = prepared{}
+		s.parts[i] = linkStmt{}
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,242 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+const (
+	commitTable  = ownPrefix + "commit"
+	createCommit = "CREATE TABLE IF NOT EXISTS " + commitTable + " (xid VARCHAR(64) NOT NULL PRIMARY KEY, verdict TINYINT NOT NULL) " +
+		"ENGINE=InnoDB DEFAULT CHARSET=ascii"
+	xidPrefix = "isk-"
+)
+
+// branches keeps account of the XA transactions of this process, and settles those that were left prepared.
+type branches struct {
+	p   *Pool
+	seq atomic.Int64
+
+	mu      sync.Mutex
+	orphans []orphan // prepared branches that nobody ended
+	over    []string // transactions whose decision nobody needs any more
+}
+
+type orphan struct {
+	m      *member
+	xid    string
+	commit bool // the decision
+	since  time.Time
+}
+
+// next is a new transaction's id: the process and a number.
+func (b *branches) next() string {
+	return xidPrefix + b.p.id + "-" + strconv.FormatInt(b.seq.Add(1), 36)
+}
+
+// processOf is the process that made xid, or empty when it is not one of a pool's.
+func processOf(xid string) string {
+	rest, ok := strings.CutPrefix(xid, xidPrefix)
+	if !ok {
+		return ""
+	}
+	id, _, _ := strings.Cut(rest, "-")
+	return id
+}
+
+func (b *branches) orphan(m *member, xid string, commit bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.orphans = append(b.orphans, orphan{m, xid, commit, time.Now()})
+}
+
+// insist commits, for a few seconds, a prepared branch on m.
+func (b *branches) insist(m *member, xid string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*b.p.cfg.ProbeTimeout)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		err := endBranch(ctx, m, xid, true)
+		if err == nil || !pause(ctx, attempt) {
+			return err
+		}
+	}
+}
+
+// settled notes that every replica has followed the decision on xid.
+func (b *branches) settled(xid string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = append(b.over, xid)
+}
+
+// inDoubt is the number of prepared branches that this process has left behind, and the age of the oldest.
+func (b *branches) inDoubt() (int, time.Duration) {
+	if b == nil {
+		return 0, 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.orphans) == 0 {
+		return 0, 0
+	}
+	return len(b.orphans), time.Since(b.orphans[0].since)
+}
+
+// tidy ends this process's orphans as decided, and forgets decisions that are followed everywhere.
+func (b *branches) tidy(ctx context.Context) {
+	b.mu.Lock()
+	orphans, over := b.orphans, b.over
+	b.orphans, b.over = nil, nil
+	b.mu.Unlock()
+	for _, o := range orphans {
+		octx, cancel := context.WithTimeout(ctx, b.p.cfg.ProbeTimeout)
+		if err := endBranch(octx, o.m, o.xid, o.commit); err != nil {
+			b.mu.Lock()
+			b.orphans = append(b.orphans, o)
+			b.mu.Unlock()
+		}
+		cancel()
+	}
+	for len(over) > 0 {
+		n := min(len(over), 500)
+		b.forget(ctx, over[:n])
+		over = over[n:]
+	}
+}
+
+// forget deletes decisions; one that stays costs a row.
+func (b *branches) forget(ctx context.Context, xids []string) {
+	readers := b.p.view.Load().readers
+	if len(readers) == 0 {
+		return
+	}
+	_, _ = readers[0].admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid IN ('"+strings.Join(xids, "','")+"')")
+}
+
+// end brings a dead process's branch on m to the decision that the replicas in service know.
+func (b *branches) end(ctx context.Context, m *member, xid string) error {
+	commit := false
+	for _, r := range b.p.view.Load().readers {
+		if r == m {
+			continue
+		}
+		committed, err := verdictOn(ctx, r, xid)
+		if err != nil {
+			return err
+		}
+		commit = commit || committed
+	}
+	return endBranch(ctx, m, xid, commit)
+}
+
+// endBranch ends a prepared branch over a connection of its own.
+func endBranch(ctx context.Context, m *member, xid string, commit bool) error {
+	text := "XA ROLLBACK '"
+	if commit {
+		text = "XA COMMIT '"
+	}
+	_, err := m.admin.ExecContext(ctx, text+xid+"'")
+	var me *mysql.MySQLError
+	if errors.As(err, &me) && me.Number == 1397 { // there is no such branch: it never was prepared, or has ended
+		return nil
+	}
+	return err
+}
+
+// prepared lists the pools' branches that are prepared on m.
+func prepared(ctx context.Context, m *member) ([]string, error) {
+	rows, err := m.admin.QueryContext(ctx, "XA RECOVER")
+	if err != nil {
+		return nil, fmt.Errorf("replica %s: XA RECOVER: %w", m.name, err)
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var format, gtrid, bqual int
+		var data string
+		if err := rows.Scan(&format, &gtrid, &bqual, &data); err != nil {
+			return nil, err
+		}
+		if processOf(data) != "" {
+			list = append(list, data)
+		}
+	}
+	return list, rows.Err()
+}
+
+// settle ends what the dead processes had prepared on the replicas in service, and forgets their decisions.
+func (b *branches) settle(ctx context.Context, dead []string) error {
+	isDead := map[string]bool{}
+	for _, id := range dead {
+		isDead[id] = true
+	}
+	for _, m := range b.p.view.Load().readers {
+		xids, err := prepared(ctx, m)
+		if err != nil {
+			return err
+		}
+		for _, xid := range xids {
+			if !isDead[processOf(xid)] {
+				continue
+			}
+			if err := b.end(ctx, m, xid); err != nil {
+				return fmt.Errorf("replica %s: end %s: %w", m.name, xid, err)
+			}
+		}
+	}
+	for _, m := range b.p.view.Load().readers {
+		for _, id := range dead {
+			if _, err := m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid LIKE ?", xidPrefix+id+"-%"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropBranches rolls back every pool's branch on a replica that is about to be made equal to another one anyway.
+func dropBranches(ctx context.Context, m *member) error {
+	xids, err := prepared(ctx, m)
+	if err != nil {
+		return nil // without the right to ask, there was no ModeDurable either
+	}
+	for _, xid := range xids {
+		if _, err := m.admin.ExecContext(ctx, "XA ROLLBACK '"+xid+"'"); err != nil {
+			return fmt.Errorf("replica %s: roll back %s: %w", m.name, xid, err)
+		}
+	}
+	return nil
+}
+
+// watch tidies up, and settles what other processes left when they died, until ctx ends.
+func (b *branches) watch(ctx context.Context) {
+	tick := time.NewTicker(5 * b.p.cfg.StatePoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		b.tidy(ctx)
+		apps, err := b.p.otherApps(ctx)
+		if err != nil {
+			continue
+		}
+		for _, a := range apps {
+			if a.dead {
+				if b.settle(ctx, []string{a.id}) == nil {
+					b.p.forget(ctx, a.id)
+				}
+			}
+		}
+	}
+}

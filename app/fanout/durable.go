@@ -1,0 +1,193 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// branchText is what ends the part's branch: text is COMMIT, of one that is prepared, or ROLLBACK.
+func (pt *part) branchText(text string) string {
+	if pt.prepared {
+		return "XA " + text + " '" + pt.xid + "'"
+	}
+	return "XA END '" + pt.xid + "'; XA ROLLBACK '" + pt.xid + "'"
+}
+
+// runOther executes a write on another replica than the first. In ModeDurable that is in a branch of an XA transaction,
+// which a statement that is the whole transaction prepares in the same packet.
+func (t *orderedTxn) runOther(ctx context.Context, pt *part, q call, with pins, rows bool) (answer, error) {
+	if pt.xid == "" {
+		return pt.run(ctx, t.c, q, t.begun, with, rows)
+	}
+	id := "'" + pt.xid + "'"
+	begin := strings.TrimSuffix(t.begun, "BEGIN; ") + "XA START " + id + "; "
+	if !t.alone || rows || q.prep != nil || strings.ContainsAny(q.text, ";#") || strings.Contains(q.text, "--") {
+		return pt.run(ctx, t.c, q, begin, with, rows)
+	}
+	reset := ""
+	q.after = 2
+	if !with.clock.IsZero() {
+		reset = unpin + "; "
+		q.after = 3
+	}
+	q.text += "; " + reset + "XA END " + id + "; XA PREPARE " + id
+	a, err := pt.run(ctx, t.c, q, begin, with, false)
+	pt.prepared = err == nil || outcomeOf(err) == lost // perhaps
+	if err == nil {
+		pt.l.pinned, pt.pinned = false, false
+	}
+	return a, err
+}
+
+// commitDurably prepares the other replicas, lets the first one's COMMIT decide, and brings the others to the decision.
+func (t *orderedTxn) commitDurably() error {
+	if err := t.prepareOthers(); err != nil {
+		return err
+	}
+	parts := t.live()
+	first := parts[0]
+	if len(parts) == 1 && !first.began {
+		return nil
+	}
+	began := time.Now()
+	err := first.end(t.c, "INSERT INTO "+commitTable+" (xid, verdict) VALUES ('"+t.xid+"', 1); COMMIT")
+	first.m.metrics.commit.observe(time.Since(began), err)
+	switch {
+	case err == nil:
+	case outcomeOf(err) != lost:
+		_ = t.rollbackParts(parts[1:])
+		return &WriteError{Fate: NotApplied, Cause: errors.New("the first replica refused COMMIT"), Parts: []Part{{first.m.name, NotApplied, err}}}
+	default:
+		if werr := t.decisionLost(first, parts[1:], err); werr != nil {
+			return werr
+		}
+	}
+	return t.finishOthers(parts[1:])
+}
+
+// prepareOthers ends and prepares the branches of the other replicas. A replica that can't prepare makes the write fail
+// everywhere; one that is gone is ejected and the write goes on.
+func (t *orderedTxn) prepareOthers() error {
+	parts := t.live()[1:]
+	verdicts := make([]verdict, len(parts))
+	inParallel(len(parts), func(i int) {
+		pt := parts[i]
+		verdicts[i] = verdict{pt: pt}
+		if pt.prepared || !pt.began {
+			return
+		}
+		began := time.Now()
+		verdicts[i].err = pt.prepare()
+		pt.m.metrics.prepare.observe(time.Since(began), verdicts[i].err)
+	})
+	ctx := context.Background()
+	for _, v := range verdicts {
+		if v.err == nil || outcomeOf(v.err) == lost {
+			continue
+		}
+		if !t.v.has(v.pt.m) {
+			v.pt.leave(t.c, v.err)
+			t.c.p.spoil(v.pt.m, v.err)
+			continue
+		}
+		_ = t.rollbackParts(t.live())
+		return &WriteError{Fate: NotApplied, Again: true, Cause: fmt.Errorf("replica %s could not prepare", v.pt.m.name), Parts: partsOf(verdicts)}
+	}
+	return t.lostParts(ctx, verdicts)
+}
+
+// prepare ends the part's branch and makes it survive a crash.
+func (pt *part) prepare() error {
+	id := "'" + pt.xid + "'"
+	text := "XA END " + id + "; XA PREPARE " + id
+	if pt.pinned {
+		text = unpin + "; " + text
+	}
+	_, err := pt.l.exec.ExecContext(pt.l.begin(), text, nil)
+	pt.l.end()
+	// A branch whose answer was lost may be prepared: it is then an orphan.
+	pt.prepared = err == nil || outcomeOf(err) == lost
+	if err == nil {
+		pt.l.pinned, pt.pinned = false, false
+	}
+	return err
+}
+
+// decisionLost settles a write whose COMMIT on the first replica was not answered: what that replica has is asked, and made
+// final, over another connection; if it can't be asked, it is ejected, and the others, which are prepared, decide.
+func (t *orderedTxn) decisionLost(first *part, others []*part, why error) error {
+	p := t.c.p
+	ctx, cancel := context.WithTimeout(context.Background(), 5*p.cfg.ProbeTimeout)
+	defer cancel()
+	committed, err := verdictOn(ctx, first.m, t.xid)
+	switch {
+	case err == nil && committed:
+		return nil
+	case err == nil:
+		_ = t.rollbackParts(others)
+		return &WriteError{Fate: NotApplied, Again: true, Cause: fmt.Errorf("the connection to replica %s broke", first.m.name),
+			Parts: []Part{{first.m.name, NotApplied, plainConn(why)}}}
+	}
+	eject := p.ejectMember(context.Background(), first.m, "COMMIT: "+why.Error())
+	if errors.Is(eject, errLast) || len(others) == 0 {
+		_ = t.rollbackParts(others)
+		return &WriteError{Fate: Unknown, Cause: errors.New("the answer to COMMIT was lost"), Parts: []Part{{first.m.name, Unknown, plainConn(why)}}}
+	}
+	return nil
+}
+
+// finishOthers commits the prepared branches. A replica that does not say that it has is ejected; if it is the last one in
+// service, it is tried again, and the write is of unknown fate until that succeeds.
+func (t *orderedTxn) finishOthers(parts []*part) error {
+	errs := make([]error, len(parts))
+	inParallel(len(parts), func(i int) {
+		began := time.Now()
+		errs[i] = parts[i].end(t.c, "COMMIT")
+		parts[i].m.metrics.commit.observe(time.Since(began), errs[i])
+	})
+	p := t.c.p
+	all := true
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		all = false
+		m := parts[i].m
+		if !t.v.has(m) {
+			p.spoil(m, err)
+			continue
+		}
+		if errors.Is(p.ejectMember(context.Background(), m, "XA COMMIT: "+err.Error()), errLast) && p.branches.insist(m, t.xid) != nil {
+			return &WriteError{Fate: Unknown, Cause: errors.New("the last replica in service has prepared the write and does not answer"),
+				Parts: []Part{{m.name, Unknown, plainConn(err)}}}
+		}
+	}
+	if all {
+		p.branches.settled(t.xid)
+	}
+	return nil
+}
+
+// rollbackParts ends parts without effect.
+func (t *orderedTxn) rollbackParts(parts []*part) error {
+	inParallel(len(parts), func(i int) { _ = parts[i].end(t.c, "ROLLBACK") })
+	return nil
+}
+
+// verdictOn asks m whether the transaction xid committed there, and makes sure that it never will if it has not: the row
+// that its COMMIT writes is taken. It waits for a COMMIT that is under way.
+func verdictOn(ctx context.Context, m *member, xid string) (committed bool, err error) {
+	_, err = m.admin.ExecContext(ctx, "INSERT INTO "+commitTable+" (xid, verdict) VALUES (?, 0)", xid)
+	var me *mysql.MySQLError
+	if err == nil || !errors.As(err, &me) || me.Number != 1062 {
+		return false, err
+	}
+	var verdict int
+	err = m.admin.QueryRowContext(ctx, "SELECT verdict FROM "+commitTable+" WHERE xid = ?", xid).Scan(&verdict)
+	return verdict == 1, err
+}
