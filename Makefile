@@ -6,6 +6,8 @@ TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 .PHONY: help build bench bench-load bench-capture setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
+# The parts of setup build on one another, and tests and benchmarks must not run beside each other.
+.NOTPARALLEL:
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -104,7 +104,7 @@ if [ -x "$dir/$server" ]; then
 fi
 
 work=$dir.new
-cleanup() { as_root rm -rf --one-file-system "$work"; }
+cleanup() { [ ! -e "$work" ] || as_root rm -rf --one-file-system "$work"; }
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

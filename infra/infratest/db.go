@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	startLimit = 60 * time.Second // a start takes under a second on an idle machine
+	startLimit = 2 * time.Minute // a start takes under a second on an idle machine
 	stopLimit  = 30 * time.Second
 )
 
