@@ -263,7 +263,7 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 		return nil, err
 	}
 	out, err := bench.Run(ctx, bench.Options{
-		Scenario: portal, Engine: engine, Shape: o.shape(), Duration: o.duration,
+		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Shape: o.shape(), Duration: o.duration,
 		OnPhase: view.onPhase, AroundLoad: m.around,
 		OnTick: func(t load.Tick) { view.onTick(t, m.live) },
 	})

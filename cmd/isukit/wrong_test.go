@@ -19,7 +19,11 @@ import (
 // upSmall starts the default topology with the small dataset; it is gone at the end of the test.
 func upSmall(t *testing.T, engine string) (*infra.Running, *dataset.Data) {
 	t.Helper()
-	spec := smallSpec(t, engine)
+	return up(t, smallSpec(t, engine))
+}
+
+func up(t *testing.T, spec infra.Spec) (*infra.Running, *dataset.Data) {
+	t.Helper()
 	running, err := infra.Up(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
@@ -60,13 +64,22 @@ func (loadOnly) Validate(context.Context) ([]string, error) { return nil, nil }
 // playSmall plays a short round with a fixed number of users on what web serves; before runs when the load begins.
 func playSmall(t *testing.T, running *infra.Running, data *dataset.Data, web string, seconds float64, before func(p *scenario.Portal)) *bench.Outcome {
 	t.Helper()
+	top, err := infra.Shipped("single")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return playOn(t, running, top, data, web, seconds, before)
+}
+
+func playOn(t *testing.T, running *infra.Running, top *topology.Topology, data *dataset.Data, web string, seconds float64, before func(p *scenario.Portal)) *bench.Outcome {
+	t.Helper()
 	engine := load.NewEngine(load.Options{RequestTimeout: 2 * time.Second})
 	portal, err := newPortal(engine, web, running.WorkerToken, data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, err := bench.Run(t.Context(), bench.Options{
-		Scenario: loadOnly{portal}, Engine: engine, Shape: load.Users{N: 48}, Duration: time.Duration(seconds * float64(time.Second)),
+		Scenario: withReplicas(loadOnly{portal}, running, top), Engine: engine, Shape: load.Users{N: 48}, Duration: time.Duration(seconds * float64(time.Second)),
 		OnPhase: func(p bench.Phase) {
 			if p == bench.Load {
 				before(portal)

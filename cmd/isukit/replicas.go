@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/spf13/cobra"
+
+	"isukit/app/fanout"
+)
+
+// replicasOptions name the databases and how the app writes to them.
+type replicasOptions struct {
+	replicas []string // NAME=FILE, in the app's order
+	mode     string
+	tables   []string
+	from     string
+	reason   string
+	asJSON   bool
+}
+
+func newReplicasCmd(s streams) *cobra.Command {
+	var o replicasOptions
+	cmd := &cobra.Command{
+		Use:   "replicas",
+		Short: "Compare, mend, eject and admit databases that hold the same tables",
+		Long: `Look after databases that an app writes to through package app/fanout, or that should hold the same tables for any other
+reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go-sql-driver reads it
+("user:password@tcp(127.0.0.1:3306)/portal") and should have mode 0600. The password is never taken from the command line.`,
+		GroupID: "round",
+	}
+	f := cmd.PersistentFlags()
+	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of one database; give it once for each, in the app's order")
+	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to them: ordered, keyed or parallel")
+	f.BoolVar(&o.asJSON, "json", false, "print JSON")
+	sub := func(use, short string, args cobra.PositionalArgs, run func(context.Context, *fanout.Pool, replicasOptions, []string, streams) error) *cobra.Command {
+		c := &cobra.Command{
+			Use: use, Short: short, Args: args,
+			Example: "  isukit replicas " + use + " --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return openReplicas(cmd.Context(), o, s, func(pool *fanout.Pool) error { return run(cmd.Context(), pool, o, args, s) })
+			},
+		}
+		cmd.AddCommand(c)
+		return c
+	}
+	sub("status", "Say which databases are in service", cobra.NoArgs, runReplicasStatus)
+	check := sub("check", "Compare the tables and name the rows that differ (exit code 3)", cobra.NoArgs, runReplicasCheck)
+	repair := sub("repair", "Mend the rows that differ, from the majority or from one database", cobra.NoArgs, runReplicasRepair)
+	eject := sub("eject NAME", "Take a database out of service", cobra.ExactArgs(1), runReplicasEject)
+	sub("admit NAME", "Copy what a database lacks and put it back into service", cobra.ExactArgs(1), runReplicasAdmit)
+	for _, c := range []*cobra.Command{check, repair} {
+		c.Flags().StringSliceVar(&o.tables, "tables", nil, "only these tables (default: all)")
+	}
+	repair.Flags().StringVar(&o.from, "from", "", "the database whose rows are right (default: what more than half of them have)")
+	eject.Flags().StringVar(&o.reason, "reason", "ejected by hand", "why, for whoever asks for the status")
+	return cmd
+}
+
+// openReplicas opens the databases, runs fn, and closes them.
+func openReplicas(ctx context.Context, o replicasOptions, s streams, fn func(*fanout.Pool) error) (err error) {
+	cfg := fanout.Config{Mode: fanout.Mode(o.mode)}
+	var faults []error
+	for _, r := range o.replicas {
+		name, file, ok := strings.Cut(r, "=")
+		if !ok || file == "" {
+			faults = append(faults, fmt.Errorf("--replica %q is not NAME=FILE", name))
+			continue
+		}
+		dsn, err := readDSN(file, s)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: name, MySQL: dsn})
+	}
+	if len(o.replicas) < 2 {
+		faults = append(faults, errors.New("two databases or more are needed"))
+	}
+	if len(faults) == 0 {
+		faults = append(faults, cfg.Validate())
+	}
+	if err := errors.Join(faults...); err != nil {
+		return usageError(err, `name each database: --replica NAME=FILE; see "isukit replicas --help"`)
+	}
+	pool, err := fanout.Open(ctx, cfg)
+	if err != nil {
+		return hinted(err, "the databases must run, and their schemas must be the same")
+	}
+	defer func() { err = errors.Join(err, pool.Close()) }()
+	return fn(pool)
+}
+
+// maxDSNBytes bounds a DSN file.
+const maxDSNBytes = 64 << 10
+
+// readDSN reads a file with one DSN. Errors never quote what it holds.
+func readDSN(file string, s streams) (*mysql.Config, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > maxDSNBytes {
+		return nil, fmt.Errorf("%s has %d bytes; a DSN file has one line", file, st.Size())
+	}
+	if st.Mode().Perm()&(fs.ModePerm&0o077) != 0 {
+		fmt.Fprintf(s.err, "isukit: warning: others can read %s, which holds a password (chmod 600 %s)\n", file, file)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	dsn, err := mysql.ParseDSN(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf(`%s holds no DSN such as "user:password@tcp(127.0.0.1:3306)/portal"`, file)
+	}
+	return dsn, nil
+}
+
+func runReplicasStatus(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
+	status, err := pool.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if o.asJSON {
+		return statusJSON(status, s)
+	}
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, r := range status.Replicas {
+		answers := "answers"
+		if r.Err != nil {
+			answers = r.Err.Error()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Name, r.State, answers, r.Reason)
+	}
+	return w.Flush()
+}
+
+// replicaStatus is one line of `isukit replicas status --json`.
+type replicaStatus struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Error says why the database does not answer.
+	Error string `json:"error,omitempty"`
+}
+
+func statusJSON(status fanout.Status, s streams) error {
+	encoder := json.NewEncoder(s.out)
+	for _, r := range status.Replicas {
+		line := replicaStatus{Name: r.Name, State: string(r.State), Reason: r.Reason}
+		if r.Err != nil {
+			line.Error = r.Err.Error()
+		}
+		if err := encoder.Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
+	report, err := pool.Check(ctx, fanout.CheckOptions{Tables: o.tables})
+	if err != nil {
+		return err
+	}
+	if err := printReport(o, report, report.String(), s); err != nil {
+		return err
+	}
+	if !report.Clean() {
+		return errRoundFailed
+	}
+	return nil
+}
+
+func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
+	report, err := pool.Repair(ctx, fanout.RepairOptions{Tables: o.tables, From: o.from})
+	if err != nil && o.from == "" {
+		return hinted(err, "--from NAME says whose rows are right")
+	}
+	if err != nil {
+		return err
+	}
+	if err := printReport(o, report, report.String(), s); err != nil {
+		return err
+	}
+	if len(report.Left) > 0 {
+		return hinted(fmt.Errorf("%d rows have no majority and were left as they are", len(report.Left)), "name the database that is right: --from NAME")
+	}
+	return nil
+}
+
+func runReplicasEject(ctx context.Context, pool *fanout.Pool, o replicasOptions, args []string, s streams) error {
+	if err := pool.Eject(ctx, args[0], o.reason); err != nil {
+		return err
+	}
+	return runReplicasStatus(ctx, pool, o, nil, s)
+}
+
+func runReplicasAdmit(ctx context.Context, pool *fanout.Pool, o replicasOptions, args []string, s streams) error {
+	report, err := pool.Admit(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	return printReport(o, report, report.String(), s)
+}
+
+// printReport writes what a command found or did, as text or as JSON.
+func printReport(o replicasOptions, report any, text string, s streams) error {
+	if o.asJSON {
+		return json.NewEncoder(s.out).Encode(report)
+	}
+	_, err := fmt.Fprintln(s.out, strings.TrimRight(text, "\n"))
+	return err
+}

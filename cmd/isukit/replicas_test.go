@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/go-sql-driver/mysql"
+
+	"isukit/app/dataset"
+	"isukit/bench/scenario"
+	"isukit/infra"
+	"isukit/infra/infratest"
+	"isukit/infra/topology"
+)
+
+// upFanout starts a topology with two databases; it is gone at the end of the test.
+func upFanout(t *testing.T, engine string) (*infra.Running, *topology.Topology, *dataset.Data) {
+	t.Helper()
+	spec := smallSpec(t, engine)
+	top, err := infra.Shipped("fanout-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.Topology, err = top.WithKind(topology.DB, topology.Kind(engine)); err != nil {
+		t.Fatal(err)
+	}
+	running, data := up(t, spec)
+	return running, spec.Topology, data
+}
+
+// spoil changes one database behind the app's back.
+func spoil(t *testing.T, running *infra.Running, db, statement string) {
+	t.Helper()
+	conn, err := sql.Open("mysql", running.DSNs()[db])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReplicasAreCompared plays rounds on two databases: a right one passes, and one whose second database lost a row that
+// no user happened to look at fails, and names the row.
+func TestReplicasAreCompared(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			running, top, data := upFanout(t, engine)
+			play := func(before func(*scenario.Portal)) ([]string, bool) {
+				out := playOn(t, running, top, data, running.BaseURL, 3, before)
+				var faults []string
+				for _, f := range out.Faults {
+					faults = append(faults, f.Text)
+				}
+				return faults, out.Passed()
+			}
+			if faults, passed := play(func(*scenario.Portal) {}); !passed {
+				t.Errorf("a right app on two databases failed: %q", faults)
+			}
+			id := data.Jobs[len(data.Jobs)/2].ID
+			faults, passed := play(func(*scenario.Portal) {
+				spoil(t, running, "db-2", fmt.Sprintf("UPDATE jobs SET memo = 'spoilt' WHERE id = %d", id))
+			})
+			if all := strings.Join(faults, "\n"); passed || !strings.Contains(all, "table jobs") || !strings.Contains(all, fmt.Sprint(id)) {
+				t.Errorf("passed %t, faults %q; want one that names row %d of jobs", passed, faults, id)
+			}
+			replicasByHand(t, running, fmt.Sprint(id))
+		})
+	}
+}
+
+// replicasByHand runs the replicas commands on databases that differ in one row.
+func replicasByHand(t *testing.T, running *infra.Running, id string) {
+	dir := t.TempDir()
+	for name, dsn := range running.DSNs() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(dsn+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		args string
+		code int
+		says string
+	}{
+		{"status", exitOK, "in service"},
+		{"check", exitRound, id},
+		{"check --json", exitRound, id},
+		{"repair", exitFailed, "--from"},
+		{"repair --from db-1", exitOK, "jobs"},
+		{"check", exitOK, ""},
+		{"eject db-2 --reason broken", exitOK, "broken"},
+		{"status --json", exitOK, `"state":"ejected"`},
+		{"admit db-2", exitOK, ""},
+		{"status", exitOK, "in service"},
+		{"eject nobody", exitFailed, "nobody"},
+	}
+	for _, tt := range tests {
+		args := append([]string{"replicas"}, strings.Fields(tt.args)...)
+		args = append(args, "--replica", "db-1="+filepath.Join(dir, "db-1"), "--replica", "db-2="+filepath.Join(dir, "db-2"), "--state-dir", dir)
+		var out, errs bytes.Buffer
+		code := run(t.Context(), args, streams{strings.NewReader(""), &out, &errs})
+		if text := out.String() + errs.String(); code != tt.code || !strings.Contains(text, tt.says) {
+			t.Errorf("replicas %s: exit code %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.says, text)
+		}
+	}
+}
+
+func TestReplicasUsage(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.dsn")
+	if err := os.WriteFile(bad, []byte("secret-password"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	args := []string{"replicas", "check", "--replica", "a", "--replica", "b=" + bad, "--replica", "c=" + filepath.Join(dir, "none"), "--state-dir", dir}
+	code := run(t.Context(), args, streams{strings.NewReader(""), &out, &errs})
+	text := errs.String()
+	if code != exitUsage || strings.Contains(text, "secret-password") {
+		t.Errorf("exit code %d, want %d, and no secret:\n%s", code, exitUsage, text)
+	}
+	for _, says := range []string{`--replica "a" is not NAME=FILE`, "holds no DSN", "no such file", "chmod 600"} {
+		if !strings.Contains(text, says) {
+			t.Errorf("the error does not say %q:\n%s", says, text)
+		}
+	}
+}
