@@ -7,9 +7,11 @@ import (
 )
 
 const (
-	maxConns = 50_000
-	// sweepEvery is after how many packets ended and idle connections are looked for.
-	sweepEvery = 1 << 16
+	maxConns = 20_000
+	// sweepEvery is after how many packets ended, stuck and idle connections are looked for.
+	sweepEvery = 1 << 14
+	// maxHeldBytes bounds what waits for holes to be filled, of all connections together.
+	maxHeldBytes = 128 << 20
 	// deadTime is how long an ended connection is remembered, so that its retransmissions are not taken for a new one.
 	deadTime = 5 * time.Second
 	idleTime = 15 * time.Minute
@@ -29,6 +31,7 @@ type assembler struct {
 	conns   map[connKey]*conn
 	newSink func(client, server netip.AddrPort, whole bool) sink
 	packets int
+	held    int
 }
 
 // segment takes the next segment of the capture.
@@ -59,6 +62,24 @@ func (a *assembler) segment(s segment, at time.Time) {
 		dir = 1
 	}
 	c.segment(s, dir, at)
+	if c.dead {
+		c.sink = nil // it is remembered for its addresses only
+	}
+	if a.held > maxHeldBytes {
+		a.relieve(at)
+	}
+}
+
+// relieve gives up holes until half of what may wait does.
+func (a *assembler) relieve(at time.Time) {
+	for _, c := range a.conns {
+		if a.held <= maxHeldBytes/2 {
+			return
+		}
+		if !c.dead {
+			c.giveUpHoles(at)
+		}
+	}
 }
 
 // isNew reports whether a SYN starts a connection anew instead of being one more of those that started c.
@@ -72,7 +93,7 @@ func (c *conn) isNew(s segment) bool {
 }
 
 func (a *assembler) open(s segment, at time.Time) *conn {
-	c := &conn{client: s.src, server: s.dst, lastSeen: at}
+	c := &conn{client: s.src, server: s.dst, lastSeen: at, held: &a.held}
 	if !fromClient(s) {
 		c.client, c.server = s.dst, s.src
 	}
@@ -95,12 +116,15 @@ func fromClient(s segment) bool {
 	return s.src.Port() > s.dst.Port()
 }
 
-// sweep forgets connections that have ended or are idle, and when there are too many the idlest ones.
+// sweep lets go of what is stuck, and forgets connections that have ended or are idle; when there are too many, the idlest.
 func (a *assembler) sweep(at time.Time) {
 	idle := idleTime
 	for {
 		for key, c := range a.conns {
 			quiet := at.Sub(c.lastSeen)
+			if !c.dead {
+				c.unstall(at)
+			}
 			if c.dead && quiet > deadTime || quiet > idle {
 				c.close(endCapture, at)
 				delete(a.conns, key)
@@ -124,16 +148,6 @@ func (a *assembler) forgetAny(at time.Time) {
 		c.close(endCapture, at)
 		delete(a.conns, key)
 	}
-}
-
-// expire ends what no packet will end in a live capture: connections with a hole, and idle ones.
-func (a *assembler) expire(at time.Time) {
-	for _, c := range a.conns {
-		if !c.dead {
-			c.unstall(at)
-		}
-	}
-	a.sweep(at)
 }
 
 // finish ends every connection with the capture.

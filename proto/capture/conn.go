@@ -48,6 +48,8 @@ type conn struct {
 	halves         [2]half
 	sink           sink
 	lastSeen       time.Time
+	// held counts the pending bytes of all connections.
+	held *int
 	// dead says that both directions have ended: later segments are retransmissions.
 	dead bool
 	// stalled counts the packets since bytes began to wait, stalledAt is when that was.
@@ -140,6 +142,7 @@ func (c *conn) insert(dir int, in chunk) {
 	copy(h.pending[i+1:], h.pending[i:])
 	h.pending[i] = in
 	h.bytes += len(in.data)
+	*c.held += len(in.data)
 }
 
 // mayDeliver reports whether all that the sender of in had received has been delivered.
@@ -201,8 +204,12 @@ func (c *conn) deliverPending(dir int) bool {
 	if in.end() > h.next && (in.off > h.next || !c.mayDeliver(dir, in)) {
 		return false
 	}
-	h.pending = h.pending[1:]
+	h.pending[0] = chunk{} // the array behind the slice lives on
+	if h.pending = h.pending[1:]; len(h.pending) == 0 {
+		h.pending = nil
+	}
 	h.bytes -= len(in.data)
+	*c.held -= len(in.data)
 	if in.end() > h.next {
 		c.deliver(dir, in)
 	}
@@ -272,15 +279,20 @@ func (c *conn) giveUpHole(at time.Time) bool {
 	return true
 }
 
+// giveUpHoles delivers all that waits, with gaps where something is missing.
+func (c *conn) giveUpHoles(at time.Time) {
+	c.pump(at)
+	for c.giveUpHole(at) {
+		c.pump(at)
+	}
+}
+
 // close delivers all that waits and ends both directions.
 func (c *conn) close(why ending, at time.Time) {
 	if c.dead {
 		return
 	}
-	c.pump(at)
-	for c.giveUpHole(at) {
-		c.pump(at)
-	}
+	c.giveUpHoles(at)
 	for dir := range c.halves {
 		h := &c.halves[dir]
 		if h.ended {
@@ -295,6 +307,11 @@ func (c *conn) close(why ending, at time.Time) {
 		}
 		h.ended = true
 		c.sink.end(dir, why, mark{at, h.next, c.halves[1-dir].next})
+	}
+	// What came behind an end is not delivered.
+	for dir := range c.halves {
+		*c.held -= c.halves[dir].bytes
+		c.halves[dir].pending, c.halves[dir].bytes = nil, 0
 	}
 	c.dead = true
 }

@@ -17,6 +17,16 @@ import (
 // maxCodings bounds how often a body may be compressed on top of itself.
 const maxCodings = 4
 
+// complete takes the content encodings off the bodies, and gathers the messages' faults.
+func (e *Exchange) complete(limit int) {
+	for _, m := range []*Message{e.Request, e.Response} {
+		if m != nil {
+			decodeContent(m, limit)
+			e.Incomplete = append(e.Incomplete, m.faults...)
+		}
+	}
+}
+
 // decodeContent takes the content encodings off a body. Of a damaged body what could be unpacked stays, with a fault.
 func decodeContent(m *Message, limit int) {
 	codings := m.Header.list("Content-Encoding")

@@ -121,13 +121,21 @@ func (h *httpConn) match(at mark) *request {
 		h.unanswered("the response was lost by the capture")
 		return h.orphan()
 	}
-	h.waiting = h.waiting[1:]
-	return first
+	return h.next()
+}
+
+// next takes the first of the waiting requests.
+func (h *httpConn) next() *request {
+	r := h.waiting[0]
+	h.waiting[0] = nil // the array behind the slice lives on
+	if h.waiting = h.waiting[1:]; len(h.waiting) == 0 {
+		h.waiting = nil
+	}
+	return r
 }
 
 func (h *httpConn) unanswered(why string) {
-	r := h.waiting[0]
-	h.waiting = h.waiting[1:]
+	r := h.next()
 	r.Incomplete = append(r.Incomplete, why)
 	r.answered = true
 	h.settle(r)
@@ -139,13 +147,12 @@ func (h *httpConn) orphan() *request {
 	return &request{Exchange: e, sent: true}
 }
 
-// finish hands an exchange on, with the faults of its messages.
+// finish hands an exchange on.
 func (h *httpConn) finish(r *request) {
 	for _, m := range []*Message{r.Request, r.Response} {
 		if m != nil {
 			h.out.release(m.reserved)
-			decodeContent(m, h.out.bodyLimit())
-			r.Incomplete = append(r.Incomplete, m.faults...)
+			m.reserved = 0
 		}
 	}
 	h.out.exchange(r.Exchange)
@@ -165,7 +172,7 @@ func (h *httpConn) tunnel(at mark, why string) {
 	}
 	for dir := range h.parsers {
 		h.parsers[dir].state = stateDead
-		h.parsers[dir].buf = nil
+		h.parsers[dir].dropBuf()
 	}
 }
 

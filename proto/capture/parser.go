@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -36,6 +37,7 @@ type parser struct {
 	// buf holds the beginning of a head or line that is not whole yet; bufAt marks its first byte.
 	buf   []byte
 	bufAt mark
+	loan  loan
 	left  uint64
 	msg   *Message
 	req   *request
@@ -98,7 +100,7 @@ func (p *parser) head(b []byte, at mark) int {
 		}
 	}
 	p.buf = append(p.buf, b...)
-	if !p.plausible() || len(p.buf) > maxHeadBytes {
+	if !p.plausible() || len(p.buf) > maxHeadBytes || !p.loan.hold(p.conn.out, len(p.buf)) {
 		p.garbage(at, fmt.Errorf("%q is no start of a message", clip(p.buf)))
 		return len(b)
 	}
@@ -109,7 +111,7 @@ func (p *parser) head(b []byte, at mark) int {
 		return len(b)
 	}
 	head := p.buf[:from+end]
-	p.buf = nil
+	p.dropBuf()
 	p.headRead(head, at)
 	return len(head) - before
 }
@@ -150,9 +152,14 @@ func (p *parser) headRead(head []byte, at mark) {
 		p.garbage(first, err)
 		return
 	}
+	if m.reserved = headCost(head); !p.conn.out.reserve(m.reserved) {
+		p.garbage(first, errors.New("the messages under way have more bytes than the limit for all of them"))
+		return
+	}
 	m.Start = first.time
 	p.seen++
 	if p.dir == 1 && m.Status < 200 && m.Status != 101 {
+		p.conn.out.release(m.reserved)
 		return // 100 Continue and other news before the answer
 	}
 	p.msg = m
@@ -165,6 +172,9 @@ func (p *parser) headRead(head []byte, at mark) {
 	}
 	p.frame(at)
 }
+
+// headCost is about what a head takes in memory when it is parsed.
+func headCost(head []byte) int { return 1024 + 4*len(head) }
 
 // frame finds out how long the body is.
 func (p *parser) frame(at mark) {
@@ -241,7 +251,7 @@ func (p *parser) line(b []byte, at mark) int {
 	}
 	p.count(n, at)
 	p.buf = append(p.buf, b[:n]...)
-	if len(p.buf) > maxHeadBytes {
+	if len(p.buf) > maxHeadBytes || !p.loan.hold(p.conn.out, len(p.buf)) {
 		p.garbage(at, fmt.Errorf("a line of more than %d bytes", maxHeadBytes))
 		return n
 	}
@@ -285,10 +295,16 @@ func (p *parser) lineRead(line string, at mark) {
 	}
 }
 
+func (p *parser) dropBuf() {
+	p.buf = nil
+	p.loan.hold(p.conn.out, 0)
+}
+
 // messageRead ends the message, whole or not.
 func (p *parser) messageRead(at mark) {
 	m, r := p.msg, p.req
-	p.state, p.msg, p.req, p.buf = stateHead, nil, nil, nil
+	p.state, p.msg, p.req = stateHead, nil, nil
+	p.dropBuf()
 	if p.dir == 0 {
 		r.sent = true
 		p.conn.settle(r)
@@ -348,7 +364,8 @@ func (p *parser) giveUp(at mark) {
 		p.messageRead(at)
 	}
 	if p.state != stateDead {
-		p.state, p.buf, p.lostFrom = stateLost, nil, at.off
+		p.state, p.lostFrom = stateLost, at.off
+		p.dropBuf()
 	}
 }
 
@@ -399,5 +416,6 @@ func (p *parser) end(why ending, at mark) {
 	if p.state == stateLost {
 		p.found(mark{at.time, at.off + 1, at.ack})
 	}
-	p.state, p.buf = stateDead, nil
+	p.state = stateDead
+	p.dropBuf()
 }

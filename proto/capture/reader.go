@@ -20,11 +20,11 @@ type Options struct {
 	Filter Filter
 	// BodyBytes is the largest body that is kept, before and after content decoding.
 	BodyBytes int
-	// TotalBodyBytes bounds the bodies of all exchanges under way together.
+	// TotalBodyBytes bounds the bodies, heads and TLS records under way of all connections together.
 	TotalBodyBytes int
 }
 
-// DefaultOptions returns limits of 32 MiB a body and 256 MiB for all bodies under way.
+// DefaultOptions returns limits of 32 MiB a body and 256 MiB for all that is under way.
 func DefaultOptions() Options {
 	return Options{BodyBytes: 32 << 20, TotalBodyBytes: 256 << 20}
 }
@@ -104,6 +104,8 @@ func (r *Reader) Next(ctx context.Context) (*Exchange, error) {
 	r.done[0] = nil
 	r.done = r.done[1:]
 	r.stats.Exchanges++
+	// Not before: of many exchanges that wait here, all unpacked might be too much.
+	e.complete(r.opts.BodyBytes)
 	return e, nil
 }
 
@@ -116,7 +118,7 @@ func (r *Reader) advance() {
 		p, err := r.packets.Next()
 		switch {
 		case errors.Is(err, ErrQuiet):
-			r.table.expire(time.Now())
+			r.table.sweep(time.Now())
 			return
 		case err != nil:
 			r.finish(err)
@@ -199,6 +201,21 @@ func (r *Reader) reserve(n int) bool {
 }
 
 func (r *Reader) release(n int) { r.reserved -= n }
+
+// loan is memory that was reserved for something.
+type loan struct{ n int }
+
+// hold makes the loan n bytes large; false when the limit does not allow it.
+func (l *loan) hold(out output, n int) bool {
+	if n > l.n && !out.reserve(n-l.n) {
+		return false
+	}
+	if n < l.n {
+		out.release(l.n - n)
+	}
+	l.n = n
+	return true
+}
 
 func (r *Reader) bodyLimit() int { return r.opts.BodyBytes }
 

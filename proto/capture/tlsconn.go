@@ -39,6 +39,7 @@ type tlsHalf struct {
 	bufAt mark
 	// handshake holds messages that are not whole yet.
 	handshake []byte
+	loan      loan
 	cipher    *recordCipher
 	// pending is the cipher that follows: after ChangeCipherSpec in TLS 1.2, after Finished in TLS 1.3.
 	pending *recordCipher
@@ -63,7 +64,16 @@ func (t *tlsConn) giveUp(at mark, format string, args ...any) {
 	}
 	t.dead = true
 	for dir := range t.halves {
-		t.halves[dir].buf, t.halves[dir].handshake = nil, nil
+		h := &t.halves[dir]
+		h.buf, h.handshake = nil, nil
+		h.loan.hold(t.out, 0)
+	}
+}
+
+// account asks for the memory that a direction holds; the connection is given up when there is too little.
+func (t *tlsConn) account(h *tlsHalf, at mark) {
+	if !h.loan.hold(t.out, len(h.buf)+len(h.handshake)) {
+		t.giveUp(at, "TLS: the records under way have more bytes than the limit for all of them")
 	}
 }
 
@@ -81,6 +91,7 @@ func (t *tlsConn) data(dir int, b []byte, at mark) {
 	if h.lost {
 		if used = t.resync(dir, b, at); h.lost {
 			h.keep(b[used:], at, used)
+			t.account(h, at)
 			return
 		}
 	}
@@ -93,6 +104,7 @@ func (t *tlsConn) data(dir int, b []byte, at mark) {
 		}
 		if size == 0 {
 			h.keep(rest, at, used)
+			t.account(h, at)
 			return
 		}
 		t.record(dir, rest[:size], mark{at.time, at.off + uint64(used), at.ack})
@@ -197,6 +209,8 @@ func (t *tlsConn) end(dir int, why ending, at mark) {
 	if t.http != nil {
 		t.http.end(dir, why, at)
 	}
+	h.buf, h.handshake = nil, nil
+	h.loan.hold(t.out, 0)
 }
 
 // handshake gathers handshake messages, which records may cut anywhere.
