@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,22 +21,40 @@ type compareOptions struct {
 	rounds    roundsOptions
 	bench     bool
 	statistic compare.Options
+	plan      sessionPlan
+	// both are arguments of `isukit round` for both sides.
+	both     string
+	stateDir string
 }
 
 func newCompareCmd(s streams) *cobra.Command {
 	o := compareOptions{statistic: compare.DefaultOptions()}
 	cmd := &cobra.Command{
 		Use:   "compare A B",
-		Short: "Say whether rounds B are better than rounds A, and how sure that is",
-		Long: `Compare two sets of kept rounds that ran in pairs. A and B are each "topology=NAME" for all rounds of a topology, or rounds
-as show takes them, joined by commas. For every figure the answer is better, worse, same within a margin, or undecided.`,
-		Example: `  isukit compare topology=single topology=two
+		Short: "Say whether B is better than A, and how sure that is",
+		Long: `Compare two sides, A and B. For every figure of a round the answer is better, worse, same within a margin, or undecided.
+
+With --rounds or --until-sure, rounds of both sides are run in pairs, in a random order within the pairs. A side is then
+  topology=NAME|FILE   a topology
+  commit=REV           the app of a commit, built from the checkout in the current directory
+  round=ARGUMENTS      what these arguments of isukit round make, as "round=--engine mysql"; "round=" is a plain round
+For commit= and round= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared.
+
+Else kept rounds are compared: "topology=NAME" is all rounds of a topology; rounds as show takes them are joined by commas.
+Tunings as sides come with isukit tune, which is not there yet.`,
+		Example: `  isukit compare topology=single topology=two --rounds 10
+  isukit compare commit=main commit=HEAD --until-sure --budget 20m --both "--duration 15s"
+  isukit compare commit=HEAD round=      # what is not committed yet, after make build
   isukit compare ~1,~3,~5,~7,~9,~11 last,~2,~4,~6,~8,~10 --metrics score
   isukit compare topology=single topology=two --bench > rounds.txt`,
 		GroupID: "round",
 		Args:    cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return runCompare(o, args[0], args[1], s)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
+			return runCompare(cmd.Context(), o, args[0], args[1], s)
 		},
 	}
 	o.rounds.addFlags(cmd)
@@ -43,13 +64,102 @@ as show takes them, joined by commas. For every figure the answer is better, wor
 	f.Float64Var(&o.statistic.Same, "same", o.statistic.Same, "relative difference below which both count as the same")
 	f.Float64Var(&o.statistic.Alpha, "alpha", o.statistic.Alpha, "probability of a false better or worse, over all metrics")
 	f.BoolVar(&o.statistic.Sequential, "sequential", false, "use the test that stays right when you look after every pair")
+	f.IntVar(&o.plan.pairs, "rounds", 0, "run so many rounds of each side")
+	f.BoolVar(&o.plan.untilSure, "until-sure", false, "run rounds until the score, or the first of --metrics, is decided")
+	f.DurationVar(&o.plan.budget, "budget", 0, "start no pair that would end later than this (default 30m with --until-sure)")
+	f.IntVar(&o.plan.warmup, "warmup", 1, "rounds of each side that are run first and do not count")
+	f.IntVar(&o.plan.repeats, "repeats", 2, "how often a round that was disturbed from outside is run again at most")
+	f.StringVar(&o.both, "both", "", `arguments of isukit round for both sides, as "--duration 15s --scale small"`)
 	return cmd
 }
 
-func runCompare(o compareOptions, a, b string, s streams) error {
-	if err := o.statistic.Validate(); err != nil {
+func runCompare(ctx context.Context, o compareOptions, a, b string, s streams) error {
+	if err := errors.Join(o.statistic.Validate(), o.plan.validate()); err != nil {
 		return usageError(err, `see "isukit compare --help"`)
 	}
+	if o.plan.pairs > 0 || o.plan.untilSure || isRunnable(a) || isRunnable(b) {
+		return runInterleaved(ctx, o, a, b, s)
+	}
+	return compareKept(o, a, b, s)
+}
+
+// validate returns every fault of the plan.
+func (p sessionPlan) validate() error {
+	var faults []error
+	if p.pairs < 0 || p.pairs > compare.MaxPairs {
+		faults = append(faults, fmt.Errorf("--rounds %d is not between 1 and %d", p.pairs, compare.MaxPairs))
+	}
+	if p.warmup < 0 || p.warmup > maxWarmup {
+		faults = append(faults, fmt.Errorf("--warmup %d is not between 0 and %d", p.warmup, maxWarmup))
+	}
+	if p.repeats < 0 || p.repeats > maxRepeats {
+		faults = append(faults, fmt.Errorf("--repeats %d is not between 0 and %d", p.repeats, maxRepeats))
+	}
+	if p.budget < 0 {
+		faults = append(faults, fmt.Errorf("--budget %v is negative", p.budget))
+	}
+	return errors.Join(faults...)
+}
+
+// withDefaults fills in what depends on other options.
+func (p sessionPlan) withDefaults() sessionPlan {
+	switch {
+	case p.untilSure && p.pairs == 0:
+		p.pairs = compare.MaxPairs
+	case p.pairs == 0:
+		p.pairs = defaultPairs
+	}
+	if p.untilSure && p.budget == 0 {
+		p.budget = defaultBudget
+	}
+	return p
+}
+
+const (
+	maxWarmup     = 10
+	maxRepeats    = 10
+	defaultPairs  = 10
+	defaultBudget = 30 * time.Minute
+)
+
+// runInterleaved runs rounds of both sides, keeps them like all others, and compares them. When it is interrupted, or a
+// round could not be run, what there is by then is compared all the same.
+func runInterleaved(ctx context.Context, o compareOptions, a, b string, s streams) error {
+	runner, drop, err := newRoundRunner(ctx, o, a, b, s)
+	if drop != nil {
+		defer drop()
+	}
+	if err != nil {
+		return err
+	}
+	o.statistic.Sequential = o.statistic.Sequential || o.plan.untilSure
+	begun := time.Now()
+	run := &session{
+		sessionPlan: o.plan.withDefaults(), rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		play: runner.play, sure: standing(o.statistic), now: time.Now,
+		say: func(format string, args ...any) {
+			fmt.Fprintf(s.err, "isukit: %6.1f s  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
+		},
+	}
+	run.sides[0].Name, run.sides[1].Name = a, b
+	err = run.run(ctx)
+	if len(run.sides[0].Rounds) == 0 {
+		return errors.Join(err, noPairs(err))
+	}
+	fmt.Fprintf(s.err, "isukit: the same once more: %s\n", run.rerun())
+	return errors.Join(err, printComparison(o, run.sides[0], run.sides[1], run.warnings(), s))
+}
+
+// noPairs is the error when not one pair was run, if nothing else says why.
+func noPairs(err error) error {
+	if err != nil {
+		return nil
+	}
+	return hinted(errors.New("the budget was spent before the first pair"), "give a larger --budget, or shorter rounds")
+}
+
+// compareKept compares rounds that are there.
+func compareKept(o compareOptions, a, b string, s streams) error {
 	var sides [2]compare.Side
 	for i, query := range []string{a, b} {
 		side, err := findSide(o.rounds.dir, query, s)
@@ -64,10 +174,11 @@ func runCompare(o compareOptions, a, b string, s streams) error {
 	if err := disjoint(sides[0], sides[1]); err != nil {
 		return usageError(err, "A and B have to be different rounds")
 	}
-	return printComparison(o, sides[0], sides[1], s)
+	return printComparison(o, sides[0], sides[1], nil, s)
 }
 
-func printComparison(o compareOptions, a, b compare.Side, s streams) error {
+// printComparison compares and prints; warnings are said beside those of the comparison itself.
+func printComparison(o compareOptions, a, b compare.Side, warnings []string, s streams) error {
 	if o.bench {
 		return compare.GoBench(s.out, a, b)
 	}
@@ -78,6 +189,7 @@ func printComparison(o compareOptions, a, b compare.Side, s streams) error {
 	if err != nil {
 		return err
 	}
+	c.Warnings = append(c.Warnings, warnings...)
 	if o.rounds.asJSON {
 		encoder := json.NewEncoder(s.out)
 		encoder.SetIndent("", "  ")
