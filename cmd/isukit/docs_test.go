@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isukit/infra/infratest"
+	"isukit/infra/topology"
 )
 
 // shownCommands returns the lines of a page's sh blocks, without comments.
@@ -91,5 +92,21 @@ func runLine(t *testing.T, line, dir string, env []string) {
 	cmd.Dir, cmd.Env = dir, env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", line, err, out)
+	}
+}
+
+// TestShownTopologyIsOne parses the file that docs/topology.md shows.
+func TestShownTopologyIsOne(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "topology.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	block, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("the page shows no file")
+	}
+	if _, err := topology.Parse("topology.md", []byte(block)); err != nil {
+		t.Error(err)
 	}
 }
