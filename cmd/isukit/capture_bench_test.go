@@ -77,7 +77,7 @@ func benchTraffic(b *testing.B, secure bool) (file, keys, port string) {
 func timeCommand(b *testing.B, shows string, args []string) (cpu, wall time.Duration) {
 	b.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "ISUKIT_ROUTES="+filepath.Join(infratest.Root(b), "proto", "routes.tsv"))
+	cmd.Env = append(os.Environ(), "PORTAL_ROUTES="+filepath.Join(infratest.Root(b), "proto", "routes.tsv"))
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	began := time.Now()

@@ -3,7 +3,7 @@ local protobuf = Dissector.get("protobuf")
 local method, uri = Field.new("http.request.method"), Field.new("http.request.uri")
 local answered, status = Field.new("http.response_for.uri"), Field.new("http.response.code")
 local routes = {}
-for line in io.lines(os.getenv("ISUKIT_ROUTES")) do
+for line in io.lines(os.getenv("PORTAL_ROUTES")) do
 	local m, path, request, response = line:match("^(%u+)\t(%S+)\t(%S+)\t(%S+)$")
 	if m then
 		routes[#routes + 1] = {m, "^" .. path:gsub("[%-%.]", "%%%0"):gsub("{[^}]+}", "[^/]+") .. "$", request, response}
