@@ -92,6 +92,19 @@ func (l *ledger) check(tb testing.TB, c *cluster, p *fanout.Pool) (acked, unknow
 	return acked, unknown
 }
 
+// eachMode runs f for both engines and the given modes.
+func eachMode(t *testing.T, f func(t *testing.T, engine string, mode fanout.Mode), modes ...fanout.Mode) {
+	t.Helper()
+	for _, engine := range infratest.Engines(t) {
+		for _, mode := range modes {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				t.Parallel()
+				f(t, engine, mode)
+			})
+		}
+	}
+}
+
 // quick makes the pool notice a frozen replica sooner.
 func quick(cfg fanout.Config) fanout.Config {
 	cfg.ProbeAfter, cfg.ProbeTimeout, cfg.DialTimeout = 300*time.Millisecond, 300*time.Millisecond, time.Second
@@ -117,22 +130,19 @@ func TestReplicaFailsUnderWrites(t *testing.T) {
 		{"freeze the second", func(c *cluster) { c.dbs[1].Pause() }, func(c *cluster) { c.dbs[1].Resume() }, 1},
 		{"freeze the first", func(c *cluster) { c.dbs[0].Pause() }, func(c *cluster) { c.dbs[0].Resume() }, 0},
 	}
-	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			c := startLedger(t, engine, 2)
-			var next atomic.Int64
-			l := &ledger{told: map[int64]error{}}
-			p := c.open(t, quick(c.config(fanout.ModeOrdered)))
-			for round := range max(1, scale(1)) {
-				for _, tt := range tests {
-					t.Run(fmt.Sprintf("%s %d", tt.name, round), func(t *testing.T) {
-						failAndReturn(t, c, p, l, &next, tt.fail, tt.recover, tt.ejected, round)
-					})
-				}
+	eachMode(t, func(t *testing.T, engine string, mode fanout.Mode) {
+		c := startLedger(t, engine, 2)
+		var next atomic.Int64
+		l := &ledger{told: map[int64]error{}}
+		p := c.open(t, quick(c.config(mode)))
+		for round := range max(1, scale(1)) {
+			for _, tt := range tests {
+				t.Run(fmt.Sprintf("%s %d", tt.name, round), func(t *testing.T) {
+					failAndReturn(t, c, p, l, &next, tt.fail, tt.recover, tt.ejected, round)
+				})
 			}
-		})
-	}
+		}
+	}, fanout.ModeOrdered, fanout.ModeDurable)
 }
 
 func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *atomic.Int64, fail, back func(*cluster), ejected, seed int) {
@@ -142,7 +152,7 @@ func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *at
 	go func() { defer wg.Done(); l.write(ctx, p, next) }()
 	time.Sleep(time.Duration(100+rand.New(rand.NewPCG(uint64(seed), 1)).IntN(300)) * time.Millisecond)
 	fail(c)
-	reads := readMeanwhile(p, 1500*time.Millisecond)
+	reads, why := readMeanwhile(p, 1500*time.Millisecond)
 	cancel()
 	wg.Wait()
 	back(c)
@@ -150,7 +160,7 @@ func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *at
 		t.Fatalf("states %q, want r%d ejected alone", got, ejected+1)
 	}
 	if reads > 0 {
-		t.Errorf("%d reads failed while a replica was gone", reads)
+		t.Errorf("%d reads failed while a replica was gone, the last with: %v", reads, why)
 	}
 	acked, unknown := l.check(t, c, p)
 	if _, err := p.Admit(t.Context(), fmt.Sprintf("r%d", ejected+1)); err != nil {
@@ -164,61 +174,58 @@ func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *at
 	t.Logf("%d writes succeeded so far, %d of unknown fate", acked, unknown)
 }
 
-// readMeanwhile reads for d and returns how many reads failed.
-func readMeanwhile(p *fanout.Pool, d time.Duration) int {
-	failed := 0
+// readMeanwhile reads for d and returns how many reads failed, and the last one's error.
+func readMeanwhile(p *fanout.Pool, d time.Duration) (failed int, why error) {
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		var n int
 		if err := p.DB().GetContext(ctx, &n, "SELECT COUNT(*) FROM counter"); err != nil || n != 8 {
 			failed++
+			why = fmt.Errorf("%d rows, %w", n, err)
 		}
 		cancel()
 	}
-	return failed
+	return failed, why
 }
 
 func TestEveryReplicaKilled(t *testing.T) {
-	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			c := startLedger(t, engine, 2)
-			var next atomic.Int64
-			l := &ledger{told: map[int64]error{}}
-			p := c.open(t, quick(c.config(fanout.ModeOrdered)))
-			ctx, cancel := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			wg.Add(1)
-			go func() { defer wg.Done(); l.write(ctx, p, &next) }()
-			time.Sleep(300 * time.Millisecond)
-			wg.Add(2)
-			for _, db := range c.dbs {
-				go func() { defer wg.Done(); db.Kill() }()
-			}
-			time.Sleep(500 * time.Millisecond)
-			cancel()
-			wg.Wait()
-			for _, db := range c.dbs {
-				db.Restart()
-			}
-			time.Sleep(time.Second) // the pool records what it could not
-			acked, unknown := l.check(t, c, p)
-			t.Logf("%d writes succeeded, %d of unknown fate; states %q", acked, unknown, states(t, p))
-			for i, st := range states(t, p) {
-				if st == fanout.Ejected {
-					if _, err := p.Admit(t.Context(), fmt.Sprintf("r%d", i+1)); err != nil {
-						t.Fatalf("Admit: %v", err)
-					}
+	eachMode(t, func(t *testing.T, engine string, mode fanout.Mode) {
+		c := startLedger(t, engine, 2)
+		var next atomic.Int64
+		l := &ledger{told: map[int64]error{}}
+		p := c.open(t, quick(c.config(mode)))
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Add(1)
+		go func() { defer wg.Done(); l.write(ctx, p, &next) }()
+		time.Sleep(300 * time.Millisecond)
+		wg.Add(2)
+		for _, db := range c.dbs {
+			go func() { defer wg.Done(); db.Kill() }()
+		}
+		time.Sleep(500 * time.Millisecond)
+		cancel()
+		wg.Wait()
+		for _, db := range c.dbs {
+			db.Restart()
+		}
+		time.Sleep(time.Second) // the pool records what it could not
+		acked, unknown := l.check(t, c, p)
+		t.Logf("%d writes succeeded, %d of unknown fate; states %q", acked, unknown, states(t, p))
+		for i, st := range states(t, p) {
+			if st == fanout.Ejected {
+				if _, err := p.Admit(t.Context(), fmt.Sprintf("r%d", i+1)); err != nil {
+					t.Fatalf("Admit: %v", err)
 				}
 			}
-			if report, err := p.Check(t.Context(), fanout.CheckOptions{}); err != nil || !report.Clean() {
-				t.Errorf("Check: %v, %v", report, err)
-			}
-			if err := insertLedger(p, next.Add(1), 0); err != nil {
-				t.Errorf("a write after the restart: %v", err)
-			}
-		})
-	}
+		}
+		if report, err := p.Check(t.Context(), fanout.CheckOptions{}); err != nil || !report.Clean() {
+			t.Errorf("Check: %v, %v", report, err)
+		}
+		if err := insertLedger(p, next.Add(1), 0); err != nil {
+			t.Errorf("a write after the restart: %v", err)
+		}
+	}, fanout.ModeOrdered, fanout.ModeDurable)
 }
 
 // TestAppKilled kills a writing process with SIGKILL and opens a pool after it: what it left on some replicas only is found,
@@ -227,40 +234,40 @@ func TestAppKilled(t *testing.T) {
 	if dsns := os.Getenv("ISUKIT_FANOUT_WRITER"); dsns != "" {
 		writerProcess(dsns)
 	}
-	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			c := startLedger(t, engine, 2)
-			l := &ledger{told: map[int64]error{}}
-			start := int64(0)
-			for range max(3, scale(3)) {
-				start += 1_000_000
-				for _, id := range killWriter(t, c, start) {
-					l.told[id] = nil
-				}
-				p, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered))
-				if err != nil {
-					t.Fatal(err)
-				}
-				l.check(t, c, p)
-				report, err := p.Check(t.Context(), fanout.CheckOptions{})
-				if err != nil || !report.Clean() {
-					t.Errorf("Check of the replicas in service after a crash: %v, %v", report, err)
-				}
-				if got := states(t, p); slices.Contains(got, fanout.Ejected) {
-					t.Logf("the crash left r2 behind: ejected")
-					if _, err := p.Admit(t.Context(), "r2"); err != nil {
-						t.Fatalf("Admit: %v", err)
-					}
-				}
-				p.Close()
+	eachMode(t, func(t *testing.T, engine string, mode fanout.Mode) {
+		c := startLedger(t, engine, 2)
+		l := &ledger{told: map[int64]error{}}
+		start := int64(0)
+		for range max(3, scale(3)) {
+			start += 1_000_000
+			for _, id := range killWriter(t, c, mode, start) {
+				l.told[id] = nil
 			}
-		})
-	}
+			p, err := fanout.Open(t.Context(), c.config(mode))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.check(t, c, p)
+			report, err := p.Check(t.Context(), fanout.CheckOptions{})
+			if err != nil || !report.Clean() {
+				t.Errorf("Check of the replicas in service after a crash: %v, %v", report, err)
+			}
+			if got := states(t, p); slices.Contains(got, fanout.Ejected) {
+				t.Logf("the crash left r2 behind: ejected")
+				if mode == fanout.ModeDurable {
+					t.Errorf("states %q: mode durable leaves no replica behind", got)
+				}
+				if _, err := p.Admit(t.Context(), "r2"); err != nil {
+					t.Fatalf("Admit: %v", err)
+				}
+			}
+			p.Close()
+		}
+	}, fanout.ModeOrdered, fanout.ModeDurable)
 }
 
 // killWriter runs the writer process, kills it at a random moment and returns the ids that it had acknowledged.
-func killWriter(tb testing.TB, c *cluster, start int64) []int64 {
+func killWriter(tb testing.TB, c *cluster, mode fanout.Mode, start int64) []int64 {
 	tb.Helper()
 	var dsns []string
 	for _, db := range c.dbs {
@@ -268,8 +275,9 @@ func killWriter(tb testing.TB, c *cluster, start int64) []int64 {
 	}
 	env, err := json.Marshal(struct {
 		DSNs  []string
+		Mode  fanout.Mode
 		Start int64
-	}{dsns, start})
+	}{dsns, mode, start})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -305,12 +313,13 @@ func killWriter(tb testing.TB, c *cluster, start int64) []int64 {
 func writerProcess(env string) {
 	var in struct {
 		DSNs  []string
+		Mode  fanout.Mode
 		Start int64
 	}
 	if err := json.Unmarshal([]byte(env), &in); err != nil {
 		panic(err)
 	}
-	cfg := fanout.Config{Mode: fanout.ModeOrdered}
+	cfg := fanout.Config{Mode: in.Mode}
 	for i, dsn := range in.DSNs {
 		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: fmt.Sprintf("r%d", i+1), DSN: dsn})
 	}
@@ -338,55 +347,52 @@ func writerProcess(env string) {
 
 // TestRandomCancels cancels writes at random moments, some while they wait for a row lock.
 func TestRandomCancels(t *testing.T) {
-	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			c := startLedger(t, engine, 2)
-			p := c.open(t, c.config(fanout.ModeOrdered))
-			l := &ledger{told: map[int64]error{}}
-			var wg sync.WaitGroup
-			var next, cancelled atomic.Int64
-			total := int64(scale(1000))
-			for client := range 16 {
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
-					rng := rand.New(rand.NewPCG(uint64(client), 3))
-					for id := next.Add(1); id <= total; id = next.Add(1) {
-						ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond<<rng.IntN(18)) // up to 131 ms
-						err := p.InTx(ctx, nil, func(tx *sqlx.Tx) error {                               // four hot rows: most wait for a lock
-							if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = n + 1 WHERE id = ?", id%4); err != nil {
-								return err
-							}
-							_, err := tx.ExecContext(ctx, "INSERT INTO ledger VALUES (?, ?)", id, client)
+	eachMode(t, func(t *testing.T, engine string, mode fanout.Mode) {
+		c := startLedger(t, engine, 2)
+		p := c.open(t, c.config(mode))
+		l := &ledger{told: map[int64]error{}}
+		var wg sync.WaitGroup
+		var next, cancelled atomic.Int64
+		total := int64(scale(1000))
+		for client := range 16 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				rng := rand.New(rand.NewPCG(uint64(client), 3))
+				for id := next.Add(1); id <= total; id = next.Add(1) {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond<<rng.IntN(18)) // up to 131 ms
+					err := p.InTx(ctx, nil, func(tx *sqlx.Tx) error {                               // four hot rows: most wait for a lock
+						if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = n + 1 WHERE id = ?", id%4); err != nil {
 							return err
-						})
-						cancel()
-						if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-							cancelled.Add(1)
 						}
-						l.mu.Lock()
-						l.told[id] = err
-						l.mu.Unlock()
+						_, err := tx.ExecContext(ctx, "INSERT INTO ledger VALUES (?, ?)", id, client)
+						return err
+					})
+					cancel()
+					if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+						cancelled.Add(1)
 					}
-				}()
-			}
-			wg.Wait()
-			acked, _ := l.check(t, c, p)
-			t.Logf("%d of %d writes were cancelled, %d succeeded", cancelled.Load(), total, acked)
-			if cancelled.Load() == 0 || acked == 0 {
-				t.Error("want some writes cancelled and some not")
-			}
-			report, err := p.Check(t.Context(), fanout.CheckOptions{})
-			if err != nil || !report.Clean() {
-				t.Errorf("Check: %v, %v", report, err)
-			}
-			if n := p.Metrics().Ejections; n > 0 {
-				t.Errorf("%d replicas were ejected by clients that gave up", n)
-			}
-			if left := c.rows(t, 0, "SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Query' AND info LIKE 'UPDATE counter%'"); left[0] != "0" {
-				t.Errorf("%s abandoned statements still run", left[0])
-			}
-		})
-	}
+					l.mu.Lock()
+					l.told[id] = err
+					l.mu.Unlock()
+				}
+			}()
+		}
+		wg.Wait()
+		acked, _ := l.check(t, c, p)
+		t.Logf("%d of %d writes were cancelled, %d succeeded", cancelled.Load(), total, acked)
+		if cancelled.Load() == 0 || acked == 0 {
+			t.Error("want some writes cancelled and some not")
+		}
+		report, err := p.Check(t.Context(), fanout.CheckOptions{})
+		if err != nil || !report.Clean() {
+			t.Errorf("Check: %v, %v", report, err)
+		}
+		if n := p.Metrics().Ejections; n > 0 {
+			t.Errorf("%d replicas were ejected by clients that gave up", n)
+		}
+		if left := c.rows(t, 0, "SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Query' AND info LIKE 'UPDATE counter%'"); left[0] != "0" {
+			t.Errorf("%s abandoned statements still run", left[0])
+		}
+	}, fanout.ModeOrdered, fanout.ModeDurable)
 }

@@ -192,6 +192,10 @@ func (l *link) prepare(ctx context.Context, setup string, settings []string) err
 	if err := rows.Next(row); err != io.EOF {
 		return fmt.Errorf("read the connection id: %w", err)
 	}
+	// Until its rows are closed, the driver takes the connection for one with a statement under way.
+	if err := rows.Close(); err != nil {
+		return err
+	}
 	for _, text := range settings {
 		if _, err := l.exec.ExecContext(ctx, text, nil); err != nil {
 			return err

@@ -94,6 +94,8 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 	if err != nil {
 		return nil, err
 	}
+	l.busy.Store(c.p.now())
+	defer l.end()
 	if l.pinned {
 		if _, err := l.exec.ExecContext(ctx, unpin, nil); err != nil {
 			return nil, err
@@ -104,9 +106,7 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 		m.reading.Add(1)
 		defer m.reading.Add(-1)
 	}
-	l.busy.Store(c.p.now())
 	rows, err := l.runQuery(ctx, "", q)
-	l.busy.Store(0)
 	if err != nil && isContext(err) && ctx.Err() != nil {
 		c.p.abandon(l)
 	}

@@ -43,7 +43,7 @@ func TestDatabaseSQL(t *testing.T) {
 			"CREATE TABLE item (id INT PRIMARY KEY, name VARCHAR(50), price DECIMAL(10,2), at DATETIME(6) NULL, raw BLOB, big BIGINT UNSIGNED)",
 			"CREATE TABLE auto (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, UNIQUE KEY (v))",
 			"CREATE PROCEDURE two() BEGIN SELECT 1; SELECT 2; END")
-		for _, mode := range []fanout.Mode{fanout.ModeSingle, fanout.ModeOrdered} {
+		for _, mode := range []fanout.Mode{fanout.ModeSingle, fanout.ModeOrdered, fanout.ModeDurable} {
 			for _, sc := range sqlCases {
 				t.Run(fmt.Sprintf("%s/%s/%s", engine, mode, sc.name), func(t *testing.T) {
 					c.execShop(t, "DELETE FROM item", "DELETE FROM auto")

@@ -30,7 +30,7 @@ func (p *Pool) watchLinks(ctx context.Context) {
 			}
 			m.shun()
 			for _, l := range late {
-				l.giveUp(len(p.view.Load().readers) > 1)
+				l.giveUp(pickAny(p.view.Load().readers, 1<<m.index) != nil)
 			}
 		}
 	}
