@@ -128,7 +128,7 @@ func buildApp(ctx context.Context, commit, dir string) (binary string, err error
 		err = errors.Join(err, gone)
 	}()
 	binary = filepath.Join(dir, "isukit-app")
-	if _, err := output(ctx, tree, "go", "build", "-o", binary, "./cmd/isukit-app"); err != nil {
+	if _, err := output(ctx, tree, "go", "build", "-trimpath", "-o", binary, "./cmd/isukit-app"); err != nil {
 		return "", fmt.Errorf("build the app of commit %s: %w", commit, err)
 	}
 	return binary, nil

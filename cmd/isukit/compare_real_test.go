@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"isukit/bench/result"
+	"isukit/infra/infratest"
+)
+
+// clone returns a clone of the repository: worktrees that a test makes are then none of its checkout's.
+func clone(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "clone")
+	if out, err := exec.Command("git", "clone", "-q", "--shared", infratest.Root(t), dir).CombinedOutput(); err != nil {
+		t.Fatalf("clone: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// TestCompareCommits runs rounds of the app of a commit against those of the app that was built, and is interrupted in
+// the second pair: the first one is compared, and nothing is left.
+func TestCompareCommits(t *testing.T) {
+	engine := infratest.Engines(t)[0]
+	dir, state, temp := clone(t), testStateDir(t), t.TempDir()
+	cmd := isukitCommand(t, dir, state, "compare", "commit=HEAD", "round=", "--rounds", "3", "--warmup", "0", "--repeats", "0", "--both",
+		strings.Join(smallRound(t, engine, "1s")[1:], " "))
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	text := interruptAfter(t, cmd, "pair 1 of 3", 2)
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(text, "interrupted") {
+		t.Errorf("exit code %d, want %d and a word about it:\n%s", code, exitFailed, text)
+	}
+	for _, want := range []string{"commit=HEAD (1 round)", "round= (1 round)", "fewer than 6 pairs", "Every pair"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the first pair was not compared: no %q in\n%s\n%s", want, out.String(), text)
+		}
+	}
+	checkSession(t, dir)
+	if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
+		t.Errorf("left behind: %q %q", l, runs(t, state))
+	}
+	if files, err := os.ReadDir(temp); err != nil || len(files) > 0 {
+		t.Errorf("left behind in the temporary directory: %v, %v", files, err)
+	}
+}
+
+// interruptAfter starts cmd, sends it a Ctrl-C once so many lines of its standard error hold what is awaited, and returns
+// all that it wrote there.
+func interruptAfter(t *testing.T, cmd *exec.Cmd, awaited string, times int) string {
+	t.Helper()
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var seen strings.Builder
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		fmt.Fprintln(&seen, lines.Text())
+		if strings.Contains(lines.Text(), awaited) {
+			if times--; times == 0 {
+				if err := cmd.Process.Signal(os.Interrupt); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	_ = cmd.Wait() // the exit code is looked at
+	return seen.String()
+}
+
+// checkSession wants the pair's rounds kept, with their hits, and each with the app of its side; and no work tree.
+func checkSession(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := result.List(filepath.Join(dir, "results"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 2 {
+		t.Errorf("%d rounds were kept, want 2", len(entries))
+	}
+	for _, e := range entries {
+		if e.Err != nil || !e.Round.Passed || e.Round.Noise.LoadAverageBefore < 0 {
+			t.Errorf("round %s: %+v, %v", e.ID, e.Round, e.Err)
+		}
+		if st, err := os.Stat(filepath.Join(e.Path, hitsFile)); err != nil || st.Size() < 100 {
+			t.Errorf("hit log of %s: %v", e.ID, err)
+		}
+	}
+	out, err := exec.Command("git", "-C", dir, "worktree", "list").Output()
+	if err != nil || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("work trees are left: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/bench/compare"
+	"isukit/bench/result"
+)
+
+// stage is a session on a machine that is played: its clock stands still but for rounds, each of which takes ten seconds.
+type stage struct {
+	session
+	at     time.Time
+	played string // who ran, in order
+	said   []string
+	// score is that of the n-th round, whose side is given; noisy says whether it was disturbed.
+	score func(n, side int) int64
+	noisy func(n, side int) bool
+	fail  func(n int) error
+}
+
+func newStage(plan sessionPlan) *stage {
+	st := &stage{at: time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)}
+	st.score = func(n, side int) int64 { return int64(1000 + n%3 + 200*side) }
+	st.noisy = func(int, int) bool { return false }
+	st.fail = func(int) error { return nil }
+	o := compare.DefaultOptions()
+	o.Sequential = plan.untilSure
+	st.session = session{
+		sessionPlan: plan, rnd: rand.New(rand.NewPCG(4, 2)), play: st.playRound, sure: standing(o),
+		now: func() time.Time { return st.at },
+		say: func(format string, args ...any) { st.said = append(st.said, fmt.Sprintf(format, args...)) },
+	}
+	return st
+}
+
+func (st *stage) playRound(_ context.Context, side int) (*result.Round, error) {
+	n := len(st.played)
+	if err := st.fail(n); err != nil {
+		return nil, err
+	}
+	st.played += "AB"[side : side+1]
+	st.at = st.at.Add(10 * time.Second)
+	r := &result.Round{ID: fmt.Sprint(n), StartedAt: st.at, Passed: true, LoadSeconds: 10, Score: result.Score{Total: st.score(n, side)}}
+	if st.noisy(n, side) {
+		r.Hosts = []result.HostUsage{{Host: "s1", Foreign: 0.5}}
+	}
+	return r, nil
+}
+
+// ids are the rounds of a side that count.
+func (st *stage) ids(side int) []string {
+	var ids []string
+	for _, r := range st.sides[side].Rounds {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+func TestSessionRunsBalancedPairs(t *testing.T) {
+	st := newStage(sessionPlan{pairs: 6, warmup: 1})
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(st.played, "A") != 7 || strings.Count(st.played, "B") != 7 || len(st.ids(0)) != 6 || len(st.ids(1)) != 6 {
+		t.Fatalf("ran %s and counted %v and %v, want 7 of each of which 6 count", st.played, st.ids(0), st.ids(1))
+	}
+	bFirst := 0
+	for i := 2; i < len(st.played); i += 2 {
+		switch st.played[i : i+2] {
+		case "BA":
+			bFirst++
+		case "AB":
+		default:
+			t.Errorf("ran %s: rounds %d and %d are no pair", st.played, i, i+1)
+		}
+	}
+	if bFirst != 3 {
+		t.Errorf("ran %s: B was first in %d of 6 pairs, want 3", st.played, bFirst)
+	}
+	if all := slices.Concat(st.ids(0), st.ids(1)); slices.Contains(all, "0") || slices.Contains(all, "1") {
+		t.Errorf("the warm-up counts: %v", all)
+	}
+	c, err := compare.Rounds(st.sides[0], st.sides[1], compare.DefaultOptions())
+	if err != nil || !c.Interleaved || c.Metrics[0].Verdict != compare.Better {
+		t.Errorf("compared: %+v, %v, want an interleaved session in which B is better", c, err)
+	}
+}
+
+func TestSessionOrderDiffers(t *testing.T) {
+	seen := map[string]bool{}
+	for seed := range uint64(20) {
+		st := newStage(sessionPlan{pairs: 4})
+		st.rnd = rand.New(rand.NewPCG(seed, 0))
+		if err := st.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		seen[st.played] = true
+	}
+	if len(seen) < 4 { // of 6 there are
+		t.Errorf("20 sessions of 4 pairs had %d orders: %v", len(seen), seen)
+	}
+}
+
+func TestSessionRepeatsNoisyRounds(t *testing.T) {
+	st := newStage(sessionPlan{pairs: 6, repeats: 2})
+	st.noisy = func(n, _ int) bool { return n == 1 || n == 4 || n == 5 || n == 6 }
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all := slices.Concat(st.ids(0), st.ids(1))
+	for _, dropped := range []string{"1", "4", "5"} {
+		if slices.Contains(all, dropped) {
+			t.Errorf("noisy round %s counts: %v", dropped, all)
+		}
+	}
+	if !slices.Contains(all, "6") || len(all) != 12 {
+		t.Errorf("%d rounds count, %v, want 12 with the third noisy one in a row", len(all), all)
+	}
+	if st.repeated[0]+st.repeated[1] != 3 || st.kept[0]+st.kept[1] != 1 {
+		t.Errorf("repeated %v, kept %v, want 3 and 1", st.repeated, st.kept)
+	}
+	if w := strings.Join(st.warnings(), "\n"); !strings.Contains(w, "run again") || !strings.Contains(w, "count all the same") {
+		t.Errorf("warnings %q say too little", w)
+	}
+}
+
+func TestSessionGivesUpOnANoisyMachine(t *testing.T) {
+	st := newStage(sessionPlan{pairs: 10, repeats: 2})
+	st.noisy = func(int, int) bool { return true }
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := 20 + 3*2; len(st.played) != want {
+		t.Errorf("ran %d rounds, want %d: three were repeated twice each", len(st.played), want)
+	}
+	if !strings.Contains(strings.Join(st.said, "\n"), "not quiet") {
+		t.Errorf("said nothing of it: %q", st.said)
+	}
+}
+
+func TestSessionUntilSure(t *testing.T) {
+	st := newStage(sessionPlan{pairs: compare.MaxPairs, untilSure: true})
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(st.ids(0)); n < compare.MinPairs || n > 20 {
+		t.Errorf("a clear difference took %d pairs", n)
+	}
+	if last := st.said[len(st.said)-1]; !strings.Contains(last, "score +") || !strings.Contains(last, "better") {
+		t.Errorf("the last word is %q, want that the score is better", last)
+	}
+}
+
+func TestSessionKeepsItsBudget(t *testing.T) {
+	st := newStage(sessionPlan{pairs: compare.MaxPairs, untilSure: true, warmup: 1, budget: 115 * time.Second})
+	st.score = func(n, _ int) int64 { return int64(1000 + 100*(n%2)) } // noise that decides nothing
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(st.played) != 10 {
+		t.Errorf("ran %d rounds of 10 s, want the 10 that fit into 115 s as pairs", len(st.played))
+	}
+}
+
+func TestSessionEndsWithWholePairs(t *testing.T) {
+	boom := errors.New("boom")
+	st := newStage(sessionPlan{pairs: 6, warmup: 1})
+	st.fail = func(n int) error {
+		if n == 7 {
+			return boom
+		}
+		return nil
+	}
+	if err := st.run(t.Context()); !errors.Is(err, boom) {
+		t.Errorf("got %v, want the round's error", err)
+	}
+	if len(st.ids(0)) != 2 || len(st.ids(1)) != 2 {
+		t.Errorf("counted %v and %v, want the two whole pairs", st.ids(0), st.ids(1))
+	}
+}
+
+func TestSplitArgs(t *testing.T) {
+	tests := []struct {
+		text string
+		want []string
+		ok   bool
+	}{
+		{"", nil, true},
+		{"  --users  20 ", []string{"--users", "20"}, true},
+		{`-t "my topology.yaml" --results=''`, []string{"-t", "my topology.yaml", "--results="}, true},
+		{`'' x`, []string{"", "x"}, true},
+		{`"it's"`, []string{"it's"}, true},
+		{`"open`, nil, false},
+	}
+	for _, tt := range tests {
+		got, err := splitArgs(tt.text)
+		if !slices.Equal(got, tt.want) || (err == nil) != tt.ok {
+			t.Errorf("splitArgs(%q) = %q, %v, want %q", tt.text, got, err, tt.want)
+		}
+	}
+}
+
+func TestCompareRefusesSides(t *testing.T) {
+	dir := t.TempDir()
+	tests := []struct {
+		args []string
+		says string
+	}{
+		{[]string{"tuning=fast", "round="}, "isukit tune"},
+		{[]string{"last", "~1", "--rounds", "3"}, "kept rounds"},
+		{[]string{"last", "round="}, "kept rounds"},
+		{[]string{"round=--nonsense", "round="}, "unknown flag"},
+		{[]string{"round=--duration 0s", "round="}, "shorter than a second"},
+		{[]string{"round=extra", "round="}, `"extra" is no option`},
+		{[]string{"round=--explain-score", "round="}, "runs no round"},
+		{[]string{"round='", "round="}, "has no end"},
+		{[]string{"topology=nowhere", "topology=single", "--rounds", "1"}, "nowhere"},
+		{[]string{"round=", "round=", "--both", "--scale huge"}, "--scale"},
+		{[]string{"round=", "round=", "--rounds", "1000"}, "--rounds 1000"},
+		{[]string{"round=", "round=", "--warmup", "-1"}, "--warmup -1"},
+		{[]string{"round=", "commit=no/such/revision"}, "no/such/revision"},
+	}
+	for _, tt := range tests {
+		code, out, errOut := compareArgs(t, append([]string{"--results", dir, "--state-dir", dir}, tt.args...)...)
+		if code != exitUsage || !strings.Contains(errOut, tt.says) || !strings.Contains(errOut, "isukit: hint: ") || out != "" {
+			t.Errorf("compare %q: code %d, stderr %q, stdout %q, want code %d, %q and a hint", tt.args, code, errOut, out, exitUsage, tt.says)
+		}
+	}
+}
