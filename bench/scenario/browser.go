@@ -28,13 +28,13 @@ var userAgents = [...]string{
 type browser struct {
 	*load.Client
 	p *Portal
-	// load ends when the load does; requests sent later, or by a browser without one, are not counted.
+	// load ends when the load does; requests sent later are not counted. A quiet browser's has ended from the beginning.
 	load context.Context
 	// token is shown to the api role; empty for everybody but workers.
 	token string
 }
 
-// browser returns a user's browser; load is nil for the phases beside the load.
+// browser returns the browser of a user of the load.
 func (p *Portal) browser(load context.Context, user int, agent string) *browser {
 	return &browser{Client: p.opts.Engine.NewClient(user, agent), p: p, load: load}
 }
@@ -42,7 +42,14 @@ func (p *Portal) browser(load context.Context, user int, agent string) *browser 
 // close ends the connections. What the app sent too much is a fault, which the load has counted by itself.
 func (b *browser) close() { _ = b.Client.Close() }
 
-func (b *browser) quiet() bool { return b.load == nil || b.load.Err() != nil }
+func (b *browser) quiet() bool { return b.load.Err() != nil }
+
+// quietBrowser returns a browser for the phases beside the load.
+func (p *Portal) quietBrowser(user int, agent string) *browser {
+	over, end := context.WithCancel(context.Background())
+	end()
+	return p.browser(over, user, agent)
+}
 
 // call is one request of the portal's protocol and what must come back.
 type call struct {

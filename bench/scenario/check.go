@@ -78,7 +78,7 @@ func (p *Portal) Check(ctx context.Context) ([]string, error) {
 }
 
 func (p *Portal) checkWholeLeaderboard(ctx context.Context) error {
-	b := p.browser(nil, -1, userAgents[kindAudience])
+	b := p.quietBrowser(-1, userAgents[kindAudience])
 	defer b.close()
 	var resp portalv1.GetLeaderboardResponse
 	return b.do(ctx, &call{
@@ -94,7 +94,7 @@ func (p *Portal) checkWholeLeaderboard(ctx context.Context) error {
 
 // checkSeat reads everything that one team can read about itself.
 func (p *Portal) checkSeat(ctx context.Context, s seat) (err error) {
-	b := p.browser(nil, -1, userAgents[kindContestant])
+	b := p.quietBrowser(-1, userAgents[kindContestant])
 	defer func() { err = errors.Join(err, b.Client.Close()) }()
 	if err := b.logIn(ctx, s.login); err != nil {
 		return err

@@ -109,7 +109,7 @@ func (m *model) checkJob(t *team, got *portalv1.Job, sent, done time.Time) error
 		if j.id != 0 {
 			return load.Faultf(load.Wrong, "a job that was enqueued once stands there twice", "team %d: jobs %d and %d (%q)", t.id, j.id, got.Id, got.Memo)
 		}
-		m.identifyJob(j, got.Id)
+		j.id = got.Id
 	}
 	if got.Target != j.target || got.Memo != j.memo {
 		return load.Faultf(load.Wrong, "job has other contents than were sent", "job %d: %q %q instead of %q %q", j.id, got.Target, got.Memo, j.target, j.memo)

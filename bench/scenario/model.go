@@ -163,14 +163,13 @@ type model struct {
 	byID   map[int64]*team
 	active []*team // those that the round may have changed
 	idle   []*team // the others, in the leaderboard's order; never changed in place
-	byJob  map[int64]*job
 	asked  map[int64]*question
 	// begunAtUs is when the round initialized the app; set once, before anything is checked.
 	begunAtUs int64
 }
 
 func newModel(teams []*team) *model {
-	m := &model{byID: map[int64]*team{}, byJob: map[int64]*job{}, asked: map[int64]*question{}}
+	m := &model{byID: map[int64]*team{}, asked: map[int64]*question{}}
 	for _, t := range teams {
 		m.byID[t.id] = t
 		if t.base.count > 0 {
@@ -223,24 +222,10 @@ func (m *model) teams() (active, idle []*team) {
 	return slices.Clone(m.active), m.idle
 }
 
-func (m *model) job(id int64) *job {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.byJob[id]
-}
-
 func (m *model) question(id int64) *question {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.asked[id]
-}
-
-// identifyJob gives a job the id that an answer told; the caller holds the team's lock.
-func (m *model) identifyJob(j *job, id int64) {
-	j.id = id
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.byJob[id] = j
 }
 
 // identifyQuestion gives a question the id that an answer told; the caller holds the team's lock.

@@ -132,7 +132,7 @@ func Points() bench.PointTable { return points }
 
 // Initialize implements bench.Scenario: it resets the app's data and learns where the api role lives.
 func (p *Portal) Initialize(ctx context.Context) error {
-	b := p.browser(nil, -1, userAgents[kindAdmin])
+	b := p.quietBrowser(-1, userAgents[kindAdmin])
 	defer b.close()
 	// The portal's own clock and this one may differ by a little; the dataset is years old.
 	p.model.begunAtUs = time.Now().Add(-time.Minute).UnixMicro()

@@ -73,12 +73,12 @@ func (p *Portal) Validate(ctx context.Context) ([]string, error) {
 func (p *Portal) newValidation() *validation {
 	person := func(number int) *contestant {
 		u := &user{Portal: p, number: number, plan: newPlan(p.opts.Seed, number, len(p.leaders))}
-		return &contestant{user: u, browser: p.browser(nil, number, userAgents[kindContestant]), planned: map[Action]string{}}
+		return &contestant{user: u, browser: p.quietBrowser(number, userAgents[kindContestant]), planned: map[Action]string{}}
 	}
 	return &validation{
 		Portal: p, seed: fmt.Sprintf("%x", p.opts.Seed),
-		anyone: p.browser(nil, -2, userAgents[kindAudience]), admin: p.browser(nil, -3, userAgents[kindAdmin]),
-		worker: p.workerBrowser(nil, -4), seat: person(-5), ann: person(-6), bob: person(-7), mate: person(-8),
+		anyone: p.quietBrowser(-2, userAgents[kindAudience]), admin: p.quietBrowser(-3, userAgents[kindAdmin]),
+		worker: p.asWorker(p.quietBrowser(-4, userAgents[kindWorker])), seat: person(-5), ann: person(-6), bob: person(-7), mate: person(-8),
 	}
 }
 

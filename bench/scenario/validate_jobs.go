@@ -33,7 +33,7 @@ var jobRules = []rule{
 		return v.bob.refused(ctx, 404, call{route: "GET /api/jobs/{job_id}", id: v.job.id})
 	}},
 	{"the api role wants the workers' token", false, func(v *validation, ctx context.Context) error {
-		stranger := v.browser(nil, -4, userAgents[kindWorker])
+		stranger := v.quietBrowser(-4, userAgents[kindWorker])
 		defer stranger.close()
 		receive := call{route: "POST /worker/jobs/receive", body: &portalv1.ReceiveJobRequest{Worker: workerName}}
 		if err := stranger.refused(ctx, 401, receive); err != nil {

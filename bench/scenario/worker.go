@@ -21,7 +21,7 @@ const (
 func (u *user) worker(ctx context.Context) {
 	do, cancel := outlasting(ctx)
 	defer cancel()
-	b := u.workerBrowser(ctx, u.number)
+	b := u.asWorker(u.browser(ctx, u.number, userAgents[kindWorker]))
 	defer b.close()
 	name := fmt.Sprintf("worker-%d", u.number)
 	for {
@@ -40,8 +40,8 @@ func (u *user) worker(ctx context.Context) {
 	}
 }
 
-func (p *Portal) workerBrowser(load context.Context, user int) *browser {
-	b := p.browser(load, user, userAgents[kindWorker])
+// asWorker gives a browser the workers' secret.
+func (p *Portal) asWorker(b *browser) *browser {
 	b.token = p.opts.WorkerToken
 	return b
 }
