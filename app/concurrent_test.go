@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"isukit/app"
+	"isukit/app/dataset"
 	portalv1 "isukit/proto/portal/v1"
 	"isukit/proto/wire"
 )
@@ -19,23 +21,42 @@ const rounds = 25
 
 // TestRaces runs requests at the same time of which one may win, through two processes of the portal.
 func TestRaces(t *testing.T) {
-	onEngines(t, func(t *testing.T, s *site) {
-		s.initialize(t)
-		second := *s
-		second.url = s.serve(t, app.RoleAll, 2)
-		t.Run("sign-ups of one name", func(t *testing.T) { raceSignups(t, s, &second) })
-		t.Run("two jobs of a team", func(t *testing.T) { raceEnqueues(t, s, &second) })
-		t.Run("two results of a job", func(t *testing.T) { raceResults(t, s, &second) })
-		t.Run("two teams of a founder", func(t *testing.T) { raceTeams(t, s, &second) })
-		t.Run("two founders of a name", func(t *testing.T) { raceTeamNames(t, s, &second) })
-		t.Run("the last place in a team", func(t *testing.T) { raceJoins(t, s, &second) })
-		t.Run("many workers", func(t *testing.T) { raceWorkers(t, s, &second) })
-		t.Run("notifications", func(t *testing.T) { raceNotifications(t, s, &second) })
-		t.Run("initialize under load", func(t *testing.T) { raceInitialize(t, s, &second) })
-		if log := s.log.String(); log != "" {
-			t.Logf("the portal's log:\n%s", log)
-		}
+	onEngines(t, testRaces)
+}
+
+// TestRacesOnReplicas does the same on two replicas, which must hold the same rows at the end.
+func TestRacesOnReplicas(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, engine string) {
+		s := newSite(t, engine, dataset.Small, 2)
+		testRaces(t, s)
+		s.checkReplicas(t)
 	})
+}
+
+func testRaces(t *testing.T, s *site) {
+	s.initialize(t)
+	second := *s
+	second.url = s.serve(t, app.RoleAll, 2)
+	races := []struct {
+		name string
+		run  func(t *testing.T, a, b *site)
+	}{
+		{"sign-ups of one name", raceSignups},
+		{"two jobs of a team", raceEnqueues},
+		{"two results of a job", raceResults},
+		{"two teams of a founder", raceTeams},
+		{"two founders of a name", raceTeamNames},
+		{"the last place in a team", raceJoins},
+		{"many workers", raceWorkers},
+		{"notifications", raceNotifications},
+		{"initialize under load", raceInitialize},
+	}
+	for _, race := range races {
+		t.Run(race.name, func(t *testing.T) { race.run(t, s, &second) })
+	}
+	if log := s.log.String(); strings.Contains(log, `"status":5`) {
+		t.Errorf("the portal answered 5xx:\n%s", log)
+	}
 }
 
 // together runs the calls at the same time and gives their errors.

@@ -67,11 +67,17 @@ func TestPortalOnReplicas(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, engine string) {
 		s := newSite(t, engine, dataset.Small, 2)
 		testParts(t, s)
-		report, err := s.pool.Check(t.Context(), fanout.CheckOptions{})
-		if err != nil || !report.Clean() || len(report.Replicas) != 2 {
-			t.Errorf("the replicas differ: %+v (%v)", report, err)
-		}
+		s.checkReplicas(t)
 	})
+}
+
+// checkReplicas wants two replicas to hold the same rows, and neither to have been ejected.
+func (s *site) checkReplicas(t *testing.T) {
+	t.Helper()
+	report, err := s.pool.Check(t.Context(), fanout.CheckOptions{})
+	if err != nil || !report.Clean() || len(report.Replicas) != 2 {
+		t.Errorf("the replicas differ: %+v (%v)", report, err)
+	}
 }
 
 func testInitialize(t *testing.T, s *site) {
