@@ -80,6 +80,9 @@ func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
 	if !p.keepsStates() {
 		return nil, fmt.Errorf("admit %s: mode %s keeps no states", name, p.cfg.Mode)
 	}
+	if err := p.mayMend(ctx); err != nil {
+		return nil, fmt.Errorf("admit %s: %w", name, err)
+	}
 	v := p.view.Load()
 	if v.states[m.index] == InService {
 		return nil, fmt.Errorf("replica %s is in service", name)

@@ -193,6 +193,9 @@ func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, e
 	} else if len(members) < 3 {
 		return nil, fmt.Errorf("%d replicas have no majority; name the replica whose rows are right", len(members))
 	}
+	if err := p.mayMend(ctx); err != nil {
+		return nil, err
+	}
 	report := &RepairReport{}
 	mend := &mender{p: p, members: members, right: func(l *lockedRange, key string) int {
 		if from >= 0 {

@@ -67,6 +67,10 @@ type Config struct {
 	LockWait time.Duration
 	// StatePoll is how often the pool looks whether another app process ejected or admitted a replica. Default 200 ms.
 	StatePoll time.Duration
+	// Observer opens the pool to look and to mend (Status, Check, Repair, Eject, Admit, Recover), and to read, beside the app's
+	// own processes: it refuses writes, is no app process, opens although a replica in service does not answer, and leaves
+	// comparing and recovering to explicit calls. Mode is to be the app's.
+	Observer bool
 	// ReportEjections makes a write return a *WriteError with fate Applied when it was applied on every replica that is
 	// still in service but one had to be ejected for it. Default: such a write succeeds, and OnEject and Status tell.
 	ReportEjections bool

@@ -152,6 +152,26 @@ func (s single) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn,
 	return newFlatTxn(ctx, c, opts, c.p.view.Load().writers)
 }
 
+// observer refuses what an Observer's pool may not do.
+type observer struct{}
+
+func (observer) refuses() bool { return true }
+
+func (observer) exec(context.Context, *conn, call) (driver.Result, error) {
+	return nil, refused("this pool was opened with Config.Observer")
+}
+
+func (observer) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
+	if q.st.Kind != sqltext.Read && q.st.Kind != sqltext.ReadFirst {
+		return nil, refused("this pool was opened with Config.Observer")
+	}
+	return c.queryFirst(ctx, q)
+}
+
+func (observer) begin(context.Context, *conn, driver.TxOptions) (txn, error) {
+	return nil, refused("this pool was opened with Config.Observer; a read-only transaction is possible")
+}
+
 // parallel is ModeParallel.
 type parallel struct{ p *Pool }
 

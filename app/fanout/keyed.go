@@ -218,6 +218,17 @@ func (p *Pool) still(ctx context.Context) (release func(), err error) {
 	return k.lock(context.WithValue(ctx, keyKeys, nil))
 }
 
+// mayMend fails for an Observer beside a running process in ModeKeyed, whose writes its locks would not order.
+func (p *Pool) mayMend(ctx context.Context) error {
+	if p.cfg.Mode != ModeKeyed || !p.cfg.Observer {
+		return nil
+	}
+	if err := p.alone(ctx); err != nil {
+		return fmt.Errorf("the app must do this itself, or be stopped: %w", err)
+	}
+	return nil
+}
+
 // alone fails when another app process uses the replicas: its writes would not wait for this one's keys.
 func (p *Pool) alone(ctx context.Context) error {
 	apps, err := p.otherApps(ctx)

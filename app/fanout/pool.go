@@ -69,10 +69,10 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		_ = p.Close()
 		return nil, err
 	}
-	if p.keepsStates() {
+	if p.keepsStates() && !cfg.Observer {
 		p.background(func() { p.watchStates(wctx) })
 	}
-	if p.branches != nil {
+	if p.branches != nil && !cfg.Observer {
 		p.background(func() { p.branches.watch(wctx) })
 	}
 	return p, nil
@@ -98,6 +98,9 @@ func (p *Pool) open(ctx context.Context) error {
 	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
 	p.db = sqlx.NewDb(db, "mysql")
 	if !p.keepsStates() {
+		if p.cfg.Observer {
+			return nil
+		}
 		return p.pingAll(ctx)
 	}
 	return p.join(ctx)
@@ -107,6 +110,13 @@ func (p *Pool) open(ctx context.Context) error {
 func (p *Pool) keepsStates() bool { return p.cfg.Mode != ModeSingle && p.cfg.Mode != ModeParallel }
 
 func (p *Pool) chooseMode() {
+	if p.cfg.Mode == ModeDurable {
+		p.branches = &branches{p: p}
+	}
+	if p.cfg.Observer {
+		p.writes = observer{}
+		return
+	}
 	switch p.cfg.Mode {
 	case ModeSingle:
 		p.writes = single{p}
@@ -114,9 +124,6 @@ func (p *Pool) chooseMode() {
 		p.writes = parallel{p}
 	case ModeKeyed:
 		p.writes = newKeyed(p)
-	case ModeDurable:
-		p.writes = ordered{p}
-		p.branches = &branches{p: p}
 	default:
 		p.writes = ordered{p}
 	}
@@ -151,7 +158,7 @@ func (p *Pool) join(ctx context.Context) error {
 	p.stateMu.Lock()
 	err := p.learnStates(ctx)
 	p.stateMu.Unlock()
-	if err != nil {
+	if err != nil || p.cfg.Observer {
 		return err
 	}
 	if err := p.sameSettings(ctx); err != nil {
@@ -199,7 +206,7 @@ func (p *Pool) learnStates(ctx context.Context) error {
 	}
 	var missing []error
 	for i := range p.members {
-		if records[i].state == InService && errs[i] != nil {
+		if records[i].state == InService && errs[i] != nil && !p.cfg.Observer {
 			missing = append(missing, errs[i])
 		}
 	}
@@ -269,7 +276,7 @@ func (p *Pool) Close() error {
 		errs = append(errs, p.db.Close())
 	}
 	p.bg.Wait()
-	if p.view.Load() != nil && p.keepsStates() && !again {
+	if p.view.Load() != nil && p.keepsStates() && !p.cfg.Observer && !again {
 		if p.branches != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
 			p.branches.tidy(ctx)

@@ -2,6 +2,7 @@ package fanout_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -206,4 +207,49 @@ func writeOn(tb testing.TB, pools []*fanout.Pool) (stop func(), longest *atomic.
 		}()
 	}
 	return func() { cancel(); wg.Wait() }, longest
+}
+
+// TestObserver ejects a dead replica, which the app's own Open would insist on, and admits it again beside a running app.
+func TestObserver(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			c := startLedger(t, engine, 2)
+			c.open(t, c.config(fanout.ModeOrdered)).Close() // makes the pool's tables
+			c.dbs[0].Kill()
+			if p, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered)); err == nil {
+				p.Close()
+				t.Error("the app could open the pool although a replica in service does not answer")
+			}
+			cfg := c.config(fanout.ModeOrdered)
+			cfg.Observer = true
+			o := c.open(t, cfg)
+			if err := o.Eject(t.Context(), "r1", "its host is gone"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := o.DB().Exec("UPDATE counter SET n = 1"); !errors.Is(err, fanout.ErrRefused) {
+				t.Errorf("an observer's write: got %v, want ErrRefused", err)
+			}
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			if err := insertLedger(p, 1, 0); err != nil {
+				t.Fatal(err)
+			}
+			c.dbs[0].Restart()
+			if _, err := o.Admit(t.Context(), "r1"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(500 * time.Millisecond)
+			if err := insertLedger(p, 2, 0); err != nil {
+				t.Fatal(err)
+			}
+			report, err := o.Check(t.Context(), fanout.CheckOptions{})
+			if err != nil || !report.Clean() || len(report.Replicas) != 2 {
+				t.Errorf("Check: %v, %v", report, err)
+			}
+			s, err := o.Status(t.Context())
+			if err != nil || s.Apps != 1 {
+				t.Errorf("the observer sees %d app processes (%v), want 1", s.Apps, err)
+			}
+		})
+	}
 }
