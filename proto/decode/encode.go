@@ -101,7 +101,8 @@ func setField(m protoreflect.Message, path, value string) error {
 		object = fmt.Sprintf(`{%q:[%s]}`, name, literal)
 	}
 	one := m.New()
-	if err := protojson.Unmarshal([]byte(object), one.Interface()); err != nil {
+	partial := protojson.UnmarshalOptions{AllowPartial: true}
+	if err := partial.Unmarshal([]byte(object), one.Interface()); err != nil {
 		return fmt.Errorf("%q is no %s: %w", value, fieldKind(fd), plainError(err))
 	}
 	proto.Merge(m.Interface(), one.Interface())
