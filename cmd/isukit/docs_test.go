@@ -39,6 +39,11 @@ var elsewhere = map[string]string{
 	"make test": "is what runs this test",
 }
 
+// shortened are shown commands that would run many rounds, with the environment that makes them few.
+var shortened = map[string]string{
+	`isukit compare "round=--users 20" "round=--users 40"`: "ISUKIT_ROUNDS=1 ISUKIT_WARMUP=0 ISUKIT_REPEATS=0 ",
+}
+
 // docsEnv makes every round a short one on little data; the commands stay as they are printed.
 func docsEnv(t *testing.T, root string) []string {
 	t.Helper()
@@ -81,7 +86,7 @@ func runShown(t *testing.T, page, dir string, env []string) {
 	t.Helper()
 	for _, command := range shownCommands(t, page) {
 		if _, ok := elsewhere[command]; !ok {
-			runLine(t, command, dir, env)
+			runLine(t, shortened[command]+command, dir, env)
 		}
 	}
 }
