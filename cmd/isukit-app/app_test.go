@@ -340,6 +340,32 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	}
 }
 
+// TestParallelModeSaysWhatItIs serves from two replicas in the contest's own way, and wants a warning.
+func TestParallelModeSaysWhatItIs(t *testing.T) {
+	engine := infratest.Engines(t)[0]
+	s := newSite(t, engine)
+	second := infratest.StartDB(t, engine)
+	writeFile(t, s.dir, "db-2.dsn", second.RootDSN("portal"), 0o600)
+	config, listen, _ := s.config(t, "all", "", 1)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := strings.Replace(string(text), "session_key_file", "  - {name: db-2, dsn_file: db-2.dsn}\nwrite_mode: parallel\nsession_key_file", 1)
+	writeFile(t, s.dir, "all.yaml", more, 0o644)
+	if code, out, errs := runArgs(t, "--config", config, "prepare"); code != 0 || !strings.Contains(out, "prepared 2 database(s)") {
+		t.Fatalf("prepare: exit code %d, stdout %q, stderr %q", code, out, errs)
+	}
+	p := start(t, config, listen)
+	if !strings.Contains(p.logs.String(), "corrupts data") {
+		t.Errorf("the log does not warn:\n%s", p.logs)
+	}
+	writeFile(t, s.dir, "all.yaml", strings.Replace(more, "parallel", "hopeful", 1), 0o644)
+	if code, _, errs := runArgs(t, "--config", config); code != 2 || !strings.Contains(errs, "hopeful") {
+		t.Errorf("write_mode hopeful: exit code %d, stderr %q", code, errs)
+	}
+}
+
 func TestListenFails(t *testing.T) {
 	engine := infratest.Engines(t)[0]
 	s := newSite(t, engine)

@@ -36,7 +36,10 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	if err != nil {
 		return &usageError{fmt.Errorf("worker_token_file: %w", err), ""}
 	}
-	pool, err := openPool(ctx, conf)
+	if fanout.Mode(conf.WriteMode) == fanout.ModeParallel {
+		logger.Warn().Str("write_mode", conf.WriteMode).Msg("this mode corrupts data: replicas will differ, and nothing will notice")
+	}
+	pool, err := openPool(ctx, conf, logger)
 	if err != nil {
 		return fmt.Errorf("open the databases: %w", err)
 	}
@@ -56,13 +59,18 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 }
 
 // openPool tries again until the databases answer, since they may start at the same time as the app.
-func openPool(ctx context.Context, conf *config) (*fanout.Pool, error) {
-	fan := fanout.Config{Mode: fanout.Mode(conf.WriteMode), MaxOpenConns: conf.MaxOpenConns}
+func openPool(ctx context.Context, conf *config, logger zerolog.Logger) (*fanout.Pool, error) {
+	fan := fanout.Config{
+		Mode: fanout.Mode(conf.WriteMode), MaxOpenConns: conf.MaxOpenConns,
+		OnEject: func(replica, reason string) {
+			logger.Error().Str("replica", replica).Str("reason", reason).Msg("replica ejected")
+		},
+	}
 	for _, d := range conf.Databases {
 		fan.Replicas = append(fan.Replicas, fanout.Replica{Name: d.Name, MySQL: d.dsn})
 	}
 	if err := fan.Validate(); err != nil {
-		return nil, err
+		return nil, &usageError{err, ""}
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
