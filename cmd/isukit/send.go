@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"sort"
 	"strings"
 	"time"
@@ -311,76 +310,4 @@ func printHead(w io.Writer, prefix, first string, header http.Header) {
 			fmt.Fprintf(w, "%s%s: %s\n", prefix, name, decode.Terminal(value))
 		}
 	}
-}
-
-// cookieJar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" a line. It is made for one person and a few
-// hosts: expiry and domains are left aside, and a cookie that is set empty is dropped.
-type cookieJar struct {
-	file  string
-	lines []jarCookie
-}
-
-type jarCookie struct{ host, name, value, path string }
-
-func openJar(file string) (*cookieJar, error) {
-	jar := &cookieJar{file: file}
-	if file == "" {
-		return jar, nil
-	}
-	data, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return jar, nil
-	}
-	if err != nil {
-		return nil, usageError(err, "")
-	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(f) != 4 {
-			return nil, usageError(fmt.Errorf("%s is no cookie jar of isukit", file), "name another file with --jar")
-		}
-		jar.lines = append(jar.lines, jarCookie{f[0], f[1], f[2], f[3]})
-	}
-	return jar, nil
-}
-
-// Cookies returns what is to be sent to u.
-func (j *cookieJar) Cookies(u *url.URL) []*http.Cookie {
-	var out []*http.Cookie
-	for _, c := range j.lines {
-		if c.host == u.Host && strings.HasPrefix(u.Path, c.path) {
-			out = append(out, &http.Cookie{Name: c.name, Value: c.value})
-		}
-	}
-	return out
-}
-
-// keep stores what the server at u set.
-func (j *cookieJar) keep(u *url.URL, set []*http.Cookie) error {
-	if j.file == "" || len(set) == 0 {
-		return nil
-	}
-	for _, c := range set {
-		path := c.Path
-		if path == "" {
-			path = "/"
-		}
-		kept := j.lines[:0]
-		for _, old := range j.lines {
-			if old.host != u.Host || old.name != c.Name {
-				kept = append(kept, old)
-			}
-		}
-		if j.lines = kept; c.Value != "" && c.MaxAge >= 0 {
-			j.lines = append(j.lines, jarCookie{u.Host, c.Name, c.Value, path})
-		}
-	}
-	var b strings.Builder
-	for _, c := range j.lines {
-		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\n", c.host, c.name, c.value, c.path)
-	}
-	if err := os.WriteFile(j.file, []byte(b.String()), 0o600); err != nil {
-		return fmt.Errorf("keep cookies: %w", err)
-	}
-	return nil
 }

@@ -242,59 +242,6 @@ func (p *parser) bodyRead(at mark) {
 	p.messageRead(at)
 }
 
-// line gathers a line of the chunked coding.
-func (p *parser) line(b []byte, at mark) int {
-	i := bytes.IndexByte(b, '\n')
-	n := i + 1
-	if i < 0 {
-		n = len(b)
-	}
-	p.count(n, at)
-	p.buf = append(p.buf, b[:n]...)
-	if len(p.buf) > maxHeadBytes || !p.loan.hold(p.conn.out, len(p.buf)) {
-		p.garbage(at, fmt.Errorf("a line of more than %d bytes", maxHeadBytes))
-		return n
-	}
-	if i < 0 {
-		return n
-	}
-	line := strings.TrimSpace(string(p.buf))
-	p.buf = p.buf[:0]
-	p.lineRead(line, at)
-	return n
-}
-
-func (p *parser) lineRead(line string, at mark) {
-	switch p.state {
-	case stateChunkSize:
-		size, _, _ := strings.Cut(line, ";")
-		n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 62)
-		switch {
-		case err != nil:
-			p.garbage(at, fmt.Errorf("%q is no chunk size", clip([]byte(line))))
-		case n == 0:
-			p.state = stateTrailer
-		default:
-			p.state, p.left = stateChunk, n
-		}
-	case stateChunkEnd:
-		p.state = stateChunkSize
-		if line != "" {
-			p.garbage(at, fmt.Errorf("%q where a chunk should end", clip([]byte(line))))
-		}
-	case stateTrailer:
-		if line == "" {
-			p.messageRead(at)
-			return
-		}
-		if len(p.msg.Trailer) > maxTrailers {
-			p.garbage(at, fmt.Errorf("more than %d trailers", maxTrailers))
-			return
-		}
-		p.msg.Trailer = append(p.msg.Trailer, parseFields([]byte(line))...)
-	}
-}
-
 func (p *parser) dropBuf() {
 	p.buf = nil
 	p.loan.hold(p.conn.out, 0)
@@ -326,78 +273,6 @@ func (p *parser) fault(text string) {
 		who = "response"
 	}
 	p.msg.faults = append(p.msg.faults, who+": "+text)
-}
-
-// gap takes the news that n bytes are missing.
-func (p *parser) gap(n uint64, at mark) {
-	switch p.state {
-	case stateDead, stateLost:
-		return
-	case stateBody, stateChunk:
-		// The body's length is known: what follows it is not lost.
-		p.fault(fmt.Sprintf("%d bytes of the body were lost by the capture", min(n, p.left)))
-		p.msg.broken = true
-		if n <= p.left {
-			p.count(int(n), at)
-			if p.left -= n; p.left == 0 {
-				p.bodyRead(at)
-			}
-			return
-		}
-	case stateUntilClose:
-		p.fault(fmt.Sprintf("%d bytes of the body were lost by the capture", n))
-		p.msg.broken = true
-		return
-	}
-	if p.state == stateHead && len(p.buf) > 0 {
-		at = p.bufAt
-	}
-	if p.msg != nil && p.state != stateBody && p.state != stateChunk {
-		p.fault("bytes between chunks were lost by the capture")
-	}
-	p.giveUp(at)
-}
-
-// giveUp ends a message that cannot be followed, and looks for the start of another.
-func (p *parser) giveUp(at mark) {
-	if p.msg != nil {
-		p.messageRead(at)
-	}
-	if p.state != stateDead {
-		p.state, p.lostFrom = stateLost, at.off
-		p.dropBuf()
-	}
-}
-
-// resync looks for a message's start where a segment starts; elsewhere a body may look like one.
-func (p *parser) resync(b []byte, at mark) bool {
-	if p.dir == 0 && !looksLikeRequest(b) || p.dir == 1 && !bytes.HasPrefix(b, []byte("HTTP/1.")) {
-		return false
-	}
-	p.found(at)
-	p.state = stateHead
-	return true
-}
-
-// found ends the range in which messages may have begun unseen.
-func (p *parser) found(at mark) {
-	if len(p.lost) == maxLostSpans {
-		p.lost = p.lost[1:]
-	}
-	p.lost = append(p.lost, span{p.lostFrom, at.off})
-}
-
-// garbage takes bytes that are no HTTP/1.x. A connection that never was HTTP is let go; else the next message is looked for.
-func (p *parser) garbage(at mark, err error) {
-	if p.conn.parsers[0].seen+p.conn.parsers[1].seen == 0 {
-		p.conn.tunnel(at, "this is no HTTP/1.x")
-		return
-	}
-	if p.msg != nil {
-		p.fault(err.Error())
-	}
-	p.conn.note(at, "damaged HTTP: "+err.Error())
-	p.giveUp(at)
 }
 
 // end takes the end of the direction.

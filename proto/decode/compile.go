@@ -206,7 +206,7 @@ func importsOf(files []string) ([]string, error) {
 			return nil, fmt.Errorf("read %s: %d bytes are more than the %d a .proto file may have", path, info.Size(), maxProtoFileBytes)
 		}
 		quiet := reporter.NewHandler(reporter.NewReporter(func(reporter.ErrorWithPos) error { return nil }, nil))
-		node, err := parser.Parse(path, f, quiet)
+		node, _ := parser.Parse(path, f, quiet)
 		f.Close()
 		if node == nil {
 			continue

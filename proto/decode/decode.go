@@ -2,7 +2,6 @@ package decode
 
 import (
 	"fmt"
-	"math"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -152,56 +151,6 @@ func (d *decoder) message(m protoreflect.Message, data []byte, at, depth int) bo
 	return true
 }
 
-// consumeTag is protowire's without what that lets pass: the wire types 6 and 7, and field numbers above the largest.
-func consumeTag(data []byte) (protowire.Number, protowire.Type, int) {
-	number, wire, n := protowire.ConsumeTag(data)
-	if wire > protowire.Fixed32Type || number > protowire.MaxValidNumber {
-		return 0, 0, -1
-	}
-	return number, wire, n
-}
-
-// tagFault says why no field starts with data.
-func tagFault(data []byte) string {
-	tag, n := protowire.ConsumeVarint(data)
-	switch {
-	case n < 0 && len(data) < 10:
-		return "the body ends inside a field's tag"
-	case n < 0:
-		return "no field's tag: the varint is longer than 10 bytes"
-	case tag>>3 == 0:
-		return "no field's tag: field number 0 does not exist"
-	case tag>>3 > uint64(protowire.MaxValidNumber):
-		return fmt.Sprintf("no field's tag: field number %d is too large", tag>>3)
-	}
-	return fmt.Sprintf("no field's tag: wire type %d does not exist", tag&7)
-}
-
-// accepts reports whether a field may come in that wire type. Repeated scalars may come packed or not, whatever is declared.
-func accepts(fd protoreflect.FieldDescriptor, wire protowire.Type) bool {
-	want := wireType(fd.Kind())
-	return wire == want || wire == protowire.BytesType && fd.IsList() && packable(fd.Kind())
-}
-
-func packable(kind protoreflect.Kind) bool {
-	wire := wireType(kind)
-	return wire != protowire.BytesType && wire != protowire.StartGroupType
-}
-
-func wireType(kind protoreflect.Kind) protowire.Type {
-	switch kind {
-	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind, protoreflect.FloatKind:
-		return protowire.Fixed32Type
-	case protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind, protoreflect.DoubleKind:
-		return protowire.Fixed64Type
-	case protoreflect.StringKind, protoreflect.BytesKind, protoreflect.MessageKind:
-		return protowire.BytesType
-	case protoreflect.GroupKind:
-		return protowire.StartGroupType
-	}
-	return protowire.VarintType
-}
-
 // unknown keeps a field that the type does not have, or has with another wire type. data starts with its tag of n bytes.
 func (d *decoder) unknown(m protoreflect.Message, number protowire.Number, wire protowire.Type, data []byte, n, at int) (int, bool) {
 	if wire == protowire.EndGroupType {
@@ -217,30 +166,6 @@ func (d *decoder) unknown(m protoreflect.Message, number protowire.Number, wire 
 	}
 	m.SetUnknown(append(protowire.AppendTag(m.GetUnknown(), number, wire), data[n:n+used]...))
 	return used, true
-}
-
-// valueFault says why no value of that wire type starts with data.
-func valueFault(wire protowire.Type, data []byte) string {
-	switch wire {
-	case protowire.VarintType:
-		if len(data) < 10 {
-			return "the body ends inside a varint"
-		}
-		return "the varint is longer than 10 bytes"
-	case protowire.Fixed32Type:
-		return fmt.Sprintf("4 bytes are needed, %d are left", len(data))
-	case protowire.Fixed64Type:
-		return fmt.Sprintf("8 bytes are needed, %d are left", len(data))
-	case protowire.BytesType:
-		length, n := protowire.ConsumeVarint(data)
-		if n < 0 {
-			return "the length is cut off or no varint"
-		}
-		return fmt.Sprintf("length %d runs past the end: %d bytes are left", length, len(data)-n)
-	case protowire.StartGroupType:
-		return "the group is damaged or does not end"
-	}
-	return fmt.Sprintf("wire type %d does not exist", wire)
 }
 
 // field reads one value of a known field. data starts behind the tag, at offset at.
@@ -442,46 +367,4 @@ func (d *decoder) group(m protoreflect.Message, fd protoreflect.FieldDescriptor,
 		return n, d.nested(m.Mutable(fd).List().AppendMutable().Message(), content, at, depth)
 	}
 	return n, d.nested(m.Mutable(fd).Message(), content, at, depth)
-}
-
-// consumeScalar reads a number, bool or enum; n is negative when data does not start with one.
-func consumeScalar(fd protoreflect.FieldDescriptor, wire protowire.Type, data []byte) (v protoreflect.Value, n int) {
-	switch wire {
-	case protowire.Fixed32Type:
-		x, n := protowire.ConsumeFixed32(data)
-		switch fd.Kind() {
-		case protoreflect.FloatKind:
-			return protoreflect.ValueOfFloat32(math.Float32frombits(x)), n
-		case protoreflect.Sfixed32Kind:
-			return protoreflect.ValueOfInt32(int32(x)), n
-		}
-		return protoreflect.ValueOfUint32(x), n
-	case protowire.Fixed64Type:
-		x, n := protowire.ConsumeFixed64(data)
-		switch fd.Kind() {
-		case protoreflect.DoubleKind:
-			return protoreflect.ValueOfFloat64(math.Float64frombits(x)), n
-		case protoreflect.Sfixed64Kind:
-			return protoreflect.ValueOfInt64(int64(x)), n
-		}
-		return protoreflect.ValueOfUint64(x), n
-	}
-	x, n := protowire.ConsumeVarint(data)
-	switch fd.Kind() {
-	case protoreflect.BoolKind:
-		return protoreflect.ValueOfBool(x != 0), n
-	case protoreflect.EnumKind:
-		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(int32(x))), n
-	case protoreflect.Int32Kind:
-		return protoreflect.ValueOfInt32(int32(x)), n
-	case protoreflect.Sint32Kind:
-		return protoreflect.ValueOfInt32(int32(protowire.DecodeZigZag(x & math.MaxUint32))), n
-	case protoreflect.Uint32Kind:
-		return protoreflect.ValueOfUint32(uint32(x)), n
-	case protoreflect.Sint64Kind:
-		return protoreflect.ValueOfInt64(protowire.DecodeZigZag(x)), n
-	case protoreflect.Uint64Kind:
-		return protoreflect.ValueOfUint64(x), n
-	}
-	return protoreflect.ValueOfInt64(int64(x)), n
 }
