@@ -28,8 +28,9 @@ type measurement struct {
 
 	mu      sync.Mutex
 	samples []sampled
-	noise   []host.Noise // every noiseEvery samples, at the beginning and at the end
-	err     error        // why sampling ended early
+	noise   []host.Noise  // every noiseEvery samples, at the beginning and at the end
+	err     error         // why sampling ended early
+	traffic *roundCapture // nil without --capture
 }
 
 // noiseEvery is how many samples lie between two of the noise, whose files take longer to read.

@@ -46,6 +46,9 @@ type roundOptions struct {
 	hits     bool
 	// generatorCPUs are those to which the load generator is restricted, as "0-1,3"; "" is all.
 	generatorCPUs string
+	// capture is the file that takes the generator's traffic, captureShare the part of the connections that goes there.
+	capture      string
+	captureShare float64
 }
 
 func newRoundCmd(s streams) *cobra.Command {
@@ -90,6 +93,8 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.explain, "explain-score", false, "print what gives points and what takes them, and run nothing")
 	f.BoolVar(&o.hits, "hits", true, "keep every hit in the record, for isukit hits")
 	f.StringVar(&o.generatorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
+	f.StringVar(&o.capture, "capture", "", "write the generator's traffic to this new pcap file, for isukit capture")
+	f.Float64Var(&o.captureShare, "capture-share", 1, "the part of the connections that --capture writes, above 0 to 1")
 }
 
 func runRound(ctx context.Context, o roundOptions, s streams) error {
@@ -121,6 +126,9 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	var faults []error
 	if o.duration < time.Second {
 		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.duration))
+	}
+	if o.captureShare <= 0 || o.captureShare > 1 {
+		faults = append(faults, fmt.Errorf("--capture-share %v is not above 0 and at most 1", o.captureShare))
 	}
 	if o.users < 0 {
 		faults = append(faults, fmt.Errorf("--users %d is negative", o.users))
@@ -237,6 +245,12 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		}
 		defer m.hits.file.Close() // it has no name, nothing can be lost with it
 	}
+	if o.capture != "" {
+		if m.traffic, err = newRoundCapture(o.capture, o.captureShare); err != nil {
+			return nil, "", err
+		}
+		defer func() { err = errors.Join(err, m.traffic.close()) }()
+	}
 	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
 		return nil, "", err
 	}
@@ -300,7 +314,11 @@ func (o roundOptions) newEngine(m *measurement) (*load.Engine, error) {
 	if m.hits != nil {
 		recorder.Log = m.hits.writer
 	}
-	return load.NewEngine(load.Options{Recorder: load.NewRecorder(recorder)}), nil
+	opts := load.Options{Recorder: load.NewRecorder(recorder)}
+	if m.traffic != nil {
+		opts.Dial = m.traffic.dial
+	}
+	return load.NewEngine(opts), nil
 }
 
 // newPortal returns the scenario for a portal at webURL that holds data.

@@ -64,7 +64,7 @@ func TestRoundCommand(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			dir, state := t.TempDir(), testStateDir(t)
 			var out, errs bytes.Buffer
-			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json")...)
+			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json", "--capture", "round.pcap")...)
 			cmd.Stdout, cmd.Stderr = &out, &errs
 			if err := cmd.Run(); err != nil {
 				t.Fatalf("%v\n%s", err, errs.String())
@@ -84,7 +84,28 @@ func TestRoundCommand(t *testing.T) {
 				t.Errorf("left behind: %q %q", l, runs(t, state))
 			}
 			showsAgain(t, dir, state, r.ID)
+			readsOwnCapture(t, dir, state, &r)
 		})
+	}
+}
+
+// readsOwnCapture wants isukit capture to find every hit of the round in the capture that the round wrote.
+func readsOwnCapture(t *testing.T, dir, state string, r *result.Round) {
+	t.Helper()
+	out, err := isukitCommand(t, dir, state, "capture", "round.pcap", "--jsonl", "--path", "/api/dashboard").Output()
+	if err != nil {
+		t.Fatalf("isukit capture: %v\n%s", err, out)
+	}
+	counted := int64(0)
+	for _, e := range r.Endpoints {
+		if e.Name == "GET /api/dashboard" {
+			counted = e.Hits
+		}
+	}
+	decoded := strings.Count(string(out), `"resp_type":"portal.v1.GetDashboardResponse"`)
+	// Validate and check look at dashboards as well.
+	if counted == 0 || int64(decoded) < counted {
+		t.Errorf("the capture has %d dashboards, the load alone had %d", decoded, counted)
 	}
 }
 

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+
+	"isukit/proto/capture"
+)
+
+// roundCapture writes a share of the generator's connections into a capture, which isukit capture reads.
+type roundCapture struct {
+	file   *os.File
+	rec    *capture.Recorder
+	share  float64
+	dialed atomic.Int64
+}
+
+// newRoundCapture makes the file; one that is there already is not overwritten. share is the part of the connections, in
+// (0,1], that is written.
+func newRoundCapture(path string, share float64) (*roundCapture, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--capture: %w", err), "name a file that does not exist yet")
+	}
+	rec, err := capture.NewRecorder(file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &roundCapture{file: file, rec: rec, share: share}, nil
+}
+
+// dial is a dialler for the load engine. Which connections are written depends on their number alone, spread evenly.
+func (c *roundCapture) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	n := c.dialed.Add(1)
+	if int64(float64(n)*c.share) == int64(float64(n-1)*c.share) {
+		return conn, nil
+	}
+	return c.rec.Conn(conn)
+}
+
+// close ends the file; the error says that the capture is not whole.
+func (c *roundCapture) close() error {
+	return errors.Join(c.rec.Flush(), c.file.Close())
+}
