@@ -26,8 +26,7 @@ type Status struct {
 	Apps     int // other app processes that use the replicas now; -1 when the first replica did not tell
 }
 
-// Status asks every replica. A replica that does not answer is no error: its entry says so.
-func (p *Pool) Status(ctx context.Context) (Status, error) {
+func (p *group) status(ctx context.Context) (Status, error) {
 	p.stateMu.Lock()
 	records, epoch := slices.Clone(p.records), p.view.Load().epoch
 	p.stateMu.Unlock()
@@ -53,30 +52,12 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// Eject takes a replica out of service by hand. It fails for the last one in service.
-func (p *Pool) Eject(ctx context.Context, name, reason string) error {
-	m := p.member(name)
-	if m == nil {
-		return fmt.Errorf("there is no replica %q", name)
-	}
-	if err := p.ejectMember(ctx, m, reason); err != nil {
-		return fmt.Errorf("eject %s: %w", name, err)
-	}
-	return nil
-}
-
 // admitPasses bounds how often Admit compares a replica whose writes keep failing.
 const admitPasses = 20
 
-// Admit brings an ejected replica back: it makes its tables what the first replica's are, has every app process write to
-// it again, copies the rows that differ while writes go on, compares until a whole pass finds nothing to copy and no
-// write failed there meanwhile, and then has it read again. Writes wait only for the locks of the range, of about a
-// thousand rows, that is being copied. When it fails, the replica is ejected again.
-func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
-	m := p.member(name)
-	if m == nil {
-		return nil, fmt.Errorf("there is no replica %q", name)
-	}
+// admitMember is Pool.Admit.
+func (p *group) admitMember(ctx context.Context, m *member) (*RepairReport, error) {
+	name := m.name
 	if !p.keepsStates() {
 		return nil, fmt.Errorf("admit %s: mode %s keeps no states", name, p.cfg.Mode)
 	}
@@ -102,7 +83,7 @@ func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
 	return report, nil
 }
 
-func (p *Pool) admit(ctx context.Context, m, source *member) (*RepairReport, error) {
+func (p *group) admit(ctx context.Context, m, source *member) (*RepairReport, error) {
 	for _, text := range ownTables {
 		if _, err := m.admin.ExecContext(ctx, text); err != nil {
 			return nil, err
@@ -147,7 +128,7 @@ func (p *Pool) admit(ctx context.Context, m, source *member) (*RepairReport, err
 }
 
 // moveTo changes m's state and waits until every app process writes by it.
-func (p *Pool) moveTo(ctx context.Context, m *member, s State) error {
+func (p *group) moveTo(ctx context.Context, m *member, s State) error {
 	if err := p.setState(ctx, m, s, "", func(State) bool { return true }); err != nil {
 		return err
 	}
@@ -159,7 +140,7 @@ func (p *Pool) moveTo(ctx context.Context, m *member, s State) error {
 var errSpoiled = errors.New("a write failed on the replica meanwhile")
 
 // spoiled counts the writes that failed on m while it was being admitted, as the replica first knows them.
-func (p *Pool) spoiled(ctx context.Context, first, m *member) (int64, error) {
+func (p *group) spoiled(ctx context.Context, first, m *member) (int64, error) {
 	var n int64
 	err := first.admin.QueryRowContext(ctx, "SELECT COALESCE(SUM(spoiled), 0) FROM "+stateTable+" WHERE replica = ?", m.name).Scan(&n)
 	return n, err
@@ -167,7 +148,7 @@ func (p *Pool) spoiled(ctx context.Context, first, m *member) (int64, error) {
 
 // enter puts m into service unless a write failed there, or states changed, since epoch and before were read. A write that
 // fails after it ejects m.
-func (p *Pool) enter(ctx context.Context, m, first *member, epoch, before int64) error {
+func (p *group) enter(ctx context.Context, m, first *member, epoch, before int64) error {
 	stale := false
 	err := p.setState(ctx, m, InService, "", func(State) bool {
 		now, err := p.spoiled(ctx, first, m)

@@ -13,7 +13,7 @@ import (
 // service. A row whose lock is free is a process that ended without Close: what it was writing may be on some replicas
 // only.
 
-// newAppID returns a random name for this Pool among the app processes.
+// newAppID returns a random name for this group of replicas among the app processes.
 func newAppID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -21,7 +21,7 @@ func newAppID() string {
 }
 
 // register makes this process known on the replicas in service.
-func (p *Pool) register(ctx context.Context) error {
+func (p *group) register(ctx context.Context) error {
 	v := p.view.Load()
 	for _, m := range v.readers {
 		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)",
@@ -34,7 +34,7 @@ func (p *Pool) register(ctx context.Context) error {
 }
 
 // holdLock takes this process's named lock on the first replica in service, unless it is held there already.
-func (p *Pool) holdLock(ctx context.Context) error {
+func (p *group) holdLock(ctx context.Context) error {
 	v := p.view.Load()
 	if len(v.readers) == 0 {
 		return ErrNoReplica
@@ -57,7 +57,7 @@ func (p *Pool) holdLock(ctx context.Context) error {
 	return nil
 }
 
-func (p *Pool) releaseLock() {
+func (p *group) releaseLock() {
 	if p.lock == nil {
 		return
 	}
@@ -69,7 +69,7 @@ func (p *Pool) releaseLock() {
 }
 
 // unregister removes this process's row: it ended in order.
-func (p *Pool) unregister() {
+func (p *group) unregister() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
 	defer cancel()
 	for _, m := range p.view.Load().readers {
@@ -86,7 +86,7 @@ type app struct {
 }
 
 // otherApps lists the other processes that the first replica in service knows.
-func (p *Pool) otherApps(ctx context.Context) ([]app, error) {
+func (p *group) otherApps(ctx context.Context) ([]app, error) {
 	v := p.view.Load()
 	if len(v.readers) == 0 {
 		return nil, ErrNoReplica
@@ -108,14 +108,14 @@ func (p *Pool) otherApps(ctx context.Context) ([]app, error) {
 }
 
 // forget removes a dead process's row.
-func (p *Pool) forget(ctx context.Context, id string) {
+func (p *group) forget(ctx context.Context, id string) {
 	for _, m := range p.view.Load().readers {
 		_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+appTable+" WHERE id = ?", id)
 	}
 }
 
 // watchStates follows, until ctx ends, what other processes change, and tells them how far this one has followed.
-func (p *Pool) watchStates(ctx context.Context) {
+func (p *group) watchStates(ctx context.Context) {
 	tick := time.NewTicker(p.cfg.StatePoll)
 	defer tick.Stop()
 	acked := p.view.Load().epoch
@@ -133,7 +133,7 @@ func (p *Pool) watchStates(ctx context.Context) {
 }
 
 // followStates adopts newer states, and records an ejection that could not be recorded before.
-func (p *Pool) followStates(ctx context.Context) {
+func (p *group) followStates(ctx context.Context) {
 	p.stateMu.Lock()
 	defer p.stateMu.Unlock()
 	v := p.view.Load()
@@ -151,7 +151,7 @@ func (p *Pool) followStates(ctx context.Context) {
 }
 
 // settled returns the current epoch, and whether every write that began before it has ended.
-func (p *Pool) settled() (int64, bool) {
+func (p *group) settled() (int64, bool) {
 	p.stateMu.Lock()
 	defer p.stateMu.Unlock()
 	for len(p.retired) > 0 {
@@ -166,7 +166,7 @@ func (p *Pool) settled() (int64, bool) {
 }
 
 // ack tells the other processes that this one writes as epoch says.
-func (p *Pool) ack(ctx context.Context, epoch int64) bool {
+func (p *group) ack(ctx context.Context, epoch int64) bool {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
 	defer cancel()
 	ok := true
@@ -179,7 +179,7 @@ func (p *Pool) ack(ctx context.Context, epoch int64) bool {
 }
 
 // waitForApps returns when every write anywhere follows the current epoch: this process's and those of all others.
-func (p *Pool) waitForApps(ctx context.Context) error {
+func (p *group) waitForApps(ctx context.Context) error {
 	tick := time.NewTicker(p.cfg.StatePoll / 2)
 	defer tick.Stop()
 	for {

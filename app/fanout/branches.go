@@ -22,7 +22,7 @@ const (
 
 // branches keeps account of the XA transactions of this process, and settles those that were left prepared.
 type branches struct {
-	p   *Pool
+	p   *group
 	seq atomic.Int64
 
 	mu      sync.Mutex

@@ -76,10 +76,8 @@ func (r *CheckReport) String() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Check compares the replicas' tables in ranges of their keys by checksum, and names the rows that differ. Writes may go on:
-// a range whose checksums differ is read again under row locks, so a write under way is not taken for a difference. That
-// holds for every mode but ModeParallel, which can be checked when nothing is written.
-func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, error) {
+// check is Pool.Check.
+func (p *group) check(ctx context.Context, opts CheckOptions) (*CheckReport, error) {
 	members, err := p.choose(opts.Replicas)
 	if err != nil {
 		return nil, err
@@ -87,7 +85,7 @@ func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, erro
 	return p.checkMembers(ctx, members, opts.Tables)
 }
 
-func (p *Pool) checkMembers(ctx context.Context, members []*member, only []string) (*CheckReport, error) {
+func (p *group) checkMembers(ctx context.Context, members []*member, only []string) (*CheckReport, error) {
 	report := &CheckReport{}
 	for _, m := range members {
 		report.Replicas = append(report.Replicas, m.name)
@@ -108,7 +106,7 @@ func (p *Pool) checkMembers(ctx context.Context, members []*member, only []strin
 }
 
 // compare adds to tc what differs in r.
-func (tc *TableCheck) compare(ctx context.Context, p *Pool, t *tableInfo, r keyRange, members []*member) error {
+func (tc *TableCheck) compare(ctx context.Context, p *group, t *tableInfo, r keyRange, members []*member) error {
 	same, rows, err := t.equal(ctx, members, r)
 	tc.Rows += rows
 	if err != nil || same {
@@ -125,7 +123,7 @@ func (tc *TableCheck) compare(ctx context.Context, p *Pool, t *tableInfo, r keyR
 }
 
 // choose returns the named replicas in their order, or those in service.
-func (p *Pool) choose(replicas []string) ([]*member, error) {
+func (p *group) choose(replicas []string) ([]*member, error) {
 	if len(replicas) == 0 {
 		if v := p.view.Load(); len(v.readers) > 0 {
 			return v.readers, nil
@@ -178,9 +176,8 @@ func (r *RepairReport) String() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Repair makes the rows that differ equal, under row locks and while writes go on, and says what it did. A table without a
-// key, or with triggers, which would fire, is not mended: that is an error, after the other tables have been mended.
-func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, error) {
+// repair is Pool.Repair.
+func (p *group) repair(ctx context.Context, opts RepairOptions) (*RepairReport, error) {
 	members, err := p.choose(opts.Replicas)
 	if err != nil {
 		return nil, err
@@ -218,7 +215,7 @@ func memberNames(members []*member) string {
 
 // mender makes replicas equal, range by range.
 type mender struct {
-	p       *Pool
+	p       *group
 	members []*member
 	right   func(l *lockedRange, key string) int // index of a replica whose row is right, or -1
 	done    map[string]*Mended                   // by table and replica

@@ -32,16 +32,17 @@ type Replica struct {
 type Group struct {
 	Name     string   // how errors call the group
 	Replicas []string // names of Config.Replicas; the first decides the order of writes
-	Tables   []string // tables of the group, without database name
+	Tables   []string // its tables, without database name; "*" in one group is every table that no other names
 }
 
 // Config is what a Pool is opened with. Zero values mean the default that DefaultConfig gives.
 type Config struct {
 	// Replicas lists the databases; the first one decides the order of writes.
 	Replicas []Replica
-	// Groups places tables on replicas. Empty means that every table is on every replica.
+	// Groups divides the tables over the replicas (the vertical split); each replica is in one group. A statement or a
+	// transaction is in one group. Empty means that every table is on every replica.
 	Groups []Group
-	// Mode is how writes reach the replicas. Default: ModeSingle for one replica, ModeOrdered for several.
+	// Mode is how writes reach the replicas of a group. Default: ModeOrdered, or ModeSingle where no group has several.
 	Mode Mode
 	// AppProcesses is how many processes of the app write to these replicas. Default 1. ModeKeyed refuses more.
 	AppProcesses int
@@ -111,9 +112,9 @@ func (c Config) withDefaults() Config {
 	c.StatePoll = cmp.Or(c.StatePoll, d.StatePoll)
 	c.TxAttempts = cmp.Or(c.TxAttempts, d.TxAttempts)
 	if c.Mode == "" {
-		c.Mode = ModeOrdered
-		if len(c.Replicas) == 1 {
-			c.Mode = ModeSingle
+		c.Mode = ModeSingle
+		if c.mostReplicas() > 1 {
+			c.Mode = ModeOrdered
 		}
 	}
 	return c
@@ -136,8 +137,8 @@ const maxReplicas = 64
 func (c Config) modeFaults() []error {
 	var faults []error
 	switch {
-	case c.Mode == ModeSingle && len(c.Replicas) > 1:
-		faults = append(faults, fmt.Errorf("config: mode %q takes one replica, not %d", ModeSingle, len(c.Replicas)))
+	case c.Mode == ModeSingle && c.mostReplicas() > 1:
+		faults = append(faults, fmt.Errorf("config: mode %q takes one replica, not %d", ModeSingle, c.mostReplicas()))
 	case !slices.Contains(modes, c.Mode):
 		faults = append(faults, fmt.Errorf("config: mode %q does not exist; there are %q", c.Mode, modes))
 	}
@@ -153,8 +154,56 @@ func (c Config) modeFaults() []error {
 	if len(c.Replicas) > maxReplicas {
 		faults = append(faults, fmt.Errorf("config: %d replicas are more than %d", len(c.Replicas), maxReplicas))
 	}
-	if len(c.Groups) > 0 {
-		faults = append(faults, errors.New("config: groups of tables do not exist yet; leave Groups empty"))
+	return append(faults, c.groupFaults()...)
+}
+
+// mostReplicas is the number of replicas in the group that has most.
+func (c Config) mostReplicas() int {
+	if len(c.Groups) == 0 {
+		return len(c.Replicas)
+	}
+	n := 0
+	for _, g := range c.Groups {
+		n = max(n, len(g.Replicas))
+	}
+	return n
+}
+
+// groupFaults finds tables and replicas that are in no group, in two, or unknown.
+func (c Config) groupFaults() []error {
+	if len(c.Groups) == 0 {
+		return nil
+	}
+	var faults []error
+	places := map[string]string{}
+	claim := func(what, name, group string) {
+		key := what + " " + strings.ToLower(name)
+		if other, ok := places[key]; ok {
+			faults = append(faults, fmt.Errorf("config: %s %q is in group %q and in group %q", what, name, other, group))
+		}
+		places[key] = group
+	}
+	for _, g := range c.Groups {
+		if !nameRE.MatchString(g.Name) {
+			faults = append(faults, fmt.Errorf("config: group name %q is not a letter followed by letters, digits, '-' or '_'", g.Name))
+		}
+		if len(g.Tables) == 0 || len(g.Replicas) == 0 {
+			faults = append(faults, fmt.Errorf("config: group %q has %d tables and %d replicas; it needs both", g.Name, len(g.Tables), len(g.Replicas)))
+		}
+		for _, t := range g.Tables {
+			claim("table", t, g.Name)
+		}
+		for _, r := range g.Replicas {
+			claim("replica", r, g.Name)
+			if !slices.ContainsFunc(c.Replicas, func(x Replica) bool { return x.Name == r }) {
+				faults = append(faults, fmt.Errorf("config: group %q names replica %q, which Replicas lacks", g.Name, r))
+			}
+		}
+	}
+	for _, r := range c.Replicas {
+		if _, ok := places["replica "+strings.ToLower(r.Name)]; !ok {
+			faults = append(faults, fmt.Errorf("config: replica %q is in no group", r.Name))
+		}
 	}
 	return faults
 }

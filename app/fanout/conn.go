@@ -11,7 +11,7 @@ import (
 )
 
 // connector makes the logical connections of a Pool for database/sql.
-type connector struct{ p *Pool }
+type connector struct{ p *group }
 
 // Connect opens a logical connection. One replica is dialled at once, so that an unreachable set of replicas is an error
 // here; the others when they are first needed.
@@ -44,7 +44,7 @@ func (noDriver) Open(string) (driver.Conn, error) {
 // conn is a logical connection: at most one link to each replica. Like every driver.Conn it is used by one goroutine at a
 // time; a write works on its links in parallel, never on one link twice at once.
 type conn struct {
-	p        *Pool
+	p        *group
 	links    []*link  // by member index; nil until needed
 	settings []string // the app's SET statements, for links dialled later
 	tx       txn      // the open transaction, or nil

@@ -61,7 +61,7 @@ func (c *conn) queryFirst(ctx context.Context, q call) (driver.Rows, error) {
 
 // execSession runs a SET on every replica and remembers it for links that are dialled later. A replica that fails it makes
 // the whole statement fail, and its link is closed: it would have other settings.
-func (p *Pool) execSession(ctx context.Context, c *conn, q call) (driver.Result, error) {
+func (p *group) execSession(ctx context.Context, c *conn, q call) (driver.Result, error) {
 	if len(q.args) > 0 {
 		return nil, refused("SET with arguments can't be remembered for later connections; put the value into the text")
 	}
@@ -84,7 +84,7 @@ func (p *Pool) execSession(ctx context.Context, c *conn, q call) (driver.Result,
 
 // execDDL runs a statement that changes the schema: alone, on the first replica, then on the others; what the others have
 // then is compared with what the first has.
-func (p *Pool) execDDL(ctx context.Context, c *conn, q call) (driver.Result, error) {
+func (p *group) execDDL(ctx context.Context, c *conn, q call) (driver.Result, error) {
 	if err := p.gate.Acquire(ctx, gateSize); err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (p *Pool) execDDL(ctx context.Context, c *conn, q call) (driver.Result, err
 	return res, p.compareSchemas(long)
 }
 
-func (p *Pool) ddlFailed(ctx context.Context, c *conn, first *member, err error) error {
+func (p *group) ddlFailed(ctx context.Context, c *conn, first *member, err error) error {
 	if outcomeOf(err) != lost {
 		if ctx.Err() != nil {
 			return &WriteError{Fate: NotApplied, Cause: ctx.Err(), Parts: []Part{{first.name, NotApplied, err}}}
@@ -136,7 +136,7 @@ func (p *Pool) ddlFailed(ctx context.Context, c *conn, first *member, err error)
 }
 
 // single is ModeSingle: statements go to the one replica as they are.
-type single struct{ p *Pool }
+type single struct{ p *group }
 
 func (s single) refuses() bool { return false }
 
@@ -173,7 +173,7 @@ func (observer) begin(context.Context, *conn, driver.TxOptions) (txn, error) {
 }
 
 // parallel is ModeParallel.
-type parallel struct{ p *Pool }
+type parallel struct{ p *group }
 
 func (f parallel) refuses() bool { return false }
 

@@ -137,7 +137,7 @@ func (t *orderedTxn) phantom(st *sqltext.Statement) error {
 }
 
 // gapNow reports whether transactions begin with gap locks at present.
-func (p *Pool) gapNow() bool {
+func (p *group) gapNow() bool {
 	until := p.gapUntil.Load()
 	return until != 0 && time.Now().UnixNano() < until
 }
@@ -283,7 +283,7 @@ func (t *orderedTxn) keep(parts []*part, errs []error, good func(error) bool, fa
 
 // unsureAll is for a write of which no replica said whether it committed. Any one of them may be taken for the truth, as
 // nobody was told anything: it is the first one, and the others leave service.
-func (p *Pool) unsureAll(parts []*part, errs []error) error {
+func (p *group) unsureAll(parts []*part, errs []error) error {
 	we := &WriteError{Fate: Unknown, Cause: errors.New("no replica answered the COMMIT")}
 	v := p.view.Load()
 	for i, pt := range parts {

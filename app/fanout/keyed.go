@@ -33,7 +33,7 @@ type keyed struct {
 	seed    maphash.Seed
 }
 
-func newKeyed(p *Pool) *keyed {
+func newKeyed(p *group) *keyed {
 	k := &keyed{ordered: ordered{p}, all: semaphore.NewWeighted(gateSize), seed: maphash.MakeSeed()}
 	for i := range k.stripes {
 		k.stripes[i] = make(chan struct{}, 1)
@@ -210,7 +210,7 @@ func (t *keyedTxn) rollback() error {
 
 // still keeps this process's writes away while a range of rows is compared, where the range's locks alone would not: in
 // ModeKeyed a write may be on one replica and not yet on another without holding a lock on either.
-func (p *Pool) still(ctx context.Context) (release func(), err error) {
+func (p *group) still(ctx context.Context) (release func(), err error) {
 	k, ok := p.writes.(*keyed)
 	if !ok {
 		return func() {}, nil
@@ -219,7 +219,7 @@ func (p *Pool) still(ctx context.Context) (release func(), err error) {
 }
 
 // mayMend fails for an Observer beside a running process in ModeKeyed, whose writes its locks would not order.
-func (p *Pool) mayMend(ctx context.Context) error {
+func (p *group) mayMend(ctx context.Context) error {
 	if p.cfg.Mode != ModeKeyed || !p.cfg.Observer {
 		return nil
 	}
@@ -230,7 +230,7 @@ func (p *Pool) mayMend(ctx context.Context) error {
 }
 
 // alone fails when another app process uses the replicas: its writes would not wait for this one's keys.
-func (p *Pool) alone(ctx context.Context) error {
+func (p *group) alone(ctx context.Context) error {
 	apps, err := p.otherApps(ctx)
 	if err != nil {
 		return err

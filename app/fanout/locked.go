@@ -231,7 +231,7 @@ func (l *lockedRange) commit(ctx context.Context, i int) error {
 }
 
 // withLockedRange runs f on the locked range, again when a lock conflict ended it, up to ten times.
-func (p *Pool) withLockedRange(ctx context.Context, t *tableInfo, r keyRange, members []*member, f func(*lockedRange) error) error {
+func (p *group) withLockedRange(ctx context.Context, t *tableInfo, r keyRange, members []*member, f func(*lockedRange) error) error {
 	for attempt := 1; ; attempt++ {
 		err := func() error {
 			release, err := p.still(ctx)

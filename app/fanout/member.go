@@ -108,8 +108,8 @@ type link struct {
 	pinned bool  // the session's clock stands still
 	spent  bool  // to be closed: its session may not be what it should
 
-	p      *Pool
-	busy   atomic.Int64 // Pool.now of the statement that is being answered, or 0
+	p      *group
+	busy   atomic.Int64 // group.now of the statement that is being answered, or 0
 	life   context.Context
 	cancel context.CancelFunc
 	wire   *wire
@@ -147,7 +147,7 @@ func (l *link) begin() context.Context {
 func (l *link) end() { l.busy.Store(0) }
 
 // dialLink connects to m and prepares the session; settings are the app's SET statements so far.
-func dialLink(ctx context.Context, p *Pool, m *member, settings []string) (*link, error) {
+func dialLink(ctx context.Context, p *group, m *member, settings []string) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout) // the driver's own timeout leaves out the login
 	defer cancel()
 	w := &wire{}

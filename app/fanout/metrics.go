@@ -77,8 +77,7 @@ type Metrics struct {
 	Phantoms  int64            // statements rolled back since replicas found different rows, and run again with gap locks
 }
 
-// Metrics returns the counts so far.
-func (p *Pool) Metrics() Metrics {
+func (p *group) readMetrics() Metrics {
 	out := Metrics{Ejections: p.metrics.ejections.Load(), Phantoms: p.metrics.phantoms.Load(), Conflicts: p.metrics.conflicts.Load()}
 	var fastest, slowest time.Duration
 	for _, m := range p.members {

@@ -19,7 +19,7 @@ type writeMode interface {
 }
 
 // ordered is ModeOrdered.
-type ordered struct{ p *Pool }
+type ordered struct{ p *group }
 
 func (o ordered) refuses() bool { return true }
 

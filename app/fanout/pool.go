@@ -5,53 +5,17 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
-	"time"
+	"slices"
 
 	"github.com/jmoiron/sqlx"
-	"golang.org/x/sync/semaphore"
-
-	"isukit/app/fanout/internal/sqltext"
 )
 
 // Pool is an app's way to its databases. It is safe for use by many goroutines.
 type Pool struct {
-	cfg     Config
-	members []*member
-	db      *sqlx.DB
-	writes  writeMode
-	texts   sqltext.Cache
-	schema  atomic.Pointer[schema]
-	metrics poolMetrics
-
-	branches *branches // of ModeDurable; else nil
-
-	view     atomic.Pointer[view]
-	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
-	gapUntil atomic.Int64        // Unix nanoseconds until which transactions begin with gap locks
-
-	id      string // of this process among those that use the replicas
-	started time.Time
-
-	stateMu    sync.Mutex // guards what follows
-	records    []record
-	retired    []*view // former views, oldest first, until their writes have ended
-	unrecorded bool    // an ejection is known to this process only
-	lock       *sql.Conn
-	lockOn     *member
-
-	linksMu sync.Mutex
-	links   map[*link]struct{} // every open one
-
-	stop   context.CancelFunc // ends watchStates and watchLinks
-	bgMu   sync.Mutex
-	closed bool
-	bg     sync.WaitGroup
+	cfg    Config
+	groups []*group // one, or those of Config.Groups in their order
+	db     *sqlx.DB
 }
-
-// gateSize is more than the writes that can run at once.
-const gateSize = 1 << 30
 
 // Open checks cfg, connects to the replicas and returns the Pool. The caller closes it. An error of Validate is returned
 // as it is; one of a server is wrapped with the replica's name.
@@ -62,173 +26,24 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	wctx, stop := context.WithCancel(context.Background())
-	p := &Pool{cfg: cfg.withDefaults(), links: map[*link]struct{}{}, stop: stop, gate: semaphore.NewWeighted(gateSize), id: newAppID(), started: time.Now()}
-	p.background(func() { p.watchLinks(wctx) })
-	if err := p.open(ctx); err != nil {
-		_ = p.Close()
-		return nil, err
-	}
-	if p.keepsStates() && !cfg.Observer {
-		p.background(func() { p.watchStates(wctx) })
-	}
-	if p.branches != nil && !cfg.Observer {
-		p.background(func() { p.branches.watch(wctx) })
-	}
-	return p, nil
-}
-
-func (p *Pool) open(ctx context.Context) error {
-	for i := range p.cfg.Replicas {
-		m, err := newMember(p.cfg, i)
+	p := &Pool{cfg: cfg.withDefaults()}
+	for _, part := range p.cfg.split() {
+		g, err := openGroup(ctx, part)
 		if err != nil {
-			return fmt.Errorf("replica %s: %w", p.cfg.Replicas[i].Name, err)
+			_ = p.Close()
+			return nil, err
 		}
-		p.members = append(p.members, m)
+		p.groups = append(p.groups, g)
 	}
-	p.schema.Store(&schema{})
-	records := make([]record, len(p.members))
-	for i, m := range p.members {
-		records[i] = record{replica: m.name, state: InService}
+	if len(p.groups) == 1 {
+		p.db = p.groups[0].db
+		return p, nil
 	}
-	p.adopt(records, 0)
-	p.chooseMode()
-	db := sql.OpenDB(connector{p})
+	db := sql.OpenDB(newRouter(p.cfg.Groups, p.groups))
 	db.SetMaxOpenConns(p.cfg.MaxOpenConns)
 	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
 	p.db = sqlx.NewDb(db, "mysql")
-	if !p.keepsStates() {
-		if p.cfg.Observer {
-			return nil
-		}
-		return p.pingAll(ctx)
-	}
-	return p.join(ctx)
-}
-
-// keepsStates reports whether the mode can eject replicas.
-func (p *Pool) keepsStates() bool { return p.cfg.Mode != ModeSingle && p.cfg.Mode != ModeParallel }
-
-func (p *Pool) chooseMode() {
-	if p.cfg.Mode == ModeDurable {
-		p.branches = &branches{p: p}
-	}
-	if p.cfg.Observer {
-		p.writes = observer{}
-		return
-	}
-	switch p.cfg.Mode {
-	case ModeSingle:
-		p.writes = single{p}
-	case ModeParallel:
-		p.writes = parallel{p}
-	case ModeKeyed:
-		p.writes = newKeyed(p)
-	default:
-		p.writes = ordered{p}
-	}
-}
-
-// setup is what a link to m is told when it is dialled. The locks of the first replica decide the order, so another one
-// waits only for a COMMIT that is under way; a longer wait there is a deadlock across servers, which no server sees.
-func (p *Pool) setup(m *member) string {
-	if !p.keepsStates() {
-		return ""
-	}
-	wait := max(time.Second, p.cfg.LockWait.Round(time.Second))
-	if v := p.view.Load(); p.cfg.Mode != ModeKeyed && len(v.writers) > 0 && v.writers[0] != m {
-		wait = min(wait, time.Second)
-	}
-	return fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout=%d; ", int(wait.Seconds()))
-}
-
-func (p *Pool) pingAll(ctx context.Context) error {
-	var errs []error
-	for _, m := range p.members {
-		if err := m.plain.PingContext(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("replica %s: %w", m.name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// join learns who is in service, sees that those replicas are equal in schema and settings, cleans up behind processes
-// that crashed, and makes this process known.
-func (p *Pool) join(ctx context.Context) error {
-	p.stateMu.Lock()
-	err := p.learnStates(ctx)
-	p.stateMu.Unlock()
-	if err != nil || p.cfg.Observer {
-		return err
-	}
-	if err := p.sameSettings(ctx); err != nil {
-		return err
-	}
-	if err := p.compareSchemas(ctx); err != nil {
-		return err
-	}
-	p.stateMu.Lock()
-	err = p.register(ctx)
-	p.stateMu.Unlock()
-	if err != nil {
-		return err
-	}
-	if _, err := p.Recover(ctx); err != nil || p.cfg.Mode != ModeKeyed {
-		return err
-	}
-	return p.alone(ctx)
-}
-
-// learnStates adopts the newest state that any replica knows. Every replica that it calls in service must answer: one that
-// does not may hold a newer state, in which those that answer were ejected.
-func (p *Pool) learnStates(ctx context.Context) error {
-	errs := make([]error, len(p.members))
-	var up []*member
-	inParallel(len(p.members), func(i int) {
-		for _, text := range ownTables {
-			if _, err := p.members[i].admin.ExecContext(ctx, text); err != nil {
-				errs[i] = fmt.Errorf("replica %s: %w", p.members[i].name, err)
-				return
-			}
-		}
-	})
-	for i, m := range p.members {
-		if errs[i] == nil {
-			up = append(up, m)
-		}
-	}
-	if len(up) == 0 {
-		return errors.Join(errs...)
-	}
-	records, epoch, err := p.newest(ctx, up)
-	if err != nil {
-		return err
-	}
-	var missing []error
-	for i := range p.members {
-		if records[i].state == InService && errs[i] != nil && !p.cfg.Observer {
-			missing = append(missing, errs[i])
-		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("a replica in service does not answer, and the others may be behind it: %w", errors.Join(missing...))
-	}
-	p.adopt(records, epoch)
-	return nil
-}
-
-// background runs f, and Close waits for it. After Close it does nothing.
-func (p *Pool) background(f func()) {
-	p.bgMu.Lock()
-	defer p.bgMu.Unlock()
-	if p.closed {
-		return
-	}
-	p.bg.Add(1)
-	go func() {
-		defer p.bg.Done()
-		f()
-	}()
+	return p, nil
 }
 
 // DB returns the database that the app uses for everything: what it writes goes to every replica, what it reads comes
@@ -238,56 +53,177 @@ func (p *Pool) DB() *sqlx.DB { return p.db }
 // Replica returns the plain database of one replica, around the fan-out, or nil when no replica has that name. It is for
 // looking at one replica; what is written through it makes the replicas differ.
 func (p *Pool) Replica(name string) *sqlx.DB {
-	if m := p.member(name); m != nil {
+	if _, m := p.find(name); m != nil {
 		return m.plain
 	}
 	return nil
 }
 
-func (p *Pool) member(name string) *member {
-	for _, m := range p.members {
-		if m.name == name {
-			return m
+// find is the replica of that name and its group, or nil.
+func (p *Pool) find(name string) (*group, *member) {
+	for _, g := range p.groups {
+		if m := g.member(name); m != nil {
+			return g, m
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // Reader returns the plain database of one replica in service, chosen at random at each call: for reads outside of
 // transactions that need no second try on another replica. It must not be written to. When no replica is in service it
-// is the first replica's.
-func (p *Pool) Reader() *sqlx.DB {
-	if m := pick(p.view.Load().readers, p.cfg.Reads, 0); m != nil {
-		return m.plain
+// is the first replica's. With Config.Groups it is one of the first group's, which has no other group's tables.
+func (p *Pool) Reader() *sqlx.DB { return p.groups[0].reader().plain }
+
+// Status asks every replica. A replica that does not answer is no error: its entry says so.
+func (p *Pool) Status(ctx context.Context) (Status, error) {
+	all := Status{Mode: p.cfg.Mode}
+	for _, g := range p.groups {
+		s, err := g.status(ctx)
+		if err != nil {
+			return all, err
+		}
+		all.Epoch += s.Epoch
+		all.Apps = max(all.Apps, s.Apps)
+		if s.Apps < 0 {
+			all.Apps = -1
+		}
+		all.Replicas = append(all.Replicas, s.Replicas...)
 	}
-	return p.members[0].plain
+	return all, nil
 }
 
-// Close ends what runs in the background and closes every connection. It returns the first error and closes the others
+// Eject takes a replica out of service by hand. It fails for the last one in service.
+func (p *Pool) Eject(ctx context.Context, name, reason string) error {
+	g, m := p.find(name)
+	if m == nil {
+		return fmt.Errorf("there is no replica %q", name)
+	}
+	if err := g.ejectMember(ctx, m, reason); err != nil {
+		return fmt.Errorf("eject %s: %w", name, err)
+	}
+	return nil
+}
+
+// Admit brings an ejected replica back: it makes its tables what the first replica's are, has every app process write to
+// it again, copies the rows that differ while writes go on, compares until a whole pass finds nothing to copy and no
+// write failed there meanwhile, and then has it read again. Writes wait only for the locks of the range, of about a
+// thousand rows, that is being copied. When it fails, the replica is ejected again.
+func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
+	g, m := p.find(name)
+	if m == nil {
+		return nil, fmt.Errorf("there is no replica %q", name)
+	}
+	return g.admitMember(ctx, m)
+}
+
+// Check compares the replicas' tables in ranges of their keys by checksum, and names the rows that differ. Writes may go on:
+// a range whose checksums differ is read again under row locks, so a write under way is not taken for a difference. That
+// holds for every mode but ModeParallel, which can be checked when nothing is written.
+func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, error) {
+	if len(p.groups) == 1 {
+		return p.groups[0].check(ctx, opts)
+	}
+	all := &CheckReport{}
+	err := p.eachGroup(opts.Tables, opts.Replicas, func(g *group, tables, replicas []string) error {
+		r, err := g.check(ctx, CheckOptions{Tables: tables, Replicas: replicas})
+		if err != nil {
+			return err
+		}
+		all.Replicas = append(all.Replicas, r.Replicas...)
+		all.Tables = append(all.Tables, r.Tables...)
+		return nil
+	})
+	return all, err
+}
+
+// Repair makes the rows that differ equal, under row locks and while writes go on, and says what it did. A table without a
+// key, or with triggers, which would fire, is not mended: that is an error, after the other tables have been mended.
+func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, error) {
+	if len(p.groups) == 1 {
+		return p.groups[0].repair(ctx, opts)
+	}
+	if opts.From != "" && len(opts.Tables) == 0 && len(opts.Replicas) == 0 {
+		if g, _ := p.find(opts.From); g != nil {
+			return g.repair(ctx, opts)
+		}
+	}
+	all := &RepairReport{}
+	err := p.eachGroup(opts.Tables, opts.Replicas, func(g *group, tables, replicas []string) error {
+		r, err := g.repair(ctx, RepairOptions{Tables: tables, Replicas: replicas, From: opts.From})
+		if r != nil {
+			all.Mended = append(all.Mended, r.Mended...)
+			all.Left = append(all.Left, r.Left...)
+		}
+		return err
+	})
+	return all, err
+}
+
+// eachGroup calls f for every group that has some of the tables and replicas asked for, with those that it has. Nothing
+// asked for means everything.
+func (p *Pool) eachGroup(tables, replicas []string, f func(g *group, tables, replicas []string) error) error {
+	for i, g := range p.groups {
+		own := slices.DeleteFunc(slices.Clone(tables), func(t string) bool { return groupOf(p.cfg.Groups, t) != i })
+		names := slices.DeleteFunc(slices.Clone(replicas), func(r string) bool { return g.member(r) == nil })
+		if len(tables) > 0 && len(own) == 0 || len(replicas) > 0 && len(names) == 0 {
+			continue
+		}
+		if err := f(g, own, names); err != nil {
+			return fmt.Errorf("group %s: %w", p.cfg.Groups[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// Recover cleans up behind app processes that ended without Close: a write of theirs may be on some replicas only. It
+// compares the replicas and ejects those that differ from the majority, or where there is none from the first. Open calls
+// it; it costs nothing when every process ended in order.
+func (p *Pool) Recover(ctx context.Context) (*RecoverReport, error) {
+	all := &RecoverReport{}
+	for _, g := range p.groups {
+		r, err := g.recover(ctx)
+		if err != nil {
+			return all, err
+		}
+		all.Crashed = max(all.Crashed, r.Crashed)
+		all.Ejected = append(all.Ejected, r.Ejected...)
+		if r.Check == nil {
+			continue
+		}
+		if all.Check == nil {
+			all.Check = &CheckReport{}
+		}
+		all.Check.Replicas = append(all.Check.Replicas, r.Check.Replicas...)
+		all.Check.Tables = append(all.Check.Tables, r.Check.Tables...)
+	}
+	return all, nil
+}
+
+// Metrics returns the counts so far, of all groups.
+func (p *Pool) Metrics() Metrics {
+	all := p.groups[0].readMetrics()
+	for _, g := range p.groups[1:] {
+		m := g.readMetrics()
+		all.Replicas = append(all.Replicas, m.Replicas...)
+		all.Skew = max(all.Skew, m.Skew)
+		all.InDoubt += m.InDoubt
+		all.Oldest = max(all.Oldest, m.Oldest)
+		all.Ejections += m.Ejections
+		all.Conflicts += m.Conflicts
+		all.Phantoms += m.Phantoms
+	}
+	return all
+}
+
+// Close ends what runs in the background and closes every connection. It returns the errors joined and closes the others
 // all the same.
 func (p *Pool) Close() error {
-	p.stop()
-	p.bgMu.Lock()
-	again := p.closed
-	p.closed = true
-	p.bgMu.Unlock()
 	var errs []error
-	if p.db != nil && !again {
+	if p.db != nil && len(p.groups) > 1 {
 		errs = append(errs, p.db.Close())
 	}
-	p.bg.Wait()
-	if p.view.Load() != nil && p.keepsStates() && !p.cfg.Observer && !again {
-		if p.branches != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
-			p.branches.tidy(ctx)
-			cancel()
-		}
-		p.stateMu.Lock()
-		p.unregister()
-		p.stateMu.Unlock()
-	}
-	for _, m := range p.members {
-		errs = append(errs, m.close())
+	for _, g := range p.groups {
+		errs = append(errs, g.close())
 	}
 	return errors.Join(errs...)
 }

@@ -40,7 +40,7 @@ func Session(ctx context.Context) context.Context {
 type session struct{ pinned atomic.Pointer[member] }
 
 // route is the replica for a read with ctx. tried is a bit set of replicas that failed for this read.
-func (p *Pool) route(ctx context.Context, v *view, tried uint64) *member {
+func (p *group) route(ctx context.Context, v *view, tried uint64) *member {
 	if ctx.Value(keyOnFirst) != nil {
 		if len(v.readers) == 0 || tried != 0 {
 			return nil
@@ -114,7 +114,7 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 }
 
 // abandon kills, in the background, what a client that gave up left running: the driver only closes its end.
-func (p *Pool) abandon(l *link) {
+func (p *group) abandon(l *link) {
 	l.spent = true
 	p.background(func() { l.m.kill(l.thread, false) })
 }

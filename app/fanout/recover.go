@@ -12,10 +12,8 @@ type RecoverReport struct {
 	Ejected []string     // replicas that were ejected since they differed
 }
 
-// Recover cleans up behind app processes that ended without Close: a write of theirs may be on some replicas only. It
-// compares the replicas and ejects those that differ from the majority, or where there is none from the first. Open calls
-// it; it costs nothing when every process ended in order.
-func (p *Pool) Recover(ctx context.Context) (*RecoverReport, error) {
+// recover is Pool.Recover.
+func (p *group) recover(ctx context.Context) (*RecoverReport, error) {
 	report := &RecoverReport{}
 	if !p.keepsStates() {
 		return report, nil

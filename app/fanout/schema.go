@@ -97,7 +97,7 @@ var ErrSchema = errors.New("replicas differ in schema or settings")
 
 // compareSchemas reads the schemas of the replicas in service, fails when they differ, and remembers what is needed of
 // them. A missing index counts: it makes a statement lock more rows on one replica than on another.
-func (p *Pool) compareSchemas(ctx context.Context) error {
+func (p *group) compareSchemas(ctx context.Context) error {
 	members := p.view.Load().readers
 	if len(members) == 0 {
 		return ErrNoReplica
@@ -185,7 +185,7 @@ var settingNames = []string{"sql_mode", "auto_increment_increment", "lower_case_
 	"innodb_strict_mode", "foreign_key_checks", "unique_checks"}
 
 // sameSettings fails when the replicas in service would treat the same statement differently.
-func (p *Pool) sameSettings(ctx context.Context) error {
+func (p *group) sameSettings(ctx context.Context) error {
 	var faults []string
 	var first []string
 	members := p.view.Load().readers

@@ -65,7 +65,7 @@ func epochOf(records []record) int64 {
 
 // newest returns, of what the given replicas say, the state with the highest epoch, completed for replicas that it does
 // not mention: those are in service.
-func (p *Pool) newest(ctx context.Context, from []*member) ([]record, int64, error) {
+func (p *group) newest(ctx context.Context, from []*member) ([]record, int64, error) {
 	lists := make([][]record, len(from))
 	errs := make([]error, len(from))
 	inParallel(len(from), func(i int) {
@@ -92,7 +92,7 @@ func (p *Pool) newest(ctx context.Context, from []*member) ([]record, int64, err
 }
 
 // adopt makes records the pool's view. The caller holds stateMu.
-func (p *Pool) adopt(records []record, epoch int64) {
+func (p *group) adopt(records []record, epoch int64) {
 	states := make([]State, len(p.members))
 	for i, r := range records {
 		states[i] = r.state
@@ -109,7 +109,7 @@ var errLast = errors.New("it is the last replica in service")
 
 // setState moves m to a state, in this process and durably on every replica that is then in service. When another process
 // changed the states meanwhile, that is adopted first and decide is asked again; it reports whether to go on.
-func (p *Pool) setState(ctx context.Context, m *member, state State, reason string, decide func(now State) bool) error {
+func (p *group) setState(ctx context.Context, m *member, state State, reason string, decide func(now State) bool) error {
 	p.stateMu.Lock()
 	defer p.stateMu.Unlock()
 	for range 10 {
@@ -150,7 +150,7 @@ func (p *Pool) setState(ctx context.Context, m *member, state State, reason stri
 // recordEverywhere writes records, provided that the replicas still have the epoch known; moved tells that one has a newer
 // one. The ejected replicas come first, if they answer, so that two processes that eject each other's first replica meet.
 // It fails when no replica in service could be written.
-func (p *Pool) recordEverywhere(ctx context.Context, records []record, known int64) (moved bool, err error) {
+func (p *group) recordEverywhere(ctx context.Context, records []record, known int64) (moved bool, err error) {
 	var in []*member
 	for i, m := range p.members {
 		if records[i].state != Ejected {
@@ -220,7 +220,7 @@ func clip(s string, n int) string {
 
 // ejectMember takes m out of service because of reason. It fails when m is the last one, or when that could be recorded
 // nowhere; then reads and writes of this process leave m all the same, and the record is tried again.
-func (p *Pool) ejectMember(ctx context.Context, m *member, reason string) error {
+func (p *group) ejectMember(ctx context.Context, m *member, reason string) error {
 	if p.cfg.Mode == ModeParallel || p.cfg.Mode == ModeSingle {
 		return errors.New("mode " + string(p.cfg.Mode) + " keeps no states")
 	}
@@ -239,7 +239,7 @@ func (p *Pool) ejectMember(ctx context.Context, m *member, reason string) error 
 }
 
 // spoil notes durably that a write failed on a replica that Admit is filling, so that Admit compares it again.
-func (p *Pool) spoil(m *member, why error) {
+func (p *group) spoil(m *member, why error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
 	defer cancel()
 	v := p.view.Load()

@@ -52,7 +52,7 @@ func newView(epoch int64, members []*member, states []State) *view {
 func (v *view) has(m *member) bool { return v.states[m.index] == InService }
 
 // acquire returns the current view and counts a write in it; the caller releases it.
-func (p *Pool) acquire() *view {
+func (p *group) acquire() *view {
 	for {
 		v := p.view.Load()
 		v.inflight.Add(1)

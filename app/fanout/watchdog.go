@@ -6,11 +6,11 @@ import (
 )
 
 // now is a clock for the links' busy times: nanoseconds since Open, never 0.
-func (p *Pool) now() int64 { return int64(time.Since(p.started)) + 1 }
+func (p *group) now() int64 { return int64(time.Since(p.started)) + 1 }
 
 // watchLinks ends, until ctx does, statements that wait for a replica that has died without closing its connections, or
 // that take longer than WriteTimeout. One look at all links now and then costs less than a timer for each statement.
-func (p *Pool) watchLinks(ctx context.Context) {
+func (p *group) watchLinks(ctx context.Context) {
 	tick := time.NewTicker(max(p.cfg.ProbeAfter/4, time.Millisecond))
 	defer tick.Stop()
 	last := map[*member]int64{} // when a member was last found alive
@@ -38,7 +38,7 @@ func (p *Pool) watchLinks(ctx context.Context) {
 
 // lateLinks are, by replica, the links whose statement has run longer than ProbeAfter. A write that has run longer than
 // WriteTimeout is ended here.
-func (p *Pool) lateLinks() map[*member][]*link {
+func (p *group) lateLinks() map[*member][]*link {
 	now := p.now()
 	late := map[*member][]*link{}
 	p.linksMu.Lock()

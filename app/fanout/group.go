@@ -1,0 +1,270 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"golang.org/x/sync/semaphore"
+
+	"isukit/app/fanout/internal/sqltext"
+)
+
+// group is replicas that hold the same tables, and the logical connections to them. A Pool without Config.Groups has one.
+type group struct {
+	cfg     Config
+	members []*member
+	db      *sqlx.DB
+	writes  writeMode
+	texts   sqltext.Cache
+	schema  atomic.Pointer[schema]
+	metrics poolMetrics
+
+	branches *branches // of ModeDurable; else nil
+
+	view     atomic.Pointer[view]
+	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
+	gapUntil atomic.Int64        // Unix nanoseconds until which transactions begin with gap locks
+
+	id      string // of this process among those that use the replicas
+	started time.Time
+
+	stateMu    sync.Mutex // guards what follows
+	records    []record
+	retired    []*view // former views, oldest first, until their writes have ended
+	unrecorded bool    // an ejection is known to this process only
+	lock       *sql.Conn
+	lockOn     *member
+
+	linksMu sync.Mutex
+	links   map[*link]struct{} // every open one
+
+	stop   context.CancelFunc // ends watchStates and watchLinks
+	bgMu   sync.Mutex
+	closed bool
+	bg     sync.WaitGroup
+}
+
+// gateSize is more than the writes that can run at once.
+const gateSize = 1 << 30
+
+// openGroup connects to the replicas of cfg, which has been checked and names no groups.
+func openGroup(ctx context.Context, cfg Config) (*group, error) {
+	wctx, stop := context.WithCancel(context.Background())
+	p := &group{cfg: cfg, links: map[*link]struct{}{}, stop: stop, gate: semaphore.NewWeighted(gateSize), id: newAppID(), started: time.Now()}
+	p.background(func() { p.watchLinks(wctx) })
+	if err := p.open(ctx); err != nil {
+		_ = p.close()
+		return nil, err
+	}
+	if p.keepsStates() && !cfg.Observer {
+		p.background(func() { p.watchStates(wctx) })
+	}
+	if p.branches != nil && !cfg.Observer {
+		p.background(func() { p.branches.watch(wctx) })
+	}
+	return p, nil
+}
+
+func (p *group) open(ctx context.Context) error {
+	for i := range p.cfg.Replicas {
+		m, err := newMember(p.cfg, i)
+		if err != nil {
+			return fmt.Errorf("replica %s: %w", p.cfg.Replicas[i].Name, err)
+		}
+		p.members = append(p.members, m)
+	}
+	p.schema.Store(&schema{})
+	records := make([]record, len(p.members))
+	for i, m := range p.members {
+		records[i] = record{replica: m.name, state: InService}
+	}
+	p.adopt(records, 0)
+	p.chooseMode()
+	db := sql.OpenDB(connector{p})
+	db.SetMaxOpenConns(p.cfg.MaxOpenConns)
+	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
+	p.db = sqlx.NewDb(db, "mysql")
+	if !p.keepsStates() {
+		if p.cfg.Observer {
+			return nil
+		}
+		return p.pingAll(ctx)
+	}
+	return p.join(ctx)
+}
+
+// keepsStates reports whether the mode can eject replicas.
+func (p *group) keepsStates() bool { return p.cfg.Mode != ModeSingle && p.cfg.Mode != ModeParallel }
+
+func (p *group) chooseMode() {
+	if p.cfg.Mode == ModeDurable {
+		p.branches = &branches{p: p}
+	}
+	if p.cfg.Observer {
+		p.writes = observer{}
+		return
+	}
+	switch p.cfg.Mode {
+	case ModeSingle:
+		p.writes = single{p}
+	case ModeParallel:
+		p.writes = parallel{p}
+	case ModeKeyed:
+		p.writes = newKeyed(p)
+	default:
+		p.writes = ordered{p}
+	}
+}
+
+// setup is what a link to m is told when it is dialled. The locks of the first replica decide the order, so another one
+// waits only for a COMMIT that is under way; a longer wait there is a deadlock across servers, which no server sees.
+func (p *group) setup(m *member) string {
+	if !p.keepsStates() {
+		return ""
+	}
+	wait := max(time.Second, p.cfg.LockWait.Round(time.Second))
+	if v := p.view.Load(); p.cfg.Mode != ModeKeyed && len(v.writers) > 0 && v.writers[0] != m {
+		wait = min(wait, time.Second)
+	}
+	return fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout=%d; ", int(wait.Seconds()))
+}
+
+func (p *group) pingAll(ctx context.Context) error {
+	var errs []error
+	for _, m := range p.members {
+		if err := m.plain.PingContext(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("replica %s: %w", m.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// join learns who is in service, sees that those replicas are equal in schema and settings, cleans up behind processes
+// that crashed, and makes this process known.
+func (p *group) join(ctx context.Context) error {
+	p.stateMu.Lock()
+	err := p.learnStates(ctx)
+	p.stateMu.Unlock()
+	if err != nil || p.cfg.Observer {
+		return err
+	}
+	if err := p.sameSettings(ctx); err != nil {
+		return err
+	}
+	if err := p.compareSchemas(ctx); err != nil {
+		return err
+	}
+	p.stateMu.Lock()
+	err = p.register(ctx)
+	p.stateMu.Unlock()
+	if err != nil {
+		return err
+	}
+	if _, err := p.recover(ctx); err != nil || p.cfg.Mode != ModeKeyed {
+		return err
+	}
+	return p.alone(ctx)
+}
+
+// learnStates adopts the newest state that any replica knows. Every replica that it calls in service must answer: one that
+// does not may hold a newer state, in which those that answer were ejected.
+func (p *group) learnStates(ctx context.Context) error {
+	errs := make([]error, len(p.members))
+	var up []*member
+	inParallel(len(p.members), func(i int) {
+		for _, text := range ownTables {
+			if _, err := p.members[i].admin.ExecContext(ctx, text); err != nil {
+				errs[i] = fmt.Errorf("replica %s: %w", p.members[i].name, err)
+				return
+			}
+		}
+	})
+	for i, m := range p.members {
+		if errs[i] == nil {
+			up = append(up, m)
+		}
+	}
+	if len(up) == 0 {
+		return errors.Join(errs...)
+	}
+	records, epoch, err := p.newest(ctx, up)
+	if err != nil {
+		return err
+	}
+	var missing []error
+	for i := range p.members {
+		if records[i].state == InService && errs[i] != nil && !p.cfg.Observer {
+			missing = append(missing, errs[i])
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("a replica in service does not answer, and the others may be behind it: %w", errors.Join(missing...))
+	}
+	p.adopt(records, epoch)
+	return nil
+}
+
+// background runs f, and Close waits for it. After Close it does nothing.
+func (p *group) background(f func()) {
+	p.bgMu.Lock()
+	defer p.bgMu.Unlock()
+	if p.closed {
+		return
+	}
+	p.bg.Add(1)
+	go func() {
+		defer p.bg.Done()
+		f()
+	}()
+}
+
+func (p *group) member(name string) *member {
+	for _, m := range p.members {
+		if m.name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// reader is a replica in service, or, when there is none, the first one.
+func (p *group) reader() *member {
+	if m := pick(p.view.Load().readers, p.cfg.Reads, 0); m != nil {
+		return m
+	}
+	return p.members[0]
+}
+
+// close ends what runs in the background and closes every connection.
+func (p *group) close() error {
+	p.stop()
+	p.bgMu.Lock()
+	again := p.closed
+	p.closed = true
+	p.bgMu.Unlock()
+	var errs []error
+	if p.db != nil && !again {
+		errs = append(errs, p.db.Close())
+	}
+	p.bg.Wait()
+	if p.view.Load() != nil && p.keepsStates() && !p.cfg.Observer && !again {
+		if p.branches != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
+			p.branches.tidy(ctx)
+			cancel()
+		}
+		p.stateMu.Lock()
+		p.unregister()
+		p.stateMu.Unlock()
+	}
+	for _, m := range p.members {
+		errs = append(errs, m.close())
+	}
+	return errors.Join(errs...)
+}
