@@ -18,7 +18,7 @@ import (
 	"isukit/infra/infratest"
 )
 
-// inNamespace tells the test that it runs in the network namespace that it asked for.
+// inNamespace tells a test that it runs in the network namespace that it asked for, and where the binaries are.
 const inNamespace = "ISUKIT_TEST_IN_NETNS"
 
 // TestLiveCapture captures traffic as it happens, in a network namespace of its own, and compares what was read with what
@@ -26,20 +26,23 @@ const inNamespace = "ISUKIT_TEST_IN_NETNS"
 func TestLiveCapture(t *testing.T) {
 	infratest.Real(t)
 	if os.Getenv(inNamespace) == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestLiveCapture$", "-test.v")
-		cmd.Env = append(os.Environ(), inNamespace+"="+buildBinaries(t))
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestLiveCapture")) {
-			t.Fatalf("in a network namespace (root is needed): %v\n%s", err, out)
-		}
-		t.Logf("%s", out)
+		againInNamespace(t)
 		return
 	}
-	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		t.Fatalf("ip link: %v\n%s", err, out)
-	}
 	captureLiveTraffic(t, filepath.Join(os.Getenv(inNamespace), "isukit"))
+}
+
+// againInNamespace runs the test once more in a process with a network namespace of its own, and reports as that does.
+func againInNamespace(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("sh", "-ec", `ip link set lo up; exec "$0" "$@"`, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), inNamespace+"="+buildBinaries(t))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Fatalf("in a network namespace (root is needed): %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }
 
 func captureLiveTraffic(t *testing.T, binary string) {

@@ -226,11 +226,15 @@ func randomScalar(fd protoreflect.FieldDescriptor, r *rand.Rand) protoreflect.Va
 	return protoreflect.ValueOfInt64(int64(r.Uint64()) >> r.IntN(64))
 }
 
-// dumpcap captures one port of the loopback interface while run runs, and returns the file.
+// dumpcap captures one port of the loopback interface, or with "" all of them, while run runs, and returns the file.
 func dumpcap(t testing.TB, port string, run func()) string {
 	t.Helper()
+	filter := "tcp"
+	if port != "" {
+		filter = "tcp port " + port
+	}
 	file := filepath.Join(t.TempDir(), "traffic.pcapng")
-	cmd := exec.Command("dumpcap", "-i", "lo", "-q", "-B", "64", "-f", "tcp port "+port, "-w", file)
+	cmd := exec.Command("dumpcap", "-i", "lo", "-q", "-B", "64", "-f", filter, "-w", file)
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {

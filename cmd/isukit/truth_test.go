@@ -64,7 +64,8 @@ func TestCaptureTruth(t *testing.T) {
 
 func sortSent(all []sentExchange) {
 	slices.SortFunc(all, func(a, b sentExchange) int {
-		return cmp.Or(strings.Compare(a.URI, b.URI), strings.Compare(a.Method, b.Method))
+		return cmp.Or(strings.Compare(a.URI, b.URI), strings.Compare(a.Method, b.Method), cmp.Compare(a.Status, b.Status),
+			strings.Compare(a.Req, b.Req), strings.Compare(a.Resp, b.Resp))
 	})
 }
 
@@ -138,6 +139,46 @@ func readTshark(t testing.TB, file, keylog, port string) []sentExchange {
 	}
 	sortSent(all)
 	return all
+}
+
+// TestCaptureTruthRound compares what isukit and tshark read of a whole round, validation's hostile requests included. The
+// round runs in a network namespace, where nothing else is on the loopback interface.
+func TestCaptureTruthRound(t *testing.T) {
+	infratest.Real(t)
+	if os.Getenv(inNamespace) == "" {
+		againInNamespace(t)
+		return
+	}
+	binaries := os.Getenv(inNamespace)
+	file := dumpcap(t, "", func() {
+		cmd := exec.Command(filepath.Join(binaries, "isukit"), "round", "-q", "--scale", "small", "--duration", "3s", "--users", "6",
+			"--results", t.TempDir(), "--state-dir", testStateDir(t))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("isukit round: %v\n%s", err, out)
+		}
+	})
+	var ours []sentExchange
+	for _, e := range captureJSONL(t, file, "") {
+		_, uri, _ := strings.Cut(strings.TrimPrefix(e.URL, "http://"), "/")
+		sent := sentExchange{e.Method, "/" + uri, e.Status, e.ReqSHA256, e.RespSHA256}
+		// tshark gives bytes for bodies of types that it has no dissector for, so not for JSON and CSS.
+		if e.ReqType == "" {
+			sent.Req = hashOf(nil)
+		}
+		if e.RespType == "" {
+			sent.Resp = hashOf(nil)
+		}
+		ours = append(ours, sent)
+	}
+	sortSent(ours)
+	theirs := readTshark(t, file, "", "1")
+	if len(ours) < 300 {
+		t.Errorf("%d exchanges are too few for a round", len(ours))
+	}
+	t.Logf("%d exchanges", len(ours))
+	if diff := gocmp.Diff(theirs, ours); diff != "" {
+		t.Errorf("isukit and tshark (-tshark +isukit):\n%.3000s", diff)
+	}
 }
 
 // TestDecodeTruth compares text and JSON with protoc's, both ways, for bodies of every type.
