@@ -34,6 +34,7 @@ type roundOptions struct {
 	proxy    string
 	duration time.Duration
 	users    int
+	shape    string
 	seed     uint64
 	scale    string
 	results  string
@@ -82,7 +83,8 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.engine, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
 	f.StringVar(&o.proxy, "proxy", "", "nginx or envoy, in place of what the topology says")
 	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long the load lasts")
-	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0: add users while answers are right and fast")
+	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
+	f.StringVar(&o.shape, "shape", "grow", "users over time: "+shapeHelp)
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the dataset and of what users plan")
 	f.StringVar(&o.scale, "scale", string(dataset.Standard), "size of the dataset: small or standard")
 	f.StringVar(&o.results, "results", "results", "directory for the record")
@@ -139,9 +141,16 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	if _, err := parseCPUs(o.generatorCPUs); err != nil {
 		faults = append(faults, fmt.Errorf("--generator-cpus: %w", err))
 	}
+	_, users, err := parseShape(o.shapeText())
+	if err != nil {
+		faults = append(faults, fmt.Errorf("--shape: %w", err))
+	}
+	if o.users > 0 && o.shape != "grow" {
+		faults = append(faults, fmt.Errorf("--users %d and --shape %s are two shapes", o.users, o.shape))
+	}
 	// A user has a connection to the web and to the api role; the rest is for everything else.
-	if err := load.RaiseFileLimit(2*o.users + 200); err != nil {
-		faults = append(faults, fmt.Errorf("--users: %w", err))
+	if err := load.RaiseFileLimit(2*users + 200); err != nil {
+		faults = append(faults, fmt.Errorf("%d users: %w", users, err))
 	}
 	top, err := o.readTopology()
 	if err != nil {
@@ -276,8 +285,12 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 	if err != nil {
 		return nil, err
 	}
+	shape, _, err := parseShape(o.shapeText())
+	if err != nil {
+		return nil, err
+	}
 	out, err := bench.Run(ctx, bench.Options{
-		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Shape: o.shape(), Duration: o.duration,
+		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Shape: shape, Duration: o.duration,
 		OnPhase: view.onPhase, AroundLoad: m.around,
 		OnTick: func(t load.Tick) { view.onTick(t, m.live) },
 	})
@@ -336,19 +349,17 @@ func newPortal(engine *load.Engine, webURL, workerToken string, data *dataset.Da
 	})
 }
 
-func (o roundOptions) shape() load.Shape {
+// shapeText is the shape that was asked for; --users is short for one.
+func (o roundOptions) shapeText() string {
 	if o.users > 0 {
-		return load.Users{N: o.users}
+		return fmt.Sprintf("users=%d", o.users)
 	}
-	return load.Grow{}
+	return o.shape
 }
 
 // factsOf lists the conditions under which the round ran.
 func (o roundOptions) factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
-	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}, {Key: "shape", Value: "grow"}}
-	if o.users > 0 {
-		facts[1].Value = fmt.Sprintf("users %d", o.users)
-	}
+	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}, {Key: "shape", Value: o.shapeText()}}
 	if o.generatorCPUs != "" {
 		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.generatorCPUs})
 	}
