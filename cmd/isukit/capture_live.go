@@ -8,8 +8,8 @@ import (
 	"isukit/proto/capture"
 )
 
-// liveRingBytes holds a second of traffic at a gigabit, should the reader be kept from running.
-const liveRingBytes = 128 << 20
+// liveRingBytes holds a quarter of a second of a gigabit, or three seconds of 1,000 hits of 10 kB each.
+const liveRingBytes = 32 << 20
 
 // captureLive shows exchanges as they come, until ctx ends: that is the clean end of a live capture.
 func captureLive(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (err error) {

@@ -27,17 +27,15 @@ type batch struct {
 // printExchanges prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
 // decode and format, and the output is in the order of reading.
 func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) error {
-	size := batchExchanges
-	if o.live != "" || o.file == "-" {
-		size = 1 // someone may be looking on
-	}
+	// Someone may be looking on: what is there goes out before more is waited for.
+	eager := o.live != "" || o.file == "-"
 	workers := runtime.GOMAXPROCS(0)
 	work, ordered := make(chan *batch), make(chan *batch, 2*workers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
-		return readBatches(ctx, reader, size, work, ordered)
+		return readBatches(ctx, reader, eager, work, ordered)
 	})
 	for range workers {
 		group.Go(func() error {
@@ -63,11 +61,14 @@ func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reade
 	return nil
 }
 
-// readBatches reads until the end, which goes along with the last batch.
-func readBatches(ctx context.Context, reader *capture.Reader, size int, work, ordered chan<- *batch) error {
+// readBatches reads until the end, which goes along with the last batch. eager sends batches that are not full.
+func readBatches(ctx context.Context, reader *capture.Reader, eager bool, work, ordered chan<- *batch) error {
 	for {
 		b := &batch{done: make(chan struct{})}
-		for len(b.exchanges) < size && b.err == nil {
+		for len(b.exchanges) < batchExchanges && b.err == nil {
+			if eager && len(b.exchanges) > 0 && reader.Buffered() == 0 {
+				break
+			}
 			var e *capture.Exchange
 			if e, b.err = reader.Next(ctx); b.err == nil {
 				b.exchanges = append(b.exchanges, e)

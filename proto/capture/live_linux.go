@@ -30,7 +30,6 @@ const (
 	ringFrameBytes = 2048
 	// ringTimeoutMS is after how long the kernel hands over a block that is not full.
 	ringTimeoutMS = 50
-	quietTime     = 250 * time.Millisecond
 
 	hardwareLoopback = 772
 )
@@ -46,7 +45,9 @@ type Live struct {
 	// offset is that of the next packet in the block, left is how many there are.
 	offset, left int
 	entered      bool
-	dropped      uint64
+	// told says that ErrQuiet was returned since the last block.
+	told    bool
+	dropped uint64
 	// lastCall is when reading ends after the context did, though packets keep coming.
 	lastCall time.Time
 }
@@ -195,6 +196,10 @@ func (l *Live) nextBlock() error {
 	if !l.lastCall.IsZero() && time.Now().After(l.lastCall) {
 		return io.EOF
 	}
+	if !l.told && atomic.LoadUint32(l.status())&unix.TP_STATUS_USER == 0 {
+		l.told = true
+		return ErrQuiet
+	}
 	until := time.Now().Add(quietTime)
 	for atomic.LoadUint32(l.status())&unix.TP_STATUS_USER == 0 {
 		ended := l.ctx.Err() != nil
@@ -220,7 +225,7 @@ func (l *Live) nextBlock() error {
 	head := l.ring[l.block*ringBlockBytes:]
 	l.left = int(binary.NativeEndian.Uint32(head[12:]))
 	l.offset = l.block*ringBlockBytes + int(binary.NativeEndian.Uint32(head[16:]))
-	l.entered = true
+	l.entered, l.told = true, false
 	return nil
 }
 

@@ -48,9 +48,12 @@ type Reader struct {
 	stats    Stats
 	done     []*Exchange
 	reserved int
-	linkErr  error
-	err      error
-	har      *harReader
+	// live says that the source may wait for packets; swept is when stuck connections were last looked for.
+	live    bool
+	swept   time.Time
+	linkErr error
+	err     error
+	har     *harReader
 }
 
 // NewReader reads a capture file: pcap, pcapng or HAR, which may be compressed with gzip or zstd. The formats are told
@@ -76,6 +79,8 @@ func NewPacketReader(packets PacketSource, opts Options) *Reader {
 		opts.Keys = NewKeyLog()
 	}
 	r := &Reader{opts: opts, packets: packets}
+	_, isFile := packets.(fileSource)
+	r.live = !isFile
 	r.table = &assembler{conns: map[connKey]*conn{}, newSink: r.newSink}
 	return r
 }
@@ -109,6 +114,9 @@ func (r *Reader) Next(ctx context.Context) (*Exchange, error) {
 	return e, nil
 }
 
+// Buffered returns how many exchanges Next has ready, without reading further.
+func (r *Reader) Buffered() int { return len(r.done) }
+
 // Stats returns the counts so far.
 func (r *Reader) Stats() Stats { return r.stats }
 
@@ -118,21 +126,28 @@ func (r *Reader) advance() {
 		p, err := r.packets.Next()
 		switch {
 		case errors.Is(err, ErrQuiet):
-			r.table.sweep(time.Now())
+			if now := time.Now(); now.Sub(r.swept) > quietTime {
+				r.swept = now
+				r.table.sweep(now)
+			}
 			return
 		case err != nil:
 			r.finish(err)
 			return
 		}
 		r.packet(p)
-		if len(r.done) > 0 {
-			return
+		if len(r.done) > 0 && !r.live {
+			return // of a live capture, all that has come is taken before anything is handed on
 		}
 	}
 }
 
-// ErrQuiet is returned by a live PacketSource when no packet came for a while, so that what is stuck can be let go.
-var ErrQuiet = errors.New("no packet for a while")
+// ErrQuiet is returned by a live PacketSource when all packets that have come were read, before it waits for more, and
+// while none come, so that what is stuck can be let go.
+var ErrQuiet = errors.New("no packet has come")
+
+// quietTime is how often what is stuck is looked for while no packets come.
+const quietTime = 250 * time.Millisecond
 
 func (r *Reader) packet(p Packet) {
 	if file, ok := r.packets.(fileSource); ok {
