@@ -2,8 +2,9 @@
 GO ?= go
 # Packages that start servers share a few cores: two at a time. Their results are not cached: the servers may change.
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
+FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-capture setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-capture fuzz setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -41,6 +42,13 @@ mariadb: ## MariaDB into .local/mariadb (nothing to do where it is installed)
 
 envoy: ## Envoy into .local/envoy
 	@sh scripts/get-envoy.sh
+
+# Small inputs suffice, and minimizing large ones takes the whole time.
+fuzz: ## the parsers of bodies and captures on random input, FUZZTIME (20s) each
+	@for target in FuzzDecode FuzzEncode; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/decode || exit 1; done
+	@for target in FuzzReader FuzzHTTP FuzzTLS FuzzHAR; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/capture || exit 1; done
 
 test: setup-test mysql mariadb envoy ## all tests, against real servers
 	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
