@@ -28,7 +28,7 @@ func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.Initialize
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), initializeTimeout)
 	defer cancel()
 	err := p.alone(ctx, func(conn *sqlx.Conn) error {
-		if err := p.copyTables(ctx); err != nil {
+		if err := p.copyTables(ctx, conn); err != nil {
 			return err
 		}
 		return swapTables(ctx, conn)
@@ -66,58 +66,84 @@ func (p *portal) alone(ctx context.Context, fn func(*sqlx.Conn) error) error {
 	return releaseErr
 }
 
-// copyTables fills <table>_new for every table. They are made like the tables in use, so that an index that was added
-// to one of those stays.
-func (p *portal) copyTables(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+// copyTables makes and fills <table>_new for every table. They are made like the tables in use, so that an index that was
+// added to one of those stays. What changes the schema comes first and last, since it waits for every write.
+func (p *portal) copyTables(ctx context.Context, conn *sqlx.Conn) error {
+	tables := dataset.Tables()
+	news := tableNames("_new")
+	statements := []string{"DROP TABLE IF EXISTS " + news}
+	for _, t := range tables {
+		statements = append(statements, "CREATE TABLE "+t.Name+"_new LIKE "+t.Name)
+	}
+	if err := execAll(ctx, conn, statements...); err != nil {
+		return fmt.Errorf("make new tables: %w", err)
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(copiers)
-	for _, t := range dataset.Tables() {
+	for _, t := range tables {
 		group.Go(func() error {
-			if err := p.copyTable(ctx, t); err != nil {
-				return fmt.Errorf("initialize %s: %w", t.Name, err)
+			if err := p.fillTable(groupCtx, t); err != nil {
+				return fmt.Errorf("fill new table %s: %w", t.Name, err)
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	// Without it MySQL takes the new tables for empty for a long time, and joins in the wrong order.
+	if err := execAll(ctx, conn, "ANALYZE TABLE "+news); err != nil {
+		return fmt.Errorf("analyze new tables: %w", err)
+	}
+	return nil
 }
 
-func (p *portal) copyTable(ctx context.Context, t dataset.Table) error {
-	columns := strings.Join(t.Columns, ", ")
-	for _, statement := range []string{
-		"DROP TABLE IF EXISTS " + t.Name + "_new",
-		"CREATE TABLE " + t.Name + "_new LIKE " + t.Name,
-		"INSERT INTO " + t.Name + "_new (" + columns + ") SELECT " + columns + " FROM " + dataset.SeedDatabase + "." + t.Name,
-	} {
-		if _, err := p.Store.DB().ExecContext(ctx, statement); err != nil {
+// tableNames lists the portal's tables with a suffix, for one statement.
+func tableNames(suffix string) string {
+	var names []string
+	for _, t := range dataset.Tables() {
+		names = append(names, t.Name+suffix)
+	}
+	return strings.Join(names, ", ")
+}
+
+func execAll(ctx context.Context, conn *sqlx.Conn, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			return err
 		}
 	}
-	if t.Name != "contest" {
-		// Without it MySQL takes the new table for empty for a long time, and joins in the wrong order.
-		_, err := p.Store.DB().ExecContext(ctx, "ANALYZE TABLE "+t.Name+"_new")
+	return nil
+}
+
+// fillTable copies a table from the seed tables; the contest's clock is set around now.
+func (p *portal) fillTable(ctx context.Context, t dataset.Table) error {
+	columns := strings.Join(t.Columns, ", ")
+	return p.writeTx(ctx, func(tx *sqlx.Tx) error {
+		if t.Name == "contest" {
+			now := p.Now()
+			_, err := tx.ExecContext(ctx, "INSERT INTO contest_new (id, starts_at_us, freezes_at_us, ends_at_us) VALUES (1, ?, ?, ?)",
+				now.Add(-time.Hour).UnixMicro(), now.Add(7*time.Hour).UnixMicro(), now.Add(8*time.Hour).UnixMicro())
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO "+t.Name+"_new ("+columns+") SELECT "+columns+" FROM "+dataset.SeedDatabase+"."+t.Name)
 		return err
-	}
-	now := p.Now()
-	_, err := p.Store.DB().ExecContext(ctx, "INSERT INTO contest_new (id, starts_at_us, freezes_at_us, ends_at_us) VALUES (1, ?, ?, ?)",
-		now.Add(-time.Hour).UnixMicro(), now.Add(7*time.Hour).UnixMicro(), now.Add(8*time.Hour).UnixMicro())
-	return err
+	})
 }
 
 // swapTables puts every <table>_new in its place.
 func swapTables(ctx context.Context, conn *sqlx.Conn) error {
-	var renames, olds []string
+	var renames []string
 	for _, t := range dataset.Tables() {
 		renames = append(renames, t.Name+" TO "+t.Name+"_old", t.Name+"_new TO "+t.Name)
-		olds = append(olds, t.Name+"_old")
 	}
-	if _, err := conn.ExecContext(ctx, "DROP TABLE IF EXISTS "+strings.Join(olds, ", ")); err != nil {
+	if err := execAll(ctx, conn, "DROP TABLE IF EXISTS "+tableNames("_old")); err != nil {
 		return fmt.Errorf("drop left-over tables: %w", err)
 	}
 	if err := renamePatiently(ctx, conn, "RENAME TABLE "+strings.Join(renames, ", ")); err != nil {
 		return fmt.Errorf("swap tables: %w", err)
 	}
-	if _, err := conn.ExecContext(ctx, "DROP TABLE "+strings.Join(olds, ", ")); err != nil {
+	if err := execAll(ctx, conn, "DROP TABLE "+tableNames("_old")); err != nil {
 		return fmt.Errorf("drop the old tables: %w", err)
 	}
 	return nil
