@@ -37,14 +37,6 @@ func buildBinaries(t *testing.T) string {
 	return binaries.dir
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if binaries.dir != "" {
-		os.RemoveAll(binaries.dir)
-	}
-	os.Exit(code)
-}
-
 // testStateDir is a state directory of the test alone, but with the machine's prepared data: preparing it anew for every
 // test would take most of the time.
 func testStateDir(t *testing.T) string {

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"isukit/bench/result"
+	"isukit/infra/infratest"
+)
+
+// brokenAppEnv makes this test binary play an app that is healthy and answers nothing else.
+const brokenAppEnv = "ISUKIT_TEST_BROKEN_APP_CONFIG"
+
+func TestMain(m *testing.M) {
+	if config := os.Getenv(brokenAppEnv); config != "" {
+		fmt.Fprintln(os.Stderr, serveBrokenApp(config))
+		os.Exit(1)
+	}
+	code := m.Run()
+	if binaries.dir != "" {
+		os.RemoveAll(binaries.dir)
+	}
+	os.Exit(code)
+}
+
+// serveBrokenApp listens where the app's configuration says.
+func serveBrokenApp(config string) error {
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return err
+	}
+	var conf struct {
+		Listen string `yaml:"listen"`
+	}
+	if err := yaml.Unmarshal(text, &conf); err != nil {
+		return err
+	}
+	return http.ListenAndServe(conf.Listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+}
+
+// brokenApp writes a program that is the real app for "version" and "prepare", and the broken one when it is to serve.
+func brokenApp(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nif [ \"$1\" = --config ] && [ $# -eq 2 ]; then %s=\"$2\" exec '%s'; fi\nexec '%s' \"$@\"\n",
+		brokenAppEnv, self, filepath.Join(buildBinaries(t), "isukit-app"))
+	path := filepath.Join(t.TempDir(), "isukit-app")
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestFailedRoundIsKept plays a round on an app that can't initialize: exit code 3, and a record that says why.
+func TestFailedRoundIsKept(t *testing.T) {
+	engine := infratest.Engines(t)[0]
+	dir, state := t.TempDir(), testStateDir(t)
+	cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json", "--app", brokenApp(t))...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, _ := cmd.Output() // the exit code is looked at
+	if code := cmd.ProcessState.ExitCode(); code != exitRound {
+		t.Fatalf("exit code %d, want %d\n%s", code, exitRound, errs.String())
+	}
+	var r result.Round
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Passed || r.Score.Total != 0 || !strings.Contains(r.Reason, "initialize failed") || !strings.Contains(r.Reason, "status 500") {
+		t.Errorf("passed %t, score %d, reason %q; want a failed initialize with status 500", r.Passed, r.Score.Total, r.Reason)
+	}
+	kept, err := result.Read(filepath.Join(dir, "results", r.ID))
+	if err != nil || kept.Passed {
+		t.Errorf("the record: %v, passed %t", err, kept != nil && kept.Passed)
+	}
+	if l := left(t, state); len(l) > 0 {
+		t.Errorf("left behind: %q", l)
+	}
+}
