@@ -6,6 +6,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"isukit/bench/load"
@@ -34,11 +35,25 @@ type Scenario interface {
 	Facts() map[string]string
 }
 
+// OpenScenario is a Scenario whose users can also come in an open loop: at set times, whatever came of those before.
+type OpenScenario interface {
+	Scenario
+	// NewVisitor returns the n-th visitor, from 0.
+	NewVisitor(n int) load.Visitor
+	// Staff returns the users who run in a closed loop beside the visitors.
+	Staff() []load.User
+}
+
 // Options are what a round needs besides its scenario.
 type Options struct {
 	Scenario Scenario
 	Engine   *load.Engine
+	// Shape is that of a closed-loop load; Profile, if set, makes it an open-loop one, and the scenario an OpenScenario.
 	Shape    load.Shape
+	Profile  load.Profile
+	Arrivals load.Arrivals
+	// Seed decides Poisson arrivals.
+	Seed uint64
 	// Duration is how long the load lasts; it must be positive.
 	Duration time.Duration
 	// OnPhase, if set, is called when a phase begins.
@@ -73,6 +88,8 @@ type Outcome struct {
 	Loaded  bool
 	Summary load.Summary
 	Report  load.Report
+	// Rate is how an open-loop load went; nil for a closed loop.
+	Rate *load.RateReport
 	// Usage is what the generator's process used during the load, Sockets what its connections met.
 	Usage   load.Usage
 	Sockets load.Sockets
@@ -157,7 +174,11 @@ func (r *round) load(ctx context.Context) ([]string, error) {
 	limited, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
 	watch := load.StartWatch()
-	r.out.Report = load.Run(limited, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
+	if err := r.run(limited); err != nil {
+		watch.Stop()
+		done()
+		return nil, err
+	}
 	r.out.Usage, r.out.Sockets = watch.Stop(), r.Engine.Sockets()
 	done()
 	r.out.Loaded = true
@@ -169,6 +190,34 @@ func (r *round) load(ctx context.Context) ([]string, error) {
 		return []string{"not one right answer"}, nil
 	}
 	return nil, nil
+}
+
+// run runs the load, in an open loop when there is a profile for one.
+func (r *round) run(ctx context.Context) error {
+	if r.Profile == nil {
+		r.out.Report = load.Run(ctx, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
+		return nil
+	}
+	open, ok := r.Scenario.(OpenScenario)
+	if !ok {
+		return fmt.Errorf("the users of %s have no open loop", r.Scenario.Name())
+	}
+	var staff sync.WaitGroup
+	newVisitor := func(n int) load.Visitor {
+		if n == 0 { // the recorder has started by now
+			for _, user := range open.Staff() {
+				staff.Go(func() { user(ctx) })
+			}
+		}
+		return open.NewVisitor(n)
+	}
+	rate := load.RunRate(ctx, r.Profile, newVisitor, r.Engine.Recorder(), load.RateOptions{
+		Arrivals: r.Arrivals, Seed: r.Seed, OnTick: r.OnTick,
+	})
+	staff.Wait()
+	r.out.Rate = &rate
+	r.out.Report = load.Report{Start: rate.Start, End: rate.End, Started: rate.PeakUsers, PeakUsers: rate.PeakUsers}
+	return nil
 }
 
 // score adds up the load. A round that failed has no points, whatever its load gave.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +74,62 @@ func TestRoundThatPasses(t *testing.T) {
 	}
 	if r.Generator.CPUSeconds <= 0 || r.All.Latency.MaxMs <= 0 {
 		t.Errorf("generator used %v s, max %v ms; want both above 0", r.Generator.CPUSeconds, r.All.Latency.MaxMs)
+	}
+}
+
+// openPinger is a pinger whose users come in an open loop.
+type openPinger struct {
+	*pinger
+	staff atomic.Int64 // who are at work
+}
+
+func (p *openPinger) NewVisitor(n int) load.Visitor {
+	return &pingVisitor{Client: p.engine.NewClient(n, ""), p: p.pinger}
+}
+
+func (p *openPinger) Staff() []load.User {
+	work := func(ctx context.Context) {
+		p.staff.Add(1)
+		defer p.staff.Add(-1)
+		p.User(1000)(ctx)
+	}
+	return []load.User{work, work}
+}
+
+type pingVisitor struct {
+	*load.Client
+	p *pinger
+}
+
+func (v *pingVisitor) Visit(ctx context.Context, intended time.Time) {
+	_ = v.Do(ctx, &load.Request{Endpoint: v.p.engine.Endpoint("GET /visit"), Origin: v.p.origin, Target: "/visit", Intended: intended}, nil)
+}
+
+func TestOpenLoop(t *testing.T) {
+	p := &openPinger{pinger: newPinger(t, 200)}
+	out, err := bench.Run(t.Context(), bench.Options{
+		Scenario: p, Engine: p.engine, Profile: load.Rate{PerSec: 200}, Duration: 500 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hits := map[string]int64{}
+	for _, e := range out.Summary.Endpoints {
+		hits[e.Name] = e.Hits
+	}
+	if !out.Passed() || out.Rate == nil || out.Rate.Started != out.Rate.Planned || out.Rate.Planned < 50 || hits["GET /visit"] < 50 || hits["GET /ping"] == 0 {
+		t.Errorf("passed %t, rate %+v, hits %v; want a pass, about 100 visits that were all made, and the staff's pings", out.Passed(), out.Rate, hits)
+	}
+	if n := p.staff.Load(); n != 0 {
+		t.Errorf("%d of the staff were still at work after the load", n)
+	}
+}
+
+func TestOpenLoopNeedsAScenarioForIt(t *testing.T) {
+	p := newPinger(t, 200)
+	_, err := bench.Run(t.Context(), bench.Options{Scenario: p, Engine: p.engine, Profile: load.Rate{PerSec: 1}, Duration: time.Second})
+	if err == nil || !strings.Contains(err.Error(), "pinger have no open loop") {
+		t.Errorf("got %v, want that the scenario has no open loop", err)
 	}
 }
 

@@ -37,6 +37,9 @@ func (o *Outcome) Fill(r *result.Round) {
 	r.Generator.PeakUsers = o.Report.PeakUsers
 	r.Generator.Limits = append(slices.Clone(o.Usage.Limits), o.Sockets.Limits()...)
 	r.Warnings = append(r.Warnings, r.Generator.Limits...)
+	if o.Rate != nil && o.Rate.Shortfall() != "" {
+		r.Warnings = append(r.Warnings, o.Rate.Shortfall())
+	}
 }
 
 func endpointOf(e load.EndpointSummary, all int64) result.Endpoint {

@@ -32,6 +32,8 @@ type browser struct {
 	load context.Context
 	// token is shown to the api role; empty for everybody but workers.
 	token string
+	// due is when the next request is meant to go; zero for at once.
+	due time.Time
 }
 
 // browser returns the browser of a user of the load.
@@ -41,6 +43,13 @@ func (p *Portal) browser(load context.Context, user int, agent string) *browser 
 
 // close ends the connections. What the app sent too much is a fault, which the load has counted by itself.
 func (b *browser) close() { _ = b.Client.Close() }
+
+// takeDue returns when the request that is made now is meant to go.
+func (b *browser) takeDue() time.Time {
+	due := b.due
+	b.due = time.Time{}
+	return due
+}
 
 func (b *browser) quiet() bool { return b.load.Err() != nil }
 
@@ -82,7 +91,7 @@ func (b *browser) do(ctx context.Context, c *call) error {
 	method, target, _ := strings.Cut(c.route, " ")
 	req := load.Request{
 		Endpoint: endpoint, Origin: b.p.opts.Web, Method: method, Target: fillTarget(target, c.id, c.query),
-		Timeout: c.timeout, Quiet: b.quiet(),
+		Timeout: c.timeout, Quiet: b.quiet(), Intended: b.takeDue(),
 	}
 	if strings.HasPrefix(target, "/worker/") {
 		req.Origin = b.p.api

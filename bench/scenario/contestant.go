@@ -207,6 +207,7 @@ func (c *contestant) foundTeam(ctx context.Context, name string) error {
 func (c *contestant) bringMate(ctx context.Context, name string) error {
 	mate := c.user.browser(c.load, c.number, userAgents[kindContestant])
 	defer mate.close()
+	mate.due = c.takeDue()
 	l, err := mate.signUp(ctx, name)
 	if err != nil {
 		return err

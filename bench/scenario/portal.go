@@ -72,6 +72,7 @@ type Portal struct {
 
 	mu      sync.Mutex
 	settled []seat
+	crowd   *crowd // of an open-loop load
 }
 
 // seat is a contestant who has entered, and the team.
@@ -80,7 +81,7 @@ type seat struct {
 	team  *team
 }
 
-var _ bench.Scenario = (*Portal)(nil)
+var _ bench.OpenScenario = (*Portal)(nil)
 
 // New returns the scenario for one round; a second round needs a second one.
 func New(opts Options) (*Portal, error) {
@@ -182,11 +183,17 @@ type user struct {
 
 // next waits out the next step's pause and returns it; ok is false when the load is over.
 func (u *user) next(ctx context.Context) (s Step, ok bool) {
-	s = u.plan.next()
+	s = u.planned()
+	return s, sleep(ctx, s.Pause)
+}
+
+// planned returns the next step at once.
+func (u *user) planned() Step {
+	s := u.plan.next()
 	if u.OnStep != nil {
 		u.OnStep(u.number, s)
 	}
-	return s, sleep(ctx, s.Pause)
+	return s
 }
 
 // sleep waits for d and reports whether ctx still lives.

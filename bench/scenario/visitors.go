@@ -32,12 +32,17 @@ func (u *user) visit(ctx context.Context, agent string, refusable bool) {
 		if !ok {
 			return
 		}
-		switch s.Action {
-		case actFront:
-			b.frontPage(do)
-		case actLeaderboard:
-			b.leaderboard(do, refusable)
-		}
+		b.look(do, s, refusable)
+	}
+}
+
+// look does one step of the audience's plan or a bot's.
+func (b *browser) look(ctx context.Context, s Step, refusable bool) {
+	switch s.Action {
+	case actFront:
+		b.frontPage(ctx)
+	case actLeaderboard:
+		b.leaderboard(ctx, refusable)
 	}
 }
 
@@ -68,6 +73,7 @@ func (b *browser) asset(ctx context.Context, path string) error {
 	want := b.p.opts.Assets[path]
 	req := load.Request{
 		Endpoint: b.p.endpoints["GET "+path], Origin: b.p.opts.Web, Method: "GET", Target: path, Conditional: true, Quiet: b.quiet(),
+		Intended: b.takeDue(),
 	}
 	return b.Do(ctx, &req, func(r *load.Response) error {
 		if r.Status != 200 && !r.NotModified {

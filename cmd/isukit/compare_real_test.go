@@ -24,12 +24,12 @@ func clone(t *testing.T) string {
 	return dir
 }
 
-// TestCompareCommits runs rounds of the app of a commit against those of the app that was built, and is interrupted in
+// TestCompareCommits runs rounds of the app of a commit against those of the app that was built, under another load, and is interrupted in
 // the second pair: the first one is compared, and nothing is left.
 func TestCompareCommits(t *testing.T) {
 	engine := infratest.Engines(t)[0]
 	dir, state, temp := clone(t), testStateDir(t), t.TempDir()
-	cmd := isukitCommand(t, dir, state, "compare", "commit=HEAD", "round=", "--rounds", "3", "--warmup", "0", "--repeats", "0", "--both",
+	cmd := isukitCommand(t, dir, state, "compare", "commit=HEAD", "round=--shape rate=60", "--rounds", "3", "--warmup", "0", "--repeats", "0", "--both",
 		strings.Join(smallRound(t, engine, "1s")[1:], " "))
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	var out bytes.Buffer
@@ -38,7 +38,7 @@ func TestCompareCommits(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(text, "interrupted") {
 		t.Errorf("exit code %d, want %d and a word about it:\n%s", code, exitFailed, text)
 	}
-	for _, want := range []string{"commit=HEAD (1 round)", "round= (1 round)", "fewer than 6 pairs", "Every pair"} {
+	for _, want := range []string{"commit=HEAD (1 round)", "round=--shape rate=60 (1 round)", "shape: grow -> rate=60", "fewer than 6 pairs", "Every pair"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the first pair was not compared: no %q in\n%s\n%s", want, out.String(), text)
 		}

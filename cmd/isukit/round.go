@@ -35,6 +35,7 @@ type roundOptions struct {
 	duration time.Duration
 	users    int
 	shape    string
+	arrivals string
 	seed     uint64
 	scale    string
 	results  string
@@ -85,6 +86,7 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long the load lasts")
 	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
 	f.StringVar(&o.shape, "shape", "grow", "users over time: "+shapeHelp)
+	f.StringVar(&o.arrivals, "arrivals", "even", "visits of a rate come at even distances, or as poisson")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the dataset and of what users plan")
 	f.StringVar(&o.scale, "scale", string(dataset.Standard), "size of the dataset: small or standard")
 	f.StringVar(&o.results, "results", "results", "directory for the record")
@@ -141,16 +143,19 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	if _, err := parseCPUs(o.generatorCPUs); err != nil {
 		faults = append(faults, fmt.Errorf("--generator-cpus: %w", err))
 	}
-	_, users, err := parseShape(o.shapeText())
+	shape, err := parseShape(o.shapeText())
 	if err != nil {
 		faults = append(faults, fmt.Errorf("--shape: %w", err))
 	}
 	if o.users > 0 && o.shape != "grow" {
 		faults = append(faults, fmt.Errorf("--users %d and --shape %s are two shapes", o.users, o.shape))
 	}
+	if _, err := parseArrivals(o.arrivals); err != nil {
+		faults = append(faults, fmt.Errorf("--arrivals: %w", err))
+	}
 	// A user has a connection to the web and to the api role; the rest is for everything else.
-	if err := load.RaiseFileLimit(2*users + 200); err != nil {
-		faults = append(faults, fmt.Errorf("%d users: %w", users, err))
+	if err := load.RaiseFileLimit(2*shape.maxUsers + 200); err != nil {
+		faults = append(faults, fmt.Errorf("%d users: %w", shape.maxUsers, err))
 	}
 	top, err := o.readTopology()
 	if err != nil {
@@ -285,12 +290,16 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 	if err != nil {
 		return nil, err
 	}
-	shape, _, err := parseShape(o.shapeText())
+	shape, err := parseShape(o.shapeText())
+	if err != nil {
+		return nil, err
+	}
+	arrivals, err := parseArrivals(o.arrivals)
 	if err != nil {
 		return nil, err
 	}
 	out, err := bench.Run(ctx, bench.Options{
-		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Shape: shape, Duration: o.duration,
+		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Seed: o.seed, Duration: o.duration,
 		OnPhase: view.onPhase, AroundLoad: m.around,
 		OnTick: func(t load.Tick) { view.onTick(t, m.live) },
 	})
@@ -360,6 +369,9 @@ func (o roundOptions) shapeText() string {
 // factsOf lists the conditions under which the round ran.
 func (o roundOptions) factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
 	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}, {Key: "shape", Value: o.shapeText()}}
+	if strings.HasPrefix(o.shapeText(), "rate=") {
+		facts = append(facts, result.Fact{Key: "arrivals", Value: o.arrivals})
+	}
 	if o.generatorCPUs != "" {
 		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.generatorCPUs})
 	}

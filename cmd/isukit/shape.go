@@ -14,36 +14,69 @@ import (
 const maxUsers = 100_000
 
 // shapeHelp is what --shape takes.
-const shapeHelp = "grow, users=N, ramp=FROM-TO/TIME or steps=N/TIME,N/TIME,..."
+const shapeHelp = "grow, users=N, ramp=FROM-TO/TIME, steps=N/TIME,N/TIME,... or rate=VISITS_PER_SECOND"
 
-// parseShape reads how many users a load has over time, and returns the highest number that is asked for; 0 when the load
-// finds it out. Users only ever come, so numbers may not fall.
-func parseShape(text string) (shape load.Shape, users int, err error) {
+// maxRate bounds the visits a second that can be asked for.
+const maxRate = 1_000_000
+
+// loadShape is one of users, for a closed loop, and profile, for an open one.
+type loadShape struct {
+	users   load.Shape
+	profile load.Profile
+	// maxUsers is the highest number of users that is asked for; 0 when the load finds it out.
+	maxUsers int
+}
+
+// parseShape reads how many users a load has over time, or how many visits. Users only ever come, so numbers may not fall.
+func parseShape(text string) (loadShape, error) {
+	var s loadShape
+	var err error
 	kind, value, _ := strings.Cut(text, "=")
 	switch {
 	case text == "grow":
-		return load.Grow{}, 0, nil
+		s.users = load.Grow{}
 	case kind == "users":
-		users, err = parseUsers(value)
-		shape = load.Users{N: users}
+		s.maxUsers, err = parseUsers(value)
+		s.users = load.Users{N: s.maxUsers}
 	case kind == "ramp":
 		var ramp load.UserRamp
 		ramp, err = parseRamp(value)
-		shape, users = ramp, ramp.To
+		s.users, s.maxUsers = ramp, ramp.To
 	case kind == "steps":
 		var steps load.UserSteps
 		if steps, err = parseSteps(value); err == nil {
-			shape, users = steps, steps[len(steps)-1].Users
+			s.users, s.maxUsers = steps, steps[len(steps)-1].Users
 		}
-	case kind == "rate" || kind == "capacity":
-		err = errors.New("the portal's users have no open loop yet")
+	case kind == "rate":
+		s.profile, err = parseRate(value)
+	case kind == "capacity":
+		err = errors.New("the search for the capacity is not there yet")
 	default:
 		err = errors.New("it is none of " + shapeHelp)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("%q: %w", text, err)
+		return loadShape{}, fmt.Errorf("%q: %w", text, err)
 	}
-	return shape, users, nil
+	return s, nil
+}
+
+func parseRate(text string) (load.Rate, error) {
+	rate, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(rate > 0 && rate <= maxRate) {
+		return load.Rate{}, fmt.Errorf("%q is no rate above 0 and up to %d visits a second", text, maxRate)
+	}
+	return load.Rate{PerSec: rate}, nil
+}
+
+// parseArrivals reads "even" or "poisson".
+func parseArrivals(text string) (load.Arrivals, error) {
+	switch text {
+	case "even":
+		return load.Even, nil
+	case "poisson":
+		return load.Poisson, nil
+	}
+	return load.Even, fmt.Errorf("%q is neither even nor poisson", text)
 }
 
 func parseUsers(text string) (int, error) {

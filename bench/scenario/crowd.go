@@ -1,0 +1,119 @@
+package scenario
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"isukit/bench/load"
+)
+
+const (
+	// crowdSize is how many people visit in turn, so that each comes again after as many visits.
+	crowdSize = 200
+	// staffCasts is how many casts' workers and admins are at work beside the crowd, in a closed loop.
+	staffCasts = 8
+	// emptySteps bounds the steps of a plan that one visit looks through for one that sends something.
+	emptySteps = 20
+)
+
+// Staff returns those who work while visitors come and go: workers, who run jobs, and admins, who answer.
+func (p *Portal) Staff() []load.User {
+	var staff []load.User
+	for n := range staffCasts * len(cast) {
+		if isStaff(n) {
+			staff = append(staff, p.User(n))
+		}
+	}
+	return staff
+}
+
+func isStaff(user int) bool { return kindOf(user) == kindWorker || kindOf(user) == kindAdmin }
+
+// NewVisitor returns one of those who bring the crowd's visits about. A visit is the next step of some person's plan,
+// without the pause before it: a contestant's, the audience's or a bot's, in turn. Most steps are one hit; of others, such as
+// the front page with its files, the first hit counts from when the visit was due, and the rest follow it.
+func (p *Portal) NewVisitor(int) load.Visitor {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.crowd == nil {
+		p.crowd = &crowd{Portal: p}
+	}
+	return p.crowd
+}
+
+// crowd is the people who visit. All visitors of a load share it: who comes next does not depend on which connection is free.
+type crowd struct {
+	*Portal
+	mu   sync.Mutex
+	made int // users' numbers so far, the staff's included
+	size int
+	idle []*person // whoever came longest ago first
+}
+
+// person is a user who makes a visit now and then.
+type person struct {
+	*browser
+	do    context.Context
+	leave func()
+	// step does one step of the user's plan.
+	step func(ctx context.Context)
+}
+
+// Visit implements load.Visitor.
+func (c *crowd) Visit(ctx context.Context, intended time.Time) {
+	p := c.take(ctx)
+	p.due = intended
+	for range emptySteps {
+		if p.step(p.do); p.due.IsZero() || ctx.Err() != nil {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = append(c.idle, p)
+}
+
+// take returns the person who comes next, a new one while there are few.
+func (c *crowd) take(ctx context.Context) *person {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.size >= crowdSize && len(c.idle) > 0 {
+		p := c.idle[0]
+		c.idle = c.idle[1:]
+		return p
+	}
+	for isStaff(c.made) {
+		c.made++
+	}
+	c.made++
+	c.size++
+	return c.newPerson(ctx, c.made-1)
+}
+
+func (c *crowd) newPerson(ctx context.Context, number int) *person {
+	u := &user{Portal: c.Portal, number: number, plan: newPlan(c.opts.Seed, number, len(c.leaders))}
+	k := kindOf(number)
+	b := u.browser(ctx, number, userAgents[k])
+	p := &person{browser: b}
+	p.do, p.leave = outlasting(ctx)
+	if k == kindContestant {
+		leader := &contestant{user: u, browser: b, planned: map[Action]string{}}
+		p.step = func(ctx context.Context) { _ = leader.step(ctx, u.planned()) } // faults have been counted
+		return p
+	}
+	p.step = func(ctx context.Context) { b.look(ctx, u.planned(), k == kindBot) }
+	return p
+}
+
+// Close implements load.Visitor: it closes the connections of those who visit no more.
+func (c *crowd) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.idle {
+		p.close()
+		p.leave()
+	}
+	c.idle = nil
+	return nil
+}
