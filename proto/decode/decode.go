@@ -282,16 +282,24 @@ func (d *decoder) nested(m protoreflect.Message, content []byte, at, depth int) 
 
 // text is content as a string. Bytes that are no UTF-8 are kept: printing escapes them.
 func (d *decoder) text(content []byte, at int) string {
-	if !utf8.Valid(content) {
-		bad := 0
-		for bad < len(content) {
-			r, size := utf8.DecodeRune(content[bad:])
-			if r == utf8.RuneError && size <= 1 {
-				break
-			}
-			bad += size
+	bad, control := -1, false
+	for i := 0; i < len(content); {
+		if c := content[i]; c < utf8.RuneSelf {
+			control = control || c < ' ' && c != '\n' && c != '\t' && c != '\r'
+			i++
+			continue
 		}
+		r, size := utf8.DecodeRune(content[i:])
+		if r == utf8.RuneError && size <= 1 {
+			bad = i
+			break
+		}
+		i += size
+	}
+	if bad >= 0 || control {
 		d.body.Fit.Odd++
+	}
+	if bad >= 0 {
 		d.report(at+bad, false, "byte 0x%02x is not UTF-8", content[bad])
 	}
 	return string(content)

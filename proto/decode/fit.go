@@ -18,7 +18,8 @@ type Fit struct {
 	Unknown int `json:"unknown"`
 	// Conflicts counts fields whose numbers the type has with another wire type.
 	Conflicts int `json:"conflicts"`
-	// Odd counts what encoders do not write: strings that are no UTF-8, numbers that the enum does not have, a single field
+	// Odd counts what is rarely meant: strings that are no UTF-8 or hold control characters, numbers that the enum does
+	// not have, a single field
 	// that comes twice.
 	Odd int `json:"odd"`
 	// Missing counts required fields (proto2) that are not there.
