@@ -209,7 +209,7 @@ func dropBranches(ctx context.Context, m *member) error {
 		return nil // without the right to ask, there was no ModeDurable either
 	}
 	for _, xid := range xids {
-		if _, err := m.admin.ExecContext(ctx, "XA ROLLBACK '"+xid+"'"); err != nil {
+		if err := endBranch(ctx, m, xid, false); err != nil {
 			return fmt.Errorf("replica %s: roll back %s: %w", m.name, xid, err)
 		}
 	}

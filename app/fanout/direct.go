@@ -100,7 +100,7 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (driver.Result, er
 		if err != nil {
 			return nil, err
 		}
-		defer l.watch(ctx)()
+		defer l.watch(ctx, false)()
 		return l.runExec(long, "", q)
 	}
 	first := v.writers[0]
@@ -259,7 +259,7 @@ func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
 			l.spent = l.spent || err != nil && outcomeOf(err) == lost
 			return res, plainConn(err)
 		}
-		unwatch := l.watch(ctx)
+		unwatch := l.watch(ctx, false)
 		res, err := l.runExec(l.begin(), "", q)
 		l.end()
 		unwatch()

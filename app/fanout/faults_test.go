@@ -136,7 +136,10 @@ func TestReplicaFailsUnderWrites(t *testing.T) {
 		l := &ledger{told: map[int64]error{}}
 		p := c.open(t, quick(c.config(mode)))
 		for round := range max(1, scale(1)) {
-			for _, tt := range tests {
+			for i, tt := range tests {
+				if mode == fanout.ModeDurable && i%3 == 0 && !full() {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s %d", tt.name, round), func(t *testing.T) {
 					failAndReturn(t, c, p, l, &next, tt.fail, tt.recover, tt.ejected, round)
 				})
@@ -152,7 +155,7 @@ func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *at
 	go func() { defer wg.Done(); l.write(ctx, p, next) }()
 	time.Sleep(time.Duration(100+rand.New(rand.NewPCG(uint64(seed), 1)).IntN(300)) * time.Millisecond)
 	fail(c)
-	reads, why := readMeanwhile(p, 1500*time.Millisecond)
+	reads, why := readMeanwhile(p, time.Second)
 	cancel()
 	wg.Wait()
 	back(c)
@@ -238,7 +241,7 @@ func TestAppKilled(t *testing.T) {
 		c := startLedger(t, engine, 2)
 		l := &ledger{told: map[int64]error{}}
 		start := int64(0)
-		for range max(3, scale(3)) {
+		for range max(2, scale(2)) {
 			start += 1_000_000
 			for _, id := range killWriter(t, c, mode, start) {
 				l.told[id] = nil
@@ -360,6 +363,7 @@ func TestRandomCancels(t *testing.T) {
 				defer wg.Done()
 				rng := rand.New(rand.NewPCG(uint64(client), 3))
 				for id := next.Add(1); id <= total; id = next.Add(1) {
+					began := time.Now()
 					ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond<<rng.IntN(18)) // up to 131 ms
 					err := p.InTx(ctx, nil, func(tx *sqlx.Tx) error {                               // four hot rows: most wait for a lock
 						if _, err := tx.ExecContext(ctx, "UPDATE counter SET n = n + 1 WHERE id = ?", id%4); err != nil {
@@ -369,6 +373,9 @@ func TestRandomCancels(t *testing.T) {
 						return err
 					})
 					cancel()
+					if d := time.Since(began); d > 10*time.Second {
+						t.Errorf("a write of a client that gave up took %v: %v", d, err)
+					}
 					if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 						cancelled.Add(1)
 					}

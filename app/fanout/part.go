@@ -94,7 +94,7 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	if !with.clock.IsZero() {
 		pt.l.pinned, pt.pinned = true, true
 	}
-	unwatch := pt.l.watch(ctx)
+	unwatch := pt.l.watch(ctx, prefix != "" || q.after > 0)
 	a, err := pt.l.answerTo(pt.l.begin(), prefix, q, rows)
 	pt.l.end()
 	unwatch()
@@ -106,22 +106,37 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 
 // watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered;
 // a link whose statement was killed is spent, as the kill may come late.
-func (l *link) watch(ctx context.Context) func() {
+//
+// A server that kills a query between two statements of one packet says nothing more, though it has announced another
+// answer: with several, the connection is killed as well if the answer does not come soon.
+func (l *link) watch(ctx context.Context, several bool) func() {
 	if ctx.Done() == nil {
 		return func() {}
 	}
-	killed := make(chan struct{})
+	answered, killed := make(chan struct{}), make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(killed)
 		l.m.kill(l.thread, true)
+		if !several {
+			return
+		}
+		select {
+		case <-answered:
+		case <-time.After(killPatience):
+			l.m.kill(l.thread, false)
+		}
 	})
 	return func() {
+		close(answered)
 		if !stop() {
 			<-killed
 			l.spent = true
 		}
 	}
 }
+
+// killPatience is how long a killed statement may take to say so: rolling back what one statement changed takes less.
+const killPatience = 200 * time.Millisecond
 
 func (l *link) answerTo(ctx context.Context, prefix string, q call, rows bool) (answer, error) {
 	if rows {
@@ -162,6 +177,14 @@ func (pt *part) end(c *conn, text string) error {
 		return nil
 	}
 	commits := text == "COMMIT"
+	if pt.l.spent && !commits { // a late kill might hit the ROLLBACK; closing the connection rolls back as well
+		if pt.prepared {
+			c.p.branches.orphan(pt.m, pt.xid, false)
+		}
+		c.drop(pt.m)
+		pt.l, pt.began, pt.prepared = nil, false, false
+		return nil
+	}
 	if pt.xid != "" {
 		text = pt.branchText(text)
 	}

@@ -22,6 +22,9 @@ func scale(n int) int {
 	return int(float64(n) * f)
 }
 
+// full reports whether the counts were scaled up: then the cases that take long run as well.
+func full() bool { return scale(100) > 100 }
+
 // cluster is some real servers of one engine, each with a database "shop".
 type cluster struct {
 	engine string
@@ -37,14 +40,6 @@ func startCluster(tb testing.TB, engine string, n int, args ...string) *cluster 
 		c.dbs = append(c.dbs, db)
 	}
 	return c
-}
-
-// exec runs statements on every server, around the fan-out.
-func (c *cluster) exec(tb testing.TB, statements ...string) {
-	tb.Helper()
-	for _, db := range c.dbs {
-		db.Exec(tb, append([]string{"USE shop"}, statements...)...)
-	}
 }
 
 // execShop runs statements in the database shop of every server.

@@ -126,7 +126,7 @@ func TestAdmitWhileWritesGoOn(t *testing.T) {
 			fillConflictTables(t, c)
 			c.execShop(t, "CREATE TABLE bulk (id INT PRIMARY KEY, v VARCHAR(100) NOT NULL)")
 			pools := []*fanout.Pool{c.open(t, c.config(fanout.ModeOrdered)), c.open(t, c.config(fanout.ModeOrdered))}
-			fillBulk(t, pools[0], scale(20_000))
+			fillBulk(t, pools[0], scale(5000))
 			if err := pools[0].Eject(t.Context(), "r2", "by hand"); err != nil {
 				t.Fatal(err)
 			}
