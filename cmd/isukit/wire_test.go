@@ -19,6 +19,7 @@ import (
 // cli runs the CLI with args and returns what it printed, and its exit code.
 func cli(t *testing.T, stdin string, args ...string) (out, errs string, code int) {
 	t.Helper()
+	t.Setenv("ISUKIT_STATE_DIR", t.TempDir())
 	var o, e bytes.Buffer
 	code = run(context.Background(), args, streams{strings.NewReader(stdin), &o, &e})
 	return o.String(), e.String(), code

@@ -19,8 +19,7 @@ type Fit struct {
 	// Conflicts counts fields whose numbers the type has with another wire type.
 	Conflicts int `json:"conflicts"`
 	// Odd counts what is rarely meant: strings that are no UTF-8 or hold control characters, numbers that the enum does
-	// not have, a single field
-	// that comes twice.
+	// not have, a single field that comes twice.
 	Odd int `json:"odd"`
 	// Missing counts required fields (proto2) that are not there.
 	Missing int `json:"missing"`

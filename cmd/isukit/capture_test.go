@@ -1,0 +1,78 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestCaptureCommand shows a stored capture of real traffic in every form, and chooses from it.
+func TestCaptureCommand(t *testing.T) {
+	seeds := filepath.Join("..", "..", "proto", "capture", "testdata")
+	tests := []struct {
+		name string
+		args []string
+	}{
+		{"lines", []string{"plain.pcap"}},
+		{"bodies", []string{"--bodies", "--path", "/api/jobs,/api/teams/{id}/*", "plain.pcap"}},
+		{"jsonl", []string{"--jsonl", "--method", "PUT", "--keylog", filepath.Join(seeds, "tls13.keys"), "tls13.pcap"}},
+		{"errors", []string{"--status", "4xx", "--keylog", filepath.Join(seeds, "tls12.keys"), "tls12.pcap"}},
+		{"no-key", []string{"tls12.pcap"}},
+		{"embedded-keys", []string{"--only-type", "SignupRequest", "tls13-keys.pcapng"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			args := append([]string{"capture"}, tt.args...)
+			args[len(args)-1] = filepath.Join(seeds, args[len(args)-1])
+			out, errs, code := cli(t, "", args...)
+			if code != 0 {
+				t.Fatalf("capture %q: exit %d, %s", tt.args, code, errs)
+			}
+			checkGolden(t, filepath.Join("testdata", "capture", tt.name+".txt"), out+errs)
+		})
+	}
+}
+
+func TestCaptureCommandRefuses(t *testing.T) {
+	plain := filepath.Join("..", "..", "proto", "capture", "testdata", "plain.pcap")
+	tests := []struct {
+		args []string
+		errs string
+	}{
+		{[]string{"capture"}, "0 files are named"}, {[]string{"capture", "none.pcap"}, "no such file"},
+		{[]string{"capture", "capture_test.go"}, "no pcap, pcapng or HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is no status`},
+		{[]string{"capture", "--where", "x", plain}, `has no "="`}, {[]string{"capture", "--bodies", "--jsonl", plain}, "two forms"},
+		{[]string{"capture", "--keylog", plain, plain}, "holds no key"}, {[]string{"capture", "--filter", "udp", plain}, `"udp" is not`},
+		{[]string{"capture", "--netns", "x", plain}, "goes with --live"}, {[]string{"replay", plain}, "no URL of a server"},
+	}
+	for _, tt := range tests {
+		if _, errs, code := cli(t, "", tt.args...); code != exitUsage || !strings.Contains(errs, tt.errs) {
+			t.Errorf("%q: got exit %d, %q, want exit %d and %q", tt.args, code, errs, exitUsage, tt.errs)
+		}
+	}
+}
+
+func checkGolden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
