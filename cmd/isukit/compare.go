@@ -164,7 +164,7 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 	for i, query := range []string{a, b} {
 		side, err := findSide(o.rounds.dir, query, s)
 		if errors.Is(err, result.ErrNoRound) {
-			return usageError(err, `"isukit ls" lists the rounds`)
+			return usageError(err, `"isukit ls" lists the rounds; --rounds 10 runs some`)
 		}
 		if err != nil {
 			return err
