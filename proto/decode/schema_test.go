@@ -125,7 +125,7 @@ func TestEveryKindDamaged(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	same := 0
-	for range 20_000 {
+	for range 10_000 {
 		data := append([]byte(nil), whole...)
 		for range 1 + r.IntN(3) {
 			data[r.IntN(len(data))] = byte(r.IntN(256))
