@@ -115,8 +115,14 @@ func (in Install) initialize(ctx context.Context, dir string, run Runner) error 
 	if err != nil {
 		return err
 	}
+	// As for an instance: in a shared tmpdir the server would remove other servers' temporary tables.
+	tmp := dir + ".tmp"
+	if err := os.Mkdir(tmp, 0o700); err != nil && !os.IsExist(err) {
+		return fmt.Errorf("make %s: %w", tmp, err)
+	}
+	defer os.RemoveAll(tmp)
 	argv = append(argv, in.base...)
-	argv = append(argv, "--datadir="+dir)
+	argv = append(argv, "--datadir="+dir, "--tmpdir="+tmp)
 	argv = append(argv, asRoot()...)
 	if out, err := run(ctx, argv); err != nil {
 		return fmt.Errorf("initialise a %s %s data directory: %w\n%s", in.Engine, in.Version, err, tail(out, 15))
