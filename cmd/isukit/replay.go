@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ type replayOptions struct {
 	paced   bool
 	speed   float64
 	cookies bool
+	// ignore are patterns of the names of fields that may differ.
+	ignore  []string
 	timeout time.Duration
 }
 
@@ -44,6 +47,7 @@ func newReplayCmd(s streams) *cobra.Command {
 Answers are compared by status and, field by field, by message; where a body has no known type, by its bytes. Cookies
 that the server sets now take the place of the captured ones, so that sessions work on another server too.`,
 		Example: `  isukit replay round.pcap --to http://127.0.0.1:9292
+  isukit replay round.pcap --to http://127.0.0.1:9292 --ignore '*_us,id'
   isukit replay round.pcap --to http://10.0.0.2 --paced --speed 2 --path '/api/*'`,
 		GroupID: "wire",
 		Args:    cobra.ExactArgs(1),
@@ -59,6 +63,7 @@ that the server sets now take the place of the captured ones, so that sessions w
 	cmd.Flags().BoolVar(&o.paced, "paced", false, "send at the times of the capture instead of as fast as answers come")
 	cmd.Flags().Float64Var(&o.speed, "speed", 1, "with --paced: how many times faster than captured")
 	cmd.Flags().BoolVar(&o.cookies, "new-cookies", true, "send the cookies that the server sets now in place of the captured ones")
+	cmd.Flags().StringSliceVar(&o.ignore, "ignore", nil, "fields that may differ, by name: '*_us,id'")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
 	return cmd
 }
@@ -70,6 +75,11 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	base, err := url.Parse(o.to)
 	if err != nil || base.Host == "" {
 		return usageError(fmt.Errorf("--to %q is no URL of a server", o.to), "the form is --to http://127.0.0.1:9292")
+	}
+	for _, pattern := range o.ignore {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return usageError(fmt.Errorf("--ignore %q: %w", pattern, err), "the form is '*_us,id'")
+		}
 	}
 	if o.speed <= 0 {
 		return usageError(fmt.Errorf("--speed %g is not above 0", o.speed), "")
@@ -333,8 +343,19 @@ func (r *replayer) compare(d *decodedExchange, now *capture.Message) []string {
 		}
 	default:
 		for _, difference := range decode.Diff(a.body.Message, b.body.Message) {
-			out = append(out, difference.String())
+			if !r.o.ignored(difference.Path) {
+				out = append(out, difference.String())
+			}
 		}
 	}
 	return out
+}
+
+// ignored reports whether a pattern of --ignore fits the last name in a field's path.
+func (o *replayOptions) ignored(field string) bool {
+	name, _, _ := strings.Cut(field[strings.LastIndexByte(field, '.')+1:], "[")
+	return slices.ContainsFunc(o.ignore, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	})
 }

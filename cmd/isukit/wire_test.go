@@ -156,4 +156,8 @@ func TestReplayCommand(t *testing.T) {
 	if code != 1 || !strings.Contains(out, "GET /api/session:\n  ~ contestant.name: \"ana\" -> \"oldana\"\n") {
 		t.Errorf("without new cookies: got exit %d, %q, %q, want the session to differ", code, out, errs)
 	}
+	out, errs, code = cli(t, "", "replay", har, "--new-cookies=false", "--ignore", "na?e", "--to", loginServer(t, "new").URL)
+	if code != 0 || !strings.Contains(out, "2 answers the same") {
+		t.Errorf("with the name ignored: got exit %d, %q, %q, want the same", code, out, errs)
+	}
 }
