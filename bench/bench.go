@@ -6,7 +6,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"isukit/bench/load"
@@ -54,6 +53,11 @@ type Options struct {
 	Arrivals load.Arrivals
 	// Seed decides Poisson arrivals.
 	Seed uint64
+	// Capacity, if set, makes the load a search for the highest rate that keeps the Objective. Each of its trials lasts for
+	// Duration; the outcome's figures are those of the last one. OnTrial, if set, is told of every trial.
+	Capacity  *load.Capacity
+	Objective load.Objective
+	OnTrial   func(load.Trial)
 	// Duration is how long the load lasts; it must be positive.
 	Duration time.Duration
 	// OnPhase, if set, is called when a phase begins.
@@ -61,7 +65,7 @@ type Options struct {
 	// OnTick, if set, is called once a second during the load.
 	OnTick func(load.Tick)
 	// AroundLoad, if set, is called right before the load begins; what it returns is called right after its end. It is
-	// where others start and stop measuring.
+	// where others start and stop measuring. In a search for the capacity it is called for every trial.
 	AroundLoad func(ctx context.Context) (done func())
 }
 
@@ -90,6 +94,8 @@ type Outcome struct {
 	Report  load.Report
 	// Rate is how an open-loop load went; nil for a closed loop.
 	Rate *load.RateReport
+	// Capacity is what the search found; nil without one.
+	Capacity *load.CapacityReport
 	// Usage is what the generator's process used during the load, Sockets what its connections met.
 	Usage   load.Usage
 	Sockets load.Sockets
@@ -164,60 +170,6 @@ func (r *round) initialize(ctx context.Context) ([]string, error) {
 		return []string{err.Error()}, nil
 	}
 	return nil, nil
-}
-
-func (r *round) load(ctx context.Context) ([]string, error) {
-	done := func() {}
-	if r.AroundLoad != nil {
-		done = r.AroundLoad(ctx)
-	}
-	limited, cancel := context.WithTimeout(ctx, r.Duration)
-	defer cancel()
-	watch := load.StartWatch()
-	if err := r.run(limited); err != nil {
-		watch.Stop()
-		done()
-		return nil, err
-	}
-	r.out.Usage, r.out.Sockets = watch.Stop(), r.Engine.Sockets()
-	done()
-	r.out.Loaded = true
-	r.out.Summary = r.Engine.Recorder().Summary(r.out.Report.Start.Add(r.Duration))
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if r.out.Summary.Total.OK == 0 {
-		return []string{"not one right answer"}, nil
-	}
-	return nil, nil
-}
-
-// run runs the load, in an open loop when there is a profile for one.
-func (r *round) run(ctx context.Context) error {
-	if r.Profile == nil {
-		r.out.Report = load.Run(ctx, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
-		return nil
-	}
-	open, ok := r.Scenario.(OpenScenario)
-	if !ok {
-		return fmt.Errorf("the users of %s have no open loop", r.Scenario.Name())
-	}
-	var staff sync.WaitGroup
-	newVisitor := func(n int) load.Visitor {
-		if n == 0 { // the recorder has started by now
-			for _, user := range open.Staff() {
-				staff.Go(func() { user(ctx) })
-			}
-		}
-		return open.NewVisitor(n)
-	}
-	rate := load.RunRate(ctx, r.Profile, newVisitor, r.Engine.Recorder(), load.RateOptions{
-		Arrivals: r.Arrivals, Seed: r.Seed, OnTick: r.OnTick,
-	})
-	staff.Wait()
-	r.out.Rate = &rate
-	r.out.Report = load.Report{Start: rate.Start, End: rate.End, Started: rate.PeakUsers, PeakUsers: rate.PeakUsers}
-	return nil
 }
 
 // score adds up the load. A round that failed has no points, whatever its load gave.

@@ -125,6 +125,39 @@ func TestOpenLoop(t *testing.T) {
 	}
 }
 
+// TestCapacity has a search that ends at its highest rate, and one against a server that is always wrong.
+func TestCapacity(t *testing.T) {
+	search := func(status int) *bench.Outcome {
+		p := &openPinger{pinger: newPinger(t, status)}
+		around := 0
+		out, err := bench.Run(t.Context(), bench.Options{
+			Scenario: p, Engine: p.engine, Duration: 200 * time.Millisecond,
+			Capacity:   &load.Capacity{FromPerSec: 50, MaxPerSec: 100, Confirm: 1},
+			AroundLoad: func(context.Context) func() { around++; return func() {} },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if around != len(out.Capacity.Trials) {
+			t.Errorf("measured around %d loads, there were %d", around, len(out.Capacity.Trials))
+		}
+		return out
+	}
+	out := search(200)
+	var r result.Round
+	out.Fill(&r)
+	if !r.Passed || r.CapacityRate != 100 || !r.CapacityAtLeast || len(r.Trials) != 3 || !r.Trials[2].Confirms {
+		t.Errorf("passed %t, capacity %v, at least %t, trials %+v; want a pass, at least 100 by three trials", r.Passed, r.CapacityRate, r.CapacityAtLeast, r.Trials)
+	}
+	if hits := r.All.Hits; hits == 0 || hits > 300 {
+		t.Errorf("%d hits in the record, want those of the last trial", hits)
+	}
+	out = search(500)
+	if out.Passed() || !strings.Contains(out.Reason, "missed at the lowest rate") || len(out.Capacity.Trials) != 1 {
+		t.Errorf("passed %t, %q, trials %+v; want that the lowest rate was missed", out.Passed(), out.Reason, out.Capacity.Trials)
+	}
+}
+
 func TestOpenLoopNeedsAScenarioForIt(t *testing.T) {
 	p := newPinger(t, 200)
 	_, err := bench.Run(t.Context(), bench.Options{Scenario: p, Engine: p.engine, Profile: load.Rate{PerSec: 1}, Duration: time.Second})

@@ -35,6 +35,12 @@ func (o *Outcome) Fill(r *result.Round) {
 	}
 	r.Generator = generatorOf(o.Usage, total.Hits)
 	r.Generator.PeakUsers = o.Report.PeakUsers
+	if c := o.Capacity; c != nil {
+		r.CapacityRate, r.CapacityAtLeast = c.PerSec, c.AtLeast
+		for _, t := range c.Trials {
+			r.Trials = append(r.Trials, result.Trial{Rate: t.PerSec, Missed: t.Missed, Confirms: t.Confirms})
+		}
+	}
 	r.Generator.Limits = append(slices.Clone(o.Usage.Limits), o.Sockets.Limits()...)
 	r.Warnings = append(r.Warnings, r.Generator.Limits...)
 	if o.Rate != nil && o.Rate.Shortfall() != "" {

@@ -44,9 +44,22 @@ func (p *page) score(r *result.Round) {
 	}
 	p.para("  ", "", fmt.Sprintf("%s on topology %s, seed %d, %s", r.Scenario, r.Topology, r.Seed, moment(r.StartedAt)))
 	p.para("  ", "", phases(r))
+	if r.CapacityRate > 0 {
+		p.para("  ", bold, capacity(r))
+	}
 	if n := len(r.Warnings); n > 0 {
 		p.line("  ", p.paint(yellow, "with "+plural(int64(n), "warning")+", at the end"))
 	}
+}
+
+// capacity tells what a search found, and that the figures are not of the whole round.
+func capacity(r *result.Round) string {
+	least := ""
+	if r.CapacityAtLeast {
+		least = "at least "
+	}
+	return fmt.Sprintf("capacity: %s%.1f visits/s, by %s; all other figures are of the last one",
+		least, r.CapacityRate, plural(int64(len(r.Trials)), "trial"))
 }
 
 // loaded says whether the round came as far as its load.

@@ -25,6 +25,12 @@ type Round struct {
 	Reason string `json:"reason,omitempty"`
 	Score  Score  `json:"score"`
 
+	// CapacityRate is the highest rate that kept the objective, in visits a second, when the load searched for it; AtLeast
+	// says that the search ended there without finding one that did not. All other figures are of the last trial.
+	CapacityRate    float64 `json:"capacity_rate,omitempty"`
+	CapacityAtLeast bool    `json:"capacity_at_least,omitempty"`
+	Trials          []Trial `json:"trials,omitempty"`
+
 	Phases []Phase `json:"phases"`
 	Faults []Fault `json:"faults,omitempty"`
 	// All sums up every hit of the load phase: its Name is "all" and its Share 1. Its quantiles are of the merged histogram;
@@ -57,6 +63,16 @@ type ScoreLine struct {
 	// Each is the points of one; negative for errors.
 	Each   int64 `json:"each"`
 	Points int64 `json:"points"`
+}
+
+// Trial is one load of a search for the capacity.
+type Trial struct {
+	// Rate is in visits a second.
+	Rate float64 `json:"rate"`
+	// Missed says why the objective was missed; absent when it was kept.
+	Missed string `json:"missed,omitempty"`
+	// Confirms is true for a trial that repeats a rate which was kept before.
+	Confirms bool `json:"confirms,omitempty"`
 }
 
 // Phase is one of initialize, validate, load, check.

@@ -114,6 +114,7 @@ func (c *crowd) Close() error {
 		p.close()
 		p.leave()
 	}
+	c.size -= len(c.idle) // a later load has a crowd of its own
 	c.idle = nil
 	return nil
 }

@@ -44,6 +44,9 @@ type sampled struct {
 
 // around samples from now until the function that it returns is called.
 func (m *measurement) around(ctx context.Context) (done func()) {
+	m.mu.Lock()
+	m.samples, m.noise = nil, nil // of an earlier load of the same round
+	m.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	finished := make(chan struct{})
 	go func() {

@@ -36,16 +36,18 @@ type roundOptions struct {
 	users    int
 	shape    string
 	arrivals string
-	seed     uint64
-	scale    string
-	results  string
-	stateDir string
-	localDir string
-	app      string
-	asJSON   bool
-	quiet    bool
-	explain  bool
-	hits     bool
+	// objective is what the search for the capacity goes by.
+	objective load.Objective
+	seed      uint64
+	scale     string
+	results   string
+	stateDir  string
+	localDir  string
+	app       string
+	asJSON    bool
+	quiet     bool
+	explain   bool
+	hits      bool
 	// generatorCPUs are those to which the load generator is restricted, as "0-1,3"; "" is all.
 	generatorCPUs string
 	// capture is the file that takes the generator's traffic, captureShare the part of the connections that goes there.
@@ -87,6 +89,8 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
 	f.StringVar(&o.shape, "shape", "grow", "users over time: "+shapeHelp)
 	f.StringVar(&o.arrivals, "arrivals", "even", "visits of a rate come at even distances, or as poisson")
+	f.DurationVar(&o.objective.P99, "objective-p99", 100*time.Millisecond, "highest 99th percentile that --shape capacity may find a rate with")
+	f.Float64Var(&o.objective.MaxErrorRatio, "objective-errors", 0.001, "highest share of errors for --shape capacity, from 0 to 1")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of the dataset and of what users plan")
 	f.StringVar(&o.scale, "scale", string(dataset.Standard), "size of the dataset: small or standard")
 	f.StringVar(&o.results, "results", "results", "directory for the record")
@@ -149,6 +153,9 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	}
 	if o.users > 0 && o.shape != "grow" {
 		faults = append(faults, fmt.Errorf("--users %d and --shape %s are two shapes", o.users, o.shape))
+	}
+	if o.objective.P99 <= 0 || o.objective.MaxErrorRatio < 0 || o.objective.MaxErrorRatio > 1 {
+		faults = append(faults, fmt.Errorf("--objective-p99 %v must be above 0, --objective-errors %v from 0 to 1", o.objective.P99, o.objective.MaxErrorRatio))
 	}
 	if _, err := parseArrivals(o.arrivals); err != nil {
 		faults = append(faults, fmt.Errorf("--arrivals: %w", err))
@@ -253,7 +260,7 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		return nil, "", err
 	}
 	m := &measurement{running: running}
-	if o.hits {
+	if o.hits && o.shape != "capacity" { // its trials would all begin at zero
 		if m.hits, err = newHitLog(); err != nil {
 			return nil, "", err
 		}
@@ -298,7 +305,12 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 	if err != nil {
 		return nil, err
 	}
+	var search *load.Capacity
+	if shape.capacity {
+		search = &load.Capacity{FromPerSec: lowestCapacity}
+	}
 	out, err := bench.Run(ctx, bench.Options{
+		Capacity: search, Objective: o.objective, OnTrial: view.onTrial,
 		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Seed: o.seed, Duration: o.duration,
 		OnPhase: view.onPhase, AroundLoad: m.around,
 		OnTick: func(t load.Tick) { view.onTick(t, m.live) },
@@ -358,6 +370,9 @@ func newPortal(engine *load.Engine, webURL, workerToken string, data *dataset.Da
 	})
 }
 
+// lowestCapacity is the rate, in visits a second, at which the search for the capacity begins.
+const lowestCapacity = 50
+
 // shapeText is the shape that was asked for; --users is short for one.
 func (o roundOptions) shapeText() string {
 	if o.users > 0 {
@@ -369,8 +384,11 @@ func (o roundOptions) shapeText() string {
 // factsOf lists the conditions under which the round ran.
 func (o roundOptions) factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
 	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}, {Key: "shape", Value: o.shapeText()}}
-	if strings.HasPrefix(o.shapeText(), "rate=") {
+	if strings.HasPrefix(o.shape, "rate=") || o.shape == "capacity" {
 		facts = append(facts, result.Fact{Key: "arrivals", Value: o.arrivals})
+	}
+	if o.shape == "capacity" {
+		facts = append(facts, result.Fact{Key: "objective", Value: fmt.Sprintf("p99 %v, errors %g", o.objective.P99, o.objective.MaxErrorRatio)})
 	}
 	if o.generatorCPUs != "" {
 		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.generatorCPUs})

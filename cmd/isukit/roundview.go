@@ -61,6 +61,15 @@ var phaseText = map[bench.Phase]string{
 	bench.Check:      "check: everything that was written is there, once",
 }
 
+// onTrial tells of one more trial of a search for the capacity.
+func (v *roundView) onTrial(t load.Trial) {
+	outcome := "kept the objective"
+	if t.Missed != "" {
+		outcome = "missed it: " + t.Missed
+	}
+	v.step("%.1f visits/s %s", t.PerSec, outcome)
+}
+
 // onTick shows one more second of the load; usage adds what hosts used in it.
 func (v *roundView) onTick(t load.Tick, usage func(*result.Second)) {
 	if v.quiet {

@@ -14,7 +14,7 @@ import (
 const maxUsers = 100_000
 
 // shapeHelp is what --shape takes.
-const shapeHelp = "grow, users=N, ramp=FROM-TO/TIME, steps=N/TIME,N/TIME,... or rate=VISITS_PER_SECOND"
+const shapeHelp = "grow, users=N, ramp=FROM-TO/TIME, steps=N/TIME,N/TIME,... , rate=VISITS_PER_SECOND or capacity"
 
 // maxRate bounds the visits a second that can be asked for.
 const maxRate = 1_000_000
@@ -25,6 +25,8 @@ type loadShape struct {
 	profile load.Profile
 	// maxUsers is the highest number of users that is asked for; 0 when the load finds it out.
 	maxUsers int
+	// capacity asks for a search for the highest rate.
+	capacity bool
 }
 
 // parseShape reads how many users a load has over time, or how many visits. Users only ever come, so numbers may not fall.
@@ -50,7 +52,9 @@ func parseShape(text string) (loadShape, error) {
 	case kind == "rate":
 		s.profile, err = parseRate(value)
 	case kind == "capacity":
-		err = errors.New("the search for the capacity is not there yet")
+		if s.capacity = text == kind; !s.capacity {
+			err = errors.New("capacity takes no value; see --objective-p99 and --objective-errors")
+		}
 	default:
 		err = errors.New("it is none of " + shapeHelp)
 	}

@@ -34,7 +34,8 @@ func TestParseShape(t *testing.T) {
 		{"steps=", nil, 0, "no number of users"},
 		{"steps=50,100/10s", nil, 0, "no time"},
 		{"steps=50/10s,40/10s", nil, 0, "only ever come"},
-		{"capacity", nil, 0, "not there yet"},
+		{"capacity", nil, 0, ""},
+		{"capacity=5", nil, 0, "takes no value"},
 	}
 	for _, tt := range tests {
 		shape, err := parseShape(tt.text)
