@@ -23,6 +23,7 @@ func TestCaptureCommand(t *testing.T) {
 		{"bodies", []string{"--bodies", "--path", "/api/jobs,/api/teams/{id}/*", "plain.pcap"}},
 		{"jsonl", []string{"--jsonl", "--method", "PUT", "--keylog", filepath.Join(seeds, "tls13.keys"), "tls13.pcap"}},
 		{"errors", []string{"--status", "4xx", "--keylog", filepath.Join(seeds, "tls12.keys"), "tls12.pcap"}},
+		{"where", []string{"--where", "invite_token=emoji 👩\u200d💻", "plain.pcap"}},
 		{"no-key", []string{"tls12.pcap"}},
 		{"embedded-keys", []string{"--only-type", "SignupRequest", "tls13-keys.pcapng"}},
 	}

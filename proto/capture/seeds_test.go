@@ -2,6 +2,8 @@ package capture_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,6 +40,37 @@ func TestNoCapture(t *testing.T) {
 	for _, data := range []string{"", "x", "not a capture", "\x1f\x8b"} {
 		if _, err := capture.NewReader(bytes.NewReader([]byte(data)), capture.DefaultOptions()); err == nil {
 			t.Errorf("%q: got no error, want one", data)
+		}
+	}
+}
+
+// TestFollowKeyLog reads a key log that comes into being, and grows by half a line, while the capture is read.
+func TestFollowKeyLog(t *testing.T) {
+	all := seeds(t)
+	file := filepath.Join(t.TempDir(), "keys.log")
+	keys, closeLog := capture.FollowKeyLog(file)
+	defer closeLog()
+	opts := capture.DefaultOptions()
+	opts.Keys = keys
+	if got := read(t, all["tls13.pcap"], opts); len(got) > 0 {
+		t.Errorf("without a log: got %d exchanges, want none", len(got))
+	}
+	log := all["tls13.keys"]
+	half := len(log)/2 + 30 // inside a line
+	for i, part := range [][]byte{log[:half], log[half:]} {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := read(t, all["tls13.pcap"], opts)
+		if whole := i == 1; len(got) == 0 || (len(got) == 16) != whole {
+			t.Errorf("after part %d of the log: got %d exchanges of 16", i, len(got))
 		}
 	}
 }

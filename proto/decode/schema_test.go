@@ -307,3 +307,15 @@ func TestHints(t *testing.T) {
 		}
 	}
 }
+
+func TestTerminal(t *testing.T) {
+	tests := map[string]string{
+		"plain": "plain", "椅子 👩\u200d💻": "椅子 👩\u200d💻", "a\x1b[2Jb": `a\033[2Jb`, "a\u202eb": `a\u202eb`, "a\xffb": `a\377b`, `a\"b`: `a\"b`,
+		"\"\\\x00": "\"\\\\000", "\u0085": `\u0085`, "\U000e0041": `\U000e0041`,
+	}
+	for in, want := range tests {
+		if got := decode.Terminal(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
