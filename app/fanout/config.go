@@ -262,7 +262,7 @@ func (c Config) limitFaults() []error {
 func (r Replica) mysqlConfig() (*mysql.Config, error) {
 	switch {
 	case r.Connector != nil && (r.DSN != "" || r.MySQL != nil):
-		return nil, errors.New("Connector is set beside DSN or MySQL; set one")
+		return nil, errors.New("a Connector is set beside DSN or MySQL; set one")
 	case r.Connector != nil:
 		return nil, nil
 	case r.MySQL != nil && r.DSN != "":

@@ -48,7 +48,6 @@ type conn struct {
 	links    []*link  // by member index; nil until needed
 	settings []string // the app's SET statements, for links dialled later
 	tx       txn      // the open transaction, or nil
-	lastID   int64    // what LAST_INSERT_ID() is on the first replica
 	texts    map[string]*sqltext.Statement
 }
 

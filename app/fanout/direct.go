@@ -41,12 +41,12 @@ func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer
 }
 
 // onFirst runs, outside of a transaction, a statement that concerns the first replica's session only.
-func (c *conn) onFirst(ctx context.Context, q call, rows bool) (answer, error) {
+func (c *conn) onFirst(ctx context.Context, q call) (answer, error) {
 	v := c.p.view.Load()
 	if len(v.writers) == 0 {
 		return answer{}, ErrNoReplica
 	}
-	return c.direct(ctx, v.writers[0], q, rows)
+	return c.direct(ctx, v.writers[0], q, false)
 }
 
 // queryFirst is onFirst for a query whose rows are returned as they come.
@@ -141,7 +141,7 @@ type single struct{ p *group }
 func (s single) refuses() bool { return false }
 
 func (s single) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
-	return c.onFirst(ctx, q, false)
+	return c.onFirst(ctx, q)
 }
 
 func (s single) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {

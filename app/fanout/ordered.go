@@ -32,7 +32,7 @@ func (o ordered) exec(ctx context.Context, c *conn, q call) (driver.Result, erro
 	case sqltext.Session:
 		return o.p.execSession(ctx, c, q)
 	case sqltext.Read, sqltext.ReadFirst:
-		return c.onFirst(ctx, q, false)
+		return c.onFirst(ctx, q)
 	}
 	return o.write(ctx, c, q, false)
 }

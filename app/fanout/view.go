@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 )
@@ -74,15 +73,5 @@ func (v *view) retire() {
 	v.retired.Store(true)
 	if v.inflight.Load() == 0 {
 		v.once.Do(func() { close(v.idle) })
-	}
-}
-
-// wait returns when the last write of a retired view has ended.
-func (v *view) wait(ctx context.Context) error {
-	select {
-	case <-v.idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -13,7 +13,8 @@ func (p *group) now() int64 { return int64(time.Since(p.started)) + 1 }
 func (p *group) watchLinks(ctx context.Context) {
 	tick := time.NewTicker(max(p.cfg.ProbeAfter/4, time.Millisecond))
 	defer tick.Stop()
-	last := map[*member]int64{} // when a member was last found alive
+	last := map[*member]int64{}  // when a member was last found alive
+	strikes := map[*member]int{} // probes in a row that it failed
 	for {
 		select {
 		case <-ctx.Done():
@@ -21,20 +22,26 @@ func (p *group) watchLinks(ctx context.Context) {
 		case <-tick.C:
 		}
 		for m, late := range p.lateLinks() {
-			if p.now()-last[m] < int64(p.cfg.ProbeAfter) {
-				continue
+			if p.now()-last[m] < int64(p.cfg.ProbeAfter) || pickAny(p.view.Load().readers, 1<<m.index) == nil {
+				continue // just seen alive, or there is none to take its place: waiting is all that is left
 			}
 			if m.alive(ctx, p.cfg.ProbeTimeout) {
-				last[m] = p.now()
+				last[m], strikes[m] = p.now(), 0
 				continue
 			}
 			m.shun()
+			if strikes[m]++; strikes[m] < maxStrikes {
+				continue
+			}
 			for _, l := range late {
-				l.giveUp(pickAny(p.view.Load().readers, 1<<m.index) != nil)
+				l.giveUp()
 			}
 		}
 	}
 }
+
+// maxStrikes is how many probes in a row make a replica dead: one may fail because everything is slow.
+const maxStrikes = 2
 
 // lateLinks are, by replica, the links whose statement has run longer than ProbeAfter. A write that has run longer than
 // WriteTimeout is ended here.
@@ -56,11 +63,10 @@ func (p *group) lateLinks() map[*member][]*link {
 	return late
 }
 
-// giveUp ends what l waits for: a write, which runs under the link's own context, and, where another replica can take it,
-// a read.
-func (l *link) giveUp(reads bool) {
+// giveUp ends what l waits for: a write, which runs under the link's own context, or a read.
+func (l *link) giveUp() {
 	l.cancel()
-	if nc := l.wire.nc.Load(); nc != nil && reads {
+	if nc := l.wire.nc.Load(); nc != nil {
 		_ = (*nc).Close()
 	}
 }
