@@ -111,7 +111,7 @@ func order(bFirst bool) [2]int {
 	return [2]int{0, 1}
 }
 
-// quiet runs a round, and again while it is noisy and may be repeated.
+// quiet runs a round, and again while it is noisy and may be repeated. Noise excuses no failure: a failed round stays.
 func (s *session) quiet(ctx context.Context, label string, side int) (*result.Round, error) {
 	for again := 0; ; again++ {
 		r, err := s.play(ctx, side)
@@ -120,7 +120,7 @@ func (s *session) quiet(ctx context.Context, label string, side int) (*result.Ro
 		}
 		noise := compare.Disturbed(r)
 		switch {
-		case len(noise) == 0:
+		case len(noise) == 0 || !r.Passed:
 			s.hopeless = 0
 			s.tell(label, side, r, "")
 			return r, nil
@@ -166,7 +166,7 @@ func (s *session) warnings() []string {
 	return w
 }
 
-// standing is what until-sure goes by: the first metric, usually the score.
+// standing is what until-sure goes by: the first metric that was asked for, or else the score.
 func standing(o compare.Options) func(a, b compare.Side) (bool, string) {
 	return func(a, b compare.Side) (bool, string) {
 		c, err := compare.Rounds(a, b, o)
@@ -177,6 +177,11 @@ func standing(o compare.Options) func(a, b compare.Side) (bool, string) {
 			return false, err.Error()
 		}
 		m := c.Metrics[0]
+		for _, other := range c.Metrics {
+			if len(o.Metrics) > 0 && other.Name == o.Metrics[0] {
+				m = other
+			}
+		}
 		how := fmt.Sprintf("%s %+.1f %%, %s", m.Name, 100*(m.Ratio-1), m.Verdict)
 		if m.Verdict == compare.Undecided && m.MorePairs > 0 && m.MorePairs < compare.MaxPairs {
 			how += fmt.Sprintf(", ~%d more", m.MorePairs)

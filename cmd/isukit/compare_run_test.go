@@ -24,6 +24,8 @@ type stage struct {
 	score func(n, side int) int64
 	noisy func(n, side int) bool
 	fail  func(n int) error
+	// failed says whether the n-th round fails its checks.
+	failed func(n int) bool
 }
 
 func newStage(plan sessionPlan) *stage {
@@ -31,6 +33,7 @@ func newStage(plan sessionPlan) *stage {
 	st.score = func(n, side int) int64 { return int64(1000 + n%3 + 200*side) }
 	st.noisy = func(int, int) bool { return false }
 	st.fail = func(int) error { return nil }
+	st.failed = func(int) bool { return false }
 	o := compare.DefaultOptions()
 	o.Sequential = plan.untilSure
 	st.session = session{
@@ -48,7 +51,7 @@ func (st *stage) playRound(_ context.Context, side int) (*result.Round, error) {
 	}
 	st.played += "AB"[side : side+1]
 	st.at = st.at.Add(10 * time.Second)
-	r := &result.Round{ID: fmt.Sprint(n), StartedAt: st.at, Passed: true, LoadSeconds: 10, Score: result.Score{Total: st.score(n, side)}}
+	r := &result.Round{ID: fmt.Sprint(n), StartedAt: st.at, Passed: !st.failed(n), LoadSeconds: 10, Score: result.Score{Total: st.score(n, side)}}
 	if st.noisy(n, side) {
 		r.Hosts = []result.HostUsage{{Host: "s1", Foreign: 0.5}}
 	}
@@ -129,6 +132,46 @@ func TestSessionRepeatsNoisyRounds(t *testing.T) {
 	}
 	if w := strings.Join(st.warnings(), "\n"); !strings.Contains(w, "run again") || !strings.Contains(w, "count all the same") {
 		t.Errorf("warnings %q say too little", w)
+	}
+}
+
+func TestSessionNoiseExcusesNoFailure(t *testing.T) {
+	st := newStage(sessionPlan{pairs: 2, repeats: 2})
+	st.noisy = func(n, _ int) bool { return n == 0 }
+	st.failed = func(n int) bool { return n == 0 }
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if all := slices.Concat(st.ids(0), st.ids(1)); len(st.played) != 4 || !slices.Contains(all, "0") {
+		t.Errorf("ran %s, of which %v count; want the failed round among four", st.played, all)
+	}
+	if !strings.Contains(st.said[0], "FAILED") {
+		t.Errorf("said %q of a failed round", st.said[0])
+	}
+}
+
+func TestSessionStopsWhenAWarmUpFails(t *testing.T) {
+	st := newStage(sessionPlan{pairs: 2, warmup: 1})
+	st.failed = func(n int) bool { return n == 1 }
+	if err := st.run(t.Context()); err == nil || !strings.Contains(err.Error(), "warm-up round of") || len(st.played) != 2 {
+		t.Errorf("got %v after %s, want that the second warm-up round failed", err, st.played)
+	}
+}
+
+func TestStandingGoesByTheFirstMetricAskedFor(t *testing.T) {
+	st := newStage(sessionPlan{pairs: 8})
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for side := range st.sides {
+		for _, r := range st.sides[side].Rounds {
+			r.All.Latency.P50Ms = 5
+		}
+	}
+	o := compare.DefaultOptions()
+	o.Metrics = []string{"p50", "score"}
+	if sure, how := standing(o)(st.sides[0], st.sides[1]); !sure || !strings.HasPrefix(how, "p50 +0.0 %, same") {
+		t.Errorf("standing is %t, %q; want that p50 is the same", sure, how)
 	}
 }
 
