@@ -86,41 +86,29 @@ type question struct {
 	answered write
 }
 
-// jobByMemo finds the job that carries memo; the caller holds the team's lock.
-func (t *team) jobByMemo(memo string) *job {
-	for _, j := range t.jobs {
-		if j.memo == memo {
-			return j
-		}
+// find returns the first element that is what is looked for, or nil.
+func find[T any](list []*T, is func(*T) bool) *T {
+	if i := slices.IndexFunc(list, is); i >= 0 {
+		return list[i]
 	}
 	return nil
 }
 
+// The caller of these holds the team's lock.
 func (t *team) jobByID(id int64) *job {
-	for _, j := range t.jobs {
-		if j.id == id {
-			return j
-		}
-	}
-	return nil
+	return find(t.jobs, func(j *job) bool { return j.id == id })
 }
 
-func (t *team) questionByText(text string) *question {
-	for _, q := range t.questions {
-		if q.text == text {
-			return q
-		}
-	}
-	return nil
+func (t *team) jobByMemo(memo string) *job {
+	return find(t.jobs, func(j *job) bool { return j.memo == memo })
 }
 
 func (t *team) questionByID(id int64) *question {
-	for _, q := range t.questions {
-		if q.id == id {
-			return q
-		}
-	}
-	return nil
+	return find(t.questions, func(q *question) bool { return q.id == id })
+}
+
+func (t *team) questionByText(text string) *question {
+	return find(t.questions, func(q *question) bool { return q.text == text })
 }
 
 // bounds is what a team's standing may be when asked for at the time low and answered at the time high.

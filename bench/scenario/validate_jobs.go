@@ -3,15 +3,12 @@ package scenario
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 
 	"isukit/bench/load"
 	portalv1 "isukit/proto/portal/v1"
 )
-
-func queryEscape(s string) string { return url.QueryEscape(s) }
 
 // workerName is how the validation's worker calls itself.
 const workerName = "validator"
