@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"isukit/app/dataset"
+	"isukit/bench/load"
+	"isukit/infra"
+	"isukit/infra/topology"
+)
+
+// spec checks the options and says what is to be started.
+func (o roundOptions) spec() (infra.Spec, error) {
+	var faults []error
+	if o.duration < time.Second {
+		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.duration))
+	}
+	if o.captureShare <= 0 || o.captureShare > 1 {
+		faults = append(faults, fmt.Errorf("--capture-share %v is not above 0 and at most 1", o.captureShare))
+	}
+	if o.users < 0 {
+		faults = append(faults, fmt.Errorf("--users %d is negative", o.users))
+	}
+	if err := dataset.Scale(o.scale).Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("--scale: %w", err))
+	}
+	if _, err := parseCPUs(o.generatorCPUs); err != nil {
+		faults = append(faults, fmt.Errorf("--generator-cpus: %w", err))
+	}
+	shape, err := parseShape(o.shapeText())
+	if err != nil {
+		faults = append(faults, fmt.Errorf("--shape: %w", err))
+	}
+	if o.users > 0 && o.shape != "grow" {
+		faults = append(faults, fmt.Errorf("--users %d and --shape %s are two shapes", o.users, o.shape))
+	}
+	if o.objective.P99 <= 0 || o.objective.MaxErrorRatio < 0 || o.objective.MaxErrorRatio > 1 {
+		faults = append(faults, fmt.Errorf("--objective-p99 %v must be above 0, --objective-errors %v from 0 to 1", o.objective.P99, o.objective.MaxErrorRatio))
+	}
+	if _, err := parseArrivals(o.arrivals); err != nil {
+		faults = append(faults, fmt.Errorf("--arrivals: %w", err))
+	}
+	// A user has a connection to the web and to the api role; the rest is for everything else.
+	if err := load.RaiseFileLimit(2*shape.maxUsers + 200); err != nil {
+		faults = append(faults, fmt.Errorf("%d users: %w", shape.maxUsers, err))
+	}
+	top, err := o.readTopology()
+	if err != nil {
+		faults = append(faults, err)
+	}
+	if len(faults) > 0 {
+		return infra.Spec{}, usageError(errors.Join(faults...), `see "isukit round --help"`)
+	}
+	app, err := besideMe(o.app, "isukit-app")
+	if err != nil {
+		return infra.Spec{}, err
+	}
+	return infra.Spec{
+		Topology: top, StateDir: o.stateDir, LocalDir: o.findLocalDir(), AppBinary: app, Scale: o.scale, Seed: o.seed,
+	}, nil
+}
+
+func (o roundOptions) readTopology() (*topology.Topology, error) {
+	var top *topology.Topology
+	text, err := os.ReadFile(o.topology)
+	switch {
+	case err == nil:
+		top, err = topology.Parse(o.topology, text)
+	case strings.ContainsAny(o.topology, "./"):
+		return nil, err
+	default:
+		top, err = infra.Shipped(o.topology)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.engine != "auto" {
+		if top, err = top.WithKind(topology.DB, topology.Kind(o.engine)); err != nil {
+			return nil, fmt.Errorf("--engine: %w", err)
+		}
+	}
+	if o.proxy != "" {
+		if top, err = top.WithKind(topology.Proxy, topology.Kind(o.proxy)); err != nil {
+			return nil, fmt.Errorf("--proxy: %w", err)
+		}
+	}
+	return top, nil
+}
+
+// besideMe finds a program of isukit: where the user says, or beside the running one.
+func besideMe(given, name string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	me, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(me), name), nil
+}
+
+// findLocalDir looks for .local where a checkout has it: here, or above the binary.
+func (o roundOptions) findLocalDir() string {
+	if o.localDir != "" {
+		return o.localDir
+	}
+	candidates := []string{".local"}
+	if me, err := os.Executable(); err == nil {
+		candidates = append(candidates, filepath.Join(filepath.Dir(filepath.Dir(me)), ".local"))
+	}
+	for _, dir := range candidates {
+		if abs, err := filepath.Abs(dir); err == nil {
+			if st, err := os.Stat(abs); err == nil && st.IsDir() {
+				return abs
+			}
+		}
+	}
+	return ""
+}
