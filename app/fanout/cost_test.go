@@ -49,7 +49,7 @@ func TestCost(t *testing.T) {
 }
 
 func measureCost(t *testing.T, engine string, runs int) {
-	c := startCluster(t, engine, 3, "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=256M")
+	c := startServers(t, engine, 3, "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=256M")
 	c.execShop(t, "CREATE TABLE one (id INT PRIMARY KEY, v BIGINT NOT NULL)", "CREATE TABLE account (id INT PRIMARY KEY, balance BIGINT NOT NULL)")
 	setups := []costSetup{{fanout.ModeSingle, 1, 0}}
 	for _, delay := range []time.Duration{0, time.Millisecond} {

@@ -33,11 +33,11 @@ func TestGroupsOfTables(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", engine, servers), func(t *testing.T) {
 				t.Parallel()
 				c := startCluster(t, engine, servers)
-				for i, db := range c.dbs {
+				for i := range c.dbs {
 					if i == 0 {
-						db.Exec(t, "CREATE TABLE shop.job (id INT PRIMARY KEY)", "CREATE TABLE shop.result (id INT PRIMARY KEY, job INT)")
+						c.execOn(t, i, "CREATE TABLE job (id INT PRIMARY KEY)", "CREATE TABLE result (id INT PRIMARY KEY, job INT)")
 					} else {
-						db.Exec(t, "CREATE TABLE shop.team (id INT PRIMARY KEY)")
+						c.execOn(t, i, "CREATE TABLE team (id INT PRIMARY KEY)")
 					}
 				}
 				p := c.open(t, splitConfig(c))

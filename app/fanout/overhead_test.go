@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"io"
+	"math"
 	"testing"
 	"time"
 
@@ -97,14 +98,18 @@ func TestReadAddsNoAllocation(t *testing.T) {
 	alone := sql.OpenDB(nullServer{newFakeServer()})
 	defer alone.Close()
 	ctx := t.Context()
-	allocs := func(db *sql.DB) float64 {
-		return testing.AllocsPerRun(1000, func() {
-			rows, err := db.QueryContext(ctx, readText)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rows.Close()
-		})
+	allocs := func(db *sql.DB) float64 { // the least of some runs: whatever else runs in the process is counted, too
+		least := math.Inf(1)
+		for range 10 {
+			least = min(least, testing.AllocsPerRun(200, func() {
+				rows, err := db.QueryContext(ctx, readText)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows.Close()
+			}))
+		}
+		return least
 	}
 	if pool, driver := allocs(p.DB().DB), allocs(alone); pool > driver {
 		t.Errorf("a read through the pool makes %.0f allocations, through the driver alone %.0f", pool, driver)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -25,40 +27,101 @@ func scale(n int) int {
 // full reports whether the counts were scaled up: then the cases that take long run as well.
 func full() bool { return scale(100) > 100 }
 
-// cluster is some real servers of one engine, each with a database "shop".
+// cluster is some real servers of one engine, each with a database of the test's own.
 type cluster struct {
 	engine string
+	name   string // of the database
 	dbs    []*infratest.DB
 }
 
-func startCluster(tb testing.TB, engine string, n int, args ...string) *cluster {
-	tb.Helper()
-	c := &cluster{engine: engine}
-	for range n {
-		db := infratest.StartDB(tb, engine, args...)
-		db.Exec(tb, "CREATE DATABASE shop")
-		c.dbs = append(c.dbs, db)
-	}
-	return c
+// process is a testing.TB that lasts as long as the test process: for servers that tests share.
+type process struct {
+	testing.TB
+	mu       sync.Mutex
+	cleanups []func()
 }
 
-// execShop runs statements in the database shop of every server.
+func (p *process) Helper()                        {}
+func (p *process) Context() context.Context       { return context.Background() }
+func (p *process) Cleanup(f func())               { p.mu.Lock(); p.cleanups = append(p.cleanups, f); p.mu.Unlock() }
+func (p *process) Errorf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
+func (p *process) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
+
+// shared are the servers that tests which harm none of them have in common, by engine.
+var shared struct {
+	mu      sync.Mutex
+	tb      process
+	servers map[string][]*infratest.DB
+	names   int
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, f := range slices.Backward(shared.tb.cleanups) {
+		f()
+	}
+	os.Exit(code)
+}
+
+// startCluster gives a test a database of its own on each of n servers, which it shares with other tests.
+func startCluster(tb testing.TB, engine string, n int) *cluster {
+	tb.Helper()
+	infratest.Real(tb)
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.servers == nil {
+		shared.servers = map[string][]*infratest.DB{}
+	}
+	for len(shared.servers[engine]) < n {
+		shared.tb.TB = tb
+		shared.servers[engine] = append(shared.servers[engine], infratest.StartDB(&shared.tb, engine, "--max-connections=500"))
+	}
+	shared.names++
+	return newCluster(tb, engine, fmt.Sprint("shop", shared.names), shared.servers[engine][:n])
+}
+
+// startServers gives a test n servers of its own, to be killed.
+func startServers(tb testing.TB, engine string, n int, args ...string) *cluster {
+	tb.Helper()
+	var dbs []*infratest.DB
+	for range n {
+		dbs = append(dbs, infratest.StartDB(tb, engine, args...))
+	}
+	return newCluster(tb, engine, "shop", dbs)
+}
+
+func newCluster(tb testing.TB, engine, name string, dbs []*infratest.DB) *cluster {
+	tb.Helper()
+	for _, db := range dbs {
+		db.Exec(tb, "CREATE DATABASE "+name)
+	}
+	return &cluster{engine: engine, name: name, dbs: dbs}
+}
+
+// execOn runs statements in the test's database on server i, around the fan-out.
+func (c *cluster) execOn(tb testing.TB, i int, statements ...string) {
+	tb.Helper()
+	pool := c.dbs[i].Open(tb, c.name)
+	defer pool.Close()
+	for _, s := range statements {
+		if _, err := pool.ExecContext(tb.Context(), s); err != nil {
+			tb.Fatalf("%s r%d: %s: %v", c.engine, i+1, s, err)
+		}
+	}
+}
+
+// execShop runs statements in the test's database on every server.
 func (c *cluster) execShop(tb testing.TB, statements ...string) {
 	tb.Helper()
-	for _, db := range c.dbs {
-		pool := db.Open(tb, "shop")
-		for _, s := range statements {
-			if _, err := pool.ExecContext(tb.Context(), s); err != nil {
-				tb.Fatalf("%s: %s: %v", c.engine, s, err)
-			}
-		}
+	for i := range c.dbs {
+		c.execOn(tb, i, statements...)
 	}
 }
 
 func (c *cluster) config(mode fanout.Mode) fanout.Config {
 	cfg := fanout.Config{Mode: mode}
 	for i, db := range c.dbs {
-		my, err := mysql.ParseDSN(db.RootDSN("shop"))
+		my, err := mysql.ParseDSN(db.RootDSN(c.name))
 		if err != nil {
 			panic(err)
 		}
@@ -81,7 +144,7 @@ func (c *cluster) open(tb testing.TB, cfg fanout.Config) *fanout.Pool {
 // rows returns the rows of a query on one server, one line each.
 func (c *cluster) rows(tb testing.TB, i int, query string) []string {
 	tb.Helper()
-	pool := c.dbs[i].Open(tb, "shop")
+	pool := c.dbs[i].Open(tb, c.name)
 	defer pool.Close()
 	rows, err := pool.QueryContext(context.Background(), query)
 	if err != nil {

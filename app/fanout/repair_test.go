@@ -134,7 +134,7 @@ func TestAdmitWhileWritesGoOn(t *testing.T) {
 			if n, _ := countDiffering(t, c); n == 0 {
 				t.Fatal("nothing differs after writes without r2: the test would not see whether Admit copies")
 			}
-			c.dbs[1].Exec(t, "DROP TABLE shop.bulk", "DROP TABLE shop.flux")
+			c.execOn(t, 1, "DROP TABLE bulk", "DROP TABLE flux")
 			stop, longest := writeOn(t, pools)
 			began := time.Now()
 			report, err := pools[1].Admit(t.Context(), "r2")
@@ -214,7 +214,7 @@ func TestObserver(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
-			c := startLedger(t, engine, 2)
+			c := fillLedger(t, startServers(t, engine, 2))
 			c.open(t, c.config(fanout.ModeOrdered)).Close() // makes the pool's tables
 			c.dbs[0].Kill()
 			if p, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered)); err == nil {

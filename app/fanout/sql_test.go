@@ -240,7 +240,7 @@ func cancelledQuery(t *testing.T, p *fanout.Pool, c *cluster) {
 	}
 	end := time.Now().Add(3 * time.Second)
 	for i := range c.dbs {
-		for c.rows(t, i, "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'")[0] != "0" {
+		for c.rows(t, i, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'SELECT SLEEP%'")[0] != "0" {
 			if time.Now().After(end) {
 				t.Fatalf("the query still runs on r%d three seconds after its client gave up", i+1)
 			}
@@ -308,9 +308,9 @@ func TestSameRowEverywhere(t *testing.T) {
 			t.Parallel()
 			c := startCluster(t, engine, 2)
 			c.execShop(t, "CREATE TABLE made (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, at TIMESTAMP(6) DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), d DATETIME(6))")
-			c.dbs[1].Exec(t, "ALTER TABLE shop.made AUTO_INCREMENT = 1000") // ids would differ if they were not forwarded
-			c.dbs[0].Exec(t, "INSERT INTO shop.made (id, v, at, d) VALUES (7, 0, '2020-01-01', '2020-01-01')")
-			c.dbs[1].Exec(t, "INSERT INTO shop.made (id, v, at, d) VALUES (7, 0, '2020-01-01', '2020-01-01')")
+			c.execOn(t, 1, "ALTER TABLE made AUTO_INCREMENT = 1000") // ids would differ if they were not forwarded
+			c.execOn(t, 0, "INSERT INTO made (id, v, at, d) VALUES (7, 0, '2020-01-01', '2020-01-01')")
+			c.execOn(t, 1, "INSERT INTO made (id, v, at, d) VALUES (7, 0, '2020-01-01', '2020-01-01')")
 			p := c.open(t, c.config(fanout.ModeOrdered))
 			conn, err := p.DB().Connx(t.Context())
 			must(t, err)
@@ -351,7 +351,7 @@ func TestSchemaChanges(t *testing.T) {
 				_, err := p.DB().Exec(text)
 				must(t, err)
 			}
-			c.dbs[1].Exec(t, "CREATE TABLE shop.u (id INT)")
+			c.execOn(t, 1, "CREATE TABLE u (id INT)")
 			if _, err := p.DB().Exec("CREATE TABLE u (id INT)"); err != nil {
 				t.Errorf("got %v, want success and r2 ejected", err)
 			}
@@ -360,7 +360,7 @@ func TestSchemaChanges(t *testing.T) {
 			}
 			_, err := p.Admit(t.Context(), "r2")
 			must(t, err)
-			c.dbs[1].Exec(t, "ALTER TABLE shop.t ADD KEY (v)")
+			c.execOn(t, 1, "ALTER TABLE t ADD KEY (v)")
 			if _, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered)); !errors.Is(err, fanout.ErrSchema) || !strings.Contains(err.Error(), "index v") {
 				t.Errorf("Open over schemas that differ: got %v, want ErrSchema that names the index", err)
 			}
