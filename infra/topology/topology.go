@@ -47,7 +47,7 @@ type Write string
 
 // Writes are the modes that a topology may name.
 func Writes() []Write {
-	return []Write{"single", "parallel", "keyed", "ordered", "durable", "replicated"}
+	return []Write{"single", "parallel", "keyed", "ordered", "durable"}
 }
 
 // Host is a machine, real or emulated.
