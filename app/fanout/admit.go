@@ -64,6 +64,7 @@ func (p *group) admitMember(ctx context.Context, m *member) (*RepairReport, erro
 	if err := p.mayMend(ctx); err != nil {
 		return nil, fmt.Errorf("admit %s: %w", name, err)
 	}
+	p.followStates(ctx) // another process may have ejected it a moment ago
 	v := p.view.Load()
 	if v.states[m.index] == InService {
 		return nil, fmt.Errorf("replica %s is in service", name)

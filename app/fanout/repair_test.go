@@ -137,7 +137,7 @@ func TestAdmitWhileWritesGoOn(t *testing.T) {
 			c.execOn(t, 1, "DROP TABLE bulk", "DROP TABLE flux")
 			stop, longest := writeOn(t, pools)
 			began := time.Now()
-			report, err := pools[1].Admit(t.Context(), "r2")
+			report, err := pools[1].Admit(t.Context(), "r2") // by the process that did not eject it
 			took := time.Since(began)
 			time.Sleep(300 * time.Millisecond) // some writes with r2 in service
 			stop()
