@@ -6,6 +6,8 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"isukit/bench/load"
@@ -103,6 +105,14 @@ type Outcome struct {
 
 // Passed reports whether every phase was passed.
 func (o *Outcome) Passed() bool { return o.Reason == "" }
+
+// Fail fails the round for a reason from outside the scenario, such as a server that died. It comes before the faults that
+// followed from it. detail, which may be long, stands with the faults only.
+func (o *Outcome) Fail(reason, detail string) {
+	o.Reason = reason
+	o.Faults = slices.Insert(o.Faults, 0, result.Fault{Phase: "round", Text: strings.TrimSpace(reason + "\n" + detail)})
+	o.Score.Total = 0
+}
 
 // Run drives one round. A round that ran and failed is an Outcome; the error is for rounds that could not be run to their
 // end, such as an ended ctx, and the Outcome then holds what there was.

@@ -56,18 +56,23 @@ func bottleneckOf(r *result.Round) result.Bottleneck {
 	switch {
 	case host.Busy < busyHost:
 		return result.Bottleneck{Resource: "none", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
-			"No CPU was the limit: the busiest host, %s, was %.0f %% busy (most of it %s, %.2f of %.4g cores). Look for locks, waiting and too few connections.",
-			host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs)}
+			"No CPU was the limit: the busiest host, %s, was %.0f %% busy (of the roles, %s used most: %.2f of %.4g cores%s). Look for locks, waiting and too few connections.",
+			host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs, foreignText(host))}
 	case generatorCores > top.MeanCores && r.Generator.OfSystem > 0:
 		return result.Bottleneck{Resource: "generator", Host: host.Host, Text: fmt.Sprintf(
 			"The load generator itself: %.2f of the %.4g cores of %s, more than any role. The score is too low by what it took.",
 			generatorCores, host.CPUs, host.Host)}
 	}
-	text := fmt.Sprintf("CPU of %s: %.0f %% busy, and %s used %.2f of its %.4g cores", host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs)
-	if host.Foreign > heavyForeign {
-		text += fmt.Sprintf("; processes outside the round took %.2f", host.Foreign*host.CPUs)
+	return result.Bottleneck{Resource: "cpu", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
+		"CPU of %s: %.0f %% busy, and %s used %.2f of its %.4g cores%s.", host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs, foreignText(host))}
+}
+
+// foreignText names what others took, where that is much.
+func foreignText(h result.HostUsage) string {
+	if h.Foreign <= heavyForeign {
+		return ""
 	}
-	return result.Bottleneck{Resource: "cpu", Host: host.Host, Role: top.Role, Text: text + "."}
+	return fmt.Sprintf("; processes outside the round took %.2f", h.Foreign*h.CPUs)
 }
 
 // doubts are the reasons why the figures may mislead.

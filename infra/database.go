@@ -20,6 +20,8 @@ const (
 	appDatabase = "portal"
 	// prepareLimit is for making the dataset's tables: about ten seconds on two idle cores.
 	prepareLimit = 5 * time.Minute
+	// answerLimit is for a program to say its version.
+	answerLimit = 10 * time.Second
 )
 
 // appVersion is what the app says about itself with "version --json".
@@ -116,6 +118,8 @@ func (r *Running) runRecorded(ctx context.Context, argv []string) ([]byte, error
 
 func (r *Running) askApp(ctx context.Context) (appVersion, error) {
 	var v appVersion
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("ask %s for its version: no answer within %v", r.spec.AppBinary, answerLimit))
+	defer cancel()
 	res, err := r.local.Run(ctx, host.Command{Argv: []string{r.spec.AppBinary, "version", "--json"}})
 	if err != nil {
 		return v, err

@@ -28,6 +28,10 @@ func Read(path string) (*Round, error) {
 	if filepath.Base(path) != RoundFile {
 		path = filepath.Join(path, RoundFile)
 	}
+	// A pipe in its place would be waited for without end.
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read round: %w", err)

@@ -107,13 +107,10 @@ func readDSN(file string, s streams) (*mysql.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Size() > maxDSNBytes {
-		return nil, fmt.Errorf("%s has %d bytes; a DSN file has one line", file, st.Size())
-	}
 	if st.Mode().Perm()&(fs.ModePerm&0o077) != 0 {
 		fmt.Fprintf(s.err, "isukit: warning: others can read %s, which holds a password (chmod 600 %s)\n", file, file)
 	}
-	text, err := os.ReadFile(file)
+	text, err := readRegular(file, maxDSNBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -111,9 +111,16 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	if err != nil {
 		return err
 	}
+	if err := checkResults(o.results); err != nil {
+		return err
+	}
 	view := newRoundView(s, o.quiet, o.duration)
 	spec.Progress = func(step string) { view.step("%s", step) }
 	record, path, err := o.play(ctx, spec, view)
+	if err != nil && record != nil {
+		// The round was played and could not be kept; what it gave is not lost with it.
+		return errors.Join(err, printRound(record, "", o.asJSON, s))
+	}
 	if err != nil {
 		return withHint(err)
 	}
@@ -203,6 +210,9 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 		OnPhase: view.onPhase, AroundLoad: m.around,
 		OnTick: func(t load.Tick) { view.onTick(t, m.live) },
 	})
+	if ctx.Err() == nil {
+		err = blameTheDead(out, err, m.running.Ended(ctx))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +251,20 @@ func (o roundOptions) newEngine(m *measurement) (*load.Engine, error) {
 		opts.Dial = m.traffic.dial
 	}
 	return load.NewEngine(opts), nil
+}
+
+// blameTheDead fails a round in which servers ended by themselves: whatever else went wrong followed from that, and a
+// proxy whose workers outlived it would not even have been noticed.
+func blameTheDead(out *bench.Outcome, err error, ended []string) error {
+	for _, e := range ended {
+		what, log, _ := strings.Cut(e, "; the end of its log:")
+		if err != nil {
+			err = fmt.Errorf("%s (then: %w)", what, err)
+			continue
+		}
+		out.Fail("a server ended during the round: "+what, log)
+	}
+	return err
 }
 
 // newPortal returns the scenario for a portal at webURL that holds data.

@@ -140,7 +140,12 @@ func showsAgain(t *testing.T, dir, state, id string) {
 // startAndWaitForLoad starts a long round and returns when its load runs.
 func startAndWaitForLoad(t *testing.T, dir, state string) (cmd *exec.Cmd, rest func() string) {
 	t.Helper()
-	cmd = isukitCommand(t, dir, state, smallRound(t, infratest.Engines(t)[0], "60s")...)
+	return startUntilLoad(t, isukitCommand(t, dir, state, smallRound(t, infratest.Engines(t)[0], "60s")...))
+}
+
+// startUntilLoad starts a round and returns when its load runs; rest waits for its end and returns all that it said.
+func startUntilLoad(t *testing.T, cmd *exec.Cmd) (started *exec.Cmd, rest func() string) {
+	t.Helper()
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -235,5 +240,74 @@ func TestUsageErrors(t *testing.T) {
 				t.Errorf("no error with a hint:\n%s", errs.String())
 			}
 		})
+	}
+}
+
+// TestDeadServersAreNamed kills one server of a round during its load: the round fails and says which one it was.
+func TestDeadServersAreNamed(t *testing.T) {
+	engine := infratest.Engines(t)[0]
+	for _, name := range []string{"proxy-1", "api-1", "db-1"} {
+		t.Run(name, func(t *testing.T) {
+			dir, state := t.TempDir(), testStateDir(t)
+			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json")...)
+			var out bytes.Buffer
+			cmd.Stdout = &out
+			cmd, rest := startUntilLoad(t, cmd)
+			pids, err := filepath.Glob("/proc/[0-9]*/cwd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			killed := 0
+			for _, link := range pids {
+				cwd, err := os.Readlink(link)
+				if err != nil || !strings.HasPrefix(cwd, state+"/runs/") || !strings.Contains(cwd, "/"+name) {
+					continue
+				}
+				var pid int
+				if _, err := fmt.Sscanf(link, "/proc/%d/cwd", &pid); err != nil {
+					t.Fatal(err)
+				}
+				if syscall.Kill(pid, syscall.SIGKILL) == nil {
+					killed++
+				}
+			}
+			text := rest()
+			_ = cmd.Wait() // the exit code is looked at
+			if killed == 0 {
+				t.Fatal("nothing was killed: the test shows nothing")
+			}
+			var r result.Round
+			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+				t.Fatalf("no record: %v\n%s", err, text)
+			}
+			if code := cmd.ProcessState.ExitCode(); code != exitRound || r.Passed || r.Score.Total != 0 || !strings.Contains(r.Reason, name+" ended") {
+				t.Errorf("exit code %d, passed %t, score %d, reason %q; want %d and that %s ended", code, r.Passed, r.Score.Total, r.Reason, exitRound, name)
+			}
+		})
+	}
+}
+
+func TestInputsThatNeverEnd(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo.yaml")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	record := filepath.Join(dir, "results", "20260101T000000Z-x")
+	if err := os.MkdirAll(record, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(record, "round.json"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"round", "-t", "/dev/zero"}, {"round", "-t", fifo}, {"show", "--results", filepath.Join(dir, "results")},
+		{"round", "--results", fifo},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append(args, "--state-dir", dir), streams{strings.NewReader(""), &out, &errs})
+		if code == exitOK || !strings.Contains(errs.String(), "not a") {
+			t.Errorf("%q: exit code %d:\n%s", args, code, errs.String())
+		}
 	}
 }

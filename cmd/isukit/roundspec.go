@@ -66,16 +66,7 @@ func (o roundOptions) spec() (infra.Spec, error) {
 }
 
 func (o roundOptions) readTopology() (*topology.Topology, error) {
-	var top *topology.Topology
-	text, err := os.ReadFile(o.topology)
-	switch {
-	case err == nil:
-		top, err = topology.Parse(o.topology, text)
-	case strings.ContainsAny(o.topology, "./"):
-		return nil, err
-	default:
-		top, err = infra.Shipped(o.topology)
-	}
+	top, err := o.findTopology()
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +81,33 @@ func (o roundOptions) readTopology() (*topology.Topology, error) {
 		}
 	}
 	return top, nil
+}
+
+// maxTopologyBytes bounds a topology file.
+const maxTopologyBytes = 1 << 20
+
+// findTopology takes what looks like a path for a file, anything else for the name of a shipped topology.
+func (o roundOptions) findTopology() (*topology.Topology, error) {
+	if !strings.ContainsAny(o.topology, "./") {
+		return infra.Shipped(o.topology)
+	}
+	text, err := readRegular(o.topology, maxTopologyBytes)
+	if err != nil {
+		return nil, err
+	}
+	return topology.Parse(o.topology, text)
+}
+
+// checkResults finds out before anything starts whether the record can be kept where the user wants it.
+func checkResults(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return usageError(fmt.Errorf("--results: %w", err), "name a directory that can be made and written")
+	}
+	probe, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return usageError(fmt.Errorf("--results: %w", err), "name a directory that can be written")
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // besideMe finds a program of isukit: where the user says, or beside the running one.
