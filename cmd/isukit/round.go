@@ -205,10 +205,10 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 		search = &load.Capacity{FromPerSec: lowestCapacity}
 	}
 	out, err := bench.Run(ctx, bench.Options{
-		Capacity: search, Objective: o.objective, OnTrial: view.onTrial,
-		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Seed: o.seed, Duration: o.duration,
-		OnPhase: view.onPhase, AroundLoad: m.around,
-		OnTick: func(t load.Tick) { view.onTick(t, m.live) },
+		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.seed, Duration: o.duration,
+		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.objective,
+		OnPhase: view.onPhase, OnTick: func(t load.Tick) { view.onTick(t, m.live) }, OnTrial: view.onTrial,
+		AroundLoad: m.around,
 	})
 	if ctx.Err() == nil {
 		err = blameTheDead(out, err, m.running.Ended(ctx))
