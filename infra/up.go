@@ -72,6 +72,10 @@ func Up(ctx context.Context, spec Spec) (_ *Running, err error) {
 	}()
 	for _, step := range []func(context.Context) error{r.plan, r.write, r.startDB, r.startApps, r.startProxy, r.gatherFacts} {
 		if err := step(ctx); err != nil {
+			// A program that was killed since ctx ended says so; the caller asks for the reason.
+			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+				err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			}
 			return nil, err
 		}
 	}
