@@ -67,7 +67,7 @@ var watched = [...]string{
 func StartWatch() *Watcher {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Watcher{
-		cancel: cancel, start: time.Now(), cpu: processCPU(),
+		cancel: cancel, start: time.Now(), cpu: ProcessCPU(),
 		samples: make([]metrics.Sample, len(watched)),
 		delays:  hdrhistogram.New(1, longest.Microseconds(), secondDigits),
 	}
@@ -102,7 +102,7 @@ func (w *Watcher) Stop() Usage {
 	w.wg.Wait()
 	w.read()
 	u := Usage{
-		Elapsed: time.Since(w.start), CPU: processCPU() - w.cpu,
+		Elapsed: time.Since(w.start), CPU: ProcessCPU() - w.cpu,
 		GCCPU:    seconds(w.samples[2].Value.Float64() - w.gcCPU),
 		MaxCores: runtime.GOMAXPROCS(0), GCs: int64(w.samples[3].Value.Uint64() - w.gcs),
 		GCPauseMax:    quantileSince(w.samples[1].Value, w.pauses, 1),
@@ -131,8 +131,8 @@ func (u Usage) limits() []string {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// processCPU returns the user and system time that the process has used.
-func processCPU() time.Duration {
+// ProcessCPU returns the user and system time that this process has used, 0 where the system does not tell.
+func ProcessCPU() time.Duration {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
 		return 0

@@ -69,7 +69,6 @@ const (
 	actLeaderboard    Action = "leaderboard"
 	actReceive        Action = "receive job"
 	actAnswer         Action = "answer"
-	actLogout         Action = "log out"
 )
 
 // Step is one planned request with its contents and the pause before it. Where an answer decides whether it can be sent

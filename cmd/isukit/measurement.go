@@ -11,8 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"isukit/bench/load"
 	"isukit/bench/result"
 	"isukit/infra"
 	"isukit/infra/host"
@@ -66,7 +65,7 @@ func (m *measurement) take(s infra.Sample) {
 	if len(m.samples)%noiseEvery == 0 {
 		m.takeNoise()
 	}
-	m.samples = append(m.samples, sampled{s, ownCPU()})
+	m.samples = append(m.samples, sampled{s, load.ProcessCPU()})
 }
 
 // takeNoise reads the noise so far; m.mu is held.
@@ -95,15 +94,6 @@ func noiseOf(read []host.Noise) result.Noise {
 		n.LowestMHz, n.HighestMHz = min(n.LowestMHz, math.Round(r.FrequencyMHz)), max(n.HighestMHz, math.Round(r.FrequencyMHz))
 	}
 	return n
-}
-
-// ownCPU is the user and system time of this process so far.
-func ownCPU() time.Duration {
-	var ru unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
-		return 0
-	}
-	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
 // live adds what was used in the last second to what the view shows.
