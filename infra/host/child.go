@@ -16,6 +16,8 @@ type child struct {
 	process
 	name       string
 	stopSignal syscall.Signal
+	since      time.Time
+	stamp      string
 	cmd        *exec.Cmd
 	done       chan struct{} // closed when the first process has ended and was waited for
 }
@@ -24,13 +26,15 @@ type launch struct {
 	name           string
 	argv, env      []string
 	dir            string
+	stdin          []byte
 	stdout, stderr io.Writer
 }
 
 // gate waits for a line before it becomes the program. A process cannot be recorded before it is there, and must not
 // run before it is recorded; so it is made as this shell, recorded, and then let go. When the recorder dies in
 // between, the shell reads the end of its input and ends.
-const gate = `read -r go || exit 125; exec "$@" </dev/null`
+// What follows the line is the program's input: a shell reads a pipe no further than the line's end.
+const gate = `read -r go || exit 125; exec "$@"`
 
 // launch starts a program that is on record before it begins.
 func (l *Local) launch(what launch) (*child, error) {
@@ -44,7 +48,6 @@ func (l *Local) launch(what launch) (*child, error) {
 		return fail(err)
 	}
 	defer input.Close()
-	defer open.Close()
 
 	cmd := exec.Command("/bin/sh", append([]string{"-c", gate, what.name, program}, what.argv[1:]...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, what.stdout, what.stderr
@@ -55,6 +58,7 @@ func (l *Local) launch(what launch) (*child, error) {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
+		open.Close()
 		return fail(err)
 	}
 	c := &child{name: what.name, cmd: cmd, done: make(chan struct{})}
@@ -67,13 +71,22 @@ func (l *Local) launch(what launch) (*child, error) {
 		_, err = io.WriteString(open, "go\n")
 	}
 	if err != nil {
+		open.Close()
 		cmd.Process.Kill()
 		cmd.Wait()
 		return fail(err)
 	}
+	fed := make(chan struct{})
+	go func() { // ends when the program has read its input, or is not there to read it
+		defer close(fed)
+		defer open.Close()
+		_, _ = open.Write(what.stdin) // a program that does not want it has done nothing wrong
+	}()
 	go func() { // ends with the process; whoever ends the process waits for done
 		defer close(c.done)
 		cmd.Wait()
+		open.Close()
+		<-fed
 	}()
 	return c, nil
 }
@@ -89,9 +102,9 @@ func (c *child) running() bool {
 
 func (c *child) state() State {
 	if c.running() {
-		return State{Running: true, PID: c.PID}
+		return State{Running: true, PID: c.PID, Group: c.PID, Since: c.since, Stamp: c.stamp}
 	}
-	return State{PID: c.PID, Exit: c.cmd.ProcessState.String()}
+	return State{PID: c.PID, Group: c.PID, Since: c.since, Stamp: c.stamp, Exit: c.cmd.ProcessState.String()}
 }
 
 // code is the exit status; only to be called when the child is done.

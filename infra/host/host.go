@@ -17,8 +17,11 @@ const MaxOutputBytes = 1 << 20
 // ErrTooLarge says that a file has more than MaxFileBytes.
 var ErrTooLarge = errors.New("file too large")
 
-// Host is a machine, real or emulated. Paths are absolute.
+// Host is a machine, real or emulated. Paths are absolute, and are the host's own. Methods may be called from several
+// goroutines.
 type Host interface {
+	// About tells what the host is. It does not change while the host is as its driver has made it.
+	About() About
 	// Run runs a command and waits for its end. A command that ran and failed is a Result with its Code, not an error.
 	// When ctx ends, the command is killed and ctx's error returned.
 	Run(ctx context.Context, cmd Command) (Result, error)
@@ -33,8 +36,15 @@ type Host interface {
 	// Stop ends a service: with its signal, and with SIGKILL when it still runs after patience (or when ctx ends);
 	// it returns when all of its processes are gone. It is no error when it does not run.
 	Stop(ctx context.Context, name string, patience time.Duration) error
-	// State tells about a service that was started; the error is ErrUnknownService for any other name.
+	// State tells about a service that was started; the error is ErrUnknownService for any other name. On the hosts of a
+	// Driver it also knows those that an earlier isukit started.
 	State(ctx context.Context, name string) (State, error)
+	// Services are the names of all that were started and not forgotten, in the order of their start.
+	Services(ctx context.Context) ([]string, error)
+	// Forget removes a service that does not run from what State and Services know. It is no error when it is unknown.
+	Forget(ctx context.Context, name string) error
+	// Used tells what the host and each of its services have used until now.
+	Used(ctx context.Context) (Used, error)
 }
 
 // ErrUnknownService says that no service of that name was started.
@@ -42,9 +52,10 @@ var ErrUnknownService = errors.New("unknown service")
 
 // Command is a program that ends by itself.
 type Command struct {
-	Argv []string
-	Env  []string // KEY=value, besides the host's own
-	Dir  string   // working directory; "" is the host's choice
+	Argv  []string
+	Env   []string // KEY=value, besides the host's own
+	Dir   string   // working directory; "" is the host's choice
+	Stdin []byte   // what it reads; a place for secrets, which do not belong into Argv
 }
 
 // Result is how a command ended.
@@ -61,12 +72,33 @@ type Service struct {
 	Dir        string         // working directory; "" is the host's choice
 	LogFile    string         // its output is appended here
 	StopSignal syscall.Signal // asks it to end; 0 is SIGTERM
+	// User is the account under which it runs; "" is the one that runs commands.
+	User string
+	// NoFile is how many files it may have open (soft and hard limit); 0 is what the host gives.
+	NoFile int
+	// Stamp is for the caller: a hash, say, of the files that the program reads when it starts. State returns the stamp with
+	// which the service was started, so one that differs from what would be given now means that a restart is needed.
+	Stamp string
 }
 
 // State is what a service does.
 type State struct {
 	Running bool
-	PID     int // its first process, which is also its process group
+	PID     int // its first process
+	Group   int // the process group of its processes
+	// Since is when it was started.
+	Since time.Time
+	// Stamp is the one of the Service that was started.
+	Stamp string
 	// Exit tells how it ended ("exit status 1", "signal: killed"); "" while it runs.
 	Exit string
+	// OutOfMemory tells that the kernel has killed a process of it because of the host's memory limit.
+	OutOfMemory bool
+}
+
+// Used is what was used up to one moment: what lies between two of them is their difference.
+type Used struct {
+	MachineUsage                  // of the whole host; where it may use only a part of a CPU's time, Total is that part
+	MemoryBytes  int64            // now, on the whole host
+	Services     map[string]Usage // those that run
 }

@@ -27,6 +27,8 @@ type Local struct {
 	lock      *os.File
 	inventory *inventory
 
+	about     About
+
 	mu       sync.Mutex
 	closing  bool // nothing starts any more
 	closed   bool // all is given back
@@ -51,6 +53,11 @@ func OpenLocal(stateDir string) (*Local, error) {
 		return nil, fmt.Errorf("make run directory: %w", err)
 	}
 	l := &Local{dir: dir, services: map[string]*child{}}
+	if l.about, err = ThisMachine(); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	l.about.Name, l.about.Driver, l.about.Dir = "local", "local", dir
 	if l.lock, err = tryLock(filepath.Join(dir, lockName)); err == nil {
 		err = writeOwner(l.lock)
 	}
@@ -63,6 +70,9 @@ func OpenLocal(stateDir string) (*Local, error) {
 	}
 	return l, nil
 }
+
+// About implements Host.
+func (l *Local) About() About { return l.about }
 
 // Dir is the run directory: a place for all files of the run, removed by Close.
 func (l *Local) Dir() string { return l.dir }
@@ -133,7 +143,7 @@ func (l *Local) Remove(_ context.Context, path string) error {
 func (l *Local) Run(ctx context.Context, cmd Command) (Result, error) {
 	var out, errOut limitedBuffer
 	c, err := l.launch(launch{
-		name: filepath.Base(cmd.Argv[0]), argv: cmd.Argv, env: cmd.Env, dir: cmd.Dir, stdout: &out, stderr: &errOut,
+		name: filepath.Base(cmd.Argv[0]), argv: cmd.Argv, env: cmd.Env, dir: cmd.Dir, stdin: cmd.Stdin, stdout: &out, stderr: &errOut,
 	})
 	if err != nil {
 		return Result{}, err
@@ -168,11 +178,15 @@ func (l *Local) Start(ctx context.Context, s Service) error {
 		return fmt.Errorf("start %s: %w", s.Name, err)
 	}
 	defer log.Close()
-	c, err := l.launch(launch{name: s.Name, argv: s.Argv, env: s.Env, dir: s.Dir, stdout: log, stderr: log})
+	argv, err := s.Command()
 	if err != nil {
 		return err
 	}
-	c.stopSignal = s.StopSignal
+	c, err := l.launch(launch{name: s.Name, argv: argv, env: s.Env, dir: s.Dir, stdout: log, stderr: log})
+	if err != nil {
+		return err
+	}
+	c.stopSignal, c.since, c.stamp = s.StopSignal, time.Now(), s.Stamp
 	l.services[s.Name] = c
 	l.order = append(slices.DeleteFunc(l.order, func(n string) bool { return n == s.Name }), s.Name)
 	return nil
@@ -198,6 +212,38 @@ func (l *Local) State(_ context.Context, name string) (State, error) {
 		return State{}, fmt.Errorf("%w: %s", ErrUnknownService, name)
 	}
 	return c.state(), nil
+}
+
+// Services implements Host.
+func (l *Local) Services(context.Context) ([]string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.order), nil
+}
+
+// Forget implements Host.
+func (l *Local) Forget(_ context.Context, name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c := l.services[name]; c != nil && c.running() {
+		return fmt.Errorf("forget %s: it runs", name)
+	}
+	delete(l.services, name)
+	l.order = slices.DeleteFunc(l.order, func(n string) bool { return n == name })
+	return nil
+}
+
+// Used implements Host.
+func (l *Local) Used(context.Context) (Used, error) {
+	l.mu.Lock()
+	groups := map[string]int{}
+	for name, c := range l.services {
+		if c.running() {
+			groups[name] = c.PID
+		}
+	}
+	l.mu.Unlock()
+	return UsedHere(groups)
 }
 
 func (l *Local) service(name string) *child {

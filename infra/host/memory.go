@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,17 +21,20 @@ type Program func(ctx context.Context, p Proc) int
 type Proc struct {
 	Args           []string // without the program's name
 	Env            []string
+	Stdin          []byte
 	Stdout, Stderr io.Writer
 }
 
 // Memory is a host without a machine: files in a map, programs that are Go functions. It stands in for the real hosts
 // where a test is about what is done with a host, not about the host.
 type Memory struct {
+	about    About
 	programs map[string]Program
 
 	mu       sync.Mutex
 	files    map[string][]byte
 	services map[string]*task
+	order    []string // names of services, as they were started
 	pids     int
 }
 
@@ -38,6 +42,8 @@ var _ Host = (*Memory)(nil)
 
 type task struct {
 	pid    int
+	since  time.Time
+	stamp  string
 	cancel context.CancelFunc
 	done   chan struct{}
 	code   int // valid when done is closed
@@ -45,7 +51,17 @@ type task struct {
 
 // NewMemory returns a host with these programs, by the name under which they are started.
 func NewMemory(programs map[string]Program) *Memory {
-	return &Memory{programs: programs, files: map[string][]byte{}, services: map[string]*task{}}
+	return &Memory{
+		about:    About{Name: "memory", Driver: "memory", Address: "127.0.0.1", CPUs: 1, Threads: 1, MemoryBytes: 1 << 30, Dir: "/isukit", Root: true, Kernel: OwnKernel},
+		programs: programs, files: map[string][]byte{}, services: map[string]*task{},
+	}
+}
+
+// About implements Host.
+func (m *Memory) About() About {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.about
 }
 
 // Close ends all services.
@@ -96,7 +112,7 @@ func (m *Memory) Remove(_ context.Context, name string) error {
 // Run implements Host.
 func (m *Memory) Run(ctx context.Context, cmd Command) (Result, error) {
 	var out, errOut limitedBuffer
-	t, err := m.start(cmd.Argv, cmd.Env, &out, &errOut)
+	t, err := m.start(Proc{Args: cmd.Argv, Env: cmd.Env, Stdin: cmd.Stdin, Stdout: &out, Stderr: &errOut})
 	if err != nil {
 		return Result{}, err
 	}
@@ -123,21 +139,25 @@ func (m *Memory) Start(ctx context.Context, s Service) error {
 		return fmt.Errorf("start %s: it runs already", s.Name)
 	}
 	log := memoryLog{m, path.Clean(s.LogFile)}
-	t, err := m.start(s.Argv, s.Env, log, log)
+	t, err := m.start(Proc{Args: s.Argv, Env: s.Env, Stdout: log, Stderr: log})
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	t.since, t.stamp = time.Now(), s.Stamp
 	m.services[s.Name] = t
+	m.order = append(slices.DeleteFunc(m.order, func(n string) bool { return n == s.Name }), s.Name)
 	return nil
 }
 
-func (m *Memory) start(argv, env []string, stdout, stderr io.Writer) (*task, error) {
-	program, ok := m.programs[argv[0]]
+// start starts the program that the first of p.Args names.
+func (m *Memory) start(p Proc) (*task, error) {
+	program, ok := m.programs[p.Args[0]]
 	if !ok {
-		return nil, fmt.Errorf("start %s: %w", argv[0], fs.ErrNotExist)
+		return nil, fmt.Errorf("start %s: %w", p.Args[0], fs.ErrNotExist)
 	}
+	p.Args = p.Args[1:]
 	ctx, cancel := context.WithCancel(context.Background())
 	m.mu.Lock()
 	m.pids++
@@ -145,7 +165,7 @@ func (m *Memory) start(argv, env []string, stdout, stderr io.Writer) (*task, err
 	m.mu.Unlock()
 	go func() { // ends when the program does; Stop, Run and Close wait for that
 		defer close(t.done)
-		t.code = program(ctx, Proc{Args: argv[1:], Env: env, Stdout: stdout, Stderr: stderr})
+		t.code = program(ctx, p)
 	}()
 	return t, nil
 }
@@ -170,10 +190,43 @@ func (m *Memory) State(_ context.Context, name string) (State, error) {
 	if t == nil {
 		return State{}, fmt.Errorf("%w: %s", ErrUnknownService, name)
 	}
+	st := State{Running: true, PID: t.pid, Group: t.pid, Since: t.since, Stamp: t.stamp}
 	if isClosed(t.done) {
-		return State{PID: t.pid, Exit: fmt.Sprintf("exit status %d", t.code)}, nil
+		st.Running, st.Exit = false, fmt.Sprintf("exit status %d", t.code)
 	}
-	return State{Running: true, PID: t.pid}, nil
+	return st, nil
+}
+
+// Services implements Host.
+func (m *Memory) Services(context.Context) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.order), nil
+}
+
+// Forget implements Host.
+func (m *Memory) Forget(_ context.Context, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t := m.services[name]; t != nil && !isClosed(t.done) {
+		return fmt.Errorf("forget %s: it runs", name)
+	}
+	delete(m.services, name)
+	m.order = slices.DeleteFunc(m.order, func(n string) bool { return n == name })
+	return nil
+}
+
+// Used implements Host: there is nothing to be used.
+func (m *Memory) Used(context.Context) (Used, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	used := Used{Services: map[string]Usage{}}
+	for name, t := range m.services {
+		if !isClosed(t.done) {
+			used.Services[name] = Usage{Processes: 1}
+		}
+	}
+	return used, nil
 }
 
 func isClosed(ch <-chan struct{}) bool {

@@ -1,0 +1,170 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Driver makes hosts real. What it makes is on disk before it is made, so that whoever opens the same state directory
+// later, after a crash too, finds it and can take it away. Methods may be called from several goroutines.
+type Driver interface {
+	// Name is "local", "lab", "ssh" or "memory".
+	Name() string
+	// Ensure makes the hosts exist as they are wanted, with what joins them. What is so already is not touched: its services
+	// run on. A host that differs is changed in place where that can be done (CPUs, memory, link speed). Hosts that are not
+	// named are left to Remove. When it fails, the hosts that it made new in this call are gone again.
+	Ensure(ctx context.Context, hosts []Want) error
+	// Hosts are those that exist, by name, with what was last wanted of them.
+	Hosts(ctx context.Context) ([]Want, error)
+	// Host returns one that exists; the error is ErrUnknownHost for any other name.
+	Host(name string) (Host, error)
+	// Remove ends every service on these hosts and takes away all that the driver has put there. A name that does not exist
+	// is no error. What could not be removed stays on record.
+	Remove(ctx context.Context, names ...string) error
+	// Down removes every host and what joins them.
+	Down(ctx context.Context) error
+	// Lock takes the whole set of hosts for one user, until release is called or this process ends, however it ends. Where
+	// another has it, the error is a *LockedError. holder is a name that tells others whom to ask.
+	Lock(ctx context.Context, holder string) (release func() error, err error)
+	// Dial connects from where the load generator stands: in the lab a network namespace of its own.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	// Close lets go of what this process holds. Hosts that are kept stay up; those that are not (see the driver's options)
+	// are taken down.
+	Close(ctx context.Context) error
+}
+
+// Want is a host as a topology declares it.
+type Want struct {
+	Name string `json:"name"` // letters, digits, '-' and '_'; at most MaxName of them
+	// CPUs is how many it may use, a fraction as well; 0 is all that there are. Only the lab makes it so.
+	CPUs float64 `json:"cpus,omitempty"`
+	// MemoryBytes is how much it may use; 0 is all that there is. Only the lab makes it so.
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+	// Address is where ssh finds it (an alias of ssh_config, user@name, or an IP address) or its address in the lab. "" leaves
+	// the choice to the driver; ssh takes the name.
+	Address string `json:"address,omitempty"`
+	// LinkBitsPerSecond is the speed of its network link, each way; 0 is as fast as it goes. Only the lab makes it so.
+	LinkBitsPerSecond int64 `json:"link_bits_per_second,omitempty"`
+}
+
+// MaxName is the longest name of a host: it becomes a part of network devices and of paths of Unix sockets.
+const MaxName = 12
+
+// Check says what is wrong with the values, all at once; nil when nothing is.
+func (w Want) Check() error {
+	var errs []error
+	if w.Name == "" || len(w.Name) > MaxName || strings.Trim(w.Name, nameLetters) != "" || strings.HasPrefix(w.Name, "-") {
+		errs = append(errs, fmt.Errorf("host name %q: want 1 to %d letters, digits, '-' and '_', not '-' at first", w.Name, MaxName))
+	}
+	if w.CPUs < 0 || w.MemoryBytes < 0 || w.LinkBitsPerSecond < 0 {
+		errs = append(errs, fmt.Errorf("host %s: CPUs %g, memory %d, link speed %d: none may be below 0", w.Name, w.CPUs, w.MemoryBytes, w.LinkBitsPerSecond))
+	}
+	return errors.Join(errs...)
+}
+
+const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+
+// CheckWants checks every host, and that no name is there twice.
+func CheckWants(hosts []Want) error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, w := range hosts {
+		errs = append(errs, w.Check())
+		if seen[w.Name] {
+			errs = append(errs, fmt.Errorf("host %s is there twice", w.Name))
+		}
+		seen[w.Name] = true
+	}
+	return errors.Join(errs...)
+}
+
+// About is what a host is.
+type About struct {
+	Name   string
+	Driver string
+	// Address is the IP address on which its services listen for other hosts and for the load generator.
+	Address string
+	// CPUs is how much CPU time it may use, in CPUs: that of its control group, not of the machine. Threads is on how many
+	// CPUs it may run at once (what nproc says).
+	CPUs    float64
+	Threads int
+	// MemoryBytes is how much memory it may use: the limit of its control group where there is one, not of the machine.
+	MemoryBytes int64
+	// Dir is for isukit's files on the host. Remove takes it away.
+	Dir string
+	// Root tells whether commands and services can be run as root.
+	Root bool
+	// Kernel tells whose kernel settings those of the host are.
+	Kernel Kernel
+	// Here tells that the host runs on this machine: its process ids and files can be read from here.
+	Here bool
+}
+
+// Kernel tells whose kernel settings a host has.
+type Kernel string
+
+// The kernels. Whoever sets a value must know whom else it affects.
+const (
+	OwnKernel       Kernel = "own"       // the host has one for itself
+	SharedKernel    Kernel = "shared"    // that of the machine isukit runs on
+	NamespaceKernel Kernel = "namespace" // a network namespace: net.* that is kept per namespace is its own, all else is the machine's and cannot be written
+)
+
+// What drivers say about hosts that cannot be used. They are wrapped in a Fault.
+var (
+	ErrUnknownHost = errors.New("unknown host")
+	ErrUnreachable = errors.New("host unreachable")
+	ErrHostKey     = errors.New("host key not trusted")
+	ErrLogin       = errors.New("login refused")
+	ErrSudo        = errors.New("no root")
+	ErrDiskFull    = errors.New("disk full")
+	ErrUnsupported = errors.New("not possible on this machine")
+)
+
+// Fault is what keeps a host from being used, and what can be done about it.
+type Fault struct {
+	Host string
+	Err  error
+	Hint string
+}
+
+func (f *Fault) Error() string {
+	if f.Host == "" {
+		return f.Err.Error()
+	}
+	return fmt.Sprintf("host %s: %v", f.Host, f.Err)
+}
+
+// Unwrap returns the error without host and hint.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Holder is who has a set of hosts.
+type Holder struct {
+	Name  string    `json:"name"`
+	Since time.Time `json:"since"`
+	PID   int       `json:"pid"` // on the machine where its isukit runs
+	Where string    `json:"where,omitempty"`
+}
+
+// LockedError says that somebody else has the hosts.
+type LockedError struct {
+	Driver string
+	Host   string // the first one that is taken; "" where it is all of them
+	Holder Holder
+}
+
+func (e *LockedError) Error() string {
+	what := "the hosts of driver " + e.Driver + " are"
+	if e.Host != "" {
+		what = "host " + e.Host + " is"
+	}
+	by := e.Holder.Name
+	if e.Holder.Where != "" {
+		by += " on " + e.Holder.Where
+	}
+	return fmt.Sprintf("%s taken by %s since %s (pid %d)", what, by, e.Holder.Since.Format("15:04:05 on 2 January"), e.Holder.PID)
+}

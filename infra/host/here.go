@@ -1,0 +1,73 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// ThisMachine is what this machine has for this process; Name, Driver and Dir are left to the caller.
+func ThisMachine() (About, error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return About{}, fmt.Errorf("ask this machine for its memory: %w", err)
+	}
+	memory, err := totalMemory(string(text))
+	if err != nil {
+		return About{}, err
+	}
+	return About{
+		Address: "127.0.0.1", CPUs: float64(runtime.NumCPU()), Threads: runtime.NumCPU(), MemoryBytes: memory,
+		Root: os.Geteuid() == 0, Kernel: SharedKernel, Here: true,
+	}, nil
+}
+
+// totalMemory reads "MemTotal: N kB" in /proc/meminfo.
+func totalMemory(text string) (int64, error) {
+	for line := range strings.Lines(text) {
+		k, v, _ := strings.Cut(line, ":")
+		if k != "MemTotal" {
+			continue
+		}
+		kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read /proc/meminfo: %w", err)
+		}
+		return kib << 10, nil
+	}
+	return 0, fmt.Errorf("read /proc/meminfo: no MemTotal")
+}
+
+// UsedHere reads what this machine has used, and the process groups of services, by name.
+func UsedHere(groups map[string]int) (Used, error) {
+	machine, err := ReadMachineUsage()
+	if err != nil {
+		return Used{}, err
+	}
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return Used{}, err
+	}
+	total, err := totalMemory(string(text))
+	if err != nil {
+		return Used{}, err
+	}
+	free := int64(0)
+	for line := range strings.Lines(string(text)) {
+		if k, v, _ := strings.Cut(line, ":"); k == "MemAvailable" {
+			free, _ = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+		}
+	}
+	used := Used{MachineUsage: machine, MemoryBytes: total - free<<10, Services: map[string]Usage{}}
+	var list []int
+	for _, g := range groups {
+		list = append(list, g)
+	}
+	usages := GroupUsages(list)
+	for name, g := range groups {
+		used.Services[name] = usages[g]
+	}
+	return used, nil
+}
