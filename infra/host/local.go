@@ -27,7 +27,7 @@ type Local struct {
 	lock      *os.File
 	inventory *inventory
 
-	about     About
+	about About
 
 	mu       sync.Mutex
 	closing  bool // nothing starts any more
