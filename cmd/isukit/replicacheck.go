@@ -43,7 +43,7 @@ const maxDifferences = 5
 // compare returns a fault for every table whose rows differ, and for every database that is out of service.
 func (c withReplicaCheck) compare(ctx context.Context) (faults []string, err error) {
 	dsns := c.running.DSNs()
-	cfg := fanout.Config{Mode: fanout.Mode(c.top.Write), Observer: true}
+	cfg := fanout.Config{Mode: fanout.Mode(c.top.Data.Write), Observer: true}
 	var all []string
 	for _, i := range c.top.Of(topology.DB) {
 		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: i.Name, DSN: dsns[i.Name]})

@@ -197,7 +197,7 @@ func (in Input) app(i topology.Instance) ([]File, error) {
 		APIURL:          in.apiURL(),
 		Dataset:         appDataset{Scale: in.Scale, Seed: in.Seed},
 		AppID:           in.appID(i),
-		WriteMode:       string(in.Topology.Write),
+		WriteMode:       string(in.Topology.Data.Write),
 	}
 	for _, db := range in.Topology.Of(topology.DB) {
 		conf.Databases = append(conf.Databases, appDatabase{Name: db.Name, DSNFile: path.Join(place.Dir, DSNFile(db.Name))})

@@ -1,37 +1,126 @@
 package topology
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 // check notes what is wrong between the parts of a file.
-func (p *reader) check(hosts []hostNode, instances []instanceNode) {
+func (p *reader) check(hosts []hostNode, instances []instanceNode, data *dataNode) {
+	known := p.checkHosts(hosts)
+	var t Topology
+	for _, i := range instances {
+		if i.Host == "" {
+			continue // noted already
+		}
+		if _, ok := known[i.Host]; !ok && len(known) > 0 {
+			p.fault(i.hostAt, "host %q does not exist (have %s)", i.Host, strings.Join(namesOf(hosts), ", "))
+		}
+		t.Instances = append(t.Instances, i.Instance)
+	}
+	p.checkPorts(&t, instances)
+	p.checkMemory(hosts, instances)
+	if data != nil {
+		t.Data = data.Data
+		p.checkGroups(&t, data)
+		p.checkWrite(&t, data, instances)
+		p.checkBalance(&t, data)
+	}
+}
+
+func namesOf(hosts []hostNode) []string {
 	var names []string
-	first := map[string]int{}
+	for _, h := range hosts {
+		if h.Name != "" && !slices.Contains(names, h.Name) {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+func lineOf(n ast.Node) int { return n.GetToken().Position.Line }
+
+func (p *reader) checkHosts(hosts []hostNode) map[string]hostNode {
+	known, addresses := map[string]hostNode{}, map[string]hostNode{}
 	for _, h := range hosts {
 		if h.Name == "" {
 			continue // noted already
 		}
-		if line, ok := first[h.Name]; ok {
-			p.fault(h.at, "host %q is there twice (first on line %d)", h.Name, line)
+		if first, ok := known[h.Name]; ok {
+			p.fault(h.at, "host %q is there twice (first on line %d)", h.Name, lineOf(first.at))
 			continue
 		}
-		first[h.Name] = h.at.GetToken().Position.Line
-		names = append(names, h.Name)
+		known[h.Name] = h
+		if first, ok := addresses[h.Address]; ok && h.Address != "" {
+			p.fault(h.addressAt, "address %q is that of host %q, too", h.Address, first.Name)
+		}
+		addresses[h.Address] = h
 	}
-	proxies := map[string]instanceNode{}
+	return known
+}
+
+// checkPorts: instances need not say a port, so the one that two would share is said.
+func (p *reader) checkPorts(t *Topology, instances []instanceNode) {
+	type place struct {
+		host string
+		port int
+	}
+	ports, taken := t.Ports(), map[place]instanceNode{}
 	for _, i := range instances {
 		if i.Host == "" {
 			continue
 		}
-		if _, ok := first[i.Host]; !ok && len(names) > 0 {
-			p.fault(i.hostAt, "host %q does not exist (have %s)", i.Host, strings.Join(names, ", "))
+		at := place{i.Host, ports[i.Name]}
+		other, ok := taken[at]
+		taken[at] = i
+		switch {
+		case !ok:
+		case i.Role == Proxy && other.Role == Proxy:
+			p.fault(i.hostAt, "two proxies on host %q would listen on one port, %d (the other is on line %d)", i.Host, at.port, lineOf(other.hostAt))
+		default:
+			p.fault(i.hostAt, "%s and %s on host %q would listen on one port, %d (the other is on line %d)", i.Name, other.Name, i.Host, at.port, lineOf(other.hostAt))
 		}
-		if i.Role != Proxy {
-			continue
+	}
+}
+
+// The least that an instance lives on, and what a database takes besides its buffer pool.
+const (
+	leastDatabase     = 192 << 20
+	leastOther        = 32 << 20
+	besidesBufferPool = 128 << 20
+	mib               = 1 << 20
+)
+
+// need is the memory that an instance takes at least.
+func (i Instance) need() int64 {
+	least := int64(leastOther)
+	if i.Role == DB {
+		least = leastDatabase
+		if i.Sizes.BufferPoolBytes > 0 {
+			least = max(least, i.Sizes.BufferPoolBytes+besidesBufferPool)
 		}
-		if other, ok := proxies[i.Host]; ok {
-			p.fault(i.hostAt, "two proxies on host %q would listen on one port (the other is on line %d)", i.Host,
-				other.hostAt.GetToken().Position.Line)
+	}
+	return max(least, i.Sizes.MemoryBytes)
+}
+
+func (p *reader) checkMemory(hosts []hostNode, instances []instanceNode) {
+	for _, h := range hosts {
+		var sum int64
+		var parts []string
+		var last instanceNode
+		for _, i := range instances {
+			if i.Host == h.Name && h.Name != "" {
+				sum += i.need()
+				parts = append(parts, fmt.Sprintf("%s %d", i.Name, i.need()/mib))
+				last = i
+			}
 		}
-		proxies[i.Host] = i
+		if h.MemoryBytes > 0 && sum > h.MemoryBytes {
+			p.fault(last.hostAt, "host %q has %d MiB of memory, but what is placed there needs at least %d: %s", h.Name,
+				h.MemoryBytes/mib, sum/mib, strings.Join(parts, ", "))
+		}
 	}
 }

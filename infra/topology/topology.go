@@ -38,16 +38,10 @@ type Topology struct {
 	Name      string     `json:"name"`
 	Hosts     []Host     `json:"hosts"`
 	Instances []Instance `json:"instances"` // proxies first, then web, api, db; each in the order of the file
-	Write     Write      `json:"write,omitempty"`
-}
-
-// Write says how the app writes to several databases that hold the same tables; the modes are app/fanout's. Empty is the
-// app's default: single for one database, ordered for several.
-type Write string
-
-// Writes are the modes that a topology may name.
-func Writes() []Write {
-	return []Write{"single", "parallel", "keyed", "ordered", "durable"}
+	Data      Data       `json:"data,omitzero"`
+	// Tunings are names of sets of settings, such as "mysql/memory", in the order of the file. What there is under a name,
+	// only who applies them knows.
+	Tunings []string `json:"tunings,omitempty"`
 }
 
 // Host is a machine, real or emulated.
@@ -56,6 +50,8 @@ type Host struct {
 	CPUs        float64 `json:"cpus"`         // may be a fraction; 0: all that the machine has
 	MemoryBytes int64   `json:"memory_bytes"` // 0: all that the machine has
 	Address     string  `json:"address"`      // IP address or name, without port
+	// LinkBitsPerSec is the speed of its network link; 0: what it is.
+	LinkBitsPerSec int64 `json:"link_bits_per_sec,omitempty"`
 }
 
 // Instance is one role on one host.
@@ -64,6 +60,22 @@ type Instance struct {
 	Role Role   `json:"role"`
 	Host string `json:"host"`
 	Kind Kind   `json:"kind,omitempty"`
+	// TLS says that a proxy speaks https.
+	TLS   bool  `json:"tls,omitempty"`
+	Sizes Sizes `json:"sizes,omitzero"`
+}
+
+// Sizes are what a file says of an instance's sizes; what it leaves at 0 follows from the host and from what else is
+// placed there.
+type Sizes struct {
+	Port            int   `json:"port,omitempty"`
+	Workers         int   `json:"workers,omitempty"`           // of a proxy: processes of nginx, threads of Envoy
+	Connections     int   `json:"connections,omitempty"`       // that a proxy or a database takes
+	Files           int   `json:"files,omitempty"`             // limit of open files
+	GOMAXPROCS      int   `json:"gomaxprocs,omitempty"`        // of web and api
+	DBConnections   int   `json:"db_connections,omitempty"`    // of web and api, to each database
+	BufferPoolBytes int64 `json:"buffer_pool_bytes,omitempty"` // of a database
+	MemoryBytes     int64 `json:"memory_bytes,omitempty"`      // that the instance may need of its host
 }
 
 // Host returns the host of that name.
@@ -74,6 +86,16 @@ func (t *Topology) Host(name string) (Host, bool) {
 		}
 	}
 	return Host{}, false
+}
+
+// Instance returns the instance of that name.
+func (t *Topology) Instance(name string) (Instance, bool) {
+	for _, i := range t.Instances {
+		if i.Name == name {
+			return i, true
+		}
+	}
+	return Instance{}, false
 }
 
 // Of returns the instances of a role.
