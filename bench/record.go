@@ -60,7 +60,7 @@ func endpointOf(e load.EndpointSummary, all int64) result.Endpoint {
 }
 
 func latencyOf(l load.Latency) result.Latency {
-	return result.Latency{P50Ms: ms(l.P50), P90Ms: ms(l.P90), P99Ms: ms(l.P99), MaxMs: ms(l.Max)}
+	return result.Latency{P50Ms: ms(l.P50), P90Ms: ms(l.P90), P99Ms: ms(l.P99), P999Ms: ms(l.P999), MaxMs: ms(l.Max)}
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

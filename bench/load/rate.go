@@ -62,7 +62,7 @@ func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec
 	setDefault(&opts.MaxQueue, 1_000_000)
 	d := &dispatcher{
 		ctx: ctx, opts: opts, newVisitor: newVisitor,
-		behind: hdrhistogram.New(1, longest.Microseconds(), endpointDigits),
+		behind: dense(),
 	}
 	start := time.Now()
 	rec.Start(start)

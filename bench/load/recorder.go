@@ -32,7 +32,7 @@ type Recorder struct {
 	start   time.Time
 	names   []string
 	byName  map[string]Endpoint
-	tallies []*tally // by Endpoint, then one for all
+	tallies []*tally // by Endpoint
 	seconds []*second
 	groups  map[groupKey]*ErrorGroup
 	users   int
@@ -204,7 +204,7 @@ func (r *Recorder) drain(s *shard) {
 // tally returns an endpoint's table, made on first use; r.mu is held.
 func (r *Recorder) tally(e Endpoint) *tally {
 	if r.tallies[e] == nil {
-		r.tallies[e] = newTally()
+		r.tallies[e] = &tally{}
 	}
 	return r.tallies[e]
 }

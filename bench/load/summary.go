@@ -76,15 +76,20 @@ func (r *Recorder) Summary(end time.Time) Summary {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := Summary{Start: r.start, Duration: end.Sub(r.start), LogErr: r.logErr}
-	total := newTally()
+	var total tally
+	intended, sent := sparse(), sparse()
 	for e, t := range r.tallies {
 		if t == nil {
 			continue
 		}
-		total.merge(t)
-		s.Endpoints = append(s.Endpoints, t.summary(r.names[e]))
+		ofIntended, ofSent := r.latencies(Endpoint(e))
+		s.Endpoints = append(s.Endpoints, t.summary(r.names[e], ofIntended, ofSent))
+		addKinds(&total.kinds, &t.kinds)
+		total.receivedBytes += t.receivedBytes
+		intended.Merge(ofIntended)
+		sent.Merge(ofSent)
 	}
-	s.Total = total.summary("")
+	s.Total = total.summary("", intended, sent)
 	slices.SortFunc(s.Endpoints, func(a, b EndpointSummary) int { return cmp.Compare(a.Name, b.Name) })
 	for _, g := range r.groups {
 		s.Errors = append(s.Errors, *g)
@@ -103,10 +108,20 @@ func (r *Recorder) Summary(end time.Time) Summary {
 	return s
 }
 
-func (t *tally) summary(name string) EndpointSummary {
+// latencies merges an endpoint's latencies of all seconds; r.mu is held.
+func (r *Recorder) latencies(e Endpoint) (intended, sent *hdrhistogram.PackedHistogram) {
+	intended, sent = sparse(), sparse()
+	for _, s := range r.seconds {
+		if s != nil && int(e) < len(s.cells) {
+			s.cells[e].mergeInto(intended, sent)
+		}
+	}
+	return intended, sent
+}
+
+func (t *tally) summary(name string, intended, sent histogram) EndpointSummary {
 	return EndpointSummary{
-		Name: name, Counts: countsOf(&t.kinds), ReceivedBytes: t.receivedBytes,
-		Latency: latencyOf(t.intended), FromSent: latencyOf(t.sent),
+		Name: name, Counts: countsOf(&t.kinds), ReceivedBytes: t.receivedBytes, Latency: latencyOf(intended), FromSent: latencyOf(sent),
 	}
 }
 
@@ -114,7 +129,16 @@ func (s *second) summary(at int) SecondSummary {
 	if s == nil {
 		return SecondSummary{At: at}
 	}
-	return SecondSummary{At: at, Users: s.users, Counts: countsOf(&s.kinds), Latency: latencyOf(s.intended)}
+	intended := sparse()
+	s.mergeInto(intended)
+	return SecondSummary{At: at, Users: s.users, Counts: countsOf(&s.kinds), Latency: latencyOf(intended)}
+}
+
+// mergeInto adds the second's latencies, counted from intended.
+func (s *second) mergeInto(intended *hdrhistogram.PackedHistogram) {
+	for _, c := range s.cells {
+		c.mergeInto(intended, nil)
+	}
 }
 
 // Live is what a view shows while the load runs.
@@ -158,7 +182,8 @@ func (r *Recorder) Window(from, to int) SecondSummary {
 	r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	sum := second{intended: hdrhistogram.New(1, longest.Microseconds(), secondDigits)}
+	var sum second
+	intended := sparse()
 	for i := max(from, 0); i < min(to, len(r.seconds)); i++ {
 		s := r.seconds[i]
 		if s == nil {
@@ -166,9 +191,7 @@ func (r *Recorder) Window(from, to int) SecondSummary {
 		}
 		addKinds(&sum.kinds, &s.kinds)
 		sum.users = max(sum.users, s.users)
-		if s.intended != nil {
-			sum.intended.Merge(s.intended)
-		}
+		s.mergeInto(intended)
 	}
-	return sum.summary(from)
+	return SecondSummary{At: from, Users: sum.users, Counts: countsOf(&sum.kinds), Latency: latencyOf(intended)}
 }

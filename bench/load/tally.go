@@ -9,50 +9,26 @@ import (
 // longest is the greatest latency that histograms tell apart; longer ones count as this long.
 const longest = 10 * time.Minute
 
-// Histograms count microseconds. Those of endpoints keep three significant digits (an error of at most 0.1 %), those of
-// seconds two (at most 0.8 %), because there are many of them.
-const (
-	endpointDigits = 3
-	secondDigits   = 2
-)
+// Histograms count microseconds with three significant digits, an error of at most 0.1 %. All have the same buckets, so that
+// any of them can be merged without loss.
+const digits = 3
 
-// tally counts the hits of one endpoint.
+// tally counts the hits of one endpoint. Its latencies are kept by second.
 type tally struct {
 	kinds         [kinds]int64
 	receivedBytes int64
-	intended      *hdrhistogram.Histogram
-	sent          *hdrhistogram.Histogram
-}
-
-func newTally() *tally {
-	return &tally{
-		intended: hdrhistogram.New(1, longest.Microseconds(), endpointDigits),
-		sent:     hdrhistogram.New(1, longest.Microseconds(), endpointDigits),
-	}
 }
 
 func (t *tally) add(h *Hit) {
 	t.kinds[h.Kind]++
 	t.receivedBytes += int64(h.ReceivedBytes)
-	if h.Kind.answered() {
-		observe(t.intended, h.Latency())
-		observe(t.sent, h.FromSent())
-	}
-}
-
-// merge adds what u counted.
-func (t *tally) merge(u *tally) {
-	addKinds(&t.kinds, &u.kinds)
-	t.receivedBytes += u.receivedBytes
-	t.intended.Merge(u.intended)
-	t.sent.Merge(u.sent)
 }
 
 // second counts the hits that ended in one second of the load.
 type second struct {
-	kinds    [kinds]int64
-	users    int
-	intended *hdrhistogram.Histogram // nil until a hit was answered
+	kinds [kinds]int64
+	users int
+	cells []*cell // by Endpoint; nil, or absent, until a hit of that endpoint was answered
 }
 
 func (s *second) add(h *Hit) {
@@ -60,18 +36,65 @@ func (s *second) add(h *Hit) {
 	if !h.Kind.answered() {
 		return
 	}
-	if s.intended == nil {
-		s.intended = hdrhistogram.New(1, longest.Microseconds(), secondDigits)
+	for len(s.cells) <= int(h.Endpoint) {
+		s.cells = append(s.cells, nil)
 	}
-	observe(s.intended, h.Latency())
+	if s.cells[h.Endpoint] == nil {
+		s.cells[h.Endpoint] = &cell{}
+	}
+	s.cells[h.Endpoint].add(h)
 }
 
-// observe counts one latency, clamped to what the histogram can hold: no hit is lost.
-func observe(h *hdrhistogram.Histogram, d time.Duration) {
-	us := min(max(d.Microseconds(), 0), longest.Microseconds())
-	// RecordValue fails only beyond the highest trackable value, which the clamp rules out.
-	_ = h.RecordValue(us)
+// cell holds the latencies of one endpoint's hits in one second. Most hits of a closed loop go when they were meant to, and
+// are counted in both; the others are told apart. Each is nil until it is needed.
+type cell struct{ both, intended, sent *hdrhistogram.PackedHistogram }
+
+func (c *cell) add(h *Hit) {
+	if h.Sent == h.Intended {
+		put(&c.both, h.Latency())
+		return
+	}
+	put(&c.intended, h.Latency())
+	put(&c.sent, h.FromSent())
 }
+
+// mergeInto adds the cell's latencies to those counted from intended and those counted from sent; either may be nil.
+func (c *cell) mergeInto(intended, sent *hdrhistogram.PackedHistogram) {
+	if c == nil {
+		return
+	}
+	for _, m := range [...]struct{ to, from *hdrhistogram.PackedHistogram }{
+		{intended, c.both}, {intended, c.intended}, {sent, c.both}, {sent, c.sent},
+	} {
+		if m.to != nil && m.from != nil {
+			m.to.Merge(m.from) // drops nothing: all have the same buckets
+		}
+	}
+}
+
+// sparse returns an empty histogram that takes as much memory as it has different values.
+func sparse() *hdrhistogram.PackedHistogram {
+	return hdrhistogram.NewPacked(1, longest.Microseconds(), digits)
+}
+
+// dense returns an empty histogram that is quick to add to, at 170 KiB.
+func dense() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), digits) }
+
+func put(h **hdrhistogram.PackedHistogram, d time.Duration) {
+	if *h == nil {
+		*h = sparse()
+	}
+	// RecordValue fails only beyond the highest trackable value, which the clamp rules out.
+	_ = (*h).RecordValue(clamp(d))
+}
+
+// observe counts one latency.
+func observe(h *hdrhistogram.Histogram, d time.Duration) {
+	_ = h.RecordValue(clamp(d)) // see put
+}
+
+// clamp returns microseconds that a histogram can hold: no hit is lost.
+func clamp(d time.Duration) int64 { return min(max(d.Microseconds(), 0), longest.Microseconds()) }
 
 func addKinds(to, from *[kinds]int64) {
 	for k := range to {
@@ -88,8 +111,16 @@ type Latency struct {
 	Count int64
 }
 
-func latencyOf(h *hdrhistogram.Histogram) Latency {
-	if h == nil || h.TotalCount() == 0 {
+// histogram is what quantiles are taken from.
+type histogram interface {
+	TotalCount() int64
+	Max() int64
+	Mean() float64
+	ValueAtPercentilesSlice(percentiles []float64) []int64
+}
+
+func latencyOf(h histogram) Latency {
+	if h.TotalCount() == 0 {
 		return Latency{}
 	}
 	us := h.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})

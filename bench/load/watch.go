@@ -69,7 +69,7 @@ func StartWatch() *Watcher {
 	w := &Watcher{
 		cancel: cancel, start: time.Now(), cpu: ProcessCPU(),
 		samples: make([]metrics.Sample, len(watched)),
-		delays:  hdrhistogram.New(1, longest.Microseconds(), secondDigits),
+		delays:  dense(),
 	}
 	w.read()
 	w.ready, w.pauses = cloneHistogram(w.samples[0].Value), cloneHistogram(w.samples[1].Value)

@@ -111,7 +111,9 @@ type Latency struct {
 	P50Ms float64 `json:"p50_ms"`
 	P90Ms float64 `json:"p90_ms"`
 	P99Ms float64 `json:"p99_ms"`
-	MaxMs float64 `json:"max_ms"`
+	// P999Ms is absent from records that are older than it.
+	P999Ms float64 `json:"p999_ms,omitempty"`
+	MaxMs  float64 `json:"max_ms"`
 }
 
 // ErrorGroup is one kind of error at one endpoint.

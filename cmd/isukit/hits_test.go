@@ -50,7 +50,7 @@ func loggedRound(t *testing.T, dir string, hits int) {
 	}
 	recorder.Summary(time.Now())
 	r := &result.Round{ID: "20261122T200000Z-single", Topology: "single"}
-	if _, err := result.Write(dir, r, log.artifact()); err != nil {
+	if _, err := result.Write(dir, r, log.artifact(), histograms(recorder)); err != nil {
 		t.Fatal(err)
 	}
 }

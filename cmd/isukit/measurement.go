@@ -23,7 +23,8 @@ const generatorRole = "generator"
 // measurement samples what the hosts use while the load runs, and puts it into the record.
 type measurement struct {
 	running *infra.Running
-	hits    *hitLog // nil when no hit is kept
+	hits    *hitLog        // nil when no hit is kept
+	counted *load.Recorder // nil before there is an engine
 
 	mu      sync.Mutex
 	samples []sampled

@@ -175,6 +175,9 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		return nil, "", err
 	}
 	defer drop()
+	if len(record.Timeline) > 0 {
+		files = append(files, histograms(m.counted))
+	}
 	files = append(files, result.File{Path: "report.html", About: "this round as a page", Write: func(w io.Writer, r *result.Round) error {
 		return report.HTML(w, r)
 	}})
@@ -246,7 +249,8 @@ func (o roundOptions) newEngine(m *measurement) (*load.Engine, error) {
 	if m.hits != nil {
 		recorder.Log = m.hits.writer
 	}
-	opts := load.Options{Recorder: load.NewRecorder(recorder)}
+	m.counted = load.NewRecorder(recorder)
+	opts := load.Options{Recorder: m.counted}
 	if m.traffic != nil {
 		opts.Dial = m.traffic.dial
 	}

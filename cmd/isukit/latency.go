@@ -1,0 +1,152 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/load"
+	"isukit/bench/result"
+)
+
+// histogramsFile is the name of the histograms inside a round's directory.
+const histogramsFile = "latency.hlog"
+
+// latencyOptions are those of `isukit latency`.
+type latencyOptions struct {
+	rounds   roundsOptions
+	endpoint string
+	from, to time.Duration
+	sent     bool
+}
+
+func newLatencyCmd(s streams) *cobra.Command {
+	var o latencyOptions
+	cmd := &cobra.Command{
+		Use:   "latency [ROUND...]",
+		Short: "Print the latencies of any part of a round, or of several rounds together",
+		Long: `Print the quantiles of the latency of each endpoint and of all together, over the whole load or the seconds of it that
+--from and --to cut out. They are taken from the round's histograms, which are merged without loss: those of several
+rounds give the quantiles of all their hits. ROUND is named as for show; the default is the last.`,
+		Example: `  isukit latency
+  isukit latency --from 20s --to 30s
+  isukit latency last last-1 last-2 --endpoint "GET /api/leaderboard"`,
+		GroupID: "round",
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				args = []string{"last"}
+			}
+			return runLatency(o, args, s)
+		},
+	}
+	o.rounds.addFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.endpoint, "endpoint", "", "only endpoints whose name holds this")
+	f.DurationVar(&o.from, "from", 0, "leave out what was answered before this second of the load")
+	f.DurationVar(&o.to, "to", 0, "leave out what was answered from this second on; 0 is the end")
+	f.BoolVar(&o.sent, "sent", false, "count from when hits went, not from when they were meant to go")
+	return cmd
+}
+
+// endpointLatency is one line of the answer; times are milliseconds.
+type endpointLatency struct {
+	Endpoint string  `json:"endpoint"`
+	Answered int64   `json:"answered"`
+	P50Ms    float64 `json:"p50_ms"`
+	P90Ms    float64 `json:"p90_ms"`
+	P99Ms    float64 `json:"p99_ms"`
+	P999Ms   float64 `json:"p999_ms"`
+	MaxMs    float64 `json:"max_ms"`
+}
+
+func runLatency(o latencyOptions, queries []string, s streams) error {
+	if o.from%time.Second != 0 || o.to%time.Second != 0 || o.from < 0 || o.to < 0 || o.to != 0 && o.to <= o.from {
+		return usageError(fmt.Errorf("--from %v --to %v is no part of a load in whole seconds", o.from, o.to), `as in "--from 20s --to 30s"`)
+	}
+	all, merged := load.NewLatencies(), map[string]*load.Latencies{}
+	for _, query := range queries {
+		if err := o.merge(query, all, merged); err != nil {
+			return err
+		}
+	}
+	lines := make([]endpointLatency, 0, len(merged)+1)
+	for name, l := range merged {
+		lines = append(lines, lineOf(name, l.Latency()))
+	}
+	slices.SortFunc(lines, func(a, b endpointLatency) int { return cmp.Compare(a.Endpoint, b.Endpoint) })
+	lines = append(lines, lineOf("all", all.Latency()))
+	if o.rounds.asJSON {
+		encoder := json.NewEncoder(s.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(lines)
+	}
+	return printLatencies(s.out, lines)
+}
+
+// merge adds a round's intervals that are asked for.
+func (o latencyOptions) merge(query string, all *load.Latencies, merged map[string]*load.Latencies) error {
+	r, path, err := result.Find(o.rounds.dir, query)
+	if errors.Is(err, result.ErrNoRound) {
+		return usageError(err, `"isukit ls" lists the rounds`)
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(filepath.Join(path, histogramsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return usageError(fmt.Errorf("round %s kept no histograms", r.ID), "it failed before its load, or is older than they are")
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for i, err := range load.ReadHistograms(f) {
+		if err != nil {
+			return fmt.Errorf("latencies of round %s: %w", r.ID, err)
+		}
+		at := time.Duration(i.At) * time.Second
+		if i.FromSent != o.sent || at < o.from || o.to > 0 && at >= o.to || !strings.Contains(i.Endpoint, o.endpoint) {
+			continue
+		}
+		if merged[i.Endpoint] == nil {
+			merged[i.Endpoint] = load.NewLatencies()
+		}
+		merged[i.Endpoint].Merge(i)
+		all.Merge(i)
+	}
+	return nil
+}
+
+func lineOf(name string, l load.Latency) endpointLatency {
+	ms := func(d time.Duration) float64 { return math.Round(float64(d.Microseconds())) / 1000 }
+	return endpointLatency{
+		Endpoint: name, Answered: l.Count, P50Ms: ms(l.P50), P90Ms: ms(l.P90), P99Ms: ms(l.P99), P999Ms: ms(l.P999), MaxMs: ms(l.Max),
+	}
+}
+
+func printLatencies(out io.Writer, lines []endpointLatency) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "answered\tp50 ms\tp90 ms\tp99 ms\tp99.9 ms\tmax ms\t  endpoint")
+	for _, l := range lines {
+		fmt.Fprintf(w, "%d\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t  %s\n", l.Answered, l.P50Ms, l.P90Ms, l.P99Ms, l.P999Ms, l.MaxMs, l.Endpoint)
+	}
+	return w.Flush()
+}
+
+// histograms are those of a recorder as a file of the record; the load must be over.
+func histograms(rec *load.Recorder) result.File {
+	return result.File{Path: histogramsFile, About: "latencies by endpoint and second, for isukit latency", Write: func(w io.Writer, _ *result.Round) error {
+		return rec.WriteHistograms(w)
+	}}
+}
