@@ -16,6 +16,8 @@ type ReplicaStatus struct {
 	Reason string    // why it was ejected
 	Since  time.Time // when it came to this state; zero when it never changed
 	Err    error     // nil when it answers
+	// Lag is how long the replica last took, when it was asked, to get what the source had (ModeReplicated).
+	Lag time.Duration
 }
 
 // Status is how the pool stands.
@@ -27,6 +29,9 @@ type Status struct {
 }
 
 func (p *group) status(ctx context.Context) (Status, error) {
+	if p.copying != nil && p.cfg.Observer {
+		p.copying.look(ctx)
+	}
 	p.stateMu.Lock()
 	records, epoch := slices.Clone(p.records), p.view.Load().epoch
 	p.stateMu.Unlock()
@@ -35,7 +40,8 @@ func (p *group) status(ctx context.Context) (Status, error) {
 		pctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
 		defer cancel()
 		r := records[i]
-		s.Replicas[i] = ReplicaStatus{Name: r.replica, State: r.state, Reason: r.reason, Since: r.since, Err: p.members[i].admin.PingContext(pctx)}
+		s.Replicas[i] = ReplicaStatus{Name: r.replica, State: r.state, Reason: r.reason, Since: r.since,
+			Err: p.members[i].admin.PingContext(pctx), Lag: time.Duration(p.members[i].lag.Load())}
 	})
 	if !p.keepsStates() {
 		return s, nil
@@ -58,11 +64,11 @@ const admitPasses = 20
 // admitMember is Pool.Admit.
 func (p *group) admitMember(ctx context.Context, m *member) (*RepairReport, error) {
 	name := m.name
-	if !p.keepsStates() {
-		return nil, fmt.Errorf("admit %s: mode %s keeps no states", name, p.cfg.Mode)
-	}
 	if err := p.mayMend(ctx); err != nil {
 		return nil, fmt.Errorf("admit %s: %w", name, err)
+	}
+	if !p.keepsStates() {
+		return nil, fmt.Errorf("admit %s: mode %s keeps no states", name, p.cfg.Mode)
 	}
 	p.followStates(ctx) // another process may have ejected it a moment ago
 	v := p.view.Load()

@@ -68,6 +68,9 @@ type Config struct {
 	LockWait time.Duration
 	// StatePoll is how often the pool looks whether another app process ejected or admitted a replica. Default 200 ms.
 	StatePoll time.Duration
+	// MaxLag is how far behind the source a replica may be in ModeReplicated and still be read, and how long a read of a Session
+	// waits for its replica before it goes to the source. Default 1 s. Whether replicas keep up is looked at every StatePoll.
+	MaxLag time.Duration
 	// Observer opens the pool to look and to mend (Status, Check, Repair, Eject, Admit, Recover), and to read, beside the app's
 	// own processes: it refuses writes, is no app process, opens although a replica in service does not answer, and leaves
 	// comparing and recovering to explicit calls. Mode is to be the app's.
@@ -75,7 +78,8 @@ type Config struct {
 	// ReportEjections makes a write return a *WriteError with fate Applied when it was applied on every replica that is
 	// still in service but one had to be ejected for it. Default: such a write succeeds, and OnEject and Status tell.
 	ReportEjections bool
-	// OnEject, if set, is called when this process ejects a replica. It must return at once and not use the Pool.
+	// OnEject, if set, is called when this process ejects a replica, or, in ModeReplicated, leaves it out of reads. It must
+	// return at once and not use the Pool.
 	OnEject func(replica, reason string)
 	// TxAttempts bounds how often InTx runs its function. Default 10.
 	TxAttempts int
@@ -92,6 +96,7 @@ func DefaultConfig() Config {
 		ProbeTimeout: time.Second,
 		LockWait:     5 * time.Second,
 		StatePoll:    200 * time.Millisecond,
+		MaxLag:       time.Second,
 		TxAttempts:   10,
 	}
 }
@@ -110,6 +115,7 @@ func (c Config) withDefaults() Config {
 	c.ProbeTimeout = cmp.Or(c.ProbeTimeout, d.ProbeTimeout)
 	c.LockWait = cmp.Or(c.LockWait, d.LockWait)
 	c.StatePoll = cmp.Or(c.StatePoll, d.StatePoll)
+	c.MaxLag = cmp.Or(c.MaxLag, d.MaxLag)
 	c.TxAttempts = cmp.Or(c.TxAttempts, d.TxAttempts)
 	if c.Mode == "" {
 		c.Mode = ModeSingle
@@ -245,7 +251,7 @@ func (c Config) limitFaults() []error {
 		d    time.Duration
 	}{
 		{"DialTimeout", c.DialTimeout}, {"WriteTimeout", c.WriteTimeout}, {"ProbeAfter", c.ProbeAfter},
-		{"ProbeTimeout", c.ProbeTimeout}, {"LockWait", c.LockWait}, {"StatePoll", c.StatePoll},
+		{"ProbeTimeout", c.ProbeTimeout}, {"LockWait", c.LockWait}, {"StatePoll", c.StatePoll}, {"MaxLag", c.MaxLag},
 	} {
 		if d.d < 0 {
 			faults = append(faults, fmt.Errorf("config: %s %v is negative", d.name, d.d))

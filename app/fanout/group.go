@@ -26,6 +26,7 @@ type group struct {
 	metrics poolMetrics
 
 	branches *branches // of ModeDurable; else nil
+	copying  *copying  // of ModeReplicated; else nil
 
 	view     atomic.Pointer[view]
 	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
@@ -68,6 +69,9 @@ func openGroup(ctx context.Context, cfg Config) (*group, error) {
 	if p.branches != nil && !cfg.Observer {
 		p.background(func() { p.branches.watch(wctx) })
 	}
+	if p.copying != nil && !cfg.Observer {
+		p.copying.watch(wctx)
+	}
 	return p, nil
 }
 
@@ -90,6 +94,9 @@ func (p *group) open(ctx context.Context) error {
 	db.SetMaxOpenConns(p.cfg.MaxOpenConns)
 	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
 	p.db = sqlx.NewDb(db, "mysql")
+	if p.copying != nil {
+		return p.copying.open(ctx)
+	}
 	if !p.keepsStates() {
 		if p.cfg.Observer {
 			return nil
@@ -100,11 +107,16 @@ func (p *group) open(ctx context.Context) error {
 }
 
 // keepsStates reports whether the mode can eject replicas.
-func (p *group) keepsStates() bool { return p.cfg.Mode != ModeSingle && p.cfg.Mode != ModeParallel }
+func (p *group) keepsStates() bool {
+	return p.cfg.Mode != ModeSingle && p.cfg.Mode != ModeParallel && p.cfg.Mode != ModeReplicated
+}
 
 func (p *group) chooseMode() {
 	if p.cfg.Mode == ModeDurable {
 		p.branches = &branches{p: p}
+	}
+	if p.cfg.Mode == ModeReplicated {
+		p.copying = &copying{p: p}
 	}
 	if p.cfg.Observer {
 		p.writes = observer{}
@@ -117,6 +129,8 @@ func (p *group) chooseMode() {
 		p.writes = parallel{p}
 	case ModeKeyed:
 		p.writes = newKeyed(p)
+	case ModeReplicated:
+		p.writes = replicated{single{p}}
 	default:
 		p.writes = ordered{p}
 	}

@@ -218,8 +218,12 @@ func (p *group) still(ctx context.Context) (release func(), err error) {
 	return k.lock(context.WithValue(ctx, keyKeys, nil))
 }
 
-// mayMend fails for an Observer beside a running process in ModeKeyed, whose writes its locks would not order.
+// mayMend fails for an Observer beside a running process in ModeKeyed, whose writes its locks would not order, and where the
+// servers do the copying.
 func (p *group) mayMend(ctx context.Context) error {
+	if p.cfg.Mode == ModeReplicated {
+		return errors.New("in mode replicated a replica is mended by setting up its replication anew; rows written there directly would stop it later")
+	}
 	if p.cfg.Mode != ModeKeyed || !p.cfg.Observer {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 // lockedRange holds the rows of a range still on several replicas at once. It locks in replica order with gap locks: every
 // write that the first replica has executed is then on the others as well, and no other one can begin.
 type lockedRange struct {
+	p       *group
 	t       *tableInfo
 	r       keyRange
 	members []*member
@@ -22,8 +23,8 @@ type lockedRange struct {
 }
 
 // lockRange locks and reads. The caller calls release.
-func lockRange(ctx context.Context, t *tableInfo, r keyRange, members []*member) (*lockedRange, error) {
-	l := &lockedRange{t: t, r: r, members: members, keys: map[string][]any{}}
+func (p *group) lockRange(ctx context.Context, t *tableInfo, r keyRange, members []*member) (*lockedRange, error) {
+	l := &lockedRange{p: p, t: t, r: r, members: members, keys: map[string][]any{}}
 	for _, m := range members {
 		if err := l.lockOn(ctx, m); err != nil {
 			l.release()
@@ -34,6 +35,11 @@ func lockRange(ctx context.Context, t *tableInfo, r keyRange, members []*member)
 }
 
 func (l *lockedRange) lockOn(ctx context.Context, m *member) error {
+	if l.p.copying != nil && len(l.conns) > 0 { // what the first one has now must have been copied
+		if err := l.p.copying.bring(ctx, m); err != nil {
+			return err
+		}
+	}
 	c, err := m.admin.Conn(ctx)
 	if err != nil {
 		return err
@@ -239,7 +245,7 @@ func (p *group) withLockedRange(ctx context.Context, t *tableInfo, r keyRange, m
 				return err
 			}
 			defer release()
-			l, err := lockRange(ctx, t, r, members)
+			l, err := p.lockRange(ctx, t, r, members)
 			if err != nil {
 				return err
 			}

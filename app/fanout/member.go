@@ -27,6 +27,7 @@ type member struct {
 	weight    int
 	reading   atomic.Int64 // reads running now, for LeastBusy
 	shunned   atomic.Int64 // Unix nanoseconds until which reads go elsewhere
+	lag       atomic.Int64 // nanoseconds that it last took to get what the source had, in ModeReplicated
 	metrics   memberMetrics
 }
 

@@ -31,7 +31,15 @@ const (
 	// there, and the keys must cover all that a write reads or changes. A replica that answers otherwise is ejected, after the
 	// fact.
 	ModeKeyed Mode = "keyed"
+
+	// ModeReplicated leaves the copying to the servers: every write goes to the first replica, the source, of which the others
+	// are native replicas, asynchronous or semi-synchronous, with GTIDs; reads go to all. One round trip a statement. A write that was
+	// acknowledged is on the source only until it has been copied: with asynchronous replication a crash of the source may
+	// lose it. Reads may be up to MaxLag old; a Session waits for what it wrote. A replica whose replication is late or has
+	// stopped is left out of reads, and named, until it has caught up. The source is never replaced: while it is gone, writes
+	// fail and reads go on. The account needs the right to see the state of the replication.
+	ModeReplicated Mode = "replicated"
 )
 
 // modes are those that exist.
-var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered, ModeDurable, ModeKeyed}
+var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered, ModeDurable, ModeKeyed, ModeReplicated}

@@ -26,26 +26,30 @@ const (
 	keyKeys
 )
 
-// OnFirst makes the reads that are given this context go to the first replica.
+// OnFirst makes the reads that are given this context go to the first replica; in ModeReplicated that is the source.
 func OnFirst(ctx context.Context) context.Context { return context.WithValue(ctx, keyOnFirst, true) }
 
 // Session makes the reads that are given this context, or one derived from it, stay on one replica: a client that keeps
 // its Session reads its own writes and never sees an older state than before. Without one, two reads in a row may meet
 // replicas of which one has already committed another client's write and the other has not yet. When the replica leaves
-// service, the session moves to another one.
+// service, the session moves to another one. In ModeReplicated a read waits, for MaxLag at most, until its replica has
+// what the session wrote or saw before, and else goes to the source.
 func Session(ctx context.Context) context.Context {
 	return context.WithValue(ctx, keySession, &session{})
 }
 
-type session struct{ pinned atomic.Pointer[member] }
+type session struct {
+	pinned atomic.Pointer[member]
+	seen   seen // of ModeReplicated
+}
 
 // route is the replica for a read with ctx. tried is a bit set of replicas that failed for this read.
 func (p *group) route(ctx context.Context, v *view, tried uint64) *member {
 	if ctx.Value(keyOnFirst) != nil {
-		if len(v.readers) == 0 || tried != 0 {
+		if len(v.writers) == 0 || tried != 0 {
 			return nil
 		}
-		return v.readers[0]
+		return v.writers[0]
 	}
 	s, _ := ctx.Value(keySession).(*session)
 	if s == nil {
@@ -74,6 +78,10 @@ func (c *conn) read(ctx context.Context, q call) (driver.Rows, error) {
 				failed = ErrNoReplica
 			}
 			return nil, plainConn(failed)
+		}
+		m, err := c.caughtUp(ctx, v, m)
+		if err != nil {
+			return nil, err
 		}
 		fresh := c.links[m.index] == nil
 		rows, err := c.readOn(ctx, m, q)
@@ -132,6 +140,10 @@ func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
 		m := c.p.route(ctx, c.p.view.Load(), tried)
 		if m == nil {
 			return nil, plainConn(failed)
+		}
+		m, err := c.caughtUp(ctx, c.p.view.Load(), m)
+		if err != nil {
+			return nil, err
 		}
 		tried |= 1 << m.index
 		l, err := c.link(ctx, m)

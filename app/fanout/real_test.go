@@ -32,6 +32,8 @@ type cluster struct {
 	engine string
 	name   string // of the database
 	dbs    []*infratest.DB
+
+	copying *infratest.Replicated // nil but where the servers replicate from the first one
 }
 
 // process is a testing.TB that lasts as long as the test process: for servers that tests share.
@@ -113,6 +115,11 @@ func (c *cluster) execOn(tb testing.TB, i int, statements ...string) {
 // execShop runs statements in the test's database on every server.
 func (c *cluster) execShop(tb testing.TB, statements ...string) {
 	tb.Helper()
+	if c.copying != nil {
+		c.execOn(tb, 0, statements...)
+		c.settle(tb)
+		return
+	}
 	for i := range c.dbs {
 		c.execOn(tb, i, statements...)
 	}
@@ -168,6 +175,9 @@ func (c *cluster) rows(tb testing.TB, i int, query string) []string {
 // differing counts the lines of query that are not the same on all servers.
 func (c *cluster) differing(tb testing.TB, query string) int {
 	tb.Helper()
+	if c.copying != nil {
+		c.settle(tb)
+	}
 	count := map[string]int{}
 	for i := range c.dbs {
 		for _, line := range c.rows(tb, i, query) {

@@ -39,10 +39,7 @@ var sqlCases = []sqlCase{
 func TestDatabaseSQL(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		c := startCluster(t, engine, 2)
-		c.execShop(t,
-			"CREATE TABLE item (id INT PRIMARY KEY, name VARCHAR(50), price DECIMAL(10,2), at DATETIME(6) NULL, raw BLOB, big BIGINT UNSIGNED)",
-			"CREATE TABLE auto (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, UNIQUE KEY (v))",
-			"CREATE PROCEDURE two() BEGIN SELECT 1; SELECT 2; END")
+		createSQLTables(t, c)
 		for _, mode := range []fanout.Mode{fanout.ModeSingle, fanout.ModeOrdered, fanout.ModeDurable} {
 			for _, sc := range sqlCases {
 				t.Run(fmt.Sprintf("%s/%s/%s", engine, mode, sc.name), func(t *testing.T) {
@@ -56,6 +53,14 @@ func TestDatabaseSQL(t *testing.T) {
 			}
 		}
 	}
+}
+
+func createSQLTables(t *testing.T, c *cluster) {
+	t.Helper()
+	c.execShop(t,
+		"CREATE TABLE item (id INT PRIMARY KEY, name VARCHAR(50), price DECIMAL(10,2), at DATETIME(6) NULL, raw BLOB, big BIGINT UNSIGNED)",
+		"CREATE TABLE auto (id BIGINT AUTO_INCREMENT PRIMARY KEY, v INT, UNIQUE KEY (v))",
+		"CREATE PROCEDURE two() BEGIN SELECT 1; SELECT 2; END")
 }
 
 func must(t *testing.T, err error) {

@@ -98,7 +98,11 @@ func (p *group) adopt(records []record, epoch int64) {
 		states[i] = r.state
 	}
 	p.records = records
-	if old := p.view.Swap(newView(epoch, p.members, states)); old != nil {
+	next := newView
+	if p.cfg.Mode == ModeReplicated {
+		next = newSourceView
+	}
+	if old := p.view.Swap(next(epoch, p.members, states)); old != nil {
 		old.retire()
 		p.retired = append(p.retired, old)
 	}
@@ -221,7 +225,7 @@ func clip(s string, n int) string {
 // ejectMember takes m out of service because of reason. It fails when m is the last one, or when that could be recorded
 // nowhere; then reads and writes of this process leave m all the same, and the record is tried again.
 func (p *group) ejectMember(ctx context.Context, m *member, reason string) error {
-	if p.cfg.Mode == ModeParallel || p.cfg.Mode == ModeSingle {
+	if !p.keepsStates() {
 		return errors.New("mode " + string(p.cfg.Mode) + " keeps no states")
 	}
 	ejected := false

@@ -166,9 +166,11 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	return s.c.execCall(ctx, s.call(args))
 }
 
-// QueryContext runs the statement; a read outside of a transaction stays on the replica where it was prepared.
+// QueryContext runs the statement; a read outside of a transaction stays on the replica where it was prepared,
+// unless its context says where it belongs.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	if s.st.Kind != sqltext.Read || s.c.tx != nil || !s.c.p.view.Load().has(s.first) {
+	aimed := ctx.Value(keySession) != nil || ctx.Value(keyOnFirst) != nil
+	if s.st.Kind != sqltext.Read || s.c.tx != nil || aimed || !s.c.p.view.Load().has(s.first) {
 		return s.c.queryCall(ctx, s.call(args))
 	}
 	rows, err := s.c.readOn(ctx, s.first, s.call(args))

@@ -14,6 +14,7 @@ const (
 	Copying   State = "copying"    // written, not read: Admit is filling it, so what it answers is not compared
 	Verifying State = "verifying"  // written, not read: Admit compares it; a write that fails there starts that again
 	Ejected   State = "ejected"    // neither written nor read
+	LeftOut   State = "left out"   // not read: ModeReplicated found it late, stopped or silent; it comes back by itself
 )
 
 // view is who takes part in writes and reads: a snapshot that never changes. A write keeps the view that it began with.
@@ -43,6 +44,17 @@ func newView(epoch int64, members []*member, states []State) *view {
 	}
 	if len(v.writers) > 0 {
 		v.writers = append(v.writers, joining...) // behind the others: what they answer decides nothing
+	}
+	return v
+}
+
+// newSourceView is newView for ModeReplicated: the source is the only writer, also while it does not answer.
+func newSourceView(epoch int64, members []*member, states []State) *view {
+	v := &view{epoch: epoch, states: states, writers: members[:1], idle: make(chan struct{})}
+	for _, m := range members {
+		if states[m.index] == InService {
+			v.readers = append(v.readers, m)
+		}
 	}
 	return v
 }

@@ -38,7 +38,7 @@ reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go
 	}
 	f := cmd.PersistentFlags()
 	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of one database; give it once for each, in the app's order")
-	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to them: ordered, keyed, durable or parallel")
+	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to them: ordered, keyed, durable, parallel or replicated")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	sub := func(use, short string, args cobra.PositionalArgs, run func(context.Context, *fanout.Pool, replicasOptions, []string, streams) error) *cobra.Command {
 		c := &cobra.Command{

@@ -137,13 +137,14 @@ func (i *Instance) command(in Install, cfg Config) []string {
 	return append(argv, cfg.Args...)
 }
 
-// initSQL: with skip_name_resolve a TCP connection from this machine comes from '127.0.0.1', one over the socket from
-// 'localhost'. The statements are those that both engines know.
+// initSQL: an instance's accounts are its own, so they do not go into its binary log, from which a replica would take
+// another instance's password for its own. With skip_name_resolve a TCP connection from this machine comes from
+// '127.0.0.1', one over the socket from 'localhost'. The statements are those that both engines know.
 func initSQL(engine Engine, password string, more []string) string {
-	s := ""
+	s := "SET SESSION sql_log_bin=0;\n"
 	if engine == MariaDB {
 		// Its installer also makes accounts without a password for the machine's name and for ::1.
-		s = "DELETE FROM mysql.global_priv WHERE user = '' OR user = 'root' AND host NOT IN ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n"
+		s += "DELETE FROM mysql.global_priv WHERE user = '' OR user = 'root' AND host NOT IN ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n"
 	}
 	for _, host := range []string{"localhost", "127.0.0.1"} {
 		user := fmt.Sprintf("'%s'@'%s'", RootUser, host)

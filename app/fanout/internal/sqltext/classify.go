@@ -26,6 +26,7 @@ const (
 type Statement struct {
 	Kind    Kind
 	Reason  string   // for Refused: what is wrong and what to write instead
+	Local   bool     // for Refused: it is about one connection or one server, so native replication would not pass it on either
 	Tables  []string // tables named, lower case, without database, each once
 	Time    bool     // calls NOW() or a relative: the clock must be pinned
 	LastID  bool     // reads LAST_INSERT_ID(): it must be pinned
@@ -45,10 +46,10 @@ func Classify(text string) *Statement {
 		toks = toks[:len(toks)-1]
 	}
 	if len(toks) == 0 {
-		return refuse("the statement is empty")
+		return refuseLocal("the statement is empty")
 	}
 	if slices.ContainsFunc(toks, func(t token) bool { return t.is(";") }) {
-		return refuse("several statements in one text; send them one by one, in a transaction if they belong together")
+		return refuseLocal("several statements in one text; send them one by one, in a transaction if they belong together")
 	}
 	st := &Statement{Tables: findTables(toks)}
 	verb := firstVerb(toks)
@@ -63,13 +64,16 @@ func Classify(text string) *Statement {
 		st.session(toks)
 	case refusedVerbs[verb] != "":
 		st.refuse(refusedVerbs[verb])
+		st.Local = true
 	default:
 		st.write(verb, toks) // unknown means write
 	}
 	return st
 }
 
-func refuse(reason string) *Statement { return &Statement{Kind: Refused, Reason: reason} }
+func refuseLocal(reason string) *Statement {
+	return &Statement{Kind: Refused, Reason: reason, Local: true}
+}
 
 func (st *Statement) refuse(reason string) { st.Kind, st.Reason = Refused, reason }
 
@@ -220,6 +224,7 @@ func (st *Statement) ddl(verb string, toks []token) {
 	for _, t := range toks[1:] {
 		if t.is("TEMPORARY") {
 			st.refuse("a temporary table lives on one connection of one server; use a common table expression or a real table")
+			st.Local = true
 			return
 		}
 		if t.is("SELECT") && verb == "CREATE" && !isView(toks) {
@@ -253,6 +258,7 @@ func (st *Statement) session(toks []token) {
 			st.refuse("SET takes a value here that differs between servers; compute it in the app and pass it")
 		}
 		if st.Kind == Refused {
+			st.Local = true
 			return
 		}
 	}
