@@ -107,6 +107,25 @@ func createFrom(t *testing.T, in dbserver.Install, template, dir string, args ..
 	return inst
 }
 
+// TestMachineWithoutNames initialises MariaDB where no name can be looked up, as in a fresh chroot without /etc/hosts.
+func TestMachineWithoutNames(t *testing.T) {
+	infratest.Real(t)
+	if os.Geteuid() != 0 {
+		t.Skip("hiding /etc/hosts takes root")
+	}
+	in, err := dbserver.Find(t.Context(), dbserver.MariaDB, filepath.Join(infratest.Root(t), ".local"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := func(ctx context.Context, argv []string) ([]byte, error) {
+		script := `for f in hosts resolv.conf nsswitch.conf; do [ ! -e /etc/$f ] || mount --bind /dev/null /etc/$f; done; exec "$@"`
+		return dbserver.Exec(ctx, append([]string{"unshare", "--mount", "/bin/sh", "-c", script, "sh"}, argv...))
+	}
+	if _, err := dbserver.Template(t.Context(), in, t.TempDir(), hidden); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestBootstrap initialises MariaDB without its installer, as it is done for one in a tree.
 func TestBootstrap(t *testing.T) {
 	infratest.Real(t)
