@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"infra/render":       {".", "infra/topology"},
 	"infra/host":         {},
 	"infra/dbserver":     {"infra/host"},
+	"infra/digest...":    {"infra/digest..."},
 	"infra/infratest...": {".", "infra..."},
 	"proto":              {},
 	"proto/gen":          {},

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/report"
+	"isukit/infra/digest/access"
+)
+
+func newDigestCmd(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "digest",
+		Short:   "Sum up an access log by route, or a slow log by query",
+		GroupID: "round",
+	}
+	cmd.AddCommand(newDigestAccessCmd(s))
+	return cmd
+}
+
+// digestOptions are those of both digests.
+type digestOptions struct {
+	from, to string
+	top      int
+	asJSON   bool
+}
+
+func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
+	f := cmd.Flags()
+	f.StringVar(&o.from, "from", "", "count only what ended at this time or later: RFC 3339, or 15:04:05 of today")
+	f.StringVar(&o.to, "to", "", "count only what ended before this time")
+	f.IntVar(&o.top, "top", 40, "print at most so many "+what+"; 0 is all that are kept")
+	f.BoolVar(&o.asJSON, "json", false, "print JSON, with the names of round.json")
+}
+
+func (o *digestOptions) window() (from, to time.Time, err error) {
+	if from, err = parseMoment(o.from); err == nil {
+		to, err = parseMoment(o.to)
+	}
+	if err == nil && !to.IsZero() && !from.Before(to) {
+		err = fmt.Errorf("the window ends at %s, before it begins at %s", o.to, o.from)
+	}
+	if err != nil {
+		return from, to, usageError(err, `write times as 2026-11-22T20:15:03Z or 20:15:03`)
+	}
+	return from, to, nil
+}
+
+// parseMoment reads a time as --from and --to take it; "" is the zero time.
+func parseMoment(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return t, nil
+	}
+	clock, err := time.ParseInLocation(time.TimeOnly, text, time.Local)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is no time", text)
+	}
+	now := time.Now()
+	return time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, time.Local), nil
+}
+
+type digestAccessOptions struct {
+	digestOptions
+	format  string
+	routes  []string
+	literal bool
+	sort    string
+}
+
+func newDigestAccessCmd(s streams) *cobra.Command {
+	var o digestAccessOptions
+	cmd := &cobra.Command{
+		Use:   "access FILE...",
+		Short: "Sum up access logs of nginx or Envoy by route",
+		Long: `Sum up access logs by method and route: counts by status class, sum and quantiles of the times, bytes, cache status.
+Lines are JSON, LTSV, combined (with times appended) or what --format says; files may be rotated parts and .gz; "-" is the
+standard input. Routes are found in the paths: numbers, UUIDs and names that differ all the time become {id}, {uuid}, {slug};
+--route names them instead. A line that cannot be read is counted and shown.`,
+		Example: `  isukit digest access /var/log/nginx/access.log
+  isukit digest access access.log.2.gz access.log.1 access.log --route '/api/posts/:id' --route '^/(css|js)/'
+  isukit digest access --from 13:05:00 --to 13:06:00 --sort count --json access.log
+  isukit digest access --format '$remote_addr [$time_local] "$request" $status $request_time' access.log`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runDigestAccess(cmd.Context(), o, args, s) },
+	}
+	o.addFlags(cmd, "routes")
+	f := cmd.Flags()
+	f.StringVar(&o.format, "format", "", "json, ltsv, combined, envoy, or a log_format as in nginx.conf (default: by the lines)")
+	f.StringArrayVarP(&o.routes, "route", "r", nil, "a path with :id or {id} for one segment and a last * for the rest, or ^ and a regular expression; repeatable")
+	f.BoolVar(&o.literal, "literal", false, "keep all other paths as they are")
+	f.StringVar(&o.sort, "sort", "sum", "order: sum, count, p99, max or bytes")
+	return cmd
+}
+
+func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string, s streams) error {
+	opts, err := o.accessOptions()
+	if err != nil {
+		return err
+	}
+	digester, err := access.New(opts)
+	if err != nil {
+		return usageError(err, `see "isukit digest access --help"`)
+	}
+	failed := readLogs(files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d := digester.Digest()
+	if d.Lines == 0 {
+		return errors.Join(failed, noLines(files))
+	}
+	o.order(d.Routes)
+	out := accessDigestOf(d)
+	if o.asJSON {
+		encoder := json.NewEncoder(s.out)
+		encoder.SetIndent("", "  ")
+		return errors.Join(encoder.Encode(out), failed)
+	}
+	return errors.Join(report.Access(s.out, &out, o.top, wideStyle(s.out)), failed)
+}
+
+// wideStyle is styleOf with room for all columns where the output is no terminal.
+func wideStyle(w io.Writer) report.Style {
+	style := styleOf(w)
+	if style.Width == 0 {
+		style.Width = 140
+	}
+	return style
+}
+
+func noLines(files []string) error {
+	return usageError(fmt.Errorf("there is no line in %v", files), "give a log that has any")
+}
+
+func (o *digestAccessOptions) accessOptions() (access.Options, error) {
+	opts := access.Options{Format: o.format, Literal: o.literal}
+	var err error
+	if opts.From, opts.To, err = o.window(); err != nil {
+		return opts, err
+	}
+	for _, text := range o.routes {
+		p, err := access.ParsePattern(text)
+		if err != nil {
+			return opts, usageError(err, "as /api/posts/:id, /static/* or ^/(css|js)/")
+		}
+		opts.Patterns = append(opts.Patterns, p)
+	}
+	if _, ok := routeOrders[o.sort]; !ok {
+		return opts, usageError(fmt.Errorf("no order is called %q", o.sort), "--sort takes sum, count, p99, max or bytes")
+	}
+	return opts, nil
+}
+
+// routeOrders hold what comes first, by the largest value.
+var routeOrders = map[string]func(*access.Route) int64{
+	"sum":   func(r *access.Route) int64 { return int64(r.Took.Sum) },
+	"count": func(r *access.Route) int64 { return r.Count },
+	"p99":   func(r *access.Route) int64 { return int64(r.Took.Quantile(0.99)) },
+	"max":   func(r *access.Route) int64 { return int64(r.Took.Max) },
+	"bytes": func(r *access.Route) int64 { return r.SentBytes },
+}
+
+func (o *digestAccessOptions) order(routes []*access.Route) {
+	by := routeOrders[o.sort]
+	slices.SortStableFunc(routes, func(a, b *access.Route) int { return cmp.Compare(by(b), by(a)) })
+}
+
+// readLogs hands every file to read. One that cannot be read keeps none of the others from being read; the error names all.
+func readLogs(files []string, s streams, read func(name string, r io.Reader) error) error {
+	var errs []error
+	for _, file := range files {
+		if file == "-" {
+			errs = append(errs, read("standard input", s.in))
+			continue
+		}
+		errs = append(errs, func() error {
+			f, err := os.Open(file)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			return read(file, f)
+		}())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"isukit/bench/result"
+)
+
+// isukitIn runs the program in process and returns its exit code and what it wrote.
+func isukitIn(t *testing.T, in string, args ...string) (code int, out, err string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	args = append(args, "--state-dir", t.TempDir())
+	code = run(t.Context(), args, streams{strings.NewReader(in), &o, &e})
+	return code, o.String(), e.String()
+}
+
+const twoLines = `{"time":1792000000.5,"method":"GET","uri":"/a/1","status":200,"request_time":0.010,"body_bytes_sent":5}
+{"time":1792000001.5,"method":"GET","uri":"/a/2","status":500,"request_time":0.030,"body_bytes_sent":5}
+not a line
+`
+
+func TestDigestAccess(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access.log")
+	if err := os.WriteFile(file, []byte(twoLines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errText := isukitIn(t, twoLines, "digest", "access", "--json", file, "-")
+	var d result.AccessDigest
+	if err := json.Unmarshal([]byte(out), &d); err != nil || code != exitOK {
+		t.Fatalf("exit %d, %v: %s", code, err, errText)
+	}
+	if len(d.Routes) != 1 || d.Routes[0].Path != "/a/{id}" || d.Total.Hits != 4 || d.Unreadable != 2 || d.Total.Status["5xx"] != 2 || d.Total.Request.MaxMs != 30 {
+		t.Errorf("digest %+v", d)
+	}
+	code, out, _ = isukitIn(t, "", "digest", "access", "--from", "2026-10-14T17:46:41Z", file)
+	for _, want := range []string{"GET /a/{id}", "1 of 3 lines could not be read", "1 line outside the window", "not a line"} {
+		if !strings.Contains(out, want) || code != exitOK {
+			t.Errorf("exit %d; the text lacks %q:\n%s", code, want, out)
+		}
+	}
+}
+
+// TestDigestAccessRefuses holds that what cannot be done is said, and what can be done still is.
+func TestDigestAccessRefuses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access.log")
+	if err := os.WriteFile(file, []byte(twoLines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		want string
+		code int
+		args []string
+	}{
+		{"no such file", exitFailed, []string{file, file + ".missing"}},
+		{"there is no line", exitUsage, []string{os.DevNull}},
+		{"no order is called", exitUsage, []string{file, "--sort", "luck"}},
+		{"begins neither", exitUsage, []string{file, "--route", "api"}},
+		{"is no time", exitUsage, []string{file, "--from", "noon"}},
+		{"before it begins", exitUsage, []string{file, "--from", "12:00:00", "--to", "11:00:00"}},
+		{"names no variable", exitUsage, []string{file, "--format", "nginx"}},
+	} {
+		code, out, errText := isukitIn(t, "", append([]string{"digest", "access"}, c.args...)...)
+		if code != c.code || !strings.Contains(errText, c.want) {
+			t.Errorf("%v: exit %d, %s; want %d, %q", c.args, code, errText, c.code, c.want)
+		}
+		if c.code == exitFailed && !strings.Contains(out, "/a/{id}") {
+			t.Errorf("%v: the file that is there is not digested: %s", c.args, out)
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package access
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// Options say how logs are read. The zero value finds the format and the routes by itself and takes every line.
+type Options struct {
+	// Format is "json", "ltsv", "combined", "envoy", or a log_format with nginx's variables; "" goes by the first line of each
+	// file that any of these can read.
+	Format string
+	// Patterns are tried in their order before a path is looked at.
+	Patterns []Pattern
+	// Literal keeps paths that no pattern takes as they are. Memory then grows with their number, up to a limit.
+	Literal bool
+	// From and To bound the window, To itself outside; zero is no bound. A line's time is that of its end.
+	From, To time.Time
+	// Seconds fills Digest.Seconds; it wants From and To, at most a day apart.
+	Seconds bool
+}
+
+// Bounds of the input.
+const (
+	maxLine     = 1 << 20 // a longer line is unreadable
+	maxExamples = 10
+	exampleSize = 200
+	maxSeconds  = 24 * 60 * 60
+	// ctxLines is after how many lines a cancelled context is noticed.
+	ctxLines = 10_000
+)
+
+// Digester takes logs one after another.
+type Digester struct {
+	opts   Options
+	shape  shape // of Options.Format when that is a log_format, and of what was found
+	tree   *tree
+	others Route
+	noReq  Route
+	named  map[namedRoute]*Route
+	// methods has every method once, so that a line's need not be copied.
+	methods map[string]string
+	out     Digest
+}
+
+type namedRoute struct {
+	method  string
+	pattern int
+}
+
+// New returns a Digester; the error is about the options.
+func New(opts Options) (*Digester, error) {
+	d := &Digester{opts: opts, tree: newTree(opts.Literal), named: map[namedRoute]*Route{}, methods: map[string]string{}}
+	d.others.Path, d.noReq.Path = OtherRoute, NoRequest
+	if _, err := formatOf(opts.Format); err != nil {
+		return nil, err
+	}
+	if opts.Seconds {
+		n := opts.To.Sub(opts.From) / time.Second
+		if opts.From.IsZero() || n < 0 || n > maxSeconds {
+			return nil, errors.New("seconds are told apart only in a window of at most a day")
+		}
+		d.out.Seconds = make([]Second, n+1)
+	}
+	return d, nil
+}
+
+// lineReader reads the lines of one file.
+type lineReader struct {
+	format  string
+	shape   shape
+	scratch []byte
+}
+
+// formatOf names a format and takes it apart where it needs that.
+func formatOf(name string) (lineReader, error) {
+	var err error
+	r := lineReader{format: name}
+	switch name {
+	case "", "json", "ltsv":
+	case "combined":
+		r.shape, err = parseShape(Combined)
+		r.shape.rest = true
+	case "envoy":
+		r.shape, err = parseShape(envoyText)
+		r.shape.rest = true
+	default:
+		r.format = "format"
+		r.shape, err = parseShape(name)
+	}
+	return r, err
+}
+
+func (r *lineReader) parse(line []byte, e *entry) bool {
+	*e = entry{}
+	var ok bool
+	switch r.format {
+	case "json":
+		ok = r.parseJSON(line, e)
+	case "ltsv":
+		ok = parseLTSV(line, e)
+	default:
+		ok = r.shape.match(line, e)
+	}
+	return ok && (e.status != 0 || e.path != nil)
+}
+
+// detect finds the format that reads a line.
+func detect(line []byte) (lineReader, bool) {
+	var e entry
+	for _, name := range []string{"json", "ltsv", "envoy", "combined"} {
+		r, err := formatOf(name)
+		if err == nil && r.parse(line, &e) {
+			return r, true
+		}
+	}
+	return lineReader{}, false
+}
+
+// Read digests one log to its end, which is unpacked when it is gzip. It may be called for any number of logs, in any order.
+// name stands for the log where lines of it are shown. A read error leaves what was read until then in the digest.
+func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
+	buffered := bufio.NewReaderSize(from, 256<<10)
+	if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+		unpacked, err := gzip.NewReader(buffered)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		defer unpacked.Close()
+		buffered = bufio.NewReaderSize(unpacked, 256<<10)
+	}
+	reader, err := formatOf(d.opts.Format)
+	if err != nil {
+		return err
+	}
+	for n := int64(1); ; n++ {
+		line, tooLong, err := readLine(buffered)
+		if len(line) > 0 {
+			d.line(name, n, line, tooLong, &reader)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil && n%ctxLines == 0 {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+	}
+}
+
+// readLine returns the next line without its end, and only the beginning of one that is too long. It is valid until the
+// next call.
+func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
+	line, err = r.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		line = slices.Clone(line)
+		for err == bufio.ErrBufferFull {
+			var more []byte
+			more, err = r.ReadSlice('\n')
+			if len(line) <= maxLine {
+				line = append(line, more...)
+			}
+		}
+	}
+	return bytes.TrimRight(line, "\r\n"), len(line) > maxLine, err
+}
+
+func (d *Digester) line(name string, n int64, line []byte, tooLong bool, reader *lineReader) {
+	d.out.Lines++
+	var e entry
+	ok := false
+	if reader.format == "" && !tooLong {
+		var found lineReader
+		if found, ok = detect(line); ok {
+			*reader = found
+		}
+	}
+	if reader.format != "" && !tooLong {
+		if ok = reader.parse(line, &e); ok && !slices.Contains(d.out.Formats, reader.format) {
+			d.out.Formats = append(d.out.Formats, reader.format)
+		}
+	}
+	if !ok {
+		d.out.Unreadable++
+		if len(d.out.Examples) < maxExamples {
+			d.out.Examples = append(d.out.Examples, Unreadable{name, n, string(line[:min(len(line), exampleSize)])})
+		}
+		return
+	}
+	d.count(&e)
+}
+
+func (d *Digester) count(e *entry) {
+	timed := !e.at.IsZero()
+	windowed := !d.opts.From.IsZero() || !d.opts.To.IsZero()
+	if windowed && (!timed || e.at.Before(d.opts.From) || !d.opts.To.IsZero() && !e.at.Before(d.opts.To)) {
+		d.out.Outside++
+		return
+	}
+	switch {
+	case !timed:
+		d.out.Untimed++
+	default:
+		if d.out.First.IsZero() || e.at.Before(d.out.First) {
+			d.out.First = e.at
+		}
+		if e.at.After(d.out.Last) {
+			d.out.Last = e.at
+		}
+	}
+	d.routeOf(e).add(e)
+	if d.out.Seconds != nil {
+		s := &d.out.Seconds[e.at.Sub(d.opts.From)/time.Second]
+		s.add(e)
+	}
+}
+
+func (s *Second) add(e *entry) {
+	s.Hits++
+	if e.status >= 499 {
+		s.Errors++
+	}
+	if e.hasTook {
+		s.Took.Add(e.took)
+	}
+}
+
+func (d *Digester) routeOf(e *entry) *Route {
+	if e.path == nil {
+		return &d.noReq
+	}
+	method, ok := d.methods[string(e.method)]
+	if !ok && len(d.methods) < 64 {
+		method = string(e.method)
+		d.methods[method] = method
+	}
+	path := plainPath(e.path)
+	for i, p := range d.opts.Patterns {
+		if p.expr.Match(path) {
+			return d.namedRoute(namedRoute{method, i})
+		}
+	}
+	if r := d.tree.route(method, path); r != nil {
+		return r
+	}
+	return &d.others
+}
+
+func (d *Digester) namedRoute(key namedRoute) *Route {
+	r := d.named[key]
+	if r == nil {
+		r = &Route{Method: key.method, Path: d.opts.Patterns[key.pattern].text}
+		d.named[key] = r
+	}
+	return r
+}
+
+// plainPath is a request's target without its query, and without scheme and host where these were sent.
+func plainPath(target []byte) []byte {
+	if end := bytes.IndexAny(target, "?#"); end >= 0 {
+		target = target[:end]
+	}
+	if len(target) > 0 && target[0] == '/' {
+		return target
+	}
+	if _, rest, ok := bytes.Cut(target, []byte("://")); ok {
+		if slash := bytes.IndexByte(rest, '/'); slash >= 0 {
+			return rest[slash:]
+		}
+		return []byte("/")
+	}
+	return append([]byte("/"), target...)
+}
+
+// Digest returns what was read so far; the Digester takes no more afterwards.
+func (d *Digester) Digest() *Digest {
+	routes := d.tree.finish()
+	for _, r := range d.named {
+		routes = append(routes, r)
+	}
+	for _, r := range []*Route{&d.others, &d.noReq} {
+		if r.Count > 0 {
+			routes = append(routes, r)
+		}
+	}
+	d.out.sum(routes)
+	return &d.out
+}

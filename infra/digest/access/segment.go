@@ -1,0 +1,80 @@
+package access
+
+import "bytes"
+
+// collapse returns what a path's segment stands for when it names one thing of many by its looks: "{id}" for digits,
+// "{uuid}", "{date}", "{hex}", "{token}". An extension stays: "12.jpg" is "{id}.jpg". Any other segment is itself.
+func collapse(segment []byte) (kind string, ok bool) {
+	stem, extension := segment, []byte(nil)
+	if dot := bytes.LastIndexByte(segment, '.'); dot > 0 && len(segment)-dot <= 6 {
+		stem, extension = segment[:dot], segment[dot:]
+	}
+	kind = kindOf(stem)
+	if kind == "" {
+		return "", false
+	}
+	return kind + string(extension), true
+}
+
+func kindOf(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	var digits, hexLetters, letters, dashes, others int
+	upper, lower := false, false
+	for _, c := range b {
+		switch {
+		case c >= '0' && c <= '9':
+			digits++
+		case c >= 'a' && c <= 'z':
+			lower = true
+			letters++
+			if c <= 'f' {
+				hexLetters++
+			}
+		case c >= 'A' && c <= 'Z':
+			upper = true
+			letters++
+			if c <= 'F' {
+				hexLetters++
+			}
+		case c == '-':
+			dashes++
+		default:
+			others++
+		}
+	}
+	n := len(b)
+	isHex := digits+hexLetters+dashes == n
+	switch {
+	case digits == n:
+		return "{id}"
+	case n == 36 && isHex && dashes == 4 && b[8] == '-' && b[13] == '-' && b[18] == '-' && b[23] == '-':
+		return "{uuid}"
+	case n == 10 && digits == 8 && b[4] == '-' && b[7] == '-':
+		return "{date}"
+	case n >= 8 && isHex && dashes == 0 && digits >= 2 && (n >= 16 || digits >= 3):
+		return "{hex}"
+	case n == 26 && digits+letters == n && digits >= 3 && upper != lower:
+		return "{ulid}"
+	case n >= 20 && others == 0 && digits >= 3 && letters >= 3 && dashes <= 2 && (upper || dashes == 0):
+		return "{token}"
+	}
+	return ""
+}
+
+// slugOf is the name under which many siblings stand together: "{slug}", with the extension and a leading "@" that they
+// have in common with others.
+func slugOf(segment string) string {
+	prefix, extension := "", ""
+	if len(segment) > 0 && (segment[0] == '@' || segment[0] == '~') {
+		prefix = segment[:1]
+	}
+	for i := len(segment) - 1; i > 0 && len(segment)-i <= 6; i-- {
+		if segment[i] == '.' {
+			extension = segment[i:]
+			break
+		}
+	}
+	return prefix + "{slug}" + extension
+}

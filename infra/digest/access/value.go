@@ -1,0 +1,148 @@
+package access
+
+import (
+	"bytes"
+	"math"
+	"time"
+)
+
+// parseInt reads digits, at most 18 of them.
+func parseInt(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 18 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// parseSeconds reads one time or a list of them, "0.003, 0.120 : -": nginx writes a comma between the servers that it tried
+// and a colon between the locations that it was sent on to. It returns their sum and their number; a dash is none.
+func parseSeconds(b []byte, unit time.Duration) (sum time.Duration, n int, ok bool) {
+	for len(b) > 0 {
+		end := bytes.IndexAny(b, ",: ")
+		one := b
+		if end >= 0 {
+			one, b = b[:end], b[end+1:]
+		} else {
+			b = nil
+		}
+		if len(one) == 0 || len(one) == 1 && one[0] == '-' {
+			continue
+		}
+		d, ok := parseDuration(one, unit)
+		if !ok {
+			return 0, 0, false
+		}
+		sum += d
+		n++
+	}
+	return sum, n, true
+}
+
+// parseDuration reads a decimal number of unit; with unit 0, of seconds when it has a decimal point and of milliseconds
+// when it has none. It may end in the name of a unit instead.
+func parseDuration(b []byte, unit time.Duration) (time.Duration, bool) {
+	if n := len(b); n > 1 && b[n-1] == 's' {
+		switch {
+		case b[n-2] == 'm':
+			b, unit = b[:n-2], time.Millisecond
+		case b[n-2] == 'u':
+			b, unit = b[:n-2], time.Microsecond
+		default:
+			b, unit = b[:n-1], time.Second
+		}
+	}
+	if unit == 0 {
+		if unit = time.Millisecond; bytes.IndexByte(b, '.') >= 0 {
+			unit = time.Second
+		}
+	}
+	return decimal(b, unit)
+}
+
+// decimal reads "12.345" of unit, exactly to the nanosecond.
+func decimal(b []byte, unit time.Duration) (time.Duration, bool) {
+	whole, fraction, _ := cutByte(b, '.')
+	if len(whole) == 0 && len(fraction) == 0 {
+		return 0, false
+	}
+	var n int64
+	if len(whole) > 0 {
+		var ok bool
+		if n, ok = parseInt(whole); !ok || n > math.MaxInt64/4/int64(unit) {
+			return 0, false
+		}
+	}
+	d := time.Duration(n) * unit
+	for _, c := range fraction {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		unit /= 10
+		d += time.Duration(c-'0') * unit
+	}
+	return d, true
+}
+
+// months by the letters of nginx's $time_local.
+const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+// parseTime reads seconds since 1970 with or without a fraction (milli-, micro- or nanoseconds by their size), RFC 3339,
+// "02/Jan/2006:15:04:05 -0700" and "2006-01-02 15:04:05" (in UTC).
+func parseTime(b []byte) (time.Time, bool) {
+	if b[0] >= '0' && b[0] <= '9' && (len(b) < 5 || b[2] != '/' && b[4] != '-') {
+		return unixTime(b)
+	}
+	if len(b) == 26 && b[2] == '/' && b[6] == '/' {
+		return localTime(b)
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05", "02/Jan/2006:15:04:05", "2006-01-02T15:04:05.999999999-0700"} {
+		if t, err := time.Parse(layout, string(b)); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func unixTime(b []byte) (time.Time, bool) {
+	d, ok := decimal(b, time.Second)
+	if !ok {
+		n, ok := parseInt(b)
+		return time.Unix(0, n), ok // nanoseconds do not fit as seconds
+	}
+	switch s := int64(d / time.Second); {
+	case s > 1e14:
+		return time.UnixMicro(s), true
+	case s > 1e11:
+		return time.UnixMilli(s), true
+	}
+	return time.Unix(0, int64(d)), true
+}
+
+// localTime reads "02/Jan/2006:15:04:05 -0700" without the cost of time.Parse, which would be most of a line's.
+func localTime(b []byte) (time.Time, bool) {
+	month := bytes.Index([]byte(months), b[3:6])
+	numbers := [...][]byte{b[0:2], b[7:11], b[12:14], b[15:17], b[18:20], b[22:24], b[24:26]}
+	var n [len(numbers)]int
+	for i, digits := range numbers {
+		v, ok := parseInt(digits)
+		if !ok {
+			return time.Time{}, false
+		}
+		n[i] = int(v)
+	}
+	if month < 0 || month%3 != 0 {
+		return time.Time{}, false
+	}
+	zone := time.Duration(n[5])*time.Hour + time.Duration(n[6])*time.Minute
+	if b[21] == '-' {
+		zone = -zone
+	}
+	return time.Date(n[1], time.Month(month/3+1), n[0], n[2], n[3], n[4], 0, time.UTC).Add(-zone), true
+}

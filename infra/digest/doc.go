@@ -1,0 +1,3 @@
+// Package digest holds what the digests of logs have in common: Times sums up many durations in little memory. The packages
+// below it read one kind of log each: access the access logs of proxies, query the slow logs of databases.
+package digest
