@@ -50,7 +50,7 @@ func (p *portal) signup(ctx context.Context, c *call, m *portalv1.SignupRequest)
 		return nil, err
 	}
 	who := contestant{ID: p.ids.Next(), Name: m.GetName()}
-	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err = writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO contestants (id, name, password_hash, team_id, admin, created_at_us) VALUES (?, ?, ?, 0, 0, ?)",
 			who.ID, who.Name, hash, p.nowUS())
 		return err

@@ -46,6 +46,8 @@ type Store interface {
 type Options struct {
 	Role  Role
 	Store Store
+	// Jobs holds the tables jobs and results where they are split off from the others (JobTables). Nil: Store has them too.
+	Jobs Store
 	// SessionKey signs the session cookies: 32 bytes or more, the same in every process of a portal.
 	SessionKey []byte
 	// WorkerToken is what workers show as "Authorization: Bearer <token>": 16 bytes or more.
@@ -106,7 +108,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// portal is the app at work.
+// Portal is the app at work: the handler of its role's routes.
+type Portal struct {
+	http.Handler
+	*portal
+}
+
+// portal is what the handlers work with.
 type portal struct {
 	Options
 	ids *IDs
@@ -116,9 +124,9 @@ type portal struct {
 	initializing sync.Mutex
 }
 
-// New makes the handler of a portal, or reports every fault of the options. The store stays the caller's to close, after
-// the server that uses the handler has stopped.
-func New(o Options) (http.Handler, error) {
+// New makes a portal, or reports every fault of the options. The stores stay the caller's to close, after the server that
+// uses the portal, and Tend, have ended.
+func New(o Options) (*Portal, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
@@ -128,12 +136,37 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
 	p := &portal{Options: o, ids: NewIDs(o.AppID, o.Now), decoy: decoy}
-	return p.handler(), nil
+	return &Portal{p.handler(), p}, nil
 }
 
-// readTx runs fn in a read-only transaction on one replica, so that all its reads see the same moment.
-func (p *portal) readTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
-	tx, err := p.Store.Reader().BeginTxx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead})
+// split reports whether jobs and results are in another place than the other tables, so that no statement and no
+// transaction covers both.
+func (p *portal) split() bool { return p.Jobs != nil }
+
+// jobs is where jobs and results are.
+func (p *portal) jobs() Store {
+	if p.split() {
+		return p.Jobs
+	}
+	return p.Store
+}
+
+// readAttempts is how often a read-only transaction is tried: an initialize under way may make it give way.
+const readAttempts = 4
+
+// readTx runs fn in a read-only transaction on one replica, so that all its reads see the same moment. It runs it again
+// where an initialize, which locks all tables, and fn, which takes one after the other, would wait for one another.
+func readTx(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := readOnce(ctx, s, fn)
+		if attempt == readAttempts || !isSQL(err, errDeadlock) {
+			return err
+		}
+	}
+}
+
+func readOnce(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
+	tx, err := s.Reader().BeginTxx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead})
 	if err != nil {
 		return err
 	}
@@ -143,6 +176,6 @@ func (p *portal) readTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
 
 // writeTx runs a read-modify-write. READ COMMITTED: what is read after a row lock was taken is what the lock's last
 // owner left, and ranges that are only looked at are not locked.
-func (p *portal) writeTx(ctx context.Context, fn func(*sqlx.Tx) error) error {
-	return p.Store.InTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
+func writeTx(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
+	return s.InTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
 }

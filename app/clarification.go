@@ -69,7 +69,7 @@ func (p *portal) askClarification(ctx context.Context, c *call, m *portalv1.AskC
 		return nil, noTeam()
 	}
 	row := clarification{TeamID: c.caller.TeamID, Question: m.GetQuestion()}
-	err := p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err := writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		if _, err := lockTeam(ctx, tx, row.TeamID); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (p *portal) answerClarification(ctx context.Context, c *call, m *portalv1.A
 		return nil, err
 	}
 	var row clarification
-	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err = writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		row, err = p.answer(ctx, tx, id, m)
 		return err
 	})
@@ -117,14 +117,15 @@ func (p *portal) answer(ctx context.Context, tx *sqlx.Tx, id int64, m *portalv1.
 		return row, err
 	}
 	n := notification{TeamID: row.TeamID, AnsweredClarificationID: id}
-	if err := p.lockNotifications(ctx, tx, &n); err != nil {
+	there, err := n.lock(ctx, tx)
+	if err != nil {
 		return row, err
 	}
 	n.CreatedAtUS = max(p.nowUS(), row.AskedAtUS)
 	row.Answer, row.Disclosed, row.AnsweredAtUS = m.GetAnswer(), m.GetDisclosed(), n.CreatedAtUS
 	_, err = tx.ExecContext(ctx, "UPDATE clarifications SET answer = ?, disclosed = ?, answered_at_us = ? WHERE id = ?",
 		row.Answer, row.Disclosed, row.AnsweredAtUS, id)
-	if err != nil {
+	if err != nil || !there {
 		return row, err
 	}
 	return row, n.insert(ctx, tx)

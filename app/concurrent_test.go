@@ -21,7 +21,7 @@ const rounds = 15
 
 // TestRaces runs requests at the same time of which one may win, through two processes of the portal.
 func TestRaces(t *testing.T) {
-	onEngines(t, testRaces)
+	onEngines(t, func(t *testing.T, s *site) { testRaces(t, s) })
 }
 
 // TestRacesOnReplicas does the same on two replicas, which must hold the same rows at the end.
@@ -33,7 +33,8 @@ func TestRacesOnReplicas(t *testing.T) {
 	})
 }
 
-func testRaces(t *testing.T, s *site) {
+// testRaces runs the races of these names, or all.
+func testRaces(t *testing.T, s *site, only ...string) {
 	s.initialize(t)
 	second := *s
 	second.url = s.serve(t, app.RoleAll, 2)
@@ -52,6 +53,9 @@ func testRaces(t *testing.T, s *site) {
 		{"initialize under load", raceInitialize},
 	}
 	for _, race := range races {
+		if len(only) > 0 && !slices.Contains(only, race.name) {
+			continue
+		}
 		t.Run(race.name, func(t *testing.T) { race.run(t, s, &second) })
 	}
 	if log := s.log.String(); strings.Contains(log, `"status":5`) {
@@ -126,7 +130,7 @@ func raceEnqueues(t *testing.T, a, b *site) {
 func receiveAgain(t *testing.T, s *site) *portalv1.Job {
 	t.Helper()
 	var id int64
-	if err := s.pool.Reader().GetContext(t.Context(), &id, "SELECT id FROM jobs WHERE status = 1 ORDER BY id LIMIT 1"); err != nil {
+	if err := s.reader("jobs").GetContext(t.Context(), &id, "SELECT id FROM jobs WHERE status = 1 ORDER BY id LIMIT 1"); err != nil {
 		t.Fatal(err)
 	}
 	return &portalv1.Job{Id: id}
@@ -155,7 +159,7 @@ func raceResults(t *testing.T, a, b *site) {
 
 func countOf(t *testing.T, s *site, table string) (n int) {
 	t.Helper()
-	if err := s.pool.Reader().GetContext(t.Context(), &n, "SELECT COUNT(*) FROM "+table); err != nil {
+	if err := s.reader(table).GetContext(t.Context(), &n, "SELECT COUNT(*) FROM "+table); err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -55,7 +55,7 @@ func TestUnpreparedDatabase(t *testing.T) {
 		if !strings.Contains(f.Hint, "isukit-app prepare") {
 			t.Errorf("hint %q does not name isukit-app prepare", f.Hint)
 		}
-		prepare(t, s.db, s.data.Scale)
+		prepare(t, s.db, s.data.Scale, allTables())
 		s.initialize(t)
 	})
 }

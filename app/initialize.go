@@ -21,17 +21,43 @@ const (
 	copiers = 2
 )
 
+// shard is a store with its tables.
+type shard struct {
+	store  Store
+	tables []dataset.Table
+}
+
+// shards are all tables by where they are, those of jobs first.
+func (p *portal) shards() []shard {
+	if !p.split() {
+		return []shard{{p.Store, dataset.Tables()}}
+	}
+	return []shard{{p.Jobs, tablesOf(JobTables())}, {p.Store, tablesOf(OtherTables())}}
+}
+
 // initialize resets all data. Every table is copied anew from the seed tables beside the one in use, then all are
 // swapped by one RENAME, so that a request that comes meanwhile sees either the old data or the new, and one that fails
 // half way leaves the old. It goes on when its client gives up, since nobody could tell what a half-done one left.
+//
+// Where the tables are split there are two RENAMEs, once all copies are there, that of jobs first (see notifyOnce). A
+// request in between sees new jobs beside old teams; what failed in between is mended by the next initialize.
 func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.InitializeRequest) (*portalv1.InitializeResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), initializeTimeout)
 	defer cancel()
-	err := p.alone(ctx, func(conn *sqlx.Conn) error {
-		if err := p.copyTables(ctx, conn); err != nil {
+	err := p.alone(ctx, func() error {
+		group, groupCtx := errgroup.WithContext(ctx)
+		for _, s := range p.shards() {
+			group.Go(func() error { return p.copyTables(groupCtx, s) })
+		}
+		if err := group.Wait(); err != nil {
 			return err
 		}
-		return swapTables(ctx, conn)
+		for _, s := range p.shards() {
+			if err := s.swapTables(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -39,9 +65,9 @@ func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.Initialize
 	return &portalv1.InitializeResponse{Language: "go", ApiUrl: p.APIURL}, nil
 }
 
-// alone runs fn while no other initialize runs, in this process or another, and gives it the connection that holds the
-// lock. The mutex comes first, so that requests that wait hold no connection.
-func (p *portal) alone(ctx context.Context, fn func(*sqlx.Conn) error) error {
+// alone runs fn while no other initialize runs, in this process or another. The mutex comes first, so that requests that
+// wait hold no connection.
+func (p *portal) alone(ctx context.Context, fn func() error) error {
 	p.initializing.Lock()
 	defer p.initializing.Unlock()
 	conn, err := p.Store.DB().Connx(ctx)
@@ -57,7 +83,7 @@ func (p *portal) alone(ctx context.Context, fn func(*sqlx.Conn) error) error {
 	if got.Int64 != 1 {
 		return fmt.Errorf("wait for another initialize: %w", context.DeadlineExceeded)
 	}
-	err = fn(conn)
+	err = fn()
 	// Where the release fails, so does the connection, and the server gives back the lock with it.
 	releaseErr := conn.GetContext(context.WithoutCancel(ctx), &got, "SELECT RELEASE_LOCK("+lock+")")
 	if err != nil {
@@ -66,23 +92,22 @@ func (p *portal) alone(ctx context.Context, fn func(*sqlx.Conn) error) error {
 	return releaseErr
 }
 
-// copyTables makes and fills <table>_new for every table. They are made like the tables in use, so that an index that was
-// added to one of those stays. What changes the schema comes first and last, since it waits for every write.
-func (p *portal) copyTables(ctx context.Context, conn *sqlx.Conn) error {
-	tables := dataset.Tables()
-	news := tableNames("_new")
+// copyTables makes and fills <table>_new for every table of s. They are made like the tables in use, so that an index that
+// was added to one of those stays. What changes the schema comes first and last, since it waits for every write.
+func (p *portal) copyTables(ctx context.Context, s shard) error {
+	news := s.names("_new")
 	statements := []string{"DROP TABLE IF EXISTS " + news}
-	for _, t := range tables {
+	for _, t := range s.tables {
 		statements = append(statements, "CREATE TABLE "+t.Name+"_new LIKE "+t.Name)
 	}
-	if err := execAll(ctx, conn, statements...); err != nil {
+	if err := execAll(ctx, s.store.DB(), statements...); err != nil {
 		return fmt.Errorf("make new tables: %w", err)
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(copiers)
-	for _, t := range tables {
+	for _, t := range s.tables {
 		group.Go(func() error {
-			if err := p.fillTable(groupCtx, t); err != nil {
+			if err := p.fillTable(groupCtx, s.store, t); err != nil {
 				return fmt.Errorf("fill new table %s: %w", t.Name, err)
 			}
 			return nil
@@ -92,24 +117,24 @@ func (p *portal) copyTables(ctx context.Context, conn *sqlx.Conn) error {
 		return err
 	}
 	// Without it MySQL takes the new tables for empty for a long time, and joins in the wrong order.
-	if err := execAll(ctx, conn, "ANALYZE TABLE "+news); err != nil {
+	if err := execAll(ctx, s.store.DB(), "ANALYZE TABLE "+news); err != nil {
 		return fmt.Errorf("analyze new tables: %w", err)
 	}
 	return nil
 }
 
-// tableNames lists the portal's tables with a suffix, for one statement.
-func tableNames(suffix string) string {
+// names lists the shard's tables with a suffix, for one statement.
+func (s shard) names(suffix string) string {
 	var names []string
-	for _, t := range dataset.Tables() {
+	for _, t := range s.tables {
 		names = append(names, t.Name+suffix)
 	}
 	return strings.Join(names, ", ")
 }
 
-func execAll(ctx context.Context, conn *sqlx.Conn, statements ...string) error {
+func execAll(ctx context.Context, db sqlx.ExecerContext, statements ...string) error {
 	for _, statement := range statements {
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return err
 		}
 	}
@@ -117,9 +142,9 @@ func execAll(ctx context.Context, conn *sqlx.Conn, statements ...string) error {
 }
 
 // fillTable copies a table from the seed tables; the contest's clock is set around now.
-func (p *portal) fillTable(ctx context.Context, t dataset.Table) error {
+func (p *portal) fillTable(ctx context.Context, s Store, t dataset.Table) error {
 	columns := strings.Join(t.Columns, ", ")
-	return p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	return writeTx(ctx, s, func(tx *sqlx.Tx) error {
 		if t.Name == "contest" {
 			now := p.Now()
 			_, err := tx.ExecContext(ctx, "INSERT INTO contest_new (id, starts_at_us, freezes_at_us, ends_at_us) VALUES (1, ?, ?, ?)",
@@ -131,19 +156,24 @@ func (p *portal) fillTable(ctx context.Context, t dataset.Table) error {
 	})
 }
 
-// swapTables puts every <table>_new in its place.
-func swapTables(ctx context.Context, conn *sqlx.Conn) error {
+// swapTables puts every <table>_new of the shard in its place.
+func (s shard) swapTables(ctx context.Context) error {
 	var renames []string
-	for _, t := range dataset.Tables() {
+	for _, t := range s.tables {
 		renames = append(renames, t.Name+" TO "+t.Name+"_old", t.Name+"_new TO "+t.Name)
 	}
-	if err := execAll(ctx, conn, "DROP TABLE IF EXISTS "+tableNames("_old")); err != nil {
+	if err := execAll(ctx, s.store.DB(), "DROP TABLE IF EXISTS "+s.names("_old")); err != nil {
 		return fmt.Errorf("drop left-over tables: %w", err)
 	}
+	conn, err := s.store.DB().Connx(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // its setting is back at the default by then
 	if err := renamePatiently(ctx, conn, "RENAME TABLE "+strings.Join(renames, ", ")); err != nil {
 		return fmt.Errorf("swap tables: %w", err)
 	}
-	if err := execAll(ctx, conn, "DROP TABLE "+tableNames("_old")); err != nil {
+	if err := execAll(ctx, conn, "DROP TABLE "+s.names("_old")); err != nil {
 		return fmt.Errorf("drop the old tables: %w", err)
 	}
 	return nil

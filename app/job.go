@@ -16,6 +16,8 @@ const (
 	statusWaiting  = int64(portalv1.JobStatus_JOB_STATUS_WAITING)
 	statusRunning  = int64(portalv1.JobStatus_JOB_STATUS_RUNNING)
 	statusFinished = int64(portalv1.JobStatus_JOB_STATUS_FINISHED)
+	// statusUntold is that of a finished job whose team is yet to be notified: see tellTeam.
+	statusUntold   = statusFinished + 1
 	maxMemoChars   = 1000
 	maxReasonChars = 1000
 	maxTargetBytes = 255
@@ -43,7 +45,7 @@ const selectJob = "SELECT id, team_id, status, target, memo, worker, score, pass
 
 func (j *job) proto() *portalv1.Job {
 	return &portalv1.Job{
-		Id: j.ID, TeamId: j.TeamID, Status: portalv1.JobStatus(j.Status), Target: j.Target, Memo: j.Memo, Score: j.Score,
+		Id: j.ID, TeamId: j.TeamID, Status: portalv1.JobStatus(min(j.Status, statusFinished)), Target: j.Target, Memo: j.Memo, Score: j.Score,
 		Passed: j.Passed, Reason: j.Reason, CreatedAtUs: j.CreatedAtUS, StartedAtUs: j.StartedAtUS, FinishedAtUs: j.FinishedAtUS,
 	}
 }
@@ -59,34 +61,26 @@ func (p *portal) enqueueJob(ctx context.Context, c *call, m *portalv1.EnqueueJob
 		return nil, noTeam()
 	}
 	j := job{TeamID: c.caller.TeamID, Status: statusWaiting, Target: m.GetTarget(), Memo: m.GetMemo()}
-	err := p.writeTx(ctx, func(tx *sqlx.Tx) error { return p.insertJob(ctx, tx, &j) })
+	if err := p.needJobsOpen(ctx, p.Store.Reader()); err != nil {
+		return nil, err
+	}
+	err := writeTx(ctx, p.jobs(), func(tx *sqlx.Tx) error { return p.insertJob(ctx, tx, &j) })
+	if isSQL(err, errDuplicate) {
+		return nil, conflict("job_unfinished", "the team has a job that has not finished")
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &portalv1.EnqueueJobResponse{Job: j.proto()}, nil
 }
 
-// insertJob holds the team's lock from before it looks for an unfinished job until the end, so that of two requests at
-// once one sees the other's job.
+// insertJob fails with errDuplicate where the team has an unfinished job, also one that another request is just inserting:
+// a unique key is what sees to it.
 func (p *portal) insertJob(ctx context.Context, tx *sqlx.Tx, j *job) error {
-	if _, err := lockTeam(ctx, tx, j.TeamID); err != nil {
-		return err
-	}
-	if err := p.needJobsOpen(ctx, tx); err != nil {
-		return err
-	}
-	var unfinished int
-	err := tx.GetContext(ctx, &unfinished, "SELECT COUNT(*) FROM jobs WHERE team_id = ? AND status <> ?", j.TeamID, statusFinished)
-	if err != nil {
-		return err
-	}
-	if unfinished > 0 {
-		return conflict("job_unfinished", "the team has a job that has not finished")
-	}
 	j.ID, j.CreatedAtUS = p.ids.Next(), p.nowUS()
-	_, err = tx.ExecContext(ctx, "INSERT INTO jobs (id, team_id, status, target, memo, worker, score, passed, reason, created_at_us,"+
-		" started_at_us, finished_at_us) VALUES (?, ?, ?, ?, ?, '', 0, 0, '', ?, 0, 0)",
-		j.ID, j.TeamID, j.Status, j.Target, j.Memo, j.CreatedAtUS)
+	_, err := tx.ExecContext(ctx, "INSERT INTO jobs (id, team_id, status, unfinished_team_id, target, memo, worker, score, passed,"+
+		" reason, created_at_us, started_at_us, finished_at_us) VALUES (?, ?, ?, ?, ?, ?, '', 0, 0, '', ?, 0, 0)",
+		j.ID, j.TeamID, j.Status, j.TeamID, j.Target, j.Memo, j.CreatedAtUS)
 	return err
 }
 
@@ -102,7 +96,7 @@ func (p *portal) listJobs(ctx context.Context, c *call) (*portalv1.ListJobsRespo
 	if c.caller.TeamID == 0 {
 		return nil, noTeam()
 	}
-	jobs, err := newestJobs(ctx, p.Store.Reader(), c.caller.TeamID, before, jobsPerPage)
+	jobs, err := newestJobs(ctx, p.jobs().Reader(), c.caller.TeamID, before, jobsPerPage)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +123,7 @@ func (p *portal) getJob(ctx context.Context, c *call) (*portalv1.GetJobResponse,
 		return nil, err
 	}
 	var j job
-	err = p.Store.Reader().GetContext(ctx, &j, selectJob+" WHERE id = ?", id)
+	err = p.jobs().Reader().GetContext(ctx, &j, selectJob+" WHERE id = ?", id)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/jmoiron/sqlx"
 
@@ -17,18 +18,17 @@ const (
 
 // standing is a team's passed results in numbers, as the database computes them.
 type standing struct {
-	TeamID      int64  `db:"team_id"`
-	TeamName    string `db:"team_name"`
-	BestScore   int64  `db:"best_score"`
-	LatestScore int64  `db:"latest_score"`
-	ResultCount int32  `db:"result_count"`
-	LatestAtUS  int64  `db:"latest_at_us"`
+	TeamID      int64 `db:"team_id"`
+	BestScore   int64 `db:"best_score"`
+	LatestScore int64 `db:"latest_score"`
+	ResultCount int32 `db:"result_count"`
+	LatestAtUS  int64 `db:"latest_at_us"`
 }
 
 // proto takes the rank, which is 0 for a team that is not ranked.
-func (s *standing) proto(rank int) *portalv1.Standing {
+func (s *standing) proto(rank int, teamName string) *portalv1.Standing {
 	return &portalv1.Standing{
-		TeamId: s.TeamID, TeamName: s.TeamName, Rank: int32(rank), BestScore: s.BestScore, LatestScore: s.LatestScore,
+		TeamId: s.TeamID, TeamName: teamName, Rank: int32(rank), BestScore: s.BestScore, LatestScore: s.LatestScore,
 		ResultCount: s.ResultCount, LatestAtUs: s.LatestAtUS,
 	}
 }
@@ -41,18 +41,44 @@ func (s *standing) proto(rank int) *portalv1.Standing {
 func ranking(ctx context.Context, q sqlx.QueryerContext, untilUS int64) ([]standing, error) {
 	var rows []standing
 	err := sqlx.SelectContext(ctx, q, &rows, `
-SELECT t.id AS team_id, t.name AS team_name, s.best_score, s.result_count,
-  latest.score AS latest_score, latest.reported_at_us AS latest_at_us
+SELECT s.team_id, s.best_score, s.result_count, latest.score AS latest_score, latest.reported_at_us AS latest_at_us
 FROM (
   SELECT team_id, MAX(score) AS best_score, COUNT(*) AS result_count, MAX(id) AS latest_id
   FROM results
   WHERE passed = 1 AND reported_at_us <= ?
   GROUP BY team_id
 ) s
-JOIN teams t ON t.id = s.team_id
 JOIN results latest ON latest.id = s.latest_id
-ORDER BY s.best_score DESC, t.id ASC`, untilUS)
+ORDER BY s.best_score DESC, s.team_id ASC`, untilUS)
 	return rows, err
+}
+
+// teamNames looks up what the rows of a ranking are called, and teams beside them. They are asked for after the results:
+// a team is there before its first result.
+func teamNames(ctx context.Context, q sqlx.QueryerContext, rows []standing, others ...int64) (map[int64]string, error) {
+	ids := others
+	for i := range rows {
+		ids = append(ids, rows[i].TeamID)
+	}
+	names := make(map[int64]string, len(ids))
+	if len(ids) == 0 {
+		return names, nil
+	}
+	statement, args, err := sqlx.In("SELECT id, name FROM teams WHERE id IN (?)", ids)
+	if err != nil {
+		return nil, err
+	}
+	var teams []struct {
+		ID   int64  `db:"id"`
+		Name string `db:"name"`
+	}
+	if err := sqlx.SelectContext(ctx, q, &teams, statement, args...); err != nil {
+		return nil, err
+	}
+	for _, t := range teams {
+		names[t.ID] = t.Name
+	}
+	return names, nil
 }
 
 // shownUntil is the moment up to which results count for the leaderboard: while it is frozen, when the freeze began.
@@ -63,13 +89,16 @@ func shownUntil(c clock, phase portalv1.Phase) int64 {
 	return math.MaxInt64
 }
 
-// firstStandings gives the first n of a ranking as messages.
-func firstStandings(rows []standing, n int) []*portalv1.Standing {
-	standings := make([]*portalv1.Standing, min(n, len(rows)))
-	for i := range standings {
-		standings[i] = rows[i].proto(i + 1)
+// standings turns the top of a ranking into messages. A result whose team is not there is left out: where the tables are
+// split, an initialize under way may show new results beside old teams.
+func standings(rows []standing, names map[int64]string) []*portalv1.Standing {
+	list := make([]*portalv1.Standing, 0, len(rows))
+	for i := range rows {
+		if name, ok := names[rows[i].TeamID]; ok {
+			list = append(list, rows[i].proto(i+1, name))
+		}
 	}
-	return standings
+	return list
 }
 
 func (p *portal) getLeaderboard(ctx context.Context, c *call) (*portalv1.GetLeaderboardResponse, error) {
@@ -86,68 +115,78 @@ func (p *portal) getLeaderboard(ctx context.Context, c *call) (*portalv1.GetLead
 		return nil, err
 	}
 	phase := clock.phase(p.nowUS())
-	rows, err := ranking(ctx, p.Store.Reader(), shownUntil(clock, phase))
+	rows, err := ranking(ctx, p.jobs().Reader(), shownUntil(clock, phase))
 	if err != nil {
 		return nil, err
 	}
-	return &portalv1.GetLeaderboardResponse{
-		Standings: firstStandings(rows, int(limit)), Total: int32(len(rows)), Phase: phase,
-	}, nil
+	shown := rows[:min(int(limit), len(rows))]
+	names, err := teamNames(ctx, p.Store.Reader(), shown)
+	if err != nil {
+		return nil, err
+	}
+	return &portalv1.GetLeaderboardResponse{Standings: standings(shown, names), Total: int32(len(rows)), Phase: phase}, nil
 }
 
 func (p *portal) getDashboard(ctx context.Context, c *call) (*portalv1.GetDashboardResponse, error) {
 	if c.caller.TeamID == 0 {
 		return nil, noTeam()
 	}
-	var res *portalv1.GetDashboardResponse
-	err := p.readTx(ctx, func(tx *sqlx.Tx) error {
-		var err error
-		res, err = p.dashboard(ctx, tx, c.caller.TeamID)
-		return err
-	})
-	return res, err
+	clock, err := readClock(ctx, p.Store.Reader())
+	if err != nil {
+		return nil, err
+	}
+	d := dashboard{teamID: c.caller.TeamID, phase: clock.phase(p.nowUS())}
+	err = readTx(ctx, p.jobs(), func(tx *sqlx.Tx) error { return d.read(ctx, tx, shownUntil(clock, d.phase)) })
+	if err != nil {
+		return nil, err
+	}
+	shown := d.rows[:min(dashboardStandings, len(d.rows))]
+	names, err := teamNames(ctx, p.Store.Reader(), shown, d.teamID)
+	if err != nil {
+		return nil, err
+	}
+	return &portalv1.GetDashboardResponse{
+		Own: d.own.proto(d.rank(), names[d.teamID]), Leaderboard: standings(shown, names), Jobs: d.jobs, Phase: d.phase,
+	}, nil
 }
 
-// dashboard reads everything at one moment, so that a team's own numbers and its place agree.
-func (p *portal) dashboard(ctx context.Context, tx *sqlx.Tx, teamID int64) (*portalv1.GetDashboardResponse, error) {
-	clock, err := readClock(ctx, tx)
-	if err != nil {
-		return nil, err
+// dashboard is what one team sees of jobs and results.
+type dashboard struct {
+	teamID int64
+	phase  portalv1.Phase
+	rows   []standing // the whole ranking
+	own    standing
+	jobs   []*portalv1.Job
+}
+
+// read reads everything at one moment, so that a team's own numbers and its place agree.
+func (d *dashboard) read(ctx context.Context, tx *sqlx.Tx, untilUS int64) (err error) {
+	if d.rows, err = ranking(ctx, tx, untilUS); err != nil {
+		return err
 	}
-	res := &portalv1.GetDashboardResponse{Phase: clock.phase(p.nowUS())}
-	rows, err := ranking(ctx, tx, shownUntil(clock, res.Phase))
-	if err != nil {
-		return nil, err
+	if d.own, err = ownStanding(ctx, tx, d.teamID); err != nil {
+		return err
 	}
-	res.Leaderboard = firstStandings(rows, dashboardStandings)
-	rank := 0
-	for i := range rows {
-		if rows[i].TeamID == teamID {
-			rank = i + 1
-		}
-	}
-	own, err := ownStanding(ctx, tx, teamID)
-	if err != nil {
-		return nil, err
-	}
-	res.Own = own.proto(rank)
-	res.Jobs, err = newestJobs(ctx, tx, teamID, math.MaxInt64, dashboardJobs)
-	return res, err
+	d.jobs, err = newestJobs(ctx, tx, d.teamID, math.MaxInt64, dashboardJobs)
+	return err
+}
+
+// rank is the team's place on the leaderboard, or 0.
+func (d *dashboard) rank() int {
+	return slices.IndexFunc(d.rows, func(s standing) bool { return s.TeamID == d.teamID }) + 1
 }
 
 // ownStanding counts all of a team's passed results, whatever the leaderboard shows.
-func ownStanding(ctx context.Context, q sqlx.QueryerContext, teamID int64) (*standing, error) {
-	s := &standing{}
-	err := sqlx.GetContext(ctx, q, s, `
-SELECT t.id AS team_id, t.name AS team_name, s.best_score, s.result_count,
+func ownStanding(ctx context.Context, q sqlx.QueryerContext, teamID int64) (standing, error) {
+	own := standing{TeamID: teamID}
+	err := sqlx.GetContext(ctx, q, &own, `
+SELECT s.best_score, s.result_count,
   COALESCE(latest.score, 0) AS latest_score, COALESCE(latest.reported_at_us, 0) AS latest_at_us
-FROM teams t
-JOIN (
+FROM (
   SELECT COALESCE(MAX(score), 0) AS best_score, COUNT(*) AS result_count, MAX(id) AS latest_id
   FROM results
   WHERE team_id = ? AND passed = 1
 ) s
-LEFT JOIN results latest ON latest.id = s.latest_id
-WHERE t.id = ?`, teamID, teamID)
-	return s, err
+LEFT JOIN results latest ON latest.id = s.latest_id`, teamID)
+	return own, err
 }

@@ -30,16 +30,17 @@ func (n *notification) proto() *portalv1.Notification {
 	return m
 }
 
-// lockNotifications takes the team's lock and the team's next number. What is rolled back gives the number back, so the
-// numbers have no gap.
-func (p *portal) lockNotifications(ctx context.Context, tx *sqlx.Tx, n *notification) error {
-	if _, err := lockTeam(ctx, tx, n.TeamID); err != nil {
-		return err
+// lock takes the team's lock and the team's next number. What is rolled back gives the number back, so the numbers have no
+// gap. It reports false where the team is not there: an initialize came between, and nobody is left to be told.
+func (n *notification) lock(ctx context.Context, tx *sqlx.Tx) (bool, error) {
+	res, err := tx.ExecContext(ctx, "UPDATE teams SET notified = notified + 1 WHERE id = ?", n.TeamID)
+	if err != nil {
+		return false, err
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE teams SET notified = notified + 1 WHERE id = ?", n.TeamID); err != nil {
-		return err
+	if found, err := res.RowsAffected(); err != nil || found == 0 {
+		return false, err
 	}
-	return tx.GetContext(ctx, &n.Seq, "SELECT notified FROM teams WHERE id = ?", n.TeamID)
+	return true, tx.GetContext(ctx, &n.Seq, "SELECT notified FROM teams WHERE id = ?", n.TeamID)
 }
 
 func (n *notification) insert(ctx context.Context, tx *sqlx.Tx) error {

@@ -3,6 +3,7 @@ package app_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,8 +46,12 @@ var parts = []struct {
 	{"notifications", testNotifications},
 }
 
-func testParts(t *testing.T, s *site) {
+// testParts runs the parts of these names, or all.
+func testParts(t *testing.T, s *site, only ...string) {
 	for _, part := range parts {
+		if len(only) > 0 && !slices.Contains(only, part.name) {
+			continue
+		}
 		t.Run(part.name, func(t *testing.T) {
 			s.initialize(t)
 			part.run(t, s)
@@ -59,7 +64,7 @@ func testParts(t *testing.T, s *site) {
 
 // TestPortal goes through every rule on both engines.
 func TestPortal(t *testing.T) {
-	onEngines(t, testParts)
+	onEngines(t, func(t *testing.T, s *site) { testParts(t, s) })
 }
 
 // TestPortalOnReplicas does the same on two replicas, which must hold the same rows at the end.
@@ -71,11 +76,22 @@ func TestPortalOnReplicas(t *testing.T) {
 	})
 }
 
-// checkReplicas wants two replicas to hold the same rows, and neither to have been ejected.
+// TestPortalSplit goes through the rules of what is split off, and its races, with jobs and results on one server and the
+// rest on two replicas.
+func TestPortalSplit(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, engine string) {
+		s := newSplitSite(t, engine, dataset.Small)
+		testParts(t, s, "initialize", "jobs", "job lists", "workers", "results", "leaderboard", "freeze", "phases", "notifications")
+		testRaces(t, s, "two jobs of a team", "two results of a job", "many workers", "notifications", "initialize under load")
+		s.checkReplicas(t)
+	})
+}
+
+// checkReplicas wants all replicas to hold the same rows, and none to have been ejected.
 func (s *site) checkReplicas(t *testing.T) {
 	t.Helper()
 	report, err := s.pool.Check(t.Context(), fanout.CheckOptions{})
-	if err != nil || !report.Clean() || len(report.Replicas) != 2 {
+	if err != nil || !report.Clean() || !s.pool.Whole() {
 		t.Errorf("the replicas differ: %+v (%v)", report, err)
 	}
 }
@@ -95,15 +111,17 @@ func testInitialize(t *testing.T, s *site) {
 		"results": len(s.data.Jobs), "clarifications": len(s.data.Clarifications), "notifications": 0,
 	} {
 		var got int
-		if err := s.pool.Reader().GetContext(t.Context(), &got, "SELECT COUNT(*) FROM "+table); err != nil || got != want {
+		if err := s.reader(table).GetContext(t.Context(), &got, "SELECT COUNT(*) FROM "+table); err != nil || got != want {
 			t.Errorf("table %s has %d rows (%v), want %d", table, got, err, want)
 		}
 	}
-	var left []string
-	err := s.pool.Reader().SelectContext(t.Context(), &left,
-		"SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND (table_name LIKE '%\\_new' OR table_name LIKE '%\\_old')")
-	if err != nil || len(left) != 0 {
-		t.Errorf("tables %v are left over (%v)", left, err)
+	for _, table := range []string{"jobs", "teams"} {
+		var left []string
+		err := s.reader(table).SelectContext(t.Context(), &left,
+			"SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND (table_name LIKE '%\\_new' OR table_name LIKE '%\\_old')")
+		if err != nil || len(left) != 0 {
+			t.Errorf("tables %v are left over beside %s (%v)", left, table, err)
+		}
 	}
 }
 

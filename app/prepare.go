@@ -4,14 +4,35 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"isukit/app/dataset"
 )
 
-// Prepare makes, on one server, the seed tables of a dataset and the portal's own tables in the current database of db.
-// It is quick when the seed tables hold that dataset already. Otherwise both are made anew, and the portal's tables are
-// empty until the next initialize. db needs the right to create databases.
-func Prepare(ctx context.Context, db *sql.DB, seed uint64, scale dataset.Scale) error {
+// JobTables are the tables that can be split off: those of Options.Jobs.
+func JobTables() []string { return []string{"jobs", "results"} }
+
+// OtherTables are all tables but those of JobTables.
+func OtherTables() []string {
+	var others []string
+	for _, t := range dataset.Tables() {
+		if !slices.Contains(JobTables(), t.Name) {
+			others = append(others, t.Name)
+		}
+	}
+	return others
+}
+
+// tablesOf gives the tables of these names.
+func tablesOf(names []string) []dataset.Table {
+	return slices.DeleteFunc(dataset.Tables(), func(t dataset.Table) bool { return !slices.Contains(names, t.Name) })
+}
+
+// Prepare makes, on one server, the seed tables of a dataset, and in the current database of db those of the portal's own
+// tables that are to be there: JobTables, OtherTables or both. The others are dropped. The seed tables are always all of
+// them, so that a table can come here later. It is quick when they hold that dataset already. Otherwise everything is made
+// anew, and the portal's tables are empty until the next initialize. db needs the right to create databases.
+func Prepare(ctx context.Context, db *sql.DB, seed uint64, scale dataset.Scale, tables []string) error {
 	if err := scale.Validate(); err != nil {
 		return err
 	}
@@ -25,8 +46,12 @@ func Prepare(ctx context.Context, db *sql.DB, seed uint64, scale dataset.Scale) 
 		}
 	}
 	for _, t := range dataset.Tables() {
-		if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+t.Name+" LIKE "+dataset.SeedDatabase+"."+t.Name); err != nil {
-			return fmt.Errorf("create table %s: %w", t.Name, err)
+		statement := "CREATE TABLE IF NOT EXISTS " + t.Name + " LIKE " + dataset.SeedDatabase + "." + t.Name
+		if !slices.Contains(tables, t.Name) {
+			statement = "DROP TABLE IF EXISTS " + t.Name
+		}
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("settle table %s: %w", t.Name, err)
 		}
 	}
 	return nil

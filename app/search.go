@@ -32,7 +32,7 @@ func (p *portal) searchTeams(ctx context.Context, c *call) (*portalv1.SearchTeam
 	}
 	where, args := teamFilter(name, tag)
 	var res *portalv1.SearchTeamsResponse
-	err = p.readTx(ctx, func(tx *sqlx.Tx) error {
+	err = readTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		res, err = findTeams(ctx, tx, where, args, page)
 		return err
 	})

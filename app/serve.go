@@ -183,12 +183,16 @@ func isSQL(err error, numbers ...uint16) bool {
 	return false
 }
 
-// health answers GET /healthz with plain text: 200 when the database answers, 503 when it does not.
+// health answers GET /healthz with plain text: 200 when the databases answer, 503 when one does not.
 func (p *portal) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 	defer cancel()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if err := p.Store.Reader().PingContext(ctx); err != nil {
+	err := p.Store.Reader().PingContext(ctx)
+	if err == nil && p.split() {
+		err = p.Jobs.Reader().PingContext(ctx)
+	}
+	if err != nil {
 		if sw, ok := w.(*statusWriter); ok {
 			sw.cause = err
 		}

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
@@ -36,9 +38,11 @@ var sessionKey = []byte("0123456789abcdef0123456789abcdef")
 type site struct {
 	db   *infratest.DB // the first replica
 	pool *fanout.Pool
-	data *dataset.Data
-	url  string
-	log  *syncBuffer
+	// jobs and rest are the pool's groups where jobs and results are split off; else jobs is nil and rest is the pool.
+	jobs, rest app.Store
+	data       *dataset.Data
+	url        string
+	log        *syncBuffer
 
 	shift *atomic.Int64 // nanoseconds that the portal's clock is ahead
 }
@@ -80,38 +84,77 @@ func forEachEngine(t *testing.T, fn func(t *testing.T, engine string)) {
 func newSite(t testing.TB, engine string, scale dataset.Scale, replicas int) *site {
 	t.Helper()
 	var conf fanout.Config
-	var db *infratest.DB
-	for n := range replicas {
-		started := infratest.StartDB(t, engine)
-		started.Exec(t, "CREATE DATABASE portal CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-		prepare(t, started, scale)
-		conf.Replicas = append(conf.Replicas, fanout.Replica{Name: fmt.Sprint("db-", n+1), DSN: started.RootDSN("portal")})
-		if n == 0 {
-			db = started
-		}
+	s := &site{}
+	for range replicas {
+		s.addDB(t, engine, scale, &conf, allTables())
 	}
-	data, err := dataset.Generate(testSeed, scale)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool, err := fanout.Open(t.Context(), conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { pool.Close() })
-	s := &site{db: db, pool: pool, data: data, log: &syncBuffer{}, shift: &atomic.Int64{}}
+	s.open(t, conf, scale)
+	s.rest = s.pool
 	s.url = s.serve(t, app.RoleAll, 1)
 	return s
 }
 
-func prepare(t testing.TB, db *infratest.DB, scale dataset.Scale) {
+func allTables() []string { return append(app.JobTables(), app.OtherTables()...) }
+
+// newSplitSite has jobs and results on one server and everything else on two others.
+func newSplitSite(t testing.TB, engine string, scale dataset.Scale) *site {
+	t.Helper()
+	var conf fanout.Config
+	s := &site{}
+	s.addDB(t, engine, scale, &conf, app.JobTables())
+	s.addDB(t, engine, scale, &conf, app.OtherTables())
+	s.addDB(t, engine, scale, &conf, app.OtherTables())
+	conf.Groups = []fanout.Group{
+		{Name: "jobs", Replicas: []string{"db-1"}, Tables: app.JobTables()},
+		{Name: "rest", Replicas: []string{"db-2", "db-3"}, Tables: app.OtherTables()},
+	}
+	s.open(t, conf, scale)
+	s.jobs, s.rest = s.pool.Group("jobs"), s.pool.Group("rest")
+	s.url = s.serve(t, app.RoleAll, 1)
+	return s
+}
+
+// addDB starts one more server for some tables.
+func (s *site) addDB(t testing.TB, engine string, scale dataset.Scale, conf *fanout.Config, tables []string) {
+	t.Helper()
+	started := infratest.StartDB(t, engine)
+	started.Exec(t, "CREATE DATABASE portal CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+	prepare(t, started, scale, tables)
+	if s.db == nil {
+		s.db = started
+	}
+	conf.Replicas = append(conf.Replicas, fanout.Replica{Name: fmt.Sprint("db-", len(conf.Replicas)+1), DSN: started.RootDSN("portal")})
+}
+
+func (s *site) open(t testing.TB, conf fanout.Config, scale dataset.Scale) {
+	t.Helper()
+	var err error
+	if s.data, err = dataset.Generate(testSeed, scale); err != nil {
+		t.Fatal(err)
+	}
+	if s.pool, err = fanout.Open(t.Context(), conf); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.pool.Close() })
+	s.log, s.shift = &syncBuffer{}, &atomic.Int64{}
+}
+
+// reader is a database that has the table.
+func (s *site) reader(table string) *sqlx.DB {
+	if s.jobs != nil && slices.Contains(app.JobTables(), table) {
+		return s.jobs.Reader()
+	}
+	return s.rest.Reader()
+}
+
+func prepare(t testing.TB, db *infratest.DB, scale dataset.Scale, tables []string) {
 	t.Helper()
 	own, err := sql.Open("mysql", db.RootDSN("portal")+"&interpolateParams=true")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	if err := app.Prepare(t.Context(), own, testSeed, scale); err != nil {
+	if err := app.Prepare(t.Context(), own, testSeed, scale, tables); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -119,17 +162,22 @@ func prepare(t testing.TB, db *infratest.DB, scale dataset.Scale) {
 // serve starts one more process of the portal, so to speak, and gives its address.
 func (s *site) serve(t testing.TB, role app.Role, appID int) string {
 	t.Helper()
+	server := httptest.NewServer(s.portal(t, role, appID))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (s *site) portal(t testing.TB, role app.Role, appID int) *app.Portal {
+	t.Helper()
 	logger := zerolog.New(s.log)
-	handler, err := app.New(app.Options{
-		Role: role, Store: s.pool, SessionKey: sessionKey, WorkerToken: workerToken, APIURL: "http://127.0.0.1:9292",
+	p, err := app.New(app.Options{
+		Role: role, Store: s.rest, Jobs: s.jobs, SessionKey: sessionKey, WorkerToken: workerToken, APIURL: "http://127.0.0.1:9292",
 		AppID: appID, Now: s.now, Logger: &logger, PasswordIterations: 10,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	return server.URL
+	return p
 }
 
 // client is a browser or a worker.

@@ -50,7 +50,7 @@ func TestStandardScale(t *testing.T) {
 		start := time.Now()
 		s := newSite(t, engine, dataset.Standard, 1)
 		t.Logf("starting and preparing took %v", time.Since(start))
-		prepare(t, s.db, dataset.Standard)
+		prepare(t, s.db, dataset.Standard, allTables())
 		for range 2 {
 			start = time.Now()
 			s.initialize(t)

@@ -81,7 +81,7 @@ func (p *portal) getTeam(ctx context.Context, c *call) (*portalv1.GetTeamRespons
 		return nil, err
 	}
 	var res portalv1.GetTeamResponse
-	err = p.readTx(ctx, func(tx *sqlx.Tx) error {
+	err = readTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		res.Team, err = loadTeam(ctx, tx, id)
 		return err
 	})
@@ -123,7 +123,7 @@ func (p *portal) createTeam(ctx context.Context, c *call, m *portalv1.CreateTeam
 	}
 	t := team{ID: p.ids.Next(), Name: m.GetName(), Tags: dataset.EncodeTags(m.GetTags())}
 	res := &portalv1.CreateTeamResponse{InviteToken: rand.Text()}
-	err := p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err := writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		if err := needNoTeam(ctx, tx, c.caller.ID); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (p *portal) updateTeam(ctx context.Context, c *call, m *portalv1.UpdateTeam
 		return nil, err
 	}
 	res := &portalv1.UpdateTeamResponse{}
-	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err = writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		if _, err := lockTeam(ctx, tx, id); err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func (p *portal) joinTeam(ctx context.Context, c *call, m *portalv1.JoinTeamRequ
 		return nil, badField("invite_token", "is empty")
 	}
 	res := &portalv1.JoinTeamResponse{}
-	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err = writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {
 		if err := needNoTeam(ctx, tx, c.caller.ID); err != nil {
 			return err
 		}

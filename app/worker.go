@@ -16,15 +16,15 @@ func (p *portal) receiveJob(ctx context.Context, _ *call, m *portalv1.ReceiveJob
 	if err := checkBytes("worker", m.GetWorker(), 1, maxWorkerBytes); err != nil {
 		return nil, err
 	}
-	var res *portalv1.ReceiveJobResponse
-	err := p.writeTx(ctx, func(tx *sqlx.Tx) error {
-		res = &portalv1.ReceiveJobResponse{}
-		clock, err := readClock(ctx, tx)
-		if err != nil || !jobsOpen(clock.phase(p.nowUS())) {
-			return err
-		}
+	res := &portalv1.ReceiveJobResponse{}
+	clock, err := readClock(ctx, p.Store.Reader())
+	if err != nil || !jobsOpen(clock.phase(p.nowUS())) {
+		return res, err
+	}
+	err = writeTx(ctx, p.jobs(), func(tx *sqlx.Tx) error {
+		res.Job = nil
 		var j job
-		err = tx.GetContext(ctx, &j, selectJob+" WHERE status = ? ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED", statusWaiting)
+		err := tx.GetContext(ctx, &j, selectJob+" WHERE status = ? ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED", statusWaiting)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -40,7 +40,8 @@ func (p *portal) receiveJob(ctx context.Context, _ *call, m *portalv1.ReceiveJob
 	return res, err
 }
 
-// lockRunning takes the row lock of a job and refuses unless worker received it and it has not finished.
+// lockRunning takes the row lock of a job and refuses unless worker received it and it has not finished. A job that has
+// finished is given beside the refusal.
 func lockRunning(ctx context.Context, tx *sqlx.Tx, id int64, worker string) (*job, error) {
 	j := &job{}
 	err := tx.GetContext(ctx, j, selectJob+" WHERE id = ? FOR UPDATE", id)
@@ -53,8 +54,8 @@ func lockRunning(ctx context.Context, tx *sqlx.Tx, id int64, worker string) (*jo
 		return nil, conflict("job_not_received", "no worker has received this job")
 	case j.Worker != worker:
 		return nil, notYourJob()
-	case j.Status == statusFinished:
-		return nil, conflict("job_finished", "the result of this job was reported already")
+	case j.Status >= statusFinished:
+		return j, conflict("job_finished", "the result of this job was reported already")
 	}
 	return j, nil
 }
@@ -76,7 +77,7 @@ func (p *portal) reportProgress(ctx context.Context, c *call, m *portalv1.Report
 	if err != nil {
 		return nil, err
 	}
-	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
+	err = writeTx(ctx, p.jobs(), func(tx *sqlx.Tx) error {
 		j, err := lockRunning(ctx, tx, id, m.GetWorker())
 		if err != nil {
 			return err
@@ -102,10 +103,14 @@ func (p *portal) reportResult(ctx context.Context, c *call, m *portalv1.ReportRe
 		return nil, err
 	}
 	res := &portalv1.ReportResultResponse{}
-	err = p.writeTx(ctx, func(tx *sqlx.Tx) error {
-		res.ResultId, err = p.finishJob(ctx, tx, id, m)
-		return err
-	})
+	if p.split() {
+		res.ResultId, err = p.finishJobSplit(ctx, id, m)
+	} else {
+		err = writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {
+			res.ResultId, err = p.finishJob(ctx, tx, id, m)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -119,20 +124,28 @@ func (p *portal) finishJob(ctx context.Context, tx *sqlx.Tx, id int64, m *portal
 		return 0, err
 	}
 	n := notification{TeamID: j.TeamID, FinishedJobID: id}
-	if err := p.lockNotifications(ctx, tx, &n); err != nil {
+	there, err := n.lock(ctx, tx)
+	if err != nil {
 		return 0, err
 	}
+	resultID, err = p.recordResult(ctx, tx, j, m, statusFinished)
+	if err != nil || !there {
+		return resultID, err
+	}
+	n.CreatedAtUS = j.FinishedAtUS
+	return resultID, n.insert(ctx, tx)
+}
+
+// recordResult writes the end of a job, whose lock the transaction holds, and its result.
+func (p *portal) recordResult(ctx context.Context, tx *sqlx.Tx, j *job, m *portalv1.ReportResultRequest, status int64) (resultID int64, err error) {
 	resultID = p.ids.Next()
-	n.CreatedAtUS = max(p.nowUS(), j.StartedAtUS)
-	_, err = tx.ExecContext(ctx, "UPDATE jobs SET status = ?, score = ?, passed = ?, reason = ?, finished_at_us = ? WHERE id = ?",
-		statusFinished, m.GetScore(), m.GetPassed(), m.GetReason(), n.CreatedAtUS, id)
+	j.FinishedAtUS = max(p.nowUS(), j.StartedAtUS)
+	_, err = tx.ExecContext(ctx, "UPDATE jobs SET status = ?, unfinished_team_id = NULL, score = ?, passed = ?, reason = ?, finished_at_us = ?"+
+		" WHERE id = ?", status, m.GetScore(), m.GetPassed(), m.GetReason(), j.FinishedAtUS, j.ID)
 	if err != nil {
 		return 0, err
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO results (id, team_id, job_id, score, passed, reported_at_us) VALUES (?, ?, ?, ?, ?, ?)",
-		resultID, j.TeamID, id, m.GetScore(), m.GetPassed(), n.CreatedAtUS)
-	if err != nil {
-		return 0, err
-	}
-	return resultID, n.insert(ctx, tx)
+		resultID, j.TeamID, j.ID, m.GetScore(), m.GetPassed(), j.FinishedAtUS)
+	return resultID, err
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Version counts the changes of what Generate gives for a seed. Prepared tables of another version are made again.
-const Version = 1
+const Version = 2
 
 // Scale says how much data there is.
 type Scale string

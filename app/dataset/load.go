@@ -157,7 +157,7 @@ func (d *Data) rows(table string, hash func(*Contestant) (string, error)) (int, 
 
 func (j *Job) jobRow() []any {
 	const finished = 3
-	return []any{j.ID, j.TeamID, finished, j.Target, j.Memo, j.Worker, j.Score, j.Passed, j.Reason,
+	return []any{j.ID, j.TeamID, finished, nil, j.Target, j.Memo, j.Worker, j.Score, j.Passed, j.Reason,
 		j.CreatedAtUS, j.StartedAtUS, j.FinishedAtUS}
 }
 

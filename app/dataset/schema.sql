@@ -31,11 +31,13 @@ CREATE TABLE teams (
   UNIQUE KEY teams_name (name)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- status: 1 waiting, 2 running, 3 finished, as in portal.v1.JobStatus.
+-- status: 1 waiting, 2 running, 3 finished, as in portal.v1.JobStatus; 4 finished, and its team is yet to be notified.
+-- unfinished_team_id is team_id until the job has finished, then NULL: a team has one unfinished job at most.
 CREATE TABLE jobs (
   id BIGINT NOT NULL PRIMARY KEY,
   team_id BIGINT NOT NULL,
   status TINYINT NOT NULL,
+  unfinished_team_id BIGINT NULL,
   target VARBINARY(255) NOT NULL,
   memo VARCHAR(1000) NOT NULL,
   worker VARBINARY(64) NOT NULL,
@@ -45,6 +47,7 @@ CREATE TABLE jobs (
   created_at_us BIGINT NOT NULL,
   started_at_us BIGINT NOT NULL,
   finished_at_us BIGINT NOT NULL,
+  UNIQUE KEY jobs_unfinished (unfinished_team_id),
   KEY jobs_team (team_id),
   KEY jobs_status (status)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;

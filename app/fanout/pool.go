@@ -15,6 +15,7 @@ type Pool struct {
 	cfg    Config
 	groups []*group // one, or those of Config.Groups in their order
 	db     *sqlx.DB
+	part   bool // made by Group
 }
 
 // Open checks cfg, connects to the replicas and returns the Pool. The caller closes it. An error of Validate is returned
@@ -49,6 +50,29 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 // DB returns the database that the app uses for everything: what it writes goes to every replica, what it reads comes
 // from one of them. It is closed by Close only.
 func (p *Pool) DB() *sqlx.DB { return p.db }
+
+// Group returns the part of the pool that one group of Config.Groups is, or nil when no group has that name: what its DB,
+// Reader and InTx run goes there without a look at the statement's tables, and the rest is about that group only. Its Close
+// does nothing.
+func (p *Pool) Group(name string) *Pool {
+	parts := p.cfg.split()
+	for i, g := range p.cfg.Groups {
+		if g.Name == name {
+			return &Pool{cfg: parts[i], groups: p.groups[i : i+1], db: p.groups[i].db, part: true}
+		}
+	}
+	return nil
+}
+
+// Whole reports whether every replica is in service, as far as this process knows. It asks nobody.
+func (p *Pool) Whole() bool {
+	for _, g := range p.groups {
+		if len(g.view.Load().readers) < len(g.members) {
+			return false
+		}
+	}
+	return true
+}
 
 // Replica returns the plain database of one replica, around the fan-out, or nil when no replica has that name. It is for
 // looking at one replica; what is written through it makes the replicas differ.
@@ -218,6 +242,9 @@ func (p *Pool) Metrics() Metrics {
 // Close ends what runs in the background and closes every connection. It returns the errors joined and closes the others
 // all the same.
 func (p *Pool) Close() error {
+	if p.part {
+		return nil
+	}
 	var errs []error
 	if p.db != nil && len(p.groups) > 1 {
 		errs = append(errs, p.db.Close())

@@ -69,6 +69,7 @@ func TestConfigReportsEveryFault(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir, "open.dsn", "user:hunter2@tcp(127.0.0.1:1)/portal\n", 0o644)
 	writeFile(t, dir, "broken.dsn", "user:hunter2@tcp(127.0.0.1:1", 0o600)
+	writeFile(t, dir, "b.dsn", "user:hunter2@tcp(127.0.0.1:1)/portal", 0o600)
 	writeFile(t, dir, "nodb.dsn", "user:hunter2@tcp(127.0.0.1:1)/", 0o600)
 	tests := []struct {
 		name, yaml string
@@ -79,9 +80,19 @@ func TestConfigReportsEveryFault(t *testing.T) {
 		{"wrong values", "role: db\nlisten: here\ndebug_listen: there\ndatabases:\n  - {name: 1st, dsn_file: open.dsn}\n" +
 			"  - {name: a, dsn_file: broken.dsn}\n  - {name: a, dsn_file: nodb.dsn}\n  - {name: b}\n  - {name: c, dsn_file: none.dsn}\n" +
 			"api_url: 127.0.0.1:80/x\ndataset: {scale: huge}\napp_id: 1023\nmax_open_conns: -1\n",
-			[]string{`role: "db"`, `listen: "here"`, `debug_listen: "there"`, `name "1st" of database 1`, "open.dsn has mode 0644", "broken.dsn holds no DSN",
-				`name "a" of database 3`, "nodb.dsn names no database", "dsn_file of database 4", "none.dsn", "session_key_file: is missing",
+			[]string{`role: "db"`, `listen: "here"`, `debug_listen: "there"`, `replica 1: name "1st"`, "open.dsn has mode 0644", "broken.dsn holds no DSN",
+				`replica 3: name "a" is taken`, "nodb.dsn names no database", "dsn_file of database 4", "none.dsn", "session_key_file: is missing",
 				"worker_token_file: is missing", "api_url:", `dataset: scale "huge"`, "app_id: 1023", "max_open_conns: -1 is below 4"}},
+		{"placement", "listen: :1\ndatabases:\n  - {name: a, dsn_file: nodb.dsn, weight: -1}\n  - {name: b, dsn_file: b.dsn}\n" +
+			"  - {name: c, dsn_file: b.dsn}\n  - {name: d, dsn_file: b.dsn, wait: 1}\n",
+			[]string{`6:32: there is no key "wait"`}},
+		{"groups", "listen: :1\ndatabases:\n  - {name: a, dsn_file: nodb.dsn, weight: -1}\n  - {name: b, dsn_file: b.dsn}\n" +
+			"  - {name: c, dsn_file: b.dsn}\ngroups:\n  - {name: x, tables: [jobs, goals], databases: [a, z]}\n" +
+			"  - {name: y, tables: [results, teams, contest], databases: [a, b], read_dsn_file: open.dsn}\n" +
+			"write_mode: keyed\napp_processes: 2\nread_policy: best\nread_dsn_file: none.dsn\nmax_open_conns: -2\n",
+			[]string{`weight -1 is negative`, `names replica "z"`, `replica "a" is in group "x" and in group "y"`, `replica "c" is in no group`,
+				`names table "goals"`, `jobs is in group "x" and results in group "y"`, `table clarifications is in no group`, `mode "keyed"`,
+				`read policy "best"`, "it stands beside groups", `none.dsn`, `read_dsn_file of group "y": `, "max_open_conns: -2"}},
 		{"nothing", "", []string{"listen: is missing", "databases: name at least one"}},
 		{"wrong types", "app_id: [1]\n", []string{"[1:9]", "type int"}},
 		{"no YAML", "role: [\n", []string{"app.yaml"}},

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -38,13 +37,22 @@ type config struct {
 	APIURL          string         `yaml:"api_url"`           // where workers reach the api role; empty: where web is
 	Dataset         datasetConf    `yaml:"dataset"`
 	AppID           int            `yaml:"app_id"`         // unique among the running processes; part of their ids
-	WriteMode       string         `yaml:"write_mode"`     // see app/fanout; empty: its default
-	MaxOpenConns    int            `yaml:"max_open_conns"` // to each replica, 4 or more; 0: the default of app/fanout
+	MaxOpenConns    int            `yaml:"max_open_conns"` // to each database, 4 or more; 0: the default of app/fanout
+
+	// How the tables are placed, written and read; see placement.go.
+	Groups       []groupConf `yaml:"groups"`        // which tables are on which databases; empty: all on all
+	WriteMode    string      `yaml:"write_mode"`    // see app/fanout; empty: its default
+	AppProcesses int         `yaml:"app_processes"` // that write to the databases; 0: one
+	ReadPolicy   string      `yaml:"read_policy"`   // random or least-busy; empty: random
+	ReadDSNFile  string      `yaml:"read_dsn_file"` // where reads go instead; not beside groups, which have their own
+
+	readDSN *mysql.Config
 }
 
 type databaseConf struct {
 	Name    string `yaml:"name"`
 	DSNFile string `yaml:"dsn_file"` // holds one go-sql-driver DSN, mode 0600
+	Weight  int    `yaml:"weight"`   // its share of the reads beside the others'; 0: 1
 
 	dsn *mysql.Config
 }
@@ -93,8 +101,9 @@ func readConfig(file string) (*config, error) {
 // knownKeys are the keys of each mapping by its path; list elements have none.
 var knownKeys = map[string][]string{
 	"": {"role", "listen", "debug_listen", "databases", "session_key_file", "worker_token_file", "api_url", "dataset", "app_id",
-		"write_mode", "max_open_conns"},
-	"databases": {"name", "dsn_file"},
+		"max_open_conns", "groups", "write_mode", "app_processes", "read_policy", "read_dsn_file"},
+	"databases": {"name", "dsn_file", "weight"},
+	"groups":    {"name", "tables", "databases", "read_dsn_file"},
 	"dataset":   {"scale", "seed"},
 }
 
@@ -133,8 +142,6 @@ func unknownIn(node ast.Node, under string) []error {
 	return faults
 }
 
-var databaseNameRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
-
 // settle makes paths absolute to dir, reads the DSNs, and reports every fault at once.
 func (c *config) settle(dir string) error {
 	var faults []error
@@ -155,6 +162,7 @@ func (c *config) settle(dir string) error {
 	for _, err := range c.settleDatabases(dir) {
 		fault("databases", "%w", err)
 	}
+	faults = append(faults, c.settlePlacement(dir)...)
 	for key, file := range map[string]*string{"session_key_file": &c.SessionKeyFile, "worker_token_file": &c.WorkerTokenFile} {
 		if *file == "" {
 			fault(key, "is missing")
@@ -183,13 +191,8 @@ func (c *config) settleDatabases(dir string) []error {
 		return []error{errors.New("name at least one")}
 	}
 	var faults []error
-	seen := map[string]bool{}
 	for i := range c.Databases {
 		d := &c.Databases[i]
-		if !databaseNameRE.MatchString(d.Name) || seen[d.Name] {
-			faults = append(faults, fmt.Errorf("name %q of database %d is no name or is taken", d.Name, i+1))
-		}
-		seen[d.Name] = true
 		if d.DSNFile == "" {
 			faults = append(faults, fmt.Errorf("dsn_file of database %d is missing", i+1))
 			continue

@@ -35,7 +35,7 @@ func runPrepare(ctx context.Context, conf *config, out io.Writer) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, d := range conf.Databases {
 		group.Go(func() error {
-			if err := prepareDatabase(ctx, d.dsn, conf.Dataset); err != nil {
+			if err := prepareDatabase(ctx, d.dsn, conf.Dataset, conf.tablesOn(d.Name)); err != nil {
 				return fmt.Errorf("prepare %s: %w", d.Name, err)
 			}
 			return nil
@@ -49,8 +49,8 @@ func runPrepare(ctx context.Context, conf *config, out io.Writer) error {
 	return err
 }
 
-// prepareDatabase makes the database that the DSN names where it is missing, then fills it.
-func prepareDatabase(ctx context.Context, dsn *mysql.Config, d datasetConf) error {
+// prepareDatabase makes the database that the DSN names where it is missing, then its tables.
+func prepareDatabase(ctx context.Context, dsn *mysql.Config, d datasetConf, tables []string) error {
 	server := dsn.Clone()
 	server.DBName = ""
 	if err := withDB(server, func(db *sql.DB) error {
@@ -61,7 +61,7 @@ func prepareDatabase(ctx context.Context, dsn *mysql.Config, d datasetConf) erro
 	}
 	own := dsn.Clone()
 	own.InterpolateParams = true // one round trip, and none of the limits of a prepared statement
-	return withDB(own, func(db *sql.DB) error { return app.Prepare(ctx, db, d.Seed, d.Scale) })
+	return withDB(own, func(db *sql.DB) error { return app.Prepare(ctx, db, d.Seed, d.Scale, tables) })
 }
 
 func withDB(dsn *mysql.Config, fn func(*sql.DB) error) error {

@@ -43,34 +43,37 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("open the databases: %w", err)
 	}
-	defer pool.Close() // every request has ended by then
-	handler, err := app.New(app.Options{
-		Role: app.Role(conf.Role), Store: pool, SessionKey: []byte(key), WorkerToken: token, APIURL: conf.APIURL,
+	stores, err := conf.newStores(pool)
+	if err != nil {
+		return errors.Join(fmt.Errorf("open the databases: %w", err), pool.Close())
+	}
+	defer stores.close() // every request has ended by then
+	opts := app.Options{
+		Role: app.Role(conf.Role), Store: stores.rest, SessionKey: []byte(key), WorkerToken: token, APIURL: conf.APIURL,
 		AppID: conf.AppID, Logger: &logger,
-	})
+	}
+	if stores.jobs != nil {
+		opts.Jobs = stores.jobs
+	}
+	portal, err := app.New(opts)
 	if err != nil {
 		return &usageError{err, ""}
 	}
-	servers := []*http.Server{newServer(conf.Listen, handler, logger)}
+	servers := []*http.Server{newServer(conf.Listen, portal, logger)}
 	if conf.DebugListen != "" {
 		servers = append(servers, newServer(conf.DebugListen, debugHandler(), logger))
 	}
-	return serveAll(ctx, servers, logger)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return portal.Tend(ctx) })
+	group.Go(func() error { return serveAll(ctx, servers, logger) })
+	return group.Wait()
 }
 
 // openPool tries again until the databases answer, since they may start at the same time as the app.
 func openPool(ctx context.Context, conf *config, logger zerolog.Logger) (*fanout.Pool, error) {
-	fan := fanout.Config{
-		Mode: fanout.Mode(conf.WriteMode), MaxOpenConns: conf.MaxOpenConns,
-		OnEject: func(replica, reason string) {
-			logger.Error().Str("replica", replica).Str("reason", reason).Msg("replica ejected")
-		},
-	}
-	for _, d := range conf.Databases {
-		fan.Replicas = append(fan.Replicas, fanout.Replica{Name: d.Name, MySQL: d.dsn})
-	}
-	if err := fan.Validate(); err != nil {
-		return nil, &usageError{err, ""}
+	fan := conf.fanout()
+	fan.OnEject = func(replica, reason string) {
+		logger.Error().Str("replica", replica).Str("reason", reason).Msg("replica ejected")
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
