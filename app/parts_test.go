@@ -174,16 +174,15 @@ func TestAbortedHandlerStaysAborted(t *testing.T) {
 
 func TestOwnFailureStaysOutOfTheAnswer(t *testing.T) {
 	h, log := newBroken(t, &brokenStore{}, app.RoleAll)
-	r := httptest.NewRequest("POST", "/worker/jobs/receive", strings.NewReader("\n\x01w"))
+	r := httptest.NewRequest("POST", "/api/signup", strings.NewReader("\n\x01a\x12\x0blong enough"))
 	r.Header.Set("Content-Type", wire.ContentType)
-	r.Header.Set("Authorization", "bearer "+workerToken)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	e, _ := wire.FromResponse(w.Code, w.Header().Get("Content-Type"), w.Body.Bytes())
 	if w.Code != 500 || e.GetCode() != "internal" || strings.Contains(e.String(), "secret") {
 		t.Errorf("answer %d %v", w.Code, e)
 	}
-	if !strings.Contains(log.String(), "a fault with secret details") || strings.Contains(log.String(), workerToken) {
+	if !strings.Contains(log.String(), "a fault with secret details") || strings.Contains(log.String(), "long enough") {
 		t.Errorf("log: %s", log)
 	}
 }

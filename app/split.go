@@ -8,6 +8,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"isukit/app/fanout"
 	portalv1 "isukit/proto/portal/v1"
 	"isukit/proto/wire"
 )
@@ -80,7 +81,7 @@ func (p *portal) notifyOnce(ctx context.Context, tx *sqlx.Tx, j *job) error {
 		return err
 	}
 	var status int64
-	err = p.Jobs.Reader().GetContext(ctx, &status, "SELECT status FROM jobs WHERE id = ?", j.ID)
+	err = p.Jobs.DB().GetContext(fanout.OnFirst(ctx), &status, "SELECT status FROM jobs WHERE id = ?", j.ID)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && status == statusFinished {
 		return nil
 	}

@@ -26,9 +26,9 @@ func TestSameSeedSameBytes(t *testing.T) {
 		scale dataset.Scale
 		want  string
 	}{
-		{1, dataset.Small, "70d9e105c4b330fedeee4aac4b7e36372a5f9ea5480110e437d06aa15652a894"},
-		{2, dataset.Small, "5275df1106555189b5d44258ee580ef68cc03f7a1f243397b33e003c0726ea5e"},
-		{1, dataset.Standard, "f7e06d164450e501ab6b6744c5be841a7e2dc49a00f7c7a6f6a58b5a6a9d9e1a"},
+		{1, dataset.Small, "750fa92d5a52cb4f342933dc68b35d79a61971276216bde3935be6ead7f2d2d5"},
+		{2, dataset.Small, "fa571e3dfe80018a9734ce00d714c76cd9de354d887b849a7dab9aa1ee8e192d"},
+		{1, dataset.Standard, "3cbde4f5816045ad8d7f49ee10fe67084ecaf8fc435a589e4c82b407d7d66a47"},
 	}
 	for _, tt := range tests {
 		for range 2 {
