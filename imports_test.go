@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"infra/topology":     {"infra/topologies"},
 	"infra/topologies":   {},
 	"infra/render":       {".", "infra/topology"},
-	"infra/host":         {},
+	"infra/host...":      {".", "infra/host..."},
 	"infra/dbserver":     {"infra/host"},
 	"infra/digest...":    {"infra/digest..."},
 	"infra/infratest...": {".", "infra..."},

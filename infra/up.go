@@ -15,6 +15,7 @@ import (
 	"isukit"
 	"isukit/infra/dbserver"
 	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/render"
 	"isukit/infra/topology"
 )
@@ -264,5 +265,5 @@ func (r *Running) startProxy(ctx context.Context) error {
 
 // CleanDead ends what is left in stateDir of isukits that are dead, and removes their run directories.
 func CleanDead(ctx context.Context, stateDir string) (host.Cleaned, error) {
-	return host.CleanDead(ctx, stateDir)
+	return machine.CleanDead(ctx, stateDir)
 }

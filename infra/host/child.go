@@ -9,11 +9,13 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"isukit/infra/host/proc"
 )
 
 // child is a process of a Local, with its group.
 type child struct {
-	process
+	proc.ID
 	name       string
 	stopSignal syscall.Signal
 	since      time.Time
@@ -62,10 +64,10 @@ func (l *Local) launch(what launch) (*child, error) {
 		return fail(err)
 	}
 	c := &child{name: what.name, cmd: cmd, done: make(chan struct{})}
-	st, err := readStat(cmd.Process.Pid)
+	st, err := proc.Read(cmd.Process.Pid)
 	if err == nil {
-		c.process = st.process
-		err = l.inventory.add(record{Boot: bootID(), Name: what.name, process: st.process})
+		c.ID = st.ID
+		err = l.inventory.add(record{Boot: proc.Boot(), Name: what.name, ID: st.ID})
 	}
 	if err == nil {
 		_, err = io.WriteString(open, "go\n")
@@ -127,7 +129,7 @@ func (c *child) end(ctx context.Context, dir string, sig syscall.Signal, patienc
 		case <-time.After(patience):
 		}
 	}
-	if _, err := endGroup(context.WithoutCancel(ctx), c.name, c.process, dir); err != nil {
+	if _, err := proc.EndGroup(context.WithoutCancel(ctx), c.name, c.ID, dir); err != nil {
 		return fmt.Errorf("stop %s: %w", c.name, err)
 	}
 	<-c.done

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"isukit/infra/host/proc"
 )
 
 // Cleaned is what CleanDead did.
@@ -40,7 +40,10 @@ func CleanDead(ctx context.Context, stateDir string) (Cleaned, error) {
 	var errs []error
 	for _, run := range runs {
 		dir := filepath.Join(runsDir(stateDir), run.Name())
-		lock, err := lockOfDead(filepath.Join(dir, lockName))
+		if _, err := os.Stat(filepath.Join(dir, "state.json")); err == nil {
+			continue // hosts of a driver (infra/host/machine), which must be taken down first
+		}
+		lock, err := proc.LockOfDead(filepath.Join(dir, lockName))
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			continue
 		}
@@ -60,13 +63,15 @@ func (done *Cleaned) clean(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	boot := bootID()
+	boot := proc.Boot()
 	for _, r := range records {
 		if r.Boot != boot {
 			continue
 		}
-		ended, err := endGroup(ctx, r.Name, r.process, dir)
-		done.Ended = append(done.Ended, ended...)
+		ended, err := proc.EndGroup(ctx, r.Name, r.ID, dir)
+		for _, pid := range ended {
+			done.Ended = append(done.Ended, Ended{Name: r.Name, PID: pid})
+		}
 		if err != nil {
 			return err
 		}
@@ -76,40 +81,4 @@ func (done *Cleaned) clean(ctx context.Context, dir string) error {
 	}
 	done.Removed = append(done.Removed, dir)
 	return nil
-}
-
-// endGroup kills the processes of p's group that are still there, and returns when they are gone. While p lives, the
-// group is surely ours. After its death others of the group may live on (nginx's workers do); then only those are ours
-// that stand in the run directory dir, since the number may have come to a stranger.
-func endGroup(ctx context.Context, name string, p process, dir string) ([]Ended, error) {
-	var ended []Ended
-	killed := map[int]bool{}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		first := p.alive()
-		left := 0
-		for _, st := range groupMembers(p.PID) {
-			if !first && !killed[st.PID] && !standsIn(st.PID, dir) {
-				continue
-			}
-			left++
-			if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return ended, fmt.Errorf("kill %s (pid %d): %w", name, st.PID, err)
-			}
-			if !killed[st.PID] {
-				killed[st.PID] = true
-				ended = append(ended, Ended{Name: name, PID: st.PID})
-			}
-		}
-		if left == 0 {
-			return ended, nil
-		}
-		if time.Now().After(deadline) {
-			return ended, fmt.Errorf("%s: %d processes of group %d do not end", name, left, p.PID)
-		}
-		select {
-		case <-ctx.Done():
-			return ended, context.Cause(ctx)
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }

@@ -6,9 +6,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"isukit/infra/host/cgroup"
 )
 
-// ThisMachine is what this machine has for this process; Name, Driver and Dir are left to the caller.
+// ThisMachine is what this machine has for this process, inside the limits of its control group and CPU affinity; Name, Driver and Dir are left to the caller.
 func ThisMachine() (About, error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
@@ -18,10 +20,18 @@ func ThisMachine() (About, error) {
 	if err != nil {
 		return About{}, err
 	}
-	return About{
+	a := About{
 		Address: "127.0.0.1", CPUs: float64(runtime.NumCPU()), Threads: runtime.NumCPU(), MemoryBytes: memory,
 		Root: os.Geteuid() == 0, Kernel: SharedKernel, Here: true,
-	}, nil
+	}
+	own := cgroup.Own()
+	if own.CPUs > 0 {
+		a.CPUs = min(a.CPUs, own.CPUs)
+	}
+	if own.MemoryBytes > 0 {
+		a.MemoryBytes = min(a.MemoryBytes, own.MemoryBytes)
+	}
+	return a, nil
 }
 
 // totalMemory reads "MemTotal: N kB" in /proc/meminfo.

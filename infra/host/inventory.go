@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"isukit/infra/host/proc"
 )
 
 // The files of a run directory that are Local's own.
@@ -20,7 +22,7 @@ const (
 type record struct {
 	Boot string `json:"boot"`
 	Name string `json:"name"` // of the service or command
-	process
+	proc.ID
 }
 
 // inventory is a file to which records are appended; each is on disk when add returns.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"isukit/infra/host/proc"
 )
 
 // Local is this machine. Its processes are children of this process, each in a process group of its own, so that a
@@ -58,8 +59,8 @@ func OpenLocal(stateDir string) (*Local, error) {
 		return nil, err
 	}
 	l.about.Name, l.about.Driver, l.about.Dir = "local", "local", dir
-	if l.lock, err = tryLock(filepath.Join(dir, lockName)); err == nil {
-		err = writeOwner(l.lock)
+	if l.lock, err = proc.TryLock(filepath.Join(dir, lockName)); err == nil {
+		err = proc.WriteOwner(l.lock)
 	}
 	if err == nil {
 		l.inventory, err = createInventory(dir)
@@ -263,58 +264,11 @@ func lockState(stateDir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock state directory: %w", err)
 	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
+	if err := proc.Flock(f, unix.LOCK_EX); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock state directory %s: %w", stateDir, err)
 	}
 	return func() { f.Close() }, nil
-}
-
-// tryLock opens and locks a file; the error is unix.EWOULDBLOCK when another process holds it.
-func tryLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// writeOwner notes this process in its lock file.
-func writeOwner(lock *os.File) error {
-	st, err := readStat(os.Getpid())
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(lock).Encode(st.process)
-}
-
-// lockOfDead locks the lock file of a run directory whose owner is dead; for that of a living one the error is
-// unix.EWOULDBLOCK. A child that its owner had forked, and that has not begun its program yet, still holds the lock for
-// a moment after the owner's death.
-func lockOfDead(path string) (*os.File, error) {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		f, err := tryLock(path)
-		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
-			return f, err
-		}
-		var owner process
-		text, readErr := os.ReadFile(path)
-		if readErr != nil || json.Unmarshal(text, &owner) != nil || owner.alive() {
-			return nil, err
-		}
-	}
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
-			return err
-		}
-	}
 }
 
 // limitedBuffer keeps the first MaxOutputBytes that are written to it.

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"isukit/infra/host/proc"
 )
 
 // Usage is what a group of processes has used.
@@ -15,6 +17,15 @@ type Usage struct {
 	CPU       time.Duration // user and system, since their start, ended children included
 	RSSBytes  int64         // now; pages that processes share are counted in each
 	Processes int
+}
+
+// GroupPIDs returns the processes of a process group, without those that have ended, by pid.
+func GroupPIDs(group int) []int {
+	var pids []int
+	for _, st := range proc.Group(group) {
+		pids = append(pids, st.PID)
+	}
+	return pids
 }
 
 // MachineUsage is what the whole machine has used since its start, summed over its CPUs.
@@ -31,12 +42,12 @@ const tick = 10 * time.Millisecond
 // GroupUsages sums up the living processes of each process group, by group. It reads /proc once for all of them.
 func GroupUsages(groups []int) map[int]Usage {
 	usages := make(map[int]Usage, len(groups))
-	for _, st := range processes(func(st stat) bool { return slices.Contains(groups, st.group) }) {
-		u := usages[st.group]
-		u.CPU += time.Duration(st.ticks) * tick
-		u.RSSBytes += st.rssPages * int64(os.Getpagesize())
+	for _, st := range proc.List(func(st proc.Stat) bool { return slices.Contains(groups, st.Group) }) {
+		u := usages[st.Group]
+		u.CPU += time.Duration(st.Ticks) * tick
+		u.RSSBytes += st.RSSPages * int64(os.Getpagesize())
 		u.Processes++
-		usages[st.group] = u
+		usages[st.Group] = u
 	}
 	return usages
 }

@@ -7,30 +7,6 @@ import (
 	"time"
 )
 
-func TestParseStat(t *testing.T) {
-	const tail = " S 1 77 77 0 -1 4194560 1 2 3 4 150 50 7 3 20 0 1 0 12345 1000000 250 18446744073709551615 1"
-	want := stat{process: process{Start: 12345}, state: 'S', group: 77, ticks: 210, rssPages: 250}
-	for _, name := range []string{"(nginx)", "(a b)", "(a) S (b)", "(()"} {
-		got, err := parseStat("42 " + name + tail)
-		if err != nil || got != want {
-			t.Errorf("parseStat of a program called %s: got %+v, %v; want %+v", name, got, err, want)
-		}
-	}
-	for _, text := range []string{"", ")", "1 (x)", "1 (x) S 1 2", "1 (x) S a b c d e f g h i j k l m n o p q r s t u v w x"} {
-		if got, err := parseStat(text); err == nil {
-			t.Errorf("parseStat(%q): got %+v, want an error", text, got)
-		}
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add("42 (nginx) S 1 77 77 0 -1 4194560 1 2 3 4 150 50 7 3 20 0 1 0 12345 1000000 250 18446744073709551615 1")
-	f.Add("1 (a) S (b)")
-	f.Fuzz(func(t *testing.T, text string) {
-		_, _ = parseStat(text) // it must not panic
-	})
-}
-
 func TestParseMachineUsage(t *testing.T) {
 	got, err := parseMachineUsage("cpu  100 1 50 800 20 3 4 10 7 0\n")
 	want := MachineUsage{

@@ -1,0 +1,150 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits are what a host may use.
+type Limits struct {
+	CPUs        float64 // CPU time per time; 0 for no limit
+	On          []int   // the CPUs on which it may run; nil for all
+	MemoryBytes int64   // 0 for no limit
+}
+
+// period is the time over which the CPU quota is given out. Shorter than the kernel's 100 ms: a process that has used its
+// quota up stands still until the period ends, which would be most of the latency that is measured.
+const period = 20 * time.Millisecond
+
+// Limit sets the limits, of a host's group. Memory that is used already and above the limit makes it fail.
+func (g Group) Limit(l Limits) error {
+	settings := [][2]string{}
+	add := func(controller, file, value string) {
+		settings = append(settings, [2]string{filepath.Join(g.dir(controller), file), value})
+	}
+	if len(l.On) > 0 {
+		add(cpuset, "cpuset.cpus", joinInts(l.On))
+	}
+	us := strconv.FormatInt(period.Microseconds(), 10)
+	quota := strconv.FormatInt(max(1000, int64(l.CPUs*float64(period.Microseconds()))), 10)
+	if g.tree.Unified != "" {
+		if l.CPUs == 0 {
+			quota = "max"
+		}
+		add(cpu, "cpu.max", quota+" "+us)
+		add(memory, "memory.max", orElse(l.MemoryBytes, "max"))
+		add(memory, "memory.swap.max", "0")
+	} else {
+		if l.CPUs == 0 {
+			quota = "-1"
+		}
+		add(cpu, "cpu.cfs_quota_us", "-1") // else a shorter period may be refused
+		add(cpu, "cpu.cfs_period_us", us)
+		add(cpu, "cpu.cfs_quota_us", quota)
+		add(memory, "memory.memsw.limit_in_bytes", "-1") // the sum of memory and swap may not be below memory
+		add(memory, "memory.limit_in_bytes", orElse(l.MemoryBytes, "-1"))
+		add(memory, "memory.memsw.limit_in_bytes", orElse(l.MemoryBytes, "-1"))
+	}
+	for _, s := range settings {
+		err := write(s[0], s[1])
+		if errors.Is(err, os.ErrNotExist) && strings.Contains(s[0], "sw") {
+			continue // a kernel that does not count swap
+		}
+		if err != nil {
+			return fmt.Errorf("limit a host to %g CPUs and %d bytes: %w", l.CPUs, l.MemoryBytes, err)
+		}
+	}
+	return nil
+}
+
+func orElse(n int64, none string) string {
+	if n == 0 {
+		return none
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func joinInts(list []int) string {
+	var s []string
+	for _, n := range list {
+		s = append(s, strconv.Itoa(n))
+	}
+	return strings.Join(s, ",")
+}
+
+// CPU is the CPU time that the group's processes have used, those of its leaves and those that ended included.
+func (g Group) CPU() (time.Duration, error) {
+	if g.tree.Unified != "" {
+		n, err := field(filepath.Join(g.dir(cpu), "cpu.stat"), "usage_usec")
+		return time.Duration(n) * time.Microsecond, err
+	}
+	n, err := number(filepath.Join(g.dir(cpuacct), "cpuacct.usage"))
+	return time.Duration(n), err
+}
+
+// Throttled is how long the group's quota has kept it from running.
+func (g Group) Throttled() (time.Duration, error) {
+	if g.tree.Unified != "" {
+		n, err := field(filepath.Join(g.dir(cpu), "cpu.stat"), "throttled_usec")
+		return time.Duration(n) * time.Microsecond, err
+	}
+	n, err := field(filepath.Join(g.dir(cpu), "cpu.stat"), "throttled_time")
+	return time.Duration(n), err
+}
+
+// MemoryBytes is what the group's processes use now, without files that could be read again from disk at any time.
+func (g Group) MemoryBytes() (int64, error) {
+	current, inactive := "memory.usage_in_bytes", "total_inactive_file"
+	if g.tree.Unified != "" {
+		current, inactive = "memory.current", "inactive_file"
+	}
+	used, err := number(filepath.Join(g.dir(memory), current))
+	if err != nil {
+		return 0, err
+	}
+	files, err := field(filepath.Join(g.dir(memory), "memory.stat"), inactive)
+	return max(0, used-files), err
+}
+
+// OutOfMemory is how many processes of a leaf were killed because of the host's memory limit.
+func (g Group) OutOfMemory() (int64, error) {
+	if g.tree.Unified != "" {
+		return field(filepath.Join(g.dir(memory), "memory.events"), "oom_kill")
+	}
+	return field(filepath.Join(g.dir(memory), "memory.oom_control"), "oom_kill")
+}
+
+func number(file string) (int64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, fmt.Errorf("ask a control group: %w", err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("ask a control group: %s: %w", file, err)
+	}
+	return n, nil
+}
+
+// field reads "name value" in a file; 0 where the name is not there, as on older kernels.
+func field(file, name string) (int64, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, fmt.Errorf("ask a control group: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == name {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("ask a control group: %s: %w", file, err)
+			}
+			return n, nil
+		}
+	}
+	return 0, nil
+}

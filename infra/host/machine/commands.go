@@ -1,0 +1,105 @@
+package machine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"isukit/infra/host/proc"
+)
+
+const commandsPrefix = "commands-" // followed by pid and start of the isukit whose commands they are
+
+// commandLog is where one isukit records the commands that it runs on a driver's hosts, so that they end with it. A nil one
+// is not in use yet.
+type commandLog struct {
+	file *os.File
+	path string
+}
+
+// commandRecord is one line of a command log.
+type commandRecord struct {
+	Boot string `json:"boot"`
+	Name string `json:"name"`
+	proc.ID
+}
+
+func openCommandLog(dir string, self proc.ID) (*commandLog, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, fmt.Sprintf("%s%d-%d", commandsPrefix, self.PID, self.Start))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syncDir(dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &commandLog{file: f, path: path}, nil
+}
+
+// add records a process; it is on disk when add returns. One write holds one line, so several may add at once.
+func (l *commandLog) add(name string, id proc.ID) error {
+	line, err := json.Marshal(commandRecord{proc.Boot(), name, id})
+	if err != nil {
+		return err
+	}
+	if _, err := l.file.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	return l.file.Sync()
+}
+
+func (l *commandLog) close() error {
+	if l == nil {
+		return nil
+	}
+	return errors.Join(l.file.Close(), removeFile(l.path))
+}
+
+// endCommandsOfDead ends the commands of isukits that are dead, and returns those of them that were still there. hosts are
+// the directories of a driver's hosts.
+func endCommandsOfDead(ctx context.Context, dir, hosts string) (ended []int, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		var owner proc.ID
+		if n, _ := fmt.Sscanf(strings.TrimPrefix(e.Name(), commandsPrefix), "%d-%d", &owner.PID, &owner.Start); n != 2 || owner.Alive() {
+			continue
+		}
+		file := filepath.Join(dir, e.Name())
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return ended, err
+		}
+		for scan := bufio.NewScanner(bytes.NewReader(text)); scan.Scan(); {
+			var r commandRecord
+			if json.Unmarshal(scan.Bytes(), &r) != nil || r.Boot != proc.Boot() {
+				continue // cut short: the process never began
+			}
+			pids, err := proc.EndGroup(ctx, r.Name, r.ID, hosts)
+			ended = append(ended, pids...)
+			if err != nil {
+				return ended, err
+			}
+		}
+		if err := os.Remove(file); err != nil {
+			return ended, err
+		}
+	}
+	return ended, nil
+}

@@ -1,0 +1,76 @@
+package machine
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// inMount calls f in the mount namespace of a process; 0 is this one's.
+func inMount(pid int, f func() error) error {
+	if pid == 0 {
+		return f()
+	}
+	result := make(chan error, 1)
+	go onThread(func() {
+		// The thread is not used for anything else afterwards: it cannot be joined to the others again.
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			result <- fmt.Errorf("enter a host: %w", err)
+			return
+		}
+		if err := enter(pid, "mnt", unix.CLONE_NEWNS); err != nil {
+			result <- err
+			return
+		}
+		result <- f()
+	})
+	return <-result
+}
+
+// inNet calls f in the network namespace of a process; what it opens stays there. 0 is this process's own.
+func inNet(pid int, f func() error) error {
+	if pid == 0 {
+		return f()
+	}
+	result := make(chan error, 1)
+	go onThread(func() {
+		if err := enter(pid, "net", unix.CLONE_NEWNET); err != nil {
+			result <- err
+			return
+		}
+		result <- f()
+	})
+	return <-result
+}
+
+// onThread calls f on a thread that ends with it. It must be called as a goroutine. The program's first thread cannot end,
+// and /proc/self shows its namespaces; it is held while another does the work.
+func onThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		f()
+	}()
+	<-done
+	runtime.UnlockOSThread()
+}
+
+func enter(pid int, kind string, flag int) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	if err != nil {
+		return fmt.Errorf("enter a host: %w", err)
+	}
+	defer ns.Close()
+	if err := unix.Setns(int(ns.Fd()), flag); err != nil {
+		return fmt.Errorf("enter a host: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,353 @@
+package machine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"isukit"
+	"isukit/infra/host"
+	"isukit/infra/host/cgroup"
+	"isukit/infra/host/proc"
+)
+
+// labPossible says why this machine cannot play a lab, if it cannot.
+func labPossible() error {
+	unsupported := func(hint, format string, args ...any) error {
+		return &host.Fault{Err: fmt.Errorf("driver lab: %w: "+format, append([]any{host.ErrUnsupported}, args...)...), Hint: hint}
+	}
+	if os.Geteuid() != 0 {
+		return unsupported("run it as root (sudo isukit ...), or use --driver local", "network namespaces and control groups need root")
+	}
+	for program, from := range map[string]string{"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "mount": "mount"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return unsupported("install "+from+" (make setup-test), or use --driver local", "there is no %s", program)
+		}
+	}
+	return nil
+}
+
+// group is the control group of the whole lab; those of its hosts are below it.
+func (d *Driver) groupOf(s state, name string) cgroup.Group {
+	return d.tree.Host("isukit-" + s.ID + "/" + name)
+}
+
+// makeLab makes the switch and the generator where they are not there yet, and the hosts that are new; all hosts get the
+// CPUs, memory, link and names that are on record.
+func (d *Driver) makeLab(ctx context.Context, made []string) error {
+	if err := d.makeFixtures(ctx); err != nil {
+		return err
+	}
+	s, err := d.store.read()
+	if err != nil {
+		return err
+	}
+	waiting := map[string]*waitingHolder{}
+	defer func() {
+		for _, w := range waiting {
+			w.giveUp()
+		}
+	}()
+	var links strings.Builder
+	for _, name := range made {
+		if err := d.clear(ctx, s, *s.host(name)); err != nil {
+			return err
+		}
+		w, err := d.startHolder("scripts/lab-host.sh", unix.CLONE_NEWNET|unix.CLONE_NEWNS|unix.CLONE_NEWUTS, name,
+			append([]string{s.host(name).Address + "/24", d.ownDir(name)}, link(s.host(name).Want)...)...)
+		if err != nil {
+			return err
+		}
+		waiting[name] = w
+		if err := d.store.onHost(name, func(h *hostRecord) error { h.Holder = w.id; return nil }); err != nil {
+			return err
+		}
+		plug(&links, name, w.id.PID)
+	}
+	if err := tool(ctx, s.fixture(switchName).ID.PID, links.String(), "ip", "-batch", "-"); err != nil {
+		return fmt.Errorf("join hosts to the switch: %w", err)
+	}
+	for _, name := range made {
+		if err := waiting[name].finish(ctx); err != nil {
+			return fmt.Errorf("host %s: %w", name, err)
+		}
+		delete(waiting, name)
+	}
+	return d.shape(ctx, made)
+}
+
+// plug writes what joins a namespace to the switch.
+func plug(w io.Writer, name string, pid int) {
+	fmt.Fprintf(w, "link add %s type veth peer name eth0 netns %d\nlink set %s master br0 up\n", port(name), pid, port(name))
+}
+
+// port is the device of a host in the switch.
+func port(name string) string { return "v-" + name }
+
+// shape gives every host what it may use, and the names of all.
+func (d *Driver) shape(ctx context.Context, made []string) error {
+	s, err := d.store.read()
+	if err != nil {
+		return err
+	}
+	var ports strings.Builder
+	for _, h := range s.Hosts {
+		name := h.Want.Name
+		g := d.groupOf(s, name)
+		if err := g.Make(); err != nil {
+			return err
+		}
+		if err := g.Limit(cgroup.Limits{CPUs: h.CPUs, On: h.On, MemoryBytes: h.Want.MemoryBytes}); err != nil {
+			return fmt.Errorf("host %s: %w", name, err)
+		}
+		if l := link(h.Want); l != nil {
+			shaper := fmt.Sprintf("root tbf rate %sbit burst %s latency 50ms\n", l[0], l[1])
+			fmt.Fprintf(&ports, "qdisc replace dev %s %s", port(name), shaper)
+			if err := tool(ctx, h.Holder.PID, "qdisc replace dev eth0 "+shaper, "tc", "-batch", "-"); err != nil {
+				return fmt.Errorf("host %s: link speed: %w", name, err)
+			}
+		}
+	}
+	if ports.Len() > 0 {
+		if err := tool(ctx, s.fixture(switchName).ID.PID, ports.String(), "tc", "-batch", "-"); err != nil {
+			return fmt.Errorf("link speed: %w", err)
+		}
+	}
+	return d.writeNames(s)
+}
+
+// writeNames puts the names of all hosts into the hosts file of each, and of the generator.
+func (d *Driver) writeNames(s state) error {
+	var text strings.Builder
+	text.WriteString("127.0.0.1 localhost\n::1 localhost\n")
+	fmt.Fprintf(&text, "%s %s\n", fixtureAddress(generatorName), generatorName)
+	holders := []proc.ID{s.fixture(generatorName).ID}
+	for _, h := range s.Hosts {
+		fmt.Fprintf(&text, "%s %s\n", h.Address, h.Want.Name)
+		if h.Holder.Alive() {
+			holders = append(holders, h.Holder)
+		}
+	}
+	for _, holder := range holders {
+		err := inMount(holder.PID, func() error { return os.WriteFile("/etc/hosts", []byte(text.String()), 0o644) })
+		if err != nil {
+			return fmt.Errorf("write names of hosts: %w", err)
+		}
+	}
+	return nil
+}
+
+// makeFixtures makes the switch and the generator. Those of before that died with their holder go first.
+func (d *Driver) makeFixtures(ctx context.Context) error {
+	s, err := d.store.read()
+	if err != nil {
+		return err
+	}
+	if sw, gen := s.fixture(switchName), s.fixture(generatorName); sw != nil && gen != nil && sw.ID.Alive() && gen.ID.Alive() {
+		return nil
+	}
+	for _, h := range s.Hosts {
+		if h.Holder.Alive() {
+			return errors.New("the lab's switch or its generator was ended by somebody; take the lab down (isukit lab down) and make it anew")
+		}
+	}
+	if err := d.removeFixtures(ctx, s); err != nil {
+		return err
+	}
+	controllers, err := d.tree.Enable()
+	if recordErr := d.store.update(func(s *state) error { s.Controllers = controllers; return nil }); err != nil || recordErr != nil {
+		return errors.Join(err, recordErr)
+	}
+	sw, err := d.makeFixture(ctx, "scripts/lab-switch.sh", unix.CLONE_NEWNET|unix.CLONE_NEWNS|unix.CLONE_NEWUTS, switchName, nil)
+	if err != nil {
+		return fmt.Errorf("make the lab's switch: %w", err)
+	}
+	_, err = d.makeFixture(ctx, "scripts/lab-host.sh", unix.CLONE_NEWNET|unix.CLONE_NEWNS|unix.CLONE_NEWUTS, generatorName, &sw,
+		fixtureAddress(generatorName)+"/24", d.ownDir(generatorName))
+	if err != nil {
+		return fmt.Errorf("make the lab's place for the load generator: %w", err)
+	}
+	return nil
+}
+
+// makeFixture makes one of them; sw is the switch to which it is joined, if any.
+func (d *Driver) makeFixture(ctx context.Context, script string, unshare uintptr, name string, sw *proc.ID, args ...string) (proc.ID, error) {
+	w, err := d.startHolder(script, unshare, name, args...)
+	if err != nil {
+		return proc.ID{}, err
+	}
+	defer w.giveUp()
+	err = d.store.update(func(s *state) error {
+		s.Fixtures = append(s.Fixtures, holder{name, w.id})
+		return nil
+	})
+	if err == nil && sw != nil {
+		var text strings.Builder
+		plug(&text, name, w.id.PID)
+		err = tool(ctx, sw.PID, text.String(), "ip", "-batch", "-")
+	}
+	if err == nil {
+		err = w.finish(ctx)
+	}
+	return w.id, err
+}
+
+// clear takes away what is left of a host that is to be made anew.
+func (d *Driver) clear(ctx context.Context, s state, h hostRecord) error {
+	if err := d.unmake(ctx, s, h); err != nil {
+		return err
+	}
+	return os.MkdirAll(d.ownDir(h.Want.Name), 0o700)
+}
+
+// unmake ends everything in a host of the lab, and takes away what made it one. Its files stay.
+func (d *Driver) unmake(ctx context.Context, s state, h hostRecord) error {
+	g := d.groupOf(s, h.Want.Name)
+	if _, err := g.Kill(ctx); err != nil {
+		return err
+	}
+	// The device goes now: the end of its namespace would take it away as well, but only some time after.
+	if sw := s.fixture(switchName); sw != nil && sw.ID.Alive() && h.Holder.PID > 0 {
+		if err := tool(ctx, sw.ID.PID, "", "ip", "link", "del", port(h.Want.Name)); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
+			return err
+		}
+	}
+	if h.Holder.PID > 0 {
+		if _, err := proc.EndGroup(ctx, h.Want.Name, h.Holder, d.ownDir(h.Want.Name)); err != nil {
+			return err
+		}
+	}
+	return g.Remove()
+}
+
+// removeFixtures takes away what is common to the hosts of the lab, after the last of them.
+func (d *Driver) removeFixtures(ctx context.Context, s state) error {
+	for _, f := range s.Fixtures {
+		if _, err := proc.EndGroup(ctx, f.Name, f.ID, d.ownDir(f.Name)); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(d.ownDir(f.Name)); err != nil {
+			return err
+		}
+	}
+	if s.ID != "" {
+		if err := d.tree.Host("isukit-" + s.ID).Remove(); err != nil {
+			return err
+		}
+	}
+	d.tree.Disable(s.Controllers)
+	return d.store.update(func(s *state) error {
+		s.Fixtures, s.Controllers = nil, nil
+		return nil
+	})
+}
+
+// waitingHolder is a process in namespaces of its own that has not been let go yet.
+type waitingHolder struct {
+	id     proc.ID
+	cmd    *exec.Cmd
+	gate   *os.File
+	ready  *os.File
+	stderr bytes.Buffer
+	done   bool
+}
+
+// startHolder makes the process; finish or giveUp must follow.
+func (d *Driver) startHolder(script string, unshare uintptr, name string, args ...string) (*waitingHolder, error) {
+	text, err := fs.ReadFile(isukit.Assets, script)
+	if err != nil {
+		return nil, err
+	}
+	dir := d.ownDir(name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	w := &waitingHolder{}
+	input, gate, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
+	ready, output, err := os.Pipe()
+	if err != nil {
+		gate.Close()
+		return nil, err
+	}
+	defer output.Close()
+	w.gate, w.ready = gate, ready
+	w.cmd = exec.Command("/bin/sh", append([]string{"-c", string(text), "isukit-" + name, name}, args...)...)
+	w.cmd.Stdin, w.cmd.Stdout, w.cmd.Stderr = input, output, output
+	w.cmd.Env, w.cmd.Dir = environment(), dir
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: unshare}
+	if err := w.cmd.Start(); err != nil {
+		gate.Close()
+		ready.Close()
+		return nil, fmt.Errorf("make namespaces: %w", err)
+	}
+	st, err := proc.Read(w.cmd.Process.Pid)
+	if err != nil {
+		w.giveUp()
+		return nil, err
+	}
+	w.id = st.ID
+	return w, nil
+}
+
+// finish lets the process go, and waits until it has made what it is for.
+func (w *waitingHolder) finish(ctx context.Context) error {
+	defer w.giveUp()
+	if _, err := io.WriteString(w.gate, "go\n"); err != nil {
+		return err
+	}
+	said := make(chan string, 1)
+	go func() {
+		var text strings.Builder
+		for scan := bufio.NewScanner(w.ready); scan.Scan(); {
+			if scan.Text() == "ready" {
+				said <- "ready"
+				return
+			}
+			text.WriteString(scan.Text() + "\n")
+		}
+		said <- text.String()
+	}()
+	select {
+	case <-ctx.Done():
+		w.cmd.Process.Kill()
+		<-said
+		return context.Cause(ctx)
+	case text := <-said:
+		if text != "ready" {
+			return fmt.Errorf("%w: %s", errExited, strings.TrimSpace(text))
+		}
+		w.done = true
+		return nil
+	}
+}
+
+// giveUp ends a process that has not become a host, and lets go of one that has. Its end is waited for in either case, by
+// a goroutine where it lives on.
+func (w *waitingHolder) giveUp() {
+	if w.gate == nil {
+		return
+	}
+	w.gate.Close()
+	w.ready.Close()
+	w.gate = nil
+	if w.done {
+		go w.cmd.Wait()
+		return
+	}
+	w.cmd.Process.Kill()
+	w.cmd.Wait()
+}

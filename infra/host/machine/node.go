@@ -1,0 +1,266 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"isukit/infra/host"
+	"isukit/infra/host/cgroup"
+	"isukit/infra/host/proc"
+)
+
+// node is a host of a Driver.
+type node struct {
+	d      *Driver
+	about  host.About
+	holder int          // the process that keeps its namespaces; 0 for this process's own
+	group  cgroup.Group // none where nothing limits it
+}
+
+var _ host.Host = (*node)(nil)
+
+func (d *Driver) node(s state, h hostRecord) (*node, error) {
+	about, err := host.ThisMachine()
+	if err != nil {
+		return nil, err
+	}
+	name := h.Want.Name
+	about.Name, about.Driver, about.Address, about.Dir = name, d.name, h.Address, d.hostDir(name)
+	n := &node{d: d, about: about, holder: h.Holder.PID}
+	if d.name != labName {
+		return n, nil
+	}
+	n.about.Kernel = host.NamespaceKernel
+	if !h.Holder.Alive() {
+		return nil, fmt.Errorf("host %s: the process that keeps it is gone", name)
+	}
+	if s.host(name) == nil { // the switch or the generator
+		n.about.Dir = d.ownDir(name)
+		return n, nil
+	}
+	n.group = d.groupOf(s, name)
+	if h.CPUs > 0 {
+		n.about.CPUs = h.CPUs
+	}
+	n.about.Threads = len(h.On)
+	if h.Want.MemoryBytes > 0 {
+		n.about.MemoryBytes = min(n.about.MemoryBytes, h.Want.MemoryBytes)
+	}
+	return n, nil
+}
+
+// About implements host.Host.
+func (n *node) About() host.About { return n.about }
+
+// enterDir changes the directory and becomes the program.
+const enterDir = `cd "$0" || exit 126; exec "$@"`
+
+// inside is what runs a program in the host's namespaces, in a directory.
+func (n *node) inside(dir string, argv []string) []string {
+	if n.holder == 0 {
+		return argv
+	}
+	prefix := []string{"nsenter", "--target", strconv.Itoa(n.holder), "--mount", "--net", "--uts", "--", "sh", "-c", enterDir, dir}
+	return append(prefix, argv...)
+}
+
+// workDir is where a program starts, and where the shell that waits for it does: the host's directory need not be there on
+// the machine.
+func (n *node) workDir(dir string) (program, shell string) {
+	if dir == "" {
+		dir = n.about.Dir
+	}
+	if n.holder == 0 {
+		return dir, dir
+	}
+	return dir, n.d.dir
+}
+
+// Run implements host.Host.
+func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
+	name := filepath.Base(cmd.Argv[0])
+	fail := func(err error) (host.Result, error) {
+		return host.Result{}, fmt.Errorf("run %s on %s: %w", name, n.about.Name, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(context.Cause(ctx))
+	}
+	program, err := n.find(cmd.Argv[0])
+	if err != nil {
+		return fail(err)
+	}
+	log, err := n.d.commandLog()
+	if err != nil {
+		return fail(err)
+	}
+	dir, shellDir := n.workDir(cmd.Dir)
+	argv := n.inside(dir, append([]string{program}, cmd.Argv[1:]...))
+	out, errOut := limitedBuffer{limit: host.MaxOutputBytes}, limitedBuffer{limit: host.MaxOutputBytes}
+	p, err := launch{
+		argv: append([]string{"/bin/sh", "-c", gate, name}, argv...), env: append(environment(), cmd.Env...), dir: shellDir,
+		stdin: cmd.Stdin, stdout: &out, stderr: &errOut,
+		record: func(id proc.ID) error { return errors.Join(log.add(name, id), n.addTo("run", id.PID)) },
+	}.start()
+	if err != nil {
+		return fail(err)
+	}
+	select {
+	case <-p.done:
+		return host.Result{Code: p.code(), Stdout: out.data, Stderr: errOut.data}, nil
+	case <-ctx.Done():
+		_, err := proc.EndGroup(context.WithoutCancel(ctx), name, p.ID, n.about.Dir)
+		<-p.done
+		_, failed := fail(context.Cause(ctx))
+		return host.Result{}, errors.Join(failed, err)
+	}
+}
+
+// find finds a program, as the host sees it.
+func (n *node) find(program string) (path string, err error) {
+	err = inMount(n.holder, func() (err error) {
+		path, err = exec.LookPath(program)
+		return err
+	})
+	return path, err
+}
+
+// addTo puts a process into a leaf of the host's control group.
+func (n *node) addTo(leaf string, pid int) error {
+	if n.group.None() {
+		return nil
+	}
+	g := n.group.Leaf(leaf)
+	if err := g.Make(); err != nil {
+		return err
+	}
+	return g.Add(pid)
+}
+
+func (d *Driver) commandLog() (*commandLog, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.commands != nil {
+		return d.commands, nil
+	}
+	log, err := openCommandLog(filepath.Join(d.dir, ".driver"), d.self)
+	if err != nil {
+		return nil, fmt.Errorf("record commands: %w", err)
+	}
+	d.commands = log
+	return log, nil
+}
+
+// Put implements host.Host.
+func (n *node) Put(_ context.Context, path string, data []byte, mode fs.FileMode) error {
+	err := inMount(n.holder, func() error {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		return renameio.WriteFile(path, data, mode, renameio.IgnoreUmask(), renameio.WithTempDir(filepath.Dir(path)))
+	})
+	return n.fileError("put "+path, err)
+}
+
+// Get implements host.Host.
+func (n *node) Get(_ context.Context, path string) (data []byte, err error) {
+	err = inMount(n.holder, func() error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err = io.ReadAll(io.LimitReader(f, host.MaxFileBytes+1))
+		return err
+	})
+	if err == nil && len(data) > host.MaxFileBytes {
+		err = fmt.Errorf("%w: more than %d bytes", host.ErrTooLarge, host.MaxFileBytes)
+	}
+	if err != nil {
+		return nil, n.fileError("get "+path, err)
+	}
+	return data, nil
+}
+
+// Remove implements host.Host.
+func (n *node) Remove(_ context.Context, path string) error {
+	return n.fileError("remove "+path, inMount(n.holder, func() error { return os.RemoveAll(path) }))
+}
+
+func (n *node) fileError(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &host.Fault{Host: n.about.Name, Err: fmt.Errorf("%s: %w: %w", what, host.ErrDiskFull, err), Hint: "make room on the disk (df -h shows which one is full)"}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// Used implements host.Host.
+func (n *node) Used(context.Context) (host.Used, error) {
+	s, err := n.d.store.read()
+	if err != nil {
+		return host.Used{}, err
+	}
+	groups := map[string]int{}
+	if h := s.host(n.about.Name); h != nil {
+		for _, service := range h.Services {
+			if service.ID.Alive() {
+				groups[service.Name] = service.ID.PID
+			}
+		}
+	}
+	used, err := host.UsedHere(groups)
+	if err != nil || n.group.None() {
+		return used, err
+	}
+	return n.usedOfGroup(used)
+}
+
+// usedOfGroup replaces what the machine used by what the host did. It can have used what its CPUs could do since the start
+// of the machine.
+func (n *node) usedOfGroup(used host.Used) (host.Used, error) {
+	fail := func(err error) (host.Used, error) {
+		return host.Used{}, fmt.Errorf("ask host %s what it used: %w", n.about.Name, err)
+	}
+	uptime, err := uptime()
+	if err != nil {
+		return fail(err)
+	}
+	busy, err := n.group.CPU()
+	if err != nil {
+		return fail(err)
+	}
+	used.MachineUsage = host.MachineUsage{Total: time.Duration(float64(uptime) * n.about.CPUs), Busy: busy}
+	if used.MemoryBytes, err = n.group.MemoryBytes(); err != nil {
+		return fail(err)
+	}
+	for name, u := range used.Services {
+		if u.CPU, err = n.group.Leaf(leafOf(name)).CPU(); err != nil {
+			return fail(err)
+		}
+		used.Services[name] = u
+	}
+	return used, nil
+}
+
+func uptime() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return time.ParseDuration(first + "s")
+}

@@ -1,0 +1,129 @@
+package machine
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"isukit/infra/host"
+)
+
+// The lab's addresses. Every lab has its own switch, so all labs have the same.
+var labNet = netip.MustParsePrefix("10.77.0.0/24")
+
+const (
+	switchName    = "switch"
+	generatorName = "generator"
+	firstHost     = 11  // hosts are 10.77.0.11 and up,
+	lastHost      = 240 // to here
+	generatorHost = 250
+)
+
+func labAddress(n int) string { return fmt.Sprintf("10.77.0.%d", n) }
+
+// fixtureAddress: the switch has none, it only passes on.
+func fixtureAddress(name string) string {
+	if name == generatorName {
+		return labAddress(generatorHost)
+	}
+	return ""
+}
+
+// shareOut gives every host of the lab its address and its part of the machine's CPUs.
+func (s *state) shareOut(scale float64) error {
+	cpus, err := usableCPUs()
+	if err != nil {
+		return err
+	}
+	total := 0.0
+	for _, h := range s.Hosts {
+		if h.Want.Name == switchName || h.Want.Name == generatorName {
+			return fmt.Errorf("host name %q: in the lab it has a meaning already", h.Want.Name)
+		}
+		total += h.wantedCPUs(len(cpus))
+	}
+	if scale == 0 {
+		scale = min(1, 0.75*float64(len(cpus))/total)
+	}
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		want := h.wantedCPUs(len(cpus))
+		h.CPUs = want * scale
+		h.On = nil
+		for n := range min(len(cpus), int(math.Ceil(want))) {
+			h.On = append(h.On, cpus[(i+n)%len(cpus)])
+		}
+		slices.Sort(h.On)
+		h.CPUs = min(h.CPUs, float64(len(h.On)))
+	}
+	return s.giveAddresses()
+}
+
+// wantedCPUs is what the host wants; all that the machine has where it does not say.
+func (h *hostRecord) wantedCPUs(machine int) float64 {
+	if h.Want.CPUs > 0 {
+		return h.Want.CPUs
+	}
+	return float64(machine)
+}
+
+// giveAddresses leaves addresses as they are, takes wishes for one of the lab's, and chooses the others.
+func (s *state) giveAddresses() error {
+	taken := map[string]string{}
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		if wish, err := netip.ParseAddr(h.Want.Address); err == nil && labNet.Contains(wish) {
+			h.Address = wish.String()
+		}
+		if in, err := netip.ParseAddr(h.Address); err != nil || !labNet.Contains(in) {
+			h.Address = "" // it has not got one yet
+			continue
+		}
+		if other, ok := taken[h.Address]; ok {
+			return fmt.Errorf("hosts %s and %s have one address, %s", other, h.Want.Name, h.Address)
+		}
+		taken[h.Address] = h.Want.Name
+	}
+	next := firstHost
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		for ; h.Address == ""; next++ {
+			if next > lastHost {
+				return fmt.Errorf("the lab has addresses for %d hosts", lastHost-firstHost+1)
+			}
+			if _, ok := taken[labAddress(next)]; !ok {
+				h.Address = labAddress(next)
+			}
+		}
+	}
+	return nil
+}
+
+// usableCPUs are the numbers of the CPUs on which this process may run.
+func usableCPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("ask for this process's CPUs: %w", err)
+	}
+	var list []int
+	for n := range len(set) * 64 {
+		if set.IsSet(n) {
+			list = append(list, n)
+		}
+	}
+	return list, nil
+}
+
+// link are the rate and burst for the shaper of a host's link; none where it is as fast as it goes.
+func link(w host.Want) []string {
+	if w.LinkBitsPerSecond == 0 {
+		return nil
+	}
+	// What comes between two ticks of the kernel's clock must fit, and so must the largest segment that the network stack
+	// passes on whole.
+	burst := max(64<<10, w.LinkBitsPerSecond/8/100)
+	return []string{fmt.Sprint(w.LinkBitsPerSecond), fmt.Sprint(burst)}
+}

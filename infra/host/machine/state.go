@@ -1,0 +1,175 @@
+package machine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+
+	"isukit/infra/host"
+	"isukit/infra/host/proc"
+)
+
+const (
+	stateFile = "state.json"
+	stateLock = "state.lock" // held while state.json is read and written anew
+)
+
+// state is everything that a driver has made.
+type state struct {
+	Driver string `json:"driver"`
+	ID     string `json:"id"` // in the names of control groups
+	// Boot is the start of the machine in which it was made: no process, namespace or control group outlives it.
+	Boot string `json:"boot"`
+	// Controllers are those that were made available for the lab, and are taken back after it.
+	Controllers []string     `json:"controllers,omitempty"`
+	Fixtures    []holder     `json:"fixtures,omitempty"` // the lab's switch and generator
+	Hosts       []hostRecord `json:"hosts"`
+}
+
+// holder keeps the namespaces of something in the lab.
+type holder struct {
+	Name string  `json:"name"`
+	ID   proc.ID `json:"process"`
+}
+
+// hostRecord is a host, by name.
+type hostRecord struct {
+	Want    host.Want `json:"want"`
+	Address string    `json:"address"`
+	CPUs    float64   `json:"cpus"` // that it has: scaled
+	On      []int     `json:"on,omitempty"`
+	// Maker is the isukit that makes the host; zero when the host is whole.
+	Maker    proc.ID         `json:"maker,omitzero"`
+	Holder   proc.ID         `json:"holder,omitzero"`
+	Services []serviceRecord `json:"services,omitempty"` // in the order of their start
+}
+
+// serviceRecord is a service that was started. Its first process is the one that waits for the program.
+type serviceRecord struct {
+	host.Service
+	ID    proc.ID   `json:"process"`
+	Since time.Time `json:"since"`
+}
+
+func (s *state) host(name string) *hostRecord {
+	for i := range s.Hosts {
+		if s.Hosts[i].Want.Name == name {
+			return &s.Hosts[i]
+		}
+	}
+	return nil
+}
+
+func (s *state) fixture(name string) *holder {
+	for i := range s.Fixtures {
+		if s.Fixtures[i].Name == name {
+			return &s.Fixtures[i]
+		}
+	}
+	return nil
+}
+
+func (h *hostRecord) service(name string) *serviceRecord {
+	for i := range h.Services {
+		if h.Services[i].Name == name {
+			return &h.Services[i]
+		}
+	}
+	return nil
+}
+
+func (h *hostRecord) forget(name string) {
+	h.Services = slices.DeleteFunc(h.Services, func(s serviceRecord) bool { return s.Name == name })
+}
+
+// store is the state of a driver on disk.
+type store struct{ dir string }
+
+// read returns what is on record. After a restart of the machine, that is hosts that were not made and services that do
+// not run.
+func (st store) read() (state, error) {
+	var s state
+	text, err := os.ReadFile(filepath.Join(st.dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("read the record of hosts: %w", err)
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, fmt.Errorf("read the record of hosts %s: %w", filepath.Join(st.dir, stateFile), err)
+	}
+	if s.Boot != proc.Boot() {
+		s.afterRestart()
+	}
+	return s, nil
+}
+
+func (s *state) afterRestart() {
+	s.Boot, s.Fixtures, s.Controllers = proc.Boot(), nil, nil
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		h.Holder = proc.ID{}
+		if s.Driver == labName {
+			h.Maker = proc.ID{PID: -1} // nobody: the host is to be made again
+		}
+		for n := range h.Services {
+			h.Services[n].ID = proc.ID{PID: -1}
+		}
+	}
+}
+
+// update changes what is on record; it is on disk when update returns.
+func (st store) update(change func(*state) error) error {
+	lock, err := os.OpenFile(filepath.Join(st.dir, stateLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("record hosts: %w", err)
+	}
+	defer lock.Close()
+	if err := proc.Flock(lock, unix.LOCK_EX); err != nil {
+		return fmt.Errorf("record hosts: %w", err)
+	}
+	s, err := st.read()
+	if err != nil {
+		return err
+	}
+	if err := change(&s); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		return fmt.Errorf("record hosts: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(st.dir, stateFile), append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("record hosts: %w", err)
+	}
+	return syncDir(st.dir)
+}
+
+// onHost changes what is on record about one host.
+func (st store) onHost(name string, change func(*hostRecord) error) error {
+	return st.update(func(s *state) error {
+		h := s.host(name)
+		if h == nil {
+			return fmt.Errorf("%w: %s", host.ErrUnknownHost, name)
+		}
+		return change(h)
+	})
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
