@@ -23,7 +23,7 @@ func newDigestCmd(s streams) *cobra.Command {
 		Short:   "Sum up an access log by route, or a slow log by query",
 		GroupID: "round",
 	}
-	cmd.AddCommand(newDigestAccessCmd(s))
+	cmd.AddCommand(newDigestAccessCmd(s), newDigestQueriesCmd(s))
 	return cmd
 }
 

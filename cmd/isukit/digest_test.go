@@ -74,3 +74,38 @@ func TestDigestAccessRefuses(t *testing.T) {
 		}
 	}
 }
+
+const slowLines = `# Time: 261014 20:26:40
+# User@Host: isu[isu] @ localhost []
+# Thread_id: 12  Schema: isuconp  QC_hit: No
+# Query_time: 0.250000  Lock_time: 0.000010  Rows_sent: 1  Rows_examined: 1000
+SET timestamp=1792000000;
+SELECT * FROM users WHERE name = 'mary' /* GET /@:name */;
+# User@Host: isu[isu] @ localhost []
+# Query_time: 0.350000  Lock_time: 0.000010  Rows_sent: 1  Rows_examined: 1000
+SET timestamp=1792000001;
+UPDATE users SET passhash = 'hunter2' WHERE id = 5;
+`
+
+func TestDigestQueries(t *testing.T) {
+	code, out, errText := isukitIn(t, slowLines, "digest", "queries", "--json", "-")
+	var d result.QueryDigest
+	if err := json.Unmarshal([]byte(out), &d); err != nil || code != exitOK {
+		t.Fatalf("exit %d, %v: %s", code, err, errText)
+	}
+	if len(d.Queries) != 2 || d.Queries[1].Routes["GET /@:name"] != 1 || d.Queries[1].Database != "isuconp" || d.Queries[0].Time.SumSeconds != 0.35 {
+		t.Errorf("digest %+v", d)
+	}
+	if strings.Contains(out, "hunter2") || !strings.Contains(out, "mary") {
+		t.Errorf("the hash is printed, or the name is not:\n%s", out)
+	}
+	code, out, _ = isukitIn(t, slowLines, "digest", "queries", "-")
+	for _, want := range []string{"select * from users where name = ?", "GET /@:name 1", "1,000"} {
+		if !strings.Contains(out, want) || code != exitOK {
+			t.Errorf("exit %d; the text lacks %q:\n%s", code, want, out)
+		}
+	}
+	if code, _, errText := isukitIn(t, "", "digest", "queries", "-"); code != exitUsage || !strings.Contains(errText, "no line") {
+		t.Errorf("an empty log: exit %d, %s", code, errText)
+	}
+}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"isukit/bench/result"
 	"isukit/infra/digest"
 	"isukit/infra/digest/access"
+	"isukit/infra/digest/query"
+	"isukit/infra/redact"
 )
 
 // maxRoutes and maxQueries are how many of each a record keeps.
@@ -28,6 +31,7 @@ func accessDigestOf(d *access.Digest) result.AccessDigest {
 		Routes: []result.Route{}, Left: max(0, len(d.Routes)-maxRoutes),
 	}
 	for _, e := range d.Examples {
+		e.Text = redact.Text(e.Text)
 		out.Examples = append(out.Examples, result.UnreadableLine(e))
 	}
 	for _, r := range d.Routes[:min(len(d.Routes), maxRoutes)] {
@@ -38,7 +42,7 @@ func accessDigestOf(d *access.Digest) result.AccessDigest {
 
 func routeOf(r *access.Route) result.Route {
 	out := result.Route{
-		Method: r.Method, Path: r.Path, Hits: r.Count, Status: map[string]int64{}, Closed: r.Closed, Request: spreadOf(&r.Took),
+		Method: r.Method, Path: redact.Text(cutText(r.Path, 500)), Hits: r.Count, Status: map[string]int64{}, Closed: r.Closed, Request: spreadOf(&r.Took),
 		Upstream: spreadOf(&r.Upstream), Retried: r.Retried, SentBytes: r.SentBytes, MaxBytes: r.MaxBytes, Cache: r.Cache,
 	}
 	for class, name := range []string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"} {
@@ -47,4 +51,34 @@ func routeOf(r *access.Route) result.Route {
 		}
 	}
 	return out
+}
+
+func queryDigestOf(d *query.Digest, source string) result.QueryDigest {
+	out := result.QueryDigest{
+		Statements: d.Statements, Unreadable: d.Unreadable, Outside: d.Outside, Queries: []result.Query{},
+		Left: max(0, len(d.Queries)-maxQueries),
+	}
+	if source != "" {
+		out.Sources = []string{source}
+	}
+	for _, e := range d.Examples {
+		e.Text = redact.Statement(e.Text)
+		out.Examples = append(out.Examples, result.UnreadableLine(e))
+	}
+	for _, q := range d.Queries[:min(len(d.Queries), maxQueries)] {
+		out.Queries = append(out.Queries, result.Query{
+			ID: query.IDOf(q.Fingerprint), Fingerprint: cutText(q.Fingerprint, query.MaxExampleBytes), Database: q.Database, Time: spreadOf(&q.Time),
+			LockSeconds: q.Lock.Seconds(), RowsSent: q.RowsSent, RowsExamined: q.RowsExamined, RowsAffected: q.RowsAffected,
+			Example: redact.Statement(q.Example), Routes: q.Routes,
+		})
+	}
+	return out
+}
+
+// cutText cuts text to so many bytes, not inside a character.
+func cutText(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }

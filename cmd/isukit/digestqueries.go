@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/report"
+	"isukit/infra/digest/query"
+)
+
+func newDigestQueriesCmd(s streams) *cobra.Command {
+	var o digestOptions
+	cmd := &cobra.Command{
+		Use:   "queries FILE...",
+		Short: "Sum up slow logs of MySQL or MariaDB by query",
+		Long: `Sum up slow logs by fingerprint, which is a statement without its literals: count, sum, average, 95th percentile, waits for
+locks, rows examined against rows sent, and the slowest as an example. Files may be rotated parts and .gz; "-" is the standard
+input. Where the app says in a comment of its statements which route sent them, the routes are counted. Strings in examples
+that name a password, token, session or the like are masked.`,
+		Example: `  isukit digest queries /var/log/mysql/slow.log
+  isukit digest queries slow.log.1.gz slow.log --from 13:05:00 --to 13:06:00
+  isukit digest queries --json slow.log | jq '.queries[0]'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runDigestQueries(cmd.Context(), o, args, s) },
+	}
+	o.addFlags(cmd, "queries")
+	return cmd
+}
+
+func runDigestQueries(ctx context.Context, o digestOptions, files []string, s streams) error {
+	var opts query.Options
+	var err error
+	if opts.From, opts.To, err = o.window(); err != nil {
+		return err
+	}
+	digester := query.New(opts)
+	failed := readLogs(files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d := digester.Digest()
+	if d.Statements == 0 {
+		return errors.Join(failed, noLines(files))
+	}
+	out := queryDigestOf(d, "")
+	if o.asJSON {
+		encoder := json.NewEncoder(s.out)
+		encoder.SetIndent("", "  ")
+		return errors.Join(encoder.Encode(out), failed)
+	}
+	return errors.Join(report.Queries(s.out, &out, o.top, wideStyle(s.out)), failed)
+}
