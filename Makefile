@@ -4,7 +4,7 @@ GO ?= go
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout bench-capture fuzz setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout bench-digest bench-capture fuzz setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -27,6 +27,9 @@ bench-load: ## the load engine against other generators and its own targets; wrk
 
 bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^BenchmarkCapture$$' -benchtime 1x ./cmd/isukit
+
+bench-digest: setup-test mysql ## digests against alp and pt-query-digest: ALP=path PT=path
+	ISUKIT_TEST_REAL=1 ISUKIT_ALP='$(ALP)' ISUKIT_PT_QUERY_DIGEST='$(PT)' $(GO) test -v -count 1 -run 'TestAgainstAlp|TestRealSlowLogs' ./infra/digest/...
 
 bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on real servers of both engines
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 $(GO) test ./app/fanout -run TestCost -v -count 1 -timeout 60m
