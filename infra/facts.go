@@ -83,7 +83,7 @@ func (r *Running) proxyVersion(ctx context.Context, kind topology.Kind) (string,
 	if kind == topology.Envoy {
 		name, local, flag = "envoy", "envoy/bin/envoy", "--version"
 	}
-	path, err := r.findProgram(name, local, "make setup")
+	path, err := r.spec.findProgram(name, local, "make setup")
 	if err != nil {
 		return "", err
 	}

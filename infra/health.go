@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -142,20 +141,11 @@ func (r *Running) redact(text string) string {
 }
 
 // findProgram looks on PATH, in the directories that users do not have there, and in LocalDir.
-func (r *Running) findProgram(name, inLocalDir, hint string) (string, error) {
-	if p, err := exec.LookPath(name); err == nil {
-		return p, nil
+func (s Spec) findProgram(name, inLocalDir, hint string) (string, error) {
+	if inLocalDir == "" || s.LocalDir == "" {
+		return findProgram(name, hint)
 	}
-	places := []string{"/usr/local/sbin/" + name, "/usr/sbin/" + name}
-	if inLocalDir != "" && r.spec.LocalDir != "" {
-		places = append(places, filepath.Join(r.spec.LocalDir, inLocalDir))
-	}
-	for _, p := range places {
-		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
-			return p, nil
-		}
-	}
-	return "", &HintError{fmt.Errorf("%s is not installed (not on PATH, nor %s)", name, strings.Join(places, ", ")), hint}
+	return findProgram(name, hint, filepath.Join(s.LocalDir, inLocalDir))
 }
 
 func pathUnder(dir, file string) string {

@@ -238,14 +238,14 @@ func (r *Running) startProxy(ctx context.Context) error {
 	r.spec.progress("starting %s", proxy.Name)
 	service := host.Service{Name: proxy.Name, Dir: proxy.Dir, LogFile: filepath.Join(proxy.Dir, outputLog)}
 	if r.input.Topology.Of(topology.Proxy)[0].Kind == topology.Envoy {
-		path, err := r.findProgram("envoy", "envoy/bin/envoy", "make envoy")
+		path, err := r.spec.findProgram("envoy", "envoy/bin/envoy", "make envoy")
 		if err != nil {
 			return err
 		}
 		service.Argv = []string{path, "-c", filepath.Join(proxy.Dir, render.EnvoyConf),
 			"--use-dynamic-base-id", "--log-level", "warn", "--concurrency", fmt.Sprint(int(max(1, r.input.Machine.CPUs)))}
 	} else {
-		path, err := r.findProgram("nginx", "", "make setup")
+		path, err := r.spec.findProgram("nginx", "", "make setup")
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,13 @@ database_packages() {
 	esac
 }
 
+# have_stream: nginx's module stream is built in, or beside its other modules.
+have_stream() {
+	nginx -V 2>&1 | grep -q -e '--with-stream\( \|$\)' && return 0
+	for f in /usr/lib*/nginx/modules/ngx_stream_module.so; do [ ! -e "$f" ] || return 0; done
+	return 1
+}
+
 # missing prints one line for each thing that is not there: "WHAT PACKAGE...", the packages in order of preference.
 missing() {
 	have nginx || echo 'nginx nginx'
@@ -39,6 +46,7 @@ missing() {
 	[ "$1" = test ] || return 0
 	have chromium || have chromium-browser || have google-chrome || echo 'chromium chromium chromium-browser'
 	have debootstrap || echo 'debootstrap debootstrap'
+	have_stream || echo 'nginx-stream libnginx-mod-stream'
 	have ip || echo 'ip iproute2'
 	have nft || echo 'nft nftables'
 	have protoc || echo 'protoc protobuf-compiler'

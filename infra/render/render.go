@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"math"
 	"net"
 	"path"
 	"strconv"
@@ -25,8 +24,12 @@ type Input struct {
 	Static    []StaticFile       // the front page
 	StaticDir string             // where the files of Static are on a proxy's host
 	Root      bool               // whether the processes run as root
-	Scale     string             // of the dataset
-	Seed      uint64             // of the dataset
+	// StreamModule is the path of nginx's module stream on the host of a balance; "" where nginx has it built in.
+	StreamModule string
+	// BalancePort is where reads are taken; 0 is what the topology says.
+	BalancePort int
+	Scale       string // of the dataset
+	Seed        uint64 // of the dataset
 }
 
 // Place is where one instance is.
@@ -34,7 +37,8 @@ type Place struct {
 	Dir       string // its directory on its host, absolute
 	Address   string // IP address that it listens on, and that others reach it by
 	Port      int
-	DebugPort int // pprof of the app, admin of Envoy
+	DebugPort int    // pprof of the app, admin of Envoy
+	Socket    string // path of a Unix socket for web and api, where their host allows one; "" for none
 }
 
 func (p Place) hostPort() string { return net.JoinHostPort(p.Address, strconv.Itoa(p.Port)) }
@@ -67,10 +71,13 @@ const (
 	EnvoyConf = "envoy.yaml"
 	MyCnf     = "my.cnf"
 	AppConf   = "app.yaml"
+	CacheLua  = "leaderboard.lua" // for Envoy
 )
 
-// The files with secrets that AppConf names, relative to the directory of the instance.
+// The files with secrets that AppConf and the proxies name, relative to the directory of the instance.
 const (
+	TLSCertFile     = "tls.crt"
+	TLSKeyFile      = "tls.key"
 	SessionKeyFile  = "session.key"
 	WorkerTokenFile = "worker.token"
 )
@@ -111,52 +118,11 @@ func (in Input) instance(i topology.Instance) ([]File, error) {
 	return in.app(i)
 }
 
-func (in Input) nginx(i topology.Instance) ([]File, error) {
-	place := in.Places[i.Name]
-	conf, err := in.template("nginx/nginx.conf.tmpl", map[string]any{
-		"Dir": place.Dir, "Root": in.Root, "Listen": place.hostPort(), "StaticDir": in.StaticDir,
-		"Workers": int(math.Ceil(in.MachineOf(i.Host).CPUs)),
-		"Web":     in.hostPorts(topology.Web), "API": in.hostPorts(topology.API),
-	})
-	if err != nil {
-		return nil, err
-	}
-	mime, err := fs.ReadFile(in.Templates, "nginx/mime.types.conf")
-	if err != nil {
-		return nil, err
-	}
-	return []File{
-		{Path: path.Join(place.Dir, NginxConf), Mode: 0o644, Data: conf},
-		{Path: path.Join(place.Dir, "mime.types"), Mode: 0o644, Data: mime},
-	}, nil
-}
-
-func (in Input) envoy(i topology.Instance) ([]File, error) {
-	type cluster struct {
-		Name      string
-		Endpoints []Place
-	}
-	place := in.Places[i.Name]
-	largest := int64(4096)
-	for _, f := range in.Static {
-		largest = max(largest, f.SizeBytes)
-	}
-	conf, err := in.template("nginx/envoy.yaml.tmpl", map[string]any{
-		"Dir": place.Dir, "Address": place.Address, "Port": place.Port, "AdminPort": place.DebugPort,
-		"Static": in.Static, "MaxStaticBytes": largest,
-		"Clusters": []cluster{{"web", in.places(topology.Web)}, {"api", in.places(topology.API)}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return []File{{Path: path.Join(place.Dir, EnvoyConf), Mode: 0o644, Data: conf}}, nil
-}
-
 func (in Input) database(i topology.Instance) ([]File, error) {
 	if i.Kind != topology.MariaDB && i.Kind != topology.MySQL {
 		return nil, fmt.Errorf("engine %q must be settled before its files are rendered", i.Kind)
 	}
-	conf, err := in.template(fmt.Sprintf("mysql/%s.cnf.tmpl", i.Kind), databaseSizes(in.MachineOf(i.Host), in.alone(i)))
+	conf, err := in.template(fmt.Sprintf("mysql/%s.cnf.tmpl", i.Kind), in.SizesOf(i))
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +133,7 @@ func (in Input) database(i topology.Instance) ([]File, error) {
 type appConfig struct {
 	Role            string        `yaml:"role"`
 	Listen          string        `yaml:"listen"`
+	Socket          string        `yaml:"socket,omitempty"`
 	DebugListen     string        `yaml:"debug_listen"`
 	Databases       []appDatabase `yaml:"databases"`
 	SessionKeyFile  string        `yaml:"session_key_file"`
@@ -175,6 +142,7 @@ type appConfig struct {
 	Dataset         appDataset    `yaml:"dataset"`
 	AppID           int           `yaml:"app_id"`
 	WriteMode       string        `yaml:"write_mode,omitempty"`
+	MaxOpenConns    int           `yaml:"max_open_conns"`
 }
 
 type appDatabase struct {
@@ -198,6 +166,8 @@ func (in Input) app(i topology.Instance) ([]File, error) {
 		Dataset:         appDataset{Scale: in.Scale, Seed: in.Seed},
 		AppID:           in.appID(i),
 		WriteMode:       string(in.Topology.Data.Write),
+		Socket:          in.socketOf(i),
+		MaxOpenConns:    in.SizesOf(i).DBConnections,
 	}
 	for _, db := range in.Topology.Of(topology.DB) {
 		conf.Databases = append(conf.Databases, appDatabase{Name: db.Name, DSNFile: path.Join(place.Dir, DSNFile(db.Name))})
@@ -211,10 +181,19 @@ func (in Input) app(i topology.Instance) ([]File, error) {
 
 // apiURL: workers come through the proxy, as everyone does.
 func (in Input) apiURL() string {
-	for _, i := range append(in.Topology.Of(topology.Proxy), in.Topology.Of(topology.API)...) {
-		return "http://" + in.Places[i.Name].hostPort()
+	for _, i := range in.Topology.Of(topology.Proxy) {
+		return in.URLOf(i)
 	}
 	return ""
+}
+
+// URLOf is where a proxy is reached, without a path.
+func (in Input) URLOf(proxy topology.Instance) string {
+	scheme := "http://"
+	if proxy.TLS {
+		scheme = "https://"
+	}
+	return scheme + in.Places[proxy.Name].hostPort()
 }
 
 // appID numbers the instances that make ids, from 1.
@@ -225,22 +204,6 @@ func (in Input) appID(want topology.Instance) int {
 		}
 	}
 	return 0
-}
-
-func (in Input) places(role topology.Role) []Place {
-	var list []Place
-	for _, i := range in.Topology.Of(role) {
-		list = append(list, in.Places[i.Name])
-	}
-	return list
-}
-
-func (in Input) hostPorts(role topology.Role) []string {
-	var list []string
-	for _, p := range in.places(role) {
-		list = append(list, p.hostPort())
-	}
-	return list
 }
 
 // MachineOf is what a host of the topology has to give.

@@ -21,8 +21,11 @@ import (
 
 	// The types that the template's typed_config entries name.
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
 	"isukit/infra/infratest"
@@ -83,6 +86,12 @@ func standIn(t *testing.T, role string) render.Place {
 			time.Sleep(500 * time.Millisecond)
 		}
 		w.Header().Set("Connection-From", r.RemoteAddr)
+		if r.URL.Path == "/api/leaderboard" {
+			now := time.Now().UnixMilli()
+			w.Header().Set("ETag", fmt.Sprintf(`"%d"`, now))
+			fmt.Fprintf(w, "%s %d", r.URL.RawQuery, now)
+			return
+		}
 		fmt.Fprintf(w, "%s %s %s", role, r.Proto, r.URL.Path)
 	}))
 	t.Cleanup(srv.Close)

@@ -1,0 +1,48 @@
+package infra
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// streamModules are where distributions put nginx's module stream.
+const streamModules = "/usr/lib*/nginx/modules/ngx_stream_module.so"
+
+// StreamModule finds nginx's module stream on this machine: its path, or "" where nginx has it built in.
+func StreamModule() (string, error) {
+	nginx, err := findProgram("nginx", "make setup")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(nginx, "-V").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("ask nginx what it is made of: %w", err)
+	}
+	for word := range strings.FieldsSeq(string(out)) {
+		if word == "--with-stream" {
+			return "", nil
+		}
+	}
+	found, err := filepath.Glob(streamModules)
+	if err != nil || len(found) == 0 {
+		return "", &HintError{fmt.Errorf("nginx has no module stream (not built in, nor %s)", streamModules), "apt-get install libnginx-mod-stream"}
+	}
+	return found[0], nil
+}
+
+// findProgram looks on PATH, in the directories that users do not have there, and at more paths.
+func findProgram(name, hint string, more ...string) (string, error) {
+	if p, err := exec.LookPath(name); err == nil {
+		return p, nil
+	}
+	places := append([]string{"/usr/local/sbin/" + name, "/usr/sbin/" + name}, more...)
+	for _, p := range places {
+		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
+			return p, nil
+		}
+	}
+	return "", &HintError{fmt.Errorf("%s is not installed (not on PATH, nor %s)", name, strings.Join(places, ", ")), hint}
+}
