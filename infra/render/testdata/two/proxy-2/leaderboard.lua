@@ -35,10 +35,11 @@ function envoy_on_response(handle)
   for name, value in pairs(headers) do
     if name ~= "transfer-encoding" and name ~= "content-length" and name ~= "date" then copy[name] = value end
   end
-  local body = handle:body()
+  local etag, path, asked_in = headers:get("etag"), asked["path"], tonumber(asked["window"])
+  local body = handle:body() -- waits for all of it; what was had from the handle before is not to be used after
   local bytes = body and body:getBytes(0, body:length()) or ""
   for _ in pairs(kept) do n = n + 1 end
-  if tonumber(asked["window"]) == window and n < most then
-    kept[asked["path"]] = {headers = copy, body = bytes, etag = headers:get("etag")}
+  if asked_in == window and n < most then
+    kept[path] = {headers = copy, body = bytes, etag = etag}
   end
 end
