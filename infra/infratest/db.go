@@ -76,18 +76,47 @@ func StartDB(tb testing.TB, engine string, args ...string) *DB {
 	}
 }
 
-func startDB(tb testing.TB, in dbserver.Install, template string, args []string) (*DB, error) {
-	port, err := host.FreePort()
+// StartDBWith is StartDB for a server that reads the given option file, and nothing besides on its command line but where its
+// data, socket and log are: what the file says holds.
+func StartDBWith(tb testing.TB, engine, file string) *DB {
+	tb.Helper()
+	Real(tb)
+	in, err := dbserver.Find(tb.Context(), dbserver.Engine(engine), localDir(tb))
 	if err != nil {
-		return nil, err
+		tb.Fatalf("start a database: %v (hint: make setup-test mysql)", err)
 	}
-	inst, err := dbserver.Create(dbserver.Config{
-		Install: in, Dir: filepath.Join(shortTempDir(tb), "db"), Template: template, Port: port,
+	template, err := dbserver.Template(tb.Context(), in, filepath.Join(localDir(tb), "cache"), dbserver.Exec)
+	if err != nil {
+		tb.Fatalf("start a database: %v", err)
+	}
+	for attempt := 1; ; attempt++ {
+		db, err := startConfigured(tb, dbserver.Config{Install: in, Template: template, DefaultsFile: file})
+		if err == nil {
+			return db
+		}
+		if attempt == 3 || db == nil || !db.inst.PortTaken() {
+			tb.Fatalf("start a database: %v", err)
+		}
+	}
+}
+
+func startDB(tb testing.TB, in dbserver.Install, template string, args []string) (*DB, error) {
+	return startConfigured(tb, dbserver.Config{
+		Install: in, Template: template,
 		// Small and without waiting for the disk: a test's data need not survive the machine's power failure.
 		// The performance schema alone would take MySQL 400 MB.
 		Args: append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF"},
 			args...),
 	})
+}
+
+func startConfigured(tb testing.TB, cfg dbserver.Config) (*DB, error) {
+	port, err := host.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir, cfg.Port = filepath.Join(shortTempDir(tb), "db"), port
+	inst, err := dbserver.Create(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +193,17 @@ func (db *DB) Restart() {
 		db.tb.Fatalf("restart %s: %v", db.Engine, err)
 	}
 }
+
+// TryRestart is Restart for code under test: a server that does not start again is its error, with the end of the log.
+func (db *DB) TryRestart(context.Context) error {
+	if err := db.proc.end(syscall.SIGTERM, stopLimit); err != nil {
+		return err
+	}
+	return db.start()
+}
+
+// Command is what starts the server in the foreground.
+func (db *DB) Command() []string { return db.inst.Command() }
 
 // DSN is the go-sql-driver address of a database on this server for an account over TCP; database may be "".
 // Parameters can be appended: the DSN ends with "?" and at least one parameter, so begin with "&".

@@ -1,0 +1,307 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Outcome is what became of one key on one layer of a target.
+type Outcome struct {
+	Target string `json:"target"`
+	Tuning string `json:"tuning"`
+	Key    string `json:"key"`
+	Layer  Layer  `json:"layer,omitempty"`
+	Did    Did    `json:"did"`
+	From   string `json:"from,omitempty"`
+	To     string `json:"to,omitempty"`
+	// Reason tells why it was not done.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Did is what was done with a key.
+type Did string
+
+// What can be done.
+const (
+	Applied  Did = "applied"
+	Kept     Did = "kept" // it had the value, or a higher one, before
+	Refused  Did = "refused"
+	Failed   Did = "failed" // it was written and did not take effect; it has been taken back
+	Reverted Did = "reverted"
+	Left     Did = "left" // somebody else has changed it
+	Settled  Did = "settled"
+	NeedsYou Did = "needs you" // a restart that cannot be done from here
+	Drifted  Did = "drifted"
+)
+
+// Report is what became of everything, in the order in which it was done.
+type Report []Outcome
+
+// Has tells whether anything ended so.
+func (r Report) Has(did ...Did) bool {
+	return slices.ContainsFunc(r, func(o Outcome) bool { return slices.Contains(did, o.Did) })
+}
+
+// change is one key on one layer that is about to be written.
+type change struct {
+	slot   slot
+	record *Record
+	from   Value
+	to     Value
+}
+
+// Apply applies tunings of the target's kind: all originals are recorded first; then files are written, the server is
+// restarted or reloaded where a setting needs that, and the running values are written; each is read back. What the server
+// does not know, and what may not be written here, is refused with the reason and not sent. A setting that does not take
+// effect is taken back. now is the time for the records.
+func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (Report, error) {
+	product, err := t.product(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("tune %s: %w", t.Name, err)
+	}
+	var report Report
+	var changes []change
+	for _, tuning := range tunings {
+		for _, s := range tuning.Settings {
+			reason := product.Knows(s)
+			if reason == "" {
+				reason, err = t.refuse(ctx, s)
+			}
+			if err != nil {
+				return report, fmt.Errorf("tune %s: %s: %w", t.Name, s.Key, err)
+			}
+			if reason != "" {
+				report = append(report, Outcome{Target: t.Name, Tuning: tuning.Name, Key: s.Key, Did: Refused, Reason: reason})
+				continue
+			}
+			some, outcomes, err := t.plan(ctx, now, tuning.Name, s)
+			report = append(report, outcomes...)
+			if err != nil {
+				return report, fmt.Errorf("tune %s: %s: %w", t.Name, s.Key, err)
+			}
+			changes = append(changes, some...)
+		}
+	}
+	outcomes, err := t.perform(ctx, changes)
+	report = append(report, outcomes...)
+	if err != nil {
+		return report, fmt.Errorf("tune %s: %w", t.Name, err)
+	}
+	return report, nil
+}
+
+// plan records the originals of one setting on all of its layers.
+func (t *Target) plan(ctx context.Context, now time.Time, tuning string, s Setting) ([]change, Report, error) {
+	text, err := t.Sizes.Eval(s.Value)
+	if err == nil {
+		text, err = t.value(ctx, s, text)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, err := t.expand(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	slots, err := t.slots(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	var changes []change
+	var report Report
+	for _, key := range keys {
+		to, kept, err := t.aim(ctx, s, key, text, slots)
+		if err != nil {
+			return changes, report, err
+		}
+		for _, sl := range slots {
+			c, outcome, err := t.planOne(ctx, now, tuning, s, key, sl, to, kept)
+			if err != nil {
+				return changes, report, err
+			}
+			if outcome != nil {
+				report = append(report, *outcome)
+			} else if c != nil {
+				changes = append(changes, *c)
+			}
+		}
+	}
+	return changes, report, nil
+}
+
+// aim is the value that a key shall have; kept tells that the running one is as high already.
+func (t *Target) aim(ctx context.Context, s Setting, key, text string, slots []slot) (to string, kept bool, err error) {
+	if !s.RaiseOnly {
+		return text, false, nil
+	}
+	current, err := slots[len(slots)-1].read(ctx, key)
+	if err != nil || current.Absent {
+		return text, false, err
+	}
+	to = raised(current.Text, text)
+	return to, to == current.Text, nil
+}
+
+// planOne records one key on one layer: nil and nil mean that there is nothing to do there.
+func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Setting, key string, sl slot, text string, kept bool,
+) (*change, *Outcome, error) {
+	to := Value{Text: text}
+	if sl.layer() == PersistLayer {
+		to = Value{Absent: true}
+	}
+	current, err := sl.read(ctx, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := t.store.load(ctx, sl.layer(), key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r != nil && !r.knows(current) {
+		return nil, &Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: sl.layer(), Did: Left, From: current.String(), To: to.String(),
+			Reason: fmt.Sprintf("changed by someone else: %s (isukit set %s)", current, r.current())}, nil
+	}
+	nothing := r == nil && (current.equal(to) && to.Absent || kept && sl.layer() != RuntimeLayer)
+	if nothing {
+		return nil, nil, nil
+	}
+	if r == nil {
+		r = &Record{Target: t.Name, Key: key, Layer: sl.layer(), File: sl.file(), Original: current}
+	}
+	r.Writes = append(slices.DeleteFunc(r.Writes, func(w Write) bool { return w.Tuning == tuning }), Write{tuning, to})
+	r.At, r.Reads, r.Pending = now, s.Reads, true
+	if r.Restart == "" || restartRank(s.Restart) > restartRank(r.Restart) {
+		r.Restart = s.Restart
+	}
+	if r.Process, err = t.process(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := t.store.save(ctx, r); err != nil {
+		return nil, nil, err
+	}
+	return &change{slot: sl, record: r, from: current, to: to}, nil, nil
+}
+
+func restartRank(r Restart) int {
+	return slices.Index([]Restart{Never, Listeners, Reload, Service, Reboot}, r)
+}
+
+// perform writes what was planned: files, then a restart where it is needed, then the running values.
+func (t *Target) perform(ctx context.Context, changes []change) (Report, error) {
+	var report Report
+	need := Never
+	for _, running := range []bool{false, true} {
+		for _, c := range changes {
+			if (c.slot.layer() == RuntimeLayer) != running {
+				continue
+			}
+			outcome, err := t.write(ctx, c)
+			report = append(report, outcome)
+			if err != nil {
+				return report, err
+			}
+			if outcome.Did == Applied && !running && restartRank(c.record.Restart) > restartRank(need) {
+				need = c.record.Restart
+			}
+		}
+		if running {
+			break
+		}
+		outcome, err := t.settleFiles(ctx, need)
+		if err != nil {
+			return append(report, t.takeBack(ctx, changes, err)...), nil
+		}
+		report = append(report, outcome...)
+	}
+	return report, nil
+}
+
+// write writes one change, reads it back, and takes it back when it had no effect.
+func (t *Target) write(ctx context.Context, c change) (Outcome, error) {
+	r := c.record
+	o := Outcome{Target: t.Name, Tuning: r.Writes[len(r.Writes)-1].Tuning, Key: r.Key, Layer: r.Layer, From: c.from.String(), To: c.to.String()}
+	if c.from.equal(c.to) {
+		o.Did, r.Process = Kept, ""
+	} else {
+		o.Did = Applied
+		err := c.slot.write(ctx, r.Key, c.to)
+		got, readErr := c.slot.read(ctx, r.Key)
+		if readErr != nil {
+			return o, errors.Join(err, readErr)
+		}
+		if err != nil || !got.equal(c.to) {
+			o.Did, o.Reason = Failed, fmt.Sprintf("the value is %s after it was written", got)
+			if err != nil {
+				o.Reason = err.Error()
+			}
+			return o, t.undo(ctx, c)
+		}
+	}
+	r.Pending = false
+	return o, t.store.save(ctx, r)
+}
+
+// undo puts a layer back to what it was before a change, and its record with it.
+func (t *Target) undo(ctx context.Context, c change) error {
+	current, err := c.slot.read(ctx, c.record.Key)
+	if err == nil && !current.equal(c.from) {
+		err = c.slot.write(ctx, c.record.Key, c.from)
+	}
+	if err != nil {
+		return err
+	}
+	r := c.record
+	r.Writes, r.Pending = r.Writes[:len(r.Writes)-1], false
+	if len(r.Writes) == 0 {
+		return t.store.remove(ctx, r)
+	}
+	return t.store.save(ctx, r)
+}
+
+// settleFiles makes written files effective. A restart that nothing here can do is reported, not an error.
+func (t *Target) settleFiles(ctx context.Context, need Restart) (Report, error) {
+	if need == Never {
+		return nil, nil
+	}
+	done, err := t.settle(ctx, need)
+	if errors.Is(err, errNoRestart) {
+		return Report{{Target: t.Name, Did: NeedsYou, Reason: fmt.Sprintf("the files take effect after: %s", need)}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if done == "" {
+		return nil, nil
+	}
+	return Report{{Target: t.Name, Did: Settled, Reason: done}}, nil
+}
+
+// takeBack undoes written files that the server does not start with, and starts it again without them.
+func (t *Target) takeBack(ctx context.Context, changes []change, cause error) Report {
+	var report Report
+	ctx = context.WithoutCancel(ctx)
+	need := Never
+	for _, c := range slices.Backward(changes) {
+		o := Outcome{Target: t.Name, Key: c.record.Key, Layer: c.record.Layer, Did: Failed, Reason: cause.Error()}
+		if n := len(c.record.Writes); n > 0 {
+			o.Tuning = c.record.Writes[n-1].Tuning
+		} else {
+			continue // it was taken back before
+		}
+		if restartRank(c.record.Restart) > restartRank(need) {
+			need = c.record.Restart
+		}
+		if err := t.undo(ctx, c); err != nil {
+			o.Reason += "; and taking it back failed: " + err.Error()
+		}
+		report = append(report, o)
+	}
+	outcomes, err := t.settleFiles(ctx, need)
+	if err != nil {
+		outcomes = Report{{Target: t.Name, Did: Failed, Reason: "after everything was taken back: " + err.Error()}}
+	}
+	return append(report, outcomes...)
+}

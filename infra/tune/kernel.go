@@ -1,0 +1,130 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"isukit/infra/host"
+)
+
+// KernelConfig tells about a kernel.
+type KernelConfig struct {
+	// Namespace is the network namespace of isukit itself (readlink /proc/self/ns/net) where the host is an emulated one of
+	// the lab, and "" otherwise. In the lab only what each namespace has for itself is written, and only when commands on
+	// the host do run in another namespace.
+	Namespace string
+	// Forbid tells why no key may be written at all ("" where they may): on this machine without its user's consent.
+	Forbid string
+	// File gets the settings for the next boot; "" writes the running kernel only.
+	File string
+}
+
+// NewKernel is the target for tunings of kind sysctl.
+func NewKernel(p Place, c KernelConfig) *Target { return p.target(Sysctl, kernel{host: p.Host, c: c}) }
+
+type kernel struct {
+	plain
+	host host.Host
+	c    KernelConfig
+}
+
+func (k kernel) product(ctx context.Context) (Product, error) { return linux(ctx, k.host) }
+
+// perNamespace tells whether each network namespace has the key for itself; others are the machine's, though some look
+// writable in a namespace.
+func perNamespace(key string) bool {
+	switch key {
+	case "net.core.somaxconn", "net.core.optmem_max":
+		return true
+	case "net.ipv4.tcp_mem", "net.ipv4.udp_mem", "net.ipv4.tcp_max_orphans", "net.ipv4.tcp_allowed_congestion_control",
+		"net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets":
+		return false
+	}
+	return strings.HasPrefix(key, "net.ipv4.") || strings.HasPrefix(key, "net.ipv6.") || strings.HasPrefix(key, "net.netfilter.")
+}
+
+func (k kernel) refuse(ctx context.Context, s Setting) (string, error) {
+	if k.c.Forbid != "" {
+		return k.c.Forbid, nil
+	}
+	if k.c.Namespace != "" {
+		if !perNamespace(s.Key) {
+			return "it belongs to the machine's own kernel, which all hosts of the lab share", nil
+		}
+		ns, err := output(ctx, k.host, "readlink", "/proc/self/ns/net")
+		if err != nil {
+			return "", err
+		}
+		if strings.TrimSpace(ns) == k.c.Namespace {
+			return "commands on this host run in isukit's own network namespace", nil
+		}
+	}
+	res, err := k.host.Run(ctx, host.Command{Argv: []string{"test", "-w", sysPath(s.Key)}})
+	if err != nil {
+		return "", err
+	}
+	if res.Code == 0 {
+		return "", nil
+	}
+	if res, err = k.host.Run(ctx, host.Command{Argv: []string{"test", "-e", sysPath(s.Key)}}); err != nil {
+		return "", err
+	}
+	if res.Code != 0 {
+		return "this kernel has no " + sysPath(s.Key), nil
+	}
+	return "it needs root", nil
+}
+
+// sysPath is the file of a key; a key that begins with "/sys/" is one already.
+func sysPath(key string) string {
+	if strings.HasPrefix(key, "/sys/") {
+		return key
+	}
+	return "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
+}
+
+func (k kernel) slots(_ context.Context, s Setting) ([]slot, error) {
+	run := procSlot{k.host}
+	if k.c.File == "" || strings.HasPrefix(s.Key, "/sys/") {
+		return []slot{run}, nil
+	}
+	return []slot{iniSlot{host: k.host, path: k.c.File}, run}, nil
+}
+
+func (k kernel) slot(r *Record) slot {
+	if r.Layer == FileLayer {
+		return iniSlot{host: k.host, path: r.File}
+	}
+	return procSlot{k.host}
+}
+
+// procSlot is the running kernel. It is read and written by commands on the host: each process sees the files of its own
+// namespace.
+type procSlot struct{ host host.Host }
+
+func (procSlot) layer() Layer { return RuntimeLayer }
+
+func (procSlot) file() string { return "" }
+
+func (p procSlot) read(ctx context.Context, key string) (Value, error) {
+	text, err := output(ctx, p.host, "cat", sysPath(key))
+	if err != nil {
+		return Value{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	if _, rest, ok := strings.Cut(text, "["); ok && strings.HasPrefix(key, "/sys/") { // always [madvise] never
+		text, _, _ = strings.Cut(rest, "]")
+	}
+	return Value{Text: strings.Join(strings.Fields(text), " ")}, nil
+}
+
+// write does not trust that a write without a complaint took effect; whoever calls it reads back.
+func (p procSlot) write(ctx context.Context, key string, v Value) error {
+	if v.Absent {
+		return fmt.Errorf("write %s: a kernel's key can't be removed", key)
+	}
+	if _, err := output(ctx, p.host, "sh", "-c", `printf '%s\n' "$2" >"$1"`, "sh", sysPath(key), v.Text); err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	return nil
+}

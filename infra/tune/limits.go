@@ -1,0 +1,150 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"isukit/infra/host"
+)
+
+// LimitsConfig tells whose limits are written.
+type LimitsConfig struct {
+	// PIDs are the processes of one service; a raised limit is inherited by those that they start later.
+	PIDs func(context.Context) ([]int, error)
+	// DropIn is the service's systemd drop-in, for its next start; "" where systemd does not run it.
+	DropIn string
+}
+
+// NewLimits is the target for tunings of kind limits.
+func NewLimits(p Place, c LimitsConfig) *Target { return p.target(Limits, limits{host: p.Host, c: c}) }
+
+type limits struct {
+	plain
+	host host.Host
+	c    LimitsConfig
+}
+
+func (l limits) product(ctx context.Context) (Product, error) { return linux(ctx, l.host) }
+
+// nofile is the key of the drop-in; those of processes tell which: "LimitNOFILE of 812 since 991".
+const nofile = "LimitNOFILE"
+
+func (l limits) refuse(ctx context.Context, s Setting) (string, error) {
+	if s.Key != nofile {
+		return "isukit knows " + nofile + " only", nil
+	}
+	pids, err := l.c.PIDs(ctx)
+	if err == nil && len(pids) == 0 && l.c.DropIn == "" {
+		return "no process of it runs", nil
+	}
+	return "", err
+}
+
+// expand names each process by its pid and start, since pids are used again.
+func (l limits) expand(ctx context.Context, s Setting) ([]string, error) {
+	pids, err := l.c.PIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	if l.c.DropIn != "" {
+		keys = append(keys, s.Key)
+	}
+	for _, pid := range pids {
+		start, err := startOf(ctx, l.host, pid)
+		if err != nil {
+			return nil, err
+		}
+		if start != "" {
+			keys = append(keys, fmt.Sprintf("%s of %d since %s", s.Key, pid, start))
+		}
+	}
+	return keys, nil
+}
+
+// startOf is field 22 of /proc/PID/stat; "" where there is no such process.
+func startOf(ctx context.Context, h host.Host, pid int) (string, error) {
+	res, err := h.Run(ctx, host.Command{Argv: []string{"cat", fmt.Sprintf("/proc/%d/stat", pid)}})
+	if err != nil || res.Code != 0 {
+		return "", err
+	}
+	text := string(res.Stdout)
+	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(f) < 20 {
+		return "", fmt.Errorf("/proc/%d/stat has %d fields", pid, len(f))
+	}
+	return f[19], nil
+}
+
+// value makes both limits of the one number: the soft and the hard one.
+func (l limits) value(_ context.Context, _ Setting, text string) (string, error) {
+	return text + " " + text, nil
+}
+
+func (l limits) slots(context.Context, Setting) ([]slot, error) { return []slot{limitSlot{l}}, nil }
+
+func (l limits) slot(*Record) slot { return limitSlot{l} }
+
+// limitSlot is a process or the drop-in, as the key says.
+type limitSlot struct{ l limits }
+
+func (limitSlot) layer() Layer { return RuntimeLayer }
+
+func (limitSlot) file() string { return "" }
+
+func (s limitSlot) dropIn() iniSlot {
+	return iniSlot{host: s.l.host, path: s.l.c.DropIn, section: "Service"}
+}
+
+// process takes a key apart; ok is false for the drop-in's.
+func (limitSlot) process(key string) (pid int, start string, ok bool) {
+	_, rest, ok := strings.Cut(key, " of ")
+	if !ok {
+		return 0, "", false
+	}
+	number, start, _ := strings.Cut(rest, " since ")
+	pid, err := strconv.Atoi(number)
+	return pid, start, err == nil
+}
+
+// read gives the soft and the hard limit.
+func (s limitSlot) read(ctx context.Context, key string) (Value, error) {
+	pid, start, ok := s.process(key)
+	if !ok {
+		v, err := s.dropIn().read(ctx, key)
+		v.Text = strings.ReplaceAll(v.Text, ":", " ")
+		return v, err
+	}
+	now, err := startOf(ctx, s.l.host, pid)
+	if err != nil {
+		return Value{}, err
+	}
+	if now != start {
+		return Value{}, fmt.Errorf("process %d: %w; what was started in its place has the limits of its start", pid, errGone)
+	}
+	out, err := output(ctx, s.l.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
+	if err != nil {
+		return Value{}, err
+	}
+	f := strings.Fields(out)
+	if len(f) != 2 {
+		return Value{}, fmt.Errorf("prlimit says %q", out)
+	}
+	return Value{Text: f[0] + " " + f[1]}, nil
+}
+
+func (s limitSlot) write(ctx context.Context, key string, v Value) error {
+	pid, _, ok := s.process(key)
+	if !ok {
+		v.Text = strings.ReplaceAll(v.Text, " ", ":")
+		if err := s.dropIn().write(ctx, key, v); err != nil {
+			return err
+		}
+		_, err := output(ctx, s.l.host, "systemctl", "daemon-reload")
+		return err
+	}
+	_, err := output(ctx, s.l.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile="+strings.ReplaceAll(v.Text, " ", ":"))
+	return err
+}

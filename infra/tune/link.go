@@ -1,0 +1,105 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"isukit/infra/host"
+)
+
+// LinkConfig tells about the network interfaces of a host.
+type LinkConfig struct {
+	// Forbid tells why nothing may be written ("" where it may): on this machine without its user's consent.
+	Forbid string
+}
+
+// NewLink is the target for tunings of kind link: all interfaces of the host but the loopback.
+func NewLink(p Place, c LinkConfig) *Target { return p.target(Link, link{host: p.Host, c: c}) }
+
+type link struct {
+	plain
+	host host.Host
+	c    LinkConfig
+}
+
+func (l link) product(ctx context.Context) (Product, error) { return linux(ctx, l.host) }
+
+func (l link) refuse(_ context.Context, s Setting) (string, error) {
+	if s.Key != "mtu" {
+		return "isukit knows the mtu of interfaces only", nil
+	}
+	return l.c.Forbid, nil
+}
+
+func (l link) expand(ctx context.Context, s Setting) ([]string, error) {
+	mtus, err := MTUs(ctx, l.host)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, m := range mtus {
+		keys = append(keys, s.Key+" of "+m.Interface)
+	}
+	return keys, nil
+}
+
+// MTU is the largest packet that an interface sends, in bytes.
+type MTU struct {
+	Interface string
+	Bytes     int
+}
+
+// MTUs lists the interfaces of a host that are up, but for the loopback.
+func MTUs(ctx context.Context, h host.Host) ([]MTU, error) {
+	out, err := output(ctx, h, "ip", "-o", "link", "show", "up")
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	var list []MTU
+	for line := range strings.Lines(out) { // "2: eth0@if3: <BROADCAST,UP> mtu 1500 qdisc ..."
+		f := strings.Fields(line)
+		if len(f) < 5 || f[3] != "mtu" {
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimSuffix(f[1], ":"), "@")
+		n, err := strconv.Atoi(f[4])
+		if err != nil || strings.Contains(f[2], "LOOPBACK") {
+			continue
+		}
+		list = append(list, MTU{name, n})
+	}
+	return list, nil
+}
+
+func (l link) slots(context.Context, Setting) ([]slot, error) { return []slot{linkSlot{l.host}}, nil }
+
+func (l link) slot(*Record) slot { return linkSlot{l.host} }
+
+// linkSlot is an interface that runs.
+type linkSlot struct{ host host.Host }
+
+func (linkSlot) layer() Layer { return RuntimeLayer }
+
+func (linkSlot) file() string { return "" }
+
+func (s linkSlot) read(ctx context.Context, key string) (Value, error) {
+	_, name, _ := strings.Cut(key, " of ")
+	mtus, err := MTUs(ctx, s.host)
+	if err != nil {
+		return Value{}, err
+	}
+	for _, m := range mtus {
+		if m.Interface == name {
+			return Value{Text: strconv.Itoa(m.Bytes)}, nil
+		}
+	}
+	return Value{}, fmt.Errorf("interface %s: %w", name, errGone)
+}
+
+func (s linkSlot) write(ctx context.Context, key string, v Value) error {
+	_, name, _ := strings.Cut(key, " of ")
+	_, err := output(ctx, s.host, "ip", "link", "set", "dev", name, "mtu", v.Text)
+	return err
+}

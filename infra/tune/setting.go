@@ -1,0 +1,155 @@
+package tune
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind is what a tuning's settings belong to; it is the first part of the tuning's name.
+type Kind string
+
+// The kinds of targets.
+const (
+	Sysctl Kind = "sysctl" // keys of the kernel
+	Link   Kind = "link"   // network interfaces
+	Boot   Kind = "boot"   // arguments of the kernel
+	Limits Kind = "limits" // of processes
+	MySQL  Kind = "mysql"  // MySQL and MariaDB
+	Nginx  Kind = "nginx"
+)
+
+// Kinds are all kinds, in the order in which tunings are listed.
+func Kinds() []Kind { return []Kind{Sysctl, Link, Boot, Limits, MySQL, Nginx} }
+
+// Tuning is a named set of settings of one kind.
+type Tuning struct {
+	Name     string // "mysql/memory"
+	Kind     Kind
+	About    string // one sentence
+	Settings []Setting
+}
+
+// Risks are the reasons of its settings of high risk; a tuning that has any is applied only when its name is accepted.
+func (t Tuning) Risks() []string {
+	var risks []string
+	for _, s := range t.Settings {
+		if s.Risk == High {
+			risks = append(risks, s.Key+": "+s.RiskWhy)
+		}
+	}
+	return risks
+}
+
+// Setting is one key with the value that the tuning gives it, and what its comment line says.
+type Setting struct {
+	Key   string
+	Value string // an expression: see Sizes.Eval
+	Why   string
+	Since []Since
+	// Restart tells what has to happen before a written file has its effect; Never where the running server takes it.
+	Restart   Restart
+	Risk      Risk
+	RiskWhy   string // what can go wrong; "" where Risk says it all
+	RaiseOnly bool   // a value that is already higher stays
+	// Reads is the variable and the value to expect on the running server, where these are others than Key and Value:
+	// skip_log_bin has no value of its own, log_bin=OFF tells that it took effect.
+	Reads string
+	// Flag: the key stands in its file without a value.
+	Flag bool
+}
+
+// Risk is how much a setting can cost.
+type Risk string
+
+// The risks.
+const (
+	Low  Risk = "low"
+	Mid  Risk = "mid"
+	High Risk = "high"
+)
+
+// Restart is what a setting needs beyond being written.
+type Restart string
+
+// The kinds of restart, in growing order.
+const (
+	Never     Restart = "no"
+	Listeners Restart = "listeners" // what listens already keeps the old value
+	Reload    Restart = "reload"    // of the server's configuration
+	Service   Restart = "service"   // of the server
+	Reboot    Restart = "reboot"    // of the host
+)
+
+// Since says that a product knows the setting from one version on, up to but without another.
+type Since struct {
+	Product string // mariadb, mysql, nginx, linux
+	From    Version
+	Until   Version // zero: it still does
+}
+
+func (s Since) String() string {
+	text := s.Product + " " + s.From.String()
+	if s.Until != (Version{}) {
+		text += " until " + s.Until.String()
+	}
+	return text
+}
+
+// Version is major, minor and patch.
+type Version [3]int
+
+func (v Version) String() string {
+	if v[2] == 0 {
+		return fmt.Sprintf("%d.%d", v[0], v[1])
+	}
+	return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2])
+}
+
+// Compare is negative where v is older than w.
+func (v Version) Compare(w Version) int { return slices.Compare(v[:], w[:]) }
+
+// ParseVersion reads the leading "1.2.3" of a text, of which the last parts may be missing.
+func ParseVersion(text string) (Version, error) {
+	var v Version
+	for i, part := range strings.SplitN(text, ".", 3) {
+		digits := part[:len(part)-len(strings.TrimLeft(part, "0123456789"))]
+		if digits == "" || len(digits) > 6 {
+			return Version{}, fmt.Errorf("%q is no version such as 10.11 or 8.0.30", text)
+		}
+		for _, d := range digits {
+			v[i] = v[i]*10 + int(d-'0')
+		}
+		if digits != part {
+			break
+		}
+	}
+	return v, nil
+}
+
+// Product is what runs on a target.
+type Product struct {
+	Name    string // as in Since
+	Version Version
+}
+
+func (p Product) String() string { return p.Name + " " + p.Version.String() }
+
+// Knows returns "" where the product knows the setting, and otherwise the reason why it does not.
+func (p Product) Knows(s Setting) string {
+	var others []string
+	for _, since := range s.Since {
+		if since.Product != p.Name {
+			others = append(others, since.String())
+			continue
+		}
+		if p.Version.Compare(since.From) < 0 {
+			return fmt.Sprintf("%s does not know %s, which is there since %s", p, s.Key, since.From)
+		}
+		if since.Until != (Version{}) && p.Version.Compare(since.Until) >= 0 {
+			return fmt.Sprintf("%s does not know %s, which was removed in %s", p, s.Key, since.Until)
+		}
+		return ""
+	}
+	return fmt.Sprintf("%s does not know %s, which is of %s", p, s.Key, strings.Join(others, ", "))
+}

@@ -1,0 +1,97 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"isukit/infra/host"
+)
+
+// Target is one kernel or server whose settings are written. It belongs to one caller at a time.
+type Target struct {
+	Name  string // in reports and in the names of records: "s1", "db-1"
+	Kind  Kind
+	Sizes Sizes
+	store store
+	server
+}
+
+// Place is where a target is, and where its records are kept.
+type Place struct {
+	Name     string
+	Host     host.Host
+	StateDir string // absolute directory on the host; records are below Name in it
+	Sizes    Sizes
+}
+
+func (p Place) target(kind Kind, s server) *Target {
+	return &Target{Name: p.Name, Kind: kind, Sizes: p.Sizes, server: s,
+		store: store{p.Host, path.Join(p.StateDir, p.Name+"."+string(kind))}}
+}
+
+// server is what the kinds of targets differ in.
+type server interface {
+	// product tells what runs there.
+	product(ctx context.Context) (Product, error)
+	// refuse tells why a setting cannot be written here, "" where it can.
+	refuse(ctx context.Context, s Setting) (string, error)
+	// expand turns a setting's key into the keys that it means here: "upstream *" into those of each upstream.
+	expand(ctx context.Context, s Setting) ([]string, error)
+	// value turns an evaluated value into the one that the server will have.
+	value(ctx context.Context, s Setting, text string) (string, error)
+	// slots are the layers on which a setting is written, the running one last.
+	slots(ctx context.Context, s Setting) ([]slot, error)
+	// slot finds the layer of a record again.
+	slot(r *Record) slot
+	// settle makes what was written to files effective, and says in a few words what it did. A restart that nobody can do
+	// from here is errNoRestart.
+	settle(ctx context.Context, need Restart) (string, error)
+	// process names the server that runs now, another after a restart or reload; "" where there is none.
+	process(ctx context.Context) (string, error)
+	// check looks at a written value with other eyes than its slot: what is wrong, or "".
+	check(ctx context.Context, r *Record) (string, error)
+}
+
+// slot is one layer of a target.
+type slot interface {
+	layer() Layer
+	file() string // of the file layer
+	read(ctx context.Context, key string) (Value, error)
+	write(ctx context.Context, key string, v Value) error
+}
+
+// errNoRestart says that the caller has to restart the server.
+var errNoRestart = errors.New("nothing here can restart it")
+
+// errGone says that what a record is about is not there any more, such as a process.
+var errGone = errors.New("it is gone")
+
+// plain has the answers of most kinds.
+type plain struct{}
+
+func (plain) expand(_ context.Context, s Setting) ([]string, error) { return []string{s.Key}, nil }
+
+func (plain) value(_ context.Context, _ Setting, text string) (string, error) { return text, nil }
+
+func (plain) settle(context.Context, Restart) (string, error) { return "", nil }
+
+func (plain) process(context.Context) (string, error) { return "", nil }
+
+func (plain) check(context.Context, *Record) (string, error) { return "", nil }
+
+func (plain) refuse(context.Context, Setting) (string, error) { return "", nil }
+
+// linux is the product of what belongs to a host's kernel.
+func linux(ctx context.Context, h host.Host) (Product, error) {
+	out, err := output(ctx, h, "uname", "-r")
+	if err != nil {
+		return Product{}, err
+	}
+	v, err := ParseVersion(out)
+	if err != nil {
+		return Product{}, fmt.Errorf("the kernel's version: %w", err)
+	}
+	return Product{"linux", v}, nil
+}
