@@ -3,6 +3,7 @@ package infra
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type Running struct {
 	dbs     []database // in the order of the topology
 	app     appVersion
 	secrets []string
+	pools   []*sql.DB // of TuneTargets
 }
 
 // Instance is one role that runs.
@@ -87,6 +89,9 @@ func Up(ctx context.Context, spec Spec) (_ *Running, err error) {
 // later runs stays.
 func (r *Running) Down(ctx context.Context) error {
 	r.spec.progress("stopping")
+	if err := r.closePools(); err != nil {
+		return fmt.Errorf("take topology %s down: %w", r.spec.Topology.Name, err)
+	}
 	if err := r.local.Close(ctx); err != nil {
 		return fmt.Errorf("take topology %s down: %w", r.spec.Topology.Name, err)
 	}

@@ -173,6 +173,15 @@ func (i *Instance) RootDSN(database string) *mysql.Config {
 	return i.DSN(RootUser, i.password, database)
 }
 
+// Open is a pool of connections of RootUser to a database, which may be "". The caller closes it.
+func (i *Instance) Open(database string) (*sql.DB, error) {
+	conn, err := mysql.NewConnector(i.RootDSN(database))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", i.name(), err)
+	}
+	return sql.OpenDB(conn), nil
+}
+
 // WaitReady waits until the server answers a query of RootUser. exited is closed by the caller when the server's
 // process has ended; the error then has the end of its log.
 func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error {

@@ -96,9 +96,6 @@ func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (R
 // plan records the originals of one setting on all of its layers.
 func (t *Target) plan(ctx context.Context, now time.Time, tuning string, s Setting) ([]change, Report, error) {
 	text, err := t.Sizes.Eval(s.Value)
-	if err == nil {
-		text, err = t.value(ctx, s, text)
-	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,14 +131,15 @@ func (t *Target) plan(ctx context.Context, now time.Time, tuning string, s Setti
 
 // aim is the value that a key shall have; kept tells that the running one is as high already.
 func (t *Target) aim(ctx context.Context, s Setting, key, text string, slots []slot) (to string, kept bool, err error) {
-	if !s.RaiseOnly {
-		return text, false, nil
-	}
 	current, err := slots[len(slots)-1].read(ctx, key)
-	if err != nil || current.Absent {
-		return text, false, err
+	if err != nil {
+		return "", false, err
 	}
-	to = raised(current.Text, text)
+	to, err = t.value(ctx, s, current, text)
+	if err != nil || !s.RaiseOnly || current.Absent {
+		return to, false, err
+	}
+	to = raised(current.Text, to)
 	return to, to == current.Text, nil
 }
 

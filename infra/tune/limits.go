@@ -78,9 +78,23 @@ func startOf(ctx context.Context, h host.Host, pid int) (string, error) {
 	return f[19], nil
 }
 
-// value makes both limits of the one number: the soft and the hard one.
-func (l limits) value(_ context.Context, _ Setting, text string) (string, error) {
-	return text + " " + text, nil
+// value makes both limits of the one number. Who may not raise a hard limit raises the soft one up to it.
+func (l limits) value(ctx context.Context, _ Setting, current Value, text string) (string, error) {
+	_, hardText, ok := strings.Cut(current.Text, " ")
+	hard, err := strconv.Atoi(hardText)
+	wanted, err2 := strconv.Atoi(text)
+	if !ok || err != nil || err2 != nil || hard >= wanted {
+		return text + " " + text, nil
+	}
+	caps, err := output(ctx, l.host, "sed", "-n", "s/^CapEff:[[:space:]]*//p", "/proc/self/status")
+	if err != nil {
+		return "", err
+	}
+	const sysResource = 24
+	if bits, err := strconv.ParseUint(strings.TrimSpace(caps), 16, 64); err != nil || bits>>sysResource&1 == 1 {
+		return text + " " + text, err
+	}
+	return hardText + " " + hardText, nil
 }
 
 func (l limits) slots(context.Context, Setting) ([]slot, error) { return []slot{limitSlot{l}}, nil }

@@ -172,7 +172,7 @@ func (d database) commandLine(_ context.Context, key string) (string, error) {
 }
 
 // value rounds a buffer pool as the server will: to whole chunks.
-func (d database) value(ctx context.Context, s Setting, text string) (string, error) {
+func (d database) value(ctx context.Context, s Setting, _ Value, text string) (string, error) {
 	n, ok := number(text)
 	if variable(s.Key) != "innodb_buffer_pool_size" || !ok {
 		return text, nil

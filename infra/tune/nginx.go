@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,7 +140,7 @@ func (n nginx) settle(ctx context.Context, _ Restart) (string, error) {
 	defer cancel()
 	for {
 		after, err := n.process(ctx)
-		if err == nil && after != before && after != "" {
+		if err == nil && after != "" && !shareWord(before, after) { // until then the old workers answer, too
 			return "reloaded", nil
 		}
 		select {
@@ -150,7 +151,13 @@ func (n nginx) settle(ctx context.Context, _ Restart) (string, error) {
 	}
 }
 
-// process is the youngest worker, which is another after each reload.
+// shareWord tells whether two lists of workers have one in common.
+func shareWord(a, b string) bool {
+	words := strings.Fields(b)
+	return slices.ContainsFunc(strings.Fields(a), func(w string) bool { return slices.Contains(words, w) })
+}
+
+// process is the list of workers, with their starts, all of which are others after a reload.
 func (n nginx) process(ctx context.Context) (string, error) {
 	if n.c.PID == nil {
 		return "", nil
@@ -161,21 +168,8 @@ func (n nginx) process(ctx context.Context) (string, error) {
 	}
 	// A worker that is on its way out calls itself "worker process is shutting down".
 	out, err := output(ctx, n.host, "sh", "-c", `for p in $(cat /proc/"$1"/task/"$1"/children); do `+
-		`tr '\0' ' ' </proc/"$p"/cmdline | grep -q 'worker process *$' && echo "$p $(cut -d ' ' -f 22 /proc/"$p"/stat)"; done; true`, "sh", strconv.Itoa(pid))
-	if err != nil {
-		return "", err
-	}
-	best, bestStart := "", int64(-1)
-	for line := range strings.Lines(out) {
-		f := strings.Fields(line)
-		if len(f) != 2 {
-			continue
-		}
-		if start, err := strconv.ParseInt(f[1], 10, 64); err == nil && start >= bestStart {
-			best, bestStart = strings.Join(f, " "), start
-		}
-	}
-	return best, nil
+		`tr '\0' ' ' </proc/"$p"/cmdline | grep -q 'worker process *$' && echo "$p:$(cut -d ' ' -f 22 /proc/"$p"/stat)"; done; true`, "sh", strconv.Itoa(pid))
+	return strings.Join(strings.Fields(out), " "), err
 }
 
 // nginxSlot is the configuration's file. What a key does not concern stays byte for byte.
@@ -246,32 +240,25 @@ const nginxMark = " # isukit tune"
 func editNginx(text string, parent, d *directive, key string, v Value) string {
 	statement := v.Text
 	if !strings.HasSuffix(v.Text, "}") {
-		name, _, _ := strings.Cut(key[strings.LastIndex(key, separator)+1:], " ")
-		if i := strings.LastIndex(key, separator); i >= 0 {
-			name, _, _ = strings.Cut(key[i+len(separator):], " ")
-		}
+		parts := strings.Split(key, separator)
+		name, _, _ := strings.Cut(parts[len(parts)-1], " ")
 		statement = name + " " + v.Text + ";"
 	}
 	switch {
 	case d != nil && !v.Absent:
 		return text[:d.start] + statement + text[d.end:]
-	case d != nil:
-		end := d.end
-		if strings.HasPrefix(text[end:], nginxMark) {
-			end += len(nginxMark)
-		}
+	case d != nil && strings.HasPrefix(text[d.end:], nginxMark+"\n"):
 		start := strings.LastIndexByte(text[:d.start], '\n') + 1
-		if strings.TrimSpace(text[start:d.start]) == "" && strings.HasPrefix(text[end:], "\n") {
-			return text[:start] + text[end+1:]
-		}
-		return text[:d.start] + text[end:]
+		return text[:start] + text[d.end+len(nginxMark)+1:]
+	case d != nil: // in a block on one line
+		return text[:d.start-1] + text[d.end:]
 	case v.Absent:
 		return text
 	case parent == nil:
 		return statement + nginxMark + "\n" + text
 	}
 	if strings.HasPrefix(text[parent.body:], "\n") {
-		return text[:parent.body] + "\n\t" + statement + nginxMark + text[parent.body:]
+		return text[:parent.body] + "\n\t" + statement + nginxMark + text[parent.body:] // the line's end is there already
 	}
-	return text[:parent.body] + "\n" + statement + nginxMark + "\n" + text[parent.body:]
+	return text[:parent.body] + " " + statement + text[parent.body:]
 }

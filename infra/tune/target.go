@@ -39,8 +39,8 @@ type server interface {
 	refuse(ctx context.Context, s Setting) (string, error)
 	// expand turns a setting's key into the keys that it means here: "upstream *" into those of each upstream.
 	expand(ctx context.Context, s Setting) ([]string, error)
-	// value turns an evaluated value into the one that the server will have.
-	value(ctx context.Context, s Setting, text string) (string, error)
+	// value turns an evaluated value into the one that the server will have; current is what the key has now.
+	value(ctx context.Context, s Setting, current Value, text string) (string, error)
 	// slots are the layers on which a setting is written, the running one last.
 	slots(ctx context.Context, s Setting) ([]slot, error)
 	// slot finds the layer of a record again.
@@ -73,7 +73,9 @@ type plain struct{}
 
 func (plain) expand(_ context.Context, s Setting) ([]string, error) { return []string{s.Key}, nil }
 
-func (plain) value(_ context.Context, _ Setting, text string) (string, error) { return text, nil }
+func (plain) value(_ context.Context, _ Setting, _ Value, text string) (string, error) {
+	return text, nil
+}
 
 func (plain) settle(context.Context, Restart) (string, error) { return "", nil }
 

@@ -1,0 +1,149 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Differs says in a diff that applying would change the value.
+const Differs Did = "differs"
+
+// CheckRisks names every tuning of high risk whose name was not accepted, with the reasons.
+func CheckRisks(tunings []Tuning, accepted []string) error {
+	var faults []error
+	for _, t := range tunings {
+		if risks := t.Risks(); len(risks) > 0 && !slices.Contains(accepted, t.Name) {
+			faults = append(faults, fmt.Errorf("tuning %s is off unless its risk is accepted: %s", t.Name, strings.Join(risks, "; ")))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// ApplyAll applies every tuning to the targets of its kind. One that has no target is refused.
+func ApplyAll(ctx context.Context, now time.Time, targets []*Target, tunings []Tuning) (Report, error) {
+	return each(targets, tunings, func(t *Target, some []Tuning) (Report, error) { return t.Apply(ctx, now, some...) })
+}
+
+// DiffAll tells what ApplyAll would do, and writes nothing.
+func DiffAll(ctx context.Context, targets []*Target, tunings []Tuning) (Report, error) {
+	return each(targets, tunings, func(t *Target, some []Tuning) (Report, error) { return t.Diff(ctx, some...) })
+}
+
+func each(targets []*Target, tunings []Tuning, do func(*Target, []Tuning) (Report, error)) (Report, error) {
+	var report Report
+	for _, tuning := range tunings {
+		if !slices.ContainsFunc(targets, func(t *Target) bool { return t.Kind == tuning.Kind }) {
+			report = append(report, Outcome{Tuning: tuning.Name, Did: Refused, Reason: fmt.Sprintf("there is nothing of kind %s here", tuning.Kind)})
+		}
+	}
+	for _, t := range targets {
+		var some []Tuning
+		for _, tuning := range tunings {
+			if tuning.Kind == t.Kind {
+				some = append(some, tuning)
+			}
+		}
+		if len(some) == 0 {
+			continue
+		}
+		outcomes, err := do(t, some)
+		report = append(report, outcomes...)
+		if err != nil {
+			return report, err
+		}
+	}
+	return report, nil
+}
+
+// RevertAll takes tunings back on all targets, the last first. It goes on past a target that fails; the errors are joined.
+func RevertAll(ctx context.Context, targets []*Target, o RevertOptions) (Report, error) {
+	var report Report
+	var faults []error
+	for _, t := range slices.Backward(targets) {
+		outcomes, err := t.Revert(ctx, o)
+		report, faults = append(report, outcomes...), append(faults, err)
+	}
+	return report, errors.Join(faults...)
+}
+
+// VerifyAll is what differs on any target.
+func VerifyAll(ctx context.Context, targets []*Target) (Report, error) {
+	var report Report
+	for _, t := range targets {
+		outcomes, err := t.Verify(ctx)
+		report = append(report, outcomes...)
+		if err != nil {
+			return report, err
+		}
+	}
+	return report, nil
+}
+
+// Diff tells for every setting what the target has and what it would get.
+func (t *Target) Diff(ctx context.Context, tunings ...Tuning) (Report, error) {
+	product, err := t.product(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("compare %s: %w", t.Name, err)
+	}
+	var report Report
+	for _, tuning := range tunings {
+		for _, s := range tuning.Settings {
+			outcomes, err := t.diffOne(ctx, product, tuning.Name, s)
+			if err != nil {
+				return report, fmt.Errorf("compare %s: %s: %w", t.Name, s.Key, err)
+			}
+			report = append(report, outcomes...)
+		}
+	}
+	return report, nil
+}
+
+func (t *Target) diffOne(ctx context.Context, product Product, tuning string, s Setting) (Report, error) {
+	o := Outcome{Target: t.Name, Tuning: tuning, Key: s.Key, Did: Refused, Reason: product.Knows(s)}
+	if o.Reason == "" {
+		var err error
+		if o.Reason, err = t.refuse(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	if o.Reason != "" {
+		return Report{o}, nil
+	}
+	text, err := t.Sizes.Eval(s.Value)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := t.expand(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := t.slots(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	var report Report
+	for _, key := range keys {
+		last := slots[len(slots)-1]
+		if last.layer() == PersistLayer {
+			last = slots[0]
+		}
+		to, _, err := t.aim(ctx, s, key, text, []slot{last})
+		if err != nil {
+			return nil, err
+		}
+		current, err := last.read(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		o := Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: last.layer(), Did: Kept, From: current.String(), To: Value{Text: to}.String()}
+		if !current.equal(Value{Text: to}) {
+			o.Did = Differs
+		}
+		report = append(report, o)
+	}
+	return report, nil
+}

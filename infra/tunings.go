@@ -1,0 +1,139 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"isukit/infra/dbserver"
+	"isukit/infra/host"
+	"isukit/infra/render"
+	"isukit/infra/topology"
+	"isukit/infra/tune"
+)
+
+// TuneTargets are what tunings can be applied to while the topology runs: the kernel of each host, each nginx, each database,
+// and the processes of every instance. Their records are in the run directory: what they are about ends with the run.
+func (r *Running) TuneTargets() ([]*tune.Target, error) {
+	var targets []*tune.Target
+	for _, h := range r.input.Topology.Hosts {
+		p := r.tunePlace(h.Name, h.Name)
+		kernel, link, boot := KernelTargets(p, false)
+		targets = append(targets, kernel, link, boot)
+	}
+	for _, i := range r.Instances {
+		p := r.tunePlace(i.Name, i.Host)
+		targets = append(targets, tune.NewLimits(p, tune.LimitsConfig{PIDs: func(ctx context.Context) ([]int, error) {
+			pids, err := r.PIDs(ctx)
+			return pids[i.Name], err
+		}}))
+		if i.Role == string(topology.Proxy) && r.kindOf(i.Name) == topology.Nginx {
+			t, err := r.nginxTarget(i, p)
+			if err != nil {
+				return nil, err
+			}
+			targets = append(targets, t)
+		}
+	}
+	for _, db := range r.dbs {
+		pool, err := db.Instance.Open("")
+		if err != nil {
+			return nil, fmt.Errorf("tune %s: %w", db.name, err)
+		}
+		r.pools = append(r.pools, pool)
+		p := r.tunePlace(db.name, r.hostOf(db.name))
+		targets = append(targets, tune.NewDatabase(p, tune.DatabaseConfig{
+			Query: tune.SQL{DB: pool}, File: filepath.Join(db.Dir, render.MyCnf), Command: db.Command(),
+			Restart: func(ctx context.Context) error { return r.restartDB(ctx, db.name, db.Instance) },
+		}))
+	}
+	return targets, nil
+}
+
+// KernelTargets are those of what a host's kernel keeps. consent says that the user wants the kernel of the machine that
+// isukit runs on changed; without it only that of other hosts is, and of the lab's hosts what each has for itself.
+func KernelTargets(p tune.Place, consent bool) (kernel, link, boot *tune.Target) {
+	about := p.Host.About()
+	var k tune.KernelConfig
+	forbid := ""
+	switch {
+	case about.Kernel == host.NamespaceKernel:
+		k.Namespace, _ = os.Readlink("/proc/self/ns/net") // empty would forbid nothing, so:
+		if k.Namespace == "" {
+			k.Forbid = "isukit can't tell its own network namespace"
+		}
+	case about.Kernel == host.SharedKernel && !consent:
+		forbid = "it belongs to the kernel of the machine that isukit runs on"
+		k.Forbid = forbid
+	case about.Kernel == host.OwnKernel:
+		k.File = "/etc/sysctl.d/99-isukit.conf"
+	}
+	b := tune.BootConfig{Forbid: forbid}
+	if about.Kernel != host.OwnKernel {
+		b.Forbid = "it belongs to the machine's own kernel, which isukit does not boot"
+	}
+	return tune.NewKernel(p, k), tune.NewLink(p, tune.LinkConfig{Forbid: forbid}), tune.NewBoot(p, b)
+}
+
+func (r *Running) tunePlace(name, hostName string) tune.Place {
+	m := r.input.MachineOf(hostName)
+	return tune.Place{
+		Name: name, Host: r.local, StateDir: filepath.Join(r.local.Dir(), "tune"),
+		Sizes: tune.Sizes{MemoryBytes: m.MemoryBytes, CPUs: m.CPUs, Shared: len(r.input.Topology.On(hostName)) > 1},
+	}
+}
+
+func (r *Running) kindOf(name string) topology.Kind {
+	for _, i := range r.input.Topology.Instances {
+		if i.Name == name {
+			return i.Kind
+		}
+	}
+	return ""
+}
+
+func (r *Running) hostOf(name string) string {
+	for _, i := range r.Instances {
+		if i.Name == name {
+			return i.Host
+		}
+	}
+	return ""
+}
+
+func (r *Running) nginxTarget(i Instance, p tune.Place) (*tune.Target, error) {
+	path, err := r.findProgram("nginx", "", "make setup")
+	if err != nil {
+		return nil, err
+	}
+	conf := filepath.Join(i.Dir, render.NginxConf)
+	return tune.NewNginx(p, tune.NginxConfig{
+		Conf: conf, Argv: []string{path, "-p", i.Dir, "-c", conf, "-e", filepath.Join(i.Dir, errorLog)},
+		PID: func(ctx context.Context) (int, error) {
+			st, err := r.local.State(ctx, i.Name)
+			return st.PID, err
+		},
+	}), nil
+}
+
+// restartDB is for settings that a running server does not take.
+func (r *Running) restartDB(ctx context.Context, name string, inst *dbserver.Instance) error {
+	r.spec.progress("restarting %s", name)
+	if err := r.local.Stop(ctx, name, time.Minute); err != nil {
+		return err
+	}
+	return r.startInstance(ctx, name, inst)
+}
+
+// closePools ends the connections of TuneTargets.
+func (r *Running) closePools() error {
+	var errs []error
+	for _, pool := range r.pools {
+		errs = append(errs, pool.Close())
+	}
+	r.pools = nil
+	return errors.Join(errs...)
+}
