@@ -105,7 +105,7 @@ func (r *Running) hostOf(name string) string {
 }
 
 func (r *Running) nginxTarget(i Instance, p tune.Place) (*tune.Target, error) {
-	path, err := r.findProgram("nginx", "", "make setup")
+	path, err := findProgram("nginx", "make setup")
 	if err != nil {
 		return nil, err
 	}

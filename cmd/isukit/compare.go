@@ -36,6 +36,7 @@ func newCompareCmd(s streams) *cobra.Command {
 
 With --rounds or --until-sure, rounds of both sides are run in pairs, in a random order within the pairs. A side is then
   topology=NAME|FILE   a topology
+  tune=NAME,NAME       tunings, applied for each round; tune=none is none
   commit=REV           the app of a commit, built from the checkout in the current directory
   round=ARGUMENTS      what these arguments of isukit round make, as "round=--engine mysql"; "round=" is a plain round
 For commit= and round= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared.

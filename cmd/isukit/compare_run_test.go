@@ -257,7 +257,7 @@ func TestCompareRefusesSides(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"tuning=fast", "round="}, "isukit tune"},
+		{[]string{"tune=fast", "tune=none"}, "isukit tune ls"},
 		{[]string{"last", "~1", "--rounds", "3"}, "kept rounds"},
 		{[]string{"last", "round="}, "kept rounds"},
 		{[]string{"round=--nonsense", "round="}, "unknown flag"},

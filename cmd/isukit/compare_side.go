@@ -24,7 +24,7 @@ type runnableSide struct {
 
 // isRunnable reports whether a side can only mean rounds that are yet to be run; "topology=" may mean both.
 func isRunnable(query string) bool {
-	return strings.HasPrefix(query, "commit=") || strings.HasPrefix(query, "round=")
+	return strings.HasPrefix(query, "commit=") || strings.HasPrefix(query, "round=") || strings.HasPrefix(query, "tune=")
 }
 
 // parseRunnable reads a side for which rounds are to be run.
@@ -39,10 +39,11 @@ func parseRunnable(query string) (runnableSide, error) {
 		side.commit = value
 	case ok && kind == "round":
 		side.args, err = splitArgs(value)
-	case ok && kind == "tuning":
-		err = errors.New("tunings as sides come with `isukit tune`, which is not there yet")
+	case ok && kind == "tune" && value == "none":
+	case ok && kind == "tune" && value != "":
+		side.args = []string{"--tune", value}
 	default:
-		err = errors.New("it names kept rounds; to run new ones a side is topology=NAME, commit=REV or round=ARGUMENTS")
+		err = errors.New("it names kept rounds; to run new ones a side is topology=NAME, tune=NAMES, commit=REV or round=ARGUMENTS")
 	}
 	if err != nil {
 		return side, fmt.Errorf("side %q: %w", query, err)

@@ -76,7 +76,7 @@ A first round needs nothing but nginx and a MySQL server on this machine:
 	}
 	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
 	root.AddGroup(&cobra.Group{ID: "round", Title: "Rounds:"}, &cobra.Group{ID: "wire", Title: "Protobuf on the wire:"})
-	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newReplicasCmd(s), newHitsCmd(s), newLatencyCmd(s), newCompareCmd(s), newVersionCmd(s))
+	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newReplicasCmd(s), newHitsCmd(s), newLatencyCmd(s), newCompareCmd(s), newVersionCmd(s), newTuneCmd(s))
 	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s), newSendCmd(s), newReplayCmd(s))
 	root.AddCommand(newDigestCmd(s))
 	return root

@@ -50,6 +50,8 @@ type roundOptions struct {
 	// capture is the file that takes the generator's traffic, captureShare the part of the connections that goes there.
 	capture      string
 	captureShare float64
+	// tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
+	tune, acceptRisk []string
 }
 
 func newRoundCmd(s streams) *cobra.Command {
@@ -99,6 +101,8 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.hits, "hits", true, "keep every hit in the record, for isukit hits")
 	f.StringVar(&o.generatorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
 	f.StringVar(&o.capture, "capture", "", "write the generator's traffic to this new pcap file, for isukit capture")
+	f.StringSliceVar(&o.tune, "tune", nil, "apply these tunings before the round and take them back after it (see isukit tune ls)")
+	f.StringSliceVar(&o.acceptRisk, "accept-risk", nil, "names of tunings whose high risk you take")
 	f.Float64Var(&o.captureShare, "capture-share", 1, "the part of the connections that --capture writes, above 0 to 1")
 }
 
@@ -154,6 +158,11 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 	if err != nil {
 		return nil, "", err
 	}
+	tuning, err := o.applyTunings(ctx, spec, running, view)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx))) }()
 	m := &measurement{running: running}
 	if o.hits && o.shape != "capacity" { // its trials would all begin at zero
 		if m.hits, err = newHitLog(); err != nil {
@@ -170,6 +179,7 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
 		return nil, "", err
 	}
+	tuning.fill(record)
 	files, drop, err := m.artifacts(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, "", err

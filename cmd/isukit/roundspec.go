@@ -53,6 +53,11 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	if err != nil {
 		faults = append(faults, err)
 	}
+	if top != nil {
+		if _, err := findTunings(o.tunings(infra.Spec{Topology: top}), o.acceptRisk); err != nil {
+			faults = append(faults, err)
+		}
+	}
 	if len(faults) > 0 {
 		return infra.Spec{}, usageError(errors.Join(faults...), `see "isukit round --help"`)
 	}

@@ -213,3 +213,14 @@ func expressionOf(d directive, value string) string {
 	}
 	return value
 }
+
+// NginxValue is the first argument of a directive outside all blocks of a configuration; "" where it is not there.
+func NginxValue(text, name string) (string, error) {
+	list, err := parseNginx(text)
+	for _, d := range list {
+		if d.name == name && len(d.args) > 0 {
+			return d.args[0], nil
+		}
+	}
+	return "", err
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/infra"
+	"isukit/infra/tune"
+)
+
+// roundTuning is what a round runs with beyond its topology.
+type roundTuning struct {
+	names   []string // as they were asked for
+	targets []*tune.Target
+	report  tune.Report
+}
+
+// tunings are those of the topology and of --tune, each once.
+func (o roundOptions) tunings(spec infra.Spec) []string {
+	var names []string
+	for _, name := range slices.Concat(spec.Topology.Tunings, o.tune) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// applyTunings applies what the round was asked to run with. What cannot be applied is told and becomes a warning of the record;
+// what was applied and did not take effect ends the round.
+func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running *infra.Running, view *roundView) (*roundTuning, error) {
+	t := &roundTuning{names: o.tunings(spec)}
+	if len(t.names) == 0 {
+		return t, nil
+	}
+	view.step("applying tunings: %s", strings.Join(t.names, ", "))
+	tunings, err := findTunings(t.names, o.acceptRisk)
+	if err != nil {
+		return nil, err
+	}
+	if t.targets, err = running.TuneTargets(); err != nil {
+		return nil, err
+	}
+	t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, tunings)
+	if err == nil && t.report.Has(tune.Failed, tune.Left) {
+		err = errors.New("a tuning did not take effect")
+	}
+	if err == nil && !t.report.Has(tune.Applied, tune.Kept) {
+		err = hinted(fmt.Errorf("nothing of the tunings %s could be applied", strings.Join(t.names, ", ")), "isukit tune show NAME tells what each needs")
+	}
+	for _, outcome := range t.report {
+		if outcome.Did == tune.Failed || outcome.Did == tune.Left || err != nil && outcome.Did == tune.Refused {
+			err = errors.Join(err, fmt.Errorf("%s: %s: %s", orDash(outcome.Target), outcome.Key, outcome.Reason))
+		}
+	}
+	if err != nil {
+		return t, errors.Join(err, t.revert(context.WithoutCancel(ctx)))
+	}
+	return t, nil
+}
+
+// revert takes everything back.
+func (t *roundTuning) revert(ctx context.Context) error {
+	_, err := tune.RevertAll(ctx, t.targets, tune.RevertOptions{})
+	return err
+}
+
+// fill tells the record what it ran with.
+func (t *roundTuning) fill(r *result.Round) {
+	if len(t.names) == 0 {
+		return
+	}
+	r.Facts = append(r.Facts, result.Fact{Key: "tunings", Value: strings.Join(t.names, ", ")})
+	slices.SortFunc(r.Facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
+	for _, o := range t.report {
+		if o.Did == tune.Refused {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("tuning %s: %s of %s was not applied: %s", o.Tuning, orDash(o.Key), orDash(o.Target), o.Reason))
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit"
+	"isukit/infra/tune"
+)
+
+// tuneOptions are what all commands of isukit tune take.
+type tuneOptions struct {
+	servers  tuneServers
+	accepted []string
+	stateDir string
+	asJSON   bool
+	all      bool
+	force    bool
+}
+
+func newTuneCmd(s streams) *cobra.Command {
+	var o tuneOptions
+	cmd := &cobra.Command{
+		Use:   "tune",
+		Short: "Apply, verify and take back named sets of settings of kernel, limits, MySQL and nginx",
+		Long: `Apply named sets of settings to servers that run, verify that they took effect, and take them back. The original of each value
+is on disk before it is changed. isukit round --tune applies tunings for one round of the reference app; these commands are for
+the servers of this machine that are named with --db, --nginx and --pid, and for its kernel with --this-kernel.`,
+		GroupID: "round",
+	}
+	cmd.PersistentFlags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	add := func(use, short, example string, args cobra.PositionalArgs, servers bool, run func(context.Context, tuneOptions, []string, streams) error) *cobra.Command {
+		c := &cobra.Command{Use: use, Short: short, Example: example, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
+			return run(cmd.Context(), o, args, s)
+		}}
+		if servers {
+			o.servers.addFlags(c.Flags())
+		}
+		cmd.AddCommand(c)
+		return c
+	}
+	add("ls", "List the tunings", "  isukit tune ls", cobra.NoArgs, false, runTuneLs)
+	add("show NAME", "Print a tuning's file: every setting with its reason", "  isukit tune show mysql/durability-relaxed", cobra.ExactArgs(1), false, runTuneShow)
+	add("diff NAME...", "Say what the servers have and what they would get; nothing is written", "  isukit tune diff mysql/memory --db db.dsn",
+		cobra.MinimumNArgs(1), true, runTuneDiff)
+	apply := add("apply NAME...", "Apply tunings, groups of them, or a tuning's file",
+		"  isukit tune apply mysql/memory --db db.dsn --db-cnf /etc/mysql/conf.d/zz-isukit.cnf\n  isukit tune apply measure --db db.dsn --nginx /etc/nginx/nginx.conf",
+		cobra.MinimumNArgs(1), true, runTuneApply)
+	apply.Flags().StringSliceVar(&o.accepted, "accept-risk", nil, "names of tunings whose high risk you take")
+	add("verify", "Compare what was applied with what is there, on every layer (exit code 3)", "  isukit tune verify --db db.dsn", cobra.NoArgs, true, runTuneVerify)
+	revert := add("revert [NAME...]", "Take tunings back to the recorded originals",
+		"  isukit tune revert mysql/memory --db db.dsn\n  isukit tune revert --all --db db.dsn --nginx /etc/nginx/nginx.conf", cobra.ArbitraryArgs, true, runTuneRevert)
+	revert.Flags().BoolVar(&o.all, "all", false, "all that is applied")
+	revert.Flags().BoolVar(&o.force, "force", false, "also what somebody else has changed since")
+	return cmd
+}
+
+// loadTunings reads what is shipped and adds the names that are files of the user; it returns the names to go by.
+func loadTunings(names []string) (*tune.Catalog, []string, error) {
+	catalog, err := tune.Load(isukit.Assets)
+	if err != nil {
+		return nil, nil, err
+	}
+	resolved := make([]string, len(names))
+	for i, name := range names {
+		resolved[i] = name
+		if !strings.ContainsAny(name, ".") {
+			continue
+		}
+		text, err := readRegular(name, tune.MaxFileBytes)
+		if err != nil {
+			return nil, nil, usageError(err, "a name with a dot is that of a tuning's file; isukit tune ls lists the shipped ones")
+		}
+		t, err := catalog.Add(name, text)
+		if err != nil {
+			return nil, nil, usageError(err, "docs/tuning-files.md describes the format")
+		}
+		resolved[i] = t.Name
+	}
+	return catalog, resolved, nil
+}
+
+// findTunings returns tunings by name, without those whose risk has to be accepted first.
+func findTunings(names, accepted []string) ([]tune.Tuning, error) {
+	catalog, names, err := loadTunings(names)
+	if err != nil {
+		return nil, err
+	}
+	tunings, err := catalog.Resolve(names)
+	if err != nil {
+		return nil, usageError(err, "isukit tune ls lists them")
+	}
+	if err := tune.CheckRisks(tunings, accepted); err != nil {
+		return nil, usageError(err, "--accept-risk NAME applies it all the same")
+	}
+	return tunings, nil
+}
+
+func runTuneLs(_ context.Context, o tuneOptions, _ []string, s streams) error {
+	catalog, _, err := loadTunings(nil)
+	if err != nil {
+		return err
+	}
+	if o.asJSON {
+		return json.NewEncoder(s.out).Encode(catalog)
+	}
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, t := range catalog.Tunings {
+		risk := ""
+		if len(t.Risks()) > 0 {
+			risk = "needs --accept-risk"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", t.Name, len(t.Settings), risk, t.About)
+	}
+	for _, g := range catalog.Groups {
+		fmt.Fprintf(w, "%s\t\t\t%s (%s)\n", g.Name, g.About, strings.Join(g.Members, ", "))
+	}
+	return w.Flush()
+}
+
+func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) error {
+	catalog, names, err := loadTunings(args)
+	if err != nil {
+		return err
+	}
+	tunings, err := catalog.Resolve(names)
+	if err != nil {
+		return usageError(err, "isukit tune ls lists them")
+	}
+	for _, t := range tunings {
+		if o.asJSON {
+			if err := json.NewEncoder(s.out).Encode(t); err != nil {
+				return err
+			}
+			continue
+		}
+		_, text := catalog.Text(t.Name)
+		if _, err := fmt.Fprint(s.out, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) error {
+	catalog, names, err := loadTunings(args)
+	if err != nil {
+		return err
+	}
+	tunings, err := catalog.Resolve(names)
+	if err != nil {
+		return usageError(err, "isukit tune ls lists them")
+	}
+	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+		report, err := tune.DiffAll(ctx, targets, tunings)
+		return errors.Join(err, printTuneReport(report, o.asJSON, s))
+	})
+}
+
+func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) error {
+	tunings, err := findTunings(args, o.accepted)
+	if err != nil {
+		return err
+	}
+	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+		report, err := tune.ApplyAll(ctx, time.Now(), targets, tunings)
+		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
+			return err
+		}
+		if report.Has(tune.Failed, tune.Left) {
+			return hinted(errors.New("not everything could be applied"), "isukit tune verify tells what holds; isukit tune revert takes it back")
+		}
+		if !report.Has(tune.Applied, tune.Kept) {
+			return hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx or --pid")
+		}
+		return nil
+	})
+}
+
+func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) error {
+	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+		report, err := tune.VerifyAll(ctx, targets)
+		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
+			return err
+		}
+		if len(report) > 0 {
+			return errRoundFailed
+		}
+		if !o.asJSON {
+			_, err = fmt.Fprintln(s.out, "all that was applied holds")
+		}
+		return err
+	})
+}
+
+func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams) error {
+	if o.all == (len(args) > 0) {
+		return usageError(errors.New("name tunings to take back, or give --all"), `see "isukit tune revert --help"`)
+	}
+	opts := tune.RevertOptions{Force: o.force}
+	if !o.all {
+		catalog, names, err := loadTunings(args)
+		if err != nil {
+			return err
+		}
+		tunings, err := catalog.Resolve(names)
+		if err != nil {
+			return usageError(err, "isukit tune ls lists them")
+		}
+		for _, t := range tunings {
+			opts.Tunings = append(opts.Tunings, t.Name)
+		}
+	}
+	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+		report, err := tune.RevertAll(ctx, targets, opts)
+		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
+			return err
+		}
+		if report.Has(tune.Left) {
+			return hinted(errors.New("some values were changed by somebody else since and were left"), "--force takes them back as well")
+		}
+		return nil
+	})
+}
+
+// printTuneReport prints a line for each key, as text or as JSON.
+func printTuneReport(report tune.Report, asJSON bool, s streams) error {
+	if asJSON {
+		encoder := json.NewEncoder(s.out)
+		for _, o := range report {
+			if err := encoder.Encode(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, o := range report {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", orDash(o.Target), o.Did, strings.TrimSpace(o.Key+" "+string(o.Layer)), whatBecame(o))
+	}
+	return w.Flush()
+}
+
+func whatBecame(o tune.Outcome) string {
+	switch {
+	case o.Reason != "" && o.Tuning != "":
+		return o.Reason + " [" + o.Tuning + "]"
+	case o.Reason != "":
+		return o.Reason
+	case o.From == o.To:
+		return fmt.Sprintf("%s [%s]", o.To, o.Tuning)
+	}
+	return fmt.Sprintf("%s -> %s [%s]", o.From, o.To, o.Tuning)
+}
+
+// hostName is what this machine is called in reports.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "here"
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}
