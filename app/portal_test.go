@@ -87,6 +87,15 @@ func TestPortalSplit(t *testing.T) {
 	})
 }
 
+// TestPortalReplicated goes through the rules that read what was just written, on a source and a replica that copies from it,
+// with reads over both.
+func TestPortalReplicated(t *testing.T) {
+	forEachEngine(t, func(t *testing.T, engine string) {
+		s := newReplicatedSite(t, engine)
+		testParts(t, s, "initialize", "accounts", "contest clock", "updating teams", "jobs", "workers", "results", "leaderboard", "notifications")
+	})
+}
+
 // checkReplicas wants all replicas to hold the same rows, and none to have been ejected.
 func (s *site) checkReplicas(t *testing.T) {
 	t.Helper()
@@ -111,13 +120,13 @@ func testInitialize(t *testing.T, s *site) {
 		"results": len(s.data.Jobs), "clarifications": len(s.data.Clarifications), "notifications": 0,
 	} {
 		var got int
-		if err := s.reader(table).GetContext(t.Context(), &got, "SELECT COUNT(*) FROM "+table); err != nil || got != want {
+		if err := s.reader(table).GetContext(fanout.Fresh(t.Context()), &got, "SELECT COUNT(*) FROM "+table); err != nil || got != want {
 			t.Errorf("table %s has %d rows (%v), want %d", table, got, err, want)
 		}
 	}
 	for _, table := range []string{"jobs", "teams"} {
 		var left []string
-		err := s.reader(table).SelectContext(t.Context(), &left,
+		err := s.reader(table).SelectContext(fanout.Fresh(t.Context()), &left,
 			"SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND (table_name LIKE '%\\_new' OR table_name LIKE '%\\_old')")
 		if err != nil || len(left) != 0 {
 			t.Errorf("tables %v are left over beside %s (%v)", left, table, err)

@@ -114,6 +114,44 @@ func newSplitSite(t testing.TB, engine string, scale dataset.Scale) *site {
 	return s
 }
 
+// newReplicatedSite has a source and a replica; every request is fresh, as cmd/isukit-app makes it.
+func newReplicatedSite(t testing.TB, engine string) *site {
+	t.Helper()
+	conf := fanout.Config{Mode: fanout.ModeReplicated}
+	s := &site{}
+	servers := infratest.StartReplicated(t, engine, 2, false)
+	s.db = servers.DBs[0]
+	s.db.Exec(t, "CREATE DATABASE portal CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+	prepare(t, s.db, dataset.Small, allTables())
+	for n, db := range servers.DBs {
+		conf.Replicas = append(conf.Replicas, fanout.Replica{Name: fmt.Sprint("db-", n+1), DSN: db.RootDSN("portal")})
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) { // the replica copies the database first
+		var err error
+		if s.pool, err = fanout.Open(t.Context(), conf); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { s.pool.Close() })
+	s.settle(t, dataset.Small)
+	s.rest = throughPool{s.pool}
+	portal := s.portal(t, app.RoleAll, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		portal.ServeHTTP(w, r.WithContext(fanout.Fresh(r.Context())))
+	}))
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+// throughPool reads where the pool knows how far behind a replica is.
+type throughPool struct{ *fanout.Pool }
+
+func (p throughPool) Reader() *sqlx.DB { return p.DB() }
+
 // addDB starts one more server for some tables.
 func (s *site) addDB(t testing.TB, engine string, scale dataset.Scale, conf *fanout.Config, tables []string) {
 	t.Helper()
@@ -129,13 +167,19 @@ func (s *site) addDB(t testing.TB, engine string, scale dataset.Scale, conf *fan
 func (s *site) open(t testing.TB, conf fanout.Config, scale dataset.Scale) {
 	t.Helper()
 	var err error
-	if s.data, err = dataset.Generate(testSeed, scale); err != nil {
-		t.Fatal(err)
-	}
 	if s.pool, err = fanout.Open(t.Context(), conf); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.pool.Close() })
+	s.settle(t, scale)
+}
+
+func (s *site) settle(t testing.TB, scale dataset.Scale) {
+	t.Helper()
+	var err error
+	if s.data, err = dataset.Generate(testSeed, scale); err != nil {
+		t.Fatal(err)
+	}
 	s.log, s.shift = &syncBuffer{}, &atomic.Int64{}
 }
 

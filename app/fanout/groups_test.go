@@ -40,6 +40,7 @@ func TestGroupsOfTables(t *testing.T) {
 						c.execOn(t, i, "CREATE TABLE team (id INT PRIMARY KEY)")
 					}
 				}
+				c.execOn(t, 0, "CREATE TABLE team (id INT PRIMARY KEY)") // left over from before the split; no group reads it there
 				p := c.open(t, splitConfig(c))
 				useGroups(t, p)
 				refuseAcrossGroups(t, p)
@@ -70,6 +71,15 @@ func useGroups(t *testing.T, p *fanout.Pool) {
 		must(t, err)
 		_, err = p.DB().Exec("INSERT INTO team VALUES (?)", i)
 		must(t, err)
+	}
+	session := fanout.Session(t.Context())
+	for range 20 { // a session stays on one replica of each group
+		var jobs, teams int
+		must(t, p.DB().GetContext(session, &jobs, "SELECT COUNT(*) FROM job"))
+		must(t, p.DB().GetContext(session, &teams, "SELECT COUNT(*) FROM team"))
+		if jobs != 10 || teams != 10 {
+			t.Errorf("a session saw %d jobs and %d teams, want 10 of each", jobs, teams)
+		}
 	}
 	var n int
 	must(t, p.DB().Get(&n, "SELECT COUNT(*) FROM job JOIN result ON job.id = result.job"))

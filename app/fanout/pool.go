@@ -149,6 +149,12 @@ func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, erro
 	}
 	all := &CheckReport{}
 	err := p.eachGroup(opts.Tables, opts.Replicas, func(g *group, tables, replicas []string) error {
+		if len(tables) == 0 {
+			var err error
+			if tables, err = p.tablesOf(ctx, g); err != nil || len(tables) == 0 {
+				return err
+			}
+		}
 		r, err := g.check(ctx, CheckOptions{Tables: tables, Replicas: replicas})
 		if err != nil {
 			return err
@@ -197,6 +203,21 @@ func (p *Pool) eachGroup(tables, replicas []string, f func(g *group, tables, rep
 		}
 	}
 	return nil
+}
+
+// tablesOf lists the tables of a group that it has. A database may hold others beside them, which no group reads there.
+func (p *Pool) tablesOf(ctx context.Context, g *group) ([]string, error) {
+	tables, err := readTables(ctx, g.reader(), nil)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, t := range tables {
+		if i := groupOf(p.cfg.Groups, t.name); i >= 0 && p.groups[i] == g {
+			names = append(names, t.name)
+		}
+	}
+	return names, nil
 }
 
 // Recover cleans up behind app processes that ended without Close: a write of theirs may be on some replicas only. It

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"isukit/app/fanout/internal/sqltext"
@@ -35,12 +36,47 @@ func OnFirst(ctx context.Context) context.Context { return context.WithValue(ctx
 // service, the session moves to another one. In ModeReplicated a read waits, for MaxLag at most, until its replica has
 // what the session wrote or saw before, and else goes to the source.
 func Session(ctx context.Context) context.Context {
-	return context.WithValue(ctx, keySession, &session{})
+	return context.WithValue(ctx, keySession, &sessions{})
+}
+
+// Fresh is a Session that begins with everything that was acknowledged before, whoever wrote it, as if it had written it
+// itself: for a client whose requests meet several app processes, with a Fresh context for each. In ModeReplicated its
+// first read asks the source, a round trip more; the other modes have it anyway.
+func Fresh(ctx context.Context) context.Context {
+	return context.WithValue(ctx, keySession, &sessions{fresh: true})
+}
+
+// sessions is what Session puts into a context: a session of each group that it meets.
+type sessions struct {
+	fresh bool
+
+	mu     sync.Mutex
+	groups map[*group]*session
 }
 
 type session struct {
 	pinned atomic.Pointer[member]
 	seen   seen // of ModeReplicated
+}
+
+// session is ctx's session of this group, or nil.
+func (p *group) session(ctx context.Context) *session {
+	all, _ := ctx.Value(keySession).(*sessions)
+	if all == nil {
+		return nil
+	}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	s := all.groups[p]
+	if s == nil {
+		if all.groups == nil {
+			all.groups = map[*group]*session{}
+		}
+		s = &session{}
+		s.seen.ask = all.fresh
+		all.groups[p] = s
+	}
+	return s
 }
 
 // route is the replica for a read with ctx. tried is a bit set of replicas that failed for this read.
@@ -51,7 +87,7 @@ func (p *group) route(ctx context.Context, v *view, tried uint64) *member {
 		}
 		return v.writers[0]
 	}
-	s, _ := ctx.Value(keySession).(*session)
+	s := p.session(ctx)
 	if s == nil {
 		return pick(v.readers, p.cfg.Reads, tried)
 	}

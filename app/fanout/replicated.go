@@ -43,7 +43,7 @@ func (r replicated) query(ctx context.Context, c *conn, q call) (driver.Rows, er
 		return nil, err
 	}
 	rows, err := r.single.query(ctx, c, q)
-	if s, _ := ctx.Value(keySession).(*session); s != nil {
+	if s := r.p.session(ctx); s != nil {
 		s.seen.newest() // what these rows show, the source has
 	}
 	return rows, err
@@ -54,8 +54,7 @@ func (r replicated) begin(ctx context.Context, c *conn, opts driver.TxOptions) (
 	if err != nil {
 		return nil, err
 	}
-	s, _ := ctx.Value(keySession).(*session)
-	return &replicatedTxn{t, r, c, s}, nil
+	return &replicatedTxn{t, r, c, r.p.session(ctx)}, nil
 }
 
 // set runs a SET on the source and on every other server that the connection has a link to, and remembers it for later ones.
@@ -130,7 +129,7 @@ func (s *seen) newest() {
 
 // wrote notes, for ctx's session, the position of what the link to the source has just written.
 func (c *conn) wrote(ctx context.Context) {
-	s, _ := ctx.Value(keySession).(*session)
+	s := c.p.session(ctx)
 	if s == nil {
 		return
 	}
@@ -186,7 +185,7 @@ func (c *conn) caughtUp(ctx context.Context, v *view, m *member) (*member, error
 	if c.p.copying == nil {
 		return m, nil
 	}
-	s, _ := ctx.Value(keySession).(*session)
+	s := c.p.session(ctx)
 	if s == nil {
 		return m, nil
 	}

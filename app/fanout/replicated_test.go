@@ -96,6 +96,7 @@ func TestReplicated(t *testing.T) {
 			}{
 				{"reads go everywhere", replicatedReads},
 				{"a session reads its writes and never goes back", replicatedSessions},
+				{"a fresh read sees what others wrote", replicatedFresh},
 				{"a replica that stops is left out and named", replicatedStops},
 				{"statements of one connection are refused", replicatedRefuses},
 				{"a replica that dies is left out and comes back", replicatedReplicaDies},
@@ -106,6 +107,27 @@ func TestReplicated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// replicatedFresh writes through one process, and reads through another at once, while a replica is late.
+func replicatedFresh(t *testing.T, c *cluster, p *fanout.Pool) {
+	cfg := quick(c.config(fanout.ModeReplicated))
+	cfg.MaxLag = 500 * time.Millisecond
+	other := c.open(t, cfg)
+	for n := range int64(30) {
+		if n == 10 {
+			c.copying.StopCopying(t, 1)
+		}
+		must(t, insertLedger(p, 5000+2*n, 0))
+		var want, got int
+		must(t, p.DB().GetContext(fanout.OnFirst(t.Context()), &want, "SELECT COUNT(*) FROM ledger"))
+		must(t, other.DB().GetContext(fanout.Fresh(t.Context()), &got, "SELECT COUNT(*) FROM ledger"))
+		if got != want {
+			t.Errorf("read %d saw %d rows, want %d", n, got, want)
+		}
+	}
+	c.copying.ResumeCopying(t, 1)
+	until(t, p, 1, fanout.InService)
 }
 
 func replicatedReads(t *testing.T, c *cluster, p *fanout.Pool) {

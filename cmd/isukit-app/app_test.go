@@ -93,6 +93,7 @@ func TestConfigReportsEveryFault(t *testing.T) {
 			[]string{`weight -1 is negative`, `names replica "z"`, `replica "a" is in group "x" and in group "y"`, `replica "c" is in no group`,
 				`names table "goals"`, `jobs is in group "x" and results in group "y"`, `table clarifications is in no group`, `mode "keyed"`,
 				`read policy "best"`, "it stands beside groups", `none.dsn`, `read_dsn_file of group "y": `, "max_open_conns: -2"}},
+		{"replicated", "write_mode: replicated\nread_dsn_file: b.dsn\n", []string{"read_dsn_file: write_mode replicated waits"}},
 		{"nothing", "", []string{"listen: is missing", "databases: name at least one"}},
 		{"wrong types", "app_id: [1]\n", []string{"[1:9]", "type int"}},
 		{"no YAML", "role: [\n", []string{"app.yaml"}},

@@ -40,12 +40,17 @@ func (c *config) settlePlacement(dir string) []error {
 		}
 	}
 	readsAt("read_dsn_file", &c.ReadDSNFile, &c.readDSN)
-	if c.ReadDSNFile != "" && len(c.Groups) > 0 {
+	balanced := c.ReadDSNFile != ""
+	if balanced && len(c.Groups) > 0 {
 		faults = append(faults, errors.New("read_dsn_file: it stands beside groups; give each group its own"))
 	}
 	for i := range c.Groups {
 		g := &c.Groups[i]
+		balanced = balanced || g.ReadDSNFile != ""
 		readsAt(fmt.Sprintf("groups: read_dsn_file of group %q", g.Name), &g.ReadDSNFile, &g.readDSN)
+	}
+	if balanced && c.replicated() {
+		faults = append(faults, errors.New("read_dsn_file: write_mode replicated waits for a replica until it has what was written; a balanced address does not say which one answers"))
 	}
 	if len(c.Groups) > 0 {
 		faults = append(faults, c.tableFaults()...)
@@ -97,6 +102,19 @@ func (c *config) groupOf(table string) int {
 		}
 	}
 	return rest
+}
+
+// copies reports whether a database gets its tables by replication from another one.
+func (c *config) copies(database string) bool {
+	if !c.replicated() {
+		return false
+	}
+	for _, g := range c.Groups {
+		if slices.Contains(g.Databases, database) {
+			return g.Databases[0] != database
+		}
+	}
+	return c.Databases[0].Name != database
 }
 
 // tablesOn are the portal's tables that a database is to have.
@@ -153,12 +171,15 @@ type store struct {
 	balanced bool
 }
 
+// replicated reports whether the servers copy the data themselves.
+func (c *config) replicated() bool { return fanout.Mode(c.WriteMode) == fanout.ModeReplicated }
+
 // newStore makes the store of a pool; readDSN is where reads go instead, or nil.
 func (c *config) newStore(pool *fanout.Pool, readDSN *mysql.Config) (*store, error) {
 	s := &store{pool: pool}
 	if readDSN == nil {
-		if fanout.ReadPolicy(c.ReadPolicy) == fanout.LeastBusy {
-			s.reads = pool.DB() // only there is it known how busy a replica is
+		if fanout.ReadPolicy(c.ReadPolicy) == fanout.LeastBusy || c.replicated() {
+			s.reads = pool.DB() // only there is it known how busy, or how far behind, a replica is
 		}
 		return s, nil
 	}

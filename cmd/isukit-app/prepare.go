@@ -33,7 +33,12 @@ func newPrepareCmd(flags *configFlags, out io.Writer) *cobra.Command {
 func runPrepare(ctx context.Context, conf *config, out io.Writer) error {
 	start := time.Now()
 	group, ctx := errgroup.WithContext(ctx)
+	prepared := 0
 	for _, d := range conf.Databases {
+		if conf.copies(d.Name) {
+			continue
+		}
+		prepared++
 		group.Go(func() error {
 			if err := prepareDatabase(ctx, d.dsn, conf.Dataset, conf.tablesOn(d.Name)); err != nil {
 				return fmt.Errorf("prepare %s: %w", d.Name, err)
@@ -45,7 +50,7 @@ func runPrepare(ctx context.Context, conf *config, out io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(out, "prepared %d database(s) with scale %s, seed %d in %.1f s\n",
-		len(conf.Databases), conf.Dataset.Scale, conf.Dataset.Seed, time.Since(start).Seconds())
+		prepared, conf.Dataset.Scale, conf.Dataset.Seed, time.Since(start).Seconds())
 	return err
 }
 

@@ -59,7 +59,7 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	if err != nil {
 		return &usageError{err, ""}
 	}
-	servers := []*http.Server{newServer(conf.Listen, portal, logger)}
+	servers := []*http.Server{newServer(conf.Listen, conf.fresh(portal), logger)}
 	if conf.DebugListen != "" {
 		servers = append(servers, newServer(conf.DebugListen, debugHandler(), logger))
 	}
@@ -67,6 +67,17 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	group.Go(func() error { return portal.Tend(ctx) })
 	group.Go(func() error { return serveAll(ctx, servers, logger) })
 	return group.Wait()
+}
+
+// fresh lets every request see what was acknowledged before it, also by another process. Replicas that copy by themselves
+// would show it late.
+func (c *config) fresh(next http.Handler) http.Handler {
+	if !c.replicated() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(fanout.Fresh(r.Context())))
+	})
 }
 
 // openPool tries again until the databases answer, since they may start at the same time as the app.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"isukit/app/fanout"
 	"isukit/bench"
@@ -11,12 +13,33 @@ import (
 	"isukit/infra/topology"
 )
 
-// withReplicas returns the scenario, with a check that compares the databases where the topology has several.
+// withReplicas returns the scenario, with a check that compares the databases where several of the topology hold the same
+// tables.
 func withReplicas(s bench.Scenario, running *infra.Running, top *topology.Topology) bench.Scenario {
-	if len(top.Of(topology.DB)) < 2 {
+	if len(replicasOf(top)) == 0 {
 		return s
 	}
 	return withReplicaCheck{s, running, top}
+}
+
+// replicasOf are the names of the databases that hold the same tables as another one.
+func replicasOf(top *topology.Topology) []string {
+	var names []string
+	if len(top.Data.Groups) == 0 {
+		for _, i := range top.Of(topology.DB) {
+			names = append(names, i.Name)
+		}
+		if len(names) < 2 {
+			return nil
+		}
+		return names
+	}
+	for _, g := range top.Data.Groups {
+		if len(g.Databases) > 1 {
+			names = append(names, g.Databases...)
+		}
+	}
+	return names
 }
 
 // withReplicaCheck adds to a scenario's check that the databases hold the same rows: random reads hide for a while that
@@ -37,33 +60,37 @@ func (c withReplicaCheck) Check(ctx context.Context) ([]string, error) {
 	return append(faults, different...), err
 }
 
-// maxDifferences is how many rows of a table a fault names.
-const maxDifferences = 5
+const (
+	// maxDifferences is how many rows of a table a fault names.
+	maxDifferences = 5
+	// catchUpLimit is how long databases that copy by themselves may be late after the load.
+	catchUpLimit = 20 * time.Second
+)
 
 // compare returns a fault for every table whose rows differ, and for every database that is out of service.
 func (c withReplicaCheck) compare(ctx context.Context) (faults []string, err error) {
-	dsns := c.running.DSNs()
-	cfg := fanout.Config{Mode: fanout.Mode(c.top.Data.Write), Observer: true}
-	var all []string
-	for _, i := range c.top.Of(topology.DB) {
-		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: i.Name, DSN: dsns[i.Name]})
-		all = append(all, i.Name)
-	}
-	pool, err := fanout.Open(ctx, cfg)
+	pool, err := fanout.Open(ctx, placementOf(c.top, c.running.DSNs()))
 	if err != nil {
 		return nil, fmt.Errorf("compare the databases: %w", err)
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
-	status, err := pool.Status(ctx)
+	status, err := settled(ctx, pool)
 	if err != nil {
 		return nil, fmt.Errorf("compare the databases: %w", err)
 	}
+	compared := replicasOf(c.top)
 	for _, r := range status.Replicas {
 		if r.State != fanout.InService {
 			faults = append(faults, fmt.Sprintf("database %s is out of service: %s", r.Name, r.Reason))
 		}
+		if r.State == fanout.LeftOut { // what it has not copied yet would be taken for rows that differ
+			compared = slices.DeleteFunc(compared, func(name string) bool { return name == r.Name })
+		}
 	}
-	report, err := pool.Check(ctx, fanout.CheckOptions{Replicas: all})
+	if len(compared) == 0 {
+		return faults, nil
+	}
+	report, err := pool.Check(ctx, fanout.CheckOptions{Replicas: compared})
 	if err != nil {
 		return faults, fmt.Errorf("compare the databases: %w", err)
 	}
@@ -73,6 +100,34 @@ func (c withReplicaCheck) compare(ctx context.Context) (faults []string, err err
 		}
 	}
 	return faults, nil
+}
+
+// placementOf is how the app writes to the databases of a topology, for one who looks on.
+func placementOf(top *topology.Topology, dsns map[string]string) fanout.Config {
+	cfg := fanout.Config{Mode: fanout.Mode(top.Data.Write), Observer: true}
+	for _, i := range top.Of(topology.DB) {
+		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: i.Name, DSN: dsns[i.Name]})
+	}
+	for _, g := range top.Data.Groups {
+		cfg.Groups = append(cfg.Groups, fanout.Group{Name: g.Name, Replicas: g.Databases, Tables: g.Tables})
+	}
+	return cfg
+}
+
+// settled returns the databases' status once none is left out because it is late, or none of those has come back in time.
+func settled(ctx context.Context, pool *fanout.Pool) (fanout.Status, error) {
+	for deadline := time.Now().Add(catchUpLimit); ; {
+		status, err := pool.Status(ctx)
+		late := slices.ContainsFunc(status.Replicas, func(r fanout.ReplicaStatus) bool { return r.State == fanout.LeftOut })
+		if err != nil || !late || time.Now().After(deadline) {
+			return status, err
+		}
+		select {
+		case <-ctx.Done():
+			return status, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // differenceText says how a table differs, naming some of its rows.
