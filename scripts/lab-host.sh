@@ -1,23 +1,21 @@
 #!/bin/sh
-# lab-host.sh NAME ADDRESS ROOM [RATE BURST]: makes a host of the lab out of the network, mount and UTS namespaces that it is
+# lab-host.sh NAME ADDRESS ROOM: makes a host of the lab out of the network, mount and UTS namespaces that it is
 # started in, says "ready", and keeps them until it is killed.
 #
 #   NAME     host name
 #   ADDRESS  with its prefix length, for eth0, which must be there
 #   ROOM     an empty directory; in this mount namespace it becomes a place for what is written to /etc
-#   RATE     of the link in bit/s, and BURST in bytes; none for as fast as it goes
 #
 # It begins when a line comes in, and ends when the input does without one: what nobody has on record must not live.
 set -eu
 read -r _ || exit 125
 
-name=$1 address=$2 room=$3 rate=${4:-} burst=${5:-}
+name=$1 address=$2 room=$3
 
 printf '%s\n' "$name" >/proc/sys/kernel/hostname
 ip link set lo up
 ip address add "$address" dev eth0
 ip link set eth0 up
-[ -z "$rate" ] || tc qdisc replace dev eth0 root tbf rate "${rate}bit" burst "$burst" latency 50ms
 
 # /etc is the machine's with changes of this host's own, which are gone with it. (Relative paths: the options of overlay
 # cannot hold every character of an absolute one.)
@@ -41,7 +39,7 @@ for settings in /proc/sys/*; do
 	esac
 done
 
-cd /
+cd "$room/.."
 echo ready
 exec </dev/null >/dev/null 2>&1
 exec sleep 2147483647

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"isukit/infra/host"
 )
 
 // The exit codes of every command; docs/exit-codes.md explains them to users.
@@ -75,10 +77,11 @@ A first round needs nothing but nginx and a MySQL server on this machine:
 		return cleanDead(cmd, s)
 	}
 	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
-	root.AddGroup(&cobra.Group{ID: "round", Title: "Rounds:"}, &cobra.Group{ID: "wire", Title: "Protobuf on the wire:"})
+	root.AddGroup(&cobra.Group{ID: "round", Title: "Rounds:"}, &cobra.Group{ID: "wire", Title: "Protobuf on the wire:"},
+		&cobra.Group{ID: "hosts", Title: "Hosts:"})
 	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newReplicasCmd(s), newHitsCmd(s), newLatencyCmd(s), newCompareCmd(s), newVersionCmd(s), newTuneCmd(s))
 	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s), newSendCmd(s), newReplayCmd(s))
-	root.AddCommand(newDigestCmd(s))
+	root.AddCommand(newDigestCmd(s), newLabCmd(s))
 	return root
 }
 
@@ -101,6 +104,19 @@ func flagsFromEnv(flags *pflag.FlagSet) error {
 	return nil
 }
 
+// hostHint is what can be done about a host that cannot be used; "" for any other error.
+func hostHint(err error) string {
+	var fault *host.Fault
+	var locked *host.LockedError
+	switch {
+	case errors.As(err, &fault):
+		return fault.Hint
+	case errors.As(err, &locked):
+		return "wait until " + locked.Holder.Name + " is done, or ask them"
+	}
+	return ""
+}
+
 // exitCode prints err as the user should see it and maps it to the exit code.
 func exitCode(w io.Writer, err error) int {
 	if err == nil {
@@ -115,7 +131,7 @@ func exitCode(w io.Writer, err error) int {
 	}
 	var c *cliError
 	if !errors.As(err, &c) {
-		c = &cliError{err: err, code: exitFailed}
+		c = &cliError{err: err, code: exitFailed, hint: hostHint(err)}
 		// cobra has no type for these two; both are the user's.
 		if text := err.Error(); strings.HasPrefix(text, "unknown command") || strings.Contains(text, "arg(s)") {
 			c.code, c.hint = exitUsage, `see "isukit --help"`

@@ -233,8 +233,8 @@ func (d *Driver) hostDir(name string) string { return filepath.Join(d.dir, name)
 
 func (d *Driver) ownDir(name string) string { return filepath.Join(d.dir, ".driver", name) }
 
-// removeHalfMade removes hosts whose maker has died before they were whole. One that is made anew after a restart of the
-// machine keeps its files.
+// removeHalfMade removes hosts that somebody did not come to the end with: whoever calls it has the work lock. One that is to
+// be made anew after a restart of the machine keeps its files.
 func (d *Driver) removeHalfMade(ctx context.Context) error {
 	s, err := d.store.read()
 	if err != nil {
@@ -242,7 +242,7 @@ func (d *Driver) removeHalfMade(ctx context.Context) error {
 	}
 	var names []string
 	for _, h := range s.Hosts {
-		if h.Maker.PID > 0 && h.Maker != d.self && !h.Maker.Alive() {
+		if h.Maker.PID > 0 {
 			names = append(names, h.Want.Name)
 		}
 	}
@@ -268,6 +268,11 @@ func (d *Driver) remove(ctx context.Context, names []string) error {
 	for _, name := range names {
 		h := s.host(name)
 		if h == nil {
+			continue
+		}
+		// From here on it is not whole, should this process end before the host does.
+		if err := d.store.onHost(name, func(h *hostRecord) error { h.Maker = d.self; return nil }); err != nil {
+			errs = append(errs, err)
 			continue
 		}
 		if err := d.removeHost(ctx, s, *h); err != nil {

@@ -63,8 +63,7 @@ func (d *Driver) makeLab(ctx context.Context, made []string) error {
 		if err := d.clear(ctx, s, *s.host(name)); err != nil {
 			return err
 		}
-		w, err := d.startHolder("scripts/lab-host.sh", unix.CLONE_NEWNET|unix.CLONE_NEWNS|unix.CLONE_NEWUTS, name,
-			append([]string{s.host(name).Address + "/24", d.ownDir(name)}, link(s.host(name).Want)...)...)
+		w, err := d.startHolder("scripts/lab-host.sh", name, s.host(name).Address+"/24", d.ownDir(name))
 		if err != nil {
 			return err
 		}
@@ -83,7 +82,7 @@ func (d *Driver) makeLab(ctx context.Context, made []string) error {
 		}
 		delete(waiting, name)
 	}
-	return d.shape(ctx, made)
+	return d.shape(ctx)
 }
 
 // plug writes what joins a namespace to the switch.
@@ -95,35 +94,42 @@ func plug(w io.Writer, name string, pid int) {
 func port(name string) string { return "v-" + name }
 
 // shape gives every host what it may use, and the names of all.
-func (d *Driver) shape(ctx context.Context, made []string) error {
+func (d *Driver) shape(ctx context.Context) error {
 	s, err := d.store.read()
 	if err != nil {
 		return err
 	}
-	var ports strings.Builder
 	for _, h := range s.Hosts {
-		name := h.Want.Name
-		g := d.groupOf(s, name)
-		if err := g.Make(); err != nil {
-			return err
+		g := d.groupOf(s, h.Want.Name)
+		err := g.Make()
+		if err == nil {
+			err = g.Limit(cgroup.Limits{CPUs: h.CPUs, On: h.On, MemoryBytes: h.Want.MemoryBytes})
 		}
-		if err := g.Limit(cgroup.Limits{CPUs: h.CPUs, On: h.On, MemoryBytes: h.Want.MemoryBytes}); err != nil {
-			return fmt.Errorf("host %s: %w", name, err)
+		if err == nil {
+			err = d.shapeLink(ctx, s, h)
 		}
-		if l := link(h.Want); l != nil {
-			shaper := fmt.Sprintf("root tbf rate %sbit burst %s latency 50ms\n", l[0], l[1])
-			fmt.Fprintf(&ports, "qdisc replace dev %s %s", port(name), shaper)
-			if err := tool(ctx, h.Holder.PID, "qdisc replace dev eth0 "+shaper, "tc", "-batch", "-"); err != nil {
-				return fmt.Errorf("host %s: link speed: %w", name, err)
-			}
-		}
-	}
-	if ports.Len() > 0 {
-		if err := tool(ctx, s.fixture(switchName).ID.PID, ports.String(), "tc", "-batch", "-"); err != nil {
-			return fmt.Errorf("link speed: %w", err)
+		if err != nil {
+			return fmt.Errorf("host %s: %w", h.Want.Name, err)
 		}
 	}
 	return d.writeNames(s)
+}
+
+// shapeLink holds the link of a host to its speed, at both ends: each shapes what it sends.
+func (d *Driver) shapeLink(ctx context.Context, s state, h hostRecord) error {
+	command := "qdisc del dev %s root\n"
+	if l := link(h.Want); l != nil {
+		command = "qdisc replace dev %s root tbf rate " + l[0] + "bit burst " + l[1] + " latency 50ms\n"
+	} else if !h.Shaped {
+		return nil
+	}
+	if err := tool(ctx, h.Holder.PID, fmt.Sprintf(command, "eth0"), "tc", "-batch", "-"); err != nil {
+		return fmt.Errorf("link speed: %w", err)
+	}
+	if err := tool(ctx, s.fixture(switchName).ID.PID, fmt.Sprintf(command, port(h.Want.Name)), "tc", "-batch", "-"); err != nil {
+		return fmt.Errorf("link speed: %w", err)
+	}
+	return d.store.onHost(h.Want.Name, func(h *hostRecord) error { h.Shaped = h.Want.LinkBitsPerSecond > 0; return nil })
 }
 
 // writeNames puts the names of all hosts into the hosts file of each, and of the generator.
@@ -168,11 +174,11 @@ func (d *Driver) makeFixtures(ctx context.Context) error {
 	if recordErr := d.store.update(func(s *state) error { s.Controllers = controllers; return nil }); err != nil || recordErr != nil {
 		return errors.Join(err, recordErr)
 	}
-	sw, err := d.makeFixture(ctx, "scripts/lab-switch.sh", unix.CLONE_NEWNET|unix.CLONE_NEWNS|unix.CLONE_NEWUTS, switchName, nil)
+	sw, err := d.makeFixture(ctx, "scripts/lab-switch.sh", switchName, nil)
 	if err != nil {
 		return fmt.Errorf("make the lab's switch: %w", err)
 	}
-	_, err = d.makeFixture(ctx, "scripts/lab-host.sh", unix.CLONE_NEWNET|unix.CLONE_NEWNS|unix.CLONE_NEWUTS, generatorName, &sw,
+	_, err = d.makeFixture(ctx, "scripts/lab-host.sh", generatorName, &sw,
 		fixtureAddress(generatorName)+"/24", d.ownDir(generatorName))
 	if err != nil {
 		return fmt.Errorf("make the lab's place for the load generator: %w", err)
@@ -181,8 +187,8 @@ func (d *Driver) makeFixtures(ctx context.Context) error {
 }
 
 // makeFixture makes one of them; sw is the switch to which it is joined, if any.
-func (d *Driver) makeFixture(ctx context.Context, script string, unshare uintptr, name string, sw *proc.ID, args ...string) (proc.ID, error) {
-	w, err := d.startHolder(script, unshare, name, args...)
+func (d *Driver) makeFixture(ctx context.Context, script, name string, sw *proc.ID, args ...string) (proc.ID, error) {
+	w, err := d.startHolder(script, name, args...)
 	if err != nil {
 		return proc.ID{}, err
 	}
@@ -263,7 +269,7 @@ type waitingHolder struct {
 }
 
 // startHolder makes the process; finish or giveUp must follow.
-func (d *Driver) startHolder(script string, unshare uintptr, name string, args ...string) (*waitingHolder, error) {
+func (d *Driver) startHolder(script, name string, args ...string) (*waitingHolder, error) {
 	text, err := fs.ReadFile(isukit.Assets, script)
 	if err != nil {
 		return nil, err
@@ -288,7 +294,7 @@ func (d *Driver) startHolder(script string, unshare uintptr, name string, args .
 	w.cmd = exec.Command("/bin/sh", append([]string{"-c", string(text), "isukit-" + name, name}, args...)...)
 	w.cmd.Stdin, w.cmd.Stdout, w.cmd.Stderr = input, output, output
 	w.cmd.Env, w.cmd.Dir = environment(), dir
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: unshare}
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS}
 	if err := w.cmd.Start(); err != nil {
 		gate.Close()
 		ready.Close()

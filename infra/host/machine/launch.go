@@ -33,7 +33,6 @@ type launch struct {
 	dir            string
 	stdin          []byte
 	stdout, stderr io.Writer
-	unshare        uintptr // namespaces of its own
 	// record is called with the process before it is let go.
 	record func(proc.ID) error
 }
@@ -56,7 +55,7 @@ func (l launch) start() (*launched, error) {
 	cmd := exec.Command(l.argv[0], l.argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, l.stdout, l.stderr
 	cmd.Env, cmd.Dir = l.env, l.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: l.unshare}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.WaitDelay = time.Second // for what a command leaves behind with its output open
 	if err := cmd.Start(); err != nil {
 		open.Close()

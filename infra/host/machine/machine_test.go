@@ -10,11 +10,6 @@ import (
 	"isukit/infra/infratest"
 )
 
-func TestMain(m *testing.M) {
-	hosttest.Program()
-	os.Exit(m.Run())
-}
-
 // subject is a driver whose state directory is removed after the test, with a check that nothing is left.
 func subject(t *testing.T, keep bool, open func(machine.Options) (*machine.Driver, error)) hosttest.Subject {
 	stateDir := t.TempDir()

@@ -46,9 +46,10 @@ type hostRecord struct {
 	Address string    `json:"address"`
 	CPUs    float64   `json:"cpus"` // that it has: scaled
 	On      []int     `json:"on,omitempty"`
-	// Maker is the isukit that makes the host; zero when the host is whole.
+	// Maker is the isukit that makes or removes the host; zero when the host is whole.
 	Maker    proc.ID         `json:"maker,omitzero"`
 	Holder   proc.ID         `json:"holder,omitzero"`
+	Shaped   bool            `json:"shaped,omitempty"`   // its link has a speed of its own
 	Services []serviceRecord `json:"services,omitempty"` // in the order of their start
 }
 

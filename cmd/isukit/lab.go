@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+	"isukit/infra/topology"
+)
+
+// labHost is a line of isukit lab ls.
+type labHost struct {
+	Name              string       `json:"name"`
+	Address           string       `json:"address"`
+	CPUs              float64      `json:"cpus"`    // that it has, after scaling
+	Threads           int          `json:"threads"` // CPUs on which it may run at once
+	MemoryBytes       int64        `json:"memory_bytes"`
+	LinkBitsPerSecond int64        `json:"link_bits_per_second,omitempty"`
+	Services          []labService `json:"services"`
+}
+
+type labService struct {
+	Name        string `json:"name"`
+	Running     bool   `json:"running"`
+	PID         int    `json:"pid"`
+	Exit        string `json:"exit,omitempty"`
+	OutOfMemory bool   `json:"out_of_memory,omitempty"`
+}
+
+func newLabCmd(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "lab",
+		Short: "Look into the lab: hosts that this machine plays in network namespaces and control groups",
+		Long: `The lab plays the hosts of a topology on this machine: each is a network namespace with its own address, the CPUs and memory
+of the file, and an /etc of its own; a switch joins them, and the load generator has a namespace beside them. It needs root.
+Nothing is added to the machine's own network namespace, its sysctls or its firewall.
+
+The lab is made by commands that take --driver lab, or by "isukit lab up", and stays until "isukit lab down".`,
+		Example: "  isukit lab up -t fanout-2\n  isukit lab run s1 -- ip address\n  isukit lab down",
+		GroupID: "hosts",
+	}
+	cmd.AddCommand(newLabUpCmd(s), newLabLsCmd(s), newLabShellCmd(s), newLabRunCmd(s), newLabDownCmd(s))
+	return cmd
+}
+
+// withLab opens the kept lab of the state directory, runs fn, and lets go of it.
+func withLab(cmd *cobra.Command, scale float64, fn func(context.Context, *machine.Driver) error) error {
+	dir, err := stateDir(cmd)
+	if err != nil {
+		return err
+	}
+	lab, err := machine.OpenLab(machine.Options{StateDir: dir, Keep: true, CPUScale: scale})
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(cmd.Context(), lab), lab.Close(context.WithoutCancel(cmd.Context())))
+}
+
+func newLabUpCmd(s streams) *cobra.Command {
+	var name string
+	var scale float64
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Make the hosts of a topology, with nothing on them",
+		Long: `Make the hosts that a topology declares. Hosts that are up already are changed where they differ (CPUs, memory, link speed)
+and keep running what they run.`,
+		Example: "  isukit lab up -t fanout-2 --cpu-scale 0.5",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if scale < 0 {
+				return usageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
+			}
+			top, err := roundOptions{topology: name}.findTopology()
+			if err != nil {
+				return usageError(err, `see docs/topology.md`)
+			}
+			return withLab(cmd, scale, func(ctx context.Context, lab *machine.Driver) error { return runLabUp(ctx, lab, top, s) })
+		},
+	}
+	cmd.Flags().StringVarP(&name, "topology", "t", "single", "name of a shipped topology, or a file")
+	cmd.Flags().Float64Var(&scale, "cpu-scale", 0, "give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
+	return cmd
+}
+
+func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, s streams) error {
+	release, err := lab.Lock(ctx, userName())
+	if err != nil {
+		return err
+	}
+	defer release()
+	start := time.Now()
+	var wants []host.Want
+	for _, h := range top.Hosts {
+		wants = append(wants, host.Want{Name: h.Name, CPUs: h.CPUs, MemoryBytes: h.MemoryBytes, Address: h.Address})
+	}
+	if err := lab.Ensure(ctx, wants); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.err, "isukit: %d host(s) up in %.2f s\n", len(wants), time.Since(start).Seconds())
+	return runLabLs(ctx, lab, false, s.out)
+}
+
+func newLabLsCmd(s streams) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "ls", Short: "List the hosts, what they may use, and their services", Example: "  isukit lab ls --json", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error { return runLabLs(ctx, lab, asJSON, s.out) })
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func runLabLs(ctx context.Context, lab *machine.Driver, asJSON bool, out io.Writer) error {
+	hosts, err := labHosts(ctx, lab)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(hosts)
+	}
+	if len(hosts) == 0 {
+		fmt.Fprintln(out, "no host is up")
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "HOST\tADDRESS\tCPUS\tTHREADS\tMEMORY\tLINK\tSERVICES")
+	for _, h := range hosts {
+		link := "-"
+		if h.LinkBitsPerSecond > 0 {
+			link = fmt.Sprintf("%g Mbit/s", float64(h.LinkBitsPerSecond)/1e6)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d MiB\t%s\t%s\n", h.Name, h.Address, h.CPUs, h.Threads, h.MemoryBytes>>20, link, h.servicesText())
+	}
+	return w.Flush()
+}
+
+func (h labHost) servicesText() string {
+	var list []string
+	for _, s := range h.Services {
+		text := s.Name
+		if !s.Running {
+			text += " (" + s.Exit + ")"
+		}
+		if s.OutOfMemory {
+			text += " (killed for want of memory)"
+		}
+		list = append(list, text)
+	}
+	if len(list) == 0 {
+		return "-"
+	}
+	return strings.Join(list, ", ")
+}
+
+func labHosts(ctx context.Context, lab *machine.Driver) ([]labHost, error) {
+	wants, err := lab.Hosts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []labHost{}
+	for _, w := range wants {
+		h, err := lab.Host(w.Name)
+		if err != nil {
+			return nil, err
+		}
+		a := h.About()
+		line := labHost{
+			Name: a.Name, Address: a.Address, CPUs: a.CPUs, Threads: a.Threads, MemoryBytes: a.MemoryBytes,
+			LinkBitsPerSecond: w.LinkBitsPerSecond, Services: []labService{},
+		}
+		names, err := h.Services(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			st, err := h.State(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			line.Services = append(line.Services, labService{name, st.Running, st.PID, st.Exit, st.OutOfMemory})
+		}
+		list = append(list, line)
+	}
+	return list, nil
+}
+
+func newLabShellCmd(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "shell HOST", Short: "Open a shell on a host, in the switch or where the load generator stands",
+		Long: `Open a shell on a host. Two names are there besides those of the topology: "switch", where traffic between hosts can be
+captured or dropped, and "generator", from where the load comes. What the shell runs has the host's CPUs and memory.`,
+		Example: "  isukit lab shell s1", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			shell := os.Getenv("SHELL")
+			if shell == "" {
+				shell = "/bin/sh"
+			}
+			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
+				_, err := lab.Attach(ctx, args[0], host.Command{Argv: []string{shell}, Env: []string{"PS1=" + args[0] + "# "}}, s.in, s.out, s.err)
+				return unknownLabHost(ctx, lab, err)
+			})
+		},
+	}
+}
+
+func newLabRunCmd(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "run HOST -- COMMAND [ARGUMENT ...]", Short: "Run a command on a host, in the switch or where the load generator stands",
+		Long:    "Run a command on a host, see \"isukit lab shell --help\" for the names. The exit code is 1 when the command fails.",
+		Example: "  isukit lab run s1 -- ip address", Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
+				code, err := lab.Attach(ctx, args[0], host.Command{Argv: args[1:]}, s.in, s.out, s.err)
+				if err == nil && code != 0 {
+					err = fmt.Errorf("%s on %s ended with exit status %d", args[1], args[0], code)
+				}
+				return unknownLabHost(ctx, lab, err)
+			})
+		},
+	}
+}
+
+// unknownLabHost says which hosts there are, to whom asked for another.
+func unknownLabHost(ctx context.Context, lab *machine.Driver, err error) error {
+	if !errors.Is(err, host.ErrUnknownHost) {
+		return err
+	}
+	wants, listErr := lab.Hosts(ctx)
+	if listErr != nil {
+		return errors.Join(err, listErr)
+	}
+	names := []string{}
+	for _, w := range wants {
+		names = append(names, w.Name)
+	}
+	if len(names) == 0 {
+		return usageError(err, "no host is up: isukit lab up -t TOPOLOGY")
+	}
+	return usageError(err, "have "+strings.Join(names, ", ")+", switch, generator")
+}
+
+func newLabDownCmd(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "Take the lab down, with everything that runs in it", Example: "  isukit lab down", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
+				release, err := lab.Lock(ctx, userName())
+				if err != nil {
+					return err
+				}
+				defer release()
+				return lab.Down(ctx)
+			})
+		},
+	}
+}
+
+// userName is who uses isukit, for others who want the same hosts: the one behind sudo where there is one.
+func userName() string {
+	for _, name := range []string{"ISUKIT_HOLDER", "SUDO_USER", "USER", "LOGNAME"} {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return fmt.Sprintf("user %d", os.Getuid())
+}

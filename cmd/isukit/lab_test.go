@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"isukit/infra/infratest"
+)
+
+// labRun runs a command line on a state directory, and returns its exit code and what it printed.
+func labRun(t *testing.T, dir string, args ...string) (code int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(context.WithoutCancel(t.Context()), append([]string{"--state-dir", dir}, args...), streams{strings.NewReader(""), &o, &e})
+	return code, o.String(), e.String()
+}
+
+func TestLabCommands(t *testing.T) {
+	infratest.Real(t)
+	dir := t.TempDir()
+	defer labRun(t, dir, "lab", "down")
+	tests := []struct {
+		args        []string
+		code        int
+		out, errOut string // a part of each
+	}{
+		{[]string{"lab", "ls"}, 0, "no host is up", ""},
+		{[]string{"lab", "run", "s1", "--", "true"}, 2, "", "hint: no host is up"},
+		{[]string{"lab", "up", "-t", "nothing"}, 2, "", `topology "nothing" does not exist`},
+		{[]string{"lab", "up", "--cpu-scale", "-1"}, 2, "", "below 0"},
+		{[]string{"lab", "up", "-t", "fanout-2"}, 0, "10.77.0.11", "up in"},
+		{[]string{"lab", "up", "-t", "fanout-2", "--cpu-scale", "0.25"}, 0, "0.50", "up in"},
+		{[]string{"lab", "run", "s1", "--", "uname", "-n"}, 0, "s1\n", ""},
+		{[]string{"lab", "run", "s1", "--", "sh", "-c", "exit 3"}, 1, "", "sh on s1 ended with exit status 3"},
+		{[]string{"lab", "run", "s9", "--", "true"}, 2, "", "hint: have s1, switch, generator"},
+		{[]string{"lab", "run", "s1", "--", "no-such-program"}, 1, "", "no-such-program"},
+		{[]string{"lab", "down"}, 0, "", ""},
+		{[]string{"lab", "ls", "--json"}, 0, "[]\n", ""},
+	}
+	for _, tt := range tests {
+		code, out, errOut := labRun(t, dir, tt.args...)
+		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errOut, tt.errOut) {
+			t.Errorf("%q: got code %d, stdout %q, stderr %q; want %d, %q, %q", tt.args, code, out, errOut, tt.code, tt.out, tt.errOut)
+		}
+	}
+}
+
+func TestLabLsJSON(t *testing.T) {
+	infratest.Real(t)
+	dir := t.TempDir()
+	defer labRun(t, dir, "lab", "down")
+	if code, _, errOut := labRun(t, dir, "lab", "up", "-t", "fanout-2", "--cpu-scale", "0.25"); code != 0 {
+		t.Fatal(errOut)
+	}
+	_, out, _ := labRun(t, dir, "lab", "ls", "--json")
+	var hosts []labHost
+	if err := json.Unmarshal([]byte(out), &hosts); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if len(hosts) != 1 || hosts[0].Name != "s1" || hosts[0].CPUs <= 0 || hosts[0].MemoryBytes <= 0 || len(hosts[0].Services) != 0 {
+		t.Errorf("isukit lab ls --json: got %+v, want s1 with CPUs and memory", hosts)
+	}
+}

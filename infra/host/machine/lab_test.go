@@ -1,0 +1,394 @@
+package machine_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+	"isukit/infra/infratest"
+)
+
+// lab is a lab with these hosts, gone after the test.
+func lab(t *testing.T, scale float64, wants ...host.Want) *machine.Driver {
+	t.Helper()
+	infratest.Real(t)
+	d, err := machine.OpenLab(machine.Options{StateDir: t.TempDir(), CPUScale: scale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	if err := d.Ensure(t.Context(), wants); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func hostOf(t *testing.T, d host.Driver, name string) host.Host {
+	t.Helper()
+	h, err := d.Host(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// program starts one of this binary's programs on a host.
+func program(t *testing.T, h host.Host, argv ...string) {
+	t.Helper()
+	err := h.Start(t.Context(), host.Service{
+		Name: argv[0], Argv: append([]string{os.Args[0]}, argv...), LogFile: filepath.Join(h.About().Dir, argv[0]+".log"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 15 s for %s", what)
+		}
+	}
+}
+
+func TestLabIsUpInASecond(t *testing.T) {
+	best := time.Hour
+	for range 3 {
+		d := lab(t, 0)
+		start := time.Now()
+		err := d.Ensure(t.Context(), []host.Want{{Name: "s1", CPUs: 2, MemoryBytes: 1 << 30}, {Name: "s2", CPUs: 2, MemoryBytes: 2 << 30}, {Name: "s3", CPUs: 4, MemoryBytes: 1 << 30}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		best = min(best, time.Since(start))
+	}
+	if best > time.Second {
+		t.Errorf("three hosts were up in %v, want less than 1 s", best)
+	}
+}
+
+// TestLabCPUsAreReal: half the CPU time gives half the work. On a machine that is busy with other things a host may not come
+// to what it may use, so there are three tries.
+func TestLabCPUsAreReal(t *testing.T) {
+	d := lab(t, 1, host.Want{Name: "whole", CPUs: 0.2}, host.Want{Name: "half", CPUs: 0.1})
+	var ratios []float64
+	for range 3 {
+		ratio := spinOn(t, d, "half") / spinOn(t, d, "whole")
+		if ratio >= 0.4 && ratio <= 0.6 {
+			return
+		}
+		ratios = append(ratios, ratio)
+	}
+	t.Errorf("work on half the CPU time: got %.2f of the whole, want 0.5 +- 0.1", ratios)
+}
+
+// spinOn returns how much work a host does in a time.
+func spinOn(t *testing.T, d *machine.Driver, name string) float64 {
+	t.Helper()
+	got, err := hostOf(t, d, name).Run(t.Context(), host.Command{Argv: []string{os.Args[0], "spin", "1500ms"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.ParseFloat(strings.TrimSpace(string(got.Stdout)), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestLabScales: where hosts declare more CPUs than the machine has, they have their share, and count as many as declared.
+func TestLabScales(t *testing.T) {
+	d := lab(t, 0.1, host.Want{Name: "s1", CPUs: 2}, host.Want{Name: "s2", CPUs: 4})
+	for name, want := range map[string]float64{"s1": 0.2, "s2": 0.4} {
+		a := hostOf(t, d, name).About()
+		if diff := a.CPUs - want; diff > 1e-9 || diff < -1e-9 || a.Threads < 1 {
+			t.Errorf("%s: got %g CPUs, %d threads; want %g CPUs", name, a.CPUs, a.Threads, want)
+		}
+	}
+}
+
+// TestLabMemoryIsReal: who needs more than the host has is killed, and that is known.
+func TestLabMemoryIsReal(t *testing.T) {
+	d := lab(t, 1, host.Want{Name: "s1", CPUs: 1, MemoryBytes: 64 << 20})
+	h := hostOf(t, d, "s1")
+	if err := h.Start(t.Context(), host.Service{Name: "other", Argv: []string{"sleep", "1000"}, LogFile: filepath.Join(h.About().Dir, "other.log")}); err != nil {
+		t.Fatal(err)
+	}
+	program(t, h, "eat", "200000000")
+	waitFor(t, "the end of who eats", func() bool { st, err := h.State(t.Context(), "eat"); return err == nil && !st.Running })
+	if st, err := h.State(t.Context(), "eat"); err != nil || st.Exit != "signal: killed" || !st.OutOfMemory {
+		t.Errorf("State of who ate: got %+v, %v; want it killed for want of memory", st, err)
+	}
+	if st, err := h.State(t.Context(), "other"); err != nil || !st.Running || st.OutOfMemory {
+		t.Errorf("State of another: got %+v, %v; want it running", st, err)
+	}
+	program(t, h, "eat", "20000000")
+	waitFor(t, "who eats less", func() bool {
+		text, _ := h.Get(t.Context(), filepath.Join(h.About().Dir, "eat.log"))
+		return strings.HasSuffix(string(text), "full\n")
+	})
+	if st, err := h.State(t.Context(), "eat"); err != nil || !st.Running || st.OutOfMemory {
+		t.Errorf("State of who ate less: got %+v, %v; want it running, and the time before forgotten", st, err)
+	}
+}
+
+func TestLabLinkSpeed(t *testing.T) {
+	d := lab(t, 1, host.Want{Name: "s1", CPUs: 1, LinkBitsPerSecond: 80e6}, host.Want{Name: "s2", CPUs: 1})
+	h := hostOf(t, d, "s1")
+	program(t, h, "flood", "0.0.0.0:7000")
+	speed := func(wait, measure time.Duration) float64 {
+		var got float64
+		waitFor(t, "a connection", func() bool {
+			conn, err := d.Dial(t.Context(), "tcp", "s1:7000")
+			if err != nil {
+				return false
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(wait))
+			io.Copy(io.Discard, conn)
+			conn.SetDeadline(time.Now().Add(measure))
+			start := time.Now()
+			n, _ := io.Copy(io.Discard, conn) // ends with the deadline
+			got = float64(8*n) / time.Since(start).Seconds() / 1e6
+			return true
+		})
+		return got
+	}
+	if got := speed(300*time.Millisecond, time.Second); got < 60 || got > 90 {
+		t.Errorf("a link of 80 Mbit/s gave %.1f Mbit/s", got)
+	}
+	if err := d.Ensure(t.Context(), []host.Want{{Name: "s1", CPUs: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := speed(0, 300*time.Millisecond); got < 160 {
+		t.Errorf("a link without a speed gave %.1f Mbit/s, want more than twice the 80 of before", got)
+	}
+}
+
+// TestLabViews: a host has its own name, /etc and devices, and cannot set what is the machine's.
+func TestLabViews(t *testing.T) {
+	d := lab(t, 1, host.Want{Name: "s1", CPUs: 1}, host.Want{Name: "s2", CPUs: 1, Address: "10.77.0.99"})
+	run := func(name, script string) string {
+		t.Helper()
+		got, err := hostOf(t, d, name).Run(t.Context(), host.Command{Argv: []string{"sh", "-c", script}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%d %s", got.Code, got.Stdout)
+	}
+	for _, tt := range []struct{ host, script, want string }{
+		{"s1", "uname -n; cat /etc/hostname", "0 s1\ns1\n"},
+		{"s1", "grep -w s2 /etc/hosts", "0 10.77.0.99 s2\n"},
+		{"generator", "grep -w s1 /etc/hosts", "0 10.77.0.11 s1\n"},
+		{"s1", "ls /sys/class/net", "0 eth0\nlo\n"},
+		{"switch", "ip -o link show v-s1 | grep -c 'master br0'", "0 1\n"},
+		{"s1", "echo 77 2>/dev/null >/proc/sys/vm/swappiness || echo refused", "0 refused\n"},
+		{"s1", "echo 1024 >/proc/sys/net/core/somaxconn && cat /proc/sys/net/core/somaxconn", "0 1024\n"},
+	} {
+		if got := run(tt.host, tt.script); got != tt.want {
+			t.Errorf("%s: %s: got %q, want %q", tt.host, tt.script, got, tt.want)
+		}
+	}
+	s1 := hostOf(t, d, "s1")
+	if err := s1.Put(t.Context(), "/etc/isukit-test/only-here", []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := run("s1", "cat /etc/isukit-test/only-here"); got != "0 x" {
+		t.Errorf("a file that was put into /etc: got %q", got)
+	}
+	if _, err := os.Stat("/etc/isukit-test"); err == nil {
+		t.Error("a file that was put into /etc of a host is in the machine's")
+	}
+}
+
+// machineNow is what the lab must not change. What others on the machine do at the same time is left out: their processes,
+// ports and control groups.
+func machineNow(t *testing.T) map[string]string {
+	t.Helper()
+	now := map[string]string{}
+	for name, argv := range map[string][]string{
+		"namespaces": {"ip", "netns"}, "devices": {"ip", "-o", "link"}, "addresses": {"ip", "-o", "address"}, "firewall": {"nft", "list", "ruleset"},
+	} {
+		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", argv, err, out)
+		}
+		now[name] = string(out)
+	}
+	for _, file := range []string{"/proc/self/mountinfo", "/proc/sys/kernel/hostname"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now[file] = string(text)
+	}
+	for _, root := range []string{"/etc", "/proc/sys/net", "/proc/sys/vm"} {
+		err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() || strings.HasSuffix(name, "nf_conntrack_count") {
+				return nil
+			}
+			if text, err := os.ReadFile(name); err == nil {
+				now[name] = fmt.Sprintf("%x", sha256.Sum256(text))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return now
+}
+
+// groups are the control groups of the lab in a state directory.
+func groups(t *testing.T, stateDir string) []string {
+	t.Helper()
+	var found []string
+	files, _ := filepath.Glob(filepath.Join(stateDir, "*", "*", "state.json"))
+	for _, file := range files {
+		var s struct{ ID string }
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(text, &s)
+		}
+		if err != nil || s.ID == "" {
+			t.Fatalf("read %s: %v", file, err)
+		}
+		dirs, _ := filepath.Glob("/sys/fs/cgroup/*/isukit-" + s.ID)
+		more, _ := filepath.Glob("/sys/fs/cgroup/isukit-" + s.ID)
+		found = append(append(found, dirs...), more...)
+	}
+	return found
+}
+
+func TestLabLeavesTheMachineAlone(t *testing.T) {
+	infratest.Real(t)
+	before := machineNow(t)
+	stateDir := t.TempDir()
+	d, err := machine.OpenLab(machine.Options{StateDir: stateDir, Keep: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ensure(t.Context(), []host.Want{{Name: "s1", CPUs: 1, MemoryBytes: 1 << 28, LinkBitsPerSecond: 1e9}, {Name: "s2", CPUs: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	s1 := hostOf(t, d, "s1")
+	program(t, s1, "flood", "0.0.0.0:7000")
+	if _, err := s1.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", "echo x >>/etc/hosts; setsid sleep 1000 >/dev/null 2>&1 &"}}); err != nil {
+		t.Fatal(err)
+	}
+	made := groups(t, stateDir)
+	if len(made) == 0 {
+		t.Error("no control group was found: this test can't fail")
+	}
+	if diff := cmp.Diff(before, machineNow(t)); diff != "" {
+		t.Errorf("the machine while a lab is up (- before, + now):\n%s", diff)
+	}
+	if err := d.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, machineNow(t)); diff != "" {
+		t.Errorf("the machine after the lab (- before, + now):\n%s", diff)
+	}
+	if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
+	}
+	for _, dir := range made {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("control group left: %s", dir)
+		}
+	}
+	if err := d.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLabOfKilledIsukit kills an isukit while it makes and removes labs. Those that are its own are gone at the next
+// command; those that are kept are whole or gone, and can be taken down.
+func TestLabOfKilledIsukit(t *testing.T) {
+	infratest.Real(t)
+	for _, how := range []string{"own", "keep"} {
+		t.Run(how, func(t *testing.T) {
+			stateDir := t.TempDir()
+			for range 20 {
+				killUpDown(t, how, stateDir)
+				made := groups(t, stateDir)
+				if _, err := machine.CleanDead(t.Context(), stateDir); err != nil {
+					t.Fatal(err)
+				}
+				if how == "keep" {
+					takeDown(t, stateDir)
+				}
+				// What was not on record yet ends by itself, without having begun.
+				waitFor(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 })
+				for _, dir := range made {
+					if _, err := os.Stat(dir); err == nil {
+						t.Errorf("control group left: %s", dir)
+					}
+				}
+				if runs, err := os.ReadDir(filepath.Join(stateDir, "runs")); err != nil || len(runs) > 0 {
+					t.Errorf("run directories left: %v, %v", runs, err)
+				}
+			}
+		})
+	}
+}
+
+func killUpDown(t *testing.T, how, stateDir string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "updown", how, stateDir)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(rand.N(600 * time.Millisecond))
+	cmd.Process.Kill()
+	cmd.Wait()
+	if text := strings.ReplaceAll(out.String(), "once more\n", ""); text != "" {
+		t.Errorf("updown says %q", text)
+	}
+}
+
+func takeDown(t *testing.T, stateDir string) {
+	t.Helper()
+	d, err := machine.OpenLab(machine.Options{StateDir: stateDir, Keep: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants, err := d.Hosts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range wants {
+		if _, err := hostOf(t, d, w.Name).Run(t.Context(), host.Command{Argv: []string{"true"}}); err != nil {
+			t.Errorf("a host that was kept does not work: %v", err)
+		}
+	}
+	if err := d.Down(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
