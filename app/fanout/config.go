@@ -22,7 +22,8 @@ type Replica struct {
 	// MySQL is the parsed alternative to DSN. It is copied, never changed.
 	MySQL *mysql.Config
 	// Connector replaces both, for connections of one's own making (tracing, tests). Its connections must take several
-	// statements in one text, put arguments into the text, and have ExecContext and QueryContext.
+	// statements in one text, answer them with a mysql.Result, put arguments into the text, and have ExecContext and
+	// QueryContext.
 	Connector driver.Connector
 	// Weight is this replica's share of the reads beside the others'. Default 1.
 	Weight int

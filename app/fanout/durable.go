@@ -26,7 +26,7 @@ func (t *orderedTxn) runOther(ctx context.Context, pt *part, q call, with pins, 
 	}
 	id := "'" + pt.xid + "'"
 	begin := strings.TrimSuffix(t.begun, "BEGIN; ") + "XA START " + id + "; "
-	if !t.alone || rows || q.prep != nil || strings.ContainsAny(q.text, ";#") || strings.Contains(q.text, "--") {
+	if !t.alone || rows || !q.extends() {
 		return pt.run(ctx, t.c, q, begin, with, rows)
 	}
 	reset := ""

@@ -86,6 +86,26 @@ type fakeResult struct{ id, rows int64 }
 func (r fakeResult) LastInsertId() (int64, error) { return r.id, nil }
 func (r fakeResult) RowsAffected() (int64, error) { return r.rows, nil }
 
+// fakeResults are those of all statements of a packet.
+type fakeResults struct {
+	fakeResult
+	all []fakeResult
+}
+
+func (r fakeResults) AllRowsAffected() (list []int64) {
+	for _, one := range r.all {
+		list = append(list, one.rows)
+	}
+	return list
+}
+
+func (r fakeResults) AllLastInsertIds() (list []int64) {
+	for _, one := range r.all {
+		list = append(list, one.id)
+	}
+	return list
+}
+
 var errBroken = errors.New("fake: connection reset")
 
 func (c *fakeConn) ExecContext(_ context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
@@ -94,12 +114,14 @@ func (c *fakeConn) ExecContext(_ context.Context, text string, args []driver.Nam
 	if c.broken || c.s.down {
 		return nil, errBroken
 	}
-	var res driver.Result = fakeResult{}
+	var res fakeResults
 	for _, one := range strings.Split(text, "; ") {
-		var err error
-		if res, err = c.one(one, args); err != nil {
+		r, err := c.one(one, args)
+		if err != nil {
 			return nil, err
 		}
+		res.fakeResult = r.(fakeResult)
+		res.all = append(res.all, res.fakeResult)
 	}
 	return res, nil
 }

@@ -133,6 +133,27 @@ func TestOneFate(t *testing.T) {
 	}
 }
 
+// TestLostAnswerIsTriedAgain loses answers to a statement on each of three replicas before anything is committed.
+func TestLostAnswerIsTriedAgain(t *testing.T) {
+	for _, f := range []fault{loseAnswer, badConn, breakFirst} {
+		for server := range 3 {
+			p, servers := fakes(t, 3, nil)
+			servers[server].setFault(once("UPDATE", f))
+			if _, err := p.DB().ExecContext(t.Context(), "UPDATE t SET a = 1 WHERE id = 1"); err != nil {
+				t.Errorf("fault %d on server %d: %v", f, server+1, err)
+			}
+			for i, s := range servers {
+				if got := len(s.log()); got != 1 {
+					t.Errorf("fault %d on server %d: server %d committed %d statements, want 1", f, server+1, i+1, got)
+				}
+			}
+			if got := states(t, p); slices.Contains(got, fanout.Ejected) {
+				t.Errorf("fault %d on server %d: states %q, want none ejected", f, server+1, got)
+			}
+		}
+	}
+}
+
 func TestUnknownWhenNobodyAnswersCommit(t *testing.T) {
 	p, servers := fakes(t, 2, nil)
 	for _, s := range servers {

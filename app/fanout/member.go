@@ -25,6 +25,7 @@ type member struct {
 	plain     *sqlx.DB         // Replica(name) and Reader()
 	admin     *sql.DB          // state, kills and probes: never starved by the app's statements
 	weight    int
+	streams   bool         // the driver gives rows of one statement of a packet before the next one has ended
 	reading   atomic.Int64 // reads running now, for LeastBusy
 	shunned   atomic.Int64 // Unix nanoseconds until which reads go elsewhere
 	lag       atomic.Int64 // nanoseconds that it last took to get what the source had, in ModeReplicated
@@ -55,7 +56,7 @@ func newMember(cfg Config, index int) (*member, error) {
 			return nil, err
 		}
 	}
-	m := &member{name: r.Name, index: index, connector: linkConn, weight: max(r.Weight, 1)}
+	m := &member{name: r.Name, index: index, connector: linkConn, weight: max(r.Weight, 1), streams: r.Connector == nil}
 	plain := sql.OpenDB(plainConn)
 	plain.SetMaxOpenConns(cfg.MaxOpenConns)
 	plain.SetMaxIdleConns(cfg.MaxIdleConns)
@@ -109,11 +110,12 @@ type link struct {
 	pinned bool  // the session's clock stands still
 	spent  bool  // to be closed: its session may not be what it should
 
-	p      *group
-	busy   atomic.Int64 // group.now of the statement that is being answered, or 0
-	life   context.Context
-	cancel context.CancelFunc
-	wire   *wire
+	p       *group
+	busy    atomic.Int64 // group.now of the statement that is being answered, or 0
+	writes  atomic.Bool  // the last of them was a write's
+	life    context.Context
+	endLife context.CancelFunc // of life
+	wire    *wire
 }
 
 // wire holds the network connection under a link, so that a read that waits for a dead server can be ended.
@@ -139,8 +141,11 @@ func catchWire(mc *mysql.Config) {
 	}
 }
 
-// begin notes that a write's statement is being run, and returns the context for it: it ends when the watchdog says so.
+// begin notes that a write's statement is being run, and returns the context for it. Where the pool holds the network
+// connection, whose end ends the statement, that context never does: for one that may end, the driver wakes a goroutine of its
+// own before and after each statement, which costs as much as a short statement does.
 func (l *link) begin() context.Context {
+	l.writes.Store(true)
 	l.busy.Store(l.p.now())
 	return l.life
 }
@@ -168,7 +173,10 @@ func dialLink(ctx context.Context, p *group, m *member, settings []string) (*lin
 		_ = dc.Close()
 		return nil, &dialError{m.name, fmt.Errorf("set up the session: %w", err)}
 	}
-	l.life, l.cancel = context.WithCancel(context.Background())
+	l.life, l.endLife = context.Background(), func() {}
+	if w.nc.Load() == nil {
+		l.life, l.endLife = context.WithCancel(context.Background())
+	}
 	p.linksMu.Lock()
 	p.links[l] = struct{}{}
 	p.linksMu.Unlock()
@@ -209,7 +217,7 @@ func (l *link) close() error {
 	l.p.linksMu.Lock()
 	delete(l.p.links, l)
 	l.p.linksMu.Unlock()
-	defer l.cancel()
+	defer l.endLife()
 	return l.dc.Close()
 }
 

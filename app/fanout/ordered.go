@@ -102,6 +102,9 @@ func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, err
 		defer t.finish()
 		return t.c.direct(ctx, t.parts[0].m, q, rows)
 	}
+	if t.commitsInPacket(q, rows) {
+		return t.inPacket(ctx, q)
+	}
 	a, err := t.run(ctx, q, rows)
 	if err != nil {
 		_ = t.rollback()
@@ -227,6 +230,16 @@ func (t *orderedTxn) admits(q call) error {
 
 // run executes a write on the first replica, then on the others in parallel.
 func (t *orderedTxn) run(ctx context.Context, q call, rows bool) (answer, error) {
+	a, with, err := t.runOnFirst(ctx, q, rows)
+	parts := t.live()
+	if err != nil || len(parts) == 1 {
+		return a, err
+	}
+	return a, t.judge(ctx, q, a, t.others(ctx, parts[1:], q, with, rows))
+}
+
+// runOnFirst executes a write on the first replica and says with which pins the others must.
+func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer, pins, error) {
 	p := t.c.p
 	with := pins{lastID: -1}
 	parts := t.live()
@@ -236,7 +249,7 @@ func (t *orderedTxn) run(ctx context.Context, q call, rows bool) (answer, error)
 	if q.st.LastID {
 		id, err := t.lastInsertID(ctx, parts[0])
 		if err != nil {
-			return answer{}, t.firstFailed(ctx, parts[0], err)
+			return answer{}, with, t.firstFailed(ctx, parts[0], err)
 		}
 		with.lastID = id
 	}
@@ -244,20 +257,17 @@ func (t *orderedTxn) run(ctx context.Context, q call, rows bool) (answer, error)
 	a, err := parts[0].run(ctx, t.c, q, t.begun, with, rows)
 	parts[0].m.metrics.first.observe(time.Since(began), err)
 	if err != nil {
-		return answer{}, t.firstFailed(ctx, parts[0], err)
+		return answer{}, with, t.firstFailed(ctx, parts[0], err)
 	}
-	if len(parts) == 1 {
-		return a, nil
-	}
-	if q.st.Inserts && a.id != 0 {
+	if len(parts) > 1 && q.st.Inserts && a.id != 0 {
 		if q.st.Reads && !q.st.Sorted {
 			err := refused("INSERT ... SELECT without ORDER BY numbers the rows differently on each replica; add an ORDER BY on a unique key")
 			t.abort(err)
-			return answer{}, err
+			return answer{}, with, err
 		}
 		with.insertID = a.id
 	}
-	return a, t.judge(ctx, q, a, t.others(ctx, parts[1:], q, with, rows))
+	return a, with, nil
 }
 
 // lastInsertID asks the first replica's session.

@@ -138,6 +138,7 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 	if err != nil {
 		return nil, err
 	}
+	l.writes.Store(false)
 	l.busy.Store(c.p.now())
 	defer l.end()
 	if l.pinned {

@@ -152,6 +152,7 @@ func (c *conn) wrote(ctx context.Context) {
 
 // ask runs a query of one value.
 func (l *link) ask(ctx context.Context, text string) (string, error) {
+	l.writes.Store(false)
 	l.busy.Store(l.p.now())
 	defer l.end()
 	rows, err := l.query.QueryContext(ctx, text, nil)

@@ -55,8 +55,8 @@ func (p *group) lateLinks() map[*member][]*link {
 		if since == 0 || now-since < int64(p.cfg.ProbeAfter) {
 			continue
 		}
-		if now-since > int64(p.cfg.WriteTimeout) {
-			l.cancel()
+		if now-since > int64(p.cfg.WriteTimeout) && l.writes.Load() {
+			l.giveUp()
 		}
 		late[l.m] = append(late[l.m], l)
 	}
@@ -65,7 +65,7 @@ func (p *group) lateLinks() map[*member][]*link {
 
 // giveUp ends what l waits for: a write, which runs under the link's own context, or a read.
 func (l *link) giveUp() {
-	l.cancel()
+	l.endLife()
 	if nc := l.wire.nc.Load(); nc != nil {
 		_ = (*nc).Close()
 	}
