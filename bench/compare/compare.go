@@ -72,7 +72,7 @@ func Rounds(a, b Side, o Options) (*Comparison, error) {
 		c.Method = "sequential test by betting on paired rounds' signs, right whenever one looks"
 	}
 	c.Warnings = append(warnings, doubts(a, b)...)
-	for _, m := range chosen(o) {
+	for _, m := range chosen(o, pairs) {
 		c.add(m, pairs, o)
 	}
 	c.judge(o)

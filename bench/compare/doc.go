@@ -26,7 +26,8 @@ type Options struct {
 	Seed uint64
 	// Sequential asks for tests that stay right when one looks after every pair and stops when sure.
 	Sequential bool
-	// Metrics are the names of those that are compared, all when empty. Fewer metrics need fewer rounds.
+	// Metrics are the names of those that are compared, all when empty; NAME:higher and NAME:lower are figures that commands
+	// printed (result.Round.Metrics), with what is better. Fewer metrics need fewer rounds.
 	Metrics []string
 }
 

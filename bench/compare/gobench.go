@@ -3,8 +3,12 @@ package compare
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
+
+	"isukit/bench/result"
 )
 
 // GoBench writes every round of both sides as a line of Go's benchmark format, so that benchstat and its like read them:
@@ -19,6 +23,10 @@ func GoBench(w io.Writer, a, b Side) error {
 			if !r.Passed {
 				continue
 			}
+			if r.Metrics != nil {
+				out.WriteString(commandLine(r))
+				continue
+			}
 			l := r.All.Latency
 			fmt.Fprintf(&out, "BenchmarkRound/%s 1 %d score %g hits/s %g p50-sec %g p99-sec %g cpu-sec/1000hits %d errors\n",
 				word(r.Scenario), r.Score.Total, float64(r.All.Hits)/loadSeconds(r), l.P50Ms/1000, l.P99Ms/1000, cpuPer1000(r), r.All.Errors)
@@ -26,6 +34,15 @@ func GoBench(w io.Writer, a, b Side) error {
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// commandLine is the line of a round that was a command: every figure with its name as the unit.
+func commandLine(r *result.Round) string {
+	line := fmt.Sprintf("BenchmarkRound/%s 1", word(r.Scenario))
+	for _, name := range slices.Sorted(maps.Keys(r.Metrics)) {
+		line += fmt.Sprintf(" %g %s", r.Metrics[name], word(name))
+	}
+	return line + "\n"
 }
 
 // word makes s one field of the format.

@@ -18,7 +18,7 @@ type metric struct {
 
 // metrics are all that are compared, the most important first.
 var metrics = [...]metric{
-	{"score", "points", true, func(r *result.Round) float64 { return float64(r.Score.Total) }},
+	{"score", "points", true, score},
 	{"hits", "hits/s", true, func(r *result.Round) float64 { return float64(r.All.Hits) / loadSeconds(r) }},
 	{"p50", "ms", false, func(r *result.Round) float64 { return r.All.Latency.P50Ms }},
 	{"p99", "ms", false, func(r *result.Round) float64 { return r.All.Latency.P99Ms }},
@@ -26,7 +26,21 @@ var metrics = [...]metric{
 	{"errors", "(errors+½)/1,000 hits", false, errorsPer1000},
 }
 
+// score is the command's own figure where a command was the round: it need not be a whole number.
+func score(r *result.Round) float64 {
+	if v, ok := r.Metrics["score"]; ok {
+		return v
+	}
+	return float64(r.Score.Total)
+}
+
+// metricNamed finds a metric of every round by its name, or makes one of what commands print: "rss:lower" is the figure rss,
+// which is better the lower it is.
 func metricNamed(name string) (metric, bool) {
+	if own, better, ok := strings.Cut(name, ":"); ok {
+		m := metric{own, "", better == "higher", func(r *result.Round) float64 { return r.Metrics[own] }}
+		return m, own != "" && (better == "higher" || better == "lower")
+	}
 	i := slices.IndexFunc(metrics[:], func(m metric) bool { return m.name == name })
 	if i < 0 {
 		return metric{}, false
@@ -42,18 +56,30 @@ func metricNames() string {
 	return strings.Join(names, ", ")
 }
 
-// chosen returns the metrics that the options ask for.
-func chosen(o Options) []metric {
-	if len(o.Metrics) == 0 {
-		return metrics[:]
-	}
+// chosen returns the metrics that the options ask for: by default those that any round has at all.
+func chosen(o Options, pairs []pair) []metric {
 	var list []metric
 	for _, m := range metrics {
-		if slices.Contains(o.Metrics, m.name) {
+		if len(o.Metrics) == 0 && (!ofCommands(pairs) || inAny(pairs, m)) || slices.Contains(o.Metrics, m.name) {
+			list = append(list, m)
+		}
+	}
+	for _, name := range o.Metrics {
+		if m, ok := metricNamed(name); ok && strings.Contains(name, ":") {
 			list = append(list, m)
 		}
 	}
 	return list
+}
+
+// ofCommands reports whether commands were the rounds of either side: these lack most figures.
+func ofCommands(pairs []pair) bool {
+	return slices.ContainsFunc(pairs, func(p pair) bool { return p.a.Metrics != nil || p.b.Metrics != nil })
+}
+
+// inAny reports whether both rounds of any pair have a metric.
+func inAny(pairs []pair, m metric) bool {
+	return slices.ContainsFunc(pairs, func(p pair) bool { return m.of(p.a) > 0 && m.of(p.b) > 0 })
 }
 
 // cpuPer1000 is the CPU time of all roles for a thousand hits, in seconds; the generator's is not in it.

@@ -76,7 +76,7 @@ func label(m Metric) string {
 	case "errors":
 		return "errors/1k hits"
 	}
-	return m.Name + " " + m.Unit
+	return strings.TrimSpace(m.Name + " " + m.Unit)
 }
 
 func (c *Comparison) verdictText(m Metric) string {

@@ -31,6 +31,9 @@ type Round struct {
 	CapacityAtLeast bool    `json:"capacity_at_least,omitempty"`
 	Trials          []Trial `json:"trials,omitempty"`
 
+	// Metrics are the figures that a command printed which was run as a round of a comparison, by name, in its own units.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+
 	Phases []Phase `json:"phases"`
 	Faults []Fault `json:"faults,omitempty"`
 	// All sums up every hit of the load phase: its Name is "all" and its Share 1. Its quantiles are of the merged histogram;

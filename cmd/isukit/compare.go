@@ -39,13 +39,15 @@ With --rounds or --until-sure, rounds of both sides are run in pairs, in a rando
   tune=NAME,NAME       tunings, applied for each round; tune=none is none
   commit=REV           the app of a commit, built from the checkout in the current directory
   round=ARGUMENTS      what these arguments of isukit round make, as "round=--engine mysql"; "round=" is a plain round
-For commit= and round= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared.
+  command=COMMAND      any command; it prints its figures as a JSON object of numbers, or "score: 1234"
+For all but topology= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared.
 
 Else kept rounds are compared: "topology=NAME" is all rounds of a topology; rounds as show takes them are joined by commas.
 Tunings as sides come with isukit tune, which is not there yet.`,
 		Example: `  isukit compare topology=single topology=two --rounds 10
   isukit compare commit=main commit=HEAD --until-sure --budget 20m --both "--duration 15s"
   isukit compare commit=HEAD round=      # what is not committed yet, after make build
+  isukit compare "command=./bench --old" "command=./bench --new" --until-sure --metrics score,rss_mb:lower
   isukit compare ~1,~3,~5,~7,~9,~11 last,~2,~4,~6,~8,~10 --metrics score
   isukit compare topology=single topology=two --bench > rounds.txt`,
 		GroupID: "round",
@@ -61,7 +63,7 @@ Tunings as sides come with isukit tune, which is not there yet.`,
 	o.rounds.addFlags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.bench, "bench", false, "print the rounds as Go benchmark lines, for benchstat -col side")
-	f.StringSliceVar(&o.statistic.Metrics, "metrics", nil, "compare only these: score, hits, p50, p99, cpu, errors")
+	f.StringSliceVar(&o.statistic.Metrics, "metrics", nil, "compare only these: score, hits, p50, p99, cpu, errors; of a command's figures NAME:higher or NAME:lower, as it is better")
 	f.Float64Var(&o.statistic.Same, "same", o.statistic.Same, "relative difference below which both count as the same")
 	f.Float64Var(&o.statistic.Alpha, "alpha", o.statistic.Alpha, "probability of a false better or worse, over all metrics")
 	f.BoolVar(&o.statistic.Sequential, "sequential", false, "use the test that stays right when you look after every pair")

@@ -21,6 +21,8 @@ import (
 type roundRunner struct {
 	isukit string      // the program
 	args   [2][]string // of `isukit round`, by side
+	// commands are set where a side is not a round of isukit's.
+	commands [2]*commandPlayer
 }
 
 // newRoundRunner checks both sides and builds what they need; drop removes what was built.
@@ -34,9 +36,15 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 		if sides[i], err = parseRunnable(query); err != nil {
 			return nil, nil, usageError(err, `see "isukit compare --help"`)
 		}
+		if sides[i].command != "" {
+			continue
+		}
 		if err := checkRoundArgs(slices.Concat(both, sides[i].args)); err != nil {
 			return nil, nil, usageError(fmt.Errorf("side %q: %w", query, err), `see "isukit round --help"`)
 		}
+	}
+	if sides[0].command != "" && sides[1].command != "" && len(both) > 0 {
+		return nil, nil, usageError(errors.New("--both is for rounds of isukit, and both sides are commands"), "write it into the commands")
 	}
 	runner := &roundRunner{}
 	if runner.isukit, err = os.Executable(); err != nil {
@@ -48,6 +56,10 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 	}
 	drop = func() { os.RemoveAll(dir) }
 	for i, side := range sides {
+		if side.command != "" {
+			runner.commands[i] = &commandPlayer{command: side.command, results: o.rounds.dir, needScore: len(o.statistic.Metrics) == 0}
+			continue
+		}
 		if side.commit != "" {
 			fmt.Fprintf(s.err, "isukit: building the app of %s\n", side.name)
 			binary, err := buildApp(ctx, side.commit, dir)
@@ -67,6 +79,9 @@ const stopLimit = 90 * time.Second
 
 // play runs one round of a side. A round that ran and failed is a round; the error is for one that could not be run.
 func (p *roundRunner) play(ctx context.Context, side int) (*result.Round, error) {
+	if c := p.commands[side]; c != nil {
+		return c.play(ctx)
+	}
 	cmd := exec.CommandContext(ctx, p.isukit, p.args[side]...)
 	var out bytes.Buffer
 	var said tail

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"isukit/bench/compare"
 	"isukit/bench/result"
 	"isukit/infra/infratest"
 )
@@ -49,6 +51,35 @@ func TestCompareCommits(t *testing.T) {
 	}
 	if files, err := os.ReadDir(temp); err != nil || len(files) > 0 {
 		t.Errorf("left behind in the temporary directory: %v, %v", files, err)
+	}
+}
+
+// TestCompareRoundsUntilSure runs rounds on real servers, of which B has three times the visits, until that is sure.
+func TestCompareRoundsUntilSure(t *testing.T) {
+	if os.Getenv("ISUKIT_TEST_LONG") == "" {
+		t.Skip("two minutes of rounds; TestCompareUntilSure does the same with quicker programs (ISUKIT_TEST_LONG=1 runs it)")
+	}
+	engine := infratest.Engines(t)[0]
+	dir, state := t.TempDir(), testStateDir(t)
+	cmd := isukitCommand(t, dir, state, "compare", "round=--shape rate=20", "round=--shape rate=60", "--until-sure", "--metrics", "hits",
+		"--warmup", "0", "--repeats", "0", "--budget", "4m", "--json", "--both", strings.Join(smallRound(t, engine, "1s")[1:], " "))
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err := cmd.Run()
+	var c compare.Comparison
+	if jsonErr := json.Unmarshal(out.Bytes(), &c); err != nil || jsonErr != nil || len(c.Metrics) != 1 {
+		t.Fatalf("%v, %v\n%s%s", err, jsonErr, out.String(), said.String())
+	}
+	m := c.Metrics[0]
+	if m.Verdict != compare.Better || m.Ratio < 1.5 || c.Pairs < compare.MinPairs || c.Pairs > 12 {
+		t.Errorf("%s after %d pairs, ratio %.2f, want better within 12\n%s", m.Verdict, c.Pairs, m.Ratio, said.String())
+	}
+	entries, err := result.List(filepath.Join(dir, "results"))
+	if err != nil || len(entries) != 2*c.Pairs {
+		t.Errorf("%d rounds are kept, %v, want %d", len(entries), err, 2*c.Pairs)
+	}
+	if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
+		t.Errorf("left behind: %q %q", l, runs(t, state))
 	}
 }
 

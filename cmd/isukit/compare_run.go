@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,6 +144,9 @@ func (s *session) quiet(ctx context.Context, label string, side int) (*result.Ro
 func (s *session) tell(label string, side int, r *result.Round, remark string) {
 	text := fmt.Sprintf("%s, %c: score %d, %.0f hits/s, p99 %.3g ms", label, "AB"[side], r.Score.Total,
 		float64(r.All.Hits)/max(r.LoadSeconds, 1), r.All.Latency.P99Ms)
+	if r.Metrics != nil {
+		text = fmt.Sprintf("%s, %c: %s", label, "AB"[side], figuresText(r.Metrics))
+	}
 	if !r.Passed {
 		text = fmt.Sprintf("%s, %c: FAILED: %s", label, "AB"[side], r.Reason)
 	}
@@ -149,6 +154,20 @@ func (s *session) tell(label string, side int, r *result.Round, remark string) {
 		text += "; " + remark
 	}
 	s.say("%s", text)
+}
+
+// figuresText are the first few figures of a command.
+func figuresText(figures map[string]float64) string {
+	const most = 6
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(figures)) {
+		if len(parts) == most {
+			parts = append(parts, "...")
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s %.6g", name, figures[name]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // warnings are what the comparison must say of how its rounds came about.
@@ -178,7 +197,7 @@ func standing(o compare.Options) func(a, b compare.Side) (bool, string) {
 		}
 		m := c.Metrics[0]
 		for _, other := range c.Metrics {
-			if len(o.Metrics) > 0 && other.Name == o.Metrics[0] {
+			if name, _, _ := strings.Cut(first(o.Metrics), ":"); other.Name == name {
 				m = other
 			}
 		}
@@ -188,6 +207,13 @@ func standing(o compare.Options) func(a, b compare.Side) (bool, string) {
 		}
 		return m.Verdict != compare.Undecided, how
 	}
+}
+
+func first(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return names[0]
 }
 
 // rerun is the command that compares the same rounds again.

@@ -20,11 +20,18 @@ type runnableSide struct {
 	args []string
 	// commit is the revision whose app is built first; "" for none.
 	commit string
+	// command is what is run instead of a round of isukit; "" for none.
+	command string
 }
 
 // isRunnable reports whether a side can only mean rounds that are yet to be run; "topology=" may mean both.
 func isRunnable(query string) bool {
-	return strings.HasPrefix(query, "commit=") || strings.HasPrefix(query, "round=") || strings.HasPrefix(query, "tune=")
+	for _, kind := range []string{"commit=", "round=", "tune=", "command="} {
+		if strings.HasPrefix(query, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // parseRunnable reads a side for which rounds are to be run.
@@ -37,13 +44,15 @@ func parseRunnable(query string) (runnableSide, error) {
 		side.args = []string{"--topology", value}
 	case ok && kind == "commit" && value != "":
 		side.commit = value
+	case ok && kind == "command" && strings.TrimSpace(value) != "":
+		side.command = value
 	case ok && kind == "round":
 		side.args, err = splitArgs(value)
 	case ok && kind == "tune" && value == "none":
 	case ok && kind == "tune" && value != "":
 		side.args = []string{"--tune", value}
 	default:
-		err = errors.New("it names kept rounds; to run new ones a side is topology=NAME, tune=NAMES, commit=REV or round=ARGUMENTS")
+		err = errors.New("it names kept rounds; to run new ones a side is topology=NAME, tune=NAMES, commit=REV, round=ARGUMENTS or command=COMMAND")
 	}
 	if err != nil {
 		return side, fmt.Errorf("side %q: %w", query, err)

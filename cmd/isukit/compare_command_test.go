@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isukit/bench/compare"
+	"isukit/bench/result"
+)
+
+func TestReadFigures(t *testing.T) {
+	tests := []struct {
+		name, out string
+		want      map[string]float64
+		passed    bool
+	}{
+		{"an object", `{"score": 12.5, "latency": {"p99_ms": 3}, "name": "x", "list": [1]}`, map[string]float64{"score": 12.5, "latency.p99_ms": 3}, true},
+		{"over several lines", "{\n \"score\": 7\n}\n", map[string]float64{"score": 7}, true},
+		{"the last line that is one", "{\"score\": 1}\nwarming up\n{\"pass\": true, \"score\": 2}\nbye\n", map[string]float64{"score": 2}, true},
+		{"not passed", `{"pass": false, "score": 0, "messages": ["timeout"]}`, map[string]float64{"score": 0}, false},
+		{"a false inside says nothing", `{"cache": {"passed": false}, "score": 1}`, map[string]float64{"score": 1}, true},
+		{"in words", "12:00:01 [ADMIN] SCORE: 1,234 (+ 1300 -66)\n", map[string]float64{"score": 1234}, true},
+		{"in words, the last", "score=3\nFinal score 41.5 points\n", map[string]float64{"score": 41.5}, true},
+		{"no number", "score: none, underscore 3", map[string]float64{}, true},
+		{"null", "null", map[string]float64{}, true},
+		{"nothing", "", map[string]float64{}, true},
+	}
+	for _, tt := range tests {
+		passed, got := readFigures(tt.out)
+		if d := cmp.Diff(tt.want, got); d != "" || passed != tt.passed {
+			t.Errorf("%s: readFigures(%q) passed %v (-want +got):\n%s", tt.name, tt.out, passed, d)
+		}
+	}
+}
+
+// compressor is a command that compresses a file and prints how long that took.
+func compressor(file, level string) string {
+	return fmt.Sprintf(`command=a=$(date +%%s%%N); gzip -%s -c %s > /dev/null; b=$(date +%%s%%N); echo "{\"us\": $(( (b - a) / 1000 ))}"`, level, file)
+}
+
+// TestCompareUntilSure compares two real programs, one of which is much the faster, until that is sure, and then the kept rounds
+// again.
+func TestCompareUntilSure(t *testing.T) {
+	dir := t.TempDir()
+	var text bytes.Buffer
+	for i := range 60_000 {
+		fmt.Fprintf(&text, "%d GET /api/teams/%x HTTP/1.1 200 %d\n", i, i*i*7919, i%997)
+	}
+	file := filepath.Join(dir, "text")
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := compareArgs(t, compressor(file, "9"), compressor(file, "1"), "--until-sure", "--metrics", "us:lower", "--results", dir,
+		"--budget", "2m", "--json")
+	var c compare.Comparison
+	if err := json.Unmarshal([]byte(out), &c); code != exitOK || err != nil || len(c.Metrics) != 1 {
+		t.Fatalf("code %d, %v\n%s%s", code, err, out, errOut)
+	}
+	m := c.Metrics[0]
+	if m.Verdict != compare.Better || m.Ratio >= 1 || c.Pairs < compare.MinPairs || c.Pairs > 30 || !c.Interleaved {
+		t.Errorf("%s after %d pairs, ratio %.2f, want better within 30\n%s", m.Verdict, c.Pairs, m.Ratio, errOut)
+	}
+	if !strings.Contains(errOut, fmt.Sprintf("after %d pairs: us", c.Pairs)) || strings.Contains(errOut, fmt.Sprintf("after %d pairs", c.Pairs+1)) {
+		t.Errorf("it did not tell when it was sure, or went on:\n%s", errOut)
+	}
+	ids := [2]string{strings.Join(c.A.Rounds, ","), strings.Join(c.B.Rounds, ",")}
+	code, out, errOut = compareArgs(t, ids[0], ids[1], "--sequential", "--metrics", "us:lower", "--results", dir)
+	if code != exitOK || !strings.Contains(out, "BETTER") {
+		t.Errorf("the kept rounds: code %d\n%s%s", code, out, errOut)
+	}
+	code, out, _ = compareArgs(t, ids[0], ids[1], "--bench", "--results", dir)
+	if want := c.Pairs; code != exitOK || strings.Count(out, "BenchmarkRound/command 1 ") != 2*want || !strings.Contains(out, " us\n") {
+		t.Errorf("as Go benchmark lines: code %d, want %d lines\n%s", code, 2*want, out)
+	}
+	entries, err := result.List(dir)
+	if err != nil || len(entries) != 2*c.Pairs+2 || !entries[0].Round.Passed || len(entries[0].Round.Artifacts) != 2 {
+		t.Errorf("%d rounds are kept, %v, want %d with the warm-up", len(entries), err, 2*c.Pairs+2)
+	}
+}
+
+// TestCompareAlikeUntilBudget compares a command with itself: it is never called better or worse, and the budget ends it.
+func TestCompareAlikeUntilBudget(t *testing.T) {
+	same := `command=sleep 0.0$(od -An -N1 -tu1 /dev/urandom | tr -d ' ') ; echo "score: $(od -An -N2 -tu2 /dev/urandom)"`
+	code, out, errOut := compareArgs(t, same, same+" ", "--until-sure", "--budget", "2s", "--alpha", "0.0001", "--results", t.TempDir())
+	if code != exitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 2s is spent") {
+		t.Errorf("code %d, want undecided when the budget is spent\n%s%s", code, out, errOut)
+	}
+}
+
+func TestCompareCommandRefuses(t *testing.T) {
+	fine := `command=echo '{"score": 5, "rss": 3}'`
+	tests := []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no figures", []string{fine, "command=true"}, exitFailed, `"true" printed no figures`},
+		{"no score", []string{`command=echo '{"p99": 5, "rss": 3}'`, fine}, exitFailed, "--metrics NAME:lower"},
+		{"a command that fails", []string{"command=echo out of memory >&2; exit 3", fine}, exitFailed, "exit status 3: out of memory"},
+		{"no such command", []string{"command=isukit-nothing", fine}, exitFailed, "exit status 127"},
+		{"one that did not pass", []string{fine, `command=echo '{"pass": false, "score": 0}'`}, exitFailed, "did not pass"},
+		{"no command", []string{"command= ", fine}, exitUsage, "it names kept rounds"},
+		{"a direction that is none", []string{fine, fine, "--metrics", "rss:smaller"}, exitUsage, `no metric "rss:smaller"`},
+		{"rounds' arguments", []string{fine, fine, "--both", "--users 3"}, exitUsage, "both sides are commands"},
+	}
+	for _, tt := range tests {
+		code, out, errOut := compareArgs(t, append(tt.args, "--rounds", "1", "--results", t.TempDir())...)
+		if code != tt.code || !strings.Contains(errOut, tt.want) || out != "" {
+			t.Errorf("%s: code %d, want %d and %q\n%s%s", tt.name, code, tt.code, tt.want, out, errOut)
+		}
+	}
+}
+
+// TestCompareCommandEnds has a command that will not go be gone, with its children, when the comparison is interrupted.
+func TestCompareCommandEnds(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := commandPlayer{command: "sleep 600 & echo $! > " + pidFile + "; wait", results: t.TempDir(), grace: 100 * time.Millisecond}
+	done := make(chan error, 1)
+	go func() { _, err := p.play(ctx); done <- err }()
+	pid := 0
+	for deadline := time.Now().Add(20 * time.Second); pid == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile(pidFile)
+		if err == nil && strings.HasSuffix(string(text), "\n") {
+			fmt.Sscan(string(text), &pid)
+		}
+	}
+	cancel()
+	if err := <-done; err != context.Canceled || pid == 0 {
+		t.Errorf("got %v for child %d, want that it was canceled", err, pid)
+	}
+	for range 200 {
+		if syscall.Kill(pid, 0) != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	state, err := exec.Command("ps", "-o", "stat=", "-p", fmt.Sprint(pid)).Output()
+	if err == nil && !strings.HasPrefix(string(state), "Z") { // one that nobody waits for, where init does not
+		t.Errorf("child %d is still there: %s", pid, state)
+	}
+}
