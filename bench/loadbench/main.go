@@ -25,6 +25,7 @@ type options struct {
 	role    string
 	target  string
 	check   bool
+	at      int64
 }
 
 func main() {
@@ -47,10 +48,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs.StringVar(&o.role, "role", "", "for loadbench's own use: what to do as a child process")
 	fs.StringVar(&o.target, "target", "", "for loadbench's own use: what to load")
 	fs.BoolVar(&o.check, "check", false, "for loadbench's own use: check every answer")
+	fs.Int64Var(&o.at, "at", 0, "for loadbench's own use: when to begin, in nanoseconds since 1970")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if o.role != "" {
+	switch o.role {
+	case "":
+	case "stall-server":
+		endWithParent()
+		return serveStalls(out)
+	case "probe":
+		endWithParent()
+		return runProbe(o.target, o.at, out)
+	default:
 		return runChild(ctx, o, out)
 	}
 	dir, err := os.MkdirTemp("", "loadbench")
@@ -60,6 +70,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer os.RemoveAll(dir)
 	o.scratch = dir
 	return measure(ctx, o, out)
+}
+
+// judge says whether a target was met.
+func judge(out io.Writer, target string, met bool, format string, args ...any) {
+	word := "met   "
+	if !met {
+		word = "MISSED"
+	}
+	fmt.Fprintf(out, "target %s  %s: %s\n", word, target, fmt.Sprintf(format, args...))
 }
 
 // measure runs the parts and prints their results.

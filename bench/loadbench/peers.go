@@ -72,7 +72,30 @@ func compare(gens []generator, samples map[string][]sample, out io.Writer) any {
 		fmt.Fprintf(out, "%-22s %10.0f %12.2f   hits/s %v, CPU per hit %v\n", g.name, median(other, hits), 1e6*median(other, cpu), h, c)
 		ratios[g.name] = map[string]any{"hits_per_s": h, "cpu_per_hit": c}
 	}
+	for _, t := range peerTargets {
+		if len(samples[t.peer]) > 0 {
+			of := hits
+			if t.cpu {
+				of = cpu
+			}
+			r := ratioOf(samples[checked], samples[t.peer], of)
+			judge(out, t.text, t.cpu == (r.Ratio <= t.bound) || r.Ratio == t.bound, "%v", r)
+		}
+	}
 	return ratios
+}
+
+// peerTargets are what every answer checked is to reach: hits a second at least, or CPU per hit at most, as a ratio.
+var peerTargets = [...]struct {
+	text, peer string
+	cpu        bool
+	bound      float64
+}{
+	{"checked, at least 0.80 of wrk's hits/s", wrk, false, 0.80},
+	{"checked, CPU per hit at most 1.25 of wrk's", wrk, true, 1.25},
+	{"checked, at least 4 times vegeta's hits/s", vegeta, false, 4},
+	{"checked, at least 10 times k6's hits/s", k6, false, 10},
+	{"checked, at least 2 times wrk's with a script that checks", wrkLua, false, 2},
 }
 
 // generators returns those that are installed, ours first, and the names of those that are not.

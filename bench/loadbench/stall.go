@@ -3,18 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
-	"runtime"
-	"slices"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"isukit/bench/load"
 )
@@ -27,52 +26,133 @@ const (
 	serviceTime = 20 * time.Millisecond
 )
 
+// How the stalling server is loaded: for whole periods, as often as stallRepeats.
+const (
+	stallRate    = 1000 // hits a second
+	stallLength  = 5 * stallEvery
+	stallRepeats = 3
+)
+
+// stallQuantiles are those that are compared, as parts of 1,000.
+var stallQuantiles = [...]struct {
+	name     string
+	permille int
+	of       func(load.Latency) time.Duration
+}{
+	{"p50", 500, func(l load.Latency) time.Duration { return l.P50 }},
+	{"p90", 900, func(l load.Latency) time.Duration { return l.P90 }},
+	{"p99", 990, func(l load.Latency) time.Duration { return l.P99 }},
+	{"p99.9", 999, func(l load.Latency) time.Duration { return l.P999 }},
+}
+
 // stall loads a server that stops for 200 ms every 2 s at a fixed rate, and holds the reported quantiles against a probe
-// that has a goroutine and a connection of its own for every hit.
-func stall(ctx context.Context, o options, _ *nginx, out io.Writer) (any, error) {
-	const perSec, length = 1000, 10 * time.Second
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
+// that has a goroutine and a connection of its own for every hit. Server, probe and engine are processes of their own, so
+// that none waits for another's goroutines; the last two run at the same time, so that they meet the same stalls and whatever
+// else the machine does.
+func stall(ctx context.Context, _ options, _ *nginx, out io.Writer) (any, error) {
+	ratios := map[string][]float64{}
+	for range stallRepeats {
+		truth, got, err := stallOnce(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i, q := range stallQuantiles {
+			ratio := q.of(got).Seconds() / truth[i].Seconds()
+			fmt.Fprintf(out, "stalling server, %s: reported %v, probe %v, ratio %.3f\n", q.name, q.of(got), truth[i], ratio)
+			ratios[q.name] = append(ratios[q.name], ratio)
+		}
 	}
-	var conns sync.WaitGroup
-	begin := time.Now()
-	conns.Go(func() { serveStalling(l, begin, &conns) })
-	url := "http://" + l.Addr().String() + "/"
-
-	// Both run at the same time, so that they meet the same stalls and whatever else the machine does.
-	var truth []time.Duration
-	var probeErr error
-	var probing sync.WaitGroup
-	probing.Go(func() { truth, probeErr = probe(l.Addr().String(), perSec, length) })
-	rep, s, _, err := openLoop(ctx, url, perSec, length, load.Even)
-	probing.Wait()
-	l.Close()
-	conns.Wait()
-	if err := errors.Join(err, probeErr); err != nil {
-		return nil, err
-	}
-
-	got := s.Total.Latency
-	result := map[string]any{"planned": rep.Planned, "errors": s.Total.Errors}
-	for _, q := range []struct {
-		name string
-		q    float64
-		got  time.Duration
-	}{{"p50", 0.5, got.P50}, {"p90", 0.9, got.P90}, {"p99", 0.99, got.P99}, {"p99.9", 0.999, got.P999}} {
-		want := truth[int(math.Ceil(q.q*float64(len(truth))))-1]
-		ratio := q.got.Seconds() / want.Seconds()
-		fmt.Fprintf(out, "stalling server, %s: reported %v, probe %v, ratio %.3f\n", q.name, q.got, want, ratio)
-		result[q.name] = map[string]any{"reported_ms": q.got.Seconds() * 1e3, "probe_ms": want.Seconds() * 1e3, "ratio": ratio}
+	result := map[string]any{}
+	for _, q := range stallQuantiles {
+		r := middle(ratios[q.name])
+		result[q.name] = r
+		judge(out, "stall: "+q.name+" within 3 % of the probe's, median of 3", r >= 0.97 && r <= 1.03, "%+.1f %%", 100*(r-1))
 	}
 	return result, nil
 }
 
-func serveStalling(l net.Listener, begin time.Time, conns *sync.WaitGroup) {
+// stallOnce returns the probe's quantiles, in the order of stallQuantiles, and the engine's.
+func stallOnce(ctx context.Context) (truth []time.Duration, got load.Latency, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	server, serverOut, err := startSelf(ctx, "-role", "stall-server")
+	if err != nil {
+		return nil, got, err
+	}
+	defer server.Wait()
+	defer cancel()
+	said, err := serverOut.ReadString('\n')
+	if err != nil {
+		return nil, got, fmt.Errorf("stalling server: %w", err)
+	}
+	addr, begun, _ := strings.Cut(strings.TrimSpace(said), " ")
+	ns, err := strconv.ParseInt(begun, 10, 64)
+	if err != nil {
+		return nil, got, err
+	}
+	// In the middle between two stalls, two seconds from now at least.
+	begin := time.Unix(0, ns)
+	start := begin.Add((time.Since(begin) + 2*stallEvery).Truncate(stallEvery) + stallEvery/2)
+	probe, probeOut, err := startSelf(ctx, "-role", "probe", "-target", addr, "-at", strconv.FormatInt(start.UnixNano(), 10))
+	if err != nil {
+		return nil, got, err
+	}
+	defer probe.Wait()
+	time.Sleep(time.Until(start))
+	_, s, _, err := openLoop(ctx, "http://"+addr+"/", stallRate, stallLength, load.Even)
+	if err != nil {
+		return nil, got, err
+	}
+	if s.Total.Errors > 0 {
+		return nil, got, fmt.Errorf("%d errors, such as %s", s.Total.Errors, s.Errors[0].Example)
+	}
+	if err := json.NewDecoder(probeOut).Decode(&truth); err != nil {
+		return nil, got, fmt.Errorf("probe: %w", err)
+	}
+	return truth, s.Total.Latency, nil
+}
+
+// startSelf starts this program in another role; it ends with ctx at the latest, or with this process.
+func startSelf(ctx context.Context, args ...string) (*exec.Cmd, *bufio.Reader, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = os.Stderr
+	// Not by Pdeathsig: that is about the thread that forks, and the engine ends threads.
+	if _, err := cmd.StdinPipe(); err != nil {
+		return nil, nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	return cmd, bufio.NewReader(out), cmd.Start()
+}
+
+// endWithParent ends the process when whoever started it is gone.
+func endWithParent() {
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
+}
+
+// serveStalls is the stalling server: it prints its address and when it began, and serves until it is killed.
+func serveStalls(out io.Writer) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	fmt.Fprintf(out, "%s %d\n", l.Addr(), begin.UnixNano())
+	var conns sync.WaitGroup
+	defer conns.Wait()
 	for {
 		c, err := l.Accept()
 		if err != nil {
-			return
+			return err
 		}
 		conns.Go(func() {
 			defer c.Close()
@@ -86,52 +166,4 @@ func serveStalling(l net.Listener, begin time.Time, conns *sync.WaitGroup) {
 			}
 		})
 	}
-}
-
-// probeConns is many times what can be under way: a stall's hits and those of the service time.
-const probeConns = 2000
-
-// probe returns the sorted latencies of an unlimited open loop: connections are made beforehand, each hit has one to itself
-// and a goroutine that waits for its answer, and one thread, asleep in the kernel until each is due, sends them.
-func probe(addr string, perSec int, length time.Duration) ([]time.Duration, error) {
-	if err := load.RaiseFileLimit(2*probeConns + 1000); err != nil {
-		return nil, err
-	}
-	free := make(chan net.Conn, probeConns)
-	for range probeConns {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return nil, err
-		}
-		defer c.Close()
-		free <- c
-	}
-	latencies := make([]time.Duration, int(length.Seconds()*float64(perSec)))
-	start := time.Now().Add(100 * time.Millisecond)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for i := range latencies {
-		due := start.Add(time.Duration(i) * time.Second / time.Duration(perSec))
-		ts := unix.NsecToTimespec(int64(max(time.Until(due), 0)))
-		unix.Nanosleep(&ts, nil)
-		var c net.Conn
-		select {
-		case c = <-free:
-		default:
-			return nil, fmt.Errorf("more than %d hits under way", probeConns)
-		}
-		io.WriteString(c, "GET / HTTP/1.1\r\nHost: probe\r\n\r\n")
-		wg.Go(func() {
-			latencies[i] = time.Hour // for a connection that fails
-			if _, err := c.Read(make([]byte, 100)); err == nil {
-				latencies[i] = time.Since(due)
-				free <- c
-			}
-		})
-	}
-	wg.Wait()
-	slices.Sort(latencies)
-	return latencies, nil
 }

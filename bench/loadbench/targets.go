@@ -43,6 +43,8 @@ func connections(ctx context.Context, o options, srv *nginx, out io.Writer) (any
 	}
 	fmt.Fprintf(out, "%d connections on one CPU: %.1f KiB a user while idle; then %d hits in %.1f s, %d errors %s\n",
 		manyConnections, r.BytesPerUser/1024, r.Hits, r.Seconds, r.Errors, r.Example)
+	judge(out, "10,000 connections on one core without error", r.Errors == 0, "%d errors in %d hits", r.Errors, r.Hits)
+	judge(out, "less than 40 KiB for an idle user", r.BytesPerUser < 40<<10, "%.1f KiB", r.BytesPerUser/1024)
 	return map[string]any{"connections": manyConnections, "errors": r.Errors, "kib_per_idle_user": math.Round(10*r.BytesPerUser/1024) / 10}, nil
 }
 
@@ -93,6 +95,7 @@ func rate(ctx context.Context, o options, srv *nginx, out io.Writer) (any, error
 		fmt.Fprintf(out, "rate %d/s for %v, %s: sent %d of %d planned (%+.3f %%), begun %v late at p50 and %v at p99, "+
 			"latency p50 %v p99 %v, %d errors, generator %.2f cores %s\n", perSec, length, name, rep.Started, rep.Planned, 100*off,
 			rep.Behind.P50, rep.Behind.P99, s.Total.Latency.P50, s.Total.Latency.P99, s.Total.Errors, use.Cores, rep.Shortfall())
+		judge(out, "20,000 hits/s within 0.1 %, "+name, math.Abs(off) < 0.001 && s.Total.Errors == 0, "%+.3f %% of what was due, %d errors", 100*off, s.Total.Errors)
 		result[name] = map[string]any{"planned_over_asked": float64(rep.Planned) / want, "sent_over_planned": 1 + off,
 			"behind_p99_ms": rep.Behind.P99.Seconds() * 1e3, "errors": s.Total.Errors}
 	}
