@@ -43,6 +43,9 @@ func (o *Outcome) Fill(r *result.Round) {
 	}
 	r.Generator.Limits = append(slices.Clone(o.Usage.Limits), o.Sockets.Limits()...)
 	r.Warnings = append(r.Warnings, r.Generator.Limits...)
+	if o.Usage.Starved != "" {
+		r.Warnings = append(r.Warnings, o.Usage.Starved)
+	}
 	if o.Rate != nil && o.Rate.Shortfall() != "" {
 		r.Warnings = append(r.Warnings, o.Rate.Shortfall())
 	}

@@ -30,15 +30,26 @@ type Usage struct {
 	// ReadyDelayP99 is how long goroutines that could run waited for a core, at the 99th percentile.
 	ReadyDelayP99 time.Duration
 	PeakRSSBytes  int64
+	// AllCPU is the time of the CPUs that the process may use, BusyCPU the part of it in which they worked for anybody; 0 where
+	// the system does not tell.
+	AllCPU, BusyCPU time.Duration
+	// Starved says how long hits waited for a core because others, such as the system under test, had them all. That is a part
+	// of their latency, but no limit of the generator's. Empty if they did not.
+	Starved string
 	// Limits says, a sentence each, why the generator may have been the limit; empty if it was not.
 	Limits []string
 }
 
 // Thresholds beyond which the generator is said to have been the limit. A timer that is 10 ms late for one hit in a hundred
 // is as much as a p99 of a fast server; a process at 90 % of its cores has hits waiting for it.
+//
+// Such delays are not the generator's own when others keep the CPUs busy: then they are short of CPUs that are full with the
+// work of what is measured, and a generator that was given more would only take it from there.
 const (
 	limitBusy  = 0.9
 	limitDelay = 10 * time.Millisecond
+	fullCPUs   = 0.85 // as in bench.Judge
+	ownPart    = 0.5
 )
 
 // watchEvery is how often the watch's timer fires.
@@ -56,6 +67,8 @@ type Watcher struct {
 	gcCPU   float64
 	gcs     uint64
 	delays  *hdrhistogram.Histogram
+	all     time.Duration
+	busy    time.Duration
 }
 
 // The runtime's figures that a Watcher reads, in this order.
@@ -71,6 +84,7 @@ func StartWatch() *Watcher {
 		samples: make([]metrics.Sample, len(watched)),
 		delays:  dense(),
 	}
+	w.all, w.busy = cpuTimes()
 	w.read()
 	w.ready, w.pauses = cloneHistogram(w.samples[0].Value), cloneHistogram(w.samples[1].Value)
 	w.gcCPU, w.gcs = w.samples[2].Value.Float64(), w.samples[3].Value.Uint64()
@@ -109,24 +123,35 @@ func (w *Watcher) Stop() Usage {
 		ReadyDelayP99: quantileSince(w.samples[0].Value, w.ready, 0.99),
 		TimerDelay:    latencyOf(w.delays), PeakRSSBytes: peakRSS(),
 	}
+	all, busy := cpuTimes()
+	u.AllCPU, u.BusyCPU = all-w.all, busy-w.busy
 	u.Cores = u.CPU.Seconds() / u.Elapsed.Seconds()
-	u.Limits = u.limits()
+	u.Limits, u.Starved = u.verdict()
 	return u
 }
 
-// limits gives the verdict: pure.
-func (u Usage) limits() []string {
-	var why []string
+// verdict says why the generator may have been the limit, or else what it waited for: pure.
+func (u Usage) verdict() (limits []string, starved string) {
 	if busy := u.Cores / float64(u.MaxCores); busy > limitBusy {
-		why = append(why, fmt.Sprintf("the generator used %.2f of its %d cores", u.Cores, u.MaxCores))
+		limits = append(limits, fmt.Sprintf("the generator used %.2f of its %d cores", u.Cores, u.MaxCores))
+	}
+	timers, users := u.TimerDelay.P99.Round(time.Millisecond), u.ReadyDelayP99.Round(time.Millisecond)
+	if max(u.TimerDelay.P99, u.ReadyDelayP99) > limitDelay && len(limits) == 0 && u.othersHadCPUs() {
+		return nil, fmt.Sprintf("hits waited for a core for up to %v (99th percentile), because others kept the CPUs %.0f %% busy, the generator %.0f %%; "+
+			"the latencies contain that", max(timers, users), 100*float64(u.BusyCPU-u.CPU)/float64(u.AllCPU), 100*float64(u.CPU)/float64(u.AllCPU))
 	}
 	if u.TimerDelay.P99 > limitDelay {
-		why = append(why, fmt.Sprintf("the generator's timers were %v late at the 99th percentile", u.TimerDelay.P99.Round(time.Millisecond)))
+		limits = append(limits, fmt.Sprintf("the generator's timers were %v late at the 99th percentile", timers))
 	}
 	if u.ReadyDelayP99 > limitDelay {
-		why = append(why, fmt.Sprintf("the generator's users waited %v for a core at the 99th percentile", u.ReadyDelayP99.Round(time.Millisecond)))
+		limits = append(limits, fmt.Sprintf("the generator's users waited %v for a core at the 99th percentile", users))
 	}
-	return why
+	return limits, ""
+}
+
+// othersHadCPUs reports whether the CPUs were full, and most of it with the work of others.
+func (u Usage) othersHadCPUs() bool {
+	return u.AllCPU > 0 && float64(u.BusyCPU) >= fullCPUs*float64(u.AllCPU) && float64(u.CPU) < ownPart*float64(u.BusyCPU)
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

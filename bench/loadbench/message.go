@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	portalv1 "isukit/proto/portal/v1"
@@ -43,41 +42,39 @@ func (m *message) check(r *load.Response) error {
 	if !bytes.Equal(r.HeaderBytes("Content-Type"), protobuf) {
 		return load.Faultf(load.Decode, "answer is not protobuf", "%s", r.Header("Content-Type"))
 	}
+	return m.checkBody(r.Body)
+}
+
+func (m *message) checkBody(b []byte) error {
 	standing := 0
 	var total, phase uint64
-	for b := r.Body; len(b) > 0; {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return decodeFault(n)
+	for at := 0; at < len(b); {
+		tag, n := varint(b[at:])
+		at += n
+		v, k := varint(b[at:])
+		if n == 0 || k == 0 {
+			return notDecoded("varint", at)
 		}
-		b = b[n:]
-		switch {
-		case num == 1 && typ == protowire.BytesType:
-			v, n := protowire.ConsumeBytes(b)
-			if n < 0 {
-				return decodeFault(n)
+		at += k
+		switch tag {
+		case 1<<3 | bytesType:
+			if v > uint64(len(b)-at) {
+				return notDecoded("length", at)
 			}
 			if standing == len(m.want.Standings) {
 				return load.Faultf(load.Wrong, "too many standings", "")
 			}
-			if err := checkStanding(v, m.want.Standings[standing]); err != nil {
+			if err := checkStanding(b[at:at+int(v)], m.want.Standings[standing]); err != nil {
 				return err
 			}
 			standing++
-			b = b[n:]
-		case (num == 2 || num == 3) && typ == protowire.VarintType:
-			v, n := protowire.ConsumeVarint(b)
-			if n < 0 {
-				return decodeFault(n)
-			}
-			if num == 2 {
-				total = v
-			} else {
-				phase = v
-			}
-			b = b[n:]
+			at += int(v)
+		case 2 << 3:
+			total = v
+		case 3 << 3:
+			phase = v
 		default:
-			return load.Faultf(load.Decode, "unknown field", "%d", num)
+			return load.Faultf(load.Decode, "unknown field", "%d", tag>>3)
 		}
 	}
 	if standing != len(m.want.Standings) || total != uint64(m.want.Total) || phase != uint64(m.want.Phase) {
@@ -86,38 +83,38 @@ func (m *message) check(r *load.Response) error {
 	return nil
 }
 
+// bytesType is the wire type of what begins with its length; that of varints is 0.
+const bytesType = 2
+
 func checkStanding(b []byte, want *portalv1.Standing) error {
 	fields := [...]int64{1: want.TeamId, 3: int64(want.Rank), 4: want.BestScore, 5: want.LatestScore, 6: int64(want.ResultCount),
 		7: want.LatestAtUs}
 	seen := 0
-	for ; len(b) > 0; seen++ {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return decodeFault(n)
+	for at := 0; at < len(b); seen++ {
+		tag, n := varint(b[at:])
+		at += n
+		v, k := varint(b[at:])
+		if n == 0 || k == 0 {
+			return notDecoded("varint", at)
 		}
-		b = b[n:]
-		if num == 2 && typ == protowire.BytesType {
-			v, n := protowire.ConsumeBytes(b)
-			if n < 0 {
-				return decodeFault(n)
+		at += k
+		if tag == 2<<3|bytesType {
+			if v > uint64(len(b)-at) {
+				return notDecoded("length", at)
 			}
-			if string(v) != want.TeamName {
-				return load.Faultf(load.Wrong, "team's name is another", "%q, want %q", v, want.TeamName)
+			if name := b[at : at+int(v)]; string(name) != want.TeamName {
+				return load.Faultf(load.Wrong, "team's name is another", "%q, want %q", name, want.TeamName)
 			}
-			b = b[n:]
+			at += int(v)
 			continue
 		}
-		if typ != protowire.VarintType || num < 1 || int(num) >= len(fields) {
+		num := tag >> 3
+		if tag&7 != 0 || num < 1 || num >= uint64(len(fields)) {
 			return load.Faultf(load.Decode, "unknown field", "%d", num)
-		}
-		v, n := protowire.ConsumeVarint(b)
-		if n < 0 {
-			return decodeFault(n)
 		}
 		if int64(v) != fields[num] {
 			return load.Faultf(load.Wrong, "standing differs", "field %d is %d, want %d", num, v, fields[num])
 		}
-		b = b[n:]
 	}
 	if seen != 7 {
 		return load.Faultf(load.Wrong, "standing is incomplete", "%d fields", seen)
@@ -125,6 +122,20 @@ func checkStanding(b []byte, want *portalv1.Standing) error {
 	return nil
 }
 
-func decodeFault(n int) error {
-	return load.Faultf(load.Decode, "answer can't be decoded", "%v", protowire.ParseError(n))
+// varint reads a number and how many bytes it has; 0 bytes if it has no end.
+func varint(b []byte) (v uint64, n int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	for i := 0; i < len(b) && i < 10; i++ {
+		v |= uint64(b[i]&0x7f) << (7 * i)
+		if b[i] < 0x80 {
+			return v, i + 1
+		}
+	}
+	return 0, 0
+}
+
+func notDecoded(what string, at int) error {
+	return load.Faultf(load.Decode, "answer can't be decoded", "%s at byte %d", what, at)
 }

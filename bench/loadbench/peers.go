@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -32,7 +33,9 @@ const (
 	wrk       = "wrk"
 	wrkLua    = "wrk, checking in Lua"
 	vegeta    = "vegeta"
+	vegetaAll = "vegeta, with its report"
 	k6        = "k6"
+	k6Check   = "k6, checking in JavaScript"
 )
 
 // peers compares the generators and reports ratios, ours checked over each other one.
@@ -65,11 +68,11 @@ func compare(gens []generator, samples map[string][]sample, out io.Writer) any {
 	hits := func(s sample) float64 { return s.hitsPerSec }
 	cpu := func(s sample) float64 { return s.cpuPerHit }
 	ratios := map[string]any{}
-	fmt.Fprintf(out, "%-22s %10s %12s   isukit checked / it\n", "generator", "hits/s", "CPU us/hit")
+	fmt.Fprintf(out, "%-26s %10s %12s   isukit checked / it\n", "generator", "hits/s", "CPU us/hit")
 	for _, g := range gens {
 		own, other := samples[checked], samples[g.name]
 		h, c := ratioOf(own, other, hits), ratioOf(own, other, cpu)
-		fmt.Fprintf(out, "%-22s %10.0f %12.2f   hits/s %v, CPU per hit %v\n", g.name, median(other, hits), 1e6*median(other, cpu), h, c)
+		fmt.Fprintf(out, "%-26s %10.0f %12.2f   hits/s %v, CPU per hit %v\n", g.name, median(other, hits), 1e6*median(other, cpu), h, c)
 		ratios[g.name] = map[string]any{"hits_per_s": h, "cpu_per_hit": c}
 	}
 	for _, t := range peerTargets {
@@ -94,7 +97,9 @@ var peerTargets = [...]struct {
 	{"checked, at least 0.80 of wrk's hits/s", wrk, false, 0.80},
 	{"checked, CPU per hit at most 1.25 of wrk's", wrk, true, 1.25},
 	{"checked, at least 4 times vegeta's hits/s", vegeta, false, 4},
+	{"checked, at least 4 times vegeta's hits/s, its report included", vegetaAll, false, 4},
 	{"checked, at least 10 times k6's hits/s", k6, false, 10},
+	{"checked, at least 10 times k6's hits/s, checking too", k6Check, false, 10},
 	{"checked, at least 2 times wrk's with a script that checks", wrkLua, false, 2},
 }
 
@@ -110,8 +115,11 @@ func generators(o options, url string) (gens []generator, missing []string, err 
 	if err := os.WriteFile(script, luaCheck(newMessage()), 0o644); err != nil {
 		return nil, nil, err
 	}
-	k6Script := filepath.Join(o.scratch, "k6.js")
+	k6Script, k6Checks := filepath.Join(o.scratch, "k6.js"), filepath.Join(o.scratch, "k6check.js")
 	if err := os.WriteFile(k6Script, fmt.Appendf(nil, k6Source, users, length, url), 0o644); err != nil {
+		return nil, nil, err
+	}
+	if err := os.WriteFile(k6Checks, append(fmt.Appendf(nil, k6Head, users, length, url), jsCheck(newMessage())...), 0o644); err != nil {
 		return nil, nil, err
 	}
 	targets := filepath.Join(o.scratch, "targets")
@@ -126,7 +134,13 @@ func generators(o options, url string) (gens []generator, missing []string, err 
 		{wrkLua, []string{"wrk", "-t1", "-c" + users, "-d" + secs, "-s", script, url}, parseWrk},
 		{vegeta, []string{"vegeta", "attack", "-rate=0", "-max-workers=" + users, "-duration=" + length, "-targets=" + targets,
 			"-output=" + filepath.Join(o.scratch, "vegeta.bin")}, nil},
+		{vegetaAll, []string{"sh", "-c", "vegeta attack -rate=0 -max-workers=" + users + " -duration=" + length + " -targets=" + targets +
+			" | vegeta report -type=json"}, parseVegeta},
 		{k6, []string{"k6", "run", "--quiet", "--no-usage-report", "--address", "", k6Script}, parseK6},
+		{k6Check, []string{"k6", "run", "--quiet", "--no-usage-report", "--address", "", k6Checks}, parseK6},
+	}
+	if _, err := exec.LookPath("vegeta"); err != nil {
+		all = slices.DeleteFunc(all, func(g generator) bool { return g.name == vegetaAll }) // its shell is always there
 	}
 	for _, g := range all {
 		if path, err := exec.LookPath(g.args[0]); err != nil {
@@ -209,6 +223,66 @@ export default function () {
 }
 `
 
+const k6Head = `import http from "k6/http";
+export const options = { vus: %s, duration: "%s" };
+const url = "%s";
+`
+
+// jsCheck is luaCheck for k6.
+func jsCheck(m *message) []byte {
+	var b bytes.Buffer
+	b.WriteString("const want = [\n")
+	for _, s := range m.want.Standings {
+		fmt.Fprintf(&b, "  [, %d, %q, %d, %d, %d, %d, %d],\n", s.TeamId, s.TeamName, s.Rank, s.BestScore, s.LatestScore, s.ResultCount,
+			s.LatestAtUs)
+	}
+	fmt.Fprintf(&b, "];\nconst total = %d, phase = %d;\n", m.want.Total, m.want.Phase)
+	b.WriteString(jsScan)
+	return b.Bytes()
+}
+
+const jsScan = `let at = 0;
+function varint(b) {
+  let v = 0, m = 1;
+  for (;;) {
+    const c = b[at++];
+    if (c < 128) return v + c * m;
+    v += (c - 128) * m;
+    m *= 128;
+  }
+}
+function standing(b, last, w) {
+  let seen = 0;
+  while (at < last) {
+    const tag = varint(b);
+    let v = varint(b);
+    if (tag % 8 === 2) {
+      at += v;
+      v = String.fromCharCode.apply(null, b.subarray(at - v, at));
+    }
+    if (v !== w[(tag - tag % 8) / 8]) throw new Error("wrong answer");
+    seen++;
+  }
+  if (seen !== 7) throw new Error("wrong answer");
+}
+export default function () {
+  const r = http.get(url, { responseType: "binary" });
+  if (r.status !== 200 || r.headers["Content-Type"] !== "application/protobuf") throw new Error("wrong answer");
+  const b = new Uint8Array(r.body);
+  let n = 0;
+  at = 0;
+  while (at < b.length) {
+    const tag = varint(b), v = varint(b);
+    if (tag === 10) {
+      standing(b, at + v, want[n++]);
+    } else if (v !== (tag === 16 ? total : phase)) {
+      throw new Error("wrong answer");
+    }
+  }
+  if (n !== want.length) throw new Error("wrong answer");
+}
+`
+
 // run makes one round on CPU 0.
 func (g generator) run(ctx context.Context, o options) (sample, error) {
 	var out bytes.Buffer
@@ -249,7 +323,15 @@ func parseWrk(out []byte) (float64, error) {
 	return find(out, `(\d+) requests in`)
 }
 
-func parseK6(out []byte) (float64, error) { return find(out, `http_reqs[.: ]+(\d+)`) }
+// parseK6 takes the number of requests, and no other than right answers for one.
+func parseK6(out []byte) (float64, error) {
+	if m := regexp.MustCompile(`wrong answer|checks[_a-z.: ]+0\.00%|http_req_failed[.: ]+[1-9][0-9.]*%`).Find(out); m != nil {
+		return 0, fmt.Errorf("%s", m)
+	}
+	return find(out, `http_reqs[.: ]+(\d+)`)
+}
+
+func parseVegeta(out []byte) (float64, error) { return find(out, `"200":(\d+)`) }
 
 // vegetaReport has vegeta itself read its results; that does not count as its load's CPU time.
 func vegetaReport(path, output string) func([]byte) (float64, error) {
@@ -259,7 +341,7 @@ func vegetaReport(path, output string) func([]byte) (float64, error) {
 		if err != nil {
 			return 0, err
 		}
-		return find(out, `"200":(\d+)`)
+		return parseVegeta(out)
 	}
 }
 
