@@ -40,7 +40,7 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 			continue
 		}
 		if err := checkRoundArgs(slices.Concat(both, sides[i].args)); err != nil {
-			return nil, nil, usageError(fmt.Errorf("side %q: %w", query, err), `see "isukit round --help"`)
+			return nil, nil, usageError(fmt.Errorf("side %q: %w", query, err), hintOf(err, `see "isukit round --help"`))
 		}
 	}
 	if sides[0].command != "" && sides[1].command != "" && len(both) > 0 {

@@ -42,6 +42,14 @@ func usageError(err error, hint string) error {
 	return &cliError{err: err, hint: hint, code: exitUsage}
 }
 
+// hintOf is the hint that err brings along, or else the given one.
+func hintOf(err error, otherwise string) string {
+	if c := (*cliError)(nil); errors.As(err, &c) && c.hint != "" {
+		return c.hint
+	}
+	return otherwise
+}
+
 // errRoundFailed ends a command whose round ran and failed; what failed has been printed by then.
 var errRoundFailed = errors.New("the round failed")
 

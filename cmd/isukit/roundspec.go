@@ -59,7 +59,8 @@ func (o roundOptions) spec() (infra.Spec, error) {
 		}
 	}
 	if len(faults) > 0 {
-		return infra.Spec{}, usageError(errors.Join(faults...), `see "isukit round --help"`)
+		err := errors.Join(faults...)
+		return infra.Spec{}, usageError(err, hintOf(err, `see "isukit round --help"`))
 	}
 	app, err := besideMe(o.app, "isukit-app")
 	if err != nil {
