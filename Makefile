@@ -56,8 +56,9 @@ fuzz: ## the parsers of bodies and captures on random input, FUZZTIME (20s) each
 	@for target in FuzzReader FuzzHTTP FuzzTLS FuzzHAR; do \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/capture || exit 1; done
 
-test: setup-test mysql mariadb envoy ## all tests, against real servers
+test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
 	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=4s
 
 check: check-format check-vet check-staticcheck check-generated check-tidy check-shell check-race ## everything that needs no server
 	@echo 'check: ok'

@@ -325,7 +325,8 @@ func parseWrk(out []byte) (float64, error) {
 
 // parseK6 takes the number of requests, and no other than right answers for one.
 func parseK6(out []byte) (float64, error) {
-	if m := regexp.MustCompile(`wrong answer|checks[_a-z.: ]+0\.00%|http_req_failed[.: ]+[1-9][0-9.]*%`).Find(out); m != nil {
+	const some = `[.: ]+(?:0\.0*)?[1-9]`
+	if m := regexp.MustCompile(`wrong answer|checks\.+: +[0-9]{1,2}\.|checks_failed` + some + `|http_req_failed` + some).Find(out); m != nil {
 		return 0, fmt.Errorf("%s", m)
 	}
 	return find(out, `http_reqs[.: ]+(\d+)`)

@@ -96,6 +96,9 @@ func FuzzHTTP(f *testing.F) {
 	f.Add([]byte(get("/a")+post("/b", "x")), []byte(ok("1")+chunked("a", "b")), uint8(7))
 	f.Add([]byte("HEAD / HTTP/1.1\r\n\r\n"+get("/b")), []byte("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHTTP/1.0 200 OK\r\n\r\nrest"), uint8(1))
 	f.Add([]byte("CONNECT a:1 HTTP/1.1\r\n\r\n\x16\x03"), []byte("HTTP/1.1 200 OK\r\n\r\n\x16\x03"), uint8(30))
+	for _, both := range streams(f, seeds(f)["plain.pcap"]) {
+		f.Add(both[0], both[1], uint8(200))
+	}
 	f.Add([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), []byte("\x00\x00\x00\x04"), uint8(3))
 	f.Fuzz(func(t *testing.T, client, server []byte, mss uint8) {
 		if len(client)+len(server) > 1<<15 {
@@ -147,6 +150,7 @@ func FuzzHAR(f *testing.F) {
 		`"url":"http://a/b","headers":[],"postData":{"text":"CgNhbmE=","encoding":"base64"}},"response":{"status":200,"headers":[],` +
 		`"content":{"text":"x"}}}]}}`))
 	f.Add([]byte(`{"log":{"entries":[`))
+	f.Add(realHAR(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		opts := smallLimits(t, nil)
 		r, err := capture.NewReader(bytes.NewReader(data), opts)

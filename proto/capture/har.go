@@ -19,6 +19,9 @@ import (
 // maxHAREntryBytes bounds one entry of a HAR file.
 const maxHAREntryBytes = 256 << 20
 
+// maxHARTime bounds how long an exchange may have taken: what is longer, or less than nothing, is no time.
+const maxHARTime = 365 * 24 * time.Hour
+
 // harReader reads the entries of an HTTP Archive (HAR 1.2) one after another.
 type harReader struct {
 	input   *countedReader
@@ -169,7 +172,7 @@ func (h *harReader) find(key string) error {
 
 func (h harEntry) exchange(limit int) *Exchange {
 	e := &Exchange{Server: h.server()}
-	ended := h.Started.Add(time.Duration(h.TimeMS * float64(time.Millisecond)))
+	ended := h.Started.Add(time.Duration(min(max(h.TimeMS, 0), float64(maxHARTime/time.Millisecond)) * float64(time.Millisecond)))
 	e.Request = &Message{
 		Method: h.Request.Method, Target: target(h.Request.URL), Proto: h.Request.HTTPVersion, Header: header(h.Request.Headers),
 		Start: h.Started, End: h.Started,

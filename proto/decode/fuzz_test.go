@@ -1,6 +1,9 @@
 package decode_test
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -9,6 +12,22 @@ import (
 	"isukit/proto/decode"
 	portalv1 "isukit/proto/portal/v1"
 )
+
+// bodies are those of proto/capture/testdata/plain.pcap, which is real traffic, by number and type: 02.portal.v1.JoinTeamResponse.
+func bodies(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob("testdata/bodies/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no bodies in testdata: %v", err)
+	}
+	all := map[string][]byte{}
+	for _, file := range files {
+		if all[filepath.Base(file)], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
 
 // FuzzDecode checks, for any bytes as any type, that nothing crashes, that faults lie within the body, that what the
 // protobuf library accepts decodes to the same message, and that the text reads back as that message.
@@ -21,6 +40,13 @@ func FuzzDecode(f *testing.F) {
 		}
 		if md.Name() == "Error" {
 			f.Add(marshal(f, &portalv1.Error{Code: "no_session", Message: "ログイン", Hint: "\u202e"}), uint8(i))
+		}
+	}
+	for name, data := range bodies(f) {
+		for i, md := range types {
+			if strings.HasSuffix(name, "."+string(md.FullName())) {
+				f.Add(data, uint8(i))
+			}
 		}
 	}
 	f.Add([]byte("\x0b\x0c"), uint8(0))
@@ -81,6 +107,15 @@ func wantAs(t *testing.T, body *decode.Body, data []byte) proto.Message {
 func FuzzEncode(f *testing.F) {
 	schema := portal(f)
 	md := find(f, schema, "SearchTeamsResponse")
+	for name, data := range bodies(f) {
+		if _, typ, _ := strings.Cut(name, "."); typ == string(md.FullName()) {
+			body := decode.Decode(md, data, decode.DefaultLimits())
+			f.Add([]byte(decode.Text(body.Message)))
+			if text, err := decode.JSON(body.Message, "", schema); err == nil {
+				f.Add([]byte(text))
+			}
+		}
+	}
 	f.Add([]byte(`{"teams":[{"id":"5","name":"寿司"}],"total":1}`))
 	f.Add([]byte("teams { id: 5 tags: \"a\\tb\" } total: 1"))
 	f.Fuzz(func(t *testing.T, input []byte) {
