@@ -183,7 +183,9 @@ func TestHARFaults(t *testing.T) {
 	file := func(entries ...string) string {
 		return `{"log":{"version":"1.2","entries":[` + strings.Join(entries, ",") + `]}}`
 	}
-	entry := func(request, response string) string { return `{` + started + `"request":` + request + `,"response":` + response + `}` }
+	entry := func(request, response string) string {
+		return `{` + started + `"request":` + request + `,"response":` + response + `}`
+	}
 	const get, answer = `{"method":"GET","url":"http://a/b","headers":[]}`, `{"status":200,"headers":[],"content":{"text":"x"}}`
 	fine := entry(get, answer)
 	tests := []struct {
