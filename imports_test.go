@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"infra/render":       {".", "infra/topology"},
 	"infra/host...":      {".", "infra/host..."},
 	"infra/pki":          {},
+	"infra/plan":         {},
 	"infra/dbserver":     {"infra/host"},
 	"infra/digest...":    {"infra/digest..."},
 	"infra/redact":       {},

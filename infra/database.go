@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,20 +52,9 @@ func (r *Running) DSNs() map[string]string {
 
 // planDB settles what the databases are made of, and copies the data directory of each.
 func (r *Running) planDB(ctx context.Context, in dbserver.Install) error {
-	template, err := dbserver.Template(ctx, in, r.cacheDir(), r.runRecorded)
+	dir, err := r.prepared(ctx, in)
 	if err != nil {
 		return err
-	}
-	if r.app, err = r.askApp(ctx); err != nil {
-		return err
-	}
-	dir := filepath.Join(r.cacheDir(), fmt.Sprintf("%s%s%s-%d-v%d", in.Key(), preparedMark, r.spec.Scale, r.spec.Seed, r.app.DatasetVersion))
-	err = dbserver.Cached(ctx, dir, func(tmp string) error { return r.prepare(ctx, in, template, tmp) })
-	if err != nil {
-		return fmt.Errorf("prepare the dataset: %w", err)
-	}
-	if err := useCached(dir, time.Now()); err != nil {
-		return fmt.Errorf("prepare the dataset: %w", err)
 	}
 	r.spec.progress("copying the prepared data")
 	for _, i := range r.of(topology.DB) {
@@ -76,6 +66,46 @@ func (r *Running) planDB(ctx context.Context, in dbserver.Install) error {
 		r.dbs = append(r.dbs, db)
 	}
 	return nil
+}
+
+// prepared returns a data directory with the dataset's tables, which is made where it is not kept from earlier.
+func (r *Running) prepared(ctx context.Context, in dbserver.Install) (dir string, err error) {
+	template, err := dbserver.Template(ctx, in, r.cacheDir(), r.runRecorded)
+	if err != nil {
+		return "", err
+	}
+	if r.app, err = r.askApp(ctx); err != nil {
+		return "", err
+	}
+	dir = filepath.Join(r.cacheDir(), fmt.Sprintf("%s%s%s-%d-v%d", in.Key(), preparedMark, r.spec.Scale, r.spec.Seed, r.app.DatasetVersion))
+	err = dbserver.Cached(ctx, dir, func(tmp string) error { return r.prepare(ctx, in, template, tmp) })
+	if err == nil {
+		err = useCached(dir, time.Now())
+	}
+	if err != nil {
+		return "", fmt.Errorf("prepare the dataset: %w", err)
+	}
+	return dir, nil
+}
+
+// prepareData is prepared for a Site, whose own hosts have no part in it.
+func prepareData(ctx context.Context, spec Spec, in dbserver.Install) (dir string, app appVersion, err error) {
+	if spec.Topology, err = Shipped("single"); err != nil {
+		return "", app, err
+	}
+	if spec.Topology, err = spec.Topology.WithKind(topology.DB, topology.Kind(in.Engine)); err != nil {
+		return "", app, err
+	}
+	r := &Running{spec: spec}
+	if r.local, err = host.OpenLocal(spec.StateDir); err != nil {
+		return "", app, err
+	}
+	defer func() { err = errors.Join(err, r.local.Close(context.WithoutCancel(ctx))) }()
+	if err := r.place(); err != nil {
+		return "", app, err
+	}
+	dir, err = r.prepared(ctx, in)
+	return dir, r.app, err
 }
 
 // createDB lays an instance down that has the app's database and account, whatever the template has.
@@ -183,6 +213,7 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 func (r *Running) runPrepare(ctx context.Context, db database, dir string) error {
 	in := r.input
 	in.Topology = in.Topology.FirstOf(topology.DB) // all databases begin as copies of this one
+	in.Topology.Data = topology.Data{}
 	in.Places = map[string]render.Place{}
 	for name, place := range r.input.Places {
 		place.Dir = dir

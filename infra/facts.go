@@ -65,7 +65,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		cpu = runtime.GOARCH // not every architecture names its model
 	}
 	r.Facts = []Fact{
-		{"topology", top.Name}, {"topology_hash", r.spec.Topology.Hash()}, {"driver", "local"},
+		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", "local"},
 		{"proxy", string(proxy.Kind) + " " + proxyVersion},
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},

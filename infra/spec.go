@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"isukit/infra/topologies"
 	"isukit/infra/topology"
@@ -21,6 +22,8 @@ type Spec struct {
 	AppBinary string // isukit-app
 	Scale     string // of the dataset
 	Seed      uint64 // of the dataset
+	// HealthLimit is how long a role may take to become healthy; 0 is a minute.
+	HealthLimit time.Duration
 	// Progress is told in a few words what is being done; nil is for nobody.
 	Progress func(step string) `json:"-"`
 }

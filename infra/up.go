@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"isukit"
-	"isukit/infra/dbserver"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/render"
@@ -38,6 +37,7 @@ type Running struct {
 	Facts []Fact
 
 	spec    Spec
+	hash    string // of the topology as it was declared
 	local   *host.Local
 	input   render.Input
 	dbs     []database // in the order of the topology
@@ -63,7 +63,7 @@ func Up(ctx context.Context, spec Spec) (_ *Running, err error) {
 	if err := spec.validate(); err != nil {
 		return nil, fmt.Errorf("start topology: %w", err)
 	}
-	r := &Running{spec: spec, WorkerToken: rand.Text()}
+	r := &Running{spec: spec, hash: spec.Topology.Hash(), WorkerToken: rand.Text()}
 	r.secrets = append(r.secrets, r.WorkerToken)
 	if r.local, err = host.OpenLocal(spec.StateDir); err != nil {
 		return nil, fmt.Errorf("start topology %s: %w", spec.Topology.Name, err)
@@ -100,22 +100,22 @@ func (r *Running) Down(ctx context.Context) error {
 
 // plan settles what the topology leaves open: the engine, and where every instance listens.
 func (r *Running) plan(ctx context.Context) error {
-	engine := dbserver.Engine(r.spec.Topology.Of(topology.DB)[0].Kind)
-	in, err := dbserver.Find(ctx, engine, r.spec.LocalDir)
-	if errors.Is(err, dbserver.ErrNotFound) {
-		hint := "make setup"
-		if engine == dbserver.MySQL {
-			hint = "make mysql"
-		}
-		return &HintError{err, hint}
-	}
+	in, err := findServer(ctx, r.spec.Topology, r.spec.LocalDir)
 	if err != nil {
 		return err
 	}
-	top, err := r.spec.Topology.WithKind(topology.DB, topology.Kind(in.Engine))
-	if err != nil {
+	if r.spec.Topology, err = r.spec.Topology.WithKind(topology.DB, topology.Kind(in.Engine)); err != nil {
 		return err
 	}
+	if err := r.place(); err != nil {
+		return err
+	}
+	return r.planDB(ctx, in)
+}
+
+// place settles where every instance is and listens.
+func (r *Running) place() error {
+	top := r.spec.Topology
 	machine, err := thisMachine()
 	if err != nil {
 		return err
@@ -128,6 +128,9 @@ func (r *Running) plan(ctx context.Context) error {
 	taken := map[int]bool{}
 	for _, i := range top.Instances {
 		place := render.Place{Dir: filepath.Join(r.local.Dir(), i.Name), Address: "127.0.0.1"}
+		if place.Socket = filepath.Join(place.Dir, "app.sock"); len(place.Socket) > maxSocketPath {
+			place.Socket = ""
+		}
 		for _, port := range []*int{&place.Port, &place.DebugPort} {
 			for *port == 0 || taken[*port] {
 				if *port, err = host.FreePort(); err != nil {
@@ -140,7 +143,7 @@ func (r *Running) plan(ctx context.Context) error {
 		r.Instances = append(r.Instances, instanceOf(i, place))
 	}
 	r.BaseURL = "http://" + r.of(topology.Proxy)[0].Addr
-	return r.planDB(ctx, in)
+	return nil
 }
 
 func instanceOf(i topology.Instance, place render.Place) Instance {

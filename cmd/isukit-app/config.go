@@ -30,6 +30,7 @@ const minOpenConns = 4
 type config struct {
 	Role            string         `yaml:"role"`              // web, api or all; default all
 	Listen          string         `yaml:"listen"`            // address:port
+	Socket          string         `yaml:"socket"`            // path of a Unix socket to serve on as well; none when empty
 	DebugListen     string         `yaml:"debug_listen"`      // address:port of pprof; none when empty
 	Databases       []databaseConf `yaml:"databases"`         // the replicas; the first decides the order of writes
 	SessionKeyFile  string         `yaml:"session_key_file"`  // 32 bytes or more, mode 0600
@@ -100,7 +101,7 @@ func readConfig(file string) (*config, error) {
 
 // knownKeys are the keys of each mapping by its path; list elements have none.
 var knownKeys = map[string][]string{
-	"": {"role", "listen", "debug_listen", "databases", "session_key_file", "worker_token_file", "api_url", "dataset", "app_id",
+	"": {"role", "listen", "socket", "debug_listen", "databases", "session_key_file", "worker_token_file", "api_url", "dataset", "app_id",
 		"max_open_conns", "groups", "write_mode", "app_processes", "read_policy", "read_dsn_file"},
 	"databases": {"name", "dsn_file", "weight"},
 	"groups":    {"name", "tables", "databases", "read_dsn_file"},
@@ -153,6 +154,9 @@ func (c *config) settle(dir string) error {
 	}
 	if err := checkListen(c.Listen); err != nil {
 		fault("listen", "%w", err)
+	}
+	if c.Socket != "" {
+		c.Socket = under(dir, c.Socket)
 	}
 	if c.DebugListen != "" {
 		if err := checkListen(c.DebugListen); err != nil {

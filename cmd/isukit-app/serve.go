@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -59,7 +62,11 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	if err != nil {
 		return &usageError{err, ""}
 	}
-	servers := []*http.Server{newServer(conf.Listen, conf.fresh(portal), logger)}
+	handler := conf.fresh(portal)
+	servers := []*http.Server{newServer(conf.Listen, handler, logger)}
+	if conf.Socket != "" {
+		servers = append(servers, newServer(unixPrefix+conf.Socket, handler, logger))
+	}
 	if conf.DebugListen != "" {
 		servers = append(servers, newServer(conf.DebugListen, debugHandler(), logger))
 	}
@@ -114,7 +121,7 @@ func newServer(address string, handler http.Handler, logger zerolog.Logger) *htt
 func serveAll(ctx context.Context, servers []*http.Server, logger zerolog.Logger) error {
 	var listeners []net.Listener
 	for _, s := range servers {
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Addr)
+		l, err := listen(ctx, s.Addr)
 		if err != nil {
 			for _, open := range listeners {
 				_ = open.Close() // the first error is the one that matters
@@ -138,6 +145,21 @@ func serveAll(ctx context.Context, servers []*http.Server, logger zerolog.Logger
 		})
 	}
 	return group.Wait()
+}
+
+// unixPrefix is before the path of a Unix socket where otherwise an address is.
+const unixPrefix = "unix:"
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	path, isSocket := strings.CutPrefix(address, unixPrefix)
+	if !isSocket {
+		return new(net.ListenConfig).Listen(ctx, "tcp", address)
+	}
+	// A process that was killed has left it.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return new(net.ListenConfig).Listen(ctx, "unix", path)
 }
 
 // stop waits for the requests under way, but not for ever.

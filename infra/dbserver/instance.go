@@ -52,14 +52,8 @@ type Instance struct {
 // Create lays an instance down in cfg.Dir: the data directory as a copy of the template, a new password in a file of
 // mode 0600, and an init file (0600) that sets it. The password is in no argument and in no log.
 func Create(cfg Config) (*Instance, error) {
-	if cfg.Bind == "" {
-		cfg.Bind = "127.0.0.1"
-	}
-	inst := &Instance{
-		Engine: cfg.Install.Engine, Version: cfg.Install.Version,
-		Dir: cfg.Dir, Host: cfg.Bind, Port: cfg.Port,
-		password: rand.Text(),
-	}
+	inst := newInstance(cfg)
+	inst.password = rand.Text()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make instance directory: %w", err)
 	}
@@ -82,16 +76,47 @@ func Create(cfg Config) (*Instance, error) {
 	if err := os.WriteFile(inst.initFile(), []byte(initSQL(inst.Engine, inst.password, cfg.InitSQL)), 0o600); err != nil {
 		return nil, fmt.Errorf("write init file: %w", err)
 	}
+	return inst, inst.settle(cfg)
+}
+
+// Attach returns the instance that an earlier Create has laid down in cfg.Dir, as cfg says now; cfg.Template and cfg.InitSQL
+// are not used.
+func Attach(cfg Config) (*Instance, error) {
+	inst := newInstance(cfg)
+	password, err := os.ReadFile(inst.PasswordFile())
+	if err != nil {
+		return nil, fmt.Errorf("read password file: %w", err)
+	}
+	inst.password = strings.TrimSpace(string(password))
+	return inst, inst.settle(cfg)
+}
+
+func newInstance(cfg Config) *Instance {
+	return &Instance{
+		Engine: cfg.Install.Engine, Version: cfg.Install.Version,
+		Dir: cfg.Dir, Host: cfg.bind(), Port: cfg.Port,
+	}
+}
+
+func (c Config) bind() string {
+	if c.Bind == "" {
+		return "127.0.0.1"
+	}
+	return c.Bind
+}
+
+// settle says how the server is started.
+func (i *Instance) settle(cfg Config) error {
 	in := cfg.Install
 	if confined(in.path, "/") {
 		private, err := in.unconfined(cfg.Dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		in = private
 	}
-	inst.argv = inst.command(in, cfg)
-	return inst, nil
+	i.argv = i.command(in, cfg)
+	return nil
 }
 
 // DataDir is the server's data directory.
@@ -127,7 +152,7 @@ func (i *Instance) command(in Install, cfg Config) []string {
 		socket = "db.sock" // within the data directory, where the server stands when it opens it
 	}
 	argv = append(argv,
-		"--datadir="+i.DataDir(), "--socket="+socket, "--port="+port(i.Port), "--bind-address="+cfg.Bind,
+		"--datadir="+i.DataDir(), "--socket="+socket, "--port="+port(i.Port), "--bind-address="+cfg.bind(),
 		"--pid-file="+filepath.Join(i.Dir, "db.pid"), "--log-error="+i.LogFile(), "--init-file="+i.initFile(),
 		"--tmpdir="+i.tmpDir(), "--skip-name-resolve", "--character-set-server=utf8mb4")
 	if in.Engine == MySQL {
@@ -182,10 +207,77 @@ func (i *Instance) Open(database string) (*sql.DB, error) {
 	return sql.OpenDB(conn), nil
 }
 
+// SocketDSN is DSN over the Unix socket, for accounts at localhost. It is not for an instance without Socket.
+func (i *Instance) SocketDSN(user, password, database string) *mysql.Config {
+	cfg := i.DSN(user, password, database)
+	cfg.Net, cfg.Addr = "unix", i.Socket
+	return cfg
+}
+
+// rootDSN goes over the socket where there is one: it needs no way through the network to the server.
+func (i *Instance) rootDSN() *mysql.Config {
+	if i.Socket != "" {
+		return i.SocketDSN(RootUser, i.password, "")
+	}
+	return i.RootDSN("")
+}
+
+// Exec runs statements as RootUser on one connection, which is not written to the binary log: what they change is the
+// instance's own.
+func (i *Instance) Exec(ctx context.Context, statements ...string) error {
+	return i.onRoot(ctx, func(conn *sql.Conn) error {
+		for _, s := range append([]string{"SET SESSION sql_log_bin = 0"}, statements...) {
+			if _, err := conn.ExecContext(ctx, s); err != nil {
+				verb, _, _ := strings.Cut(s, " ") // the rest may hold a password
+				return fmt.Errorf("%s on %s: %w", verb, i.name(), err)
+			}
+		}
+		return nil
+	})
+}
+
+// Column returns the values that a query of RootUser gives, which has one column.
+func (i *Instance) Column(ctx context.Context, query string) (values []string, err error) {
+	err = i.onRoot(ctx, func(conn *sql.Conn) error {
+		rows, err := conn.QueryContext(ctx, query)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var v string
+			if err := rows.Scan(&v); err != nil {
+				return err
+			}
+			values = append(values, v)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", i.name(), err)
+	}
+	return values, nil
+}
+
+func (i *Instance) onRoot(ctx context.Context, do func(*sql.Conn) error) error {
+	connector, err := mysql.NewConnector(i.rootDSN())
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return do(conn)
+}
+
 // WaitReady waits until the server answers a query of RootUser. exited is closed by the caller when the server's
 // process has ended; the error then has the end of its log.
 func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error {
-	conn, err := mysql.NewConnector(i.RootDSN(""))
+	conn, err := mysql.NewConnector(i.rootDSN())
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", i.name(), err)
 	}

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"text/template"
 
-	"github.com/goccy/go-yaml"
-
 	"isukit/infra/topology"
 )
 
@@ -20,6 +18,7 @@ type Input struct {
 	Topology  *topology.Topology // with no kind "auto" left
 	Places    map[string]Place   // by name of instance, for all instances of the topology
 	Machine   Machine            // stands in for what a host of the topology leaves open
+	Machines  map[string]Machine // what hosts really have, by name; it goes before what the topology says
 	Templates fs.FS              // with nginx/ and mysql/
 	Static    []StaticFile       // the front page
 	StaticDir string             // where the files of Static are on a proxy's host
@@ -82,6 +81,9 @@ const (
 	WorkerTokenFile = "worker.token"
 )
 
+// ReadsDSNFile is the file with the DSN of a balance of reads.
+const ReadsDSNFile = "reads.dsn"
+
 // DSNFile is the file with the DSN of the database instance of that name.
 func DSNFile(db string) string { return db + ".dsn" }
 
@@ -129,56 +131,6 @@ func (in Input) database(i topology.Instance) ([]File, error) {
 	return []File{{Path: path.Join(in.Places[i.Name].Dir, MyCnf), Mode: 0o644, Data: conf}}, nil
 }
 
-// appConfig is app.yaml; the package comment says what the keys mean.
-type appConfig struct {
-	Role            string        `yaml:"role"`
-	Listen          string        `yaml:"listen"`
-	Socket          string        `yaml:"socket,omitempty"`
-	DebugListen     string        `yaml:"debug_listen"`
-	Databases       []appDatabase `yaml:"databases"`
-	SessionKeyFile  string        `yaml:"session_key_file"`
-	WorkerTokenFile string        `yaml:"worker_token_file"`
-	APIURL          string        `yaml:"api_url"`
-	Dataset         appDataset    `yaml:"dataset"`
-	AppID           int           `yaml:"app_id"`
-	WriteMode       string        `yaml:"write_mode,omitempty"`
-	MaxOpenConns    int           `yaml:"max_open_conns"`
-}
-
-type appDatabase struct {
-	Name    string `yaml:"name"`
-	DSNFile string `yaml:"dsn_file"`
-}
-
-type appDataset struct {
-	Scale string `yaml:"scale"`
-	Seed  uint64 `yaml:"seed"`
-}
-
-func (in Input) app(i topology.Instance) ([]File, error) {
-	place := in.Places[i.Name]
-	conf := appConfig{
-		Role: string(i.Role), Listen: place.hostPort(),
-		DebugListen:     net.JoinHostPort(place.Address, strconv.Itoa(place.DebugPort)),
-		SessionKeyFile:  path.Join(place.Dir, SessionKeyFile),
-		WorkerTokenFile: path.Join(place.Dir, WorkerTokenFile),
-		APIURL:          in.apiURL(),
-		Dataset:         appDataset{Scale: in.Scale, Seed: in.Seed},
-		AppID:           in.appID(i),
-		WriteMode:       string(in.Topology.Data.Write),
-		Socket:          in.socketOf(i),
-		MaxOpenConns:    in.SizesOf(i).DBConnections,
-	}
-	for _, db := range in.Topology.Of(topology.DB) {
-		conf.Databases = append(conf.Databases, appDatabase{Name: db.Name, DSNFile: path.Join(place.Dir, DSNFile(db.Name))})
-	}
-	data, err := yaml.Marshal(conf)
-	if err != nil {
-		return nil, err
-	}
-	return []File{{Path: path.Join(place.Dir, AppConf), Mode: 0o644, Data: data}}, nil
-}
-
 // apiURL: workers come through the proxy, as everyone does.
 func (in Input) apiURL() string {
 	for _, i := range in.Topology.Of(topology.Proxy) {
@@ -208,6 +160,9 @@ func (in Input) appID(want topology.Instance) int {
 
 // MachineOf is what a host of the topology has to give.
 func (in Input) MachineOf(host string) Machine {
+	if m, ok := in.Machines[host]; ok {
+		return m
+	}
 	h, _ := in.Topology.Host(host)
 	m := in.Machine
 	if h.CPUs > 0 {

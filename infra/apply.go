@@ -1,0 +1,197 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"isukit/infra/host"
+	"isukit/infra/plan"
+	"isukit/infra/topology"
+)
+
+// ApplyOptions are what a user may say about an apply.
+type ApplyOptions struct {
+	Holder string // who applies, for others who want the same hosts meanwhile
+	Fresh  bool   // databases begin with the dataset; otherwise their data stays, and goes with them when they move
+	Force  bool   // what somebody else has changed is overwritten
+	// Planned is told the plan before anything is done; nil is for nobody.
+	Planned func(*Plan)
+}
+
+// Apply makes the site what its Spec says, touching only what differs. When it fails, what ran before is put back.
+func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
+	if err := s.spec.validateSite(); err != nil {
+		return nil, err
+	}
+	release, err := s.driver.Lock(ctx, o.Holder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	f, err := s.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.fresh = o.Fresh
+	g, before := s.newGoal(f), f.reached()
+	if p, err = s.planFor(ctx, g, f); err != nil {
+		return nil, err
+	}
+	if o.Planned != nil {
+		o.Planned(p)
+	}
+	if changed := p.ChangedByOthers(); len(changed) > 0 && !o.Force {
+		return p, &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(changed, ", ")), "look at it (isukit topology verify), then overwrite it with --force"}
+	}
+	if p.Empty() {
+		return p, nil
+	}
+	data, err := s.dataset(ctx, p)
+	if err != nil {
+		return p, err
+	}
+	if err = s.reach(ctx, g, f, data); err == nil {
+		return p, nil
+	}
+	return p, s.putBack(context.WithoutCancel(ctx), before, err)
+}
+
+// dataset makes, before anything is touched, what new databases begin with.
+func (s *Site) dataset(ctx context.Context, p *Plan) (dir string, err error) {
+	for _, h := range p.Hosts {
+		if slices.ContainsFunc(h.Steps, func(s plan.Step) bool { return s.Kind == plan.Data && s.Op != plan.Remove }) {
+			spec := s.spec
+			spec.Scale, spec.Seed = p.layout.goal.Scale, p.layout.goal.Seed
+			dir, _, err = prepareData(ctx, spec, p.layout.install)
+			return dir, err
+		}
+	}
+	return "", nil
+}
+
+// reach makes the hosts, plans with what they really are, and does what is planned.
+func (s *Site) reach(ctx context.Context, g *goal, f *found, data string) error {
+	s.spec.progress("making hosts")
+	if err := s.driver.Ensure(ctx, s.wants(g.Topology)); err != nil {
+		return err
+	}
+	for _, w := range s.wants(g.Topology) {
+		if f.hosts[w.Name] == nil {
+			if err := f.add(ctx, s.driver, w.Name); err != nil {
+				return err
+			}
+		}
+	}
+	p, err := s.planFor(ctx, g, f)
+	if err != nil {
+		return err
+	}
+	e := &execution{site: s, plan: p, l: p.layout, f: f, data: data, servers: map[string]*server{}}
+	if err := e.run(ctx); err != nil {
+		return err
+	}
+	var gone []string
+	for _, name := range f.names() {
+		if _, ok := g.Topology.Host(name); !ok {
+			gone = append(gone, name)
+		}
+	}
+	return s.driver.Remove(ctx, gone...)
+}
+
+// putBack makes the site what it was before an apply that failed for the reason given, and returns the reason with what became
+// of it.
+func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
+	if before == nil {
+		s.spec.progress("taking back what was made")
+		if err := s.takeDown(ctx); err != nil {
+			return fmt.Errorf("%w; and what was made could not be taken back: %w", reason, err)
+		}
+		return fmt.Errorf("%w (nothing ran before, nothing runs now)", reason)
+	}
+	s.spec.progress("putting topology %s back", before.Topology.Name)
+	f, err := s.find(ctx)
+	if err == nil {
+		err = s.reach(ctx, before, f, "")
+	}
+	if err != nil {
+		return fmt.Errorf("%w; and topology %s could not be put back: %w", reason, before.Topology.Name, err)
+	}
+	return fmt.Errorf("%w (topology %s was put back and runs)", reason, before.Topology.Name)
+}
+
+// Down removes everything that was made, services first, in the reverse order of their start.
+func (s *Site) Down(ctx context.Context, holder string) (err error) {
+	release, err := s.driver.Lock(ctx, holder)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	return s.takeDown(ctx)
+}
+
+func (s *Site) takeDown(ctx context.Context) error {
+	f, err := s.find(ctx)
+	if err != nil {
+		return errors.Join(err, s.driver.Down(ctx)) // an inventory that cannot be read must not keep hosts alive
+	}
+	var errs []error
+	for _, role := range topology.Roles() {
+		for _, name := range f.names() {
+			errs = append(errs, stopRole(ctx, f.hosts[name], role))
+		}
+	}
+	for _, name := range f.names() {
+		if inv := f.inventories[name]; inv != nil {
+			errs = append(errs, undo(ctx, f.hosts[name], inv.Items))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("take topology down: %w", err)
+	}
+	return s.driver.Down(ctx)
+}
+
+func stopRole(ctx context.Context, h host.Host, role topology.Role) error {
+	names, err := h.Services(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range slices.Backward(names) {
+		if roleOf(name) == role {
+			errs = append(errs, h.Stop(ctx, name, stopLimit))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// undo takes back what lies outside of the host's directory, which its driver removes: rules, and files that were there before.
+func undo(ctx context.Context, h host.Host, items []plan.Item) error {
+	var errs []error
+	for _, i := range slices.Backward(items) {
+		if i.Kind == plan.Rules || i.Original != nil {
+			errs = append(errs, remove(ctx, h, i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validateSite: what Apply needs of a Spec.
+func (s Spec) validateSite() error {
+	if s.Topology == nil {
+		return errors.New("apply: no topology")
+	}
+	engines := map[topology.Kind]bool{}
+	for _, i := range s.Topology.Of(topology.DB) {
+		engines[i.Kind] = true
+	}
+	if len(engines) > 1 {
+		return fmt.Errorf("topology %s has databases of several engines (%v); one apply makes one", s.Topology.Name, slices.Sorted(maps.Keys(engines)))
+	}
+	return nil
+}

@@ -1,0 +1,274 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"isukit/infra/host"
+	"isukit/infra/plan"
+	"isukit/infra/topology"
+)
+
+// dbStopLimit is how long a database may take to end cleanly: it writes down what is in memory only.
+const dbStopLimit = time.Minute
+
+// execution does what a plan says.
+type execution struct {
+	site    *Site
+	plan    *Plan
+	l       *layout
+	f       *found
+	data    string             // directory of the dataset for databases that begin with it
+	servers map[string]*server // by instance
+}
+
+// run: the databases, then the app, then the proxies, each stopped and started at most once; what is no longer declared is
+// removed when all is healthy.
+func (e *execution) run(ctx context.Context) error {
+	if err := e.record(ctx); err != nil {
+		return err
+	}
+	for _, stage := range []func(context.Context) error{
+		e.databases, e.rules,
+		func(ctx context.Context) error { return e.stage(ctx, topology.API, topology.Web) },
+		func(ctx context.Context) error { return e.stage(ctx, topology.Proxy) },
+		e.prune,
+	} {
+		if err := stage(ctx); err != nil {
+			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+				err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			}
+			return err
+		}
+	}
+	return e.complete(ctx)
+}
+
+// record writes what is going to be made into the inventories of all hosts.
+func (e *execution) record(ctx context.Context) error {
+	for _, name := range e.f.names() {
+		inv := e.f.inventories[name]
+		if inv == nil {
+			inv = &inventory{Format: inventoryFormat}
+			e.f.inventories[name] = inv
+		}
+		if inv.Complete {
+			inv.Previous = inv.Goal
+		}
+		inv.Goal, inv.Complete, inv.Secrets = e.l.goal, false, e.l.secrets
+		for _, step := range e.steps(name) {
+			if step.Op == plan.Remove {
+				continue
+			}
+			if err := e.keepOriginal(ctx, name, &step); err != nil {
+				return err
+			}
+			step.Made = false
+			n := slices.IndexFunc(inv.Items, step.Same)
+			if n < 0 {
+				inv.Items = append(inv.Items, step.Item)
+			} else {
+				inv.Items[n] = step.Item
+			}
+		}
+		if err := e.f.save(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepOriginal copies a file that was there before isukit came.
+func (e *execution) keepOriginal(ctx context.Context, hostName string, step *plan.Step) error {
+	known := slices.ContainsFunc(e.f.inventories[hostName].Items, step.Same)
+	if step.Kind != plan.File || step.Op != plan.Change || known {
+		return nil
+	}
+	h := e.f.hosts[hostName]
+	text, err := h.Get(ctx, step.Name)
+	if err != nil {
+		return err
+	}
+	step.Original = &plan.Original{Copy: path.Join(h.About().Dir, "originals", step.Was), Mode: 0o644}
+	return h.Put(ctx, step.Original.Copy, text, 0o600)
+}
+
+func (e *execution) steps(hostName string) []plan.Step {
+	for _, h := range e.plan.Hosts {
+		if h.Name == hostName {
+			return h.Steps
+		}
+	}
+	return nil
+}
+
+// stepOf finds what there is to do about one thing of an instance.
+func (e *execution) stepOf(hostName, instance string, kind plan.Kind) (plan.Step, bool) {
+	for _, s := range e.steps(hostName) {
+		if s.Owner == instance && s.Kind == kind && s.Op != plan.Remove {
+			return s, true
+		}
+	}
+	return plan.Step{}, false
+}
+
+// stopChanged stops the services of a role that are going to be started again or removed.
+func (e *execution) stopChanged(ctx context.Context, role topology.Role) error {
+	patience := stopLimit
+	if role == topology.DB {
+		patience = dbStopLimit
+	}
+	for _, name := range e.f.names() {
+		for _, s := range e.steps(name) {
+			if s.Kind != plan.Service || roleOf(s.Owner) != role || s.Op == plan.Create || s.Op == plan.Start {
+				continue
+			}
+			e.site.spec.progress("stopping %s on %s", s.Name, name)
+			if err := e.f.hosts[name].Stop(ctx, s.Name, patience); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stage makes the instances of roles what they are to be, and waits until those that were started are healthy.
+func (e *execution) stage(ctx context.Context, roles ...topology.Role) error {
+	for _, role := range roles {
+		if err := e.stopChanged(ctx, role); err != nil {
+			return err
+		}
+	}
+	var started []topology.Instance
+	for _, role := range roles {
+		for _, i := range e.l.goal.Topology.Of(role) {
+			if err := e.putFiles(ctx, i.Host, i.Name); err != nil {
+				return err
+			}
+			if _, ok := e.stepOf(i.Host, i.Name, plan.Service); !ok {
+				continue
+			}
+			e.site.spec.progress("starting %s on %s", i.Name, i.Host)
+			if err := e.f.hosts[i.Host].Start(ctx, e.l.services[i.Name]); err != nil {
+				return err
+			}
+			started = append(started, i)
+		}
+	}
+	for _, i := range started {
+		if err := e.waitHTTP(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putFiles writes the files of an instance that differ; owner "" is for those of the host.
+func (e *execution) putFiles(ctx context.Context, hostName, owner string) error {
+	for _, s := range e.steps(hostName) {
+		if s.Kind != plan.File || s.Owner != owner || s.Op == plan.Remove {
+			continue
+		}
+		n := slices.IndexFunc(e.l.want[hostName], func(w plan.Wanted) bool { return w.Same(s.Item) })
+		if err := e.f.hosts[hostName].Put(ctx, s.Name, e.l.want[hostName][n].Text, e.l.modes[s.Name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rules loads what the kernels of hosts are to do.
+func (e *execution) rules(ctx context.Context) error {
+	for _, name := range e.f.names() {
+		if err := e.putFiles(ctx, name, ""); err != nil {
+			return err
+		}
+		for _, s := range e.steps(name) {
+			if s.Kind != plan.Rules || s.Op == plan.Remove {
+				continue
+			}
+			n := slices.IndexFunc(e.l.want[name], func(w plan.Wanted) bool { return w.Same(s.Item) })
+			// An empty table of the name makes sure that there is one to delete.
+			text := append([]byte("table ip "+s.Name+"\ndelete table ip "+s.Name+"\n"), e.l.want[name][n].Text...)
+			if err := runOn(ctx, e.f.hosts[name], host.Command{Argv: []string{"nft", "-f", "-"}, Stdin: text}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func runOn(ctx context.Context, h host.Host, cmd host.Command) error {
+	res, err := h.Run(ctx, cmd)
+	if err == nil && res.Code != 0 {
+		err = fmt.Errorf("%s on %s: exit status %d: %s", cmd.Argv[0], h.About().Name, res.Code, tailOf(res.Stderr))
+	}
+	return err
+}
+
+// prune removes what is no longer declared, in the reverse order of its making. What fails stays in the inventory.
+func (e *execution) prune(ctx context.Context) error {
+	var errs []error
+	for _, name := range e.f.names() {
+		inv := e.f.inventories[name]
+		for _, s := range e.steps(name) {
+			if s.Op != plan.Remove {
+				continue
+			}
+			if err := remove(ctx, e.f.hosts[name], s.Item); err != nil {
+				errs = append(errs, fmt.Errorf("remove %s on %s: %w", s.What(), name, err))
+				continue
+			}
+			inv.Items = slices.DeleteFunc(inv.Items, s.Same)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remove takes one item away, or puts back what was there before it.
+func remove(ctx context.Context, h host.Host, i plan.Item) error {
+	switch {
+	case i.Kind == plan.File && i.Original != nil:
+		text, err := h.Get(ctx, i.Original.Copy)
+		if err != nil {
+			return err
+		}
+		return errors.Join(h.Put(ctx, i.Name, text, fs.FileMode(i.Original.Mode)), h.Remove(ctx, i.Original.Copy))
+	case i.Kind == plan.File:
+		return h.Remove(ctx, i.Name)
+	case i.Kind == plan.Service:
+		if err := h.Stop(ctx, i.Name, dbStopLimit); err != nil {
+			return err
+		}
+		// What it wrote itself, its logs among it, goes with it.
+		return errors.Join(h.Forget(ctx, i.Name), h.Remove(ctx, path.Join(h.About().Dir, i.Name)))
+	case i.Kind == plan.Data:
+		return h.Remove(ctx, path.Join(h.About().Dir, i.Name))
+	case i.Kind == plan.Rules:
+		return runOn(ctx, h, host.Command{Argv: []string{"nft", "-f", "-"}, Stdin: []byte("table ip " + i.Name + "\ndelete table ip " + i.Name + "\n")})
+	}
+	return nil // accounts go when a database's are set
+}
+
+// complete notes on all hosts that the goal was reached.
+func (e *execution) complete(ctx context.Context) error {
+	for _, name := range e.f.names() {
+		inv := e.f.inventories[name]
+		inv.Complete, inv.Previous = true, nil
+		for n := range inv.Items {
+			inv.Items[n].Made, inv.Items[n].Was = true, ""
+		}
+		if _, ok := e.l.goal.Topology.Host(name); !ok {
+			continue // the host goes
+		}
+		if err := e.f.save(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

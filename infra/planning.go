@@ -1,0 +1,230 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"isukit/infra/host"
+	"isukit/infra/plan"
+	"isukit/infra/topology"
+)
+
+// Plan is what an apply would do.
+type Plan struct {
+	Topology string      // name of the goal
+	Hosts    []plan.Host // those with something to do, by name
+	layout   *layout
+	found    *found
+}
+
+// Text is the plan as people read it.
+func (p *Plan) Text() string {
+	var b strings.Builder
+	for _, h := range p.Hosts {
+		b.WriteString(h.Text())
+	}
+	if b.Len() == 0 {
+		return "nothing to do\n"
+	}
+	return b.String()
+}
+
+// Empty tells that there is nothing to do.
+func (p *Plan) Empty() bool { return len(p.Hosts) == 0 }
+
+// ChangedByOthers are the items that somebody else has changed and that the plan would overwrite or remove.
+func (p *Plan) ChangedByOthers() []string {
+	var list []string
+	for _, h := range p.Hosts {
+		for _, s := range h.Steps {
+			if s.Foreign {
+				list = append(list, s.What()+" on "+h.Name)
+			}
+		}
+	}
+	return list
+}
+
+// Plan says what Apply would do for the site's Spec. Nothing is made; hosts that do not exist are taken for what the
+// topology says of them.
+func (s *Site) Plan(ctx context.Context) (*Plan, error) {
+	f, err := s.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.planFor(ctx, s.newGoal(f), f)
+}
+
+// newGoal is the Spec's, with what stays from the one before.
+func (s *Site) newGoal(f *found) *goal {
+	g := &goal{Topology: s.spec.Topology, Hash: s.spec.Topology.Hash(), Scale: s.spec.Scale, Seed: s.spec.Seed, Ports: map[string][2]int{}}
+	old, _ := f.current()
+	if old == nil {
+		return g
+	}
+	for name, ports := range old.Ports {
+		now, ok := g.Topology.Instance(name)
+		if was, _ := old.Topology.Instance(name); ok && now.Host == was.Host && now.Sizes.Port == was.Sizes.Port {
+			g.Ports[name] = ports
+		}
+	}
+	return g
+}
+
+func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
+	l, err := s.layOut(ctx, g, f)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{Topology: g.Topology.Name, layout: l, found: f}
+	for _, name := range f.names() {
+		if _, ok := l.hosts[name]; !ok {
+			l.want[name] = nil
+		}
+	}
+	for _, h := range l.hosts {
+		if _, ok := l.want[h.About().Name]; !ok {
+			l.want[h.About().Name] = nil
+		}
+	}
+	for _, name := range sortedKeys(l.want) {
+		var items []plan.Item
+		if inv := f.inventories[name]; inv != nil {
+			items = inv.Items
+		}
+		var actual []plan.Actual
+		if h := f.hosts[name]; h != nil {
+			if actual, err = look(ctx, h, l.want[name], items); err != nil {
+				return nil, err
+			}
+			if f.fresh {
+				actual = slices.DeleteFunc(actual, func(a plan.Actual) bool { return a.Kind == plan.Data })
+			}
+		}
+		diff := plan.Diff(l.want[name], items, actual)
+		diff.Name, diff.New = name, f.hosts[name] == nil
+		_, wanted := g.Topology.Host(name)
+		diff.Gone = !wanted
+		if len(diff.Steps) > 0 || diff.New || diff.Gone {
+			p.Hosts = append(p.Hosts, diff)
+		}
+	}
+	p.restartServers()
+	p.restartApps()
+	return p, nil
+}
+
+// restartServers adds what follows from data that is made: a server has to be stopped for it.
+func (p *Plan) restartServers() {
+	for n := range p.Hosts {
+		h := &p.Hosts[n]
+		for _, s := range slices.Clone(h.Steps) {
+			step := plan.Step{Op: plan.Restart, Reason: "its data is made", Item: plan.Item{
+				Kind: plan.Service, Name: s.Owner, Owner: s.Owner, Hash: p.layout.services[s.Owner].Stamp,
+			}}
+			if s.Kind == plan.Data && s.Op != plan.Remove && !slices.ContainsFunc(h.Steps, func(o plan.Step) bool { return o.Same(step.Item) }) {
+				h.Steps = append(h.Steps, step)
+			}
+		}
+	}
+}
+
+// restartApps adds what follows from the databases: an app whose database is away for a moment would take it for dead.
+func (p *Plan) restartApps() {
+	t := p.layout.goal.Topology
+	touched := false
+	for _, h := range p.Hosts {
+		touched = touched || slices.ContainsFunc(h.Steps, func(s plan.Step) bool {
+			return s.Kind == plan.Service && roleOf(s.Owner) == topology.DB
+		})
+	}
+	if !touched {
+		return
+	}
+	for _, i := range append(t.Of(topology.API), t.Of(topology.Web)...) {
+		step := plan.Step{Op: plan.Restart, Reason: "a database is started or stopped", Item: plan.Item{
+			Kind: plan.Service, Name: i.Name, Owner: i.Name, Hash: p.layout.services[i.Name].Stamp,
+		}}
+		n := slices.IndexFunc(p.Hosts, func(h plan.Host) bool { return h.Name == i.Host })
+		if n < 0 {
+			p.Hosts = append(p.Hosts, plan.Host{Name: i.Host})
+			n = len(p.Hosts) - 1
+		}
+		h := &p.Hosts[n]
+		if !slices.ContainsFunc(h.Steps, func(s plan.Step) bool { return s.Same(step.Item) }) {
+			h.Steps = append(h.Steps, step)
+		}
+	}
+	slices.SortFunc(p.Hosts, func(a, b plan.Host) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// roleOf is the role of an instance of that name.
+func roleOf(instance string) topology.Role {
+	role, _, _ := strings.Cut(instance, "-")
+	return topology.Role(role)
+}
+
+// readyFile is in the directory of a database whose data is whole; it says what the data is.
+const readyFile = "data.ready"
+
+// look finds out what is there of everything that is wanted or was made.
+func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item) ([]plan.Actual, error) {
+	var items []plan.Item
+	for _, w := range want {
+		items = append(items, w.Item)
+	}
+	for _, m := range made {
+		if !slices.ContainsFunc(items, m.Same) {
+			items = append(items, m)
+		}
+	}
+	var list []plan.Actual
+	for _, i := range items {
+		a, err := lookAt(ctx, h, i)
+		if err != nil {
+			return nil, fmt.Errorf("look at %s on %s: %w", i.What(), h.About().Name, err)
+		}
+		if i.Kind == plan.Account || i.Kind == plan.Rules { // they are not asked for: what was made is believed
+			for _, m := range made {
+				if m.Same(i) && m.Made {
+					a.Hash, a.Exists = m.Hash, true
+				}
+			}
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+func lookAt(ctx context.Context, h host.Host, i plan.Item) (plan.Actual, error) {
+	a := plan.Actual{Item: plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner}}
+	switch i.Kind {
+	case plan.File:
+		text, err := h.Get(ctx, i.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return a, nil
+		}
+		a.Text, a.Hash, a.Exists = text, plan.Hash(text), true
+		return a, err
+	case plan.Data:
+		text, err := h.Get(ctx, path.Join(h.About().Dir, i.Name, readyFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			return a, nil
+		}
+		a.Hash, a.Exists = strings.TrimSpace(string(text)), true
+		return a, err
+	case plan.Service:
+		st, err := h.State(ctx, i.Name)
+		if errors.Is(err, host.ErrUnknownService) {
+			return a, nil
+		}
+		a.Hash, a.Exists, a.Running, a.Exit = st.Stamp, true, st.Running, st.Exit
+		return a, err
+	}
+	return a, nil
+}

@@ -1,0 +1,203 @@
+package infra
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"isukit/infra/host"
+	"isukit/infra/plan"
+	"isukit/infra/topology"
+)
+
+// inventoryFile is on every host, in its directory: what isukit has made there, and what for.
+const inventoryFile = "inventory.json"
+
+const inventoryFormat = 1
+
+// inventory is what one host keeps. It holds the site's secrets, so its mode is 0600.
+type inventory struct {
+	Format    int       `json:"format"`
+	Goal      *goal     `json:"goal"`               // what the items are for
+	Complete  bool      `json:"complete"`           // the goal was reached
+	Previous  *goal     `json:"previous,omitempty"` // the last one that was, while another is under way
+	ChangedAt time.Time `json:"changed_at"`
+	Secrets   secrets   `json:"secrets"`
+	// Items are in the order in which they were made.
+	Items []plan.Item `json:"items"`
+}
+
+// goal is what an apply is to reach.
+type goal struct {
+	Topology *topology.Topology `json:"topology"`
+	Hash     string             `json:"hash"` // of the topology as it was declared
+	Scale    string             `json:"scale"`
+	Seed     uint64             `json:"seed"`
+	// Ports are where instances listen, with their debug ports, where hosts share an address.
+	Ports map[string][2]int `json:"ports,omitempty"`
+}
+
+// secrets are the same on all hosts of a site.
+type secrets struct {
+	SessionKey  string `json:"session_key"`
+	WorkerToken string `json:"worker_token"`
+	AppPassword string `json:"app_password"`
+	Replication string `json:"replication"`
+}
+
+func newSecrets() secrets {
+	return secrets{rand.Text() + rand.Text(), rand.Text(), rand.Text(), rand.Text()}
+}
+
+func (s secrets) list() []string {
+	return []string{s.SessionKey, s.WorkerToken, s.AppPassword, s.Replication}
+}
+
+// Site is the hosts of one driver with what isukit has made there. Unlike what Up makes, it outlives this process.
+type Site struct {
+	driver host.Driver
+	spec   Spec // of which Topology, Scale and Seed are the goal's
+}
+
+// NewSite returns the site of a driver. spec says where things are; its Topology, Scale and Seed are for Plan and Apply.
+func NewSite(driver host.Driver, spec Spec) *Site { return &Site{driver, spec} }
+
+// Driver is the one that makes the site's hosts.
+func (s *Site) Driver() host.Driver { return s.driver }
+
+// found is what is there now.
+type found struct {
+	hosts       map[string]host.Host
+	inventories map[string]*inventory // of hosts that have one
+	wants       []host.Want
+	fresh       bool // databases begin with the dataset, whatever is there
+}
+
+// find reads the inventories of all hosts that exist.
+func (s *Site) find(ctx context.Context) (*found, error) {
+	f := &found{hosts: map[string]host.Host{}, inventories: map[string]*inventory{}}
+	var err error
+	if f.wants, err = s.driver.Hosts(ctx); err != nil {
+		return nil, fmt.Errorf("list hosts: %w", err)
+	}
+	for _, w := range f.wants {
+		if err := f.add(ctx, s.driver, w.Name); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *found) add(ctx context.Context, driver host.Driver, name string) error {
+	h, err := driver.Host(name)
+	if err != nil {
+		return err
+	}
+	f.hosts[name] = h
+	text, err := h.Get(ctx, path.Join(h.About().Dir, inventoryFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the inventory of %s: %w", name, err)
+	}
+	inv := &inventory{}
+	if err := json.Unmarshal(text, inv); err != nil {
+		return fmt.Errorf("read the inventory of %s: %w", name, err)
+	}
+	if inv.Format != inventoryFormat {
+		return fmt.Errorf("the inventory of %s has format %d; this isukit knows %d", name, inv.Format, inventoryFormat)
+	}
+	f.inventories[name] = inv
+	return nil
+}
+
+// save writes a host's inventory; it is on disk when it returns.
+func (f *found) save(ctx context.Context, name string) error {
+	inv := f.inventories[name]
+	inv.ChangedAt = time.Now().UTC().Truncate(time.Second)
+	text, err := json.MarshalIndent(inv, "", " ")
+	if err != nil {
+		return err
+	}
+	h := f.hosts[name]
+	if err := h.Put(ctx, path.Join(h.About().Dir, inventoryFile), text, 0o600); err != nil {
+		return fmt.Errorf("write the inventory of %s: %w", name, err)
+	}
+	return nil
+}
+
+// names are those of all hosts, in order.
+func (f *found) names() []string {
+	var names []string
+	for name := range f.hosts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// current is the newest goal; complete tells whether it was reached on all hosts that have one.
+func (f *found) current() (g *goal, complete bool) {
+	var newest time.Time
+	complete = true
+	for _, name := range f.names() {
+		inv := f.inventories[name]
+		if inv == nil || inv.Goal == nil {
+			continue
+		}
+		complete = complete && inv.Complete
+		if g == nil || inv.ChangedAt.After(newest) {
+			g, newest = inv.Goal, inv.ChangedAt
+		}
+	}
+	return g, complete && g != nil
+}
+
+// reached is the last goal that was reached; nil for none.
+func (f *found) reached() *goal {
+	if g, complete := f.current(); complete {
+		return g
+	}
+	for _, name := range f.names() {
+		if inv := f.inventories[name]; inv != nil && inv.Previous != nil {
+			return inv.Previous
+		}
+	}
+	return nil
+}
+
+func (f *found) secrets() secrets {
+	for _, name := range f.names() {
+		if inv := f.inventories[name]; inv != nil && inv.Secrets.WorkerToken != "" {
+			return inv.Secrets
+		}
+	}
+	return newSecrets()
+}
+
+// wantOf is a host as its driver is to make it.
+func wantOf(h topology.Host) host.Want {
+	return host.Want{
+		Name: h.Name, CPUs: h.CPUs, MemoryBytes: h.MemoryBytes, Address: h.Address, LinkBitsPerSecond: h.LinkBitsPerSec,
+	}
+}
+
+// wants are the hosts of a topology, as this driver is to make them: hosts on loopback have no addresses of their own.
+func (s *Site) wants(t *topology.Topology) []host.Want {
+	var list []host.Want
+	for _, h := range t.Hosts {
+		w := wantOf(h)
+		if s.driver.Name() == "local" {
+			w.Address = ""
+		}
+		list = append(list, w)
+	}
+	return list
+}
