@@ -79,11 +79,10 @@ func (s *Site) reach(ctx context.Context, g *goal, f *found, data string) error 
 	if err := s.driver.Ensure(ctx, s.wants(g.Topology)); err != nil {
 		return err
 	}
-	for _, w := range s.wants(g.Topology) {
-		if f.hosts[w.Name] == nil {
-			if err := f.add(ctx, s.driver, w.Name); err != nil {
-				return err
-			}
+	f.ensured = true
+	for _, w := range s.wants(g.Topology) { // also those that were there: they may have other sizes now
+		if err := f.add(ctx, s.driver, w.Name); err != nil {
+			return err
 		}
 	}
 	p, err := s.planFor(ctx, g, f)

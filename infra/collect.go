@@ -35,27 +35,31 @@ type HostSample struct {
 
 // Sample reads what every instance and host has used until now. It takes a few milliseconds.
 func (r *Running) Sample(ctx context.Context) (Sample, error) {
-	var groups []int
-	for _, i := range r.Instances {
-		st, err := r.local.State(ctx, i.Name)
-		if err != nil {
-			return Sample{}, fmt.Errorf("sample: %w", err)
-		}
-		groups = append(groups, st.PID)
-	}
 	s := Sample{At: time.Now()}
-	usages := host.GroupUsages(groups)
-	for n, i := range r.Instances {
-		s.Roles = append(s.Roles, RoleSample{Instance: i.Name, Role: i.Role, Host: i.Host, Usage: usages[groups[n]]})
-	}
-	machine, err := host.ReadMachineUsage()
-	if err != nil {
-		return Sample{}, fmt.Errorf("sample: %w", err)
-	}
+	used := map[host.Host]host.Used{} // several hosts may be one machine
 	for _, h := range r.spec.Topology.Hosts {
-		s.Hosts = append(s.Hosts, HostSample{Host: h.Name, MachineUsage: machine})
+		at := r.at(h.Name)
+		if _, ok := used[at]; !ok {
+			u, err := at.Used(ctx)
+			if err != nil {
+				return Sample{}, fmt.Errorf("sample %s: %w", h.Name, err)
+			}
+			used[at] = u
+		}
+		s.Hosts = append(s.Hosts, HostSample{Host: h.Name, MachineUsage: used[at].MachineUsage})
+	}
+	for _, i := range r.Instances {
+		s.Roles = append(s.Roles, RoleSample{Instance: i.Name, Role: i.Role, Host: i.Host, Usage: used[r.at(i.Host)].Services[i.Name]})
 	}
 	return s, nil
+}
+
+// at is what stands for a host of the topology.
+func (r *Running) at(name string) host.Host {
+	if h, ok := r.hosts[name]; ok {
+		return h
+	}
+	return r.local
 }
 
 // Size tells how many CPUs and how much memory a host of the topology has.
@@ -97,12 +101,12 @@ func (r *Running) Collect(ctx context.Context, interval time.Duration, each func
 func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
 	pids := map[string][]int{}
 	for _, i := range r.Instances {
-		st, err := r.local.State(ctx, i.Name)
+		st, err := r.at(i.Host).State(ctx, i.Name)
 		if err != nil {
 			return nil, fmt.Errorf("list processes: %w", err)
 		}
 		if st.Running {
-			pids[i.Name] = host.GroupPIDs(st.PID)
+			pids[i.Name] = host.GroupPIDs(st.Group)
 		}
 	}
 	return pids, nil

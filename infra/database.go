@@ -41,11 +41,14 @@ type database struct {
 
 func (d database) appDSN() string { return d.DSN(appUser, d.appPassword, appDatabase).FormatDSN() }
 
-// DSNs are the databases as the app reaches them, by name of instance, as go-sql-driver reads them. They hold passwords.
+// DSNs are the databases as the app's account reaches them from here, by name of instance, as go-sql-driver reads them. They hold passwords.
 func (r *Running) DSNs() map[string]string {
 	dsns := map[string]string{}
 	for _, db := range r.dbs {
 		dsns[db.name] = db.appDSN()
+		if r.hosts != nil && db.Socket != "" {
+			dsns[db.name] = db.SocketDSN(appUser, db.appPassword, appDatabase).FormatDSN()
+		}
 	}
 	return dsns
 }
@@ -181,7 +184,7 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 	if err != nil {
 		return err
 	}
-	if err := r.startInstance(ctx, name, inst.Instance); err != nil {
+	if err := r.startInstance(ctx, r.local, "", name, inst.Instance); err != nil {
 		return err
 	}
 	if err := r.runPrepare(ctx, inst, filepath.Join(dir, "app")); err != nil {
@@ -249,22 +252,22 @@ func (r *Running) runPrepare(ctx context.Context, db database, dir string) error
 func (r *Running) startDB(ctx context.Context) error {
 	for _, db := range r.dbs {
 		r.spec.progress("starting %s (%s %s)", db.name, db.Engine, db.Version)
-		if err := r.startInstance(ctx, db.name, db.Instance); err != nil {
+		if err := r.startInstance(ctx, r.local, "", db.name, db.Instance); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Running) startInstance(ctx context.Context, name string, inst *dbserver.Instance) error {
-	if err := r.local.Start(ctx, host.Service{
-		Name: name, Argv: inst.Command(), Dir: inst.Dir, LogFile: filepath.Join(inst.Dir, outputLog),
+func (r *Running) startInstance(ctx context.Context, at host.Host, stamp, name string, inst *dbserver.Instance) error {
+	if err := at.Start(ctx, host.Service{
+		Name: name, Argv: inst.Command(), Dir: inst.Dir, LogFile: filepath.Join(inst.Dir, outputLog), Stamp: stamp,
 	}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, healthLimit, fmt.Errorf("not healthy within %v", healthLimit))
 	defer cancel()
-	exited, stop := r.watchExit(ctx, name)
+	exited, stop := watch(ctx, at, name)
 	defer stop()
 	if err := inst.WaitReady(ctx, exited); err != nil {
 		if inst.PortTaken() {

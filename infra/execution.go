@@ -33,12 +33,12 @@ func (e *execution) run(ctx context.Context) error {
 	if err := e.record(ctx); err != nil {
 		return err
 	}
-	for _, stage := range []func(context.Context) error{
-		e.databases, e.rules,
-		func(ctx context.Context) error { return e.stage(ctx, topology.API, topology.Web) },
-		func(ctx context.Context) error { return e.stage(ctx, topology.Proxy) },
-		e.prune,
-	} {
+	apps := func(ctx context.Context) error { return e.stage(ctx, topology.API, topology.Web) }
+	proxies := func(ctx context.Context) error { return e.stage(ctx, topology.Proxy) }
+	if b := e.l.goal.Topology.Data.Balance; b != nil && b.Kind == topology.BalanceNginx {
+		apps, proxies = proxies, apps // the app reads through the proxy, which is healthy without it
+	}
+	for _, stage := range []func(context.Context) error{e.databases, e.rules, apps, proxies, e.prune} {
 		if err := stage(ctx); err != nil {
 			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 				err = fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -260,6 +260,14 @@ func (e *execution) complete(ctx context.Context) error {
 	for _, name := range e.f.names() {
 		inv := e.f.inventories[name]
 		inv.Complete, inv.Previous = true, nil
+		for _, w := range e.l.want[name] {
+			n := slices.IndexFunc(inv.Items, w.Same)
+			if n < 0 {
+				inv.Items = append(inv.Items, w.Item) // it was there already, as it is to be
+				continue
+			}
+			inv.Items[n].Hash = w.Hash
+		}
 		for n := range inv.Items {
 			inv.Items[n].Made, inv.Items[n].Was = true, ""
 		}

@@ -208,6 +208,9 @@ func (e *execution) waitServer(ctx context.Context, s *server) error {
 	defer stop()
 	if err := s.WaitReady(ctx, exited); err != nil {
 		err = fmt.Errorf("%s on %s: %w", s.declared.Name, s.declared.Host, err)
+		if out, outErr := s.host.Get(context.WithoutCancel(ctx), filepath.Join(s.Dir, outputLog)); outErr == nil && len(out) > 0 {
+			err = fmt.Errorf("%w\nit printed:\n%s", err, tailOf(out))
+		}
 		if st, stErr := s.host.State(ctx, s.declared.Name); stErr == nil && st.OutOfMemory {
 			return &HintError{fmt.Errorf("%w; it was killed: the host's memory did not suffice", err), "make its buffer_pool smaller, or give the host more memory"}
 		}

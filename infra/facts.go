@@ -65,7 +65,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		cpu = runtime.GOARCH // not every architecture names its model
 	}
 	r.Facts = []Fact{
-		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", "local"},
+		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", r.driverName()},
 		{"proxy", string(proxy.Kind) + " " + proxyVersion},
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},
@@ -78,6 +78,13 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	return nil
 }
 
+func (r *Running) driverName() string {
+	if r.site != nil {
+		return r.site.driver.Name()
+	}
+	return "local"
+}
+
 func (r *Running) proxyVersion(ctx context.Context, kind topology.Kind) (string, error) {
 	name, local, flag := "nginx", "", "-v"
 	if kind == topology.Envoy {
@@ -87,7 +94,7 @@ func (r *Running) proxyVersion(ctx context.Context, kind topology.Kind) (string,
 	if err != nil {
 		return "", err
 	}
-	res, err := r.local.Run(ctx, host.Command{Argv: []string{path, flag}})
+	res, err := r.at(r.of(topology.Proxy)[0].Host).Run(ctx, host.Command{Argv: []string{path, flag}})
 	if err != nil {
 		return "", err
 	}

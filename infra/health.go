@@ -19,27 +19,6 @@ const (
 	slowLog   = "slow.log"
 )
 
-// watchExit returns a channel that is closed when the service ends. stop ends the watching and waits for it.
-func (r *Running) watchExit(ctx context.Context, name string) (exited <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ch, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			if st, err := r.local.State(ctx, name); err == nil && !st.Running {
-				close(ch)
-				return
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
-	}()
-	return ch, func() { cancel(); <-done }
-}
-
 // waitHTTP waits until an instance answers GET path with a status below 500.
 func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
@@ -55,7 +34,7 @@ func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
 		default:
 			last = err.Error()
 		}
-		st, err := r.local.State(ctx, i.Name)
+		st, err := r.at(i.Host).State(ctx, i.Name)
 		if err != nil {
 			return err
 		}
@@ -91,10 +70,13 @@ func getStatus(ctx context.Context, url string) (int, error) {
 func (r *Running) Ended(ctx context.Context) []string {
 	var list []string
 	for _, i := range r.Instances {
-		st, err := r.local.State(ctx, i.Name)
+		st, err := r.at(i.Host).State(ctx, i.Name)
 		switch {
 		case err != nil:
 			list = append(list, err.Error())
+		case st.OutOfMemory:
+			_, memory := r.Size(i.Host)
+			list = append(list, fmt.Sprintf("%s on %s was killed by the kernel: out of memory (the host has %d MiB); the end of its log:\n%s", i.Name, i.Host, memory>>20, r.logTail(i)))
 		case !st.Running:
 			list = append(list, fmt.Sprintf("%s ended (%s); the end of its log:\n%s", i.Name, st.Exit, r.logTail(i)))
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,8 +46,13 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 	}
 	for _, w := range s.wants(g.Topology) {
 		h, ok := f.hosts[w.Name]
-		if !ok {
-			h = planned{about: plannedAbout(w, s.driver.Name())}
+		switch about := plannedAbout(w, s.driver.Name()); {
+		case !ok:
+			h = planned{about: about}
+		case !slices.Contains(f.wants, w) && !f.ensured:
+			now := h.About()
+			now.CPUs, now.MemoryBytes = about.CPUs, about.MemoryBytes
+			h = planned{h, now}
 		}
 		l.hosts[w.Name] = h
 	}
@@ -113,6 +119,9 @@ func (l *layout) places() error {
 		Topology: t, Places: map[string]render.Place{}, Machines: map[string]render.Machine{}, Templates: isukit.Assets,
 		Machine: render.Machine{CPUs: machine.CPUs, MemoryBytes: machine.MemoryBytes}, Scale: l.goal.Scale, Seed: l.goal.Seed,
 	}
+	if l.input.MaxFiles, err = maxFiles(); err != nil {
+		return err
+	}
 	ports, err := l.ports()
 	if err != nil {
 		return err
@@ -140,6 +149,15 @@ func (l *layout) places() error {
 		}
 	}
 	return nil
+}
+
+// maxFiles is how many files a process of this machine may be allowed to open.
+func maxFiles() (int, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("ask for the limit of open files: %w", err)
+	}
+	return int(min(limit.Max, 1<<24)), nil
 }
 
 // balancePlace is what the port of a balance is kept under among those of the instances.

@@ -76,6 +76,7 @@ type found struct {
 	hosts       map[string]host.Host
 	inventories map[string]*inventory // of hosts that have one
 	wants       []host.Want
+	ensured     bool // the hosts are what the goal says
 	fresh       bool // databases begin with the dataset, whatever is there
 }
 

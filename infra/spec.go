@@ -61,10 +61,15 @@ func (s Spec) validate() error {
 	return errors.Join(errs...)
 }
 
+// NeedsSite tells whether a topology asks for what Up cannot do and a Site can.
+func NeedsSite(t *topology.Topology) bool {
+	return len(notLocal(t)) > 0 || len(t.Of(topology.Proxy)) > 1
+}
+
 // notLocal is what a topology asks for and a one-shot on this machine cannot do.
 func notLocal(t *topology.Topology) (errs []error) {
 	refuse := func(what string) {
-		errs = append(errs, fmt.Errorf("topology %s: the local driver cannot do %s", t.Name, what))
+		errs = append(errs, fmt.Errorf("topology %s: Up cannot do %s", t.Name, what))
 	}
 	if t.Data.Write == topology.Replicated {
 		refuse("native replication")

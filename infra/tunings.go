@@ -80,8 +80,9 @@ func KernelTargets(p tune.Place, consent bool) (kernel, link, boot *tune.Target)
 
 func (r *Running) tunePlace(name, hostName string) tune.Place {
 	m := r.input.MachineOf(hostName)
+	at := r.at(hostName)
 	return tune.Place{
-		Name: name, Host: r.local, StateDir: filepath.Join(r.local.Dir(), "tune"),
+		Name: name, Host: at, StateDir: filepath.Join(at.About().Dir, "tune"),
 		Sizes: tune.Sizes{MemoryBytes: m.MemoryBytes, CPUs: m.CPUs, Shared: len(r.input.Topology.On(hostName)) > 1},
 	}
 }
@@ -113,7 +114,7 @@ func (r *Running) nginxTarget(i Instance, p tune.Place) (*tune.Target, error) {
 	return tune.NewNginx(p, tune.NginxConfig{
 		Conf: conf, Argv: []string{path, "-p", i.Dir, "-c", conf, "-e", filepath.Join(i.Dir, errorLog)},
 		PID: func(ctx context.Context) (int, error) {
-			st, err := r.local.State(ctx, i.Name)
+			st, err := r.at(i.Host).State(ctx, i.Name)
 			return st.PID, err
 		},
 	}), nil
@@ -122,10 +123,15 @@ func (r *Running) nginxTarget(i Instance, p tune.Place) (*tune.Target, error) {
 // restartDB is for settings that a running server does not take.
 func (r *Running) restartDB(ctx context.Context, name string, inst *dbserver.Instance) error {
 	r.spec.progress("restarting %s", name)
-	if err := r.local.Stop(ctx, name, time.Minute); err != nil {
+	at := r.at(r.hostOf(name))
+	st, err := at.State(ctx, name)
+	if err != nil {
 		return err
 	}
-	return r.startInstance(ctx, name, inst)
+	if err := at.Stop(ctx, name, time.Minute); err != nil {
+		return err
+	}
+	return r.startInstance(ctx, at, st.Stamp, name, inst)
 }
 
 // closePools ends the connections of TuneTargets.

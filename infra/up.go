@@ -3,11 +3,13 @@ package infra
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -39,6 +41,11 @@ type Running struct {
 	spec    Spec
 	hash    string // of the topology as it was declared
 	local   *host.Local
+	hosts   map[string]host.Host // of a Site, by name; nil for local
+	site    *Site                // nil for local
+	proxies []string             // address:port of each
+	client  *http.Client         // reaches the site; nil for local
+	ca      *x509.CertPool       // that proxies' certificates are of; nil without TLS
 	input   render.Input
 	dbs     []database // in the order of the topology
 	app     appVersion
@@ -92,6 +99,9 @@ func (r *Running) Down(ctx context.Context) error {
 	if err := r.closePools(); err != nil {
 		return fmt.Errorf("take topology %s down: %w", r.spec.Topology.Name, err)
 	}
+	if r.site != nil {
+		return nil // it stays
+	}
 	if err := r.local.Close(ctx); err != nil {
 		return fmt.Errorf("take topology %s down: %w", r.spec.Topology.Name, err)
 	}
@@ -124,6 +134,9 @@ func (r *Running) place() error {
 		Topology: top, Places: map[string]render.Place{}, Machine: machine, Templates: isukit.Assets,
 		StaticDir: filepath.Join(r.local.Dir(), "static"), Root: os.Geteuid() == 0,
 		Scale: r.spec.Scale, Seed: r.spec.Seed,
+	}
+	if r.input.MaxFiles, err = maxFiles(); err != nil {
+		return err
 	}
 	taken := map[int]bool{}
 	for _, i := range top.Instances {

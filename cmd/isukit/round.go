@@ -27,6 +27,8 @@ import (
 // roundOptions are what a user may say about a round.
 type roundOptions struct {
 	topology string
+	driver   string // "" is a run that leaves nothing
+	cpuScale float64
 	engine   string
 	proxy    string
 	duration time.Duration
@@ -61,10 +63,14 @@ func newRoundCmd(s streams) *cobra.Command {
 		Short: "Run one round and keep its record: initialize, validate, load, check, score",
 		Long: `Run one round of the reference app: start it with private servers on 127.0.0.1, reset its data, validate every rule,
 put load on it while checking every answer, compare the data at the end, and score. The record and a report go to
-results/<time>-<topology>/. Everything that was started is gone afterwards. Exit code 3 says that the round ran and failed.`,
+results/<time>-<topology>/. Everything that was started is gone afterwards. Exit code 3 says that the round ran and failed.
+
+With --driver the topology is applied to that driver's hosts instead, as "isukit topology apply" does, and stays up until
+"isukit topology down".`,
 		Example: `  isukit round
   isukit round --duration 10s --engine mysql
   isukit round --users 50 --json > round.json
+  isukit round -t final-1 --driver lab
   isukit round --explain-score`,
 		GroupID: "round",
 		Args:    cobra.NoArgs,
@@ -82,6 +88,8 @@ results/<time>-<topology>/. Everything that was started is gone afterwards. Exit
 
 func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.topology, "topology", "t", "single", "a shipped topology's name, or a topology file")
+	f.StringVar(&o.driver, "driver", "", "apply the topology to the hosts of this driver, local or lab, and leave it up (default: a run on this machine that is gone afterwards)")
+	f.Float64Var(&o.cpuScale, "cpu-scale", 0, "in the lab, give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
 	f.StringVar(&o.engine, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
 	f.StringVar(&o.proxy, "proxy", "", "nginx or envoy, in place of what the topology says")
 	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long the load lasts")
@@ -126,7 +134,7 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 		return errors.Join(err, printRound(record, "", o.asJSON, s))
 	}
 	if err != nil {
-		return withHint(err)
+		return faultHint(err)
 	}
 	if err := printRound(record, path, o.asJSON, s); err != nil {
 		return err
@@ -141,23 +149,24 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView) (record *result.Round, path string, err error) {
 	// The data is made while the servers start; both take a while.
 	var data *dataset.Data
-	var running *infra.Running
+	var up *upAndDown
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		data, err = dataset.Generate(spec.Seed, dataset.Scale(spec.Scale))
 		return err
 	})
 	g.Go(func() (err error) {
-		running, err = infra.Up(gctx, spec)
+		up, err = o.start(gctx, spec)
 		return err
 	})
 	err = g.Wait()
-	if running != nil {
-		defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
+	if up != nil {
+		defer func() { err = errors.Join(err, up.down(context.WithoutCancel(ctx))) }()
 	}
 	if err != nil {
 		return nil, "", err
 	}
+	running := up.running
 	tuning, err := o.applyTunings(ctx, spec, running, view)
 	if err != nil {
 		return nil, "", err
@@ -261,9 +270,7 @@ func (o roundOptions) newEngine(m *measurement) (*load.Engine, error) {
 	}
 	m.counted = load.NewRecorder(recorder)
 	opts := load.Options{Recorder: m.counted}
-	if m.traffic != nil {
-		opts.Dial = m.traffic.dial
-	}
+	reach(&opts, m)
 	return load.NewEngine(opts), nil
 }
 

@@ -17,6 +17,8 @@ type roundCapture struct {
 	rec    *capture.Recorder
 	share  float64
 	dialed atomic.Int64
+	// connect makes the connections.
+	connect func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // newRoundCapture makes the file; one that is there already is not overwritten. share is the part of the connections, in
@@ -30,12 +32,12 @@ func newRoundCapture(path string, share float64) (*roundCapture, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &roundCapture{file: file, rec: rec, share: share}, nil
+	return &roundCapture{file: file, rec: rec, share: share, connect: (&net.Dialer{KeepAlive: -1}).DialContext}, nil
 }
 
 // dial is a dialler for the load engine. Which connections are written depends on their number alone, spread evenly.
 func (c *roundCapture) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, network, addr)
+	conn, err := c.connect(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -76,15 +76,25 @@ func (o roundOptions) readTopology() (*topology.Topology, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.engine != "auto" {
-		if top, err = top.WithKind(topology.DB, topology.Kind(o.engine)); err != nil {
-			return nil, fmt.Errorf("--engine: %w", err)
-		}
+	if top, err = withEngine(top, o.engine); err != nil {
+		return nil, err
 	}
 	if o.proxy != "" {
 		if top, err = top.WithKind(topology.Proxy, topology.Kind(o.proxy)); err != nil {
 			return nil, fmt.Errorf("--proxy: %w", err)
 		}
+	}
+	return top, nil
+}
+
+// withEngine is the topology with databases of the engine that --engine names.
+func withEngine(top *topology.Topology, engine string) (*topology.Topology, error) {
+	if engine == "auto" || engine == "" {
+		return top, nil
+	}
+	top, err := top.WithKind(topology.DB, topology.Kind(engine))
+	if err != nil {
+		return nil, fmt.Errorf("--engine: %w", err)
 	}
 	return top, nil
 }

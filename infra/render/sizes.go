@@ -13,15 +13,22 @@ const mib = 1 << 20
 func (in Input) SizesOf(i topology.Instance) topology.Sizes {
 	s := i.Sizes
 	m := in.MachineOf(i.Host)
+	limit := func(files int) int {
+		if in.MaxFiles > 0 {
+			return min(files, in.MaxFiles)
+		}
+		return files
+	}
 	switch i.Role {
 	case topology.Proxy:
-		in.proxySizes(i, m, &s)
+		in.proxySizes(i, m, &s, limit)
 	case topology.DB:
 		in.databaseSizes(i, m, &s)
+		setDefault(&s.Files, limit(32768))
 	default:
 		setDefault(&s.GOMAXPROCS, ceil(m.CPUs))
 		setDefault(&s.DBConnections, in.poolSize())
-		setDefault(&s.Files, 16384)
+		setDefault(&s.Files, limit(16384))
 	}
 	return s
 }
@@ -42,18 +49,21 @@ const besidesConnections = 1024
 // proxySizes gives a proxy a worker for each CPU where it is alone, for every other one where it shares its host. Four
 // connections are for each MiB of memory (two, where it is shared): a buffered connection takes some tens of KiB. Each takes a
 // descriptor for the client, one for the app, and two for files that bodies and answers are buffered in.
-func (in Input) proxySizes(i topology.Instance, m Machine, s *topology.Sizes) {
+func (in Input) proxySizes(i topology.Instance, m Machine, s *topology.Sizes, limit func(int) int) {
 	cpus, perMiB := m.CPUs, 4
 	if !in.alone(i) {
 		cpus, perMiB = cpus/2, 2
 	}
 	setDefault(&s.Workers, ceil(cpus))
 	connections := within(1024, perMiB*int(m.MemoryBytes/mib), 16384)
-	if s.Files > 0 {
-		connections = min(connections, max(64, (s.Files-besidesConnections)/4))
+	if files := max(s.Files, limit(math.MaxInt32)); files < math.MaxInt32 {
+		if s.Files > 0 {
+			files = s.Files
+		}
+		connections = min(connections, max(64, (files-besidesConnections)/4))
 	}
 	setDefault(&s.Connections, connections)
-	setDefault(&s.Files, 4*s.Connections+besidesConnections)
+	setDefault(&s.Files, limit(4*s.Connections+besidesConnections))
 }
 
 // databaseSizes gives InnoDB's buffer pool half of the host's memory where only databases are on the host and a quarter where
@@ -85,7 +95,6 @@ func (in Input) databaseSizes(i topology.Instance, m Machine, s *topology.Sizes)
 		}
 	}
 	setDefault(&s.Connections, max(100, 2*apps+50))
-	setDefault(&s.Files, 32768)
 }
 
 // poolSize is how many connections an app process opens to each database: 16 for each CPU of the smallest database host, above

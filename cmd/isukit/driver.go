@@ -1,0 +1,40 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+)
+
+// driverHelp names the drivers that a flag takes.
+const driverHelp = "what makes hosts real: local (processes of this machine), lab (namespaces and control groups, needs root) or ssh"
+
+// openDriver opens the driver of that name, whose hosts stay up when it is closed if keep is true.
+func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, error) {
+	if scale < 0 {
+		return nil, usageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
+	}
+	opts := machine.Options{StateDir: stateDir, Keep: keep, CPUScale: scale}
+	switch name {
+	case "local":
+		return machine.OpenLocal(opts)
+	case "lab":
+		return machine.OpenLab(opts)
+	}
+	return nil, usageError(fmt.Errorf("driver %q does not exist (have local, lab)", name), `see "isukit topology --help"`)
+}
+
+// faultHint lifts the hint of what keeps hosts from being used to where the user sees it.
+func faultHint(err error) error {
+	var f *host.Fault
+	if errors.As(err, &f) && f.Hint != "" {
+		return hinted(err, f.Hint)
+	}
+	var locked *host.LockedError
+	if errors.As(err, &locked) {
+		return hinted(err, "wait for "+locked.Holder.Name+", or ask")
+	}
+	return withHint(err)
+}

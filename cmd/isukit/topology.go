@@ -1,0 +1,166 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"isukit/infra"
+	"isukit/infra/topologies"
+	"isukit/infra/topology"
+)
+
+func newTopologyCmd(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "topology",
+		Short: "Place the roles on hosts, swap one placement for another, put everything back",
+		Long: `A topology is a file that says which hosts there are, which role runs on which, and how the tables are placed; docs/topology.md
+tells its format. "apply" makes the hosts what the file says and leaves them up; applied again with another file it is a swap that
+touches only what differs. Names without a dot or slash are those of shipped topologies.`,
+		Example: "  isukit topology ls\n  isukit topology apply single --dry-run\n  isukit topology apply final-1 --driver lab\n  isukit topology down --driver lab",
+		GroupID: "hosts",
+	}
+	cmd.AddCommand(newTopologyLsCmd(s), newTopologyShowCmd(s), newTopologyDiffCmd(s))
+	cmd.AddCommand(newTopologyApplyCmd(s), newTopologyStatusCmd(s), newTopologyVerifyCmd(s), newTopologyDownCmd(s))
+	return cmd
+}
+
+// topologyLine is a line of isukit topology ls.
+type topologyLine struct {
+	Name  string   `json:"name"`
+	Hosts int      `json:"hosts"`
+	Roles []string `json:"roles"` // "ROLE:HOST,HOST"
+	About string   `json:"about"`
+}
+
+func newTopologyLsCmd(s streams) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "ls", Short: "List the shipped topologies", Example: "  isukit topology ls --json", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return runTopologyLs(asJSON, s.out) },
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func runTopologyLs(asJSON bool, out io.Writer) error {
+	lines := []topologyLine{}
+	for _, name := range infra.ShippedNames() {
+		top, err := infra.Shipped(name)
+		if err != nil {
+			return err
+		}
+		about, err := aboutShipped(name)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, topologyLine{name, len(top.Hosts), rolesOf(top), about})
+	}
+	if asJSON {
+		return printJSON(out, lines)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TOPOLOGY\tHOSTS\tROLES\tABOUT")
+	for _, l := range lines {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", l.Name, l.Hosts, strings.Join(l.Roles, " "), l.About)
+	}
+	return w.Flush()
+}
+
+func printJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// rolesOf says in a word for each role on which hosts it runs.
+func rolesOf(top *topology.Topology) []string {
+	var list []string
+	for _, role := range topology.Roles() {
+		var hosts []string
+		for _, i := range top.Of(role) {
+			hosts = append(hosts, i.Host)
+		}
+		list = append(list, string(role)+":"+strings.Join(hosts, ","))
+	}
+	return list
+}
+
+// aboutShipped is the first sentence of the comment that a shipped file begins with.
+func aboutShipped(name string) (string, error) {
+	text, err := topologies.Files.ReadFile(name + ".yaml")
+	if err != nil {
+		return "", err
+	}
+	var words []string
+	for line := range strings.Lines(string(text)) {
+		comment, ok := strings.CutPrefix(line, "#")
+		if !ok {
+			break
+		}
+		words = append(words, strings.TrimSpace(comment))
+	}
+	first, _, _ := strings.Cut(strings.Join(words, " "), ". ")
+	return strings.TrimSuffix(first, "."), nil
+}
+
+func newTopologyShowCmd(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "show TOPOLOGY", Short: "Print a topology's file, once it has been found without fault", Example: "  isukit topology show final-2", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := readTopology(args[0]); err != nil {
+				return err
+			}
+			text, err := topologies.Files.ReadFile(args[0] + ".yaml")
+			if strings.ContainsAny(args[0], "./") {
+				text, err = readRegular(args[0], maxTopologyBytes)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = s.out.Write(text)
+			return err
+		},
+	}
+}
+
+// readTopology finds and checks a topology for a command that takes one as its argument.
+func readTopology(name string) (*topology.Topology, error) {
+	top, err := roundOptions{topology: name}.findTopology()
+	if err != nil {
+		return nil, usageError(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`)
+	}
+	return top, nil
+}
+
+func newTopologyDiffCmd(s streams) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "diff A B", Short: "Tell how one topology differs from another", Example: "  isukit topology diff final-1 final-3", Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			a, err := readTopology(args[0])
+			if err != nil {
+				return err
+			}
+			b, err := readTopology(args[1])
+			if err != nil {
+				return err
+			}
+			lines := topology.Diff(a, b)
+			if asJSON {
+				return printJSON(s.out, append([]string{}, lines...))
+			}
+			if len(lines) == 0 {
+				lines = []string{"they say the same"}
+			}
+			_, err = fmt.Fprintln(s.out, strings.Join(lines, "\n"))
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

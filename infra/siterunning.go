@@ -1,0 +1,103 @@
+package infra
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+
+	"isukit/infra/dbserver"
+	"isukit/infra/host"
+	"isukit/infra/topology"
+)
+
+// ErrNothingUp says that a site has no topology that is up.
+var ErrNothingUp = errors.New("no topology is up")
+
+// standing is the layout of what is up, and what there is of it.
+func (s *Site) standing(ctx context.Context) (*Plan, error) {
+	f, err := s.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, complete := f.current()
+	if g == nil {
+		return nil, &HintError{ErrNothingUp, "isukit topology apply FILE --driver " + s.driver.Name()}
+	}
+	if !complete {
+		return nil, &HintError{fmt.Errorf("the apply of topology %s did not come to its end", g.Topology.Name), "apply it again, or isukit topology down"}
+	}
+	return s.planFor(ctx, g, f)
+}
+
+// Running is what the site runs, for a round. Its Down leaves it up.
+func (s *Site) Running(ctx context.Context) (*Running, error) {
+	p, err := s.standing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := p.layout
+	r := &Running{
+		spec: s.spec, hash: l.goal.Hash, WorkerToken: l.secrets.WorkerToken, input: l.input, hosts: l.hosts, site: s, secrets: l.secrets.list(),
+	}
+	r.spec.Topology, r.spec.Scale, r.spec.Seed = l.goal.Topology, l.goal.Scale, l.goal.Seed
+	for _, i := range l.goal.Topology.Instances {
+		r.Instances = append(r.Instances, instanceOf(i, l.input.Places[i.Name]))
+	}
+	proxies := l.goal.Topology.Of(topology.Proxy)
+	r.BaseURL = l.input.URLOf(proxies[0])
+	for _, i := range proxies {
+		if i.TLS == proxies[0].TLS {
+			r.proxies = append(r.proxies, instanceOf(i, l.input.Places[i.Name]).Addr)
+		}
+	}
+	if l.ca.Certificate != nil {
+		if r.ca, err = l.ca.Pool(); err != nil {
+			return nil, err
+		}
+	}
+	if r.client, err = l.client(s.driver); err != nil {
+		return nil, err
+	}
+	for _, i := range l.goal.Topology.Of(topology.DB) {
+		inst, err := dbserver.Attach(l.instanceConfig(i))
+		if err != nil {
+			return nil, err
+		}
+		r.dbs = append(r.dbs, database{Instance: inst, name: i.Name, appPassword: l.secrets.AppPassword})
+	}
+	if r.app, err = s.askApp(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.gatherFacts(ctx)
+}
+
+func (s *Site) askApp(ctx context.Context) (appVersion, error) {
+	r := &Running{spec: s.spec}
+	var err error
+	if r.local, err = host.OpenLocal(s.spec.StateDir); err != nil {
+		return appVersion{}, err
+	}
+	v, err := r.askApp(ctx)
+	return v, errors.Join(err, r.local.Close(context.WithoutCancel(ctx)))
+}
+
+// Dial is how the load generator connects; nil is as any program does. Connections to the topology's first proxy go to all of
+// them in turn.
+func (r *Running) Dial() func(ctx context.Context, network, address string) (net.Conn, error) {
+	if r.site == nil {
+		return nil
+	}
+	var turn atomic.Uint64
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == r.proxies[0] {
+			address = r.proxies[turn.Add(1)%uint64(len(r.proxies))]
+		}
+		return r.site.driver.Dial(ctx, network, address)
+	}
+}
+
+// Roots are the authorities of the proxies' certificates; nil is the system's.
+func (r *Running) Roots() *x509.CertPool { return r.ca }
