@@ -22,6 +22,7 @@ type server struct {
 	*dbserver.Instance
 	host    host.Host
 	service bool // it is to be started
+	join    *joining
 	data    bool // its data is made or moved
 }
 
@@ -38,15 +39,18 @@ func (e *execution) databases(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.stopChanged(ctx, topology.DB); err != nil {
-		return err
-	}
 	var servers []*server
 	for _, i := range e.l.goal.Topology.Of(topology.DB) {
 		s := &server{declared: i, host: e.f.hosts[i.Host]}
 		_, s.service = e.stepOf(i.Host, i.Name, plan.Service)
 		e.servers[i.Name] = s
 		servers = append(servers, s)
+	}
+	if err := e.join(ctx, servers); err != nil {
+		return err
+	}
+	if err := e.stopChanged(ctx, topology.DB); err != nil {
+		return err
 	}
 	for _, s := range servers {
 		if err := e.makeData(ctx, s); err != nil {
@@ -83,6 +87,14 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 			return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 		}
 	}
+	if s.join != nil && s.join.base.host == s.declared.Host && s.join.base.instance == s.declared.Name {
+		inst, err := dbserver.Attach(cfg)
+		if err != nil {
+			return err
+		}
+		s.Instance = inst
+		return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
+	}
 	template, err := e.templateFor(ctx, s, original(contents))
 	if err != nil {
 		return err
@@ -109,6 +121,9 @@ func (e *execution) templateFor(ctx context.Context, s *server, contents string)
 	from, partial, err := e.sourceOf(ctx, s, contents)
 	if err != nil {
 		return "", err
+	}
+	if s.join != nil {
+		from = s.join.base
 	}
 	if from == nil {
 		if partial != "" {
@@ -196,7 +211,12 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 		}
 	}
 	if s.data || e.placementChanged() {
-		return e.dropTables(ctx, s)
+		if err := e.dropTables(ctx, s); err != nil {
+			return err
+		}
+	}
+	if s.join != nil {
+		return s.join.load(ctx, s)
 	}
 	return nil
 }
@@ -272,7 +292,7 @@ func placementText(t *topology.Topology) string {
 
 // dropTables drops what another placement has left: tables of other groups, and what the fan-out knew of its replicas.
 func (e *execution) dropTables(ctx context.Context, s *server) error {
-	tables, err := s.Column(ctx, "SELECT table_name FROM information_schema.tables WHERE table_schema = '"+appDatabase+"' AND table_type = 'BASE TABLE'")
+	tables, err := s.Column(ctx, tablesQuery)
 	if err != nil {
 		return err
 	}
