@@ -96,7 +96,7 @@ func (p *group) admit(ctx context.Context, m, source *member) (*RepairReport, er
 			return nil, err
 		}
 	}
-	if err := dropBranches(ctx, m); err != nil {
+	if err := p.dropBranches(ctx, m); err != nil {
 		return nil, err
 	}
 	if err := copySchema(ctx, source, m); err != nil {

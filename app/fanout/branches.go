@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +22,18 @@ const (
 	xidPrefix = "isk-"
 )
 
+// ownXID begins the ids of the branches of pools over the same databases: a server lists those of all its databases. It is
+// made of the first replica's database, which has one name for all app processes.
+func (p *group) ownXID() string {
+	name := ""
+	if cfg, err := p.cfg.Replicas[0].mysqlConfig(); err == nil && cfg != nil {
+		name = cfg.DBName
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(strings.ToLower(name)))
+	return fmt.Sprintf("%s%08x-", xidPrefix, h.Sum32())
+}
+
 // branches keeps account of the XA transactions of this process, and settles those that were left prepared.
 type branches struct {
 	p   *group
@@ -28,6 +42,7 @@ type branches struct {
 	mu      sync.Mutex
 	orphans []orphan // prepared branches that nobody ended
 	over    []string // transactions whose decision nobody needs any more
+	gone    []string // dead processes that were settled here
 }
 
 type orphan struct {
@@ -39,12 +54,12 @@ type orphan struct {
 
 // next is a new transaction's id: the process and a number.
 func (b *branches) next() string {
-	return xidPrefix + b.p.id + "-" + strconv.FormatInt(b.seq.Add(1), 36)
+	return b.p.xidPrefix + b.p.id + "-" + strconv.FormatInt(b.seq.Add(1), 36)
 }
 
-// processOf is the process that made xid, or empty when it is not one of a pool's.
-func processOf(xid string) string {
-	rest, ok := strings.CutPrefix(xid, xidPrefix)
+// processOf is the process that made xid, or empty when it is not one of a pool's over these databases.
+func (p *group) processOf(xid string) string {
+	rest, ok := strings.CutPrefix(xid, p.xidPrefix)
 	if !ok {
 		return ""
 	}
@@ -63,7 +78,7 @@ func (b *branches) insist(m *member, xid string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*b.p.cfg.ProbeTimeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		err := endBranch(ctx, m, xid, true)
+		err := b.p.endBranch(ctx, m, xid, true)
 		if err == nil || !pause(ctx, attempt) {
 			return err
 		}
@@ -98,7 +113,7 @@ func (b *branches) tidy(ctx context.Context) {
 	b.mu.Unlock()
 	for _, o := range orphans {
 		octx, cancel := context.WithTimeout(ctx, b.p.cfg.ProbeTimeout)
-		if err := endBranch(octx, o.m, o.xid, o.commit); err != nil {
+		if err := b.p.endBranch(octx, o.m, o.xid, o.commit); err != nil {
 			b.mu.Lock()
 			b.orphans = append(b.orphans, o)
 			b.mu.Unlock()
@@ -134,25 +149,37 @@ func (b *branches) end(ctx context.Context, m *member, xid string) error {
 		}
 		commit = commit || committed
 	}
-	return endBranch(ctx, m, xid, commit)
+	return b.p.endBranch(ctx, m, xid, commit)
 }
 
-// endBranch ends a prepared branch over a connection of its own.
-func endBranch(ctx context.Context, m *member, xid string, commit bool) error {
+// endAttempts bounds how often a branch is to be ended that its session has not yet let go: about 3 s.
+const endAttempts = 100
+
+// endBranch ends a prepared branch over a connection of its own. A server says that there is no such branch also while the
+// session that prepared it is on its way out; it then still lists it.
+func (p *group) endBranch(ctx context.Context, m *member, xid string, commit bool) error {
 	text := "XA ROLLBACK '"
 	if commit {
 		text = "XA COMMIT '"
 	}
-	_, err := m.admin.ExecContext(ctx, text+xid+"'")
-	var me *mysql.MySQLError
-	if errors.As(err, &me) && me.Number == 1397 { // there is no such branch: it never was prepared, or has ended
-		return nil
+	for attempt := 1; ; attempt++ {
+		_, err := m.admin.ExecContext(ctx, text+xid+"'")
+		var me *mysql.MySQLError
+		if !errors.As(err, &me) || me.Number != 1397 {
+			return err
+		}
+		list, lerr := p.prepared(ctx, m)
+		if lerr == nil && !slices.Contains(list, xid) {
+			return nil // it never was prepared, or has ended
+		}
+		if attempt == endAttempts || !pause(ctx, attempt) {
+			return errors.Join(err, lerr)
+		}
 	}
-	return err
 }
 
-// prepared lists the pools' branches that are prepared on m.
-func prepared(ctx context.Context, m *member) ([]string, error) {
+// prepared lists the branches of pools over these databases that are prepared on m.
+func (p *group) prepared(ctx context.Context, m *member) ([]string, error) {
 	rows, err := m.admin.QueryContext(ctx, "XA RECOVER")
 	if err != nil {
 		return nil, fmt.Errorf("replica %s: XA RECOVER: %w", m.name, err)
@@ -165,7 +192,7 @@ func prepared(ctx context.Context, m *member) ([]string, error) {
 		if err := rows.Scan(&format, &gtrid, &bqual, &data); err != nil {
 			return nil, err
 		}
-		if processOf(data) != "" {
+		if p.processOf(data) != "" {
 			list = append(list, data)
 		}
 	}
@@ -179,12 +206,12 @@ func (b *branches) settle(ctx context.Context, dead []string) error {
 		isDead[id] = true
 	}
 	for _, m := range b.p.view.Load().readers {
-		xids, err := prepared(ctx, m)
+		xids, err := b.p.prepared(ctx, m)
 		if err != nil {
 			return err
 		}
 		for _, xid := range xids {
-			if !isDead[processOf(xid)] {
+			if !isDead[b.p.processOf(xid)] {
 				continue
 			}
 			if err := b.end(ctx, m, xid); err != nil {
@@ -192,9 +219,12 @@ func (b *branches) settle(ctx context.Context, dead []string) error {
 			}
 		}
 	}
+	b.mu.Lock()
+	b.gone = append(b.gone, dead...)
+	b.mu.Unlock()
 	for _, m := range b.p.view.Load().readers {
 		for _, id := range dead {
-			if _, err := m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid LIKE ?", xidPrefix+id+"-%"); err != nil {
+			if _, err := m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid LIKE ?", b.p.xidPrefix+id+"-%"); err != nil {
 				return err
 			}
 		}
@@ -203,17 +233,39 @@ func (b *branches) settle(ctx context.Context, dead []string) error {
 }
 
 // dropBranches rolls back every pool's branch on a replica that is about to be made equal to another one anyway.
-func dropBranches(ctx context.Context, m *member) error {
-	xids, err := prepared(ctx, m)
+func (p *group) dropBranches(ctx context.Context, m *member) error {
+	xids, err := p.prepared(ctx, m)
 	if err != nil {
 		return nil // without the right to ask, there was no ModeDurable either
 	}
 	for _, xid := range xids {
-		if err := endBranch(ctx, m, xid, false); err != nil {
+		if err := p.endBranch(ctx, m, xid, false); err != nil {
 			return fmt.Errorf("replica %s: roll back %s: %w", m.name, xid, err)
 		}
 	}
 	return nil
+}
+
+// endStrays ends branches of processes that this one has settled: a server may prepare one after that, since it goes on with
+// a packet whose sender has died.
+func (b *branches) endStrays(ctx context.Context) {
+	b.mu.Lock()
+	gone := slices.Clone(b.gone)
+	b.mu.Unlock()
+	if len(gone) == 0 {
+		return
+	}
+	for _, m := range b.p.view.Load().readers {
+		xids, err := b.p.prepared(ctx, m)
+		if err != nil {
+			continue
+		}
+		for _, xid := range xids {
+			if slices.Contains(gone, b.p.processOf(xid)) {
+				_ = b.end(ctx, m, xid) // tried again at the next call
+			}
+		}
+	}
 }
 
 // watch tidies up, and settles what other processes left when they died, until ctx ends.
@@ -227,6 +279,7 @@ func (b *branches) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		b.tidy(ctx)
+		b.endStrays(ctx)
 		apps, err := b.p.otherApps(ctx)
 		if err != nil {
 			continue

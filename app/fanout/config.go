@@ -84,6 +84,8 @@ type Config struct {
 	OnEject func(replica, reason string)
 	// TxAttempts bounds how often InTx runs its function. Default 10.
 	TxAttempts int
+
+	hook func(step, replica string) // of tests; nil otherwise
 }
 
 // DefaultConfig returns the settings that Open uses where the Config says nothing.

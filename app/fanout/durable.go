@@ -54,9 +54,11 @@ func (t *orderedTxn) commitDurably() error {
 	if len(parts) == 1 && !first.began {
 		return nil
 	}
+	t.c.p.at(stepDecide, first.m)
 	began := time.Now()
 	err := first.end(t.c, "INSERT INTO "+commitTable+" (xid, verdict) VALUES ('"+t.xid+"', 1); COMMIT")
 	first.m.metrics.commit.observe(time.Since(began), err)
+	t.c.p.at(stepDecided, first.m)
 	switch {
 	case err == nil:
 	case outcomeOf(err) != lost:
@@ -81,9 +83,11 @@ func (t *orderedTxn) prepareOthers() error {
 		if pt.prepared || !pt.began {
 			return
 		}
+		t.c.p.at(stepPrepare, pt.m)
 		began := time.Now()
 		verdicts[i].err = pt.prepare()
 		pt.m.metrics.prepare.observe(time.Since(began), verdicts[i].err)
+		t.c.p.at(stepPrepared, pt.m)
 	})
 	ctx := context.Background()
 	for _, v := range verdicts {
@@ -146,9 +150,11 @@ func (t *orderedTxn) decisionLost(first *part, others []*part, why error) error 
 func (t *orderedTxn) finishOthers(parts []*part) error {
 	errs := make([]error, len(parts))
 	inParallel(len(parts), func(i int) {
+		t.c.p.at(stepFinish, parts[i].m)
 		began := time.Now()
 		errs[i] = parts[i].end(t.c, "COMMIT")
 		parts[i].m.metrics.commit.observe(time.Since(began), errs[i])
+		t.c.p.at(stepFinished, parts[i].m)
 	})
 	p := t.c.p
 	all := true

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -276,15 +277,27 @@ func TestAppKilled(t *testing.T) {
 // killWriter runs the writer process, kills it at a random moment and returns the ids that it had acknowledged.
 func killWriter(tb testing.TB, c *cluster, mode fanout.Mode, start int64) []int64 {
 	tb.Helper()
-	var dsns []string
+	return runWriter(tb, c, writerOrder{Mode: mode, Start: start, Limit: 200 + rand.IntN(400)})
+}
+
+// writerOrder tells a writing process what to do. It ends by SIGKILL: when Limit writes were acknowledged, or, by its own
+// hand, when writes have come to At for the Nth time.
+type writerOrder struct {
+	DSNs  []string
+	Mode  fanout.Mode
+	Start int64 // its ids come after it
+	Limit int
+	At    fanout.Moment
+	Nth   int64
+}
+
+// runWriter runs the writer process to its end and returns the ids that it had acknowledged.
+func runWriter(tb testing.TB, c *cluster, order writerOrder) []int64 {
+	tb.Helper()
 	for _, db := range c.dbs {
-		dsns = append(dsns, db.RootDSN(c.name))
+		order.DSNs = append(order.DSNs, db.RootDSN(c.name))
 	}
-	env, err := json.Marshal(struct {
-		DSNs  []string
-		Mode  fanout.Mode
-		Start int64
-	}{dsns, mode, start})
+	env, err := json.Marshal(order)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -297,32 +310,29 @@ func killWriter(tb testing.TB, c *cluster, mode fanout.Mode, start int64) []int6
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
+	defer time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }).Stop()
 	var ids []int64
 	lines := bufio.NewScanner(out)
-	limit := 200 + rand.IntN(400)
 	for lines.Scan() {
 		var id int64
 		if _, err := fmt.Sscanf(lines.Text(), "acked %d", &id); err == nil {
 			ids = append(ids, id)
 		}
-		if len(ids) == limit {
-			cmd.Process.Kill()
+		if order.Limit > 0 && len(ids) == order.Limit {
+			_ = cmd.Process.Kill()
 		}
 	}
-	cmd.Wait()
-	if len(ids) < limit {
-		tb.Fatalf("the writer ended by itself after %d rows", len(ids))
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL || len(ids) < order.Limit {
+		tb.Fatalf("the writer ended by itself after %d rows: %v", len(ids), err)
 	}
 	return ids
 }
 
 // writerProcess writes until it is killed, and prints what was acknowledged.
 func writerProcess(env string) {
-	var in struct {
-		DSNs  []string
-		Mode  fanout.Mode
-		Start int64
-	}
+	var in writerOrder
 	if err := json.Unmarshal([]byte(env), &in); err != nil {
 		panic(err)
 	}
@@ -330,6 +340,13 @@ func writerProcess(env string) {
 	for i, dsn := range in.DSNs {
 		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: fmt.Sprintf("r%d", i+1), DSN: dsn})
 	}
+	var passed atomic.Int64
+	cfg = fanout.WithHook(cfg, func(step, replica string) {
+		if step == in.At.Step && replica == in.At.Replica && passed.Add(1) == in.Nth {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	})
 	p, err := fanout.Open(context.Background(), cfg)
 	if err != nil {
 		panic(err)

@@ -32,8 +32,9 @@ type group struct {
 	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
 	gapUntil atomic.Int64        // Unix nanoseconds until which transactions begin with gap locks
 
-	id      string // of this process among those that use the replicas
-	started time.Time
+	id        string // of this process among those that use the replicas
+	xidPrefix string // of the branches of all of them
+	started   time.Time
 
 	stateMu    sync.Mutex // guards what follows
 	records    []record
@@ -58,6 +59,7 @@ const gateSize = 1 << 30
 func openGroup(ctx context.Context, cfg Config) (*group, error) {
 	wctx, stop := context.WithCancel(context.Background())
 	p := &group{cfg: cfg, links: map[*link]struct{}{}, stop: stop, gate: semaphore.NewWeighted(gateSize), id: newAppID(), started: time.Now()}
+	p.xidPrefix = p.ownXID()
 	p.background(func() { p.watchLinks(wctx) })
 	if err := p.open(ctx); err != nil {
 		_ = p.close()

@@ -253,9 +253,11 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 		}
 		with.lastID = id
 	}
+	p.at(stepFirst, parts[0].m)
 	began := time.Now()
 	a, err := parts[0].run(ctx, t.c, q, t.begun, with, rows)
 	parts[0].m.metrics.first.observe(time.Since(began), err)
+	p.at(stepFirstDone, parts[0].m)
 	if err != nil {
 		return answer{}, with, t.firstFailed(ctx, parts[0], err)
 	}
@@ -294,9 +296,11 @@ func (t *orderedTxn) others(ctx context.Context, parts []*part, q call, with pin
 	out := make([]verdict, len(parts))
 	inParallel(len(parts), func(i int) {
 		pt := parts[i]
+		t.c.p.at(stepOther, pt.m)
 		began := time.Now()
 		a, err := t.runOther(ctx, pt, q, with, rows)
 		pt.m.metrics.others.observe(time.Since(began), err)
+		t.c.p.at(stepOtherDone, pt.m)
 		out[i] = verdict{pt, a, err}
 	})
 	return out

@@ -50,9 +50,12 @@ func (t *orderedTxn) inPacket(ctx context.Context, q call) (answer, error) {
 		_ = t.rollback()
 		return answer{}, err
 	}
+	p := t.c.p
+	p.at(stepOther, other.m)
 	began := time.Now()
 	rows, err := other.runToCommit(ctx, t.c, q, t.begun, with, a.affected)
 	other.m.metrics.others.observe(time.Since(began), err)
+	p.at(stepOtherDone, other.m)
 	if err != nil && (outcomeOf(err) != lost || neverBegan(err)) {
 		if err := t.judge(ctx, q, a, []verdict{{other, answer{}, err}}); err != nil {
 			_ = t.rollback()
@@ -61,13 +64,16 @@ func (t *orderedTxn) inPacket(ctx context.Context, q call) (answer, error) {
 		return a, t.commit() // the other one was ejected
 	}
 	defer t.finish()
+	p.at(stepCommit, first.m)
 	began = time.Now()
 	ferr := first.end(t.c, "COMMIT")
 	first.m.metrics.commit.observe(time.Since(began), ferr)
+	p.at(stepCommitted, first.m)
 	if err == nil {
 		err = other.committed(rows)
 		other.m.metrics.commit.observe(time.Since(began), err)
 	}
+	p.at(stepCommitted, other.m)
 	if err != nil {
 		other.leave(t.c, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"golang.org/x/sys/unix"
 
 	"isukit/infra/dbserver"
 	"isukit/infra/host"
@@ -48,24 +49,68 @@ type DB struct {
 	tb   testing.TB
 	inst *dbserver.Instance
 	proc *process // nil before the first start
+	at   place
 }
+
+// place is where an instance runs; the zero value is the machine itself.
+type place struct {
+	net     *Net
+	host    int
+	diskMiB int // what its directory may hold; 0: no bound
+}
+
+// farUser is the account with all rights of an instance in a namespace, whose clients come from another address.
+const farUser, farPassword = "far", "for-tests-only"
 
 // StartDB starts an instance of the engine ("mariadb" or "mysql") and returns when it answers. It has no databases and
 // no accounts beyond its own and RootDSN's. args are further options of the server, e.g. "--max-connections=20"; they
 // hold for every Restart. The server is stopped and its directory removed when the test ends. Any failure fails tb.
 func StartDB(tb testing.TB, engine string, args ...string) *DB {
 	tb.Helper()
+	return start(tb, place{}, engine, dbserver.Config{Args: testArgs(args)})
+}
+
+// StartDB is StartDB on the host at index i. Its clients dial by Net.Dial.
+func (n *Net) StartDB(tb testing.TB, i int, engine string, args ...string) *DB {
+	tb.Helper()
+	return start(tb, place{net: n, host: i}, engine, dbserver.Config{
+		Args: testArgs(args), Bind: n.Addr(i),
+		InitSQL: []string{fmt.Sprintf("CREATE USER IF NOT EXISTS '%s'@'%%' IDENTIFIED BY '%s';", farUser, farPassword),
+			fmt.Sprintf("GRANT ALL ON *.* TO '%s'@'%%' WITH GRANT OPTION;", farUser)},
+	})
+}
+
+// StartDBOn is StartDB on a disk of its own, of so many MiB. It needs root, since the disk is a tmpfs.
+func StartDBOn(tb testing.TB, diskMiB int, engine string, args ...string) *DB {
+	tb.Helper()
+	return start(tb, place{diskMiB: diskMiB}, engine, dbserver.Config{Args: testArgs(args)})
+}
+
+// StartDBWith is StartDB for a server that reads the given option file, and nothing besides on its command line but where its
+// data, socket and log are: what the file says holds.
+func StartDBWith(tb testing.TB, engine, file string) *DB {
+	tb.Helper()
+	return start(tb, place{}, engine, dbserver.Config{DefaultsFile: file})
+}
+
+// testArgs make a server small and spare it waiting for the disk: a test's data need not survive the machine's power
+// failure. The performance schema alone would take MySQL 400 MB.
+func testArgs(more []string) []string {
+	return append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF"}, more...)
+}
+
+func start(tb testing.TB, at place, engine string, cfg dbserver.Config) *DB {
+	tb.Helper()
 	Real(tb)
-	in, err := dbserver.Find(tb.Context(), dbserver.Engine(engine), localDir(tb))
-	if err != nil {
+	var err error
+	if cfg.Install, err = dbserver.Find(tb.Context(), dbserver.Engine(engine), localDir(tb)); err != nil {
 		tb.Fatalf("start a database: %v (hint: make setup-test mysql)", err)
 	}
-	template, err := dbserver.Template(tb.Context(), in, filepath.Join(localDir(tb), "cache"), dbserver.Exec)
-	if err != nil {
+	if cfg.Template, err = dbserver.Template(tb.Context(), cfg.Install, filepath.Join(localDir(tb), "cache"), dbserver.Exec); err != nil {
 		tb.Fatalf("start a database: %v", err)
 	}
 	for attempt := 1; ; attempt++ {
-		db, err := startDB(tb, in, template, args)
+		db, err := startConfigured(tb, at, cfg)
 		if err == nil {
 			return db
 		}
@@ -76,46 +121,19 @@ func StartDB(tb testing.TB, engine string, args ...string) *DB {
 	}
 }
 
-// StartDBWith is StartDB for a server that reads the given option file, and nothing besides on its command line but where its
-// data, socket and log are: what the file says holds.
-func StartDBWith(tb testing.TB, engine, file string) *DB {
-	tb.Helper()
-	Real(tb)
-	in, err := dbserver.Find(tb.Context(), dbserver.Engine(engine), localDir(tb))
-	if err != nil {
-		tb.Fatalf("start a database: %v (hint: make setup-test mysql)", err)
-	}
-	template, err := dbserver.Template(tb.Context(), in, filepath.Join(localDir(tb), "cache"), dbserver.Exec)
-	if err != nil {
-		tb.Fatalf("start a database: %v", err)
-	}
-	for attempt := 1; ; attempt++ {
-		db, err := startConfigured(tb, dbserver.Config{Install: in, Template: template, DefaultsFile: file})
-		if err == nil {
-			return db
-		}
-		if attempt == 3 || db == nil || !db.inst.PortTaken() {
-			tb.Fatalf("start a database: %v", err)
-		}
-	}
-}
-
-func startDB(tb testing.TB, in dbserver.Install, template string, args []string) (*DB, error) {
-	return startConfigured(tb, dbserver.Config{
-		Install: in, Template: template,
-		// Small and without waiting for the disk: a test's data need not survive the machine's power failure.
-		// The performance schema alone would take MySQL 400 MB.
-		Args: append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF"},
-			args...),
-	})
-}
-
-func startConfigured(tb testing.TB, cfg dbserver.Config) (*DB, error) {
+func startConfigured(tb testing.TB, at place, cfg dbserver.Config) (*DB, error) {
 	port, err := host.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Dir, cfg.Port = filepath.Join(shortTempDir(tb), "db"), port
+	dir := shortTempDir(tb)
+	if at.diskMiB > 0 {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", at.diskMiB)); err != nil {
+			return nil, fmt.Errorf("make a disk of %d MiB: %w", at.diskMiB, err)
+		}
+		tb.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	}
+	cfg.Dir, cfg.Port = filepath.Join(dir, "db"), port
 	inst, err := dbserver.Create(cfg)
 	if err != nil {
 		return nil, err
@@ -123,22 +141,65 @@ func startConfigured(tb testing.TB, cfg dbserver.Config) (*DB, error) {
 	db := &DB{
 		Engine: string(inst.Engine), Version: inst.Version,
 		Host: inst.Host, Port: inst.Port, Socket: inst.Socket,
-		tb: tb, inst: inst,
+		tb: tb, inst: inst, at: at,
 	}
 	tb.Cleanup(db.Kill)
 	return db, db.start()
 }
 
 func (db *DB) start() error {
-	proc, err := startProcess(db.inst.Command(), db.inst.LogFile(), syscall.SIGKILL)
+	argv := db.inst.Command()
+	if db.at.net != nil {
+		argv = append([]string{"ip", "netns", "exec", db.at.net.host(db.at.host)}, argv...)
+	}
+	proc, err := startProcess(argv, db.inst.LogFile(), syscall.SIGKILL)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", db.Engine, err)
 	}
 	db.proc = proc
 	ctx, cancel := context.WithTimeout(db.tb.Context(), startLimit)
 	defer cancel()
-	return db.inst.WaitReady(ctx, proc.done)
+	if db.at.net == nil {
+		return db.inst.WaitReady(ctx, proc.done)
+	}
+	return db.waitFar(ctx)
 }
+
+// waitFar is dbserver's WaitReady from the clients' namespace.
+func (db *DB) waitFar(ctx context.Context) error {
+	conn, err := mysql.NewConnector(db.config(""))
+	if err != nil {
+		return err
+	}
+	pool := sql.OpenDB(conn)
+	defer pool.Close()
+	for {
+		err := pool.PingContext(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-db.proc.done:
+			return fmt.Errorf("%s ended before it answered; the end of its log:\n%s", db.Engine, db.inst.LogTail(15))
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not answer: %w", db.Engine, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// config is how an account with all rights connects.
+func (db *DB) config(database string) *mysql.Config {
+	if db.at.net == nil {
+		return db.inst.RootDSN(database)
+	}
+	cfg := db.inst.DSN(farUser, farPassword, database)
+	cfg.DialFunc = db.at.net.Dial
+	return cfg
+}
+
+// Dir is the instance's directory; everything of it is in there.
+func (db *DB) Dir() string { return db.inst.Dir }
 
 // PID is the server's process.
 func (db *DB) PID() int { return db.proc.pid() }
@@ -212,7 +273,7 @@ func (db *DB) DSN(user, password, database string) string {
 }
 
 // RootDSN is DSN for an account with all rights.
-func (db *DB) RootDSN(database string) string { return withParams(db.inst.RootDSN(database)) }
+func (db *DB) RootDSN(database string) string { return withParams(db.config(database)) }
 
 func withParams(cfg *mysql.Config) string {
 	cfg.ParseTime = false
@@ -223,7 +284,7 @@ func withParams(cfg *mysql.Config) string {
 // Open is a pool of connections with all rights to a database on this server, closed when tb ends; database may be "".
 func (db *DB) Open(tb testing.TB, database string) *sql.DB {
 	tb.Helper()
-	conn, err := mysql.NewConnector(db.inst.RootDSN(database))
+	conn, err := mysql.NewConnector(db.config(database))
 	if err != nil {
 		tb.Fatalf("open %s: %v", db.Engine, err)
 	}
