@@ -1,0 +1,95 @@
+package external_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/bench/external"
+)
+
+func TestJudge(t *testing.T) {
+	json, score := external.Rule{JSON: ".score"}, external.Rule{Regexp: `(?i)score: *([\d,.]+)`}
+	for name, c := range map[string]struct {
+		rules  external.Rules
+		output string
+		exit   int
+		score  int64
+		passed bool
+		reason string
+	}{
+		"private-isu":                    {external.Rules{}, `{"pass":true,"score":1710,"success":1434,"fail":0,"messages":[]}` + "\n", 0, 1710, true, ""},
+		"exits 0 and failed":             {external.Rules{}, `{"pass":false,"score":0,"messages":["GET /initialize timed out"]}`, 0, 0, false, "pass: false"},
+		"exits 0, failed, high score":    {external.Rules{Score: json, Pass: external.Rule{JSON: ".pass"}}, `{"pass":false,"score":99}`, 0, 99, false, "pass: false"},
+		"log lines before and after":     {external.Rules{}, "12:00 start {not json}\n[INFO] {\"score\": 5, \"pass\": true}\nbye\n", 0, 5, true, ""},
+		"over several lines":             {external.Rules{}, "log\n{\n  \"pass\": true,\n  \"score\": 12\n}\n", 0, 12, true, ""},
+		"the last counts":                {external.Rules{Score: score}, "score: 10\nfinal score: 1,234\n", 0, 1234, true, ""},
+		"deep":                           {external.Rules{Score: external.Rule{JSON: ".runs[-1].score"}}, `{"runs":[{"score":1},{"score":2.6}]}`, 0, 3, true, ""},
+		"exit status":                    {external.Rules{Score: score}, "score: 10", 1, 10, false, "status 1"},
+		"no score":                       {external.Rules{Score: score}, "done", 0, 0, false, "no score"},
+		"fail rule":                      {external.Rules{Score: score, Fail: external.Rule{Regexp: `(?m)^CRITICAL.*$`}}, "CRITICAL: data lost\nscore: 10", 0, 10, false, "data lost"},
+		"pass rule that finds nothing":   {external.Rules{Score: score, Pass: external.Rule{Regexp: `PASSED`}}, "score: 10", 0, 10, false, "does not say"},
+		"pass rule":                      {external.Rules{Score: score, Pass: external.Rule{Regexp: `result: (\w+)`}}, "score: 10\nresult: OK", 0, 10, true, ""},
+		"pass rule with no":              {external.Rules{Score: score, Pass: external.Rule{Regexp: `result: (\w+)`}}, "score: 10\nresult: FAILED", 0, 10, false, "FAILED"},
+		"null score":                     {external.Rules{}, `{"pass":true,"score":null}`, 0, 0, false, "no score"},
+		"negative":                       {external.Rules{}, `{"score":-5}`, 0, -5, true, ""},
+		"a score beyond an int64's room": {external.Rules{}, `{"score":1e300}`, 0, 0, false, "no score"},
+	} {
+		got := c.rules.Judge([]byte(c.output), c.exit)
+		if got.Score != c.score || got.Passed != c.passed || !strings.Contains(got.Reason, c.reason) || c.passed != (got.Reason == "") {
+			t.Errorf("%s: %+v, want score %d, passed %v, reason with %q", name, got, c.score, c.passed, c.reason)
+		}
+	}
+	got := external.Rules{}.Judge([]byte(`{"pass":false,"score":0,"messages":["a","b"]}`), 0)
+	if len(got.Messages) != 2 {
+		t.Errorf("messages: %q", got.Messages)
+	}
+}
+
+func TestRulesAreChecked(t *testing.T) {
+	rules := external.Rules{Score: external.Rule{JSON: ".a b"}, Pass: external.Rule{Regexp: "("}, Fail: external.Rule{JSON: ".a", Regexp: "a"}}
+	if errs := rules.Check(); len(errs) != 3 {
+		t.Errorf("%d faults, want 3: %v", len(errs), errs)
+	}
+}
+
+func TestRunTellsHowItEnded(t *testing.T) {
+	var log strings.Builder
+	var lines []string
+	c := external.Command{Line: `echo out; echo err >&2; echo "$WORD"; exit 3`, Env: append(os.Environ(), "WORD=here"), Log: &log, OnLine: func(l string) { lines = append(lines, l) }}
+	r, err := c.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Exit != 3 || string(r.Output) != log.String() || strings.Join(lines, ",") != "out,err,here" || r.Ending != "" || r.Ended.Before(r.Began) {
+		t.Errorf("%+v, output %q, log %q, lines %q", r, r.Output, log.String(), lines)
+	}
+	if r, err = (external.Command{Line: "kill -9 $$"}).Start(t.Context()); err != nil || r.Exit != 137 {
+		t.Errorf("killed: %+v, %v; want exit 137", r, err)
+	}
+}
+
+// TestHangingBenchmarkIsEnded holds that neither a benchmark that hangs nor its children outlive their time.
+func TestHangingBenchmarkIsEnded(t *testing.T) {
+	mark := t.TempDir() + "/alive"
+	c := external.Command{Line: `(while :; do date >> ` + mark + `; sleep 0.1; done) & echo started; sleep 600`, Timeout: 700 * time.Millisecond}
+	r, err := c.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := r.Ended.Sub(r.Began); took > 8*time.Second || !strings.Contains(r.Ending, "700ms") || r.Exit != 143 || string(r.Output) != "started\n" {
+		t.Errorf("after %v: %+v, output %q", took, r, r.Output)
+	}
+	before, _ := os.Stat(mark)
+	time.Sleep(400 * time.Millisecond)
+	if after, _ := os.Stat(mark); before == nil || after.Size() != before.Size() {
+		t.Error("a child of the benchmark is still there")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if r, err = (external.Command{Line: "sleep 600"}).Start(ctx); err != nil || !strings.Contains(r.Ending, "interrupted") {
+		t.Errorf("interrupted: %+v, %v", r, err)
+	}
+}

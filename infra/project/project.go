@@ -1,0 +1,385 @@
+// Package project knows isukit.yaml, the file in an app's repository that says what there is to a round: hosts, steps, logs,
+// databases, profiles, and the benchmark. Its text goes in, a checked Project comes out; Probe writes a first one by looking
+// at a host. Doing what it says is left to others.
+package project
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// FileName is what the file is called.
+const FileName = "isukit.yaml"
+
+// MaxFileBytes bounds what Parse reads.
+const MaxFileBytes = 1 << 20
+
+// Project is an isukit.yaml. Where a host is named, "" is the only host there is.
+type Project struct {
+	Name string `yaml:"name"`
+	// Hosts are those of the app; none is this machine, called "local".
+	Hosts []Host `yaml:"hosts,omitempty"`
+	// Topology names a topology file, for the record and in place of Hosts.
+	Topology string `yaml:"topology,omitempty"`
+	// Build, Deploy and Restart come before the benchmark, in this order.
+	Build   []Step `yaml:"build,omitempty"`
+	Deploy  []Step `yaml:"deploy,omitempty"`
+	Restart []Step `yaml:"restart,omitempty"`
+	Logs    Logs   `yaml:"logs,omitempty"`
+	// Routes are patterns of access.ParsePattern.
+	Routes    []string   `yaml:"routes,omitempty"`
+	Databases []Database `yaml:"databases,omitempty"`
+	Profiles  Profiles   `yaml:"profiles,omitempty"`
+	Benchmark Benchmark  `yaml:"benchmark"`
+	// Facts are commands whose output becomes a fact, by its key.
+	Facts  []FactCommand `yaml:"facts,omitempty"`
+	Notify Notify        `yaml:"notify,omitempty"`
+	Final  Final         `yaml:"final,omitempty"`
+}
+
+// Host is a machine of the app.
+type Host struct {
+	Name string `yaml:"name"`
+	// Address is user@host or an alias of ssh_config; "" is this machine.
+	Address string `yaml:"address,omitempty"`
+	// Roles are what runs there, for whoever reads the record.
+	Roles []string `yaml:"roles,omitempty"`
+}
+
+// Step is one command, or one file to copy.
+type Step struct {
+	// Host and Hosts say where; without them it is the machine that isukit runs on, in the project's directory.
+	Host  string   `yaml:"host,omitempty"`
+	Hosts []string `yaml:"hosts,omitempty"`
+	Run   string   `yaml:"run,omitempty"`
+	// Copy is a file of this machine that is put to the path To of the hosts, with its mode.
+	Copy string `yaml:"copy,omitempty"`
+	To   string `yaml:"to,omitempty"`
+	// Timeout ends a command that hangs; 0 is DefaultStepTimeout.
+	Timeout Duration `yaml:"timeout,omitempty"`
+}
+
+// DefaultStepTimeout is how long a step may take when it does not say.
+const DefaultStepTimeout = 5 * time.Minute
+
+// Logs are the logs to digest.
+type Logs struct {
+	Access []Log `yaml:"access,omitempty"`
+	Slow   []Log `yaml:"slow,omitempty"`
+}
+
+// Log is one log on one host.
+type Log struct {
+	Host string `yaml:"host,omitempty"`
+	File string `yaml:"file"`
+	// Format is one of access.Options; "" goes by the lines.
+	Format string `yaml:"format,omitempty"`
+	// Reopen makes the server open its log anew. With it the log is moved aside before a round; without it, it is left alone
+	// and read from where it ended.
+	Reopen string `yaml:"reopen,omitempty"`
+}
+
+// Database is a server of MySQL or MariaDB.
+type Database struct {
+	Host string `yaml:"host,omitempty"`
+	// Client is the command that takes SQL on its standard input, as "mysql -uroot isuconp"; it must not ask for a password.
+	Client string `yaml:"client"`
+	// Schema is the database in which examples are explained; "" takes what the log tells.
+	Schema string `yaml:"schema,omitempty"`
+}
+
+// Profiles are what to record during the load.
+type Profiles struct {
+	Pprof []Pprof `yaml:"pprof,omitempty"`
+	Perf  []Perf  `yaml:"perf,omitempty"`
+}
+
+// Pprof is an app that serves net/http/pprof.
+type Pprof struct {
+	Host string `yaml:"host,omitempty"`
+	// URL is the address as seen from the host, as http://localhost:6060; /debug/pprof/ is appended.
+	URL string `yaml:"url"`
+	// Kinds are any of cpu, heap, goroutine, block, mutex; none is cpu and heap.
+	Kinds []string `yaml:"kinds,omitempty"`
+	// Seconds is how long the CPU profile takes; 0 is 30, or less when the load was shorter in the round before.
+	Seconds int `yaml:"seconds,omitempty"`
+}
+
+// Perf is a host whose processes perf records.
+type Perf struct {
+	Host    string `yaml:"host,omitempty"`
+	Seconds int    `yaml:"seconds,omitempty"`
+	// Sudo runs perf as root.
+	Sudo bool `yaml:"sudo,omitempty"`
+}
+
+// Benchmark is how the score comes about.
+type Benchmark struct {
+	Command string `yaml:"command,omitempty"`
+	// Dir is where it runs; "" is the project's directory.
+	Dir     string   `yaml:"dir,omitempty"`
+	Timeout Duration `yaml:"timeout,omitempty"`
+	// External says that somebody else starts it: isukit observe waits for it.
+	External bool `yaml:"external,omitempty"`
+	// Initialize is the request with which an external benchmark begins, "POST /initialize".
+	Initialize string `yaml:"initialize,omitempty"`
+	Score      Rule   `yaml:"score,omitempty"`
+	Pass       Rule   `yaml:"pass,omitempty"`
+	Fail       Rule   `yaml:"fail,omitempty"`
+	Messages   Rule   `yaml:"messages,omitempty"`
+}
+
+// DefaultTimeout is how long a benchmark may take when it does not say.
+const DefaultTimeout = 10 * time.Minute
+
+// Rule finds something in a benchmark's output.
+type Rule struct {
+	JSON   string `yaml:"json,omitempty"`
+	Regexp string `yaml:"regexp,omitempty"`
+}
+
+// FactCommand is a command whose first line of output is a fact.
+type FactCommand struct {
+	Key  string `yaml:"key"`
+	Host string `yaml:"host,omitempty"`
+	Run  string `yaml:"run"`
+}
+
+// Notify is where summaries are posted.
+type Notify struct {
+	// WebhookEnv is the environment variable with the address: it is a secret, and this file is committed.
+	WebhookEnv string `yaml:"webhook_env,omitempty"`
+}
+
+// Final is what the end of the day wants besides.
+type Final struct {
+	// Off switches measuring and logs off, in order.
+	Off []Step `yaml:"off,omitempty"`
+	// Services must be enabled, so that they start after a reboot.
+	Services []ServicesOn `yaml:"services,omitempty"`
+	// Check must succeed after everything was restarted: the data is still there.
+	Check []Step `yaml:"check,omitempty"`
+	// Rounds is how many confirming rounds are run; 0 is 3.
+	Rounds int `yaml:"rounds,omitempty"`
+}
+
+// ServicesOn are systemd units of a host.
+type ServicesOn struct {
+	Host  string   `yaml:"host,omitempty"`
+	Units []string `yaml:"units"`
+}
+
+// Duration is a time.Duration that is written "90s".
+type Duration time.Duration
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (d *Duration) UnmarshalYAML(text []byte) error {
+	parsed, err := time.ParseDuration(strings.Trim(strings.TrimSpace(string(text)), `"'`))
+	if err != nil || parsed <= 0 {
+		return fmt.Errorf("%q is no duration such as 90s", strings.TrimSpace(string(text)))
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// MarshalYAML implements yaml.BytesMarshaler.
+func (d Duration) MarshalYAML() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Or is d, or other when d is zero.
+func (d Duration) Or(other time.Duration) time.Duration {
+	if d == 0 {
+		return other
+	}
+	return time.Duration(d)
+}
+
+// Local is the name of the machine that isukit runs on when the project names no hosts.
+const Local = "local"
+
+// Parse reads a project. The error tells every fault of a file that is YAML.
+func Parse(text []byte) (*Project, error) {
+	if len(text) > MaxFileBytes {
+		return nil, fmt.Errorf("the file has %d bytes; a project has at most %d", len(text), MaxFileBytes)
+	}
+	p := &Project{}
+	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField())
+	if err := decoder.Decode(p); err != nil {
+		return nil, err
+	}
+	if len(p.Hosts) == 0 {
+		p.Hosts = []Host{{Name: Local}}
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	p.fillHosts()
+	return p, nil
+}
+
+// nameExpr is what names are made of: they become parts of paths.
+var nameExpr = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+
+// Validate tells everything that is wrong with the project.
+func (p *Project) Validate() error {
+	c := &checker{project: p}
+	if !nameExpr.MatchString(p.Name) {
+		c.fault("name %q: want letters, digits, '-' and '_', at most 64", p.Name)
+	}
+	seen := map[string]bool{}
+	for _, h := range p.Hosts {
+		if !nameExpr.MatchString(h.Name) || seen[h.Name] {
+			c.fault("host name %q: want letters, digits, '-' and '_', each once", h.Name)
+		}
+		seen[h.Name] = true
+	}
+	c.steps("build", p.Build)
+	c.steps("deploy", p.Deploy)
+	c.steps("restart", p.Restart)
+	c.steps("final.off", p.Final.Off)
+	c.steps("final.check", p.Final.Check)
+	c.logs("logs.access", p.Logs.Access)
+	c.logs("logs.slow", p.Logs.Slow)
+	for i, d := range p.Databases {
+		c.host(fmt.Sprintf("databases[%d]", i), d.Host)
+		c.want(d.Client != "", "databases[%d] has no client, such as: mysql -uroot", i)
+	}
+	c.profiles()
+	for i, f := range p.Facts {
+		c.host(fmt.Sprintf("facts[%d]", i), f.Host)
+		c.want(f.Key != "" && f.Run != "", "facts[%d]: want a key and a command to run", i)
+	}
+	for i, s := range p.Final.Services {
+		c.host(fmt.Sprintf("final.services[%d]", i), s.Host)
+	}
+	c.want(p.Final.Rounds >= 0 && p.Final.Rounds <= 100, "final.rounds is %d: want 0 to 100", p.Final.Rounds)
+	c.benchmark()
+	return errors.Join(c.errs...)
+}
+
+type checker struct {
+	project *Project
+	errs    []error
+}
+
+func (c *checker) fault(format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
+}
+
+func (c *checker) want(ok bool, format string, args ...any) {
+	if !ok {
+		c.fault(format, args...)
+	}
+}
+
+// host wants a name that is there; "" will do where there is one host only.
+func (c *checker) host(where, name string) {
+	if name == "" {
+		c.want(len(c.project.Hosts) == 1, "%s names no host, and there are %d", where, len(c.project.Hosts))
+		return
+	}
+	c.want(slices.ContainsFunc(c.project.Hosts, func(h Host) bool { return h.Name == name }), "%s: there is no host %q", where, name)
+}
+
+func (c *checker) steps(what string, steps []Step) {
+	for i, s := range steps {
+		where := fmt.Sprintf("%s[%d]", what, i)
+		c.want((s.Run == "") != (s.Copy == ""), "%s: want either run or copy", where)
+		c.want((s.Copy == "") == (s.To == ""), "%s: copy and to belong together", where)
+		c.want(s.To == "" || path.IsAbs(s.To), "%s: to must be an absolute path, not %q", where, s.To)
+		for _, h := range append(slices.Clone(s.Hosts), s.Host) {
+			if h != "" {
+				c.host(where, h)
+			}
+		}
+		c.want(s.Copy == "" || s.Host != "" || len(s.Hosts) > 0, "%s: copy where to? name a host", where)
+	}
+}
+
+func (c *checker) logs(what string, logs []Log) {
+	for i, l := range logs {
+		where := fmt.Sprintf("%s[%d]", what, i)
+		c.host(where, l.Host)
+		c.want(path.IsAbs(l.File), "%s: file must be an absolute path, not %q", where, l.File)
+	}
+}
+
+// pprofKinds are the profiles that net/http/pprof serves and a report shows.
+var pprofKinds = []string{"cpu", "heap", "goroutine", "block", "mutex"}
+
+func (c *checker) profiles() {
+	for i, p := range c.project.Profiles.Pprof {
+		where := fmt.Sprintf("profiles.pprof[%d]", i)
+		c.host(where, p.Host)
+		u, err := url.Parse(p.URL)
+		c.want(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "%s: url %q is not http://HOST:PORT", where, p.URL)
+		for _, k := range p.Kinds {
+			c.want(slices.Contains(pprofKinds, k), "%s: no kind %q (have %s)", where, k, strings.Join(pprofKinds, ", "))
+		}
+		c.want(p.Seconds >= 0 && p.Seconds <= 600, "%s: seconds is %d: want 0 to 600", where, p.Seconds)
+	}
+	for i, p := range c.project.Profiles.Perf {
+		c.host(fmt.Sprintf("profiles.perf[%d]", i), p.Host)
+		c.want(p.Seconds >= 0 && p.Seconds <= 600, "profiles.perf[%d]: seconds is %d: want 0 to 600", i, p.Seconds)
+	}
+}
+
+var requestExpr = regexp.MustCompile(`^[A-Z]+ /\S*$`)
+
+func (c *checker) benchmark() {
+	b := c.project.Benchmark
+	c.want((b.Command != "") != b.External, "benchmark: want either a command or external: true")
+	c.want(b.Initialize == "" || requestExpr.MatchString(b.Initialize), "benchmark.initialize: %q is not like POST /initialize", b.Initialize)
+	for name, r := range map[string]Rule{"score": b.Score, "pass": b.Pass, "fail": b.Fail, "messages": b.Messages} {
+		c.want(r.JSON == "" || r.Regexp == "", "benchmark.%s: want either json or regexp", name)
+		_, err := regexp.Compile(r.Regexp)
+		c.want(err == nil, "benchmark.%s: %v", name, err)
+	}
+}
+
+// fillHosts writes out the only host where none is named.
+func (p *Project) fillHosts() {
+	only := p.Hosts[0].Name
+	fill := func(name *string) {
+		if *name == "" {
+			*name = only
+		}
+	}
+	for i := range p.Logs.Access {
+		fill(&p.Logs.Access[i].Host)
+	}
+	for i := range p.Logs.Slow {
+		fill(&p.Logs.Slow[i].Host)
+	}
+	for i := range p.Databases {
+		fill(&p.Databases[i].Host)
+	}
+	for i := range p.Profiles.Pprof {
+		fill(&p.Profiles.Pprof[i].Host)
+	}
+	for i := range p.Profiles.Perf {
+		fill(&p.Profiles.Perf[i].Host)
+	}
+	for i := range p.Facts {
+		fill(&p.Facts[i].Host)
+	}
+	for i := range p.Final.Services {
+		fill(&p.Final.Services[i].Host)
+	}
+}
+
+// Where are the hosts of a step; none is the machine that isukit runs on.
+func (s Step) Where() []string {
+	if s.Host != "" {
+		return append([]string{s.Host}, s.Hosts...)
+	}
+	return s.Hosts
+}
