@@ -84,15 +84,18 @@ func fields(into map[string]string, typ reflect.Type, path string) {
 			name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
 			at := strings.TrimPrefix(path+"."+name, ".")
 			into[at] = jsonType(f.Type)
-			if rest == "omitempty" {
+			if rest == "omitempty" || rest == "omitzero" {
 				into[at] += ", optional"
 			}
-			if at != "all" && name != "latency_from_sent" {
+			if !slices.Contains(repeats, at) {
 				fields(into, f.Type, at)
 			}
 		}
 	}
 }
+
+// repeats are fields of types that are documented at another field.
+var repeats = []string{"all", "endpoints[].latency_from_sent", "access.total", "access.routes[].upstream", "queries.examples", "queries.queries[].time"}
 
 func jsonType(typ reflect.Type) string {
 	switch typ.Kind() {

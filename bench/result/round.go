@@ -47,6 +47,14 @@ type Round struct {
 	Noise      Noise        `json:"noise"`
 	Generator  Generator    `json:"generator"`
 	Bottleneck Bottleneck   `json:"bottleneck"`
+	// What follows up to the warnings is of rounds of an app that is not the reference app: its benchmark, digests of its logs,
+	// its hosts second by second, profiles, and the settings that were in effect.
+	Benchmark Benchmark    `json:"benchmark,omitzero"`
+	Access    AccessDigest `json:"access,omitzero"`
+	Queries   QueryDigest  `json:"queries,omitzero"`
+	Series    []HostSeries `json:"series,omitempty"`
+	Profiles  []Profile    `json:"profiles,omitempty"`
+	Settings  []Settings   `json:"settings,omitempty"`
 	// Warnings say why the figures may be doubted; they are printed wherever the score is.
 	Warnings  []string   `json:"warnings,omitempty"`
 	Facts     []Fact     `json:"facts"`

@@ -1,0 +1,92 @@
+package profile_test
+
+import (
+	"bytes"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isukit/infra/profile"
+)
+
+func TestFlame(t *testing.T) {
+	s := profile.Stacks{Stacks: []profile.Stack{
+		{Frames: []string{"main", "slow", "sort"}, Value: 60}, {Frames: []string{"main", "fast"}, Value: 30},
+		{Frames: []string{"main", "slow"}, Value: 9}, {Frames: []string{"gc"}, Value: 1}, {Frames: []string{"odd"}, Value: -5},
+	}}
+	want := []profile.Box{{"all", 0, 0, 100, 0}, {"main", 1, 0, 99, 0}, {"slow", 2, 0, 69, 9}, {"sort", 3, 0, 60, 60}, {"fast", 2, 69, 30, 30}}
+	if diff := cmp.Diff(want, s.Flame(0.02)); diff != "" {
+		t.Errorf("(- want, + got):\n%s", diff)
+	}
+	if got := (&profile.Stacks{}).Flame(0); got != nil {
+		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// burn takes CPU time under a name that the profile must have.
+func burn(until time.Time) (sum int) {
+	for time.Now().Before(until) {
+		for i := range 1000 {
+			sum += i * i
+		}
+	}
+	return sum
+}
+
+// TestOwnProfile reads a CPU profile of this very test.
+func TestOwnProfile(t *testing.T) {
+	var file bytes.Buffer
+	if err := pprof.StartCPUProfile(&file); err != nil {
+		t.Fatal(err)
+	}
+	burn(time.Now().Add(400 * time.Millisecond))
+	pprof.StopCPUProfile()
+	s, err := profile.ParsePprof(file.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Unit != "nanoseconds" || s.Type != "cpu" {
+		t.Errorf("unit %s of %s", s.Unit, s.Type)
+	}
+	var burned int64
+	for _, st := range s.Stacks {
+		if at := slices.IndexFunc(st.Frames, func(f string) bool { return strings.HasSuffix(f, "profile_test.burn") }); at > 0 {
+			burned += st.Value
+			if st.Frames[at-1] != "isukit/infra/profile_test.TestOwnProfile" {
+				t.Errorf("burn is called by %s", st.Frames[at-1])
+			}
+		}
+	}
+	if burned < int64(100*time.Millisecond) || burned > int64(5*time.Second) {
+		t.Errorf("burn has %v of %v", time.Duration(burned), time.Duration(s.Total()))
+	}
+	var heap bytes.Buffer
+	if err := pprof.Lookup("heap").WriteTo(&heap, 0); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = profile.ParsePprof(heap.Bytes()); err != nil || s.Type != "inuse_space" || s.Unit != "bytes" {
+		t.Errorf("heap: %+v, %v", s, err)
+	}
+}
+
+func TestPerf(t *testing.T) {
+	s, err := profile.ParsePerf(strings.NewReader("# captured\nmysqld \n\tffff do_sys (inner) ([kernel.kallsyms])\n\t55aa row_search+0x1f (/usr/sbin/mysqld)\n\nmysqld\n" +
+		"\tffff do_sys (inner) ([kernel.kallsyms])\n\t55aa row_search+0x2f (/usr/sbin/mysqld)\n\nnginx\n\n"))
+	want := []profile.Stack{{[]string{"mysqld", "row_search", "do_sys (inner)"}, 2}, {[]string{"nginx"}, 1}}
+	if err != nil || !cmp.Equal(want, s.Stacks) {
+		t.Errorf("got %v, %v", s, err)
+	}
+}
+
+func FuzzPprof(f *testing.F) {
+	f.Add([]byte("\x0a\x04\x08\x01\x10\x02\x32\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if s, err := profile.ParsePprof(data); err == nil {
+			s.Flame(0.01)
+		}
+	})
+}
