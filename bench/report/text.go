@@ -18,8 +18,13 @@ func Text(w io.Writer, r *result.Round, s Style) error {
 	p.faults(r)
 	p.scoreLines(r)
 	p.errorGroups(r)
+	p.messages(r)
 	if loaded(r) {
-		p.endpoints(r)
+		if observed(r) {
+			p.observed(r)
+		} else {
+			p.endpoints(r)
+		}
 		p.usage(r)
 	}
 	p.closing(r, s.Record)
@@ -42,7 +47,7 @@ func (p *page) score(r *result.Round) {
 	if r.Reason != "" {
 		p.para("  ", code, r.Reason)
 	}
-	p.para("  ", "", fmt.Sprintf("%s on topology %s, seed %d, %s", r.Scenario, r.Topology, r.Seed, moment(r.StartedAt)))
+	p.para("  ", "", subtitle(r))
 	p.para("  ", "", phases(r))
 	if r.CapacityRate > 0 {
 		p.para("  ", bold, capacity(r))
@@ -184,13 +189,17 @@ func (p *page) usage(r *result.Round) {
 	}
 	g := r.Generator
 	cores := g.CPUSeconds / loadSeconds(r)
-	rows = append(rows, plain("generator", "", seconds(g.CPUSeconds), fixed(cores, 2), "", "", size(g.PeakRSSBytes)))
+	if !observed(r) {
+		rows = append(rows, plain("generator", "", seconds(g.CPUSeconds), fixed(cores, 2), "", "", size(g.PeakRSSBytes)))
+	}
 	p.table(cols, rows)
 	p.line()
 	for _, h := range r.Hosts {
 		p.para("  host "+p.paint(bold, cut(clean(h.Host), 16))+"  ", "", hostFigures(h))
 	}
-	p.para("  generator  ", "", generatorFigures(g))
+	if !observed(r) {
+		p.para("  generator  ", "", generatorFigures(g))
+	}
 }
 
 func roleRow(r *result.Round, u result.RoleUsage) []cell {

@@ -22,6 +22,7 @@ import (
 	"isukit/bench/result"
 	"isukit/bench/scenario"
 	"isukit/infra"
+	"isukit/infra/project"
 )
 
 // roundOptions are what a user may say about a round.
@@ -54,6 +55,8 @@ type roundOptions struct {
 	captureShare float64
 	// tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
 	tune, acceptRisk []string
+	// project is the project file; "" takes isukit.yaml where there is one.
+	project string
 }
 
 func newRoundCmd(s streams) *cobra.Command {
@@ -66,7 +69,10 @@ put load on it while checking every answer, compare the data at the end, and sco
 results/<time>-<topology>/. Everything that was started is gone afterwards. Exit code 3 says that the round ran and failed.
 
 With --driver the topology is applied to that driver's hosts instead, as "isukit topology apply" does, and stays up until
-"isukit topology down".`,
+"isukit topology down".
+
+Where there is an isukit.yaml (isukit init writes one) and no --topology is given, the round is of that project instead: rotate
+its logs, build, deploy, restart, run its benchmark, and keep what logs, databases, hosts and profiles tell of it.`,
 		Example: `  isukit round
   isukit round --duration 10s --engine mysql
   isukit round --users 50 --json > round.json
@@ -79,6 +85,15 @@ With --driver the topology is applied to that driver's hosts instead, as "isukit
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
+			if !o.explain && !cmd.Flags().Changed("topology") {
+				p, dir, err := findProject(o.project)
+				if err != nil {
+					return err
+				}
+				if p != nil {
+					return o.ofProject(cmd.Context(), p, dir, s)
+				}
+			}
 			return runRound(cmd.Context(), o, s)
 		},
 	}
@@ -86,10 +101,19 @@ With --driver the topology is applied to that driver's hosts instead, as "isukit
 	return cmd
 }
 
+// ofProject plays a round of a project in place of the reference app.
+func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir string, s streams) error {
+	if p.Benchmark.External {
+		return usageError(errors.New("the project's benchmark is started by somebody else"), "isukit observe waits for it and records it")
+	}
+	return runProjectRound(ctx, p, dir, projectRoundOptions{results: o.results, stateDir: o.stateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true}, s)
+}
+
 func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.topology, "topology", "t", "single", "a shipped topology's name, or a topology file")
 	f.StringVar(&o.driver, "driver", "", "apply the topology to the hosts of this driver, local or lab, and leave it up (default: a run on this machine that is gone afterwards)")
 	f.Float64Var(&o.cpuScale, "cpu-scale", 0, "in the lab, give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
+	f.StringVar(&o.project, "project", "", "a project file, for a round of that project (default isukit.yaml where there is one)")
 	f.StringVar(&o.engine, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
 	f.StringVar(&o.proxy, "proxy", "", "nginx or envoy, in place of what the topology says")
 	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long the load lasts")

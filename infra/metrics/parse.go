@@ -214,6 +214,9 @@ func (s *Sample) process(body string, limits map[int][2]int64) {
 		return
 	}
 	pid, name := int(integer(strings.TrimSpace(body[:open]))), body[open+1:end]
+	if worker, _, ok := strings.Cut(name, "/"); ok && strings.HasPrefix(name, "kworker/") {
+		name = worker // the kernel's have a name for every task
+	}
 	p := s.Processes[name]
 	p.CPU += time.Duration(integer(w[11])+integer(w[12])) * tick
 	p.RSSBytes += integer(w[21]) * pageBytes

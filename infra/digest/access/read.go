@@ -127,6 +127,11 @@ func detect(line []byte) (lineReader, bool) {
 // Read digests one log to its end, which is unpacked when it is gzip. It may be called for any number of logs, in any order.
 // name stands for the log where lines of it are shown. A read error leaves what was read until then in the digest.
 func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
+	return d.ReadFormat(ctx, name, d.opts.Format, from)
+}
+
+// ReadFormat is Read for a log of a format of its own, as Options.Format has it.
+func (d *Digester) ReadFormat(ctx context.Context, name, format string, from io.Reader) error {
 	buffered := bufio.NewReaderSize(from, 256<<10)
 	if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
 		unpacked, err := gzip.NewReader(buffered)
@@ -136,7 +141,7 @@ func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error 
 		defer unpacked.Close()
 		buffered = bufio.NewReaderSize(unpacked, 256<<10)
 	}
-	reader, err := formatOf(d.opts.Format)
+	reader, err := formatOf(format)
 	if err != nil {
 		return err
 	}

@@ -130,11 +130,12 @@ func (g *gatherer) digest() *Digest {
 	for _, q := range g.queries {
 		g.out.Queries = append(g.out.Queries, q)
 	}
-	sortQueries(g.out.Queries)
+	Sort(g.out.Queries)
 	return &g.out
 }
 
-func sortQueries(queries []*Query) {
+// Sort puts queries in order, those with the largest sums of time first.
+func Sort(queries []*Query) {
 	slices.SortFunc(queries, func(a, b *Query) int {
 		return cmp.Or(cmp.Compare(b.Time.Sum, a.Time.Sum), cmp.Compare(b.Time.Count, a.Time.Count), cmp.Compare(a.Fingerprint, b.Fingerprint))
 	})

@@ -48,7 +48,7 @@ func FromSchema(before, after string) (*Digest, error) {
 		}
 		d.Queries = append(d.Queries, q)
 	}
-	sortQueries(d.Queries)
+	Sort(d.Queries)
 	return d, nil
 }
 

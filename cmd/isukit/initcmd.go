@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"isukit/infra/host"
+	"isukit/infra/project"
+)
+
+func newInitCmd(s streams) *cobra.Command {
+	var print, force bool
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Write a first isukit.yaml by looking at this host",
+		Long: `Write a first isukit.yaml into the current directory by looking at this host: nginx's configuration, running units,
+listening ports, databases, languages. What was not seen, and what a person has to decide, is in it as a remark.`,
+		Example: "  isukit init\n  isukit init --print",
+		GroupID: "round",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := stateDir(cmd)
+			if err != nil {
+				return err
+			}
+			return runInit(cmd.Context(), dir, print, force, s)
+		},
+	}
+	cmd.Flags().BoolVar(&print, "print", false, "print the file in place of writing it")
+	cmd.Flags().BoolVar(&force, "force", false, "replace an isukit.yaml that is there")
+	return cmd
+}
+
+// notInNames are characters that the name of a project may not have.
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+
+func runInit(ctx context.Context, stateDir string, print, force bool, s streams) (err error) {
+	if _, err := os.Stat(project.FileName); err == nil && !print && !force {
+		return usageError(errors.New("there is an isukit.yaml here already"), "--force replaces it, --print leaves it alone")
+	}
+	here, err := host.OpenLocal(stateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
+	found, err := project.Probe(ctx, here)
+	if err != nil {
+		return err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	name := strings.Trim(notInNames.ReplaceAllString(filepath.Base(dir), "-"), "-_")
+	if name == "" {
+		name = "app"
+	}
+	text := found.Draft(name)
+	if _, err := project.Parse([]byte(text)); err != nil {
+		return fmt.Errorf("the draft is no project file: %w", err)
+	}
+	if print {
+		_, err := fmt.Fprint(s.out, text)
+		return err
+	}
+	if err := os.WriteFile(project.FileName, []byte(text), 0o644); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.err, "isukit: wrote %s; look through it, then: isukit round (with a command) or isukit observe\n", project.FileName)
+	return err
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/external"
+	"isukit/bench/result"
+	"isukit/infra/observe"
+)
+
+type observeOptions struct {
+	projectRoundOptions
+	project  string
+	score    int64
+	hasScore bool
+	ask      bool
+	failed   bool
+	wait     time.Duration
+	idle     time.Duration
+	longest  time.Duration
+}
+
+func newObserveCmd(s streams) *cobra.Command {
+	var o observeOptions
+	cmd := &cobra.Command{
+		Use:   "observe",
+		Short: "Record a round whose benchmark somebody else starts",
+		Long: `Record a round whose benchmark is started elsewhere, as from a contest's portal: mark the logs, wait until the benchmark begins
+(its initialize request is seen in an access log, or requests come), measure until none has come for a while, and keep the
+record of exactly that window. The score is given with --score or asked for; without one the record says so.`,
+		Example: "  isukit observe\n  isukit observe --score 12340\n  isukit observe --wait 10m --idle 5s --failed",
+		GroupID: "round",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
+			o.hasScore = cmd.Flags().Changed("score")
+			return runObserve(cmd.Context(), o, s)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.project, "project", "", "the project file (default isukit.yaml)")
+	f.StringVar(&o.results, "results", "results", "directory for the record")
+	f.Int64Var(&o.score, "score", 0, "the score, when it is known already")
+	f.BoolVar(&o.ask, "ask", false, "ask for the score on the terminal when the benchmark has ended")
+	f.BoolVar(&o.failed, "failed", false, "the benchmark says that it failed")
+	f.DurationVar(&o.wait, "wait", 15*time.Minute, "how long to wait for the benchmark to begin")
+	f.DurationVar(&o.idle, "idle", 8*time.Second, "it has ended when no request was logged for so long")
+	f.DurationVar(&o.longest, "longest", 10*time.Minute, "stop measuring after so long in any case")
+	f.BoolVar(&o.asJSON, "json", false, "print the record as JSON on standard output")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
+	f.BoolVar(&o.notify, "notify", true, "tell the project's webhook")
+	return cmd
+}
+
+func runObserve(ctx context.Context, o observeOptions, s streams) error {
+	p, dir, err := findProject(o.project)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return usageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
+	}
+	if len(p.Logs.Access) == 0 {
+		return usageError(errors.New("the project names no access log"), "logs.access in isukit.yaml; the benchmark's beginning is seen there")
+	}
+	_, err = playProjectRound(ctx, p, dir, o.projectRoundOptions, s, func(ctx context.Context, r *projectRound) error {
+		return r.observe(ctx, o, s)
+	})
+	return err
+}
+
+// observe waits for a benchmark that somebody else starts and measures it. The error says that none came.
+func (r *projectRound) observe(ctx context.Context, o observeOptions, s streams) error {
+	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
+	r.gitFacts(ctx)
+	t := &arrival{round: r, want: r.Benchmark.Initialize}
+	r.readSchemas(ctx)
+	stop := r.watch(ctx)
+	err := r.phase("wait", func() error { return t.wait(ctx, o.wait) })
+	if err != nil {
+		stop()
+		return err
+	}
+	r.record.Benchmark = result.Benchmark{ScoreFrom: "none", Began: t.first.UTC()}
+	_ = r.phase("load", func() error { t.follow(ctx, o.idle, o.longest); return nil })
+	stop()
+	r.record.Benchmark.Ended = t.last.UTC()
+	if ctx.Err() != nil {
+		r.record.Benchmark.Ending = "observing was interrupted"
+		r.warn("observing was interrupted: the end of the benchmark may be missing")
+	}
+	if !o.hasScore && o.ask && ctx.Err() == nil {
+		o.score, o.hasScore = askScore(s)
+	}
+	if o.hasScore {
+		r.judge(external.Verdict{Score: o.score, Found: true})
+		r.record.Benchmark.ScoreFrom = "given"
+	} else {
+		r.warn("the score is not known: give it with --score")
+	}
+	if o.failed {
+		r.fail("load", errors.New("the benchmark failed, as --failed says"))
+	}
+	r.finish(ctx)
+	return nil
+}
+
+// askScore reads a number from the standard input.
+func askScore(s streams) (int64, bool) {
+	fmt.Fprint(s.err, "isukit: score? ")
+	line, err := bufio.NewReader(io.LimitReader(s.in, 100)).ReadString('\n')
+	if err != nil && line == "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(line), ",", ""), 10, 64)
+	return n, err == nil
+}
+
+// arrival looks at what is appended to the access logs.
+type arrival struct {
+	round *projectRound
+	want  string // the request that begins the benchmark; "" takes any
+	tails []*observe.Tail
+	// first is when the first request was begun that belongs to the benchmark, last when the last one ended, by this
+	// machine's clock.
+	first, last time.Time
+}
+
+// look reads what has been appended since the last look, and returns how many requests that were.
+func (t *arrival) look(ctx context.Context) int {
+	if t.tails == nil {
+		for _, m := range t.round.marks {
+			for _, l := range t.round.Logs.Access {
+				if m.Log == l {
+					t.tails = append(t.tails, observe.NewTail(m, t.round.hosts.Named[l.Host]))
+				}
+			}
+		}
+	}
+	n := 0
+	for _, tail := range t.tails {
+		seen, err := tail.Next(ctx)
+		if err != nil {
+			continue // a log that does not answer now may do so at the next look
+		}
+		ahead := t.round.ahead[tail.Host]
+		for _, e := range seen {
+			n += t.take(e, ahead)
+		}
+	}
+	return n
+}
+
+func (t *arrival) take(e observe.Seen, ahead time.Duration) int {
+	if e.At.IsZero() {
+		e.At = time.Now()
+	} else {
+		e.At = e.At.Add(-ahead)
+	}
+	if t.first.IsZero() {
+		if t.want != "" && e.Request != t.want {
+			return 0
+		}
+		t.first = e.At.Add(-e.Took)
+	}
+	if e.At.After(t.last) {
+		t.last = e.At
+	}
+	return 1
+}
+
+const lookEvery = time.Second
+
+// wait returns when the benchmark has begun.
+func (t *arrival) wait(ctx context.Context, most time.Duration) error {
+	what := "requests"
+	if t.want != "" {
+		what = t.want
+	}
+	t.round.say("waiting for %s in the access log", what)
+	deadline := time.Now().Add(most)
+	for {
+		if t.look(ctx) > 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return hinted(fmt.Errorf("no benchmark began within %v: %s was not seen in the access log", most, what), "see whether the log of logs.access is the one that is written")
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// follow returns when no request has come for so long.
+func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
+	begun, heard := time.Now(), time.Now()
+	for time.Since(heard) < idle && time.Since(begun) < longest {
+		if sleep(ctx, lookEvery) != nil {
+			return
+		}
+		if t.look(ctx) > 0 {
+			heard = time.Now()
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

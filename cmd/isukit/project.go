@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"isukit/infra/host"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+)
+
+// openProject is a project with its hosts.
+type openProject struct {
+	*project.Project
+	hosts observe.Hosts
+	// missing says of each host that cannot be reached why.
+	missing []string
+	close   func(context.Context) error
+}
+
+// findProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.
+func findProject(path string) (*project.Project, string, error) {
+	given := path != ""
+	if !given {
+		path = project.FileName
+	}
+	text, err := readRegular(path, project.MaxFileBytes)
+	if errors.Is(err, os.ErrNotExist) && !given {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", usageError(err, `"isukit init" writes a project file`)
+	}
+	p, err := project.Parse(text)
+	if err != nil {
+		return nil, "", usageError(fmt.Errorf("%s: %w", path, err), "docs/project.md describes the file")
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	return p, dir, err
+}
+
+// openHosts makes the project's hosts usable. A host that cannot be reached is no error: what can be got is got.
+func openHosts(ctx context.Context, p *project.Project, dir, stateDir string) (*openProject, error) {
+	here, err := host.OpenLocal(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	o := &openProject{Project: p, hosts: observe.Hosts{Here: here, Dir: dir, Named: map[string]host.Host{}}}
+	o.close = here.Close
+	var remote []host.Want
+	for _, h := range p.Hosts {
+		if h.Address == "" {
+			o.hosts.Named[h.Name] = here
+			continue
+		}
+		remote = append(remote, host.Want{Name: h.Name, Address: h.Address})
+	}
+	if len(remote) == 0 {
+		return o, nil
+	}
+	closeRemote, err := o.openRemote(ctx, remote, stateDir)
+	if err != nil {
+		return nil, errors.Join(err, here.Close(context.WithoutCancel(ctx)))
+	}
+	o.close = func(ctx context.Context) error { return errors.Join(closeRemote(ctx), here.Close(ctx)) }
+	return o, nil
+}

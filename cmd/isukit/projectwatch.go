@@ -1,0 +1,209 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/infra/host"
+	"isukit/infra/metrics"
+	"isukit/infra/observe"
+)
+
+// seriesTaker holds the samples of one host.
+type seriesTaker struct {
+	mu      sync.Mutex
+	samples []metrics.Sample
+}
+
+// watch samples every host and records profiles until the function that it returns is called, which waits for them.
+func (r *projectRound) watch(ctx context.Context) (stop func()) {
+	// What watches ends with the load, and not before: an interrupted load is still measured to its end.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	sampled := map[host.Host]bool{}
+	for _, name := range slices.Sorted(maps.Keys(r.hosts.Named)) {
+		at := r.hosts.Named[name]
+		if sampled[at] {
+			continue // two names of one machine
+		}
+		sampled[at] = true
+		taker := &seriesTaker{}
+		r.series[name] = taker
+		watching.Go(func() {
+			if err := metrics.Collect(ctx, at, time.Second, func(s metrics.Sample) { r.take(name, taker, s) }); err != nil {
+				r.warn("host %s: %v", name, err)
+			}
+		})
+	}
+	r.profile(ctx, &watching)
+	return func() { cancel(); watching.Wait() }
+}
+
+func (r *projectRound) take(name string, taker *seriesTaker, s metrics.Sample) {
+	taker.mu.Lock()
+	defer taker.mu.Unlock()
+	taker.samples = append(taker.samples, s)
+	if n := len(taker.samples); n > 1 {
+		d := metrics.Between(taker.samples[n-2], s)
+		if d.CPU.Total > 0 {
+			r.live.busy(name, float64(d.CPU.User+d.CPU.System)/float64(d.CPU.Total))
+		}
+	}
+}
+
+// profileDelay keeps profiles off the first moments of a load.
+const profileDelay = 2 * time.Second
+
+func (r *projectRound) profile(ctx context.Context, watching *sync.WaitGroup) {
+	start := func(name string, record func(at host.Host) ([]observe.Recorded, error)) {
+		at, ok := r.hosts.Named[name]
+		if !ok {
+			return // that it cannot be reached has been said
+		}
+		watching.Go(func() {
+			select {
+			case <-time.After(profileDelay):
+			case <-ctx.Done():
+				return
+			}
+			recorded, err := record(at)
+			if err != nil {
+				r.warn("%v", err)
+			}
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			for _, p := range recorded {
+				if p.Stacks != nil {
+					r.recorded = append(r.recorded, p)
+				}
+			}
+		})
+	}
+	for _, p := range r.Profiles.Pprof {
+		start(p.Host, func(at host.Host) ([]observe.Recorded, error) { return observe.Pprof(ctx, at, p) })
+	}
+	for _, p := range r.Profiles.Perf {
+		start(p.Host, func(at host.Host) ([]observe.Recorded, error) {
+			recorded, err := observe.Perf(ctx, at, p)
+			return []observe.Recorded{recorded}, err
+		})
+	}
+}
+
+// fillSeries puts what the hosts did into the record, for the window of the benchmark.
+func (r *projectRound) fillSeries() {
+	for _, p := range r.recorded {
+		out := result.Profile{Host: p.Host, Name: p.Name, Unit: p.Stacks.Unit, Total: p.Stacks.Total()}
+		for _, b := range p.Stacks.Flame(0.002) {
+			out.Frames = append(out.Frames, result.Frame(b))
+		}
+		r.record.Profiles = append(r.record.Profiles, out)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.series)) {
+		r.fillHost(name, r.series[name].samples)
+	}
+}
+
+// keptProcesses is how many processes of a host a record names.
+const keptProcesses = 12
+
+func (r *projectRound) fillHost(name string, samples []metrics.Sample) {
+	from, to := r.record.Benchmark.Began, r.record.Benchmark.Ended
+	var inside []metrics.Sample
+	for _, s := range samples {
+		if s.At.After(from.Add(-time.Second)) && s.At.Before(to.Add(time.Second)) {
+			inside = append(inside, s)
+		}
+	}
+	if len(inside) < 2 {
+		return
+	}
+	s := result.HostSeries{Host: name, ClockAheadMs: float64(r.ahead[name].Milliseconds()), Seconds: []result.HostSecond{}, Processes: []result.ProcessUsage{}}
+	peaks := map[string]*result.ProcessUsage{}
+	for i := 1; i < len(inside); i++ {
+		d := metrics.Between(inside[i-1], inside[i])
+		second := hostSecond(d, inside[i].At.Sub(inside[i-1].At).Seconds())
+		second.At = inside[i-1].At.Sub(from).Seconds()
+		s.Seconds = append(s.Seconds, second)
+		addProcesses(peaks, d)
+		r.fillTimeline(name, second, d)
+	}
+	d := metrics.Between(inside[0], inside[len(inside)-1])
+	s.OOMKills, s.ThrottledSeconds, s.Retransmitted, s.ListenOverflows = d.OOMKills, d.Throttled.Seconds(), d.TCP.Retransmitted, d.TCP.ListenOverflows
+	for _, p := range peaks {
+		s.Processes = append(s.Processes, *p)
+	}
+	slices.SortFunc(s.Processes, func(a, b result.ProcessUsage) int {
+		return cmp.Or(cmp.Compare(b.CPUSeconds, a.CPUSeconds), cmp.Compare(a.Name, b.Name))
+	})
+	s.Processes = s.Processes[:min(len(s.Processes), keptProcesses)]
+	r.record.Series = append(r.record.Series, s)
+	wall := inside[len(inside)-1].At.Sub(inside[0].At).Seconds()
+	usage := result.HostUsage{Host: name, CPUs: float64(d.CPUs), MemoryBytes: d.MemTotal}
+	if total := float64(d.CPU.Total); total > 0 {
+		usage.Busy, usage.IOWait, usage.Steal = float64(d.CPU.User+d.CPU.System)/total, float64(d.CPU.IOWait)/total, float64(d.CPU.Steal)/total
+	}
+	r.record.Hosts = append(r.record.Hosts, usage)
+	for _, p := range s.Processes {
+		if p.CPUSeconds > 0.01*wall {
+			r.record.Roles = append(r.record.Roles, result.RoleUsage{Role: p.Name, Host: name, CPUSeconds: p.CPUSeconds, MeanCores: p.CPUSeconds / wall, PeakRSSBytes: p.PeakRSSBytes})
+		}
+	}
+}
+
+func hostSecond(d metrics.Sample, wall float64) result.HostSecond {
+	total, wall := max(float64(d.CPU.Total), 1), max(wall, 0.001)
+	per := func(n int64) float64 { return float64(n) / wall }
+	return result.HostSecond{
+		User: float64(d.CPU.User) / total, System: float64(d.CPU.System) / total, IOWait: float64(d.CPU.IOWait) / total, Steal: float64(d.CPU.Steal) / total,
+		MemoryBytes: d.MemTotal - d.MemAvailable, SwapBytes: d.SwapUsed, DiskRead: per(d.Disk.ReadBytes), DiskWritten: per(d.Disk.WrittenBytes),
+		DiskBusy: min(1, d.Disk.Busy.Seconds()/wall), NetReceived: per(d.Net.ReceivedBytes), NetSent: per(d.Net.SentBytes),
+		Connections: d.TCP.Established, TimeWait: d.TCP.TimeWait, Throttled: d.Throttled.Seconds() / wall, Retransmits: per(d.TCP.Retransmitted),
+		OpenFiles: d.OpenFiles, MajorFaults: per(d.MajorFaults), NetDroppings: per(d.Net.Dropped),
+	}
+}
+
+func addProcesses(peaks map[string]*result.ProcessUsage, d metrics.Sample) {
+	for name, p := range d.Processes {
+		u := peaks[name]
+		if u == nil {
+			u = &result.ProcessUsage{Name: name}
+			peaks[name] = u
+		}
+		u.CPUSeconds += p.CPU.Seconds()
+		u.PeakRSSBytes, u.Count = max(u.PeakRSSBytes, p.RSSBytes), max(u.Count, p.Count)
+		if p.OpenFiles > u.OpenFiles {
+			u.OpenFiles, u.FileLimit = p.OpenFiles, p.FileLimit
+		}
+	}
+}
+
+// leastCores is what a process must use in a second to be drawn.
+const leastCores = 0.02
+
+// fillTimeline puts a host's second where it belongs on the axis of the whole round.
+func (r *projectRound) fillTimeline(name string, second result.HostSecond, d metrics.Sample) {
+	at := int(second.At + 0.5)
+	if at < 0 || at >= len(r.record.Timeline) {
+		return
+	}
+	t := &r.record.Timeline[at]
+	if t.BusyByHost == nil {
+		t.BusyByHost, t.CoresByRole = map[string]float64{}, map[string]float64{}
+	}
+	t.BusyByHost[name] = second.User + second.System
+	suffix := ""
+	if len(r.series) > 1 {
+		suffix = "@" + name
+	}
+	for process, p := range d.Processes {
+		if cores := p.CPU.Seconds(); cores >= leastCores {
+			t.CoresByRole[process+suffix] += cores
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package access
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"time"
+)
+
+// Each calls see with every line of a log that can be read as a request: when it ended (zero when not told), how long it took,
+// its method, and its path without the query. Other lines are passed over.
+func Each(from io.Reader, format string, see func(at time.Time, took time.Duration, method, path string)) error {
+	reader, err := formatOf(format)
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewReaderSize(from, 64<<10)
+	for {
+		line, tooLong, err := readLine(buffered)
+		if len(line) > 0 && !tooLong {
+			if reader.format == "" {
+				if found, ok := detect(line); ok {
+					reader = found
+				}
+			}
+			var e entry
+			if reader.format != "" && reader.parse(line, &e) && e.path != nil {
+				see(e.at, e.took, string(e.method), string(plainPath(e.path)))
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return err
+		}
+	}
+}
