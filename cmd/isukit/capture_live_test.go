@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,16 +86,7 @@ func captureLiveTraffic(t *testing.T, binary string) {
 	if share > 0.05 {
 		t.Errorf("the capture used %.1f %% of the host's CPU time, want below 5", share*100)
 	}
-	var got []sentExchange
-	for line := range strings.Lines(out.String()) {
-		var e exchangeJSON
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatal(err)
-		}
-		_, uri, _ := strings.Cut(strings.TrimPrefix(e.URL, "http://"), "/")
-		got = append(got, sentExchange{e.Method, "/" + uri, e.Status, e.ReqSHA256, e.RespSHA256})
-	}
-	sortSent(got)
+	got := capturedExchanges(t, out.String())
 	sortSent(sent)
 	if diff := gocmp.Diff(sent, got); diff != "" {
 		t.Errorf("%d sent, %d captured (-sent +captured):\n%.2000s", len(sent), len(got), diff)

@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"isukit/proto/capture"
 	"isukit/proto/decode"
@@ -42,7 +45,8 @@ func newReplayCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE --to URL",
 		Short: "Send a capture's requests again, and say where the answers differ by meaning",
-		Long: `Send the requests of a capture again, one after another in the order of their start, and compare the answers.
+		Long: `Send the requests of a capture again, one after another in the order of their start, and compare the answers. With --paced
+each goes at its time in the capture; those of one connection wait for each other's answers, those of different ones do not.
 
 Answers are compared by status and, field by field, by message; where a body has no known type, by its bytes. Cookies
 that the server sets now take the place of the captured ones, so that sessions work on another server too.`,
@@ -67,6 +71,12 @@ that the server sets now take the place of the captured ones, so that sessions w
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
 	return cmd
 }
+
+// notableDelay is how late a paced request may go without a word.
+const notableDelay = 100 * time.Millisecond
+
+// maxReplayConnections bounds how many idle connections are kept.
+const maxReplayConnections = 1000
 
 // maxReplayExchanges bounds what is kept in memory to be sorted by start.
 const maxReplayExchanges = 1_000_000
@@ -99,7 +109,7 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	r := &replayer{o: o, base: base, decoder: decoder, s: s, cookies: map[string]string{}}
 	r.client = &http.Client{
 		Timeout:       o.timeout,
-		Transport:     &http.Transport{Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: 1},
+		Transport:     &http.Transport{Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: maxReplayConnections},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer r.client.CloseIdleConnections()
@@ -108,6 +118,10 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	}
 	fmt.Fprintf(s.out, "%d requests sent, %d answers the same, %d differ, %d not comparable, %d failed; %d of the capture left out as incomplete\n",
 		r.sent, r.same, r.differ, r.unknown, r.failed, skipped)
+	if r.late > notableDelay {
+		fmt.Fprintf(s.err, "isukit: note: requests went up to %v after their time: the answers before them on their connections came late\n",
+			r.late.Round(time.Millisecond))
+	}
 	if r.differ+r.failed > 0 {
 		return errDiffers
 	}
@@ -174,30 +188,54 @@ type replayer struct {
 	decoder *bodyDecoder
 	client  *http.Client
 	s       streams
+
+	mu sync.Mutex // of all below, of decoder, and of the output
 	// cookies are what the server set now, by the value that was captured in its place.
 	cookies map[string]string
 
 	sent, same, differ, unknown, failed int
+	// late is by how much a paced request went after its time, at most.
+	late time.Duration
 }
 
 func (r *replayer) all(ctx context.Context, exchanges []*decodedExchange) error {
-	if len(exchanges) == 0 {
-		return nil
+	if r.o.paced {
+		return r.atTheirTimes(ctx, exchanges)
 	}
-	began, first := time.Now(), exchanges[0].Time()
 	for _, d := range exchanges {
-		if r.o.paced {
-			due := began.Add(time.Duration(float64(d.Time().Sub(first)) / r.o.speed))
-			if err := sleepUntil(ctx, due); err != nil {
-				return err
-			}
-		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		r.one(ctx, d)
 	}
 	return nil
+}
+
+// atTheirTimes sends each request when it is due. Connections of the capture do not wait for one another: on each, a request
+// goes when it is due and the answer before it has come.
+func (r *replayer) atTheirTimes(ctx context.Context, exchanges []*decodedExchange) error {
+	connections := map[netip.AddrPort][]*decodedExchange{}
+	for _, d := range exchanges {
+		connections[d.Client] = append(connections[d.Client], d)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	began := time.Now()
+	for _, list := range connections {
+		group.Go(func() error {
+			for _, d := range list {
+				due := began.Add(time.Duration(float64(d.Time().Sub(exchanges[0].Time())) / r.o.speed))
+				if err := sleepUntil(ctx, due); err != nil {
+					return err
+				}
+				r.mu.Lock()
+				r.late = max(r.late, time.Since(due))
+				r.mu.Unlock()
+				r.one(ctx, d)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 func sleepUntil(ctx context.Context, due time.Time) error {
@@ -213,8 +251,10 @@ func sleepUntil(ctx context.Context, due time.Time) error {
 
 // one sends one request. A request that fails is counted, and the replay goes on.
 func (r *replayer) one(ctx context.Context, d *decodedExchange) {
-	r.sent++
 	answer, err := r.send(ctx, d.Request)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent++
 	if err != nil {
 		r.failed++
 		fmt.Fprintf(r.s.out, "%s %s: failed: %s\n", d.Request.Method, decode.Terminal(d.Request.Target), err)
@@ -287,6 +327,8 @@ func (r *replayer) send(ctx context.Context, m *capture.Message) (*capture.Messa
 
 // newCookies puts what the server set now in the place of captured values.
 func (r *replayer) newCookies(header string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	parts := strings.Split(header, ";")
 	for i, part := range parts {
 		if now, ok := r.cookies[strings.TrimSpace(part)]; ok {
