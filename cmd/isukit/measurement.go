@@ -31,6 +31,7 @@ type measurement struct {
 	noise   []host.Noise  // every noiseEvery samples, at the beginning and at the end
 	err     error         // why sampling ended early
 	traffic *roundCapture // nil without --capture
+	keys    *os.File      // nil without --keylog
 }
 
 // noiseEvery is how many samples lie between two of the noise, whose files take longer to read.

@@ -53,6 +53,8 @@ type roundOptions struct {
 	// capture is the file that takes the generator's traffic, captureShare the part of the connections that goes there.
 	capture      string
 	captureShare float64
+	// keylog is the file that takes the keys of the TLS connections.
+	keylog string
 	// tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
 	tune, acceptRisk []string
 	// project is the project file; "" takes isukit.yaml where there is one.
@@ -133,6 +135,7 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.hits, "hits", true, "keep every hit in the record, for isukit hits")
 	f.StringVar(&o.generatorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
 	f.StringVar(&o.capture, "capture", "", "write the generator's traffic to this new pcap file, for isukit capture")
+	f.StringVar(&o.keylog, "keylog", "", "write the keys of the generator's TLS connections to this new file (NSS format), for isukit capture --keylog")
 	f.StringSliceVar(&o.tune, "tune", nil, "apply these tunings before the round and take them back after it (see isukit tune ls)")
 	f.StringSliceVar(&o.acceptRisk, "accept-risk", nil, "names of tunings whose high risk you take")
 	f.Float64Var(&o.captureShare, "capture-share", 1, "the part of the connections that --capture writes, above 0 to 1")
@@ -208,6 +211,12 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 			return nil, "", err
 		}
 		defer func() { err = errors.Join(err, m.traffic.close()) }()
+	}
+	if o.keylog != "" {
+		if m.keys, err = newFile("--keylog", o.keylog); err != nil {
+			return nil, "", err
+		}
+		defer func() { err = errors.Join(err, m.keys.Close()) }()
 	}
 	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
 		return nil, "", err

@@ -24,15 +24,24 @@ type roundCapture struct {
 // newRoundCapture makes the file; one that is there already is not overwritten. share is the part of the connections, in
 // (0,1], that is written.
 func newRoundCapture(path string, share float64) (*roundCapture, error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := newFile("--capture", path)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("--capture: %w", err), "name a file that does not exist yet")
+		return nil, err
 	}
 	rec, err := capture.NewRecorder(file)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return &roundCapture{file: file, rec: rec, share: share, connect: (&net.Dialer{KeepAlive: -1}).DialContext}, nil
+}
+
+// newFile makes the file that an option names, for its owner alone. One that is there already is not overwritten.
+func newFile(option, path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("%s: %w", option, err), "name a file that does not exist yet")
+	}
+	return file, nil
 }
 
 // dial is a dialler for the load engine. Which connections are written depends on their number alone, spread evenly.

@@ -52,6 +52,9 @@ func reach(opts *load.Options, m *measurement) {
 	}
 	if roots := m.running.Roots(); roots != nil {
 		opts.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		if m.keys != nil {
+			opts.TLS.KeyLogWriter = m.keys
+		}
 	}
 	if m.traffic != nil {
 		if opts.Dial != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,9 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	if err != nil {
 		faults = append(faults, err)
 	}
+	if top != nil && o.keylog != "" && !speaksTLS(top) {
+		faults = append(faults, fmt.Errorf("--keylog: no proxy of the topology %s speaks TLS (nginx-tls and envoy-tls do)", top.Name))
+	}
 	if top != nil {
 		if _, err := findTunings(o.tunings(infra.Spec{Topology: top}), o.acceptRisk); err != nil {
 			faults = append(faults, err)
@@ -69,6 +73,11 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	return infra.Spec{
 		Topology: top, StateDir: o.stateDir, LocalDir: o.findLocalDir(), AppBinary: app, Scale: o.scale, Seed: o.seed,
 	}, nil
+}
+
+// speaksTLS reports whether the load reaches the web over TLS.
+func speaksTLS(top *topology.Topology) bool {
+	return slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Role == topology.Proxy && i.TLS })
 }
 
 func (o roundOptions) readTopology() (*topology.Topology, error) {

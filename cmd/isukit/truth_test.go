@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	googleproto "google.golang.org/protobuf/proto"
 
+	"isukit/bench/result"
 	"isukit/infra/infratest"
 	"isukit/proto/decode"
 )
@@ -157,27 +158,65 @@ func TestCaptureTruthRound(t *testing.T) {
 			t.Fatalf("isukit round: %v\n%s", err, out)
 		}
 	})
-	var ours []sentExchange
-	for _, e := range captureJSONL(t, file, "") {
-		_, uri, _ := strings.Cut(strings.TrimPrefix(e.URL, "http://"), "/")
+	ours := ofARound(captureJSONL(t, file, ""))
+	theirs := readTshark(t, file, "", "1")
+	if len(ours) < 150 {
+		t.Errorf("%d exchanges are too few for a round", len(ours))
+	}
+	t.Logf("%d exchanges", len(ours))
+	if diff := gocmp.Diff(theirs, ours); diff != "" {
+		t.Errorf("isukit and tshark (-tshark +isukit):\n%.3000s", diff)
+	}
+}
+
+// ofARound is what tshark, too, can tell of a round's exchanges: it gives bytes for bodies of types that it has no dissector for,
+// so not for JSON and CSS.
+func ofARound(exchanges []exchangeJSON) []sentExchange {
+	var all []sentExchange
+	for _, e := range exchanges {
+		_, uri, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.URL, "http://"), "https://"), "/")
 		sent := sentExchange{e.Method, "/" + uri, e.Status, e.ReqSHA256, e.RespSHA256}
-		// tshark gives bytes for bodies of types that it has no dissector for, so not for JSON and CSS.
 		if e.ReqType == "" {
 			sent.Req = hashOf(nil)
 		}
 		if e.RespType == "" {
 			sent.Resp = hashOf(nil)
 		}
-		ours = append(ours, sent)
+		all = append(all, sent)
 	}
-	sortSent(ours)
-	theirs := readTshark(t, file, "", "1")
-	if len(ours) < 300 {
-		t.Errorf("%d exchanges are too few for a round", len(ours))
+	sortSent(all)
+	return all
+}
+
+// TestCaptureTruthTLSRound has a round of a topology whose proxy speaks TLS write its traffic and its keys, and compares what
+// isukit and tshark read of them.
+func TestCaptureTruthTLSRound(t *testing.T) {
+	dir, state := t.TempDir(), testStateDir(t)
+	args := append(smallRound(t, infratest.Engines(t)[0], "2s"), "-t", "nginx-tls", "--users", "6", "--capture", "round.pcap", "--keylog", "keys.log", "-q", "--json")
+	out, err := isukitCommand(t, dir, state, args...).Output()
+	var r result.Round
+	if jsonErr := json.Unmarshal(out, &r); err != nil || jsonErr != nil || !r.Passed {
+		t.Fatalf("isukit round: %v, %v\n%.2000s", err, jsonErr, out)
 	}
-	t.Logf("%d exchanges", len(ours))
-	if diff := gocmp.Diff(theirs, ours); diff != "" {
+	file, keylog := filepath.Join(dir, "round.pcap"), filepath.Join(dir, "keys.log")
+	exchanges := captureJSONL(t, file, keylog)
+	if int64(len(exchanges)) < r.All.Hits {
+		t.Fatalf("%d exchanges were read, the load alone had %d", len(exchanges), r.All.Hits)
+	}
+	port := ""
+	for _, e := range exchanges {
+		if e.TLS == "" || len(e.Incomplete) > 0 { // faults are those of validation's hostile requests
+			t.Errorf("%s %s: %q %v", e.Method, e.URL, e.TLS, e.Incomplete)
+		}
+		_, port, _ = strings.Cut(e.Server, ":")
+	}
+	if diff := gocmp.Diff(readTshark(t, file, keylog, port), ofARound(exchanges)); diff != "" {
 		t.Errorf("isukit and tshark (-tshark +isukit):\n%.3000s", diff)
+	}
+	t.Logf("%d exchanges", len(exchanges))
+	code, _, errOut := labRun(t, state, append(smallRound(t, "auto", "1s"), "--keylog", filepath.Join(dir, "other.log"))...)
+	if code != exitUsage || !strings.Contains(errOut, "speaks TLS") {
+		t.Errorf("a key log without TLS: code %d, %q", code, errOut)
 	}
 }
 
