@@ -55,8 +55,12 @@ func charts(r *result.Round) []chart {
 	if len(r.Timeline) == 0 {
 		return nil
 	}
-	all := []chart{hitsChart(r.Timeline), latencyChart(r.Timeline), usersChart(r.Timeline)}
+	all := []chart{hitsChart(r.Timeline), latencyChart(r.Timeline)}
+	if !observed(r) {
+		all = append(all, usersChart(r.Timeline))
+	}
 	all = append(all, cpuCharts(r)...)
+	all = append(all, hostCharts(r)...)
 	for i := range all {
 		all[i].Box = fmt.Sprintf("0 0 %d 100", len(r.Timeline))
 	}
@@ -133,7 +137,7 @@ func cpuCharts(r *result.Round) []chart {
 	}
 	var all []chart
 	hosts := slices.Sorted(maps.Keys(byHost))
-	if _, ok := byHost[""]; ok {
+	if _, ok := byHost[""]; ok && len(hosts) > 0 {
 		hosts = append(hosts[1:], "")
 	}
 	for _, host := range hosts {
@@ -222,7 +226,7 @@ func linearAxis(top float64, unit string) (scale, []tick) {
 	return y, ticks
 }
 
-func series(seconds []result.Second, of func(result.Second) float64) []float64 {
+func series[S any](seconds []S, of func(S) float64) []float64 {
 	values := make([]float64, len(seconds))
 	for i, s := range seconds {
 		values[i] = of(s)

@@ -12,7 +12,7 @@ import (
 
 // FuzzReport holds that every round that can be read can be shown.
 func FuzzReport(f *testing.F) {
-	for _, r := range []*result.Round{passing(), failing(), empty(), hostile()} {
+	for _, r := range []*result.Round{passing(), failing(), empty(), hostile(), watched("")} {
 		r.ID = "x"
 		data, err := json.Marshal(r)
 		if err != nil {

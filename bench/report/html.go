@@ -26,6 +26,7 @@ func HTML(w io.Writer, r *result.Round) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"count": count, "count64": func(n int) string { return count(int64(n)) }, "signed": signed, "percent": percent, "figure": figure, "millis": millis, "seconds": seconds,
 		"size": size, "fixed": fixed, "cpus": cpus, "moment": moment, "clean": clean,
+		"routesOf": routesOf, "meanMs": meanMs, "percentOf": func(part, all float64) string { return percent(part / max(all, 1e-9)) },
 		"width": func(ratio float64) string { return num(100*min(max(ratio, 0), 1)) + "%" },
 	}).Parse(pageTemplate)
 	if err != nil {
@@ -55,6 +56,12 @@ type view struct {
 	Cursor    cursor
 	// LastSecond is the highest value of the time slider.
 	LastSecond int
+	// Observed is set for an app with a benchmark of its own; what follows is of such rounds only.
+	Observed bool
+	Subtitle string
+	Queries  []queryView
+	Flames   []flame
+	Settings []settingsView
 }
 
 // timeLabel is a label of the time axis.
@@ -78,6 +85,11 @@ func newView(r *result.Round) view {
 		HitsPerSec: HitsPerSec(r), LoadTook: loadSeconds(r), Zeroed: zeroed(r),
 		Endpoints: byHits(r.Endpoints), Charts: charts(r), Times: timeLabels(len(r.Timeline)), Phases: phaseBars(r.Phases), Cursor: newCursor(r),
 		LastSecond:     len(r.Timeline) - 1,
+		Observed:       observed(r),
+		Subtitle:       subtitle(r),
+		Queries:        queryViews(r),
+		Flames:         flames(r),
+		Settings:       settingsViews(r),
 		GeneratorCores: r.Generator.CPUSeconds / loadSeconds(r), GeneratorMsPer1000: 1000 * r.Generator.CPUSecondsPer1000Hits}
 	for _, l := range r.Score.Lines {
 		v.LineSum += l.Points

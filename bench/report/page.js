@@ -79,4 +79,38 @@
       });
     });
   }
+
+  // A box of a flame graph becomes as wide as the graph when it is chosen; what is not above or below it goes away.
+  for (const section of document.querySelectorAll('.flames')) {
+    const boxes = [...section.querySelectorAll('.box')];
+    const hover = section.querySelector('.hover');
+    const zoom = (chosen) => {
+      const from = Number(chosen.dataset.from), part = Number(chosen.dataset.part), depth = Number(chosen.dataset.depth);
+      for (const box of boxes) {
+        const f = Number(box.dataset.from), p = Number(box.dataset.part);
+        const below = Number(box.dataset.depth) < depth;
+        const inside = below ? f <= from + 1e-9 && f + p >= from + part - 1e-9 : f >= from - 1e-9 && f + p <= from + part + 1e-9;
+        box.style.display = inside ? '' : 'none';
+        box.setAttribute('x', (below ? 0 : (100 * (f - from)) / part) + '%');
+        box.setAttribute('width', (below ? 100 : (100 * p) / part) + '%');
+      }
+    };
+    for (const box of boxes) {
+      box.addEventListener('click', () => zoom(box));
+      box.addEventListener('keydown', (event) => {
+        if (event.key === 'Enter' || event.key === ' ') {
+          event.preventDefault();
+          zoom(box);
+        }
+      });
+      const tell = () => { hover.textContent = box.dataset.text; };
+      box.addEventListener('pointerenter', tell);
+      box.addEventListener('focus', tell);
+    }
+  }
+
+  // A link to a query opens it.
+  for (const link of document.querySelectorAll('#queries td a')) {
+    link.addEventListener('click', () => { document.getElementById(link.hash.slice(1)).open = true; });
+  }
 })();

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +107,34 @@ func (r *projectRound) fillSeries() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.series)) {
 		r.fillHost(name, r.series[name].samples)
+	}
+	keepBusiest(r.record.Timeline)
+}
+
+// drawnProcesses is how many processes of all hosts a timeline tells apart; the page has a colour for each.
+const drawnProcesses = 8
+
+// keepBusiest puts the processes together that used less than others over the whole timeline.
+func keepBusiest(timeline []result.Second) {
+	sums := map[string]float64{}
+	for _, s := range timeline {
+		for name, cores := range s.CoresByRole {
+			sums[name] += cores
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(sums), func(a, b string) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b)) })
+	for _, name := range names[min(len(names), drawnProcesses):] {
+		_, host, several := strings.Cut(name, "@")
+		rest := "others"
+		if several {
+			rest += "@" + host
+		}
+		for _, s := range timeline {
+			if cores, ok := s.CoresByRole[name]; ok {
+				delete(s.CoresByRole, name)
+				s.CoresByRole[rest] += cores
+			}
+		}
 	}
 }
 
