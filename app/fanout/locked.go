@@ -255,6 +255,18 @@ func (p *group) withLockedRange(ctx context.Context, t *tableInfo, r keyRange, m
 		if outcomeOf(err) != conflict || attempt == 10 || !pause(ctx, attempt) {
 			return err
 		}
+		p.freeJoining(ctx, members)
+	}
+}
+
+// freeJoining rolls back what is prepared on replicas that are being admitted: a packet that a cut cable held up may have
+// prepared a branch after Admit began. Where it hits a write of today, that one is spoiled there, and compared again.
+func (p *group) freeJoining(ctx context.Context, members []*member) {
+	v := p.view.Load()
+	for _, m := range members {
+		if s := v.states[m.index]; s == Copying || s == Verifying {
+			_ = p.dropBranches(ctx, m)
+		}
 	}
 }
 

@@ -216,7 +216,7 @@ func leftNothing(t *testing.T, c *cluster) {
 	t.Helper()
 	for i := range c.dbs {
 		var left []string
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 			left = c.rows(t, i, "SELECT CONCAT_WS(' ', id, command, info) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
 			if len(left) == 0 {
 				break

@@ -2,11 +2,14 @@ package infratest
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,6 +20,7 @@ import (
 // clients' by a cable that can be cut, both ways or one way, by nftables within the host's namespace. It needs root, ip and nft.
 type Net struct {
 	tb    testing.TB
+	name  string // with which its namespaces' names begin
 	hosts int
 }
 
@@ -37,8 +41,8 @@ const netPrefix = "10.213"
 func NewNet(tb testing.TB, hosts int) *Net {
 	tb.Helper()
 	Real(tb)
-	n := &Net{tb: tb, hosts: hosts}
-	n.remove() // what a killed test process of this number left
+	removeStale()
+	n := &Net{tb: tb, hosts: hosts, name: fmt.Sprintf("%s%d-%s-", netName, os.Getpid(), rand.Text()[:6])}
 	tb.Cleanup(n.remove)
 	n.run("ip", "netns", "add", n.client())
 	for i := range hosts {
@@ -54,8 +58,25 @@ func NewNet(tb testing.TB, hosts int) *Net {
 	return n
 }
 
-func (n *Net) client() string    { return fmt.Sprintf("isk-%d-c", os.Getpid()) }
-func (n *Net) host(i int) string { return fmt.Sprintf("isk-%d-h%d", os.Getpid(), i) }
+// netName begins the names of all of these namespaces; the number of the process that made them follows.
+const netName = "isktest-"
+
+// removeStale removes what test processes left that were killed.
+func removeStale() {
+	entries, _ := os.ReadDir(netnsDir)
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), netName)
+		pid, err := strconv.Atoi(strings.SplitN(rest, "-", 2)[0])
+		if ok && err == nil && unix.Kill(pid, 0) == unix.ESRCH {
+			_ = exec.Command("ip", "netns", "del", e.Name()).Run()
+		}
+	}
+}
+
+const netnsDir = "/var/run/netns"
+
+func (n *Net) client() string    { return n.name + "c" }
+func (n *Net) host(i int) string { return fmt.Sprintf("%sh%d", n.name, i) }
 
 // Addr is the address of the host at index i.
 func (n *Net) Addr(i int) string { return fmt.Sprintf("%s.%d.2", netPrefix, i) }
@@ -107,7 +128,7 @@ func (n *Net) Dial(ctx context.Context, network, addr string) (net.Conn, error) 
 		return nil, err
 	}
 	defer home.Close()
-	away, err := os.Open("/var/run/netns/" + n.client())
+	away, err := os.Open(filepath.Join(netnsDir, n.client()))
 	if err != nil {
 		runtime.UnlockOSThread()
 		return nil, err
