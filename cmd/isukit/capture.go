@@ -23,14 +23,16 @@ type captureOptions struct {
 	packet string
 	live   string
 	netns  string
-	bodies bool
-	jsonl  bool
+	// host is where to capture, sshConfig a file for ssh, stateDir where the lab is kept.
+	host, sshConfig, stateDir string
+	bodies                    bool
+	jsonl                     bool
 }
 
 func newCaptureCmd(s streams) *cobra.Command {
 	var o captureOptions
 	cmd := &cobra.Command{
-		Use:   "capture FILE | --live INTERFACE [FILTER]",
+		Use:   "capture FILE | --live INTERFACE [FILTER] | --host HOST [FILTER]",
 		Short: "Show the HTTP exchanges of a packet capture, with their protobuf messages",
 		Long: `Show the HTTP/1.x exchanges of a pcap, pcapng or HAR file (also .gz and .zst; "-" is standard input).
 
@@ -39,15 +41,22 @@ What the capture lost is marked on the exchange that it belongs to; connections 
 be decrypted, are named on standard error.
 
 With --live the packets of an interface ("any": of all) are read until Ctrl-C, which needs root. FILTER, or --filter
-with a file, is a part of tcpdump's language: 'port 9292', 'host 10.0.0.1 and not port 22', 'net 10.0.0.0/8'.`,
+with a file, is a part of tcpdump's language: 'port 9292', 'host 10.0.0.1 and not port 22', 'net 10.0.0.0/8'.
+
+With --host the same is read on a host of the lab ("switch" and "generator" as well), or else on one that ssh knows by that
+name, where tcpdump has to be installed and you have to be root or may use sudo without a password.`,
 		Example: `  isukit capture round.pcap
   isukit capture --bodies --path '/api/teams/*' --status 4xx round.pcap.zst
   isukit capture --keylog keys.log --jsonl tls.pcapng | jq .resp
   isukit capture --live any 'port 9292'
-  ssh s2 sudo tcpdump -i any -s 0 -U -w - port 9292 | isukit capture -`,
+  isukit capture --host s2 'port 9292'`,
 		GroupID: "wire",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.arguments(args); err != nil {
+				return err
+			}
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
 			return runCapture(cmd.Context(), o, s)
@@ -59,6 +68,8 @@ with a file, is a part of tcpdump's language: 'port 9292', 'host 10.0.0.1 and no
 	cmd.Flags().StringVar(&o.packet, "filter", "", "read these connections only, as in 'port 9292'")
 	cmd.Flags().StringVar(&o.live, "live", "", "capture on this interface instead of reading a file; needs root")
 	cmd.Flags().StringVar(&o.netns, "netns", "", "with --live: the network namespace to capture in, by name or path")
+	cmd.Flags().StringVar(&o.host, "host", "", "capture on this host, of the lab or of ssh, until Ctrl-C; --live then names an interface of it (default any)")
+	cmd.Flags().StringVar(&o.sshConfig, "ssh-config", "", "with --host: a configuration file for ssh in place of your own")
 	cmd.Flags().BoolVar(&o.bodies, "bodies", false, "print the decoded messages too")
 	cmd.Flags().BoolVar(&o.jsonl, "jsonl", false, "print one JSON object an exchange")
 	return cmd
@@ -67,11 +78,13 @@ with a file, is a part of tcpdump's language: 'port 9292', 'host 10.0.0.1 and no
 // arguments sorts out what the arguments mean: a file, or with --live a filter.
 func (o *captureOptions) arguments(args []string) error {
 	switch {
-	case o.live != "" && o.packet != "" && len(args) > 0:
-		return usageError(errors.New("the filter is given twice"), "with --live it is the argument or --filter")
-	case o.live != "" && len(args) > 0:
+	case o.host != "" && (o.netns != "" || strings.HasPrefix(o.host, "-")):
+		return usageError(fmt.Errorf("--host %s --netns %s", o.host, o.netns), "--host is a name, and goes without --netns")
+	case (o.live != "" || o.host != "") && o.packet != "" && len(args) > 0:
+		return usageError(errors.New("the filter is given twice"), "with --live and --host it is the argument or --filter")
+	case (o.live != "" || o.host != "") && len(args) > 0:
 		o.packet = strings.Join(args, " ")
-	case o.live != "":
+	case o.live != "" || o.host != "":
 	case o.netns != "":
 		return usageError(errors.New("--netns goes with --live"), "")
 	case len(args) != 1:
@@ -101,9 +114,12 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	if opts.Filter, err = capture.ParseFilter(o.packet); err != nil {
 		return usageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
 	}
-	if o.live != "" {
+	switch {
+	case o.host != "":
+		err = captureHost(ctx, o, opts, decoder, s)
+	case o.live != "":
 		err = captureLive(ctx, o, opts, decoder, s)
-	} else {
+	default:
 		err = captureFile(ctx, o, opts, decoder, s)
 	}
 	notes.summary()

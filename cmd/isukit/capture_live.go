@@ -27,7 +27,11 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 		return hinted(err, "run it with sudo; without root, capture elsewhere: tcpdump -w - ... | isukit capture -")
 	}
 	defer live.Close()
-	fmt.Fprintf(s.err, "isukit: capturing on %s; Ctrl-C ends it\n", o.live)
+	where := o.live
+	if o.host != "" {
+		where += " of " + o.host
+	}
+	fmt.Fprintf(s.err, "isukit: capturing on %s; Ctrl-C ends it\n", where)
 	reader := capture.NewPacketReader(live, opts)
 	// The source ends with ctx, after it has given what had come until then.
 	if err := printExchanges(context.WithoutCancel(ctx), o, reader, decoder, s); err != nil {

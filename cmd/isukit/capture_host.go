@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"isukit"
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+	"isukit/proto/capture"
+)
+
+// captureHost captures on a host of the lab, or else on one that ssh knows by that name.
+func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) error {
+	netns, err := labNetns(ctx, o.host, o.stateDir)
+	if err != nil {
+		return err
+	}
+	if o.live == "" {
+		o.live = "any"
+	}
+	if netns != "" {
+		o.netns = netns
+		return captureLive(ctx, o, opts, decoder, s)
+	}
+	return captureSSH(ctx, o, opts, decoder, s)
+}
+
+// labNetns returns the network namespace of a host of the state directory's lab; "" when that has no such host.
+func labNetns(ctx context.Context, name, stateDir string) (string, error) {
+	lab, err := machine.OpenLab(machine.Options{StateDir: stateDir, Keep: true})
+	if errors.Is(err, host.ErrUnsupported) {
+		return "", nil // no lab can be here
+	}
+	if err != nil {
+		return "", faultHint(err)
+	}
+	netns, err := lab.Netns(name)
+	if errors.Is(err, host.ErrUnknownHost) {
+		err = nil
+	}
+	return netns, errors.Join(err, lab.Close(context.WithoutCancel(ctx)))
+}
+
+// sshPatience is how long tcpdump on the host may take to end in order.
+const sshPatience = 5 * time.Second
+
+// captureSSH reads what tcpdump writes on a host.
+func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) error {
+	if o.keylog != "" {
+		keys, closeLog := capture.FollowKeyLog(o.keylog)
+		defer closeLog()
+		opts.Keys = keys
+	}
+	argv, err := sshArgs(o)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("ssh", argv...)
+	// A Ctrl-C at the terminal is for isukit, which ends the capture in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var said tail
+	cmd.Stderr = &said
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return hinted(fmt.Errorf("capture on %s: %w", o.host, err), "install openssh-client")
+	}
+	// The end of its input ends tcpdump, and so the stream.
+	finished := make(chan struct{})
+	defer close(finished)
+	stop := context.AfterFunc(ctx, func() {
+		input.Close()
+		select {
+		case <-finished:
+		case <-time.After(sshPatience):
+			cmd.Process.Kill()
+		}
+	})
+	reading := readStream(context.WithoutCancel(ctx), o, output, opts, decoder, s)
+	if stop() { // it ended by itself
+		input.Close()
+	}
+	io.Copy(io.Discard, output) // nothing is left, or nobody wants it
+	ended := cmd.Wait()
+	if ended != nil && ctx.Err() == nil {
+		return hinted(fmt.Errorf("capture on %s: %w: %s", o.host, ended, strings.TrimSpace(said.String())),
+			"ssh has to let you in without a question, as root or as one who may use sudo without a password, and tcpdump has to be there")
+	}
+	for line := range strings.Lines(said.String()) {
+		if strings.Contains(line, "dropped by") {
+			fmt.Fprintf(s.err, "isukit: %s: %s\n", o.host, strings.TrimSpace(line))
+		}
+	}
+	return reading
+}
+
+// readStream shows the exchanges of a pcap file that is still being written; its writer captures from the first byte on. One
+// that ends before it begins is none.
+func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts capture.Options, decoder *bodyDecoder, s streams) error {
+	var first [1]byte
+	if _, err := io.ReadFull(stream, first[:]); err != nil {
+		return nil // why, its writer says
+	}
+	fmt.Fprintf(s.err, "isukit: capturing on %s of %s; Ctrl-C ends it\n", o.live, o.host)
+	reader, err := capture.NewReader(io.MultiReader(bytes.NewReader(first[:]), stream), opts)
+	if err != nil {
+		return fmt.Errorf("capture on %s: %w", o.host, err)
+	}
+	return printExchanges(ctx, o, reader, decoder, s)
+}
+
+// sshArgs are the arguments of ssh that run scripts/capture.sh on the host as root.
+func sshArgs(o captureOptions) ([]string, error) {
+	script, err := isukit.Assets.ReadFile("scripts/capture.sh")
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"}
+	if o.sshConfig != "" {
+		if _, err := os.Stat(o.sshConfig); err != nil {
+			return nil, usageError(fmt.Errorf("--ssh-config: %w", err), "")
+		}
+		args = append(args, "-F", o.sshConfig)
+	}
+	run := "sh -c " + shellQuote(string(script)) + " capture.sh " + shellQuote(o.live) + " " + shellQuote(o.packet) + ` "$SSH_CONNECTION"`
+	// The login shell may be any; sh is asked.
+	remote := "exec sh -c " + shellQuote(`if [ "$(id -u)" = 0 ]; then exec `+run+`; else exec sudo -n -- `+run+`; fi`)
+	return append(args, "--", o.host, remote), nil
+}
+
+// shellQuote makes text one word of a shell.
+func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

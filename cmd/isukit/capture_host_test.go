@@ -1,0 +1,196 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+	"isukit/infra/infratest"
+)
+
+// sshdScript readies a host of the lab for a login as root with the test's key, and becomes its sshd.
+const sshdScript = `set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/sshd
+exec /usr/sbin/sshd -D -e -f /dev/null -o ListenAddress=0.0.0.0 -o HostKey="$1/host" -o PidFile=none -o UsePAM=no \
+	-o PasswordAuthentication=no -o KbdInteractiveAuthentication=no -o PermitRootLogin=prohibit-password \
+	-o AuthorizedKeysFile="$1/id.pub" -o StrictModes=no
+`
+
+// TestCaptureHost captures the traffic of a host of the lab, once because the lab knows it, and once through ssh, and finds
+// what was sent there.
+func TestCaptureHost(t *testing.T) {
+	infratest.Real(t)
+	if os.Getenv(inOtherNamespace) != "" {
+		sendWhenTold(t)
+		return
+	}
+	dir := reachable(t)
+	lab, err := machine.OpenLab(machine.Options{StateDir: dir, Keep: true})
+	if err != nil {
+		t.Fatalf("the lab (root is needed): %v", err)
+	}
+	defer func() {
+		if err := lab.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := lab.Ensure(t.Context(), []host.Want{{Name: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(buildBinaries(t), "isukit")
+	t.Run("lab", func(t *testing.T) {
+		cmd := exec.Command(binary, "capture", "--state-dir", dir, "--jsonl", "--host", "a")
+		capturesOnHost(t, lab, cmd)
+	})
+	t.Run("ssh", func(t *testing.T) {
+		config := withSSH(t, lab, dir)
+		netns, err := lab.Netns("generator")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("nsenter", "--net="+netns, binary, "capture", "--state-dir", t.TempDir(), "--jsonl", "--host", "by-ssh", "--ssh-config", config)
+		capturesOnHost(t, lab, cmd)
+	})
+	t.Run("nobody", func(t *testing.T) {
+		config := filepath.Join(dir, "refused")
+		if err := os.WriteFile(config, []byte("Host by-ssh\n  HostName 127.0.0.1\n  Port 1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(binary, "capture", "--state-dir", dir, "--host", "by-ssh", "--ssh-config", config).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "isukit: error: capture on by-ssh: exit status 255") || !strings.Contains(string(out), "isukit: hint: ssh has to let you in") {
+			t.Errorf("a host that cannot be reached: %v\n%s", err, out)
+		}
+	})
+}
+
+// capturesOnHost runs cmd, to which the filter is added, while host a has traffic, ends it, and compares.
+func capturesOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd) {
+	t.Helper()
+	in, out := sender(t, lab)
+	cmd.Args = append(cmd.Args, "tcp port "+readLine(t, out))
+	var got bytes.Buffer
+	cmd.Stdout = &got
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(pipe)
+	if line := readLine(t, said); !strings.Contains(line, "capturing on any of ") {
+		t.Fatalf("got %q, want that it captures", line)
+	}
+	fmt.Fprintln(in, "go")
+	var sent []sentExchange
+	if err := json.Unmarshal([]byte(readLine(t, out)), &sent); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, _ := io.ReadAll(said)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the capture ended with %v\n%s", err, rest)
+	}
+	captured := capturedExchanges(t, got.String())
+	sortSent(sent)
+	if diff := gocmp.Diff(sent, captured); diff != "" || len(sent) != 200 {
+		t.Errorf("%d sent, %d captured (-sent +captured):\n%.2000s\n%s", len(sent), len(captured), diff, rest)
+	}
+}
+
+// sender starts sendWhenTold on host a.
+func sender(t *testing.T, lab *machine.Driver) (in io.WriteCloser, out *bufio.Reader) {
+	t.Helper()
+	inRead, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	outRead, outWrite, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := lab.Attach(t.Context(), "a", host.Command{
+			Argv: []string{os.Args[0], "-test.run=^TestCaptureHost$"}, Env: []string{inOtherNamespace + "=1", infratest.RealEnv + "=1"},
+			Dir: workDir(t),
+		}, inRead, outWrite, os.Stderr)
+		outWrite.Close()
+		done <- err
+	}()
+	t.Cleanup(func() {
+		in.Close()
+		if err := <-done; err != nil && t.Context().Err() == nil {
+			t.Error(err)
+		}
+	})
+	return in, bufio.NewReader(outRead)
+}
+
+func workDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// withSSH starts sshd on host a, and returns a configuration by which ssh finds it as by-ssh.
+func withSSH(t *testing.T, lab *machine.Driver, dir string) (config string) {
+	t.Helper()
+	for _, key := range []string{"id", "host"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v: %s", err, out)
+		}
+	}
+	h, err := lab.Host("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = h.Start(t.Context(), host.Service{Name: "sshd", Argv: []string{"sh", "-c", sshdScript, "sh", dir}, LogFile: filepath.Join(h.About().Dir, "sshd.log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(dir, "host.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := h.About().Address
+	files := map[string]string{
+		"known_hosts": address + " " + string(key),
+		"config": fmt.Sprintf("Host by-ssh\n  HostName %s\n  User root\n  IdentityFile %s\n  UserKnownHostsFile %s\n  GlobalKnownHostsFile none\n",
+			address, filepath.Join(dir, "id"), filepath.Join(dir, "known_hosts")),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 200 {
+		conn, err := lab.Dial(t.Context(), "tcp", address+":22")
+		if err == nil {
+			conn.Close()
+			return filepath.Join(dir, "config")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("sshd does not listen")
+	return ""
+}
