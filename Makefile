@@ -4,7 +4,7 @@ GO ?= go
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout bench-digest bench-capture fuzz setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture fuzz setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -30,6 +30,10 @@ bench-capture: setup-test ## reading captures against tshark: how many times as 
 
 bench-digest: setup-test mysql ## digests against alp and pt-query-digest: ALP=path PT=path
 	ISUKIT_TEST_REAL=1 ISUKIT_ALP='$(ALP)' ISUKIT_PT_QUERY_DIGEST='$(PT)' $(GO) test -v -count 1 -run 'TestAgainstAlp|TestRealSlowLogs' ./infra/digest/...
+
+# 60,000 conflicting writes in each case, 100,000 reads of sessions, 10,000 cancels, and every fault with 20 seeds. It takes hours.
+stress-fanout: setup-test mysql ## the fan-out's tests at their full counts, on real servers; FANOUT_RUN=Name runs some
+	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_SCALE=60 ISUKIT_FANOUT_SEEDS=20 $(GO) test ./app/fanout -run '$(FANOUT_RUN)' -v -count 1 -timeout 24h
 
 bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on real servers of both engines
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 $(GO) test ./app/fanout -run TestCost -v -count 1 -timeout 60m

@@ -51,6 +51,7 @@ missing() {
 	have nft || echo 'nft nftables'
 	have protoc || echo 'protoc protobuf-compiler'
 	have tshark || echo 'tshark tshark'
+	have pt-table-sync || echo 'pt-table-sync percona-toolkit'
 	have shellcheck || echo 'shellcheck shellcheck'
 	python3 -m pip --version >/dev/null 2>&1 || echo 'pip python3-pip'
 	# debootstrap verifies the packages of a Debian release with these keys; Ubuntu does not have them by itself.

@@ -66,3 +66,14 @@ func ExampleOpen() {
 		fmt.Println("read the row to know")
 	}
 }
+
+func TestOnlyParallelWarns(t *testing.T) {
+	for _, m := range []fanout.Mode{fanout.ModeSingle, fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeKeyed, fanout.ModeReplicated} {
+		if w := m.Warning(); w != "" {
+			t.Errorf("mode %s warns: %s", m, w)
+		}
+	}
+	if w := fanout.ModeParallel.Warning(); !strings.Contains(w, "corrupts data") {
+		t.Errorf("mode parallel says %q at start, want that it corrupts data", w)
+	}
+}

@@ -140,7 +140,7 @@ func TestReplicaFailsUnderWrites(t *testing.T) {
 		var next atomic.Int64
 		l := &ledger{told: map[int64]error{}}
 		p := c.open(t, quick(c.config(mode)))
-		for round := range max(1, scale(1)) {
+		for round := range min(max(1, scale(1)), 20) {
 			for i, tt := range tests {
 				if mode == fanout.ModeDurable && i%3 == 0 && !full() {
 					continue
@@ -246,7 +246,7 @@ func TestAppKilled(t *testing.T) {
 		c := startLedger(t, engine, 2)
 		l := &ledger{told: map[int64]error{}}
 		start := int64(0)
-		for range max(2, scale(2)) {
+		for range min(max(2, scale(2)), 20) {
 			start += 1_000_000
 			for _, id := range killWriter(t, c, mode, start) {
 				l.told[id] = nil

@@ -165,7 +165,7 @@ func (h *registerHistory) operate(ctx context.Context, p *fanout.Pool, client in
 func TestAppendsKeepOneOrder(t *testing.T) {
 	eachHistory(t, func(t *testing.T, c *cluster, pools []*fanout.Pool) *faults {
 		h := &appendHistory{acked: map[int64]bool{}}
-		total := int64(scale(500))
+		total := int64(min(scale(500), 6000)) // every list that was read is kept
 		var next atomic.Int64
 		var wg sync.WaitGroup
 		for client := range 12 {

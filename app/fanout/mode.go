@@ -10,7 +10,8 @@ const (
 	// ModeParallel is the trick as contestants play it, kept so that its price can be measured: every statement is sent to
 	// all replicas at once, and the first error cancels the rest. IT CORRUPTS DATA. Concurrent writes to a row are executed
 	// in another order on each replica, AUTO_INCREMENT gives them other ids, and a client that gives up while COMMIT is under
-	// way leaves a transaction on some replicas only. Nothing notices: no replica is ever ejected. One round trip a write.
+	// way leaves a transaction on some replicas only. Nothing notices: no replica is ever ejected. One round trip a write. Print
+	// its Warning at start.
 	ModeParallel Mode = "parallel"
 
 	// ModeOrdered runs a statement on the first replica, whose row locks decide the order of conflicting transactions, then
@@ -40,6 +41,15 @@ const (
 	// fail and reads go on. The account needs the right to see the state of the replication.
 	ModeReplicated Mode = "replicated"
 )
+
+// Warning is what an app that starts in this mode should say to whoever reads its log; empty for the modes that keep the
+// replicas equal.
+func (m Mode) Warning() string {
+	if m != ModeParallel {
+		return ""
+	}
+	return "write mode parallel corrupts data: replicas will differ, and nothing will notice; it is kept to measure its price"
+}
 
 // modes are those that exist.
 var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered, ModeDurable, ModeKeyed, ModeReplicated}

@@ -1,16 +1,20 @@
 package fanout_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"isukit/app/fanout"
 	"isukit/infra/infratest"
@@ -59,10 +63,12 @@ func TestCheckNamesAndRepairMends(t *testing.T) {
 			if got := namedRows(report); !slices.Equal(got, want) {
 				t.Errorf("Check names %q, want %q\n%s", got, want, report)
 			}
+			wantSecondOpinion(t, c, "before Repair", map[string]bool{"pair": true, "types": true, "zero": true, "down": true, "up": false})
 			done, err := p.Repair(ctx, fanout.RepairOptions{Tables: []string{"pair", "types", "zero", "down"}})
 			if err != nil {
 				t.Fatalf("Repair: %v", err)
 			}
+			wantSecondOpinion(t, c, "after Repair", map[string]bool{"pair": false, "types": false, "zero": false, "down": false, "up": false})
 			for _, line := range []string{"pair on r3: 2 rows deleted, 1 inserted", "types on r2: 1 rows deleted, 2 inserted"} {
 				if !strings.Contains(done.String(), line) {
 					t.Errorf("Repair says\n%s\nwithout %q", done, line)
@@ -76,6 +82,80 @@ func TestCheckNamesAndRepairMends(t *testing.T) {
 				t.Errorf("Repair of a table without a key: got %v, want an error that names it", err)
 			}
 		})
+	}
+}
+
+// wantSecondOpinion asks pt-table-sync, which knows nothing of the pool, of which tables it would change rows on r2 or r3 to
+// make them what r1's are.
+func wantSecondOpinion(t *testing.T, c *cluster, when string, want map[string]bool) {
+	t.Helper()
+	for table, differs := range want {
+		var said string
+		for i := range c.dbs[1:] {
+			said += tableSync(t, c, table, i+1)
+		}
+		if got := said != ""; got != differs {
+			t.Errorf("%s, pt-table-sync would change rows of %s: %v, want %v\n%s", when, table, got, differs, said)
+		}
+	}
+}
+
+// tableSync is what pt-table-sync prints: the statements that would make a table on the server at index i what r1's is.
+func tableSync(t *testing.T, c *cluster, table string, i int) string {
+	t.Helper()
+	dsn := func(i int) string {
+		cfg, err := mysql.ParseDSN(c.dbs[i].RootDSN(c.name))
+		must(t, err)
+		return fmt.Sprintf("S=%s,u=%s,p=%s,D=%s,t=%s,A=utf8mb4", c.dbs[i].Socket, cfg.User, cfg.Passwd, c.name, table)
+	}
+	cmd := exec.Command("pt-table-sync", "--print", "--no-check-slave", "--no-check-triggers", "--no-check-child-tables", dsn(0), dsn(i))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		var exit *exec.ExitError // 2 says that rows differ
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+			t.Fatalf("pt-table-sync: %v (hint: make setup-test)\n%s", err, errs.String())
+		}
+	}
+	return out.String()
+}
+
+// TestRepairFrom mends from a named replica, where a majority would decide otherwise and where there is none.
+func TestRepairFrom(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		for _, tt := range []struct {
+			replicas int
+			from     string
+			want     string // the value of the row that all differ in, and whether row 2 is there
+		}{{2, "", ""}, {2, "r1", "one 1"}, {2, "r2", "two 0"}, {3, "r2", "two 0"}, {3, "r3", "three 1"}} {
+			t.Run(fmt.Sprintf("%s/%d from %s", engine, tt.replicas, tt.from), func(t *testing.T) {
+				t.Parallel()
+				c := startCluster(t, engine, tt.replicas)
+				c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(10))", "INSERT INTO t VALUES (1, 'same'), (2, 'same'), (3, 'same')")
+				p := c.open(t, c.config(fanout.ModeOrdered))
+				for i, v := range []string{"one", "two", "three"}[:tt.replicas] {
+					c.execOn(t, i, "UPDATE t SET v = '"+v+"' WHERE id = 1")
+				}
+				c.execOn(t, 1, "DELETE FROM t WHERE id = 2") // the others have it
+				report, err := p.Repair(t.Context(), fanout.RepairOptions{From: tt.from})
+				if tt.from == "" {
+					if err == nil || !strings.Contains(err.Error(), "no majority") {
+						t.Errorf("Repair of two replicas from nobody: got %v, want an error that says that there is no majority", err)
+					}
+					return
+				}
+				must(t, err)
+				if len(report.Left) > 0 || strings.Contains(report.String(), "on "+tt.from+":") {
+					t.Errorf("Repair left %v and says\n%s\nwant nothing left and %s untouched", report.Left, report, tt.from)
+				}
+				for i := range c.dbs {
+					got := c.rows(t, i, "SELECT CONCAT(MAX(IF(id = 1, v, '')), ' ', SUM(id = 2)) FROM t")
+					if got[0] != tt.want {
+						t.Errorf("r%d has %q after Repair from %s, want %q", i+1, got[0], tt.from, tt.want)
+					}
+				}
+			})
+		}
 	}
 }
 

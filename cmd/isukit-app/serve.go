@@ -39,8 +39,8 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	if err != nil {
 		return &usageError{fmt.Errorf("worker_token_file: %w", err), ""}
 	}
-	if fanout.Mode(conf.WriteMode) == fanout.ModeParallel {
-		logger.Warn().Str("write_mode", conf.WriteMode).Msg("this mode corrupts data: replicas will differ, and nothing will notice")
+	if warning := fanout.Mode(conf.WriteMode).Warning(); warning != "" {
+		logger.Warn().Str("write_mode", conf.WriteMode).Msg(warning)
 	}
 	pool, err := openPool(ctx, conf, logger)
 	if err != nil {
