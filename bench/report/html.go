@@ -146,7 +146,11 @@ func newCursor(r *result.Round) cursor {
 		roles = append(roles, role)
 	}
 	roles = orderRoles(roles)
-	c := cursor{Labels: slices.Concat([]string{"second", "users", "hits/s", "errors", "p50", "p99"}, roles)}
+	var users []string
+	if !observed(r) {
+		users = []string{"users"}
+	}
+	c := cursor{Labels: slices.Concat([]string{"second"}, users, []string{"hits/s", "errors", "p50", "p99"}, roles)}
 	for i := range c.Labels {
 		c.Labels[i] = clean(c.Labels[i])
 	}
@@ -154,7 +158,11 @@ func newCursor(r *result.Round) cursor {
 		c.Labels[i] += " cores"
 	}
 	for _, s := range r.Timeline {
-		row := []string{count(int64(s.At)), count(int64(s.Users)), count(s.Hits), count(s.Errors), millis(s.P50Ms), millis(s.P99Ms)}
+		row := []string{count(int64(s.At))}
+		if !observed(r) {
+			row = append(row, count(int64(s.Users)))
+		}
+		row = append(row, count(s.Hits), count(s.Errors), millis(s.P50Ms), millis(s.P99Ms))
 		for _, role := range roles {
 			row = append(row, fixed(s.CoresByRole[role], 2))
 		}

@@ -25,7 +25,12 @@ func (p *page) queries(d *result.QueryDigest, most int) {
 	}
 	p.head("Queries", fmt.Sprintf("times in ms; %s in %s", seconds(sum), plural(d.Statements-d.Unreadable-d.Outside, "statement")))
 	cols := []column{{title: "#", right: true}}
-	for _, t := range []string{"count", "sum s", "share", "mean", "p95", "max", "lock s", "examined", "sent"} {
+	// As for routes: what the query is matters more than the last columns.
+	shown := []string{"count", "sum s", "share", "mean", "p95", "max", "lock s", "examined", "sent"}
+	if p.width < 120 {
+		shown = shown[:5]
+	}
+	for _, t := range shown {
 		cols = append(cols, column{title: t, right: true})
 	}
 	cols = append(cols, column{title: "query", elastic: true})
@@ -35,7 +40,8 @@ func (p *page) queries(d *result.QueryDigest, most int) {
 			left += len(d.Queries) - most
 			break
 		}
-		rows = append(rows, queryRow(i+1, q, sum))
+		row := queryRow(i+1, q, sum)
+		rows = append(rows, append(row[:1+len(shown):1+len(shown)], row[len(row)-1]))
 	}
 	p.table(cols, rows)
 	if left > 0 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/infra/project"
 )
 
 // standIn is a project in a directory of its own: its app is an access log that its benchmark appends to.
@@ -180,5 +181,23 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 	code, _, errText := isukitIn(t, "", "observe", "--project", filepath.Join(dir, "isukit.yaml"), "--results", dir+"/none", "--wait", "1s")
 	if code != exitFailed || !strings.Contains(errText, "no benchmark began") {
 		t.Errorf("nobody starts one: exit %d, %s", code, errText)
+	}
+}
+
+// TestShownProjectsAreSome parses the files that the pages show.
+func TestShownProjectsAreSome(t *testing.T) {
+	for _, page := range []string{"project.md", "final.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), "```yaml\n")
+		block, _, ok := strings.Cut(rest, "```")
+		if !ok {
+			t.Fatalf("%s shows no file", page)
+		}
+		if _, err := project.Parse([]byte(block)); err != nil {
+			t.Errorf("%s: %v", page, err)
+		}
 	}
 }

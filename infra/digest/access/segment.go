@@ -3,8 +3,11 @@ package access
 import "bytes"
 
 // collapse returns what a path's segment stands for when it names one thing of many by its looks: "{id}" for digits,
-// "{uuid}", "{date}", "{hex}", "{token}". An extension stays: "12.jpg" is "{id}.jpg". Any other segment is itself.
+// "{uuid}", "{date}", "{hex}", "{token}", "@{slug}". An extension stays: "12.jpg" is "{id}.jpg". Any other segment is itself.
 func collapse(segment []byte) (kind string, ok bool) {
+	if len(segment) > 1 && segment[0] == '@' {
+		return "@{slug}", true // by convention a user
+	}
 	stem, extension := segment, []byte(nil)
 	if dot := bytes.LastIndexByte(segment, '.'); dot > 0 && len(segment)-dot <= 6 {
 		stem, extension = segment[:dot], segment[dot:]

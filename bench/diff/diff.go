@@ -1,0 +1,210 @@
+// Package diff tells two rounds apart: what was changed between them stands beside what moved. Two rounds go in; lists come
+// out, the largest movement first. Whether a movement is more than noise is left to bench/compare, which wants several rounds.
+package diff
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+
+	"isukit/bench/result"
+)
+
+// Diff is what differs between two rounds.
+type Diff struct {
+	A, B    *result.Round
+	Changed []Change
+	// Moved are figures of the whole round, then those of each kind by how far they moved.
+	Moved []Move
+}
+
+// Change is a condition that differs. From or To is "" where a side does not have it.
+type Change struct {
+	// Group is "fact", "topology", "benchmark", or a host and source of settings, as "s1: sysctl".
+	Group, Key, From, To string
+}
+
+// Move is a figure that differs.
+type Move struct {
+	// Group is "round", "route", "query", "cpu" or "host"; Name what it is a figure of, Figure which one, with its unit.
+	Group, Name, Figure string
+	From, To            float64
+	// Weight orders the moves of a group: how far the sum of time, or of cores, has moved.
+	Weight float64
+	// OnlyA and OnlyB say that the other round has nothing of that name.
+	OnlyA, OnlyB bool
+}
+
+// Relative is how far the figure moved in relation to where it was; +Inf from zero.
+func (m Move) Relative() float64 {
+	if m.From == 0 {
+		if m.To == 0 {
+			return 0
+		}
+		return math.Inf(1)
+	}
+	return m.To/m.From - 1
+}
+
+// Of compares b with a.
+func Of(a, b *result.Round) *Diff {
+	d := &Diff{A: a, B: b}
+	d.conditions()
+	d.whole()
+	d.routes()
+	d.queries()
+	d.cpu()
+	return d
+}
+
+// always are facts that differ between any two rounds and say nothing.
+var always = []string{"started", "id"}
+
+func (d *Diff) conditions() {
+	d.change("topology", "name", d.A.Topology, d.B.Topology)
+	d.change("benchmark", "command", d.A.Benchmark.Command, d.B.Benchmark.Command)
+	facts := func(r *result.Round) map[string]string {
+		all := map[string]string{}
+		for _, f := range r.Facts {
+			if !slices.Contains(always, f.Key) {
+				all[f.Key] = f.Value
+			}
+		}
+		return all
+	}
+	d.maps("fact", facts(d.A), facts(d.B))
+	settings := func(r *result.Round) map[string]map[string]string {
+		all := map[string]map[string]string{}
+		for _, s := range r.Settings {
+			all[s.Host+": "+s.Source] = s.Values
+		}
+		return all
+	}
+	a, b := settings(d.A), settings(d.B)
+	for _, source := range union(a, b) {
+		// A side that did not read a source at all has not changed it.
+		if a[source] != nil && b[source] != nil {
+			d.maps(source, a[source], b[source])
+		}
+	}
+}
+
+func (d *Diff) maps(group string, a, b map[string]string) {
+	for _, key := range union(a, b) {
+		d.change(group, key, a[key], b[key])
+	}
+}
+
+func (d *Diff) change(group, key, from, to string) {
+	if from != to {
+		d.Changed = append(d.Changed, Change{group, key, from, to})
+	}
+}
+
+// union are the keys of both, in order.
+func union[V any](a, b map[string]V) []string {
+	keys := maps.Clone(a)
+	if keys == nil {
+		keys = map[string]V{}
+	}
+	maps.Copy(keys, b)
+	return slices.Sorted(maps.Keys(keys))
+}
+
+func (d *Diff) whole() {
+	rate := func(r *result.Round) float64 {
+		if r.LoadSeconds <= 0 {
+			return 0
+		}
+		return float64(r.All.Hits) / r.LoadSeconds
+	}
+	for _, f := range []struct {
+		figure string
+		of     func(*result.Round) float64
+	}{
+		{"score", func(r *result.Round) float64 { return float64(r.Score.Total) }}, {"hits/s", rate},
+		{"p50 ms", func(r *result.Round) float64 { return r.All.Latency.P50Ms }}, {"p99 ms", func(r *result.Round) float64 { return r.All.Latency.P99Ms }},
+		{"errors", func(r *result.Round) float64 { return float64(r.All.Errors) }},
+		{"statements", func(r *result.Round) float64 { return float64(r.Queries.Statements - r.Queries.Outside) }},
+	} {
+		if from, to := f.of(d.A), f.of(d.B); from != 0 || to != 0 {
+			d.Moved = append(d.Moved, Move{Group: "round", Figure: f.figure, From: from, To: to})
+		}
+	}
+}
+
+// figures are those of one name in one round.
+type figures struct {
+	weight float64
+	of     []float64
+}
+
+// group compares what two rounds know of the same names, by figure.
+func (d *Diff) group(group string, names []string, a, b map[string]figures) {
+	var moves []Move
+	for _, name := range union(a, b) {
+		x, inA := a[name]
+		y, inB := b[name]
+		if inA && inB && slices.Equal(x.of, y.of) {
+			continue // it did not move
+		}
+		for i, figure := range names {
+			m := Move{Group: group, Name: name, Figure: figure, Weight: math.Abs(y.weight - x.weight), OnlyA: !inB, OnlyB: !inA}
+			if inA {
+				m.From = x.of[i]
+			}
+			if inB {
+				m.To = y.of[i]
+			}
+			moves = append(moves, m)
+		}
+	}
+	slices.SortStableFunc(moves, func(a, b Move) int { return cmp.Compare(b.Weight, a.Weight) })
+	d.Moved = append(d.Moved, moves...)
+}
+
+func (d *Diff) routes() {
+	of := func(r *result.Round) map[string]figures {
+		all := map[string]figures{}
+		for _, x := range r.Access.Routes {
+			all[x.Method+" "+x.Path] = figures{x.Request.SumSeconds, []float64{x.Request.SumSeconds, float64(x.Hits), x.Request.P50Ms, x.Request.P99Ms}}
+		}
+		for _, e := range r.Endpoints {
+			all[e.Name] = figures{float64(e.Hits) * e.Latency.P50Ms / 1000, []float64{float64(e.Hits) * e.Latency.P50Ms / 1000, float64(e.Hits), e.Latency.P50Ms, e.Latency.P99Ms}}
+		}
+		return all
+	}
+	d.group("route", []string{"sum s", "count", "p50 ms", "p99 ms"}, of(d.A), of(d.B))
+}
+
+func (d *Diff) queries() {
+	of := func(r *result.Round) map[string]figures {
+		all := map[string]figures{}
+		for _, q := range r.Queries.Queries {
+			mean := 1000 * q.Time.SumSeconds / float64(max(q.Time.Count, 1))
+			all[q.Fingerprint] = figures{q.Time.SumSeconds, []float64{q.Time.SumSeconds, float64(q.Time.Count), mean, float64(q.RowsExamined)}}
+		}
+		return all
+	}
+	d.group("query", []string{"sum s", "count", "mean ms", "examined"}, of(d.A), of(d.B))
+}
+
+func (d *Diff) cpu() {
+	of := func(r *result.Round) map[string]figures {
+		all := map[string]figures{}
+		for _, u := range r.Roles {
+			all[u.Role+"@"+u.Host] = figures{u.MeanCores, []float64{u.MeanCores}}
+		}
+		return all
+	}
+	d.group("cpu", []string{"cores"}, of(d.A), of(d.B))
+	hosts := func(r *result.Round) map[string]figures {
+		all := map[string]figures{}
+		for _, h := range r.Hosts {
+			all[h.Host] = figures{h.Busy, []float64{100 * h.Busy, 100 * h.IOWait}}
+		}
+		return all
+	}
+	d.group("host", []string{"busy %", "iowait %"}, hosts(d.A), hosts(d.B))
+}

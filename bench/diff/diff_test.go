@@ -1,0 +1,46 @@
+package diff_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isukit/bench/diff"
+	"isukit/bench/result"
+)
+
+func route(path string, n int64, ms float64) result.Route {
+	return result.Route{Method: "GET", Path: path, Hits: n, Request: result.Spread{Count: n, SumSeconds: float64(n) * ms / 1000, P50Ms: ms, P99Ms: 3 * ms}}
+}
+
+func TestOf(t *testing.T) {
+	a := &result.Round{LoadSeconds: 60, Topology: "t", Score: result.Score{Total: 600}, Facts: []result.Fact{{Key: "commit", Value: "a"}, {Key: "kernel", Value: "6"}},
+		Access:   result.AccessDigest{Routes: []result.Route{route("/", 100, 10), route("/slow", 100, 100), route("/gone", 1, 1)}},
+		Settings: []result.Settings{{Host: "s1", Source: "sysctl", Values: map[string]string{"somaxconn": "128", "same": "1"}}, {Host: "s1", Source: "nginx", Values: map[string]string{"x": "1"}}},
+		Roles:    []result.RoleUsage{{Role: "db", Host: "s1", MeanCores: 1}, {Role: "app", Host: "s1", MeanCores: 0.5}},
+	}
+	b := &result.Round{LoadSeconds: 60, Topology: "t", Score: result.Score{Total: 1500}, Facts: []result.Fact{{Key: "commit", Value: "b"}, {Key: "kernel", Value: "6"}, {Key: "tuning", Value: "x"}},
+		Access:   result.AccessDigest{Routes: []result.Route{route("/", 110, 10), route("/slow", 200, 10)}},
+		Settings: []result.Settings{{Host: "s1", Source: "sysctl", Values: map[string]string{"somaxconn": "4096", "same": "1"}}},
+		Roles:    []result.RoleUsage{{Role: "db", Host: "s1", MeanCores: 0.9}, {Role: "app", Host: "s1", MeanCores: 1.5}},
+	}
+	d := diff.Of(a, b)
+	want := []diff.Change{{"fact", "commit", "a", "b"}, {"fact", "tuning", "", "x"}, {"s1: sysctl", "somaxconn", "128", "4096"}}
+	if diff := cmp.Diff(want, d.Changed); diff != "" {
+		t.Errorf("changed (- want, + got):\n%s", diff)
+	}
+	var moved []string
+	for _, m := range d.Moved {
+		if m.Figure == "score" || m.Figure == "sum s" || m.Figure == "cores" {
+			moved = append(moved, fmt.Sprintf("%s %s %.4g>%.4g %v%v", m.Group, m.Name, m.From, m.To, m.OnlyA, m.OnlyB))
+		}
+	}
+	wantMoved := []string{"round  600>1500 falsefalse", "route GET /slow 10>2 falsefalse", "route GET / 1>1.1 falsefalse", "route GET /gone 0.001>0 truefalse", "cpu app@s1 0.5>1.5 falsefalse", "cpu db@s1 1>0.9 falsefalse"}
+	if diff := cmp.Diff(wantMoved, moved); diff != "" {
+		t.Errorf("moved (- want, + got):\n%s", diff)
+	}
+	if same := diff.Of(a, a); len(same.Changed) > 0 || len(same.Moved) != 2 || same.Moved[0].Relative() != 0 {
+		t.Errorf("a round and itself: %+v", same)
+	}
+}

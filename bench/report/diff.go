@@ -1,0 +1,112 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+
+	"isukit/bench/diff"
+)
+
+// Diff writes what was changed between two rounds, then what moved, the largest first; most bounds each list, 0 is all.
+func Diff(w io.Writer, d *diff.Diff, most int, s Style) error {
+	p := newPage(s)
+	p.head("Changed", fmt.Sprintf("%s -> %s", clean(d.A.ID), clean(d.B.ID)))
+	p.changes(d, most)
+	for _, group := range moveGroups {
+		p.moves(d, group.name, group.title, most)
+	}
+	p.line()
+	p.para("  ", dim, "One round each: what moved may be noise. isukit compare says how sure a difference is.")
+	_, err := io.WriteString(w, p.String())
+	return err
+}
+
+// moveGroups are the groups of moves in the order in which they are shown.
+var moveGroups = []struct{ name, title string }{
+	{"round", "The round"}, {"route", "Routes"}, {"query", "Queries"}, {"cpu", "CPU by process"}, {"host", "Hosts"},
+}
+
+func (p *page) changes(d *diff.Diff, most int) {
+	if len(d.Changed) == 0 {
+		p.line("  nothing that was recorded")
+		return
+	}
+	for i, c := range d.Changed {
+		if most > 0 && i == most {
+			p.line("  ", p.paint(dim, plural(int64(len(d.Changed)-most), "more change")))
+			return
+		}
+		p.para("  "+p.paint(cyan, cut(clean(c.Group+" "+c.Key), p.width/2))+"  ", "", absent(c.From)+" -> "+absent(c.To))
+	}
+}
+
+func absent(value string) string {
+	if value == "" {
+		return "(none)"
+	}
+	return cut(clean(value), 200)
+}
+
+func (p *page) moves(d *diff.Diff, group, title string, most int) {
+	cols := []column{{title: "", elastic: true}, {title: "figure"}, {title: "before", right: true}, {title: "after", right: true}, {title: "change", right: true}}
+	var rows [][]cell
+	names, last, left := 0, "", 0
+	for _, m := range d.Moved {
+		if m.Group != group {
+			continue
+		}
+		if m.Name != last || names == 0 {
+			names, last = names+1, m.Name
+		}
+		if most > 0 && names > most {
+			left++
+			continue
+		}
+		rows = append(rows, moveRow(m, sameName(m, rows)))
+	}
+	if len(rows) == 0 {
+		return
+	}
+	p.head(title, "")
+	p.table(cols, rows)
+	if left > 0 {
+		p.line("  ", p.paint(dim, plural(int64(left), "figure")+" of smaller changes are not shown"))
+	}
+}
+
+// sameName tells whether the row before is of the same name, which is then not repeated.
+func sameName(m diff.Move, rows [][]cell) bool {
+	for i := len(rows) - 1; i >= 0; i-- {
+		if rows[i][0].text != "" {
+			return rows[i][0].text == clean(m.Name)
+		}
+	}
+	return false
+}
+
+func moveRow(m diff.Move, repeated bool) []cell {
+	name := clean(m.Name)
+	if repeated {
+		name = ""
+	}
+	return plain(name, m.Figure, figure(m.From), figure(m.To), changeText(m))
+}
+
+// changeText is a change as a signed percentage, or what else there is to say.
+func changeText(m diff.Move) string {
+	rel := m.Relative()
+	switch {
+	case m.OnlyA:
+		return "gone"
+	case m.OnlyB:
+		return "new"
+	case math.IsInf(rel, 0):
+		return "from 0"
+	case rel == 0:
+		return "same"
+	case rel >= 9:
+		return fmt.Sprintf("x %s", figure(1+rel))
+	}
+	return fmt.Sprintf("%+.0f %%", 100*rel)
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/diff"
+	"isukit/bench/report"
+	"isukit/bench/result"
+)
+
+func newDiffCmd(s streams) *cobra.Command {
+	var o roundsOptions
+	top := 10
+	cmd := &cobra.Command{
+		Use:   "diff ROUND ROUND",
+		Short: "Say what was changed between two rounds, and what moved",
+		Long: `Say what was changed between two rounds (commits, settings, topology, tunings) beside what moved (score, routes, queries, CPU by
+process), the largest first. ROUNDs are named as for show. One round each proves nothing: isukit compare runs several.`,
+		Example: "  isukit diff last-1 last\n  isukit diff last-1 last --json",
+		GroupID: "round",
+		Args:    cobra.ExactArgs(2),
+		RunE:    func(_ *cobra.Command, args []string) error { return runDiff(o, top, args[0], args[1], s) },
+	}
+	o.addFlags(cmd)
+	cmd.Flags().IntVar(&top, "top", top, "show at most so many of each kind; 0 is all")
+	return cmd
+}
+
+func runDiff(o roundsOptions, top int, from, to string, s streams) error {
+	var rounds [2]*result.Round
+	for i, query := range []string{from, to} {
+		r, _, err := result.Find(o.dir, query)
+		if errors.Is(err, result.ErrNoRound) {
+			return usageError(err, `"isukit ls" lists the rounds`)
+		}
+		if err != nil {
+			return err
+		}
+		rounds[i] = r
+	}
+	d := diff.Of(rounds[0], rounds[1])
+	if o.asJSON {
+		return printDiffJSON(d, s)
+	}
+	return report.Diff(s.out, d, top, wideStyle(s.out))
+}
+
+// movedJSON is a move as --json prints it.
+type movedJSON struct {
+	Group  string  `json:"group"`
+	Name   string  `json:"name,omitempty"`
+	Figure string  `json:"figure"`
+	From   float64 `json:"from"`
+	To     float64 `json:"to"`
+}
+
+type changedJSON struct {
+	Group string `json:"group"`
+	Key   string `json:"key"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
+func printDiffJSON(d *diff.Diff, s streams) error {
+	out := struct {
+		A       string        `json:"a"`
+		B       string        `json:"b"`
+		Changed []changedJSON `json:"changed"`
+		Moved   []movedJSON   `json:"moved"`
+	}{d.A.ID, d.B.ID, []changedJSON{}, []movedJSON{}}
+	for _, c := range d.Changed {
+		out.Changed = append(out.Changed, changedJSON(c))
+	}
+	for _, m := range d.Moved {
+		out.Moved = append(out.Moved, movedJSON{m.Group, m.Name, m.Figure, m.From, m.To})
+	}
+	encoder := json.NewEncoder(s.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(out)
+}

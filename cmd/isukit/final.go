@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/infra/host"
+	"isukit/infra/project"
+)
+
+// finalRounds is how many rounds confirm when the project does not say.
+const finalRounds = 3
+
+func newFinalCmd(s streams) *cobra.Command {
+	var file string
+	var rounds int
+	var o projectRoundOptions
+	cmd := &cobra.Command{
+		Use:   "final",
+		Short: "The end of the day: measuring off, restart as a reboot would, check, confirming rounds",
+		Long: `The end of the day in one command, by the project's "final": switch measuring and logs off, see that services are enabled, so that
+a reboot starts them, restart everything in order, check that the data is still there, then play confirming rounds without
+measuring. It stops at the first step that fails. Exit code 3 says that a confirming round failed.`,
+		Example: "  isukit final\n  isukit final --rounds 1",
+		GroupID: "round",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
+			return runFinal(cmd.Context(), file, rounds, o, s)
+		},
+	}
+	cmd.Flags().StringVar(&file, "project", "", "the project file (default isukit.yaml)")
+	cmd.Flags().StringVar(&o.results, "results", "results", "directory for the records")
+	cmd.Flags().IntVar(&rounds, "rounds", 0, "confirming rounds (default: as the project says, else 3)")
+	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
+	return cmd
+}
+
+func runFinal(ctx context.Context, file string, rounds int, o projectRoundOptions, s streams) error {
+	p, dir, err := findProject(file)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return usageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
+	}
+	if rounds == 0 {
+		rounds = p.Final.Rounds
+	}
+	if rounds == 0 {
+		rounds = finalRounds
+	}
+	if err := finalSteps(ctx, p, dir, o, s); err != nil {
+		return err
+	}
+	if p.Benchmark.External {
+		_, err := fmt.Fprintln(s.out, "everything is restarted and checked; start the confirming benchmark where it is started, and watch it with isukit observe")
+		return err
+	}
+	return confirm(ctx, p, dir, rounds, o, s)
+}
+
+// finalSteps does everything but the rounds.
+func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) (err error) {
+	opened, err := openHosts(ctx, p, dir, o.stateDir)
+	if err != nil {
+		return withHint(err)
+	}
+	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
+	if len(opened.missing) > 0 {
+		return errors.New(strings.Join(opened.missing, "; "))
+	}
+	say := sayTo(s, o.quiet)
+	steps := func(what string, all []project.Step) error {
+		say("%s", what)
+		for _, step := range all {
+			if err := opened.hosts.Step(ctx, step); err != nil {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+		}
+		return nil
+	}
+	if err := steps("measuring and logs off", p.Final.Off); err != nil {
+		return err
+	}
+	say("services enabled")
+	for _, services := range p.Final.Services {
+		if err := areEnabled(ctx, opened.hosts.Named[services.Host], services); err != nil {
+			return hinted(err, "sudo systemctl enable UNIT; without it a reboot leaves the app down")
+		}
+	}
+	if err := steps("restart, in order", p.Restart); err != nil {
+		return err
+	}
+	return steps("check that the data is still there", p.Final.Check)
+}
+
+func areEnabled(ctx context.Context, at host.Host, services project.ServicesOn) error {
+	if at == nil {
+		return fmt.Errorf("host %s cannot be reached", services.Host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var off []string
+	for _, unit := range services.Units {
+		res, err := at.Run(ctx, host.Command{Argv: []string{"systemctl", "is-enabled", unit}})
+		if err != nil {
+			return fmt.Errorf("ask %s whether %s is enabled: %w", services.Host, unit, err)
+		}
+		if res.Code != 0 {
+			off = append(off, unit+" ("+strings.TrimSpace(string(res.Stdout))+")")
+		}
+	}
+	if len(off) > 0 {
+		return fmt.Errorf("not enabled on %s: %s", services.Host, strings.Join(off, ", "))
+	}
+	return nil
+}
+
+// confirm plays rounds of nothing but the benchmark.
+func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o projectRoundOptions, s streams) error {
+	bare := *p
+	bare.Build, bare.Deploy, bare.Restart = nil, nil, nil
+	bare.Logs, bare.Databases, bare.Profiles = project.Logs{}, nil, project.Profiles{}
+	var scores []int64
+	failed := 0
+	silent := s
+	silent.out = io.Discard
+	for n := range rounds {
+		fmt.Fprintf(s.err, "isukit: confirming round %d of %d\n", n+1, rounds)
+		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *projectRound) error { r.play(ctx); return nil })
+		if r == nil || err != nil && !errors.Is(err, errRoundFailed) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		verdict := "pass"
+		if !r.Passed {
+			verdict = "FAIL  " + r.Reason
+			failed++
+		}
+		fmt.Fprintf(s.out, "%s  %d  %s\n", r.ID, r.Score.Total, verdict)
+		scores = append(scores, r.Score.Total)
+	}
+	slices.Sort(scores)
+	fmt.Fprintf(s.out, "scores from %d to %d, median %d; %d of %d rounds failed\n", scores[0], scores[len(scores)-1], scores[len(scores)/2], failed, rounds)
+	if failed > 0 {
+		return errRoundFailed
+	}
+	return nil
+}
