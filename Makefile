@@ -54,15 +54,17 @@ envoy: ## Envoy into .local/envoy
 	@sh scripts/get-envoy.sh
 
 # Small inputs suffice, and minimizing large ones takes the whole time.
-fuzz: ## the parsers of bodies and captures on random input, FUZZTIME (20s) each
+fuzz: ## the parsers of bodies, captures, answers and logs on random input, FUZZTIME (20s) each
 	@for target in FuzzDecode FuzzEncode; do \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/decode || exit 1; done
 	@for target in FuzzReader FuzzHTTP FuzzTLS FuzzHAR; do \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/capture || exit 1; done
+	@for target in FuzzAnswer FuzzReadHits FuzzReadHistograms; do \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./bench/load || exit 1; done
 
 test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
 	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=4s
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 check: check-format check-vet check-staticcheck check-generated check-tidy check-shell check-race ## everything that needs no server
 	@echo 'check: ok'
