@@ -119,7 +119,7 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	}
 	d := digester.Digest()
 	if d.Lines == 0 {
-		return errors.Join(failed, noLines(files))
+		return cmp.Or(failed, noLines(files))
 	}
 	o.order(d.Routes)
 	out := accessDigestOf(d)

@@ -14,8 +14,18 @@ import (
 // isukitIn runs the program in process and returns its exit code and what it wrote.
 func isukitIn(t *testing.T, in string, args ...string) (code int, out, err string) {
 	t.Helper()
+	return isukitWith(t, in, append(args, "--state-dir", t.TempDir()))
+}
+
+// isukitState is isukitIn with a state directory of the caller's.
+func isukitState(t *testing.T, state string, args ...string) (code int, out, err string) {
+	t.Helper()
+	return isukitWith(t, "", append(args, "--state-dir", state))
+}
+
+func isukitWith(t *testing.T, in string, args []string) (code int, out, err string) {
+	t.Helper()
 	var o, e bytes.Buffer
-	args = append(args, "--state-dir", t.TempDir())
 	code = run(t.Context(), args, streams{strings.NewReader(in), &o, &e})
 	return code, o.String(), e.String()
 }

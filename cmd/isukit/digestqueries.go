@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,7 +45,7 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 	}
 	d := digester.Digest()
 	if d.Statements == 0 {
-		return errors.Join(failed, noLines(files))
+		return cmp.Or(failed, noLines(files))
 	}
 	out := queryDigestOf(d, "")
 	if o.asJSON {

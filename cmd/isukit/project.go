@@ -50,21 +50,8 @@ func openHosts(ctx context.Context, p *project.Project, dir, stateDir string) (*
 	}
 	o := &openProject{Project: p, hosts: observe.Hosts{Here: here, Dir: dir, Named: map[string]host.Host{}}}
 	o.close = here.Close
-	var remote []host.Want
-	for _, h := range p.Hosts {
-		if h.Address == "" {
-			o.hosts.Named[h.Name] = here
-			continue
-		}
-		remote = append(remote, host.Want{Name: h.Name, Address: h.Address})
+	if err := o.openDrivers(ctx, stateDir); err != nil {
+		return nil, errors.Join(err, o.close(context.WithoutCancel(ctx)))
 	}
-	if len(remote) == 0 {
-		return o, nil
-	}
-	closeRemote, err := o.openRemote(ctx, remote, stateDir)
-	if err != nil {
-		return nil, errors.Join(err, here.Close(context.WithoutCancel(ctx)))
-	}
-	o.close = func(ctx context.Context) error { return errors.Join(closeRemote(ctx), here.Close(ctx)) }
 	return o, nil
 }

@@ -28,7 +28,9 @@ type Project struct {
 	Name string `yaml:"name"`
 	// Hosts are those of the app; none is this machine, called "local".
 	Hosts []Host `yaml:"hosts,omitempty"`
-	// Topology names a topology file, for the record and in place of Hosts.
+	// Driver says what makes the hosts real that have no address: "" is this machine, "lab" those of isukit lab.
+	Driver string `yaml:"driver,omitempty"`
+	// Topology is for the record.
 	Topology string `yaml:"topology,omitempty"`
 	// Build, Deploy and Restart come before the benchmark, in this order.
 	Build   []Step `yaml:"build,omitempty"`
@@ -234,6 +236,7 @@ func (p *Project) Validate() error {
 	if !nameExpr.MatchString(p.Name) {
 		c.fault("name %q: want letters, digits, '-' and '_', at most 64", p.Name)
 	}
+	c.want(p.Driver == "" || p.Driver == "lab", "driver %q: want lab, or none", p.Driver)
 	seen := map[string]bool{}
 	for _, h := range p.Hosts {
 		if !nameExpr.MatchString(h.Name) || seen[h.Name] {

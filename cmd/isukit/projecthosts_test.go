@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"isukit/bench/result"
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+	"isukit/infra/infratest"
+)
+
+// vanishing is a host that answers so many times and then no more, and says that it is not this machine.
+type vanishing struct {
+	host.Host
+	left atomic.Int64
+}
+
+var errGone = errors.New("connection lost")
+
+func (v *vanishing) About() host.About {
+	a := v.Host.About()
+	a.Here = false
+	return a
+}
+
+func (v *vanishing) Run(ctx context.Context, c host.Command) (host.Result, error) {
+	if v.left.Add(-1) < 0 {
+		return host.Result{}, errGone
+	}
+	return v.Host.Run(ctx, c)
+}
+
+// TestHostThatGoesAway plays a round during which a host is lost: what the others tell is kept, and what is missing is said.
+func TestHostThatGoesAway(t *testing.T) {
+	dir := standIn(t, "hosts: [{name: s1}, {name: s2}]", hit+"for i in 1 2 3; do hit /a; sleep 0.7; done; echo '{\"score\":9}'")
+	text, err := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), "access: [{file", "slow: [{host: s2, file: "+dir+"/access.log}], access: [{host: s1, file", 1))
+	p, at, err := findProject(filepath.Join(dir, "isukit.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := openHosts(t.Context(), p, at, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.close(context.Background())
+	lost := &vanishing{Host: opened.hosts.Here}
+	lost.left.Store(6) // the clock three times, the mark, and two samples
+	opened.hosts.Named["s2"] = lost
+	r := newProjectRound(opened, func(string, ...any) {})
+	r.play(t.Context())
+	warnings := strings.Join(r.record.Warnings, "\n")
+	if !r.record.Passed || r.record.Score.Total != 9 || r.record.Access.Total.Hits != 3 || len(r.record.Series) == 0 {
+		t.Errorf("passed %v, score %d, %d hits, %d series: %s", r.record.Passed, r.record.Score.Total, r.record.Access.Total.Hits, len(r.record.Series), warnings)
+	}
+	for _, want := range []string{"host s2: ", "samples are missing", "log " + dir + "/access.log of s2", "connection lost"} {
+		if !strings.Contains(warnings, want) {
+			t.Errorf("the warnings lack %q:\n%s", want, warnings)
+		}
+	}
+}
+
+// TestRemoteLog fetches a log the way it is done from hosts that are not this machine: packed, from its mark on.
+func TestRemoteLog(t *testing.T) {
+	dir := standIn(t, "hosts: [{name: s1}]", hit+"for i in 1 2 3; do hit /a; sleep 0.3; done; echo '{\"score\":9}'")
+	p, at, err := findProject(filepath.Join(dir, "isukit.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := openHosts(t.Context(), p, at, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.close(context.Background())
+	far := &vanishing{Host: opened.hosts.Here}
+	far.left.Store(1 << 40)
+	opened.hosts.Named["s1"] = far
+	r := newProjectRound(opened, func(string, ...any) {})
+	r.play(t.Context())
+	if r.record.Access.Total.Hits != 3 || r.record.Access.Lines != 3 || len(r.record.Settings) == 0 {
+		t.Errorf("%d hits in %d lines: %q", r.record.Access.Total.Hits, r.record.Access.Lines, r.record.Warnings)
+	}
+}
+
+// TestRecordFindsAPlace keeps a round whose directory was lost while it ran.
+func TestRecordFindsAPlace(t *testing.T) {
+	dir := standIn(t, "", hit+"hit /a; rm -rf results; touch results; echo '{\"score\":9}'")
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	code, _, errText := isukitIn(t, "", "round", "-q", "--project", filepath.Join(dir, "isukit.yaml"), "--results", filepath.Join(dir, "results"))
+	if code != exitFailed || !strings.Contains(errText, "the record without its files is in "+tmp) {
+		t.Fatalf("exit %d: %s", code, errText)
+	}
+	found, err := filepath.Glob(filepath.Join(tmp, "isukit-results-*", "*", result.RoundFile))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	r, err := result.Read(found[0])
+	if err != nil || r.Score.Total != 9 || !strings.Contains(strings.Join(r.Warnings, "\n"), "could not be kept") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestProjectInTheLab plays a round whose app's log lies on a host of the lab that is up, and one whose host is not.
+func TestProjectInTheLab(t *testing.T) {
+	infratest.Real(t)
+	state := t.TempDir()
+	lab, err := machine.OpenLab(machine.Options{StateDir: state, Keep: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close(context.Background())
+	if err := lab.Ensure(t.Context(), []host.Want{{Name: "s1", CPUs: 0.5}}); err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Down(context.Background())
+	dir := standIn(t, "driver: lab\nhosts: [{name: s1}, {name: s7}]\nrestart: [{host: s1, run: 'hostname > /dev/null'}]", hit+"for i in 1 2 3; do hit /a; sleep 0.4; done; echo '{\"score\":9}'")
+	text, _ := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
+	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), "access: [{file", "access: [{host: s1, file", 1))
+	code, _, errText := isukitState(t, state, "round", "-q", "--project", filepath.Join(dir, "isukit.yaml"), "--results", filepath.Join(dir, "results"))
+	r, _, err := result.Find(filepath.Join(dir, "results"), "last")
+	if err != nil {
+		t.Fatalf("exit %d, %v: %s", code, err, errText)
+	}
+	if r.Access.Total.Hits != 3 || len(r.Series) != 1 || r.Series[0].Host != "s1" || !strings.Contains(strings.Join(r.Warnings, "\n"), "host s7 cannot be reached") {
+		t.Errorf("exit %d: %d hits, %d series: %q", code, r.Access.Total.Hits, len(r.Series), r.Warnings)
+	}
+}
