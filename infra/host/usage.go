@@ -63,11 +63,11 @@ func ReadMachineUsage() (MachineUsage, error) {
 	if err != nil {
 		return MachineUsage{}, fmt.Errorf("read /proc/stat: %w", err)
 	}
-	return parseMachineUsage(line)
+	return ParseMachineUsage(line)
 }
 
-// parseMachineUsage: "cpu user nice system idle iowait irq softirq steal guest guest_nice"; guest is a part of user.
-func parseMachineUsage(line string) (MachineUsage, error) {
+// ParseMachineUsage reads the first line of a /proc/stat: "cpu user nice system idle iowait irq softirq steal guest guest_nice"; guest is a part of user.
+func ParseMachineUsage(line string) (MachineUsage, error) {
 	fields := strings.Fields(line)
 	if len(fields) < 9 || fields[0] != "cpu" {
 		return MachineUsage{}, fmt.Errorf("read /proc/stat: %q is not the line of all CPUs", line)

@@ -8,16 +8,16 @@ import (
 )
 
 func TestParseMachineUsage(t *testing.T) {
-	got, err := parseMachineUsage("cpu  100 1 50 800 20 3 4 10 7 0\n")
+	got, err := ParseMachineUsage("cpu  100 1 50 800 20 3 4 10 7 0\n")
 	want := MachineUsage{
 		Total: 9880 * time.Millisecond, Busy: 1580 * time.Millisecond, IOWait: 200 * time.Millisecond, Steal: 100 * time.Millisecond,
 	}
 	if err != nil || got != want {
-		t.Errorf("parseMachineUsage: got %+v, %v; want %+v", got, err, want)
+		t.Errorf("ParseMachineUsage: got %+v, %v; want %+v", got, err, want)
 	}
 	for _, line := range []string{"", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2", "cpu 1 2 3 4 5 6 7 x"} {
-		if got, err := parseMachineUsage(line); err == nil {
-			t.Errorf("parseMachineUsage(%q): got %+v, want an error", line, got)
+		if got, err := ParseMachineUsage(line); err == nil {
+			t.Errorf("ParseMachineUsage(%q): got %+v, want an error", line, got)
 		}
 	}
 }

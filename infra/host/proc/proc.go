@@ -38,16 +38,20 @@ func Read(pid int) (Stat, error) {
 	if err != nil {
 		return Stat{}, err
 	}
-	st, err := parseStat(string(text))
+	st, err := Parse(string(text))
 	if err != nil {
 		return Stat{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
 	}
-	st.PID = pid
 	return st, nil
 }
 
-// parseStat reads "PID (NAME) STATE PPID PGRP ...". The name may itself have spaces and brackets.
-func parseStat(text string) (Stat, error) {
+// Parse reads "PID (NAME) STATE PPID PGRP ...". The name may itself have spaces and brackets.
+func Parse(text string) (Stat, error) {
+	first, _, _ := strings.Cut(text, " ")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		return Stat{}, fmt.Errorf("%q has no pid", text)
+	}
 	_, rest, ok := strings.Cut(text[max(0, strings.LastIndexByte(text, ')')):], ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 22 {
@@ -63,7 +67,7 @@ func parseStat(text string) (Stat, error) {
 		n[field] = v
 	}
 	return Stat{
-		ID: ID{Start: uint64(n[22])}, State: fields[0][0], Parent: int(n[4]), Group: int(n[5]),
+		ID: ID{PID: pid, Start: uint64(n[22])}, State: fields[0][0], Parent: int(n[4]), Group: int(n[5]),
 		Ticks: uint64(n[14] + n[15] + n[16] + n[17]), RSSPages: n[24],
 	}, nil
 }

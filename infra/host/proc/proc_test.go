@@ -2,26 +2,26 @@ package proc
 
 import "testing"
 
-func TestParseStat(t *testing.T) {
+func TestParse(t *testing.T) {
 	const tail = " S 1 77 77 0 -1 4194560 1 2 3 4 150 50 7 3 20 0 1 0 12345 1000000 250 18446744073709551615 1"
-	want := Stat{ID: ID{Start: 12345}, State: 'S', Parent: 1, Group: 77, Ticks: 210, RSSPages: 250}
+	want := Stat{ID: ID{PID: 42, Start: 12345}, State: 'S', Parent: 1, Group: 77, Ticks: 210, RSSPages: 250}
 	for _, name := range []string{"(nginx)", "(a b)", "(a) S (b)", "(()"} {
-		got, err := parseStat("42 " + name + tail)
+		got, err := Parse("42 " + name + tail)
 		if err != nil || got != want {
-			t.Errorf("parseStat of a program called %s: got %+v, %v; want %+v", name, got, err, want)
+			t.Errorf("Parse of a program called %s: got %+v, %v; want %+v", name, got, err, want)
 		}
 	}
 	for _, text := range []string{"", ")", "1 (x)", "1 (x) S 1 2", "1 (x) S a b c d e f g h i j k l m n o p q r s t u v w x"} {
-		if got, err := parseStat(text); err == nil {
-			t.Errorf("parseStat(%q): got %+v, want an error", text, got)
+		if got, err := Parse(text); err == nil {
+			t.Errorf("Parse(%q): got %+v, want an error", text, got)
 		}
 	}
 }
 
-func FuzzParseStat(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add("42 (nginx) S 1 77 77 0 -1 4194560 1 2 3 4 150 50 7 3 20 0 1 0 12345 1000000 250 18446744073709551615 1")
 	f.Add("1 (a) S (b)")
 	f.Fuzz(func(t *testing.T, text string) {
-		_, _ = parseStat(text) // it must not panic
+		_, _ = Parse(text) // it must not panic
 	})
 }

@@ -1,0 +1,204 @@
+package ssh
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"isukit/infra/host"
+)
+
+// client runs scripts on one host.
+type client struct {
+	name    string // of the host
+	dest    string // for ssh
+	opts    Options
+	control string // directory of sockets
+	sudo    bool
+}
+
+// connectSeconds is how long a connection may take to be made.
+const connectSeconds = 10
+
+// args are the arguments of ssh up to the destination.
+func (c *client) args() []string {
+	args := []string{
+		"-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
+		"-o", fmt.Sprintf("ConnectTimeout=%d", connectSeconds), "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+		"-o", "ControlMaster=auto", "-o", "ControlPath=" + c.control + "/%C", "-o", "ControlPersist=60",
+	}
+	if c.opts.ConfigFile != "" {
+		args = append(args, "-F", c.opts.ConfigFile)
+	}
+	return append(args, "--", c.dest)
+}
+
+// receive reads a script of as many bytes as the first line says, and becomes it. What follows is the script's input.
+const receive = `read -r n && script=$(dd bs=1 count="$n" 2>/dev/null; echo x) && eval "${script%x}"`
+
+// remote is the command line for the login shell of the host's user.
+func (c *client) remote() string {
+	command := "exec /bin/sh -c " + quote(receive)
+	if c.sudo {
+		command = "exec sudo -n -- /bin/sh -c " + quote(receive)
+	}
+	return command
+}
+
+// command is ssh, ready to run a script.
+func (c *client) command(ctx context.Context, script string, input []byte) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "ssh", append(c.args(), c.remote())...)
+	cmd.Stdin = io.MultiReader(strings.NewReader(fmt.Sprintf("%d\n%s", len(script), script)), bytes.NewReader(input))
+	cmd.WaitDelay = 2 * time.Second
+	return cmd
+}
+
+// script runs a script and returns how it ended. The error is a *host.Fault where the host could not be reached or used.
+func (c *client) script(ctx context.Context, script string, input []byte, limit int) (host.Result, error) {
+	out, errOut := limitedBuffer{limit: limit}, limitedBuffer{limit: host.MaxOutputBytes}
+	cmd := c.command(ctx, script, input)
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	res := host.Result{Stdout: out.data, Stderr: errOut.data}
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return host.Result{}, context.Cause(ctx)
+	case errors.As(err, &exit):
+		res.Code = exit.ExitCode()
+		return res, c.fault(res)
+	case errors.Is(err, exec.ErrNotFound):
+		return res, &host.Fault{Err: fmt.Errorf("driver ssh: %w: %w", host.ErrUnsupported, err), Hint: "install openssh-client"}
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay) && !errors.Is(err, os.ErrClosed) && !strings.Contains(err.Error(), "broken pipe"):
+		return res, err
+	}
+	return res, nil
+}
+
+// check runs a script that must succeed.
+func (c *client) check(ctx context.Context, what, script string, input []byte) (string, error) {
+	res, err := c.script(ctx, script, input, host.MaxOutputBytes)
+	if err == nil && res.Code != 0 {
+		err = c.failure(res)
+	}
+	var fault *host.Fault
+	if errors.As(err, &fault) && !errors.Is(err, host.ErrDiskFull) {
+		return "", err // what was to be done does not matter
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s on %s: %w", what, c.name, err)
+	}
+	return string(res.Stdout), nil
+}
+
+// failure is the error of a script that ended with a code.
+func (c *client) failure(res host.Result) error {
+	text := lastLines(res.Stderr, 3)
+	if strings.Contains(text, "No space left on device") || strings.Contains(text, "Disk quota exceeded") {
+		return &host.Fault{Host: c.name, Err: fmt.Errorf("%w: %s", host.ErrDiskFull, text), Hint: "make room there; this shows which disk is full: ssh " + c.dest + " df -h"}
+	}
+	if text == "" {
+		return fmt.Errorf("exit status %d", res.Code)
+	}
+	return fmt.Errorf("exit status %d: %s", res.Code, text)
+}
+
+// sshFailed is the exit status with which ssh tells of its own failure.
+const sshFailed = 255
+
+// causes are what ssh says when a host cannot be used, from the most telling to the least: a refused login, for one, can
+// follow a warning about a key file.
+var causes = []struct {
+	text string // a part of what it says
+	err  error
+	hint string // %s is the destination
+}{
+	{"REMOTE HOST IDENTIFICATION HAS CHANGED", host.ErrHostKey, "if the host was made anew, forget its old key (ssh-keygen -R ADDRESS), then log in once by hand and compare the fingerprint: ssh %s"},
+	{"Host key verification failed", host.ErrHostKey, "log in once by hand and compare the fingerprint: ssh %s"},
+	{"host key is known for", host.ErrHostKey, "log in once by hand and compare the fingerprint: ssh %s"},
+	{"UNPROTECTED PRIVATE KEY FILE", host.ErrLogin, "take the key file's rights from others (chmod 600), then try: ssh %s true"},
+	{"Permission denied (", host.ErrLogin, "name the right user and key in ssh_config (User, IdentityFile) or load the key (ssh-add), then try: ssh -v %s true"},
+	{"Too many authentication failures", host.ErrLogin, "name the key in ssh_config (IdentityFile and IdentitiesOnly yes), then try: ssh -v %s true"},
+	{"Could not resolve hostname", host.ErrUnreachable, "check the address in the topology and Host in ssh_config: ssh -G %s"},
+	{"", host.ErrUnreachable, "check that it runs and that this works: ssh %s true"},
+}
+
+// fault says what ssh failed with, if it was ssh that failed.
+func (c *client) fault(res host.Result) error {
+	text := string(res.Stderr)
+	if res.Code != sshFailed && !strings.Contains(text, "sudo: ") {
+		return nil
+	}
+	if c.sudo && res.Code == 1 && (strings.Contains(text, "sudo: a password is required") || strings.Contains(text, "is not in the sudoers file") ||
+		strings.Contains(text, "sudo: a terminal is required")) {
+		return c.noRoot(text)
+	}
+	if res.Code != sshFailed || !fromSSH(text) {
+		return nil
+	}
+	for _, cause := range causes {
+		if strings.Contains(text, cause.text) {
+			return &host.Fault{
+				Host: c.name, Err: fmt.Errorf("%w: %s", cause.err, lastLines(res.Stderr, 2)),
+				Hint: fmt.Sprintf(cause.hint, c.dest),
+			}
+		}
+	}
+	return nil
+}
+
+func (c *client) noRoot(text string) error {
+	return &host.Fault{
+		Host: c.name, Err: fmt.Errorf("%w: %s", host.ErrSudo, lastLines([]byte(text), 1)),
+		Hint: "let the user run sudo without a password (sudo visudo -f /etc/sudoers.d/isukit: \"USER ALL=(ALL) NOPASSWD: ALL\"), or log in as root",
+	}
+}
+
+// fromSSH tells what ssh prints from what a command printed that happened to end with the same status.
+func fromSSH(text string) bool {
+	for _, part := range []string{
+		"ssh: ", "Host key verification failed", "Permission denied (", "Connection closed", "Connection reset", "Connection timed out",
+		"kex_exchange_identification", "mux_client", "client_loop", "Too many authentication failures", "Timeout, server", "Broken pipe", "stdio forwarding failed",
+		"Received disconnect", "Bad configuration option", "ssh_config",
+	} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
+
+func lastLines(text []byte, n int) string {
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(string(text), "\r", "")), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+}
+
+// quote makes one word of a POSIX shell out of any text.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func quoteAll(words []string) string {
+	var list []string
+	for _, w := range words {
+		list = append(list, quote(w))
+	}
+	return strings.Join(list, " ")
+}
+
+// limitedBuffer keeps the first bytes that are written to it.
+type limitedBuffer struct {
+	data  []byte
+	limit int
+}
+
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if free := b.limit - len(b.data); free > 0 {
+		b.data = append(b.data, p[:min(free, len(p))]...)
+	}
+	return len(p), nil
+}

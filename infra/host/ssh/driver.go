@@ -1,0 +1,312 @@
+package ssh
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/google/renameio/v2"
+
+	"isukit/infra/host"
+)
+
+// Options say how hosts are reached, and where it is written down which ones are in use.
+type Options struct {
+	StateDir string
+	// ConfigFile is used instead of the user's and the system's ssh_config; "" for those.
+	ConfigFile string
+}
+
+// Driver reaches hosts through ssh.
+type Driver struct {
+	opts    Options
+	dir     string // of the record
+	control string // of sockets
+
+	mu     sync.Mutex
+	holder host.Holder          // who has locked the hosts; its Name is "" for nobody
+	locks  map[string]*hostLock // by host
+}
+
+var _ host.Driver = (*Driver)(nil)
+
+// remoteDir is for isukit's files on a host.
+const remoteDir = "/var/lib/isukit"
+
+// record is a host that is in use.
+type record struct {
+	Want  host.Want  `json:"want"`
+	About host.About `json:"about"`
+	Sudo  bool       `json:"sudo"`
+}
+
+// maxControlPath: an address of a Unix socket holds 108 bytes; ssh puts a hash of 40 characters into it and, while it makes
+// the socket, 17 more at its end.
+const maxControlPath = 107 - 41 - 17
+
+// Open returns the driver. It connects to no host yet.
+func Open(opts Options) (*Driver, error) {
+	d := &Driver{opts: opts, dir: filepath.Join(opts.StateDir, "hosts", "ssh"), locks: map[string]*hostLock{}}
+	d.control = filepath.Join(d.dir, "control")
+	if len(d.control) > maxControlPath {
+		sum := sha256.Sum256([]byte(d.control))
+		d.control = filepath.Join("/tmp", "isukit-"+strconv.Itoa(os.Getuid())+"-"+hex.EncodeToString(sum[:4]))
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open driver ssh: %w", err)
+	}
+	if err := ownDir(d.control); err != nil {
+		return nil, fmt.Errorf("open driver ssh: %w", err)
+	}
+	return d, nil
+}
+
+// ownDir makes a directory that nobody else can write to, or finds it so.
+func ownDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() || st.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is not a directory of this user alone", dir)
+	}
+	return os.Chmod(dir, 0o700) // fails where it is another's
+}
+
+// Name implements host.Driver.
+func (d *Driver) Name() string { return "ssh" }
+
+func (d *Driver) read() ([]record, error) {
+	text, err := os.ReadFile(filepath.Join(d.dir, "state.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var list []record
+	if err == nil {
+		err = json.Unmarshal(text, &list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the record of hosts: %w", err)
+	}
+	return list, nil
+}
+
+func (d *Driver) write(list []record) error {
+	slices.SortFunc(list, func(a, b record) int { return strings.Compare(a.Want.Name, b.Want.Name) })
+	text, err := json.MarshalIndent(list, "", " ")
+	if err == nil {
+		err = renameio.WriteFile(filepath.Join(d.dir, "state.json"), append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("record hosts: %w", err)
+	}
+	return nil
+}
+
+func (d *Driver) client(w host.Want, sudo bool) *client {
+	dest := w.Address
+	if dest == "" {
+		dest = w.Name
+	}
+	return &client{name: w.Name, dest: dest, opts: d.opts, control: d.control, sudo: sudo}
+}
+
+// Ensure implements host.Driver: it finds out what the hosts are, and makes isukit's directory there. What a host has is
+// what it has: CPUs, MemoryBytes and LinkBitsPerSecond are not made so.
+func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
+	if err := host.CheckWants(hosts); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list, err := d.read()
+	if err != nil {
+		return err
+	}
+	before := slices.Clone(list)
+	var errs []error
+	for _, w := range hosts {
+		r, err := d.ask(ctx, w)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		list = append(slices.DeleteFunc(list, func(o record) bool { return o.Want.Name == w.Name }), r)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := d.lockMore(ctx, list); err != nil {
+		return err
+	}
+	if err := d.write(list); err != nil {
+		return err
+	}
+	for _, w := range hosts {
+		named := func(r record) bool { return r.Want.Name == w.Name }
+		if slices.ContainsFunc(before, named) {
+			continue
+		}
+		i := slices.IndexFunc(list, named)
+		if _, err := d.client(w, list[i].Sudo).check(ctx, "make "+remoteDir, "umask 022; mkdir -p "+remoteDir, nil); err != nil {
+			return errors.Join(err, d.write(before))
+		}
+	}
+	return nil
+}
+
+// ask finds out what a host is.
+func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
+	c := d.client(w, false)
+	out, err := c.check(ctx, "look at the host", askScript, nil)
+	if err != nil {
+		return record{}, err
+	}
+	r := record{Want: w}
+	fields := map[string]string{}
+	for line := range strings.Lines(out) {
+		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
+		fields[k] = v
+	}
+	if fields["uid"] != "0" {
+		if fields["sudo"] != "0" {
+			return r, c.noRoot(fields["why"])
+		}
+		r.Sudo = true
+	}
+	if fields["systemctl"] == "" {
+		return r, &host.Fault{Host: w.Name, Err: fmt.Errorf("%w: there is no systemctl", host.ErrUnsupported), Hint: "services are systemd units; use a host that has systemd"}
+	}
+	r.About = host.About{Name: w.Name, Driver: d.Name(), Address: fields["address"], Dir: remoteDir, Root: true, Kernel: host.OwnKernel}
+	r.About.Threads, _ = strconv.Atoi(fields["cpus"])
+	r.About.CPUs = float64(r.About.Threads)
+	if quota, err := strconv.ParseFloat(fields["quota"], 64); err == nil && quota > 0 {
+		r.About.CPUs = min(r.About.CPUs, quota)
+	}
+	kib, _ := strconv.ParseInt(fields["memory"], 10, 64)
+	r.About.MemoryBytes = kib << 10
+	if limit, err := strconv.ParseInt(fields["limit"], 10, 64); err == nil && limit > 0 {
+		r.About.MemoryBytes = min(r.About.MemoryBytes, limit)
+	}
+	if net.ParseIP(r.About.Address) == nil || r.About.Threads < 1 || kib < 1 {
+		return r, fmt.Errorf("look at the host on %s: its answer makes no sense: %q", c.name, out)
+	}
+	return r, nil
+}
+
+// askScript tells what a host is. It runs as the user who logs in. The limits are those of a container that the host may be.
+const askScript = `echo "uid=$(id -u)"
+why=$(sudo -n true 2>&1); echo "sudo=$?"; printf 'why=%s\n' "$(printf '%s' "$why" | tail -n 1)"
+set -- ${SSH_CONNECTION:-}; echo "address=${3:-}"
+echo "cpus=$(nproc)"
+sed -n 's/^MemTotal: *\([0-9]*\) kB$/memory=\1/p' /proc/meminfo
+limit=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null | head -n 1); echo "limit=$limit"
+quota=$(awk '$1 != "max" { print $1 / $2 }' /sys/fs/cgroup/cpu.max 2>/dev/null); echo "quota=$quota"
+echo "systemctl=$(PATH=$PATH:/usr/bin:/bin command -v systemctl)"
+`
+
+// Hosts implements host.Driver.
+func (d *Driver) Hosts(context.Context) ([]host.Want, error) {
+	list, err := d.read()
+	var wants []host.Want
+	for _, r := range list {
+		wants = append(wants, r.Want)
+	}
+	return wants, err
+}
+
+// Host implements host.Driver.
+func (d *Driver) Host(name string) (host.Host, error) {
+	list, err := d.read()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range list {
+		if r.Want.Name == name {
+			return &node{client: d.client(r.Want, r.Sudo), about: r.About}, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", host.ErrUnknownHost, name)
+}
+
+// Remove implements host.Driver: it ends isukit's services there and takes its units and files away. The hosts run on.
+func (d *Driver) Remove(ctx context.Context, names ...string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list, err := d.read()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range slices.Clone(list) {
+		if !slices.Contains(names, r.Want.Name) {
+			continue
+		}
+		if _, err := d.client(r.Want, r.Sudo).check(ctx, "remove isukit's services and files", removeScript, nil); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		list = slices.DeleteFunc(list, func(o record) bool { return o.Want.Name == r.Want.Name })
+		errs = append(errs, d.write(list))
+	}
+	return errors.Join(errs...)
+}
+
+// removeScript takes back everything that this driver has made on a host.
+const removeScript = `set -e
+cd /etc/systemd/system
+for unit in isukit-*.service; do
+	[ -e "$unit" ] || continue
+	systemctl kill --signal=KILL "$unit" 2>/dev/null || true
+	systemctl stop "$unit"
+	rm -rf -- "$unit" "$unit.d"
+	systemctl reset-failed "$unit" 2>/dev/null || true
+done
+systemctl daemon-reload
+rm -rf ` + remoteDir + "\n"
+
+// Down implements host.Driver.
+func (d *Driver) Down(ctx context.Context) error {
+	wants, err := d.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, w := range wants {
+		names = append(names, w.Name)
+	}
+	return d.Remove(ctx, names...)
+}
+
+// Dial implements host.Driver: the load generator is where this process is.
+func (d *Driver) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+// Close implements host.Driver: it closes connections and gives locks back.
+func (d *Driver) Close(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	errs := []error{d.unlock()}
+	list, err := d.read()
+	errs = append(errs, err)
+	for _, r := range list {
+		c := d.client(r.Want, false)
+		_ = c.exit(ctx) // one that was not open, or that another still uses, is no fault
+	}
+	return errors.Join(errs...)
+}

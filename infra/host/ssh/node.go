@@ -1,0 +1,144 @@
+package ssh
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"time"
+
+	"isukit/infra/host"
+)
+
+// node is a host that is reached through ssh.
+type node struct {
+	client *client
+	about  host.About
+}
+
+var _ host.Host = (*node)(nil)
+
+// About implements host.Host.
+func (n *node) About() host.About { return n.about }
+
+// The exit statuses of this package's scripts that mean something to it.
+const (
+	noProgram = 90
+	noFile    = 91
+	tooLarge  = 92
+	cutShort  = 93
+)
+
+// runScript runs a command as a child, so that its process group is known by ID while it runs, for killScript. Its
+// arguments are the ID, the directory, assignments of the environment and the command, all as shell words.
+const runScript = `export PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+mkdir -p /run/isukit
+cd %[2]s || exit 126
+%[3]s
+program=$(command -v %[4]s) || exit 90
+read -r _ _ _ _ group _ </proc/$$/stat
+echo "$group" >/run/isukit/%[1]s
+trap 'rm -f /run/isukit/%[1]s' EXIT
+"$program" %[5]s
+`
+
+// killScript ends the command with an ID, and all of its processes.
+const killScript = `group=$(cat /run/isukit/%[1]s 2>/dev/null) || exit 0
+rm -f /run/isukit/%[1]s
+kill -KILL -- "-$group"
+`
+
+// Run implements host.Host.
+func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
+	name := path.Base(cmd.Argv[0])
+	dir := cmd.Dir
+	if dir == "" {
+		dir = n.about.Dir
+	}
+	id := newID()
+	script := fmt.Sprintf(runScript, id, quote(dir), exports(cmd.Env), quote(cmd.Argv[0]), quoteAll(cmd.Argv[1:]))
+	res, err := n.client.script(ctx, script, cmd.Stdin, host.MaxOutputBytes)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.Join(err, n.kill(id))
+		}
+		return host.Result{}, fmt.Errorf("run %s on %s: %w", name, n.about.Name, err)
+	}
+	if res.Code == noProgram {
+		return host.Result{}, fmt.Errorf("run %s on %s: there is no such program", name, n.about.Name)
+	}
+	return res, nil
+}
+
+func exports(env []string) string {
+	if len(env) == 0 {
+		return ":"
+	}
+	return "export " + quoteAll(env)
+}
+
+func newID() string {
+	var id [8]byte
+	rand.Read(id[:])
+	return "run-" + hex.EncodeToString(id[:])
+}
+
+// kill ends a command whose caller has given up.
+func (n *node) kill(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), connectSeconds*time.Second)
+	defer cancel()
+	if _, err := n.client.script(ctx, fmt.Sprintf(killScript, id), nil, host.MaxOutputBytes); err != nil {
+		return fmt.Errorf("end the command: %w", err)
+	}
+	return nil
+}
+
+// putScript writes its input to a file, if it is as long as it should be: the end of the connection is the end of the input,
+// too.
+const putScript = `umask 077
+file=%[1]s new=%[1]s.isukit-new
+mkdir -p -- "$(dirname -- "$file")" || exit 1
+trap 'rm -f -- "$new"' EXIT
+cat >"$new" || exit 1
+[ "$(wc -c <"$new")" -eq %[2]d ] || exit 93
+chmod %[3]o -- "$new" && sync "$new" && mv -f -- "$new" "$file"
+`
+
+// Put implements host.Host.
+func (n *node) Put(ctx context.Context, file string, data []byte, mode fs.FileMode) error {
+	_, err := n.client.check(ctx, "put "+file, fmt.Sprintf(putScript, quote(file), len(data), mode.Perm()), data)
+	return err
+}
+
+const getScript = `file=%s
+[ -e "$file" ] || exit 91
+[ "$(wc -c <"$file")" -le %d ] || exit 92
+cat -- "$file"
+`
+
+// Get implements host.Host.
+func (n *node) Get(ctx context.Context, file string) ([]byte, error) {
+	res, err := n.client.script(ctx, fmt.Sprintf(getScript, quote(file), host.MaxFileBytes), nil, host.MaxFileBytes)
+	switch {
+	case err != nil:
+	case res.Code == noFile:
+		err = fs.ErrNotExist
+	case res.Code == tooLarge:
+		err = fmt.Errorf("%w: more than %d bytes", host.ErrTooLarge, host.MaxFileBytes)
+	case res.Code != 0:
+		err = n.client.failure(res)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get %s on %s: %w", file, n.about.Name, err)
+	}
+	return res.Stdout, nil
+}
+
+// Remove implements host.Host.
+func (n *node) Remove(ctx context.Context, file string) error {
+	_, err := n.client.check(ctx, "remove "+file, "rm -rf -- "+quote(file), nil)
+	return err
+}

@@ -1,0 +1,196 @@
+package ssh
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"isukit/infra/host"
+)
+
+// startScript writes a unit, its drop-in and its environment, and starts it. Its input are these three, each as base64 on a
+// line of its own, which may hold secrets.
+const startScript = `umask 077
+unit=%[1]s units=` + unitDir + ` log=%[2]s env=%[3]s
+if systemctl is-active --quiet "$unit"; then echo "it runs already" >&2; exit 1; fi
+mkdir -p -- "$(dirname -- "$log")" "$(dirname -- "$env")" && touch -- "$log" || exit 1
+read -r text; printf '%%s' "$text" | base64 -d >"$units$unit.new" || exit 1
+chmod 644 "$units$unit.new" && sync "$units$unit.new" && mv -f "$units$unit.new" "$units$unit" || exit 1
+rm -rf "$units$unit.d"
+read -r text
+if [ -n "$text" ]; then
+	mkdir -m 755 "$units$unit.d" && printf '%%s' "$text" | base64 -d >"$units$unit.d/limits.conf" && chmod 644 "$units$unit.d/limits.conf" || exit 1
+fi
+read -r text; printf '%%s' "$text" | base64 -d >"$env" || exit 1
+systemctl daemon-reload && systemctl reset-failed "$unit" 2>/dev/null
+systemctl start "$unit" || { systemctl status --no-pager --lines 5 "$unit" >&2; exit 1; }
+`
+
+// Start implements host.Host.
+func (n *node) Start(ctx context.Context, s host.Service) error {
+	if err := n.start(ctx, s); err != nil {
+		return fmt.Errorf("start %s on %s: %w", s.Name, n.about.Name, err)
+	}
+	return nil
+}
+
+func (n *node) start(ctx context.Context, s host.Service) error {
+	if err := checkName(s); err != nil {
+		return err
+	}
+	find := `PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; command -v ` + quote(s.Argv[0])
+	found, err := n.client.script(ctx, find, nil, host.MaxOutputBytes)
+	if err != nil {
+		return err
+	}
+	program := strings.TrimSpace(string(found.Stdout))
+	if found.Code != 0 || !path.IsAbs(program) {
+		return fmt.Errorf("there is no program %s", s.Argv[0])
+	}
+	unit, dropIn, env, err := Unit(s, program, n.about.Dir, time.Now())
+	if err != nil {
+		return err
+	}
+	var input []byte
+	for _, text := range []string{unit, dropIn, env} {
+		input = append(base64.StdEncoding.AppendEncode(input, []byte(text)), '\n')
+	}
+	res, err := n.client.script(ctx, fmt.Sprintf(startScript, unitName(s.Name), quote(s.LogFile), envFile(s.Name)), input, host.MaxOutputBytes)
+	if err == nil && res.Code != 0 {
+		err = n.client.failure(res)
+	}
+	return err
+}
+
+// stopScript waits for the unit as long as it is told to, in seconds, and then kills it.
+const stopScript = `unit=%s
+[ -e ` + unitDir + `"$unit" ] || exit 0
+if [ %[2]s != 0 ] && timeout %[2]s systemctl stop "$unit"; then exit 0; fi
+systemctl kill --signal=KILL "$unit" 2>/dev/null
+systemctl stop "$unit"
+`
+
+// Stop implements host.Host.
+func (n *node) Stop(ctx context.Context, name string, patience time.Duration) error {
+	// When ctx ends, patience does: what was begun is not left half done.
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, max(0, time.Until(deadline)))
+	}
+	if ctx.Err() != nil {
+		patience = 0
+	}
+	seconds := strconv.FormatFloat(patience.Seconds(), 'f', -1, 64)
+	_, err := n.client.check(context.WithoutCancel(ctx), "stop "+name, fmt.Sprintf(stopScript, quote(unitName(name)), seconds), nil)
+	return err
+}
+
+// showScript tells about units: for each its name, what is written into it, and what systemd says.
+const showScript = `cd ` + unitDir + ` || exit 1
+for unit in %s; do
+	[ -e "$unit" ] || continue
+	echo "unit=$unit"
+	grep '^X-Isukit-' "$unit"
+	systemctl show "$unit" --property=ActiveState,MainPID,ExecMainCode,ExecMainStatus,Result
+done
+`
+
+// shown is what showScript tells about one unit.
+type shown struct {
+	service string
+	fields  map[string]string
+}
+
+func (n *node) show(ctx context.Context, units string) ([]shown, error) {
+	out, err := n.client.check(ctx, "look at services", fmt.Sprintf(showScript, units), nil)
+	if err != nil {
+		return nil, err
+	}
+	var list []shown
+	for line := range strings.Lines(out) {
+		k, v, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if k == "unit" {
+			name := strings.TrimSuffix(strings.TrimPrefix(v, "isukit-"), ".service")
+			list = append(list, shown{name, map[string]string{}})
+		} else if ok && len(list) > 0 {
+			list[len(list)-1].fields[k] = v
+		}
+	}
+	slices.SortStableFunc(list, func(a, b shown) int { return cmp.Compare(a.number("X-Isukit-Since"), b.number("X-Isukit-Since")) })
+	return list, nil
+}
+
+func (s shown) number(field string) int64 {
+	n, _ := strconv.ParseInt(s.fields[field], 10, 64) // systemd's numbers are numbers; an empty one is 0
+	return n
+}
+
+func (s shown) state() host.State {
+	pid := int(s.number("MainPID"))
+	st := host.State{
+		PID: pid, Group: pid, Since: time.Unix(0, s.number("X-Isukit-Since")), Stamp: s.fields["X-Isukit-Stamp"],
+		OutOfMemory: s.fields["Result"] == "oom-kill",
+	}
+	switch s.fields["ActiveState"] {
+	case "active", "activating", "deactivating", "reloading":
+		st.Running = true
+		return st
+	}
+	status := s.number("ExecMainStatus")
+	if code := s.number("ExecMainCode"); code == 2 || code == 3 { // CLD_KILLED, CLD_DUMPED
+		st.Exit = "signal: " + syscall.Signal(status).String()
+	} else {
+		st.Exit = fmt.Sprintf("exit status %d", status)
+	}
+	return st
+}
+
+// State implements host.Host. systemd does not keep how a service ended that was stopped as asked: that is exit status 0.
+func (n *node) State(ctx context.Context, name string) (host.State, error) {
+	list, err := n.show(ctx, quote(unitName(name)))
+	if err != nil {
+		return host.State{}, err
+	}
+	if len(list) == 0 {
+		return host.State{}, fmt.Errorf("%w: %s", host.ErrUnknownService, name)
+	}
+	return list[0].state(), nil
+}
+
+// Services implements host.Host.
+func (n *node) Services(ctx context.Context) ([]string, error) {
+	list, err := n.show(ctx, "isukit-*.service")
+	var names []string
+	for _, s := range list {
+		names = append(names, s.service)
+	}
+	return names, err
+}
+
+const forgetScript = `unit=%[1]s
+if systemctl is-active --quiet "$unit"; then exit 90; fi
+rm -rf -- ` + unitDir + `"$unit" ` + unitDir + `"$unit.d" %[2]s && systemctl daemon-reload
+`
+
+// Forget implements host.Host: it takes the unit away.
+func (n *node) Forget(ctx context.Context, name string) error {
+	res, err := n.client.script(ctx, fmt.Sprintf(forgetScript, quote(unitName(name)), quote(envFile(name))), nil, host.MaxOutputBytes)
+	switch {
+	case err != nil:
+	case res.Code == noProgram:
+		err = errors.New("it runs")
+	case res.Code != 0:
+		err = n.client.failure(res)
+	}
+	if err != nil {
+		return fmt.Errorf("forget %s on %s: %w", name, n.about.Name, err)
+	}
+	return nil
+}
