@@ -144,6 +144,11 @@ func (e *execution) stage(ctx context.Context, roles ...topology.Role) error {
 			return err
 		}
 	}
+	for _, name := range e.f.names() {
+		if err := e.putFiles(ctx, name, ""); err != nil {
+			return err
+		}
+	}
 	var started []topology.Instance
 	for _, role := range roles {
 		for _, i := range e.l.goal.Topology.Of(role) {
@@ -182,12 +187,9 @@ func (e *execution) putFiles(ctx context.Context, hostName, owner string) error 
 	return nil
 }
 
-// rules loads what the kernels of hosts are to do.
+// rules loads what the kernels of hosts are to do; the file that it is in is for people.
 func (e *execution) rules(ctx context.Context) error {
 	for _, name := range e.f.names() {
-		if err := e.putFiles(ctx, name, ""); err != nil {
-			return err
-		}
 		for _, s := range e.steps(name) {
 			if s.Kind != plan.Rules || s.Op == plan.Remove {
 				continue

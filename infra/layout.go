@@ -32,6 +32,7 @@ type layout struct {
 	secrets secrets
 	hosts   map[string]host.Host
 	ca      pki.Pair // where a proxy speaks TLS
+	binary  []byte   // of the app
 
 	want     map[string][]plan.Wanted // by host, in the order in which they are made
 	services map[string]host.Service  // by instance
@@ -62,6 +63,9 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 	}
 	l.install = in
 	if g.Topology, err = g.Topology.WithKind(topology.DB, topology.Kind(in.Engine)); err != nil {
+		return nil, err
+	}
+	if l.binary, err = s.binary(ctx, g, f); err != nil {
 		return nil, err
 	}
 	for _, step := range []func() error{l.places, l.databases, l.rules, l.apps, l.proxies} {
@@ -270,11 +274,37 @@ func (l *layout) rules() error {
 	return nil
 }
 
+// appPath is where the app's binary is on a host. Another build is another file, so that what runs can be put back.
+func appPath(h host.Host, g *goal) string {
+	return path.Join(h.About().Dir, "bin", "isukit-app-"+g.App[:12])
+}
+
+// binary is the app that a goal is about: a new goal takes the one that the Spec names, an old one has its own on the hosts.
+func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
+	text, err := os.ReadFile(s.spec.AppBinary)
+	if err != nil && g.App == "" {
+		return nil, &HintError{fmt.Errorf("the app's binary: %w", err), "make build"}
+	}
+	if g.App == "" {
+		g.App = plan.Hash(text)
+	}
+	if err == nil && plan.Hash(text) == g.App {
+		return text, nil
+	}
+	for _, name := range f.names() {
+		if text, err := f.hosts[name].Get(ctx, appPath(f.hosts[name], g)); err == nil {
+			return text, nil
+		}
+	}
+	return nil, fmt.Errorf("the app that topology %s was applied with is on no host any more", g.Topology.Name)
+}
+
 func (l *layout) apps() error {
 	t := l.goal.Topology
-	binary, err := os.ReadFile(l.spec.AppBinary)
-	if err != nil {
-		return &HintError{fmt.Errorf("the app's binary: %w", err), "make build"}
+	for name, h := range l.hosts {
+		if slices.ContainsFunc(t.On(name), func(i topology.Instance) bool { return i.Role == topology.Web || i.Role == topology.API }) {
+			l.file(name, "", appPath(h, l.goal), l.binary, 0o755)
+		}
 	}
 	for _, i := range append(t.Of(topology.API), t.Of(topology.Web)...) {
 		if err := l.rendered(i); err != nil {
@@ -291,16 +321,11 @@ func (l *layout) apps() error {
 		for _, name := range sortedKeys(secret) {
 			l.file(i.Host, i.Name, path.Join(dir, name), []byte(secret[name]+"\n"), 0o600)
 		}
-		program := l.spec.AppBinary
-		if about := l.hosts[i.Host].About(); !about.Here {
-			program = path.Join(dir, "isukit-app")
-			l.file(i.Host, i.Name, program, binary, 0o755)
-		}
 		sizes := l.input.SizesOf(i)
 		l.service(i.Host, host.Service{
-			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{program, "--config", path.Join(dir, render.AppConf)},
+			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{appPath(l.hosts[i.Host], l.goal), "--config", path.Join(dir, render.AppConf)},
 			Env: []string{fmt.Sprintf("GOMAXPROCS=%d", sizes.GOMAXPROCS)}, NoFile: sizes.Files,
-		}, plan.Hash(binary))
+		})
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ type goal struct {
 	Hash     string             `json:"hash"` // of the topology as it was declared
 	Scale    string             `json:"scale"`
 	Seed     uint64             `json:"seed"`
+	App      string             `json:"app"` // hash of the app's binary
 	// Ports are where instances listen, with their debug ports, where hosts share an address.
 	Ports map[string][2]int `json:"ports,omitempty"`
 }
