@@ -61,6 +61,9 @@ fuzz: ## the parsers of bodies, captures, answers and logs on random input, FUZZ
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/capture || exit 1; done
 	@for target in FuzzAnswer FuzzReadHits FuzzReadHistograms; do \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./bench/load || exit 1; done
+	@$(GO) test -run '^$$' -fuzz '^FuzzRead$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./infra/digest/access
+	@$(GO) test -run '^$$' -fuzz '^FuzzSlowLog$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./infra/digest/query
+	@$(GO) test -run '^$$' -fuzz '^FuzzPprof$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./infra/profile
 
 test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
 	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...

@@ -262,6 +262,9 @@ func HitsPerSec(r *result.Round) float64 { return float64(r.All.Hits) / loadSeco
 
 // loadSeconds is how long the load lasted; what was planned, or 1, where that is not known.
 func loadSeconds(r *result.Round) float64 {
+	if observed(r) && r.LoadSeconds > 0 {
+		return r.LoadSeconds // its phase may have waited for the end
+	}
 	for _, ph := range r.Phases {
 		if ph.Name == "load" && ph.DurationSeconds > 0 {
 			return ph.DurationSeconds

@@ -106,7 +106,7 @@ func (r *projectRound) observe(ctx context.Context, o observeOptions, s streams)
 	}
 	if o.hasScore {
 		r.judge(external.Verdict{Score: o.score, Found: true})
-		r.record.Benchmark.ScoreFrom = "given"
+		r.record.Benchmark.ScoreFrom, r.record.Score.Lines[0].Label = "given", "as given"
 	} else {
 		r.warn("the score is not known: give it with --score")
 	}
