@@ -33,15 +33,14 @@ type projectRound struct {
 	mu       sync.Mutex
 	warnings []string
 
-	marks     []observe.Mark
-	schemas   map[string]string // what performance_schema had counted before, by host
-	ahead     map[string]time.Duration
-	series    map[string]*seriesTaker
-	recorded  []observe.Recorded
-	settings  []result.Settings
-	benchLog  []byte
-	dirty     []byte
-	collected sync.WaitGroup
+	marks    []observe.Mark
+	schemas  map[string]string // what performance_schema had counted before, by host
+	ahead    map[string]time.Duration
+	series   map[string]*seriesTaker
+	recorded []observe.Recorded
+	settings []result.Settings
+	benchLog []byte
+	dirty    []byte
 }
 
 // collectLimit is how long collecting may take after a round that was interrupted.
@@ -249,8 +248,8 @@ func (r *projectRound) files() []result.File {
 
 // projectRoundOptions are those of a round of a project.
 type projectRoundOptions struct {
-	results, stateDir, webhook string
-	asJSON, quiet, notify      bool
+	results, stateDir     string
+	asJSON, quiet, notify bool
 }
 
 // runProjectRound plays one round of a project whose benchmark is a command.

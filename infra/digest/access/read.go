@@ -40,7 +40,6 @@ const (
 // Digester takes logs one after another.
 type Digester struct {
 	opts   Options
-	shape  shape // of Options.Format when that is a log_format, and of what was found
 	tree   *tree
 	others Route
 	noReq  Route

@@ -1,0 +1,132 @@
+package observe_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"isukit/infra/host"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+)
+
+const printed = `@versions
+kernel=6.1.0
+empty=
+@sysctl
+net.ipv4.tcp_rmem = 4096	131072	6291456
+@unit app.service
+ExecStart={ path=/app ; argv[]=/app --password hunter2 --port 80 ; ignore_errors=no ; start_time=[now] }
+LimitNOFILE=65536
+@nginx
+# configuration file /etc/nginx/nginx.conf:
+http {
+	log_format ltsv "time:$time_local"
+		"\tstatus:$status"; # a note; with a semicolon
+	log_format mine '$remote_addr ' "[$time_local] \"$request\" ${status}x";
+	server { listen 80; location /a { proxy_pass http://a; proxy_set_header Authorization "Basic aHVudGVyMg=="; } }
+	server { listen 81; location ~ ^/(b|c){2} { return 404; } }
+}
+`
+
+func TestParseSettings(t *testing.T) {
+	got := map[string]map[string]string{}
+	settings := observe.ParseSettings(printed)
+	for _, s := range settings {
+		got[s.Source] = s.Values
+	}
+	for source, want := range map[string]map[string]string{
+		"versions":         {"kernel": "6.1.0"},
+		"sysctl":           {"net.ipv4.tcp_rmem": "4096 131072 6291456"},
+		"unit app.service": {"ExecStart": "/app --password *** --port 80", "LimitNOFILE": "65536"},
+	} {
+		if diff := cmp.Diff(want, got[source]); diff != "" {
+			t.Errorf("%s (- want, + got):\n%s", source, diff)
+		}
+	}
+	var all strings.Builder
+	for key, value := range got["nginx"] {
+		all.WriteString(key + " = " + value + "\n")
+	}
+	for _, want := range []string{"listen = 80", "listen = 81", "location /a/proxy_pass = http://a"} {
+		if !strings.Contains(all.String(), want) {
+			t.Errorf("nginx lacks %q:\n%s", want, all.String())
+		}
+	}
+	if strings.Contains(all.String(), "aHVudGVyMg") {
+		t.Errorf("a credential is kept:\n%s", all.String())
+	}
+	if f := observe.LogFormats(settings)["mine"]; !strings.HasPrefix(f, "$remote_addr [$time_local]") {
+		t.Errorf("log_format mine is %q", f)
+	}
+}
+
+// TestMarkAndFetch follows a log that is appended to, one that its server reopens, and one that somebody else rotates.
+func TestMarkAndFetch(t *testing.T) {
+	h, err := host.OpenLocal(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(context.Background())
+	for name, c := range map[string]struct {
+		reopen  string
+		between func(file string)
+		want    string
+		warned  bool
+	}{
+		"appended": {"", func(f string) { add(t, f, "new\n") }, "new\n", false},
+		"reopened": {"touch $LOG", func(f string) { add(t, f, "new\n") }, "new\n", false},
+		"rotated": {"", func(f string) {
+			if err := os.Rename(f, f+".1"); err != nil {
+				t.Fatal(err)
+			}
+			add(t, f, "new\n")
+		}, "new\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "access.log")
+			add(t, file, "old\n")
+			l := project.Log{Host: "s1", File: file, Reopen: strings.ReplaceAll(c.reopen, "$LOG", file)}
+			m, err := observe.MarkLog(t.Context(), h, l, "stamp")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.between(file)
+			got, warnings, err := m.Fetch(t.Context(), h, t.TempDir())
+			if err != nil || (len(warnings) > 0) != c.warned {
+				t.Fatalf("%v, %q", err, warnings)
+			}
+			text, err := os.ReadFile(got)
+			if err != nil || string(text) != c.want {
+				t.Errorf("%q, %v; want %q", text, err, c.want)
+			}
+			if old, err := os.ReadFile(file + ".stamp"); c.reopen != "" && (err != nil || string(old) != "old\n") {
+				t.Errorf("what was moved aside: %q, %v", old, err)
+			}
+		})
+	}
+	if _, err := observe.MarkLog(t.Context(), h, project.Log{Host: "s1", File: "/no/such.log"}, "x"); err == nil {
+		t.Error("a log that is not there is marked")
+	}
+	ahead, err := observe.ClockAhead(t.Context(), h)
+	if err != nil || ahead.Abs() > 100*time.Millisecond {
+		t.Errorf("this machine's clock is ahead of itself by %v, %v", ahead, err)
+	}
+}
+
+func add(t *testing.T, file, text string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
