@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"isukit/infra/host"
+	"isukit/infra/host/ssh"
 	"isukit/infra/project"
 )
 
@@ -21,7 +22,7 @@ func (o *openProject) openDrivers(ctx context.Context, stateDir string) error {
 		d, ok := drivers[name]
 		if !ok {
 			var err error
-			if d, err = openDriver(name, stateDir, 0, true); err != nil {
+			if d, err = openProjectDriver(name, stateDir); err != nil {
 				return err
 			}
 			drivers[name] = d
@@ -54,4 +55,12 @@ func (o *openProject) reach(ctx context.Context, d host.Driver, h project.Host) 
 		}
 	}
 	return d.Host(h.Name)
+}
+
+// openProjectDriver opens a driver whose hosts are there already, and stay.
+func openProjectDriver(name, stateDir string) (host.Driver, error) {
+	if name == "ssh" {
+		return ssh.Open(ssh.Options{StateDir: stateDir})
+	}
+	return openDriver(name, stateDir, 0, true)
 }
