@@ -9,7 +9,7 @@ import (
 )
 
 // driverHelp names the drivers that a flag takes.
-const driverHelp = "what makes hosts real: local (processes of this machine), lab (namespaces and control groups, needs root) or ssh"
+const driverHelp = "what makes hosts real: local (processes of this machine) or lab (namespaces and control groups, needs root)"
 
 // openDriver opens the driver of that name, whose hosts stay up when it is closed if keep is true.
 func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, error) {
