@@ -24,6 +24,9 @@ func main() {
 func mainExit() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// Whoever reads what is said here may go away ("isukit round 2>&1 | head"): that must not end the process before it has
+	// cleaned up. A signal that is caught, unlike one that is ignored, stays at its default in the servers that it starts.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		// A second signal ends the process at once: clean-up that hangs must not hold the terminal.
 		<-ctx.Done()

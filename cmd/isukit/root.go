@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -126,6 +128,12 @@ func hostHint(err error) string {
 	return ""
 }
 
+// readerGone reports whether err says that nobody reads the standard output any more, as head has enough after ten lines.
+func readerGone(err error) bool {
+	var file *fs.PathError
+	return errors.Is(err, syscall.EPIPE) && errors.As(err, &file) && file.Path == os.Stdout.Name()
+}
+
 // exitCode prints err as the user should see it and maps it to the exit code.
 func exitCode(w io.Writer, err error) int {
 	if err == nil {
@@ -133,6 +141,9 @@ func exitCode(w io.Writer, err error) int {
 	}
 	if errors.Is(err, errRoundFailed) {
 		return exitRound
+	}
+	if readerGone(err) {
+		return exitOK
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(w, "isukit: interrupted; everything that was started is gone")

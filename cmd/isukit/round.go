@@ -163,7 +163,7 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	if err != nil {
 		return faultHint(err)
 	}
-	if err := printRound(record, path, o.asJSON, s); err != nil {
+	if err := printRound(record, path, o.asJSON, s); err != nil && !readerGone(err) {
 		return err
 	}
 	if !record.Passed {
