@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"isukit/bench/result"
 	"isukit/infra/host"
 )
 
@@ -115,11 +116,15 @@ func flagsFromEnv(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// hostHint is what can be done about a host that cannot be used; "" for any other error.
-func hostHint(err error) string {
+// knownHint is what can be done about an error that has no hint of its own: of a host that cannot be used, of a round that
+// cannot be read; "" for any other.
+func knownHint(err error) string {
 	var fault *host.Fault
 	var locked *host.LockedError
+	var newer *result.NewerFormatError
 	switch {
+	case errors.As(err, &newer):
+		return "a newer isukit kept this round; use that one"
 	case errors.As(err, &fault):
 		return fault.Hint
 	case errors.As(err, &locked):
@@ -151,7 +156,7 @@ func exitCode(w io.Writer, err error) int {
 	}
 	var c *cliError
 	if !errors.As(err, &c) {
-		c = &cliError{err: err, code: exitFailed, hint: hostHint(err)}
+		c = &cliError{err: err, code: exitFailed, hint: knownHint(err)}
 		// cobra has no type for these two; both are the user's.
 		if text := err.Error(); strings.HasPrefix(text, "unknown command") || strings.Contains(text, "arg(s)") {
 			c.code, c.hint = exitUsage, `see "isukit --help"`

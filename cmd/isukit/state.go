@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -36,6 +38,9 @@ func cleanDead(cmd *cobra.Command, s streams) error {
 	dir, err := stateDir(cmd)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing ran there; who only reads rounds need not be able to make it
 	}
 	cleaned, err := infra.CleanDead(cmd.Context(), dir)
 	if err != nil {
