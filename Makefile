@@ -36,7 +36,9 @@ stress-fanout: setup-test mysql ## the fan-out's tests at their full counts, on 
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_SCALE=60 ISUKIT_FANOUT_SEEDS=20 $(GO) test ./app/fanout -run '$(FANOUT_RUN)' -v -count 1 -timeout 24h
 
 bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on real servers of both engines
-	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 $(GO) test ./app/fanout -run TestCost -v -count 1 -timeout 60m
+	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
+	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 ISUKIT_FANOUT_COST_JSON="$$json" $(GO) test ./app/fanout -run TestCost -v -count 1 -timeout 60m && \
+	cat "$$json"
 
 setup: ## install what a round needs, nginx and a database server (quick when it is there)
 	@sh scripts/setup.sh run

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,44 +36,80 @@ func (s costSetup) String() string {
 	return name
 }
 
-// TestCost measures what each mode costs against mode parallel over as many replicas, in randomly interleaved runs of 2 s:
+// TestCost measures what each mode costs against mode parallel over as many replicas, in randomly interleaved runs of 1.5 s:
 // one-row updates over 10,000 keys and transfers over 1,000 accounts, 16 clients, a flush at each commit. It is run by
-// ISUKIT_FANOUT_COST=<runs of each> and ends with a line of JSON.
+// ISUKIT_FANOUT_COST=<runs of each>, prints a table, and writes a line of JSON into the file ISUKIT_FANOUT_COST_JSON, or prints it.
 func TestCost(t *testing.T) {
 	runs, err := strconv.Atoi(os.Getenv("ISUKIT_FANOUT_COST"))
 	if err != nil || runs < 1 {
 		t.Skip("a measurement of minutes: set ISUKIT_FANOUT_COST=5 to run it")
 	}
+	var all []costRow
 	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) { measureCost(t, engine, runs) })
+		if only := os.Getenv("ISUKIT_FANOUT_COST_ENGINE"); only == "" || only == engine {
+			t.Run(engine, func(t *testing.T) { all = append(all, measureCost(t, engine, runs)...) })
+		}
 	}
+	line, err := json.Marshal(all)
+	must(t, err)
+	if file := os.Getenv("ISUKIT_FANOUT_COST_JSON"); file != "" {
+		must(t, os.WriteFile(file, append(line, '\n'), 0o600))
+		return
+	}
+	fmt.Println(string(line))
 }
 
-func measureCost(t *testing.T, engine string, runs int) {
-	c := startServers(t, engine, 3, "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=256M")
-	c.execShop(t, "CREATE TABLE one (id INT PRIMARY KEY, v BIGINT NOT NULL)", "CREATE TABLE account (id INT PRIMARY KEY, balance BIGINT NOT NULL)")
+// costModes are the modes of several replicas, with what is said of each beside its figures.
+var costModes = []struct {
+	mode                   fanout.Mode
+	promise, trips, upkeep string
+}{
+	{fanout.ModeParallel, "nothing: replicas differ", "1", "not even an ordinary day"},
+	{fanout.ModeKeyed, "equal rows, one app process", "1", "a replica's death; not the app's in the middle of a write"},
+	{fanout.ModeOrdered, "equal rows, any number of processes", "3", "a replica's death, cut, freeze, full disk; the app's death, by comparing"},
+	{fanout.ModeDurable, "that, and atomic under any crash", "4", "all of that, and nothing is left on some replicas only"},
+	{fanout.ModeReplicated, "what the source has, later on the others", "1", "a replica's death; the source's only as far as it was copied"},
+}
+
+// costRun is what one run of a setup gave.
+type costRun struct {
+	perSec  float64 // writes
+	packets float64 // sent for each write, to all replicas
+}
+
+func measureCost(t *testing.T, engine string, runs int) []costRow {
+	args := []string{"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=256M"}
+	c := startServers(t, engine, 3, args...)
+	clusters := map[int]*cluster{2: startReplicated(t, engine, 2, false, args...), 3: startReplicated(t, engine, 3, false, args...)}
+	for _, one := range []*cluster{c, clusters[2], clusters[3]} {
+		one.execShop(t, "CREATE TABLE one (id INT PRIMARY KEY, v BIGINT NOT NULL)", "CREATE TABLE account (id INT PRIMARY KEY, balance BIGINT NOT NULL)")
+	}
 	setups := []costSetup{{fanout.ModeSingle, 1, 0}}
 	for _, delay := range []time.Duration{0, time.Millisecond} {
 		for _, n := range []int{2, 3} {
-			for _, m := range []fanout.Mode{fanout.ModeParallel, fanout.ModeKeyed, fanout.ModeOrdered, fanout.ModeDurable} {
-				setups = append(setups, costSetup{m, n, delay})
+			for _, m := range costModes {
+				setups = append(setups, costSetup{m.mode, n, delay})
 			}
 		}
 	}
-	updates, transfers := map[string][]float64{}, map[string][]float64{}
+	updates, transfers := map[string][]costRun{}, map[string][]costRun{}
 	for run := range runs {
 		rng := rand.New(rand.NewPCG(uint64(run), 5))
 		rng.Shuffle(len(setups), func(i, j int) { setups[i], setups[j] = setups[j], setups[i] })
 		for _, s := range setups {
-			fillCost(t, c)
-			updates[s.String()] = append(updates[s.String()], costOf(t, c, s, updateOne))
+			on := c
+			if s.mode == fanout.ModeReplicated {
+				on = clusters[s.replicas]
+			}
+			fillCost(t, on)
+			updates[s.String()] = append(updates[s.String()], costOf(t, on, s, updateOne))
 			if s.delay == 0 && s.mode != fanout.ModeParallel { // that one deadlocks across servers, for 50 s each time
-				fillCost(t, c)
-				transfers[s.String()] = append(transfers[s.String()], costOf(t, c, s, transferOne))
+				fillCost(t, on)
+				transfers[s.String()] = append(transfers[s.String()], costOf(t, on, s, transferOne))
 			}
 		}
 	}
-	printCost(t, engine, runs, updates, transfers)
+	return printCost(engine, runs, updates, transfers)
 }
 
 func fillCost(t *testing.T, c *cluster) {
@@ -108,15 +145,14 @@ func transferOne(ctx context.Context, p *fanout.Pool, rng *rand.Rand) error {
 	})
 }
 
-// costOf is the writes per second of 16 clients over 2 s.
-func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) float64 {
+// costOf is the writes per second of 16 clients over 1.5 s.
+func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) costRun {
 	t.Helper()
 	cfg := c.config(s.mode)
 	cfg.Replicas = cfg.Replicas[:s.replicas]
+	var packets atomic.Int64
 	for i := range cfg.Replicas {
-		if s.delay > 0 {
-			cfg.Replicas[i].MySQL.DialFunc = delayed(s.delay)
-		}
+		cfg.Replicas[i].MySQL.DialFunc = delayed(s.delay, &packets)
 	}
 	p, err := fanout.Open(t.Context(), cfg)
 	if err != nil {
@@ -125,8 +161,9 @@ func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) float64 {
 	defer p.Close()
 	var wg sync.WaitGroup
 	var writes, failed atomic.Int64
+	packets.Store(0)
 	began := time.Now()
-	end := began.Add(2 * time.Second)
+	end := began.Add(1500 * time.Millisecond)
 	for client := range 16 {
 		wg.Add(1)
 		go func() {
@@ -145,24 +182,29 @@ func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) float64 {
 	if failed.Load() > writes.Load()/100 && s.mode != fanout.ModeParallel {
 		t.Errorf("%v: %d writes failed, %d did not", s, failed.Load(), writes.Load())
 	}
-	return float64(writes.Load()) / time.Since(began).Seconds()
+	n := float64(writes.Load())
+	return costRun{n / time.Since(began).Seconds(), float64(packets.Load()) / n}
 }
 
-// delayed dials connections on which every packet sent takes d longer, as a round trip to another host would.
-func delayed(d time.Duration) func(context.Context, string, string) (net.Conn, error) {
+// delayed dials connections on which every packet sent takes d longer, as a round trip to another host would, and counts them.
+func delayed(d time.Duration, packets *atomic.Int64) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		return slowConn{nc, d}, err
+		return slowConn{nc, d, packets}, err
 	}
 }
 
 type slowConn struct {
 	net.Conn
-	d time.Duration
+	d       time.Duration
+	packets *atomic.Int64
 }
 
 func (c slowConn) Write(b []byte) (int, error) {
-	time.Sleep(c.d)
+	c.packets.Add(1)
+	if c.d > 0 {
+		time.Sleep(c.d)
+	}
 	return c.Conn.Write(b)
 }
 
@@ -174,49 +216,52 @@ func median(list []float64) float64 {
 	return (s[len(s)/2-1] + s[len(s)/2]) / 2
 }
 
-// ratios divides run by run.
-func ratios(a, b []float64) []float64 {
-	out := make([]float64, len(a))
-	for i := range a {
-		out[i] = a[i] / b[i]
-	}
-	return out
-}
-
-// costRow is one line of the result.
+// costRow is one figure of the result.
 type costRow struct {
 	Engine, Setup, Work, Against string
-	Ratio, Low, High             float64 // median, least and greatest of the runs
+	Ratio, Low, High             float64 // of writes per second: median, least and greatest of the runs
+	Packets                      float64 // sent for each write, median
 }
 
-func printCost(t *testing.T, engine string, runs int, updates, transfers map[string][]float64) {
-	var rows []costRow
-	add := func(work string, list map[string][]float64, setup, against string) {
-		r := ratios(list[setup], list[against])
-		rows = append(rows, costRow{engine, setup, work, against, median(r), slices.Min(r), slices.Max(r)})
+// costRowOf divides run by run.
+func costRowOf(engine, work, setup, against string, list map[string][]costRun) costRow {
+	row := costRow{Engine: engine, Setup: setup, Work: work, Against: against}
+	var ratios, packets []float64
+	for i, r := range list[setup] {
+		ratios = append(ratios, r.perSec/list[against][i].perSec)
+		packets = append(packets, r.packets)
 	}
-	for _, delay := range []string{"", "/1ms"} {
-		for _, n := range []string{"2", "3"} {
-			for _, m := range []string{"keyed", "ordered", "durable"} {
-				add("one-row updates", updates, m+"/"+n+delay, "parallel/"+n+delay)
-			}
+	row.Ratio, row.Low, row.High, row.Packets = median(ratios), slices.Min(ratios), slices.Max(ratios), median(packets)
+	return row
+}
+
+func (r costRow) String() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", r.Ratio, r.Low, r.High) }
+
+// printCost prints a table as docs/fanout.md has it, a line a mode.
+func printCost(engine string, runs int, updates, transfers map[string][]costRun) []costRow {
+	var all []costRow
+	fmt.Printf("\n%s, median of %d runs (least to greatest). Updates: against mode parallel over as many replicas. Transfers: against one database.\n\n", engine, runs)
+	fmt.Println("| mode | promises | round trips a write | packets a write, 2 replicas | updates, 2 | updates, 3 | updates, 2, 1 ms away | updates, 3, 1 ms away | transfers, 2 | transfers, 3 | survives |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|")
+	for _, m := range costModes {
+		var cells []string
+		for _, suffix := range []string{"/2", "/3", "/2/1ms", "/3/1ms"} {
+			row := costRowOf(engine, "one-row updates", string(m.mode)+suffix, "parallel"+suffix, updates)
+			all = append(all, row)
+			cells = append(cells, row.String())
 		}
-	}
-	for _, n := range []string{"2", "3"} {
-		for _, m := range []string{"parallel", "keyed", "ordered", "durable"} {
-			add("one-row updates", updates, m+"/"+n, "single/1")
-			if m != "parallel" {
-				add("transfers", transfers, m+"/"+n, "single/1")
+		packets := all[len(all)-4].Packets
+		for _, suffix := range []string{"/2", "/3"} {
+			all = append(all, costRowOf(engine, "one-row updates", string(m.mode)+suffix, "single/1", updates))
+			if m.mode == fanout.ModeParallel {
+				cells = append(cells, "deadlocks")
+				continue
 			}
+			row := costRowOf(engine, "transfers", string(m.mode)+suffix, "single/1", transfers)
+			all = append(all, row)
+			cells = append(cells, row.String())
 		}
+		fmt.Printf("| `%s` | %s | %s | %.1f | %s | %s |\n", m.mode, m.promise, m.trips, packets, strings.Join(cells, " | "), m.upkeep)
 	}
-	t.Logf("%s, %d runs: ratio of writes per second, median (least to greatest)", engine, runs)
-	for _, r := range rows {
-		t.Logf("%-16s %-14s against %-16s %.2f (%.2f to %.2f)", r.Work, r.Setup, r.Against, r.Ratio, r.Low, r.High)
-	}
-	line, err := json.Marshal(rows)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println(string(line))
+	return all
 }

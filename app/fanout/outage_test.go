@@ -36,6 +36,9 @@ func outage(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *atomic.In
 	if failed, why := readMeanwhile(p, 500*time.Millisecond); failed > 0 {
 		t.Errorf("%d reads failed while r%d was out of service, the last with: %v", failed, bad+1, why)
 	}
+	if n := readsFrom(t, p, c, 30); n[bad] > 0 {
+		t.Errorf("%d of 30 reads came from r%d, which is known to be behind", n[bad], bad+1)
+	}
 	cancel()
 	wg.Wait()
 	if got := states(t, p); got[bad] != fanout.Ejected || got[1-bad] != fanout.InService {

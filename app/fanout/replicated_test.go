@@ -18,9 +18,9 @@ import (
 )
 
 // startReplicated gives a test a source and n-1 replicas of its own.
-func startReplicated(tb testing.TB, engine string, n int, semiSync bool) *cluster {
+func startReplicated(tb testing.TB, engine string, n int, semiSync bool, args ...string) *cluster {
 	tb.Helper()
-	r := infratest.StartReplicated(tb, engine, n, semiSync)
+	r := infratest.StartReplicated(tb, engine, n, semiSync, args...)
 	r.DBs[0].Exec(tb, "CREATE DATABASE shop")
 	c := &cluster{engine: engine, name: "shop", dbs: r.DBs, copying: r}
 	c.settle(tb)

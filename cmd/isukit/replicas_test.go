@@ -111,6 +111,41 @@ func replicasByHand(t *testing.T, running *infra.Running, id string) {
 	}
 }
 
+// TestReplicasThatReplicate looks by hand at a source and its native replica, of which the commands mend nothing.
+func TestReplicasThatReplicate(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			servers := infratest.StartReplicated(t, engine, 2, false)
+			servers.DBs[0].Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.item (id INT PRIMARY KEY)", "INSERT INTO shop.item VALUES (1), (2)")
+			dir := t.TempDir()
+			args := []string{"--mode", "replicated", "--state-dir", dir}
+			for i, db := range servers.DBs {
+				file := filepath.Join(dir, fmt.Sprint(i))
+				if err := os.WriteFile(file, []byte(db.RootDSN("shop")), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--replica", fmt.Sprintf("db-%d=%s", i+1, file))
+			}
+			replicas := func(command string, code int, says string) {
+				t.Helper()
+				var out, errs bytes.Buffer
+				got := run(t.Context(), append(append([]string{"replicas"}, strings.Fields(command)...), args...), streams{strings.NewReader(""), &out, &errs})
+				if text := out.String() + errs.String(); got != code || !strings.Contains(text, says) {
+					t.Errorf("replicas %s: exit code %d, want %d and %q:\n%s", command, got, code, says, text)
+				}
+			}
+			replicas("status", exitOK, "in service")
+			replicas("check", exitOK, "equal")
+			replicas("repair --from db-1", exitFailed, "replication")
+			servers.StopCopying(t, 1)
+			replicas("status", exitOK, "replication has stopped")
+			servers.ResumeCopying(t, 1)
+			servers.DBs[1].Exec(t, "DELETE FROM shop.item WHERE id = 2")
+			replicas("check", exitRound, "id=2")
+		})
+	}
+}
+
 func TestReplicasUsage(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.dsn")
