@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// serveBrokenApp listens where the app's configuration says.
+// serveBrokenApp listens where the app's configuration says: a proxy beside it comes over the socket.
 func serveBrokenApp(config string) error {
 	text, err := os.ReadFile(config)
 	if err != nil {
@@ -38,15 +39,24 @@ func serveBrokenApp(config string) error {
 	}
 	var conf struct {
 		Listen string `yaml:"listen"`
+		Socket string `yaml:"socket"`
 	}
 	if err := yaml.Unmarshal(text, &conf); err != nil {
 		return err
 	}
-	return http.ListenAndServe(conf.Listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
-	}))
+	})
+	if conf.Socket != "" {
+		l, err := net.Listen("unix", conf.Socket)
+		if err != nil {
+			return err
+		}
+		go http.Serve(l, handler)
+	}
+	return http.ListenAndServe(conf.Listen, handler)
 }
 
 // brokenApp writes a program that is the real app for "version" and "prepare", and the broken one when it is to serve.

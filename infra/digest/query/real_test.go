@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -26,10 +27,7 @@ func TestRealSlowLogs(t *testing.T) {
 			began := time.Now().Truncate(time.Second)
 			want := sendKnown(t, db)
 			d := query.New(query.Options{From: began, To: time.Now().Add(2 * time.Second)})
-			text, err := os.ReadFile(log)
-			if err != nil {
-				t.Fatal(err)
-			}
+			text := readThrough(t, log, "SELECT 'the last one'")
 			if err := d.Read(t.Context(), log, strings.NewReader(string(text))); err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +71,25 @@ func sendKnown(t *testing.T, db *infratest.DB) map[string]int64 {
 		send("select * from app.t where id = ?", fmt.Sprintf("SELECT * FROM app.t WHERE id = %d /* GET /t/:id */", i))
 		send("select count(*) from app.t where name in (?+)", fmt.Sprintf("select COUNT(*) from app.t\nwhere name IN ('a'%s)", strings.Repeat(", 'b'", i%7)))
 	}
+	send("select ?", "SELECT 'the last one'")
 	return want
+}
+
+// readThrough returns the log once it holds the last statement: a server answers first and logs afterwards.
+func readThrough(t *testing.T, log, last string) []byte {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.LastIndex(text, []byte(last)); i >= 0 && bytes.IndexByte(text[i:], '\n') >= 0 {
+			return text
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the server has not logged %q within 10 s", last)
+		}
+	}
 }
 
 // againstPT compares with pt-query-digest's JSON of the same log, whole.
