@@ -59,6 +59,20 @@ var inTests = []string{".", "infra", "infra/infratest", "infra/pki", "proto/port
 
 func TestImportsFollowTheTable(t *testing.T) {
 	seen := map[string]bool{}
+	eachSource(t, func(file, dir string) {
+		seen[dir] = true
+		checkFile(t, file, dir)
+	})
+	for p := range allowed {
+		if dir := strings.TrimSuffix(p, "..."); !seen[dir] {
+			t.Errorf("the table lists %s, which has no Go file", dir)
+		}
+	}
+}
+
+// eachSource visits every Go file of the module with its package's directory.
+func eachSource(t *testing.T, visit func(file, dir string)) {
+	t.Helper()
 	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -66,22 +80,34 @@ func TestImportsFollowTheTable(t *testing.T) {
 		if d.IsDir() && file != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "tools") {
 			return filepath.SkipDir
 		}
-		if d.IsDir() || !strings.HasSuffix(file, ".go") {
-			return nil
+		if !d.IsDir() && strings.HasSuffix(file, ".go") {
+			visit(file, path.Dir(filepath.ToSlash(file)))
 		}
-		dir := path.Dir(filepath.ToSlash(file))
-		seen[dir] = true
-		checkFile(t, file, dir)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for p := range allowed {
-		if dir := strings.TrimSuffix(p, "..."); !seen[dir] {
-			t.Errorf("the table lists %s, which has no Go file", dir)
+}
+
+// importsOf are the packages of this module that a file imports, relative to its root.
+func importsOf(t *testing.T, file string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, spec := range f.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if imported, ok := ours(name); ok {
+			list = append(list, imported)
 		}
 	}
+	return list
 }
 
 // checkFile holds the imports of one file against the table.
@@ -92,18 +118,9 @@ func checkFile(t *testing.T, file, dir string) {
 		t.Errorf("%s: package %s is not in the table", file, dir)
 		return
 	}
-	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-	if err != nil {
-		t.Fatal(err)
-	}
 	isTest := strings.HasSuffix(file, "_test.go")
-	for _, spec := range f.Imports {
-		name, err := strconv.Unquote(spec.Path.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		imported, ok := ours(name)
-		if !ok || imported == dir || matches(may, imported) || isTest && slices.Contains(inTests, imported) {
+	for _, imported := range importsOf(t, file) {
+		if imported == dir || matches(may, imported) || isTest && slices.Contains(inTests, imported) {
 			continue
 		}
 		t.Errorf("%s: %s may not import %s", file, dir, imported)
