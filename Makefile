@@ -4,7 +4,7 @@ GO ?= go
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture fuzz setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -39,6 +39,10 @@ bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on 
 	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 ISUKIT_FANOUT_COST_JSON="$$json" $(GO) test ./app/fanout -run TestCost -v -count 1 -timeout 60m && \
 	cat "$$json"
+
+pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it
+	bin/isukit round --quiet --results .local/pictures
+	sh scripts/pictures.sh "$$(ls -d .local/pictures/*/ | tail -n 1)" docs/pictures
 
 setup: ## install what a round needs, nginx and a database server (quick when it is there)
 	@sh scripts/setup.sh run

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 
 	"isukit/bench/result"
 )
@@ -31,11 +32,13 @@ func Judge(r *result.Round) {
 	r.Warnings = append(r.Warnings, doubts(r)...)
 }
 
-// bottleneckOf finds the busiest host, and on it whoever uses most of its CPU.
+// bottleneckOf finds the busiest host, and on it whoever uses most of its CPU. It goes by the second half of the load: users
+// are added as long as there is room, so what limits shows in the end, and the mean over all of it hides that.
 func bottleneckOf(r *result.Round) result.Bottleneck {
+	late := secondHalf(r)
 	var host result.HostUsage
 	for _, h := range r.Hosts {
-		if h.Busy > host.Busy {
+		if host.Host == "" || late.busy(h) > late.busy(host) {
 			host = h
 		}
 	}
@@ -44,27 +47,74 @@ func bottleneckOf(r *result.Round) result.Bottleneck {
 	}
 	var top result.RoleUsage
 	for _, u := range r.Roles {
-		if u.Host == host.Host && u.MeanCores > top.MeanCores {
+		if u.Host == host.Host && late.cores(u.Role, u.MeanCores) > late.cores(top.Role, top.MeanCores) {
 			top = u
 		}
 	}
-	load := r.LoadSeconds
-	generatorCores := 0.0
-	if load > 0 {
-		generatorCores = r.Generator.CPUSeconds / load
+	topCores := late.cores(top.Role, top.MeanCores)
+	meanGenerator := 0.0
+	if r.LoadSeconds > 0 {
+		meanGenerator = r.Generator.CPUSeconds / r.LoadSeconds
 	}
+	generatorCores := late.cores(result.GeneratorRole, meanGenerator)
+	busy := late.busyText(host)
 	switch {
-	case host.Busy < busyHost:
+	case late.busy(host) < busyHost:
 		return result.Bottleneck{Resource: "none", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
-			"No CPU was the limit: the busiest host, %s, was %.0f %% busy (of the roles, %s used most: %.2f of %.4g cores%s). Look for locks, waiting and too few connections.",
-			host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs, foreignText(host))}
-	case generatorCores > top.MeanCores && r.Generator.OfSystem > 0:
+			"No CPU was the limit: the busiest host, %s, was %s (of the roles, %s used most: %.2f of %.4g cores%s). Look for locks, waiting and too few connections.",
+			host.Host, busy, top.Role, topCores, host.CPUs, foreignText(host))}
+	case generatorCores > topCores && r.Generator.OfSystem > 0:
 		return result.Bottleneck{Resource: "generator", Host: host.Host, Text: fmt.Sprintf(
 			"The load generator itself: %.2f of the %.4g cores of %s, more than any role. The score is too low by what it took.",
 			generatorCores, host.CPUs, host.Host)}
 	}
 	return result.Bottleneck{Resource: "cpu", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
-		"CPU of %s: %.0f %% busy, and %s used %.2f of its %.4g cores%s.", host.Host, 100*host.Busy, top.Role, top.MeanCores, host.CPUs, foreignText(host))}
+		"CPU of %s: %s, and %s used %.2f of its %.4g cores%s.", host.Host, busy, top.Role, topCores, host.CPUs, foreignText(host))}
+}
+
+// half is what hosts and roles used in a part of the load, by the seconds of it that were measured.
+type half struct {
+	hosts map[string]float64 // busy, ratio
+	roles map[string]float64 // cores
+}
+
+// secondHalf is the later half of the load's whole seconds; empty where no seconds were kept.
+func secondHalf(r *result.Round) half {
+	h := half{map[string]float64{}, map[string]float64{}}
+	seconds := r.Timeline[len(r.Timeline)/2:]
+	for _, s := range seconds {
+		for host, busy := range s.BusyByHost {
+			h.hosts[host] += busy / float64(len(seconds))
+		}
+		for role, cores := range s.CoresByRole {
+			h.roles[role] += cores / float64(len(seconds))
+		}
+	}
+	return h
+}
+
+// busy is the host's ratio in the half, or over all of the load where the half does not have it.
+func (h half) busy(u result.HostUsage) float64 {
+	if busy, ok := h.hosts[u.Host]; ok {
+		return busy
+	}
+	return u.Busy
+}
+
+func (h half) cores(role string, otherwise float64) float64 {
+	if cores, ok := h.roles[role]; ok {
+		return cores
+	}
+	return otherwise
+}
+
+// busyText says how busy a host was, and over how much of the load where that matters.
+func (h half) busyText(u result.HostUsage) string {
+	late := 100 * h.busy(u)
+	if math.Abs(late-100*u.Busy) < 2 {
+		return fmt.Sprintf("%.0f %% busy", late)
+	}
+	return fmt.Sprintf("%.0f %% busy in the second half of the load (%.0f %% over all of it)", late, 100*u.Busy)
 }
 
 // foreignText names what others took, where that is much.

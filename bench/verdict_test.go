@@ -21,6 +21,16 @@ func saturated() *result.Round {
 	}
 }
 
+// growing is a load whose one host was busy like this, second by second, with the web role using most of it.
+func growing(busy ...float64) []result.Second {
+	var list []result.Second
+	for _, b := range busy {
+		list = append(list, result.Second{BusyByHost: map[string]float64{"s1": b},
+			CoresByRole: map[string]float64{"web": 1.5 * b, "db": 0.1, "generator": 0.05}})
+	}
+	return list
+}
+
 func TestJudge(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -34,6 +44,11 @@ func TestJudge(t *testing.T) {
 		{"generator", func(r *result.Round) { r.Generator.CPUSeconds = 50 }, "generator", "", "of the CPU time of the system"},
 		{"not measured", func(r *result.Round) { r.Hosts = nil }, "none", "", ""},
 		{"short", func(r *result.Round) { r.LoadSeconds = 3 }, "cpu", "db", "lasted 3 s"},
+		{"full at the end", func(r *result.Round) {
+			r.Hosts[0].Busy = 0.6
+			r.Timeline = growing(0.2, 0.3, 0.99, 1)
+		}, "cpu", "web", ""},
+		{"full at the beginning", func(r *result.Round) { r.Timeline = growing(1, 1, 0.2, 0.2) }, "none", "web", ""},
 		{"few", func(r *result.Round) { r.All.OK = 10 }, "cpu", "db", "10 right answers"},
 		{"steal", func(r *result.Round) { r.Hosts[0].Steal = 0.2 }, "cpu", "db", "steal"},
 		{"foreign", func(r *result.Round) { r.Hosts[0].Foreign = 0.2 }, "cpu", "db", "not part of the round"},

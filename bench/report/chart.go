@@ -202,7 +202,7 @@ func roleColors(r *result.Round) map[string]int {
 	}
 	for i, role := range orderRoles(slices.Collect(maps.Keys(colors))) {
 		colors[role] = i % paletteSize
-		if role == generatorRole {
+		if role == result.GeneratorRole {
 			colors[role] = paletteSize
 		}
 	}

@@ -33,9 +33,6 @@ func (s LiveState) now() result.Second {
 	return s.Seconds[len(s.Seconds)-1]
 }
 
-// generatorRole is the generator's name in Second.CoresByRole.
-const generatorRole = "generator"
-
 // Live renders one frame for a terminal: lines no wider than the style's, without line ends. Every frame has the same number
 // of lines as long as the roles stay the same; the caller draws each over the one before.
 func Live(s LiveState, style Style) []string {
@@ -49,7 +46,7 @@ func Live(s LiveState, style Style) []string {
 	for _, role := range rolesOf(now) {
 		cores := now.CoresByRole[role]
 		code := cyan
-		if role == generatorRole {
+		if role == result.GeneratorRole {
 			code = dim
 		}
 		p.line("  ", padRight(cut(clean(role), 16), 16), padLeft(fixed(cores, 2), 6), " cores ", p.paint(code, coresBar(cores, s.HostCPUs)))
@@ -115,8 +112,8 @@ func rolesOf(s result.Second) []string {
 // orderRoles sorts roles by name, the generator last.
 func orderRoles(roles []string) []string {
 	slices.Sort(roles)
-	if i := slices.Index(roles, generatorRole); i >= 0 {
-		roles = append(slices.Delete(roles, i, i+1), generatorRole)
+	if i := slices.Index(roles, result.GeneratorRole); i >= 0 {
+		roles = append(slices.Delete(roles, i, i+1), result.GeneratorRole)
 	}
 	return roles
 }

@@ -139,6 +139,9 @@ type ErrorGroup struct {
 	Example string `json:"example,omitempty"`
 }
 
+// GeneratorRole is the load generator's name in Second.CoresByRole.
+const GeneratorRole = "generator"
+
 // Second is one second of the load phase.
 type Second struct {
 	// At is the second's beginning, counted from the start of the load.
@@ -148,7 +151,7 @@ type Second struct {
 	Errors int64   `json:"errors"`
 	P50Ms  float64 `json:"p50_ms"`
 	P99Ms  float64 `json:"p99_ms"`
-	// CoresByRole is the CPU time of each role ("db", "db@s2") in that second, in cores; the generator is "generator".
+	// CoresByRole is the CPU time of each role ("db", "db@s2") in that second, in cores, and that of GeneratorRole.
 	CoresByRole map[string]float64 `json:"cores_by_role,omitempty"`
 	// BusyByHost is the share of the host's CPU time that was not idle.
 	BusyByHost map[string]float64 `json:"busy_by_host,omitempty"`

@@ -17,9 +17,6 @@ import (
 	"isukit/infra/host"
 )
 
-// generatorRole is how the load generator is called among the roles of a timeline.
-const generatorRole = "generator"
-
 // measurement samples what the hosts use while the load runs, and puts it into the record.
 type measurement struct {
 	running *infra.Running
@@ -113,7 +110,7 @@ func useBetween(a, b sampled, second *result.Second) {
 	if wall <= 0 {
 		return
 	}
-	second.CoresByRole = map[string]float64{generatorRole: (b.generator - a.generator).Seconds() / wall}
+	second.CoresByRole = map[string]float64{result.GeneratorRole: (b.generator - a.generator).Seconds() / wall}
 	for i := range b.Roles {
 		second.CoresByRole[b.Roles[i].Instance] = max(0, (b.Roles[i].CPU-a.Roles[i].CPU).Seconds()) / wall
 	}

@@ -1,0 +1,55 @@
+#!/bin/sh
+# pictures.sh ROUND DIRECTORY: the pictures of the README: DIRECTORY/round.svg, what a terminal shows of a round but for its points, and
+# DIRECTORY/report.png, the head of its page. ROUND is a directory of results/. It needs bin/isukit, script (util-linux) and chromium.
+set -eu
+
+round=$1 out=$2
+
+# The colours that isukit uses, as a terminal with a dark background has them.
+to_svg() {
+	awk -v lines="$lines" '
+	function escape(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\&gt;", s); return s }
+	function class_of(code,    parts, n, i, c) {
+		n = split(code, parts, ";"); c = ""
+		for (i = 1; i <= n; i++) {
+			if (parts[i] == "1") c = c " b"
+			if (parts[i] == "2") c = c " d"
+			if (parts[i] ~ /^(3|9)[1-6]$/) c = c " c" substr(parts[i], 2)
+		}
+		return substr(c, 2)
+	}
+	{
+		rest = $0; body = ""; class = ""
+		while (match(rest, /\033\[[0-9;]*m/)) {
+			body = body span(substr(rest, 1, RSTART - 1), class)
+			class = class_of(substr(rest, RSTART + 2, RLENGTH - 3))
+			rest = substr(rest, RSTART + RLENGTH)
+		}
+		printf "<text x=\"16\" y=\"%d\">%s</text>\n", 28 + 17 * (NR - 1), body span(rest, class)
+	}
+	function span(s, class) { s = escape(s); return s == "" || class == "" ? s : "<tspan class=\"" class "\">" s "</tspan>" }
+	BEGIN {
+		height = 17 * lines + 30
+		printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"%d\" viewBox=\"0 0 760 %d\" role=\"img\" aria-label=\"A round in the terminal\">\n", height, height
+		print "<style>text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace;fill:#d7dae0;white-space:pre}" \
+			".b{font-weight:bold}.d{fill:#8b92a0}.c1{fill:#ff7b72}.c2{fill:#7ee787}.c3{fill:#e3b341}.c4{fill:#79c0ff}.c5{fill:#d2a8ff}.c6{fill:#76e3ea}</style>"
+		printf "<rect width=\"760\" height=\"%d\" rx=\"8\" fill=\"#15181e\"/>\n", height
+	}
+	END { print "</svg>" }'
+}
+
+mkdir -p "$out"
+TERM=xterm-256color script -qec "stty cols 88; bin/isukit show $round" /dev/null </dev/null |
+	tr -d '\r' | sed '/What made the score/,/Endpoints/{/Endpoints/!d;}' >"$out/round.txt.new"
+lines=$(wc -l <"$out/round.txt.new")
+to_svg <"$out/round.txt.new" >"$out/round.svg.new"
+mv "$out/round.svg.new" "$out/round.svg"
+rm "$out/round.txt.new"
+
+profile=$(mktemp -d)
+trap 'rm -rf "$profile"' EXIT
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
+"$browser" --headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync \
+	--user-data-dir="$profile" --hide-scrollbars --window-size=1100,900 --run-all-compositor-stages-before-draw \
+	--screenshot="$out/report.png" "file://$(cd "$round" && pwd)/report.html" >/dev/null 2>&1
+ls -l "$out"
