@@ -14,7 +14,6 @@ import (
 
 	"isukit/bench/external"
 	"isukit/bench/result"
-	"isukit/infra/observe"
 )
 
 type observeOptions struct {
@@ -27,6 +26,7 @@ type observeOptions struct {
 	wait     time.Duration
 	idle     time.Duration
 	longest  time.Duration
+	byLoad   bool
 }
 
 func newObserveCmd(s streams) *cobra.Command {
@@ -36,7 +36,8 @@ func newObserveCmd(s streams) *cobra.Command {
 		Short: "Record a round whose benchmark somebody else starts",
 		Long: `Record a round whose benchmark is started elsewhere, as from a contest's portal: mark the logs, wait until the benchmark begins
 (its initialize request is seen in an access log, or requests come), measure until none has come for a while, and keep the
-record of exactly that window. The score is given with --score or asked for; without one the record says so.`,
+record of exactly that window. Without an access log, or with --by-load, the beginning and the end are seen in the hosts' CPUs.
+The score is given with --score or asked for; without one the record says so.`,
 		Example: "  isukit observe\n  isukit observe --score 12340\n  isukit observe --wait 10m --idle 5s --failed",
 		GroupID: "round",
 		Args:    cobra.NoArgs,
@@ -56,7 +57,8 @@ record of exactly that window. The score is given with --score or asked for; wit
 	f.BoolVar(&o.ask, "ask", false, "ask for the score on the terminal when the benchmark has ended")
 	f.BoolVar(&o.failed, "failed", false, "the benchmark says that it failed")
 	f.DurationVar(&o.wait, "wait", 15*time.Minute, "how long to wait for the benchmark to begin")
-	f.DurationVar(&o.idle, "idle", 8*time.Second, "it has ended when no request was logged for so long")
+	f.BoolVar(&o.byLoad, "by-load", false, "go by the hosts' CPUs, not by the access log")
+	f.DurationVar(&o.idle, "idle", 8*time.Second, "it has ended when there was no request, or no load, for so long")
 	f.DurationVar(&o.longest, "longest", 10*time.Minute, "stop measuring after so long in any case")
 	f.BoolVar(&o.asJSON, "json", false, "print the record as JSON on standard output")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
@@ -72,9 +74,6 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 	if p == nil {
 		return usageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
 	}
-	if len(p.Logs.Access) == 0 {
-		return usageError(errors.New("the project names no access log"), "logs.access in isukit.yaml; the benchmark's beginning is seen there")
-	}
 	_, err = playProjectRound(ctx, p, dir, o.projectRoundOptions, s, func(ctx context.Context, r *projectRound) error {
 		return r.observe(ctx, o, s)
 	})
@@ -85,17 +84,16 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 func (r *projectRound) observe(ctx context.Context, o observeOptions, s streams) error {
 	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
 	r.gitFacts(ctx)
-	t := &arrival{round: r, want: r.Benchmark.Initialize}
 	r.readSchemas(ctx)
-	stop := r.watch(ctx)
-	err := r.phase("wait", func() error { return t.wait(ctx, o.wait) })
-	if err != nil {
-		stop()
+	w := r.watch(ctx)
+	defer w.stop()
+	t := newArrival(r, o.byLoad)
+	if err := r.phase("wait", func() error { return t.wait(ctx, o.wait) }); err != nil {
 		return err
 	}
 	r.record.Benchmark = result.Benchmark{ScoreFrom: "none", Began: t.first.UTC()}
-	_ = r.phase("load", func() error { t.follow(ctx, o.idle, o.longest); return nil })
-	stop()
+	_ = r.phase("load", func() error { r.profile(w); t.follow(ctx, o.idle, o.longest); return nil })
+	w.stop()
 	r.record.Benchmark.Ended = t.last.UTC()
 	if ctx.Err() != nil {
 		r.record.Benchmark.Ending = "observing was interrupted"
@@ -126,102 +124,4 @@ func askScore(s streams) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(line), ",", ""), 10, 64)
 	return n, err == nil
-}
-
-// arrival looks at what is appended to the access logs.
-type arrival struct {
-	round *projectRound
-	want  string // the request that begins the benchmark; "" takes any
-	tails []*observe.Tail
-	// first is when the first request was begun that belongs to the benchmark, last when the last one ended, by this
-	// machine's clock.
-	first, last time.Time
-}
-
-// look reads what has been appended since the last look, and returns how many requests that were.
-func (t *arrival) look(ctx context.Context) int {
-	if t.tails == nil {
-		for _, m := range t.round.marks {
-			for _, l := range t.round.Logs.Access {
-				if m.Log == l {
-					t.tails = append(t.tails, observe.NewTail(m, t.round.hosts.Named[l.Host]))
-				}
-			}
-		}
-	}
-	n := 0
-	for _, tail := range t.tails {
-		seen, err := tail.Next(ctx)
-		if err != nil {
-			continue // a log that does not answer now may do so at the next look
-		}
-		ahead := t.round.ahead[tail.Host]
-		for _, e := range seen {
-			n += t.take(e, ahead)
-		}
-	}
-	return n
-}
-
-func (t *arrival) take(e observe.Seen, ahead time.Duration) int {
-	if e.At.IsZero() {
-		e.At = time.Now()
-	} else {
-		e.At = e.At.Add(-ahead)
-	}
-	if t.first.IsZero() {
-		if t.want != "" && e.Request != t.want {
-			return 0
-		}
-		t.first = e.At.Add(-e.Took)
-	}
-	if e.At.After(t.last) {
-		t.last = e.At
-	}
-	return 1
-}
-
-const lookEvery = time.Second
-
-// wait returns when the benchmark has begun.
-func (t *arrival) wait(ctx context.Context, most time.Duration) error {
-	what := "requests"
-	if t.want != "" {
-		what = t.want
-	}
-	t.round.say("waiting for %s in the access log", what)
-	deadline := time.Now().Add(most)
-	for {
-		if t.look(ctx) > 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return hinted(fmt.Errorf("no benchmark began within %v: %s was not seen in the access log", most, what), "see whether the log of logs.access is the one that is written")
-		}
-		if err := sleep(ctx, lookEvery); err != nil {
-			return err
-		}
-	}
-}
-
-// follow returns when no request has come for so long.
-func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
-	begun, heard := time.Now(), time.Now()
-	for time.Since(heard) < idle && time.Since(begun) < longest {
-		if sleep(ctx, lookEvery) != nil {
-			return
-		}
-		if t.look(ctx) > 0 {
-			heard = time.Now()
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -126,8 +126,18 @@ func (r *projectRound) window(hostName string) (from, to time.Time) {
 	return from, to
 }
 
-// collectAccess digests all access logs together. Their windows are those of the first host's clock, from which none differs
-// by more than is warned of.
+// awaitWindow waits until the benchmark's last second is over on every host, so that nothing isukit asks lies within it.
+func (r *projectRound) awaitWindow(ctx context.Context) {
+	if r.record.Benchmark.Ended.IsZero() {
+		return
+	}
+	for name := range r.hosts.Named {
+		_, to := r.window(name)
+		_ = sleep(ctx, min(time.Until(to.Add(-r.ahead[name])), 2*time.Second))
+	}
+}
+
+// collectAccess digests all access logs together, each for the window by its own host's clock.
 func (r *projectRound) collectAccess(ctx context.Context, dir string) {
 	if r.record.Benchmark.Began.IsZero() {
 		return
@@ -144,6 +154,7 @@ func (r *projectRound) collectAccess(ctx context.Context, dir string) {
 		if f, ok := formats[l.Format]; ok {
 			l.Format = f
 		}
+		digester.Window(r.window(l.Host))
 		return readAccess(ctx, digester, l, file)
 	})
 	d := digester.Digest()
@@ -223,11 +234,7 @@ func (r *projectRound) collectQueries(ctx context.Context, dir string) {
 		return
 	}
 	var sources []string
-	from, to := time.Time{}, time.Time{}
-	if len(r.Logs.Slow) > 0 {
-		from, to = r.window(r.Logs.Slow[0].Host)
-	}
-	digester := query.New(query.Options{From: from, To: to})
+	digester := query.New(query.Options{})
 	hostOf := ""
 	r.fetched(ctx, r.Logs.Slow, dir, func(l project.Log, file string) error {
 		f, err := os.Open(file)
@@ -236,6 +243,7 @@ func (r *projectRound) collectQueries(ctx context.Context, dir string) {
 		}
 		defer f.Close()
 		sources, hostOf = append(sources, "slow log of "+l.Host), l.Host
+		digester.Window(r.window(l.Host))
 		return digester.Read(ctx, l.File+" of "+l.Host, f)
 	})
 	d := digester.Digest()

@@ -131,9 +131,9 @@ func (r *projectRound) prepare(ctx context.Context) bool {
 // measured runs the load with everything around it that watches.
 func (r *projectRound) measured(ctx context.Context, load func(context.Context)) {
 	r.readSchemas(ctx)
-	stop := r.watch(ctx)
-	_ = r.phase("load", func() error { load(ctx); return nil })
-	stop()
+	w := r.watch(ctx)
+	_ = r.phase("load", func() error { r.profile(w); load(ctx); return nil })
+	w.stop()
 }
 
 // runBenchmark runs the project's command and judges what it said.
@@ -151,6 +151,8 @@ func (r *projectRound) runBenchmark(ctx context.Context) {
 		r.say("| %s", line)
 		r.live.line(line)
 	}}
+	// Logs tell whole seconds: what came before the benchmark must not lie in its first one.
+	_ = sleep(ctx, time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	r.record.Benchmark = result.Benchmark{Command: redact.Text(b.Command), ScoreFrom: "none", Began: time.Now().UTC()}
 	run, err := cmd.Start(ctx)
 	if run == nil {
@@ -194,6 +196,7 @@ func (r *projectRound) finish(ctx context.Context) {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectLimit)
 	defer cancel()
 	_ = r.phase("collect", func() error {
+		r.awaitWindow(limited)
 		r.collect(limited)
 		return nil
 	})

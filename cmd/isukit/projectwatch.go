@@ -21,11 +21,28 @@ type seriesTaker struct {
 	samples []metrics.Sample
 }
 
-// watch samples every host and records profiles until the function that it returns is called, which waits for them.
-func (r *projectRound) watch(ctx context.Context) (stop func()) {
+// all are the samples until now; they are not changed any more.
+func (t *seriesTaker) all() []metrics.Sample {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.samples
+}
+
+// watching is what looks at the hosts beside the load.
+type watching struct {
+	ctx   context.Context
+	end   context.CancelFunc
+	tasks sync.WaitGroup
+}
+
+// stop ends it and waits for it.
+func (w *watching) stop() { w.end(); w.tasks.Wait() }
+
+// watch samples every host until it is stopped.
+func (r *projectRound) watch(ctx context.Context) *watching {
 	// What watches ends with the load, and not before: an interrupted load is still measured to its end.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var watching sync.WaitGroup
+	w := &watching{}
+	w.ctx, w.end = context.WithCancel(context.WithoutCancel(ctx))
 	sampled := map[host.Host]bool{}
 	for _, name := range slices.Sorted(maps.Keys(r.hosts.Named)) {
 		at := r.hosts.Named[name]
@@ -35,14 +52,13 @@ func (r *projectRound) watch(ctx context.Context) (stop func()) {
 		sampled[at] = true
 		taker := &seriesTaker{}
 		r.series[name] = taker
-		watching.Go(func() {
-			if err := metrics.Collect(ctx, at, time.Second, func(s metrics.Sample) { r.take(name, taker, s) }); err != nil {
+		w.tasks.Go(func() {
+			if err := metrics.Collect(w.ctx, at, time.Second, func(s metrics.Sample) { r.take(name, taker, s) }); err != nil {
 				r.warn("host %s: %v", name, err)
 			}
 		})
 	}
-	r.profile(ctx, &watching)
-	return func() { cancel(); watching.Wait() }
+	return w
 }
 
 func (r *projectRound) take(name string, taker *seriesTaker, s metrics.Sample) {
@@ -60,16 +76,17 @@ func (r *projectRound) take(name string, taker *seriesTaker, s metrics.Sample) {
 // profileDelay keeps profiles off the first moments of a load.
 const profileDelay = 2 * time.Second
 
-func (r *projectRound) profile(ctx context.Context, watching *sync.WaitGroup) {
+// profile records profiles from now on; it is called when the load begins.
+func (r *projectRound) profile(w *watching) {
 	start := func(name string, record func(at host.Host) ([]observe.Recorded, error)) {
 		at, ok := r.hosts.Named[name]
 		if !ok {
 			return // that it cannot be reached has been said
 		}
-		watching.Go(func() {
+		w.tasks.Go(func() {
 			select {
 			case <-time.After(profileDelay):
-			case <-ctx.Done():
+			case <-w.ctx.Done():
 				return
 			}
 			recorded, err := record(at)
@@ -86,11 +103,11 @@ func (r *projectRound) profile(ctx context.Context, watching *sync.WaitGroup) {
 		})
 	}
 	for _, p := range r.Profiles.Pprof {
-		start(p.Host, func(at host.Host) ([]observe.Recorded, error) { return observe.Pprof(ctx, at, p) })
+		start(p.Host, func(at host.Host) ([]observe.Recorded, error) { return observe.Pprof(w.ctx, at, p) })
 	}
 	for _, p := range r.Profiles.Perf {
 		start(p.Host, func(at host.Host) ([]observe.Recorded, error) {
-			recorded, err := observe.Perf(ctx, at, p)
+			recorded, err := observe.Perf(w.ctx, at, p)
 			return []observe.Recorded{recorded}, err
 		})
 	}

@@ -112,7 +112,7 @@ type Pprof struct {
 	URL string `yaml:"url"`
 	// Kinds are any of cpu, heap, goroutine, block, mutex; none is cpu and heap.
 	Kinds []string `yaml:"kinds,omitempty"`
-	// Seconds is how long the CPU profile takes; 0 is 30, or less when the load was shorter in the round before.
+	// Seconds is how long the CPU profile takes; 0 is 20.
 	Seconds int `yaml:"seconds,omitempty"`
 }
 
@@ -132,7 +132,7 @@ type Benchmark struct {
 	Timeout Duration `yaml:"timeout,omitempty"`
 	// External says that somebody else starts it: isukit observe waits for it.
 	External bool `yaml:"external,omitempty"`
-	// Initialize is the request with which an external benchmark begins, "POST /initialize".
+	// Initialize is the request with which an external benchmark begins: "POST /initialize", or "/initialize" for any method.
 	Initialize string `yaml:"initialize,omitempty"`
 	Score      Rule   `yaml:"score,omitempty"`
 	Pass       Rule   `yaml:"pass,omitempty"`
@@ -335,12 +335,12 @@ func (c *checker) profiles() {
 	}
 }
 
-var requestExpr = regexp.MustCompile(`^[A-Z]+ /\S*$`)
+var requestExpr = regexp.MustCompile(`^([A-Z]+ )?/\S*$`)
 
 func (c *checker) benchmark() {
 	b := c.project.Benchmark
 	c.want((b.Command != "") != b.External, "benchmark: want either a command or external: true")
-	c.want(b.Initialize == "" || requestExpr.MatchString(b.Initialize), "benchmark.initialize: %q is not like POST /initialize", b.Initialize)
+	c.want(b.Initialize == "" || requestExpr.MatchString(b.Initialize), "benchmark.initialize: %q is not like POST /initialize or /initialize", b.Initialize)
 	for name, r := range map[string]Rule{"score": b.Score, "pass": b.Pass, "fail": b.Fail, "messages": b.Messages} {
 		c.want(r.JSON == "" || r.Regexp == "", "benchmark.%s: want either json or regexp", name)
 		_, err := regexp.Compile(r.Regexp)

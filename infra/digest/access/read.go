@@ -37,6 +37,10 @@ const (
 	ctxLines = 10_000
 )
 
+// Window sets the window of the logs that are read from now on, for a host whose clock differs. It is as long as that of the
+// options, in whole seconds.
+func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, to }
+
 // Digester takes logs one after another.
 type Digester struct {
 	opts   Options
@@ -222,9 +226,8 @@ func (d *Digester) count(e *entry) {
 		}
 	}
 	d.routeOf(e).add(e)
-	if d.out.Seconds != nil {
-		s := &d.out.Seconds[e.at.Sub(d.opts.From)/time.Second]
-		s.add(e)
+	if at := int(e.at.Sub(d.opts.From) / time.Second); at < len(d.out.Seconds) {
+		d.out.Seconds[at].add(e)
 	}
 }
 

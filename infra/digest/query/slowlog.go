@@ -40,6 +40,9 @@ func New(opts Options) *Digester {
 	return &Digester{opts: opts, g: gatherer{queries: map[string]*Query{}}}
 }
 
+// Window sets the window of the logs that are read from now on, for a host whose clock differs.
+func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, to }
+
 // Read digests one slow log to its end, which is unpacked when it is gzip. name stands for it where entries of it are shown.
 // A read error leaves what was read until then in the digest.
 func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
