@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/project"
 	"isukit/infra/redact"
 )
 
@@ -50,10 +51,8 @@ if have systemctl; then
 		systemctl show "$u" -p LimitNOFILE -p MemoryMax -p CPUQuotaPerSecUSec -p Restart -p UnitFileState -p ExecStart -p DropInPaths 2>/dev/null
 	done
 fi
-if have nginx; then
-	echo @nginx
-	nginx -T 2>/dev/null || sudo -n nginx -T 2>/dev/null
-fi
+` + project.RunningNginx + `
+nginx_configs
 true`
 
 // Settings reads what is in effect on a host. Secrets are masked.
@@ -70,7 +69,7 @@ func parseSettings(text string) []Setting {
 	for _, section := range strings.Split("\n"+text, "\n@")[1:] {
 		source, body, _ := strings.Cut(section, "\n")
 		s := Setting{Source: strings.TrimSpace(source)}
-		if s.Source == "nginx" {
+		if isNginx(s.Source) {
 			s.Values = nginxValues(redact.Text(body))
 		} else {
 			s.Values = keyValues(body)
@@ -81,6 +80,9 @@ func parseSettings(text string) []Setting {
 	}
 	return all
 }
+
+// isNginx tells the sources that an nginx is; one that was started with options has them in its name.
+func isNginx(source string) bool { return source == "nginx" || strings.HasPrefix(source, "nginx ") }
 
 // keyValues reads "key = value" lines; a line without a value is a key that is set.
 func keyValues(body string) map[string]string {
@@ -198,7 +200,7 @@ func LogFormats(settings []Setting) map[string]string {
 	for _, s := range settings {
 		for key, value := range s.Values {
 			last := key[strings.LastIndexByte(key, '/')+1:]
-			if s.Source != "nginx" || !strings.HasPrefix(last, "log_format") {
+			if !isNginx(s.Source) || !strings.HasPrefix(last, "log_format") {
 				continue
 			}
 			name, format, _ := strings.Cut(value, " ")

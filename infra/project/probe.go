@@ -12,19 +12,43 @@ import (
 	"isukit/infra/host"
 )
 
-// probeScript prints, in sections that begin with "@", what there is on a host. What it has not is left out.
+// probeScript prints, in sections that begin with "@", what there is on a host. What it has not is left out. Nothing is changed;
+// ports of programs that may be an app's are asked for net/http/pprof.
 const probeScript = `PATH=$PATH:/usr/sbin:/sbin
 have() { command -v "$1" >/dev/null 2>&1; }
-echo @nginx
-if have nginx; then nginx -T 2>/dev/null || sudo -n nginx -T 2>/dev/null; fi
+` + RunningNginx + `
+nginx_configs
+echo @user
+id -un
 echo @units
 have systemctl && systemctl list-units --type=service --state=running --no-legend --plain 2>/dev/null | cut -d ' ' -f 1
 echo @ports
-if have ss; then ss -ltnpH 2>/dev/null; else netstat -ltnp 2>/dev/null; fi
+listening() { if have ss; then ss -ltnpH 2>/dev/null; else netstat -ltnp 2>/dev/null; fi; }
+listening
+echo @pprof
+have curl && listening | grep -vE '"(sshd|mysqld|mariadbd|postgres|redis-server|memcached|nginx|envoy|systemd[^"]*|chronyd|dockerd)"' | grep '"' |
+	sed -n 's/.*:\([0-9][0-9]*\) .*/\1/p' | sort -un | head -n 40 | while read -r port; do
+	url=http://127.0.0.1:$port
+	case "$(curl -s -m 1 -o /dev/null -w '%{http_code} %{content_type}' "$url/debug/pprof/")" in "200 text/html"*) echo "$url";; esac
+done
 echo @tools
 for t in mysql mariadb psql redis-cli go ruby node python3 php perl cargo java perf git; do have "$t" && echo "$t"; done
 echo @processes
 ps -e -o comm= 2>/dev/null | sort -u
+echo @databases
+have timeout && ps -eo pid=,comm=,args= 2>/dev/null | while read -r pid comm args; do
+	case "$comm" in mysqld|mariadbd) ;; *) continue;; esac
+	[ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] || [ "$(id -u)" != 0 ] || continue
+	client=mysql; have mysql || client=mariadb
+	socket=$(echo " $args " | sed -n 's/.* --socket=\([^ ]*\) .*/\1/p')
+	[ -n "$socket" ] && client="$client -S $socket"
+	for c in "$client" "sudo -n $client" "$client -uroot" "sudo -n $client -uroot"; do
+		if told=$(echo 'SELECT @@slow_query_log, @@long_query_time, @@performance_schema, @@datadir, @@slow_query_log_file' | timeout 5 $c --batch --skip-column-names 2>/dev/null); then
+			echo "$c	$told"
+			break
+		fi
+	done
+done
 echo @logs
 for f in /var/log/nginx/access.log /var/log/envoy/access.log /var/log/mysql/slow.log /var/log/mysql/mysql-slow.log /var/log/mysql/mariadb-slow.log /var/lib/mysql/*-slow.log; do [ -e "$f" ] && echo "$f"; done
 true`
@@ -39,10 +63,24 @@ type Found struct {
 	Ports []string
 	// Languages and tools that are installed, and databases that run.
 	Tools, Databases []string
+	// Servers are databases that answered without a password.
+	Servers []FoundDatabase
+	// Pprof are the addresses of apps that serve net/http/pprof.
+	Pprof []string
+	// Root says that it was root who looked.
+	Root bool
 }
 
-// FoundLog is an access log and its format.
-type FoundLog struct{ File, Format string }
+// FoundLog is an access log, its format, and the options of the nginx that writes it.
+type FoundLog struct{ File, Format, Options string }
+
+// FoundDatabase is a server of MySQL or MariaDB and the command that reached it.
+type FoundDatabase struct {
+	Client string
+	// SlowLog is the file; On says whether it is written, Longer from how many seconds on.
+	SlowLog, Longer string
+	On, Schema      bool
+}
 
 // Probe looks at a host.
 func Probe(ctx context.Context, at host.Host) (*Found, error) {
@@ -56,7 +94,7 @@ func Probe(ctx context.Context, at host.Host) (*Found, error) {
 }
 
 var (
-	accessLogExpr = regexp.MustCompile(`(?m)^\s*access_log\s+([^\s;]+)(?:\s+([A-Za-z_][A-Za-z0-9_]*))?[^;]*;`)
+	accessLogExpr = regexp.MustCompile(`(?m)(?:^|[;{])\s*access_log\s+([^\s;]+)(?:\s+([A-Za-z_][A-Za-z0-9_]*))?[^;]*;`)
 	localPortExpr = regexp.MustCompile(`:(\d+)\s`)
 	programExpr   = regexp.MustCompile(`\(\("([^"]+)"|\d+/(\S+)`)
 )
@@ -69,30 +107,66 @@ func parseProbe(text string) *Found {
 	sections := map[string]string{}
 	for _, section := range strings.Split("\n"+text, "\n@")[1:] {
 		name, body, _ := strings.Cut(section, "\n")
+		if name, options, _ := strings.Cut(name, " "); name == "nginx" {
+			f.addAccessLogs(options, body)
+			continue
+		}
 		sections[name] = body
 	}
-	for _, m := range accessLogExpr.FindAllStringSubmatch(sections["nginx"], -1) {
-		l := FoundLog{m[1], m[2]}
-		if path.IsAbs(l.File) && l.File != "/dev/null" && !slices.ContainsFunc(f.AccessLogs, func(o FoundLog) bool { return o.File == l.File }) {
-			f.AccessLogs = append(f.AccessLogs, l)
-		}
-	}
+	f.addServers(sections["databases"])
 	for _, file := range strings.Fields(sections["logs"]) {
 		switch {
 		case strings.Contains(file, "slow"):
-			f.SlowLogs = append(f.SlowLogs, file)
+			if len(f.Servers) == 0 {
+				f.SlowLogs = append(f.SlowLogs, file)
+			}
 		case len(f.AccessLogs) == 0:
 			f.AccessLogs = append(f.AccessLogs, FoundLog{File: file})
 		}
 	}
+	f.Root = strings.TrimSpace(sections["user"]) == "root"
 	f.Units = strings.Fields(sections["units"])
 	f.Tools = strings.Fields(sections["tools"])
+	f.Pprof = strings.Fields(sections["pprof"])
 	for _, name := range strings.Fields(sections["processes"]) {
 		if db := databaseProcesses[name]; db != "" && !slices.Contains(f.Databases, db) {
 			f.Databases = append(f.Databases, db)
 		}
 	}
-	for line := range strings.Lines(sections["ports"]) {
+	f.addPorts(sections["ports"])
+	return f
+}
+
+func (f *Found) addAccessLogs(options, config string) {
+	for _, m := range accessLogExpr.FindAllStringSubmatch(config, -1) {
+		l := FoundLog{m[1], m[2], strings.TrimSpace(options)}
+		if path.IsAbs(l.File) && l.File != "/dev/null" && !slices.ContainsFunc(f.AccessLogs, func(o FoundLog) bool { return o.File == l.File }) {
+			f.AccessLogs = append(f.AccessLogs, l)
+		}
+	}
+}
+
+// addServers reads one line for each database: the client, whether it logs slow statements, from how many seconds on, whether
+// performance_schema is on, the data directory and the log, which may be relative to it.
+func (f *Found) addServers(text string) {
+	for line := range strings.Lines(text) {
+		w := strings.Split(strings.TrimSpace(line), "\t")
+		if len(w) != 6 {
+			continue
+		}
+		file := w[5]
+		if file != "" && !path.IsAbs(file) {
+			file = path.Join(w[4], file)
+		}
+		s := FoundDatabase{Client: strings.Replace(w[0], "sudo -n ", "sudo ", 1), SlowLog: file, Longer: w[2], On: w[1] == "1", Schema: w[3] == "1"}
+		if !slices.Contains(f.Servers, s) {
+			f.Servers = append(f.Servers, s)
+		}
+	}
+}
+
+func (f *Found) addPorts(text string) {
+	for line := range strings.Lines(text) {
 		port, program := localPortExpr.FindStringSubmatch(line), programExpr.FindStringSubmatch(line)
 		if port == nil {
 			continue
@@ -104,94 +178,5 @@ func parseProbe(text string) *Found {
 		if !slices.Contains(f.Ports, text) {
 			f.Ports = append(f.Ports, text)
 		}
-	}
-	return f
-}
-
-// ownUnits are those that a system runs by itself; all others may be the app's.
-var ownUnits = regexp.MustCompile(`^(systemd-|dbus|getty|user@|ssh|cron|polkit|snap|unattended|serial-getty|rsyslog|accounts-daemon|networkd|multipathd|udisks|ModemManager|packagekit|chrony|apport|irqbalance|amazon|cloud-|containerd|docker)`)
-
-// Draft is a project file for what was found, with remarks where a person has to decide. What stands in it without a remark
-// was seen.
-func (f *Found) Draft(name string) string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# Written by isukit init from what it saw on this host. docs/project.md describes every key.")
-	line("name: %s", name)
-	line("# hosts:                      # without this: this machine, called local")
-	line("#   - {name: s1}")
-	line("#   - {name: s2, address: isucon@10.0.0.2}   # over ssh")
-	f.draftServices(line)
-	f.draftLogs(line)
-	line("# routes: [\"/posts/:id\"]      # how paths belong together; without this they are found")
-	f.draftDatabases(line)
-	line("# profiles:")
-	line("#   pprof: [{url: \"http://localhost:6060\"}]   # a Go app that imports net/http/pprof")
-	if slices.Contains(f.Tools, "perf") {
-		line("#   perf: [{seconds: 20, sudo: true}]")
-	}
-	line("benchmark:")
-	line("  # command: ./bench --target http://127.0.0.1   # what it prints is searched for the score:")
-	line("  # score: {json: .score}     # or {regexp: 'score: (\\d+)'}")
-	line("  # pass: {json: .pass}       # must be true; some benchmarks exit with 0 when they fail")
-	line("  external: true              # in place of a command: isukit observe waits for it")
-	line("  initialize: POST /initialize")
-	return b.String()
-}
-
-func (f *Found) draftServices(line func(string, ...any)) {
-	if len(f.Ports) > 0 {
-		line("# listening: %s", strings.Join(f.Ports, ", "))
-	}
-	if len(f.Tools) > 0 {
-		line("# installed: %s", strings.Join(f.Tools, ", "))
-	}
-	var units []string
-	for _, u := range f.Units {
-		if !ownUnits.MatchString(u) {
-			units = append(units, u)
-		}
-	}
-	if len(units) > 0 {
-		line("restart:                      # in this order, before every benchmark")
-		line("  - run: sudo systemctl restart %s", strings.Join(units, " "))
-	}
-}
-
-func (f *Found) draftLogs(line func(string, ...any)) {
-	if len(f.AccessLogs)+len(f.SlowLogs) == 0 {
-		line("# logs:                       # none was found")
-		line("#   access: [{file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}]")
-		return
-	}
-	line("logs:")
-	if len(f.AccessLogs) > 0 {
-		line("  access:")
-	}
-	for _, l := range f.AccessLogs {
-		format := ""
-		if l.Format != "" && l.Format != "main" {
-			format = fmt.Sprintf("   # log_format %s", l.Format)
-		}
-		line("    - {file: %s, reopen: sudo nginx -s reopen}%s", l.File, format)
-	}
-	if len(f.SlowLogs) > 0 {
-		line("  slow:")
-	}
-	for _, file := range f.SlowLogs {
-		line("    - {file: %s}", file)
-	}
-}
-
-func (f *Found) draftDatabases(line func(string, ...any)) {
-	for _, db := range f.Databases {
-		client := map[string]string{"mysql": "mysql", "mariadb": "mariadb"}[db]
-		if client == "" {
-			line("# %s runs here; isukit reads MySQL and MariaDB", db)
-			continue
-		}
-		line("databases:")
-		line("  - {client: sudo %s}", client)
-		return
 	}
 }

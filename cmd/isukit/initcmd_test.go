@@ -1,0 +1,63 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/pprof"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/infra/infratest"
+)
+
+// TestInitSeesWhatRuns looks at an nginx that was started with a configuration of its own, and at an app with profiles.
+func TestInitSeesWhatRuns(t *testing.T) {
+	infratest.Real(t)
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	l.Close()
+	conf := filepath.Join(dir, "own.conf")
+	write(t, conf, "pid "+dir+"/pid;\nerror_log "+dir+"/error.log;\nevents {}\nhttp {\nlog_format timed '$request $request_time';\naccess_log "+dir+
+		"/own.log timed;\nclient_body_temp_path "+dir+"/a; proxy_temp_path "+dir+"/b; fastcgi_temp_path "+dir+"/c; uwsgi_temp_path "+dir+"/d; scgi_temp_path "+dir+
+		"/e;\nserver { listen 127.0.0.1:"+port+"; }\n}\n")
+	path, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nginx := exec.Command(path, "-c", conf, "-p", dir, "-g", "daemon off;")
+	if err := nginx.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nginx.Process.Signal(os.Interrupt); _ = nginx.Wait() }()
+	for range 100 {
+		if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
+			c.Close()
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	app := httptest.NewServer(mux)
+	defer app.Close()
+
+	code, out, errText := isukitIn(t, "", "init", "--print")
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, errText)
+	}
+	for _, want := range []string{dir + "/own.log", "-c " + conf + " -p " + dir + " -s reopen", "log_format timed", app.URL} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the draft lacks %q:\n%s", want, out)
+		}
+	}
+}

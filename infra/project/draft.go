@@ -1,0 +1,145 @@
+package project
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ownUnits are those that a system runs by itself; all others may be the app's.
+var ownUnits = regexp.MustCompile(`^(systemd-|dbus|getty|user@|ssh|cron|polkit|snap|unattended|serial-getty|rsyslog|accounts-daemon|networkd|multipathd|udisks|ModemManager|packagekit|chrony|apport|irqbalance|amazon|cloud-|containerd|docker)`)
+
+// Draft is a project file for what was found, with remarks where a person has to decide. What stands in it without a remark
+// was seen.
+func (f *Found) Draft(name string) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("# Written by isukit init from what it saw on this host. docs/project.md describes every key.")
+	line("name: %s", name)
+	line("# hosts:                      # without this: this machine, called local")
+	line("#   - {name: s1}")
+	line("#   - {name: s2, address: isucon@10.0.0.2}   # over ssh")
+	f.draftServices(line)
+	f.draftLogs(line)
+	line("# routes: [\"/posts/:id\"]      # how paths belong together; without this they are found")
+	f.draftDatabases(line)
+	f.draftProfiles(line)
+	line("benchmark:")
+	line("  # command: ./bench --target http://127.0.0.1   # what it prints is searched for the score:")
+	line("  # score: {json: .score}     # or {regexp: 'score: (\\d+)'}")
+	line("  # pass: {json: .pass}       # must be true; some benchmarks exit with 0 when they fail")
+	line("  external: true              # in place of a command: isukit observe waits for it")
+	line("  initialize: /initialize     # the request that it begins with")
+	return b.String()
+}
+
+func (f *Found) draftServices(line func(string, ...any)) {
+	if len(f.Ports) > 0 {
+		line("# listening: %s", strings.Join(f.Ports, ", "))
+	}
+	if len(f.Tools) > 0 {
+		line("# installed: %s", strings.Join(f.Tools, ", "))
+	}
+	var units []string
+	for _, u := range f.Units {
+		if !ownUnits.MatchString(u) {
+			units = append(units, u)
+		}
+	}
+	if len(units) > 0 {
+		line("restart:                      # in this order, before every benchmark")
+		line("  - run: %ssystemctl restart %s", f.sudo(), strings.Join(units, " "))
+	}
+}
+
+func (f *Found) draftLogs(line func(string, ...any)) {
+	if len(f.AccessLogs)+len(f.SlowLogs)+len(f.Servers) == 0 {
+		line("# logs:                       # none was found")
+		line("#   access: [{file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}]")
+		return
+	}
+	line("logs:")
+	if len(f.AccessLogs) > 0 {
+		line("  access:")
+	}
+	for _, l := range f.AccessLogs {
+		remark := ""
+		switch l.Format {
+		case "", "combined":
+			remark = "   # it tells no times: give it a log_format with $request_time and $upstream_response_time"
+		case "main":
+		default:
+			remark = "   # log_format " + l.Format
+		}
+		line("    - {file: %s, reopen: %s}%s", l.File, quoted(f.sudo()+strings.TrimSpace("nginx "+l.Options)+" -s reopen"), remark)
+	}
+	if len(f.SlowLogs)+len(f.Servers) > 0 {
+		line("  slow:")
+	}
+	for _, s := range f.Servers {
+		remark := ""
+		if longer, err := strconv.ParseFloat(s.Longer, 64); !s.On || err != nil || longer > 0 {
+			remark = "   # switch it on: SET GLOBAL slow_query_log = ON, long_query_time = 0"
+		}
+		line("    - {file: %s}%s", quoted(s.SlowLog), remark)
+	}
+	for _, file := range f.SlowLogs {
+		line("    - {file: %s}", file)
+	}
+}
+
+// sudo is what comes before commands that need root.
+func (f *Found) sudo() string {
+	if f.Root {
+		return ""
+	}
+	return "sudo "
+}
+
+// quoted is a text as YAML takes it between braces.
+func quoted(text string) string {
+	if plainExpr.MatchString(text) {
+		return text
+	}
+	return strconv.Quote(text)
+}
+
+var plainExpr = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9/._ +=-]*$`)
+
+func (f *Found) draftProfiles(line func(string, ...any)) {
+	if len(f.Pprof) == 0 {
+		line("# profiles:")
+		line("#   pprof: [{url: \"http://localhost:6060\"}]   # a Go app that imports net/http/pprof")
+	} else {
+		line("profiles:")
+		line("  pprof:")
+		for _, url := range f.Pprof {
+			line("    - {url: %q}", url)
+		}
+	}
+	if slices.Contains(f.Tools, "perf") {
+		line("#   perf: [{seconds: 20%s}]", map[bool]string{false: ", sudo: true"}[f.Root])
+	}
+}
+
+func (f *Found) draftDatabases(line func(string, ...any)) {
+	if len(f.Servers) > 0 {
+		line("databases:")
+		for _, s := range f.Servers {
+			line("  - {client: %s}   # schema: the app's, to have examples explained", quoted(s.Client))
+		}
+		return
+	}
+	for _, db := range f.Databases {
+		client := map[string]string{"mysql": "mysql", "mariadb": "mariadb"}[db]
+		if client == "" {
+			line("# %s runs here; isukit reads MySQL and MariaDB", db)
+			continue
+		}
+		line("databases:")
+		line("  - {client: %s%s}   # it did not answer without a password: -u, -p, -S", f.sudo(), client)
+		return
+	}
+}

@@ -1,0 +1,87 @@
+package project_test
+
+import (
+	"strings"
+	"testing"
+
+	"isukit/infra/project"
+)
+
+// contestHost is what a host of a contest prints, cut.
+const contestHost = `
+@nginx 
+# configuration file /etc/nginx/nginx.conf:
+http {
+    access_log /var/log/nginx/access.log;
+    server { access_log /var/log/nginx/app.log ltsv buffer=32k; location /x { access_log off; } }
+}
+@nginx -c /opt/b.conf -p /opt
+http { 
+access_log /opt/b.log main;
+access_log logs/relative.log;
+}
+@user
+isucon
+@units
+dbus.service
+isu-go.service
+mysql.service
+nginx.service
+systemd-logind.service
+@ports
+LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=1,fd=6))
+LISTEN 0 4096 *:8080 *:*
+@pprof
+http://127.0.0.1:6060
+@tools
+mysql
+go
+perf
+@processes
+mysqld
+nginx
+@databases
+sudo -n mysql	0	10.000000	1	/var/lib/mysql/	host-slow.log
+@logs
+/var/log/nginx/access.log
+/var/log/mysql/old-slow.log
+`
+
+func TestDraft(t *testing.T) {
+	text := project.ParseProbe(contestHost).Draft("isu")
+	if _, err := project.Parse([]byte(text)); err != nil {
+		t.Fatalf("the draft is no project: %v\n%s", err, text)
+	}
+	for _, want := range []string{
+		"# listening: 80 nginx, 8080\n",
+		"sudo systemctl restart isu-go.service mysql.service nginx.service\n",
+		"{file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}   # it tells no times",
+		"{file: /var/log/nginx/app.log, reopen: sudo nginx -s reopen}   # log_format ltsv\n",
+		"{file: /opt/b.log, reopen: sudo nginx -c /opt/b.conf -p /opt -s reopen}\n",
+		"{file: /var/lib/mysql/host-slow.log}   # switch it on: SET GLOBAL slow_query_log = ON, long_query_time = 0\n",
+		"{client: sudo mysql}", `pprof:
+    - {url: "http://127.0.0.1:6060"}`, "sudo: true", "initialize: /initialize",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the draft lacks %q:\n%s", want, text)
+		}
+	}
+	for _, not := range []string{"relative.log", "old-slow", "dbus", "systemd-logind"} {
+		if strings.Contains(text, not) {
+			t.Errorf("the draft has %q:\n%s", not, text)
+		}
+	}
+}
+
+// TestDraftOfNothing is of a host that tells nothing, and of root's on which a database asks for a password.
+func TestDraftOfNothing(t *testing.T) {
+	for probe, want := range map[string]string{
+		"":                                    "# logs:                       # none was found",
+		"\n@user\nroot\n@processes\nmysqld\n": "{client: mysql}   # it did not answer without a password",
+	} {
+		text := project.ParseProbe(probe).Draft("isu")
+		if _, err := project.Parse([]byte(text)); err != nil || !strings.Contains(text, want) {
+			t.Errorf("%q: %v, want %q in\n%s", probe, err, want, text)
+		}
+	}
+}
