@@ -191,7 +191,11 @@ func cpuChart(seconds []result.Second, host result.HostUsage, roles []string, co
 	return c
 }
 
-// roleColors gives every role of the timeline a colour by its order; colours repeat after paletteSize.
+// othersRole is what is left of a host's processes when the busiest are drawn by themselves.
+const othersRole = "others"
+
+// roleColors gives every role of the timeline a colour by its order; colours repeat after paletteSize. The generator, and what
+// is left over, are grey.
 func roleColors(r *result.Round) map[string]int {
 	const paletteSize = 8
 	colors := map[string]int{}
@@ -200,11 +204,14 @@ func roleColors(r *result.Round) map[string]int {
 			colors[role] = 0
 		}
 	}
-	for i, role := range orderRoles(slices.Collect(maps.Keys(colors))) {
-		colors[role] = i % paletteSize
-		if role == result.GeneratorRole {
+	next := 0
+	for _, role := range orderRoles(slices.Collect(maps.Keys(colors))) {
+		if name, _, _ := strings.Cut(role, "@"); name == result.GeneratorRole || name == othersRole {
 			colors[role] = paletteSize
+			continue
 		}
+		colors[role] = next % paletteSize
+		next++
 	}
 	return colors
 }

@@ -54,7 +54,12 @@ func figure(x float64) string {
 }
 
 // percent writes a ratio of 0.42 as "42 %"; what is above zero is never shown as zero.
-func percent(ratio float64) string { return figure(100*ratio) + " %" }
+func percent(ratio float64) string {
+	if ratio > 0 && ratio < 0.0001 {
+		return "<0.01 %"
+	}
+	return figure(100*ratio) + " %"
+}
 
 // millis writes a duration in milliseconds with its unit, from a second on in seconds.
 func millis(ms float64) string {
@@ -62,6 +67,18 @@ func millis(ms float64) string {
 		return seconds(ms / 1000)
 	}
 	return figure(ms) + " ms"
+}
+
+// span writes a number of seconds with the unit that suits it, down to microseconds.
+func span(s float64) string {
+	switch a := math.Abs(s); {
+	case a == 0 || a >= 0.9995:
+		return figure(s) + " s"
+	case a >= 0.0009995:
+		return figure(1000*s) + " ms"
+	default:
+		return figure(1e6*s) + " µs"
+	}
 }
 
 // seconds writes a number of seconds with its unit and one decimal below 100.

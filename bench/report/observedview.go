@@ -152,8 +152,22 @@ func amount(v int64, unit string) string {
 		return millis(float64(v) / 1e6)
 	case "bytes":
 		return size(v)
+	case "count":
+		return count(v)
 	}
 	return count(v) + " " + clean(unit)
+}
+
+// openFiles tells how many files the process had open that came nearest to its limit; "" where that was not looked at.
+func openFiles(r *result.Round, u result.RoleUsage) string {
+	for _, s := range r.Series {
+		for _, p := range s.Processes {
+			if s.Host == u.Host && p.Name == u.Role && p.FileLimit > 0 {
+				return count(p.OpenFiles) + " of " + count(p.FileLimit)
+			}
+		}
+	}
+	return ""
 }
 
 // hostCharts are panels of what hosts did besides using their CPUs.

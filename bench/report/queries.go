@@ -82,8 +82,8 @@ func (p *page) queryDetail(n int, q result.Query) {
 	if q.Example != "" {
 		p.para("     e.g.  ", dim, cut(clean(q.Example), 400))
 	}
-	for line := range strings.Lines(q.Explain) {
-		p.line("     ", p.paint(dim, cut(clean(line), p.width-5)))
+	for _, line := range explained(q.Explain) {
+		p.para("     plan  ", dim, cut(clean(line), 400))
 	}
 }
 

@@ -116,7 +116,7 @@ func (r *projectRound) profile(w *watching) {
 // fillSeries puts what the hosts did into the record, for the window of the benchmark.
 func (r *projectRound) fillSeries() {
 	for _, p := range r.recorded {
-		out := result.Profile{Host: p.Host, Name: p.Name, Unit: p.Stacks.Unit, Total: p.Stacks.Total()}
+		out := result.Profile{Host: p.Host, Name: p.Name, Unit: p.Stacks.Unit, Total: p.Stacks.Total(), Frames: []result.Frame{}}
 		for _, b := range p.Stacks.Flame(0.002) {
 			out.Frames = append(out.Frames, result.Frame(b))
 		}
@@ -142,7 +142,7 @@ func keepBusiest(timeline []result.Second) {
 	names := slices.SortedFunc(maps.Keys(sums), func(a, b string) int { return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b)) })
 	for _, name := range names[min(len(names), drawnProcesses):] {
 		_, host, several := strings.Cut(name, "@")
-		rest := "others"
+		rest := "others" // as the page knows it, which draws it grey
 		if several {
 			rest += "@" + host
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ func Pprof(ctx context.Context, at host.Host, p project.Pprof) ([]Recorded, erro
 		if err == nil {
 			var stacks *profile.Stacks
 			if stacks, err = profile.ParsePprof(raw); err == nil {
-				all = append(all, Recorded{p.Host, name + " of " + p.URL, raw, p.Host + "-" + name + ".pprof", stacks})
+				all = append(all, Recorded{p.Host, name + " of " + p.URL, raw, p.Host + port(p.URL) + "-" + name + ".pprof", stacks})
 			}
 		}
 		if err != nil {
@@ -59,6 +60,15 @@ func Pprof(ctx context.Context, at host.Host, p project.Pprof) ([]Recorded, erro
 		}
 	}
 	return all, errors.Join(errs...)
+}
+
+// port is "-PORT" of an address, which tells apps of one host apart; "" where it has none.
+func port(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Port() == "" {
+		return ""
+	}
+	return "-" + u.Port()
 }
 
 // get fetches an address as the host sees it.
@@ -105,7 +115,7 @@ func Perf(ctx context.Context, at host.Host, p project.Perf) (Recorded, error) {
 		sudo = "sudo -n "
 	}
 	script := `umask 077; t=$(mktemp) && ` + sudo + `perf record -q -F 99 -a -g -o "$t" -- sleep "$1" >/dev/null 2>"$t.err" || { head -n 3 "$t.err" >&2; rm -f "$t" "$t.err"; exit 1; }
-` + sudo + `perf script -i "$t" -F comm,ip,sym 2>/dev/null | gzip -1 > "$t.gz"; ` + sudo + `rm -f "$t" "$t.err"; echo "$t.gz"`
+` + sudo + `perf script -i "$t" -F comm,ip,sym,dso 2>/dev/null | gzip -1 > "$t.gz"; ` + sudo + `rm -f "$t" "$t.err"; echo "$t.gz"`
 	// perf runs for its time, whatever becomes of the load.
 	timeout := time.Duration(seconds)*time.Second + time.Minute
 	text, err := shell(context.WithoutCancel(ctx), at, timeout, script, strconv.Itoa(seconds))

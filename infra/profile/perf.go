@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 )
 
-// ParsePerf reads what "perf script -F comm,ip,sym" prints: for every sample a line with the process, then a line for every
-// frame, the innermost first, then an empty line. The root of each stack is the process's name.
+// ParsePerf reads what "perf script -F comm,ip,sym,dso" prints: for every sample a line with the process, then a line for every
+// frame, the innermost first, then an empty line. The root of each stack is the process's name. Functions without a symbol are
+// named after their file, and those that follow each other are one frame. The kernel's idle task is left out.
 func ParsePerf(r io.Reader) (*Stacks, error) {
 	s := &Stacks{Unit: "samples", Type: "cpu"}
 	seen := map[string]int{}
 	var stack []string
 	process := ""
 	end := func() error {
-		if process == "" {
+		if process == "" || process == idleTask {
+			process, stack = "", stack[:0]
 			return nil
 		}
 		stack = append(stack, process)
@@ -48,7 +51,10 @@ func ParsePerf(r io.Reader) (*Stacks, error) {
 		case process == "":
 			process = strings.TrimSpace(line)
 		default:
-			stack = append(stack, perfFrame(line))
+			frame := perfFrame(line)
+			if n := len(stack); n == 0 || !strings.HasPrefix(frame, "[") || stack[n-1] != frame {
+				stack = append(stack, frame)
+			}
 		}
 	}
 	if err := errors.Join(lines.Err(), end()); err != nil {
@@ -57,15 +63,23 @@ func ParsePerf(r io.Reader) (*Stacks, error) {
 	return s, nil
 }
 
-// perfFrame is the symbol of "    ffffffff81234567 do_syscall_64+0x5b ([kernel.kallsyms])".
+// idleTask is what perf calls a CPU that has nothing to do.
+const idleTask = "swapper"
+
+// perfFrame is the symbol of "    ffffffff81234567 do_syscall_64+0x5b ([kernel.kallsyms])", or the file of a function that has
+// none: "[mariadbd]" of "    55aa [unknown] (/usr/sbin/mariadbd)".
 func perfFrame(line string) string {
 	words := strings.Fields(line)
 	if len(words) < 2 {
 		return "?"
 	}
 	symbol := strings.Join(words[1:], " ")
+	file := ""
 	if i := strings.LastIndex(symbol, " ("); i > 0 {
-		symbol = symbol[:i]
+		symbol, file = symbol[:i], strings.Trim(symbol[i+2:], "()[]")
+	}
+	if symbol == "[unknown]" && file != "" && file != "unknown" {
+		return "[" + path.Base(file) + "]"
 	}
 	if i := strings.LastIndex(symbol, "+0x"); i > 0 {
 		symbol = symbol[:i]

@@ -82,6 +82,16 @@ func TestPerf(t *testing.T) {
 	}
 }
 
+// TestPerfWithoutSymbols reads stacks of a stripped server, and of a CPU that has nothing to do.
+func TestPerfWithoutSymbols(t *testing.T) {
+	s, err := profile.ParsePerf(strings.NewReader("swapper\n\tffff pv_native_safe_halt ([kernel.kallsyms])\n\nmariadbd\n\t55a1 [unknown] (/usr/sbin/mariadbd)\n" +
+		"\t55a2 [unknown] (/usr/sbin/mariadbd)\n\t55a3 JOIN::exec+0x10 (/usr/sbin/mariadbd)\n\t55a4 [unknown] (/usr/sbin/mariadbd)\n\t7f01 [unknown] ([unknown])\n\n"))
+	want := []profile.Stack{{[]string{"mariadbd", "[unknown]", "[mariadbd]", "JOIN::exec", "[mariadbd]"}, 1}}
+	if err != nil || !cmp.Equal(want, s.Stacks) {
+		t.Errorf("got %v, %v", s, err)
+	}
+}
+
 func FuzzPprof(f *testing.F) {
 	f.Add([]byte("\x0a\x04\x08\x01\x10\x02\x32\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
