@@ -8,6 +8,7 @@ import (
 
 	"isukit/infra/metrics"
 	"isukit/infra/observe"
+	"isukit/infra/redact"
 )
 
 // arrival sees when a benchmark that somebody else starts begins and ends: in what is appended to the access logs, or in the
@@ -24,6 +25,8 @@ type arrival struct {
 	// others is how many requests came that did not begin it, and which was the last of them.
 	others int
 	other  string
+	// trouble is why the last look at a log told nothing; nil when it did.
+	trouble error
 }
 
 func newArrival(r *projectRound, byLoad bool) *arrival {
@@ -50,10 +53,12 @@ func (t *arrival) look(ctx context.Context) int {
 		return t.lookAtLoad()
 	}
 	n := 0
+	t.trouble = nil
 	for _, tail := range t.tails {
 		seen, err := tail.Next(ctx)
 		if err != nil {
-			continue // a log that does not answer now may do so at the next look
+			t.trouble = err // it may answer at the next look
+			continue
 		}
 		ahead := t.round.ahead[tail.Host]
 		for _, e := range seen {
@@ -132,9 +137,9 @@ func (t *arrival) wait(ctx context.Context, most time.Duration) error {
 		if time.Since(began) > most {
 			return hinted(fmt.Errorf("no benchmark began within %v: waited for %s%s", most, sign, t.saw()), hint)
 		}
-		if t.others > 0 && time.Since(told) > toldEvery {
+		if text := t.saw(); text != "" && time.Since(told) > toldEvery {
 			told = time.Now()
-			t.round.say("still waiting for %s%s", sign, t.saw())
+			t.round.say("still waiting for %s%s", sign, text)
 		}
 		if err := sleep(ctx, lookEvery); err != nil {
 			return err
@@ -143,9 +148,12 @@ func (t *arrival) wait(ctx context.Context, most time.Duration) error {
 	return nil
 }
 
-// saw says which requests came that did not begin the benchmark.
+// saw says why nothing can be seen, or which requests came that did not begin the benchmark.
 func (t *arrival) saw() string {
-	if t.others == 0 {
+	switch {
+	case t.trouble != nil:
+		return "; " + redact.Text(t.trouble.Error())
+	case t.others == 0:
 		return ""
 	}
 	return fmt.Sprintf("; %d others came, the last was %s", t.others, cutText(t.other, 80))

@@ -28,6 +28,15 @@ type Mark struct {
 // asRoot tries a command, and again with sudo where that needs no password.
 const asRoot = `try() { "$@" 2>/dev/null || sudo -n "$@"; }; `
 
+// readAs sets $as to what a command that reads the file $1 needs before it: nothing, or sudo. It ends the script where neither
+// helps; in a pipe the failure of the command would be lost.
+const readAs = `as=
+if [ ! -r "$1" ]; then
+	as="sudo -n"
+	$as test -r "$1" 2>/dev/null || { echo "no right to read $1" >&2; exit 1; }
+fi
+`
+
 // commandLimit is how long looking at a log or moving it may take.
 const commandLimit = 30 * time.Second
 
@@ -103,12 +112,12 @@ const (
 )
 
 func (m Mark) fetchPacked(ctx context.Context, at host.Host, from int64, to string) ([]string, error) {
-	script := asRoot + `umask 077
+	script := asRoot + readAs + `umask 077
 t=$(mktemp) || exit 1
 size=$(try stat -c %s "$1")
 from=$2
 if [ $((size - from)) -gt $3 ]; then from=$((size - $3)); echo cut; fi
-if [ -r "$1" ]; then tail -c +$((from + 1)) "$1"; else sudo -n tail -c +$((from + 1)) "$1"; fi | gzip -1 > "$t" || exit 1
+$as tail -c +$((from + 1)) "$1" | gzip -1 > "$t" || exit 1
 echo "$t"`
 	text, err := shell(ctx, at, fetchLimit, script, m.Log.File, strconv.FormatInt(from, 10), strconv.Itoa(maxLogBytes))
 	if err != nil {

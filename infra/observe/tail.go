@@ -66,8 +66,8 @@ func (t *Tail) read(ctx context.Context) (text []byte, size int64, err error) {
 			return text, size, err
 		}
 	}
-	out, err := shell(ctx, t.at, commandLimit, asRoot+`n=$(try stat -c %s "$1") && echo "$n" && [ "$n" -gt "$2" ] &&
-{ from=$2; [ $((n - from)) -gt $3 ] && from=$((n - $3)); if [ -r "$1" ]; then tail -c +$((from + 1)) "$1"; else sudo -n tail -c +$((from + 1)) "$1"; fi | head -c $((n - from)); }; true`,
+	out, err := shell(ctx, t.at, commandLimit, asRoot+readAs+`n=$(try stat -c %s "$1") && echo "$n" && [ "$n" -gt "$2" ] &&
+{ from=$2; [ $((n - from)) -gt $3 ] && from=$((n - $3)); $as tail -c +$((from + 1)) "$1" | head -c $((n - from)); }; true`,
 		t.mark.Log.File, strconv.FormatInt(t.from, 10), strconv.Itoa(tailBytes))
 	if err != nil {
 		return nil, t.from, err
@@ -84,8 +84,11 @@ func (t *Tail) readHere() ([]byte, int64, error) {
 	}
 	defer f.Close()
 	st, err := f.Stat()
-	if err != nil || st.Size() <= t.from {
-		return nil, st.Size(), err
+	if err != nil {
+		return nil, t.from, err
+	}
+	if st.Size() <= t.from {
+		return nil, st.Size(), nil
 	}
 	from := max(t.from, st.Size()-tailBytes)
 	text, err := io.ReadAll(io.NewSectionReader(f, from, st.Size()-from))
