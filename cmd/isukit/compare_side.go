@@ -138,7 +138,8 @@ func buildApp(ctx context.Context, commit, dir string) (binary string, err error
 		err = errors.Join(err, gone)
 	}()
 	binary = filepath.Join(dir, "isukit-app")
-	if _, err := output(ctx, tree, "go", "build", "-trimpath", "-o", binary, "./cmd/isukit-app"); err != nil {
+	// With the flags of make build, whose compiled dependencies then serve here, too.
+	if _, err := output(ctx, tree, "go", "build", "-o", binary, "./cmd/isukit-app"); err != nil {
 		return "", fmt.Errorf("build the app of commit %s: %w", commit, err)
 	}
 	return binary, nil
