@@ -59,17 +59,11 @@ mariadb: ## MariaDB into .local/mariadb (nothing to do where it is installed)
 envoy: ## Envoy into .local/envoy
 	@sh scripts/get-envoy.sh
 
-# Small inputs suffice, and minimizing large ones takes the whole time.
-fuzz: ## the parsers of bodies, captures, answers and logs on random input, FUZZTIME (20s) each
-	@for target in FuzzDecode FuzzEncode; do \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/decode || exit 1; done
-	@for target in FuzzReader FuzzHTTP FuzzTLS FuzzHAR; do \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./proto/capture || exit 1; done
-	@for target in FuzzAnswer FuzzReadHits FuzzReadHistograms; do \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./bench/load || exit 1; done
-	@$(GO) test -run '^$$' -fuzz '^FuzzRead$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./infra/digest/access
-	@$(GO) test -run '^$$' -fuzz '^FuzzSlowLog$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./infra/digest/query
-	@$(GO) test -run '^$$' -fuzz '^FuzzPprof$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 20x ./infra/profile
+# Every fuzz target that there is, two at a time, one worker each. Small inputs suffice, and minimizing large ones takes the
+# whole time.
+fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
+	@grep -rHo --include='*_test.go' --exclude-dir=.local '^func Fuzz[A-Za-z0-9]*' . | sed 's|/[^/]*:func | |' | sort | \
+	xargs -n 2 -P 2 sh -c '$(GO) test -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$1"' fuzz
 
 test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
 	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
