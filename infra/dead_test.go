@@ -27,7 +27,11 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(helperEnv); text != "" {
 		os.Exit(helper(text))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if app.dir != "" {
+		os.RemoveAll(app.dir)
+	}
+	os.Exit(code)
 }
 
 // helper brings a topology up and waits to be killed.
@@ -49,8 +53,10 @@ func helper(text string) int {
 // TestCleanDead kills an isukit at random moments of its start, and once when everything runs: what it left is ended
 // and removed by the next.
 func TestCleanDead(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			spec := spec(t, engine, "nginx")
 			preparing := killHelper(t, spec, 0)
 			prepared := killHelper(t, spec, 0)
@@ -117,6 +123,7 @@ func killHelper(t *testing.T, spec infra.Spec, after time.Duration) time.Duratio
 
 // TestUpFaults: what fails is named with the end of its log, and nothing is left.
 func TestUpFaults(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	const version = `[ "$1" != version ] || { echo '{"version":"1","dataset_version":1}'; exit; }` + "\n"
 	const prepared = `[ "$3" != prepare ] || exit 0` + "\n"
@@ -131,6 +138,7 @@ func TestUpFaults(t *testing.T) {
 			[]string{"ended before it was healthy (exit status 1)", "cannot serve"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			spec := spec(t, "mariadb", "nginx")
 			spec.AppBinary = filepath.Join(t.TempDir(), "app")
 			if err := os.WriteFile(spec.AppBinary, []byte("#!/bin/sh\n"+tt.app+"\n"), 0o755); err != nil {
@@ -169,6 +177,7 @@ func TestSpecFaults(t *testing.T) {
 
 // TestUpCancelled ends the context of Up at random moments: nothing is left when Up returns.
 func TestUpCancelled(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	spec := spec(t, "mariadb", "nginx")
 	start := time.Now()

@@ -92,8 +92,10 @@ func rows(t *testing.T, r *infra.Running, table string) (n int) {
 
 // TestSwap moves the data through placements of every kind: nothing is lost, and everything is as it was declared.
 func TestSwap(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			s, driver := siteSpec(t, engine)
 			want := map[string]int{}
 			placements := []string{"single", "split", "replica-async", "single"}
@@ -153,9 +155,10 @@ func initialize(t *testing.T, base string) {
 
 // TestApplyFails: whatever goes wrong is told with what to do, and what ran before runs on.
 func TestApplyFails(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	s, driver := siteSpec(t, "mariadb")
-	s.HealthLimit = 3 * time.Second
+	s.HealthLimit = 8 * time.Second // a start takes a second, and longer beside other tests
 	before := shipped(t, "single", "mariadb")
 	s.Topology = before
 	site, _, err := apply(t, driver, s, infra.ApplyOptions{})
@@ -209,6 +212,7 @@ func TestApplyFails(t *testing.T) {
 
 // TestChangedByOthers: what somebody else has changed is told, and overwritten with force only.
 func TestChangedByOthers(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	s, driver := siteSpec(t, "mariadb")
 	s.Topology = shipped(t, "single", "mariadb")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,15 +20,28 @@ import (
 	"isukit/infra/topology"
 )
 
-// buildApp builds the app once for all tests of the package.
+// app is the app's binary, built by the first test that needs it; TestMain removes it.
+var app struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
 func buildApp(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "isukit-app")
-	cmd := exec.Command("go", "build", "-o", path, "isukit/cmd/isukit-app")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the app: %v\n%s", err, out)
+	app.once.Do(func() {
+		if app.dir, app.err = os.MkdirTemp("", "isukit-app-"); app.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-o", app.dir, "isukit/cmd/isukit-app").CombinedOutput()
+		if err != nil {
+			app.err = fmt.Errorf("build the app: %w\n%s", err, out)
+		}
+	})
+	if app.err != nil {
+		t.Fatal(app.err)
 	}
-	return path
+	return filepath.Join(app.dir, "isukit-app")
 }
 
 func spec(t *testing.T, engine, proxy string) infra.Spec {
@@ -54,6 +68,7 @@ func spec(t *testing.T, engine, proxy string) infra.Spec {
 }
 
 func TestUp(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		spec := spec(t, engine, "nginx") // one state directory: the second finds the data prepared
 		for _, proxy := range []topology.Kind{topology.Nginx, topology.Envoy} {
@@ -100,14 +115,14 @@ func testUp(t *testing.T, spec infra.Spec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	collecting, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	collecting, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	samples, err := r.Collect(collecting, 100*time.Millisecond, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(samples) < 4 {
-		t.Errorf("Collect for 500 ms every 100 ms: got %d samples, want at least 4", len(samples))
+		t.Errorf("Collect for a second every 100 ms: got %d samples, want at least 4", len(samples))
 	}
 	for n, role := range samples[len(samples)-1].Roles {
 		if len(pids[role.Instance]) == 0 || role.Processes == 0 || role.RSSBytes < 1<<20 || role.CPU < samples[0].Roles[n].CPU {

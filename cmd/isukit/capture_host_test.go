@@ -33,6 +33,7 @@ exec /usr/sbin/sshd -D -e -f /dev/null -o ListenAddress=0.0.0.0 -o HostKey="$1/h
 // TestCaptureHost captures the traffic of a host of the lab, once because the lab knows it, and once through ssh, and finds
 // what was sent there.
 func TestCaptureHost(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	if os.Getenv(inOtherNamespace) != "" {
 		sendWhenTold(t)

@@ -59,6 +59,7 @@ func (r *repeated) next() {
 // TestCaptureMemory gives the command a capture of 128 MiB of real traffic, or of 2 GiB with ISUKIT_TEST_LONG, and looks at
 // the most memory that the process ever had resident: it must not grow with the capture's length.
 func TestCaptureMemory(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	sizeBytes, limitBytes := 128<<20, int64(300<<20)
 	if os.Getenv("ISUKIT_TEST_LONG") != "" {

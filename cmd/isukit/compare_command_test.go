@@ -52,6 +52,7 @@ func compressor(file, level string) string {
 // TestCompareUntilSure compares two real programs, one of which is much the faster, until that is sure, and then the kept rounds
 // again.
 func TestCompareUntilSure(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var text bytes.Buffer
 	for i := range 60_000 {
@@ -91,6 +92,7 @@ func TestCompareUntilSure(t *testing.T) {
 
 // TestCompareAlikeUntilBudget compares a command with itself: it is never called better or worse, and the budget ends it.
 func TestCompareAlikeUntilBudget(t *testing.T) {
+	t.Parallel()
 	same := `command=sleep 0.0$(od -An -N1 -tu1 /dev/urandom | tr -d ' ') ; echo "score: $(od -An -N2 -tu2 /dev/urandom)"`
 	code, out, errOut := compareArgs(t, same, same+" ", "--until-sure", "--budget", "2s", "--alpha", "0.0001", "--results", t.TempDir())
 	if code != exitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 2s is spent") {
@@ -125,6 +127,7 @@ func TestCompareCommandRefuses(t *testing.T) {
 
 // TestCompareCommandEnds has a command that will not go be gone, with its children, when the comparison is interrupted.
 func TestCompareCommandEnds(t *testing.T) {
+	t.Parallel()
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -29,6 +29,7 @@ func clone(t *testing.T) string {
 // TestCompareCommits runs rounds of the app of a commit against those of the app that was built, under another load, and is interrupted in
 // the second pair: the first one is compared, and nothing is left.
 func TestCompareCommits(t *testing.T) {
+	t.Parallel()
 	engine := infratest.Engines(t)[0]
 	dir, state, temp := clone(t), testStateDir(t), t.TempDir()
 	cmd := isukitCommand(t, dir, state, "compare", "commit=HEAD", "round=--shape rate=60", "--rounds", "3", "--warmup", "0", "--repeats", "0", "--both",
@@ -56,6 +57,7 @@ func TestCompareCommits(t *testing.T) {
 
 // TestCompareRoundsUntilSure runs rounds on real servers, of which B has three times the visits, until that is sure.
 func TestCompareRoundsUntilSure(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("ISUKIT_TEST_LONG") == "" {
 		t.Skip("two minutes of rounds; TestCompareUntilSure does the same with quicker programs (ISUKIT_TEST_LONG=1 runs it)")
 	}

@@ -54,6 +54,7 @@ func docsEnv(t *testing.T, root string) []string {
 
 // TestReadmeCommands runs what the README shows, in order, in a copy of the tree as a clone would have it.
 func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	root := infratest.Root(t)
 	dir := t.TempDir()
@@ -67,6 +68,7 @@ func TestReadmeCommands(t *testing.T) {
 
 // TestDocsCommands runs what the pages of docs/ show, in a directory that holds two rounds.
 func TestDocsCommands(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	root := infratest.Root(t)
 	dir, env := t.TempDir(), docsEnv(t, root)

@@ -77,6 +77,7 @@ func brokenApp(t *testing.T) string {
 
 // TestFailedRoundIsKept plays a round on an app that can't initialize: exit code 3, and a record that says why.
 func TestFailedRoundIsKept(t *testing.T) {
+	t.Parallel()
 	engine := infratest.Engines(t)[0]
 	dir, state := t.TempDir(), testStateDir(t)
 	cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json", "--app", brokenApp(t))...)

@@ -19,6 +19,7 @@ func labRun(t *testing.T, dir string, args ...string) (code int, out, errOut str
 }
 
 func TestLabCommands(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	dir := t.TempDir()
 	defer labRun(t, dir, "lab", "down")
@@ -49,6 +50,7 @@ func TestLabCommands(t *testing.T) {
 }
 
 func TestLabLsJSON(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	dir := t.TempDir()
 	defer labRun(t, dir, "lab", "down")

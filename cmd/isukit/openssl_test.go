@@ -17,6 +17,7 @@ import (
 // TestCaptureOpenSSL reads what Go's TLS does not speak: CBC with encrypt-then-MAC, SHA-384 and DHE, between OpenSSL's own
 // client and server; and the second of two connections, which resumes the session.
 func TestCaptureOpenSSL(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	dir := t.TempDir()
 	openssl(t, dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=a")
@@ -29,6 +30,7 @@ func TestCaptureOpenSSL(t *testing.T) {
 		{"-tls1_3", "TLS_CHACHA20_POLY1305_SHA256"}, {"-tls1_3", "TLS_AES_256_GCM_SHA384"},
 	} {
 		t.Run(tt.cipher, func(t *testing.T) {
+			t.Parallel()
 			keys, port := filepath.Join(dir, tt.cipher+".keys"), freePort(t)
 			cipher := "-cipher"
 			if tt.version == "-tls1_3" {
@@ -47,9 +49,9 @@ func TestCaptureOpenSSL(t *testing.T) {
 			waitForPort(t, port)
 			file := dumpcap(t, port, func() {
 				for i := range 2 {
-					session := []string{"-sess_out", "session"}
+					session := []string{"-sess_out", tt.cipher + ".session"}
 					if i == 1 {
-						session = []string{"-sess_in", "session"}
+						session = []string{"-sess_in", tt.cipher + ".session"}
 					}
 					args := append([]string{"s_client", "-connect", "127.0.0.1:" + port, "-quiet", "-ign_eof", tt.version}, session...)
 					client := exec.Command("openssl", args...)

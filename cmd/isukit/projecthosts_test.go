@@ -38,6 +38,7 @@ func (v *vanishing) Run(ctx context.Context, c host.Command) (host.Result, error
 
 // TestHostThatGoesAway plays a round during which a host is lost: what the others tell is kept, and what is missing is said.
 func TestHostThatGoesAway(t *testing.T) {
+	t.Parallel()
 	dir := standIn(t, "hosts: [{name: s1}, {name: s2}]", hit+"for i in 1 2 3; do hit /a; sleep 0.7; done; echo '{\"score\":9}'")
 	text, err := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
 	if err != nil {
@@ -71,6 +72,7 @@ func TestHostThatGoesAway(t *testing.T) {
 
 // TestRemoteLog fetches a log the way it is done from hosts that are not this machine: packed, from its mark on.
 func TestRemoteLog(t *testing.T) {
+	t.Parallel()
 	dir := standIn(t, "hosts: [{name: s1}]", hit+"for i in 1 2 3; do hit /a; sleep 0.3; done; echo '{\"score\":9}'")
 	p, at, err := findProject(filepath.Join(dir, "isukit.yaml"))
 	if err != nil {
@@ -112,6 +114,7 @@ func TestRecordFindsAPlace(t *testing.T) {
 
 // TestProjectInTheLab plays a round whose app's log lies on a host of the lab that is up, and one whose host is not.
 func TestProjectInTheLab(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	state := t.TempDir()
 	lab, err := machine.OpenLab(machine.Options{StateDir: state, Keep: true})

@@ -67,6 +67,7 @@ func roundIn(t *testing.T, dir string, args ...string) (code int, r *result.Roun
 }
 
 func TestProjectRound(t *testing.T) {
+	t.Parallel()
 	dir := standIn(t, "facts: [{key: weather, run: echo fine}]", hit+`for i in 1 2 3 4 5 6; do hit /posts/$i; sleep 0.3; done
 echo '{"pass":true,"score":1234,"messages":["a hint"]}'`)
 	write(t, filepath.Join(dir, "isukit.yaml.note"), "x")
@@ -89,6 +90,7 @@ echo '{"pass":true,"score":1234,"messages":["a hint"]}'`)
 
 // TestProjectRoundThatFails holds that every way to fail is a recorded round that says what went wrong.
 func TestProjectRoundThatFails(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ more, command, reason, warning string }{
 		"exit 0":         {"", hit + "hit /a\necho '{\"pass\":false,\"score\":500}'", "pass: false", ""},
 		"exit status":    {"", hit + "hit /a\necho score; exit 7", "status 7", ""},
@@ -114,6 +116,7 @@ func TestProjectRoundThatFails(t *testing.T) {
 }
 
 func TestHangingBenchmarkIsRecorded(t *testing.T) {
+	t.Parallel()
 	dir := standIn(t, "", hit+"hit /a\nsleep 600")
 	text, _ := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
 	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), "20s", "1500ms", 1))
@@ -125,6 +128,7 @@ func TestHangingBenchmarkIsRecorded(t *testing.T) {
 
 // TestNoSecretIsKept plays a round with secrets wherever they may be, and looks for them in everything that is left of it.
 func TestNoSecretIsKept(t *testing.T) {
+	t.Parallel()
 	const secret = "hunter2Zq9xW"
 	dir := standIn(t, "restart: [{run: 'true --password="+secret+"'}]\nfacts: [{key: dsn, run: 'echo isu:"+secret+"@tcp(db:3306)/isu'}]",
 		"TOKEN="+secret+" true\n"+hit+`hit "/login?token=`+secret+`"
@@ -148,21 +152,18 @@ echo '{"pass":false,"score":1,"messages":["cookie: session=`+secret+`"]}'`)
 
 // TestObserve has somebody else start the benchmark, with requests before and after it.
 func TestObserve(t *testing.T) {
+	t.Parallel()
 	dir := standIn(t, "", "true")
 	text, _ := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
 	head, _, _ := strings.Cut(string(text), "benchmark:")
 	write(t, filepath.Join(dir, "isukit.yaml"), head+"benchmark: {external: true, initialize: POST /initialize}\n")
-	var began, ended time.Time
 	done := make(chan error, 1)
 	go func() {
 		time.Sleep(1500 * time.Millisecond)
 		cmd := exec.Command("sh", "-c", hit+`hit /noise; sleep 1.2; `+strings.ReplaceAll(strings.ReplaceAll(hit, "hit()", "post()"), "GET", "POST")+`post /initialize
 for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 		cmd.Dir = dir
-		err := cmd.Run()
-		ended = time.Now()
-		began = ended.Add(-2400 * time.Millisecond)
-		done <- err
+		done <- cmd.Run()
 	}()
 	code, r, _ := roundIn(t, dir, "observe", "--score", "777", "--idle", "3s", "--wait", "20s", "-q")
 	if err := <-done; err != nil {
@@ -171,6 +172,7 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 	if code != exitOK || r.Score.Total != 777 || r.Benchmark.ScoreFrom != "given" {
 		t.Fatalf("exit %d, score %d from %s: %s", code, r.Score.Total, r.Benchmark.ScoreFrom, r.Reason)
 	}
+	began, ended := loggedSince(t, filepath.Join(dir, "access.log"), "/initialize")
 	if r.Benchmark.Began.Sub(began).Abs() > time.Second || r.Benchmark.Ended.Sub(ended).Abs() > time.Second {
 		t.Errorf("the window is %v to %v, want %v to %v", r.Benchmark.Began, r.Benchmark.Ended, began, ended)
 	}
@@ -182,6 +184,29 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 	if code != exitFailed || !strings.Contains(errText, "no benchmark began") {
 		t.Errorf("nobody starts one: exit %d, %s", code, errText)
 	}
+}
+
+// loggedSince reads from an access log when the request for uri was, and when the last one.
+func loggedSince(t *testing.T, file, uri string) (first, last time.Time) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var request struct {
+			Time float64
+			URI  string
+		}
+		if err := json.Unmarshal([]byte(line), &request); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		last = time.UnixMicro(int64(request.Time * 1e6))
+		if request.URI == uri {
+			first = last
+		}
+	}
+	return first, last
 }
 
 // TestShownProjectsAreSome parses the files that the pages show.

@@ -49,8 +49,10 @@ func spoil(t *testing.T, running *infra.Running, db, statement string) {
 // TestReplicasAreCompared plays rounds on two databases: a right one passes, and one whose second database lost a row that
 // no user happened to look at fails, and names the row.
 func TestReplicasAreCompared(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			running, top, data := upFanout(t, engine)
 			play := func(before func(*scenario.Portal)) ([]string, bool) {
 				out := playOn(t, running, top, data, running.BaseURL, 3, before)
@@ -113,8 +115,10 @@ func replicasByHand(t *testing.T, running *infra.Running, id string) {
 
 // TestReplicasThatReplicate looks by hand at a source and its native replica, of which the commands mend nothing.
 func TestReplicasThatReplicate(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			servers := infratest.StartReplicated(t, engine, 2, false)
 			servers.DBs[0].Exec(t, "CREATE DATABASE shop", "CREATE TABLE shop.item (id INT PRIMARY KEY)", "INSERT INTO shop.item VALUES (1), (2)")
 			dir := t.TempDir()

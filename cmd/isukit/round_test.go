@@ -60,8 +60,10 @@ func runs(t *testing.T, state string) []string {
 }
 
 func TestRoundCommand(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			dir, state := t.TempDir(), testStateDir(t)
 			var out, errs bytes.Buffer
 			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json", "--capture", "round.pcap")...)
@@ -171,6 +173,7 @@ func startUntilLoad(t *testing.T, cmd *exec.Cmd) (started *exec.Cmd, rest func()
 }
 
 func TestInterruptedRoundLeavesNothing(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	dir, state := t.TempDir(), testStateDir(t)
 	cmd, rest := startAndWaitForLoad(t, dir, state)
@@ -188,6 +191,7 @@ func TestInterruptedRoundLeavesNothing(t *testing.T) {
 }
 
 func TestKilledRoundIsClearedByTheNextCommand(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	dir, state := t.TempDir(), testStateDir(t)
 	cmd, rest := startAndWaitForLoad(t, dir, state)
@@ -245,9 +249,11 @@ func TestUsageErrors(t *testing.T) {
 
 // TestDeadServersAreNamed kills one server of a round during its load: the round fails and says which one it was.
 func TestDeadServersAreNamed(t *testing.T) {
+	t.Parallel()
 	engine := infratest.Engines(t)[0]
 	for _, name := range []string{"proxy-1", "api-1", "db-1"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir, state := t.TempDir(), testStateDir(t)
 			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json")...)
 			var out bytes.Buffer

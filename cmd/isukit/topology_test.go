@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"isukit/infra/infratest"
 )
 
@@ -60,6 +62,7 @@ func wantNothingLeft(t *testing.T, stateDir string) {
 // TestTopologyKilled kills isukit at random moments of an apply: the next apply ends in what was declared, the next down in
 // nothing. ISUKIT_KILLS says how often; 3 by default.
 func TestTopologyKilled(t *testing.T) {
+	t.Parallel()
 	program, env, stateDir := topologyEnv(t)
 	kills := 3
 	if n, err := strconv.Atoi(os.Getenv("ISUKIT_KILLS")); err == nil {
@@ -101,25 +104,28 @@ func TestTopologyKilled(t *testing.T) {
 	wantNothingLeft(t, stateDir)
 }
 
-// machineState is what a lab must leave as it was: namespaces with a name, network settings, the files of /etc.
-func machineState(t *testing.T) string {
+// machineState is what a lab must leave as it was: namespaces with a name, network settings, and the files of /etc that were
+// written since.
+func machineState(t *testing.T, since time.Time) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", `ip netns; ip -o link | cut -d: -f2; sysctl -a 2>/dev/null | grep '^net\.ipv4\.\(tcp_\|ip_forward\|ip_local\)' | grep -v metrics; nft list ruleset; find /etc -newermt "$0" -type f`,
-		time.Now().Format("2006-01-02 15:04:05")).CombinedOutput()
+		since.Format("2006-01-02 15:04:05")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("look at the machine: %v\n%s", err, out)
 	}
-	return string(out)
+	return infratest.WithoutTests(string(out))
 }
 
 // TestLabFinals plays a round on placements of the lab in turn, and takes it down: every round is scored, and the machine is as it
 // was. ISUKIT_FINALS=all plays all four and back.
 func TestLabFinals(t *testing.T) {
+	t.Parallel()
 	program, env, stateDir := topologyEnv(t)
 	if os.Geteuid() != 0 {
 		t.Fatal("the lab needs root")
 	}
-	before := machineState(t)
+	began := time.Now()
+	before := machineState(t, began)
 	defer runTool(t, program, env, "topology", "down", "--driver", "lab")
 	finals := []string{"final-1", "final-4"}
 	if os.Getenv("ISUKIT_FINALS") == "all" {
@@ -135,7 +141,7 @@ func TestLabFinals(t *testing.T) {
 		t.Errorf("down: %v\n%s", err, out)
 	}
 	wantNothingLeft(t, stateDir)
-	if after := machineState(t); after != before {
-		t.Errorf("the machine was\n%s\nand is\n%s", before, after)
+	if diff := gocmp.Diff(strings.Split(before, "\n"), strings.Split(machineState(t, began), "\n")); diff != "" {
+		t.Errorf("the machine is not as it was (-was +is):\n%s", diff)
 	}
 }

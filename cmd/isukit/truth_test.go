@@ -145,6 +145,7 @@ func readTshark(t testing.TB, file, keylog, port string) []sentExchange {
 // TestCaptureTruthRound compares what isukit and tshark read of a whole round, validation's hostile requests included. The
 // round runs in a network namespace, where nothing else is on the loopback interface.
 func TestCaptureTruthRound(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	if os.Getenv(inNamespace) == "" {
 		againInNamespace(t)
@@ -191,6 +192,7 @@ func ofARound(exchanges []exchangeJSON) []sentExchange {
 // TestCaptureTruthTLSRound has a round of a topology whose proxy speaks TLS write its traffic and its keys, and compares what
 // isukit and tshark read of them.
 func TestCaptureTruthTLSRound(t *testing.T) {
+	t.Parallel()
 	dir, state := t.TempDir(), testStateDir(t)
 	args := append(smallRound(t, infratest.Engines(t)[0], "2s"), "-t", "nginx-tls", "--users", "6", "--capture", "round.pcap", "--keylog", "keys.log", "-q", "--json")
 	out, err := isukitCommand(t, dir, state, args...).Output()
@@ -222,6 +224,7 @@ func TestCaptureTruthTLSRound(t *testing.T) {
 
 // TestDecodeTruth compares text and JSON with protoc's, both ways, for bodies of every type.
 func TestDecodeTruth(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	schema, err := portalSchema()
 	if err != nil {

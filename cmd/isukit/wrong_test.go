@@ -95,6 +95,7 @@ func playOn(t *testing.T, running *infra.Running, top *topology.Topology, data *
 // TestWrongAppsAreCaught puts a proxy that is wrong in one way before a right app, for the load phase. Each kind must fail
 // the round or cost points, and be named.
 func TestWrongAppsAreCaught(t *testing.T) {
+	t.Parallel()
 	engines := infratest.Engines(t)
 	tests := []struct {
 		kind  wrong
@@ -111,6 +112,7 @@ func TestWrongAppsAreCaught(t *testing.T) {
 	}
 	for i, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			running, data := upSmall(t, engine)
 			for n, tt := range tests {
 				// One engine sees every kind; the faults lie before the app, so that the others see every other one.
@@ -162,6 +164,7 @@ func caught(t *testing.T, out *bench.Outcome, hurt int64, names string) {
 // TestTwoRoundsPlanTheSame plays two rounds with one seed on real servers and compares what each user planned, step by
 // step, as far as both got.
 func TestTwoRoundsPlanTheSame(t *testing.T) {
+	t.Parallel()
 	engine := infratest.Engines(t)[0]
 	running, data := upSmall(t, engine)
 	var plans [2]map[int][]string

@@ -48,10 +48,13 @@ func Root(tb testing.TB) string {
 // localDir is where make mysql and make envoy put what they fetch.
 func localDir(tb testing.TB) string { return filepath.Join(Root(tb), ".local") }
 
+// tempName begins the names of shortTempDir's directories.
+const tempName = "isukit-test-"
+
 // shortTempDir is like tb.TempDir with a path short enough for a Unix socket in it.
 func shortTempDir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "isukit-test-")
+	dir, err := os.MkdirTemp("", tempName)
 	if err != nil {
 		tb.Fatalf("make a directory: %v", err)
 	}

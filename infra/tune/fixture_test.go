@@ -53,7 +53,7 @@ func (n inNamespace) Run(ctx context.Context, cmd host.Command) (host.Result, er
 func namespace(t testing.TB, h host.Host) inNamespace {
 	t.Helper()
 	infratest.Real(t)
-	name := fmt.Sprintf("isutune-%d-%d", os.Getpid(), time.Now().UnixNano()%1e6)
+	name := fmt.Sprintf("isktest-%d-tune%d", os.Getpid(), time.Now().UnixNano()%1e6)
 	ip(t, "netns", "add", name)
 	t.Cleanup(func() { exec.Command("ip", "netns", "del", name).Run() })
 	ip(t, "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", "peer0")

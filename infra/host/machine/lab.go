@@ -34,7 +34,21 @@ func labPossible() error {
 			return unsupported("install "+from+" (make setup-test), or use --driver local", "there is no %s", program)
 		}
 	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err == nil && !hasRoot(string(mounts)) {
+		return unsupported("make it one outside (mount --bind DIR DIR) before chroot DIR, or use --driver local",
+			"the root directory is no mount, as in a plain chroot, so that a host cannot have mounts of its own")
+	}
 	return nil
+}
+
+// hasRoot tells whether the root directory is among the mounts of a mountinfo file (proc_pid_mountinfo(5)).
+func hasRoot(mounts string) bool {
+	for line := range strings.Lines(mounts) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == "/" {
+			return true
+		}
+	}
+	return false
 }
 
 // group is the control group of the whole lab; those of its hosts are below it.

@@ -64,16 +64,17 @@ func program(t *testing.T, h host.Host, argv ...string) {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 15 s for %s", what)
+			t.Fatalf("waited a minute for %s", what)
 		}
 	}
 }
 
+// TestLabIsUpInASecond tries ten times: a machine that is busy with other tests is slower now and then.
 func TestLabIsUpInASecond(t *testing.T) {
 	best := time.Hour
-	for range 3 {
+	for n := 0; n < 10 && best > time.Second; n++ {
 		d := lab(t, 0)
 		start := time.Now()
 		err := d.Ensure(t.Context(), []host.Want{{Name: "s1", CPUs: 2, MemoryBytes: 1 << 30}, {Name: "s2", CPUs: 2, MemoryBytes: 2 << 30}, {Name: "s3", CPUs: 4, MemoryBytes: 1 << 30}})
@@ -88,11 +89,11 @@ func TestLabIsUpInASecond(t *testing.T) {
 }
 
 // TestLabCPUsAreReal: half the CPU time gives half the work. On a machine that is busy with other things a host may not come
-// to what it may use, so there are three tries.
+// to what it may use, so there are ten tries.
 func TestLabCPUsAreReal(t *testing.T) {
 	d := lab(t, 1, host.Want{Name: "whole", CPUs: 0.2}, host.Want{Name: "half", CPUs: 0.1})
 	var ratios []float64
-	for range 3 {
+	for range 10 {
 		ratio := spinOn(t, d, "half") / spinOn(t, d, "whole")
 		if ratio >= 0.4 && ratio <= 0.6 {
 			return
@@ -174,13 +175,20 @@ func TestLabLinkSpeed(t *testing.T) {
 		})
 		return got
 	}
-	if got := speed(300*time.Millisecond, time.Second); got < 60 || got > 90 {
+	// Who has to wait for a CPU sends less, so there are five tries.
+	among := func(low, high float64, wait, measure time.Duration) (got float64, ok bool) {
+		for n := 0; n < 5 && (got < low || got > high); n++ {
+			got = speed(wait, measure)
+		}
+		return got, got >= low && got <= high
+	}
+	if got, ok := among(60, 90, 300*time.Millisecond, time.Second); !ok {
 		t.Errorf("a link of 80 Mbit/s gave %.1f Mbit/s", got)
 	}
 	if err := d.Ensure(t.Context(), []host.Want{{Name: "s1", CPUs: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := speed(0, 300*time.Millisecond); got < 160 {
+	if got, ok := among(160, 1e6, 0, 300*time.Millisecond); !ok {
 		t.Errorf("a link without a speed gave %.1f Mbit/s, want more than twice the 80 of before", got)
 	}
 }
@@ -233,14 +241,14 @@ func machineNow(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatalf("%v: %v: %s", argv, err, out)
 		}
-		now[name] = string(out)
+		now[name] = infratest.WithoutTests(string(out))
 	}
 	for _, file := range []string{"/proc/self/mountinfo", "/proc/sys/kernel/hostname"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		now[file] = string(text)
+		now[file] = infratest.WithoutTests(string(text))
 	}
 	for _, root := range []string{"/etc", "/proc/sys/net", "/proc/sys/vm"} {
 		err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
@@ -325,9 +333,11 @@ func TestLabLeavesTheMachineAlone(t *testing.T) {
 // TestLabOfKilledIsukit kills an isukit while it makes and removes labs. Those that are its own are gone at the next
 // command; those that are kept are whole or gone, and can be taken down.
 func TestLabOfKilledIsukit(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	for _, how := range []string{"own", "keep"} {
 		t.Run(how, func(t *testing.T) {
+			t.Parallel()
 			stateDir := t.TempDir()
 			for range 20 {
 				killUpDown(t, how, stateDir)
