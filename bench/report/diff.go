@@ -90,7 +90,16 @@ func moveRow(m diff.Move, repeated bool) []cell {
 	if repeated {
 		name = ""
 	}
-	return plain(name, m.Figure, figure(m.From), figure(m.To), changeText(m))
+	return plain(name, m.Figure, moved(m.Figure, m.From), moved(m.Figure, m.To), changeText(m))
+}
+
+// moved writes a figure; those that are counts have no decimals.
+func moved(name string, x float64) string {
+	switch name {
+	case "count", "errors", "examined", "score", "statements":
+		return count(int64(math.Round(x)))
+	}
+	return figure(x)
 }
 
 // changeText is a change as a signed percentage, or what else there is to say.

@@ -88,7 +88,7 @@ func DiffHTML(w io.Writer, d *diff.Diff) error {
 			if names > pageMoves {
 				break
 			}
-			g.Rows = append(g.Rows, siteRow{name, m.Figure, figure(m.From), figure(m.To), changeText(m)})
+			g.Rows = append(g.Rows, siteRow{name, m.Figure, moved(m.Figure, m.From), moved(m.Figure, m.To), changeText(m)})
 		}
 		if len(g.Rows) > 0 {
 			v.Groups = append(v.Groups, g)

@@ -332,6 +332,13 @@ func (r *projectRound) readSettings(ctx context.Context) {
 			continue
 		}
 		r.settings = append(r.settings, result.Settings{Host: d.Host, Source: "variables", Values: values})
+		tables, err := d.Tables(ctx)
+		if err != nil {
+			r.warn("%v", err)
+		}
+		if len(tables) > 0 {
+			r.settings = append(r.settings, result.Settings{Host: d.Host, Source: "tables", Values: tables})
+		}
 		r.record.Facts = append(r.record.Facts, result.Fact{Key: d.Host + " database", Value: strings.TrimSpace(values["version"] + " " + values["version_comment"])})
 	}
 }

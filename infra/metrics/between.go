@@ -24,7 +24,11 @@ func Between(a, b Sample) Sample {
 	}
 	d.Processes = map[string]Process{}
 	for name, p := range b.Processes {
-		p.CPU = grown(a.Processes[name].CPU, p.CPU)
+		before := a.Processes[name].each
+		p.CPU = 0
+		for id, used := range p.each {
+			p.CPU += grown(before[id], used)
+		}
 		d.Processes[name] = p
 	}
 	return d

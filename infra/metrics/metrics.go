@@ -65,7 +65,12 @@ type Process struct {
 	PIDs []int
 	// OpenFiles and FileLimit are of the process that is nearest to its limit; 0 when not looked at.
 	OpenFiles, FileLimit int64
+	// each is the CPU time of every one of them: the sum shrinks when one ends.
+	each map[processID]time.Duration
 }
+
+// processID tells processes apart: a number is given again, but not with the same start.
+type processID struct{ pid, startTicks int64 }
 
 // files are what a sample is made of. Those that a kernel has not are left out by it.
 const files = "/proc/stat /proc/meminfo /proc/vmstat /proc/diskstats /proc/net/dev /proc/net/snmp /proc/net/netstat /proc/net/sockstat " +

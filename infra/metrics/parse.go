@@ -218,7 +218,12 @@ func (s *Sample) process(body string, limits map[int][2]int64) {
 		name = worker // the kernel's have a name for every task
 	}
 	p := s.Processes[name]
-	p.CPU += time.Duration(integer(w[11])+integer(w[12])) * tick
+	used := time.Duration(integer(w[11])+integer(w[12])) * tick
+	p.CPU += used
+	if p.each == nil {
+		p.each = map[processID]time.Duration{}
+	}
+	p.each[processID{int64(pid), integer(w[19])}] = used
 	p.RSSBytes += integer(w[21]) * pageBytes
 	p.Count++
 	if len(p.PIDs) < 4 {

@@ -67,6 +67,25 @@ func (d Database) Variables(ctx context.Context) (map[string]string, error) {
 	return values, nil
 }
 
+// tablesStatement lists columns and indexes of all databases but the server's own, a key and a value a line.
+const tablesStatement = `SELECT CONCAT(table_schema, '.', table_name, ' ', column_name), CONCAT(column_type, IF(is_nullable = 'YES', ' null', ''))
+FROM information_schema.columns WHERE table_schema NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') ORDER BY 1 LIMIT 5000;
+SELECT CONCAT(table_schema, '.', table_name, ' index ', index_name), CONCAT(IF(MIN(non_unique) = 0, 'unique ', ''), GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', '))
+FROM information_schema.statistics WHERE table_schema NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')
+GROUP BY table_schema, table_name, index_name ORDER BY 1 LIMIT 5000`
+
+// Tables are the columns and indexes of the server's tables, by "database.table column" and "database.table index NAME".
+func (d Database) Tables(ctx context.Context) (map[string]string, error) {
+	text, err := d.ask(ctx, tablesStatement, "--batch", "--skip-column-names")
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "\t"); ok {
+			values[name] = value
+		}
+	}
+	return values, err
+}
+
 func isChanging(name string) bool {
 	for _, c := range changing {
 		if name == c || strings.HasSuffix(c, "_") && strings.HasPrefix(name, c) {

@@ -95,6 +95,9 @@ func readThrough(t *testing.T, log, last string) []byte {
 // againstPT compares with pt-query-digest's JSON of the same log, whole.
 func againstPT(t *testing.T, pt, log, text string) {
 	t.Helper()
+	if found, err := exec.LookPath(pt); err == nil {
+		pt = found // a bare name
+	}
 	began := time.Now()
 	raw, err := exec.Command("perl", pt, "--output", "json", "--limit", "100%", "--no-version-check", log).Output()
 	if err != nil {
