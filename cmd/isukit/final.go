@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/infra/host"
+	"isukit/infra/observe"
 	"isukit/infra/project"
 )
 
@@ -127,6 +128,29 @@ func areEnabled(ctx context.Context, at host.Host, services project.ServicesOn) 
 	return nil
 }
 
+// playBare plays a round of nothing but the benchmark, and warns of logs that are written meanwhile: one that was switched off
+// in a running server is on again after its restart.
+func (r *projectRound) playBare(ctx context.Context, logs []project.Log) {
+	var marks []observe.Mark
+	for _, l := range logs {
+		l.Reopen = ""
+		if at, ok := r.hosts.Named[l.Host]; ok {
+			if m, err := observe.MarkLog(ctx, at, l, ""); err == nil {
+				marks = append(marks, m)
+			}
+		}
+	}
+	if r.prepare(ctx) {
+		r.measured(ctx, r.runBenchmark)
+	}
+	for _, m := range marks {
+		if n := m.Grown(context.WithoutCancel(ctx), r.hosts.Named[m.Log.Host]); n > 0 {
+			r.warn("log %s of %s is still written, %d KiB in this round: switch it off where it is configured", m.Log.File, m.Log.Host, (n+1023)>>10)
+		}
+	}
+	r.finish(ctx)
+}
+
 // confirm plays rounds of nothing but the benchmark.
 func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o projectRoundOptions, s streams) error {
 	bare := *p
@@ -138,7 +162,10 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 	silent.out = io.Discard
 	for n := range rounds {
 		fmt.Fprintf(s.err, "isukit: confirming round %d of %d\n", n+1, rounds)
-		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *projectRound) error { r.play(ctx); return nil })
+		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *projectRound) error {
+			r.playBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
+			return nil
+		})
 		if r == nil || err != nil && !errors.Is(err, errRoundFailed) {
 			return err
 		}
@@ -151,10 +178,14 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 			failed++
 		}
 		fmt.Fprintf(s.out, "%s  %d  %s\n", r.ID, r.Score.Total, verdict)
+		for _, w := range r.Warnings {
+			fmt.Fprintf(s.out, "  ! %s\n", w)
+		}
 		scores = append(scores, r.Score.Total)
 	}
 	slices.Sort(scores)
-	fmt.Fprintf(s.out, "scores from %d to %d, median %d; %d of %d rounds failed\n", scores[0], scores[len(scores)-1], scores[len(scores)/2], failed, rounds)
+	median := (scores[(len(scores)-1)/2] + scores[len(scores)/2]) / 2
+	fmt.Fprintf(s.out, "scores from %d to %d, median %d; %d of %d rounds failed\n", scores[0], scores[len(scores)-1], median, failed, rounds)
 	if failed > 0 {
 		return errRoundFailed
 	}

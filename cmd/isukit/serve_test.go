@@ -182,8 +182,8 @@ func TestFinal(t *testing.T) {
 	if code, out, errText := isukitIn(t, "", args...); code != exitFailed || !strings.Contains(errText, "data is still there") || strings.Contains(out, "median") {
 		t.Errorf("lost data: exit %d:\n%s%s", code, out, errText)
 	}
-	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), `"pass":true`, `"pass":false`, 1))
-	if code, out, _ := isukitIn(t, "", args...); code != exitRound || !strings.Contains(out, "2 of 2 rounds failed") {
+	write(t, filepath.Join(dir, "isukit.yaml"), strings.NewReplacer(`"pass":true`, `"pass":false`, "echo round >> trace", "echo x >> access.log").Replace(string(text)))
+	if code, out, _ := isukitIn(t, "", args...); code != exitRound || !strings.Contains(out, "2 of 2 rounds failed") || !strings.Contains(out, "access.log of local is still written") {
 		t.Errorf("failing rounds: exit %d:\n%s", code, out)
 	}
 }

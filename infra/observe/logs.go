@@ -64,6 +64,20 @@ func MarkLog(ctx context.Context, at host.Host, l project.Log, stamp string) (Ma
 	return m, nil
 }
 
+// Grown is how many bytes were written to the log since its mark; a log that is gone has none.
+func (m Mark) Grown(ctx context.Context, at host.Host) int64 {
+	text, err := shell(ctx, at, commandLimit, asRoot+`try stat -c '%s %i' "$1"`, m.Log.File)
+	if err != nil {
+		return 0
+	}
+	size, inode, _ := strings.Cut(strings.TrimSpace(text), " ")
+	n, _ := strconv.ParseInt(size, 10, 64)
+	if m.inode != "" && inode != m.inode {
+		return n
+	}
+	return max(0, n-m.size)
+}
+
 // Fetch puts what was written to the log since its mark into dir, and returns the file, which may be packed, and what may be
 // missing from it.
 func (m Mark) Fetch(ctx context.Context, at host.Host, dir string) (file string, warnings []string, err error) {
