@@ -59,9 +59,11 @@ type view struct {
 	// Observed is set for an app with a benchmark of its own; what follows is of such rounds only.
 	Observed bool
 	Subtitle string
-	Queries  []queryView
-	Flames   []flame
-	Settings []settingsView
+	// Statements are those that are counted in the queries.
+	Statements int64
+	Queries    []queryView
+	Flames     []flame
+	Settings   []settingsView
 }
 
 // timeLabel is a label of the time axis.
@@ -87,6 +89,7 @@ func newView(r *result.Round) view {
 		LastSecond:     len(r.Timeline) - 1,
 		Observed:       observed(r),
 		Subtitle:       subtitle(r),
+		Statements:     r.Queries.Statements - r.Queries.Outside - r.Queries.Unreadable,
 		Queries:        queryViews(r),
 		Flames:         flames(r),
 		Settings:       settingsViews(r),
