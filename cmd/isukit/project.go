@@ -34,12 +34,15 @@ func findProject(path string) (*project.Project, string, error) {
 	if err != nil {
 		return nil, "", usageError(err, `"isukit init" writes a project file`)
 	}
-	p, err := project.Parse(text)
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := project.ParseWith(text, topologyHosts(dir))
 	if err != nil {
 		return nil, "", usageError(fmt.Errorf("%s: %w", path, err), "docs/project.md describes the file")
 	}
-	dir, err := filepath.Abs(filepath.Dir(path))
-	return p, dir, err
+	return p, dir, nil
 }
 
 // openHosts makes the project's hosts usable. A host that cannot be reached is no error: what can be got is got.

@@ -54,7 +54,7 @@ func newProjectRound(p *openProject, say func(string, ...any)) *projectRound {
 		record: &result.Round{
 			Format: result.FormatVersion, ID: result.NewID(now, p.Name), StartedAt: now, Topology: p.Name, Scenario: "external",
 			Score: result.Score{Lines: []result.ScoreLine{}}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
-			Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: []result.Fact{},
+			Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: placeFacts(p.Project),
 		},
 	}
 	for _, text := range p.missing {

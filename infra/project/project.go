@@ -30,7 +30,7 @@ type Project struct {
 	Hosts []Host `yaml:"hosts,omitempty"`
 	// Driver says what makes the hosts real that have no address: "" is this machine, "lab" those of isukit lab.
 	Driver string `yaml:"driver,omitempty"`
-	// Topology is for the record.
+	// Topology is a topology file that tells the hosts where Hosts does not, or a name for the record.
 	Topology string `yaml:"topology,omitempty"`
 	// Build, Deploy and Restart come before the benchmark, in this order.
 	Build   []Step `yaml:"build,omitempty"`
@@ -207,8 +207,14 @@ func (d Duration) Or(other time.Duration) time.Duration {
 // Local is the name of the machine that isukit runs on when the project names no hosts.
 const Local = "local"
 
-// Parse reads a project. The error tells every fault of a file that is YAML.
+// Parse reads a project whose topology, if it names one, is for the record alone. The error tells every fault of a file that is
+// YAML.
 func Parse(text []byte) (*Project, error) {
+	return ParseWith(text, func(string) ([]Host, error) { return nil, nil })
+}
+
+// ParseWith is Parse where a topology may tell the hosts of a project that names none: hostsOf returns them, or none.
+func ParseWith(text []byte, hostsOf func(topology string) ([]Host, error)) (*Project, error) {
 	if len(text) > MaxFileBytes {
 		return nil, fmt.Errorf("the file has %d bytes; a project has at most %d", len(text), MaxFileBytes)
 	}
@@ -216,6 +222,12 @@ func Parse(text []byte) (*Project, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField())
 	if err := decoder.Decode(p); err != nil {
 		return nil, err
+	}
+	if len(p.Hosts) == 0 && p.Topology != "" {
+		var err error
+		if p.Hosts, err = hostsOf(p.Topology); err != nil {
+			return nil, fmt.Errorf("topology: %w", err)
+		}
 	}
 	if len(p.Hosts) == 0 {
 		p.Hosts = []Host{{Name: Local}}
