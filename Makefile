@@ -4,7 +4,7 @@ GO ?= go
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-tidy check-shell check-race generate clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -43,6 +43,16 @@ bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on 
 pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it
 	bin/isukit round --quiet --results .local/pictures
 	sh scripts/pictures.sh "$$(ls -d .local/pictures/*/ | tail -n 1)" docs/pictures
+
+bench-lab: setup-test ## in the lab: reads over two databases held to 0.4 CPU each, against one (root)
+	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
+	ISUKIT_TEST_REAL=1 ISUKIT_LAB_BENCH=8 ISUKIT_LAB_BENCH_JSON="$$json" $(GO) test ./cmd/isukit -run TestBenchLab -v -count 1 -timeout 20m && \
+	cat "$$json"
+
+bench-proxy: setup-test envoy ## in the lab: Envoy and nginx, hits/s and CPU per 1,000 hits, with TLS and without (root)
+	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
+	ISUKIT_TEST_REAL=1 ISUKIT_LAB_BENCH=6 ISUKIT_LAB_BENCH_JSON="$$json" $(GO) test ./cmd/isukit -run TestBenchProxy -v -count 1 -timeout 20m && \
+	cat "$$json"
 
 setup: ## install what a round needs, nginx and a database server (quick when it is there)
 	@sh scripts/setup.sh run
