@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"infra/host...":      {".", "infra/host..."},
 	"infra/pki":          {},
 	"infra/plan":         {},
+	"infra/team":         {".", "infra/host"},
 	"infra/dbserver":     {"infra/host"},
 	"infra/digest...":    {"infra/digest..."},
 	"infra/redact":       {},

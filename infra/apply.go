@@ -32,7 +32,7 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	f, err := s.find(ctx)
+	f, err := s.findAll(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +62,9 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 
 // dataset makes, before anything is touched, what new databases begin with.
 func (s *Site) dataset(ctx context.Context, p *Plan) (dir string, err error) {
+	if s.driver.Name() == "ssh" {
+		return "", nil // the app makes it there
+	}
 	for _, h := range p.Hosts {
 		if slices.ContainsFunc(h.Steps, func(s plan.Step) bool { return s.Kind == plan.Data && s.Op != plan.Remove }) {
 			spec := s.spec

@@ -105,8 +105,11 @@ func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list processes: %w", err)
 		}
-		if st.Running {
+		switch {
+		case st.Running && r.at(i.Host).About().Here:
 			pids[i.Name] = host.GroupPIDs(st.Group)
+		case st.Running:
+			pids[i.Name] = []int{st.PID}
 		}
 	}
 	return pids, nil
@@ -141,7 +144,7 @@ func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) 
 			}
 			a := Artifact{Path: filepath.Join(i.Name, log.name), About: log.about}
 			var err error
-			a.SizeBytes, err = r.saveLog(filepath.Join(dir, a.Path), filepath.Join(i.Dir, log.name))
+			a.SizeBytes, err = r.saveLog(ctx, filepath.Join(dir, a.Path), i, log.name)
 			if err != nil {
 				return saved, fmt.Errorf("save logs of %s: %w", i.Name, err)
 			}
@@ -153,8 +156,8 @@ func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) 
 	return saved, nil
 }
 
-func (r *Running) saveLog(to, from string) (sizeBytes int64, err error) {
-	text, err := readTail(from, maxLogBytes)
+func (r *Running) saveLog(ctx context.Context, to string, i Instance, name string) (sizeBytes int64, err error) {
+	text, err := r.tailOn(ctx, i, name, maxLogBytes)
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(text) == 0 {
 		return 0, nil
 	}

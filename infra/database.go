@@ -46,7 +46,7 @@ func (r *Running) DSNs() map[string]string {
 	dsns := map[string]string{}
 	for _, db := range r.dbs {
 		dsns[db.name] = db.appDSN()
-		if r.hosts != nil && db.Socket != "" {
+		if r.hosts != nil && db.Socket != "" && !db.Far() {
 			dsns[db.name] = db.SocketDSN(appUser, db.appPassword, appDatabase).FormatDSN()
 		}
 	}

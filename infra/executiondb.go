@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +24,7 @@ type server struct {
 	service bool // it is to be started
 	join    *joining
 	data    bool // its data is made or moved
+	prepare bool // the app is to fill it with the dataset, on a host that is not this machine
 }
 
 // databases makes all databases what they are to be. Where one is stopped or started, the app was stopped before.
@@ -74,7 +75,7 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	ready := filepath.Join(cfg.Dir, readyFile)
 	step, ok := e.stepOf(s.declared.Host, s.declared.Name, plan.Data)
 	if !ok {
-		inst, err := dbserver.Attach(cfg)
+		inst, err := dbserver.AttachOn(ctx, s.host, cfg)
 		s.Instance = inst
 		return err
 	}
@@ -82,25 +83,28 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	contents := e.l.contents(s.declared.Name)
 	if step.Op == plan.Change && sameData(contents, step.Was) && allTables(step.Was) && !isCopy(contents) {
 		// It has more than it is to have; what is too much is dropped when it runs.
-		if inst, err := dbserver.Attach(cfg); err == nil {
+		if inst, err := dbserver.AttachOn(ctx, s.host, cfg); err == nil {
 			s.Instance = inst
 			return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 		}
 	}
 	if s.join != nil && s.join.base.host == s.declared.Host && s.join.base.instance == s.declared.Name {
-		inst, err := dbserver.Attach(cfg)
+		inst, err := dbserver.AttachOn(ctx, s.host, cfg)
 		if err != nil {
 			return err
 		}
 		s.Instance = inst
 		return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 	}
-	template, err := e.templateFor(ctx, s, original(contents))
+	from, template, err := e.templateFor(ctx, s, original(contents))
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(s.host.Remove(ctx, ready), s.host.Remove(ctx, filepath.Join(cfg.Dir, replicatingFile)), s.host.Remove(ctx, filepath.Join(cfg.Dir, "data"))); err != nil {
 		return err
+	}
+	if !s.host.About().Here {
+		return e.createFar(ctx, s, cfg, from, contents)
 	}
 	cfg.Template = template
 	inst, err := dbserver.Create(cfg)
@@ -116,34 +120,34 @@ type source struct {
 	host, instance, contents string
 }
 
-// templateFor chooses what a database begins with, and stops the server that it is copied from.
-func (e *execution) templateFor(ctx context.Context, s *server, contents string) (dir string, err error) {
+// templateFor chooses what a database begins with, and stops the server that it is copied from; from is nil for the dataset.
+func (e *execution) templateFor(ctx context.Context, s *server, contents string) (from *source, dir string, err error) {
 	from, partial, err := e.sourceOf(ctx, s, contents)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if s.join != nil {
 		from = s.join.base
 	}
 	if from == nil {
 		if partial != "" {
-			return "", &HintError{fmt.Errorf("no database holds all of its tables now (%s)", partial), "begin with the dataset: --fresh"}
+			return nil, "", &HintError{fmt.Errorf("no database holds all of its tables now (%s)", partial), "begin with the dataset: --fresh"}
 		}
-		if e.data == "" {
-			return "", errors.New("there is no data to begin with")
+		if e.data == "" && s.host.About().Here {
+			return nil, "", errors.New("there is no data to begin with")
 		}
 		e.site.spec.progress("copying the dataset for %s", s.declared.Name)
-		return e.data, nil
+		return nil, e.data, nil
 	}
 	e.site.spec.progress("copying the data of %s on %s to %s on %s", from.instance, from.host, s.declared.Name, s.declared.Host)
 	h := e.f.hosts[from.host]
 	if err := h.Stop(ctx, from.instance, dbStopLimit); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if other := e.servers[from.instance]; other != nil && other.declared.Host == from.host {
 		other.service = true // it is started again with the others
 	}
-	return filepath.Join(h.About().Dir, from.instance, "data"), nil
+	return from, filepath.Join(h.About().Dir, from.instance, "data"), nil
 }
 
 // sourceOf finds the best database to copy from; nil for the dataset. partial names what holds some of the tables only.
@@ -208,6 +212,11 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 	if s.data || accounts || e.dropsAccounts(i) {
 		if err := e.setAccounts(ctx, s); err != nil {
 			return err
+		}
+	}
+	if s.prepare {
+		if err := e.prepareFar(ctx, s); err != nil {
+			return fmt.Errorf("prepare the dataset of %s on %s: %w", i.Name, i.Host, err)
 		}
 	}
 	if s.data || e.placementChanged() {
@@ -327,8 +336,8 @@ func (e *execution) replicate(ctx context.Context, servers []*server) error {
 	for _, s := range servers {
 		t := e.l.goal.Topology
 		mark := filepath.Join(s.Dir, replicatingFile)
-		was, err := os.ReadFile(mark)
-		if err != nil && !os.IsNotExist(err) {
+		was, err := s.host.Get(ctx, mark)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		source := t.Source(s.declared.Name)
@@ -393,7 +402,7 @@ func watch(ctx context.Context, h host.Host, name string) (exited <-chan struct{
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(pause(h, 20*time.Millisecond)):
 			}
 		}
 	}()

@@ -56,13 +56,9 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	kernel, cpu, err := r.kernelAndCPU(ctx)
 	if err != nil {
 		return err
-	}
-	cpu, err := procField("/proc/cpuinfo", "model name")
-	if err != nil {
-		cpu = runtime.GOARCH // not every architecture names its model
 	}
 	r.Facts = []Fact{
 		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", r.driverName()},
@@ -70,12 +66,29 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},
 		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.spec.Scale, r.spec.Seed, r.app.DatasetVersion)},
-		{"kernel", strings.TrimSpace(string(kernel))}, {"cpu", cpu},
+		{"kernel", kernel}, {"cpu", cpu},
 		{"cpus", fmt.Sprint(r.input.Machine.CPUs)},
 		{"memory_mib", fmt.Sprint(r.input.Machine.MemoryBytes >> 20)},
 		{"go", runtime.Version()},
 	}
 	return nil
+}
+
+// kernelAndCPU are those of the machine that the hosts are on, or of the proxy's host where they are elsewhere.
+func (r *Running) kernelAndCPU(ctx context.Context) (kernel, cpu string, err error) {
+	if at := r.at(r.of(topology.Proxy)[0].Host); !at.About().Here {
+		res, err := at.Run(ctx, host.Command{Argv: []string{"sh", "-c", `uname -r; sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1`}})
+		kernel, cpu, _ = strings.Cut(strings.TrimSpace(string(res.Stdout)), "\n")
+		return kernel, cpu, err
+	}
+	text, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "", "", err
+	}
+	if cpu, err = procField("/proc/cpuinfo", "model name"); err != nil {
+		cpu = runtime.GOARCH // not every architecture names its model
+	}
+	return strings.TrimSpace(string(text)), cpu, nil
 }
 
 func (r *Running) driverName() string {
@@ -90,11 +103,15 @@ func (r *Running) proxyVersion(ctx context.Context, kind topology.Kind) (string,
 	if kind == topology.Envoy {
 		name, local, flag = "envoy", "envoy/bin/envoy", "--version"
 	}
-	path, err := r.spec.findProgram(name, local, "make setup")
+	at := r.at(r.of(topology.Proxy)[0].Host)
+	path, err := name, error(nil)
+	if at.About().Here {
+		path, err = r.spec.findProgram(name, local, "make setup")
+	}
 	if err != nil {
 		return "", err
 	}
-	res, err := r.at(r.of(topology.Proxy)[0].Host).Run(ctx, host.Command{Argv: []string{path, flag}})
+	res, err := at.Run(ctx, host.Command{Argv: []string{path, flag}})
 	if err != nil {
 		return "", err
 	}

@@ -87,7 +87,7 @@ func (r *Running) Ended(ctx context.Context) []string {
 func (r *Running) logTail(i Instance) string {
 	var text []byte
 	for _, name := range []string{errorLog, outputLog} {
-		if b, err := readTail(filepath.Join(i.Dir, name), 16<<10); err == nil {
+		if b, err := r.tailOn(context.Background(), i, name, 16<<10); err == nil {
 			text = append(text, b...)
 		}
 	}

@@ -52,7 +52,7 @@ func (e *execution) tablesOf(ctx context.Context, h host.Host, name string) ([]s
 	if st, err := h.State(ctx, name); err != nil || !st.Running {
 		return nil, nil
 	}
-	inst, err := e.attach(h, name)
+	inst, err := e.attach(ctx, h, name)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +62,13 @@ func (e *execution) tablesOf(ctx context.Context, h host.Host, name string) ([]s
 const tablesQuery = "SELECT table_name FROM information_schema.tables WHERE table_schema = '" + appDatabase + "' AND table_type = 'BASE TABLE'"
 
 // attach is a database as an earlier apply has laid it down.
-func (e *execution) attach(h host.Host, name string) (*dbserver.Instance, error) {
-	return dbserver.Attach(dbserver.Config{Install: e.l.install, Dir: filepath.Join(h.About().Dir, name)})
+func (e *execution) attach(ctx context.Context, h host.Host, name string) (*dbserver.Instance, error) {
+	about := h.About()
+	cfg := dbserver.Config{Install: e.l.installOn(about.Name), Dir: filepath.Join(about.Dir, name)}
+	if !about.Here { // it is reached through the network, where it was placed
+		cfg.Bind, cfg.Port = about.Address, e.f.inventories[about.Name].placed().Ports()[name]
+	}
+	return dbserver.AttachOn(ctx, h, cfg)
 }
 
 // join dumps, while all databases still run, the tables of those whose data no single one holds.
@@ -120,7 +125,7 @@ func (e *execution) dumpFor(ctx context.Context, s *server, contents string) (*j
 		if len(missing) == 0 {
 			continue
 		}
-		inst, err := e.attach(e.f.hosts[from.host], from.instance)
+		inst, err := e.attach(ctx, e.f.hosts[from.host], from.instance)
 		if err == nil {
 			err = inst.Dump(ctx, j.dump, appDatabase, missing)
 		}

@@ -29,6 +29,7 @@ type layout struct {
 	driver  string
 	input   render.Input
 	install dbserver.Install
+	far     map[string]tools // by host, of those that are not this machine
 	secrets secrets
 	hosts   map[string]host.Host
 	ca      pki.Pair // where a proxy speaks TLS
@@ -42,7 +43,7 @@ type layout struct {
 // layOut works out what a goal means. Hosts that do not exist yet are taken for what the topology says of them.
 func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 	l := &layout{
-		goal: g, spec: s.spec, driver: s.driver.Name(), secrets: f.secrets(), hosts: map[string]host.Host{},
+		goal: g, far: map[string]tools{}, spec: s.spec, driver: s.driver.Name(), secrets: f.secrets(), hosts: map[string]host.Host{},
 		want: map[string][]plan.Wanted{}, services: map[string]host.Service{}, modes: map[string]fs.FileMode{},
 	}
 	for _, w := range s.wants(g.Topology) {
@@ -57,12 +58,8 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 		}
 		l.hosts[w.Name] = h
 	}
-	in, err := findServer(ctx, g.Topology, s.spec.LocalDir)
+	err := l.findServers(ctx)
 	if err != nil {
-		return nil, err
-	}
-	l.install = in
-	if g.Topology, err = g.Topology.WithKind(topology.DB, topology.Kind(in.Engine)); err != nil {
 		return nil, err
 	}
 	if l.binary, err = s.binary(ctx, g, f); err != nil {
@@ -126,6 +123,9 @@ func (l *layout) places() error {
 	if l.input.MaxFiles, err = maxFiles(); err != nil {
 		return err
 	}
+	if l.driver == "ssh" {
+		l.input.MaxFiles = l.filesOf()
+	}
 	ports, err := l.ports()
 	if err != nil {
 		return err
@@ -148,7 +148,12 @@ func (l *layout) places() error {
 	}
 	if b := t.Data.Balance; b != nil && b.Kind == topology.BalanceNginx {
 		l.input.BalancePort = ports[balancePlace][0]
-		if l.input.StreamModule, err = StreamModule(); err != nil {
+		if t, ok := l.far[b.Host]; ok {
+			l.input.StreamModule, err = t.streamModule(b.Host)
+		} else {
+			l.input.StreamModule, err = StreamModule()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -276,8 +281,11 @@ func (l *layout) rules() error {
 
 // appPath is where the app's binary is on a host. Another build is another file, so that what runs can be put back.
 func appPath(h host.Host, g *goal) string {
-	return path.Join(h.About().Dir, "bin", "isukit-app-"+g.App[:12])
+	return path.Join(h.About().Dir, "bin", appName+g.App[:12])
 }
+
+// appName begins the name of the app's binary on a host.
+const appName = "isukit-app-"
 
 // binary is the app that a goal is about: a new goal takes the one that the Spec names, an old one has its own on the hosts.
 func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
@@ -369,14 +377,14 @@ func (l *layout) proxyService(i topology.Instance) error {
 	dir, sizes := l.input.Places[i.Name].Dir, l.input.SizesOf(i)
 	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: sizes.Files}
 	if i.Kind == topology.Envoy {
-		program, err := l.spec.findProgram("envoy", "envoy/bin/envoy", "make envoy")
+		program, err := l.program(i.Host, "envoy", "envoy/bin/envoy", "make envoy")
 		if err != nil {
 			return err
 		}
 		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf),
 			"--use-dynamic-base-id", "--log-level", "warn", "--concurrency", fmt.Sprint(sizes.Workers)}
 	} else {
-		program, err := l.spec.findProgram("nginx", "", "make setup")
+		program, err := l.program(i.Host, "nginx", "", "make setup")
 		if err != nil {
 			return err
 		}

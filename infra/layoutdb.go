@@ -28,9 +28,6 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // databases adds what every database is made of: settings, data, the server, and the accounts on it.
 func (l *layout) databases() error {
 	for _, i := range l.goal.Topology.Of(topology.DB) {
-		if about := l.hosts[i.Host].About(); !about.Here {
-			return &HintError{fmt.Errorf("%s on %s: databases are not made on hosts of driver %s yet", i.Name, i.Host, about.Driver), "use --driver local or lab"}
-		}
 		if err := l.rendered(i); err != nil {
 			return err
 		}
@@ -84,7 +81,7 @@ func sameData(a, b string) bool {
 func (l *layout) instanceConfig(i topology.Instance) dbserver.Config {
 	place := l.input.Places[i.Name]
 	cfg := dbserver.Config{
-		Install: l.install, Dir: place.Dir, Port: place.Port, Bind: place.Address, DefaultsFile: path.Join(place.Dir, render.MyCnf),
+		Install: l.installOn(i.Host), Dir: place.Dir, Port: place.Port, Bind: place.Address, DefaultsFile: path.Join(place.Dir, render.MyCnf),
 	}
 	if source := l.goal.Topology.Source(i.Name); source != "" {
 		id := 1 + slices.IndexFunc(l.goal.Topology.Of(topology.DB), func(o topology.Instance) bool { return o.Name == i.Name })
@@ -129,6 +126,9 @@ func (l *layout) accounts(db topology.Instance) []account {
 		if i.Role == topology.Web || i.Role == topology.API || i.Role == topology.Proxy && balances {
 			from[l.input.Places[i.Name].Address] = true
 		}
+	}
+	if !l.hosts[db.Host].About().Here {
+		from[l.input.Places[db.Name].Address] = true // isukit's own way leads through the host
 	}
 	// The app keeps its seed tables in databases of its own beside this one.
 	grants := []string{fmt.Sprintf("ALL ON `%s%%`.*", appDatabase)}

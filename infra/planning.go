@@ -183,8 +183,16 @@ func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item
 			items = append(items, m)
 		}
 	}
+	hashes, err := hashesOf(ctx, h, items)
+	if err != nil {
+		return nil, err
+	}
 	var list []plan.Actual
 	for _, i := range items {
+		if hash, ok := hashes[i.Name]; hashes != nil && i.Kind == plan.File && (!ok || hash == i.Hash) {
+			list = append(list, plan.Actual{Item: plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner, Hash: hash}, Text: textOf(want, i), Exists: ok})
+			continue
+		}
 		a, err := lookAt(ctx, h, i)
 		if err != nil {
 			return nil, fmt.Errorf("look at %s on %s: %w", i.What(), h.About().Name, err)
@@ -199,6 +207,14 @@ func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item
 		list = append(list, a)
 	}
 	return list, nil
+}
+
+// textOf is the text that a file is to have.
+func textOf(want []plan.Wanted, i plan.Item) []byte {
+	if n := slices.IndexFunc(want, func(w plan.Wanted) bool { return w.Same(i) }); n >= 0 {
+		return want[n].Text
+	}
+	return nil
 }
 
 func lookAt(ctx context.Context, h host.Host, i plan.Item) (plan.Actual, error) {

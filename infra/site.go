@@ -135,6 +135,14 @@ func (f *found) save(ctx context.Context, name string) error {
 	return nil
 }
 
+// placed is the topology that was reached last, or else the one that was begun.
+func (inv *inventory) placed() *topology.Topology {
+	if inv.Previous != nil {
+		return inv.Previous.Topology
+	}
+	return inv.Goal.Topology
+}
+
 // names are those of all hosts, in order.
 func (f *found) names() []string {
 	var names []string

@@ -16,7 +16,7 @@ import (
 
 // client is an HTTP client that reaches the site's hosts as the load generator does, and trusts its authority.
 func (l *layout) client(driver host.Driver) (*http.Client, error) {
-	t := &http.Transport{DisableKeepAlives: true, DialContext: driver.Dial}
+	t := &http.Transport{DisableKeepAlives: true, DialContext: l.dial(driver)}
 	if l.ca.Certificate != nil {
 		roots, err := l.ca.Pool()
 		if err != nil {
@@ -79,7 +79,7 @@ func (e *execution) waitHTTP(ctx context.Context, i topology.Instance) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%s on %s is not healthy (%w; GET %s: %s); the end of its log:\n%s", i.Name, i.Host, context.Cause(ctx), url, last, e.logTail(ctx, i))
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(pause(h, 10*time.Millisecond)):
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 		return nil, err
 	}
 	for _, i := range l.goal.Topology.Of(topology.DB) {
-		inst, err := dbserver.Attach(l.instanceConfig(i))
+		inst, err := dbserver.AttachOn(ctx, l.hosts[i.Host], l.instanceConfig(i))
 		if err != nil {
 			return nil, err
 		}

@@ -95,7 +95,7 @@ func (s *Site) instanceStatus(ctx context.Context, l *layout, h host.Host, i top
 		return is, nil
 	}
 	if i.Role == topology.DB {
-		conn, err := s.driver.Dial(ctx, "tcp", is.Address)
+		conn, err := l.dial(s.driver)(ctx, "tcp", is.Address)
 		if is.Healthy = err == nil; is.Healthy {
 			return is, conn.Close()
 		}

@@ -3,13 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
+	"isukit/infra/host/ssh"
 )
 
 // driverHelp names the drivers that a flag takes.
-const driverHelp = "what makes hosts real: local (processes of this machine) or lab (namespaces and control groups, needs root)"
+const driverHelp = "what makes hosts real: local (processes of this machine), lab (namespaces and control groups, needs root) or ssh (real hosts with systemd)"
 
 // openDriver opens the driver of that name, whose hosts stay up when it is closed if keep is true.
 func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, error) {
@@ -22,8 +24,10 @@ func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, e
 		return machine.OpenLocal(opts)
 	case "lab":
 		return machine.OpenLab(opts)
+	case "ssh":
+		return ssh.Open(ssh.Options{StateDir: stateDir, ConfigFile: os.Getenv("ISUKIT_SSH_CONFIG")})
 	}
-	return nil, usageError(fmt.Errorf("driver %q does not exist (have local, lab)", name), `see "isukit topology --help"`)
+	return nil, usageError(fmt.Errorf("driver %q does not exist (have local, lab, ssh)", name), `see "isukit topology --help"`)
 }
 
 // faultHint lifts the hint of what keeps hosts from being used to where the user sees it.

@@ -104,7 +104,7 @@ func TestBenchProxy(t *testing.T) {
 		}
 	}
 	fmt.Print(proxyTable(lines))
-	writeBench(t, map[string]any{"bench": "proxy", "rounds": rounds, "lines": lines})
+	writeBench(t, map[string]any{"failed_applies": b.failed, "bench": "proxy", "rounds": rounds, "lines": lines})
 }
 
 // proxyTable is the table of the README.

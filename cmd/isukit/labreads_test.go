@@ -55,7 +55,7 @@ func TestBenchLab(t *testing.T) {
 	}
 	ratio := ratioOf("reads/s over two databases / over one", seen[1], seen[2])
 	ratio.Target = readsTarget
-	writeBench(t, map[string]any{"bench": "lab", "ratios": []benchRatio{ratio}})
+	writeBench(t, map[string]any{"failed_applies": b.failed, "bench": "lab", "ratios": []benchRatio{ratio}})
 	t.Logf("one %.0f, two %.0f reads/s: %.2f times (%.2f to %.2f)", ratio.A, ratio.B, ratio.Ratio, ratio.Low, ratio.High)
 	if ratio.Ratio < readsTarget {
 		t.Errorf("two databases gave %.2f times the reads of one, want %.1f", ratio.Ratio, readsTarget)

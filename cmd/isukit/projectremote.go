@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"isukit/infra/host"
-	"isukit/infra/host/ssh"
 	"isukit/infra/project"
 )
 
@@ -22,7 +21,7 @@ func (o *openProject) openDrivers(ctx context.Context, stateDir string) error {
 		d, ok := drivers[name]
 		if !ok {
 			var err error
-			if d, err = openProjectDriver(name, stateDir); err != nil {
+			if d, err = openDriver(name, stateDir, 0, true); err != nil {
 				return err
 			}
 			drivers[name] = d
@@ -55,12 +54,4 @@ func (o *openProject) reach(ctx context.Context, d host.Driver, h project.Host) 
 		}
 	}
 	return d.Host(h.Name)
-}
-
-// openProjectDriver opens a driver whose hosts are there already, and stay.
-func openProjectDriver(name, stateDir string) (host.Driver, error) {
-	if name == "ssh" {
-		return ssh.Open(ssh.Options{StateDir: stateDir})
-	}
-	return openDriver(name, stateDir, 0, true)
 }

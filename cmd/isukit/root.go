@@ -92,7 +92,7 @@ A first round needs nothing but nginx and a MySQL server on this machine:
 		&cobra.Group{ID: "hosts", Title: "Hosts:"})
 	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newReplicasCmd(s), newHitsCmd(s), newLatencyCmd(s), newCompareCmd(s), newVersionCmd(s), newTuneCmd(s))
 	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s), newSendCmd(s), newReplayCmd(s))
-	root.AddCommand(newDigestCmd(s), newTopologyCmd(s), newLabCmd(s))
+	root.AddCommand(newDigestCmd(s), newTopologyCmd(s), newLabCmd(s), newHostsCmd(s))
 	root.AddCommand(newInitCmd(s), newObserveCmd(s), newDiffCmd(s), newNotifyCmd(s), newServeCmd(s), newFinalCmd(s))
 	return root
 }

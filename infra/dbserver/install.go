@@ -34,6 +34,7 @@ type Install struct {
 	scripts string   // directory with the SQL that makes the system tables, of a MariaDB in a tree
 	base    []string // options that tell where the program's own files are
 	path    string   // the server binary
+	held    bool     // by AppArmor, on a host that is not this machine
 }
 
 // Path is the server's binary.

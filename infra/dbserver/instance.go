@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"isukit/infra/host"
 )
 
 // RootUser is the account with all rights that every instance has, for connections over TCP and over the socket.
@@ -47,6 +49,7 @@ type Instance struct {
 
 	password string
 	argv     []string
+	at       host.Host // not this machine; nil for it
 }
 
 // Create lays an instance down in cfg.Dir: the data directory as a copy of the template, a new password in a file of
@@ -73,7 +76,7 @@ func Create(cfg Config) (*Instance, error) {
 	if err := os.WriteFile(inst.PasswordFile(), []byte(inst.password+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write password file: %w", err)
 	}
-	if err := os.WriteFile(inst.initFile(), []byte(initSQL(inst.Engine, inst.password, cfg.InitSQL)), 0o600); err != nil {
+	if err := os.WriteFile(inst.initFile(), []byte(initSQL(inst.Engine, inst.password, cfg.InitSQL, "localhost", "127.0.0.1")), 0o600); err != nil {
 		return nil, fmt.Errorf("write init file: %w", err)
 	}
 	return inst, inst.settle(cfg)
@@ -158,20 +161,24 @@ func (i *Instance) command(in Install, cfg Config) []string {
 	if in.Engine == MySQL {
 		argv = append(argv, "--secure-file-priv=NULL", "--mysqlx=0")
 	}
-	argv = append(argv, asRoot()...)
+	if i.at != nil {
+		argv = append(argv, "--user=root")
+	} else {
+		argv = append(argv, asRoot()...)
+	}
 	return append(argv, cfg.Args...)
 }
 
 // initSQL: an instance's accounts are its own, so they do not go into its binary log, from which a replica would take
 // another instance's password for its own. With skip_name_resolve a TCP connection from this machine comes from
 // '127.0.0.1', one over the socket from 'localhost'. The statements are those that both engines know.
-func initSQL(engine Engine, password string, more []string) string {
+func initSQL(engine Engine, password string, more []string, hosts ...string) string {
 	s := "SET SESSION sql_log_bin=0;\n"
 	if engine == MariaDB {
 		// Its installer also makes accounts without a password for the machine's name and for ::1.
 		s += "DELETE FROM mysql.global_priv WHERE user = '' OR user = 'root' AND host NOT IN ('localhost', '127.0.0.1');\nFLUSH PRIVILEGES;\n"
 	}
-	for _, host := range []string{"localhost", "127.0.0.1"} {
+	for _, host := range hosts {
 		user := fmt.Sprintf("'%s'@'%s'", RootUser, host)
 		s += fmt.Sprintf("CREATE USER IF NOT EXISTS %s IDENTIFIED BY '%s';\n", user, password)
 		s += fmt.Sprintf("ALTER USER %s IDENTIFIED BY '%s';\n", user, password)
@@ -189,6 +196,9 @@ func (i *Instance) DSN(user, password, database string) *mysql.Config {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = user, password, database
 	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(i.Host, port(i.Port))
+	if i.at != nil {
+		cfg.Net = farNetwork(i.at)
+	}
 	cfg.Logger = log.New(io.Discard, "", 0)
 	return cfg
 }
@@ -216,7 +226,7 @@ func (i *Instance) SocketDSN(user, password, database string) *mysql.Config {
 
 // rootDSN goes over the socket where there is one: it needs no way through the network to the server.
 func (i *Instance) rootDSN() *mysql.Config {
-	if i.Socket != "" {
+	if i.Socket != "" && i.at == nil {
 		return i.SocketDSN(RootUser, i.password, "")
 	}
 	return i.RootDSN("")
@@ -296,7 +306,7 @@ func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error 
 		case <-ctx.Done():
 			return fmt.Errorf("%s did not answer (%w; last: %w); the end of its log:\n%s",
 				i.name(), context.Cause(ctx), err, i.LogTail(15))
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(i.patience()):
 		}
 	}
 }
@@ -307,6 +317,9 @@ func (i *Instance) name() string {
 
 // LogTail is the end of the server's error log, at most the given number of lines of its last 64 KiB.
 func (i *Instance) LogTail(lines int) string {
+	if i.at != nil {
+		return i.farLogTail(lines)
+	}
 	f, err := os.Open(i.LogFile())
 	if err != nil {
 		return "(no log: " + err.Error() + ")"

@@ -60,10 +60,14 @@ func TestSSH(t *testing.T) {
 	}
 	writeFile(t, filepath.Join(dir, "known_hosts"), known.String())
 	writeFile(t, filepath.Join(dir, "config"), sshConfig(t, lab, dir))
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "isukit-app"), "isukit/cmd/isukit-app")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the app: %v: %s", err, out)
+	}
 
 	var out strings.Builder
 	code, err := lab.Attach(t.Context(), "generator", host.Command{
-		Argv: []string{os.Args[0], "-test.run", "^TestInside$", "-test.v", "-test.timeout", "120s"},
+		Argv: []string{os.Args[0], "-test.run", "^TestInside$", "-test.v", "-test.timeout", "300s"},
 		Env:  []string{insideEnv + "=" + dir, infratest.RealEnv + "=1"}, Dir: dir,
 	}, strings.NewReader(""), &out, &out)
 	if err != nil || code != 0 || !strings.Contains(out.String(), "--- PASS: TestInside ") {
@@ -110,7 +114,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-AuthorizedKeysFile /etc/isukit-test/keys
+AuthorizedKeysFile /etc/isukit-test/keys .ssh/authorized_keys
 StrictModes no
 LogLevel ERROR
 END
@@ -166,6 +170,7 @@ func sshConfig(t *testing.T, lab *machine.Driver, dir string) string {
 		{"unknown", address("b"), "root", "id", "no_hosts", ""},
 		{"changed", address("b"), "root", "id", "changed_hosts", ""},
 		{"nosudo", address("b"), "nosudo", "id", "known_hosts", ""},
+		{"alice", address("b"), "alice", "other", "known_hosts", "IdentitiesOnly yes"},
 		{"gone", "10.77.0.99", "root", "id", "known_hosts", ""},
 		{"refused", address("b"), "root", "id", "known_hosts", "Port 2222"},
 		{"behind-gone", address("b"), "root", "id", "known_hosts", "ProxyJump gone"},

@@ -33,6 +33,8 @@ func TestInside(t *testing.T) {
 	t.Run("DiskFull", func(t *testing.T) { diskFull(t, dir) })
 	t.Run("Secrets", func(t *testing.T) { secrets(t, dir) })
 	t.Run("Lock", func(t *testing.T) { lock(t, dir) })
+	t.Run("Site", func(t *testing.T) { site(t, dir) })
+	t.Run("Team", func(t *testing.T) { teamInit(t, dir) })
 }
 
 func open(t *testing.T, dir, state string) *ssh.Driver {

@@ -175,7 +175,7 @@ func supervise(unit string) error {
 		err = cmd.Start()
 	}
 	if err != nil {
-		return errors.Join(err, ended(1, 203))
+		return os.WriteFile(standDir+unit+".exit", fmt.Appendf(nil, "1 203 %v\n", err), 0o644)
 	}
 	if err := os.WriteFile(standDir+unit+".main", fmt.Appendln(nil, cmd.Process.Pid), 0o644); err != nil {
 		return err
@@ -253,7 +253,12 @@ func (u unitFile) command() (*exec.Cmd, error) {
 	}
 	if limit := u["LimitNOFILE"]; limit != "" {
 		n, err := strconv.ParseUint(limit, 10, 64)
+		var own syscall.Rlimit
 		if err == nil {
+			err = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &own)
+		}
+		if err == nil {
+			n = min(n, own.Max) // systemd may raise its own limit; this stand-in may not everywhere
 			err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n})
 		}
 		if err != nil {

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"isukit/infra/host"
+	"isukit/infra/host/ssh"
+	"isukit/infra/team"
+)
+
+func newHostsCmd(s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hosts",
+		Short: "Ready bare hosts for a team: accounts, keys, ssh config, tools; and take it all back",
+		Long: `A host is [NAME=]ADDRESS: ADDRESS is what ssh takes (an alias of ssh_config, USER@HOST, an IP address), NAME what the team calls
+it, by default the address. You must be able to log in and to become root without a password.`,
+		Example: "  isukit hosts init --user alice=alice.pub --tool percona-toolkit s1=isucon@192.0.2.11 s2=isucon@192.0.2.12\n  isukit hosts ls s1=isucon@192.0.2.11\n  isukit hosts revert s1=isucon@192.0.2.11",
+		GroupID: "hosts",
+	}
+	cmd.AddCommand(newHostsInitCmd(s), newHostsLsCmd(s), newHostsRevertCmd(s))
+	return cmd
+}
+
+// hostChanges is what a command did on one host.
+type hostChanges struct {
+	Host    string        `json:"host"`
+	Address string        `json:"address"`
+	Changes []team.Change `json:"changes"`
+}
+
+func newHostsInitCmd(s streams) *cobra.Command {
+	var users, tools []string
+	var o team.Options
+	var noConfig, quiet, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "init [--user NAME=KEY.pub ...] [--tool PACKAGE ...] [NAME=]ADDRESS ...",
+		Short: "Make accounts with keys and sudo, ssh config and tools on hosts",
+		Long: `Make, on each host, what is not there yet: an account for each --user, with the keys of the file and sudo without a password; a file
+in /etc/ssh/ssh_config.d by which the hosts know one another by name; the packages that --tool asks for, with apt-get. What was there
+already is left as it is. What is made is on record on the host (/var/lib/isukit-team) before it is made; "isukit hosts revert" takes it
+back. Said again with more, it makes what is missing.`,
+		Example: "  isukit hosts init --user alice=alice.pub --tool percona-toolkit --tool netdata s1=192.0.2.11 s2=192.0.2.12",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			want, err := wantedOfTeam(users, tools)
+			if err != nil {
+				return err
+			}
+			if !quiet && !o.DryRun {
+				o.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: making "+step) }
+			}
+			return onTeamHosts(cmd, s, args, asJSON, func(ctx context.Context, h host.Host, all []host.Host) ([]team.Change, error) {
+				items := want
+				if !noConfig {
+					items = append(slices.Clone(want), team.Item{Kind: team.Config, Name: "50-isukit.conf", Text: teamConfig(all)})
+				}
+				done, err := team.Init(ctx, h, items, o)
+				if errors.Is(err, team.ErrForeign) {
+					err = hinted(err, "look at it, then overwrite it with --force, or leave it with --no-config")
+				}
+				return done, err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&users, "user", nil, "an account: NAME=FILE with public keys, one a line (may be said several times)")
+	f.StringArrayVar(&tools, "tool", nil, "a package, as percona-toolkit or netdata (may be said several times)")
+	f.BoolVar(&noConfig, "no-config", false, "leave the hosts' ssh config alone")
+	f.BoolVar(&o.DryRun, "dry-run", false, "print what would be made, and make nothing")
+	f.BoolVar(&o.Force, "force", false, "overwrite an ssh config that someone else has written")
+	f.BoolVarP(&quiet, "quiet", "q", false, "say nothing while it runs")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// wantedOfTeam are the items that flags ask for; every fault is told at once.
+func wantedOfTeam(users, tools []string) (want []team.Item, err error) {
+	var errs []error
+	for _, u := range users {
+		name, file, ok := strings.Cut(u, "=")
+		if !ok {
+			errs = append(errs, fmt.Errorf("--user %q is not NAME=FILE", u))
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--user %s: %w", name, err))
+			continue
+		}
+		want = append(want, team.Item{Kind: team.User, Name: name})
+		for line := range strings.Lines(string(text)) {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+				want = append(want, team.Item{Kind: team.Key, Name: name, Text: line})
+			}
+		}
+		want = append(want, team.Item{Kind: team.Sudo, Name: name})
+	}
+	for _, t := range tools {
+		want = append(want, team.Item{Kind: team.Tool, Name: t})
+	}
+	for _, i := range want {
+		errs = append(errs, i.Check())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, usageError(err, `see "isukit hosts init --help"`)
+	}
+	return want, nil
+}
+
+// teamConfig is the ssh config by which the hosts know one another.
+func teamConfig(hosts []host.Host) string {
+	var b strings.Builder
+	b.WriteString("# Made by isukit hosts init.\n")
+	for _, h := range hosts {
+		fmt.Fprintf(&b, "Host %s\n\tHostName %s\n", h.About().Name, h.About().Address)
+	}
+	return b.String()
+}
+
+func newHostsLsCmd(s streams) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "ls [NAME=]ADDRESS ...", Short: "List what isukit hosts init has made on hosts", Example: "  isukit hosts ls s1=192.0.2.11", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return onTeamHosts(cmd, s, args, asJSON, func(ctx context.Context, h host.Host, _ []host.Host) (list []team.Change, err error) {
+				items, err := team.Inventory(ctx, h)
+				for _, i := range items {
+					what := "made"
+					if !i.Made {
+						what = "begun"
+					}
+					list = append(list, team.Change{Item: i, What: what})
+				}
+				return list, err
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newHostsRevertCmd(s streams) *cobra.Command {
+	var users, tools []string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "revert [NAME=]ADDRESS ...", Short: "Take back what isukit hosts init has made on hosts",
+		Long: `Take back what "isukit hosts init" has made, last made first: all of it, or what --user and --tool name. An account goes with its home. What was
+there before is not touched; what cannot be removed stays on record.`,
+		Example: "  isukit hosts revert s1=192.0.2.11\n  isukit hosts revert --tool netdata s1=192.0.2.11", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			keep := func(i team.Item) bool {
+				named := users
+				if i.Kind == team.Tool {
+					named = tools
+				}
+				return len(users)+len(tools) > 0 && (i.Kind == team.Config || !slices.Contains(named, i.Name))
+			}
+			return onTeamHosts(cmd, s, args, asJSON, func(ctx context.Context, h host.Host, _ []host.Host) ([]team.Change, error) {
+				return team.Revert(ctx, h, keep)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&users, "user", nil, "only this account with what belongs to it (may be said several times)")
+	f.StringArrayVar(&tools, "tool", nil, "only this package (may be said several times)")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// onTeamHosts does something on each of the hosts, which it locks meanwhile, and prints what was done. A host that fails does
+// not keep the others from it.
+func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, do func(context.Context, host.Host, []host.Host) ([]team.Change, error)) (err error) {
+	// Not the record of the driver's own hosts: these are not a topology's.
+	dir, err := os.MkdirTemp("", "isukit-team-")
+	if err != nil {
+		return err
+	}
+	driver, err := ssh.Open(ssh.Options{StateDir: dir, ConfigFile: os.Getenv("ISUKIT_SSH_CONFIG")})
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	defer func() {
+		err = faultHint(errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context())), os.RemoveAll(dir)))
+	}()
+	hosts, err := teamHosts(cmd.Context(), driver, targets)
+	if err != nil {
+		return err
+	}
+	var all []hostChanges
+	var errs []error
+	for _, h := range hosts {
+		changes, err := do(cmd.Context(), h, hosts)
+		// The driver has made its directory there, which is a topology's.
+		_, rmErr := h.Run(context.WithoutCancel(cmd.Context()), host.Command{Argv: []string{"rmdir", "--ignore-fail-on-non-empty", h.About().Dir}, Dir: "/"})
+		errs = append(errs, err, rmErr)
+		all = append(all, hostChanges{h.About().Name, h.About().Address, changes})
+	}
+	if asJSON {
+		errs = append(errs, printJSON(s.out, all))
+	} else {
+		w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+		for _, h := range all {
+			for _, c := range h.Changes {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Host, c.Item, c.What)
+			}
+		}
+		errs = append(errs, w.Flush())
+	}
+	return errors.Join(errs...)
+}
+
+func teamHosts(ctx context.Context, driver host.Driver, targets []string) ([]host.Host, error) {
+	var wants []host.Want
+	for n, t := range targets {
+		name, address, ok := strings.Cut(t, "=")
+		if !ok {
+			address = t
+			if w := (host.Want{Name: t}); w.Check() != nil {
+				name = fmt.Sprintf("host-%d", n+1)
+			}
+		}
+		wants = append(wants, host.Want{Name: name, Address: address})
+	}
+	if err := host.CheckWants(wants); err != nil {
+		return nil, usageError(err, "call it by a short name: s1=ADDRESS")
+	}
+	if _, err := driver.Lock(ctx, userName()); err != nil { // until the driver is closed
+		return nil, err
+	}
+	if err := driver.Ensure(ctx, wants); err != nil {
+		return nil, err
+	}
+	var hosts []host.Host
+	for _, w := range wants {
+		h, err := driver.Host(w.Name)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts, nil
+}

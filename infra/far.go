@@ -1,0 +1,346 @@
+package infra
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"isukit/infra/dbserver"
+	"isukit/infra/host"
+	"isukit/infra/plan"
+	"isukit/infra/render"
+	"isukit/infra/topology"
+)
+
+// tools are what a host that is not this machine has.
+type tools struct {
+	install  dbserver.Install // of a database's host
+	programs map[string]bool
+	stream   string // the module's path; "built in" or ""
+	maxFiles int    // that a program may open; 0 where the host does not say
+}
+
+// farMaxFiles is how many files a unit of systemd may let a program open where the host does not say: fs.nr_open, as it comes.
+const farMaxFiles = 1 << 20
+
+// filesOf is the least of what the hosts let a program open.
+func (l *layout) filesOf() int {
+	files := farMaxFiles
+	for _, t := range l.far {
+		if t.maxFiles > 0 {
+			files = min(files, t.maxFiles)
+		}
+	}
+	return files
+}
+
+// toolsScript tells which proxies there are, and where nginx has its module stream.
+const toolsScript = `for name in nginx envoy; do command -v "$name" >/dev/null && echo "$name"; done
+case " $(nginx -V 2>&1) " in
+*" --with-stream "*) echo 'stream=built in' ;;
+*) for file in ` + streamModules + `; do [ -e "$file" ] && echo "stream=$file"; done ;;
+esac
+# What systemd itself may open, it may let others open.
+sed -n 's/^Max open files  *[0-9a-z]*  *\([0-9][0-9]*\) .*/files=\1/p' /proc/1/limits
+true
+`
+
+// findServers finds the database servers that a topology asks for, and what else hosts have that are not this machine.
+func (l *layout) findServers(ctx context.Context) (err error) {
+	t := l.goal.Topology
+	engine := dbserver.Engine(t.Of(topology.DB)[0].Kind)
+	if l.driver != "ssh" {
+		if l.install, err = findServer(ctx, t, l.spec.LocalDir); err != nil {
+			return err
+		}
+		l.goal.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))
+		return err
+	}
+	unknown := false
+	for _, name := range sortedKeys(l.hosts) {
+		h := l.hosts[name]
+		if p, ok := h.(planned); ok && p.Host == nil {
+			unknown = true // it was not asked yet: it is taken to have everything
+			continue
+		}
+		if l.far[name], err = askTools(ctx, h, t, engine); err != nil {
+			return err
+		}
+		if in := l.far[name].install; in.Engine != "" && l.install.Engine == "" {
+			l.install, engine = in, in.Engine // one engine on all hosts
+		}
+	}
+	if l.install.Engine == "" {
+		l.install.Engine = engine
+		if engine == dbserver.Auto || engine == "" {
+			l.install.Engine = dbserver.MariaDB
+		}
+	}
+	if unknown {
+		goal := *l.goal // what is only supposed must not stay
+		l.goal = &goal
+	}
+	l.goal.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))
+	return err
+}
+
+func askTools(ctx context.Context, h host.Host, t *topology.Topology, engine dbserver.Engine) (tools, error) {
+	found := tools{programs: map[string]bool{}}
+	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", toolsScript}})
+	if err != nil {
+		return found, err
+	}
+	for line := range strings.Lines(string(res.Stdout)) {
+		line = strings.TrimSuffix(line, "\n")
+		switch key, value, _ := strings.Cut(line, "="); key {
+		case "stream":
+			found.stream = value
+		case "files":
+			found.maxFiles, _ = strconv.Atoi(value)
+		default:
+			found.programs[line] = true
+		}
+	}
+	for _, i := range t.On(h.About().Name) {
+		if i.Role != topology.DB {
+			continue
+		}
+		if found.install, err = dbserver.FindOn(ctx, h, engine); errors.Is(err, dbserver.ErrNotFound) {
+			return found, &HintError{err, "install it there: isukit hosts init --tool mariadb-server " + hostTarget(t, h)}
+		}
+		return found, err
+	}
+	return found, nil
+}
+
+func hostTarget(t *topology.Topology, h host.Host) string {
+	if d, ok := t.Host(h.About().Name); ok && d.Address != "" {
+		return d.Address
+	}
+	return h.About().Name
+}
+
+func (t tools) streamModule(hostName string) (string, error) {
+	switch t.stream {
+	case "built in":
+		return "", nil
+	case "":
+		return "", &HintError{fmt.Errorf("nginx on host %s has no module stream", hostName), "apt-get install libnginx-mod-stream there"}
+	}
+	return t.stream, nil
+}
+
+// installOn is the database server of a host.
+func (l *layout) installOn(hostName string) dbserver.Install {
+	if t, ok := l.far[hostName]; ok && t.install.Engine != "" {
+		return t.install
+	}
+	return l.install
+}
+
+// program finds a proxy's program: on another host by its name.
+func (l *layout) program(hostName, name, inLocalDir, hint string) (string, error) {
+	if l.driver != "ssh" {
+		return l.spec.findProgram(name, inLocalDir, hint)
+	}
+	if t, ok := l.far[hostName]; ok && !t.programs[name] {
+		return "", &HintError{fmt.Errorf("%s is not installed on host %s", name, hostName), "install it there: isukit hosts init --tool " + name + " " + hostTarget(l.goal.Topology, l.hosts[hostName])}
+	}
+	return name, nil
+}
+
+// findAll is find for an apply: hosts that are there without isukit are asked first, since they may hold what somebody with
+// another state directory has made.
+func (s *Site) findAll(ctx context.Context) (*found, error) {
+	if s.driver.Name() != "ssh" {
+		return s.find(ctx)
+	}
+	if err := s.driver.Ensure(ctx, s.wants(s.spec.Topology)); err != nil {
+		return nil, err
+	}
+	f, err := s.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, _ := f.current()
+	var more []host.Want
+	if g != nil {
+		for _, w := range s.wants(g.Topology) {
+			if f.hosts[w.Name] == nil {
+				more = append(more, w)
+			}
+		}
+	}
+	if len(more) > 0 {
+		if err := s.driver.Ensure(ctx, more); err != nil {
+			return nil, fmt.Errorf("the hosts of topology %s, which is up: %w", g.Topology.Name, err)
+		}
+		return s.find(ctx)
+	}
+	return f, nil
+}
+
+// dial connects to what listens on the site's hosts: to those that are not this machine through the hosts themselves, since what
+// listens there may be for them alone.
+func (l *layout) dial(driver host.Driver) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		name, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range l.hosts {
+			if d, ok := h.(host.Dialer); ok && h.About().Address == name {
+				return d.Dial(ctx, network, address)
+			}
+		}
+		return driver.Dial(ctx, network, address)
+	}
+}
+
+// createFar lays a database down on a host that is not this machine: as a copy of another, or empty, for the app to fill.
+func (e *execution) createFar(ctx context.Context, s *server, cfg dbserver.Config, from *source, contents string) error {
+	var fill dbserver.Fill
+	if from != nil {
+		src := path.Join(e.f.hosts[from.host].About().Dir, from.instance, "data")
+		fill = func(ctx context.Context, dir string) error {
+			return copyFar(ctx, e.f.hosts[from.host], src, s.host, dir)
+		}
+	}
+	inst, err := dbserver.CreateOn(ctx, s.host, cfg, fill)
+	if err != nil {
+		return err
+	}
+	s.Instance, s.prepare = inst, from == nil
+	if s.prepare {
+		return nil // its data is whole when the app has filled it
+	}
+	return s.host.Put(ctx, path.Join(cfg.Dir, readyFile), []byte(contents+"\n"), 0o600)
+}
+
+// copyFar copies a directory from one host to another, through here.
+func copyFar(ctx context.Context, from host.Host, src string, to host.Host, dst string) error {
+	if from.About().Name == to.About().Name {
+		return runOn(ctx, to, host.Command{Argv: []string{"cp", "-a", src, dst}})
+	}
+	reader, ok := from.(host.Piper)
+	writer, okTo := to.(host.Piper)
+	if !ok || !okTo {
+		return fmt.Errorf("copy %s to %s: %w", src, to.About().Name, host.ErrUnsupported)
+	}
+	if err := runOn(ctx, to, host.Command{Argv: []string{"mkdir", "-m", "700", dst}}); err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := reader.Pipe(ctx, host.Command{Argv: []string{"tar", "-C", src, "-cSf", "-", "."}}, nil, w)
+		w.CloseWithError(err)
+		return err
+	})
+	group.Go(func() error {
+		err := writer.Pipe(ctx, host.Command{Argv: []string{"tar", "-C", dst, "-xSf", "-"}}, r, io.Discard)
+		r.CloseWithError(err)
+		return err
+	})
+	return group.Wait()
+}
+
+// prepareFar has the app make the dataset's tables in a database that runs on another host.
+func (e *execution) prepareFar(ctx context.Context, s *server) error {
+	e.site.spec.progress("preparing the dataset %s, seed %d, on %s", e.l.goal.Scale, e.l.goal.Seed, s.declared.Host)
+	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
+	defer cancel()
+	dir := path.Join(s.Dir, "prepare")
+	in := e.l.input
+	in.Topology, in.Places = in.Topology.FirstOf(topology.DB), map[string]render.Place{}
+	in.Topology.Data = topology.Data{}
+	for name, place := range e.l.input.Places {
+		place.Dir = dir
+		in.Places[name] = place
+	}
+	files, err := render.Files(in, in.Topology.Of(topology.Web)[0].Host)
+	if err != nil {
+		return err
+	}
+	app, conf := path.Join(dir, "isukit-app"), path.Join(dir, render.AppConf)
+	for _, f := range files {
+		if f.Path == conf {
+			if err := s.host.Put(ctx, conf, f.Data, f.Mode); err != nil {
+				return err
+			}
+		}
+	}
+	dsn := e.l.appDSN(e.l.input.Places[s.declared.Name].Address, s.Port) + "\n"
+	if err := errors.Join(s.host.Put(ctx, path.Join(dir, render.DSNFile(in.Topology.Of(topology.DB)[0].Name)), []byte(dsn), 0o600),
+		s.host.Put(ctx, app, e.l.binary, 0o755)); err != nil {
+		return err
+	}
+	if err := runOn(ctx, s.host, host.Command{Argv: []string{app, "--config", conf, "prepare"}}); err != nil {
+		return err
+	}
+	return errors.Join(s.host.Remove(ctx, dir), s.host.Put(ctx, path.Join(s.Dir, readyFile), []byte(e.l.contents(s.declared.Name)+"\n"), 0o600))
+}
+
+// hashesScript prints the hashes of those of the files in its input, one a line, that are there.
+const hashesScript = `while read -r file; do [ ! -e "$file" ] || sha256sum -- "$file" || exit 1; done`
+
+// hashesOf asks a host that is not this machine for the hashes of all files among the items at once: each question takes a
+// round trip, and the app's binary is too much to be fetched each time. It is nil for a host that is this machine.
+func hashesOf(ctx context.Context, h host.Host, items []plan.Item) (map[string]string, error) {
+	if h.About().Here {
+		return nil, nil
+	}
+	var names strings.Builder
+	for _, i := range items {
+		if i.Kind == plan.File {
+			names.WriteString(i.Name + "\n")
+		}
+	}
+	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", hashesScript}, Stdin: []byte(names.String())})
+	if err == nil && res.Code != 0 {
+		err = fmt.Errorf("sha256sum: exit status %d: %s", res.Code, tailOf(res.Stderr))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at files on %s: %w", h.About().Name, err)
+	}
+	hashes := map[string]string{}
+	for line := range strings.Lines(string(res.Stdout)) {
+		hash, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		hashes[name] = hash
+	}
+	return hashes, nil
+}
+
+// pause is how long to wait between two questions to a host: those to another machine are a process here and one there.
+func pause(h host.Host, here time.Duration) time.Duration {
+	if h.About().Here {
+		return here
+	}
+	return 10 * here
+}
+
+// tailOn is the end of an instance's log. The error is fs.ErrNotExist where there is none.
+func (r *Running) tailOn(ctx context.Context, i Instance, name string, limit int64) ([]byte, error) {
+	file := filepath.Join(i.Dir, name)
+	h, far := r.at(i.Host).(host.Piper)
+	if !far {
+		return readTail(file, limit)
+	}
+	var out bytes.Buffer
+	err := h.Pipe(ctx, host.Command{Argv: []string{"sh", "-c", `[ ! -e "$0" ] || exec tail -c "$1" "$0"`, file, fmt.Sprint(limit)}}, nil, &out)
+	if err == nil && out.Len() == 0 {
+		err = os.ErrNotExist
+	}
+	return out.Bytes(), err
+}

@@ -1,0 +1,88 @@
+#!/bin/sh
+# team.sh KIND VERB NAME: one thing that a team wants on a bare host, as root. It is what `isukit hosts init` runs there.
+#
+#   KIND  user   an account of that name, with a home
+#         key    a line of NAME's ~/.ssh/authorized_keys, from standard input
+#         sudo   NAME may become root without a password
+#         config /etc/ssh/ssh_config.d/NAME, from standard input
+#         tool   a package of Debian or Ubuntu
+#   VERB  look   says "there", "absent", or, of a file with another text, "other"
+#         add    makes it so
+#         del    takes it away: of a user the home, too
+set -eu
+kind=$1 verb=$2 name=$3
+PATH=$PATH:/usr/sbin:/sbin
+
+home() { getent passwd "$name" | cut -d: -f6; }
+
+# file PATH MODE: a file whose text is standard input.
+file() {
+	case $verb in
+	look)
+		if [ ! -e "$1" ]; then echo absent; elif cmp -s - "$1"; then echo there; else echo other; fi
+		;;
+	add)
+		umask 077
+		[ -d "$(dirname "$1")" ] || mkdir -m 755 "$(dirname "$1")"
+		cat >"$1.isukit-new"
+		if [ "$kind" = sudo ] && command -v visudo >/dev/null && ! visudo -cqf "$1.isukit-new"; then
+			rm -f "$1.isukit-new"
+			exit 1
+		fi
+		chmod "$2" "$1.isukit-new"
+		mv -f "$1.isukit-new" "$1"
+		;;
+	del) rm -f "$1" ;;
+	esac
+}
+
+user() {
+	case $verb in
+	look) if getent passwd "$name" >/dev/null; then echo there; else echo absent; fi ;;
+	add) useradd --password '*' --create-home --shell /bin/bash "$name" ;;
+	del) if getent passwd "$name" >/dev/null; then userdel --remove "$name" 2>/dev/null; fi ;;
+	esac
+}
+
+key() {
+	line=$(cat) dir=$(home)/.ssh
+	keys=$dir/authorized_keys
+	case $verb in
+	look) if grep -qxF -- "$line" "$keys" 2>/dev/null; then echo there; else echo absent; fi ;;
+	add)
+		umask 077
+		group=$(id -g "$name")
+		[ -d "$dir" ] || install -d -m 700 -o "$name" -g "$group" "$dir"
+		[ -e "$keys" ] || install -m 600 -o "$name" -g "$group" /dev/null "$keys"
+		[ -z "$(tail -c 1 "$keys")" ] || echo >>"$keys"
+		printf '%s\n' "$line" >>"$keys"
+		;;
+	del)
+		[ -e "$keys" ] || return 0
+		rest=$(grep -vxF -- "$line" "$keys") || true
+		if [ -n "$rest" ]; then printf '%s\n' "$rest" >"$keys"; else rm -f "$keys"; fi
+		;;
+	esac
+}
+
+tool() {
+	export DEBIAN_FRONTEND=noninteractive
+	case $verb in
+	look) if [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ]; then echo there; else echo absent; fi ;;
+	add)
+		apt-cache show "$name" >/dev/null 2>&1 || apt-get update -qq >&2
+		apt-get install -qq -y --no-install-recommends "$name" >&2
+		;;
+	del) apt-get purge -qq -y "$name" >&2 ;;
+	esac
+}
+
+case $kind in
+user | key | tool) $kind ;;
+sudo) printf '%s ALL=(ALL) NOPASSWD: ALL\n' "$name" | file "/etc/sudoers.d/isukit-$name" 440 ;;
+config) file "/etc/ssh/ssh_config.d/$name" 644 ;;
+*)
+	echo "team.sh: error: unknown kind $kind" >&2
+	exit 2
+	;;
+esac
