@@ -176,7 +176,7 @@ func TestApplyFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	withPort := func(role, key string) *topology.Topology {
-		text := fmt.Sprintf(`{name: broken, hosts: [{name: s1, address: 127.0.0.1}], roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s1, engine: mariadb}]}}`)
+		text := `{name: broken, hosts: [{name: s1, address: 127.0.0.1}], roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s1, engine: mariadb}]}}`
 		text = strings.Replace(text, role+": [{host: s1", role+": [{host: s1, "+key, 1)
 		top, err := topology.Parse("broken.yaml", []byte(text))
 		if err != nil {

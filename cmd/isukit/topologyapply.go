@@ -19,7 +19,6 @@ import (
 type siteOptions struct {
 	driver   string
 	scale    float64
-	stateDir string
 	localDir string
 	app      string
 	engine   string
