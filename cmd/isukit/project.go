@@ -18,7 +18,9 @@ type openProject struct {
 	hosts observe.Hosts
 	// missing says of each host that cannot be reached why.
 	missing []string
-	close   func(context.Context) error
+	// stateDir is where this machine's tunings are recorded.
+	stateDir string
+	close    func(context.Context) error
 }
 
 // findProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.
@@ -51,7 +53,7 @@ func openHosts(ctx context.Context, p *project.Project, dir, stateDir string) (*
 	if err != nil {
 		return nil, err
 	}
-	o := &openProject{Project: p, hosts: observe.Hosts{Here: here, Dir: dir, Named: map[string]host.Host{}}}
+	o := &openProject{Project: p, stateDir: stateDir, hosts: observe.Hosts{Here: here, Dir: dir, Named: map[string]host.Host{}}}
 	o.close = here.Close
 	if err := o.openDrivers(ctx, stateDir); err != nil {
 		return nil, errors.Join(err, o.close(context.WithoutCancel(ctx)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"isukit/infra/observe"
 	"isukit/infra/project"
 	"isukit/infra/redact"
+	"isukit/infra/tune"
 )
 
 // mark notes where logs stand and how clocks differ.
@@ -92,6 +94,11 @@ func (r *projectRound) collect(ctx context.Context) {
 		r.collectAccess(ctx, dir)
 	}
 	r.collectQueries(ctx, dir)
+	if names, err := tune.AppliedTo(ctx, r.hosts.Here, filepath.Join(r.stateDir, "tune")); err != nil {
+		r.warn("the tunings of this machine are not known: %v", err)
+	} else if len(names) > 0 {
+		r.record.Facts = append(r.record.Facts, result.Fact{Key: "tunings", Value: strings.Join(names, ", ")})
+	}
 	for _, f := range r.Facts {
 		if at, ok := r.hosts.Named[f.Host]; ok {
 			r.factCommand(ctx, at, f)

@@ -185,7 +185,15 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	target := tune.NewLimits(tune.Place{Name: "web-1", Host: local(t), StateDir: t.TempDir()},
+	h, state := local(t), t.TempDir()
+	applied := func() string {
+		names, err := tune.AppliedTo(t.Context(), h, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(names, ", ")
+	}
+	target := tune.NewLimits(tune.Place{Name: "web-1", Host: h, StateDir: state},
 		tune.LimitsConfig{PIDs: func(context.Context) ([]int, error) { return []int{cmd.Process.Pid}, nil }})
 	limit := func() string {
 		out, err := exec.Command("prlimit", "--pid", itoa(cmd.Process.Pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD").Output()
@@ -204,7 +212,13 @@ func TestLimits(t *testing.T) {
 	if got := limit(); got != "65536 65536" && got != "16384 16384" {
 		t.Errorf("limit: %q, want 65536\n%s", got, show(report))
 	}
+	if got := applied(); got != "limits/nofile" {
+		t.Errorf("applied: %q, want limits/nofile", got)
+	}
 	revert(t, target)
+	if got := applied(); got != "" {
+		t.Errorf("applied after revert: %q", got)
+	}
 	if got := limit(); got != "64 16384" {
 		t.Errorf("limit after revert: %q, want 64 16384", got)
 	}
