@@ -5,7 +5,7 @@ TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 FUZZTIME ?= 20s
 
 .PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
-	check-generated check-tidy check-shell check-race generate clean
+	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
 .NOTPARALLEL:
@@ -79,7 +79,7 @@ test: setup-test mysql mariadb envoy ## all tests, against real servers, and som
 	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
-check: check-format check-vet check-staticcheck check-generated check-tidy check-shell check-race ## everything that needs no server
+check: check-format check-vet check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
 	@echo 'check: ok'
 
 check-format:
@@ -88,6 +88,7 @@ check-format:
 
 check-vet:
 	$(GO) vet ./...
+	cd tools && $(GO) vet ./...
 
 check-staticcheck:
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
@@ -97,6 +98,10 @@ check-generated:
 	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && cp -R proto/portal "$$before/" && \
 	$(MAKE) --no-print-directory generate && diff -r "$$before/portal" proto/portal || \
 	{ echo 'the generated code was not up to date; it is now (make generate)'; exit 1; }
+
+check-licenses:
+	@cd tools && $(GO) run ./licenses .. | diff ../docs/licenses.md - || \
+	{ echo 'check-licenses: error: docs/licenses.md is not what go.mod says'; echo 'check-licenses: hint: make licenses'; exit 1; }
 
 check-tidy:
 	$(GO) mod tidy -diff
@@ -111,8 +116,19 @@ check-race:
 	echo 'check-race: hint: install gcc'; exit 1; }
 	$(GO) test -race $(TESTFLAGS) ./...
 
+# It asks vuln.go.dev, which not every machine reaches; that is why make check leaves it out.
+check-vuln: ## known vulnerabilities in what is called of the dependencies
+	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+
+licenses: ## docs/licenses.md: the licences of what the binaries are linked from
+	@cd tools && page=$$(mktemp) && $(GO) run ./licenses .. >"$$page" && cat "$$page" >../docs/licenses.md; rm -f "$$page"
+
+man: ## manual pages into man/, for man -l man/isukit.1
+	@mkdir -p man
+	$(GO) run ./cmd/isukit man man
+
 generate: ## the Go code of proto/portal/v1
 	cd proto && $(GO) run ./gen
 
-clean: ## remove bin/ and what setup fetched into .local/
-	rm -rf bin .local
+clean: ## remove bin/, man/ and what setup fetched into .local/
+	rm -rf bin man .local

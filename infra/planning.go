@@ -16,8 +16,8 @@ import (
 
 // Plan is what an apply would do.
 type Plan struct {
-	Topology string      // name of the goal
-	Hosts    []plan.Host // those with something to do, by name
+	Topology string      `json:"topology"`        // name of the goal
+	Hosts    []plan.Host `json:"hosts,omitempty"` // those with something to do, by name
 	layout   *layout
 	found    *found
 }

@@ -24,22 +24,22 @@ type CheckOptions struct {
 
 // CheckReport is what Check found.
 type CheckReport struct {
-	Replicas []string
-	Tables   []TableCheck
+	Replicas []string     `json:"replicas"`
+	Tables   []TableCheck `json:"tables"`
 }
 
 // TableCheck is what Check found in one table.
 type TableCheck struct {
-	Table       string
-	Rows        int64 // on the first replica
-	Differing   int   // rows that are not the same everywhere
-	Differences []Difference
+	Table       string       `json:"table"`
+	Rows        int64        `json:"rows"`      // on the first replica
+	Differing   int          `json:"differing"` // rows that are not the same everywhere
+	Differences []Difference `json:"differences,omitempty"`
 }
 
 // Difference is one row that is not the same everywhere.
 type Difference struct {
-	Key  string            // "id=7"; for a table without a key, the digest of the row
-	Rows map[string]string // by replica: a digest of the row, or "missing"
+	Key  string            `json:"key"`  // "id=7"; for a table without a key, the digest of the row
+	Rows map[string]string `json:"rows"` // by replica: a digest of the row, or "missing"
 }
 
 // Clean reports whether nothing differs.
@@ -150,15 +150,17 @@ type RepairOptions struct {
 // Mended counts what Repair or Admit did to one replica's table: a row that differed was deleted and inserted, a missing
 // one inserted, one too many deleted.
 type Mended struct {
-	Table, Replica    string
-	Deleted, Inserted int64
-	Keys              []string // the first thousand rows mended
+	Table    string   `json:"table"`
+	Replica  string   `json:"replica"`
+	Deleted  int64    `json:"deleted"`
+	Inserted int64    `json:"inserted"`
+	Keys     []string `json:"keys"` // the first thousand rows mended
 }
 
 // RepairReport is what Repair did.
 type RepairReport struct {
-	Mended []Mended
-	Left   []Difference // rows without a majority, left as they are
+	Mended []Mended     `json:"mended,omitempty"`
+	Left   []Difference `json:"left,omitempty"` // rows without a majority, left as they are
 }
 
 // String lists what was done, a line a table and replica.

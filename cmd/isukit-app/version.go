@@ -12,8 +12,8 @@ import (
 	"isukit/app/dataset"
 )
 
-// version is the release that this tree becomes; the commit comes from the build.
-const version = "0.1.0-dev"
+// version is the release; the commit comes from the build.
+const version = "0.1.0"
 
 type versionInfo struct {
 	Version        string `json:"version"`

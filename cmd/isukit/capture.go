@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"isukit/proto/capture"
 	"isukit/proto/decode"
@@ -33,7 +34,7 @@ func newCaptureCmd(s streams) *cobra.Command {
 	var o captureOptions
 	cmd := &cobra.Command{
 		Use:   "capture FILE | --live INTERFACE [FILTER] | --host HOST [FILTER]",
-		Short: "Show the HTTP exchanges of a packet capture, with their protobuf messages",
+		Short: "Show a packet capture's HTTP exchanges with their messages",
 		Long: `Show the HTTP/1.x exchanges of a pcap, pcapng or HAR file (also .gz and .zst; "-" is standard input).
 
 One line an exchange: time, client, method, path, status, request and response bytes, latency, message types.
@@ -47,10 +48,10 @@ With --host the same is read on a host of the lab ("switch" and "generator" as w
 name, where tcpdump has to be installed and you have to be root or may use sudo without a password.`,
 		Example: `  isukit capture round.pcap
   isukit capture --bodies --path '/api/teams/*' --status 4xx round.pcap.zst
-  isukit capture --keylog keys.log --jsonl tls.pcapng | jq .resp
+  isukit capture --keylog keys.log --json tls.pcapng | jq .resp
   isukit capture --live any 'port 9292'
   isukit capture --host s2 'port 9292'`,
-		GroupID: "wire",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.arguments(args); err != nil {
 				return err
@@ -59,7 +60,14 @@ name, where tcpdump has to be installed and you have to be root or may use sudo 
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
-			return runCapture(cmd.Context(), o, s)
+			out := &noticingWriter{w: s.out}
+			if err := runCapture(cmd.Context(), o, streams{s.in, out, s.err}); err != nil {
+				return err
+			}
+			if out.used && o.file != "" && o.file != "-" && !o.bodies {
+				sayNext(s, isQuiet(cmd) || o.jsonl, nextAfterCapture(cmd, o.file))
+			}
+			return nil
 		},
 	}
 	o.schema.addFlags(cmd)
@@ -71,8 +79,17 @@ name, where tcpdump has to be installed and you have to be root or may use sudo 
 	cmd.Flags().StringVar(&o.host, "host", "", "capture on this host, of the lab or of ssh, until Ctrl-C; --live then names an interface of it (default any)")
 	cmd.Flags().StringVar(&o.sshConfig, "ssh-config", "", "with --host: a configuration file for ssh in place of your own")
 	cmd.Flags().BoolVar(&o.bodies, "bodies", false, "print the decoded messages too")
-	cmd.Flags().BoolVar(&o.jsonl, "jsonl", false, "print one JSON object an exchange")
+	linesFlag(cmd.Flags(), &o.jsonl)
+	cmd.Flags().SetNormalizeFunc(jsonlIsJSON)
 	return cmd
+}
+
+// jsonlIsJSON takes --jsonl for --json: what it prints are JSON Lines.
+func jsonlIsJSON(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if name == "jsonl" {
+		name = "json"
+	}
+	return pflag.NormalizedName(name)
 }
 
 // arguments sorts out what the arguments mean: a file, or with --live a filter.
@@ -97,7 +114,7 @@ func (o *captureOptions) arguments(args []string) error {
 
 func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	if o.bodies && o.jsonl {
-		return usageError(errors.New("--bodies and --jsonl are two forms of output"), "--jsonl holds the bodies too")
+		return usageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
 	}
 	if err := o.filter.parse(); err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,6 +24,7 @@ type compareOptions struct {
 	// both are arguments of `isukit round` for both sides.
 	both     string
 	stateDir string
+	quiet    bool
 }
 
 func newCompareCmd(s streams) *cobra.Command {
@@ -50,13 +50,13 @@ Tunings as sides come with isukit tune, which is not there yet.`,
   isukit compare "command=./bench --old" "command=./bench --new" --until-sure --metrics score,rss_mb:lower
   isukit compare ~1,~3,~5,~7,~9,~11 last,~2,~4,~6,~8,~10 --metrics score
   isukit compare topology=single topology=two --bench > rounds.txt`,
-		GroupID: "round",
-		Args:    cobra.ExactArgs(2),
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
+			o.quiet = isQuiet(cmd)
 			return runCompare(cmd.Context(), o, args[0], args[1], s)
 		},
 	}
@@ -136,20 +136,17 @@ func runInterleaved(ctx context.Context, o compareOptions, a, b string, s stream
 		return err
 	}
 	o.statistic.Sequential = o.statistic.Sequential || o.plan.untilSure
-	begun := time.Now()
 	run := &session{
 		sessionPlan: o.plan.withDefaults(), rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		play: runner.play, sure: standing(o.statistic), now: time.Now,
-		say: func(format string, args ...any) {
-			fmt.Fprintf(s.err, "isukit: %6.1f s  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
-		},
+		say: sayTo(s, o.quiet),
 	}
 	run.sides[0].Name, run.sides[1].Name = a, b
 	err = run.run(ctx)
 	if len(run.sides[0].Rounds) == 0 {
 		return errors.Join(err, noPairs(err))
 	}
-	fmt.Fprintf(s.err, "isukit: the same once more: %s\n", run.rerun())
+	sayTo(s, o.quiet)("the same once more: %s", run.rerun())
 	return errors.Join(err, printComparison(o, run.sides[0], run.sides[1], run.warnings(), s))
 }
 
@@ -194,11 +191,13 @@ func printComparison(o compareOptions, a, b compare.Side, warnings []string, s s
 	}
 	c.Warnings = append(c.Warnings, warnings...)
 	if o.rounds.asJSON {
-		encoder := json.NewEncoder(s.out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(c)
+		return printJSON(s.out, c)
 	}
-	return compare.Text(s.out, c)
+	if err := compare.Text(signalling(s.out), c); err != nil {
+		return err
+	}
+	sayNext(s, o.quiet, nextAfterCompare(c, o))
+	return nil
 }
 
 // findSide reads the rounds that a query names.

@@ -61,7 +61,7 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 			continue
 		}
 		if side.commit != "" {
-			fmt.Fprintf(s.err, "isukit: building the app of %s\n", side.name)
+			sayTo(s, o.quiet)("building the app of %s", side.name)
 			binary, err := buildApp(ctx, side.commit, dir)
 			if err != nil {
 				return nil, drop, err

@@ -46,20 +46,20 @@ the body came from. Without either, the types that fit are listed; when one alon
   isukit decode --route 'GET /api/teams' < body.bin
   echo 0a020805 | isukit decode --in hex --type GetTeamResponse --json
   isukit decode --diff --type Job before.bin after.bin`,
-		GroupID: "wire",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.files = args
 			return runDecode(cmd.Context(), o, s)
 		},
 	}
 	o.schema.addFlags(cmd)
-	cmd.Flags().StringArrayVarP(&o.types, "type", "t", nil, "message type, with or without its package; once, or once a file")
+	cmd.Flags().StringArrayVar(&o.types, "type", nil, "message type, with or without its package; once, or once a file")
 	cmd.Flags().StringVar(&o.route, "route", "", `"METHOD PATH" that the body came from, as in 'GET /api/teams'`)
 	cmd.Flags().BoolVar(&o.ofRequest, "request", false, "with --route: the body is the request's, not the response's")
 	cmd.Flags().StringVar(&o.input, "in", "raw", "how the bytes are given: raw, hex, base64 or gzip")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON instead of text format")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&o.raw, "raw", false, "use no schema: show field numbers and wire types")
-	cmd.Flags().BoolVar(&o.diff, "diff", false, "compare two bodies field by field; exit code 1 when they differ")
+	cmd.Flags().BoolVar(&o.diff, "diff", false, "compare two bodies field by field; exit code 3 when they differ")
 	return cmd
 }
 
@@ -317,7 +317,7 @@ func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams
 		return err
 	}
 	if n := len(differences); n > 0 {
-		return fmt.Errorf("the bodies differ in %d places", n)
+		return found(fmt.Errorf("the bodies differ in %d places", n), "")
 	}
 	if len(bodies[0].Faults)+len(bodies[1].Faults) > 0 {
 		return errDamaged

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -20,7 +19,6 @@ func newDiffCmd(s streams) *cobra.Command {
 		Long: `Say what was changed between two rounds (commits, settings, topology, tunings) beside what moved (score, routes, queries, CPU by
 process), the largest first. ROUNDs are named as for show. One round each proves nothing: isukit compare runs several.`,
 		Example: "  isukit diff last-1 last\n  isukit diff last-1 last --json",
-		GroupID: "round",
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(_ *cobra.Command, args []string) error { return runDiff(o, top, args[0], args[1], s) },
 	}
@@ -64,20 +62,21 @@ type changedJSON struct {
 	To    string `json:"to"`
 }
 
+// diffJSON is what isukit diff --json prints.
+type diffJSON struct {
+	A       string        `json:"a"`
+	B       string        `json:"b"`
+	Changed []changedJSON `json:"changed"`
+	Moved   []movedJSON   `json:"moved"`
+}
+
 func printDiffJSON(d *diff.Diff, s streams) error {
-	out := struct {
-		A       string        `json:"a"`
-		B       string        `json:"b"`
-		Changed []changedJSON `json:"changed"`
-		Moved   []movedJSON   `json:"moved"`
-	}{d.A.ID, d.B.ID, []changedJSON{}, []movedJSON{}}
+	out := diffJSON{d.A.ID, d.B.ID, []changedJSON{}, []movedJSON{}}
 	for _, c := range d.Changed {
 		out.Changed = append(out.Changed, changedJSON(c))
 	}
 	for _, m := range d.Moved {
 		out.Moved = append(out.Moved, movedJSON{m.Group, m.Name, m.Figure, m.From, m.To})
 	}
-	encoder := json.NewEncoder(s.out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(out)
+	return printJSON(s.out, out)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +20,7 @@ func newDigestCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "digest",
 		Short:   "Sum up an access log by route, or a slow log by query",
-		GroupID: "round",
+		Example: "  isukit digest access /var/log/nginx/access.log\n  isukit digest queries /var/log/mysql/slow.log",
 	}
 	cmd.AddCommand(newDigestAccessCmd(s), newDigestQueriesCmd(s))
 	return cmd
@@ -39,7 +38,7 @@ func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
 	f.StringVar(&o.from, "from", "", "count only what ended at this time or later: RFC 3339, or 15:04:05 of today")
 	f.StringVar(&o.to, "to", "", "count only what ended before this time")
 	f.IntVar(&o.top, "top", 40, "print at most so many "+what+"; 0 is all that are kept")
-	f.BoolVar(&o.asJSON, "json", false, "print JSON, with the names of round.json")
+	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 }
 
 func (o *digestOptions) window() (from, to time.Time, err error) {
@@ -98,7 +97,7 @@ standard input. Routes are found in the paths: numbers, UUIDs and names that dif
 	o.addFlags(cmd, "routes")
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "", "json, ltsv, combined, envoy, or a log_format as in nginx.conf (default: by the lines)")
-	f.StringArrayVarP(&o.routes, "route", "r", nil, "a path with :id or {id} for one segment and a last * for the rest, or ^ and a regular expression; repeatable")
+	f.StringArrayVar(&o.routes, "route", nil, "a path with :id or {id} for one segment and a last * for the rest, or ^ and a regular expression; repeatable")
 	f.BoolVar(&o.literal, "literal", false, "keep all other paths as they are")
 	f.StringVar(&o.sort, "sort", "sum", "order: sum, count, p99, max or bytes")
 	return cmd
@@ -124,9 +123,7 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	o.order(d.Routes)
 	out := accessDigestOf(d)
 	if o.asJSON {
-		encoder := json.NewEncoder(s.out)
-		encoder.SetIndent("", "  ")
-		return errors.Join(encoder.Encode(out), failed)
+		return errors.Join(printJSON(s.out, out), failed)
 	}
 	return errors.Join(report.Access(s.out, &out, o.top, wideStyle(s.out)), failed)
 }

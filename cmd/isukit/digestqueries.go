@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 
@@ -49,9 +48,7 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 	}
 	out := queryDigestOf(d, "")
 	if o.asJSON {
-		encoder := json.NewEncoder(s.out)
-		encoder.SetIndent("", "  ")
-		return errors.Join(encoder.Encode(out), failed)
+		return errors.Join(printJSON(s.out, out), failed)
 	}
 	return errors.Join(report.Queries(s.out, &out, o.top, wideStyle(s.out)), failed)
 }

@@ -34,18 +34,18 @@ func newEncodeCmd(s streams) *cobra.Command {
 		Long: `Build a protobuf body and write it to standard output.
 
 The message is given as field=value arguments (team.tags=go for nested fields, repeated for lists, labels[k]=v for
-maps), or with --from as a file in text or JSON format; "-" is standard input.`,
+maps), or with --file as a file in text or JSON format; "-" is standard input.`,
 		Example: `  isukit encode --type CreateTeamRequest name=sushi tags=go tags=mysql > body.bin
-  echo '{"name": "sushi"}' | isukit encode --type CreateTeamRequest --from - --out hex`,
-		GroupID: "wire",
+  echo '{"name": "sushi"}' | isukit encode --type CreateTeamRequest --file - --out hex`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.body.fields = args
 			return runEncode(cmd.Context(), o, s)
 		},
 	}
 	o.schema.addFlags(cmd)
-	cmd.Flags().StringVarP(&o.typ, "type", "t", "", "message type, with or without its package")
-	cmd.Flags().StringVar(&o.body.file, "from", "", "file with the message in text or JSON format")
+	cmd.Flags().StringVar(&o.typ, "type", "", "message type, with or without its package")
+	cmd.Flags().StringVar(&o.body.file, "file", "", "file with the message in text or JSON format; - is standard input")
 	cmd.Flags().StringVar(&o.output, "out", "raw", "how to write the bytes: raw, hex or base64")
 	return cmd
 }
@@ -86,7 +86,7 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 // message builds the message that the options describe; none of them gives an empty one.
 func (o *bodyOptions) message(md protoreflect.MessageDescriptor, schema *decode.Schema, s streams) (protoreflect.Message, error) {
 	if o.file != "" && len(o.fields) > 0 {
-		return nil, usageError(errors.New("both --from and field=value are given"), "give one of them")
+		return nil, usageError(errors.New("both --file and field=value are given"), "give one of them")
 	}
 	if o.file == "" {
 		m, err := decode.EncodeFields(md, o.fields)

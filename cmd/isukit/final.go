@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/bench/result"
 	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
@@ -25,25 +26,25 @@ func newFinalCmd(s streams) *cobra.Command {
 	var o projectRoundOptions
 	cmd := &cobra.Command{
 		Use:   "final",
-		Short: "The end of the day: measuring off, restart as a reboot would, check, confirming rounds",
+		Short: "End the day: measuring off, restart, check, confirming rounds",
 		Long: `The end of the day in one command, by the project's "final": switch measuring and logs off, see that services are enabled, so that
 a reboot starts them, restart everything in order, check that the data is still there, then play confirming rounds without
 measuring. It stops at the first step that fails. Exit code 3 says that a confirming round failed.`,
 		Example: "  isukit final\n  isukit final --rounds 1",
-		GroupID: "round",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
+			o.quiet = isQuiet(cmd)
 			return runFinal(cmd.Context(), file, rounds, o, s)
 		},
 	}
-	cmd.Flags().StringVar(&file, "project", "", "the project file (default isukit.yaml)")
-	cmd.Flags().StringVar(&o.results, "results", "results", "directory for the records")
+	projectFlag(cmd.Flags(), &file)
+	linesFlag(cmd.Flags(), &o.asJSON)
+	resultsFlag(cmd.Flags(), &o.results)
 	cmd.Flags().IntVar(&rounds, "rounds", 0, "confirming rounds (default: as the project says, else 3)")
-	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
 	return cmd
 }
 
@@ -158,10 +159,13 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 	bare.Logs, bare.Databases, bare.Profiles = project.Logs{}, nil, project.Profiles{}
 	var scores []int64
 	failed := 0
+	say := sayTo(s, o.quiet)
 	silent := s
 	silent.out = io.Discard
+	asJSON := o.asJSON
+	o.asJSON, o.final = false, true
 	for n := range rounds {
-		fmt.Fprintf(s.err, "isukit: confirming round %d of %d\n", n+1, rounds)
+		say("confirming round %d of %d", n+1, rounds)
 		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *projectRound) error {
 			r.playBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
 			return nil
@@ -172,22 +176,36 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		verdict := "pass"
 		if !r.Passed {
-			verdict = "FAIL  " + r.Reason
 			failed++
 		}
-		fmt.Fprintf(s.out, "%s  %d  %s\n", r.ID, r.Score.Total, verdict)
-		for _, w := range r.Warnings {
-			fmt.Fprintf(s.out, "  ! %s\n", w)
+		if err := printConfirmed(s.out, r, asJSON); err != nil {
+			return err
 		}
 		scores = append(scores, r.Score.Total)
 	}
 	slices.Sort(scores)
 	median := (scores[(len(scores)-1)/2] + scores[len(scores)/2]) / 2
-	fmt.Fprintf(s.out, "scores from %d to %d, median %d; %d of %d rounds failed\n", scores[0], scores[len(scores)-1], median, failed, rounds)
+	if !asJSON {
+		fmt.Fprintf(s.out, "scores from %d to %d, median %d; %d of %d rounds failed\n", scores[0], scores[len(scores)-1], median, failed, rounds)
+	}
 	if failed > 0 {
 		return errRoundFailed
 	}
 	return nil
+}
+
+func printConfirmed(out io.Writer, r *result.Round, asJSON bool) error {
+	if asJSON {
+		return printJSONLines(out, []listedRound{{ID: r.ID, Passed: r.Passed, Score: r.Score.Total, Reason: r.Reason, Warnings: r.Warnings}})
+	}
+	verdict := "pass"
+	if !r.Passed {
+		verdict = "FAIL  " + r.Reason
+	}
+	_, err := fmt.Fprintf(signalling(out), "%s  %d  %s\n", r.ID, r.Score.Total, verdict)
+	for _, w := range r.Warnings {
+		fmt.Fprintf(out, "  ! %s\n", w)
+	}
+	return err
 }

@@ -26,8 +26,7 @@ answered. ROUND is named as for show; the default is the last. Hits stand in the
 not quite that of time.`,
 		Example: `  isukit hits > hits.csv
   isukit hits last-1 --json | jq 'select(.kind != "ok")'`,
-		GroupID: "round",
-		Args:    cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			query := "last"
 			if len(args) == 1 {
@@ -36,8 +35,8 @@ not quite that of time.`,
 			return runHits(o, query, s)
 		},
 	}
-	cmd.Flags().StringVar(&o.dir, "results", "results", "directory of the rounds")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print one JSON object a line")
+	resultsFlag(cmd.Flags(), &o.dir)
+	linesFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -19,11 +18,10 @@ import (
 func newHostsCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hosts",
-		Short: "Ready bare hosts for a team: accounts, keys, ssh config, tools; and take it all back",
+		Short: "Ready bare hosts for a team, and take it all back",
 		Long: `A host is [NAME=]ADDRESS: ADDRESS is what ssh takes (an alias of ssh_config, USER@HOST, an IP address), NAME what the team calls
 it, by default the address. You must be able to log in and to become root without a password.`,
 		Example: "  isukit hosts init --user alice=alice.pub --tool percona-toolkit s1=isucon@192.0.2.11 s2=isucon@192.0.2.12\n  isukit hosts ls s1=isucon@192.0.2.11\n  isukit hosts revert s1=isucon@192.0.2.11",
-		GroupID: "hosts",
 	}
 	cmd.AddCommand(newHostsInitCmd(s), newHostsLsCmd(s), newHostsRevertCmd(s))
 	return cmd
@@ -39,7 +37,7 @@ type hostChanges struct {
 func newHostsInitCmd(s streams) *cobra.Command {
 	var users, tools []string
 	var o team.Options
-	var noConfig, quiet, asJSON bool
+	var noConfig, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "init [--user NAME=KEY.pub ...] [--tool PACKAGE ...] [NAME=]ADDRESS ...",
 		Short: "Make accounts with keys and sudo, ssh config and tools on hosts",
@@ -54,7 +52,7 @@ back. Said again with more, it makes what is missing.`,
 			if err != nil {
 				return err
 			}
-			if !quiet && !o.DryRun {
+			if !isQuiet(cmd) && !o.DryRun {
 				o.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: making "+step) }
 			}
 			return onTeamHosts(cmd, s, args, asJSON, func(ctx context.Context, h host.Host, all []host.Host) ([]team.Change, error) {
@@ -76,8 +74,7 @@ back. Said again with more, it makes what is missing.`,
 	f.BoolVar(&noConfig, "no-config", false, "leave the hosts' ssh config alone")
 	f.BoolVar(&o.DryRun, "dry-run", false, "print what would be made, and make nothing")
 	f.BoolVar(&o.Force, "force", false, "overwrite an ssh config that someone else has written")
-	f.BoolVarP(&quiet, "quiet", "q", false, "say nothing while it runs")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
+	linesFlag(f, &asJSON)
 	return cmd
 }
 
@@ -143,7 +140,7 @@ func newHostsLsCmd(s streams) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 
@@ -171,7 +168,7 @@ there before is not touched; what cannot be removed stays on record.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&users, "user", nil, "only this account with what belongs to it (may be said several times)")
 	f.StringArrayVar(&tools, "tool", nil, "only this package (may be said several times)")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
+	linesFlag(f, &asJSON)
 	return cmd
 }
 
@@ -204,9 +201,10 @@ func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, d
 		all = append(all, hostChanges{h.About().Name, h.About().Address, changes})
 	}
 	if asJSON {
-		errs = append(errs, printJSON(s.out, all))
+		errs = append(errs, printJSONLines(s.out, all))
 	} else {
-		w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+		w := newTable(s.out)
+		fmt.Fprintln(w, "HOST\tTHING\tSTATE")
 		for _, h := range all {
 			for _, c := range h.Changes {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Host, c.Item, c.What)

@@ -23,14 +23,13 @@ func newInitCmd(s streams) *cobra.Command {
 		Long: `Write a first isukit.yaml into the current directory by looking at this host: nginx's configuration, running units,
 listening ports, databases, languages. What was not seen, and what a person has to decide, is in it as a remark.`,
 		Example: "  isukit init\n  isukit init --print",
-		GroupID: "round",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := stateDir(cmd)
 			if err != nil {
 				return err
 			}
-			return runInit(cmd.Context(), dir, print, force, s)
+			return runInit(cmd.Context(), dir, print, force, isQuiet(cmd), s)
 		},
 	}
 	cmd.Flags().BoolVar(&print, "print", false, "print the file in place of writing it")
@@ -41,7 +40,7 @@ listening ports, databases, languages. What was not seen, and what a person has 
 // notInNames are characters that the name of a project may not have.
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
-func runInit(ctx context.Context, stateDir string, print, force bool, s streams) (err error) {
+func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s streams) (err error) {
 	if _, err := os.Stat(project.FileName); err == nil && !print && !force {
 		return usageError(errors.New("there is an isukit.yaml here already"), "--force replaces it, --print leaves it alone")
 	}
@@ -73,6 +72,9 @@ func runInit(ctx context.Context, stateDir string, print, force bool, s streams)
 	if err := os.WriteFile(project.FileName, []byte(text), 0o644); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.err, "isukit: wrote %s; look through it, then: isukit round (with a command) or isukit observe\n", project.FileName)
-	return err
+	if !quiet {
+		fmt.Fprintf(s.err, "isukit: wrote %s; look through it and say there how the benchmark is run\n", project.FileName)
+	}
+	sayNext(s, quiet, "isukit round, or isukit observe where somebody else starts the benchmark")
+	return nil
 }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,14 +38,13 @@ type labService struct {
 func newLabCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "Look into the lab: hosts that this machine plays in network namespaces and control groups",
+		Short: "Look into the lab: hosts that this machine plays",
 		Long: `The lab plays the hosts of a topology on this machine: each is a network namespace with its own address, the CPUs and memory
 of the file, and an /etc of its own; a switch joins them, and the load generator has a namespace beside them. It needs root.
 Nothing is added to the machine's own network namespace, its sysctls or its firewall.
 
 The lab is made by commands that take --driver lab, or by "isukit lab up", and stays until "isukit lab down".`,
 		Example: "  isukit lab up -t fanout-2\n  isukit lab run s1 -- ip address\n  isukit lab down",
-		GroupID: "hosts",
 	}
 	cmd.AddCommand(newLabUpCmd(s), newLabLsCmd(s), newLabShellCmd(s), newLabRunCmd(s), newLabDownCmd(s))
 	return cmd
@@ -69,6 +66,7 @@ func withLab(cmd *cobra.Command, scale float64, fn func(context.Context, *machin
 func newLabUpCmd(s streams) *cobra.Command {
 	var name string
 	var scale float64
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the hosts of a topology, with nothing on them",
@@ -84,15 +82,18 @@ and keep running what they run.`,
 			if err != nil {
 				return usageError(err, `see docs/topology.md`)
 			}
-			return withLab(cmd, scale, func(ctx context.Context, lab *machine.Driver) error { return runLabUp(ctx, lab, top, s) })
+			return withLab(cmd, scale, func(ctx context.Context, lab *machine.Driver) error {
+				return runLabUp(ctx, lab, top, name, isQuiet(cmd), asJSON, s)
+			})
 		},
 	}
-	cmd.Flags().StringVarP(&name, "topology", "t", "single", "name of a shipped topology, or a file")
-	cmd.Flags().Float64Var(&scale, "cpu-scale", 0, "give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
+	topologyFlag(cmd.Flags(), &name)
+	cpuScaleFlag(cmd.Flags(), &scale)
+	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 
-func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, s streams) error {
+func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, name string, quiet, asJSON bool, s streams) error {
 	release, err := lab.Lock(ctx, userName())
 	if err != nil {
 		return err
@@ -106,8 +107,14 @@ func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, 
 	if err := lab.Ensure(ctx, wants); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.err, "isukit: %d host(s) up in %.2f s\n", len(wants), time.Since(start).Seconds())
-	return runLabLs(ctx, lab, false, s.out)
+	if !quiet {
+		fmt.Fprintf(s.err, "isukit: %d host(s) up in %.2f s\n", len(wants), time.Since(start).Seconds())
+	}
+	if err := runLabLs(ctx, lab, asJSON, s.out); err != nil {
+		return err
+	}
+	sayNext(s, quiet || asJSON, "isukit round -t "+shellWord(name)+" --driver lab")
+	return nil
 }
 
 func newLabLsCmd(s streams) *cobra.Command {
@@ -118,7 +125,7 @@ func newLabLsCmd(s streams) *cobra.Command {
 			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error { return runLabLs(ctx, lab, asJSON, s.out) })
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 
@@ -128,15 +135,13 @@ func runLabLs(ctx context.Context, lab *machine.Driver, asJSON bool, out io.Writ
 		return err
 	}
 	if asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(hosts)
+		return printJSONLines(out, hosts)
 	}
 	if len(hosts) == 0 {
 		fmt.Fprintln(out, "no host is up")
 		return nil
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := newTable(out)
 	fmt.Fprintln(w, "HOST\tADDRESS\tCPUS\tTHREADS\tMEMORY\tLINK\tSERVICES")
 	for _, h := range hosts {
 		link := "-"

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,14 +34,14 @@ func newLatencyCmd(s streams) *cobra.Command {
 	var o latencyOptions
 	cmd := &cobra.Command{
 		Use:   "latency [ROUND...]",
-		Short: "Print the latencies of any part of a round, or of several rounds together",
+		Short: "Print the latencies of a part of a round, or of several rounds",
 		Long: `Print the quantiles of the latency of each endpoint and of all together, over the whole load or the seconds of it that
 --from and --to cut out. They are taken from the round's histograms, which are merged without loss: those of several
 rounds give the quantiles of all their hits. ROUND is named as for show; the default is the last.`,
 		Example: `  isukit latency
   isukit latency --from 20s --to 30s
   isukit latency last last-1 last-2 --endpoint "GET /api/leaderboard"`,
-		GroupID: "round",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				args = []string{"last"}
@@ -50,8 +49,9 @@ rounds give the quantiles of all their hits. ROUND is named as for show; the def
 			return runLatency(o, args, s)
 		},
 	}
-	o.rounds.addFlags(cmd)
 	f := cmd.Flags()
+	resultsFlag(f, &o.rounds.dir)
+	linesFlag(f, &o.rounds.asJSON)
 	f.StringVar(&o.endpoint, "endpoint", "", "only endpoints whose name holds this")
 	f.DurationVar(&o.from, "from", 0, "leave out what was answered before this second of the load")
 	f.DurationVar(&o.to, "to", 0, "leave out what was answered from this second on; 0 is the end")
@@ -87,9 +87,7 @@ func runLatency(o latencyOptions, queries []string, s streams) error {
 	slices.SortFunc(lines, func(a, b endpointLatency) int { return cmp.Compare(a.Endpoint, b.Endpoint) })
 	lines = append(lines, lineOf("all", all.Latency()))
 	if o.rounds.asJSON {
-		encoder := json.NewEncoder(s.out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(lines)
+		return printJSONLines(s.out, lines)
 	}
 	return printLatencies(s.out, lines)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -35,8 +34,8 @@ func TestLatencyOfRounds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		code, out, errOut := latencyArgs(t, append(tt.args, "--results", dir, "--json")...)
-		var lines []endpointLatency
-		if err := json.Unmarshal([]byte(out), &lines); code != exitOK || err != nil || len(lines) != len(tt.want) {
+		lines, err := parseLines[endpointLatency](out)
+		if code != exitOK || err != nil || len(lines) != len(tt.want) {
 			t.Errorf("%q: code %d, %v, %d lines, want %d\n%s%s", tt.args, code, err, len(lines), len(tt.want), out, errOut)
 		}
 		for _, l := range lines {

@@ -27,22 +27,21 @@ func newNotifyCmd(s streams) *cobra.Command {
 		Long: `Post a round's summary to a webhook as JSON, {"text": ..., "content": ...}, which Slack, Mattermost and Discord take. The
 address is a secret: it comes from the environment, by the project's notify.webhook_env, else from ISUKIT_WEBHOOK.`,
 		Example: "  isukit notify\n  ISUKIT_WEBHOOK=http://127.0.0.1:9000/hook isukit notify last-1",
-		GroupID: "round",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query := "last"
 			if len(args) == 1 {
 				query = args[0]
 			}
-			return runNotify(cmd.Context(), dir, query, webhook, s)
+			return runNotify(cmd.Context(), dir, query, webhook, isQuiet(cmd), s)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "results", "results", "directory of the rounds")
+	resultsFlag(cmd.Flags(), &dir)
 	cmd.Flags().StringVar(&webhook, "webhook", "", "the address; better given in the environment, where no process list shows it")
 	return cmd
 }
 
-func runNotify(ctx context.Context, dir, query, webhook string, s streams) error {
+func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s streams) error {
 	if webhook == "" {
 		if p, _, err := findProject(""); err == nil && p != nil && p.Notify.WebhookEnv != "" {
 			webhook = os.Getenv(p.Notify.WebhookEnv)
@@ -58,7 +57,7 @@ func runNotify(ctx context.Context, dir, query, webhook string, s streams) error
 	if err != nil {
 		return err
 	}
-	if err := postSummary(ctx, webhook, r); err != nil {
+	if err := postSummary(ctx, webhook, r); err != nil || quiet {
 		return err
 	}
 	_, err = fmt.Fprintf(s.err, "isukit: posted the summary of %s\n", r.ID)

@@ -39,20 +39,20 @@ func newObserveCmd(s streams) *cobra.Command {
 record of exactly that window. Without an access log, or with --by-load, the beginning and the end are seen in the hosts' CPUs.
 The score is given with --score or asked for; without one the record says so.`,
 		Example: "  isukit observe\n  isukit observe --score 12340\n  isukit observe --wait 10m --idle 5s --failed",
-		GroupID: "round",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
+			o.quiet = isQuiet(cmd)
 			o.hasScore = cmd.Flags().Changed("score")
 			return runObserve(cmd.Context(), o, s)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.project, "project", "", "the project file (default isukit.yaml)")
-	f.StringVar(&o.results, "results", "results", "directory for the record")
+	projectFlag(f, &o.project)
+	resultsFlag(f, &o.results)
 	f.Int64Var(&o.score, "score", 0, "the score, when it is known already")
 	f.BoolVar(&o.ask, "ask", false, "ask for the score on the terminal when the benchmark has ended")
 	f.BoolVar(&o.failed, "failed", false, "the benchmark says that it failed")
@@ -60,8 +60,7 @@ The score is given with --score or asked for; without one the record says so.`,
 	f.BoolVar(&o.byLoad, "by-load", false, "go by the hosts' CPUs, not by the access log")
 	f.DurationVar(&o.idle, "idle", 8*time.Second, "it has ended when there was no request, or no load, for so long")
 	f.DurationVar(&o.longest, "longest", 10*time.Minute, "stop measuring after so long in any case")
-	f.BoolVar(&o.asJSON, "json", false, "print the record as JSON on standard output")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
+	jsonFlag(f, &o.asJSON)
 	f.BoolVar(&o.notify, "notify", true, "tell the project's webhook")
 	return cmd
 }

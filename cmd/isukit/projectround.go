@@ -253,6 +253,7 @@ func (r *projectRound) files() []result.File {
 type projectRoundOptions struct {
 	results, stateDir     string
 	asJSON, quiet, notify bool
+	final                 bool // it is one of several that confirm
 }
 
 // runProjectRound plays one round of a project whose benchmark is a command.
@@ -291,6 +292,9 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 		if err := postSummary(context.WithoutCancel(ctx), url, r.record); err != nil {
 			fmt.Fprintf(s.err, "isukit: warning: the webhook was not told: %v\n", err)
 		}
+	}
+	if !o.final {
+		sayNext(s, o.quiet || o.asJSON, nextAfterProjectRound(r.record, o.results))
 	}
 	if !r.record.Passed {
 		return r.record, errRoundFailed

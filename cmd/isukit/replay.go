@@ -35,16 +35,14 @@ type replayOptions struct {
 	// ignore are patterns of the names of fields that may differ.
 	ignore  []string
 	timeout time.Duration
+	asJSON  bool
 }
-
-// errDiffers ends a replay in which answers differed: which has been printed.
-var errDiffers = errors.New("answers differ")
 
 func newReplayCmd(s streams) *cobra.Command {
 	var o replayOptions
 	cmd := &cobra.Command{
 		Use:   "replay FILE --to URL",
-		Short: "Send a capture's requests again, and say where the answers differ by meaning",
+		Short: "Send a capture's requests again; say where answers differ",
 		Long: `Send the requests of a capture again, one after another in the order of their start, and compare the answers. With --paced
 each goes at its time in the capture; those of one connection wait for each other's answers, those of different ones do not.
 
@@ -53,8 +51,7 @@ that the server sets now take the place of the captured ones, so that sessions w
 		Example: `  isukit replay round.pcap --to http://127.0.0.1:9292
   isukit replay round.pcap --to http://127.0.0.1:9292 --ignore '*_us,id'
   isukit replay round.pcap --to http://10.0.0.2 --paced --speed 2 --path '/api/*'`,
-		GroupID: "wire",
-		Args:    cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.file = args[0]
 			return runReplay(cmd.Context(), o, s)
@@ -69,6 +66,7 @@ that the server sets now take the place of the captured ones, so that sessions w
 	cmd.Flags().BoolVar(&o.cookies, "new-cookies", true, "send the cookies that the server sets now in place of the captured ones")
 	cmd.Flags().StringSliceVar(&o.ignore, "ignore", nil, "fields that may differ, by name: '*_us,id'")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
+	jsonFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
 
@@ -116,16 +114,46 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	if err := r.all(ctx, exchanges); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%d requests sent, %d answers the same, %d differ, %d not comparable, %d failed; %d of the capture left out as incomplete\n",
-		r.sent, r.same, r.differ, r.unknown, r.failed, skipped)
+	if err := r.summary(skipped); err != nil {
+		return err
+	}
 	if r.late > notableDelay {
 		fmt.Fprintf(s.err, "isukit: note: requests went up to %v after their time: the answers before them on their connections came late\n",
 			r.late.Round(time.Millisecond))
 	}
 	if r.differ+r.failed > 0 {
-		return errDiffers
+		return found(errors.New("answers differ"), "")
 	}
 	return nil
+}
+
+// replayReport is what --json prints.
+type replayReport struct {
+	Sent          int `json:"sent"`
+	Same          int `json:"same"`
+	Differ        int `json:"differ"`
+	NotComparable int `json:"not_comparable"`
+	Failed        int `json:"failed"`
+	// LeftOut are exchanges of the capture whose request is not whole.
+	LeftOut int              `json:"left_out"`
+	Answers []replayedAnswer `json:"answers"`
+}
+
+// replayedAnswer is an answer that was another one than in the capture, or did not come.
+type replayedAnswer struct {
+	Method      string   `json:"method"`
+	Path        string   `json:"path"`
+	Error       string   `json:"error,omitempty"`
+	Differences []string `json:"differences,omitempty"`
+}
+
+func (r *replayer) summary(skipped int) error {
+	if r.o.asJSON {
+		return printJSON(r.s.out, replayReport{r.sent, r.same, r.differ, r.unknown, r.failed, skipped, append([]replayedAnswer{}, r.found...)})
+	}
+	_, err := fmt.Fprintf(r.s.out, "%d requests sent, %d answers the same, %d differ, %d not comparable, %d failed; %d of the capture left out as incomplete\n",
+		r.sent, r.same, r.differ, r.unknown, r.failed, skipped)
+	return err
 }
 
 // load reads the exchanges that can be sent again, by the time of their start.
@@ -194,6 +222,7 @@ type replayer struct {
 	cookies map[string]string
 
 	sent, same, differ, unknown, failed int
+	found                               []replayedAnswer // kept for --json
 	// late is by how much a paced request went after its time, at most.
 	late time.Duration
 }
@@ -257,7 +286,7 @@ func (r *replayer) one(ctx context.Context, d *decodedExchange) {
 	r.sent++
 	if err != nil {
 		r.failed++
-		fmt.Fprintf(r.s.out, "%s %s: failed: %s\n", d.Request.Method, decode.Terminal(d.Request.Target), err)
+		r.tell(replayedAnswer{Method: d.Request.Method, Path: d.Request.Target, Error: err.Error()})
 		return
 	}
 	r.learnCookies(d.Response, answer)
@@ -271,10 +300,24 @@ func (r *replayer) one(ctx context.Context, d *decodedExchange) {
 		return
 	}
 	r.differ++
-	fmt.Fprintf(r.s.out, "%s %s:\n", d.Request.Method, decode.Terminal(d.Request.Target))
-	for i, line := range differences {
+	r.tell(replayedAnswer{Method: d.Request.Method, Path: d.Request.Target, Differences: differences})
+}
+
+// tell prints what came of a request, or keeps it for the report.
+func (r *replayer) tell(a replayedAnswer) {
+	if r.o.asJSON {
+		r.found = append(r.found, a)
+		return
+	}
+	route := a.Method + " " + decode.Terminal(a.Path)
+	if a.Error != "" {
+		fmt.Fprintf(r.s.out, "%s: failed: %s\n", route, a.Error)
+		return
+	}
+	fmt.Fprintf(r.s.out, "%s:\n", route)
+	for i, line := range a.Differences {
 		if i == 20 {
-			fmt.Fprintf(r.s.out, "  and %d more\n", len(differences)-i)
+			fmt.Fprintf(r.s.out, "  and %d more\n", len(a.Differences)-i)
 			break
 		}
 		fmt.Fprintf(r.s.out, "  %s\n", line)

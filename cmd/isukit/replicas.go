@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
@@ -24,27 +23,30 @@ type replicasOptions struct {
 	from     string
 	reason   string
 	asJSON   bool
+	quiet    bool
+	on       func(command string) string // a command for the same databases
 }
 
 func newReplicasCmd(s streams) *cobra.Command {
 	var o replicasOptions
 	cmd := &cobra.Command{
 		Use:   "replicas",
-		Short: "Compare, mend, eject and admit databases that hold the same tables",
+		Short: "Compare, mend, eject and admit databases with the same tables",
 		Long: `Look after databases that an app writes to through package app/fanout, or that should hold the same tables for any other
 reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go-sql-driver reads it
 ("user:password@tcp(127.0.0.1:3306)/portal") and should have mode 0600. The password is never taken from the command line.`,
-		GroupID: "round",
+		Example: "  isukit replicas check --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 	}
 	f := cmd.PersistentFlags()
 	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of one database; give it once for each, in the app's order")
 	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to them: ordered, keyed, durable, parallel or replicated")
-	f.BoolVar(&o.asJSON, "json", false, "print JSON")
+	jsonFlag(f, &o.asJSON)
 	sub := func(use, short string, args cobra.PositionalArgs, run func(context.Context, *fanout.Pool, replicasOptions, []string, streams) error) *cobra.Command {
 		c := &cobra.Command{
 			Use: use, Short: short, Args: args,
 			Example: "  isukit replicas " + use + " --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 			RunE: func(cmd *cobra.Command, args []string) error {
+				o.quiet, o.on = isQuiet(cmd), func(command string) string { return nextOn(cmd, command, replicaFlags...) }
 				return openReplicas(cmd.Context(), o, s, func(pool *fanout.Pool) error { return run(cmd.Context(), pool, o, args, s) })
 			},
 		}
@@ -59,7 +61,7 @@ reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go
 	for _, c := range []*cobra.Command{check, repair} {
 		c.Flags().StringSliceVar(&o.tables, "tables", nil, "only these tables (default: all)")
 	}
-	repair.Flags().StringVar(&o.from, "from", "", "the database whose rows are right (default: what more than half of them have)")
+	repair.Flags().StringVar(&o.from, "like", "", "the database whose rows are right (default: what more than half of them have)")
 	eject.Flags().StringVar(&o.reason, "reason", "ejected by hand", "why, for whoever asks for the status")
 	return cmd
 }
@@ -129,9 +131,10 @@ func runReplicasStatus(ctx context.Context, pool *fanout.Pool, o replicasOptions
 	if o.asJSON {
 		return statusJSON(status, s)
 	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	w := newTable(s.out)
+	fmt.Fprintln(w, "REPLICA\tSTATE\tANSWERS\tREASON")
 	for _, r := range status.Replicas {
-		answers := "answers"
+		answers := "yes"
 		if r.Err != nil {
 			answers = r.Err.Error()
 		}
@@ -172,6 +175,9 @@ func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 		return err
 	}
 	if !report.Clean() {
+		if o.mode != string(fanout.ModeReplicated) { // there, the servers' own replication mends
+			sayNext(s, o.quiet || o.asJSON, o.on("isukit replicas repair"))
+		}
 		return errRoundFailed
 	}
 	return nil
@@ -180,7 +186,7 @@ func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
 	report, err := pool.Repair(ctx, fanout.RepairOptions{Tables: o.tables, From: o.from})
 	if err != nil && o.from == "" {
-		return hinted(err, "--from NAME says whose rows are right")
+		return hinted(err, "--like NAME says whose rows are right")
 	}
 	if err != nil {
 		return err
@@ -189,7 +195,7 @@ func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions
 		return err
 	}
 	if len(report.Left) > 0 {
-		return hinted(fmt.Errorf("%d rows have no majority and were left as they are", len(report.Left)), "name the database that is right: --from NAME")
+		return hinted(fmt.Errorf("%d rows have no majority and were left as they are", len(report.Left)), "name the database that is right: --like NAME")
 	}
 	return nil
 }

@@ -93,8 +93,8 @@ func replicasByHand(t *testing.T, running *infra.Running, id string) {
 		{"status", exitOK, "in service"},
 		{"check", exitRound, id},
 		{"check --json", exitRound, id},
-		{"repair", exitFailed, "--from"},
-		{"repair --from db-1", exitOK, "jobs"},
+		{"repair", exitFailed, "--like"},
+		{"repair --like db-1", exitOK, "jobs"},
 		{"check", exitOK, ""},
 		{"eject db-2 --reason broken", exitOK, "broken"},
 		{"status --json", exitOK, `"state":"ejected"`},
@@ -140,7 +140,7 @@ func TestReplicasThatReplicate(t *testing.T) {
 			}
 			replicas("status", exitOK, "in service")
 			replicas("check", exitOK, "equal")
-			replicas("repair --from db-1", exitFailed, "replication")
+			replicas("repair --like db-1", exitFailed, "replication")
 			servers.StopCopying(t, 1)
 			replicas("status", exitOK, "replication has stopped")
 			servers.ResumeCopying(t, 1)

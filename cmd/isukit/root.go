@@ -22,7 +22,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // isukit itself failed
 	exitUsage  = 2 // the command line or an input file was wrong
-	exitRound  = 3 // the round ran and failed its checks
+	exitRound  = 3 // the round ran and failed its checks; what was checked or compared is not as it should be
 )
 
 // cliError is an error with what the user can do about it and the exit code that it means.
@@ -45,6 +45,11 @@ func usageError(err error, hint string) error {
 	return &cliError{err: err, hint: hint, code: exitUsage}
 }
 
+// found says that a command which checks or compares found what it looks for: exit code 3, as for a round that failed.
+func found(err error, hint string) error {
+	return &cliError{err: err, hint: hint, code: exitRound}
+}
+
 // hintOf is the hint that err brings along, or else the given one.
 func hintOf(err error, otherwise string) string {
 	if c := (*cliError)(nil); errors.As(err, &c) && c.hint != "" {
@@ -61,17 +66,19 @@ func run(ctx context.Context, args []string, s streams) int {
 	root := newRootCmd(s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if cmd, _, findErr := root.Find(args); findErr != nil && cmd == root {
+		var name string
+		_, _ = fmt.Sscanf(findErr.Error(), "unknown command %q", &name)
+		err = unknownCommand(root, name)
+	}
 	return exitCode(s.err, err)
 }
 
 func newRootCmd(s streams) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "isukit",
-		Short: "Benchmark rounds, server topologies and protobuf captures for ISUCON-style contests",
-		Long: `isukit measures a web app in rounds, moves its roles between servers, and reads its protobuf traffic.
-
-A first round needs nothing but nginx and a MySQL server on this machine:
-  isukit round`,
+		Use:           "isukit",
+		Short:         "Benchmark rounds, server topologies and protobuf captures",
+		Long:          "isukit measures a web app in rounds, moves and tunes it, and reads its traffic.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -85,15 +92,21 @@ A first round needs nothing but nginx and a MySQL server on this machine:
 		if err := flagsFromEnv(cmd.Flags()); err != nil {
 			return err
 		}
+		if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
+			return nil // a shell asks at each press of a key
+		}
 		return cleanDead(cmd, s)
 	}
 	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
-	root.AddGroup(&cobra.Group{ID: "round", Title: "Rounds:"}, &cobra.Group{ID: "wire", Title: "Protobuf on the wire:"},
-		&cobra.Group{ID: "hosts", Title: "Hosts:"})
+	root.PersistentFlags().BoolP("quiet", "q", false, "print results, warnings and errors, and nothing else")
 	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newReplicasCmd(s), newHitsCmd(s), newLatencyCmd(s), newCompareCmd(s), newVersionCmd(s), newTuneCmd(s))
 	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s), newSendCmd(s), newReplayCmd(s))
 	root.AddCommand(newDigestCmd(s), newTopologyCmd(s), newLabCmd(s), newHostsCmd(s))
-	root.AddCommand(newInitCmd(s), newObserveCmd(s), newDiffCmd(s), newNotifyCmd(s), newServeCmd(s), newFinalCmd(s))
+	root.AddCommand(newInitCmd(s), newObserveCmd(s), newDiffCmd(s), newNotifyCmd(s), newServeCmd(s), newFinalCmd(s), newManCmd())
+	root.InitDefaultCompletionCmd("completion")
+	groupedHelp(root)
+	finishCommands(root)
+	completeCommands(root)
 	return root
 }
 
@@ -157,10 +170,6 @@ func exitCode(w io.Writer, err error) int {
 	var c *cliError
 	if !errors.As(err, &c) {
 		c = &cliError{err: err, code: exitFailed, hint: knownHint(err)}
-		// cobra has no type for these two; both are the user's.
-		if text := err.Error(); strings.HasPrefix(text, "unknown command") || strings.Contains(text, "arg(s)") {
-			c.code, c.hint = exitUsage, `see "isukit --help"`
-		}
 	}
 	fmt.Fprintf(w, "isukit: error: %s\n", err)
 	if c.hint != "" {

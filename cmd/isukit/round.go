@@ -57,15 +57,20 @@ type roundOptions struct {
 	keylog string
 	// tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
 	tune, acceptRisk []string
+	// carried are the flags that the next round has as well, as they stand on a command line.
+	carried string
 	// project is the project file; "" takes isukit.yaml where there is one.
 	project string
 }
+
+// defaultDuration is how long a load lasts.
+const defaultDuration = 30 * time.Second
 
 func newRoundCmd(s streams) *cobra.Command {
 	var o roundOptions
 	cmd := &cobra.Command{
 		Use:   "round",
-		Short: "Run one round and keep its record: initialize, validate, load, check, score",
+		Short: "Run one round: reset, validate, load, check, score, and keep it",
 		Long: `Run one round of the reference app: start it with private servers on 127.0.0.1, reset its data, validate every rule,
 put load on it while checking every answer, compare the data at the end, and score. The record and a report go to
 results/<time>-<topology>/. Everything that was started is gone afterwards. Exit code 3 says that the round ran and failed.
@@ -80,13 +85,13 @@ its logs, build, deploy, restart, run its benchmark, and keep what logs, databas
   isukit round --users 50 --json > round.json
   isukit round -t final-1 --driver lab
   isukit round --explain-score`,
-		GroupID: "round",
-		Args:    cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
+			o.quiet, o.carried = isQuiet(cmd), nextOn(cmd, "", carriedFlags...)
 			if !o.explain && !cmd.Flags().Changed("topology") {
 				p, dir, err := findProject(o.project)
 				if err != nil {
@@ -112,32 +117,29 @@ func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir st
 }
 
 func (o *roundOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVarP(&o.topology, "topology", "t", "single", "a shipped topology's name, or a topology file")
-	f.StringVar(&o.driver, "driver", "", "apply the topology to the hosts of this driver, local or lab, and leave it up (default: a run on this machine that is gone afterwards)")
-	f.Float64Var(&o.cpuScale, "cpu-scale", 0, "in the lab, give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
-	f.StringVar(&o.project, "project", "", "a project file, for a round of that project (default isukit.yaml where there is one)")
-	f.StringVar(&o.engine, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
+	topologyFlag(f, &o.topology)
+	f.StringVar(&o.driver, "driver", "", "apply the topology to the hosts of this driver, local, lab or ssh, and leave it up (default: a run on this machine that is gone afterwards)")
+	cpuScaleFlag(f, &o.cpuScale)
+	projectFlag(f, &o.project)
+	engineFlag(f, &o.engine)
 	f.StringVar(&o.proxy, "proxy", "", "nginx or envoy, in place of what the topology says")
-	f.DurationVar(&o.duration, "duration", 30*time.Second, "how long the load lasts")
+	f.DurationVar(&o.duration, "duration", defaultDuration, "how long the load lasts")
 	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
 	f.StringVar(&o.shape, "shape", "grow", "users over time: "+shapeHelp)
 	f.StringVar(&o.arrivals, "arrivals", "even", "visits of a rate come at even distances, or as poisson")
 	f.DurationVar(&o.objective.P99, "objective-p99", 100*time.Millisecond, "highest 99th percentile that --shape capacity may find a rate with")
 	f.Float64Var(&o.objective.MaxErrorRatio, "objective-errors", 0.001, "highest share of errors for --shape capacity, from 0 to 1")
-	f.Uint64Var(&o.seed, "seed", 1, "seed of the dataset and of what users plan")
-	f.StringVar(&o.scale, "scale", string(dataset.Standard), "size of the dataset: small or standard")
-	f.StringVar(&o.results, "results", "results", "directory for the record")
-	f.StringVar(&o.localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
-	f.StringVar(&o.app, "app", "", "the app's binary (default: isukit-app beside isukit)")
-	f.BoolVar(&o.asJSON, "json", false, "print the record as JSON on standard output")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
+	datasetFlags(f, &o.scale, &o.seed)
+	resultsFlag(f, &o.results)
+	programFlags(f, &o.localDir, &o.app)
+	jsonFlag(f, &o.asJSON)
 	f.BoolVar(&o.explain, "explain-score", false, "print what gives points and what takes them, and run nothing")
 	f.BoolVar(&o.hits, "hits", true, "keep every hit in the record, for isukit hits")
 	f.StringVar(&o.generatorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
 	f.StringVar(&o.capture, "capture", "", "write the generator's traffic to this new pcap file, for isukit capture")
 	f.StringVar(&o.keylog, "keylog", "", "write the keys of the generator's TLS connections to this new file (NSS format), for isukit capture --keylog")
 	f.StringSliceVar(&o.tune, "tune", nil, "apply these tunings before the round and take them back after it (see isukit tune ls)")
-	f.StringSliceVar(&o.acceptRisk, "accept-risk", nil, "names of tunings whose high risk you take")
+	acceptRiskFlag(f, &o.acceptRisk)
 	f.Float64Var(&o.captureShare, "capture-share", 1, "the part of the connections that --capture writes, above 0 to 1")
 }
 
@@ -166,6 +168,7 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	if err := printRound(record, path, o.asJSON, s); err != nil && !readerGone(err) {
 		return err
 	}
+	sayNext(s, o.quiet || o.asJSON, nextAfterRound(record, o))
 	if !record.Passed {
 		return errRoundFailed
 	}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -19,8 +17,8 @@ type roundsOptions struct {
 }
 
 func (o *roundsOptions) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.dir, "results", "results", "directory of the rounds")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	resultsFlag(cmd.Flags(), &o.dir)
+	jsonFlag(cmd.Flags(), &o.asJSON)
 }
 
 func newLsCmd(s streams) *cobra.Command {
@@ -29,11 +27,11 @@ func newLsCmd(s streams) *cobra.Command {
 		Use:     "ls",
 		Short:   "List the rounds that were kept, newest first",
 		Example: "  isukit ls\n  isukit ls --json",
-		GroupID: "round",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return runLs(o, s) },
 	}
-	o.addFlags(cmd)
+	resultsFlag(cmd.Flags(), &o.dir)
+	linesFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
 
@@ -42,6 +40,10 @@ type listedRound struct {
 	ID     string `json:"id"`
 	Passed bool   `json:"passed"`
 	Score  int64  `json:"score"`
+	// Reason says why it did not pass.
+	Reason string `json:"reason,omitempty"`
+	// Warnings say why its figures may be doubted.
+	Warnings []string `json:"warnings,omitempty"`
 	// Error says why the round's record can't be read.
 	Error string `json:"error,omitempty"`
 }
@@ -52,19 +54,17 @@ func runLs(o roundsOptions, s streams) error {
 		return err
 	}
 	if o.asJSON {
-		encoder := json.NewEncoder(s.out)
+		lines := make([]listedRound, 0, len(entries))
 		for _, e := range entries {
 			line := listedRound{ID: e.ID}
 			if e.Err != nil {
 				line.Error = e.Err.Error()
 			} else {
-				line.Passed, line.Score = e.Round.Passed, e.Round.Score.Total
+				line.Passed, line.Score, line.Reason, line.Warnings = e.Round.Passed, e.Round.Score.Total, e.Round.Reason, e.Round.Warnings
 			}
-			if err := encoder.Encode(line); err != nil {
-				return err
-			}
+			lines = append(lines, line)
 		}
-		return nil
+		return printJSONLines(s.out, lines)
 	}
 	if len(entries) == 0 {
 		_, err := fmt.Fprintf(s.err, "isukit: no rounds in %s yet; make one with: isukit round\n", o.dir)
@@ -81,19 +81,7 @@ func newShowCmd(s streams) *cobra.Command {
 		Long: `Print a round again. ROUND is an id as ls prints it, the beginning of one, "last" (the default), "last-1" for the one
 before it, or the path of a round's directory.`,
 		Example: "  isukit show\n  isukit show last-1\n  isukit show 20261122T2044 --json",
-		GroupID: "round",
 		Args:    cobra.MaximumNArgs(1),
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			entries, err := result.List(o.dir)
-			if err != nil {
-				return nil, cobra.ShellCompDirectiveError
-			}
-			ids := []string{"last"}
-			for _, e := range entries {
-				ids = append(ids, e.ID)
-			}
-			return ids, cobra.ShellCompDirectiveNoFileComp
-		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			query := "last"
 			if len(args) == 1 {
@@ -120,21 +108,9 @@ func runShow(o roundsOptions, query string, s streams) error {
 // printRound writes a round to the standard output, as text or as its record.
 func printRound(r *result.Round, path string, asJSON bool, s streams) error {
 	if asJSON {
-		encoder := json.NewEncoder(s.out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
+		return printJSON(s.out, r)
 	}
 	style := styleOf(s.out)
 	style.Record = path
 	return report.Text(s.out, r, style)
-}
-
-// styleOf returns how text for w should look: colours and the real width on a terminal, neither elsewhere.
-func styleOf(w any) report.Style {
-	f, ok := w.(*os.File)
-	if !ok {
-		return report.Style{}
-	}
-	width, tty := terminalWidth(f)
-	return report.Style{Width: width, Color: tty && os.Getenv("NO_COLOR") == ""}
 }

@@ -29,9 +29,8 @@ type roundView struct {
 func newRoundView(s streams, quiet bool, loadTime time.Duration) *roundView {
 	v := &roundView{s: s, quiet: quiet, begun: time.Now(), state: report.LiveState{PhaseTotal: loadTime}}
 	if f, ok := s.err.(*os.File); ok {
-		if width, tty := terminalWidth(f); tty {
-			v.frame = &frame{w: s.err}
-			v.style = report.Style{Width: width, Color: os.Getenv("NO_COLOR") == ""}
+		if _, tty := terminalWidth(f); tty {
+			v.frame, v.style = &frame{w: s.err}, styleOf(f)
 		}
 	}
 	return v

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +23,6 @@ func newRoutesCmd(s streams) *cobra.Command {
 		Use:     "routes [PATH]",
 		Short:   "List which messages each method and path carries",
 		Example: "  isukit routes\n  isukit routes /api/teams/12",
-		GroupID: "wire",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -34,7 +32,7 @@ func newRoutesCmd(s streams) *cobra.Command {
 		},
 	}
 	o.schema.addFlags(cmd)
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print one JSON object a line")
+	linesFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
 
@@ -59,7 +57,7 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 	if o.asJSON {
 		return routesJSON(routes, s)
 	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	w := newTable(s.out)
 	for _, r := range routes {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Method, r.Path, orDash(r.Request), orDash(r.Response))
 	}

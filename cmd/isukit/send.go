@@ -32,6 +32,7 @@ type sendOptions struct {
 	gzip     bool
 	chunked  bool
 	asJSON   bool
+	quiet    bool
 	verbose  bool
 	insecure bool
 	timeout  time.Duration
@@ -48,31 +49,31 @@ func newSendCmd(s streams) *cobra.Command {
 		Long: `Send one request over HTTP/1.1 and decode the answer, or the error.
 
 ROUTE is a path, with or without its method: 'POST /api/login', '/api/teams?page=2'; --to says where the server is.
-The body is given as field=value arguments, or with --from as a file in text or JSON format ("-" is standard input).
+The body is given as field=value arguments, or with --file as a file in text or JSON format ("-" is standard input).
 The types follow from the route, or are named with --type and --resp-type. With --jar, cookies are kept in a file.`,
 		Example: `  isukit send --to http://127.0.0.1:9292 --jar me.jar 'POST /api/login' name=admin password=secret12
   isukit send --to http://127.0.0.1:9292 --jar me.jar /api/session
-  isukit send --type portal.v1.LoginRequest 'POST http://10.0.0.2/api/login' --from login.json -v`,
-		GroupID: "wire",
-		Args:    cobra.MinimumNArgs(1),
+  isukit send --type portal.v1.LoginRequest 'POST http://10.0.0.2/api/login' --file login.json -v`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.target, o.body.fields = args[0], args[1:]
+			o.quiet = isQuiet(cmd)
 			return runSend(cmd.Context(), o, s)
 		},
 	}
 	o.schema.addFlags(cmd)
 	cmd.Flags().StringVar(&o.to, "to", "http://127.0.0.1", "the server, as a URL without a path")
-	cmd.Flags().StringVarP(&o.typ, "type", "t", "", "the request's message type (default: the route's)")
-	cmd.Flags().StringVar(&o.respType, "resp-type", "", "the response's message type (default: the route's)")
-	cmd.Flags().StringVar(&o.body.file, "from", "", "file with the request in text or JSON format")
+	cmd.Flags().StringVar(&o.typ, "type", "", "message type of the request (default: the route's)")
+	cmd.Flags().StringVar(&o.respType, "resp-type", "", "message type of the response (default: the route's)")
+	cmd.Flags().StringVar(&o.body.file, "file", "", "file with the message in text or JSON format; - is standard input")
 	cmd.Flags().StringArrayVarP(&o.headers, "header", "H", nil, "a further header, as 'Name: value'")
 	cmd.Flags().StringVar(&o.jar, "jar", "", "file that cookies are sent from and kept in")
 	cmd.Flags().BoolVar(&o.gzip, "gzip", false, "send the body with Content-Encoding: gzip")
 	cmd.Flags().BoolVar(&o.chunked, "chunked", false, "send the body in chunks")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print the answer as JSON")
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "print the request's and the response's heads")
 	cmd.Flags().BoolVar(&o.insecure, "insecure", false, "accept any TLS certificate")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long the answer may take")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
 	return cmd
 }
 
@@ -262,7 +263,7 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	if typ == "" {
 		typ = routes.Type(resp.Request.Method, resp.Request.URL.Path, decode.Response, resp.StatusCode, contentType)
 	}
-	if !o.verbose {
+	if !o.verbose && !o.quiet {
 		fmt.Fprintf(s.err, "isukit: %s, %d bytes of %s\n", resp.Status, len(data), decode.Terminal(orDash(contentType)))
 	}
 	switch {

@@ -33,13 +33,12 @@ func newServeCmd(s streams) *cobra.Command {
 		Long: `Show all rounds in the browser, what a running round does, and what differs between two. It listens on this machine alone;
 bound to another address it wants a token, which is part of the address that it prints (or give one with --token or ISUKIT_TOKEN).`,
 		Example: "  isukit serve\n  isukit serve --listen 0.0.0.0:8090",
-		GroupID: "round",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runServe(cmd.Context(), dir, listen, token, s)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "results", "results", "directory of the rounds")
+	resultsFlag(cmd.Flags(), &dir)
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8090", "address and port; port 0 takes a free one")
 	cmd.Flags().StringVar(&token, "token", "", "what a browser must know when the address is not of this machine alone")
 	return cmd

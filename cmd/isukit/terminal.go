@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"text/tabwriter"
+	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"isukit/bench/report"
 )
 
 // terminalWidth returns the columns of f and whether it is a terminal at all.
@@ -18,6 +24,83 @@ func terminalWidth(f *os.File) (columns int, ok bool) {
 		return 0, true
 	}
 	return columns, true
+}
+
+// styleOf returns how text for w should look: colours and the real width on a terminal, neither elsewhere.
+func styleOf(w any) report.Style {
+	f, ok := w.(*os.File)
+	if !ok {
+		return report.Style{}
+	}
+	width, tty := terminalWidth(f)
+	return report.Style{Width: width, Color: tty && os.Getenv("NO_COLOR") == ""}
+}
+
+// newTable aligns what is written to it: cells end in a tab. Its first line is a head in capitals. Cells that are signals have
+// their colour where w shows colours, and a terminal gets lines that fit into it, as wrapped ones cannot be read; whoever writes calls Flush.
+func newTable(w io.Writer) *tabwriter.Writer {
+	style := styleOf(w)
+	if style.Color || style.Width > 0 {
+		w = &signalWriter{w: w, color: style.Color, width: style.Width}
+	}
+	return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+}
+
+// signals are the few words that are worth a colour, where they stand alone: as parameters of ANSI's SGR sequence.
+var signals = map[string]string{
+	"pass": "32", "PASS": "32", "BETTER": "32", "FAIL": "31", "WORSE": "31",
+	"crit": "31", "warn": "33", "failed": "31", "drifted": "31", "refused": "33", "left": "33", "needs you": "33",
+	"does not answer": "31", "killed for want of memory": "31",
+}
+
+// aSignal is one that fills the cell of a line: between its ends, and what is two spaces away from other cells.
+var aSignal = regexp.MustCompile(`(?m)((?:^|  )[> ]*)(pass|PASS|BETTER|FAIL|WORSE|crit|warn|failed|drifted|refused|left|needs you|does not answer|killed for want of memory)(  |$)`)
+
+// signalling is w, with colours for signals where it shows colours.
+func signalling(w io.Writer) io.Writer {
+	if !styleOf(w).Color {
+		return w
+	}
+	return &signalWriter{w: w, color: true}
+}
+
+// signalWriter paints signals line by line; what is written ends in a line's end.
+type signalWriter struct {
+	w     io.Writer
+	color bool
+	width int    // in columns, to which lines are cut; 0 cuts none
+	line  []byte // what has come of a line that is not whole yet
+}
+
+func (s *signalWriter) Write(p []byte) (int, error) {
+	s.line = append(s.line, p...)
+	whole := bytes.LastIndexByte(s.line, '\n') + 1
+	for line := range bytes.Lines(s.line[:whole]) {
+		line = cutLine(line, s.width)
+		if s.color {
+			line = paintSignals(line)
+		}
+		if _, err := s.w.Write(line); err != nil {
+			return 0, err
+		}
+	}
+	s.line = append(s.line[:0], s.line[whole:]...)
+	return len(p), nil
+}
+
+// cutLine shortens a line, which has its end, to so many columns.
+func cutLine(line []byte, width int) []byte {
+	if width <= 0 || utf8.RuneCount(line) <= width+1 {
+		return line
+	}
+	return append([]byte(string([]rune(string(line))[:width-1])), "…\n"...)
+}
+
+func paintSignals(text []byte) []byte {
+	return aSignal.ReplaceAllFunc(text, func(found []byte) []byte {
+		m := aSignal.FindSubmatch(found)
+		return fmt.Appendf(nil, "%s\x1b[%sm%s\x1b[0m%s", m[1], signals[string(m[2])], m[2], m[3])
+	})
 }
 
 // frame is a block of lines at the bottom of a terminal that is drawn again and again in the same place.

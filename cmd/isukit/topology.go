@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -17,12 +15,11 @@ import (
 func newTopologyCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topology",
-		Short: "Place the roles on hosts, swap one placement for another, put everything back",
+		Short: "Place the roles on hosts, swap placements, put everything back",
 		Long: `A topology is a file that says which hosts there are, which role runs on which, and how the tables are placed; docs/topology.md
 tells its format. "apply" makes the hosts what the file says and leaves them up; applied again with another file it is a swap that
 touches only what differs. Names without a dot or slash are those of shipped topologies.`,
 		Example: "  isukit topology ls\n  isukit topology apply single --dry-run\n  isukit topology apply final-1 --driver lab\n  isukit topology down --driver lab",
-		GroupID: "hosts",
 	}
 	cmd.AddCommand(newTopologyLsCmd(s), newTopologyShowCmd(s), newTopologyDiffCmd(s))
 	cmd.AddCommand(newTopologyApplyCmd(s), newTopologyStatusCmd(s), newTopologyVerifyCmd(s), newTopologyDownCmd(s))
@@ -43,7 +40,7 @@ func newTopologyLsCmd(s streams) *cobra.Command {
 		Use: "ls", Short: "List the shipped topologies", Example: "  isukit topology ls --json", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runTopologyLs(asJSON, s.out) },
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 
@@ -61,20 +58,14 @@ func runTopologyLs(asJSON bool, out io.Writer) error {
 		lines = append(lines, topologyLine{name, len(top.Hosts), rolesOf(top), about})
 	}
 	if asJSON {
-		return printJSON(out, lines)
+		return printJSONLines(out, lines)
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := newTable(out)
 	fmt.Fprintln(w, "TOPOLOGY\tHOSTS\tROLES\tABOUT")
 	for _, l := range lines {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", l.Name, l.Hosts, strings.Join(l.Roles, " "), l.About)
 	}
 	return w.Flush()
-}
-
-func printJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 // rolesOf says in a word for each role on which hosts it runs.
@@ -161,6 +152,6 @@ func newTopologyDiffCmd(s streams) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
 }

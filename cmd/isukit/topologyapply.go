@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,13 +24,11 @@ type siteOptions struct {
 	engine   string
 	dataset  string
 	seed     uint64
-	quiet    bool
 }
 
 func (o *siteOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.driver, "driver", "local", driverHelp)
-	f.StringVar(&o.localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
-	f.StringVar(&o.app, "app", "", "the app's binary (default: isukit-app beside isukit)")
+	programFlags(f, &o.localDir, &o.app)
 }
 
 // withSite opens the site of the driver, runs fn, and lets go of it; what is up stays up.
@@ -54,7 +52,7 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 	if spec.AppBinary, err = besideMe(o.app, "isukit-app"); err != nil {
 		return err
 	}
-	if !o.quiet {
+	if !isQuiet(cmd) {
 		spec.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: "+step) }
 	}
 	driver, err := openDriver(o.driver, dir, o.scale, true)
@@ -86,15 +84,22 @@ What is up stays up when this command ends, until "isukit topology down".`,
 					if err != nil {
 						return err
 					}
-					return printPlan(s.out, p, asJSON)
+					if err := printPlan(s.out, p, asJSON); err != nil || p.Empty() {
+						return err
+					}
+					sayNext(s, isQuiet(cmd) || asJSON, nextAfterApply(cmd, args[0], o.driver, true))
+					return nil
 				}
 				a.Holder = userName()
 				var printErr error
 				a.Planned = func(p *infra.Plan) { printErr = printPlan(s.out, p, asJSON) }
 				begin := time.Now()
 				p, err := site.Apply(ctx, a)
-				if err == nil && !p.Empty() && !o.quiet {
+				if err == nil && !p.Empty() && !isQuiet(cmd) {
 					fmt.Fprintf(s.err, "isukit: topology %s is up (%.1f s)\n", p.Topology, time.Since(begin).Seconds())
+				}
+				if err == nil {
+					sayNext(s, isQuiet(cmd) || asJSON, nextAfterApply(cmd, args[0], o.driver, false))
 				}
 				return errors.Join(err, printErr)
 			})
@@ -102,13 +107,11 @@ What is up stays up when this command ends, until "isukit topology down".`,
 	}
 	f := cmd.Flags()
 	o.addFlags(f)
-	f.Float64Var(&o.scale, "cpu-scale", 0, "in the lab, give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
-	f.StringVar(&o.engine, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
-	f.StringVar(&o.dataset, "scale", string(dataset.Standard), "size of the dataset that new databases begin with: small or standard")
-	f.Uint64Var(&o.seed, "seed", 1, "seed of that dataset")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing while it runs")
+	cpuScaleFlag(f, &o.scale)
+	engineFlag(f, &o.engine)
+	datasetFlags(f, &o.dataset, &o.seed)
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be done, and do nothing")
-	f.BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	jsonFlag(f, &asJSON)
 	f.BoolVar(&a.Fresh, "fresh", false, "let all databases begin with the dataset, whatever they hold now")
 	f.BoolVar(&a.Force, "force", false, "overwrite what someone else has changed")
 	return cmd
@@ -141,7 +144,7 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 		},
 	}
 	o.addFlags(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 
@@ -155,7 +158,7 @@ func printStatus(out io.Writer, st *infra.Status) error {
 		note = "; its apply did not come to its end"
 	}
 	fmt.Fprintf(out, "topology %s (%s), driver %s, %s%s\n", st.Topology, st.Hash, st.Driver, st.URL, note)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := newTable(out)
 	fmt.Fprintln(w, "HOST\tCPUS\tMEMORY\tINSTANCE\tKIND\tADDRESS\tSTATE\tSINCE")
 	for _, h := range st.Hosts {
 		for _, i := range h.Instances {
@@ -179,9 +182,10 @@ func stateText(i infra.InstanceStatus) string {
 
 func newTopologyVerifyCmd(s streams) *cobra.Command {
 	var o siteOptions
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Compare what is there with what was applied",
-		Long:    "Compare files, services and data on every host with what was applied, and ask every instance whether it answers. The exit code is 1\nwhen something differs.",
+		Long:    "Compare files, services and data on every host with what was applied, and ask every instance whether it answers. The exit code is 3\nwhen something differs.",
 		Example: "  isukit topology verify --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
@@ -189,19 +193,35 @@ func newTopologyVerifyCmd(s streams) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				for _, f := range faults {
-					fmt.Fprintln(s.out, f)
+				if err := printVerified(s.out, faults, asJSON); err != nil {
+					return err
 				}
 				if len(faults) > 0 {
-					return hinted(errors.New("what is there is not what was applied"), "apply the topology again; --force overwrites what someone else changed")
+					return found(errors.New("what is there is not what was applied"), "apply the topology again; --force overwrites what someone else changed")
 				}
-				_, err = fmt.Fprintln(s.out, "everything is as it was applied")
-				return err
+				return nil
 			})
 		},
 	}
 	o.addFlags(cmd.Flags())
+	jsonFlag(cmd.Flags(), &asJSON)
 	return cmd
+}
+
+// topologyVerified is what isukit topology verify --json prints.
+type topologyVerified struct {
+	Faults []string `json:"faults"`
+}
+
+func printVerified(out io.Writer, faults []string, asJSON bool) error {
+	if asJSON {
+		return printJSON(out, topologyVerified{append([]string{}, faults...)})
+	}
+	if len(faults) == 0 {
+		faults = []string{"everything is as it was applied"}
+	}
+	_, err := fmt.Fprintln(out, strings.Join(faults, "\n"))
+	return err
 }
 
 func newTopologyDownCmd(s streams) *cobra.Command {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,25 +23,32 @@ type tuneOptions struct {
 	asJSON   bool
 	all      bool
 	force    bool
+	quiet    bool
+	// on is a command of isukit tune for the same servers.
+	on func(command string) string
 }
+
+// next tells what comes next on the same servers.
+func (o tuneOptions) next(s streams, command string) { sayNext(s, o.quiet || o.asJSON, o.on(command)) }
 
 func newTuneCmd(s streams) *cobra.Command {
 	var o tuneOptions
 	cmd := &cobra.Command{
 		Use:   "tune",
-		Short: "Apply, verify and take back named sets of settings of kernel, limits, MySQL and nginx",
+		Short: "Apply, verify and take back settings of kernel, MySQL and nginx",
 		Long: `Apply named sets of settings to servers that run, verify that they took effect, and take them back. The original of each value
 is on disk before it is changed. isukit round --tune applies tunings for one round of the reference app; these commands are for
 the servers of this machine that are named with --db, --nginx and --pid, and for its kernel with --this-kernel.`,
-		GroupID: "round",
+		Example: "  isukit tune ls\n  isukit tune diff mysql/memory --db db.dsn\n  isukit tune apply mysql/memory --db db.dsn",
 	}
-	cmd.PersistentFlags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	linesFlag(cmd.PersistentFlags(), &o.asJSON)
 	add := func(use, short, example string, args cobra.PositionalArgs, servers bool, run func(context.Context, tuneOptions, []string, streams) error) *cobra.Command {
 		c := &cobra.Command{Use: use, Short: short, Example: example, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
+			o.quiet, o.on = isQuiet(cmd), func(command string) string { return nextOn(cmd, command, tuneServerFlags...) }
 			return run(cmd.Context(), o, args, s)
 		}}
 		if servers {
@@ -58,7 +64,7 @@ the servers of this machine that are named with --db, --nginx and --pid, and for
 	apply := add("apply NAME...", "Apply tunings, groups of them, or a tuning's file",
 		"  isukit tune apply mysql/memory --db db.dsn --db-cnf /etc/mysql/conf.d/zz-isukit.cnf\n  isukit tune apply measure --db db.dsn --nginx /etc/nginx/nginx.conf",
 		cobra.MinimumNArgs(1), true, runTuneApply)
-	apply.Flags().StringSliceVar(&o.accepted, "accept-risk", nil, "names of tunings whose high risk you take")
+	acceptRiskFlag(apply.Flags(), &o.accepted)
 	add("verify", "Compare what was applied with what is there, on every layer (exit code 3)", "  isukit tune verify --db db.dsn", cobra.NoArgs, true, runTuneVerify)
 	revert := add("revert [NAME...]", "Take tunings back to the recorded originals",
 		"  isukit tune revert mysql/memory --db db.dsn\n  isukit tune revert --all --db db.dsn --nginx /etc/nginx/nginx.conf", cobra.ArbitraryArgs, true, runTuneRevert)
@@ -116,7 +122,8 @@ func runTuneLs(_ context.Context, o tuneOptions, _ []string, s streams) error {
 	if o.asJSON {
 		return json.NewEncoder(s.out).Encode(catalog)
 	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	w := newTable(s.out)
+	fmt.Fprintln(w, "TUNING\tKEYS\tRISK\tABOUT")
 	for _, t := range catalog.Tunings {
 		risk := ""
 		if len(t.Risks()) > 0 {
@@ -165,7 +172,13 @@ func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) e
 	}
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.DiffAll(ctx, targets, tunings)
-		return errors.Join(err, printTuneReport(report, o.asJSON, s))
+		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
+			return err
+		}
+		if report.Has(tune.Applied) {
+			o.next(s, "isukit tune apply "+shellWords(args))
+		}
+		return nil
 	})
 }
 
@@ -185,6 +198,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 		if !report.Has(tune.Applied, tune.Kept) {
 			return hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx or --pid")
 		}
+		o.next(s, "isukit tune verify")
 		return nil
 	})
 }
@@ -238,15 +252,12 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 // printTuneReport prints a line for each key, as text or as JSON.
 func printTuneReport(report tune.Report, asJSON bool, s streams) error {
 	if asJSON {
-		encoder := json.NewEncoder(s.out)
-		for _, o := range report {
-			if err := encoder.Encode(o); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printJSONLines(s.out, report)
 	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	w := newTable(s.out)
+	if len(report) > 0 {
+		fmt.Fprintln(w, "TARGET\tDID\tKEY\tVALUE")
+	}
 	for _, o := range report {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", orDash(o.Target), o.Did, strings.TrimSpace(o.Key+" "+string(o.Layer)), whatBecame(o))
 	}

@@ -21,9 +21,8 @@ func newTypesCmd(s streams) *cobra.Command {
 	var o typesOptions
 	cmd := &cobra.Command{
 		Use:     "types [TYPE]",
-		Short:   "List the message types that are known, or show the fields of one",
+		Short:   "List the known message types, or the fields of one",
 		Example: "  isukit types\n  isukit types Team\n  isukit types --proto ./proto",
-		GroupID: "wire",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -33,7 +32,7 @@ func newTypesCmd(s streams) *cobra.Command {
 		},
 	}
 	o.schema.addFlags(cmd)
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print one JSON object a line")
+	linesFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
 

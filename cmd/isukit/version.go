@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is the release that this tree becomes; the commit comes from the build.
-const version = "0.1.0-dev"
+// version is the release; the commit comes from the build.
+const version = "0.1.0"
 
 type versionInfo struct {
 	Version string `json:"version"`
@@ -29,7 +29,7 @@ func newVersionCmd(s streams) *cobra.Command {
 			return runVersion(s, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	jsonFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 

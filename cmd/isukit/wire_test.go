@@ -37,7 +37,7 @@ func TestDecodeCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(dir, "other.bin")
-	changed, _, _ := cli(t, `{"id": "5", "name": "寿司2", "tags": ["a"]}`, "encode", "--type", "Team", "--from", "-")
+	changed, _, _ := cli(t, `{"id": "5", "name": "寿司2", "tags": ["a"]}`, "encode", "--type", "Team", "--file", "-")
 	if err := os.WriteFile(other, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestDecodeCommand(t *testing.T) {
 		{"schema from .proto", "", []string{"--proto", proto, "--type", "Team", body}, text, "", 0},
 		{"import root too deep", "", []string{"--proto", wrong, "--type", "Team", body}, text, "is not where imports start", 0},
 		{"unknown type", "", []string{"--type", "Tem", body}, "", "type Tem is not in the schema", 2},
-		{"diff", "", []string{"--diff", "--type", "Team", body, other}, "~ name: \"寿司\" -> \"寿司2\"\n- tags[1]: \"b\"\n", "differ in 2 places", 1},
+		{"diff", "", []string{"--diff", "--type", "Team", body, other}, "~ name: \"寿司\" -> \"寿司2\"\n- tags[1]: \"b\"\n", "differ in 2 places", exitRound},
 		{"HTML", "<!DOCTYPE html><title>502 Bad Gateway</title>", []string{"--type", "Team"}, "", `HTML page with the title "502 Bad Gateway"`, 1},
 		{"gRPC frame", "\x00\x00\x00\x00\x02\x08\x05", []string{"--type", "Team"}, "", "gRPC frame: 5 bytes, then a message of 2 bytes", 1},
 		{"many candidates", "\x0a\x01x", nil, "", "candidate: portal.v1.SignupRequest", 2},
@@ -113,9 +113,9 @@ func TestSendCommand(t *testing.T) {
 	}{
 		{"fields", "", []string{"POST /api/login", "name=ana", "password=secret12"}, "contestant {\n  id: 7\n  name: \"ana\"\n}\n", "200 OK", 0},
 		{"the cookie is kept", "", []string{"/api/session"}, "contestant {\n  name: \"ana\"\n}\n", "", 0},
-		{"JSON in, JSON out, chunked", `{"name":"bo"}`, []string{"/api/login", "--from", "-", "--json", "--chunked"},
+		{"JSON in, JSON out, chunked", `{"name":"bo"}`, []string{"/api/login", "--file", "-", "--json", "--chunked"},
 			"{\n  \"contestant\": {\n    \"id\": \"7\",\n    \"name\": \"bo\"\n  }\n}\n", "", 0},
-		{"text in, heads shown", `name: "cy"`, []string{"/api/login", "--from", "-", "-v"}, "contestant {\n  id: 7\n  name: \"cy\"\n}\n",
+		{"text in, heads shown", `name: "cy"`, []string{"/api/login", "--file", "-", "-v"}, "contestant {\n  id: 7\n  name: \"cy\"\n}\n",
 			"> Content-Type: application/protobuf\n", 0},
 		{"an error is decoded", "", []string{"POST /api/jobs", "target=x"}, "code: \"not_running\"\nmessage: \"the contest is over\"\n", "409 Conflict", 1},
 		{"unknown field", "", []string{"/api/login", "nam=x"}, "", `no field "nam"; it has name, password`, 2},
@@ -153,7 +153,7 @@ func TestReplayCommand(t *testing.T) {
 		t.Errorf("got exit %d, %q, %q, want 2 answers the same", code, out, errs)
 	}
 	out, errs, code = cli(t, "", "replay", har, "--new-cookies=false", "--to", loginServer(t, "new").URL)
-	if code != 1 || !strings.Contains(out, "GET /api/session:\n  ~ contestant.name: \"ana\" -> \"oldana\"\n") {
+	if code != exitRound || !strings.Contains(out, "GET /api/session:\n  ~ contestant.name: \"ana\" -> \"oldana\"\n") {
 		t.Errorf("without new cookies: got exit %d, %q, %q, want the session to differ", code, out, errs)
 	}
 	out, errs, code = cli(t, "", "replay", har, "--new-cookies=false", "--ignore", "na?e", "--to", loginServer(t, "new").URL)

@@ -86,19 +86,19 @@ const (
 
 // Step is one operation on one item of a host.
 type Step struct {
-	Op Op
+	Op Op `json:"op"`
 	Item
-	Lines   []string // old -> new, of a file that is changed
-	Reason  string   // of a restart or a start
-	Foreign bool     // would overwrite what somebody else changed
+	Lines   []string `json:"lines,omitempty"`   // old -> new, of a file that is changed
+	Reason  string   `json:"reason,omitempty"`  // of a restart or a start
+	Foreign bool     `json:"foreign,omitempty"` // would overwrite what somebody else changed
 }
 
 // Host is what there is to do on one host.
 type Host struct {
-	Name  string
-	New   bool // the host itself is made
-	Gone  bool // the host itself is removed
-	Steps []Step
+	Name  string `json:"name"`
+	New   bool   `json:"new,omitempty"`  // the host itself is made
+	Gone  bool   `json:"gone,omitempty"` // the host itself is removed
+	Steps []Step `json:"steps,omitempty"`
 }
 
 // Diff compares what is wanted on a host, in the order in which it is made, with its inventory and what is there now. Removals

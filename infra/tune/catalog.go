@@ -23,17 +23,17 @@ var dirs = []struct {
 
 // Catalog is a set of tunings and of groups of them.
 type Catalog struct {
-	Tunings []Tuning // by kind, then by name
-	Groups  []Group
+	Tunings []Tuning          `json:"tunings"` // by kind, then by name
+	Groups  []Group           `json:"groups"`
 	files   map[string]string // file of each tuning
 	text    map[string]string // of each tuning's file
 }
 
 // Group is a name for several tunings.
 type Group struct {
-	Name    string
-	About   string // the comment above it
-	Members []string
+	Name    string   `json:"name"`
+	About   string   `json:"about"` // the comment above it
+	Members []string `json:"members"`
 }
 
 // Load reads all tunings below scripts/, mysql/ and nginx/; files that do not begin as a tuning does are other things.

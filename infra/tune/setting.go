@@ -24,10 +24,10 @@ func Kinds() []Kind { return []Kind{Sysctl, Link, Boot, Limits, MySQL, Nginx} }
 
 // Tuning is a named set of settings of one kind.
 type Tuning struct {
-	Name     string // "mysql/memory"
-	Kind     Kind
-	About    string // one sentence
-	Settings []Setting
+	Name     string    `json:"name"` // "mysql/memory"
+	Kind     Kind      `json:"kind"`
+	About    string    `json:"about"` // one sentence
+	Settings []Setting `json:"settings"`
 }
 
 // Risks are the reasons of its settings of high risk; a tuning that has any is applied only when its name is accepted.
@@ -43,20 +43,20 @@ func (t Tuning) Risks() []string {
 
 // Setting is one key with the value that the tuning gives it, and what its comment line says.
 type Setting struct {
-	Key   string
-	Value string // an expression: see Sizes.Eval
-	Why   string
-	Since []Since
+	Key   string  `json:"key"`
+	Value string  `json:"value"` // an expression: see Sizes.Eval
+	Why   string  `json:"why"`
+	Since []Since `json:"since,omitempty"`
 	// Restart tells what has to happen before a written file has its effect; Never where the running server takes it.
-	Restart   Restart
-	Risk      Risk
-	RiskWhy   string // what can go wrong; "" where Risk says it all
-	RaiseOnly bool   // a value that is already higher stays
+	Restart   Restart `json:"restart"`
+	Risk      Risk    `json:"risk"`
+	RiskWhy   string  `json:"risk_why,omitempty"`   // what can go wrong; "" where Risk says it all
+	RaiseOnly bool    `json:"raise_only,omitempty"` // a value that is already higher stays
 	// Reads is the variable and the value to expect on the running server, where these are others than Key and Value:
 	// skip_log_bin has no value of its own, log_bin=OFF tells that it took effect.
-	Reads string
+	Reads string `json:"reads,omitempty"`
 	// Flag: the key stands in its file without a value.
-	Flag bool
+	Flag bool `json:"flag,omitempty"`
 }
 
 // Risk is how much a setting can cost.
@@ -83,9 +83,9 @@ const (
 
 // Since says that a product knows the setting from one version on, up to but without another.
 type Since struct {
-	Product string // mariadb, mysql, nginx, linux
-	From    Version
-	Until   Version // zero: it still does
+	Product string  `json:"product"` // mariadb, mysql, nginx, linux
+	From    Version `json:"from"`
+	Until   Version `json:"until"` // zero: it still does
 }
 
 func (s Since) String() string {

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// finishCommands gives every command below root what all have in common: errors about arguments tell how the command is used,
+// and a group of commands does not take an unknown one for a question about itself.
+func finishCommands(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		c.GroupID = "" // helpGroups has them
+		if c.HasSubCommands() && !c.Runnable() {
+			finishGroup(c)
+		} else if check := c.Args; check != nil {
+			c.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					if strings.HasPrefix(err.Error(), "unknown command") { // as cobra says it of an argument where none is taken
+						err = fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0])
+					}
+					return usageError(err, fmt.Sprintf("it is used as %q; see %q", cmd.UseLine(), cmd.CommandPath()+" --help"))
+				}
+				return nil
+			}
+		}
+		finishCommands(c)
+	}
+}
+
+func finishGroup(c *cobra.Command) {
+	c.Args = cobra.ArbitraryArgs
+	c.FParseErrWhitelist.UnknownFlags = true // they are those of the command that is not known
+	c.DisableFlagsInUseLine = true
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownCommand(cmd, args[0])
+	}
+}
+
+// unknownCommand says that cmd has no command of that name, and what may have been meant.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	hint := fmt.Sprintf("see %q", cmd.CommandPath()+" --help")
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2
+	}
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		for i := range near {
+			near[i] = cmd.CommandPath() + " " + near[i]
+		}
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError(fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+name), hint)
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Flags that several commands have. They are made here, so that a name means the same, with the same type and the same words,
+// wherever it stands; TestOneManner holds what is made elsewhere to it.
+
+// jsonFlag is for a command that prints one document; linesFlag for one that lists things.
+func jsonFlag(f *pflag.FlagSet, v *bool) { f.BoolVar(v, "json", false, "print JSON") }
+
+func linesFlag(f *pflag.FlagSet, v *bool) {
+	f.BoolVar(v, "json", false, "print one JSON object a line")
+}
+
+func resultsFlag(f *pflag.FlagSet, v *string) {
+	f.StringVar(v, "results", "results", "directory of the rounds")
+}
+
+func projectFlag(f *pflag.FlagSet, v *string) {
+	f.StringVar(v, "project", "", "the project file (default isukit.yaml)")
+}
+
+func topologyFlag(f *pflag.FlagSet, v *string) {
+	f.StringVarP(v, "topology", "t", "single", "a shipped topology's name, or a topology file")
+}
+
+func cpuScaleFlag(f *pflag.FlagSet, v *float64) {
+	f.Float64Var(v, "cpu-scale", 0, "in the lab, give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
+}
+
+func engineFlag(f *pflag.FlagSet, v *string) {
+	f.StringVar(v, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
+}
+
+func datasetFlags(f *pflag.FlagSet, scale *string, seed *uint64) {
+	f.StringVar(scale, "scale", "standard", "size of the dataset: small or standard")
+	f.Uint64Var(seed, "seed", 1, "seed of the dataset and of what users plan")
+}
+
+func programFlags(f *pflag.FlagSet, localDir, app *string) {
+	f.StringVar(localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
+	f.StringVar(app, "app", "", "the app's binary (default: isukit-app beside isukit)")
+}
+
+func acceptRiskFlag(f *pflag.FlagSet, v *[]string) {
+	f.StringSliceVar(v, "accept-risk", nil, "names of tunings whose high risk you take")
+}
+
+// isQuiet is what --quiet says, which every command takes.
+func isQuiet(cmd *cobra.Command) bool {
+	quiet, err := cmd.Flags().GetBool("quiet")
+	return err == nil && quiet
+}
+
+// printJSON prints one document, indented.
+func printJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printJSONLines prints one object a line.
+func printJSONLines[T any](out io.Writer, list []T) error {
+	enc := json.NewEncoder(out)
+	for _, v := range list {
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

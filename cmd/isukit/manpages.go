@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// newManCmd writes manual pages; it is hidden, as only packagers want it.
+func newManCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "man DIRECTORY",
+		Short:   "Write a manual page of every command into a directory",
+		Example: "  isukit man /usr/local/share/man/man1",
+		Args:    cobra.ExactArgs(1),
+		Hidden:  true,
+		RunE:    func(cmd *cobra.Command, args []string) error { return writeManPages(cmd.Root(), args[0]) },
+	}
+}
+
+// writeManPages writes a page of cmd and of every command below it.
+func writeManPages(cmd *cobra.Command, dir string) error {
+	if cmd.Hidden || cmd.Name() == "help" {
+		return nil
+	}
+	file := filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
+	if err := os.WriteFile(file, []byte(manPage(cmd)), 0o644); err != nil {
+		return usageError(fmt.Errorf("write a manual page: %w", err), "name a directory that is there and can be written")
+	}
+	for _, c := range cmd.Commands() {
+		if err := writeManPages(c, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roff collects a page in the language of man(7).
+type roff struct{ strings.Builder }
+
+// text writes lines of text as they are, but for what the language would take for its own.
+func (r *roff) text(text string) {
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\n"); strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
+			line = `\&` + line
+		}
+		r.WriteString(line + "\n")
+	}
+}
+
+func (r *roff) section(name string) { r.WriteString(".SH " + name + "\n") }
+
+// paragraphs writes text whose paragraphs are parted by empty lines; lines that are indented stay as they are.
+func (r *roff) paragraphs(text string) {
+	verbatim := false
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		indented := strings.HasPrefix(line, " ")
+		switch {
+		case indented && !verbatim:
+			r.WriteString(".PP\n.nf\n")
+		case !indented && verbatim:
+			r.WriteString(".fi\n.PP\n")
+		}
+		verbatim = indented
+		if strings.TrimSpace(line) == "" {
+			r.WriteString(".PP\n")
+			continue
+		}
+		r.text(line)
+	}
+	if verbatim {
+		r.WriteString(".fi\n")
+	}
+}
+
+func (r *roff) flag(f *pflag.Flag) {
+	if f.Hidden {
+		return
+	}
+	kind, usage := pflag.UnquoteUsage(f)
+	name := "--" + f.Name
+	if f.Shorthand != "" {
+		name = "-" + f.Shorthand + ", " + name
+	}
+	r.WriteString(".TP\n")
+	r.text(strings.TrimSpace(name + " " + kind))
+	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" && f.DefValue != "0s" {
+		usage += fmt.Sprintf(" (default %s)", f.DefValue)
+	}
+	r.text(usage)
+}
+
+func manPage(cmd *cobra.Command) string {
+	cmd.InitDefaultHelpFlag()
+	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
+	r := &roff{}
+	fmt.Fprintf(r, ".TH %s 1 \"\" \"isukit %s\" \"isukit\"\n", strings.ToUpper(strings.ReplaceAll(name, "-", `\-`)), version)
+	r.section("NAME")
+	r.text(name + " - " + cmd.Short)
+	r.section("SYNOPSIS")
+	r.text(cmd.UseLine())
+	r.section("DESCRIPTION")
+	if cmd.Long != "" {
+		r.paragraphs(cmd.Long)
+	} else {
+		r.text(cmd.Short + ".")
+	}
+	if cmd.HasSubCommands() {
+		r.section("COMMANDS")
+		for _, c := range cmd.Commands() {
+			if c.Hidden || c.Name() == "help" {
+				continue
+			}
+			r.WriteString(".TP\n")
+			r.text(strings.ReplaceAll(c.CommandPath(), " ", "-") + "(1)")
+			r.text(c.Short)
+		}
+	}
+	r.section("OPTIONS")
+	cmd.NonInheritedFlags().VisitAll(r.flag)
+	cmd.InheritedFlags().VisitAll(r.flag)
+	r.WriteString(".PP\n")
+	r.text("Each can be set in the environment as well: --state-dir as ISUKIT_STATE_DIR.")
+	if cmd.Example != "" {
+		r.section("EXAMPLES")
+		r.paragraphs(cmd.Example)
+	}
+	r.section("EXIT STATUS")
+	r.text("0 it worked; 1 isukit failed; 2 the command line or an input file was wrong; 3 a round, a check or a comparison failed.")
+	if cmd.HasParent() {
+		r.section("SEE ALSO")
+		r.text(strings.ReplaceAll(cmd.Parent().CommandPath(), " ", "-") + "(1)")
+	}
+	return r.String()
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"isukit/bench/compare"
+	"isukit/bench/result"
+)
+
+// sayNext tells the one command that most likely comes next, made from what was seen; "" is no command. It is the last line of a
+// command and goes to standard error. silent is --quiet, or --json.
+func sayNext(s streams, silent bool, command string) {
+	if !silent && command != "" {
+		fmt.Fprintf(s.err, "isukit: next: %s\n", command)
+	}
+}
+
+// placements is where to go from a shipped topology when the CPU of a role's host is the limit there.
+var placements = map[string]map[string]string{
+	"single":   {"db": "final-1", "web": "final-2", "api": "final-2"},
+	"fanout-2": {"db": "final-1", "web": "final-2", "api": "final-2"},
+	"final-1":  {"db": "final-3", "web": "final-2", "api": "final-2"},
+	"final-2":  {"db": "final-3"},
+	"final-3":  {"web": "final-4", "api": "final-4"},
+}
+
+// nextAfterRound reads the round's verdict.
+func nextAfterRound(r *result.Round, o roundOptions) string {
+	args, duration := o.carried, ""
+	if o.topology != "single" {
+		args = " -t " + shellWord(o.topology) + args
+	}
+	if o.driver != "" {
+		args += " --driver " + o.driver
+	}
+	if o.duration != defaultDuration {
+		duration = " --duration " + o.duration.String()
+	}
+	asRoot := ""
+	if os.Geteuid() != 0 { // the lab needs it
+		asRoot = "sudo "
+	}
+	role, _, _ := strings.Cut(r.Bottleneck.Role, "-") // of an instance: db-1
+	switch {
+	case o.capture != "" && !r.Passed:
+		return "isukit capture --bodies --status 400-599 " + shellWord(o.capture)
+	case o.capture != "":
+		return "isukit capture " + shellWord(o.capture)
+	case !r.Passed && len(r.Errors) > 0:
+		return "isukit round" + args + duration + " --capture failed.pcap"
+	case !r.Passed:
+		return ""
+	case len(o.tune) > 0:
+		return "isukit compare tune=none tune=" + shellWord(strings.Join(o.tune, ",")) + both(args+duration)
+	case r.Bottleneck.Resource == "none" && o.users == 0 && o.shape == "grow":
+		return fmt.Sprintf("isukit round%s --duration %v", args, 2*o.duration) // users are still being added
+	case r.Bottleneck.Resource != "cpu":
+		return ""
+	case placements[o.topology][role] != "":
+		return asRoot + "isukit round -t " + placements[o.topology][role] + " --driver lab" + o.carried + duration
+	case role == "db":
+		return "isukit compare tune=none tune=mysql/durability-relaxed" + both(args+duration)
+	case role == "proxy":
+		return "isukit compare tune=none tune=nginx/keepalive" + both(args+duration)
+	}
+	return ""
+}
+
+// carriedFlags are those of a round that the next one has as well, so that the two can be compared.
+var carriedFlags = []string{"engine", "proxy", "scale", "seed", "users", "shape", "arrivals", "local-dir", "app"}
+
+// both are the arguments of rounds as isukit compare takes them for both sides.
+func both(args string) string {
+	if args == "" {
+		return ""
+	}
+	if args = strings.TrimSpace(args); strings.ContainsAny(args, "\"$`\\!") {
+		return " --both " + shellWord(args)
+	}
+	return ` --both "` + args + `"`
+}
+
+// nextAfterProjectRound compares with the round before, where there is one of the same project.
+func nextAfterProjectRound(r *result.Round, results string) string {
+	entries, err := result.List(results)
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if e.Err == nil && e.ID != r.ID && e.Round.Topology == r.Topology {
+			return "isukit diff " + e.ID + " " + r.ID + resultsFlagOf(results)
+		}
+	}
+	return ""
+}
+
+func resultsFlagOf(dir string) string {
+	if dir == "results" {
+		return ""
+	}
+	return " --results " + shellWord(dir)
+}
+
+// nextAfterApply measures what is up now; a plan that was only printed is carried out.
+func nextAfterApply(cmd *cobra.Command, top, driver string, dryRun bool) string {
+	flags := []string{"driver", "cpu-scale", "engine", "scale", "seed", "local-dir", "app"}
+	if dryRun {
+		return nextOn(cmd, "isukit topology apply "+shellWord(top), append(flags, "fresh", "force")...)
+	}
+	// For a round the driver has no default.
+	return nextOn(cmd, "isukit round -t "+shellWord(top)+" --driver "+driver, flags[1:]...)
+}
+
+// nextAfterCompare keeps what is better of the sides, and goes on where nothing is decided.
+func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
+	a, kept := c.A.Name, c.B.Name
+	if len(c.Metrics) == 0 || !canRun(a) || !canRun(kept) {
+		return ""
+	}
+	if c.Metrics[0].Verdict == compare.Undecided {
+		if o.plan.untilSure {
+			return "" // it was run for as long as one wanted
+		}
+		command := "isukit compare " + shellWord(a) + " " + shellWord(kept) + " --until-sure"
+		if o.both != "" {
+			command += " --both " + shellWord(o.both)
+		}
+		return command
+	}
+	switch c.Metrics[0].Verdict {
+	case compare.Worse:
+		kept = a
+	case compare.Better:
+	default:
+		return ""
+	}
+	if name, ok := strings.CutPrefix(kept, "topology="); ok {
+		return "isukit topology apply " + shellWord(name)
+	}
+	if names, ok := strings.CutPrefix(kept, "tune="); ok && names != "none" {
+		return "isukit round --tune " + shellWord(names)
+	}
+	return ""
+}
+
+// nextAfterCapture shows what is in the messages of the same exchanges.
+func nextAfterCapture(cmd *cobra.Command, file string) string {
+	return nextOn(cmd, "isukit capture --bodies "+shellWord(file), "proto", "descriptor-set", "routes", "keylog", "filter", "method", "path",
+		"status", "only-type", "where", "incomplete")
+}
+
+// noticingWriter knows whether something was written.
+type noticingWriter struct {
+	w    io.Writer
+	used bool
+}
+
+func (n *noticingWriter) Write(p []byte) (int, error) {
+	n.used = n.used || len(p) > 0
+	return n.w.Write(p)
+}
+
+// canRun tells that a side of a comparison is one of which more rounds can be run.
+func canRun(side string) bool { return isRunnable(side) || strings.HasPrefix(side, "topology=") }
+
+// nextOn is a command on the servers that this one was given: with the same flags of these names.
+func nextOn(cmd *cobra.Command, command string, flags ...string) string {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if !slices.Contains(flags, f.Name) {
+			return
+		}
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, v := range values {
+			if f.Value.Type() == "bool" {
+				command += " --" + f.Name
+				continue
+			}
+			command += " --" + f.Name + " " + shellWord(v)
+		}
+	})
+	return command
+}
+
+// tuneServerFlags name the servers of isukit tune, replicaFlags those of isukit replicas.
+var (
+	tuneServerFlags = []string{"db", "db-cnf", "db-unit", "nginx", "pid", "this-kernel", "memory", "shared"}
+	replicaFlags    = []string{"replica", "mode"}
+)
+
+func shellWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = shellWord(w)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// shellWord quotes a word for a POSIX shell where that is needed.
+func shellWord(word string) string {
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./=:,@+%~", c)
+	}
+	if word != "" && strings.IndexFunc(word, func(c rune) bool { return !plain(c) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/bench/compare"
+	"isukit/bench/result"
+)
+
+// TestNextAfterRound holds what is suggested, and that it is a command with flags that exist.
+func TestNextAfterRound(t *testing.T) {
+	cpu := func(role string) result.Bottleneck { return result.Bottleneck{Resource: "cpu", Host: "s1", Role: role} }
+	plain := roundOptions{topology: "single", shape: "grow", duration: 30 * time.Second}
+	with := func(change func(*roundOptions)) roundOptions { o := plain; change(&o); return o }
+	for name, tt := range map[string]struct {
+		r    result.Round
+		o    roundOptions
+		want string
+	}{
+		"the database": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, plain, "isukit round -t final-1 --driver lab"},
+		"the app, placed": {result.Round{Passed: true, Bottleneck: cpu("web-1")}, with(func(o *roundOptions) { o.topology = "final-1" }),
+			"isukit round -t final-2 --driver lab"},
+		"a topology of one's own": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.topology = "./my own.yaml" }),
+			`isukit compare tune=none tune=mysql/durability-relaxed --both "-t './my own.yaml'"`},
+		"tuned": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.tune = []string{"mysql/memory", "nginx/keepalive"} }),
+			"isukit compare tune=none tune=mysql/memory,nginx/keepalive"},
+		"nothing was full": {result.Round{Passed: true, LoadSeconds: 30, Bottleneck: result.Bottleneck{Resource: "none"}}, plain,
+			"isukit round --duration 1m0s"},
+		"with other flags": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.carried, o.duration = " --engine mysql", 10*time.Second }),
+			"isukit round -t final-1 --driver lab --engine mysql --duration 10s"},
+		"the generator": {result.Round{Passed: true, Bottleneck: result.Bottleneck{Resource: "generator"}}, plain, ""},
+		"wrong answers": {result.Round{Errors: []result.ErrorGroup{{Kind: "wrong", Count: 1}}}, plain, "isukit round --capture failed.pcap"},
+		"wrong answers, captured": {result.Round{Errors: []result.ErrorGroup{{Kind: "wrong", Count: 1}}}, with(func(o *roundOptions) { o.capture = "x.pcap" }),
+			"isukit capture --bodies --status 400-599 x.pcap"},
+		"a server that ended": {result.Round{Reason: "a server ended"}, plain, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := strings.TrimPrefix(nextAfterRound(&tt.r, tt.o), "sudo ")
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			isCommand(t, got)
+		})
+	}
+	for from, byRole := range placements {
+		for role, to := range byRole {
+			for _, name := range []string{from, to} {
+				if _, err := readTopology(name); err != nil {
+					t.Errorf("%s, %s: %v", from, role, err)
+				}
+			}
+		}
+	}
+}
+
+// isCommand holds that text is a command of isukit with flags that it has.
+func isCommand(t *testing.T, text string) {
+	t.Helper()
+	if text == "" {
+		return
+	}
+	cmd, rest, err := newRootCmd(streams{in: strings.NewReader("")}).Find(strings.Fields(text)[1:])
+	if err != nil {
+		t.Errorf("%q: %v", text, err)
+		return
+	}
+	for _, word := range rest {
+		if name, ok := strings.CutPrefix(word, "--"); ok && cmd.Flag(name) == nil {
+			t.Errorf("%q: there is no %s", text, word)
+		}
+	}
+}
+
+func TestNextAfterCompare(t *testing.T) {
+	for _, tt := range []struct {
+		a, b    string
+		verdict compare.Verdict
+		o       compareOptions
+		want    string
+	}{
+		{"topology=single", "topology=final-1", compare.Better, compareOptions{}, "isukit topology apply final-1"},
+		{"topology=single", "topology=final-1", compare.Worse, compareOptions{}, "isukit topology apply single"},
+		{"tune=none", "tune=mysql/memory", compare.Better, compareOptions{}, "isukit round --tune mysql/memory"},
+		{"tune=none", "tune=mysql/memory", compare.Worse, compareOptions{}, ""},
+		{"tune=none", "tune=mysql/memory", compare.Same, compareOptions{}, ""},
+		{"tune=none", "tune=mysql/memory", compare.Undecided, compareOptions{both: "-t final-1"},
+			"isukit compare tune=none tune=mysql/memory --until-sure --both '-t final-1'"},
+		{"tune=none", "tune=mysql/memory", compare.Undecided, compareOptions{plan: sessionPlan{untilSure: true}}, ""},
+		{"last-1", "last", compare.Undecided, compareOptions{}, ""},
+	} {
+		c := &compare.Comparison{A: compare.SideSummary{Name: tt.a}, B: compare.SideSummary{Name: tt.b}, Metrics: []compare.Metric{{Name: "score", Verdict: tt.verdict}}}
+		got := nextAfterCompare(c, tt.o)
+		if got != tt.want {
+			t.Errorf("%s, %s, %s: got %q, want %q", tt.a, tt.b, tt.verdict, got, tt.want)
+		}
+		isCommand(t, got)
+	}
+}
+
+// TestNextIsSilent holds that --quiet and --json leave the line away, and that it carries the flags that name the same things.
+func TestNextIsSilent(t *testing.T) {
+	file := "../../proto/capture/testdata/plain.pcap"
+	want := "isukit: next: isukit capture --bodies " + file + " --method GET"
+	for _, tt := range []struct {
+		args []string
+		want bool
+	}{
+		{[]string{"capture", "--method", "GET", file}, true},
+		{[]string{"capture", "--method", "GET", "-q", file}, false},
+		{[]string{"capture", "--method", "GET", "--json", file}, false},
+		{[]string{"capture", "--method", "GET", "--bodies", file}, false},
+		{[]string{"capture", "--method", "BREW", file}, false}, // nothing to show
+	} {
+		_, errs, code := cli(t, "", tt.args...)
+		if code != exitOK || strings.Contains(errs, want+"\n") != tt.want || !tt.want && strings.Contains(errs, "next:") {
+			t.Errorf("%q: exit %d, %q, want the line: %v", tt.args, code, errs, tt.want)
+		}
+	}
+}
+
+func TestShellWord(t *testing.T) {
+	for word, want := range map[string]string{"a/b-c.yaml": "a/b-c.yaml", "": "''", "it's": `'it'\''s'`, "a b": "'a b'", "$x": "'$x'"} {
+		if got := shellWord(word); got != want {
+			t.Errorf("%q: got %s, want %s", word, got, want)
+		}
+	}
+}
