@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"infra/profile":      {},
 	"infra/metrics":      {"infra/host"},
 	"infra/observe":      {"infra/digest...", "infra/host", "infra/profile", "infra/project", "infra/redact"},
+	"infra/doctor":       {".", "infra/host..."},
 	"infra/tune":         {"infra/host"},
 	"infra/infratest...": {".", "infra..."},
 	"proto":              {},

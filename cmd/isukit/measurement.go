@@ -14,6 +14,7 @@ import (
 	"isukit/bench/load"
 	"isukit/bench/result"
 	"isukit/infra"
+	"isukit/infra/doctor"
 	"isukit/infra/host"
 )
 
@@ -29,6 +30,10 @@ type measurement struct {
 	err     error         // why sampling ended early
 	traffic *roundCapture // nil without --capture
 	keys    *os.File      // nil without --keylog
+
+	doctor []string // what it found before the round
+	files  doctor.FileWatch
+	say    func(format string, args ...any)
 }
 
 // noiseEvery is how many samples lie between two of the noise, whose files take longer to read.
@@ -65,6 +70,23 @@ func (m *measurement) take(s infra.Sample) {
 		m.takeNoise()
 	}
 	m.samples = append(m.samples, sampled{s, load.ProcessCPU()})
+	if len(m.samples)%filesEvery == 1 {
+		m.watchFiles()
+	}
+}
+
+// filesEvery is how many samples lie between two looks at open files.
+const filesEvery = 2
+
+// watchFiles says so when a server comes near to its limit of open files: at the limit it is too late.
+func (m *measurement) watchFiles() {
+	pids, err := m.running.PIDsHere(context.Background())
+	if err != nil {
+		return // the samples tell of it
+	}
+	for _, warning := range warningsOf(m.files.Take(pids)) {
+		m.say("warning: %s", warning)
+	}
 }
 
 // takeNoise reads the noise so far; m.mu is held.
@@ -134,6 +156,8 @@ func (m *measurement) fill(r *result.Round) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r.Noise = noiseOf(m.noise)
+	r.Warnings = append(r.Warnings, m.doctor...)
+	r.Warnings = append(r.Warnings, warningsOf(m.files.Findings())...)
 	r.Roles, r.Hosts = []result.RoleUsage{}, []result.HostUsage{}
 	if m.err != nil {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("what the hosts used was not measured to the end: %v", m.err))

@@ -83,6 +83,7 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 func (r *projectRound) observe(ctx context.Context, o observeOptions, s streams) error {
 	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
 	r.gitFacts(ctx)
+	r.quickDoctor(ctx)
 	r.readSchemas(ctx)
 	w := r.watch(ctx)
 	defer w.stop()

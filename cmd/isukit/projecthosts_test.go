@@ -55,7 +55,7 @@ func TestHostThatGoesAway(t *testing.T) {
 	}
 	defer opened.close(context.Background())
 	lost := &vanishing{Host: opened.hosts.Here}
-	lost.left.Store(6) // the clock three times, the mark, and two samples
+	lost.left.Store(7) // the clock three times, the mark, the doctor, and two samples
 	opened.hosts.Named["s2"] = lost
 	r := newProjectRound(opened, func(string, ...any) {})
 	r.play(t.Context())

@@ -32,6 +32,8 @@ type projectRound struct {
 
 	mu       sync.Mutex
 	warnings []string
+	// nearLimit are the processes, by host and name, about whose open files something was said.
+	nearLimit map[string]bool
 
 	marks    []observe.Mark
 	schemas  map[string]string // what performance_schema had counted before, by host
@@ -50,7 +52,7 @@ func newProjectRound(p *openProject, say func(string, ...any)) *projectRound {
 	now := time.Now().UTC()
 	r := &projectRound{
 		openProject: p, say: say, began: now, stamp: now.Format("20060102T150405Z"),
-		schemas: map[string]string{}, ahead: map[string]time.Duration{}, series: map[string]*seriesTaker{},
+		schemas: map[string]string{}, ahead: map[string]time.Duration{}, series: map[string]*seriesTaker{}, nearLimit: map[string]bool{},
 		record: &result.Round{
 			Format: result.FormatVersion, ID: result.NewID(now, p.Name), StartedAt: now, Topology: p.Name, Scenario: "external",
 			Score: result.Score{Lines: []result.ScoreLine{}}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
@@ -125,6 +127,7 @@ func (r *projectRound) prepare(ctx context.Context) bool {
 		}
 	}
 	r.gitFacts(ctx)
+	r.quickDoctor(ctx)
 	return ctx.Err() == nil
 }
 

@@ -62,6 +62,7 @@ func (r *projectRound) watch(ctx context.Context) *watching {
 }
 
 func (r *projectRound) take(name string, taker *seriesTaker, s metrics.Sample) {
+	r.warnOfFiles(name, s)
 	taker.mu.Lock()
 	defer taker.mu.Unlock()
 	taker.samples = append(taker.samples, s)

@@ -202,7 +202,8 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx))) }()
-	m := &measurement{running: running}
+	m := &measurement{running: running, say: view.step}
+	m.doctor = quickDoctor(ctx, running)
 	if o.hits && o.shape != "capacity" { // its trials would all begin at zero
 		if m.hits, err = newHitLog(); err != nil {
 			return nil, "", err

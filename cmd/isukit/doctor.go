@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/result"
+	"isukit/infra"
+	"isukit/infra/doctor"
+	"isukit/infra/host"
+)
+
+// doctorOptions are what a user may say about what to look for and where.
+type doctorOptions struct {
+	topology, driver, project, round string
+	results, stateDir, localDir, app string
+	only, skip, dbs                  []string
+	list, asJSON                     bool
+}
+
+// doctorLook is how long the doctor looks at hosts, for what only a difference tells.
+const doctorLook = time.Second
+
+func newDoctorCmd(s streams) *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor [ROUND]",
+		Short: "Look for the known traps: limits, disks, caches that do nothing, settings that are not in effect",
+		Long: `Look for the known traps and print what was seen, with the numbers, and the fix as a command. Nothing is changed.
+
+With -t or --driver it looks at the topology that is up with that driver; where there is an isukit.yaml, at that project's hosts;
+otherwise at this machine. With a ROUND it looks at that round's record instead. A quick part of it runs by itself before every
+round, and its findings are among the round's warnings.
+
+Exit code 0 says that nothing was found, or notes only; 3 that there are findings of severity warn or crit.`,
+		Example: "  isukit doctor\n  isukit doctor -t final-1 --driver lab\n  isukit doctor last\n  isukit doctor --ls\n  isukit doctor --only file-limits,swap",
+		GroupID: "hosts",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.round = args[0]
+			}
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
+			return runDoctor(cmd.Context(), o, s)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.topology, "topology", "t", "", "the topology that is up: a shipped one's name, or a file")
+	f.StringVar(&o.driver, "driver", "", "look at what is up with this driver: local, lab or ssh")
+	f.StringVar(&o.project, "project", "", "the project file (default isukit.yaml where there is one)")
+	f.StringVar(&o.round, "round", "", "look at the record of this round instead: its id or a part of it, or last")
+	f.StringVar(&o.results, "results", "results", "directory of the records")
+	f.StringArrayVar(&o.dbs, "db", nil, "look at this machine, and at the database whose DSN is in this file of mode 0600")
+	f.StringVar(&o.localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
+	f.StringVar(&o.app, "app", "", "the app's binary (default: isukit-app beside isukit)")
+	f.BoolVar(&o.list, "ls", false, "list the checks")
+	p := cmd.PersistentFlags()
+	p.StringSliceVar(&o.only, "only", nil, "only these checks")
+	p.StringSliceVar(&o.skip, "skip", nil, "all checks but these")
+	p.BoolVar(&o.asJSON, "json", false, "print JSON")
+	cmd.AddCommand(newDoctorLintCmd(&o, s), newDoctorStopCmd(s), newDoctorStartCmd(s), newDoctorProbeCmd(s))
+	return cmd
+}
+
+func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
+	checks, err := doctor.Select(doctor.Checks(), o.only, o.skip)
+	if err != nil {
+		return usageError(err, `"isukit doctor --ls" lists the checks`)
+	}
+	if o.list {
+		return listChecks(s.out, checks, o.asJSON)
+	}
+	if o.round != "" {
+		r, _, err := result.Find(o.results, o.round)
+		if err != nil {
+			return usageError(err, `"isukit ls" lists the rounds`)
+		}
+		return printFindings(s.out, append(doctor.Diagnose(observedIn(r), checks), saidThen(r, checks)...), len(checks), o.asJSON)
+	}
+	seen, err := o.observe(ctx, s)
+	if seen == nil {
+		return faultHint(err)
+	}
+	if err != nil {
+		// What can be looked at is looked at.
+		fmt.Fprintf(s.err, "isukit: warning: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nisukit: warning: "))
+	}
+	return printFindings(s.out, doctor.Diagnose(seen, checks), len(checks), o.asJSON)
+}
+
+// observe looks where the options say.
+func (o doctorOptions) observe(ctx context.Context, s streams) (*doctor.Observed, error) {
+	if o.topology != "" || o.driver != "" {
+		return o.ofTopology(ctx)
+	}
+	if len(o.dbs) == 0 {
+		p, dir, err := findProject(o.project)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			return o.ofProject(ctx, p, dir)
+		}
+	}
+	return o.ofThisMachine(ctx, s)
+}
+
+// ofTopology looks at what is up with the driver.
+func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, err error) {
+	if o.driver == "" {
+		o.driver = "local"
+	}
+	spec := infra.Spec{StateDir: o.stateDir, LocalDir: roundOptions{localDir: o.localDir}.findLocalDir()}
+	if spec.AppBinary, err = besideMe(o.app, "isukit-app"); err != nil {
+		return nil, err
+	}
+	driver, err := openDriver(o.driver, o.stateDir, 0, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
+	site := infra.NewSite(driver, spec)
+	if err := o.wantUp(ctx, site); err != nil {
+		return nil, err
+	}
+	running, err := site.Running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	probe, err := probeProgram()
+	if err != nil {
+		return nil, err
+	}
+	return running.Examine(ctx, infra.ExamineOptions{Over: doctorLook, Probe: probe})
+}
+
+// wantUp wants the topology that was asked for to be the one that is up.
+func (o doctorOptions) wantUp(ctx context.Context, site *infra.Site) error {
+	if o.topology == "" {
+		return nil
+	}
+	want, err := readTopology(o.topology)
+	if err != nil {
+		return usageError(err, `"isukit topology ls" lists the shipped ones`)
+	}
+	st, err := site.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Topology != want.Name {
+		up := "none is"
+		if st.Topology != "" {
+			up = st.Topology + " is"
+		}
+		return usageError(fmt.Errorf("topology %s is not up with driver %s (%s)", want.Name, o.driver, up), "isukit topology apply "+o.topology+" --driver "+o.driver)
+	}
+	return nil
+}
+
+// ofThisMachine looks at the machine that isukit runs on, and at the databases that were named.
+func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doctor.Observed, err error) {
+	here, err := host.OpenLocal(o.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
+	h, err := doctor.Look(ctx, here, doctor.LookOptions{Over: doctorLook})
+	if err != nil {
+		return nil, err
+	}
+	h.Name = hostName()
+	seen = &doctor.Observed{}
+	for _, file := range o.dbs {
+		d, err := lookAtDSN(ctx, file, s)
+		if err != nil {
+			return nil, err
+		}
+		d.PID = databasePID(h, d)
+		h.Databases = append(h.Databases, d)
+	}
+	probe, err := probeProgram()
+	if err != nil {
+		return nil, err
+	}
+	err = doctor.LookDeeper(ctx, here, &h, probe)
+	seen.Hosts = []doctor.Host{h}
+	return seen, err
+}
+
+func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
+	if asJSON {
+		list := []map[string]any{}
+		for _, c := range checks {
+			list = append(list, map[string]any{"id": c.ID, "about": c.About, "quick": c.Quick})
+		}
+		return printJSON(out, list)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, c := range checks {
+		when := ""
+		if c.Quick {
+			when = "before rounds"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", c.ID, when, c.About)
+	}
+	return w.Flush()
+}
+
+// printFindings prints what was found; the error is errRoundFailed where any of it is serious.
+func printFindings(out io.Writer, findings []doctor.Finding, checks int, asJSON bool) error {
+	var err error
+	if asJSON {
+		err = printJSON(out, findings)
+	} else {
+		_, err = io.WriteString(out, findingsText(findings, checks))
+	}
+	if err == nil && doctor.Serious(findings) {
+		return errRoundFailed
+	}
+	return err
+}
+
+func findingsText(findings []doctor.Finding, checks int) string {
+	if len(findings) == 0 {
+		return fmt.Sprintf("nothing found (%d checks)\n", checks)
+	}
+	var b strings.Builder
+	counts := map[doctor.Severity]int{}
+	for _, f := range findings {
+		counts[f.Severity]++
+		fmt.Fprintf(&b, "%-4s  %s  %s\n      %s\n      fix: %s\n", f.Severity, f.Check, strings.TrimSpace(f.Host+" "+f.Subject), f.Seen, f.Fix)
+	}
+	fmt.Fprintf(&b, "%d crit, %d warn, %d note (%d checks)\n", counts[doctor.Crit], counts[doctor.Warn], counts[doctor.Note], checks)
+	return b.String()
+}

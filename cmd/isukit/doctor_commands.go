@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/infra/doctor"
+	"isukit/infra/host"
+)
+
+// maxTargets bounds what the probe reads.
+const maxTargets = 1 << 20
+
+// newDoctorProbeCmd is what a host runs to try ways to others. It is for isukit alone.
+func newDoctorProbeCmd(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "probe", Hidden: true, Args: cobra.NoArgs, Short: "Try the targets of the standard input",
+		// A host has no state directory of this user's to be cleaned.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := io.ReadAll(io.LimitReader(s.in, maxTargets))
+			if err != nil {
+				return err
+			}
+			var targets []doctor.Target
+			if err := json.Unmarshal(text, &targets); err != nil {
+				return usageError(err, "")
+			}
+			return json.NewEncoder(s.out).Encode(doctor.Try(cmd.Context(), targets))
+		},
+	}
+}
+
+func newDoctorLintCmd(o *doctorOptions, s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:   "lint PATH...",
+		Short: "Look for the traps that files show: SQL, sources, manifests, nginx.conf, bodies",
+		Long: `Look for the traps that files show by themselves; of a directory, all files below it that any check reads. No server is asked.
+SQL that MySQL 8 refuses; JSON_CONTAINS with a bare placeholder; limits without requests under a VerticalPodAutoscaler; diffs that
+take out serviceAccountName; TLS that a private key cannot decrypt (nginx's .conf); gRPC frames in bodies (.bin, .pb, .http as
+curl -i writes it); Wireshark's protobuf_search_paths against .proto files. The exit code is 3 with any warn or crit.`,
+		Example: "  isukit doctor lint sql/ webapp/go k8s/\n  isukit doctor lint /etc/nginx/nginx.conf --json",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			checks, err := doctor.Select(doctor.Checks(), o.only, o.skip)
+			if err != nil {
+				return usageError(err, `"isukit doctor --ls" lists the checks`)
+			}
+			files, err := filesBelow(args)
+			if err != nil {
+				return usageError(err, "name files or directories")
+			}
+			return printFindings(s.out, doctor.Diagnose(&doctor.Observed{Files: files}, checks), len(checks), o.asJSON)
+		},
+	}
+}
+
+const (
+	maxLintFile  = 4 << 20
+	maxLintFiles = 20000
+)
+
+// filesBelow reads the files, and those below the directories that a check may want.
+func filesBelow(paths []string) ([]doctor.File, error) {
+	var files []doctor.File
+	for _, root := range paths {
+		err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() && file != root && (d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "vendor") {
+				return filepath.SkipDir
+			}
+			if file != root && (!d.Type().IsRegular() || !doctor.Reads(file)) || d.IsDir() {
+				return nil
+			}
+			if len(files) == maxLintFiles {
+				return fmt.Errorf("more than %d files", maxLintFiles)
+			}
+			text, err := readRegular(file, maxLintFile)
+			if err != nil {
+				if file != root { // too large for a source, or closed
+					return nil
+				}
+				return err
+			}
+			files = append(files, doctor.File{Path: file, Text: text})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// withStops calls fn with what was stopped on this machine.
+func withStops(cmd *cobra.Command, fn func(context.Context, doctor.Stops) error) (err error) {
+	dir, err := stateDir(cmd)
+	if err != nil {
+		return err
+	}
+	here, err := host.OpenLocal(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(cmd.Context()))) }()
+	return fn(cmd.Context(), doctor.Stops{Host: here, File: filepath.Join(dir, "doctor", "stopped.json")})
+}
+
+func newDoctorStopCmd(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use:     "stop PID|UNIT.service...",
+		Short:   "Pause processes of this machine, or stop systemd units, that eat CPU; doctor start takes it back",
+		Example: "  isukit doctor stop 4711\n  isukit doctor stop apt-daily.service",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withStops(cmd, func(ctx context.Context, stops doctor.Stops) error {
+				for _, what := range args {
+					it, err := stops.Stop(ctx, what, time.Now())
+					if err != nil {
+						return hinted(err, "isukit doctor start takes back what was stopped")
+					}
+					fmt.Fprintf(s.out, "stopped %s; isukit doctor start takes it back\n", it)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func newDoctorStartCmd(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "start", Short: "Start again what doctor stop has stopped", Example: "  isukit doctor start", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStops(cmd, func(ctx context.Context, stops doctor.Stops) error {
+				started, err := stops.StartAll(ctx)
+				for _, it := range started {
+					what := "started"
+					if it.Gone {
+						what = "gone meanwhile:"
+					}
+					fmt.Fprintln(s.out, what, it)
+				}
+				if err == nil && len(started) == 0 {
+					_, err = fmt.Fprintln(s.out, "nothing was stopped")
+				}
+				return err
+			})
+		},
+	}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+
+	"isukit/infra/doctor"
+	"isukit/infra/host"
+	"isukit/infra/metrics"
+	"isukit/infra/project"
+	"isukit/infra/tune"
+)
+
+// probeProgram is this program as what tries ways from a host.
+func probeProgram() (doctor.Probe, error) {
+	me, err := os.Executable()
+	return doctor.Probe{Argv: []string{me, "doctor", "probe"}}, err
+}
+
+// ofProject looks at the hosts and databases of a project.
+func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir string) (seen *doctor.Observed, err error) {
+	opened, err := openHosts(ctx, p, dir, o.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
+	probe, err := probeProgram()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, text := range opened.missing {
+		errs = append(errs, errors.New(text))
+	}
+	seen = &doctor.Observed{}
+	done := map[host.Host]bool{}
+	for _, h := range p.Hosts {
+		at, ok := opened.hosts.Named[h.Name]
+		if !ok || done[at] {
+			continue
+		}
+		done[at] = true
+		h, err := lookAtProjectHost(ctx, opened, h.Name, at, probe)
+		errs = append(errs, err)
+		seen.Hosts = append(seen.Hosts, h)
+	}
+	ways := waysBetween(seen.Hosts)
+	var pathErr error
+	seen.Paths, pathErr = doctor.TryWays(ctx, opened.hosts.Named, ways, probe)
+	return seen, errors.Join(append(errs, pathErr)...)
+}
+
+func lookAtProjectHost(ctx context.Context, p *openProject, name string, at host.Host, probe doctor.Probe) (doctor.Host, error) {
+	h, err := doctor.Look(ctx, at, doctor.LookOptions{Over: doctorLook})
+	h.Name = name
+	errs := []error{err}
+	for _, d := range p.Databases {
+		if d.Host != name {
+			continue
+		}
+		db, err := doctor.LookAtDatabase(ctx, "database", clientOf(d, at))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		db.PID = databasePID(h, db)
+		h.Databases = append(h.Databases, db)
+	}
+	errs = append(errs, doctor.LookDeeper(ctx, at, &h, probe))
+	return h, errors.Join(errs...)
+}
+
+// quickDoctor runs the quick checks on the project's hosts and databases; what they find beyond notes becomes warnings.
+func (r *projectRound) quickDoctor(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, quickLook)
+	defer cancel()
+	seen := &doctor.Observed{}
+	done := map[host.Host]bool{}
+	for _, p := range r.Project.Hosts {
+		at, ok := r.hosts.Named[p.Name]
+		if !ok || done[at] {
+			continue
+		}
+		done[at] = true
+		h, err := doctor.Look(ctx, at, doctor.LookOptions{})
+		h.Name = p.Name
+		for _, d := range r.databases() {
+			if d.Host != p.Name || err != nil {
+				continue
+			}
+			var db doctor.Database
+			if db, err = doctor.LookAtDatabase(ctx, "database", clientOf(d.Database, at)); err == nil {
+				db.PID = databasePID(h, db)
+				h.Databases = append(h.Databases, db)
+			}
+		}
+		if err != nil {
+			r.warn("host %s: doctor: %v", p.Name, err)
+		}
+		seen.Hosts = append(seen.Hosts, h)
+	}
+	for _, text := range warningsOf(doctor.Diagnose(seen, doctor.Quick())) {
+		r.warn("%s", text)
+	}
+}
+
+// warnOfFiles says so once when processes of a name come near to their limit of open files.
+func (r *projectRound) warnOfFiles(hostName string, s metrics.Sample) {
+	for name, p := range s.Processes {
+		if !doctor.NearLimit(p.OpenFiles, p.FileLimit) {
+			continue
+		}
+		r.mu.Lock()
+		key := hostName + " " + name
+		said := r.nearLimit[key]
+		r.nearLimit[key] = true
+		r.mu.Unlock()
+		if !said {
+			r.warn("%sfile-limits: %s %s: %d files open of at most %d", doctorMark, hostName, name, p.OpenFiles, p.FileLimit)
+		}
+	}
+}
+
+// clientOf asks a database through the client that the project names.
+func clientOf(d project.Database, at host.Host) tune.Client {
+	return tune.Client{Host: at, Argv: []string{"sh", "-c", d.Client + ` "$@"`, "sh"}}
+}
+
+// databasePID is the process of a database: the one that works in its data directory, or the only one there is.
+func databasePID(h doctor.Host, d doctor.Database) int {
+	only, n := 0, 0
+	for _, p := range h.Processes {
+		if p.Name != "mysqld" && p.Name != "mariadbd" {
+			continue
+		}
+		if dir := d.Variables["datadir"]; dir != "" && filepath.Clean(dir) == filepath.Clean(p.Dir) {
+			return p.PID
+		}
+		only, n = p.PID, n+1
+	}
+	if n == 1 {
+		return only
+	}
+	return 0
+}
+
+// waysBetween measures the way from each host to each other one, and tries the databases that listen for other hosts.
+func waysBetween(hosts []doctor.Host) doctor.Ways {
+	ways := doctor.Ways{}
+	for _, from := range hosts {
+		for _, to := range hosts {
+			address := to.Reachable()
+			if from.Name == to.Name || address == "" {
+				continue
+			}
+			ways[from.Name] = append(ways[from.Name], doctor.Way{To: to.Name, Target: doctor.Target{Kind: "icmp", Network: "icmp", Address: address}})
+			for _, d := range to.Databases {
+				if d.Listens() {
+					ways[from.Name] = append(ways[from.Name], doctor.Way{To: to.Name, Target: doctor.Target{Kind: "mysql", Network: "tcp", Address: net.JoinHostPort(address, d.Variables["port"])}})
+				}
+			}
+		}
+	}
+	return ways
+}

@@ -1,0 +1,230 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Querier asks a database; a row is its columns as text.
+type Querier interface {
+	Query(ctx context.Context, statement string) ([][]string, error)
+}
+
+// Database is what was seen of a database server.
+type Database struct {
+	Name    string
+	Version string // as the server says it
+	// Variables are its global ones.
+	Variables map[string]string
+	// Origins tell where a variable's value is from: COMPILE-TIME, CONFIG, SQL, ... They are known where the server tells.
+	Origins  map[string]string
+	Accounts []Account
+	// Clients are the addresses of other hosts from which an app is to connect.
+	Clients []string
+	// Options are the option files that it reads, or would if they were as they should.
+	Options []OptionFile
+	// Statements are those with JSON_CONTAINS that its performance schema has counted.
+	Statements []Statement
+	// PID is its process; 0 where it is not known.
+	PID int
+}
+
+// Account is one that may log in.
+type Account struct {
+	User, Host, Plugin string
+}
+
+// MariaDB tells whether the server is one.
+func (d Database) MariaDB() bool { return strings.Contains(strings.ToLower(d.Version), "mariadb") }
+
+// major is the first number of the version.
+func (d Database) major() int {
+	digits, _, _ := strings.Cut(d.Version, ".")
+	n, _ := strconv.Atoi(digits) // a version without one is as old as can be
+	return n
+}
+
+// number is a variable that is one, or 0.
+func (d Database) number(name string) int64 {
+	n, _ := strconv.ParseInt(d.Variables[name], 10, 64) // what is not there is not set
+	return n
+}
+
+func (d Database) on(name string) bool {
+	v := strings.ToUpper(d.Variables[name])
+	return v != "" && v != "OFF" && v != "0" && v != "NO"
+}
+
+// LookAtDatabase asks a server of what account q has for everything that checks want to know.
+func LookAtDatabase(ctx context.Context, name string, q Querier) (Database, error) {
+	d := Database{Name: name, Variables: map[string]string{}, Origins: map[string]string{}}
+	rows, err := q.Query(ctx, "SHOW GLOBAL VARIABLES")
+	if err != nil {
+		return d, fmt.Errorf("look at %s: %w", name, err)
+	}
+	for _, row := range rows {
+		if len(row) == 2 {
+			d.Variables[strings.ToLower(row[0])] = row[1]
+		}
+	}
+	d.Version = d.Variables["version"]
+	statement := "SELECT VARIABLE_NAME, VARIABLE_SOURCE FROM performance_schema.variables_info"
+	if d.MariaDB() {
+		statement = "SELECT VARIABLE_NAME, GLOBAL_VALUE_ORIGIN FROM information_schema.SYSTEM_VARIABLES"
+	}
+	// Older servers and lesser accounts do not tell: then checks go by the values alone.
+	if rows, err := q.Query(ctx, statement); err == nil {
+		for _, row := range rows {
+			d.Origins[strings.ToLower(row[0])] = strings.ToUpper(row[1])
+		}
+	}
+	if rows, err := q.Query(ctx, "SELECT User, Host, plugin FROM mysql.user"); err == nil {
+		for _, row := range rows {
+			d.Accounts = append(d.Accounts, Account{row[0], row[1], row[2]})
+		}
+	}
+	d.Statements = statementsOf(ctx, q)
+	return d, ctx.Err()
+}
+
+// databases calls fn with every database.
+func (o *Observed) databases(fn func(h Host, d Database)) {
+	for _, h := range o.Hosts {
+		for _, d := range h.Databases {
+			fn(h, d)
+		}
+	}
+}
+
+// queryCacheDefault is what MariaDB has by default, with type OFF: nobody asked for that one.
+const queryCacheDefault = 1 << 20
+
+func queryCache(o *Observed) []Finding {
+	var found []Finding
+	o.databases(func(h Host, d Database) {
+		if !d.MariaDB() && d.major() >= 8 {
+			found = append(found, lostQueryCache(h, d)...)
+			return
+		}
+		size, origin := d.number("query_cache_size"), d.Origins["query_cache_size"]
+		asked := size > queryCacheDefault || size > 0 && (origin == "CONFIG" || origin == "SQL")
+		if !asked || d.on("query_cache_type") {
+			return
+		}
+		found = append(found, Finding{
+			Severity: Warn, Host: h.Name, Subject: d.Name,
+			Seen: fmt.Sprintf("the query cache has %s but query_cache_type is OFF: it does nothing", bytesText(size)),
+			Fix:  "SET GLOBAL query_cache_type = ON;   -- and query_cache_type = 1 under [mysqld]; isukit tune show mysql/query-cache tells when it pays",
+		})
+	})
+	return found
+}
+
+// lostQueryCache finds settings of the query cache in the option files of a server that has none. It would not start with them,
+// were they not written as loose_.
+func lostQueryCache(h Host, d Database) []Finding {
+	var found []Finding
+	for _, f := range d.Options {
+		for _, key := range f.keys() {
+			if !strings.Contains(key, "query_cache") {
+				continue
+			}
+			found = append(found, Finding{
+				Severity: Warn, Host: h.Name, Subject: f.Path,
+				Seen: fmt.Sprintf("%s is set, but %s has no query cache since 8.0: it does nothing, and without loose_ the server does not start", key, d.Version),
+				Fix:  fmt.Sprintf("sed -i '/query_cache/d' %s   # cache in the app or the proxy instead", f.Path),
+			})
+			break
+		}
+	}
+	return found
+}
+
+func durability(o *Observed) []Finding {
+	var found []Finding
+	o.databases(func(h Host, d Database) {
+		add := func(severity Severity, seen, fix string) {
+			found = append(found, Finding{Severity: severity, Host: h.Name, Subject: d.Name, Seen: seen, Fix: fix})
+		}
+		if v, ok := d.Variables["innodb_doublewrite"]; ok && !d.on("innodb_doublewrite") {
+			add(Warn, fmt.Sprintf("innodb_doublewrite is %s: a crash or power failure in the middle of a write leaves a broken page that nothing mends; a reboot test may end here", v),
+				"remove innodb_doublewrite from the option file and restart the server   # it cannot be changed while it runs")
+		}
+		switch d.Variables["innodb_flush_log_at_trx_commit"] {
+		case "0":
+			add(Warn, "innodb_flush_log_at_trx_commit is 0: commits are lost also when only the server dies, and it gains nothing over 2",
+				"SET GLOBAL innodb_flush_log_at_trx_commit = 2;   -- and in the option file")
+		case "2":
+			add(Note, "innodb_flush_log_at_trx_commit is 2: up to a second of commits is lost when the host crashes", "SET GLOBAL innodb_flush_log_at_trx_commit = 1;   -- before a reboot test")
+		}
+		if d.on("log_bin") && d.Variables["sync_binlog"] == "0" && !d.MariaDB() {
+			add(Note, "log_bin is ON with sync_binlog 0: the binary log costs writes and may end short after a crash", "isukit tune apply mysql/no-binlog   # where nothing replicates")
+		}
+	})
+	return found
+}
+
+// poolWarnRatio is the share of the memory limit that a buffer pool may have: connections and the page cache want the rest.
+const poolWarnRatio = 0.8
+
+func memoryLimit(o *Observed) []Finding {
+	var found []Finding
+	o.databases(func(h Host, d Database) {
+		limit, whose := h.MemoryBytes, "the host may use"
+		for _, p := range h.Processes {
+			if p.PID == d.PID && d.PID != 0 && p.MemoryLimit > 0 && (limit == 0 || p.MemoryLimit < limit) {
+				limit, whose = p.MemoryLimit, "its control group may use"
+			}
+		}
+		pool := d.number("innodb_buffer_pool_size")
+		if limit == 0 || float64(pool) < poolWarnRatio*float64(limit) {
+			return
+		}
+		f := Finding{Severity: Warn, Host: h.Name, Subject: d.Name, Seen: fmt.Sprintf("innodb_buffer_pool_size is %s, and %s %s", bytesText(pool), whose, bytesText(limit))}
+		if pool >= limit {
+			f.Severity = Crit
+			f.Seen += ": the server is killed when it fills"
+		}
+		if h.MemTotal > limit+limit/10 {
+			f.Seen += fmt.Sprintf(" (not the %s of /proc/meminfo)", bytesText(h.MemTotal))
+		}
+		f.Fix = fmt.Sprintf("SET GLOBAL innodb_buffer_pool_size = %d;   -- and in the option file; isukit tune apply mysql/memory sizes it by the limit", limit/2>>20<<20)
+		found = append(found, f)
+	})
+	return found
+}
+
+// loopback tells whether an address is reached from its own host only.
+func loopback(address string) bool {
+	if address == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(address)
+	return ip != nil && ip.IsLoopback()
+}
+
+// allowsFrom tells whether an account's host pattern takes a client's address.
+func allowsFrom(pattern, address string) bool {
+	if pattern == "%" {
+		return true
+	}
+	if network, mask, ok := strings.Cut(pattern, "/"); ok {
+		ip, in, m := net.ParseIP(address), net.ParseIP(network), net.ParseIP(mask)
+		if ip == nil || in == nil || m == nil || ip.To4() == nil || in.To4() == nil || m.To4() == nil {
+			return false
+		}
+		return ip.Mask(net.IPMask(m.To4())).Equal(in.To4())
+	}
+	ok, err := path.Match(strings.NewReplacer("%", "*", "_", "?").Replace(strings.ToLower(pattern)), address)
+	return err == nil && ok
+}
+
+// systemUsers are accounts that come with the server; nobody's app logs in with them.
+var systemUsers = []string{"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "debian-sys-maint", "PUBLIC", ""}
+
+func isSystem(a Account) bool { return slices.Contains(systemUsers, a.User) }

@@ -1,0 +1,225 @@
+package doctor_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/infra/doctor"
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+	"isukit/infra/infratest"
+)
+
+// here is this machine.
+func here(t testing.TB) host.Host {
+	t.Helper()
+	h, err := host.OpenLocal(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close(context.Background()) })
+	return h
+}
+
+// lab is a lab with these hosts, gone after the test.
+func lab(t testing.TB, wants ...host.Want) *machine.Driver {
+	t.Helper()
+	infratest.Real(t)
+	d, err := machine.OpenLab(machine.Options{StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(context.Background()); err != nil {
+			t.Errorf("close the lab: %v", err)
+		}
+	})
+	if err := d.Ensure(t.Context(), wants); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func hostOf(t testing.TB, d host.Driver, name string) host.Host {
+	t.Helper()
+	h, err := d.Host(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// look looks at a host on which these processes are an instance's.
+func look(t testing.TB, at host.Host, o doctor.LookOptions) doctor.Host {
+	t.Helper()
+	h, err := doctor.Look(t.Context(), at, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// querier asks a test's database with all rights.
+type querier struct{ db *sql.DB }
+
+func (q querier) Query(ctx context.Context, statement string) ([][]string, error) {
+	rows, err := q.db.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	var all [][]string
+	for rows.Next() {
+		cells, to := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		for i := range cells {
+			to[i] = &cells[i]
+		}
+		if err := rows.Scan(to...); err != nil {
+			return nil, err
+		}
+		row := make([]string, len(cells))
+		for i, c := range cells {
+			row[i] = c.String
+		}
+		all = append(all, row)
+	}
+	return all, rows.Err()
+}
+
+func lookAt(t testing.TB, db *infratest.DB) doctor.Database {
+	t.Helper()
+	d, err := doctor.LookAtDatabase(t.Context(), "db-1", querier{db.Open(t, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.PID = db.PID()
+	return d
+}
+
+// diagnose runs one check.
+func diagnose(t testing.TB, id string, o *doctor.Observed) []doctor.Finding {
+	t.Helper()
+	checks, err := doctor.Select(doctor.Checks(), []string{id}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doctor.Diagnose(o, checks)
+}
+
+// wantSilence wants no finding of a healthy server.
+func wantSilence(t testing.TB, what string, found []doctor.Finding) {
+	t.Helper()
+	for _, f := range found {
+		t.Errorf("%s: unwanted finding %s %s", what, f.Severity, f)
+	}
+}
+
+// wantFinding wants one finding of this severity whose text has all the words, and a fix that has the last.
+func wantFinding(t testing.TB, what string, found []doctor.Finding, severity doctor.Severity, fix string, words ...string) {
+	t.Helper()
+	for _, f := range found {
+		ok := f.Severity == severity && strings.Contains(f.Fix, fix)
+		for _, w := range words {
+			ok = ok && strings.Contains(f.String(), w)
+		}
+		if ok {
+			return
+		}
+	}
+	t.Errorf("%s: no %s with %q and the fix %q among %d:", what, severity, words, fix, len(found))
+	for _, f := range found {
+		t.Errorf("  %s %s; fix: %s", f.Severity, f, f.Fix)
+	}
+}
+
+// fakeRoot makes files below a directory of the test's.
+func fakeRoot(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// waitFor waits until ok.
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited a minute for %s", what)
+		}
+	}
+}
+
+var when = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+
+// lookLong is long enough for a share of a CPU on a loaded machine.
+const lookLong = time.Second
+
+func observed(h doctor.Host) *doctor.Observed { return &doctor.Observed{Hosts: []doctor.Host{h}} }
+
+// withNothing is a host of the lab on which nothing runs.
+func withNothing(t testing.TB) host.Host {
+	t.Helper()
+	return hostOf(t, lab(t, host.Want{Name: "s1"}), "s1")
+}
+
+// spin starts a shell on a host that does nothing as fast as it can, and returns its process.
+func spin(t testing.TB, at host.Host) int {
+	t.Helper()
+	err := at.Start(t.Context(), host.Service{Name: "spin", Argv: []string{"sh", "-c", "while :; do :; done"}, LogFile: filepath.Join(at.About().Dir, "spin.log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := 0
+	waitFor(t, "the spinning shell", func() bool {
+		for _, p := range look(t, at, doctor.LookOptions{Over: 300 * time.Millisecond}).Processes {
+			if p.CPU > 0 && p.Name == "sh" && p.CPU > 50*time.Millisecond {
+				pid = p.PID
+			}
+		}
+		return pid > 0
+	})
+	return pid
+}
+
+func put(t testing.TB, file, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	chmod(t, file, mode)
+}
+
+func chmod(t testing.TB, file string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(file, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func symlink(t testing.TB, to, at string) {
+	t.Helper()
+	if err := os.Symlink(to, at); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,25 @@
+#!/bin/sh
+# What isukit doctor reads about files: each argument is a path, or a directory with a / at its end, whose files are listed.
+# For each: @file PATH, TAB, REAL PATH; @mode MODE OWNER GROUP of the real file; @parent MODE OWNER GROUP PATH of every directory
+# above it; its text between @text and @end, each line after a blank. Nothing is changed.
+one() {
+	real=$(readlink -f -- "$1" 2>/dev/null)
+	printf '@file %s\t%s\n' "$1" "$real"
+	[ -e "$real" ] || return
+	stat -c '@mode %a %u %g' -- "$real" 2>/dev/null || stat -f '@mode %Lp %u %g' "$real"
+	above=$real
+	while [ "$above" != / ]; do
+		above=$(dirname -- "$above")
+		stat -c '@parent %a %u %g %n' -- "$above" 2>/dev/null || break
+	done
+	echo @text
+	head -c 1000000 -- "$real" 2>/dev/null | sed 's/^/ /'
+	echo
+	echo @end
+}
+for arg in "$@"; do
+	case $arg in
+	*/) for f in "$arg"*; do [ ! -e "$f" ] && [ ! -L "$f" ] || [ -d "$f" ] || one "$f"; done ;;
+	*) one "$arg" ;;
+	esac
+done
