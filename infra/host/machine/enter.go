@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -8,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inMount calls f in the mount namespace of a process; 0 is this one's.
+// inMount calls f in the mount namespace of a process, and at its root; 0 is this one's. Who joins a mount namespace stands at its
+// very root, which in a chroot is not the process's: a file for a host would be written to the machine.
 func inMount(pid int, f func() error) error {
 	if pid == 0 {
 		return f()
@@ -20,8 +22,18 @@ func inMount(pid int, f func() error) error {
 			result <- fmt.Errorf("enter a host: %w", err)
 			return
 		}
+		root, err := os.Open(fmt.Sprintf("/proc/%d/root", pid))
+		if err != nil {
+			result <- fmt.Errorf("enter a host: %w", err)
+			return
+		}
+		defer root.Close()
 		if err := enter(pid, "mnt", unix.CLONE_NEWNS); err != nil {
 			result <- err
+			return
+		}
+		if err := errors.Join(unix.Fchdir(int(root.Fd())), unix.Chroot(".")); err != nil {
+			result <- fmt.Errorf("enter a host: %w", err)
 			return
 		}
 		result <- f()

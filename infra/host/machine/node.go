@@ -72,7 +72,7 @@ func (n *node) inside(dir string, argv []string) []string {
 	if n.holder == 0 {
 		return argv
 	}
-	prefix := []string{"nsenter", "--target", strconv.Itoa(n.holder), "--mount", "--net", "--uts", "--", "sh", "-c", enterDir, dir}
+	prefix := []string{"nsenter", "--target", strconv.Itoa(n.holder), "--root", "--mount", "--net", "--uts", "--", "sh", "-c", enterDir, dir}
 	return append(prefix, argv...)
 }
 
