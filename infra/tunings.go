@@ -39,7 +39,7 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 		}
 	}
 	for _, db := range r.dbs {
-		pool, err := db.Instance.Open("")
+		pool, err := db.Instance.OpenHere()
 		if err != nil {
 			return nil, fmt.Errorf("tune %s: %w", db.name, err)
 		}

@@ -84,7 +84,7 @@ func (c *contestant) step(ctx context.Context, s Step) error {
 
 // enter does what is missing of the entrance, up to and including the step until.
 func (c *contestant) enter(ctx context.Context, until Action) error {
-	if seat, ok := seatOf(c.number, len(c.leaders)); ok {
+	if seat, ok := c.cast.seatOf(c.number, len(c.leaders)); ok {
 		return c.takeSeat(ctx, c.leaders[seat])
 	}
 	if c.login.ContestantID == 0 {

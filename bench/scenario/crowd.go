@@ -20,15 +20,18 @@ const (
 // Staff returns those who work while visitors come and go: workers, who run jobs, and admins, who answer.
 func (p *Portal) Staff() []load.User {
 	var staff []load.User
-	for n := range staffCasts * len(cast) {
-		if isStaff(n) {
+	for n := range staffCasts * len(p.cast) {
+		if p.isStaff(n) {
 			staff = append(staff, p.User(n))
 		}
 	}
 	return staff
 }
 
-func isStaff(user int) bool { return kindOf(user) == kindWorker || kindOf(user) == kindAdmin }
+func (p *Portal) isStaff(user int) bool {
+	k := p.cast.kindOf(user)
+	return k == kindWorker || k == kindAdmin
+}
 
 // NewVisitor returns one of those who bring the crowd's visits about. A visit is the next step of some person's plan,
 // without the pause before it: a contestant's, the audience's or a bot's, in turn. Most steps are one hit; of others, such as
@@ -83,7 +86,7 @@ func (c *crowd) take(ctx context.Context) *person {
 		c.idle = c.idle[1:]
 		return p
 	}
-	for isStaff(c.made) {
+	for c.isStaff(c.made) {
 		c.made++
 	}
 	c.made++
@@ -92,8 +95,8 @@ func (c *crowd) take(ctx context.Context) *person {
 }
 
 func (c *crowd) newPerson(ctx context.Context, number int) *person {
-	u := &user{Portal: c.Portal, number: number, plan: newPlan(c.opts.Seed, number, len(c.leaders))}
-	k := kindOf(number)
+	u := &user{Portal: c.Portal, number: number, plan: newPlan(c.cast, c.opts.Seed, number, len(c.leaders))}
+	k := c.cast.kindOf(number)
 	b := u.browser(ctx, number, userAgents[k])
 	p := &person{browser: b}
 	p.do, p.leave = outlasting(ctx)

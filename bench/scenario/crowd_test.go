@@ -47,7 +47,7 @@ func TestCrowdComesInTurn(t *testing.T) {
 	if len(came) != 2*crowdSize || !slices.Equal(came[:crowdSize], came[crowdSize:]) {
 		t.Errorf("%d steps of %v: not everybody came twice, in the same order", len(came), came)
 	}
-	if slices.ContainsFunc(came, isStaff) {
+	if slices.ContainsFunc(came, p.isStaff) {
 		t.Errorf("staff is among those who came: %v", came)
 	}
 	if got, want := len(p.Staff()), staffCasts*3; got != want {

@@ -21,29 +21,25 @@ func (k kind) String() string {
 	return [...]string{"contestant", "audience", "worker", "admin", "bot"}[k]
 }
 
-// cast is who comes, in this order, again and again: enough workers that no job waits long, one admin for all the
-// questions, mostly contestants.
-var cast = [...]kind{
-	kindWorker, kindContestant, kindAudience, kindContestant, kindAdmin, kindContestant, kindContestant, kindWorker,
-	kindContestant, kindAudience, kindContestant, kindContestant, kindBot, kindContestant, kindAudience, kindContestant,
-}
+// cast is who comes, in this order, again and again.
+type cast []kind
 
-func kindOf(user int) kind { return cast[user%len(cast)] }
+func (c cast) kindOf(user int) kind { return c[user%len(c)] }
 
 // ordinal counts the users of one kind from 0.
-func ordinal(user int) int {
-	k, n := kindOf(user), 0
+func (c cast) ordinal(user int) int {
+	k, n := c.kindOf(user), 0
 	perRound := 0
-	for i, c := range cast {
-		if c != k {
+	for i, other := range c {
+		if other != k {
 			continue
 		}
 		perRound++
-		if i < user%len(cast) {
+		if i < user%len(c) {
 			n++
 		}
 	}
-	return user/len(cast)*perRound + n
+	return user/len(c)*perRound + n
 }
 
 // Action is one thing that a user plans to do.
@@ -87,6 +83,7 @@ func (s Step) String() string {
 // plan yields the steps of one user, without end. It depends on the seed, the user's number and the
 // dataset alone.
 type plan struct {
+	cast cast
 	user int
 	// seats is how many teams of the dataset can be logged in to.
 	seats int
@@ -95,8 +92,8 @@ type plan struct {
 	tick  int
 }
 
-func newPlan(seed uint64, user, seats int) *plan {
-	return &plan{user: user, seats: seats, rng: rand.New(rand.NewPCG(seed, uint64(user)+1))}
+func newPlan(c cast, seed uint64, user, seats int) *plan {
+	return &plan{cast: c, user: user, seats: seats, rng: rand.New(rand.NewPCG(seed, uint64(user)+1))}
 }
 
 // next returns the next step.
@@ -126,7 +123,7 @@ func (p *plan) text(what string) string {
 // fill plans one more tick.
 func (p *plan) fill() {
 	defer func() { p.tick++ }()
-	switch kindOf(p.user) {
+	switch p.cast.kindOf(p.user) {
 	case kindContestant:
 		p.contestantTick()
 	case kindAudience:
@@ -142,8 +139,8 @@ func (p *plan) fill() {
 
 // seatOf returns which of the dataset's leaders a contestant logs in as; ok is false for one who signs up and founds a
 // team instead: every third, and all when the seats are taken.
-func seatOf(user, seats int) (seat int, ok bool) {
-	n := ordinal(user)
+func (c cast) seatOf(user, seats int) (seat int, ok bool) {
+	n := c.ordinal(user)
 	seat = n/3*2 + n%3
 	return seat, n%3 != 2 && seat < seats
 }
@@ -151,7 +148,7 @@ func seatOf(user, seats int) (seat int, ok bool) {
 func (p *plan) contestantTick() {
 	if p.tick == 0 {
 		p.add(p.around(200*time.Millisecond), actFront, "")
-		if _, ok := seatOf(p.user, p.seats); !ok {
+		if _, ok := p.cast.seatOf(p.user, p.seats); !ok {
 			p.add(0, actSignup, fmt.Sprintf("u%d-%x", p.user, p.rng.Uint32()))
 			p.add(p.around(50*time.Millisecond), actCreateTeam, p.text("Team"))
 			p.add(p.around(50*time.Millisecond), actJoinTeam, fmt.Sprintf("m%d-%x", p.user, p.rng.Uint32()))

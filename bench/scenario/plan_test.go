@@ -6,7 +6,7 @@ import (
 )
 
 func steps(seed uint64, user, n int) []string {
-	p := newPlan(seed, user, 20)
+	p := newPlan(everyone, seed, user, 20)
 	out := make([]string, n)
 	for i := range out {
 		out[i] = p.next().String()
@@ -20,7 +20,7 @@ func TestPlansFollowSeedAndUserAlone(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("user %d: two plans of one seed differ", user)
 		}
-		if kindOf(user) == kindContestant && slices.Equal(got, steps(8, user, 200)) {
+		if everyone.kindOf(user) == kindContestant && slices.Equal(got, steps(8, user, 200)) {
 			t.Errorf("user %d: plans of two seeds are the same", user)
 		}
 	}
@@ -29,7 +29,7 @@ func TestPlansFollowSeedAndUserAlone(t *testing.T) {
 func TestContentsAreUnique(t *testing.T) {
 	seen := map[string]int{}
 	for user := range 200 {
-		p := newPlan(1, user, 20)
+		p := newPlan(everyone, 1, user, 20)
 		for range 300 {
 			s := p.next()
 			if s.Text == "" {
@@ -45,9 +45,9 @@ func TestContentsAreUnique(t *testing.T) {
 
 func TestOrdinalCountsUsersOfAKind(t *testing.T) {
 	count := map[kind]int{}
-	for user := range 3 * len(cast) {
-		k := kindOf(user)
-		if got := ordinal(user); got != count[k] {
+	for user := range 3 * len(everyone) {
+		k := everyone.kindOf(user)
+		if got := everyone.ordinal(user); got != count[k] {
 			t.Errorf("ordinal(%d) = %d, want %d (%v)", user, got, count[k], k)
 		}
 		count[k]++
@@ -58,10 +58,10 @@ func TestSeatsAreTakenOnce(t *testing.T) {
 	const seats = 10
 	taken := map[int]int{}
 	for user := range 100 {
-		if kindOf(user) != kindContestant {
+		if everyone.kindOf(user) != kindContestant {
 			continue
 		}
-		seat, ok := seatOf(user, seats)
+		seat, ok := everyone.seatOf(user, seats)
 		if !ok {
 			continue
 		}

@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Seed   uint64
 	Engine *load.Engine
+	Mix    Mix // "" is Everyone
 	// Web is where contestants, audience and admins go: the proxy. Where workers go is told by initialize.
 	Web *load.Origin
 	// WorkerToken is the secret that workers show.
@@ -61,6 +62,7 @@ type Portal struct {
 	OnStep func(user int, s Step)
 
 	opts      Options
+	cast      cast // who comes
 	model     *model
 	endpoints map[string]load.Endpoint
 	leaders   []Login // in the order in which users take them
@@ -91,7 +93,11 @@ func New(opts Options) (*Portal, error) {
 	if opts.Dataset.Admin.Name == "" || len(opts.Dataset.Leaders) == 0 {
 		return nil, errors.New("scenario: the dataset names no admin or no contestant")
 	}
-	p := &Portal{opts: opts, endpoints: map[string]load.Endpoint{}}
+	who, err := opts.Mix.cast()
+	if err != nil {
+		return nil, fmt.Errorf("scenario: %w", err)
+	}
+	p := &Portal{opts: opts, cast: who, endpoints: map[string]load.Endpoint{}}
 	for _, r := range proto.Routes() {
 		name := r.Method + " " + r.Path
 		p.endpoints[name] = opts.Engine.Endpoint(name)
@@ -159,8 +165,8 @@ func (p *Portal) Initialize(ctx context.Context) error {
 
 // User implements bench.Scenario.
 func (p *Portal) User(n int) load.User {
-	u := &user{Portal: p, number: n, plan: newPlan(p.opts.Seed, n, len(p.leaders))}
-	switch kindOf(n) {
+	u := &user{Portal: p, number: n, plan: newPlan(p.cast, p.opts.Seed, n, len(p.leaders))}
+	switch p.cast.kindOf(n) {
 	case kindContestant:
 		return u.contestant
 	case kindAudience:

@@ -67,7 +67,7 @@ func (p *Portal) Validate(ctx context.Context) ([]string, error) {
 
 func (p *Portal) newValidation() *validation {
 	person := func(number int) *contestant {
-		u := &user{Portal: p, number: number, plan: newPlan(p.opts.Seed, number, len(p.leaders))}
+		u := &user{Portal: p, number: number, plan: newPlan(p.cast, p.opts.Seed, number, len(p.leaders))}
 		return &contestant{user: u, browser: p.quietBrowser(number, userAgents[kindContestant]), planned: map[Action]string{}}
 	}
 	return &validation{

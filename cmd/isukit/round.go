@@ -36,6 +36,7 @@ type roundOptions struct {
 	users    int
 	shape    string
 	arrivals string
+	mix      string // who comes
 	// objective is what the search for the capacity goes by.
 	objective load.Objective
 	seed      uint64
@@ -127,6 +128,7 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
 	f.StringVar(&o.shape, "shape", "grow", "users over time: "+shapeHelp)
 	f.StringVar(&o.arrivals, "arrivals", "even", "visits of a rate come at even distances, or as poisson")
+	f.StringVar(&o.mix, "mix", string(scenario.Everyone), "who comes: everyone, or audience for a portal that is read far more than written")
 	f.DurationVar(&o.objective.P99, "objective-p99", 100*time.Millisecond, "highest 99th percentile that --shape capacity may find a rate with")
 	f.Float64Var(&o.objective.MaxErrorRatio, "objective-errors", 0.001, "highest share of errors for --shape capacity, from 0 to 1")
 	datasetFlags(f, &o.scale, &o.seed)
@@ -247,7 +249,7 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 	if err != nil {
 		return nil, err
 	}
-	portal, err := newPortal(engine, m.running.BaseURL, m.running.WorkerToken, data)
+	portal, err := newPortal(engine, m.running.BaseURL, m.running.WorkerToken, data, scenario.Mix(o.mix))
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +328,7 @@ func blameTheDead(out *bench.Outcome, err error, ended []string) error {
 }
 
 // newPortal returns the scenario for a portal at webURL that holds data.
-func newPortal(engine *load.Engine, webURL, workerToken string, data *dataset.Data) (*scenario.Portal, error) {
+func newPortal(engine *load.Engine, webURL, workerToken string, data *dataset.Data, mix scenario.Mix) (*scenario.Portal, error) {
 	web, err := load.ParseOrigin(webURL)
 	if err != nil {
 		return nil, err
@@ -336,7 +338,7 @@ func newPortal(engine *load.Engine, webURL, workerToken string, data *dataset.Da
 		return nil, err
 	}
 	return scenario.New(scenario.Options{
-		Seed: data.Seed, Engine: engine, Web: web, WorkerToken: workerToken, Dataset: datasetFor(data), Assets: assets,
+		Seed: data.Seed, Engine: engine, Web: web, WorkerToken: workerToken, Dataset: datasetFor(data), Assets: assets, Mix: mix,
 	})
 }
 
@@ -356,6 +358,9 @@ func (o roundOptions) factsOf(running *infra.Running, portal *scenario.Portal) [
 	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}, {Key: "shape", Value: o.shapeText()}}
 	if strings.HasPrefix(o.shape, "rate=") || o.shape == "capacity" {
 		facts = append(facts, result.Fact{Key: "arrivals", Value: o.arrivals})
+	}
+	if scenario.Mix(o.mix) == scenario.Audience {
+		facts = append(facts, result.Fact{Key: "mix", Value: o.mix})
 	}
 	if o.shape == "capacity" {
 		facts = append(facts, result.Fact{Key: "objective", Value: fmt.Sprintf("p99 %v, errors %g", o.objective.P99, o.objective.MaxErrorRatio)})

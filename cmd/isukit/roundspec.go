@@ -11,6 +11,7 @@ import (
 
 	"isukit/app/dataset"
 	"isukit/bench/load"
+	"isukit/bench/scenario"
 	"isukit/infra"
 	"isukit/infra/topology"
 )
@@ -42,6 +43,9 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	}
 	if o.objective.P99 <= 0 || o.objective.MaxErrorRatio < 0 || o.objective.MaxErrorRatio > 1 {
 		faults = append(faults, fmt.Errorf("--objective-p99 %v must be above 0, --objective-errors %v from 0 to 1", o.objective.P99, o.objective.MaxErrorRatio))
+	}
+	if err := scenario.Mix(o.mix).Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("--mix: %w", err))
 	}
 	if _, err := parseArrivals(o.arrivals); err != nil {
 		faults = append(faults, fmt.Errorf("--arrivals: %w", err))

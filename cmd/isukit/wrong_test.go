@@ -74,7 +74,7 @@ func playSmall(t *testing.T, running *infra.Running, data *dataset.Data, web str
 func playOn(t *testing.T, running *infra.Running, top *topology.Topology, data *dataset.Data, web string, seconds float64, before func(p *scenario.Portal)) *bench.Outcome {
 	t.Helper()
 	engine := load.NewEngine(load.Options{RequestTimeout: 2 * time.Second})
-	portal, err := newPortal(engine, web, running.WorkerToken, data)
+	portal, err := newPortal(engine, web, running.WorkerToken, data, scenario.Everyone)
 	if err != nil {
 		t.Fatal(err)
 	}

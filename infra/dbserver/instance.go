@@ -217,6 +217,16 @@ func (i *Instance) Open(database string) (*sql.DB, error) {
 	return sql.OpenDB(conn), nil
 }
 
+// OpenHere is Open, over the Unix socket where there is one: it needs no way through the network to the server, which is on
+// this machine.
+func (i *Instance) OpenHere() (*sql.DB, error) {
+	conn, err := mysql.NewConnector(i.rootDSN())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", i.name(), err)
+	}
+	return sql.OpenDB(conn), nil
+}
+
 // SocketDSN is DSN over the Unix socket, for accounts at localhost. It is not for an instance without Socket.
 func (i *Instance) SocketDSN(user, password, database string) *mysql.Config {
 	cfg := i.DSN(user, password, database)
@@ -287,11 +297,10 @@ func (i *Instance) onRoot(ctx context.Context, do func(*sql.Conn) error) error {
 // WaitReady waits until the server answers a query of RootUser. exited is closed by the caller when the server's
 // process has ended; the error then has the end of its log.
 func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error {
-	conn, err := mysql.NewConnector(i.rootDSN())
+	db, err := i.OpenHere()
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", i.name(), err)
+		return err
 	}
-	db := sql.OpenDB(conn)
 	defer db.Close()
 	for {
 		ping, cancel := context.WithTimeout(ctx, 2*time.Second)

@@ -62,6 +62,9 @@ func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (R
 	if err != nil {
 		return nil, fmt.Errorf("tune %s: %w", t.Name, err)
 	}
+	if err := t.release(ctx); err != nil {
+		return nil, fmt.Errorf("tune %s: %w", t.Name, err)
+	}
 	var report Report
 	var changes []change
 	for _, tuning := range tunings {
@@ -208,7 +211,7 @@ func (t *Target) perform(ctx context.Context, changes []change) (Report, error) 
 		if running {
 			break
 		}
-		outcome, err := t.settleFiles(ctx, need)
+		outcome, err := t.restart(ctx, need)
 		if err != nil {
 			return append(report, t.takeBack(ctx, changes, err)...), nil
 		}
@@ -298,6 +301,9 @@ func (t *Target) takeBack(ctx context.Context, changes []change, cause error) Re
 		report = append(report, o)
 	}
 	outcomes, err := t.settleFiles(ctx, need)
+	if err == nil {
+		err = t.release(ctx)
+	}
 	if err != nil {
 		outcomes = Report{{Target: t.Name, Did: Failed, Reason: "after everything was taken back: " + err.Error()}}
 	}

@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 
 	"isukit/infra/host"
@@ -97,6 +98,36 @@ func (k kernel) slot(r *Record) slot {
 		return iniSlot{host: k.host, path: r.File}
 	}
 	return procSlot{k.host}
+}
+
+// check finds a file that is read after the tuning's and sets the key, too: at boot the last one wins.
+func (k kernel) check(ctx context.Context, r *Record) (string, error) {
+	if r.Layer != FileLayer || r.current().Absent {
+		return "", nil
+	}
+	out, err := output(ctx, k.host, "sh", "-c", `for f in "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf"; do [ ! -f "$f" ] || printf '%s\n' "$f"; done`, "sh", r.File)
+	if err != nil {
+		return "", err
+	}
+	for file := range strings.Lines(out) {
+		file = strings.TrimSuffix(file, "\n")
+		if path.Base(file) <= path.Base(r.File) {
+			continue
+		}
+		v, err := iniSlot{host: k.host, path: file, name: sysctlName}.read(ctx, r.Key)
+		if err != nil {
+			return "", err
+		}
+		if !v.Absent && !v.equal(r.current()) {
+			return fmt.Sprintf("%s is read later and sets it to %s", file, v), nil
+		}
+	}
+	return "", nil
+}
+
+// sysctlName makes spellings of a key equal: net/core/somaxconn, -net.core.somaxconn.
+func sysctlName(key string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(key), "-"), "/", ".")
 }
 
 // procSlot is the running kernel. It is read and written by commands on the host: each process sees the files of its own

@@ -239,6 +239,31 @@ func (d database) settle(ctx context.Context, need Restart) (string, error) {
 	return "restarted", nil
 }
 
+// set implements forgetful. Where a log's position stands, the server keeps by itself.
+func (d database) set(ctx context.Context) ([]string, error) {
+	p, err := d.product(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ask := "SELECT VARIABLE_NAME FROM performance_schema.variables_info WHERE VARIABLE_SOURCE = 'DYNAMIC'" +
+		" AND VARIABLE_NAME IN (SELECT VARIABLE_NAME FROM performance_schema.global_variables)"
+	if p.Name == "mariadb" {
+		ask = "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE_ORIGIN = 'SQL' AND READ_ONLY = 'NO'" +
+			" AND VARIABLE_SCOPE <> 'SESSION ONLY'"
+	}
+	rows, err := d.c.Query.Query(ctx, ask)
+	if err != nil {
+		return nil, fmt.Errorf("ask what was set while the server ran: %w", err)
+	}
+	var keys []string
+	for _, row := range rows {
+		if key := variable(row[0]); variableRE.MatchString(key) && !strings.HasPrefix(key, "gtid") {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
 // process is the server's pid, from its pid file.
 func (d database) process(ctx context.Context) (string, error) {
 	file, err := one(ctx, d.c.Query, "SELECT @@GLOBAL.pid_file")

@@ -194,7 +194,7 @@ func locate(text string, list []directive, key string) (parent, found *directive
 			return parent, found, nil
 		}
 		if found == nil || !found.block {
-			return nil, nil, fmt.Errorf("there is no block %q any more", part)
+			return nil, nil, fmt.Errorf("the block %q: %w", part, errGone)
 		}
 		parent, list = found, found.children
 	}

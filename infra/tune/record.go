@@ -54,7 +54,9 @@ type Record struct {
 	Writes      []Write
 	// Pending: a change has begun and its end was not recorded. Then any value of the record may be the current one.
 	Pending bool
-	At      time.Time // of the last write
+	// Held is a running value that is to be set again after a restart of the server; nil for none.
+	Held *Value
+	At   time.Time // of the last write
 	// Restart is the largest that one of the writes needs.
 	Restart Restart
 	// Process is the server that ran when a restart was asked for: while it still runs, the file has no effect.
@@ -109,6 +111,9 @@ func (r *Record) encode() []byte {
 	if r.Pending {
 		line("pending", "yes")
 	}
+	if r.Held != nil {
+		line("held", r.Held.encode())
+	}
 	line("at", r.At.UTC().Format(time.RFC3339))
 	line("restart", string(r.Restart))
 	if r.Process != "" {
@@ -146,7 +151,7 @@ func decodeRecord(text []byte) (*Record, error) {
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRecord, err)
 	}
-	if r.Key == "" || r.Layer == "" || len(r.Writes) == 0 && !r.Pending {
+	if r.Key == "" || r.Layer == "" || len(r.Writes) == 0 && !r.Pending && r.Held == nil {
 		return nil, fmt.Errorf("%w: key, layer or write is missing", errRecord)
 	}
 	return r, nil
@@ -171,6 +176,10 @@ func (r *Record) set(word, text string) (err error) {
 		r.Writes = append(r.Writes, Write{tuning, v})
 	case "pending":
 		r.Pending = text == "yes"
+	case "held":
+		var v Value
+		v, err = decodeValue(text)
+		r.Held = &v
 	case "at":
 		r.At, err = time.Parse(time.RFC3339, text)
 	case "restart":

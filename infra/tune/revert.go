@@ -22,6 +22,7 @@ func (o RevertOptions) wants(tuning string) bool {
 // recorded original. A value that somebody else has changed is reported and left. Files come first, then a restart where
 // one is needed, then the running values. It may be called again after it was cut off.
 func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
+	_ = t.release(ctx) // a server that is down needs its files first; this is tried again after the restart
 	records, err := t.store.all(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("revert %s: %w", t.Name, err)
@@ -49,7 +50,7 @@ func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
 			}
 			restored = append(restored, after)
 		}
-		outcomes, err := t.settleFiles(ctx, need)
+		outcomes, err := t.restart(ctx, need)
 		report = append(report, outcomes...)
 		for _, after := range restored {
 			if err == nil {
@@ -64,7 +65,7 @@ func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
 }
 
 func (t *Target) keepOrForget(ctx context.Context, r *Record) error {
-	if len(r.Writes) == 0 {
+	if len(r.Writes) == 0 && !r.Pending {
 		return t.store.remove(ctx, r)
 	}
 	return t.store.save(ctx, r)
@@ -151,7 +152,7 @@ func (t *Target) Verify(ctx context.Context) (Report, error) {
 }
 
 func (t *Target) verifyOne(ctx context.Context, r *Record) (problem, from string, err error) {
-	if r.Pending {
+	if r.Pending || r.Held != nil {
 		return "a change was cut off: apply the tuning again or revert it", "", nil
 	}
 	current, err := t.slot(r).read(ctx, r.Key)
