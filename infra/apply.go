@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
 	"isukit/infra/topology"
+	"isukit/infra/tune"
 )
 
 // ApplyOptions are what a user may say about an apply.
@@ -45,7 +47,7 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 		o.Planned(p)
 	}
 	if changed := p.ChangedByOthers(); len(changed) > 0 && !o.Force {
-		return p, &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(changed, ", ")), "look at it (isukit topology verify), then overwrite it with --force"}
+		return p, &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(changed, ", ")), "take tunings back (isukit tune revert --all --driver " + s.driver.Name() + "), or look at it (isukit topology verify) and overwrite it with --force"}
 	}
 	if p.Empty() {
 		return p, nil
@@ -148,6 +150,7 @@ func (s *Site) takeDown(ctx context.Context) error {
 		}
 	}
 	for _, name := range f.names() {
+		errs = append(errs, untune(ctx, name, f.hosts[name]))
 		if inv := f.inventories[name]; inv != nil {
 			errs = append(errs, undo(ctx, f.hosts[name], inv.Items))
 		}
@@ -170,6 +173,16 @@ func stopRole(ctx context.Context, h host.Host, role topology.Role) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// untune takes back what tunings have set in a kernel that outlives what is taken down; the records go with the host's directory.
+func untune(ctx context.Context, name string, h host.Host) error {
+	if h.About().Kernel != host.OwnKernel {
+		return nil
+	}
+	kernel, link, boot := KernelTargets(tune.Place{Name: name, Host: h, StateDir: path.Join(h.About().Dir, "tune")}, false)
+	_, err := tune.RevertAll(ctx, []*tune.Target{kernel, link, boot}, tune.RevertOptions{})
+	return err
 }
 
 // undo takes back what lies outside of the host's directory, which its driver removes: rules, and files that were there before.

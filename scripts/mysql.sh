@@ -10,7 +10,7 @@
 # shellcheck disable=SC2317 # functions are called by state.sh
 set -u
 self=mysql.sh kind=mysql target='' conf='' restart_command='' accept='' memory='' shared=''
-# shellcheck source=scripts/state.sh
+# shellcheck source-path=SCRIPTDIR source=state.sh
 . "$(dirname "$0")/state.sh"
 
 command=${1:-} file=${2:-}

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2317 # functions are called by state.sh
 set -u
 self=sysctl.sh kind=sysctl target=$(uname -n | cut -d . -f 1) conf='' accept=''
-# shellcheck source=scripts/state.sh
+# shellcheck source-path=SCRIPTDIR source=state.sh
 . "$(dirname "$0")/state.sh"
 
 command=${1:-} file=${2:-}

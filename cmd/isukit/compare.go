@@ -42,8 +42,7 @@ With --rounds or --until-sure, rounds of both sides are run in pairs, in a rando
   command=COMMAND      any command; it prints its figures as a JSON object of numbers, or "score: 1234"
 For all but topology= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared.
 
-Else kept rounds are compared: "topology=NAME" is all rounds of a topology; rounds as show takes them are joined by commas.
-Tunings as sides come with isukit tune, which is not there yet.`,
+Else kept rounds are compared: "topology=NAME" is all rounds of a topology; rounds as show takes them are joined by commas.`,
 		Example: `  isukit compare topology=single topology=two --rounds 10
   isukit compare commit=main commit=HEAD --until-sure --budget 20m --both "--duration 15s"
   isukit compare commit=HEAD round=      # what is not committed yet, after make build

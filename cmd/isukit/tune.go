@@ -38,7 +38,8 @@ func newTuneCmd(s streams) *cobra.Command {
 		Short: "Apply, verify and take back settings of kernel, MySQL and nginx",
 		Long: `Apply named sets of settings to servers that run, verify that they took effect, and take them back. The original of each value
 is on disk before it is changed. isukit round --tune applies tunings for one round of the reference app; these commands are for
-the servers of this machine that are named with --db, --nginx and --pid, and for its kernel with --this-kernel.`,
+the servers of the topology that is up with --driver, or for those of this machine that are named with --db, --nginx and --pid,
+and for its kernel with --this-kernel.`,
 		Example: "  isukit tune ls\n  isukit tune diff mysql/memory --db db.dsn\n  isukit tune apply mysql/memory --db db.dsn",
 	}
 	linesFlag(cmd.PersistentFlags(), &o.asJSON)
@@ -62,7 +63,7 @@ the servers of this machine that are named with --db, --nginx and --pid, and for
 	add("diff NAME...", "Say what the servers have and what they would get; nothing is written", "  isukit tune diff mysql/memory --db db.dsn",
 		cobra.MinimumNArgs(1), true, runTuneDiff)
 	apply := add("apply NAME...", "Apply tunings, groups of them, or a tuning's file",
-		"  isukit tune apply mysql/memory --db db.dsn --db-cnf /etc/mysql/conf.d/zz-isukit.cnf\n  isukit tune apply measure --db db.dsn --nginx /etc/nginx/nginx.conf",
+		"  isukit tune apply mysql/memory --db db.dsn --db-cnf /etc/mysql/conf.d/zz-isukit.cnf\n  isukit tune apply measure --db db.dsn --nginx /etc/nginx/nginx.conf\n  isukit tune apply nginx/logs-off --driver lab",
 		cobra.MinimumNArgs(1), true, runTuneApply)
 	acceptRiskFlag(apply.Flags(), &o.accepted)
 	add("verify", "Compare what was applied with what is there, on every layer (exit code 3)", "  isukit tune verify --db db.dsn", cobra.NoArgs, true, runTuneVerify)
@@ -196,7 +197,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 			return hinted(errors.New("not everything could be applied"), "isukit tune verify tells what holds; isukit tune revert takes it back")
 		}
 		if !report.Has(tune.Applied, tune.Kept) {
-			return hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx or --pid")
+			return hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx or --pid, or those of a topology with --driver")
 		}
 		o.next(s, "isukit tune verify")
 		return nil

@@ -16,8 +16,10 @@ import (
 	"isukit/infra/tune"
 )
 
-// tuneServers are the servers of this machine that the user names.
+// tuneServers are the servers of this machine that the user names, or those of the topology that is up with a driver.
 type tuneServers struct {
+	driver           string // "" is this machine
+	localDir, app    string
 	dbs, cnfs, units []string
 	nginx            string
 	pids             []int
@@ -27,6 +29,9 @@ type tuneServers struct {
 }
 
 func (t *tuneServers) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&t.driver, "driver", "", "the servers of the topology that is up with this driver, local or lab, and their hosts' kernels")
+	f.StringVar(&t.localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
+	f.StringVar(&t.app, "app", "", "the app's binary (default: isukit-app beside isukit)")
 	f.StringArrayVar(&t.dbs, "db", nil, "a file of mode 0600 with a database's DSN, of an account that may change variables")
 	f.StringArrayVar(&t.cnfs, "db-cnf", nil, "the option file of that database that gets the settings; without it only the running server does")
 	f.StringArrayVar(&t.units, "db-unit", nil, "the systemd unit of that database, for restarts")
@@ -39,6 +44,9 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 
 // open makes the targets and calls fn with them.
 func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn func([]*tune.Target) error) (err error) {
+	if t.driver != "" {
+		return t.openSite(ctx, stateDir, fn)
+	}
 	if len(t.cnfs) > len(t.dbs) || len(t.units) > len(t.dbs) {
 		return usageError(errors.New("--db-cnf and --db-unit belong to a --db each, in the same order"), "")
 	}
@@ -74,6 +82,37 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		}
 		defer pool.Close()
 		targets = append(targets, target)
+	}
+	return fn(targets)
+}
+
+// openSite makes the targets of what is up, and keeps others from changing it meanwhile.
+func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*tune.Target) error) (err error) {
+	if len(t.dbs)+len(t.pids) > 0 || t.nginx != "" || t.thisKernel || t.memory != "" || t.shared {
+		return usageError(errors.New("--driver means all servers of a topology; --db, --nginx, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
+	}
+	spec := infra.Spec{StateDir: stateDir, LocalDir: roundOptions{localDir: t.localDir}.findLocalDir()}
+	if spec.AppBinary, err = besideMe(t.app, "isukit-app"); err != nil {
+		return err
+	}
+	driver, err := openDriver(t.driver, stateDir, 0, true)
+	if err != nil {
+		return faultHint(err)
+	}
+	defer func() { err = faultHint(errors.Join(err, driver.Close(context.WithoutCancel(ctx)))) }()
+	release, err := driver.Lock(ctx, userName())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	running, err := infra.NewSite(driver, spec).Running(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
+	targets, err := running.TuneTargets()
+	if err != nil {
+		return err
 	}
 	return fn(targets)
 }

@@ -182,10 +182,10 @@ func getText(ctx context.Context, h host.Host, path string) (string, error) {
 	return string(text), err
 }
 
-// putText replaces a file, behind a link where it is one, and keeps its mode.
+// putText replaces a file, behind a link where it is one, and keeps its mode. A directory for it is made, as of a unit's drop-ins.
 func putText(ctx context.Context, h host.Host, path, text string) error {
 	mode := fs.FileMode(0o644)
-	out, err := output(ctx, h, "sh", "-c", `f=$(readlink -f -- "$1") && printf '%s\n' "$f" && { [ ! -e "$f" ] || stat -c %a -- "$f"; }`, "sh", path)
+	out, err := output(ctx, h, "sh", "-c", `mkdir -p -- "$(dirname -- "$1")" && f=$(readlink -f -- "$1") && printf '%s\n' "$f" && { [ ! -e "$f" ] || stat -c %a -- "$f"; }`, "sh", path)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestTuneSite applies tunings to what is up with each driver, and takes them back: afterwards everything is as it was applied.
+func TestTuneSite(t *testing.T) {
+	program, env, _ := topologyEnv(t)
+	for driver, topology := range map[string]string{"local": "single", "lab": "nginx"} {
+		t.Run(driver, func(t *testing.T) {
+			tool := func(want string, args ...string) string {
+				t.Helper()
+				out, err := runTool(t, program, env, append(args, "--driver", driver)...)
+				if (err == nil) != (want != "error") {
+					t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+				}
+				return out
+			}
+			if out := tool("error", "tune", "verify"); !strings.Contains(out, "no topology is up") {
+				t.Errorf("verify of nothing: %s", out)
+			}
+			tool("", "topology", "apply", topology, "-q")
+			defer runTool(t, program, env, "topology", "down", "--driver", driver)
+			out := tool("", "tune", "apply", "sysctl/ports", "mysql/durability-relaxed", "mysql/doublewrite", "nginx/logs-off", "limits/nofile", "--accept-risk", "mysql/doublewrite")
+			for _, want := range []string{"innodb_flush_log_at_trx_commit runtime", "innodb_doublewrite file", "http > access_log file", "restarted", "reloaded"} {
+				if !strings.Contains(out, want) {
+					t.Errorf("apply: no %q in\n%s", want, out)
+				}
+			}
+			if refused := strings.Contains(out, "ip_local_port_range  "); driver == "lab" && !strings.Contains(out, "net.ipv4.ip_local_port_range runtime") || refused {
+				t.Errorf("the kernel's keys:\n%s", out)
+			}
+			tool("", "tune", "verify")
+			if out := tool("error", "topology", "verify"); !strings.Contains(out, "nginx.conf") {
+				t.Errorf("topology verify does not name the tuned file:\n%s", out)
+			}
+			if out := tool("error", "topology", "apply", topology, "-q"); !strings.Contains(out, "isukit tune revert --all --driver "+driver) {
+				t.Errorf("topology apply over tunings:\n%s", out)
+			}
+			tool("", "tune", "revert", "--all")
+			tool("", "topology", "verify")
+		})
+	}
+	if out, err := runTool(t, program, env, "tune", "verify", "--driver", "lab", "--this-kernel"); err == nil || !strings.Contains(out, "--driver means all servers of a topology") {
+		t.Errorf("--driver with --this-kernel: %v\n%s", err, out)
+	}
+}
