@@ -96,7 +96,7 @@ adjust() { # KEY TEXT
 		chunk=$(ask 'SELECT @@GLOBAL.innodb_buffer_pool_chunk_size')
 		instances=1
 		[ "$product" = mariadb ] || instances=$(ask 'SELECT @@GLOBAL.innodb_buffer_pool_instances')
-		text=$(awk -v n="$text" -v c="$chunk" -v i="$instances" 'BEGIN { c *= i; k = int((n + c - 1) / c); printf "%.0f\n", c > 0 ? k * c : n }')
+		text=$(awk -v n="$text" -v c="$chunk" -v i="$instances" 'BEGIN { c *= i; if (c > 0) n = int((n + c - 1) / c) * c; printf "%.0f\n", n }')
 	fi
 	printf '%s' "$text"
 }

@@ -51,6 +51,24 @@ type change struct {
 	record *Record
 	from   Value
 	to     Value
+	writes int // of the record, that this change adds
+}
+
+// lastOnly drops changes that a later one to the same key and layer makes void: only the last value is written, though the
+// record has all of them.
+func lastOnly(target string, changes []change) (kept []change, report Report) {
+	for i, c := range changes {
+		later := slices.IndexFunc(changes[i+1:], func(o change) bool { return o.record.Layer == c.record.Layer && o.record.Key == c.record.Key })
+		if later < 0 {
+			kept = append(kept, c)
+			continue
+		}
+		next := &changes[i+1+later]
+		next.writes += c.writes
+		report = append(report, Outcome{Target: target, Tuning: c.record.last().Tuning, Key: c.record.Key, Layer: c.record.Layer, Did: Kept,
+			From: c.from.String(), To: c.to.String(), Reason: next.record.last().Tuning + " sets it as well, and comes later"})
+	}
+	return kept, report
 }
 
 // Apply applies tunings of the target's kind: all originals are recorded first; then files are written, the server is
@@ -88,7 +106,9 @@ func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (R
 			changes = append(changes, some...)
 		}
 	}
-	outcomes, err := t.perform(ctx, changes)
+	changes, outcomes := lastOnly(t.Name, changes)
+	report = append(report, outcomes...)
+	outcomes, err = t.perform(ctx, changes)
 	report = append(report, outcomes...)
 	if err != nil {
 		return report, fmt.Errorf("tune %s: %w", t.Name, err)
@@ -183,7 +203,7 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 	if err := t.store.save(ctx, r); err != nil {
 		return nil, nil, err
 	}
-	return &change{slot: sl, record: r, from: current, to: to}, nil, nil
+	return &change{slot: sl, record: r, from: current, to: to, writes: 1}, nil, nil
 }
 
 func restartRank(r Restart) int {
@@ -223,7 +243,7 @@ func (t *Target) perform(ctx context.Context, changes []change) (Report, error) 
 // write writes one change, reads it back, and takes it back when it had no effect.
 func (t *Target) write(ctx context.Context, c change) (Outcome, error) {
 	r := c.record
-	o := Outcome{Target: t.Name, Tuning: r.Writes[len(r.Writes)-1].Tuning, Key: r.Key, Layer: r.Layer, From: c.from.String(), To: c.to.String()}
+	o := Outcome{Target: t.Name, Tuning: r.last().Tuning, Key: r.Key, Layer: r.Layer, From: c.from.String(), To: c.to.String()}
 	if c.from.equal(c.to) {
 		o.Did, r.Process = Kept, ""
 	} else {
@@ -255,7 +275,7 @@ func (t *Target) undo(ctx context.Context, c change) error {
 		return err
 	}
 	r := c.record
-	r.Writes, r.Pending = r.Writes[:len(r.Writes)-1], false
+	r.Writes, r.Pending = r.Writes[:len(r.Writes)-c.writes], false
 	if len(r.Writes) == 0 {
 		return t.store.remove(ctx, r)
 	}

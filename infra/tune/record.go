@@ -66,6 +66,9 @@ type Record struct {
 	Reads string
 }
 
+// last is the newest write; a record that a change is about has one.
+func (r *Record) last() Write { return r.Writes[len(r.Writes)-1] }
+
 // current is the value that should be in force.
 func (r *Record) current() Value {
 	if n := len(r.Writes); n > 0 {

@@ -12,8 +12,7 @@ import (
 	"isukit/infra/tune"
 )
 
-// TestTakenBack applies all shipped tunings together, in orders that are drawn, to a target of each kind and both engines,
-// then kills applies and reverts at random moments; each time a revert leaves everything as it was. ISUKIT_TUNE_KILLS=30 kills
+// TestTakenBack applies all shipped tunings together, in orders that are drawn, to a target of each kind, then kills applies and reverts at random moments; each time a revert leaves everything as it was. ISUKIT_TUNE_KILLS=30 kills
 // so often and applies each tuning by itself as well (make stress-tune).
 func TestTakenBack(t *testing.T) {
 	infratest.Real(t)
@@ -25,7 +24,13 @@ func TestTakenBack(t *testing.T) {
 		}
 		full = true
 	}
-	w, dbs := newWorld(t)
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) { takenBack(t, engine, kills, full) })
+	}
+}
+
+func takenBack(t *testing.T, engine string, kills int, full bool) {
+	w, dbs := newWorld(t, engine)
 	before := w.snapshot(t, dbs)
 	list, closeAll, err := w.targets(local(t))
 	if err != nil {

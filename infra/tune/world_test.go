@@ -27,7 +27,7 @@ import (
 	"isukit/infra/tune"
 )
 
-// world is one target of each kind and both database engines, described so that another process can open the same.
+// world is one target of each kind, described so that another process can open the same.
 type world struct {
 	State, Namespace, Own string // directory of the records; network namespace of the kernel, and that of the test
 	BootRoot, DropIn      string
@@ -48,7 +48,7 @@ type worldDB struct {
 }
 
 // newWorld starts everything. Values that were set while a server runs differ from its file, as on a host that others use, too.
-func newWorld(t *testing.T) (*world, []*infratest.DB) {
+func newWorld(t *testing.T, engines ...string) (*world, []*infratest.DB) {
 	t.Helper()
 	ns := namespace(t, local(t))
 	w := &world{State: t.TempDir(), Namespace: ns.name, Own: ownNamespace(t), BootRoot: t.TempDir()}
@@ -62,11 +62,11 @@ func newWorld(t *testing.T) (*world, []*infratest.DB) {
 	w.PID = sleeper.Process.Pid
 	for w.limit(t) != "64 16384" {
 	}
-	n := infratest.StartNginx(t, "upstream web { server 127.0.0.1:9; }", "location / { return 204; }")
+	n := infratest.StartNginx(t, "upstream web { server 127.0.0.1:9; }", "location / { return 204; } location = /api/leaderboard { proxy_pass http://web; proxy_cache off; }")
 	w.NginxDir, w.NginxPID = n.Dir, n.PID()
 	w.NginxArgv = []string{infratest.FindNginx(t), "-p", n.Dir, "-c", filepath.Join(n.Dir, "nginx.conf"), "-e", filepath.Join(n.Dir, "error.log")}
 	var dbs []*infratest.DB
-	for _, engine := range infratest.Engines(t) {
+	for _, engine := range engines {
 		file := filepath.Join(t.TempDir(), "my.cnf")
 		if err := os.WriteFile(file, []byte("# as it was found\n[mysqld]\nmax_connections = 120\nperformance_schema = OFF\n"), 0o644); err != nil {
 			t.Fatal(err)
