@@ -184,7 +184,7 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 	if err != nil {
 		return err
 	}
-	if err := r.startInstance(ctx, r.local, "", name, inst.Instance); err != nil {
+	if err := r.startInstance(ctx, r.local, serviceOf(name, inst.Instance), inst.Instance); err != nil {
 		return err
 	}
 	if err := r.runPrepare(ctx, inst, filepath.Join(dir, "app")); err != nil {
@@ -252,22 +252,24 @@ func (r *Running) runPrepare(ctx context.Context, db database, dir string) error
 func (r *Running) startDB(ctx context.Context) error {
 	for _, db := range r.dbs {
 		r.spec.progress("starting %s (%s %s)", db.name, db.Engine, db.Version)
-		if err := r.startInstance(ctx, r.local, "", db.name, db.Instance); err != nil {
+		if err := r.startInstance(ctx, r.local, serviceOf(db.name, db.Instance), db.Instance); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Running) startInstance(ctx context.Context, at host.Host, stamp, name string, inst *dbserver.Instance) error {
-	if err := at.Start(ctx, host.Service{
-		Name: name, Argv: inst.Command(), Dir: inst.Dir, LogFile: filepath.Join(inst.Dir, outputLog), Stamp: stamp,
-	}); err != nil {
+func serviceOf(name string, inst *dbserver.Instance) host.Service {
+	return host.Service{Name: name, Argv: inst.Command(), Dir: inst.Dir, LogFile: filepath.Join(inst.Dir, outputLog)}
+}
+
+func (r *Running) startInstance(ctx context.Context, at host.Host, service host.Service, inst *dbserver.Instance) error {
+	if err := at.Start(ctx, service); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, healthLimit, fmt.Errorf("not healthy within %v", healthLimit))
 	defer cancel()
-	exited, stop := watch(ctx, at, name)
+	exited, stop := watch(ctx, at, service.Name)
 	defer stop()
 	if err := inst.WaitReady(ctx, exited); err != nil {
 		if inst.PortTaken() {

@@ -39,7 +39,7 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 		}
 	}
 	for _, db := range r.dbs {
-		pool, err := db.Instance.OpenHere()
+		pool, err := db.Instance.OpenRoot()
 		if err != nil {
 			return nil, fmt.Errorf("tune %s: %w", db.name, err)
 		}
@@ -106,7 +106,10 @@ func (r *Running) hostOf(name string) string {
 }
 
 func (r *Running) nginxTarget(i Instance, p tune.Place) (*tune.Target, error) {
-	path, err := findProgram("nginx", "make setup")
+	path, err := "nginx", error(nil)
+	if p.Host.About().Here {
+		path, err = findProgram("nginx", "make setup")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +134,12 @@ func (r *Running) restartDB(ctx context.Context, name string, inst *dbserver.Ins
 	if err := at.Stop(ctx, name, time.Minute); err != nil {
 		return err
 	}
-	return r.startInstance(ctx, at, st.Stamp, name, inst)
+	service, ok := r.services[name]
+	if !ok {
+		service = serviceOf(name, inst)
+	}
+	service.Argv, service.Stamp = inst.Command(), st.Stamp
+	return r.startInstance(ctx, at, service, inst)
 }
 
 // closePools ends the connections of TuneTargets.

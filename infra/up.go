@@ -38,19 +38,20 @@ type Running struct {
 	// Facts are the conditions under which it runs.
 	Facts []Fact
 
-	spec    Spec
-	hash    string // of the topology as it was declared
-	local   *host.Local
-	hosts   map[string]host.Host // of a Site, by name; nil for local
-	site    *Site                // nil for local
-	proxies []string             // address:port of each
-	client  *http.Client         // reaches the site; nil for local
-	ca      *x509.CertPool       // that proxies' certificates are of; nil without TLS
-	input   render.Input
-	dbs     []database // in the order of the topology
-	app     appVersion
-	secrets []string
-	pools   []*sql.DB // of TuneTargets
+	spec     Spec
+	hash     string // of the topology as it was declared
+	local    *host.Local
+	hosts    map[string]host.Host // of a Site, by name; nil for local
+	site     *Site                // nil for local
+	proxies  []string             // address:port of each
+	client   *http.Client         // reaches the site; nil for local
+	ca       *x509.CertPool       // that proxies' certificates are of; nil without TLS
+	input    render.Input
+	dbs      []database // in the order of the topology
+	app      appVersion
+	secrets  []string
+	pools    []*sql.DB               // of TuneTargets
+	services map[string]host.Service // of a Site: how each instance is started
 }
 
 // Instance is one role that runs.

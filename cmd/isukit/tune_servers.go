@@ -29,9 +29,8 @@ type tuneServers struct {
 }
 
 func (t *tuneServers) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&t.driver, "driver", "", "the servers of the topology that is up with this driver, local or lab, and their hosts' kernels")
-	f.StringVar(&t.localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
-	f.StringVar(&t.app, "app", "", "the app's binary (default: isukit-app beside isukit)")
+	f.StringVar(&t.driver, "driver", "", "the servers of the topology that is up with this driver, local, lab or ssh, and their hosts' kernels")
+	programFlags(f, &t.localDir, &t.app)
 	f.StringArrayVar(&t.dbs, "db", nil, "a file of mode 0600 with a database's DSN, of an account that may change variables")
 	f.StringArrayVar(&t.cnfs, "db-cnf", nil, "the option file of that database that gets the settings; without it only the running server does")
 	f.StringArrayVar(&t.units, "db-unit", nil, "the systemd unit of that database, for restarts")

@@ -217,9 +217,9 @@ func (i *Instance) Open(database string) (*sql.DB, error) {
 	return sql.OpenDB(conn), nil
 }
 
-// OpenHere is Open, over the Unix socket where there is one: it needs no way through the network to the server, which is on
-// this machine.
-func (i *Instance) OpenHere() (*sql.DB, error) {
+// OpenRoot is a pool of connections of RootUser to no database, over the Unix socket where there is one: it needs no way through
+// the network to the server. The caller closes it.
+func (i *Instance) OpenRoot() (*sql.DB, error) {
 	conn, err := mysql.NewConnector(i.rootDSN())
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", i.name(), err)
@@ -297,7 +297,7 @@ func (i *Instance) onRoot(ctx context.Context, do func(*sql.Conn) error) error {
 // WaitReady waits until the server answers a query of RootUser. exited is closed by the caller when the server's
 // process has ended; the error then has the end of its log.
 func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error {
-	db, err := i.OpenHere()
+	db, err := i.OpenRoot()
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,9 @@ func TestDriftsOfLimitsAndBoot(t *testing.T) {
 			if out, err := exec.Command("prlimit", "--pid", itoa(cmd.Process.Pid), "--nofile=512:").CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-		}, func(t *testing.T) { exec.Command("prlimit", "--pid", itoa(cmd.Process.Pid), "--nofile=65536:").Run() }, "LimitNOFILE of", "it is 512"},
+		}, func(t *testing.T) {
+			exec.Command("sh", "-c", `h=$(prlimit --pid $1 --nofile --noheadings --raw --output HARD) && prlimit --pid $1 --nofile=$h:`, "sh", itoa(cmd.Process.Pid)).Run()
+		}, "LimitNOFILE of", "it is 512"},
 		{"a unit started anew without its limit", func(*testing.T) { stop() }, nil, "LimitNOFILE of", "it is gone"},
 	})
 	boot := tune.NewBoot(tune.Place{Name: "s1", Host: h, StateDir: w.State}, tune.BootConfig{Root: w.BootRoot})
@@ -156,7 +158,7 @@ func TestDriftsOfNginx(t *testing.T) {
 	apply(t, target, "nginx/keepalive", "nginx/workers", "nginx/logs-off")
 	conf := filepath.Join(n.Dir, "nginx.conf")
 	edited, mended := edit(t, conf, "worker_connections 8192", "worker_connections 512")
-	gone, back := edit(t, conf, "keepalive 64", "#")
+	gone, back := edit(t, conf, "keepalive 64;", "")
 	renamed, named := edit(t, conf, "upstream web", "upstream app")
 	play(t, target, []drift{
 		{"a directive edited", edited, mended, "events > worker_connections", "it is 512"},
