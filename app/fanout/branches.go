@@ -40,9 +40,9 @@ type branches struct {
 	seq atomic.Int64
 
 	mu      sync.Mutex
-	orphans []orphan // prepared branches that nobody ended
-	over    []string // transactions whose decision nobody needs any more
-	gone    []string // dead processes that were settled here
+	orphans []orphan             // prepared branches that nobody ended
+	over    map[*member][]string // transactions whose decision, on this replica, nobody needs any more
+	gone    []string             // dead processes that were settled here
 }
 
 type orphan struct {
@@ -85,11 +85,25 @@ func (b *branches) insist(m *member, xid string) error {
 	}
 }
 
-// settled notes that every replica has followed the decision on xid.
-func (b *branches) settled(xid string) {
+// finish commits, over another connection, a branch whose commit was not answered because of why. It returns nil when that
+// is done, and why when it is not at once.
+func (b *branches) finish(m *member, xid string, why error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), b.p.cfg.ProbeTimeout)
+	defer cancel()
+	if b.p.endBranch(ctx, m, xid, true) != nil {
+		return why
+	}
+	return nil
+}
+
+// settled notes that every replica has followed the decision on xid, which is on m.
+func (b *branches) settled(xid string, m *member) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.over = append(b.over, xid)
+	if b.over == nil {
+		b.over = map[*member][]string{}
+	}
+	b.over[m] = append(b.over[m], xid)
 }
 
 // inDoubt is the number of prepared branches that this process has left behind, and the age of the oldest.
@@ -120,20 +134,18 @@ func (b *branches) tidy(ctx context.Context) {
 		}
 		cancel()
 	}
-	for len(over) > 0 {
-		n := min(len(over), 500)
-		b.forget(ctx, over[:n])
-		over = over[n:]
+	for m, xids := range over {
+		for len(xids) > 0 {
+			n := min(len(xids), 500)
+			forgetDecisions(ctx, m, xids[:n])
+			xids = xids[n:]
+		}
 	}
 }
 
-// forget deletes decisions; one that stays costs a row.
-func (b *branches) forget(ctx context.Context, xids []string) {
-	readers := b.p.view.Load().readers
-	if len(readers) == 0 {
-		return
-	}
-	_, _ = readers[0].admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid IN ('"+strings.Join(xids, "','")+"')")
+// forgetDecisions deletes decisions on m; one that stays costs a row.
+func forgetDecisions(ctx context.Context, m *member, xids []string) {
+	_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid IN ('"+strings.Join(xids, "','")+"')")
 }
 
 // end brings a dead process's branch on m to the decision that the replicas in service know.

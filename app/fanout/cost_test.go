@@ -4,14 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +42,8 @@ func (s costSetup) String() string {
 // TestCost measures what each mode costs against mode parallel over as many replicas, in randomly interleaved runs of 1.5 s:
 // one-row updates over 10,000 keys and transfers over 1,000 accounts, 16 clients, a flush at each commit. It is run by
 // ISUKIT_FANOUT_COST=<runs of each>, prints a table, and writes a line of JSON into the file ISUKIT_FANOUT_COST_JSON, or prints it.
+// With ISUKIT_FANOUT_COST_ONLY, a regular expression for names such as "updates ordered/2", it measures those and prints a
+// line for each; updates are compared with the first of them that is in mode parallel, transfers with mode single.
 func TestCost(t *testing.T) {
 	runs, err := strconv.Atoi(os.Getenv("ISUKIT_FANOUT_COST"))
 	if err != nil || runs < 1 {
@@ -75,9 +80,15 @@ var costModes = []struct {
 type costRun struct {
 	perSec  float64 // writes
 	packets float64 // sent for each write, to all replicas
+
+	client, servers float64 // microseconds of CPU for each write
 }
 
 func measureCost(t *testing.T, engine string, runs int) []costRow {
+	if only := os.Getenv("ISUKIT_FANOUT_COST_ONLY"); only != "" {
+		measureSome(t, engine, runs, regexp.MustCompile(only))
+		return nil
+	}
 	args := []string{"--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=256M"}
 	c := startServers(t, engine, 3, args...)
 	clusters := map[int]*cluster{2: startReplicated(t, engine, 2, false, args...), 3: startReplicated(t, engine, 3, false, args...)}
@@ -110,6 +121,65 @@ func measureCost(t *testing.T, engine string, runs int) []costRow {
 		}
 	}
 	return printCost(engine, runs, updates, transfers)
+}
+
+// measureSome is measureCost for the setups whose names match only.
+func measureSome(t *testing.T, engine string, runs int, only *regexp.Regexp) {
+	c := startServers(t, engine, 3, "--innodb-flush-log-at-trx-commit=1", "--innodb-buffer-pool-size=256M")
+	c.execShop(t, "CREATE TABLE one (id INT PRIMARY KEY, v BIGINT NOT NULL)", "CREATE TABLE account (id INT PRIMARY KEY, balance BIGINT NOT NULL)")
+	works := map[string]costWrite{"updates": updateOne, "transfers": transferOne}
+	seen := map[string][]costRun{}
+	for range runs {
+		for _, work := range []string{"updates", "transfers"} {
+			for _, s := range []costSetup{{fanout.ModeSingle, 1, 0}, {fanout.ModeParallel, 2, 0}, {fanout.ModeKeyed, 2, 0}, {fanout.ModeOrdered, 2, 0},
+				{fanout.ModeDurable, 2, 0}, {fanout.ModeParallel, 3, 0}, {fanout.ModeKeyed, 3, 0}, {fanout.ModeOrdered, 3, 0}, {fanout.ModeDurable, 3, 0}} {
+				if name := work + " " + s.String(); only.MatchString(name) {
+					fillCost(t, c)
+					seen[name] = append(seen[name], costOf(t, c, s, works[work]))
+				}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		work, setup, _ := strings.Cut(name, " ")
+		against := work + " single/1"
+		if work == "updates" {
+			against = work + " parallel/" + setup[len(setup)-1:]
+		}
+		if seen[against] == nil {
+			against = name
+		}
+		row := costRowOf(engine, work, name, against, seen)
+		fmt.Printf("%s %s: %v of %s; median %.0f a second, %.1f packets, %.0f us of CPU a write, %.0f of it in the servers\n", engine, name, row, against,
+			medianOf(seen[name], func(r costRun) float64 { return r.perSec }), row.Packets,
+			medianOf(seen[name], func(r costRun) float64 { return r.client + r.servers }), medianOf(seen[name], func(r costRun) float64 { return r.servers }))
+	}
+}
+
+func medianOf(runs []costRun, of func(costRun) float64) float64 {
+	var list []float64
+	for _, r := range runs {
+		list = append(list, of(r))
+	}
+	return median(list)
+}
+
+// cpuOf is the CPU time that this process, and the servers together, have used so far.
+func cpuOf(t *testing.T, c *cluster) (client, servers time.Duration) {
+	t.Helper()
+	var u syscall.Rusage
+	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	for _, db := range c.dbs {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", db.PID()))
+		must(t, err)
+		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])) // from the third on
+		for _, f := range fields[11:13] {
+			ticks, err := strconv.Atoi(f)
+			must(t, err)
+			servers += time.Duration(ticks) * 10 * time.Millisecond
+		}
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), servers
 }
 
 func fillCost(t *testing.T, c *cluster) {
@@ -162,6 +232,7 @@ func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) costRun {
 	var wg sync.WaitGroup
 	var writes, failed atomic.Int64
 	packets.Store(0)
+	client, servers := cpuOf(t, c)
 	began := time.Now()
 	end := began.Add(1500 * time.Millisecond)
 	for client := range 16 {
@@ -183,7 +254,9 @@ func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) costRun {
 		t.Errorf("%v: %d writes failed, %d did not", s, failed.Load(), writes.Load())
 	}
 	n := float64(writes.Load())
-	return costRun{n / time.Since(began).Seconds(), float64(packets.Load()) / n}
+	took := time.Since(began).Seconds()
+	clientEnd, serversEnd := cpuOf(t, c)
+	return costRun{n / took, float64(packets.Load()) / n, float64((clientEnd - client).Microseconds()) / n, float64((serversEnd - servers).Microseconds()) / n}
 }
 
 // delayed dials connections on which every packet sent takes d longer, as a round trip to another host would, and counts them.

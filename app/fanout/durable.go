@@ -18,9 +18,16 @@ func (pt *part) branchText(text string) string {
 	return "XA END '" + pt.xid + "'; XA ROLLBACK '" + pt.xid + "'"
 }
 
-// runOther executes a write on another replica than the first. In ModeDurable that is in a branch of an XA transaction,
-// which a statement that is the whole transaction prepares in the same packet.
-func (t *orderedTxn) runOther(ctx context.Context, pt *part, q call, with pins, rows bool) (answer, error) {
+// doomed reports whether a branch could not be ended because the server has marked it, after a deadlock or a timeout, as to
+// be rolled back; nothing else can be done with it.
+func doomed(err error) bool {
+	var me *mysql.MySQLError
+	return errors.As(err, &me) && (me.Number == 1402 || me.Number == 1613 || me.Number == 1614)
+}
+
+// runPart executes a write on one replica. Where the part has a branch of an XA transaction (ModeDurable) that is in it,
+// and a statement that is the whole transaction prepares it in the same packet.
+func (t *orderedTxn) runPart(ctx context.Context, pt *part, q call, with pins, rows bool) (answer, error) {
 	if pt.xid == "" {
 		return pt.run(ctx, t.c, q, t.begun, with, rows)
 	}
@@ -69,7 +76,7 @@ func (t *orderedTxn) commitDurably() error {
 			return werr
 		}
 	}
-	return t.finishOthers(parts[1:])
+	return t.finishOthers(parts[1:], first.m)
 }
 
 // prepareOthers ends and prepares the branches of the other replicas. A replica that can't prepare makes the write fail
@@ -122,7 +129,7 @@ func (pt *part) prepare() error {
 	return err
 }
 
-// decisionLost settles a write whose COMMIT on the first replica was not answered: what that replica has is asked, and made
+// decisionLost settles a write whose COMMIT on the replica that decides was not answered: what that one has is asked, and made
 // final, over another connection; if it can't be asked, it is ejected, and the others, which are prepared, decide.
 func (t *orderedTxn) decisionLost(first *part, others []*part, why error) error {
 	p := t.c.p
@@ -145,18 +152,23 @@ func (t *orderedTxn) decisionLost(first *part, others []*part, why error) error 
 	return nil
 }
 
-// finishOthers commits the prepared branches. A replica that does not say that it has is ejected; if it is the last one in
-// service, it is tried again, and the write is of unknown fate until that succeeds.
-func (t *orderedTxn) finishOthers(parts []*part) error {
+// finishOthers commits the prepared branches of a write on which decider, or nil, holds the row that decides. A replica that does
+// not say that it has, to a second question either, is ejected; if it is the last one in service, it is tried again, and the
+// write is of unknown fate until that succeeds.
+func (t *orderedTxn) finishOthers(parts []*part, decider *member) error {
 	errs := make([]error, len(parts))
+	p := t.c.p
 	inParallel(len(parts), func(i int) {
-		t.c.p.at(stepFinish, parts[i].m)
+		m, prepared := parts[i].m, parts[i].prepared
+		p.at(stepFinish, m)
 		began := time.Now()
 		errs[i] = parts[i].end(t.c, "COMMIT")
-		parts[i].m.metrics.commit.observe(time.Since(began), errs[i])
-		t.c.p.at(stepFinished, parts[i].m)
+		if prepared && outcomeOf(errs[i]) == lost {
+			errs[i] = p.branches.finish(m, t.xid, errs[i])
+		}
+		m.metrics.commit.observe(time.Since(began), errs[i])
+		p.at(stepFinished, m)
 	})
-	p := t.c.p
 	all := true
 	for i, err := range errs {
 		if err == nil {
@@ -173,8 +185,8 @@ func (t *orderedTxn) finishOthers(parts []*part) error {
 				Parts: []Part{{m.name, Unknown, plainConn(err)}}}
 		}
 	}
-	if all {
-		p.branches.settled(t.xid)
+	if all && decider != nil {
+		p.branches.settled(t.xid, decider)
 	}
 	return nil
 }

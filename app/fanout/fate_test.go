@@ -2,6 +2,7 @@ package fanout_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -250,6 +251,25 @@ func TestEjectionSurvivesRestart(t *testing.T) {
 	defer other.Close()
 	if got := states(t, other); got[1] != fanout.Ejected {
 		t.Errorf("after a restart: states %q, want r2 ejected", got)
+	}
+}
+
+// TestConnector writes and reads through a database that the app makes of the pool's connector.
+func TestConnector(t *testing.T) {
+	p, servers := fakes(t, 2, nil)
+	db := sqlx.NewDb(sql.OpenDB(p.Connector()), "mysql")
+	defer db.Close()
+	if _, err := db.Exec("UPDATE t SET a = 1"); err != nil {
+		t.Fatal(err)
+	}
+	var one int
+	if err := db.Get(&one, "SELECT 1"); err != nil || one != 1 {
+		t.Errorf("SELECT 1 gives %d, %v", one, err)
+	}
+	for i, s := range servers {
+		if got := s.log(); !slices.Equal(got, []string{"UPDATE t SET a = 1"}) {
+			t.Errorf("server %d committed %q", i+1, got)
+		}
 	}
 }
 

@@ -102,8 +102,13 @@ func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, err
 		defer t.finish()
 		return t.c.direct(ctx, t.parts[0].m, q, rows)
 	}
-	if t.commitsInPacket(q, rows) {
-		return t.inPacket(ctx, q)
+	if len(t.parts) == 2 && !rows && t.v.has(t.parts[1].m) {
+		if t.xid == "" {
+			return t.pair(ctx, q)
+		}
+		if t.commitsInPacket(q) && !q.st.LastID { // a branch can't begin after a question for that id
+			return t.pairDurably(ctx, q)
+		}
 	}
 	a, err := t.run(ctx, q, rows)
 	if err != nil {
@@ -255,7 +260,7 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 	}
 	p.at(stepFirst, parts[0].m)
 	began := time.Now()
-	a, err := parts[0].run(ctx, t.c, q, t.begun, with, rows)
+	a, err := t.runPart(ctx, parts[0], q, with, rows)
 	parts[0].m.metrics.first.observe(time.Since(began), err)
 	p.at(stepFirstDone, parts[0].m)
 	if err != nil {
@@ -298,7 +303,7 @@ func (t *orderedTxn) others(ctx context.Context, parts []*part, q call, with pin
 		pt := parts[i]
 		t.c.p.at(stepOther, pt.m)
 		began := time.Now()
-		a, err := t.runOther(ctx, pt, q, with, rows)
+		a, err := t.runPart(ctx, pt, q, with, rows)
 		pt.m.metrics.others.observe(time.Since(began), err)
 		t.c.p.at(stepOtherDone, pt.m)
 		out[i] = verdict{pt, a, err}

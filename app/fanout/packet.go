@@ -30,18 +30,19 @@ func (q call) extends() bool {
 	return false
 }
 
-// commitsInPacket reports whether the other replica can execute q, the whole transaction, and commit it in one packet. That
-// spares a packet and two hand-overs between goroutines. With two others, one could commit what the other one refuses. The
-// driver must be one that gives the rows of one statement before the next one has ended, as go-sql-driver does.
-func (t *orderedTxn) commitsInPacket(q call, rows bool) bool {
-	return len(t.parts) == 2 && t.xid == "" && !rows && q.extends() && t.parts[1].m.streams && t.v.has(t.parts[1].m)
-}
+// commitsInPacket reports whether the other replica of two can be told to execute q, the whole transaction, and to commit it
+// if it changed a number of rows, in one packet. The driver must be one that gives the rows of one statement before the next
+// one has ended, as go-sql-driver does.
+func (t *orderedTxn) commitsInPacket(q call) bool { return q.extends() && t.parts[1].m.streams }
 
-// inPacket runs q on the first replica, then on the other, which commits it in the same packet if it changed as many rows.
-// When that one says that it will, COMMIT is sent to the first, so that both flush at the same time. From the second step
-// on nothing is killed, since the other replica may have committed.
-func (t *orderedTxn) inPacket(ctx context.Context, q call) (answer, error) {
-	first, other := t.parts[0], t.parts[1]
+// pair runs q, the whole transaction, on the first of two replicas, then on the other, which commits it at once, and then
+// commits it on the first. That spares a packet and two hand-overs between goroutines. With two others, one could commit what
+// the other one refuses. From the second step on nothing is killed, since the other replica may have committed.
+//
+// The other one commits by itself where it can't but find the rows that the first one found (exact), and else in a packet
+// that also holds it to their number; when that one says that it will, COMMIT is sent to the first, so that both flush at the same time.
+func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
+	other := t.parts[1]
 	a, with, err := t.runOnFirst(ctx, q, false)
 	if err == nil && ctx.Err() != nil {
 		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
@@ -53,31 +54,61 @@ func (t *orderedTxn) inPacket(ctx context.Context, q call) (answer, error) {
 	p := t.c.p
 	p.at(stepOther, other.m)
 	began := time.Now()
-	rows, err := other.runToCommit(ctx, t.c, q, t.begun, with, a.affected)
+	var b answer
+	var rows driver.Rows // of a COMMIT that is under way
+	switch {
+	case p.exact(q, a):
+		b, err = other.run(context.WithoutCancel(ctx), t.c, q, "", with, false)
+	case t.commitsInPacket(q):
+		b = a
+		rows, err = other.runToCommit(ctx, t.c, q, t.begun, with, a.affected)
+	default:
+		return a, t.commitJudged(ctx, q, a, t.others(ctx, t.parts[1:], q, with, false))
+	}
 	other.m.metrics.others.observe(time.Since(began), err)
 	p.at(stepOtherDone, other.m)
 	if err != nil && (outcomeOf(err) != lost || neverBegan(err)) {
-		if err := t.judge(ctx, q, a, []verdict{{other, answer{}, err}}); err != nil {
-			_ = t.rollback()
-			return answer{}, err
-		}
-		return a, t.commit() // the other one was ejected
+		return a, t.commitJudged(ctx, q, a, []verdict{{other, answer{}, err}})
 	}
+	return a, t.commitPair(err, rows, a, b)
+}
+
+// commitJudged commits what has not been committed on any replica, if the others' verdicts allow that.
+func (t *orderedTxn) commitJudged(ctx context.Context, q call, a answer, verdicts []verdict) error {
+	err := t.judge(ctx, q, a, verdicts)
+	if err == nil && ctx.Err() != nil {
+		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
+	}
+	if err != nil {
+		_ = t.rollback()
+		return err
+	}
+	return t.commit()
+}
+
+// commitPair commits on the first replica what the other one has committed, or, while rows is not nil, is committing; err says that
+// its answer was lost.
+func (t *orderedTxn) commitPair(err error, rows driver.Rows, a, b answer) error {
 	defer t.finish()
+	first, other, p := t.parts[0], t.parts[1], t.c.p
 	p.at(stepCommit, first.m)
-	began = time.Now()
+	began := time.Now()
 	ferr := first.end(t.c, "COMMIT")
 	first.m.metrics.commit.observe(time.Since(began), ferr)
 	p.at(stepCommitted, first.m)
-	if err == nil {
+	switch {
+	case err != nil:
+	case rows != nil:
 		err = other.committed(rows)
 		other.m.metrics.commit.observe(time.Since(began), err)
+	case !b.same(a):
+		err = fmt.Errorf("it answered %s, the first replica %s", b, a)
 	}
 	p.at(stepCommitted, other.m)
 	if err != nil {
 		other.leave(t.c, err)
 	}
-	return a, t.decide(t.parts, []error{ferr, err})
+	return t.decide(t.parts, []error{ferr, err})
 }
 
 // neverBegan reports whether err says that nothing was sent.

@@ -192,6 +192,9 @@ func (pt *part) end(c *conn, text string) error {
 		text = unpin + "; " + text // in this order, an error means that the transaction did not end
 	}
 	_, err := pt.l.exec.ExecContext(pt.l.begin(), text, nil)
+	if doomed(err) {
+		_, err = pt.l.exec.ExecContext(pt.l.begin(), "XA ROLLBACK '"+pt.xid+"'", nil)
+	}
 	pt.l.end()
 	if err != nil {
 		pt.l.spent = true

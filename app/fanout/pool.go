@@ -3,6 +3,7 @@ package fanout
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -40,7 +41,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		p.db = p.groups[0].db
 		return p, nil
 	}
-	db := sql.OpenDB(newRouter(p.cfg.Groups, p.groups))
+	db := sql.OpenDB(p.Connector())
 	db.SetMaxOpenConns(p.cfg.MaxOpenConns)
 	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
 	p.db = sqlx.NewDb(db, "mysql")
@@ -50,6 +51,15 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 // DB returns the database that the app uses for everything: what it writes goes to every replica, what it reads comes
 // from one of them. It is closed by Close only.
 func (p *Pool) DB() *sqlx.DB { return p.db }
+
+// Connector is what DB is made of, for an app that wraps its connections (tracing) or wants a pool of its own settings:
+// sqlx.NewDb(sql.OpenDB(p.Connector()), "mysql"). Such a database is closed before the Pool.
+func (p *Pool) Connector() driver.Connector {
+	if len(p.groups) == 1 {
+		return connector{p.groups[0]}
+	}
+	return newRouter(p.cfg.Groups, p.groups)
+}
 
 // Group returns the part of the pool that one group of Config.Groups is, or nil when no group has that name: what its DB,
 // Reader and InTx run goes there without a look at the statement's tables, and the rest is about that group only. Its Close

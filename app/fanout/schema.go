@@ -18,6 +18,7 @@ type schema struct {
 type table struct {
 	clock   bool // a column or trigger may read the clock by itself
 	numbers bool // it has an AUTO_INCREMENT column, or triggers that may write to a table that has
+	keys    keys
 }
 
 // needsClock reports whether a write to tables may read the clock without saying so. A table that is not known might.
@@ -117,7 +118,7 @@ func (p *group) compareSchemas(ctx context.Context) error {
 	}
 	s := &schema{known: true, tables: make(map[string]table, len(first))}
 	for name, lines := range first {
-		s.tables[name] = table{clock: slices.ContainsFunc(lines, readsClock), numbers: slices.ContainsFunc(lines, numbersRows)}
+		s.tables[name] = table{clock: slices.ContainsFunc(lines, readsClock), numbers: slices.ContainsFunc(lines, numbersRows), keys: keysOf(lines)}
 	}
 	p.schema.Store(s)
 	return nil

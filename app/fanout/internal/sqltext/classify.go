@@ -35,6 +35,9 @@ type Statement struct {
 	Sorted  bool     // has an ORDER BY
 	Call    bool     // CALL: what it does can't be seen
 
+	Rows   bool    // an INSERT of rows that the text gives, which either inserts all of them or fails
+	Equals []Equal // of an UPDATE or DELETE of one table: WHERE is these, all of them, and nothing else
+
 	// Gap is set by the pool once replicas found different rows for this text: from then on it runs with gap locks.
 	Gap atomic.Bool
 }
@@ -58,6 +61,9 @@ func Classify(text string) *Statement {
 		st.read(toks)
 	case writeVerbs[verb]:
 		st.write(verb, toks)
+		if !strings.Contains(text, "/*!") && !strings.Contains(text, "/*M!") { // not every server may run the same text
+			st.exact(verb, toks)
+		}
 	case ddlVerbs[verb]:
 		st.ddl(verb, toks)
 	case verb == "SET":

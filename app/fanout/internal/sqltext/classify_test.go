@@ -1,6 +1,7 @@
 package sqltext_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -191,5 +192,58 @@ func TestCacheIsBoundedAndStable(t *testing.T) {
 	}
 	if c.Get("SELECT 1").Kind != sqltext.Read {
 		t.Error("after many texts, SELECT 1 is no Read")
+	}
+}
+
+// TestExact holds what the scanner says of the rows that a write names, and that it says nothing of what it can't be sure of.
+func TestExact(t *testing.T) {
+	tests := []struct {
+		text   string
+		rows   bool
+		equals string // column=argument, or n for a number and s for a string
+	}{
+		{"INSERT INTO t VALUES (?, (1 + 2))", true, ""},
+		{"insert t (a, b) value (1, 2), (3, NOW())", true, ""},
+		{"INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = 2", false, ""},
+		{"INSERT IGNORE INTO t VALUES (1)", false, ""},
+		{"REPLACE INTO t VALUES (1)", false, ""},
+		{"INSERT INTO t SET a = 1", false, ""},
+		{"INSERT INTO t SELECT 1", false, ""},
+		{"INSERT INTO t VALUES ((SELECT MAX(a) FROM t))", false, ""},
+		{"INSERT INTO other.t VALUES (1)", false, ""},
+		{"INSERT INTO t VALUES (1) RETURNING a", false, ""},
+		{"UPDATE t SET v = v + ? WHERE id = ?", false, "id=1"},
+		{"UPDATE `t` SET v = 'WHERE' WHERE `Id` = 7 AND name = 'x' AND w = ?", false, "id=n name=s w=0"},
+		{"DELETE FROM t WHERE id = ?", false, "id=0"},
+		{"UPDATE t SET v = 1", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = ? OR v = 2", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = ? AND v > 2", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = -1", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = 1.5", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = 1 ORDER BY v LIMIT 1", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = ? /*!99999 AND v = 2 */", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = lower('A')", false, ""},
+		{"UPDATE t SET v = 1 WHERE id = w", false, ""},
+		{"UPDATE t SET v = 1 WHERE NOT id = 1", false, ""},
+		{"UPDATE t, u SET v = 1 WHERE id = 1", false, ""},
+		{"UPDATE t x SET v = 1 WHERE id = 1", false, ""},
+		{"UPDATE other.t SET v = 1 WHERE id = 1", false, ""},
+		{"UPDATE IGNORE t SET v = 1 WHERE id = 1", false, ""},
+		{"DELETE FROM t WHERE id = 1 AND id IN (SELECT 1)", false, ""},
+		{"WITH c AS (SELECT 1) DELETE FROM t WHERE id = 1", false, ""},
+	}
+	for _, tt := range tests {
+		st := sqltext.Classify(tt.text)
+		var list []string
+		for _, e := range st.Equals {
+			value := fmt.Sprint(e.Arg)
+			if e.Arg < 0 {
+				value = map[bool]string{true: "n", false: "s"}[e.Number]
+			}
+			list = append(list, e.Column+"="+value)
+		}
+		if got := strings.Join(list, " "); st.Rows != tt.rows || got != tt.equals {
+			t.Errorf("%s: rows %v, equals %q; want %v, %q", tt.text, st.Rows, got, tt.rows, tt.equals)
+		}
 	}
 }

@@ -1,0 +1,90 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// pairDurably runs q, the whole transaction, on two replicas in three packets: the first one executes and prepares, the other
+// one executes and commits with the row that is the decision, and then the first commits. The locks of the first
+// replica, which a prepared branch keeps even when everything dies, decide the order as ever.
+func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
+	defer t.finish()
+	first, other, p := t.parts[0], t.parts[1], t.c.p
+	first.xid, other.xid = t.xid, ""
+	a, with, err := t.runOnFirst(ctx, q, false)
+	if err == nil && ctx.Err() != nil {
+		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
+	}
+	if err != nil {
+		_ = t.rollback()
+		return answer{}, err
+	}
+	p.at(stepDecide, other.m)
+	began := time.Now()
+	b, err := t.decideOn(ctx, other, q, with, a.affected)
+	other.m.metrics.others.observe(time.Since(began), err)
+	p.at(stepDecided, other.m)
+	switch {
+	case t.dead != nil:
+		return answer{}, err
+	case err == nil:
+		other.began = false
+	case outcomeOf(err) != lost || neverBegan(err):
+		if err := t.judge(ctx, q, a, []verdict{{other, answer{}, err}}); err != nil {
+			_ = t.rollback()
+			return answer{}, err
+		}
+		return a, t.finishOthers(t.parts[:1], nil) // the other one was ejected
+	default:
+		other.leave(t.c, err)
+		if err := t.decisionLost(other, t.parts[:1], err); err != nil {
+			t.again = FateOf(err) == NotApplied
+			return answer{}, err
+		}
+	}
+	if err := t.finishOthers(t.parts[:1], other.m); err != nil {
+		return a, err
+	}
+	if other.gone == nil && !b.same(a) {
+		_ = p.ejectMember(context.Background(), other.m, fmt.Sprintf("it answered %s, the first replica %s", b, a))
+	}
+	return a, nil
+}
+
+// decideOn executes q on pt and commits it with the row that is the decision, unless it changed another number of rows than
+// the first replica did: the row's verdict would be NULL then, which the table does not take, and the server drops the COMMIT.
+// From here on nothing is killed.
+func (t *orderedTxn) decideOn(ctx context.Context, pt *part, q call, with pins, affected int64) (answer, error) {
+	tail := "; COMMIT"
+	q.after = 2
+	if !with.clock.IsZero() {
+		tail = "; " + unpin + tail
+		q.after = 3
+	}
+	q.text += "; INSERT INTO " + commitTable + " (xid, verdict) VALUES ('" + t.xid + "', IF(ROW_COUNT()=" + strconv.FormatInt(affected, 10) + ",1,NULL))" + tail
+	a, err := pt.run(context.WithoutCancel(ctx), t.c, q, t.begun, with, false)
+	var me *mysql.MySQLError
+	switch {
+	case err == nil:
+		pt.l.pinned, pt.pinned = false, false
+	case errors.As(err, &me) && me.Number == errNull && strings.Contains(me.Message, "verdict"):
+		err = fmt.Errorf("it did not change %d rows, as the first replica did: %w", affected, err)
+	case errors.As(err, &me) && me.Number == errDuplicate && strings.Contains(me.Message, t.xid):
+		t.again = true
+		err = t.abort(&WriteError{Fate: NotApplied, Again: true, Cause: errors.New("another process took this one for dead")})
+	}
+	return a, err
+}
+
+// The numbers of the errors by which a decision is refused.
+const (
+	errNull      = 1048
+	errDuplicate = 1062
+)
