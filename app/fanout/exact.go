@@ -25,7 +25,7 @@ func keysOf(lines []string) keys {
 		case f[0] == "trigger":
 			k.simple = false
 		case f[0] == "column" && len(f) > 3: // column NAME POSITION TYPE
-			k.kinds[f[1]] = kindOf(f[3])
+			k.kinds[f[1]] = kindOf(f[3], f[4:])
 		case f[0] == "index" && len(f) != 6: // a name with a blank
 			k.simple = false
 		case f[0] == "index" && f[4] == "0": // index NAME POSITION COLUMN NON_UNIQUE PREFIX
@@ -42,13 +42,18 @@ func keysOf(lines []string) keys {
 	return k
 }
 
-func kindOf(columnType string) string {
+// kindOf leaves out strings of other character sets than Unicode's: what they can't hold is compared by other rules than theirs.
+func kindOf(columnType string, more []string) string {
 	base, _, _ := strings.Cut(columnType, "(")
 	switch base {
 	case "tinyint", "smallint", "mediumint", "int", "bigint":
 		return "number"
-	case "char", "varchar", "binary", "varbinary":
+	case "binary", "varbinary":
 		return "string"
+	case "char", "varchar":
+		if slices.ContainsFunc(more, func(s string) bool { return strings.HasPrefix(s, "utf8") }) {
+			return "string"
+		}
 	}
 	return ""
 }

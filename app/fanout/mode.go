@@ -16,13 +16,15 @@ const (
 
 	// ModeOrdered runs a statement on the first replica, whose row locks decide the order of conflicting transactions, then
 	// on the others in parallel, and commits when all have executed it. Right for any number of app processes. Two round
-	// trips a statement and one, with all replicas' flushes at once, a COMMIT. A crash between the replicas' commits leaves a
+	// trips a statement and one, with all replicas' flushes at once, a COMMIT; with two replicas, a write by itself commits on
+	// the second one in the packet that executes it. A crash between the replicas' commits leaves a
 	// replica behind: it is ejected and named, by the write itself or by the next Open.
 	ModeOrdered Mode = "ordered"
 
 	// ModeDurable is ModeOrdered made atomic under any crash: the other replicas prepare (XA), the first one's COMMIT, with a row
 	// that says so, is the decision, and then they commit. A replica that was prepared when the app or a server died is brought
-	// to the decision by the next Open, or by any other app process within seconds. Three flushes, one after the other, where
+	// to the decision by the next Open, or by any other app process within seconds. With two replicas, a write by itself is prepared
+	// on the first one and decided on the other, which spares a packet. Three flushes, one after the other, where
 	// ModeOrdered has one, and one round trip more. The account needs the right to run XA RECOVER.
 	ModeDurable Mode = "durable"
 

@@ -224,6 +224,8 @@ func TestExact(t *testing.T) {
 		{"UPDATE t SET v = 1 WHERE id = ? /*!99999 AND v = 2 */", false, ""},
 		{"UPDATE t SET v = 1 WHERE id = lower('A')", false, ""},
 		{"UPDATE t SET v = 1 WHERE id = w", false, ""},
+		{"UPDATE t SET v = 1 WHERE name = 1e3", false, ""},
+		{"UPDATE t SET v = 1 WHERE name = 0x41", false, ""},
 		{"UPDATE t SET v = 1 WHERE NOT id = 1", false, ""},
 		{"UPDATE t, u SET v = 1 WHERE id = 1", false, ""},
 		{"UPDATE t x SET v = 1 WHERE id = 1", false, ""},

@@ -92,7 +92,7 @@ func equalities(toks []token, from int) (list []Equal) {
 		case value.is("?"):
 			e.Arg, e.Number = arg, false
 			arg++
-		case value.kind != literal:
+		case value.kind != literal, strings.Trim(value.text, "0123456789") != "": // 1e3, 0x41
 			return nil
 		}
 		list = append(list, e)

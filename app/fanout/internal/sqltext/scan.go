@@ -8,7 +8,7 @@ type tokenKind uint8
 const (
 	word    tokenKind = iota // keyword or plain identifier; text is upper-cased
 	quoted                   // `identifier`, without its quotes
-	literal                  // string or number; text is that of a number of nothing but digits
+	literal                  // string or number; only a number has a text
 	sysvar                   // @@name
 	uservar                  // @name
 	punct                    // one character; ":=" is one token
@@ -78,17 +78,12 @@ func (s *scanner) number() token {
 	start := s.pos
 	s.skipWord()
 	t := s.text[start:s.pos]
-	plain := true
 	for i := range len(t) {
-		plain = plain && isDigit(t[i])
 		if !isDigit(t[i]) && t[i] != 'e' && t[i] != 'E' && t[i] != 'x' && t[i] != 'b' {
 			return token{kind: quoted, text: t}
 		}
 	}
-	if plain {
-		return token{kind: literal, text: t}
-	}
-	return token{kind: literal}
+	return token{kind: literal, text: t}
 }
 
 func (s *scanner) variable() token {
