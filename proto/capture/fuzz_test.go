@@ -1,43 +1,18 @@
 package capture_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
 	"isukit/proto/capture"
 )
 
-// seeds are captures of real traffic: the portal's messages over net/http, recorded by dumpcap.
-func seeds(t testing.TB) map[string][]byte {
-	t.Helper()
-	files, err := filepath.Glob("testdata/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no seeds in testdata: %v", err)
-	}
-	all := map[string][]byte{}
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[filepath.Base(name)] = data
-	}
-	return all
-}
-
 // smallLimits make limits reachable by small inputs.
-func smallLimits(t testing.TB, keys []byte) capture.Options {
-	opts := capture.Options{BodyBytes: 1 << 16, TotalBodyBytes: 1 << 18}
-	if len(keys) > 0 {
-		opts.Keys = mustKeys(t, keys)
-	}
-	return opts
+func smallLimits() capture.Options {
+	return capture.Options{BodyBytes: 1 << 16, TotalBodyBytes: 1 << 18}
 }
 
 func mustKeys(t testing.TB, data []byte) *capture.KeyLog {
@@ -73,21 +48,43 @@ func drain(t *testing.T, r *capture.Reader, opts capture.Options) (count int) {
 	}
 }
 
-func FuzzReader(f *testing.F) {
-	all := seeds(f)
-	for name, data := range all {
-		if !strings.HasSuffix(name, ".keys") {
-			f.Add(data)
-		}
+// maxFuzzBytes keeps executions short: what longer inputs could show, more of the short ones show sooner.
+const maxFuzzBytes = 16 << 10
+
+// fuzzFile returns what reads a file with keys and drains it. The buffer and the parsed keys serve all executions: to make
+// them anew would take most of the time.
+func fuzzFile(t testing.TB, keys []byte) func(t *testing.T, file []byte) {
+	buffer := bufio.NewReaderSize(nil, 256<<10)
+	log := capture.NewKeyLog()
+	if len(keys) > 0 {
+		log = mustKeys(t, keys)
 	}
-	keys := append(slices.Clone(all["tls12.keys"]), all["tls13.keys"]...)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		opts := smallLimits(t, keys)
-		r, err := capture.NewReader(bytes.NewReader(data), opts)
+	return func(t *testing.T, file []byte) {
+		opts := smallLimits()
+		opts.Keys = log.Fresh()
+		buffer.Reset(bytes.NewReader(file))
+		r, err := capture.NewReader(buffer, opts)
 		if err != nil {
 			return
 		}
 		drain(t, r, opts)
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	all := seeds(f)
+	var keys []byte
+	for name, ports := range shortConns {
+		file := part(all[name+".pcap"], ports...)
+		f.Add(file)
+		keys = append(keys, keysOf(all[name+".keys"], file)...)
+	}
+	f.Add(blocks(all["tls13-keys.pcapng"], maxFuzzBytes))
+	run := fuzzFile(f, keys)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) <= maxFuzzBytes {
+			run(t, data)
+		}
 	})
 }
 
@@ -100,48 +97,42 @@ func FuzzHTTP(f *testing.F) {
 		f.Add(both[0], both[1], uint8(200))
 	}
 	f.Add([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), []byte("\x00\x00\x00\x04"), uint8(3))
+	run := fuzzFile(f, nil)
 	f.Fuzz(func(t *testing.T, client, server []byte, mss uint8) {
-		if len(client)+len(server) > 1<<15 {
-			return
-		}
-		for _, size := range []int{1 << 15, 1 + int(mss)} {
-			s := newScript(clientAddr, serverAddr)
-			s.mss = size
-			s.open().send(0, string(client)).send(1, string(server)).close()
-			opts := smallLimits(t, nil)
-			r, err := capture.NewReader(bytes.NewReader(pcapFile(s.packets, 65535)), opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			drain(t, r, opts)
-		}
+		fuzzStreams(t, run, client, server, mss)
 	})
 }
 
-// FuzzTLS changes and removes bytes of captured TLS connections.
+// fuzzStreams reads a connection that carries the streams whole, and again cut into segments.
+func fuzzStreams(t *testing.T, run func(*testing.T, []byte), client, server []byte, mss uint8) {
+	total := len(client) + len(server)
+	if total > maxFuzzBytes {
+		return
+	}
+	for _, size := range []int{maxFuzzBytes, 1 + max(int(mss), total/100)} {
+		s := newScript(clientAddr, serverAddr)
+		s.mss = size
+		s.open().send(0, string(client)).send(1, string(server)).close()
+		run(t, pcapFile(s.packets, 65535))
+	}
+}
+
+// FuzzTLS changes the records of captured TLS connections whose keys are known; one connection may resume the other.
 func FuzzTLS(f *testing.F) {
 	all := seeds(f)
+	var keys []byte
 	for _, name := range []string{"tls12", "tls13"} {
-		f.Add(name == "tls13", 300, byte(1), 0)
-		f.Add(name == "tls13", 5000, byte(0x80), 700)
+		for _, port := range shortConns[name] {
+			file := part(all[name+".pcap"], port)
+			keys = append(keys, keysOf(all[name+".keys"], file)...)
+			for _, both := range streams(f, file) {
+				f.Add(both[0], both[1], uint8(255))
+			}
+		}
 	}
-	f.Fuzz(func(t *testing.T, v13 bool, at int, flip byte, cut int) {
-		name := "tls12"
-		if v13 {
-			name = "tls13"
-		}
-		data := slices.Clone(all[name+".pcap"])
-		if at < 0 || at >= len(data) || cut < 0 || cut > 1<<14 {
-			return
-		}
-		data[at] ^= flip
-		data = slices.Delete(data, at, min(len(data), at+cut))
-		opts := smallLimits(t, all[name+".keys"])
-		r, err := capture.NewReader(bytes.NewReader(data), opts)
-		if err != nil {
-			return
-		}
-		drain(t, r, opts)
+	run := fuzzFile(f, keys)
+	f.Fuzz(func(t *testing.T, client, server []byte, mss uint8) {
+		fuzzStreams(t, run, client, server, mss)
 	})
 }
 
@@ -150,13 +141,11 @@ func FuzzHAR(f *testing.F) {
 		`"url":"http://a/b","headers":[],"postData":{"text":"CgNhbmE=","encoding":"base64"}},"response":{"status":200,"headers":[],` +
 		`"content":{"text":"x"}}}]}}`))
 	f.Add([]byte(`{"log":{"entries":[`))
-	f.Add(realHAR(f))
+	f.Add(realHAR(f, part(seeds(f)["plain.pcap"], shortConns["plain"]...)))
+	run := fuzzFile(f, nil)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		opts := smallLimits(t, nil)
-		r, err := capture.NewReader(bytes.NewReader(data), opts)
-		if err != nil {
-			return
+		if len(data) <= maxFuzzBytes {
+			run(t, data)
 		}
-		drain(t, r, opts)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,34 +17,6 @@ import (
 	"isukit/proto/capture"
 )
 
-// streams returns the bytes that went each way on each connection of a pcap file of Ethernet frames with IPv4, whose packets
-// are whole and in order.
-func streams(t testing.TB, pcap []byte) map[string][2][]byte {
-	t.Helper()
-	all := map[string][2][]byte{}
-	for at := 24; at+16 <= len(pcap); {
-		n := int(binary.LittleEndian.Uint32(pcap[at+8:]))
-		frame := pcap[at+16 : at+16+n]
-		at += 16 + n
-		ip := frame[14:]
-		tcp := ip[int(ip[0]&15)*4 : binary.BigEndian.Uint16(ip[2:])]
-		payload := tcp[tcp[12]>>4*4:]
-		from, to := binary.BigEndian.Uint16(tcp), binary.BigEndian.Uint16(tcp[2:])
-		dir := 0
-		if from < to { // the server's port is the lower one
-			from, to, dir = to, from, 1
-		}
-		key := fmt.Sprint(from, to)
-		both := all[key]
-		both[dir] = append(both[dir], payload...)
-		all[key] = both
-	}
-	if len(all) == 0 {
-		t.Fatal("no connections")
-	}
-	return all
-}
-
 type har struct {
 	Log struct {
 		Version string           `json:"version"`
@@ -53,12 +24,12 @@ type har struct {
 	} `json:"log"`
 }
 
-// realHAR is the captured traffic of plain.pcap as a browser would write it down.
-func realHAR(t testing.TB) []byte {
+// realHAR is the captured traffic of plain.pcap, or of a part of it, as a browser would write it down.
+func realHAR(t testing.TB, pcap []byte) []byte {
 	t.Helper()
 	var out har
 	out.Log.Version = "1.2"
-	for _, e := range harExchanges(t, seeds(t)["plain.pcap"]) {
+	for _, e := range harExchanges(t, pcap) {
 		fields := func(h capture.Header) []map[string]string {
 			list := []map[string]string{}
 			for _, f := range h {
@@ -112,7 +83,7 @@ func allExchanges(data []byte) (got []*capture.Exchange, err error) {
 
 // TestHARIsWhatWasCaptured reads real traffic from a HAR file, and finds every body as it was on the wire.
 func TestHARIsWhatWasCaptured(t *testing.T) {
-	want, got := harExchanges(t, seeds(t)["plain.pcap"]), harExchanges(t, realHAR(t))
+	want, got := harExchanges(t, seeds(t)["plain.pcap"]), harExchanges(t, realHAR(t, seeds(t)["plain.pcap"]))
 	if len(got) != len(want) {
 		t.Fatalf("got %d exchanges, want %d", len(got), len(want))
 	}
@@ -128,7 +99,7 @@ func TestHARIsWhatWasCaptured(t *testing.T) {
 
 // TestHARCutOff has a file that was cut off anywhere give the entries that are whole, as they are, and then say so.
 func TestHARCutOff(t *testing.T) {
-	whole := realHAR(t)
+	whole := realHAR(t, seeds(t)["plain.pcap"])
 	want := harExchanges(t, whole)
 	most := 0
 	for cut := 1; cut < len(whole)-3; cut += 7 {
@@ -153,7 +124,7 @@ func TestHARCutOff(t *testing.T) {
 
 // TestHARChangedBytes changes bytes at random: whatever comes, the reader ends, and what it gives is marked or whole.
 func TestHARChangedBytes(t *testing.T) {
-	whole := realHAR(t)
+	whole := realHAR(t, seeds(t)["plain.pcap"])
 	rnd := rand.New(rand.NewPCG(7, 7))
 	damaged, read := 0, 0
 	for range 2000 {

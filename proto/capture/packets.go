@@ -129,7 +129,7 @@ func (p *pcap) Next() (Packet, error) {
 		return Packet{}, fmt.Errorf("a packet of %d bytes is more than the limit of %d: the capture is damaged", kept, maxPacketBytes)
 	}
 	if cap(p.buf) < int(kept) {
-		p.buf = make([]byte, max(int(kept), 64<<10))
+		p.buf = make([]byte, max(int(kept), 2*cap(p.buf), 2<<10))
 	}
 	data := p.buf[:kept]
 	if _, err := io.ReadFull(p.r, data); err != nil {

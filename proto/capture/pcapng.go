@@ -100,7 +100,7 @@ func (p *pcapng) block() (kind uint32, body []byte, err error) {
 		return 0, nil, fmt.Errorf("a pcapng block of %d bytes: the capture is damaged", length)
 	}
 	if cap(p.buf) < int(length) {
-		p.buf = make([]byte, max(int(length), 64<<10))
+		p.buf = make([]byte, max(int(length), 2*cap(p.buf), 2<<10))
 	}
 	if _, err := io.ReadFull(p.r, p.buf[:length]); err != nil {
 		return 0, nil, fmt.Errorf("the file ends inside a block: %w", io.ErrUnexpectedEOF)
