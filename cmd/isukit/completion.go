@@ -62,6 +62,7 @@ type argument struct {
 
 var argumentsOf = map[string]argument{
 	"isukit show":           {of: roundNames, most: 1},
+	"isukit doctor":         {of: roundNames, most: 1},
 	"isukit hits":           {of: roundNames, most: 1},
 	"isukit notify":         {of: roundNames, most: 1},
 	"isukit latency":        {of: roundNames},

@@ -32,7 +32,7 @@ func newDoctorCmd(s streams) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor [ROUND]",
-		Short: "Look for the known traps: limits, disks, caches that do nothing, settings that are not in effect",
+		Short: "Look for known traps: limits, MTU, caches that do nothing",
 		Long: `Look for the known traps and print what was seen, with the numbers, and the fix as a command. Nothing is changed.
 
 With -t or --driver it looks at the topology that is up with that driver; where there is an isukit.yaml, at that project's hosts;
@@ -57,18 +57,17 @@ Exit code 0 says that nothing was found, or notes only; 3 that there are finding
 	f := cmd.Flags()
 	f.StringVarP(&o.topology, "topology", "t", "", "the topology that is up: a shipped one's name, or a file")
 	f.StringVar(&o.driver, "driver", "", "look at what is up with this driver: local, lab or ssh")
-	f.StringVar(&o.project, "project", "", "the project file (default isukit.yaml where there is one)")
+	projectFlag(f, &o.project)
 	f.StringVar(&o.round, "round", "", "look at the record of this round instead: its id or a part of it, or last")
-	f.StringVar(&o.results, "results", "results", "directory of the records")
-	f.StringArrayVar(&o.dbs, "db", nil, "look at this machine, and at the database whose DSN is in this file of mode 0600")
-	f.StringVar(&o.localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
-	f.StringVar(&o.app, "app", "", "the app's binary (default: isukit-app beside isukit)")
+	resultsFlag(f, &o.results)
+	f.StringArrayVar(&o.dbs, "db", nil, "a file of mode 0600 with the DSN of a database of this machine, which is looked at then")
+	programFlags(f, &o.localDir, &o.app)
 	f.BoolVar(&o.list, "ls", false, "list the checks")
 	p := cmd.PersistentFlags()
 	p.StringSliceVar(&o.only, "only", nil, "only these checks")
 	p.StringSliceVar(&o.skip, "skip", nil, "all checks but these")
-	p.BoolVar(&o.asJSON, "json", false, "print JSON")
-	cmd.AddCommand(newDoctorLintCmd(&o, s), newDoctorStopCmd(s), newDoctorStartCmd(s), newDoctorProbeCmd(s))
+	linesFlag(p, &o.asJSON)
+	cmd.AddCommand(newDoctorLintCmd(&o, s), newDoctorStopCmd(&o, s), newDoctorStartCmd(&o, s), newDoctorProbeCmd(s))
 	return cmd
 }
 
@@ -199,11 +198,7 @@ func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doct
 
 func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
 	if asJSON {
-		list := []map[string]any{}
-		for _, c := range checks {
-			list = append(list, map[string]any{"id": c.ID, "about": c.About, "quick": c.Quick})
-		}
-		return printJSON(out, list)
+		return printJSONLines(out, checks)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, c := range checks {
@@ -220,7 +215,7 @@ func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
 func printFindings(out io.Writer, findings []doctor.Finding, checks int, asJSON bool) error {
 	var err error
 	if asJSON {
-		err = printJSON(out, findings)
+		err = printJSONLines(out, findings)
 	} else {
 		_, err = io.WriteString(out, findingsText(findings, checks))
 	}

@@ -42,7 +42,7 @@ func newDoctorProbeCmd(s streams) *cobra.Command {
 func newDoctorLintCmd(o *doctorOptions, s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:   "lint PATH...",
-		Short: "Look for the traps that files show: SQL, sources, manifests, nginx.conf, bodies",
+		Short: "Look for traps in files: SQL, sources, manifests, nginx.conf, bodies",
 		Long: `Look for the traps that files show by themselves; of a directory, all files below it that any check reads. No server is asked.
 SQL that MySQL 8 refuses; JSON_CONTAINS with a bare placeholder; limits without requests under a VerticalPodAutoscaler; diffs that
 take out serviceAccountName; TLS that a private key cannot decrypt (nginx's .conf); gRPC frames in bodies (.bin, .pb, .http as
@@ -116,10 +116,10 @@ func withStops(cmd *cobra.Command, fn func(context.Context, doctor.Stops) error)
 	return fn(cmd.Context(), doctor.Stops{Host: here, File: filepath.Join(dir, "doctor", "stopped.json")})
 }
 
-func newDoctorStopCmd(s streams) *cobra.Command {
+func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
 	return &cobra.Command{
 		Use:     "stop PID|UNIT.service...",
-		Short:   "Pause processes of this machine, or stop systemd units, that eat CPU; doctor start takes it back",
+		Short:   "Pause processes, or stop systemd units, that eat CPU on this machine",
 		Example: "  isukit doctor stop 4711\n  isukit doctor stop apt-daily.service",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -129,7 +129,9 @@ func newDoctorStopCmd(s streams) *cobra.Command {
 					if err != nil {
 						return hinted(err, "isukit doctor start takes back what was stopped")
 					}
-					fmt.Fprintf(s.out, "stopped %s; isukit doctor start takes it back\n", it)
+					if err := o.printStopped(s.out, "stopped", it); err != nil {
+						return err
+					}
 				}
 				return nil
 			})
@@ -137,7 +139,7 @@ func newDoctorStopCmd(s streams) *cobra.Command {
 	}
 }
 
-func newDoctorStartCmd(s streams) *cobra.Command {
+func newDoctorStartCmd(o *doctorOptions, s streams) *cobra.Command {
 	return &cobra.Command{
 		Use: "start", Short: "Start again what doctor stop has stopped", Example: "  isukit doctor start", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -148,13 +150,22 @@ func newDoctorStartCmd(s streams) *cobra.Command {
 					if it.Gone {
 						what = "gone meanwhile:"
 					}
-					fmt.Fprintln(s.out, what, it)
+					err = errors.Join(err, o.printStopped(s.out, what, it))
 				}
-				if err == nil && len(started) == 0 {
+				if err == nil && len(started) == 0 && !o.asJSON {
 					_, err = fmt.Fprintln(s.out, "nothing was stopped")
 				}
 				return err
 			})
 		},
 	}
+}
+
+// printStopped tells of one that was stopped or started.
+func (o *doctorOptions) printStopped(out io.Writer, what string, it doctor.Stopped) error {
+	if o.asJSON {
+		return printJSONLines(out, []doctor.Stopped{it})
+	}
+	_, err := fmt.Fprintln(out, what, it)
+	return err
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,9 +43,9 @@ func TestDoctorCommand(t *testing.T) {
 	if out := doctorOf(exitRound, "--db", dsn, "--only", "durability"); !strings.Contains(out, "innodb_doublewrite is OFF") || !strings.Contains(out, "fix: ") {
 		t.Errorf("the text:\n%s", out)
 	}
-	var found []doctor.Finding
 	out := doctorOf(exitRound, "--db", dsn, "--only", "durability", "--json")
-	if err := json.Unmarshal([]byte(out), &found); err != nil || len(found) == 0 || found[0].Check != "durability" || found[0].Severity != doctor.Warn {
+	found, err := parseLines[doctor.Finding](out)
+	if err != nil || len(found) == 0 || found[0].Check != "durability" || found[0].Severity != doctor.Warn {
 		t.Errorf("--json: %v\n%s", err, out)
 	}
 }

@@ -50,11 +50,11 @@ func Serious(findings []Finding) bool {
 
 // Check is one trap that is looked for.
 type Check struct {
-	ID string
+	ID string `json:"id"`
 	// About is one sentence.
-	About string
+	About string `json:"about"`
 	// Quick checks need nothing but what Look and LookAtDatabase see in a moment: they run before every round.
-	Quick bool
+	Quick bool `json:"quick"`
 	run   func(o *Observed) []Finding
 }
 
