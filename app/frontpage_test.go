@@ -58,7 +58,7 @@ func openPage(t *testing.T, url string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
+	out, err := exec.CommandContext(ctx, infratest.FindBrowser(t), "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
 		"--virtual-time-budget=3000", "--dump-dom", url).Output()
 	if err != nil {
 		t.Fatalf("open %s in chromium (hint: make setup-test): %v", url, err)

@@ -74,9 +74,13 @@ func onEngines(t *testing.T, fn func(t *testing.T, s *site)) {
 	forEachEngine(t, func(t *testing.T, engine string) { fn(t, newSite(t, engine, dataset.Small, 1)) })
 }
 
+// forEachEngine runs fn on both engines at the same time.
 func forEachEngine(t *testing.T, fn func(t *testing.T, engine string)) {
 	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) { fn(t, engine) })
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			fn(t, engine)
+		})
 	}
 }
 

@@ -212,7 +212,11 @@ func writeState(ctx context.Context, m *member, records []record, known int64) e
 			return err
 		}
 	}
-	return tx.Commit()
+	// Commit heeds no context, and a server whose disk is full answers when there is space again: all would wait for it.
+	if _, err := tx.ExecContext(ctx, "COMMIT"); err != nil {
+		return err
+	}
+	return tx.Commit() // of nothing more: it gives the connection back
 }
 
 func clip(s string, n int) string {

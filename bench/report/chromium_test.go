@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/infra/infratest"
 )
 
 // browser is a headless Chromium that is spoken to over two pipes (--remote-debugging-pipe: JSON texts that end in NUL).
@@ -40,13 +41,8 @@ type message struct {
 
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
-	if os.Getenv("ISUKIT_TEST_REAL") != "1" {
-		t.Skip("needs Chromium: set ISUKIT_TEST_REAL=1")
-	}
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
+	infratest.Real(t)
+	path := infratest.FindBrowser(t)
 	toRead, toWrite, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -96,7 +96,8 @@ func StartDBWith(tb testing.TB, engine, file string) *DB {
 // testArgs make a server small and spare it waiting for the disk: a test's data need not survive the machine's power
 // failure. The performance schema alone would take MySQL 400 MB.
 func testArgs(more []string) []string {
-	return append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--performance-schema=OFF"}, more...)
+	return append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0",
+		"--performance-schema=OFF"}, more...)
 }
 
 func start(tb testing.TB, at place, engine string, cfg dbserver.Config) *DB {

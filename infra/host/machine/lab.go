@@ -34,21 +34,21 @@ func labPossible() error {
 			return unsupported("install "+from+" (make setup-test), or use --driver local", "there is no %s", program)
 		}
 	}
-	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err == nil && !hasRoot(string(mounts)) {
-		return unsupported("make it one outside (mount --bind DIR DIR) before chroot DIR, or use --driver local",
-			"the root directory is no mount, as in a plain chroot, so that a host cannot have mounts of its own")
+	if inChroot() {
+		return unsupported("run it in a container (e.g. systemd-nspawn -D DIR), or use --driver local",
+			"this is a chroot, and who enters a mount namespace leaves it")
 	}
 	return nil
 }
 
-// hasRoot tells whether the root directory is among the mounts of a mountinfo file (proc_pid_mountinfo(5)).
-func hasRoot(mounts string) bool {
-	for line := range strings.Lines(mounts) {
-		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == "/" {
-			return true
-		}
+// inChroot tells whether the root directory is another one than that of the mount namespace, which is where nsenter ends up.
+func inChroot() bool {
+	here, err := exec.Command("stat", "-c", "%d %i", "/").Output()
+	if err != nil {
+		return false
 	}
-	return false
+	there, err := exec.Command("nsenter", "--mount=/proc/self/ns/mnt", "stat", "-c", "%d %i", "/").Output()
+	return err == nil && string(there) != string(here)
 }
 
 // group is the control group of the whole lab; those of its hosts are below it.
