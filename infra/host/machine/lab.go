@@ -2,7 +2,6 @@ package machine
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -274,12 +273,11 @@ func (d *Driver) removeFixtures(ctx context.Context, s state) error {
 
 // waitingHolder is a process in namespaces of its own that has not been let go yet.
 type waitingHolder struct {
-	id     proc.ID
-	cmd    *exec.Cmd
-	gate   *os.File
-	ready  *os.File
-	stderr bytes.Buffer
-	done   bool
+	id    proc.ID
+	cmd   *exec.Cmd
+	gate  *os.File
+	ready *os.File
+	done  bool
 }
 
 // startHolder makes the process; finish or giveUp must follow.
