@@ -57,6 +57,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case "stall-server":
 		endWithParent()
 		return serveStalls(out)
+	case "responder":
+		return runResponder(os.Stdin)
 	case "probe":
 		endWithParent()
 		return runProbe(o.target, o.at, out)

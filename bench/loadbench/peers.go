@@ -26,6 +26,9 @@ type generator struct {
 // sample is one round of one generator.
 type sample struct{ hitsPerSec, cpuPerHit float64 }
 
+func hits(s sample) float64 { return s.hitsPerSec }
+func cpu(s sample) float64  { return s.cpuPerHit }
+
 // The generators by name; ours comes with every answer checked, and without checks as wrk does.
 const (
 	checked   = "isukit, checked"
@@ -38,15 +41,38 @@ const (
 	k6Check   = "k6, checking in JavaScript"
 )
 
-// peers compares the generators and reports ratios, ours checked over each other one.
+// peers compares the generators, against nginx and against a server that is faster than any of them. The targets are about
+// the latter, where it is the generator's core that is full.
 func peers(ctx context.Context, o options, srv *nginx, out io.Writer) (any, error) {
-	gens, missing, err := generators(o, srv.url)
+	url, stop, err := startResponder(ctx, srv)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range missing {
-		fmt.Fprintf(out, "%s is not installed: not compared\n", m)
+	defer stop()
+	result := map[string]any{}
+	for _, server := range []struct{ name, url string }{{"nginx", srv.url}, {"responder", url}} {
+		gens, missing, err := generators(o, server.url)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range missing {
+			fmt.Fprintf(out, "%s is not installed: not compared\n", m)
+		}
+		samples, err := play(ctx, o, gens)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(out, "\nagainst %s\n", server.name)
+		result[server.name] = compare(gens, samples, out)
+		if server.name == "responder" {
+			judgePeers(samples, out)
+		}
 	}
+	return result, nil
+}
+
+// play runs the rounds, interleaved in random order.
+func play(ctx context.Context, o options, gens []generator) (map[string][]sample, error) {
 	samples := map[string][]sample{}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := -1; round < o.rounds; round++ { // the first warms up
@@ -60,13 +86,11 @@ func peers(ctx context.Context, o options, srv *nginx, out io.Writer) (any, erro
 			}
 		}
 	}
-	return compare(gens, samples, out), nil
+	return samples, nil
 }
 
 // compare prints medians and ratios.
 func compare(gens []generator, samples map[string][]sample, out io.Writer) any {
-	hits := func(s sample) float64 { return s.hitsPerSec }
-	cpu := func(s sample) float64 { return s.cpuPerHit }
 	ratios := map[string]any{}
 	fmt.Fprintf(out, "%-26s %10s %12s   isukit checked / it\n", "generator", "hits/s", "CPU us/hit")
 	for _, g := range gens {
@@ -75,6 +99,11 @@ func compare(gens []generator, samples map[string][]sample, out io.Writer) any {
 		fmt.Fprintf(out, "%-26s %10.0f %12.2f   hits/s %v, CPU per hit %v\n", g.name, median(other, hits), 1e6*median(other, cpu), h, c)
 		ratios[g.name] = map[string]any{"hits_per_s": h, "cpu_per_hit": c}
 	}
+	return ratios
+}
+
+// judgePeers holds the ratios against the targets.
+func judgePeers(samples map[string][]sample, out io.Writer) {
 	for _, t := range peerTargets {
 		if len(samples[t.peer]) > 0 {
 			of := hits
@@ -85,7 +114,6 @@ func compare(gens []generator, samples map[string][]sample, out io.Writer) any {
 			judge(out, t.text, t.cpu == (r.Ratio <= t.bound) || r.Ratio == t.bound, "%v", r)
 		}
 	}
-	return ratios
 }
 
 // peerTargets are what every answer checked is to reach: hits a second at least, or CPU per hit at most, as a ratio.
