@@ -55,8 +55,10 @@ func peers(ctx context.Context, o options, srv *nginx, out io.Writer) (any, erro
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range missing {
-			fmt.Fprintf(out, "%s is not installed: not compared\n", m)
+		if server.name == "nginx" { // the same are missing later
+			for _, m := range missing {
+				fmt.Fprintf(out, "%s is not installed: not compared\n", m)
+			}
 		}
 		samples, err := play(ctx, o, gens)
 		if err != nil {
