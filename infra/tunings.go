@@ -2,7 +2,6 @@ package infra
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,9 +23,10 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 		kernel, link, boot := KernelTargets(p, false)
 		targets = append(targets, kernel, link, boot)
 	}
+	var limits []*tune.Target // the last: a reload or restart makes other processes
 	for _, i := range r.Instances {
 		p := r.tunePlace(i.Name, i.Host)
-		targets = append(targets, tune.NewLimits(p, tune.LimitsConfig{PIDs: func(ctx context.Context) ([]int, error) {
+		limits = append(limits, tune.NewLimits(p, tune.LimitsConfig{PIDs: func(ctx context.Context) ([]int, error) {
 			pids, err := r.PIDs(ctx)
 			return pids[i.Name], err
 		}}))
@@ -50,7 +50,7 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 			Restart: func(ctx context.Context) error { return r.restartDB(ctx, db.name, db.Instance) },
 		}))
 	}
-	return targets, nil
+	return append(targets, limits...), nil
 }
 
 // KernelTargets are those of what a host's kernel keeps. consent says that the user wants the kernel of the machine that
@@ -143,11 +143,9 @@ func (r *Running) restartDB(ctx context.Context, name string, inst *dbserver.Ins
 }
 
 // closePools ends the connections of TuneTargets.
-func (r *Running) closePools() error {
-	var errs []error
+func (r *Running) closePools() {
 	for _, pool := range r.pools {
-		errs = append(errs, pool.Close())
+		_ = pool.Close() // it complains of connections that a restart of the server has ended
 	}
 	r.pools = nil
-	return errors.Join(errs...)
 }

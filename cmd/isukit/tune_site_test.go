@@ -29,8 +29,8 @@ func TestTuneSite(t *testing.T) {
 					t.Errorf("apply: no %q in\n%s", want, out)
 				}
 			}
-			if refused := strings.Contains(out, "ip_local_port_range  "); driver == "lab" && !strings.Contains(out, "net.ipv4.ip_local_port_range runtime") || refused {
-				t.Errorf("the kernel's keys:\n%s", out)
+			if driver == "lab" && !strings.Contains(out, "net.ipv4.ip_local_port_range runtime") {
+				t.Errorf("the kernels of the lab's hosts:\n%s", out)
 			}
 			tool("", "tune", "verify")
 			if out := tool("error", "topology", "verify"); !strings.Contains(out, "nginx.conf") {
