@@ -115,10 +115,18 @@ var writers = map[string]writer{
 		})
 	},
 	"flux": func(ctx context.Context, p *fanout.Pool, rng *rand.Rand, n int64) error {
-		id, grp := rng.IntN(30), rng.IntN(5)
+		id, grp := rng.IntN(60), rng.IntN(5)
 		ctx = keys(ctx, "flux")
 		var err error
-		switch rng.IntN(4) {
+		switch rng.IntN(6) {
+		case 4:
+			_, err = p.DB().ExecContext(ctx, "UPDATE flux SET v = v + 1 WHERE id = ? AND grp = ?", id, grp)
+		case 5:
+			_, err = p.DB().ExecContext(ctx, "INSERT INTO flux (id, v, grp) VALUES (?, ?, ?), (?, 7, ?)", id, n%1000, grp, id+30, grp)
+			var me *mysql.MySQLError
+			if errors.As(err, &me) && me.Number == 1062 {
+				err = nil
+			}
 		case 0:
 			_, err = p.DB().ExecContext(ctx, "DELETE FROM flux WHERE id = ?", id)
 		case 1:
