@@ -72,7 +72,7 @@ var costModes = []struct {
 	{fanout.ModeParallel, "nothing: replicas differ", "1", "not even an ordinary day"},
 	{fanout.ModeKeyed, "equal rows, one app process", "1", "a replica's death; not the app's in the middle of a write"},
 	{fanout.ModeOrdered, "equal rows, any number of processes", "3", "a replica's death, cut, freeze, full disk; the app's death, by comparing"},
-	{fanout.ModeDurable, "that, and atomic under any crash", "4", "all of that, and nothing is left on some replicas only"},
+	{fanout.ModeDurable, "that, and atomic under any crash", "4, 3 with two replicas", "all of that, and nothing is left on some replicas only"},
 	{fanout.ModeReplicated, "what the source has, later on the others", "1", "a replica's death; the source's only as far as it was copied"},
 }
 
