@@ -19,6 +19,7 @@ func ofDatabase(d doctor.Database) *doctor.Observed {
 
 // TestHealthyDatabases starts both engines with nothing but their defaults.
 func TestHealthyDatabases(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "my.cnf")
@@ -31,6 +32,7 @@ func TestHealthyDatabases(t *testing.T) {
 }
 
 func TestQueryCache(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "my.cnf")
@@ -60,6 +62,7 @@ func TestQueryCache(t *testing.T) {
 }
 
 func TestDurability(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			db := infratest.StartDB(t, engine, "--innodb-doublewrite=OFF", "--innodb-flush-log-at-trx-commit=0")
@@ -74,6 +77,7 @@ func TestDurability(t *testing.T) {
 
 // TestMemoryLimit puts a database into the control group of a small host.
 func TestMemoryLimit(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	s1 := hostOf(t, lab(t, host.Want{Name: "s1", MemoryBytes: 512 << 20}), "s1")
 	if err := s1.Start(t.Context(), host.Service{Name: "sleep", Argv: []string{"sleep", "600"}, LogFile: filepath.Join(t.TempDir(), "log")}); err != nil {

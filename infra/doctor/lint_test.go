@@ -72,6 +72,7 @@ var protos = []doctor.File{
 
 // TestLintedStatementsAreRefused asks both engines about what the lints say of them.
 func TestLintedStatementsAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		db := infratest.StartDB(t, engine)
 		db.Exec(t, "CREATE DATABASE d")

@@ -16,9 +16,6 @@ func isServer(p Process) bool {
 // fileLimitRatio is the share of the limit from which on it warns.
 const fileLimitRatio = 0.8
 
-// smallLimit is the soft limit under which a proxy or database has little room for a round: a connection through a proxy takes two.
-const smallLimit = 1024
-
 // NearLimit tells whether open files come near to their limit.
 func NearLimit(open, limit int64) bool {
 	return limit > 0 && float64(open) >= fileLimitRatio*float64(limit)

@@ -22,6 +22,7 @@ import (
 
 // TestFileLimits lets connections bring real proxies near to their limit.
 func TestFileLimits(t *testing.T) {
+	t.Parallel()
 	t.Run("nginx", func(t *testing.T) {
 		n := infratest.StartNginx(t, "", "location / { return 204; }")
 		workers := proc.Children(n.PID())
@@ -125,6 +126,7 @@ func startEnvoy(t *testing.T, origin string) (pid int, addr string) {
 
 // TestDiskFull fills the disk of a real database.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	db := infratest.StartDBOn(t, 512, infratest.Engines(t)[0])
 	mount := filepath.Dir(db.Dir())
@@ -151,6 +153,7 @@ func TestDiskFull(t *testing.T) {
 
 // TestSwap goes by files: this kernel may have no swap, and giving it one would change the machine.
 func TestSwap(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	swap := func(freeKiB int) []doctor.Finding {
 		root := fakeRoot(t, map[string]string{

@@ -17,6 +17,7 @@ import (
 
 // TestProxyCache asks a real nginx with real caches twice for everything: what it keeps must be what the check is silent about.
 func TestProxyCache(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch filepath.Base(r.URL.Path) {
@@ -118,6 +119,7 @@ func TestRunningNginx(t *testing.T) {
 
 // TestJSONContains runs statements on both engines and reads them from the performance schema.
 func TestJSONContains(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			db := infratest.StartDB(t, engine, "--performance-schema=ON")

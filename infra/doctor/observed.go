@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"path"
 	"time"
 )
 
@@ -81,14 +80,6 @@ func (p Process) String() string {
 		return name
 	}
 	return fmt.Sprintf("%s (pid %d)", name, p.PID)
-}
-
-// program is the base name of what it runs.
-func (p Process) program() string {
-	if len(p.Argv) > 0 {
-		return path.Base(p.Argv[0])
-	}
-	return p.Name
 }
 
 // Link is a network interface of a host.
