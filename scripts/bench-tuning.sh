@@ -1,6 +1,7 @@
 #!/bin/sh
 # bench-tuning.sh [CASE...]: what tunings gain on the reference app, measured in the lab with isukit compare: one line of JSON
-# for each case. It needs root, and MariaDB for the query cache. PAIRS (10), DURATION (5s) and ISUKIT (bin/isukit) may be set.
+# for each case. It needs root, and MariaDB for the query cache. PAIRS (10), DURATION (5s), BUDGET
+# (7m, for a case) and ISUKIT (bin/isukit) may be set.
 #   query-cache      mysql/query-cache where many look at the leaderboard and few write
 #   query-cache-busy the same during a contest, when results come in all the time
 #   proxy-cache      nginx/cache on the leaderboard, for the same audience
@@ -8,7 +9,7 @@
 #   durability       mysql/durability-relaxed during a contest
 #   folklore         mysql/caches, which is in every old my.cnf
 set -eu
-isukit=${ISUKIT:-bin/isukit} pairs=${PAIRS:-10} duration=${DURATION:-5s}
+isukit=${ISUKIT:-bin/isukit} pairs=${PAIRS:-10} duration=${DURATION:-5s} budget=${BUDGET:-7m}
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 [ $# -gt 0 ] || set -- query-cache query-cache-busy proxy-cache keepalive durability folklore
@@ -18,7 +19,7 @@ figure() { sed -n "s/^ *\"$1\": *\"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "
 
 # gain compares two sides: CASE A B ARGUMENTS
 gain() {
-	"$isukit" compare "round=$2" "round=$3" --rounds "$pairs" --repeats 0 --metrics score --json \
+	"$isukit" compare "round=$2" "round=$3" --rounds "$pairs" --budget "$budget" --repeats 0 --metrics score --json \
 		--both "--topology nginx --driver lab --engine mariadb --hits=false --duration $duration $4" >"$out"
 	printf '{"case":"%s","a":"%s","b":"%s","both":"%s","pairs":%s,"ratio":%s,"low":%s,"high":%s,"verdict":"%s"}\n' "$1" "$2" "$3" "$4" \
 		"$(figure pairs)" "$(figure ratio)" "$(figure ratio_low)" "$(figure ratio_high)" "$(figure verdict)"
