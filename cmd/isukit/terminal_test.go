@@ -62,7 +62,7 @@ func TestSignals(t *testing.T) {
 		{"TARGET  DID      KEY\ndb      drifted  x  y\n", "TARGET  DID      KEY\ndb      \x1b[31mdrifted\x1b[0m  x  y\n"},
 		{"score  1  2  BETTER\n", "score  1  2  \x1b[32mBETTER\x1b[0m\n"},
 		{"id  5  FAIL  a server failed and left\n", "id  5  \x1b[31mFAIL\x1b[0m  a server failed and left\n"},
-		{"name  a table's last cell that is longer than the terminal is wide\n", "name  a table's last cell that is longer than the …\n"},
+		{"name  a table's last cell that is longer than the terminal is wide\n", "name  a table's last cell that is longer than the…\n"},
 		{"what was left of it was refused\n", "what was left of it was refused\n"},
 	} {
 		var out bytes.Buffer

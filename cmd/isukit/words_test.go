@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// aName may begin an error: of a protocol, a variable or a file.
-var aName = regexp.MustCompile(`^[A-Z]([A-Z0-9]|$|[a-z]*[A-Z])`)
+// aName may begin an error: of a protocol, a variable, a file or the sides of a comparison.
+var aName = regexp.MustCompile(`^(A and B|[A-Z]([A-Z0-9]|$|[a-z]*[A-Z]))`)
 
 // TestErrorWords holds that errors and hints begin in lower case and end without a period.
 func TestErrorWords(t *testing.T) {
