@@ -12,6 +12,7 @@ import (
 
 	"isukit/bench/result"
 	"isukit/infra"
+	"isukit/infra/doctor"
 	"isukit/infra/host/machine"
 )
 
@@ -45,6 +46,9 @@ var flagCandidates = map[string]candidates{
 	"resp-type":   messageTypes,
 	"only-type":   messageTypes,
 	"host":        captureHosts,
+	"only":        checkNames,
+	"skip":        checkNames,
+	"round":       roundNames,
 }
 
 // directoryFlags and their like take paths of one kind.
@@ -62,11 +66,11 @@ type argument struct {
 
 var argumentsOf = map[string]argument{
 	"isukit show":           {of: roundNames, most: 1},
-	"isukit doctor":         {of: roundNames, most: 1},
 	"isukit hits":           {of: roundNames, most: 1},
 	"isukit notify":         {of: roundNames, most: 1},
 	"isukit latency":        {of: roundNames},
 	"isukit diff":           {of: roundNames, most: 2},
+	"isukit doctor":         {of: roundNames, most: 1},
 	"isukit compare":        {of: sideNames, most: 2},
 	"isukit topology apply": {of: topologyNames, most: 1, files: true},
 	"isukit topology show":  {of: topologyNames, most: 1, files: true},
@@ -205,6 +209,15 @@ func riskyTunings(*cobra.Command, []string) []string {
 		if len(t.Risks()) > 0 {
 			list = append(list, t.Name+"\t"+t.About)
 		}
+	}
+	return list
+}
+
+// checkNames are the checks of the doctor.
+func checkNames(*cobra.Command, []string) []string {
+	var list []string
+	for _, c := range doctor.Checks() {
+		list = append(list, c.ID+"\t"+c.About)
 	}
 	return list
 }

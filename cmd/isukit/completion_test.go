@@ -55,6 +55,8 @@ func TestCompletion(t *testing.T) {
 		{"show --results " + dir + " ", []string{"last", "last-1", id}},
 		{"diff --results " + dir + " last 2026", []string{id}},
 		{"compare --results " + dir + " ", []string{"topology=single", "tune=mysql/memory", id}},
+		{"doctor --only ", []string{"swap", "durability"}},
+		{"doctor --results " + dir + " ", []string{"last", id}},
 		{"types ", []string{"Team"}},
 		{"decode --type Tea", []string{"Team"}},
 		{"encode --type ", []string{"LoginRequest"}},

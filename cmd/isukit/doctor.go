@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,6 @@ round, and its findings are among the round's warnings.
 
 Exit code 0 says that nothing was found, or notes only; 3 that there are findings of severity warn or crit.`,
 		Example: "  isukit doctor\n  isukit doctor -t final-1 --driver lab\n  isukit doctor last\n  isukit doctor --ls\n  isukit doctor --only file-limits,swap",
-		GroupID: "hosts",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -51,7 +49,13 @@ Exit code 0 says that nothing was found, or notes only; 3 that there are finding
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
-			return runDoctor(cmd.Context(), o, s)
+			if err := runDoctor(cmd.Context(), o, s); err != nil {
+				return err
+			}
+			if !o.list && o.round == "" && len(o.dbs) == 0 {
+				sayNext(s, isQuiet(cmd) || o.asJSON, nextOn(cmd, "isukit round", "topology", "driver", "project", "results", "local-dir", "app"))
+			}
+			return nil
 		},
 	}
 	f := cmd.Flags()
@@ -200,9 +204,10 @@ func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
 	if asJSON {
 		return printJSONLines(out, checks)
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := newTable(out)
+	fmt.Fprintln(w, "CHECK\tRUNS\tABOUT")
 	for _, c := range checks {
-		when := ""
+		when := "when asked"
 		if c.Quick {
 			when = "before rounds"
 		}
@@ -217,7 +222,7 @@ func printFindings(out io.Writer, findings []doctor.Finding, checks int, asJSON 
 	if asJSON {
 		err = printJSONLines(out, findings)
 	} else {
-		_, err = io.WriteString(out, findingsText(findings, checks))
+		_, err = io.WriteString(signalling(out), findingsText(findings, checks))
 	}
 	if err == nil && doctor.Serious(findings) {
 		return errRoundFailed

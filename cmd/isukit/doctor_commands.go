@@ -40,7 +40,7 @@ func newDoctorProbeCmd(s streams) *cobra.Command {
 }
 
 func newDoctorLintCmd(o *doctorOptions, s streams) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "lint PATH...",
 		Short: "Look for traps in files: SQL, sources, manifests, nginx.conf, bodies",
 		Long: `Look for the traps that files show by themselves; of a directory, all files below it that any check reads. No server is asked.
@@ -61,6 +61,7 @@ curl -i writes it); Wireshark's protobuf_search_paths against .proto files. The 
 			return printFindings(s.out, doctor.Diagnose(&doctor.Observed{Files: files}, checks), len(checks), o.asJSON)
 		},
 	}
+	return cmd
 }
 
 const (
