@@ -63,6 +63,8 @@ func nextAfterRound(r *result.Round, o roundOptions) string {
 		return fmt.Sprintf("isukit round%s --duration %v", args, 2*o.duration) // users are still being added
 	case r.Bottleneck.Resource != "cpu":
 		return ""
+	case foreignOf(r) > muchForeign:
+		return "isukit doctor --only cpu-others" // no placement helps against what else runs there
 	case placements[o.topology][role] != "":
 		return asRoot + "isukit round -t " + placements[o.topology][role] + " --driver lab" + o.carried + duration
 	case role == "db":
@@ -71,6 +73,19 @@ func nextAfterRound(r *result.Round, o roundOptions) string {
 		return "isukit compare tune=none tune=nginx/keepalive" + both(args+duration)
 	}
 	return ""
+}
+
+// muchForeign is how much of a host's CPU time others may have had before its limit is theirs.
+const muchForeign = 0.2
+
+// foreignOf is what part of the CPU time of the bottleneck's host went to processes that are not of the round.
+func foreignOf(r *result.Round) float64 {
+	for _, h := range r.Hosts {
+		if h.Host == r.Bottleneck.Host {
+			return h.Foreign
+		}
+	}
+	return 0
 }
 
 // carriedFlags are those of a round that the next one has as well, so that the two can be compared.

@@ -24,6 +24,8 @@ func TestNextAfterRound(t *testing.T) {
 			"isukit round -t final-2 --driver lab"},
 		"a topology of one's own": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.topology = "./my own.yaml" }),
 			`isukit compare tune=none tune=mysql/durability-relaxed --both "-t './my own.yaml'"`},
+		"others on the host": {result.Round{Passed: true, Bottleneck: cpu("db-1"), Hosts: []result.HostUsage{{Host: "s1", Foreign: 0.7}}}, plain,
+			"isukit doctor --only cpu-others"},
 		"tuned": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.tune = []string{"mysql/memory", "nginx/keepalive"} }),
 			"isukit compare tune=none tune=mysql/memory,nginx/keepalive"},
 		"nothing was full": {result.Round{Passed: true, LoadSeconds: 30, Bottleneck: result.Bottleneck{Resource: "none"}}, plain,

@@ -265,6 +265,7 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 	if shape.capacity {
 		search = &load.Capacity{FromPerSec: lowestCapacity}
 	}
+	view.setCPUs(spec.Topology, m.running, o.driver)
 	out, err := bench.Run(ctx, bench.Options{
 		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.seed, Duration: o.duration,
 		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.objective,

@@ -10,6 +10,8 @@ import (
 	"isukit/bench/load"
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/infra"
+	"isukit/infra/topology"
 )
 
 // roundView shows a round while it runs: a frame on a terminal, a line a second elsewhere. Everything goes to standard
@@ -34,6 +36,22 @@ func newRoundView(s streams, quiet bool, loadTime time.Duration) *roundView {
 		}
 	}
 	return v
+}
+
+// setCPUs tells how many CPUs the bars of roles are drawn against: those of all hosts, which without hosts of their own are
+// this machine's.
+func (v *roundView) setCPUs(top *topology.Topology, running *infra.Running, driver string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state.HostCPUs = 0
+	for _, h := range top.Hosts {
+		cpus, _ := running.Size(h.Name)
+		if driver == "" || driver == "local" {
+			v.state.HostCPUs = max(v.state.HostCPUs, cpus)
+			continue
+		}
+		v.state.HostCPUs += cpus
+	}
 }
 
 // step says what is being done before and after the round proper.
