@@ -51,6 +51,7 @@ missing() {
 	have nft || echo 'nft nftables'
 	have sysctl || echo 'sysctl procps'
 	have openssl || echo 'openssl openssl'
+	have curl || echo 'curl curl'
 	have sshd || echo 'sshd openssh-server'
 	have ssh || echo 'ssh openssh-client'
 	have sudo || echo 'sudo sudo'
