@@ -83,8 +83,6 @@ func (plain) process(context.Context) (string, error) { return "", nil }
 
 func (plain) check(context.Context, *Record) (string, error) { return "", nil }
 
-func (plain) refuse(context.Context, Setting) (string, error) { return "", nil }
-
 // linux is the product of what belongs to a host's kernel.
 func linux(ctx context.Context, h host.Host) (Product, error) {
 	out, err := output(ctx, h, "uname", "-r")
