@@ -123,6 +123,9 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	if err != nil {
 		return err
 	}
+	if err := o.filter.checkTypes(schema); err != nil {
+		return err
+	}
 	defer relaxGC()()
 	decoder := &bodyDecoder{schema: schema, routes: routes}
 	notes := &noteCounter{w: s.err, seen: map[string]int{}}
@@ -169,16 +172,34 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 			return usageError(err, "")
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return usageError(fmt.Errorf("%s is a directory", o.file), "name a file in it")
+		}
 		input = f
 	}
 	reader, err := capture.NewReader(input, opts)
 	if err != nil {
 		return usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
 	}
-	if err := printExchanges(ctx, o, reader, decoder, s); err != nil {
+	shown, err := printExchanges(ctx, o, reader, decoder, s)
+	if err != nil {
 		return fmt.Errorf("%s: %w", o.file, err)
 	}
+	if shown == 0 {
+		fmt.Fprintf(s.err, "isukit: note: %s\n", whyNothing(o, reader.Stats()))
+	}
 	return nil
+}
+
+// whyNothing says what became of a capture of which nothing was shown.
+func whyNothing(o captureOptions, stats capture.Stats) string {
+	switch {
+	case stats.Exchanges > 0:
+		return fmt.Sprintf("%d exchanges were read, and none passes what --method, --path, --status and the like ask for", stats.Exchanges)
+	case o.packet != "" && stats.Packets > 0 && stats.Segments == 0:
+		return fmt.Sprintf("none of %d packets passes --filter %q", stats.Packets, o.packet)
+	}
+	return fmt.Sprintf("there is no HTTP exchange that could be read in %d packets, %d of them TCP's", stats.Packets, stats.Segments)
 }
 
 // readKeyLog reads a key log; no name, no keys.

@@ -51,6 +51,17 @@ func (f *captureFilter) parse() error {
 	return nil
 }
 
+// checkTypes refuses short names that no type has. A full one may be unknown: a content type can name any.
+func (f *captureFilter) checkTypes(schema *decode.Schema) error {
+	for _, name := range f.types {
+		known := slices.ContainsFunc(schema.Types(), func(md protoreflect.MessageDescriptor) bool { return isType(string(md.FullName()), name) })
+		if _, err := schema.Find(name); err != nil && !known && !strings.Contains(name, ".") {
+			return usageError(fmt.Errorf("--only-type: %w", err), "isukit types lists the types that are known")
+		}
+	}
+	return nil
+}
+
 func statusRange(s string) ([2]int, error) {
 	low, high := s, s
 	if strings.HasSuffix(s, "xx") {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"isukit/proto/capture"
@@ -10,6 +12,17 @@ import (
 
 // liveRingBytes holds a quarter of a second of a gigabit, or three seconds of 1,000 hits of 10 kB each.
 const liveRingBytes = 32 << 20
+
+// liveHint says what helps against what kept a live capture from starting.
+func liveHint(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "run it with sudo; without root, capture elsewhere: tcpdump -w - ... | isukit capture -"
+	case errors.Is(err, fs.ErrNotExist):
+		return "ip netns lists the network namespaces"
+	}
+	return "--live any captures on all interfaces; ip link lists them"
+}
 
 // captureLive shows exchanges as they come, until ctx ends: that is the clean end of a live capture.
 func captureLive(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (err error) {
@@ -24,7 +37,7 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 	}
 	live, err := capture.OpenLive(ctx, capture.LiveOptions{Interface: o.live, Netns: netns, RingBytes: liveRingBytes})
 	if err != nil {
-		return hinted(err, "run it with sudo; without root, capture elsewhere: tcpdump -w - ... | isukit capture -")
+		return hinted(err, liveHint(err))
 	}
 	defer live.Close()
 	where := o.live
@@ -34,7 +47,7 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 	fmt.Fprintf(s.err, "isukit: capturing on %s; Ctrl-C ends it\n", where)
 	reader := capture.NewPacketReader(live, opts)
 	// The source ends with ctx, after it has given what had come until then.
-	if err := printExchanges(context.WithoutCancel(ctx), o, reader, decoder, s); err != nil {
+	if _, err := printExchanges(context.WithoutCancel(ctx), o, reader, decoder, s); err != nil {
 		return err
 	}
 	dropped, err := live.Dropped()

@@ -19,14 +19,15 @@ const batchExchanges = 64
 type batch struct {
 	exchanges []*capture.Exchange
 	out       bytes.Buffer
+	shown     int
 	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
 	err  error
 	done chan struct{}
 }
 
 // printExchanges prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
-// decode and format, and the output is in the order of reading.
-func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) error {
+// decode and format, and the output is in the order of reading. shown is how many were printed.
+func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) (shown int, err error) {
 	// Someone may be looking on: what is there goes out before more is waited for.
 	eager := o.live != "" || o.file == "-"
 	workers := runtime.GOMAXPROCS(0)
@@ -46,6 +47,7 @@ func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reade
 	group.Go(func() error {
 		for b := range ordered {
 			<-b.done
+			shown += b.shown
 			if _, err := s.out.Write(b.out.Bytes()); err != nil {
 				return err
 			}
@@ -56,9 +58,9 @@ func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reade
 		return nil
 	})
 	if err := group.Wait(); !errors.Is(err, io.EOF) {
-		return err
+		return shown, err
 	}
-	return nil
+	return shown, nil
 }
 
 // readBatches reads until the end, which goes along with the last batch. eager sends batches that are not full.
@@ -105,6 +107,7 @@ func formatBatches(o captureOptions, decoder *bodyDecoder, work <-chan *batch) {
 				b.err = err
 				break
 			}
+			b.shown++
 		}
 		close(b.done)
 	}

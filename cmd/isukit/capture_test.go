@@ -40,6 +40,28 @@ func TestCaptureCommand(t *testing.T) {
 	}
 }
 
+// TestCaptureCommandShowsNothing asks for what is not in a capture: it must say so, since silence looks like a broken capture.
+func TestCaptureCommandShowsNothing(t *testing.T) {
+	plain := filepath.Join("..", "..", "proto", "capture", "testdata", "plain.pcap")
+	tests := []struct {
+		args []string
+		errs string
+	}{
+		{[]string{"--where", "name=nobody"}, "16 exchanges were read, and none passes"},
+		{[]string{"--path", "/nowhere"}, "16 exchanges were read, and none passes"},
+		{[]string{"--filter", "port 1"}, `none of 79 packets passes --filter "port 1"`},
+	}
+	for _, tt := range tests {
+		args := append([]string{"capture", plain}, tt.args...)
+		if out, errs, code := cli(t, "", args...); code != 0 || out != "" || !strings.Contains(errs, tt.errs) {
+			t.Errorf("%q: got exit %d, %q and %q, want exit 0 and %q", tt.args, code, out, errs, tt.errs)
+		}
+	}
+	if out, _, code := cli(t, "", "routes", "PUT", "/api/teams/12"); code != 0 || strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "PUT") {
+		t.Errorf("routes of a method: got exit %d, %q", code, out)
+	}
+}
+
 func TestCaptureCommandRefuses(t *testing.T) {
 	plain := filepath.Join("..", "..", "proto", "capture", "testdata", "plain.pcap")
 	tests := []struct {
@@ -50,7 +72,9 @@ func TestCaptureCommandRefuses(t *testing.T) {
 		{[]string{"capture", "capture_test.go"}, "no pcap, pcapng or HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is no status`},
 		{[]string{"capture", "--where", "x", plain}, `has no "="`}, {[]string{"capture", "--bodies", "--jsonl", plain}, "two forms"},
 		{[]string{"capture", "--keylog", plain, plain}, "holds no key"}, {[]string{"capture", "--filter", "udp", plain}, `"udp" is not`},
-		{[]string{"capture", "--netns", "x", plain}, "goes with --live"}, {[]string{"replay", plain}, "no URL of a server"},
+		{[]string{"capture", "--netns", "x", plain}, "goes with --live"}, {[]string{"capture", "."}, ". is a directory"},
+		{[]string{"capture", "--only-type", "Nope", plain}, "type Nope is not in the schema"}, {[]string{"routes", "PUT", "/api/contest"}, "no route is"}, {[]string{"replay", plain}, "no URL of a server"},
+		{[]string{"replay", plain, "--to", "ftp://x"}, "no URL of a server"}, {[]string{"send", "--to", "ftp://x", "/api/session"}, "no URL of a server"},
 	}
 	for _, tt := range tests {
 		if _, errs, code := cli(t, "", tt.args...); code != exitUsage || !strings.Contains(errs, tt.errs) {
@@ -75,5 +99,17 @@ func checkGolden(t *testing.T, file, got string) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+// TestReplayToNobody sends to a port where nothing listens: the reason is said, and not once for each of the requests.
+func TestReplayToNobody(t *testing.T) {
+	plain := filepath.Join("..", "..", "proto", "capture", "testdata", "plain.pcap")
+	out, errs, code := cli(t, "", "replay", plain, "--to", "127.0.0.1:1")
+	if code != exitFailed || !strings.Contains(errs, "the first 10 requests failed") || strings.Count(out, "connection refused") != 10 {
+		t.Errorf("got exit %d, %q and %q", code, out, errs)
+	}
+	if _, errs, code := cli(t, "", "replay", plain, "--to", "127.0.0.1:1", "--path", "/nowhere"); code != 0 || !strings.Contains(errs, "nothing was sent") {
+		t.Errorf("nothing to send: got exit %d, %q", code, errs)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -147,6 +148,9 @@ func (o *decodeOptions) typeOf(i int) string {
 // read gives the body's bytes, with what they were given in taken off.
 func (o *decodeOptions) read(name string, s streams) ([]byte, error) {
 	data, err := readBounded(name, s.in)
+	if errors.Is(err, fs.ErrNotExist) && (o.input == "hex" || o.input == "base64") {
+		return nil, usageError(err, "text goes in through standard input: echo TEXT | isukit decode --in "+o.input)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -317,7 +321,11 @@ func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams
 		return err
 	}
 	if n := len(differences); n > 0 {
-		return found(fmt.Errorf("the bodies differ in %d places", n), "")
+		places := "places"
+		if n == 1 {
+			places = "place"
+		}
+		return found(fmt.Errorf("the bodies differ in %d %s", n, places), "")
 	}
 	if len(bodies[0].Faults)+len(bodies[1].Faults) > 0 {
 		return errDamaged

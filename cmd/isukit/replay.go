@@ -38,6 +38,9 @@ type replayOptions struct {
 	asJSON  bool
 }
 
+// hopeless is after how many failures without a single answer a replay ends.
+const hopeless = 10
+
 func newReplayCmd(s streams) *cobra.Command {
 	var o replayOptions
 	cmd := &cobra.Command{
@@ -80,9 +83,9 @@ const maxReplayConnections = 1000
 const maxReplayExchanges = 1_000_000
 
 func runReplay(ctx context.Context, o replayOptions, s streams) error {
-	base, err := url.Parse(o.to)
-	if err != nil || base.Host == "" {
-		return usageError(fmt.Errorf("--to %q is no URL of a server", o.to), "the form is --to http://127.0.0.1:9292")
+	base, err := serverURL(o.to)
+	if err != nil {
+		return err
 	}
 	for _, pattern := range o.ignore {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -121,8 +124,13 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 		fmt.Fprintf(s.err, "isukit: note: requests went up to %v after their time: the answers before them on their connections came late\n",
 			r.late.Round(time.Millisecond))
 	}
-	if r.differ+r.failed > 0 {
+	switch {
+	case r.sent == 0:
+		fmt.Fprintln(s.err, "isukit: note: nothing was sent: the capture has no whole request that passes --method, --path and the like")
+	case r.differ > 0:
 		return found(errors.New("answers differ"), "")
+	case r.failed > 0:
+		return found(errors.New("requests failed"), "")
 	}
 	return nil
 }
@@ -235,7 +243,9 @@ func (r *replayer) all(ctx context.Context, exchanges []*decodedExchange) error 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r.one(ctx, d)
+		if err := r.one(ctx, d); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -259,7 +269,9 @@ func (r *replayer) atTheirTimes(ctx context.Context, exchanges []*decodedExchang
 				r.mu.Lock()
 				r.late = max(r.late, time.Since(due))
 				r.mu.Unlock()
-				r.one(ctx, d)
+				if err := r.one(ctx, d); err != nil {
+					return err
+				}
 			}
 			return nil
 		})
@@ -278,8 +290,8 @@ func sleepUntil(ctx context.Context, due time.Time) error {
 	}
 }
 
-// one sends one request. A request that fails is counted, and the replay goes on.
-func (r *replayer) one(ctx context.Context, d *decodedExchange) {
+// one sends one request. A request that fails is counted, and the replay goes on, unless none was ever answered.
+func (r *replayer) one(ctx context.Context, d *decodedExchange) error {
 	answer, err := r.send(ctx, d.Request)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -287,17 +299,20 @@ func (r *replayer) one(ctx context.Context, d *decodedExchange) {
 	if err != nil {
 		r.failed++
 		r.tell(replayedAnswer{Method: d.Request.Method, Path: d.Request.Target, Error: err.Error()})
-		return
+		if r.failed == r.sent && r.failed >= hopeless {
+			return hinted(fmt.Errorf("the first %d requests failed, and the rest was not sent", r.failed), "--to URL says where the server is; isukit topology status shows what runs")
+		}
+		return nil
 	}
 	r.learnCookies(d.Response, answer)
 	if d.Response == nil || len(d.Incomplete) > 0 {
 		r.unknown++
-		return
+		return nil
 	}
 	differences := r.compare(d, answer)
 	if len(differences) == 0 {
 		r.same++
-		return
+		return nil
 	}
 	r.differ++
 	r.tell(replayedAnswer{Method: d.Request.Method, Path: d.Request.Target, Differences: differences})
@@ -322,6 +337,7 @@ func (r *replayer) tell(a replayedAnswer) {
 		}
 		fmt.Fprintf(r.s.out, "  %s\n", line)
 	}
+	return nil
 }
 
 // dropped are headers of the captured request that belong to its connection or its encoding.

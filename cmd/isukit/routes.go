@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,14 +23,12 @@ type routesOptions struct {
 func newRoutesCmd(s streams) *cobra.Command {
 	var o routesOptions
 	cmd := &cobra.Command{
-		Use:     "routes [PATH]",
+		Use:     "routes [[METHOD] PATH]",
 		Short:   "List which messages each method and path carries",
-		Example: "  isukit routes\n  isukit routes /api/teams/12",
-		Args:    cobra.MaximumNArgs(1),
+		Example: "  isukit routes\n  isukit routes /api/teams/12\n  isukit routes PUT /api/teams/12",
+		Args:    cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				o.path = args[0]
-			}
+			o.path = strings.Join(args, " ")
 			return runRoutes(cmd.Context(), o, s)
 		},
 	}
@@ -48,11 +49,13 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 	if err != nil {
 		return err
 	}
-	if o.path != "" {
-		routes = routes.Find(o.path)
-	}
 	if len(routes) == 0 {
-		return usageError(fmt.Errorf("no route"), "give --routes FILE beside --proto, or another path")
+		return usageError(errors.New("no routes are known"), "give --routes FILE beside --proto")
+	}
+	if o.path != "" {
+		if routes = findRoutes(routes, o.path); len(routes) == 0 {
+			return usageError(fmt.Errorf("no route is %q", o.path), "isukit routes lists them all")
+		}
 	}
 	if o.asJSON {
 		return routesJSON(routes, s)
@@ -62,6 +65,17 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Method, r.Path, orDash(r.Request), orDash(r.Response))
 	}
 	return w.Flush()
+}
+
+// findRoutes returns the routes that a path takes, all or, with a method before it, those of that method.
+func findRoutes(routes decode.Routes, path string) decode.Routes {
+	method, rest, both := strings.Cut(path, " ")
+	if !both {
+		return routes.Find(path)
+	}
+	return slices.DeleteFunc(routes.Find(strings.TrimSpace(rest)), func(r decode.Route) bool {
+		return r.Method != "*" && !strings.EqualFold(r.Method, method)
+	})
 }
 
 func routesJSON(routes decode.Routes, s streams) error {

@@ -131,6 +131,19 @@ func http1Only() *http.Protocols {
 	return p
 }
 
+// serverURL reads what --to says: a URL, or a host with a port, for which http is meant.
+func serverURL(to string) (*url.URL, error) {
+	raw := to
+	if !strings.Contains(raw, "://") {
+		raw = "http://" + raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usageError(fmt.Errorf("--to %q is no URL of a server", to), "the form is --to http://127.0.0.1:9292")
+	}
+	return u, nil
+}
+
 // resolve finds the method and URL that the target means.
 func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.URL, err error) {
 	raw := o.target
@@ -138,7 +151,11 @@ func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.
 		method, raw = strings.ToUpper(m), strings.TrimSpace(rest)
 	}
 	if strings.HasPrefix(raw, "/") {
-		raw = strings.TrimSuffix(o.to, "/") + raw
+		base, err := serverURL(o.to)
+		if err != nil {
+			return "", nil, err
+		}
+		raw = strings.TrimSuffix(base.String(), "/") + raw
 	}
 	target, err = url.Parse(raw)
 	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
