@@ -121,7 +121,8 @@ func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts ca
 	if err != nil {
 		return fmt.Errorf("capture on %s: %w", o.host, err)
 	}
-	return printExchanges(ctx, o, reader, decoder, s)
+	_, err = printExchanges(ctx, o, reader, decoder, s)
+	return err
 }
 
 // sshArgs are the arguments of ssh that run scripts/capture.sh on the host as root.
