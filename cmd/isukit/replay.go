@@ -316,6 +316,7 @@ func (r *replayer) one(ctx context.Context, d *decodedExchange) error {
 	}
 	r.differ++
 	r.tell(replayedAnswer{Method: d.Request.Method, Path: d.Request.Target, Differences: differences})
+	return nil
 }
 
 // tell prints what came of a request, or keeps it for the report.
@@ -337,7 +338,6 @@ func (r *replayer) tell(a replayedAnswer) {
 		}
 		fmt.Fprintf(r.s.out, "  %s\n", line)
 	}
-	return nil
 }
 
 // dropped are headers of the captured request that belong to its connection or its encoding.
