@@ -67,7 +67,7 @@ func TestCaptureOpenSSL(t *testing.T) {
 			all := captureJSONL(t, file, keys)
 			want := hashOf([]byte(strings.Repeat("portal ", 5000)))
 			if len(all) != 2 {
-				t.Fatalf("got %d exchanges, want 2", len(all))
+				t.Fatalf("got %d exchanges, want 2: %+v", len(all), all)
 			}
 			for _, e := range all {
 				if e.RespSHA256 != want || len(e.Incomplete) > 0 || e.TLS == "" {
