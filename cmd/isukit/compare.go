@@ -43,12 +43,12 @@ With --rounds or --until-sure, rounds of both sides are run in pairs, in a rando
 For all but topology= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared.
 
 Else kept rounds are compared: "topology=NAME" is all rounds of a topology; rounds as show takes them are joined by commas.`,
-		Example: `  isukit compare topology=single topology=two --rounds 10
+		Example: `  isukit compare topology=single topology=fanout-2 --rounds 10
   isukit compare commit=main commit=HEAD --until-sure --budget 20m --both "--duration 15s"
   isukit compare commit=HEAD round=      # what is not committed yet, after make build
   isukit compare "command=./bench --old" "command=./bench --new" --until-sure --metrics score,rss_mb:lower
   isukit compare ~1,~3,~5,~7,~9,~11 last,~2,~4,~6,~8,~10 --metrics score
-  isukit compare topology=single topology=two --bench > rounds.txt`,
+  isukit compare topology=single topology=fanout-2 --bench > rounds.txt`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
