@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"testing"
 	"time"
 
 	"isukit/bench/compare"
@@ -96,4 +97,27 @@ func quick(metrics ...string) compare.Options {
 	o := compare.DefaultOptions()
 	o.Resamples, o.Metrics = 300, metrics
 	return o
+}
+
+// verdicts counts what n comparisons say of each metric, and in how many any metric was called better or worse.
+func verdicts(t *testing.T, trials, pairs int, z noise, effect float64, o compare.Options) (score map[compare.Verdict]int, claims int) {
+	t.Helper()
+	score = map[compare.Verdict]int{}
+	rnd := rand.New(rand.NewPCG(uint64(pairs), 5))
+	for range trials {
+		a, b := session(z, pairs, effect, rnd)
+		c, err := compare.Rounds(a, b, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claimed := 0
+		for _, m := range c.Metrics {
+			if m.Verdict == compare.Better || m.Verdict == compare.Worse {
+				claimed = 1
+			}
+		}
+		claims += claimed
+		score[c.Metrics[0].Verdict]++
+	}
+	return score, claims
 }

@@ -1,3 +1,7 @@
+//go:build !race
+
+// These tests are arithmetic of one goroutine, which takes the race detector a minute and shows it nothing.
+
 package compare_test
 
 import (
@@ -9,29 +13,6 @@ import (
 
 	"isukit/bench/compare"
 )
-
-// verdicts counts what n comparisons say of each metric, and in how many any metric was called better or worse.
-func verdicts(t *testing.T, trials, pairs int, z noise, effect float64, o compare.Options) (score map[compare.Verdict]int, claims int) {
-	t.Helper()
-	score = map[compare.Verdict]int{}
-	rnd := rand.New(rand.NewPCG(uint64(pairs), 5))
-	for range trials {
-		a, b := session(z, pairs, effect, rnd)
-		c, err := compare.Rounds(a, b, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		claimed := 0
-		for _, m := range c.Metrics {
-			if m.Verdict == compare.Better || m.Verdict == compare.Worse {
-				claimed = 1
-			}
-		}
-		claims += claimed
-		score[c.Metrics[0].Verdict]++
-	}
-	return score, claims
-}
 
 // TestAlikeSidesAreNotTold holds the promise of Alpha: of 2,000 comparisons of a configuration with itself under the worst
 // noise, and of 200 or 500 under each other, at most 5 % say that anything is better or worse.
