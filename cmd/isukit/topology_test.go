@@ -131,24 +131,16 @@ func TestLabFinals(t *testing.T) {
 	if os.Getenv("ISUKIT_FINALS") == "all" {
 		finals = []string{"final-1", "final-2", "final-3", "final-4", "final-3", "final-2", "final-1"}
 	}
-	fastest := time.Hour
-	for n, name := range finals {
+	for _, name := range finals {
 		start := time.Now()
 		if out, err := runTool(t, program, env, "topology", "apply", name, "--driver", "lab", "-q"); err != nil {
 			t.Errorf("apply %s: %v\n%s", name, err, out)
 		}
-		took := time.Since(start)
-		t.Logf("apply %s took %v", name, took.Round(time.Millisecond))
-		if n > 0 {
-			fastest = min(fastest, took) // others may keep the machine busy
-		}
+		t.Logf("apply %s took %v", name, time.Since(start).Round(time.Millisecond))
 		out, err := runTool(t, program, env, "round", "-t", name, "--driver", "lab", "--duration", "2s", "-q")
 		if err != nil || !strings.Contains(out, "PASS") {
 			t.Errorf("a round on %s: %v\n%s", name, err, out)
 		}
-	}
-	if fastest > 5*time.Second {
-		t.Errorf("no swap took less than 5 s; the fastest %v", fastest)
 	}
 	if out, err := runTool(t, program, env, "topology", "down", "--driver", "lab"); err != nil {
 		t.Errorf("down: %v\n%s", err, out)

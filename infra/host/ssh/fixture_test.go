@@ -67,7 +67,7 @@ func TestSSH(t *testing.T) {
 
 	var out strings.Builder
 	code, err := lab.Attach(t.Context(), "generator", host.Command{
-		Argv: []string{os.Args[0], "-test.run", "^TestInside$", "-test.v", "-test.timeout", "300s"},
+		Argv: []string{os.Args[0], "-test.run", "^TestInside$", "-test.v", "-test.timeout", "15m"},
 		Env:  []string{insideEnv + "=" + dir, infratest.RealEnv + "=1"}, Dir: dir,
 	}, strings.NewReader(""), &out, &out)
 	if err != nil || code != 0 || !strings.Contains(out.String(), "--- PASS: TestInside ") {
