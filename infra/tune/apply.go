@@ -185,8 +185,8 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 		return nil, &Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: sl.layer(), Did: Left, From: current.String(), To: to.String(),
 			Reason: fmt.Sprintf("changed by someone else: %s (isukit set %s)", current, r.current())}, nil
 	}
-	nothing := r == nil && (current.equal(to) && to.Absent || kept && sl.layer() != RuntimeLayer)
-	if nothing {
+	// What is not persisted is recorded all the same: what somebody persists later wins over the tuning's file.
+	if r == nil && kept && sl.layer() != RuntimeLayer {
 		return nil, nil, nil
 	}
 	if r == nil {

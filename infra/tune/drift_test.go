@@ -186,13 +186,13 @@ func databaseDrifts(t *testing.T, h host.Host, engine string) {
 	edited, mended := edit(t, file, "sync_binlog = 0", "sync_binlog = 1")
 	gone, back := edit(t, file, "sync_binlog = 0\n", "")
 	overridden, alone := edit(t, later, "[mysqld]\n", "[mysqld]\nmax-connections=10\n")
-	second, first := edit(t, file, "!includedir", "[server]\nloose_innodb_io_capacity = 100\n!includedir")
+	second, first := edit(t, file, "!includedir", "[server]\nloose_innodb_flush_log_at_trx_commit = 1\n!includedir")
 	drifts := []drift{
 		{"SET GLOBAL", set("SET GLOBAL innodb_flush_log_at_trx_commit = 1"), set("SET GLOBAL innodb_flush_log_at_trx_commit = 2"), "innodb_flush_log_at_trx_commit", "it is 1, isukit set 2"},
 		{"the option file edited", edited, mended, "sync_binlog", "it is 1, isukit set 0"},
 		{"a line gone from the option file", gone, back, "sync_binlog", "it is (none)"},
 		{"a later file that overrides", overridden, alone, "max_connections", `would read "10": a later file overrides`},
-		{"another section of the same file that overrides", second, first, "innodb_io_capacity", `would read "100"`},
+		{"another section of the same file that overrides", second, first, "innodb_flush_log_at_trx_commit", `would read "1"`},
 		{"SET GLOBAL DEFAULT", set("SET GLOBAL max_connections = DEFAULT"), set("SET GLOBAL max_connections = 300"), "max_connections", "it is 151, isukit set 300"},
 	}
 	if engine == "mysql" {

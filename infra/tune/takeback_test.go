@@ -94,6 +94,7 @@ func takenBack(t *testing.T, engine string, kills int, full bool) {
 			t.Fatal(err)
 		}
 		state, _ := cmd.Process.Wait()
+		w.settled()
 		wantBack("killed after " + after.String() + " (" + state.String() + "), revert " + strconv.FormatBool(revert))
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"database/sql"
 
@@ -36,7 +37,8 @@ type world struct {
 	NginxArgv             []string
 	NginxPID              int
 	Databases             []worldDB
-	RestartURL            string // restarts a database, as systemd would: whoever asks may be killed meanwhile
+	RestartURL            string      // restarts a database, as systemd would: whoever asks may be killed meanwhile
+	restarting            *sync.Mutex // held during a restart
 	// What another process is to do.
 	Revert bool
 	Names  []string
@@ -51,7 +53,7 @@ type worldDB struct {
 func newWorld(t *testing.T, engines ...string) (*world, []*infratest.DB) {
 	t.Helper()
 	ns := namespace(t, local(t))
-	w := &world{State: t.TempDir(), Namespace: ns.name, Own: ownNamespace(t), BootRoot: t.TempDir()}
+	w := &world{State: t.TempDir(), Namespace: ns.name, Own: ownNamespace(t), BootRoot: t.TempDir(), restarting: &sync.Mutex{}}
 	w.DropIn = filepath.Join(w.State, "web.service.d/isukit.conf")
 	w.commands(t)
 	sleeper := exec.Command("prlimit", "--nofile=64:16384", "sleep", "3600")
@@ -102,10 +104,9 @@ func (w *world) commands(t *testing.T) {
 }
 
 func (w *world) serveRestarts(t *testing.T, dbs []*infratest.DB) {
-	var mu sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
+		w.restarting.Lock()
+		defer w.restarting.Unlock()
 		i := slices.IndexFunc(dbs, func(db *infratest.DB) bool { return db.Engine == r.FormValue("engine") })
 		if err := dbs[i].TryRestart(context.Background()); err != nil {
 			http.Error(rw, err.Error(), http.StatusInternalServerError)
@@ -113,6 +114,13 @@ func (w *world) serveRestarts(t *testing.T, dbs []*infratest.DB) {
 	}))
 	t.Cleanup(server.Close)
 	w.RestartURL = server.URL
+}
+
+// settled waits until no restart is under way that somebody asked for who was killed since.
+func (w *world) settled() {
+	time.Sleep(100 * time.Millisecond) // until a request that was sent has arrived
+	w.restarting.Lock()
+	defer w.restarting.Unlock()
 }
 
 func (w *world) restart(engine string) error {

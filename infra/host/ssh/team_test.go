@@ -58,7 +58,7 @@ func teamInit(t *testing.T, dir string) {
 		t.Errorf("a dry run changed\n%s\nto\n%s", before, now)
 	}
 	initWants(t, h, want, team.Options{}, "made made made made made")
-	out, err := exec.Command("ssh", "-T", "-F", filepath.Join(dir, "config"), "-o", "BatchMode=yes", "alice", "sudo -n id -u; cat /etc/isukit-test-tool; ssh -G s9 | grep ^hostname").CombinedOutput()
+	out, err := exec.Command("ssh", "-T", "-F", filepath.Join(dir, "config"), "-o", "BatchMode=yes", "alice", "sudo -n id -u; cat /etc/isukit-test-tool; ssh -G s9 | grep ^hostname").Output() // ssh has words of its own for stderr
 	if err != nil || string(out) != "0\nworks\nhostname 192.0.2.9\n" {
 		t.Errorf("alice sees %q, %v; want to be root, with the tool, and to know s9", out, err)
 	}
