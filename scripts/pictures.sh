@@ -40,7 +40,7 @@ to_svg() {
 
 mkdir -p "$out"
 TERM=xterm-256color script -qec "stty cols 88; bin/isukit show $round" /dev/null </dev/null |
-	tr -d '\r' | sed '/What made the score/,/Endpoints/{/Endpoints/!d;}' >"$out/round.txt.new"
+	tr -d '\r' | sed '/What made the score/,/Endpoints/{/Endpoints/!d;}; s|^record  .*/|record  results/|' >"$out/round.txt.new"
 lines=$(wc -l <"$out/round.txt.new")
 to_svg <"$out/round.txt.new" >"$out/round.svg.new"
 mv "$out/round.svg.new" "$out/round.svg"
