@@ -108,7 +108,7 @@ func eachMode(t *testing.T, f func(t *testing.T, engine string, mode fanout.Mode
 
 // quick makes the pool notice a frozen replica sooner.
 func quick(cfg fanout.Config) fanout.Config {
-	cfg.ProbeAfter, cfg.ProbeTimeout, cfg.DialTimeout = 300*time.Millisecond, 300*time.Millisecond, time.Second
+	cfg.ProbeAfter, cfg.ProbeTimeout, cfg.DialTimeout = 300*time.Millisecond, 300*time.Millisecond, 2*time.Second
 	return cfg
 }
 
