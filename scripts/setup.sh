@@ -52,6 +52,8 @@ missing() {
 	have sysctl || echo 'sysctl procps'
 	have openssl || echo 'openssl openssl'
 	have curl || echo 'curl curl'
+	have man || echo 'man man-db'
+	have script || echo 'script bsdutils'
 	have sshd || echo 'sshd openssh-server'
 	have ssh || echo 'ssh openssh-client'
 	have sudo || echo 'sudo sudo'

@@ -304,7 +304,6 @@ plan() {
 			return
 		}
 	else
-		[ "$now$3" = absentabsent ] && return
 		[ -n "$6" ] && [ "$1" != runtime ] && return
 		r_original=$now r_file=$(file_of "$1")
 	fi

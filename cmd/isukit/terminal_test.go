@@ -10,13 +10,15 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/infra/infratest"
 )
 
 // onTerminal runs a command of the built isukit with a pseudo-terminal of 100 columns as its standard streams.
 func onTerminal(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("script"); err != nil {
-		t.Skip("there is no script(1) here to make a terminal")
+		infratest.Real(t)
+		t.Fatal("script is needed to make a terminal (Debian package bsdutils)")
 	}
 	line := shellWords(append([]string{filepath.Join(buildBinaries(t), "isukit"), "--state-dir", t.TempDir()}, args...))
 	cmd := exec.Command("script", "-qec", "stty cols 100; "+line, os.DevNull)
