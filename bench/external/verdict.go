@@ -20,20 +20,6 @@ type Rules struct {
 	Messages Rule
 }
 
-// Check says what is wrong with the rules, all at once.
-func (r Rules) Check() []error {
-	var errs []error
-	for _, one := range []struct {
-		name string
-		rule Rule
-	}{{"score", r.Score}, {"pass", r.Pass}, {"fail", r.Fail}, {"messages", r.Messages}} {
-		if err := one.rule.Check(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", one.name, err))
-		}
-	}
-	return errs
-}
-
 // Verdict is what a benchmark's output says.
 type Verdict struct {
 	Score int64

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"isukit/bench/external"
 	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
@@ -40,7 +41,10 @@ func findProject(path string) (*project.Project, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := project.ParseWith(text, topologyHosts(dir))
+	p, err := project.ParseWith(text, project.Outside{
+		Hosts: topologyHosts(dir),
+		Rule:  func(r project.Rule) error { return external.Rule(r).Check() },
+	})
 	if err != nil {
 		return nil, "", usageError(fmt.Errorf("%s: %w", path, err), "docs/project.md describes the file")
 	}

@@ -210,11 +210,22 @@ const Local = "local"
 // Parse reads a project whose topology, if it names one, is for the record alone. The error tells every fault of a file that is
 // YAML.
 func Parse(text []byte) (*Project, error) {
-	return ParseWith(text, func(string) ([]Host, error) { return nil, nil })
+	return ParseWith(text, Outside{
+		Hosts: func(string) ([]Host, error) { return nil, nil },
+		Rule:  func(Rule) error { return nil },
+	})
 }
 
-// ParseWith is Parse where a topology may tell the hosts of a project that names none: hostsOf returns them, or none.
-func ParseWith(text []byte, hostsOf func(topology string) ([]Host, error)) (*Project, error) {
+// Outside is what others know about a project.
+type Outside struct {
+	// Hosts tells the hosts of a topology, or none, for a project that names none itself.
+	Hosts func(topology string) ([]Host, error)
+	// Rule says what is wrong with a rule; who applies it knows.
+	Rule func(Rule) error
+}
+
+// ParseWith is Parse with what others know.
+func ParseWith(text []byte, outside Outside) (*Project, error) {
 	if len(text) > MaxFileBytes {
 		return nil, fmt.Errorf("the file has %d bytes; a project has at most %d", len(text), MaxFileBytes)
 	}
@@ -225,14 +236,14 @@ func ParseWith(text []byte, hostsOf func(topology string) ([]Host, error)) (*Pro
 	}
 	if len(p.Hosts) == 0 && p.Topology != "" {
 		var err error
-		if p.Hosts, err = hostsOf(p.Topology); err != nil {
+		if p.Hosts, err = outside.Hosts(p.Topology); err != nil {
 			return nil, fmt.Errorf("topology: %w", err)
 		}
 	}
 	if len(p.Hosts) == 0 {
 		p.Hosts = []Host{{Name: Local}}
 	}
-	if err := p.Validate(); err != nil {
+	if err := errors.Join(p.Validate(), p.Benchmark.checkRules(outside.Rule)); err != nil {
 		return nil, err
 	}
 	p.fillHosts()
@@ -353,11 +364,19 @@ func (c *checker) benchmark() {
 	b := c.project.Benchmark
 	c.want((b.Command != "") != b.External, "benchmark: want either a command or external: true")
 	c.want(b.Initialize == "" || requestExpr.MatchString(b.Initialize), "benchmark.initialize: %q is not like POST /initialize or /initialize", b.Initialize)
-	for name, r := range map[string]Rule{"score": b.Score, "pass": b.Pass, "fail": b.Fail, "messages": b.Messages} {
-		c.want(r.JSON == "" || r.Regexp == "", "benchmark.%s: want either json or regexp", name)
-		_, err := regexp.Compile(r.Regexp)
-		c.want(err == nil, "benchmark.%s: %v", name, err)
+}
+
+func (b Benchmark) checkRules(check func(Rule) error) error {
+	var errs []error
+	for _, one := range []struct {
+		name string
+		rule Rule
+	}{{"score", b.Score}, {"pass", b.Pass}, {"fail", b.Fail}, {"messages", b.Messages}} {
+		if err := check(one.rule); err != nil {
+			errs = append(errs, fmt.Errorf("benchmark.%s: %w", one.name, err))
+		}
 	}
+	return errors.Join(errs...)
 }
 
 // fillHosts writes out the only host where none is named.

@@ -1,6 +1,7 @@
 package project_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -60,21 +61,26 @@ func TestParse(t *testing.T) {
 
 // TestFaults wants every fault of a file at once.
 func TestFaults(t *testing.T) {
-	_, err := project.Parse([]byte(`
+	_, err := project.ParseWith([]byte(`
 name: a b
 hosts: [{name: s1}, {name: s1}, {name: s2}]
 deploy: [{copy: a}, {run: b, copy: c, to: d}, {host: s9, run: x}]
 logs: {access: [{file: access.log}]}
 databases: [{host: s1}]
 profiles: {pprof: [{host: s1, url: "localhost:6060", kinds: [trace]}]}
-benchmark: {command: x, external: true, score: {json: .a, regexp: "("}, initialize: initialize}
-`))
+benchmark: {command: x, external: true, score: {json: .a}, fail: {json: .b}, initialize: initialize}
+`), project.Outside{Rule: func(r project.Rule) error {
+		if r.JSON == "" {
+			return nil
+		}
+		return fmt.Errorf("no %s", r.JSON)
+	}})
 	if err == nil {
 		t.Fatal("it is taken")
 	}
 	for _, want := range []string{`name "a b"`, `host name "s1"`, "deploy[0]: copy and to", "deploy[0]: copy where", "deploy[1]: want either", "deploy[1]: to must be", `no host "s9"`,
 		"logs.access[0] names no host", "logs.access[0]: file must", "databases[0] has no client", `url "localhost:6060"`, `no kind "trace"`, "either a command or external",
-		"benchmark.score: want either", "benchmark.score: error parsing", "benchmark.initialize"} {
+		"benchmark.score: no .a", "benchmark.fail: no .b", "benchmark.initialize"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}

@@ -57,6 +57,3 @@ func bracedExpr(segment string) string {
 	}
 	return regexp.QuoteMeta(segment[:open]) + "[^/]+" + bracedExpr(segment[end+1:])
 }
-
-// String is the text that the pattern was made from.
-func (p Pattern) String() string { return p.text }
