@@ -82,7 +82,7 @@ fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 	xargs -n 2 -P 2 sh -c '$(GO) test -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$1"' fuzz
 
 test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
-	ISUKIT_TEST_REAL=1 $(GO) test $(TESTFLAGS) ./...
+	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test -p 3 $(TESTFLAGS) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 check: check-format check-vet check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server

@@ -382,7 +382,7 @@ func (l *layout) proxyService(i topology.Instance) error {
 			return err
 		}
 		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf),
-			"--use-dynamic-base-id", "--log-level", "warn", "--concurrency", fmt.Sprint(sizes.Workers)}
+			"--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(sizes.Workers)}
 	} else {
 		program, err := l.program(i.Host, "nginx", "", "make setup")
 		if err != nil {

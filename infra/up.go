@@ -263,7 +263,7 @@ func (r *Running) startProxy(ctx context.Context) error {
 			return err
 		}
 		service.Argv = []string{path, "-c", filepath.Join(proxy.Dir, render.EnvoyConf),
-			"--use-dynamic-base-id", "--log-level", "warn", "--concurrency", fmt.Sprint(int(max(1, r.input.Machine.CPUs)))}
+			"--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(int(max(1, r.input.Machine.CPUs)))}
 	} else {
 		path, err := r.spec.findProgram("nginx", "", "make setup")
 		if err != nil {

@@ -87,6 +87,7 @@ func TestUp(t *testing.T) {
 
 func testUp(t *testing.T, spec infra.Spec) {
 	ctx := t.Context()
+	before := envoyMemory(t)
 	r, err := infra.Up(ctx, spec)
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +149,20 @@ func testUp(t *testing.T, spec infra.Spec) {
 		t.Fatal(err)
 	}
 	wantClean(t, spec.StateDir, pids)
+	if after := envoyMemory(t); len(after) > len(before) {
+		t.Errorf("shared memory of Envoy is left: %q, before there was %q", after, before)
+	}
 	secretsIn(t, dir, r.WorkerToken)
+}
+
+// envoyMemory is what Envoy keeps for a restart that takes over its connections, and does not remove when it ends.
+func envoyMemory(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("/dev/shm/envoy_shared_memory_*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // wantClean: no process of the run is left, and no run directory.

@@ -107,7 +107,7 @@ func startEnvoy(t *testing.T, origin string) (pid int, addr string) {
 	}
 	addr = fmt.Sprintf("127.0.0.1:%d", port)
 	log := filepath.Join(t.TempDir(), "envoy.log")
-	infratest.StartProcess(t, []string{path, "-c", conf, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"}, log, syscall.SIGTERM, func() error {
+	infratest.StartProcess(t, []string{path, "-c", conf, "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"}, log, syscall.SIGTERM, func() error {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()

@@ -164,7 +164,7 @@ func proxyCommand(t *testing.T, kind topology.Kind, dir string) (run, check []st
 	if path, err := exec.LookPath("envoy"); err == nil {
 		envoy = path
 	}
-	run = []string{envoy, "-c", filepath.Join(dir, render.EnvoyConf), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"}
+	run = []string{envoy, "-c", filepath.Join(dir, render.EnvoyConf), "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"}
 	return run, append(append([]string{}, run...), "--mode", "validate")
 }
 
