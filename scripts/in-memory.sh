@@ -19,6 +19,7 @@ if [ "$(available)" -lt "$need_kib" ] || [ "$(room || echo 0)" -lt "$need_kib" ]
 	exec "$@"
 fi
 dir=$(mktemp -d /dev/shm/isukit-test.XXXXXX)
+chmod 1777 "$dir" # as /tmp is: some tests run as another user
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
