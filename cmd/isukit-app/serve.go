@@ -93,12 +93,17 @@ func openPool(ctx context.Context, conf *config, logger zerolog.Logger) (*fanout
 	fan.OnEject = func(replica, reason string) {
 		logger.Error().Str("replica", replica).Str("reason", reason).Msg("replica ejected")
 	}
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	for {
+	for said := ""; ; {
 		pool, err := fanout.Open(ctx, fan)
 		if err == nil {
 			return pool, nil
+		}
+		if text := err.Error(); text != said { // each reason once
+			logger.Warn().Dur("after", time.Since(begin)).Msg("the databases are not ready: " + text)
+			said = text
 		}
 		select {
 		case <-ctx.Done():

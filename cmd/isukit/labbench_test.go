@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,6 +120,7 @@ type loaded struct {
 	cpu        time.Duration // that one instance used
 	ok         int64
 	busy       float64 // ratio of its host's CPUs that were in use
+	generator  float64 // CPUs that this process used
 }
 
 // load has users send one request again and again for a while, and reads what an instance used meanwhile.
@@ -151,11 +153,12 @@ func (b *labBench) load(r *infra.Running, base, target string, users int, length
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	begin := time.Now()
+	begin, own := time.Now(), ownCPU(b.t)
 	ctx, cancel := context.WithTimeout(b.t.Context(), length)
 	defer cancel()
 	report := load.Run(ctx, load.Users{N: users}, newUser, engine.Recorder(), nil)
 	took := time.Since(begin)
+	own = ownCPU(b.t) - own
 	after, err := at.Used(b.t.Context())
 	if err != nil {
 		b.t.Fatal(err)
@@ -166,9 +169,20 @@ func (b *labBench) load(r *infra.Running, base, target string, users int, length
 	}
 	return loaded{
 		hitsPerSec: float64(s.Total.OK) / report.End.Sub(report.Start).Seconds(), ok: s.Total.OK,
-		cpu:  after.Services[watched.Name].CPU - before.Services[watched.Name].CPU,
-		busy: (after.Busy - before.Busy).Seconds() / took.Seconds() / at.About().CPUs,
+		cpu:       after.Services[watched.Name].CPU - before.Services[watched.Name].CPU,
+		busy:      (after.Busy - before.Busy).Seconds() / took.Seconds() / at.About().CPUs,
+		generator: own.Seconds() / took.Seconds(),
 	}
+}
+
+// ownCPU is the CPU time of this process, the load generator.
+func ownCPU(t *testing.T) time.Duration {
+	t.Helper()
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
 // instance finds one by its name.

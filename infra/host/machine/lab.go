@@ -84,7 +84,7 @@ func (d *Driver) makeLab(ctx context.Context, made []string) error {
 		if err := d.store.onHost(name, func(h *hostRecord) error { h.Holder = w.id; return nil }); err != nil {
 			return err
 		}
-		plug(&links, name, w.id.PID)
+		plug(&links, name, s.host(name).Address, w.id.PID)
 	}
 	if err := tool(ctx, s.fixture(switchName).ID.PID, links.String(), "ip", "-batch", "-"); err != nil {
 		return fmt.Errorf("join hosts to the switch: %w", err)
@@ -94,13 +94,16 @@ func (d *Driver) makeLab(ctx context.Context, made []string) error {
 			return fmt.Errorf("host %s: %w", name, err)
 		}
 		delete(waiting, name)
+		if err := d.store.onHost(name, func(h *hostRecord) error { h.Has = h.Address; return nil }); err != nil {
+			return err
+		}
 	}
 	return d.shape(ctx)
 }
 
 // plug writes what joins a namespace to the switch.
-func plug(w io.Writer, name string, pid int) {
-	fmt.Fprintf(w, "link add %s type veth peer name eth0 netns %d\nlink set %s master br0 up\n", port(name), pid, port(name))
+func plug(w io.Writer, name, address string, pid int) {
+	fmt.Fprintf(w, "link add %s type veth peer name eth0 address %s netns %d\nlink set %s master br0 up\n", port(name), linkAddress(address), pid, port(name))
 }
 
 // port is the device of a host in the switch.
@@ -119,6 +122,9 @@ func (d *Driver) shape(ctx context.Context) error {
 			err = g.Limit(cgroup.Limits{CPUs: h.CPUs, On: h.On, MemoryBytes: h.Want.MemoryBytes})
 		}
 		if err == nil {
+			err = d.readdress(ctx, h)
+		}
+		if err == nil {
 			err = d.shapeLink(ctx, s, h)
 		}
 		if err != nil {
@@ -126,6 +132,18 @@ func (d *Driver) shape(ctx context.Context) error {
 		}
 	}
 	return d.writeNames(s)
+}
+
+// readdress gives a host that is up another address.
+func (d *Driver) readdress(ctx context.Context, h hostRecord) error {
+	if h.Has == h.Address || h.Has == "" {
+		return nil
+	}
+	text := fmt.Sprintf("address flush dev eth0\nlink set eth0 down\nlink set eth0 address %s\naddress add %s/24 dev eth0\nlink set eth0 up\n", linkAddress(h.Address), h.Address)
+	if err := tool(ctx, h.Holder.PID, text, "ip", "-batch", "-"); err != nil {
+		return fmt.Errorf("give it the address %s: %w", h.Address, err)
+	}
+	return d.store.onHost(h.Want.Name, func(h *hostRecord) error { h.Has = h.Address; return nil })
 }
 
 // shapeLink holds the link of a host to its speed, at both ends: each shapes what it sends.
@@ -212,7 +230,7 @@ func (d *Driver) makeFixture(ctx context.Context, script, name string, sw *proc.
 	})
 	if err == nil && sw != nil {
 		var text strings.Builder
-		plug(&text, name, w.id.PID)
+		plug(&text, name, fixtureAddress(name), w.id.PID)
 		err = tool(ctx, sw.PID, text.String(), "ip", "-batch", "-")
 	}
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -128,6 +129,26 @@ func TestLabScales(t *testing.T) {
 	}
 }
 
+// TestLabHostsDoNotCrowd: hosts that run on one CPU each are not all put on the same one while another has room.
+func TestLabHostsDoNotCrowd(t *testing.T) {
+	d := lab(t, 1, host.Want{Name: "s1", CPUs: 1}, host.Want{Name: "s2", CPUs: 0.4}, host.Want{Name: "s3", CPUs: 0.4})
+	on := func(h host.Host) string {
+		t.Helper()
+		got, err := h.Run(t.Context(), host.Command{Argv: []string{"grep", "Cpus_allowed_list", "/proc/self/status"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(got.Stdout)
+	}
+	if runtime.NumCPU() < 2 {
+		t.Fatal("this needs two CPUs")
+	}
+	s1, s2, s3 := on(hostOf(t, d, "s1")), on(hostOf(t, d, "s2")), on(hostOf(t, d, "s3"))
+	if s1 == s2 || s1 == s3 {
+		t.Errorf("hosts of 1, 0.4 and 0.4 CPUs are on %q, %q and %q; want the first one alone", s1, s2, s3)
+	}
+}
+
 // TestLabMemoryIsReal: who needs more than the host has is killed, and that is known.
 func TestLabMemoryIsReal(t *testing.T) {
 	d := lab(t, 1, host.Want{Name: "s1", CPUs: 1, MemoryBytes: 64 << 20})
@@ -191,6 +212,43 @@ func TestLabLinkSpeed(t *testing.T) {
 	if got, ok := among(160, 1e6, 0, 300*time.Millisecond); !ok {
 		t.Errorf("a link without a speed gave %.1f Mbit/s, want more than twice the 80 of before", got)
 	}
+}
+
+// TestLabHostMadeAnew: other hosts remember for most of a minute which link address goes with an address, so a host that is removed
+// and made again must have the same.
+func TestLabHostMadeAnew(t *testing.T) {
+	wants := []host.Want{{Name: "s1", CPUs: 1}, {Name: "s2", CPUs: 1, Address: "10.77.0.99"}}
+	d := lab(t, 1, wants...)
+	program(t, hostOf(t, d, "s2"), "flood", "0.0.0.0:7000")
+	reach := func(address string) {
+		t.Helper()
+		waitFor(t, "a program that listens", func() bool {
+			conn, err := d.Dial(t.Context(), "tcp", "s2:7000")
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil || !strings.Contains(err.Error(), "refused")
+		})
+		begin := time.Now()
+		got, err := hostOf(t, d, "s1").Run(t.Context(), host.Command{Argv: []string{os.Args[0], "reach", address + ":7000"}})
+		if err != nil || got.Code != 0 {
+			t.Fatalf("s1 reached s2 after %v: %v, %s", time.Since(begin), err, got.Stderr)
+		}
+	}
+	reach("10.77.0.99")
+	if err := d.Remove(t.Context(), "s2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ensure(t.Context(), wants); err != nil {
+		t.Fatal(err)
+	}
+	program(t, hostOf(t, d, "s2"), "flood", "0.0.0.0:7000")
+	reach("10.77.0.99")
+	wants[1].Address = "10.77.0.98" // while it is up
+	if err := d.Ensure(t.Context(), wants); err != nil {
+		t.Fatal(err)
+	}
+	reach("10.77.0.98")
 }
 
 // TestLabViews: a host has its own name, /etc and devices, and cannot set what is the machine's.

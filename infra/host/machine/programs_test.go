@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var programs = map[string]func(args []string) error{"spin": spin, "eat": eat, "flood": flood, "updown": upDown}
+var programs = map[string]func(args []string) error{"spin": spin, "eat": eat, "flood": flood, "reach": reach, "updown": upDown}
 
 // spin SECONDS prints how much work it did.
 func spin(args []string) error {
@@ -79,6 +79,15 @@ func flood(args []string) error {
 		}
 		conn.Close()
 	}
+}
+
+// reach ADDRESS connects within a second.
+func reach(args []string) error {
+	conn, err := net.DialTimeout("tcp", args[0], time.Second)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // upDown keep|own STATEDIR makes a lab with services and takes it down, again and again.

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -23,6 +24,13 @@ const (
 )
 
 func labAddress(n int) string { return fmt.Sprintf("10.77.0.%d", n) }
+
+// linkAddress is the address on the link that goes with an IP address of the lab. A host that is made anew must have the same as
+// before: others remember it for most of a minute, and would send to nobody.
+func linkAddress(address string) string {
+	ip := netip.MustParseAddr(address).As4()
+	return fmt.Sprintf("02:00:%02x:%02x:%02x:%02x", ip[0], ip[1], ip[2], ip[3])
+}
 
 // fixtureAddress: the switch has none, it only passes on.
 func fixtureAddress(name string) string {
@@ -48,18 +56,39 @@ func (s *state) shareOut(scale float64) error {
 	if scale == 0 {
 		scale = min(1, 0.75*float64(len(cpus))/total)
 	}
-	for i := range s.Hosts {
-		h := &s.Hosts[i]
+	load := make([]float64, len(cpus))
+	for _, h := range s.byCPUs(len(cpus)) {
 		want := h.wantedCPUs(len(cpus))
-		h.CPUs = want * scale
+		threads := min(len(cpus), int(math.Ceil(want)))
+		h.CPUs = min(want*scale, float64(threads))
 		h.On = nil
-		for n := range min(len(cpus), int(math.Ceil(want))) {
-			h.On = append(h.On, cpus[(i+n)%len(cpus)])
+		for _, n := range leastLoaded(load, threads) {
+			load[n] += h.CPUs / float64(threads)
+			h.On = append(h.On, cpus[n])
 		}
 		slices.Sort(h.On)
-		h.CPUs = min(h.CPUs, float64(len(h.On)))
 	}
 	return s.giveAddresses()
+}
+
+// byCPUs are the hosts, those that want most first.
+func (s *state) byCPUs(machine int) []*hostRecord {
+	var list []*hostRecord
+	for i := range s.Hosts {
+		list = append(list, &s.Hosts[i])
+	}
+	slices.SortStableFunc(list, func(a, b *hostRecord) int { return cmp.Compare(b.wantedCPUs(machine), a.wantedCPUs(machine)) })
+	return list
+}
+
+// leastLoaded are the indexes of the n least values: hosts on few CPUs must not crowd on one of them.
+func leastLoaded(load []float64, n int) []int {
+	list := make([]int, len(load))
+	for i := range list {
+		list[i] = i
+	}
+	slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(load[a], load[b]) })
+	return list[:n]
 }
 
 // wantedCPUs is what the host wants; all that the machine has where it does not say.

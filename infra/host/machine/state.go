@@ -44,7 +44,8 @@ type holder struct {
 type hostRecord struct {
 	Want    host.Want `json:"want"`
 	Address string    `json:"address"`
-	CPUs    float64   `json:"cpus"` // that it has: scaled
+	Has     string    `json:"has,omitempty"` // the address that its device has, in the lab
+	CPUs    float64   `json:"cpus"`          // that it has: scaled
 	On      []int     `json:"on,omitempty"`
 	// Maker is the isukit that makes or removes the host; zero when the host is whole.
 	Maker    proc.ID         `json:"maker,omitzero"`
