@@ -241,7 +241,7 @@ func (cn *conn) trailers(o *Options) *Fault {
 		if len(line) == 0 {
 			return nil
 		}
-		if i := bytes.IndexByte(line, ':'); i <= 0 || !isToken(line[:i]) {
+		if i := tokenLength(line); i == 0 || i == len(line) || line[i] != ':' {
 			return Faultf(Protocol, "malformed trailer", "%.60q", line)
 		}
 		left -= len(line) + 2

@@ -174,6 +174,7 @@ func (c *Client) exchange(ctx context.Context, req *Request, r *Response) (*conn
 			c.drop(cn)
 			return nil, f
 		}
+		cn.answered = r.Done
 		return cn, nil
 	}
 }
@@ -181,7 +182,8 @@ func (c *Client) exchange(ctx context.Context, req *Request, r *Response) (*conn
 // over makes one exchange over one connection. again is true when it should be repeated over a new one.
 func (c *Client) over(cn *conn, req *Request, r *Response, mayRepeat bool) (f *Fault, again bool) {
 	counts := &c.engine.sockets
-	switch err := cn.send(c.out); {
+	look := !mayRepeat || !idempotent(req.Method) || r.Sent.Sub(cn.answered) > atOnce
+	switch err := cn.send(c.out, look); {
 	case err == errUnasked:
 		if f := c.late(cn, req); f != nil {
 			return f, false

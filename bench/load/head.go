@@ -19,7 +19,7 @@ func (r *Response) parseHead(b []byte, from, to int) *Fault {
 		}
 		pos += 2
 		if pos == to-2 {
-			return r.framing()
+			break
 		}
 		end := bytes.IndexByte(b[pos:to], '\r') + pos
 		if f := r.parseField(b, pos, end); f != nil {
@@ -27,6 +27,21 @@ func (r *Response) parseHead(b []byte, from, to int) *Fault {
 		}
 		pos = end
 	}
+	// Once for all lines rather than in each: as many line feeds as lines, and no zero byte.
+	if head := b[from:to]; bytes.Count(head, []byte{'\n'}) != len(r.fields)+2 || bytes.IndexByte(head, 0) >= 0 {
+		return strayByte(head)
+	}
+	return r.framing()
+}
+
+// strayByte names the fault of a head that has a line feed or a zero byte inside a line.
+func strayByte(head []byte) *Fault {
+	for _, line := range bytes.Split(head[bytes.IndexByte(head, '\r')+2:], []byte("\r\n")) {
+		if bytes.ContainsAny(line, "\n\x00") {
+			return Faultf(Protocol, "malformed header field", "%.60q", line)
+		}
+	}
+	return Faultf(Protocol, "malformed status line", "%.60q", head)
 }
 
 // parseStatus reads "HTTP/1.1 200 OK".
@@ -46,7 +61,7 @@ func (r *Response) parseStatus(line []byte) *Fault {
 		}
 		r.Status = r.Status*10 + int(c-'0')
 	}
-	if r.Status < 100 || r.Status > 599 || bytes.IndexByte(line, '\n') >= 0 {
+	if r.Status < 100 || r.Status > 599 {
 		return bad()
 	}
 	return nil
@@ -55,8 +70,8 @@ func (r *Response) parseStatus(line []byte) *Fault {
 // parseField reads "Name: value" at b[pos:end].
 func (r *Response) parseField(b []byte, pos, end int) *Fault {
 	line := b[pos:end]
-	colon := bytes.IndexByte(line, ':')
-	if colon <= 0 || !isToken(line[:colon]) || bytes.IndexByte(line, '\n') >= 0 || bytes.IndexByte(line, 0) >= 0 {
+	colon := tokenLength(line)
+	if colon == 0 || colon == len(line) || line[colon] != ':' {
 		return Faultf(Protocol, "malformed header field", "%.60q", line)
 	}
 	if len(r.fields) == maxFields {
@@ -142,14 +157,14 @@ var tokenChars = func() (t [256]bool) {
 	return t
 }()
 
-// isToken reports whether all of b are characters of a token.
-func isToken(b []byte) bool {
-	for _, c := range b {
+// tokenLength returns how many bytes at the beginning of b are characters of a token.
+func tokenLength(b []byte) int {
+	for i, c := range b {
 		if !tokenChars[c] {
-			return false
+			return i
 		}
 	}
-	return true
+	return len(b)
 }
 
 // hasToken reports whether a comma-separated list has a token.

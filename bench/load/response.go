@@ -60,6 +60,9 @@ func equalFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false
 	}
+	if string(b) == s {
+		return true
+	}
 	for i := range b {
 		if lower(b[i]) != lower(s[i]) {
 			return false

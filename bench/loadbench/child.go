@@ -52,7 +52,7 @@ func runChild(ctx context.Context, o options, out io.Writer) error {
 	}
 	lctx, cancel := context.WithTimeout(ctx, o.length)
 	defer cancel()
-	r := load.Run(lctx, load.Users{N: o.users}, func(n int) load.User {
+	user := func(n int) load.User {
 		return func(ctx context.Context) {
 			c := e.NewClient(n, "")
 			defer c.Close()
@@ -61,13 +61,33 @@ func runChild(ctx context.Context, o options, out io.Writer) error {
 				c.Do(ctx, &req, check)
 			}
 		}
-	}, e.Recorder(), nil)
+	}
+	var r load.Report
+	if o.role == "connections" {
+		r = load.Run(lctx, load.Users{N: o.users}, user, e.Recorder(), nil)
+	} else {
+		r = atOnce(lctx, o.users, user, e.Recorder())
+	}
 	s := e.Recorder().Summary(r.End)
 	rep.Hits, rep.Errors, rep.Seconds = s.Total.OK, s.Total.Errors, r.End.Sub(r.Start).Seconds()
 	if len(s.Errors) > 0 {
 		rep.Example = s.Errors[0].Example
 	}
 	return json.NewEncoder(out).Encode(rep)
+}
+
+// atOnce is load.Run with users that all begin at once, as those of the other generators do.
+func atOnce(ctx context.Context, users int, newUser func(n int) load.User, rec *load.Recorder) load.Report {
+	r := load.Report{Start: time.Now(), Started: users}
+	rec.Start(r.Start)
+	var running sync.WaitGroup
+	for n := range users {
+		user := newUser(n)
+		running.Go(func() { user(ctx) })
+	}
+	running.Wait()
+	r.End = time.Now()
+	return r
 }
 
 // idleUsers connects users, has each send one request, and returns what each keeps resident while it waits.

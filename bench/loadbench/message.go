@@ -49,13 +49,15 @@ func (m *message) checkBody(b []byte) error {
 	standing := 0
 	var total, phase uint64
 	for at := 0; at < len(b); {
-		tag, n := varint(b[at:])
-		at += n
-		v, k := varint(b[at:])
-		if n == 0 || k == 0 {
+		tag, value := varint(b, at)
+		if value < 0 {
 			return notDecoded("varint", at)
 		}
-		at += k
+		v, end := varint(b, value)
+		if end < 0 {
+			return notDecoded("varint", value)
+		}
+		at = end
 		switch tag {
 		case 1<<3 | bytesType:
 			if v > uint64(len(b)-at) {
@@ -91,13 +93,12 @@ func checkStanding(b []byte, want *portalv1.Standing) error {
 		7: want.LatestAtUs}
 	seen := 0
 	for at := 0; at < len(b); seen++ {
-		tag, n := varint(b[at:])
-		at += n
-		v, k := varint(b[at:])
-		if n == 0 || k == 0 {
-			return notDecoded("varint", at)
+		tag, value := b[at], at+1 // what takes more than a byte is not known
+		v, end := varint(b, value)
+		if end < 0 {
+			return notDecoded("varint", value)
 		}
-		at += k
+		at = end
 		if tag == 2<<3|bytesType {
 			if v > uint64(len(b)-at) {
 				return notDecoded("length", at)
@@ -108,8 +109,8 @@ func checkStanding(b []byte, want *portalv1.Standing) error {
 			at += int(v)
 			continue
 		}
-		num := tag >> 3
-		if tag&7 != 0 || num < 1 || num >= uint64(len(fields)) {
+		num := int(tag >> 3)
+		if tag&7 != 0 || num < 1 || num >= len(fields) {
 			return load.Faultf(load.Decode, "unknown field", "%d", num)
 		}
 		if int64(v) != fields[num] {
@@ -122,18 +123,20 @@ func checkStanding(b []byte, want *portalv1.Standing) error {
 	return nil
 }
 
-// varint reads a number and how many bytes it has; 0 bytes if it has no end.
-func varint(b []byte) (v uint64, n int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), 1
+// varint reads the number at b[at] and returns where it ends, or -1 if it has no end.
+func varint(b []byte, at int) (v uint64, end int) {
+	if at < len(b) && b[at] < 0x80 {
+		return uint64(b[at]), at + 1
 	}
-	for i := 0; i < len(b) && i < 10; i++ {
-		v |= uint64(b[i]&0x7f) << (7 * i)
-		if b[i] < 0x80 {
-			return v, i + 1
+	for shift := 0; at < len(b) && shift < 70; shift += 7 {
+		c := b[at]
+		at++
+		v |= uint64(c&0x7f) << (shift & 63)
+		if c < 0x80 {
+			return v, at
 		}
 	}
-	return 0, 0
+	return 0, -1
 }
 
 func notDecoded(what string, at int) error {
