@@ -152,6 +152,13 @@ func (l *link) begin() context.Context {
 
 func (l *link) end() { l.busy.Store(0) }
 
+// killSoon ends the link's session on the server, which may not know that the connection is gone.
+func (l *link) killSoon() {
+	if l.thread != 0 {
+		l.p.background(func() { l.m.kill(l.thread, false) })
+	}
+}
+
 // dialLink connects to m and prepares the session; settings are the app's SET statements so far.
 func dialLink(ctx context.Context, p *group, m *member, settings []string) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout) // the driver's own timeout leaves out the login
@@ -172,6 +179,10 @@ func dialLink(ctx context.Context, p *group, m *member, settings []string) (*lin
 	if err := l.prepare(ctx, p.setup(m), settings); err != nil {
 		_ = dc.Close()
 		return nil, &dialError{m.name, fmt.Errorf("set up the session: %w", err)}
+	}
+	if err := l.holdBranches(ctx); err != nil {
+		_ = dc.Close()
+		return nil, &dialError{m.name, err}
 	}
 	l.life, l.endLife = context.Background(), func() {}
 	if w.nc.Load() == nil {

@@ -204,6 +204,9 @@ func (pt *part) end(c *conn, text string) error {
 	if pt.l.spent {
 		c.drop(pt.m)
 		if pt.prepared && err != nil {
+			if outcomeOf(err) == lost {
+				pt.l.killSoon() // nobody else can end the branch while its session lives
+			}
 			c.p.branches.orphan(pt.m, pt.xid, commits)
 		}
 	}
@@ -214,9 +217,8 @@ func (pt *part) end(c *conn, text string) error {
 // leave takes the part out of the transaction: whatever it did is rolled back by closing its connection.
 func (pt *part) leave(c *conn, why error) {
 	pt.gone = why
-	if pt.l != nil && pt.l.thread != 0 && outcomeOf(why) == lost {
-		l := pt.l
-		c.p.background(func() { l.m.kill(l.thread, false) }) // a statement that still runs there would keep its locks
+	if pt.l != nil && outcomeOf(why) == lost {
+		pt.l.killSoon() // a statement that still runs there would keep its locks
 	}
 	c.drop(pt.m)
 	if pt.prepared {

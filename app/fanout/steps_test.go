@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"isukit/app/fanout"
+	"isukit/infra/infratest"
 )
 
 // seeds are those of the tests that befall writes at random moments: one by default, ISUKIT_FANOUT_SEEDS of them, or the one
@@ -263,4 +266,48 @@ func TestAppKilledAtEveryStep(t *testing.T) {
 			}
 		}
 	}, fanout.ModeOrdered, fanout.ModeDurable)
+}
+
+// TestDurableWithFewRights writes with accounts that have the rights that the documentation asks for, without and with
+// the one that makes the mode faster on MySQL.
+func TestDurableWithFewRights(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			c := startLedger(t, engine, 2)
+			writesWith(t, c, 1, "XA_RECOVER_ADMIN", true)
+			writesWith(t, c, 2, "XA_RECOVER_ADMIN, SESSION_VARIABLES_ADMIN", false)
+			if n := c.differing(t, "SELECT id FROM ledger"); n > 0 {
+				t.Errorf("%d rows differ", n)
+			}
+		})
+	}
+}
+
+// writesWith writes with a new account that has these rights on MySQL, and looks whether a prepared branch leaves its session.
+func writesWith(t *testing.T, c *cluster, n int64, rights string, leaves bool) {
+	t.Helper()
+	cfg := c.config(fanout.ModeDurable)
+	user := fmt.Sprint(c.name, "_", n)
+	for i := range cfg.Replicas {
+		c.execOn(t, i, "CREATE USER "+user+" IDENTIFIED BY 'few'", "GRANT ALL ON "+c.name+".* TO "+user)
+		if c.engine == "mysql" {
+			c.execOn(t, i, "GRANT "+rights+" ON *.* TO "+user)
+		}
+		cfg.Replicas[i].MySQL.User, cfg.Replicas[i].MySQL.Passwd = user, "few"
+	}
+	p := c.open(t, cfg)
+	must(t, insertLedger(p, 2*n, 1))
+	must(t, insertLedger(p, 2*n+1, 1))
+	if c.engine != "mysql" {
+		return
+	}
+	must(t, p.InTx(t.Context(), nil, func(tx *sqlx.Tx) error {
+		var detach bool
+		err := tx.Get(&detach, "SELECT @@SESSION.xa_detach_on_prepare")
+		if err == nil && detach != leaves {
+			t.Errorf("with %s branches leave their session: %v, want %v", rights, detach, leaves)
+		}
+		return err
+	}))
 }
