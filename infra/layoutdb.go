@@ -134,7 +134,7 @@ func (l *layout) accounts(db topology.Instance) []account {
 	grants := []string{fmt.Sprintf("ALL ON `%s%%`.*", appDatabase)}
 	switch {
 	case l.install.Engine == dbserver.MySQL:
-		grants = append(grants, "XA_RECOVER_ADMIN, REPLICATION CLIENT ON *.*")
+		grants = append(grants, "XA_RECOVER_ADMIN, SESSION_VARIABLES_ADMIN, REPLICATION CLIENT ON *.*")
 	case t.Data.Write == topology.Replicated:
 		grants = append(grants, "SLAVE MONITOR, BINLOG MONITOR ON *.*")
 	}
