@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"isukit/app/dataset"
+	"isukit/cmd/internal/release"
 	"isukit/infra/infratest"
 	portalv1 "isukit/proto/portal/v1"
 	"isukit/proto/wire"
@@ -38,7 +39,7 @@ func TestVersion(t *testing.T) {
 	if info.Version == "" || !strings.HasPrefix(info.Go, "go1.") || info.DatasetVersion != dataset.Version {
 		t.Errorf("version is %+v", info)
 	}
-	if code, out, _ := runArgs(t, "version"); code != 0 || !strings.HasPrefix(out, "isukit-app "+version+" ") || strings.Count(out, "\n") != 1 {
+	if code, out, _ := runArgs(t, "version"); code != 0 || !strings.HasPrefix(out, "isukit-app "+release.Version+" ") || strings.Count(out, "\n") != 1 {
 		t.Errorf("exit code %d, stdout %q", code, out)
 	}
 }

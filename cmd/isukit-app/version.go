@@ -5,15 +5,12 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"isukit/app/dataset"
+	"isukit/cmd/internal/release"
 )
-
-// version is the release; the commit comes from the build.
-const version = "0.1.0"
 
 type versionInfo struct {
 	Version        string `json:"version"`
@@ -35,7 +32,7 @@ func newVersionCmd(out io.Writer) *cobra.Command {
 }
 
 func runVersion(out io.Writer, asJSON bool) error {
-	info := versionInfo{Version: version, Commit: buildCommit(), Go: runtime.Version(), DatasetVersion: dataset.Version}
+	info := versionInfo{Version: release.Version, Commit: release.Commit(), Go: runtime.Version(), DatasetVersion: dataset.Version}
 	if asJSON {
 		return json.NewEncoder(out).Encode(info)
 	}
@@ -45,26 +42,4 @@ func runVersion(out io.Writer, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(out, "isukit-app %s %s %s dataset %d\n", info.Version, commit, info.Go, info.DatasetVersion)
 	return err
-}
-
-// buildCommit is the commit that the Go tool stamped into the binary, with "+dirty" for uncommitted changes; it is
-// empty where it was built without version control.
-func buildCommit() string {
-	build, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	var commit, dirty string
-	for _, s := range build.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "+dirty"
-		}
-	}
-	if commit == "" {
-		return ""
-	}
-	return commit + dirty
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"isukit/cmd/internal/release"
 )
 
 // newManCmd writes manual pages; it is hidden, as only packagers want it.
@@ -99,7 +101,7 @@ func manPage(cmd *cobra.Command) string {
 	cmd.InitDefaultHelpFlag()
 	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
 	r := &roff{}
-	fmt.Fprintf(r, ".TH %s 1 \"\" \"isukit %s\" \"isukit\"\n", strings.ToUpper(strings.ReplaceAll(name, "-", `\-`)), version)
+	fmt.Fprintf(r, ".TH %s 1 \"\" \"isukit %s\" \"isukit\"\n", strings.ToUpper(strings.ReplaceAll(name, "-", `\-`)), release.Version)
 	r.section("NAME")
 	r.text(name + " - " + cmd.Short)
 	r.section("SYNOPSIS")

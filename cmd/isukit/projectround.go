@@ -15,6 +15,7 @@ import (
 	"isukit/bench/external"
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/cmd/internal/release"
 	"isukit/infra/observe"
 	"isukit/infra/project"
 	"isukit/infra/redact"
@@ -209,7 +210,7 @@ func (r *projectRound) finish(ctx context.Context) {
 	bench.JudgeHosts(r.record)
 	r.record.Warnings = append(r.warnings, r.record.Warnings...)
 	r.record.Settings = r.settings
-	r.record.Facts = append(r.record.Facts, result.Fact{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())})
+	r.record.Facts = append(r.record.Facts, result.Fact{Key: "isukit", Value: strings.TrimSpace(release.Version + " " + release.Commit())})
 }
 
 // write lays the record down. Where the disk of the results is full, or cannot be written, the record goes to the temporary

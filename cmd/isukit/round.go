@@ -21,6 +21,7 @@ import (
 	"isukit/bench/report"
 	"isukit/bench/result"
 	"isukit/bench/scenario"
+	"isukit/cmd/internal/release"
 	"isukit/infra"
 	"isukit/infra/project"
 )
@@ -356,7 +357,7 @@ func (o roundOptions) shapeText() string {
 
 // factsOf lists the conditions under which the round ran.
 func (o roundOptions) factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
-	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(version + " " + buildCommit())}, {Key: "shape", Value: o.shapeText()}}
+	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(release.Version + " " + release.Commit())}, {Key: "shape", Value: o.shapeText()}}
 	if strings.HasPrefix(o.shape, "rate=") || o.shape == "capacity" {
 		facts = append(facts, result.Fact{Key: "arrivals", Value: o.arrivals})
 	}

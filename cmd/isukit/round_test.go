@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/release"
 	"isukit/infra/infratest"
 )
 
@@ -233,7 +234,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"ls", "more"}, exitUsage, `takes no argument, and got "more"`},
 		{[]string{"show", "--results", dir}, exitUsage, "no such round"},
 		{[]string{"round", "--explain-score"}, exitOK, "POST /worker/jobs/{job_id}/result"},
-		{[]string{"version"}, exitOK, version},
+		{[]string{"version"}, exitOK, release.Version},
 		{[]string{"ls", "--results", dir}, exitOK, "isukit round"},
 	}
 	for _, tt := range tests {

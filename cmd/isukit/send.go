@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/release"
 	"isukit/proto/decode"
 )
 
@@ -239,7 +240,7 @@ func (o *sendOptions) request(ctx context.Context, method string, target *url.UR
 		return nil, usageError(err, "")
 	}
 	req.Header.Set("Accept", "application/protobuf")
-	req.Header.Set("User-Agent", "isukit/"+version)
+	req.Header.Set("User-Agent", "isukit/"+release.Version)
 	if hasBody {
 		req.Header.Set("Content-Type", "application/protobuf")
 		if o.gzip {

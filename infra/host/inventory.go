@@ -36,14 +36,15 @@ func createInventory(dir string) (*inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := SyncDir(dir); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &inventory{file: f}, nil
 }
 
-func syncDir(dir string) error {
+// SyncDir makes the names of a directory durable: that of a file that was made, renamed or removed in it.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"isukit/infra/host"
 	"isukit/infra/host/proc"
 )
 
@@ -40,7 +41,7 @@ func openCommandLog(dir string, self proc.ID) (*commandLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := host.SyncDir(dir); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -153,7 +153,7 @@ func (st store) update(change func(*state) error) error {
 	if err := renameio.WriteFile(filepath.Join(st.dir, stateFile), append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("record hosts: %w", err)
 	}
-	return syncDir(st.dir)
+	return host.SyncDir(st.dir)
 }
 
 // onHost changes what is on record about one host.
@@ -165,13 +165,4 @@ func (st store) onHost(name string, change func(*hostRecord) error) error {
 		}
 		return change(h)
 	})
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -1,0 +1,30 @@
+// Package release says which isukit a binary is. Nothing goes in but what the Go tool stamped into the binary; printing it is left
+// to the commands.
+package release
+
+import "runtime/debug"
+
+// Version is the release that this source is, or becomes.
+const Version = "0.1.0"
+
+// Commit is the commit that the binary was built from, with "+dirty" for uncommitted changes; it is empty where it was built
+// without version control.
+func Commit() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	var commit, dirty string
+	for _, s := range build.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+dirty"
+		}
+	}
+	if commit == "" {
+		return ""
+	}
+	return commit + dirty
+}
