@@ -34,6 +34,11 @@ func (p *Plan) Text() string {
 	return b.String()
 }
 
+// URL is where the portal answers once the plan is carried out: the topology's first proxy.
+func (p *Plan) URL() string {
+	return p.layout.input.URLOf(p.layout.goal.Topology.Of(topology.Proxy)[0])
+}
+
 // Empty tells that there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Hosts) == 0 }
 

@@ -32,6 +32,19 @@ func (s *Site) standing(ctx context.Context) (*Plan, error) {
 	return s.planFor(ctx, g, f)
 }
 
+// Standing is the name of the topology that was applied last, whole or not; "" when none was, or when what is on record of it
+// cannot be read.
+func (s *Site) Standing(ctx context.Context) string {
+	f, err := s.find(ctx)
+	if err != nil {
+		return ""
+	}
+	if g, _ := f.current(); g != nil {
+		return g.Topology.Name
+	}
+	return ""
+}
+
 // Running is what the site runs, for a round. Its Down leaves it up.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
 	p, err := s.standing(ctx)

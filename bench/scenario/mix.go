@@ -42,5 +42,5 @@ func (m Mix) cast() (cast, error) {
 	case Audience:
 		return audience, nil
 	}
-	return nil, fmt.Errorf("mix %q is none of %v", m, Mixes())
+	return nil, fmt.Errorf("mix %q does not exist (have %s, %s)", m, Everyone, Audience)
 }

@@ -45,12 +45,85 @@ func TestVersion(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"prepare"}, {"--nothing"}, {"--config", "/does/not/exist"}, {"--config"}} {
+	for _, args := range [][]string{{}, {"prepare"}, {"--nothing"}, {"--config", "/does/not/exist"}, {"--config"}, {"serve"}, {"version", "x"}, {"prepare", "x"}} {
 		code, out, errs := runArgs(t, args...)
-		if code != 2 || out != "" || !strings.HasPrefix(errs, "isukit-app: error: ") {
-			t.Errorf("isukit-app %q: exit code %d, stdout %q, stderr %q; want 2 and an error", args, code, out, errs)
+		if code != 2 || out != "" || !strings.HasPrefix(errs, "isukit-app: error: ") || strings.Count(errs, "\nisukit-app: hint: ") != 1 {
+			t.Errorf("isukit-app %q: exit code %d, stdout %q, stderr %q; want 2, an error and a hint", args, code, out, errs)
 		}
 	}
+}
+
+// TestSocketOfOthers holds that a path which somebody else uses is left as it is, and that what a killed process left is not.
+func TestSocketOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	file := writeFile(t, dir, "db.dsn", "a secret", 0o600)
+	if _, err := listen(t.Context(), unixPrefix+file); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("in place of a file: %v", err)
+	}
+	if data, err := os.ReadFile(file); string(data) != "a secret" {
+		t.Errorf("the file holds %q: %v", data, err)
+	}
+	path := filepath.Join(dir, "app.sock")
+	first, err := listen(t.Context(), unixPrefix+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	if _, err = listen(t.Context(), unixPrefix+path); report(&errs, err) != exitFailed || !strings.Contains(errs.String(), "hint: another process listens there") {
+		t.Errorf("beside another: %q", errs.String())
+	}
+	first.(*net.UnixListener).SetUnlinkOnClose(false) // as if it had been killed
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := listen(t.Context(), unixPrefix+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInterruptedWhileWaiting holds that Ctrl-C ends the wait for databases that do not answer, and that the wait is told.
+func TestInterruptedWhileWaiting(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir, "db.dsn", "user:hunter2@tcp("+freeAddress(t)+")/portal", 0o600)
+	writeFile(t, dir, "session.key", strings.Repeat("k", 32), 0o600)
+	writeFile(t, dir, "worker.token", strings.Repeat("t", 16), 0o600)
+	config := writeFile(t, dir, "app.yaml", "listen: "+freeAddress(t)+"\ndatabases: [{name: db-1, dsn_file: db.dsn}]\n"+
+		"session_key_file: session.key\nworker_token_file: worker.token\n", 0o644)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	errs := &untilWriter{text: "the databases are not ready", found: cancel}
+	if code := run(ctx, []string{"--config", config}, io.Discard, errs); code != exitFailed {
+		t.Errorf("exit code %d, want %d", code, exitFailed)
+	}
+	if got := errs.String(); !strings.HasSuffix(got, "\nisukit-app: interrupted\n") || strings.Contains(got, "hunter2") {
+		t.Errorf("stderr is %q", got)
+	}
+	code, out, text := runArgs(t, "--config", config, "prepare")
+	if code != exitFailed || out != "" || !strings.Contains(text, "error: prepare db-1: ") || !strings.Contains(text, "hint: "+databaseHint) || strings.Contains(text, "hunter2") {
+		t.Errorf("prepare: exit code %d, stdout %q, stderr %q", code, out, text)
+	}
+}
+
+// untilWriter keeps what is written and calls found once it holds text.
+type untilWriter struct {
+	mu sync.Mutex
+	bytes.Buffer
+	text  string
+	found func()
+}
+
+func (w *untilWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, err := w.Buffer.Write(p)
+	if strings.Contains(w.Buffer.String(), w.text) {
+		w.found()
+	}
+	return n, err
 }
 
 // writeFile writes a file below dir with a mode and gives its path.

@@ -66,20 +66,23 @@ type datasetConf struct {
 // configFlags is what the command line says of the configuration.
 type configFlags struct{ file, role string }
 
+// configHint tells where a configuration is shown.
+const configHint = `"isukit-app --help" shows a configuration, app/README.md all its keys`
+
 // load reads the file that the flags name and everything that it names. The error is a *usageError with every fault.
 func (f *configFlags) load() (*config, error) {
 	if f.file == "" {
-		return nil, &usageError{errors.New("there is no configuration"), "give --config FILE"}
+		return nil, &usageError{errors.New("there is no configuration"), "give --config FILE; " + configHint}
 	}
 	conf, err := readConfig(f.file)
 	if err != nil {
-		return nil, &usageError{err, ""}
+		return nil, &usageError{err, configHint}
 	}
 	if f.role != "" {
 		conf.Role = f.role
 	}
 	if err := conf.settle(filepath.Dir(f.file)); err != nil {
-		return nil, &usageError{fmt.Errorf("%s:\n%w", f.file, err), ""}
+		return nil, &usageError{fmt.Errorf("%s:\n%w", f.file, err), configHint}
 	}
 	return conf, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -14,25 +15,40 @@ import (
 	"isukit/app"
 )
 
+// preparedInfo is what prepare prints with --json.
+type preparedInfo struct {
+	Databases int     `json:"databases"`
+	Scale     string  `json:"scale"`
+	Seed      uint64  `json:"seed"`
+	Seconds   float64 `json:"seconds"`
+}
+
 func newPrepareCmd(flags *configFlags, out io.Writer) *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "prepare",
 		Short: "Make the portal's tables and the seed tables that initialize copies, on every database",
-		Args:  cobra.NoArgs,
+		Long: `Make the portal's tables and the seed tables that initialize copies, on every database that the configuration names; the database
+itself, too, where it is missing. What the tables hold is replaced. With scale standard it takes some seconds.`,
+		Example: "  isukit-app --config app.yaml prepare",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			conf, err := flags.load()
 			if err != nil {
 				return err
 			}
-			return runPrepare(cmd.Context(), conf, out)
+			return runPrepare(cmd.Context(), conf, out, cmd.ErrOrStderr(), asJSON)
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
 }
 
 // runPrepare prepares every database of conf, all at once, and says how long it took.
-func runPrepare(ctx context.Context, conf *config, out io.Writer) error {
+func runPrepare(ctx context.Context, conf *config, out, errs io.Writer, asJSON bool) error {
 	start := time.Now()
-	group, ctx := errgroup.WithContext(ctx)
+	fmt.Fprintf(errs, "isukit-app: preparing with scale %s\n", conf.Dataset.Scale)
+	group, groupCtx := errgroup.WithContext(ctx)
 	prepared := 0
 	for _, d := range conf.Databases {
 		if conf.copies(d.Name) {
@@ -40,14 +56,19 @@ func runPrepare(ctx context.Context, conf *config, out io.Writer) error {
 		}
 		prepared++
 		group.Go(func() error {
-			if err := prepareDatabase(ctx, d.dsn, conf.Dataset, conf.tablesOn(d.Name)); err != nil {
+			if err := prepareDatabase(groupCtx, d.dsn, conf.Dataset, conf.tablesOn(d.Name)); err != nil {
 				return fmt.Errorf("prepare %s: %w", d.Name, err)
 			}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
+	if err := group.Wait(); ctx.Err() != nil {
+		return ctx.Err() // what the driver says of it tells less
+	} else if err != nil {
+		return &hintedError{err, databaseHint}
+	}
+	if asJSON {
+		return json.NewEncoder(out).Encode(preparedInfo{prepared, string(conf.Dataset.Scale), conf.Dataset.Seed, time.Since(start).Seconds()})
 	}
 	_, err := fmt.Fprintf(out, "prepared %d database(s) with scale %s, seed %d in %.1f s\n",
 		prepared, conf.Dataset.Scale, conf.Dataset.Seed, time.Since(start).Seconds())

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -23,13 +26,37 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
+// hintedError is a failure that is no fault of the command line, with what to do about it.
+type hintedError struct {
+	err  error
+	hint string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
+
+const longHelp = `Serve the portal, isukit's reference app, until SIGINT or SIGTERM; requests under way are finished then. Log lines go to standard
+error, as JSON. isukit round and isukit topology apply write the configuration and start isukit-app by themselves; by hand it is
+
+  role: all                         # web, api or all
+  listen: 127.0.0.1:8080
+  databases:
+    - {name: db-1, dsn_file: db-1.dsn}   # holds user:password@tcp(host:port)/database, mode 0600
+  session_key_file: session.key     # 32 bytes or more, mode 0600
+  worker_token_file: worker.token   # 16 bytes or more, mode 0600
+  dataset: {scale: standard, seed: 1}
+
+app/README.md has all keys. Relative paths are relative to the file. Exit code 1 says that it failed, 2 that the command line or the
+configuration is wrong.`
+
 func newRootCmd(out, errs io.Writer) *cobra.Command {
 	var flags configFlags
 	root := &cobra.Command{
 		Use:           "isukit-app --config FILE",
 		Short:         "Serve the portal, isukit's reference app",
+		Long:          longHelp,
 		Example:       "  isukit-app --config app.yaml prepare\n  isukit-app --config app.yaml",
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,18 +78,50 @@ func newRootCmd(out, errs io.Writer) *cobra.Command {
 	return root
 }
 
+// noArgs is for commands that take flags only.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0])
+	if cmd.HasSubCommands() {
+		err = fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+args[0])
+	}
+	return &usageError{err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
+}
+
 // report prints err as the user should see it and maps it to the exit code.
 func report(errs io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(errs, "isukit-app: error: %v\n", err)
-	var usage *usageError
-	if !errors.As(err, &usage) {
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(errs, "isukit-app: interrupted")
 		return exitFailed
 	}
-	if usage.hint != "" {
-		fmt.Fprintf(errs, "isukit-app: hint: %s\n", usage.hint)
+	code, hint := exitFailed, failureHint(err)
+	if usage := (*usageError)(nil); errors.As(err, &usage) {
+		code, hint = exitUsage, usage.hint
 	}
-	return exitUsage
+	fmt.Fprintf(errs, "isukit-app: error: %s\n", strings.TrimSpace(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(errs, "isukit-app: hint: %s\n", hint)
+	}
+	return code
+}
+
+// failureHint is what can be done about a failure; "" where nothing can be said.
+func failureHint(err error) string {
+	var hinted *hintedError
+	switch {
+	case errors.As(err, &hinted):
+		return hinted.hint
+	case errors.Is(err, syscall.EADDRINUSE):
+		return `another process listens there ("ss -ltnp" names it): stop it, or change listen, socket or debug_listen`
+	case errors.Is(err, syscall.EACCES):
+		return "a port below 1024, or a socket's directory that is not one's own, needs root"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return `this machine has no such address ("ip address" lists them)`
+	}
+	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,6 +21,9 @@ import (
 	"isukit/app"
 	"isukit/app/fanout"
 )
+
+// databaseHint is what to do where a database cannot be used.
+const databaseHint = "see that each database runs and takes the user of its dsn_file, and that prepare has been run on it"
 
 const (
 	// openTimeout is how long serve waits for databases that are still starting.
@@ -33,22 +37,25 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	logger := zerolog.New(errs).With().Timestamp().Str("role", conf.Role).Int("app_id", conf.AppID).Logger()
 	key, err := readSecret(conf.SessionKeyFile)
 	if err != nil {
-		return &usageError{fmt.Errorf("session_key_file: %w", err), ""}
+		return &usageError{fmt.Errorf("session_key_file: %w", err), secretHint("32", conf.SessionKeyFile)}
 	}
 	token, err := readSecret(conf.WorkerTokenFile)
 	if err != nil {
-		return &usageError{fmt.Errorf("worker_token_file: %w", err), ""}
+		return &usageError{fmt.Errorf("worker_token_file: %w", err), secretHint("16", conf.WorkerTokenFile)}
 	}
 	if warning := fanout.Mode(conf.WriteMode).Warning(); warning != "" {
 		logger.Warn().Str("write_mode", conf.WriteMode).Msg(warning)
 	}
 	pool, err := openPool(ctx, conf, logger)
-	if err != nil {
-		return fmt.Errorf("open the databases: %w", err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return &hintedError{fmt.Errorf("open the databases: %w", err), databaseHint}
 	}
 	stores, err := conf.newStores(pool)
 	if err != nil {
-		return errors.Join(fmt.Errorf("open the databases: %w", err), pool.Close())
+		return &hintedError{errors.Join(fmt.Errorf("open the databases: %w", err), pool.Close()), databaseHint}
 	}
 	defer stores.close() // every request has ended by then
 	opts := app.Options{
@@ -74,6 +81,11 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	group.Go(func() error { return portal.Tend(ctx) })
 	group.Go(func() error { return serveAll(ctx, servers, logger) })
 	return group.Wait()
+}
+
+// secretHint tells how to make a file with a secret of at least so many bytes.
+func secretHint(bytes, file string) string {
+	return fmt.Sprintf("(umask 077; openssl rand -hex %s > %s), or chmod 600 where it is there", bytes, file)
 }
 
 // fresh lets every request see what was acknowledged before it, also by another process. Replicas that copy by themselves
@@ -160,11 +172,29 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	if !isSocket {
 		return new(net.ListenConfig).Listen(ctx, "tcp", address)
 	}
-	// A process that was killed has left it.
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := clearSocket(ctx, path); err != nil {
 		return nil, err
 	}
 	return new(net.ListenConfig).Listen(ctx, "unix", path)
+}
+
+// clearSocket removes the socket that a process which was killed has left; never a file of another kind, nor a socket that
+// somebody serves.
+func clearSocket(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return &usageError{fmt.Errorf("socket: %s is there, and no socket", path), "give the path of a file that isukit-app may make"}
+	}
+	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+		_ = conn.Close() // nothing was written to it
+		return &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: path, Net: "unix"}, Err: syscall.EADDRINUSE}
+	}
+	return os.Remove(path)
 }
 
 // stop waits for the requests under way, but not for ever.

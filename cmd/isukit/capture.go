@@ -60,12 +60,12 @@ name, where tcpdump has to be installed and you have to be root or may use sudo 
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
-			out := &noticingWriter{w: s.out}
-			if err := runCapture(cmd.Context(), o, streams{s.in, out, s.err}); err != nil {
+			p, err := runCapture(cmd.Context(), o, s)
+			if err != nil {
 				return err
 			}
-			if out.used && o.file != "" && o.file != "-" && !o.bodies {
-				sayNext(s, isQuiet(cmd) || o.jsonl, nextAfterCapture(cmd, o.file))
+			if p.shown > 0 && o.file != "" && o.file != "-" {
+				sayNext(s, isQuiet(cmd) || o.jsonl, nextAfterCapture(cmd, o, p))
 			}
 			return nil
 		},
@@ -112,19 +112,20 @@ func (o *captureOptions) arguments(args []string) error {
 	return nil
 }
 
-func runCapture(ctx context.Context, o captureOptions, s streams) error {
+func runCapture(ctx context.Context, o captureOptions, s streams) (printed, error) {
+	var p printed
 	if o.bodies && o.jsonl {
-		return usageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
+		return p, usageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
 	}
 	if err := o.filter.parse(); err != nil {
-		return err
+		return p, err
 	}
 	schema, routes, err := o.schema.load(ctx, s)
 	if err != nil {
-		return err
+		return p, err
 	}
 	if err := o.filter.checkTypes(schema); err != nil {
-		return err
+		return p, err
 	}
 	defer relaxGC()()
 	decoder := &bodyDecoder{schema: schema, routes: routes}
@@ -132,7 +133,7 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	opts := capture.DefaultOptions()
 	opts.OnNote = notes.add
 	if opts.Filter, err = capture.ParseFilter(o.packet); err != nil {
-		return usageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
+		return p, usageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
 	}
 	switch {
 	case o.host != "":
@@ -140,10 +141,10 @@ func runCapture(ctx context.Context, o captureOptions, s streams) error {
 	case o.live != "":
 		err = captureLive(ctx, o, opts, decoder, s)
 	default:
-		err = captureFile(ctx, o, opts, decoder, s)
+		p, err = captureFile(ctx, o, opts, decoder, s)
 	}
 	notes.summary()
-	return err
+	return p, err
 }
 
 // Reading a capture makes much short-lived garbage and keeps little: collecting it less often saves a third of the CPU
@@ -161,34 +162,34 @@ func relaxGC() (restore func()) {
 	}
 }
 
-func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (err error) {
+func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (p printed, err error) {
 	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
-		return err
+		return p, err
 	}
 	input := s.in
 	if o.file != "-" {
 		f, err := os.Open(o.file)
 		if err != nil {
-			return usageError(err, "")
+			return p, usageError(err, "isukit round --capture FILE writes one")
 		}
 		defer f.Close()
 		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return usageError(fmt.Errorf("%s is a directory", o.file), "name a file in it")
+			return p, usageError(fmt.Errorf("%s is a directory", o.file), "name a file in it")
 		}
 		input = f
 	}
 	reader, err := capture.NewReader(input, opts)
 	if err != nil {
-		return usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
+		return p, usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
 	}
-	shown, err := printExchanges(ctx, o, reader, decoder, s)
+	p, err = printExchanges(ctx, o, reader, decoder, s)
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.file, err)
+		return p, fmt.Errorf("%s: %w", o.file, err)
 	}
-	if shown == 0 {
+	if p.shown == 0 {
 		fmt.Fprintf(s.err, "isukit: note: %s\n", whyNothing(o, reader.Stats()))
 	}
-	return nil
+	return p, nil
 }
 
 // whyNothing says what became of a capture of which nothing was shown.

@@ -15,19 +15,22 @@ import (
 // batchExchanges is how many exchanges of a file are handed to a worker at once.
 const batchExchanges = 64
 
+// printed counts what was printed: the exchanges, and those of them that were answered with 400 or above.
+type printed struct{ shown, refused int }
+
 // batch is some exchanges on their way to the output.
 type batch struct {
 	exchanges []*capture.Exchange
 	out       bytes.Buffer
-	shown     int
+	printed
 	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
 	err  error
 	done chan struct{}
 }
 
 // printExchanges prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
-// decode and format, and the output is in the order of reading. shown is how many were printed.
-func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) (shown int, err error) {
+// decode and format, and the output is in the order of reading.
+func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) (p printed, err error) {
 	// Someone may be looking on: what is there goes out before more is waited for.
 	eager := o.live != "" || o.file == "-"
 	workers := runtime.GOMAXPROCS(0)
@@ -47,7 +50,8 @@ func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reade
 	group.Go(func() error {
 		for b := range ordered {
 			<-b.done
-			shown += b.shown
+			p.shown += b.shown
+			p.refused += b.refused
 			if _, err := s.out.Write(b.out.Bytes()); err != nil {
 				return err
 			}
@@ -58,9 +62,9 @@ func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reade
 		return nil
 	})
 	if err := group.Wait(); !errors.Is(err, io.EOF) {
-		return shown, err
+		return p, err
 	}
-	return shown, nil
+	return p, nil
 }
 
 // readBatches reads until the end, which goes along with the last batch. eager sends batches that are not full.
@@ -108,6 +112,9 @@ func formatBatches(o captureOptions, decoder *bodyDecoder, work <-chan *batch) {
 				break
 			}
 			b.shown++
+			if e.Response != nil && e.Response.Status >= 400 {
+				b.refused++
+			}
 		}
 		close(b.done)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,8 @@ func finishCommands(cmd *cobra.Command) {
 				if err := check(cmd, args); err != nil {
 					if strings.HasPrefix(err.Error(), "unknown command") { // as cobra says it of an argument where none is taken
 						err = fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0])
+					} else if m := wrongCount.FindStringSubmatch(err.Error()); m != nil {
+						err = fmt.Errorf("%s takes %s, and got %s", cmd.CommandPath(), m[1]+m[2]+pluralArguments(m[2]), m[3])
 					}
 					return usageError(err, fmt.Sprintf("it is used as %q; see %q", cmd.UseLine(), cmd.CommandPath()+" --help"))
 				}
@@ -27,6 +30,16 @@ func finishCommands(cmd *cobra.Command) {
 		}
 		finishCommands(c)
 	}
+}
+
+// wrongCount is what cobra says of too few or too many arguments.
+var wrongCount = regexp.MustCompile(`^(?:accepts |requires )(at least |at most |)(\d+) arg\(s\), (?:only )?received (\d+)$`)
+
+func pluralArguments(count string) string {
+	if count == "1" {
+		return " argument"
+	}
+	return " arguments"
 }
 
 func finishGroup(c *cobra.Command) {

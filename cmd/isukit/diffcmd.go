@@ -32,7 +32,7 @@ func runDiff(o roundsOptions, top int, from, to string, s streams) error {
 	for i, query := range []string{from, to} {
 		r, _, err := result.Find(o.dir, query)
 		if errors.Is(err, result.ErrNoRound) {
-			return usageError(err, `"isukit ls" lists the rounds`)
+			return usageError(err, noRoundHint)
 		}
 		if err != nil {
 			return err

@@ -185,7 +185,7 @@ func readLogs(files []string, s streams, read func(name string, r io.Reader) err
 		errs = append(errs, func() error {
 			f, err := os.Open(file)
 			if err != nil {
-				return err
+				return usageError(err, "name logs that can be read; - is standard input")
 			}
 			defer f.Close()
 			return read(file, f)

@@ -86,7 +86,7 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 	if o.round != "" {
 		r, _, err := result.Find(o.results, o.round)
 		if err != nil {
-			return usageError(err, `"isukit ls" lists the rounds`)
+			return usageError(err, noRoundHint)
 		}
 		return printFindings(s.out, append(doctor.Diagnose(observedIn(r), checks), saidThen(r, checks)...), len(checks), o.asJSON)
 	}

@@ -13,10 +13,15 @@ import (
 // driverHelp names the drivers that a flag takes.
 const driverHelp = "what makes hosts real: local (processes of this machine), lab (namespaces and control groups, needs root) or ssh (real hosts with systemd)"
 
+var errCPUScale = errors.New("--cpu-scale goes with --driver lab")
+
 // openDriver opens the driver of that name, whose hosts stay up when it is closed if keep is true.
 func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, error) {
 	if scale < 0 {
 		return nil, usageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
+	}
+	if scale > 0 && name != "lab" {
+		return nil, usageError(errCPUScale, "the hosts of other drivers have the CPUs that they have")
 	}
 	opts := machine.Options{StateDir: stateDir, Keep: keep, CPUScale: scale}
 	switch name {

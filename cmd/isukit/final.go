@@ -54,7 +54,7 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 		return err
 	}
 	if p == nil {
-		return usageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
+		return usageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one; docs/final.md shows one of the reference app`)
 	}
 	if rounds == 0 {
 		rounds = p.Final.Rounds

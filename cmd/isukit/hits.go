@@ -43,7 +43,7 @@ not quite that of time.`,
 func runHits(o roundsOptions, query string, s streams) error {
 	r, path, err := result.Find(o.dir, query)
 	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, `"isukit ls" lists the rounds`)
+		return usageError(err, noRoundHint)
 	}
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func runLatency(o latencyOptions, queries []string, s streams) error {
 func (o latencyOptions) merge(query string, all *load.Latencies, merged map[string]*load.Latencies) error {
 	r, path, err := result.Find(o.rounds.dir, query)
 	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, `"isukit ls" lists the rounds`)
+		return usageError(err, noRoundHint)
 	}
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,6 +55,40 @@ func TestHelpIsOneScreen(t *testing.T) {
 	}
 	if again, _, code := cli(t, ""); code != exitOK || again != text {
 		t.Errorf("isukit alone prints something else, exit %d", code)
+	}
+}
+
+// TestWrongInput holds that what a user gets wrong is said before anything starts, with a hint and exit code 2.
+func TestWrongInput(t *testing.T) {
+	dir := t.TempDir()
+	there := filepath.Join(dir, "there.pcap")
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ISUKIT_RESULTS", filepath.Join(dir, "results"))
+	t.Setenv("ISUKIT_STATE_DIR", filepath.Join(dir, "state"))
+	t.Setenv("ISUKIT_APP", there)
+	for command, want := range map[string]string{
+		"diff":                                          "isukit diff takes 2 arguments, and got 0\n",
+		"topology apply":                                "isukit topology apply takes 1 argument, and got 0\n",
+		"tune apply":                                    "isukit tune apply takes at least 1 argument, and got 0\n",
+		"topology show a b":                             "isukit topology show takes 1 argument, and got 2\n",
+		"round --capture " + there:                      "--capture: open " + there + ": file exists\n",
+		"round --capture /none/a.pcap":                  "--capture: open /none/a.pcap: no such file or directory\n",
+		"round --cpu-scale 0.5":                         "--cpu-scale goes with --driver lab\n",
+		"topology apply single --cpu-scale 0.5":         "--cpu-scale goes with --driver lab\n",
+		"round --accept-risk nosuch":                    `--accept-risk: tuning "nosuch" does not exist`,
+		"round --mix crowd":                             `mix "crowd" does not exist (have everyone, audience)`,
+		"digest access " + dir + "/no":                  "open " + dir + "/no: no such file or directory\n",
+		"capture " + dir + "/no":                        "open " + dir + "/no: no such file or directory\n",
+		"replay --to http://127.0.0.1:1 " + dir + "/no": "open " + dir + "/no: no such file or directory\n",
+		"show":  "no such round",
+		"final": "there is no isukit.yaml here\n",
+	} {
+		out, errs, code := cli(t, "", strings.Fields(command)...)
+		if code != exitUsage || out != "" || !strings.HasPrefix(errs, "isukit: error: ") || !strings.Contains(errs, want) || !strings.Contains(errs, "\nisukit: hint: ") {
+			t.Errorf("isukit %s: exit %d, stdout %q, stderr %q, want 2, %q and a hint", command, code, out, errs, want)
+		}
 	}
 }
 

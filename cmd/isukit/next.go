@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -41,7 +41,7 @@ func nextAfterRound(r *result.Round, o roundOptions) string {
 		args += " --driver " + o.driver
 	}
 	if o.duration != defaultDuration {
-		duration = " --duration " + o.duration.String()
+		duration = " --duration " + shortTime(o.duration)
 	}
 	asRoot := ""
 	if os.Geteuid() != 0 { // the lab needs it
@@ -59,12 +59,12 @@ func nextAfterRound(r *result.Round, o roundOptions) string {
 		return ""
 	case len(o.tune) > 0:
 		return "isukit compare tune=none tune=" + shellWord(strings.Join(o.tune, ",")) + both(args+duration)
+	case foreignOf(r) > muchForeign:
+		return "isukit doctor --only cpu-others" // neither a placement nor a longer load helps against what else runs there
 	case r.Bottleneck.Resource == "none" && o.users == 0 && o.shape == "grow":
-		return fmt.Sprintf("isukit round%s --duration %v", args, 2*o.duration) // users are still being added
+		return "isukit round" + args + " --duration " + shortTime(2*o.duration) // users are still being added
 	case r.Bottleneck.Resource != "cpu":
 		return ""
-	case foreignOf(r) > muchForeign:
-		return "isukit doctor --only cpu-others" // no placement helps against what else runs there
 	case placements[o.topology][role] != "":
 		return asRoot + "isukit round -t " + placements[o.topology][role] + " --driver lab" + o.carried + duration
 	case role == "db":
@@ -73,6 +73,17 @@ func nextAfterRound(r *result.Round, o roundOptions) string {
 		return "isukit compare tune=none tune=nginx/keepalive" + both(args+duration)
 	}
 	return ""
+}
+
+// shortTime is a time as one would type it: 1m in place of 1m0s.
+func shortTime(d time.Duration) string {
+	text := d.String()
+	for _, none := range []string{"0s", "0m"} {
+		if rest, ok := strings.CutSuffix(text, none); ok && strings.HasSuffix(rest, "m") || ok && strings.HasSuffix(rest, "h") {
+			text = rest
+		}
+	}
+	return text
 }
 
 // muchForeign is how much of a host's CPU time others may have had before its limit is theirs.
@@ -165,21 +176,22 @@ func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
 	return ""
 }
 
-// nextAfterCapture shows what is in the messages of the same exchanges.
-func nextAfterCapture(cmd *cobra.Command, file string) string {
-	return nextOn(cmd, "isukit capture --bodies "+shellWord(file), "proto", "descriptor-set", "routes", "keylog", "filter", "method", "path",
-		"status", "only-type", "where", "incomplete")
-}
-
-// noticingWriter knows whether something was written.
-type noticingWriter struct {
-	w    io.Writer
-	used bool
-}
-
-func (n *noticingWriter) Write(p []byte) (int, error) {
-	n.used = n.used || len(p) > 0
-	return n.w.Write(p)
+// nextAfterCapture shows what is in the messages of the same exchanges, of the refused ones where there are any; then it sends
+// those again that were looked for.
+func nextAfterCapture(cmd *cobra.Command, o captureOptions, p printed) string {
+	schema, filter := []string{"proto", "descriptor-set", "routes", "keylog"}, []string{"method", "path", "status", "only-type", "where", "incomplete"}
+	narrowed := slices.ContainsFunc(filter, cmd.Flags().Changed)
+	switch {
+	case o.bodies && narrowed && o.packet == "":
+		return nextOn(cmd, "isukit replay "+shellWord(o.file)+" --to URL", slices.Concat(schema, filter)...)
+	case o.bodies:
+		return ""
+	}
+	command := "isukit capture --bodies " + shellWord(o.file)
+	if p.refused > 0 && !narrowed {
+		command += " --status 4xx,5xx"
+	}
+	return nextOn(cmd, command, slices.Concat(schema, []string{"filter"}, filter)...)
 }
 
 // canRun tells that a side of a comparison is one of which more rounds can be run.

@@ -29,7 +29,9 @@ func TestNextAfterRound(t *testing.T) {
 		"tuned": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.tune = []string{"mysql/memory", "nginx/keepalive"} }),
 			"isukit compare tune=none tune=mysql/memory,nginx/keepalive"},
 		"nothing was full": {result.Round{Passed: true, LoadSeconds: 30, Bottleneck: result.Bottleneck{Resource: "none"}}, plain,
-			"isukit round --duration 1m0s"},
+			"isukit round --duration 1m"},
+		"nothing was full, others ran": {result.Round{Passed: true, Bottleneck: result.Bottleneck{Resource: "none", Host: "s1"},
+			Hosts: []result.HostUsage{{Host: "s1", Foreign: 0.7}}}, plain, "isukit doctor --only cpu-others"},
 		"with other flags": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.carried, o.duration = " --engine mysql", 10*time.Second }),
 			"isukit round -t final-1 --driver lab --engine mysql --duration 10s"},
 		"the generator": {result.Round{Passed: true, Bottleneck: result.Bottleneck{Resource: "generator"}}, plain, ""},
@@ -104,20 +106,33 @@ func TestNextAfterCompare(t *testing.T) {
 // TestNextIsSilent holds that --quiet and --json leave the line away, and that it carries the flags that name the same things.
 func TestNextIsSilent(t *testing.T) {
 	file := "../../proto/capture/testdata/plain.pcap"
-	want := "isukit: next: isukit capture --bodies " + file + " --method GET"
 	for _, tt := range []struct {
 		args []string
-		want bool
+		want string
 	}{
-		{[]string{"capture", "--method", "GET", file}, true},
-		{[]string{"capture", "--method", "GET", "-q", file}, false},
-		{[]string{"capture", "--method", "GET", "--json", file}, false},
-		{[]string{"capture", "--method", "GET", "--bodies", file}, false},
-		{[]string{"capture", "--method", "BREW", file}, false}, // nothing to show
+		{[]string{"capture", file}, "isukit capture --bodies " + file + " --status 4xx,5xx"},
+		{[]string{"capture", "--status", "200", file}, "isukit capture --bodies " + file + " --status 200"},
+		{[]string{"capture", "--method", "GET", file}, "isukit capture --bodies " + file + " --method GET"},
+		{[]string{"capture", "--method", "GET", "-q", file}, ""},
+		{[]string{"capture", "--method", "GET", "--json", file}, ""},
+		{[]string{"capture", "--bodies", file}, ""},
+		{[]string{"capture", "--method", "GET", "--bodies", file}, "isukit replay " + file + " --to URL --method GET"},
+		{[]string{"capture", "--method", "BREW", file}, ""}, // nothing to show
 	} {
 		_, errs, code := cli(t, "", tt.args...)
-		if code != exitOK || strings.Contains(errs, want+"\n") != tt.want || !tt.want && strings.Contains(errs, "next:") {
-			t.Errorf("%q: exit %d, %q, want the line: %v", tt.args, code, errs, tt.want)
+		_, got, _ := strings.Cut(errs, "isukit: next: ")
+		if code != exitOK || strings.TrimSuffix(got, "\n") != tt.want {
+			t.Errorf("%q: exit %d, next %q, want %q", tt.args, code, got, tt.want)
+		}
+		isCommand(t, tt.want)
+	}
+}
+
+func TestShortTime(t *testing.T) {
+	for d, want := range map[time.Duration]string{time.Minute: "1m", 30 * time.Second: "30s", time.Hour: "1h", 90 * time.Second: "1m30s",
+		10 * time.Minute: "10m", time.Hour + time.Second: "1h0m1s", 1500 * time.Millisecond: "1.5s"} {
+		if got := shortTime(d); got != want {
+			t.Errorf("%v: got %q, want %q", d, got, want)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s st
 	}
 	r, _, err := result.Find(dir, query)
 	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, `"isukit ls" lists the rounds`)
+		return usageError(err, noRoundHint)
 	}
 	if err != nil {
 		return err

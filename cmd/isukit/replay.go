@@ -174,7 +174,7 @@ func (o *replayOptions) load(ctx context.Context, decoder *bodyDecoder, s stream
 	}
 	f, err := os.Open(o.file)
 	if err != nil {
-		return nil, 0, usageError(err, "")
+		return nil, 0, usageError(err, "isukit round --capture FILE writes one")
 	}
 	defer f.Close()
 	reader, err := capture.NewReader(f, opts)

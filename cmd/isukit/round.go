@@ -158,6 +158,9 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	if err := checkResults(o.results); err != nil {
 		return err
 	}
+	if err := errors.Join(checkNewFile("--capture", o.capture), checkNewFile("--keylog", o.keylog)); err != nil {
+		return err
+	}
 	view := newRoundView(s, o.quiet, o.duration)
 	spec.Progress = func(step string) { view.step("%s", step) }
 	record, path, err := o.play(ctx, spec, view)

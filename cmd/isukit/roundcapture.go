@@ -44,6 +44,18 @@ func newFile(option, path string) (*os.File, error) {
 	return file, nil
 }
 
+// checkNewFile finds out before anything starts whether newFile will make the file; "" is none.
+func checkNewFile(option, path string) error {
+	if path == "" {
+		return nil
+	}
+	file, err := newFile(option, path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(path))
+}
+
 // dial is a dialler for the load engine. Which connections are written depends on their number alone, spread evenly.
 func (c *roundCapture) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := c.connect(ctx, network, addr)

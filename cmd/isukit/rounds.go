@@ -73,6 +73,9 @@ func runLs(o roundsOptions, s streams) error {
 	return report.List(s.out, entries, styleOf(s.out))
 }
 
+// noRoundHint is what to do where a round is not there.
+const noRoundHint = `"isukit ls" lists the rounds, "isukit round" makes one`
+
 func newShowCmd(s streams) *cobra.Command {
 	var o roundsOptions
 	cmd := &cobra.Command{
@@ -97,7 +100,7 @@ before it, or the path of a round's directory.`,
 func runShow(o roundsOptions, query string, s streams) error {
 	r, path, err := result.Find(o.dir, query)
 	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, `"isukit ls" lists the rounds`)
+		return usageError(err, noRoundHint)
 	}
 	if err != nil {
 		return err

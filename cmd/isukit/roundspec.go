@@ -25,6 +25,9 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	if o.captureShare <= 0 || o.captureShare > 1 {
 		faults = append(faults, fmt.Errorf("--capture-share %v is not above 0 and at most 1", o.captureShare))
 	}
+	if o.cpuScale != 0 && o.driver != "lab" {
+		faults = append(faults, errCPUScale)
+	}
 	if o.users < 0 {
 		faults = append(faults, fmt.Errorf("--users %d is negative", o.users))
 	}

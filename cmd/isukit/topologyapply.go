@@ -96,7 +96,7 @@ What is up stays up when this command ends, until "isukit topology down".`,
 				begin := time.Now()
 				p, err := site.Apply(ctx, a)
 				if err == nil && !p.Empty() && !isQuiet(cmd) {
-					fmt.Fprintf(s.err, "isukit: topology %s is up (%.1f s)\n", p.Topology, time.Since(begin).Seconds())
+					fmt.Fprintf(s.err, "isukit: topology %s is up at %s (%.1f s)\n", p.Topology, p.URL(), time.Since(begin).Seconds())
 				}
 				if err == nil {
 					sayNext(s, isQuiet(cmd) || asJSON, nextAfterApply(cmd, args[0], o.driver, false))
@@ -229,7 +229,18 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "down", Short: "Remove everything that was applied, and the hosts with it", Example: "  isukit topology down --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error { return site.Down(ctx, userName()) })
+			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
+				name := site.Standing(ctx)
+				if err := site.Down(ctx, userName()); err != nil || isQuiet(cmd) {
+					return err
+				}
+				if name == "" {
+					fmt.Fprintf(s.err, "isukit: no topology was up with driver %s\n", o.driver)
+					return nil
+				}
+				fmt.Fprintf(s.err, "isukit: topology %s is down, and what it had is gone\n", name)
+				return nil
+			})
 		},
 	}
 	o.addFlags(cmd.Flags())

@@ -75,7 +75,7 @@ func captureJSONL(t testing.TB, file, keylog string) []exchangeJSON {
 	t.Helper()
 	var out, errs bytes.Buffer
 	o := captureOptions{file: file, keylog: keylog, jsonl: true}
-	if err := runCapture(context.Background(), o, streams{nil, &out, &errs}); err != nil {
+	if _, err := runCapture(context.Background(), o, streams{nil, &out, &errs}); err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}
 	var all []exchangeJSON

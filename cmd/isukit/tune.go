@@ -105,6 +105,9 @@ func findTunings(names, accepted []string) ([]tune.Tuning, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := catalog.Resolve(accepted); err != nil {
+		return nil, usageError(fmt.Errorf("--accept-risk: %w", err), "isukit tune ls lists them")
+	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
 		return nil, usageError(err, "isukit tune ls lists them")
@@ -242,6 +245,9 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 		report, err := tune.RevertAll(ctx, targets, opts)
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
+		}
+		if len(report) == 0 && !o.asJSON && !o.quiet {
+			fmt.Fprintln(s.err, "isukit: nothing of it is applied here")
 		}
 		if report.Has(tune.Left) {
 			return hinted(errors.New("some values were changed by somebody else since and were left"), "--force takes them back as well")
