@@ -112,8 +112,8 @@ func (o *captureOptions) arguments(args []string) error {
 	return nil
 }
 
-func runCapture(ctx context.Context, o captureOptions, s streams) (printed, error) {
-	var p printed
+func runCapture(ctx context.Context, o captureOptions, s streams) (shownCount, error) {
+	var p shownCount
 	if o.bodies && o.jsonl {
 		return p, usageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
 	}
@@ -162,7 +162,7 @@ func relaxGC() (restore func()) {
 	}
 }
 
-func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (p printed, err error) {
+func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (p shownCount, err error) {
 	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
 		return p, err
 	}

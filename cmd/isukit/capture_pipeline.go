@@ -15,14 +15,14 @@ import (
 // batchExchanges is how many exchanges of a file are handed to a worker at once.
 const batchExchanges = 64
 
-// printed counts what was printed: the exchanges, and those of them that were answered with 400 or above.
-type printed struct{ shown, refused int }
+// shownCount counts what was printed: the exchanges, and those of them that were answered with 400 or above.
+type shownCount struct{ shown, refused int }
 
 // batch is some exchanges on their way to the output.
 type batch struct {
 	exchanges []*capture.Exchange
 	out       bytes.Buffer
-	printed
+	shownCount
 	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
 	err  error
 	done chan struct{}
@@ -30,7 +30,7 @@ type batch struct {
 
 // printExchanges prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
 // decode and format, and the output is in the order of reading.
-func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) (p printed, err error) {
+func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) (p shownCount, err error) {
 	// Someone may be looking on: what is there goes out before more is waited for.
 	eager := o.live != "" || o.file == "-"
 	workers := runtime.GOMAXPROCS(0)

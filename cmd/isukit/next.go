@@ -178,7 +178,7 @@ func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
 
 // nextAfterCapture shows what is in the messages of the same exchanges, of the refused ones where there are any; then it sends
 // those again that were looked for.
-func nextAfterCapture(cmd *cobra.Command, o captureOptions, p printed) string {
+func nextAfterCapture(cmd *cobra.Command, o captureOptions, p shownCount) string {
 	schema, filter := []string{"proto", "descriptor-set", "routes", "keylog"}, []string{"method", "path", "status", "only-type", "where", "incomplete"}
 	narrowed := slices.ContainsFunc(filter, cmd.Flags().Changed)
 	switch {
