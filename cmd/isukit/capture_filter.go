@@ -77,6 +77,14 @@ func statusRange(s string) ([2]int, error) {
 	return [2]int{from, to}, nil
 }
 
+// leftOutHint tells of requests that were sent without those before them, when some are left out; "" when all were sent.
+func (f *captureFilter) leftOutHint() string {
+	if len(f.methods)+len(f.paths)+len(f.statuses)+len(f.types)+len(f.fields) == 0 && !f.incomplete {
+		return ""
+	}
+	return "log-ins and whatever else these requests need may be among what was left out; without --status and the like all is sent, in its order"
+}
+
 // beforeDecoding is the part of the filter that needs no bodies.
 func (f *captureFilter) beforeDecoding(e *capture.Exchange) bool {
 	if len(f.methods) > 0 && (e.Request == nil || !slices.ContainsFunc(f.methods, func(m string) bool { return strings.EqualFold(m, e.Request.Method) })) {

@@ -176,14 +176,14 @@ func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
 	return ""
 }
 
-// nextAfterCapture shows what is in the messages of the same exchanges, of the refused ones where there are any; then it sends
-// those again that were looked for.
+// nextAfterCapture shows what is in the messages of the same exchanges, of the refused ones where there are any. When some were
+// looked for, it sends the capture again, all of it: a request needs the login before it.
 func nextAfterCapture(cmd *cobra.Command, o captureOptions, p shownCount) string {
 	schema, filter := []string{"proto", "descriptor-set", "routes", "keylog"}, []string{"method", "path", "status", "only-type", "where", "incomplete"}
 	narrowed := slices.ContainsFunc(filter, cmd.Flags().Changed)
 	switch {
 	case o.bodies && narrowed && o.packet == "":
-		return nextOn(cmd, "isukit replay "+shellWord(o.file)+" --to URL", slices.Concat(schema, filter)...)
+		return nextOn(cmd, "isukit replay "+shellWord(o.file)+" --to URL", schema...)
 	case o.bodies:
 		return ""
 	}

@@ -116,7 +116,7 @@ func TestNextIsSilent(t *testing.T) {
 		{[]string{"capture", "--method", "GET", "-q", file}, ""},
 		{[]string{"capture", "--method", "GET", "--json", file}, ""},
 		{[]string{"capture", "--bodies", file}, ""},
-		{[]string{"capture", "--method", "GET", "--bodies", file}, "isukit replay " + file + " --to URL --method GET"},
+		{[]string{"capture", "--method", "GET", "--bodies", file}, "isukit replay " + file + " --to URL"},
 		{[]string{"capture", "--method", "BREW", file}, ""}, // nothing to show
 	} {
 		_, errs, code := cli(t, "", tt.args...)

@@ -128,7 +128,7 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	case r.sent == 0:
 		fmt.Fprintln(s.err, "isukit: note: nothing was sent: the capture has no whole request that passes --method, --path and the like")
 	case r.differ > 0:
-		return found(errors.New("answers differ"), "")
+		return found(errors.New("answers differ"), o.filter.leftOutHint())
 	case r.failed > 0:
 		return found(errors.New("requests failed"), "")
 	}
