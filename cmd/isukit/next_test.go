@@ -144,3 +144,25 @@ func TestShellWord(t *testing.T) {
 		}
 	}
 }
+
+// TestNextOnTheSameServers holds that what comes after a command of isukit tune or replicas is on the servers it was given.
+func TestNextOnTheSameServers(t *testing.T) {
+	for name, flags := range map[string][]string{"tune apply": tuneServerFlags, "replicas check": replicaFlags} {
+		cmd, _, err := newRootCmd(streams{in: strings.NewReader("")}).Find(strings.Fields(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range flags {
+			if cmd.Flag(f) == nil {
+				t.Errorf("isukit %s has no --%s", name, f)
+			}
+		}
+	}
+	cmd, _, _ := newRootCmd(streams{in: strings.NewReader("")}).Find([]string{"tune", "apply"})
+	if err := cmd.ParseFlags([]string{"--driver", "lab"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := nextOn(cmd, "isukit tune verify", tuneServerFlags...), "isukit tune verify --driver lab"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
