@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ func newDoctorCmd(s streams) *cobra.Command {
 		Short: "Look for known traps: limits, MTU, caches that do nothing",
 		Long: `Look for the known traps and print what was seen, with the numbers, and the fix as a command. Nothing is changed.
 
-With -t or --driver it looks at the topology that is up with that driver; where there is an isukit.yaml, at that project's hosts;
+With -t or --driver it looks at the topology that is up; where there is an isukit.yaml, at that project's hosts;
 otherwise at this machine. With a ROUND it looks at that round's record instead. A quick part of it runs by itself before every
 round, and its findings are among the round's warnings.
 
@@ -120,9 +121,10 @@ func (o doctorOptions) observe(ctx context.Context, s streams) (*doctor.Observed
 
 // ofTopology looks at what is up with the driver.
 func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, err error) {
-	if o.driver == "" {
-		o.driver = "local"
+	if o.driver, err = findDriver(o.driver, o.stateDir); err != nil {
+		return nil, err
 	}
+	o.driver = cmp.Or(o.driver, "local")
 	spec := infra.Spec{StateDir: o.stateDir, LocalDir: roundOptions{localDir: o.localDir}.findLocalDir()}
 	if spec.AppBinary, err = besideMe(o.app, "isukit-app"); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,8 +27,9 @@ type siteOptions struct {
 	seed     uint64
 }
 
+// addFlags is for commands about what is up.
 func (o *siteOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.driver, "driver", "local", driverHelp)
+	upDriverFlag(f, &o.driver)
 	programFlags(f, &o.localDir, &o.app)
 }
 
@@ -55,7 +57,10 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 	if !isQuiet(cmd) {
 		spec.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: "+step) }
 	}
-	driver, err := openDriver(o.driver, dir, o.scale, true)
+	if o.driver, err = findDriver(o.driver, dir); err != nil {
+		return err
+	}
+	driver, err := openDriver(cmp.Or(o.driver, "local"), dir, o.scale, true)
 	if err != nil {
 		return faultHint(err)
 	}
@@ -106,7 +111,8 @@ What is up stays up when this command ends, until "isukit topology down".`,
 		},
 	}
 	f := cmd.Flags()
-	o.addFlags(f)
+	f.StringVar(&o.driver, "driver", "local", driverHelp)
+	programFlags(f, &o.localDir, &o.app)
 	cpuScaleFlag(f, &o.scale)
 	engineFlag(f, &o.engine)
 	datasetFlags(f, &o.dataset, &o.seed)

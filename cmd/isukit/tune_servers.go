@@ -29,7 +29,7 @@ type tuneServers struct {
 }
 
 func (t *tuneServers) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&t.driver, "driver", "", "the servers of the topology that is up with this driver, local, lab or ssh, and their hosts' kernels")
+	f.StringVar(&t.driver, "driver", "", "the servers of the topology that is up with this driver, local, lab or ssh, and their hosts' kernels (default: what is up, unless servers of this machine are named)")
 	programFlags(f, &t.localDir, &t.app)
 	f.StringArrayVar(&t.dbs, "db", nil, "a file of mode 0600 with a database's DSN, of an account that may change variables")
 	f.StringArrayVar(&t.cnfs, "db-cnf", nil, "the option file of that database that gets the settings; without it only the running server does")
@@ -43,6 +43,11 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 
 // open makes the targets and calls fn with them.
 func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn func([]*tune.Target) error) (err error) {
+	if !t.named() {
+		if t.driver, err = findDriver(t.driver, stateDir); err != nil {
+			return err
+		}
+	}
 	if t.driver != "" {
 		return t.openSite(ctx, stateDir, fn)
 	}
@@ -85,9 +90,14 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 	return fn(targets)
 }
 
+// named tells that servers of this machine were asked for.
+func (t tuneServers) named() bool {
+	return len(t.dbs)+len(t.pids) > 0 || t.nginx != "" || t.thisKernel || t.memory != "" || t.shared
+}
+
 // openSite makes the targets of what is up, and keeps others from changing it meanwhile.
 func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*tune.Target) error) (err error) {
-	if len(t.dbs)+len(t.pids) > 0 || t.nginx != "" || t.thisKernel || t.memory != "" || t.shared {
+	if t.named() {
 		return usageError(errors.New("--driver means all servers of a topology; --db, --nginx, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
 	}
 	spec := infra.Spec{StateDir: stateDir, LocalDir: roundOptions{localDir: t.localDir}.findLocalDir()}
