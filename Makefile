@@ -4,7 +4,7 @@ GO ?= go
 TESTFLAGS ?= -p 2 -count 1 -timeout 20m
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-tuning stress-tune bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-tuning stress-tune stress-topology bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -30,6 +30,9 @@ bench-tuning: setup mariadb build ## what tunings gain, in the lab, as root: one
 
 stress-tune: setup-test mysql ## every tuning applied and taken back, alone and together, with 30 kills, on real servers of both engines
 	ISUKIT_TEST_REAL=1 ISUKIT_TUNE_KILLS=30 $(GO) test ./infra/tune -run TestTakenBack -v -count 1 -timeout 2h
+
+stress-topology: setup-test mysql ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
+	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH' -v -count 1 -timeout 2h
 
 bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^BenchmarkCapture$$' -benchtime 1x ./cmd/isukit

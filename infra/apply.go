@@ -56,8 +56,13 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 	if err != nil {
 		return p, err
 	}
+	_, whole := f.current()
 	if err = s.reach(ctx, g, f, data); err == nil {
 		return p, nil
+	}
+	var untouched *untouchedError
+	if errors.As(err, &untouched) && whole {
+		return p, s.leave(context.WithoutCancel(ctx), before, f, err)
 	}
 	return p, s.putBack(context.WithoutCancel(ctx), before, err)
 }
@@ -105,6 +110,20 @@ func (s *Site) reach(ctx context.Context, g *goal, f *found, data string) error 
 		}
 	}
 	return s.driver.Remove(ctx, gone...)
+}
+
+// leave takes away hosts that were made for an apply that failed, for the reason given, before it changed anything.
+func (s *Site) leave(ctx context.Context, before *goal, f *found, reason error) error {
+	var made []string
+	for _, name := range f.names() {
+		if _, ok := before.Topology.Host(name); !ok {
+			made = append(made, name)
+		}
+	}
+	if err := s.driver.Remove(ctx, made...); err != nil {
+		return fmt.Errorf("%w; and hosts made for it could not be removed: %w", reason, err)
+	}
+	return fmt.Errorf("%w (nothing was touched: topology %s runs on)", reason, before.Topology.Name)
 }
 
 // putBack makes the site what it was before an apply that failed for the reason given, and returns the reason with what became

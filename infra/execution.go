@@ -7,7 +7,10 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
@@ -25,13 +28,14 @@ type execution struct {
 	f       *found
 	data    string             // directory of the dataset for databases that begin with it
 	servers map[string]*server // by instance
+	saying  sync.Mutex
 }
 
 // run: the databases, then the app, then the proxies, each stopped and started at most once; what is no longer declared is
 // removed when all is healthy.
 func (e *execution) run(ctx context.Context) error {
 	if err := e.record(ctx); err != nil {
-		return err
+		return &untouchedError{err}
 	}
 	apps := func(ctx context.Context) error { return e.stage(ctx, topology.API, topology.Web) }
 	proxies := func(ctx context.Context) error { return e.stage(ctx, topology.Proxy) }
@@ -49,9 +53,29 @@ func (e *execution) run(ctx context.Context) error {
 	return e.complete(ctx)
 }
 
-// record writes what is going to be made into the inventories of all hosts.
-func (e *execution) record(ctx context.Context) error {
+// untouchedError says that an apply failed before anything was changed: the inventories say what they said before.
+type untouchedError struct{ err error }
+
+func (e *untouchedError) Error() string { return e.err.Error() }
+func (e *untouchedError) Unwrap() error { return e.err }
+
+// record writes what is going to be made into the inventories of all hosts. When it fails, those that were written are as
+// they were before.
+func (e *execution) record(ctx context.Context) (err error) {
+	var undo []func(context.Context) error
+	defer func() {
+		for _, f := range undo {
+			if err != nil {
+				err = errors.Join(err, f(context.WithoutCancel(ctx)))
+			}
+		}
+	}()
 	for _, name := range e.f.names() {
+		back, err := e.f.keep(name)
+		if err != nil {
+			return err
+		}
+		undo = append(undo, back)
 		inv := e.f.inventories[name]
 		if inv == nil {
 			inv = &inventory{Format: inventoryFormat}
@@ -77,6 +101,7 @@ func (e *execution) record(ctx context.Context) error {
 			}
 		}
 		if err := e.f.save(ctx, name); err != nil {
+			undo = undo[:len(undo)-1] // a file is written whole or not at all
 			return err
 		}
 	}
@@ -144,26 +169,22 @@ func (e *execution) stage(ctx context.Context, roles ...topology.Role) error {
 			return err
 		}
 	}
-	for _, name := range e.f.names() {
-		if err := e.putFiles(ctx, name, ""); err != nil {
-			return err
-		}
-	}
 	var started []topology.Instance
+	byHost := map[string][]topology.Instance{}
 	for _, role := range roles {
 		for _, i := range e.l.goal.Topology.Of(role) {
-			if err := e.putFiles(ctx, i.Host, i.Name); err != nil {
-				return err
+			byHost[i.Host] = append(byHost[i.Host], i)
+			if _, ok := e.stepOf(i.Host, i.Name, plan.Service); ok {
+				started = append(started, i)
 			}
-			if _, ok := e.stepOf(i.Host, i.Name, plan.Service); !ok {
-				continue
-			}
-			e.site.spec.progress("starting %s on %s", i.Name, i.Host)
-			if err := e.f.hosts[i.Host].Start(ctx, e.l.services[i.Name]); err != nil {
-				return err
-			}
-			started = append(started, i)
 		}
+	}
+	var group errgroup.Group           // a failure does not cut short what goes on elsewhere: half a start cannot be put back
+	for _, name := range e.f.names() { // at once: hosts far away take their time to answer
+		group.Go(func() error { return e.startOn(ctx, name, byHost[name]) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	for _, i := range started {
 		if err := e.waitHTTP(ctx, i); err != nil {
@@ -173,18 +194,45 @@ func (e *execution) stage(ctx context.Context, roles ...topology.Role) error {
 	return nil
 }
 
-// putFiles writes the files of an instance that differ; owner "" is for those of the host.
-func (e *execution) putFiles(ctx context.Context, hostName, owner string) error {
-	for _, s := range e.steps(hostName) {
-		if s.Kind != plan.File || s.Owner != owner || s.Op == plan.Remove {
+// startOn writes the files of a host and of instances on it, and starts those that are to be.
+func (e *execution) startOn(ctx context.Context, hostName string, instances []topology.Instance) error {
+	owners := []string{""}
+	for _, i := range instances {
+		owners = append(owners, i.Name)
+	}
+	if err := e.putFiles(ctx, hostName, owners...); err != nil {
+		return err
+	}
+	for _, i := range instances {
+		if _, ok := e.stepOf(hostName, i.Name, plan.Service); !ok {
 			continue
 		}
-		n := slices.IndexFunc(e.l.want[hostName], func(w plan.Wanted) bool { return w.Same(s.Item) })
-		if err := e.f.hosts[hostName].Put(ctx, s.Name, e.l.want[hostName][n].Text, e.l.modes[s.Name]); err != nil {
+		e.progress("starting %s on %s", i.Name, hostName)
+		if err := e.f.hosts[hostName].Start(ctx, e.l.services[i.Name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// progress is the Spec's, from several goroutines.
+func (e *execution) progress(format string, args ...any) {
+	e.saying.Lock()
+	defer e.saying.Unlock()
+	e.site.spec.progress(format, args...)
+}
+
+// putFiles writes the files of instances that differ; owner "" is for those of the host.
+func (e *execution) putFiles(ctx context.Context, hostName string, owners ...string) error {
+	var files []host.File
+	for _, s := range e.steps(hostName) {
+		if s.Kind != plan.File || !slices.Contains(owners, s.Owner) || s.Op == plan.Remove {
+			continue
+		}
+		n := slices.IndexFunc(e.l.want[hostName], func(w plan.Wanted) bool { return w.Same(s.Item) })
+		files = append(files, host.File{Path: s.Name, Data: e.l.want[hostName][n].Text, Mode: e.l.modes[s.Name]})
+	}
+	return host.PutAll(ctx, e.f.hosts[hostName], files)
 }
 
 // rules loads what the kernels of hosts are to do; the file that it is in is for people.
@@ -259,6 +307,7 @@ func remove(ctx context.Context, h host.Host, i plan.Item) error {
 
 // complete notes on all hosts that the goal was reached.
 func (e *execution) complete(ctx context.Context) error {
+	var group errgroup.Group
 	for _, name := range e.f.names() {
 		inv := e.f.inventories[name]
 		inv.Complete, inv.Previous = true, nil
@@ -276,9 +325,7 @@ func (e *execution) complete(ctx context.Context) error {
 		if _, ok := e.l.goal.Topology.Host(name); !ok {
 			continue // the host goes
 		}
-		if err := e.f.save(ctx, name); err != nil {
-			return err
-		}
+		group.Go(func() error { return e.f.save(ctx, name) })
 	}
-	return nil
+	return group.Wait()
 }

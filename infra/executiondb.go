@@ -103,16 +103,25 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	if err := errors.Join(s.host.Remove(ctx, ready), s.host.Remove(ctx, filepath.Join(cfg.Dir, replicatingFile)), s.host.Remove(ctx, filepath.Join(cfg.Dir, "data"))); err != nil {
 		return err
 	}
-	if !s.host.About().Here {
-		return e.createFar(ctx, s, cfg, from, contents)
+	if s.host.About().Here {
+		err = e.createHere(ctx, s, cfg, template, contents)
+	} else {
+		err = e.createFar(ctx, s, cfg, from, contents)
 	}
-	cfg.Template = template
-	inst, err := dbserver.Create(cfg)
 	if err != nil {
+		// Half a copy would keep a full disk full, also for what is put back.
+		err = errors.Join(err, s.host.Remove(context.WithoutCancel(ctx), filepath.Join(cfg.Dir, "data")))
+	}
+	return err
+}
+
+// createHere lays a database down on this machine.
+func (e *execution) createHere(ctx context.Context, s *server, cfg dbserver.Config, template, contents string) (err error) {
+	cfg.Template = template
+	if s.Instance, err = dbserver.Create(cfg); err != nil {
 		return err
 	}
-	s.Instance = inst
-	return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
+	return s.host.Put(ctx, filepath.Join(cfg.Dir, readyFile), []byte(contents+"\n"), 0o600)
 }
 
 // source is a database that holds data now.

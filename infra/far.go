@@ -292,34 +292,76 @@ func (e *execution) prepareFar(ctx context.Context, s *server) error {
 	return errors.Join(s.host.Remove(ctx, dir), s.host.Put(ctx, path.Join(s.Dir, readyFile), []byte(e.l.contents(s.declared.Name)+"\n"), 0o600))
 }
 
-// hashesScript prints the hashes of those of the files in its input, one a line, that are there.
-const hashesScript = `while read -r file; do [ ! -e "$file" ] || sha256sum -- "$file" || exit 1; done`
+// farLook is what a host that is not this machine was asked at once: each question takes a round trip, and the app's binary is
+// too much to be fetched each time. nil is for a host that is this machine.
+type farLook struct {
+	hashes map[string]string // of files that are there
+	ready  map[string]string // what the data of databases is
+	states map[string]host.State
+}
 
-// hashesOf asks a host that is not this machine for the hashes of all files among the items at once: each question takes a
-// round trip, and the app's binary is too much to be fetched each time. It is nil for a host that is this machine.
-func hashesOf(ctx context.Context, h host.Host, items []plan.Item) (map[string]string, error) {
-	if h.About().Here {
+// lookScript prints the hashes of those of the files in its input, one a line, that are there; of those after an empty line,
+// their first lines.
+const lookScript = `while read -r file && [ -n "$file" ]; do [ ! -e "$file" ] || sha256sum -- "$file" || exit 1; done
+while read -r file; do [ ! -e "$file" ] || printf 'ready %s %s\n' "$(head -n 1 -- "$file")" "$file" || exit 1; done`
+
+func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, error) {
+	lister, ok := h.(host.Lister)
+	if !ok || h.About().Here {
 		return nil, nil
 	}
-	var names strings.Builder
+	var files, data strings.Builder
 	for _, i := range items {
-		if i.Kind == plan.File {
-			names.WriteString(i.Name + "\n")
+		switch i.Kind {
+		case plan.File:
+			files.WriteString(i.Name + "\n")
+		case plan.Data:
+			data.WriteString(path.Join(h.About().Dir, i.Name, readyFile) + "\n")
 		}
 	}
-	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", hashesScript}, Stdin: []byte(names.String())})
+	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", lookScript}, Stdin: []byte(files.String() + "\n" + data.String())})
 	if err == nil && res.Code != 0 {
-		err = fmt.Errorf("sha256sum: exit status %d: %s", res.Code, tailOf(res.Stderr))
+		err = fmt.Errorf("exit status %d: %s", res.Code, tailOf(res.Stderr))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at files on %s: %w", h.About().Name, err)
 	}
-	hashes := map[string]string{}
+	far := &farLook{hashes: map[string]string{}, ready: map[string]string{}}
 	for line := range strings.Lines(string(res.Stdout)) {
-		hash, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
-		hashes[name] = hash
+		line = strings.TrimSuffix(line, "\n")
+		if rest, ok := strings.CutPrefix(line, "ready "); ok {
+			end := strings.LastIndexByte(rest, ' ') // isukit's directories have none in their names
+			far.ready[path.Base(path.Dir(rest[end+1:]))] = strings.TrimSpace(rest[:end])
+			continue
+		}
+		hash, name, _ := strings.Cut(line, "  ")
+		far.hashes[name] = hash
 	}
-	return hashes, nil
+	far.states, err = lister.States(ctx)
+	return far, err
+}
+
+// actual is what was found of an item; a file that is not what was made has to be looked at itself.
+func (f *farLook) actual(i plan.Item) (a plan.Actual, ok bool) {
+	if f == nil {
+		return a, false
+	}
+	a.Item = plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner}
+	switch i.Kind {
+	case plan.File:
+		a.Hash, a.Exists = f.hashes[i.Name], f.hashes[i.Name] != ""
+		return a, !a.Exists || a.Hash == i.Hash
+	case plan.Data:
+		a.Hash, a.Exists = f.ready[i.Name], f.ready[i.Name] != ""
+		return a, true
+	case plan.Service:
+		var st host.State
+		if st, a.Exists = f.states[i.Name]; a.Exists {
+			a.Hash, a.Running, a.Exit = st.Stamp, st.Running, st.Exit
+		}
+		return a, true
+	}
+	return a, false
 }
 
 // pause is how long to wait between two questions to a host: those to another machine are a process here and one there.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"isukit/infra/host"
 	"isukit/infra/plan"
 	"isukit/infra/topology"
@@ -97,21 +99,25 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 			l.want[h.About().Name] = nil
 		}
 	}
-	for _, name := range sortedKeys(l.want) {
-		var items []plan.Item
-		if inv := f.inventories[name]; inv != nil {
-			items = inv.Items
-		}
-		var actual []plan.Actual
+	names := sortedKeys(l.want)
+	actual := make([][]plan.Actual, len(names))
+	group, at := errgroup.WithContext(ctx)
+	for n, name := range names { // at once: hosts far away take their time to answer
 		if h := f.hosts[name]; h != nil {
-			if actual, err = look(ctx, h, l.want[name], items); err != nil {
-				return nil, err
-			}
-			if f.fresh {
-				actual = slices.DeleteFunc(actual, func(a plan.Actual) bool { return a.Kind == plan.Data })
-			}
+			group.Go(func() (err error) {
+				actual[n], err = look(at, h, l.want[name], f.items(name))
+				return err
+			})
 		}
-		diff := plan.Diff(l.want[name], items, actual)
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for n, name := range names {
+		if f.fresh {
+			actual[n] = slices.DeleteFunc(actual[n], func(a plan.Actual) bool { return a.Kind == plan.Data })
+		}
+		diff := plan.Diff(l.want[name], f.items(name), actual[n])
 		diff.Name, diff.New = name, f.hosts[name] == nil
 		_, wanted := g.Topology.Host(name)
 		diff.Gone = !wanted
@@ -122,6 +128,14 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 	p.restartServers()
 	p.restartApps()
 	return p, nil
+}
+
+// items are what was made on a host.
+func (f *found) items(name string) []plan.Item {
+	if inv := f.inventories[name]; inv != nil {
+		return inv.Items
+	}
+	return nil
 }
 
 // restartServers adds what follows from data that is made: a server has to be stopped for it.
@@ -188,14 +202,15 @@ func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item
 			items = append(items, m)
 		}
 	}
-	hashes, err := hashesOf(ctx, h, items)
+	far, err := lookFar(ctx, h, items)
 	if err != nil {
 		return nil, err
 	}
 	var list []plan.Actual
 	for _, i := range items {
-		if hash, ok := hashes[i.Name]; hashes != nil && i.Kind == plan.File && (!ok || hash == i.Hash) {
-			list = append(list, plan.Actual{Item: plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner, Hash: hash}, Text: textOf(want, i), Exists: ok})
+		if a, ok := far.actual(i); ok {
+			a.Text = textOf(want, i)
+			list = append(list, a)
 			continue
 		}
 		a, err := lookAt(ctx, h, i)

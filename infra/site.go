@@ -135,6 +135,17 @@ func (f *found) save(ctx context.Context, name string) error {
 	return nil
 }
 
+// keep returns what makes a host's inventory again what it is now.
+func (f *found) keep(name string) (back func(context.Context) error, err error) {
+	h := f.hosts[name]
+	file := path.Join(h.About().Dir, inventoryFile)
+	if f.inventories[name] == nil {
+		return func(ctx context.Context) error { return h.Remove(ctx, file) }, nil
+	}
+	text, err := json.MarshalIndent(f.inventories[name], "", " ")
+	return func(ctx context.Context) error { return h.Put(ctx, file, text, 0o600) }, err
+}
+
 // placed is the topology that was reached last, or else the one that was begun.
 func (inv *inventory) placed() *topology.Topology {
 	if inv.Previous != nil {

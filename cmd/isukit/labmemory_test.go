@@ -26,7 +26,7 @@ func TestRoundNamesTheKilled(t *testing.T) {
 	if out, err := runTool(t, program, env, "topology", "down", "--driver", "lab"); err != nil {
 		t.Errorf("down: %v\n%s", err, out)
 	}
-	wantNothingLeft(t, stateDir)
+	wantNothingLeft(t, stateDir, nil)
 }
 
 func writeGreedy(t *testing.T, text string) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -36,72 +37,145 @@ func runTool(t *testing.T, program string, env []string, args ...string) (out st
 	return string(text), err
 }
 
-// processesOf are the command lines that name the state directory.
-func processesOf(stateDir string) (list []string) {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err == nil && strings.Contains(string(text), stateDir) {
-			list = append(list, strings.ReplaceAll(string(text), "\x00", " "))
-		}
-	}
-	return list
-}
-
-// wantNothingLeft: no process of the state directory runs, and no host is in it.
-func wantNothingLeft(t *testing.T, stateDir string) {
+// wantNothingLeft: no process of the state directory runs, none of its ports listens, no host, control group or mount is there.
+// groups are those of the lab, while it was up.
+func wantNothingLeft(t *testing.T, stateDir string, groups []string) {
 	t.Helper()
-	if left := processesOf(stateDir); len(left) > 0 {
+	if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
 		t.Errorf("processes left after down: %q", left)
 	}
-	if left, _ := filepath.Glob(filepath.Join(stateDir, "hosts/*/s[0-9]*")); len(left) > 0 {
-		t.Errorf("hosts left after down: %q", left)
+	if left := infratest.Listening(t, stateDir); len(left) > 0 {
+		t.Errorf("ports left after down: %q", left)
 	}
+	for _, pattern := range []string{"hosts/*/s[0-9]*", "hosts/*/.driver/*", "runs/*"} {
+		if left, _ := filepath.Glob(filepath.Join(stateDir, pattern)); len(left) > 0 {
+			t.Errorf("left after down: %q", left)
+		}
+	}
+	for _, dir := range groups {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("control group left after down: %s", dir)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || strings.Contains(string(mounts), stateDir) {
+		t.Errorf("a mount left after down (%v):\n%s", err, mounts)
+	}
+}
+
+// labGroups are the control groups of the lab in a state directory.
+func labGroups(t *testing.T, stateDir string) (dirs []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(stateDir, "hosts", "lab", "state.json"))
+	if err != nil {
+		return nil
+	}
+	var s struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.ID == "" {
+		return nil
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/isukit-", "/sys/fs/cgroup/*/isukit-"} {
+		found, _ := filepath.Glob(pattern + s.ID)
+		dirs = append(dirs, found...)
+	}
+	return dirs
+}
+
+// kills is how often isukit is killed in each test of that: ISUKIT_KILLS, or a few times.
+func kills(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("ISUKIT_KILLS")); err == nil {
+		return n
+	}
+	return few
 }
 
 // TestTopologyKilled kills isukit at random moments of an apply: the next apply ends in what was declared, the next down in
-// nothing. ISUKIT_KILLS says how often; 3 by default.
+// nothing. make stress-topology does it 20 times with each driver.
 func TestTopologyKilled(t *testing.T) {
 	t.Parallel()
-	program, env, stateDir := topologyEnv(t)
-	kills := 3
-	if n, err := strconv.Atoi(os.Getenv("ISUKIT_KILLS")); err == nil {
-		kills = n
-	}
-	if out, err := runTool(t, program, env, "topology", "apply", "single", "-q"); err != nil {
-		t.Fatalf("apply single: %v\n%s", err, out)
-	}
-	defer runTool(t, program, env, "topology", "down")
-	for n := range kills {
-		goal := []string{"fanout-2", "single", "split"}[n%3]
-		after := time.Duration(rand.Int64N(int64(2 * time.Second)))
-		cmd := exec.Command(program, "topology", "apply", goal, "-q")
-		cmd.Env = env
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(after)
-		cmd.Process.Kill()
-		cmd.Wait()
-		if n%4 == 3 {
-			if out, err := runTool(t, program, env, "topology", "down"); err != nil {
-				t.Errorf("kill %d, of the apply of %s after %v: down: %v\n%s", n, goal, after, err, out)
+	for driver, few := range map[string]int{"local": 3, "lab": 2} {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			program, env, stateDir := topologyEnv(t)
+			topology := func(args ...string) (string, error) {
+				return runTool(t, program, env, append(append([]string{"topology"}, args...), "--driver", driver)...)
 			}
-			wantNothingLeft(t, stateDir)
+			defer topology("down")
+			killApplies(t, kills(few), killing{
+				goals: map[string][]string{"local": {"fanout-2", "single", "split"}, "lab": {"final-1", "single", "split"}}[driver],
+				run:   topology,
+				kill: func(goal string, after time.Duration) {
+					cmd := exec.Command(program, "topology", "apply", goal, "--driver", driver, "-q")
+					cmd.Env = env
+					if err := cmd.Start(); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(after)
+					cmd.Process.Kill()
+					cmd.Wait()
+				},
+				up: func() {
+					if ports := infratest.Listening(t, stateDir); (len(ports) > 0) != (driver == "local") {
+						t.Errorf("ports of the machine while a topology is up with driver %s: %q", driver, ports)
+					}
+				},
+				down: func(do func()) {
+					groups := labGroups(t, stateDir)
+					do()
+					wantNothingLeft(t, stateDir, groups)
+				},
+			})
+		})
+	}
+}
+
+// killing is how applies are killed with one driver.
+type killing struct {
+	goals []string
+	run   func(args ...string) (string, error) // isukit topology
+	kill  func(goal string, after time.Duration)
+	up    func()          // looks at what is up
+	down  func(do func()) // does it, and looks at what is left
+}
+
+// killApplies kills applies: each time the next apply, or every fourth time the next down, does what it should.
+func killApplies(t *testing.T, kills int, k killing) {
+	t.Helper()
+	begin := time.Now()
+	if out, err := k.run("apply", k.goals[1], "-q"); err != nil {
+		t.Fatalf("apply %s: %v\n%s", k.goals[1], err, out)
+	}
+	took := time.Since(begin)
+	k.up()
+	down := func() {
+		t.Helper()
+		if out, err := k.run("down", "-q"); err != nil {
+			t.Errorf("down: %v\n%s", err, out)
+		}
+	}
+	for n := range kills {
+		goal := k.goals[n%len(k.goals)]
+		after := rand.N(took + took/4)
+		k.kill(goal, after)
+		t.Logf("kill %d, of the apply of %s, after %v", n, goal, after.Round(time.Millisecond))
+		if n%4 == 3 {
+			k.down(down)
 			continue
 		}
-		out, err := runTool(t, program, env, "topology", "apply", goal, "-q")
+		out, err := k.run("apply", goal, "-q")
 		if err == nil {
-			out, err = runTool(t, program, env, "topology", "verify")
+			out, err = k.run("verify")
 		}
 		if err != nil {
 			t.Errorf("kill %d, of the apply of %s after %v: %v\n%s", n, goal, after, err, out)
 		}
 	}
-	if out, err := runTool(t, program, env, "topology", "down"); err != nil {
-		t.Errorf("down: %v\n%s", err, out)
-	}
-	wantNothingLeft(t, stateDir)
+	k.down(down)
 }
 
 // machineState is what a lab must leave as it was: namespaces with a name, network settings, and the files of /etc that were
@@ -142,10 +216,17 @@ func TestLabFinals(t *testing.T) {
 			t.Errorf("a round on %s: %v\n%s", name, err, out)
 		}
 	}
+	groups := labGroups(t, stateDir)
+	if len(groups) == 0 {
+		t.Error("no control group of the lab was found: this test cannot fail")
+	}
+	if ports := infratest.Listening(t, stateDir); len(ports) > 0 {
+		t.Errorf("ports of the machine while the lab is up: %q, want none", ports)
+	}
 	if out, err := runTool(t, program, env, "topology", "down", "--driver", "lab"); err != nil {
 		t.Errorf("down: %v\n%s", err, out)
 	}
-	wantNothingLeft(t, stateDir)
+	wantNothingLeft(t, stateDir, groups)
 	if diff := gocmp.Diff(strings.Split(before, "\n"), strings.Split(machineState(t, began), "\n")); diff != "" {
 		t.Errorf("the machine is not as it was (-was +is):\n%s", diff)
 	}

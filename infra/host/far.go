@@ -17,3 +17,8 @@ type Dialer interface {
 type Piper interface {
 	Pipe(ctx context.Context, cmd Command, in io.Reader, out io.Writer) error
 }
+
+// Lister is a host that tells the states of all services at the price of one.
+type Lister interface {
+	States(ctx context.Context) (map[string]State, error)
+}

@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -69,7 +70,7 @@ func Run(t *testing.T, s Subject) {
 		name string
 		test func(*testing.T, *fixture)
 	}{
-		{"About", about}, {"Files", files}, {"GetIsBounded", getIsBounded}, {"Run", run}, {"RunReads", runReads},
+		{"About", about}, {"Files", files}, {"SeveralFiles", severalFiles}, {"GetIsBounded", getIsBounded}, {"Run", run}, {"RunReads", runReads},
 		{"Services", services}, {"StopIsPatientOnce", stopIsPatientOnce}, {"ServiceThatEnds", serviceThatEnds},
 		{"Forget", forget}, {"Used", used}, {"Hosts", hosts}, {"EnsureAgain", ensureAgain}, {"RemoveOne", removeOne},
 		{"Refused", refused}, {"Lock", lock}, {"Dial", dial}, {"Reopen", reopen},
@@ -169,6 +170,39 @@ func files(t *testing.T, f *fixture) {
 	}
 	if err := f.a.Remove(ctx, in(f.a, "a")); err != nil {
 		t.Errorf("Remove of what is not there: got %v, want no error", err)
+	}
+}
+
+func severalFiles(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	files := []host.File{
+		{Path: in(f.a, "many/one"), Data: []byte("one\x00\n"), Mode: 0o600},
+		{Path: in(f.a, "many/empty"), Data: nil, Mode: 0o644},
+		{Path: in(f.a, "many/it's deep/large"), Data: bytes.Repeat([]byte("0123456789abcdef"), 20000), Mode: 0o755},
+		{Path: in(f.a, "many/no end"), Data: []byte("put x 1 600"), Mode: 0o640},
+	}
+	for range 2 { // over themselves, too
+		if err := host.PutAll(ctx, f.a, files); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if got, err := f.a.Get(ctx, file.Path); err != nil || !bytes.Equal(got, file.Data) {
+				t.Errorf("Get(%s) after PutAll: got %d bytes, %v; want %d", file.Path, len(got), err, len(file.Data))
+			}
+		}
+	}
+	if f.Name() != "memory" {
+		got, err := f.a.Run(ctx, host.Command{Argv: []string{"stat", "-c", "%a", files[0].Path, files[1].Path, files[2].Path, files[3].Path}})
+		if err != nil || string(got.Stdout) != "600\n644\n755\n640\n" {
+			t.Errorf("modes after PutAll: got %q, %v", got.Stdout, err)
+		}
+	}
+	files[1].Path = files[0].Path + "/below a file"
+	if err := host.PutAll(ctx, f.a, files); err == nil && f.Name() != "memory" {
+		t.Error("PutAll of a file below a file: got no error")
+	}
+	if err := f.a.Remove(ctx, in(f.a, "many")); err != nil {
+		t.Error(err)
 	}
 }
 

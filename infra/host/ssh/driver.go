@@ -138,17 +138,17 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 		return err
 	}
 	before := slices.Clone(list)
-	var errs []error
-	for _, w := range hosts {
-		r, err := d.ask(ctx, w)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		list = append(slices.DeleteFunc(list, func(o record) bool { return o.Want.Name == w.Name }), r)
+	asked, errs := make([]record, len(hosts)), make([]error, len(hosts))
+	var all sync.WaitGroup
+	for n, w := range hosts {
+		all.Go(func() { asked[n], errs[n] = d.ask(ctx, w) })
 	}
+	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return err
+	}
+	for _, r := range asked {
+		list = append(slices.DeleteFunc(list, func(o record) bool { return o.Want.Name == r.Want.Name }), r)
 	}
 	if err := d.lockMore(ctx, list); err != nil {
 		return err
@@ -156,15 +156,14 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	if err := d.write(list); err != nil {
 		return err
 	}
-	for _, w := range hosts {
-		named := func(r record) bool { return r.Want.Name == w.Name }
-		if slices.ContainsFunc(before, named) {
-			continue
-		}
-		i := slices.IndexFunc(list, named)
-		if _, err := d.client(w, list[i].Sudo).check(ctx, "make "+remoteDir, "umask 022; mkdir -p "+remoteDir, nil); err != nil {
-			return errors.Join(err, d.write(before))
-		}
+	for n, w := range hosts { // also where it was there once: the host may have been made anew
+		all.Go(func() {
+			_, errs[n] = d.client(w, asked[n].Sudo).check(ctx, "make "+remoteDir, "umask 022; mkdir -p "+remoteDir, nil)
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return errors.Join(err, d.write(before))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"isukit/infra/host"
@@ -19,7 +20,10 @@ type node struct {
 	about  host.About
 }
 
-var _ host.Host = (*node)(nil)
+var (
+	_ host.Host    = (*node)(nil)
+	_ host.Batcher = (*node)(nil)
+)
 
 // About implements host.Host.
 func (n *node) About() host.About { return n.about }
@@ -96,20 +100,39 @@ func (n *node) kill(id string) error {
 	return nil
 }
 
-// putScript writes its input to a file, if it is as long as it should be: the end of the connection is the end of the input,
-// too.
+// putScript is a function that writes the next bytes of the input to a file, if there are as many as there should be: the end of
+// the connection is the end of the input, too. Calls of it follow.
 const putScript = `umask 077
-file=%[1]s new=%[1]s.isukit-new
-mkdir -p -- "$(dirname -- "$file")" || exit 1
+new=
 trap 'rm -f -- "$new"' EXIT
-cat >"$new" || exit 1
-[ "$(wc -c <"$new")" -eq %[2]d ] || exit 93
-chmod %[3]o -- "$new" && sync "$new" && mv -f -- "$new" "$file"
+put() {
+	file=$1 new=$1.isukit-new
+	{ mkdir -p -- "$(dirname -- "$file")" && head -c "$2" >"$new"; } || fail 1
+	[ "$(wc -c <"$new")" -eq "$2" ] || fail 93
+	chmod "$3" -- "$new" && sync "$new" && mv -f -- "$new" "$file" || fail 1
+}
+fail() { echo "no $file was written" >&2; exit "$1"; }
 `
 
 // Put implements host.Host.
 func (n *node) Put(ctx context.Context, file string, data []byte, mode fs.FileMode) error {
-	_, err := n.client.check(ctx, "put "+file, fmt.Sprintf(putScript, quote(file), len(data), mode.Perm()), data)
+	return n.PutAll(ctx, []host.File{{Path: file, Data: data, Mode: mode}})
+}
+
+// PutAll implements host.Batcher.
+func (n *node) PutAll(ctx context.Context, files []host.File) error {
+	var script strings.Builder
+	var input []byte
+	script.WriteString(putScript)
+	what := "put files"
+	if len(files) == 1 {
+		what = "put " + files[0].Path
+	}
+	for _, f := range files {
+		fmt.Fprintf(&script, "put %s %d %o\n", quote(f.Path), len(f.Data), f.Mode.Perm())
+		input = append(input, f.Data...)
+	}
+	_, err := n.client.check(ctx, what, script.String(), input)
 	return err
 }
 

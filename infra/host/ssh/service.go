@@ -164,6 +164,16 @@ func (n *node) State(ctx context.Context, name string) (host.State, error) {
 	return list[0].state(), nil
 }
 
+// States implements host.Lister.
+func (n *node) States(ctx context.Context) (map[string]host.State, error) {
+	list, err := n.show(ctx, "isukit-*.service")
+	states := map[string]host.State{}
+	for _, s := range list {
+		states[s.service] = s.state()
+	}
+	return states, err
+}
+
 // Services implements host.Host.
 func (n *node) Services(ctx context.Context) ([]string, error) {
 	list, err := n.show(ctx, "isukit-*.service")

@@ -21,6 +21,7 @@ import (
 
 var (
 	_ host.Dialer = (*node)(nil)
+	_ host.Lister = (*node)(nil)
 	_ host.Piper  = (*node)(nil)
 )
 

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"isukit/infra/host"
+	"isukit/infra/infratest"
+	"isukit/infra/infratest/sshlab"
+)
+
+// farHost tells what is on a host: units, isukit's directories, mounts, ports that listen, and the processes of its network
+// namespace. sshd's own for each connection and the command that looks come and go.
+const farHost = `ls -d /etc/systemd/system/isukit-* /var/lib/isukit* /run/isukit* 2>/dev/null
+sort /proc/self/mounts
+ss -Hltn | awk '{ print $4 }' | sort
+for p in /proc/[0-9]*; do
+	[ "$(readlink $p/ns/net)" = "$(readlink /proc/self/ns/net)" ] && tr '\\0' ' ' <$p/cmdline && echo
+done 2>/dev/null | grep -v '^sshd: \|^sh -c\|^tr\|^grep\|^sort' | sort
+true`
+
+// sshSite is isukit where the generator stands, over hosts a and b with sshd.
+type sshSite struct {
+	lab     *sshlab.Lab
+	program string
+	env     []string
+}
+
+func newSSHSite(t *testing.T) *sshSite {
+	t.Helper()
+	program, env, _ := topologyEnv(t)
+	s := &sshSite{lab: sshlab.Start(t, "a", "b"), program: program}
+	for _, assignment := range env {
+		if strings.HasPrefix(assignment, "ISUKIT_") {
+			s.env = append(s.env, assignment)
+		}
+	}
+	s.env = append(s.env, "ISUKIT_SSH_CONFIG="+s.login(t, "id"), "HOME="+t.TempDir())
+	write(t, s.file("single"), "{name: single, hosts: [{name: b, address: b}], roles: {proxy: [{host: b}], web: [{host: b}], api: [{host: b}], db: [{host: b}]}}")
+	write(t, s.file("two"), "{name: two, hosts: [{name: a, address: a}, {name: b, address: b}], "+
+		"roles: {proxy: [{host: b}], web: [{host: a}], api: [{host: b}], db: [{host: b}, {host: a}]}, data: {write: ordered}}")
+	return s
+}
+
+func (s *sshSite) file(name string) string { return filepath.Join(s.lab.Dir, name+".yaml") }
+
+// login writes the ssh_config, with a key for host a.
+func (s *sshSite) login(t *testing.T, key string) string {
+	t.Helper()
+	return s.lab.WriteConfig(t,
+		sshlab.Login{Name: "a", Address: s.lab.Address(t, "a"), User: "isucon", Key: key, Known: "known_hosts", More: "IdentitiesOnly yes"},
+		sshlab.Login{Name: "b", Address: s.lab.Address(t, "b"), User: "root", Key: "id", Known: "known_hosts"})
+}
+
+// on runs a command on a host of the lab.
+func (s *sshSite) on(t *testing.T, name string, argv ...string) host.Result {
+	t.Helper()
+	h, err := s.lab.Host(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := h.Run(t.Context(), host.Command{Argv: argv, Env: s.env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// must runs a shell's command on a host of the lab.
+func (s *sshSite) must(t *testing.T, name, script string) string {
+	t.Helper()
+	res := s.on(t, name, "sh", "-c", script)
+	if res.Code != 0 {
+		t.Fatalf("%s on %s: exit status %d: %s", script, name, res.Code, res.Stderr)
+	}
+	return string(res.Stdout)
+}
+
+func (s *sshSite) isukit(t *testing.T, args ...string) (code int, errOut string) {
+	t.Helper()
+	res := s.on(t, "generator", append([]string{s.program, "topology"}, args...)...)
+	return res.Code, string(res.Stdout) + string(res.Stderr)
+}
+
+// wantFailure wants an apply to fail with one error and one hint, and what ran to run as before.
+func (s *sshSite) wantFailure(t *testing.T, what string, parts ...string) {
+	t.Helper()
+	code, errOut := s.isukit(t, "apply", s.file("two"), "--driver", "ssh", "-q")
+	if code != exitFailed || strings.Count(errOut, "isukit: error: ") != 1 || strings.Count(errOut, "isukit: hint: ") != 1 {
+		t.Errorf("%s: got exit code %d, want %d, with one error and one hint:\n%s", what, code, exitFailed, errOut)
+	}
+	for _, part := range parts {
+		if !strings.Contains(errOut, part) {
+			t.Errorf("%s: got %s\nwant %q in it", what, errOut, part)
+		}
+	}
+	if code, out := s.isukit(t, "verify", "--driver", "ssh"); code != exitOK {
+		t.Errorf("%s: what ran before does not run as before: exit code %d, %s", what, code, out)
+	}
+}
+
+// TestTopologyOverSSH places topologies on hosts with sshd: what goes wrong is told with what to do and leaves what ran running,
+// an isukit that is killed is followed by one that ends in what was declared, and down leaves nothing.
+func TestTopologyOverSSH(t *testing.T) {
+	t.Parallel()
+	infratest.Real(t)
+	s := newSSHSite(t)
+	before := map[string]string{"a": s.must(t, "a", farHost), "b": s.must(t, "b", farHost)}
+	topology := func(args ...string) (string, error) {
+		if len(args) > 1 && args[0] == "apply" {
+			args[1] = s.file(args[1])
+		}
+		code, out := s.isukit(t, append(args, "--driver", "ssh")...)
+		if code != exitOK {
+			return out, fmt.Errorf("exit status %d", code)
+		}
+		return out, nil
+	}
+	if out, err := topology("apply", "single", "-q"); err != nil {
+		t.Fatalf("apply: %v\n%s", err, out)
+	}
+	s.login(t, "other")
+	s.wantFailure(t, "a wrong key", "host a: login refused", "IdentityFile")
+	s.login(t, "id")
+	s.must(t, "a", "mount -o remount,size=24m /var/lib")
+	s.wantFailure(t, "a disk that fills up", "disk full", "ssh a df -h", "topology single was put back and runs")
+	s.must(t, "a", "cat /dev/zero >/var/lib/filler 2>/dev/null; mkdir /var/lib/isukit") // as if it had been there before
+	s.wantFailure(t, "a disk that is full", "disk full", "ssh a df -h", "nothing was touched: topology single runs on")
+	if left := s.must(t, "a", "rm /var/lib/filler; ls /var/lib"); left != "" {
+		t.Errorf("left on a by applies that failed: %q", left)
+	}
+	s.must(t, "a", "mount -o remount,size=50% /var/lib")
+	killApplies(t, kills(1), killing{
+		goals: []string{"two", "single"}, run: topology,
+		kill: func(goal string, after time.Duration) {
+			s.on(t, "generator", "timeout", "--foreground", "-s", "KILL", fmt.Sprintf("%.3f", after.Seconds()), s.program, "topology", "apply", s.file(goal), "--driver", "ssh", "-q")
+		},
+		up: func() {
+			if s.must(t, "b", farHost) == before["b"] {
+				t.Error("host b looks as it did before the apply: this test cannot fail")
+			}
+		},
+		down: func(do func()) {
+			do()
+			for name, was := range before {
+				var now string
+				for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && now != was; time.Sleep(100 * time.Millisecond) {
+					now = s.must(t, name, farHost) // a killed command's connection ends a little later
+				}
+				if diff := gocmp.Diff(strings.Split(was, "\n"), strings.Split(now, "\n")); diff != "" {
+					t.Errorf("host %s is not as it was (-was +is):\n%s", name, diff)
+				}
+			}
+		},
+	})
+}
