@@ -78,17 +78,27 @@ type half struct {
 	roles map[string]float64 // cores
 }
 
-// secondHalf is the later half of the load's whole seconds; empty where no seconds were kept.
+// secondHalf is the later half of the load's whole seconds, of those that were measured; empty where none was.
 func secondHalf(r *result.Round) half {
 	h := half{map[string]float64{}, map[string]float64{}}
-	seconds := r.Timeline[len(r.Timeline)/2:]
+	seconds, ofHost, measured := r.Timeline[len(r.Timeline)/2:], map[string]float64{}, 0.0
 	for _, s := range seconds {
 		for host, busy := range s.BusyByHost {
-			h.hosts[host] += busy / float64(len(seconds))
+			h.hosts[host] += busy
+			ofHost[host]++
 		}
 		for role, cores := range s.CoresByRole {
-			h.roles[role] += cores / float64(len(seconds))
+			h.roles[role] += cores
 		}
+		if s.CoresByRole != nil {
+			measured++
+		}
+	}
+	for host := range h.hosts {
+		h.hosts[host] /= ofHost[host]
+	}
+	for role := range h.roles {
+		h.roles[role] /= measured
 	}
 	return h
 }

@@ -49,6 +49,9 @@ func TestJudge(t *testing.T) {
 			r.Timeline = growing(0.2, 0.3, 0.99, 1)
 		}, "cpu", "web", ""},
 		{"full at the beginning", func(r *result.Round) { r.Timeline = growing(1, 1, 0.2, 0.2) }, "none", "web", ""},
+		{"not measured to the end", func(r *result.Round) {
+			r.Timeline = append(growing(0.2, 0.3, 0.98, 0.99), result.Second{}, result.Second{})
+		}, "cpu", "web", ""},
 		{"few", func(r *result.Round) { r.All.OK = 10 }, "cpu", "db", "10 right answers"},
 		{"steal", func(r *result.Round) { r.Hosts[0].Steal = 0.2 }, "cpu", "db", "steal"},
 		{"foreign", func(r *result.Round) { r.Hosts[0].Foreign = 0.2 }, "cpu", "db", "not part of the round"},

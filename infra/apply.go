@@ -47,7 +47,9 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 		o.Planned(p)
 	}
 	if changed := p.ChangedByOthers(); len(changed) > 0 && !o.Force {
-		return p, &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(changed, ", ")), "take tunings back (isukit tune revert --all --driver " + s.driver.Name() + "), or look at it (isukit topology verify) and overwrite it with --force"}
+		hint := fmt.Sprintf("if these are tunings, take them back (isukit tune revert --all --driver %s; isukit round --tune NAME measures with them), "+
+			"else look at it (isukit topology verify) and overwrite it with --force", s.driver.Name())
+		return p, &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(changed, ", ")), hint}
 	}
 	if p.Empty() {
 		return p, nil

@@ -142,6 +142,18 @@ func useBetween(a, b sampled, second *result.Second) {
 	}
 }
 
+// sampleBehind is the number of the first sample behind the middle of a second of the load, which began with the first sample; 0
+// when there is none. On a machine that is full samples come late: two of them then stand for all seconds between them.
+func sampleBehind(samples []sampled, second int) int {
+	middle := samples[0].At.Add(time.Duration(second)*time.Second + time.Second/2)
+	for n, s := range samples {
+		if s.At.After(middle) {
+			return n
+		}
+	}
+	return 0
+}
+
 // hostUsage is what a host went through between two samples, but for Foreign.
 func hostUsage(a, b infra.HostSample) result.HostUsage {
 	u := result.HostUsage{Host: b.Host}
@@ -165,8 +177,10 @@ func (m *measurement) fill(r *result.Round) {
 	if len(m.samples) < 2 {
 		return
 	}
-	for i := range min(len(r.Timeline), len(m.samples)-1) {
-		useBetween(m.samples[i], m.samples[i+1], &r.Timeline[i])
+	for i := range r.Timeline {
+		if n := sampleBehind(m.samples, i); n > 0 {
+			useBetween(m.samples[n-1], m.samples[n], &r.Timeline[i])
+		}
 	}
 	first, last := m.samples[0], m.samples[len(m.samples)-1]
 	wall := last.At.Sub(first.At).Seconds()
