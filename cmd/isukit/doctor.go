@@ -54,7 +54,7 @@ Exit code 0 says that nothing was found, or notes only; 3 that there are finding
 				return err
 			}
 			if !o.list && o.round == "" && len(o.dbs) == 0 {
-				sayNext(s, isQuiet(cmd) || o.asJSON, nextOn(cmd, "isukit round", "topology", "driver", "project", "results", "local-dir", "app"))
+				sayNext(s, isQuiet(cmd) || o.asJSON, nextAfterDoctor(cmd))
 			}
 			return nil
 		},

@@ -144,6 +144,15 @@ func nextAfterApply(cmd *cobra.Command, top, driver string, dryRun bool) string 
 	return nextOn(cmd, "isukit round -t "+shellWord(top)+" --driver "+driver, flags[1:]...)
 }
 
+// nextAfterDoctor is a round on what was looked at. Where a driver was named and no topology, a round would swap what is up for
+// another one.
+func nextAfterDoctor(cmd *cobra.Command) string {
+	if cmd.Flags().Changed("driver") && !cmd.Flags().Changed("topology") {
+		return ""
+	}
+	return nextOn(cmd, "isukit round", "topology", "driver", "project", "results", "local-dir", "app")
+}
+
 // nextAfterCompare keeps what is better of the sides, and goes on where nothing is decided.
 func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
 	a, kept := c.A.Name, c.B.Name

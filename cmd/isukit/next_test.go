@@ -166,3 +166,18 @@ func TestNextOnTheSameServers(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestNextAfterDoctor(t *testing.T) {
+	for args, want := range map[string]string{
+		"": "isukit round", "-t final-1 --driver lab": "isukit round --driver lab --topology final-1", "--driver lab": "",
+	} {
+		cmd := newDoctorCmd(streams{in: strings.NewReader("")})
+		if err := cmd.ParseFlags(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if got := nextAfterDoctor(cmd); got != want {
+			t.Errorf("doctor %s: got %q, want %q", args, got, want)
+		}
+		isCommand(t, want)
+	}
+}
