@@ -136,6 +136,7 @@ func (r *Running) examineHost(ctx context.Context, at host.Host, names []string,
 			errs = append(errs, err)
 			continue
 		}
+		d.Clients = r.clientsOf(db)
 		for _, p := range h.Processes {
 			if p.Role == db.name && (p.Name == "mysqld" || p.Name == "mariadbd") {
 				d.PID = p.PID
@@ -180,12 +181,25 @@ func (r *Running) examineFiles(ctx context.Context, at host.Host, h *doctor.Host
 }
 
 func (r *Running) examineDatabase(ctx context.Context, db database) (doctor.Database, error) {
-	pool, err := db.Instance.Open("")
+	pool, err := db.Instance.OpenRoot()
 	if err != nil {
 		return doctor.Database{}, fmt.Errorf("look at %s: %w", db.name, err)
 	}
 	d, err := doctor.LookAtDatabase(ctx, db.name, tune.SQL{DB: pool})
 	return d, errors.Join(err, pool.Close())
+}
+
+// clientsOf are the apps on other machines that log in to a database.
+func (r *Running) clientsOf(db database) []doctor.Client {
+	var clients []doctor.Client
+	for _, i := range r.Instances {
+		c := doctor.Client{Address: r.input.Places[i.Name].Address, User: appUser}
+		isApp := i.Role == string(topology.Web) || i.Role == string(topology.API)
+		if isApp && r.at(i.Host) != r.at(r.hostOf(db.name)) && !slices.Contains(clients, c) {
+			clients = append(clients, c)
+		}
+	}
+	return clients
 }
 
 // PIDsHere is PIDs of the instances that run on this machine, whose files can be read from here.

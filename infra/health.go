@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"isukit/infra/topology"
 )
 
 // The log files of an instance, in its directory.
@@ -23,14 +25,20 @@ const (
 func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	last := "no answer"
+	client, url, last := r.client, "http://"+i.Addr+path, "no answer"
+	if client == nil {
+		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}
+	}
+	if t, ok := r.input.Topology.Instance(i.Name); ok && t.Role == topology.Proxy {
+		url = r.input.URLOf(t) + path
+	}
 	for {
-		status, err := getStatus(ctx, "http://"+i.Addr+path)
+		code, err := status(ctx, client, url)
 		switch {
-		case err == nil && status < 500:
+		case err == nil && code < 500:
 			return nil
 		case err == nil:
-			last = fmt.Sprintf("status %d", status)
+			last = fmt.Sprintf("status %d", code)
 		default:
 			last = err.Error()
 		}
@@ -43,27 +51,10 @@ func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy (%w; GET %s: %s); the end of its log:\n%s", i.Name, context.Cause(ctx), path, last, r.logTail(i))
-		case <-time.After(10 * time.Millisecond):
+			return fmt.Errorf("%s is not healthy (%w; GET %s: %s); the end of its log:\n%s", i.Name, context.Cause(ctx), url, last, r.logTail(i))
+		case <-time.After(pause(r.at(i.Host), 10*time.Millisecond)):
 		}
 	}
-}
-
-func getStatus(ctx context.Context, url string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, err
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
-	return resp.StatusCode, err
 }
 
 // Ended tells which instances have ended by themselves, each with how and the end of its log; none is good.

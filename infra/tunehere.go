@@ -28,6 +28,37 @@ func NginxTarget(p tune.Place, conf string) (*tune.Target, error) {
 	}), nil
 }
 
+// EnvoyTarget is an Envoy that isukit did not start, whose configuration file is conf: the process that was started with it, and
+// what systemd restarts where unit is not "". localDir is where make envoy puts the program.
+func EnvoyTarget(p tune.Place, conf, unit, localDir string) (*tune.Target, error) {
+	path, err := (Spec{LocalDir: localDir}).findProgram("envoy", "envoy/bin/envoy", "make envoy")
+	if err != nil {
+		return nil, err
+	}
+	if conf, err = filepath.Abs(conf); err != nil {
+		return nil, err
+	}
+	c := tune.EnvoyConfig{Conf: conf, Argv: []string{path, "-c", conf}, PID: func(ctx context.Context) (int, error) { return envoyPID(ctx, p.Host, conf) }}
+	if unit != "" {
+		c.Restart = func(ctx context.Context) error { return RestartUnit(ctx, p.Host, unit) }
+	}
+	return tune.NewEnvoy(p, c), nil
+}
+
+// envoyPID finds the Envoy that has the file among its arguments; 0 says that there is none.
+func envoyPID(ctx context.Context, h host.Host, conf string) (int, error) {
+	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c",
+		`for p in $(pgrep -x envoy); do tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -qxF -e "$1" -e "--config-path=$1" && echo "$p" && exit; done; true`, "sh", conf}})
+	if err != nil || res.Code != 0 {
+		return 0, errors.Join(err, fmt.Errorf("look for Envoy: %s", res.Stderr))
+	}
+	text := strings.TrimSpace(string(res.Stdout))
+	if text == "" {
+		return 0, nil
+	}
+	return strconv.Atoi(text)
+}
+
 // nginxPID reads the pid file; 0 says that nginx does not run.
 func nginxPID(ctx context.Context, h host.Host, conf string) (int, error) {
 	text, err := h.Get(ctx, conf)

@@ -14,7 +14,7 @@ import (
 	"isukit/infra/tune"
 )
 
-// TuneTargets are what tunings can be applied to while the topology runs: the kernel of each host, each nginx, each database,
+// TuneTargets are what tunings can be applied to while the topology runs: the kernel of each host, each proxy, each database,
 // and the processes of every instance. Their records are in the run directory: what they are about ends with the run.
 func (r *Running) TuneTargets() ([]*tune.Target, error) {
 	var targets []*tune.Target
@@ -30,8 +30,8 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 			pids, err := r.PIDs(ctx)
 			return pids[i.Name], err
 		}}))
-		if i.Role == string(topology.Proxy) && r.kindOf(i.Name) == topology.Nginx {
-			t, err := r.nginxTarget(i, p)
+		if i.Role == string(topology.Proxy) {
+			t, err := r.proxyTarget(i, p)
 			if err != nil {
 				return nil, err
 			}
@@ -105,22 +105,47 @@ func (r *Running) hostOf(name string) string {
 	return ""
 }
 
-func (r *Running) nginxTarget(i Instance, p tune.Place) (*tune.Target, error) {
-	path, err := "nginx", error(nil)
-	if p.Host.About().Here {
-		path, err = findProgram("nginx", "make setup")
+func (r *Running) proxyTarget(i Instance, p tune.Place) (*tune.Target, error) {
+	pid := func(ctx context.Context) (int, error) {
+		st, err := r.at(i.Host).State(ctx, i.Name)
+		return st.PID, err
 	}
+	path, err := r.proxyProgram(i)
 	if err != nil {
 		return nil, err
+	}
+	if r.kindOf(i.Name) == topology.Envoy {
+		conf := filepath.Join(i.Dir, render.EnvoyConf)
+		return tune.NewEnvoy(p, tune.EnvoyConfig{Conf: conf, Argv: []string{path, "-c", conf}, PID: pid,
+			Restart: func(ctx context.Context) error { return r.restartProxy(ctx, i) }}), nil
 	}
 	conf := filepath.Join(i.Dir, render.NginxConf)
 	return tune.NewNginx(p, tune.NginxConfig{
 		Conf: conf, Argv: []string{path, "-p", i.Dir, "-c", conf, "-e", filepath.Join(i.Dir, errorLog)},
-		PID: func(ctx context.Context) (int, error) {
-			st, err := r.at(i.Host).State(ctx, i.Name)
-			return st.PID, err
-		},
+		PID: pid,
 	}), nil
+}
+
+// restartProxy is for settings that a running Envoy does not take.
+func (r *Running) restartProxy(ctx context.Context, i Instance) error {
+	r.spec.progress("restarting %s", i.Name)
+	at := r.at(i.Host)
+	service, err := r.proxyService(i)
+	if err != nil {
+		return err
+	}
+	st, err := at.State(ctx, i.Name)
+	if err != nil {
+		return err
+	}
+	if err := at.Stop(ctx, i.Name, stopLimit); err != nil {
+		return err
+	}
+	service.Stamp = st.Stamp
+	if err := at.Start(ctx, service); err != nil {
+		return err
+	}
+	return r.waitHTTP(ctx, i, "/")
 }
 
 // restartDB is for settings that a running server does not take.

@@ -256,31 +256,50 @@ func (r *Running) startApps(ctx context.Context) error {
 func (r *Running) startProxy(ctx context.Context) error {
 	proxy := r.of(topology.Proxy)[0]
 	r.spec.progress("starting %s", proxy.Name)
-	service := host.Service{Name: proxy.Name, Dir: proxy.Dir, LogFile: filepath.Join(proxy.Dir, outputLog)}
-	if r.input.Topology.Of(topology.Proxy)[0].Kind == topology.Envoy {
-		path, err := r.spec.findProgram("envoy", "envoy/bin/envoy", "make envoy")
-		if err != nil {
-			return err
-		}
-		service.Argv = []string{path, "-c", filepath.Join(proxy.Dir, render.EnvoyConf),
-			"--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(int(max(1, r.input.Machine.CPUs)))}
-	} else {
-		path, err := r.spec.findProgram("nginx", "", "make setup")
-		if err != nil {
-			return err
-		}
+	if r.kindOf(proxy.Name) == topology.Nginx {
 		// nginx makes the temporary directories itself, but not the one above them.
 		if err := r.local.Put(ctx, filepath.Join(proxy.Dir, "tmp", "README"), []byte("bodies that nginx buffers\n"), 0o600); err != nil {
 			return err
 		}
-		service.Argv = []string{path, "-p", proxy.Dir, "-c", filepath.Join(proxy.Dir, render.NginxConf),
-			"-e", filepath.Join(proxy.Dir, errorLog)}
-		service.StopSignal = syscall.SIGQUIT
+	}
+	service, err := r.proxyService(proxy)
+	if err != nil {
+		return err
 	}
 	if err := r.local.Start(ctx, service); err != nil {
 		return err
 	}
 	return r.waitHTTP(ctx, proxy, "/")
+}
+
+// proxyService is how a proxy is started.
+func (r *Running) proxyService(proxy Instance) (host.Service, error) {
+	if service, ok := r.services[proxy.Name]; ok {
+		return service, nil
+	}
+	path, err := r.proxyProgram(proxy)
+	service := host.Service{Name: proxy.Name, Dir: proxy.Dir, LogFile: filepath.Join(proxy.Dir, outputLog)}
+	if r.kindOf(proxy.Name) == topology.Envoy {
+		service.Argv = []string{path, "-c", filepath.Join(proxy.Dir, render.EnvoyConf),
+			"--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(int(max(1, r.input.Machine.CPUs)))}
+	} else {
+		service.Argv = []string{path, "-p", proxy.Dir, "-c", filepath.Join(proxy.Dir, render.NginxConf),
+			"-e", filepath.Join(proxy.Dir, errorLog)}
+		service.StopSignal = syscall.SIGQUIT
+	}
+	return service, err
+}
+
+// proxyProgram is the program of a proxy: on this machine where it is, elsewhere its name.
+func (r *Running) proxyProgram(proxy Instance) (string, error) {
+	name, local, hint := "nginx", "", "make setup"
+	if r.kindOf(proxy.Name) == topology.Envoy {
+		name, local, hint = "envoy", "envoy/bin/envoy", "make envoy"
+	}
+	if !r.at(proxy.Host).About().Here {
+		return name, nil
+	}
+	return r.spec.findProgram(name, local, hint)
 }
 
 // CleanDead ends what is left in stateDir of isukits that are dead, and removes their run directories.

@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"context"
-	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
+	"isukit/infra/tune"
 )
 
 // here is this machine.
@@ -64,40 +64,9 @@ func look(t testing.TB, at host.Host, o doctor.LookOptions) doctor.Host {
 	return h
 }
 
-// querier asks a test's database with all rights.
-type querier struct{ db *sql.DB }
-
-func (q querier) Query(ctx context.Context, statement string) ([][]string, error) {
-	rows, err := q.db.QueryContext(ctx, statement)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	var all [][]string
-	for rows.Next() {
-		cells, to := make([]sql.NullString, len(columns)), make([]any, len(columns))
-		for i := range cells {
-			to[i] = &cells[i]
-		}
-		if err := rows.Scan(to...); err != nil {
-			return nil, err
-		}
-		row := make([]string, len(cells))
-		for i, c := range cells {
-			row[i] = c.String
-		}
-		all = append(all, row)
-	}
-	return all, rows.Err()
-}
-
 func lookAt(t testing.TB, db *infratest.DB) doctor.Database {
 	t.Helper()
-	d, err := doctor.LookAtDatabase(t.Context(), "db-1", querier{db.Open(t, "")})
+	d, err := doctor.LookAtDatabase(t.Context(), "db-1", tune.SQL{DB: db.Open(t, "")})
 	if err != nil {
 		t.Fatal(err)
 	}

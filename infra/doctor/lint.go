@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"isukit/infra/nginxconf"
 )
 
 var (
@@ -224,12 +226,16 @@ func tlsDecrypt(o *Observed) []Finding {
 			continue
 		}
 		protocols, ciphers, line := "", "", 0
-		eachBlock(parseNginx(f.Path, string(f.Text)), func(b block) {
-			switch b.name() {
+		directives, err := nginxconf.Parse(string(f.Text))
+		if err != nil {
+			continue // nginx does not take it
+		}
+		eachDirective(directives, func(d nginxconf.Directive) {
+			switch d.Name {
 			case "ssl_protocols":
-				protocols, line = strings.Join(b.Words[1:], " "), b.Line
+				protocols, line = strings.Join(d.Args, " "), d.Line
 			case "ssl_ciphers":
-				ciphers = strings.Join(b.Words[1:], " ")
+				ciphers = strings.Join(d.Args, " ")
 			}
 		})
 		if protocols != "" && !strings.Contains(protocols, "TLSv1.3") && staticRSA(ciphers) {
@@ -262,10 +268,10 @@ func staticRSA(ciphers string) bool {
 	return true
 }
 
-func eachBlock(list []block, fn func(block)) {
-	for _, b := range list {
-		fn(b)
-		eachBlock(b.Children, fn)
+func eachDirective(list []nginxconf.Directive, fn func(nginxconf.Directive)) {
+	for _, d := range list {
+		fn(d)
+		eachDirective(d.Children, fn)
 	}
 }
 

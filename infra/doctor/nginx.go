@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/nginxconf"
 )
 
 // Nginx is the configuration of an nginx, and what stands behind it.
@@ -78,24 +79,28 @@ func (n Nginx) Targets() map[string]Target {
 
 // Locations are the places that cache.
 func (n Nginx) Locations() []Location {
-	all := parseNginx(n.File, n.Text)
-	w := &locationWalk{upstreams: map[string]string{}}
+	all, err := nginxconf.Parse(n.Text)
+	if err != nil {
+		return nil // nginx does not take it
+	}
+	w := &locationWalk{file: n.File, upstreams: map[string]string{}}
 	w.findUpstreams(all)
 	w.walk(all, Location{})
 	return w.found
 }
 
 type locationWalk struct {
+	file      string // where the text does not name it
 	upstreams map[string]string
 	found     []Location
 }
 
-func (w *locationWalk) findUpstreams(list []block) {
+func (w *locationWalk) findUpstreams(list []nginxconf.Directive) {
 	for _, b := range list {
-		if b.name() == "upstream" && len(b.Words) > 1 {
+		if b.Name == "upstream" && len(b.Args) > 0 {
 			for _, c := range b.Children {
-				if c.name() == "server" && len(c.Words) > 1 && w.upstreams[b.Words[1]] == "" {
-					w.upstreams[b.Words[1]] = c.Words[1]
+				if c.Name == "server" && len(c.Args) > 0 && w.upstreams[b.Args[0]] == "" {
+					w.upstreams[b.Args[0]] = c.Args[0]
 				}
 			}
 		}
@@ -104,14 +109,14 @@ func (w *locationWalk) findUpstreams(list []block) {
 }
 
 // walk goes down with what is inherited. A directive of the inner block replaces that of the outer ones.
-func (w *locationWalk) walk(list []block, outer Location) {
+func (w *locationWalk) walk(list []nginxconf.Directive, outer Location) {
 	l := outer
 	valid := false
 	for _, b := range list {
-		if len(b.Words) < 2 {
+		if len(b.Args) == 0 {
 			continue
 		}
-		switch args := b.Words[1:]; b.name() {
+		switch args := b.Args; b.Name {
 		case "proxy_cache":
 			l.Cache = args[0]
 		case "proxy_cache_valid":
@@ -129,13 +134,16 @@ func (w *locationWalk) walk(list []block, outer Location) {
 		}
 	}
 	for _, b := range list {
-		if b.Children == nil || b.name() == "upstream" {
+		if !b.Block || b.Name == "upstream" {
 			continue
 		}
 		inner := l
 		inner.Pass = "" // proxy_pass is not inherited
-		if b.name() == "location" {
-			inner.Match, inner.File, inner.Line = b.Words[1:], b.File, b.Line
+		if b.Name == "location" {
+			inner.Match, inner.File, inner.Line = b.Args, b.File, b.Line
+			if b.File == "" {
+				inner.File = w.file
+			}
 		}
 		w.walk(b.Children, inner)
 	}

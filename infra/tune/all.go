@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func DiffAll(ctx context.Context, targets []*Target, tunings []Tuning) (Report, 
 func each(targets []*Target, tunings []Tuning, do func(*Target, []Tuning) (Report, error)) (Report, error) {
 	var report Report
 	for _, tuning := range tunings {
-		if !slices.ContainsFunc(targets, func(t *Target) bool { return t.Kind == tuning.Kind }) {
+		if !hasKind(targets, tuning.Kind) && !twinHas(targets, tunings, tuning) {
 			report = append(report, Outcome{Tuning: tuning.Name, Did: Refused, Reason: fmt.Sprintf("there is nothing of kind %s here", tuning.Kind)})
 		}
 	}
@@ -58,6 +59,19 @@ func each(targets []*Target, tunings []Tuning, do func(*Target, []Tuning) (Repor
 	}
 	return report, nil
 }
+
+func hasKind(targets []*Target, kind Kind) bool {
+	return slices.ContainsFunc(targets, func(t *Target) bool { return t.Kind == kind })
+}
+
+// twinHas tells whether the other proxy's tuning of the same name is asked for as well and has a target: groups have both.
+func twinHas(targets []*Target, tunings []Tuning, tuning Tuning) bool {
+	return slices.ContainsFunc(tunings, func(o Tuning) bool {
+		return o.Kind != tuning.Kind && path.Base(o.Name) == path.Base(tuning.Name) && isProxy(o.Kind) && isProxy(tuning.Kind) && hasKind(targets, o.Kind)
+	})
+}
+
+func isProxy(kind Kind) bool { return kind == Nginx || kind == Envoy }
 
 // RevertAll takes tunings back on all targets, the last first. It goes on past a target that fails; the errors are joined.
 func RevertAll(ctx context.Context, targets []*Target, o RevertOptions) (Report, error) {
@@ -127,6 +141,7 @@ func (t *Target) diffOne(ctx context.Context, product Product, tuning string, s 
 	}
 	var report Report
 	for _, key := range keys {
+		slots := having(slots, key)
 		last := slots[len(slots)-1]
 		if last.layer() == PersistLayer {
 			last = slots[0]

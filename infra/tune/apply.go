@@ -35,6 +35,7 @@ const (
 	Settled  Did = "settled"
 	NeedsYou Did = "needs you" // a restart that cannot be done from here
 	Drifted  Did = "drifted"
+	Started  Did = "started" // again, what doctor had stopped
 )
 
 // Report is what became of everything, in the order in which it was done.
@@ -133,6 +134,7 @@ func (t *Target) plan(ctx context.Context, now time.Time, tuning string, s Setti
 	var changes []change
 	var report Report
 	for _, key := range keys {
+		slots := having(slots, key)
 		to, kept, err := t.aim(ctx, s, key, text, slots)
 		if err != nil {
 			return changes, report, err
@@ -186,8 +188,12 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 			Reason: fmt.Sprintf("changed by someone else: %s (isukit set %s)", current, r.current())}, nil
 	}
 	// What is not persisted is recorded all the same: what somebody persists later wins over the tuning's file.
-	if r == nil && kept && sl.layer() != RuntimeLayer {
+	if r == nil && kept && sl.layer() == PersistLayer {
 		return nil, nil, nil
+	}
+	if r == nil && kept && sl.layer() == FileLayer {
+		return nil, &Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: sl.layer(), Did: Kept, From: current.String(), To: current.String(),
+			Reason: "what runs has no less"}, nil
 	}
 	if r == nil {
 		r = &Record{Target: t.Name, Key: key, Layer: sl.layer(), File: sl.file(), Original: current}
@@ -236,6 +242,33 @@ func (t *Target) perform(ctx context.Context, changes []change) (Report, error) 
 			return append(report, t.takeBack(ctx, changes, err)...), nil
 		}
 		report = append(report, outcome...)
+		if !outcome.Has(NeedsYou) {
+			outcome, err = t.readBack(ctx, changes, need)
+			report = append(report, outcome...)
+			if err != nil {
+				return report, err
+			}
+		}
+	}
+	return report, nil
+}
+
+// readBack asks the server that was restarted for the settings that have no running value to write. One that did not take effect
+// is taken back.
+func (t *Target) readBack(ctx context.Context, changes []change, need Restart) (Report, error) {
+	var report Report
+	for i, c := range changes {
+		both := slices.ContainsFunc(changes, func(o change) bool { return o.record.Key == c.record.Key && o.slot.layer() == RuntimeLayer })
+		if need == Never || need == Reboot || c.slot.layer() != FileLayer || both || len(c.record.Writes) == 0 {
+			continue
+		}
+		problem, err := t.check(ctx, c.record)
+		if err != nil {
+			return report, err
+		}
+		if problem != "" {
+			report = append(report, t.takeBack(ctx, changes[i:i+1], errors.New(problem))...)
+		}
 	}
 	return report, nil
 }

@@ -19,6 +19,7 @@ var dirs = []struct {
 }{
 	{Sysctl, "scripts/sysctl", ".conf"}, {Link, "scripts/link", ".conf"}, {Boot, "scripts/boot", ".conf"},
 	{Limits, "scripts/limits", ".conf"}, {MySQL, "mysql", ".cnf"}, {Nginx, "nginx", ".conf"},
+	{Envoy, "nginx/envoy", ".yaml"},
 }
 
 // Catalog is a set of tunings and of groups of them.

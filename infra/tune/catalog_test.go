@@ -30,8 +30,8 @@ func TestShippedTunings(t *testing.T) {
 		}
 	}
 	all, err := c.Resolve([]string{"measure", "final", "mysql/final"})
-	if err != nil || len(all) != 4 {
-		t.Errorf("measure, final and mysql/final again: %d tunings, %v; want 4", len(all), err)
+	if err != nil || len(all) != 6 {
+		t.Errorf("measure, final and mysql/final again: %d tunings, %v; want 6", len(all), err)
 	}
 	if _, err := c.Resolve([]string{"nope", "mysql/nope"}); err == nil || !strings.Contains(err.Error(), `"nope"`) || !strings.Contains(err.Error(), `"mysql/nope"`) {
 		t.Errorf("unknown names: %v; want both named", err)

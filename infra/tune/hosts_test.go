@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/tune"
 )
@@ -222,4 +225,59 @@ func TestLimits(t *testing.T) {
 	if got := limit(); got != "64 16384" {
 		t.Errorf("limit after revert: %q, want 64 16384", got)
 	}
+}
+
+// TestWithoutRoot: what can be applied is applied, the rest is refused with the reason.
+func TestWithoutRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to become somebody else")
+	}
+	ns, state := namespace(t, local(t)), t.TempDir()
+	as := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"}
+	cmd := exec.Command("prlimit", append([]string{"--nofile=64:4096"}, append(as, "sleep", "60")...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	for range 500 { // until sleep has begun
+		if name, _ := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/comm"); string(name) == "sleep\n" {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	place := tune.Place{Name: "s1", Host: prefixed{ns, as, state}, StateDir: state, Sizes: tune.Sizes{MemoryBytes: 1 << 30, CPUs: 2}}
+	targets := []*tune.Target{
+		tune.NewKernel(place, tune.KernelConfig{Namespace: ownNamespace(t)}),
+		tune.NewLimits(place, tune.LimitsConfig{PIDs: func(context.Context) ([]int, error) { return []int{cmd.Process.Pid}, nil }}),
+	}
+	tunings, err := catalog(t).Resolve([]string{"sysctl/fin-timeout", "limits/nofile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := sysctl(t, ns.name, "net.ipv4.tcp_fin_timeout")
+	report, err := tune.ApplyAll(t.Context(), when, targets, tunings)
+	if err != nil || len(report) != 2 || report[0].Did != tune.Refused || report[0].Reason != "it needs root" || report[1].Did != tune.Applied || report[1].To != "4096 4096" {
+		t.Errorf("apply: %v\n%s", err, show(report))
+	}
+	if got := sysctl(t, ns.name, "net.ipv4.tcp_fin_timeout"); got != before {
+		t.Errorf("tcp_fin_timeout was %s and is %s", before, got)
+	}
+	if report, err := tune.RevertAll(t.Context(), targets, tune.RevertOptions{}); err != nil || !report.Has(tune.Reverted) {
+		t.Errorf("revert: %v\n%s", err, show(report))
+	}
+}
+
+// prefixed is a host whose commands somebody else runs, but for those about the records, which are the test's.
+type prefixed struct {
+	host.Host
+	argv  []string
+	state string
+}
+
+func (p prefixed) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
+	if slices.ContainsFunc(cmd.Argv, func(arg string) bool { return strings.HasPrefix(arg, p.state) }) {
+		return p.Host.Run(ctx, cmd)
+	}
+	cmd.Argv = append(slices.Clone(p.argv), cmd.Argv...)
+	return p.Host.Run(ctx, cmd)
 }

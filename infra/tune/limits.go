@@ -97,48 +97,72 @@ func (l limits) value(ctx context.Context, _ Setting, current Value, text string
 	return hardText + " " + hardText, nil
 }
 
-func (l limits) slots(context.Context, Setting) ([]slot, error) { return []slot{limitSlot{l}}, nil }
+func (l limits) slots(context.Context, Setting) ([]slot, error) {
+	if l.c.DropIn == "" {
+		return []slot{limitSlot{l.host}}, nil
+	}
+	return []slot{dropInSlot{l.dropIn()}, limitSlot{l.host}}, nil
+}
 
-func (l limits) slot(*Record) slot { return limitSlot{l} }
+func (l limits) slot(r *Record) slot {
+	if r.Key == nofile {
+		return dropInSlot{l.dropIn()}
+	}
+	return limitSlot{l.host}
+}
 
-// limitSlot is a process or the drop-in, as the key says.
-type limitSlot struct{ l limits }
+func (l limits) dropIn() iniSlot {
+	return iniSlot{host: l.host, path: l.c.DropIn, section: "Service"}
+}
+
+// dropInSlot is the service's next start.
+type dropInSlot struct{ iniSlot }
+
+func (dropInSlot) has(key string) bool { return key == nofile }
+
+func (s dropInSlot) read(ctx context.Context, key string) (Value, error) {
+	v, err := s.iniSlot.read(ctx, key)
+	v.Text = strings.ReplaceAll(v.Text, ":", " ")
+	return v, err
+}
+
+func (s dropInSlot) write(ctx context.Context, key string, v Value) error {
+	v.Text = strings.ReplaceAll(v.Text, " ", ":")
+	if err := s.iniSlot.write(ctx, key, v); err != nil {
+		return err
+	}
+	_, err := output(ctx, s.host, "systemctl", "daemon-reload")
+	return err
+}
+
+// limitSlot is a process that runs.
+type limitSlot struct{ host host.Host }
 
 func (limitSlot) layer() Layer { return RuntimeLayer }
 
 func (limitSlot) file() string { return "" }
 
-func (s limitSlot) dropIn() iniSlot {
-	return iniSlot{host: s.l.host, path: s.l.c.DropIn, section: "Service"}
-}
+func (limitSlot) has(key string) bool { return key != nofile }
 
-// process takes a key apart; ok is false for the drop-in's.
-func (limitSlot) process(key string) (pid int, start string, ok bool) {
-	_, rest, ok := strings.Cut(key, " of ")
-	if !ok {
-		return 0, "", false
-	}
+// processOf takes a key apart.
+func processOf(key string) (pid int, start string) {
+	_, rest, _ := strings.Cut(key, " of ")
 	number, start, _ := strings.Cut(rest, " since ")
-	pid, err := strconv.Atoi(number)
-	return pid, start, err == nil
+	pid, _ = strconv.Atoi(number) // 0 is no process's
+	return pid, start
 }
 
 // read gives the soft and the hard limit.
 func (s limitSlot) read(ctx context.Context, key string) (Value, error) {
-	pid, start, ok := s.process(key)
-	if !ok {
-		v, err := s.dropIn().read(ctx, key)
-		v.Text = strings.ReplaceAll(v.Text, ":", " ")
-		return v, err
-	}
-	now, err := startOf(ctx, s.l.host, pid)
+	pid, start := processOf(key)
+	now, err := startOf(ctx, s.host, pid)
 	if err != nil {
 		return Value{}, err
 	}
 	if now != start {
 		return Value{}, fmt.Errorf("process %d: %w; what was started in its place has the limits of its start", pid, errGone)
 	}
-	out, err := output(ctx, s.l.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
+	out, err := output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
 	if err != nil {
 		return Value{}, err
 	}
@@ -150,15 +174,7 @@ func (s limitSlot) read(ctx context.Context, key string) (Value, error) {
 }
 
 func (s limitSlot) write(ctx context.Context, key string, v Value) error {
-	pid, _, ok := s.process(key)
-	if !ok {
-		v.Text = strings.ReplaceAll(v.Text, " ", ":")
-		if err := s.dropIn().write(ctx, key, v); err != nil {
-			return err
-		}
-		_, err := output(ctx, s.l.host, "systemctl", "daemon-reload")
-		return err
-	}
-	_, err := output(ctx, s.l.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile="+strings.ReplaceAll(v.Text, " ", ":"))
+	pid, _ := processOf(key)
+	_, err := output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile="+strings.ReplaceAll(v.Text, " ", ":"))
 	return err
 }

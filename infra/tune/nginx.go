@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/nginxconf"
 )
 
 // NginxConfig tells about an nginx.
@@ -64,15 +65,15 @@ func (n nginx) expand(ctx context.Context, s Setting) ([]string, error) {
 	}
 	parts := strings.Split(s.Key, separator)
 	paths := []string{""}
-	blocks := [][]directive{list}
+	blocks := [][]nginxconf.Directive{list}
 	for _, part := range parts[:len(parts)-1] {
 		var nextPaths []string
-		var nextBlocks [][]directive
+		var nextBlocks [][]nginxconf.Directive
 		for i, inside := range blocks {
 			for j, name := range names(inside) {
-				if inside[j].block && matches(name, part) {
+				if inside[j].Block && matches(name, part) {
 					nextPaths = append(nextPaths, paths[i]+name+separator)
-					nextBlocks = append(nextBlocks, inside[j].children)
+					nextBlocks = append(nextBlocks, inside[j].Children)
 				}
 			}
 		}
@@ -85,10 +86,10 @@ func (n nginx) expand(ctx context.Context, s Setting) ([]string, error) {
 }
 
 // names are what directives are called among their neighbours; a number tells those apart that are called the same.
-func names(list []directive) []string {
+func names(list []nginxconf.Directive) []string {
 	all, count := make([]string, len(list)), map[string]int{}
 	for i, d := range list {
-		all[i] = d.ident()
+		all[i] = ident(d)
 		if count[all[i]]++; count[all[i]] > 1 {
 			all[i] += "#" + strconv.Itoa(count[all[i]])
 		}
@@ -101,12 +102,12 @@ func matches(name, pattern string) bool {
 	return name == pattern || any && (name == prefix || strings.HasPrefix(name, prefix+" ") || strings.HasPrefix(name, prefix+"#"))
 }
 
-func (n nginx) load(ctx context.Context) (string, []directive, error) {
+func (n nginx) load(ctx context.Context) (string, []nginxconf.Directive, error) {
 	text, err := getText(ctx, n.host, n.c.Conf)
 	if err != nil {
 		return "", nil, err
 	}
-	list, err := parseNginx(text)
+	list, err := nginxconf.Parse(text)
 	if err != nil {
 		return "", nil, fmt.Errorf("%s: %w", n.c.Conf, err)
 	}
@@ -180,7 +181,7 @@ func (nginxSlot) layer() Layer { return FileLayer }
 func (s nginxSlot) file() string { return s.n.c.Conf }
 
 // locate finds the block that a key belongs into, and the directive in it where it is there.
-func locate(text string, list []directive, key string) (parent, found *directive, err error) {
+func locate(text string, list []nginxconf.Directive, key string) (parent, found *nginxconf.Directive, err error) {
 	parts := strings.Split(key, separator)
 	for i, part := range parts {
 		all := names(list)
@@ -193,20 +194,20 @@ func locate(text string, list []directive, key string) (parent, found *directive
 		if i == len(parts)-1 {
 			return parent, found, nil
 		}
-		if found == nil || !found.block {
+		if found == nil || !found.Block {
 			return nil, nil, fmt.Errorf("the block %q: %w", part, errGone)
 		}
-		parent, list = found, found.children
+		parent, list = found, found.Children
 	}
 	return nil, nil, fmt.Errorf("empty key in %d bytes", len(text))
 }
 
 // value is the text of a directive behind its name, or that of a whole block.
-func (d directive) value(text string) string {
-	if d.block {
-		return text[d.start:d.end]
+func valueOf(d nginxconf.Directive, text string) string {
+	if d.Block {
+		return text[d.Start:d.End]
 	}
-	return strings.TrimSpace(text[d.start+len(d.name) : d.end-1])
+	return strings.TrimSpace(text[d.Start+len(d.Name) : d.End-1])
 }
 
 func (s nginxSlot) read(ctx context.Context, key string) (Value, error) {
@@ -218,7 +219,7 @@ func (s nginxSlot) read(ctx context.Context, key string) (Value, error) {
 	if err != nil || d == nil {
 		return Value{Absent: true}, err
 	}
-	return Value{Text: d.value(text)}, nil
+	return Value{Text: valueOf(*d, text)}, nil
 }
 
 func (s nginxSlot) write(ctx context.Context, key string, v Value) error {
@@ -233,11 +234,11 @@ func (s nginxSlot) write(ctx context.Context, key string, v Value) error {
 	return putText(ctx, s.n.host, s.n.c.Conf, editNginx(text, parent, d, key, v))
 }
 
-// nginxMark ends the first line of what isukit put into a configuration.
-const nginxMark = " # isukit tune"
+// tuneMark ends the first line of what isukit put into a configuration.
+const tuneMark = " # isukit tune"
 
 // editNginx replaces a directive, puts it at the beginning of its block, or takes it out.
-func editNginx(text string, parent, d *directive, key string, v Value) string {
+func editNginx(text string, parent, d *nginxconf.Directive, key string, v Value) string {
 	statement := v.Text
 	if !strings.HasSuffix(v.Text, "}") {
 		parts := strings.Split(key, separator)
@@ -246,19 +247,19 @@ func editNginx(text string, parent, d *directive, key string, v Value) string {
 	}
 	switch {
 	case d != nil && !v.Absent:
-		return text[:d.start] + statement + text[d.end:]
-	case d != nil && strings.HasPrefix(text[d.end:], nginxMark+"\n"):
-		start := strings.LastIndexByte(text[:d.start], '\n') + 1
-		return text[:start] + text[d.end+len(nginxMark)+1:]
+		return text[:d.Start] + statement + text[d.End:]
+	case d != nil && strings.HasPrefix(text[d.End:], tuneMark+"\n"):
+		start := strings.LastIndexByte(text[:d.Start], '\n') + 1
+		return text[:start] + text[d.End+len(tuneMark)+1:]
 	case d != nil: // in a block on one line
-		return text[:d.start-1] + text[d.end:]
+		return text[:d.Start-1] + text[d.End:]
 	case v.Absent:
 		return text
 	case parent == nil:
-		return statement + nginxMark + "\n" + text
+		return statement + tuneMark + "\n" + text
 	}
-	if strings.HasPrefix(text[parent.body:], "\n") {
-		return text[:parent.body] + "\n\t" + statement + nginxMark + text[parent.body:] // the line's end is there already
+	if strings.HasPrefix(text[parent.Body:], "\n") {
+		return text[:parent.Body] + "\n\t" + statement + tuneMark + text[parent.Body:] // the line's end is there already
 	}
-	return text[:parent.body] + " " + statement + text[parent.body:]
+	return text[:parent.Body] + " " + statement + text[parent.Body:]
 }

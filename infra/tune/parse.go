@@ -21,9 +21,12 @@ func Parse(file string, text []byte) (Tuning, error) {
 	}
 	p := &parser{file: file}
 	p.header(string(text))
-	if p.tuning.Kind == Nginx {
+	switch p.tuning.Kind {
+	case Nginx:
 		p.nginx(string(text))
-	} else {
+	case Envoy:
+		p.envoy(string(text))
+	default:
 		p.lines(string(text))
 	}
 	if len(p.tuning.Settings) == 0 && len(p.faults) == 0 {
@@ -90,7 +93,7 @@ var keyRE = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9_./-]*$`)
 func (p *parser) add(line int, key, value, comment string, flag bool) {
 	s := Setting{Key: key, Value: value, Restart: Never, Flag: flag}
 	switch {
-	case p.tuning.Kind != Nginx && (!keyRE.MatchString(key) || strings.Contains(key, "..")):
+	case p.tuning.Kind != Nginx && p.tuning.Kind != Envoy && (!keyRE.MatchString(key) || strings.Contains(key, "..")):
 		p.fault(line, "%q is no key", key)
 	case value == "" && !flag:
 		p.fault(line, "%s has no value", key)

@@ -83,11 +83,12 @@ func databaseSnapshot(t *testing.T, db *infratest.DB) string {
 		}
 	}
 	if db.Engine == "mysql" {
-		var n int
-		if err := db.Open(t, "").QueryRow("SELECT COUNT(*) FROM performance_schema.persisted_variables").Scan(&n); err != nil {
+		const query = "SELECT COALESCE(GROUP_CONCAT(VARIABLE_NAME, '=', VARIABLE_VALUE ORDER BY VARIABLE_NAME), '') FROM performance_schema.persisted_variables"
+		var persisted string
+		if err := db.Open(t, "").QueryRow(query).Scan(&persisted); err != nil {
 			t.Fatal(err)
 		}
-		b.WriteString("persisted " + string(rune('0'+n)) + "\n")
+		b.WriteString("persisted: " + persisted + "\n")
 	}
 	return b.String()
 }

@@ -29,10 +29,11 @@ func (v Value) String() string {
 	if v.Absent {
 		return "(none)"
 	}
-	if i := strings.IndexByte(v.Text, '\n'); i >= 0 {
-		return v.Text[:i] + " ..."
+	first, _, more := strings.Cut(strings.TrimSpace(v.Text), "\n")
+	if more {
+		return first + " ..."
 	}
-	return v.Text
+	return first
 }
 
 // equal tells whether both mean the same.

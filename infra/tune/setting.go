@@ -17,10 +17,11 @@ const (
 	Limits Kind = "limits" // of processes
 	MySQL  Kind = "mysql"  // MySQL and MariaDB
 	Nginx  Kind = "nginx"
+	Envoy  Kind = "envoy"
 )
 
 // Kinds are all kinds, in the order in which tunings are listed.
-func Kinds() []Kind { return []Kind{Sysctl, Link, Boot, Limits, MySQL, Nginx} }
+func Kinds() []Kind { return []Kind{Sysctl, Link, Boot, Limits, MySQL, Nginx, Envoy} }
 
 // Tuning is a named set of settings of one kind.
 type Tuning struct {

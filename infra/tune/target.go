@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"isukit/infra/host"
 )
@@ -60,6 +61,17 @@ type slot interface {
 	file() string // of the file layer
 	read(ctx context.Context, key string) (Value, error)
 	write(ctx context.Context, key string, v Value) error
+}
+
+// partial is a slot that has some of its target's keys only.
+type partial interface{ has(key string) bool }
+
+// having are the slots that have a key.
+func having(slots []slot, key string) []slot {
+	return slices.DeleteFunc(slices.Clone(slots), func(s slot) bool {
+		p, ok := s.(partial)
+		return ok && !p.has(key)
+	})
 }
 
 // errNoRestart says that the caller has to restart the server.

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,8 +37,11 @@ type world struct {
 	NginxDir              string
 	NginxArgv             []string
 	NginxPID              int
+	EnvoyConf             string
+	EnvoyArgv             []string
+	envoy                 *infratest.Envoy
 	Databases             []worldDB
-	RestartURL            string      // restarts a database, as systemd would: whoever asks may be killed meanwhile
+	RestartURL            string      // restarts a server, as systemd would: whoever asks may be killed meanwhile
 	restarting            *sync.Mutex // held during a restart
 	// What another process is to do.
 	Revert bool
@@ -67,6 +71,8 @@ func newWorld(t *testing.T, engines ...string) (*world, []*infratest.DB) {
 	n := infratest.StartNginx(t, "upstream web { server 127.0.0.1:9; }", "location / { return 204; } location = /api/leaderboard { proxy_pass http://web; proxy_cache off; }")
 	w.NginxDir, w.NginxPID = n.Dir, n.PID()
 	w.NginxArgv = []string{infratest.FindNginx(t), "-p", n.Dir, "-c", filepath.Join(n.Dir, "nginx.conf"), "-e", filepath.Join(n.Dir, "error.log")}
+	w.envoy = infratest.StartEnvoy(t, 9)
+	w.EnvoyConf, w.EnvoyArgv = w.envoy.Conf(), w.envoy.Argv()
 	var dbs []*infratest.DB
 	for _, engine := range engines {
 		file := filepath.Join(t.TempDir(), "my.cnf")
@@ -107,7 +113,20 @@ func (w *world) serveRestarts(t *testing.T, dbs []*infratest.DB) {
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.restarting.Lock()
 		defer w.restarting.Unlock()
+		switch r.FormValue("engine") {
+		case "envoy":
+			if err := w.envoy.Restart(context.Background()); err != nil {
+				http.Error(rw, err.Error(), http.StatusInternalServerError)
+			}
+			return
+		case "envoy's pid":
+			fmt.Fprint(rw, w.envoy.PID())
+			return
+		}
 		i := slices.IndexFunc(dbs, func(db *infratest.DB) bool { return db.Engine == r.FormValue("engine") })
+		if i < 0 { // who asked was killed before all of it was said
+			return
+		}
 		if err := dbs[i].TryRestart(context.Background()); err != nil {
 			http.Error(rw, err.Error(), http.StatusInternalServerError)
 		}
@@ -123,16 +142,17 @@ func (w *world) settled() {
 	defer w.restarting.Unlock()
 }
 
-func (w *world) restart(engine string) error {
+func (w *world) restart(engine string) (said string, err error) {
 	resp, err := http.PostForm(w.RestartURL, url.Values{"engine": {engine}})
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
-	if said, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
-		return errors.New(string(said))
+	text, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return "", errors.New(string(text))
 	}
-	return nil
+	return string(text), err
 }
 
 // targets opens everything.
@@ -147,6 +167,15 @@ func (w *world) targets(h host.Host) (list []*tune.Target, closeAll func(), err 
 		tune.NewBoot(place("s1", h), tune.BootConfig{Root: w.BootRoot}),
 		tune.NewLimits(place("web-1", h), tune.LimitsConfig{DropIn: w.DropIn, PIDs: func(context.Context) ([]int, error) { return []int{w.PID}, nil }}),
 		tune.NewNginx(place("proxy-1", h), tune.NginxConfig{Conf: w.conf(), Argv: w.NginxArgv, PID: func(context.Context) (int, error) { return w.NginxPID, nil }}),
+		tune.NewEnvoy(place("proxy-2", h), tune.EnvoyConfig{Conf: w.EnvoyConf, Argv: w.EnvoyArgv,
+			PID: func(context.Context) (int, error) {
+				said, err := w.restart("envoy's pid")
+				if err != nil {
+					return 0, err
+				}
+				return strconv.Atoi(said)
+			},
+			Restart: func(context.Context) error { _, err := w.restart("envoy"); return err }}),
 	}
 	var pools []*sql.DB
 	for _, db := range w.Databases {
@@ -156,7 +185,7 @@ func (w *world) targets(h host.Host) (list []*tune.Target, closeAll func(), err 
 		}
 		pools = append(pools, pool)
 		list = append(list, tune.NewDatabase(place(db.Engine, h), tune.DatabaseConfig{Query: tune.SQL{DB: pool}, File: db.File, Command: db.Command,
-			Restart: func(context.Context) error { return w.restart(db.Engine) }}))
+			Restart: func(context.Context) error { _, err := w.restart(db.Engine); return err }}))
 	}
 	return list, func() {
 		for _, p := range pools {
@@ -184,18 +213,62 @@ func (w *world) snapshot(t *testing.T, dbs []*infratest.DB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(&b, "\n%slimit %s\n", out, w.limit(t))
-	for _, file := range []string{w.conf(), w.DropIn, filepath.Join(w.State, "sysctl.d/99-isukit.conf"), filepath.Join(w.BootRoot, "etc/default/grub.d/99-isukit.cfg")} {
+	fmt.Fprintf(&b, "\n%slimit %s\nnginx logs to %v\n", out, w.limit(t), w.openLogs(t))
+	for _, file := range []string{w.conf(), w.EnvoyConf, w.DropIn, filepath.Join(w.State, "sysctl.d/99-isukit.conf"), filepath.Join(w.BootRoot, "etc/default/grub.d/99-isukit.cfg")} {
 		text, err := os.ReadFile(file)
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(&b, "%s: %v\n%s", file, err, text)
 	}
+	b.WriteString("envoy runs with " + w.envoyRuns(t) + "\n")
 	for _, db := range dbs {
 		b.WriteString(databaseSnapshot(t, db))
 	}
 	return b.String()
+}
+
+// envoyRuns is what Envoy was started with, as it says itself.
+func (w *world) envoyRuns(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get(w.envoy.Admin + "/config_dump")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var dump struct {
+		Configs []struct {
+			Bootstrap struct {
+				Static json.RawMessage `json:"static_resources"`
+			} `json:"bootstrap"`
+		} `json:"configs"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&dump); err != nil || len(dump.Configs) == 0 {
+		t.Fatalf("envoy's config_dump: %d configs, %v", len(dump.Configs), err)
+	}
+	return string(dump.Configs[0].Bootstrap.Static)
+}
+
+// openLogs are the logs that nginx's worker writes: what is in force, whatever its file says.
+func (w *world) openLogs(t *testing.T) (logs []string) {
+	t.Helper()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", w.NginxPID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, worker := range strings.Fields(string(children)) {
+		if cmdline, _ := os.ReadFile("/proc/" + worker + "/cmdline"); strings.Contains(string(cmdline), "shutting down") {
+			continue
+		}
+		files, _ := filepath.Glob("/proc/" + worker + "/fd/*")
+		for _, fd := range files {
+			if target, _ := os.Readlink(fd); strings.HasSuffix(target, ".log") && !slices.Contains(logs, target) {
+				logs = append(logs, target)
+			}
+		}
+	}
+	slices.Sort(logs)
+	return logs
 }
 
 // helperEnv holds a world for another process.

@@ -1,0 +1,204 @@
+package tune
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"isukit/infra/host"
+)
+
+// EnvoyConfig tells about an Envoy whose configuration is a YAML file in block style.
+type EnvoyConfig struct {
+	Conf string
+	// Argv is Envoy with the options that it was started with ("envoy -c FILE"), for asking its version and testing its
+	// configuration.
+	Argv []string
+	// PID is its process; 0 where none runs.
+	PID func(context.Context) (int, error)
+	// Restart starts it again and returns when it answers. nil: nothing here can.
+	Restart func(context.Context) error
+}
+
+// NewEnvoy is the target for tunings of kind envoy. What runs is read back from the admin page that the file names.
+func NewEnvoy(p Place, c EnvoyConfig) *Target { return p.target(Envoy, envoy{host: p.Host, c: c}) }
+
+type envoy struct {
+	plain
+	host host.Host
+	c    EnvoyConfig
+}
+
+// product reads "envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL".
+func (e envoy) product(ctx context.Context) (Product, error) {
+	out, err := output(ctx, e.host, e.c.Argv[0], "--version")
+	if err != nil {
+		return Product{}, err
+	}
+	_, text, _ := strings.Cut(out, "version: ")
+	_, text, _ = strings.Cut(text, "/")
+	v, err := ParseVersion(text)
+	if err != nil {
+		return Product{}, fmt.Errorf("envoy's version: %w", err)
+	}
+	return Product{"envoy", v}, nil
+}
+
+// refuse answers where the setting's place is missing, or what would tell its effect.
+func (e envoy) refuse(ctx context.Context, s Setting) (string, error) {
+	text, entries, err := e.load(ctx)
+	if err != nil {
+		return err.Error(), nil // what is not understood is not edited
+	}
+	if _, err := adminOf(text); err != nil {
+		return err.Error(), nil
+	}
+	if len(envoyPlaces(entries, s.Key)) == 0 {
+		return fmt.Sprintf("%s has no place for it", e.c.Conf), nil
+	}
+	return "", nil
+}
+
+func (e envoy) load(ctx context.Context) (string, []yamlEntry, error) {
+	text, err := getText(ctx, e.host, e.c.Conf)
+	if err != nil {
+		return "", nil, err
+	}
+	entries, err := parseYAML(text)
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", e.c.Conf, err)
+	}
+	return text, entries, nil
+}
+
+func (e envoy) expand(ctx context.Context, s Setting) ([]string, error) {
+	_, entries, err := e.load(ctx)
+	return envoyPlaces(entries, s.Key), err
+}
+
+func (e envoy) slots(context.Context, Setting) ([]slot, error) { return []slot{envoySlot{e}}, nil }
+
+func (e envoy) slot(*Record) slot { return envoySlot{e} }
+
+// settle tests the configuration, and starts Envoy with it.
+func (e envoy) settle(ctx context.Context, _ Restart) (string, error) {
+	if _, err := output(ctx, e.host, append(slices.Clone(e.c.Argv), "--mode", "validate", "--log-level", "error")...); err != nil {
+		return "", err
+	}
+	if before, err := e.process(ctx); err != nil || before == "" {
+		return "", err
+	}
+	if e.c.Restart == nil {
+		return "", errNoRestart
+	}
+	return "restarted", e.c.Restart(ctx)
+}
+
+// process is its pid and start.
+func (e envoy) process(ctx context.Context) (string, error) {
+	if e.c.PID == nil {
+		return "", nil
+	}
+	pid, err := e.c.PID(ctx)
+	if err != nil || pid == 0 {
+		return "", err
+	}
+	start, err := startOf(ctx, e.host, pid)
+	if err != nil || start == "" {
+		return "", err
+	}
+	return fmt.Sprintf("%d:%s", pid, start), nil
+}
+
+// check compares with what the running Envoy says that it was started with.
+func (e envoy) check(ctx context.Context, r *Record) (string, error) {
+	if now, err := e.process(ctx); err != nil || now == "" || r.current().Absent {
+		return "", err
+	}
+	text, err := getText(ctx, e.host, e.c.Conf)
+	if err != nil {
+		return "", err
+	}
+	var want any
+	if err := yaml.Unmarshal([]byte("v:"+valueSpace(r.current().Text)+r.current().Text), &want); err != nil {
+		return "", fmt.Errorf("the value of %s: %w", r.Key, err)
+	}
+	have, err := e.running(ctx, text, r.Key)
+	if err != nil {
+		return "", err
+	}
+	if !covers(have, want.(map[string]any)["v"]) {
+		return fmt.Sprintf("the running Envoy has %s instead", short(have)), nil
+	}
+	return "", nil
+}
+
+// envoySlot is the configuration's file. What a key does not concern stays byte for byte.
+type envoySlot struct{ e envoy }
+
+func (envoySlot) layer() Layer { return FileLayer }
+
+func (s envoySlot) file() string { return s.e.c.Conf }
+
+func (s envoySlot) read(ctx context.Context, key string) (Value, error) {
+	text, entries, err := s.e.load(ctx)
+	if err != nil {
+		return Value{}, err
+	}
+	parent, found := findYAML(entries, key)
+	if parent == nil {
+		return Value{Absent: true}, fmt.Errorf("the place of %s: %w", key, errGone)
+	}
+	if found == nil {
+		return Value{Absent: true}, nil
+	}
+	return Value{Text: found.value(text)}, nil
+}
+
+func (s envoySlot) write(ctx context.Context, key string, v Value) error {
+	text, entries, err := s.e.load(ctx)
+	if err != nil {
+		return err
+	}
+	parent, found := findYAML(entries, key)
+	if parent == nil {
+		return fmt.Errorf("the place of %s: %w", key, errGone)
+	}
+	return putText(ctx, s.e.host, s.e.c.Conf, editYAML(text, parent, found, key[strings.LastIndex(key, yamlSeparator)+1:], v))
+}
+
+// valueSpace is what has to be between a colon and a value: nothing where the value begins on the next line.
+func valueSpace(value string) string {
+	if strings.Contains(value, "\n") {
+		return ""
+	}
+	return " "
+}
+
+// editYAML replaces a key's value, adds the key behind the first of its mapping, or takes it out.
+func editYAML(text string, parent, found *yamlEntry, name string, v Value) string {
+	first := parent.children[0]
+	lineEnd := func(at int) int {
+		if i := strings.IndexByte(text[at:], '\n'); i >= 0 {
+			return at + i
+		}
+		return len(text)
+	}
+	switch {
+	case found == nil && v.Absent:
+		return text
+	case found == nil:
+		at := lineEnd(first.to)
+		return text[:at] + "\n" + strings.Repeat(" ", first.indent) + name + ": " + v.Text + tuneMark + text[at:]
+	case v.Absent:
+		return text[:strings.LastIndexByte(text[:found.colon], '\n')] + text[lineEnd(found.to):]
+	case strings.Contains(v.Text, "\n"):
+		return text[:found.colon] + v.Text + text[found.to:]
+	case found.from == found.colon:
+		return text[:found.colon] + " " + v.Text + text[found.to:]
+	}
+	return text[:found.from] + v.Text + text[found.to:]
+}

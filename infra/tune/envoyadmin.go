@@ -1,0 +1,133 @@
+package tune
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// adminOf is the address of the admin page that a configuration names.
+func adminOf(text string) (string, error) {
+	var conf struct {
+		Admin struct {
+			Address struct {
+				Socket struct {
+					Address string `yaml:"address"`
+					Port    int    `yaml:"port_value"`
+				} `yaml:"socket_address"`
+			} `yaml:"address"`
+		} `yaml:"admin"`
+	}
+	if err := yaml.Unmarshal([]byte(text), &conf); err != nil {
+		what, _, _ := strings.Cut(err.Error(), "\n") // the rest shows the file
+		return "", fmt.Errorf("it cannot be read: %s", what)
+	}
+	at := conf.Admin.Address.Socket
+	if at.Port == 0 {
+		return "", errors.New("it has no admin page with a port, which tells what runs")
+	}
+	if ip := net.ParseIP(at.Address); ip == nil || ip.IsUnspecified() {
+		at.Address = "127.0.0.1"
+	}
+	return net.JoinHostPort(at.Address, strconv.Itoa(at.Port)), nil
+}
+
+// running is what the running Envoy was started with at a key; nil where that has no value, or its default.
+func (e envoy) running(ctx context.Context, conf, key string) (any, error) {
+	admin, err := adminOf(conf)
+	if err != nil {
+		return nil, err
+	}
+	out, err := output(ctx, e.host, "sh", "-c", `curl -sSf -m 10 "$1" || wget -qO - -T 10 "$1"`, "sh", "http://"+admin+"/config_dump")
+	if err != nil {
+		return nil, fmt.Errorf("ask Envoy what it runs with: %w", err)
+	}
+	var dump struct {
+		Configs []struct {
+			Bootstrap any `json:"bootstrap"`
+		} `json:"configs"`
+	}
+	if err := json.Unmarshal([]byte(out), &dump); err != nil {
+		return nil, fmt.Errorf("Envoy's config_dump: %w", err)
+	}
+	for _, c := range dump.Configs {
+		if c.Bootstrap != nil {
+			return dumped(c.Bootstrap, key), nil
+		}
+	}
+	return nil, errors.New("Envoy's config_dump has no bootstrap")
+}
+
+// dumped follows a key into decoded JSON.
+func dumped(v any, key string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, inside := range v {
+			if rest, ok := strings.CutPrefix(key, name); ok && rest == "" {
+				return inside
+			} else if rest, deeper := strings.CutPrefix(rest, yamlSeparator); ok && deeper {
+				if found := dumped(inside, rest); found != nil {
+					return found
+				}
+			}
+		}
+	case []any:
+		entries := make([]yamlEntry, len(v))
+		for i, item := range v {
+			entries[i].name = strconv.Itoa(i + 1)
+			if m, ok := item.(map[string]any); ok && m["name"] != nil {
+				entries[i].name = fmt.Sprint(m["name"])
+			}
+		}
+		for i, called := range yamlNames(entries) {
+			if rest, ok := strings.CutPrefix(key, called+yamlSeparator); ok {
+				return dumped(v[i], rest)
+			}
+		}
+	}
+	return nil
+}
+
+// covers tells whether have has all that want says. What a dump leaves out has its default, which is empty, 0 or false.
+func covers(have, want any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		m, _ := have.(map[string]any)
+		for key, v := range want {
+			if !covers(m[key], v) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		list, _ := have.([]any)
+		for i := range min(len(list), len(want)) {
+			if !covers(list[i], want[i]) {
+				return false
+			}
+		}
+		return len(list) == len(want)
+	}
+	if have == nil {
+		return want == nil || want == "" || fmt.Sprint(want) == "0" || want == false
+	}
+	return same(fmt.Sprint(have), fmt.Sprint(want))
+}
+
+// short is a value as people read it, not longer than a line.
+func short(v any) string {
+	if v == nil {
+		return "(none)"
+	}
+	text, err := json.Marshal(v)
+	if err != nil || len(text) > 120 {
+		return string(text[:min(len(text), 120)]) + "..."
+	}
+	return string(text)
+}

@@ -1,0 +1,236 @@
+package tune
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// yamlEntry is a key of a mapping, or an item of a sequence, of a YAML text in block style. Offsets are bytes of the text.
+type yamlEntry struct {
+	name     string // of a key; of an item what its key "name" says, or its number from 1
+	item     bool
+	line     int
+	indent   int // columns before a key or its item's "-"
+	colon    int // behind a key's ":"
+	from, to int // the value; from is colon where the value stands on lines of its own
+	children []yamlEntry
+	comment  string // the comment line right above it
+}
+
+// parseYAML reads a text in block style, as people write configurations. Values in flow style ({a: b}, [a, b]) and block scalars
+// are taken whole; other features of YAML make it an error, so that nothing is edited that was not understood.
+func parseYAML(text string) ([]yamlEntry, error) {
+	r := &yamlReader{text: text}
+	if err := r.split(); err != nil {
+		return nil, err
+	}
+	r.skip()
+	if r.at == len(r.lines) {
+		return nil, nil
+	}
+	list, err := r.block(r.lines[r.at].indent, false, 0)
+	if err == nil && r.at < len(r.lines) {
+		err = r.fault("it is less indented than what is before it")
+	}
+	return list, err
+}
+
+// maxYAMLDepth bounds levels inside one another.
+const maxYAMLDepth = 64
+
+type yamlLine struct {
+	number, indent int
+	start          int    // of what it says
+	says           string // without indentation and blanks at its end; "" of an empty line
+}
+
+type yamlReader struct {
+	text  string
+	lines []yamlLine
+	at    int
+}
+
+func (r *yamlReader) fault(what string) error {
+	return fmt.Errorf("line %d: %s", r.lines[min(r.at, len(r.lines)-1)].number, what)
+}
+
+func (r *yamlReader) split() error {
+	start, n := 0, 0
+	for line := range strings.Lines(r.text) {
+		n++
+		says := strings.TrimLeft(line, " ")
+		indent := len(line) - len(says)
+		says = strings.TrimRight(says, " \r\n")
+		if strings.HasPrefix(says, "\t") {
+			return fmt.Errorf("line %d: a tab before its text", n)
+		}
+		if says != "---" || indent > 0 {
+			r.lines = append(r.lines, yamlLine{n, indent, start + indent, says})
+		}
+		start += len(line)
+	}
+	return nil
+}
+
+// skip goes on to the next line that is not empty and no comment.
+func (r *yamlReader) skip() {
+	for r.at < len(r.lines) && (r.lines[r.at].says == "" || r.lines[r.at].says[0] == '#') {
+		r.at++
+	}
+}
+
+// end is behind the last line that was read and says something.
+func (r *yamlReader) end() int {
+	for i := r.at - 1; ; i-- {
+		if l := r.lines[i]; l.says != "" && l.says[0] != '#' {
+			return l.start + len(l.says)
+		}
+	}
+}
+
+// block reads the keys, or items, with that indentation; itemsOnly is for items that are not indented more than their key.
+func (r *yamlReader) block(indent int, itemsOnly bool, depth int) ([]yamlEntry, error) {
+	if depth > maxYAMLDepth {
+		return nil, r.fault("too many levels")
+	}
+	var list []yamlEntry
+	for r.at < len(r.lines) && r.lines[r.at].indent == indent {
+		l := &r.lines[r.at]
+		item := l.says == "-" || strings.HasPrefix(l.says, "- ")
+		if itemsOnly && !item {
+			break
+		}
+		if len(list) > 0 && list[0].item != item {
+			return nil, r.fault("keys and items are mixed")
+		}
+		e := yamlEntry{item: item, line: l.number, indent: indent, comment: r.above()}
+		var err error
+		if item {
+			err = r.item(&e, len(list)+1, depth)
+		} else {
+			err = r.key(&e, depth)
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, e)
+		r.skip()
+	}
+	if r.at < len(r.lines) && r.lines[r.at].indent > indent {
+		return nil, r.fault("it is indented more than what is before it")
+	}
+	return list, nil
+}
+
+// above is the comment on the line before.
+func (r *yamlReader) above() string {
+	if r.at == 0 || !strings.HasPrefix(r.lines[r.at-1].says, "#") {
+		return ""
+	}
+	return strings.TrimSpace(strings.TrimPrefix(r.lines[r.at-1].says, "#"))
+}
+
+// item reads what is behind a "-": the line is read again without it.
+func (r *yamlReader) item(e *yamlEntry, number, depth int) (err error) {
+	e.name = strconv.Itoa(number)
+	l := &r.lines[r.at]
+	rest := strings.TrimLeft(l.says[1:], " ")
+	moved := len(l.says) - len(rest)
+	l.start, l.indent, l.says = l.start+moved, l.indent+moved, rest
+	if rest == "" || rest[0] == '#' {
+		if r.skip(); r.at < len(r.lines) && r.lines[r.at].indent > e.indent {
+			e.children, err = r.block(r.lines[r.at].indent, false, depth+1)
+		}
+	} else if _, _, ok := yamlKey(rest); ok || strings.HasPrefix(rest, "- ") {
+		e.children, err = r.block(l.indent, false, depth+1)
+	} else {
+		r.opaque(e.indent)
+	}
+	for _, c := range e.children {
+		if c.name == "name" && !strings.Contains(r.text[c.from:c.to], "\n") {
+			e.name = strings.Trim(r.text[c.from:c.to], `"'`)
+		}
+	}
+	return err
+}
+
+func (r *yamlReader) key(e *yamlEntry, depth int) (err error) {
+	l := r.lines[r.at]
+	name, behind, ok := yamlKey(l.says)
+	if !ok {
+		return r.fault("it is no key of block style")
+	}
+	e.name, e.colon = name, l.start+behind
+	rest := uncommented(l.says[behind:])
+	value := strings.TrimLeft(rest, " ")
+	if value != "" {
+		r.opaque(e.indent)
+		e.from, e.to = e.colon+len(rest)-len(value), e.colon+len(rest)
+		if end := r.end(); end > l.start+len(l.says) { // it goes on below
+			e.from, e.to = e.colon, end
+		}
+		return nil
+	}
+	e.from, e.to = e.colon, e.colon
+	r.at++
+	r.skip()
+	if r.at == len(r.lines) {
+		return nil
+	}
+	switch next := r.lines[r.at]; {
+	case next.indent > e.indent:
+		e.children, err = r.block(next.indent, false, depth+1)
+	case next.indent == e.indent && strings.HasPrefix(next.says+" ", "- "):
+		e.children, err = r.block(next.indent, true, depth+1)
+	default:
+		return nil
+	}
+	e.to = r.end()
+	return err
+}
+
+// opaque passes over a line and those below it that are indented more, or empty.
+func (r *yamlReader) opaque(indent int) {
+	for r.at++; r.at < len(r.lines) && (r.lines[r.at].says == "" || r.lines[r.at].indent > indent); r.at++ {
+	}
+}
+
+// yamlKey finds the key that a line begins with, and what is behind its colon.
+func yamlKey(says string) (name string, behind int, ok bool) {
+	if says == "" || strings.IndexByte("{[&*!|>%@`", says[0]) >= 0 {
+		return "", 0, false
+	}
+	if quote := says[0]; quote == '"' || quote == '\'' {
+		end := strings.IndexByte(says[1:], quote) + 2
+		if end < 2 || !strings.HasPrefix(says[end:], ":") || strings.Contains(says[:end], `\`) {
+			return "", 0, false
+		}
+		return says[1 : end-1], end + 1, strings.HasPrefix(says[end+1:]+" ", " ")
+	}
+	i := strings.Index(says+" ", ": ")
+	if i < 1 || strings.Contains(says[:i], " #") {
+		return "", 0, false
+	}
+	return strings.TrimRight(says[:i], " "), i + 1, true
+}
+
+// uncommented is a line without the comment at its end.
+func uncommented(text string) string {
+	var quote byte
+	for i := range len(text) {
+		switch c := text[i]; {
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '#' && (i == 0 || text[i-1] == ' '):
+			return strings.TrimRight(text[:i], " ")
+		}
+	}
+	return strings.TrimRight(text, " ")
+}
+
+// value is what a key has: on its line, or, beginning with that line's end, below it.
+func (e yamlEntry) value(text string) string { return text[e.from:e.to] }

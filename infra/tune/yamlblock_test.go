@@ -1,0 +1,97 @@
+package tune
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const yamlText = `# first
+admin: # of nobody else
+  address: {port: 1} # flow
+list:
+- name: "one"
+  "@type": x:y
+  text: |
+    # no comment
+    key: no key
+
+- name: two
+  nested:
+      - - 1
+        - 2
+      - inner: [a,
+          b]
+last:   'value # with' # and a comment
+`
+
+// paths are all keys below a path, each with its value.
+func paths(text, path string, entries []yamlEntry) []string {
+	var list []string
+	for i, name := range yamlNames(entries) {
+		e := entries[i]
+		if !e.item {
+			list = append(list, path+name+"="+e.value(text))
+		}
+		list = append(list, paths(text, path+name+yamlSeparator, e.children)...)
+	}
+	return list
+}
+
+func TestParseYAML(t *testing.T) {
+	entries, err := parseYAML(yamlText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := paths(yamlText, "", entries)
+	for _, want := range []string{
+		"admin:address={port: 1}", `list:one:name="one"`, "list:one:@type=x:y", "list:one:text= |\n    # no comment\n    key: no key",
+		"list:two:nested:2:inner= [a,\n          b]", "last='value # with'",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %q among\n%s", want, strings.Join(got, "\n"))
+		}
+	}
+	for name, text := range map[string]string{
+		"a tab": "a:\n\tb: 1\n", "flow at the top": "{a: b}\n", "mixed": "a: 1\n- b\n", "too deep": "a:\n    b: 1\n  c: 2\n", "not a key": "a: 1\nb\n", "anchors": "*a : 1\n",
+	} {
+		if _, err := parseYAML(text); err == nil {
+			t.Errorf("%s is taken: %q", name, text)
+		}
+	}
+}
+
+// FuzzYAML edits every key of whatever can be read, and puts back what it had: the text must be as it was, byte for byte.
+func FuzzYAML(f *testing.F) {
+	f.Add(yamlText)
+	f.Add("a:\n- b: 1\n-\n  c: 2\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		entries, err := parseYAML(text)
+		if err != nil {
+			return
+		}
+		for _, p := range paths(text, "", entries) {
+			key, value, _ := strings.Cut(p, "=")
+			parent, found := findYAML(entries, key)
+			if parent == nil || found == nil || found.name == "name" || strings.Count(p, "=") > 1 {
+				continue // names with : or = in them, and what items are called by
+			}
+			value = found.value(text)
+			if value == "" {
+				continue
+			}
+			edited := editYAML(text, parent, found, found.name, Value{Text: "[]"})
+			again, err := parseYAML(edited)
+			if err != nil {
+				t.Fatalf("%s set to [] makes\n%s\n%v", key, edited, err)
+			}
+			parent, found = findYAML(again, key)
+			if parent == nil || found == nil || found.value(edited) != "[]" {
+				t.Fatalf("%s is not [] in\n%s", key, edited)
+			}
+			if back := editYAML(edited, parent, found, found.name, Value{Text: value}); back != text {
+				t.Fatalf("%s: %q became\n%q, then\n%q", key, text, edited, back)
+			}
+		}
+	})
+}
