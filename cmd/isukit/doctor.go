@@ -20,6 +20,7 @@ import (
 // doctorOptions are what a user may say about what to look for and where.
 type doctorOptions struct {
 	topology, driver, project, round string
+	host                             string // of stop and start
 	results, stateDir, localDir, app string
 	only, skip, dbs                  []string
 	list, asJSON                     bool

@@ -1,19 +1,15 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"isukit/infra/doctor"
-	"isukit/infra/host"
 )
 
 // maxTargets bounds what the probe reads.
@@ -101,72 +97,4 @@ func filesBelow(paths []string) ([]doctor.File, error) {
 		}
 	}
 	return files, nil
-}
-
-// withStops calls fn with what was stopped on this machine.
-func withStops(cmd *cobra.Command, fn func(context.Context, doctor.Stops) error) (err error) {
-	dir, err := stateDir(cmd)
-	if err != nil {
-		return err
-	}
-	here, err := host.OpenLocal(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(cmd.Context()))) }()
-	return fn(cmd.Context(), doctor.Stops{Host: here, File: filepath.Join(dir, "doctor", "stopped.json")})
-}
-
-func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
-	return &cobra.Command{
-		Use:     "stop PID|UNIT.service...",
-		Short:   "Pause processes, or stop systemd units, that eat CPU on this machine",
-		Example: "  isukit doctor stop 4711\n  isukit doctor stop apt-daily.service",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return withStops(cmd, func(ctx context.Context, stops doctor.Stops) error {
-				for _, what := range args {
-					it, err := stops.Stop(ctx, what, time.Now())
-					if err != nil {
-						return hinted(err, "isukit doctor start takes back what was stopped")
-					}
-					if err := o.printStopped(s.out, "stopped", it); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		},
-	}
-}
-
-func newDoctorStartCmd(o *doctorOptions, s streams) *cobra.Command {
-	return &cobra.Command{
-		Use: "start", Short: "Start again what doctor stop has stopped", Example: "  isukit doctor start", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withStops(cmd, func(ctx context.Context, stops doctor.Stops) error {
-				started, err := stops.StartAll(ctx)
-				for _, it := range started {
-					what := "started"
-					if it.Gone {
-						what = "gone meanwhile:"
-					}
-					err = errors.Join(err, o.printStopped(s.out, what, it))
-				}
-				if err == nil && len(started) == 0 && !o.asJSON {
-					_, err = fmt.Fprintln(s.out, "nothing was stopped")
-				}
-				return err
-			})
-		},
-	}
-}
-
-// printStopped tells of one that was stopped or started.
-func (o *doctorOptions) printStopped(out io.Writer, what string, it doctor.Stopped) error {
-	if o.asJSON {
-		return printJSONLines(out, []doctor.Stopped{it})
-	}
-	_, err := fmt.Fprintln(out, what, it)
-	return err
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"isukit/infra/doctor"
 	"isukit/infra/host"
@@ -47,6 +48,7 @@ func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir st
 		errs = append(errs, err)
 		seen.Hosts = append(seen.Hosts, h)
 	}
+	nameClients(p, seen.Hosts)
 	ways := waysBetween(seen.Hosts)
 	var pathErr error
 	seen.Paths, pathErr = doctor.TryWays(ctx, opened.hosts.Named, ways, probe)
@@ -145,6 +147,22 @@ func databasePID(h doctor.Host, d doctor.Database) int {
 		return only
 	}
 	return 0
+}
+
+// nameClients tells each database the hosts whose roles say that an app runs there.
+func nameClients(p *project.Project, hosts []doctor.Host) {
+	for i := range hosts {
+		for _, h := range hosts {
+			n := slices.IndexFunc(p.Hosts, func(o project.Host) bool { return o.Name == h.Name })
+			isApp := n >= 0 && slices.ContainsFunc(p.Hosts[n].Roles, func(role string) bool { return slices.Contains([]string{"web", "api", "app"}, role) })
+			if !isApp || h.Name == hosts[i].Name || h.Reachable() == "" {
+				continue
+			}
+			for j := range hosts[i].Databases {
+				hosts[i].Databases[j].Clients = append(hosts[i].Databases[j].Clients, doctor.Client{Address: h.Reachable()})
+			}
+		}
+	}
 }
 
 // waysBetween measures the way from each host to each other one, and tries the databases that listen for other hosts.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"isukit/infra/doctor"
+	"isukit/infra/host/proc"
 	"isukit/infra/infratest"
 )
 
@@ -50,6 +52,39 @@ func TestDoctorCommand(t *testing.T) {
 	}
 }
 
+// TestDoctorStops pauses a process of the test's, which tune revert lets go on.
+func TestDoctorStops(t *testing.T) {
+	infratest.Real(t)
+	dir := t.TempDir()
+	sleeper := exec.Command("sleep", "600")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sleeper.Process.Kill(); sleeper.Wait() })
+	state := func() byte {
+		t.Helper()
+		st, err := proc.Read(sleeper.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.State
+	}
+	for _, back := range [][]string{{"tune", "revert", "--all"}, {"doctor", "start"}} {
+		for _, args := range [][]string{{"doctor", "stop", strconv.Itoa(sleeper.Process.Pid)}, back} {
+			out, err := isukitCommand(t, dir, filepath.Join(dir, "state"), args...).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %v\n%s", args, err, out)
+			}
+			if stopped := state() == 'T'; stopped != (args[1] == "stop") {
+				t.Errorf("after %v it is %c\n%s", args, state(), out)
+			}
+			if args[0] == "tune" && !strings.Contains(string(out), "started") {
+				t.Errorf("%v does not say what it started:\n%s", args, out)
+			}
+		}
+	}
+}
+
 // TestDoctorInTheLab looks at a topology that is up on hosts of their own: healthy, then with the MTU of one host changed and
 // the limit of a server lowered.
 func TestDoctorInTheLab(t *testing.T) {
@@ -58,11 +93,20 @@ func TestDoctorInTheLab(t *testing.T) {
 		t.Fatalf("apply: %v\n%s", err, out)
 	}
 	defer runTool(t, program, env, "topology", "down", "--driver", "lab")
-	if out, err := runTool(t, program, env, "doctor", "-t", "final-1", "--driver", "lab", "--skip", "disk-full"); err != nil {
+	if out, err := runTool(t, program, env, "doctor", "-t", "final-1", "--driver", "lab", "--skip", "disk-full"); err != nil || strings.Contains(out, "warning") {
 		t.Errorf("healthy: %v\n%s", err, out)
 	}
 	if out, err := runTool(t, program, env, "doctor", "-t", "single", "--driver", "lab"); err == nil || !strings.Contains(out, "is not up with driver lab (final-1 is)") {
 		t.Errorf("another topology: %v\n%s", err, out)
+	}
+	if out, err := runTool(t, program, env, "tune", "apply", "mysql/flush-never", "--accept-risk", "mysql/flush-never", "--driver", "lab"); err != nil {
+		t.Errorf("apply: %v\n%s", err, out)
+	}
+	if out, err := runTool(t, program, env, "doctor", "--driver", "lab", "--only", "durability"); err == nil || !strings.Contains(out, "innodb_flush_log_at_trx_commit is 0") {
+		t.Errorf("a database that loses rows: %v\n%s", err, out)
+	}
+	if out, err := runTool(t, program, env, "tune", "revert", "--all", "--driver", "lab"); err != nil {
+		t.Errorf("revert: %v\n%s", err, out)
 	}
 	if out, err := runTool(t, program, env, "lab", "run", "s1", "--", "ip", "link", "set", "eth0", "mtu", "1400"); err != nil {
 		t.Fatalf("%v\n%s", err, out)

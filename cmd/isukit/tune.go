@@ -35,10 +35,10 @@ func newTuneCmd(s streams) *cobra.Command {
 	var o tuneOptions
 	cmd := &cobra.Command{
 		Use:   "tune",
-		Short: "Apply, verify and take back settings of kernel, MySQL and nginx",
+		Short: "Apply, verify and take back settings of kernel, MySQL, nginx and Envoy",
 		Long: `Apply named sets of settings to servers that run, verify that they took effect, and take them back. The original of each value
 is on disk before it is changed. isukit round --tune applies tunings for one round of the reference app; these commands are for
-the servers of the topology that is up with --driver, or for those of this machine that are named with --db, --nginx and --pid,
+the servers of the topology that is up with --driver, or for those of this machine that are named with --db, --nginx, --envoy and --pid,
 and for its kernel with --this-kernel.`,
 		Example: "  isukit tune ls\n  isukit tune diff mysql/memory --db db.dsn\n  isukit tune apply mysql/memory --db db.dsn",
 	}
@@ -69,7 +69,7 @@ and for its kernel with --this-kernel.`,
 	add("verify", "Compare what was applied with what is there, on every layer (exit code 3)", "  isukit tune verify --db db.dsn", cobra.NoArgs, true, runTuneVerify)
 	revert := add("revert [NAME...]", "Take tunings back to the recorded originals",
 		"  isukit tune revert mysql/memory --db db.dsn\n  isukit tune revert --all --db db.dsn --nginx /etc/nginx/nginx.conf", cobra.ArbitraryArgs, true, runTuneRevert)
-	revert.Flags().BoolVar(&o.all, "all", false, "all that is applied")
+	revert.Flags().BoolVar(&o.all, "all", false, "all that is applied, and what isukit doctor stop has stopped")
 	revert.Flags().BoolVar(&o.force, "force", false, "also what somebody else has changed since")
 	return cmd
 }
@@ -179,7 +179,7 @@ func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) e
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
 		}
-		if report.Has(tune.Applied) {
+		if report.Has(tune.Differs) {
 			o.next(s, "isukit tune apply "+shellWords(args))
 		}
 		return nil
@@ -200,7 +200,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 			return hinted(errors.New("not everything could be applied"), "isukit tune verify tells what holds; isukit tune revert takes it back")
 		}
 		if !report.Has(tune.Applied, tune.Kept) {
-			return hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx or --pid, or those of a topology with --driver")
+			return hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx, --envoy or --pid, or those of a topology with --driver")
 		}
 		o.next(s, "isukit tune verify")
 		return nil
@@ -243,6 +243,10 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 	}
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.RevertAll(ctx, targets, opts)
+		if o.all {
+			started, startErr := startStopped(ctx, o.stateDir, o.servers.driver)
+			report, err = append(report, started...), errors.Join(err, startErr)
+		}
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ type tuneServers struct {
 	localDir, app    string
 	dbs, cnfs, units []string
 	nginx            string
+	envoy, envoyUnit string
 	pids             []int
 	thisKernel       bool
 	memory           string
@@ -35,6 +36,8 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&t.cnfs, "db-cnf", nil, "the option file of that database that gets the settings; without it only the running server does")
 	f.StringArrayVar(&t.units, "db-unit", nil, "the systemd unit of that database, for restarts")
 	f.StringVar(&t.nginx, "nginx", "", "nginx's configuration file")
+	f.StringVar(&t.envoy, "envoy", "", "Envoy's configuration file, which names its admin page")
+	f.StringVar(&t.envoyUnit, "envoy-unit", "", "the systemd unit of that Envoy, for restarts")
 	f.IntSliceVar(&t.pids, "pid", nil, "processes whose limits are meant")
 	f.BoolVar(&t.thisKernel, "this-kernel", false, "also change settings of the kernel of this machine")
 	f.StringVar(&t.memory, "memory", "", "what values go by in place of this machine's limit, such as 1GiB")
@@ -79,6 +82,15 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		}
 		targets = append(targets, target)
 	}
+	if t.envoy != "" {
+		p := place
+		p.Name = "envoy"
+		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, roundOptions{localDir: t.localDir}.findLocalDir())
+		if err != nil {
+			return withHint(err)
+		}
+		targets = append(targets, target)
+	}
 	for i := range t.dbs {
 		target, pool, err := t.database(i, place, s)
 		if err != nil {
@@ -92,13 +104,13 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 
 // named tells that servers of this machine were asked for.
 func (t tuneServers) named() bool {
-	return len(t.dbs)+len(t.pids) > 0 || t.nginx != "" || t.thisKernel || t.memory != "" || t.shared
+	return len(t.dbs)+len(t.pids) > 0 || t.nginx != "" || t.envoy != "" || t.thisKernel || t.memory != "" || t.shared
 }
 
 // openSite makes the targets of what is up, and keeps others from changing it meanwhile.
 func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*tune.Target) error) (err error) {
 	if t.named() {
-		return usageError(errors.New("--driver means all servers of a topology; --db, --nginx, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
+		return usageError(errors.New("--driver means all servers of a topology; --db, --nginx, --envoy, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
 	}
 	spec := infra.Spec{StateDir: stateDir, LocalDir: roundOptions{localDir: t.localDir}.findLocalDir()}
 	if spec.AppBinary, err = besideMe(t.app, "isukit-app"); err != nil {

@@ -43,7 +43,34 @@ func TestTuneSite(t *testing.T) {
 			tool("", "topology", "verify")
 		})
 	}
+	t.Run("envoy", func(t *testing.T) { tuneEnvoy(t, program, env) })
 	if out, err := runTool(t, program, env, "tune", "verify", "--driver", "lab", "--this-kernel"); err == nil || !strings.Contains(out, "--driver means all servers of a topology") {
 		t.Errorf("--driver with --this-kernel: %v\n%s", err, out)
 	}
+}
+
+// tuneEnvoy applies the group for the last round where the proxy is Envoy: its access log is off, and on again after the revert.
+func tuneEnvoy(t *testing.T, program string, env []string) {
+	tool := func(args ...string) string {
+		t.Helper()
+		out, err := runTool(t, program, env, append(args, "--driver", "local")...)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return out
+	}
+	tool("topology", "apply", "envoy", "-q")
+	defer tool("topology", "down")
+	out := tool("tune", "apply", "final")
+	for _, want := range []string{"access_log file", "-> []", "[envoy/logs-off]", "restarted"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("apply: no %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "nginx/logs-off") {
+		t.Errorf("apply tells of the other proxy's tuning:\n%s", out)
+	}
+	tool("tune", "verify")
+	tool("tune", "revert", "--all")
+	tool("topology", "verify")
 }

@@ -56,12 +56,16 @@ func cpuOthers(o *Observed) []Finding {
 		for _, p := range h.Busy() {
 			f := Finding{Severity: Warn, Host: h.Name, Subject: p.String()}
 			f.Seen = fmt.Sprintf("uses %.0f %% of a CPU and belongs to no server that isukit knows", 100*p.CPU.Seconds()/h.Over.Seconds())
-			f.Fix = fmt.Sprintf("isukit doctor stop %d   # paused, and recorded: isukit doctor start lets it go on", p.PID)
+			on := ""
+			if h.Far {
+				on = " --host " + h.Name
+			}
+			f.Fix = fmt.Sprintf("isukit doctor stop %d%s   # paused, and recorded: isukit doctor start%[2]s, or tune revert --all, lets it go on", p.PID, on)
 			if p.PID == 0 {
 				f.Fix = "isukit doctor --only cpu-others   # while it is so: it names them"
 			}
 			if p.Unit != "" {
-				f.Fix = fmt.Sprintf("isukit doctor stop %s   # recorded: isukit doctor start starts it again", p.Unit)
+				f.Fix = fmt.Sprintf("isukit doctor stop %s%s   # recorded: isukit doctor start%[2]s, or tune revert --all, starts it again", p.Unit, on)
 			}
 			found = append(found, f)
 		}

@@ -155,7 +155,7 @@ func TestCPUOthers(t *testing.T) {
 	wantFinding(t, "a spinning shell", found, doctor.Warn, fmt.Sprintf("isukit doctor stop %d", pid), fmt.Sprint(pid), "of a CPU")
 	wantSilence(t, "an instance's", diagnose(t, "cpu-others", observed(look(t, n, doctor.LookOptions{Over: lookLong, Roles: map[int]string{pid: "web-1"}}))))
 
-	stops := doctor.Stops{Host: here(t), File: filepath.Join(t.TempDir(), "doctor", "stopped.json")}
+	stops := doctor.Stops{Host: here(t), Keeper: here(t), File: filepath.Join(t.TempDir(), "doctor", "stopped.json")}
 	if _, err := stops.Stop(t.Context(), fmt.Sprint(pid), when); err != nil {
 		t.Fatal(err)
 	}

@@ -24,14 +24,20 @@ type Database struct {
 	// Origins tell where a variable's value is from: COMPILE-TIME, CONFIG, SQL, ... They are known where the server tells.
 	Origins  map[string]string
 	Accounts []Account
-	// Clients are the addresses of other hosts from which an app is to connect.
-	Clients []string
+	// Clients are the apps on other hosts that are to connect.
+	Clients []Client
 	// Options are the option files that it reads, or would if they were as they should.
 	Options []OptionFile
 	// Statements are those with JSON_CONTAINS that its performance schema has counted.
 	Statements []Statement
 	// PID is its process; 0 where it is not known.
 	PID int
+}
+
+// Client is an app on another host that logs in to a database.
+type Client struct {
+	Address string // of its host
+	User    string // "" where it is not known
 }
 
 // Account is one that may log in.

@@ -78,14 +78,20 @@ func (o *Observed) network(name string) string {
 	return "%"
 }
 
-// accounts finds users that clients need and that may not log in from there.
+// accounts finds what keeps the clients of a database from logging in.
 func accounts(h Host, d Database) []Finding {
 	var found []Finding
-	add := func(severity Severity, seen, fix string) {
-		found = append(found, Finding{Severity: severity, Host: h.Name, Subject: d.Name, Seen: seen, Fix: fix})
+	var addresses []string
+	for _, c := range d.Clients {
+		addresses = append(addresses, c.Address)
 	}
 	if b := bound(d); b != "" {
-		add(Crit, strings.TrimPrefix(b, "; ")+fmt.Sprintf(", and its clients are on other hosts (%s)", strings.Join(d.Clients, ", ")), "bind_address = 0.0.0.0   # under [mysqld], then restart the server")
+		found = append(found, Finding{Severity: Crit, Host: h.Name, Subject: d.Name,
+			Seen: strings.TrimPrefix(b, "; ") + fmt.Sprintf(", and its clients are on other hosts (%s)", strings.Join(addresses, ", ")),
+			Fix:  "bind_address = 0.0.0.0   # under [mysqld], then restart the server"})
+	}
+	if len(d.Accounts) == 0 {
+		return found // they were not for the one who asked to see
 	}
 	users := map[string][]Account{}
 	var names []string
@@ -97,17 +103,29 @@ func accounts(h Host, d Database) []Finding {
 			users[a.User] = append(users[a.User], a)
 		}
 	}
-	for _, name := range names {
-		for _, client := range d.Clients {
-			found = append(found, accountFrom(h, d, client, name, users[name])...)
+	for _, c := range d.Clients {
+		if c.User != "" {
+			found = append(found, accountFrom(h, d, c.Address, c.User, users[c.User])...)
+			continue
 		}
+		// Which one the app takes is not known: it is enough that one may log in.
+		var refused []Finding
+		for _, name := range names {
+			one := accountFrom(h, d, c.Address, name, users[name])
+			if len(one) == 0 {
+				refused = nil
+				break
+			}
+			refused = append(refused, one...)
+		}
+		found = append(found, refused...)
 	}
 	return found
 }
 
 // accountFrom looks at one user's accounts for one client.
 func accountFrom(h Host, d Database, client, user string, list []Account) []Finding {
-	f := Finding{Severity: Warn, Host: h.Name, Subject: d.Name}
+	f := Finding{Severity: Crit, Host: h.Name, Subject: d.Name}
 	var hosts []string
 	for _, a := range list {
 		hosts = append(hosts, a.Host)
@@ -126,6 +144,11 @@ func accountFrom(h Host, d Database, client, user string, list []Account) []Find
 			return []Finding{f}
 		}
 		return nil
+	}
+	if len(list) == 0 {
+		f.Seen = fmt.Sprintf("there is no account of user %s, whose client is on %s", user, client)
+		f.Fix = fmt.Sprintf("CREATE USER '%s'@'%s' IDENTIFIED BY '...'; GRANT ALL ON DATABASE.* TO '%[1]s'@'%[2]s';", user, client)
+		return []Finding{f}
 	}
 	f.Seen = fmt.Sprintf("user %s may log in from %s, not from its client %s", user, strings.Join(hosts, ", "), client)
 	f.Fix = fmt.Sprintf("RENAME USER '%s'@'%s' TO '%[1]s'@'%%';", user, list[0].Host)

@@ -50,7 +50,7 @@ func Look(ctx context.Context, at host.Host, o LookOptions) (Host, error) {
 		return Host{}, fmt.Errorf("look at host %s: exit status %d: %s", about.Name, res.Code, strings.TrimSpace(string(res.Stderr)))
 	}
 	h, times := parseLook(string(res.Stdout), o.Roles)
-	h.Name, h.Address = about.Name, about.Address
+	h.Name, h.Address, h.Far = about.Name, about.Address, !about.Here
 	h.MemoryBytes = about.MemoryBytes
 	if len(times) == 3 { // between the two countings, and at the end
 		h.Over = times[1].Sub(times[0])

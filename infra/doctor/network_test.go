@@ -25,6 +25,8 @@ type network struct {
 	driver *machine.Driver
 	s1, s2 host.Host
 	target doctor.Target
+	db     *infratest.DB // stopped: its server runs on s2
+	argv   []string      // what runs there
 }
 
 // withDatabase starts a real database, and joins the namespaces of a host in front of it: the server runs on s2.
@@ -57,6 +59,7 @@ func withDatabase(t *testing.T, engine string, account bool) *network {
 			argv[i] = "--bind-address=" + n.s2.About().Address
 		}
 	}
+	n.db, n.argv = db, argv
 	n.start(t, argv, db.Port)
 	n.target = doctor.Target{Kind: "mysql", Network: "tcp", Address: net.JoinHostPort(n.s2.About().Address, strconv.Itoa(db.Port))}
 	if account {
@@ -65,13 +68,19 @@ func withDatabase(t *testing.T, engine string, account bool) *network {
 	return n
 }
 
-// start starts the server on s2 and waits until it listens.
-func (n *network) start(t *testing.T, argv []string, port int) {
+// startQuietly starts the server on s2.
+func (n *network) startQuietly(t *testing.T, argv []string) {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "db.log")
 	if err := n.s2.Start(t.Context(), host.Service{Name: "db-1", Argv: argv, LogFile: log}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// start starts the server on s2 and waits until it listens.
+func (n *network) start(t *testing.T, argv []string, port int) {
+	t.Helper()
+	n.startQuietly(t, argv)
 	waitFor(t, "the database on s2", func() bool {
 		conn, err := n.driver.Dial(t.Context(), "tcp", net.JoinHostPort(n.s2.About().Address, strconv.Itoa(port)))
 		if err == nil {
@@ -246,22 +255,6 @@ func TestMTUDiffers(t *testing.T) {
 	n := withDatabase(t, infratest.Engines(t)[0], true)
 	n.jumbo(t, n.s1)
 	wantFinding(t, "one host with 9000", networkChecks(t, n.observe(t)), doctor.Warn, "mtu 1500", "mtu-differs", "9000 at s1", "1500 at s2")
-}
-
-// TestLogin takes away, layer by layer, what a client on another host needs.
-func TestLogin(t *testing.T) {
-	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) {
-			t.Parallel()
-			n := withDatabase(t, engine, false)
-			// Its accounts are root's of its own host: the server does not even ask another one for a name.
-			wantFinding(t, "no account", diagnose(t, "db-login", n.observe(t)), doctor.Crit, "CREATE USER IF NOT EXISTS 'USER'@'10.77.0.%'", "takes no account from this host (error 1130)")
-			if err := n.s2.Stop(t.Context(), "db-1", 20*time.Second); err != nil {
-				t.Fatal(err)
-			}
-			wantFinding(t, "no server", diagnose(t, "db-login", n.observe(t)), doctor.Crit, "bind_address", "the port cannot be reached", "refused")
-		})
-	}
 }
 
 // clocked is a host whose date is another's.

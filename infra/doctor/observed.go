@@ -21,6 +21,8 @@ type Observed struct {
 type Host struct {
 	Name    string
 	Address string
+	// Far tells that it is not the machine that isukit runs on.
+	Far bool
 	// MemoryBytes is what the host may use, MemTotal what its /proc/meminfo says.
 	MemoryBytes, MemTotal int64
 	SwapUsed              int64 // bytes

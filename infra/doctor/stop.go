@@ -34,10 +34,12 @@ func (s Stopped) String() string {
 	return fmt.Sprintf("%s (pid %d)", s.Name, s.PID)
 }
 
-// Stops keeps what was stopped on a host in a file there: it is on disk before anything is stopped.
+// Stops keeps what was stopped on a host in a file: it is on disk before anything is stopped.
 type Stops struct {
 	Host host.Host
-	File string
+	// File is on Keeper, which outlasts what is made on Host.
+	Keeper host.Host
+	File   string
 }
 
 // Stop pauses the process with this id, or stops the systemd unit of that name. It refuses what must not be stopped.
@@ -155,7 +157,7 @@ func (s Stops) identify(ctx context.Context, pid int) (name, start string, err e
 }
 
 func (s Stops) read(ctx context.Context) ([]Stopped, error) {
-	text, err := s.Host.Get(ctx, s.File)
+	text, err := s.Keeper.Get(ctx, s.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -171,16 +173,16 @@ func (s Stops) read(ctx context.Context) ([]Stopped, error) {
 
 func (s Stops) write(ctx context.Context, list []Stopped) error {
 	if len(list) == 0 {
-		return s.Host.Remove(ctx, s.File)
+		return s.Keeper.Remove(ctx, s.File)
 	}
 	text, err := json.MarshalIndent(list, "", " ")
 	if err != nil {
 		return err
 	}
-	if err := s.Host.Put(ctx, s.File, append(text, '\n'), 0o600); err != nil {
+	if err := s.Keeper.Put(ctx, s.File, append(text, '\n'), 0o600); err != nil {
 		return err
 	}
-	res, err := s.Host.Run(ctx, host.Command{Argv: []string{"sync", s.File, path.Dir(s.File)}})
+	res, err := s.Keeper.Run(ctx, host.Command{Argv: []string{"sync", s.File, path.Dir(s.File)}})
 	if err == nil && res.Code != 0 {
 		err = fmt.Errorf("sync: exit status %d", res.Code)
 	}

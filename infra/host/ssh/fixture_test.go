@@ -27,9 +27,9 @@ func TestMain(m *testing.M) {
 func TestSSH(t *testing.T) {
 	lab := sshlab.Start(t, "a", "b", "jump")
 	sshConfig(t, lab)
-	build := exec.Command("go", "build", "-o", filepath.Join(lab.Dir, "isukit-app"), "isukit/cmd/isukit-app")
+	build := exec.Command("go", "build", "-o", lab.Dir, "isukit/cmd/isukit-app", "isukit/cmd/isukit")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the app: %v: %s", err, out)
+		t.Fatalf("build isukit: %v: %s", err, out)
 	}
 
 	var out strings.Builder

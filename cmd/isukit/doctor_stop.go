@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/infra/doctor"
+	"isukit/infra/host"
+	"isukit/infra/tune"
+)
+
+// stopsOf are what was stopped on a host; name is "" for this machine. Both are recorded on this machine, which outlasts what a
+// topology makes on its hosts.
+func stopsOf(here, at host.Host, stateDir, name string) doctor.Stops {
+	file := "stopped.json"
+	if name != "" {
+		file = "stopped-" + name + ".json"
+	}
+	return doctor.Stops{Host: at, Keeper: here, File: filepath.Join(stateDir, "doctor", file)}
+}
+
+// withStops calls fn with what was stopped on a host: of the project where there is one, else as ssh knows it; "" is this machine.
+func withStops(ctx context.Context, stateDir, project, name string, fn func(doctor.Stops) error) (err error) {
+	here, err := host.OpenLocal(stateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
+	if name == "" {
+		return fn(stopsOf(here, here, stateDir, ""))
+	}
+	if strings.ContainsAny(name, "/\x00") {
+		return usageError(fmt.Errorf("--host %q is no name of a host", name), "")
+	}
+	p, dir, err := findProject(project)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		opened, err := openHosts(ctx, p, dir, stateDir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
+		if at, ok := opened.hosts.Named[name]; ok {
+			return fn(stopsOf(here, at, stateDir, name))
+		}
+	}
+	driver, err := openDriver("ssh", stateDir, 0, true)
+	if err != nil {
+		return faultHint(err)
+	}
+	defer func() { err = faultHint(errors.Join(err, driver.Close(context.WithoutCancel(ctx)))) }()
+	at, err := driver.Host(name)
+	if err != nil {
+		return err
+	}
+	return fn(stopsOf(here, at, stateDir, name))
+}
+
+// startStopped lets everything go on that doctor has stopped on this machine, and, where driver is ssh, on hosts that it reaches.
+func startStopped(ctx context.Context, stateDir, driver string) (tune.Report, error) {
+	files, err := filepath.Glob(filepath.Join(stateDir, "doctor", "stopped*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var report tune.Report
+	var errs []error
+	for _, file := range files {
+		name := strings.TrimPrefix(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "stopped"), ".json"), "-")
+		if name != "" && driver != "ssh" {
+			continue
+		}
+		errs = append(errs, withStops(ctx, stateDir, "", name, func(stops doctor.Stops) error {
+			started, err := stops.StartAll(ctx)
+			for _, it := range started {
+				o := tune.Outcome{Target: orHere(name), Key: it.String(), Did: tune.Started, Reason: "doctor had stopped it"}
+				if it.Gone {
+					o.Reason += ", and it has ended meanwhile"
+				}
+				report = append(report, o)
+			}
+			return err
+		}))
+	}
+	return report, errors.Join(errs...)
+}
+
+func orHere(name string) string {
+	if name == "" {
+		return hostName()
+	}
+	return name
+}
+
+func hostFlag(cmd *cobra.Command, o *doctorOptions) {
+	cmd.Flags().StringVar(&o.host, "host", "", "a host of the project, or one that ssh knows; this machine without it")
+	projectFlag(cmd.Flags(), &o.project)
+}
+
+func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "stop PID|UNIT.service...",
+		Short:   "Pause processes, or stop systemd units, that eat CPU",
+		Example: "  isukit doctor stop 4711\n  isukit doctor stop apt-daily.service --host s2",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := stateDir(cmd)
+			if err != nil {
+				return err
+			}
+			return withStops(cmd.Context(), dir, o.project, o.host, func(stops doctor.Stops) error {
+				for _, what := range args {
+					it, err := stops.Stop(cmd.Context(), what, time.Now())
+					if err != nil {
+						return hinted(err, "isukit doctor start takes back what was stopped")
+					}
+					if err := o.printStopped(s.out, "stopped", it); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	hostFlag(cmd, o)
+	return cmd
+}
+
+func newDoctorStartCmd(o *doctorOptions, s streams) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "start", Short: "Start again what doctor stop has stopped", Example: "  isukit doctor start\n  isukit doctor start --host s2", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := stateDir(cmd)
+			if err != nil {
+				return err
+			}
+			return withStops(cmd.Context(), dir, o.project, o.host, func(stops doctor.Stops) error {
+				started, err := stops.StartAll(cmd.Context())
+				for _, it := range started {
+					what := "started"
+					if it.Gone {
+						what = "gone meanwhile:"
+					}
+					err = errors.Join(err, o.printStopped(s.out, what, it))
+				}
+				if err == nil && len(started) == 0 && !o.asJSON {
+					_, err = fmt.Fprintln(s.out, "nothing was stopped")
+				}
+				return err
+			})
+		},
+	}
+	hostFlag(cmd, o)
+	return cmd
+}
+
+// printStopped tells of one that was stopped or started.
+func (o *doctorOptions) printStopped(out io.Writer, what string, it doctor.Stopped) error {
+	if o.asJSON {
+		return printJSONLines(out, []doctor.Stopped{it})
+	}
+	_, err := fmt.Fprintln(out, what, it)
+	return err
+}
