@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -74,6 +75,10 @@ func TestDoctorStops(t *testing.T) {
 			out, err := isukitCommand(t, dir, filepath.Join(dir, "state"), args...).CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v: %v\n%s", args, err, out)
+			}
+			// A process that is told to stop does so when it is scheduled next.
+			for deadline := time.Now().Add(10 * time.Second); (state() == 'T') != (args[1] == "stop") && time.Now().Before(deadline); {
+				time.Sleep(5 * time.Millisecond)
 			}
 			if stopped := state() == 'T'; stopped != (args[1] == "stop") {
 				t.Errorf("after %v it is %c\n%s", args, state(), out)

@@ -35,7 +35,7 @@ func newTuneCmd(s streams) *cobra.Command {
 	var o tuneOptions
 	cmd := &cobra.Command{
 		Use:   "tune",
-		Short: "Apply, verify and take back settings of kernel, MySQL, nginx and Envoy",
+		Short: "Apply, verify and take back settings of kernel and servers",
 		Long: `Apply named sets of settings to servers that run, verify that they took effect, and take them back. The original of each value
 is on disk before it is changed. isukit round --tune applies tunings for one round of the reference app; these commands are for
 the servers of the topology that is up with --driver, or for those of this machine that are named with --db, --nginx, --envoy and --pid,

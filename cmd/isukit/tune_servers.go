@@ -36,7 +36,7 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&t.cnfs, "db-cnf", nil, "the option file of that database that gets the settings; without it only the running server does")
 	f.StringArrayVar(&t.units, "db-unit", nil, "the systemd unit of that database, for restarts")
 	f.StringVar(&t.nginx, "nginx", "", "nginx's configuration file")
-	f.StringVar(&t.envoy, "envoy", "", "Envoy's configuration file, which names its admin page")
+	f.StringVar(&t.envoy, "envoy", "", "the configuration file of an Envoy, which names its admin page")
 	f.StringVar(&t.envoyUnit, "envoy-unit", "", "the systemd unit of that Envoy, for restarts")
 	f.IntSliceVar(&t.pids, "pid", nil, "processes whose limits are meant")
 	f.BoolVar(&t.thisKernel, "this-kernel", false, "also change settings of the kernel of this machine")
