@@ -34,6 +34,7 @@ func TestInside(t *testing.T) {
 	t.Run("Secrets", func(t *testing.T) { secrets(t, dir) })
 	t.Run("Lock", func(t *testing.T) { lock(t, dir) })
 	t.Run("Site", func(t *testing.T) { site(t, dir) })
+	t.Run("Commands", func(t *testing.T) { commands(t, dir) })
 	t.Run("Team", func(t *testing.T) { teamInit(t, dir) })
 }
 

@@ -1,0 +1,126 @@
+package ssh_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/infra/host"
+)
+
+// commands runs isukit itself against hosts that it reaches through ssh: the doctor is silent on healthy ones and names traps with
+// a command that mends them, and tunings are applied, verified and taken back.
+func commands(t *testing.T, dir string) {
+	top := filepath.Join(dir, "commands.yaml")
+	if err := os.WriteFile(top, []byte("{name: commands, hosts: [{name: a, address: a}, {name: b, address: b}], roles: {proxy: [{host: a}], web: [{host: b}], api: [{host: b}], db: [{host: b}]}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := append(os.Environ(), "ISUKIT_STATE_DIR="+filepath.Join(dir, "commands"), "ISUKIT_SSH_CONFIG="+filepath.Join(dir, "config"), "ISUKIT_SCALE=small")
+	isukit := func(fails bool, args ...string) string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, filepath.Join(dir, "isukit"), append(args, "--driver", "ssh")...)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		if (err != nil) != fails {
+			t.Fatalf("isukit %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	isukit(false, "topology", "apply", top, "-q")
+	defer func() { isukit(false, "topology", "down") }()
+	d := open(t, dir, "commands-hosts")
+	defer d.Close(t.Context())
+	on := func(name string, argv ...string) string {
+		t.Helper()
+		h, err := d.Host(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := h.Run(t.Context(), host.Command{Dir: "/", Argv: argv})
+		if err != nil || res.Code != 0 {
+			t.Fatalf("%v on %s: %v: %s", argv, name, err, res.Stderr)
+		}
+		return strings.Join(strings.Fields(string(res.Stdout)), " ")
+	}
+
+	// What else this machine does, and how full its disk is, is not the hosts' fault.
+	healthy := isukit(false, "doctor", "--skip", "cpu-others,disk-full,swap")
+	if !strings.Contains(healthy, "nothing found") || strings.Contains(healthy, "warning") {
+		t.Errorf("healthy hosts:\n%s", healthy)
+	}
+	on("a", "ip", "link", "set", "eth0", "mtu", "1400")
+	isukit(false, "tune", "apply", "mysql/flush-never", "--accept-risk", "mysql/flush-never")
+	found := isukit(true, "doctor", "--only", "mtu-differs,durability")
+	for _, want := range []string{"warn  mtu-differs", "fix: ip link set", "innodb_flush_log_at_trx_commit is 0", "fix: SET GLOBAL"} {
+		if !strings.Contains(found, want) {
+			t.Errorf("two traps: no %q in\n%s", want, found)
+		}
+	}
+	on("a", "ip", "link", "set", "eth0", "mtu", "1500")
+	isukit(false, "tune", "revert", "--all")
+	isukit(false, "doctor", "--only", "mtu-differs,durability")
+
+	b, err := d.Host("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Start(t.Context(), host.Service{Name: "eater", Argv: []string{"sleep", "600"}, LogFile: b.About().Dir + "/eater.log"}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := b.State(t.Context(), "eater")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command(filepath.Join(dir, "isukit"), args...)
+		cmd.Env, cmd.Dir = env, dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("isukit %v: %v\n%s", args, err, out)
+		}
+	}
+	state := func() string {
+		return on("b", "sed", "-n", `s/^State:\s*\(.\).*/\1/p`, fmt.Sprintf("/proc/%d/status", st.PID))
+	}
+	run("doctor", "stop", fmt.Sprint(st.PID), "--host", "b")
+	if now := state(); now != "T" {
+		t.Errorf("a process of b is %q after doctor stop, want T", now)
+	}
+	if out := isukit(false, "tune", "revert", "--all"); !strings.Contains(out, "started") || state() != "S" {
+		t.Errorf("a process of b is %q after tune revert --all, want S\n%s", state(), out)
+	}
+	if err := errors.Join(b.Stop(t.Context(), "eater", 0), b.Forget(t.Context(), "eater")); err != nil {
+		t.Error(err)
+	}
+
+	const ports = "net.ipv4.ip_local_port_range"
+	before := on("b", "sysctl", "-n", ports)
+	out := isukit(false, "tune", "apply", "sysctl/ports", "mysql/durability-relaxed", "mysql/names", "nginx/logs-off", "limits/nofile")
+	for _, want := range []string{ports + " file", ports + " runtime", "innodb_flush_log_at_trx_commit runtime", "http > access_log file", "restarted", "reloaded"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("tune apply: no %q in\n%s", want, out)
+		}
+	}
+	if now := on("b", "sysctl", "-n", ports); now == before {
+		t.Errorf("%s of b is still %s", ports, now)
+	}
+	isukit(false, "tune", "verify")
+	on("b", "sysctl", "-w", ports+"=20000 60000")
+	if out := isukit(true, "tune", "verify"); !strings.Contains(out, "it is 20000 60000") {
+		t.Errorf("tune verify after somebody else's change:\n%s", out)
+	}
+	on("b", "sysctl", "-w", ports+"=10240 65535")
+	isukit(false, "tune", "revert", "--all")
+	if now := on("b", "sysctl", "-n", ports); now != before {
+		t.Errorf("%s of b after revert: %s, was %s", ports, now, before)
+	}
+	isukit(false, "topology", "verify")
+}
