@@ -14,14 +14,16 @@ import (
 	"isukit/infra/infratest/sshlab"
 )
 
-// farHost tells what is on a host: units, isukit's directories, mounts, ports that listen, and the processes of its network
-// namespace. sshd's own for each connection and the command that looks come and go.
-const farHost = `ls -d /etc/systemd/system/isukit-* /var/lib/isukit* /run/isukit* 2>/dev/null
-sort /proc/self/mounts
+// farHost tells what is on a host: units, isukit's directories, commands under way, mounts where it writes, ports that listen, and the
+// processes of its network namespace. sshd's own for each connection and the command that looks come and go; other mounts are the
+// machine's, whose other tests make and remove some.
+const farHost = `ls -d /etc/systemd/system/isukit-* /var/lib/isukit* 2>/dev/null
+find /run/isukit /run/isukit.holder -type f 2>/dev/null
+awk '$2 ~ "^/(etc|home|opt|var)(/|$)" { print $1, $2, $3 }' /proc/self/mounts | sort
 ss -Hltn | awk '{ print $4 }' | sort
 for p in /proc/[0-9]*; do
-	[ "$(readlink $p/ns/net)" = "$(readlink /proc/self/ns/net)" ] && tr '\\0' ' ' <$p/cmdline && echo
-done 2>/dev/null | grep -v '^sshd: \|^sh -c\|^tr\|^grep\|^sort' | sort
+	[ "$(readlink $p/ns/net)" = "$(readlink /proc/self/ns/net)" ] && tr '\0' ' ' <$p/cmdline && echo
+done 2>/dev/null | grep -v '^sshd: \|^sh -c\|^sh -s\|^sh $\|^tr\|^grep\|^sort\|^$' | sort
 true`
 
 // sshSite is isukit where the generator stands, over hosts a and b with sshd.

@@ -21,7 +21,8 @@ func cli(t *testing.T, stdin string, args ...string) (out, errs string, code int
 	t.Helper()
 	t.Setenv("ISUKIT_STATE_DIR", t.TempDir())
 	var o, e bytes.Buffer
-	code = run(context.Background(), args, streams{strings.NewReader(stdin), &o, &e})
+	// Without arguments cobra would take those of the test binary.
+	code = run(context.Background(), append([]string{}, args...), streams{strings.NewReader(stdin), &o, &e})
 	return o.String(), e.String(), code
 }
 
