@@ -1,7 +1,7 @@
 # make help lists what there is. make bench and make test work on a fresh clone and again, offline, in seconds of overhead.
 GO ?= go
-# Packages that start servers share a few cores: two at a time. Their results are not cached: the servers may change.
-TESTFLAGS ?= -p 2 -count 1 -timeout 20m
+# Packages that start servers share a few cores, but wait most of the time: three at a time. Their results are not cached: the servers may change.
+TESTFLAGS ?= -p 3 -count 1 -timeout 20m
 FUZZTIME ?= 20s
 
 .PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-tuning stress-tune stress-topology bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
@@ -85,7 +85,7 @@ fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 	xargs -n 2 -P 2 sh -c '$(GO) test -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$1"' fuzz
 
 test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
-	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test -p 3 $(TESTFLAGS) ./...
+	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test $(TESTFLAGS) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 check: check-format check-vet check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
