@@ -155,16 +155,25 @@ func cpuCharts(r *result.Round) []chart {
 }
 
 func cpuChart(seconds []result.Second, host result.HostUsage, roles []string, colors map[string]int) chart {
-	below := make([]float64, len(seconds))
+	below := series(seconds, func(s result.Second) float64 {
+		if _, measured := s.BusyByHost[host.Host]; !measured && host.CPUs > 0 {
+			return math.NaN()
+		}
+		return 0
+	})
+	most := 0.0
 	tops := make([][]float64, len(roles))
 	for i, role := range roles {
 		tops[i] = make([]float64, len(seconds))
 		for t, s := range seconds {
 			tops[i][t] = below[t] + max(s.CoresByRole[role], 0)
+			if tops[i][t] > most {
+				most = tops[i][t]
+			}
 		}
 		below = tops[i]
 	}
-	y, ticks := linearAxis(max(host.CPUs, slices.Max(below), 0.1), "")
+	y, ticks := linearAxis(max(host.CPUs, most, 0.1), "")
 	c := chart{Title: "CPU", Unit: "cores", Ticks: ticks}
 	if host.Host != "" {
 		c.Title = "CPU of " + clean(host.Host)
@@ -181,13 +190,19 @@ func cpuChart(seconds []result.Second, host result.HostUsage, roles []string, co
 		c.Legend = append(c.Legend, legend{class, clean(roles[i])})
 	}
 	if host.CPUs > 0 {
-		busy := series(seconds, func(s result.Second) float64 { return s.BusyByHost[host.Host] * host.CPUs })
+		busy := series(seconds, func(s result.Second) float64 {
+			share, measured := s.BusyByHost[host.Host]
+			if !measured {
+				return math.NaN()
+			}
+			return share * host.CPUs
+		})
 		c.Shapes = append(c.Shapes, shape{"line l-busy", line(busy, y)})
 		c.Legend = append(c.Legend, legend{"l-busy", "the whole host"})
 		c.Ticks = append(c.Ticks, tick{Y: num(y(host.CPUs)) + "%", Label: cpus(host.CPUs), Limit: true})
 	}
 	c.About = fmt.Sprintf("CPU by role over %d s: %s; at most %s cores together, of %s.",
-		len(seconds), clean(strings.Join(roles, ", ")), figure(slices.Max(below)), cpus(host.CPUs))
+		len(seconds), clean(strings.Join(roles, ", ")), figure(most), cpus(host.CPUs))
 	return c
 }
 
@@ -241,11 +256,17 @@ func series[S any](seconds []S, of func(S) float64) []float64 {
 	return values
 }
 
-// line draws values at the middle of their seconds.
+// line draws values at the middle of their seconds, with a gap where there is none (NaN).
 func line(values []float64, y scale) string {
 	var b strings.Builder
+	pen := 'M'
 	for i, v := range values {
-		fmt.Fprintf(&b, "%c%s %s", "ML"[min(i, 1)], num(float64(i)+0.5), num(y(v)))
+		if math.IsNaN(v) {
+			pen = 'M'
+			continue
+		}
+		fmt.Fprintf(&b, "%c%s %s", pen, num(float64(i)+0.5), num(y(v)))
+		pen = 'L'
 	}
 	return b.String()
 }
@@ -256,11 +277,23 @@ func area(values []float64, y scale) string { return band(values, make([]float64
 // band fills what lies between two lines.
 func band(tops, floors []float64, y scale) string {
 	var b strings.Builder
-	b.WriteString(line(tops, y))
-	for i := len(floors) - 1; i >= 0; i-- {
-		fmt.Fprintf(&b, "L%s %s", num(float64(i)+0.5), num(y(floors[i])))
+	for begin := 0; begin < len(tops); {
+		end := begin
+		for end < len(tops) && !math.IsNaN(tops[end]) {
+			end++
+		}
+		for i := begin; i < end; i++ {
+			fmt.Fprintf(&b, "%c%s %s", "ML"[min(i-begin, 1)], num(float64(i)+0.5), num(y(tops[i])))
+		}
+		for i := end - 1; i >= begin; i-- {
+			fmt.Fprintf(&b, "L%s %s", num(float64(i)+0.5), num(y(floors[i])))
+		}
+		if end > begin {
+			b.WriteByte('Z')
+		}
+		begin = end + 1
 	}
-	return b.String() + "Z"
+	return b.String()
 }
 
 // num writes a coordinate; what is no number becomes 0.

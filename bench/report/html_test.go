@@ -66,3 +66,18 @@ func TestHTMLOfOddRounds(t *testing.T) {
 		})
 	}
 }
+
+// TestGapOfWhatWasNotMeasured has two seconds without a sample of the host: its lines and areas stop there and begin anew.
+func TestGapOfWhatWasNotMeasured(t *testing.T) {
+	r := passing()
+	for _, i := range []int{4, 5} {
+		r.Timeline[i].CoresByRole, r.Timeline[i].BusyByHost = nil, nil
+	}
+	for class, letter := range map[string]string{"line l-busy": "M", "stack c": "Z"} {
+		_, rest, ok := strings.Cut(page(t, r), `<path class="`+class)
+		path, _, _ := strings.Cut(rest, "/>")
+		if !ok || strings.Count(path, "M") != 2 || strings.Count(path, letter) != 2 {
+			t.Errorf("%s: want two pieces, got %q", class, path)
+		}
+	}
+}

@@ -216,11 +216,31 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 		if len(report) > 0 {
 			return errRoundFailed
 		}
-		if !o.asJSON {
-			_, err = fmt.Fprintln(s.out, "all that was applied holds")
+		if o.asJSON {
+			return nil
 		}
-		return err
+		return sayHolds(ctx, targets, s)
 	})
+}
+
+// sayHolds says how much it is that holds: nothing applied holds as well, and is not what one asks for.
+func sayHolds(ctx context.Context, targets []*tune.Target, s streams) error {
+	settings := map[string]bool{}
+	for _, t := range targets {
+		records, err := t.Records(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			settings[t.Name+" "+r.Key] = true
+		}
+	}
+	text := "nothing is applied"
+	if n := len(settings); n > 0 {
+		text = fmt.Sprintf("all that was applied holds (settings: %d)", n)
+	}
+	_, err := fmt.Fprintln(s.out, text)
+	return err
 }
 
 func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams) error {

@@ -70,7 +70,12 @@ func tuneEnvoy(t *testing.T, program string, env []string) {
 	if strings.Contains(out, "nginx/logs-off") {
 		t.Errorf("apply tells of the other proxy's tuning:\n%s", out)
 	}
-	tool("tune", "verify")
+	if out := tool("tune", "verify"); !strings.Contains(out, "all that was applied holds (settings: ") {
+		t.Errorf("verify: %s", out)
+	}
 	tool("tune", "revert", "--all")
+	if out := tool("tune", "verify"); !strings.Contains(out, "nothing is applied") {
+		t.Errorf("verify after the revert: %s", out)
+	}
 	tool("topology", "verify")
 }
