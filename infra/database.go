@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"isukit/infra/dbserver"
@@ -207,10 +208,19 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 	if err := os.Remove(tmp); err != nil { // os.Rename takes no directory for its target, not even an empty one
 		return err
 	}
-	if err := os.Rename(inst.DataDir(), tmp); err != nil {
+	if err := r.move(ctx, inst.DataDir(), tmp); err != nil {
 		return err
 	}
 	return r.local.Remove(ctx, dir)
+}
+
+// move renames a directory, or copies it where the target is on another file system, as a cache behind a link may be.
+func (r *Running) move(ctx context.Context, from, to string) error {
+	err := os.Rename(from, to)
+	if errors.Is(err, syscall.EXDEV) {
+		err = runOn(ctx, r.local, host.Command{Argv: []string{"cp", "-a", from, to}})
+	}
+	return err
 }
 
 // runPrepare gives the app a configuration like the one it will run with, and lets it make its tables.

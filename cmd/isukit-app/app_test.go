@@ -360,7 +360,7 @@ func (s *site) prepareTwice(t *testing.T, config string) {
 	for i := range 2 {
 		began := time.Now()
 		code, out, errs := runArgs(t, "--config", config, "prepare")
-		if code != 0 || errs != "" || !strings.Contains(out, "prepared 1 database(s) with scale small, seed 5") {
+		if code != 0 || errs != "isukit-app: preparing with scale small\n" || !strings.Contains(out, "prepared 1 database(s) with scale small, seed 5") {
 			t.Fatalf("prepare: exit code %d, stdout %q, stderr %q", code, out, errs)
 		}
 		if took := time.Since(began); i == 1 && took > time.Second {

@@ -86,7 +86,7 @@ func TestCompareRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{"one side", []string{"last"}, exitUsage, "arg(s)"},
+		{"one side", []string{"last"}, exitUsage, "takes 2 arguments, and got 1"},
 		{"no such topology", []string{"topology=none", "last"}, exitUsage, "no such round"},
 		{"no such round", []string{"2030", "last"}, exitUsage, "no such round"},
 		{"both the same", []string{"last", "~0"}, exitUsage, "named twice"},

@@ -67,7 +67,7 @@ func TestDigestAccessRefuses(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"no such file", exitFailed, []string{file, file + ".missing"}},
+		{"no such file", exitUsage, []string{file, file + ".missing"}},
 		{"there is no line", exitUsage, []string{os.DevNull}},
 		{"no order is called", exitUsage, []string{file, "--sort", "luck"}},
 		{"begins neither", exitUsage, []string{file, "--route", "api"}},
@@ -79,7 +79,7 @@ func TestDigestAccessRefuses(t *testing.T) {
 		if code != c.code || !strings.Contains(errText, c.want) {
 			t.Errorf("%v: exit %d, %s; want %d, %q", c.args, code, errText, c.code, c.want)
 		}
-		if c.code == exitFailed && !strings.Contains(out, "/a/{id}") {
+		if c.want == "no such file" && !strings.Contains(out, "/a/{id}") {
 			t.Errorf("%v: the file that is there is not digested: %s", c.args, out)
 		}
 	}
