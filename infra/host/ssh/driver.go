@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -52,8 +54,11 @@ type record struct {
 }
 
 // maxControlPath: an address of a Unix socket holds 108 bytes; ssh puts a hash of 40 characters into it and, while it makes
-// the socket, 17 more at its end.
-const maxControlPath = 107 - 41 - 17
+// the socket, 17 more at its end. Before the hash comes the directory of one driver, controlName.
+const (
+	maxControlPath = 107 - 41 - 17 - len("/") - len(controlName)
+	controlName    = "12345678"
+)
 
 // Open returns the driver. It connects to no host yet.
 func Open(opts Options) (*Driver, error) {
@@ -66,10 +71,36 @@ func Open(opts Options) (*Driver, error) {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open driver ssh: %w", err)
 	}
-	if err := ownDir(d.control); err != nil {
+	if err := d.ownControl(); err != nil {
 		return nil, fmt.Errorf("open driver ssh: %w", err)
 	}
 	return d, nil
+}
+
+// ownControl makes a directory for the sockets of this driver alone: when it is closed, it ends the connections that are shared
+// there, and nobody else's.
+func (d *Driver) ownControl() error {
+	if err := ownDir(d.control); err != nil {
+		return err
+	}
+	sweep(d.control)
+	var name [len(controlName) / 2]byte
+	rand.Read(name[:])
+	d.control = filepath.Join(d.control, hex.EncodeToString(name[:]))
+	return ownDir(d.control)
+}
+
+// sweep removes what drivers that were killed have left: their connections have ended by themselves, and with them the sockets.
+func sweep(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(filepath.Join(dir, e.Name())) // fails where there is a socket in it
+		}
+	}
 }
 
 // ownDir makes a directory that nobody else can write to, or finds it so.
@@ -305,7 +336,7 @@ func (d *Driver) Close(ctx context.Context) error {
 	errs = append(errs, err)
 	for _, r := range list {
 		c := d.client(r.Want, false)
-		_ = c.exit(ctx) // one that was not open, or that another still uses, is no fault
+		_ = c.exit(ctx) // one that was not open is no fault
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(d.control))...)
 }

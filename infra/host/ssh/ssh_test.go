@@ -3,6 +3,7 @@ package ssh_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,7 @@ func TestInside(t *testing.T) {
 	t.Run("DiskFull", func(t *testing.T) { diskFull(t, dir) })
 	t.Run("Secrets", func(t *testing.T) { secrets(t, dir) })
 	t.Run("Lock", func(t *testing.T) { lock(t, dir) })
+	t.Run("Beside", func(t *testing.T) { beside(t, dir) })
 	t.Run("Site", func(t *testing.T) { site(t, dir) })
 	t.Run("Commands", func(t *testing.T) { commands(t, dir) })
 	t.Run("Team", func(t *testing.T) { teamInit(t, dir) })
@@ -239,5 +241,37 @@ func lock(t *testing.T, dir string) {
 	}
 	if err := unlockBob(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// beside has a second driver of the same user come and go while the first one's command runs: it ends no connection but its own.
+func beside(t *testing.T, dir string) {
+	_, a := up(t, dir, "a")
+	ended := make(chan error, 1)
+	go func() {
+		res, err := a.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", "sleep 2; echo whole"}})
+		if err == nil && string(res.Stdout) != "whole\n" {
+			err = fmt.Errorf("exit status %d, %q", res.Code, res.Stdout)
+		}
+		ended <- err
+	}()
+	second := open(t, dir, t.Name())
+	other, err := second.Host("a")
+	if err == nil {
+		_, err = other.Run(t.Context(), host.Command{Argv: []string{"true"}})
+	}
+	if err := errors.Join(err, second.Close(t.Context())); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("the first driver's command ended with the second driver: %v", err)
+	default:
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the first driver's command: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, t.Name(), "hosts", "ssh", "control", "*")); err != nil || len(left) > 1 {
+		t.Errorf("directories of sockets: %q, %v; want the first driver's alone, or none where the path is too long", left, err)
 	}
 }
