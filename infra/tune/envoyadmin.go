@@ -54,14 +54,14 @@ func (e envoy) running(ctx context.Context, conf, key string) (any, error) {
 		} `json:"configs"`
 	}
 	if err := json.Unmarshal([]byte(out), &dump); err != nil {
-		return nil, fmt.Errorf("Envoy's config_dump: %w", err)
+		return nil, fmt.Errorf("read Envoy's config_dump: %w", err)
 	}
 	for _, c := range dump.Configs {
 		if c.Bootstrap != nil {
 			return dumped(c.Bootstrap, key), nil
 		}
 	}
-	return nil, errors.New("Envoy's config_dump has no bootstrap")
+	return nil, errors.New("there is no bootstrap in Envoy's config_dump")
 }
 
 // dumped follows a key into decoded JSON.

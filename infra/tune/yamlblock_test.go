@@ -71,12 +71,12 @@ func FuzzYAML(f *testing.F) {
 			return
 		}
 		for _, p := range paths(text, "", entries) {
-			key, value, _ := strings.Cut(p, "=")
+			key, _, _ := strings.Cut(p, "=")
 			parent, found := findYAML(entries, key)
 			if parent == nil || found == nil || found.name == "name" || strings.Count(p, "=") > 1 {
 				continue // names with : or = in them, and what items are called by
 			}
-			value = found.value(text)
+			value := found.value(text)
 			if value == "" {
 				continue
 			}
