@@ -80,14 +80,24 @@ func Open(opts Options) (*Driver, error) {
 // ownControl makes a directory for the sockets of this driver alone: when it is closed, it ends the connections that are shared
 // there, and nobody else's.
 func (d *Driver) ownControl() error {
-	if err := ownDir(d.control); err != nil {
-		return err
-	}
-	sweep(d.control)
 	var name [len(controlName) / 2]byte
 	rand.Read(name[:])
-	d.control = filepath.Join(d.control, hex.EncodeToString(name[:]))
-	return ownDir(d.control)
+	own := filepath.Join(d.control, hex.EncodeToString(name[:]))
+	for range 3 { // one that is closed meanwhile may remove what is empty
+		if err := ownDir(d.control); err != nil {
+			return err
+		}
+		sweep(d.control)
+		err := ownDir(own)
+		if err == nil {
+			d.control = own
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s is removed again and again", d.control)
 }
 
 // sweep removes what drivers that were killed have left: their connections have ended by themselves, and with them the sockets.
@@ -338,5 +348,7 @@ func (d *Driver) Close(ctx context.Context) error {
 		c := d.client(r.Want, false)
 		_ = c.exit(ctx) // one that was not open is no fault
 	}
-	return errors.Join(append(errs, os.RemoveAll(d.control))...)
+	errs = append(errs, os.RemoveAll(d.control))
+	_ = os.Remove(filepath.Dir(d.control)) // fails while another driver has its own there
+	return errors.Join(errs...)
 }
