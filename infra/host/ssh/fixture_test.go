@@ -23,8 +23,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSSH makes three hosts with sshd, and runs TestInside where the load generator stands.
 func TestSSH(t *testing.T) {
+	t.Parallel()
+	inLab(t, "TestInside")
+}
+
+func TestSSHCommands(t *testing.T) {
+	t.Parallel()
+	inLab(t, "TestInsideCommands")
+}
+
+// inLab makes three hosts with sshd, and runs a test where the load generator stands. Most of it is waiting.
+func inLab(t *testing.T, test string) {
+	t.Helper()
 	lab := sshlab.Start(t, "a", "b", "jump")
 	sshConfig(t, lab)
 	build := exec.Command("go", "build", "-o", lab.Dir, "isukit/cmd/isukit-app", "isukit/cmd/isukit")
@@ -34,10 +45,10 @@ func TestSSH(t *testing.T) {
 
 	var out strings.Builder
 	code, err := lab.Attach(t.Context(), "generator", host.Command{
-		Argv: []string{os.Args[0], "-test.run", "^TestInside$", "-test.v", "-test.timeout", "15m"},
+		Argv: []string{os.Args[0], "-test.run", "^" + test + "$", "-test.v", "-test.timeout", "15m"},
 		Env:  []string{insideEnv + "=" + lab.Dir, infratest.RealEnv + "=1"}, Dir: lab.Dir,
 	}, strings.NewReader(""), &out, &out)
-	if err != nil || code != 0 || !strings.Contains(out.String(), "--- PASS: TestInside ") {
+	if err != nil || code != 0 || !strings.Contains(out.String(), "--- PASS: "+test+" ") {
 		t.Errorf("the tests inside the lab: exit status %d, %v\n%s", code, err, out.String())
 	}
 	t.Log(out.String())
