@@ -225,21 +225,15 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 
 // sayHolds says how much it is that holds: nothing applied holds as well, and is not what one asks for.
 func sayHolds(ctx context.Context, targets []*tune.Target, s streams) error {
-	settings := map[string]bool{}
-	for _, t := range targets {
-		records, err := t.Records(ctx)
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			settings[t.Name+" "+r.Key] = true
-		}
+	n, err := tune.Settings(ctx, targets)
+	if err != nil {
+		return err
 	}
 	text := "nothing is applied"
-	if n := len(settings); n > 0 {
+	if n > 0 {
 		text = fmt.Sprintf("all that was applied holds (settings: %d)", n)
 	}
-	_, err := fmt.Fprintln(s.out, text)
+	_, err = fmt.Fprintln(s.out, text)
 	return err
 }
 

@@ -26,38 +26,42 @@ func CheckRisks(tunings []Tuning, accepted []string) error {
 
 // ApplyAll applies every tuning to the targets of its kind. One that has no target is refused.
 func ApplyAll(ctx context.Context, now time.Time, targets []*Target, tunings []Tuning) (Report, error) {
-	return each(targets, tunings, func(t *Target, some []Tuning) (Report, error) { return t.Apply(ctx, now, some...) })
+	return each(ctx, targets, tunings, true, func(t *Target, some []Tuning) (Report, error) { return t.Apply(ctx, now, some...) })
 }
 
 // DiffAll tells what ApplyAll would do, and writes nothing.
 func DiffAll(ctx context.Context, targets []*Target, tunings []Tuning) (Report, error) {
-	return each(targets, tunings, func(t *Target, some []Tuning) (Report, error) { return t.Diff(ctx, some...) })
+	return each(ctx, targets, tunings, false, func(t *Target, some []Tuning) (Report, error) { return t.Diff(ctx, some...) })
 }
 
-func each(targets []*Target, tunings []Tuning, do func(*Target, []Tuning) (Report, error)) (Report, error) {
+// each does something with the targets that tunings are for; records tells whether that takes their records.
+func each(ctx context.Context, targets []*Target, tunings []Tuning, records bool, do func(*Target, []Tuning) (Report, error)) (Report, error) {
 	var report Report
 	for _, tuning := range tunings {
 		if !hasKind(targets, tuning.Kind) && !twinHas(targets, tunings, tuning) {
 			report = append(report, Outcome{Tuning: tuning.Name, Did: Refused, Reason: fmt.Sprintf("there is nothing of kind %s here", tuning.Kind)})
 		}
 	}
+	some := map[*Target][]Tuning{}
+	var meant []*Target
 	for _, t := range targets {
-		var some []Tuning
 		for _, tuning := range tunings {
 			if tuning.Kind == t.Kind {
-				some = append(some, tuning)
+				some[t] = append(some[t], tuning)
 			}
 		}
-		if len(some) == 0 {
-			continue
+		if len(some[t]) > 0 {
+			meant = append(meant, t)
 		}
-		outcomes, err := do(t, some)
-		report = append(report, outcomes...)
-		if err != nil {
+	}
+	if records {
+		defer closeAll(meant)
+		if err := openAll(ctx, meant); err != nil {
 			return report, err
 		}
 	}
-	return report, nil
+	outcomes, err := onHosts(meant, true, func(t *Target) (Report, error) { return do(t, some[t]) })
+	return append(report, outcomes...), err
 }
 
 func hasKind(targets []*Target, kind Kind) bool {
@@ -75,30 +79,45 @@ func isProxy(kind Kind) bool { return kind == Nginx || kind == Envoy }
 
 // RevertAll takes tunings back on all targets, the last first. It goes on past a target that fails; the errors are joined.
 func RevertAll(ctx context.Context, targets []*Target, o RevertOptions) (Report, error) {
-	var report Report
-	var faults []error
-	for _, t := range slices.Backward(targets) {
-		outcomes, err := t.Revert(ctx, o)
-		report, faults = append(report, outcomes...), append(faults, err)
+	defer closeAll(targets)
+	if err := openAll(ctx, targets); err != nil {
+		return nil, err
 	}
-	return report, errors.Join(faults...)
+	backward := slices.Clone(targets)
+	slices.Reverse(backward)
+	return onHosts(backward, false, func(t *Target) (Report, error) { return t.Revert(ctx, o) })
 }
 
 // VerifyAll is what differs on any target.
 func VerifyAll(ctx context.Context, targets []*Target) (Report, error) {
-	var report Report
+	defer closeAll(targets)
+	if err := openAll(ctx, targets); err != nil {
+		return nil, err
+	}
+	return onHosts(targets, true, func(t *Target) (Report, error) { return t.Verify(ctx) })
+}
+
+// Settings counts the keys of targets that something is applied to.
+func Settings(ctx context.Context, targets []*Target) (int, error) {
+	defer closeAll(targets)
+	if err := openAll(ctx, targets); err != nil {
+		return 0, err
+	}
+	keys := map[string]bool{}
 	for _, t := range targets {
-		outcomes, err := t.Verify(ctx)
-		report = append(report, outcomes...)
-		if err != nil {
-			return report, err
+		for _, r := range t.store.held {
+			keys[t.Name+" "+r.Key] = true
 		}
 	}
-	return report, nil
+	return len(keys), nil
 }
 
 // Diff tells for every setting what the target has and what it would get.
 func (t *Target) Diff(ctx context.Context, tunings ...Tuning) (Report, error) {
+	defer t.host.act()
+	if err := t.look(ctx, settingKeys(tunings)); err != nil {
+		return nil, fmt.Errorf("compare %s: %w", t.Name, err)
+	}
 	product, err := t.product(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("compare %s: %w", t.Name, err)

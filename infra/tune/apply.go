@@ -77,35 +77,16 @@ func lastOnly(target string, changes []change) (kept []change, report Report) {
 // does not know, and what may not be written here, is refused with the reason and not sent. A setting that does not take
 // effect is taken back. now is the time for the records.
 func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (Report, error) {
-	product, err := t.product(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("tune %s: %w", t.Name, err)
-	}
+	defer t.store.close()
 	if err := t.release(ctx); err != nil {
 		return nil, fmt.Errorf("tune %s: %w", t.Name, err)
 	}
-	var report Report
-	var changes []change
-	for _, tuning := range tunings {
-		for _, s := range tuning.Settings {
-			reason := product.Knows(s)
-			if reason == "" {
-				reason, err = t.refuse(ctx, s)
-			}
-			if err != nil {
-				return report, fmt.Errorf("tune %s: %s: %w", t.Name, s.Key, err)
-			}
-			if reason != "" {
-				report = append(report, Outcome{Target: t.Name, Tuning: tuning.Name, Key: s.Key, Did: Refused, Reason: reason})
-				continue
-			}
-			some, outcomes, err := t.plan(ctx, now, tuning.Name, s)
-			report = append(report, outcomes...)
-			if err != nil {
-				return report, fmt.Errorf("tune %s: %s: %w", t.Name, s.Key, err)
-			}
-			changes = append(changes, some...)
-		}
+	changes, report, err := t.planAll(ctx, now, tunings)
+	if err != nil {
+		return report, fmt.Errorf("tune %s: %w", t.Name, err)
+	}
+	if err := t.store.flush(ctx); err != nil {
+		return report, fmt.Errorf("tune %s: %w", t.Name, err)
 	}
 	changes, outcomes := lastOnly(t.Name, changes)
 	report = append(report, outcomes...)
@@ -117,7 +98,53 @@ func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (R
 	return report, nil
 }
 
-// plan records the originals of one setting on all of its layers.
+// planAll looks at everything that tunings set, and stages the records of its originals.
+func (t *Target) planAll(ctx context.Context, now time.Time, tunings []Tuning) (changes []change, report Report, err error) {
+	defer t.host.act()
+	if err := t.look(ctx, settingKeys(tunings)); err != nil {
+		return nil, nil, err
+	}
+	product, err := t.product(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, tuning := range tunings {
+		for _, s := range tuning.Settings {
+			reason := product.Knows(s)
+			if reason == "" {
+				reason, err = t.refuse(ctx, s)
+			}
+			if err != nil {
+				return nil, report, fmt.Errorf("%s: %w", s.Key, err)
+			}
+			if reason != "" {
+				report = append(report, Outcome{Target: t.Name, Tuning: tuning.Name, Key: s.Key, Did: Refused, Reason: reason})
+				continue
+			}
+			some, outcomes, err := t.plan(ctx, now, tuning.Name, s)
+			report = append(report, outcomes...)
+			if err != nil {
+				return nil, report, fmt.Errorf("%s: %w", s.Key, err)
+			}
+			changes = append(changes, some...)
+		}
+	}
+	return changes, report, nil
+}
+
+func settingKeys(tunings []Tuning) []string {
+	var keys []string
+	for _, tuning := range tunings {
+		for _, s := range tuning.Settings {
+			if !slices.Contains(keys, s.Key) {
+				keys = append(keys, s.Key)
+			}
+		}
+	}
+	return keys
+}
+
+// plan stages the originals of one setting on all of its layers.
 func (t *Target) plan(ctx context.Context, now time.Time, tuning string, s Setting) ([]change, Report, error) {
 	text, err := t.Sizes.Eval(s.Value)
 	if err != nil {
@@ -168,7 +195,7 @@ func (t *Target) aim(ctx context.Context, s Setting, key, text string, slots []s
 	return to, to == current.Text, nil
 }
 
-// planOne records one key on one layer: nil and nil mean that there is nothing to do there.
+// planOne stages the record of one key on one layer: nil and nil mean that there is nothing to do there.
 func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Setting, key string, sl slot, text string, kept bool,
 ) (*change, *Outcome, error) {
 	to := Value{Text: text}
@@ -179,10 +206,7 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := t.store.load(ctx, sl.layer(), key)
-	if err != nil {
-		return nil, nil, err
-	}
+	r := t.store.load(sl.layer(), key)
 	if r != nil && !r.knows(current) {
 		return nil, &Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: sl.layer(), Did: Left, From: current.String(), To: to.String(),
 			Reason: fmt.Sprintf("changed by someone else: %s (isukit set %s)", current, r.current())}, nil
@@ -206,7 +230,7 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 	if r.Process, err = t.process(ctx); err != nil {
 		return nil, nil, err
 	}
-	if err := t.store.save(ctx, r); err != nil {
+	if err := t.store.stage(r); err != nil {
 		return nil, nil, err
 	}
 	return &change{slot: sl, record: r, from: current, to: to, writes: 1}, nil, nil
@@ -221,21 +245,19 @@ func (t *Target) perform(ctx context.Context, changes []change) (Report, error) 
 	var report Report
 	need := Never
 	for _, running := range []bool{false, true} {
-		for _, c := range changes {
-			if (c.slot.layer() == RuntimeLayer) != running {
-				continue
-			}
-			outcome, err := t.write(ctx, c)
-			report = append(report, outcome)
-			if err != nil {
-				return report, err
-			}
-			if outcome.Did == Applied && !running && restartRank(c.record.Restart) > restartRank(need) {
-				need = c.record.Restart
-			}
+		some := slices.DeleteFunc(slices.Clone(changes), func(c change) bool { return (c.slot.layer() == RuntimeLayer) != running })
+		outcomes, err := t.write(ctx, some)
+		report = append(report, outcomes...)
+		if err != nil {
+			return report, err
 		}
 		if running {
 			break
+		}
+		for i, c := range some {
+			if outcomes[i].Did == Applied && restartRank(c.record.Restart) > restartRank(need) {
+				need = c.record.Restart
+			}
 		}
 		outcome, err := t.restart(ctx, need)
 		if err != nil {
@@ -256,16 +278,22 @@ func (t *Target) perform(ctx context.Context, changes []change) (Report, error) 
 // readBack asks the server that was restarted for the settings that have no running value to write. One that did not take effect
 // is taken back.
 func (t *Target) readBack(ctx context.Context, changes []change, need Restart) (Report, error) {
-	var report Report
+	problems := make([]string, len(changes))
+	t.host.look()
+	defer t.host.act()
 	for i, c := range changes {
 		both := slices.ContainsFunc(changes, func(o change) bool { return o.record.Key == c.record.Key && o.slot.layer() == RuntimeLayer })
 		if need == Never || need == Reboot || c.slot.layer() != FileLayer || both || len(c.record.Writes) == 0 {
 			continue
 		}
-		problem, err := t.check(ctx, c.record)
-		if err != nil {
-			return report, err
+		var err error
+		if problems[i], err = t.check(ctx, c.record); err != nil {
+			return nil, err
 		}
+	}
+	t.host.act()
+	var report Report
+	for i, problem := range problems {
 		if problem != "" {
 			report = append(report, t.takeBack(ctx, changes[i:i+1], errors.New(problem))...)
 		}
@@ -273,29 +301,48 @@ func (t *Target) readBack(ctx context.Context, changes []change, need Restart) (
 	return report, nil
 }
 
-// write writes one change, reads it back, and takes it back when it had no effect.
-func (t *Target) write(ctx context.Context, c change) (Outcome, error) {
-	r := c.record
-	o := Outcome{Target: t.Name, Tuning: r.last().Tuning, Key: r.Key, Layer: r.Layer, From: c.from.String(), To: c.to.String()}
-	if c.from.equal(c.to) {
-		o.Did, r.Process = Kept, ""
-	} else {
-		o.Did = Applied
-		err := c.slot.write(ctx, r.Key, c.to)
-		got, readErr := c.slot.read(ctx, r.Key)
-		if readErr != nil {
-			return o, errors.Join(err, readErr)
+// write writes changes, reads them back, and takes those back that had no effect. It returns an outcome for each.
+func (t *Target) write(ctx context.Context, changes []change) (Report, error) {
+	report := make(Report, len(changes))
+	var slots []slot
+	var list []assignment
+	var written []int // changes by assignment
+	for i, c := range changes {
+		r := c.record
+		report[i] = Outcome{Target: t.Name, Tuning: r.last().Tuning, Key: r.Key, Layer: r.Layer, Did: Kept, From: c.from.String(), To: c.to.String()}
+		if c.from.equal(c.to) {
+			r.Process = ""
+			continue
 		}
-		if err != nil || !got.equal(c.to) {
-			o.Did, o.Reason = Failed, fmt.Sprintf("the value is %s after it was written", got)
-			if err != nil {
-				o.Reason = err.Error()
+		slots, list, written = append(slots, c.slot), append(list, assignment{key: r.Key, to: c.to}), append(written, i)
+	}
+	writeSlots(ctx, slots, list)
+	var faults []error
+	for n, a := range list {
+		c, o := changes[written[n]], &report[written[n]]
+		var unread *unreadError
+		switch {
+		case errors.As(a.err, &unread):
+			o.Did, o.Reason = Failed, a.err.Error()
+			faults = append(faults, a.err)
+		case a.err != nil || !a.got.equal(a.to):
+			o.Did, o.Reason = Failed, fmt.Sprintf("the value is %s after it was written", a.got)
+			if a.err != nil {
+				o.Reason = a.err.Error()
 			}
-			return o, t.undo(ctx, c)
+			faults = append(faults, t.undo(ctx, c))
+		default:
+			o.Did = Applied
 		}
 	}
-	r.Pending = false
-	return o, t.store.save(ctx, r)
+	for i, c := range changes {
+		if report[i].Did == Failed {
+			continue
+		}
+		c.record.Pending = false
+		faults = append(faults, t.store.stage(c.record))
+	}
+	return report, errors.Join(append(faults, t.store.flush(ctx))...)
 }
 
 // undo puts a layer back to what it was before a change, and its record with it.
@@ -319,6 +366,10 @@ func (t *Target) undo(ctx context.Context, c change) error {
 func (t *Target) settleFiles(ctx context.Context, need Restart) (Report, error) {
 	if need == Never {
 		return nil, nil
+	}
+	if t.turn != nil {
+		t.turn.Lock()
+		defer t.turn.Unlock()
 	}
 	done, err := t.settle(ctx, need)
 	if errors.Is(err, errNoRestart) {

@@ -17,7 +17,9 @@ type BootConfig struct {
 }
 
 // NewBoot is the target for tunings of kind boot: a file in /etc/default/grub.d, which update-grub reads.
-func NewBoot(p Place, c BootConfig) *Target { return p.target(Boot, boot{host: p.Host, c: c}) }
+func NewBoot(p Place, c BootConfig) *Target {
+	return p.target(Boot, func(h *seen) server { return boot{host: h, c: c} })
+}
 
 type boot struct {
 	plain

@@ -24,7 +24,14 @@ type EnvoyConfig struct {
 }
 
 // NewEnvoy is the target for tunings of kind envoy. What runs is read back from the admin page that the file names.
-func NewEnvoy(p Place, c EnvoyConfig) *Target { return p.target(Envoy, envoy{host: p.Host, c: c}) }
+func NewEnvoy(p Place, c EnvoyConfig) *Target {
+	return p.target(Envoy, func(h *seen) server {
+		if c.PID != nil {
+			c.PID = once(h, "pid", c.PID)
+		}
+		return envoy{host: h, c: c}
+	})
+}
 
 type envoy struct {
 	plain

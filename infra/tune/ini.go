@@ -51,22 +51,45 @@ func (s iniSlot) read(ctx context.Context, key string) (Value, error) {
 }
 
 func (s iniSlot) write(ctx context.Context, key string, v Value) error {
+	return s.writeAll(ctx, []assignment{{key: key, to: v}})
+}
+
+// writeAll implements many.
+func (s iniSlot) writeAll(ctx context.Context, list []assignment) error {
 	text, err := getText(ctx, s.host, s.path)
 	isNew := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !isNew {
 		return err
 	}
-	if isNew && v.Absent {
-		return nil
-	}
 	if isNew {
 		text = iniWritten + "\n"
 	}
-	text = s.edit(text, key, v)
-	if text == iniWritten+"\n" {
-		return s.host.Remove(ctx, s.path)
+	for _, a := range list {
+		text = s.edit(text, a.key, a.to)
 	}
-	return putText(ctx, s.host, s.path, text)
+	switch {
+	case text != iniWritten+"\n":
+		err = putText(ctx, s.host, s.path, text)
+	case !isNew:
+		err = s.host.Remove(ctx, s.path)
+	default:
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	text, err = getText(ctx, s.host, s.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	lines := strings.SplitAfter(text, "\n")
+	for i := range list {
+		list[i].got = Value{Absent: true}
+		if _, at := s.find(lines, list[i].key); at.line >= 0 {
+			list[i].got = Value{Text: at.value}
+		}
+	}
+	return nil
 }
 
 // iniLine is where a key stands.

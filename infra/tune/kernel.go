@@ -22,7 +22,9 @@ type KernelConfig struct {
 }
 
 // NewKernel is the target for tunings of kind sysctl.
-func NewKernel(p Place, c KernelConfig) *Target { return p.target(Sysctl, kernel{host: p.Host, c: c}) }
+func NewKernel(p Place, c KernelConfig) *Target {
+	return p.target(Sysctl, func(h *seen) server { return kernel{host: h, c: c} })
+}
 
 type kernel struct {
 	plain
@@ -31,6 +33,18 @@ type kernel struct {
 }
 
 func (k kernel) product(ctx context.Context) (Product, error) { return linux(ctx, k.host) }
+
+// questions implements asker.
+func (k kernel) questions(keys []string) [][]string {
+	list := [][]string{{"uname", "-r"}}
+	if k.c.Namespace != "" {
+		list = append(list, []string{"readlink", "/proc/self/ns/net"})
+	}
+	for _, key := range keys {
+		list = append(list, []string{"test", "-w", sysPath(key)}, []string{"cat", sysPath(key)})
+	}
+	return list
+}
 
 // perNamespace tells whether each network namespace has the key for itself; others are the machine's, though some look
 // writable in a namespace.
@@ -143,10 +157,49 @@ func (p procSlot) read(ctx context.Context, key string) (Value, error) {
 	if err != nil {
 		return Value{}, fmt.Errorf("read %s: %w", key, err)
 	}
+	return procValue(key, text), nil
+}
+
+func procValue(key, text string) Value {
 	if _, rest, ok := strings.Cut(text, "["); ok && strings.HasPrefix(key, "/sys/") { // always [madvise] never
 		text, _, _ = strings.Cut(rest, "]")
 	}
-	return Value{Text: strings.Join(strings.Fields(text), " ")}, nil
+	return Value{Text: strings.Join(strings.Fields(text), " ")}
+}
+
+// writeScript writes pairs of a file and a value, and prints for each three lines: the exit status, the complaint, and what the file
+// has then.
+const writeScript = `while [ $# -gt 0 ]; do
+	said=$({ printf '%s\n' "$2" >"$1"; } 2>&1); echo "$?"
+	printf '%s\n' "$said" | tr '\n' ' '; echo
+	tr '\n' ' ' <"$1" || exit 1; echo
+	shift 2
+done`
+
+// writeAll implements many.
+func (p procSlot) writeAll(ctx context.Context, list []assignment) error {
+	argv := []string{"sh", "-c", writeScript, "sh"}
+	for _, a := range list {
+		if a.to.Absent {
+			return fmt.Errorf("write %s: a kernel's key can't be removed", a.key)
+		}
+		argv = append(argv, sysPath(a.key), a.to.Text)
+	}
+	out, err := output(ctx, p.host, argv...)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", list[0].key, err)
+	}
+	lines := strings.Split(out, "\n")
+	if len(lines) != 3*len(list)+1 {
+		return fmt.Errorf("write %d keys: the answer has %d lines", len(list), len(lines))
+	}
+	for i := range list {
+		if code, said := lines[3*i], strings.TrimSpace(lines[3*i+1]); code != "0" {
+			list[i].err = fmt.Errorf("write %s: exit status %s: %s", list[i].key, code, said)
+		}
+		list[i].got = procValue(list[i].key, lines[3*i+2])
+	}
+	return nil
 }
 
 // write does not trust that a write without a complaint took effect; whoever calls it reads back.

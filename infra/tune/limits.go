@@ -18,7 +18,12 @@ type LimitsConfig struct {
 }
 
 // NewLimits is the target for tunings of kind limits.
-func NewLimits(p Place, c LimitsConfig) *Target { return p.target(Limits, limits{host: p.Host, c: c}) }
+func NewLimits(p Place, c LimitsConfig) *Target {
+	return p.target(Limits, func(h *seen) server {
+		c.PIDs = once(h, "pids", c.PIDs)
+		return limits{host: h, c: c}
+	})
+}
 
 type limits struct {
 	plain

@@ -16,7 +16,9 @@ type LinkConfig struct {
 }
 
 // NewLink is the target for tunings of kind link: all interfaces of the host but the loopback.
-func NewLink(p Place, c LinkConfig) *Target { return p.target(Link, link{host: p.Host, c: c}) }
+func NewLink(p Place, c LinkConfig) *Target {
+	return p.target(Link, func(h *seen) server { return link{host: h, c: c} })
+}
 
 type link struct {
 	plain

@@ -92,7 +92,10 @@ type DatabaseConfig struct {
 
 // NewDatabase is the target for tunings of kind mysql.
 func NewDatabase(p Place, c DatabaseConfig) *Target {
-	return p.target(MySQL, database{host: p.Host, c: c})
+	return p.target(MySQL, func(h *seen) server {
+		c.Query = &seenSQL{Querier: c.Query, host: h}
+		return database{host: h, c: c}
+	})
 }
 
 type database struct {

@@ -24,7 +24,14 @@ type NginxConfig struct {
 }
 
 // NewNginx is the target for tunings of kind nginx.
-func NewNginx(p Place, c NginxConfig) *Target { return p.target(Nginx, nginx{host: p.Host, c: c}) }
+func NewNginx(p Place, c NginxConfig) *Target {
+	return p.target(Nginx, func(h *seen) server {
+		if c.PID != nil {
+			c.PID = once(h, "pid", c.PID)
+		}
+		return nginx{host: h, c: c}
+	})
+}
 
 type nginx struct {
 	plain
@@ -223,15 +230,48 @@ func (s nginxSlot) read(ctx context.Context, key string) (Value, error) {
 }
 
 func (s nginxSlot) write(ctx context.Context, key string, v Value) error {
-	text, list, err := s.n.load(ctx)
+	list := []assignment{{key: key, to: v}}
+	return errors.Join(s.writeAll(ctx, list), list[0].err)
+}
+
+// writeAll implements many.
+func (s nginxSlot) writeAll(ctx context.Context, list []assignment) error {
+	text, _, err := s.n.load(ctx)
 	if err != nil {
 		return err
+	}
+	for i := range list {
+		edited, err := editedNginx(text, list[i].key, list[i].to)
+		if list[i].err = err; err == nil {
+			text = edited
+		}
+	}
+	if err := putText(ctx, s.n.host, s.n.c.Conf, text); err != nil {
+		return err
+	}
+	text, parsed, err := s.n.load(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		list[i].got = Value{Absent: true}
+		if _, d, err := locate(text, parsed, list[i].key); err == nil && d != nil {
+			list[i].got = Value{Text: valueOf(*d, text)}
+		}
+	}
+	return nil
+}
+
+func editedNginx(text, key string, v Value) (string, error) {
+	list, err := nginxconf.Parse(text)
+	if err != nil {
+		return "", err
 	}
 	parent, d, err := locate(text, list, key)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return putText(ctx, s.n.host, s.n.c.Conf, editNginx(text, parent, d, key, v))
+	return editNginx(text, parent, d, key, v), nil
 }
 
 // tuneMark ends the first line of what isukit put into a configuration.

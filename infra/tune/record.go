@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -65,6 +66,16 @@ type Record struct {
 	// Reads is the variable of the running server that shows the effect, and the value to expect: "log_bin=OFF". It is for
 	// settings that have no runtime layer.
 	Reads string
+}
+
+func (r *Record) clone() *Record {
+	c := *r
+	c.Writes = slices.Clone(r.Writes)
+	if r.Held != nil {
+		held := *r.Held
+		c.Held = &held
+	}
+	return &c
 }
 
 // last is the newest write; a record that a change is about has one.

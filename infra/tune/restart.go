@@ -16,7 +16,7 @@ type forgetful interface {
 // set again after it.
 func (t *Target) restart(ctx context.Context, need Restart) (Report, error) {
 	if f, ok := t.server.(forgetful); ok && need != Never {
-		if err := t.hold(ctx, f); err != nil {
+		if err := errors.Join(t.hold(ctx, f), t.store.flush(ctx)); err != nil {
 			return nil, err
 		}
 	}
@@ -27,7 +27,7 @@ func (t *Target) restart(ctx context.Context, need Restart) (Report, error) {
 	return report, t.release(ctx)
 }
 
-// hold records the running values that a restart would lose.
+// hold stages records of the running values that a restart would lose.
 func (t *Target) hold(ctx context.Context, f forgetful) error {
 	keys, err := f.set(ctx)
 	if err != nil {
@@ -70,7 +70,7 @@ func (t *Target) holdOne(ctx context.Context, r *Record) error {
 		r.Original = v
 	}
 	r.Held = &v
-	return t.store.save(ctx, r)
+	return t.store.stage(r)
 }
 
 // release sets again what was held over a restart, also over one that was cut off.
@@ -80,12 +80,18 @@ func (t *Target) release(ctx context.Context) error {
 		return err
 	}
 	var faults []error
+	var done []*Record
 	for _, r := range records {
-		if r.Held != nil {
-			faults = append(faults, t.releaseOne(ctx, r))
+		if r.Held == nil {
+			continue
 		}
+		if err := t.releaseOne(ctx, r); err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		done = append(done, r)
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, t.keepOrForget(ctx, done...))...)
 }
 
 func (t *Target) releaseOne(ctx context.Context, r *Record) error {
@@ -98,5 +104,5 @@ func (t *Target) releaseOne(ctx context.Context, r *Record) error {
 		return fmt.Errorf("set %s to %s again after the restart: %w", r.Key, *r.Held, err)
 	}
 	r.Held = nil
-	return t.keepOrForget(ctx, r)
+	return nil
 }

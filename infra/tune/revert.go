@@ -22,6 +22,7 @@ func (o RevertOptions) wants(tuning string) bool {
 // recorded original. A value that somebody else has changed is reported and left. Files come first, then a restart where
 // one is needed, then the running values. It may be called again after it was cut off.
 func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
+	defer t.store.close()
 	_ = t.release(ctx) // a server that is down needs its files first; this is tried again after the restart
 	records, err := t.store.all(ctx)
 	if err != nil {
@@ -29,33 +30,30 @@ func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
 	}
 	var report Report
 	for _, running := range []bool{false, true} {
-		need := Never
-		var restored []*Record // to be forgotten when their effect is gone, too: after the restart
-		for _, r := range records {
-			if (r.Layer == RuntimeLayer) != running {
-				continue
-			}
-			outcome, after, err := t.revertOne(ctx, r, o)
-			if err != nil {
-				return report, fmt.Errorf("revert %s: %s: %w", t.Name, r.Key, err)
-			}
-			if outcome != nil {
-				report = append(report, *outcome)
-			}
-			if after == nil {
-				continue
-			}
-			if r.Pending && !running && restartRank(r.Restart) > restartRank(need) {
-				need = r.Restart
-			}
-			restored = append(restored, after)
+		some := slices.DeleteFunc(slices.Clone(records), func(r *Record) bool { return (r.Layer == RuntimeLayer) != running })
+		if len(some) == 0 {
+			continue
 		}
-		outcomes, err := t.restart(ctx, need)
+		list, outcomes, err := t.planRevert(ctx, some, o)
 		report = append(report, outcomes...)
-		for _, after := range restored {
-			if err == nil {
-				err = t.keepOrForget(ctx, after)
+		if err == nil {
+			err = t.restore(ctx, list)
+		}
+		if err != nil {
+			return report, fmt.Errorf("revert %s: %w", t.Name, err)
+		}
+		need := Never
+		var after []*Record // to be forgotten when their effect is gone, too: after the restart
+		for _, v := range list {
+			if v.record.Pending && !running && restartRank(v.record.Restart) > restartRank(need) {
+				need = v.record.Restart
 			}
+			after = append(after, v.after)
+		}
+		outcomes, err = t.restart(ctx, need)
+		report = append(report, outcomes...)
+		if err == nil {
+			err = t.keepOrForget(ctx, after...)
 		}
 		if err != nil {
 			return report, fmt.Errorf("revert %s: %w", t.Name, err)
@@ -64,16 +62,51 @@ func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
 	return report, nil
 }
 
-func (t *Target) keepOrForget(ctx context.Context, r *Record) error {
-	if len(r.Writes) == 0 && !r.Pending {
-		return t.store.remove(ctx, r)
+// keepOrForget writes records, or removes those that say nothing any more.
+func (t *Target) keepOrForget(ctx context.Context, records ...*Record) error {
+	var gone []*Record
+	for _, r := range records {
+		if len(r.Writes) == 0 && !r.Pending {
+			gone = append(gone, r)
+			continue
+		}
+		if err := t.store.stage(r); err != nil {
+			return err
+		}
 	}
-	return t.store.save(ctx, r)
+	return errors.Join(t.store.flush(ctx), t.store.remove(ctx, gone...))
 }
 
-// revertOne takes one key on one layer back. after is the record that holds from then on; nil where nothing was done. r is
-// pending when the layer was written.
-func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (_ *Outcome, after *Record, err error) {
+// reversal takes one key on one layer back to a value.
+type reversal struct {
+	record, after *Record // the one that holds now, and from then on
+	to            Value
+	write         bool // it has another value now
+}
+
+// planRevert looks at what is to be taken back.
+func (t *Target) planRevert(ctx context.Context, records []*Record, o RevertOptions) (list []reversal, report Report, err error) {
+	defer t.host.act()
+	if err := t.look(ctx, keysOf(records)); err != nil {
+		return nil, nil, err
+	}
+	for _, r := range records {
+		v, outcome, err := t.revertOne(ctx, r, o)
+		if err != nil {
+			return nil, report, fmt.Errorf("%s: %w", r.Key, err)
+		}
+		if outcome != nil {
+			report = append(report, *outcome)
+		}
+		if v != nil {
+			list = append(list, *v)
+		}
+	}
+	return list, report, nil
+}
+
+// revertOne plans to take one key on one layer back; nil where nothing is to be done.
+func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*reversal, *Outcome, error) {
 	left := slices.DeleteFunc(slices.Clone(r.Writes), func(w Write) bool { return o.wants(w.Tuning) })
 	if len(left) == len(r.Writes) && !(r.Pending && o.Tunings == nil) {
 		return nil, nil, nil
@@ -82,55 +115,69 @@ func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (_ *
 	if n := len(r.Writes); n > 0 {
 		out.Tuning = r.Writes[n-1].Tuning
 	}
-	copied := *r
-	after = &copied
+	after := r.clone()
 	after.Writes, after.Pending = left, false
 	to := after.current()
 	out.To = to.String()
 
-	sl := t.slot(r)
-	current, err := sl.read(ctx, r.Key)
+	current, err := t.slot(r).read(ctx, r.Key)
 	if errors.Is(err, errGone) {
 		out.Reason = err.Error()
-		return out, after, nil
+		return &reversal{record: r, after: after}, out, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if current.equal(to) {
-		return out, after, nil
+		return &reversal{record: r, after: after}, out, nil
 	}
 	if !r.knows(current) && !o.Force {
 		out.Did, out.From = Left, current.String()
 		out.Reason = fmt.Sprintf("changed by someone else: %s (isukit set %s, the original is %s)", current, r.current(), r.Original)
-		return out, nil, nil
+		return nil, out, nil
 	}
-	return out, after, t.restore(ctx, sl, r, to)
+	return &reversal{r, after, to, true}, out, nil
 }
 
-// restore writes a value and reads it back.
-func (t *Target) restore(ctx context.Context, sl slot, r *Record, to Value) error {
-	r.Pending = true
-	if err := t.store.save(ctx, r); err != nil {
+// restore writes values and reads them back. That they are being written is on record before.
+func (t *Target) restore(ctx context.Context, all []reversal) error {
+	var slots []slot
+	var list []assignment
+	for _, v := range all {
+		if !v.write {
+			continue
+		}
+		v.record.Pending = true
+		if err := t.store.stage(v.record); err != nil {
+			return err
+		}
+		slots, list = append(slots, t.slot(v.record)), append(list, assignment{key: v.record.Key, to: v.to})
+	}
+	if err := t.store.flush(ctx); err != nil {
 		return err
 	}
-	if err := sl.write(ctx, r.Key, to); err != nil {
-		return err
+	writeSlots(ctx, slots, list)
+	var faults []error
+	for _, a := range list {
+		if a.err == nil && !a.got.equal(a.to) {
+			a.err = fmt.Errorf("the value is %s after %s was written", a.got, a.to)
+		}
+		if a.err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", a.key, a.err))
+		}
 	}
-	got, err := sl.read(ctx, r.Key)
-	if err != nil {
-		return err
-	}
-	if !got.equal(to) {
-		return fmt.Errorf("the value is %s after %s was written", got, to)
-	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // Verify compares every applied value with what is there, on every layer, and returns what differs.
 func (t *Target) Verify(ctx context.Context) (Report, error) {
+	defer t.store.close()
 	records, err := t.store.all(ctx)
 	if err != nil {
+		return nil, fmt.Errorf("verify %s: %w", t.Name, err)
+	}
+	defer t.host.act()
+	if err := t.look(ctx, keysOf(records)); err != nil {
 		return nil, fmt.Errorf("verify %s: %w", t.Name, err)
 	}
 	var report Report
@@ -185,4 +232,7 @@ func (t *Target) verifyOne(ctx context.Context, r *Record) (problem, from string
 }
 
 // Records are what is applied on the target.
-func (t *Target) Records(ctx context.Context) ([]*Record, error) { return t.store.all(ctx) }
+func (t *Target) Records(ctx context.Context) ([]*Record, error) {
+	defer t.store.close()
+	return t.store.all(ctx)
+}

@@ -4,79 +4,109 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"isukit/infra/host"
 )
 
 // store keeps the records of a target on its host: DIR/TARGET/LAYER/KEY. A Unix file name of up to 255 bytes takes every key
-// that a kernel or server has; longer ones are refused.
+// that a kernel or server has; longer ones are refused. While an operation is under way it remembers them.
 type store struct {
 	host host.Host
 	dir  string
+	// held are all records of the target, by file, since read; nil when they are not known. staged are those of them that are to
+	// be written.
+	held   map[string]*Record
+	staged []string
 }
 
-func (s store) path(layer Layer, key string) string {
+func (s *store) path(layer Layer, key string) string {
 	return path.Join(s.dir, string(layer), url.PathEscape(key))
 }
 
-// save returns when the record is on disk.
-func (s store) save(ctx context.Context, r *Record) error {
+// open reads the records, unless that was done; they are remembered until close.
+func (s *store) open(ctx context.Context) error {
+	if s.held != nil {
+		return nil
+	}
+	held, err := readRecords(ctx, s.host, s.dir)
+	s.held = held[s.dir]
+	if err == nil && s.held == nil {
+		s.held = map[string]*Record{}
+	}
+	return err
+}
+
+func (s *store) close() { s.held, s.staged = nil, nil }
+
+// stage has flush write the record, which is remembered at once.
+func (s *store) stage(r *Record) error {
 	name := s.path(r.Layer, r.Key)
 	if len(path.Base(name)) > 250 {
 		return fmt.Errorf("record %s: the key is too long for a file name", r.Key)
 	}
-	if err := s.host.Put(ctx, name, r.encode(), 0o600); err != nil {
-		return fmt.Errorf("record %s: %w", r.Key, err)
+	if s.held == nil {
+		s.held = map[string]*Record{}
 	}
-	// Put may leave the directory entry to the system.
-	if _, err := output(ctx, s.host, "sync", name, path.Dir(name)); err != nil {
-		return fmt.Errorf("record %s: %w", r.Key, err)
+	s.held[name] = r.clone()
+	if !slices.Contains(s.staged, name) {
+		s.staged = append(s.staged, name)
 	}
 	return nil
 }
 
-// load returns the record of a key; nil when there is none.
-func (s store) load(ctx context.Context, layer Layer, key string) (*Record, error) {
-	text, err := s.host.Get(ctx, s.path(layer, key))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// flush returns when all staged records are on disk.
+func (s *store) flush(ctx context.Context) error {
+	if len(s.staged) == 0 {
+		return nil
+	}
+	var files []host.File
+	sync := []string{"sync"}
+	for _, name := range s.staged {
+		files = append(files, host.File{Path: name, Data: s.held[name].encode(), Mode: 0o600})
+		if dir := path.Dir(name); !slices.Contains(sync, dir) { // PutAll may leave the directory entry to the system
+			sync = append(sync, dir)
+		}
+	}
+	err := host.PutAll(ctx, s.host, files)
+	if err == nil {
+		_, err = output(ctx, s.host, append(sync, s.staged...)...)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the record of %s: %w", key, err)
+		return fmt.Errorf("record %s: %w", s.held[s.staged[0]].Key, err)
 	}
-	r, err := decodeRecord(text)
-	if err != nil {
-		return nil, fmt.Errorf("read the record of %s (%s): %w", key, s.path(layer, key), err)
-	}
-	return r, nil
+	s.staged = nil
+	return nil
 }
 
-// all returns all records, those with the largest need of a restart last.
-func (s store) all(ctx context.Context) ([]*Record, error) {
-	out, err := output(ctx, s.host, "sh", "-c", `[ ! -d "$1" ] || find "$1" -type f ! -name '.*'`, "sh", s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("list records: %w", err)
+// save returns when the record is on disk.
+func (s *store) save(ctx context.Context, r *Record) error {
+	if err := s.stage(r); err != nil {
+		return err
+	}
+	return s.flush(ctx)
+}
+
+// load returns the record of a key, of a store that is open; nil when there is none.
+func (s *store) load(layer Layer, key string) *Record {
+	if r := s.held[s.path(layer, key)]; r != nil {
+		return r.clone()
+	}
+	return nil
+}
+
+// all returns all records.
+func (s *store) all(ctx context.Context) ([]*Record, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
 	}
 	var list []*Record
-	for file := range strings.Lines(out) {
-		file = strings.TrimRight(file, "\n")
-		layer := Layer(path.Base(path.Dir(file)))
-		key, err := url.PathUnescape(path.Base(file))
-		if err != nil {
-			return nil, fmt.Errorf("list records: %s: %w", file, err)
-		}
-		r, err := s.load(ctx, layer, key)
-		if err != nil {
-			return nil, err
-		}
-		if r != nil {
-			list = append(list, r)
-		}
+	for _, r := range s.held {
+		list = append(list, r.clone())
 	}
 	slices.SortFunc(list, func(a, b *Record) int {
 		return strings.Compare(string(a.Layer)+a.Key, string(b.Layer)+b.Key)
@@ -84,14 +114,89 @@ func (s store) all(ctx context.Context) ([]*Record, error) {
 	return list, nil
 }
 
-// remove forgets a record, durably.
-func (s store) remove(ctx context.Context, r *Record) error {
-	name := s.path(r.Layer, r.Key)
-	if err := s.host.Remove(ctx, name); err != nil {
-		return fmt.Errorf("forget the record of %s: %w", r.Key, err)
+// removeScript removes files and returns when the directories that they were in are on disk.
+const removeScript = `rm -f -- "$@" || exit 1
+last=
+for file; do
+	dir=${file%/*}
+	[ "$dir" = "$last" ] || sync "$dir" || exit 1
+	last=$dir
+done`
+
+// remove forgets records, durably.
+func (s *store) remove(ctx context.Context, records ...*Record) error {
+	if len(records) == 0 {
+		return nil
 	}
-	_, err := output(ctx, s.host, "sync", path.Dir(name))
-	return err
+	argv := []string{"sh", "-c", removeScript, "sh"}
+	for _, r := range records {
+		argv = append(argv, s.path(r.Layer, r.Key))
+	}
+	if _, err := output(ctx, s.host, argv...); err != nil {
+		return fmt.Errorf("forget the record of %s: %w", records[0].Key, err)
+	}
+	for _, name := range argv[4:] {
+		delete(s.held, name)
+		s.staged = slices.DeleteFunc(s.staged, func(o string) bool { return o == name })
+	}
+	return nil
+}
+
+// filesScript prints all files below the directories that it is given but those that are half written: for each how many bytes it
+// has, its name, and itself.
+const filesScript = `for dir; do
+	[ ! -d "$dir" ] || find "$dir" -type f ! -name '.*' ! -name '*.isukit-new' \
+		-exec sh -c 'for f; do printf "%s %s\n" "$(wc -c <"$f")" "$f" && cat -- "$f" || exit 1; done' sh {} + || exit 1
+done
+echo end`
+
+// recordFile is a file with a record.
+type recordFile struct {
+	name string
+	text []byte
+}
+
+// errTooMuch says that files are more than one answer of a host holds.
+var errTooMuch = errors.New("too much for one answer")
+
+// filesIn reads the files below directories, in one go.
+func filesIn(ctx context.Context, h host.Host, dirs ...string) ([]recordFile, error) {
+	out, err := output(ctx, h, append([]string{"sh", "-c", filesScript, "sh"}, dirs...)...)
+	if err != nil {
+		return nil, fmt.Errorf("list records: %w", err)
+	}
+	var files []recordFile
+	for out != "end\n" {
+		head, rest, ok := strings.Cut(out, "\n")
+		sizeText, name, named := strings.Cut(strings.TrimLeft(head, " "), " ")
+		size, err := strconv.Atoi(sizeText)
+		if !ok || !named || err != nil || size > len(rest) {
+			return nil, fmt.Errorf("list records in %s: %w: %d bytes", strings.Join(dirs, ", "), errTooMuch, len(out))
+		}
+		files, out = append(files, recordFile{name, []byte(rest[:size])}), rest[size:]
+	}
+	return files, nil
+}
+
+// readRecords reads the records below directories: by directory of a target, by file.
+func readRecords(ctx context.Context, h host.Host, dirs ...string) (map[string]map[string]*Record, error) {
+	files, err := filesIn(ctx, h, dirs...)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]map[string]*Record{}
+	for _, f := range files {
+		r, err := decodeRecord(f.text)
+		if err != nil {
+			return nil, fmt.Errorf("read the record %s: %w", f.name, err)
+		}
+		dir := path.Dir(path.Dir(f.name))
+		if all[dir] == nil {
+			all[dir] = map[string]*Record{}
+		}
+		all[dir][f.name] = r
+	}
+	return all, nil
 }
 
 // output runs a command on a host and returns what it printed; an exit status other than 0 is an error with its complaint.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"sync"
 
 	"isukit/infra/host"
 )
@@ -15,7 +16,9 @@ type Target struct {
 	Name  string // in reports and in the names of records: "s1", "db-1"
 	Kind  Kind
 	Sizes Sizes
-	store store
+	host  *seen
+	store *store
+	turn  *sync.Mutex // held while the server is restarted; nil where nobody else restarts another at the same time
 	server
 }
 
@@ -27,9 +30,35 @@ type Place struct {
 	Sizes    Sizes
 }
 
-func (p Place) target(kind Kind, s server) *Target {
-	return &Target{Name: p.Name, Kind: kind, Sizes: p.Sizes, server: s,
-		store: store{p.Host, path.Join(p.StateDir, p.Name+"."+string(kind))}}
+// target makes a target; make is given its host, which it has to use for everything.
+func (p Place) target(kind Kind, make func(*seen) server) *Target {
+	h := &seen{Host: p.Host}
+	return &Target{Name: p.Name, Kind: kind, Sizes: p.Sizes, host: h, server: make(h),
+		store: &store{host: p.Host, dir: path.Join(p.StateDir, p.Name+"."+string(kind))}}
+}
+
+// asker is a server that tells which commands reading these keys will take, so that they can be run at the price of one.
+type asker interface {
+	questions(keys []string) [][]string
+}
+
+// look begins a look at these keys; it ends with t.host.act.
+func (t *Target) look(ctx context.Context, keys []string) error {
+	t.host.look()
+	if a, ok := t.server.(asker); ok && len(keys) > 0 {
+		return t.host.ask(ctx, a.questions(keys))
+	}
+	return nil
+}
+
+func keysOf(records []*Record) []string {
+	var keys []string
+	for _, r := range records {
+		if !slices.Contains(keys, r.Key) {
+			keys = append(keys, r.Key)
+		}
+	}
+	return keys
 }
 
 // server is what the kinds of targets differ in.
