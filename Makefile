@@ -15,7 +15,9 @@ help: ## this list
 
 build: ## bin/isukit and bin/isukit-app
 	@mkdir -p bin
-	$(GO) build -o bin/ ./cmd/isukit ./cmd/isukit-app
+	@commit=$$(git rev-parse HEAD 2>/dev/null || true); \
+	[ -z "$$commit" ] || [ -z "$$(git status --porcelain --untracked-files=no)" ] || commit=$$commit+dirty; set -x; \
+	$(GO) build -buildvcs=false -ldflags "-X isukit/cmd/internal/release.commit=$$commit" -o bin/ ./cmd/isukit ./cmd/isukit-app
 
 bench: setup build ## one round with the default topology: a score, the reason for it, a report
 	bin/isukit round

@@ -30,7 +30,7 @@ func Disturbed(r *result.Round) []string {
 		}
 	}
 	n := r.Noise
-	if n.ThrottledSeconds > noisyThrottled*loadSeconds(r) {
+	if n.ThrottledSeconds > noisyThrottled*r.LoadTook() {
 		add("a CPU limit kept it from running for %.2g s", n.ThrottledSeconds)
 	}
 	if swapped := n.SwapInBytes + n.SwapOutBytes; swapped > noisySwap {

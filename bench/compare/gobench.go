@@ -29,7 +29,7 @@ func GoBench(w io.Writer, a, b Side) error {
 			}
 			l := r.All.Latency
 			fmt.Fprintf(&out, "BenchmarkRound/%s 1 %d score %g hits/s %g p50-sec %g p99-sec %g cpu-sec/1000hits %d errors\n",
-				word(r.Scenario), r.Score.Total, float64(r.All.Hits)/loadSeconds(r), l.P50Ms/1000, l.P99Ms/1000, cpuPer1000(r), r.All.Errors)
+				word(r.Scenario), r.Score.Total, r.HitsPerSec(), l.P50Ms/1000, l.P99Ms/1000, cpuPer1000(r), r.All.Errors)
 		}
 	}
 	_, err := io.WriteString(w, out.String())

@@ -19,7 +19,7 @@ type metric struct {
 // metrics are all that are compared, the most important first.
 var metrics = [...]metric{
 	{"score", "points", true, score},
-	{"hits", "hits/s", true, func(r *result.Round) float64 { return float64(r.All.Hits) / loadSeconds(r) }},
+	{"hits", "hits/s", true, (*result.Round).HitsPerSec},
 	{"p50", "ms", false, func(r *result.Round) float64 { return r.All.Latency.P50Ms }},
 	{"p99", "ms", false, func(r *result.Round) float64 { return r.All.Latency.P99Ms }},
 	{"cpu", "CPU s/1,000 hits", false, cpuPer1000},
@@ -100,19 +100,6 @@ func errorsPer1000(r *result.Round) float64 {
 		return 0
 	}
 	return 1000 * (float64(r.All.Errors) + 0.5) / float64(r.All.Hits)
-}
-
-// loadSeconds is how long the load lasted; what was planned, or 1, where that is not known.
-func loadSeconds(r *result.Round) float64 {
-	for _, p := range r.Phases {
-		if p.Name == "load" && p.DurationSeconds > 0 {
-			return p.DurationSeconds
-		}
-	}
-	if r.LoadSeconds > 0 {
-		return r.LoadSeconds
-	}
-	return 1
 }
 
 func joinFaults(faults []string) error {

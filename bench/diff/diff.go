@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 
 	"isukit/bench/result"
 )
@@ -17,11 +18,16 @@ type Diff struct {
 	Changed []Change
 	// Moved are figures of the whole round, then those of each kind by how far they moved.
 	Moved []Move
+	// PerMinute says that the loads lasted so unlike that sums and counts are given for a minute of load: "sum s/min".
+	PerMinute bool
 }
+
+// unlike is from what difference between the times that two loads took sums and counts are given for a minute.
+const unlike = 0.1
 
 // Change is a condition that differs. From or To is "" where a side does not have it.
 type Change struct {
-	// Group is "fact", "topology", "benchmark", or a host and source of settings, as "s1: sysctl".
+	// Group is "fact", "topology", "round", "benchmark", or a host and source of settings, as "s1: sysctl".
 	Group, Key, From, To string
 }
 
@@ -49,7 +55,7 @@ func (m Move) Relative() float64 {
 
 // Of compares b with a.
 func Of(a, b *result.Round) *Diff {
-	d := &Diff{A: a, B: b}
+	d := &Diff{A: a, B: b, PerMinute: math.Abs(math.Log(b.LoadTook()/a.LoadTook())) > unlike}
 	d.conditions()
 	d.whole()
 	d.routes()
@@ -64,6 +70,8 @@ var always = []string{"started", "id"}
 func (d *Diff) conditions() {
 	d.change("topology", "name", d.A.Topology, d.B.Topology)
 	d.change("benchmark", "command", d.A.Benchmark.Command, d.B.Benchmark.Command)
+	d.change("round", "load", planned(d.A), planned(d.B))
+	d.change("round", "seed", seed(d.A), seed(d.B))
 	facts := func(r *result.Round) map[string]string {
 		all := map[string]string{}
 		for _, f := range r.Facts {
@@ -90,6 +98,21 @@ func (d *Diff) conditions() {
 	}
 }
 
+// planned is how long the load was meant to last; of a benchmark that is not isukit's own it is not known.
+func planned(r *result.Round) string {
+	if r.Observed() || r.LoadSeconds <= 0 {
+		return ""
+	}
+	return strconv.FormatFloat(r.LoadSeconds, 'g', -1, 64) + " s"
+}
+
+func seed(r *result.Round) string {
+	if r.Observed() || r.Scenario == "" {
+		return ""
+	}
+	return strconv.FormatUint(r.Seed, 10)
+}
+
 func (d *Diff) maps(group string, a, b map[string]string) {
 	for _, key := range union(a, b) {
 		d.change(group, key, a[key], b[key])
@@ -112,21 +135,34 @@ func union[V any](a, b map[string]V) []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
+// amount is a sum or count of r, for a minute of its load where the two can't be compared otherwise.
+func (d *Diff) amount(r *result.Round, x float64) float64 {
+	if d.PerMinute {
+		return 60 * x / r.LoadTook()
+	}
+	return x
+}
+
+func (d *Diff) amountName(figure string) string {
+	if d.PerMinute {
+		return figure + "/min"
+	}
+	return figure
+}
+
 func (d *Diff) whole() {
-	rate := func(r *result.Round) float64 {
-		if r.LoadSeconds <= 0 {
-			return 0
-		}
-		return float64(r.All.Hits) / r.LoadSeconds
+	score := func(r *result.Round) float64 { return float64(r.Score.Total) }
+	if d.PerMinute {
+		d.Moved = append(d.Moved, Move{Group: "round", Figure: "score", From: score(d.A), To: score(d.B)})
 	}
 	for _, f := range []struct {
 		figure string
 		of     func(*result.Round) float64
 	}{
-		{"score", func(r *result.Round) float64 { return float64(r.Score.Total) }}, {"hits/s", rate},
+		{d.amountName("score"), func(r *result.Round) float64 { return d.amount(r, score(r)) }}, {"hits/s", (*result.Round).HitsPerSec},
 		{"p50 ms", func(r *result.Round) float64 { return r.All.Latency.P50Ms }}, {"p99 ms", func(r *result.Round) float64 { return r.All.Latency.P99Ms }},
-		{"errors", func(r *result.Round) float64 { return float64(r.All.Errors) }},
-		{"statements", func(r *result.Round) float64 { return float64(r.Queries.Statements - r.Queries.Outside) }},
+		{d.amountName("errors"), func(r *result.Round) float64 { return d.amount(r, float64(r.All.Errors)) }},
+		{d.amountName("statements"), func(r *result.Round) float64 { return d.amount(r, float64(r.Queries.Statements-r.Queries.Outside)) }},
 	} {
 		if from, to := f.of(d.A), f.of(d.B); from != 0 || to != 0 {
 			d.Moved = append(d.Moved, Move{Group: "round", Figure: f.figure, From: from, To: to})
@@ -167,27 +203,31 @@ func (d *Diff) group(group string, names []string, a, b map[string]figures) {
 func (d *Diff) routes() {
 	of := func(r *result.Round) map[string]figures {
 		all := map[string]figures{}
+		add := func(name string, sum float64, hits int64, p50, p99 float64) {
+			all[name] = figures{d.amount(r, sum), []float64{d.amount(r, sum), d.amount(r, float64(hits)), p50, p99}}
+		}
 		for _, x := range r.Access.Routes {
-			all[x.Method+" "+x.Path] = figures{x.Request.SumSeconds, []float64{x.Request.SumSeconds, float64(x.Hits), x.Request.P50Ms, x.Request.P99Ms}}
+			add(x.Method+" "+x.Path, x.Request.SumSeconds, x.Hits, x.Request.P50Ms, x.Request.P99Ms)
 		}
 		for _, e := range r.Endpoints {
-			all[e.Name] = figures{float64(e.Hits) * e.Latency.P50Ms / 1000, []float64{float64(e.Hits) * e.Latency.P50Ms / 1000, float64(e.Hits), e.Latency.P50Ms, e.Latency.P99Ms}}
+			add(e.Name, float64(e.Hits)*e.Latency.P50Ms/1000, e.Hits, e.Latency.P50Ms, e.Latency.P99Ms)
 		}
 		return all
 	}
-	d.group("route", []string{"sum s", "count", "p50 ms", "p99 ms"}, of(d.A), of(d.B))
+	d.group("route", []string{d.amountName("sum s"), d.amountName("count"), "p50 ms", "p99 ms"}, of(d.A), of(d.B))
 }
 
 func (d *Diff) queries() {
 	of := func(r *result.Round) map[string]figures {
 		all := map[string]figures{}
 		for _, q := range r.Queries.Queries {
+			sum := d.amount(r, q.Time.SumSeconds)
 			mean := 1000 * q.Time.SumSeconds / float64(max(q.Time.Count, 1))
-			all[q.Fingerprint] = figures{q.Time.SumSeconds, []float64{q.Time.SumSeconds, float64(q.Time.Count), mean, float64(q.RowsExamined)}}
+			all[q.Fingerprint] = figures{sum, []float64{sum, d.amount(r, float64(q.Time.Count)), mean, d.amount(r, float64(q.RowsExamined))}}
 		}
 		return all
 	}
-	d.group("query", []string{"sum s", "count", "mean ms", "examined"}, of(d.A), of(d.B))
+	d.group("query", []string{d.amountName("sum s"), d.amountName("count"), "mean ms", d.amountName("examined")}, of(d.A), of(d.B))
 }
 
 func (d *Diff) cpu() {

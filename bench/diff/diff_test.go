@@ -44,3 +44,25 @@ func TestOf(t *testing.T) {
 		t.Errorf("a round and itself: %+v", same)
 	}
 }
+
+// TestUnlikeLoads compares a long round with a short one of the same rate: nothing has moved but the score.
+func TestUnlikeLoads(t *testing.T) {
+	round := func(secs float64) *result.Round {
+		n := int64(10 * secs)
+		return &result.Round{Scenario: "portal", LoadSeconds: secs, Score: result.Score{Total: 2 * n}, All: result.Endpoint{Hits: n, Errors: n / 10},
+			Phases:    []result.Phase{{Name: "load", DurationSeconds: secs}},
+			Endpoints: []result.Endpoint{{Name: "GET /", Hits: n, Latency: result.Latency{P50Ms: 3, P99Ms: 9}}}}
+	}
+	d := diff.Of(round(30), round(10))
+	if want := []diff.Change{{"round", "load", "30 s", "10 s"}}; !cmp.Equal(want, d.Changed) {
+		t.Errorf("changed: %s", cmp.Diff(want, d.Changed))
+	}
+	for _, m := range d.Moved {
+		if (m.Figure == "score") == (m.Relative() == 0) {
+			t.Errorf("%s %s: %g -> %g", m.Name, m.Figure, m.From, m.To)
+		}
+	}
+	if !d.PerMinute || len(d.Moved) != 4 {
+		t.Errorf("per minute %v, moved %+v", d.PerMinute, d.Moved)
+	}
+}

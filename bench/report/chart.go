@@ -56,7 +56,7 @@ func charts(r *result.Round) []chart {
 		return nil
 	}
 	all := []chart{hitsChart(r.Timeline), latencyChart(r.Timeline)}
-	if !observed(r) {
+	if !r.Observed() {
 		all = append(all, usersChart(r.Timeline))
 	}
 	all = append(all, cpuCharts(r)...)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"isukit/bench/diff"
 )
@@ -17,9 +18,18 @@ func Diff(w io.Writer, d *diff.Diff, most int, s Style) error {
 		p.moves(d, group.name, group.title, most)
 	}
 	p.line()
-	p.para("  ", dim, "One round each: what moved may be noise. isukit compare says how sure a difference is.")
+	p.para("  ", dim, diffNote(d))
 	_, err := io.WriteString(w, p.String())
 	return err
+}
+
+// diffNote says how the figures of a difference are to be read.
+func diffNote(d *diff.Diff) string {
+	note := "One round each: what moved may be noise. isukit compare says how sure a difference is."
+	if d.PerMinute {
+		note = fmt.Sprintf("The loads lasted %s and %s: sums and counts are for a minute of load. %s", seconds(d.A.LoadTook()), seconds(d.B.LoadTook()), note)
+	}
+	return note
 }
 
 // moveGroups are the groups of moves in the order in which they are shown.
@@ -95,7 +105,7 @@ func moveRow(m diff.Move, repeated bool) []cell {
 
 // moved writes a figure; those that are counts have no decimals.
 func moved(name string, x float64) string {
-	switch name {
+	switch strings.TrimSuffix(name, "/min") {
 	case "count", "errors", "examined", "score", "statements":
 		return count(int64(math.Round(x)))
 	}

@@ -84,16 +84,16 @@ func newView(r *result.Round) view {
 	v := view{Round: r, CSS: template.CSS(pageCSS), JS: template.JS(pageJS), Loaded: loaded(r),
 		Policy: "default-src 'none'; style-src " + sourceHash(pageCSS) + "; script-src " + sourceHash(pageJS) +
 			"; img-src data:; base-uri 'none'; form-action 'none'",
-		HitsPerSec: HitsPerSec(r), LoadTook: loadSeconds(r), Zeroed: zeroed(r),
+		HitsPerSec: r.HitsPerSec(), LoadTook: r.LoadTook(), Zeroed: zeroed(r),
 		Endpoints: byHits(r.Endpoints), Charts: charts(r), Times: timeLabels(len(r.Timeline)), Phases: phaseBars(r.Phases), Cursor: newCursor(r),
 		LastSecond:     len(r.Timeline) - 1,
-		Observed:       observed(r),
+		Observed:       r.Observed(),
 		Subtitle:       subtitle(r),
 		Statements:     r.Queries.Statements - r.Queries.Outside - r.Queries.Unreadable,
 		Queries:        queryViews(r),
 		Flames:         flames(r),
 		Settings:       settingsViews(r),
-		GeneratorCores: r.Generator.CPUSeconds / loadSeconds(r), GeneratorMsPer1000: 1000 * r.Generator.CPUSecondsPer1000Hits}
+		GeneratorCores: r.Generator.CPUSeconds / r.LoadTook(), GeneratorMsPer1000: 1000 * r.Generator.CPUSecondsPer1000Hits}
 	for _, l := range r.Score.Lines {
 		v.LineSum += l.Points
 	}
@@ -150,7 +150,7 @@ func newCursor(r *result.Round) cursor {
 	}
 	roles = orderRoles(roles)
 	var users []string
-	if !observed(r) {
+	if !r.Observed() {
 		users = []string{"users"}
 	}
 	c := cursor{Labels: slices.Concat([]string{"second"}, users, []string{"hits/s", "errors", "p50", "p99"}, roles)}
@@ -162,7 +162,7 @@ func newCursor(r *result.Round) cursor {
 	}
 	for _, s := range r.Timeline {
 		row := []string{count(int64(s.At))}
-		if !observed(r) {
+		if !r.Observed() {
 			row = append(row, count(int64(s.Users)))
 		}
 		row = append(row, count(s.Hits), count(s.Errors), millis(s.P50Ms), millis(s.P99Ms))

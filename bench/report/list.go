@@ -41,8 +41,8 @@ func (p *page) rounds(entries []result.Entry) {
 func listRow(e result.Entry) []cell {
 	r := e.Round
 	l := r.All.Latency
-	row := plain(clean(e.ID), "pass", count(r.Score.Total), figure(HitsPerSec(r)), figure(l.P50Ms), figure(l.P99Ms),
-		count(r.All.Errors), seconds(loadSeconds(r)))
+	row := plain(clean(e.ID), "pass", count(r.Score.Total), figure(r.HitsPerSec()), figure(l.P50Ms), figure(l.P99Ms),
+		count(r.All.Errors), seconds(r.LoadTook()))
 	row[1].code = green
 	if !r.Passed {
 		row[1] = cell{"FAIL", red}

@@ -6,12 +6,9 @@ import (
 	"isukit/bench/result"
 )
 
-// observed tells whether a round is one of an app with a benchmark of its own.
-func observed(r *result.Round) bool { return r.Benchmark.ScoreFrom != "" }
-
 // subtitle says what was played.
 func subtitle(r *result.Round) string {
-	if !observed(r) {
+	if !r.Observed() {
 		return fmt.Sprintf("%s on topology %s, seed %d, %s", r.Scenario, r.Topology, r.Seed, moment(r.StartedAt))
 	}
 	how := "its own benchmark"

@@ -59,7 +59,7 @@ func Index(w io.Writer, entries []result.Entry) error {
 		}
 		r := e.Round
 		v.Entries = append(v.Entries, siteEntry{
-			ID: e.ID, Passed: r.Passed, Warnings: len(r.Warnings), Score: r.Score.Total, Errors: r.All.Errors, Rate: HitsPerSec(r),
+			ID: e.ID, Passed: r.Passed, Warnings: len(r.Warnings), Score: r.Score.Total, Errors: r.All.Errors, Rate: r.HitsPerSec(),
 			P99: r.All.Latency.P99Ms, Limit: cut(r.Bottleneck.Text, 90),
 		})
 	}
@@ -99,7 +99,7 @@ func DiffHTML(w io.Writer, d *diff.Diff) error {
 
 func site(w io.Writer, name string, v siteView) error {
 	v.CSS, v.JS = template.CSS(pageCSS), template.JS(siteScript())
-	t, err := template.New("site").Funcs(template.FuncMap{"count": count, "figure": figure, "millis": millis, "clean": clean, "absent": absent}).Parse(siteTemplate)
+	t, err := template.New("site").Funcs(template.FuncMap{"count": count, "figure": figure, "millis": millis, "clean": clean, "absent": absent, "diffNote": diffNote}).Parse(siteTemplate)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func Text(w io.Writer, r *result.Round, s Style) error {
 	p.errorGroups(r)
 	p.messages(r)
 	if loaded(r) {
-		if observed(r) {
+		if r.Observed() {
 			p.observed(r)
 		} else {
 			p.endpoints(r)
@@ -145,7 +145,7 @@ func (p *page) errorGroups(r *result.Round) {
 }
 
 func (p *page) endpoints(r *result.Round) {
-	p.head("Endpoints", fmt.Sprintf("latency in ms, from when a hit was meant to go; %s hits/s", figure(HitsPerSec(r))))
+	p.head("Endpoints", fmt.Sprintf("latency in ms, from when a hit was meant to go; %s hits/s", figure(r.HitsPerSec())))
 	cols := []column{{title: "", elastic: true}}
 	for _, t := range []string{"hits", "share", "p50", "p90", "p99", "max", "errors"} {
 		cols = append(cols, column{title: t, right: true})
@@ -188,8 +188,8 @@ func (p *page) usage(r *result.Round) {
 		rows = append(rows, roleRow(r, u))
 	}
 	g := r.Generator
-	cores := g.CPUSeconds / loadSeconds(r)
-	if !observed(r) {
+	cores := g.CPUSeconds / r.LoadTook()
+	if !r.Observed() {
 		rows = append(rows, plain("generator", "", seconds(g.CPUSeconds), fixed(cores, 2), "", "", size(g.PeakRSSBytes)))
 	}
 	p.table(cols, rows)
@@ -197,7 +197,7 @@ func (p *page) usage(r *result.Round) {
 	for _, h := range r.Hosts {
 		p.para("  host "+p.paint(bold, cut(clean(h.Host), 16))+"  ", "", hostFigures(h))
 	}
-	if !observed(r) {
+	if !r.Observed() {
 		p.para("  generator  ", "", generatorFigures(g))
 	}
 }
@@ -255,25 +255,6 @@ func (p *page) closing(r *result.Round, record string) {
 	if record != "" {
 		p.line("record  ", record)
 	}
-}
-
-// HitsPerSec is the rate of all hits over the load phase as it really lasted.
-func HitsPerSec(r *result.Round) float64 { return float64(r.All.Hits) / loadSeconds(r) }
-
-// loadSeconds is how long the load lasted; what was planned, or 1, where that is not known.
-func loadSeconds(r *result.Round) float64 {
-	if observed(r) && r.LoadSeconds > 0 {
-		return r.LoadSeconds // its phase may have waited for the end
-	}
-	for _, ph := range r.Phases {
-		if ph.Name == "load" && ph.DurationSeconds > 0 {
-			return ph.DurationSeconds
-		}
-	}
-	if r.LoadSeconds > 0 {
-		return r.LoadSeconds
-	}
-	return 1
 }
 
 func ratio(part, whole int64) float64 {

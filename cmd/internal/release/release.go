@@ -1,5 +1,5 @@
-// Package release says which isukit a binary is. Nothing goes in but what the Go tool stamped into the binary; printing it is left
-// to the commands.
+// Package release says which isukit a binary is. Nothing goes in but what the Go tool, or make build, stamped into the binary; printing
+// it is left to the commands.
 package release
 
 import "runtime/debug"
@@ -7,24 +7,30 @@ import "runtime/debug"
 // Version is the release that this source is, or becomes.
 const Version = "0.1.0"
 
+// commit is set by make build, for where the Go tool does not stamp (GOFLAGS=-buildvcs=false, a clone of another account's).
+var commit string
+
 // Commit is the commit that the binary was built from, with "+dirty" for uncommitted changes; it is empty where it was built
 // without version control.
 func Commit() string {
+	if commit != "" {
+		return commit
+	}
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
 	}
-	var commit, dirty string
+	var revision, dirty string
 	for _, s := range build.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			commit = s.Value
+			revision = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			dirty = "+dirty"
 		}
 	}
-	if commit == "" {
+	if revision == "" {
 		return ""
 	}
-	return commit + dirty
+	return revision + dirty
 }
