@@ -18,7 +18,7 @@ import (
 const (
 	commitTable  = ownPrefix + "commit"
 	createCommit = "CREATE TABLE IF NOT EXISTS " + commitTable + " (xid VARCHAR(64) NOT NULL PRIMARY KEY, verdict TINYINT NOT NULL) " +
-		"ENGINE=InnoDB DEFAULT CHARSET=ascii"
+		"ENGINE=InnoDB DEFAULT CHARSET=ascii COLLATE=ascii_bin"
 	xidPrefix = "isk-"
 )
 
@@ -211,7 +211,8 @@ func (p *group) prepared(ctx context.Context, m *member) ([]string, error) {
 	return list, rows.Err()
 }
 
-// settle ends what the dead processes had prepared on the replicas in service, and forgets their decisions.
+// settle ends what the dead processes had prepared on the replicas in service, and forgets their decisions. Refusals stay: a packet that
+// would commit may still wait for a lock on its server.
 func (b *branches) settle(ctx context.Context, dead []string) error {
 	isDead := map[string]bool{}
 	for _, id := range dead {
@@ -236,7 +237,7 @@ func (b *branches) settle(ctx context.Context, dead []string) error {
 	b.mu.Unlock()
 	for _, m := range b.p.view.Load().readers {
 		for _, id := range dead {
-			if _, err := m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid LIKE ?", b.p.xidPrefix+id+"-%"); err != nil {
+			if _, err := m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE verdict = 1 AND xid LIKE ?", b.p.xidPrefix+id+"-%"); err != nil {
 				return err
 			}
 		}

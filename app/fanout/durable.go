@@ -78,7 +78,7 @@ func (t *orderedTxn) commitDurably() error {
 	}
 	t.c.p.at(stepDecide, first.m)
 	began := time.Now()
-	err := first.end(t.c, "INSERT INTO "+commitTable+" (xid, verdict) VALUES ('"+t.xid+"', 1); COMMIT")
+	err := first.end(t.c, "INSERT INTO "+commitTable+" VALUES ('"+t.xid+"', 1); COMMIT")
 	first.m.metrics.commit.observe(time.Since(began), err)
 	t.c.p.at(stepDecided, first.m)
 	switch {

@@ -28,7 +28,7 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 	}
 	p.at(stepDecide, other.m)
 	began := time.Now()
-	b, err := t.decideOn(ctx, other, q, with, a.affected)
+	b, err := t.decideOn(ctx, other, q, with, a)
 	other.m.metrics.others.observe(time.Since(began), err)
 	p.at(stepDecided, other.m)
 	switch {
@@ -59,23 +59,28 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 }
 
 // decideOn executes q on pt and commits it with the row that is the decision, unless it changed another number of rows than
-// the first replica did: the row's verdict would be NULL then, which the table does not take, and the server drops the COMMIT.
-// From here on nothing is killed.
-func (t *orderedTxn) decideOn(ctx context.Context, pt *part, q call, with pins, affected int64) (answer, error) {
+// the first replica did with answer first: the row's verdict would be NULL then, which the table does not take, and the server drops
+// the COMMIT. A write that can't but find the rows that the first one found (exact) is not asked for their number: where they differ,
+// the replicas did before. From here on nothing is killed.
+func (t *orderedTxn) decideOn(ctx context.Context, pt *part, q call, with pins, first answer) (answer, error) {
+	verdict := "1"
+	if !t.c.p.exact(q, first) {
+		verdict = "IF(ROW_COUNT()=" + strconv.FormatInt(first.affected, 10) + ",1,NULL)"
+	}
 	tail := "; COMMIT"
 	q.after = 2
 	if !with.clock.IsZero() {
 		tail = "; " + unpin + tail
 		q.after = 3
 	}
-	q.text += "; INSERT INTO " + commitTable + " (xid, verdict) VALUES ('" + t.xid + "', IF(ROW_COUNT()=" + strconv.FormatInt(affected, 10) + ",1,NULL))" + tail
+	q.text += "; INSERT INTO " + commitTable + " VALUES ('" + t.xid + "', " + verdict + ")" + tail
 	a, err := pt.run(context.WithoutCancel(ctx), t.c, q, t.begun, with, false)
 	var me *mysql.MySQLError
 	switch {
 	case err == nil:
 		pt.l.pinned, pt.pinned = false, false
 	case errors.As(err, &me) && me.Number == errNull && strings.Contains(me.Message, "verdict"):
-		err = fmt.Errorf("it did not change %d rows, as the first replica did: %w", affected, err)
+		err = fmt.Errorf("it did not change %d rows, as the first replica did: %w", first.affected, err)
 	case errors.As(err, &me) && me.Number == errDuplicate && strings.Contains(me.Message, t.xid):
 		t.again = true
 		err = t.abort(&WriteError{Fate: NotApplied, Again: true, Cause: errors.New("another process took this one for dead")})

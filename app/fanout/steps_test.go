@@ -259,6 +259,9 @@ func TestAppKilledAtEveryStep(t *testing.T) {
 					if got := states(t, p); mode == fanout.ModeDurable && slices.Contains(got, fanout.Ejected) {
 						t.Errorf("states %q: mode durable leaves no replica behind", got)
 					}
+					if (m == fanout.Moment{Step: "the first replica is to decide", Replica: "r2"}) {
+						refused(t, c)
+					}
 					settled(t, c, p, mode, l)
 					must(t, p.Close())
 					leftNothing(t, c)
@@ -266,6 +269,16 @@ func TestAppKilledAtEveryStep(t *testing.T) {
 			}
 		}
 	}, fanout.ModeOrdered, fanout.ModeDurable)
+}
+
+// refused fails unless r2 keeps a refusal of what a dead process had prepared on r1 and not decided: the packet that decides may wait
+// for a lock of the server's even now.
+func refused(t *testing.T, c *cluster) {
+	t.Helper()
+	if n := c.rows(t, 1, "SELECT COUNT(*) FROM isukit_fanout_commit WHERE verdict = 0"); n[0] == "0" {
+		t.Error("r2 keeps no refusal")
+	}
+	c.execOn(t, 1, "DELETE FROM isukit_fanout_commit") // for the next time
 }
 
 // TestDurableWithFewRights writes with accounts that have the rights that the documentation asks for, without and with
