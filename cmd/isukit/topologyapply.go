@@ -241,7 +241,7 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 					return err
 				}
 				if name == "" {
-					fmt.Fprintf(s.err, "isukit: no topology was up with driver %s\n", o.driver)
+					fmt.Fprintf(s.err, "isukit: no topology was up with driver %s\n", cmp.Or(o.driver, "local"))
 					return nil
 				}
 				fmt.Fprintf(s.err, "isukit: topology %s is down, and what it had is gone\n", name)
