@@ -2,6 +2,8 @@
 GO ?= go
 # Packages that start servers share a few cores, but wait most of the time: three at a time. Their results are not cached: the servers may change.
 TESTFLAGS ?= -p 3 -count 1 -timeout 20m
+# The longest ones begin first: at the end there is nothing beside which they could wait. go test starts packages in this order.
+LONGEST = ./cmd/isukit ./app/fanout ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
 FUZZTIME ?= 20s
 
 .PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-tuning stress-tune stress-topology bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
@@ -87,7 +89,7 @@ fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 	xargs -n 2 -P 2 sh -c '$(GO) test -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$1"' fuzz
 
 test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
-	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test $(TESTFLAGS) ./...
+	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test $(TESTFLAGS) $(LONGEST) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 check: check-format check-vet check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
@@ -125,7 +127,7 @@ check-shell:
 check-race:
 	@command -v $${CC:-gcc} >/dev/null || { echo 'check-race: error: the race detector needs a C compiler'; \
 	echo 'check-race: hint: install gcc'; exit 1; }
-	$(GO) test -race $(TESTFLAGS) ./...
+	$(GO) test -race $(TESTFLAGS) $(LONGEST) ./...
 
 # It asks vuln.go.dev, which not every machine reaches; that is why make check leaves it out.
 check-vuln: ## known vulnerabilities in what is called of the dependencies
