@@ -63,7 +63,13 @@ func (e envoy) refuse(ctx context.Context, s Setting) (string, error) {
 	if _, err := adminOf(text); err != nil {
 		return err.Error(), nil
 	}
-	if len(envoyPlaces(entries, s.Key)) == 0 {
+	places := envoyPlaces(entries, s.Key)
+	for _, key := range places {
+		if _, err := editYAML(text, key, Value{Text: s.Value}); err != nil {
+			return fmt.Sprintf("%s: %v", e.c.Conf, err), nil
+		}
+	}
+	if len(places) == 0 {
 		return fmt.Sprintf("%s has no place for it", e.c.Conf), nil
 	}
 	return "", nil
@@ -166,46 +172,12 @@ func (s envoySlot) read(ctx context.Context, key string) (Value, error) {
 }
 
 func (s envoySlot) write(ctx context.Context, key string, v Value) error {
-	text, entries, err := s.e.load(ctx)
+	text, err := getText(ctx, s.e.host, s.e.c.Conf)
 	if err != nil {
 		return err
 	}
-	parent, found := findYAML(entries, key)
-	if parent == nil {
-		return fmt.Errorf("the place of %s: %w", key, errGone)
+	if text, err = editYAML(text, key, v); err != nil {
+		return fmt.Errorf("%s: %w", s.e.c.Conf, err)
 	}
-	return putText(ctx, s.e.host, s.e.c.Conf, editYAML(text, parent, found, key[strings.LastIndex(key, yamlSeparator)+1:], v))
-}
-
-// valueSpace is what has to be between a colon and a value: nothing where the value begins on the next line.
-func valueSpace(value string) string {
-	if strings.Contains(value, "\n") {
-		return ""
-	}
-	return " "
-}
-
-// editYAML replaces a key's value, adds the key behind the first of its mapping, or takes it out.
-func editYAML(text string, parent, found *yamlEntry, name string, v Value) string {
-	first := parent.children[0]
-	lineEnd := func(at int) int {
-		if i := strings.IndexByte(text[at:], '\n'); i >= 0 {
-			return at + i
-		}
-		return len(text)
-	}
-	switch {
-	case found == nil && v.Absent:
-		return text
-	case found == nil:
-		at := lineEnd(first.to)
-		return text[:at] + "\n" + strings.Repeat(" ", first.indent) + name + ": " + v.Text + tuneMark + text[at:]
-	case v.Absent:
-		return text[:strings.LastIndexByte(text[:found.colon], '\n')] + text[lineEnd(found.to):]
-	case strings.Contains(v.Text, "\n"):
-		return text[:found.colon] + v.Text + text[found.to:]
-	case found.from == found.colon:
-		return text[:found.colon] + " " + v.Text + text[found.to:]
-	}
-	return text[:found.from] + v.Text + text[found.to:]
+	return putText(ctx, s.e.host, s.e.c.Conf, text)
 }

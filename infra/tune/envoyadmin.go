@@ -25,8 +25,7 @@ func adminOf(text string) (string, error) {
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal([]byte(text), &conf); err != nil {
-		what, _, _ := strings.Cut(err.Error(), "\n") // the rest shows the file
-		return "", fmt.Errorf("it cannot be read: %s", what)
+		return "", yamlFault(err)
 	}
 	at := conf.Admin.Address.Socket
 	if at.Port == 0 {

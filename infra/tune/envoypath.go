@@ -48,7 +48,7 @@ func findYAML(entries []yamlEntry, key string) (parent, found *yamlEntry) {
 		if !ok {
 			continue
 		}
-		if rest == "" {
+		if rest == "" && !entries[i].item {
 			return nil, &entries[i]
 		}
 		rest, ok = strings.CutPrefix(rest, yamlSeparator)

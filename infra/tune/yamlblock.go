@@ -42,6 +42,7 @@ const maxYAMLDepth = 64
 type yamlLine struct {
 	number, indent int
 	start          int    // of what it says
+	stop           int    // behind what it says; 0 of an empty line and a comment
 	says           string // without indentation and blanks at its end; "" of an empty line
 }
 
@@ -56,19 +57,26 @@ func (r *yamlReader) fault(what string) error {
 }
 
 func (r *yamlReader) split() error {
-	start, n := 0, 0
+	start, n, begun := 0, 0, false
 	for line := range strings.Lines(r.text) {
 		n++
 		says := strings.TrimLeft(line, " ")
-		indent := len(line) - len(says)
-		says = strings.TrimRight(says, " \r\n")
-		if strings.HasPrefix(says, "\t") {
-			return fmt.Errorf("line %d: a tab before its text", n)
+		l := yamlLine{number: n, indent: len(line) - len(says), start: start + len(line) - len(says)}
+		if i := strings.IndexByte(says, '\r'); i >= 0 && says[i:] != "\r\n" {
+			return fmt.Errorf("line %d: a carriage return within it", n)
 		}
-		if says != "---" || indent > 0 {
-			r.lines = append(r.lines, yamlLine{n, indent, start + indent, says})
-		}
+		l.says = strings.TrimRight(says, " \t\r\n")
 		start += len(line)
+		if l.indent == 0 && (strings.HasPrefix(l.says, "---") || strings.HasPrefix(l.says, "...")) {
+			if begun || uncommented(l.says) != "---" {
+				return fmt.Errorf("line %d: more than one document, or text on the line that begins one", n)
+			}
+			continue
+		}
+		if l.says != "" && l.says[0] != '#' {
+			l.stop, begun = l.start+len(l.says), true
+		}
+		r.lines = append(r.lines, l)
 	}
 	return nil
 }
@@ -83,8 +91,8 @@ func (r *yamlReader) skip() {
 // end is behind the last line that was read and says something.
 func (r *yamlReader) end() int {
 	for i := r.at - 1; ; i-- {
-		if l := r.lines[i]; l.says != "" && l.says[0] != '#' {
-			return l.start + len(l.says)
+		if r.lines[i].stop > 0 {
+			return r.lines[i].stop
 		}
 	}
 }
@@ -97,7 +105,10 @@ func (r *yamlReader) block(indent int, itemsOnly bool, depth int) ([]yamlEntry, 
 	var list []yamlEntry
 	for r.at < len(r.lines) && r.lines[r.at].indent == indent {
 		l := &r.lines[r.at]
-		item := l.says == "-" || strings.HasPrefix(l.says, "- ")
+		if strings.HasPrefix(strings.TrimPrefix(l.says, "-"), "\t") {
+			return nil, r.fault("a tab before its text")
+		}
+		item := isYAMLItem(l.says)
 		if itemsOnly && !item {
 			break
 		}
@@ -123,6 +134,8 @@ func (r *yamlReader) block(indent int, itemsOnly bool, depth int) ([]yamlEntry, 
 	return list, nil
 }
 
+func isYAMLItem(says string) bool { return says == "-" || strings.HasPrefix(says, "- ") }
+
 // above is the comment on the line before.
 func (r *yamlReader) above() string {
 	if r.at == 0 || !strings.HasPrefix(r.lines[r.at-1].says, "#") {
@@ -142,13 +155,13 @@ func (r *yamlReader) item(e *yamlEntry, number, depth int) (err error) {
 		if r.skip(); r.at < len(r.lines) && r.lines[r.at].indent > e.indent {
 			e.children, err = r.block(r.lines[r.at].indent, false, depth+1)
 		}
-	} else if _, _, ok := yamlKey(rest); ok || strings.HasPrefix(rest, "- ") {
+	} else if _, _, ok := yamlKey(rest); ok || isYAMLItem(rest) {
 		e.children, err = r.block(l.indent, false, depth+1)
 	} else {
-		r.opaque(e.indent)
+		r.opaque(e.indent, rest)
 	}
 	for _, c := range e.children {
-		if c.name == "name" && !strings.Contains(r.text[c.from:c.to], "\n") {
+		if c.name == "name" && !c.item && !strings.Contains(r.text[c.from:c.to], "\n") {
 			e.name = strings.Trim(r.text[c.from:c.to], `"'`)
 		}
 	}
@@ -165,9 +178,9 @@ func (r *yamlReader) key(e *yamlEntry, depth int) (err error) {
 	rest := uncommented(l.says[behind:])
 	value := strings.TrimLeft(rest, " ")
 	if value != "" {
-		r.opaque(e.indent)
+		r.opaque(e.indent, value)
 		e.from, e.to = e.colon+len(rest)-len(value), e.colon+len(rest)
-		if end := r.end(); end > l.start+len(l.says) { // it goes on below
+		if end := r.end(); end > l.stop { // it goes on below
 			e.from, e.to = e.colon, end
 		}
 		return nil
@@ -181,7 +194,7 @@ func (r *yamlReader) key(e *yamlEntry, depth int) (err error) {
 	switch next := r.lines[r.at]; {
 	case next.indent > e.indent:
 		e.children, err = r.block(next.indent, false, depth+1)
-	case next.indent == e.indent && strings.HasPrefix(next.says+" ", "- "):
+	case next.indent == e.indent && isYAMLItem(next.says):
 		e.children, err = r.block(next.indent, true, depth+1)
 	default:
 		return nil
@@ -190,15 +203,19 @@ func (r *yamlReader) key(e *yamlEntry, depth int) (err error) {
 	return err
 }
 
-// opaque passes over a line and those below it that are indented more, or empty.
-func (r *yamlReader) opaque(indent int) {
+// opaque passes over a line and those below it that are indented more, or empty. In a block scalar, nothing is a comment.
+func (r *yamlReader) opaque(indent int, value string) {
+	literal := value[0] == '|' || value[0] == '>'
 	for r.at++; r.at < len(r.lines) && (r.lines[r.at].says == "" || r.lines[r.at].indent > indent); r.at++ {
+		if l := &r.lines[r.at]; literal && l.says != "" {
+			l.stop = l.start + len(l.says)
+		}
 	}
 }
 
 // yamlKey finds the key that a line begins with, and what is behind its colon.
 func yamlKey(says string) (name string, behind int, ok bool) {
-	if says == "" || strings.IndexByte("{[&*!|>%@`", says[0]) >= 0 {
+	if says == "" || strings.IndexByte("{[}],&*!|>%@`?", says[0]) >= 0 {
 		return "", 0, false
 	}
 	if quote := says[0]; quote == '"' || quote == '\'' {
@@ -215,21 +232,24 @@ func yamlKey(says string) (name string, behind int, ok bool) {
 	return strings.TrimRight(says[:i], " "), i + 1, true
 }
 
-// uncommented is a line without the comment at its end.
+// uncommented is a line without the comment at its end. A quote counts where a scalar can begin.
 func uncommented(text string) string {
 	var quote byte
-	for i := range len(text) {
-		switch c := text[i]; {
+	for i := 0; i < len(text); i++ {
+		c, begins := text[i], i == 0 || strings.IndexByte(" \t[{,:", text[i-1]) >= 0
+		switch {
+		case quote == '"' && c == '\\':
+			i++
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote != 0:
-		case c == '"' || c == '\'':
+		case begins && (c == '"' || c == '\''):
 			quote = c
-		case c == '#' && (i == 0 || text[i-1] == ' '):
-			return strings.TrimRight(text[:i], " ")
+		case c == '#' && (i == 0 || text[i-1] == ' ' || text[i-1] == '\t'):
+			return strings.TrimRight(text[:i], " \t")
 		}
 	}
-	return strings.TrimRight(text, " ")
+	return strings.TrimRight(text, " \t")
 }
 
 // value is what a key has: on its line, or, beginning with that line's end, below it.

@@ -1,0 +1,211 @@
+package tune
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// editYAML gives a key a value, or takes the key out; all else stays byte for byte. It is an error where a reader of all of YAML
+// does not find that this one value has changed and nothing else, or where taking the edit back would not give the same text: then
+// the text is written in a way that is not understood here.
+func editYAML(text, key string, v Value) (string, error) {
+	edited, was, err := changeYAML(text, key, v)
+	if err != nil || edited == text {
+		return edited, err
+	}
+	if err := checkYAML(text, edited, key, v); err != nil {
+		return "", fmt.Errorf("%s cannot be edited safely: %w", key, err)
+	}
+	if v.Absent {
+		return edited, nil
+	}
+	back, _, err := changeYAML(edited, key, was)
+	if err == nil && back != text {
+		err = errors.New("it would not be the same again")
+	}
+	if err == nil {
+		err = checkYAML(edited, back, key, was)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s cannot be edited safely: taken back, %w", key, err)
+	}
+	return edited, nil
+}
+
+// changeYAML edits a text as the block reader understands it; was is what the key had.
+func changeYAML(text, key string, v Value) (edited string, was Value, err error) {
+	entries, err := parseYAML(text)
+	if err != nil {
+		return "", was, err
+	}
+	parent, found := findYAML(entries, key)
+	if parent == nil {
+		return "", was, fmt.Errorf("the place of %s: %w", key, errGone)
+	}
+	if found == nil {
+		return addYAML(text, *parent, lastName(key), v), Value{Absent: true}, nil
+	}
+	was = Value{Text: found.value(text)}
+	switch {
+	case v.Absent:
+		begin := strings.LastIndexByte(text[:found.colon], '\n')
+		if begin < 0 {
+			return "", was, fmt.Errorf("%s stands on the first line", key)
+		}
+		return text[:begin] + text[lineEnd(text, found.to):], was, nil
+	case v.Text == "" || strings.Contains(v.Text, "\n"):
+		return text[:found.colon] + v.Text + text[found.to:], was, nil
+	case found.from == found.colon:
+		return text[:found.colon] + " " + v.Text + text[found.to:], was, nil
+	}
+	return text[:found.from] + v.Text + text[found.to:], was, nil
+}
+
+// addYAML adds a key behind the first of its mapping.
+func addYAML(text string, parent yamlEntry, name string, v Value) string {
+	if v.Absent {
+		return text
+	}
+	first, end := parent.children[0], "\n"
+	at := lineEnd(text, first.to)
+	if strings.HasSuffix(text[:at], "\r") {
+		at, end = at-1, "\r\n"
+	}
+	return text[:at] + end + strings.Repeat(" ", first.indent) + name + ":" + valueSpace(v.Text) + v.Text + tuneMark + text[at:]
+}
+
+func lastName(key string) string { return key[strings.LastIndex(key, yamlSeparator)+1:] }
+
+// lineEnd is where the line with that byte ends.
+func lineEnd(text string, at int) int {
+	if i := strings.IndexByte(text[at:], '\n'); i >= 0 {
+		return at + i
+	}
+	return len(text)
+}
+
+// valueSpace is what has to be between a colon and a value: nothing where the value begins on the next line.
+func valueSpace(value string) string {
+	if value == "" || strings.Contains(value, "\n") {
+		return ""
+	}
+	return " "
+}
+
+// checkYAML reads both texts with the library, and with the block reader, and wants the value at the key changed, and only that.
+func checkYAML(before, after, key string, v Value) error {
+	had, err := cutYAML(before, key)
+	if err != nil {
+		return err
+	}
+	has, err := cutYAML(after, key)
+	if err != nil {
+		return err
+	}
+	switch {
+	case has.there == v.Absent || has.there && has.text != v.Text:
+		return errors.New("it would not have the value")
+	case !reflect.DeepEqual(had.rest, has.rest):
+		return errors.New("something else would change with it")
+	}
+	if !has.there || strings.Contains(v.Text, "\n") {
+		return nil // what a value on several lines means depends on where it stands
+	}
+	if want, err := decodeYAML("v: " + v.Text); err == nil && !reflect.DeepEqual(want, yaml.MapSlice{{Key: "v", Value: has.value}}) {
+		return errors.New("it would have another value") // one that cannot be read alone names an anchor
+	}
+	return nil
+}
+
+// cut is a text as the library reads it, without the value of a key.
+type cut struct {
+	rest  any
+	there bool // the key
+	value any
+	text  string // of the value, as the block reader sees it
+}
+
+func cutYAML(text, key string) (cut, error) {
+	entries, err := parseYAML(text)
+	if err != nil {
+		return cut{}, err
+	}
+	parent, found := findYAML(entries, key)
+	if parent == nil {
+		return cut{}, errors.New("its place would be gone")
+	}
+	c := cut{}
+	if c.rest, err = decodeYAML(text); err != nil || found == nil {
+		return c, err
+	}
+	c.there, c.text = true, found.value(text)
+	place := entryPath(entries, found)
+	last := len(place) - 1
+	err = errors.New("its place is another for a reader of all of YAML")
+	at := &c.rest
+	for _, i := range place[:last] {
+		if at = child(at, i); at == nil {
+			return c, err
+		}
+	}
+	mapping, ok := (*at).(yaml.MapSlice)
+	if !ok || place[last] >= len(mapping) {
+		return c, err
+	}
+	if called := mapping[place[last]].Key; called != found.name {
+		// The library writes numbers in its own way: 00 is 0.
+		if plain, _ := decodeYAML(found.name + ": 1"); !reflect.DeepEqual(plain, yaml.MapSlice{{Key: called, Value: uint64(1)}}) {
+			return c, err
+		}
+	}
+	c.value = mapping[place[last]].Value
+	*at = slices.Delete(mapping, place[last], place[last]+1)
+	return c, nil
+}
+
+// entryPath are the numbers of an entry and of those that it is inside of, the outermost first.
+func entryPath(entries []yamlEntry, e *yamlEntry) []int {
+	for i := range entries {
+		if &entries[i] == e {
+			return []int{i}
+		}
+		if inside := entryPath(entries[i].children, e); inside != nil {
+			return append([]int{i}, inside...)
+		}
+	}
+	return nil
+}
+
+// child is the value at a number of a mapping or sequence; nil where there is none.
+func child(v *any, i int) *any {
+	switch v := (*v).(type) {
+	case yaml.MapSlice:
+		if i < len(v) {
+			return &v[i].Value
+		}
+	case []any:
+		if i < len(v) {
+			return &v[i]
+		}
+	}
+	return nil
+}
+
+// decodeYAML reads a text with the library, the keys of mappings in order.
+func decodeYAML(text string) (v any, err error) {
+	if err := yaml.UnmarshalWithOptions([]byte(text), &v, yaml.UseOrderedMap()); err != nil {
+		return nil, yamlFault(err)
+	}
+	return v, nil
+}
+
+// yamlFault is what the library says in its first line; the rest shows the file.
+func yamlFault(err error) error {
+	what, _, _ := strings.Cut(err.Error(), "\n")
+	return fmt.Errorf("it cannot be read: %s", what)
+}
