@@ -14,7 +14,7 @@ func goesBack(t *testing.T, text string) (refused []string) {
 		return []string{err.Error()}
 	}
 	var keys []string
-	for _, key := range keysOf("", entries) {
+	for _, key := range yamlKeys("", entries) {
 		keys = append(keys, key)
 		if parent, _ := findYAML(entries, key); parent != nil && parent.children[0].colon > 0 {
 			keys = append(keys, strings.TrimSuffix(key, lastName(key))+"added by isukit")
@@ -41,12 +41,12 @@ func goesBack(t *testing.T, text string) (refused []string) {
 	return refused
 }
 
-func keysOf(path string, entries []yamlEntry) (keys []string) {
+func yamlKeys(path string, entries []yamlEntry) (keys []string) {
 	for i, name := range yamlNames(entries) {
 		if !entries[i].item && path != "" && name != "name" {
 			keys = append(keys, path+name)
 		}
-		keys = append(keys, keysOf(path+name+yamlSeparator, entries[i].children)...)
+		keys = append(keys, yamlKeys(path+name+yamlSeparator, entries[i].children)...)
 	}
 	return keys
 }
