@@ -270,7 +270,16 @@ func (c *fakeConn) Begin() (driver.Tx, error) {
 	_, err := c.ExecContext(context.Background(), "BEGIN", nil)
 	return fakeTx{c}, err
 }
-func (c *fakeConn) Close() error { return nil }
+
+// Close takes leave of the server, as drivers do.
+func (c *fakeConn) Close() error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.broken || c.s.down {
+		return errBroken
+	}
+	return nil
+}
 
 // IsValid makes database/sql drop a broken connection.
 func (c *fakeConn) IsValid() bool { return !c.broken }

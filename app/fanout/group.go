@@ -268,9 +268,9 @@ func (p *group) close() error {
 	again := p.closed
 	p.closed = true
 	p.bgMu.Unlock()
-	var errs []error
+	var err error
 	if p.db != nil && !again {
-		errs = append(errs, p.db.Close())
+		err = p.db.Close()
 	}
 	p.bg.Wait()
 	if p.view.Load() != nil && p.keepsStates() && !p.cfg.Observer && !again {
@@ -284,7 +284,7 @@ func (p *group) close() error {
 		p.stateMu.Unlock()
 	}
 	for _, m := range p.members {
-		errs = append(errs, m.close())
+		m.close()
 	}
-	return errors.Join(errs...)
+	return err
 }

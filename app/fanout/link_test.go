@@ -91,3 +91,15 @@ func TestNewLinkRepeatsSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestCloseAfterACut closes a pool whose connections to one replica are gone.
+func TestCloseAfterACut(t *testing.T) {
+	p, servers := fakes(t, 2, nil)
+	if _, err := p.DB().ExecContext(t.Context(), "UPDATE t SET a = 1 WHERE id = 1"); err != nil {
+		t.Fatal(err)
+	}
+	servers[1].setDown(true)
+	if err := p.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}

@@ -67,7 +67,11 @@ func newMember(cfg Config, index int) (*member, error) {
 	return m, nil
 }
 
-func (m *member) close() error { return errors.Join(m.plain.Close(), m.admin.Close()) }
+// close closes the connections beside the links, as link.close does.
+func (m *member) close() {
+	_ = m.plain.Close()
+	_ = m.admin.Close()
+}
 
 // shun keeps reads away from m for a while: it did not answer, but no write failed on it.
 func (m *member) shun() { m.shunned.Store(time.Now().Add(time.Second).UnixNano()) }
@@ -224,12 +228,13 @@ func (l *link) prepare(ctx context.Context, setup string, settings []string) err
 	return nil
 }
 
-func (l *link) close() error {
+// close ends the connection. That it could not take leave of its server is no error: it was gone before.
+func (l *link) close() {
 	l.p.linksMu.Lock()
 	delete(l.p.links, l)
 	l.p.linksMu.Unlock()
-	defer l.endLife()
-	return l.dc.Close()
+	_ = l.dc.Close()
+	l.endLife()
 }
 
 // pick chooses one of readers by policy, or nil when there is none. tried is a bit set of indexes to leave out.

@@ -270,8 +270,7 @@ func (p *Pool) Metrics() Metrics {
 	return all
 }
 
-// Close ends what runs in the background and closes every connection. It returns the errors joined and closes the others
-// all the same.
+// Close ends what runs in the background and closes every connection. One that was gone before, as after a cut, is no error.
 func (p *Pool) Close() error {
 	if p.part {
 		return nil
