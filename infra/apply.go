@@ -7,7 +7,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
@@ -46,10 +45,8 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 	if o.Planned != nil {
 		o.Planned(p)
 	}
-	if changed := p.ChangedByOthers(); len(changed) > 0 && !o.Force {
-		hint := fmt.Sprintf("if these are tunings, take them back (isukit tune revert --all --driver %s; isukit round --tune NAME measures with them), "+
-			"else look at it (isukit topology verify) and overwrite it with --force", s.driver.Name())
-		return p, &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(changed, ", ")), hint}
+	if err := p.refuse(s.driver.Name()); err != nil && !o.Force {
+		return p, err
 	}
 	if p.Empty() {
 		return p, nil

@@ -44,17 +44,33 @@ func (p *Plan) URL() string {
 // Empty tells that there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Hosts) == 0 }
 
-// ChangedByOthers are the items that somebody else has changed and that the plan would overwrite or remove.
-func (p *Plan) ChangedByOthers() []string {
-	var list []string
+// overwrites names the items that the plan would overwrite or remove although somebody else, or tunings, have changed them.
+func (p *Plan) overwrites() (foreign, tuned []string) {
 	for _, h := range p.Hosts {
 		for _, s := range h.Steps {
-			if s.Foreign {
-				list = append(list, s.What()+" on "+h.Name)
+			switch what := s.What() + " on " + h.Name; {
+			case s.Foreign:
+				foreign = append(foreign, what)
+			case s.Tunings:
+				tuned = append(tuned, what)
 			}
 		}
 	}
-	return list
+	return foreign, tuned
+}
+
+// refuse is the error for a plan that would overwrite such items; nil where there are none.
+func (p *Plan) refuse(driver string) error {
+	foreign, tuned := p.overwrites()
+	switch {
+	case len(foreign) > 0:
+		return &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(foreign, ", ")),
+			"look at it (isukit topology verify) and overwrite it with --force"}
+	case len(tuned) > 0:
+		return &HintError{fmt.Errorf("it would overwrite what tunings have changed: %s", strings.Join(tuned, ", ")),
+			"take them back first: isukit tune revert --all --driver " + driver}
+	}
+	return nil
 }
 
 // Plan says what Apply would do for the site's Spec. Nothing is made; hosts that do not exist are taken for what the

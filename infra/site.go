@@ -122,9 +122,13 @@ func (f *found) add(ctx context.Context, driver host.Driver, name string) error 
 
 // save writes a host's inventory; it is on disk when it returns.
 func (f *found) save(ctx context.Context, name string) error {
-	inv := f.inventories[name]
-	inv.ChangedAt = time.Now().UTC().Truncate(time.Second)
-	text, err := json.MarshalIndent(inv, "", " ")
+	f.inventories[name].ChangedAt = time.Now().UTC().Truncate(time.Second)
+	return f.put(ctx, name)
+}
+
+// put is save for a change of what the inventory knows only.
+func (f *found) put(ctx context.Context, name string) error {
+	text, err := json.MarshalIndent(f.inventories[name], "", " ")
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@ import (
 // roundTuning is what a round runs with beyond its topology.
 type roundTuning struct {
 	names   []string // as they were asked for
+	before  []string // were applied already, and stay
+	own     []string // tunings that the round itself applies, and takes back
+	running *infra.Running
 	targets []*tune.Target
 	report  tune.Report
 }
@@ -34,19 +37,28 @@ func (o roundOptions) tunings(spec infra.Spec) []string {
 // applyTunings applies what the round was asked to run with. What cannot be applied is told and becomes a warning of the record;
 // what was applied and did not take effect ends the round.
 func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running *infra.Running, view *roundView) (*roundTuning, error) {
-	t := &roundTuning{names: o.tunings(spec)}
-	if len(t.names) == 0 {
-		return t, nil
+	t := &roundTuning{names: o.tunings(spec), running: running}
+	var err error
+	if t.before, err = running.Tunings(ctx); err != nil || len(t.names) == 0 {
+		return t, err
 	}
 	view.step("applying tunings: %s", strings.Join(t.names, ", "))
 	tunings, err := findTunings(t.names, o.acceptRisk)
 	if err != nil {
 		return nil, err
 	}
+	for _, one := range tunings {
+		if !slices.Contains(t.before, one.Name) {
+			t.own = append(t.own, one.Name)
+		}
+	}
 	if t.targets, err = running.TuneTargets(); err != nil {
 		return nil, err
 	}
-	t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, tunings)
+	err = running.Tuning(ctx, func() (err error) {
+		t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, tunings)
+		return err
+	})
 	if err == nil && t.report.Has(tune.Failed, tune.Left) {
 		err = errors.New("a tuning did not take effect")
 	}
@@ -64,18 +76,25 @@ func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running
 	return t, nil
 }
 
-// revert takes everything back.
+// revert takes back what the round applied.
 func (t *roundTuning) revert(ctx context.Context) error {
-	_, err := tune.RevertAll(ctx, t.targets, tune.RevertOptions{})
-	return err
+	if len(t.own) == 0 {
+		return nil
+	}
+	return t.running.Tuning(ctx, func() error {
+		_, err := tune.RevertAll(ctx, t.targets, tune.RevertOptions{Tunings: t.own})
+		return err
+	})
 }
 
 // fill tells the record what it ran with.
 func (t *roundTuning) fill(r *result.Round) {
-	if len(t.names) == 0 {
+	all := slices.Concat(t.before, t.names)
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) == 0 {
 		return
 	}
-	r.Facts = append(r.Facts, result.Fact{Key: "tunings", Value: strings.Join(t.names, ", ")})
+	r.Facts = append(r.Facts, result.Fact{Key: "tunings", Value: strings.Join(all, ", ")})
 	slices.SortFunc(r.Facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
 	for _, o := range t.report {
 		if o.Did == tune.Refused {

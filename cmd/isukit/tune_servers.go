@@ -126,7 +126,8 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	running, err := infra.NewSite(driver, spec).Running(ctx)
+	site := infra.NewSite(driver, spec)
+	running, err := site.Running(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 	if err != nil {
 		return err
 	}
-	return fn(targets)
+	return site.Tuning(ctx, func() error { return fn(targets) })
 }
 
 func (t tuneServers) place(h *host.Local, stateDir string) (tune.Place, error) {

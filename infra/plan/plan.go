@@ -32,6 +32,8 @@ type Item struct {
 	Hash string `json:"hash"`
 	// Was is the hash before the apply that is under way; "" where the item was not there.
 	Was string `json:"was,omitempty"`
+	// Tuned is the hash of a file in which isukit's tunings have changed something since it was made; "" is none.
+	Tuned string `json:"tuned,omitempty"`
 	// Made is false while the item is being made: after a crash it may be as Was or as Hash says.
 	Made bool `json:"made"`
 	// Original is what was there before isukit came; nil is nothing.
@@ -91,6 +93,7 @@ type Step struct {
 	Lines   []string `json:"lines,omitempty"`   // old -> new, of a file that is changed
 	Reason  string   `json:"reason,omitempty"`  // of a restart or a start
 	Foreign bool     `json:"foreign,omitempty"` // would overwrite what somebody else changed
+	Tunings bool     `json:"tunings,omitempty"` // would overwrite what tunings changed
 }
 
 // Host is what there is to do on one host.
@@ -125,7 +128,9 @@ func Diff(want []Wanted, inventory []Item, actual []Actual) Host {
 			continue
 		}
 		now := actualOf(actual, old)
-		h.Steps = append(h.Steps, Step{Op: Remove, Item: old, Foreign: old.Kind == File && now.Exists && foreign(old, now)})
+		step := Step{Op: Remove, Item: old, Tunings: tuned(old, now)}
+		step.Foreign = old.Kind == File && now.Exists && foreign(old, now) && !step.Tunings
+		h.Steps = append(h.Steps, step)
 	}
 	return h
 }
@@ -153,6 +158,9 @@ func foreign(old Item, now Actual) bool {
 	return now.Hash != old.Hash && (old.Made || now.Hash != old.Was)
 }
 
+// tuned: what is there is what was made, with what tunings have made of it.
+func tuned(old Item, now Actual) bool { return now.Exists && old.Tuned != "" && now.Hash == old.Tuned }
+
 func compare(w Wanted, old Item, known bool, now Actual) (Step, bool) {
 	step := Step{Item: w.Item}
 	step.Original, step.Was = old.Original, now.Hash
@@ -163,8 +171,11 @@ func compare(w Wanted, old Item, known bool, now Actual) (Step, bool) {
 		step.Op = Restart
 	case w.Kind == Service && !now.Running:
 		step.Op = Start
+	case tuned(old, now) && w.Hash == old.Hash:
+		return step, false
 	case now.Hash != w.Hash:
-		step.Op, step.Foreign = Change, known && w.Kind == File && foreign(old, now)
+		step.Op, step.Tunings = Change, tuned(old, now)
+		step.Foreign = known && w.Kind == File && foreign(old, now) && !step.Tunings
 		if !w.Secret && w.Kind == File {
 			step.Lines = Lines(string(now.Text), string(w.Text))
 		}

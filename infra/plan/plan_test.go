@@ -28,6 +28,8 @@ func TestDiff(t *testing.T) {
 	half.Made, half.Was = false, plan.Hash([]byte("pool = 1\n"))
 	ended := there(plan.Service, "db-1", "db-1", "v1")
 	ended.Running, ended.Exit = false, "signal: killed"
+	tuned := item(plan.File, cnf, "db-1", "pool = 1\n")
+	tuned.Tuned = plan.Hash([]byte("pool = 1\nflush = 2\n"))
 	for name, tt := range map[string]struct {
 		want      []plan.Wanted
 		inventory []plan.Item
@@ -56,6 +58,20 @@ func TestDiff(t *testing.T) {
 			[]plan.Item{item(plan.File, cnf, "db-1", "pool = 1\n"), item(plan.File, "/d/x", "", "x")},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 77\n"), there(plan.File, "/d/x", "", "y")},
 			"s1\n  change  my.cnf of db-1 [changed by someone else]\n            pool = 77 -> pool = 2\n  remove  x [changed by someone else]\n"},
+		"tunings in a file that stays": {
+			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 1\n")}, []plan.Item{tuned},
+			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 1\nflush = 2\n")}, ""},
+		"tunings in a file that changes": {
+			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 2\n")}, []plan.Item{tuned},
+			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 1\nflush = 2\n")},
+			"s1\n  change  my.cnf of db-1 [tunings are applied to it]\n            pool = 1 -> pool = 2\n            - flush = 2\n"},
+		"tunings in a file that goes": {
+			nil, []plan.Item{tuned}, []plan.Actual{there(plan.File, cnf, "db-1", "pool = 1\nflush = 2\n")},
+			"s1\n  remove  my.cnf of db-1 [tunings are applied to it]\n"},
+		"somebody else's change over tunings": {
+			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 1\n")}, []plan.Item{tuned},
+			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 9\nflush = 2\n")},
+			"s1\n  change  my.cnf of db-1 [changed by someone else]\n            pool = 9 -> pool = 1\n            - flush = 2\n"},
 		"cut off while it was changed": {
 			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 3\n")}, []plan.Item{half},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 1\n")},

@@ -96,6 +96,9 @@ func (h Host) Text() string {
 		if s.Foreign {
 			b.WriteString(" [changed by someone else]")
 		}
+		if s.Tunings {
+			b.WriteString(" [tunings are applied to it]")
+		}
 		b.WriteByte('\n')
 		for _, line := range s.Lines {
 			fmt.Fprintf(&b, "            %s\n", line)

@@ -1,0 +1,109 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"isukit/infra/plan"
+	"isukit/infra/tune"
+)
+
+// Tuning runs fn, which applies tunings to what is up or takes them back, and notes what it made of files that isukit had
+// written: an apply does not take these for changed by somebody else then. The driver's lock must be held.
+func (s *Site) Tuning(ctx context.Context, fn func() error) error {
+	f, err := s.find(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := f.fileHashes(ctx)
+	if err != nil {
+		return err
+	}
+	err = fn()
+	ctx = context.WithoutCancel(ctx)
+	after, lookErr := f.fileHashes(ctx)
+	if lookErr != nil {
+		return errors.Join(err, lookErr)
+	}
+	errs := []error{err}
+	for name, inv := range f.inventories {
+		changed := false
+		for n := range inv.Items {
+			i := &inv.Items[n]
+			was, now := before[name][i.Name], after[name][i.Name]
+			if i.Kind != plan.File || was == now || was != i.Hash && (i.Tuned == "" || was != i.Tuned) {
+				continue // not touched, or somebody else had changed it already
+			}
+			i.Tuned, changed = now, true
+			if now == i.Hash {
+				i.Tuned = ""
+			}
+		}
+		if changed {
+			errs = append(errs, f.put(ctx, name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// fileHashes are those of the files that were made, by host and name; a file that is gone has none.
+func (f *found) fileHashes(ctx context.Context) (map[string]map[string]string, error) {
+	names := f.names()
+	hashes := make([]map[string]string, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, name := range names {
+		files := slices.DeleteFunc(slices.Clone(f.items(name)), func(i plan.Item) bool { return i.Kind != plan.File })
+		group.Go(func() error {
+			list, err := look(ctx, f.hosts[name], nil, files)
+			hashes[n] = map[string]string{}
+			for _, a := range list {
+				if a.Exists {
+					hashes[n][a.Name] = a.Hash
+				}
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	all := map[string]map[string]string{}
+	for n, name := range names {
+		all[name] = hashes[n]
+	}
+	return all, err
+}
+
+// Tunings names those that are applied to anything of what is up on a site, each once, in order.
+func (r *Running) Tunings(ctx context.Context) ([]string, error) {
+	if r.site == nil {
+		return nil, nil
+	}
+	names := sortedKeys(r.hosts)
+	found := make([][]string, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, name := range names {
+		h := r.hosts[name]
+		group.Go(func() (err error) {
+			if found[n], err = tune.AppliedTo(ctx, h, path.Join(h.About().Dir, "tune")); err != nil {
+				err = fmt.Errorf("look for tunings on %s: %w", name, err)
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	all := slices.Concat(found...)
+	slices.Sort(all)
+	return slices.Compact(all), err
+}
+
+// Tuning is Site.Tuning where the topology stays up; elsewhere it only runs fn.
+func (r *Running) Tuning(ctx context.Context, fn func() error) error {
+	if r.site == nil {
+		return fn()
+	}
+	return r.site.Tuning(ctx, fn)
+}
