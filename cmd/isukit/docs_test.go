@@ -44,11 +44,12 @@ var shortened = map[string]string{
 	`isukit compare "round=--users 20" "round=--users 40"`: "ISUKIT_ROUNDS=1 ISUKIT_WARMUP=0 ISUKIT_REPEATS=0 ",
 }
 
-// docsEnv makes every round a short one on little data; the commands stay as they are printed.
+// docsEnv makes every round a short one on little data; the commands stay as they are printed. With -trimpath a copy of the tree
+// compiles to what an earlier one did, and is compiled once.
 func docsEnv(t *testing.T, root string) []string {
 	t.Helper()
 	return append(os.Environ(),
-		"ISUKIT_SCALE=small", "ISUKIT_DURATION=2s", "ISUKIT_STATE_DIR="+testStateDir(t),
+		"ISUKIT_SCALE=small", "ISUKIT_DURATION=2s", "ISUKIT_STATE_DIR="+testStateDir(t), "GOFLAGS=-trimpath",
 		"ISUKIT_LOCAL_DIR="+filepath.Join(root, ".local"), "PATH="+buildBinaries(t)+":"+os.Getenv("PATH"))
 }
 

@@ -93,6 +93,7 @@ func TestDoctorStops(t *testing.T) {
 // TestDoctorInTheLab looks at a topology that is up on hosts of their own: healthy, then with the MTU of one host changed and
 // the limit of a server lowered.
 func TestDoctorInTheLab(t *testing.T) {
+	t.Parallel()
 	program, env, _ := topologyEnv(t)
 	if out, err := runTool(t, program, env, "topology", "apply", "final-1", "--driver", "lab", "-q"); err != nil {
 		t.Fatalf("apply: %v\n%s", err, out)

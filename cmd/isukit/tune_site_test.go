@@ -7,6 +7,7 @@ import (
 
 // TestTuneSite applies tunings to what is up with each driver, and takes them back: afterwards everything is as it was applied.
 func TestTuneSite(t *testing.T) {
+	t.Parallel()
 	program, env, _ := topologyEnv(t)
 	for driver, topology := range map[string]string{"local": "single", "lab": "nginx"} {
 		t.Run(driver, func(t *testing.T) {
