@@ -23,7 +23,7 @@ type doctorOptions struct {
 	host                             string // of stop and start
 	results, stateDir, localDir, app string
 	only, skip, dbs                  []string
-	list, asJSON                     bool
+	list, asJSON, quiet              bool
 }
 
 // doctorLook is how long the doctor looks at hosts, for what only a difference tells.
@@ -51,11 +51,12 @@ Exit code 0 says that nothing was found, or notes only; 3 that there are finding
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
+			o.quiet = isQuiet(cmd)
 			if err := runDoctor(cmd.Context(), o, s); err != nil {
 				return err
 			}
 			if !o.list && o.round == "" && len(o.dbs) == 0 {
-				sayNext(s, isQuiet(cmd) || o.asJSON, nextAfterDoctor(cmd))
+				sayNext(s, o.quiet || o.asJSON, nextAfterDoctor(cmd))
 			}
 			return nil
 		},
@@ -92,7 +93,9 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 		}
 		return printFindings(s.out, append(doctor.Diagnose(observedIn(r), checks), saidThen(r, checks)...), len(checks), o.asJSON)
 	}
+	done := waiting(s, o.quiet, "looking at hosts, servers and the ways between them")
 	seen, err := o.observe(ctx, s)
+	done()
 	if seen == nil {
 		return faultHint(err)
 	}

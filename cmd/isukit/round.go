@@ -197,7 +197,10 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 	})
 	err = g.Wait()
 	if up != nil {
-		defer func() { err = errors.Join(err, up.down(context.WithoutCancel(ctx))) }()
+		defer func() {
+			defer view.during("stopping what runs")()
+			err = errors.Join(err, up.down(context.WithoutCancel(ctx)))
+		}()
 	}
 	if err != nil {
 		return nil, "", err
@@ -207,9 +210,11 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx), view)) }()
 	m := &measurement{running: running, say: view.step}
+	done := view.during("looking for known traps")
 	m.doctor = quickDoctor(ctx, running)
+	done()
 	if o.hits && o.shape != "capacity" { // its trials would all begin at zero
 		if m.hits, err = newHitLog(); err != nil {
 			return nil, "", err
@@ -232,6 +237,8 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		return nil, "", err
 	}
 	tuning.fill(record)
+	done = view.during("fetching logs, and writing the record")
+	defer done()
 	files, drop, err := m.artifacts(context.WithoutCancel(ctx))
 	if err != nil {
 		return nil, "", err

@@ -55,10 +55,12 @@ func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running
 	if t.targets, err = running.TuneTargets(); err != nil {
 		return nil, err
 	}
+	done := view.during("applying tunings, with restarts where they need them")
 	err = running.Tuning(ctx, func() (err error) {
 		t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, tunings)
 		return err
 	})
+	done()
 	if err == nil && t.report.Has(tune.Failed, tune.Left) {
 		err = errors.New("a tuning did not take effect")
 	}
@@ -71,20 +73,50 @@ func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running
 		}
 	}
 	if err != nil {
-		return t, errors.Join(err, t.revert(context.WithoutCancel(ctx)))
+		return t, errors.Join(err, t.revert(context.WithoutCancel(ctx), view))
 	}
 	return t, nil
 }
 
-// revert takes back what the round applied.
-func (t *roundTuning) revert(ctx context.Context) error {
+// revert takes back what the round applied, and says what. Values that somebody else has changed meanwhile are left, and told in any case.
+func (t *roundTuning) revert(ctx context.Context, view *roundView) error {
 	if len(t.own) == 0 {
 		return nil
 	}
-	return t.running.Tuning(ctx, func() error {
-		_, err := tune.RevertAll(ctx, t.targets, tune.RevertOptions{Tunings: t.own})
+	done := view.during("taking tunings back, with restarts where they need them")
+	var report tune.Report
+	err := t.running.Tuning(ctx, func() (err error) {
+		report, err = tune.RevertAll(ctx, t.targets, tune.RevertOptions{Tunings: t.own})
 		return err
 	})
+	done()
+	if text := takenBack(report); text != "" {
+		view.step("taken back: %s", text)
+	}
+	for _, o := range report {
+		if o.Did == tune.Left || o.Did == tune.NeedsYou {
+			view.warn("tuning %s: %s of %s was not taken back: %s", orDash(o.Tuning), orDash(o.Key), o.Target, o.Reason)
+		}
+	}
+	return err
+}
+
+// takenBack counts the values of each tuning that was taken back.
+func takenBack(report tune.Report) string {
+	var names []string
+	count := map[string]int{}
+	for _, o := range report {
+		if o.Did != tune.Reverted {
+			continue
+		}
+		if count[o.Tuning]++; count[o.Tuning] == 1 {
+			names = append(names, o.Tuning)
+		}
+	}
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s (values: %d)", name, count[name])
+	}
+	return strings.Join(names, ", ")
 }
 
 // fill tells the record what it ran with.

@@ -64,6 +64,13 @@ func (v *roundView) step(format string, args ...any) {
 	fmt.Fprintf(v.s.err, "isukit: %5.1f s  %s\n", time.Since(v.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
+// warn tells what somebody has to know who is not watching, too.
+func (v *roundView) warn(format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	fmt.Fprintf(v.s.err, "isukit: warning: %s\n", fmt.Sprintf(format, args...))
+}
+
 func (v *roundView) onPhase(p bench.Phase) {
 	v.step("%s", phaseText[p])
 	v.mu.Lock()

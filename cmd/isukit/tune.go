@@ -29,7 +29,11 @@ type tuneOptions struct {
 }
 
 // next tells what comes next on the same servers.
-func (o tuneOptions) next(s streams, command string) { sayNext(s, o.quiet || o.asJSON, o.on(command)) }
+func (o tuneOptions) next(s streams, command string) {
+	if command != "" {
+		sayNext(s, o.quiet || o.asJSON, o.on(command))
+	}
+}
 
 func newTuneCmd(s streams) *cobra.Command {
 	var o tuneOptions
@@ -174,8 +178,11 @@ func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) e
 	if err != nil {
 		return usageError(err, "isukit tune ls lists them")
 	}
+	done := waiting(s, o.quiet, "comparing")
+	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.DiffAll(ctx, targets, tunings)
+		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
 		}
@@ -191,8 +198,11 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 	if err != nil {
 		return err
 	}
+	done := waiting(s, o.quiet, "applying")
+	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.ApplyAll(ctx, time.Now(), targets, tunings)
+		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
 		}
@@ -208,33 +218,40 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 }
 
 func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) error {
+	done := waiting(s, o.quiet, "comparing with the servers")
+	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.VerifyAll(ctx, targets)
+		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
 		}
 		if len(report) > 0 {
+			o.next(s, "isukit tune revert --all")
 			return errRoundFailed
 		}
 		if o.asJSON {
 			return nil
 		}
-		return sayHolds(ctx, targets, s)
+		return o.sayHolds(ctx, targets, s)
 	})
 }
 
 // sayHolds says how much it is that holds: nothing applied holds as well, and is not what one asks for.
-func sayHolds(ctx context.Context, targets []*tune.Target, s streams) error {
+func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, s streams) error {
 	n, err := tune.Settings(ctx, targets)
 	if err != nil {
 		return err
 	}
-	text := "nothing is applied"
+	text, next := "nothing is applied", ""
 	if n > 0 {
-		text = fmt.Sprintf("all that was applied holds (settings: %d)", n)
+		text, next = fmt.Sprintf("all that was applied holds (settings: %d)", n), "isukit tune revert --all"
 	}
-	_, err = fmt.Fprintln(s.out, text)
-	return err
+	if _, err = fmt.Fprintln(s.out, text); err != nil {
+		return err
+	}
+	o.next(s, next)
+	return nil
 }
 
 func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams) error {
@@ -255,12 +272,15 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 			opts.Tunings = append(opts.Tunings, t.Name)
 		}
 	}
+	done := waiting(s, o.quiet, "taking back")
+	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.RevertAll(ctx, targets, opts)
 		if o.all {
 			started, startErr := startStopped(ctx, o.stateDir, o.servers.driver)
 			report, err = append(report, started...), errors.Join(err, startErr)
 		}
+		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
 		}
