@@ -142,7 +142,7 @@ func (p *group) followStates(ctx context.Context) {
 		moved, err := p.recordEverywhere(ctx, p.records, v.epoch-1)
 		p.unrecorded = err != nil && !moved
 	}
-	records, epoch, _ := p.newest(ctx, v.readers)
+	records, epoch, _ := p.newest(ctx, p.cfg.ProbeTimeout, v.readers)
 	if epoch > v.epoch {
 		p.adopt(records, epoch)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -24,6 +25,7 @@ type fakeServer struct {
 	skewRows  bool // RowsAffected is off by one
 	keyed     bool // the schema tells of a table t with the primary key id
 	threads   int64
+	slow      time.Duration // what a question for the states takes
 }
 
 // fault is what goes wrong with one statement.
@@ -194,7 +196,7 @@ func (c *fakeConn) apply(text string, own bool, args []driver.NamedValue) driver
 	return fakeResult{}
 }
 
-func (c *fakeConn) QueryContext(_ context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *fakeConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if c.broken || c.s.down {
@@ -211,7 +213,8 @@ func (c *fakeConn) QueryContext(_ context.Context, text string, args []driver.Na
 		c.broken = true
 		return nil, errBroken
 	}
-	return c.s.answer(last, c.thread), nil
+	rows := c.s.answer(last, c.thread)
+	return rows, ctx.Err()
 }
 
 // answer is the result of a query. The caller holds the lock.
@@ -238,6 +241,7 @@ func (s *fakeServer) answer(text string, thread int64) driver.Rows {
 		}
 		return &fakeRows{columns: 1, rows: [][]driver.Value{{epoch}}}
 	case strings.HasPrefix(text, "SELECT replica"):
+		time.Sleep(s.slow)
 		out := &fakeRows{columns: 5}
 		for _, r := range s.states {
 			out.rows = append(out.rows, r)

@@ -213,7 +213,7 @@ func (p *group) learnStates(ctx context.Context) error {
 	if len(up) == 0 {
 		return errors.Join(errs...)
 	}
-	records, epoch, err := p.newest(ctx, up)
+	records, epoch, err := p.newest(ctx, p.cfg.DialTimeout, up) // a server that has just started may take longer than a probe
 	if err != nil {
 		return err
 	}

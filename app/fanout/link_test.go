@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"isukit/app/fanout"
 )
@@ -102,4 +103,13 @@ func TestCloseAfterACut(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
+}
+
+// TestOpenWaitsForASlowReplica opens a pool over a replica that answers later than a probe may.
+func TestOpenWaitsForASlowReplica(t *testing.T) {
+	p, _ := fakes(t, 2, func(cfg *fanout.Config) {
+		cfg.ProbeTimeout = 20 * time.Millisecond
+		cfg.Replicas[1].Connector.(*fakeServer).slow = 60 * time.Millisecond
+	})
+	must(t, p.Close())
 }

@@ -52,7 +52,10 @@ func stateOn(ctx context.Context, m *member) ([]record, error) {
 		r.since = time.UnixMicro(us)
 		list = append(list, r)
 	}
-	return list, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("replica %s: read %s: %w", m.name, stateTable, err)
+	}
+	return list, nil
 }
 
 func epochOf(records []record) int64 {
@@ -63,13 +66,13 @@ func epochOf(records []record) int64 {
 	return e
 }
 
-// newest returns, of what the given replicas say, the state with the highest epoch, completed for replicas that it does
+// newest returns, of what the given replicas say within limit, the state with the highest epoch, completed for replicas that it does
 // not mention: those are in service.
-func (p *group) newest(ctx context.Context, from []*member) ([]record, int64, error) {
+func (p *group) newest(ctx context.Context, limit time.Duration, from []*member) ([]record, int64, error) {
 	lists := make([][]record, len(from))
 	errs := make([]error, len(from))
 	inParallel(len(from), func(i int) {
-		mctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
+		mctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		lists[i], errs[i] = stateOn(mctx, from[i])
 	})
@@ -135,7 +138,7 @@ func (p *group) setState(ctx context.Context, m *member, state State, reason str
 		}
 		moved, err := p.recordEverywhere(ctx, next, v.epoch)
 		if moved {
-			records, epoch, _ := p.newest(ctx, p.members)
+			records, epoch, _ := p.newest(ctx, p.cfg.ProbeTimeout, p.members)
 			p.adopt(records, epoch)
 			continue
 		}
