@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"sync"
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
@@ -56,7 +57,7 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 		return p, err
 	}
 	_, whole := f.current()
-	if err = s.reach(ctx, g, f, data); err == nil {
+	if err = s.reach(ctx, g, f, p, data); err == nil {
 		return p, nil
 	}
 	var untouched *untouchedError
@@ -82,21 +83,26 @@ func (s *Site) dataset(ctx context.Context, p *Plan) (dir string, err error) {
 	return "", nil
 }
 
-// reach makes the hosts, plans with what they really are, and does what is planned.
-func (s *Site) reach(ctx context.Context, g *goal, f *found, data string) error {
+// reach makes the hosts, plans with what they really are, and does what is planned. p is a plan that was made with that already, or
+// nil.
+func (s *Site) reach(ctx context.Context, g *goal, f *found, p *Plan, data string) error {
 	s.spec.progress("making hosts")
 	if err := s.driver.Ensure(ctx, s.wants(g.Topology)); err != nil {
 		return err
 	}
-	f.ensured = true
-	for _, w := range s.wants(g.Topology) { // also those that were there: they may have other sizes now
-		if err := f.add(ctx, s.driver, w.Name); err != nil {
+	if !f.ensured || p == nil {
+		f.ensured = true
+		var names []string
+		for _, w := range s.wants(g.Topology) { // also those that were there: they may have other sizes now
+			names = append(names, w.Name)
+		}
+		err := f.add(ctx, s.driver, names...)
+		if err == nil {
+			p, err = s.planFor(ctx, g, f)
+		}
+		if err != nil {
 			return err
 		}
-	}
-	p, err := s.planFor(ctx, g, f)
-	if err != nil {
-		return err
 	}
 	e := &execution{site: s, plan: p, l: p.layout, f: f, data: data, servers: map[string]*server{}}
 	if err := e.run(ctx); err != nil {
@@ -138,7 +144,7 @@ func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 	s.spec.progress("putting topology %s back", before.Topology.Name)
 	f, err := s.find(ctx)
 	if err == nil {
-		err = s.reach(ctx, before, f, "")
+		err = s.reach(ctx, before, f, nil, "")
 	}
 	if err != nil {
 		return fmt.Errorf("%w; and topology %s could not be put back: %w", reason, before.Topology.Name, err)
@@ -161,31 +167,47 @@ func (s *Site) takeDown(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.driver.Down(ctx)) // an inventory that cannot be read must not keep hosts alive
 	}
-	var errs []error
+	services := map[string][]string{}
+	var noting sync.Mutex
+	errs := []error{f.onHosts(func(name string, h host.Host) error {
+		names, err := h.Services(ctx)
+		noting.Lock()
+		defer noting.Unlock()
+		services[name] = names
+		return err
+	})}
 	for _, role := range topology.Roles() {
-		for _, name := range f.names() {
-			errs = append(errs, stopRole(ctx, f.hosts[name], role))
-		}
+		errs = append(errs, f.onHosts(func(name string, h host.Host) error { return stopRole(ctx, h, services[name], role) }))
 	}
-	for _, name := range f.names() {
-		errs = append(errs, untune(ctx, name, f.hosts[name]))
+	errs = append(errs, f.onHosts(func(name string, h host.Host) error {
+		err := untune(ctx, name, h)
 		if inv := f.inventories[name]; inv != nil {
-			errs = append(errs, undo(ctx, f.hosts[name], inv.Items))
+			err = errors.Join(err, undo(ctx, h, inv.Items))
 		}
-	}
+		return err
+	}))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take topology down: %w", err)
 	}
 	return s.driver.Down(ctx)
 }
 
-func stopRole(ctx context.Context, h host.Host, role topology.Role) error {
-	names, err := h.Services(ctx)
-	if err != nil {
-		return err
+// onHosts does something on all hosts at once. A failure does not cut short what goes on elsewhere.
+func (f *found) onHosts(do func(name string, h host.Host) error) error {
+	names := f.names()
+	errs := make([]error, len(names))
+	var all sync.WaitGroup
+	for n, name := range names {
+		all.Go(func() { errs[n] = do(name, f.hosts[name]) })
 	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// stopRole stops those services of a host, in the order of their start, that are of a role.
+func stopRole(ctx context.Context, h host.Host, services []string, role topology.Role) error {
 	var errs []error
-	for _, name := range slices.Backward(names) {
+	for _, name := range slices.Backward(services) {
 		if roleOf(name) == role {
 			errs = append(errs, h.Stop(ctx, name, stopLimit))
 		}

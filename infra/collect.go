@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"isukit/infra/host"
 )
 
@@ -99,20 +101,38 @@ func (r *Running) Collect(ctx context.Context, interval time.Duration, each func
 
 // PIDs are the living processes of every instance, by name of instance.
 func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
+	list := make([][]int, len(r.Instances))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, i := range r.Instances { // at once: hosts far away take their time to answer
+		group.Go(func() (err error) {
+			list[n], err = r.pidsOf(ctx, i)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
 	pids := map[string][]int{}
-	for _, i := range r.Instances {
-		st, err := r.at(i.Host).State(ctx, i.Name)
-		if err != nil {
-			return nil, fmt.Errorf("list processes: %w", err)
-		}
-		switch {
-		case st.Running && r.at(i.Host).About().Here:
-			pids[i.Name] = host.GroupPIDs(st.Group)
-		case st.Running:
-			pids[i.Name] = []int{st.PID}
+	for n, i := range r.Instances {
+		if list[n] != nil {
+			pids[i.Name] = list[n]
 		}
 	}
 	return pids, nil
+}
+
+func (r *Running) pidsOf(ctx context.Context, i Instance) ([]int, error) {
+	at := r.at(i.Host)
+	st, err := at.State(ctx, i.Name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("list processes: %w", err)
+	case st.Running && at.About().Here:
+		return host.GroupPIDs(st.Group), nil
+	case st.Running:
+		return []int{st.PID}, nil
+	}
+	return nil, nil
 }
 
 // Artifact is a file that SaveLogs wrote.

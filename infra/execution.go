@@ -59,53 +59,59 @@ type untouchedError struct{ err error }
 func (e *untouchedError) Error() string { return e.err.Error() }
 func (e *untouchedError) Unwrap() error { return e.err }
 
-// record writes what is going to be made into the inventories of all hosts. When it fails, those that were written are as
+// record writes what is going to be made into the inventories of all hosts, at once. When it fails, those that were written are as
 // they were before.
-func (e *execution) record(ctx context.Context) (err error) {
-	var undo []func(context.Context) error
-	defer func() {
-		for _, f := range undo {
-			if err != nil {
-				err = errors.Join(err, f(context.WithoutCancel(ctx)))
-			}
-		}
-	}()
-	for _, name := range e.f.names() {
+func (e *execution) record(ctx context.Context) error {
+	names := e.f.names()
+	undo := make([]func(context.Context) error, len(names)) // of those that were written
+	var group errgroup.Group
+	for n, name := range names {
 		back, err := e.f.keep(name)
 		if err != nil {
 			return err
 		}
-		undo = append(undo, back)
-		inv := e.f.inventories[name]
-		if inv == nil {
-			inv = &inventory{Format: inventoryFormat}
-			e.f.inventories[name] = inv
+		if e.f.inventories[name] == nil {
+			e.f.inventories[name] = &inventory{Format: inventoryFormat}
 		}
-		if inv.Complete {
-			inv.Previous = inv.Goal
-		}
-		inv.Goal, inv.Complete, inv.Secrets = e.l.goal, false, e.l.secrets
-		for _, step := range e.steps(name) {
-			if step.Op == plan.Remove {
-				continue
+		group.Go(func() error {
+			if err := e.recordOn(ctx, name); err != nil {
+				return err // a file is written whole or not at all
 			}
-			if err := e.keepOriginal(ctx, name, &step); err != nil {
-				return err
-			}
-			step.Made = false
-			n := slices.IndexFunc(inv.Items, step.Same)
-			if n < 0 {
-				inv.Items = append(inv.Items, step.Item)
-			} else {
-				inv.Items[n] = step.Item
-			}
-		}
-		if err := e.f.save(ctx, name); err != nil {
-			undo = undo[:len(undo)-1] // a file is written whole or not at all
-			return err
+			undo[n] = back
+			return nil
+		})
+	}
+	err := group.Wait()
+	for _, back := range undo {
+		if err != nil && back != nil {
+			err = errors.Join(err, back(context.WithoutCancel(ctx)))
 		}
 	}
-	return nil
+	return err
+}
+
+func (e *execution) recordOn(ctx context.Context, name string) error {
+	inv := e.f.inventories[name]
+	if inv.Complete {
+		inv.Previous = inv.Goal
+	}
+	inv.Goal, inv.Complete, inv.Secrets = e.l.goal, false, e.l.secrets
+	for _, step := range e.steps(name) {
+		if step.Op == plan.Remove {
+			continue
+		}
+		if err := e.keepOriginal(ctx, name, &step); err != nil {
+			return err
+		}
+		step.Made = false
+		n := slices.IndexFunc(inv.Items, step.Same)
+		if n < 0 {
+			inv.Items = append(inv.Items, step.Item)
+		} else {
+			inv.Items[n] = step.Item
+		}
+	}
+	return e.f.save(ctx, name)
 }
 
 // keepOriginal copies a file that was there before isukit came.
@@ -148,18 +154,18 @@ func (e *execution) stopChanged(ctx context.Context, role topology.Role) error {
 	if role == topology.DB {
 		patience = dbStopLimit
 	}
-	for _, name := range e.f.names() {
+	return e.f.onHosts(func(name string, h host.Host) error {
 		for _, s := range e.steps(name) {
 			if s.Kind != plan.Service || roleOf(s.Owner) != role || s.Op == plan.Create || s.Op == plan.Start {
 				continue
 			}
-			e.site.spec.progress("stopping %s on %s", s.Name, name)
-			if err := e.f.hosts[name].Stop(ctx, s.Name, patience); err != nil {
+			e.progress("stopping %s on %s", s.Name, name)
+			if err := h.Stop(ctx, s.Name, patience); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // stage makes the instances of roles what they are to be, and waits until those that were started are healthy.
@@ -261,23 +267,52 @@ func runOn(ctx context.Context, h host.Host, cmd host.Command) error {
 	return err
 }
 
-// prune removes what is no longer declared, in the reverse order of its making. What fails stays in the inventory.
+// prune removes what is no longer declared, on each host in the reverse order of its making. What fails stays in the inventory.
 func (e *execution) prune(ctx context.Context) error {
+	return e.f.onHosts(func(name string, h host.Host) error { return e.pruneOn(ctx, name, h) })
+}
+
+func (e *execution) pruneOn(ctx context.Context, name string, h host.Host) error {
+	inv := e.f.inventories[name]
 	var errs []error
-	for _, name := range e.f.names() {
-		inv := e.f.inventories[name]
-		for _, s := range e.steps(name) {
-			if s.Op != plan.Remove {
-				continue
+	steps := slices.DeleteFunc(slices.Clone(e.steps(name)), func(s plan.Step) bool { return s.Op != plan.Remove })
+	for len(steps) > 0 {
+		n := 1
+		if files := slices.IndexFunc(steps, func(s plan.Step) bool { return !plainFile(s.Item) }); files != 0 {
+			n = len(steps)
+			if files > 0 {
+				n = files
 			}
-			if err := remove(ctx, e.f.hosts[name], s.Item); err != nil {
-				errs = append(errs, fmt.Errorf("remove %s on %s: %w", s.What(), name, err))
-				continue
-			}
+		}
+		some := steps[:n]
+		steps = steps[n:]
+		var err error
+		if n == 1 {
+			err = remove(ctx, h, some[0].Item)
+		} else {
+			err = removeFiles(ctx, h, some)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("remove %s on %s: %w", some[0].What(), name, err))
+			continue
+		}
+		for _, s := range some {
 			inv.Items = slices.DeleteFunc(inv.Items, s.Same)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// plainFile is a file that was not there before.
+func plainFile(i plan.Item) bool { return i.Kind == plan.File && i.Original == nil }
+
+// removeFiles removes plain files, in one go.
+func removeFiles(ctx context.Context, h host.Host, steps []plan.Step) error {
+	argv := []string{"rm", "-rf", "--"}
+	for _, s := range steps {
+		argv = append(argv, s.Name)
+	}
+	return runOn(ctx, h, host.Command{Argv: argv})
 }
 
 // remove takes one item away, or puts back what was there before it.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"isukit/infra/host"
 	"isukit/infra/render"
 	"isukit/infra/topology"
@@ -52,12 +54,17 @@ var versionRE = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?[0-9A-Za-z.+~-]*`)
 func (r *Running) gatherFacts(ctx context.Context) error {
 	top := r.input.Topology
 	proxy := top.Of(topology.Proxy)[0]
-	proxyVersion, err := r.proxyVersion(ctx, proxy.Kind)
-	if err != nil {
+	var proxyVersion, kernel, cpu string
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		proxyVersion, err = r.proxyVersion(ctx, proxy.Kind)
 		return err
-	}
-	kernel, cpu, err := r.kernelAndCPU(ctx)
-	if err != nil {
+	})
+	group.Go(func() (err error) {
+		kernel, cpu, err = r.kernelAndCPU(ctx)
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	r.Facts = []Fact{

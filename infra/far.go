@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,18 +68,25 @@ func (l *layout) findServers(ctx context.Context) (err error) {
 		l.goal.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))
 		return err
 	}
-	unknown := false
+	var known []string
 	for _, name := range sortedKeys(l.hosts) {
-		h := l.hosts[name]
-		if p, ok := h.(planned); ok && p.Host == nil {
-			unknown = true // it was not asked yet: it is taken to have everything
-			continue
+		if p, ok := l.hosts[name].(planned); !ok || p.Host != nil {
+			known = append(known, name)
 		}
-		if l.far[name], err = askTools(ctx, h, t, engine); err != nil {
-			return err
+	}
+	unknown := len(known) < len(l.hosts) // they were not asked yet: they are taken to have everything
+	if err := l.askTools(ctx, engine, known...); err != nil {
+		return err
+	}
+	for _, name := range known {
+		in := l.far[name].install
+		if l.install.Engine == "" {
+			l.install = in
 		}
-		if in := l.far[name].install; in.Engine != "" && l.install.Engine == "" {
-			l.install, engine = in, in.Engine // one engine on all hosts
+		if in.Engine != l.install.Engine && in.Engine != "" { // one engine on all hosts
+			if err := l.askTools(ctx, l.install.Engine, name); err != nil {
+				return err
+			}
 		}
 	}
 	if l.install.Engine == "" {
@@ -95,33 +103,59 @@ func (l *layout) findServers(ctx context.Context) (err error) {
 	return err
 }
 
-func askTools(ctx context.Context, h host.Host, t *topology.Topology, engine dbserver.Engine) (tools, error) {
-	found := tools{programs: map[string]bool{}}
+// askTools asks hosts what they have, all at once.
+func (l *layout) askTools(ctx context.Context, engine dbserver.Engine, names ...string) error {
+	all := make([]tools, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, name := range names {
+		group.Go(func() (err error) {
+			all[n].programs, all[n].stream, all[n].maxFiles, err = askPrograms(ctx, l.hosts[name])
+			return err
+		})
+		group.Go(func() (err error) {
+			all[n].install, err = askServer(ctx, l.hosts[name], l.goal.Topology, engine)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for n, name := range names {
+		l.far[name] = all[n]
+	}
+	return nil
+}
+
+func askPrograms(ctx context.Context, h host.Host) (programs map[string]bool, stream string, maxFiles int, err error) {
 	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", toolsScript}})
 	if err != nil {
-		return found, err
+		return nil, "", 0, err
 	}
+	programs = map[string]bool{}
 	for line := range strings.Lines(string(res.Stdout)) {
 		line = strings.TrimSuffix(line, "\n")
 		switch key, value, _ := strings.Cut(line, "="); key {
 		case "stream":
-			found.stream = value
+			stream = value
 		case "files":
-			found.maxFiles, _ = strconv.Atoi(value)
+			maxFiles, _ = strconv.Atoi(value)
 		default:
-			found.programs[line] = true
+			programs[line] = true
 		}
 	}
-	for _, i := range t.On(h.About().Name) {
-		if i.Role != topology.DB {
-			continue
-		}
-		if found.install, err = dbserver.FindOn(ctx, h, engine); errors.Is(err, dbserver.ErrNotFound) {
-			return found, &HintError{err, "install it there: isukit hosts init --tool mariadb-server " + hostTarget(t, h)}
-		}
-		return found, err
+	return programs, stream, maxFiles, nil
+}
+
+// askServer looks for a database server on a host that is to have one.
+func askServer(ctx context.Context, h host.Host, t *topology.Topology, engine dbserver.Engine) (dbserver.Install, error) {
+	if !slices.ContainsFunc(t.On(h.About().Name), func(i topology.Instance) bool { return i.Role == topology.DB }) {
+		return dbserver.Install{}, nil
 	}
-	return found, nil
+	in, err := dbserver.FindOn(ctx, h, engine)
+	if errors.Is(err, dbserver.ErrNotFound) {
+		return in, &HintError{err, "install it there: isukit hosts init --tool mariadb-server " + hostTarget(t, h)}
+	}
+	return in, err
 }
 
 func hostTarget(t *topology.Topology, h host.Host) string {
@@ -186,9 +220,12 @@ func (s *Site) findAll(ctx context.Context) (*found, error) {
 		if err := s.driver.Ensure(ctx, more); err != nil {
 			return nil, fmt.Errorf("the hosts of topology %s, which is up: %w", g.Topology.Name, err)
 		}
-		return s.find(ctx)
+		f, err = s.find(ctx)
 	}
-	return f, nil
+	if err == nil {
+		f.ensured = true
+	}
+	return f, err
 }
 
 // dial connects to what listens on the site's hosts: to those that are not this machine through the hosts themselves, since what
@@ -319,14 +356,26 @@ func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, err
 			data.WriteString(path.Join(h.About().Dir, i.Name, readyFile) + "\n")
 		}
 	}
-	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", lookScript}, Stdin: []byte(files.String() + "\n" + data.String())})
-	if err == nil && res.Code != 0 {
-		err = fmt.Errorf("exit status %d: %s", res.Code, tailOf(res.Stderr))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look at files on %s: %w", h.About().Name, err)
-	}
 	far := &farLook{hashes: map[string]string{}, ready: map[string]string{}}
+	var res host.Result
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		res, err = h.Run(ctx, host.Command{Argv: []string{"sh", "-c", lookScript}, Stdin: []byte(files.String() + "\n" + data.String())})
+		if err == nil && res.Code != 0 {
+			err = fmt.Errorf("exit status %d: %s", res.Code, tailOf(res.Stderr))
+		}
+		if err != nil {
+			err = fmt.Errorf("look at files on %s: %w", h.About().Name, err)
+		}
+		return err
+	})
+	group.Go(func() (err error) {
+		far.states, err = lister.States(ctx)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
 	for line := range strings.Lines(string(res.Stdout)) {
 		line = strings.TrimSuffix(line, "\n")
 		if rest, ok := strings.CutPrefix(line, "ready "); ok {
@@ -337,8 +386,7 @@ func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, err
 		hash, name, _ := strings.Cut(line, "  ")
 		far.hashes[name] = hash
 	}
-	far.states, err = lister.States(ctx)
-	return far, err
+	return far, nil
 }
 
 // actual is what was found of an item; a file that is not what was made has to be looked at itself.

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"isukit/infra/host"
 	"isukit/infra/plan"
 	"isukit/infra/topology"
@@ -88,36 +90,54 @@ func (s *Site) find(ctx context.Context) (*found, error) {
 	if f.wants, err = s.driver.Hosts(ctx); err != nil {
 		return nil, fmt.Errorf("list hosts: %w", err)
 	}
+	var names []string
 	for _, w := range f.wants {
-		if err := f.add(ctx, s.driver, w.Name); err != nil {
-			return nil, err
-		}
+		names = append(names, w.Name)
 	}
-	return f, nil
+	return f, f.add(ctx, s.driver, names...)
 }
 
-func (f *found) add(ctx context.Context, driver host.Driver, name string) error {
-	h, err := driver.Host(name)
-	if err != nil {
+// add reads the inventories of more hosts, of all at once.
+func (f *found) add(ctx context.Context, driver host.Driver, names ...string) error {
+	hosts, inventories := make([]host.Host, len(names)), make([]*inventory, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, name := range names {
+		group.Go(func() (err error) {
+			if hosts[n], err = driver.Host(name); err == nil {
+				inventories[n], err = readInventory(ctx, hosts[n])
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	f.hosts[name] = h
-	text, err := h.Get(ctx, path.Join(h.About().Dir, inventoryFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	for n, name := range names {
+		if f.hosts[name] = hosts[n]; inventories[n] != nil {
+			f.inventories[name] = inventories[n]
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("read the inventory of %s: %w", name, err)
+	return nil
+}
+
+// readInventory returns nil where there is none.
+func readInventory(ctx context.Context, h host.Host) (*inventory, error) {
+	about := h.About()
+	text, err := h.Get(ctx, path.Join(about.Dir, inventoryFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
 	inv := &inventory{}
-	if err := json.Unmarshal(text, inv); err != nil {
-		return fmt.Errorf("read the inventory of %s: %w", name, err)
+	if err == nil {
+		err = json.Unmarshal(text, inv)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the inventory of %s: %w", about.Name, err)
 	}
 	if inv.Format != inventoryFormat {
-		return fmt.Errorf("the inventory of %s has format %d; this isukit knows %d", name, inv.Format, inventoryFormat)
+		return nil, fmt.Errorf("the inventory of %s has format %d; this isukit knows %d", about.Name, inv.Format, inventoryFormat)
 	}
-	f.inventories[name] = inv
-	return nil
+	return inv, nil
 }
 
 // save writes a host's inventory; it is on disk when it returns.

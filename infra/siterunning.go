@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"isukit/infra/dbserver"
 	"isukit/infra/host"
 	"isukit/infra/topology"
@@ -74,17 +76,28 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	if r.client, err = l.client(s.driver); err != nil {
 		return nil, err
 	}
-	for _, i := range l.goal.Topology.Of(topology.DB) {
-		inst, err := dbserver.AttachOn(ctx, l.hosts[i.Host], l.instanceConfig(i))
-		if err != nil {
-			return nil, err
-		}
-		r.dbs = append(r.dbs, database{Instance: inst, name: i.Name, appPassword: l.secrets.AppPassword})
+	if r.dbs, err = l.attach(ctx); err != nil {
+		return nil, err
 	}
 	if r.app, err = s.askApp(ctx); err != nil {
 		return nil, err
 	}
 	return r, r.gatherFacts(ctx)
+}
+
+// attach finds the databases, all at once.
+func (l *layout) attach(ctx context.Context) ([]database, error) {
+	declared := l.goal.Topology.Of(topology.DB)
+	list := make([]database, len(declared))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, i := range declared {
+		group.Go(func() error {
+			inst, err := dbserver.AttachOn(ctx, l.hosts[i.Host], l.instanceConfig(i))
+			list[n] = database{Instance: inst, name: i.Name, appPassword: l.secrets.AppPassword}
+			return err
+		})
+	}
+	return list, group.Wait()
 }
 
 func (s *Site) askApp(ctx context.Context) (appVersion, error) {

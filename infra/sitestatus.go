@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/host"
 	"isukit/infra/topology"
@@ -51,44 +54,75 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &Status{Driver: s.driver.Name(), Hosts: []HostStatus{}}
-	g, complete := f.current()
+	g, _ := f.current()
 	if g == nil {
-		return st, nil
+		return &Status{Driver: s.driver.Name(), Hosts: []HostStatus{}}, nil
 	}
 	l, err := s.layOut(ctx, g, f)
 	if err != nil {
 		return nil, err
 	}
+	return s.statusOf(ctx, l, f)
+}
+
+// statusOf asks all instances at once.
+func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (*Status, error) {
+	g, complete := f.current()
+	client, err := l.client(s.driver)
+	if err != nil {
+		return nil, err
+	}
+	st := &Status{Driver: s.driver.Name(), Hosts: make([]HostStatus, len(f.hosts))}
 	st.Topology, st.Hash, st.Complete, st.URL = g.Topology.Name, g.Hash, complete, l.input.URLOf(g.Topology.Of(topology.Proxy)[0])
-	for _, name := range f.names() {
-		h := f.hosts[name]
-		about := h.About()
-		hs := HostStatus{Name: name, Address: about.Address, CPUs: about.CPUs, MemoryBytes: about.MemoryBytes, Instances: []InstanceStatus{}}
+	group, ctx := errgroup.WithContext(ctx)
+	for n, name := range f.names() {
+		h, hs := f.hosts[name], &st.Hosts[n]
+		about, instances := h.About(), g.Topology.On(name)
+		*hs = HostStatus{Name: name, Address: about.Address, CPUs: about.CPUs, MemoryBytes: about.MemoryBytes, Instances: make([]InstanceStatus, len(instances))}
 		if inv := f.inventories[name]; inv != nil {
 			hs.ChangedAt = inv.ChangedAt
 		}
-		for _, i := range g.Topology.On(name) {
-			is, err := s.instanceStatus(ctx, l, h, i)
+		group.Go(func() error {
+			states, err := statesOf(ctx, h, instances)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			hs.Instances = append(hs.Instances, is)
-		}
-		st.Hosts = append(st.Hosts, hs)
+			for n, i := range instances {
+				group.Go(func() (err error) {
+					hs.Instances[n], err = s.instanceStatus(ctx, l, client, i, states)
+					return err
+				})
+			}
+			return nil
+		})
 	}
-	return st, nil
+	return st, group.Wait()
 }
 
-func (s *Site) instanceStatus(ctx context.Context, l *layout, h host.Host, i topology.Instance) (InstanceStatus, error) {
+// statesOf are the states of instances by name; one that was not started has none.
+func statesOf(ctx context.Context, h host.Host, instances []topology.Instance) (map[string]host.State, error) {
+	if lister, ok := h.(host.Lister); ok {
+		return lister.States(ctx)
+	}
+	states := map[string]host.State{}
+	for _, i := range instances {
+		state, err := h.State(ctx, i.Name)
+		if err != nil && !errors.Is(err, host.ErrUnknownService) {
+			return nil, err
+		}
+		if err == nil {
+			states[i.Name] = state
+		}
+	}
+	return states, nil
+}
+
+func (s *Site) instanceStatus(ctx context.Context, l *layout, client *http.Client, i topology.Instance, states map[string]host.State) (InstanceStatus, error) {
 	is := InstanceStatus{Name: i.Name, Kind: i.Kind, Address: instanceOf(i, l.input.Places[i.Name]).Addr}
-	state, err := h.State(ctx, i.Name)
-	if errors.Is(err, host.ErrUnknownService) {
+	state, ok := states[i.Name]
+	if !ok {
 		is.Exit = "not started"
 		return is, nil
-	}
-	if err != nil {
-		return is, err
 	}
 	is.Running, is.PID, is.Since, is.Exit, is.OutOfMemory = state.Running, state.PID, state.Since, state.Exit, state.OutOfMemory
 	if !is.Running {
@@ -100,10 +134,6 @@ func (s *Site) instanceStatus(ctx context.Context, l *layout, h host.Host, i top
 			return is, conn.Close()
 		}
 		return is, nil
-	}
-	client, err := l.client(s.driver)
-	if err != nil {
-		return is, err
 	}
 	code, err := status(ctx, client, l.healthURL(i))
 	is.Healthy = err == nil && code < 500
@@ -131,7 +161,7 @@ func (s *Site) Verify(ctx context.Context) ([]string, error) {
 			faults = append(faults, prefixed("    ", step.Lines)...)
 		}
 	}
-	st, err := s.Status(ctx)
+	st, err := s.statusOf(ctx, p.layout, p.found)
 	if err != nil {
 		return faults, err
 	}

@@ -27,8 +27,7 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 	for _, i := range r.Instances {
 		p := r.tunePlace(i.Name, i.Host)
 		limits = append(limits, tune.NewLimits(p, tune.LimitsConfig{PIDs: func(ctx context.Context) ([]int, error) {
-			pids, err := r.PIDs(ctx)
-			return pids[i.Name], err
+			return r.pidsOf(ctx, i)
 		}}))
 		if i.Role == string(topology.Proxy) {
 			t, err := r.proxyTarget(i, p)

@@ -112,7 +112,11 @@ func (s *state) giveAddresses() error {
 			continue
 		}
 		if other, ok := taken[h.Address]; ok {
-			return fmt.Errorf("hosts %s and %s have one address, %s", other, h.Want.Name, h.Address)
+			return &host.Fault{
+				Err: fmt.Errorf("hosts %s and %s have one address, %s", other, h.Want.Name, h.Address),
+				// Both are needed at once: data goes from one to the other, and what runs is put back when the swap fails.
+				Hint: "a host that goes stays until the swap is done: give the new one its name or another address, or take down what is up first",
+			}
 		}
 		taken[h.Address] = h.Want.Name
 	}

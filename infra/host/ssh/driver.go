@@ -39,6 +39,7 @@ type Driver struct {
 	mu     sync.Mutex
 	holder host.Holder          // who has locked the hosts; its Name is "" for nobody
 	locks  map[string]*hostLock // by host
+	ready  map[string]host.Want // hosts that Ensure has readied since this driver was opened
 }
 
 var _ host.Driver = (*Driver)(nil)
@@ -62,7 +63,7 @@ const (
 
 // Open returns the driver. It connects to no host yet.
 func Open(opts Options) (*Driver, error) {
-	d := &Driver{opts: opts, dir: filepath.Join(opts.StateDir, "hosts", "ssh"), locks: map[string]*hostLock{}}
+	d := &Driver{opts: opts, dir: filepath.Join(opts.StateDir, "hosts", "ssh"), locks: map[string]*hostLock{}, ready: map[string]host.Want{}}
 	d.control = filepath.Join(d.dir, "control")
 	if len(d.control) > maxControlPath {
 		sum := sha256.Sum256([]byte(d.control))
@@ -167,13 +168,17 @@ func (d *Driver) client(w host.Want, sudo bool) *client {
 }
 
 // Ensure implements host.Driver: it finds out what the hosts are, and makes isukit's directory there. What a host has is
-// what it has: CPUs, MemoryBytes and LinkBitsPerSecond are not made so.
+// what it has: CPUs, MemoryBytes and LinkBitsPerSecond are not made so. A host that it has readied before is not asked again.
 func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	if err := host.CheckWants(hosts); err != nil {
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	hosts = slices.DeleteFunc(slices.Clone(hosts), func(w host.Want) bool { return d.ready[w.Name] == w })
+	if len(hosts) == 0 {
+		return nil
+	}
 	list, err := d.read()
 	if err != nil {
 		return err
@@ -205,6 +210,9 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return errors.Join(err, d.write(before))
+	}
+	for _, w := range hosts {
+		d.ready[w.Name] = w
 	}
 	return nil
 }
@@ -291,17 +299,25 @@ func (d *Driver) Remove(ctx context.Context, names ...string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, r := range slices.Clone(list) {
-		if !slices.Contains(names, r.Want.Name) {
-			continue
+	errs := make([]error, len(list))
+	var all sync.WaitGroup
+	for n, r := range list {
+		if slices.Contains(names, r.Want.Name) {
+			delete(d.ready, r.Want.Name)
+			all.Go(func() {
+				_, errs[n] = d.client(r.Want, r.Sudo).check(ctx, "remove isukit's services and files", removeScript, nil)
+			})
 		}
-		if _, err := d.client(r.Want, r.Sudo).check(ctx, "remove isukit's services and files", removeScript, nil); err != nil {
-			errs = append(errs, err)
-			continue
+	}
+	all.Wait()
+	var left []record
+	for n, r := range list {
+		if errs[n] != nil || !slices.Contains(names, r.Want.Name) {
+			left = append(left, r)
 		}
-		list = slices.DeleteFunc(list, func(o record) bool { return o.Want.Name == r.Want.Name })
-		errs = append(errs, d.write(list))
+	}
+	if len(left) < len(list) {
+		errs = append(errs, d.write(left))
 	}
 	return errors.Join(errs...)
 }
@@ -344,10 +360,11 @@ func (d *Driver) Close(ctx context.Context) error {
 	errs := []error{d.unlock()}
 	list, err := d.read()
 	errs = append(errs, err)
+	var all sync.WaitGroup
 	for _, r := range list {
-		c := d.client(r.Want, false)
-		_ = c.exit(ctx) // one that was not open is no fault
+		all.Go(func() { _ = d.client(r.Want, false).exit(ctx) }) // one that was not open is no fault
 	}
+	all.Wait()
 	errs = append(errs, os.RemoveAll(d.control))
 	_ = os.Remove(filepath.Dir(d.control)) // fails while another driver has its own there
 	return errors.Join(errs...)

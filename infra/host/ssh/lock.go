@@ -17,12 +17,16 @@ import (
 
 // hostLock is a lock on a host: a command there that holds it until its input ends, as it does when this process dies.
 type hostLock struct {
-	cmd   *exec.Cmd
-	input io.WriteCloser
+	host   string
+	client *client
+	cmd    *exec.Cmd
+	input  io.WriteCloser
+	output *bufio.Reader
+	errOut limitedBuffer
 }
 
-// lockScript takes the lock and holds it until its input ends. It is given the holder as the first line of its input.
-const lockScript = `read -r holder
+// lockScript takes the lock when it is given the holder as the first line of its input, and holds it until that ends.
+const lockScript = `read -r holder || exit 0
 exec 9<>/run/isukit.lock
 if ! flock -n 9; then echo taken; cat /run/isukit.holder 2>/dev/null; exit 0; fi
 printf '%s\n' "$holder" >/run/isukit.holder
@@ -61,75 +65,108 @@ func who(holder string) host.Holder {
 	return host.Holder{Name: holder, Since: time.Now(), PID: os.Getpid(), Where: name}
 }
 
-// lockMore locks those hosts that are not locked yet, if somebody holds the lock.
+// lockMore locks those hosts that are not locked yet, if somebody holds the lock. It connects to all of them at once, and takes one
+// after another, in order: of two who do so at the same time one gets them all.
 func (d *Driver) lockMore(ctx context.Context, list []record) error {
 	if d.holder.Name == "" {
 		return nil
 	}
+	holder, err := json.Marshal(d.holder)
+	if err != nil {
+		return err
+	}
+	var more []*hostLock
 	for _, r := range list {
 		if d.locks[r.Want.Name] != nil {
 			continue
 		}
-		l, err := d.lockHost(ctx, r)
-		if err != nil {
-			return err
+		l, startErr := d.startLock(ctx, r)
+		if err = startErr; err != nil {
+			break
 		}
-		d.locks[r.Want.Name] = l
+		more = append(more, l)
 	}
-	return nil
+	for _, l := range more {
+		if err == nil {
+			err = l.take(ctx, holder)
+		}
+		if err == nil {
+			d.locks[l.host] = l
+		} else {
+			_ = l.cmd.Process.Kill() // it may be waiting for a host that is gone
+			_ = l.release()          // the first error says it
+		}
+	}
+	return err
 }
 
-func (d *Driver) lockHost(ctx context.Context, r record) (*hostLock, error) {
-	holder, err := json.Marshal(d.holder)
+// startLock connects to a host, and is ready to take the lock there.
+func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
+	l := &hostLock{host: r.Want.Name, client: d.client(r.Want, r.Sudo), errOut: limitedBuffer{limit: host.MaxOutputBytes}}
+	l.cmd = l.client.command(context.WithoutCancel(ctx), "", nil) // it lives as long as the lock
+	l.cmd.Stdin, l.cmd.Stderr = nil, &l.errOut
+	var err error
+	if l.input, err = l.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	output, err := l.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	c := d.client(r.Want, r.Sudo)
-	cmd := c.command(context.WithoutCancel(ctx), "", nil) // it lives as long as the lock
-	cmd.Stdin = nil
-	errOut := limitedBuffer{limit: host.MaxOutputBytes}
-	cmd.Stderr = &errOut
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
+	l.output = bufio.NewReader(io.LimitReader(output, 64<<10))
+	if err := l.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("lock host %s: %w", l.host, err)
 	}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("lock host %s: %w", r.Want.Name, err)
-	}
-	l := &hostLock{cmd, input}
-	stop := context.AfterFunc(ctx, func() { cmd.Process.Kill() })
+	_, _ = fmt.Fprintf(l.input, "%d\n%s", len(lockScript), lockScript) // take finds out
+	return l, nil
+}
+
+// take takes the lock. When it fails, the caller releases it all the same.
+func (l *hostLock) take(ctx context.Context, holder []byte) error {
+	stop := context.AfterFunc(ctx, func() { l.cmd.Process.Kill() })
 	defer stop()
-	_, err = fmt.Fprintf(input, "%d\n%s%s\n", len(lockScript), lockScript, holder)
-	said := bufio.NewReader(io.LimitReader(output, 64<<10))
-	answer, readErr := said.ReadString('\n')
-	switch {
-	case answer == "mine\n":
-		return l, nil
-	case answer == "taken\n":
-		text, _ := io.ReadAll(said)
-		locked := &host.LockedError{Driver: d.Name(), Host: r.Want.Name, Holder: host.Holder{Name: "somebody"}}
+	_, err := fmt.Fprintf(l.input, "%s\n", holder)
+	answer, readErr := l.output.ReadString('\n')
+	switch answer {
+	case "mine\n":
+		return nil
+	case "taken\n":
+		text, _ := io.ReadAll(l.output)
+		locked := &host.LockedError{Driver: "ssh", Host: l.host, Holder: host.Holder{Name: "somebody"}}
 		_ = json.Unmarshal(text, &locked.Holder) // who has it may just be writing down their name
-		l.release()
-		return nil, locked
+		var me host.Holder
+		if err := json.Unmarshal(holder, &me); err == nil && locked.Holder.PID == me.PID && locked.Holder.Where == me.Where && locked.Holder.Since.Equal(me.Since) {
+			return &host.Fault{
+				Host: l.host, Err: fmt.Errorf("%w: it is the same machine as another host", host.ErrUnsupported),
+				Hint: "a host that goes stays until the swap is done: give the new one its name or another machine, or take down what is up first",
+			}
+		}
+		return locked
 	}
 	waitErr := l.release()
-	if fault := c.fault(host.Result{Code: cmd.ProcessState.ExitCode(), Stderr: errOut.data}); fault != nil {
-		return nil, fault
+	if ctx.Err() != nil {
+		return fmt.Errorf("lock host %s: %w", l.host, context.Cause(ctx))
 	}
-	return nil, fmt.Errorf("lock host %s: %w: %s", r.Want.Name, errors.Join(err, readErr, waitErr), strings.TrimSpace(string(errOut.data)))
+	if fault := l.client.fault(host.Result{Code: l.cmd.ProcessState.ExitCode(), Stderr: l.errOut.data}); fault != nil {
+		return fault
+	}
+	return fmt.Errorf("lock host %s: %w: %s", l.host, errors.Join(err, readErr, waitErr), strings.TrimSpace(string(l.errOut.data)))
 }
 
+// release gives the lock back; again, it does nothing.
 func (l *hostLock) release() error {
 	l.input.Close()
+	if l.cmd.ProcessState != nil {
+		return nil
+	}
 	return l.cmd.Wait()
 }
 
 // unlock gives all locks back.
 func (d *Driver) unlock() error {
+	for _, l := range d.locks { // all at once
+		l.input.Close()
+	}
 	var errs []error
 	for name, l := range d.locks {
 		if err := l.release(); err != nil {

@@ -20,6 +20,7 @@ import (
 // line of its own, which may hold secrets.
 const startScript = `umask 077
 unit=%[1]s units=` + unitDir + ` log=%[2]s env=%[3]s
+command -v %[4]s >/dev/null || exit 90
 if systemctl is-active --quiet "$unit"; then echo "it runs already" >&2; exit 1; fi
 mkdir -p -- "$(dirname -- "$log")" "$(dirname -- "$env")" && touch -- "$log" || exit 1
 read -r text; printf '%%s' "$text" | base64 -d >"$units$unit.new" || exit 1
@@ -46,14 +47,9 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	if err := checkName(s); err != nil {
 		return err
 	}
-	find := `PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; command -v ` + quote(s.Argv[0])
-	found, err := n.client.script(ctx, find, nil, host.MaxOutputBytes)
+	program, err := n.find(ctx, s.Argv[0])
 	if err != nil {
 		return err
-	}
-	program := strings.TrimSpace(string(found.Stdout))
-	if found.Code != 0 || !path.IsAbs(program) {
-		return fmt.Errorf("there is no program %s", s.Argv[0])
 	}
 	unit, dropIn, env, err := Unit(s, program, n.about.Dir, time.Now())
 	if err != nil {
@@ -63,11 +59,32 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	for _, text := range []string{unit, dropIn, env} {
 		input = append(base64.StdEncoding.AppendEncode(input, []byte(text)), '\n')
 	}
-	res, err := n.client.script(ctx, fmt.Sprintf(startScript, unitName(s.Name), quote(s.LogFile), envFile(s.Name)), input, host.MaxOutputBytes)
-	if err == nil && res.Code != 0 {
+	res, err := n.client.script(ctx, fmt.Sprintf(startScript, unitName(s.Name), quote(s.LogFile), envFile(s.Name), quote(program)), input, host.MaxOutputBytes)
+	switch {
+	case err != nil:
+	case res.Code == noProgram:
+		err = fmt.Errorf("there is no program %s", program)
+	case res.Code != 0:
 		err = n.client.failure(res)
 	}
 	return err
+}
+
+// find is the absolute path of a program.
+func (n *node) find(ctx context.Context, name string) (string, error) {
+	if path.IsAbs(name) {
+		return name, nil
+	}
+	script := `PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; command -v ` + quote(name)
+	found, err := n.client.script(ctx, script, nil, host.MaxOutputBytes)
+	if err != nil {
+		return "", err
+	}
+	program := strings.TrimSpace(string(found.Stdout))
+	if found.Code != 0 || !path.IsAbs(program) {
+		return "", fmt.Errorf("there is no program %s", name)
+	}
+	return program, nil
 }
 
 // stopScript waits for the unit as long as it is told to, in seconds, and then kills it.
