@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -249,6 +250,21 @@ func TestLabHostMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	reach("10.77.0.98")
+}
+
+// TestLabAddressOfAnother: a host that is there keeps its address, and who wants it is told what to do.
+func TestLabAddressOfAnother(t *testing.T) {
+	t.Parallel()
+	d := lab(t, 0, host.Want{Name: "a", Address: "10.77.0.11"})
+	err := d.Ensure(t.Context(), []host.Want{{Name: "b", Address: "10.77.0.11"}})
+	var fault *host.Fault
+	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "hosts a and b have one address, 10.77.0.11") || !strings.Contains(fault.Hint, "give the new one its name") {
+		t.Errorf("a new host with a's address: got %v, want a fault with both names and a hint", err)
+	}
+	wants, err := d.Hosts(t.Context())
+	if err != nil || len(wants) != 1 || wants[0].Name != "a" {
+		t.Errorf("hosts after that: got %v, %v; want a alone", wants, err)
+	}
 }
 
 // TestLabViews: a host has its own name, /etc and devices, and cannot set what is the machine's.
