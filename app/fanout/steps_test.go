@@ -166,7 +166,7 @@ func strikeAt(t *testing.T, c *cluster, mode fanout.Mode, l *ledger, next *atomi
 	case <-struck:
 		time.Sleep(150 * time.Millisecond)
 	case <-ctx.Done():
-		t.Errorf("no write came to the step %d times", nth)
+		t.Errorf("no write came to the step %d times, %d did; states %q", nth, passed.Load(), states(t, p))
 	}
 	cancel()
 	wg.Wait()
