@@ -77,7 +77,8 @@ func (s *Site) Driver() host.Driver { return s.driver }
 // found is what is there now.
 type found struct {
 	hosts       map[string]host.Host
-	inventories map[string]*inventory // of hosts that have one
+	inventories map[string]*inventory        // of hosts that have one
+	files       map[string]map[string]string // hashes of the files that were made, by host and name, when a plan was made last
 	wants       []host.Want
 	ensured     bool // the hosts are what the goal says
 	fresh       bool // databases begin with the dataset, whatever is there

@@ -55,7 +55,7 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	}
 	l := p.layout
 	r := &Running{
-		spec: s.spec, hash: l.goal.Hash, WorkerToken: l.secrets.WorkerToken, input: l.input, hosts: l.hosts, site: s, services: l.services, secrets: l.secrets.list(),
+		spec: s.spec, hash: l.goal.Hash, WorkerToken: l.secrets.WorkerToken, input: l.input, hosts: l.hosts, site: s, found: p.found, services: l.services, secrets: l.secrets.list(),
 	}
 	r.spec.Topology, r.spec.Scale, r.spec.Seed = l.goal.Topology, l.goal.Scale, l.goal.Seed
 	for _, i := range l.goal.Topology.Instances {

@@ -14,23 +14,20 @@ import (
 )
 
 // Tuning runs fn, which applies tunings to what is up or takes them back, and notes what it made of files that isukit had
-// written: an apply does not take these for changed by somebody else then. The driver's lock must be held.
-func (s *Site) Tuning(ctx context.Context, fn func() error) error {
-	f, err := s.find(ctx)
-	if err != nil {
-		return err
+// written: an apply does not take these for changed by somebody else then. Where nothing stays up it only runs fn. The
+// driver's lock must be held.
+func (r *Running) Tuning(ctx context.Context, fn func() error) error {
+	if r.site == nil {
+		return fn()
 	}
-	before, err := f.fileHashes(ctx)
-	if err != nil {
-		return err
-	}
-	err = fn()
+	errs := []error{fn()}
 	ctx = context.WithoutCancel(ctx)
-	after, lookErr := f.fileHashes(ctx)
-	if lookErr != nil {
-		return errors.Join(err, lookErr)
+	f, before := r.found, r.found.files
+	after, err := f.fileHashes(ctx)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
 	}
-	errs := []error{err}
+	f.files = after
 	for name, inv := range f.inventories {
 		changed := false
 		for n := range inv.Items {
@@ -54,27 +51,31 @@ func (s *Site) Tuning(ctx context.Context, fn func() error) error {
 // fileHashes are those of the files that were made, by host and name; a file that is gone has none.
 func (f *found) fileHashes(ctx context.Context) (map[string]map[string]string, error) {
 	names := f.names()
-	hashes := make([]map[string]string, len(names))
+	lists := make([][]plan.Actual, len(names))
 	group, ctx := errgroup.WithContext(ctx)
 	for n, name := range names {
 		files := slices.DeleteFunc(slices.Clone(f.items(name)), func(i plan.Item) bool { return i.Kind != plan.File })
-		group.Go(func() error {
-			list, err := look(ctx, f.hosts[name], nil, files)
-			hashes[n] = map[string]string{}
-			for _, a := range list {
-				if a.Exists {
-					hashes[n][a.Name] = a.Hash
-				}
-			}
+		group.Go(func() (err error) {
+			lists[n], err = look(ctx, f.hosts[name], nil, files)
 			return err
 		})
 	}
 	err := group.Wait()
 	all := map[string]map[string]string{}
 	for n, name := range names {
-		all[name] = hashes[n]
+		all[name] = hashesOf(lists[n])
 	}
 	return all, err
+}
+
+func hashesOf(list []plan.Actual) map[string]string {
+	hashes := map[string]string{}
+	for _, a := range list {
+		if a.Kind == plan.File && a.Exists {
+			hashes[a.Name] = a.Hash
+		}
+	}
+	return hashes
 }
 
 // Tunings names those that are applied to anything of what is up on a site, each once, in order.
@@ -98,12 +99,4 @@ func (r *Running) Tunings(ctx context.Context) ([]string, error) {
 	all := slices.Concat(found...)
 	slices.Sort(all)
 	return slices.Compact(all), err
-}
-
-// Tuning is Site.Tuning where the topology stays up; elsewhere it only runs fn.
-func (r *Running) Tuning(ctx context.Context, fn func() error) error {
-	if r.site == nil {
-		return fn()
-	}
-	return r.site.Tuning(ctx, fn)
 }

@@ -43,6 +43,7 @@ type Running struct {
 	local    *host.Local
 	hosts    map[string]host.Host // of a Site, by name; nil for local
 	site     *Site                // nil for local
+	found    *found               // of the site
 	proxies  []string             // address:port of each
 	client   *http.Client         // reaches the site; nil for local
 	ca       *x509.CertPool       // that proxies' certificates are of; nil without TLS

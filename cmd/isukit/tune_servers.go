@@ -126,8 +126,7 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	site := infra.NewSite(driver, spec)
-	running, err := site.Running(ctx)
+	running, err := infra.NewSite(driver, spec).Running(ctx)
 	if err != nil {
 		return err
 	}
@@ -136,7 +135,7 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 	if err != nil {
 		return err
 	}
-	return site.Tuning(ctx, func() error { return fn(targets) })
+	return running.Tuning(ctx, func() error { return fn(targets) })
 }
 
 func (t tuneServers) place(h *host.Local, stateDir string) (tune.Place, error) {
