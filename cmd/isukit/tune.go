@@ -198,6 +198,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 	if err != nil {
 		return err
 	}
+	o.servers.writes = true
 	done := waiting(s, o.quiet, "applying")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
@@ -272,6 +273,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 			opts.Tunings = append(opts.Tunings, t.Name)
 		}
 	}
+	o.servers.writes = true
 	done := waiting(s, o.quiet, "taking back")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {

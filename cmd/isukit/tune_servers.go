@@ -27,6 +27,7 @@ type tuneServers struct {
 	thisKernel       bool
 	memory           string
 	shared           bool
+	writes           bool // what is done to the targets may change files
 }
 
 func (t *tuneServers) addFlags(f *pflag.FlagSet) {
@@ -134,6 +135,9 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 	targets, err := running.TuneTargets()
 	if err != nil {
 		return err
+	}
+	if !t.writes {
+		return fn(targets)
 	}
 	return running.Tuning(ctx, func() error { return fn(targets) })
 }
