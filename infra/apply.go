@@ -57,7 +57,11 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 		return p, err
 	}
 	_, whole := f.current()
-	if err = s.reach(ctx, g, f, p, data); err == nil {
+	err = s.reach(ctx, g, f, p, data)
+	if errors.Is(err, errAsleep) && before != nil {
+		err = s.reachAwake(ctx, before, o, data)
+	}
+	if err == nil {
 		return p, nil
 	}
 	var untouched *untouchedError
@@ -65,6 +69,23 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 		return p, s.leave(context.WithoutCancel(ctx), before, f, err)
 	}
 	return p, s.putBack(context.WithoutCancel(ctx), before, err)
+}
+
+// reachAwake has the topology before run whole again, and then makes the site what its Spec says.
+func (s *Site) reachAwake(ctx context.Context, before *goal, o ApplyOptions, data string) error {
+	s.spec.progress("putting topology %s back first: its databases have to run", before.Topology.Name)
+	f, err := s.find(ctx)
+	if err == nil {
+		err = s.reach(ctx, before, f, nil, "")
+	}
+	if err == nil {
+		f, err = s.find(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	f.fresh = o.Fresh
+	return s.reach(ctx, s.newGoal(f), f, nil, data)
 }
 
 // dataset makes, before anything is touched, what new databases begin with.

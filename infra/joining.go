@@ -47,10 +47,18 @@ func (e *execution) held(ctx context.Context, contents string) (sources []source
 	return sources, tables, nil
 }
 
-// tablesOf asks a database that runs for its tables; one that does not run has none to give.
+// errAsleep says that a database whose tables are to be joined with others' does not run: it has ended, or an apply was cut off that had
+// stopped it.
+var errAsleep = errors.New("it does not run, and its tables are to be joined with those of others")
+
+// tablesOf asks a database for its tables.
 func (e *execution) tablesOf(ctx context.Context, h host.Host, name string) ([]string, error) {
-	if st, err := h.State(ctx, name); err != nil || !st.Running {
-		return nil, nil
+	st, err := h.State(ctx, name)
+	if err == nil && !st.Running {
+		err = fmt.Errorf("%s on %s: %w", name, h.About().Name, errAsleep)
+	}
+	if err != nil {
+		return nil, err
 	}
 	inst, err := e.attach(ctx, h, name)
 	if err != nil {

@@ -253,3 +253,51 @@ func TestChangedByOthers(t *testing.T) {
 		t.Errorf("apply while somebody has the hosts: got error %v, want one with his name", err)
 	}
 }
+
+// TestJoinOfStoppedDatabases merges the tables of two databases of which one does not run, as after an apply that was cut off.
+func TestJoinOfStoppedDatabases(t *testing.T) {
+	t.Parallel()
+	infratest.Real(t)
+	s, driver := siteSpec(t, "mariadb")
+	s.Topology = shipped(t, "split", "mariadb")
+	site, text, err := apply(t, driver, s, infra.ApplyOptions{})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	r, err := site.Running(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	initialize(t, r.BaseURL)
+	tables := []string{"teams", "results", "jobs", "contestants"}
+	want := map[string]int{}
+	for _, table := range tables {
+		want[table] = rows(t, r, table)
+	}
+	for n, db := range s.Topology.Of(topology.DB) {
+		h, err := driver.Host(db.Host)
+		if err == nil {
+			err = h.Stop(t.Context(), db.Name, time.Minute)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Topology = shipped(t, []string{"single", "fanout-2"}[n], "mariadb")
+		if site, text, err = apply(t, driver, s, infra.ApplyOptions{}); err != nil {
+			t.Fatalf("apply %s with %s stopped: %v\n%s", s.Topology.Name, db.Name, err, text)
+		}
+		wantVerified(t, site)
+		if r, err = site.Running(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range tables {
+			if got := rows(t, r, table); got != want[table] {
+				t.Errorf("%s with %s stopped: got %d rows in %s, want %d", s.Topology.Name, db.Name, got, table, want[table])
+			}
+		}
+		s.Topology = shipped(t, "split", "mariadb")
+		if _, text, err = apply(t, driver, s, infra.ApplyOptions{}); err != nil {
+			t.Fatalf("apply split: %v\n%s", err, text)
+		}
+	}
+}
