@@ -98,6 +98,8 @@ func startProcess(argv []string, logFile string, deathSignal syscall.Signal) (*p
 		started <- err
 		if err == nil {
 			p.cmd.Wait()
+			// What is left of its group, at once: while something is, nobody else gets its number. Later it may be another server's.
+			_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
 		}
 	}()
 	return p, <-started
@@ -105,13 +107,11 @@ func startProcess(argv []string, logFile string, deathSignal syscall.Signal) (*p
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// signal sends sig to the process, or, where group is set, to all of its process group.
+// signal sends sig to the process, or, where group is set, to all of its process group, unless it has ended.
 func (p *process) signal(sig syscall.Signal, group bool) error {
 	select {
 	case <-p.done:
-		if !group {
-			return nil
-		}
+		return nil
 	default:
 	}
 	pid := p.pid()
@@ -124,13 +124,15 @@ func (p *process) signal(sig syscall.Signal, group bool) error {
 	return nil
 }
 
-// end stops the process with sig, and with SIGKILL when that takes longer than patience.
+// end stops the process with sig, and all of its group with SIGKILL when that takes longer than patience. What is left of the
+// group of a process that has ended is killed, too.
 func (p *process) end(sig syscall.Signal, patience time.Duration) error {
 	if err := p.signal(sig, false); err != nil {
 		return err
 	}
 	select {
 	case <-p.done:
+		return nil
 	case <-time.After(patience):
 	}
 	err := p.signal(syscall.SIGKILL, true)
