@@ -112,7 +112,11 @@ func TestMySQLByHand(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			state := t.TempDir()
 			db, target := database(t, h, engine, filepath.Join(state, "tune"))
-			restarts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			restarts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/"+filepath.Base(state)+"/"+engine+"-restart" { // from whoever had this port before, and is still asked for
+					http.NotFound(w, r)
+					return
+				}
 				if err := db.TryRestart(context.Background()); err != nil {
 					http.Error(w, err.Error(), http.StatusInternalServerError)
 				}
@@ -128,7 +132,7 @@ func TestMySQLByHand(t *testing.T) {
 			script := func(tuning string, more ...string) func(string) (string, int) {
 				return func(command string) (string, int) {
 					return byHand(t, state, env, append([]string{"sh", "scripts/mysql.sh", command, tuning + ".cnf", "--target", engine, "--cnf", file,
-						"--memory", "536870912", "--shared", "--restart", "curl -fsS " + restarts.URL}, more...)...)
+						"--memory", "536870912", "--shared", "--restart", "curl -fsS " + restarts.URL + "/" + filepath.Base(state) + "/" + engine + "-restart"}, more...)...)
 				}
 			}
 			snapshot := func() string { return databaseSnapshot(t, db) }
