@@ -113,12 +113,24 @@ func (r *Running) redact(text string) string {
 	return text
 }
 
+// envoyInLocal is where make envoy puts the program in LocalDir, envoyHint what to do without it.
+const (
+	envoyInLocal = "envoy/bin/envoy"
+	envoyHint    = `make envoy, or --proxy nginx in its place`
+)
+
 // findProgram looks on PATH, in the directories that users do not have there, and in LocalDir.
 func (s Spec) findProgram(name, inLocalDir, hint string) (string, error) {
 	if inLocalDir == "" || s.LocalDir == "" {
 		return findProgram(name, hint)
 	}
 	return findProgram(name, hint, filepath.Join(s.LocalDir, inLocalDir))
+}
+
+// HasEnvoy tells that this machine has an Envoy, or LocalDir.
+func (s Spec) HasEnvoy() bool {
+	_, err := s.findProgram("envoy", envoyInLocal, envoyHint)
+	return err == nil
 }
 
 func pathUnder(dir, file string) string {

@@ -377,7 +377,7 @@ func (l *layout) proxyService(i topology.Instance) error {
 	dir, sizes := l.input.Places[i.Name].Dir, l.input.SizesOf(i)
 	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: sizes.Files}
 	if i.Kind == topology.Envoy {
-		program, err := l.program(i.Host, "envoy", "envoy/bin/envoy", "make envoy")
+		program, err := l.program(i.Host, "envoy", envoyInLocal, envoyHint)
 		if err != nil {
 			return err
 		}

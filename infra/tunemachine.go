@@ -31,7 +31,7 @@ func NginxTarget(p tune.Place, conf string) (*tune.Target, error) {
 // EnvoyTarget is an Envoy that isukit did not start, whose configuration file is conf: the process that was started with it, and
 // what systemd restarts where unit is not "". localDir is where make envoy puts the program.
 func EnvoyTarget(p tune.Place, conf, unit, localDir string) (*tune.Target, error) {
-	path, err := (Spec{LocalDir: localDir}).findProgram("envoy", "envoy/bin/envoy", "make envoy")
+	path, err := (Spec{LocalDir: localDir}).findProgram("envoy", envoyInLocal, "make envoy")
 	if err != nil {
 		return nil, err
 	}

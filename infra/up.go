@@ -295,7 +295,7 @@ func (r *Running) proxyService(proxy Instance) (host.Service, error) {
 func (r *Running) proxyProgram(proxy Instance) (string, error) {
 	name, local, hint := "nginx", "", "make setup"
 	if r.kindOf(proxy.Name) == topology.Envoy {
-		name, local, hint = "envoy", "envoy/bin/envoy", "make envoy"
+		name, local, hint = "envoy", envoyInLocal, envoyHint
 	}
 	if !r.at(proxy.Host).About().Here {
 		return name, nil

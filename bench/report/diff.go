@@ -122,7 +122,7 @@ func changeText(m diff.Move) string {
 		return "new"
 	case math.IsInf(rel, 0):
 		return "from 0"
-	case rel == 0:
+	case math.Abs(rel) < 0.005: // it would round to 0 %, with a sign before it
 		return "same"
 	case rel >= 9:
 		return fmt.Sprintf("x %s", figure(1+rel))

@@ -38,6 +38,10 @@ func engineFlag(f *pflag.FlagSet, v *string) {
 	f.StringVar(v, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
 }
 
+func proxyFlag(f *pflag.FlagSet, v *string) {
+	f.StringVar(v, "proxy", "", "nginx or envoy, in place of what the topology says")
+}
+
 func datasetFlags(f *pflag.FlagSet, scale *string, seed *uint64) {
 	f.StringVar(scale, "scale", "standard", "size of the dataset: small or standard")
 	f.Uint64Var(seed, "seed", 1, "seed of the dataset and of what users plan")

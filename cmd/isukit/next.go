@@ -12,13 +12,14 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/infra/topology"
 )
 
 // sayNext tells the one command that most likely comes next, made from what was seen; "" is no command. It is the last line of a
 // command and goes to standard error. silent is --quiet, or --json.
 func sayNext(s streams, silent bool, command string) {
 	if !silent && command != "" {
-		fmt.Fprintf(s.err, "isukit: next: %s\n", command)
+		fmt.Fprintf(s.err, "isukit: next: %s\n", asCalled(command))
 	}
 }
 
@@ -31,8 +32,8 @@ var placements = map[string]map[string]string{
 	"final-3":  {"web": "final-4", "api": "final-4"},
 }
 
-// nextAfterRound reads the round's verdict.
-func nextAfterRound(r *result.Round, o roundOptions) string {
+// nextAfterRound reads the round's verdict. envoy tells that this machine has one.
+func nextAfterRound(r *result.Round, o roundOptions, envoy bool) string {
 	args, duration := o.carried, ""
 	if o.topology != "single" {
 		args = " -t " + shellWord(o.topology) + args
@@ -66,13 +67,22 @@ func nextAfterRound(r *result.Round, o roundOptions) string {
 	case r.Bottleneck.Resource != "cpu":
 		return ""
 	case placements[o.topology][role] != "":
-		return asRoot + "isukit round -t " + placements[o.topology][role] + " --driver lab" + o.carried + duration
+		to := placements[o.topology][role]
+		if !envoy && o.proxy == "" && usesEnvoy(to) {
+			to += " --proxy nginx"
+		}
+		return asRoot + "isukit round -t " + to + " --driver lab" + o.carried + duration
 	case role == "db":
 		return "isukit compare tune=none tune=mysql/durability-relaxed" + both(args+duration)
 	case role == "proxy":
 		return "isukit compare tune=none tune=nginx/keepalive" + both(args+duration)
 	}
 	return ""
+}
+
+func usesEnvoy(shipped string) bool {
+	top, err := readTopology(shipped)
+	return err == nil && slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Kind == topology.Envoy })
 }
 
 // shortTime is a time as one would type it: 1m in place of 1m0s.
@@ -136,7 +146,7 @@ func resultsFlagOf(dir string) string {
 
 // nextAfterApply measures what is up now; a plan that was only printed is carried out.
 func nextAfterApply(cmd *cobra.Command, top, driver string, dryRun bool) string {
-	flags := []string{"driver", "cpu-scale", "engine", "scale", "seed", "local-dir", "app"}
+	flags := []string{"driver", "cpu-scale", "engine", "proxy", "scale", "seed", "local-dir", "app"}
 	if dryRun {
 		return nextOn(cmd, "isukit topology apply "+shellWord(top), append(flags, "fresh", "force")...)
 	}

@@ -20,6 +20,8 @@ func TestNextAfterRound(t *testing.T) {
 		want string
 	}{
 		"the database": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, plain, "isukit round -t final-1 --driver lab"},
+		"without Envoy": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.carried = " --scale small" }),
+			"isukit round -t final-1 --proxy nginx --driver lab --scale small"},
 		"the app, placed": {result.Round{Passed: true, Bottleneck: cpu("web-1")}, with(func(o *roundOptions) { o.topology = "final-1" }),
 			"isukit round -t final-2 --driver lab"},
 		"a topology of one's own": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.topology = "./my own.yaml" }),
@@ -41,7 +43,7 @@ func TestNextAfterRound(t *testing.T) {
 		"a server that ended": {result.Round{Reason: "a server ended"}, plain, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := strings.TrimPrefix(nextAfterRound(&tt.r, tt.o), "sudo ")
+			got := strings.TrimPrefix(nextAfterRound(&tt.r, tt.o, name != "without Envoy"), "sudo ")
 			if got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}

@@ -173,7 +173,7 @@ func exitCode(w io.Writer, err error) int {
 	}
 	fmt.Fprintf(w, "isukit: error: %s\n", err)
 	if c.hint != "" {
-		fmt.Fprintf(w, "isukit: hint: %s\n", c.hint)
+		fmt.Fprintf(w, "isukit: hint: %s\n", asCalled(c.hint))
 	}
 	return c.code
 }

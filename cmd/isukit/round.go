@@ -124,7 +124,7 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	cpuScaleFlag(f, &o.cpuScale)
 	projectFlag(f, &o.project)
 	engineFlag(f, &o.engine)
-	f.StringVar(&o.proxy, "proxy", "", "nginx or envoy, in place of what the topology says")
+	proxyFlag(f, &o.proxy)
 	f.DurationVar(&o.duration, "duration", defaultDuration, "how long the load lasts")
 	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
 	f.StringVar(&o.shape, "shape", "grow", "users over time: "+shapeHelp)
@@ -174,7 +174,7 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	if err := printRound(record, path, o.asJSON, s); err != nil && !readerGone(err) {
 		return err
 	}
-	sayNext(s, o.quiet || o.asJSON, nextAfterRound(record, o))
+	sayNext(s, o.quiet || o.asJSON, nextAfterRound(record, o, spec.HasEnvoy()))
 	if !record.Passed {
 		return errRoundFailed
 	}

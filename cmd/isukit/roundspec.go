@@ -95,10 +95,17 @@ func (o roundOptions) readTopology() (*topology.Topology, error) {
 	if top, err = withEngine(top, o.engine); err != nil {
 		return nil, err
 	}
-	if o.proxy != "" {
-		if top, err = top.WithKind(topology.Proxy, topology.Kind(o.proxy)); err != nil {
-			return nil, fmt.Errorf("--proxy: %w", err)
-		}
+	return withProxy(top, o.proxy)
+}
+
+// withProxy is the topology with proxies of the kind that --proxy names.
+func withProxy(top *topology.Topology, kind string) (*topology.Topology, error) {
+	if kind == "" {
+		return top, nil
+	}
+	top, err := top.WithKind(topology.Proxy, topology.Kind(kind))
+	if err != nil {
+		return nil, fmt.Errorf("--proxy: %w", err)
 	}
 	return top, nil
 }

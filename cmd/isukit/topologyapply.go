@@ -23,6 +23,7 @@ type siteOptions struct {
 	localDir string
 	app      string
 	engine   string
+	proxy    string
 	dataset  string
 	seed     uint64
 }
@@ -48,6 +49,9 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 			return usageError(fmt.Errorf("--scale: %w", err), `see "isukit topology apply --help"`)
 		}
 		if spec.Topology, err = withEngine(spec.Topology, o.engine); err != nil {
+			return usageError(err, `see "isukit topology apply --help"`)
+		}
+		if spec.Topology, err = withProxy(spec.Topology, o.proxy); err != nil {
 			return usageError(err, `see "isukit topology apply --help"`)
 		}
 	}
@@ -115,6 +119,7 @@ What is up stays up when this command ends, until "isukit topology down".`,
 	programFlags(f, &o.localDir, &o.app)
 	cpuScaleFlag(f, &o.scale)
 	engineFlag(f, &o.engine)
+	proxyFlag(f, &o.proxy)
 	datasetFlags(f, &o.dataset, &o.seed)
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be done, and do nothing")
 	jsonFlag(f, &asJSON)
