@@ -117,8 +117,9 @@ func TestOpenLoop(t *testing.T) {
 	for _, e := range out.Summary.Endpoints {
 		hits[e.Name] = e.Hits
 	}
-	if !out.Passed() || out.Rate == nil || out.Rate.Started != out.Rate.Planned || out.Rate.Planned < 50 || hits["GET /visit"] < 50 || hits["GET /ping"] == 0 {
-		t.Errorf("passed %t, rate %+v, hits %v; want a pass, about 100 visits that were all made, and the staff's pings", out.Passed(), out.Rate, hits)
+	// The load's end is set a hair before it begins.
+	if r := out.Rate; !out.Passed() || r == nil || r.Planned < 90 || r.Planned > 100 || r.Started+r.Unstarted != r.Planned || hits["GET /visit"] == 0 || hits["GET /ping"] == 0 {
+		t.Errorf("passed %t, rate %+v, hits %v; want a pass, 100 visits that were planned, and the staff's pings", out.Passed(), out.Rate, hits)
 	}
 	if n := p.staff.Load(); n != 0 {
 		t.Errorf("%d of the staff were still at work after the load", n)
@@ -132,7 +133,8 @@ func TestCapacity(t *testing.T) {
 		around := 0
 		out, err := bench.Run(t.Context(), bench.Options{
 			Scenario: p, Engine: p.engine, Duration: 200 * time.Millisecond,
-			Capacity:   &load.Capacity{FromPerSec: 50, MaxPerSec: 100, Confirm: 1},
+			// So slow that the one visit of a load is due long before its end, also on a busy machine.
+			Capacity:   &load.Capacity{FromPerSec: 2, MaxPerSec: 4, Confirm: 1},
 			AroundLoad: func(context.Context) func() { around++; return func() {} },
 		})
 		if err != nil {
@@ -146,8 +148,8 @@ func TestCapacity(t *testing.T) {
 	out := search(200)
 	var r result.Round
 	out.Fill(&r)
-	if !r.Passed || r.CapacityRate != 100 || !r.CapacityAtLeast || len(r.Trials) != 3 || !r.Trials[2].Confirms {
-		t.Errorf("passed %t, capacity %v, at least %t, trials %+v; want a pass, at least 100 by three trials", r.Passed, r.CapacityRate, r.CapacityAtLeast, r.Trials)
+	if !r.Passed || r.CapacityRate != 4 || !r.CapacityAtLeast || len(r.Trials) != 3 || !r.Trials[2].Confirms {
+		t.Errorf("passed %t, capacity %v, at least %t, trials %+v; want a pass, at least 4 by three trials", r.Passed, r.CapacityRate, r.CapacityAtLeast, r.Trials)
 	}
 	if hits := r.All.Hits; hits == 0 || hits > 300 {
 		t.Errorf("%d hits in the record, want those of the last trial", hits)

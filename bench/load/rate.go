@@ -35,19 +35,21 @@ type RateOptions struct {
 // RateReport is how an open-loop load went. Every planned visit is one of Started, Unstarted and Dropped.
 type RateReport struct {
 	Start, End time.Time
-	// Planned visits were due before ctx ended; Unstarted ones still waited for a user then.
+	// Planned visits were due before ctx ended, by the profile alone. Unstarted ones had not begun then: they waited for a user,
+	// or the generator had not come to them.
 	Planned, Started, Unstarted, Dropped int64
 	// PeakUsers is the most visitors that there were.
 	PeakUsers int
 	// Behind is how late visits were begun: by the generator's timers, or because all users were busy.
 	Behind Latency
-	// BehindAtEnd is for how long the oldest visit that never began had waited when the load ended.
+	// BehindAtEnd is for how long the oldest unstarted visit had waited when the load ended.
 	BehindAtEnd time.Duration
 }
 
-// Shortfall says how far the load fell behind its rate, or "" if it kept it.
+// Shortfall says how far the load fell behind its rate, or "" if it kept it. Hits that were due in the last moment, and not sent
+// for being no later than a timer may be, are no shortfall.
 func (r RateReport) Shortfall() string {
-	if r.Unstarted+r.Dropped == 0 {
+	if r.Dropped == 0 && r.BehindAtEnd <= limitDelay {
 		return ""
 	}
 	return fmt.Sprintf("the rate was not kept: %d of %d hits were never sent, the oldest of them %v behind",
@@ -56,7 +58,8 @@ func (r RateReport) Shortfall() string {
 
 // RunRate makes visits at the times that the profile says until ctx ends, and returns when the last visit is over. Whether
 // earlier visits are over does not matter: an idle visitor takes the next one, or a new one is made. It starts rec at now.
-// newVisitor is called in the order of n, from 0, one at a time, and should be quick.
+// newVisitor is called in the order of n, from 0, one at a time, and should be quick. Where ctx has a deadline, that is the
+// end: what is due before it counts as planned, however late the generator finds out that it has passed.
 func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec *Recorder, opts RateOptions) RateReport {
 	setDefault(&opts.MaxUsers, 10_000)
 	setDefault(&opts.MaxQueue, 1_000_000)
@@ -64,6 +67,8 @@ func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec
 		ctx: ctx, opts: opts, newVisitor: newVisitor,
 		behind: dense(),
 	}
+	over := make(chan time.Time, 1)
+	context.AfterFunc(ctx, func() { over <- time.Now() })
 	start := time.Now()
 	rec.Start(start)
 	d.report.Start = start
@@ -74,7 +79,7 @@ func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec
 		// The thread is not unlocked, so that it ends with this goroutine and takes its timer slack along.
 		runtime.LockOSThread()
 		sharpTimers()
-		d.pace(newSchedule(p, opts.Arrivals, opts.Seed), start)
+		d.pace(newSchedule(p, opts.Arrivals, opts.Seed), start, over)
 	})
 	pacer.Wait()
 	d.finish()
@@ -97,33 +102,47 @@ type dispatcher struct {
 	ended  bool
 	behind *hdrhistogram.Histogram
 	report RateReport
+	oldest time.Time // the earliest visit that was left, zero if none was
+	end    time.Time // when ctx ended; set once the pacer is done
 }
 
-// pace calls for each visit when it is due.
-func (d *dispatcher) pace(s *schedule, start time.Time) {
-	for {
-		at, ok := s.next()
-		if !ok {
-			<-d.ctx.Done()
-			return
-		}
+// pace calls for each visit when it is due, and at the end counts those that were due and not called for. over gives the time
+// at which ctx ended.
+func (d *dispatcher) pace(s *schedule, start time.Time, over <-chan time.Time) {
+	deadline, limited := d.ctx.Deadline()
+	at, ok := s.next()
+	for ; ok; at, ok = s.next() {
 		due := start.Add(at)
-		for {
-			wait := time.Until(due)
-			if wait <= 0 {
-				break
-			}
-			// Short naps, so that the end of the context is noticed soon.
-			nap(min(max(wait, shortestNap), 10*time.Millisecond))
-			if d.ctx.Err() != nil {
-				return
-			}
-		}
-		if d.ctx.Err() != nil {
-			return
+		if limited && !due.Before(deadline) || !d.await(due) {
+			break
 		}
 		d.call(due)
 	}
+	<-d.ctx.Done()
+	d.end = <-over
+	if limited && deadline.Before(d.end) {
+		d.end = deadline
+	}
+	first, left := start.Add(at), int64(0)
+	for ; ok && start.Add(at).Before(d.end); at, ok = s.next() {
+		left++
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.report.Planned += left
+	d.leave(first, left)
+}
+
+// await waits until a visit is due; false says that ctx has ended.
+func (d *dispatcher) await(due time.Time) bool {
+	for wait := time.Until(due); wait > 0; wait = time.Until(due) {
+		// Short naps, so that the end of the context is noticed soon.
+		nap(min(max(wait, shortestNap), 10*time.Millisecond))
+		if d.ctx.Err() != nil {
+			return false
+		}
+	}
+	return d.ctx.Err() == nil
 }
 
 // shortestNap bounds how often the pacer wakes: at high rates it calls for a few visits at a time, each at most so late.
@@ -155,22 +174,38 @@ func (d *dispatcher) call(due time.Time) {
 	d.queue = append(d.queue, due)
 }
 
+// leave counts n planned visits that never begin, the first of which was due at first; d.mu is held.
+func (d *dispatcher) leave(first time.Time, n int64) {
+	d.report.Unstarted += n
+	if n > 0 && (d.oldest.IsZero() || first.Before(d.oldest)) {
+		d.oldest = first
+	}
+}
+
 // serve makes one visitor's visits.
 func (d *dispatcher) serve(v Visitor, ch chan time.Time) {
 	defer v.Close()
 	for due := range ch {
 		for ok := true; ok; due, ok = d.next(ch) {
-			d.began(due)
-			v.Visit(d.ctx, due)
+			if d.begin(due) {
+				v.Visit(d.ctx, due)
+			}
 		}
 	}
 }
 
-func (d *dispatcher) began(due time.Time) {
+// begin counts a visit; false says that it comes too late, since ctx has ended.
+func (d *dispatcher) begin(due time.Time) bool {
+	late := d.ctx.Err() != nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if late {
+		d.leave(due, 1)
+		return false
+	}
 	d.report.Started++
 	observe(d.behind, time.Since(due))
+	return true
 }
 
 // next returns a visit that waits, or makes the visitor idle.
@@ -204,12 +239,14 @@ func (d *dispatcher) finish() {
 		close(ch)
 	}
 	d.idle = nil
-	d.report.Unstarted = int64(len(d.queue) - d.head)
-	if d.report.Unstarted > 0 {
-		d.report.BehindAtEnd = time.Since(d.queue[d.head])
+	if waiting := d.queue[d.head:]; len(waiting) > 0 {
+		d.leave(waiting[0], int64(len(waiting)))
 	}
 	d.mu.Unlock()
 	d.wg.Wait()
+	if !d.oldest.IsZero() {
+		d.report.BehindAtEnd = d.end.Sub(d.oldest)
+	}
 	d.report.End = time.Now()
 	d.report.PeakUsers = d.users
 	d.report.Behind = latencyOf(d.behind)
