@@ -271,3 +271,37 @@ func (s Spec) validateSite() error {
 	}
 	return nil
 }
+
+// findAll is find for an apply: hosts that are there without isukit are asked first, since they may hold what somebody with
+// another state directory has made.
+func (s *Site) findAll(ctx context.Context) (*found, error) {
+	if s.driver.Name() != "ssh" {
+		return s.find(ctx)
+	}
+	if err := s.driver.Ensure(ctx, s.wants(s.spec.Topology)); err != nil {
+		return nil, err
+	}
+	f, err := s.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, _ := f.current()
+	var more []host.Want
+	if g != nil {
+		for _, w := range s.wants(g.Topology) {
+			if f.hosts[w.Name] == nil {
+				more = append(more, w)
+			}
+		}
+	}
+	if len(more) > 0 {
+		if err := s.driver.Ensure(ctx, more); err != nil {
+			return nil, fmt.Errorf("the hosts of topology %s, which is up: %w", g.Topology.Name, err)
+		}
+		f, err = s.find(ctx)
+	}
+	if err == nil {
+		f.ensured = true
+	}
+	return f, err
+}

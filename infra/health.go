@@ -3,13 +3,11 @@ package infra
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
+	"isukit/infra/host"
 	"isukit/infra/topology"
 )
 
@@ -91,20 +89,6 @@ func tailOf(text []byte) string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-func readTail(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() > limit {
-		if _, err := f.Seek(-limit, io.SeekEnd); err != nil {
-			return nil, err
-		}
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
-}
-
 // redact replaces the run's secrets, should one have got into a log.
 func (r *Running) redact(text string) string {
 	for _, s := range r.secrets {
@@ -113,30 +97,31 @@ func (r *Running) redact(text string) string {
 	return text
 }
 
-// envoyInLocal is where make envoy puts the program in LocalDir, envoyHint what to do without it.
-const (
-	envoyInLocal = "envoy/bin/envoy"
-	envoyHint    = `make envoy, or --proxy nginx in its place`
-)
-
-// findProgram looks on PATH, in the directories that users do not have there, and in LocalDir.
-func (s Spec) findProgram(name, inLocalDir, hint string) (string, error) {
-	if inLocalDir == "" || s.LocalDir == "" {
-		return findProgram(name, hint)
-	}
-	return findProgram(name, hint, filepath.Join(s.LocalDir, inLocalDir))
+// watch returns a channel that is closed when the service ends. stop ends the watching and waits for it.
+func watch(ctx context.Context, h host.Host, name string) (exited <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ch, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if st, err := h.State(ctx, name); err == nil && !st.Running {
+				close(ch)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause(h, 20*time.Millisecond)):
+			}
+		}
+	}()
+	return ch, func() { cancel(); <-done }
 }
 
-// HasEnvoy tells that this machine has an Envoy, or LocalDir.
-func (s Spec) HasEnvoy() bool {
-	_, err := s.findProgram("envoy", envoyInLocal, envoyHint)
-	return err == nil
-}
-
-func pathUnder(dir, file string) string {
-	rel, err := filepath.Rel(dir, file)
-	if err != nil {
-		return file
+// pause is how long to wait between two questions to a host: those to another machine are a process here and one there.
+func pause(h host.Host, here time.Duration) time.Duration {
+	if h.About().Here {
+		return here
 	}
-	return filepath.ToSlash(rel)
+	return 10 * here
 }

@@ -1,11 +1,16 @@
 package infra
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"isukit/infra/dbserver"
+	"isukit/infra/topology"
 )
 
 // streamModules are where distributions put nginx's module stream.
@@ -45,4 +50,38 @@ func findProgram(name, hint string, more ...string) (string, error) {
 		}
 	}
 	return "", &HintError{fmt.Errorf("%s is not installed (not on PATH, nor %s)", name, strings.Join(places, ", ")), hint}
+}
+
+// findProgram looks on PATH, in the directories that users do not have there, and in LocalDir.
+func (s Spec) findProgram(name, inLocalDir, hint string) (string, error) {
+	if inLocalDir == "" || s.LocalDir == "" {
+		return findProgram(name, hint)
+	}
+	return findProgram(name, hint, filepath.Join(s.LocalDir, inLocalDir))
+}
+
+// envoyInLocal is where make envoy puts the program in LocalDir, envoyHint what to do without it.
+const (
+	envoyInLocal = "envoy/bin/envoy"
+	envoyHint    = `make envoy, or --proxy nginx in its place`
+)
+
+// HasEnvoy tells that this machine has an Envoy, or LocalDir.
+func (s Spec) HasEnvoy() bool {
+	_, err := s.findProgram("envoy", envoyInLocal, envoyHint)
+	return err == nil
+}
+
+// findServer finds the database server that a topology asks for.
+func findServer(ctx context.Context, t *topology.Topology, localDir string) (dbserver.Install, error) {
+	engine := dbserver.Engine(t.Of(topology.DB)[0].Kind)
+	in, err := dbserver.Find(ctx, engine, localDir)
+	if errors.Is(err, dbserver.ErrNotFound) {
+		hint := "make setup"
+		if engine == dbserver.MySQL {
+			hint = "make mysql"
+		}
+		return in, &HintError{err, hint}
+	}
+	return in, err
 }

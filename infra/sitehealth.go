@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path"
 	"strings"
@@ -119,4 +120,21 @@ func (s *Site) healthLimit() time.Duration {
 		return s.spec.HealthLimit
 	}
 	return healthLimit
+}
+
+// dial connects to what listens on the site's hosts: to those that are not this machine through the hosts themselves, since what
+// listens there may be for them alone.
+func (l *layout) dial(driver host.Driver) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		name, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range l.hosts {
+			if d, ok := h.(host.Dialer); ok && h.About().Address == name {
+				return d.Dial(ctx, network, address)
+			}
+		}
+		return driver.Dial(ctx, network, address)
+	}
 }

@@ -2,16 +2,12 @@ package infra
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
-	"isukit/infra/host"
 	"isukit/infra/plan"
 	"isukit/infra/topology"
 )
@@ -204,81 +200,4 @@ func (p *Plan) restartApps() {
 func roleOf(instance string) topology.Role {
 	role, _, _ := strings.Cut(instance, "-")
 	return topology.Role(role)
-}
-
-// readyFile is in the directory of a database whose data is whole; it says what the data is.
-const readyFile = "data.ready"
-
-// look finds out what is there of everything that is wanted or was made.
-func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item) ([]plan.Actual, error) {
-	var items []plan.Item
-	for _, w := range want {
-		items = append(items, w.Item)
-	}
-	for _, m := range made {
-		if !slices.ContainsFunc(items, m.Same) {
-			items = append(items, m)
-		}
-	}
-	far, err := lookFar(ctx, h, items)
-	if err != nil {
-		return nil, err
-	}
-	var list []plan.Actual
-	for _, i := range items {
-		if a, ok := far.actual(i); ok {
-			a.Text = textOf(want, i)
-			list = append(list, a)
-			continue
-		}
-		a, err := lookAt(ctx, h, i)
-		if err != nil {
-			return nil, fmt.Errorf("look at %s on %s: %w", i.What(), h.About().Name, err)
-		}
-		if i.Kind == plan.Account || i.Kind == plan.Rules { // they are not asked for: what was made is believed
-			for _, m := range made {
-				if m.Same(i) && m.Made {
-					a.Hash, a.Exists = m.Hash, true
-				}
-			}
-		}
-		list = append(list, a)
-	}
-	return list, nil
-}
-
-// textOf is the text that a file is to have.
-func textOf(want []plan.Wanted, i plan.Item) []byte {
-	if n := slices.IndexFunc(want, func(w plan.Wanted) bool { return w.Same(i) }); n >= 0 {
-		return want[n].Text
-	}
-	return nil
-}
-
-func lookAt(ctx context.Context, h host.Host, i plan.Item) (plan.Actual, error) {
-	a := plan.Actual{Item: plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner}}
-	switch i.Kind {
-	case plan.File:
-		text, err := h.Get(ctx, i.Name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return a, nil
-		}
-		a.Text, a.Hash, a.Exists = text, plan.Hash(text), true
-		return a, err
-	case plan.Data:
-		text, err := h.Get(ctx, path.Join(h.About().Dir, i.Name, readyFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			return a, nil
-		}
-		a.Hash, a.Exists = strings.TrimSpace(string(text)), true
-		return a, err
-	case plan.Service:
-		st, err := h.State(ctx, i.Name)
-		if errors.Is(err, host.ErrUnknownService) {
-			return a, nil
-		}
-		a.Hash, a.Exists, a.Running, a.Exit = st.Stamp, true, st.Running, st.Exit
-		return a, err
-	}
-	return a, nil
 }

@@ -1,0 +1,286 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"isukit/infra/dbserver"
+	"isukit/infra/host"
+	"isukit/infra/plan"
+	"isukit/infra/render"
+	"isukit/infra/topology"
+)
+
+// makeData gives a database its data: what it has, a copy of one that holds the same, or the dataset.
+func (e *execution) makeData(ctx context.Context, s *server) error {
+	cfg := e.l.instanceConfig(s.declared)
+	ready := filepath.Join(cfg.Dir, readyFile)
+	step, ok := e.stepOf(s.declared.Host, s.declared.Name, plan.Data)
+	if !ok {
+		inst, err := dbserver.AttachOn(ctx, s.host, cfg)
+		s.Instance = inst
+		return err
+	}
+	s.data = true
+	contents := e.l.contents(s.declared.Name)
+	if step.Op == plan.Change && sameData(contents, step.Was) && allTables(step.Was) && !isCopy(contents) {
+		// It has more than it is to have; what is too much is dropped when it runs.
+		if inst, err := dbserver.AttachOn(ctx, s.host, cfg); err == nil {
+			s.Instance = inst
+			return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
+		}
+	}
+	if s.join != nil && s.join.base.host == s.declared.Host && s.join.base.instance == s.declared.Name {
+		inst, err := dbserver.AttachOn(ctx, s.host, cfg)
+		if err != nil {
+			return err
+		}
+		s.Instance = inst
+		return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
+	}
+	from, template, err := e.templateFor(ctx, s, original(contents))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.host.Remove(ctx, ready), s.host.Remove(ctx, filepath.Join(cfg.Dir, replicatingFile)), s.host.Remove(ctx, filepath.Join(cfg.Dir, "data"))); err != nil {
+		return err
+	}
+	if s.host.About().Here {
+		err = e.createHere(ctx, s, cfg, template, contents)
+	} else {
+		err = e.createFar(ctx, s, cfg, from, contents)
+	}
+	if err != nil {
+		// Half a copy would keep a full disk full, also for what is put back.
+		err = errors.Join(err, s.host.Remove(context.WithoutCancel(ctx), filepath.Join(cfg.Dir, "data")))
+	}
+	return err
+}
+
+// createHere lays a database down on this machine.
+func (e *execution) createHere(ctx context.Context, s *server, cfg dbserver.Config, template, contents string) (err error) {
+	cfg.Template = template
+	if s.Instance, err = dbserver.Create(cfg); err != nil {
+		return err
+	}
+	return s.host.Put(ctx, filepath.Join(cfg.Dir, readyFile), []byte(contents+"\n"), 0o600)
+}
+
+// source is a database that holds data now.
+type source struct {
+	host, instance, contents string
+}
+
+// templateFor chooses what a database begins with, and stops the server that it is copied from; from is nil for the dataset.
+func (e *execution) templateFor(ctx context.Context, s *server, contents string) (from *source, dir string, err error) {
+	from, partial, err := e.sourceOf(ctx, s, contents)
+	if err != nil {
+		return nil, "", err
+	}
+	if s.join != nil {
+		from = s.join.base
+	}
+	if from == nil {
+		if partial != "" {
+			return nil, "", &HintError{fmt.Errorf("no database holds all of its tables now (%s)", partial), "begin with the dataset: --fresh"}
+		}
+		if e.data == "" && s.host.About().Here {
+			return nil, "", errors.New("there is no data to begin with")
+		}
+		e.site.spec.progress("copying the dataset for %s", s.declared.Name)
+		return nil, e.data, nil
+	}
+	e.site.spec.progress("copying the data of %s on %s to %s on %s", from.instance, from.host, s.declared.Name, s.declared.Host)
+	h := e.f.hosts[from.host]
+	if err := h.Stop(ctx, from.instance, dbStopLimit); err != nil {
+		return nil, "", err
+	}
+	if other := e.servers[from.instance]; other != nil && other.declared.Host == from.host {
+		other.service = true // it is started again with the others
+	}
+	return from, filepath.Join(h.About().Dir, from.instance, "data"), nil
+}
+
+// sourceOf finds the best database to copy from; nil for the dataset. partial names what holds some of the tables only.
+func (e *execution) sourceOf(ctx context.Context, s *server, contents string) (best *source, partial string, err error) {
+	if e.f.fresh {
+		return nil, "", nil
+	}
+	rank := 0
+	for _, name := range e.f.names() {
+		for _, i := range e.f.inventories[name].Items {
+			if i.Kind != plan.Data || name == s.declared.Host && i.Name == s.declared.Name {
+				continue
+			}
+			now, err := lookAt(ctx, e.f.hosts[name], i)
+			if err != nil {
+				return nil, "", err
+			}
+			if !now.Exists || !sameData(contents, now.Hash) || isCopy(now.Hash) {
+				continue
+			}
+			if made := e.servers[i.Name]; made != nil && made.declared.Host == name && made.data {
+				continue // it is being made itself
+			}
+			r := 0
+			switch same := i.Name == s.declared.Name; {
+			case now.Hash == contents && same:
+				r = 4
+			case now.Hash == contents:
+				r = 3
+			case allTables(now.Hash) && same:
+				r = 2
+			case allTables(now.Hash):
+				r = 1
+			default:
+				partial = i.Name + " on " + name
+			}
+			if r > rank {
+				rank, best = r, &source{name, i.Name, now.Hash}
+			}
+		}
+	}
+	return best, partial, nil
+}
+
+// placementChanged tells whether the tables were written in another way, or to other databases, before.
+func (e *execution) placementChanged() bool {
+	for _, name := range e.f.names() {
+		inv := e.f.inventories[name]
+		if inv.Previous == nil {
+			continue
+		}
+		old := inv.Previous.Topology
+		return placementText(old) != placementText(e.l.goal.Topology)
+	}
+	return true
+}
+
+func placementText(t *topology.Topology) string {
+	text := fmt.Sprint(t.Data.Write, t.Data.Replication, t.Data.Groups)
+	for _, i := range t.Of(topology.DB) {
+		text += " " + i.Name
+	}
+	return text
+}
+
+// dropTables drops what another placement has left: tables of other groups, and what the fan-out knew of its replicas.
+func (e *execution) dropTables(ctx context.Context, s *server) error {
+	tables, err := s.Column(ctx, tablesQuery)
+	if err != nil {
+		return err
+	}
+	var statements []string
+	for _, t := range tables {
+		if !e.holds(s.declared.Name, t) {
+			statements = append(statements, fmt.Sprintf("DROP TABLE `%s`.`%s`", appDatabase, strings.ReplaceAll(t, "`", "``")))
+		}
+	}
+	return s.Exec(ctx, statements...)
+}
+
+// holds tells whether a database is to have a table.
+func (e *execution) holds(database, table string) bool {
+	t := e.l.goal.Topology
+	if strings.HasPrefix(table, "isukit_fanout_") {
+		return false // the app makes its notes of who is in service anew
+	}
+	for _, g := range t.Data.Groups {
+		if slices.Contains(g.Tables, table) {
+			return slices.Contains(g.Databases, database)
+		}
+	}
+	return len(t.Data.Groups) == 0 || slices.Contains(t.GroupOf(database).Tables, topology.AllTables)
+}
+
+// createFar lays a database down on a host that is not this machine: as a copy of another, or empty, for the app to fill.
+func (e *execution) createFar(ctx context.Context, s *server, cfg dbserver.Config, from *source, contents string) error {
+	var fill dbserver.Fill
+	if from != nil {
+		src := path.Join(e.f.hosts[from.host].About().Dir, from.instance, "data")
+		fill = func(ctx context.Context, dir string) error {
+			return copyFar(ctx, e.f.hosts[from.host], src, s.host, dir)
+		}
+	}
+	inst, err := dbserver.CreateOn(ctx, s.host, cfg, fill)
+	if err != nil {
+		return err
+	}
+	s.Instance, s.prepare = inst, from == nil
+	if s.prepare {
+		return nil // its data is whole when the app has filled it
+	}
+	return s.host.Put(ctx, path.Join(cfg.Dir, readyFile), []byte(contents+"\n"), 0o600)
+}
+
+// copyFar copies a directory from one host to another, through here.
+func copyFar(ctx context.Context, from host.Host, src string, to host.Host, dst string) error {
+	if from.About().Name == to.About().Name {
+		return runOn(ctx, to, host.Command{Argv: []string{"cp", "-a", src, dst}})
+	}
+	reader, ok := from.(host.Piper)
+	writer, okTo := to.(host.Piper)
+	if !ok || !okTo {
+		return fmt.Errorf("copy %s to %s: %w", src, to.About().Name, host.ErrUnsupported)
+	}
+	if err := runOn(ctx, to, host.Command{Argv: []string{"mkdir", "-m", "700", dst}}); err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := reader.Pipe(ctx, host.Command{Argv: []string{"tar", "-C", src, "-cSf", "-", "."}}, nil, w)
+		w.CloseWithError(err)
+		return err
+	})
+	group.Go(func() error {
+		err := writer.Pipe(ctx, host.Command{Argv: []string{"tar", "-C", dst, "-xSf", "-"}}, r, io.Discard)
+		r.CloseWithError(err)
+		return err
+	})
+	return group.Wait()
+}
+
+// prepareFar has the app make the dataset's tables in a database that runs on another host.
+func (e *execution) prepareFar(ctx context.Context, s *server) error {
+	e.site.spec.progress("preparing the dataset %s, seed %d, on %s", e.l.goal.Scale, e.l.goal.Seed, s.declared.Host)
+	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
+	defer cancel()
+	dir := path.Join(s.Dir, "prepare")
+	in := e.l.input
+	in.Topology, in.Places = in.Topology.FirstOf(topology.DB), map[string]render.Place{}
+	in.Topology.Data = topology.Data{}
+	for name, place := range e.l.input.Places {
+		place.Dir = dir
+		in.Places[name] = place
+	}
+	files, err := render.Files(in, in.Topology.Of(topology.Web)[0].Host)
+	if err != nil {
+		return err
+	}
+	app, conf := path.Join(dir, "isukit-app"), path.Join(dir, render.AppConf)
+	for _, f := range files {
+		if f.Path == conf {
+			if err := s.host.Put(ctx, conf, f.Data, f.Mode); err != nil {
+				return err
+			}
+		}
+	}
+	dsn := e.l.appDSN(e.l.input.Places[s.declared.Name].Address, s.Port) + "\n"
+	if err := errors.Join(s.host.Put(ctx, path.Join(dir, render.DSNFile(in.Topology.Of(topology.DB)[0].Name)), []byte(dsn), 0o600),
+		s.host.Put(ctx, app, e.l.binary, 0o755)); err != nil {
+		return err
+	}
+	if err := runOn(ctx, s.host, host.Command{Argv: []string{app, "--config", conf, "prepare"}}); err != nil {
+		return err
+	}
+	return errors.Join(s.host.Remove(ctx, dir), s.host.Put(ctx, path.Join(s.Dir, readyFile), []byte(e.l.contents(s.declared.Name)+"\n"), 0o600))
+}

@@ -1,0 +1,170 @@
+package infra
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"isukit"
+	"isukit/infra/host"
+	"isukit/infra/pki"
+	"isukit/infra/plan"
+	"isukit/infra/render"
+	"isukit/infra/topology"
+)
+
+// appPath is where the app's binary is on a host. Another build is another file, so that what runs can be put back.
+func appPath(h host.Host, g *goal) string {
+	return path.Join(h.About().Dir, "bin", appName+g.App[:12])
+}
+
+// appName begins the name of the app's binary on a host.
+const appName = "isukit-app-"
+
+// binary is the app that a goal is about: a new goal takes the one that the Spec names, an old one has its own on the hosts.
+func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
+	text, err := os.ReadFile(s.spec.AppBinary)
+	if err != nil && g.App == "" {
+		return nil, &HintError{fmt.Errorf("the app's binary: %w", err), "make build"}
+	}
+	if g.App == "" {
+		g.App = plan.Hash(text)
+	}
+	if err == nil && plan.Hash(text) == g.App {
+		return text, nil
+	}
+	for _, name := range f.names() {
+		if text, err := f.hosts[name].Get(ctx, appPath(f.hosts[name], g)); err == nil {
+			return text, nil
+		}
+	}
+	return nil, fmt.Errorf("the app that topology %s was applied with is on no host any more", g.Topology.Name)
+}
+
+func (l *layout) apps() error {
+	t := l.goal.Topology
+	for name, h := range l.hosts {
+		if slices.ContainsFunc(t.On(name), func(i topology.Instance) bool { return i.Role == topology.Web || i.Role == topology.API }) {
+			l.file(name, "", appPath(h, l.goal), l.binary, 0o755)
+		}
+	}
+	for _, i := range append(t.Of(topology.API), t.Of(topology.Web)...) {
+		if err := l.rendered(i); err != nil {
+			return err
+		}
+		dir := l.input.Places[i.Name].Dir
+		secret := map[string]string{render.SessionKeyFile: l.secrets.SessionKey, render.WorkerTokenFile: l.secrets.WorkerToken}
+		for _, db := range t.Of(topology.DB) {
+			secret[render.DSNFile(db.Name)] = l.appDSN(l.input.Places[db.Name].Address, l.input.Places[db.Name].Port)
+		}
+		if a := l.input.BalanceAddress(); a != "" {
+			secret[render.ReadsDSNFile] = l.dsnAt(a)
+		}
+		for _, name := range sortedKeys(secret) {
+			l.file(i.Host, i.Name, path.Join(dir, name), []byte(secret[name]+"\n"), 0o600)
+		}
+		sizes := l.input.SizesOf(i)
+		l.service(i.Host, host.Service{
+			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{appPath(l.hosts[i.Host], l.goal), "--config", path.Join(dir, render.AppConf)},
+			Env: []string{fmt.Sprintf("GOMAXPROCS=%d", sizes.GOMAXPROCS)}, NoFile: sizes.Files,
+		})
+	}
+	return nil
+}
+
+func (l *layout) proxies() error {
+	page, err := fs.Sub(isukit.Assets, "nginx/static")
+	if err != nil {
+		return err
+	}
+	for _, i := range l.goal.Topology.Of(topology.Proxy) {
+		place := l.input.Places[i.Name]
+		l.input.StaticDir = path.Join(place.Dir, "static")
+		if l.input.Static, err = render.Static(page, l.input.StaticDir); err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		for _, f := range l.input.Static {
+			data, err := fs.ReadFile(page, pathUnder(l.input.StaticDir, f.File))
+			if err != nil {
+				return err
+			}
+			if !seen[f.File] {
+				l.file(i.Host, i.Name, f.File, data, 0o644)
+			}
+			seen[f.File] = true
+		}
+		if err := l.rendered(i); err != nil {
+			return err
+		}
+		if err := l.certificate(i); err != nil {
+			return err
+		}
+		if err := l.proxyService(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *layout) proxyService(i topology.Instance) error {
+	dir, sizes := l.input.Places[i.Name].Dir, l.input.SizesOf(i)
+	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: sizes.Files}
+	if i.Kind == topology.Envoy {
+		program, err := l.program(i.Host, "envoy", envoyInLocal, envoyHint)
+		if err != nil {
+			return err
+		}
+		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf),
+			"--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(sizes.Workers)}
+	} else {
+		program, err := l.program(i.Host, "nginx", "", "make setup")
+		if err != nil {
+			return err
+		}
+		// nginx makes the temporary directories itself, but not the one above them.
+		l.file(i.Host, i.Name, path.Join(dir, "tmp", "README"), []byte("bodies that nginx buffers\n"), 0o600)
+		service.Argv = []string{program, "-p", dir, "-c", path.Join(dir, render.NginxConf), "-e", path.Join(dir, errorLog)}
+		service.StopSignal = syscall.SIGQUIT
+	}
+	l.service(i.Host, service)
+	return nil
+}
+
+// certificate gives a proxy with TLS a certificate of the state directory's own authority; it stays the same for as long as
+// the proxy's address does.
+func (l *layout) certificate(i topology.Instance) error {
+	if !i.TLS {
+		return nil
+	}
+	place := l.input.Places[i.Name]
+	now := time.Now()
+	ca, err := keptPair(filepath.Join(l.spec.StateDir, "pki", "authority"), func() (pki.Pair, error) { return pki.NewAuthority(now) })
+	if err != nil {
+		return err
+	}
+	l.ca = ca
+	name := strings.NewReplacer(":", "-", "/", "-").Replace(place.Address)
+	pair, err := keptPair(filepath.Join(l.spec.StateDir, "pki", name), func() (pki.Pair, error) { return ca.Issue(now, place.Address) })
+	if err != nil {
+		return err
+	}
+	l.file(i.Host, i.Name, path.Join(place.Dir, render.TLSCertFile), pair.Certificate, 0o644)
+	l.file(i.Host, i.Name, path.Join(place.Dir, render.TLSKeyFile), pair.Key, 0o600)
+	return nil
+}
+
+func pathUnder(dir, file string) string {
+	rel, err := filepath.Rel(dir, file)
+	if err != nil {
+		return file
+	}
+	return filepath.ToSlash(rel)
+}
