@@ -186,7 +186,7 @@ func (r *Running) prepare(ctx context.Context, in dbserver.Install, template, tm
 	if err != nil {
 		return err
 	}
-	if err := r.startInstance(ctx, r.local, serviceOf(name, inst.Instance), inst.Instance); err != nil {
+	if err := r.startInstance(ctx, r.local, databaseService(name, inst.Dir, inst.Command(), topology.Sizes{}), inst.Instance); err != nil {
 		return err
 	}
 	if err := r.runPrepare(ctx, inst, filepath.Join(dir, "app")); err != nil {
@@ -263,15 +263,11 @@ func (r *Running) runPrepare(ctx context.Context, db database, dir string) error
 func (r *Running) startDB(ctx context.Context) error {
 	for _, db := range r.dbs {
 		r.spec.progress("starting %s (%s %s)", db.name, db.Engine, db.Version)
-		if err := r.startInstance(ctx, r.local, serviceOf(db.name, db.Instance), db.Instance); err != nil {
+		if err := r.startInstance(ctx, r.local, databaseService(db.name, db.Dir, db.Command(), r.sizesOf(db.name)), db.Instance); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func serviceOf(name string, inst *dbserver.Instance) host.Service {
-	return host.Service{Name: name, Argv: inst.Command(), Dir: inst.Dir, LogFile: filepath.Join(inst.Dir, outputLog)}
 }
 
 func (r *Running) startInstance(ctx context.Context, at host.Host, service host.Service, inst *dbserver.Instance) error {

@@ -20,8 +20,9 @@ import (
 	"isukit/infra/infratest"
 )
 
-// helperEnv makes the test binary the isukit that is killed: its value is a Spec as JSON.
-const helperEnv = "ISUKIT_INFRA_TEST_HELPER"
+// helperEnv makes the test binary the isukit that is killed, whose Spec it is as JSON; with machineEnv it only says what it takes its
+// machine for.
+const helperEnv, machineEnv = "ISUKIT_INFRA_TEST_HELPER", "ISUKIT_INFRA_TEST_MACHINE"
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(helperEnv); text != "" {
@@ -40,6 +41,10 @@ func helper(text string) int {
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
 		fmt.Println(err)
 		return 1
+	}
+	if os.Getenv(machineEnv) != "" {
+		fmt.Println(infra.MachineOfUp(context.Background(), spec))
+		return 0
 	}
 	if _, err := infra.Up(context.Background(), spec); err != nil {
 		fmt.Println(err)

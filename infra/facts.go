@@ -7,31 +7,16 @@ import (
 	"os"
 	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/host"
-	"isukit/infra/render"
 	"isukit/infra/topology"
 )
 
 // Fact is a condition under which a topology runs.
 type Fact struct{ Key, Value string }
-
-// thisMachine reads what the machine has, inside the limits of this process's CPU affinity.
-func thisMachine() (render.Machine, error) {
-	total, err := procField("/proc/meminfo", "MemTotal")
-	if err != nil {
-		return render.Machine{}, err
-	}
-	kib, err := strconv.ParseInt(strings.TrimSuffix(total, " kB"), 10, 64)
-	if err != nil {
-		return render.Machine{}, fmt.Errorf("read /proc/meminfo: MemTotal %q: %w", total, err)
-	}
-	return render.Machine{CPUs: float64(runtime.NumCPU()), MemoryBytes: kib << 10}, nil
-}
 
 // procField finds the value of the first "key : value" line of a file.
 func procField(file, key string) (string, error) {
@@ -53,11 +38,11 @@ var versionRE = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?[0-9A-Za-z.+~-]*`)
 
 func (r *Running) gatherFacts(ctx context.Context) error {
 	top := r.input.Topology
-	proxy := top.Of(topology.Proxy)[0]
+	proxy := r.of(topology.Proxy)[0]
 	var proxyVersion, kernel, cpu string
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		proxyVersion, err = r.proxyVersion(ctx, proxy.Kind)
+		proxyVersion, err = r.proxyVersion(ctx, proxy)
 		return err
 	})
 	group.Go(func() (err error) {
@@ -69,7 +54,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	}
 	r.Facts = []Fact{
 		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", r.driverName()},
-		{"proxy", string(proxy.Kind) + " " + proxyVersion},
+		{"proxy", string(r.kindOf(proxy.Name)) + " " + proxyVersion},
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},
 		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.spec.Scale, r.spec.Seed, r.app.DatasetVersion)},
@@ -105,25 +90,21 @@ func (r *Running) driverName() string {
 	return "local"
 }
 
-func (r *Running) proxyVersion(ctx context.Context, kind topology.Kind) (string, error) {
-	name, local, flag := "nginx", "", "-v"
-	if kind == topology.Envoy {
-		name, local, flag = "envoy", "envoy/bin/envoy", "--version"
+func (r *Running) proxyVersion(ctx context.Context, proxy Instance) (string, error) {
+	envoy, flag := r.kindOf(proxy.Name) == topology.Envoy, "-v"
+	if envoy {
+		flag = "--version"
 	}
-	at := r.at(r.of(topology.Proxy)[0].Host)
-	path, err := name, error(nil)
-	if at.About().Here {
-		path, err = r.spec.findProgram(name, local, "make setup")
-	}
+	program, err := r.proxyProgram(proxy)
 	if err != nil {
 		return "", err
 	}
-	res, err := at.Run(ctx, host.Command{Argv: []string{path, flag}})
+	res, err := r.at(proxy.Host).Run(ctx, host.Command{Argv: []string{program, flag}})
 	if err != nil {
 		return "", err
 	}
 	out := string(res.Stdout) + string(res.Stderr)
-	if kind == topology.Envoy {
+	if envoy {
 		// "envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL"
 		_, out, _ = strings.Cut(out, "/")
 	}

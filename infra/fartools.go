@@ -174,11 +174,12 @@ func (l *layout) installOn(hostName string) dbserver.Install {
 	return l.install
 }
 
-// program finds a proxy's program: on another host by its name.
-func (l *layout) program(hostName, name, inLocalDir, hint string) (string, error) {
+// program finds the program of a kind of proxy: on another host by its name.
+func (l *layout) program(hostName string, kind topology.Kind) (string, error) {
 	if l.driver != "ssh" {
-		return l.spec.findProgram(name, inLocalDir, hint)
+		return l.spec.proxyProgram(kind)
 	}
+	name := string(kind)
 	if t, ok := l.far[hostName]; ok && !t.programs[name] {
 		return "", &HintError{fmt.Errorf("%s is not installed on host %s", name, hostName), "install it there: isukit hosts init --tool " + name + " " + hostTarget(l.goal.Topology, l.hosts[hostName])}
 	}

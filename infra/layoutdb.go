@@ -14,7 +14,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"isukit/infra/dbserver"
-	"isukit/infra/host"
 	"isukit/infra/plan"
 	"isukit/infra/render"
 	"isukit/infra/topology"
@@ -36,9 +35,8 @@ func (l *layout) databases() error {
 		}})
 		cfg := l.instanceConfig(i)
 		dir := cfg.Dir
-		l.service(i.Host, host.Service{
-			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: l.input.SizesOf(i).Files,
-		}, append([]string{cfg.Install.Key(), cfg.Install.Path(), dir, cfg.Bind, strconv.Itoa(cfg.Port)}, cfg.Args...)...)
+		l.service(i.Host, databaseService(i.Name, dir, nil, l.input.SizesOf(i)),
+			append([]string{cfg.Install.Key(), cfg.Install.Path(), dir, cfg.Bind, strconv.Itoa(cfg.Port)}, cfg.Args...)...)
 		for _, account := range l.accounts(i) {
 			l.want[i.Host] = append(l.want[i.Host], plan.Wanted{Item: plan.Item{
 				Kind: plan.Account, Name: account.user + "@" + account.host, Owner: i.Name,
@@ -158,11 +156,9 @@ func (l *layout) appDSN(address string, port int) string {
 	return l.dsnAt(net.JoinHostPort(address, strconv.Itoa(port)))
 }
 
-func (l *layout) dsnAt(address string) string { return l.dsn("tcp", address) }
-
-func (l *layout) dsn(network, address string) string {
+func (l *layout) dsnAt(address string) string {
 	cfg := mysql.NewConfig()
-	cfg.User, cfg.Passwd, cfg.DBName, cfg.Net, cfg.Addr = appUser, l.secrets.AppPassword, appDatabase, network, address
+	cfg.User, cfg.Passwd, cfg.DBName, cfg.Net, cfg.Addr = appUser, l.secrets.AppPassword, appDatabase, "tcp", address
 	cfg.Logger = log.New(io.Discard, "", 0)
 	return cfg.FormatDSN()
 }

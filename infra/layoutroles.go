@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"isukit"
@@ -70,11 +69,7 @@ func (l *layout) apps() error {
 		for _, name := range sortedKeys(secret) {
 			l.file(i.Host, i.Name, path.Join(dir, name), []byte(secret[name]+"\n"), 0o600)
 		}
-		sizes := l.input.SizesOf(i)
-		l.service(i.Host, host.Service{
-			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{appPath(l.hosts[i.Host], l.goal), "--config", path.Join(dir, render.AppConf)},
-			Env: []string{fmt.Sprintf("GOMAXPROCS=%d", sizes.GOMAXPROCS)}, NoFile: sizes.Files,
-		})
+		l.service(i.Host, appService(i.Name, appPath(l.hosts[i.Host], l.goal), dir, l.input.SizesOf(i)))
 	}
 	return nil
 }
@@ -115,26 +110,16 @@ func (l *layout) proxies() error {
 }
 
 func (l *layout) proxyService(i topology.Instance) error {
-	dir, sizes := l.input.Places[i.Name].Dir, l.input.SizesOf(i)
-	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: sizes.Files}
-	if i.Kind == topology.Envoy {
-		program, err := l.program(i.Host, "envoy", envoyInLocal, envoyHint)
-		if err != nil {
-			return err
-		}
-		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf),
-			"--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(sizes.Workers)}
-	} else {
-		program, err := l.program(i.Host, "nginx", "", "make setup")
-		if err != nil {
-			return err
-		}
-		// nginx makes the temporary directories itself, but not the one above them.
-		l.file(i.Host, i.Name, path.Join(dir, "tmp", "README"), []byte("bodies that nginx buffers\n"), 0o600)
-		service.Argv = []string{program, "-p", dir, "-c", path.Join(dir, render.NginxConf), "-e", path.Join(dir, errorLog)}
-		service.StopSignal = syscall.SIGQUIT
+	dir := l.input.Places[i.Name].Dir
+	program, err := l.program(i.Host, i.Kind)
+	if err != nil {
+		return err
 	}
-	l.service(i.Host, service)
+	if i.Kind != topology.Envoy {
+		file, text := nginxTmp(dir)
+		l.file(i.Host, i.Name, file, text, 0o600)
+	}
+	l.service(i.Host, proxyService(i, program, dir, l.input.SizesOf(i)))
 	return nil
 }
 

@@ -52,23 +52,25 @@ func findProgram(name, hint string, more ...string) (string, error) {
 	return "", &HintError{fmt.Errorf("%s is not installed (not on PATH, nor %s)", name, strings.Join(places, ", ")), hint}
 }
 
-// findProgram looks on PATH, in the directories that users do not have there, and in LocalDir.
-func (s Spec) findProgram(name, inLocalDir, hint string) (string, error) {
-	if inLocalDir == "" || s.LocalDir == "" {
-		return findProgram(name, hint)
+// proxyProgram finds the program of a kind of proxy on this machine, which is called as the kind is.
+func (s Spec) proxyProgram(kind topology.Kind) (string, error) {
+	if kind == topology.Envoy {
+		return findEnvoy(s.LocalDir, "make envoy, or --proxy nginx in its place")
 	}
-	return findProgram(name, hint, filepath.Join(s.LocalDir, inLocalDir))
+	return findProgram(string(kind), "make setup")
 }
 
-// envoyInLocal is where make envoy puts the program in LocalDir, envoyHint what to do without it.
-const (
-	envoyInLocal = "envoy/bin/envoy"
-	envoyHint    = `make envoy, or --proxy nginx in its place`
-)
+// findEnvoy looks where make envoy puts it, too.
+func findEnvoy(localDir, hint string) (string, error) {
+	if localDir == "" {
+		return findProgram("envoy", hint)
+	}
+	return findProgram("envoy", hint, filepath.Join(localDir, "envoy/bin/envoy"))
+}
 
 // HasEnvoy tells that this machine has an Envoy, or LocalDir.
 func (s Spec) HasEnvoy() bool {
-	_, err := s.findProgram("envoy", envoyInLocal, envoyHint)
+	_, err := findEnvoy(s.LocalDir, "")
 	return err == nil
 }
 

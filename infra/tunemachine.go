@@ -15,7 +15,7 @@ import (
 
 // NginxTarget is an nginx that isukit did not start: conf is its configuration file, which names its pid file.
 func NginxTarget(p tune.Place, conf string) (*tune.Target, error) {
-	path, err := findProgram("nginx", "make setup")
+	program, err := findProgram("nginx", "make setup")
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func NginxTarget(p tune.Place, conf string) (*tune.Target, error) {
 		return nil, err
 	}
 	return tune.NewNginx(p, tune.NginxConfig{
-		Conf: conf, Argv: []string{path, "-c", conf},
+		Conf: conf, Argv: []string{program, "-c", conf},
 		PID: func(ctx context.Context) (int, error) { return nginxPID(ctx, p.Host, conf) },
 	}), nil
 }
@@ -31,14 +31,14 @@ func NginxTarget(p tune.Place, conf string) (*tune.Target, error) {
 // EnvoyTarget is an Envoy that isukit did not start, whose configuration file is conf: the process that was started with it, and
 // what systemd restarts where unit is not "". localDir is where make envoy puts the program.
 func EnvoyTarget(p tune.Place, conf, unit, localDir string) (*tune.Target, error) {
-	path, err := (Spec{LocalDir: localDir}).findProgram("envoy", envoyInLocal, "make envoy")
+	program, err := findEnvoy(localDir, "make envoy")
 	if err != nil {
 		return nil, err
 	}
 	if conf, err = filepath.Abs(conf); err != nil {
 		return nil, err
 	}
-	c := tune.EnvoyConfig{Conf: conf, Argv: []string{path, "-c", conf}, PID: func(ctx context.Context) (int, error) { return envoyPID(ctx, p.Host, conf) }}
+	c := tune.EnvoyConfig{Conf: conf, Argv: []string{program, "-c", conf}, PID: func(ctx context.Context) (int, error) { return envoyPID(ctx, p.Host, conf) }}
 	if unit != "" {
 		c.Restart = func(ctx context.Context) error { return RestartUnit(ctx, p.Host, unit) }
 	}

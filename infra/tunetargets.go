@@ -87,12 +87,8 @@ func (r *Running) tunePlace(name, hostName string) tune.Place {
 }
 
 func (r *Running) kindOf(name string) topology.Kind {
-	for _, i := range r.input.Topology.Instances {
-		if i.Name == name {
-			return i.Kind
-		}
-	}
-	return ""
+	i, _ := r.input.Topology.Instance(name)
+	return i.Kind
 }
 
 func (r *Running) hostOf(name string) string {
@@ -160,7 +156,7 @@ func (r *Running) restartDB(ctx context.Context, name string, inst *dbserver.Ins
 	}
 	service, ok := r.services[name]
 	if !ok {
-		service = serviceOf(name, inst)
+		service = databaseService(name, inst.Dir, inst.Command(), r.sizesOf(name))
 	}
 	service.Argv, service.Stamp = inst.Command(), st.Stamp
 	return r.startInstance(ctx, at, service, inst)

@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"isukit"
@@ -126,17 +124,15 @@ func (r *Running) plan(ctx context.Context) error {
 // place settles where every instance is and listens.
 func (r *Running) place() error {
 	top := r.spec.Topology
-	machine, err := thisMachine()
+	files, err := maxFiles()
 	if err != nil {
 		return err
 	}
+	about := r.local.About()
 	r.input = render.Input{
-		Topology: top, Places: map[string]render.Place{}, Machine: machine, Templates: isukit.Assets,
-		StaticDir: filepath.Join(r.local.Dir(), "static"), Root: os.Geteuid() == 0,
+		Topology: top, Places: map[string]render.Place{}, Machine: render.Machine{CPUs: about.CPUs, MemoryBytes: about.MemoryBytes},
+		Templates: isukit.Assets, StaticDir: filepath.Join(r.local.Dir(), "static"), Root: about.Root, MaxFiles: files,
 		Scale: r.spec.Scale, Seed: r.spec.Seed,
-	}
-	if r.input.MaxFiles, err = maxFiles(); err != nil {
-		return err
 	}
 	taken := map[int]bool{}
 	for _, i := range top.Instances {
@@ -178,6 +174,12 @@ func (r *Running) of(role topology.Role) []Instance {
 		}
 	}
 	return list
+}
+
+// sizesOf are the sizes of an instance.
+func (r *Running) sizesOf(name string) topology.Sizes {
+	i, _ := r.input.Topology.Instance(name)
+	return r.input.SizesOf(i)
 }
 
 // write puts the rendered files, the front page and the secrets of the apps.
@@ -239,10 +241,7 @@ func (r *Running) apps() []Instance { return append(r.of(topology.API), r.of(top
 func (r *Running) startApps(ctx context.Context) error {
 	for _, app := range r.apps() {
 		r.spec.progress("starting %s", app.Name)
-		if err := r.local.Start(ctx, host.Service{
-			Name: app.Name, Dir: app.Dir, LogFile: filepath.Join(app.Dir, outputLog),
-			Argv: []string{r.spec.AppBinary, "--config", filepath.Join(app.Dir, render.AppConf)},
-		}); err != nil {
+		if err := r.local.Start(ctx, appService(app.Name, r.spec.AppBinary, app.Dir, r.sizesOf(app.Name))); err != nil {
 			return err
 		}
 	}
@@ -258,8 +257,8 @@ func (r *Running) startProxy(ctx context.Context) error {
 	proxy := r.of(topology.Proxy)[0]
 	r.spec.progress("starting %s", proxy.Name)
 	if r.kindOf(proxy.Name) == topology.Nginx {
-		// nginx makes the temporary directories itself, but not the one above them.
-		if err := r.local.Put(ctx, filepath.Join(proxy.Dir, "tmp", "README"), []byte("bodies that nginx buffers\n"), 0o600); err != nil {
+		file, text := nginxTmp(proxy.Dir)
+		if err := r.local.Put(ctx, file, text, 0o600); err != nil {
 			return err
 		}
 	}
@@ -278,29 +277,18 @@ func (r *Running) proxyService(proxy Instance) (host.Service, error) {
 	if service, ok := r.services[proxy.Name]; ok {
 		return service, nil
 	}
-	path, err := r.proxyProgram(proxy)
-	service := host.Service{Name: proxy.Name, Dir: proxy.Dir, LogFile: filepath.Join(proxy.Dir, outputLog)}
-	if r.kindOf(proxy.Name) == topology.Envoy {
-		service.Argv = []string{path, "-c", filepath.Join(proxy.Dir, render.EnvoyConf),
-			"--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(int(max(1, r.input.Machine.CPUs)))}
-	} else {
-		service.Argv = []string{path, "-p", proxy.Dir, "-c", filepath.Join(proxy.Dir, render.NginxConf),
-			"-e", filepath.Join(proxy.Dir, errorLog)}
-		service.StopSignal = syscall.SIGQUIT
-	}
-	return service, err
+	i, _ := r.input.Topology.Instance(proxy.Name)
+	program, err := r.proxyProgram(proxy)
+	return proxyService(i, program, proxy.Dir, r.input.SizesOf(i)), err
 }
 
 // proxyProgram is the program of a proxy: on this machine where it is, elsewhere its name.
 func (r *Running) proxyProgram(proxy Instance) (string, error) {
-	name, local, hint := "nginx", "", "make setup"
-	if r.kindOf(proxy.Name) == topology.Envoy {
-		name, local, hint = "envoy", envoyInLocal, envoyHint
-	}
+	kind := r.kindOf(proxy.Name)
 	if !r.at(proxy.Host).About().Here {
-		return name, nil
+		return string(kind), nil
 	}
-	return r.spec.findProgram(name, local, hint)
+	return r.spec.proxyProgram(kind)
 }
 
 // CleanDead ends what is left in stateDir of isukits that are dead, and removes their run directories.

@@ -2,6 +2,8 @@ package infra_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"isukit/infra"
+	"isukit/infra/host/cgroup"
 	"isukit/infra/infratest"
 	"isukit/infra/topology"
 )
@@ -78,6 +81,9 @@ func TestUp(t *testing.T) {
 				if spec.Topology, err = spec.Topology.WithKind(topology.Proxy, proxy); err != nil {
 					t.Fatal(err)
 				}
+				for n := range spec.Topology.Instances {
+					spec.Topology.Instances[n].Sizes = topology.Sizes{Files: 3000, GOMAXPROCS: 3, Workers: 3}
+				}
 				spec.Progress = func(step string) { t.Log(step) }
 				testUp(t, spec)
 			})
@@ -116,6 +122,7 @@ func testUp(t *testing.T, spec infra.Spec) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	wantSizes(t, pids)
 	collecting, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	samples, err := r.Collect(collecting, 100*time.Millisecond, nil)
@@ -153,6 +160,36 @@ func testUp(t *testing.T, spec infra.Spec) {
 		t.Errorf("shared memory of Envoy is left: %q, before there was %q", after, before)
 	}
 	secretsIn(t, dir, r.WorkerToken)
+}
+
+// wantSizes holds that processes have the sizes that TestUp's topology gives them.
+func wantSizes(t *testing.T, pids map[string][]int) {
+	t.Helper()
+	read := func(instance, file string) string {
+		var all string
+		for _, pid := range pids[instance] {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			if err != nil {
+				t.Error(err)
+			}
+			all += strings.ReplaceAll(string(text), "\x00", " ")
+		}
+		return all
+	}
+	for name := range pids {
+		if limits := strings.Join(strings.Fields(read(name, "limits")), " "); !strings.Contains(limits, "Max open files 3000 3000 ") {
+			t.Errorf("%s: limits %q, want 3000 open files", name, limits)
+		}
+	}
+	for _, name := range []string{"web-1", "api-1"} {
+		if env := read(name, "environ"); !strings.Contains(env, "GOMAXPROCS=3 ") {
+			t.Errorf("%s: got environment %q, want GOMAXPROCS=3", name, env)
+		}
+	}
+	proxy := read("proxy-1", "cmdline")
+	if nginx, envoy := strings.Count(proxy, "worker process"), strings.Contains(proxy, "--concurrency 3"); nginx != 3 && !envoy {
+		t.Errorf("proxy-1 runs as %q, want 3 workers", proxy)
+	}
 }
 
 // envoyMemory is what Envoy keeps for a restart that takes over its connections, and does not remove when it ends.
@@ -195,5 +232,52 @@ func secretsIn(t *testing.T, dir, secret string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestUpInAControlGroup: servers get sizes by what the group that isukit runs in may use, as in a container, not by the machine's.
+func TestUpInAControlGroup(t *testing.T) {
+	t.Parallel()
+	infratest.Real(t)
+	tree, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	enabled, err := tree.Enable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Disable(enabled)
+	group := tree.Host(fmt.Sprintf("isukit-test-%d", os.Getpid()))
+	defer group.Remove()
+	if err := errors.Join(group.Make(), group.Limit(cgroup.Limits{CPUs: 0.5, MemoryBytes: 1 << 30})); err != nil {
+		t.Fatal(err)
+	}
+	top, err := infra.Shipped("single")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(infra.Spec{Topology: top, StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `read -r _ && exec "$0"`, os.Args[0])
+	cmd.Env = append(os.Environ(), helperEnv+"="+string(text), machineEnv+"=1")
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	goOn, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err = group.Add(cmd.Process.Pid)
+	_, writeErr := io.WriteString(goOn, "go\n")
+	if err := errors.Join(err, writeErr, cmd.Wait()); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if want := "{0.5 1073741824} <nil>\n"; out.String() != want {
+		t.Errorf("in a group with half a CPU and 1 GiB Up goes by %q, want %q", out.String(), want)
 	}
 }
