@@ -41,7 +41,7 @@ func labNetns(ctx context.Context, name, stateDir string) (string, error) {
 		return "", nil // no lab can be here
 	}
 	if err != nil {
-		return "", faultHint(err)
+		return "", err
 	}
 	netns, err := lab.Netns(name)
 	if errors.Is(err, host.ErrUnknownHost) {

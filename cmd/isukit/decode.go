@@ -31,9 +31,6 @@ type decodeOptions struct {
 	files     []string
 }
 
-// errDamaged ends a command that showed a damaged body: what was wrong has been printed with it.
-var errDamaged = errors.New("the body is damaged")
-
 func newDecodeCmd(s streams) *cobra.Command {
 	var o decodeOptions
 	cmd := &cobra.Command{

@@ -97,7 +97,7 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 	seen, err := o.observe(ctx, s)
 	done()
 	if seen == nil {
-		return faultHint(err)
+		return err
 	}
 	if err != nil {
 		// What can be looked at is looked at.

@@ -55,9 +55,9 @@ func withStops(ctx context.Context, stateDir, project, name string, fn func(doct
 	}
 	driver, err := openDriver("ssh", stateDir, 0, true)
 	if err != nil {
-		return faultHint(err)
+		return err
 	}
-	defer func() { err = faultHint(errors.Join(err, driver.Close(context.WithoutCancel(ctx)))) }()
+	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
 	at, err := driver.Host(name)
 	if err != nil {
 		return err

@@ -34,16 +34,3 @@ func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, e
 	}
 	return nil, usageError(fmt.Errorf("driver %q does not exist (have local, lab, ssh)", name), `see "isukit topology --help"`)
 }
-
-// faultHint lifts the hint of what keeps hosts from being used to where the user sees it.
-func faultHint(err error) error {
-	var f *host.Fault
-	if errors.As(err, &f) && f.Hint != "" {
-		return hinted(err, f.Hint)
-	}
-	var locked *host.LockedError
-	if errors.As(err, &locked) {
-		return hinted(err, "wait for "+locked.Holder.Name+", or ask")
-	}
-	return withHint(err)
-}

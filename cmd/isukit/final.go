@@ -76,7 +76,7 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) (err error) {
 	opened, err := openHosts(ctx, p, dir, o.stateDir)
 	if err != nil {
-		return withHint(err)
+		return err
 	}
 	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
 	if len(opened.missing) > 0 {

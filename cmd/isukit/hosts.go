@@ -185,7 +185,7 @@ func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, d
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	defer func() {
-		err = faultHint(errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context())), os.RemoveAll(dir)))
+		err = errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context())), os.RemoveAll(dir))
 	}()
 	hosts, err := teamHosts(cmd.Context(), driver, targets)
 	if err != nil {

@@ -276,7 +276,7 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 	}
 	opened, err := openHosts(ctx, p, dir, o.stateDir)
 	if err != nil {
-		return nil, faultHint(err)
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
 	r := newProjectRound(opened, sayTo(s, o.quiet))

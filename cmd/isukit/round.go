@@ -169,7 +169,7 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 		return errors.Join(err, printRound(record, "", o.asJSON, s))
 	}
 	if err != nil {
-		return faultHint(err)
+		return err
 	}
 	if err := printRound(record, path, o.asJSON, s); err != nil && !readerGone(err) {
 		return err
@@ -409,13 +409,4 @@ func frontPage() (map[string][]byte, error) {
 		assets["/"+e.Name()] = body
 	}
 	return assets, nil
-}
-
-// withHint lifts the hint of an infra error to where the user sees it.
-func withHint(err error) error {
-	var h *infra.HintError
-	if errors.As(err, &h) {
-		return hinted(err, h.Hint)
-	}
-	return err
 }

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,9 +37,6 @@ type sendOptions struct {
 	insecure bool
 	timeout  time.Duration
 }
-
-// errAnswered ends a send whose answer has status 400 or above: the answer has been printed.
-var errAnswered = errors.New("the server answered with an error")
 
 func newSendCmd(s streams) *cobra.Command {
 	var o sendOptions

@@ -66,10 +66,10 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 	}
 	driver, err := openDriver(cmp.Or(o.driver, "local"), dir, o.scale, true)
 	if err != nil {
-		return faultHint(err)
+		return err
 	}
 	err = fn(cmd.Context(), infra.NewSite(driver, spec))
-	return faultHint(errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context()))))
+	return errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context())))
 }
 
 func newTopologyApplyCmd(s streams) *cobra.Command {

@@ -79,7 +79,7 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		p.Name = "nginx"
 		target, err := infra.NginxTarget(p, t.nginx)
 		if err != nil {
-			return withHint(err)
+			return err
 		}
 		targets = append(targets, target)
 	}
@@ -88,7 +88,7 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		p.Name = "envoy"
 		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, roundOptions{localDir: t.localDir}.findLocalDir())
 		if err != nil {
-			return withHint(err)
+			return err
 		}
 		targets = append(targets, target)
 	}
@@ -119,9 +119,9 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 	}
 	driver, err := openDriver(t.driver, stateDir, 0, true)
 	if err != nil {
-		return faultHint(err)
+		return err
 	}
-	defer func() { err = faultHint(errors.Join(err, driver.Close(context.WithoutCancel(ctx)))) }()
+	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
 	release, err := driver.Lock(ctx, userName())
 	if err != nil {
 		return err

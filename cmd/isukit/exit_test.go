@@ -1,0 +1,38 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"isukit/infra"
+)
+
+// TestExitCode holds what is said of an error, and the code that it means.
+func TestExitCode(t *testing.T) {
+	left := errors.New("stop db-1: no such process")
+	for _, tt := range []struct {
+		err  error
+		code int
+		want string
+	}{
+		{nil, exitOK, ""},
+		{left, exitFailed, "isukit: error: stop db-1: no such process\n"},
+		{fmt.Errorf("start: %w", usageError(left, "look")), exitUsage, "isukit: error: start: stop db-1: no such process\nisukit: hint: look\n"},
+		{fmt.Errorf("start: %w", &infra.HintError{Err: left, Hint: "make setup"}), exitFailed, "isukit: error: start: stop db-1: no such process\nisukit: hint: make setup\n"},
+		{usageError(&infra.HintError{Err: left, Hint: "make setup"}, ""), exitUsage, "isukit: error: stop db-1: no such process\nisukit: hint: make setup\n"},
+		{found(left, ""), exitRound, "isukit: error: stop db-1: no such process\n"},
+		{errRoundFailed, exitRound, ""},
+		{errors.Join(errRoundFailed, left), exitRound, "isukit: error: stop db-1: no such process\n"},
+		{fmt.Errorf("start: %w", context.Canceled), exitFailed, "isukit: interrupted; everything that was started is gone\n"},
+		{fmt.Errorf("%w: %w", context.Canceled, left), exitFailed, "isukit: interrupted; everything that was started is gone\n"},
+		{errors.Join(errors.Join(fmt.Errorf("start: %w", context.Canceled), nil), left), exitFailed, "isukit: interrupted\nisukit: error: stop db-1: no such process\n"},
+	} {
+		var out bytes.Buffer
+		if code := exitCode(&out, tt.err); code != tt.code || out.String() != tt.want {
+			t.Errorf("%v: exit code %d, said %q, want %d, %q", tt.err, code, out.String(), tt.code, tt.want)
+		}
+	}
+}
