@@ -136,9 +136,9 @@ check-vuln: ## known vulnerabilities in what is called of the dependencies
 licenses: ## docs/licenses.md: the licences of what the binaries are linked from
 	@cd tools && page=$$(mktemp) && $(GO) run ./licenses .. >"$$page" && cat "$$page" >../docs/licenses.md; rm -f "$$page"
 
-man: ## manual pages into man/, for man -l man/isukit.1
+man: build ## manual pages into man/, for man -l man/isukit.1
 	@mkdir -p man
-	$(GO) run ./cmd/isukit man man
+	bin/isukit man man
 
 generate: ## the Go code of proto/portal/v1
 	cd proto && $(GO) run ./gen

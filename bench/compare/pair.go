@@ -97,11 +97,14 @@ func doubts(sides ...Side) []string {
 	return warnings
 }
 
-// settings are the different loads that the rounds asked for.
+// settings are the different loads that the rounds asked for. A command lasts as long as it does.
 func settings(sides []Side) []string {
 	var all []string
 	for _, s := range sides {
 		for _, r := range s.Rounds {
+			if r.Metrics != nil {
+				continue
+			}
 			if text := fmt.Sprintf("%s for %g s", r.Scenario, r.LoadSeconds); !slices.Contains(all, text) {
 				all = append(all, text)
 			}

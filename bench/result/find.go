@@ -90,7 +90,7 @@ func pick(ids []string, query string) (string, error) {
 	if len(found) > shown {
 		list += ", ..."
 	}
-	return "", fmt.Errorf("%d rounds begin so: %s", len(found), list)
+	return "", fmt.Errorf("%w: %d rounds begin so: %s", ErrNoRound, len(found), list)
 }
 
 // stepsBack reads "last", "last-2" and "~2".

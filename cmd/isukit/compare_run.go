@@ -37,6 +37,7 @@ type session struct {
 	sides   [2]compare.Side // the rounds that count, in whole pairs
 	begun   time.Time
 	longest time.Duration // of a pair so far
+	told    int           // rounds that were told of
 	// repeated is how many noisy rounds of each side were run again, kept how many stayed in though noisy.
 	repeated, kept [2]int
 	// hopeless counts noisy rounds in a row that no repetition made quiet.
@@ -49,6 +50,7 @@ const manyHopeless = 3
 // run runs rounds until the plan is fulfilled, the budget is spent, or ctx ends. What there is then stands in sides.
 func (s *session) run(ctx context.Context) error {
 	s.begun = s.now()
+	s.say("%s", s.outline())
 	for n := range s.warmup {
 		for _, side := range order(compare.NextFirst(s.rnd)) {
 			r, err := s.play(ctx, side)
@@ -84,6 +86,30 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// outline says before the first round how many there will be.
+func (s *session) outline() string {
+	text := fmt.Sprintf("%d pairs of rounds", s.pairs)
+	if s.untilSure {
+		text = fmt.Sprintf("pairs of rounds until it is decided, at most %d", s.pairs)
+	}
+	if s.warmup > 0 {
+		text += fmt.Sprintf(", after %d of each side to warm up", s.warmup)
+	}
+	if s.budget > 0 {
+		text += fmt.Sprintf("; for %s at most", shortTime(s.budget))
+	}
+	return text
+}
+
+// remaining says after the first round how long the others will take, where that is long enough to matter and known.
+func (s *session) remaining() string {
+	left := s.now().Sub(s.begun) * time.Duration(2*(s.warmup+s.pairs)-1)
+	if s.told != 1 || s.untilSure || left < time.Minute {
+		return ""
+	}
+	return fmt.Sprintf("the others take about %s; Ctrl-C compares the pairs that there are", shortTime(left.Round(time.Minute)))
 }
 
 // pair runs one round of each side and keeps both, or none.
@@ -142,8 +168,8 @@ func (s *session) quiet(ctx context.Context, label string, side int) (*result.Ro
 
 // tell says how a round went.
 func (s *session) tell(label string, side int, r *result.Round, remark string) {
-	text := fmt.Sprintf("%s, %c: score %d, %.0f hits/s, p99 %.3g ms", label, "AB"[side], r.Score.Total,
-		float64(r.All.Hits)/max(r.LoadSeconds, 1), r.All.Latency.P99Ms)
+	text := fmt.Sprintf("%s, %c: score %d, %.0f hits/s, p99 %s ms", label, "AB"[side], r.Score.Total,
+		float64(r.All.Hits)/max(r.LoadSeconds, 1), threeDigits(r.All.Latency.P99Ms))
 	if r.Metrics != nil {
 		text = fmt.Sprintf("%s, %c: %s", label, "AB"[side], figuresText(r.Metrics))
 	}
@@ -154,6 +180,18 @@ func (s *session) tell(label string, side int, r *result.Round, remark string) {
 		text += "; " + remark
 	}
 	s.say("%s", text)
+	s.told++
+	if text = s.remaining(); text != "" {
+		s.say("%s", text)
+	}
+}
+
+// threeDigits writes a figure with three digits, or with all of those before the point.
+func threeDigits(x float64) string {
+	if x >= 100 {
+		return fmt.Sprintf("%.0f", x)
+	}
+	return fmt.Sprintf("%.3g", x)
 }
 
 // figuresText are the first few figures of a command.

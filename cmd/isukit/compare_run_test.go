@@ -145,8 +145,8 @@ func TestSessionNoiseExcusesNoFailure(t *testing.T) {
 	if all := slices.Concat(st.ids(0), st.ids(1)); len(st.played) != 4 || !slices.Contains(all, "0") {
 		t.Errorf("ran %s, of which %v count; want the failed round among four", st.played, all)
 	}
-	if !strings.Contains(st.said[0], "FAILED") {
-		t.Errorf("said %q of a failed round", st.said[0])
+	if !strings.Contains(st.said[1], "FAILED") {
+		t.Errorf("said %q of a failed round", st.said[1])
 	}
 }
 
@@ -199,6 +199,23 @@ func TestSessionUntilSure(t *testing.T) {
 	}
 	if last := st.said[len(st.said)-1]; !strings.Contains(last, "score +") || !strings.Contains(last, "better") {
 		t.Errorf("the last word is %q, want that the score is better", last)
+	}
+}
+
+// TestSessionSaysHowLong holds that whoever waits is told for what, and after the first round for how long.
+func TestSessionSaysHowLong(t *testing.T) {
+	st := newStage(sessionPlan{pairs: 6, warmup: 1})
+	if err := st.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{0: "6 pairs of rounds, after 1 of each side to warm up", 2: "the others take about 2m"} {
+		if !strings.HasPrefix(st.said[n], want) {
+			t.Errorf("line %d is %q, want %q", n, st.said[n], want)
+		}
+	}
+	st = newStage(sessionPlan{pairs: 200, untilSure: true, budget: 90 * time.Minute})
+	if got, want := st.outline(), "pairs of rounds until it is decided, at most 200; for 1h30m at most"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -268,7 +268,16 @@ func newLabDownCmd(s streams) *cobra.Command {
 					return err
 				}
 				defer release()
-				return lab.Down(ctx)
+				wants, err := lab.Hosts(ctx)
+				if err := errors.Join(err, lab.Down(ctx)); err != nil || isQuiet(cmd) {
+					return err
+				}
+				text := "the lab is down, and what ran in it is gone"
+				if len(wants) == 0 {
+					text = "no host was up"
+				}
+				_, err = fmt.Fprintln(s.err, "isukit: "+text)
+				return err
 			})
 		},
 	}

@@ -37,7 +37,8 @@ func TestLabCommands(t *testing.T) {
 		{[]string{"lab", "run", "s1", "--", "sh", "-c", "exit 3"}, 1, "", "sh on s1 ended with exit status 3"},
 		{[]string{"lab", "run", "s9", "--", "true"}, 2, "", "hint: have s1, switch, generator"},
 		{[]string{"lab", "run", "s1", "--", "no-such-program"}, 1, "", "no-such-program"},
-		{[]string{"lab", "down"}, 0, "", ""},
+		{[]string{"lab", "down"}, 0, "", "the lab is down"},
+		{[]string{"lab", "down"}, 0, "", "no host was up"},
 		{[]string{"lab", "ls", "--json"}, 0, "", ""},
 	}
 	for _, tt := range tests {

@@ -127,7 +127,8 @@ func (s Stops) StartAll(ctx context.Context) ([]Stopped, error) {
 }
 
 func (s Stops) signal(ctx context.Context, it Stopped, signal, verb string) error {
-	argv := []string{"kill", "-" + signal, strconv.Itoa(it.PID)}
+	// The shell's own kill: a small container has no program of that name.
+	argv := []string{"sh", "-c", `kill "-$1" "$2"`, "kill", signal, strconv.Itoa(it.PID)}
 	if it.Unit != "" {
 		argv = []string{"systemctl", verb, it.Unit}
 	}

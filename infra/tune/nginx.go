@@ -141,7 +141,8 @@ func (n nginx) settle(ctx context.Context, _ Restart) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := output(ctx, n.host, "kill", "-HUP", strconv.Itoa(pid)); err != nil {
+	// The shell's own kill: a small container has no program of that name.
+	if _, err := output(ctx, n.host, "sh", "-c", `kill -HUP "$1"`, "kill", strconv.Itoa(pid)); err != nil {
 		return "", fmt.Errorf("reload: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, reloadLimit, errors.New("nginx did not take its new configuration; its error log says why"))
