@@ -12,6 +12,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/infra/host/machine"
 	"isukit/infra/topology"
 )
 
@@ -67,17 +68,40 @@ func nextAfterRound(r *result.Round, o roundOptions, envoy bool) string {
 	case r.Bottleneck.Resource != "cpu":
 		return ""
 	case placements[o.topology][role] != "":
-		to := placements[o.topology][role]
-		if !envoy && o.proxy == "" && usesEnvoy(to) {
-			to += " --proxy nginx"
-		}
-		return asRoot + "isukit round -t " + to + " --driver lab" + o.carried + duration
+		return asRoot + nextPlacement(placements[o.topology][role], o, envoy) + duration + baseline(placements[o.topology][role], r, o)
 	case role == "db":
 		return "isukit compare tune=none tune=mysql/durability-relaxed" + both(args+duration)
 	case role == "proxy":
 		return "isukit compare tune=none tune=nginx/keepalive" + both(args+duration)
 	}
 	return ""
+}
+
+// nextPlacement is a round on a shipped topology in the lab, with nginx where it wants an Envoy that this machine does not have.
+func nextPlacement(to string, o roundOptions, envoy bool) string {
+	if !envoy && o.proxy == "" && usesEnvoy(to) {
+		to += " --proxy nginx"
+	}
+	return "isukit round -t " + to + " --driver lab" + o.carried
+}
+
+// baseline is a remark on a placement in the lab after a round that had the whole machine: what its score can be compared with.
+// In the lab each host has a part of the CPUs that it declares, and so would have the one host of that round.
+func baseline(to string, r *result.Round, o roundOptions) string {
+	top, err := readTopology(to)
+	if err != nil || o.driver != "" || len(r.Hosts) == 0 {
+		return ""
+	}
+	declared := 0.0
+	for _, h := range top.Hosts {
+		declared += h.CPUs
+	}
+	scale := machine.ShareOf(r.Hosts[0].CPUs, declared)
+	if scale >= 1 {
+		return ""
+	}
+	return fmt.Sprintf("   # hosts with %.2g of their CPUs: compare with isukit round -t %s --driver lab --cpu-scale %.3g",
+		scale, shellWord(o.topology), scale)
 }
 
 func usesEnvoy(shipped string) bool {
@@ -110,7 +134,7 @@ func foreignOf(r *result.Round) float64 {
 }
 
 // carriedFlags are those of a round that the next one has as well, so that the two can be compared.
-var carriedFlags = []string{"engine", "proxy", "scale", "seed", "users", "shape", "arrivals", "local-dir", "app"}
+var carriedFlags = []string{"engine", "proxy", "cpu-scale", "scale", "seed", "users", "shape", "arrivals", "local-dir", "app"}
 
 // both are the arguments of rounds as isukit compare takes them for both sides.
 func both(args string) string {
@@ -154,6 +178,25 @@ func nextAfterApply(cmd *cobra.Command, top, driver string, dryRun bool) string 
 	return nextOn(cmd, "isukit round -t "+shellWord(top)+" --driver "+driver, flags[1:]...)
 }
 
+// roundOn is a round on the shipped topology that is up as it is, "" where it is none or was changed.
+func roundOn(name, hash, driver string) string {
+	shipped, err := readTopology(name)
+	if err != nil {
+		return ""
+	}
+	for _, proxy := range []string{"", "nginx", "envoy"} {
+		top, err := withProxy(shipped, proxy)
+		if err != nil || top.Hash() != hash {
+			continue
+		}
+		if proxy != "" {
+			name += " --proxy " + proxy
+		}
+		return "isukit round -t " + name + " --driver " + driver
+	}
+	return ""
+}
+
 // nextAfterDoctor is a round on what was looked at. Where a driver was named and no topology, a round would swap what is up for
 // another one.
 func nextAfterDoctor(cmd *cobra.Command) string {
@@ -187,12 +230,22 @@ func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
 		return ""
 	}
 	if name, ok := strings.CutPrefix(kept, "topology="); ok {
-		return "isukit topology apply " + shellWord(name)
+		return applyAsIn("isukit topology apply "+shellWord(name), o.both)
 	}
 	if names, ok := strings.CutPrefix(kept, "tune="); ok && names != "none" {
 		return "isukit round --tune " + shellWord(names)
 	}
 	return ""
+}
+
+// applyAsIn is the command with those arguments of both sides' rounds that isukit topology apply takes as well.
+func applyAsIn(command, both string) string {
+	args, err := splitArgs(both)
+	round := newRoundCmd(streams{})
+	if err != nil || round.ParseFlags(args) != nil {
+		return command
+	}
+	return nextOn(round, command, "driver", "cpu-scale", "engine", "proxy", "scale", "seed", "local-dir", "app")
 }
 
 // nextAfterCapture shows what is in the messages of the same exchanges, of the refused ones where there are any. When some were

@@ -26,6 +26,11 @@ func TestNextAfterRound(t *testing.T) {
 			"isukit round -t final-2 --driver lab"},
 		"a topology of one's own": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.topology = "./my own.yaml" }),
 			`isukit compare tune=none tune=mysql/durability-relaxed --both "-t './my own.yaml'"`},
+		"from the whole machine to the lab": {result.Round{Passed: true, Bottleneck: cpu("db-1"), Hosts: []result.HostUsage{{Host: "s1", CPUs: 2}}}, plain,
+			"isukit round -t final-1 --driver lab   # hosts with 0.19 of their CPUs: compare with isukit round -t single --driver lab --cpu-scale 0.188"},
+		"from lab to lab": {result.Round{Passed: true, Bottleneck: cpu("db-1"), Hosts: []result.HostUsage{{Host: "s1", CPUs: 0.4}}},
+			with(func(o *roundOptions) { o.topology, o.driver, o.carried = "final-1", "lab", " --cpu-scale 0.2" }),
+			"isukit round -t final-3 --driver lab --cpu-scale 0.2"},
 		"others on the host": {result.Round{Passed: true, Bottleneck: cpu("db-1"), Hosts: []result.HostUsage{{Host: "s1", Foreign: 0.7}}}, plain,
 			"isukit doctor --only cpu-others"},
 		"tuned": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.tune = []string{"mysql/memory", "nginx/keepalive"} }),
@@ -88,6 +93,8 @@ func TestNextAfterCompare(t *testing.T) {
 	}{
 		{"topology=single", "topology=final-1", compare.Better, compareOptions{}, "isukit topology apply final-1"},
 		{"topology=single", "topology=final-1", compare.Worse, compareOptions{}, "isukit topology apply single"},
+		{"topology=single", "topology=final-1", compare.Better, compareOptions{both: "--driver lab --proxy=nginx --duration 10s"},
+			"isukit topology apply final-1 --driver lab --proxy nginx"},
 		{"tune=none", "tune=mysql/memory", compare.Better, compareOptions{}, "isukit round --tune mysql/memory"},
 		{"tune=none", "tune=mysql/memory", compare.Worse, compareOptions{}, ""},
 		{"tune=none", "tune=mysql/memory", compare.Same, compareOptions{}, ""},
@@ -181,5 +188,28 @@ func TestNextAfterDoctor(t *testing.T) {
 			t.Errorf("doctor %s: got %q, want %q", args, got, want)
 		}
 		isCommand(t, want)
+	}
+}
+
+// TestRoundOn holds that a round is suggested on a topology that is up only where it would not swap it for another.
+func TestRoundOn(t *testing.T) {
+	shipped, err := readTopology("final-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := withProxy(shipped, "nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, hash, want string }{
+		{"final-1", shipped.Hash(), "isukit round -t final-1 --driver lab"},
+		{"final-1", other.Hash(), "isukit round -t final-1 --proxy nginx --driver lab"},
+		{"final-1", "another", ""},
+		{"of-a-file", shipped.Hash(), ""},
+		{"", "", ""},
+	} {
+		if got := roundOn(tt.name, tt.hash, "lab"); got != tt.want {
+			t.Errorf("%s, %s: got %q, want %q", tt.name, tt.hash, got, tt.want)
+		}
 	}
 }

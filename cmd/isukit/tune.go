@@ -219,6 +219,8 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 }
 
 func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) error {
+	var measure string
+	o.servers.measure = &measure
 	done := waiting(s, o.quiet, "comparing with the servers")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
@@ -234,12 +236,13 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 		if o.asJSON {
 			return nil
 		}
-		return o.sayHolds(ctx, targets, s)
+		return o.sayHolds(ctx, targets, measure, s)
 	})
 }
 
-// sayHolds says how much it is that holds: nothing applied holds as well, and is not what one asks for.
-func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, s streams) error {
+// sayHolds says how much it is that holds: nothing applied holds as well, and is not what one asks for. measure is the round that
+// tells what it is worth, "" where there is none.
+func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, measure string, s streams) error {
 	n, err := tune.Settings(ctx, targets)
 	if err != nil {
 		return err
@@ -250,6 +253,10 @@ func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, s str
 	}
 	if _, err = fmt.Fprintln(s.out, text); err != nil {
 		return err
+	}
+	if n > 0 && measure != "" {
+		sayNext(s, o.quiet || o.asJSON, measure)
+		return nil
 	}
 	o.next(s, next)
 	return nil
@@ -306,7 +313,8 @@ func printTuneReport(report tune.Report, asJSON bool, s streams) error {
 		fmt.Fprintln(w, "TARGET\tDID\tKEY\tVALUE")
 	}
 	for _, o := range report {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", orDash(o.Target), o.Did, strings.TrimSpace(o.Key+" "+string(o.Layer)), whatBecame(o))
+		key, _, _ := strings.Cut(o.Key, " since ") // of a process: when it began tells it from a later one of its number
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", orDash(o.Target), o.Did, strings.TrimSpace(key+" "+string(o.Layer)), whatBecame(o))
 	}
 	return w.Flush()
 }

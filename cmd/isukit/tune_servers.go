@@ -27,7 +27,8 @@ type tuneServers struct {
 	thisKernel       bool
 	memory           string
 	shared           bool
-	writes           bool // what is done to the targets may change files
+	writes           bool    // what is done to the targets may change files
+	measure          *string // where not nil, gets the round that measures what is up, "" where nothing is
 }
 
 func (t *tuneServers) addFlags(f *pflag.FlagSet) {
@@ -135,6 +136,13 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 	targets, err := running.TuneTargets()
 	if err != nil {
 		return err
+	}
+	if t.measure != nil {
+		facts := map[string]string{}
+		for _, f := range running.Facts {
+			facts[f.Key] = f.Value
+		}
+		*t.measure = roundOn(facts["topology"], facts["topology_hash"], t.driver)
 	}
 	if !t.writes {
 		return fn(targets)

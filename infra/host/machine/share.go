@@ -54,7 +54,7 @@ func (s *state) shareOut(scale float64) error {
 		total += h.wantedCPUs(len(cpus))
 	}
 	if scale == 0 {
-		scale = min(1, 0.75*float64(len(cpus))/total)
+		scale = ShareOf(float64(len(cpus)), total)
 	}
 	load := make([]float64, len(cpus))
 	for _, h := range s.byCPUs(len(cpus)) {
@@ -70,6 +70,10 @@ func (s *state) shareOut(scale float64) error {
 	}
 	return s.giveAddresses()
 }
+
+// ShareOf is the part of the CPUs that they declare, together, which hosts of the lab get unless CPUScale says otherwise: all of
+// them have three quarters of the machine's.
+func ShareOf(machine, declared float64) float64 { return min(1, 0.75*machine/declared) }
 
 // byCPUs are the hosts, those that want most first.
 func (s *state) byCPUs(machine int) []*hostRecord {
