@@ -228,8 +228,8 @@ func (f *found) secrets() secrets {
 	return newSecrets()
 }
 
-// wantOf is a host as its driver is to make it.
-func wantOf(h topology.Host) host.Want {
+// WantOf is a host as its driver is to make it.
+func WantOf(h topology.Host) host.Want {
 	return host.Want{
 		Name: h.Name, CPUs: h.CPUs, MemoryBytes: h.MemoryBytes, Address: h.Address, LinkBitsPerSecond: h.LinkBitsPerSec,
 	}
@@ -239,7 +239,7 @@ func wantOf(h topology.Host) host.Want {
 func (s *Site) wants(t *topology.Topology) []host.Want {
 	var list []host.Want
 	for _, h := range t.Hosts {
-		w := wantOf(h)
+		w := WantOf(h)
 		if s.driver.Name() == "local" {
 			w.Address = ""
 		}

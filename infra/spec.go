@@ -114,5 +114,6 @@ func ShippedNames() []string {
 	for _, f := range files {
 		names = append(names, strings.TrimSuffix(path.Base(f), ".yaml"))
 	}
+	slices.Sort(names) // files are in the order of whole names: envoy-tls.yaml before envoy.yaml
 	return names
 }

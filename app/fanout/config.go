@@ -148,8 +148,8 @@ func (c Config) modeFaults() []error {
 	switch {
 	case c.Mode == ModeSingle && c.mostReplicas() > 1:
 		faults = append(faults, fmt.Errorf("config: mode %q takes one replica, not %d", ModeSingle, c.mostReplicas()))
-	case !slices.Contains(modes, c.Mode):
-		faults = append(faults, fmt.Errorf("config: mode %q does not exist; there are %q", c.Mode, modes))
+	case !slices.Contains(Modes(), c.Mode):
+		faults = append(faults, fmt.Errorf("config: mode %q does not exist; there are %q", c.Mode, Modes()))
 	}
 	if c.Mode == ModeKeyed && c.AppProcesses > 1 {
 		faults = append(faults, fmt.Errorf("config: mode %q is right for one app process only, not %d; use %q", ModeKeyed, c.AppProcesses, ModeOrdered))

@@ -47,7 +47,7 @@ func TestValidateNamesEveryFault(t *testing.T) {
 func ExampleConfig_Validate() {
 	fmt.Println(fanout.Config{Mode: "both"}.Validate())
 	// Output:
-	// config: mode "both" does not exist; there are ["single" "parallel" "ordered" "durable" "keyed" "replicated"]
+	// config: mode "both" does not exist; there are ["single" "ordered" "durable" "keyed" "parallel" "replicated"]
 	// config: no replicas; name at least one database
 }
 

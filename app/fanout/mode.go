@@ -53,5 +53,7 @@ func (m Mode) Warning() string {
 	return "write mode parallel corrupts data: replicas will differ, and nothing will notice; it is kept to measure its price"
 }
 
-// modes are those that exist.
-var modes = []Mode{ModeSingle, ModeParallel, ModeOrdered, ModeDurable, ModeKeyed, ModeReplicated}
+// Modes are those that exist.
+func Modes() []Mode {
+	return []Mode{ModeSingle, ModeOrdered, ModeDurable, ModeKeyed, ModeParallel, ModeReplicated}
+}

@@ -35,7 +35,7 @@ func newCaptureCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "capture FILE | --live INTERFACE [FILTER] | --host HOST [FILTER]",
 		Short: "Show a packet capture's HTTP exchanges with their messages",
-		Long: `Show the HTTP/1.x exchanges of a pcap, pcapng or HAR file (also .gz and .zst; "-" is standard input).
+		Long: `Show the HTTP/1.x exchanges of a file (` + capture.Formats + `, also as .gz and .zst; "-" is standard input).
 
 One line an exchange: time, client, method, path, status, request and response bytes, latency, message types.
 What the capture lost is marked on the exchange that it belongs to; connections that are not HTTP/1.x, or that cannot
@@ -166,22 +166,11 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
 		return p, err
 	}
-	input := s.in
-	if o.file != "-" {
-		f, err := os.Open(o.file)
-		if err != nil {
-			return p, usageError(err, "isukit round --capture FILE writes one")
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return p, usageError(fmt.Errorf("%s is a directory", o.file), "name a file in it")
-		}
-		input = f
-	}
-	reader, err := capture.NewReader(input, opts)
+	reader, file, err := openCapture(o.file, s.in, opts)
 	if err != nil {
-		return p, usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
+		return p, err
 	}
+	defer file.Close()
 	p, err = printExchanges(ctx, o, reader, decoder, s)
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", o.file, err)
@@ -190,6 +179,27 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 		fmt.Fprintf(s.err, "isukit: note: %s\n", whyNothing(o, reader.Stats()))
 	}
 	return p, nil
+}
+
+// openCapture opens a file of packets, "-" for in; whoever asked closes it.
+func openCapture(name string, in io.Reader, opts capture.Options) (*capture.Reader, io.Closer, error) {
+	input := io.NopCloser(in)
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, nil, usageError(err, "isukit round --capture FILE writes one")
+		}
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return nil, nil, errors.Join(usageError(fmt.Errorf("%s is a directory", name), "name a file in it"), f.Close())
+		}
+		input = f
+	}
+	reader, err := capture.NewReader(input, opts)
+	if err != nil {
+		err = usageError(fmt.Errorf("%s: %w", name, err), capture.Formats+" are read, also packed with gzip or zstd")
+		return nil, nil, errors.Join(err, input.Close())
+	}
+	return reader, input, nil
 }
 
 // whyNothing says what became of a capture of which nothing was shown.

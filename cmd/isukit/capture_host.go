@@ -143,6 +143,3 @@ func sshArgs(o captureOptions) ([]string, error) {
 	remote := "exec sh -c " + shellQuote(`if [ "$(id -u)" = 0 ]; then exec `+run+`; else exec sudo -n -- `+run+`; fi`)
 	return append(args, "--", o.host, remote), nil
 }
-
-// shellQuote makes text one word of a shell.
-func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

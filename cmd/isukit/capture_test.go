@@ -69,7 +69,7 @@ func TestCaptureCommandRefuses(t *testing.T) {
 		errs string
 	}{
 		{[]string{"capture"}, "0 files are named"}, {[]string{"capture", "none.pcap"}, "no such file"},
-		{[]string{"capture", "capture_test.go"}, "no pcap, pcapng or HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is no status`},
+		{[]string{"capture", "capture_test.go"}, "formats are pcap, pcapng and HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is no status`},
 		{[]string{"capture", "--where", "x", plain}, `has no "="`}, {[]string{"capture", "--bodies", "--jsonl", plain}, "two forms"},
 		{[]string{"capture", "--keylog", plain, plain}, "holds no key"}, {[]string{"capture", "--filter", "udp", plain}, `"udp" is not`},
 		{[]string{"capture", "--netns", "x", plain}, "goes with --live"}, {[]string{"capture", "."}, ". is a directory"},

@@ -22,7 +22,7 @@ type candidates func(cmd *cobra.Command, args []string) []string
 
 // fixedValues are what flags of these names take, in every command.
 var fixedValues = map[string][]string{
-	"driver":   {"local", "lab", "ssh"},
+	"driver":   driverNames,
 	"engine":   {"auto", "mariadb", "mysql"},
 	"proxy":    {"nginx", "envoy"},
 	"scale":    {"small", "standard"},
@@ -32,7 +32,7 @@ var fixedValues = map[string][]string{
 	"format":   {"json", "ltsv", "combined", "envoy"},
 	"in":       {"raw", "hex", "base64", "gzip"},
 	"out":      {"raw", "hex", "base64"},
-	"mode":     {"ordered", "keyed", "durable", "parallel", "replicated"},
+	"mode":     modeNames(),
 	"method":   {"GET", "POST", "PUT", "PATCH", "DELETE"},
 	"metrics":  {"score", "hits", "p50", "p99", "cpu", "errors"},
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,7 +54,7 @@ the body came from. Without either, the types that fit are listed; when one alon
 	cmd.Flags().StringVar(&o.route, "route", "", `"METHOD PATH" that the body came from, as in 'GET /api/teams'`)
 	cmd.Flags().BoolVar(&o.ofRequest, "request", false, "with --route: the body is the request's, not the response's")
 	cmd.Flags().StringVar(&o.input, "in", "raw", "how the bytes are given: raw, hex, base64 or gzip")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	jsonFlag(cmd.Flags(), &o.asJSON)
 	cmd.Flags().BoolVar(&o.raw, "raw", false, "use no schema: show field numbers and wire types")
 	cmd.Flags().BoolVar(&o.diff, "diff", false, "compare two bodies field by field; exit code 3 when they differ")
 	return cmd
@@ -167,13 +166,9 @@ func (o *decodeOptions) read(name string, s streams) ([]byte, error) {
 		}
 		return nil, usageError(fmt.Errorf("%s is no %s text", name, o.input), "")
 	case "gzip":
-		r, err := gzip.NewReader(bytes.NewReader(data))
+		inner, err := gunzip(data)
 		if err != nil {
-			return nil, usageError(fmt.Errorf("%s: %w", name, err), "")
-		}
-		inner, err := io.ReadAll(io.LimitReader(r, maxBodyFileBytes+1))
-		if err != nil || len(inner) > maxBodyFileBytes {
-			return nil, usageError(fmt.Errorf("unpack %s: damaged, or more than %d bytes", name, maxBodyFileBytes), "")
+			return nil, usageError(fmt.Errorf("unpack %s: %w", name, err), "")
 		}
 		return inner, nil
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"isukit/bench/diff"
@@ -30,10 +28,7 @@ process), the largest first. ROUNDs are named as for show. One round each proves
 func runDiff(o roundsOptions, top int, from, to string, s streams) error {
 	var rounds [2]*result.Round
 	for i, query := range []string{from, to} {
-		r, _, err := result.Find(o.dir, query)
-		if errors.Is(err, result.ErrNoRound) {
-			return usageError(err, noRoundHint)
-		}
+		r, _, err := findRound(o.dir, query)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
 	f.StringVar(&o.from, "from", "", "count only what ended at this time or later: RFC 3339, or 15:04:05 of today")
 	f.StringVar(&o.to, "to", "", "count only what ended before this time")
 	f.IntVar(&o.top, "top", 40, "print at most so many "+what+"; 0 is all that are kept")
-	f.BoolVar(&o.asJSON, "json", false, "print JSON")
+	jsonFlag(f, &o.asJSON)
 }
 
 func (o *digestOptions) window() (from, to time.Time, err error) {

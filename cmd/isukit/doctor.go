@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"isukit/bench/result"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/host"
@@ -87,9 +86,9 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 		return listChecks(s.out, checks, o.asJSON)
 	}
 	if o.round != "" {
-		r, _, err := result.Find(o.results, o.round)
+		r, _, err := findRound(o.results, o.round)
 		if err != nil {
-			return usageError(err, noRoundHint)
+			return err
 		}
 		return printFindings(s.out, append(doctor.Diagnose(observedIn(r), checks), saidThen(r, checks)...), len(checks), o.asJSON)
 	}
@@ -129,7 +128,7 @@ func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, e
 		return nil, err
 	}
 	o.driver = cmp.Or(o.driver, "local")
-	spec := infra.Spec{StateDir: o.stateDir, LocalDir: roundOptions{localDir: o.localDir}.findLocalDir()}
+	spec := infra.Spec{StateDir: o.stateDir, LocalDir: findLocalDir(o.localDir)}
 	if spec.AppBinary, err = besideMe(o.app, "isukit-app"); err != nil {
 		return nil, err
 	}
@@ -160,7 +159,7 @@ func (o doctorOptions) wantUp(ctx context.Context, site *infra.Site) error {
 	}
 	want, err := readTopology(o.topology)
 	if err != nil {
-		return usageError(err, `"isukit topology ls" lists the shipped ones`)
+		return err
 	}
 	st, err := site.Status(ctx)
 	if err != nil {

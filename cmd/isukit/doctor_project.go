@@ -37,15 +37,9 @@ func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir st
 		errs = append(errs, errors.New(text))
 	}
 	seen = &doctor.Observed{}
-	done := map[host.Host]bool{}
-	for _, h := range p.Hosts {
-		at, ok := opened.hosts.Named[h.Name]
-		if !ok || done[at] {
-			continue
-		}
-		done[at] = true
-		h, err := lookAtProjectHost(ctx, opened, h.Name, at, probe)
-		errs = append(errs, err)
+	for _, m := range opened.machines() {
+		h, err := lookAtMachine(ctx, p, m, doctor.LookOptions{Over: doctorLook})
+		errs = append(errs, err, doctor.LookDeeper(ctx, m.at, &h, probe))
 		seen.Hosts = append(seen.Hosts, h)
 	}
 	nameClients(p, seen.Hosts)
@@ -55,15 +49,16 @@ func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir st
 	return seen, errors.Join(append(errs, pathErr)...)
 }
 
-func lookAtProjectHost(ctx context.Context, p *openProject, name string, at host.Host, probe doctor.Probe) (doctor.Host, error) {
-	h, err := doctor.Look(ctx, at, doctor.LookOptions{Over: doctorLook})
-	h.Name = name
+// lookAtMachine looks at a machine and at the databases of all its names; it goes by the first one.
+func lookAtMachine(ctx context.Context, p *project.Project, m projectMachine, o doctor.LookOptions) (doctor.Host, error) {
+	h, err := doctor.Look(ctx, m.at, o)
+	h.Name = m.names[0]
 	errs := []error{err}
 	for _, d := range p.Databases {
-		if d.Host != name {
+		if !slices.Contains(m.names, d.Host) {
 			continue
 		}
-		db, err := doctor.LookAtDatabase(ctx, "database", clientOf(d, at))
+		db, err := doctor.LookAtDatabase(ctx, "database", clientOf(d, m.at))
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -71,7 +66,6 @@ func lookAtProjectHost(ctx context.Context, p *openProject, name string, at host
 		db.PID = databasePID(h, db)
 		h.Databases = append(h.Databases, db)
 	}
-	errs = append(errs, doctor.LookDeeper(ctx, at, &h, probe))
 	return h, errors.Join(errs...)
 }
 
@@ -80,27 +74,10 @@ func (r *projectRound) quickDoctor(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
 	seen := &doctor.Observed{}
-	done := map[host.Host]bool{}
-	for _, p := range r.Project.Hosts {
-		at, ok := r.hosts.Named[p.Name]
-		if !ok || done[at] {
-			continue
-		}
-		done[at] = true
-		h, err := doctor.Look(ctx, at, doctor.LookOptions{})
-		h.Name = p.Name
-		for _, d := range r.databases() {
-			if d.Host != p.Name || err != nil {
-				continue
-			}
-			var db doctor.Database
-			if db, err = doctor.LookAtDatabase(ctx, "database", clientOf(d.Database, at)); err == nil {
-				db.PID = databasePID(h, db)
-				h.Databases = append(h.Databases, db)
-			}
-		}
+	for _, m := range r.machines() {
+		h, err := lookAtMachine(ctx, r.Project, m, doctor.LookOptions{})
 		if err != nil {
-			r.warn("host %s: doctor: %v", p.Name, err)
+			r.warn("host %s: doctor: %v", h.Name, err)
 		}
 		seen.Hosts = append(seen.Hosts, h)
 	}

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"isukit/bench/result"
@@ -46,6 +50,31 @@ func TestDoctorOfARecord(t *testing.T) {
 		spoil(r)
 		if found := diagnose(r); len(found) != 1 || found[0].Check != id {
 			t.Errorf("%s: found %v", id, found)
+		}
+	}
+}
+
+// TestDoctorOfANewerRecord: a record that this isukit cannot read is no wrong command line, and has another way out than one that is not there.
+func TestDoctorOfANewerRecord(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "results")
+	id := "20261122T200000Z-single"
+	if _, err := result.Write(dir, &result.Round{Format: result.FormatVersion, ID: id}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, id, result.RoundFile)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := regexp.MustCompile(`"format": *\d+`).ReplaceAllString(string(text), `"format": 99`)
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, newer)
+	for _, command := range []string{"doctor", "show", "latency"} {
+		_, errs, code := cli(t, "", command, "last", "--results", dir)
+		if code != exitFailed || !strings.Contains(errs, "hint: a newer isukit kept this round") {
+			t.Errorf("%s: exit %d, %s, want 1 and the hint to use the newer isukit", command, code, errs)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func TestDoctorInTheLab(t *testing.T) {
 	}
 }
 
-// TestDoctorOfAProject looks at the hosts of a project, of which one cannot be reached.
+// TestDoctorOfAProject looks at the hosts of a project, of which two are this machine and one cannot be reached.
 func TestDoctorOfAProject(t *testing.T) {
 	infratest.Real(t)
 	db := infratest.StartDB(t, infratest.Engines(t)[0], "--innodb-flush-log-at-trx-commit=0")
@@ -134,7 +134,7 @@ func TestDoctorOfAProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, client, "[client]\nuser="+cfg.User+"\npassword="+cfg.Passwd+"\nprotocol=tcp\nhost="+db.Host+"\nport="+strconv.Itoa(db.Port)+"\n")
-	write(t, filepath.Join(dir, "isukit.yaml"), "name: app\nhosts: [{name: s1}, {name: s2, address: nobody@127.0.0.1}]\ndatabases: [{host: s1, client: mariadb --defaults-file="+client+"}]\nbenchmark: {external: true}\n")
+	write(t, filepath.Join(dir, "isukit.yaml"), "name: app\nhosts: [{name: web}, {name: s1}, {name: s2, address: nobody@127.0.0.1}]\ndatabases: [{host: s1, client: mariadb --defaults-file="+client+"}]\nbenchmark: {external: true}\n")
 	cmd := isukitCommand(t, dir, filepath.Join(dir, "state"), "doctor", "--only", "durability,clock,swap,query-cache")
 	out, _ := cmd.CombinedOutput() // the exit code is looked at
 	if code := cmd.ProcessState.ExitCode(); code != exitRound || !strings.Contains(string(out), "innodb_flush_log_at_trx_commit is 0") || !strings.Contains(string(out), "host s2 cannot be reached") {

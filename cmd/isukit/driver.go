@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
@@ -13,15 +14,21 @@ import (
 // driverHelp names the drivers that a flag takes.
 const driverHelp = "what makes hosts real: local (processes of this machine), lab (namespaces and control groups, needs root) or ssh (real hosts with systemd)"
 
-var errCPUScale = errors.New("--cpu-scale goes with --driver lab")
+// checkCPUScale checks --cpu-scale, of which 0 says nothing, against the driver that it is for.
+func checkCPUScale(scale float64, driver string) error {
+	switch {
+	case scale < 0:
+		return usageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
+	case scale > 0 && driver != "lab":
+		return usageError(errors.New("--cpu-scale goes with --driver lab"), "the hosts of other drivers have the CPUs that they have")
+	}
+	return nil
+}
 
 // openDriver opens the driver of that name, whose hosts stay up when it is closed if keep is true.
 func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, error) {
-	if scale < 0 {
-		return nil, usageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
-	}
-	if scale > 0 && name != "lab" {
-		return nil, usageError(errCPUScale, "the hosts of other drivers have the CPUs that they have")
+	if err := checkCPUScale(scale, name); err != nil {
+		return nil, err
 	}
 	opts := machine.Options{StateDir: stateDir, Keep: keep, CPUScale: scale}
 	switch name {
@@ -32,5 +39,5 @@ func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, e
 	case "ssh":
 		return ssh.Open(ssh.Options{StateDir: stateDir, ConfigFile: os.Getenv("ISUKIT_SSH_CONFIG")})
 	}
-	return nil, usageError(fmt.Errorf("driver %q does not exist (have local, lab, ssh)", name), `see "isukit topology --help"`)
+	return nil, usageError(fmt.Errorf("driver %q does not exist (have %s)", name, strings.Join(driverNames, ", ")), `see "isukit topology --help"`)
 }

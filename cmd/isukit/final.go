@@ -49,6 +49,9 @@ measuring. It stops at the first step that fails. Exit code 3 says that a confir
 }
 
 func runFinal(ctx context.Context, file string, rounds int, o projectRoundOptions, s streams) error {
+	if rounds < 0 {
+		return usageError(fmt.Errorf("--rounds %d is negative", rounds), `see "isukit final --help"`)
+	}
 	p, dir, err := findProject(file)
 	if err != nil {
 		return err

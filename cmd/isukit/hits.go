@@ -28,11 +28,7 @@ not quite that of time.`,
   isukit hits last-1 --json | jq 'select(.kind != "ok")'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			query := "last"
-			if len(args) == 1 {
-				query = args[0]
-			}
-			return runHits(o, query, s)
+			return runHits(o, roundArgument(args), s)
 		},
 	}
 	resultsFlag(cmd.Flags(), &o.dir)
@@ -41,10 +37,7 @@ not quite that of time.`,
 }
 
 func runHits(o roundsOptions, query string, s streams) error {
-	r, path, err := result.Find(o.dir, query)
-	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, noRoundHint)
-	}
+	r, path, err := findRound(o.dir, query)
 	if err != nil {
 		return err
 	}

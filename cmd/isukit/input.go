@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
@@ -26,4 +28,41 @@ func readRegular(path string, limit int64) ([]byte, error) {
 		err = fmt.Errorf("%s has more than %d bytes", path, limit)
 	}
 	return text, err
+}
+
+// maxBodyFileBytes bounds what a command reads as one body or one schema file.
+const maxBodyFileBytes = 64 << 20
+
+// readBounded reads a file, or in for "-", up to maxBodyFileBytes.
+func readBounded(name string, in io.Reader) ([]byte, error) {
+	r := in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, usageError(err, "")
+		}
+		defer f.Close()
+		r = f
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxBodyFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if len(data) > maxBodyFileBytes {
+		return nil, usageError(fmt.Errorf("%s has more than %d bytes", name, maxBodyFileBytes), "")
+	}
+	return data, nil
+}
+
+// gunzip unpacks up to maxBodyFileBytes.
+func gunzip(packed []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxBodyFileBytes+1))
+	if err == nil && len(data) > maxBodyFileBytes {
+		err = fmt.Errorf("more than %d bytes", maxBodyFileBytes)
+	}
+	return data, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/infra"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/topology"
@@ -75,12 +76,12 @@ and keep running what they run.`,
 		Example: "  isukit lab up -t fanout-2 --cpu-scale 0.5",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if scale < 0 {
-				return usageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
+			if err := checkCPUScale(scale, "lab"); err != nil {
+				return err
 			}
-			top, err := roundOptions{topology: name}.findTopology()
+			top, err := readTopology(name)
 			if err != nil {
-				return usageError(err, `see docs/topology.md`)
+				return err
 			}
 			return withLab(cmd, scale, func(ctx context.Context, lab *machine.Driver) error {
 				return runLabUp(ctx, lab, top, name, isQuiet(cmd), asJSON, s)
@@ -102,7 +103,7 @@ func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, 
 	start := time.Now()
 	var wants []host.Want
 	for _, h := range top.Hosts {
-		wants = append(wants, host.Want{Name: h.Name, CPUs: h.CPUs, MemoryBytes: h.MemoryBytes, Address: h.Address})
+		wants = append(wants, infra.WantOf(h))
 	}
 	if err := lab.Ensure(ctx, wants); err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,6 +22,8 @@ func TestLabCommands(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
 	dir := t.TempDir()
+	slow := filepath.Join(dir, "slow.yaml")
+	write(t, slow, `{name: slow, hosts: [{name: s1, address: 127.0.0.1, cpus: 2, memory: 2GiB, link: 100Mbit}], roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s1}]}}`)
 	defer labRun(t, dir, "lab", "down")
 	tests := []struct {
 		args        []string
@@ -33,6 +36,7 @@ func TestLabCommands(t *testing.T) {
 		{[]string{"lab", "up", "--cpu-scale", "-1"}, 2, "", "below 0"},
 		{[]string{"lab", "up", "-t", "fanout-2"}, 0, "10.77.0.11", "up in"},
 		{[]string{"lab", "up", "-t", "fanout-2", "--cpu-scale", "0.25"}, 0, "0.50", "up in"},
+		{[]string{"lab", "up", "-t", slow, "--cpu-scale", "0.25"}, 0, "100 Mbit/s", "up in"},
 		{[]string{"lab", "run", "s1", "--", "uname", "-n"}, 0, "s1\n", ""},
 		{[]string{"lab", "run", "s1", "--", "sh", "-c", "exit 3"}, 1, "", "sh on s1 ended with exit status 3"},
 		{[]string{"lab", "run", "s9", "--", "true"}, 2, "", "hint: have s1, switch, generator"},

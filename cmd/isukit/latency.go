@@ -94,10 +94,7 @@ func runLatency(o latencyOptions, queries []string, s streams) error {
 
 // merge adds a round's intervals that are asked for.
 func (o latencyOptions) merge(query string, all *load.Latencies, merged map[string]*load.Latencies) error {
-	r, path, err := result.Find(o.rounds.dir, query)
-	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, noRoundHint)
-	}
+	r, path, err := findRound(o.rounds.dir, query)
 	if err != nil {
 		return err
 	}

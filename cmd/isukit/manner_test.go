@@ -82,8 +82,9 @@ func TestWrongInput(t *testing.T) {
 		"digest access " + dir + "/no":                  "open " + dir + "/no: no such file or directory\n",
 		"capture " + dir + "/no":                        "open " + dir + "/no: no such file or directory\n",
 		"replay --to http://127.0.0.1:1 " + dir + "/no": "open " + dir + "/no: no such file or directory\n",
-		"show":  "no such round",
-		"final": "there is no isukit.yaml here\n",
+		"show":              "no such round",
+		"final":             "there is no isukit.yaml here\n",
+		"final --rounds -1": "--rounds -1 is negative\n",
 	} {
 		out, errs, code := cli(t, "", strings.Fields(command)...)
 		if code != exitUsage || out != "" || !strings.HasPrefix(errs, "isukit: error: ") || !strings.Contains(errs, want) || !strings.Contains(errs, "\nisukit: hint: ") {

@@ -29,11 +29,7 @@ address is a secret: it comes from the environment, by the project's notify.webh
 		Example: "  isukit notify\n  ISUKIT_WEBHOOK=http://127.0.0.1:9000/hook isukit notify last-1",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			query := "last"
-			if len(args) == 1 {
-				query = args[0]
-			}
-			return runNotify(cmd.Context(), dir, query, webhook, isQuiet(cmd), s)
+			return runNotify(cmd.Context(), dir, roundArgument(args), webhook, isQuiet(cmd), s)
 		},
 	}
 	resultsFlag(cmd.Flags(), &dir)
@@ -50,10 +46,7 @@ func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s st
 	if webhook == "" {
 		return usageError(errors.New("no webhook"), "set ISUKIT_WEBHOOK, or notify.webhook_env in isukit.yaml")
 	}
-	r, _, err := result.Find(dir, query)
-	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, noRoundHint)
-	}
+	r, _, err := findRound(dir, query)
 	if err != nil {
 		return err
 	}

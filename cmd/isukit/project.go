@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"isukit/bench/external"
 	"isukit/infra/host"
@@ -22,6 +23,29 @@ type openProject struct {
 	// stateDir is where this machine's tunings are recorded.
 	stateDir string
 	close    func(context.Context) error
+}
+
+// projectMachine is a machine that can be reached, with the names that the project has for it.
+type projectMachine struct {
+	names []string
+	at    host.Host
+}
+
+// machines are those of the project's hosts that can be reached, each once, in the project's order.
+func (o *openProject) machines() []projectMachine {
+	var list []projectMachine
+	for _, h := range o.Hosts {
+		at, ok := o.hosts.Named[h.Name]
+		if !ok {
+			continue
+		}
+		n := slices.IndexFunc(list, func(m projectMachine) bool { return m.at == at })
+		if n < 0 {
+			n, list = len(list), append(list, projectMachine{at: at})
+		}
+		list[n].names = append(list[n].names, h.Name)
+	}
+	return list
 }
 
 // findProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -172,15 +171,11 @@ func (o *replayOptions) load(ctx context.Context, decoder *bodyDecoder, s stream
 	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
 		return nil, 0, err
 	}
-	f, err := os.Open(o.file)
+	reader, file, err := openCapture(o.file, s.in, opts)
 	if err != nil {
-		return nil, 0, usageError(err, "isukit round --capture FILE writes one")
+		return nil, 0, err
 	}
-	defer f.Close()
-	reader, err := capture.NewReader(f, opts)
-	if err != nil {
-		return nil, 0, usageError(fmt.Errorf("%s: %w", o.file, err), "pcap, pcapng and HAR are read, also packed with gzip or zstd")
-	}
+	defer file.Close()
 	for {
 		e, err := reader.Next(ctx)
 		if err == io.EOF {

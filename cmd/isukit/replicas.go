@@ -39,7 +39,7 @@ reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go
 	}
 	f := cmd.PersistentFlags()
 	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of one database; give it once for each, in the app's order")
-	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to them: ordered, keyed, durable, parallel or replicated")
+	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to them: "+orList(modeNames()))
 	jsonFlag(f, &o.asJSON)
 	sub := func(use, short string, args cobra.PositionalArgs, run func(context.Context, *fanout.Pool, replicasOptions, []string, streams) error) *cobra.Command {
 		c := &cobra.Command{
@@ -64,6 +64,23 @@ reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go
 	repair.Flags().StringVar(&o.from, "like", "", "the database whose rows are right (default: what more than half of them have)")
 	eject.Flags().StringVar(&o.reason, "reason", "ejected by hand", "why, for whoever asks for the status")
 	return cmd
+}
+
+// modeNames are the modes in which several databases are written.
+func modeNames() []string {
+	var names []string
+	for _, m := range fanout.Modes() {
+		if m != fanout.ModeSingle {
+			names = append(names, string(m))
+		}
+	}
+	return names
+}
+
+// orList lists words as a sentence does: a, b or c.
+func orList(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // openReplicas opens the databases, runs fn, and closes them.

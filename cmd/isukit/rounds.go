@@ -76,6 +76,23 @@ func runLs(o roundsOptions, s streams) error {
 // noRoundHint is what to do where a round is not there.
 const noRoundHint = `"isukit ls" lists the rounds, "isukit round" makes one`
 
+// findRound reads the round that a user names, as show's help says; it returns the round's directory as well.
+func findRound(dir, query string) (r *result.Round, path string, err error) {
+	r, path, err = result.Find(dir, query)
+	if errors.Is(err, result.ErrNoRound) {
+		err = usageError(err, noRoundHint)
+	}
+	return r, path, err
+}
+
+// roundArgument is the round that an argument names, or the last one.
+func roundArgument(args []string) string {
+	if len(args) == 0 {
+		return "last"
+	}
+	return args[0]
+}
+
 func newShowCmd(s streams) *cobra.Command {
 	var o roundsOptions
 	cmd := &cobra.Command{
@@ -86,11 +103,7 @@ before it, or the path of a round's directory.`,
 		Example: "  isukit show\n  isukit show last-1\n  isukit show 20261122T2044 --json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			query := "last"
-			if len(args) == 1 {
-				query = args[0]
-			}
-			return runShow(o, query, s)
+			return runShow(o, roundArgument(args), s)
 		},
 	}
 	o.addFlags(cmd)
@@ -98,10 +111,7 @@ before it, or the path of a round's directory.`,
 }
 
 func runShow(o roundsOptions, query string, s streams) error {
-	r, path, err := result.Find(o.dir, query)
-	if errors.Is(err, result.ErrNoRound) {
-		return usageError(err, noRoundHint)
-	}
+	r, path, err := findRound(o.dir, query)
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,8 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	if o.captureShare <= 0 || o.captureShare > 1 {
 		faults = append(faults, fmt.Errorf("--capture-share %v is not above 0 and at most 1", o.captureShare))
 	}
-	if o.cpuScale != 0 && o.driver != "lab" {
-		faults = append(faults, errCPUScale)
+	if err := checkCPUScale(o.cpuScale, o.driver); err != nil {
+		faults = append(faults, err)
 	}
 	if o.users < 0 {
 		faults = append(faults, fmt.Errorf("--users %d is negative", o.users))
@@ -78,7 +78,7 @@ func (o roundOptions) spec() (infra.Spec, error) {
 		return infra.Spec{}, err
 	}
 	return infra.Spec{
-		Topology: top, StateDir: o.stateDir, LocalDir: o.findLocalDir(), AppBinary: app, Scale: o.scale, Seed: o.seed,
+		Topology: top, StateDir: o.stateDir, LocalDir: findLocalDir(o.localDir), AppBinary: app, Scale: o.scale, Seed: o.seed,
 	}, nil
 }
 
@@ -88,7 +88,7 @@ func speaksTLS(top *topology.Topology) bool {
 }
 
 func (o roundOptions) readTopology() (*topology.Topology, error) {
-	top, err := o.findTopology()
+	top, err := findTopology(o.topology)
 	if err != nil {
 		return nil, err
 	}
@@ -126,15 +126,15 @@ func withEngine(top *topology.Topology, engine string) (*topology.Topology, erro
 const maxTopologyBytes = 1 << 20
 
 // findTopology takes what looks like a path for a file, anything else for the name of a shipped topology.
-func (o roundOptions) findTopology() (*topology.Topology, error) {
-	if !strings.ContainsAny(o.topology, "./") {
-		return infra.Shipped(o.topology)
+func findTopology(name string) (*topology.Topology, error) {
+	if !strings.ContainsAny(name, "./") {
+		return infra.Shipped(name)
 	}
-	text, err := readRegular(o.topology, maxTopologyBytes)
+	text, err := readRegular(name, maxTopologyBytes)
 	if err != nil {
 		return nil, err
 	}
-	return topology.Parse(o.topology, text)
+	return topology.Parse(name, text)
 }
 
 // checkResults finds out before anything starts whether the record can be kept where the user wants it.
@@ -161,10 +161,10 @@ func besideMe(given, name string) (string, error) {
 	return filepath.Join(filepath.Dir(me), name), nil
 }
 
-// findLocalDir looks for .local where a checkout has it: here, or above the binary.
-func (o roundOptions) findLocalDir() string {
-	if o.localDir != "" {
-		return o.localDir
+// findLocalDir is what --local-dir says, or else .local where a checkout has it: here, or above the binary.
+func findLocalDir(given string) string {
+	if given != "" {
+		return given
 	}
 	candidates := []string{".local"}
 	if me, err := os.Executable(); err == nil {

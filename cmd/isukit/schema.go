@@ -3,19 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"isukit/proto"
 	"isukit/proto/decode"
 	portalv1 "isukit/proto/portal/v1"
 )
-
-// maxBodyFileBytes bounds what a command reads as one body or one schema file.
-const maxBodyFileBytes = 64 << 20
 
 // schemaOptions say where message types and routes come from.
 type schemaOptions struct {
@@ -101,11 +98,12 @@ func (o *schemaOptions) routes(schema *decode.Schema, s streams) (decode.Routes,
 
 // portalSchema is the portal's messages, from the generated code.
 func portalSchema() (*decode.Schema, error) {
-	return decode.NewSchema([]protoreflect.FileDescriptor{
-		portalv1.File_portal_v1_account_proto, portalv1.File_portal_v1_clarification_proto, portalv1.File_portal_v1_contest_proto,
-		portalv1.File_portal_v1_error_proto, portalv1.File_portal_v1_job_proto, portalv1.File_portal_v1_leaderboard_proto,
-		portalv1.File_portal_v1_notification_proto, portalv1.File_portal_v1_team_proto, portalv1.File_portal_v1_worker_proto,
-	}...)
+	var files []protoreflect.FileDescriptor
+	protoregistry.GlobalFiles.RangeFilesByPackage(portalv1.File_portal_v1_account_proto.Package(), func(f protoreflect.FileDescriptor) bool {
+		files = append(files, f)
+		return true
+	})
+	return decode.NewSchema(files...)
 }
 
 func portalRoutes() decode.Routes {
@@ -114,25 +112,4 @@ func portalRoutes() decode.Routes {
 		routes = append(routes, decode.Route{Method: r.Method, Path: r.Path, Request: string(r.Request), Response: string(r.Response)})
 	}
 	return routes
-}
-
-// readBounded reads a file, or in for "-", up to maxBodyFileBytes.
-func readBounded(name string, in io.Reader) ([]byte, error) {
-	r := in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, usageError(err, "")
-		}
-		defer f.Close()
-		r = f
-	}
-	data, err := io.ReadAll(io.LimitReader(r, maxBodyFileBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if len(data) > maxBodyFileBytes {
-		return nil, usageError(fmt.Errorf("%s has more than %d bytes", name, maxBodyFileBytes), "")
-	}
-	return data, nil
 }

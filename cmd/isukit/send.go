@@ -67,7 +67,7 @@ The types follow from the route, or are named with --type and --resp-type. With 
 	cmd.Flags().StringVar(&o.jar, "jar", "", "file that cookies are sent from and kept in")
 	cmd.Flags().BoolVar(&o.gzip, "gzip", false, "send the body with Content-Encoding: gzip")
 	cmd.Flags().BoolVar(&o.chunked, "chunked", false, "send the body in chunks")
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "print JSON")
+	jsonFlag(cmd.Flags(), &o.asJSON)
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "print the request's and the response's heads")
 	cmd.Flags().BoolVar(&o.insecure, "insecure", false, "accept any TLS certificate")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
@@ -269,8 +269,10 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	if len(data) > maxBodyFileBytes {
 		return fmt.Errorf("the answer has more than %d bytes", maxBodyFileBytes)
 	}
-	if data, err = unpackAnswer(resp.Header.Get("Content-Encoding"), data); err != nil {
-		return err
+	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		if data, err = gunzip(data); err != nil {
+			return fmt.Errorf("unpack the answer: %w", err)
+		}
 	}
 	contentType := resp.Header.Get("Content-Type")
 	typ := o.respType
@@ -296,21 +298,6 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 		return fmt.Errorf("%w: %s", errAnswered, resp.Status)
 	}
 	return nil
-}
-
-func unpackAnswer(coding string, data []byte) ([]byte, error) {
-	if !strings.EqualFold(coding, "gzip") {
-		return data, nil
-	}
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("unpack the answer: %w", err)
-	}
-	inner, err := io.ReadAll(io.LimitReader(r, maxBodyFileBytes+1))
-	if err != nil || len(inner) > maxBodyFileBytes {
-		return nil, fmt.Errorf("unpack the answer: damaged, or more than %d bytes", maxBodyFileBytes)
-	}
-	return inner, nil
 }
 
 func printHead(w io.Writer, prefix, first string, header http.Header) {

@@ -121,7 +121,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 
 // readTopology finds and checks a topology for a command that takes one as its argument.
 func readTopology(name string) (*topology.Topology, error) {
-	top, err := roundOptions{topology: name}.findTopology()
+	top, err := findTopology(name)
 	if err != nil {
 		return nil, usageError(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`)
 	}
@@ -143,7 +143,7 @@ func newTopologyDiffCmd(s streams) *cobra.Command {
 			}
 			lines := topology.Diff(a, b)
 			if asJSON {
-				return printJSON(s.out, append([]string{}, lines...))
+				return printJSONLines(s.out, lines)
 			}
 			if len(lines) == 0 {
 				lines = []string{"they say the same"}

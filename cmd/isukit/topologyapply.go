@@ -40,7 +40,7 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 	if err != nil {
 		return err
 	}
-	spec := infra.Spec{StateDir: dir, LocalDir: roundOptions{localDir: o.localDir}.findLocalDir(), Scale: o.dataset, Seed: o.seed}
+	spec := infra.Spec{StateDir: dir, LocalDir: findLocalDir(o.localDir), Scale: o.dataset, Seed: o.seed}
 	if top != "" {
 		if spec.Topology, err = readTopology(top); err != nil {
 			return err
@@ -173,10 +173,18 @@ func printStatus(out io.Writer, st *infra.Status) error {
 	fmt.Fprintln(w, "HOST\tCPUS\tMEMORY\tINSTANCE\tKIND\tADDRESS\tSTATE\tSINCE")
 	for _, h := range st.Hosts {
 		for _, i := range h.Instances {
-			fmt.Fprintf(w, "%s\t%.2f\t%d MiB\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.CPUs, h.MemoryBytes>>20, i.Name, i.Kind, i.Address, stateText(i), i.Since.Format(time.DateTime))
+			fmt.Fprintf(w, "%s\t%.2f\t%d MiB\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.CPUs, h.MemoryBytes>>20, i.Name, i.Kind, i.Address, stateText(i), sinceText(i.Since))
 		}
 	}
 	return w.Flush()
+}
+
+// sinceText is when an instance was started; one that never was has none.
+func sinceText(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Format(time.DateTime)
 }
 
 func stateText(i infra.InstanceStatus) string {

@@ -87,7 +87,7 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 	if t.envoy != "" {
 		p := place
 		p.Name = "envoy"
-		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, roundOptions{localDir: t.localDir}.findLocalDir())
+		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, findLocalDir(t.localDir))
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 	if t.named() {
 		return usageError(errors.New("--driver means all servers of a topology; --db, --nginx, --envoy, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
 	}
-	spec := infra.Spec{StateDir: stateDir, LocalDir: roundOptions{localDir: t.localDir}.findLocalDir()}
+	spec := infra.Spec{StateDir: stateDir, LocalDir: findLocalDir(t.localDir)}
 	if spec.AppBinary, err = besideMe(t.app, "isukit-app"); err != nil {
 		return err
 	}

@@ -44,7 +44,10 @@ type fileSource interface {
 	takeSecrets() []byte
 }
 
-var errNoCapture = errors.New("this is no pcap, pcapng or HAR file")
+// Formats are those of the files that NewReader reads, which may be packed with gzip or zstd.
+const Formats = "pcap, pcapng and HAR"
+
+var errNoCapture = errors.New("this is no capture: the formats are " + Formats)
 
 // unpack takes gzip or zstd off, however often applied, up to twice.
 func unpack(r io.Reader) (*bufio.Reader, error) {
