@@ -62,21 +62,24 @@ func (e *untouchedError) Unwrap() error { return e.err }
 // they were before.
 func (e *execution) record(ctx context.Context) error {
 	names := e.f.names()
-	undo := make([]func(context.Context) error, len(names)) // of those that were written
-	var group errgroup.Group
-	for n, name := range names {
-		back, err := e.f.keep(name)
-		if err != nil {
+	backs := make([]func(context.Context) error, len(names))
+	for n, name := range names { // all of them first: the map is not to be written to beside those who read it
+		var err error
+		if backs[n], err = e.f.keep(name); err != nil {
 			return err
 		}
 		if e.f.inventories[name] == nil {
 			e.f.inventories[name] = &inventory{Format: inventoryFormat}
 		}
+	}
+	undo := make([]func(context.Context) error, len(names)) // of those that were written
+	var group errgroup.Group
+	for n, name := range names {
 		group.Go(func() error {
 			if err := e.recordOn(ctx, name); err != nil {
 				return err // a file is written whole or not at all
 			}
-			undo[n] = back
+			undo[n] = backs[n]
 			return nil
 		})
 	}

@@ -103,23 +103,55 @@ func (t Target) attempt(ctx context.Context, mss int, answer *Tried) (a Attempt)
 	a.Took, a.OK = time.Since(began), err == nil
 	if err != nil {
 		a.Stage, a.Error = "answer", err.Error()
-		if !c.connected {
+		if !c.connected() {
 			a.Stage = "connect"
 		} else if ctx.Err() != nil {
 			a.Error = fmt.Sprintf("no answer within %v", tryLimit)
 		}
 	}
-	a.MSS, a.Retransmits = c.mssSent, c.retransmits
+	a.MSS, a.Retransmits = c.told()
 	return a
 }
 
-// connector dials and tells what TCP did.
+// connector dials and tells what TCP did. An HTTP client dials and closes in goroutines of its own.
 type connector struct {
-	mss       int
-	connected bool
-	mssSent   int
-	// retransmits are read when the connection is closed.
+	mss int
+
+	mu          sync.Mutex
+	conn        *net.TCPConn // the last one
+	reached     bool
+	mssSent     int
 	retransmits int
+}
+
+func (c *connector) connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reached
+}
+
+// told is the size of the segments that were sent, and how many were sent again.
+func (c *connector) told() (mssSent, retransmits int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ask()
+	return c.mssSent, c.retransmits
+}
+
+// ask asks TCP; of a connection that is closed, what it told before stays.
+func (c *connector) ask() {
+	if c.conn == nil {
+		return
+	}
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			c.mssSent, c.retransmits = int(info.Snd_mss), int(info.Total_retrans)
+		}
+	})
 }
 
 func (c *connector) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -133,8 +165,11 @@ func (c *connector) dial(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, err
 	}
-	c.connected = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reached = true
 	if tcp, ok := conn.(*net.TCPConn); ok {
+		c.conn = tcp
 		return &informed{tcp, c}, nil
 	}
 	return conn, nil
@@ -147,12 +182,10 @@ type informed struct {
 }
 
 func (i *informed) Close() error {
-	if raw, err := i.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { // a connection that is closed already tells nothing
-			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-				i.c.mssSent, i.c.retransmits = int(info.Snd_mss), int(info.Total_retrans)
-			}
-		})
+	i.c.mu.Lock()
+	defer i.c.mu.Unlock()
+	if i.c.conn == i.TCPConn {
+		i.c.ask()
 	}
 	return i.TCPConn.Close()
 }
