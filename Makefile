@@ -6,7 +6,7 @@ TESTFLAGS ?= -p 3 -count 1 -timeout 20m
 LONGEST = ./cmd/isukit ./app/fanout ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-tuning stress-tune stress-topology bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -37,6 +37,10 @@ stress-tune: setup-test mysql ## every tuning applied and taken back, alone and 
 
 stress-topology: setup-test mysql ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH' -v -count 1 -timeout 2h
+
+# GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well.
+stress-race: setup-test mysql envoy ## all tests on real servers under the race detector, the programs that they start included
+	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -timeout 2h $(LONGEST) ./...
 
 bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^BenchmarkCapture$$' -benchtime 1x ./cmd/isukit
@@ -129,9 +133,10 @@ check-race:
 	echo 'check-race: hint: install gcc'; exit 1; }
 	$(GO) test -race $(TESTFLAGS) $(LONGEST) ./...
 
-# It asks vuln.go.dev, which not every machine reaches; that is why make check leaves it out.
-check-vuln: ## known vulnerabilities in what is called of the dependencies
-	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+# It asks vuln.go.dev, which not every machine reaches; that is why make check leaves it out. A copy can be made of module
+# golang.org/x/vulndb, whose command indexdb turns its data/osv into one.
+check-vuln: ## known vulnerabilities in what is called of the dependencies; VULNDB=file:///... asks a copy of the database
+	$(GO) tool -modfile=tools/go.mod govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
 
 licenses: ## docs/licenses.md: the licences of what the binaries are linked from
 	@cd tools && page=$$(mktemp) && $(GO) run ./licenses .. >"$$page" && cat "$$page" >../docs/licenses.md; rm -f "$$page"
