@@ -228,7 +228,7 @@ func (c *Client) late(cn *conn, req *Request) *Fault {
 		return f
 	}
 	if !cn.last.Kind.IsError() && cn.last.Kind != Canceled {
-		c.rec.demote(cn.last, time.Now(), f)
+		c.rec.demote(cn.last, cn.answered, f)
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func (c *Client) Close() error {
 	c.stop.detach(c)
 	for len(c.conns) > 0 {
 		cn := c.conns[0]
-		if cn.used && cn.pending() {
+		if cn.used && cn.unasked() == errUnasked {
 			if f := c.late(cn, &Request{Quiet: cn.lastQuiet}); f != nil && first == nil {
 				first = f
 			}

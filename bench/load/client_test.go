@@ -210,6 +210,49 @@ func TestLateBytes(t *testing.T) {
 	})
 }
 
+// TestLateBytesCountWhereTheirHitDid has bytes that come in the second after the hit that they belong to: the timeline shows one
+// error in that hit's second, and none where it was noticed.
+func TestLateBytesCountWhereTheirHitDid(t *testing.T) {
+	t.Parallel()
+	again, sent := make(chan bool), make(chan bool)
+	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {
+		for n := 0; readRequest(r); n++ {
+			io.WriteString(c, okAnswer)
+			if n == 0 {
+				<-again
+				io.WriteString(c, okAnswer)
+				sent <- true
+			}
+		}
+	})
+	rec := load.NewRecorder(load.RecorderOptions{Start: time.Now().Add(-950 * time.Millisecond)})
+	e := load.NewEngine(load.Options{Recorder: rec})
+	c := e.NewClient(0, "")
+	req := load.Request{Endpoint: e.Endpoint("x"), Origin: o, Target: "/"}
+	var done time.Time
+	if err := c.Do(t.Context(), &req, func(r *load.Response) error { done = r.Done; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	second := done.Sub(rec.StartedAt()) / time.Second
+	time.Sleep(time.Until(rec.StartedAt().Add((second + 1) * time.Second)))
+	again <- true
+	<-sent
+	c.Close()
+	all := rec.Summary(time.Now()).Seconds
+	if len(all) == 0 || int(second) >= len(all) {
+		t.Fatalf("%d seconds, want that of the hit, %d", len(all), second)
+	}
+	for at, s := range all {
+		want := load.Counts{}
+		if at == int(second) {
+			want.Errors = 1
+		}
+		if s.OK != 0 || s.Errors != want.Errors {
+			t.Errorf("second %d has %d right answers and %d errors, want 0 and %d", at, s.OK, s.Errors, want.Errors)
+		}
+	}
+}
+
 // TestCanceled has a request that is under way when the context ends return at once, counted as neither error nor success,
 // and the client usable under another context.
 func TestCanceled(t *testing.T) {

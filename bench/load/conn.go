@@ -157,8 +157,10 @@ func (cn *conn) send(out []byte, look bool) error {
 
 // sendPlain is send for connections that are not plain sockets.
 func (cn *conn) sendPlain(out []byte) error {
-	if cn.used && cn.pending() {
-		return errUnasked
+	if cn.used {
+		if err := cn.unasked(); err != nil {
+			return err
+		}
 	}
 	_, err := cn.nc.Write(out)
 	return err
@@ -219,35 +221,47 @@ func (cn *conn) reset() {
 	cn.r, cn.w, cn.hole = 0, 0, 0
 }
 
-// pending reports whether bytes have come unasked, and leaves them at the beginning of buf.
-func (cn *conn) pending() bool {
+// unasked looks for what came since the last answer: errUnasked says that bytes did, which are left at the beginning of buf, and
+// errIdleClosed that the server has hung up. A cancellation in the meantime still stops the write that follows, since only the
+// deadline for reading is moved.
+func (cn *conn) unasked() error {
 	cn.reset()
 	sc, ok := cn.nc.(syscall.Conn)
 	if tc, isTLS := cn.nc.(*tls.Conn); isTLS {
 		sc, ok = tc.NetConn().(syscall.Conn)
 	}
 	if !ok {
-		return false
+		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return false
+		return nil
 	}
-	waiting := false
+	waiting, ended := false, false
 	raw.Control(func(fd uintptr) {
 		var b [1]byte
 		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		waiting = err == nil && n > 0
+		waiting, ended = err == nil && n > 0, err == nil && n == 0
 	})
-	if !waiting {
-		return false
+	if ended {
+		return errIdleClosed
 	}
-	// With TLS these may be session tickets, which Read swallows; data that matters is there already.
+	if !waiting {
+		return nil
+	}
+	// With TLS these may be session tickets, which Read swallows, or the news that there is no more; data that matters is
+	// there already.
 	cn.nc.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
-	n, _ := cn.nc.Read(cn.buf)
+	n, err := cn.nc.Read(cn.buf)
 	cn.nc.SetReadDeadline(cn.deadline)
 	cn.w = max(n, 0)
-	return cn.w > 0
+	switch {
+	case cn.w > 0:
+		return errUnasked
+	case err == io.EOF:
+		return errIdleClosed
+	}
+	return nil
 }
 
 // fill reads more of an answer, making room first. limit is the most that the buffer may hold.

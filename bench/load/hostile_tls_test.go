@@ -103,6 +103,38 @@ func TestLateBytesTLS(t *testing.T) {
 	}
 }
 
+// TestIdleClosedTLS is TestIdleClosed over TLS, whether or not the server says good-bye.
+func TestIdleClosedTLS(t *testing.T) {
+	t.Parallel()
+	for name, hangUp := range map[string]func(c *tls.Conn, raw net.Conn){
+		"with close_notify": func(c *tls.Conn, _ net.Conn) { c.Close() },
+		"without":           func(_ *tls.Conn, raw net.Conn) { raw.Close() },
+	} {
+		closed := make(chan bool, 3)
+		o, roots := serveTLS(t, func(c *tls.Conn, raw net.Conn, r *bufio.Reader) {
+			if readRequest(r) {
+				io.WriteString(c, okAnswer)
+			}
+			hangUp(c, raw)
+			closed <- true
+		})
+		e := load.NewEngine(load.Options{TLS: &tls.Config{RootCAs: roots}})
+		c := e.NewClient(0, "")
+		defer c.Close()
+		for i := range 3 {
+			req := load.Request{Endpoint: e.Endpoint("x"), Origin: o, Method: "POST", Target: "/"}
+			if err := c.Do(t.Context(), &req, nil); err != nil {
+				t.Errorf("%s: POST %d: got %v, want no fault", name, i, err)
+				break
+			}
+			<-closed
+		}
+		if got := e.Sockets(); got.Dialed != 3 || got.Replaced != 2 || got.Repeated != 0 {
+			t.Errorf("%s: got %+v, want 3 connections of which 2 in place of another", name, got)
+		}
+	}
+}
+
 // TestLargeRequest has a server that does not read a large request time out, and one that refuses it early be heard.
 func TestLargeRequest(t *testing.T) {
 	t.Parallel()

@@ -144,11 +144,15 @@ func (r *Recorder) record(h Hit, intended, sent, done time.Time, f *Fault) {
 	}
 }
 
-// demote turns a hit that was recorded as h.Kind into a fault that was noticed too late for it.
-func (r *Recorder) demote(h Hit, at time.Time, f *Fault) {
+// demote turns a hit that was recorded as h.Kind, and as done at that time, into a fault that was noticed too late for it. The
+// hit log keeps what it was taken for.
+func (r *Recorder) demote(h Hit, done time.Time, f *Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h.Done = at.Sub(r.start)
+	if done.Before(r.start) {
+		return // it is one of those that Start forgot
+	}
+	h.Done = done.Sub(r.start)
 	t := r.tally(h.Endpoint)
 	t.kinds[h.Kind]--
 	t.kinds[f.Kind]++
