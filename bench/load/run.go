@@ -101,7 +101,7 @@ func (r *runner) start(n int) {
 	r.rec.SetUsers(int(r.running.Load()))
 }
 
-// Sleep waits for d, or until ctx ends, whose error it then returns.
+// Sleep waits for d, or until ctx ends, whose error it then returns; also where both have happened.
 func Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
@@ -112,6 +112,6 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-t.C:
-		return nil
+		return ctx.Err()
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -201,10 +200,4 @@ func fillTarget(template string, id int64, query string) string {
 		return template
 	}
 	return template + "?" + query
-}
-
-func shuffled(seed uint64, logins []Login) []Login {
-	out := append([]Login(nil), logins...)
-	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out
 }

@@ -46,41 +46,18 @@ func (c *contestant) checkDashboard(d *portalv1.GetDashboardResponse, sent, done
 	return c.model.checkJobs(c.team, d.Jobs, page{limit: dashboardJobs}, sent, done)
 }
 
-// page says which part of a list, newest first, was asked for: limit rows with ids below before, 0 for all.
-type page struct {
-	before int64
-	limit  int
-}
-
-// query is what asks for the page.
-func (p page) query() string {
-	if p.before == 0 {
-		return ""
-	}
-	return fmt.Sprintf("before=%d", p.before)
-}
-
-// holds reports whether a row belongs to the page of n rows whose last has the id oldest.
-func (p page) holds(id, oldest int64, n int) bool {
-	return (p.before == 0 || id < p.before) && (n < p.limit || id >= oldest)
-}
-
 // checkJobs holds a page of a team's jobs against the model.
 func (m *model) checkJobs(t *team, jobs []*portalv1.Job, p page, sent, done time.Time) error {
-	if len(jobs) > p.limit {
-		return load.Faultf(load.Wrong, "list of jobs is too long", "%d jobs, %d at most", len(jobs), p.limit)
+	oldest, err := p.check("jobs", len(jobs), func(i int) int64 { return jobs[i].Id })
+	if err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	oldest := int64(0)
-	for i, j := range jobs {
-		if i > 0 && jobs[i-1].Id <= j.Id {
-			return load.Faultf(load.Wrong, "list of jobs is not in order", "job %d stands before %d", jobs[i-1].Id, j.Id)
-		}
+	for _, j := range jobs {
 		if err := m.checkJob(t, j, sent, done); err != nil {
 			return err
 		}
-		oldest = j.Id
 	}
 	for _, j := range t.jobs {
 		if !j.enqueued.certainBy(sent) || !p.holds(j.id, oldest, len(jobs)) {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -114,6 +115,13 @@ func New(opts Options) (*Portal, error) {
 	return p, nil
 }
 
+// shuffled is a copy of logins in an order that the seed decides.
+func shuffled(seed uint64, logins []Login) []Login {
+	out := slices.Clone(logins)
+	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
 // reset makes the model what the dataset is.
 func (p *Portal) reset() {
 	teams := make([]*team, len(p.opts.Dataset.Teams))
@@ -203,19 +211,7 @@ func (u *user) planned() Step {
 }
 
 // sleep waits for d and reports whether ctx still lives.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return ctx.Err() == nil
-	}
-}
+func sleep(ctx context.Context, d time.Duration) bool { return load.Sleep(ctx, d) == nil }
 
 // outlasting returns a context for requests: the end of the load lets a request that is under way finish, since a write
 // without an answer could not be checked; everything else that ends ctx ends it as well.

@@ -24,17 +24,13 @@ func (b *browser) listClarifications(ctx context.Context, t *team, before int64)
 // checkClarifications holds a page of what the team t may read against the model. The page's own-team part must be
 // current; of other teams only disclosed questions may be there.
 func (m *model) checkClarifications(t *team, got []*portalv1.Clarification, p page, sent, done time.Time) error {
-	if len(got) > p.limit {
-		return load.Faultf(load.Wrong, "list of clarifications is too long", "%d, %d at most", len(got), p.limit)
+	oldest, err := p.check("clarifications", len(got), func(i int) int64 { return got[i].Id })
+	if err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	oldest := int64(0)
-	for i, g := range got {
-		if i > 0 && got[i-1].Id <= g.Id {
-			return load.Faultf(load.Wrong, "list of clarifications is not in order", "%d stands before %d", got[i-1].Id, g.Id)
-		}
-		oldest = g.Id
+	for _, g := range got {
 		if g.TeamId != t.id {
 			if !g.Disclosed {
 				return load.Faultf(load.Wrong, "another team's question is not kept secret", "team %d reads clarification %d of team %d", t.id, g.Id, g.TeamId)
