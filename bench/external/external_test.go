@@ -25,6 +25,8 @@ func TestJudge(t *testing.T) {
 		"exits 0, failed, high score":    {external.Rules{Score: json, Pass: external.Rule{JSON: ".pass"}}, `{"pass":false,"score":99}`, 0, 99, false, "pass: false"},
 		"log lines before and after":     {external.Rules{}, "12:00 start {not json}\n[INFO] {\"score\": 5, \"pass\": true}\nbye\n", 0, 5, true, ""},
 		"over several lines":             {external.Rules{}, "log\n{\n  \"pass\": true,\n  \"score\": 12\n}\n", 0, 12, true, ""},
+		"in parts":                       {external.Rules{}, "{\n  \"pass\": true,\n  \"score\": 120,\n  \"teams\": [\n    {\"score\": 7},\n    {\n      \"score\": 8\n    }\n  ]\n}\n", 0, 120, true, ""},
+		"in parts, then another":         {external.Rules{}, "{\n  \"score\": 120,\n  \"teams\": {\n    \"score\": 7}\n}\nINFO {\"score\": 5}\n", 0, 5, true, ""},
 		"the last counts":                {external.Rules{Score: score}, "score: 10\nfinal score: 1,234\n", 0, 1234, true, ""},
 		"deep":                           {external.Rules{Score: external.Rule{JSON: ".runs[-1].score"}}, `{"runs":[{"score":1},{"score":2.6}]}`, 0, 3, true, ""},
 		"exit status":                    {external.Rules{Score: score}, "score: 10", 1, 10, false, "status 1"},
@@ -59,7 +61,7 @@ func TestRuleIsChecked(t *testing.T) {
 func TestRunTellsHowItEnded(t *testing.T) {
 	var log strings.Builder
 	var lines []string
-	c := external.Command{Line: `echo out; echo err >&2; echo "$WORD"; exit 3`, Env: append(os.Environ(), "WORD=here"), Log: &log, OnLine: func(l string) { lines = append(lines, l) }}
+	c := external.Command{Line: `echo out; echo err >&2; printf %s "$WORD"; exit 3`, Env: append(os.Environ(), "WORD=here"), Log: &log, OnLine: func(l string) { lines = append(lines, l) }}
 	r, err := c.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -62,19 +62,27 @@ func findRegexp(text string, output []byte) (any, bool) {
 	return string(last[min(1, len(last)-1)]), true
 }
 
-// documents returns the JSON objects of an output, the last first: all of it, or what begins with a brace at a line's
-// beginning, or after what a logger put before it.
+// maxDocuments bounds the JSON objects of an output that are looked at.
+const maxDocuments = 1000
+
+// documents returns the JSON objects of an output, the last first: all of it, or what begins with a brace on a line, also after
+// what a logger put before it. An object within another is no document of its own.
 func documents(output []byte) []any {
 	var found []any
-	for end := len(output); end > 0 && len(found) < 1000; {
+	var begins []int // where those of found begin, from the end of the output on
+	for end := len(output); end > 0 && len(found) < maxDocuments; {
 		begin := bytes.LastIndexByte(output[:end], '\n') + 1
-		line := output[begin:]
 		if brace := bytes.IndexByte(output[begin:end], '{'); brace >= 0 {
-			decoder := json.NewDecoder(bytes.NewReader(line[brace:]))
+			at := begin + brace
+			decoder := json.NewDecoder(bytes.NewReader(output[at:]))
 			decoder.UseNumber()
 			var value any
 			if decoder.Decode(&value) == nil {
-				found = append(found, value)
+				outer := len(found)
+				for outer > 0 && begins[outer-1] < at+int(decoder.InputOffset()) {
+					outer--
+				}
+				found, begins = append(found[:outer], value), append(begins[:outer], at)
 			}
 		}
 		end = begin - 1

@@ -23,7 +23,8 @@ type Command struct {
 	Timeout time.Duration
 	// Log takes all that it writes, as it comes; nil drops it.
 	Log io.Writer
-	// Line by line, what it writes, for whoever watches; nil tells nobody. It is called by one goroutine at a time.
+	// OnLine, if set, is called with every line that it writes, without its end, by one goroutine at a time; what it writes last
+	// counts as a line without an end, too.
 	OnLine func(line string)
 }
 
@@ -135,6 +136,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// maxLine is how much of a line OnLine is told.
 const maxLine = 4096
 
 func (o *output) lines(p []byte) {
@@ -144,16 +146,24 @@ func (o *output) lines(p []byte) {
 	for _, b := range p {
 		switch {
 		case b == '\n':
-			o.onLine(strings.ToValidUTF8(string(o.line), "?"))
-			o.line = o.line[:0]
+			o.lineEnds()
 		case len(o.line) < maxLine:
 			o.line = append(o.line, b)
 		}
 	}
 }
 
+func (o *output) lineEnds() {
+	o.onLine(strings.ToValidUTF8(string(o.line), "?"))
+	o.line = o.line[:0]
+}
+
+// end returns what rules look at, once nothing more is written.
 func (o *output) end() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if len(o.line) > 0 {
+		o.lineEnds()
+	}
 	return o.kept[max(0, len(o.kept)-MaxOutputBytes):]
 }
