@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -255,7 +256,11 @@ func nextAfterCapture(cmd *cobra.Command, o captureOptions, p shownCount) string
 	narrowed := slices.ContainsFunc(filter, cmd.Flags().Changed)
 	switch {
 	case o.bodies && narrowed && o.packet == "":
-		return nextOn(cmd, "isukit replay "+shellWord(o.file)+" --to URL", schema...)
+		to := "URL"
+		if dir, err := stateDir(cmd); err == nil {
+			to = cmp.Or(urlUp(cmd.Context(), dir), to)
+		}
+		return nextOn(cmd, "isukit replay "+shellWord(o.file)+" --to "+to, schema...)
 	case o.bodies:
 		return ""
 	}

@@ -35,6 +35,8 @@ type replayOptions struct {
 	ignore  []string
 	timeout time.Duration
 	asJSON  bool
+	// stateDir is where a lab that is up is found.
+	stateDir string
 }
 
 // hopeless is after how many failures without a single answer a replay ends.
@@ -56,6 +58,10 @@ that the server sets now take the place of the captured ones, so that sessions w
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.file = args[0]
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
 			return runReplay(cmd.Context(), o, s)
 		},
 	}
@@ -107,9 +113,14 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 		return err
 	}
 	r := &replayer{o: o, base: base, decoder: decoder, s: s, cookies: map[string]string{}}
+	reach, err := openLabReach(ctx, o.stateDir)
+	defer reach.Close(ctx)
+	if err != nil {
+		return err
+	}
 	r.client = &http.Client{
 		Timeout:       o.timeout,
-		Transport:     &http.Transport{Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: maxReplayConnections},
+		Transport:     &http.Transport{DialContext: reach.DialContext, Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: maxReplayConnections},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer r.client.CloseIdleConnections()

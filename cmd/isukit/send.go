@@ -36,6 +36,7 @@ type sendOptions struct {
 	verbose  bool
 	insecure bool
 	timeout  time.Duration
+	stateDir string // where a lab that is up is found
 }
 
 func newSendCmd(s streams) *cobra.Command {
@@ -55,6 +56,10 @@ The types follow from the route, or are named with --type and --resp-type. With 
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.target, o.body.fields = args[0], args[1:]
 			o.quiet = isQuiet(cmd)
+			var err error
+			if o.stateDir, err = stateDir(cmd); err != nil {
+				return err
+			}
 			return runSend(cmd.Context(), o, s)
 		},
 	}
@@ -98,9 +103,15 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	for _, c := range jar.Cookies(target) {
 		req.AddCookie(c)
 	}
+	reach, err := openLabReach(ctx, o.stateDir)
+	defer reach.Close(ctx)
+	if err != nil {
+		return err
+	}
 	client := &http.Client{
 		Timeout: o.timeout,
 		Transport: &http.Transport{
+			DialContext:     reach.DialContext,
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure}, DisableCompression: true,
 			// HTTP/1.1, as the traffic that is debugged.
 			Protocols: http1Only(),
@@ -113,7 +124,7 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return hinted(err, "isukit send --to URL says where the server is")
+		return hinted(err, "isukit send --to URL says where the server is; isukit topology status tells where that of a topology is")
 	}
 	defer resp.Body.Close()
 	if err := jar.keep(target, resp.Cookies()); err != nil {
@@ -257,6 +268,17 @@ func (o *sendOptions) request(ctx context.Context, method string, target *url.UR
 	return req, nil
 }
 
+// bodyText is a body in a few words.
+func bodyText(size int, contentType string) string {
+	switch {
+	case size == 0 && contentType == "":
+		return "no body"
+	case contentType == "":
+		return fmt.Sprintf("%d bytes of no type", size)
+	}
+	return fmt.Sprintf("%d bytes of %s", size, decode.Terminal(contentType))
+}
+
 // answer prints the response's message: the route's, the one that its content type names, or what fits.
 func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *decode.Schema, s streams) error {
 	if o.verbose {
@@ -280,7 +302,7 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 		typ = routes.Type(resp.Request.Method, resp.Request.URL.Path, decode.Response, resp.StatusCode, contentType)
 	}
 	if !o.verbose && !o.quiet {
-		fmt.Fprintf(s.err, "isukit: %s, %d bytes of %s\n", resp.Status, len(data), decode.Terminal(orDash(contentType)))
+		fmt.Fprintf(s.err, "isukit: %s, %s\n", resp.Status, bodyText(len(data), contentType))
 	}
 	switch {
 	case !decode.IsProtobuf(contentType) && contentType != "" && o.respType == "":

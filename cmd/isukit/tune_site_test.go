@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,7 @@ func TestTuneSite(t *testing.T) {
 			}
 			tool("", "topology", "apply", topology, "-q")
 			defer runTool(t, program, env, "topology", "down", "--driver", driver)
+			sendToWhatIsUp(t, program, env, tool("", "topology", "status"))
 			out := tool("", "tune", "apply", "sysctl/ports", "mysql/durability-relaxed", "mysql/doublewrite", "nginx/logs-off", "limits/nofile", "--accept-risk", "mysql/doublewrite")
 			for _, want := range []string{"innodb_flush_log_at_trx_commit runtime", "innodb_doublewrite file", "http > access_log file", "restarted", "reloaded"} {
 				if !strings.Contains(out, want) {
@@ -54,6 +56,15 @@ func TestTuneSite(t *testing.T) {
 	t.Run("envoy", func(t *testing.T) { tuneEnvoy(t, program, env) })
 	if out, err := runTool(t, program, env, "tune", "verify", "--driver", "lab", "--this-kernel"); err == nil || !strings.Contains(out, "--driver means all servers of a topology") {
 		t.Errorf("--driver with --this-kernel: %v\n%s", err, out)
+	}
+}
+
+// sendToWhatIsUp holds that isukit send reaches a portal where topology status says that it is, also in the lab.
+func sendToWhatIsUp(t *testing.T, program string, env []string, status string) {
+	t.Helper()
+	url := regexp.MustCompile(`http://[0-9.:]+`).FindString(status)
+	if out, err := runTool(t, program, env, "send", "--to", url, "GET /"); err != nil || !strings.Contains(out, "200 OK") {
+		t.Errorf("send to %q: %v\n%s", url, err, out)
 	}
 }
 

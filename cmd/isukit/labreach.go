@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"net"
+	"slices"
+
+	"isukit/infra"
+	"isukit/infra/host/machine"
+)
+
+// labReach is how send and replay connect: to a host of the lab that is up from where the lab's load generator stands, since
+// nothing else of this machine reaches it (and something of the same address elsewhere must not get it); to any other as any
+// program does.
+type labReach struct {
+	lab       *machine.Driver // nil where no lab is up
+	addresses map[string]bool
+}
+
+func openLabReach(ctx context.Context, stateDir string) (*labReach, error) {
+	r := &labReach{addresses: map[string]bool{}}
+	if !slices.Contains(driversUp(stateDir), "lab") {
+		return r, nil
+	}
+	lab, err := machine.OpenLab(machine.Options{StateDir: stateDir, Keep: true})
+	if err != nil {
+		return r, nil // whoever may not use the lab has no business with its hosts
+	}
+	r.lab = lab
+	wants, err := lab.Hosts(ctx)
+	if err != nil {
+		return r, err
+	}
+	for _, w := range wants {
+		h, err := lab.Host(w.Name)
+		if err != nil {
+			return r, err
+		}
+		r.addresses[h.About().Address] = true
+	}
+	return r, nil
+}
+
+// DialContext is for an http.Transport.
+func (r *labReach) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if name, _, err := net.SplitHostPort(address); err == nil && r.addresses[name] {
+		return r.lab.Dial(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+// Close lets go of the lab, which stays up. A nil labReach has nothing.
+func (r *labReach) Close(ctx context.Context) error {
+	if r == nil || r.lab == nil {
+		return nil
+	}
+	return r.lab.Close(context.WithoutCancel(ctx))
+}
+
+// urlUp is where the portal of the topology that is up answers; "" where none is, or several are, or it cannot be told.
+func urlUp(ctx context.Context, stateDir string) string {
+	name, err := findDriver("", stateDir)
+	if err != nil || name == "" || name == "ssh" { // over ssh looking takes seconds
+		return ""
+	}
+	driver, err := openDriver(name, stateDir, 0, true)
+	if err != nil {
+		return ""
+	}
+	defer driver.Close(context.WithoutCancel(ctx))
+	st, err := infra.NewSite(driver, infra.Spec{StateDir: stateDir}).Status(ctx)
+	if err != nil {
+		return ""
+	}
+	return st.URL
+}
