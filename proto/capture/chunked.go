@@ -56,6 +56,12 @@ func (p *parser) lineRead(line string, at mark) {
 			p.garbage(at, fmt.Errorf("more than %d trailers", maxTrailers))
 			return
 		}
+		if cost := headCost(len(line)); p.conn.out.reserve(cost) {
+			p.msg.reserved += cost
+		} else {
+			p.garbage(at, errTooMuch)
+			return
+		}
 		p.msg.Trailer = append(p.msg.Trailer, parseFields([]byte(line))...)
 	}
 }

@@ -41,7 +41,7 @@ type Message struct {
 	faults []string
 	// broken says that the body is not kept any more: bytes before are missing, or it is too large.
 	broken bool
-	// reserved counts the bytes of the body that were asked of the output.
+	// reserved counts the bytes of head, body and trailers that were asked of the output.
 	reserved int
 }
 

@@ -11,9 +11,10 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // maxHAREntryBytes bounds one entry of a HAR file.
@@ -229,9 +230,17 @@ func (e *Exchange) harBody(m *Message, text, encoding, who string, limit int) {
 	m.WireBytes = int64(len(m.Body))
 }
 
+// textual are application types, and endings of such, whose bodies are text.
+var textual = []string{"json", "xml", "javascript", "ecmascript", "x-javascript", "x-www-form-urlencoded", "graphql", "x-ndjson", "jsonlines", "yaml", "x-yaml"}
+
 // isBinary reports whether a content type is that of bytes which a HAR writer may have put into a string one by one.
 func isBinary(contentType string) bool {
-	return utf8.ValidString(contentType) && len(contentType) > 12 && contentType[:12] == "application/" && contentType != "application/json"
+	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	name, ok := strings.CutPrefix(strings.TrimSpace(kind), "application/")
+	if plus := strings.LastIndexByte(name, '+'); plus >= 0 {
+		name = name[plus+1:] // "atom+xml"
+	}
+	return ok && !slices.Contains(textual, name)
 }
 
 func (h harEntry) server() netip.AddrPort {
@@ -239,7 +248,7 @@ func (h harEntry) server() netip.AddrPort {
 	if err != nil {
 		return netip.AddrPort{}
 	}
-	host := h.ServerIPAddress
+	host := strings.Trim(h.ServerIPAddress, "[]") // as browsers write IPv6
 	if host == "" {
 		host = u.Hostname()
 	}

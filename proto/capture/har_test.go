@@ -185,6 +185,9 @@ func TestHARFaults(t *testing.T) {
 		{"a request body that is left out", file(entry(`{"method":"POST","url":"http://a/","bodySize":9}`, answer)), 1, "", "request: the HAR file does not hold its body"},
 		{"bytes as text", file(entry(get, `{"status":200,"headers":[{"name":"content-type","value":"application/protobuf"}],"content":{"text":"\u000a\u00ff"}}`)), 1, "", ""},
 		{"bytes as text, damaged", file(entry(get, `{"status":200,"headers":[{"name":"content-type","value":"application/protobuf"}],"content":{"text":"\u000a\ufffd"}}`)), 1, "", "is damaged"},
+		{"JSON of a charset", file(entry(`{"method":"POST","url":"http://a/","headers":[{"name":"Content-Type","value":"application/x-www-form-urlencoded"}],"postData":{"text":"q=日本"}}`,
+			`{"status":200,"headers":[{"name":"Content-Type","value":"application/json; charset=utf-8"}],"content":{"text":"{\"name\":\"日本 é\"}"}}`)), 1, "", ""},
+		{"XML of its own kind", file(entry(get, `{"status":200,"headers":[{"name":"Content-Type","value":"Application/Atom+XML"}],"content":{"text":"<a>日本</a>"}}`)), 1, "", ""},
 		{"postData that is null", file(entry(`{"method":"POST","url":"http://a/","postData":null}`, answer)), 1, "", ""},
 		{"a URL that is none", file(entry(`{"method":"GET","url":"http://[::1","headers":[]}`, answer)), 1, "", ""},
 		{"sizes below nothing", file(entry(`{"method":"GET","url":"http://a/","bodySize":-1}`, `{"status":204,"bodySize":-1,"content":{"size":-1}}`)), 1, "", ""},
@@ -202,6 +205,23 @@ func TestHARFaults(t *testing.T) {
 				t.Errorf("%s: marked %q, want %q", tt.name, text, tt.incomplete)
 			}
 		}
+	}
+}
+
+// TestHARTextStaysText has the text of JSON not taken for bytes that stand one by one in a string, and an IPv6 address read as
+// browsers write it.
+func TestHARTextStaysText(t *testing.T) {
+	got, err := allExchanges([]byte(`{"log":{"entries":[{"startedDateTime":"2026-01-01T00:00:00Z","serverIPAddress":"[2001:db8::1]",` +
+		`"request":{"method":"GET","url":"https://a/"},"response":{"status":200,"headers":[{"name":"Content-Type","value":"application/json;charset=utf-8"}],` +
+		`"content":{"text":"{\"name\":\"é\"}"}}}]}}`))
+	if err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	if body, want := string(got[0].Response.Body), `{"name":"é"}`; body != want {
+		t.Errorf("body %q, want %q", body, want)
+	}
+	if server, want := got[0].Server.String(), "[2001:db8::1]:443"; server != want {
+		t.Errorf("server %s, want %s", server, want)
 	}
 }
 

@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -103,9 +102,8 @@ func FollowKeyLog(path string) (k *KeyLog, close func() error) {
 func (k *KeyLog) Sessions() int { return len(k.secrets) }
 
 func (k *KeyLog) add(data []byte) {
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		parts := strings.Fields(lines.Text())
+	for line := range bytes.Lines(data) {
+		parts := strings.Fields(string(line))
 		if len(parts) != 3 || len(parts[1]) != 64 {
 			continue
 		}

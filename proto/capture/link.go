@@ -2,23 +2,33 @@ package capture
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 )
 
 // Link types, as numbered in pcap files.
 const (
-	linkNull      = 0
-	linkEthernet  = 1
-	linkRawBSD    = 12
-	linkRaw       = 101
-	linkLoop      = 108
-	linkCooked    = 113
-	linkIPv4      = 228
-	linkIPv6      = 229
-	linkCookedV2  = 276
-	etherIPv4     = 0x0800
-	etherIPv6     = 0x86dd
+	linkNull       = 0
+	linkEthernet   = 1
+	linkRawBSD     = 12
+	linkRawOpenBSD = 14
+	linkRaw        = 101
+	linkLoop       = 108
+	linkCooked     = 113
+	linkIPv4       = 228
+	linkIPv6       = 229
+	linkCookedV2   = 276
+)
+
+// What Ethernet says that its frames hold.
+const (
+	etherIPv4 = 0x0800
+	etherIPv6 = 0x86dd
+)
+
+// Bounds of the headers of one packet.
+const (
 	maxVLANs      = 8
 	maxExtensions = 16
 )
@@ -83,7 +93,7 @@ func stripLink(p Packet) (network uint16, data []byte, err error) {
 			return 0, nil, nil
 		}
 		return ipVersion(data[4:])
-	case linkRaw, linkRawBSD, 14, linkIPv4, linkIPv6:
+	case linkRaw, linkRawBSD, linkRawOpenBSD, linkIPv4, linkIPv6:
 		return ipVersion(data)
 	}
 	return 0, nil, fmt.Errorf("link type %d is none that isukit reads (Ethernet, Linux cooked, loopback, raw IP)", p.Link)
@@ -116,7 +126,7 @@ func stripVLAN(kind uint16, data []byte) (uint16, []byte, error) {
 }
 
 // errFragment says that an IP packet comes in parts, which are not put together.
-var errFragment = fmt.Errorf("an IP fragment")
+var errFragment = errors.New("an IP fragment")
 
 func parseIPv4(data []byte, missing int) (s segment, ok bool, err error) {
 	if len(data) < 20 || data[0]>>4 != 4 {

@@ -136,6 +136,9 @@ func (p *pcap) Next() (Packet, error) {
 	}
 	data := p.buf[:kept]
 	if _, err := io.ReadFull(p.r, data); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF // its header was there
+		}
 		return Packet{}, cutOff(err)
 	}
 	at := time.Unix(int64(p.order.Uint32(head[0:])), int64(p.order.Uint32(head[4:]))*int64(p.unit))

@@ -152,8 +152,8 @@ func (p *parser) headRead(head []byte, at mark) {
 		p.garbage(first, err)
 		return
 	}
-	if m.reserved = headCost(head); !p.conn.out.reserve(m.reserved) {
-		p.garbage(first, errors.New("the messages under way have more bytes than the limit for all of them"))
+	if m.reserved = headCost(len(head)); !p.conn.out.reserve(m.reserved) {
+		p.garbage(first, errTooMuch)
 		return
 	}
 	m.Start = first.time
@@ -173,8 +173,11 @@ func (p *parser) headRead(head []byte, at mark) {
 	p.frame(at)
 }
 
-// headCost is about what a head takes in memory when it is parsed.
-func headCost(head []byte) int { return 1024 + 4*len(head) }
+// errTooMuch says that a message's head or trailer has no room.
+var errTooMuch = errors.New("the messages under way have more bytes than the limit for all of them")
+
+// headCost is about what a head of n bytes takes in memory when it is parsed, or a trailer.
+func headCost(n int) int { return 1024 + 4*n }
 
 // frame finds out how long the body is.
 func (p *parser) frame(at mark) {

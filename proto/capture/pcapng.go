@@ -3,6 +3,7 @@ package capture
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -74,11 +75,11 @@ func (p *pcapng) Next() (Packet, error) {
 // block reads one block; body is valid until the next call.
 func (p *pcapng) block() (kind uint32, body []byte, err error) {
 	head, err := p.r.Peek(12)
+	if err == io.EOF && len(head) == 0 {
+		return 0, nil, io.EOF
+	}
 	if err != nil {
-		if len(head) == 0 {
-			return 0, nil, io.EOF
-		}
-		return 0, nil, fmt.Errorf("the file ends inside a block: %w", io.ErrUnexpectedEOF)
+		return 0, nil, cutBlock(err)
 	}
 	if binary.LittleEndian.Uint32(head) == ngSection {
 		// Only now is it known how the section writes its numbers.
@@ -103,9 +104,17 @@ func (p *pcapng) block() (kind uint32, body []byte, err error) {
 		p.buf = make([]byte, max(int(length), 2*cap(p.buf), 2<<10))
 	}
 	if _, err := io.ReadFull(p.r, p.buf[:length]); err != nil {
-		return 0, nil, fmt.Errorf("the file ends inside a block: %w", io.ErrUnexpectedEOF)
+		return 0, nil, cutBlock(err)
 	}
 	return kind, p.buf[8 : length-4], nil
+}
+
+// cutBlock says that a block has no end, or why it cannot be read.
+func cutBlock(err error) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("the file ends inside a block: %w", io.ErrUnexpectedEOF)
+	}
+	return fmt.Errorf("read a block: %w", err)
 }
 
 func (p *pcapng) addInterface(body []byte) error {

@@ -2,6 +2,10 @@ package capture_test
 
 import (
 	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +45,48 @@ func TestNoCapture(t *testing.T) {
 		if _, err := capture.NewReader(bytes.NewReader([]byte(data)), capture.DefaultOptions()); err == nil {
 			t.Errorf("%q: got no error, want one", data)
 		}
+	}
+}
+
+// TestCutFiles has a file that ends anywhere but behind a packet told from a whole one, also where its compression is what ends.
+func TestCutFiles(t *testing.T) {
+	s := newScript(clientAddr, serverAddr)
+	s.open().send(0, get("/a")).send(1, ok("1")).close()
+	lastError := func(file []byte) error {
+		r, err := capture.NewReader(bytes.NewReader(file), capture.DefaultOptions())
+		for err == nil {
+			_, err = r.Next(t.Context())
+		}
+		return err
+	}
+	pcap, whole := pcapFile(s.packets, 65535), map[int]bool{}
+	for at, i := 24, 0; ; i++ {
+		whole[at] = true
+		if i == len(s.packets) {
+			break
+		}
+		at += 16 + len(s.packets[i].data)
+	}
+	for n := 24; n <= len(pcap); n++ {
+		if err := lastError(pcap[:n]); (err == io.EOF) != whole[n] || !whole[n] && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("pcap, cut at %d of %d: got %v, a whole packet ends there: %t", n, len(pcap), err, whole[n])
+		}
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	w.Write(pcapngOf(s.packets, 101, binary.LittleEndian))
+	w.Flush() // all blocks are there, and the end is not
+	if err := lastError(packed.Bytes()); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("pcapng whose gzip is cut: got %v, want an unexpected EOF", err)
+	}
+}
+
+// TestKeyLogHasLongLines has a line that no key log has leave the keys behind it.
+func TestKeyLogHasLongLines(t *testing.T) {
+	line := "CLIENT_RANDOM " + strings.Repeat("0a", 32) + " " + strings.Repeat("0b", 48) + "\n"
+	k, err := capture.ReadKeyLog(strings.NewReader(strings.Repeat("x", 100_000) + "\n" + line))
+	if err != nil || k.Sessions() != 1 {
+		t.Errorf("got %v, want the key of one session", err)
 	}
 }
 
