@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// Limits bound what one body may cost. Their zero value is no limit at all: use DefaultLimits.
+// Limits bound what one body may cost. A limit of zero lets nothing pass: use DefaultLimits.
 type Limits struct {
 	// SizeBytes is the largest body that is looked at.
 	SizeBytes int
@@ -265,12 +265,15 @@ func (d *decoder) content(m protoreflect.Message, fd protoreflect.FieldDescripto
 	return true
 }
 
-// nested decodes a message whose end is known. Only limits end the whole body; damage ends at the message's end.
+// nested decodes a message whose end is known.
 func (d *decoder) nested(m protoreflect.Message, content []byte, at, depth int) bool {
 	before := len(d.body.Faults)
-	if d.message(m, content, at, depth+1) {
-		return true
-	}
+	return d.message(m, content, at, depth+1) || d.contained(before, depth)
+}
+
+// contained has the faults since the first so many end with the message that they are in, whose end is known. Only limits end the
+// whole body: false says that one was met.
+func (d *decoder) contained(before, depth int) bool {
 	if depth+1 >= d.limits.Depth || d.fields > d.limits.Fields {
 		return false
 	}
@@ -335,7 +338,7 @@ func (d *decoder) mapEntry(m protoreflect.Message, fd protoreflect.FieldDescript
 		entries.Set(entry.Get(fd.MapKey()).MapKey(), entry.Get(fd.MapValue()))
 		return ok
 	}
-	value, ok := entries.NewValue(), true
+	before, value, ok := len(d.body.Faults), entries.NewValue(), true
 	for len(content) > 0 && ok {
 		number, wire, n := protowire.ConsumeTag(content)
 		size := len(content)
@@ -351,9 +354,10 @@ func (d *decoder) mapEntry(m protoreflect.Message, fd protoreflect.FieldDescript
 		content, at = content[size:], at+size
 	}
 	entries.Set(entry.Get(fd.MapKey()).MapKey(), value)
-	return ok
+	return ok || d.contained(before, depth)
 }
 
+// entryValue reads an entry's value, whose length begins data, and says how many bytes that took.
 func (d *decoder) entryValue(value protoreflect.Message, data []byte, at, depth int) (int, bool) {
 	d.path = append(d.path, pathStep{"value", -1})
 	defer func() { d.path = d.path[:len(d.path)-1] }()

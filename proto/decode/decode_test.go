@@ -158,6 +158,23 @@ func TestDecodeDamage(t *testing.T) {
 	}
 }
 
+// TestDamageStaysInItsMapEntry has a map's entry, whose end is known, keep its damage from what follows it.
+func TestDamageStaysInItsMapEntry(t *testing.T) {
+	data := []byte("\x82\x01\x05\x08\x03\x12\x09\x0a" + "\x10\x02") // others[3], whose value is cut off, then s32
+	body := decode.Decode(find(t, kinds(t), "Kinds"), data, decode.DefaultLimits())
+	if len(body.Faults) == 0 || !strings.Contains(body.Faults[0].String(), "others.value: length 9 runs past the end") {
+		t.Errorf("got faults %v, want one in the entry's value first", body.Faults)
+	}
+	for _, f := range body.Faults {
+		if f.Final {
+			t.Errorf("%v is said to end the body", f)
+		}
+	}
+	if got := decode.Text(body.Message); !strings.Contains(got, "s32: 1") {
+		t.Errorf("got %q, want s32: 1 in it", got)
+	}
+}
+
 func TestDecodeLimits(t *testing.T) {
 	md := find(t, portal(t), "SearchTeamsResponse")
 	data := bytes.Repeat([]byte{0x0a, 0}, 50)

@@ -70,8 +70,7 @@ func EncodeFields(md protoreflect.MessageDescriptor, args []string) (protoreflec
 }
 
 func setField(m protoreflect.Message, path, value string) error {
-	name, rest, nested := strings.Cut(path, ".")
-	name, key, keyed := strings.Cut(strings.TrimSuffix(name, "]"), "[")
+	name, key, rest, keyed, nested := firstStep(path)
 	fields := m.Descriptor().Fields()
 	fd := fields.ByName(protoreflect.Name(name))
 	if fd == nil {
@@ -107,6 +106,24 @@ func setField(m protoreflect.Message, path, value string) error {
 	}
 	proto.Merge(m.Interface(), one.Interface())
 	return nil
+}
+
+// firstStep takes a path apart behind its first field: "team.tags" is name and rest, "labels[a.b]" name and key.
+func firstStep(path string) (name, key, rest string, keyed, nested bool) {
+	at := strings.IndexAny(path, ".[")
+	if at < 0 {
+		return path, "", "", false, false
+	}
+	name, rest = path[:at], path[at+1:]
+	if path[at] == '.' {
+		return name, "", rest, false, true
+	}
+	end := strings.LastIndexByte(rest, ']')
+	if end < 0 {
+		return name, rest, "", true, false
+	}
+	key, rest = rest[:end], rest[end+1:]
+	return name, key, rest, true, rest != ""
 }
 
 // jsonLiteral is value as a JSON value for a field of that kind.

@@ -146,10 +146,20 @@ func FromHex(data []byte) (inner []byte, ok bool) {
 }
 
 func base64Hint(data []byte) *Hint {
-	if inner, ok := FromBase64(data); ok && len(data) >= 8 {
+	if inner, ok := FromBase64(data); ok && len(data) >= 8 && !likelyWords(data) {
 		return &Hint{Kind: "base64", Text: "this is base64 text: decode it with --in base64", Inner: inner}
 	}
 	return nil
+}
+
+// likelyWords reports whether data, all of it of base64's alphabet, reads as words all the same: with spaces between, or with small
+// letters only but for the first. Of random bytes in 8 letters of base64, one in 500 does.
+func likelyWords(data []byte) bool {
+	text := strings.TrimSpace(string(data))
+	if strings.Contains(text, " ") {
+		return true
+	}
+	return strings.Trim(text[1:], "abcdefghijklmnopqrstuvwxyz") == ""
 }
 
 // FromBase64 reads base64 in the standard or the URL alphabet, padded or not; white space is left aside.

@@ -163,13 +163,13 @@ func libraryReads(data []byte, into proto.Message) (err error, crashed bool) {
 func TestEncodeFields(t *testing.T) {
 	md := find(t, kinds(t), "Kinds")
 	m, err := decode.EncodeFields(md, []string{
-		"name=a=b", "s32=-5", "packed=1", "packed=2", "counts[x y]=7", "color=GREEN", "nested.name=inner", "bools=true",
+		"name=a=b", "s32=-5", "packed=1", "packed=2", "counts[x y]=7", "counts[a.b]=8", "color=GREEN", "nested.name=inner", "bools=true",
 		`other={"text":"寿司"}`, "raw=/wA=", "at=2026-01-01T00:00:00Z", "color=0",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "name: \"a=b\"\ns32: -5\nraw: \"\\377\\000\"\npacked: 1\npacked: 2\ncounts {\n  key: \"x y\"\n  value: 7\n}\n" +
+	const want = "name: \"a=b\"\ns32: -5\nraw: \"\\377\\000\"\npacked: 1\npacked: 2\ncounts {\n  key: \"a.b\"\n  value: 8\n}\ncounts {\n  key: \"x y\"\n  value: 7\n}\n" +
 		"at {\n  seconds: 1767225600\n}\nother {\n  text: \"寿司\"\n}\ncolor: RED\nnested {\n  name: \"inner\"\n}\nbools: true\n"
 	if diff := cmp.Diff(want, decode.Text(m)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -295,6 +295,7 @@ func TestHints(t *testing.T) {
 		"\x1f\x8b\x08\x00": "gzip", "\x28\xb5\x2f\xfd\x00": "zstd", "HTTP/1.1 200 OK\r\n\r\nx": "http", "GET / HTTP/1.1\r\n\r\n": "http",
 		"PRI * HTTP/2.0\r\n\r\nSM": "http2", "<!doctype html><title>x</title>": "html", `{"a":1}`: "json", "\x00\x00\x00\x00\x02\x08\x05": "grpc",
 		"\x17\x03\x03\x00\x20abc": "tls", "0a 02 08 05": "hex", "CgIIBQoCCAU=": "base64", "upstream sent no valid answer": "text",
+		"upstream request timeout": "text", "Unauthorized": "text", "CgIIBQoC\nCAU=\n": "base64",
 		"\x0a\x04\xc3\xa6\xc2\xa4": "latin1", "\x0a\x04\xef\xbf\xbd\x08": "latin1", "": "", "\x08\x05": "",
 	}
 	for data, want := range tests {
