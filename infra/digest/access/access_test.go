@@ -72,6 +72,18 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestTimesOfAllKinds reads one moment as programs write it.
+func TestTimesOfAllKinds(t *testing.T) {
+	want := time.Unix(1792000000, 123e6)
+	for _, text := range []string{"1792000000.123", "1792000000123", "1792000000123.0", "1792000000123000", "1792000000123000000",
+		`"2026-10-14T17:46:40.123Z"`, `"2026-10-15T02:46:40.123+09:00"`, `"2026-10-15T02:46:40.123+0900"`} {
+		d := digestOf(t, access.Options{}, `{"time":`+text+`,"method":"GET","uri":"/a","status":200}`+"\n")
+		if !d.First.Equal(want) || d.Untimed != 0 {
+			t.Errorf("%s: read as %v, %d untimed, want %v", text, d.First.UTC(), d.Untimed, want.UTC())
+		}
+	}
+}
+
 func TestOwnLogFormat(t *testing.T) {
 	format := `$remote_addr|$time_iso8601|$request_method ${request_uri}|$status|$request_time|$upstream_response_time|$upstream_cache_status`
 	d := digestOf(t, access.Options{Format: format}, "10.0.0.1|2026-10-14T20:26:40+09:00|GET /a|200|0.010|0.003, 0.120 : -|HIT\nnonsense\n")

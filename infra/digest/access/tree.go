@@ -8,7 +8,7 @@ import (
 // Bounds of the tree of paths. A scanner may ask for any number of them.
 const (
 	maxSiblings = 2000   // literal children of one node; more are put together at once
-	maxNodes    = 40_000 // of the whole tree; what comes later is counted as otherRoute
+	maxNodes    = 40_000 // of the whole tree; what comes later is counted as OtherRoute
 	maxDepth    = 12     // segments; the rest of a path becomes "*"
 	// literalLimit is from how many literal siblings on the seldom ones are taken for names of things.
 	literalLimit = 32

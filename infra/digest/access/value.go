@@ -3,6 +3,7 @@ package access
 import (
 	"bytes"
 	"math"
+	"strconv"
 	"time"
 )
 
@@ -111,18 +112,21 @@ func parseTime(b []byte) (time.Time, bool) {
 }
 
 func unixTime(b []byte) (time.Time, bool) {
-	d, ok := decimal(b, time.Second)
-	if !ok {
-		n, ok := parseInt(b)
-		return time.Unix(0, n), ok // nanoseconds do not fit as seconds
+	if d, ok := decimal(b, time.Second); ok {
+		return time.Unix(0, int64(d)), true
 	}
-	switch s := int64(d / time.Second); {
-	case s > 1e14:
-		return time.UnixMicro(s), true
-	case s > 1e11:
-		return time.UnixMilli(s), true
+	// What is too much for seconds is in a smaller unit, and its fraction of no interest.
+	whole, _, _ := cutByte(b, '.')
+	n, err := strconv.ParseInt(string(whole), 10, 64)
+	switch {
+	case err != nil:
+		return time.Time{}, false
+	case n > 1e17:
+		return time.Unix(0, n), true
+	case n > 1e14:
+		return time.UnixMicro(n), true
 	}
-	return time.Unix(0, int64(d)), true
+	return time.UnixMilli(n), true
 }
 
 // localTime reads "02/Jan/2006:15:04:05 -0700" without the cost of time.Parse, which would be most of a line's.

@@ -1,6 +1,10 @@
 package query
 
-import "strings"
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
 
 // OneLine returns a statement on one line without its comments, fit to be given to a client after EXPLAIN. ok is false for
 // what cannot be explained, and for what would be more than one statement or a command of the client.
@@ -31,12 +35,13 @@ func OneLine(statement string) (line string, ok bool) {
 	return "", false
 }
 
-// closed tells whether a quoted text has its closing quote.
+// closed tells whether a token that may be quoted, also with letters before as in x'4D', has its closing quote: then nothing that
+// follows is part of it.
 func closed(text []byte) bool {
-	q := text[len(text)-1]
-	opened := text[0]
-	if opened != '\'' && opened != '"' && opened != '`' {
+	opening := bytes.IndexAny(text, "'\"`")
+	if opening < 0 {
 		return true
 	}
-	return len(text) > 1 && q == opened
+	quoted := text[opening:]
+	return quotedLen(append(slices.Clone(quoted), ' '), quoted[0]) == len(quoted)
 }

@@ -168,6 +168,17 @@ func TestSchema(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || d.Statements != 25 {
 		t.Errorf("%d statements (- want, + got):\n%s", d.Statements, diff)
 	}
+	// Digests of other databases, and those whose texts differ in what a fingerprint leaves out, are of one query here.
+	row := func(database, text string, n int) string {
+		return fmt.Sprintf("%s\t%s\t%d\t%d000000000\t9000000000\t0\t1\t2\t0\n", database, text, n, n)
+	}
+	d, err = query.FromSchema(row("a", "SELECT 1 IN (?)", 1), row("a", "SELECT 1 IN (?)", 2)+row("a", "SELECT ? IN (?)", 3)+row("b", "SELECT 1 IN (?)", 5))
+	if err != nil || len(d.Queries) != 1 || d.Statements != 9 {
+		t.Fatalf("%d queries of %d statements, %v; want one of 9", len(d.Queries), d.Statements, err)
+	}
+	if q := d.Queries[0]; q.Time.Count != 9 || q.Time.Sum != 9*time.Millisecond || q.Time.Max != 9*time.Millisecond || q.RowsExamined != 4 || q.Database != "a" {
+		t.Errorf("got %+v, want 9 times in 9 ms, 4 rows, first in a", q)
+	}
 	if _, err := query.FromSchema("", "ERROR 1142 (42000)"); err == nil {
 		t.Error("an error message is taken for rows")
 	}

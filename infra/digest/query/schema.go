@@ -1,7 +1,10 @@
 package query
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,8 +19,8 @@ const SchemaStatement = "SELECT IFNULL(SCHEMA_NAME,''), IFNULL(DIGEST_TEXT,''), 
 const schemaColumns = 9
 
 // FromSchema returns what performance_schema counted between two readings of SchemaStatement, each as the client prints it
-// with --batch and --skip-column-names. It tells no quantiles and no examples; of a query whose highest time did not change
-// in between the average stands for it.
+// with --batch and --skip-column-names. It tells no quantiles and no examples; where the highest time of a row did not change
+// in between, its average stands for it.
 func FromSchema(before, after string) (*Digest, error) {
 	old, err := schemaRows(before)
 	if err != nil {
@@ -27,46 +30,71 @@ func FromSchema(before, after string) (*Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Digest{}
-	for key, row := range now {
-		was := old[key]
-		count := row.count - was.count
-		if count < 0 { // it was emptied in between
-			count, was = row.count, schemaRow{}
+	g := gatherer{queries: map[string]*Query{}}
+	for _, key := range slices.SortedFunc(maps.Keys(now), schemaKey.compare) {
+		row := now[key].since(old[key])
+		if row.count > 0 {
+			g.out.Statements += row.count
+			g.query(Fingerprint(key.text)).addRow(key.database, row)
 		}
-		if count == 0 {
-			continue
-		}
-		d.Statements += count
-		q := &Query{
-			Fingerprint: Fingerprint(row.text), Database: row.database, Lock: row.lock - was.lock, RowsSent: row.sent - was.sent,
-			RowsExamined: row.looked - was.looked, RowsAffected: row.affected - was.affected,
-		}
-		q.Time.Count, q.Time.Sum = count, row.took-was.took
-		if q.Time.Max = q.Time.Mean(); row.max > was.max {
-			q.Time.Max = row.max
-		}
-		d.Queries = append(d.Queries, q)
 	}
-	Sort(d.Queries)
-	return d, nil
+	return g.digest(), nil
+}
+
+// schemaKey names what performance_schema counts by itself, but for texts that it has cut.
+type schemaKey struct{ database, text string }
+
+func (k schemaKey) compare(o schemaKey) int {
+	return cmp.Or(cmp.Compare(k.database, o.database), cmp.Compare(k.text, o.text))
 }
 
 type schemaRow struct {
-	database, text         string
 	count                  int64
 	took, max, lock        time.Duration
 	sent, looked, affected int64
 }
 
-func schemaRows(text string) (map[string]schemaRow, error) {
-	rows := map[string]schemaRow{}
+// since is what was counted since before; max is the highest time, or the average.
+func (r schemaRow) since(before schemaRow) schemaRow {
+	if r.count < before.count { // it was emptied in between
+		before = schemaRow{}
+	}
+	d := schemaRow{
+		count: r.count - before.count, took: r.took - before.took, max: r.max, lock: r.lock - before.lock,
+		sent: r.sent - before.sent, looked: r.looked - before.looked, affected: r.affected - before.affected,
+	}
+	if r.max <= before.max && d.count > 0 {
+		d.max = d.took / time.Duration(d.count)
+	}
+	return d
+}
+
+// plus adds the row of another digest with the same text.
+func (r schemaRow) plus(o schemaRow) schemaRow {
+	return schemaRow{
+		count: r.count + o.count, took: r.took + o.took, max: max(r.max, o.max), lock: r.lock + o.lock,
+		sent: r.sent + o.sent, looked: r.looked + o.looked, affected: r.affected + o.affected,
+	}
+}
+
+func (q *Query) addRow(database string, r schemaRow) {
+	q.Database = cmp.Or(q.Database, database)
+	q.Time.Count += r.count
+	q.Time.Sum += r.took
+	q.Time.Max = max(q.Time.Max, r.max)
+	q.Lock += r.lock
+	q.RowsSent += r.sent
+	q.RowsExamined += r.looked
+	q.RowsAffected += r.affected
+}
+
+func schemaRows(text string) (map[schemaKey]schemaRow, error) {
+	rows := map[schemaKey]schemaRow{}
 	for line := range strings.Lines(text) {
 		cells := strings.Split(strings.TrimRight(line, "\n"), "\t")
 		if len(cells) != schemaColumns {
 			return nil, fmt.Errorf("read performance_schema: a row has %d columns, want %d", len(cells), schemaColumns)
 		}
-		row := schemaRow{database: cells[0], text: unescape.Replace(cells[1])}
 		var n [schemaColumns]int64
 		for i := 2; i < schemaColumns; i++ {
 			var err error
@@ -75,9 +103,11 @@ func schemaRows(text string) (map[string]schemaRow, error) {
 			}
 		}
 		const perNano = 1000 // its timers count picoseconds
-		row.count, row.took, row.max = n[2], time.Duration(n[3]/perNano), time.Duration(n[4]/perNano)
-		row.lock, row.sent, row.looked, row.affected = time.Duration(n[5]/perNano), n[6], n[7], n[8]
-		rows[row.database+"\x00"+row.text] = row
+		key := schemaKey{database: cells[0], text: unescape.Replace(cells[1])}
+		rows[key] = rows[key].plus(schemaRow{
+			count: n[2], took: time.Duration(n[3] / perNano), max: time.Duration(n[4] / perNano), lock: time.Duration(n[5] / perNano),
+			sent: n[6], looked: n[7], affected: n[8],
+		})
 	}
 	return rows, nil
 }
