@@ -7,15 +7,18 @@ package report
 type Style struct {
 	// Color turns on ANSI colours and bold.
 	Color bool
-	// Width is the number of columns; 0 means 80. Less than 72 is taken as 72.
+	// Width is the number of columns; 0 means 80. Less than 72 is taken as 72, but by List.
 	Width int
 	// Record is where the round is kept, as the reader should see it; empty prints nothing about it.
 	Record string
 }
 
+// leastWidth is what most pages need.
+const leastWidth = 72
+
 func (s Style) width() int {
 	if s.Width == 0 {
 		return 80
 	}
-	return max(s.Width, 72)
+	return max(s.Width, leastWidth)
 }

@@ -10,6 +10,9 @@ import (
 // List writes one line for each round, in the order in which they come, and one for each that cannot be read.
 func List(w io.Writer, entries []result.Entry, s Style) error {
 	p := newPage(s)
+	if s.Width > 0 {
+		p.width = max(s.Width, 40) // a list has columns to spare
+	}
 	if len(entries) == 0 {
 		p.line("no rounds yet")
 	} else {

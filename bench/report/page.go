@@ -83,6 +83,9 @@ func plain(texts ...string) []cell {
 
 // table writes rows under their titles, indented by two, no wider than the page. A nil row draws a rule.
 func (p *page) table(cols []column, rows [][]cell) {
+	if p.width < leastWidth {
+		cols, rows = p.narrow(cols, rows)
+	}
 	widths, gap := p.fit(cols, rows)
 	titles := make([]cell, len(cols))
 	for i, c := range cols {
@@ -94,6 +97,30 @@ func (p *page) table(cols []column, rows [][]cell) {
 		}
 		p.row(cols, widths, gap, row)
 	}
+}
+
+// narrow leaves out the last columns, which matter least, until the others have room side by side; three stay in any case.
+func (p *page) narrow(cols []column, rows [][]cell) ([]column, [][]cell) {
+	total := 1
+	for i, c := range cols {
+		width := columns(c.title)
+		for _, row := range rows {
+			if row != nil {
+				width = max(width, columns(row[i].text))
+			}
+		}
+		if total += 1 + width; total <= p.width || i < 3 {
+			continue
+		}
+		kept := make([][]cell, len(rows))
+		for n, row := range rows {
+			if row != nil {
+				kept[n] = row[:i]
+			}
+		}
+		return cols[:i], kept
+	}
+	return cols, rows
 }
 
 // fit chooses the columns' widths and the gap between them.

@@ -97,6 +97,28 @@ func TestTextKeepsToItsWidth(t *testing.T) {
 	}
 }
 
+// TestListOnANarrowTerminal: the figures that matter least give way, the ids by which rounds are named do not.
+func TestListOnANarrowTerminal(t *testing.T) {
+	for columns, want := range map[int][]string{
+		40: {passing().ID, "score"}, 60: {passing().ID, "score", "p50 ms"}, 71: {passing().ID, "errors"}, 72: {"load"},
+	} {
+		var b bytes.Buffer
+		if err := report.List(&b, entries(), report.Style{Width: columns}); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range want {
+			if !strings.Contains(b.String(), text) {
+				t.Errorf("%d columns: %q is not there:\n%s", columns, text, b.String())
+			}
+		}
+		for line := range strings.Lines(b.String()) {
+			if got := wide(strings.TrimSuffix(line, "\n")); got > columns {
+				t.Errorf("%d columns: a line of %d: %q", columns, got, line)
+			}
+		}
+	}
+}
+
 func TestTextObeysNothing(t *testing.T) {
 	var b bytes.Buffer
 	if err := report.Text(&b, hostile(), report.Style{}); err != nil {

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -131,7 +130,7 @@ func lineOf(name string, l load.Latency) endpointLatency {
 }
 
 func printLatencies(out io.Writer, lines []endpointLatency) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := newNumbers(out)
 	fmt.Fprintln(w, "answered\tp50 ms\tp90 ms\tp99 ms\tp99.9 ms\tmax ms\t  endpoint")
 	for _, l := range lines {
 		fmt.Fprintf(w, "%d\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t  %s\n", l.Answered, l.P50Ms, l.P90Ms, l.P99Ms, l.P999Ms, l.MaxMs, l.Endpoint)

@@ -13,7 +13,6 @@ import (
 
 	"isukit/bench"
 	"isukit/bench/external"
-	"isukit/bench/report"
 	"isukit/bench/result"
 	"isukit/cmd/internal/release"
 	"isukit/infra/observe"
@@ -248,9 +247,7 @@ func (r *projectRound) files() []result.File {
 	for _, p := range r.recorded {
 		add("profiles/"+p.File, p.Name+" of "+p.Host, p.Raw)
 	}
-	return append(files, result.File{Path: "report.html", About: "this round as a page", Write: func(w io.Writer, record *result.Round) error {
-		return report.HTML(w, record)
-	}})
+	return append(files, reportFile())
 }
 
 // projectRoundOptions are those of a round of a project.

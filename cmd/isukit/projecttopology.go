@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"isukit/bench/result"
 	"isukit/infra/project"
 	"isukit/infra/topology"
 )
@@ -43,20 +42,4 @@ func topologyHosts(dir string) func(string) ([]project.Host, error) {
 		}
 		return hosts, nil
 	}
-}
-
-// placeFacts say what ran where, as far as the project tells.
-func placeFacts(p *project.Project) []result.Fact {
-	var facts []result.Fact
-	if p.Topology != "" {
-		facts = append(facts, result.Fact{Key: "topology", Value: p.Topology})
-	}
-	var hosts []string
-	for _, h := range p.Hosts {
-		if len(h.Roles) > 0 {
-			h.Name += " (" + strings.Join(h.Roles, ", ") + ")"
-		}
-		hosts = append(hosts, h.Name)
-	}
-	return append(facts, result.Fact{Key: "hosts", Value: strings.Join(hosts, ", ")})
 }

@@ -16,9 +16,8 @@ import (
 	"isukit/infra/topology"
 )
 
-// spec checks the options and says what is to be started.
-func (o roundOptions) spec() (infra.Spec, error) {
-	var faults []error
+// faults are those of the options by themselves.
+func (o roundOptions) faults() (faults []error) {
 	if o.duration < time.Second {
 		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.duration))
 	}
@@ -57,6 +56,12 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	if err := load.RaiseFileLimit(2*shape.maxUsers + 200); err != nil {
 		faults = append(faults, fmt.Errorf("%d users: %w", shape.maxUsers, err))
 	}
+	return faults
+}
+
+// spec checks the options and says what is to be started.
+func (o roundOptions) spec() (infra.Spec, error) {
+	faults := o.faults()
 	top, err := o.readTopology()
 	if err != nil {
 		faults = append(faults, err)

@@ -38,12 +38,17 @@ func styleOf(w any) report.Style {
 
 // newTable aligns what is written to it: cells end in a tab. Its first line is a head in capitals. Cells that are signals have
 // their colour where w shows colours, and a terminal gets lines that fit into it, as wrapped ones cannot be read; whoever writes calls Flush.
-func newTable(w io.Writer) *tabwriter.Writer {
+func newTable(w io.Writer) *tabwriter.Writer { return newAligned(w, 0) }
+
+// newNumbers is newTable for numbers, which stand right.
+func newNumbers(w io.Writer) *tabwriter.Writer { return newAligned(w, tabwriter.AlignRight) }
+
+func newAligned(w io.Writer, flags uint) *tabwriter.Writer {
 	style := styleOf(w)
 	if style.Color || style.Width > 0 {
 		w = &signalWriter{w: w, color: style.Color, width: style.Width}
 	}
-	return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	return tabwriter.NewWriter(w, 0, 0, 2, ' ', flags)
 }
 
 // signals are the few words that are worth a colour, where they stand alone: as parameters of ANSI's SGR sequence.

@@ -89,28 +89,9 @@ What is up stays up when this command ends, until "isukit topology down".`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.withSite(cmd, s, args[0], func(ctx context.Context, site *infra.Site) error {
 				if dryRun {
-					p, err := site.Plan(ctx)
-					if err != nil {
-						return err
-					}
-					if err := printPlan(s.out, p, asJSON); err != nil || p.Empty() {
-						return err
-					}
-					sayNext(s, isQuiet(cmd) || asJSON, nextAfterApply(cmd, args[0], o.driver, true))
-					return nil
+					return runDryRun(ctx, cmd, args[0], o.driver, site, asJSON, s)
 				}
-				a.Holder = userName()
-				var printErr error
-				a.Planned = func(p *infra.Plan) { printErr = printPlan(s.out, p, asJSON) }
-				begin := time.Now()
-				p, err := site.Apply(ctx, a)
-				if err == nil && !p.Empty() && !isQuiet(cmd) {
-					fmt.Fprintf(s.err, "isukit: topology %s is up at %s (%.1f s)\n", p.Topology, p.URL(), time.Since(begin).Seconds())
-				}
-				if err == nil {
-					sayNext(s, isQuiet(cmd) || asJSON, nextAfterApply(cmd, args[0], o.driver, false))
-				}
-				return errors.Join(err, printErr)
+				return runApply(ctx, cmd, args[0], o.driver, site, a, asJSON, s)
 			})
 		},
 	}
@@ -126,6 +107,34 @@ What is up stays up when this command ends, until "isukit topology down".`,
 	f.BoolVar(&a.Fresh, "fresh", false, "let all databases begin with the dataset, whatever they hold now")
 	f.BoolVar(&a.Force, "force", false, "overwrite what someone else has changed")
 	return cmd
+}
+
+// runDryRun prints what an apply would do.
+func runDryRun(ctx context.Context, cmd *cobra.Command, top, driver string, site *infra.Site, asJSON bool, s streams) error {
+	p, err := site.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := printPlan(s.out, p, asJSON); err != nil || p.Empty() {
+		return err
+	}
+	sayNext(s, isQuiet(cmd) || asJSON, nextAfterApply(cmd, top, driver, true))
+	return nil
+}
+
+func runApply(ctx context.Context, cmd *cobra.Command, top, driver string, site *infra.Site, a infra.ApplyOptions, asJSON bool, s streams) error {
+	a.Holder = userName()
+	var printErr error
+	a.Planned = func(p *infra.Plan) { printErr = printPlan(s.out, p, asJSON) }
+	begin := time.Now()
+	p, err := site.Apply(ctx, a)
+	if err == nil && !p.Empty() && !isQuiet(cmd) {
+		fmt.Fprintf(s.err, "isukit: topology %s is up at %s (%.1f s)\n", p.Topology, p.URL(), time.Since(begin).Seconds())
+	}
+	if err == nil {
+		sayNext(s, isQuiet(cmd) || asJSON, nextAfterApply(cmd, top, driver, false))
+	}
+	return errors.Join(err, printErr)
 }
 
 func printPlan(out io.Writer, p *infra.Plan, asJSON bool) error {

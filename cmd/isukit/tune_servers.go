@@ -68,6 +68,23 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 	if err != nil {
 		return err
 	}
+	targets, err := t.targetsHere(place)
+	if err != nil {
+		return err
+	}
+	for i := range t.dbs {
+		target, pool, err := t.database(i, place, s)
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
+		targets = append(targets, target)
+	}
+	return fn(targets)
+}
+
+// targetsHere are the kernel, the processes and the proxies of this machine.
+func (t tuneServers) targetsHere(place tune.Place) ([]*tune.Target, error) {
 	kernel, link, boot := infra.KernelTargets(place, t.thisKernel)
 	targets := []*tune.Target{kernel, link, boot}
 	for _, pid := range t.pids {
@@ -80,7 +97,7 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		p.Name = "nginx"
 		target, err := infra.NginxTarget(p, t.nginx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		targets = append(targets, target)
 	}
@@ -89,19 +106,11 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		p.Name = "envoy"
 		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, findLocalDir(t.localDir))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		targets = append(targets, target)
 	}
-	for i := range t.dbs {
-		target, pool, err := t.database(i, place, s)
-		if err != nil {
-			return err
-		}
-		defer pool.Close()
-		targets = append(targets, target)
-	}
-	return fn(targets)
+	return targets, nil
 }
 
 // named tells that servers of this machine were asked for.

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/result"
+	"isukit/infra"
+	"isukit/infra/doctor"
+	"isukit/infra/host/machine"
+)
+
+func topologyNames(*cobra.Command, []string) []string {
+	var list []string
+	for _, name := range infra.ShippedNames() {
+		about, _ := aboutShipped(name)
+		list = append(list, name+"\t"+about)
+	}
+	return list
+}
+
+func tuningNames(*cobra.Command, []string) []string {
+	catalog, _, err := loadTunings(nil)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, t := range catalog.Tunings {
+		list = append(list, t.Name+"\t"+t.About)
+	}
+	for _, g := range catalog.Groups {
+		list = append(list, g.Name+"\t"+g.About)
+	}
+	return list
+}
+
+func riskyTunings(*cobra.Command, []string) []string {
+	catalog, _, err := loadTunings(nil)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, t := range catalog.Tunings {
+		if len(t.Risks()) > 0 {
+			list = append(list, t.Name+"\t"+t.About)
+		}
+	}
+	return list
+}
+
+// checkNames are the checks of the doctor.
+func checkNames(*cobra.Command, []string) []string {
+	var list []string
+	for _, c := range doctor.Checks() {
+		list = append(list, c.ID+"\t"+c.About)
+	}
+	return list
+}
+
+// roundNames are the kept rounds, newest first.
+func roundNames(cmd *cobra.Command, _ []string) []string {
+	_ = flagsFromEnv(cmd.Flags())
+	dir, err := cmd.Flags().GetString("results")
+	if err != nil {
+		return nil
+	}
+	entries, err := result.List(dir)
+	if err != nil || len(entries) == 0 {
+		return nil
+	}
+	list := []string{"last\tthe newest round", "last-1\tthe one before it"}
+	for _, e := range entries {
+		about := "cannot be read"
+		if e.Err == nil && e.Round.Passed {
+			about = fmt.Sprintf("score %d", e.Round.Score.Total)
+		} else if e.Err == nil {
+			about = "failed"
+		}
+		list = append(list, e.ID+"\t"+about)
+	}
+	return list
+}
+
+// sideNames are what isukit compare may compare.
+func sideNames(cmd *cobra.Command, args []string) []string {
+	list := []string{"tune=none\tno tuning"}
+	for _, name := range topologyNames(cmd, args) {
+		list = append(list, "topology="+name)
+	}
+	for _, name := range tuningNames(cmd, args) {
+		list = append(list, "tune="+name)
+	}
+	return append(list, roundNames(cmd, args)...)
+}
+
+// messageTypes are the types of the schema that the command line names so far.
+func messageTypes(cmd *cobra.Command, _ []string) []string {
+	schema, err := schemaOf(cmd).schema(context.Background())
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, md := range schema.Types() {
+		list = append(list, string(md.Name())+"\t"+string(md.FullName()))
+	}
+	return list
+}
+
+func schemaOf(cmd *cobra.Command) *schemaOptions {
+	var o schemaOptions
+	o.protoDirs, _ = cmd.Flags().GetStringArray("proto")
+	o.descriptorSets, _ = cmd.Flags().GetStringArray("descriptor-set")
+	o.routesFile, _ = cmd.Flags().GetString("routes")
+	return &o
+}
+
+func routeNames(cmd *cobra.Command, _ []string) []string {
+	o := schemaOf(cmd)
+	schema, err := o.schema(context.Background())
+	if err != nil {
+		return nil
+	}
+	routes, err := o.routes(schema, streams{err: io.Discard})
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, r := range routes {
+		list = append(list, r.Method+" "+r.Path+"\t"+r.Request)
+	}
+	return list
+}
+
+func routePaths(cmd *cobra.Command, args []string) []string {
+	var list []string
+	for _, r := range routeNames(cmd, args) {
+		_, path, _ := strings.Cut(r, " ")
+		list = append(list, path)
+	}
+	return list
+}
+
+// labHostNames are the hosts that are up in the lab, and the two names beside them.
+func labHostNames(cmd *cobra.Command, _ []string) []string {
+	list := []string{"switch\twhat joins the hosts", "generator\twhere the load comes from"}
+	dir, err := stateDir(cmd)
+	if err != nil {
+		return list
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return list
+	}
+	lab, err := machine.OpenLab(machine.Options{StateDir: dir, Keep: true})
+	if err != nil {
+		return list
+	}
+	defer lab.Close(context.Background())
+	wants, err := lab.Hosts(context.Background())
+	if err != nil {
+		return list
+	}
+	var up []string
+	for _, w := range wants {
+		up = append(up, w.Name+"\t"+w.Address)
+	}
+	return append(up, list...)
+}
+
+// captureHosts are those of the lab and those that ssh has names for.
+func captureHosts(cmd *cobra.Command, args []string) []string {
+	return append(labHostNames(cmd, args), sshHostNames(cmd, args)...)
+}
+
+// sshHostNames are the hosts of ssh's configuration file, without patterns.
+func sshHostNames(cmd *cobra.Command, _ []string) []string {
+	file, err := cmd.Flags().GetString("ssh-config")
+	if err != nil || file == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil
+		}
+		file = filepath.Join(home, ".ssh", "config")
+	}
+	text, err := readRegular(file, 1<<20)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) < 2 || !strings.EqualFold(words[0], "Host") {
+			continue
+		}
+		for _, name := range words[1:] {
+			if !strings.ContainsAny(name, "*?!") {
+				list = append(list, name+"\t"+file)
+			}
+		}
+	}
+	return list
+}
+
+// replicaNames are those that --replica has named.
+func replicaNames(cmd *cobra.Command, _ []string) []string {
+	given, err := cmd.Flags().GetStringArray("replica")
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, r := range given {
+		name, _, _ := strings.Cut(r, "=")
+		list = append(list, name)
+	}
+	return list
+}
