@@ -47,6 +47,9 @@ func (s *Site) Standing(ctx context.Context) string {
 	return ""
 }
 
+// Topology is what runs.
+func (r *Running) Topology() *topology.Topology { return r.spec.Topology }
+
 // Running is what the site runs, for a round. Its Down leaves it up.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
 	p, err := s.standing(ctx)

@@ -17,7 +17,9 @@ import (
 
 // replicasOptions name the databases and how the app writes to them.
 type replicasOptions struct {
-	replicas []string // NAME=FILE, in the app's order
+	replicas []string // NAME=FILE, in the app's order; none are those of what is up
+	driver   string
+	stateDir string
 	mode     string
 	tables   []string
 	from     string
@@ -34,20 +36,26 @@ func newReplicasCmd(s streams) *cobra.Command {
 		Short: "Compare, mend, eject and admit databases with the same tables",
 		Long: `Look after databases that an app writes to through package app/fanout, or that should hold the same tables for any other
 reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go-sql-driver reads it
-("user:password@tcp(127.0.0.1:3306)/portal") and should have mode 0600. The password is never taken from the command line.`,
-		Example: "  isukit replicas check --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
+("user:password@tcp(127.0.0.1:3306)/portal") and should have mode 0600. The password is never taken from the command line.
+Where none is named, those of the topology that is up are meant.`,
+		Example: "  isukit replicas check\n  isukit replicas check --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 	}
 	f := cmd.PersistentFlags()
 	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of one database; give it once for each, in the app's order")
-	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to them: "+orList(modeNames()))
+	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to those that are named: "+orList(modeNames()))
+	upDriverFlag(f, &o.driver)
 	jsonFlag(f, &o.asJSON)
 	sub := func(use, short string, args cobra.PositionalArgs, run func(context.Context, *fanout.Pool, replicasOptions, []string, streams) error) *cobra.Command {
 		c := &cobra.Command{
 			Use: use, Short: short, Args: args,
 			Example: "  isukit replicas " + use + " --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 			RunE: func(cmd *cobra.Command, args []string) error {
+				var err error
+				if o.stateDir, err = stateDir(cmd); err != nil {
+					return err
+				}
 				o.quiet, o.on = isQuiet(cmd), func(command string) string { return nextOn(cmd, command, replicaFlags...) }
-				return openReplicas(cmd.Context(), o, s, func(pool *fanout.Pool) error { return run(cmd.Context(), pool, o, args, s) })
+				return o.open(cmd.Context(), s, func(pool *fanout.Pool) error { return run(cmd.Context(), pool, o, args, s) })
 			},
 		}
 		cmd.AddCommand(c)
@@ -83,8 +91,23 @@ func orList(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// openReplicas opens the databases, runs fn, and closes them.
-func openReplicas(ctx context.Context, o replicasOptions, s streams, fn func(*fanout.Pool) error) (err error) {
+// open opens the databases, runs fn, and closes them.
+func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.Pool) error) error {
+	if len(o.replicas) > 0 {
+		cfg, err := o.named(s)
+		if err != nil {
+			return err
+		}
+		return openPool(ctx, cfg, fn)
+	}
+	return o.ofSite(ctx, func(cfg fanout.Config) error {
+		o.mode = string(cfg.Mode)
+		return openPool(ctx, cfg, fn)
+	})
+}
+
+// named are the databases that were named.
+func (o *replicasOptions) named(s streams) (fanout.Config, error) {
 	cfg := fanout.Config{Mode: fanout.Mode(o.mode), Observer: true}
 	var faults []error
 	for _, r := range o.replicas {
@@ -106,9 +129,17 @@ func openReplicas(ctx context.Context, o replicasOptions, s streams, fn func(*fa
 	if len(faults) == 0 {
 		faults = append(faults, cfg.Validate())
 	}
-	if err := errors.Join(faults...); err != nil {
-		return usageError(err, `name each database: --replica NAME=FILE; see "isukit replicas --help"`)
+	if o.driver != "" {
+		faults = append(faults, errors.New("--driver means the databases of a topology, --replica others"))
 	}
+	if err := errors.Join(faults...); err != nil {
+		return cfg, usageError(err, `name each database: --replica NAME=FILE; see "isukit replicas --help"`)
+	}
+	return cfg, nil
+}
+
+// openPool opens the databases, runs fn, and closes them.
+func openPool(ctx context.Context, cfg fanout.Config, fn func(*fanout.Pool) error) (err error) {
 	pool, err := fanout.Open(ctx, cfg)
 	if err != nil {
 		return hinted(err, "the databases must run, and their schemas must be the same")

@@ -169,3 +169,30 @@ func TestReplicasUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestReplicasOfWhatIsUp looks at the databases of the topology that is up, without naming them, and in the lab, which nothing else
+// of the machine reaches.
+func TestReplicasOfWhatIsUp(t *testing.T) {
+	t.Parallel()
+	program, env, _ := topologyEnv(t)
+	for _, driver := range []string{"local", "lab"} {
+		t.Run(driver, func(t *testing.T) {
+			tool := func(says string, args ...string) {
+				t.Helper()
+				out, err := runTool(t, program, env, append(args, "--driver", driver)...)
+				if !strings.Contains(out, says) {
+					t.Errorf("%s: %v, and no %q in\n%s", strings.Join(args, " "), err, says, out)
+				}
+			}
+			defer runTool(t, program, env, "topology", "down", "--driver", driver)
+			tool("is up at", "topology", "apply", "single", "--scale", "small")
+			tool("no databases with the same tables", "replicas", "status")
+			tool("is up at", "topology", "apply", "fanout-2", "--scale", "small")
+			tool("in service", "replicas", "status")
+			tool("equal", "replicas", "check")
+		})
+	}
+	if out, err := runTool(t, program, env, "replicas", "status"); err == nil || !strings.Contains(out, errNoReplicas.Error()) {
+		t.Errorf("where nothing is up: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"isukit/app/fanout"
+	"isukit/infra"
+)
+
+// errNoReplicas says that no database was named, and that there is none to take in its place.
+var errNoReplicas = errors.New("no databases are named, and no topology is up")
+
+// ofSite makes what is up with a driver, found where none was named, the databases that are meant, and calls fn with them. Their DSNs
+// hold for as long as fn runs.
+func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) error) (err error) {
+	name, err := findDriver(o.driver, o.stateDir)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return usageError(errNoReplicas, `name each database: --replica NAME=FILE; or isukit topology apply fanout-2`)
+	}
+	spec := infra.Spec{StateDir: o.stateDir, LocalDir: findLocalDir("")}
+	if spec.AppBinary, err = besideMe("", "isukit-app"); err != nil {
+		return err
+	}
+	driver, err := openDriver(name, o.stateDir, 0, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
+	running, err := infra.NewSite(driver, spec).Running(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
+	top := running.Topology()
+	if len(replicasOf(top)) == 0 {
+		return usageError(fmt.Errorf("the topology %s, which is up with driver %s, has no databases with the same tables", top.Name, name),
+			"isukit topology ls tells which have; or name databases: --replica NAME=FILE")
+	}
+	return fn(placementOf(top, running.DSNs()))
+}
