@@ -162,7 +162,7 @@ func (d *Diff) whole() {
 		{d.amountName("score"), func(r *result.Round) float64 { return d.amount(r, score(r)) }}, {"hits/s", (*result.Round).HitsPerSec},
 		{"p50 ms", func(r *result.Round) float64 { return r.All.Latency.P50Ms }}, {"p99 ms", func(r *result.Round) float64 { return r.All.Latency.P99Ms }},
 		{d.amountName("errors"), func(r *result.Round) float64 { return d.amount(r, float64(r.All.Errors)) }},
-		{d.amountName("statements"), func(r *result.Round) float64 { return d.amount(r, float64(r.Queries.Statements-r.Queries.Outside)) }},
+		{d.amountName("statements"), func(r *result.Round) float64 { return d.amount(r, float64(r.Queries.Counted())) }},
 	} {
 		if from, to := f.of(d.A), f.of(d.B); from != 0 || to != 0 {
 			d.Moved = append(d.Moved, Move{Group: "round", Figure: f.figure, From: from, To: to})
@@ -210,6 +210,7 @@ func (d *Diff) routes() {
 			add(x.Method+" "+x.Path, x.Request.SumSeconds, x.Hits, x.Request.P50Ms, x.Request.P99Ms)
 		}
 		for _, e := range r.Endpoints {
+			// The record has no sum of their times: about as long as the median took, each.
 			add(e.Name, float64(e.Hits)*e.Latency.P50Ms/1000, e.Hits, e.Latency.P50Ms, e.Latency.P99Ms)
 		}
 		return all
@@ -219,11 +220,20 @@ func (d *Diff) routes() {
 
 func (d *Diff) queries() {
 	of := func(r *result.Round) map[string]figures {
-		all := map[string]figures{}
+		// Several databases may tell of the same query.
+		sums := map[string]result.Query{}
 		for _, q := range r.Queries.Queries {
+			sum := sums[q.Fingerprint]
+			sum.Time.SumSeconds += q.Time.SumSeconds
+			sum.Time.Count += q.Time.Count
+			sum.RowsExamined += q.RowsExamined
+			sums[q.Fingerprint] = sum
+		}
+		all := map[string]figures{}
+		for fingerprint, q := range sums {
 			sum := d.amount(r, q.Time.SumSeconds)
 			mean := 1000 * q.Time.SumSeconds / float64(max(q.Time.Count, 1))
-			all[q.Fingerprint] = figures{sum, []float64{sum, d.amount(r, float64(q.Time.Count)), mean, d.amount(r, float64(q.RowsExamined))}}
+			all[fingerprint] = figures{sum, []float64{sum, d.amount(r, float64(q.Time.Count)), mean, d.amount(r, float64(q.RowsExamined))}}
 		}
 		return all
 	}

@@ -45,6 +45,23 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// TestQueriesOfSeveralDatabases has what two databases tell of one query added up, and lines that were no statement not counted.
+func TestQueriesOfSeveralDatabases(t *testing.T) {
+	query := func(host string, n int64) result.Query {
+		return result.Query{Fingerprint: "select ?", Host: host, Time: result.Spread{Count: n, SumSeconds: float64(n) / 100}, RowsExamined: 3 * n}
+	}
+	a := &result.Round{LoadSeconds: 60, Queries: result.QueryDigest{Statements: 105, Unreadable: 5, Queries: []result.Query{query("s1", 70), query("s2", 30)}}}
+	b := &result.Round{LoadSeconds: 60, Queries: result.QueryDigest{Statements: 50, Queries: []result.Query{query("s1", 50)}}}
+	got := map[string][2]float64{}
+	for _, m := range diff.Of(a, b).Moved {
+		got[m.Group+" "+m.Figure] = [2]float64{m.From, m.To}
+	}
+	want := map[string][2]float64{"round statements": {100, 50}, "query sum s": {1, 0.5}, "query count": {100, 50}, "query mean ms": {10, 10}, "query examined": {300, 150}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(- want, + got):\n%s", d)
+	}
+}
+
 // TestUnlikeLoads compares a long round with a short one of the same rate: nothing has moved but the score.
 func TestUnlikeLoads(t *testing.T) {
 	round := func(secs float64) *result.Round {

@@ -89,7 +89,7 @@ func newView(r *result.Round) view {
 		LastSecond:     len(r.Timeline) - 1,
 		Observed:       r.Observed(),
 		Subtitle:       subtitle(r),
-		Statements:     r.Queries.Statements - r.Queries.Outside - r.Queries.Unreadable,
+		Statements:     r.Queries.Counted(),
 		Queries:        queryViews(r),
 		Flames:         flames(r),
 		Settings:       settingsViews(r),

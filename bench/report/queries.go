@@ -12,18 +12,18 @@ import (
 
 // Queries writes the digest of what databases ran, at most that many queries; 0 is all.
 func Queries(w io.Writer, d *result.QueryDigest, most int, s Style) error {
-	p := newPage(s)
+	p := newSheet(s)
 	p.queries(d, most)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
 
-func (p *page) queries(d *result.QueryDigest, most int) {
+func (p *sheet) queries(d *result.QueryDigest, most int) {
 	var sum float64
 	for _, q := range d.Queries {
 		sum += q.Time.SumSeconds
 	}
-	p.head("Queries", fmt.Sprintf("times in ms; %s in %s", seconds(sum), plural(d.Statements-d.Unreadable-d.Outside, "statement")))
+	p.head("Queries", fmt.Sprintf("times in ms; %s in %s", seconds(sum), plural(d.Counted(), "statement")))
 	cols := []column{{title: "#", right: true}}
 	// As for routes: what the query is matters more than the last columns.
 	shown := []string{"count", "sum s", "share", "mean", "p95", "max", "lock s", "examined", "sent"}
@@ -73,7 +73,7 @@ func queryRow(n int, q result.Query, sum float64) []cell {
 func meanMs(s result.Spread) float64 { return 1000 * s.SumSeconds / float64(max(s.Count, 1)) }
 
 // queryDetail shows what a row has no room for.
-func (p *page) queryDetail(n int, q result.Query) {
+func (p *sheet) queryDetail(n int, q result.Query) {
 	p.line()
 	p.para(fmt.Sprintf("  %d  ", n), cyan, cut(clean(q.Fingerprint), 400))
 	if routes := routesOf(q); routes != "" {

@@ -80,10 +80,10 @@ func DiffHTML(w io.Writer, d *diff.Diff) error {
 				continue
 			}
 			name := cut(clean(m.Name), 140)
-			if name == last && names > 0 {
+			if m.Name == last && names > 0 {
 				name = ""
 			} else {
-				last, names = name, names+1
+				last, names = m.Name, names+1
 			}
 			if names > pageMoves {
 				break

@@ -70,7 +70,10 @@ type QueryDigest struct {
 	Left    int     `json:"queries_left,omitempty"`
 }
 
-// Query sums up the statements of one fingerprint.
+// Counted is how many of the statements the queries sum up.
+func (d *QueryDigest) Counted() int64 { return d.Statements - d.Unreadable - d.Outside }
+
+// Query sums up the statements of one fingerprint that one source tells of.
 type Query struct {
 	// ID is the fingerprint's hash in hexadecimal digits, the same in every round.
 	ID          string `json:"id"`
