@@ -56,7 +56,8 @@ type Options struct {
 	// Seed decides Poisson arrivals.
 	Seed uint64
 	// Capacity, if set, makes the load a search for the highest rate that keeps the Objective. Each of its trials lasts for
-	// Duration; the outcome's figures are those of the last one. OnTrial, if set, is told of every trial.
+	// Duration; the outcome's figures are those of the last one. OnTrial, if set, is told of every
+	// trial as it ends, though not whether it confirms another.
 	Capacity  *load.Capacity
 	Objective load.Objective
 	OnTrial   func(load.Trial)

@@ -9,7 +9,6 @@ import (
 
 // Thresholds of the verdict and its doubts; all are shares of a host's CPU time but the last three.
 const (
-	busyHost      = 0.85 // from here on a host's CPU is what limits it
 	heavySteal    = 0.05
 	heavyForeign  = 0.10
 	heavyIOWait   = 0.20
@@ -59,7 +58,7 @@ func bottleneckOf(r *result.Round) result.Bottleneck {
 	generatorCores := late.cores(result.GeneratorRole, meanGenerator)
 	busy := late.busyText(host)
 	switch {
-	case late.busy(host) < busyHost:
+	case late.busy(host) < fullCPU:
 		return result.Bottleneck{Resource: "none", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
 			"No CPU was the limit: the busiest host, %s, was %s (of the roles, %s used most: %.2f of %.4g cores%s). Look for locks, waiting and too few connections.",
 			host.Host, busy, top.Role, topCores, host.CPUs, foreignText(host))}

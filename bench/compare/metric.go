@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -100,11 +99,4 @@ func errorsPer1000(r *result.Round) float64 {
 		return 0
 	}
 	return 1000 * (float64(r.All.Errors) + 0.5) / float64(r.All.Hits)
-}
-
-func joinFaults(faults []string) error {
-	if len(faults) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(faults, "; "))
 }

@@ -7,11 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // nginx is a private server of one file.
@@ -81,26 +78,4 @@ func startNginx(ctx context.Context, dir string) (*nginx, error) {
 func (n *nginx) stop() {
 	n.cmd.Process.Kill()
 	n.cmd.Wait()
-}
-
-// startPinned starts a process that may use one CPU only; on a machine with one, they share it.
-//
-// Subtle: the child inherits the affinity of the thread that forks. The thread is left locked, so that it ends with its
-// goroutine rather than serving others. The child's Pdeathsig is about that thread, too, so the goroutine outlives the child.
-func startPinned(cmd *exec.Cmd, cpu int) error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		var set unix.CPUSet
-		set.Set(cpu % runtime.NumCPU())
-		err := unix.SchedSetaffinity(0, &set)
-		if err == nil {
-			err = cmd.Start()
-		}
-		started <- err
-		if err == nil {
-			unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		}
-	}()
-	return <-started
 }

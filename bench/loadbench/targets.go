@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,9 +8,7 @@ import (
 	"math"
 	"net/url"
 	"os"
-	"os/exec"
 	"strconv"
-	"syscall"
 	"time"
 
 	"isukit/bench/load"
@@ -25,20 +22,13 @@ func connections(ctx context.Context, o options, srv *nginx, out io.Writer) (any
 	if err != nil {
 		return nil, err
 	}
-	var buf bytes.Buffer
-	cmd := exec.CommandContext(ctx, self, "-role", "connections", "-target", srv.url, "-users", strconv.Itoa(manyConnections),
+	said, _, err := runPinned(ctx, self, "-role", "connections", "-target", srv.url, "-users", strconv.Itoa(manyConnections),
 		"-length", max(2*o.length, 5*time.Second).String(), "-check")
-	cmd.Stdout, cmd.Stderr = &buf, &buf
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	if err := startPinned(cmd, 0); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("%w: %.500s", err, buf.Bytes())
-	}
 	var r childReport
-	if err := json.Unmarshal(buf.Bytes(), &r); err != nil {
+	if err := json.Unmarshal(said, &r); err != nil {
 		return nil, err
 	}
 	fmt.Fprintf(out, "%d connections on one CPU: %.1f KiB a user while idle; then %d hits in %.1f s, %d errors %s\n",

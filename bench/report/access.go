@@ -12,13 +12,13 @@ import (
 
 // Access writes the digest of access logs, at most that many routes; 0 is all.
 func Access(w io.Writer, d *result.AccessDigest, most int, s Style) error {
-	p := newPage(s)
+	p := newSheet(s)
 	p.access(d, most)
 	_, err := io.WriteString(w, p.String())
 	return err
 }
 
-func (p *page) access(d *result.AccessDigest, most int) {
+func (p *sheet) access(d *result.AccessDigest, most int) {
 	p.head("Routes", fmt.Sprintf("times in ms; %s of the proxy's time in %s", seconds(d.Total.Request.SumSeconds), plural(d.Total.Hits, "request")))
 	// On a narrow terminal the names of the routes are worth more than the last columns.
 	shown := []string{"count", "sum s", "p50", "p90", "p99", "4xx", "5xx", "max", "2xx", "3xx", "upstream s", "bytes"}

@@ -11,7 +11,7 @@ import (
 
 // Diff writes what was changed between two rounds, then what moved, the largest first; most bounds each list, 0 is all.
 func Diff(w io.Writer, d *diff.Diff, most int, s Style) error {
-	p := newPage(s)
+	p := newSheet(s)
 	p.head("Changed", fmt.Sprintf("%s -> %s", clean(d.A.ID), clean(d.B.ID)))
 	p.changes(d, most)
 	for _, group := range moveGroups {
@@ -37,7 +37,7 @@ var moveGroups = []struct{ name, title string }{
 	{"round", "The round"}, {"route", "Routes"}, {"query", "Queries"}, {"cpu", "CPU by process"}, {"host", "Hosts"},
 }
 
-func (p *page) changes(d *diff.Diff, most int) {
+func (p *sheet) changes(d *diff.Diff, most int) {
 	if len(d.Changed) == 0 {
 		p.line("  nothing that was recorded")
 		return
@@ -58,7 +58,7 @@ func absent(value string) string {
 	return cut(clean(value), 200)
 }
 
-func (p *page) moves(d *diff.Diff, group, title string, most int) {
+func (p *sheet) moves(d *diff.Diff, group, title string, most int) {
 	cols := []column{{title: "", elastic: true}, {title: "figure"}, {title: "before", right: true}, {title: "after", right: true}, {title: "change", right: true}}
 	var rows [][]cell
 	names, last, left := 0, "", 0

@@ -9,7 +9,7 @@ import (
 
 // List writes one line for each round, in the order in which they come, and one for each that cannot be read.
 func List(w io.Writer, entries []result.Entry, s Style) error {
-	p := newPage(s)
+	p := newSheet(s)
 	if s.Width > 0 {
 		p.width = max(s.Width, 40) // a list has columns to spare
 	}
@@ -22,7 +22,7 @@ func List(w io.Writer, entries []result.Entry, s Style) error {
 	return err
 }
 
-func (p *page) rounds(entries []result.Entry) {
+func (p *sheet) rounds(entries []result.Entry) {
 	cols := []column{{title: "round", elastic: true}, {title: ""}, {title: "score", right: true}, {title: "hits/s", right: true},
 		{title: "p50 ms", right: true}, {title: "p99 ms", right: true}, {title: "errors", right: true}, {title: "load", right: true}}
 	var rows [][]cell

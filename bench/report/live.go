@@ -36,7 +36,7 @@ func (s LiveState) now() result.Second {
 // Live renders one frame for a terminal: lines no wider than the style's, without line ends. Every frame has the same number
 // of lines as long as the roles stay the same; the caller draws each over the one before.
 func Live(s LiveState, style Style) []string {
-	p := newPage(style)
+	p := newSheet(style)
 	now := s.now()
 	p.line(p.paint(bold, clean(s.Phase)), "  ", progress(s), "   ", p.paint(dim, clock(s.Elapsed)+" in all"))
 	p.line(fmt.Sprintf("  users %s   hits/s %s   p50 %s   p99 %s",
@@ -83,7 +83,7 @@ func progress(s LiveState) string {
 	return clock(s.PhaseElapsed) + " of " + clock(s.PhaseTotal) + " " + bar(s.PhaseElapsed.Seconds()/s.PhaseTotal.Seconds(), 20)
 }
 
-func (p *page) errorKinds(errors map[string]int64) string {
+func (p *sheet) errorKinds(errors map[string]int64) string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(errors)) {
 		if errors[kind] > 0 {

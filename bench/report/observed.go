@@ -29,7 +29,7 @@ const (
 )
 
 // messages writes what the benchmark had to say.
-func (p *page) messages(r *result.Round) {
+func (p *sheet) messages(r *result.Round) {
 	if len(r.Benchmark.Messages) == 0 {
 		return
 	}
@@ -43,7 +43,7 @@ func (p *page) messages(r *result.Round) {
 }
 
 // observed writes the digests in place of the endpoints of a load generator.
-func (p *page) observed(r *result.Round) {
+func (p *sheet) observed(r *result.Round) {
 	if r.Access.Lines > 0 {
 		p.access(&r.Access, textRoutes)
 	}

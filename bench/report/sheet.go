@@ -5,14 +5,34 @@ import (
 	"strings"
 )
 
-// page collects lines of text for a terminal.
-type page struct {
+// Style says for what kind of terminal text is made.
+type Style struct {
+	// Color turns on ANSI colours and bold.
+	Color bool
+	// Width is the number of columns; 0 means 80. Less than 72 is taken as 72, but by List.
+	Width int
+	// Record is where the round is kept, as the reader should see it; empty prints nothing about it.
+	Record string
+}
+
+// leastWidth is what most sheets need.
+const leastWidth = 72
+
+func (s Style) width() int {
+	if s.Width == 0 {
+		return 80
+	}
+	return max(s.Width, leastWidth)
+}
+
+// sheet collects lines of text for a terminal.
+type sheet struct {
 	strings.Builder
 	color bool
 	width int
 }
 
-// The colours that a page uses, as parameters of ANSI's SGR sequence.
+// The colours that a sheet uses, as parameters of ANSI's SGR sequence.
 const (
 	bold   = "1"
 	dim    = "2"
@@ -27,23 +47,23 @@ var sgr = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 func bare(painted string) string { return sgr.ReplaceAllString(painted, "") }
 
-func newPage(s Style) *page { return &page{color: s.Color, width: s.width()} }
+func newSheet(s Style) *sheet { return &sheet{color: s.Color, width: s.width()} }
 
 // paint puts s, which has no colours yet, into one.
-func (p *page) paint(code, s string) string {
+func (p *sheet) paint(code, s string) string {
 	if !p.color || s == "" {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-func (p *page) line(parts ...string) {
+func (p *sheet) line(parts ...string) {
 	p.WriteString(strings.TrimRight(strings.Join(parts, ""), " "))
 	p.WriteByte('\n')
 }
 
 // head begins a section: an empty line, its title, and what is to be said about it in a lighter tone.
-func (p *page) head(title, about string) {
+func (p *sheet) head(title, about string) {
 	p.line()
 	if about != "" {
 		about = "  " + p.paint(dim, cut(about, p.width-2-columns(title)))
@@ -52,7 +72,7 @@ func (p *page) head(title, about string) {
 }
 
 // para writes text wrapped; its first line begins with first, which may be painted, the others with as many spaces.
-func (p *page) para(first, code, text string) {
+func (p *sheet) para(first, code, text string) {
 	indent := strings.Repeat(" ", columns(bare(first)))
 	for i, l := range wrap(clean(text), p.width-len(indent)) {
 		if i > 0 {
@@ -81,8 +101,8 @@ func plain(texts ...string) []cell {
 	return cells
 }
 
-// table writes rows under their titles, indented by two, no wider than the page. A nil row draws a rule.
-func (p *page) table(cols []column, rows [][]cell) {
+// table writes rows under their titles, indented by two, no wider than the sheet. A nil row draws a rule.
+func (p *sheet) table(cols []column, rows [][]cell) {
 	if p.width < leastWidth {
 		cols, rows = p.narrow(cols, rows)
 	}
@@ -100,7 +120,7 @@ func (p *page) table(cols []column, rows [][]cell) {
 }
 
 // narrow leaves out the last columns, which matter least, until the others have room side by side; three stay in any case.
-func (p *page) narrow(cols []column, rows [][]cell) ([]column, [][]cell) {
+func (p *sheet) narrow(cols []column, rows [][]cell) ([]column, [][]cell) {
 	total := 1
 	for i, c := range cols {
 		width := columns(c.title)
@@ -124,7 +144,7 @@ func (p *page) narrow(cols []column, rows [][]cell) ([]column, [][]cell) {
 }
 
 // fit chooses the columns' widths and the gap between them.
-func (p *page) fit(cols []column, rows [][]cell) (widths []int, gap int) {
+func (p *sheet) fit(cols []column, rows [][]cell) (widths []int, gap int) {
 	widths = make([]int, len(cols))
 	total, elastic := 0, -1
 	for i, c := range cols {
@@ -150,7 +170,7 @@ func (p *page) fit(cols []column, rows [][]cell) (widths []int, gap int) {
 	return widths, gap
 }
 
-func (p *page) row(cols []column, widths []int, gap int, row []cell) {
+func (p *sheet) row(cols []column, widths []int, gap int, row []cell) {
 	var b strings.Builder
 	b.WriteString("  ")
 	for i, c := range cols {

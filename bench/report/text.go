@@ -13,7 +13,7 @@ import (
 // Text writes the round for a person at a terminal: the score first, then what made it, what went wrong, where the time
 // and the CPU went, what limited it, and what may be doubted.
 func Text(w io.Writer, r *result.Round, s Style) error {
-	p := newPage(s)
+	p := newSheet(s)
 	p.score(r)
 	p.faults(r)
 	p.scoreLines(r)
@@ -33,7 +33,7 @@ func Text(w io.Writer, r *result.Round, s Style) error {
 }
 
 // score writes the verdict so that it is seen from across the room.
-func (p *page) score(r *result.Round) {
+func (p *sheet) score(r *result.Round) {
 	verdict, code := "PASS", green
 	if !r.Passed {
 		verdict, code = "FAIL", red
@@ -81,7 +81,7 @@ func phases(r *result.Round) string {
 	return strings.Join(parts, ", ")
 }
 
-func (p *page) scoreLines(r *result.Round) {
+func (p *sheet) scoreLines(r *result.Round) {
 	if len(r.Score.Lines) == 0 {
 		return
 	}
@@ -118,7 +118,7 @@ func zeroed(r *result.Round) string {
 	return "A score is never below 0."
 }
 
-func (p *page) faults(r *result.Round) {
+func (p *sheet) faults(r *result.Round) {
 	if len(r.Faults) == 0 {
 		return
 	}
@@ -129,7 +129,7 @@ func (p *page) faults(r *result.Round) {
 	}
 }
 
-func (p *page) errorGroups(r *result.Round) {
+func (p *sheet) errorGroups(r *result.Round) {
 	if len(r.Errors) == 0 {
 		return
 	}
@@ -144,7 +144,7 @@ func (p *page) errorGroups(r *result.Round) {
 	}
 }
 
-func (p *page) endpoints(r *result.Round) {
+func (p *sheet) endpoints(r *result.Round) {
 	p.head("Endpoints", fmt.Sprintf("latency in ms, from when a hit was meant to go; %s hits/s", figure(r.HitsPerSec())))
 	cols := []column{{title: "", elastic: true}}
 	for _, t := range []string{"hits", "share", "p50", "p90", "p99", "max", "errors"} {
@@ -179,7 +179,7 @@ func endpointRow(e result.Endpoint) []cell {
 	return row
 }
 
-func (p *page) usage(r *result.Round) {
+func (p *sheet) usage(r *result.Round) {
 	p.head("CPU and memory", "during the load")
 	cols := []column{{title: "role", elastic: true}, {title: "host"}, {title: "CPU time", right: true},
 		{title: "cores", right: true}, {title: "of host", right: true}, {title: ""}, {title: "peak memory", right: true}}
@@ -235,7 +235,7 @@ func generatorFigures(g result.Generator) string {
 		percent(g.OfSystem), millis(1000*g.CPUSecondsPer1000Hits), millis(g.TimerDelayP99Ms), plural(int64(g.PeakUsers), "user"))
 }
 
-func (p *page) closing(r *result.Round, record string) {
+func (p *sheet) closing(r *result.Round, record string) {
 	if r.Bottleneck.Text != "" {
 		p.head("Bottleneck", "")
 		p.para("  ", "", r.Bottleneck.Text)

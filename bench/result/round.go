@@ -86,7 +86,8 @@ type Trial struct {
 	Confirms bool `json:"confirms,omitempty"`
 }
 
-// Phase is one of initialize, validate, load, check.
+// Phase is one of initialize, validate, load, check; of an app that is not the reference app one of rotate, build, deploy,
+// restart, load, collect.
 type Phase struct {
 	Name string `json:"name"`
 	// StartSeconds counts from the round's start.
@@ -95,7 +96,8 @@ type Phase struct {
 	OK              bool    `json:"ok"`
 }
 
-// Fault is one thing that validate or check found wrong.
+// Fault is one thing that fails the round, and the phase that found it; "round" for what came from outside, such as a server that
+// died.
 type Fault struct {
 	Phase string `json:"phase"`
 	Text  string `json:"text"`
@@ -212,10 +214,12 @@ type Generator struct {
 
 // Bottleneck names the busiest resource.
 type Bottleneck struct {
-	// Resource is one of "cpu", "generator", "none".
+	// Resource is one of "cpu", "generator", "none"; of an app that is not the reference app also "memory", "files", "disk", "steal",
+	// "throttled", "connections", "network".
 	Resource string `json:"resource"`
 	Host     string `json:"host,omitempty"`
-	Role     string `json:"role,omitempty"`
+	// Role is whose use of it was the largest; of an app that is not the reference app the name of its processes.
+	Role string `json:"role,omitempty"`
 	// Text says it in one sentence, with the figures that show it.
 	Text string `json:"text"`
 }
