@@ -113,7 +113,11 @@ type hitReader struct {
 
 func (d *hitReader) head() error {
 	var b [len(hitLogHead)]byte
-	if _, err := io.ReadFull(d.r, b[:]); err != nil || string(b[:]) != hitLogHead {
+	n, err := io.ReadFull(d.r, b[:])
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	if string(b[:n]) != hitLogHead {
 		return errors.New("not a hit log of version 1")
 	}
 	return nil

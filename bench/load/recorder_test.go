@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -128,6 +129,21 @@ func TestHitLogCut(t *testing.T) {
 		}
 		if n >= 20 {
 			t.Errorf("cut at %d of %d: got all %d hits", cut, len(whole), n)
+		}
+	}
+}
+
+// TestHitLogThatCannotBeRead has a failing disk not called a file of another kind.
+func TestHitLogThatCannotBeRead(t *testing.T) {
+	broken := errors.New("input/output error")
+	for _, err := range load.ReadHits(iotest.ErrReader(broken)) {
+		if !errors.Is(err, broken) {
+			t.Errorf("got %v, want %v", err, broken)
+		}
+	}
+	for _, err := range load.ReadHits(strings.NewReader("isukit-")) {
+		if err == nil || !strings.Contains(err.Error(), "not a hit log") {
+			t.Errorf("got %v, want that it is no hit log", err)
 		}
 	}
 }

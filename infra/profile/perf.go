@@ -14,53 +14,64 @@ import (
 // frame, the innermost first, then an empty line. The root of each stack is the process's name. Functions without a symbol are
 // named after their file, and those that follow each other are one frame. The kernel's idle task is left out.
 func ParsePerf(r io.Reader) (*Stacks, error) {
-	s := &Stacks{Unit: "samples", Type: "cpu"}
-	seen := map[string]int{}
-	var stack []string
-	process := ""
-	end := func() error {
-		if process == "" || process == idleTask {
-			process, stack = "", stack[:0]
-			return nil
-		}
-		stack = append(stack, process)
-		slices.Reverse(stack)
-		key := strings.Join(stack, "\x00")
-		at, ok := seen[key]
-		if !ok {
-			if at = len(s.Stacks); at >= maxStacks {
-				return ErrTooLarge
-			}
-			seen[key] = at
-			s.Stacks = append(s.Stacks, Stack{Frames: slices.Clone(stack)})
-		}
-		s.Stacks[at].Value++
-		process, stack = "", stack[:0]
-		return nil
-	}
+	p := perf{out: Stacks{Unit: "samples", Type: "cpu"}, seen: map[string]int{}}
 	lines := bufio.NewScanner(io.LimitReader(r, 16*maxBytes))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case strings.TrimSpace(line) == "":
-			if err := end(); err != nil {
-				return nil, err
-			}
-		case line[0] == '#':
-		case process == "":
-			process = strings.TrimSpace(line)
-		default:
-			frame := perfFrame(line)
-			if n := len(stack); n == 0 || !strings.HasPrefix(frame, "[") || stack[n-1] != frame {
-				stack = append(stack, frame)
-			}
+		if err := p.line(lines.Text()); err != nil {
+			return nil, fmt.Errorf("read the output of perf: %w", err)
 		}
 	}
-	if err := errors.Join(lines.Err(), end()); err != nil {
+	if err := errors.Join(lines.Err(), p.end()); err != nil {
 		return nil, fmt.Errorf("read the output of perf: %w", err)
 	}
-	return s, nil
+	return &p.out, nil
+}
+
+// perf gathers equal stacks from the lines of perf script.
+type perf struct {
+	out  Stacks
+	seen map[string]int // places in out, by stack
+	// process and stack are of the sample that is being read, the innermost frame first; process is "" between samples.
+	process string
+	stack   []string
+}
+
+func (p *perf) line(line string) error {
+	switch {
+	case strings.TrimSpace(line) == "":
+		return p.end()
+	case line[0] == '#':
+	case p.process == "":
+		p.process = strings.TrimSpace(line)
+	default:
+		frame := perfFrame(line)
+		if n := len(p.stack); n == 0 || !strings.HasPrefix(frame, "[") || p.stack[n-1] != frame {
+			p.stack = append(p.stack, frame)
+		}
+	}
+	return nil
+}
+
+// end counts the sample that has been read, if there is one.
+func (p *perf) end() error {
+	stack, process := append(p.stack, p.process), p.process
+	p.process, p.stack = "", p.stack[:0]
+	if process == "" || process == idleTask {
+		return nil
+	}
+	slices.Reverse(stack)
+	key := strings.Join(stack, "\x00")
+	at, ok := p.seen[key]
+	if !ok {
+		if at = len(p.out.Stacks); at >= maxStacks {
+			return ErrTooLarge
+		}
+		p.seen[key] = at
+		p.out.Stacks = append(p.out.Stacks, Stack{Frames: slices.Clone(stack)})
+	}
+	p.out.Stacks[at].Value++
+	return nil
 }
 
 // idleTask is what perf calls a CPU that has nothing to do.

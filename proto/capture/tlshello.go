@@ -12,7 +12,6 @@ const (
 	helloClient       = 1
 	helloServer       = 2
 	newSessionTicket  = 4
-	endOfEarlyData    = 5
 	handshakeFinished = 20
 	keyUpdate         = 24
 
