@@ -93,11 +93,14 @@ func (l *ledger) check(tb testing.TB, c *cluster, p *fanout.Pool) (acked, unknow
 	return acked, unknown
 }
 
-// eachMode runs f for both engines and the given modes.
-func eachMode(t *testing.T, f func(t *testing.T, engine string, mode fanout.Mode), modes ...fanout.Mode) {
+// faultModes are those whose replicas stay equal, or are ejected, whatever dies: every suite on faults runs them.
+var faultModes = []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable}
+
+// eachMode runs f for both engines and all faultModes.
+func eachMode(t *testing.T, f func(t *testing.T, engine string, mode fanout.Mode)) {
 	t.Helper()
 	for _, engine := range infratest.Engines(t) {
-		for _, mode := range modes {
+		for _, mode := range faultModes {
 			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
 				t.Parallel()
 				f(t, engine, mode)
@@ -150,7 +153,7 @@ func TestReplicaFailsUnderWrites(t *testing.T) {
 				})
 			}
 		}
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *atomic.Int64, fail, back func(*cluster), ejected, seed int) {
@@ -233,7 +236,7 @@ func TestEveryReplicaKilled(t *testing.T) {
 		if err := insertLedger(p, next.Add(1), 0); err != nil {
 			t.Errorf("a write after the restart: %v", err)
 		}
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 // TestAppKilled kills a writing process with SIGKILL and opens a pool after it: what it left on some replicas only is found,
@@ -271,7 +274,7 @@ func TestAppKilled(t *testing.T) {
 			}
 			p.Close()
 		}
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 // killWriter runs the writer process, kills it at a random moment and returns the ids that it had acknowledged.
@@ -422,5 +425,5 @@ func TestRandomCancels(t *testing.T) {
 		if left := c.rows(t, 0, "SELECT COUNT(*) FROM information_schema.processlist WHERE command = 'Query' AND db = DATABASE() AND info LIKE 'UPDATE counter%'"); left[0] != "0" {
 			t.Errorf("%s abandoned statements still run", left[0])
 		}
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }

@@ -88,7 +88,7 @@ func TestNetworkCut(t *testing.T) {
 		}
 		must(t, p.Close())
 		leftNothing(t, c)
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 // TestFrozenForTenSeconds stops a replica's execution for so long, and lets it go on with what it had begun.
@@ -110,7 +110,7 @@ func TestFrozenForTenSeconds(t *testing.T) {
 		}
 		must(t, p.Close())
 		leftNothing(t, c)
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 // TestDiskFull fills the disk of one replica. A server may then refuse, wait for space, or end itself.
@@ -120,7 +120,7 @@ func TestDiskFull(t *testing.T) {
 			bad := rand.New(rand.NewPCG(seed, uint64(2*len(mode)+len(engine)))).IntN(2)
 			t.Run(fmt.Sprintf("seed %d: r%d", seed, bad+1), func(t *testing.T) { diskFull(t, engine, mode, bad) })
 		}
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 func diskFull(t *testing.T, engine string, mode fanout.Mode, bad int) {

@@ -143,7 +143,7 @@ func TestFaultAtEveryStep(t *testing.T) {
 				}
 			}
 		}
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 func strikeAt(t *testing.T, c *cluster, mode fanout.Mode, l *ledger, next *atomic.Int64, s strike, at fanout.Moment, rng *rand.Rand) {
@@ -268,7 +268,7 @@ func TestAppKilledAtEveryStep(t *testing.T) {
 				})
 			}
 		}
-	}, fanout.ModeOrdered, fanout.ModeDurable)
+	})
 }
 
 // refused fails unless r2 keeps a refusal of what a dead process had prepared on r1 and not decided: the packet that decides may wait

@@ -1,6 +1,9 @@
 package scenario
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Mix is who comes.
 type Mix string
@@ -42,5 +45,9 @@ func (m Mix) cast() (cast, error) {
 	case Audience:
 		return audience, nil
 	}
-	return nil, fmt.Errorf("mix %q does not exist (have %s, %s)", m, Everyone, Audience)
+	var names []string
+	for _, m := range Mixes() {
+		names = append(names, string(m))
+	}
+	return nil, fmt.Errorf("mix %q does not exist (have %s)", m, strings.Join(names, ", "))
 }

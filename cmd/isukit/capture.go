@@ -196,7 +196,7 @@ func openCapture(name string, in io.Reader, opts capture.Options) (*capture.Read
 	}
 	reader, err := capture.NewReader(input, opts)
 	if err != nil {
-		err = usageError(fmt.Errorf("%s: %w", name, err), capture.Formats+" are read, also packed with gzip or zstd")
+		err = usageError(fmt.Errorf("%s: %w", name, err), "such a file may also be packed with gzip or zstd")
 		return nil, nil, errors.Join(err, input.Close())
 	}
 	return reader, input, nil

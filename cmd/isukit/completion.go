@@ -24,6 +24,7 @@ var fixedValues = map[string][]string{
 	"in":       {"raw", "hex", "base64", "gzip"},
 	"out":      {"raw", "hex", "base64"},
 	"mode":     modeNames(),
+	"mix":      mixNames(),
 	"method":   {"GET", "POST", "PUT", "PATCH", "DELETE"},
 	"metrics":  {"score", "hits", "p50", "p99", "cpu", "errors"},
 }

@@ -72,6 +72,7 @@ func TestCompletion(t *testing.T) {
 		{"round --scale s", []string{"small", "standard"}},
 		{"round --shape ", []string{"grow", "users=", "ramp=", "steps=", "rate=", "capacity"}},
 		{"round --arrivals ", []string{"even", "poisson"}},
+		{"round --mix ", []string{"everyone", "audience"}},
 		{"round --proxy ", []string{"nginx", "envoy"}},
 		{"decode --in ", []string{"raw", "hex", "base64", "gzip"}},
 		{"digest access --sort ", []string{"sum", "count", "p99", "max", "bytes"}},
@@ -106,7 +107,7 @@ func TestFixedValuesAreTaken(t *testing.T) {
 	}
 	for flag, args := range map[string][]string{
 		"engine": {"round", "--duration", "0s"}, "proxy": {"round", "--duration", "0s"}, "scale": {"round", "--duration", "0s"},
-		"arrivals": {"round", "--duration", "0s"}, "in": {"decode", "--type", "Team"},
+		"arrivals": {"round", "--duration", "0s"}, "mix": {"round", "--duration", "0s"}, "in": {"decode", "--type", "Team"},
 		"sort": {"digest", "access", "/nonexistent"}, "out": {"encode", "--type", "Team"}, "mode": {"replicas", "status", "--replica", "a=" + dsn, "--replica", "b=" + dsn},
 		"metrics": {"compare", "a", "b"},
 	} {

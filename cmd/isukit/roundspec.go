@@ -87,6 +87,15 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	}, nil
 }
 
+// mixNames are what --mix takes.
+func mixNames() []string {
+	var names []string
+	for _, m := range scenario.Mixes() {
+		names = append(names, string(m))
+	}
+	return names
+}
+
 // speaksTLS reports whether the load reaches the web over TLS.
 func speaksTLS(top *topology.Topology) bool {
 	return slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Role == topology.Proxy && i.TLS })
