@@ -91,6 +91,9 @@ func (s *session) run(ctx context.Context) error {
 // outline says before the first round how many there will be.
 func (s *session) outline() string {
 	text := fmt.Sprintf("%d pairs of rounds", s.pairs)
+	if s.pairs == 1 {
+		text = "1 pair of rounds"
+	}
 	if s.untilSure {
 		text = fmt.Sprintf("pairs of rounds until it is decided, at most %d", s.pairs)
 	}
@@ -169,7 +172,7 @@ func (s *session) quiet(ctx context.Context, label string, side int) (*result.Ro
 // tell says how a round went.
 func (s *session) tell(label string, side int, r *result.Round, remark string) {
 	text := fmt.Sprintf("%s, %c: score %d, %.0f hits/s, p99 %s ms", label, "AB"[side], r.Score.Total,
-		float64(r.All.Hits)/max(r.LoadSeconds, 1), threeDigits(r.All.Latency.P99Ms))
+		r.HitsPerSec(), threeDigits(r.All.Latency.P99Ms))
 	if r.Metrics != nil {
 		text = fmt.Sprintf("%s, %c: %s", label, "AB"[side], figuresText(r.Metrics))
 	}

@@ -149,15 +149,26 @@ func (r *projectRound) runBenchmark(ctx context.Context) {
 			dir = filepath.Join(r.hosts.Dir, dir)
 		}
 	}
+	lines := burst{now: time.Now}
+	missing := func(n int) {
+		if n > 0 {
+			r.say("| ... (%d lines more)", n)
+		}
+	}
 	cmd := external.Command{Line: b.Command, Dir: dir, Env: os.Environ(), Timeout: b.Timeout.Or(project.DefaultTimeout), OnLine: func(line string) {
 		line = redact.Text(line)
-		r.say("| %s", line)
 		r.live.line(line)
+		show, missed := lines.take()
+		missing(missed)
+		if show {
+			r.say("| %s", line)
+		}
 	}}
 	// Logs tell whole seconds: what came before the benchmark must not lie in its first one.
 	_ = sleep(ctx, time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	r.record.Benchmark = result.Benchmark{Command: redact.Text(b.Command), ScoreFrom: "none", Began: time.Now().UTC()}
 	run, err := cmd.Start(ctx)
+	missing(lines.rest())
 	if run == nil {
 		r.record.Benchmark.Ended = time.Now().UTC()
 		r.fail("load", err)

@@ -215,7 +215,10 @@ func statusJSON(status fanout.Status, s streams) error {
 }
 
 func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
+	done := waiting(s, o.quiet, "comparing the tables")
+	defer done()
 	report, err := pool.Check(ctx, fanout.CheckOptions{Tables: o.tables})
+	done()
 	if err != nil {
 		return err
 	}
