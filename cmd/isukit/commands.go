@@ -23,7 +23,7 @@ func finishCommands(cmd *cobra.Command) {
 					} else if m := wrongCount.FindStringSubmatch(err.Error()); m != nil {
 						err = fmt.Errorf("%s takes %s, and got %s", cmd.CommandPath(), m[1]+m[2]+pluralArguments(m[2]), m[3])
 					}
-					return usageError(err, fmt.Sprintf("it is used as %q; see %q", cmd.UseLine(), cmd.CommandPath()+" --help"))
+					return usageError(err, hintOf(err, fmt.Sprintf("it is used as %q; see %q", cmd.UseLine(), cmd.CommandPath()+" --help")))
 				}
 				return nil
 			}

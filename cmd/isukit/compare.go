@@ -13,6 +13,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/infra"
 )
 
 // compareOptions are those of `isukit compare`.
@@ -163,7 +164,7 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 	for i, query := range []string{a, b} {
 		side, err := findSide(o.rounds.dir, query, s)
 		if errors.Is(err, result.ErrNoRound) {
-			return usageError(err, `"isukit ls" lists the rounds; --rounds 10 runs some`)
+			return usageError(err, compareHint(query))
 		}
 		if err != nil {
 			return err
@@ -174,6 +175,14 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 		return usageError(err, "A and B have to be different rounds")
 	}
 	return printComparison(o, sides[0], sides[1], nil, s)
+}
+
+// compareHint is what to do where a side is no round.
+func compareHint(query string) string {
+	if slices.Contains(infra.ShippedNames(), query) {
+		return "topology=" + query + " is that topology; --rounds 10 runs rounds of both sides"
+	}
+	return `"isukit ls" lists the rounds; --rounds 10 runs some`
 }
 
 // printComparison compares and prints; warnings are said beside those of the comparison itself.

@@ -274,7 +274,7 @@ func TestCompareRefusesSides(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"tune=fast", "tune=none"}, "isukit tune ls"},
+		{[]string{"tune=wrong", "tune=none"}, "isukit tune ls"},
 		{[]string{"last", "~1", "--rounds", "3"}, "kept rounds"},
 		{[]string{"last", "round="}, "kept rounds"},
 		{[]string{"round=--nonsense", "round="}, "unknown flag"},

@@ -36,7 +36,11 @@ func newRootCmd(s streams) *cobra.Command {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help"))
+		hint := fmt.Sprintf("see %q", cmd.CommandPath()+" --help")
+		if strings.Contains(err.Error(), "missing unit in duration") {
+			hint = "times have a unit: 10s, 1m30s"
+		}
+		return usageError(err, hint)
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := flagsFromEnv(cmd.Flags()); err != nil {

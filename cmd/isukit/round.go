@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"isukit/bench/load"
 	"isukit/bench/scenario"
+	"isukit/infra"
 	"isukit/infra/project"
 )
 
@@ -76,7 +78,7 @@ its logs, build, deploy, restart, run its benchmark, and keep what logs, databas
   isukit round --users 50 --json > round.json
   isukit round -t final-1 --driver lab
   isukit round --explain-score`,
-		Args: cobra.NoArgs,
+		Args: noTopologyArgument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if o.stateDir, err = stateDir(cmd); err != nil {
@@ -97,6 +99,14 @@ its logs, build, deploy, restart, run its benchmark, and keep what logs, databas
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
+}
+
+// noTopologyArgument refuses arguments, and says how a topology is named that was meant by one.
+func noTopologyArgument(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 && slices.Contains(infra.ShippedNames(), args[0]) {
+		return usageError(fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0]), "isukit round -t "+args[0])
+	}
+	return cobra.NoArgs(cmd, args)
 }
 
 // ofProject plays a round of a project in place of the reference app.

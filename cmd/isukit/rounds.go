@@ -74,7 +74,7 @@ func runLs(o roundsOptions, s streams) error {
 }
 
 // noRoundHint is what to do where a round is not there.
-const noRoundHint = `"isukit ls" lists the rounds, "isukit round" makes one`
+const noRoundHint = `"isukit ls" lists the rounds, "isukit round" makes one; they are kept in the directory where it is run, unless --results names another`
 
 // findRound reads the round that a user names, as show's help says; it returns the round's directory as well.
 func findRound(dir, query string) (r *result.Round, path string, err error) {

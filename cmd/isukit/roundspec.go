@@ -142,7 +142,11 @@ const maxTopologyBytes = 1 << 20
 // findTopology takes what looks like a path for a file, anything else for the name of a shipped topology.
 func findTopology(name string) (*topology.Topology, error) {
 	if !strings.ContainsAny(name, "./") {
-		return infra.Shipped(name)
+		top, err := infra.Shipped(name)
+		if hint := didYouMean(name, infra.ShippedNames()); err != nil && hint != "" {
+			err = usageError(err, hint)
+		}
+		return top, err
 	}
 	text, err := readRegular(name, maxTopologyBytes)
 	if err != nil {

@@ -47,7 +47,7 @@ bound to another address it wants a token, which is part of the address that it 
 func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {
-		return usageError(err, "choose another address with --listen")
+		return usageError(err, "choose another address with --listen, such as 127.0.0.1:8090")
 	}
 	h := &roundServer{dir: dir, local: isLoopback(l.Addr())}
 	address := "http://" + l.Addr().String() + "/"

@@ -123,7 +123,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 func readTopology(name string) (*topology.Topology, error) {
 	top, err := findTopology(name)
 	if err != nil {
-		return nil, usageError(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`)
+		return nil, usageError(err, hintOf(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`))
 	}
 	return top, nil
 }

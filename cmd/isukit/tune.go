@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,6 +104,26 @@ func loadTunings(names []string) (*tune.Catalog, []string, error) {
 	return catalog, resolved, nil
 }
 
+// tuneHint is what to do where one of the names is no tuning's.
+func tuneHint(catalog *tune.Catalog, names []string) string {
+	var known []string
+	for _, t := range catalog.Tunings {
+		known = append(known, t.Name)
+	}
+	for _, g := range catalog.Groups {
+		known = append(known, g.Name)
+	}
+	for _, name := range names {
+		if slices.Contains(known, name) {
+			continue
+		}
+		if hint := didYouMean(name, known); hint != "" {
+			return hint
+		}
+	}
+	return "isukit tune ls lists them"
+}
+
 // findTunings returns tunings by name, without those whose risk has to be accepted first.
 func findTunings(names, accepted []string) ([]tune.Tuning, error) {
 	catalog, names, err := loadTunings(names)
@@ -110,11 +131,11 @@ func findTunings(names, accepted []string) ([]tune.Tuning, error) {
 		return nil, err
 	}
 	if _, err := catalog.Resolve(accepted); err != nil {
-		return nil, usageError(fmt.Errorf("--accept-risk: %w", err), "isukit tune ls lists them")
+		return nil, usageError(fmt.Errorf("--accept-risk: %w", err), tuneHint(catalog, accepted))
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return nil, usageError(err, "isukit tune ls lists them")
+		return nil, usageError(err, tuneHint(catalog, names))
 	}
 	if err := tune.CheckRisks(tunings, accepted); err != nil {
 		return nil, usageError(err, "--accept-risk NAME applies it all the same")
@@ -152,7 +173,7 @@ func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) err
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return usageError(err, "isukit tune ls lists them")
+		return usageError(err, tuneHint(catalog, names))
 	}
 	for _, t := range tunings {
 		if o.asJSON {
@@ -176,7 +197,7 @@ func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) e
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return usageError(err, "isukit tune ls lists them")
+		return usageError(err, tuneHint(catalog, names))
 	}
 	done := waiting(s, o.quiet, "comparing")
 	defer done()
@@ -274,7 +295,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 		}
 		tunings, err := catalog.Resolve(names)
 		if err != nil {
-			return usageError(err, "isukit tune ls lists them")
+			return usageError(err, tuneHint(catalog, names))
 		}
 		for _, t := range tunings {
 			opts.Tunings = append(opts.Tunings, t.Name)
