@@ -3,6 +3,7 @@ package infra
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -19,40 +20,90 @@ const (
 	slowLog   = "slow.log"
 )
 
-// waitHTTP waits until an instance answers GET path with a status below 500.
-func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+// wait is for an instance that was started to become healthy.
+type wait struct {
+	at       host.Host
+	host     string // its name in the topology
+	instance string
+	called   string // as errors call the instance
+	port     int
+	client   *http.Client
+	url      string // what it answers with a status below 500 when it is
+	limit    time.Duration
+	logTail  func() string
+}
+
+func (w wait) run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.limit, fmt.Errorf("not healthy within %v", w.limit))
 	defer cancel()
-	client, url, last := r.client, "http://"+i.Addr+path, "no answer"
-	if client == nil {
-		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}
-	}
-	if t, ok := r.input.Topology.Instance(i.Name); ok && t.Role == topology.Proxy {
-		url = r.input.URLOf(t) + path
-	}
+	last := "no answer"
 	for {
-		code, err := status(ctx, client, url)
+		code, err := status(ctx, w.client, w.url)
 		switch {
 		case err == nil && code < 500:
 			return nil
 		case err == nil:
 			last = fmt.Sprintf("status %d", code)
-		default:
+		case ctx.Err() == nil:
 			last = err.Error()
 		}
-		st, err := r.at(i.Host).State(ctx, i.Name)
+		st, err := w.at.State(context.WithoutCancel(ctx), w.instance)
 		if err != nil {
 			return err
 		}
 		if !st.Running {
-			return fmt.Errorf("%s ended before it was healthy (%s); the end of its log:\n%s", i.Name, st.Exit, r.logTail(i))
+			return w.whyEnded(st)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy (%w; GET %s: %s); the end of its log:\n%s", i.Name, context.Cause(ctx), url, last, r.logTail(i))
-		case <-time.After(pause(r.at(i.Host), 10*time.Millisecond)):
+			return fmt.Errorf("%s is not healthy (%w; GET %s: %s); the end of its log:\n%s", w.called, context.Cause(ctx), w.url, last, w.logTail())
+		case <-time.After(pause(w.at, 10*time.Millisecond)):
 		}
 	}
+}
+
+// whyEnded explains a service that ended before it was healthy.
+func (w wait) whyEnded(st host.State) error {
+	log := w.logTail()
+	err := fmt.Errorf("%s ended before it was healthy (%s); the end of its log:\n%s", w.called, st.Exit, log)
+	switch {
+	case st.OutOfMemory:
+		return &HintError{fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, w.host), "place less on that host, or give it more memory"}
+	case strings.Contains(log, "ddress already in use") || strings.Contains(log, "bind() to") || strings.Contains(log, "cannot bind"):
+		return &HintError{err, fmt.Sprintf("port %d is taken by another program: stop that, or give %s another port", w.port, w.instance)}
+	case strings.Contains(log, "No space left on device"):
+		return &HintError{err, "make room on the disk of " + w.host}
+	}
+	return err
+}
+
+func status(ctx context.Context, client *http.Client, url string) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
+	return resp.StatusCode, err
+}
+
+// waitHTTP waits until an instance answers GET path with a status below 500.
+func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
+	w := wait{
+		at: r.at(i.Host), host: i.Host, instance: i.Name, called: i.Name, port: r.input.Places[i.Name].Port, client: r.client, url: "http://" + i.Addr + path,
+		limit: healthLimit, logTail: func() string { return r.logTail(i) },
+	}
+	if w.client == nil {
+		w.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}
+	}
+	if t, ok := r.input.Topology.Instance(i.Name); ok && t.Role == topology.Proxy {
+		w.url = r.input.URLOf(t) + path
+	}
+	return w.run(ctx)
 }
 
 // Ended tells which instances have ended by themselves, each with how and the end of its log; none is good.
@@ -90,8 +141,10 @@ func tailOf(text []byte) string {
 }
 
 // redact replaces the run's secrets, should one have got into a log.
-func (r *Running) redact(text string) string {
-	for _, s := range r.secrets {
+func (r *Running) redact(text string) string { return redacted(text, r.secrets) }
+
+func redacted(text string, secrets []string) string {
+	for _, s := range secrets {
 		text = strings.ReplaceAll(text, s, "[secret]")
 	}
 	return text

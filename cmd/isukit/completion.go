@@ -40,7 +40,6 @@ var flagCandidates = map[string]candidates{
 	"host":        captureHosts,
 	"only":        checkNames,
 	"skip":        checkNames,
-	"round":       roundNames,
 }
 
 // directoryFlags and their like take paths of one kind.

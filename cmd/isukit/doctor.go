@@ -64,7 +64,6 @@ Exit code 0 says that nothing was found, or notes only; 3 that there are finding
 	f.StringVarP(&o.topology, "topology", "t", "", "the topology that is up: a shipped one's name, or a file")
 	f.StringVar(&o.driver, "driver", "", "look at what is up with this driver: local, lab or ssh")
 	projectFlag(f, &o.project)
-	f.StringVar(&o.round, "round", "", "look at the record of this round instead: its id or a part of it, or last")
 	resultsFlag(f, &o.results)
 	f.StringArrayVar(&o.dbs, "db", nil, "a file of mode 0600 with the DSN of a database of this machine, which is looked at then")
 	programFlags(f, &o.localDir, &o.app)
@@ -221,7 +220,7 @@ func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
 	return w.Flush()
 }
 
-// printFindings prints what was found; the error is errRoundFailed where any of it is serious.
+// printFindings prints what was found; the error is errFound where any of it is serious.
 func printFindings(out io.Writer, findings []doctor.Finding, checks int, asJSON bool) error {
 	var err error
 	if asJSON {
@@ -230,7 +229,7 @@ func printFindings(out io.Writer, findings []doctor.Finding, checks int, asJSON 
 		_, err = io.WriteString(signalling(out), findingsText(findings, checks))
 	}
 	if err == nil && doctor.Serious(findings) {
-		return errRoundFailed
+		return errFound
 	}
 	return err
 }

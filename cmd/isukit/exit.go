@@ -59,8 +59,12 @@ func hintOf(err error, otherwise string) string {
 	return cmp.Or(knownHint(err), otherwise)
 }
 
-// errRoundFailed ends a command whose round ran and failed; what failed has been printed by then.
-var errRoundFailed = errors.New("the round failed")
+// errRoundFailed ends a command whose round ran and failed, errFound one that checks or compares and found what it looks for. What it
+// was has been printed by then.
+var (
+	errRoundFailed = errors.New("the round failed")
+	errFound       = errors.New("it is not as it should be")
+)
 
 // knownHint is what can be done about an error of another package that says so itself, or that is known here; "" for any other.
 func knownHint(err error) string {
@@ -108,7 +112,7 @@ func exitCode(w io.Writer, err error) int {
 	code, interrupted := 0, false
 	rest := slices.DeleteFunc(joined(err), func(e error) bool {
 		switch {
-		case errors.Is(e, errRoundFailed):
+		case errors.Is(e, errRoundFailed), errors.Is(e, errFound):
 			code = exitRound
 		case errors.Is(e, context.Canceled):
 			code, interrupted = exitFailed, true

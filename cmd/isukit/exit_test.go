@@ -25,6 +25,7 @@ func TestExitCode(t *testing.T) {
 		{usageError(&infra.HintError{Err: left, Hint: "make setup"}, ""), exitUsage, "isukit: error: stop db-1: no such process\nisukit: hint: make setup\n"},
 		{found(left, ""), exitRound, "isukit: error: stop db-1: no such process\n"},
 		{errRoundFailed, exitRound, ""},
+		{errFound, exitRound, ""},
 		{errors.Join(errRoundFailed, left), exitRound, "isukit: error: stop db-1: no such process\n"},
 		{fmt.Errorf("start: %w", context.Canceled), exitFailed, "isukit: interrupted; everything that was started is gone\n"},
 		{fmt.Errorf("%w: %w", context.Canceled, left), exitFailed, "isukit: interrupted; everything that was started is gone\n"},

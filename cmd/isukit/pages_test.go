@@ -28,7 +28,7 @@ func page(t *testing.T, name string) string {
 // firstCells are the names in the first cells of a page's tables: of `a`, `b` both.
 func firstCells(text string) []string {
 	var names []string
-	for _, row := range regexp.MustCompile("(?m)^\\|([^|]*)\\|").FindAllStringSubmatch(text, -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\|([^|]*)\|`).FindAllStringSubmatch(text, -1) {
 		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
 			names = append(names, name[1])
 		}

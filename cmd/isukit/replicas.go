@@ -229,7 +229,7 @@ func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 		if o.mode != string(fanout.ModeReplicated) { // there, the servers' own replication mends
 			sayNext(s, o.quiet || o.asJSON, o.on("isukit replicas repair"))
 		}
-		return errRoundFailed
+		return errFound
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func (o roundOptions) faults() (faults []error) {
 // spec checks the options and says what is to be started.
 func (o roundOptions) spec() (infra.Spec, error) {
 	faults := o.faults()
-	top, err := o.readTopology()
+	top, err := o.declared()
 	if err != nil {
 		faults = append(faults, err)
 	}
@@ -101,7 +101,8 @@ func speaksTLS(top *topology.Topology) bool {
 	return slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Role == topology.Proxy && i.TLS })
 }
 
-func (o roundOptions) readTopology() (*topology.Topology, error) {
+// declared is the topology of the round, with --engine and --proxy.
+func (o roundOptions) declared() (*topology.Topology, error) {
 	top, err := findTopology(o.topology)
 	if err != nil {
 		return nil, err

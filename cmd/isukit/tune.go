@@ -252,7 +252,7 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 		}
 		if len(report) > 0 {
 			o.next(s, "isukit tune revert --all")
-			return errRoundFailed
+			return errFound
 		}
 		if o.asJSON {
 			return nil
