@@ -84,6 +84,14 @@ func TestTimesOfAllKinds(t *testing.T) {
 	}
 }
 
+// TestOneOfTwoTimes has a field that only the day can be read from not hide the one that tells the time.
+func TestOneOfTwoTimes(t *testing.T) {
+	d := digestOf(t, access.Options{}, `{"time":1792000000.123,"date":"2026-10-14","method":"GET","uri":"/a","status":200}`+"\n")
+	if want := time.Unix(1792000000, 123e6); !d.First.Equal(want) || d.Untimed != 0 {
+		t.Errorf("read as %v, %d untimed, want %v", d.First.UTC(), d.Untimed, want.UTC())
+	}
+}
+
 func TestOwnLogFormat(t *testing.T) {
 	format := `$remote_addr|$time_iso8601|$request_method ${request_uri}|$status|$request_time|$upstream_response_time|$upstream_cache_status`
 	d := digestOf(t, access.Options{Format: format}, "10.0.0.1|2026-10-14T20:26:40+09:00|GET /a|200|0.010|0.003, 0.120 : -|HIT\nnonsense\n")

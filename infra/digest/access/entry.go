@@ -63,8 +63,10 @@ func (e *entry) set(k known, value []byte) bool {
 	}
 	switch k.field {
 	case fieldTime:
-		// A time that cannot be read costs the line its place in time, not the line.
-		e.at, _ = parseTime(value)
+		// A time that cannot be read costs the line its place in time, unless another field tells it, but not the line.
+		if at, ok := parseTime(value); ok {
+			e.at = at
+		}
 	case fieldMethod:
 		e.method = value
 	case fieldURI:

@@ -3,13 +3,14 @@ package access
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
+
+	"isukit/infra/digest"
 )
 
 // Options say how logs are read. The zero value finds the format and the routes by itself and takes every line.
@@ -135,14 +136,9 @@ func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error 
 
 // ReadFormat is Read for a log of a format of its own, as Options.Format has it.
 func (d *Digester) ReadFormat(ctx context.Context, name, format string, from io.Reader) error {
-	buffered := bufio.NewReaderSize(from, 256<<10)
-	if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		unpacked, err := gzip.NewReader(buffered)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		defer unpacked.Close()
-		buffered = bufio.NewReaderSize(unpacked, 256<<10)
+	buffered, err := digest.Unpack(from)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
 	}
 	reader, err := formatOf(format)
 	if err != nil {

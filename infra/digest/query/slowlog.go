@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"isukit/infra/digest"
 )
 
 // Options say how slow logs are read; the zero value takes every statement.
@@ -46,14 +47,9 @@ func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, t
 // Read digests one slow log to its end, which is unpacked when it is gzip. name stands for it where entries of it are shown.
 // A read error leaves what was read until then in the digest.
 func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
-	buffered := bufio.NewReaderSize(from, 256<<10)
-	if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		unpacked, err := gzip.NewReader(buffered)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		defer unpacked.Close()
-		buffered = bufio.NewReaderSize(unpacked, 256<<10)
+	buffered, err := digest.Unpack(from)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
 	}
 	p := slowParser{digester: d, name: name}
 	defer p.flush()
