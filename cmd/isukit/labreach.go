@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 
@@ -29,12 +30,12 @@ func openLabReach(ctx context.Context, stateDir string) (*labReach, error) {
 	r.lab = lab
 	wants, err := lab.Hosts(ctx)
 	if err != nil {
-		return r, err
+		return nil, errors.Join(err, r.Close(ctx))
 	}
 	for _, w := range wants {
 		h, err := lab.Host(w.Name)
 		if err != nil {
-			return r, err
+			return nil, errors.Join(err, r.Close(ctx))
 		}
 		r.addresses[h.About().Address] = true
 	}
@@ -49,9 +50,9 @@ func (r *labReach) DialContext(ctx context.Context, network, address string) (ne
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// Close lets go of the lab, which stays up. A nil labReach has nothing.
+// Close lets go of the lab, which stays up.
 func (r *labReach) Close(ctx context.Context) error {
-	if r == nil || r.lab == nil {
+	if r.lab == nil {
 		return nil
 	}
 	return r.lab.Close(context.WithoutCancel(ctx))

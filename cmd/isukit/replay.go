@@ -105,10 +105,10 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	}
 	r := &replayer{o: o, base: base, decoder: decoder, s: s, cookies: map[string]string{}}
 	reach, err := openLabReach(ctx, o.stateDir)
-	defer reach.Close(ctx)
 	if err != nil {
 		return err
 	}
+	defer reach.Close(ctx)
 	r.client = &http.Client{
 		Timeout:       o.timeout,
 		Transport:     &http.Transport{DialContext: reach.DialContext, Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: maxReplayConnections},

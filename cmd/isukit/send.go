@@ -104,10 +104,10 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 		req.AddCookie(c)
 	}
 	reach, err := openLabReach(ctx, o.stateDir)
-	defer reach.Close(ctx)
 	if err != nil {
 		return err
 	}
+	defer reach.Close(ctx)
 	client := &http.Client{
 		Timeout: o.timeout,
 		Transport: &http.Transport{
