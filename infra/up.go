@@ -136,7 +136,7 @@ func (r *Running) place() error {
 	}
 	taken := map[int]bool{}
 	for _, i := range top.Instances {
-		place := render.Place{Dir: filepath.Join(r.local.Dir(), i.Name), Address: "127.0.0.1"}
+		place := render.Place{Dir: filepath.Join(r.local.Dir(), i.Name), Address: "127.0.0.1", Port: i.Sizes.Port}
 		if place.Socket = filepath.Join(place.Dir, "app.sock"); len(place.Socket) > maxSocketPath {
 			place.Socket = ""
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"isukit/infra"
+	"isukit/infra/host"
 	"isukit/infra/host/cgroup"
 	"isukit/infra/infratest"
 	"isukit/infra/topology"
@@ -81,17 +82,24 @@ func TestUp(t *testing.T) {
 				if spec.Topology, err = spec.Topology.WithKind(topology.Proxy, proxy); err != nil {
 					t.Fatal(err)
 				}
-				for n := range spec.Topology.Instances {
+				port, err := host.FreePort()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for n, i := range spec.Topology.Instances {
 					spec.Topology.Instances[n].Sizes = topology.Sizes{Files: 3000, GOMAXPROCS: 3, Workers: 3}
+					if i.Role == topology.Proxy {
+						spec.Topology.Instances[n].Sizes.Port = port
+					}
 				}
 				spec.Progress = func(step string) { t.Log(step) }
-				testUp(t, spec)
+				testUp(t, spec, fmt.Sprintf("http://127.0.0.1:%d", port))
 			})
 		}
 	}
 }
 
-func testUp(t *testing.T, spec infra.Spec) {
+func testUp(t *testing.T, spec infra.Spec, url string) {
 	ctx := t.Context()
 	before := envoyMemory(t)
 	r, err := infra.Up(ctx, spec)
@@ -99,6 +107,9 @@ func testUp(t *testing.T, spec infra.Spec) {
 		t.Fatal(err)
 	}
 	defer r.Down(context.WithoutCancel(ctx))
+	if r.BaseURL != url {
+		t.Errorf("the portal is at %s, the topology says %s", r.BaseURL, url)
+	}
 	for _, tt := range []struct{ method, path string }{
 		{http.MethodPost, "/initialize"}, {http.MethodGet, "/api/contest"}, {http.MethodGet, "/"},
 	} {
