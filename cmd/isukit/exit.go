@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"syscall"
 
@@ -81,9 +82,14 @@ func knownHint(err error) string {
 		return hint.Hint
 	case errors.As(err, &newer):
 		return "a newer isukit kept this round; use that one"
+	case errors.Is(err, syscall.ENOSPC) || fullDisk.MatchString(err.Error()):
+		return "a disk is full, see df -h; --state-dir and --results name places on others"
 	}
 	return ""
 }
+
+// fullDisk is what programs and databases that isukit runs say of a full disk.
+var fullDisk = regexp.MustCompile(`(?i)no space left on device|the table '.*' is full|disk full`)
 
 // readerGone reports whether err says that nobody reads the standard output any more, as head has enough after ten lines.
 func readerGone(err error) bool {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"testing"
 
 	"isukit/infra"
@@ -35,5 +37,21 @@ func TestExitCode(t *testing.T) {
 		if code := exitCode(&out, tt.err); code != tt.code || out.String() != tt.want {
 			t.Errorf("%v: exit code %d, said %q, want %d, %q", tt.err, code, out.String(), tt.code, tt.want)
 		}
+	}
+}
+
+// TestFullDiskIsNamed holds that a full disk is told as one, whichever program met it.
+func TestFullDiskIsNamed(t *testing.T) {
+	for _, err := range []error{
+		fmt.Errorf("write: %w", syscall.ENOSPC),
+		errors.New("prepare db-1: Error 1114 (HY000): The table 'results' is full"),
+		errors.New("tar: x: Cannot write: No space left on device"),
+	} {
+		if hint := knownHint(err); !strings.Contains(hint, "df -h") {
+			t.Errorf("%v: hint %q", err, hint)
+		}
+	}
+	if hint := knownHint(errors.New("the hall is full")); hint != "" {
+		t.Errorf("hint %q of something else", hint)
 	}
 }
