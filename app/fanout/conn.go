@@ -195,19 +195,19 @@ var levels = map[sql.IsolationLevel]string{
 
 // beginText is the packet that begins a transaction with opts.
 func beginText(opts driver.TxOptions) (string, error) {
-	begin := "BEGIN; "
+	text := plainBegin
 	if opts.ReadOnly {
-		begin = "START TRANSACTION READ ONLY; "
+		text = "START TRANSACTION READ ONLY; "
 	}
 	level := sql.IsolationLevel(opts.Isolation)
 	if level == sql.LevelDefault {
-		return begin, nil
+		return text, nil
 	}
 	name := levels[level]
 	if name == "" {
 		return "", fmt.Errorf("fanout: isolation level %v is not one that MySQL has", level)
 	}
-	return "SET TRANSACTION ISOLATION LEVEL " + name + "; " + begin, nil
+	return "SET TRANSACTION ISOLATION LEVEL " + name + "; " + text, nil
 }
 
 // Begin is never called by database/sql, which prefers BeginTx.

@@ -101,7 +101,9 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (driver.Result, er
 			return nil, err
 		}
 		defer l.watch(ctx, false)()
-		return l.runExec(long, "", q)
+		res, err := l.runExec(long, l.plain(), q)
+		l.answered(err)
+		return res, err
 	}
 	first := v.writers[0]
 	res, err := run(first)

@@ -47,7 +47,7 @@ func (t *orderedTxn) runPart(ctx context.Context, pt *part, q call, with pins, r
 		return pt.run(ctx, t.c, q, t.begun, with, rows)
 	}
 	id := "'" + pt.xid + "'"
-	begin := strings.TrimSuffix(t.begun, "BEGIN; ") + "XA START " + id + "; "
+	begin := strings.TrimSuffix(t.begun, plainBegin) + "XA START " + id + "; "
 	if !t.alone || rows || !q.extends() {
 		return pt.run(ctx, t.c, q, begin, with, rows)
 	}

@@ -80,6 +80,7 @@ type fakeConn struct {
 	s      *fakeServer
 	thread int64
 	inTx   bool
+	manual bool // autocommit is off
 	tx     []string
 	broken bool
 }
@@ -175,6 +176,11 @@ func (c *fakeConn) apply(text string, own bool, args []driver.NamedValue) driver
 			row[i] = a.Value
 		}
 		c.s.states[row[0].(string)] = row
+	case text == "SET autocommit=0":
+		c.manual = true
+	case text == "SET autocommit=1":
+		c.s.committed = append(c.s.committed, c.tx...)
+		c.inTx, c.tx, c.manual = false, nil, false
 	case own, strings.HasPrefix(text, "SET "), strings.HasPrefix(text, "KILL"):
 	default:
 		c.s.executed++
@@ -186,7 +192,8 @@ func (c *fakeConn) apply(text string, own bool, args []driver.NamedValue) driver
 		if c.s.skewRows {
 			res.rows++
 		}
-		if c.inTx {
+		if c.inTx || c.manual {
+			c.inTx = true
 			c.tx = append(c.tx, text)
 		} else {
 			c.s.committed = append(c.s.committed, text)

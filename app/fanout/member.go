@@ -112,7 +112,11 @@ type link struct {
 	query  driver.QueryerContext
 	thread int64 // the server's id of this connection, for KILL
 	pinned bool  // the session's clock stands still
-	spent  bool  // to be closed: its session may not be what it should
+
+	commits, wanted commits // what ends a transaction in the session now, and after the packet that is being answered
+	row             int     // transactions since anything else was run
+
+	spent bool // to be closed: its session may not be what it should
 
 	p       *group
 	busy    atomic.Int64 // group.now of the statement that is being answered, or 0
@@ -172,7 +176,7 @@ func dialLink(ctx context.Context, p *group, m *member, settings []string) (*lin
 	if err != nil {
 		return nil, &dialError{m.name, err}
 	}
-	l := &link{p: p, m: m, dc: dc, wire: w}
+	l := &link{p: p, m: m, dc: dc, wire: w, commits: byItself}
 	var okExec, okQuery bool
 	l.exec, okExec = dc.(driver.ExecerContext)
 	l.query, okQuery = dc.(driver.QueryerContext)

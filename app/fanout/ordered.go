@@ -349,12 +349,13 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 	first.l = l
 	prefix := ""
 	if !first.began {
-		prefix = t.begun
+		prefix = l.opening(t.begun)
 	}
 	if l.pinned {
 		prefix += unpin + "; "
 	}
 	rows, err := l.runQuery(ctx, prefix, q)
+	l.answered(err)
 	if errors.Is(err, driver.ErrSkip) {
 		return nil, err
 	}

@@ -133,7 +133,8 @@ func (pt *part) runToCommit(ctx context.Context, c *conn, q call, begin string, 
 		pt.l.pinned, pt.pinned = true, true
 	}
 	q.text += unlessAffected + strconv.FormatInt(affected, 10) + ",1,1000))" + tail
-	rows, err := pt.l.runQuery(pt.l.begin(), begin+with.text(), q)
+	rows, err := pt.l.runQuery(pt.l.begin(), pt.l.opening(begin)+with.text(), q)
+	pt.l.answered(err)
 	if err == nil {
 		var one [1]driver.Value
 		if err = rows.Next(one[:]); err == nil {

@@ -88,14 +88,19 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 		pt.l = l
 	}
 	prefix := with.text()
-	if !pt.began {
-		prefix = begin + prefix
+	switch {
+	case pt.began:
+	case begin == "":
+		prefix = pt.l.plain() + prefix
+	default:
+		prefix = pt.l.opening(begin) + prefix
 	}
 	if !with.clock.IsZero() {
 		pt.l.pinned, pt.pinned = true, true
 	}
 	unwatch := pt.l.watch(ctx, prefix != "" || q.after > 0)
 	a, err := pt.l.answerTo(pt.l.begin(), prefix, q, rows)
+	pt.l.answered(err)
 	pt.l.end()
 	unwatch()
 	if outcomeOf(err) != lost {

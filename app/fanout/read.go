@@ -141,8 +141,10 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 	l.writes.Store(false)
 	l.busy.Store(c.p.now())
 	defer l.end()
-	if l.pinned {
-		if _, err := l.exec.ExecContext(ctx, unpin, nil); err != nil {
+	if text := l.settle(); text != "" {
+		_, err := l.exec.ExecContext(ctx, text, nil)
+		l.answered(err)
+		if err != nil {
 			return nil, err
 		}
 		l.pinned = false

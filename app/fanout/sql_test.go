@@ -34,6 +34,7 @@ var sqlCases = []sqlCase{
 	{"a cancelled query is killed", cancelledQuery},
 	{"sqlx named and struct scans", sqlxNamed},
 	{"session settings stay with the connection", sessionSettings},
+	{"one write after another", oneWriteAfterAnother},
 }
 
 func TestDatabaseSQL(t *testing.T) {
@@ -280,6 +281,91 @@ func sessionSettings(t *testing.T, p *fanout.Pool, _ *cluster) {
 	must(t, conn.QueryRowContext(t.Context(), "SELECT @x").Scan(&x))
 	if x != 5 {
 		t.Errorf("@x is %d, want 5", x)
+	}
+}
+
+// oneWriteAfterAnother writes so often that the pool stops sending BEGIN, and then does what needs a session that commits by itself.
+func oneWriteAfterAnother(t *testing.T, p *fanout.Pool, c *cluster) {
+	ctx := t.Context()
+	st, err := p.Status(ctx)
+	must(t, err)
+	conn, err := p.DB().Conn(ctx)
+	must(t, err)
+	defer conn.Close()
+	var want []string
+	round := func(from int) {
+		for id := from; id < from+60; id++ {
+			run := conn.ExecContext
+			var tx *sql.Tx
+			if id%3 > 0 {
+				tx, err = conn.BeginTx(ctx, nil)
+				must(t, err)
+				run = tx.ExecContext
+			}
+			_, err := run(ctx, "INSERT INTO item (id, name) VALUES (?, ?)", id, "x")
+			must(t, err)
+			if id%5 == 0 { // a statement that fails leaves the others of its transaction
+				if _, err := run(ctx, "INSERT INTO item (id, name) VALUES (?, ?)", id, "x"); err == nil {
+					t.Error("a duplicate was taken")
+				}
+			}
+			switch id % 3 {
+			case 1:
+				must(t, tx.Commit())
+			case 2:
+				must(t, tx.Rollback())
+				continue
+			}
+			want = append(want, fmt.Sprint(id))
+		}
+	}
+	round(0)
+	if begins := statusOf(t, conn, "Com_begin"); st.Mode == fanout.ModeOrdered && begins > 20 {
+		t.Errorf("BEGIN was sent %d times for 60 writes, want 8", begins)
+	}
+	nothingOpen(t, c)
+	for range 10 {
+		var on int
+		must(t, conn.QueryRowContext(ctx, "SELECT @@autocommit").Scan(&on))
+		if on != 1 {
+			t.Fatalf("a read runs with autocommit=%d", on)
+		}
+	}
+	round(60)
+	brief, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err = p.DB().ExecContext(brief, "ALTER TABLE item COMMENT 'nobody holds it'")
+	must(t, err)
+	var n int
+	must(t, conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM item").Scan(&n))
+	round(120)
+	nothingOpen(t, c)
+	must(t, conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM item").Scan(&n))
+	if n != len(want) {
+		t.Errorf("%d rows, want %d", n, len(want))
+	}
+	for i := range st.Replicas {
+		if got := c.rows(t, i, "SELECT id FROM item ORDER BY id"); !slices.Equal(got, want) {
+			t.Errorf("r%d has the rows %q, want %q", i+1, got, want)
+		}
+	}
+}
+
+func statusOf(t *testing.T, conn *sql.Conn, name string) (n int) {
+	t.Helper()
+	must(t, conn.QueryRowContext(fanout.OnFirst(t.Context()), "SHOW SESSION STATUS LIKE '"+name+"'").Scan(&name, &n))
+	return n
+}
+
+// nothingOpen fails when a connection to the test's databases has a transaction open.
+func nothingOpen(t *testing.T, c *cluster) {
+	t.Helper()
+	for i := range c.dbs {
+		open := c.rows(t, i, "SELECT CONCAT_WS(' ', t.trx_state, p.id, p.info) FROM information_schema.innodb_trx t "+
+			"JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id WHERE p.db = DATABASE() AND p.id <> CONNECTION_ID()")
+		if len(open) > 0 {
+			t.Errorf("r%d has transactions open: %q", i+1, open)
+		}
 	}
 }
 

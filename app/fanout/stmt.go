@@ -8,9 +8,6 @@ import (
 	"isukit/app/fanout/internal/sqltext"
 )
 
-// unpin lets a session's clock run again.
-const unpin = "SET timestamp=DEFAULT"
-
 // runExec runs q on l behind prefix, statements of the pool's own that go in the same packet where the driver can put the
 // arguments into the text.
 func (l *link) runExec(ctx context.Context, prefix string, q call) (driver.Result, error) {
