@@ -38,9 +38,10 @@ stress-tune: setup-test mysql ## every tuning applied and taken back, alone and 
 stress-topology: setup-test mysql ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH' -v -count 1 -timeout 2h
 
-# GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well.
+# GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. Two tests hold programs
+# to a share of CPU and memory that none keeps which is watched.
 stress-race: setup-test mysql envoy ## all tests on real servers under the race detector, the programs that they start included
-	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -timeout 2h $(LONGEST) ./...
+	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -skip '^(TestLiveCapture|TestCaptureMemory)$$' -timeout 2h $(LONGEST) ./...
 
 bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^BenchmarkCapture$$' -benchtime 1x ./cmd/isukit
