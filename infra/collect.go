@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,20 +37,30 @@ type HostSample struct {
 	host.MachineUsage
 }
 
-// Sample reads what every instance and host has used until now. It takes a few milliseconds.
+// Sample reads what every instance and host has used until now. It takes a few milliseconds, or a round trip to hosts far away.
 func (r *Running) Sample(ctx context.Context) (Sample, error) {
 	s := Sample{At: time.Now()}
-	used := map[host.Host]host.Used{} // several hosts may be one machine
-	for _, h := range r.spec.Topology.Hosts {
+	used := map[host.Host]*host.Used{} // several hosts may be one machine
+	group, gctx := errgroup.WithContext(ctx)
+	for _, h := range r.spec.Topology.Hosts { // at once: hosts far away take their time to answer
 		at := r.at(h.Name)
-		if _, ok := used[at]; !ok {
-			u, err := at.Used(ctx)
-			if err != nil {
-				return Sample{}, fmt.Errorf("sample %s: %w", h.Name, err)
-			}
-			used[at] = u
+		if used[at] != nil {
+			continue
 		}
-		s.Hosts = append(s.Hosts, HostSample{Host: h.Name, MachineUsage: used[at].MachineUsage})
+		u := new(host.Used)
+		used[at] = u
+		group.Go(func() (err error) {
+			if *u, err = at.Used(gctx); err != nil {
+				err = fmt.Errorf("sample %s: %w", h.Name, err)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Sample{}, err
+	}
+	for _, h := range r.spec.Topology.Hosts {
+		s.Hosts = append(s.Hosts, HostSample{Host: h.Name, MachineUsage: used[r.at(h.Name)].MachineUsage})
 	}
 	for _, i := range r.Instances {
 		s.Roles = append(s.Roles, RoleSample{Instance: i.Name, Role: i.Role, Host: i.Host, Usage: used[r.at(i.Host)].Services[i.Name]})
@@ -102,9 +113,18 @@ func (r *Running) Collect(ctx context.Context, interval time.Duration, each func
 
 // PIDs are the living processes of every instance, by name of instance.
 func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
-	list := make([][]int, len(r.Instances))
+	return r.pidsOfAll(ctx, r.Instances)
+}
+
+// PIDsHere is PIDs of the instances that run on this machine, whose files can be read from here. No other host is asked.
+func (r *Running) PIDsHere(ctx context.Context) (map[string][]int, error) {
+	return r.pidsOfAll(ctx, slices.DeleteFunc(slices.Clone(r.Instances), func(i Instance) bool { return !r.at(i.Host).About().Here }))
+}
+
+func (r *Running) pidsOfAll(ctx context.Context, instances []Instance) (map[string][]int, error) {
+	list := make([][]int, len(instances))
 	group, ctx := errgroup.WithContext(ctx)
-	for n, i := range r.Instances { // at once: hosts far away take their time to answer
+	for n, i := range instances { // at once: hosts far away take their time to answer
 		group.Go(func() (err error) {
 			list[n], err = r.pidsOf(ctx, i)
 			return err
@@ -114,7 +134,7 @@ func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
 		return nil, err
 	}
 	pids := map[string][]int{}
-	for n, i := range r.Instances {
+	for n, i := range instances {
 		if list[n] != nil {
 			pids[i.Name] = list[n]
 		}

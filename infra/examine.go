@@ -201,14 +201,3 @@ func (r *Running) clientsOf(db database) []doctor.Client {
 	}
 	return clients
 }
-
-// PIDsHere is PIDs of the instances that run on this machine, whose files can be read from here.
-func (r *Running) PIDsHere(ctx context.Context) (map[string][]int, error) {
-	pids, err := r.PIDs(ctx)
-	for name := range pids {
-		if !r.at(r.hostOf(name)).About().Here {
-			delete(pids, name)
-		}
-	}
-	return pids, err
-}

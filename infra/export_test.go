@@ -17,3 +17,8 @@ func MachineOfUp(ctx context.Context, spec Spec) (_ render.Machine, err error) {
 	err = r.place()
 	return r.input.Machine, err
 }
+
+// RunningOn is what runs on these hosts, by the topology of the spec.
+func RunningOn(spec Spec, hosts map[string]host.Host, instances ...Instance) *Running {
+	return &Running{spec: spec, hosts: hosts, Instances: instances}
+}
