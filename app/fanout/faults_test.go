@@ -3,6 +3,7 @@ package fanout_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -275,6 +276,36 @@ func TestAppKilled(t *testing.T) {
 			p.Close()
 		}
 	})
+}
+
+// TestLatePacketOfADeadProcess opens a pool while a server still works on what a process sent before it died: a write that
+// comes to one replica only, after whoever compares at once has found them equal.
+func TestLatePacketOfADeadProcess(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			c := startLedger(t, engine, 2)
+			must(t, c.open(t, c.config(fanout.ModeOrdered)).Close())
+			c.execShop(t, "INSERT INTO isukit_fanout_app (id, mode, started_us, epoch) VALUES ('dead', 'ordered', 1, 0)")
+			late, err := sql.Open("mysql", c.dbs[1].RootDSN(c.name)+"&multiStatements=true")
+			must(t, err)
+			sent := make(chan error, 1)
+			go func() {
+				_, err := late.Exec("DO SLEEP(0.5); INSERT INTO ledger VALUES (1, 1)")
+				sent <- errors.Join(err, late.Close())
+			}()
+			for len(c.rows(t, 1, "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'DO SLEEP%'")) == 0 {
+				time.Sleep(5 * time.Millisecond)
+			}
+			p, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered))
+			must(t, err)
+			defer p.Close()
+			if got := states(t, p); got[0] != fanout.InService || got[1] != fanout.Ejected {
+				t.Errorf("states %q, want r2 ejected, which has a row more", got)
+			}
+			must(t, <-sent)
+		})
+	}
 }
 
 // killWriter runs the writer process, kills it at a random moment and returns the ids that it had acknowledged.
