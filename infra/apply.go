@@ -147,9 +147,30 @@ func (s *Site) leave(ctx context.Context, before *goal, f *found, reason error) 
 		}
 	}
 	if err := s.driver.Remove(ctx, made...); err != nil {
-		return fmt.Errorf("%w; and hosts made for it could not be removed: %w", reason, err)
+		return &ApplyError{reason, "hosts made for it could not be removed", err}
 	}
-	return fmt.Errorf("%w (nothing was touched: topology %s runs on)", reason, before.Topology.Name)
+	return &ApplyError{reason, fmt.Sprintf("nothing was touched: topology %s runs on", before.Topology.Name), nil}
+}
+
+// ApplyError is why an apply failed or was interrupted, and what became of the site.
+type ApplyError struct {
+	Reason error
+	Left   string // how the site was left, as a clause
+	Err    error  // why it could not be left as it was before; nil if it was
+}
+
+func (e *ApplyError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%v; and %s: %v", e.Reason, e.Left, e.Err)
+	}
+	return fmt.Sprintf("%v (%s)", e.Reason, e.Left)
+}
+
+func (e *ApplyError) Unwrap() []error {
+	if e.Err != nil {
+		return []error{e.Reason, e.Err}
+	}
+	return []error{e.Reason}
 }
 
 // putBack makes the site what it was before an apply that failed for the reason given, and returns the reason with what became
@@ -158,9 +179,9 @@ func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 	if before == nil {
 		s.spec.progress("taking back what was made")
 		if err := s.takeDown(ctx); err != nil {
-			return fmt.Errorf("%w; and what was made could not be taken back: %w", reason, err)
+			return &ApplyError{reason, "what was made could not be taken back", err}
 		}
-		return fmt.Errorf("%w (nothing ran before, nothing runs now)", reason)
+		return &ApplyError{reason, "nothing ran before, nothing runs now", nil}
 	}
 	s.spec.progress("putting topology %s back", before.Topology.Name)
 	f, err := s.find(ctx)
@@ -168,9 +189,9 @@ func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 		err = s.reach(ctx, before, f, nil, "")
 	}
 	if err != nil {
-		return fmt.Errorf("%w; and topology %s could not be put back: %w", reason, before.Topology.Name, err)
+		return &ApplyError{reason, fmt.Sprintf("topology %s could not be put back", before.Topology.Name), err}
 	}
-	return fmt.Errorf("%w (topology %s was put back and runs)", reason, before.Topology.Name)
+	return &ApplyError{reason, fmt.Sprintf("topology %s was put back and runs", before.Topology.Name), nil}
 }
 
 // Down removes everything that was made, services first, in the reverse order of their start.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"syscall"
 
 	"isukit/bench/result"
@@ -115,35 +114,52 @@ func exitCode(w io.Writer, err error) int {
 	if err == nil || readerGone(err) {
 		return exitOK
 	}
-	code, interrupted := 0, false
-	rest := slices.DeleteFunc(joined(err), func(e error) bool {
-		switch {
-		case errors.Is(e, errRoundFailed), errors.Is(e, errFound):
-			code = exitRound
-		case errors.Is(e, context.Canceled):
-			code, interrupted = exitFailed, true
-		default:
-			return false
-		}
-		return true
-	})
+	e := ending{left: "everything that was started is gone"}
+	for _, one := range joined(err) {
+		e.add(one)
+	}
 	switch {
-	case interrupted && len(rest) == 0:
-		fmt.Fprintln(w, "isukit: interrupted; everything that was started is gone")
-	case interrupted:
+	case e.interrupted && len(e.rest) == 0:
+		fmt.Fprintln(w, "isukit: interrupted; "+e.left)
+	case e.interrupted:
 		fmt.Fprintln(w, "isukit: interrupted")
 	}
-	if len(rest) == 0 {
-		return code
+	if len(e.rest) == 0 {
+		return e.code
 	}
-	err = errors.Join(rest...)
+	err = errors.Join(e.rest...)
 	c := &cliError{code: exitFailed}
 	errors.As(err, &c)
 	fmt.Fprintf(w, "isukit: error: %s\n", err)
 	if hint := cmp.Or(c.hint, knownHint(err)); hint != "" {
 		fmt.Fprintf(w, "isukit: hint: %s\n", asCalled(hint))
 	}
-	return cmp.Or(code, c.code)
+	return cmp.Or(e.code, c.code)
+}
+
+// ending is how a command ended: interrupted, by a round that failed, or by errors that are to be told.
+type ending struct {
+	code        int
+	interrupted bool
+	left        string // what an interruption left
+	rest        []error
+}
+
+func (e *ending) add(err error) {
+	switch {
+	case errors.Is(err, errRoundFailed), errors.Is(err, errFound):
+		e.code = exitRound
+	case errors.Is(err, context.Canceled):
+		e.code, e.interrupted = exitFailed, true
+		var a *infra.ApplyError
+		if errors.As(err, &a) && a.Err != nil {
+			e.rest = append(e.rest, fmt.Errorf("%s: %w", a.Left, a.Err))
+		} else if a != nil {
+			e.left = a.Left
+		}
+	default:
+		e.rest = append(e.rest, err)
+	}
 }
 
 // errDamaged ends a command that showed a damaged body: what was wrong has been printed with it.

@@ -32,6 +32,11 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("start: %w", context.Canceled), exitFailed, "isukit: interrupted; everything that was started is gone\n"},
 		{fmt.Errorf("%w: %w", context.Canceled, left), exitFailed, "isukit: interrupted; everything that was started is gone\n"},
 		{errors.Join(errors.Join(fmt.Errorf("start: %w", context.Canceled), nil), left), exitFailed, "isukit: interrupted\nisukit: error: stop db-1: no such process\n"},
+		{&infra.ApplyError{Reason: context.Canceled, Left: "topology final-1 was put back and runs"}, exitFailed, "isukit: interrupted; topology final-1 was put back and runs\n"},
+		{&infra.ApplyError{Reason: fmt.Errorf("start: %w", context.Canceled), Left: "topology final-1 could not be put back", Err: left}, exitFailed,
+			"isukit: interrupted\nisukit: error: topology final-1 could not be put back: stop db-1: no such process\n"},
+		{&infra.ApplyError{Reason: left, Left: "topology final-1 was put back and runs"}, exitFailed,
+			"isukit: error: stop db-1: no such process (topology final-1 was put back and runs)\n"},
 	} {
 		var out bytes.Buffer
 		if code := exitCode(&out, tt.err); code != tt.code || out.String() != tt.want {

@@ -49,7 +49,7 @@ func newSendCmd(s streams) *cobra.Command {
 ROUTE is a path, with or without its method: 'POST /api/login', '/api/teams?page=2'; --to says where the server is.
 The body is given as field=value arguments, or with --file as a file in text or JSON format ("-" is standard input).
 The types follow from the route, or are named with --type and --resp-type. With --jar, cookies are kept in a file.`,
-		Example: `  isukit send --to http://127.0.0.1:9292 --jar me.jar 'POST /api/login' name=admin password=secret12
+		Example: `  isukit send --to http://127.0.0.1:9292 --jar me.jar 'POST /api/signup' name=me password=secret12
   isukit send --to http://127.0.0.1:9292 --jar me.jar /api/session
   isukit send --type portal.v1.LoginRequest 'POST http://10.0.0.2/api/login' --file login.json -v`,
 		Args: cobra.MinimumNArgs(1),
