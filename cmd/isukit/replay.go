@@ -29,6 +29,7 @@ type replayOptions struct {
 	ignore  []string
 	timeout time.Duration
 	asJSON  bool
+	quiet   bool
 	// stateDir is where a lab that is up is found.
 	stateDir string
 }
@@ -48,7 +49,7 @@ that the server sets now take the place of the captured ones, so that sessions w
   isukit replay round.pcap --to http://10.0.0.2 --paced --speed 2 --path '/api/*'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.file = args[0]
+			o.file, o.quiet = args[0], isQuiet(cmd)
 			var err error
 			if o.stateDir, err = stateDir(cmd); err != nil {
 				return err
@@ -115,7 +116,10 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer r.client.CloseIdleConnections()
-	if err := r.all(ctx, exchanges); err != nil {
+	done := r.telling(len(exchanges))
+	err = r.all(ctx, exchanges)
+	done()
+	if err != nil {
 		return err
 	}
 	if err := r.summary(skipped); err != nil {

@@ -39,6 +39,18 @@ type replayer struct {
 	late time.Duration
 }
 
+// telling says how far it has come while it takes its time.
+func (r *replayer) telling(total int) (done func()) {
+	if r.o.quiet {
+		return func() {}
+	}
+	return sayWhile(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		fmt.Fprintf(r.s.err, "isukit: %d of %d requests were sent, %d answers differed\n", r.sent, total, r.differ)
+	})
+}
+
 func (r *replayer) all(ctx context.Context, exchanges []*decodedExchange) error {
 	if r.o.paced {
 		return r.atTheirTimes(ctx, exchanges)
