@@ -100,8 +100,9 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (driver.Result, er
 		if err != nil {
 			return nil, err
 		}
-		defer l.watch(ctx, false)()
-		res, err := l.runExec(long, l.plain(), q)
+		prefix := l.plain()
+		defer l.watch(ctx, prefix != "")()
+		res, err := l.runExec(long, prefix, q)
 		l.answered(err)
 		return res, err
 	}
