@@ -69,15 +69,16 @@ const strayPatience = 3 * time.Second
 func (p *group) awaitStrays(ctx context.Context, members []*member) {
 	ctx, cancel := context.WithTimeout(ctx, strayPatience)
 	defer cancel()
-	for _, m := range members {
+	inParallel(len(members), func(i int) {
+		m := members[i]
 		for attempt := 1; ; attempt++ {
 			var n int
 			err := m.admin.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND user = SUBSTRING_INDEX(USER(), '@', 1)").Scan(&n)
 			if err != nil || n <= p.sessionsOn(m) || !pause(ctx, attempt) {
-				break
+				return
 			}
 		}
-	}
+	})
 }
 
 // sessionsOn is the number of this pool's connections to m.
