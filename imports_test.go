@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"cmd/isukit":           {"..."},
 	"cmd/isukit-app":       {"app...", "cmd/internal/release", "proto..."},
 	"cmd/internal/release": {},
+	"cmd/internal/ui":      {"bench...", "infra..."},
 }
 
 // inTests is what any package's tests may import besides: real servers, and messages to play with.

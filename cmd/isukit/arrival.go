@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/metrics"
 	"isukit/infra/observe"
 	"isukit/infra/redact"
@@ -135,7 +136,7 @@ func (t *arrival) wait(ctx context.Context, most time.Duration) error {
 	began, told := time.Now(), time.Now()
 	for t.look(ctx) == 0 {
 		if time.Since(began) > most {
-			return hinted(fmt.Errorf("no benchmark began within %v: waited for %s%s", most, sign, t.saw()), hint)
+			return ui.Hinted(fmt.Errorf("no benchmark began within %v: waited for %s%s", most, sign, t.saw()), hint)
 		}
 		if text := t.saw(); text != "" && time.Since(told) > toldEvery {
 			told = time.Now()

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 	"isukit/proto/decode"
 )
@@ -96,16 +97,16 @@ func jsonlIsJSON(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 func (o *captureOptions) arguments(args []string) error {
 	switch {
 	case o.host != "" && (o.netns != "" || strings.HasPrefix(o.host, "-")):
-		return usageError(fmt.Errorf("--host %s --netns %s", o.host, o.netns), "--host is a name, and goes without --netns")
+		return ui.UsageError(fmt.Errorf("--host %s --netns %s", o.host, o.netns), "--host is a name, and goes without --netns")
 	case (o.live != "" || o.host != "") && o.packet != "" && len(args) > 0:
-		return usageError(errors.New("the filter is given twice"), "with --live and --host it is the argument or --filter")
+		return ui.UsageError(errors.New("the filter is given twice"), "with --live and --host it is the argument or --filter")
 	case (o.live != "" || o.host != "") && len(args) > 0:
 		o.packet = strings.Join(args, " ")
 	case o.live != "" || o.host != "":
 	case o.netns != "":
-		return usageError(errors.New("--netns goes with --live"), "")
+		return ui.UsageError(errors.New("--netns goes with --live"), "")
 	case len(args) != 1:
-		return usageError(fmt.Errorf("%d files are named, want 1", len(args)), "give a FILE, \"-\" for standard input, or --live INTERFACE")
+		return ui.UsageError(fmt.Errorf("%d files are named, want 1", len(args)), "give a FILE, \"-\" for standard input, or --live INTERFACE")
 	default:
 		o.file = args[0]
 	}
@@ -115,7 +116,7 @@ func (o *captureOptions) arguments(args []string) error {
 func runCapture(ctx context.Context, o captureOptions, s streams) (shownCount, error) {
 	var p shownCount
 	if o.bodies && o.jsonl {
-		return p, usageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
+		return p, ui.UsageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
 	}
 	if err := o.filter.parse(); err != nil {
 		return p, err
@@ -133,7 +134,7 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (shownCount, e
 	opts := capture.DefaultOptions()
 	opts.OnNote = notes.add
 	if opts.Filter, err = capture.ParseFilter(o.packet); err != nil {
-		return p, usageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
+		return p, ui.UsageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
 	}
 	switch {
 	case o.host != "":
@@ -187,16 +188,16 @@ func openCapture(name string, in io.Reader, opts capture.Options) (*capture.Read
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, nil, usageError(err, "isukit round --capture FILE writes one")
+			return nil, nil, ui.UsageError(err, "isukit round --capture FILE writes one")
 		}
 		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return nil, nil, errors.Join(usageError(fmt.Errorf("%s is a directory", name), "name a file in it"), f.Close())
+			return nil, nil, errors.Join(ui.UsageError(fmt.Errorf("%s is a directory", name), "name a file in it"), f.Close())
 		}
 		input = f
 	}
 	reader, err := capture.NewReader(input, opts)
 	if err != nil {
-		err = usageError(fmt.Errorf("%s: %w", name, err), "such a file may also be packed with gzip or zstd")
+		err = ui.UsageError(fmt.Errorf("%s: %w", name, err), "such a file may also be packed with gzip or zstd")
 		return nil, nil, errors.Join(err, input.Close())
 	}
 	return reader, input, nil
@@ -220,12 +221,12 @@ func readKeyLog(name string) (*capture.KeyLog, error) {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, usageError(err, "")
+		return nil, ui.UsageError(err, "")
 	}
 	defer f.Close()
 	keys, err := capture.ReadKeyLog(f)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("%s: %w", name, err), "")
+		return nil, ui.UsageError(fmt.Errorf("%s: %w", name, err), "")
 	}
 	return keys, nil
 }

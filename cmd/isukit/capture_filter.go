@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 	"isukit/proto/decode"
 )
@@ -45,7 +46,7 @@ func (f *captureFilter) parse() error {
 	}
 	for _, field := range f.fields {
 		if !strings.Contains(field, "=") {
-			return usageError(fmt.Errorf("--where %q has no \"=\"", field), "the form is team.name=sushi")
+			return ui.UsageError(fmt.Errorf("--where %q has no \"=\"", field), "the form is team.name=sushi")
 		}
 	}
 	return nil
@@ -56,7 +57,7 @@ func (f *captureFilter) checkTypes(schema *decode.Schema) error {
 	for _, name := range f.types {
 		known := slices.ContainsFunc(schema.Types(), func(md protoreflect.MessageDescriptor) bool { return isType(string(md.FullName()), name) })
 		if _, err := schema.Find(name); err != nil && !known && !strings.Contains(name, ".") {
-			return usageError(fmt.Errorf("--only-type: %w", err), "isukit types lists the types that are known")
+			return ui.UsageError(fmt.Errorf("--only-type: %w", err), "isukit types lists the types that are known")
 		}
 	}
 	return nil
@@ -72,7 +73,7 @@ func statusRange(s string) ([2]int, error) {
 	from, err1 := strconv.Atoi(low)
 	to, err2 := strconv.Atoi(high)
 	if err1 != nil || err2 != nil || from > to {
-		return [2]int{}, usageError(fmt.Errorf("--status %q is no status", s), "the forms are 200, 4xx and 500-599")
+		return [2]int{}, ui.UsageError(fmt.Errorf("--status %q is no status", s), "the forms are 200, 4xx and 500-599")
 	}
 	return [2]int{from, to}, nil
 }

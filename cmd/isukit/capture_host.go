@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"isukit"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/proto/capture"
@@ -78,7 +79,7 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return hinted(fmt.Errorf("capture on %s: %w", o.host, err), "install openssh-client")
+		return ui.Hinted(fmt.Errorf("capture on %s: %w", o.host, err), "install openssh-client")
 	}
 	// The end of its input ends tcpdump, and so the stream.
 	finished := make(chan struct{})
@@ -98,7 +99,7 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 	io.Copy(io.Discard, output) // nothing is left, or nobody wants it
 	ended := cmd.Wait()
 	if ended != nil && ctx.Err() == nil {
-		return hinted(fmt.Errorf("capture on %s: %w: %s", o.host, ended, strings.TrimSpace(said.String())),
+		return ui.Hinted(fmt.Errorf("capture on %s: %w: %s", o.host, ended, strings.TrimSpace(said.String())),
 			"ssh has to let you in without a question, as root or as one who may use sudo without a password, and tcpdump has to be there")
 	}
 	for line := range strings.Lines(said.String()) {
@@ -134,7 +135,7 @@ func sshArgs(o captureOptions) ([]string, error) {
 	args := []string{"-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"}
 	if o.sshConfig != "" {
 		if _, err := os.Stat(o.sshConfig); err != nil {
-			return nil, usageError(fmt.Errorf("--ssh-config: %w", err), "")
+			return nil, ui.UsageError(fmt.Errorf("--ssh-config: %w", err), "")
 		}
 		args = append(args, "-F", o.sshConfig)
 	}

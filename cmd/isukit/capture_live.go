@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 )
 
@@ -37,7 +38,7 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 	}
 	live, err := capture.OpenLive(ctx, capture.LiveOptions{Interface: o.live, Netns: netns, RingBytes: liveRingBytes})
 	if err != nil {
-		return hinted(err, liveHint(err))
+		return ui.Hinted(err, liveHint(err))
 	}
 	defer live.Close()
 	where := o.live

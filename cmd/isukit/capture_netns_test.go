@@ -15,6 +15,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
@@ -43,8 +44,8 @@ func TestCaptureNeedsRoot(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
-	if code := cmd.ProcessState.ExitCode(); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	if code := cmd.ProcessState.ExitCode(); code != ui.ExitFailed {
+		t.Errorf("exit code %d, want %d", code, ui.ExitFailed)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"isukit/cmd/internal/ui"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -77,8 +79,8 @@ func TestCaptureCommandRefuses(t *testing.T) {
 		{[]string{"replay", plain, "--to", "ftp://x"}, "no URL of a server"}, {[]string{"send", "--to", "ftp://x", "/api/session"}, "no URL of a server"},
 	}
 	for _, tt := range tests {
-		if _, errs, code := cli(t, "", tt.args...); code != exitUsage || !strings.Contains(errs, tt.errs) {
-			t.Errorf("%q: got exit %d, %q, want exit %d and %q", tt.args, code, errs, exitUsage, tt.errs)
+		if _, errs, code := cli(t, "", tt.args...); code != ui.ExitUsage || !strings.Contains(errs, tt.errs) {
+			t.Errorf("%q: got exit %d, %q, want exit %d and %q", tt.args, code, errs, ui.ExitUsage, tt.errs)
 		}
 	}
 }
@@ -106,7 +108,7 @@ func checkGolden(t *testing.T, file, got string) {
 func TestReplayToNobody(t *testing.T) {
 	plain := filepath.Join("..", "..", "proto", "capture", "testdata", "plain.pcap")
 	out, errs, code := cli(t, "", "replay", plain, "--to", "127.0.0.1:1")
-	if code != exitFailed || !strings.Contains(errs, "the first 10 requests failed") || strings.Count(out, "connection refused") != 10 {
+	if code != ui.ExitFailed || !strings.Contains(errs, "the first 10 requests failed") || strings.Count(out, "connection refused") != 10 {
 		t.Errorf("got exit %d, %q and %q", code, out, errs)
 	}
 	if _, errs, code := cli(t, "", "replay", plain, "--to", "127.0.0.1:1", "--path", "/nowhere"); code != 0 || !strings.Contains(errs, "nothing was sent") {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"isukit/cmd/internal/ui"
 )
 
 // finishCommands gives every command below root what all have in common: errors about arguments tell how the command is used,
@@ -23,7 +25,7 @@ func finishCommands(cmd *cobra.Command) {
 					} else if m := wrongCount.FindStringSubmatch(err.Error()); m != nil {
 						err = fmt.Errorf("%s takes %s, and got %s", cmd.CommandPath(), m[1]+m[2]+pluralArguments(m[2]), m[3])
 					}
-					return usageError(err, hintOf(err, fmt.Sprintf("it is used as %q; see %q", cmd.UseLine(), cmd.CommandPath()+" --help")))
+					return ui.UsageError(err, ui.HintOf(err, fmt.Sprintf("it is used as %q; see %q", cmd.UseLine(), cmd.CommandPath()+" --help")))
 				}
 				return nil
 			}
@@ -66,5 +68,5 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		}
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return usageError(fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+name), hint)
+	return ui.UsageError(fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+name), hint)
 }

@@ -13,6 +13,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
 
@@ -78,7 +79,7 @@ Else kept rounds are compared: "topology=NAME" is all rounds of a topology; roun
 
 func runCompare(ctx context.Context, o compareOptions, a, b string, s streams) error {
 	if err := errors.Join(o.statistic.Validate(), o.plan.validate()); err != nil {
-		return usageError(err, `see "isukit compare --help"`)
+		return ui.UsageError(err, `see "isukit compare --help"`)
 	}
 	if o.plan.pairs > 0 || o.plan.untilSure || isRunnable(a) || isRunnable(b) {
 		return runInterleaved(ctx, o, a, b, s)
@@ -139,14 +140,14 @@ func runInterleaved(ctx context.Context, o compareOptions, a, b string, s stream
 	run := &session{
 		sessionPlan: o.plan.withDefaults(), rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		play: runner.play, sure: standing(o.statistic), now: time.Now,
-		say: sayTo(s, o.quiet),
+		say: ui.SayTo(s.err, o.quiet),
 	}
 	run.sides[0].Name, run.sides[1].Name = a, b
 	err = run.run(ctx)
 	if len(run.sides[0].Rounds) == 0 {
 		return errors.Join(err, noPairs(err))
 	}
-	sayTo(s, o.quiet)("the same once more: %s", run.rerun())
+	ui.SayTo(s.err, o.quiet)("the same once more: %s", run.rerun())
 	return errors.Join(err, printComparison(o, run.sides[0], run.sides[1], run.warnings(), s))
 }
 
@@ -155,7 +156,7 @@ func noPairs(err error) error {
 	if err != nil {
 		return nil
 	}
-	return hinted(errors.New("the budget was spent before the first pair"), "give a larger --budget, or shorter rounds")
+	return ui.Hinted(errors.New("the budget was spent before the first pair"), "give a larger --budget, or shorter rounds")
 }
 
 // compareKept compares rounds that are there.
@@ -164,7 +165,7 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 	for i, query := range []string{a, b} {
 		side, err := findSide(o.rounds.dir, query, s)
 		if errors.Is(err, result.ErrNoRound) {
-			return usageError(err, compareHint(query))
+			return ui.UsageError(err, compareHint(query))
 		}
 		if err != nil {
 			return err
@@ -172,7 +173,7 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 		sides[i] = side
 	}
 	if err := disjoint(sides[0], sides[1]); err != nil {
-		return usageError(err, "A and B have to be different rounds")
+		return ui.UsageError(err, "A and B have to be different rounds")
 	}
 	return printComparison(o, sides[0], sides[1], nil, s)
 }
@@ -192,16 +193,16 @@ func printComparison(o compareOptions, a, b compare.Side, warnings []string, s s
 	}
 	c, err := compare.Rounds(a, b, o.statistic)
 	if errors.Is(err, compare.ErrNoPairs) {
-		return hinted(err, fmt.Sprintf("%d rounds of A and %d of B were found; failed ones do not count", len(a.Rounds), len(b.Rounds)))
+		return ui.Hinted(err, fmt.Sprintf("%d rounds of A and %d of B were found; failed ones do not count", len(a.Rounds), len(b.Rounds)))
 	}
 	if err != nil {
 		return err
 	}
 	c.Warnings = append(c.Warnings, warnings...)
 	if o.rounds.asJSON {
-		return printJSON(s.out, c)
+		return ui.PrintJSON(s.out, c)
 	}
-	if err := compare.Text(signalling(s.out), c); err != nil {
+	if err := compare.Text(ui.Signalling(s.out), c); err != nil {
 		return err
 	}
 	sayNext(s, o.quiet, nextAfterCompare(c, o))

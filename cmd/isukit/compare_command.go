@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 )
 
@@ -104,10 +105,10 @@ func (p *commandPlayer) judge(r *result.Round, failed error, out, said string) e
 	case !passed:
 		r.Reason = "the command says that it did not pass"
 	case len(figures) == 0:
-		return hinted(fmt.Errorf("%q printed no figures", p.command),
+		return ui.Hinted(fmt.Errorf("%q printed no figures", p.command),
 			`it should print a JSON object with numbers, as {"score": 1234}, or "score: 1234"`)
 	case p.needScore && !(figures[scoreFigure] > 0):
-		return hinted(fmt.Errorf("%q printed no score above 0, but %s", p.command, strings.Join(slices.Sorted(maps.Keys(figures)), ", ")),
+		return ui.Hinted(fmt.Errorf("%q printed no score above 0, but %s", p.command, strings.Join(slices.Sorted(maps.Keys(figures)), ", ")),
 			"name what is to be compared, as --metrics NAME:lower or NAME:higher for what is better")
 	}
 	r.Passed = r.Reason == ""

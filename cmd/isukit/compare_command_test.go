@@ -17,6 +17,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 func TestReadFigures(t *testing.T) {
@@ -65,7 +66,7 @@ func TestCompareUntilSure(t *testing.T) {
 	code, out, errOut := compareArgs(t, compressor(file, "9"), compressor(file, "1"), "--until-sure", "--metrics", "us:lower", "--results", dir,
 		"--budget", "2m", "--json")
 	var c compare.Comparison
-	if err := json.Unmarshal([]byte(out), &c); code != exitOK || err != nil || len(c.Metrics) != 1 {
+	if err := json.Unmarshal([]byte(out), &c); code != ui.ExitOK || err != nil || len(c.Metrics) != 1 {
 		t.Fatalf("code %d, %v\n%s%s", code, err, out, errOut)
 	}
 	m := c.Metrics[0]
@@ -77,11 +78,11 @@ func TestCompareUntilSure(t *testing.T) {
 	}
 	ids := [2]string{strings.Join(c.A.Rounds, ","), strings.Join(c.B.Rounds, ",")}
 	code, out, errOut = compareArgs(t, ids[0], ids[1], "--sequential", "--metrics", "us:lower", "--results", dir)
-	if code != exitOK || !strings.Contains(out, "BETTER") {
+	if code != ui.ExitOK || !strings.Contains(out, "BETTER") {
 		t.Errorf("the kept rounds: code %d\n%s%s", code, out, errOut)
 	}
 	code, out, _ = compareArgs(t, ids[0], ids[1], "--bench", "--results", dir)
-	if want := c.Pairs; code != exitOK || strings.Count(out, "BenchmarkRound/command 1 ") != 2*want || !strings.Contains(out, " us\n") {
+	if want := c.Pairs; code != ui.ExitOK || strings.Count(out, "BenchmarkRound/command 1 ") != 2*want || !strings.Contains(out, " us\n") {
 		t.Errorf("as Go benchmark lines: code %d, want %d lines\n%s", code, 2*want, out)
 	}
 	entries, err := result.List(dir)
@@ -95,7 +96,7 @@ func TestCompareAlikeUntilBudget(t *testing.T) {
 	t.Parallel()
 	same := `command=sleep 0.0$(od -An -N1 -tu1 /dev/urandom | tr -d ' ') ; echo "score: $(od -An -N2 -tu2 /dev/urandom)"`
 	code, out, errOut := compareArgs(t, same, same+" ", "--until-sure", "--budget", "2s", "--alpha", "0.0001", "--results", t.TempDir())
-	if code != exitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 2s is spent") {
+	if code != ui.ExitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 2s is spent") {
 		t.Errorf("code %d, want undecided when the budget is spent\n%s%s", code, out, errOut)
 	}
 }
@@ -108,14 +109,14 @@ func TestCompareCommandRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{"no figures", []string{fine, "command=true"}, exitFailed, `"true" printed no figures`},
-		{"no score", []string{`command=echo '{"p99": 5, "rss": 3}'`, fine}, exitFailed, "--metrics NAME:lower"},
-		{"a command that fails", []string{"command=echo out of memory >&2; exit 3", fine}, exitFailed, "exit status 3: out of memory"},
-		{"no such command", []string{"command=isukit-nothing", fine}, exitFailed, "exit status 127"},
-		{"one that did not pass", []string{fine, `command=echo '{"pass": false, "score": 0}'`}, exitFailed, "did not pass"},
-		{"no command", []string{"command= ", fine}, exitUsage, "it names kept rounds"},
-		{"a direction that is none", []string{fine, fine, "--metrics", "rss:smaller"}, exitUsage, `no metric "rss:smaller"`},
-		{"rounds' arguments", []string{fine, fine, "--both", "--users 3"}, exitUsage, "both sides are commands"},
+		{"no figures", []string{fine, "command=true"}, ui.ExitFailed, `"true" printed no figures`},
+		{"no score", []string{`command=echo '{"p99": 5, "rss": 3}'`, fine}, ui.ExitFailed, "--metrics NAME:lower"},
+		{"a command that fails", []string{"command=echo out of memory >&2; exit 3", fine}, ui.ExitFailed, "exit status 3: out of memory"},
+		{"no such command", []string{"command=isukit-nothing", fine}, ui.ExitFailed, "exit status 127"},
+		{"one that did not pass", []string{fine, `command=echo '{"pass": false, "score": 0}'`}, ui.ExitFailed, "did not pass"},
+		{"no command", []string{"command= ", fine}, ui.ExitUsage, "it names kept rounds"},
+		{"a direction that is none", []string{fine, fine, "--metrics", "rss:smaller"}, ui.ExitUsage, `no metric "rss:smaller"`},
+		{"rounds' arguments", []string{fine, fine, "--both", "--users 3"}, ui.ExitUsage, "both sides are commands"},
 	}
 	for _, tt := range tests {
 		code, out, errOut := compareArgs(t, append(tt.args, "--rounds", "1", "--results", t.TempDir())...)

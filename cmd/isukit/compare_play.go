@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // roundRunner runs rounds, each as a process of its own: the heap, the pinning and the peak memory of one generator are then
@@ -29,22 +30,22 @@ type roundRunner struct {
 func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s streams) (_ *roundRunner, drop func(), err error) {
 	both, err := splitArgs(o.both)
 	if err != nil {
-		return nil, nil, usageError(fmt.Errorf("--both: %w", err), `see "isukit compare --help"`)
+		return nil, nil, ui.UsageError(fmt.Errorf("--both: %w", err), `see "isukit compare --help"`)
 	}
 	var sides [2]runnableSide
 	for i, query := range []string{a, b} {
 		if sides[i], err = parseRunnable(query); err != nil {
-			return nil, nil, usageError(err, `see "isukit compare --help"`)
+			return nil, nil, ui.UsageError(err, `see "isukit compare --help"`)
 		}
 		if sides[i].command != "" {
 			continue
 		}
 		if err := checkRoundArgs(slices.Concat(both, sides[i].args)); err != nil {
-			return nil, nil, usageError(fmt.Errorf("side %q: %w", query, err), hintOf(err, `see "isukit round --help"`))
+			return nil, nil, ui.UsageError(fmt.Errorf("side %q: %w", query, err), ui.HintOf(err, `see "isukit round --help"`))
 		}
 	}
 	if sides[0].command != "" && sides[1].command != "" && len(both) > 0 {
-		return nil, nil, usageError(errors.New("--both is for rounds of isukit, and both sides are commands"), "write it into the commands")
+		return nil, nil, ui.UsageError(errors.New("--both is for rounds of isukit, and both sides are commands"), "write it into the commands")
 	}
 	runner := &roundRunner{}
 	if runner.isukit, err = os.Executable(); err != nil {
@@ -61,7 +62,7 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 			continue
 		}
 		if side.commit != "" {
-			sayTo(s, o.quiet)("building the app of %s", side.name)
+			ui.SayTo(s.err, o.quiet)("building the app of %s", side.name)
 			binary, err := buildApp(ctx, side.commit, dir)
 			if err != nil {
 				return nil, drop, err
@@ -95,7 +96,7 @@ func (p *roundRunner) play(ctx context.Context, side int) (*result.Round, error)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if code := cmd.ProcessState.ExitCode(); err != nil && code != exitRound {
+	if code := cmd.ProcessState.ExitCode(); err != nil && code != ui.ExitRound {
 		return nil, roundError(err, said.String())
 	}
 	var r result.Round
@@ -120,7 +121,7 @@ func roundError(err error, said string) error {
 	if text == "" {
 		return fmt.Errorf("isukit round: %w: %s", err, strings.TrimSpace(said))
 	}
-	return hinted(fmt.Errorf("isukit round: %s", text), hint)
+	return ui.Hinted(fmt.Errorf("isukit round: %s", text), hint)
 }
 
 // limited passes on so many bytes and then fails.

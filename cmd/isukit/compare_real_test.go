@@ -13,6 +13,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
@@ -38,8 +39,8 @@ func TestCompareCommits(t *testing.T) {
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	text := interruptAfter(t, cmd, "pair 1 of 3", 2)
-	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(text, "interrupted") {
-		t.Errorf("exit code %d, want %d and a word about it:\n%s", code, exitFailed, text)
+	if code := cmd.ProcessState.ExitCode(); code != ui.ExitFailed || !strings.Contains(text, "interrupted") {
+		t.Errorf("exit code %d, want %d and a word about it:\n%s", code, ui.ExitFailed, text)
 	}
 	for _, want := range []string{"commit=HEAD (1 round)", "round=--shape rate=60 (1 round)", "shape: grow -> rate=60", "fewer than 6 pairs", "Every pair"} {
 		if !strings.Contains(out.String(), want) {

@@ -12,6 +12,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // sessionPlan says how many rounds are run.
@@ -59,7 +60,7 @@ func (s *session) run(ctx context.Context) error {
 			}
 			s.tell(fmt.Sprintf("warm-up %d of %d", n+1, s.warmup), side, r, "dropped")
 			if !r.Passed {
-				return hinted(fmt.Errorf("the warm-up round of %c failed: %s", "AB"[side], r.Reason), "isukit show "+r.ID)
+				return ui.Hinted(fmt.Errorf("the warm-up round of %c failed: %s", "AB"[side], r.Reason), "isukit show "+r.ID)
 			}
 		}
 	}

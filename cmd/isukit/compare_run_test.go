@@ -12,6 +12,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // stage is a session on a machine that is played: its clock stands still but for rounds, each of which takes ten seconds.
@@ -290,8 +291,8 @@ func TestCompareRefusesSides(t *testing.T) {
 	}
 	for _, tt := range tests {
 		code, out, errOut := compareArgs(t, append([]string{"--results", dir, "--state-dir", dir}, tt.args...)...)
-		if code != exitUsage || !strings.Contains(errOut, tt.says) || !strings.Contains(errOut, "isukit: hint: ") || out != "" {
-			t.Errorf("compare %q: code %d, stderr %q, stdout %q, want code %d, %q and a hint", tt.args, code, errOut, out, exitUsage, tt.says)
+		if code != ui.ExitUsage || !strings.Contains(errOut, tt.says) || !strings.Contains(errOut, "isukit: hint: ") || out != "" {
+			t.Errorf("compare %q: code %d, stderr %q, stdout %q, want code %d, %q and a hint", tt.args, code, errOut, out, ui.ExitUsage, tt.says)
 		}
 	}
 }

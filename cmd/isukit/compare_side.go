@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"isukit/cmd/internal/ui"
 )
 
 // runnableSide is a side whose rounds are yet to be run.
@@ -117,7 +119,7 @@ func checkRoundArgs(args []string) error {
 func buildApp(ctx context.Context, commit, dir string) (binary string, err error) {
 	out, err := output(ctx, "", "git", "rev-parse", "--verify", "--end-of-options", commit+"^{commit}")
 	if err != nil {
-		return "", usageError(fmt.Errorf("commit %q: %w", commit, err), "run it inside the checkout whose commits are compared")
+		return "", ui.UsageError(fmt.Errorf("commit %q: %w", commit, err), "run it inside the checkout whose commits are compared")
 	}
 	hash := strings.TrimSpace(out)
 	if dir, err = os.MkdirTemp(dir, "commit-"); err != nil {

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // completed is what a shell would offer after these words, without what is said about it.
 func completed(t *testing.T, words ...string) []string {
 	t.Helper()
 	out, errs, code := cli(t, "", append([]string{cobra.ShellCompRequestCmd}, words...)...)
-	if code != exitOK || strings.Contains(out, "ShellCompDirectiveError") {
+	if code != ui.ExitOK || strings.Contains(out, "ShellCompDirectiveError") {
 		t.Errorf("%q: exit %d: %s%s", words, code, out, errs)
 	}
 	var list []string
@@ -118,7 +119,7 @@ func TestFixedValuesAreTaken(t *testing.T) {
 			}
 		}
 		_, errs, code := cli(t, "", append(slices.Clone(args), "--"+flag, "nonsense")...)
-		if code != exitUsage || !strings.Contains(errs, "nonsense") && !strings.Contains(errs, "--"+flag) {
+		if code != ui.ExitUsage || !strings.Contains(errs, "nonsense") && !strings.Contains(errs, "--"+flag) {
 			t.Errorf("--%s nonsense is not refused: exit %d, %s", flag, code, errs)
 		}
 	}
@@ -128,7 +129,7 @@ func TestFixedValuesAreTaken(t *testing.T) {
 func TestCompletionScripts(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		out, errs, code := cli(t, "", "completion", shell)
-		if code != exitOK || !strings.Contains(out, "isukit") || len(out) < 1000 {
+		if code != ui.ExitOK || !strings.Contains(out, "isukit") || len(out) < 1000 {
 			t.Errorf("%s: exit %d, %d bytes, %s", shell, code, len(out), errs)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/host/machine"
@@ -187,7 +188,7 @@ func sshHostNames(cmd *cobra.Command, _ []string) []string {
 		}
 		file = filepath.Join(home, ".ssh", "config")
 	}
-	text, err := readRegular(file, 1<<20)
+	text, err := ui.ReadRegular(file, 1<<20)
 	if err != nil {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
@@ -99,13 +100,13 @@ func runDecode(ctx context.Context, o decodeOptions, s streams) error {
 func (o *decodeOptions) check() error {
 	switch {
 	case o.diff && len(o.files) != 2:
-		return usageError(fmt.Errorf("--diff compares 2 files, got %d", len(o.files)), "")
+		return ui.UsageError(fmt.Errorf("--diff compares 2 files, got %d", len(o.files)), "")
 	case len(o.types) > 1 && len(o.types) != len(o.files):
-		return usageError(fmt.Errorf("%d types for %d files", len(o.types), len(o.files)), "give --type once, or once for each file")
+		return ui.UsageError(fmt.Errorf("%d types for %d files", len(o.types), len(o.files)), "give --type once, or once for each file")
 	case len(o.types) > 0 && o.route != "":
-		return usageError(errors.New("--type and --route both name the type"), "give one of them")
+		return ui.UsageError(errors.New("--type and --route both name the type"), "give one of them")
 	case o.raw && (len(o.types) > 0 || o.diff):
-		return usageError(errors.New("--raw uses no type"), "leave out --type and --diff")
+		return ui.UsageError(errors.New("--raw uses no type"), "leave out --type and --diff")
 	}
 	return nil
 }
@@ -118,14 +119,14 @@ func (o *decodeOptions) typesFromRoute(routes decode.Routes) error {
 	method, path, ok := strings.Cut(o.route, " ")
 	route, found := routes.Match(method, path)
 	if !ok || !found {
-		return usageError(fmt.Errorf("no route is %q", o.route), "isukit routes lists them; the form is 'GET /api/teams'")
+		return ui.UsageError(fmt.Errorf("no route is %q", o.route), "isukit routes lists them; the form is 'GET /api/teams'")
 	}
 	name := route.Response
 	if o.ofRequest {
 		name = route.Request
 	}
 	if name == "" {
-		return usageError(fmt.Errorf("%s has no body there", o.route), "")
+		return ui.UsageError(fmt.Errorf("%s has no body there", o.route), "")
 	}
 	o.types = []string{name}
 	return nil
@@ -143,9 +144,9 @@ func (o *decodeOptions) typeOf(i int) string {
 
 // read gives the body's bytes, with what they were given in taken off.
 func (o *decodeOptions) read(name string, s streams) ([]byte, error) {
-	data, err := readBounded(name, s.in)
+	data, err := ui.ReadBounded(name, s.in)
 	if errors.Is(err, fs.ErrNotExist) && (o.input == "hex" || o.input == "base64") {
-		return nil, usageError(err, "text goes in through standard input: echo TEXT | isukit decode --in "+o.input)
+		return nil, ui.UsageError(err, "text goes in through standard input: echo TEXT | isukit decode --in "+o.input)
 	}
 	if err != nil {
 		return nil, err
@@ -164,15 +165,15 @@ func (o *decodeOptions) read(name string, s streams) ([]byte, error) {
 		if inner, ok := from(data); ok {
 			return inner, nil
 		}
-		return nil, usageError(fmt.Errorf("%s is no %s text", name, o.input), "")
+		return nil, ui.UsageError(fmt.Errorf("%s is no %s text", name, o.input), "")
 	case "gzip":
-		inner, err := gunzip(data)
+		inner, err := ui.Gunzip(data)
 		if err != nil {
-			return nil, usageError(fmt.Errorf("unpack %s: %w", name, err), "")
+			return nil, ui.UsageError(fmt.Errorf("unpack %s: %w", name, err), "")
 		}
 		return inner, nil
 	}
-	return nil, usageError(fmt.Errorf("--in %q is unknown", o.input), "it is raw, hex, base64 or gzip")
+	return nil, ui.UsageError(fmt.Errorf("--in %q is unknown", o.input), "it is raw, hex, base64 or gzip")
 }
 
 // decodeOne shows one body on s.out, and its faults and hints on s.err.
@@ -188,7 +189,7 @@ func decodeOne(o decodeOptions, schema *decode.Schema, typ string, data []byte, 
 	}
 	md, err := schema.Find(typ)
 	if err != nil {
-		return usageError(err, "isukit types lists the types that are known")
+		return ui.UsageError(err, "isukit types lists the types that are known")
 	}
 	body := decode.Decode(md, data, decode.DefaultLimits())
 	if err := printBody(body, schema, o.asJSON, s); err != nil {
@@ -260,7 +261,7 @@ func decodeRaw(data []byte, s streams) error {
 // guessType names the type when one alone fits exactly; else it lists the candidates and fails.
 func guessType(schema *decode.Schema, data []byte, s streams) (string, error) {
 	if len(data) == 0 {
-		return "", usageError(errors.New("empty (0 bytes): a valid message of every type"), "name one with --type")
+		return "", ui.UsageError(errors.New("empty (0 bytes): a valid message of every type"), "name one with --type")
 	}
 	fits := decode.Candidates(schema, data, decode.DefaultLimits())
 	if len(fits) == 1 && fits[0].Exact() {
@@ -269,7 +270,7 @@ func guessType(schema *decode.Schema, data []byte, s streams) (string, error) {
 	}
 	if len(fits) == 0 {
 		printHints(s.err, data)
-		return "", usageError(errors.New("no known type fits these bytes"), "--raw shows them without a type")
+		return "", ui.UsageError(errors.New("no known type fits these bytes"), "--raw shows them without a type")
 	}
 	for i, fit := range fits {
 		if i == 20 {
@@ -278,25 +279,25 @@ func guessType(schema *decode.Schema, data []byte, s streams) (string, error) {
 		}
 		fmt.Fprintf(s.err, "isukit: candidate: %s\n", fit)
 	}
-	return "", usageError(fmt.Errorf("%d types may fit these bytes", len(fits)), "name one with --type, or say where the body came from with --route")
+	return "", ui.UsageError(fmt.Errorf("%d types may fit these bytes", len(fits)), "name one with --type, or say where the body came from with --route")
 }
 
 // diffBodies prints how two bodies differ.
 func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams) error {
 	if len(o.types) == 0 {
-		return usageError(errors.New("--diff needs the type"), "name it with --type or --route")
+		return ui.UsageError(errors.New("--diff needs the type"), "name it with --type or --route")
 	}
 	var bodies [2]*decode.Body
 	for i := range bodies {
 		md, err := schema.Find(o.typeOf(i))
 		if err != nil {
-			return usageError(err, "isukit types lists the types that are known")
+			return ui.UsageError(err, "isukit types lists the types that are known")
 		}
 		bodies[i] = decode.Decode(md, data[i], decode.DefaultLimits())
 		explain(s.err, schema, data[i], bodies[i])
 	}
 	if a, b := bodies[0].Message.Descriptor(), bodies[1].Message.Descriptor(); a != b {
-		return usageError(fmt.Errorf("%s and %s are different types", a.FullName(), b.FullName()), "")
+		return ui.UsageError(fmt.Errorf("%s and %s are different types", a.FullName(), b.FullName()), "")
 	}
 	w := bufio.NewWriter(s.out)
 	differences := decode.Diff(bodies[0].Message, bodies[1].Message)
@@ -317,7 +318,7 @@ func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams
 		if n == 1 {
 			places = "place"
 		}
-		return found(fmt.Errorf("the bodies differ in %d %s", n, places), "")
+		return ui.CheckFailed(fmt.Errorf("the bodies differ in %d %s", n, places), "")
 	}
 	if len(bodies[0].Faults)+len(bodies[1].Faults) > 0 {
 		return errDamaged

@@ -6,6 +6,7 @@ import (
 	"isukit/bench/diff"
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 func newDiffCmd(s streams) *cobra.Command {
@@ -73,5 +74,5 @@ func printDiffJSON(d *diff.Diff, s streams) error {
 	for _, m := range d.Moved {
 		out.Moved = append(out.Moved, movedJSON{m.Group, m.Name, m.Figure, m.From, m.To})
 	}
-	return printJSON(s.out, out)
+	return ui.PrintJSON(s.out, out)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/report"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/digest/access"
 )
 
@@ -49,7 +50,7 @@ func (o *digestOptions) window() (from, to time.Time, err error) {
 		err = fmt.Errorf("the window ends at %s, before it begins at %s", o.to, o.from)
 	}
 	if err != nil {
-		return from, to, usageError(err, `write times as 2026-11-22T20:15:03Z or 20:15:03`)
+		return from, to, ui.UsageError(err, `write times as 2026-11-22T20:15:03Z or 20:15:03`)
 	}
 	return from, to, nil
 }
@@ -110,7 +111,7 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	}
 	digester, err := access.New(opts)
 	if err != nil {
-		return usageError(err, `see "isukit digest access --help"`)
+		return ui.UsageError(err, `see "isukit digest access --help"`)
 	}
 	failed := readLogs(files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
 	if err := ctx.Err(); err != nil {
@@ -123,14 +124,14 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	o.order(d.Routes)
 	out := accessDigestOf(d)
 	if o.asJSON {
-		return errors.Join(printJSON(s.out, out), failed)
+		return errors.Join(ui.PrintJSON(s.out, out), failed)
 	}
 	return errors.Join(report.Access(s.out, &out, o.top, wideStyle(s.out)), failed)
 }
 
 // wideStyle is styleOf with room for all columns where the output is no terminal.
 func wideStyle(w io.Writer) report.Style {
-	style := styleOf(w)
+	style := ui.StyleOf(w)
 	if style.Width == 0 {
 		style.Width = 140
 	}
@@ -138,7 +139,7 @@ func wideStyle(w io.Writer) report.Style {
 }
 
 func noLines(files []string) error {
-	return usageError(fmt.Errorf("there is no line in %v", files), "give a log that has any")
+	return ui.UsageError(fmt.Errorf("there is no line in %v", files), "give a log that has any")
 }
 
 func (o *digestAccessOptions) accessOptions() (access.Options, error) {
@@ -150,12 +151,12 @@ func (o *digestAccessOptions) accessOptions() (access.Options, error) {
 	for _, text := range o.routes {
 		p, err := access.ParsePattern(text)
 		if err != nil {
-			return opts, usageError(err, "as /api/posts/:id, /static/* or ^/(css|js)/")
+			return opts, ui.UsageError(err, "as /api/posts/:id, /static/* or ^/(css|js)/")
 		}
 		opts.Patterns = append(opts.Patterns, p)
 	}
 	if _, ok := routeOrders[o.sort]; !ok {
-		return opts, usageError(fmt.Errorf("no order is called %q", o.sort), "--sort takes sum, count, p99, max or bytes")
+		return opts, ui.UsageError(fmt.Errorf("no order is called %q", o.sort), "--sort takes sum, count, p99, max or bytes")
 	}
 	return opts, nil
 }
@@ -185,7 +186,7 @@ func readLogs(files []string, s streams, read func(name string, r io.Reader) err
 		errs = append(errs, func() error {
 			f, err := os.Open(file)
 			if err != nil {
-				return usageError(err, "name logs that can be read; - is standard input")
+				return ui.UsageError(err, "name logs that can be read; - is standard input")
 			}
 			defer f.Close()
 			return read(file, f)

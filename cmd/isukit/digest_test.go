@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // isukitIn runs the program in process and returns its exit code and what it wrote.
@@ -42,7 +43,7 @@ func TestDigestAccess(t *testing.T) {
 	}
 	code, out, errText := isukitIn(t, twoLines, "digest", "access", "--json", file, "-")
 	var d result.AccessDigest
-	if err := json.Unmarshal([]byte(out), &d); err != nil || code != exitOK {
+	if err := json.Unmarshal([]byte(out), &d); err != nil || code != ui.ExitOK {
 		t.Fatalf("exit %d, %v: %s", code, err, errText)
 	}
 	if len(d.Routes) != 1 || d.Routes[0].Path != "/a/{id}" || d.Total.Hits != 4 || d.Unreadable != 2 || d.Total.Status["5xx"] != 2 || d.Total.Request.MaxMs != 30 {
@@ -50,7 +51,7 @@ func TestDigestAccess(t *testing.T) {
 	}
 	code, out, _ = isukitIn(t, "", "digest", "access", "--from", "2026-10-14T17:46:41Z", file)
 	for _, want := range []string{"GET /a/{id}", "1 of 3 lines could not be read", "1 line outside the window", "not a line"} {
-		if !strings.Contains(out, want) || code != exitOK {
+		if !strings.Contains(out, want) || code != ui.ExitOK {
 			t.Errorf("exit %d; the text lacks %q:\n%s", code, want, out)
 		}
 	}
@@ -67,13 +68,13 @@ func TestDigestAccessRefuses(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"no such file", exitUsage, []string{file, file + ".missing"}},
-		{"there is no line", exitUsage, []string{os.DevNull}},
-		{"no order is called", exitUsage, []string{file, "--sort", "luck"}},
-		{"begins neither", exitUsage, []string{file, "--route", "api"}},
-		{"is no time", exitUsage, []string{file, "--from", "noon"}},
-		{"before it begins", exitUsage, []string{file, "--from", "12:00:00", "--to", "11:00:00"}},
-		{"names no variable", exitUsage, []string{file, "--format", "nginx"}},
+		{"no such file", ui.ExitUsage, []string{file, file + ".missing"}},
+		{"there is no line", ui.ExitUsage, []string{os.DevNull}},
+		{"no order is called", ui.ExitUsage, []string{file, "--sort", "luck"}},
+		{"begins neither", ui.ExitUsage, []string{file, "--route", "api"}},
+		{"is no time", ui.ExitUsage, []string{file, "--from", "noon"}},
+		{"before it begins", ui.ExitUsage, []string{file, "--from", "12:00:00", "--to", "11:00:00"}},
+		{"names no variable", ui.ExitUsage, []string{file, "--format", "nginx"}},
 	} {
 		code, out, errText := isukitIn(t, "", append([]string{"digest", "access"}, c.args...)...)
 		if code != c.code || !strings.Contains(errText, c.want) {
@@ -100,7 +101,7 @@ UPDATE users SET passhash = 'hunter2' WHERE id = 5;
 func TestDigestQueries(t *testing.T) {
 	code, out, errText := isukitIn(t, slowLines, "digest", "queries", "--json", "-")
 	var d result.QueryDigest
-	if err := json.Unmarshal([]byte(out), &d); err != nil || code != exitOK {
+	if err := json.Unmarshal([]byte(out), &d); err != nil || code != ui.ExitOK {
 		t.Fatalf("exit %d, %v: %s", code, err, errText)
 	}
 	if len(d.Queries) != 2 || d.Queries[1].Routes["GET /@:name"] != 1 || d.Queries[1].Database != "isuconp" || d.Queries[0].Time.SumSeconds != 0.35 {
@@ -111,11 +112,11 @@ func TestDigestQueries(t *testing.T) {
 	}
 	code, out, _ = isukitIn(t, slowLines, "digest", "queries", "-")
 	for _, want := range []string{"select * from users where name = ?", "GET /@:name 1", "1,000"} {
-		if !strings.Contains(out, want) || code != exitOK {
+		if !strings.Contains(out, want) || code != ui.ExitOK {
 			t.Errorf("exit %d; the text lacks %q:\n%s", code, want, out)
 		}
 	}
-	if code, _, errText := isukitIn(t, "", "digest", "queries", "-"); code != exitUsage || !strings.Contains(errText, "no line") {
+	if code, _, errText := isukitIn(t, "", "digest", "queries", "-"); code != ui.ExitUsage || !strings.Contains(errText, "no line") {
 		t.Errorf("an empty log: exit %d, %s", code, errText)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/report"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/digest/query"
 )
 
@@ -48,7 +49,7 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 	}
 	out := queryDigestOf(d, "")
 	if o.asJSON {
-		return errors.Join(printJSON(s.out, out), failed)
+		return errors.Join(ui.PrintJSON(s.out, out), failed)
 	}
 	return errors.Join(report.Queries(s.out, &out, o.top, wideStyle(s.out)), failed)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/host"
@@ -79,7 +80,7 @@ Exit code 0 says that nothing was found, or notes only; 3 that there are finding
 func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 	checks, err := doctor.Select(doctor.Checks(), o.only, o.skip)
 	if err != nil {
-		return usageError(err, `"isukit doctor --ls" lists the checks`)
+		return ui.UsageError(err, `"isukit doctor --ls" lists the checks`)
 	}
 	if o.list {
 		return listChecks(s.out, checks, o.asJSON)
@@ -91,7 +92,7 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 		}
 		return printFindings(s.out, append(doctor.Diagnose(observedIn(r), checks), saidThen(r, checks)...), len(checks), o.asJSON)
 	}
-	done := waiting(s, o.quiet, "looking at hosts, servers and the ways between them")
+	done := ui.Waiting(s.err, o.quiet, "looking at hosts, servers and the ways between them")
 	seen, err := o.observe(ctx, s)
 	done()
 	if seen == nil {
@@ -169,7 +170,7 @@ func (o doctorOptions) wantUp(ctx context.Context, site *infra.Site) error {
 		if st.Topology != "" {
 			up = st.Topology + " is"
 		}
-		return usageError(fmt.Errorf("topology %s is not up with driver %s (%s)", want.Name, o.driver, up), "isukit topology apply "+o.topology+" --driver "+o.driver)
+		return ui.UsageError(fmt.Errorf("topology %s is not up with driver %s (%s)", want.Name, o.driver, up), "isukit topology apply "+o.topology+" --driver "+o.driver)
 	}
 	return nil
 }
@@ -206,9 +207,9 @@ func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doct
 
 func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
 	if asJSON {
-		return printJSONLines(out, checks)
+		return ui.PrintJSONLines(out, checks)
 	}
-	w := newTable(out)
+	w := ui.NewTable(out)
 	fmt.Fprintln(w, "CHECK\tRUNS\tABOUT")
 	for _, c := range checks {
 		when := "when asked"
@@ -220,16 +221,16 @@ func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
 	return w.Flush()
 }
 
-// printFindings prints what was found; the error is errFound where any of it is serious.
+// printFindings prints what was found; the error is errCheckFailed where any of it is serious.
 func printFindings(out io.Writer, findings []doctor.Finding, checks int, asJSON bool) error {
 	var err error
 	if asJSON {
-		err = printJSONLines(out, findings)
+		err = ui.PrintJSONLines(out, findings)
 	} else {
-		_, err = io.WriteString(signalling(out), findingsText(findings, checks))
+		_, err = io.WriteString(ui.Signalling(out), findingsText(findings, checks))
 	}
 	if err == nil && doctor.Serious(findings) {
-		return errFound
+		return ui.ErrCheckFailed
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
 )
 
@@ -28,7 +29,7 @@ func newDoctorProbeCmd(s streams) *cobra.Command {
 			}
 			var targets []doctor.Target
 			if err := json.Unmarshal(text, &targets); err != nil {
-				return usageError(err, "")
+				return ui.UsageError(err, "")
 			}
 			return json.NewEncoder(s.out).Encode(doctor.Try(cmd.Context(), targets))
 		},
@@ -48,11 +49,11 @@ curl -i writes it); Wireshark's protobuf_search_paths against .proto files. The 
 		RunE: func(_ *cobra.Command, args []string) error {
 			checks, err := doctor.Select(doctor.Checks(), o.only, o.skip)
 			if err != nil {
-				return usageError(err, `"isukit doctor --ls" lists the checks`)
+				return ui.UsageError(err, `"isukit doctor --ls" lists the checks`)
 			}
 			files, err := filesBelow(args)
 			if err != nil {
-				return usageError(err, "name files or directories")
+				return ui.UsageError(err, "name files or directories")
 			}
 			return printFindings(s.out, doctor.Diagnose(&doctor.Observed{Files: files}, checks), len(checks), o.asJSON)
 		},
@@ -82,7 +83,7 @@ func filesBelow(paths []string) ([]doctor.File, error) {
 			if len(files) == maxLintFiles {
 				return fmt.Errorf("more than %d files", maxLintFiles)
 			}
-			text, err := readRegular(file, maxLintFile)
+			text, err := ui.ReadRegular(file, maxLintFile)
 			if err != nil {
 				if file != root { // too large for a source, or closed
 					return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
 )
 
@@ -73,7 +74,7 @@ func TestDoctorOfANewerRecord(t *testing.T) {
 	write(t, file, newer)
 	for _, command := range []string{"doctor", "show", "latency"} {
 		_, errs, code := cli(t, "", command, "last", "--results", dir)
-		if code != exitFailed || !strings.Contains(errs, "hint: a newer isukit kept this round") {
+		if code != ui.ExitFailed || !strings.Contains(errs, "hint: a newer isukit kept this round") {
 			t.Errorf("%s: exit %d, %s, want 1 and the hint to use the newer isukit", command, code, errs)
 		}
 	}

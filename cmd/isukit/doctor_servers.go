@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/tune"
@@ -18,7 +19,7 @@ import (
 func lookAtDSN(ctx context.Context, file string, s streams) (d doctor.Database, err error) {
 	dsn, err := readDSN(file, s)
 	if err != nil {
-		return d, usageError(err, "a DSN file holds one line: user:password@tcp(127.0.0.1:3306)/")
+		return d, ui.UsageError(err, "a DSN file holds one line: user:password@tcp(127.0.0.1:3306)/")
 	}
 	connector, err := mysql.NewConnector(dsn)
 	if err != nil {

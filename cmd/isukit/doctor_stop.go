@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
 	"isukit/infra/host"
 	"isukit/infra/tune"
@@ -37,7 +38,7 @@ func withStops(ctx context.Context, stateDir, project, name string, fn func(doct
 		return fn(stopsOf(here, here, stateDir, ""))
 	}
 	if strings.ContainsAny(name, "/\x00") {
-		return usageError(fmt.Errorf("--host %q is no name of a host", name), "")
+		return ui.UsageError(fmt.Errorf("--host %q is no name of a host", name), "")
 	}
 	p, dir, err := findProject(project)
 	if err != nil {
@@ -120,7 +121,7 @@ func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
 				for _, what := range args {
 					it, err := stops.Stop(cmd.Context(), what, time.Now())
 					if err != nil {
-						return hinted(err, "isukit doctor start takes back what was stopped")
+						return ui.Hinted(err, "isukit doctor start takes back what was stopped")
 					}
 					if err := o.printStopped(s.out, "stopped", it); err != nil {
 						return err
@@ -165,7 +166,7 @@ func newDoctorStartCmd(o *doctorOptions, s streams) *cobra.Command {
 // printStopped tells of one that was stopped or started.
 func (o *doctorOptions) printStopped(out io.Writer, what string, it doctor.Stopped) error {
 	if o.asJSON {
-		return printJSONLines(out, []doctor.Stopped{it})
+		return ui.PrintJSONLines(out, []doctor.Stopped{it})
 	}
 	_, err := fmt.Fprintln(out, what, it)
 	return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
 	"isukit/infra/host/proc"
 	"isukit/infra/infratest"
@@ -35,18 +36,18 @@ func TestDoctorCommand(t *testing.T) {
 		}
 		return string(out)
 	}
-	if out := doctorOf(exitOK, "--ls"); !strings.Contains(out, "file-limits") || !strings.Contains(out, "before rounds") {
+	if out := doctorOf(ui.ExitOK, "--ls"); !strings.Contains(out, "file-limits") || !strings.Contains(out, "before rounds") {
 		t.Errorf("--ls:\n%s", out)
 	}
-	if out := doctorOf(exitOK, "--db", dsn, "--only", "query-cache"); !strings.Contains(out, "nothing found (1 checks)") {
+	if out := doctorOf(ui.ExitOK, "--db", dsn, "--only", "query-cache"); !strings.Contains(out, "nothing found (1 checks)") {
 		t.Errorf("healthy:\n%s", out)
 	}
-	doctorOf(exitUsage, "--only", "query-cash")
-	doctorOf(exitUsage, "--driver", "cloud")
-	if out := doctorOf(exitRound, "--db", dsn, "--only", "durability"); !strings.Contains(out, "innodb_doublewrite is OFF") || !strings.Contains(out, "fix: ") {
+	doctorOf(ui.ExitUsage, "--only", "query-cash")
+	doctorOf(ui.ExitUsage, "--driver", "cloud")
+	if out := doctorOf(ui.ExitRound, "--db", dsn, "--only", "durability"); !strings.Contains(out, "innodb_doublewrite is OFF") || !strings.Contains(out, "fix: ") {
 		t.Errorf("the text:\n%s", out)
 	}
-	out := doctorOf(exitRound, "--db", dsn, "--only", "durability", "--json")
+	out := doctorOf(ui.ExitRound, "--db", dsn, "--only", "durability", "--json")
 	found, err := parseLines[doctor.Finding](out)
 	if err != nil || len(found) == 0 || found[0].Check != "durability" || found[0].Severity != doctor.Warn {
 		t.Errorf("--json: %v\n%s", err, out)
@@ -137,7 +138,7 @@ func TestDoctorOfAProject(t *testing.T) {
 	write(t, filepath.Join(dir, "isukit.yaml"), "name: app\nhosts: [{name: web}, {name: s1}, {name: s2, address: nobody@127.0.0.1}]\ndatabases: [{host: s1, client: mariadb --defaults-file="+client+"}]\nbenchmark: {external: true}\n")
 	cmd := isukitCommand(t, dir, filepath.Join(dir, "state"), "doctor", "--only", "durability,clock,swap,query-cache")
 	out, _ := cmd.CombinedOutput() // the exit code is looked at
-	if code := cmd.ProcessState.ExitCode(); code != exitRound || !strings.Contains(string(out), "innodb_flush_log_at_trx_commit is 0") || !strings.Contains(string(out), "host s2 cannot be reached") {
+	if code := cmd.ProcessState.ExitCode(); code != ui.ExitRound || !strings.Contains(string(out), "innodb_flush_log_at_trx_commit is 0") || !strings.Contains(string(out), "host s2 cannot be reached") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }
@@ -158,11 +159,11 @@ func TestDoctorLintCommand(t *testing.T) {
 		}
 		return string(out)
 	}
-	if out := lint(exitRound, "sql"); !strings.Contains(out, "sql/init.sql:1") || strings.Contains(out, "README") {
+	if out := lint(ui.ExitRound, "sql"); !strings.Contains(out, "sql/init.sql:1") || strings.Contains(out, "README") {
 		t.Errorf("lint sql:\n%s", out)
 	}
-	lint(exitOK, "sql", "--skip", "grant-identified-by")
-	lint(exitUsage, "nowhere")
+	lint(ui.ExitOK, "sql", "--skip", "grant-identified-by")
+	lint(ui.ExitUsage, "nowhere")
 	// This repository's own sources have none of it, but for the tests that show what it is.
-	lint(exitOK, filepath.Join(infratest.Root(t), "app", "search.go"), filepath.Join(infratest.Root(t), "mysql"), filepath.Join(infratest.Root(t), "nginx"))
+	lint(ui.ExitOK, filepath.Join(infratest.Root(t), "app", "search.go"), filepath.Join(infratest.Root(t), "mysql"), filepath.Join(infratest.Root(t), "nginx"))
 }

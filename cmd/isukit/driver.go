@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/host/ssh"
@@ -18,9 +19,9 @@ const driverHelp = "what makes hosts real: local (processes of this machine), la
 func checkCPUScale(scale float64, driver string) error {
 	switch {
 	case scale < 0:
-		return usageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
+		return ui.UsageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
 	case scale > 0 && driver != "lab":
-		return usageError(errors.New("--cpu-scale goes with --driver lab"), "the hosts of other drivers have the CPUs that they have")
+		return ui.UsageError(errors.New("--cpu-scale goes with --driver lab"), "the hosts of other drivers have the CPUs that they have")
 	}
 	return nil
 }
@@ -39,5 +40,5 @@ func openDriver(name, stateDir string, scale float64, keep bool) (host.Driver, e
 	case "ssh":
 		return ssh.Open(ssh.Options{StateDir: stateDir, ConfigFile: os.Getenv("ISUKIT_SSH_CONFIG")})
 	}
-	return nil, usageError(fmt.Errorf("driver %q does not exist (have %s)", name, strings.Join(driverNames, ", ")), `see "isukit topology --help"`)
+	return nil, ui.UsageError(fmt.Errorf("driver %q does not exist (have %s)", name, strings.Join(driverNames, ", ")), `see "isukit topology --help"`)
 }

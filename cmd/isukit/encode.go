@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
@@ -52,7 +53,7 @@ maps), or with --file as a file in text or JSON format; "-" is standard input.`,
 
 func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 	if o.typ == "" {
-		return usageError(errors.New("the type is missing"), "name it with --type; isukit types lists them")
+		return ui.UsageError(errors.New("the type is missing"), "name it with --type; isukit types lists them")
 	}
 	schema, _, err := o.schema.load(ctx, s)
 	if err != nil {
@@ -60,7 +61,7 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 	}
 	md, err := schema.Find(o.typ)
 	if err != nil {
-		return usageError(err, "isukit types lists the types that are known")
+		return ui.UsageError(err, "isukit types lists the types that are known")
 	}
 	m, err := o.body.message(md, schema, s)
 	if err != nil {
@@ -78,7 +79,7 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 	case "base64":
 		_, err = fmt.Fprintln(s.out, base64.StdEncoding.EncodeToString(data))
 	default:
-		return usageError(fmt.Errorf("--out %q is unknown", o.output), "it is raw, hex or base64")
+		return ui.UsageError(fmt.Errorf("--out %q is unknown", o.output), "it is raw, hex or base64")
 	}
 	return err
 }
@@ -86,22 +87,22 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 // message builds the message that the options describe; none of them gives an empty one.
 func (o *bodyOptions) message(md protoreflect.MessageDescriptor, schema *decode.Schema, s streams) (protoreflect.Message, error) {
 	if o.file != "" && len(o.fields) > 0 {
-		return nil, usageError(errors.New("both --file and field=value are given"), "give one of them")
+		return nil, ui.UsageError(errors.New("both --file and field=value are given"), "give one of them")
 	}
 	if o.file == "" {
 		m, err := decode.EncodeFields(md, o.fields)
 		if err != nil {
-			return nil, usageError(err, fmt.Sprintf("isukit types %s shows its fields", md.FullName()))
+			return nil, ui.UsageError(err, fmt.Sprintf("isukit types %s shows its fields", md.FullName()))
 		}
 		return m, nil
 	}
-	input, err := readBounded(o.file, s.in)
+	input, err := ui.ReadBounded(o.file, s.in)
 	if err != nil {
 		return nil, err
 	}
 	m, err := decode.Encode(md, input, schema)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("%s: %w", o.file, err), fmt.Sprintf("isukit types %s shows its fields", md.FullName()))
+		return nil, ui.UsageError(fmt.Errorf("%s: %w", o.file, err), fmt.Sprintf("isukit types %s shows its fields", md.FullName()))
 	}
 	return m, nil
 }

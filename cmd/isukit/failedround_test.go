@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/sshlab"
 )
@@ -86,8 +87,8 @@ func TestFailedRoundIsKept(t *testing.T) {
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	out, _ := cmd.Output() // the exit code is looked at
-	if code := cmd.ProcessState.ExitCode(); code != exitRound {
-		t.Fatalf("exit code %d, want %d\n%s", code, exitRound, errs.String())
+	if code := cmd.ProcessState.ExitCode(); code != ui.ExitRound {
+		t.Fatalf("exit code %d, want %d\n%s", code, ui.ExitRound, errs.String())
 	}
 	var r result.Round
 	if err := json.Unmarshal(out, &r); err != nil {

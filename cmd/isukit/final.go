@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
@@ -50,14 +51,14 @@ measuring. It stops at the first step that fails. Exit code 3 says that a confir
 
 func runFinal(ctx context.Context, file string, rounds int, o projectRoundOptions, s streams) error {
 	if rounds < 0 {
-		return usageError(fmt.Errorf("--rounds %d is negative", rounds), `see "isukit final --help"`)
+		return ui.UsageError(fmt.Errorf("--rounds %d is negative", rounds), `see "isukit final --help"`)
 	}
 	p, dir, err := findProject(file)
 	if err != nil {
 		return err
 	}
 	if p == nil {
-		return usageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one; docs/final.md shows one of the reference app`)
+		return ui.UsageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one; docs/final.md shows one of the reference app`)
 	}
 	if rounds == 0 {
 		rounds = p.Final.Rounds
@@ -85,7 +86,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 	if len(opened.missing) > 0 {
 		return errors.New(strings.Join(opened.missing, "; "))
 	}
-	say := sayTo(s, o.quiet)
+	say := ui.SayTo(s.err, o.quiet)
 	steps := func(what string, all []project.Step) error {
 		say("%s", what)
 		for _, step := range all {
@@ -101,7 +102,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 	say("services enabled")
 	for _, services := range p.Final.Services {
 		if err := areEnabled(ctx, opened.hosts.Named[services.Host], services); err != nil {
-			return hinted(err, "sudo systemctl enable UNIT; without it a reboot leaves the app down")
+			return ui.Hinted(err, "sudo systemctl enable UNIT; without it a reboot leaves the app down")
 		}
 	}
 	if err := steps("restart, in order", p.Restart); err != nil {
@@ -162,7 +163,7 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 	bare.Logs, bare.Databases, bare.Profiles = project.Logs{}, nil, project.Profiles{}
 	var scores []int64
 	failed := 0
-	say := sayTo(s, o.quiet)
+	say := ui.SayTo(s.err, o.quiet)
 	silent := s
 	silent.out = io.Discard
 	asJSON := o.asJSON
@@ -173,7 +174,7 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 			r.playBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
 			return nil
 		})
-		if r == nil || err != nil && !errors.Is(err, errRoundFailed) {
+		if r == nil || err != nil && !errors.Is(err, ui.ErrRoundFailed) {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -193,20 +194,20 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 		fmt.Fprintf(s.out, "scores from %d to %d, median %d; %d of %d rounds failed\n", scores[0], scores[len(scores)-1], median, failed, rounds)
 	}
 	if failed > 0 {
-		return errRoundFailed
+		return ui.ErrRoundFailed
 	}
 	return nil
 }
 
 func printConfirmed(out io.Writer, r *result.Round, asJSON bool) error {
 	if asJSON {
-		return printJSONLines(out, []listedRound{{ID: r.ID, Passed: r.Passed, Score: r.Score.Total, Reason: r.Reason, Warnings: r.Warnings}})
+		return ui.PrintJSONLines(out, []listedRound{{ID: r.ID, Passed: r.Passed, Score: r.Score.Total, Reason: r.Reason, Warnings: r.Warnings}})
 	}
 	verdict := "pass"
 	if !r.Passed {
 		verdict = "FAIL  " + r.Reason
 	}
-	_, err := fmt.Fprintf(signalling(out), "%s  %d  %s\n", r.ID, r.Score.Total, verdict)
+	_, err := fmt.Fprintf(ui.Signalling(out), "%s  %d  %s\n", r.ID, r.Score.Total, verdict)
 	for _, w := range r.Warnings {
 		fmt.Fprintf(out, "  ! %s\n", w)
 	}

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"io"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -60,22 +57,4 @@ func acceptRiskFlag(f *pflag.FlagSet, v *[]string) {
 func isQuiet(cmd *cobra.Command) bool {
 	quiet, err := cmd.Flags().GetBool("quiet")
 	return err == nil && quiet
-}
-
-// printJSON prints one document, indented.
-func printJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
-// printJSONLines prints one object a line.
-func printJSONLines[T any](out io.Writer, list []T) error {
-	enc := json.NewEncoder(out)
-	for _, v := range list {
-		if err := enc.Encode(v); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"isukit/bench/load"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // hitsFile is the name of the hit log inside a round's directory.
@@ -43,7 +44,7 @@ func runHits(o roundsOptions, query string, s streams) error {
 	}
 	f, err := os.Open(filepath.Join(path, hitsFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return usageError(fmt.Errorf("round %s kept no hit log", r.ID), "it ran with --hits=false, or is older than the hit log")
+		return ui.UsageError(fmt.Errorf("round %s kept no hit log", r.ID), "it ran with --hits=false, or is older than the hit log")
 	}
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"isukit/bench/load"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // loggedRound writes a round whose hits went to a real server, every third of them to a page that does not exist.
@@ -60,7 +61,7 @@ func TestHitsOfARound(t *testing.T) {
 	loggedRound(t, dir, 30)
 	code, out, errOut := hitsArgs(t, "--results", dir)
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
-	if code != exitOK || err != nil || len(rows) != 31 {
+	if code != ui.ExitOK || err != nil || len(rows) != 31 {
 		t.Fatalf("hits = %d with %d rows, %v, want a head and 30\n%s", code, len(rows), err, errOut)
 	}
 	gone := 0
@@ -74,7 +75,7 @@ func TestHitsOfARound(t *testing.T) {
 	}
 	code, out, errOut = hitsArgs(t, "last", "--results", dir, "--json")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if code != exitOK || len(lines) != 30 {
+	if code != ui.ExitOK || len(lines) != 30 {
 		t.Fatalf("hits --json = %d with %d lines, want 30\n%s", code, len(lines), errOut)
 	}
 	for _, line := range lines {
@@ -97,13 +98,13 @@ func hitsArgs(t *testing.T, args ...string) (code int, out, errOut string) {
 
 func TestHitsRefuses(t *testing.T) {
 	dir := t.TempDir()
-	if code, _, errOut := hitsArgs(t, "--results", dir); code != exitUsage || !strings.Contains(errOut, "no such round") {
+	if code, _, errOut := hitsArgs(t, "--results", dir); code != ui.ExitUsage || !strings.Contains(errOut, "no such round") {
 		t.Errorf("without a round: code %d, %q", code, errOut)
 	}
 	if _, err := result.Write(dir, &result.Round{ID: "20261122T200000Z-single"}); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := hitsArgs(t, "--results", dir); code != exitUsage || !strings.Contains(errOut, "kept no hit log") {
+	if code, _, errOut := hitsArgs(t, "--results", dir); code != ui.ExitUsage || !strings.Contains(errOut, "kept no hit log") {
 		t.Errorf("without a log: code %d, %q", code, errOut)
 	}
 	broken := result.File{Path: hitsFile, Write: func(w io.Writer, _ *result.Round) error {
@@ -113,7 +114,7 @@ func TestHitsRefuses(t *testing.T) {
 	if _, err := result.Write(dir, &result.Round{ID: "20261122T210000Z-single"}, broken); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := hitsArgs(t, "--results", dir); code != exitFailed || !strings.Contains(errOut, "unknown record") {
+	if code, _, errOut := hitsArgs(t, "--results", dir); code != ui.ExitFailed || !strings.Contains(errOut, "unknown record") {
 		t.Errorf("of a damaged log: code %d, %q", code, errOut)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/ssh"
 	"isukit/infra/team"
@@ -62,7 +63,7 @@ back. Said again with more, it makes what is missing.`,
 				}
 				done, err := team.Init(ctx, h, items, o)
 				if errors.Is(err, team.ErrForeign) {
-					err = hinted(err, "look at it, then overwrite it with --force, or leave it with --no-config")
+					err = ui.Hinted(err, "look at it, then overwrite it with --force, or leave it with --no-config")
 				}
 				return done, err
 			})
@@ -107,7 +108,7 @@ func wantedOfTeam(users, tools []string) (want []team.Item, err error) {
 		errs = append(errs, i.Check())
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, usageError(err, `see "isukit hosts init --help"`)
+		return nil, ui.UsageError(err, `see "isukit hosts init --help"`)
 	}
 	return want, nil
 }
@@ -201,9 +202,9 @@ func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, d
 		all = append(all, hostChanges{h.About().Name, h.About().Address, changes})
 	}
 	if asJSON {
-		errs = append(errs, printJSONLines(s.out, all))
+		errs = append(errs, ui.PrintJSONLines(s.out, all))
 	} else {
-		w := newTable(s.out)
+		w := ui.NewTable(s.out)
 		fmt.Fprintln(w, "HOST\tTHING\tSTATE")
 		for _, h := range all {
 			for _, c := range h.Changes {
@@ -228,7 +229,7 @@ func teamHosts(ctx context.Context, driver host.Driver, targets []string) ([]hos
 		wants = append(wants, host.Want{Name: name, Address: address})
 	}
 	if err := host.CheckWants(wants); err != nil {
-		return nil, usageError(err, "call it by a short name: s1=ADDRESS")
+		return nil, ui.UsageError(err, "call it by a short name: s1=ADDRESS")
 	}
 	if _, err := driver.Lock(ctx, userName()); err != nil { // until the driver is closed
 		return nil, err

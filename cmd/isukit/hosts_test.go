@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
@@ -23,14 +24,14 @@ func TestHostsFaults(t *testing.T) {
 		code   int
 		errOut []string // parts of it
 	}{
-		{[]string{"hosts", "init"}, exitUsage, nil},
-		{[]string{"hosts", "init", "--user", "alice", "--tool", "-x", "s1"}, exitUsage, []string{`--user "alice" is not NAME=FILE`, `"-x" cannot be the name of a tool`}},
-		{[]string{"hosts", "init", "--user", "al ice=" + dir + "/key.pub", "s1"}, exitUsage, []string{`"al ice" cannot be the name of a user`}},
-		{[]string{"hosts", "init", "--user", "alice=" + dir + "/none.pub", "s1"}, exitUsage, []string{"no such file"}},
-		{[]string{"hosts", "init", "s1=192.0.2.1", "s1=192.0.2.2"}, exitUsage, []string{"host s1 is there twice", "hint: call it by a short name"}},
-		{[]string{"hosts", "init", "--user", "alice=" + dir + "/key.pub", "s1"}, exitFailed, []string{"host s1: host unreachable", "hint: check that it runs"}},
-		{[]string{"hosts", "revert", "s1"}, exitFailed, []string{"host s1: host unreachable", "hint: check that it runs"}},
-		{[]string{"topology", "apply", dir + "/top.yaml", "--driver", "ssh", "-q", "--app", os.Args[0]}, exitFailed, []string{"host s1: host unreachable", "hint: check that it runs"}},
+		{[]string{"hosts", "init"}, ui.ExitUsage, nil},
+		{[]string{"hosts", "init", "--user", "alice", "--tool", "-x", "s1"}, ui.ExitUsage, []string{`--user "alice" is not NAME=FILE`, `"-x" cannot be the name of a tool`}},
+		{[]string{"hosts", "init", "--user", "al ice=" + dir + "/key.pub", "s1"}, ui.ExitUsage, []string{`"al ice" cannot be the name of a user`}},
+		{[]string{"hosts", "init", "--user", "alice=" + dir + "/none.pub", "s1"}, ui.ExitUsage, []string{"no such file"}},
+		{[]string{"hosts", "init", "s1=192.0.2.1", "s1=192.0.2.2"}, ui.ExitUsage, []string{"host s1 is there twice", "hint: call it by a short name"}},
+		{[]string{"hosts", "init", "--user", "alice=" + dir + "/key.pub", "s1"}, ui.ExitFailed, []string{"host s1: host unreachable", "hint: check that it runs"}},
+		{[]string{"hosts", "revert", "s1"}, ui.ExitFailed, []string{"host s1: host unreachable", "hint: check that it runs"}},
+		{[]string{"topology", "apply", dir + "/top.yaml", "--driver", "ssh", "-q", "--app", os.Args[0]}, ui.ExitFailed, []string{"host s1: host unreachable", "hint: check that it runs"}},
 	}
 	for _, tt := range tests {
 		code, _, errOut := isukitState(t, dir, tt.args...)

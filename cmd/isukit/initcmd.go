@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/project"
 )
@@ -42,7 +43,7 @@ var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
 func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s streams) (err error) {
 	if _, err := os.Stat(project.FileName); err == nil && !print && !force {
-		return usageError(errors.New("there is an isukit.yaml here already"), "--force replaces it, --print leaves it alone")
+		return ui.UsageError(errors.New("there is an isukit.yaml here already"), "--force replaces it, --print leaves it alone")
 	}
 	here, err := host.OpenLocal(stateDir)
 	if err != nil {

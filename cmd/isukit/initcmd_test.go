@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
@@ -52,7 +53,7 @@ func TestInitSeesWhatRuns(t *testing.T) {
 	defer app.Close()
 
 	code, out, errText := isukitIn(t, "", "init", "--print")
-	if code != exitOK {
+	if code != ui.ExitOK {
 		t.Fatalf("exit %d: %s", code, errText)
 	}
 	for _, want := range []string{dir + "/own.log", "-c " + conf + " -p " + dir + " -s reopen", "log_format timed", app.URL} {

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	"isukit/cmd/internal/ui"
 )
 
 // cookieJar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" a line. It is made for one person and a few
@@ -28,12 +30,12 @@ func openJar(file string) (*cookieJar, error) {
 		return jar, nil
 	}
 	if err != nil {
-		return nil, usageError(err, "")
+		return nil, ui.UsageError(err, "")
 	}
 	for line := range strings.Lines(string(data)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(f) != 4 {
-			return nil, usageError(fmt.Errorf("%s is no cookie jar of isukit", file), "name another file with --jar")
+			return nil, ui.UsageError(fmt.Errorf("%s is no cookie jar of isukit", file), "name another file with --jar")
 		}
 		jar.lines = append(jar.lines, jarCookie{f[0], f[1], f[2], f[3]})
 	}

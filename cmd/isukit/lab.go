@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
@@ -136,13 +137,13 @@ func runLabLs(ctx context.Context, lab *machine.Driver, asJSON bool, out io.Writ
 		return err
 	}
 	if asJSON {
-		return printJSONLines(out, hosts)
+		return ui.PrintJSONLines(out, hosts)
 	}
 	if len(hosts) == 0 {
 		fmt.Fprintln(out, "no host is up")
 		return nil
 	}
-	w := newTable(out)
+	w := ui.NewTable(out)
 	fmt.Fprintln(w, "HOST\tADDRESS\tCPUS\tTHREADS\tMEMORY\tLINK\tSERVICES")
 	for _, h := range hosts {
 		link := "-"
@@ -254,9 +255,9 @@ func unknownLabHost(ctx context.Context, lab *machine.Driver, err error) error {
 		names = append(names, w.Name)
 	}
 	if len(names) == 0 {
-		return usageError(err, "no host is up: isukit lab up -t TOPOLOGY")
+		return ui.UsageError(err, "no host is up: isukit lab up -t TOPOLOGY")
 	}
-	return usageError(err, "have "+strings.Join(names, ", ")+", switch, generator")
+	return ui.UsageError(err, "have "+strings.Join(names, ", ")+", switch, generator")
 }
 
 func newLabDownCmd(s streams) *cobra.Command {

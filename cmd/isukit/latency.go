@@ -16,6 +16,7 @@ import (
 
 	"isukit/bench/load"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // histogramsFile is the name of the histograms inside a round's directory.
@@ -71,7 +72,7 @@ type endpointLatency struct {
 
 func runLatency(o latencyOptions, queries []string, s streams) error {
 	if o.from%time.Second != 0 || o.to%time.Second != 0 || o.from < 0 || o.to < 0 || o.to != 0 && o.to <= o.from {
-		return usageError(fmt.Errorf("--from %v --to %v is no part of a load in whole seconds", o.from, o.to), `as in "--from 20s --to 30s"`)
+		return ui.UsageError(fmt.Errorf("--from %v --to %v is no part of a load in whole seconds", o.from, o.to), `as in "--from 20s --to 30s"`)
 	}
 	all, merged := load.NewLatencies(), map[string]*load.Latencies{}
 	for _, query := range queries {
@@ -86,7 +87,7 @@ func runLatency(o latencyOptions, queries []string, s streams) error {
 	slices.SortFunc(lines, func(a, b endpointLatency) int { return cmp.Compare(a.Endpoint, b.Endpoint) })
 	lines = append(lines, lineOf("all", all.Latency()))
 	if o.rounds.asJSON {
-		return printJSONLines(s.out, lines)
+		return ui.PrintJSONLines(s.out, lines)
 	}
 	return printLatencies(s.out, lines)
 }
@@ -99,7 +100,7 @@ func (o latencyOptions) merge(query string, all *load.Latencies, merged map[stri
 	}
 	f, err := os.Open(filepath.Join(path, histogramsFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return usageError(fmt.Errorf("round %s kept no histograms", r.ID), "it failed before its load, or is older than they are")
+		return ui.UsageError(fmt.Errorf("round %s kept no histograms", r.ID), "it failed before its load, or is older than they are")
 	}
 	if err != nil {
 		return err
@@ -130,7 +131,7 @@ func lineOf(name string, l load.Latency) endpointLatency {
 }
 
 func printLatencies(out io.Writer, lines []endpointLatency) error {
-	w := newNumbers(out)
+	w := ui.NewNumbers(out)
 	fmt.Fprintln(w, "answered\tp50 ms\tp90 ms\tp99 ms\tp99.9 ms\tmax ms\t  endpoint")
 	for _, l := range lines {
 		fmt.Fprintf(w, "%d\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t  %s\n", l.Answered, l.P50Ms, l.P90Ms, l.P99Ms, l.P999Ms, l.MaxMs, l.Endpoint)

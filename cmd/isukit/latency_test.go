@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 func latencyArgs(t *testing.T, args ...string) (code int, out, errOut string) {
@@ -35,7 +36,7 @@ func TestLatencyOfRounds(t *testing.T) {
 	for _, tt := range tests {
 		code, out, errOut := latencyArgs(t, append(tt.args, "--results", dir, "--json")...)
 		lines, err := parseLines[endpointLatency](out)
-		if code != exitOK || err != nil || len(lines) != len(tt.want) {
+		if code != ui.ExitOK || err != nil || len(lines) != len(tt.want) {
 			t.Errorf("%q: code %d, %v, %d lines, want %d\n%s%s", tt.args, code, err, len(lines), len(tt.want), out, errOut)
 		}
 		for _, l := range lines {
@@ -45,7 +46,7 @@ func TestLatencyOfRounds(t *testing.T) {
 		}
 	}
 	code, out, _ := latencyArgs(t, "--results", dir)
-	if lines := strings.Split(strings.TrimSpace(out), "\n"); code != exitOK || len(lines) != 4 || !strings.HasSuffix(lines[3], "all") {
+	if lines := strings.Split(strings.TrimSpace(out), "\n"); code != ui.ExitOK || len(lines) != 4 || !strings.HasSuffix(lines[3], "all") {
 		t.Errorf("code %d, want a head and three lines, the last of all:\n%s", code, out)
 	}
 }
@@ -67,11 +68,11 @@ func TestLatencyRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"2030"}, exitUsage, "no such round"},
-		{[]string{"last-1"}, exitUsage, "kept no histograms"},
-		{[]string{"last"}, exitFailed, "line 1"},
-		{[]string{"--from", "500ms"}, exitUsage, "whole seconds"},
-		{[]string{"--from", "3s", "--to", "3s"}, exitUsage, "whole seconds"},
+		{[]string{"2030"}, ui.ExitUsage, "no such round"},
+		{[]string{"last-1"}, ui.ExitUsage, "kept no histograms"},
+		{[]string{"last"}, ui.ExitFailed, "line 1"},
+		{[]string{"--from", "500ms"}, ui.ExitUsage, "whole seconds"},
+		{[]string{"--from", "3s", "--to", "3s"}, ui.ExitUsage, "whole seconds"},
 	}
 	for _, tt := range tests {
 		if code, out, errOut := latencyArgs(t, append(tt.args, "--results", dir)...); code != tt.code || !strings.Contains(errOut, tt.want) {

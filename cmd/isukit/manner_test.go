@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"isukit/cmd/internal/ui"
 )
 
 // allCommands are those of isukit, without what cobra brings along.
@@ -40,7 +42,7 @@ func allCommands(t *testing.T) []*cobra.Command {
 func TestHelpIsOneScreen(t *testing.T) {
 	text, _, code := cli(t, "", "--help")
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	if code != exitOK || len(lines) < 24 || len(lines) > 40 {
+	if code != ui.ExitOK || len(lines) < 24 || len(lines) > 40 {
 		t.Errorf("exit %d, %d lines, want 24 to 40:\n%s", code, len(lines), text)
 	}
 	for _, l := range lines {
@@ -53,7 +55,7 @@ func TestHelpIsOneScreen(t *testing.T) {
 			t.Errorf("%s is in no group of helpGroups", c.Name())
 		}
 	}
-	if again, _, code := cli(t, ""); code != exitOK || again != text {
+	if again, _, code := cli(t, ""); code != ui.ExitOK || again != text {
 		t.Errorf("isukit alone prints something else, exit %d", code)
 	}
 }
@@ -87,7 +89,7 @@ func TestWrongInput(t *testing.T) {
 		"final --rounds -1": "--rounds -1 is negative\n",
 	} {
 		out, errs, code := cli(t, "", strings.Fields(command)...)
-		if code != exitUsage || out != "" || !strings.HasPrefix(errs, "isukit: error: ") || !strings.Contains(errs, want) || !strings.Contains(errs, "\nisukit: hint: ") {
+		if code != ui.ExitUsage || out != "" || !strings.HasPrefix(errs, "isukit: error: ") || !strings.Contains(errs, want) || !strings.Contains(errs, "\nisukit: hint: ") {
 			t.Errorf("isukit %s: exit %d, stdout %q, stderr %q, want 2, %q and a hint", command, code, out, errs, want)
 		}
 	}

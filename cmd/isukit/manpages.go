@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
 )
 
 // newManCmd writes manual pages; it is hidden, as only packagers want it.
@@ -31,7 +32,7 @@ func writeManPages(cmd *cobra.Command, dir string) error {
 	}
 	file := filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
 	if err := os.WriteFile(file, []byte(manPage(cmd)), 0o644); err != nil {
-		return usageError(fmt.Errorf("write a manual page: %w", err), "name a directory that is there and can be written")
+		return ui.UsageError(fmt.Errorf("write a manual page: %w", err), "name a directory that is there and can be written")
 	}
 	for _, c := range cmd.Commands() {
 		if err := writeManPages(c, dir); err != nil {

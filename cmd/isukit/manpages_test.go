@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
 // TestManPages writes the pages of all commands and lets man render them, which must find nothing to warn of.
 func TestManPages(t *testing.T) {
 	dir := t.TempDir()
-	if _, errs, code := cli(t, "", "man", dir); code != exitOK {
+	if _, errs, code := cli(t, "", "man", dir); code != ui.ExitOK {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
 	var pages []string

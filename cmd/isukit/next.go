@@ -21,7 +21,7 @@ import (
 // command and goes to standard error. silent is --quiet, or --json.
 func sayNext(s streams, silent bool, command string) {
 	if !silent && command != "" {
-		fmt.Fprintf(s.err, "isukit: next: %s\n", asCalled(command))
+		fmt.Fprintf(s.err, "isukit: next: %s\n", command)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // TestNextAfterRound holds what is suggested, and that it is a command with flags that exist.
@@ -130,7 +131,7 @@ func TestNextIsSilent(t *testing.T) {
 	} {
 		_, errs, code := cli(t, "", tt.args...)
 		_, got, _ := strings.Cut(errs, "isukit: next: ")
-		if code != exitOK || strings.TrimSuffix(got, "\n") != tt.want {
+		if code != ui.ExitOK || strings.TrimSuffix(got, "\n") != tt.want {
 			t.Errorf("%q: exit %d, next %q, want %q", tt.args, code, got, tt.want)
 		}
 		isCommand(t, tt.want)

@@ -16,6 +16,7 @@ import (
 
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/redact"
 )
 
@@ -44,7 +45,7 @@ func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s st
 		}
 	}
 	if webhook == "" {
-		return usageError(errors.New("no webhook"), "set ISUKIT_WEBHOOK, or notify.webhook_env in isukit.yaml")
+		return ui.UsageError(errors.New("no webhook"), "set ISUKIT_WEBHOOK, or notify.webhook_env in isukit.yaml")
 	}
 	r, _, err := findRound(dir, query)
 	if err != nil {
@@ -68,7 +69,7 @@ func postSummary(ctx context.Context, webhook string, r *result.Round) error {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, webhook, bytes.NewReader(body))
 	if err != nil {
-		return usageError(errors.New("the webhook's address cannot be read"), "it looks like https://HOST/PATH")
+		return ui.UsageError(errors.New("the webhook's address cannot be read"), "it looks like https://HOST/PATH")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)

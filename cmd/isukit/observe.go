@@ -14,6 +14,7 @@ import (
 
 	"isukit/bench/external"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 type observeOptions struct {
@@ -71,7 +72,7 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 		return err
 	}
 	if p == nil {
-		return usageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
+		return ui.UsageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
 	}
 	_, err = playProjectRound(ctx, p, dir, o.projectRoundOptions, s, func(ctx context.Context, r *projectRound) error {
 		return r.observe(ctx, o, s)

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"isukit/bench/external"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
@@ -54,12 +55,12 @@ func findProject(path string) (*project.Project, string, error) {
 	if !given {
 		path = project.FileName
 	}
-	text, err := readRegular(path, project.MaxFileBytes)
+	text, err := ui.ReadRegular(path, project.MaxFileBytes)
 	if errors.Is(err, os.ErrNotExist) && !given {
 		return nil, "", nil
 	}
 	if err != nil {
-		return nil, "", usageError(err, `"isukit init" writes a project file`)
+		return nil, "", ui.UsageError(err, `"isukit init" writes a project file`)
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -70,7 +71,7 @@ func findProject(path string) (*project.Project, string, error) {
 		Rule:  func(r project.Rule) error { return external.Rule(r).Check() },
 	})
 	if err != nil {
-		return nil, "", usageError(fmt.Errorf("%s: %w", path, err), "docs/project.md describes the file")
+		return nil, "", ui.UsageError(fmt.Errorf("%s: %w", path, err), "docs/project.md describes the file")
 	}
 	return p, dir, nil
 }

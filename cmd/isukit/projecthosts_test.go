@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
@@ -99,7 +100,7 @@ func TestRecordFindsAPlace(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	code, _, errText := isukitIn(t, "", "round", "-q", "--project", filepath.Join(dir, "isukit.yaml"), "--results", filepath.Join(dir, "results"))
-	if code != exitFailed || !strings.Contains(errText, "the record without its files is in "+tmp) {
+	if code != ui.ExitFailed || !strings.Contains(errText, "the record without its files is in "+tmp) {
 		t.Fatalf("exit %d: %s", code, errText)
 	}
 	found, err := filepath.Glob(filepath.Join(tmp, "isukit-results-*", "*", result.RoundFile))

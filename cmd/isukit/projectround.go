@@ -15,6 +15,7 @@ import (
 	"isukit/bench/external"
 	"isukit/bench/result"
 	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/observe"
 	"isukit/infra/project"
 	"isukit/infra/redact"
@@ -238,7 +239,7 @@ func (r *projectRound) write(dir string) (string, error) {
 	if err2 != nil {
 		return "", errors.Join(err, err2)
 	}
-	return path, hinted(err, "the record without its files is in "+path)
+	return path, ui.Hinted(err, "the record without its files is in "+path)
 }
 
 func (r *projectRound) files() []result.File {
@@ -287,7 +288,7 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
-	r := newProjectRound(opened, sayTo(s, o.quiet))
+	r := newProjectRound(opened, ui.SayTo(s.err, o.quiet))
 	r.live = newLiveFeed(o.results, p.Name)
 	defer r.live.close()
 	if err := play(ctx, r); err != nil {
@@ -309,27 +310,7 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 		sayNext(s, o.quiet || o.asJSON, nextAfterProjectRound(r.record, o.results))
 	}
 	if !r.record.Passed {
-		return r.record, errRoundFailed
+		return r.record, ui.ErrRoundFailed
 	}
 	return r.record, nil
-}
-
-// sayTo tells what is being done, with the time since the beginning.
-func sayTo(s streams, quiet bool) func(string, ...any) {
-	began := time.Now()
-	var mu sync.Mutex
-	return func(format string, args ...any) {
-		if quiet {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		text := strings.Map(func(c rune) rune {
-			if c < ' ' && c != '\t' {
-				return -1
-			}
-			return c
-		}, fmt.Sprintf(format, args...))
-		fmt.Fprintf(s.err, "isukit: %5.1f s  %s\n", time.Since(began).Seconds(), text)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/project"
 )
 
@@ -72,7 +73,7 @@ func TestProjectRound(t *testing.T) {
 echo '{"pass":true,"score":1234,"messages":["a hint"]}'`)
 	write(t, filepath.Join(dir, "isukit.yaml.note"), "x")
 	code, r, all := roundIn(t, dir, "round")
-	if code != exitOK || !r.Passed || r.Score.Total != 1234 || r.Benchmark.ScoreFrom != "command" || len(r.Benchmark.Messages) != 1 {
+	if code != ui.ExitOK || !r.Passed || r.Score.Total != 1234 || r.Benchmark.ScoreFrom != "command" || len(r.Benchmark.Messages) != 1 {
 		t.Fatalf("exit %d: %+v, %s", code, r.Benchmark, r.Reason)
 	}
 	if len(r.Access.Routes) != 1 || r.Access.Routes[0].Path != "/posts/{id}" || r.Access.Total.Hits != 6 || r.All.Hits != 6 {
@@ -105,7 +106,7 @@ func TestProjectRoundThatFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code, r, _ := roundIn(t, standIn(t, c.more, c.command), "round", "-q")
-			if r.Passed != (c.reason == "") || (code == exitOK) != r.Passed || !strings.Contains(r.Reason, c.reason) {
+			if r.Passed != (c.reason == "") || (code == ui.ExitOK) != r.Passed || !strings.Contains(r.Reason, c.reason) {
 				t.Errorf("exit %d, passed %v: %q, want %q", code, r.Passed, r.Reason, c.reason)
 			}
 			if !strings.Contains(strings.Join(r.Warnings, "\n"), c.warning) {
@@ -121,7 +122,7 @@ func TestHangingBenchmarkIsRecorded(t *testing.T) {
 	text, _ := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
 	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), "20s", "1500ms", 1))
 	code, r, _ := roundIn(t, dir, "round", "-q")
-	if code != exitRound || !strings.Contains(r.Reason, "did not end within 1.5s") || r.Access.Total.Hits != 1 {
+	if code != ui.ExitRound || !strings.Contains(r.Reason, "did not end within 1.5s") || r.Access.Total.Hits != 1 {
 		t.Errorf("exit %d: %q, %d hits", code, r.Reason, r.Access.Total.Hits)
 	}
 }
@@ -169,7 +170,7 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if code != exitOK || r.Score.Total != 777 || r.Benchmark.ScoreFrom != "given" {
+	if code != ui.ExitOK || r.Score.Total != 777 || r.Benchmark.ScoreFrom != "given" {
 		t.Fatalf("exit %d, score %d from %s: %s", code, r.Score.Total, r.Benchmark.ScoreFrom, r.Reason)
 	}
 	began, ended := loggedSince(t, filepath.Join(dir, "access.log"), "/initialize")
@@ -181,7 +182,7 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 		t.Errorf("%d requests: %s", r.Access.Total.Hits, text)
 	}
 	code, _, errText := isukitIn(t, "", "observe", "--project", filepath.Join(dir, "isukit.yaml"), "--results", dir+"/none", "--wait", "1s")
-	if code != exitFailed || !strings.Contains(errText, "no benchmark began") {
+	if code != ui.ExitFailed || !strings.Contains(errText, "no benchmark began") {
 		t.Errorf("nobody starts one: exit %d, %s", code, errText)
 	}
 }

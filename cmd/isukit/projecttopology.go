@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/project"
 	"isukit/infra/topology"
 )
@@ -19,7 +20,7 @@ func topologyHosts(dir string) func(string) ([]project.Host, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
-		text, err := readRegular(name, maxTopologyBytes)
+		text, err := ui.ReadRegular(name, maxTopologyBytes)
 		if err != nil {
 			return nil, err
 		}

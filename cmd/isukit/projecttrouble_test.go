@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
@@ -76,7 +77,7 @@ func TestRoundOnFullDisk(t *testing.T) {
 	var errText bytes.Buffer
 	cmd.Stderr = &errText
 	err := cmd.Run()
-	if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(errText.String(), "no space left on device") || !strings.Contains(errText.String(), "the record without its files is in "+dir+"/tmp") {
+	if cmd.ProcessState.ExitCode() != ui.ExitFailed || !strings.Contains(errText.String(), "no space left on device") || !strings.Contains(errText.String(), "the record without its files is in "+dir+"/tmp") {
 		t.Fatalf("%v: %s", err, errText.String())
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "tmp", "isukit-results-*", "*", result.RoundFile))

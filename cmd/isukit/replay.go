@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 )
 
@@ -86,11 +87,11 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	}
 	for _, pattern := range o.ignore {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return usageError(fmt.Errorf("--ignore %q: %w", pattern, err), "the form is '*_us,id'")
+			return ui.UsageError(fmt.Errorf("--ignore %q: %w", pattern, err), "the form is '*_us,id'")
 		}
 	}
 	if o.speed <= 0 {
-		return usageError(fmt.Errorf("--speed %g is not above 0", o.speed), "")
+		return ui.UsageError(fmt.Errorf("--speed %g is not above 0", o.speed), "")
 	}
 	if err := o.filter.parse(); err != nil {
 		return err
@@ -133,9 +134,9 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	case r.sent == 0:
 		fmt.Fprintln(s.err, "isukit: note: nothing was sent: the capture has no whole request that passes --method, --path and the like")
 	case r.differ > 0:
-		return found(errors.New("answers differ"), o.filter.leftOutHint())
+		return ui.CheckFailed(errors.New("answers differ"), o.filter.leftOutHint())
 	case r.failed > 0:
-		return found(errors.New("requests failed"), "")
+		return ui.CheckFailed(errors.New("requests failed"), "")
 	}
 	return nil
 }
@@ -162,7 +163,7 @@ type replayedAnswer struct {
 
 func (r *replayer) summary(skipped int) error {
 	if r.o.asJSON {
-		return printJSON(r.s.out, replayReport{r.sent, r.same, r.differ, r.unknown, r.failed, skipped, append([]replayedAnswer{}, r.found...)})
+		return ui.PrintJSON(r.s.out, replayReport{r.sent, r.same, r.differ, r.unknown, r.failed, skipped, append([]replayedAnswer{}, r.found...)})
 	}
 	_, err := fmt.Fprintf(r.s.out, "%d requests sent, %d answers the same, %d differ, %d not comparable, %d failed; %d of the capture left out as incomplete\n",
 		r.sent, r.same, r.differ, r.unknown, r.failed, skipped)
@@ -201,7 +202,7 @@ func (o *replayOptions) load(ctx context.Context, decoder *bodyDecoder, s stream
 			kept = append(kept, d)
 		}
 		if len(kept) > maxReplayExchanges {
-			return nil, 0, usageError(fmt.Errorf("more than %d exchanges", maxReplayExchanges), "choose some with --path, --method or --status")
+			return nil, 0, ui.UsageError(fmt.Errorf("more than %d exchanges", maxReplayExchanges), "choose some with --path, --method or --status")
 		}
 	}
 	slices.SortStableFunc(kept, func(a, b *decodedExchange) int { return a.Time().Compare(b.Time()) })

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 	"isukit/proto/decode"
 )
@@ -64,7 +65,7 @@ func (r *replayer) compare(d *decodedExchange, now *capture.Message) []string {
 	a, b := d.resp, fresh.resp
 	switch {
 	case a.typ != b.typ:
-		out = append(out, fmt.Sprintf("~ type: %s -> %s", orDash(a.typ), orDash(b.typ)))
+		out = append(out, fmt.Sprintf("~ type: %s -> %s", ui.OrDash(a.typ), ui.OrDash(b.typ)))
 	case a.body == nil || b.body == nil:
 		if !bytes.Equal(a.data, b.data) {
 			out = append(out, fmt.Sprintf("~ body: %d bytes -> %d other bytes of no known type", len(a.data), len(b.data)))

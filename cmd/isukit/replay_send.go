@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 	"isukit/proto/decode"
 )
@@ -44,7 +45,7 @@ func (r *replayer) telling(total int) (done func()) {
 	if r.o.quiet {
 		return func() {}
 	}
-	return sayWhile(func() {
+	return ui.SayWhile(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		fmt.Fprintf(r.s.err, "isukit: %d of %d requests were sent, %d answers differed\n", r.sent, total, r.differ)
@@ -116,7 +117,7 @@ func (r *replayer) one(ctx context.Context, d *decodedExchange) error {
 		r.failed++
 		r.tell(replayedAnswer{Method: d.Request.Method, Path: d.Request.Target, Error: err.Error()})
 		if r.failed == r.sent && r.failed >= hopeless {
-			return hinted(fmt.Errorf("the first %d requests failed, and the rest was not sent", r.failed), "--to URL says where the server is; isukit topology status shows what runs")
+			return ui.Hinted(fmt.Errorf("the first %d requests failed, and the rest was not sent", r.failed), "--to URL says where the server is; isukit topology status shows what runs")
 		}
 		return nil
 	}
@@ -187,7 +188,7 @@ func (r *replayer) send(ctx context.Context, m *capture.Message) (*capture.Messa
 		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyFileBytes))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, ui.MaxBodyFileBytes))
 	if err != nil {
 		return nil, err
 	}

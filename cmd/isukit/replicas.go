@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/app/fanout"
+	"isukit/cmd/internal/ui"
 )
 
 // replicasOptions name the databases and how the app writes to them.
@@ -133,7 +134,7 @@ func (o *replicasOptions) named(s streams) (fanout.Config, error) {
 		faults = append(faults, errors.New("--driver means the databases of a topology, --replica others"))
 	}
 	if err := errors.Join(faults...); err != nil {
-		return cfg, usageError(err, `name each database: --replica NAME=FILE; see "isukit replicas --help"`)
+		return cfg, ui.UsageError(err, `name each database: --replica NAME=FILE; see "isukit replicas --help"`)
 	}
 	return cfg, nil
 }
@@ -142,7 +143,7 @@ func (o *replicasOptions) named(s streams) (fanout.Config, error) {
 func openPool(ctx context.Context, cfg fanout.Config, fn func(*fanout.Pool) error) (err error) {
 	pool, err := fanout.Open(ctx, cfg)
 	if err != nil {
-		return hinted(err, "the databases must run, and their schemas must be the same")
+		return ui.Hinted(err, "the databases must run, and their schemas must be the same")
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	return fn(pool)
@@ -160,7 +161,7 @@ func readDSN(file string, s streams) (*mysql.Config, error) {
 	if st.Mode().Perm()&(fs.ModePerm&0o077) != 0 {
 		fmt.Fprintf(s.err, "isukit: warning: others can read %s, which holds a password (chmod 600 %s)\n", file, file)
 	}
-	text, err := readRegular(file, maxDSNBytes)
+	text, err := ui.ReadRegular(file, maxDSNBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func runReplicasStatus(ctx context.Context, pool *fanout.Pool, o replicasOptions
 	if o.asJSON {
 		return statusJSON(status, s)
 	}
-	w := newTable(s.out)
+	w := ui.NewTable(s.out)
 	fmt.Fprintln(w, "REPLICA\tSTATE\tANSWERS\tREASON")
 	for _, r := range status.Replicas {
 		answers := "yes"
@@ -215,7 +216,7 @@ func statusJSON(status fanout.Status, s streams) error {
 }
 
 func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
-	done := waiting(s, o.quiet, "comparing the tables")
+	done := ui.Waiting(s.err, o.quiet, "comparing the tables")
 	defer done()
 	report, err := pool.Check(ctx, fanout.CheckOptions{Tables: o.tables})
 	done()
@@ -229,7 +230,7 @@ func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 		if o.mode != string(fanout.ModeReplicated) { // there, the servers' own replication mends
 			sayNext(s, o.quiet || o.asJSON, o.on("isukit replicas repair"))
 		}
-		return errFound
+		return ui.ErrCheckFailed
 	}
 	return nil
 }
@@ -237,7 +238,7 @@ func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
 	report, err := pool.Repair(ctx, fanout.RepairOptions{Tables: o.tables, From: o.from})
 	if err != nil && o.from == "" {
-		return hinted(err, "--like NAME says whose rows are right")
+		return ui.Hinted(err, "--like NAME says whose rows are right")
 	}
 	if err != nil {
 		return err
@@ -246,7 +247,7 @@ func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions
 		return err
 	}
 	if len(report.Left) > 0 {
-		return hinted(fmt.Errorf("%d rows have no majority and were left as they are", len(report.Left)), "name the database that is right: --like NAME")
+		return ui.Hinted(fmt.Errorf("%d rows have no majority and were left as they are", len(report.Left)), "name the database that is right: --like NAME")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"isukit/app/dataset"
 	"isukit/bench/scenario"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/infratest"
 	"isukit/infra/topology"
@@ -90,17 +91,17 @@ func replicasByHand(t *testing.T, running *infra.Running, id string) {
 		code int
 		says string
 	}{
-		{"status", exitOK, "in service"},
-		{"check", exitRound, id},
-		{"check --json", exitRound, id},
-		{"repair", exitFailed, "--like"},
-		{"repair --like db-1", exitOK, "jobs"},
-		{"check", exitOK, ""},
-		{"eject db-2 --reason broken", exitOK, "broken"},
-		{"status --json", exitOK, `"state":"ejected"`},
-		{"admit db-2", exitOK, ""},
-		{"status", exitOK, "in service"},
-		{"eject nobody", exitFailed, "nobody"},
+		{"status", ui.ExitOK, "in service"},
+		{"check", ui.ExitRound, id},
+		{"check --json", ui.ExitRound, id},
+		{"repair", ui.ExitFailed, "--like"},
+		{"repair --like db-1", ui.ExitOK, "jobs"},
+		{"check", ui.ExitOK, ""},
+		{"eject db-2 --reason broken", ui.ExitOK, "broken"},
+		{"status --json", ui.ExitOK, `"state":"ejected"`},
+		{"admit db-2", ui.ExitOK, ""},
+		{"status", ui.ExitOK, "in service"},
+		{"eject nobody", ui.ExitFailed, "nobody"},
 	}
 	for _, tt := range tests {
 		args := append([]string{"replicas"}, strings.Fields(tt.args)...)
@@ -138,14 +139,14 @@ func TestReplicasThatReplicate(t *testing.T) {
 					t.Errorf("replicas %s: exit code %d, want %d and %q:\n%s", command, got, code, says, text)
 				}
 			}
-			replicas("status", exitOK, "in service")
-			replicas("check", exitOK, "equal")
-			replicas("repair --like db-1", exitFailed, "replication")
+			replicas("status", ui.ExitOK, "in service")
+			replicas("check", ui.ExitOK, "equal")
+			replicas("repair --like db-1", ui.ExitFailed, "replication")
 			servers.StopCopying(t, 1)
-			replicas("status", exitOK, "replication has stopped")
+			replicas("status", ui.ExitOK, "replication has stopped")
 			servers.ResumeCopying(t, 1)
 			servers.DBs[1].Exec(t, "DELETE FROM shop.item WHERE id = 2")
-			replicas("check", exitRound, "id=2")
+			replicas("check", ui.ExitRound, "id=2")
 		})
 	}
 }
@@ -160,8 +161,8 @@ func TestReplicasUsage(t *testing.T) {
 	args := []string{"replicas", "check", "--replica", "a", "--replica", "b=" + bad, "--replica", "c=" + filepath.Join(dir, "none"), "--state-dir", dir}
 	code := run(t.Context(), args, streams{strings.NewReader(""), &out, &errs})
 	text := errs.String()
-	if code != exitUsage || strings.Contains(text, "secret-password") {
-		t.Errorf("exit code %d, want %d, and no secret:\n%s", code, exitUsage, text)
+	if code != ui.ExitUsage || strings.Contains(text, "secret-password") {
+		t.Errorf("exit code %d, want %d, and no secret:\n%s", code, ui.ExitUsage, text)
 	}
 	for _, says := range []string{`--replica "a" is not NAME=FILE`, "holds no DSN", "no such file", "chmod 600"} {
 		if !strings.Contains(text, says) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"isukit/app/fanout"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
 
@@ -20,7 +21,7 @@ func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) err
 		return err
 	}
 	if name == "" {
-		return usageError(errNoReplicas, `name each database: --replica NAME=FILE; or isukit topology apply fanout-2`)
+		return ui.UsageError(errNoReplicas, `name each database: --replica NAME=FILE; or isukit topology apply fanout-2`)
 	}
 	spec := infra.Spec{StateDir: o.stateDir, LocalDir: findLocalDir("")}
 	if spec.AppBinary, err = besideMe("", "isukit-app"); err != nil {
@@ -38,7 +39,7 @@ func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) err
 	defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
 	top := running.Topology()
 	if len(replicasOf(top)) == 0 {
-		return usageError(fmt.Errorf("the topology %s, which is up with driver %s, has no databases with the same tables", top.Name, name),
+		return ui.UsageError(fmt.Errorf("the topology %s, which is up with driver %s, has no databases with the same tables", top.Name, name),
 			"isukit topology ls tells which have; or name databases: --replica NAME=FILE")
 	}
 	return fn(placementOf(top, running.DSNs()))

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"isukit/cmd/internal/ui"
 )
 
 // run is the whole program without the process around it: it returns the exit code.
@@ -40,7 +42,7 @@ func newRootCmd(s streams) *cobra.Command {
 		if strings.Contains(err.Error(), "missing unit in duration") {
 			hint = "times have a unit: 10s, 1m30s"
 		}
-		return usageError(err, hint)
+		return ui.UsageError(err, hint)
 	})
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if err := flagsFromEnv(cmd.Flags()); err != nil {
@@ -78,7 +80,7 @@ func flagsFromEnv(flags *pflag.FlagSet) error {
 		}
 	})
 	if err := errors.Join(faults...); err != nil {
-		return usageError(err, "correct or unset the variable")
+		return ui.UsageError(err, "correct or unset the variable")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"isukit/bench/load"
 	"isukit/bench/scenario"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/project"
 )
@@ -104,7 +105,7 @@ its logs, build, deploy, restart, run its benchmark, and keep what logs, databas
 // noTopologyArgument refuses arguments, and says how a topology is named that was meant by one.
 func noTopologyArgument(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 && slices.Contains(infra.ShippedNames(), args[0]) {
-		return usageError(fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0]), "isukit round -t "+args[0])
+		return ui.UsageError(fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0]), "isukit round -t "+args[0])
 	}
 	return cobra.NoArgs(cmd, args)
 }
@@ -112,7 +113,7 @@ func noTopologyArgument(cmd *cobra.Command, args []string) error {
 // ofProject plays a round of a project in place of the reference app.
 func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir string, s streams) error {
 	if p.Benchmark.External {
-		return usageError(errors.New("the project's benchmark is started by somebody else"), "isukit observe waits for it and records it")
+		return ui.UsageError(errors.New("the project's benchmark is started by somebody else"), "isukit observe waits for it and records it")
 	}
 	return runProjectRound(ctx, p, dir, projectRoundOptions{results: o.results, stateDir: o.stateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true}, s)
 }
@@ -160,8 +161,8 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	if err := errors.Join(checkNewFile("--capture", o.capture), checkNewFile("--keylog", o.keylog)); err != nil {
 		return err
 	}
-	view := newRoundView(s, o.quiet, o.duration)
-	spec.Progress = func(step string) { view.step("%s", step) }
+	view := ui.NewRoundView(s.err, o.quiet, o.duration)
+	spec.Progress = func(step string) { view.Step("%s", step) }
 	record, path, err := o.play(ctx, spec, view)
 	if err != nil && record != nil {
 		// The round was played, and could not be kept or cleared away; what it gave is not lost with that.
@@ -175,7 +176,7 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	}
 	sayNext(s, o.quiet || o.asJSON, nextAfterRound(record, o, spec.HasEnvoy()))
 	if !record.Passed {
-		return errRoundFailed
+		return ui.ErrRoundFailed
 	}
 	return nil
 }

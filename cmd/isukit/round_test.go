@@ -15,6 +15,7 @@ import (
 
 	"isukit/bench/result"
 	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
@@ -183,8 +184,8 @@ func TestInterruptedRoundLeavesNothing(t *testing.T) {
 	}
 	text := rest()
 	_ = cmd.Wait() // the exit code is looked at
-	if code := cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(text, "interrupted") {
-		t.Errorf("exit code %d, want %d and a word about it:\n%s", code, exitFailed, text)
+	if code := cmd.ProcessState.ExitCode(); code != ui.ExitFailed || !strings.Contains(text, "interrupted") {
+		t.Errorf("exit code %d, want %d and a word about it:\n%s", code, ui.ExitFailed, text)
 	}
 	if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
 		t.Errorf("left behind: %q %q", l, runs(t, state))
@@ -223,19 +224,19 @@ func TestUsageErrors(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"round", "--duration", "0s"}, exitUsage, "shorter than a second"},
-		{[]string{"round", "--scale", "huge", "--users", "-1"}, exitUsage, "--users -1 is negative"},
-		{[]string{"round", "-t", "nowhere"}, exitUsage, "single"},
-		{[]string{"round", "--engine", "postgres"}, exitUsage, "postgres"},
-		{[]string{"round", "--nonsense"}, exitUsage, "unknown flag"},
-		{[]string{"nonsense"}, exitUsage, "there is no command"},
-		{[]string{"topology", "aply"}, exitUsage, "did you mean isukit topology apply?"},
-		{[]string{"show", "a", "b"}, exitUsage, `it is used as "isukit show [ROUND] [flags]"`},
-		{[]string{"ls", "more"}, exitUsage, `takes no argument, and got "more"`},
-		{[]string{"show", "--results", dir}, exitUsage, "no such round"},
-		{[]string{"round", "--explain-score"}, exitOK, "POST /worker/jobs/{job_id}/result"},
-		{[]string{"version"}, exitOK, release.Version},
-		{[]string{"ls", "--results", dir}, exitOK, "isukit round"},
+		{[]string{"round", "--duration", "0s"}, ui.ExitUsage, "shorter than a second"},
+		{[]string{"round", "--scale", "huge", "--users", "-1"}, ui.ExitUsage, "--users -1 is negative"},
+		{[]string{"round", "-t", "nowhere"}, ui.ExitUsage, "single"},
+		{[]string{"round", "--engine", "postgres"}, ui.ExitUsage, "postgres"},
+		{[]string{"round", "--nonsense"}, ui.ExitUsage, "unknown flag"},
+		{[]string{"nonsense"}, ui.ExitUsage, "there is no command"},
+		{[]string{"topology", "aply"}, ui.ExitUsage, "did you mean isukit topology apply?"},
+		{[]string{"show", "a", "b"}, ui.ExitUsage, `it is used as "isukit show [ROUND] [flags]"`},
+		{[]string{"ls", "more"}, ui.ExitUsage, `takes no argument, and got "more"`},
+		{[]string{"show", "--results", dir}, ui.ExitUsage, "no such round"},
+		{[]string{"round", "--explain-score"}, ui.ExitOK, "POST /worker/jobs/{job_id}/result"},
+		{[]string{"version"}, ui.ExitOK, release.Version},
+		{[]string{"ls", "--results", dir}, ui.ExitOK, "isukit round"},
 	}
 	for _, tt := range tests {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestUsageErrors(t *testing.T) {
 			if code != tt.code || !strings.Contains(out.String()+errs.String(), tt.says) {
 				t.Errorf("exit code %d, want %d and %q:\n%s%s", code, tt.code, tt.says, out.String(), errs.String())
 			}
-			if code == exitUsage && (!strings.HasPrefix(errs.String(), "isukit: error: ") || !strings.Contains(errs.String(), "isukit: hint: ")) {
+			if code == ui.ExitUsage && (!strings.HasPrefix(errs.String(), "isukit: error: ") || !strings.Contains(errs.String(), "isukit: hint: ")) {
 				t.Errorf("no error with a hint:\n%s", errs.String())
 			}
 		})
@@ -290,8 +291,8 @@ func TestDeadServersAreNamed(t *testing.T) {
 			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 				t.Fatalf("no record: %v\n%s", err, text)
 			}
-			if code := cmd.ProcessState.ExitCode(); code != exitRound || r.Passed || r.Score.Total != 0 || !strings.Contains(r.Reason, name+" ended") {
-				t.Errorf("exit code %d, passed %t, score %d, reason %q; want %d and that %s ended", code, r.Passed, r.Score.Total, r.Reason, exitRound, name)
+			if code := cmd.ProcessState.ExitCode(); code != ui.ExitRound || r.Passed || r.Score.Total != 0 || !strings.Contains(r.Reason, name+" ended") {
+				t.Errorf("exit code %d, passed %t, score %d, reason %q; want %d and that %s ended", code, r.Passed, r.Score.Total, r.Reason, ui.ExitRound, name)
 			}
 		})
 	}
@@ -316,7 +317,7 @@ func TestInputsThatNeverEnd(t *testing.T) {
 	} {
 		var out, errs bytes.Buffer
 		code := run(t.Context(), append(args, "--state-dir", dir), streams{strings.NewReader(""), &out, &errs})
-		if code == exitOK || !strings.Contains(errs.String(), "not a") {
+		if code == ui.ExitOK || !strings.Contains(errs.String(), "not a") {
 			t.Errorf("%q: exit code %d:\n%s", args, code, errs.String())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 )
 
@@ -39,7 +40,7 @@ func newRoundCapture(path string, share float64) (*roundCapture, error) {
 func newFile(option, path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("%s: %w", option, err), "name a file that does not exist yet")
+		return nil, ui.UsageError(fmt.Errorf("%s: %w", option, err), "name a file that does not exist yet")
 	}
 	return file, nil
 }

@@ -19,11 +19,12 @@ import (
 	"isukit/bench/result"
 	"isukit/bench/scenario"
 	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
 
 // play starts everything, runs the round, keeps it, and takes everything down again, whatever happens.
-func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView) (record *result.Round, path string, err error) {
+func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *ui.RoundView) (record *result.Round, path string, err error) {
 	// The data is made while the servers start; both take a while.
 	var data *dataset.Data
 	var up *upAndDown
@@ -39,7 +40,7 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 	err = g.Wait()
 	if up != nil {
 		defer func() {
-			defer view.during("stopping what runs")()
+			defer view.During("stopping what runs")()
 			err = errors.Join(err, up.down(context.WithoutCancel(ctx)))
 		}()
 	}
@@ -52,8 +53,8 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx), view)) }()
-	m := &measurement{running: running, say: view.step}
-	done := view.during("looking for known traps")
+	m := &measurement{running: running, say: view.Step}
+	done := view.During("looking for known traps")
 	m.doctor = quickDoctor(ctx, running)
 	done()
 	closeOutputs, err := o.openOutputs(m)
@@ -65,7 +66,7 @@ func (o roundOptions) play(ctx context.Context, spec infra.Spec, view *roundView
 		return nil, "", err
 	}
 	tuning.fill(record)
-	done = view.during("fetching logs, and writing the record")
+	done = view.During("fetching logs, and writing the record")
 	defer done()
 	path, err = o.keep(context.WithoutCancel(ctx), m, record)
 	return record, path, err
@@ -121,7 +122,7 @@ func reportFile() result.File {
 }
 
 // bench runs the round against servers that are up.
-func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement, data *dataset.Data, view *roundView) (*result.Round, error) {
+func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement, data *dataset.Data, view *ui.RoundView) (*result.Round, error) {
 	engine, err := o.newEngine(m)
 	if err != nil {
 		return nil, err
@@ -142,11 +143,11 @@ func (o roundOptions) bench(ctx context.Context, spec infra.Spec, m *measurement
 	if shape.capacity {
 		search = &load.Capacity{FromPerSec: lowestCapacity}
 	}
-	view.setCPUs(spec.Topology, m.running, o.driver)
+	view.SetCPUs(spec.Topology, m.running, o.driver)
 	out, err := bench.Run(ctx, bench.Options{
 		Scenario: withReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.seed, Duration: o.duration,
 		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.objective,
-		OnPhase: view.onPhase, OnTick: func(t load.Tick) { view.onTick(t, m.live) }, OnTrial: view.onTrial,
+		OnPhase: view.OnPhase, OnTick: func(t load.Tick) { view.OnTick(t, m.live) }, OnTrial: view.OnTrial,
 		AroundLoad: m.around,
 	})
 	if ctx.Err() == nil {

@@ -8,6 +8,7 @@ import (
 
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // roundsOptions are those of the commands that read kept rounds.
@@ -64,13 +65,13 @@ func runLs(o roundsOptions, s streams) error {
 			}
 			lines = append(lines, line)
 		}
-		return printJSONLines(s.out, lines)
+		return ui.PrintJSONLines(s.out, lines)
 	}
 	if len(entries) == 0 {
 		_, err := fmt.Fprintf(s.err, "isukit: no rounds in %s yet; make one with: isukit round\n", o.dir)
 		return err
 	}
-	return report.List(s.out, entries, styleOf(s.out))
+	return report.List(s.out, entries, ui.StyleOf(s.out))
 }
 
 // noRoundHint is what to do where a round is not there.
@@ -80,7 +81,7 @@ const noRoundHint = `"isukit ls" lists the rounds, "isukit round" makes one; the
 func findRound(dir, query string) (r *result.Round, path string, err error) {
 	r, path, err = result.Find(dir, query)
 	if errors.Is(err, result.ErrNoRound) {
-		err = usageError(err, noRoundHint)
+		err = ui.UsageError(err, noRoundHint)
 	}
 	return r, path, err
 }
@@ -121,9 +122,9 @@ func runShow(o roundsOptions, query string, s streams) error {
 // printRound writes a round to the standard output, as text or as its record.
 func printRound(r *result.Round, path string, asJSON bool, s streams) error {
 	if asJSON {
-		return printJSON(s.out, r)
+		return ui.PrintJSON(s.out, r)
 	}
-	style := styleOf(s.out)
+	style := ui.StyleOf(s.out)
 	style.Record = path
 	return report.Text(s.out, r, style)
 }

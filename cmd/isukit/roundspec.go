@@ -12,6 +12,7 @@ import (
 	"isukit/app/dataset"
 	"isukit/bench/load"
 	"isukit/bench/scenario"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/topology"
 )
@@ -76,7 +77,7 @@ func (o roundOptions) spec() (infra.Spec, error) {
 	}
 	if len(faults) > 0 {
 		err := errors.Join(faults...)
-		return infra.Spec{}, usageError(err, hintOf(err, `see "isukit round --help"`))
+		return infra.Spec{}, ui.UsageError(err, ui.HintOf(err, `see "isukit round --help"`))
 	}
 	app, err := besideMe(o.app, "isukit-app")
 	if err != nil {
@@ -144,12 +145,12 @@ const maxTopologyBytes = 1 << 20
 func findTopology(name string) (*topology.Topology, error) {
 	if !strings.ContainsAny(name, "./") {
 		top, err := infra.Shipped(name)
-		if hint := didYouMean(name, infra.ShippedNames()); err != nil && hint != "" {
-			err = usageError(err, hint)
+		if hint := ui.DidYouMean(name, infra.ShippedNames()); err != nil && hint != "" {
+			err = ui.UsageError(err, hint)
 		}
 		return top, err
 	}
-	text, err := readRegular(name, maxTopologyBytes)
+	text, err := ui.ReadRegular(name, maxTopologyBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -159,11 +160,11 @@ func findTopology(name string) (*topology.Topology, error) {
 // checkResults finds out before anything starts whether the record can be kept where the user wants it.
 func checkResults(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return usageError(fmt.Errorf("--results: %w", err), "name a directory that can be made and written")
+		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that can be made and written")
 	}
 	probe, err := os.CreateTemp(dir, ".probe-*")
 	if err != nil {
-		return usageError(fmt.Errorf("--results: %w", err), "name a directory that can be written")
+		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that can be written")
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }

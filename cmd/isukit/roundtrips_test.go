@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/sshlab"
 )
@@ -72,7 +73,7 @@ func TestSSHRoundTrips(t *testing.T) {
 		}
 		n := strings.Count(string(text), "\n")
 		t.Logf("%3d round trips, %.1f s: isukit %s", n, took.Seconds(), strings.Join(tt.args, " "))
-		if res.Code != exitOK {
+		if res.Code != ui.ExitOK {
 			t.Fatalf("exit status %d: %s%s", res.Code, res.Stdout, res.Stderr)
 		}
 		if n > tt.most {

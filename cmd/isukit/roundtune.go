@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/tune"
 )
@@ -36,13 +37,13 @@ func (o roundOptions) tunings(spec infra.Spec) []string {
 
 // applyTunings applies what the round was asked to run with. What cannot be applied is told and becomes a warning of the record;
 // what was applied and did not take effect ends the round.
-func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running *infra.Running, view *roundView) (*roundTuning, error) {
+func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running *infra.Running, view *ui.RoundView) (*roundTuning, error) {
 	t := &roundTuning{names: o.tunings(spec), running: running}
 	var err error
 	if t.before, err = running.Tunings(ctx); err != nil || len(t.names) == 0 {
 		return t, err
 	}
-	view.step("applying tunings: %s", strings.Join(t.names, ", "))
+	view.Step("applying tunings: %s", strings.Join(t.names, ", "))
 	tunings, err := findTunings(t.names, o.acceptRisk)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running
 	if t.targets, err = running.TuneTargets(); err != nil {
 		return nil, err
 	}
-	done := view.during("applying tunings, with restarts where they need them")
+	done := view.During("applying tunings, with restarts where they need them")
 	err = running.Tuning(ctx, func() (err error) {
 		t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, tunings)
 		return err
@@ -65,11 +66,11 @@ func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running
 		err = errors.New("a tuning did not take effect")
 	}
 	if err == nil && !t.report.Has(tune.Applied, tune.Kept) {
-		err = hinted(fmt.Errorf("nothing of the tunings %s could be applied", strings.Join(t.names, ", ")), "isukit tune show NAME tells what each needs")
+		err = ui.Hinted(fmt.Errorf("nothing of the tunings %s could be applied", strings.Join(t.names, ", ")), "isukit tune show NAME tells what each needs")
 	}
 	for _, outcome := range t.report {
 		if outcome.Did == tune.Failed || outcome.Did == tune.Left || err != nil && outcome.Did == tune.Refused {
-			err = errors.Join(err, fmt.Errorf("%s: %s: %s", orDash(outcome.Target), outcome.Key, outcome.Reason))
+			err = errors.Join(err, fmt.Errorf("%s: %s: %s", ui.OrDash(outcome.Target), outcome.Key, outcome.Reason))
 		}
 	}
 	if err != nil {
@@ -79,11 +80,11 @@ func (o roundOptions) applyTunings(ctx context.Context, spec infra.Spec, running
 }
 
 // revert takes back what the round applied, and says what. Values that somebody else has changed meanwhile are left, and told in any case.
-func (t *roundTuning) revert(ctx context.Context, view *roundView) error {
+func (t *roundTuning) revert(ctx context.Context, view *ui.RoundView) error {
 	if len(t.own) == 0 {
 		return nil
 	}
-	done := view.during("taking tunings back, with restarts where they need them")
+	done := view.During("taking tunings back, with restarts where they need them")
 	var report tune.Report
 	err := t.running.Tuning(ctx, func() (err error) {
 		report, err = tune.RevertAll(ctx, t.targets, tune.RevertOptions{Tunings: t.own})
@@ -91,11 +92,11 @@ func (t *roundTuning) revert(ctx context.Context, view *roundView) error {
 	})
 	done()
 	if text := takenBack(report); text != "" {
-		view.step("taken back: %s", text)
+		view.Step("taken back: %s", text)
 	}
 	for _, o := range report {
 		if o.Did == tune.Left || o.Did == tune.NeedsYou {
-			view.warn("tuning %s: %s of %s was not taken back: %s", orDash(o.Tuning), orDash(o.Key), o.Target, o.Reason)
+			view.Warn("tuning %s: %s of %s was not taken back: %s", ui.OrDash(o.Tuning), ui.OrDash(o.Key), o.Target, o.Reason)
 		}
 	}
 	return err
@@ -130,7 +131,7 @@ func (t *roundTuning) fill(r *result.Round) {
 	slices.SortFunc(r.Facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
 	for _, o := range t.report {
 		if o.Did == tune.Refused {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("tuning %s: %s of %s was not applied: %s", o.Tuning, orDash(o.Key), orDash(o.Target), o.Reason))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("tuning %s: %s of %s was not applied: %s", o.Tuning, ui.OrDash(o.Key), ui.OrDash(o.Target), o.Reason))
 		}
 	}
 }

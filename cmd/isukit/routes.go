@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
@@ -50,19 +51,19 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 		return err
 	}
 	if len(routes) == 0 {
-		return usageError(errors.New("no routes are known"), "give --routes FILE beside --proto")
+		return ui.UsageError(errors.New("no routes are known"), "give --routes FILE beside --proto")
 	}
 	if o.path != "" {
 		if routes = findRoutes(routes, o.path); len(routes) == 0 {
-			return usageError(fmt.Errorf("no route is %q", o.path), "isukit routes lists them all")
+			return ui.UsageError(fmt.Errorf("no route is %q", o.path), "isukit routes lists them all")
 		}
 	}
 	if o.asJSON {
 		return routesJSON(routes, s)
 	}
-	w := newTable(s.out)
+	w := ui.NewTable(s.out)
 	for _, r := range routes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Method, r.Path, orDash(r.Request), orDash(r.Response))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Method, r.Path, ui.OrDash(r.Request), ui.OrDash(r.Response))
 	}
 	return w.Flush()
 }

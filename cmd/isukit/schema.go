@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto"
 	"isukit/proto/decode"
 	portalv1 "isukit/proto/portal/v1"
@@ -48,18 +49,18 @@ func (o *schemaOptions) schema(ctx context.Context) (*decode.Schema, error) {
 	if len(o.protoDirs) > 0 {
 		schema, err := decode.Compile(ctx, o.protoDirs...)
 		if err != nil {
-			return nil, usageError(err, "--proto wants the directory from which the imports' paths start")
+			return nil, ui.UsageError(err, "--proto wants the directory from which the imports' paths start")
 		}
 		schemas = append(schemas, schema)
 	}
 	for _, name := range o.descriptorSets {
-		data, err := readBounded(name, nil)
+		data, err := ui.ReadBounded(name, nil)
 		if err != nil {
 			return nil, err
 		}
 		schema, err := decode.ParseDescriptorSet(data)
 		if err != nil {
-			return nil, usageError(fmt.Errorf("%s: %w", name, err), "make it with: protoc --include_imports --descriptor_set_out=FILE")
+			return nil, ui.UsageError(fmt.Errorf("%s: %w", name, err), "make it with: protoc --include_imports --descriptor_set_out=FILE")
 		}
 		schemas = append(schemas, schema)
 	}
@@ -76,12 +77,12 @@ func (o *schemaOptions) routes(schema *decode.Schema, s streams) (decode.Routes,
 	}
 	f, err := os.Open(o.routesFile)
 	if err != nil {
-		return nil, usageError(err, "")
+		return nil, ui.UsageError(err, "")
 	}
 	defer f.Close()
 	routes, err := decode.ParseRoutes(f)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("routes %s: %w", o.routesFile, err), "each line: method, path, request, response, separated by tabs")
+		return nil, ui.UsageError(fmt.Errorf("routes %s: %w", o.routesFile, err), "each line: method, path, request, response, separated by tabs")
 	}
 	for _, r := range routes {
 		for _, name := range []string{r.Request, r.Response} {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
@@ -124,7 +125,7 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return hinted(err, "isukit send --to URL says where the server is; isukit topology status tells where that of a topology is")
+		return ui.Hinted(err, "isukit send --to URL says where the server is; isukit topology status tells where that of a topology is")
 	}
 	defer resp.Body.Close()
 	if err := jar.keep(target, resp.Cookies()); err != nil {
@@ -147,7 +148,7 @@ func serverURL(to string) (*url.URL, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usageError(fmt.Errorf("--to %q is no URL of a server", to), "the form is --to http://127.0.0.1:9292")
+		return nil, ui.UsageError(fmt.Errorf("--to %q is no URL of a server", to), "the form is --to http://127.0.0.1:9292")
 	}
 	return u, nil
 }
@@ -167,7 +168,7 @@ func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.
 	}
 	target, err = url.Parse(raw)
 	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
-		return "", nil, usageError(fmt.Errorf("%q is no path and no http URL", o.target), "the forms are 'POST /api/login' and 'POST http://host/api/login'")
+		return "", nil, ui.UsageError(fmt.Errorf("%q is no path and no http URL", o.target), "the forms are 'POST /api/login' and 'POST http://host/api/login'")
 	}
 	if method != "" {
 		return method, target, nil
@@ -192,7 +193,7 @@ func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.
 	for _, r := range found {
 		names = append(names, r.Method)
 	}
-	return "", nil, usageError(fmt.Errorf("%s takes %s", target.Path, strings.Join(names, " and ")), "put the method before the path, as in 'POST "+target.Path+"'")
+	return "", nil, ui.UsageError(fmt.Errorf("%s takes %s", target.Path, strings.Join(names, " and ")), "put the method before the path, as in 'POST "+target.Path+"'")
 }
 
 // bytes builds the request's body; hasBody is false for a route without one.
@@ -203,9 +204,9 @@ func (o *sendOptions) bytes(routes decode.Routes, schema *decode.Schema, method 
 		given := len(o.body.fields) > 0 || o.body.file != ""
 		switch {
 		case ok && route.Request == "" && given:
-			return nil, false, usageError(fmt.Errorf("%s %s takes no body", method, target.Path), "")
+			return nil, false, ui.UsageError(fmt.Errorf("%s %s takes no body", method, target.Path), "")
 		case !ok && given:
-			return nil, false, usageError(fmt.Errorf("no route is %s %s: the type of its body is not known", method, target.Path), "name it with --type")
+			return nil, false, ui.UsageError(fmt.Errorf("no route is %s %s: the type of its body is not known", method, target.Path), "name it with --type")
 		case !ok || route.Request == "":
 			return nil, false, nil
 		}
@@ -213,7 +214,7 @@ func (o *sendOptions) bytes(routes decode.Routes, schema *decode.Schema, method 
 	}
 	md, err := schema.Find(typ)
 	if err != nil {
-		return nil, false, usageError(err, "isukit types lists the types that are known")
+		return nil, false, ui.UsageError(err, "isukit types lists the types that are known")
 	}
 	m, err := o.body.message(md, schema, s)
 	if err != nil {
@@ -244,7 +245,7 @@ func (o *sendOptions) request(ctx context.Context, method string, target *url.UR
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), r)
 	if err != nil {
-		return nil, usageError(err, "")
+		return nil, ui.UsageError(err, "")
 	}
 	req.Header.Set("Accept", "application/protobuf")
 	req.Header.Set("User-Agent", "isukit/"+release.Version)
@@ -257,7 +258,7 @@ func (o *sendOptions) request(ctx context.Context, method string, target *url.UR
 	for _, h := range o.headers {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok {
-			return nil, usageError(fmt.Errorf("--header %q has no colon", h), "the form is 'Name: value'")
+			return nil, ui.UsageError(fmt.Errorf("--header %q has no colon", h), "the form is 'Name: value'")
 		}
 		if strings.EqualFold(name, "Host") {
 			req.Host = strings.TrimSpace(value)
@@ -284,15 +285,15 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	if o.verbose {
 		printHead(s.err, "< ", resp.Proto+" "+resp.Status, resp.Header)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyFileBytes+1))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, ui.MaxBodyFileBytes+1))
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	if len(data) > maxBodyFileBytes {
-		return fmt.Errorf("the answer has more than %d bytes", maxBodyFileBytes)
+	if len(data) > ui.MaxBodyFileBytes {
+		return fmt.Errorf("the answer has more than %d bytes", ui.MaxBodyFileBytes)
 	}
 	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
-		if data, err = gunzip(data); err != nil {
+		if data, err = ui.Gunzip(data); err != nil {
 			return fmt.Errorf("unpack the answer: %w", err)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"isukit/bench/diff"
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 func newServeCmd(s streams) *cobra.Command {
@@ -47,7 +48,7 @@ bound to another address it wants a token, which is part of the address that it 
 func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {
-		return usageError(err, "choose another address with --listen, such as 127.0.0.1:8090")
+		return ui.UsageError(err, "choose another address with --listen, such as 127.0.0.1:8090")
 	}
 	h := &roundServer{dir: dir, local: isLoopback(l.Addr())}
 	address := "http://" + l.Addr().String() + "/"
@@ -56,7 +57,7 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 			token = newToken()
 		}
 		if len(token) < 12 {
-			return errors.Join(usageError(errors.New("the token has fewer than 12 characters"), "leave it away for a random one"), l.Close())
+			return errors.Join(ui.UsageError(errors.New("the token has fewer than 12 characters"), "leave it away for a random one"), l.Close())
 		}
 		h.token = token
 		address += "?token=" + token
@@ -198,7 +199,7 @@ func (h *roundServer) round(id string) (*result.Round, int) {
 
 func (h *roundServer) live(w http.ResponseWriter, _ *http.Request) {
 	path := filepath.Join(h.dir, liveFile)
-	text, err := readRegular(path, 1<<20)
+	text, err := ui.ReadRegular(path, 1<<20)
 	st, statErr := os.Stat(path)
 	// A round that was killed leaves the file behind.
 	if err != nil || statErr != nil || time.Since(st.ModTime()) > time.Minute {

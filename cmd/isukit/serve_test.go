@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 )
 
 // keptRounds is a directory with two rounds, one with a file that its record lists and one that it does not.
@@ -116,7 +117,7 @@ func TestServeStops(t *testing.T) {
 	if err := runServe(ctx, t.TempDir(), "127.0.0.1:0", "", streams{nil, io.Discard, &errText}); err != nil || strings.Contains(errText.String(), "token") {
 		t.Errorf("%v; it says %s", err, errText.String())
 	}
-	if code, _, errText := isukitIn(t, "", "serve", "--listen", "nowhere"); code != exitUsage || !strings.Contains(errText, "--listen") {
+	if code, _, errText := isukitIn(t, "", "serve", "--listen", "nowhere"); code != ui.ExitUsage || !strings.Contains(errText, "--listen") {
 		t.Errorf("exit %d, %s", code, errText)
 	}
 }
@@ -125,16 +126,16 @@ func TestDiffCmd(t *testing.T) {
 	dir := keptRounds(t)
 	code, out, _ := isukitIn(t, "", "diff", "last-1", "last", "--results", dir)
 	for _, want := range []string{"fact commit  a -> aa", "+150 %"} {
-		if code != exitOK || !strings.Contains(out, want) {
+		if code != ui.ExitOK || !strings.Contains(out, want) {
 			t.Errorf("exit %d; the text lacks %q:\n%s", code, want, out)
 		}
 	}
 	code, out, _ = isukitIn(t, "", "diff", "last-1", "last", "--results", dir, "--json")
 	var d struct{ Changed, Moved []map[string]any }
-	if err := json.Unmarshal([]byte(out), &d); err != nil || code != exitOK || len(d.Changed) != 1 || len(d.Moved) != 1 {
+	if err := json.Unmarshal([]byte(out), &d); err != nil || code != ui.ExitOK || len(d.Changed) != 1 || len(d.Moved) != 1 {
 		t.Errorf("exit %d, %v: %s", code, err, out)
 	}
-	if code, _, _ := isukitIn(t, "", "diff", "last-1", "nope", "--results", dir); code != exitUsage {
+	if code, _, _ := isukitIn(t, "", "diff", "last-1", "nope", "--results", dir); code != ui.ExitUsage {
 		t.Errorf("an unknown round: exit %d", code)
 	}
 }
@@ -150,19 +151,19 @@ func TestNotify(t *testing.T) {
 	defer hook.Close()
 	dir := keptRounds(t)
 	t.Setenv("ISUKIT_WEBHOOK", hook.URL+"/services/hunter2")
-	if code, _, errText := isukitIn(t, "", "notify", "--results", dir); code != exitOK || !strings.Contains(got, "score 250") {
+	if code, _, errText := isukitIn(t, "", "notify", "--results", dir); code != ui.ExitOK || !strings.Contains(got, "score 250") {
 		t.Errorf("exit %d, %s; posted %s", code, errText, got)
 	}
 	status = http.StatusBadGateway
-	if code, _, errText := isukitIn(t, "", "notify", "--results", dir); code != exitFailed || strings.Contains(errText, "hunter2") || !strings.Contains(errText, "502") {
+	if code, _, errText := isukitIn(t, "", "notify", "--results", dir); code != ui.ExitFailed || strings.Contains(errText, "hunter2") || !strings.Contains(errText, "502") {
 		t.Errorf("a webhook that fails: exit %d, %s", code, errText)
 	}
 	hook.Close()
-	if code, _, errText := isukitIn(t, "", "notify", "--results", dir); code != exitFailed || strings.Contains(errText, "hunter2") {
+	if code, _, errText := isukitIn(t, "", "notify", "--results", dir); code != ui.ExitFailed || strings.Contains(errText, "hunter2") {
 		t.Errorf("no webhook there: exit %d, %s", code, errText)
 	}
 	os.Unsetenv("ISUKIT_WEBHOOK")
-	if code, _, _ := isukitIn(t, "", "notify", "--results", dir); code != exitUsage {
+	if code, _, _ := isukitIn(t, "", "notify", "--results", dir); code != ui.ExitUsage {
 		t.Errorf("no webhook named: exit %d", code)
 	}
 }
@@ -174,16 +175,16 @@ func TestFinal(t *testing.T) {
 	args := []string{"final", "-q", "--project", filepath.Join(dir, "isukit.yaml"), "--results", filepath.Join(dir, "results")}
 	code, out, errText := isukitIn(t, "", args...)
 	trace, _ := os.ReadFile(filepath.Join(dir, "trace"))
-	if code != exitOK || string(trace) != "off\nrestart\ncheck\nround\nround\n" || !strings.Contains(out, "median 5; 0 of 2 rounds failed") {
+	if code != ui.ExitOK || string(trace) != "off\nrestart\ncheck\nround\nround\n" || !strings.Contains(out, "median 5; 0 of 2 rounds failed") {
 		t.Errorf("exit %d, trace %q:\n%s%s", code, trace, out, errText)
 	}
 	text, _ := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
 	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), "grep -q restart trace", "grep -q nothing trace", 1))
-	if code, out, errText := isukitIn(t, "", args...); code != exitFailed || !strings.Contains(errText, "data is still there") || strings.Contains(out, "median") {
+	if code, out, errText := isukitIn(t, "", args...); code != ui.ExitFailed || !strings.Contains(errText, "data is still there") || strings.Contains(out, "median") {
 		t.Errorf("lost data: exit %d:\n%s%s", code, out, errText)
 	}
 	write(t, filepath.Join(dir, "isukit.yaml"), strings.NewReplacer(`"pass":true`, `"pass":false`, "echo round >> trace", "echo x >> access.log").Replace(string(text)))
-	if code, out, _ := isukitIn(t, "", args...); code != exitRound || !strings.Contains(out, "2 of 2 rounds failed") || !strings.Contains(out, "access.log of local is still written") {
+	if code, out, _ := isukitIn(t, "", args...); code != ui.ExitRound || !strings.Contains(out, "2 of 2 rounds failed") || !strings.Contains(out, "access.log of local is still written") {
 		t.Errorf("failing rounds: exit %d:\n%s", code, out)
 	}
 }

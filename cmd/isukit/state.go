@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
 
@@ -23,7 +24,7 @@ func stateDir(cmd *cobra.Command) (string, error) {
 		if dir == "" {
 			home, err := os.UserHomeDir()
 			if err != nil {
-				return "", hinted(err, "give --state-dir")
+				return "", ui.Hinted(err, "give --state-dir")
 			}
 			dir = filepath.Join(home, ".local", "state")
 		}

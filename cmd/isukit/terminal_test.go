@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
 
@@ -49,33 +49,11 @@ func TestColours(t *testing.T) {
 				t.Errorf("%q: colours with %s:\n%q", args, env, out)
 			}
 		}
-		if out, errs, code := cli(t, "", args...); code != exitOK || strings.Contains(out+errs, "\x1b") {
+		if out, errs, code := cli(t, "", args...); code != ui.ExitOK || strings.Contains(out+errs, "\x1b") {
 			t.Errorf("%q: exit %d, colours where there is no terminal:\n%q", args, code, out)
 		}
 	}
 	if out := onTerminal(t, nil, append(list, "--json")...); strings.Contains(out, "\x1b") {
 		t.Errorf("colours in JSON:\n%q", out)
-	}
-}
-
-// TestSignals holds which words have a colour, and that a table stays aligned.
-func TestSignals(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{
-		{"TARGET  DID      KEY\ndb      drifted  x  y\n", "TARGET  DID      KEY\ndb      \x1b[31mdrifted\x1b[0m  x  y\n"},
-		{"score  1  2  BETTER\n", "score  1  2  \x1b[32mBETTER\x1b[0m\n"},
-		{"id  5  FAIL  a server failed and left\n", "id  5  \x1b[31mFAIL\x1b[0m  a server failed and left\n"},
-		{"name  a table's last cell that is longer than the terminal is wide\n", "name  a table's last cell that is longer than the…\n"},
-		{"what was left of it was refused\n", "what was left of it was refused\n"},
-	} {
-		var out bytes.Buffer
-		w := &signalWriter{w: &out, color: true, width: 50}
-		for _, b := range []byte(tt.in) { // as tables are written: in pieces
-			if _, err := w.Write([]byte{b}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if out.String() != tt.want {
-			t.Errorf("got %q, want %q", out.String(), tt.want)
-		}
 	}
 }

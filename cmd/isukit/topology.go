@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/topologies"
 	"isukit/infra/topology"
@@ -58,9 +59,9 @@ func runTopologyLs(asJSON bool, out io.Writer) error {
 		lines = append(lines, topologyLine{name, len(top.Hosts), rolesOf(top), about})
 	}
 	if asJSON {
-		return printJSONLines(out, lines)
+		return ui.PrintJSONLines(out, lines)
 	}
-	w := newTable(out)
+	w := ui.NewTable(out)
 	fmt.Fprintln(w, "TOPOLOGY\tHOSTS\tROLES\tABOUT")
 	for _, l := range lines {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", l.Name, l.Hosts, strings.Join(l.Roles, " "), l.About)
@@ -108,7 +109,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 			}
 			text, err := topologies.Files.ReadFile(args[0] + ".yaml")
 			if strings.ContainsAny(args[0], "./") {
-				text, err = readRegular(args[0], maxTopologyBytes)
+				text, err = ui.ReadRegular(args[0], maxTopologyBytes)
 			}
 			if err != nil {
 				return err
@@ -123,7 +124,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 func readTopology(name string) (*topology.Topology, error) {
 	top, err := findTopology(name)
 	if err != nil {
-		return nil, usageError(err, hintOf(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`))
+		return nil, ui.UsageError(err, ui.HintOf(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`))
 	}
 	return top, nil
 }
@@ -143,7 +144,7 @@ func newTopologyDiffCmd(s streams) *cobra.Command {
 			}
 			lines := topology.Diff(a, b)
 			if asJSON {
-				return printJSONLines(s.out, lines)
+				return ui.PrintJSONLines(s.out, lines)
 			}
 			if len(lines) == 0 {
 				lines = []string{"they say the same"}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"isukit/app/dataset"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
 
@@ -46,13 +47,13 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 			return err
 		}
 		if err := dataset.Scale(o.dataset).Validate(); err != nil {
-			return usageError(fmt.Errorf("--scale: %w", err), `see "isukit topology apply --help"`)
+			return ui.UsageError(fmt.Errorf("--scale: %w", err), `see "isukit topology apply --help"`)
 		}
 		if spec.Topology, err = withEngine(spec.Topology, o.engine); err != nil {
-			return usageError(err, `see "isukit topology apply --help"`)
+			return ui.UsageError(err, `see "isukit topology apply --help"`)
 		}
 		if spec.Topology, err = withProxy(spec.Topology, o.proxy); err != nil {
-			return usageError(err, `see "isukit topology apply --help"`)
+			return ui.UsageError(err, `see "isukit topology apply --help"`)
 		}
 	}
 	if spec.AppBinary, err = besideMe(o.app, "isukit-app"); err != nil {
@@ -139,7 +140,7 @@ func runApply(ctx context.Context, cmd *cobra.Command, top, driver string, site 
 
 func printPlan(out io.Writer, p *infra.Plan, asJSON bool) error {
 	if asJSON {
-		return printJSON(out, p)
+		return ui.PrintJSON(out, p)
 	}
 	_, err := io.WriteString(out, p.Text())
 	return err
@@ -157,7 +158,7 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 					return err
 				}
 				if asJSON {
-					return printJSON(s.out, st)
+					return ui.PrintJSON(s.out, st)
 				}
 				return printStatus(s.out, st)
 			})
@@ -178,7 +179,7 @@ func printStatus(out io.Writer, st *infra.Status) error {
 		note = "; its apply did not come to its end"
 	}
 	fmt.Fprintf(out, "topology %s (%s), driver %s, %s%s\n", st.Topology, st.Hash, st.Driver, st.URL, note)
-	w := newTable(out)
+	w := ui.NewTable(out)
 	fmt.Fprintln(w, "HOST\tCPUS\tMEMORY\tINSTANCE\tKIND\tADDRESS\tSTATE\tSINCE")
 	for _, h := range st.Hosts {
 		for _, i := range h.Instances {
@@ -225,7 +226,7 @@ func newTopologyVerifyCmd(s streams) *cobra.Command {
 					return err
 				}
 				if len(faults) > 0 {
-					return found(errors.New("what is there is not what was applied"), "apply the topology again; --force overwrites what someone else changed")
+					return ui.CheckFailed(errors.New("what is there is not what was applied"), "apply the topology again; --force overwrites what someone else changed")
 				}
 				return nil
 			})
@@ -243,7 +244,7 @@ type topologyVerified struct {
 
 func printVerified(out io.Writer, faults []string, asJSON bool) error {
 	if asJSON {
-		return printJSON(out, topologyVerified{append([]string{}, faults...)})
+		return ui.PrintJSON(out, topologyVerified{append([]string{}, faults...)})
 	}
 	if len(faults) == 0 {
 		faults = []string{"everything is as it was applied"}

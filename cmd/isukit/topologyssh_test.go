@@ -9,6 +9,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/sshlab"
@@ -93,15 +94,15 @@ func (s *sshSite) isukit(t *testing.T, args ...string) (code int, errOut string)
 func (s *sshSite) wantFailure(t *testing.T, what string, parts ...string) {
 	t.Helper()
 	code, errOut := s.isukit(t, "apply", s.file("two"), "--driver", "ssh", "-q")
-	if code != exitFailed || strings.Count(errOut, "isukit: error: ") != 1 || strings.Count(errOut, "isukit: hint: ") != 1 {
-		t.Errorf("%s: got exit code %d, want %d, with one error and one hint:\n%s", what, code, exitFailed, errOut)
+	if code != ui.ExitFailed || strings.Count(errOut, "isukit: error: ") != 1 || strings.Count(errOut, "isukit: hint: ") != 1 {
+		t.Errorf("%s: got exit code %d, want %d, with one error and one hint:\n%s", what, code, ui.ExitFailed, errOut)
 	}
 	for _, part := range parts {
 		if !strings.Contains(errOut, part) {
 			t.Errorf("%s: got %s\nwant %q in it", what, errOut, part)
 		}
 	}
-	if code, out := s.isukit(t, "verify", "--driver", "ssh"); code != exitOK {
+	if code, out := s.isukit(t, "verify", "--driver", "ssh"); code != ui.ExitOK {
 		t.Errorf("%s: what ran before does not run as before: exit code %d, %s", what, code, out)
 	}
 }
@@ -118,7 +119,7 @@ func TestTopologyOverSSH(t *testing.T) {
 			args[1] = s.file(args[1])
 		}
 		code, out := s.isukit(t, append(args, "--driver", "ssh")...)
-		if code != exitOK {
+		if code != ui.ExitOK {
 			return out, fmt.Errorf("exit status %d", code)
 		}
 		return out, nil

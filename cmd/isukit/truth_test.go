@@ -21,6 +21,7 @@ import (
 	googleproto "google.golang.org/protobuf/proto"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 	"isukit/proto/decode"
 )
@@ -217,7 +218,7 @@ func TestCaptureTruthTLSRound(t *testing.T) {
 	}
 	t.Logf("%d exchanges", len(exchanges))
 	code, _, errOut := labRun(t, state, append(smallRound(t, "auto", "1s"), "--keylog", filepath.Join(dir, "other.log"))...)
-	if code != exitUsage || !strings.Contains(errOut, "speaks TLS") {
+	if code != ui.ExitUsage || !strings.Contains(errOut, "speaks TLS") {
 		t.Errorf("a key log without TLS: code %d, %q", code, errOut)
 	}
 }

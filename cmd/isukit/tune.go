@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/tune"
 )
 
@@ -91,13 +92,13 @@ func loadTunings(names []string) (*tune.Catalog, []string, error) {
 		if !strings.ContainsAny(name, ".") {
 			continue
 		}
-		text, err := readRegular(name, tune.MaxFileBytes)
+		text, err := ui.ReadRegular(name, tune.MaxFileBytes)
 		if err != nil {
-			return nil, nil, usageError(err, "a name with a dot is that of a tuning's file; isukit tune ls lists the shipped ones")
+			return nil, nil, ui.UsageError(err, "a name with a dot is that of a tuning's file; isukit tune ls lists the shipped ones")
 		}
 		t, err := catalog.Add(name, text)
 		if err != nil {
-			return nil, nil, usageError(err, "docs/tuning-files.md describes the format")
+			return nil, nil, ui.UsageError(err, "docs/tuning-files.md describes the format")
 		}
 		resolved[i] = t.Name
 	}
@@ -117,7 +118,7 @@ func tuneHint(catalog *tune.Catalog, names []string) string {
 		if slices.Contains(known, name) {
 			continue
 		}
-		if hint := didYouMean(name, known); hint != "" {
+		if hint := ui.DidYouMean(name, known); hint != "" {
 			return hint
 		}
 	}
@@ -131,14 +132,14 @@ func findTunings(names, accepted []string) ([]tune.Tuning, error) {
 		return nil, err
 	}
 	if _, err := catalog.Resolve(accepted); err != nil {
-		return nil, usageError(fmt.Errorf("--accept-risk: %w", err), tuneHint(catalog, accepted))
+		return nil, ui.UsageError(fmt.Errorf("--accept-risk: %w", err), tuneHint(catalog, accepted))
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return nil, usageError(err, tuneHint(catalog, names))
+		return nil, ui.UsageError(err, tuneHint(catalog, names))
 	}
 	if err := tune.CheckRisks(tunings, accepted); err != nil {
-		return nil, usageError(err, "--accept-risk NAME applies it all the same")
+		return nil, ui.UsageError(err, "--accept-risk NAME applies it all the same")
 	}
 	return tunings, nil
 }
@@ -151,7 +152,7 @@ func runTuneLs(_ context.Context, o tuneOptions, _ []string, s streams) error {
 	if o.asJSON {
 		return json.NewEncoder(s.out).Encode(catalog)
 	}
-	w := newTable(s.out)
+	w := ui.NewTable(s.out)
 	fmt.Fprintln(w, "TUNING\tKEYS\tRISK\tABOUT")
 	for _, t := range catalog.Tunings {
 		risk := ""
@@ -173,7 +174,7 @@ func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) err
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return usageError(err, tuneHint(catalog, names))
+		return ui.UsageError(err, tuneHint(catalog, names))
 	}
 	for _, t := range tunings {
 		if o.asJSON {
@@ -197,9 +198,9 @@ func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) e
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return usageError(err, tuneHint(catalog, names))
+		return ui.UsageError(err, tuneHint(catalog, names))
 	}
-	done := waiting(s, o.quiet, "comparing")
+	done := ui.Waiting(s.err, o.quiet, "comparing")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.DiffAll(ctx, targets, tunings)
@@ -220,7 +221,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 		return err
 	}
 	o.servers.writes = true
-	done := waiting(s, o.quiet, "applying")
+	done := ui.Waiting(s.err, o.quiet, "applying")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.ApplyAll(ctx, time.Now(), targets, tunings)
@@ -229,10 +230,10 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 			return err
 		}
 		if report.Has(tune.Failed, tune.Left) {
-			return hinted(errors.New("not everything could be applied"), "isukit tune verify tells what holds; isukit tune revert takes it back")
+			return ui.Hinted(errors.New("not everything could be applied"), "isukit tune verify tells what holds; isukit tune revert takes it back")
 		}
 		if !report.Has(tune.Applied, tune.Kept) {
-			return hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx, --envoy or --pid, or those of a topology with --driver")
+			return ui.Hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx, --envoy or --pid, or those of a topology with --driver")
 		}
 		o.next(s, "isukit tune verify")
 		return nil
@@ -242,7 +243,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) error {
 	var measure string
 	o.servers.measure = &measure
-	done := waiting(s, o.quiet, "comparing with the servers")
+	done := ui.Waiting(s.err, o.quiet, "comparing with the servers")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.VerifyAll(ctx, targets)
@@ -252,7 +253,7 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 		}
 		if len(report) > 0 {
 			o.next(s, "isukit tune revert --all")
-			return errFound
+			return ui.ErrCheckFailed
 		}
 		if o.asJSON {
 			return nil
@@ -285,7 +286,7 @@ func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, measu
 
 func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams) error {
 	if o.all == (len(args) > 0) {
-		return usageError(errors.New("name tunings to take back, or give --all"), `see "isukit tune revert --help"`)
+		return ui.UsageError(errors.New("name tunings to take back, or give --all"), `see "isukit tune revert --help"`)
 	}
 	opts := tune.RevertOptions{Force: o.force}
 	if !o.all {
@@ -295,14 +296,14 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 		}
 		tunings, err := catalog.Resolve(names)
 		if err != nil {
-			return usageError(err, tuneHint(catalog, names))
+			return ui.UsageError(err, tuneHint(catalog, names))
 		}
 		for _, t := range tunings {
 			opts.Tunings = append(opts.Tunings, t.Name)
 		}
 	}
 	o.servers.writes = true
-	done := waiting(s, o.quiet, "taking back")
+	done := ui.Waiting(s.err, o.quiet, "taking back")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
 		report, err := tune.RevertAll(ctx, targets, opts)
@@ -318,7 +319,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 			fmt.Fprintln(s.err, "isukit: nothing of it is applied here")
 		}
 		if report.Has(tune.Left) {
-			return hinted(errors.New("some values were changed by somebody else since and were left"), "--force takes them back as well")
+			return ui.Hinted(errors.New("some values were changed by somebody else since and were left"), "--force takes them back as well")
 		}
 		return nil
 	})
@@ -327,15 +328,15 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 // printTuneReport prints a line for each key, as text or as JSON.
 func printTuneReport(report tune.Report, asJSON bool, s streams) error {
 	if asJSON {
-		return printJSONLines(s.out, report)
+		return ui.PrintJSONLines(s.out, report)
 	}
-	w := newTable(s.out)
+	w := ui.NewTable(s.out)
 	if len(report) > 0 {
 		fmt.Fprintln(w, "TARGET\tDID\tKEY\tVALUE")
 	}
 	for _, o := range report {
 		key, _, _ := strings.Cut(o.Key, " since ") // of a process: when it began tells it from a later one of its number
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", orDash(o.Target), o.Did, strings.TrimSpace(key+" "+string(o.Layer)), whatBecame(o))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", ui.OrDash(o.Target), o.Did, strings.TrimSpace(key+" "+string(o.Layer)), whatBecame(o))
 	}
 	return w.Flush()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/pflag"
 
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/host"
 	"isukit/infra/tune"
@@ -57,7 +58,7 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		return t.openSite(ctx, stateDir, fn)
 	}
 	if len(t.cnfs) > len(t.dbs) || len(t.units) > len(t.dbs) {
-		return usageError(errors.New("--db-cnf and --db-unit belong to a --db each, in the same order"), "")
+		return ui.UsageError(errors.New("--db-cnf and --db-unit belong to a --db each, in the same order"), "")
 	}
 	h, err := host.OpenLocal(stateDir)
 	if err != nil {
@@ -121,7 +122,7 @@ func (t tuneServers) named() bool {
 // openSite makes the targets of what is up, and keeps others from changing it meanwhile.
 func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*tune.Target) error) (err error) {
 	if t.named() {
-		return usageError(errors.New("--driver means all servers of a topology; --db, --nginx, --envoy, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
+		return ui.UsageError(errors.New("--driver means all servers of a topology; --db, --nginx, --envoy, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
 	}
 	spec := infra.Spec{StateDir: stateDir, LocalDir: findLocalDir(t.localDir)}
 	if spec.AppBinary, err = besideMe(t.app, "isukit-app"); err != nil {
@@ -168,7 +169,7 @@ func (t tuneServers) place(h *host.Local, stateDir string) (tune.Place, error) {
 	}
 	bytes, err := parseMemory(t.memory)
 	if err != nil {
-		return p, usageError(fmt.Errorf("--memory: %w", err), "")
+		return p, ui.UsageError(fmt.Errorf("--memory: %w", err), "")
 	}
 	p.Sizes.MemoryBytes = bytes
 	return p, nil
@@ -190,7 +191,7 @@ func parseMemory(text string) (int64, error) {
 func (t tuneServers) database(i int, place tune.Place, s streams) (*tune.Target, *sql.DB, error) {
 	dsn, err := readDSN(t.dbs[i], s)
 	if err != nil {
-		return nil, nil, usageError(err, "a DSN file holds one line: user:password@tcp(127.0.0.1:3306)/")
+		return nil, nil, ui.UsageError(err, "a DSN file holds one line: user:password@tcp(127.0.0.1:3306)/")
 	}
 	connector, err := mysql.NewConnector(dsn)
 	if err != nil {

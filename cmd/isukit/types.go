@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"isukit/cmd/internal/ui"
 )
 
 type typesOptions struct {
@@ -60,7 +62,7 @@ func runTypes(ctx context.Context, o typesOptions, s streams) error {
 	if o.name != "" {
 		md, err := schema.Find(o.name)
 		if err != nil {
-			return usageError(err, "isukit types lists them all")
+			return ui.UsageError(err, "isukit types lists them all")
 		}
 		types = []protoreflect.MessageDescriptor{md}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"isukit/cmd/internal/ui"
 )
 
 // driverNames are those of all drivers.
@@ -81,5 +83,5 @@ func findDriver(asked, stateDir string) (string, error) {
 	case 1:
 		return up[0], nil
 	}
-	return "", usageError(fmt.Errorf("something is up with each of the drivers %s", strings.Join(up, ", ")), "say which one is meant: --driver "+strings.Join(up, " or --driver "))
+	return "", ui.UsageError(fmt.Errorf("something is up with each of the drivers %s", strings.Join(up, ", ")), "say which one is meant: --driver "+strings.Join(up, " or --driver "))
 }

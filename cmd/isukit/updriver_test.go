@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"isukit/cmd/internal/ui"
 )
 
 // TestFindDriver: where no driver is named, it is the one with which something is up.
@@ -42,7 +44,7 @@ func TestFindDriver(t *testing.T) {
 	write(t, filepath.Join(dir, "hosts/ssh/state.json"), `[{"want":{"name":"web"}}]`)
 	want("", "up with each of the drivers lab, ssh")
 	code, _, errOut := isukitState(t, dir, "topology", "status")
-	if code != exitUsage || !strings.Contains(errOut, "hint: say which one is meant: --driver lab or --driver ssh") {
+	if code != ui.ExitUsage || !strings.Contains(errOut, "hint: say which one is meant: --driver lab or --driver ssh") {
 		t.Errorf("topology status: got exit code %d, %s; want a usage error with a hint", code, errOut)
 	}
 }

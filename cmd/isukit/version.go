@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
 )
 
 type versionInfo struct {
@@ -36,13 +37,6 @@ func runVersion(s streams, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(s.out).Encode(info)
 	}
-	_, err := fmt.Fprintf(s.out, "isukit %s %s %s\n", info.Version, orDash(info.Commit), info.Go)
+	_, err := fmt.Fprintf(s.out, "isukit %s %s %s\n", info.Version, ui.OrDash(info.Commit), info.Go)
 	return err
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	portalv1 "isukit/proto/portal/v1"
+
+	"isukit/cmd/internal/ui"
 )
 
 // TestSendGzip has the body go packed, in chunks or with its length, and a packed answer unpacked, that of an error as well.
@@ -44,7 +46,7 @@ func TestSendGzip(t *testing.T) {
 	for _, args := range [][]string{{"POST /api/login"}, {"--chunked", "POST /api/login?chunked"}} {
 		all := append([]string{"send", "--gzip", "--to", server.URL}, args...)
 		out, errs, code := cli(t, "", append(all, "name=寿司", "password=secret12")...)
-		if code != exitFailed || out != "code: \"locked\"\nmessage: \"寿司\"\n" || !strings.Contains(errs, "403 Forbidden") {
+		if code != ui.ExitFailed || out != "code: \"locked\"\nmessage: \"寿司\"\n" || !strings.Contains(errs, "403 Forbidden") {
 			t.Errorf("send %q: exit %d, %q, %q", args, code, out, errs)
 		}
 	}

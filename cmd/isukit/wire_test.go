@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/wire"
 
 	portalv1 "isukit/proto/portal/v1"
@@ -60,7 +61,7 @@ func TestDecodeCommand(t *testing.T) {
 		{"schema from .proto", "", []string{"--proto", proto, "--type", "Team", body}, text, "", 0},
 		{"import root too deep", "", []string{"--proto", wrong, "--type", "Team", body}, text, "is not where imports start", 0},
 		{"unknown type", "", []string{"--type", "Tem", body}, "", "type Tem is not in the schema", 2},
-		{"diff", "", []string{"--diff", "--type", "Team", body, other}, "~ name: \"寿司\" -> \"寿司2\"\n- tags[1]: \"b\"\n", "differ in 2 places", exitRound},
+		{"diff", "", []string{"--diff", "--type", "Team", body, other}, "~ name: \"寿司\" -> \"寿司2\"\n- tags[1]: \"b\"\n", "differ in 2 places", ui.ExitRound},
 		{"HTML", "<!DOCTYPE html><title>502 Bad Gateway</title>", []string{"--type", "Team"}, "", `HTML page with the title "502 Bad Gateway"`, 1},
 		{"gRPC frame", "\x00\x00\x00\x00\x02\x08\x05", []string{"--type", "Team"}, "", "gRPC frame: 5 bytes, then a message of 2 bytes", 1},
 		{"many candidates", "\x0a\x01x", nil, "", "candidate: portal.v1.SignupRequest", 2},
@@ -154,7 +155,7 @@ func TestReplayCommand(t *testing.T) {
 		t.Errorf("got exit %d, %q, %q, want 2 answers the same", code, out, errs)
 	}
 	out, errs, code = cli(t, "", "replay", har, "--new-cookies=false", "--to", loginServer(t, "new").URL)
-	if code != exitRound || !strings.Contains(out, "GET /api/session:\n  ~ contestant.name: \"ana\" -> \"oldana\"\n") {
+	if code != ui.ExitRound || !strings.Contains(out, "GET /api/session:\n  ~ contestant.name: \"ana\" -> \"oldana\"\n") {
 		t.Errorf("without new cookies: got exit %d, %q, %q, want the session to differ", code, out, errs)
 	}
 	out, errs, code = cli(t, "", "replay", har, "--new-cookies=false", "--ignore", "na?e", "--to", loginServer(t, "new").URL)

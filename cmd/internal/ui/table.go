@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"bytes"
@@ -26,8 +26,8 @@ func terminalWidth(f *os.File) (columns int, ok bool) {
 	return columns, true
 }
 
-// styleOf returns how text for w should look: colours and the real width on a terminal, neither elsewhere.
-func styleOf(w any) report.Style {
+// StyleOf returns how text for w should look: colours and the real width on a terminal, neither elsewhere.
+func StyleOf(w any) report.Style {
 	f, ok := w.(*os.File)
 	if !ok {
 		return report.Style{}
@@ -36,15 +36,15 @@ func styleOf(w any) report.Style {
 	return report.Style{Width: width, Color: tty && os.Getenv("NO_COLOR") == ""}
 }
 
-// newTable aligns what is written to it: cells end in a tab. Its first line is a head in capitals. Cells that are signals have
+// NewTable aligns what is written to it: cells end in a tab. Its first line is a head in capitals. Cells that are signals have
 // their colour where w shows colours, and a terminal gets lines that fit into it, as wrapped ones cannot be read; whoever writes calls Flush.
-func newTable(w io.Writer) *tabwriter.Writer { return newAligned(w, 0) }
+func NewTable(w io.Writer) *tabwriter.Writer { return newAligned(w, 0) }
 
-// newNumbers is newTable for numbers, which stand right.
-func newNumbers(w io.Writer) *tabwriter.Writer { return newAligned(w, tabwriter.AlignRight) }
+// NewNumbers is newTable for numbers, which stand right.
+func NewNumbers(w io.Writer) *tabwriter.Writer { return newAligned(w, tabwriter.AlignRight) }
 
 func newAligned(w io.Writer, flags uint) *tabwriter.Writer {
-	style := styleOf(w)
+	style := StyleOf(w)
 	if style.Color || style.Width > 0 {
 		w = &signalWriter{w: w, color: style.Color, width: style.Width}
 	}
@@ -61,9 +61,9 @@ var signals = map[string]string{
 // aSignal is one that fills the cell of a line: between its ends, and what is two spaces away from other cells.
 var aSignal = regexp.MustCompile(`(?m)((?:^|  )[> ]*)(pass|PASS|BETTER|FAIL|WORSE|crit|warn|failed|drifted|refused|left|needs you|does not answer|killed for want of memory)(  |$)`)
 
-// signalling is w, with colours for signals where it shows colours.
-func signalling(w io.Writer) io.Writer {
-	if !styleOf(w).Color {
+// Signalling is w, with colours for signals where it shows colours.
+func Signalling(w io.Writer) io.Writer {
+	if !StyleOf(w).Color {
 		return w
 	}
 	return &signalWriter{w: w, color: true}
@@ -127,4 +127,12 @@ func (f *frame) draw(lines []string) {
 		fmt.Fprint(f.w, "\x1b[2K\n")
 	}
 	f.lines = max(f.lines, len(lines))
+}
+
+// OrDash is s, or a dash in a cell that would be empty.
+func OrDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

@@ -1,7 +1,8 @@
-package main
+package ui
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -14,10 +15,10 @@ import (
 	"isukit/infra/topology"
 )
 
-// roundView shows a round while it runs: a frame on a terminal, a line a second elsewhere. Everything goes to standard
+// RoundView shows a round while it runs: a frame on a terminal, a line a second elsewhere. Everything goes to standard
 // error. Its methods may be called from any goroutine.
-type roundView struct {
-	s     streams
+type RoundView struct {
+	w     io.Writer
 	quiet bool
 
 	mu    sync.Mutex
@@ -28,19 +29,19 @@ type roundView struct {
 	phase time.Time // when the phase began
 }
 
-func newRoundView(s streams, quiet bool, loadTime time.Duration) *roundView {
-	v := &roundView{s: s, quiet: quiet, begun: time.Now(), state: report.LiveState{PhaseTotal: loadTime}}
-	if f, ok := s.err.(*os.File); ok {
+func NewRoundView(w io.Writer, quiet bool, loadTime time.Duration) *RoundView {
+	v := &RoundView{w: w, quiet: quiet, begun: time.Now(), state: report.LiveState{PhaseTotal: loadTime}}
+	if f, ok := w.(*os.File); ok {
 		if _, tty := terminalWidth(f); tty {
-			v.frame, v.style = &frame{w: s.err}, styleOf(f)
+			v.frame, v.style = &frame{w: w}, StyleOf(f)
 		}
 	}
 	return v
 }
 
-// setCPUs tells how many CPUs the bars of roles are drawn against: those of all hosts, which without hosts of their own are
+// SetCPUs tells how many CPUs the bars of roles are drawn against: those of all hosts, which without hosts of their own are
 // this machine's.
-func (v *roundView) setCPUs(top *topology.Topology, running *infra.Running, driver string) {
+func (v *RoundView) SetCPUs(top *topology.Topology, running *infra.Running, driver string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.state.HostCPUs = 0
@@ -54,25 +55,25 @@ func (v *roundView) setCPUs(top *topology.Topology, running *infra.Running, driv
 	}
 }
 
-// step says what is being done before and after the round proper.
-func (v *roundView) step(format string, args ...any) {
+// Step says what is being done before and after the round proper.
+func (v *RoundView) Step(format string, args ...any) {
 	if v.quiet {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	fmt.Fprintf(v.s.err, "isukit: %5.1f s  %s\n", time.Since(v.begun).Seconds(), fmt.Sprintf(format, args...))
+	fmt.Fprintf(v.w, "isukit: %5.1f s  %s\n", time.Since(v.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// warn tells what somebody has to know who is not watching, too.
-func (v *roundView) warn(format string, args ...any) {
+// Warn tells what somebody has to know who is not watching, too.
+func (v *RoundView) Warn(format string, args ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	fmt.Fprintf(v.s.err, "isukit: warning: %s\n", fmt.Sprintf(format, args...))
+	fmt.Fprintf(v.w, "isukit: warning: %s\n", fmt.Sprintf(format, args...))
 }
 
-func (v *roundView) onPhase(p bench.Phase) {
-	v.step("%s", phaseText[p])
+func (v *RoundView) OnPhase(p bench.Phase) {
+	v.Step("%s", phaseText[p])
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.state.Phase, v.phase = string(p), time.Now()
@@ -85,17 +86,17 @@ var phaseText = map[bench.Phase]string{
 	bench.Check:      "check: everything that was written is there, once",
 }
 
-// onTrial tells of one more trial of a search for the capacity.
-func (v *roundView) onTrial(t load.Trial) {
+// OnTrial tells of one more trial of a search for the capacity.
+func (v *RoundView) OnTrial(t load.Trial) {
 	outcome := "kept the objective"
 	if t.Missed != "" {
 		outcome = "missed it: " + t.Missed
 	}
-	v.step("%.1f visits/s %s", t.PerSec, outcome)
+	v.Step("%.1f visits/s %s", t.PerSec, outcome)
 }
 
-// onTick shows one more second of the load; usage adds what hosts used in it.
-func (v *roundView) onTick(t load.Tick, usage func(*result.Second)) {
+// OnTick shows one more second of the load; usage adds what hosts used in it.
+func (v *RoundView) OnTick(t load.Tick, usage func(*result.Second)) {
 	if v.quiet {
 		return
 	}
@@ -111,8 +112,13 @@ func (v *roundView) onTick(t load.Tick, usage func(*result.Second)) {
 		v.state.Errors[g.Kind.String()] += g.Count
 	}
 	if v.frame == nil {
-		fmt.Fprintln(v.s.err, report.Line(v.state))
+		fmt.Fprintln(v.w, report.Line(v.state))
 		return
 	}
 	v.frame.draw(report.Live(v.state, v.style))
+}
+
+// During says what is being done before and after the round proper, where it takes its time.
+func (v *RoundView) During(what string) (done func()) {
+	return SayWhile(func() { v.Step("%s", what) })
 }

@@ -1,9 +1,9 @@
-package main
+package ui
 
 import "strings"
 
-// didYouMean is a hint with the known name that is most like a word which is none; "" where none is near.
-func didYouMean(word string, known []string) string {
+// DidYouMean is a hint with the known name that is most like a word which is none; "" where none is near.
+func DidYouMean(word string, known []string) string {
 	best, least := "", len(word)/3+2 // what is further away is another name
 	for _, name := range known {
 		d := distance(word, name)
