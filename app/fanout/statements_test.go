@@ -1,0 +1,442 @@
+package fanout_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"isukit/app/fanout"
+	"isukit/infra/infratest"
+)
+
+// world is a random schema on some replicas, and clients that send it random statements. Its seed says everything.
+type world struct {
+	seed     uint64
+	engine   string
+	mode     fanout.Mode
+	replicas int
+	clients  int
+	pools    int  // processes of the app, as it were
+	pure     bool // one client, and nothing that depends on the moment: a plain server must give the same
+	schema   *genSchema
+}
+
+// shapes are what worlds take turns with.
+var shapes = func() (list []world) {
+	for _, clients := range []int{1, 8} {
+		for _, replicas := range []int{2, 3} {
+			for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeKeyed} {
+				for _, engine := range []string{"mariadb", "mysql"} {
+					list = append(list, world{engine: engine, mode: mode, replicas: replicas, clients: clients})
+				}
+			}
+		}
+	}
+	return list
+}()
+
+func worldOf(seed uint64) world {
+	w := shapes[seed%uint64(len(shapes))]
+	r := rand.New(rand.NewPCG(seed, 0))
+	w.seed, w.pools = seed, 1
+	w.pure = w.clients == 1 && r.IntN(2) == 0
+	if w.clients > 1 && w.mode != fanout.ModeKeyed && r.IntN(2) == 0 {
+		w.pools = 2
+	}
+	w.schema = genSchemaOf(r, w.engine, w.pure)
+	return w
+}
+
+func (w world) String() string {
+	return fmt.Sprintf("seed %d: %s, mode %s, %d replicas, %d clients, %d pools", w.seed, w.engine, w.mode, w.replicas, w.clients, w.pools)
+}
+
+// statementCounts are how many statements were accepted, refused and failed, and why.
+type statementCounts struct {
+	mu       sync.Mutex
+	accepted map[string]int // by engine and mode
+	others   map[string]int // by what was said of them
+	example  map[string]string
+}
+
+func newStatementCounts() *statementCounts {
+	return &statementCounts{accepted: map[string]int{}, others: map[string]int{}, example: map[string]string{}}
+}
+
+func (n *statementCounts) total() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sum := 0
+	for _, k := range n.accepted {
+		sum += k
+	}
+	return sum
+}
+
+func (n *statementCounts) add(w world, u genUnit, results []stepResult) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, r := range results {
+		v := verdictOf(r.err)
+		if v == "" {
+			n.accepted[w.engine+" "+string(w.mode)]++
+			continue
+		}
+		n.others[v]++
+		if n.example[v] == "" {
+			n.example[v] = fmt.Sprintf("%v: %v", u.Steps[i], r.err)
+		}
+	}
+}
+
+func (n *statementCounts) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(n.accepted)) {
+		fmt.Fprintf(&b, "%d accepted, %s\n", n.accepted[k], k)
+	}
+	for _, k := range slices.Sorted(maps.Keys(n.others)) {
+		fmt.Fprintf(&b, "%d %s, such as %s\n", n.others[k], k, n.example[k])
+	}
+	return b.String()
+}
+
+// played are databases of a world, and the pools on them.
+type played struct {
+	world
+	c     *cluster
+	plain *sqlx.DB // for pure worlds: a database that no pool writes to, on the first server
+	pools []*fanout.Pool
+	twin  *cluster // of plain
+}
+
+var playedNames struct {
+	sync.Mutex
+	n int
+}
+
+// start makes the databases of w. What it returns is to be ended.
+func (w world) start(tb testing.TB, servers []*infratest.DB) (*played, error) {
+	playedNames.Lock()
+	playedNames.n++
+	name := fmt.Sprint("play", playedNames.n)
+	playedNames.Unlock()
+	p := &played{world: w, c: newCluster(tb, w.engine, name, servers[:w.replicas])}
+	for i := range p.c.dbs {
+		if err := makeTables(p.c, i, w.schema); err != nil {
+			p.end(tb)
+			return nil, err
+		}
+	}
+	if w.pure {
+		p.twin = newCluster(tb, w.engine, name+"twin", servers[:1])
+		err := makeTables(p.twin, 0, w.schema)
+		if err == nil {
+			p.plain, err = sqlx.Connect("mysql", servers[0].RootDSN(name+"twin"))
+		}
+		if err != nil {
+			p.end(tb)
+			return nil, err
+		}
+	}
+	for range w.pools {
+		pool, err := fanout.Open(tb.Context(), p.c.config(w.mode))
+		if err != nil {
+			p.end(tb)
+			return nil, fmt.Errorf("open: %w", err)
+		}
+		p.pools = append(p.pools, pool)
+	}
+	return p, nil
+}
+
+func makeTables(c *cluster, i int, s *genSchema) error {
+	db, err := c.raw(i)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for _, text := range s.statements() {
+		if _, err := db.Exec(text); err != nil {
+			return fmt.Errorf("%s: %w", text, err)
+		}
+	}
+	return nil
+}
+
+func (p *played) end(tb testing.TB) {
+	for _, pool := range p.pools {
+		pool.Close()
+	}
+	if p.plain != nil {
+		p.plain.Close()
+	}
+	for _, c := range []*cluster{p.c, p.twin} {
+		if c == nil {
+			continue
+		}
+		for _, db := range c.dbs {
+			db.Exec(tb, "DROP DATABASE "+c.name)
+		}
+	}
+}
+
+// ctx names the tables of u as its keys, mostly, and bounds it.
+func (p *played) ctx(ctx context.Context, u genUnit) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	if p.mode != fanout.ModeKeyed || len(u.Steps)%4 == 3 {
+		return ctx, cancel
+	}
+	var keys []string
+	for _, t := range p.schema.tables {
+		for _, s := range u.Steps {
+			if strings.Contains(s.Text, t.name) || strings.Contains(s.Text, "shorten") {
+				keys = append(keys, t.name)
+			}
+		}
+		if t.parent != nil {
+			keys = append(keys, "t0", t.name) // rows of the one change those of the other
+		}
+	}
+	return fanout.WithKeys(ctx, keys...), cancel
+}
+
+// one runs u by a pool, and, in a pure world, on the plain server. What is wrong with it is returned.
+func (p *played) one(ctx context.Context, pool *fanout.Pool, u genUnit, n *statementCounts) string {
+	kctx, cancel := p.ctx(ctx, u)
+	defer cancel()
+	results, end := u.run(kctx, pool.DB(), nil)
+	if n != nil {
+		n.add(p.world, u, results)
+	}
+	for i, r := range results {
+		if v := verdictOf(r.err); strings.HasPrefix(v, "fault") && u.Cancel == 0 {
+			return fmt.Sprintf("%v: %s", u.Steps[i], v)
+		}
+	}
+	if v := verdictOf(end); strings.HasPrefix(v, "fault") && u.Cancel == 0 {
+		return "the end of the transaction: " + v
+	}
+	if !p.pure {
+		return ""
+	}
+	skip := func(i int) bool { return i >= len(results) || verdictOf(results[i].err) == "refused" }
+	want, wantEnd := u.run(ctx, p.plain, skip)
+	for i := range min(len(want), len(results)) {
+		if skip(i) {
+			continue
+		}
+		a, b := results[i], want[i]
+		if verdictOf(a.err) != verdictOf(b.err) || a.seen != b.seen {
+			return fmt.Sprintf("%v: got %s %v; a plain server gives %s %v", u.Steps[i], a.seen, a.err, b.seen, b.err)
+		}
+	}
+	if verdictOf(end) != verdictOf(wantEnd) {
+		return fmt.Sprintf("the end of the transaction: got %v; a plain server gives %v", end, wantEnd)
+	}
+	return ""
+}
+
+// compare says how the replicas differ, from one another and from the plain server.
+func (p *played) compare(tb testing.TB) string {
+	for _, pool := range p.pools {
+		if pool.Metrics().Ejections > 0 {
+			status, _ := pool.Status(context.Background())
+			var why []string
+			for _, r := range status.Replicas {
+				why = append(why, fmt.Sprintf("%s %s %s", r.Name, r.State, r.Reason))
+			}
+			return "a healthy replica was ejected: " + strings.Join(why, "; ") + "\n" + p.c.differ(tb)
+		}
+	}
+	if d := p.c.differ(tb); d != "" || !p.pure {
+		return d
+	}
+	ctx := context.Background()
+	ours, err := p.c.dump(ctx, 0)
+	if err != nil {
+		return err.Error()
+	}
+	plain, err := p.twin.dump(ctx, 0)
+	if err != nil {
+		return err.Error()
+	}
+	return difference("r1", ours, "a plain server", plain)
+}
+
+// play runs w for some rounds of so many units a client and compares after each. It returns what went wrong, and the units
+// that were run, in the order in which they ended.
+func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n *statementCounts) (fault string, done []genUnit) {
+	p, err := w.start(tb, servers)
+	if err != nil {
+		return "not started: " + err.Error(), nil
+	}
+	defer p.end(tb)
+	var mu sync.Mutex
+	grammars := make([]*grammar, w.clients)
+	for i := range grammars {
+		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: w.clients == 1, cancels: w.clients > 1}
+	}
+	for range rounds {
+		var wg sync.WaitGroup
+		for i, g := range grammars {
+			wg.Go(func() {
+				for range units {
+					u := g.unit()
+					what := p.one(context.Background(), p.pools[i%len(p.pools)], u, n)
+					mu.Lock()
+					done = append(done, u)
+					if what != "" && fault == "" {
+						fault = what
+					}
+					stop := fault != ""
+					mu.Unlock()
+					if stop {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if d := p.compare(tb); d != "" {
+			return strings.Trim(fault+"\n"+d, "\n"), done
+		}
+		if fault != "" {
+			return fault, done
+		}
+	}
+	return "", done
+}
+
+// replay runs units one after the other on fresh databases and returns what goes wrong.
+func (w world) replay(tb testing.TB, servers []*infratest.DB, units []genUnit) string {
+	w.pools = 1
+	p, err := w.start(tb, servers)
+	if err != nil {
+		return ""
+	}
+	defer p.end(tb)
+	for _, u := range units {
+		u.Cancel = 0
+		if what := p.one(context.Background(), p.pools[0], u, nil); what != "" {
+			return what
+		}
+	}
+	return p.compare(tb)
+}
+
+// reduce finds fewer units, and fewer steps, that still go wrong when they are run one after the other.
+func (w world) reduce(tb testing.TB, servers []*infratest.DB, units []genUnit, limit time.Duration) ([]genUnit, string) {
+	what := w.replay(tb, servers, units)
+	if what == "" {
+		return nil, ""
+	}
+	until := time.Now().Add(limit)
+	fails := func(list []genUnit) bool {
+		if time.Now().After(until) {
+			return false
+		}
+		if d := w.replay(tb, servers, list); d != "" {
+			what = d
+			return true
+		}
+		return false
+	}
+	for size := (len(units) + 1) / 2; size >= 1 && time.Now().Before(until); size /= 2 {
+		for i := 0; i < len(units); {
+			if less := slices.Delete(slices.Clone(units), i, min(i+size, len(units))); len(less) > 0 && fails(less) {
+				units = less
+			} else {
+				i += size
+			}
+		}
+	}
+	for i := range units {
+		for j := len(units[i].Steps) - 1; j >= 0 && len(units[i].Steps) > 1; j-- {
+			less := slices.Clone(units)
+			less[i].Steps = slices.Delete(slices.Clone(units[i].Steps), j, j+1)
+			if fails(less) {
+				units = less
+			}
+		}
+	}
+	return units, what
+}
+
+// report is what a failure prints.
+func (w world) report(tb testing.TB, servers []*infratest.DB, fault string, done []genUnit, limit time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%v\n%s\n\nschema:\n", w, fault)
+	for _, s := range w.schema.statements() {
+		fmt.Fprintf(&b, "%s;\n", s)
+	}
+	if few, what := w.reduce(tb, servers, done, limit); few != nil {
+		fmt.Fprintf(&b, "\nstatements, as few as were found to be needed:\n")
+		for _, u := range few {
+			fmt.Fprint(&b, u)
+		}
+		fmt.Fprintf(&b, "\nwhat these few give:\n%s\n", what)
+	} else {
+		fmt.Fprintf(&b, "\nit does not happen when one client sends these %d; the last 40 that ended:\n", len(done))
+		for _, u := range done[max(0, len(done)-40):] {
+			fmt.Fprint(&b, u)
+		}
+	}
+	fmt.Fprintf(&b, "\nagain: make stress-statements SEED=%d\n", w.seed)
+	return b.String()
+}
+
+// envInt is an environment variable's number, or otherwise.
+func envInt(name string, otherwise uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(name), 10, 64); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+// TestStatements sends random statements to random schemas and compares the replicas after each round. With
+// ISUKIT_STATEMENTS it goes on until so many were accepted, from ISUKIT_STATEMENTS_SEED on; with the seed alone it plays that
+// one world.
+func TestStatements(t *testing.T) {
+	target := int(envInt("ISUKIT_STATEMENTS", 0))
+	first := envInt("ISUKIT_STATEMENTS_SEED", 1000)
+	last := first
+	rounds, units := 5, 60
+	if target == 0 && os.Getenv("ISUKIT_STATEMENTS_SEED") == "" {
+		last, rounds, units = first+uint64(len(shapes))-1, 1, 60
+	}
+	counts := newStatementCounts()
+	var wg sync.WaitGroup
+	for _, engine := range infratest.Engines(t) {
+		servers := startCluster(t, engine, 3).dbs
+		wg.Go(func() {
+			for seed := first; (target > 0 && counts.total() < target || seed <= last) && t.Context().Err() == nil; seed++ {
+				w := worldOf(seed)
+				if w.engine != engine {
+					continue
+				}
+				fault, done := w.play(t, servers, rounds, units, counts)
+				if fault == "" {
+					continue
+				}
+				t.Error(w.report(t, servers, fault, done, time.Minute))
+				if target > 0 && os.Getenv("ISUKIT_STATEMENTS_GO_ON") == "" {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d statements were accepted\n%v", counts.total(), counts)
+}
