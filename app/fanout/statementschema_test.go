@@ -174,8 +174,8 @@ func (s *genSchema) column(r *rand.Rand, t *genTable, name string) *genColumn {
 	if s.pure && strings.HasPrefix(c.decl, "TIMESTAMP") {
 		c.decl = "DATETIME"
 	}
-	if r.IntN(8) == 0 {
-		if base := t.columns[r.IntN(max(1, len(t.columns)))%max(1, len(t.columns))]; base != t.auto && base != t.link && base.generated == "" && base.num {
+	if r.IntN(8) == 0 && len(t.columns) > 0 {
+		if base := t.columns[r.IntN(len(t.columns))]; base != t.auto && base != t.link && base.generated == "" && base.num {
 			c.genType = genType{decl: "BIGINT", values: upTo(30), num: true, key: true}
 			c.generated, c.null = "COALESCE("+base.name+", 0) % 7 + 1", true
 			return c
@@ -183,7 +183,11 @@ func (s *genSchema) column(r *rand.Rand, t *genTable, name string) *genColumn {
 	}
 	switch {
 	case c.plain && r.IntN(3) == 0:
-		c.def = " DEFAULT " + literal(c.values(r))
+		v := c.values(r)
+		if n, ok := v.(int64); ok && strings.HasPrefix(c.decl, "ENUM") {
+			v = []string{"red", "green", "blue"}[n]
+		}
+		c.def = " DEFAULT " + literal(v)
 	case !s.pure && c.clock && strings.HasPrefix(c.decl, "DATETIME") && r.IntN(2) == 0:
 		precision := strings.TrimPrefix(c.decl, "DATETIME")
 		c.def = " DEFAULT CURRENT_TIMESTAMP" + precision + oneOf(r, "", " ON UPDATE CURRENT_TIMESTAMP"+precision)
