@@ -35,12 +35,12 @@ bench-tuning: setup mariadb build ## what tunings gain, in the lab, as root: one
 stress-tune: setup-test mysql ## every tuning applied and taken back, alone and together, with 30 kills, on real servers of both engines
 	ISUKIT_TEST_REAL=1 ISUKIT_TUNE_KILLS=30 $(GO) test ./infra/tune -run TestTakenBack -v -count 1 -timeout 2h
 
-stress-topology: setup-test mysql ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
+stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH' -v -count 1 -timeout 2h
 
 # GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. Two tests hold programs
 # to a share of CPU and memory that none keeps which is watched.
-stress-race: setup-test mysql envoy ## all tests on real servers under the race detector, the programs that they start included
+stress-race: setup-test mysql envoy hosts ## all tests on real servers under the race detector, the programs that they start included
 	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -skip '^(TestLiveCapture|TestCaptureMemory)$$' -timeout 2h $(LONGEST) ./...
 
 bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
@@ -91,13 +91,17 @@ mariadb: ## MariaDB into .local/mariadb (nothing to do where it is installed)
 envoy: ## Envoy into .local/envoy
 	@sh scripts/get-envoy.sh
 
+.PHONY: hosts
+hosts: ## the files of a server with systemd into .local/hosts, which tests and "isukit lab up --systemd" boot (root)
+	@sh scripts/get-hosts.sh
+
 # Every fuzz target that there is, two at a time, one worker each. Small inputs suffice, and minimizing large ones takes the
 # whole time.
 fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 	@grep -rHo --include='*_test.go' --exclude-dir=.local '^func Fuzz[A-Za-z0-9]*' . | sed 's|/[^/]*:func | |' | sort | \
 	xargs -n 2 -P 2 sh -c '$(GO) test -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$1"' fuzz
 
-test: setup-test mysql mariadb envoy ## all tests, against real servers, and some seconds of fuzzing
+test: setup-test mysql mariadb envoy hosts ## all tests, against real servers, and some seconds of fuzzing
 	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test $(TESTFLAGS) $(LONGEST) ./...
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 

@@ -44,8 +44,8 @@ func (g Group) dir(controller string) string {
 	return filepath.Join(mount, g.path)
 }
 
-// dirs are the directories of the group itself, not of its host.
-func (g Group) dirs() []string {
+// Dirs are the directories of the group itself, not of its host, one in each hierarchy.
+func (g Group) Dirs() []string {
 	var list []string
 	for _, m := range g.tree.mounts() {
 		list = append(list, filepath.Join(m, g.path))
@@ -58,8 +58,8 @@ func (g Group) Make() error {
 	if g.tree.Unified != "" {
 		return g.makeUnified()
 	}
-	for _, c := range []string{cpu, cpuacct, cpuset, memory} {
-		mount, dir := g.tree.ByController[c], g.dir(c)
+	for _, place := range g.places() {
+		mount, dir := place[0], place[1]
 		rel, err := filepath.Rel(mount, dir)
 		if err != nil {
 			return err
@@ -75,6 +75,20 @@ func (g Group) Make() error {
 		}
 	}
 	return nil
+}
+
+// places are the mounts of version 1 and what is the group there.
+func (g Group) places() [][2]string {
+	var list [][2]string
+	for _, c := range []string{cpu, cpuacct, cpuset, memory} {
+		list = append(list, [2]string{g.tree.ByController[c], g.dir(c)})
+	}
+	for _, mount := range g.tree.Others {
+		if !g.leaf {
+			list = append(list, [2]string{mount, filepath.Join(mount, g.path)})
+		}
+	}
+	return list
 }
 
 // prefixes of a/b/c are a, a/b and a/b/c.
@@ -125,7 +139,7 @@ func (g Group) makeUnified() error {
 		}
 		hand := "+cpu +cpuset +memory"
 		switch {
-		case g.leaf && i == len(parts)-1:
+		case i == len(parts)-1 && (g.leaf || g.tree.whole):
 			continue
 		case g.leaf && i == len(parts)-2, !g.leaf && i == len(parts)-1:
 			hand = "+memory"
@@ -156,7 +170,7 @@ func (g Group) Add(pid int) error {
 // PIDs are the processes of the group and of its leaves.
 func (g Group) PIDs() ([]int, error) {
 	var pids []int
-	for _, root := range g.dirs() {
+	for _, root := range g.Dirs() {
 		err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) || err == nil && d.Name() != "cgroup.procs" {
 				return nil
@@ -210,7 +224,7 @@ func (g Group) Kill(ctx context.Context) (int, error) {
 
 // Remove removes the group with its leaves; no process may be there. It is no error when there is none.
 func (g Group) Remove() error {
-	for _, root := range g.dirs() {
+	for _, root := range g.Dirs() {
 		if err := removeTree(root); err != nil {
 			return fmt.Errorf("remove control group: %w", err)
 		}

@@ -27,18 +27,16 @@ type Tree struct {
 	Unified string
 	// ByController is where version 1 has each controller mounted.
 	ByController map[string]string
+	// Others are where version 1 has the hierarchies without these controllers mounted, that of systemd among them; Whole finds them.
+	Others []string
+	whole  bool
 }
 
 // Find finds the trees of this machine. Where both versions are mounted, the one counts that has the controllers.
 func Find() (Tree, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	lines, err := mountLines()
 	if err != nil {
-		return Tree{}, fmt.Errorf("find control groups: %w", err)
-	}
-	defer f.Close()
-	var lines []string
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		lines = append(lines, scan.Text())
+		return Tree{}, err
 	}
 	t, unified := parseMounts(lines)
 	if len(t.ByController) == 4 {
@@ -53,6 +51,58 @@ func Find() (Tree, error) {
 	return Tree{}, ErrNone
 }
 
+func mountLines() ([]string, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("find control groups: %w", err)
+	}
+	defer f.Close()
+	var lines []string
+	for scan := bufio.NewScanner(f); scan.Scan(); {
+		lines = append(lines, scan.Text())
+	}
+	return lines, nil
+}
+
+// Whole is the tree for hosts that manage control groups of their own, as systemd does: a host's group is one in every hierarchy,
+// and its first process is in that very group, to be the root of what it manages.
+func (t Tree) Whole() (Tree, error) {
+	t.whole = true
+	if t.Unified != "" {
+		return t, nil
+	}
+	lines, err := mountLines()
+	if err != nil {
+		return t, err
+	}
+	byOption := mounted(lines)
+	if byOption["name=systemd"] == "" {
+		return t, fmt.Errorf("%w: systemd's own hierarchy is not mounted", ErrNone)
+	}
+	for _, mount := range byOption {
+		if !slices.Contains(t.mounts(), mount) {
+			t.Others = append(t.Others, mount)
+		}
+	}
+	slices.Sort(t.Others)
+	t.Others = slices.Compact(t.Others)
+	return t, nil
+}
+
+// mounted is where each controller and each named hierarchy of version 1 is mounted. Options that name neither are there, too.
+func mounted(lines []string) map[string]string {
+	list := map[string]string{}
+	for _, line := range lines {
+		mount, kind, options := parseMount(line)
+		for option := range strings.SplitSeq(options, ",") {
+			if kind == "cgroup" && list[option] == "" {
+				list[option] = mount
+			}
+		}
+	}
+	return list
+}
+
 func hasAll(have []string) bool {
 	for _, c := range []string{cpu, cpuset, memory} {
 		if !slices.Contains(have, c) {
@@ -62,27 +112,31 @@ func hasAll(have []string) bool {
 	return true
 }
 
-// parseMounts reads lines of /proc/self/mountinfo: "ID PARENT DEV ROOT MOUNT OPTIONS [OPTIONAL ...] - TYPE SOURCE SUPER".
+// parseMounts finds the controllers of version 1 that are used, and where version 2 is mounted.
 func parseMounts(lines []string) (v1 Tree, unified []string) {
 	v1.ByController = map[string]string{}
-	for _, line := range lines {
-		before, after, ok := strings.Cut(line, " - ")
-		fields, end := strings.Fields(before), strings.Fields(after)
-		if !ok || len(fields) < 5 || len(end) < 3 {
-			continue
+	byOption := mounted(lines)
+	for _, c := range []string{cpu, cpuacct, cpuset, memory} {
+		if mount := byOption[c]; mount != "" {
+			v1.ByController[c] = mount
 		}
-		switch end[0] {
-		case "cgroup2":
-			unified = append(unified, fields[4])
-		case "cgroup":
-			for option := range strings.SplitSeq(end[2], ",") {
-				if slices.Contains([]string{cpu, cpuacct, cpuset, memory}, option) && v1.ByController[option] == "" {
-					v1.ByController[option] = fields[4]
-				}
-			}
+	}
+	for _, line := range lines {
+		if mount, kind, _ := parseMount(line); kind == "cgroup2" {
+			unified = append(unified, mount)
 		}
 	}
 	return v1, unified
+}
+
+// parseMount reads a line of /proc/self/mountinfo: "ID PARENT DEV ROOT MOUNT OPTIONS [OPTIONAL ...] - TYPE SOURCE SUPER".
+func parseMount(line string) (mount, kind, options string) {
+	before, after, ok := strings.Cut(line, " - ")
+	fields, end := strings.Fields(before), strings.Fields(after)
+	if !ok || len(fields) < 5 || len(end) < 3 {
+		return "", "", ""
+	}
+	return fields[4], end[0], end[2]
 }
 
 // Enable makes the controllers of version 2 available to groups below the root, and tells which were not before: they are
@@ -129,6 +183,7 @@ func (t Tree) mounts() []string {
 			list = append(list, m)
 		}
 	}
+	list = append(list, t.Others...)
 	slices.Sort(list)
 	return list
 }

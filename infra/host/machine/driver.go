@@ -33,6 +33,8 @@ type Options struct {
 	// CPUScale is how much of the CPUs that it wants a host of the lab gets, a ratio; 0 gives all hosts together three quarters
 	// of the machine, and no host more than it wants: the rest is the load generator's.
 	CPUScale float64
+	// System makes the hosts of a lab boot systemd; nil for hosts that are namespaces around what the driver starts.
+	System *System
 }
 
 // Driver is local or lab.
@@ -42,8 +44,11 @@ type Driver struct {
 	dir   string
 	store store
 	tree  cgroup.Tree // of the lab
+	whole cgroup.Tree // of one whose hosts boot systemd, unless wholeErr
 	run   *host.Local // the run directory of a driver that does not keep its hosts
 	self  proc.ID
+
+	wholeErr error
 
 	mu       sync.Mutex
 	commands *commandLog
@@ -97,6 +102,7 @@ func (d *Driver) openDir() error {
 		if d.tree, err = cgroup.Find(); err != nil {
 			return &host.Fault{Err: fmt.Errorf("%w: %w", host.ErrUnsupported, err), Hint: "use --driver local"}
 		}
+		d.whole, d.wholeErr = d.tree.Whole()
 	}
 	return nil
 }
@@ -205,6 +211,9 @@ func (d *Driver) record(hosts []host.Want) (made []string, err error) {
 	err = d.store.update(func(s *state) error {
 		s.begin(d.name)
 		made = nil
+		if err := d.checkSystem(s); err != nil {
+			return err
+		}
 		for _, w := range hosts {
 			h := s.host(w.Name)
 			if h == nil || !h.whole() {

@@ -52,7 +52,15 @@ func inChroot() bool {
 
 // group is the control group of the whole lab; those of its hosts are below it.
 func (d *Driver) groupOf(s state, name string) cgroup.Group {
-	return d.tree.Host("isukit-" + s.ID + "/" + name)
+	return d.treeOf(s).Host("isukit-" + s.ID + "/" + name)
+}
+
+// treeOf is where the lab's groups are: hosts that boot systemd need them in every hierarchy.
+func (d *Driver) treeOf(s state) cgroup.Tree {
+	if s.System != nil {
+		return d.whole
+	}
+	return d.tree
 }
 
 // makeLab makes the switch and the generator where they are not there yet, and the hosts that are new; all hosts get the
@@ -76,7 +84,7 @@ func (d *Driver) makeLab(ctx context.Context, made []string) error {
 		if err := d.clear(ctx, s, *s.host(name)); err != nil {
 			return err
 		}
-		w, err := d.startHolder("scripts/lab-host.sh", name, s.host(name).Address+"/24", d.ownDir(name))
+		w, err := d.startHost(s, *s.host(name))
 		if err != nil {
 			return err
 		}
@@ -84,7 +92,7 @@ func (d *Driver) makeLab(ctx context.Context, made []string) error {
 		if err := d.store.onHost(name, func(h *hostRecord) error { h.Holder = w.id; return nil }); err != nil {
 			return err
 		}
-		plug(&links, name, s.host(name).Address, w.id.PID)
+		plug(&links, name, s.portAddress(name), w.id.PID)
 	}
 	if err := tool(ctx, s.fixture(switchName).ID.PID, links.String(), "ip", "-batch", "-"); err != nil {
 		return fmt.Errorf("join hosts to the switch: %w", err)
@@ -98,12 +106,33 @@ func (d *Driver) makeLab(ctx context.Context, made []string) error {
 			return err
 		}
 	}
-	return d.shape(ctx)
+	if err := d.shape(ctx); err != nil || s.System == nil {
+		return err
+	}
+	return d.Awake(ctx, made...)
+}
+
+// startHost makes the process that keeps a host; finish or giveUp must follow.
+func (d *Driver) startHost(s state, h hostRecord) (*waitingHolder, error) {
+	if s.System != nil {
+		return d.startBooting(s, h)
+	}
+	return d.startHolder("scripts/lab-host.sh", h.Want.Name, h.Address+"/24", d.ownDir(h.Want.Name))
+}
+
+// portAddress is the link address of what is plugged into the switch for a host: that of the host, unless it has a device beyond,
+// made with each boot.
+func (s *state) portAddress(name string) string {
+	address := linkAddress(s.host(name).Address)
+	if s.System != nil {
+		return "06" + address[2:]
+	}
+	return address
 }
 
 // plug writes what joins a namespace to the switch.
-func plug(w io.Writer, name, address string, pid int) {
-	fmt.Fprintf(w, "link add %s type veth peer name eth0 address %s netns %d\nlink set %s master br0 up\n", port(name), linkAddress(address), pid, port(name))
+func plug(w io.Writer, name, link string, pid int) {
+	fmt.Fprintf(w, "link add %s type veth peer name eth0 address %s netns %d\nlink set %s master br0 up\n", port(name), link, pid, port(name))
 }
 
 // port is the device of a host in the switch.
@@ -116,13 +145,9 @@ func (d *Driver) shape(ctx context.Context) error {
 		return err
 	}
 	for _, h := range s.Hosts {
-		g := d.groupOf(s, h.Want.Name)
-		err := g.Make()
+		err := d.limit(s, h)
 		if err == nil {
-			err = g.Limit(cgroup.Limits{CPUs: h.CPUs, On: h.On, MemoryBytes: h.Want.MemoryBytes})
-		}
-		if err == nil {
-			err = d.readdress(ctx, h)
+			err = d.readdress(ctx, s, h)
 		}
 		if err == nil {
 			err = d.shapeLink(ctx, s, h)
@@ -134,10 +159,22 @@ func (d *Driver) shape(ctx context.Context) error {
 	return d.writeNames(s)
 }
 
+// limit gives a host its CPUs and memory.
+func (d *Driver) limit(s state, h hostRecord) error {
+	g := d.groupOf(s, h.Want.Name)
+	if err := g.Make(); err != nil {
+		return err
+	}
+	return g.Limit(cgroup.Limits{CPUs: h.CPUs, On: h.On, MemoryBytes: h.Want.MemoryBytes})
+}
+
 // readdress gives a host that is up another address.
-func (d *Driver) readdress(ctx context.Context, h hostRecord) error {
+func (d *Driver) readdress(ctx context.Context, s state, h hostRecord) error {
 	if h.Has == h.Address || h.Has == "" {
 		return nil
+	}
+	if s.System != nil {
+		return &host.Fault{Err: fmt.Errorf("%w: it runs at %s, not %s", host.ErrUnsupported, h.Has, h.Address), Hint: "make it anew: isukit lab down, then up"}
 	}
 	text := fmt.Sprintf("address flush dev eth0\nlink set eth0 down\nlink set eth0 address %s\naddress add %s/24 dev eth0\nlink set eth0 up\n", linkAddress(h.Address), h.Address)
 	if err := tool(ctx, h.Holder.PID, text, "ip", "-batch", "-"); err != nil {
@@ -171,7 +208,7 @@ func (d *Driver) writeNames(s state) error {
 	holders := []proc.ID{s.fixture(generatorName).ID}
 	for _, h := range s.Hosts {
 		fmt.Fprintf(&text, "%s %s\n", h.Address, h.Want.Name)
-		if h.Holder.Alive() {
+		if h.Holder.Alive() && s.System == nil { // a server knows of others what it is told
 			holders = append(holders, h.Holder)
 		}
 	}
@@ -230,7 +267,7 @@ func (d *Driver) makeFixture(ctx context.Context, script, name string, sw *proc.
 	})
 	if err == nil && sw != nil {
 		var text strings.Builder
-		plug(&text, name, fixtureAddress(name), w.id.PID)
+		plug(&text, name, linkAddress(fixtureAddress(name)), w.id.PID)
 		err = tool(ctx, sw.PID, text.String(), "ip", "-batch", "-")
 	}
 	if err == nil {
@@ -250,17 +287,18 @@ func (d *Driver) clear(ctx context.Context, s state, h hostRecord) error {
 // unmake ends everything in a host of the lab, and takes away what made it one. Its files stay.
 func (d *Driver) unmake(ctx context.Context, s state, h hostRecord) error {
 	g := d.groupOf(s, h.Want.Name)
-	if _, err := g.Kill(ctx); err != nil {
-		return err
-	}
-	// The device goes now: the end of its namespace would take it away as well, but only some time after.
-	if sw := s.fixture(switchName); sw != nil && sw.ID.Alive() && h.Holder.PID > 0 {
-		if err := tool(ctx, sw.ID.PID, "", "ip", "link", "del", port(h.Want.Name)); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
+	if h.Holder.PID > 0 { // first: it may be what boots the host again
+		if _, err := proc.EndGroup(ctx, h.Want.Name, h.Holder, d.ownDir(h.Want.Name)); err != nil {
 			return err
 		}
 	}
-	if h.Holder.PID > 0 {
-		if _, err := proc.EndGroup(ctx, h.Want.Name, h.Holder, d.ownDir(h.Want.Name)); err != nil {
+	if _, err := g.Kill(ctx); err != nil {
+		return err
+	}
+	// The device goes now: the end of its namespace takes it away as well, but only some time after.
+	if sw := s.fixture(switchName); sw != nil && sw.ID.Alive() && h.Holder.PID > 0 {
+		err := tool(ctx, sw.ID.PID, "", "ip", "link", "del", port(h.Want.Name))
+		if err != nil && !strings.Contains(err.Error(), "Cannot find device") && !strings.Contains(err.Error(), "No such device") {
 			return err
 		}
 	}
@@ -278,7 +316,7 @@ func (d *Driver) removeFixtures(ctx context.Context, s state) error {
 		}
 	}
 	if s.ID != "" {
-		if err := d.tree.Host("isukit-" + s.ID).Remove(); err != nil {
+		if err := d.treeOf(s).Host("isukit-" + s.ID).Remove(); err != nil {
 			return err
 		}
 	}

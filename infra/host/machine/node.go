@@ -26,6 +26,7 @@ type node struct {
 	d      *Driver
 	about  host.About
 	holder int          // the process that keeps its namespaces; 0 for this process's own
+	booted bool         // that is process 1 of a host with more namespaces than others
 	group  cgroup.Group // none where nothing limits it
 }
 
@@ -51,6 +52,12 @@ func (d *Driver) node(s state, h hostRecord) (*node, error) {
 		return n, nil
 	}
 	n.group = d.groupOf(s, name)
+	if s.System != nil {
+		n.booted, n.holder, n.about.Dir = true, h.firstProcess().PID, "/"
+		if n.holder == 0 {
+			return nil, fmt.Errorf("host %s: %w: it has not begun to boot", name, host.ErrUnreachable)
+		}
+	}
 	if h.CPUs > 0 {
 		n.about.CPUs = h.CPUs
 	}
@@ -72,8 +79,11 @@ func (n *node) inside(dir string, argv []string) []string {
 	if n.holder == 0 {
 		return argv
 	}
-	prefix := []string{"nsenter", "--target", strconv.Itoa(n.holder), "--root", "--mount", "--net", "--uts", "--", "sh", "-c", enterDir, dir}
-	return append(prefix, argv...)
+	prefix := []string{"nsenter", "--target", strconv.Itoa(n.holder), "--root", "--mount", "--net", "--uts"}
+	if n.booted {
+		prefix = append(prefix, "--pid", "--ipc", "--cgroup")
+	}
+	return append(append(prefix, "--", "sh", "-c", enterDir, dir), argv...)
 }
 
 // workDir is where a program starts, and where the shell that waits for it does: the host's directory need not be there on

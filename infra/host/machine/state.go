@@ -31,6 +31,7 @@ type state struct {
 	// Controllers are those that were made available for the lab, and are taken back after it.
 	Controllers []string     `json:"controllers,omitempty"`
 	Fixtures    []holder     `json:"fixtures,omitempty"` // the lab's switch and generator
+	System      *System      `json:"system,omitempty"`   // what its hosts boot, if they do
 	Hosts       []hostRecord `json:"hosts"`
 }
 

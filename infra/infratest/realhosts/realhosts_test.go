@@ -1,0 +1,131 @@
+package realhosts_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"isukit/infra/host"
+	"isukit/infra/infratest"
+	"isukit/infra/infratest/realhosts"
+)
+
+func TestMain(m *testing.M) {
+	realhosts.Main()
+	os.Exit(m.Run())
+}
+
+// TestBoot holds hosts to what a server does: units run, files and only files survive reboots and power cuts, and limits are seen.
+func TestBoot(t *testing.T) {
+	lab := realhosts.Start(t, host.Want{Name: "s1", CPUs: 1, MemoryBytes: 512 << 20}, host.Want{Name: "s2"})
+	boot := func(name string) string { return lab.Must(t, name, "cat /proc/sys/kernel/random/boot_id") }
+	if state := strings.TrimSpace(lab.Must(t, "s1", "systemctl is-system-running --wait || systemctl --failed --no-legend --plain")); state != "running" {
+		t.Errorf("s1 is %s, want running", state)
+	}
+	if got := lab.Must(t, "s1", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true"); strings.TrimSpace(got) != "536870912" {
+		t.Errorf("s1 sees the memory limit %q, want 536870912", got)
+	}
+	lab.Must(t, "s1", "echo kept >/var/tmp/kept; echo gone >/run/gone; sysctl -q -w net.ipv4.tcp_fin_timeout=7; systemctl enable --quiet --now nginx")
+	first := boot("s1")
+	second := boot("s2")
+	if err := lab.Reboot(t.Context(), "s1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Awake(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if boot("s1") == first || boot("s2") != second {
+		t.Error("a reboot of s1 must give it a new boot ID, and no other host one")
+	}
+	lab.Must(t, "s1", "systemctl is-active --quiet nginx && [ -e /var/tmp/kept ] && [ ! -e /run/gone ] && [ $(sysctl -n net.ipv4.tcp_fin_timeout) = 60 ]")
+	if err := lab.PowerCut(t.Context(), "s1", "s2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Awake(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if boot("s2") == second {
+		t.Error("s2 did not boot again after its power was cut")
+	}
+	lab.Must(t, "s1", "systemctl is-active --quiet nginx && [ -e /var/tmp/kept ]")
+	if err := lab.Cable(t.Context(), "s1", false); err != nil {
+		t.Fatal(err)
+	}
+	lab.Must(t, "s2", "! ping -c 1 -W 1 "+lab.Address(t, "s1"))
+	if err := lab.Cable(t.Context(), "s1", true); err != nil {
+		t.Fatal(err)
+	}
+	lab.Must(t, "s2", "ping -c 1 -W 20 "+lab.Address(t, "s1"))
+	config := lab.WriteConfig(t, realhosts.Login{Name: "s1", Address: lab.Address(t, "s1"), User: "isucon", Key: "id", Known: "known_hosts"})
+	if got := lab.Must(t, "generator", "ssh -T -F "+config+" -o BatchMode=yes s1 sudo -n id -u"); got != "0\n" {
+		t.Errorf("isucon with sudo is %q, want 0", got)
+	}
+}
+
+// TestKilled kills a process that has a lab, and wants nothing left of it.
+func TestKilled(t *testing.T) {
+	infratest.Real(t)
+	if dir := os.Getenv("REALHOSTS_KILLED"); dir != "" {
+		lab := realhosts.Start(t, realhosts.Named("s1")...)
+		if err := os.WriteFile(dir, []byte(lab.Dir), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+	}
+	named := filepath.Join(t.TempDir(), "named")
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestKilled$")
+	cmd.Env = append(os.Environ(), "REALHOSTS_KILLED="+named)
+	out := &strings.Builder{}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var dir []byte
+	wait(t, "the lab to be up", func() bool { dir, _ = os.ReadFile(named); return len(dir) > 0 })
+	groups := groupsOf(t)
+	if len(groups) == 0 {
+		t.Error("a lab without control groups: this test cannot fail")
+	}
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	wait(t, "its directory to be gone: "+string(dir), func() bool { _, err := os.Stat(string(dir)); return err != nil })
+	if left := groupsOf(t); len(left) > 0 {
+		t.Errorf("left of the lab: %v", left)
+	}
+	if left := infratest.ProcessesIn(t, string(dir)); len(left) > 0 {
+		t.Errorf("left of the lab: %v", left)
+	}
+}
+
+// groupsOf are the control groups of labs. No other test of this package runs beside.
+func groupsOf(t *testing.T) []string {
+	t.Helper()
+	var list []string
+	for _, pattern := range []string{"/sys/fs/cgroup/*/isukit-*/*", "/sys/fs/cgroup/isukit-*/*"} {
+		dirs, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range dirs {
+			if st, err := os.Stat(dir); err == nil && st.IsDir() {
+				list = append(list, dir)
+			}
+		}
+	}
+	return list
+}
+
+func wait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited a minute for %s", what)
+		}
+	}
+}
