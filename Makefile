@@ -3,11 +3,14 @@ GO ?= go
 # Packages that start servers share a few cores, but wait most of the time: three at a time. Their results are not cached: the servers may change.
 TESTFLAGS ?= -p 3 -count 1 -timeout 20m
 # The longest ones begin first: at the end there is nothing beside which they could wait. go test starts packages in this order.
-LONGEST = ./cmd/isukit ./app/fanout ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
+LONGEST = ./cmd/isukit ./app/fanouttest ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
+# app/fanout is a module of its own, so that others can import it without what isukit needs. ./... does not go into it; its path does.
+FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
+ALL = ./... $(FANOUT)/...
 FUZZTIME ?= 20s
 
 .PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
-	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses man clean
+	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
 .NOTPARALLEL:
@@ -41,7 +44,7 @@ stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of
 # GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. Two tests hold programs
 # to a share of CPU and memory that none keeps which is watched.
 stress-race: setup-test mysql envoy hosts ## all tests on real servers under the race detector, the programs that they start included
-	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -skip '^(TestLiveCapture|TestCaptureMemory)$$' -timeout 2h $(LONGEST) ./...
+	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -skip '^(TestLiveCapture|TestCaptureMemory)$$' -timeout 2h $(LONGEST) $(ALL)
 
 bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^BenchmarkCapture$$' -benchtime 1x ./cmd/isukit
@@ -51,15 +54,15 @@ bench-digest: setup-test mysql ## digests against alp and pt-query-digest: ALP=p
 
 # 60,000 conflicting writes in each case, 100,000 reads of sessions, 10,000 cancels, and every fault with 20 seeds. It takes hours.
 stress-fanout: setup-test mysql ## the fan-out's tests at their full counts, on real servers; FANOUT_RUN=Name runs some
-	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_SCALE=60 ISUKIT_FANOUT_SEEDS=20 $(GO) test ./app/fanout -run '$(FANOUT_RUN)' -v -count 1 -timeout 24h
+	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_SCALE=60 ISUKIT_FANOUT_SEEDS=20 $(GO) test ./app/fanouttest -run '$(FANOUT_RUN)' -v -count 1 -timeout 24h
 
 # A failure prints the seed, the schema and the fewest statements that show it; SEED=n COUNT=0 plays that world again.
 stress-statements: setup-test mysql ## random statements on random schemas, replicas compared: COUNT (100000) accepted ones, or SEED=n COUNT=0
-	ISUKIT_TEST_REAL=1 ISUKIT_STATEMENTS=$(or $(COUNT),100000) ISUKIT_STATEMENTS_SEED=$(SEED) $(GO) test ./app/fanout -run 'TestStatements$$' -v -count 1 -timeout 24h
+	ISUKIT_TEST_REAL=1 ISUKIT_STATEMENTS=$(or $(COUNT),100000) ISUKIT_STATEMENTS_SEED=$(SEED) $(GO) test ./app/fanouttest -run 'TestStatements$$' -v -count 1 -timeout 24h
 
 bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on real servers of both engines
 	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
-	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 ISUKIT_FANOUT_COST_JSON="$$json" $(GO) test ./app/fanout -run TestCost -v -count 1 -timeout 60m && \
+	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 ISUKIT_FANOUT_COST_JSON="$$json" $(GO) test ./app/fanouttest -run TestCost -v -count 1 -timeout 60m && \
 	cat "$$json"
 
 pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it
@@ -99,10 +102,10 @@ hosts: ## the files of a server with systemd into .local/hosts, which tests and 
 # whole time.
 fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 	@grep -rHo --include='*_test.go' --exclude-dir=.local '^func Fuzz[A-Za-z0-9]*' . | sed 's|/[^/]*:func | |' | sort | \
-	xargs -n 2 -P 2 sh -c '$(GO) test -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$1"' fuzz
+	xargs -n 2 -P 2 sh -c '$(GO) test -C "$$1" -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x' fuzz
 
 test: setup-test mysql mariadb envoy hosts ## all tests, against real servers, and some seconds of fuzzing
-	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test $(TESTFLAGS) $(LONGEST) ./...
+	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 check: check-format check-vet check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
@@ -114,10 +117,11 @@ check-format:
 
 check-vet:
 	$(GO) vet ./...
+	cd app/fanout && $(GO) vet ./...
 	cd tools && $(GO) vet ./...
 
 check-staticcheck:
-	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck $(ALL)
 
 # Compared with what was there before, not with the last commit: it may be run in the middle of work.
 check-generated:
@@ -131,6 +135,7 @@ check-licenses:
 
 check-tidy:
 	$(GO) mod tidy -diff
+	cd app/fanout && $(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
 
 check-shell:
@@ -140,7 +145,7 @@ check-shell:
 check-race:
 	@command -v $${CC:-gcc} >/dev/null || { echo 'check-race: error: the race detector needs a C compiler'; \
 	echo 'check-race: hint: install gcc'; exit 1; }
-	$(GO) test -race $(TESTFLAGS) $(LONGEST) ./...
+	$(GO) test -race $(TESTFLAGS) $(LONGEST) $(ALL)
 
 # It asks vuln.go.dev, which not every machine reaches; that is why make check leaves it out. A copy can be made of module
 # golang.org/x/vulndb, whose command indexdb turns its data/osv into one.
@@ -149,6 +154,9 @@ check-vuln: ## known vulnerabilities in what is called of the dependencies; VULN
 
 licenses: ## docs/licenses.md: the licences of what the binaries are linked from
 	@cd tools && page=$$(mktemp) && $(GO) run ./licenses .. >"$$page" && cat "$$page" >../docs/licenses.md; rm -f "$$page"
+
+fanout-path: ## the module path of app/fanout, everywhere it is named: TO=github.com/you/isukit/app/fanout
+	@sh scripts/fanout-path.sh '$(TO)'
 
 man: build ## manual pages into man/, for man -l man/isukit.1
 	@mkdir -p man

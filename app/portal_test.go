@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"forge.example/account/isukit/app/fanout"
 	"isukit/app"
 	"isukit/app/dataset"
-	"isukit/app/fanout"
 	routes "isukit/proto"
 	portalv1 "isukit/proto/portal/v1"
 	"isukit/proto/wire"

@@ -19,9 +19,9 @@ import (
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/proto"
 
+	"forge.example/account/isukit/app/fanout"
 	"isukit/app"
 	"isukit/app/dataset"
-	"isukit/app/fanout"
 	"isukit/infra/infratest"
 	portalv1 "isukit/proto/portal/v1"
 	"isukit/proto/wire"

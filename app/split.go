@@ -8,7 +8,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	portalv1 "isukit/proto/portal/v1"
 	"isukit/proto/wire"
 )

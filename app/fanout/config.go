@@ -85,7 +85,9 @@ type Config struct {
 	// TxAttempts bounds how often InTx runs its function. Default 10.
 	TxAttempts int
 
-	hook func(step, replica string) // of tests; nil otherwise
+	// OnStep, if set, is called when a write comes to a step of its protocol on a replica. It is for tests that strike there:
+	// cut a connection, kill a server or the process. It must not use the pool, and the write waits for it.
+	OnStep func(step, replica string)
 }
 
 // DefaultConfig returns the settings that Open uses where the Config says nothing.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 )
 
 func TestValidateNamesEveryFault(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // connector makes the logical connections of a Pool for database/sql.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // maxSettings bounds the SET statements that one connection remembers.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // keys are what tells the rows of a table apart.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 )
 
 // keyedFakes are two servers whose table t has the primary key id.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // firstFailed settles what the first replica's error means for the transaction and returns what the caller gets.

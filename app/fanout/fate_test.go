@@ -17,7 +17,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 )
 
 // fakes opens a pool in mode ordered over n servers in memory.
@@ -65,6 +65,13 @@ func states(tb testing.TB, p *fanout.Pool) []fanout.State {
 		list = append(list, r.State)
 	}
 	return list
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func TestOneFate(t *testing.T) {

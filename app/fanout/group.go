@@ -12,7 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"golang.org/x/sync/semaphore"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // group is replicas that hold the same tables, and the logical connections to them. A Pool without Config.Groups has one.

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 
 	"golang.org/x/sync/semaphore"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 )
 
 // strictServer's connections refuse a statement while rows are open, as go-sql-driver's do.

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"time"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // writeMode is how writes reach the replicas.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 )
 
 // nullConn answers every query at once, so that what is left is the cost of the layers above the driver.

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // ReadPolicy says which replica answers a read.

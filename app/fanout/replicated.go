@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // replicated is ModeReplicated: statements go to the source as they are, and it remembers for sessions what they wrote.

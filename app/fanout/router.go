@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // ErrGroups is wrapped by the error for a statement or transaction that touches tables of two groups, or of none.

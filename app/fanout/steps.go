@@ -19,9 +19,9 @@ const (
 	stepFinished  step = "a prepared replica has committed"
 )
 
-// at tells a test's hook that the write of a client has come to s on m.
+// at tells OnStep that the write of a client has come to s on m.
 func (p *group) at(s step, m *member) {
-	if hook := p.cfg.hook; hook != nil {
-		hook(string(s), m.name)
+	if f := p.cfg.OnStep; f != nil {
+		f(string(s), m.name)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // runExec runs q on l behind prefix, statements of the pool's own that go in the same packet where the driver can put the

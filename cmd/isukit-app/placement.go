@@ -11,9 +11,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 
+	"forge.example/account/isukit/app/fanout"
 	"isukit/app"
 	"isukit/app/dataset"
-	"isukit/app/fanout"
 )
 
 // groupConf is a group of tables on a group of databases (the vertical split).

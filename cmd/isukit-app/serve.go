@@ -18,8 +18,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"forge.example/account/isukit/app/fanout"
 	"isukit/app"
-	"isukit/app/fanout"
 )
 
 // databaseHint is what to do where a database cannot be used.

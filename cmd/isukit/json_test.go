@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/bench/compare"
 	"isukit/infra"
 	"isukit/infra/doctor"

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/topology"

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/bench"
 	"isukit/infra"
 	"isukit/infra/topology"

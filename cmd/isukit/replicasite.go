@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )

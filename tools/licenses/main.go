@@ -64,9 +64,9 @@ isukit is under the MIT licence ([LICENSE](../LICENSE)). Its binaries hold code 
 |---|---|---|---|
 `
 
-// addLinked adds the modules that a binary is linked from.
+// addLinked adds the modules that a binary is linked from; app/fanout, which go.mod replaces by its folder, is of this repository.
 func addLinked(modules map[string]*module, root, binary string) error {
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Version}}\t{{.Dir}}{{end}}{{end}}", "./cmd/"+binary)
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not (or .Main .Replace)}}{{.Path}}\t{{.Version}}\t{{.Dir}}{{end}}{{end}}", "./cmd/"+binary)
 	cmd.Dir, cmd.Stderr = root, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"isukit/app/fanout/internal/sqltext"
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 func TestClassifyKind(t *testing.T) {

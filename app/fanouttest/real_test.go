@@ -1,4 +1,4 @@
-package fanout_test
+package fanouttest
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
 )
 
@@ -191,4 +191,18 @@ func (c *cluster) differing(tb testing.TB, query string) int {
 		}
 	}
 	return n
+}
+
+// states are the replicas' states in order.
+func states(tb testing.TB, p *fanout.Pool) []fanout.State {
+	tb.Helper()
+	s, err := p.Status(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var list []fanout.State
+	for _, r := range s.Replicas {
+		list = append(list, r.State)
+	}
+	return list
 }

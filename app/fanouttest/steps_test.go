@@ -1,4 +1,4 @@
-package fanout_test
+package fanouttest
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
 )
 
@@ -129,14 +129,14 @@ func TestFaultAtEveryStep(t *testing.T) {
 		l := &ledger{told: map[int64]error{}}
 		for _, seed := range seeds() {
 			rng := rand.New(rand.NewPCG(seed, 17))
-			moments := fanout.Moments(mode)
+			all := moments(mode)
 			for _, s := range strikes {
-				at := rng.Perm(len(moments))
+				at := rng.Perm(len(all))
 				if s.dear && !full() {
 					at = at[:1]
 				}
 				for _, i := range at {
-					m := moments[i]
+					m := all[i]
 					t.Run(fmt.Sprintf("seed %d: %s when %s (%s)", seed, s.name, m.Step, m.Replica), func(t *testing.T) {
 						strikeAt(t, c, mode, l, &next, s, m, rng)
 					})
@@ -146,19 +146,20 @@ func TestFaultAtEveryStep(t *testing.T) {
 	})
 }
 
-func strikeAt(t *testing.T, c *cluster, mode fanout.Mode, l *ledger, next *atomic.Int64, s strike, at fanout.Moment, rng *rand.Rand) {
+func strikeAt(t *testing.T, c *cluster, mode fanout.Mode, l *ledger, next *atomic.Int64, s strike, at moment, rng *rand.Rand) {
 	cfg, cables := wired(quick(c.config(mode)))
 	var passed atomic.Int64
 	nth := 20 + rng.Int64N(60)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	struck := make(chan struct{})
-	p := c.open(t, fanout.WithHook(cfg, func(step, replica string) {
+	cfg.OnStep = func(step, replica string) {
 		if step == at.Step && replica == at.Replica && passed.Add(1) == nth {
 			s.do(c, cables, rng)
 			close(struck)
 		}
-	}))
+	}
+	p := c.open(t, cfg)
 	var wg sync.WaitGroup
 	wg.Add(1)
 	go func() { defer wg.Done(); l.write(ctx, p, next) }()
@@ -248,7 +249,7 @@ func TestAppKilledAtEveryStep(t *testing.T) {
 		start := int64(0)
 		for _, seed := range seeds() {
 			rng := rand.New(rand.NewPCG(seed, 19))
-			for _, m := range fanout.Moments(mode) {
+			for _, m := range moments(mode) {
 				t.Run(fmt.Sprintf("seed %d: %s (%s)", seed, m.Step, m.Replica), func(t *testing.T) {
 					start += 1_000_000
 					for _, id := range runWriter(t, c, writerOrder{Mode: mode, Start: start, At: m, Nth: 20 + rng.Int64N(100)}) {
@@ -259,7 +260,7 @@ func TestAppKilledAtEveryStep(t *testing.T) {
 					if got := states(t, p); mode == fanout.ModeDurable && slices.Contains(got, fanout.Ejected) {
 						t.Errorf("states %q: mode durable leaves no replica behind", got)
 					}
-					if (m == fanout.Moment{Step: "the first replica is to decide", Replica: "r2"}) {
+					if (m == moment{Step: "the first replica is to decide", Replica: "r2"}) {
 						refused(t, c)
 					}
 					settled(t, c, p, mode, l)

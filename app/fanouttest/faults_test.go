@@ -1,4 +1,4 @@
-package fanout_test
+package fanouttest
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
 )
 
@@ -321,7 +321,7 @@ type writerOrder struct {
 	Mode  fanout.Mode
 	Start int64 // its ids come after it
 	Limit int
-	At    fanout.Moment
+	At    moment
 	Nth   int64
 }
 
@@ -375,12 +375,12 @@ func writerProcess(env string) {
 		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: fmt.Sprintf("r%d", i+1), DSN: dsn})
 	}
 	var passed atomic.Int64
-	cfg = fanout.WithHook(cfg, func(step, replica string) {
+	cfg.OnStep = func(step, replica string) {
 		if step == in.At.Step && replica == in.At.Replica && passed.Add(1) == in.Nth {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
-	})
+	}
 	p, err := fanout.Open(context.Background(), cfg)
 	if err != nil {
 		panic(err)

@@ -1,10 +1,10 @@
-package fanout_test
+package fanouttest
 
 import (
 	"slices"
 	"testing"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
 )
 

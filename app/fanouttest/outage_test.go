@@ -1,4 +1,4 @@
-package fanout_test
+package fanouttest
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
 )
 

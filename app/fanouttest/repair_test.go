@@ -1,4 +1,4 @@
-package fanout_test
+package fanouttest
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
 )
 

@@ -1,4 +1,4 @@
-package fanout_test
+package fanouttest
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 
-	"isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout"
 )
 
 // executor is what sqlx.DB, sqlx.Tx and sqlx.Conn have in common.
