@@ -45,10 +45,10 @@ var allowed = map[string][]string{
 	"infra/project":        {"infra/host"},
 	"infra/profile":        {},
 	"infra/metrics":        {"infra/host"},
-	"infra/observe":        {"infra/digest...", "infra/host", "infra/profile", "infra/project", "infra/redact"},
-	"infra/nginxconf":      {},
-	"infra/doctor":         {".", "infra/host...", "infra/nginxconf"},
-	"infra/tune":           {"infra/host", "infra/nginxconf"},
+	"infra/observe":        {"infra/digest...", "infra/engine...", "infra/host", "infra/profile", "infra/project", "infra/redact"},
+	"infra/engine...":      {".", "infra/engine...", "infra/host"},
+	"infra/doctor":         {".", "infra/engine...", "infra/host..."},
+	"infra/tune":           {"infra/engine...", "infra/host"},
 	"infra/infratest...":   {".", "infra..."},
 	"proto":                {},
 	"proto/gen":            {},
@@ -63,7 +63,7 @@ var allowed = map[string][]string{
 }
 
 // inTests is what any package's tests may import besides: real servers, and messages to play with.
-var inTests = []string{".", "infra", "infra/infratest", "infra/infratest/realhosts", "infra/infratest/sshlab", "infra/pki", "infra/team", "infra/topology", "infra/tune", "proto/portal/v1"}
+var inTests = []string{".", "infra", "infra/engine/mysql", "infra/infratest", "infra/infratest/realhosts", "infra/infratest/sshlab", "infra/pki", "infra/team", "infra/topology", "infra/tune", "proto/portal/v1"}
 
 func TestImportsFollowTheTable(t *testing.T) {
 	seen := map[string]bool{}

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/doctor"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/render"
 	"isukit/infra/topology"
-	"isukit/infra/tune"
 )
 
 // ExamineOptions say how closely to look at a topology that runs.
@@ -185,7 +185,7 @@ func (r *Running) examineDatabase(ctx context.Context, db database) (doctor.Data
 	if err != nil {
 		return doctor.Database{}, fmt.Errorf("look at %s: %w", db.name, err)
 	}
-	d, err := doctor.LookAtDatabase(ctx, db.name, tune.SQL{DB: pool})
+	d, err := doctor.LookAtDatabase(ctx, db.name, mysql.SQL{DB: pool})
 	return d, errors.Join(err, pool.Close())
 }
 

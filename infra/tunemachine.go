@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"isukit/infra/engine/nginx"
 	"isukit/infra/host"
 	"isukit/infra/tune"
 )
@@ -65,7 +66,7 @@ func nginxPID(ctx context.Context, h host.Host, conf string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	file, err := tune.NginxValue(string(text), "pid")
+	file, err := nginx.MainValue(string(text), "pid")
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", conf, err)
 	}

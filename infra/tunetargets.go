@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"isukit/infra/dbserver"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/render"
 	"isukit/infra/topology"
@@ -45,7 +46,7 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 		r.pools = append(r.pools, pool)
 		p := r.tunePlace(db.name, r.hostOf(db.name))
 		targets = append(targets, tune.NewDatabase(p, tune.DatabaseConfig{
-			Query: tune.SQL{DB: pool}, File: filepath.Join(db.Dir, render.MyCnf), Command: db.Command(),
+			Query: mysql.SQL{DB: pool}, File: filepath.Join(db.Dir, render.MyCnf), Command: db.Command(),
 			Restart: func(ctx context.Context) error { return r.restartDB(ctx, db.name, db.Instance) },
 		}))
 	}

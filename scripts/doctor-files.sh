@@ -1,5 +1,5 @@
 #!/bin/sh
-# What isukit doctor reads about files: each argument is a path, or a directory with a / at its end, whose files are listed.
+# What isukit reads about files: each argument is a path, a directory with a / at its end, whose files are listed, or a pattern.
 # For each: @file PATH, TAB, REAL PATH; @mode MODE OWNER GROUP of the real file; @parent MODE OWNER GROUP PATH of every directory
 # above it; its text between @text and @end, each line after a blank. Nothing is changed.
 one() {
@@ -17,8 +17,11 @@ one() {
 	echo
 	echo @end
 }
+LC_ALL=C; export LC_ALL # the order in which servers read them
+IFS=
 for arg in "$@"; do
 	case $arg in
+	*[*?[]*) for f in $arg; do [ ! -f "$f" ] || one "$f"; done ;;
 	*/) for f in "$arg"*; do [ ! -e "$f" ] && [ ! -L "$f" ] || [ -d "$f" ] || one "$f"; done ;;
 	*) one "$arg" ;;
 	esac

@@ -9,10 +9,10 @@ import (
 	"slices"
 
 	"isukit/infra/doctor"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/metrics"
 	"isukit/infra/project"
-	"isukit/infra/tune"
 )
 
 // probeProgram is this program as what tries ways from a host.
@@ -104,8 +104,8 @@ func (r *projectRound) warnOfFiles(hostName string, s metrics.Sample) {
 }
 
 // clientOf asks a database through the client that the project names.
-func clientOf(d project.Database, at host.Host) tune.Client {
-	return tune.Client{Host: at, Argv: []string{"sh", "-c", d.Client + ` "$@"`, "sh"}}
+func clientOf(d project.Database, at host.Host) mysql.Client {
+	return mysql.Client{Host: at, Argv: []string{"sh", "-c", d.Client + ` "$@"`, "sh"}}
 }
 
 // databasePID is the process of a database: the one that works in its data directory, or the only one there is.

@@ -12,7 +12,7 @@ import (
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
-	"isukit/infra/tune"
+	enginemysql "isukit/infra/engine/mysql"
 )
 
 // lookAtDSN looks at the database whose DSN is in a file.
@@ -25,7 +25,7 @@ func lookAtDSN(ctx context.Context, file string, s streams) (d doctor.Database, 
 	if err != nil {
 		return d, err
 	}
-	q := tune.SQL{DB: sql.OpenDB(connector)}
+	q := enginemysql.SQL{DB: sql.OpenDB(connector)}
 	d, err = doctor.LookAtDatabase(ctx, dsn.Addr, q)
 	return d, errors.Join(err, q.DB.Close())
 }

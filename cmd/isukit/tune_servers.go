@@ -13,6 +13,7 @@ import (
 
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
+	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/tune"
 )
@@ -199,7 +200,7 @@ func (t tuneServers) database(i int, place tune.Place, s streams) (*tune.Target,
 	}
 	pool := sql.OpenDB(connector)
 	place.Name = "db-" + strings.NewReplacer("/", "_", "(", "", ")", "").Replace(dsn.Addr)
-	c := tune.DatabaseConfig{Query: tune.SQL{DB: pool}}
+	c := tune.DatabaseConfig{Query: enginemysql.SQL{DB: pool}}
 	if i < len(t.cnfs) {
 		if c.File, err = filepath.Abs(t.cnfs[i]); err != nil {
 			return nil, nil, err

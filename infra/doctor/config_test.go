@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"isukit/infra/doctor"
+	"isukit/infra/engine"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host/proc"
 	"isukit/infra/infratest"
 )
@@ -72,7 +74,7 @@ func TestConfigIgnored(t *testing.T) {
 				t.Errorf("the server reads it: %t, want %t:\n%s", reads, c.want == nil, says)
 			}
 			server := doctor.Process{PID: 1, Name: "mariadbd", UID: 65534, GIDs: []int{65534}, Argv: []string{"mariadbd", "--defaults-file=" + dir + "/my.cnf"}}
-			options, err := doctor.LookAtOptions(t.Context(), here(t), server)
+			options, err := mysql.ReadOptions(t.Context(), here(t), server.Argv)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +91,7 @@ func TestConfigIgnored(t *testing.T) {
 	}
 }
 
-func ignored(t *testing.T, server doctor.Process, options []doctor.OptionFile) []doctor.Finding {
+func ignored(t *testing.T, server doctor.Process, options []mysql.OptionFile) []doctor.Finding {
 	t.Helper()
 	h := doctor.Host{Name: "s1", AppArmor: true, Processes: []doctor.Process{server}, Databases: []doctor.Database{{Name: "db-1", PID: server.PID, Options: options}}}
 	return diagnose(t, "config-ignored", &doctor.Observed{Hosts: []doctor.Host{h}})
@@ -109,9 +111,9 @@ func TestHiddenByTheSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Rules = rules
-	open := []doctor.Directory{{Path: "/", Mode: 0o755}}
-	file := func(real string) []doctor.OptionFile {
-		return []doctor.OptionFile{{Path: "/etc/mysql/conf.d/a.cnf", Real: real, Mode: 0o644, Parents: open, Text: "[mysqld]\nmax_connections=1\n"}}
+	open := []engine.Directory{{Path: "/", Mode: 0o755}}
+	file := func(real string) []mysql.OptionFile {
+		return []mysql.OptionFile{{File: engine.File{Path: "/etc/mysql/conf.d/a.cnf", Real: real, Mode: 0o644, Parents: open, Text: "[mysqld]\nmax_connections=1\n"}}}
 	}
 	wantSilence(t, "in the profile", ignored(t, server, file("/etc/mysql/conf.d/a.cnf")))
 	wantSilence(t, "in what it includes", ignored(t, server, file("/usr/share/mysql-8.0/x/a.cnf")))

@@ -8,12 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-)
 
-// Querier asks a database; a row is its columns as text.
-type Querier interface {
-	Query(ctx context.Context, statement string) ([][]string, error)
-}
+	"isukit/infra/engine/mysql"
+)
 
 // Database is what was seen of a database server.
 type Database struct {
@@ -27,7 +24,7 @@ type Database struct {
 	// Clients are the apps on other hosts that are to connect.
 	Clients []Client
 	// Options are the option files that it reads, or would if they were as they should.
-	Options []OptionFile
+	Options []mysql.OptionFile
 	// Statements are those with JSON_CONTAINS that its performance schema has counted.
 	Statements []Statement
 	// PID is its process; 0 where it is not known.
@@ -67,7 +64,7 @@ func (d Database) on(name string) bool {
 }
 
 // LookAtDatabase asks a server of what account q has for everything that checks want to know.
-func LookAtDatabase(ctx context.Context, name string, q Querier) (Database, error) {
+func LookAtDatabase(ctx context.Context, name string, q mysql.Querier) (Database, error) {
 	d := Database{Name: name, Variables: map[string]string{}, Origins: map[string]string{}}
 	rows, err := q.Query(ctx, "SHOW GLOBAL VARIABLES")
 	if err != nil {
@@ -136,7 +133,7 @@ func queryCache(o *Observed) []Finding {
 func lostQueryCache(h Host, d Database) []Finding {
 	var found []Finding
 	for _, f := range d.Options {
-		for _, key := range f.keys() {
+		for _, key := range f.Keys() {
 			if !strings.Contains(key, "query_cache") {
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isukit/infra/doctor"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 )
@@ -54,7 +55,8 @@ func TestQueryCache(t *testing.T) {
 				return
 			}
 			d := lookAt(t, infratest.StartDBWith(t, engine, file))
-			d.Options = []doctor.OptionFile{{Path: file, Text: text}}
+			d.Options = []mysql.OptionFile{{}}
+			d.Options[0].Path, d.Options[0].Text = file, text
 			found := diagnose(t, "query-cache", ofDatabase(d))
 			wantFinding(t, "a server without", found, doctor.Warn, "sed -i", "has no query cache", file)
 		})

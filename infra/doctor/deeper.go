@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 )
 
@@ -35,7 +36,7 @@ func LookDeeper(ctx context.Context, at host.Host, h *Host, probe Probe) error {
 
 // optionsOf reads the option files of a database server.
 func (h *Host) optionsOf(ctx context.Context, at host.Host, p *Process) error {
-	files, err := LookAtOptions(ctx, at, *p)
+	files, err := mysql.ReadOptions(ctx, at, p.Argv)
 	if err != nil {
 		return err
 	}

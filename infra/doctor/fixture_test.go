@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"isukit/infra/doctor"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
-	"isukit/infra/tune"
 )
 
 // here is this machine.
@@ -66,7 +66,7 @@ func look(t testing.TB, at host.Host, o doctor.LookOptions) doctor.Host {
 
 func lookAt(t testing.TB, db *infratest.DB) doctor.Database {
 	t.Helper()
-	d, err := doctor.LookAtDatabase(t.Context(), "db-1", tune.SQL{DB: db.Open(t, "")})
+	d, err := doctor.LookAtDatabase(t.Context(), "db-1", mysql.SQL{DB: db.Open(t, "")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"isukit/infra/engine"
+	"isukit/infra/engine/mysql"
 )
 
 // configIgnored finds option files that a database server passes over without a word.
@@ -19,21 +22,21 @@ func configIgnored(o *Observed) []Finding {
 			}
 		}
 		for _, f := range d.Options {
-			seen, fix := f.ignoredBy(server, h.AppArmor)
+			seen, fix := ignoredBy(f, server, h.AppArmor)
 			if seen == "" {
 				continue
 			}
-			if keys := f.keys(); len(keys) > 0 {
+			if keys := f.Keys(); len(keys) > 0 {
 				seen += "; what it sets has no effect: " + strings.Join(keys, ", ")
 			}
-			found = append(found, Finding{Severity: Warn, Host: h.Name, Subject: f.title(), Seen: seen, Fix: fix})
+			found = append(found, Finding{Severity: Warn, Host: h.Name, Subject: titleOf(f), Seen: seen, Fix: fix})
 		}
 	})
 	return found
 }
 
-// title is the path, and where it leads when that is elsewhere.
-func (f OptionFile) title() string {
+// titleOf is the path, and where it leads when that is elsewhere.
+func titleOf(f mysql.OptionFile) string {
 	if f.Real == "" || f.Real == f.Path {
 		return f.Path
 	}
@@ -41,7 +44,7 @@ func (f OptionFile) title() string {
 }
 
 // ignoredBy tells why a server does not read the file; "" where it does. Who the server runs as is not known when UID is -1.
-func (f OptionFile) ignoredBy(p Process, appArmor bool) (seen, fix string) {
+func ignoredBy(f mysql.OptionFile, p Process, appArmor bool) (seen, fix string) {
 	copyIt := fmt.Sprintf("install -m 644 %s %s.new && mv %[2]s.new %[2]s   # a copy in place of the link, then restart the server", f.Real, f.Path)
 	switch {
 	case f.Real == "":
@@ -50,7 +53,7 @@ func (f OptionFile) ignoredBy(p Process, appArmor bool) (seen, fix string) {
 		}
 		return "the link leads nowhere", "ls -l " + f.Path
 	case f.InDirectory && !strings.HasSuffix(f.Path, ".cnf"):
-		if len(f.keys()) == 0 {
+		if len(f.Keys()) == 0 {
 			return "", "" // nobody means it to be read: a README, a backup without content
 		}
 		return "its name does not end in .cnf, and of an included directory only such files are read", fmt.Sprintf("mv %s %s.cnf", f.Path, strings.TrimSuffix(f.Path, path.Ext(f.Path)))
@@ -77,7 +80,7 @@ func (f OptionFile) ignoredBy(p Process, appArmor bool) (seen, fix string) {
 	return "", ""
 }
 
-func mayEnter(p Process, d Directory) bool { return permits(p, d.Mode, d.Owner, d.Group, 1) }
+func mayEnter(p Process, d engine.Directory) bool { return permits(p, d.Mode, d.Owner, d.Group, 1) }
 
 // permits tells whether a mode gives the process a right: 4 to read, 1 to enter.
 func permits(p Process, mode uint32, owner, group int, right uint32) bool {

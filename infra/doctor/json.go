@@ -7,10 +7,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"isukit/infra/engine/mysql"
 )
 
 // statementsOf asks a database's performance schema for statements with JSON_CONTAINS; none where it is off.
-func statementsOf(ctx context.Context, q Querier) []Statement {
+func statementsOf(ctx context.Context, q mysql.Querier) []Statement {
 	rows, err := q.Query(ctx, "SELECT DIGEST_TEXT, COUNT_STAR, SUM_ERRORS, SUM_WARNINGS FROM performance_schema.events_statements_summary_by_digest WHERE DIGEST_TEXT LIKE '%JSON_CONTAINS%'")
 	if err != nil {
 		return nil // switched off, or not for this account: nothing is known

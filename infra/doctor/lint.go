@@ -10,7 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"isukit/infra/nginxconf"
+	"isukit/infra/engine/nginx"
 )
 
 var (
@@ -226,11 +226,11 @@ func tlsDecrypt(o *Observed) []Finding {
 			continue
 		}
 		protocols, ciphers, line := "", "", 0
-		directives, err := nginxconf.Parse(string(f.Text))
+		directives, err := nginx.Parse(string(f.Text))
 		if err != nil {
 			continue // nginx does not take it
 		}
-		eachDirective(directives, func(d nginxconf.Directive) {
+		eachDirective(directives, func(d nginx.Directive) {
 			switch d.Name {
 			case "ssl_protocols":
 				protocols, line = strings.Join(d.Args, " "), d.Line
@@ -268,7 +268,7 @@ func staticRSA(ciphers string) bool {
 	return true
 }
 
-func eachDirective(list []nginxconf.Directive, fn func(nginxconf.Directive)) {
+func eachDirective(list []nginx.Directive, fn func(nginx.Directive)) {
 	for _, d := range list {
 		fn(d)
 		eachDirective(d.Children, fn)

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"isukit/infra/doctor"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/infratest"
-	"isukit/infra/tune"
 )
 
 // TestLints: what a file shows by itself, and files beside it that are as they should be.
@@ -77,7 +77,7 @@ func TestLintedStatementsAreRefused(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		db := infratest.StartDB(t, engine)
 		db.Exec(t, "CREATE DATABASE d")
-		q := tune.SQL{DB: db.Open(t, "")}
+		q := mysql.SQL{DB: db.Open(t, "")}
 		for _, statement := range []string{"GRANT ALL ON d.* TO 'isu'@'%' IDENTIFIED BY 'x'", "SET GLOBAL query_cache_size = 1048576"} {
 			o := &doctor.Observed{Files: []doctor.File{{Path: "a.sql", Text: []byte(statement + ";")}}}
 			if found := diagnose(t, "grant-identified-by", o); len(found) != 1 {

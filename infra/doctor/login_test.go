@@ -9,12 +9,12 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"isukit/infra/doctor"
+	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/infratest"
-	"isukit/infra/tune"
 )
 
 // root asks the server on s2 over its socket.
-func (n *network) root(t *testing.T) tune.SQL {
+func (n *network) root(t *testing.T) enginemysql.SQL {
 	t.Helper()
 	cfg, err := mysql.ParseDSN(n.db.RootDSN(""))
 	if err != nil {
@@ -27,7 +27,7 @@ func (n *network) root(t *testing.T) tune.SQL {
 	}
 	pool := sql.OpenDB(connector)
 	t.Cleanup(func() { pool.Close() })
-	return tune.SQL{DB: pool}
+	return enginemysql.SQL{DB: pool}
 }
 
 // exec runs statements on the server on s2.

@@ -13,9 +13,6 @@ import (
 	"isukit/infra/host"
 )
 
-// asRoot runs the script of $0 as root where that can be had without a question: others' open files are root's to see.
-const asRoot = `if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then exec sudo -n sh -c "$0" sh "$@"; fi; exec sh -c "$0" sh "$@"`
-
 // LookOptions say how to look at a host.
 type LookOptions struct {
 	// Over is for how long to look, for what only a difference tells: CPU time, swapping, bad packets. 0 is a tenth of a second.
@@ -41,7 +38,7 @@ func Look(ctx context.Context, at host.Host, o LookOptions) (Host, error) {
 	ctx, cancel := context.WithTimeout(ctx, over+time.Minute)
 	defer cancel()
 	began := time.Now()
-	res, err := at.Run(ctx, host.Command{Argv: []string{"sh", "-c", asRoot, string(script), o.Root, fmt.Sprintf("%.2f", over.Seconds()), only}})
+	res, err := at.Run(ctx, host.Command{Argv: []string{"sh", "-c", host.AsRoot, string(script), o.Root, fmt.Sprintf("%.2f", over.Seconds()), only}})
 	ended := time.Now()
 	if err != nil {
 		return Host{}, fmt.Errorf("look at host %s: %w", about.Name, err)

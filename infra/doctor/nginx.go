@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"isukit/infra/engine/nginx"
 	"isukit/infra/host"
-	"isukit/infra/nginxconf"
 )
 
 // Nginx is the configuration of an nginx, and what stands behind it.
@@ -43,7 +43,7 @@ type Location struct {
 func LookAtNginx(ctx context.Context, at host.Host, name string, argv ...string) (Nginx, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	res, err := at.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", asRoot, `PATH=$PATH:/usr/sbin:/sbin; exec "$@" -T`}, argv...)})
+	res, err := at.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", host.AsRoot, `PATH=$PATH:/usr/sbin:/sbin; exec "$@" -T`}, argv...)})
 	if err != nil {
 		return Nginx{}, fmt.Errorf("look at %s: %w", name, err)
 	}
@@ -79,7 +79,7 @@ func (n Nginx) Targets() map[string]Target {
 
 // Locations are the places that cache.
 func (n Nginx) Locations() []Location {
-	all, err := nginxconf.Parse(n.Text)
+	all, err := nginx.Parse(n.Text)
 	if err != nil {
 		return nil // nginx does not take it
 	}
@@ -95,7 +95,7 @@ type locationWalk struct {
 	found     []Location
 }
 
-func (w *locationWalk) findUpstreams(list []nginxconf.Directive) {
+func (w *locationWalk) findUpstreams(list []nginx.Directive) {
 	for _, b := range list {
 		if b.Name == "upstream" && len(b.Args) > 0 {
 			for _, c := range b.Children {
@@ -109,7 +109,7 @@ func (w *locationWalk) findUpstreams(list []nginxconf.Directive) {
 }
 
 // walk goes down with what is inherited. A directive of the inner block replaces that of the outer ones.
-func (w *locationWalk) walk(list []nginxconf.Directive, outer Location) {
+func (w *locationWalk) walk(list []nginx.Directive, outer Location) {
 	l := outer
 	valid := false
 	for _, b := range list {

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"isukit/infra/doctor"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
-	"isukit/infra/tune"
 )
 
 // TestProxyCache asks a real nginx with real caches twice for everything: what it keeps must be what the check is silent about.
@@ -125,7 +125,7 @@ func TestJSONContains(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			db := infratest.StartDB(t, engine, "--performance-schema=ON")
 			db.Exec(t, "CREATE DATABASE d", "CREATE TABLE d.t (tags JSON)", `INSERT INTO d.t VALUES ('["go"]')`)
-			q := tune.SQL{DB: db.Open(t, "d")}
+			q := mysql.SQL{DB: db.Open(t, "d")}
 			for range 3 {
 				if rows, err := q.Query(t.Context(), "SELECT COUNT(*) FROM t WHERE JSON_CONTAINS(tags, JSON_QUOTE('go'))"); err != nil || rows[0][0] != "1" {
 					t.Fatalf("quoted: %v %v", rows, err)

@@ -30,7 +30,7 @@ http {
 		"\tstatus:$status"; # a note; with a semicolon
 	log_format mine '$remote_addr ' "[$time_local] \"$request\" ${status}x";
 	server { listen 80; location /a { proxy_pass http://a; proxy_set_header Authorization "Basic aHVudGVyMg=="; } }
-	server { listen 81; location ~ ^/(b|c){2} { return 404; } }
+	server { listen 81; location ~ "^/(b|c){2}" { return 404; } }
 }
 `
 

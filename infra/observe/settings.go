@@ -3,13 +3,12 @@ package observe
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
+	"isukit/infra/engine/nginx"
 	"isukit/infra/host"
 	"isukit/infra/project"
-	"isukit/infra/redact"
 )
 
 // Setting is what one source of a host says that is in effect.
@@ -70,7 +69,13 @@ func parseSettings(text string) []Setting {
 		source, body, _ := strings.Cut(section, "\n")
 		s := Setting{Source: strings.TrimSpace(source)}
 		if isNginx(s.Source) {
-			s.Values = nginxValues(redact.Text(body))
+			var err error
+			if s.Values, err = nginx.Values(body); err != nil {
+				s.Values = map[string]string{"unreadable": err.Error()}
+			}
+			for key, value := range s.Values {
+				s.Values[key] = masked(key[strings.LastIndexByte(key, '/')+1:], value)
+			}
 		} else {
 			s.Values = keyValues(body)
 		}
@@ -105,95 +110,6 @@ func keyValues(body string) map[string]string {
 	return values
 }
 
-// nginxValues makes one value of every directive of what nginx -T prints: "http/server[2]/location /api/proxy_pass". What
-// repeats is numbered from 2 on.
-func nginxValues(text string) map[string]string {
-	values := map[string]string{}
-	var path []string
-	counts := map[string]int{}
-	unique := func(key string) string {
-		counts[key]++
-		if n := counts[key]; n > 1 {
-			return key + "[" + strconv.Itoa(n) + "]"
-		}
-		return key
-	}
-	var words []string
-	for _, token := range nginxTokens(text) {
-		switch token {
-		case "{":
-			path = append(path, unique(strings.Join(append([]string{strings.Join(path, "/")}, words...), " ")))
-			words = nil
-		case "}":
-			path = path[:max(0, len(path)-1)]
-			words = nil
-		case ";":
-			if len(words) > 0 {
-				prefix := ""
-				if len(path) > 0 {
-					prefix = path[len(path)-1]
-				}
-				key := unique(strings.TrimSpace(prefix + "/" + words[0]))
-				values[strings.TrimPrefix(key, "/")] = strings.Join(words[1:], " ")
-			}
-			words = nil
-		default:
-			words = append(words, token)
-		}
-	}
-	return values
-}
-
-// nginxTokens splits a configuration into words and the signs ; { }. Comments are left out.
-func nginxTokens(text string) []string {
-	var tokens []string
-	for i := 0; i < len(text); {
-		switch c := text[i]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
-			i++
-		case c == '#':
-			for i < len(text) && text[i] != '\n' {
-				i++
-			}
-		case c == ';' || c == '{' || c == '}':
-			tokens = append(tokens, string(c))
-			i++
-		default:
-			n := nginxWord(text[i:])
-			tokens = append(tokens, text[i:i+n])
-			i += n
-		}
-	}
-	return tokens
-}
-
-// nginxWord is the length of the word that a text begins with: quotes hold all in it, and "${name}" is no block.
-func nginxWord(text string) int {
-	if q := text[0]; q == '"' || q == '\'' {
-		for i := 1; i < len(text); i++ {
-			if text[i] == '\\' {
-				i++
-			} else if text[i] == q {
-				return i + 1
-			}
-		}
-		return len(text)
-	}
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\\':
-			i++
-		case c == '$' && i+1 < len(text) && text[i+1] == '{':
-			if end := strings.IndexByte(text[i:], '}'); end > 0 {
-				i += end
-			}
-		case strings.IndexByte(" \t\r\n;{}", c) >= 0:
-			return i
-		}
-	}
-	return len(text)
-}
-
 // LogFormats are the log_format directives among settings of nginx, by name, without their quotes.
 func LogFormats(settings []Setting) map[string]string {
 	formats := map[string]string{}
@@ -203,24 +119,10 @@ func LogFormats(settings []Setting) map[string]string {
 			if !isNginx(s.Source) || !strings.HasPrefix(last, "log_format") {
 				continue
 			}
-			name, format, _ := strings.Cut(value, " ")
-			formats[name] = unquoted(format)
+			if name, format := nginx.LogFormat(value); name != "" {
+				formats[name] = format
+			}
 		}
 	}
 	return formats
-}
-
-// unquoted joins the quoted parts of a log_format.
-func unquoted(text string) string {
-	var b strings.Builder
-	for _, word := range nginxTokens(text) {
-		if strings.HasPrefix(word, "escape=") {
-			continue
-		}
-		if len(word) > 1 && (word[0] == '\'' || word[0] == '"') {
-			word = word[1 : len(word)-1]
-		}
-		b.WriteString(word)
-	}
-	return b.String()
 }

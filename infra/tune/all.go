@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"isukit/infra/engine"
 )
 
 // Differs says in a diff that applying would change the value.
@@ -135,8 +137,8 @@ func (t *Target) Diff(ctx context.Context, tunings ...Tuning) (Report, error) {
 	return report, nil
 }
 
-func (t *Target) diffOne(ctx context.Context, product Product, tuning string, s Setting) (Report, error) {
-	o := Outcome{Target: t.Name, Tuning: tuning, Key: s.Key, Did: Refused, Reason: product.Knows(s)}
+func (t *Target) diffOne(ctx context.Context, product engine.Product, tuning string, s Setting) (Report, error) {
+	o := Outcome{Target: t.Name, Tuning: tuning, Key: s.Key, Did: Refused, Reason: s.unknown(product)}
 	if o.Reason == "" {
 		var err error
 		if o.Reason, err = t.refuse(ctx, s); err != nil {
@@ -173,8 +175,8 @@ func (t *Target) diffOne(ctx context.Context, product Product, tuning string, s 
 		if err != nil {
 			return nil, err
 		}
-		o := Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: last.layer(), Did: Kept, From: current.String(), To: Value{Text: to}.String()}
-		if !current.equal(Value{Text: to}) {
+		o := Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: last.layer(), Did: Kept, From: current.String(), To: engine.Value{Text: to}.String()}
+		if !current.Equal(engine.Value{Text: to}) {
 			o.Did = Differs
 		}
 		report = append(report, o)

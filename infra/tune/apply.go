@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"isukit/infra/engine"
 )
 
 // Outcome is what became of one key on one layer of a target.
@@ -50,8 +52,8 @@ func (r Report) Has(did ...Did) bool {
 type change struct {
 	slot   slot
 	record *Record
-	from   Value
-	to     Value
+	from   engine.Value
+	to     engine.Value
 	writes int // of the record, that this change adds
 }
 
@@ -110,7 +112,7 @@ func (t *Target) planAll(ctx context.Context, now time.Time, tunings []Tuning) (
 	}
 	for _, tuning := range tunings {
 		for _, s := range tuning.Settings {
-			reason := product.Knows(s)
+			reason := s.unknown(product)
 			if reason == "" {
 				reason, err = t.refuse(ctx, s)
 			}
@@ -198,9 +200,9 @@ func (t *Target) aim(ctx context.Context, s Setting, key, text string, slots []s
 // planOne stages the record of one key on one layer: nil and nil mean that there is nothing to do there.
 func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Setting, key string, sl slot, text string, kept bool,
 ) (*change, *Outcome, error) {
-	to := Value{Text: text}
+	to := engine.Value{Text: text}
 	if sl.layer() == PersistLayer {
-		to = Value{Absent: true}
+		to = engine.Value{Absent: true}
 	}
 	current, err := sl.read(ctx, key)
 	if err != nil {
@@ -310,7 +312,7 @@ func (t *Target) write(ctx context.Context, changes []change) (Report, error) {
 	for i, c := range changes {
 		r := c.record
 		report[i] = Outcome{Target: t.Name, Tuning: r.last().Tuning, Key: r.Key, Layer: r.Layer, Did: Kept, From: c.from.String(), To: c.to.String()}
-		if c.from.equal(c.to) {
+		if c.from.Equal(c.to) {
 			r.Process = ""
 			continue
 		}
@@ -325,7 +327,7 @@ func (t *Target) write(ctx context.Context, changes []change) (Report, error) {
 		case errors.As(a.err, &unread):
 			o.Did, o.Reason = Failed, a.err.Error()
 			faults = append(faults, a.err)
-		case a.err != nil || !a.got.equal(a.to):
+		case a.err != nil || !a.got.Equal(a.to):
 			o.Did, o.Reason = Failed, fmt.Sprintf("the value is %s after it was written", a.got)
 			if a.err != nil {
 				o.Reason = a.err.Error()
@@ -348,7 +350,7 @@ func (t *Target) write(ctx context.Context, changes []change) (Report, error) {
 // undo puts a layer back to what it was before a change, and its record with it.
 func (t *Target) undo(ctx context.Context, c change) error {
 	current, err := c.slot.read(ctx, c.record.Key)
-	if err == nil && !current.equal(c.from) {
+	if err == nil && !current.Equal(c.from) {
 		err = c.slot.write(ctx, c.record.Key, c.from)
 	}
 	if err != nil {

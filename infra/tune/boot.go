@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"isukit/infra/engine"
 	"isukit/infra/host"
 )
 
@@ -27,7 +28,7 @@ type boot struct {
 	c    BootConfig
 }
 
-func (b boot) product(ctx context.Context) (Product, error) { return linux(ctx, b.host) }
+func (b boot) product(ctx context.Context) (engine.Product, error) { return linux(ctx, b.host) }
 
 func (b boot) refuse(ctx context.Context, _ Setting) (string, error) {
 	if b.c.Forbid != "" {
@@ -49,7 +50,7 @@ func (b boot) slots(context.Context, Setting) ([]slot, error) { return []slot{b.
 func (b boot) slot(*Record) slot { return b.grub() }
 
 func (b boot) settle(ctx context.Context, _ Restart) (string, error) {
-	if _, err := output(ctx, b.host, "update-grub"); err != nil {
+	if _, err := host.Output(ctx, b.host, "update-grub"); err != nil {
 		return "", err
 	}
 	return "update-grub was run; it takes effect at the next boot", nil
@@ -79,20 +80,20 @@ func (bootSlot) layer() Layer { return BootLayer }
 
 func (s bootSlot) file() string { return s.ini.path }
 
-func (s bootSlot) read(ctx context.Context, key string) (Value, error) {
+func (s bootSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	v, err := s.ini.read(ctx, grubKey)
 	if err != nil || v.Absent {
 		return v, err
 	}
 	for _, f := range strings.Fields(strings.Trim(v.Text, `"`)) {
 		if value, ok := strings.CutPrefix(f, key+"="); ok {
-			return Value{Text: value}, nil
+			return engine.Value{Text: value}, nil
 		}
 	}
-	return Value{Absent: true}, nil
+	return engine.Value{Absent: true}, nil
 }
 
-func (s bootSlot) write(ctx context.Context, key string, v Value) error {
+func (s bootSlot) write(ctx context.Context, key string, v engine.Value) error {
 	if !v.Absent {
 		v.Text = fmt.Sprintf(`"$%s %s=%s"`, grubKey, key, v.Text)
 	}

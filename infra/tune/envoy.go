@@ -8,6 +8,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"isukit/infra/engine"
+	"isukit/infra/engine/envoy"
 	"isukit/infra/host"
 )
 
@@ -29,43 +31,43 @@ func NewEnvoy(p Place, c EnvoyConfig) *Target {
 		if c.PID != nil {
 			c.PID = once(h, "pid", c.PID)
 		}
-		return envoy{host: h, c: c}
+		return envoyServer{host: h, c: c}
 	})
 }
 
-type envoy struct {
+type envoyServer struct {
 	plain
 	host host.Host
 	c    EnvoyConfig
 }
 
 // product reads "envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL".
-func (e envoy) product(ctx context.Context) (Product, error) {
-	out, err := output(ctx, e.host, e.c.Argv[0], "--version")
+func (e envoyServer) product(ctx context.Context) (engine.Product, error) {
+	out, err := host.Output(ctx, e.host, e.c.Argv[0], "--version")
 	if err != nil {
-		return Product{}, err
+		return engine.Product{}, err
 	}
 	_, text, _ := strings.Cut(out, "version: ")
 	_, text, _ = strings.Cut(text, "/")
-	v, err := ParseVersion(text)
+	v, err := engine.ParseVersion(text)
 	if err != nil {
-		return Product{}, fmt.Errorf("envoy's version: %w", err)
+		return engine.Product{}, fmt.Errorf("envoy's version: %w", err)
 	}
-	return Product{"envoy", v}, nil
+	return engine.Product{Name: "envoy", Version: v}, nil
 }
 
 // refuse answers where the setting's place is missing, or what would tell its effect.
-func (e envoy) refuse(ctx context.Context, s Setting) (string, error) {
+func (e envoyServer) refuse(ctx context.Context, s Setting) (string, error) {
 	text, entries, err := e.load(ctx)
 	if err != nil {
 		return err.Error(), nil // what is not understood is not edited
 	}
-	if _, err := adminOf(text); err != nil {
+	if _, err := envoy.Admin(text); err != nil {
 		return err.Error(), nil
 	}
-	places := envoyPlaces(entries, s.Key)
+	places := envoy.Places(entries, s.Key)
 	for _, key := range places {
-		if _, err := editYAML(text, key, Value{Text: s.Value}); err != nil {
+		if _, err := envoy.Edit(text, key, engine.Value{Text: s.Value}); err != nil {
 			return fmt.Sprintf("%s: %v", e.c.Conf, err), nil
 		}
 	}
@@ -75,30 +77,32 @@ func (e envoy) refuse(ctx context.Context, s Setting) (string, error) {
 	return "", nil
 }
 
-func (e envoy) load(ctx context.Context) (string, []yamlEntry, error) {
+func (e envoyServer) load(ctx context.Context) (string, []envoy.Entry, error) {
 	text, err := getText(ctx, e.host, e.c.Conf)
 	if err != nil {
 		return "", nil, err
 	}
-	entries, err := parseYAML(text)
+	entries, err := envoy.Parse(text)
 	if err != nil {
 		return "", nil, fmt.Errorf("%s: %w", e.c.Conf, err)
 	}
 	return text, entries, nil
 }
 
-func (e envoy) expand(ctx context.Context, s Setting) ([]string, error) {
+func (e envoyServer) expand(ctx context.Context, s Setting) ([]string, error) {
 	_, entries, err := e.load(ctx)
-	return envoyPlaces(entries, s.Key), err
+	return envoy.Places(entries, s.Key), err
 }
 
-func (e envoy) slots(context.Context, Setting) ([]slot, error) { return []slot{envoySlot{e}}, nil }
+func (e envoyServer) slots(context.Context, Setting) ([]slot, error) {
+	return []slot{envoySlot{e}}, nil
+}
 
-func (e envoy) slot(*Record) slot { return envoySlot{e} }
+func (e envoyServer) slot(*Record) slot { return envoySlot{e} }
 
 // settle tests the configuration, and starts Envoy with it.
-func (e envoy) settle(ctx context.Context, _ Restart) (string, error) {
-	if _, err := output(ctx, e.host, append(slices.Clone(e.c.Argv), "--mode", "validate", "--log-level", "error")...); err != nil {
+func (e envoyServer) settle(ctx context.Context, _ Restart) (string, error) {
+	if _, err := host.Output(ctx, e.host, append(slices.Clone(e.c.Argv), "--mode", "validate", "--log-level", "error")...); err != nil {
 		return "", err
 	}
 	if before, err := e.process(ctx); err != nil || before == "" {
@@ -111,7 +115,7 @@ func (e envoy) settle(ctx context.Context, _ Restart) (string, error) {
 }
 
 // process is its pid and start.
-func (e envoy) process(ctx context.Context) (string, error) {
+func (e envoyServer) process(ctx context.Context) (string, error) {
 	if e.c.PID == nil {
 		return "", nil
 	}
@@ -127,7 +131,7 @@ func (e envoy) process(ctx context.Context) (string, error) {
 }
 
 // check compares with what the running Envoy says that it was started with.
-func (e envoy) check(ctx context.Context, r *Record) (string, error) {
+func (e envoyServer) check(ctx context.Context, r *Record) (string, error) {
 	if now, err := e.process(ctx); err != nil || now == "" || r.current().Absent {
 		return "", err
 	}
@@ -136,47 +140,47 @@ func (e envoy) check(ctx context.Context, r *Record) (string, error) {
 		return "", err
 	}
 	var want any
-	if err := yaml.Unmarshal([]byte("v:"+valueSpace(r.current().Text)+r.current().Text), &want); err != nil {
+	if err := yaml.Unmarshal([]byte("v:"+envoy.Space(r.current().Text)+r.current().Text), &want); err != nil {
 		return "", fmt.Errorf("the value of %s: %w", r.Key, err)
 	}
-	have, err := e.running(ctx, text, r.Key)
+	have, err := envoy.Running(ctx, e.host, text, r.Key)
 	if err != nil {
 		return "", err
 	}
-	if !covers(have, want.(map[string]any)["v"]) {
-		return fmt.Sprintf("the running Envoy has %s instead", short(have)), nil
+	if !envoy.Covers(have, want.(map[string]any)["v"]) {
+		return fmt.Sprintf("the running Envoy has %s instead", envoy.Short(have)), nil
 	}
 	return "", nil
 }
 
 // envoySlot is the configuration's file. What a key does not concern stays byte for byte.
-type envoySlot struct{ e envoy }
+type envoySlot struct{ e envoyServer }
 
 func (envoySlot) layer() Layer { return FileLayer }
 
 func (s envoySlot) file() string { return s.e.c.Conf }
 
-func (s envoySlot) read(ctx context.Context, key string) (Value, error) {
+func (s envoySlot) read(ctx context.Context, key string) (engine.Value, error) {
 	text, entries, err := s.e.load(ctx)
 	if err != nil {
-		return Value{}, err
+		return engine.Value{}, err
 	}
-	parent, found := findYAML(entries, key)
+	parent, found := envoy.Find(entries, key)
 	if parent == nil {
-		return Value{Absent: true}, fmt.Errorf("the place of %s: %w", key, errGone)
+		return engine.Value{Absent: true}, fmt.Errorf("the place of %s: %w", key, engine.ErrGone)
 	}
 	if found == nil {
-		return Value{Absent: true}, nil
+		return engine.Value{Absent: true}, nil
 	}
-	return Value{Text: found.value(text)}, nil
+	return engine.Value{Text: found.Value(text)}, nil
 }
 
-func (s envoySlot) write(ctx context.Context, key string, v Value) error {
+func (s envoySlot) write(ctx context.Context, key string, v engine.Value) error {
 	text, err := getText(ctx, s.e.host, s.e.c.Conf)
 	if err != nil {
 		return err
 	}
-	if text, err = editYAML(text, key, v); err != nil {
+	if text, err = envoy.Edit(text, key, v); err != nil {
 		return fmt.Errorf("%s: %w", s.e.c.Conf, err)
 	}
 	return putText(ctx, s.e.host, s.e.c.Conf, text)

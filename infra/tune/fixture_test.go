@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"isukit"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/tune"
@@ -98,7 +99,7 @@ func database(t testing.TB, h host.Host, engine, state string) (*infratest.DB, *
 func databaseTarget(t testing.TB, h host.Host, db *infratest.DB, file, state string, restart func(context.Context) error) *tune.Target {
 	return tune.NewDatabase(
 		tune.Place{Name: db.Engine, Host: h, StateDir: state, Sizes: tune.Sizes{MemoryBytes: 512 << 20, CPUs: 2, Shared: true}},
-		tune.DatabaseConfig{Query: tune.SQL{DB: db.Open(t, "")}, File: file, Command: db.Command(), Restart: restart})
+		tune.DatabaseConfig{Query: mysql.SQL{DB: db.Open(t, "")}, File: file, Command: db.Command(), Restart: restart})
 }
 
 func nginxTarget(t testing.TB, h host.Host, n *infratest.Nginx, state string) *tune.Target {

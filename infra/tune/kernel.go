@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"isukit/infra/engine"
 	"isukit/infra/host"
 )
 
@@ -32,7 +33,7 @@ type kernel struct {
 	c    KernelConfig
 }
 
-func (k kernel) product(ctx context.Context) (Product, error) { return linux(ctx, k.host) }
+func (k kernel) product(ctx context.Context) (engine.Product, error) { return linux(ctx, k.host) }
 
 // questions implements asker.
 func (k kernel) questions(keys []string) [][]string {
@@ -67,7 +68,7 @@ func (k kernel) refuse(ctx context.Context, s Setting) (string, error) {
 		if !perNamespace(s.Key) {
 			return "it belongs to the machine's own kernel, which all hosts of the lab share", nil
 		}
-		ns, err := output(ctx, k.host, "readlink", "/proc/self/ns/net")
+		ns, err := host.Output(ctx, k.host, "readlink", "/proc/self/ns/net")
 		if err != nil {
 			return "", err
 		}
@@ -119,7 +120,7 @@ func (k kernel) check(ctx context.Context, r *Record) (string, error) {
 	if r.Layer != FileLayer || r.current().Absent {
 		return "", nil
 	}
-	out, err := output(ctx, k.host, "sh", "-c", `for f in "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf"; do [ ! -f "$f" ] || printf '%s\n' "$f"; done`, "sh", r.File)
+	out, err := host.Output(ctx, k.host, "sh", "-c", `for f in "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf"; do [ ! -f "$f" ] || printf '%s\n' "$f"; done`, "sh", r.File)
 	if err != nil {
 		return "", err
 	}
@@ -128,11 +129,11 @@ func (k kernel) check(ctx context.Context, r *Record) (string, error) {
 		if path.Base(file) <= path.Base(r.File) {
 			continue
 		}
-		v, err := iniSlot{host: k.host, path: file, name: sysctlName}.read(ctx, r.Key)
+		v, err := iniSlot{host: k.host, path: file, ini: engine.Ini{Name: sysctlName}}.read(ctx, r.Key)
 		if err != nil {
 			return "", err
 		}
-		if !v.Absent && !v.equal(r.current()) {
+		if !v.Absent && !v.Equal(r.current()) {
 			return fmt.Sprintf("%s is read later and sets it to %s", file, v), nil
 		}
 	}
@@ -152,19 +153,19 @@ func (procSlot) layer() Layer { return RuntimeLayer }
 
 func (procSlot) file() string { return "" }
 
-func (p procSlot) read(ctx context.Context, key string) (Value, error) {
-	text, err := output(ctx, p.host, "cat", sysPath(key))
+func (p procSlot) read(ctx context.Context, key string) (engine.Value, error) {
+	text, err := host.Output(ctx, p.host, "cat", sysPath(key))
 	if err != nil {
-		return Value{}, fmt.Errorf("read %s: %w", key, err)
+		return engine.Value{}, fmt.Errorf("read %s: %w", key, err)
 	}
 	return procValue(key, text), nil
 }
 
-func procValue(key, text string) Value {
+func procValue(key, text string) engine.Value {
 	if _, rest, ok := strings.Cut(text, "["); ok && strings.HasPrefix(key, "/sys/") { // always [madvise] never
 		text, _, _ = strings.Cut(rest, "]")
 	}
-	return Value{Text: strings.Join(strings.Fields(text), " ")}
+	return engine.Value{Text: strings.Join(strings.Fields(text), " ")}
 }
 
 // writeScript writes pairs of a file and a value, and prints for each three lines: the exit status, the complaint, and what the file
@@ -185,7 +186,7 @@ func (p procSlot) writeAll(ctx context.Context, list []assignment) error {
 		}
 		argv = append(argv, sysPath(a.key), a.to.Text)
 	}
-	out, err := output(ctx, p.host, argv...)
+	out, err := host.Output(ctx, p.host, argv...)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", list[0].key, err)
 	}
@@ -203,11 +204,11 @@ func (p procSlot) writeAll(ctx context.Context, list []assignment) error {
 }
 
 // write does not trust that a write without a complaint took effect; whoever calls it reads back.
-func (p procSlot) write(ctx context.Context, key string, v Value) error {
+func (p procSlot) write(ctx context.Context, key string, v engine.Value) error {
 	if v.Absent {
 		return fmt.Errorf("write %s: a kernel's key can't be removed", key)
 	}
-	if _, err := output(ctx, p.host, "sh", "-c", `printf '%s\n' "$2" >"$1"`, "sh", sysPath(key), v.Text); err != nil {
+	if _, err := host.Output(ctx, p.host, "sh", "-c", `printf '%s\n' "$2" >"$1"`, "sh", sysPath(key), v.Text); err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}
 	return nil

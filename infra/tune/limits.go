@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"isukit/infra/engine"
 	"isukit/infra/host"
 )
 
@@ -31,7 +32,7 @@ type limits struct {
 	c    LimitsConfig
 }
 
-func (l limits) product(ctx context.Context) (Product, error) { return linux(ctx, l.host) }
+func (l limits) product(ctx context.Context) (engine.Product, error) { return linux(ctx, l.host) }
 
 // nofile is the key of the drop-in; those of processes tell which: "LimitNOFILE of 812 since 991".
 const nofile = "LimitNOFILE"
@@ -84,14 +85,14 @@ func startOf(ctx context.Context, h host.Host, pid int) (string, error) {
 }
 
 // value makes both limits of the one number. Who may not raise a hard limit raises the soft one up to it.
-func (l limits) value(ctx context.Context, _ Setting, current Value, text string) (string, error) {
+func (l limits) value(ctx context.Context, _ Setting, current engine.Value, text string) (string, error) {
 	_, hardText, ok := strings.Cut(current.Text, " ")
 	hard, err := strconv.Atoi(hardText)
 	wanted, err2 := strconv.Atoi(text)
 	if !ok || err != nil || err2 != nil || hard >= wanted {
 		return text + " " + text, nil
 	}
-	caps, err := output(ctx, l.host, "sed", "-n", "s/^CapEff:[[:space:]]*//p", "/proc/self/status")
+	caps, err := host.Output(ctx, l.host, "sed", "-n", "s/^CapEff:[[:space:]]*//p", "/proc/self/status")
 	if err != nil {
 		return "", err
 	}
@@ -117,7 +118,7 @@ func (l limits) slot(r *Record) slot {
 }
 
 func (l limits) dropIn() iniSlot {
-	return iniSlot{host: l.host, path: l.c.DropIn, section: "Service"}
+	return iniSlot{host: l.host, path: l.c.DropIn, ini: engine.Ini{Section: "Service"}}
 }
 
 // dropInSlot is the service's next start.
@@ -125,18 +126,18 @@ type dropInSlot struct{ iniSlot }
 
 func (dropInSlot) has(key string) bool { return key == nofile }
 
-func (s dropInSlot) read(ctx context.Context, key string) (Value, error) {
+func (s dropInSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	v, err := s.iniSlot.read(ctx, key)
 	v.Text = strings.ReplaceAll(v.Text, ":", " ")
 	return v, err
 }
 
-func (s dropInSlot) write(ctx context.Context, key string, v Value) error {
+func (s dropInSlot) write(ctx context.Context, key string, v engine.Value) error {
 	v.Text = strings.ReplaceAll(v.Text, " ", ":")
 	if err := s.iniSlot.write(ctx, key, v); err != nil {
 		return err
 	}
-	_, err := output(ctx, s.host, "systemctl", "daemon-reload")
+	_, err := host.Output(ctx, s.host, "systemctl", "daemon-reload")
 	return err
 }
 
@@ -158,28 +159,28 @@ func processOf(key string) (pid int, start string) {
 }
 
 // read gives the soft and the hard limit.
-func (s limitSlot) read(ctx context.Context, key string) (Value, error) {
+func (s limitSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	pid, start := processOf(key)
 	now, err := startOf(ctx, s.host, pid)
 	if err != nil {
-		return Value{}, err
+		return engine.Value{}, err
 	}
 	if now != start {
-		return Value{}, fmt.Errorf("process %d: %w; what was started in its place has the limits of its start", pid, errGone)
+		return engine.Value{}, fmt.Errorf("process %d: %w; what was started in its place has the limits of its start", pid, engine.ErrGone)
 	}
-	out, err := output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
+	out, err := host.Output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
 	if err != nil {
-		return Value{}, err
+		return engine.Value{}, err
 	}
 	f := strings.Fields(out)
 	if len(f) != 2 {
-		return Value{}, fmt.Errorf("prlimit says %q", out)
+		return engine.Value{}, fmt.Errorf("prlimit says %q", out)
 	}
-	return Value{Text: f[0] + " " + f[1]}, nil
+	return engine.Value{Text: f[0] + " " + f[1]}, nil
 }
 
-func (s limitSlot) write(ctx context.Context, key string, v Value) error {
+func (s limitSlot) write(ctx context.Context, key string, v engine.Value) error {
 	pid, _ := processOf(key)
-	_, err := output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile="+strings.ReplaceAll(v.Text, " ", ":"))
+	_, err := host.Output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile="+strings.ReplaceAll(v.Text, " ", ":"))
 	return err
 }

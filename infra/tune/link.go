@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"isukit/infra/engine"
 	"isukit/infra/host"
 )
 
@@ -26,7 +27,7 @@ type link struct {
 	c    LinkConfig
 }
 
-func (l link) product(ctx context.Context) (Product, error) { return linux(ctx, l.host) }
+func (l link) product(ctx context.Context) (engine.Product, error) { return linux(ctx, l.host) }
 
 func (l link) refuse(_ context.Context, s Setting) (string, error) {
 	if s.Key != "mtu" {
@@ -55,7 +56,7 @@ type MTU struct {
 
 // MTUs lists the interfaces of a host that are up, but for the loopback.
 func MTUs(ctx context.Context, h host.Host) ([]MTU, error) {
-	out, err := output(ctx, h, "ip", "-o", "link", "show", "up")
+	out, err := host.Output(ctx, h, "ip", "-o", "link", "show", "up")
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
@@ -86,22 +87,22 @@ func (linkSlot) layer() Layer { return RuntimeLayer }
 
 func (linkSlot) file() string { return "" }
 
-func (s linkSlot) read(ctx context.Context, key string) (Value, error) {
+func (s linkSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	_, name, _ := strings.Cut(key, " of ")
 	mtus, err := MTUs(ctx, s.host)
 	if err != nil {
-		return Value{}, err
+		return engine.Value{}, err
 	}
 	for _, m := range mtus {
 		if m.Interface == name {
-			return Value{Text: strconv.Itoa(m.Bytes)}, nil
+			return engine.Value{Text: strconv.Itoa(m.Bytes)}, nil
 		}
 	}
-	return Value{}, fmt.Errorf("interface %s: %w", name, errGone)
+	return engine.Value{}, fmt.Errorf("interface %s: %w", name, engine.ErrGone)
 }
 
-func (s linkSlot) write(ctx context.Context, key string, v Value) error {
+func (s linkSlot) write(ctx context.Context, key string, v engine.Value) error {
 	_, name, _ := strings.Cut(key, " of ")
-	_, err := output(ctx, s.host, "ip", "link", "set", "dev", name, "mtu", v.Text)
+	_, err := host.Output(ctx, s.host, "ip", "link", "set", "dev", name, "mtu", v.Text)
 	return err
 }

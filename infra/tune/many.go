@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"isukit/infra/engine"
 )
 
 // assignment is a value that a key is to have, and what came of it: err where it was not taken, got is what the key has then.
 type assignment struct {
 	key     string
-	to, got Value
+	to, got engine.Value
 	err     error
 }
 

@@ -2,7 +2,6 @@ package tune
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,76 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"isukit/infra/engine"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 )
 
-// Querier runs one statement and returns its rows as text; NULL is "".
-type Querier interface {
-	Query(ctx context.Context, statement string) ([][]string, error)
-}
-
-// SQL is a Querier over a pool of connections.
-type SQL struct{ DB *sql.DB }
-
-// Query implements Querier.
-func (q SQL) Query(ctx context.Context, statement string) ([][]string, error) {
-	rows, err := q.DB.QueryContext(ctx, statement)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	var all [][]string
-	for rows.Next() {
-		cells, to := make([]sql.NullString, len(columns)), make([]any, len(columns))
-		for i := range cells {
-			to[i] = &cells[i]
-		}
-		if err := rows.Scan(to...); err != nil {
-			return nil, err
-		}
-		row := make([]string, len(cells))
-		for i, c := range cells {
-			row[i] = c.String
-		}
-		all = append(all, row)
-	}
-	return all, rows.Err()
-}
-
-// Client is a Querier that runs the mysql or mariadb client on the host: Argv is the client with its options, such as
-// "mysql --defaults-extra-file=FILE".
-type Client struct {
-	Host host.Host
-	Argv []string
-}
-
-// Query implements Querier.
-func (c Client) Query(ctx context.Context, statement string) ([][]string, error) {
-	argv := append(append([]string{}, c.Argv...), "--batch", "--skip-column-names", "--execute", statement)
-	out, err := output(ctx, c.Host, argv...)
-	if err != nil {
-		return nil, err
-	}
-	var rows [][]string
-	for line := range strings.Lines(out) {
-		row := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		for i := range row {
-			if row[i] == "NULL" {
-				row[i] = ""
-			}
-		}
-		rows = append(rows, row)
-	}
-	return rows, nil
-}
-
 // DatabaseConfig tells about a database server.
 type DatabaseConfig struct {
-	Query Querier
+	Query mysql.Querier
 	// File is the option file that gets the settings; "" writes the running server only.
 	File string
 	// Command is what starts the server, for asking it what it would read; nil where that is not known.
@@ -94,55 +31,26 @@ type DatabaseConfig struct {
 func NewDatabase(p Place, c DatabaseConfig) *Target {
 	return p.target(MySQL, func(h *seen) server {
 		c.Query = &seenSQL{Querier: c.Query, host: h}
-		return database{host: h, c: c}
+		return databaseServer{host: h, c: c}
 	})
 }
 
-type database struct {
+type databaseServer struct {
 	plain
 	host host.Host
 	c    DatabaseConfig
 }
 
-// DatabaseProduct asks a server what it is.
-func DatabaseProduct(ctx context.Context, q Querier) (Product, error) {
-	text, err := one(ctx, q, "SELECT VERSION()")
-	if err != nil {
-		return Product{}, fmt.Errorf("ask for the server's version: %w", err)
-	}
-	p := Product{Name: "mysql"}
-	if strings.Contains(text, "MariaDB") {
-		p.Name = "mariadb"
-	}
-	p.Version, err = ParseVersion(text)
-	return p, err
-}
-
-func (d database) product(ctx context.Context) (Product, error) {
-	return DatabaseProduct(ctx, d.c.Query)
-}
-
-// one runs a statement that returns one cell.
-func one(ctx context.Context, q Querier, statement string) (string, error) {
-	rows, err := q.Query(ctx, statement)
-	if err != nil {
-		return "", err
-	}
-	if len(rows) != 1 || len(rows[0]) == 0 {
-		return "", fmt.Errorf("%s: got %d rows, want 1", statement, len(rows))
-	}
-	return rows[0][0], nil
+func (d databaseServer) product(ctx context.Context) (engine.Product, error) {
+	return mysql.ProductOf(ctx, d.c.Query)
 }
 
 var variableRE = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
-// variable is the server's name for an option.
-func variable(key string) string { return strings.ReplaceAll(strings.ToLower(key), "-", "_") }
-
-func (d database) refuse(ctx context.Context, s Setting) (string, error) {
+func (d databaseServer) refuse(ctx context.Context, s Setting) (string, error) {
 	name, _, _ := strings.Cut(s.Reads, "=")
 	if name == "" {
-		name = variable(s.Key)
+		name = mysql.Variable(s.Key)
 	}
 	if !variableRE.MatchString(name) {
 		return fmt.Sprintf("%q is no variable", s.Key), nil
@@ -164,10 +72,10 @@ func (d database) refuse(ctx context.Context, s Setting) (string, error) {
 }
 
 // commandLine tells when an argument of the server would win over any file.
-func (d database) commandLine(_ context.Context, key string) (string, error) {
+func (d databaseServer) commandLine(_ context.Context, key string) (string, error) {
 	for _, arg := range d.c.Command {
 		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		if strings.HasPrefix(arg, "--") && optionName(name) == optionName(key) {
+		if strings.HasPrefix(arg, "--") && mysql.OptionName(name) == mysql.OptionName(key) {
 			return fmt.Sprintf("the server is started with %s, which wins over any file", arg), nil
 		}
 	}
@@ -175,25 +83,25 @@ func (d database) commandLine(_ context.Context, key string) (string, error) {
 }
 
 // value rounds a buffer pool as the server will: to whole chunks.
-func (d database) value(ctx context.Context, s Setting, _ Value, text string) (string, error) {
-	n, ok := number(text)
-	if variable(s.Key) != "innodb_buffer_pool_size" || !ok {
+func (d databaseServer) value(ctx context.Context, s Setting, _ engine.Value, text string) (string, error) {
+	n, ok := engine.Number(text)
+	if mysql.Variable(s.Key) != "innodb_buffer_pool_size" || !ok {
 		return text, nil
 	}
-	chunk, err := one(ctx, d.c.Query, "SELECT @@GLOBAL.innodb_buffer_pool_chunk_size * IF(VERSION() LIKE '%MariaDB%', 1, @@GLOBAL.innodb_buffer_pool_instances)")
+	chunk, err := mysql.One(ctx, d.c.Query, "SELECT @@GLOBAL.innodb_buffer_pool_chunk_size * IF(VERSION() LIKE '%MariaDB%', 1, @@GLOBAL.innodb_buffer_pool_instances)")
 	if err != nil && strings.Contains(err.Error(), "1193") { // MariaDB has had no instances since 10.5
-		chunk, err = one(ctx, d.c.Query, "SELECT @@GLOBAL.innodb_buffer_pool_chunk_size")
+		chunk, err = mysql.One(ctx, d.c.Query, "SELECT @@GLOBAL.innodb_buffer_pool_chunk_size")
 	}
 	if err != nil {
 		return "", err
 	}
-	if c, ok := number(chunk); ok && c > 0 {
+	if c, ok := engine.Number(chunk); ok && c > 0 {
 		n = math.Ceil(n/c) * c
 	}
 	return strconv.FormatFloat(n, 'f', -1, 64), nil
 }
 
-func (d database) slots(ctx context.Context, s Setting) ([]slot, error) {
+func (d databaseServer) slots(ctx context.Context, s Setting) ([]slot, error) {
 	var list []slot
 	if d.c.File != "" {
 		list = append(list, d.fileSlot(d.c.File))
@@ -202,7 +110,7 @@ func (d database) slots(ctx context.Context, s Setting) ([]slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Name == "mysql" && p.Version.Compare(Version{8, 0}) >= 0 && s.Reads == "" {
+	if p.Name == "mysql" && p.Version.Compare(engine.Version{8, 0}) >= 0 && s.Reads == "" {
 		list = append(list, persistSlot{d.c.Query})
 	}
 	if s.Restart == Never {
@@ -211,11 +119,11 @@ func (d database) slots(ctx context.Context, s Setting) ([]slot, error) {
 	return list, nil
 }
 
-func (d database) fileSlot(file string) slot {
-	return iniSlot{host: d.host, path: file, section: "mysqld", name: optionName}
+func (d databaseServer) fileSlot(file string) slot {
+	return iniSlot{host: d.host, path: file, ini: engine.Ini{Section: "mysqld", Name: mysql.OptionName}}
 }
 
-func (d database) slot(r *Record) slot {
+func (d databaseServer) slot(r *Record) slot {
 	switch r.Layer {
 	case FileLayer:
 		return d.fileSlot(r.File)
@@ -225,11 +133,8 @@ func (d database) slot(r *Record) slot {
 	return globalSlot{d.c.Query}
 }
 
-// optionName makes spellings of an option equal: max-connections, loose_max_connections.
-func optionName(key string) string { return strings.TrimPrefix(variable(key), "loose_") }
-
 // settle restarts the server where that is needed.
-func (d database) settle(ctx context.Context, need Restart) (string, error) {
+func (d databaseServer) settle(ctx context.Context, need Restart) (string, error) {
 	if need != Service && need != Listeners && need != Reload {
 		return "", nil
 	}
@@ -243,7 +148,7 @@ func (d database) settle(ctx context.Context, need Restart) (string, error) {
 }
 
 // set implements forgetful. Where a log's position stands, the server keeps by itself.
-func (d database) set(ctx context.Context) ([]string, error) {
+func (d databaseServer) set(ctx context.Context) ([]string, error) {
 	p, err := d.product(ctx)
 	if err != nil {
 		return nil, err
@@ -260,7 +165,7 @@ func (d database) set(ctx context.Context) ([]string, error) {
 	}
 	var keys []string
 	for _, row := range rows {
-		if key := variable(row[0]); variableRE.MatchString(key) && !strings.HasPrefix(key, "gtid") {
+		if key := mysql.Variable(row[0]); variableRE.MatchString(key) && !strings.HasPrefix(key, "gtid") {
 			keys = append(keys, key)
 		}
 	}
@@ -268,8 +173,8 @@ func (d database) set(ctx context.Context) ([]string, error) {
 }
 
 // process is the server's pid, from its pid file.
-func (d database) process(ctx context.Context) (string, error) {
-	file, err := one(ctx, d.c.Query, "SELECT @@GLOBAL.pid_file")
+func (d databaseServer) process(ctx context.Context) (string, error) {
+	file, err := mysql.One(ctx, d.c.Query, "SELECT @@GLOBAL.pid_file")
 	if err != nil {
 		return "", err
 	}
@@ -281,7 +186,7 @@ func (d database) process(ctx context.Context) (string, error) {
 }
 
 // check finds what its slot can't see: another file or argument that wins, and a server that was not restarted.
-func (d database) check(ctx context.Context, r *Record) (string, error) {
+func (d databaseServer) check(ctx context.Context, r *Record) (string, error) {
 	if r.Layer != FileLayer || len(r.Writes) == 0 {
 		return "", nil
 	}
@@ -293,20 +198,20 @@ func (d database) check(ctx context.Context, r *Record) (string, error) {
 	}
 	name, want, ok := strings.Cut(r.Reads, "=")
 	if !ok {
-		name, want = variable(r.Key), r.current().Text
+		name, want = mysql.Variable(r.Key), r.current().Text
 	}
-	got, err := one(ctx, d.c.Query, "SELECT @@GLOBAL."+name)
+	got, err := mysql.One(ctx, d.c.Query, "SELECT @@GLOBAL."+name)
 	if err != nil {
 		return "", err
 	}
-	if !same(got, want) {
+	if !engine.Same(got, want) {
 		return fmt.Sprintf("the running server has %s=%s, not %s: it was not restarted, or something else sets it", name, got, want), nil
 	}
 	return "", nil
 }
 
 // overridden asks the server's program what it would read at its next start.
-func (d database) overridden(ctx context.Context, r *Record) (string, error) {
+func (d databaseServer) overridden(ctx context.Context, r *Record) (string, error) {
 	if len(d.c.Command) == 0 {
 		return "", nil
 	}
@@ -318,48 +223,48 @@ func (d database) overridden(ctx context.Context, r *Record) (string, error) {
 		}
 		argv = append(argv, arg)
 	}
-	out, err := output(ctx, d.host, append(argv, "--print-defaults")...)
+	out, err := host.Output(ctx, d.host, append(argv, "--print-defaults")...)
 	if err != nil {
 		return "", fmt.Errorf("ask the server what it would read: %w", err)
 	}
 	last, found := "", false
 	for arg := range strings.FieldsSeq(out) {
 		name, value, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-		if strings.HasPrefix(arg, "--") && optionName(name) == optionName(r.Key) {
+		if strings.HasPrefix(arg, "--") && mysql.OptionName(name) == mysql.OptionName(r.Key) {
 			last, found = value, true
 		}
 	}
 	want := r.current()
-	if found == want.Absent || found && !same(last, want.Text) {
+	if found == want.Absent || found && !engine.Same(last, want.Text) {
 		return fmt.Sprintf("the server's next start would read %q: a later file overrides %s, or the server does not read it", last, r.File), nil
 	}
 	return "", nil
 }
 
 // globalSlot is the running server.
-type globalSlot struct{ q Querier }
+type globalSlot struct{ q mysql.Querier }
 
 func (globalSlot) layer() Layer { return RuntimeLayer }
 
 func (globalSlot) file() string { return "" }
 
-func (g globalSlot) read(ctx context.Context, key string) (Value, error) {
-	text, err := one(ctx, g.q, "SELECT @@GLOBAL."+variable(key))
+func (g globalSlot) read(ctx context.Context, key string) (engine.Value, error) {
+	text, err := mysql.One(ctx, g.q, "SELECT @@GLOBAL."+mysql.Variable(key))
 	if err != nil {
-		return Value{}, fmt.Errorf("read %s: %w", key, err)
+		return engine.Value{}, fmt.Errorf("read %s: %w", key, err)
 	}
-	return Value{Text: text}, nil
+	return engine.Value{Text: text}, nil
 }
 
 // write never uses DEFAULT: it gives the compiled value, not the file's.
-func (g globalSlot) write(ctx context.Context, key string, v Value) error {
+func (g globalSlot) write(ctx context.Context, key string, v engine.Value) error {
 	if v.Absent {
 		return fmt.Errorf("write %s: a variable can't be removed", key)
 	}
-	if _, err := g.q.Query(ctx, "SET GLOBAL "+variable(key)+" = "+literal(v.Text)); err != nil {
+	if _, err := g.q.Query(ctx, "SET GLOBAL "+mysql.Variable(key)+" = "+mysql.Literal(v.Text)); err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}
-	if variable(key) == "innodb_buffer_pool_size" {
+	if mysql.Variable(key) == "innodb_buffer_pool_size" {
 		return g.waitResized(ctx)
 	}
 	return nil
@@ -389,38 +294,30 @@ func (g globalSlot) waitResized(ctx context.Context) error {
 	}
 }
 
-// literal is a value in SQL: numbers and sizes as numbers, all else as a string.
-func literal(text string) string {
-	if n, ok := number(text); ok {
-		return strconv.FormatFloat(n, 'f', -1, 64)
-	}
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
-}
-
 // persistSlot is what MySQL keeps for its next start, where it wins over every file. A tuning leaves nothing there: it only
 // takes away what would win over its own file.
-type persistSlot struct{ q Querier }
+type persistSlot struct{ q mysql.Querier }
 
 func (persistSlot) layer() Layer { return PersistLayer }
 
 func (persistSlot) file() string { return "" }
 
-func (p persistSlot) read(ctx context.Context, key string) (Value, error) {
-	rows, err := p.q.Query(ctx, "SELECT VARIABLE_VALUE FROM performance_schema.persisted_variables WHERE VARIABLE_NAME = "+literal(variable(key)))
+func (p persistSlot) read(ctx context.Context, key string) (engine.Value, error) {
+	rows, err := p.q.Query(ctx, "SELECT VARIABLE_VALUE FROM performance_schema.persisted_variables WHERE VARIABLE_NAME = "+mysql.Literal(mysql.Variable(key)))
 	if err != nil {
-		return Value{}, fmt.Errorf("read what is persisted of %s: %w", key, err)
+		return engine.Value{}, fmt.Errorf("read what is persisted of %s: %w", key, err)
 	}
 	if len(rows) == 0 {
-		return Value{Absent: true}, nil
+		return engine.Value{Absent: true}, nil
 	}
-	return Value{Text: rows[0][0]}, nil
+	return engine.Value{Text: rows[0][0]}, nil
 }
 
 // write leaves the running value alone: RESET PERSIST and PERSIST_ONLY do not touch it.
-func (p persistSlot) write(ctx context.Context, key string, v Value) error {
-	statement := "RESET PERSIST IF EXISTS " + variable(key)
+func (p persistSlot) write(ctx context.Context, key string, v engine.Value) error {
+	statement := "RESET PERSIST IF EXISTS " + mysql.Variable(key)
 	if !v.Absent {
-		statement = "SET PERSIST_ONLY " + variable(key) + " = " + literal(v.Text)
+		statement = "SET PERSIST_ONLY " + mysql.Variable(key) + " = " + mysql.Literal(v.Text)
 	}
 	if _, err := p.q.Query(ctx, statement); err != nil {
 		return fmt.Errorf("write what is persisted of %s: %w", key, err)

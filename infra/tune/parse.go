@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"isukit/infra/engine"
 )
 
 // MaxFileBytes bounds a tuning's file.
@@ -23,9 +25,9 @@ func Parse(file string, text []byte) (Tuning, error) {
 	p.header(string(text))
 	switch p.tuning.Kind {
 	case Nginx:
-		p.nginx(string(text))
+		p.nginxFile(string(text))
 	case Envoy:
-		p.envoy(string(text))
+		p.envoyFile(string(text))
 	default:
 		p.lines(string(text))
 	}
@@ -164,8 +166,8 @@ func parseSince(text string) ([]Since, error) {
 		}
 		s := Since{Product: f[0]}
 		var err error
-		if s.From, err = ParseVersion(f[1]); err == nil && len(f) == 4 {
-			s.Until, err = ParseVersion(f[3])
+		if s.From, err = engine.ParseVersion(f[1]); err == nil && len(f) == 4 {
+			s.Until, err = engine.ParseVersion(f[3])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("since: %w", err)

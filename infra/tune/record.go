@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"isukit/infra/engine"
 )
 
 // Layer is where a setting has a value.
@@ -20,30 +22,10 @@ const (
 	BootLayer    Layer = "boot"    // what the next boot of the host reads
 )
 
-// Value is what a key has on a layer; Absent says that it has none there.
-type Value struct {
-	Text   string
-	Absent bool
-}
-
-func (v Value) String() string {
-	if v.Absent {
-		return "(none)"
-	}
-	first, _, more := strings.Cut(strings.TrimSpace(v.Text), "\n")
-	if more {
-		return first + " ..."
-	}
-	return first
-}
-
-// equal tells whether both mean the same.
-func (v Value) equal(w Value) bool { return v.Absent == w.Absent && (v.Absent || same(v.Text, w.Text)) }
-
 // Write is one value that a tuning gave a key.
 type Write struct {
 	Tuning string
-	Value  Value
+	Value  engine.Value
 }
 
 // Record is what is known of one key on one layer of a target: its original, and what tunings have written since, in
@@ -52,12 +34,12 @@ type Record struct {
 	Target, Key string
 	Layer       Layer
 	File        string // of the file layer: where the key is
-	Original    Value
+	Original    engine.Value
 	Writes      []Write
 	// Pending: a change has begun and its end was not recorded. Then any value of the record may be the current one.
 	Pending bool
 	// Held is a running value that is to be set again after a restart of the server; nil for none.
-	Held *Value
+	Held *engine.Value
 	At   time.Time // of the last write
 	// Restart is the largest that one of the writes needs.
 	Restart Restart
@@ -82,7 +64,7 @@ func (r *Record) clone() *Record {
 func (r *Record) last() Write { return r.Writes[len(r.Writes)-1] }
 
 // current is the value that should be in force.
-func (r *Record) current() Value {
+func (r *Record) current() engine.Value {
 	if n := len(r.Writes); n > 0 {
 		return r.Writes[n-1].Value
 	}
@@ -90,15 +72,15 @@ func (r *Record) current() Value {
 }
 
 // knows tells whether a value is one that this record explains.
-func (r *Record) knows(v Value) bool {
+func (r *Record) knows(v engine.Value) bool {
 	if !r.Pending {
-		return v.equal(r.current())
+		return v.Equal(r.current())
 	}
-	if v.equal(r.Original) {
+	if v.Equal(r.Original) {
 		return true
 	}
 	for _, w := range r.Writes {
-		if v.equal(w.Value) {
+		if v.Equal(w.Value) {
 			return true
 		}
 	}
@@ -119,15 +101,15 @@ func (r *Record) encode() []byte {
 	if r.File != "" {
 		line("file", r.File)
 	}
-	line("original", r.Original.encode())
+	line("original", encodeValue(r.Original))
 	for _, w := range r.Writes {
-		line("write", w.Tuning+" "+w.Value.encode())
+		line("write", w.Tuning+" "+encodeValue(w.Value))
 	}
 	if r.Pending {
 		line("pending", "yes")
 	}
 	if r.Held != nil {
-		line("held", r.Held.encode())
+		line("held", encodeValue(*r.Held))
 	}
 	line("at", r.At.UTC().Format(time.RFC3339))
 	line("restart", string(r.Restart))
@@ -140,7 +122,7 @@ func (r *Record) encode() []byte {
 	return []byte(b.String())
 }
 
-func (v Value) encode() string {
+func encodeValue(v engine.Value) string {
 	if v.Absent {
 		return "absent"
 	}
@@ -186,13 +168,13 @@ func (r *Record) set(word, text string) (err error) {
 		r.Original, err = decodeValue(text)
 	case "write":
 		tuning, rest, _ := strings.Cut(text, " ")
-		var v Value
+		var v engine.Value
 		v, err = decodeValue(rest)
 		r.Writes = append(r.Writes, Write{tuning, v})
 	case "pending":
 		r.Pending = text == "yes"
 	case "held":
-		var v Value
+		var v engine.Value
 		v, err = decodeValue(text)
 		r.Held = &v
 	case "at":
@@ -212,15 +194,15 @@ func (r *Record) set(word, text string) (err error) {
 	return nil
 }
 
-func decodeValue(text string) (Value, error) {
+func decodeValue(text string) (engine.Value, error) {
 	if text == "absent" {
-		return Value{Absent: true}, nil
+		return engine.Value{Absent: true}, nil
 	}
 	v, ok := strings.CutPrefix(text, "value ")
 	if !ok {
-		return Value{}, fmt.Errorf("%q is no value", text)
+		return engine.Value{}, fmt.Errorf("%q is no value", text)
 	}
-	return Value{Text: v}, nil
+	return engine.Value{Text: v}, nil
 }
 
 var (

@@ -97,7 +97,7 @@ func (t *Target) release(ctx context.Context) error {
 func (t *Target) releaseOne(ctx context.Context, r *Record) error {
 	sl := t.slot(r)
 	current, err := sl.read(ctx, r.Key)
-	if err == nil && !current.equal(*r.Held) {
+	if err == nil && !current.Equal(*r.Held) {
 		err = sl.write(ctx, r.Key, *r.Held)
 	}
 	if err != nil {

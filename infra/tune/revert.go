@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"isukit/infra/engine"
 )
 
 // RevertOptions say what is taken back.
@@ -80,7 +82,7 @@ func (t *Target) keepOrForget(ctx context.Context, records ...*Record) error {
 // reversal takes one key on one layer back to a value.
 type reversal struct {
 	record, after *Record // the one that holds now, and from then on
-	to            Value
+	to            engine.Value
 	write         bool // it has another value now
 }
 
@@ -121,14 +123,14 @@ func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*re
 	out.To = to.String()
 
 	current, err := t.slot(r).read(ctx, r.Key)
-	if errors.Is(err, errGone) {
+	if errors.Is(err, engine.ErrGone) {
 		out.Reason = err.Error()
 		return &reversal{record: r, after: after}, out, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if current.equal(to) {
+	if current.Equal(to) {
 		return &reversal{record: r, after: after}, out, nil
 	}
 	if !r.knows(current) && !o.Force {
@@ -159,7 +161,7 @@ func (t *Target) restore(ctx context.Context, all []reversal) error {
 	writeSlots(ctx, slots, list)
 	var faults []error
 	for _, a := range list {
-		if a.err == nil && !a.got.equal(a.to) {
+		if a.err == nil && !a.got.Equal(a.to) {
 			a.err = fmt.Errorf("the value is %s after %s was written", a.got, a.to)
 		}
 		if a.err != nil {
@@ -203,16 +205,16 @@ func (t *Target) verifyOne(ctx context.Context, r *Record) (problem, from string
 		return "a change was cut off: apply the tuning again or revert it", "", nil
 	}
 	current, err := t.slot(r).read(ctx, r.Key)
-	if errors.Is(err, errGone) && r.Original.equal(r.current()) {
+	if errors.Is(err, engine.ErrGone) && r.Original.Equal(r.current()) {
 		return "", "", nil // nothing was changed that could be lost
 	}
-	if errors.Is(err, errGone) {
+	if errors.Is(err, engine.ErrGone) {
 		return err.Error(), "", nil
 	}
 	if err != nil {
 		return "", "", err
 	}
-	if !current.equal(r.current()) {
+	if !current.Equal(r.current()) {
 		return fmt.Sprintf("it is %s, isukit set %s", current, r.current()), current.String(), nil
 	}
 	if problem, err = t.check(ctx, r); err != nil || problem != "" {

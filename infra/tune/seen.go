@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 )
 
@@ -113,7 +114,7 @@ func once[T any](s *seen, what string, ask func(context.Context) (T, error)) fun
 
 // seenSQL is a Querier that is asked each thing once a look.
 type seenSQL struct {
-	Querier
+	mysql.Querier
 	host *seen
 }
 
@@ -150,7 +151,7 @@ func (s *seen) ask(ctx context.Context, commands [][]string) error {
 	for _, c := range commands {
 		argv = append(append(argv, strconv.Itoa(len(c))), c...)
 	}
-	out, err := output(ctx, s.Host, argv...)
+	out, err := host.Output(ctx, s.Host, argv...)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,9 @@ package tune
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+
+	"isukit/infra/engine"
 )
 
 // Kind is what a tuning's settings belong to; it is the first part of the tuning's name.
@@ -84,60 +85,21 @@ const (
 
 // Since says that a product knows the setting from one version on, up to but without another.
 type Since struct {
-	Product string  `json:"product"` // mariadb, mysql, nginx, linux
-	From    Version `json:"from"`
-	Until   Version `json:"until"` // zero: it still does
+	Product string         `json:"product"` // mariadb, mysql, nginx, linux
+	From    engine.Version `json:"from"`
+	Until   engine.Version `json:"until"` // zero: it still does
 }
 
 func (s Since) String() string {
 	text := s.Product + " " + s.From.String()
-	if s.Until != (Version{}) {
+	if s.Until != (engine.Version{}) {
 		text += " until " + s.Until.String()
 	}
 	return text
 }
 
-// Version is major, minor and patch.
-type Version [3]int
-
-func (v Version) String() string {
-	if v[2] == 0 {
-		return fmt.Sprintf("%d.%d", v[0], v[1])
-	}
-	return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2])
-}
-
-// Compare is negative where v is older than w.
-func (v Version) Compare(w Version) int { return slices.Compare(v[:], w[:]) }
-
-// ParseVersion reads the leading "1.2.3" of a text, of which the last parts may be missing.
-func ParseVersion(text string) (Version, error) {
-	var v Version
-	for i, part := range strings.SplitN(text, ".", 3) {
-		digits := part[:len(part)-len(strings.TrimLeft(part, "0123456789"))]
-		if digits == "" || len(digits) > 6 {
-			return Version{}, fmt.Errorf("%q is no version such as 10.11 or 8.0.30", text)
-		}
-		for _, d := range digits {
-			v[i] = v[i]*10 + int(d-'0')
-		}
-		if digits != part {
-			break
-		}
-	}
-	return v, nil
-}
-
-// Product is what runs on a target.
-type Product struct {
-	Name    string // as in Since
-	Version Version
-}
-
-func (p Product) String() string { return p.Name + " " + p.Version.String() }
-
-// Knows returns "" where the product knows the setting, and otherwise the reason why it does not.
-func (p Product) Knows(s Setting) string {
+// unknown returns "" where a product knows the setting, and otherwise the reason why it does not.
+func (s Setting) unknown(p engine.Product) string {
 	var others []string
 	for _, since := range s.Since {
 		if since.Product != p.Name {
@@ -147,7 +109,7 @@ func (p Product) Knows(s Setting) string {
 		if p.Version.Compare(since.From) < 0 {
 			return fmt.Sprintf("%s does not know %s, which is there since %s", p, s.Key, since.From)
 		}
-		if since.Until != (Version{}) && p.Version.Compare(since.Until) >= 0 {
+		if since.Until != (engine.Version{}) && p.Version.Compare(since.Until) >= 0 {
 			return fmt.Sprintf("%s does not know %s, which was removed in %s", p, s.Key, since.Until)
 		}
 		return ""

@@ -74,7 +74,7 @@ func (s *store) flush(ctx context.Context) error {
 	}
 	err := host.PutAll(ctx, s.host, files)
 	if err == nil {
-		_, err = output(ctx, s.host, append(sync, s.staged...)...)
+		_, err = host.Output(ctx, s.host, append(sync, s.staged...)...)
 	}
 	if err != nil {
 		return fmt.Errorf("record %s: %w", s.held[s.staged[0]].Key, err)
@@ -132,7 +132,7 @@ func (s *store) remove(ctx context.Context, records ...*Record) error {
 	for _, r := range records {
 		argv = append(argv, s.path(r.Layer, r.Key))
 	}
-	if _, err := output(ctx, s.host, argv...); err != nil {
+	if _, err := host.Output(ctx, s.host, argv...); err != nil {
 		return fmt.Errorf("forget the record of %s: %w", records[0].Key, err)
 	}
 	for _, name := range argv[4:] {
@@ -161,7 +161,7 @@ var errTooMuch = errors.New("too much for one answer")
 
 // filesIn reads the files below directories, in one go.
 func filesIn(ctx context.Context, h host.Host, dirs ...string) ([]recordFile, error) {
-	out, err := output(ctx, h, append([]string{"sh", "-c", filesScript, "sh"}, dirs...)...)
+	out, err := host.Output(ctx, h, append([]string{"sh", "-c", filesScript, "sh"}, dirs...)...)
 	if err != nil {
 		return nil, fmt.Errorf("list records: %w", err)
 	}
@@ -198,21 +198,3 @@ func readRecords(ctx context.Context, h host.Host, dirs ...string) (map[string]m
 	}
 	return all, nil
 }
-
-// output runs a command on a host and returns what it printed; an exit status other than 0 is an error with its complaint.
-func output(ctx context.Context, h host.Host, argv ...string) (string, error) {
-	res, err := h.Run(ctx, host.Command{Argv: argv})
-	if err != nil {
-		return "", err
-	}
-	if res.Code != 0 {
-		said := strings.TrimSpace(string(res.Stderr))
-		if said == "" {
-			said = strings.TrimSpace(string(res.Stdout))
-		}
-		return string(res.Stdout), fmt.Errorf("%s: exit status %d: %s", path.Base(argv[0]), res.Code, lastLine(said))
-	}
-	return string(res.Stdout), nil
-}
-
-func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }

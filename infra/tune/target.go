@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"isukit/infra/engine"
 	"isukit/infra/host"
 )
 
@@ -64,13 +65,13 @@ func keysOf(records []*Record) []string {
 // server is what the kinds of targets differ in.
 type server interface {
 	// product tells what runs there.
-	product(ctx context.Context) (Product, error)
+	product(ctx context.Context) (engine.Product, error)
 	// refuse tells why a setting cannot be written here, "" where it can.
 	refuse(ctx context.Context, s Setting) (string, error)
 	// expand turns a setting's key into the keys that it means here: "upstream *" into those of each upstream.
 	expand(ctx context.Context, s Setting) ([]string, error)
 	// value turns an evaluated value into the one that the server will have; current is what the key has now.
-	value(ctx context.Context, s Setting, current Value, text string) (string, error)
+	value(ctx context.Context, s Setting, current engine.Value, text string) (string, error)
 	// slots are the layers on which a setting is written, the running one last.
 	slots(ctx context.Context, s Setting) ([]slot, error)
 	// slot finds the layer of a record again.
@@ -88,8 +89,8 @@ type server interface {
 type slot interface {
 	layer() Layer
 	file() string // of the file layer
-	read(ctx context.Context, key string) (Value, error)
-	write(ctx context.Context, key string, v Value) error
+	read(ctx context.Context, key string) (engine.Value, error)
+	write(ctx context.Context, key string, v engine.Value) error
 }
 
 // partial is a slot that has some of its target's keys only.
@@ -106,15 +107,12 @@ func having(slots []slot, key string) []slot {
 // errNoRestart says that the caller has to restart the server.
 var errNoRestart = errors.New("nothing here can restart it")
 
-// errGone says that what a record is about is not there any more, such as a process.
-var errGone = errors.New("it is gone")
-
 // plain has the answers of most kinds.
 type plain struct{}
 
 func (plain) expand(_ context.Context, s Setting) ([]string, error) { return []string{s.Key}, nil }
 
-func (plain) value(_ context.Context, _ Setting, _ Value, text string) (string, error) {
+func (plain) value(_ context.Context, _ Setting, _ engine.Value, text string) (string, error) {
 	return text, nil
 }
 
@@ -125,14 +123,14 @@ func (plain) process(context.Context) (string, error) { return "", nil }
 func (plain) check(context.Context, *Record) (string, error) { return "", nil }
 
 // linux is the product of what belongs to a host's kernel.
-func linux(ctx context.Context, h host.Host) (Product, error) {
-	out, err := output(ctx, h, "uname", "-r")
+func linux(ctx context.Context, h host.Host) (engine.Product, error) {
+	out, err := host.Output(ctx, h, "uname", "-r")
 	if err != nil {
-		return Product{}, err
+		return engine.Product{}, err
 	}
-	v, err := ParseVersion(out)
+	v, err := engine.ParseVersion(out)
 	if err != nil {
-		return Product{}, fmt.Errorf("the kernel's version: %w", err)
+		return engine.Product{}, fmt.Errorf("the kernel's version: %w", err)
 	}
-	return Product{"linux", v}, nil
+	return engine.Product{Name: "linux", Version: v}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"isukit/infra/engine"
 )
 
 // Sizes are what values may depend on.
@@ -42,43 +44,11 @@ func (z Sizes) Eval(expr string) (string, error) {
 		return "", fmt.Errorf("%q of %d bytes", expr, z.MemoryBytes)
 	}
 	bytes := z.MemoryBytes * percent / 100
-	if limit, ok := number(m[3]); ok {
+	if limit, ok := engine.Number(m[3]); ok {
 		bytes = min(bytes, int64(limit))
 	}
 	const mib = 1 << 20
 	return strconv.FormatInt(max(bytes/mib, 64)*mib, 10), nil
-}
-
-// number reads a count or a size with K, M or G, as servers' files have them.
-func number(text string) (float64, bool) {
-	factor := 1.0
-	if n := len(text); n > 1 {
-		if at := strings.IndexByte("KMG", text[n-1]&^0x20); at >= 0 && text[n-1] >= 'A' {
-			factor, text = math.Pow(1024, float64(at+1)), text[:n-1]
-		}
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	return f * factor, err == nil && !math.IsNaN(f) && !math.IsInf(f, 0)
-}
-
-// same tells whether two texts mean one value: "64M" is 67108864, "ON" is 1 and "true", fields may be apart by any blanks.
-func same(a, b string) bool { return canonical(a) == canonical(b) }
-
-func canonical(text string) string {
-	fields := strings.Fields(strings.Trim(strings.TrimSpace(text), `"'`))
-	for i, f := range fields {
-		switch strings.ToUpper(f) {
-		case "ON", "TRUE", "YES":
-			f = "1"
-		case "OFF", "FALSE", "NO":
-			f = "0"
-		}
-		if n, ok := number(f); ok {
-			f = strconv.FormatFloat(n, 'f', -1, 64)
-		}
-		fields[i] = f
-	}
-	return strings.Join(fields, " ")
 }
 
 // raised is the higher of both, field by field; the current one as it is where no field is higher. Texts that are not
@@ -90,8 +60,8 @@ func raised(current, wanted string) string {
 	}
 	higher := false
 	for i := range c {
-		have, ok := number(c[i])
-		want, ok2 := number(w[i])
+		have, ok := engine.Number(c[i])
+		want, ok2 := engine.Number(w[i])
 		if !ok || !ok2 {
 			return wanted
 		}

@@ -24,6 +24,7 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 
+	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/tune"
@@ -184,7 +185,7 @@ func (w *world) targets(h host.Host) (list []*tune.Target, closeAll func(), err 
 			return nil, nil, err
 		}
 		pools = append(pools, pool)
-		list = append(list, tune.NewDatabase(place(db.Engine, h), tune.DatabaseConfig{Query: tune.SQL{DB: pool}, File: db.File, Command: db.Command,
+		list = append(list, tune.NewDatabase(place(db.Engine, h), tune.DatabaseConfig{Query: enginemysql.SQL{DB: pool}, File: db.File, Command: db.Command,
 			Restart: func(context.Context) error { _, err := w.restart(db.Engine); return err }}))
 	}
 	return list, func() {

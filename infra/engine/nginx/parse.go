@@ -1,6 +1,6 @@
-// Package nginxconf reads nginx configurations: a text goes in, its directives with their places in it come out. It does not know
-// what they mean, and follows no include.
-package nginxconf
+// Package nginx knows nginx: how its configuration is read and edited, which directive wins where, and how its processes and version
+// are found.
+package nginx
 
 import (
 	"fmt"
@@ -28,7 +28,7 @@ const maxNesting = 16
 
 // Parse reads a configuration, or what nginx -T prints.
 func Parse(text string) ([]Directive, error) {
-	r := &reader{text: text, line: 1}
+	r := &reader{text: text, line: 1, dump: true}
 	return r.block(0)
 }
 
@@ -36,6 +36,7 @@ type reader struct {
 	text    string
 	at      int
 	file    string
+	dump    bool // it is what nginx -T prints, with the names of files in comments
 	line    int
 	comment string // the last comment, while nothing followed it
 }
@@ -158,7 +159,7 @@ func (r *reader) blanks() {
 				end = len(r.text) - r.at
 			}
 			r.comment = strings.TrimSpace(r.text[r.at+1 : r.at+end])
-			if file, ok := strings.CutPrefix(r.comment, dumped); ok {
+			if file, ok := strings.CutPrefix(r.comment, dumped); ok && r.dump {
 				r.file, r.line = strings.TrimSuffix(file, ":"), 0
 			}
 			r.at += end
@@ -166,4 +167,15 @@ func (r *reader) blanks() {
 			return
 		}
 	}
+}
+
+// MainValue is the first argument of a directive outside all blocks of a configuration; "" where it is not there.
+func MainValue(text, name string) (string, error) {
+	list, err := Parse(text)
+	for _, d := range list {
+		if d.Name == name && len(d.Args) > 0 {
+			return d.Args[0], nil
+		}
+	}
+	return "", err
 }

@@ -1,4 +1,4 @@
-package tune
+package envoy
 
 import (
 	"context"
@@ -10,10 +10,13 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"isukit/infra/engine"
+	"isukit/infra/host"
 )
 
-// adminOf is the address of the admin page that a configuration names.
-func adminOf(text string) (string, error) {
+// Admin is the address of the admin page that a configuration names.
+func Admin(text string) (string, error) {
 	var conf struct {
 		Admin struct {
 			Address struct {
@@ -25,7 +28,7 @@ func adminOf(text string) (string, error) {
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal([]byte(text), &conf); err != nil {
-		return "", yamlFault(err)
+		return "", fault(err)
 	}
 	at := conf.Admin.Address.Socket
 	if at.Port == 0 {
@@ -37,13 +40,14 @@ func adminOf(text string) (string, error) {
 	return net.JoinHostPort(at.Address, strconv.Itoa(at.Port)), nil
 }
 
-// running is what the running Envoy was started with at a key; nil where that has no value, or its default.
-func (e envoy) running(ctx context.Context, conf, key string) (any, error) {
-	admin, err := adminOf(conf)
+// Running is what the running Envoy, whose configuration file has the text conf, was started with at a key; nil where that has no
+// value, or its default.
+func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
+	admin, err := Admin(conf)
 	if err != nil {
 		return nil, err
 	}
-	out, err := output(ctx, e.host, "sh", "-c", `curl -sSf -m 10 "$1" || wget -qO - -T 10 "$1"`, "sh", "http://"+admin+"/config_dump")
+	out, err := host.Output(ctx, h, "sh", "-c", `curl -sSf -m 10 "$1" || wget -qO - -T 10 "$1"`, "sh", "http://"+admin+"/config_dump")
 	if err != nil {
 		return nil, fmt.Errorf("ask Envoy what it runs with: %w", err)
 	}
@@ -70,22 +74,22 @@ func dumped(v any, key string) any {
 		for name, inside := range v {
 			if rest, ok := strings.CutPrefix(key, name); ok && rest == "" {
 				return inside
-			} else if rest, deeper := strings.CutPrefix(rest, yamlSeparator); ok && deeper {
+			} else if rest, deeper := strings.CutPrefix(rest, Separator); ok && deeper {
 				if found := dumped(inside, rest); found != nil {
 					return found
 				}
 			}
 		}
 	case []any:
-		entries := make([]yamlEntry, len(v))
+		entries := make([]Entry, len(v))
 		for i, item := range v {
-			entries[i].name = strconv.Itoa(i + 1)
+			entries[i].Name = strconv.Itoa(i + 1)
 			if m, ok := item.(map[string]any); ok && m["name"] != nil {
-				entries[i].name = fmt.Sprint(m["name"])
+				entries[i].Name = fmt.Sprint(m["name"])
 			}
 		}
-		for i, called := range yamlNames(entries) {
-			if rest, ok := strings.CutPrefix(key, called+yamlSeparator); ok {
+		for i, called := range Names(entries) {
+			if rest, ok := strings.CutPrefix(key, called+Separator); ok {
 				return dumped(v[i], rest)
 			}
 		}
@@ -93,13 +97,13 @@ func dumped(v any, key string) any {
 	return nil
 }
 
-// covers tells whether have has all that want says. What a dump leaves out has its default, which is empty, 0 or false.
-func covers(have, want any) bool {
+// Covers tells whether have has all that want says. What a dump leaves out has its default, which is empty, 0 or false.
+func Covers(have, want any) bool {
 	switch want := want.(type) {
 	case map[string]any:
 		m, _ := have.(map[string]any)
 		for key, v := range want {
-			if !covers(m[key], v) {
+			if !Covers(m[key], v) {
 				return false
 			}
 		}
@@ -107,7 +111,7 @@ func covers(have, want any) bool {
 	case []any:
 		list, _ := have.([]any)
 		for i := range min(len(list), len(want)) {
-			if !covers(list[i], want[i]) {
+			if !Covers(list[i], want[i]) {
 				return false
 			}
 		}
@@ -116,11 +120,11 @@ func covers(have, want any) bool {
 	if have == nil {
 		return want == nil || want == "" || fmt.Sprint(want) == "0" || want == false
 	}
-	return same(fmt.Sprint(have), fmt.Sprint(want))
+	return engine.Same(fmt.Sprint(have), fmt.Sprint(want))
 }
 
-// short is a value as people read it, not longer than a line.
-func short(v any) string {
+// Short is a value as people read it, not longer than a line.
+func Short(v any) string {
 	if v == nil {
 		return "(none)"
 	}

@@ -1,4 +1,4 @@
-package tune
+package envoy
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-const yamlText = `# first
+const sample = `# first
 admin: # of nobody else
   address: {port: 1} # flow
 list:
@@ -26,24 +26,24 @@ last:   'value # with' # and a comment
 `
 
 // paths are all keys below a path, each with its value.
-func paths(text, path string, entries []yamlEntry) []string {
+func paths(text, path string, entries []Entry) []string {
 	var list []string
-	for i, name := range yamlNames(entries) {
+	for i, name := range Names(entries) {
 		e := entries[i]
-		if !e.item {
-			list = append(list, path+name+"="+e.value(text))
+		if !e.Item {
+			list = append(list, path+name+"="+e.Value(text))
 		}
-		list = append(list, paths(text, path+name+yamlSeparator, e.children)...)
+		list = append(list, paths(text, path+name+Separator, e.Children)...)
 	}
 	return list
 }
 
 func TestParseYAML(t *testing.T) {
-	entries, err := parseYAML(yamlText)
+	entries, err := Parse(sample)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := paths(yamlText, "", entries)
+	got := paths(sample, "", entries)
 	for _, want := range []string{
 		"admin:address={port: 1}", `list:one:name="one"`, "list:one:@type=x:y", "list:one:text= |\n    # no comment\n    key: no key",
 		"list:two:nested:2:inner= [a,\n          b]", "last='value # with'",
@@ -55,7 +55,7 @@ func TestParseYAML(t *testing.T) {
 	for name, text := range map[string]string{
 		"a tab": "a:\n\tb: 1\n", "flow at the top": "{a: b}\n", "mixed": "a: 1\n- b\n", "too deep": "a:\n    b: 1\n  c: 2\n", "not a key": "a: 1\nb\n", "anchors": "*a : 1\n",
 	} {
-		if _, err := parseYAML(text); err == nil {
+		if _, err := Parse(text); err == nil {
 			t.Errorf("%s is taken: %q", name, text)
 		}
 	}

@@ -1,39 +1,41 @@
-package tune
+package envoy
 
 import (
 	"strings"
 	"testing"
+
+	"isukit/infra/engine"
 )
 
 // goesBack edits every key of a text, and adds one to every mapping, and takes each back: the text must be as it was, byte for
 // byte. It returns what was refused.
 func goesBack(t *testing.T, text string) (refused []string) {
 	t.Helper()
-	entries, err := parseYAML(text)
+	entries, err := Parse(text)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var keys []string
-	for _, key := range yamlKeys("", entries) {
+	for _, key := range keysBelow("", entries) {
 		keys = append(keys, key)
-		if parent, _ := findYAML(entries, key); parent != nil && parent.children[0].colon > 0 {
+		if parent, _ := Find(entries, key); parent != nil && parent.Children[0].colon > 0 {
 			keys = append(keys, strings.TrimSuffix(key, lastName(key))+"added by isukit")
 		}
 	}
 	for _, key := range keys {
-		_, was, err := changeYAML(text, key, Value{Text: "[]"})
+		_, was, err := change(text, key, engine.Value{Text: "[]"})
 		if err != nil {
 			continue // at the top, or a name with a separator in it
 		}
-		edited, err := editYAML(text, key, Value{Text: "[]"})
+		edited, err := Edit(text, key, engine.Value{Text: "[]"})
 		if err != nil {
 			refused = append(refused, err.Error())
 			continue
 		}
-		if parent, found := findYAML(mustParse(t, edited), key); parent == nil || found == nil || found.value(edited) != "[]" {
+		if parent, found := Find(mustParse(t, edited), key); parent == nil || found == nil || found.Value(edited) != "[]" {
 			t.Fatalf("%s is not [] in\n%s", key, edited)
 		}
-		back, err := editYAML(edited, key, was)
+		back, err := Edit(edited, key, was)
 		if err != nil || back != text {
 			t.Fatalf("%s: %q became\n%q, then\n%q, %v", key, text, edited, back, err)
 		}
@@ -41,28 +43,28 @@ func goesBack(t *testing.T, text string) (refused []string) {
 	return refused
 }
 
-func yamlKeys(path string, entries []yamlEntry) (keys []string) {
-	for i, name := range yamlNames(entries) {
-		if !entries[i].item && path != "" && name != "name" {
+func keysBelow(path string, entries []Entry) (keys []string) {
+	for i, name := range Names(entries) {
+		if !entries[i].Item && path != "" && name != "name" {
 			keys = append(keys, path+name)
 		}
-		keys = append(keys, yamlKeys(path+name+yamlSeparator, entries[i].children)...)
+		keys = append(keys, keysBelow(path+name+Separator, entries[i].Children)...)
 	}
 	return keys
 }
 
-func mustParse(t *testing.T, text string) []yamlEntry {
+func mustParse(t *testing.T, text string) []Entry {
 	t.Helper()
-	entries, err := parseYAML(text)
+	entries, err := Parse(text)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	return entries
 }
 
-// yamlShapes are ways to write YAML in which every key can be edited.
-var yamlShapes = map[string]string{
-	"much":                           yamlText,
+// shapes are ways to write YAML in which every key can be edited.
+var shapes = map[string]string{
+	"much":                           sample,
 	"an item on lines below":         "a:\n- b: 1\n-\n  c: 2\n",
 	"a list that ends empty":         "0: \n 00:\n      - 0\n      -",
 	"a list that begins empty":       "a:\n  b:\n    -\n    - c: 1\n  d: 2\n",
@@ -86,7 +88,7 @@ var yamlShapes = map[string]string{
 }
 
 func TestYAMLGoesBack(t *testing.T) {
-	for name, text := range yamlShapes {
+	for name, text := range shapes {
 		t.Run(name, func(t *testing.T) {
 			if refused := goesBack(t, text); len(refused) > 0 {
 				t.Errorf("refused: %s\nin\n%s", strings.Join(refused, "\n"), text)
@@ -113,17 +115,17 @@ func TestYAMLRefused(t *testing.T) {
 		"what the library reads wrongly": {"a:\n  b:\n  - 1\n  -\n  c: 1\n", "a:c", "its place is another"},
 		"lines kept at a scalar's end":   {"a:\n  b: |+\n    x\n\n\n  c: 1\n", "a:new", "something else would change"},
 	} {
-		if got, err := editYAML(c.text, c.key, Value{Text: "[]"}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := Edit(c.text, c.key, engine.Value{Text: "[]"}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %q, %v; want %q", name, got, err, c.want)
 		}
 	}
-	if got, err := editYAML("a:\n  - b: 1\n    c: 2\n", "a:1:b", Value{Absent: true}); err == nil {
+	if got, err := Edit("a:\n  - b: 1\n    c: 2\n", "a:1:b", engine.Value{Absent: true}); err == nil {
 		t.Errorf("the first key of an item is taken out with its dash: %q", got)
 	}
 }
 
 func FuzzYAML(f *testing.F) {
-	for _, text := range yamlShapes {
+	for _, text := range shapes {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) { goesBack(t, text) })

@@ -1,4 +1,6 @@
-package tune
+// Package envoy knows Envoy: how its configuration in YAML is read and edited, what its admin page tells of the running server, and
+// how its process and version are found.
+package envoy
 
 import (
 	"fmt"
@@ -6,22 +8,22 @@ import (
 	"strings"
 )
 
-// yamlEntry is a key of a mapping, or an item of a sequence, of a YAML text in block style. Offsets are bytes of the text.
-type yamlEntry struct {
-	name     string // of a key; of an item what its key "name" says, or its number from 1
-	item     bool
-	line     int
+// Entry is a key of a mapping, or an item of a sequence, of a YAML text in block style. Offsets are bytes of the text.
+type Entry struct {
+	Name     string // of a key; of an item what its key "name" says, or its number from 1
+	Item     bool
+	Line     int
+	Comment  string // the comment line right above it
+	Children []Entry
 	indent   int // columns before a key or its item's "-"
 	colon    int // behind a key's ":"
 	from, to int // the value; from is colon where the value stands on lines of its own
-	children []yamlEntry
-	comment  string // the comment line right above it
 }
 
-// parseYAML reads a text in block style, as people write configurations. Values in flow style ({a: b}, [a, b]) and block scalars
+// Parse reads a text in block style, as people write configurations. Values in flow style ({a: b}, [a, b]) and block scalars
 // are taken whole; other features of YAML make it an error, so that nothing is edited that was not understood.
-func parseYAML(text string) ([]yamlEntry, error) {
-	r := &yamlReader{text: text}
+func Parse(text string) ([]Entry, error) {
+	r := &reader{text: text}
 	if err := r.split(); err != nil {
 		return nil, err
 	}
@@ -36,32 +38,32 @@ func parseYAML(text string) ([]yamlEntry, error) {
 	return list, err
 }
 
-// maxYAMLDepth bounds levels inside one another.
-const maxYAMLDepth = 64
+// maxDepth bounds levels inside one another.
+const maxDepth = 64
 
-type yamlLine struct {
+type textLine struct {
 	number, indent int
 	start          int    // of what it says
 	stop           int    // behind what it says; 0 of an empty line and a comment
 	says           string // without indentation and blanks at its end; "" of an empty line
 }
 
-type yamlReader struct {
+type reader struct {
 	text  string
-	lines []yamlLine
+	lines []textLine
 	at    int
 }
 
-func (r *yamlReader) fault(what string) error {
+func (r *reader) fault(what string) error {
 	return fmt.Errorf("line %d: %s", r.lines[min(r.at, len(r.lines)-1)].number, what)
 }
 
-func (r *yamlReader) split() error {
+func (r *reader) split() error {
 	start, n, begun := 0, 0, false
 	for line := range strings.Lines(r.text) {
 		n++
 		says := strings.TrimLeft(line, " ")
-		l := yamlLine{number: n, indent: len(line) - len(says), start: start + len(line) - len(says)}
+		l := textLine{number: n, indent: len(line) - len(says), start: start + len(line) - len(says)}
 		if i := strings.IndexByte(says, '\r'); i >= 0 && says[i:] != "\r\n" {
 			return fmt.Errorf("line %d: a carriage return within it", n)
 		}
@@ -82,14 +84,14 @@ func (r *yamlReader) split() error {
 }
 
 // skip goes on to the next line that is not empty and no comment.
-func (r *yamlReader) skip() {
+func (r *reader) skip() {
 	for r.at < len(r.lines) && (r.lines[r.at].says == "" || r.lines[r.at].says[0] == '#') {
 		r.at++
 	}
 }
 
 // end is behind the last line that was read and says something.
-func (r *yamlReader) end() int {
+func (r *reader) end() int {
 	for i := r.at - 1; ; i-- {
 		if r.lines[i].stop > 0 {
 			return r.lines[i].stop
@@ -98,24 +100,24 @@ func (r *yamlReader) end() int {
 }
 
 // block reads the keys, or items, with that indentation; itemsOnly is for items that are not indented more than their key.
-func (r *yamlReader) block(indent int, itemsOnly bool, depth int) ([]yamlEntry, error) {
-	if depth > maxYAMLDepth {
+func (r *reader) block(indent int, itemsOnly bool, depth int) ([]Entry, error) {
+	if depth > maxDepth {
 		return nil, r.fault("too many levels")
 	}
-	var list []yamlEntry
+	var list []Entry
 	for r.at < len(r.lines) && r.lines[r.at].indent == indent {
 		l := &r.lines[r.at]
 		if strings.HasPrefix(strings.TrimPrefix(l.says, "-"), "\t") {
 			return nil, r.fault("a tab before its text")
 		}
-		item := isYAMLItem(l.says)
+		item := isItem(l.says)
 		if itemsOnly && !item {
 			break
 		}
-		if len(list) > 0 && list[0].item != item {
+		if len(list) > 0 && list[0].Item != item {
 			return nil, r.fault("keys and items are mixed")
 		}
-		e := yamlEntry{item: item, line: l.number, indent: indent, comment: r.above()}
+		e := Entry{Item: item, Line: l.number, indent: indent, Comment: r.above()}
 		var err error
 		if item {
 			err = r.item(&e, len(list)+1, depth)
@@ -134,10 +136,10 @@ func (r *yamlReader) block(indent int, itemsOnly bool, depth int) ([]yamlEntry, 
 	return list, nil
 }
 
-func isYAMLItem(says string) bool { return says == "-" || strings.HasPrefix(says, "- ") }
+func isItem(says string) bool { return says == "-" || strings.HasPrefix(says, "- ") }
 
 // above is the comment on the line before.
-func (r *yamlReader) above() string {
+func (r *reader) above() string {
 	if r.at == 0 || !strings.HasPrefix(r.lines[r.at-1].says, "#") {
 		return ""
 	}
@@ -145,36 +147,36 @@ func (r *yamlReader) above() string {
 }
 
 // item reads what is behind a "-": the line is read again without it.
-func (r *yamlReader) item(e *yamlEntry, number, depth int) (err error) {
-	e.name = strconv.Itoa(number)
+func (r *reader) item(e *Entry, number, depth int) (err error) {
+	e.Name = strconv.Itoa(number)
 	l := &r.lines[r.at]
 	rest := strings.TrimLeft(l.says[1:], " ")
 	moved := len(l.says) - len(rest)
 	l.start, l.indent, l.says = l.start+moved, l.indent+moved, rest
 	if rest == "" || rest[0] == '#' {
 		if r.skip(); r.at < len(r.lines) && r.lines[r.at].indent > e.indent {
-			e.children, err = r.block(r.lines[r.at].indent, false, depth+1)
+			e.Children, err = r.block(r.lines[r.at].indent, false, depth+1)
 		}
-	} else if _, _, ok := yamlKey(rest); ok || isYAMLItem(rest) {
-		e.children, err = r.block(l.indent, false, depth+1)
+	} else if _, _, ok := keyOf(rest); ok || isItem(rest) {
+		e.Children, err = r.block(l.indent, false, depth+1)
 	} else {
 		r.opaque(e.indent, rest)
 	}
-	for _, c := range e.children {
-		if c.name == "name" && !c.item && !strings.Contains(r.text[c.from:c.to], "\n") {
-			e.name = strings.Trim(r.text[c.from:c.to], `"'`)
+	for _, c := range e.Children {
+		if c.Name == "name" && !c.Item && !strings.Contains(r.text[c.from:c.to], "\n") {
+			e.Name = strings.Trim(r.text[c.from:c.to], `"'`)
 		}
 	}
 	return err
 }
 
-func (r *yamlReader) key(e *yamlEntry, depth int) (err error) {
+func (r *reader) key(e *Entry, depth int) (err error) {
 	l := r.lines[r.at]
-	name, behind, ok := yamlKey(l.says)
+	name, behind, ok := keyOf(l.says)
 	if !ok {
 		return r.fault("it is no key of block style")
 	}
-	e.name, e.colon = name, l.start+behind
+	e.Name, e.colon = name, l.start+behind
 	rest := uncommented(l.says[behind:])
 	value := strings.TrimLeft(rest, " ")
 	if value != "" {
@@ -193,9 +195,9 @@ func (r *yamlReader) key(e *yamlEntry, depth int) (err error) {
 	}
 	switch next := r.lines[r.at]; {
 	case next.indent > e.indent:
-		e.children, err = r.block(next.indent, false, depth+1)
-	case next.indent == e.indent && isYAMLItem(next.says):
-		e.children, err = r.block(next.indent, true, depth+1)
+		e.Children, err = r.block(next.indent, false, depth+1)
+	case next.indent == e.indent && isItem(next.says):
+		e.Children, err = r.block(next.indent, true, depth+1)
 	default:
 		return nil
 	}
@@ -204,7 +206,7 @@ func (r *yamlReader) key(e *yamlEntry, depth int) (err error) {
 }
 
 // opaque passes over a line and those below it that are indented more, or empty. In a block scalar, nothing is a comment.
-func (r *yamlReader) opaque(indent int, value string) {
+func (r *reader) opaque(indent int, value string) {
 	literal := value[0] == '|' || value[0] == '>'
 	for r.at++; r.at < len(r.lines) && (r.lines[r.at].says == "" || r.lines[r.at].indent > indent); r.at++ {
 		if l := &r.lines[r.at]; literal && l.says != "" {
@@ -213,8 +215,8 @@ func (r *yamlReader) opaque(indent int, value string) {
 	}
 }
 
-// yamlKey finds the key that a line begins with, and what is behind its colon.
-func yamlKey(says string) (name string, behind int, ok bool) {
+// keyOf finds the key that a line begins with, and what is behind its colon.
+func keyOf(says string) (name string, behind int, ok bool) {
 	if says == "" || strings.IndexByte("{[}],&*!|>%@`?", says[0]) >= 0 {
 		return "", 0, false
 	}
@@ -252,5 +254,5 @@ func uncommented(text string) string {
 	return strings.TrimRight(text, " \t")
 }
 
-// value is what a key has: on its line, or, beginning with that line's end, below it.
-func (e yamlEntry) value(text string) string { return text[e.from:e.to] }
+// Value is what a key has: on its line, or, beginning with that line's end, below it.
+func (e Entry) Value(text string) string { return text[e.from:e.to] }

@@ -1,4 +1,4 @@
-package tune
+package envoy
 
 import (
 	"errors"
@@ -8,28 +8,30 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"isukit/infra/engine"
 )
 
-// editYAML gives a key a value, or takes the key out; all else stays byte for byte. It is an error where a reader of all of YAML
+// Edit gives a key a value, or takes the key out; all else stays byte for byte. It is an error where a reader of all of YAML
 // does not find that this one value has changed and nothing else, or where taking the edit back would not give the same text: then
 // the text is written in a way that is not understood here.
-func editYAML(text, key string, v Value) (string, error) {
-	edited, was, err := changeYAML(text, key, v)
+func Edit(text, key string, v engine.Value) (string, error) {
+	edited, was, err := change(text, key, v)
 	if err != nil || edited == text {
 		return edited, err
 	}
-	if err := checkYAML(text, edited, key, v); err != nil {
+	if err := check(text, edited, key, v); err != nil {
 		return "", fmt.Errorf("%s cannot be edited safely: %w", key, err)
 	}
 	if v.Absent {
 		return edited, nil
 	}
-	back, _, err := changeYAML(edited, key, was)
+	back, _, err := change(edited, key, was)
 	if err == nil && back != text {
 		err = errors.New("it would not be the same again")
 	}
 	if err == nil {
-		err = checkYAML(edited, back, key, was)
+		err = check(edited, back, key, was)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s cannot be edited safely: taken back, %w", key, err)
@@ -37,20 +39,20 @@ func editYAML(text, key string, v Value) (string, error) {
 	return edited, nil
 }
 
-// changeYAML edits a text as the block reader understands it; was is what the key had.
-func changeYAML(text, key string, v Value) (edited string, was Value, err error) {
-	entries, err := parseYAML(text)
+// change edits a text as the block reader understands it; was is what the key had.
+func change(text, key string, v engine.Value) (edited string, was engine.Value, err error) {
+	entries, err := Parse(text)
 	if err != nil {
 		return "", was, err
 	}
-	parent, found := findYAML(entries, key)
+	parent, found := Find(entries, key)
 	if parent == nil {
-		return "", was, fmt.Errorf("the place of %s: %w", key, errGone)
+		return "", was, fmt.Errorf("the place of %s: %w", key, engine.ErrGone)
 	}
 	if found == nil {
-		return addYAML(text, *parent, lastName(key), v), Value{Absent: true}, nil
+		return add(text, *parent, lastName(key), v), engine.Value{Absent: true}, nil
 	}
-	was = Value{Text: found.value(text)}
+	was = engine.Value{Text: found.Value(text)}
 	switch {
 	case v.Absent:
 		begin := strings.LastIndexByte(text[:found.colon], '\n')
@@ -66,20 +68,20 @@ func changeYAML(text, key string, v Value) (edited string, was Value, err error)
 	return text[:found.from] + v.Text + text[found.to:], was, nil
 }
 
-// addYAML adds a key behind the first of its mapping.
-func addYAML(text string, parent yamlEntry, name string, v Value) string {
+// add adds a key behind the first of its mapping.
+func add(text string, parent Entry, name string, v engine.Value) string {
 	if v.Absent {
 		return text
 	}
-	first, end := parent.children[0], "\n"
+	first, end := parent.Children[0], "\n"
 	at := lineEnd(text, first.to)
 	if strings.HasSuffix(text[:at], "\r") {
 		at, end = at-1, "\r\n"
 	}
-	return text[:at] + end + strings.Repeat(" ", first.indent) + name + ":" + valueSpace(v.Text) + v.Text + tuneMark + text[at:]
+	return text[:at] + end + strings.Repeat(" ", first.indent) + name + ":" + Space(v.Text) + v.Text + engine.Mark + text[at:]
 }
 
-func lastName(key string) string { return key[strings.LastIndex(key, yamlSeparator)+1:] }
+func lastName(key string) string { return key[strings.LastIndex(key, Separator)+1:] }
 
 // lineEnd is where the line with that byte ends.
 func lineEnd(text string, at int) int {
@@ -89,21 +91,21 @@ func lineEnd(text string, at int) int {
 	return len(text)
 }
 
-// valueSpace is what has to be between a colon and a value: nothing where the value begins on the next line.
-func valueSpace(value string) string {
+// Space is what has to be between a colon and a value: nothing where the value begins on the next line.
+func Space(value string) string {
 	if value == "" || strings.Contains(value, "\n") {
 		return ""
 	}
 	return " "
 }
 
-// checkYAML reads both texts with the library, and with the block reader, and wants the value at the key changed, and only that.
-func checkYAML(before, after, key string, v Value) error {
-	had, err := cutYAML(before, key)
+// check reads both texts with the library, and with the block reader, and wants the value at the key changed, and only that.
+func check(before, after, key string, v engine.Value) error {
+	had, err := cutOut(before, key)
 	if err != nil {
 		return err
 	}
-	has, err := cutYAML(after, key)
+	has, err := cutOut(after, key)
 	if err != nil {
 		return err
 	}
@@ -116,7 +118,7 @@ func checkYAML(before, after, key string, v Value) error {
 	if !has.there || strings.Contains(v.Text, "\n") {
 		return nil // what a value on several lines means depends on where it stands
 	}
-	if want, err := decodeYAML("v: " + v.Text); err == nil && !reflect.DeepEqual(want, yaml.MapSlice{{Key: "v", Value: has.value}}) {
+	if want, err := decode("v: " + v.Text); err == nil && !reflect.DeepEqual(want, yaml.MapSlice{{Key: "v", Value: has.value}}) {
 		return errors.New("it would have another value") // one that cannot be read alone names an anchor
 	}
 	return nil
@@ -130,20 +132,20 @@ type cut struct {
 	text  string // of the value, as the block reader sees it
 }
 
-func cutYAML(text, key string) (cut, error) {
-	entries, err := parseYAML(text)
+func cutOut(text, key string) (cut, error) {
+	entries, err := Parse(text)
 	if err != nil {
 		return cut{}, err
 	}
-	parent, found := findYAML(entries, key)
+	parent, found := Find(entries, key)
 	if parent == nil {
 		return cut{}, errors.New("its place would be gone")
 	}
 	c := cut{}
-	if c.rest, err = decodeYAML(text); err != nil || found == nil {
+	if c.rest, err = decode(text); err != nil || found == nil {
 		return c, err
 	}
-	c.there, c.text = true, found.value(text)
+	c.there, c.text = true, found.Value(text)
 	place := entryPath(entries, found)
 	last := len(place) - 1
 	err = errors.New("its place is another for a reader of all of YAML")
@@ -157,9 +159,9 @@ func cutYAML(text, key string) (cut, error) {
 	if !ok || place[last] >= len(mapping) {
 		return c, err
 	}
-	if called := mapping[place[last]].Key; called != found.name {
+	if called := mapping[place[last]].Key; called != found.Name {
 		// The library writes numbers in its own way: 00 is 0.
-		if plain, _ := decodeYAML(found.name + ": 1"); !reflect.DeepEqual(plain, yaml.MapSlice{{Key: called, Value: uint64(1)}}) {
+		if plain, _ := decode(found.Name + ": 1"); !reflect.DeepEqual(plain, yaml.MapSlice{{Key: called, Value: uint64(1)}}) {
 			return c, err
 		}
 	}
@@ -169,12 +171,12 @@ func cutYAML(text, key string) (cut, error) {
 }
 
 // entryPath are the numbers of an entry and of those that it is inside of, the outermost first.
-func entryPath(entries []yamlEntry, e *yamlEntry) []int {
+func entryPath(entries []Entry, e *Entry) []int {
 	for i := range entries {
 		if &entries[i] == e {
 			return []int{i}
 		}
-		if inside := entryPath(entries[i].children, e); inside != nil {
+		if inside := entryPath(entries[i].Children, e); inside != nil {
 			return append([]int{i}, inside...)
 		}
 	}
@@ -196,16 +198,16 @@ func child(v *any, i int) *any {
 	return nil
 }
 
-// decodeYAML reads a text with the library, the keys of mappings in order.
-func decodeYAML(text string) (v any, err error) {
+// decode reads a text with the library, the keys of mappings in order.
+func decode(text string) (v any, err error) {
 	if err := yaml.UnmarshalWithOptions([]byte(text), &v, yaml.UseOrderedMap()); err != nil {
-		return nil, yamlFault(err)
+		return nil, fault(err)
 	}
 	return v, nil
 }
 
-// yamlFault is what the library says in its first line; the rest shows the file.
-func yamlFault(err error) error {
+// fault is what the library says in its first line; the rest shows the file.
+func fault(err error) error {
 	what, _, _ := strings.Cut(err.Error(), "\n")
 	return fmt.Errorf("it cannot be read: %s", what)
 }
