@@ -9,7 +9,7 @@ FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
 ALL = ./... $(FANOUT)/...
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -68,6 +68,10 @@ bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on 
 pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it
 	bin/isukit round --quiet --results .local/pictures
 	sh scripts/pictures.sh "$$(ls -d .local/pictures/*/ | tail -n 1)" docs/pictures
+
+# It takes a quarter of an hour.
+bench-experiments: ## what screens, advice and searches find of planted truths: 1,000 synthetic experiments of each kind
+	ISUKIT_EXPERIMENTS=$${ISUKIT_EXPERIMENTS-1000} $(GO) test ./bench/experiment -v -count 1 -timeout 2h
 
 bench-lab: setup-test ## in the lab: reads over two databases held to 0.4 CPU each, against one (root)
 	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isukit/bench/compare"
+	"isukit/bench/noise"
 )
 
 // bySigns is the p-value of the signed ranks by trying every assignment of signs.
@@ -110,7 +111,7 @@ func TestEvidenceIsAMartingale(t *testing.T) {
 func TestSmallestEffectIsFound(t *testing.T) {
 	const white, pairs, trials = 0.03, 12, 400
 	rnd := rand.New(rand.NewPCG(8, 8))
-	z := noise{white: white}
+	z := noise.Model{White: white}
 	var smallest []float64
 	for range trials {
 		a, b := session(z, pairs, 0, rnd)
@@ -136,7 +137,7 @@ func TestMorePairsIsAboutRight(t *testing.T) {
 	var totals []int
 	decided := 0
 	for range 200 {
-		a, b := session(noise{white: 0.03}, 100, 0.03, rnd)
+		a, b := session(noise.Model{White: 0.03}, 100, 0.03, rnd)
 		first := func(n int) compare.Metric {
 			c, err := compare.Rounds(compare.Side{Rounds: a.Rounds[:n]}, compare.Side{Rounds: b.Rounds[:n]}, o)
 			if err != nil {
@@ -176,7 +177,7 @@ func TestUntilSure(t *testing.T) {
 			for i := range bFirst {
 				bFirst[i] = compare.NextFirst(rnd)
 			}
-			a, b := sessionOrdered(noise{white: 0.03}, bFirst, tt.effect, rnd)
+			a, b := sessionOrdered(noise.Model{White: 0.03}, bFirst, tt.effect, rnd)
 			n := compare.MinPairs
 			for ; n < 60; n++ {
 				c, err := compare.Rounds(compare.Side{Rounds: a.Rounds[:n]}, compare.Side{Rounds: b.Rounds[:n]}, o)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"isukit/bench/compare"
+	"isukit/bench/noise"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -40,13 +41,13 @@ func golden(t *testing.T, name, got string) {
 
 // cases are sessions that end in every kind of verdict.
 func cases() map[string]func() (a, b compare.Side) {
-	made := func(z noise, n int, effect float64) func() (a, b compare.Side) {
+	made := func(z noise.Model, n int, effect float64) func() (a, b compare.Side) {
 		return func() (a, b compare.Side) { return session(z, n, effect, rand.New(rand.NewPCG(11, 4))) }
 	}
 	return map[string]func() (a, b compare.Side){
 		"better":    made(all, 10, 0.12),
 		"worse":     made(noises[0], 10, -0.15),
-		"same":      made(noise{white: 0.006}, 10, 0),
+		"same":      made(noise.Model{White: 0.006}, 10, 0),
 		"undecided": made(all, 10, 0.02),
 		"few":       made(noises[0], 4, 0.2),
 		"blocks": func() (a, b compare.Side) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"isukit/bench/compare"
+	"isukit/bench/noise"
 )
 
 // TestAlikeSidesAreNotTold holds the promise of Alpha: of 2,000 comparisons of a configuration with itself under the worst
@@ -22,7 +23,7 @@ func TestAlikeSidesAreNotTold(t *testing.T) {
 			pairs   int
 			metrics []string
 		}{{10, []string{"score"}}, {10, nil}, {20, []string{"score"}}} {
-			t.Run(fmt.Sprintf("%s/%d pairs/metrics %v", z.name, tt.pairs, tt.metrics), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%d pairs/metrics %v", z.Name, tt.pairs, tt.metrics), func(t *testing.T) {
 				trials := 500
 				if z == all {
 					trials = 2000
@@ -48,7 +49,7 @@ func TestPeekingIsFree(t *testing.T) {
 		claims := 0
 		for range trials {
 			d := make([]float64, 0, pairs)
-			x := z.series(2*pairs, rnd)
+			x := z.Series(2*pairs, rnd)
 			for i := range pairs {
 				diff := x[2*i+1] - x[2*i]
 				if compare.NextFirst(rnd) {
@@ -61,9 +62,9 @@ func TestPeekingIsFree(t *testing.T) {
 			}
 		}
 		if limit := trials / 20; claims > limit {
-			t.Errorf("%s: %d of %d A/A sequences make a claim within %d looks, at most %d may", z.name, claims, trials, pairs, limit)
+			t.Errorf("%s: %d of %d A/A sequences make a claim within %d looks, at most %d may", z.Name, claims, trials, pairs, limit)
 		} else {
-			t.Logf("%s: %d of %d A/A sequences make a claim within %d looks", z.name, claims, trials, pairs)
+			t.Logf("%s: %d of %d A/A sequences make a claim within %d looks", z.Name, claims, trials, pairs)
 		}
 	}
 }
@@ -76,13 +77,13 @@ func TestPowerTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const trials = 150
-	for _, z := range []noise{noises[0], noises[1], all} {
+	for _, z := range []noise.Model{noises[0], noises[1], all} {
 		for _, size := range []struct {
 			pairs   int
 			what    string
 			metrics []string
 		}{{6, "the score alone", []string{"score"}}, {10, "the score alone", []string{"score"}}, {20, "the score alone", []string{"score"}}, {10, "all metrics", nil}} {
-			row := fmt.Sprintf("| %s | %d | %s |", z.name, size.pairs, size.what)
+			row := fmt.Sprintf("| %s | %d | %s |", z.Name, size.pairs, size.what)
 			var measured []int
 			for _, effect := range []float64{0.03, 0.05, 0.10, 0.20} {
 				score, _ := verdicts(t, trials, size.pairs, z, effect, quick(size.metrics...))
@@ -109,10 +110,10 @@ func TestPowerTable(t *testing.T) {
 
 // TestSlowdownIsTold plants a slowdown of 15 %, which ten pairs have to tell on a machine that is not wild.
 func TestSlowdownIsTold(t *testing.T) {
-	for _, z := range []noise{noises[0], noises[2], noises[3]} {
+	for _, z := range []noise.Model{noises[0], noises[2], noises[3]} {
 		score, _ := verdicts(t, 200, 10, z, -0.15, quick())
 		if score[compare.Worse] < 190 || score[compare.Better] > 0 {
-			t.Errorf("%s: of 200 comparisons with a slowdown of 15 %% the verdicts are %v, want at least 190 of worse", z.name, score)
+			t.Errorf("%s: of 200 comparisons with a slowdown of 15 %% the verdicts are %v, want at least 190 of worse", z.Name, score)
 		}
 	}
 }
@@ -134,9 +135,9 @@ func TestIntervalCovers(t *testing.T) {
 					holds++
 				}
 			}
-			t.Logf("%s, %d pairs: %d of %d intervals hold the truth", z.name, pairs, holds, trials)
+			t.Logf("%s, %d pairs: %d of %d intervals hold the truth", z.Name, pairs, holds, trials)
 			if holds < trials*88/100 {
-				t.Errorf("%s, %d pairs: only %d of %d intervals hold the truth", z.name, pairs, holds, trials)
+				t.Errorf("%s, %d pairs: only %d of %d intervals hold the truth", z.Name, pairs, holds, trials)
 			}
 		}
 	}

@@ -1,0 +1,150 @@
+package experiment
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Effect is what a screen says of one factor.
+type Effect string
+
+// The verdicts on a factor. Unknown is one that showed nothing: it has less of an effect than would have shown.
+const (
+	Helps     Effect = "helps"
+	Hurts     Effect = "hurts"
+	FailsRuns Effect = "makes rounds fail"
+	Unknown   Effect = "nothing shown"
+)
+
+// alpha is the highest probability that any factor without effect is said to have one.
+const alpha = 0.05
+
+// entry is the probability below which a factor enters the selection. It is a little less than alpha: differences of pairs that run
+// one after the other are not quite independent.
+const entry = 0.04
+
+// FactorVerdict is the outcome for one factor. Ratios are of values with it on to values with it off, averaged over the others:
+// 1.05 is 5 % more.
+type FactorVerdict struct {
+	Name   string  `json:"name"`
+	Effect Effect  `json:"effect"`
+	Ratio  float64 `json:"ratio"`
+	// Low and High are the 95 % interval of Ratio, for those that help or hurt.
+	Low  float64 `json:"ratio_low,omitempty"`
+	High float64 `json:"ratio_high,omitempty"`
+	// Fails is the probability in [0,1] that it makes rounds fail.
+	Fails float64 `json:"fails"`
+}
+
+// ScreenVerdict is the outcome of a screen so far.
+type ScreenVerdict struct {
+	Rounds int `json:"rounds"`
+	Pairs  int `json:"pairs"`
+	Failed int `json:"failed"`
+	// Factors are in the screen's order.
+	Factors []FactorVerdict `json:"factors"`
+	// SmallestRatio is the smallest effect that would have shown in 4 of 5 cases, as a ratio above 1; 0 if none would.
+	SmallestRatio float64   `json:"smallest_ratio,omitempty"`
+	Suspicion     Suspicion `json:"suspicion"`
+	// Proves is false where there are too few pairs for any verdict: the order of Suspects is all that there is.
+	Proves bool `json:"proves"`
+	// Suspects are the factors' indexes, the one that seems to cost most first.
+	Suspects []int `json:"suspects"`
+}
+
+// minPairs is how many pairs a verdict needs: with five, even the clearest outcome has a chance of 1 in 16.
+const minPairs = 6
+
+// Verdict judges what there is so far.
+func (s *Screen) Verdict() ScreenVerdict {
+	k := len(s.factors)
+	v := ScreenVerdict{Rounds: len(s.trials), Pairs: len(s.d), Failed: countFailed(s.trials), Proves: len(s.d) >= minPairs,
+		Factors: make([]FactorVerdict, k), Suspicion: Suspect(k, s.trials)}
+	ridge := s.ridge()
+	for j, name := range s.factors {
+		v.Factors[j] = FactorVerdict{Name: name, Effect: Unknown, Ratio: math.Exp(ridge[j]), Fails: v.Suspicion.Each[j]}
+	}
+	var found []estimate
+	if v.Proves {
+		found = selectFactors(s.x, s.d, entry, rand.New(rand.NewPCG(s.seed, 0x7e57)))
+		v.SmallestRatio = smallest(s.spread(found), len(s.d), k)
+	}
+	for _, e := range found {
+		v.Factors[e.factor].show(e, len(s.d)-len(found))
+	}
+	for j := range v.Factors {
+		if s.off[j] || v.Suspicion.Each[j] >= Sure {
+			v.Factors[j].Effect = FailsRuns
+		}
+		v.Suspects = append(v.Suspects, j)
+	}
+	slices.SortStableFunc(v.Suspects, func(a, b int) int {
+		return cmp.Or(-cmp.Compare(v.Factors[a].Fails, v.Factors[b].Fails)*boolInt(max(v.Factors[a].Fails, v.Factors[b].Fails) >= 0.5),
+			cmp.Compare(v.Factors[a].Ratio, v.Factors[b].Ratio))
+	})
+	return v
+}
+
+// show fills in a selected factor.
+func (f *FactorVerdict) show(e estimate, degrees int) {
+	f.Effect, f.Ratio = Helps, math.Exp(e.effect)
+	if e.effect < 0 {
+		f.Effect = Hurts
+	}
+	reach := studentQuantile(1-alpha/2, degrees) * e.error
+	f.Low, f.High = math.Exp(e.effect-reach), math.Exp(e.effect+reach)
+}
+
+// Recommended are the factors to keep on: all but those that hurt or make rounds fail, or are more likely than not to.
+func (v ScreenVerdict) Recommended() []bool {
+	on := make([]bool, len(v.Factors))
+	for j, f := range v.Factors {
+		on[j] = f.Effect != Hurts && f.Effect != FailsRuns && f.Fails < 0.5
+	}
+	return on
+}
+
+// spread is the standard deviation of a pair's difference beside the effects found.
+func (s *Screen) spread(found []estimate) float64 {
+	left := slices.Clone(s.d)
+	for i := range left {
+		for _, e := range found {
+			left[i] -= s.x[i][e.factor] * e.effect
+		}
+	}
+	return robust(left)
+}
+
+// ridge are the factors' effects, drawn towards none as much as four pairs would: an order for screens that prove nothing.
+func (s *Screen) ridge() []float64 {
+	k := len(s.factors)
+	d := slices.Clone(s.d)
+	clip(d)
+	return ridgeSolve(s.x, d, k, 4)
+}
+
+// Smallest is the smallest effect, as a ratio above 1, that a screen of k factors shows in 4 of 5 cases with that many pairs whose
+// log differences have the standard deviation sd; 0 where there are too few pairs.
+func Smallest(sd float64, pairs, k int) float64 { return smallest(sd, pairs, k) }
+
+func smallest(sd float64, pairs, k int) float64 {
+	if pairs < minPairs || k < 1 {
+		return 0
+	}
+	return math.Exp(sd / math.Sqrt(float64(pairs)) * (normalQuantile(1-alpha/2/float64(k)) + normalQuantile(0.8)))
+}
+
+// PairsFor is how many pairs it takes to show an effect (a ratio above 1) of one of k factors in 4 of 5 cases.
+func PairsFor(effect, sd float64, k int) int {
+	z := normalQuantile(1-alpha/2/float64(k)) + normalQuantile(0.8)
+	return max(minPairs, int(math.Ceil(math.Pow(sd*z/math.Log(effect), 2))))
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
