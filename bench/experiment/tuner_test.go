@@ -126,7 +126,7 @@ func TestTunerFindsTheBest(t *testing.T) {
 		want   float64
 	}{{45, 0.75}, {90, 0.90}} {
 		rnd := rand.New(rand.NewPCG(uint64(tt.rounds), 90))
-		n := trials(t, 30)
+		n := trials(t, 10)
 		var shares []float64
 		failing, squares, confirmed, rejected := 0, 0.0, 0, 0
 		for range n {
