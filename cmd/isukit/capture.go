@@ -4,22 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
-	"isukit/proto/decode"
 )
 
 type captureOptions struct {
-	schema schemaOptions
-	filter captureFilter
+	schema exchange.Schema
+	exchange.PrintOptions
 	file   string
 	keylog string
 	packet string
@@ -27,8 +25,6 @@ type captureOptions struct {
 	netns  string
 	// host is where to capture, sshConfig a file for ssh, stateDir where the lab is kept.
 	host, sshConfig, stateDir string
-	bodies                    bool
-	jsonl                     bool
 }
 
 func newCaptureCmd(s streams) *cobra.Command {
@@ -65,22 +61,22 @@ name, where tcpdump has to be installed and you have to be root or may use sudo 
 			if err != nil {
 				return err
 			}
-			if p.shown > 0 && o.file != "" && o.file != "-" {
-				sayNext(s, isQuiet(cmd) || o.jsonl, nextAfterCapture(cmd, o, p))
+			if p.Shown > 0 && o.file != "" && o.file != "-" {
+				sayNext(s, isQuiet(cmd) || o.Jsonl, nextAfterCapture(cmd, o, p))
 			}
 			return nil
 		},
 	}
-	o.schema.addFlags(cmd)
-	o.filter.addFlags(cmd)
+	schemaFlags(cmd, &o.schema)
+	filterFlags(cmd, &o.Filter)
 	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, as SSLKEYLOGFILE makes it)")
 	cmd.Flags().StringVar(&o.packet, "filter", "", "read these connections only, as in 'port 9292'")
 	cmd.Flags().StringVar(&o.live, "live", "", "capture on this interface instead of reading a file; needs root")
 	cmd.Flags().StringVar(&o.netns, "netns", "", "with --live: the network namespace to capture in, by name or path")
 	cmd.Flags().StringVar(&o.host, "host", "", "capture on this host, of the lab or of ssh, until Ctrl-C; --live then names an interface of it (default any)")
 	cmd.Flags().StringVar(&o.sshConfig, "ssh-config", "", "with --host: a configuration file for ssh in place of your own")
-	cmd.Flags().BoolVar(&o.bodies, "bodies", false, "print the decoded messages too")
-	linesFlag(cmd.Flags(), &o.jsonl)
+	cmd.Flags().BoolVar(&o.Bodies, "bodies", false, "print the decoded messages too")
+	linesFlag(cmd.Flags(), &o.Jsonl)
 	cmd.Flags().SetNormalizeFunc(jsonlIsJSON)
 	return cmd
 }
@@ -113,29 +109,30 @@ func (o *captureOptions) arguments(args []string) error {
 	return nil
 }
 
-func runCapture(ctx context.Context, o captureOptions, s streams) (shownCount, error) {
-	var p shownCount
-	if o.bodies && o.jsonl {
+func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Counts, error) {
+	var p exchange.Counts
+	if o.Bodies && o.Jsonl {
 		return p, ui.UsageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
 	}
-	if err := o.filter.parse(); err != nil {
+	if err := o.Filter.Parse(); err != nil {
 		return p, err
 	}
-	schema, routes, err := o.schema.load(ctx, s)
+	schema, routes, err := o.schema.Load(ctx, s.err)
 	if err != nil {
 		return p, err
 	}
-	if err := o.filter.checkTypes(schema); err != nil {
+	if err := o.Filter.CheckTypes(schema); err != nil {
 		return p, err
 	}
 	defer relaxGC()()
-	decoder := &bodyDecoder{schema: schema, routes: routes}
-	notes := &noteCounter{w: s.err, seen: map[string]int{}}
+	decoder := &exchange.Decoder{Schema: schema, Routes: routes}
+	notes := exchange.NewNotes(s.err)
 	opts := capture.DefaultOptions()
-	opts.OnNote = notes.add
+	opts.OnNote = notes.Add
 	if opts.Filter, err = capture.ParseFilter(o.packet); err != nil {
 		return p, ui.UsageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
 	}
+	o.Eager = o.live != "" || o.host != "" || o.file == "-"
 	switch {
 	case o.host != "":
 		err = captureHost(ctx, o, opts, decoder, s)
@@ -144,7 +141,7 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (shownCount, e
 	default:
 		p, err = captureFile(ctx, o, opts, decoder, s)
 	}
-	notes.summary()
+	notes.Summary()
 	return p, err
 }
 
@@ -163,44 +160,23 @@ func relaxGC() (restore func()) {
 	}
 }
 
-func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (p shownCount, err error) {
-	if opts.Keys, err = readKeyLog(o.keylog); err != nil {
+func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
+	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
 		return p, err
 	}
-	reader, file, err := openCapture(o.file, s.in, opts)
+	reader, file, err := exchange.Open(o.file, s.in, opts)
 	if err != nil {
 		return p, err
 	}
 	defer file.Close()
-	p, err = printExchanges(ctx, o, reader, decoder, s)
+	p, err = exchange.Print(ctx, o.PrintOptions, reader, decoder, s.out)
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", o.file, err)
 	}
-	if p.shown == 0 {
+	if p.Shown == 0 {
 		fmt.Fprintf(s.err, "isukit: note: %s\n", whyNothing(o, reader.Stats()))
 	}
 	return p, nil
-}
-
-// openCapture opens a file of packets, "-" for in; whoever asked closes it.
-func openCapture(name string, in io.Reader, opts capture.Options) (*capture.Reader, io.Closer, error) {
-	input := io.NopCloser(in)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, nil, ui.UsageError(err, "isukit round --capture FILE writes one")
-		}
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return nil, nil, errors.Join(ui.UsageError(fmt.Errorf("%s is a directory", name), "name a file in it"), f.Close())
-		}
-		input = f
-	}
-	reader, err := capture.NewReader(input, opts)
-	if err != nil {
-		err = ui.UsageError(fmt.Errorf("%s: %w", name, err), "such a file may also be packed with gzip or zstd")
-		return nil, nil, errors.Join(err, input.Close())
-	}
-	return reader, input, nil
 }
 
 // whyNothing says what became of a capture of which nothing was shown.
@@ -212,54 +188,4 @@ func whyNothing(o captureOptions, stats capture.Stats) string {
 		return fmt.Sprintf("none of %d packets passes --filter %q", stats.Packets, o.packet)
 	}
 	return fmt.Sprintf("there is no HTTP exchange that could be read in %d packets, %d of them TCP's", stats.Packets, stats.Segments)
-}
-
-// readKeyLog reads a key log; no name, no keys.
-func readKeyLog(name string) (*capture.KeyLog, error) {
-	if name == "" {
-		return nil, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, ui.UsageError(err, "")
-	}
-	defer f.Close()
-	keys, err := capture.ReadKeyLog(f)
-	if err != nil {
-		return nil, ui.UsageError(fmt.Errorf("%s: %w", name, err), "")
-	}
-	return keys, nil
-}
-
-// noteCounter prints each kind of note once, and in the end how often it came.
-type noteCounter struct {
-	w     io.Writer
-	seen  map[string]int
-	order []string
-}
-
-// maxNoteKinds bounds how many different notes are printed.
-const maxNoteKinds = 100
-
-func (n *noteCounter) add(note capture.Note) {
-	if n.seen[note.Text] == 0 {
-		if len(n.order) >= maxNoteKinds {
-			return
-		}
-		n.order = append(n.order, note.Text)
-		where := ""
-		if note.Client.IsValid() {
-			where = fmt.Sprintf("%s -> %s: ", note.Client, note.Server)
-		}
-		fmt.Fprintf(n.w, "isukit: note: %s%s\n", where, decode.Terminal(note.Text))
-	}
-	n.seen[note.Text]++
-}
-
-func (n *noteCounter) summary() {
-	for _, text := range n.order {
-		if count := n.seen[text]; count > 1 {
-			fmt.Fprintf(n.w, "isukit: note: %d times in all: %s\n", count, decode.Terminal(text))
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"isukit"
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
@@ -20,7 +21,7 @@ import (
 )
 
 // captureHost captures on a host of the lab, or else on one that ssh knows by that name.
-func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) error {
+func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) error {
 	netns, err := labNetns(ctx, o.host, o.stateDir)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func labNetns(ctx context.Context, name, stateDir string) (string, error) {
 const sshPatience = 5 * time.Second
 
 // captureSSH reads what tcpdump writes on a host.
-func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) error {
+func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) error {
 	if o.keylog != "" {
 		keys, closeLog := capture.FollowKeyLog(o.keylog)
 		defer closeLog()
@@ -112,7 +113,7 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 
 // readStream shows the exchanges of a pcap file that is still being written; its writer captures from the first byte on. One
 // that ends before it begins is none.
-func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts capture.Options, decoder *bodyDecoder, s streams) error {
+func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts capture.Options, decoder *exchange.Decoder, s streams) error {
 	var first [1]byte
 	if _, err := io.ReadFull(stream, first[:]); err != nil {
 		return nil // why, its writer says
@@ -122,7 +123,7 @@ func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts ca
 	if err != nil {
 		return fmt.Errorf("capture on %s: %w", o.host, err)
 	}
-	_, err = printExchanges(ctx, o, reader, decoder, s)
+	_, err = exchange.Print(ctx, o.PrintOptions, reader, decoder, s.out)
 	return err
 }
 

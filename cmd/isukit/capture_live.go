@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 )
@@ -26,7 +27,7 @@ func liveHint(err error) string {
 }
 
 // captureLive shows exchanges as they come, until ctx ends: that is the clean end of a live capture.
-func captureLive(ctx context.Context, o captureOptions, opts capture.Options, decoder *bodyDecoder, s streams) (err error) {
+func captureLive(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (err error) {
 	if o.keylog != "" {
 		keys, closeLog := capture.FollowKeyLog(o.keylog)
 		defer closeLog()
@@ -48,7 +49,7 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 	fmt.Fprintf(s.err, "isukit: capturing on %s; Ctrl-C ends it\n", where)
 	reader := capture.NewPacketReader(live, opts)
 	// The source ends with ctx, after it has given what had come until then.
-	if _, err := printExchanges(context.WithoutCancel(ctx), o, reader, decoder, s); err != nil {
+	if _, err := exchange.Print(context.WithoutCancel(ctx), o.PrintOptions, reader, decoder, s.out); err != nil {
 		return err
 	}
 	dropped, err := live.Dropped()

@@ -15,6 +15,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
@@ -162,7 +163,7 @@ func capturedExchanges(t *testing.T, jsonl string) []sentExchange {
 	t.Helper()
 	var got []sentExchange
 	for line := range strings.Lines(jsonl) {
-		var e exchangeJSON
+		var e exchange.ExchangeJSON
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
@@ -102,7 +103,7 @@ func sideNames(cmd *cobra.Command, args []string) []string {
 
 // messageTypes are the types of the schema that the command line names so far.
 func messageTypes(cmd *cobra.Command, _ []string) []string {
-	schema, err := schemaOf(cmd).schema(context.Background())
+	schema, err := schemaOf(cmd).Schema(context.Background())
 	if err != nil {
 		return nil
 	}
@@ -113,21 +114,21 @@ func messageTypes(cmd *cobra.Command, _ []string) []string {
 	return list
 }
 
-func schemaOf(cmd *cobra.Command) *schemaOptions {
-	var o schemaOptions
-	o.protoDirs, _ = cmd.Flags().GetStringArray("proto")
-	o.descriptorSets, _ = cmd.Flags().GetStringArray("descriptor-set")
-	o.routesFile, _ = cmd.Flags().GetString("routes")
+func schemaOf(cmd *cobra.Command) *exchange.Schema {
+	var o exchange.Schema
+	o.ProtoDirs, _ = cmd.Flags().GetStringArray("proto")
+	o.DescriptorSets, _ = cmd.Flags().GetStringArray("descriptor-set")
+	o.RoutesFile, _ = cmd.Flags().GetString("routes")
 	return &o
 }
 
 func routeNames(cmd *cobra.Command, _ []string) []string {
 	o := schemaOf(cmd)
-	schema, err := o.schema(context.Background())
+	schema, err := o.Schema(context.Background())
 	if err != nil {
 		return nil
 	}
-	routes, err := o.routes(schema, streams{err: io.Discard})
+	routes, err := o.Routes(schema, io.Discard)
 	if err != nil {
 		return nil
 	}

@@ -13,12 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
 type decodeOptions struct {
-	schema schemaOptions
+	schema exchange.Schema
 	// types is one name for all files, or one for each.
 	types []string
 	// route is "METHOD PATH": its response, or with ofRequest its request, names the type.
@@ -50,7 +51,7 @@ the body came from. Without either, the types that fit are listed; when one alon
 			return runDecode(cmd.Context(), o, s)
 		},
 	}
-	o.schema.addFlags(cmd)
+	schemaFlags(cmd, &o.schema)
 	cmd.Flags().StringArrayVar(&o.types, "type", nil, "message type, with or without its package; once, or once a file")
 	cmd.Flags().StringVar(&o.route, "route", "", `"METHOD PATH" that the body came from, as in 'GET /api/teams'`)
 	cmd.Flags().BoolVar(&o.ofRequest, "request", false, "with --route: the body is the request's, not the response's")
@@ -68,7 +69,7 @@ func runDecode(ctx context.Context, o decodeOptions, s streams) error {
 	if len(o.files) == 0 {
 		o.files = []string{"-"}
 	}
-	schema, routes, err := o.schema.load(ctx, s)
+	schema, routes, err := o.schema.Load(ctx, s.err)
 	if err != nil {
 		return err
 	}

@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
 type encodeOptions struct {
-	schema schemaOptions
+	schema exchange.Schema
 	typ    string
 	output string
 	body   bodyOptions
@@ -44,7 +45,7 @@ maps), or with --file as a file in text or JSON format; "-" is standard input.`,
 			return runEncode(cmd.Context(), o, s)
 		},
 	}
-	o.schema.addFlags(cmd)
+	schemaFlags(cmd, &o.schema)
 	cmd.Flags().StringVar(&o.typ, "type", "", "message type, with or without its package")
 	cmd.Flags().StringVar(&o.body.file, "file", "", "file with the message in text or JSON format; - is standard input")
 	cmd.Flags().StringVar(&o.output, "out", "raw", "how to write the bytes: raw, hex or base64")
@@ -55,7 +56,7 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 	if o.typ == "" {
 		return ui.UsageError(errors.New("the type is missing"), "name it with --type; isukit types lists them")
 	}
-	schema, _, err := o.schema.load(ctx, s)
+	schema, _, err := o.schema.Load(ctx, s.err)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"isukit/cmd/internal/exchange"
 )
 
 // Flags that several commands have. They are made here, so that a name means the same, with the same type and the same words,
@@ -51,6 +53,23 @@ func programFlags(f *pflag.FlagSet, localDir, app *string) {
 
 func acceptRiskFlag(f *pflag.FlagSet, v *[]string) {
 	f.StringSliceVar(v, "accept-risk", nil, "names of tunings whose high risk you take")
+}
+
+// schemaFlags are for commands that read messages.
+func schemaFlags(cmd *cobra.Command, o *exchange.Schema) {
+	cmd.Flags().StringArrayVar(&o.ProtoDirs, "proto", nil, "directory of .proto files; any number (default: the portal's own messages)")
+	cmd.Flags().StringArrayVar(&o.DescriptorSets, "descriptor-set", nil, "file with a FileDescriptorSet; any number")
+	cmd.Flags().StringVar(&o.RoutesFile, "routes", "", "TSV of method, path template, request, response (default with the portal's messages: its routes)")
+}
+
+// filterFlags are for commands that read captures.
+func filterFlags(cmd *cobra.Command, f *exchange.Filter) {
+	cmd.Flags().StringSliceVar(&f.Methods, "method", nil, "show these methods only")
+	cmd.Flags().StringSliceVar(&f.Paths, "path", nil, "show these paths only: /api/teams/{id}, /api/* (the query is left aside)")
+	cmd.Flags().StringSliceVar(&f.Statuses, "status", nil, "show these statuses only: 200, 4xx, 500-599")
+	cmd.Flags().StringSliceVar(&f.Types, "only-type", nil, "show exchanges with a message of these types only")
+	cmd.Flags().StringArrayVar(&f.Fields, "where", nil, "show exchanges whose request or response has field=value, as in team.name=sushi")
+	cmd.Flags().BoolVar(&f.Incomplete, "incomplete", false, "show only what is incomplete or damaged")
 }
 
 // isQuiet is what --quiet says, which every command takes.

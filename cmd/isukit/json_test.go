@@ -14,6 +14,7 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 	"isukit/bench/compare"
+	"isukit/cmd/internal/exchange"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/tune"
@@ -25,7 +26,7 @@ var printedTypes = map[string]reflect.Type{
 	"round": nil, "show": nil, "observe": nil, "digest access": nil, "digest queries": nil, "decode": nil, "send": nil, "hits": nil, "topology diff": nil,
 	"ls": reflect.TypeFor[listedRound](), "final": reflect.TypeFor[listedRound](),
 	"diff": reflect.TypeFor[diffJSON](), "latency": reflect.TypeFor[endpointLatency](), "compare": reflect.TypeFor[compare.Comparison](),
-	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchangeJSON](), "replay": reflect.TypeFor[replayReport](),
+	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchange.ExchangeJSON](), "replay": reflect.TypeFor[exchange.ReplayReport](),
 	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[routeInfo](), "decode --diff": reflect.TypeFor[decode.Difference](),
 	"topology ls": reflect.TypeFor[topologyLine](), "topology apply": reflect.TypeFor[infra.Plan](), "topology status": reflect.TypeFor[infra.Status](),
 	"topology verify": reflect.TypeFor[topologyVerified](), "lab up": reflect.TypeFor[labHost](), "lab ls": reflect.TypeFor[labHost](),

@@ -13,6 +13,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/exchange"
 	"isukit/infra/host/machine"
 	"isukit/infra/topology"
 )
@@ -251,21 +252,21 @@ func applyAsIn(command, both string) string {
 
 // nextAfterCapture shows what is in the messages of the same exchanges, of the refused ones where there are any. When some were
 // looked for, it sends the capture again, all of it: a request needs the login before it.
-func nextAfterCapture(cmd *cobra.Command, o captureOptions, p shownCount) string {
+func nextAfterCapture(cmd *cobra.Command, o captureOptions, p exchange.Counts) string {
 	schema, filter := []string{"proto", "descriptor-set", "routes", "keylog"}, []string{"method", "path", "status", "only-type", "where", "incomplete"}
 	narrowed := slices.ContainsFunc(filter, cmd.Flags().Changed)
 	switch {
-	case o.bodies && narrowed && o.packet == "":
+	case o.Bodies && narrowed && o.packet == "":
 		to := "URL"
 		if dir, err := stateDir(cmd); err == nil {
 			to = cmp.Or(urlUp(cmd.Context(), dir), to)
 		}
 		return nextOn(cmd, "isukit replay "+shellWord(o.file)+" --to "+to, schema...)
-	case o.bodies:
+	case o.Bodies:
 		return ""
 	}
 	command := "isukit capture --bodies " + shellWord(o.file)
-	if p.refused > 0 && !narrowed {
+	if p.Refused > 0 && !narrowed {
 		command += " --status 4xx,5xx"
 	}
 	return nextOn(cmd, command, slices.Concat(schema, []string{"filter"}, filter)...)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -167,19 +165,5 @@ func TestReplayPacedConnections(t *testing.T) {
 			wrong = fmt.Sprintf("the other connection's request came after %v, want 100 ms", beside)
 		}
 		return wrong
-	})
-}
-
-// TestReplayTellsHowFarItIs holds that a replay in which nothing differs is not silent for long.
-func TestReplayTellsHowFarItIs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var errs bytes.Buffer
-		r := &replayer{s: streams{err: &errs}, sent: 3, differ: 1}
-		done := r.telling(10)
-		time.Sleep(8 * time.Second)
-		done()
-		if want := strings.Repeat("isukit: 3 of 10 requests were sent, 1 answers differed\n", 2); errs.String() != want {
-			t.Errorf("in 8 s it said %q, want %q", errs.String(), want)
-		}
 	})
 }

@@ -10,12 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
 type routesOptions struct {
-	schema schemaOptions
+	schema exchange.Schema
 	asJSON bool
 	// path keeps the routes that this path takes; empty keeps all.
 	path string
@@ -33,7 +34,7 @@ func newRoutesCmd(s streams) *cobra.Command {
 			return runRoutes(cmd.Context(), o, s)
 		},
 	}
-	o.schema.addFlags(cmd)
+	schemaFlags(cmd, &o.schema)
 	linesFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
@@ -46,7 +47,7 @@ type routeInfo struct {
 }
 
 func runRoutes(ctx context.Context, o routesOptions, s streams) error {
-	_, routes, err := o.schema.load(ctx, s)
+	_, routes, err := o.schema.Load(ctx, s.err)
 	if err != nil {
 		return err
 	}

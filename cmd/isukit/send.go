@@ -15,13 +15,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/release"
 	"isukit/cmd/internal/ui"
 	"isukit/proto/decode"
 )
 
 type sendOptions struct {
-	schema schemaOptions
+	schema exchange.Schema
 	body   bodyOptions
 	// target is "METHOD /path" with to as its base, or "METHOD URL"; without a method the route, or the body, decides it.
 	target   string
@@ -64,7 +65,7 @@ The types follow from the route, or are named with --type and --resp-type. With 
 			return runSend(cmd.Context(), o, s)
 		},
 	}
-	o.schema.addFlags(cmd)
+	schemaFlags(cmd, &o.schema)
 	cmd.Flags().StringVar(&o.to, "to", "http://127.0.0.1", "the server, as a URL without a path")
 	cmd.Flags().StringVar(&o.typ, "type", "", "message type of the request (default: the route's)")
 	cmd.Flags().StringVar(&o.respType, "resp-type", "", "message type of the response (default: the route's)")
@@ -81,7 +82,7 @@ The types follow from the route, or are named with --type and --resp-type. With 
 }
 
 func runSend(ctx context.Context, o sendOptions, s streams) error {
-	schema, routes, err := o.schema.load(ctx, s)
+	schema, routes, err := o.schema.Load(ctx, s.err)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	if err != nil {
 		return err
 	}
-	jar, err := openJar(o.jar)
+	jar, err := exchange.OpenJar(o.jar)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 		return ui.Hinted(err, "isukit send --to URL says where the server is; isukit topology status tells where that of a topology is")
 	}
 	defer resp.Body.Close()
-	if err := jar.keep(target, resp.Cookies()); err != nil {
+	if err := jar.Keep(target, resp.Cookies()); err != nil {
 		return err
 	}
 	return o.answer(resp, routes, schema, s)

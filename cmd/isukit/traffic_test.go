@@ -24,6 +24,7 @@ import (
 	googleproto "google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/proto"
 	"isukit/proto/decode"
 )
@@ -45,7 +46,7 @@ func hashOf(body []byte) string {
 // returns what was sent. record, when not nil, runs around it with the server's port: it captures.
 func traffic(t testing.TB, n int, clientTLS *tls.Config, packed bool, record func(port string, run func())) []sentExchange {
 	t.Helper()
-	schema, err := portalSchema()
+	schema, err := exchange.PortalSchema()
 	if err != nil {
 		t.Fatal(err)
 	}

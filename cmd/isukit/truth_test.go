@@ -21,6 +21,7 @@ import (
 	googleproto "google.golang.org/protobuf/proto"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 	"isukit/proto/decode"
@@ -72,16 +73,16 @@ func sortSent(all []sentExchange) {
 }
 
 // captureJSONL runs isukit capture --jsonl.
-func captureJSONL(t testing.TB, file, keylog string) []exchangeJSON {
+func captureJSONL(t testing.TB, file, keylog string) []exchange.ExchangeJSON {
 	t.Helper()
 	var out, errs bytes.Buffer
-	o := captureOptions{file: file, keylog: keylog, jsonl: true}
+	o := captureOptions{file: file, keylog: keylog, PrintOptions: exchange.PrintOptions{Jsonl: true}}
 	if _, err := runCapture(context.Background(), o, streams{nil, &out, &errs}); err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}
-	var all []exchangeJSON
+	var all []exchange.ExchangeJSON
 	for line := range strings.Lines(out.String()) {
-		var e exchangeJSON
+		var e exchange.ExchangeJSON
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%v in %s", err, line)
 		}
@@ -173,7 +174,7 @@ func TestCaptureTruthRound(t *testing.T) {
 
 // ofARound is what tshark, too, can tell of a round's exchanges: it gives bytes for bodies of types that it has no dissector for,
 // so not for JSON and CSS.
-func ofARound(exchanges []exchangeJSON) []sentExchange {
+func ofARound(exchanges []exchange.ExchangeJSON) []sentExchange {
 	var all []sentExchange
 	for _, e := range exchanges {
 		_, uri, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.URL, "http://"), "https://"), "/")
@@ -227,7 +228,7 @@ func TestCaptureTruthTLSRound(t *testing.T) {
 func TestDecodeTruth(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
-	schema, err := portalSchema()
+	schema, err := exchange.PortalSchema()
 	if err != nil {
 		t.Fatal(err)
 	}

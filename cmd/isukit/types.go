@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
 )
 
 type typesOptions struct {
-	schema schemaOptions
+	schema exchange.Schema
 	asJSON bool
 	// name shows one type's fields; empty lists all types.
 	name string
@@ -33,7 +34,7 @@ func newTypesCmd(s streams) *cobra.Command {
 			return runTypes(cmd.Context(), o, s)
 		},
 	}
-	o.schema.addFlags(cmd)
+	schemaFlags(cmd, &o.schema)
 	linesFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
@@ -51,7 +52,7 @@ type fieldInfo struct {
 }
 
 func runTypes(ctx context.Context, o typesOptions, s streams) error {
-	schema, err := o.schema.schema(ctx)
+	schema, err := o.schema.Schema(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package exchange
 
 import (
 	"bytes"
@@ -15,44 +15,51 @@ import (
 // batchExchanges is how many exchanges of a file are handed to a worker at once.
 const batchExchanges = 64
 
-// shownCount counts what was printed: the exchanges, and those of them that were answered with 400 or above.
-type shownCount struct{ shown, refused int }
+// Counts counts what was printed: the exchanges, and those of them that were answered with 400 or above.
+type Counts struct{ Shown, Refused int }
+
+// PrintOptions say which exchanges are printed, and how.
+type PrintOptions struct {
+	Filter Filter
+	// Bodies prints the decoded messages too, jsonl a JSON object for each exchange.
+	Bodies, Jsonl bool
+	// Eager prints what is there before more is waited for, as someone may be looking on.
+	Eager bool
+}
 
 // batch is some exchanges on their way to the output.
 type batch struct {
 	exchanges []*capture.Exchange
 	out       bytes.Buffer
-	shownCount
+	Counts
 	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
 	err  error
 	done chan struct{}
 }
 
-// printExchanges prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
+// Print prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
 // decode and format, and the output is in the order of reading.
-func printExchanges(ctx context.Context, o captureOptions, reader *capture.Reader, decoder *bodyDecoder, s streams) (p shownCount, err error) {
-	// Someone may be looking on: what is there goes out before more is waited for.
-	eager := o.live != "" || o.file == "-"
+func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder *Decoder, w io.Writer) (p Counts, err error) {
 	workers := runtime.GOMAXPROCS(0)
 	work, ordered := make(chan *batch), make(chan *batch, 2*workers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
-		return readBatches(ctx, reader, eager, work, ordered)
+		return readBatches(ctx, reader, o.Eager, work, ordered)
 	})
 	for range workers {
 		group.Go(func() error {
-			formatBatches(o, &bodyDecoder{schema: decoder.schema, routes: decoder.routes}, work)
+			formatBatches(o, &Decoder{Schema: decoder.Schema, Routes: decoder.Routes}, work)
 			return nil
 		})
 	}
 	group.Go(func() error {
 		for b := range ordered {
 			<-b.done
-			p.shown += b.shown
-			p.refused += b.refused
-			if _, err := s.out.Write(b.out.Bytes()); err != nil {
+			p.Shown += b.Shown
+			p.Refused += b.Refused
+			if _, err := w.Write(b.out.Bytes()); err != nil {
 				return err
 			}
 			if b.err != nil {
@@ -96,24 +103,24 @@ func readBatches(ctx context.Context, reader *capture.Reader, eager bool, work, 
 	}
 }
 
-func formatBatches(o captureOptions, decoder *bodyDecoder, work <-chan *batch) {
+func formatBatches(o PrintOptions, decoder *Decoder, work <-chan *batch) {
 	for b := range work {
-		printer := exchangePrinter{w: &b.out, schema: decoder.schema, bodies: o.bodies, jsonl: o.jsonl}
+		printer := printer{Out: &b.out, schema: decoder.Schema, bodies: o.Bodies, jsonl: o.Jsonl}
 		for _, e := range b.exchanges {
-			if !o.filter.beforeDecoding(e) {
+			if !o.Filter.beforeDecoding(e) {
 				continue
 			}
 			d := decoder.decode(e)
-			if !o.filter.match(d) {
+			if !o.Filter.match(d) {
 				continue
 			}
 			if err := printer.print(d); err != nil {
 				b.err = err
 				break
 			}
-			b.shown++
+			b.Shown++
 			if e.Response != nil && e.Response.Status >= 400 {
-				b.refused++
+				b.Refused++
 			}
 		}
 		close(b.done)

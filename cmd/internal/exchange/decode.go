@@ -1,4 +1,4 @@
-package main
+package exchange
 
 import (
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -7,14 +7,14 @@ import (
 	"isukit/proto/decode"
 )
 
-// decodedExchange is an exchange with its bodies decoded.
-type decodedExchange struct {
+// Decoded is an exchange with its bodies decoded.
+type Decoded struct {
 	*capture.Exchange
-	req, resp decodedBody
+	req, resp DecodedBody
 }
 
-// decodedBody is what is known of one body.
-type decodedBody struct {
+// DecodedBody is what is known of one body.
+type DecodedBody struct {
 	// typ is the message's full name; empty where nothing names it.
 	typ string
 	// body is nil where there is no type, or the body is no protobuf.
@@ -26,29 +26,29 @@ type decodedBody struct {
 	data  []byte
 }
 
-// bodyDecoder decodes the bodies of exchanges.
-type bodyDecoder struct {
-	schema *decode.Schema
-	routes decode.Routes
+// Decoder decodes the bodies of exchanges.
+type Decoder struct {
+	Schema *decode.Schema
+	Routes decode.Routes
 	// found caches lookups, which are per exchange and name.
 	found map[string]protoreflect.MessageDescriptor
 }
 
-func (d *bodyDecoder) decode(e *capture.Exchange) *decodedExchange {
-	out := &decodedExchange{Exchange: e}
+func (d *Decoder) decode(e *capture.Exchange) *Decoded {
+	out := &Decoded{Exchange: e}
 	method, target := "", ""
 	if e.Request != nil {
 		method, target = e.Request.Method, e.Request.Target
-		out.req = d.body(e.Request, d.routes.Type(method, target, decode.Request, 0, e.Request.Header.Get("Content-Type")))
+		out.req = d.body(e.Request, d.Routes.Type(method, target, decode.Request, 0, e.Request.Header.Get("Content-Type")))
 	}
 	if e.Response != nil {
-		out.resp = d.body(e.Response, d.routes.Type(method, target, decode.Response, e.Response.Status, e.Response.Header.Get("Content-Type")))
+		out.resp = d.body(e.Response, d.Routes.Type(method, target, decode.Response, e.Response.Status, e.Response.Header.Get("Content-Type")))
 	}
 	return out
 }
 
-func (d *bodyDecoder) body(m *capture.Message, typ string) decodedBody {
-	b := decodedBody{typ: typ, data: m.Body}
+func (d *Decoder) body(m *capture.Message, typ string) DecodedBody {
+	b := DecodedBody{typ: typ, data: m.Body}
 	contentType := m.Header.Get("Content-Type")
 	isProto := decode.IsProtobuf(contentType)
 	if !isProto && contentType != "" && (decode.TypeOfContentType(contentType) == "" || len(m.Body) == 0) {
@@ -57,7 +57,7 @@ func (d *bodyDecoder) body(m *capture.Message, typ string) decodedBody {
 	}
 	if typ == "" {
 		if isProto {
-			b.fits = decode.Candidates(d.schema, m.Body, decode.DefaultLimits())
+			b.fits = decode.Candidates(d.Schema, m.Body, decode.DefaultLimits())
 		}
 		return b
 	}
@@ -74,11 +74,11 @@ func (d *bodyDecoder) body(m *capture.Message, typ string) decodedBody {
 	return b
 }
 
-func (d *bodyDecoder) find(name string) (protoreflect.MessageDescriptor, error) {
+func (d *Decoder) find(name string) (protoreflect.MessageDescriptor, error) {
 	if md, ok := d.found[name]; ok {
 		return md, nil
 	}
-	md, err := d.schema.Find(name)
+	md, err := d.Schema.Find(name)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +90,11 @@ func (d *bodyDecoder) find(name string) (protoreflect.MessageDescriptor, error) 
 }
 
 // faults lists what is wrong with the exchange and its bodies, one clause each.
-func (d *decodedExchange) faults() []string {
+func (d *Decoded) faults() []string {
 	faults := append([]string{}, d.Incomplete...)
 	for _, side := range []struct {
 		name string
-		b    decodedBody
+		b    DecodedBody
 	}{{"request", d.req}, {"response", d.resp}} {
 		if side.b.fault != "" {
 			faults = append(faults, side.name+": "+side.b.fault)

@@ -1,4 +1,4 @@
-package main
+package exchange
 
 import (
 	"bytes"
@@ -14,15 +14,15 @@ import (
 	"isukit/proto/decode"
 )
 
-// exchangePrinter writes exchanges in one of three forms: a line, a line with bodies, a JSON object.
-type exchangePrinter struct {
-	w      *bytes.Buffer
+// printer writes exchanges in one of three forms: a line, a line with bodies, a JSON object.
+type printer struct {
+	Out    *bytes.Buffer
 	schema *decode.Schema
 	bodies bool
 	jsonl  bool
 }
 
-func (p *exchangePrinter) print(d *decodedExchange) error {
+func (p *printer) print(d *Decoded) error {
 	if p.jsonl {
 		return p.object(d)
 	}
@@ -32,12 +32,12 @@ func (p *exchangePrinter) print(d *decodedExchange) error {
 		p.body("response", d.Response, d.resp)
 	}
 	for _, fault := range d.faults() {
-		fmt.Fprintf(p.w, "  ! %s\n", decode.Terminal(fault))
+		fmt.Fprintf(p.Out, "  ! %s\n", decode.Terminal(fault))
 	}
 	return nil
 }
 
-func (p *exchangePrinter) line(d *decodedExchange) {
+func (p *printer) line(d *Decoded) {
 	method, target, status, latency := "?", "?", "---", "-"
 	in, out := "-", "-"
 	if r := d.Request; r != nil {
@@ -49,7 +49,7 @@ func (p *exchangePrinter) line(d *decodedExchange) {
 			latency = fmt.Sprintf("%.2fms", d.Latency().Seconds()*1e3)
 		}
 	}
-	fmt.Fprintf(p.w, "%s %s %s %s %s %s>%s %s %s\n", d.Time().UTC().Format("15:04:05.000000"), address(d.Client),
+	fmt.Fprintf(p.Out, "%s %s %s %s %s %s>%s %s %s\n", d.Time().UTC().Format("15:04:05.000000"), address(d.Client),
 		method, decode.Terminal(target), status, in, out, latency, typesText(d))
 }
 
@@ -61,11 +61,11 @@ func address(a netip.AddrPort) string {
 }
 
 // typesText names both types without their package, as far as they are known.
-func typesText(d *decodedExchange) string {
+func typesText(d *Decoded) string {
 	return typeText(d.req) + " -> " + typeText(d.resp)
 }
 
-func typeText(b decodedBody) string {
+func typeText(b DecodedBody) string {
 	switch {
 	case b.typ != "":
 		return b.typ[strings.LastIndexByte(b.typ, '.')+1:]
@@ -77,23 +77,23 @@ func typeText(b decodedBody) string {
 	return "-"
 }
 
-func (p *exchangePrinter) body(name string, m *capture.Message, b decodedBody) {
+func (p *printer) body(name string, m *capture.Message, b DecodedBody) {
 	switch {
 	case m == nil, len(b.data) == 0 && b.typ == "":
 		return
 	case len(b.data) == 0:
-		fmt.Fprintf(p.w, "  %s %s: empty (0 bytes)\n", name, b.typ)
+		fmt.Fprintf(p.Out, "  %s %s: empty (0 bytes)\n", name, b.typ)
 		return
 	case b.body == nil:
-		fmt.Fprintf(p.w, "  %s: %d bytes of %s\n", name, len(b.data), decode.Terminal(contentTypeOf(m)))
+		fmt.Fprintf(p.Out, "  %s: %d bytes of %s\n", name, len(b.data), decode.Terminal(contentTypeOf(m)))
 		p.candidates(b)
 		return
 	}
-	fmt.Fprintf(p.w, "  %s %s:\n", name, b.typ)
-	p.w.Write(decode.AppendText(p.w.AvailableBuffer(), b.body.Message, 2))
+	fmt.Fprintf(p.Out, "  %s %s:\n", name, b.typ)
+	p.Out.Write(decode.AppendText(p.Out.AvailableBuffer(), b.body.Message, 2))
 	if len(b.body.Faults) > 0 || b.body.Fit.Suspicious() {
 		for _, fit := range decode.Better(p.schema, b.data, b.body, decode.DefaultLimits()) {
-			fmt.Fprintf(p.w, "  better: %s\n", fit)
+			fmt.Fprintf(p.Out, "  better: %s\n", fit)
 		}
 		p.hints(b)
 	}
@@ -106,27 +106,27 @@ func contentTypeOf(m *capture.Message) string {
 	return "no content type"
 }
 
-func (p *exchangePrinter) candidates(b decodedBody) {
+func (p *printer) candidates(b DecodedBody) {
 	for i, fit := range b.fits {
 		if i == 5 {
-			fmt.Fprintf(p.w, "    candidate: and %d more\n", len(b.fits)-i)
+			fmt.Fprintf(p.Out, "    candidate: and %d more\n", len(b.fits)-i)
 			break
 		}
-		fmt.Fprintf(p.w, "    candidate: %s\n", fit)
+		fmt.Fprintf(p.Out, "    candidate: %s\n", fit)
 	}
 	if len(b.fits) == 0 {
 		p.hints(b)
 	}
 }
 
-func (p *exchangePrinter) hints(b decodedBody) {
+func (p *printer) hints(b DecodedBody) {
 	for _, hint := range decode.Hints(b.data) {
-		fmt.Fprintf(p.w, "  hint: %s\n", hint.Text)
+		fmt.Fprintf(p.Out, "  hint: %s\n", hint.Text)
 	}
 }
 
-// exchangeJSON is one line of --jsonl; docs/capture.md describes it.
-type exchangeJSON struct {
+// ExchangeJSON is one line of --jsonl; docs/capture.md describes it.
+type ExchangeJSON struct {
 	Time           time.Time       `json:"time"`
 	Client         string          `json:"client"`
 	Server         string          `json:"server"`
@@ -149,8 +149,8 @@ type exchangeJSON struct {
 	Faults         []string        `json:"faults,omitempty"`
 }
 
-func (p *exchangePrinter) object(d *decodedExchange) error {
-	out := exchangeJSON{
+func (p *printer) object(d *Decoded) error {
+	out := ExchangeJSON{
 		Time: d.Time().UTC(), Client: address(d.Client), Server: address(d.Server), TLS: d.TLS,
 		LatencyUS: d.Latency().Microseconds(), Incomplete: d.Incomplete, Faults: d.faults()[len(d.Incomplete):],
 		ReqType: d.req.typ, RespType: d.resp.typ, ReqCandidates: fitNames(d.req.fits), RespCandidates: fitNames(d.resp.fits),
@@ -168,12 +168,12 @@ func (p *exchangePrinter) object(d *decodedExchange) error {
 			return err
 		}
 	}
-	encoder := json.NewEncoder(p.w)
+	encoder := json.NewEncoder(p.Out)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(out)
 }
 
-func (p *exchangePrinter) bodyJSON(b decodedBody) (message json.RawMessage, size *int, sum string, err error) {
+func (p *printer) bodyJSON(b DecodedBody) (message json.RawMessage, size *int, sum string, err error) {
 	n := len(b.data)
 	digest := sha256.Sum256(b.data)
 	if b.body != nil {

@@ -1,4 +1,4 @@
-package main
+package exchange
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"isukit/cmd/internal/ui"
@@ -14,37 +13,28 @@ import (
 	"isukit/proto/decode"
 )
 
-// captureFilter says which exchanges are shown. Flags of different kinds must all fit, of one kind any.
-type captureFilter struct {
-	methods, paths, statuses, types, fields []string
+// Filter says which exchanges are shown. Flags of different kinds must all fit, of one kind any.
+type Filter struct {
+	Methods, Paths, Statuses, Types, Fields []string
 
 	statusRanges [][2]int
 	routes       decode.Routes
-	incomplete   bool
+	Incomplete   bool
 }
 
-func (f *captureFilter) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&f.methods, "method", nil, "show these methods only")
-	cmd.Flags().StringSliceVar(&f.paths, "path", nil, "show these paths only: /api/teams/{id}, /api/* (the query is left aside)")
-	cmd.Flags().StringSliceVar(&f.statuses, "status", nil, "show these statuses only: 200, 4xx, 500-599")
-	cmd.Flags().StringSliceVar(&f.types, "only-type", nil, "show exchanges with a message of these types only")
-	cmd.Flags().StringArrayVar(&f.fields, "where", nil, "show exchanges whose request or response has field=value, as in team.name=sushi")
-	cmd.Flags().BoolVar(&f.incomplete, "incomplete", false, "show only what is incomplete or damaged")
-}
-
-// parse checks the flags.
-func (f *captureFilter) parse() error {
-	for _, s := range f.statuses {
+// Parse checks the flags.
+func (f *Filter) Parse() error {
+	for _, s := range f.Statuses {
 		r, err := statusRange(s)
 		if err != nil {
 			return err
 		}
 		f.statusRanges = append(f.statusRanges, r)
 	}
-	for _, p := range f.paths {
+	for _, p := range f.Paths {
 		f.routes = append(f.routes, decode.Route{Method: "*", Path: p})
 	}
-	for _, field := range f.fields {
+	for _, field := range f.Fields {
 		if !strings.Contains(field, "=") {
 			return ui.UsageError(fmt.Errorf("--where %q has no \"=\"", field), "the form is team.name=sushi")
 		}
@@ -52,9 +42,9 @@ func (f *captureFilter) parse() error {
 	return nil
 }
 
-// checkTypes refuses short names that no type has. A full one may be unknown: a content type can name any.
-func (f *captureFilter) checkTypes(schema *decode.Schema) error {
-	for _, name := range f.types {
+// CheckTypes refuses short names that no type has. A full one may be unknown: a content type can name any.
+func (f *Filter) CheckTypes(schema *decode.Schema) error {
+	for _, name := range f.Types {
 		known := slices.ContainsFunc(schema.Types(), func(md protoreflect.MessageDescriptor) bool { return isType(string(md.FullName()), name) })
 		if _, err := schema.Find(name); err != nil && !known && !strings.Contains(name, ".") {
 			return ui.UsageError(fmt.Errorf("--only-type: %w", err), "isukit types lists the types that are known")
@@ -78,17 +68,17 @@ func statusRange(s string) ([2]int, error) {
 	return [2]int{from, to}, nil
 }
 
-// leftOutHint tells of requests that were sent without those before them, when some are left out; "" when all were sent.
-func (f *captureFilter) leftOutHint() string {
-	if len(f.methods)+len(f.paths)+len(f.statuses)+len(f.types)+len(f.fields) == 0 && !f.incomplete {
+// LeftOutHint tells of requests that were sent without those before them, when some are left out; "" when all were sent.
+func (f *Filter) LeftOutHint() string {
+	if len(f.Methods)+len(f.Paths)+len(f.Statuses)+len(f.Types)+len(f.Fields) == 0 && !f.Incomplete {
 		return ""
 	}
 	return "log-ins and whatever else these requests need may be among what was left out; without --status and the like all is sent, in its order"
 }
 
 // beforeDecoding is the part of the filter that needs no bodies.
-func (f *captureFilter) beforeDecoding(e *capture.Exchange) bool {
-	if len(f.methods) > 0 && (e.Request == nil || !slices.ContainsFunc(f.methods, func(m string) bool { return strings.EqualFold(m, e.Request.Method) })) {
+func (f *Filter) beforeDecoding(e *capture.Exchange) bool {
+	if len(f.Methods) > 0 && (e.Request == nil || !slices.ContainsFunc(f.Methods, func(m string) bool { return strings.EqualFold(m, e.Request.Method) })) {
 		return false
 	}
 	if len(f.routes) > 0 {
@@ -105,14 +95,14 @@ func (f *captureFilter) beforeDecoding(e *capture.Exchange) bool {
 }
 
 // match is the part of the filter that looks at messages.
-func (f *captureFilter) match(d *decodedExchange) bool {
-	if f.incomplete && len(d.faults()) == 0 {
+func (f *Filter) match(d *Decoded) bool {
+	if f.Incomplete && len(d.faults()) == 0 {
 		return false
 	}
-	if len(f.types) > 0 && !slices.ContainsFunc(f.types, func(name string) bool { return isType(d.req.typ, name) || isType(d.resp.typ, name) }) {
+	if len(f.Types) > 0 && !slices.ContainsFunc(f.Types, func(name string) bool { return isType(d.req.typ, name) || isType(d.resp.typ, name) }) {
 		return false
 	}
-	for _, field := range f.fields {
+	for _, field := range f.Fields {
 		path, want, _ := strings.Cut(field, "=")
 		if !hasField(d.req.body, path, want) && !hasField(d.resp.body, path, want) {
 			return false

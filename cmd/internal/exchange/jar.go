@@ -1,4 +1,4 @@
-package main
+package exchange
 
 import (
 	"errors"
@@ -11,17 +11,17 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// cookieJar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" a line. It is made for one person and a few
+// Jar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" a line. It is made for one person and a few
 // hosts: expiry and domains are left aside, and a cookie that is set empty is dropped.
-type cookieJar struct {
+type Jar struct {
 	file  string
 	lines []jarCookie
 }
 
 type jarCookie struct{ host, name, value, path string }
 
-func openJar(file string) (*cookieJar, error) {
-	jar := &cookieJar{file: file}
+func OpenJar(file string) (*Jar, error) {
+	jar := &Jar{file: file}
 	if file == "" {
 		return jar, nil
 	}
@@ -43,7 +43,7 @@ func openJar(file string) (*cookieJar, error) {
 }
 
 // Cookies returns what is to be sent to u.
-func (j *cookieJar) Cookies(u *url.URL) []*http.Cookie {
+func (j *Jar) Cookies(u *url.URL) []*http.Cookie {
 	var out []*http.Cookie
 	for _, c := range j.lines {
 		if c.host == u.Host && strings.HasPrefix(u.Path, c.path) {
@@ -53,8 +53,8 @@ func (j *cookieJar) Cookies(u *url.URL) []*http.Cookie {
 	return out
 }
 
-// keep stores what the server at u set.
-func (j *cookieJar) keep(u *url.URL, set []*http.Cookie) error {
+// Keep stores what the server at u set.
+func (j *Jar) Keep(u *url.URL, set []*http.Cookie) error {
 	if j.file == "" || len(set) == 0 {
 		return nil
 	}

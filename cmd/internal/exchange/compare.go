@@ -1,4 +1,4 @@
-package main
+package exchange
 
 import (
 	"bytes"
@@ -13,12 +13,12 @@ import (
 )
 
 // newCookies puts what the server set now in the place of captured values.
-func (r *replayer) newCookies(header string) string {
+func (r *Replayer) newCookies(header string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	parts := strings.Split(header, ";")
 	for i, part := range parts {
-		if now, ok := r.cookies[strings.TrimSpace(part)]; ok {
+		if now, ok := r.Cookies[strings.TrimSpace(part)]; ok {
 			parts[i] = now
 		}
 	}
@@ -26,7 +26,7 @@ func (r *replayer) newCookies(header string) string {
 }
 
 // learnCookies joins the cookies of the captured answer to those of the same name in the answer now.
-func (r *replayer) learnCookies(before, now *capture.Message) {
+func (r *Replayer) learnCookies(before, now *capture.Message) {
 	if before == nil {
 		return
 	}
@@ -38,7 +38,7 @@ func (r *replayer) learnCookies(before, now *capture.Message) {
 	for _, pair := range setCookies(before) {
 		name, _, _ := strings.Cut(pair, "=")
 		if pairNow, ok := fresh[name]; ok {
-			r.cookies[pair] = pairNow
+			r.Cookies[pair] = pairNow
 		}
 	}
 }
@@ -56,12 +56,12 @@ func setCookies(m *capture.Message) []string {
 }
 
 // compare says how the answer now differs from the captured one.
-func (r *replayer) compare(d *decodedExchange, now *capture.Message) []string {
+func (r *Replayer) compare(d *Decoded, now *capture.Message) []string {
 	var out []string
 	if d.Response.Status != now.Status {
 		out = append(out, fmt.Sprintf("~ status: %d -> %d", d.Response.Status, now.Status))
 	}
-	fresh := r.decoder.decode(&capture.Exchange{Request: d.Request, Response: now})
+	fresh := r.Decoder.decode(&capture.Exchange{Request: d.Request, Response: now})
 	a, b := d.resp, fresh.resp
 	switch {
 	case a.typ != b.typ:
@@ -72,7 +72,7 @@ func (r *replayer) compare(d *decodedExchange, now *capture.Message) []string {
 		}
 	default:
 		for _, difference := range decode.Diff(a.body.Message, b.body.Message) {
-			if !r.o.ignored(difference.Path) {
+			if !r.Options.ignored(difference.Path) {
 				out = append(out, difference.String())
 			}
 		}
@@ -81,9 +81,9 @@ func (r *replayer) compare(d *decodedExchange, now *capture.Message) []string {
 }
 
 // ignored reports whether a pattern of --ignore fits the last name in a field's path.
-func (o *replayOptions) ignored(field string) bool {
+func (o *ReplayOptions) ignored(field string) bool {
 	name, _, _ := strings.Cut(field[strings.LastIndexByte(field, '.')+1:], "[")
-	return slices.ContainsFunc(o.ignore, func(pattern string) bool {
+	return slices.ContainsFunc(o.Ignore, func(pattern string) bool {
 		ok, err := path.Match(pattern, name)
 		return ok && err == nil
 	})

@@ -1,0 +1,110 @@
+package exchange
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"isukit/cmd/internal/ui"
+	"isukit/proto"
+	"isukit/proto/decode"
+	portalv1 "isukit/proto/portal/v1"
+)
+
+// Schema say where message types and routes come from.
+type Schema struct {
+	ProtoDirs      []string
+	DescriptorSets []string
+	RoutesFile     string
+}
+
+// Load makes the schema and the routes. What was odd about them goes to w.
+func (o *Schema) Load(ctx context.Context, w io.Writer) (*decode.Schema, decode.Routes, error) {
+	schema, err := o.Schema(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, note := range schema.Notes {
+		fmt.Fprintln(w, "isukit: note:", note)
+	}
+	routes, err := o.Routes(schema, w)
+	return schema, routes, err
+}
+
+func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
+	if len(o.ProtoDirs) == 0 && len(o.DescriptorSets) == 0 {
+		return PortalSchema()
+	}
+	var schemas []*decode.Schema
+	if len(o.ProtoDirs) > 0 {
+		schema, err := decode.Compile(ctx, o.ProtoDirs...)
+		if err != nil {
+			return nil, ui.UsageError(err, "--proto wants the directory from which the imports' paths start")
+		}
+		schemas = append(schemas, schema)
+	}
+	for _, name := range o.DescriptorSets {
+		data, err := ui.ReadBounded(name, nil)
+		if err != nil {
+			return nil, err
+		}
+		schema, err := decode.ParseDescriptorSet(data)
+		if err != nil {
+			return nil, ui.UsageError(fmt.Errorf("%s: %w", name, err), "make it with: protoc --include_imports --descriptor_set_out=FILE")
+		}
+		schemas = append(schemas, schema)
+	}
+	return decode.Merge(schemas...), nil
+}
+
+// Routes reads the routes and says which of their types the schema does not have.
+func (o *Schema) Routes(schema *decode.Schema, w io.Writer) (decode.Routes, error) {
+	if o.RoutesFile == "" {
+		if len(o.ProtoDirs) == 0 && len(o.DescriptorSets) == 0 {
+			return portalRoutes(), nil
+		}
+		return nil, nil
+	}
+	f, err := os.Open(o.RoutesFile)
+	if err != nil {
+		return nil, ui.UsageError(err, "")
+	}
+	defer f.Close()
+	routes, err := decode.ParseRoutes(f)
+	if err != nil {
+		return nil, ui.UsageError(fmt.Errorf("routes %s: %w", o.RoutesFile, err), "each line: method, path, request, response, separated by tabs")
+	}
+	for _, r := range routes {
+		for _, name := range []string{r.Request, r.Response} {
+			if name == "" {
+				continue
+			}
+			if _, err := schema.Find(name); err != nil {
+				fmt.Fprintf(w, "isukit: note: route %s %s: %s\n", r.Method, r.Path, err)
+			}
+		}
+	}
+	return routes, nil
+}
+
+// PortalSchema is the portal's messages, from the generated code.
+func PortalSchema() (*decode.Schema, error) {
+	var files []protoreflect.FileDescriptor
+	protoregistry.GlobalFiles.RangeFilesByPackage(portalv1.File_portal_v1_account_proto.Package(), func(f protoreflect.FileDescriptor) bool {
+		files = append(files, f)
+		return true
+	})
+	return decode.NewSchema(files...)
+}
+
+func portalRoutes() decode.Routes {
+	var routes decode.Routes
+	for _, r := range proto.Routes() {
+		routes = append(routes, decode.Route{Method: r.Method, Path: r.Path, Request: string(r.Request), Response: string(r.Response)})
+	}
+	return routes
+}
