@@ -61,8 +61,10 @@ var allowed = map[string][]string{
 	"cmd/isukit":            {"..."},
 	"cmd/isukit-app":        {"app...", "cmd/internal/release", "proto..."},
 	"cmd/internal/release":  {},
-	"cmd/internal/ui":       {"bench...", "infra..."},
+	"cmd/internal/round":    {".", "app...", "bench...", "cmd/internal/release", "cmd/internal/ui", "infra...", "proto/capture"},
+	"cmd/internal/session":  {"bench...", "cmd/internal/round", "cmd/internal/ui", "infra/host"},
 	"cmd/internal/exchange": {"cmd/internal/ui", "proto..."},
+	"cmd/internal/ui":       {"bench...", "infra..."},
 }
 
 // inTests is what any package's tests may import besides: real servers, and messages to play with.

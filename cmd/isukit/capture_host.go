@@ -69,7 +69,7 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 	cmd := exec.Command("ssh", argv...)
 	// A Ctrl-C at the terminal is for isukit, which ends the capture in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var said tail
+	var said ui.Tail
 	cmd.Stderr = &said
 	input, err := cmd.StdinPipe()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
@@ -22,7 +23,7 @@ type compareOptions struct {
 	rounds    roundsOptions
 	bench     bool
 	statistic compare.Options
-	plan      sessionPlan
+	plan      session.Plan
 	// both are arguments of `isukit round` for both sides.
 	both     string
 	stateDir string
@@ -68,63 +69,24 @@ Else kept rounds are compared: "topology=NAME" is all rounds of a topology; roun
 	f.Float64Var(&o.statistic.Same, "same", o.statistic.Same, "relative difference below which both count as the same")
 	f.Float64Var(&o.statistic.Alpha, "alpha", o.statistic.Alpha, "probability of a false better or worse, over all metrics")
 	f.BoolVar(&o.statistic.Sequential, "sequential", false, "use the test that stays right when you look after every pair")
-	f.IntVar(&o.plan.pairs, "rounds", 0, "run so many rounds of each side")
-	f.BoolVar(&o.plan.untilSure, "until-sure", false, "run rounds until the score, or the first of --metrics, is decided")
-	f.DurationVar(&o.plan.budget, "budget", 0, "start no pair that would end later than this (default 30m with --until-sure)")
-	f.IntVar(&o.plan.warmup, "warmup", 1, "rounds of each side that are run first and do not count")
-	f.IntVar(&o.plan.repeats, "repeats", 2, "how often a round that was disturbed from outside is run again at most")
+	f.IntVar(&o.plan.Pairs, "rounds", 0, "run so many rounds of each side")
+	f.BoolVar(&o.plan.UntilSure, "until-sure", false, "run rounds until the score, or the first of --metrics, is decided")
+	f.DurationVar(&o.plan.Budget, "budget", 0, "start no pair that would end later than this (default 30m with --until-sure)")
+	f.IntVar(&o.plan.Warmup, "warmup", 1, "rounds of each side that are run first and do not count")
+	f.IntVar(&o.plan.Repeats, "repeats", 2, "how often a round that was disturbed from outside is run again at most")
 	f.StringVar(&o.both, "both", "", `arguments of isukit round for both sides, as "--duration 15s --scale small"`)
 	return cmd
 }
 
 func runCompare(ctx context.Context, o compareOptions, a, b string, s streams) error {
-	if err := errors.Join(o.statistic.Validate(), o.plan.validate()); err != nil {
+	if err := errors.Join(o.statistic.Validate(), o.plan.Validate()); err != nil {
 		return ui.UsageError(err, `see "isukit compare --help"`)
 	}
-	if o.plan.pairs > 0 || o.plan.untilSure || isRunnable(a) || isRunnable(b) {
+	if o.plan.Pairs > 0 || o.plan.UntilSure || isRunnable(a) || isRunnable(b) {
 		return runInterleaved(ctx, o, a, b, s)
 	}
 	return compareKept(o, a, b, s)
 }
-
-// validate returns every fault of the plan.
-func (p sessionPlan) validate() error {
-	var faults []error
-	if p.pairs < 0 || p.pairs > compare.MaxPairs {
-		faults = append(faults, fmt.Errorf("--rounds %d is not between 1 and %d", p.pairs, compare.MaxPairs))
-	}
-	if p.warmup < 0 || p.warmup > maxWarmup {
-		faults = append(faults, fmt.Errorf("--warmup %d is not between 0 and %d", p.warmup, maxWarmup))
-	}
-	if p.repeats < 0 || p.repeats > maxRepeats {
-		faults = append(faults, fmt.Errorf("--repeats %d is not between 0 and %d", p.repeats, maxRepeats))
-	}
-	if p.budget < 0 {
-		faults = append(faults, fmt.Errorf("--budget %v is negative", p.budget))
-	}
-	return errors.Join(faults...)
-}
-
-// withDefaults fills in what depends on other options.
-func (p sessionPlan) withDefaults() sessionPlan {
-	switch {
-	case p.untilSure && p.pairs == 0:
-		p.pairs = compare.MaxPairs
-	case p.pairs == 0:
-		p.pairs = defaultPairs
-	}
-	if p.untilSure && p.budget == 0 {
-		p.budget = defaultBudget
-	}
-	return p
-}
-
-const (
-	maxWarmup     = 10
-	maxRepeats    = 10
-	defaultPairs  = 10
-	defaultBudget = 30 * time.Minute
-)
 
 // runInterleaved runs rounds of both sides, keeps them like all others, and compares them. When it is interrupted, or a
 // round could not be run, what there is by then is compared all the same.
@@ -136,19 +98,19 @@ func runInterleaved(ctx context.Context, o compareOptions, a, b string, s stream
 	if err != nil {
 		return err
 	}
-	o.statistic.Sequential = o.statistic.Sequential || o.plan.untilSure
-	run := &session{
-		sessionPlan: o.plan.withDefaults(), rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		play: runner.play, sure: standing(o.statistic), now: time.Now,
-		say: ui.SayTo(s.err, o.quiet),
+	o.statistic.Sequential = o.statistic.Sequential || o.plan.UntilSure
+	run := &session.Session{
+		Plan: o.plan.WithDefaults(), Rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Play: runner.Play, Sure: session.Decided(o.statistic), Now: time.Now,
+		Say: ui.SayTo(s.err, o.quiet),
 	}
-	run.sides[0].Name, run.sides[1].Name = a, b
-	err = run.run(ctx)
-	if len(run.sides[0].Rounds) == 0 {
+	run.Sides[0].Name, run.Sides[1].Name = a, b
+	err = run.Run(ctx)
+	if len(run.Sides[0].Rounds) == 0 {
 		return errors.Join(err, noPairs(err))
 	}
-	ui.SayTo(s.err, o.quiet)("the same once more: %s", run.rerun())
-	return errors.Join(err, printComparison(o, run.sides[0], run.sides[1], run.warnings(), s))
+	ui.SayTo(s.err, o.quiet)("the same once more: %s", run.Rerun())
+	return errors.Join(err, printComparison(o, run.Sides[0], run.Sides[1], run.Warnings(), s))
 }
 
 // noPairs is the error when not one pair was run, if nothing else says why.

@@ -13,6 +13,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
 )
@@ -126,7 +127,7 @@ func checkSession(t *testing.T, dir string) {
 		if e.Err != nil || !e.Round.Passed || e.Round.Noise.LoadAverageBefore < 0 {
 			t.Errorf("round %s: %+v, %v", e.ID, e.Round, e.Err)
 		}
-		if st, err := os.Stat(filepath.Join(e.Path, hitsFile)); err != nil || st.Size() < 100 {
+		if st, err := os.Stat(filepath.Join(e.Path, round.HitsFile)); err != nil || st.Size() < 100 {
 			t.Errorf("hit log of %s: %v", e.ID, err)
 		}
 	}

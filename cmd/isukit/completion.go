@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"isukit/cmd/internal/round"
 )
 
 // candidates are what may stand at one place, as "VALUE" or "VALUE\tABOUT". They are asked for at each press of a key, so
@@ -13,7 +15,7 @@ type candidates func(cmd *cobra.Command, args []string) []string
 
 // fixedValues are what flags of these names take, in every command.
 var fixedValues = map[string][]string{
-	"driver":   driverNames,
+	"driver":   round.DriverNames,
 	"engine":   {"auto", "mariadb", "mysql"},
 	"proxy":    {"nginx", "envoy"},
 	"scale":    {"small", "standard"},
@@ -24,7 +26,7 @@ var fixedValues = map[string][]string{
 	"in":       {"raw", "hex", "base64", "gzip"},
 	"out":      {"raw", "hex", "base64"},
 	"mode":     modeNames(),
-	"mix":      mixNames(),
+	"mix":      round.MixNames(),
 	"method":   {"GET", "POST", "PUT", "PATCH", "DELETE"},
 	"metrics":  {"score", "hits", "p50", "p99", "cpu", "errors"},
 }

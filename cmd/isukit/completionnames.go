@@ -12,6 +12,7 @@ import (
 
 	"isukit/bench/result"
 	"isukit/cmd/internal/exchange"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
@@ -28,7 +29,7 @@ func topologyNames(*cobra.Command, []string) []string {
 }
 
 func tuningNames(*cobra.Command, []string) []string {
-	catalog, _, err := loadTunings(nil)
+	catalog, _, err := round.LoadTunings(nil)
 	if err != nil {
 		return nil
 	}
@@ -43,7 +44,7 @@ func tuningNames(*cobra.Command, []string) []string {
 }
 
 func riskyTunings(*cobra.Command, []string) []string {
-	catalog, _, err := loadTunings(nil)
+	catalog, _, err := round.LoadTunings(nil)
 	if err != nil {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/report"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/digest/access"
 )
@@ -122,7 +123,7 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 		return cmp.Or(failed, noLines(files))
 	}
 	o.order(d.Routes)
-	out := accessDigestOf(d)
+	out := round.AccessDigest(d)
 	if o.asJSON {
 		return errors.Join(ui.PrintJSON(s.out, out), failed)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/report"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/digest/query"
 )
@@ -47,7 +48,7 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 	if d.Statements == 0 {
 		return cmp.Or(failed, noLines(files))
 	}
-	out := queryDigestOf(d, "")
+	out := round.QueryDigest(d, "")
 	if o.asJSON {
 		return errors.Join(ui.PrintJSON(s.out, out), failed)
 	}

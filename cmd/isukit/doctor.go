@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/host"
+	"isukit/infra/project"
 )
 
 // doctorOptions are what a user may say about what to look for and where.
@@ -90,7 +93,7 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 		if err != nil {
 			return err
 		}
-		return printFindings(s.out, append(doctor.Diagnose(observedIn(r), checks), saidThen(r, checks)...), len(checks), o.asJSON)
+		return printFindings(s.out, append(doctor.Diagnose(round.ObservedIn(r), checks), round.SaidThen(r, checks)...), len(checks), o.asJSON)
 	}
 	done := ui.Waiting(s.err, o.quiet, "looking at hosts, servers and the ways between them")
 	seen, err := o.observe(ctx, s)
@@ -111,7 +114,7 @@ func (o doctorOptions) observe(ctx context.Context, s streams) (*doctor.Observed
 		return o.ofTopology(ctx)
 	}
 	if len(o.dbs) == 0 {
-		p, dir, err := findProject(o.project)
+		p, dir, err := round.FindProject(o.project)
 		if err != nil {
 			return nil, err
 		}
@@ -124,15 +127,15 @@ func (o doctorOptions) observe(ctx context.Context, s streams) (*doctor.Observed
 
 // ofTopology looks at what is up with the driver.
 func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, err error) {
-	if o.driver, err = findDriver(o.driver, o.stateDir); err != nil {
+	if o.driver, err = round.FindDriver(o.driver, o.stateDir); err != nil {
 		return nil, err
 	}
 	o.driver = cmp.Or(o.driver, "local")
-	spec := infra.Spec{StateDir: o.stateDir, LocalDir: findLocalDir(o.localDir)}
-	if spec.AppBinary, err = besideMe(o.app, "isukit-app"); err != nil {
+	spec := infra.Spec{StateDir: o.stateDir, LocalDir: round.LocalDir(o.localDir)}
+	if spec.AppBinary, err = round.Beside(o.app, "isukit-app"); err != nil {
 		return nil, err
 	}
-	driver, err := openDriver(o.driver, o.stateDir, 0, true)
+	driver, err := round.OpenDriver(o.driver, o.stateDir, 0, true)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +196,7 @@ func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doct
 		if err != nil {
 			return nil, err
 		}
-		d.PID = databasePID(h, d)
+		d.PID = round.DatabasePID(h, d)
 		h.Databases = append(h.Databases, d)
 	}
 	probe, err := probeProgram()
@@ -247,4 +250,38 @@ func findingsText(findings []doctor.Finding, checks int) string {
 	}
 	fmt.Fprintf(&b, "%d crit, %d warn, %d note (%d checks)\n", counts[doctor.Crit], counts[doctor.Warn], counts[doctor.Note], checks)
 	return b.String()
+}
+
+// probeProgram is this program as what tries ways from a host.
+func probeProgram() (doctor.Probe, error) {
+	me, err := os.Executable()
+	return doctor.Probe{Argv: []string{me, "doctor", "probe"}}, err
+}
+
+// ofProject looks at the hosts and databases of a project.
+func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir string) (seen *doctor.Observed, err error) {
+	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+	probe, err := probeProgram()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, text := range opened.Missing {
+		errs = append(errs, errors.New(text))
+	}
+	seen = &doctor.Observed{}
+	for _, m := range opened.Machines() {
+		h, err := round.LookAtMachine(ctx, p, m, doctor.LookOptions{Over: doctorLook})
+		errs = append(errs, err, doctor.LookDeeper(ctx, m.At, &h, probe))
+		seen.Hosts = append(seen.Hosts, h)
+	}
+	round.NameClients(p, seen.Hosts)
+	ways := round.WaysBetween(seen.Hosts)
+	var pathErr error
+	seen.Paths, pathErr = doctor.TryWays(ctx, opened.Reach.Named, ways, probe)
+	return seen, errors.Join(append(errs, pathErr)...)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
 )
@@ -27,7 +28,7 @@ func TestDoctorOfARecord(t *testing.T) {
 		}
 	}
 	diagnose := func(r *result.Round) []doctor.Finding {
-		return append(doctor.Diagnose(observedIn(r), doctor.Checks()), saidThen(r, doctor.Checks())...)
+		return append(doctor.Diagnose(round.ObservedIn(r), doctor.Checks()), round.SaidThen(r, doctor.Checks())...)
 	}
 	if found := diagnose(healthy()); len(found) > 0 {
 		t.Errorf("healthy: %v", found)

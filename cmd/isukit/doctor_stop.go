@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
 	"isukit/infra/host"
@@ -40,21 +41,21 @@ func withStops(ctx context.Context, stateDir, project, name string, fn func(doct
 	if strings.ContainsAny(name, "/\x00") {
 		return ui.UsageError(fmt.Errorf("--host %q is no name of a host", name), "")
 	}
-	p, dir, err := findProject(project)
+	p, dir, err := round.FindProject(project)
 	if err != nil {
 		return err
 	}
 	if p != nil {
-		opened, err := openHosts(ctx, p, dir, stateDir)
+		opened, err := round.OpenProject(ctx, p, dir, stateDir)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
-		if at, ok := opened.hosts.Named[name]; ok {
+		defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+		if at, ok := opened.Reach.Named[name]; ok {
 			return fn(stopsOf(here, at, stateDir, name))
 		}
 	}
-	driver, err := openDriver("ssh", stateDir, 0, true)
+	driver, err := round.OpenDriver("ssh", stateDir, 0, true)
 	if err != nil {
 		return err
 	}

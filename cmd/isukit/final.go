@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
-	"isukit/infra/observe"
 	"isukit/infra/project"
 )
 
@@ -53,7 +53,7 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 	if rounds < 0 {
 		return ui.UsageError(fmt.Errorf("--rounds %d is negative", rounds), `see "isukit final --help"`)
 	}
-	p, dir, err := findProject(file)
+	p, dir, err := round.FindProject(file)
 	if err != nil {
 		return err
 	}
@@ -78,19 +78,19 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 
 // finalSteps does everything but the rounds.
 func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) (err error) {
-	opened, err := openHosts(ctx, p, dir, o.stateDir)
+	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, opened.close(context.WithoutCancel(ctx))) }()
-	if len(opened.missing) > 0 {
-		return errors.New(strings.Join(opened.missing, "; "))
+	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+	if len(opened.Missing) > 0 {
+		return errors.New(strings.Join(opened.Missing, "; "))
 	}
 	say := ui.SayTo(s.err, o.quiet)
 	steps := func(what string, all []project.Step) error {
 		say("%s", what)
 		for _, step := range all {
-			if err := opened.hosts.Step(ctx, step); err != nil {
+			if err := opened.Reach.Step(ctx, step); err != nil {
 				return fmt.Errorf("%s: %w", what, err)
 			}
 		}
@@ -101,7 +101,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 	}
 	say("services enabled")
 	for _, services := range p.Final.Services {
-		if err := areEnabled(ctx, opened.hosts.Named[services.Host], services); err != nil {
+		if err := areEnabled(ctx, opened.Reach.Named[services.Host], services); err != nil {
 			return ui.Hinted(err, "sudo systemctl enable UNIT; without it a reboot leaves the app down")
 		}
 	}
@@ -133,29 +133,6 @@ func areEnabled(ctx context.Context, at host.Host, services project.ServicesOn) 
 	return nil
 }
 
-// playBare plays a round of nothing but the benchmark, and warns of logs that are written meanwhile: one that was switched off
-// in a running server is on again after its restart.
-func (r *projectRound) playBare(ctx context.Context, logs []project.Log) {
-	var marks []observe.Mark
-	for _, l := range logs {
-		l.Reopen = ""
-		if at, ok := r.hosts.Named[l.Host]; ok {
-			if m, err := observe.MarkLog(ctx, at, l, ""); err == nil {
-				marks = append(marks, m)
-			}
-		}
-	}
-	if r.prepare(ctx) {
-		r.measured(ctx, r.runBenchmark)
-	}
-	for _, m := range marks {
-		if n := m.Grown(context.WithoutCancel(ctx), r.hosts.Named[m.Log.Host]); n > 0 {
-			r.warn("log %s of %s is still written, %d KiB in this round: switch it off where it is configured", m.Log.File, m.Log.Host, (n+1023)>>10)
-		}
-	}
-	r.finish(ctx)
-}
-
 // confirm plays rounds of nothing but the benchmark.
 func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o projectRoundOptions, s streams) error {
 	bare := *p
@@ -170,8 +147,8 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 	o.asJSON, o.final = false, true
 	for n := range rounds {
 		say("confirming round %d of %d", n+1, rounds)
-		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *projectRound) error {
-			r.playBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
+		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *round.ProjectRound) error {
+			r.PlayBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
 			return nil
 		})
 		if r == nil || err != nil && !errors.Is(err, ui.ErrRoundFailed) {

@@ -8,13 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"isukit/bench/load"
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
 
@@ -31,12 +31,12 @@ func loggedRound(t *testing.T, dir string, hits int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := newHitLog()
+	log, err := round.NewHitLog()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.file.Close()
-	recorder := load.NewRecorder(load.RecorderOptions{Log: log.writer})
+	defer log.File.Close()
+	recorder := load.NewRecorder(load.RecorderOptions{Log: log.Writer})
 	engine := load.NewEngine(load.Options{Recorder: recorder})
 	client := engine.NewClient(7, "")
 	for i := range hits {
@@ -51,7 +51,7 @@ func loggedRound(t *testing.T, dir string, hits int) {
 	}
 	recorder.Summary(time.Now())
 	r := &result.Round{ID: "20261122T200000Z-single", Topology: "single"}
-	if _, err := result.Write(dir, r, log.artifact(), histograms(recorder)); err != nil {
+	if _, err := result.Write(dir, r, log.Artifact(), round.Histograms(recorder)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -107,7 +107,7 @@ func TestHitsRefuses(t *testing.T) {
 	if code, _, errOut := hitsArgs(t, "--results", dir); code != ui.ExitUsage || !strings.Contains(errOut, "kept no hit log") {
 		t.Errorf("without a log: code %d, %q", code, errOut)
 	}
-	broken := result.File{Path: hitsFile, Write: func(w io.Writer, _ *result.Round) error {
+	broken := result.File{Path: round.HitsFile, Write: func(w io.Writer, _ *result.Round) error {
 		_, err := fmt.Fprint(w, "isukit-hits 1\nX")
 		return err
 	}}
@@ -116,29 +116,5 @@ func TestHitsRefuses(t *testing.T) {
 	}
 	if code, _, errOut := hitsArgs(t, "--results", dir); code != ui.ExitFailed || !strings.Contains(errOut, "unknown record") {
 		t.Errorf("of a damaged log: code %d, %q", code, errOut)
-	}
-}
-
-func TestParseCPUs(t *testing.T) {
-	tests := []struct {
-		text string
-		want []int
-		says string
-	}{
-		{"", nil, ""},
-		{"0", []int{0}, ""},
-		{"0,0-0", []int{0}, ""},
-		{"a", nil, "not a list"},
-		{"0-", nil, "not a list"},
-		{"2-1", nil, "not a list"},
-		{"-1", nil, "not a list"},
-		{"99999999", nil, "not a list"},
-		{"4095", nil, "CPU 4095 is not there"},
-	}
-	for _, tt := range tests {
-		got, err := parseCPUs(tt.text)
-		if !slices.Equal(got, tt.want) || (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
-			t.Errorf("parseCPUs(%q) = %v, %v, want %v and %q", tt.text, got, err, tt.want, tt.says)
-		}
 	}
 }

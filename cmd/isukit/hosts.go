@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/ssh"
@@ -231,7 +232,7 @@ func teamHosts(ctx context.Context, driver host.Driver, targets []string) ([]hos
 	if err := host.CheckWants(wants); err != nil {
 		return nil, ui.UsageError(err, "call it by a short name: s1=ADDRESS")
 	}
-	if _, err := driver.Lock(ctx, userName()); err != nil { // until the driver is closed
+	if _, err := driver.Lock(ctx, round.UserName()); err != nil { // until the driver is closed
 		return nil, err
 	}
 	if err := driver.Ensure(ctx, wants); err != nil {

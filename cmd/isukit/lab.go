@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/host"
@@ -77,7 +78,7 @@ and keep running what they run.`,
 		Example: "  isukit lab up -t fanout-2 --cpu-scale 0.5",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkCPUScale(scale, "lab"); err != nil {
+			if err := round.CheckCPUScale(scale, "lab"); err != nil {
 				return err
 			}
 			top, err := readTopology(name)
@@ -96,7 +97,7 @@ and keep running what they run.`,
 }
 
 func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, name string, quiet, asJSON bool, s streams) error {
-	release, err := lab.Lock(ctx, userName())
+	release, err := lab.Lock(ctx, round.UserName())
 	if err != nil {
 		return err
 	}
@@ -265,7 +266,7 @@ func newLabDownCmd(s streams) *cobra.Command {
 		Use: "down", Short: "Take the lab down, with everything that runs in it", Example: "  isukit lab down", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
-				release, err := lab.Lock(ctx, userName())
+				release, err := lab.Lock(ctx, round.UserName())
 				if err != nil {
 					return err
 				}
@@ -283,14 +284,4 @@ func newLabDownCmd(s streams) *cobra.Command {
 			})
 		},
 	}
-}
-
-// userName is who uses isukit, for others who want the same hosts: the one behind sudo where there is one.
-func userName() string {
-	for _, name := range []string{"ISUKIT_HOLDER", "SUDO_USER", "USER", "LOGNAME"} {
-		if v := os.Getenv(name); v != "" {
-			return v
-		}
-	}
-	return fmt.Sprintf("user %d", os.Getuid())
 }

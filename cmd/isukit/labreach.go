@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 
+	"isukit/cmd/internal/round"
 	"isukit/infra"
 	"isukit/infra/host/machine"
 )
@@ -20,7 +21,7 @@ type labReach struct {
 
 func openLabReach(ctx context.Context, stateDir string) (*labReach, error) {
 	r := &labReach{addresses: map[string]bool{}}
-	if !slices.Contains(driversUp(stateDir), "lab") {
+	if !slices.Contains(round.DriversUp(stateDir), "lab") {
 		return r, nil
 	}
 	lab, err := machine.OpenLab(machine.Options{StateDir: stateDir, Keep: true})
@@ -60,11 +61,11 @@ func (r *labReach) Close(ctx context.Context) error {
 
 // urlUp is where the portal of the topology that is up answers; "" where none is, or several are, or it cannot be told.
 func urlUp(ctx context.Context, stateDir string) string {
-	name, err := findDriver("", stateDir)
+	name, err := round.FindDriver("", stateDir)
 	if err != nil || name == "" || name == "ssh" { // over ssh looking takes seconds
 		return ""
 	}
-	driver, err := openDriver(name, stateDir, 0, true)
+	driver, err := round.OpenDriver(name, stateDir, 0, true)
 	if err != nil {
 		return ""
 	}

@@ -15,12 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/load"
-	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
-
-// histogramsFile is the name of the histograms inside a round's directory.
-const histogramsFile = "latency.hlog"
 
 // latencyOptions are those of `isukit latency`.
 type latencyOptions struct {
@@ -98,7 +95,7 @@ func (o latencyOptions) merge(query string, all *load.Latencies, merged map[stri
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(filepath.Join(path, histogramsFile))
+	f, err := os.Open(filepath.Join(path, round.HistogramsFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return ui.UsageError(fmt.Errorf("round %s kept no histograms", r.ID), "it failed before its load, or is older than they are")
 	}
@@ -137,11 +134,4 @@ func printLatencies(out io.Writer, lines []endpointLatency) error {
 		fmt.Fprintf(w, "%d\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t  %s\n", l.Answered, l.P50Ms, l.P90Ms, l.P99Ms, l.P999Ms, l.MaxMs, l.Endpoint)
 	}
 	return w.Flush()
-}
-
-// histograms are those of a recorder as a file of the record; the load must be over.
-func histograms(rec *load.Recorder) result.File {
-	return result.File{Path: histogramsFile, About: "latencies by endpoint and second, for isukit latency", Write: func(w io.Writer, _ *result.Round) error {
-		return rec.WriteHistograms(w)
-	}}
 }

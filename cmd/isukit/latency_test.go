@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
 
@@ -56,7 +57,7 @@ func TestLatencyRefuses(t *testing.T) {
 	if _, err := result.Write(dir, &result.Round{ID: "20261122T200000Z-single"}); err != nil {
 		t.Fatal(err)
 	}
-	broken := result.File{Path: histogramsFile, Write: func(w io.Writer, _ *result.Round) error {
+	broken := result.File{Path: round.HistogramsFile, Write: func(w io.Writer, _ *result.Round) error {
 		_, err := fmt.Fprint(w, "Tag=intended:GET%20/,0.000,1.000,1.0,HIST")
 		return err
 	}}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -14,6 +13,8 @@ import (
 	"isukit/bench/compare"
 	"isukit/bench/result"
 	"isukit/cmd/internal/exchange"
+	"isukit/cmd/internal/round"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/host/machine"
 	"isukit/infra/topology"
 )
@@ -38,14 +39,14 @@ var placements = map[string]map[string]string{
 // nextAfterRound reads the round's verdict. envoy tells that this machine has one.
 func nextAfterRound(r *result.Round, o roundOptions, envoy bool) string {
 	args, duration := o.carried, ""
-	if o.topology != "single" {
-		args = " -t " + shellWord(o.topology) + args
+	if o.Topology != "single" {
+		args = " -t " + shellWord(o.Topology) + args
 	}
-	if o.driver != "" {
-		args += " --driver " + o.driver
+	if o.Driver != "" {
+		args += " --driver " + o.Driver
 	}
-	if o.duration != defaultDuration {
-		duration = " --duration " + shortTime(o.duration)
+	if o.Duration != defaultDuration {
+		duration = " --duration " + ui.ShortTime(o.Duration)
 	}
 	asRoot := ""
 	if os.Geteuid() != 0 { // the lab needs it
@@ -53,24 +54,24 @@ func nextAfterRound(r *result.Round, o roundOptions, envoy bool) string {
 	}
 	role, _, _ := strings.Cut(r.Bottleneck.Role, "-") // of an instance: db-1
 	switch {
-	case o.capture != "" && !r.Passed:
-		return "isukit capture --bodies --status 400-599 " + shellWord(o.capture)
-	case o.capture != "":
-		return "isukit capture " + shellWord(o.capture)
+	case o.Capture != "" && !r.Passed:
+		return "isukit capture --bodies --status 400-599 " + shellWord(o.Capture)
+	case o.Capture != "":
+		return "isukit capture " + shellWord(o.Capture)
 	case !r.Passed && len(r.Errors) > 0:
 		return "isukit round" + args + duration + " --capture failed.pcap"
 	case !r.Passed:
 		return ""
-	case len(o.tune) > 0:
-		return "isukit compare tune=none tune=" + shellWord(strings.Join(o.tune, ",")) + both(args+duration)
+	case len(o.Tune) > 0:
+		return "isukit compare tune=none tune=" + shellWord(strings.Join(o.Tune, ",")) + both(args+duration)
 	case foreignOf(r) > muchForeign:
 		return "isukit doctor --only cpu-others" // neither a placement nor a longer load helps against what else runs there
-	case r.Bottleneck.Resource == "none" && o.users == 0 && o.shape == "grow":
-		return "isukit round" + args + " --duration " + shortTime(2*o.duration) // users are still being added
+	case r.Bottleneck.Resource == "none" && o.Users == 0 && o.Shape == "grow":
+		return "isukit round" + args + " --duration " + ui.ShortTime(2*o.Duration) // users are still being added
 	case r.Bottleneck.Resource != "cpu":
 		return ""
-	case placements[o.topology][role] != "":
-		return asRoot + nextPlacement(placements[o.topology][role], o, envoy) + duration + baseline(placements[o.topology][role], r, o)
+	case placements[o.Topology][role] != "":
+		return asRoot + nextPlacement(placements[o.Topology][role], o, envoy) + duration + baseline(placements[o.Topology][role], r, o)
 	case role == "db":
 		return "isukit compare tune=none tune=mysql/durability-relaxed" + both(args+duration)
 	case role == "proxy":
@@ -81,7 +82,7 @@ func nextAfterRound(r *result.Round, o roundOptions, envoy bool) string {
 
 // nextPlacement is a round on a shipped topology in the lab, with nginx where it wants an Envoy that this machine does not have.
 func nextPlacement(to string, o roundOptions, envoy bool) string {
-	if !envoy && o.proxy == "" && usesEnvoy(to) {
+	if !envoy && o.Proxy == "" && usesEnvoy(to) {
 		to += " --proxy nginx"
 	}
 	return "isukit round -t " + to + " --driver lab" + o.carried
@@ -91,7 +92,7 @@ func nextPlacement(to string, o roundOptions, envoy bool) string {
 // In the lab each host has a part of the CPUs that it declares, and so would have the one host of that round.
 func baseline(to string, r *result.Round, o roundOptions) string {
 	top, err := readTopology(to)
-	if err != nil || o.driver != "" || len(r.Hosts) == 0 {
+	if err != nil || o.Driver != "" || len(r.Hosts) == 0 {
 		return ""
 	}
 	declared := 0.0
@@ -103,23 +104,12 @@ func baseline(to string, r *result.Round, o roundOptions) string {
 		return ""
 	}
 	return fmt.Sprintf("   # hosts with %.2g of their CPUs: compare with isukit round -t %s --driver lab --cpu-scale %.3g",
-		scale, shellWord(o.topology), scale)
+		scale, shellWord(o.Topology), scale)
 }
 
 func usesEnvoy(shipped string) bool {
 	top, err := readTopology(shipped)
 	return err == nil && slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Kind == topology.Envoy })
-}
-
-// shortTime is a time as one would type it: 1m in place of 1m0s.
-func shortTime(d time.Duration) string {
-	text := d.String()
-	for _, none := range []string{"0s", "0m"} {
-		if rest, ok := strings.CutSuffix(text, none); ok && strings.HasSuffix(rest, "m") || ok && strings.HasSuffix(rest, "h") {
-			text = rest
-		}
-	}
-	return text
 }
 
 // muchForeign is how much of a host's CPU time others may have had before its limit is theirs.
@@ -187,7 +177,7 @@ func roundOn(name, hash, driver string) string {
 		return ""
 	}
 	for _, proxy := range []string{"", "nginx", "envoy"} {
-		top, err := withProxy(shipped, proxy)
+		top, err := round.WithProxy(shipped, proxy)
 		if err != nil || top.Hash() != hash {
 			continue
 		}
@@ -215,7 +205,7 @@ func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
 		return ""
 	}
 	if c.Metrics[0].Verdict == compare.Undecided {
-		if o.plan.untilSure {
+		if o.plan.UntilSure {
 			return "" // it was run for as long as one wanted
 		}
 		command := "isukit compare " + shellWord(a) + " " + shellWord(kept) + " --until-sure"

@@ -7,13 +7,15 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
+	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
 )
 
 // TestNextAfterRound holds what is suggested, and that it is a command with flags that exist.
 func TestNextAfterRound(t *testing.T) {
 	cpu := func(role string) result.Bottleneck { return result.Bottleneck{Resource: "cpu", Host: "s1", Role: role} }
-	plain := roundOptions{topology: "single", shape: "grow", duration: 30 * time.Second}
+	plain := roundOptions{Options: round.Options{Topology: "single", Shape: "grow", Duration: 30 * time.Second}}
 	with := func(change func(*roundOptions)) roundOptions { o := plain; change(&o); return o }
 	for name, tt := range map[string]struct {
 		r    result.Round
@@ -23,28 +25,28 @@ func TestNextAfterRound(t *testing.T) {
 		"the database": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, plain, "isukit round -t final-1 --driver lab"},
 		"without Envoy": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.carried = " --scale small" }),
 			"isukit round -t final-1 --proxy nginx --driver lab --scale small"},
-		"the app, placed": {result.Round{Passed: true, Bottleneck: cpu("web-1")}, with(func(o *roundOptions) { o.topology = "final-1" }),
+		"the app, placed": {result.Round{Passed: true, Bottleneck: cpu("web-1")}, with(func(o *roundOptions) { o.Topology = "final-1" }),
 			"isukit round -t final-2 --driver lab"},
-		"a topology of one's own": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.topology = "./my own.yaml" }),
+		"a topology of one's own": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.Topology = "./my own.yaml" }),
 			`isukit compare tune=none tune=mysql/durability-relaxed --both "-t './my own.yaml'"`},
 		"from the whole machine to the lab": {result.Round{Passed: true, Bottleneck: cpu("db-1"), Hosts: []result.HostUsage{{Host: "s1", CPUs: 2}}}, plain,
 			"isukit round -t final-1 --driver lab   # hosts with 0.19 of their CPUs: compare with isukit round -t single --driver lab --cpu-scale 0.188"},
 		"from lab to lab": {result.Round{Passed: true, Bottleneck: cpu("db-1"), Hosts: []result.HostUsage{{Host: "s1", CPUs: 0.4}}},
-			with(func(o *roundOptions) { o.topology, o.driver, o.carried = "final-1", "lab", " --cpu-scale 0.2" }),
+			with(func(o *roundOptions) { o.Topology, o.Driver, o.carried = "final-1", "lab", " --cpu-scale 0.2" }),
 			"isukit round -t final-3 --driver lab --cpu-scale 0.2"},
 		"others on the host": {result.Round{Passed: true, Bottleneck: cpu("db-1"), Hosts: []result.HostUsage{{Host: "s1", Foreign: 0.7}}}, plain,
 			"isukit doctor --only cpu-others"},
-		"tuned": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.tune = []string{"mysql/memory", "nginx/keepalive"} }),
+		"tuned": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.Tune = []string{"mysql/memory", "nginx/keepalive"} }),
 			"isukit compare tune=none tune=mysql/memory,nginx/keepalive"},
 		"nothing was full": {result.Round{Passed: true, LoadSeconds: 30, Bottleneck: result.Bottleneck{Resource: "none"}}, plain,
 			"isukit round --duration 1m"},
 		"nothing was full, others ran": {result.Round{Passed: true, Bottleneck: result.Bottleneck{Resource: "none", Host: "s1"},
 			Hosts: []result.HostUsage{{Host: "s1", Foreign: 0.7}}}, plain, "isukit doctor --only cpu-others"},
-		"with other flags": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.carried, o.duration = " --engine mysql", 10*time.Second }),
+		"with other flags": {result.Round{Passed: true, Bottleneck: cpu("db-1")}, with(func(o *roundOptions) { o.carried, o.Duration = " --engine mysql", 10*time.Second }),
 			"isukit round -t final-1 --driver lab --engine mysql --duration 10s"},
 		"the generator": {result.Round{Passed: true, Bottleneck: result.Bottleneck{Resource: "generator"}}, plain, ""},
 		"wrong answers": {result.Round{Errors: []result.ErrorGroup{{Kind: "wrong", Count: 1}}}, plain, "isukit round --capture failed.pcap"},
-		"wrong answers, captured": {result.Round{Errors: []result.ErrorGroup{{Kind: "wrong", Count: 1}}}, with(func(o *roundOptions) { o.capture = "x.pcap" }),
+		"wrong answers, captured": {result.Round{Errors: []result.ErrorGroup{{Kind: "wrong", Count: 1}}}, with(func(o *roundOptions) { o.Capture = "x.pcap" }),
 			"isukit capture --bodies --status 400-599 x.pcap"},
 		"a server that ended": {result.Round{Reason: "a server ended"}, plain, ""},
 	} {
@@ -101,7 +103,7 @@ func TestNextAfterCompare(t *testing.T) {
 		{"tune=none", "tune=mysql/memory", compare.Same, compareOptions{}, ""},
 		{"tune=none", "tune=mysql/memory", compare.Undecided, compareOptions{both: "-t final-1"},
 			"isukit compare tune=none tune=mysql/memory --until-sure --both '-t final-1'"},
-		{"tune=none", "tune=mysql/memory", compare.Undecided, compareOptions{plan: sessionPlan{untilSure: true}}, ""},
+		{"tune=none", "tune=mysql/memory", compare.Undecided, compareOptions{plan: session.Plan{UntilSure: true}}, ""},
 		{"last-1", "last", compare.Undecided, compareOptions{}, ""},
 	} {
 		c := &compare.Comparison{A: compare.SideSummary{Name: tt.a}, B: compare.SideSummary{Name: tt.b}, Metrics: []compare.Metric{{Name: "score", Verdict: tt.verdict}}}
@@ -141,7 +143,7 @@ func TestNextIsSilent(t *testing.T) {
 func TestShortTime(t *testing.T) {
 	for d, want := range map[time.Duration]string{time.Minute: "1m", 30 * time.Second: "30s", time.Hour: "1h", 90 * time.Second: "1m30s",
 		10 * time.Minute: "10m", time.Hour + time.Second: "1h0m1s", 1500 * time.Millisecond: "1.5s"} {
-		if got := shortTime(d); got != want {
+		if got := ui.ShortTime(d); got != want {
 			t.Errorf("%v: got %q, want %q", d, got, want)
 		}
 	}
@@ -198,7 +200,7 @@ func TestRoundOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := withProxy(shipped, "nginx")
+	other, err := round.WithProxy(shipped, "nginx")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,23 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"isukit/bench/report"
-	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
-	"isukit/infra/redact"
 )
 
 func newNotifyCmd(s streams) *cobra.Command {
@@ -40,7 +32,7 @@ address is a secret: it comes from the environment, by the project's notify.webh
 
 func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s streams) error {
 	if webhook == "" {
-		if p, _, err := findProject(""); err == nil && p != nil && p.Notify.WebhookEnv != "" {
+		if p, _, err := round.FindProject(""); err == nil && p != nil && p.Notify.WebhookEnv != "" {
 			webhook = os.Getenv(p.Notify.WebhookEnv)
 		}
 	}
@@ -51,39 +43,9 @@ func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s st
 	if err != nil {
 		return err
 	}
-	if err := postSummary(ctx, webhook, r); err != nil || quiet {
+	if err := round.PostSummary(ctx, webhook, r); err != nil || quiet {
 		return err
 	}
 	_, err = fmt.Fprintf(s.err, "isukit: posted the summary of %s\n", r.ID)
 	return err
-}
-
-// postSummary posts a round's summary. Its error does not tell the address, which is a secret.
-func postSummary(ctx context.Context, webhook string, r *result.Round) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	text := redact.Text(report.Summary(r))
-	body, err := json.Marshal(map[string]string{"text": text, "content": text})
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, webhook, bytes.NewReader(body))
-	if err != nil {
-		return ui.UsageError(errors.New("the webhook's address cannot be read"), "it looks like https://HOST/PATH")
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return fmt.Errorf("post the summary: %w", err)
-	}
-	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("post the summary: status %s: %q", resp.Status, answer)
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
@@ -46,23 +47,23 @@ func TestHostThatGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), "access: [{file", "slow: [{host: s2, file: "+dir+"/access.log}], access: [{host: s1, file", 1))
-	p, at, err := findProject(filepath.Join(dir, "isukit.yaml"))
+	p, at, err := round.FindProject(filepath.Join(dir, "isukit.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := openHosts(t.Context(), p, at, t.TempDir())
+	opened, err := round.OpenProject(t.Context(), p, at, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer opened.close(context.Background())
-	lost := &vanishing{Host: opened.hosts.Here}
+	defer opened.Close(context.Background())
+	lost := &vanishing{Host: opened.Reach.Here}
 	lost.left.Store(7) // the clock three times, the mark, the doctor, and two samples
-	opened.hosts.Named["s2"] = lost
-	r := newProjectRound(opened, func(string, ...any) {})
-	r.play(t.Context())
-	warnings := strings.Join(r.record.Warnings, "\n")
-	if !r.record.Passed || r.record.Score.Total != 9 || r.record.Access.Total.Hits != 3 || len(r.record.Series) == 0 {
-		t.Errorf("passed %v, score %d, %d hits, %d series: %s", r.record.Passed, r.record.Score.Total, r.record.Access.Total.Hits, len(r.record.Series), warnings)
+	opened.Reach.Named["s2"] = lost
+	r := round.NewProjectRound(opened, func(string, ...any) {})
+	r.Play(t.Context())
+	warnings := strings.Join(r.Record.Warnings, "\n")
+	if !r.Record.Passed || r.Record.Score.Total != 9 || r.Record.Access.Total.Hits != 3 || len(r.Record.Series) == 0 {
+		t.Errorf("passed %v, score %d, %d hits, %d series: %s", r.Record.Passed, r.Record.Score.Total, r.Record.Access.Total.Hits, len(r.Record.Series), warnings)
 	}
 	for _, want := range []string{"host s2: ", "samples are missing", "log " + dir + "/access.log of s2", "connection lost"} {
 		if !strings.Contains(warnings, want) {
@@ -75,22 +76,22 @@ func TestHostThatGoesAway(t *testing.T) {
 func TestRemoteLog(t *testing.T) {
 	t.Parallel()
 	dir := standIn(t, "hosts: [{name: s1}]", hit+"for i in 1 2 3; do hit /a; sleep 0.3; done; echo '{\"score\":9}'")
-	p, at, err := findProject(filepath.Join(dir, "isukit.yaml"))
+	p, at, err := round.FindProject(filepath.Join(dir, "isukit.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := openHosts(t.Context(), p, at, t.TempDir())
+	opened, err := round.OpenProject(t.Context(), p, at, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer opened.close(context.Background())
-	far := &vanishing{Host: opened.hosts.Here}
+	defer opened.Close(context.Background())
+	far := &vanishing{Host: opened.Reach.Here}
 	far.left.Store(1 << 40)
-	opened.hosts.Named["s1"] = far
-	r := newProjectRound(opened, func(string, ...any) {})
-	r.play(t.Context())
-	if r.record.Access.Total.Hits != 3 || r.record.Access.Lines != 3 || len(r.record.Settings) == 0 {
-		t.Errorf("%d hits in %d lines: %q", r.record.Access.Total.Hits, r.record.Access.Lines, r.record.Warnings)
+	opened.Reach.Named["s1"] = far
+	r := round.NewProjectRound(opened, func(string, ...any) {})
+	r.Play(t.Context())
+	if r.Record.Access.Total.Hits != 3 || r.Record.Access.Lines != 3 || len(r.Record.Settings) == 0 {
+		t.Errorf("%d hits in %d lines: %q", r.Record.Access.Total.Hits, r.Record.Access.Lines, r.Record.Warnings)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/infra/project"
 )
 
@@ -26,7 +27,7 @@ roles:
 	file := filepath.Join(dir, "isukit.yaml")
 	const head = "name: a\nlogs: {slow: [{host: s2, file: /slow.log}]}\nbenchmark: {command: x}\n"
 	write(t, file, head+"topology: two.yaml\n")
-	p, _, err := findProject(file)
+	p, _, err := round.FindProject(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +36,12 @@ roles:
 		t.Errorf("(- want, + got):\n%s", diff)
 	}
 	facts := []result.Fact{{Key: "topology", Value: "two.yaml"}, {Key: "hosts", Value: "s1 (proxy, web, api), s2 (db)"}}
-	if diff := cmp.Diff(facts, placeFacts(p)); diff != "" {
+	if diff := cmp.Diff(facts, round.PlaceFacts(p)); diff != "" {
 		t.Errorf("facts (- want, + got):\n%s", diff)
 	}
 	for _, other := range []string{"topology: none.yaml\n", "topology: by-hand\n", ""} {
 		write(t, file, head+other)
-		if _, _, err := findProject(file); err == nil {
+		if _, _, err := round.FindProject(file); err == nil {
 			t.Errorf("%q: a host that nobody names is taken", other)
 		}
 	}

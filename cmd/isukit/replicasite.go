@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"forge.example/account/isukit/app/fanout"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
@@ -16,18 +17,18 @@ var errNoReplicas = errors.New("no databases are named, and no topology is up")
 // ofSite makes what is up with a driver, found where none was named, the databases that are meant, and calls fn with them. Their DSNs
 // hold for as long as fn runs.
 func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) error) (err error) {
-	name, err := findDriver(o.driver, o.stateDir)
+	name, err := round.FindDriver(o.driver, o.stateDir)
 	if err != nil {
 		return err
 	}
 	if name == "" {
 		return ui.UsageError(errNoReplicas, `name each database: --replica NAME=FILE; or isukit topology apply fanout-2`)
 	}
-	spec := infra.Spec{StateDir: o.stateDir, LocalDir: findLocalDir("")}
-	if spec.AppBinary, err = besideMe("", "isukit-app"); err != nil {
+	spec := infra.Spec{StateDir: o.stateDir, LocalDir: round.LocalDir("")}
+	if spec.AppBinary, err = round.Beside("", "isukit-app"); err != nil {
 		return err
 	}
-	driver, err := openDriver(name, o.stateDir, 0, true)
+	driver, err := round.OpenDriver(name, o.stateDir, 0, true)
 	if err != nil {
 		return err
 	}
@@ -38,9 +39,9 @@ func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) err
 	}
 	defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
 	top := running.Topology()
-	if len(replicasOf(top)) == 0 {
+	if len(round.ReplicasOf(top)) == 0 {
 		return ui.UsageError(fmt.Errorf("the topology %s, which is up with driver %s, has no databases with the same tables", top.Name, name),
 			"isukit topology ls tells which have; or name databases: --replica NAME=FILE")
 	}
-	return fn(placementOf(top, running.DSNs()))
+	return fn(round.PlacementOf(top, running.DSNs()))
 }

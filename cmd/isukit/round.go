@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"isukit/bench/load"
 	"isukit/bench/scenario"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/project"
@@ -20,37 +20,8 @@ import (
 
 // roundOptions are what a user may say about a round.
 type roundOptions struct {
-	topology string
-	driver   string // "" is a run that leaves nothing
-	cpuScale float64
-	engine   string
-	proxy    string
-	duration time.Duration
-	users    int
-	shape    string
-	arrivals string
-	mix      string // who comes
-	// objective is what the search for the capacity goes by.
-	objective load.Objective
-	seed      uint64
-	scale     string
-	results   string
-	stateDir  string
-	localDir  string
-	app       string
-	asJSON    bool
-	quiet     bool
-	explain   bool
-	hits      bool
-	// generatorCPUs are those to which the load generator is restricted, as "0-1,3"; "" is all.
-	generatorCPUs string
-	// capture is the file that takes the generator's traffic, captureShare the part of the connections that goes there.
-	capture      string
-	captureShare float64
-	// keylog is the file that takes the keys of the TLS connections.
-	keylog string
-	// tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
-	tune, acceptRisk []string
+	round.Options
+	asJSON, quiet, explain bool
 	// carried are the flags that the next round has as well, as they stand on a command line.
 	carried string
 	// project is the project file; "" takes isukit.yaml where there is one.
@@ -82,12 +53,12 @@ its logs, build, deploy, restart, run its benchmark, and keep what logs, databas
 		Args: noTopologyArgument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
+			if o.StateDir, err = stateDir(cmd); err != nil {
 				return err
 			}
 			o.quiet, o.carried = isQuiet(cmd), nextOn(cmd, "", carriedFlags...)
 			if !o.explain && !cmd.Flags().Changed("topology") {
-				p, dir, err := findProject(o.project)
+				p, dir, err := round.FindProject(o.project)
 				if err != nil {
 					return err
 				}
@@ -115,35 +86,35 @@ func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir st
 	if p.Benchmark.External {
 		return ui.UsageError(errors.New("the project's benchmark is started by somebody else"), "isukit observe waits for it and records it")
 	}
-	return runProjectRound(ctx, p, dir, projectRoundOptions{results: o.results, stateDir: o.stateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true}, s)
+	return runProjectRound(ctx, p, dir, projectRoundOptions{results: o.Results, stateDir: o.StateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true}, s)
 }
 
 func (o *roundOptions) addFlags(f *pflag.FlagSet) {
-	topologyFlag(f, &o.topology)
-	f.StringVar(&o.driver, "driver", "", "apply the topology to the hosts of this driver, local, lab or ssh, and leave it up (default: a run on this machine that is gone afterwards)")
-	cpuScaleFlag(f, &o.cpuScale)
+	topologyFlag(f, &o.Topology)
+	f.StringVar(&o.Driver, "driver", "", "apply the topology to the hosts of this driver, local, lab or ssh, and leave it up (default: a run on this machine that is gone afterwards)")
+	cpuScaleFlag(f, &o.CpuScale)
 	projectFlag(f, &o.project)
-	engineFlag(f, &o.engine)
-	proxyFlag(f, &o.proxy)
-	f.DurationVar(&o.duration, "duration", defaultDuration, "how long the load lasts")
-	f.IntVar(&o.users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
-	f.StringVar(&o.shape, "shape", "grow", "users over time: "+shapeHelp)
-	f.StringVar(&o.arrivals, "arrivals", "even", "visits of a rate come at even distances, or as poisson")
-	f.StringVar(&o.mix, "mix", string(scenario.Everyone), "who comes: everyone, or audience for a portal that is read far more than written")
-	f.DurationVar(&o.objective.P99, "objective-p99", 100*time.Millisecond, "highest 99th percentile that --shape capacity may find a rate with")
-	f.Float64Var(&o.objective.MaxErrorRatio, "objective-errors", 0.001, "highest share of errors for --shape capacity, from 0 to 1")
-	datasetFlags(f, &o.scale, &o.seed)
-	resultsFlag(f, &o.results)
-	programFlags(f, &o.localDir, &o.app)
+	engineFlag(f, &o.Engine)
+	proxyFlag(f, &o.Proxy)
+	f.DurationVar(&o.Duration, "duration", defaultDuration, "how long the load lasts")
+	f.IntVar(&o.Users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
+	f.StringVar(&o.Shape, "shape", "grow", "users over time: "+round.ShapeHelp)
+	f.StringVar(&o.Arrivals, "arrivals", "even", "visits of a rate come at even distances, or as poisson")
+	f.StringVar(&o.Mix, "mix", string(scenario.Everyone), "who comes: everyone, or audience for a portal that is read far more than written")
+	f.DurationVar(&o.Objective.P99, "objective-p99", 100*time.Millisecond, "highest 99th percentile that --shape capacity may find a rate with")
+	f.Float64Var(&o.Objective.MaxErrorRatio, "objective-errors", 0.001, "highest share of errors for --shape capacity, from 0 to 1")
+	datasetFlags(f, &o.Scale, &o.Seed)
+	resultsFlag(f, &o.Results)
+	programFlags(f, &o.LocalDir, &o.App)
 	jsonFlag(f, &o.asJSON)
 	f.BoolVar(&o.explain, "explain-score", false, "print what gives points and what takes them, and run nothing")
-	f.BoolVar(&o.hits, "hits", true, "keep every hit in the record, for isukit hits")
-	f.StringVar(&o.generatorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
-	f.StringVar(&o.capture, "capture", "", "write the generator's traffic to this new pcap file, for isukit capture")
-	f.StringVar(&o.keylog, "keylog", "", "write the keys of the generator's TLS connections to this new file (NSS format), for isukit capture --keylog")
-	f.StringSliceVar(&o.tune, "tune", nil, "apply these tunings before the round and take them back after it (see isukit tune ls)")
-	acceptRiskFlag(f, &o.acceptRisk)
-	f.Float64Var(&o.captureShare, "capture-share", 1, "the part of the connections that --capture writes, above 0 to 1")
+	f.BoolVar(&o.Hits, "hits", true, "keep every hit in the record, for isukit hits")
+	f.StringVar(&o.GeneratorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
+	f.StringVar(&o.Capture, "capture", "", "write the generator's traffic to this new pcap file, for isukit capture")
+	f.StringVar(&o.Keylog, "keylog", "", "write the keys of the generator's TLS connections to this new file (NSS format), for isukit capture --keylog")
+	f.StringSliceVar(&o.Tune, "tune", nil, "apply these tunings before the round and take them back after it (see isukit tune ls)")
+	acceptRiskFlag(f, &o.AcceptRisk)
+	f.Float64Var(&o.CaptureShare, "capture-share", 1, "the part of the connections that --capture writes, above 0 to 1")
 }
 
 func runRound(ctx context.Context, o roundOptions, s streams) error {
@@ -151,19 +122,19 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 		_, err := fmt.Fprintln(s.out, strings.Join(scenario.Points().Explain(), "\n"))
 		return err
 	}
-	spec, err := o.spec()
+	spec, err := o.Spec()
 	if err != nil {
 		return err
 	}
-	if err := checkResults(o.results); err != nil {
+	if err := round.CheckResults(o.Results); err != nil {
 		return err
 	}
-	if err := errors.Join(checkNewFile("--capture", o.capture), checkNewFile("--keylog", o.keylog)); err != nil {
+	if err := errors.Join(round.CheckNewFile("--capture", o.Capture), round.CheckNewFile("--keylog", o.Keylog)); err != nil {
 		return err
 	}
-	view := ui.NewRoundView(s.err, o.quiet, o.duration)
+	view := ui.NewRoundView(s.err, o.quiet, o.Duration)
 	spec.Progress = func(step string) { view.Step("%s", step) }
-	record, path, err := o.play(ctx, spec, view)
+	record, path, err := o.Options.Play(ctx, spec, view)
 	if err != nil && record != nil {
 		// The round was played, and could not be kept or cleared away; what it gave is not lost with that.
 		return errors.Join(err, printRound(record, path, o.asJSON, s))

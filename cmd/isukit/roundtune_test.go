@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/infra/infratest"
 	"isukit/infra/tune"
 )
@@ -56,7 +57,7 @@ func TestRoundTunings(t *testing.T) {
 }
 
 func TestTakenBackInWords(t *testing.T) {
-	got := takenBack(tune.Report{
+	got := round.TakenBack(tune.Report{
 		{Tuning: "mysql/memory", Key: "a", Did: tune.Reverted}, {Tuning: "nginx/cache", Key: "b", Did: tune.Reverted},
 		{Tuning: "mysql/memory", Key: "c", Did: tune.Reverted}, {Tuning: "mysql/memory", Key: "d", Did: tune.Left}, {Did: tune.Settled},
 	})

@@ -23,6 +23,7 @@ import (
 	"isukit/bench/diff"
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
 
@@ -198,7 +199,7 @@ func (h *roundServer) round(id string) (*result.Round, int) {
 }
 
 func (h *roundServer) live(w http.ResponseWriter, _ *http.Request) {
-	path := filepath.Join(h.dir, liveFile)
+	path := filepath.Join(h.dir, round.LiveFile)
 	text, err := ui.ReadRegular(path, 1<<20)
 	st, statErr := os.Stat(path)
 	// A round that was killed leaves the file behind.

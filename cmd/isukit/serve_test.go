@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
 
@@ -69,12 +70,12 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s is served as %s", path, head.Get("Content-Type"))
 		}
 	}
-	feed := newLiveFeed(dir, "p")
-	feed.phase("load")
+	feed := round.NewLiveFeed(dir, "p")
+	feed.Phase("load")
 	if code, body, _ := get("/live"); code != 200 || !strings.Contains(body, `"phase":"load"`) {
 		t.Errorf("live: %d %s", code, body)
 	}
-	feed.close()
+	feed.Close()
 	req, _ := http.NewRequest(http.MethodGet, server.URL+"/", nil)
 	req.Host = "evil.example.com"
 	if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != http.StatusForbidden {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/topologies"
@@ -109,7 +110,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 			}
 			text, err := topologies.Files.ReadFile(args[0] + ".yaml")
 			if strings.ContainsAny(args[0], "./") {
-				text, err = ui.ReadRegular(args[0], maxTopologyBytes)
+				text, err = ui.ReadRegular(args[0], round.MaxTopologyBytes)
 			}
 			if err != nil {
 				return err
@@ -122,7 +123,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 
 // readTopology finds and checks a topology for a command that takes one as its argument.
 func readTopology(name string) (*topology.Topology, error) {
-	top, err := findTopology(name)
+	top, err := round.FindTopology(name)
 	if err != nil {
 		return nil, ui.UsageError(err, ui.HintOf(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`))
 	}

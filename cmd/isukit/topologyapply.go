@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"isukit/app/dataset"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
@@ -41,7 +42,7 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 	if err != nil {
 		return err
 	}
-	spec := infra.Spec{StateDir: dir, LocalDir: findLocalDir(o.localDir), Scale: o.dataset, Seed: o.seed}
+	spec := infra.Spec{StateDir: dir, LocalDir: round.LocalDir(o.localDir), Scale: o.dataset, Seed: o.seed}
 	if top != "" {
 		if spec.Topology, err = readTopology(top); err != nil {
 			return err
@@ -49,23 +50,23 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 		if err := dataset.Scale(o.dataset).Validate(); err != nil {
 			return ui.UsageError(fmt.Errorf("--scale: %w", err), `see "isukit topology apply --help"`)
 		}
-		if spec.Topology, err = withEngine(spec.Topology, o.engine); err != nil {
+		if spec.Topology, err = round.WithEngine(spec.Topology, o.engine); err != nil {
 			return ui.UsageError(err, `see "isukit topology apply --help"`)
 		}
-		if spec.Topology, err = withProxy(spec.Topology, o.proxy); err != nil {
+		if spec.Topology, err = round.WithProxy(spec.Topology, o.proxy); err != nil {
 			return ui.UsageError(err, `see "isukit topology apply --help"`)
 		}
 	}
-	if spec.AppBinary, err = besideMe(o.app, "isukit-app"); err != nil {
+	if spec.AppBinary, err = round.Beside(o.app, "isukit-app"); err != nil {
 		return err
 	}
 	if !isQuiet(cmd) {
 		spec.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: "+step) }
 	}
-	if o.driver, err = findDriver(o.driver, dir); err != nil {
+	if o.driver, err = round.FindDriver(o.driver, dir); err != nil {
 		return err
 	}
-	driver, err := openDriver(cmp.Or(o.driver, "local"), dir, o.scale, true)
+	driver, err := round.OpenDriver(cmp.Or(o.driver, "local"), dir, o.scale, true)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ What is up stays up when this command ends, until "isukit topology down".`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.driver, "driver", "local", driverHelp)
+	f.StringVar(&o.driver, "driver", "local", round.DriverHelp)
 	programFlags(f, &o.localDir, &o.app)
 	cpuScaleFlag(f, &o.scale)
 	engineFlag(f, &o.engine)
@@ -124,7 +125,7 @@ func runDryRun(ctx context.Context, cmd *cobra.Command, top, driver string, site
 }
 
 func runApply(ctx context.Context, cmd *cobra.Command, top, driver string, site *infra.Site, a infra.ApplyOptions, asJSON bool, s streams) error {
-	a.Holder = userName()
+	a.Holder = round.UserName()
 	var printErr error
 	a.Planned = func(p *infra.Plan) { printErr = printPlan(s.out, p, asJSON) }
 	begin := time.Now()
@@ -260,7 +261,7 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				name := site.Standing(ctx)
-				if err := site.Down(ctx, userName()); err != nil || isQuiet(cmd) {
+				if err := site.Down(ctx, round.UserName()); err != nil || isQuiet(cmd) {
 					return err
 				}
 				if name == "" {

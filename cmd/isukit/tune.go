@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"isukit"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/tune"
 )
@@ -80,72 +79,8 @@ and for its kernel with --this-kernel.`,
 	return cmd
 }
 
-// loadTunings reads what is shipped and adds the names that are files of the user; it returns the names to go by.
-func loadTunings(names []string) (*tune.Catalog, []string, error) {
-	catalog, err := tune.Load(isukit.Assets)
-	if err != nil {
-		return nil, nil, err
-	}
-	resolved := make([]string, len(names))
-	for i, name := range names {
-		resolved[i] = name
-		if !strings.ContainsAny(name, ".") {
-			continue
-		}
-		text, err := ui.ReadRegular(name, tune.MaxFileBytes)
-		if err != nil {
-			return nil, nil, ui.UsageError(err, "a name with a dot is that of a tuning's file; isukit tune ls lists the shipped ones")
-		}
-		t, err := catalog.Add(name, text)
-		if err != nil {
-			return nil, nil, ui.UsageError(err, "docs/tuning-files.md describes the format")
-		}
-		resolved[i] = t.Name
-	}
-	return catalog, resolved, nil
-}
-
-// tuneHint is what to do where one of the names is no tuning's.
-func tuneHint(catalog *tune.Catalog, names []string) string {
-	var known []string
-	for _, t := range catalog.Tunings {
-		known = append(known, t.Name)
-	}
-	for _, g := range catalog.Groups {
-		known = append(known, g.Name)
-	}
-	for _, name := range names {
-		if slices.Contains(known, name) {
-			continue
-		}
-		if hint := ui.DidYouMean(name, known); hint != "" {
-			return hint
-		}
-	}
-	return "isukit tune ls lists them"
-}
-
-// findTunings returns tunings by name, without those whose risk has to be accepted first.
-func findTunings(names, accepted []string) ([]tune.Tuning, error) {
-	catalog, names, err := loadTunings(names)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := catalog.Resolve(accepted); err != nil {
-		return nil, ui.UsageError(fmt.Errorf("--accept-risk: %w", err), tuneHint(catalog, accepted))
-	}
-	tunings, err := catalog.Resolve(names)
-	if err != nil {
-		return nil, ui.UsageError(err, tuneHint(catalog, names))
-	}
-	if err := tune.CheckRisks(tunings, accepted); err != nil {
-		return nil, ui.UsageError(err, "--accept-risk NAME applies it all the same")
-	}
-	return tunings, nil
-}
-
 func runTuneLs(_ context.Context, o tuneOptions, _ []string, s streams) error {
-	catalog, _, err := loadTunings(nil)
+	catalog, _, err := round.LoadTunings(nil)
 	if err != nil {
 		return err
 	}
@@ -168,13 +103,13 @@ func runTuneLs(_ context.Context, o tuneOptions, _ []string, s streams) error {
 }
 
 func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) error {
-	catalog, names, err := loadTunings(args)
+	catalog, names, err := round.LoadTunings(args)
 	if err != nil {
 		return err
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return ui.UsageError(err, tuneHint(catalog, names))
+		return ui.UsageError(err, round.TuneHint(catalog, names))
 	}
 	for _, t := range tunings {
 		if o.asJSON {
@@ -192,13 +127,13 @@ func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) err
 }
 
 func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) error {
-	catalog, names, err := loadTunings(args)
+	catalog, names, err := round.LoadTunings(args)
 	if err != nil {
 		return err
 	}
 	tunings, err := catalog.Resolve(names)
 	if err != nil {
-		return ui.UsageError(err, tuneHint(catalog, names))
+		return ui.UsageError(err, round.TuneHint(catalog, names))
 	}
 	done := ui.Waiting(s.err, o.quiet, "comparing")
 	defer done()
@@ -216,7 +151,7 @@ func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) e
 }
 
 func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) error {
-	tunings, err := findTunings(args, o.accepted)
+	tunings, err := round.FindTunings(args, o.accepted)
 	if err != nil {
 		return err
 	}
@@ -290,13 +225,13 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 	}
 	opts := tune.RevertOptions{Force: o.force}
 	if !o.all {
-		catalog, names, err := loadTunings(args)
+		catalog, names, err := round.LoadTunings(args)
 		if err != nil {
 			return err
 		}
 		tunings, err := catalog.Resolve(names)
 		if err != nil {
-			return ui.UsageError(err, tuneHint(catalog, names))
+			return ui.UsageError(err, round.TuneHint(catalog, names))
 		}
 		for _, t := range tunings {
 			opts.Tunings = append(opts.Tunings, t.Name)

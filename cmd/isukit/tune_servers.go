@@ -11,6 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/pflag"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	enginemysql "isukit/infra/engine/mysql"
@@ -51,7 +52,7 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 // open makes the targets and calls fn with them.
 func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn func([]*tune.Target) error) (err error) {
 	if !t.named() {
-		if t.driver, err = findDriver(t.driver, stateDir); err != nil {
+		if t.driver, err = round.FindDriver(t.driver, stateDir); err != nil {
 			return err
 		}
 	}
@@ -106,7 +107,7 @@ func (t tuneServers) targetsHere(place tune.Place) ([]*tune.Target, error) {
 	if t.envoy != "" {
 		p := place
 		p.Name = "envoy"
-		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, findLocalDir(t.localDir))
+		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, round.LocalDir(t.localDir))
 		if err != nil {
 			return nil, err
 		}
@@ -125,16 +126,16 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 	if t.named() {
 		return ui.UsageError(errors.New("--driver means all servers of a topology; --db, --nginx, --envoy, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
 	}
-	spec := infra.Spec{StateDir: stateDir, LocalDir: findLocalDir(t.localDir)}
-	if spec.AppBinary, err = besideMe(t.app, "isukit-app"); err != nil {
+	spec := infra.Spec{StateDir: stateDir, LocalDir: round.LocalDir(t.localDir)}
+	if spec.AppBinary, err = round.Beside(t.app, "isukit-app"); err != nil {
 		return err
 	}
-	driver, err := openDriver(t.driver, stateDir, 0, true)
+	driver, err := round.OpenDriver(t.driver, stateDir, 0, true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
-	release, err := driver.Lock(ctx, userName())
+	release, err := driver.Lock(ctx, round.UserName())
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
 
@@ -14,7 +15,7 @@ func TestFindDriver(t *testing.T) {
 	dir := t.TempDir()
 	want := func(driver string, fault ...string) {
 		t.Helper()
-		got, err := findDriver("", dir)
+		got, err := round.FindDriver("", dir)
 		if got != driver || (err != nil) != (len(fault) > 0) {
 			t.Errorf("got %q, %v; want %q, and a fault: %v", got, err, driver, len(fault) > 0)
 		}
@@ -38,7 +39,7 @@ func TestFindDriver(t *testing.T) {
 	write(t, filepath.Join(dir, "hosts/lab/state.json"), `{"driver":"lab","hosts":[{"want":{"name":"s1"}},{"want":{"name":"s2"}}]}`)
 	write(t, filepath.Join(dir, "hosts/lab/s2/inventory.json"), "{}")
 	want("lab")
-	if got, err := findDriver("local", dir); got != "local" || err != nil {
+	if got, err := round.FindDriver("local", dir); got != "local" || err != nil {
 		t.Errorf("with --driver local: got %q, %v", got, err)
 	}
 	write(t, filepath.Join(dir, "hosts/ssh/state.json"), `[{"want":{"name":"web"}}]`)

@@ -11,6 +11,7 @@ import (
 	"isukit/bench"
 	"isukit/bench/load"
 	"isukit/bench/scenario"
+	"isukit/cmd/internal/round"
 	"isukit/infra"
 	"isukit/infra/infratest"
 	"isukit/infra/topology"
@@ -74,12 +75,12 @@ func playSmall(t *testing.T, running *infra.Running, data *dataset.Data, web str
 func playOn(t *testing.T, running *infra.Running, top *topology.Topology, data *dataset.Data, web string, seconds float64, before func(p *scenario.Portal)) *bench.Outcome {
 	t.Helper()
 	engine := load.NewEngine(load.Options{RequestTimeout: 2 * time.Second})
-	portal, err := newPortal(engine, web, running.WorkerToken, data, scenario.Everyone)
+	portal, err := round.NewPortal(engine, web, running.WorkerToken, data, scenario.Everyone)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, err := bench.Run(t.Context(), bench.Options{
-		Scenario: withReplicas(loadOnly{portal}, running, top), Engine: engine, Shape: load.Users{N: 48}, Duration: time.Duration(seconds * float64(time.Second)),
+		Scenario: round.WithReplicas(loadOnly{portal}, running, top), Engine: engine, Shape: load.Users{N: 48}, Duration: time.Duration(seconds * float64(time.Second)),
 		OnPhase: func(p bench.Phase) {
 			if p == bench.Load {
 				before(portal)

@@ -1,0 +1,234 @@
+package round
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"isukit/bench/external"
+	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/metrics"
+	"isukit/infra/observe"
+	"isukit/infra/redact"
+)
+
+// arrival sees when a benchmark that somebody else starts begins and ends: in what is appended to the access logs, or in the
+// hosts' CPUs.
+type arrival struct {
+	round *ProjectRound
+	want  string // the request that begins the benchmark, with or without its method; "" takes any
+	tails []*observe.Tail
+	// rises are the hosts' CPUs where the logs are not looked at; else nil.
+	rises map[string]*metrics.Rise
+	// first is when the first request was begun that belongs to the benchmark, last when the last one ended, by this
+	// machine's clock.
+	first, last time.Time
+	// others is how many requests came that did not begin it, and which was the last of them.
+	others int
+	other  string
+	// trouble is why the last look at a log told nothing; nil when it did.
+	trouble error
+}
+
+func newArrival(r *ProjectRound, byLoad bool) *arrival {
+	t := &arrival{round: r, want: r.Benchmark.Initialize}
+	for _, m := range r.marks {
+		for _, l := range r.Logs.Access {
+			if m.Log == l {
+				t.tails = append(t.tails, observe.NewTail(m, r.Reach.Named[l.Host]))
+			}
+		}
+	}
+	if byLoad || len(t.tails) == 0 {
+		t.rises = map[string]*metrics.Rise{}
+		for name := range r.series {
+			t.rises[name] = &metrics.Rise{}
+		}
+	}
+	return t
+}
+
+// look takes in what has come since the last look, and returns how much of it is the benchmark's.
+func (t *arrival) look(ctx context.Context) int {
+	if t.rises != nil {
+		return t.lookAtLoad()
+	}
+	n := 0
+	t.trouble = nil
+	for _, tail := range t.tails {
+		seen, err := tail.Next(ctx)
+		if err != nil {
+			t.trouble = err // it may answer at the next look
+			continue
+		}
+		ahead := t.round.ahead[tail.Host]
+		for _, e := range seen {
+			n += t.take(e, ahead)
+		}
+	}
+	return n
+}
+
+func (t *arrival) take(e observe.Seen, ahead time.Duration) int {
+	switch {
+	case e.At.IsZero():
+		e.At = time.Now()
+	case e.At.Nanosecond() == 0:
+		// A log that tells whole seconds: the request ended somewhere within it.
+		e.At = e.At.Add(500*time.Millisecond - ahead)
+	default:
+		e.At = e.At.Add(-ahead)
+	}
+	if t.first.IsZero() {
+		if !t.begins(e.Request) {
+			t.others, t.other = t.others+1, e.Request
+			return 0
+		}
+		t.first = e.At.Add(-e.Took)
+	}
+	if e.At.After(t.last) {
+		t.last = e.At
+	}
+	return 1
+}
+
+// begins tells whether the benchmark begins with a request.
+func (t *arrival) begins(request string) bool {
+	if t.want == "" || request == t.want {
+		return true
+	}
+	_, path, _ := strings.Cut(request, " ")
+	return path == t.want
+}
+
+// lookAtLoad returns how many hosts are under load now, and none before it has begun.
+func (t *arrival) lookAtLoad() int {
+	loaded := 0
+	for name, rise := range t.rises {
+		if rise.Take(t.round.series[name].all()) {
+			loaded++
+		}
+		if !rise.Began.IsZero() && (t.first.IsZero() || rise.Began.Before(t.first)) {
+			t.first = rise.Began
+		}
+		if rise.Last.After(t.last) {
+			t.last = rise.Last
+		}
+	}
+	return loaded
+}
+
+const lookEvery = time.Second
+
+// toldEvery is after how long a wait says what it saw in the meantime.
+const toldEvery = 15 * time.Second
+
+// wait returns when the benchmark has begun.
+func (t *arrival) wait(ctx context.Context, most time.Duration) error {
+	sign, hint := "requests in the access log", "see whether the log of logs.access is the one that is written; --by-load goes by the hosts' CPUs"
+	switch {
+	case t.rises != nil:
+		sign, hint = "the load of a host to rise", "a load is seen on hosts that do nothing else meanwhile"
+	case t.want != "":
+		sign = t.want + " in the access log"
+	}
+	t.round.say("waiting for %s", sign)
+	began, told := time.Now(), time.Now()
+	for t.look(ctx) == 0 {
+		if time.Since(began) > most {
+			return ui.Hinted(fmt.Errorf("no benchmark began within %v: waited for %s%s", most, sign, t.saw()), hint)
+		}
+		if text := t.saw(); text != "" && time.Since(told) > toldEvery {
+			told = time.Now()
+			t.round.say("still waiting for %s%s", sign, text)
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saw says why nothing can be seen, or which requests came that did not begin the benchmark.
+func (t *arrival) saw() string {
+	switch {
+	case t.trouble != nil:
+		return "; " + redact.Text(t.trouble.Error())
+	case t.others == 0:
+		return ""
+	}
+	return fmt.Sprintf("; %d others came, the last was %s", t.others, cutText(t.other, 80))
+}
+
+// follow returns when nothing of the benchmark has come for so long.
+func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
+	begun, heard := time.Now(), time.Now()
+	for time.Since(heard) < idle && time.Since(begun) < longest {
+		if sleep(ctx, lookEvery) != nil {
+			return
+		}
+		if t.look(ctx) > 0 {
+			heard = time.Now()
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ObserveOptions say how a benchmark that somebody else starts is waited for, and what it said.
+type ObserveOptions struct {
+	Score    int64
+	HasScore bool
+	// Ask asks for the score when the benchmark has ended; nil asks nobody.
+	Ask    func() (int64, bool)
+	Failed bool // the benchmark says that it failed
+	// Wait is how long the benchmark may take to begin; it has ended when there was nothing of it for idle, and is measured for longest.
+	Wait, Idle, Longest time.Duration
+	ByLoad              bool // go by the hosts' CPUs, not by the access log
+}
+
+// Observe waits for a benchmark that somebody else starts and measures it. The error says that none came.
+func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
+	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
+	r.gitFacts(ctx)
+	r.quickDoctor(ctx)
+	r.readSchemas(ctx)
+	w := r.watch(ctx)
+	defer w.stop()
+	t := newArrival(r, o.ByLoad)
+	if err := r.phase("wait", func() error { return t.wait(ctx, o.Wait) }); err != nil {
+		return err
+	}
+	r.Record.Benchmark = result.Benchmark{ScoreFrom: "none", Began: t.first.UTC()}
+	_ = r.phase("load", func() error { r.profile(w); t.follow(ctx, o.Idle, o.Longest); return nil })
+	w.stop()
+	r.Record.Benchmark.Ended = t.last.UTC()
+	if ctx.Err() != nil {
+		r.Record.Benchmark.Ending = "observing was interrupted"
+		r.warn("observing was interrupted: the end of the benchmark may be missing")
+	}
+	if !o.HasScore && o.Ask != nil && ctx.Err() == nil {
+		o.Score, o.HasScore = o.Ask()
+	}
+	if o.HasScore {
+		r.judge(external.Verdict{Score: o.Score, Found: true})
+		r.Record.Benchmark.ScoreFrom, r.Record.Score.Lines[0].Label = "given", "as given"
+	} else {
+		r.warn("the score is not known: give it with --score")
+	}
+	if o.Failed {
+		r.fail("load", errors.New("the benchmark failed, as --failed says"))
+	}
+	r.finish(ctx)
+	return nil
+}

@@ -1,0 +1,65 @@
+package round
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/infra/metrics"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+)
+
+// TestArrivalInLogs holds where the window begins by logs of whole seconds and of milliseconds, and by hosts whose clock differs.
+func TestArrivalInLogs(t *testing.T) {
+	second := time.Unix(1_800_000_000, 0)
+	ms := time.Millisecond
+	for name, c := range map[string]struct {
+		want        string
+		ahead       time.Duration
+		seen        []observe.Seen
+		first, last time.Duration // from second on
+		others      int
+	}{
+		"whole seconds": {"POST /initialize", 0, []observe.Seen{
+			{At: second.Add(-time.Second), Request: "GET /"}, {At: second, Took: 6 * ms, Request: "POST /initialize"}, {At: second.Add(2 * time.Second), Request: "GET /a"},
+		}, 494 * ms, 2500 * ms, 1},
+		"milliseconds": {"POST /initialize", 0, []observe.Seen{
+			{At: second.Add(350 * ms), Took: 50 * ms, Request: "POST /initialize"}, {At: second.Add(2001 * ms), Request: "GET /a"},
+		}, 300 * ms, 2001 * ms, 0},
+		"any method":      {"/initialize", 0, []observe.Seen{{At: second.Add(ms), Request: "GET /initialize/x"}, {At: second.Add(9 * ms), Request: "GET /initialize"}}, 9 * ms, 9 * ms, 1},
+		"any request":     {"", 0, []observe.Seen{{At: second.Add(9 * ms), Request: "GET /a"}}, 9 * ms, 9 * ms, 0},
+		"a clock that is": {"", 3 * time.Second, []observe.Seen{{At: second.Add(3010 * ms), Request: "GET /a"}}, 10 * ms, 10 * ms, 0},
+	} {
+		a := newArrival(&ProjectRound{Opened: &Opened{Project: &project.Project{Benchmark: project.Benchmark{Initialize: c.want}}}}, false)
+		for _, e := range c.seen {
+			a.take(e, c.ahead)
+		}
+		if a.first.Sub(second) != c.first || a.last.Sub(second) != c.last || a.others != c.others {
+			t.Errorf("%s: from %v to %v with %d others, want %v to %v with %d", name, a.first.Sub(second), a.last.Sub(second), a.others, c.first, c.last, c.others)
+		}
+	}
+}
+
+// TestArrivalByLoad has no access log: the busiest of two hosts tells when it was.
+func TestArrivalByLoad(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	taker := func(tenths ...int) *seriesTaker {
+		s := &seriesTaker{samples: []metrics.Sample{{At: start}}}
+		for i, n := range tenths {
+			next := s.samples[i]
+			next.At, next.CPU.User = next.At.Add(time.Second), next.CPU.User+time.Duration(n)*100*time.Millisecond
+			s.samples = append(s.samples, next)
+		}
+		return s
+	}
+	r := &ProjectRound{Opened: &Opened{Project: &project.Project{}}, series: map[string]*seriesTaker{}, say: func(string, ...any) {}}
+	r.series["s1"], r.series["s2"] = taker(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), taker(0, 1, 0, 1, 9, 9, 9, 9, 0, 0)
+	a := newArrival(r, false)
+	if err := a.wait(t.Context(), time.Second); err == nil || !strings.Contains(err.Error(), "the load of a host to rise") {
+		t.Errorf("a load that is over is waited for: %v", err)
+	}
+	if a.first.Sub(start) != 4*time.Second || a.last.Sub(start) != 8*time.Second {
+		t.Errorf("from %v to %v, want 4s to 8s", a.first.Sub(start), a.last.Sub(start))
+	}
+}

@@ -1,0 +1,125 @@
+package round
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"isukit/cmd/internal/ui"
+	"isukit/infra/host"
+	"isukit/infra/host/machine"
+	"isukit/infra/host/ssh"
+)
+
+// DriverHelp names the drivers that a flag takes.
+const DriverHelp = "what makes hosts real: local (processes of this machine), lab (namespaces and control groups, needs root) or ssh (real hosts with systemd)"
+
+// CheckCPUScale checks --cpu-scale, of which 0 says nothing, against the driver that it is for.
+func CheckCPUScale(scale float64, driver string) error {
+	switch {
+	case scale < 0:
+		return ui.UsageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
+	case scale > 0 && driver != "lab":
+		return ui.UsageError(errors.New("--cpu-scale goes with --driver lab"), "the hosts of other drivers have the CPUs that they have")
+	}
+	return nil
+}
+
+// OpenDriver opens the driver of that name, whose hosts stay up when it is closed if keep is true.
+func OpenDriver(name, stateDir string, scale float64, keep bool) (host.Driver, error) {
+	if err := CheckCPUScale(scale, name); err != nil {
+		return nil, err
+	}
+	opts := machine.Options{StateDir: stateDir, Keep: keep, CPUScale: scale}
+	switch name {
+	case "local":
+		return machine.OpenLocal(opts)
+	case "lab":
+		return machine.OpenLab(opts)
+	case "ssh":
+		return ssh.Open(ssh.Options{StateDir: stateDir, ConfigFile: os.Getenv("ISUKIT_SSH_CONFIG")})
+	}
+	return nil, ui.UsageError(fmt.Errorf("driver %q does not exist (have %s)", name, strings.Join(DriverNames, ", ")), `see "isukit topology --help"`)
+}
+
+// UserName is who uses isukit, for others who want the same hosts: the one behind sudo where there is one.
+func UserName() string {
+	for _, name := range []string{"ISUKIT_HOLDER", "SUDO_USER", "USER", "LOGNAME"} {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return fmt.Sprintf("user %d", os.Getuid())
+}
+
+// DriverNames are those of all drivers.
+var DriverNames = []string{"local", "lab", "ssh"}
+
+// DriversUp are the drivers with which something is up: a topology, or at least hosts. It asks nobody, and what it cannot read is
+// not up: the driver itself says why, when it is opened.
+func DriversUp(stateDir string) (up []string) {
+	var bare []string
+	for _, name := range DriverNames {
+		hosts := hostsOnRecord(stateDir, name)
+		placed := func(h string) bool {
+			_, err := os.Stat(filepath.Join(stateDir, "hosts", name, h, "inventory.json"))
+			return err == nil || name == "ssh" // its inventories are on the hosts
+		}
+		switch {
+		case slices.ContainsFunc(hosts, placed):
+			up = append(up, name)
+		case len(hosts) > 0:
+			bare = append(bare, name)
+		}
+	}
+	if len(up) > 0 {
+		return up
+	}
+	return bare
+}
+
+// hostsOnRecord are the names of the hosts that a driver has made.
+func hostsOnRecord(stateDir, driver string) (names []string) {
+	type record struct {
+		Want struct {
+			Name string `json:"name"`
+		} `json:"want"`
+	}
+	text, err := os.ReadFile(filepath.Join(stateDir, "hosts", driver, "state.json"))
+	if err != nil {
+		return nil
+	}
+	var list []record
+	if driver == "ssh" {
+		err = json.Unmarshal(text, &list)
+	} else {
+		all := struct{ Hosts *[]record }{&list}
+		err = json.Unmarshal(text, &all)
+	}
+	if err != nil {
+		return nil
+	}
+	for _, r := range list {
+		names = append(names, r.Want.Name)
+	}
+	return names
+}
+
+// FindDriver is the driver that was asked for, or else the one with which something is up; "" where nothing is.
+func FindDriver(asked, stateDir string) (string, error) {
+	if asked != "" {
+		return asked, nil
+	}
+	up := DriversUp(stateDir)
+	switch len(up) {
+	case 0:
+		return "", nil
+	case 1:
+		return up[0], nil
+	}
+	return "", ui.UsageError(fmt.Errorf("something is up with each of the drivers %s", strings.Join(up, ", ")), "say which one is meant: --driver "+strings.Join(up, " or --driver "))
+}

@@ -1,0 +1,83 @@
+package round
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// LiveFile is the name, beside the rounds, of what tells about the round that is being played. It is there only meanwhile.
+const LiveFile = ".live.json"
+
+// liveState is what liveFile holds.
+type liveState struct {
+	Project string    `json:"project"`
+	Phase   string    `json:"phase"`
+	Began   time.Time `json:"began"`
+	PhaseAt time.Time `json:"phase_began"`
+	Updated time.Time `json:"updated"`
+	// BusyByHost is the share of each host's CPU that was busy in the last second.
+	BusyByHost map[string]float64 `json:"busy_by_host"`
+	// Lines are the last that the benchmark wrote, without secrets.
+	Lines []string `json:"lines"`
+}
+
+// liveFeed tells of a round while it runs. Its methods do nothing on nil, and may be called from any goroutine. What cannot
+// be written is not: nobody's round fails because nobody could watch it.
+type liveFeed struct {
+	path string
+
+	mu    sync.Mutex
+	state liveState
+	wrote time.Time
+}
+
+func NewLiveFeed(results, project string) *liveFeed {
+	now := time.Now().UTC()
+	return &liveFeed{path: filepath.Join(results, LiveFile), state: liveState{Project: project, Began: now, PhaseAt: now, BusyByHost: map[string]float64{}, Lines: []string{}}}
+}
+
+func (l *liveFeed) Close() {
+	if l != nil {
+		_ = os.Remove(l.path)
+	}
+}
+
+func (l *liveFeed) Phase(name string) {
+	l.change(func(s *liveState) { s.Phase, s.PhaseAt = name, time.Now().UTC() }, true)
+}
+
+const liveLines = 12
+
+func (l *liveFeed) line(text string) {
+	l.change(func(s *liveState) {
+		s.Lines = append(s.Lines, cutText(text, 300))
+		s.Lines = s.Lines[max(0, len(s.Lines)-liveLines):]
+	}, false)
+}
+
+func (l *liveFeed) busy(host string, ratio float64) {
+	l.change(func(s *liveState) { s.BusyByHost[host] = ratio }, false)
+}
+
+// change writes the state anew, at most twice a second unless it must be.
+func (l *liveFeed) change(do func(*liveState), now bool) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	do(&l.state)
+	if !now && time.Since(l.wrote) < 500*time.Millisecond {
+		return
+	}
+	l.wrote = time.Now()
+	l.state.Updated = l.wrote.UTC()
+	if text, err := json.Marshal(l.state); err == nil {
+		_ = renameio.WriteFile(l.path, text, 0o644)
+	}
+}

@@ -1,0 +1,157 @@
+package round
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"isukit/app/dataset"
+	"isukit/bench/load"
+	"isukit/bench/scenario"
+	"isukit/cmd/internal/ui"
+	"isukit/infra"
+	"isukit/infra/topology"
+)
+
+// Options are what a user may say about a round of the portal.
+type Options struct {
+	Topology string
+	Driver   string // "" is a run that leaves nothing
+	CpuScale float64
+	Engine   string
+	Proxy    string
+	Duration time.Duration
+	Users    int
+	Shape    string
+	Arrivals string
+	Mix      string // who comes
+	// Objective is what the search for the capacity goes by.
+	Objective load.Objective
+	Seed      uint64
+	Scale     string
+	Results   string
+	StateDir  string
+	LocalDir  string
+	App       string
+	Hits      bool
+	// GeneratorCPUs are those to which the load generator is restricted, as "0-1,3"; "" is all.
+	GeneratorCPUs string
+	// Capture is the file that takes the generator's traffic, captureShare the part of the connections that goes there.
+	Capture      string
+	CaptureShare float64
+	// Keylog is the file that takes the keys of the TLS connections.
+	Keylog string
+	// Tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
+	Tune, AcceptRisk []string
+}
+
+// faults are those of the options by themselves.
+func (o Options) faults() (faults []error) {
+	if o.Duration < time.Second {
+		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.Duration))
+	}
+	if o.CaptureShare <= 0 || o.CaptureShare > 1 {
+		faults = append(faults, fmt.Errorf("--capture-share %v is not above 0 and at most 1", o.CaptureShare))
+	}
+	if err := CheckCPUScale(o.CpuScale, o.Driver); err != nil {
+		faults = append(faults, err)
+	}
+	if o.Users < 0 {
+		faults = append(faults, fmt.Errorf("--users %d is negative", o.Users))
+	}
+	if err := dataset.Scale(o.Scale).Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("--scale: %w", err))
+	}
+	if _, err := parseCPUs(o.GeneratorCPUs); err != nil {
+		faults = append(faults, fmt.Errorf("--generator-cpus: %w", err))
+	}
+	shape, err := parseShape(o.shapeText())
+	if err != nil {
+		faults = append(faults, fmt.Errorf("--shape: %w", err))
+	}
+	if o.Users > 0 && o.Shape != "grow" {
+		faults = append(faults, fmt.Errorf("--users %d and --shape %s are two shapes", o.Users, o.Shape))
+	}
+	if o.Objective.P99 <= 0 || o.Objective.MaxErrorRatio < 0 || o.Objective.MaxErrorRatio > 1 {
+		faults = append(faults, fmt.Errorf("--objective-p99 %v must be above 0, --objective-errors %v from 0 to 1", o.Objective.P99, o.Objective.MaxErrorRatio))
+	}
+	if err := scenario.Mix(o.Mix).Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("--mix: %w", err))
+	}
+	if _, err := parseArrivals(o.Arrivals); err != nil {
+		faults = append(faults, fmt.Errorf("--arrivals: %w", err))
+	}
+	// A user has a connection to the web and to the api role; the rest is for everything else.
+	if err := load.RaiseFileLimit(2*shape.maxUsers + 200); err != nil {
+		faults = append(faults, fmt.Errorf("%d users: %w", shape.maxUsers, err))
+	}
+	return faults
+}
+
+// Spec checks the options and says what is to be started.
+func (o Options) Spec() (infra.Spec, error) {
+	faults := o.faults()
+	top, err := o.declared()
+	if err != nil {
+		faults = append(faults, err)
+	}
+	if top != nil && o.Keylog != "" && !speaksTLS(top) {
+		faults = append(faults, fmt.Errorf("--keylog: no proxy of the topology %s speaks TLS (nginx-tls and envoy-tls do)", top.Name))
+	}
+	if top != nil {
+		if _, err := FindTunings(o.tunings(infra.Spec{Topology: top}), o.AcceptRisk); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if len(faults) > 0 {
+		err := errors.Join(faults...)
+		return infra.Spec{}, ui.UsageError(err, ui.HintOf(err, `see "isukit round --help"`))
+	}
+	app, err := Beside(o.App, "isukit-app")
+	if err != nil {
+		return infra.Spec{}, err
+	}
+	return infra.Spec{
+		Topology: top, StateDir: o.StateDir, LocalDir: LocalDir(o.LocalDir), AppBinary: app, Scale: o.Scale, Seed: o.Seed,
+	}, nil
+}
+
+// MixNames are what --mix takes.
+func MixNames() []string {
+	var names []string
+	for _, m := range scenario.Mixes() {
+		names = append(names, string(m))
+	}
+	return names
+}
+
+// speaksTLS reports whether the load reaches the web over TLS.
+func speaksTLS(top *topology.Topology) bool {
+	return slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Role == topology.Proxy && i.TLS })
+}
+
+// CheckResults finds out before anything starts whether the record can be kept where the user wants it.
+func CheckResults(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that can be made and written")
+	}
+	probe, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that can be written")
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// declared is the topology of the round, with --engine and --proxy.
+func (o Options) declared() (*topology.Topology, error) {
+	top, err := FindTopology(o.Topology)
+	if err != nil {
+		return nil, err
+	}
+	if top, err = WithEngine(top, o.Engine); err != nil {
+		return nil, err
+	}
+	return WithProxy(top, o.Proxy)
+}

@@ -1,0 +1,279 @@
+package round
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"isukit"
+	"isukit/app/dataset"
+	"isukit/bench"
+	"isukit/bench/load"
+	"isukit/bench/report"
+	"isukit/bench/result"
+	"isukit/bench/scenario"
+	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
+	"isukit/infra"
+)
+
+// Play starts everything, runs the round, keeps it, and takes everything down again, whatever happens.
+func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) (record *result.Round, path string, err error) {
+	// The data is made while the servers start; both take a while.
+	var data *dataset.Data
+	var up *upAndDown
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		data, err = dataset.Generate(spec.Seed, dataset.Scale(spec.Scale))
+		return err
+	})
+	g.Go(func() (err error) {
+		up, err = o.start(gctx, spec)
+		return err
+	})
+	err = g.Wait()
+	if up != nil {
+		defer func() {
+			defer view.During("stopping what runs")()
+			err = errors.Join(err, up.down(context.WithoutCancel(ctx)))
+		}()
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	running := up.running
+	tuning, err := o.applyTunings(ctx, spec, running, view)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx), view)) }()
+	m := &measurement{running: running, say: view.Step}
+	done := view.During("looking for known traps")
+	m.doctor = quickDoctor(ctx, running)
+	done()
+	closeOutputs, err := o.openOutputs(m)
+	defer func() { err = errors.Join(err, closeOutputs()) }()
+	if err != nil {
+		return nil, "", err
+	}
+	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
+		return nil, "", err
+	}
+	tuning.fill(record)
+	done = view.During("fetching logs, and writing the record")
+	defer done()
+	path, err = o.keep(context.WithoutCancel(ctx), m, record)
+	return record, path, err
+}
+
+// openOutputs makes the files that the load is written to while it runs; close ends them.
+func (o Options) openOutputs(m *measurement) (close func() error, err error) {
+	var closers []func() error
+	close = func() error {
+		var errs []error
+		for _, c := range slices.Backward(closers) {
+			errs = append(errs, c())
+		}
+		return errors.Join(errs...)
+	}
+	if o.Hits && o.Shape != "capacity" { // its trials would all begin at zero
+		if m.hits, err = NewHitLog(); err != nil {
+			return close, err
+		}
+		closers = append(closers, m.hits.File.Close)
+	}
+	if o.Capture != "" {
+		if m.traffic, err = newRoundCapture(o.Capture, o.CaptureShare); err != nil {
+			return close, err
+		}
+		closers = append(closers, m.traffic.close)
+	}
+	if o.Keylog != "" {
+		if m.keys, err = newFile("--keylog", o.Keylog); err != nil {
+			return close, err
+		}
+		closers = append(closers, m.keys.Close)
+	}
+	return close, nil
+}
+
+// keep lays the record down, with the logs and what else was gathered.
+func (o Options) keep(ctx context.Context, m *measurement, record *result.Round) (path string, err error) {
+	files, drop, err := m.artifacts(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer drop()
+	if len(record.Timeline) > 0 {
+		files = append(files, Histograms(m.counted))
+	}
+	return result.Write(o.Results, record, append(files, reportFile())...)
+}
+
+// reportFile is the round as a page, as a file of its record.
+func reportFile() result.File {
+	return result.File{Path: "report.html", About: "this round as a page", Write: func(w io.Writer, r *result.Round) error { return report.HTML(w, r) }}
+}
+
+// bench runs the round against servers that are up.
+func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, data *dataset.Data, view *ui.RoundView) (*result.Round, error) {
+	engine, err := o.newEngine(m)
+	if err != nil {
+		return nil, err
+	}
+	portal, err := NewPortal(engine, m.running.BaseURL, m.running.WorkerToken, data, scenario.Mix(o.Mix))
+	if err != nil {
+		return nil, err
+	}
+	shape, err := parseShape(o.shapeText())
+	if err != nil {
+		return nil, err
+	}
+	arrivals, err := parseArrivals(o.Arrivals)
+	if err != nil {
+		return nil, err
+	}
+	var search *load.Capacity
+	if shape.capacity {
+		search = &load.Capacity{FromPerSec: lowestCapacity}
+	}
+	view.SetCPUs(spec.Topology, m.running, o.Driver)
+	out, err := bench.Run(ctx, bench.Options{
+		Scenario: WithReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.Seed, Duration: o.Duration,
+		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.Objective,
+		OnPhase: view.OnPhase, OnTick: func(t load.Tick) { view.OnTick(t, m.live) }, OnTrial: view.OnTrial,
+		AroundLoad: m.around,
+	})
+	if ctx.Err() == nil {
+		err = blameTheDead(out, err, m.running.Ended(ctx))
+	}
+	if err != nil {
+		return nil, err
+	}
+	record := &result.Round{
+		Format: result.FormatVersion, ID: result.NewID(out.StartedAt, spec.Topology.Name), Topology: spec.Topology.Name,
+		Scenario: portal.Name(), Seed: spec.Seed, LoadSeconds: math.Round(o.Duration.Seconds()*1000) / 1000,
+	}
+	out.Fill(record)
+	if err := out.Summary.LogErr; err != nil {
+		record.Warnings = append(record.Warnings, fmt.Sprintf("the hit log is not whole: %v", err))
+	}
+	m.fill(record)
+	record.Facts = o.factsOf(m.running, portal)
+	bench.Judge(record)
+	return record, nil
+}
+
+// newEngine restricts the generator to its CPUs and returns its engine. The servers run by then: they would inherit the
+// restriction.
+func (o Options) newEngine(m *measurement) (*load.Engine, error) {
+	cpus, err := parseCPUs(o.GeneratorCPUs)
+	if err != nil {
+		return nil, err
+	}
+	if len(cpus) > 0 {
+		if err := load.Pin(cpus); err != nil {
+			return nil, err
+		}
+	}
+	var recorder load.RecorderOptions
+	if m.hits != nil {
+		recorder.Log = m.hits.Writer
+	}
+	m.counted = load.NewRecorder(recorder)
+	opts := load.Options{Recorder: m.counted}
+	reach(&opts, m)
+	return load.NewEngine(opts), nil
+}
+
+// blameTheDead fails a round in which servers ended by themselves: whatever else went wrong followed from that, and a
+// proxy whose workers outlived it would not even have been noticed.
+func blameTheDead(out *bench.Outcome, err error, ended []string) error {
+	for _, e := range ended {
+		what, log, _ := strings.Cut(e, "; the end of its log:")
+		if err != nil {
+			err = fmt.Errorf("%s (then: %w)", what, err)
+			continue
+		}
+		out.Fail("a server ended during the round: "+what, log)
+	}
+	return err
+}
+
+// NewPortal returns the scenario for a portal at webURL that holds data.
+func NewPortal(engine *load.Engine, webURL, workerToken string, data *dataset.Data, mix scenario.Mix) (*scenario.Portal, error) {
+	web, err := load.ParseOrigin(webURL)
+	if err != nil {
+		return nil, err
+	}
+	assets, err := frontPage()
+	if err != nil {
+		return nil, err
+	}
+	return scenario.New(scenario.Options{
+		Seed: data.Seed, Engine: engine, Web: web, WorkerToken: workerToken, Dataset: datasetFor(data), Assets: assets, Mix: mix,
+	})
+}
+
+// lowestCapacity is the rate, in visits a second, at which the search for the capacity begins.
+const lowestCapacity = 50
+
+// shapeText is the shape that was asked for; --users is short for one.
+func (o Options) shapeText() string {
+	if o.Users > 0 {
+		return fmt.Sprintf("users=%d", o.Users)
+	}
+	return o.Shape
+}
+
+// factsOf lists the conditions under which the round ran.
+func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
+	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(release.Version + " " + release.Commit())}, {Key: "shape", Value: o.shapeText()}}
+	if strings.HasPrefix(o.Shape, "rate=") || o.Shape == "capacity" {
+		facts = append(facts, result.Fact{Key: "arrivals", Value: o.Arrivals})
+	}
+	if scenario.Mix(o.Mix) == scenario.Audience {
+		facts = append(facts, result.Fact{Key: "mix", Value: o.Mix})
+	}
+	if o.Shape == "capacity" {
+		facts = append(facts, result.Fact{Key: "objective", Value: fmt.Sprintf("p99 %v, errors %g", o.Objective.P99, o.Objective.MaxErrorRatio)})
+	}
+	if o.GeneratorCPUs != "" {
+		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.GeneratorCPUs})
+	}
+	for _, f := range running.Facts {
+		facts = append(facts, result.Fact{Key: f.Key, Value: f.Value})
+	}
+	for key, value := range portal.Facts() {
+		facts = append(facts, result.Fact{Key: key, Value: value})
+	}
+	slices.SortFunc(facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
+	return facts
+}
+
+// frontPage returns the static files that the proxy serves, by URL path.
+func frontPage() (map[string][]byte, error) {
+	entries, err := isukit.Assets.ReadDir("nginx/static")
+	if err != nil {
+		return nil, err
+	}
+	assets := map[string][]byte{}
+	for _, e := range entries {
+		body, err := isukit.Assets.ReadFile("nginx/static/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		if e.Name() == "index.html" {
+			assets["/"] = body
+			continue
+		}
+		assets["/"+e.Name()] = body
+	}
+	return assets, nil
+}

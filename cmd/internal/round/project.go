@@ -1,0 +1,91 @@
+package round
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"isukit/bench/external"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/host"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+)
+
+// Opened is a project with its hosts.
+type Opened struct {
+	*project.Project
+	Reach observe.Hosts
+	// Missing says of each host that cannot be reached why.
+	Missing []string
+	// stateDir is where this machine's tunings are recorded.
+	stateDir string
+	Close    func(context.Context) error
+}
+
+// Machine is a machine that can be reached, with the names that the project has for it.
+type Machine struct {
+	names []string
+	At    host.Host
+}
+
+// Machines are those of the project's hosts that can be reached, each once, in the project's order.
+func (o *Opened) Machines() []Machine {
+	var list []Machine
+	for _, h := range o.Hosts {
+		at, ok := o.Reach.Named[h.Name]
+		if !ok {
+			continue
+		}
+		n := slices.IndexFunc(list, func(m Machine) bool { return m.At == at })
+		if n < 0 {
+			n, list = len(list), append(list, Machine{At: at})
+		}
+		list[n].names = append(list[n].names, h.Name)
+	}
+	return list
+}
+
+// FindProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.
+func FindProject(path string) (*project.Project, string, error) {
+	given := path != ""
+	if !given {
+		path = project.FileName
+	}
+	text, err := ui.ReadRegular(path, project.MaxFileBytes)
+	if errors.Is(err, os.ErrNotExist) && !given {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", ui.UsageError(err, `"isukit init" writes a project file`)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := project.ParseWith(text, project.Outside{
+		Hosts: topologyHosts(dir),
+		Rule:  func(r project.Rule) error { return external.Rule(r).Check() },
+	})
+	if err != nil {
+		return nil, "", ui.UsageError(fmt.Errorf("%s: %w", path, err), "docs/project.md describes the file")
+	}
+	return p, dir, nil
+}
+
+// OpenProject makes the project's hosts usable. A host that cannot be reached is no error: what can be got is got.
+func OpenProject(ctx context.Context, p *project.Project, dir, stateDir string) (*Opened, error) {
+	here, err := host.OpenLocal(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	o := &Opened{Project: p, stateDir: stateDir, Reach: observe.Hosts{Here: here, Dir: dir, Named: map[string]host.Host{}}}
+	o.Close = here.Close
+	if err := o.openDrivers(ctx, stateDir); err != nil {
+		return nil, errors.Join(err, o.Close(context.WithoutCancel(ctx)))
+	}
+	return o, nil
+}

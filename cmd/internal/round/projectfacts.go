@@ -1,0 +1,119 @@
+package round
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/infra/host"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+	"isukit/infra/redact"
+)
+
+func (r *ProjectRound) readSettings(ctx context.Context) {
+	seen := map[host.Host]bool{}
+	for _, name := range slices.Sorted(maps.Keys(r.Reach.Named)) {
+		at := r.Reach.Named[name]
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		settings, err := observe.Settings(ctx, at)
+		if err != nil {
+			r.warn("host %s: %v", name, err)
+		}
+		for _, s := range settings {
+			r.settings = append(r.settings, result.Settings{Host: name, Source: s.Source, Values: s.Values})
+			if s.Source == "versions" {
+				for _, key := range slices.Sorted(maps.Keys(s.Values)) {
+					r.Record.Facts = append(r.Record.Facts, result.Fact{Key: name + " " + key, Value: s.Values[key]})
+				}
+			}
+		}
+	}
+	for _, d := range r.databases() {
+		values, err := d.Variables(ctx)
+		if err != nil {
+			r.warn("%v", err)
+			continue
+		}
+		r.settings = append(r.settings, result.Settings{Host: d.Host, Source: "variables", Values: values})
+		tables, err := d.Tables(ctx)
+		if err != nil {
+			r.warn("%v", err)
+		}
+		if len(tables) > 0 {
+			r.settings = append(r.settings, result.Settings{Host: d.Host, Source: "tables", Values: tables})
+		}
+		r.Record.Facts = append(r.Record.Facts, result.Fact{Key: d.Host + " database", Value: strings.TrimSpace(values["version"] + " " + values["version_comment"])})
+	}
+}
+
+// maxDiff is how much of what is not committed is kept.
+const maxDiff = 1 << 20
+
+// gitFacts notes which commit the project is at, and what is not committed.
+func (r *ProjectRound) gitFacts(ctx context.Context) {
+	git := func(args ...string) (string, error) {
+		res, err := r.Reach.Here.Run(ctx, host.Command{Argv: append([]string{"git", "--no-optional-locks"}, args...), Dir: r.Reach.Dir})
+		if err == nil && res.Code != 0 {
+			err = errors.New(strings.TrimSpace(string(res.Stderr)))
+		}
+		return string(res.Stdout), err
+	}
+	head, err := git("log", "-1", "--format=%H %s")
+	if err != nil {
+		r.warn("the commit is not known: %v", err)
+		return
+	}
+	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "commit", Value: redact.Text(strings.TrimSpace(head))})
+	status, err := git("status", "--porcelain")
+	if err != nil || strings.TrimSpace(status) == "" {
+		return
+	}
+	files := strings.Count(status, "\n")
+	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "uncommitted", Value: fmt.Sprintf("%d files, see dirty.diff", files)})
+	diff, err := git("diff", "HEAD")
+	if err != nil {
+		r.warn("what is not committed is not known: %v", err)
+		return
+	}
+	r.dirty = []byte(redact.Text(status + "\n" + diff[:min(len(diff), maxDiff)]))
+}
+
+func (r *ProjectRound) factCommand(ctx context.Context, at host.Host, f project.FactCommand) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	res, err := at.Run(ctx, host.Command{Argv: []string{"sh", "-c", f.Run}})
+	if err == nil && res.Code != 0 {
+		err = fmt.Errorf("exit status %d", res.Code)
+	}
+	if err != nil {
+		r.warn("fact %s: %v", f.Key, err)
+		return
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(string(res.Stdout)), "\n")
+	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: f.Key, Value: redact.Text(cutText(first, 300))})
+}
+
+// PlaceFacts say what ran where, as far as the project tells.
+func PlaceFacts(p *project.Project) []result.Fact {
+	var facts []result.Fact
+	if p.Topology != "" {
+		facts = append(facts, result.Fact{Key: "topology", Value: p.Topology})
+	}
+	var hosts []string
+	for _, h := range p.Hosts {
+		if len(h.Roles) > 0 {
+			h.Name += " (" + strings.Join(h.Roles, ", ") + ")"
+		}
+		hosts = append(hosts, h.Name)
+	}
+	return append(facts, result.Fact{Key: "hosts", Value: strings.Join(hosts, ", ")})
+}

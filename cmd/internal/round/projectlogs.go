@@ -1,0 +1,220 @@
+package round
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/infra/digest/access"
+	"isukit/infra/digest/query"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+)
+
+// fetched are the files of marked logs of one kind.
+func (r *ProjectRound) fetched(ctx context.Context, logs []project.Log, dir string, each func(l project.Log, file string) error) {
+	for _, m := range r.marks {
+		if !slices.Contains(logs, m.Log) {
+			continue
+		}
+		file, warnings, err := m.Fetch(ctx, r.Reach.Named[m.Log.Host], dir)
+		for _, w := range warnings {
+			r.warn("%s", w)
+		}
+		if err == nil {
+			err = each(m.Log, file)
+		}
+		if err != nil {
+			r.warn("log %s of %s is not digested whole: %v", m.Log.File, m.Log.Host, err)
+		}
+	}
+}
+
+// window is the benchmark's by the clock of a host, on whole seconds: many logs tell no more.
+func (r *ProjectRound) window(hostName string) (from, to time.Time) {
+	ahead := r.ahead[hostName]
+	from = r.Record.Benchmark.Began.Add(ahead).Truncate(time.Second)
+	to = r.Record.Benchmark.Ended.Add(ahead).Truncate(time.Second).Add(time.Second)
+	return from, to
+}
+
+// awaitWindow waits until the benchmark's last second is over on every host, so that nothing isukit asks lies within it.
+func (r *ProjectRound) awaitWindow(ctx context.Context) {
+	if r.Record.Benchmark.Ended.IsZero() {
+		return
+	}
+	for name := range r.Reach.Named {
+		_, to := r.window(name)
+		_ = sleep(ctx, min(time.Until(to.Add(-r.ahead[name])), 2*time.Second))
+	}
+}
+
+// collectAccess digests all access logs together, each for the window by its own host's clock.
+func (r *ProjectRound) collectAccess(ctx context.Context, dir string) {
+	if r.Record.Benchmark.Began.IsZero() {
+		return
+	}
+	from, to := r.window(r.Logs.Access[0].Host)
+	opts := access.Options{From: from, To: to, Seconds: true, Patterns: r.patterns()}
+	digester, err := access.New(opts)
+	if err != nil {
+		r.warn("access logs are not digested: %v", err)
+		return
+	}
+	formats := r.logFormats()
+	r.fetched(ctx, r.Logs.Access, dir, func(l project.Log, file string) error {
+		if f, ok := formats[l.Format]; ok {
+			l.Format = f
+		}
+		digester.Window(r.window(l.Host))
+		return readAccess(ctx, digester, l, file)
+	})
+	d := digester.Digest()
+	for i := range d.Examples {
+		d.Examples[i].File = strings.TrimPrefix(d.Examples[i].File, dir+"/")
+	}
+	r.Record.Access = AccessDigest(d)
+	switch {
+	case d.Lines == 0:
+		r.warn("the access logs hold no line of this round")
+	case d.All.Count == 0 && d.Outside > 0:
+		r.warn("none of the %d lines of the access logs lies in the window: do the clocks agree, and do the lines tell a time?", d.Lines)
+	case d.Unreadable > 0:
+		r.warn("%d of %d lines of the access logs could not be read", d.Unreadable, d.Lines)
+	}
+	if d.All.Count > 0 && d.All.Took.Count == 0 {
+		r.warn("the access logs tell no request times: add $request_time to the log_format")
+	}
+	r.fillFromAccess(d)
+}
+
+func readAccess(ctx context.Context, digester *access.Digester, l project.Log, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return digester.ReadFormat(ctx, l.File+" of "+l.Host, l.Format, f)
+}
+
+func (r *ProjectRound) patterns() []access.Pattern {
+	var all []access.Pattern
+	for _, text := range r.Routes {
+		p, err := access.ParsePattern(text)
+		if err != nil {
+			r.warn("%v", err)
+			continue
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// logFormats are those of every nginx that was read, by name.
+func (r *ProjectRound) logFormats() map[string]string {
+	var all []observe.Setting
+	for _, s := range r.settings {
+		all = append(all, observe.Setting{Source: s.Source, Values: s.Values})
+	}
+	formats := observe.LogFormats(all)
+	for name, format := range formats {
+		// A format that writes JSON or LTSV is read as that.
+		if strings.HasPrefix(strings.TrimSpace(format), "{") || strings.Contains(format, `\t`) {
+			delete(formats, name)
+		}
+	}
+	return formats
+}
+
+// fillFromAccess takes the timeline and the whole load's figures from the access logs.
+func (r *ProjectRound) fillFromAccess(d *access.Digest) {
+	began := r.Record.Benchmark.Began
+	seconds := int(r.Record.Benchmark.Ended.Sub(began).Seconds()) + 1
+	for i := range min(seconds, len(d.Seconds)) {
+		s := d.Seconds[i]
+		spread := spreadOf(&s.Took)
+		r.Record.Timeline = append(r.Record.Timeline, result.Second{At: i, Hits: s.Hits, Errors: s.Errors, P50Ms: spread.P50Ms, P99Ms: spread.P99Ms})
+	}
+	t := spreadOf(&d.All.Took)
+	latency := result.Latency{P50Ms: t.P50Ms, P90Ms: t.P90Ms, P99Ms: t.P99Ms, MaxMs: t.MaxMs}
+	errs := d.All.Status[5] + d.All.Closed
+	r.Record.All = result.Endpoint{Name: "all", Hits: d.All.Count, OK: d.All.Count - errs, Errors: errs, Share: 1, ReceivedBytes: d.All.SentBytes, Latency: latency, FromSent: latency}
+}
+
+func (r *ProjectRound) collectQueries(ctx context.Context, dir string) {
+	if r.Record.Benchmark.Began.IsZero() {
+		return
+	}
+	var sources []string
+	digester := query.New(query.Options{})
+	hostOf := ""
+	r.fetched(ctx, r.Logs.Slow, dir, func(l project.Log, file string) error {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		sources, hostOf = append(sources, "slow log of "+l.Host), l.Host
+		digester.Window(r.window(l.Host))
+		return digester.Read(ctx, l.File+" of "+l.Host, f)
+	})
+	d := digester.Digest()
+	for _, db := range r.databases() {
+		if before, ok := r.schemas[db.Host]; ok {
+			more, err := schemaDigest(ctx, db, before)
+			if err != nil {
+				r.warn("%v", err)
+				continue
+			}
+			sources = append(sources, "performance_schema of "+db.Host)
+			d.Statements += more.Statements
+			d.Queries = append(d.Queries, more.Queries...)
+			hostOf = db.Host
+		}
+	}
+	if len(sources) == 0 {
+		return
+	}
+	query.Sort(d.Queries)
+	out := QueryDigest(d, "")
+	out.Sources = sources
+	if d.Statements == 0 {
+		r.warn("the databases tell of no statement: is the slow log on, with long_query_time = 0?")
+	}
+	r.explain(ctx, &out, d, hostOf)
+	r.Record.Queries = out
+}
+
+func schemaDigest(ctx context.Context, db observe.Database, before string) (*query.Digest, error) {
+	after, err := db.Schema(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return query.FromSchema(before, after)
+}
+
+// explained is how many queries are explained.
+const explained = 10
+
+func (r *ProjectRound) explain(ctx context.Context, out *result.QueryDigest, d *query.Digest, hostName string) {
+	dbs := r.databases()
+	at := slices.IndexFunc(dbs, func(db observe.Database) bool { return db.Host == hostName })
+	if at < 0 {
+		return
+	}
+	for i := range min(explained, len(out.Queries)) {
+		q := d.Queries[i]
+		if q.Example == "" || !q.WholeExample {
+			continue
+		}
+		text, err := dbs[at].Explain(ctx, q.Database, q.Example)
+		if err != nil {
+			r.warn("EXPLAIN: %v", err)
+			return
+		}
+		out.Queries[i].Explain, out.Queries[i].Host = text, hostName
+	}
+}

@@ -1,0 +1,286 @@
+package round
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"isukit/bench"
+	"isukit/bench/external"
+	"isukit/bench/result"
+	"isukit/cmd/internal/release"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+	"isukit/infra/redact"
+)
+
+// ProjectRound is one round of a project: an app that isukit knows nothing of, and a benchmark that somebody else wrote.
+type ProjectRound struct {
+	*Opened
+	Record *result.Round
+	stamp  string
+	began  time.Time
+	say    func(format string, args ...any)
+	// Live is told of every second and every line of the benchmark; nil tells nobody.
+	Live *liveFeed
+
+	mu       sync.Mutex
+	warnings []string
+	// nearLimit are the processes, by host and name, about whose open files something was said.
+	nearLimit map[string]bool
+
+	marks    []observe.Mark
+	schemas  map[string]string // what performance_schema had counted before, by host
+	ahead    map[string]time.Duration
+	series   map[string]*seriesTaker
+	recorded []observe.Recorded
+	settings []result.Settings
+	benchLog []byte
+	dirty    []byte
+}
+
+// collectLimit is how long collecting may take after a round that was interrupted.
+const collectLimit = 5 * time.Minute
+
+func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
+	now := time.Now().UTC()
+	r := &ProjectRound{
+		Opened: p, say: say, began: now, stamp: now.Format("20060102T150405Z"),
+		schemas: map[string]string{}, ahead: map[string]time.Duration{}, series: map[string]*seriesTaker{}, nearLimit: map[string]bool{},
+		Record: &result.Round{
+			Format: result.FormatVersion, ID: result.NewID(now, p.Name), StartedAt: now, Topology: p.Name, Scenario: "external",
+			Score: result.Score{Lines: []result.ScoreLine{}}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
+			Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: PlaceFacts(p.Project),
+		},
+	}
+	for _, text := range p.Missing {
+		r.warn("%s", text)
+	}
+	return r
+}
+
+// warn notes what is missing from the record; it may be called from any goroutine.
+func (r *ProjectRound) warn(format string, args ...any) {
+	text := redact.Text(fmt.Sprintf(format, args...))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.warnings = append(r.warnings, text)
+	r.say("warning: %s", text)
+}
+
+// phase runs one phase and notes how long it took.
+func (r *ProjectRound) phase(name string, do func() error) error {
+	r.say("%s", name)
+	r.Live.Phase(name)
+	began := time.Now()
+	err := do()
+	r.Record.Phases = append(r.Record.Phases, result.Phase{
+		Name: name, StartSeconds: began.Sub(r.began).Seconds(), DurationSeconds: time.Since(began).Seconds(), OK: err == nil,
+	})
+	return err
+}
+
+// fail fails the round; the first reason stays.
+func (r *ProjectRound) fail(phase string, err error) {
+	text := redact.Text(err.Error())
+	if r.Record.Reason == "" {
+		r.Record.Reason = phase + ": " + text
+	}
+	r.Record.Faults = append(r.Record.Faults, result.Fault{Phase: phase, Text: text})
+}
+
+// Play runs the round with a benchmark of its own. It always ends with a record: what could not be got is a warning.
+func (r *ProjectRound) Play(ctx context.Context) {
+	if r.prepare(ctx) {
+		r.measured(ctx, func(ctx context.Context) { r.runBenchmark(ctx) })
+	}
+	r.finish(ctx)
+}
+
+// prepare does everything that comes before the benchmark; false says that there is nothing to measure.
+func (r *ProjectRound) prepare(ctx context.Context) bool {
+	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
+	for _, part := range []struct {
+		name  string
+		steps []project.Step
+	}{{"build", r.Build}, {"deploy", r.Deploy}, {"restart", r.Restart}} {
+		if len(part.steps) == 0 {
+			continue
+		}
+		err := r.phase(part.name, func() error {
+			for _, s := range part.steps {
+				if err := r.Reach.Step(ctx, s); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			r.fail(part.name, err)
+			return false
+		}
+	}
+	r.gitFacts(ctx)
+	r.quickDoctor(ctx)
+	return ctx.Err() == nil
+}
+
+// measured runs the load with everything around it that watches.
+func (r *ProjectRound) measured(ctx context.Context, load func(context.Context)) {
+	r.readSchemas(ctx)
+	w := r.watch(ctx)
+	_ = r.phase("load", func() error { r.profile(w); load(ctx); return nil })
+	w.stop()
+}
+
+// runBenchmark runs the project's command and judges what it said.
+func (r *ProjectRound) runBenchmark(ctx context.Context) {
+	b := r.Benchmark
+	dir := r.Reach.Dir
+	if b.Dir != "" {
+		dir = b.Dir
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(r.Reach.Dir, dir)
+		}
+	}
+	lines := lineLimit{now: time.Now}
+	missing := func(n int) {
+		if n > 0 {
+			r.say("| ... (%d lines more)", n)
+		}
+	}
+	cmd := external.Command{Line: b.Command, Dir: dir, Env: os.Environ(), Timeout: b.Timeout.Or(project.DefaultTimeout), OnLine: func(line string) {
+		line = redact.Text(line)
+		r.Live.line(line)
+		show, missed := lines.take()
+		missing(missed)
+		if show {
+			r.say("| %s", line)
+		}
+	}}
+	// Logs tell whole seconds: what came before the benchmark must not lie in its first one.
+	_ = sleep(ctx, time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+	r.Record.Benchmark = result.Benchmark{Command: redact.Text(b.Command), ScoreFrom: "none", Began: time.Now().UTC()}
+	run, err := cmd.Start(ctx)
+	missing(lines.rest())
+	if run == nil {
+		r.Record.Benchmark.Ended = time.Now().UTC()
+		r.fail("load", err)
+		return
+	}
+	if err != nil {
+		r.warn("%v", err)
+	}
+	r.benchLog = []byte(redact.Text(string(run.Output)))
+	r.Record.Benchmark.Began, r.Record.Benchmark.Ended = run.Began.UTC(), run.Ended.UTC()
+	r.Record.Benchmark.Exit, r.Record.Benchmark.Ending = run.Exit, run.Ending
+	verdict := rulesOf(b).Judge(run.Output, run.Exit)
+	if run.Ending != "" {
+		verdict.Passed, verdict.Reason = false, "the benchmark was ended: "+run.Ending
+	}
+	r.judge(verdict)
+}
+
+func (r *ProjectRound) judge(v external.Verdict) {
+	if v.Found {
+		r.Record.Benchmark.ScoreFrom = "command"
+		r.Record.Score.Total = v.Score
+		r.Record.Score.Lines = []result.ScoreLine{{Label: "as the benchmark says", Count: 1, Each: v.Score, Points: v.Score}}
+	}
+	for _, m := range v.Messages {
+		r.Record.Benchmark.Messages = append(r.Record.Benchmark.Messages, redact.Text(m))
+	}
+	if v.Reason != "" {
+		r.fail("load", errors.New(v.Reason))
+	}
+}
+
+func rulesOf(b project.Benchmark) external.Rules {
+	return external.Rules{Score: external.Rule(b.Score), Pass: external.Rule(b.Pass), Fail: external.Rule(b.Fail), Messages: external.Rule(b.Messages)}
+}
+
+// finish collects what the hosts know and completes the record. It has its own time: an interrupted round is recorded, too.
+func (r *ProjectRound) finish(ctx context.Context) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectLimit)
+	defer cancel()
+	_ = r.phase("collect", func() error {
+		r.awaitWindow(limited)
+		r.collect(limited)
+		return nil
+	})
+	r.Record.Passed = r.Record.Reason == ""
+	r.Record.LoadSeconds = max(0, r.Record.Benchmark.Ended.Sub(r.Record.Benchmark.Began).Seconds())
+	r.fillSeries()
+	bench.JudgeHosts(r.Record)
+	r.Record.Warnings = append(r.warnings, r.Record.Warnings...)
+	r.Record.Settings = r.settings
+	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "isukit", Value: strings.TrimSpace(release.Version + " " + release.Commit())})
+}
+
+// Write lays the record down. Where the disk of the results is full, or cannot be written, the record goes to the temporary
+// directory instead: a round that was played must not be lost.
+func (r *ProjectRound) Write(dir string) (string, error) {
+	path, err := result.Write(dir, r.Record, r.files()...)
+	if err == nil {
+		return path, nil
+	}
+	r.Record.Warnings = append(r.Record.Warnings, redact.Text(fmt.Sprintf("the record could not be kept where it belongs: %v", err)))
+	fallback, err2 := os.MkdirTemp("", "isukit-results-")
+	if err2 == nil {
+		path, err2 = result.Write(fallback, r.Record)
+	}
+	if err2 != nil {
+		return "", errors.Join(err, err2)
+	}
+	return path, ui.Hinted(err, "the record without its files is in "+path)
+}
+
+func (r *ProjectRound) files() []result.File {
+	var files []result.File
+	add := func(path, about string, data []byte) {
+		files = append(files, result.File{Path: path, About: about, Write: func(w io.Writer, _ *result.Round) error {
+			_, err := w.Write(data)
+			return err
+		}})
+	}
+	if len(r.benchLog) > 0 {
+		add("benchmark.log", "what the benchmark printed", r.benchLog)
+	}
+	if len(r.dirty) > 0 {
+		add("dirty.diff", "what was not committed", r.dirty)
+	}
+	for _, p := range r.recorded {
+		add("profiles/"+p.File, p.Name+" of "+p.Host, p.Raw)
+	}
+	return append(files, reportFile())
+}
+
+// PlayBare plays a round of nothing but the benchmark, and warns of logs that are written meanwhile: one that was switched off
+// in a running server is on again after its restart.
+func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) {
+	var marks []observe.Mark
+	for _, l := range logs {
+		l.Reopen = ""
+		if at, ok := r.Reach.Named[l.Host]; ok {
+			if m, err := observe.MarkLog(ctx, at, l, ""); err == nil {
+				marks = append(marks, m)
+			}
+		}
+	}
+	if r.prepare(ctx) {
+		r.measured(ctx, r.runBenchmark)
+	}
+	for _, m := range marks {
+		if n := m.Grown(context.WithoutCancel(ctx), r.Reach.Named[m.Log.Host]); n > 0 {
+			r.warn("log %s of %s is still written, %d KiB in this round: switch it off where it is configured", m.Log.File, m.Log.Host, (n+1023)>>10)
+		}
+	}
+	r.finish(ctx)
+}

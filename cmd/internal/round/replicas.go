@@ -1,0 +1,143 @@
+package round
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"forge.example/account/isukit/app/fanout"
+	"isukit/bench"
+	"isukit/infra"
+	"isukit/infra/topology"
+)
+
+// WithReplicas returns the scenario, with a check that compares the databases where several of the topology hold the same
+// tables.
+func WithReplicas(s bench.Scenario, running *infra.Running, top *topology.Topology) bench.Scenario {
+	if len(ReplicasOf(top)) == 0 {
+		return s
+	}
+	return withReplicaCheck{s, running, top}
+}
+
+// ReplicasOf are the names of the databases that hold the same tables as another one.
+func ReplicasOf(top *topology.Topology) []string {
+	var names []string
+	if len(top.Data.Groups) == 0 {
+		for _, i := range top.Of(topology.DB) {
+			names = append(names, i.Name)
+		}
+		if len(names) < 2 {
+			return nil
+		}
+		return names
+	}
+	for _, g := range top.Data.Groups {
+		if len(g.Databases) > 1 {
+			names = append(names, g.Databases...)
+		}
+	}
+	return names
+}
+
+// withReplicaCheck adds to a scenario's check that the databases hold the same rows: random reads hide for a while that
+// they do not.
+type withReplicaCheck struct {
+	bench.Scenario
+	running *infra.Running
+	top     *topology.Topology
+}
+
+// Check implements bench.Scenario.
+func (c withReplicaCheck) Check(ctx context.Context) ([]string, error) {
+	faults, err := c.Scenario.Check(ctx)
+	if err != nil {
+		return faults, err
+	}
+	different, err := c.compare(ctx)
+	return append(faults, different...), err
+}
+
+const (
+	// maxDifferences is how many rows of a table a fault names.
+	maxDifferences = 5
+	// catchUpLimit is how long databases that copy by themselves may be late after the load.
+	catchUpLimit = 20 * time.Second
+)
+
+// compare returns a fault for every table whose rows differ, and for every database that is out of service.
+func (c withReplicaCheck) compare(ctx context.Context) (faults []string, err error) {
+	pool, err := fanout.Open(ctx, PlacementOf(c.top, c.running.DSNs()))
+	if err != nil {
+		return nil, fmt.Errorf("compare the databases: %w", err)
+	}
+	defer func() { err = errors.Join(err, pool.Close()) }()
+	status, err := settled(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("compare the databases: %w", err)
+	}
+	compared := ReplicasOf(c.top)
+	for _, r := range status.Replicas {
+		if r.State != fanout.InService {
+			faults = append(faults, fmt.Sprintf("database %s is out of service: %s", r.Name, r.Reason))
+		}
+		if r.State == fanout.LeftOut { // what it has not copied yet would be taken for rows that differ
+			compared = slices.DeleteFunc(compared, func(name string) bool { return name == r.Name })
+		}
+	}
+	if len(compared) == 0 {
+		return faults, nil
+	}
+	report, err := pool.Check(ctx, fanout.CheckOptions{Replicas: compared})
+	if err != nil {
+		return faults, fmt.Errorf("compare the databases: %w", err)
+	}
+	for _, t := range report.Tables {
+		if t.Differing > 0 {
+			faults = append(faults, differenceText(t))
+		}
+	}
+	return faults, nil
+}
+
+// PlacementOf is how the app writes to the databases of a topology, for one who looks on.
+func PlacementOf(top *topology.Topology, dsns map[string]string) fanout.Config {
+	cfg := fanout.Config{Mode: fanout.Mode(top.Data.Write), Observer: true}
+	for _, i := range top.Of(topology.DB) {
+		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: i.Name, DSN: dsns[i.Name]})
+	}
+	for _, g := range top.Data.Groups {
+		cfg.Groups = append(cfg.Groups, fanout.Group{Name: g.Name, Replicas: g.Databases, Tables: g.Tables})
+	}
+	return cfg
+}
+
+// settled returns the databases' status once none is left out because it is late, or none of those has come back in time.
+func settled(ctx context.Context, pool *fanout.Pool) (fanout.Status, error) {
+	for deadline := time.Now().Add(catchUpLimit); ; {
+		status, err := pool.Status(ctx)
+		late := slices.ContainsFunc(status.Replicas, func(r fanout.ReplicaStatus) bool { return r.State == fanout.LeftOut })
+		if err != nil || !late || time.Now().After(deadline) {
+			return status, err
+		}
+		select {
+		case <-ctx.Done():
+			return status, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// differenceText says how a table differs, naming some of its rows.
+func differenceText(t fanout.TableCheck) string {
+	text := fmt.Sprintf("databases differ in %d row(s) of table %s", t.Differing, t.Table)
+	for n, d := range t.Differences {
+		if n == maxDifferences {
+			return text + ", ..."
+		}
+		text += fmt.Sprintf(", %s %v", d.Key, d.Rows)
+	}
+	return text
+}

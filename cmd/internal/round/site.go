@@ -1,0 +1,65 @@
+package round
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+
+	"isukit/bench/load"
+	"isukit/infra"
+)
+
+// upAndDown is a topology that is up for a round, and what is to be done with it afterwards.
+type upAndDown struct {
+	running *infra.Running
+	down    func(context.Context) error
+}
+
+// start makes the topology run. Without --driver everything is gone after the round; with it the topology is applied to that
+// driver's hosts, as "isukit topology apply" does, and stays up.
+func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error) {
+	if o.Driver == "" && !infra.NeedsSite(spec.Topology) {
+		r, err := infra.Up(ctx, spec)
+		if err != nil {
+			return nil, err
+		}
+		return &upAndDown{r, r.Down}, nil
+	}
+	keep, name := o.Driver != "", o.Driver
+	if !keep {
+		name = "local"
+	}
+	driver, err := OpenDriver(name, o.StateDir, o.CpuScale, keep)
+	if err != nil {
+		return nil, err
+	}
+	site := infra.NewSite(driver, spec)
+	_, err = site.Apply(ctx, infra.ApplyOptions{Holder: UserName()})
+	var r *infra.Running
+	if err == nil {
+		r, err = site.Running(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, driver.Close(context.WithoutCancel(ctx)))
+	}
+	return &upAndDown{r, func(ctx context.Context) error { return errors.Join(r.Down(ctx), driver.Close(ctx)) }}, nil
+}
+
+// reach lets the load engine connect from where the driver puts it, and trust the proxies.
+func reach(opts *load.Options, m *measurement) {
+	if dial := m.running.Dial(); dial != nil {
+		opts.Dial = dial
+	}
+	if roots := m.running.Roots(); roots != nil {
+		opts.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+		if m.keys != nil {
+			opts.TLS.KeyLogWriter = m.keys
+		}
+	}
+	if m.traffic != nil {
+		if opts.Dial != nil {
+			m.traffic.connect = opts.Dial
+		}
+		opts.Dial = m.traffic.dial
+	}
+}

@@ -1,0 +1,90 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
+)
+
+// Runner runs rounds, each as a process of its own: the heap, the pinning and the peak memory of one generator are then
+// none of the next one's.
+type Runner struct {
+	Isukit string      // the program
+	Args   [2][]string // of `isukit round`, by side
+	// Commands are set where a side is not a round of isukit's.
+	Commands [2]*Command
+}
+
+// stopLimit is how long a round that was interrupted may take to clear away what it started.
+const stopLimit = 90 * time.Second
+
+// Play runs one round of a side. A round that ran and failed is a round; the error is for one that could not be run.
+func (p *Runner) Play(ctx context.Context, side int) (*result.Round, error) {
+	if c := p.Commands[side]; c != nil {
+		return c.Play(ctx)
+	}
+	cmd := exec.CommandContext(ctx, p.Isukit, p.Args[side]...)
+	var out bytes.Buffer
+	var said ui.Tail
+	cmd.Stdout, cmd.Stderr = &limited{w: &out, left: 2 * result.MaxRoundBytes}, &said
+	// Ctrl-C reaches every process of the terminal's group. A round would get two then, the second of which ends it at once,
+	// with its servers still there.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = stopLimit
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if code := cmd.ProcessState.ExitCode(); err != nil && code != ui.ExitRound {
+		return nil, roundError(err, said.String())
+	}
+	var r result.Round
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		return nil, fmt.Errorf("read what isukit round printed: %w", err)
+	}
+	return &r, nil
+}
+
+// roundError makes the round's own words the error, and its hint the hint.
+func roundError(err error, said string) error {
+	var text, hint string
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		if s, ok := strings.CutPrefix(line, "isukit: error: "); ok {
+			text = s
+		}
+		if s, ok := strings.CutPrefix(line, "isukit: hint: "); ok {
+			hint = s
+		}
+	}
+	if text == "" {
+		return fmt.Errorf("isukit round: %w: %s", err, strings.TrimSpace(said))
+	}
+	return ui.Hinted(fmt.Errorf("isukit round: %s", text), hint)
+}
+
+// limited passes on so many bytes and then fails.
+type limited struct {
+	w    *bytes.Buffer
+	left int
+}
+
+var errTooMuch = errors.New("isukit round printed more than a record can have")
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, errTooMuch
+	}
+	return l.w.Write(p)
+}

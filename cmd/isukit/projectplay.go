@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"isukit/bench/result"
+	"isukit/cmd/internal/round"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/project"
+)
+
+// projectRoundOptions are those of a round of a project.
+type projectRoundOptions struct {
+	results, stateDir     string
+	asJSON, quiet, notify bool
+	final                 bool // it is one of several that confirm
+}
+
+// runProjectRound plays one round of a project whose benchmark is a command.
+func runProjectRound(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) error {
+	_, err := playProjectRound(ctx, p, dir, o, s, func(ctx context.Context, r *round.ProjectRound) error {
+		r.Play(ctx)
+		return nil
+	})
+	return err
+}
+
+// playProjectRound opens the hosts, plays, and keeps what came out of it. Play's error says that there is nothing to keep.
+func playProjectRound(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams, play func(context.Context, *round.ProjectRound) error) (record *result.Round, err error) {
+	if err := round.CheckResults(o.results); err != nil {
+		return nil, err
+	}
+	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+	r := round.NewProjectRound(opened, ui.SayTo(s.err, o.quiet))
+	r.Live = round.NewLiveFeed(o.results, p.Name)
+	defer r.Live.Close()
+	if err := play(ctx, r); err != nil {
+		return nil, err
+	}
+	path, writeErr := r.Write(o.results)
+	if path == "" {
+		return r.Record, errors.Join(writeErr, printRound(r.Record, "", o.asJSON, s))
+	}
+	if err := errors.Join(printRound(r.Record, path, o.asJSON, s), writeErr); err != nil {
+		return r.Record, err
+	}
+	if url := os.Getenv(p.Notify.WebhookEnv); o.notify && p.Notify.WebhookEnv != "" && url != "" {
+		if err := round.PostSummary(context.WithoutCancel(ctx), url, r.Record); err != nil {
+			fmt.Fprintf(s.err, "isukit: warning: the webhook was not told: %v\n", err)
+		}
+	}
+	if !o.final {
+		sayNext(s, o.quiet || o.asJSON, nextAfterProjectRound(r.Record, o.results))
+	}
+	if !r.Record.Passed {
+		return r.Record, ui.ErrRoundFailed
+	}
+	return r.Record, nil
+}
