@@ -82,8 +82,7 @@ type cursor struct {
 
 func newView(r *result.Round) view {
 	v := view{Round: r, CSS: template.CSS(pageCSS), JS: template.JS(pageJS), Loaded: loaded(r),
-		Policy: "default-src 'none'; style-src " + sourceHash(pageCSS) + "; script-src " + sourceHash(pageJS) +
-			"; img-src data:; base-uri 'none'; form-action 'none'",
+		Policy:     pagePolicy(),
 		HitsPerSec: r.HitsPerSec(), LoadTook: r.LoadTook(), Zeroed: zeroed(r),
 		Endpoints: byHits(r.Endpoints), Charts: charts(r), Times: timeLabels(len(r.Timeline)), Phases: phaseBars(r.Phases), Cursor: newCursor(r),
 		LastSecond:     len(r.Timeline) - 1,
@@ -98,6 +97,11 @@ func newView(r *result.Round) view {
 		v.LineSum += l.Points
 	}
 	return v
+}
+
+func pagePolicy() string {
+	return "default-src 'none'; style-src " + sourceHash(pageCSS) + "; script-src " + sourceHash(pageJS) +
+		"; img-src data:; base-uri 'none'; form-action 'none'"
 }
 
 // sourceHash names a script or style by its content, as a content security policy wants it.

@@ -9,6 +9,7 @@ import (
 
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/infra/infratest"
 )
 
 // watched is a round of an app with a benchmark of its own, on two hosts. evil is put wherever a text comes from outside.
@@ -86,62 +87,62 @@ func TestSummary(t *testing.T) {
 // TestWatchedPageInChromium looks at the page of an app with a benchmark of its own at both widths and in both themes, and
 // uses its flame graph with the keyboard.
 func TestWatchedPageInChromium(t *testing.T) {
-	b := startBrowser(t)
+	b := infratest.StartBrowser(t)
 	const evil = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
 	for name, r := range map[string]*result.Round{"watched": watched(""), "watched-hostile": watched(evil)} {
 		path := savePage(t, r)
 		for _, width := range []int{1280, 400} {
 			for _, scheme := range []string{"light", "dark"} {
-				b.view(width, scheme)
-				b.open(path)
+				b.View(width, scheme)
+				b.Open(path)
 				var wide []string
-				b.eval(`[...document.querySelectorAll('body, body > *, section')].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5).map(e => e.tagName + '#' + e.id).concat(
+				b.Eval(`[...document.querySelectorAll('body, body > *, section')].filter(e => e.getBoundingClientRect().right > innerWidth + 0.5).map(e => e.tagName + '#' + e.id).concat(
 					document.documentElement.scrollWidth > innerWidth ? ['page ' + document.documentElement.scrollWidth] : [])`, &wide)
 				if len(wide) > 0 {
 					t.Errorf("%s at %d px: wider than the window: %v", name, width, wide)
 				}
-				b.shoot(fmt.Sprintf("%s-%d-%s", name, width, scheme))
+				b.Shoot(fmt.Sprintf("%s-%d-%s", name, width, scheme))
 			}
 		}
 		var title string
-		if b.eval("document.title", &title); title == "pwned" {
+		if b.Eval("document.title", &title); title == "pwned" {
 			t.Errorf("%s: a text of the round was run as a script", name)
 		}
 	}
-	b.view(1280, "light")
-	b.open(savePage(t, watched("")))
+	b.View(1280, "light")
+	b.Open(savePage(t, watched("")))
 	var sections []string
-	b.eval(`['routes','queries','flame0','settings','messages','usage'].filter(id => !document.getElementById(id))`, &sections)
+	b.Eval(`['routes','queries','flame0','settings','messages','usage'].filter(id => !document.getElementById(id))`, &sections)
 	if len(sections) > 0 {
 		t.Errorf("the page has no %v", sections)
 	}
 	shown := func() (n int) {
-		b.eval(`[...document.querySelectorAll('#flame0 .box')].filter(x => x.getBoundingClientRect().width > 0).length`, &n)
+		b.Eval(`[...document.querySelectorAll('#flame0 .box')].filter(x => x.getBoundingClientRect().width > 0).length`, &n)
 		return n
 	}
 	if n := shown(); n != 6 {
 		t.Errorf("%d boxes, want 6", n)
 	}
 	press := func() {
-		b.must("Input.dispatchKeyEvent", map[string]any{"type": "keyDown", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}, nil)
+		b.Must("Input.dispatchKeyEvent", map[string]any{"type": "keyDown", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}, nil)
 	}
 	var text string
-	b.eval(`document.querySelectorAll('#flame0 .box')[2].focus(), document.querySelector('#flame0 .hover').textContent`, &text)
+	b.Eval(`document.querySelectorAll('#flame0 .box')[2].focus(), document.querySelector('#flame0 .hover').textContent`, &text)
 	press()
 	if n := shown(); n != 4 || !strings.HasPrefix(text, "main.getIndex: 50 %") {
 		t.Errorf("after Enter on main.getIndex %d boxes are shown, want it, its callers and what it calls; the line says %q", n, text)
 	}
-	b.eval(`document.querySelectorAll('#flame0 .box')[0].focus(), ''`, &text)
+	b.Eval(`document.querySelectorAll('#flame0 .box')[0].focus(), ''`, &text)
 	press()
 	if n := shown(); n != 6 {
 		t.Errorf("after Enter on the root %d boxes are shown, want all 6", n)
 	}
 	var open bool
-	b.eval(`document.querySelector('#queries td a').click(), document.getElementById('q0').open`, &open)
+	b.Eval(`document.querySelector('#queries td a').click(), document.getElementById('q0').open`, &open)
 	if !open {
 		t.Error("a click on a query does not open it")
 	}
-	if got := b.complaints(); len(got) > 0 {
+	if got := b.Complaints(); len(got) > 0 {
 		t.Errorf("the browser complains:\n%s", strings.Join(got, "\n"))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	_ "embed" // for the site's templates and script
 	"html/template"
 	"io"
+	"strings"
 
 	"isukit/bench/diff"
 	"isukit/bench/result"
@@ -14,6 +15,10 @@ var siteTemplate string
 
 //go:embed site.js
 var siteJS string
+
+// PagePolicy is the content security policy for a page that HTML writes, to be sent with it: its own style and script, in an
+// origin of its own that can read nothing else, and no request at all.
+func PagePolicy() string { return "sandbox allow-scripts; " + pagePolicy() }
 
 // SitePolicy is the content security policy of the pages that Index and DiffHTML write: their own style and scripts, and
 // requests only to where they came from.
@@ -29,17 +34,34 @@ type siteView struct {
 	Title, Home string
 	CSS         template.CSS
 	JS          template.JS
-	Entries     []siteEntry
+	Entries     []IndexEntry
 	Diff        *diff.Diff
 	Groups      []siteGroup
 }
 
-type siteEntry struct {
-	ID, Err, Limit string
-	Passed         bool
-	Warnings       int
-	Score, Errors  int64
-	Rate, P99      float64
+// IndexEntry is what Index shows of one round.
+type IndexEntry struct {
+	ID string
+	// Err says why the round cannot be read; nothing else is set then.
+	Err           string
+	Limit         string // the bottleneck
+	Passed        bool
+	Warnings      int
+	Score, Errors int64
+	Rate          float64 // hits a second
+	P99           float64 // milliseconds
+}
+
+// IndexEntryOf takes from a round what Index shows.
+func IndexEntryOf(e result.Entry) IndexEntry {
+	if e.Err != nil {
+		return IndexEntry{ID: e.ID, Err: cut(e.Err.Error(), 1000)}
+	}
+	r := e.Round
+	return IndexEntry{
+		ID: e.ID, Passed: r.Passed, Warnings: len(r.Warnings), Score: r.Score.Total, Errors: r.All.Errors, Rate: r.HitsPerSec(),
+		P99: r.All.Latency.P99Ms, Limit: strings.Clone(cut(r.Bottleneck.Text, 90)),
+	}
 }
 
 type siteGroup struct {
@@ -50,20 +72,8 @@ type siteGroup struct {
 type siteRow struct{ Name, Figure, From, To, Change string }
 
 // Index writes the page of all rounds, newest first; it asks "live" beside itself for what runs.
-func Index(w io.Writer, entries []result.Entry) error {
-	v := siteView{Title: "rounds", Home: "."}
-	for _, e := range entries {
-		if e.Err != nil {
-			v.Entries = append(v.Entries, siteEntry{ID: e.ID, Err: e.Err.Error()})
-			continue
-		}
-		r := e.Round
-		v.Entries = append(v.Entries, siteEntry{
-			ID: e.ID, Passed: r.Passed, Warnings: len(r.Warnings), Score: r.Score.Total, Errors: r.All.Errors, Rate: r.HitsPerSec(),
-			P99: r.All.Latency.P99Ms, Limit: cut(r.Bottleneck.Text, 90),
-		})
-	}
-	return site(w, "index", v)
+func Index(w io.Writer, entries []IndexEntry) error {
+	return site(w, "index", siteView{Title: "rounds", Home: ".", Entries: entries})
 }
 
 // pageMoves is how many names of each group the page of a difference shows.

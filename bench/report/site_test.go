@@ -14,6 +14,7 @@ import (
 	"isukit/bench/diff"
 	"isukit/bench/report"
 	"isukit/bench/result"
+	"isukit/infra/infratest"
 )
 
 // siteServer serves the pages as isukit serve does; running switches a round on and off.
@@ -23,7 +24,10 @@ func siteServer(t *testing.T, evil string, running *atomic.Bool) *httptest.Serve
 	before.ID, before.Score.Total, before.Settings[0].Values["vm.swappiness"] = "20261122T200003Z-private-isu", 9000, "10"
 	before.Access.Routes[1].Request.SumSeconds *= 3
 	before.Queries.Queries = before.Queries.Queries[:2]
-	entries := []result.Entry{{ID: after.ID, Round: after}, {ID: before.ID, Round: before}, {ID: "damaged" + evil, Err: errors.New("read: " + evil)}}
+	var entries []report.IndexEntry
+	for _, e := range []result.Entry{{ID: after.ID, Round: after}, {ID: before.ID, Round: before}, {ID: "damaged" + evil, Err: errors.New("read: " + evil)}} {
+		entries = append(entries, report.IndexEntryOf(e))
+	}
 	mux := http.NewServeMux()
 	page := func(write func(io.Writer) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -48,22 +52,9 @@ func siteServer(t *testing.T, evil string, running *atomic.Bool) *httptest.Serve
 	return server
 }
 
-func (b *browser) openURL(url string) {
-	b.t.Helper()
-	b.must("Page.navigate", map[string]any{"url": url}, nil)
-	var ready string
-	for range 100 {
-		if b.eval("document.readyState + location.href", &ready); ready == "complete"+url {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	b.t.Fatalf("%s is not loaded: %s", url, ready)
-}
-
 // TestSiteInChromium looks at the pages of isukit serve at both widths and in both themes, and watches a round come and go.
 func TestSiteInChromium(t *testing.T) {
-	b := startBrowser(t)
+	b := infratest.StartBrowser(t)
 	const evil = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
 	var running atomic.Bool
 	for name, text := range map[string]string{"site": "", "site-hostile": evil} {
@@ -71,27 +62,27 @@ func TestSiteInChromium(t *testing.T) {
 		for _, path := range []string{"/", "/diff"} {
 			for _, width := range []int{1280, 400} {
 				for _, scheme := range []string{"light", "dark"} {
-					b.view(width, scheme)
-					b.openURL(server.URL + path)
+					b.View(width, scheme)
+					b.OpenURL(server.URL + path)
 					var wide int
-					if b.eval("document.documentElement.scrollWidth - innerWidth", &wide); wide > 0 {
+					if b.Eval("document.documentElement.scrollWidth - innerWidth", &wide); wide > 0 {
 						t.Errorf("%s%s at %d px: %d px wider than the window", name, path, width, wide)
 					}
-					b.shoot(fmt.Sprintf("%s%s-%d-%s", name, strings.ReplaceAll(path, "/", "-"), width, scheme))
+					b.Shoot(fmt.Sprintf("%s%s-%d-%s", name, strings.ReplaceAll(path, "/", "-"), width, scheme))
 				}
 			}
 			var title string
-			if b.eval("document.title", &title); title == "pwned" {
+			if b.Eval("document.title", &title); title == "pwned" {
 				t.Errorf("%s%s: a text of a round was run as a script", name, path)
 			}
 		}
 	}
 	server := siteServer(t, "", &running)
 	running.Store(true)
-	b.openURL(server.URL + "/")
+	b.OpenURL(server.URL + "/")
 	var text string
 	for range 60 {
-		if b.eval(`document.getElementById('live').hidden ? '' : document.getElementById('live').innerText`, &text); text != "" {
+		if b.Eval(`document.getElementById('live').hidden ? '' : document.getElementById('live').innerText`, &text); text != "" {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -101,15 +92,15 @@ func TestSiteInChromium(t *testing.T) {
 			t.Errorf("the running round lacks %q: %q", want, text)
 		}
 	}
-	b.shoot("site-live")
+	b.Shoot("site-live")
 	running.Store(false)
 	time.Sleep(1500 * time.Millisecond)
 	var hidden bool
-	if b.eval(`document.getElementById('live').hidden`, &hidden); !hidden {
+	if b.Eval(`document.getElementById('live').hidden`, &hidden); !hidden {
 		t.Error("the round that has ended is still shown")
 	}
 	var all []string
-	for _, c := range b.complaints() {
+	for _, c := range b.Complaints() {
 		if !strings.Contains(c, "request of http://127.0.0.1:") {
 			all = append(all, c)
 		}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"isukit/input"
 )
 
 // ErrNoRound says that no round answers to a query.
@@ -25,20 +27,50 @@ type Entry struct {
 	Err   error
 }
 
-// List reads the rounds below dir, newest first. A damaged round is an Entry with Err; hidden directories and those without
+// List reads the rounds below dir, newest first, and keeps of each what lists show: without endpoints, timelines, digests, series,
+// profiles and settings, which Find and Get give. A damaged round is an Entry with Err; hidden directories and those without
 // a round.json are passed over, and a dir that does not exist holds no rounds.
 func List(dir string) ([]Entry, error) {
+	ids, err := IDs(dir)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, len(ids))
+	for i, id := range ids {
+		r, path, err := Get(dir, id)
+		if r != nil {
+			r.Endpoints, r.Errors, r.Timeline, r.Roles, r.Access, r.Queries = nil, nil, nil, nil, AccessDigest{}, QueryDigest{}
+			r.Series, r.Profiles, r.Settings = nil, nil, nil
+		}
+		entries[i] = Entry{ID: id, Path: path, Round: r, Err: err}
+	}
+	return entries, nil
+}
+
+// IDs are the names of the rounds' directories below dir, newest first, whether or not they can be read.
+func IDs(dir string) ([]string, error) {
 	ids, err := names(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list rounds: %w", err)
 	}
-	entries := make([]Entry, len(ids))
-	for i, id := range ids {
-		path := filepath.Join(dir, id)
-		r, err := Read(path)
-		entries[i] = Entry{ID: id, Path: path, Round: r, Err: err}
+	return ids, nil
+}
+
+// Get reads the round of exactly that id below dir. A directory that is a link out of dir is no round of it.
+func Get(dir, id string) (r *Round, path string, err error) {
+	path = filepath.Join(dir, id)
+	all, err := input.OpenDir(dir)
+	if err != nil {
+		return nil, path, fmt.Errorf("read round: %w", err)
 	}
-	return entries, nil
+	defer all.Close()
+	one, err := all.Sub(id)
+	if err != nil {
+		return nil, path, fmt.Errorf("read round: %w", err)
+	}
+	defer one.Close()
+	r, err = readIn(one, filepath.Join(path, RoundFile))
+	return r, path, err
 }
 
 // Find returns the round that query names, and the path of its directory. A query is an id, the beginning of exactly one
@@ -49,17 +81,24 @@ func Find(dir, query string) (r *Round, path string, err error) {
 		r, err = Read(query)
 		return r, strings.TrimSuffix(query, "/"+RoundFile), err
 	}
+	id, err := FindID(dir, query)
+	if err != nil {
+		return nil, "", err
+	}
+	return Get(dir, id)
+}
+
+// FindID returns the id of the round that query names, as Find does, but for paths. Whether it can be read is not looked at.
+func FindID(dir, query string) (string, error) {
 	ids, err := names(dir)
 	if err != nil {
-		return nil, "", fmt.Errorf("find round %s: %w", query, err)
+		return "", fmt.Errorf("find round %s: %w", query, err)
 	}
 	id, err := pick(ids, query)
 	if err != nil {
-		return nil, "", fmt.Errorf("find round %q in %s: %w", query, dir, err)
+		return "", fmt.Errorf("find round %q in %s: %w", query, dir, err)
 	}
-	path = filepath.Join(dir, id)
-	r, err = Read(path)
-	return r, path, err
+	return id, nil
 }
 
 // pick chooses from ids, which are ordered newest first.
@@ -120,7 +159,7 @@ func names(dir string) ([]string, error) {
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), RoundFile)); err == nil {
+		if _, err := os.Lstat(filepath.Join(dir, e.Name(), RoundFile)); err == nil {
 			ids = append(ids, e.Name())
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"isukit/input"
 )
 
 // NewerFormatError says that a round was written by an isukit newer than this one.
@@ -28,11 +30,17 @@ func Read(path string) (*Round, error) {
 	if filepath.Base(path) != RoundFile {
 		path = filepath.Join(path, RoundFile)
 	}
-	// A pipe in its place would be waited for without end.
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %s: not a regular file", path)
+	dir, err := input.OpenDir(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("read round: %w", err)
 	}
-	f, err := os.Open(path)
+	defer dir.Close()
+	return readIn(dir, path)
+}
+
+// readIn reads the record in a round's directory; path is what errors call it.
+func readIn(dir *input.Dir, path string) (*Round, error) {
+	f, err := dir.Open(RoundFile)
 	if err != nil {
 		return nil, fmt.Errorf("read round: %w", err)
 	}
@@ -44,14 +52,29 @@ func Read(path string) (*Round, error) {
 	return r, nil
 }
 
-// Decode reads the content of a round.json, at most MaxRoundBytes of it.
-func Decode(rd io.Reader) (*Round, error) {
-	data, err := io.ReadAll(io.LimitReader(rd, MaxRoundBytes+1))
+// OpenFile opens a file of the round whose directory is at path, as Find returns it. A name that leads out of the directory, by
+// itself or by a link, and one of anything but a regular file are errors.
+func OpenFile(path, name string) (*os.File, error) {
+	dir, err := input.OpenDir(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > MaxRoundBytes {
-		return nil, fmt.Errorf("longer than %d bytes", MaxRoundBytes)
+	defer dir.Close()
+	return dir.Open(name)
+}
+
+// jsonLimits bound what a record costs in memory. One of 32 MiB that isukit wrote has a tenth of these objects, as each of them has
+// the names of its fields.
+var jsonLimits = input.JSONLimits{Depth: 20, Objects: 200_000, Values: 2_000_000}
+
+// Decode reads the content of a round.json, at most MaxRoundBytes of it.
+func Decode(rd io.Reader) (*Round, error) {
+	data, err := input.ReadFrom(rd, "it", MaxRoundBytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := input.CheckJSON(data, jsonLimits); err != nil {
+		return nil, err
 	}
 	if err := checkFormat(data); err != nil {
 		return nil, err

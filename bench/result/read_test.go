@@ -43,7 +43,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 func TestDecodeIsBounded(t *testing.T) {
 	endless := io.MultiReader(strings.NewReader(`{"format":1,"id":"`), forever('x'))
-	if _, err := result.Decode(endless); err == nil || !strings.Contains(err.Error(), "longer than 33554432 bytes") {
+	if _, err := result.Decode(endless); err == nil || !strings.Contains(err.Error(), "more than 33554432 bytes") {
 		t.Errorf("Decode of an endless file = %v, want an error that names the limit", err)
 	}
 }

@@ -164,7 +164,7 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
 		return p, err
 	}
-	reader, file, err := exchange.Open(o.file, s.in, opts)
+	reader, file, err := exchange.Open(ctx, o.file, s.in, opts)
 	if err != nil {
 		return p, err
 	}

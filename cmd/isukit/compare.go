@@ -182,9 +182,16 @@ func findSide(dir, query string, s streams) (compare.Side, error) {
 		for _, e := range entries {
 			if e.Err != nil {
 				fmt.Fprintf(s.err, "isukit: passed over: %v\n", e.Err)
-			} else if e.Round.Topology == name {
-				side.Rounds = append(side.Rounds, e.Round)
+				continue
 			}
+			if e.Round.Topology != name {
+				continue
+			}
+			r, _, err := result.Get(dir, e.ID)
+			if err != nil {
+				return side, err
+			}
+			side.Rounds = append(side.Rounds, r)
 		}
 		if len(side.Rounds) == 0 {
 			return side, fmt.Errorf("%s: %w", query, result.ErrNoRound)

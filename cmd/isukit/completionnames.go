@@ -13,10 +13,10 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/round"
-	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/host/machine"
+	"isukit/input"
 )
 
 func topologyNames(*cobra.Command, []string) []string {
@@ -190,7 +190,7 @@ func sshHostNames(cmd *cobra.Command, _ []string) []string {
 		}
 		file = filepath.Join(home, ".ssh", "config")
 	}
-	text, err := ui.ReadRegular(file, 1<<20)
+	text, err := input.Read(file, 1<<20)
 	if err != nil {
 		return nil
 	}

@@ -78,7 +78,7 @@ func runDecode(ctx context.Context, o decodeOptions, s streams) error {
 	}
 	bodies := make([][]byte, len(o.files))
 	for i, name := range o.files {
-		if bodies[i], err = o.read(name, s); err != nil {
+		if bodies[i], err = o.read(ctx, name, s); err != nil {
 			return err
 		}
 	}
@@ -144,8 +144,8 @@ func (o *decodeOptions) typeOf(i int) string {
 }
 
 // read gives the body's bytes, with what they were given in taken off.
-func (o *decodeOptions) read(name string, s streams) ([]byte, error) {
-	data, err := ui.ReadBounded(name, s.in)
+func (o *decodeOptions) read(ctx context.Context, name string, s streams) ([]byte, error) {
+	data, err := ui.ReadBounded(ctx, name, s.in)
 	if errors.Is(err, fs.ErrNotExist) && (o.input == "hex" || o.input == "base64") {
 		return nil, ui.UsageError(err, "text goes in through standard input: echo TEXT | isukit decode --in "+o.input)
 	}

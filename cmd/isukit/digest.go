@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -114,7 +113,7 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	if err != nil {
 		return ui.UsageError(err, `see "isukit digest access --help"`)
 	}
-	failed := readLogs(files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
+	failed := readLogs(ctx, files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -177,20 +176,20 @@ func (o *digestAccessOptions) order(routes []*access.Route) {
 }
 
 // readLogs hands every file to read. One that cannot be read keeps none of the others from being read; the error names all.
-func readLogs(files []string, s streams, read func(name string, r io.Reader) error) error {
+func readLogs(ctx context.Context, files []string, s streams, read func(name string, r io.Reader) error) error {
 	var errs []error
 	for _, file := range files {
-		if file == "-" {
-			errs = append(errs, read("standard input", s.in))
-			continue
-		}
 		errs = append(errs, func() error {
-			f, err := os.Open(file)
+			f, err := ui.OpenInput(ctx, file, s.in)
 			if err != nil {
 				return ui.UsageError(err, "name logs that can be read; - is standard input")
 			}
 			defer f.Close()
-			return read(file, f)
+			name := file
+			if file == "-" {
+				name = "standard input"
+			}
+			return read(name, f)
 		}())
 	}
 	return errors.Join(errs...)

@@ -59,6 +59,8 @@ func TestDigestAccess(t *testing.T) {
 
 // TestDigestAccessRefuses holds that what cannot be done is said, and what can be done still is.
 func TestDigestAccessRefuses(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.log")
+	write(t, empty, "")
 	file := filepath.Join(t.TempDir(), "access.log")
 	if err := os.WriteFile(file, []byte(twoLines), 0o600); err != nil {
 		t.Fatal(err)
@@ -69,7 +71,8 @@ func TestDigestAccessRefuses(t *testing.T) {
 		args []string
 	}{
 		{"no such file", ui.ExitUsage, []string{file, file + ".missing"}},
-		{"there is no line", ui.ExitUsage, []string{os.DevNull}},
+		{"there is no line", ui.ExitUsage, []string{empty}},
+		{"is a device", ui.ExitUsage, []string{os.DevNull}},
 		{"no order is called", ui.ExitUsage, []string{file, "--sort", "luck"}},
 		{"begins neither", ui.ExitUsage, []string{file, "--route", "api"}},
 		{"is no time", ui.ExitUsage, []string{file, "--from", "noon"}},

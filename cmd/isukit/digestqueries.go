@@ -40,7 +40,7 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 		return err
 	}
 	digester := query.New(opts)
-	failed := readLogs(files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
+	failed := readLogs(ctx, files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
+	"isukit/input"
 )
 
 // maxTargets bounds what the probe reads.
@@ -23,7 +24,7 @@ func newDoctorProbeCmd(s streams) *cobra.Command {
 		// A host has no state directory of this user's to be cleaned.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := io.ReadAll(io.LimitReader(s.in, maxTargets))
+			text, err := io.ReadAll(io.LimitReader(ui.Interruptible(cmd.Context(), s.in), maxTargets))
 			if err != nil {
 				return err
 			}
@@ -83,7 +84,7 @@ func filesBelow(paths []string) ([]doctor.File, error) {
 			if len(files) == maxLintFiles {
 				return fmt.Errorf("more than %d files", maxLintFiles)
 			}
-			text, err := ui.ReadRegular(file, maxLintFile)
+			text, err := input.Read(file, maxLintFile)
 			if err != nil {
 				if file != root { // too large for a source, or closed
 					return nil

@@ -64,7 +64,7 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 	if err != nil {
 		return ui.UsageError(err, "isukit types lists the types that are known")
 	}
-	m, err := o.body.message(md, schema, s)
+	m, err := o.body.message(ctx, md, schema, s)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 }
 
 // message builds the message that the options describe; none of them gives an empty one.
-func (o *bodyOptions) message(md protoreflect.MessageDescriptor, schema *decode.Schema, s streams) (protoreflect.Message, error) {
+func (o *bodyOptions) message(ctx context.Context, md protoreflect.MessageDescriptor, schema *decode.Schema, s streams) (protoreflect.Message, error) {
 	if o.file != "" && len(o.fields) > 0 {
 		return nil, ui.UsageError(errors.New("both --file and field=value are given"), "give one of them")
 	}
@@ -97,11 +97,11 @@ func (o *bodyOptions) message(md protoreflect.MessageDescriptor, schema *decode.
 		}
 		return m, nil
 	}
-	input, err := ui.ReadBounded(o.file, s.in)
+	text, err := ui.ReadBounded(ctx, o.file, s.in)
 	if err != nil {
 		return nil, err
 	}
-	m, err := decode.Encode(md, input, schema)
+	m, err := decode.Encode(md, text, schema)
 	if err != nil {
 		return nil, ui.UsageError(fmt.Errorf("%s: %w", o.file, err), fmt.Sprintf("isukit types %s shows its fields", md.FullName()))
 	}

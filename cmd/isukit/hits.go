@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"isukit/bench/load"
+	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
@@ -38,7 +38,7 @@ func runHits(o roundsOptions, query string, s streams) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(filepath.Join(path, round.HitsFile))
+	f, err := result.OpenFile(path, round.HitsFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return ui.UsageError(fmt.Errorf("round %s kept no hit log", r.ID), "it ran with --hits=false, or is older than the hit log")
 	}

@@ -15,6 +15,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/ssh"
 	"isukit/infra/team"
+	"isukit/input"
 )
 
 func newHostsCmd(s streams) *cobra.Command {
@@ -80,6 +81,9 @@ back. Said again with more, it makes what is missing.`,
 	return cmd
 }
 
+// maxKeysBytes bounds a file of public keys.
+const maxKeysBytes = 1 << 20
+
 // wantedOfTeam are the items that flags ask for; every fault is told at once.
 func wantedOfTeam(users, tools []string) (want []team.Item, err error) {
 	var errs []error
@@ -89,7 +93,7 @@ func wantedOfTeam(users, tools []string) (want []team.Item, err error) {
 			errs = append(errs, fmt.Errorf("--user %q is not NAME=FILE", u))
 			continue
 		}
-		text, err := os.ReadFile(file)
+		text, err := input.Read(file, maxKeysBytes)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--user %s: %w", name, err))
 			continue

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/load"
+	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
@@ -95,7 +95,7 @@ func (o latencyOptions) merge(query string, all *load.Latencies, merged map[stri
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(filepath.Join(path, round.HistogramsFile))
+	f, err := result.OpenFile(path, round.HistogramsFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return ui.UsageError(fmt.Errorf("round %s kept no histograms", r.ID), "it failed before its load, or is older than they are")
 	}

@@ -68,7 +68,7 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 		return ui.UsageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
 	}
 	if o.askScore {
-		o.Ask = func() (int64, bool) { return askScore(s) }
+		o.Ask = func() (int64, bool) { return askScore(ctx, s) }
 	}
 	_, err = playProjectRound(ctx, p, dir, o.projectRoundOptions, s, func(ctx context.Context, r *round.ProjectRound) error {
 		return r.Observe(ctx, o.ObserveOptions)
@@ -77,9 +77,9 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 }
 
 // askScore reads a number from the standard input.
-func askScore(s streams) (int64, bool) {
+func askScore(ctx context.Context, s streams) (int64, bool) {
 	fmt.Fprint(s.err, "isukit: score? ")
-	line, err := bufio.NewReader(io.LimitReader(s.in, 100)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(ui.Interruptible(ctx, s.in), 100)).ReadString('\n')
 	if err != nil && line == "" {
 		return 0, false
 	}

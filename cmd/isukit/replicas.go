@@ -14,6 +14,7 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 	"isukit/cmd/internal/ui"
+	"isukit/input"
 )
 
 // replicasOptions name the databases and how the app writes to them.
@@ -161,7 +162,7 @@ func readDSN(file string, s streams) (*mysql.Config, error) {
 	if st.Mode().Perm()&(fs.ModePerm&0o077) != 0 {
 		fmt.Fprintf(s.err, "isukit: warning: others can read %s, which holds a password (chmod 600 %s)\n", file, file)
 	}
-	text, err := ui.ReadRegular(file, maxDSNBytes)
+	text, err := input.Read(file, maxDSNBytes)
 	if err != nil {
 		return nil, err
 	}

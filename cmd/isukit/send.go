@@ -90,7 +90,7 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	if err != nil {
 		return err
 	}
-	body, hasBody, err := o.bytes(routes, schema, method, target, s)
+	body, hasBody, err := o.bytes(ctx, routes, schema, method, target, s)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.
 }
 
 // bytes builds the request's body; hasBody is false for a route without one.
-func (o *sendOptions) bytes(routes decode.Routes, schema *decode.Schema, method string, target *url.URL, s streams) (body []byte, hasBody bool, err error) {
+func (o *sendOptions) bytes(ctx context.Context, routes decode.Routes, schema *decode.Schema, method string, target *url.URL, s streams) (body []byte, hasBody bool, err error) {
 	typ := o.typ
 	if typ == "" {
 		route, ok := routes.Match(method, target.Path)
@@ -217,7 +217,7 @@ func (o *sendOptions) bytes(routes decode.Routes, schema *decode.Schema, method 
 	if err != nil {
 		return nil, false, ui.UsageError(err, "isukit types lists the types that are known")
 	}
-	m, err := o.body.message(md, schema, s)
+	m, err := o.body.message(ctx, md, schema, s)
 	if err != nil {
 		return nil, false, err
 	}

@@ -11,10 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
+	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +25,7 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
+	"isukit/input"
 )
 
 func newServeCmd(s streams) *cobra.Command {
@@ -51,7 +52,8 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 	if err != nil {
 		return ui.UsageError(err, "choose another address with --listen, such as 127.0.0.1:8090")
 	}
-	h := &roundServer{dir: dir, local: isLoopback(l.Addr())}
+	h := newRoundServer(dir)
+	h.local = isLoopback(l.Addr())
 	address := "http://" + l.Addr().String() + "/"
 	if !h.local || token != "" {
 		if token == "" {
@@ -64,10 +66,10 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 		address += "?token=" + token
 	}
 	fmt.Fprintf(s.err, "isukit: rounds of %s: %s\n", dir, address)
-	server := &http.Server{Handler: h.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := h.server()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(&fewConns{Listener: l, free: make(chan struct{}, maxConns)}); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -76,7 +78,10 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 		<-gctx.Done()
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
-		return server.Shutdown(limited)
+		if err := server.Shutdown(limited); err != nil {
+			return server.Close() // who still reads is cut off
+		}
+		return nil
 	})
 	return g.Wait()
 }
@@ -92,15 +97,26 @@ func isLoopback(addr net.Addr) bool {
 	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
-// roundServer serves the rounds of one directory. It only reads.
+// roundServer serves the rounds of one directory. It only reads. What it reads may be somebody else's, and any page of the
+// network may send requests to it.
 type roundServer struct {
 	dir   string
 	local bool   // it listens on the loopback alone
 	token string // "" asks for none
+	list  *roundList
+	// busy is held by whoever reads a record or makes a page: one at a time, whatever the number of requests.
+	busy chan struct{}
+}
+
+func newRoundServer(dir string) *roundServer {
+	return &roundServer{dir: dir, list: &roundList{dir: dir, known: map[string]listedRoundFiles{}}, busy: make(chan struct{}, 1)}
 }
 
 // tokenCookie holds the token after the first visit, so that it need not stand in addresses.
 const tokenCookie = "isukit_token"
+
+// filePolicy is for everything that is no page of isukit's: it is data, and nothing in it runs or loads anything.
+const filePolicy = "sandbox; default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 func (h *roundServer) handler() http.Handler {
 	mux := http.NewServeMux()
@@ -109,20 +125,32 @@ func (h *roundServer) handler() http.Handler {
 	mux.HandleFunc("GET /live", h.live)
 	mux.HandleFunc("GET /rounds/{id}/{path...}", h.file)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Referrer-Policy", "no-referrer")
-		w.Header().Set("X-Frame-Options", "DENY")
-		w.Header().Set("Cache-Control", "no-store")
-		if h.local && !isLocalName(r.Host) {
+		for name, value := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
+			"Content-Security-Policy": filePolicy, "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+			"X-DNS-Prefetch-Control": "off",
+		} {
+			w.Header().Set(name, value)
+		}
+		switch {
+		case h.local && !isLocalName(r.Host):
 			// A page from elsewhere whose name was pointed at this machine must not read it.
 			http.Error(w, "this address is for this machine alone", http.StatusForbidden)
-			return
+		case fromElsewhere(r):
+			http.Error(w, "another site's page may link here, and not load anything from here", http.StatusForbidden)
+		case h.token == "" || h.known(w, r):
+			mux.ServeHTTP(&patientWriter{w, http.NewResponseController(w)}, r)
 		}
-		if h.token != "" && !h.known(w, r) {
-			return
-		}
-		mux.ServeHTTP(w, r)
 	})
+}
+
+// fromElsewhere reports whether a browser says that a page of another origin loads this, other than by following a link.
+func fromElsewhere(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	}
+	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
 }
 
 func isLocalName(hostPort string) bool {
@@ -146,62 +174,94 @@ func (h *roundServer) known(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	http.SetCookie(w, &http.Cookie{Name: tokenCookie, Value: h.token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
-	http.Redirect(w, r, r.URL.Path, http.StatusSeeOther)
+	redirectTo(w, r.URL.Path)
 	return false
 }
 
-func (h *roundServer) page(w http.ResponseWriter, write func(*bytes.Buffer) error) {
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+// redirectTo sends a browser to a path of this server. A path that begins with two slashes, or with what browsers take for one,
+// would be another server's address.
+func redirectTo(w http.ResponseWriter, path string) {
+	u := url.URL{Path: "/" + strings.TrimLeft(path, "/\\")}
+	w.Header().Set("Location", u.EscapedPath())
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// largePage is up to where a page that is made waits in memory for its reader while others are made.
+const largePage = 4 << 20
+
+// page makes and sends a page of isukit's own.
+func (h *roundServer) page(w http.ResponseWriter, r *http.Request, policy string, write func(*bytes.Buffer) error) {
+	select {
+	case h.busy <- struct{}{}:
+	case <-r.Context().Done():
 		return
 	}
+	release := sync.OnceFunc(func() { <-h.busy })
+	defer release()
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		refuse(w, err)
+		return
+	}
+	if b.Len() <= largePage {
+		release()
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", report.SitePolicy())
+	w.Header().Set("Content-Security-Policy", policy)
 	_, _ = b.WriteTo(w)
 }
 
-func (h *roundServer) index(w http.ResponseWriter, _ *http.Request) {
-	entries, err := result.List(h.dir)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+func refuse(w http.ResponseWriter, err error) {
+	if errors.Is(err, result.ErrNoRound) {
+		http.Error(w, "no such round", http.StatusNotFound)
 		return
 	}
-	h.page(w, func(b *bytes.Buffer) error { return report.Index(b, entries) })
+	http.Error(w, err.Error(), http.StatusInternalServerError)
+}
+
+func (h *roundServer) index(w http.ResponseWriter, r *http.Request) {
+	h.page(w, r, report.SitePolicy(), func(b *bytes.Buffer) error {
+		entries, err := h.list.entries()
+		if err != nil {
+			return err
+		}
+		return report.Index(b, entries)
+	})
 }
 
 func (h *roundServer) diff(w http.ResponseWriter, r *http.Request) {
-	var rounds [2]*result.Round
-	for i, key := range []string{"a", "b"} {
-		found, status := h.round(r.URL.Query().Get(key))
-		if found == nil {
-			http.Error(w, "no such round", status)
-			return
+	h.page(w, r, report.SitePolicy(), func(b *bytes.Buffer) error {
+		var rounds [2]*result.Round
+		for i, key := range []string{"a", "b"} {
+			id, err := h.id(r.URL.Query().Get(key))
+			if err != nil {
+				return err
+			}
+			if rounds[i], _, err = result.Get(h.dir, id); err != nil {
+				return err
+			}
 		}
-		rounds[i] = found
-	}
-	h.page(w, func(b *bytes.Buffer) error { return report.DiffHTML(b, diff.Of(rounds[0], rounds[1])) })
+		return report.DiffHTML(b, diff.Of(rounds[0], rounds[1]))
+	})
 }
 
-// round finds a round by its id, or as show does; never by a path.
-func (h *roundServer) round(id string) (*result.Round, int) {
-	if id == "" || strings.ContainsAny(id, "/\\") || strings.HasPrefix(id, ".") {
-		return nil, http.StatusNotFound
+// id finds a round's id as show does; never by a path.
+func (h *roundServer) id(query string) (string, error) {
+	if query == "" || strings.ContainsAny(query, "/\\") || strings.HasPrefix(query, ".") {
+		return "", result.ErrNoRound
 	}
-	r, _, err := result.Find(h.dir, id)
-	if errors.Is(err, result.ErrNoRound) {
-		return nil, http.StatusNotFound
-	}
-	if err != nil {
-		return nil, http.StatusInternalServerError
-	}
-	return r, http.StatusOK
+	return result.FindID(h.dir, query)
 }
 
 func (h *roundServer) live(w http.ResponseWriter, _ *http.Request) {
-	path := filepath.Join(h.dir, round.LiveFile)
-	text, err := ui.ReadRegular(path, 1<<20)
-	st, statErr := os.Stat(path)
+	f, err := result.OpenFile(h.dir, round.LiveFile)
+	if err != nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	defer f.Close()
+	st, statErr := f.Stat()
+	text, err := input.ReadFrom(f, round.LiveFile, 1<<20)
 	// A round that was killed leaves the file behind.
 	if err != nil || statErr != nil || time.Since(st.ModTime()) > time.Minute {
 		w.WriteHeader(http.StatusNoContent)
@@ -211,39 +271,47 @@ func (h *roundServer) live(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(text)
 }
 
-// file serves what a round's record lists, and the record. Only the page is shown as one; all else is text or is saved.
+// file serves a round's page, its record, and what the record lists. The page is made from the record, as the file of its name may be
+// somebody else's.
 func (h *roundServer) file(w http.ResponseWriter, r *http.Request) {
-	id, path := r.PathValue("id"), r.PathValue("path")
-	round, status := h.round(id)
-	if round == nil || round.ID != id {
-		http.Error(w, "no such round", max(status, http.StatusNotFound))
-		return
-	}
-	listed := path == result.RoundFile || slices.ContainsFunc(round.Artifacts, func(a result.Artifact) bool { return a.Path == path })
-	if !listed || !filepath.IsLocal(path) {
+	query, path := r.PathValue("id"), r.PathValue("path")
+	id, err := h.id(query)
+	switch {
+	case err != nil:
+		refuse(w, err)
+	case id != query:
+		redirectTo(w, "/rounds/"+id+"/"+path)
+	case path == round.ReportName:
+		h.page(w, r, report.PagePolicy(), func(b *bytes.Buffer) error {
+			record, _, err := result.Get(h.dir, id)
+			if err != nil {
+				return err
+			}
+			return report.HTML(b, record)
+		})
+	case path != result.RoundFile && !h.list.has(id, path):
 		http.Error(w, "the round has no such file", http.StatusNotFound)
+	default:
+		serveFile(w, r, filepath.Join(h.dir, id), path)
+	}
+}
+
+// serveFile sends a file of a round as what it is: text to read, or data to save.
+func serveFile(w http.ResponseWriter, r *http.Request, dir, path string) {
+	f, err := result.OpenFile(dir, path)
+	if err != nil {
+		http.Error(w, "the file cannot be read", http.StatusNotFound)
 		return
 	}
+	defer f.Close()
 	switch filepath.Ext(path) {
-	case ".html":
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	case ".log", ".txt", ".diff":
+	case ".log", ".txt", ".diff", ".md", ".html", ".svg":
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	case ".json":
 		w.Header().Set("Content-Type", "application/json")
 	default:
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Content-Disposition", "attachment")
-	}
-	f, err := os.Open(filepath.Join(h.dir, id, filepath.FromSlash(path)))
-	if err != nil {
-		http.Error(w, "the file cannot be read", http.StatusNotFound)
-		return
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		http.Error(w, "the file cannot be read", http.StatusNotFound)
-		return
 	}
 	http.ServeContent(w, r, "", time.Time{}, f)
 }

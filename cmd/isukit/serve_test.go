@@ -38,7 +38,8 @@ func keptRounds(t *testing.T) string {
 
 func TestServe(t *testing.T) {
 	dir := keptRounds(t)
-	h := &roundServer{dir: dir, local: true}
+	h := newRoundServer(dir)
+	h.local = true
 	server := httptest.NewServer(h.handler())
 	defer server.Close()
 	get := func(path string) (int, string, http.Header) {
@@ -87,7 +88,8 @@ func TestServe(t *testing.T) {
 }
 
 func TestServeWantsItsToken(t *testing.T) {
-	h := &roundServer{dir: keptRounds(t), token: "0123456789abcdef"}
+	h := newRoundServer(keptRounds(t))
+	h.token = "0123456789abcdef"
 	server := httptest.NewServer(h.handler())
 	defer server.Close()
 	jar, _ := cookiejar.New(nil)

@@ -12,6 +12,7 @@ import (
 	"isukit/infra"
 	"isukit/infra/topologies"
 	"isukit/infra/topology"
+	"isukit/input"
 )
 
 func newTopologyCmd(s streams) *cobra.Command {
@@ -110,7 +111,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 			}
 			text, err := topologies.Files.ReadFile(args[0] + ".yaml")
 			if strings.ContainsAny(args[0], "./") {
-				text, err = ui.ReadRegular(args[0], round.MaxTopologyBytes)
+				text, err = input.Read(args[0], round.MaxTopologyBytes)
 			}
 			if err != nil {
 				return err

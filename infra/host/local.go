@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isukit/infra/host/proc"
+	"isukit/input"
 )
 
 // Local is this machine. Its processes are children of this process, each in a process group of its own, so that a
@@ -117,17 +117,12 @@ func (l *Local) Put(_ context.Context, path string, data []byte, mode fs.FileMod
 
 // Get implements Host.
 func (l *Local) Get(_ context.Context, path string) ([]byte, error) {
-	f, err := os.Open(path)
+	data, err := input.Read(path, MaxFileBytes)
+	if long := (*input.TooLongError)(nil); errors.As(err, &long) {
+		return nil, fmt.Errorf("get: %w: %w", ErrTooLarge, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("get: %w", err)
-	}
-	if len(data) > MaxFileBytes {
-		return nil, fmt.Errorf("get %s: %w: more than %d bytes", path, ErrTooLarge, MaxFileBytes)
 	}
 	return data, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"isukit/infra/host"
 	"isukit/infra/project"
+	"isukit/input"
 )
 
 // Mark is where a log stood before a round.
@@ -103,7 +104,7 @@ func (m Mark) Fetch(ctx context.Context, at host.Host, dir string) (file string,
 
 // copyFrom copies a file of this machine from an offset on.
 func copyFrom(file string, offset int64, to string) (err error) {
-	in, err := os.Open(file)
+	in, err := input.Open(file)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/project"
 	"isukit/infra/redact"
+	"isukit/input"
 )
 
 // Hosts are where a project is. Here is the machine that isukit runs on, Dir the project's directory there.
@@ -67,16 +67,18 @@ func (h Hosts) copy(ctx context.Context, at host.Host, s project.Step) error {
 	if !filepath.IsAbs(from) {
 		from = filepath.Join(h.Dir, from)
 	}
-	st, err := os.Stat(from)
+	f, err := input.Open(from)
 	if err != nil {
-		return err
+		return fmt.Errorf("copy: %w", err)
 	}
-	if !st.Mode().IsRegular() || st.Size() > host.MaxFileBytes {
-		return fmt.Errorf("copy %s: it is no file of at most %d MiB", from, host.MaxFileBytes>>20)
-	}
-	data, err := os.ReadFile(from)
+	defer f.Close()
+	st, err := f.Stat()
 	if err != nil {
-		return err
+		return fmt.Errorf("copy: %w", err)
+	}
+	data, err := input.ReadFrom(f, from, host.MaxFileBytes)
+	if err != nil {
+		return fmt.Errorf("copy: %w", err)
 	}
 	return at.Put(ctx, s.To, data, st.Mode().Perm())
 }

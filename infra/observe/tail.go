@@ -12,6 +12,7 @@ import (
 
 	"isukit/infra/digest/access"
 	"isukit/infra/host"
+	"isukit/input"
 )
 
 // Tail reads what is appended to a log, look by look.
@@ -78,7 +79,7 @@ func (t *Tail) read(ctx context.Context) (text []byte, size int64, err error) {
 }
 
 func (t *Tail) readHere() ([]byte, int64, error) {
-	f, err := os.Open(t.mark.Log.File)
+	f, err := input.Open(t.mark.Log.File)
 	if err != nil {
 		return nil, t.from, err
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"isukit/input"
 )
 
 const (
@@ -69,7 +71,7 @@ func FollowKeyLog(path string) (k *KeyLog, close func() error) {
 	k = NewKeyLog()
 	k.more = func() []byte {
 		if f == nil {
-			opened, err := os.Open(path)
+			opened, err := input.Open(path)
 			if err != nil {
 				return nil
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"github.com/bufbuild/protocompile/parser"
 	"github.com/bufbuild/protocompile/reporter"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"isukit/input"
 )
 
 const (
@@ -90,7 +93,7 @@ func compileFiles(ctx context.Context, roots, files []string) (*Schema, error) {
 	names = unique(names)
 	var faults []error
 	compiler := protocompile.Compiler{
-		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: roots}),
+		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: roots, Accessor: openProto}),
 		Reporter: reporter.NewReporter(func(err reporter.ErrorWithPos) error {
 			if faults = append(faults, err); len(faults) >= maxReported {
 				return err
@@ -197,7 +200,7 @@ func findRoot(roots, files []string, name string) (given, actual string) {
 func importsOf(files []string) ([]string, error) {
 	var imports []string
 	for _, path := range files {
-		f, err := os.Open(path)
+		f, err := input.Open(path)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
@@ -219,6 +222,9 @@ func importsOf(files []string) ([]string, error) {
 	}
 	return unique(imports), nil
 }
+
+// openProto opens what the compiler reads.
+func openProto(path string) (io.ReadCloser, error) { return input.Open(path) }
 
 func isFile(path string) bool {
 	info, err := os.Stat(path)

@@ -1,34 +1,28 @@
 package exchange
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"isukit/cmd/internal/ui"
+	"isukit/input"
 	"isukit/proto/capture"
 )
 
-// Open opens a file of packets, "-" for in; whoever asked closes it.
-func Open(name string, in io.Reader, opts capture.Options) (*capture.Reader, io.Closer, error) {
-	input := io.NopCloser(in)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, nil, ui.UsageError(err, "isukit round --capture FILE writes one")
-		}
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return nil, nil, errors.Join(ui.UsageError(fmt.Errorf("%s is a directory", name), "name a file in it"), f.Close())
-		}
-		input = f
+// Open opens a file of packets, "-" for in; whoever asked closes it. Waiting for input ends with ctx.
+func Open(ctx context.Context, name string, in io.Reader, opts capture.Options) (*capture.Reader, io.Closer, error) {
+	f, err := ui.OpenInput(ctx, name, in)
+	if err != nil {
+		return nil, nil, ui.UsageError(err, ui.HintOf(err, "isukit round --capture FILE writes one"))
 	}
-	reader, err := capture.NewReader(input, opts)
+	reader, err := capture.NewReader(f, opts)
 	if err != nil {
 		err = ui.UsageError(fmt.Errorf("%s: %w", name, err), "such a file may also be packed with gzip or zstd")
-		return nil, nil, errors.Join(err, input.Close())
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	return reader, input, nil
+	return reader, f, nil
 }
 
 // ReadKeyLog reads a key log; no name, no keys.
@@ -36,7 +30,7 @@ func ReadKeyLog(name string) (*capture.KeyLog, error) {
 	if name == "" {
 		return nil, nil
 	}
-	f, err := os.Open(name)
+	f, err := input.Open(name)
 	if err != nil {
 		return nil, ui.UsageError(err, "")
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"isukit/cmd/internal/ui"
+	"isukit/input"
 )
 
 // Jar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" a line. It is made for one person and a few
@@ -18,6 +19,9 @@ type Jar struct {
 	lines []jarCookie
 }
 
+// maxJarBytes bounds a cookie jar.
+const maxJarBytes = 1 << 20
+
 type jarCookie struct{ host, name, value, path string }
 
 func OpenJar(file string) (*Jar, error) {
@@ -25,7 +29,7 @@ func OpenJar(file string) (*Jar, error) {
 	if file == "" {
 		return jar, nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := input.Read(file, maxJarBytes)
 	if errors.Is(err, os.ErrNotExist) {
 		return jar, nil
 	}

@@ -16,7 +16,7 @@ const maxReplayExchanges = 1_000_000
 
 // LoadRequests reads the exchanges that can be sent again, by the time of their start.
 func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.Options, filter *Filter, decoder *Decoder) (kept []*Decoded, skipped int, err error) {
-	reader, file, err := Open(name, in, opts)
+	reader, file, err := Open(ctx, name, in, opts)
 	if err != nil {
 		return nil, 0, err
 	}

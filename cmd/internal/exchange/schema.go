@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"isukit/cmd/internal/ui"
+	"isukit/input"
 	"isukit/proto"
 	"isukit/proto/decode"
 	portalv1 "isukit/proto/portal/v1"
@@ -48,9 +48,9 @@ func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
 		schemas = append(schemas, schema)
 	}
 	for _, name := range o.DescriptorSets {
-		data, err := ui.ReadBounded(name, nil)
+		data, err := input.Read(name, ui.MaxBodyFileBytes)
 		if err != nil {
-			return nil, err
+			return nil, ui.UsageError(err, "")
 		}
 		schema, err := decode.ParseDescriptorSet(data)
 		if err != nil {
@@ -69,7 +69,7 @@ func (o *Schema) Routes(schema *decode.Schema, w io.Writer) (decode.Routes, erro
 		}
 		return nil, nil
 	}
-	f, err := os.Open(o.RoutesFile)
+	f, err := input.Open(o.RoutesFile)
 	if err != nil {
 		return nil, ui.UsageError(err, "")
 	}

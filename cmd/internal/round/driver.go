@@ -13,6 +13,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/host/ssh"
+	"isukit/input"
 )
 
 // DriverHelp names the drivers that a flag takes.
@@ -89,7 +90,7 @@ func hostsOnRecord(stateDir, driver string) (names []string) {
 			Name string `json:"name"`
 		} `json:"want"`
 	}
-	text, err := os.ReadFile(filepath.Join(stateDir, "hosts", driver, "state.json"))
+	text, err := input.Read(filepath.Join(stateDir, "hosts", driver, "state.json"), 64<<20)
 	if err != nil {
 		return nil
 	}

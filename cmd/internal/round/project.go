@@ -13,6 +13,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
+	"isukit/input"
 )
 
 // Opened is a project with its hosts.
@@ -55,7 +56,7 @@ func FindProject(path string) (*project.Project, string, error) {
 	if !given {
 		path = project.FileName
 	}
-	text, err := ui.ReadRegular(path, project.MaxFileBytes)
+	text, err := input.Read(path, project.MaxFileBytes)
 	if errors.Is(err, os.ErrNotExist) && !given {
 		return nil, "", nil
 	}

@@ -2,7 +2,6 @@ package round
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"isukit/infra/digest/query"
 	"isukit/infra/observe"
 	"isukit/infra/project"
+	"isukit/input"
 )
 
 // fetched are the files of marked logs of one kind.
@@ -92,7 +92,7 @@ func (r *ProjectRound) collectAccess(ctx context.Context, dir string) {
 }
 
 func readAccess(ctx context.Context, digester *access.Digester, l project.Log, file string) error {
-	f, err := os.Open(file)
+	f, err := input.Open(file)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (r *ProjectRound) collectQueries(ctx context.Context, dir string) {
 	digester := query.New(query.Options{})
 	hostOf := ""
 	r.fetched(ctx, r.Logs.Slow, dir, func(l project.Log, file string) error {
-		f, err := os.Open(file)
+		f, err := input.Open(file)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"isukit/infra"
 	"isukit/infra/project"
 	"isukit/infra/topology"
+	"isukit/input"
 )
 
 // WithProxy is the topology with proxies of the kind that --proxy names.
@@ -48,7 +49,7 @@ func FindTopology(name string) (*topology.Topology, error) {
 		}
 		return top, err
 	}
-	text, err := ui.ReadRegular(name, MaxTopologyBytes)
+	text, err := input.Read(name, MaxTopologyBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func topologyHosts(dir string) func(string) ([]project.Host, error) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
-		text, err := ui.ReadRegular(name, MaxTopologyBytes)
+		text, err := input.Read(name, MaxTopologyBytes)
 		if err != nil {
 			return nil, err
 		}

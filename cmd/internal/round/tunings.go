@@ -8,6 +8,7 @@ import (
 	"isukit"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/tune"
+	"isukit/input"
 )
 
 // LoadTunings reads what is shipped and adds the names that are files of the user; it returns the names to go by.
@@ -22,7 +23,7 @@ func LoadTunings(names []string) (*tune.Catalog, []string, error) {
 		if !strings.ContainsAny(name, ".") {
 			continue
 		}
-		text, err := ui.ReadRegular(name, tune.MaxFileBytes)
+		text, err := input.Read(name, tune.MaxFileBytes)
 		if err != nil {
 			return nil, nil, ui.UsageError(err, "a name with a dot is that of a tuning's file; isukit tune ls lists the shipped ones")
 		}

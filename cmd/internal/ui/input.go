@@ -3,58 +3,71 @@ package ui
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
+
+	"isukit/input"
 )
 
-// ReadRegular reads a file of at most limit bytes. Anything but a regular file is an error: a pipe may never end, and a
-// device is no input that a user means.
-func ReadRegular(path string, limit int64) ([]byte, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+// OpenInput opens what a user names as input: a regular file; "-" for in, the standard input; or a pipe that the user's shell
+// made, as /dev/fd/63 of "<(zcat log.gz)". Reading the latter two ends with ctx: who writes may never come.
+func OpenInput(ctx context.Context, name string, in io.Reader) (io.ReadCloser, error) {
+	switch {
+	case name == "-" || name == "/dev/stdin":
+		return io.NopCloser(Interruptible(ctx, in)), nil
+	case strings.HasPrefix(name, "/dev/fd/"), strings.HasPrefix(name, "/proc/self/fd/"):
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{Interruptible(ctx, f), f}, nil
 	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+	f, err := input.Open(name)
+	if not := (*input.NotRegularError)(nil); errors.As(err, &not) {
+		return nil, UsageError(err, "name a file, or - to read standard input")
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return text, err
+	return f, err
+}
+
+// Interruptible is r, but a read that waits ends with ctx. What r gives later is lost with it.
+func Interruptible(ctx context.Context, r io.Reader) io.Reader {
+	out, in := io.Pipe()
+	go func() {
+		_, err := io.Copy(in, r)
+		in.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { in.CloseWithError(context.Cause(ctx)) })
+	return out
 }
 
 // MaxBodyFileBytes bounds what a command reads as one body or one schema file.
 const MaxBodyFileBytes = 64 << 20
 
-// ReadBounded reads a file, or in for "-", up to maxBodyFileBytes.
-func ReadBounded(name string, in io.Reader) ([]byte, error) {
-	r := in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, UsageError(err, "")
-		}
-		defer f.Close()
-		r = f
+// ReadBounded reads what OpenInput opens, up to MaxBodyFileBytes.
+func ReadBounded(ctx context.Context, name string, in io.Reader) ([]byte, error) {
+	r, err := OpenInput(ctx, name, in)
+	if err != nil {
+		return nil, UsageError(err, HintOf(err, ""))
 	}
-	data, err := io.ReadAll(io.LimitReader(r, MaxBodyFileBytes+1))
+	defer r.Close()
+	data, err := input.ReadFrom(r, name, MaxBodyFileBytes)
+	if long := (*input.TooLongError)(nil); errors.As(err, &long) {
+		return nil, UsageError(err, "")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if len(data) > MaxBodyFileBytes {
-		return nil, UsageError(fmt.Errorf("%s has more than %d bytes", name, MaxBodyFileBytes), "")
 	}
 	return data, nil
 }
 
-// Gunzip unpacks up to maxBodyFileBytes.
+// Gunzip unpacks up to MaxBodyFileBytes.
 func Gunzip(packed []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/cgroup"
 	"isukit/infra/host/proc"
+	"isukit/input"
 )
 
 // node is a host of a Driver.
@@ -186,16 +186,11 @@ func (n *node) Put(_ context.Context, path string, data []byte, mode fs.FileMode
 // Get implements host.Host.
 func (n *node) Get(_ context.Context, path string) (data []byte, err error) {
 	err = inMount(n.holder, func() error {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		data, err = io.ReadAll(io.LimitReader(f, host.MaxFileBytes+1))
+		data, err = input.Read(path, host.MaxFileBytes)
 		return err
 	})
-	if err == nil && len(data) > host.MaxFileBytes {
-		err = fmt.Errorf("%w: more than %d bytes", host.ErrTooLarge, host.MaxFileBytes)
+	if long := (*input.TooLongError)(nil); errors.As(err, &long) {
+		err = fmt.Errorf("%w: %w", host.ErrTooLarge, err)
 	}
 	if err != nil {
 		return nil, n.fileError("get "+path, err)
