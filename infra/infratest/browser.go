@@ -257,4 +257,3 @@ func (b *Browser) Shoot(name string) {
 		b.t.Error(err)
 	}
 }
-
