@@ -1,7 +1,7 @@
 # make help lists what there is. make bench and make test work on a fresh clone and again, offline, in seconds of overhead.
 GO ?= go
 # Packages that start servers share a few cores, but wait most of the time: three at a time. Their results are not cached: the servers may change.
-TESTFLAGS ?= -p 3 -count 1 -timeout 20m
+TESTFLAGS ?= -p 3 -count 1 -timeout 40m
 # The longest ones begin first: at the end there is nothing beside which they could wait. go test starts packages in this order.
 LONGEST = ./cmd/isukit ./app/fanouttest ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
 # app/fanout is a module of its own, so that others can import it without what isukit needs. ./... does not go into it; its path does.
@@ -9,7 +9,7 @@ FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
 ALL = ./... $(FANOUT)/...
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy fuzz pictures setup setup-test mysql mariadb envoy test check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -41,10 +41,10 @@ stress-tune: setup-test mysql ## every tuning applied and taken back, alone and 
 stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH' -v -count 1 -timeout 2h
 
-# GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. Two tests hold programs
-# to a share of CPU and memory that none keeps which is watched.
+# GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. One test holds a program
+# to an amount of memory that none keeps which is watched.
 stress-race: setup-test mysql envoy hosts ## all tests on real servers under the race detector, the programs that they start included
-	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -skip '^(TestLiveCapture|TestCaptureMemory)$$' -timeout 2h $(LONGEST) $(ALL)
+	ISUKIT_TEST_REAL=1 GOFLAGS="$$($(GO) env GOFLAGS) -race" $(GO) test $(TESTFLAGS) -skip '^TestCaptureMemory$$' -timeout 2h $(LONGEST) $(ALL)
 
 bench-capture: setup-test ## reading captures against tshark: how many times as long tshark takes, decoding included
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^BenchmarkCapture$$' -benchtime 1x ./cmd/isukit
@@ -64,6 +64,10 @@ bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on 
 	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 ISUKIT_FANOUT_COST_JSON="$$json" $(GO) test ./app/fanouttest -run TestCost -v -count 1 -timeout 60m && \
 	cat "$$json"
+
+bench-targets: setup-test mysql ## figures with a target that no test judges, each printed beside it (root)
+	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^(BenchmarkInitialize|BenchmarkAdmitBesideWrites|BenchmarkLiveCapture|BenchmarkPrepareAgain|BenchmarkLab)' -benchtime 1x \
+		./app ./app/fanouttest ./cmd/isukit ./infra/host/machine
 
 pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it
 	bin/isukit round --quiet --results .local/pictures
@@ -108,9 +112,17 @@ fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 	@grep -rHo --include='*_test.go' --exclude-dir=.local '^func Fuzz[A-Za-z0-9]*' . | sed 's|/[^/]*:func | |' | sort | \
 	xargs -n 2 -P 2 sh -c '$(GO) test -C "$$1" -run "^$$" -fuzz "^$$2\$$" -parallel 1 -fuzztime $(FUZZTIME) -fuzzminimizetime 20x' fuzz
 
-test: setup-test mysql mariadb envoy hosts ## all tests, against real servers, and some seconds of fuzzing
-	ISUKIT_TEST_REAL=1 sh scripts/in-memory.sh $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
+test: setup-test mysql mariadb envoy hosts bin/suite ## all tests, against real servers, and some seconds of fuzzing; what they leave is cleared up
+	ISUKIT_TEST_REAL=1 bin/suite $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+
+test-busy: setup-test mysql mariadb envoy hosts bin/suite ## all tests beside a busy loop for each CPU
+	ISUKIT_TEST_REAL=1 bin/suite -busy $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
+
+.PHONY: bin/suite
+bin/suite:
+	@mkdir -p bin
+	@$(GO) build -C tools -o ../bin/suite ./suite
 
 check: check-format check-vet check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
 	@echo 'check: ok'
@@ -122,7 +134,7 @@ check-format:
 check-vet:
 	$(GO) vet ./...
 	cd app/fanout && $(GO) vet ./...
-	cd tools && $(GO) vet ./...
+	cd tools && $(GO) vet ./... && $(GO) test ./...
 
 check-staticcheck:
 	$(GO) tool -modfile=tools/go.mod staticcheck $(ALL)

@@ -62,6 +62,8 @@ type Options struct {
 	Logger *zerolog.Logger
 	// Slow is how long a request may take before it is logged. Default 1 s.
 	Slow time.Duration
+	// InitializeLimit is how long an initialize may take. Default a minute: more than a benchmark waits, and less than proxies do.
+	InitializeLimit time.Duration
 	// PasswordIterations is how costly new passwords' hashes are. Default DefaultPasswordIterations.
 	PasswordIterations int
 }
@@ -101,6 +103,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Slow == 0 {
 		o.Slow = time.Second
+	}
+	if o.InitializeLimit == 0 {
+		o.InitializeLimit = time.Minute
 	}
 	if o.PasswordIterations == 0 {
 		o.PasswordIterations = DefaultPasswordIterations

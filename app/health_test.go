@@ -3,8 +3,8 @@ package app_test
 import (
 	"strings"
 	"testing"
-	"time"
 
+	"isukit/infra/infratest/wait"
 	portalv1 "isukit/proto/portal/v1"
 )
 
@@ -36,13 +36,7 @@ func TestWithoutDatabase(t *testing.T) {
 			t.Errorf("without a database: %v, want an Error of 5xx", err)
 		}
 		s.db.Restart()
-		deadline := time.Now().Add(20 * time.Second)
-		for status := 0; status != 200; status, _ = health() {
-			if time.Now().After(deadline) {
-				t.Fatal("the portal does not find its database again")
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+		wait.For(t, "the portal to find its database again", func() bool { status, _ := health(); return status == 200 })
 		c.do(t, "GET", "/api/leaderboard", nil, &portalv1.GetLeaderboardResponse{})
 	})
 }

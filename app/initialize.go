@@ -15,11 +15,8 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-const (
-	initializeTimeout = 28 * time.Second
-	// copiers is how many tables are copied at once: a small server has few cores.
-	copiers = 2
-)
+// copiers is how many tables are copied at once: a small server has few cores.
+const copiers = 2
 
 // shard is a store with its tables.
 type shard struct {
@@ -42,7 +39,7 @@ func (p *portal) shards() []shard {
 // Where the tables are split there are two RENAMEs, once all copies are there, that of jobs first (see notifyOnce). A
 // request in between sees new jobs beside old teams; what failed in between is mended by the next initialize.
 func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.InitializeRequest) (*portalv1.InitializeResponse, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), initializeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.InitializeLimit)
 	defer cancel()
 	err := p.alone(ctx, func() error {
 		group, groupCtx := errgroup.WithContext(ctx)
@@ -77,7 +74,7 @@ func (p *portal) alone(ctx context.Context, fn func() error) error {
 	defer conn.Close() // the lock is given back by then
 	var got sql.NullInt64
 	const lock = "CONCAT(DATABASE(), '.initialize')"
-	if err := conn.GetContext(ctx, &got, "SELECT GET_LOCK("+lock+", ?)", int(initializeTimeout.Seconds())); err != nil {
+	if err := conn.GetContext(ctx, &got, "SELECT GET_LOCK("+lock+", ?)", int(p.InitializeLimit.Seconds())); err != nil {
 		return fmt.Errorf("wait for another initialize: %w", err)
 	}
 	if got.Int64 != 1 {

@@ -23,6 +23,7 @@ import (
 	"isukit/app"
 	"isukit/app/dataset"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 	portalv1 "isukit/proto/portal/v1"
 	"isukit/proto/wire"
 )
@@ -130,15 +131,10 @@ func newReplicatedSite(t testing.TB, engine string) *site {
 	for n, db := range servers.DBs {
 		conf.Replicas = append(conf.Replicas, fanout.Replica{Name: fmt.Sprint("db-", n+1), DSN: db.RootDSN("portal")})
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) { // the replica copies the database first
-		var err error
-		if s.pool, err = fanout.Open(t.Context(), conf); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+	wait.ForNil(t, "the replica to have copied the database", func() (err error) {
+		s.pool, err = fanout.Open(t.Context(), conf)
+		return err
+	})
 	t.Cleanup(func() { s.pool.Close() })
 	s.settle(t, dataset.Small)
 	s.rest = throughPool{s.pool}
@@ -220,7 +216,7 @@ func (s *site) portal(t testing.TB, role app.Role, appID int) *app.Portal {
 	logger := zerolog.New(s.log)
 	p, err := app.New(app.Options{
 		Role: role, Store: s.rest, Jobs: s.jobs, SessionKey: sessionKey, WorkerToken: workerToken, APIURL: "http://127.0.0.1:9292",
-		AppID: appID, Now: s.now, Logger: &logger, PasswordIterations: 10,
+		AppID: appID, InitializeLimit: 10 * wait.Limit, Now: s.now, Logger: &logger, PasswordIterations: 10,
 	})
 	if err != nil {
 		t.Fatal(err)

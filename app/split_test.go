@@ -14,6 +14,7 @@ import (
 	"isukit/app"
 	"isukit/app/dataset"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 	portalv1 "isukit/proto/portal/v1"
 )
 
@@ -129,12 +130,11 @@ func (s *site) tend(t *testing.T, _ *portalv1.Job) {
 	for n := range 2 {
 		go func() { ended <- s.portal(t, app.RoleAll, 3+n).Tend(ctx) }()
 	}
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	wait.For(t, "no job to be untold", func() bool {
 		var untold int
-		if err := s.reader("jobs").Get(&untold, "SELECT COUNT(*) FROM jobs WHERE status = 4"); err != nil || untold == 0 {
-			break
-		}
-	}
+		err := s.reader("jobs").Get(&untold, "SELECT COUNT(*) FROM jobs WHERE status = 4")
+		return err != nil || untold == 0
+	})
 	cancel()
 	if err := errors.Join(<-ended, <-ended); err != nil {
 		t.Error(err)

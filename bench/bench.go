@@ -4,6 +4,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,7 +15,7 @@ import (
 	"isukit/bench/result"
 )
 
-// InitializeLimit is how long the app may take to reset its data.
+// InitializeLimit is how long the app may take to reset its data, unless Options say otherwise.
 const InitializeLimit = 30 * time.Second
 
 // Scenario is what the users of one app do and what they must see.
@@ -61,6 +62,8 @@ type Options struct {
 	Capacity  *load.Capacity
 	Objective load.Objective
 	OnTrial   func(load.Trial)
+	// InitializeLimit is how long the app may take to reset its data; 0 is the constant of that name.
+	InitializeLimit time.Duration
 	// Duration is how long the load lasts; it must be positive.
 	Duration time.Duration
 	// OnPhase, if set, is called when a phase begins.
@@ -171,7 +174,7 @@ func (r *round) phase(ctx context.Context, name Phase, run func(context.Context)
 }
 
 func (r *round) initialize(ctx context.Context) ([]string, error) {
-	limited, cancel := context.WithTimeout(ctx, InitializeLimit)
+	limited, cancel := context.WithTimeout(ctx, cmp.Or(r.InitializeLimit, InitializeLimit))
 	defer cancel()
 	err := r.Scenario.Initialize(limited)
 	if ctx.Err() != nil {

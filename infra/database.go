@@ -23,7 +23,7 @@ const (
 	// prepareLimit is for making the dataset's tables: about ten seconds on two idle cores.
 	prepareLimit = 5 * time.Minute
 	// answerLimit is for a program to say its version.
-	answerLimit = 10 * time.Second
+	answerLimit = time.Minute
 )
 
 // appVersion is what the app says about itself with "version --json".
@@ -274,7 +274,7 @@ func (r *Running) startInstance(ctx context.Context, at host.Host, service host.
 	if err := at.Start(ctx, service); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, healthLimit, fmt.Errorf("not healthy within %v", healthLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, r.spec.healthLimit(), fmt.Errorf("not healthy within %v", r.spec.healthLimit()))
 	defer cancel()
 	exited, stop := watch(ctx, at, service.Name)
 	defer stop()

@@ -18,6 +18,7 @@ import (
 	"isukit/infra"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // helperEnv makes the test binary the isukit that is killed, whose Spec it is as JSON; with machineEnv it only says what it takes its
@@ -218,15 +219,8 @@ func TestUpCancelled(t *testing.T) {
 // wantNothingIn: no process works in or writes to the state directory, no run is there, nothing unfinished is kept.
 func wantNothingIn(t *testing.T, stateDir string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		left := infratest.ProcessesIn(t, stateDir)
-		if len(left) == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("processes left: %q", left)
-			break
-		}
+	if !wait.Within(func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 }) {
+		t.Errorf("processes left: %q", infratest.ProcessesIn(t, stateDir))
 	}
 	wantClean(t, stateDir, nil)
 }

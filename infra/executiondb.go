@@ -106,7 +106,7 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 }
 
 func (e *execution) waitServer(ctx context.Context, s *server) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.site.healthLimit(), fmt.Errorf("not healthy within %v", e.site.healthLimit()))
+	ctx, cancel := context.WithTimeoutCause(ctx, e.site.spec.healthLimit(), fmt.Errorf("not healthy within %v", e.site.spec.healthLimit()))
 	defer cancel()
 	exited, stop := watch(ctx, s.host, s.declared.Name)
 	defer stop()

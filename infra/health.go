@@ -95,7 +95,7 @@ func status(ctx context.Context, client *http.Client, url string) (int, error) {
 func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
 	w := wait{
 		at: r.at(i.Host), host: i.Host, instance: i.Name, called: i.Name, port: r.input.Places[i.Name].Port, client: r.client, url: "http://" + i.Addr + path,
-		limit: healthLimit, logTail: func() string { return r.logTail(i) },
+		limit: r.spec.healthLimit(), logTail: func() string { return r.logTail(i) },
 	}
 	if w.client == nil {
 		w.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}

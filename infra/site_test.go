@@ -158,7 +158,6 @@ func TestApplyFails(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
 	s, driver := siteSpec(t, "mariadb")
-	s.HealthLimit = 8 * time.Second // a start takes a second, and longer beside other tests
 	before := shipped(t, "single", "mariadb")
 	s.Topology = before
 	site, _, err := apply(t, driver, s, infra.ApplyOptions{})
@@ -197,6 +196,9 @@ func TestApplyFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bad := s
 			bad.Topology, bad.AppBinary = tt.top, tt.app
+			if tt.app == never {
+				bad.HealthLimit = 30 * time.Second // it is waited for in vain, and what is put back has as long
+			}
 			_, _, err := apply(t, driver, bad, infra.ApplyOptions{})
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "topology single was put back and runs") {
 				t.Fatalf("got error %v, want one with %q that says what was put back", err, tt.want)

@@ -43,7 +43,7 @@ func (e *execution) waitHTTP(ctx context.Context, i topology.Instance) error {
 	}
 	return wait{
 		at: e.f.hosts[i.Host], host: i.Host, instance: i.Name, called: i.Name + " on " + i.Host, port: e.l.input.Places[i.Name].Port, client: client,
-		url: e.l.healthURL(i), limit: e.site.healthLimit(), logTail: func() string { return e.logTail(ctx, i) },
+		url: e.l.healthURL(i), limit: e.site.spec.healthLimit(), logTail: func() string { return e.logTail(ctx, i) },
 	}.run(ctx)
 }
 
@@ -55,13 +55,6 @@ func (e *execution) logTail(ctx context.Context, i topology.Instance) string {
 		}
 	}
 	return redacted(tailOf(text), e.l.secrets.list())
-}
-
-func (s *Site) healthLimit() time.Duration {
-	if s.spec.HealthLimit > 0 {
-		return s.spec.HealthLimit
-	}
-	return healthLimit
 }
 
 // dial connects to what listens on the site's hosts: to those that are not this machine through the hosts themselves, since what

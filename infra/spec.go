@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,11 +23,16 @@ type Spec struct {
 	AppBinary string // isukit-app
 	Scale     string // of the dataset
 	Seed      uint64 // of the dataset
-	// HealthLimit is how long a role may take to become healthy; 0 is a minute.
+	// HealthLimit is how long a role may take to become healthy; 0 is the constant of that name.
 	HealthLimit time.Duration
 	// Progress is told in a few words what is being done; nil is for nobody.
 	Progress func(step string) `json:"-"`
 }
+
+// HealthLimit is how long a role may take to become healthy, unless a Spec says otherwise.
+const HealthLimit = time.Minute
+
+func (s Spec) healthLimit() time.Duration { return cmp.Or(s.HealthLimit, HealthLimit) }
 
 // HintError is an error with what a user can do about it.
 type HintError struct {

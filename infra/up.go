@@ -20,10 +20,7 @@ import (
 	"isukit/infra/topology"
 )
 
-const (
-	healthLimit = 60 * time.Second // for one role to become healthy
-	stopLimit   = 20 * time.Second // for one role to end when asked to
-)
+const stopLimit = 20 * time.Second // for one role to end when asked to
 
 // Running is a topology that is up. It belongs to one caller, who must call Down.
 type Running struct {

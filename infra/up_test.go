@@ -21,6 +21,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/cgroup"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 	"isukit/infra/topology"
 )
 
@@ -67,7 +68,7 @@ func spec(t *testing.T, engine, proxy string) infra.Spec {
 	t.Cleanup(func() { os.RemoveAll(stateDir) })
 	return infra.Spec{
 		Topology: top, StateDir: stateDir, LocalDir: filepath.Join(infratest.Root(t), ".local"), AppBinary: buildApp(t),
-		Scale: "small", Seed: 1, Progress: func(step string) { t.Log(step) },
+		HealthLimit: 5 * wait.Limit, Scale: "small", Seed: 1, Progress: func(step string) { t.Log(step) },
 	}
 }
 
@@ -134,14 +135,19 @@ func testUp(t *testing.T, spec infra.Spec, url string) {
 		t.Fatal(err)
 	}
 	wantSizes(t, pids)
-	collecting, cancel := context.WithTimeout(ctx, time.Second)
+	collecting, cancel := context.WithTimeout(ctx, wait.Limit)
 	defer cancel()
-	samples, err := r.Collect(collecting, 100*time.Millisecond, nil)
+	taken := 0
+	samples, err := r.Collect(collecting, 100*time.Millisecond, func(infra.Sample) {
+		if taken++; taken == 4 {
+			cancel()
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(samples) < 4 {
-		t.Errorf("Collect for a second every 100 ms: got %d samples, want at least 4", len(samples))
+		t.Errorf("Collect every 100 ms: got %d samples in %v, want 4 and one at the end", len(samples), wait.Limit)
 	}
 	for n, role := range samples[len(samples)-1].Roles {
 		if len(pids[role.Instance]) == 0 || role.Processes == 0 || role.RSSBytes < 1<<20 || role.CPU < samples[0].Roles[n].CPU {

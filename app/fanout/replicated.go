@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
@@ -254,7 +253,7 @@ func (k *copying) bring(ctx context.Context, m *member) error {
 	if err != nil {
 		return err
 	}
-	ok, err := k.reached(ctx, m, position, 10*k.p.cfg.MaxLag+10*time.Second)
+	ok, err := k.reached(ctx, m, position, k.p.cfg.WriteTimeout)
 	if err == nil && !ok {
 		err = fmt.Errorf("replica %s is behind %s", m.name, k.p.members[0].name)
 	}

@@ -167,7 +167,7 @@ func medianOf(runs []costRun, of func(costRun) float64) float64 {
 // cpuOf is the CPU time that this process, and the servers together, have used so far.
 func cpuOf(t *testing.T, c *cluster) (client, servers time.Duration) {
 	t.Helper()
-	var u syscall.Rusage
+	var u syscall.Rusage // clock: TestCost is a benchmark, which runs where it is asked for
 	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	for _, db := range c.dbs {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", db.PID()))
@@ -240,7 +240,7 @@ func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) costRun {
 		go func() {
 			defer wg.Done()
 			rng := rand.New(rand.NewPCG(uint64(client), uint64(began.UnixNano())))
-			for time.Now().Before(end) {
+			for time.Now().Before(end) { // clock: each run lasts for so long
 				if err := write(t.Context(), p, rng); err != nil {
 					failed.Add(1)
 				} else {

@@ -111,7 +111,7 @@ func TestRegistersAreLinearizable(t *testing.T) {
 			}
 		}
 		out := &faults{}
-		result := porcupine.CheckOperationsTimeout(registerModel, h.all, time.Minute)
+		result := porcupine.CheckOperationsTimeout(registerModel, h.all, 10*time.Minute)
 		if result == porcupine.Unknown {
 			t.Fatalf("Porcupine came to no end over %d operations", len(h.all))
 		}

@@ -16,6 +16,7 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // outage keeps clients writing and reading while something is wrong with the replica at index bad, until it has left
@@ -28,11 +29,7 @@ func outage(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *atomic.In
 	go func() { defer wg.Done(); l.write(ctx, p, next) }()
 	time.Sleep(200 * time.Millisecond)
 	begin()
-	began := time.Now()
-	for !gone(p, bad) && time.Since(began) < 30*time.Second {
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Logf("r%d left service after %v", bad+1, time.Since(began).Round(10*time.Millisecond))
+	wait.For(t, fmt.Sprintf("r%d to leave service", bad+1), func() bool { return gone(p, bad) })
 	if failed, why := readMeanwhile(p, 500*time.Millisecond); failed > 0 {
 		t.Errorf("%d reads failed while r%d was out of service, the last with: %v", failed, bad+1, why)
 	}

@@ -1,6 +1,7 @@
 package fanouttest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // startReplicated gives a test a source and n-1 replicas of its own.
@@ -30,9 +32,9 @@ func startReplicated(tb testing.TB, engine string, n int, semiSync bool, args ..
 // settle waits until every replica has what the source has.
 func (c *cluster) settle(tb testing.TB) {
 	tb.Helper()
-	position, wait := "@@global.gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET"
+	position, waitFor := "@@global.gtid_executed", "WAIT_FOR_EXECUTED_GTID_SET"
 	if c.engine == "mariadb" {
-		position, wait = "@@global.gtid_binlog_pos", "MASTER_GTID_WAIT"
+		position, waitFor = "@@global.gtid_binlog_pos", "MASTER_GTID_WAIT"
 	}
 	var have string
 	if err := c.dbs[0].Open(tb, "").QueryRow("SELECT " + position).Scan(&have); err != nil {
@@ -40,7 +42,7 @@ func (c *cluster) settle(tb testing.TB) {
 	}
 	for i, db := range c.dbs[1:] {
 		var late int
-		if err := db.Open(tb, "").QueryRow("SELECT "+wait+"(?, 20)", have).Scan(&late); err != nil || late != 0 {
+		if err := db.Open(tb, "").QueryRow("SELECT "+waitFor+"(?, 60)", have).Scan(&late); err != nil || late != 0 {
 			tb.Fatalf("%s r%d does not get what the source has: %d, %v\n%s", c.engine, i+2, late, err, db.Log())
 		}
 	}
@@ -49,18 +51,18 @@ func (c *cluster) settle(tb testing.TB) {
 // until waits until the replica at index i is in a state.
 func until(tb testing.TB, p *fanout.Pool, i int, want fanout.State) fanout.ReplicaStatus {
 	tb.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	var r fanout.ReplicaStatus
+	wait.ForNil(tb, fmt.Sprintf("r%d to be %q", i+1, want), func() error {
 		s, err := p.Status(tb.Context())
 		if err != nil {
-			tb.Fatal(err)
+			return err
 		}
-		if s.Replicas[i].State == want {
-			return s.Replicas[i]
+		if r = s.Replicas[i]; r.State != want {
+			return fmt.Errorf("it is %q (%s)", r.State, r.Reason)
 		}
-		if time.Now().After(end) {
-			tb.Fatalf("r%d is %q (%s) after 20 s, want %q", i+1, s.Replicas[i].State, s.Replicas[i].Reason, want)
-		}
-	}
+		return nil
+	})
+	return r
 }
 
 // readsFrom counts the reads by the server that answered.
@@ -133,6 +135,10 @@ func replicatedFresh(t *testing.T, c *cluster, p *fanout.Pool) {
 func replicatedReads(t *testing.T, c *cluster, p *fanout.Pool) {
 	for id := range int64(20) {
 		must(t, insertLedger(p, 2*id, 0))
+	}
+	c.settle(t)
+	for i := range c.dbs {
+		until(t, p, i, fanout.InService) // one that was late is read again
 	}
 	for i, n := range readsFrom(t, p, c, 90) {
 		if n < 10 {
@@ -213,10 +219,12 @@ func replicatedStops(t *testing.T, c *cluster, p *fanout.Pool) {
 		}
 		must(t, p.DB().GetContext(fanout.Session(ctx), &n, "SELECT COUNT(*) FROM ledger")) // other sessions look at other replicas
 	}
-	st := until(t, p, 1, fanout.LeftOut)
-	if !strings.Contains(st.Reason, "replication has stopped") {
-		t.Errorf("r2 is left out because %q, want that its replication has stopped", st.Reason)
-	}
+	wait.ForNil(t, "r2 to be left out since its replication has stopped", func() error { // it may be late before that is seen
+		if st := until(t, p, 1, fanout.LeftOut); !strings.Contains(st.Reason, "replication has stopped") {
+			return fmt.Errorf("it is left out because %q", st.Reason)
+		}
+		return nil
+	})
 	if n := readsFrom(t, p, c, 60); n[1] > 0 {
 		t.Errorf("%d of 60 reads came from a replica that had stopped", n[1])
 	}
@@ -267,12 +275,11 @@ func replicatedSourceDies(t *testing.T, c *cluster, p *fanout.Pool) {
 	must(t, err)
 	c.settle(t)
 	c.dbs[0].Kill()
-	began := time.Now()
-	if fate := fanout.FateOf(insertLedger(p, 7002, 0)); fate != fanout.NotApplied && fate != fanout.Unknown {
-		t.Errorf("a write without a source: fate %q", fate)
-	}
-	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("it took %v", d)
+	ctx7002, cancel := context.WithTimeout(t.Context(), 10*wait.Limit) // not what ends it
+	defer cancel()
+	_, err = p.DB().ExecContext(ctx7002, "INSERT INTO ledger VALUES (7002, 0)")
+	if fate := fanout.FateOf(err); fate != fanout.NotApplied && fate != fanout.Unknown || ctx7002.Err() != nil {
+		t.Errorf("a write without a source: fate %q, its context: %v", fate, ctx7002.Err())
 	}
 	until(t, p, 0, fanout.LeftOut)
 	failed, why := readMeanwhile(p, 300*time.Millisecond)
@@ -329,17 +336,14 @@ func replicatedCheck(t *testing.T, c *cluster, p *fanout.Pool) {
 func waitSemiSync(t *testing.T, c *cluster, status string) {
 	t.Helper()
 	source := c.dbs[0].Open(t, "")
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	wait.For(t, status+" to be ON", func() bool {
 		var name, on string
 		must(t, source.QueryRow("SHOW GLOBAL STATUS LIKE '"+status+"'").Scan(&name, &on))
-		if on == "ON" {
-			return
+		if on != "ON" {
+			c.dbs[0].Exec(t, "CREATE DATABASE IF NOT EXISTS semisync", "DROP DATABASE semisync")
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s is %s for a minute, want ON", name, on)
-		}
-		c.dbs[0].Exec(t, "CREATE DATABASE IF NOT EXISTS semisync", "DROP DATABASE semisync")
-	}
+		return on == "ON"
+	})
 }
 
 // TestReplicatedSemiSync holds the mode to the same over semi-synchronous replication, and Open to its needs.

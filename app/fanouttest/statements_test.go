@@ -345,7 +345,7 @@ func (w world) reduce(tb testing.TB, servers []*infratest.DB, units []genUnit, l
 	}
 	until := time.Now().Add(limit)
 	fails := func(list []genUnit) bool {
-		if time.Now().After(until) {
+		if time.Now().After(until) { // clock: it reduces for so long, what it has by then is told
 			return false
 		}
 		if d := w.replay(tb, servers, list); d != "" {
@@ -354,7 +354,7 @@ func (w world) reduce(tb testing.TB, servers []*infratest.DB, units []genUnit, l
 		}
 		return false
 	}
-	for size := (len(units) + 1) / 2; size >= 1 && time.Now().Before(until); size /= 2 {
+	for size := (len(units) + 1) / 2; size >= 1 && time.Now().Before(until); size /= 2 { // clock: as above
 		for i := 0; i < len(units); {
 			if less := slices.Delete(slices.Clone(units), i, min(i+size, len(units))); len(less) > 0 && fails(less) {
 				units = less

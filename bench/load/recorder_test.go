@@ -217,7 +217,7 @@ func TestGrow(t *testing.T) {
 func TestWatcher(t *testing.T) {
 	w := load.StartWatch()
 	used := func() int64 {
-		var ru syscall.Rusage
+		var ru syscall.Rusage // clock: what the watch says is held against the kernel's own figure
 		syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
 		return ru.Utime.Nano()
 	}

@@ -51,7 +51,7 @@ func TestStarvedIsNoLimit(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	w := StartWatch()
-	for begin := time.Now(); time.Since(begin) < 1500*time.Millisecond; {
+	for begin := time.Now(); time.Since(begin) < 1500*time.Millisecond; { // clock: the watch looks for so long
 		for range 100_000 { // some work of its own, so that the scheduler gives it no precedence
 		}
 		time.Sleep(100 * time.Microsecond)
@@ -68,14 +68,15 @@ func TestBusyGeneratorIsTheLimit(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	w := StartWatch()
 	begin, cpu := time.Now(), ProcessCPU()
-	for time.Since(begin) < 10*time.Second && ProcessCPU()-cpu < 500*time.Millisecond {
+	for time.Since(begin) < 10*time.Second && ProcessCPU()-cpu < 500*time.Millisecond { // clock: the watch looks for so long
 	}
 	got := float64(ProcessCPU()-cpu) / float64(time.Since(begin))
 	u := w.Stop()
-	if got > 0.95 && len(u.Limits) == 0 {
+	if got > 0.95 && len(u.Limits) == 0 { // clock: what the watch says is held against the kernel's own figure
 		t.Errorf("no limits, with %.2f of %d cores used", u.Cores, u.MaxCores)
 	}
-	if got <= 0.95 && u.Cores > 0.99 { // others had the rest, and the watch must have seen no more than was there
+	// Where others had the rest, the watch must have seen no more than was there.
+	if got <= 0.95 && u.Cores > 0.99 { // clock: as above
 		t.Errorf("the watch says %.2f cores, it was %.2f", u.Cores, got)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"isukit/bench/report"
 	"isukit/bench/result"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // siteServer serves the pages as isukit serve does; running switches a round on and off.
@@ -81,12 +82,10 @@ func TestSiteInChromium(t *testing.T) {
 	running.Store(true)
 	b.OpenURL(server.URL + "/")
 	var text string
-	for range 60 {
-		if b.Eval(`document.getElementById('live').hidden ? '' : document.getElementById('live').innerText`, &text); text != "" {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	wait.For(t, "the running round to be shown", func() bool {
+		b.Eval(`document.getElementById('live').hidden ? '' : document.getElementById('live').innerText`, &text)
+		return text != ""
+	})
 	for _, want := range []string{"private-isu: load", "97 %", "score so far: 12", "<b>x</b>"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the running round lacks %q: %q", want, text)
@@ -94,11 +93,11 @@ func TestSiteInChromium(t *testing.T) {
 	}
 	b.Shoot("site-live")
 	running.Store(false)
-	time.Sleep(1500 * time.Millisecond)
-	var hidden bool
-	if b.Eval(`document.getElementById('live').hidden`, &hidden); !hidden {
-		t.Error("the round that has ended is still shown")
-	}
+	wait.For(t, "the round that has ended to be shown no more", func() bool {
+		var hidden bool
+		b.Eval(`document.getElementById('live').hidden`, &hidden)
+		return hidden
+	})
 	var all []string
 	for _, c := range b.Complaints() {
 		if !strings.Contains(c, "request of http://127.0.0.1:") {

@@ -151,9 +151,13 @@ func (p *Portal) Initialize(ctx context.Context) error {
 	defer b.close()
 	// The portal's own clock and this one may differ by a little; the dataset is years old.
 	p.model.begunAtUs = time.Now().Add(-time.Minute).UnixMicro()
+	limit := bench.InitializeLimit
+	if end, ok := ctx.Deadline(); ok {
+		limit = time.Until(end)
+	}
 	var resp portalv1.InitializeResponse
 	err := b.do(ctx, &call{
-		route: "POST /initialize", body: &portalv1.InitializeRequest{}, into: &resp, timeout: bench.InitializeLimit,
+		route: "POST /initialize", body: &portalv1.InitializeRequest{}, into: &resp, timeout: limit,
 	})
 	if err != nil {
 		return err

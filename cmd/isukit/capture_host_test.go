@@ -12,13 +12,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // sshdScript readies a host of the lab for a login as root with the test's key, and becomes its sshd.
@@ -184,14 +184,12 @@ func withSSH(t *testing.T, lab *machine.Driver, dir string) (config string) {
 			t.Fatal(err)
 		}
 	}
-	for range 200 {
+	wait.ForNil(t, "sshd to listen", func() error {
 		conn, err := lab.Dial(t.Context(), "tcp", address+":22")
 		if err == nil {
 			conn.Close()
-			return filepath.Join(dir, "config")
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("sshd does not listen")
-	return ""
+		return err
+	})
+	return filepath.Join(dir, "config")
 }

@@ -159,7 +159,7 @@ func readLine(t *testing.T, r *bufio.Reader) string {
 }
 
 // capturedExchanges reads what capture --jsonl printed.
-func capturedExchanges(t *testing.T, jsonl string) []sentExchange {
+func capturedExchanges(t testing.TB, jsonl string) []sentExchange {
 	t.Helper()
 	var got []sentExchange
 	for line := range strings.Lines(jsonl) {

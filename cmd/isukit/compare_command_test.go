@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,27 +15,16 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/infratest/wait"
 )
 
-// compressor is a command that compresses a file and prints how long that took.
-func compressor(file, level string) string {
-	return fmt.Sprintf(`command=a=$(date +%%s%%N); gzip -%s -c %s > /dev/null; b=$(date +%%s%%N); echo "{\"us\": $(( (b - a) / 1000 ))}"`, level, file)
-}
-
-// TestCompareUntilSure compares two real programs, one of which is much the faster, until that is sure, and then the kept rounds
+// TestCompareUntilSure compares two programs, one of which is much the better, until that is sure, and then the kept rounds
 // again.
 func TestCompareUntilSure(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var text bytes.Buffer
-	for i := range 60_000 {
-		fmt.Fprintf(&text, "%d GET /api/teams/%x HTTP/1.1 200 %d\n", i, i*i*7919, i%997)
-	}
-	file := filepath.Join(dir, "text")
-	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out, errOut := compareArgs(t, compressor(file, "9"), compressor(file, "1"), "--until-sure", "--metrics", "us:lower", "--results", dir,
+	about := `command=echo "{\"us\": $((%d + $(od -An -N1 -tu1 /dev/urandom)))}"` // what it takes varies, and not with the machine
+	code, out, errOut := compareArgs(t, fmt.Sprintf(about, 3000), fmt.Sprintf(about, 1000), "--until-sure", "--metrics", "us:lower", "--results", dir,
 		"--budget", "2m", "--json")
 	var c compare.Comparison
 	if err := json.Unmarshal([]byte(out), &c); code != ui.ExitOK || err != nil || len(c.Metrics) != 1 {
@@ -50,6 +37,7 @@ func TestCompareUntilSure(t *testing.T) {
 	if !strings.Contains(errOut, fmt.Sprintf("after %d pairs: us", c.Pairs)) || strings.Contains(errOut, fmt.Sprintf("after %d pairs", c.Pairs+1)) {
 		t.Errorf("it did not tell when it was sure, or went on:\n%s", errOut)
 	}
+	progress := errOut
 	ids := [2]string{strings.Join(c.A.Rounds, ","), strings.Join(c.B.Rounds, ",")}
 	code, out, errOut = compareArgs(t, ids[0], ids[1], "--sequential", "--metrics", "us:lower", "--results", dir)
 	if code != ui.ExitOK || !strings.Contains(out, "BETTER") {
@@ -60,8 +48,9 @@ func TestCompareUntilSure(t *testing.T) {
 		t.Errorf("as Go benchmark lines: code %d, want %d lines\n%s", code, 2*want, out)
 	}
 	entries, err := result.List(dir)
-	if err != nil || len(entries) != 2*c.Pairs+2 || !entries[0].Round.Passed || len(entries[0].Round.Artifacts) != 2 {
-		t.Errorf("%d rounds are kept, %v, want %d with the warm-up", len(entries), err, 2*c.Pairs+2)
+	// Noisy rounds are run again: how often depends on what else the machine does.
+	if want := 2*c.Pairs + 2 + strings.Count(progress, "noisy, run again"); err != nil || len(entries) != want || !entries[0].Round.Passed || len(entries[0].Round.Artifacts) != 2 {
+		t.Errorf("%d rounds are kept, %v, want %d with the warm-up and repetitions\n%s", len(entries), err, want, progress)
 	}
 }
 
@@ -69,8 +58,8 @@ func TestCompareUntilSure(t *testing.T) {
 func TestCompareAlikeUntilBudget(t *testing.T) {
 	t.Parallel()
 	same := `command=sleep 0.0$(od -An -N1 -tu1 /dev/urandom | tr -d ' ') ; echo "score: $(od -An -N2 -tu2 /dev/urandom)"`
-	code, out, errOut := compareArgs(t, same, same+" ", "--until-sure", "--budget", "2s", "--alpha", "0.0001", "--results", t.TempDir())
-	if code != ui.ExitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 2s is spent") {
+	code, out, errOut := compareArgs(t, same, same+" ", "--until-sure", "--budget", "6s", "--alpha", "0.0001", "--results", t.TempDir())
+	if code != ui.ExitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 6s is spent") {
 		t.Errorf("code %d, want undecided when the budget is spent\n%s%s", code, out, errOut)
 	}
 }
@@ -110,24 +99,19 @@ func TestCompareCommandEnds(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { _, err := p.Play(ctx); done <- err }()
 	pid := 0
-	for deadline := time.Now().Add(20 * time.Second); pid == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	wait.For(t, "the command's child", func() bool {
 		text, err := os.ReadFile(pidFile)
 		if err == nil && strings.HasSuffix(string(text), "\n") {
 			fmt.Sscan(string(text), &pid)
 		}
-	}
+		return pid != 0
+	})
 	cancel()
 	if err := <-done; err != context.Canceled || pid == 0 {
 		t.Errorf("got %v for child %d, want that it was canceled", err, pid)
 	}
-	for range 200 {
-		if syscall.Kill(pid, 0) != nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	state, err := exec.Command("ps", "-o", "stat=", "-p", fmt.Sprint(pid)).Output()
-	if err == nil && !strings.HasPrefix(string(state), "Z") { // one that nobody waits for, where init does not
-		t.Errorf("child %d is still there: %s", pid, state)
-	}
+	wait.For(t, fmt.Sprintf("the end of child %d", pid), func() bool {
+		state, err := exec.Command("ps", "-o", "stat=", "-p", fmt.Sprint(pid)).Output()
+		return err != nil || strings.HasPrefix(string(state), "Z") // one that nobody waits for, where init does not
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -15,6 +14,7 @@ import (
 	"isukit/infra/doctor"
 	"isukit/infra/host/proc"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 func TestDoctorCommand(t *testing.T) {
@@ -78,10 +78,7 @@ func TestDoctorStops(t *testing.T) {
 				t.Fatalf("%v: %v\n%s", args, err, out)
 			}
 			// A process that is told to stop does so when it is scheduled next.
-			for deadline := time.Now().Add(10 * time.Second); (state() == 'T') != (args[1] == "stop") && time.Now().Before(deadline); {
-				time.Sleep(5 * time.Millisecond)
-			}
-			if stopped := state() == 'T'; stopped != (args[1] == "stop") {
+			if !wait.Within(func() bool { return (state() == 'T') == (args[1] == "stop") }) {
 				t.Errorf("after %v it is %c\n%s", args, state(), out)
 			}
 			if args[0] == "tune" && !strings.Contains(string(out), "started") {

@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, serveBrokenApp(config))
 		os.Exit(1)
 	}
+	// A machine may be slow, or busy: no test is about the limits that this widens. Programs that tests start inherit it.
+	os.Setenv("ISUKIT_PATIENCE", "2")
 	code := m.Run()
 	if binaries.dir != "" {
 		os.RemoveAll(binaries.dir)

@@ -51,6 +51,11 @@ func programFlags(f *pflag.FlagSet, localDir, app *string) {
 	f.StringVar(app, "app", "", "the app's binary (default: isukit-app beside isukit)")
 }
 
+// patienceFlag is the one setting that makes a slow or busy machine pass where the usual limits are missed.
+func patienceFlag(f *pflag.FlagSet, v *float64) {
+	f.Float64Var(v, "patience", 1, "multiply the limits that a slow machine misses: initialize (30s), the start of a role (1m), a response (10s)")
+}
+
 func acceptRiskFlag(f *pflag.FlagSet, v *[]string) {
 	f.StringSliceVar(v, "accept-risk", nil, "names of tunings whose high risk you take")
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
@@ -40,13 +39,7 @@ func TestInitSeesWhatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = nginx.Process.Signal(os.Interrupt); _ = nginx.Wait() }()
-	for range 100 {
-		if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			c.Close()
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	waitForPort(t, port)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	app := httptest.NewServer(mux)

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // TestCaptureOpenSSL reads what Go's TLS does not speak: CBC with encrypt-then-MAC, SHA-384 and DHE, between OpenSSL's own
@@ -99,13 +99,11 @@ func freePort(t *testing.T) string {
 
 func waitForPort(t *testing.T, port string) {
 	t.Helper()
-	for range 100 {
+	wait.ForNil(t, "somebody to listen on port "+port, func() error {
 		c, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			c.Close()
-			return
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatalf("nobody listens on port %s", port)
+		return err
+	})
 }

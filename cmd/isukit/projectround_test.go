@@ -166,7 +166,7 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 		cmd.Dir = dir
 		done <- cmd.Run()
 	}()
-	code, r, _ := roundIn(t, dir, "observe", "--score", "777", "--idle", "3s", "--wait", "20s", "-q")
+	code, r, _ := roundIn(t, dir, "observe", "--score", "777", "--idle", "6s", "--wait", "60s", "-q")
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

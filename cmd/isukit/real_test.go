@@ -17,7 +17,7 @@ var binaries struct {
 }
 
 // buildBinaries builds both commands, once for all tests, and returns their directory.
-func buildBinaries(t *testing.T) string {
+func buildBinaries(t testing.TB) string {
 	t.Helper()
 	root := infratest.Root(t)
 	binaries.once.Do(func() {
@@ -35,6 +35,17 @@ func buildBinaries(t *testing.T) string {
 		t.Fatal(binaries.err)
 	}
 	return binaries.dir
+}
+
+// apart is infratest.Apart with isukit built; binary is where it is.
+func apart(t *testing.T) (binary string, inside bool) {
+	t.Helper()
+	const env = "ISUKIT_TEST_BINARIES"
+	dir := os.Getenv(env)
+	if dir == "" {
+		dir = buildBinaries(t)
+	}
+	return filepath.Join(dir, "isukit"), infratest.Apart(t, env+"="+dir)
 }
 
 // testStateDir is a state directory of the test alone, but with the machine's prepared data: preparing it anew for every

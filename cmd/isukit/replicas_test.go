@@ -56,7 +56,7 @@ func TestReplicasAreCompared(t *testing.T) {
 			t.Parallel()
 			running, top, data := upFanout(t, engine)
 			play := func(before func(*scenario.Portal)) ([]string, bool) {
-				out := playOn(t, running, top, data, running.BaseURL, 3, before)
+				out := playOn(t, running, top, data, running.BaseURL, patient, 3, before)
 				var faults []string
 				for _, f := range out.Faults {
 					faults = append(faults, f.Text)

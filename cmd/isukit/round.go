@@ -106,6 +106,7 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	datasetFlags(f, &o.Scale, &o.Seed)
 	resultsFlag(f, &o.Results)
 	programFlags(f, &o.LocalDir, &o.App)
+	patienceFlag(f, &o.Patience)
 	jsonFlag(f, &o.asJSON)
 	f.BoolVar(&o.explain, "explain-score", false, "print what gives points and what takes them, and run nothing")
 	f.BoolVar(&o.Hits, "hits", true, "keep every hit in the record, for isukit hits")

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"isukit/bench/result"
 	"isukit/cmd/internal/release"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // isukit runs the built command in dir with a state directory of the test's own.
@@ -209,9 +209,7 @@ func TestKilledRoundIsClearedByTheNextCommand(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "cleared away") {
 		t.Errorf("the next command: %v\n%s", err, out)
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(left(t, state)) > 0 && time.Now().Before(deadline); {
-		time.Sleep(50 * time.Millisecond) // a killed process needs a moment to be gone from /proc
-	}
+	wait.Within(func() bool { return len(left(t, state)) == 0 }) // a killed process needs a moment to be gone from /proc
 	if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
 		t.Errorf("still there: %q %q", l, runs(t, state))
 	}

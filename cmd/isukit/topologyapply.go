@@ -28,6 +28,7 @@ type siteOptions struct {
 	proxy    string
 	dataset  string
 	seed     uint64
+	patience float64
 }
 
 // addFlags is for commands about what is up.
@@ -47,6 +48,10 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 		if spec.Topology, err = readTopology(top); err != nil {
 			return err
 		}
+		if err := round.CheckPatience(o.patience); err != nil {
+			return ui.UsageError(err, `see "isukit topology apply --help"`)
+		}
+		spec.HealthLimit = round.Times(o.patience, infra.HealthLimit)
 		if err := dataset.Scale(o.dataset).Validate(); err != nil {
 			return ui.UsageError(fmt.Errorf("--scale: %w", err), `see "isukit topology apply --help"`)
 		}
@@ -100,6 +105,7 @@ What is up stays up when this command ends, until "isukit topology down".`,
 	f := cmd.Flags()
 	f.StringVar(&o.driver, "driver", "local", round.DriverHelp)
 	programFlags(f, &o.localDir, &o.app)
+	patienceFlag(f, &o.patience)
 	cpuScaleFlag(f, &o.scale)
 	engineFlag(f, &o.engine)
 	proxyFlag(f, &o.proxy)

@@ -13,6 +13,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/sshlab"
+	"isukit/infra/infratest/wait"
 )
 
 // farHost tells what is on a host: units, isukit's directories, commands under way, mounts where it writes, ports that listen, and the
@@ -152,9 +153,7 @@ func TestTopologyOverSSH(t *testing.T) {
 			do()
 			for name, was := range before {
 				var now string
-				for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && now != was; time.Sleep(100 * time.Millisecond) {
-					now = s.must(t, name, farHost) // a killed command's connection ends a little later
-				}
+				wait.Within(func() bool { now = s.must(t, name, farHost); return now == was }) // a killed command's connection ends a little later
 				if diff := gocmp.Diff(strings.Split(was, "\n"), strings.Split(now, "\n")); diff != "" {
 					t.Errorf("host %s is not as it was (-was +is):\n%s", name, diff)
 				}

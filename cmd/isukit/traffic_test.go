@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"isukit/cmd/internal/exchange"
+	"isukit/infra/infratest/wait"
 	"isukit/proto"
 	"isukit/proto/decode"
 )
@@ -243,8 +244,15 @@ func dumpcap(t testing.TB, port string, run func()) string {
 	}
 	waitForFile(t, file, &log)
 	run()
-	// The kernel hands packets over in blocks; the last one waits for its timer.
+	// The kernel hands packets over in blocks; the last one waits for its timer, and dumpcap, on a busy machine, for a CPU.
 	time.Sleep(500 * time.Millisecond)
+	quiet := 0
+	wait.For(t, "dumpcap to have nothing to do", func() bool {
+		if quiet++; !sleeps(t, cmd.Process.Pid) {
+			quiet = 0
+		}
+		return quiet == 10
+	})
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -257,12 +265,21 @@ func dumpcap(t testing.TB, port string, run func()) string {
 // waitForFile waits until dumpcap has written the file's header, which it does when it captures.
 func waitForFile(t testing.TB, file string, log *bytes.Buffer) {
 	t.Helper()
-	for range 200 {
-		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
-			time.Sleep(200 * time.Millisecond)
-			return
-		}
-		time.Sleep(25 * time.Millisecond)
+	if !wait.Within(func() bool { info, err := os.Stat(file); return err == nil && info.Size() > 0 }) {
+		t.Fatalf("dumpcap does not capture: %s", log.String())
 	}
-	t.Fatalf("dumpcap does not capture: %s", log.String())
+	time.Sleep(200 * time.Millisecond)
+}
+
+// sleeps tells whether all threads of a process wait for something other than a CPU.
+func sleeps(t testing.TB, pid int) bool {
+	t.Helper()
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if _, state, ok := strings.Cut(string(text), ") "); err != nil || !ok || state[0] != 'S' {
+			return false
+		}
+	}
+	return len(files) > 0
 }

@@ -149,13 +149,12 @@ func readTshark(t testing.TB, file, keylog, port string) []sentExchange {
 func TestCaptureTruthRound(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
-	if os.Getenv(inNamespace) == "" {
-		againInNamespace(t)
+	binary, inside := apart(t)
+	if !inside {
 		return
 	}
-	binaries := os.Getenv(inNamespace)
 	file := dumpcap(t, "", func() {
-		cmd := exec.Command(filepath.Join(binaries, "isukit"), "round", "-q", "--scale", "small", "--duration", "3s", "--users", "6",
+		cmd := exec.Command(binary, "round", "-q", "--scale", "small", "--duration", "3s", "--users", "6",
 			"--results", t.TempDir(), "--state-dir", testStateDir(t))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("isukit round: %v\n%s", err, out)

@@ -152,7 +152,7 @@ func (p *wrongProxy) keep(w http.ResponseWriter, r *http.Request) {
 	p.next.ServeHTTP(rec, r)
 	if rec.Code == http.StatusOK {
 		p.mu.Lock()
-		if old, ok := p.kept[p.key(r)]; !ok || p.kind == wrongSwap || time.Since(old.at) > p.delay {
+		if old, ok := p.kept[p.key(r)]; !ok || p.kind == wrongSwap || time.Since(old.at) > p.delay { // clock: it is how the stand-in is wrong
 			p.kept[p.key(r)] = kept{cookie: r.Header.Get("Cookie"), at: time.Now(), header: rec.Header().Clone(), body: bytes.Clone(rec.Body.Bytes())}
 		}
 		p.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"isukit/infra/engine/mysql"
 	"isukit/infra/host/proc"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // serverSays asks the server's own program what it reads, as an account without rights: "--max_connections=77", say.
@@ -150,7 +151,7 @@ func TestCPUOthers(t *testing.T) {
 	wantSilence(t, "nobody", diagnose(t, "cpu-others", observed(look(t, n, doctor.LookOptions{Over: lookLong}))))
 	pid := spin(t, n)
 	var found []doctor.Finding
-	waitFor(t, "its share of a machine that others load, too", func() bool {
+	wait.For(t, "its share of a machine that others load, too", func() bool {
 		found = diagnose(t, "cpu-others", observed(look(t, n, doctor.LookOptions{Over: lookLong})))
 		return len(found) > 0
 	})
@@ -179,7 +180,7 @@ func TestCPUOthers(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "its end", func() bool { _, err := proc.Read(pid); return err != nil })
+	wait.For(t, "its end", func() bool { _, err := proc.Read(pid); return err != nil })
 	if done, err := stops.StartAll(t.Context()); err != nil || len(done) != 1 || !done[0].Gone {
 		t.Errorf("start of what is gone: %+v %v", done, err)
 	}

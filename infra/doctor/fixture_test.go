@@ -13,6 +13,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // here is this machine.
@@ -126,16 +127,6 @@ func fakeRoot(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// waitFor waits until ok.
-func waitFor(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute for %s", what)
-		}
-	}
-}
-
 var when = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
 // lookLong is long enough for a share of a CPU on a loaded machine.
@@ -157,7 +148,7 @@ func spin(t testing.TB, at host.Host) int {
 		t.Fatal(err)
 	}
 	pid := 0
-	waitFor(t, "the spinning shell", func() bool {
+	wait.For(t, "the spinning shell", func() bool {
 		for _, p := range look(t, at, doctor.LookOptions{Over: 300 * time.Millisecond}).Processes {
 			if p.CPU > 0 && p.Name == "sh" && p.CPU > 50*time.Millisecond {
 				pid = p.PID

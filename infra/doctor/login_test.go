@@ -11,6 +11,7 @@ import (
 	"isukit/infra/doctor"
 	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // root asks the server on s2 over its socket.
@@ -61,7 +62,7 @@ func (n *network) restart(t *testing.T, options ...string) {
 		}
 	}
 	n.startQuietly(t, argv)
-	waitFor(t, "the database on s2", func() bool {
+	wait.For(t, "the database on s2", func() bool {
 		_, err := n.root(t).Query(t.Context(), "SELECT 1")
 		return err == nil
 	})

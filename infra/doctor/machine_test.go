@@ -18,6 +18,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/proc"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // TestFileLimits lets connections bring real proxies near to their limit.
@@ -70,7 +71,7 @@ func nearLimit(t *testing.T, role string, pid int, addr string, each int, want d
 		}
 		defer conn.Close()
 	}
-	waitFor(t, "the connections to be accepted", func() bool {
+	wait.For(t, "the connections to be accepted", func() bool {
 		now, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		return float64(len(now)) >= 0.8*float64(limit)
 	})

@@ -17,6 +17,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // network is a lab with a database on its second host.
@@ -81,7 +82,7 @@ func (n *network) startQuietly(t *testing.T, argv []string) {
 func (n *network) start(t *testing.T, argv []string, port int) {
 	t.Helper()
 	n.startQuietly(t, argv)
-	waitFor(t, "the database on s2", func() bool {
+	wait.For(t, "the database on s2", func() bool {
 		conn, err := n.driver.Dial(t.Context(), "tcp", net.JoinHostPort(n.s2.About().Address, strconv.Itoa(port)))
 		if err == nil {
 			conn.Close()

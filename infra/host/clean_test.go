@@ -16,6 +16,7 @@ import (
 
 	"isukit/infra/host"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // helperEnv makes the test binary the isukit that is killed: its value is the state directory.
@@ -126,7 +127,7 @@ func TestCleanDeadAtAnyMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 		// What was not on record yet ends by itself, without having begun.
-		waitFor(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 })
+		wait.For(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 })
 		wantNothingLeft(t, stateDir)
 	}
 }

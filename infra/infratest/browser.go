@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"isukit/infra/infratest/wait"
 )
 
 // FindBrowser is the path of Chromium, under any of the names that make setup-test is content with. A missing one fails tb.
@@ -142,7 +144,7 @@ func (b *Browser) send(method string, params, into any) error {
 			return nil
 		}
 		return json.Unmarshal(m.Result, into)
-	case <-time.After(60 * time.Second):
+	case <-time.After(wait.Limit):
 		return fmt.Errorf("no answer to %s", method)
 	}
 }
@@ -194,14 +196,7 @@ func (b *Browser) View(width int, scheme string) {
 func (b *Browser) Open(path string) {
 	b.t.Helper()
 	b.Must("Page.navigate", map[string]any{"url": "file://" + path}, nil)
-	var ready string
-	for range 100 {
-		if b.Eval("document.readyState + location.protocol", &ready); ready == "completefile:" {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	b.t.Fatalf("%s is not loaded: %s", path, ready)
+	b.loaded(path, "location.protocol", "file:")
 }
 
 // Complaints returns console output, exceptions, log entries (a breach of the policy is one) and requests beyond the page.
@@ -230,14 +225,17 @@ func (b *Browser) Complaints() []string {
 func (b *Browser) OpenURL(url string) {
 	b.t.Helper()
 	b.Must("Page.navigate", map[string]any{"url": url}, nil)
-	var ready string
-	for range 100 {
-		if b.Eval("document.readyState + location.href", &ready); ready == "complete"+url {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	b.t.Fatalf("%s is not loaded: %s", url, ready)
+	b.loaded(url, "location.href", url)
+}
+
+// loaded waits until the page is the one whose expression has a value, and is whole.
+func (b *Browser) loaded(what, expression, value string) {
+	b.t.Helper()
+	wait.For(b.t, what+" to be loaded", func() bool {
+		var ready string
+		b.Eval("document.readyState + "+expression, &ready)
+		return ready == "complete"+value
+	})
 }
 
 // Shoot saves a picture of the whole page where ISUKIT_TEST_SCREENSHOTS says, for people to look at.

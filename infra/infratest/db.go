@@ -278,7 +278,7 @@ func (db *DB) RootDSN(database string) string { return withParams(db.config(data
 
 func withParams(cfg *mysql.Config) string {
 	cfg.ParseTime = false
-	cfg.Timeout = 10 * time.Second
+	cfg.Timeout = time.Minute
 	return cfg.FormatDSN()
 }
 

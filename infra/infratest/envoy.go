@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // Envoy is a private Envoy that belongs to a test.
@@ -136,18 +135,16 @@ func (e *Envoy) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); {
-		select {
-		case <-e.proc.done:
-			text, _ := os.ReadFile(log)
-			return fmt.Errorf("envoy ended:\n%s", text)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(10 * time.Millisecond):
+	err = e.proc.ready(ctx, func() error {
+		resp, err := http.Get(e.URL)
+		if err == nil {
+			resp.Body.Close()
 		}
-		if resp, err := http.Get(e.URL); err == nil {
-			return resp.Body.Close()
-		}
+		return err
+	})
+	if err != nil {
+		text, _ := os.ReadFile(log)
+		return fmt.Errorf("start envoy: %w:\n%s", err, text)
 	}
-	return fmt.Errorf("envoy did not answer within %v", startLimit)
+	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"isukit/infra/host"
 )
@@ -103,19 +102,17 @@ func startNginx(tb testing.TB, path, http, server string) (*Nginx, error) {
 }
 
 func (n *Nginx) waitReady() error {
-	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); {
-		select {
-		case <-n.proc.done:
-			return fmt.Errorf("nginx ended:\n%s", n.Log())
-		case <-n.tb.Context().Done():
-			return n.tb.Context().Err()
-		case <-time.After(5 * time.Millisecond):
+	err := n.proc.ready(n.tb.Context(), func() error {
+		conn, err := net.Dial("tcp", n.Addr)
+		if err == nil {
+			conn.Close()
 		}
-		if conn, err := net.Dial("tcp", n.Addr); err == nil {
-			return conn.Close()
-		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w:\n%s", err, n.Log())
 	}
-	return fmt.Errorf("nginx did not listen on %s within %v:\n%s", n.Addr, startLimit, n.Log())
+	return nil
 }
 
 // PID is nginx's master process.

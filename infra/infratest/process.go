@@ -1,7 +1,10 @@
 package infratest
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/infratest/wait"
 )
 
 // RealEnv is the environment variable that makes tests against real servers run, when it is "1".
@@ -48,13 +52,10 @@ func Root(tb testing.TB) string {
 // localDir is where make mysql and make envoy put what they fetch.
 func localDir(tb testing.TB) string { return filepath.Join(Root(tb), ".local") }
 
-// tempName begins the names of shortTempDir's directories.
-const tempName = "isukit-test-"
-
 // shortTempDir is like tb.TempDir with a path short enough for a Unix socket in it.
 func shortTempDir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", tempName)
+	dir, err := os.MkdirTemp("", "isukit-test-")
 	if err != nil {
 		tb.Fatalf("make a directory: %v", err)
 	}
@@ -156,23 +157,36 @@ func StartProcess(tb testing.TB, argv []string, logFile string, stopSignal sysca
 		}
 	}
 	tb.Cleanup(stop)
-	for deadline := time.Now().Add(startLimit); ; {
-		err := ready()
-		if err == nil {
-			return stop
-		}
-		ended := false
+	if err := p.ready(tb.Context(), ready); err != nil {
+		log, _ := os.ReadFile(logFile)
+		tb.Fatalf("start %s: %v\n%s", argv[0], err, log[max(0, len(log)-4096):])
+	}
+	return stop
+}
+
+// ready waits until try returns nil; a process that ends before that is an error.
+func (p *process) ready(ctx context.Context, try func() error) error {
+	var err error
+	ended := false
+	wait.Within(func() bool {
 		select {
 		case <-p.done:
 			ended = true
-		case <-time.After(10 * time.Millisecond):
+		default:
+			err = try()
 		}
-		if ended || time.Now().After(deadline) {
-			log, _ := os.ReadFile(logFile)
-			tb.Fatalf("start %s: not ready (ended: %v): %v\n%s", argv[0], ended, err, log[max(0, len(log)-4096):])
-		}
+		return ended || err == nil || ctx.Err() != nil
+	})
+	switch {
+	case ended:
+		return fmt.Errorf("it ended before it was ready: %w", cmp.Or(err, errEnded))
+	case err != nil:
+		return fmt.Errorf("it is not ready after %v: %w", wait.Limit, cmp.Or(ctx.Err(), err))
 	}
+	return nil
 }
+
+var errEnded = errors.New("it was never asked")
 
 // ProcessesIn lists the processes that work in dir or write their output to a file in it, each as its pid and command
 // line; also those whose directory was removed under them.

@@ -1,7 +1,6 @@
 package render_test
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -103,19 +102,20 @@ func TestProxyKeepsTheLeaderboard(t *testing.T) {
 	proxies(t, func(t *testing.T, base, _ string, _ func()) {
 		answers := map[string]bool{}
 		const requests = 200
-		begin := time.Now()
+		begin, slowest, seen := time.Now(), time.Duration(0), map[string]time.Time{}
 		for range requests {
+			sent := time.Now()
 			status, body, h := get(t, base+"/api/leaderboard?limit=3")
 			if status != http.StatusOK || h.Get("ETag") == "" {
 				t.Fatalf("leaderboard: got status %d, headers %v, want 200 with an ETag", status, h)
 			}
-			answers[body] = true
-			var madeMS int64
-			if _, err := fmt.Sscanf(body[strings.LastIndexByte(body, ' ')+1:], "%d", &madeMS); err != nil {
-				t.Fatalf("leaderboard: body %q: %v", body, err)
+			slowest = max(slowest, time.Since(sent))
+			if !answers[body] {
+				answers[body], seen[body] = true, time.Now()
 			}
-			if age := time.Since(time.UnixMilli(madeMS)); age > 900*time.Millisecond {
-				t.Errorf("leaderboard: got an answer that is %v old, want less than a second", age)
+			// An answer is kept while the next one is fetched, which takes as long as the machine lets it.
+			if age := sent.Sub(seen[body]); age > 900*time.Millisecond+slowest { // clock: the slower the machine, the more is allowed
+				t.Errorf("leaderboard: asked %v after an answer was kept, got it again, want another one within a second", age)
 			}
 			if status, _, _ := get(t, base+"/api/leaderboard?limit=3", "If-None-Match", h.Get("ETag")); status != 304 && status != 200 {
 				t.Errorf("leaderboard with If-None-Match: got status %d, want 304, or 200 for a new one", status)
@@ -124,7 +124,7 @@ func TestProxyKeepsTheLeaderboard(t *testing.T) {
 		}
 		took := time.Since(begin)
 		// One answer a half second, twice where two workers have a cache each.
-		if most := 2 * (int(took/(500*time.Millisecond)) + 2); len(answers) > most {
+		if most := 2 * (int(took/(500*time.Millisecond)) + 2); len(answers) > most { // clock: the slower the machine, the more is allowed
 			t.Errorf("%d requests in %v: got %d different answers, want at most %d", requests, took, len(answers), most)
 		}
 		if len(answers) < 2 {

@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"isukit/infra/host"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 	"isukit/infra/tune"
 )
 
@@ -240,12 +240,10 @@ func TestWithoutRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	for range 500 { // until sleep has begun
-		if name, _ := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/comm"); string(name) == "sleep\n" {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	wait.For(t, "sleep to have begun", func() bool {
+		name, _ := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/comm")
+		return string(name) == "sleep\n"
+	})
 	place := tune.Place{Name: "s1", Host: prefixed{ns, as, state}, StateDir: state, Sizes: tune.Sizes{MemoryBytes: 1 << 30, CPUs: 2}}
 	targets := []*tune.Target{
 		tune.NewKernel(place, tune.KernelConfig{Namespace: ownNamespace(t)}),

@@ -82,7 +82,7 @@ func (n nginxServer) slots(context.Context, Setting) ([]slot, error) {
 func (n nginxServer) slot(*Record) slot { return nginxSlot{n} }
 
 // reloadLimit is how long nginx may take to start workers with its new configuration.
-const reloadLimit = 20 * time.Second
+const reloadLimit = time.Minute
 
 // settle tests the configuration, and lets nginx read it: its workers are others then.
 func (n nginxServer) settle(ctx context.Context, _ Restart) (string, error) {

@@ -45,6 +45,21 @@ type Options struct {
 	Keylog string
 	// Tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
 	Tune, AcceptRisk []string
+	// Patience multiplies the limits that a slow machine misses: of an initialize, of a role's start, of a response.
+	Patience float64
+}
+
+// CheckPatience is for what --patience says.
+func CheckPatience(factor float64) error {
+	if !(factor > 0 && factor <= 100) {
+		return fmt.Errorf("--patience %v is not above 0 and at most 100", factor)
+	}
+	return nil
+}
+
+// Times is a limit, or for how long it is waited with a patience.
+func Times(patience float64, limit time.Duration) time.Duration {
+	return time.Duration(patience * float64(limit))
 }
 
 // faults are those of the options by themselves.
@@ -54,6 +69,9 @@ func (o Options) faults() (faults []error) {
 	}
 	if o.CaptureShare <= 0 || o.CaptureShare > 1 {
 		faults = append(faults, fmt.Errorf("--capture-share %v is not above 0 and at most 1", o.CaptureShare))
+	}
+	if err := CheckPatience(o.Patience); err != nil {
+		faults = append(faults, err)
 	}
 	if err := CheckCPUScale(o.CpuScale, o.Driver); err != nil {
 		faults = append(faults, err)
@@ -115,6 +133,7 @@ func (o Options) Spec() (infra.Spec, error) {
 	}
 	return infra.Spec{
 		Topology: top, StateDir: o.StateDir, LocalDir: LocalDir(o.LocalDir), AppBinary: app, Scale: o.Scale, Seed: o.Seed,
+		HealthLimit: Times(o.Patience, infra.HealthLimit),
 	}, nil
 }
 

@@ -148,7 +148,7 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 	}
 	view.SetCPUs(spec.Topology, m.running, o.Driver)
 	out, err := bench.Run(ctx, bench.Options{
-		Scenario: WithReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.Seed, Duration: o.Duration,
+		Scenario: WithReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.Seed, Duration: o.Duration, InitializeLimit: Times(o.Patience, bench.InitializeLimit),
 		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.Objective,
 		OnPhase: view.OnPhase, OnTick: func(t load.Tick) { view.OnTick(t, m.live) }, OnTrial: view.OnTrial,
 		AroundLoad: m.around,
@@ -190,7 +190,7 @@ func (o Options) newEngine(m *measurement) (*load.Engine, error) {
 		recorder.Log = m.hits.Writer
 	}
 	m.counted = load.NewRecorder(recorder)
-	opts := load.Options{Recorder: m.counted}
+	opts := load.Options{Recorder: m.counted, ConnectTimeout: Times(o.Patience, load.ConnectTimeout), RequestTimeout: Times(o.Patience, load.RequestTimeout)}
 	reach(&opts, m)
 	return load.NewEngine(opts), nil
 }
@@ -246,6 +246,9 @@ func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []resu
 	}
 	if o.Shape == "capacity" {
 		facts = append(facts, result.Fact{Key: "objective", Value: fmt.Sprintf("p99 %v, errors %g", o.Objective.P99, o.Objective.MaxErrorRatio)})
+	}
+	if o.Patience != 1 {
+		facts = append(facts, result.Fact{Key: "patience", Value: fmt.Sprint(o.Patience)})
 	}
 	if o.GeneratorCPUs != "" {
 		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.GeneratorCPUs})

@@ -64,7 +64,7 @@ const (
 	// maxDifferences is how many rows of a table a fault names.
 	maxDifferences = 5
 	// catchUpLimit is how long databases that copy by themselves may be late after the load.
-	catchUpLimit = 20 * time.Second
+	catchUpLimit = time.Minute
 )
 
 // compare returns a fault for every table whose rows differ, and for every database that is out of service.

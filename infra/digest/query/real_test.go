@@ -14,6 +14,7 @@ import (
 
 	"isukit/infra/digest/query"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // TestRealSlowLogs sends known statements to real servers and wants every one of them counted. With
@@ -78,18 +79,16 @@ func sendKnown(t *testing.T, db *infratest.DB) map[string]int64 {
 // readThrough returns the log once it holds the last statement: a server answers first and logs afterwards.
 func readThrough(t *testing.T, log, last string) []byte {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		text, err := os.ReadFile(log)
-		if err != nil {
+	var text []byte
+	wait.For(t, fmt.Sprintf("the server to log %q", last), func() (ok bool) {
+		var err error
+		if text, err = os.ReadFile(log); err != nil {
 			t.Fatal(err)
 		}
-		if i := bytes.LastIndex(text, []byte(last)); i >= 0 && bytes.IndexByte(text[i:], '\n') >= 0 {
-			return text
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the server has not logged %q within 10 s", last)
-		}
-	}
+		i := bytes.LastIndex(text, []byte(last))
+		return i >= 0 && bytes.IndexByte(text[i:], '\n') >= 0
+	})
+	return text
 }
 
 // againstPT compares with pt-query-digest's JSON of the same log, whole.

@@ -200,7 +200,7 @@ func (g Group) PIDs() ([]int, error) {
 // Kill ends every process of the group and of its leaves, and returns when they are gone, with how many there were.
 func (g Group) Kill(ctx context.Context) (int, error) {
 	killed := map[int]bool{}
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		pids, err := g.PIDs()
 		if err != nil || len(pids) == 0 {
 			return len(killed), err
@@ -248,7 +248,7 @@ func removeTree(dir string) error {
 			}
 		}
 	}
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		err := syscall.Rmdir(dir)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			return nil

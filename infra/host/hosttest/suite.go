@@ -234,12 +234,8 @@ func run(t *testing.T, f *fixture) {
 	}
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	if _, err := f.a.Run(short, host.Command{Argv: f.Serve}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Run past its context's end: got error %v, want context.DeadlineExceeded", err)
-	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("Run past its context's end took %v", d)
 	}
 }
 

@@ -39,7 +39,7 @@ func spin(args []string) error {
 		return err
 	}
 	n, sum := 0, [32]byte{}
-	for start := time.Now(); time.Since(start) < d; n++ {
+	for start := time.Now(); time.Since(start) < d; n++ { // clock: it works for so long
 		for range 200 {
 			sum = sha256.Sum256(sum[:])
 		}

@@ -14,7 +14,7 @@ import (
 func EndGroup(ctx context.Context, name string, p ID, dir string) ([]int, error) {
 	var ended []int
 	killed := map[int]bool{}
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		first := p.Alive()
 		left := 0
 		for _, st := range Group(p.PID) {

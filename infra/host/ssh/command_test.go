@@ -20,7 +20,7 @@ func commands(t *testing.T, dir string) {
 	env := append(os.Environ(), "ISUKIT_STATE_DIR="+filepath.Join(dir, "commands"), "ISUKIT_SSH_CONFIG="+filepath.Join(dir, "config"), "ISUKIT_SCALE=small")
 	isukit := func(fails bool, args ...string) string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, filepath.Join(dir, "isukit"), append(args, "--driver", "ssh")...)
 		cmd.Env = env

@@ -45,7 +45,7 @@ func inLab(t *testing.T, test string) {
 
 	var out strings.Builder
 	code, err := lab.Attach(t.Context(), "generator", host.Command{
-		Argv: []string{os.Args[0], "-test.run", "^" + test + "$", "-test.v", "-test.timeout", "15m"},
+		Argv: []string{os.Args[0], "-test.run", "^" + test + "$", "-test.v", "-test.timeout", "40m"},
 		Env:  []string{insideEnv + "=" + lab.Dir, infratest.RealEnv + "=1"}, Dir: lab.Dir,
 	}, strings.NewReader(""), &out, &out)
 	if err != nil || code != 0 || !strings.Contains(out.String(), "--- PASS: "+test+" ") {

@@ -12,6 +12,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/realhosts"
+	"isukit/infra/infratest/wait"
 )
 
 func TestMain(m *testing.M) {
@@ -85,7 +86,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	var dir []byte
-	wait(t, "the lab to be up", func() bool { dir, _ = os.ReadFile(named); return len(dir) > 0 })
+	wait.For(t, "the lab to be up", func() bool { dir, _ = os.ReadFile(named); return len(dir) > 0 })
 	groups := groupsOf(t)
 	if len(groups) == 0 {
 		t.Error("a lab without control groups: this test cannot fail")
@@ -94,7 +95,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
-	wait(t, "its directory to be gone: "+string(dir), func() bool { _, err := os.Stat(string(dir)); return err != nil })
+	wait.For(t, "its directory to be gone: "+string(dir), func() bool { _, err := os.Stat(string(dir)); return err != nil })
 	if left := groupsOf(t); len(left) > 0 {
 		t.Errorf("left of the lab: %v", left)
 	}
@@ -119,13 +120,4 @@ func groupsOf(t *testing.T) []string {
 		}
 	}
 	return list
-}
-
-func wait(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute for %s", what)
-		}
-	}
 }

@@ -137,7 +137,7 @@ func startUnit(unit string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if mainPID(unit) > 0 {
 			return nil
 		}

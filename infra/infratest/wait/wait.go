@@ -1,0 +1,42 @@
+// Package wait has tests wait for a condition instead of for time to pass: For and ForNil return as soon as it holds, and say what they
+// waited for when it does not. A machine may be slow, or busy with other work: no test is about how long something took.
+package wait
+
+import (
+	"testing"
+	"time"
+)
+
+// Limit is how long a condition may take. It is far more than any takes on a quiet machine.
+const Limit = time.Minute
+
+// every is the pause between two looks.
+const every = 10 * time.Millisecond
+
+// For returns once ok does. After Limit it fails tb: what names the condition, e.g. "the replica to have 3 rows". It belongs to the
+// test's own goroutine, as tb.Fatal does.
+func For(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	if !Within(ok) {
+		tb.Fatalf("waited %v for %s", Limit, what)
+	}
+}
+
+// ForNil is For for a condition that says why it does not hold yet: the last error is told.
+func ForNil(tb testing.TB, what string, try func() error) {
+	tb.Helper()
+	var err error
+	if !Within(func() bool { err = try(); return err == nil }) {
+		tb.Fatalf("waited %v for %s: %v", Limit, what, err)
+	}
+}
+
+// Within reports whether ok came true within Limit, for what is no test's own goroutine, or has more to say than a sentence.
+func Within(ok func() bool) bool {
+	for end := time.Now().Add(Limit); !ok(); time.Sleep(every) {
+		if time.Now().After(end) { // clock: this is where tests wait
+			return false
+		}
+	}
+	return true
+}
