@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"isukit/bench/compare"
+	"isukit/bench/noise"
 	"isukit/bench/result"
 )
 
@@ -47,5 +48,27 @@ func TestGeneratorAsTheLimitIsSaid(t *testing.T) {
 	}
 	if all := strings.Join(c.Warnings, "\n"); !strings.Contains(all, "1 of 8 rounds of B") {
 		t.Errorf("warnings %q do not say that the generator was the limit in a round of B", all)
+	}
+}
+
+// TestRoundsTooShortToGuard holds that a verdict over rounds whose surroundings cannot have been measured says so.
+func TestRoundsTooShortToGuard(t *testing.T) {
+	for want, change := range map[string]func(*result.Round){
+		"too short (0.004 s)":  func(r *result.Round) { r.LoadSeconds, r.Phases = 0.004, nil },
+		"no host was measured": func(r *result.Round) { r.Hosts = nil },
+		"":                     func(*result.Round) {},
+	} {
+		a, b := session(noise.Model{White: 0.01}, 8, 0.2, rand.New(rand.NewPCG(1, 2)))
+		for _, r := range b.Rounds {
+			change(r)
+		}
+		c, err := compare.Rounds(a, b, quick())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(c.Warnings, "\n")
+		if want != "" && !strings.Contains(text, "side B: ") || !strings.Contains(text, want) || want == "" && text != "" {
+			t.Errorf("warnings %q, want %q", text, want)
+		}
 	}
 }

@@ -47,6 +47,7 @@ func round(at time.Time, topology string, speed float64, rnd *rand.Rand) *result
 		Score:  result.Score{Total: int64(130000 * own())},
 		Phases: []result.Phase{{Name: "load", DurationSeconds: 30, OK: true}},
 		All:    result.Endpoint{Hits: hits, OK: hits, Errors: 0, Latency: result.Latency{P50Ms: 8.7 / own(), P99Ms: 310 / own()}},
+		Hosts:  []result.HostUsage{{Host: "s1", CPUs: 2, Busy: 0.7}},
 		Roles:  []result.RoleUsage{{Role: "db", CPUSeconds: float64(hits) / 1000 / own()}},
 		Facts:  []result.Fact{{Key: "kernel", Value: "6.18"}, {Key: "port", Value: fmt.Sprint(at.Unix())}, {Key: "topology hash", Value: fmt.Sprintf("sha256:%s", topology)}},
 	}

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -83,6 +84,9 @@ func doubts(sides ...Side) []string {
 				disturbed, example = disturbed+1, why[0]
 			}
 		}
+		if text := unguarded(s.Rounds); text != "" {
+			warnings = append(warnings, fmt.Sprintf("side %c: %s", "AB"[i], text))
+		}
 		if limited > 0 {
 			warnings = append(warnings, fmt.Sprintf("the load generator was, or may have been, the limit in %d of %d rounds of %c: they say how fast the "+
 				"generator is", limited, len(s.Rounds), "AB"[i]))
@@ -95,6 +99,27 @@ func doubts(sides ...Side) []string {
 		warnings = append(warnings, "the rounds did not ask for the same load: "+strings.Join(s, "; "))
 	}
 	return warnings
+}
+
+// guardedSeconds is how long a load lasts at least for the guard against noise: the counters that it reads move in steps of 10 ms.
+const guardedSeconds = 1
+
+// unguarded says of how many rounds the guard against noise cannot have measured anything, and how short they were; "" if of none.
+func unguarded(rounds []*result.Round) string {
+	n, shortest := 0, math.Inf(1)
+	for _, r := range rounds {
+		if took := r.LoadTook(); took < guardedSeconds || len(r.Hosts) == 0 {
+			n, shortest = n+1, min(shortest, took)
+		}
+	}
+	switch {
+	case n == 0:
+		return ""
+	case shortest >= guardedSeconds:
+		return fmt.Sprintf("no host was measured in %d of %d rounds, so what disturbed them from outside is not seen", n, len(rounds))
+	}
+	return fmt.Sprintf("%d of %d rounds are too short (%.2g s) for the guard against noise, and start-up is a part of what is compared: let each last for seconds",
+		n, len(rounds), shortest)
 }
 
 // settings are the different loads that the rounds asked for. A command lasts as long as it does.

@@ -2,6 +2,7 @@ package external_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -11,24 +12,24 @@ import (
 )
 
 func TestJudge(t *testing.T) {
-	json, score := external.Rule{JSON: ".score"}, external.Rule{Regexp: `(?i)score: *([\d,.]+)`}
+	asJSON, score := external.Rule{JSON: ".score"}, external.Rule{Regexp: `(?i)score: *([\d,.]+)`}
 	for name, c := range map[string]struct {
 		rules  external.Rules
 		output string
 		exit   int
-		score  int64
+		score  float64
 		passed bool
 		reason string
 	}{
 		"private-isu":                    {external.Rules{}, `{"pass":true,"score":1710,"success":1434,"fail":0,"messages":[]}` + "\n", 0, 1710, true, ""},
 		"exits 0 and failed":             {external.Rules{}, `{"pass":false,"score":0,"messages":["GET /initialize timed out"]}`, 0, 0, false, "pass: false"},
-		"exits 0, failed, high score":    {external.Rules{Score: json, Pass: external.Rule{JSON: ".pass"}}, `{"pass":false,"score":99}`, 0, 99, false, "pass: false"},
+		"exits 0, failed, high score":    {external.Rules{Score: asJSON, Pass: external.Rule{JSON: ".pass"}}, `{"pass":false,"score":99}`, 0, 99, false, "pass: false"},
 		"log lines before and after":     {external.Rules{}, "12:00 start {not json}\n[INFO] {\"score\": 5, \"pass\": true}\nbye\n", 0, 5, true, ""},
 		"over several lines":             {external.Rules{}, "log\n{\n  \"pass\": true,\n  \"score\": 12\n}\n", 0, 12, true, ""},
 		"in parts":                       {external.Rules{}, "{\n  \"pass\": true,\n  \"score\": 120,\n  \"teams\": [\n    {\"score\": 7},\n    {\n      \"score\": 8\n    }\n  ]\n}\n", 0, 120, true, ""},
 		"in parts, then another":         {external.Rules{}, "{\n  \"score\": 120,\n  \"teams\": {\n    \"score\": 7}\n}\nINFO {\"score\": 5}\n", 0, 5, true, ""},
 		"the last counts":                {external.Rules{Score: score}, "score: 10\nfinal score: 1,234\n", 0, 1234, true, ""},
-		"deep":                           {external.Rules{Score: external.Rule{JSON: ".runs[-1].score"}}, `{"runs":[{"score":1},{"score":2.6}]}`, 0, 3, true, ""},
+		"deep":                           {external.Rules{Score: external.Rule{JSON: ".runs[-1].score"}}, `{"runs":[{"score":1},{"score":2.6}]}`, 0, 2.6, true, ""},
 		"exit status":                    {external.Rules{Score: score}, "score: 10", 1, 10, false, "status 1"},
 		"no score":                       {external.Rules{Score: score}, "done", 0, 0, false, "no score"},
 		"fail rule":                      {external.Rules{Score: score, Fail: external.Rule{Regexp: `(?m)^CRITICAL.*$`}}, "CRITICAL: data lost\nscore: 10", 0, 10, false, "data lost"},
@@ -41,13 +42,59 @@ func TestJudge(t *testing.T) {
 	} {
 		got := c.rules.Judge([]byte(c.output), c.exit)
 		if got.Score != c.score || got.Passed != c.passed || !strings.Contains(got.Reason, c.reason) || c.passed != (got.Reason == "") {
-			t.Errorf("%s: %+v, want score %d, passed %v, reason with %q", name, got, c.score, c.passed, c.reason)
+			t.Errorf("%s: %+v, want score %v, passed %v, reason with %q", name, got, c.score, c.passed, c.reason)
 		}
 	}
 	got := external.Rules{}.Judge([]byte(`{"pass":false,"score":0,"messages":["a","b"]}`), 0)
 	if len(got.Messages) != 2 {
 		t.Errorf("messages: %q", got.Messages)
 	}
+}
+
+// TestScores holds the ways in which benchmarks print a score: each is read whole, or refused with what was wrong.
+func TestScores(t *testing.T) {
+	text, err := os.ReadFile("testdata/scores.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Name, Stdout, Stderr, Refused string
+		Score                         float64
+	}
+	if err := json.Unmarshal(text, &cases); err != nil || len(cases) < 60 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	for _, c := range cases {
+		got := external.Rules{}.Judge([]byte(c.Stdout+c.Stderr), 0)
+		if c.Refused != "" && (got.Found || got.Passed || !strings.Contains(got.Reason, c.Refused)) {
+			t.Errorf("%s: %q gives %+v, want it refused with %q", c.Name, c.Stdout, got, c.Refused)
+		}
+		if c.Refused == "" && (!got.Found || got.Score != c.Score) {
+			t.Errorf("%s: %q gives %+v, want score %v", c.Name, c.Stdout+c.Stderr, got, c.Score)
+		}
+	}
+}
+
+// TestRuleCutsNoNumber holds that an expression which stops inside a number is refused.
+func TestRuleCutsNoNumber(t *testing.T) {
+	for output, want := range map[string]string{"score: 1.2e+07": "1.2", "score: -5": "", "score: 1,234": `"1"`, "score: 77!": ""} {
+		got := external.Rules{Score: external.Rule{Regexp: `score: -?(\d+)`}}.Judge([]byte(output), 0)
+		if got.Found != (output == "score: 77!") || !strings.Contains(got.Reason, strings.Trim(want, `"`)) {
+			t.Errorf("%q: %+v", output, got)
+		}
+	}
+}
+
+func FuzzFindScore(f *testing.F) {
+	for _, seed := range []string{"score: 1,234.5\n", "{\"score\": 1e3}", "\x1b[1mscore\x1b[0m = 12.5k req/s", "スコア：１２３点"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, output []byte) {
+		v, found, err := external.FindScore(output)
+		if found && (err != nil || v != v || v > 1<<53 || v < -1<<53) || !found && v != 0 && err == nil {
+			t.Errorf("%q: %v %v %v", output, v, found, err)
+		}
+	})
 }
 
 func TestRuleIsChecked(t *testing.T) {

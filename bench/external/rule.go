@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -41,8 +42,9 @@ func (r Rule) find(output []byte) (value any, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	for _, document := range documents(output) {
-		if value, ok := follow(document, path); ok {
+	docs, _ := documents(output)
+	for _, d := range docs {
+		if value, ok := follow(d.value, path); ok {
 			return value, true
 		}
 	}
@@ -50,26 +52,44 @@ func (r Rule) find(output []byte) (value any, ok bool) {
 }
 
 func findRegexp(text string, output []byte) (any, bool) {
+	found, _, _, ok := lastMatch(text, output)
+	return found, ok
+}
+
+// lastMatch is what the first group of an expression holds at its last match, or all of that, with what is around it.
+func lastMatch(text string, output []byte) (found, before, behind string, ok bool) {
 	expr, err := regexp.Compile(text)
 	if err != nil {
-		return nil, false
+		return "", "", "", false
 	}
-	all := expr.FindAllSubmatch(output, -1)
+	all := expr.FindAllSubmatchIndex(output, -1)
 	if len(all) == 0 {
-		return nil, false
+		return "", "", "", false
 	}
 	last := all[len(all)-1]
-	return string(last[min(1, len(last)-1)]), true
+	if len(last) > 2 {
+		last = last[2:]
+	}
+	if last[0] < 0 { // a group that took no part
+		return "", "", "", true
+	}
+	return string(output[last[0]:last[1]]), string(output[max(0, last[0]-1):last[0]]), string(output[last[1]:min(len(output), last[1]+2)]), true
 }
 
 // maxDocuments bounds the JSON objects of an output that are looked at.
 const maxDocuments = 1000
 
+// document is a JSON object of an output, and where it is.
+type document struct {
+	value      any
+	begin, end int
+}
+
 // documents returns the JSON objects of an output, the last first: all of it, or what begins with a brace on a line, also after
-// what a logger put before it. An object within another is no document of its own.
-func documents(output []byte) []any {
-	var found []any
-	var begins []int // where those of found begin, from the end of the output on
+// what a logger put before it. An object within another is no document of its own. Cut is where one begins that the output's end cuts
+// off, -1 when there is none: what is within it is no document either.
+func documents(output []byte) (found []document, cut int) {
+	cut = -1
 	for end := len(output); end > 0 && len(found) < maxDocuments; {
 		begin := bytes.LastIndexByte(output[:end], '\n') + 1
 		if brace := bytes.IndexByte(output[begin:end], '{'); brace >= 0 {
@@ -77,17 +97,21 @@ func documents(output []byte) []any {
 			decoder := json.NewDecoder(bytes.NewReader(output[at:]))
 			decoder.UseNumber()
 			var value any
-			if decoder.Decode(&value) == nil {
+			switch err := decoder.Decode(&value); {
+			case err == nil:
+				d := document{value, at, at + int(decoder.InputOffset())}
 				outer := len(found)
-				for outer > 0 && begins[outer-1] < at+int(decoder.InputOffset()) {
+				for outer > 0 && found[outer-1].begin < d.end {
 					outer--
 				}
-				found, begins = append(found[:outer], value), append(begins[:outer], at)
+				found = append(found[:outer], d)
+			case errors.Is(err, io.ErrUnexpectedEOF):
+				found, cut = nil, at
 			}
 		}
 		end = begin - 1
 	}
-	return found
+	return found, cut
 }
 
 // step is one step of a path: a name, or an index, from the end when it is below zero.

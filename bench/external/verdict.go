@@ -3,13 +3,12 @@ package external
 import (
 	"encoding/json"
 	"fmt"
-	"math"
-	"strconv"
+	"regexp"
 	"strings"
 )
 
-// Rules say how a benchmark's output is to be understood. Without Score the path .score is tried, without Pass the path
-// .pass, which need not be there.
+// Rules say how a benchmark's output is to be understood. Without Score it is what FindScore finds, without Pass the paths .pass and
+// .passed are tried, which need not be there.
 type Rules struct {
 	Score Rule
 	// Pass must be found and be true (true, a number above 0, or a text other than "false", "no", "0", "ng", "fail", "failed").
@@ -22,9 +21,11 @@ type Rules struct {
 
 // Verdict is what a benchmark's output says.
 type Verdict struct {
-	Score int64
+	Score float64
 	// Found says that a score was found.
-	Found  bool
+	Found bool
+	// Unread says why the score that is told is none that can be read; nil when it is, or when none is told.
+	Unread error
 	Passed bool
 	// Reason says in one sentence why it did not pass.
 	Reason string
@@ -34,19 +35,24 @@ type Verdict struct {
 
 const maxMessages = 50
 
+// NoScore is the reason of a benchmark that did not pass for nothing but that.
+const NoScore = "the benchmark told no score that could be found"
+
 // Judge reads an output by the rules; exit is the command's exit status. A benchmark passes when it exits with 0, a score is
 // found, and neither of the rules Pass and Fail speaks against it.
 func (r Rules) Judge(output []byte, exit int) Verdict {
 	var v Verdict
-	v.Score, v.Found = r.score(output)
+	v.Score, v.Found, v.Unread = r.score(output)
 	v.Messages = r.messages(output)
 	switch reason := r.failure(output); {
 	case reason != "":
 		v.Reason = reason
 	case exit != 0:
 		v.Reason = fmt.Sprintf("the benchmark exited with status %d", exit)
+	case v.Unread != nil:
+		v.Reason = fmt.Sprintf("the benchmark told no score that could be read: %v", v.Unread)
 	case !v.Found:
-		v.Reason = "the benchmark told no score that could be found"
+		v.Reason = NoScore
 	default:
 		v.Passed = true
 	}
@@ -59,11 +65,12 @@ func (r Rules) failure(output []byte) string {
 			return fmt.Sprintf("the benchmark says that it failed: %s", short(value))
 		}
 	}
-	pass := r.Pass
-	if pass.IsZero() {
-		pass = Rule{JSON: ".pass"}
+	value, ok := r.Pass.find(output)
+	if r.Pass.IsZero() {
+		if value, ok = (Rule{JSON: ".pass"}).find(output); !ok {
+			value, ok = Rule{JSON: ".passed"}.find(output)
+		}
 	}
-	value, ok := pass.find(output)
 	switch {
 	case ok && !truth(value):
 		return fmt.Sprintf("the benchmark says pass: %s", short(value))
@@ -73,30 +80,35 @@ func (r Rules) failure(output []byte) string {
 	return ""
 }
 
-func (r Rules) score(output []byte) (int64, bool) {
-	rule := r.Score
-	if rule.IsZero() {
-		rule = Rule{JSON: ".score"}
+// score finds the score; an error says that the one which is told cannot be read whole.
+func (r Rules) score(output []byte) (float64, bool, error) {
+	if r.Score.IsZero() {
+		return FindScore(output)
 	}
-	value, ok := rule.find(output)
-	if !ok {
-		return 0, false
+	if r.Score.Regexp != "" {
+		found, before, behind, ok := lastMatch(r.Score.Regexp, []byte(plain(string(output))))
+		if !ok {
+			return 0, false, nil
+		}
+		v, err := Number(found)
+		if err == nil && (partOfNumber.MatchString(before) || restOfNumber.MatchString(behind)) {
+			err = fmt.Errorf("the expression of score takes %q out of %q", found, before+found+behind)
+		}
+		return v, err == nil, err
 	}
-	return number(value)
+	value, ok := r.Score.find(output)
+	if !ok || value == nil {
+		return 0, false, nil
+	}
+	v, err := Number(fmt.Sprint(value))
+	return v, err == nil, err
 }
 
-// number reads a score: thousands may be set apart with commas, and a fraction is rounded.
-func number(value any) (int64, bool) {
-	text := strings.TrimSpace(strings.ReplaceAll(fmt.Sprint(value), ",", ""))
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n, true
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(f) || math.Abs(f) > 1<<53 {
-		return 0, false
-	}
-	return int64(math.Round(f)), true
-}
+// partOfNumber is what a number goes on with to the left of what was found, restOfNumber to the right.
+var (
+	partOfNumber = regexp.MustCompile(`[\d.,+-]$`)
+	restOfNumber = regexp.MustCompile(`^(?:\d|[.,]\d|[eE][+-]?\d|[eE]$)`)
+)
 
 func (r Rules) messages(output []byte) []string {
 	rule := r.Messages

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"isukit/bench/external"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
@@ -21,6 +21,7 @@ type observeOptions struct {
 	round.ObserveOptions
 	project  string
 	askScore bool
+	given    string // the score
 }
 
 func newObserveCmd(s streams) *cobra.Command {
@@ -40,14 +41,18 @@ The score is given with --score or asked for; without one the record says so.`,
 				return err
 			}
 			o.quiet = isQuiet(cmd)
-			o.HasScore = cmd.Flags().Changed("score")
+			if o.HasScore = cmd.Flags().Changed("score"); o.HasScore {
+				if o.Score, err = external.ReadScore(o.given); err != nil {
+					return ui.UsageError(fmt.Errorf("--score: %w", err), "give it as 12340 or 1.2e+07, or the whole line that the benchmark printed")
+				}
+			}
 			return runObserve(cmd.Context(), o, s)
 		},
 	}
 	f := cmd.Flags()
 	projectFlag(f, &o.project)
 	resultsFlag(f, &o.results)
-	f.Int64Var(&o.Score, "score", 0, "the score, when it is known already")
+	f.StringVar(&o.given, "score", "", "the score, when it is known already: a number, or the line that the benchmark printed")
 	f.BoolVar(&o.askScore, "ask", false, "ask for the score on the terminal when the benchmark has ended")
 	f.BoolVar(&o.Failed, "failed", false, "the benchmark says that it failed")
 	f.DurationVar(&o.Wait, "wait", 15*time.Minute, "how long to wait for the benchmark to begin")
@@ -68,7 +73,7 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 		return ui.UsageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
 	}
 	if o.askScore {
-		o.Ask = func() (int64, bool) { return askScore(ctx, s) }
+		o.Ask = func() (float64, bool) { return askScore(ctx, s) }
 	}
 	_, err = playProjectRound(ctx, p, dir, o.projectRoundOptions, s, func(ctx context.Context, r *round.ProjectRound) error {
 		return r.Observe(ctx, o.ObserveOptions)
@@ -76,13 +81,22 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 	return err
 }
 
-// askScore reads a number from the standard input.
-func askScore(ctx context.Context, s streams) (int64, bool) {
-	fmt.Fprint(s.err, "isukit: score? ")
-	line, err := bufio.NewReader(io.LimitReader(ui.Interruptible(ctx, s.in), 100)).ReadString('\n')
-	if err != nil && line == "" {
-		return 0, false
+// askScore reads a score from the standard input, and asks again while it cannot be read.
+func askScore(ctx context.Context, s streams) (float64, bool) {
+	lines := bufio.NewReader(io.LimitReader(ui.Interruptible(ctx, s.in), 64<<10))
+	for {
+		fmt.Fprint(s.err, "isukit: score? ")
+		line, err := lines.ReadString('\n')
+		if strings.TrimSpace(line) == "" {
+			return 0, false
+		}
+		v, unread := external.ReadScore(line)
+		if unread == nil {
+			return v, true
+		}
+		fmt.Fprintf(s.err, "isukit: %v\n", unread)
+		if err != nil {
+			return 0, false
+		}
 	}
-	n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimSpace(line), ",", ""), 10, 64)
-	return n, err == nil
 }

@@ -187,10 +187,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // ObserveOptions say how a benchmark that somebody else starts is waited for, and what it said.
 type ObserveOptions struct {
-	Score    int64
+	Score    float64
 	HasScore bool
 	// Ask asks for the score when the benchmark has ended; nil asks nobody.
-	Ask    func() (int64, bool)
+	Ask    func() (float64, bool)
 	Failed bool // the benchmark says that it failed
 	// Wait is how long the benchmark may take to begin; it has ended when there was nothing of it for idle, and is measured for longest.
 	Wait, Idle, Longest time.Duration

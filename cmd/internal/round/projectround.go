@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,8 +192,12 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 func (r *ProjectRound) judge(v external.Verdict) {
 	if v.Found {
 		r.Record.Benchmark.ScoreFrom = "command"
-		r.Record.Score.Total = v.Score
-		r.Record.Score.Lines = []result.ScoreLine{{Label: "as the benchmark says", Count: 1, Each: v.Score, Points: v.Score}}
+		total := int64(math.Round(v.Score))
+		r.Record.Score.Total = total
+		r.Record.Score.Lines = []result.ScoreLine{{Label: "as the benchmark says", Count: 1, Each: total, Points: total}}
+		if float64(total) != v.Score {
+			r.Record.Metrics = map[string]float64{"score": v.Score}
+		}
 	}
 	for _, m := range v.Messages {
 		r.Record.Benchmark.Messages = append(r.Record.Benchmark.Messages, redact.Text(m))
