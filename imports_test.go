@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,6 +143,23 @@ func checkFile(t *testing.T, file, dir string) {
 		}
 		t.Errorf("%s: %s may not import %s", file, dir, imported)
 	}
+}
+
+// TestYAMLGoesThroughOneDoor holds that no package decodes or parses YAML but by input/yaml, which bounds it.
+func TestYAMLGoesThroughOneDoor(t *testing.T) {
+	door := regexp.MustCompile(`\byaml\.(Unmarshal|NewDecoder|YAMLToJSON|JSONToYAML|NodeToValue)|go-yaml/(parser|lexer)"`)
+	eachSource(t, func(file, dir string) {
+		if dir == "input/yaml" || strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := door.Find(text); found != nil {
+			t.Errorf("%s: %s: YAML is decoded by input/yaml", file, found)
+		}
+	})
 }
 
 // entryOf finds the table's entry for a package: its own, or the nearest "..." above it.

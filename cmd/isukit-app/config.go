@@ -14,10 +14,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"isukit/app"
 	"isukit/app/dataset"
+	inyaml "isukit/input/yaml"
 )
 
 // maxConfigBytes bounds the configuration and every file that it names.
@@ -96,7 +96,7 @@ func readConfig(file string) (*config, error) {
 		return nil, fmt.Errorf("%s:\n%w", file, err)
 	}
 	conf := &config{Role: string(app.RoleAll), Dataset: datasetConf{Scale: dataset.Standard}}
-	if err := yaml.Unmarshal(data, conf); err != nil {
+	if err := inyaml.Decode(data, conf); err != nil {
 		return nil, fmt.Errorf("%s: %s", file, yaml.FormatError(err, false, false))
 	}
 	return conf, nil
@@ -113,7 +113,7 @@ var knownKeys = map[string][]string{
 
 // unknownKeys reports every key that config does not have, with its line and column.
 func unknownKeys(data []byte) error {
-	file, err := parser.ParseBytes(data, 0)
+	file, err := inyaml.Parse(data)
 	if err != nil {
 		return errors.New(yaml.FormatError(err, false, false))
 	}

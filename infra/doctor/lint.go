@@ -8,9 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"isukit/infra/engine/nginx"
+	"isukit/input/yaml"
 )
 
 var (
@@ -88,7 +87,7 @@ func manifests(files []File) []manifest {
 		}
 		for _, text := range regexp.MustCompile(`(?m)^---.*$`).Split(string(f.Text), -1) {
 			m := manifest{file: f}
-			if err := yaml.Unmarshal([]byte(text), &m); err == nil && m.Kind != "" {
+			if err := yaml.Decode([]byte(text), &m); err == nil && m.Kind != "" {
 				list = append(list, m)
 			}
 		}

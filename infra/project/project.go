@@ -4,7 +4,6 @@
 package project
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	inyaml "isukit/input/yaml"
 )
 
 // FileName is what the file is called.
@@ -230,8 +231,7 @@ func ParseWith(text []byte, outside Outside) (*Project, error) {
 		return nil, fmt.Errorf("the file has %d bytes; a project has at most %d", len(text), MaxFileBytes)
 	}
 	p := &Project{}
-	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField())
-	if err := decoder.Decode(p); err != nil {
+	if err := inyaml.Decode(text, p, yaml.DisallowUnknownField()); err != nil {
 		return nil, err
 	}
 	if len(p.Hosts) == 0 && p.Topology != "" {

@@ -8,8 +8,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	inyaml "isukit/input/yaml"
 )
 
 // maxFileBytes bounds what Parse reads: a topology of a hundred hosts is a few kilobytes.
@@ -65,7 +66,7 @@ func (p *reader) read(text []byte) *Topology {
 		p.faultAt(0, 0, "the file has %d bytes; a topology has at most %d", len(text), maxFileBytes)
 		return nil
 	}
-	file, err := parser.ParseBytes(text, 0)
+	file, err := inyaml.Parse(text)
 	if err != nil {
 		var ye yaml.Error
 		if errors.As(err, &ye) {

@@ -6,11 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"isukit/infra/engine"
 	"isukit/infra/engine/envoy"
 	"isukit/infra/host"
+	"isukit/input/yaml"
 )
 
 // EnvoyConfig tells about an Envoy whose configuration is a YAML file in block style.
@@ -140,7 +139,7 @@ func (e envoyServer) check(ctx context.Context, r *Record) (string, error) {
 		return "", err
 	}
 	var want any
-	if err := yaml.Unmarshal([]byte("v:"+envoy.Space(r.current().Text)+r.current().Text), &want); err != nil {
+	if err := yaml.Decode([]byte("v:"+envoy.Space(r.current().Text)+r.current().Text), &want); err != nil {
 		return "", fmt.Errorf("the value of %s: %w", r.Key, err)
 	}
 	have, err := envoy.Running(ctx, e.host, text, r.Key)

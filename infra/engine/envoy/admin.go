@@ -9,10 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"isukit/infra/engine"
 	"isukit/infra/host"
+	"isukit/input/yaml"
 )
 
 // Admin is the address of the admin page that a configuration names.
@@ -27,7 +26,7 @@ func Admin(text string) (string, error) {
 			} `yaml:"address"`
 		} `yaml:"admin"`
 	}
-	if err := yaml.Unmarshal([]byte(text), &conf); err != nil {
+	if err := yaml.Decode([]byte(text), &conf); err != nil {
 		return "", fault(err)
 	}
 	at := conf.Admin.Address.Socket

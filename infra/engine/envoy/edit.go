@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"isukit/infra/engine"
+	inyaml "isukit/input/yaml"
 )
 
 // Edit gives a key a value, or takes the key out; all else stays byte for byte. It is an error where a reader of all of YAML
@@ -200,7 +201,7 @@ func child(v *any, i int) *any {
 
 // decode reads a text with the library, the keys of mappings in order.
 func decode(text string) (v any, err error) {
-	if err := yaml.UnmarshalWithOptions([]byte(text), &v, yaml.UseOrderedMap()); err != nil {
+	if err := inyaml.Decode([]byte(text), &v, yaml.UseOrderedMap()); err != nil {
 		return nil, fault(err)
 	}
 	return v, nil
