@@ -102,6 +102,9 @@ func (p *group) admit(ctx context.Context, m, source *member) (*RepairReport, er
 	if err := copySchema(ctx, source, m); err != nil {
 		return nil, err
 	}
+	if err := p.fits(ctx, source, m); err != nil {
+		return nil, err
+	}
 	if err := p.moveTo(ctx, m, Copying); err != nil {
 		return nil, err
 	}
@@ -219,7 +222,7 @@ func copySchema(ctx context.Context, source, m *member) error {
 	if have, err = describe(ctx, m); err != nil {
 		return err
 	}
-	if diff := schemaDiff(source.name, want, m.name, have); len(diff) > 0 {
+	if diff := schemaDiff(source.name, definitions(want), m.name, definitions(have)); len(diff) > 0 {
 		return fmt.Errorf("%w, and copying tables did not mend it: %s", ErrSchema, strings.Join(diff, "; "))
 	}
 	return nil

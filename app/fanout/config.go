@@ -138,6 +138,7 @@ func (c Config) Validate() error {
 	c = c.withDefaults()
 	faults := c.modeFaults()
 	faults = append(faults, c.replicaFaults()...)
+	faults = append(faults, c.dsnFaults()...)
 	faults = append(faults, c.limitFaults()...)
 	return errors.Join(faults...)
 }

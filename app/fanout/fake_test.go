@@ -231,12 +231,8 @@ func (s *fakeServer) answer(text string, thread int64) driver.Rows {
 		return &fakeRows{columns: 1, rows: [][]driver.Value{{thread}}}
 	case strings.HasPrefix(text, "SELECT GET_LOCK"), text == "SELECT 1":
 		return &fakeRows{columns: 1, rows: [][]driver.Value{{int64(1)}}}
-	case strings.HasPrefix(text, "SELECT @@sql_mode"):
-		row := make([]driver.Value, 12)
-		for i := range row {
-			row[i] = ""
-		}
-		return &fakeRows{columns: 12, rows: [][]driver.Value{row}}
+	case strings.HasPrefix(text, "SHOW CREATE TABLE"):
+		return &fakeRows{columns: 2, rows: [][]driver.Value{{"t", "CREATE TABLE `t` (\n  PRIMARY KEY (`id`)\n)"}}}
 	case s.keyed && strings.Contains(text, "FROM information_schema.columns"):
 		return &fakeRows{columns: 9, rows: [][]driver.Value{{"t", "id", "1", "int", "NO", "-", "", "-", ""}, {"t", "a", "2", "int", "NO", "-", "", "-", ""}}}
 	case s.keyed && strings.Contains(text, "FROM information_schema.statistics"):

@@ -28,6 +28,7 @@ type group struct {
 	branches *branches // of ModeDurable; else nil
 	copying  *copying  // of ModeReplicated; else nil
 
+	fixed    atomic.Pointer[string] // the SET that gives a session what the first replica has, without ';'; nil before Open knows it
 	view     atomic.Pointer[view]
 	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
 	gapUntil atomic.Int64        // Unix nanoseconds until which transactions begin with gap locks
@@ -79,7 +80,7 @@ func openGroup(ctx context.Context, cfg Config) (*group, error) {
 
 func (p *group) open(ctx context.Context) error {
 	for i := range p.cfg.Replicas {
-		m, err := newMember(p.cfg, i)
+		m, err := newMember(p.cfg, i, p.sessionText)
 		if err != nil {
 			return fmt.Errorf("replica %s: %w", p.cfg.Replicas[i].Name, err)
 		}
@@ -148,7 +149,19 @@ func (p *group) setup(m *member) string {
 	if v := p.view.Load(); p.cfg.Mode != ModeKeyed && len(v.writers) > 0 && v.writers[0] != m {
 		wait = min(wait, time.Second)
 	}
-	return fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout=%d%s; ", int(wait.Seconds()), keepMemory)
+	fixed := p.sessionText()
+	if fixed != "" {
+		fixed += "; "
+	}
+	return fixed + fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout=%d%s; ", int(wait.Seconds()), keepMemory)
+}
+
+// sessionText is the SET for every connection that the app reads or writes over, or empty.
+func (p *group) sessionText() string {
+	if s := p.fixed.Load(); s != nil {
+		return *s
+	}
+	return ""
 }
 
 // keepMemory has a MariaDB session keep memory enough for a packet of several statements, in place of getting it anew for each:

@@ -3,7 +3,6 @@ package fanout
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -64,7 +63,7 @@ func (l *lockedRange) read(ctx context.Context, c *sql.Conn) (map[string]uint64,
 	cond, args := l.r.where(l.t)
 	columns := l.t.hash()
 	if len(l.t.key) > 0 {
-		columns += ", " + names(l.t.key)
+		columns += ", " + exacts(l.t.key)
 	}
 	rows, err := c.QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s FOR UPDATE", columns, l.t.from(), cond), args...)
 	if err != nil {
@@ -110,8 +109,7 @@ func (l *lockedRange) release() {
 	defer cancel()
 	for _, c := range l.conns {
 		_, _ = c.ExecContext(ctx, "ROLLBACK")
-		_ = c.Raw(func(any) error { return driver.ErrBadConn })
-		_ = c.Close()
+		discard(c)
 	}
 	l.conns = nil
 }
@@ -183,7 +181,7 @@ func (l *lockedRange) mend(ctx context.Context, from, to int, keys []string) (Me
 func (l *lockedRange) mendSome(ctx context.Context, from, to int, keys []string) (Mended, error) {
 	cond, args := l.anyOf(keys)
 	columns := l.t.stored()
-	rows, err := l.conns[from].QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", names(columns), quoteName(l.t.name), cond), args...)
+	rows, err := l.conns[from].QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", exacts(columns), quoteName(l.t.name), cond), args...)
 	if err != nil {
 		return Mended{}, err
 	}

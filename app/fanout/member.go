@@ -35,9 +35,10 @@ type member struct {
 // adminConns bounds what the pool itself opens to a replica beside the app's connections.
 const adminConns = 8
 
-func newMember(cfg Config, index int) (*member, error) {
+// newMember prepares the connections to a replica; session gives the SET for those that the app reads over.
+func newMember(cfg Config, index int, session func() string) (*member, error) {
 	r := cfg.Replicas[index]
-	linkConn, plainConn := r.Connector, r.Connector
+	linkConn, plainConn, adminConn := r.Connector, r.Connector, r.Connector
 	if r.Connector == nil {
 		mc, err := r.mysqlConfig()
 		if err != nil {
@@ -49,6 +50,11 @@ func newMember(cfg Config, index int) (*member, error) {
 		if plainConn, err = mysql.NewConnector(mc); err != nil {
 			return nil, err
 		}
+		admin := mc.Clone()
+		admin.ParseTime, admin.Loc = false, time.UTC // what is compared and copied is never made a time of another zone
+		if adminConn, err = mysql.NewConnector(admin); err != nil {
+			return nil, err
+		}
 		mc = mc.Clone()
 		mc.MultiStatements = true // BEGIN and a statement in one packet; texts of the app with ';' are refused
 		mc.Logger = &mysql.NopLogger{}
@@ -57,11 +63,11 @@ func newMember(cfg Config, index int) (*member, error) {
 		}
 	}
 	m := &member{name: r.Name, index: index, connector: linkConn, weight: max(r.Weight, 1), streams: r.Connector == nil}
-	plain := sql.OpenDB(plainConn)
+	plain := sql.OpenDB(settled{plainConn, session})
 	plain.SetMaxOpenConns(cfg.MaxOpenConns)
 	plain.SetMaxIdleConns(cfg.MaxIdleConns)
 	m.plain = sqlx.NewDb(plain, "mysql")
-	m.admin = sql.OpenDB(plainConn)
+	m.admin = sql.OpenDB(settled{adminConn, func() string { return adminSession }})
 	m.admin.SetMaxOpenConns(adminConns)
 	m.admin.SetMaxIdleConns(1)
 	return m, nil

@@ -75,7 +75,7 @@ func (t *tableInfo) boundary(ctx context.Context, m *member, lo []any, size int)
 		return nil, nil
 	}
 	cond, args := keyRange{lo: lo}.where(t)
-	text := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1 OFFSET %d", names(t.key), t.from(), cond, names(t.key), size-1)
+	text := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1 OFFSET %d", exacts(t.key), t.from(), cond, names(t.key), size-1)
 	key, into := scanTargets(len(t.key))
 	err := m.admin.QueryRowContext(ctx, text, args...).Scan(into...)
 	if errors.Is(err, sql.ErrNoRows) {

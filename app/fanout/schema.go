@@ -51,7 +51,7 @@ const columnsQuery = `SELECT c.table_name, c.column_name, c.ordinal_position, c.
 const indexQuery = `SELECT table_name, index_name, seq_in_index, COALESCE(column_name, '-'), non_unique, COALESCE(sub_part, 0)
 	FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY table_name, index_name, seq_in_index`
 
-const triggerQuery = `SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement
+const triggerQuery = `SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement, action_order, sql_mode, character_set_client, collation_connection
 	FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY event_object_table, trigger_name`
 
 const foreignQuery = `SELECT table_name, constraint_name, column_name, COALESCE(referenced_table_name, '-'), COALESCE(referenced_column_name, '-')
@@ -90,7 +90,7 @@ func describe(ctx context.Context, m *member) (map[string][]string, error) {
 			return nil, fmt.Errorf("replica %s: read the schema: %w", m.name, err)
 		}
 	}
-	return out, nil
+	return out, define(ctx, m, out)
 }
 
 // ErrSchema is wrapped when replicas' schemas or settings differ; the error names what differs.
@@ -103,21 +103,21 @@ func (p *group) compareSchemas(ctx context.Context) error {
 	if len(members) == 0 {
 		return ErrNoReplica
 	}
-	first, err := describe(ctx, members[0])
+	first, err := readDatabase(ctx, members[0])
 	if err != nil {
 		return err
 	}
 	for _, m := range members[1:] {
-		other, err := describe(ctx, m)
+		other, err := readDatabase(ctx, m)
 		if err != nil {
 			return err
 		}
-		if diff := schemaDiff(members[0].name, first, m.name, other); len(diff) > 0 {
+		if diff := databaseDiff(members[0].name, first, m.name, other); len(diff) > 0 {
 			return fmt.Errorf("%w: %s", ErrSchema, strings.Join(diff, "; "))
 		}
 	}
-	s := &schema{known: true, tables: make(map[string]table, len(first))}
-	for name, lines := range first {
+	s := &schema{known: true, tables: make(map[string]table, len(first.tables))}
+	for name, lines := range first.tables {
 		s.tables[name] = table{clock: slices.ContainsFunc(lines, readsClock), numbers: slices.ContainsFunc(lines, numbersRows), keys: keysOf(lines)}
 	}
 	p.schema.Store(s)
@@ -151,14 +151,7 @@ func schemaDiff(aName string, a map[string][]string, bName string, b map[string]
 			}
 		}
 	}
-	names := map[string]bool{}
-	for n := range a {
-		names[n] = true
-	}
-	for n := range b {
-		names[n] = true
-	}
-	for n := range names {
+	for _, n := range sortedNames(a, b) {
 		switch {
 		case a[n] == nil:
 			diff = append(diff, fmt.Sprintf("%s has no table %s", aName, n))
@@ -174,48 +167,4 @@ func schemaDiff(aName string, a map[string][]string, bName string, b map[string]
 		diff = append(diff[:10], fmt.Sprintf("and %d more", len(diff)-10))
 	}
 	return diff
-}
-
-// settingsQuery lists the settings that make the same statement write other rows, or that the pool relies on.
-const settingsQuery = `SELECT @@sql_mode, @@auto_increment_increment, @@lower_case_table_names, @@explicit_defaults_for_timestamp,
-	@@character_set_server, @@collation_database, TIMESTAMPDIFF(MINUTE, UTC_TIMESTAMP(), NOW()), @@div_precision_increment, @@group_concat_max_len,
-	@@innodb_strict_mode, @@foreign_key_checks, @@unique_checks`
-
-var settingNames = []string{"sql_mode", "auto_increment_increment", "lower_case_table_names", "explicit_defaults_for_timestamp",
-	"character_set_server", "collation_database", "time zone (minutes from UTC)", "div_precision_increment", "group_concat_max_len",
-	"innodb_strict_mode", "foreign_key_checks", "unique_checks"}
-
-// sameSettings fails when the replicas in service would treat the same statement differently.
-func (p *group) sameSettings(ctx context.Context) error {
-	var faults []string
-	var first []string
-	members := p.view.Load().readers
-	for i, m := range members {
-		cells := make([]string, len(settingNames))
-		into := make([]any, len(cells))
-		for j := range cells {
-			into[j] = &cells[j]
-		}
-		if err := m.admin.QueryRowContext(ctx, settingsQuery).Scan(into...); err != nil {
-			return fmt.Errorf("replica %s: read the settings: %w", m.name, err)
-		}
-		for _, mode := range []string{"ANSI_QUOTES", "NO_BACKSLASH_ESCAPES"} {
-			if strings.Contains(cells[0], mode) {
-				faults = append(faults, fmt.Sprintf("%s has sql_mode %s, with which texts can't be told apart", m.name, mode))
-			}
-		}
-		if i == 0 {
-			first = cells
-			continue
-		}
-		for j, name := range settingNames {
-			if cells[j] != first[j] {
-				faults = append(faults, fmt.Sprintf("%s: %s has %q, %s has %q", name, members[0].name, first[j], m.name, cells[j]))
-			}
-		}
-	}
-	if len(faults) > 0 {
-		return fmt.Errorf("%w: %s", ErrSchema, strings.Join(faults, "; "))
-	}
-	return nil
 }

@@ -1,5 +1,12 @@
 package fanout
 
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+)
+
 // What a link's session is told beside the app's statements, and what it is brought back to before others run on it.
 const (
 	unpin      = "SET timestamp=DEFAULT" // lets the clock run again
@@ -64,4 +71,35 @@ func (l *link) settle() string {
 		text += unpin + "; "
 	}
 	return text
+}
+
+// adminSession is for the pool's own connections: what they compare and copy is what is stored. A TIMESTAMP is a moment, and a session's zone
+// may show two of them alike, or have none for one.
+const adminSession = "SET SESSION time_zone='+00:00', sql_mode=''"
+
+// settled gives every new connection the settings that session returns.
+type settled struct {
+	driver.Connector
+	session func() string
+}
+
+func (s settled) Connect(ctx context.Context) (driver.Conn, error) {
+	dc, err := s.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	text := s.session()
+	if x, ok := dc.(driver.ExecerContext); ok && text != "" {
+		if _, err := x.ExecContext(ctx, text, nil); err != nil {
+			_ = dc.Close()
+			return nil, fmt.Errorf("set up the session: %w", err)
+		}
+	}
+	return dc, nil
+}
+
+// discard closes a connection whose session is no longer what the others' are.
+func discard(c *sql.Conn) {
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.Close()
 }

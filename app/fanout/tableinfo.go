@@ -42,16 +42,43 @@ func (c columnInfo) bytes() bool {
 	return false
 }
 
-// digest is an SQL expression whose text differs when the column's value does.
+// digest is an SQL expression whose text differs when the column's value does. Long values go by a digest of their own: the text of a row
+// must stay below max_allowed_packet.
 func (c columnInfo) digest() string {
 	switch q := quoteName(c.name); {
 	case c.dataType == "json":
-		return "COALESCE(HEX(CAST(" + q + " AS CHAR)), 'NULL')"
+		return "COALESCE(SHA2(CAST(" + q + " AS CHAR), 256), 'NULL')"
+	case strings.HasSuffix(c.dataType, "blob"), strings.HasSuffix(c.dataType, "text"):
+		return "COALESCE(SHA2(" + q + ", 256), 'NULL')"
+	case c.dataType == "float":
+		return "COALESCE(" + c.exact() + ", 'NULL')"
 	case c.text() || c.bytes():
 		return "COALESCE(HEX(" + q + "), 'NULL')"
 	default:
 		return "COALESCE(" + q + ", 'NULL')"
 	}
+}
+
+// exact is an SQL expression that gives the column's value as it is stored, whatever the connection makes of such values: a FLOAT with all its
+// digits, and times as text.
+func (c columnInfo) exact() string {
+	switch q := quoteName(c.name); c.dataType {
+	case "float":
+		return "(" + q + " + 0e0)"
+	case "timestamp", "datetime", "date":
+		return "CAST(" + q + " AS CHAR)"
+	default:
+		return q
+	}
+}
+
+// exacts are the values of columns for a SELECT.
+func exacts(columns []columnInfo) string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = c.exact()
+	}
+	return strings.Join(list, ", ")
 }
 
 // hash is an SQL expression for 64 bits of a digest of the row. MySQL 9 has no MD5 or SHA1 any more.

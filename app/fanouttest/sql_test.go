@@ -427,7 +427,7 @@ func TestSchemaChanges(t *testing.T) {
 			_, err := p.Admit(t.Context(), "r2")
 			must(t, err)
 			c.execOn(t, 1, "ALTER TABLE t ADD KEY (v)")
-			if _, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered)); !errors.Is(err, fanout.ErrSchema) || !strings.Contains(err.Error(), "index v") {
+			if _, err := fanout.Open(t.Context(), c.config(fanout.ModeOrdered)); !errors.Is(err, fanout.ErrSchema) || !strings.Contains(err.Error(), "KEY `v`") {
 				t.Errorf("Open over schemas that differ: got %v, want ErrSchema that names the index", err)
 			}
 		})

@@ -1,0 +1,198 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var schemaProperties = []Property{
+	{kindSchema, "columns", "type, order, default, generated expression, collation, and whether NULL is allowed: SHOW CREATE TABLE", false},
+	{kindSchema, "keys", "which rows a statement locks, and which key an upsert meets first: SHOW CREATE TABLE, and for the order in which unique keys were made, which it hides, " +
+		"InnoDB's own list, where the account has the right PROCESS", false},
+	{kindSchema, "foreign keys, checks, partitions, table options", "rows that are refused, changed along or placed elsewhere: SHOW CREATE TABLE", false},
+	{kindSchema, "triggers", "what they do, their order, and the sql_mode and collation that they run with", false},
+	{kindSchema, "views, routines, events", "what a statement that names them reads or does", false},
+	{kindSchema, "order of the replicas", "which one executes first: it is the same for all processes of the app", false},
+}
+
+// otherQuery lists what a database holds besides tables: its kind and name, then what matters of it. Definitions go by their digest.
+const otherQuery = `SELECT CONCAT('view ', table_name), CONCAT_WS(' ', REPLACE(view_definition, CONCAT(QUOTE_NAME, table_schema, QUOTE_NAME, '.'), ''), check_option, is_updatable, security_type, character_set_client, collation_connection)
+		FROM information_schema.views WHERE table_schema = DATABASE()
+	UNION ALL SELECT CONCAT(LOWER(routine_type), ' ', routine_name), CONCAT_WS(' ', routine_definition, dtd_identifier, is_deterministic, sql_data_access, sql_mode, security_type, character_set_client, collation_connection)
+		FROM information_schema.routines WHERE routine_schema = DATABASE()
+	UNION ALL SELECT CONCAT('event ', event_name), CONCAT_WS(' ', event_definition, event_type, execute_at, interval_value, interval_field, status, sql_mode, time_zone)
+		FROM information_schema.events WHERE event_schema = DATABASE()`
+
+// describeOthers returns views, routines and events of m's database by kind and name.
+func describeOthers(ctx context.Context, m *member) (map[string][]string, error) {
+	rows, err := m.admin.QueryContext(ctx, strings.ReplaceAll(otherQuery, "QUOTE_NAME", "'`'"))
+	if err != nil {
+		return nil, fmt.Errorf("replica %s: read views, routines and events: %w", m.name, err)
+	}
+	defer rows.Close()
+	out := map[string][]string{}
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
+			return nil, err
+		}
+		out[name] = append(out[name], text)
+	}
+	return out, rows.Err()
+}
+
+var (
+	counter   = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
+	uniqueKey = regexp.MustCompile("^UNIQUE KEY `((?:[^`]|``)*)`")
+	column    = regexp.MustCompile("^`((?:[^`]|``)*)`")
+)
+
+// define adds to tables the lines of SHOW CREATE TABLE, and the order of their columns and unique keys as the server shows it.
+func define(ctx context.Context, m *member, tables map[string][]string) error {
+	for name := range tables {
+		var table, create string
+		err := m.admin.QueryRowContext(ctx, "SHOW CREATE TABLE "+quoteName(name)).Scan(&table, &create)
+		if err != nil {
+			return fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+		}
+		var unique, columns []string
+		for i, line := range strings.Split(create, "\n") {
+			if i == 0 {
+				continue // the name
+			}
+			line = counter.ReplaceAllString(strings.TrimSuffix(strings.TrimSpace(line), ","), "")
+			if key := uniqueKey.FindStringSubmatch(line); key != nil {
+				unique = append(unique, key[1])
+			} else if c := column.FindStringSubmatch(line); c != nil {
+				columns = append(columns, c[1])
+			}
+			tables[name] = append(tables[name], defined+line)
+		}
+		tables[name] = append(tables[name], defined+"columns in the order "+strings.Join(columns, ", "))
+		if len(unique) > 1 {
+			tables[name] = append(tables[name], defined+"unique keys in the order "+strings.Join(unique, ", "))
+		}
+	}
+	return nil
+}
+
+// defined begins the lines that are compared; the others, which the pool goes by, say the same in other words.
+const defined = "definition "
+
+// definitions are the lines of each table that are compared: what SHOW CREATE TABLE tells, and the triggers.
+func definitions(tables map[string][]string) map[string][]string {
+	out := make(map[string][]string, len(tables))
+	for name, lines := range tables {
+		out[name] = []string{}
+		for _, line := range lines {
+			if text, ok := strings.CutPrefix(line, defined); ok {
+				out[name] = append(out[name], text)
+			} else if strings.HasPrefix(line, "trigger ") {
+				out[name] = append(out[name], line)
+			}
+		}
+	}
+	return out
+}
+
+// innoQueries list every index of a table in the order in which InnoDB goes through them, on MySQL and on MariaDB.
+var innoQueries = []string{
+	"SELECT t.name, i.name FROM information_schema.innodb_indexes i JOIN information_schema.innodb_tables t USING (table_id) WHERE t.name LIKE CONCAT(DATABASE(), '/%') ORDER BY t.name, i.index_id",
+	"SELECT t.name, i.name FROM information_schema.innodb_sys_indexes i JOIN information_schema.innodb_sys_tables t USING (table_id) WHERE t.name LIKE CONCAT(DATABASE(), '/%') ORDER BY t.name, i.index_id",
+}
+
+// innoOrder returns, for tables with several unique keys, a line that says in which order InnoDB tries them; nil without the right PROCESS.
+func innoOrder(ctx context.Context, m *member, tables map[string][]string) (map[string][]string, error) {
+	var rows *sql.Rows
+	var err error
+	for _, q := range innoQueries {
+		if rows, err = m.admin.QueryContext(ctx, q); outcomeOf(err) != answered {
+			break
+		}
+	}
+	if outcomeOf(err) == answered {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("replica %s: read the order of unique keys: %w", m.name, err)
+	}
+	defer rows.Close()
+	order := map[string][]string{}
+	for rows.Next() {
+		var path, index string
+		if err := rows.Scan(&path, &index); err != nil {
+			return nil, err
+		}
+		_, name, _ := strings.Cut(path, "/")
+		name, _, _ = strings.Cut(strings.ToLower(name), "#p#")
+		if isUnique(tables[name], index) && !slices.Contains(order[name], index) {
+			order[name] = append(order[name], index)
+		}
+	}
+	for name, keys := range order {
+		if len(keys) < 2 {
+			delete(order, name)
+			continue
+		}
+		order[name] = []string{"unique keys made in the order " + strings.Join(keys, ", ")}
+	}
+	return order, errors.Join(rows.Err(), rows.Close())
+}
+
+func isUnique(lines []string, index string) bool {
+	return slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, defined+"UNIQUE KEY "+quoteName(index)+" ") })
+}
+
+// database is what compareSchemas knows of one replica.
+type database struct {
+	tables map[string][]string // all lines of describe
+	others map[string][]string
+	order  map[string][]string // of unique keys; nil where it can't be read
+}
+
+func readDatabase(ctx context.Context, m *member) (d database, err error) {
+	if d.tables, err = describe(ctx, m); err != nil {
+		return d, err
+	}
+	if d.others, err = describeOthers(ctx, m); err != nil {
+		return d, err
+	}
+	d.order, err = innoOrder(ctx, m, d.tables)
+	return d, err
+}
+
+// databaseDiff names what one replica has and the other has not.
+func databaseDiff(aName string, a database, bName string, b database) []string {
+	diff := schemaDiff(aName, definitions(a.tables), bName, definitions(b.tables))
+	for _, name := range sortedNames(a.others, b.others) {
+		if !slices.Equal(a.others[name], b.others[name]) {
+			diff = append(diff, fmt.Sprintf("%s is not the same on %s and on %s", name, aName, bName))
+		}
+	}
+	if a.order == nil || b.order == nil {
+		return diff
+	}
+	for _, name := range sortedNames(a.order, b.order) {
+		if !slices.Equal(a.order[name], b.order[name]) {
+			diff = append(diff, fmt.Sprintf("%s has the %s of table %s, %s has the %s, so an upsert meets another key first; rebuild the table on both: ALTER TABLE %s ENGINE=InnoDB",
+				aName, strings.Join(a.order[name], ""), name, bName, strings.Join(b.order[name], ""), quoteName(name)))
+		}
+	}
+	return diff
+}
+
+func sortedNames(a, b map[string][]string) []string {
+	names := map[string]bool{}
+	for name := range a {
+		names[name] = true
+	}
+	for name := range b {
+		names[name] = true
+	}
+	return sortedKeys(names)
+}
