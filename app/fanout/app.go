@@ -92,9 +92,14 @@ func (p *group) otherApps(ctx context.Context) ([]app, error) {
 	if len(v.readers) == 0 {
 		return nil, ErrNoReplica
 	}
-	rows, err := v.readers[0].admin.QueryContext(ctx, "SELECT id, mode, epoch, COALESCE(IS_FREE_LOCK(CONCAT(?, id)), 1) FROM "+appTable+" WHERE id <> ?", ownPrefix, p.id)
+	return p.appsOn(ctx, v.readers[0])
+}
+
+// appsOn lists the other processes that m knows, those as dead whose lock is not held there.
+func (p *group) appsOn(ctx context.Context, m *member) ([]app, error) {
+	rows, err := m.admin.QueryContext(ctx, "SELECT id, mode, epoch, COALESCE(IS_FREE_LOCK(CONCAT(?, id)), 1) FROM "+appTable+" WHERE id <> ?", ownPrefix, p.id)
 	if err != nil {
-		return nil, fmt.Errorf("replica %s: list app processes: %w", v.readers[0].name, err)
+		return nil, fmt.Errorf("replica %s: list app processes: %w", m.name, err)
 	}
 	defer rows.Close()
 	var list []app
@@ -176,7 +181,7 @@ func (p *group) ack(ctx context.Context, epoch int64) bool {
 			p.id, string(p.cfg.Mode), p.started.UnixMicro(), epoch)
 		ok = ok && err == nil
 	}
-	return ok
+	return ok && p.keepOrder(ctx) == nil
 }
 
 // waitForApps returns when every write anywhere follows the current epoch: this process's and those of all others.

@@ -142,8 +142,9 @@ func (p *group) choose(replicas []string) ([]*member, error) {
 type RepairOptions struct {
 	Tables   []string // empty: all
 	Replicas []string // empty: those in service
-	// From names the replica whose rows are right. Empty: what more than half of the replicas have is right; with two
-	// replicas there is no such majority.
+	// From names the replica whose rows are right. Empty: the first replica in service is right, as it executes each write before the
+	// others. Rows in which all others in service agree against it are left as they are, and all rows where none is known to be the
+	// first: there, somebody has to name the replica. What several have counts for nothing.
 	From string
 }
 
@@ -160,7 +161,8 @@ type Mended struct {
 // RepairReport is what Repair did.
 type RepairReport struct {
 	Mended []Mended     `json:"mended,omitempty"`
-	Left   []Difference `json:"left,omitempty"` // rows without a majority, left as they are
+	Left   []Difference `json:"left,omitempty"` // rows that were left as they are, since nobody can know which is right
+	Why    string       `json:"why,omitempty"`  // why they were left
 }
 
 // String lists what was done, a line a table and replica.
@@ -170,7 +172,10 @@ func (r *RepairReport) String() string {
 		fmt.Fprintf(&b, "%s on %s: %d rows deleted, %d inserted: %s\n", m.Table, m.Replica, m.Deleted, m.Inserted, strings.Join(m.Keys, " "))
 	}
 	for _, d := range r.Left {
-		fmt.Fprintf(&b, "%s: left as it is, no majority: %v\n", d.Key, d.Rows)
+		fmt.Fprintf(&b, "%s: left as it is: %v\n", d.Key, d.Rows)
+	}
+	if len(r.Left) > 0 {
+		fmt.Fprintf(&b, "%s\n", r.Why)
 	}
 	if b.Len() == 0 {
 		return "nothing to repair"
@@ -184,27 +189,38 @@ func (p *group) repair(ctx context.Context, opts RepairOptions) (*RepairReport, 
 	if err != nil {
 		return nil, err
 	}
-	from := -1
+	who := p.truth(ctx, members)
 	if opts.From != "" {
-		if from = slices.IndexFunc(members, func(m *member) bool { return m.name == opts.From }); from < 0 {
+		i := slices.IndexFunc(members, func(m *member) bool { return m.name == opts.From })
+		if i < 0 {
 			return nil, fmt.Errorf("replica %q is not among those to repair (%s)", opts.From, memberNames(members))
 		}
-	} else if len(members) < 3 {
-		return nil, fmt.Errorf("%d replicas have no majority; name the replica whose rows are right", len(members))
+		who = truth{first: i}
 	}
 	if err := p.mayMend(ctx); err != nil {
 		return nil, err
 	}
 	report := &RepairReport{}
-	mend := &mender{p: p, members: members, right: func(l *lockedRange, key string) int {
-		if from >= 0 {
-			return from
-		}
-		return l.majority(key)
-	}}
+	mend := &mender{p: p, members: members, right: who.right}
 	err = mend.tables(ctx, opts.Tables)
 	report.Mended, report.Left = mend.report(), mend.left
+	if len(report.Left) > 0 {
+		report.Why = who.left(members)
+	}
 	return report, err
+}
+
+// left says why rows were left as they are.
+func (t truth) left(members []*member) string {
+	if t.first < 0 {
+		return "which replica is right is not known: " + t.why
+	}
+	var others []*member
+	for _, i := range t.voting {
+		others = append(others, members[i])
+	}
+	return fmt.Sprintf("%s executes each write first, but %s has something else: either that was computed wrongly, or %s was changed around the fan-out",
+		members[t.first].name, strings.ReplaceAll(memberNames(others), ", ", " and "), members[t.first].name)
 }
 
 func memberNames(members []*member) string {

@@ -143,12 +143,8 @@ func (p *group) gapNow() bool {
 }
 
 // settle ejects the replicas that differ under gap locks, where no other transaction can be the reason. The first replica
-// is right, unless two or more others agree against it.
+// executed the statement before them, so it is right, however many agree against it.
 func (t *orderedTxn) settle(a answer, verdicts, differ []verdict) error {
-	if first := t.live()[0]; outvoted(verdicts, differ) {
-		t.again = t.eject(first, fmt.Errorf("it answered %s, and every other replica otherwise", a))
-		return t.abort(&WriteError{Fate: NotApplied, Again: t.again, Cause: fmt.Errorf("replica %s differed from all others", first.m.name), Parts: partsOf(verdicts)})
-	}
 	for _, v := range differ {
 		why := v.err
 		if why == nil {
@@ -159,19 +155,6 @@ func (t *orderedTxn) settle(a answer, verdicts, differ []verdict) error {
 		}
 	}
 	return nil
-}
-
-// outvoted reports whether all of at least two others say the same, and the first replica something else.
-func outvoted(verdicts, differ []verdict) bool {
-	if len(differ) < 2 || len(differ) != len(verdicts) {
-		return false
-	}
-	for _, v := range differ[1:] {
-		if outcomeOf(v.err) != outcomeOf(differ[0].err) || !v.a.same(differ[0].a) {
-			return false
-		}
-	}
-	return true
 }
 
 // String is what the answer said, for reasons of ejections.

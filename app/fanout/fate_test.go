@@ -235,11 +235,11 @@ func TestDifferentRowsAffectedEjects(t *testing.T) {
 	if _, err := p.DB().Exec("UPDATE t SET a = 1"); err != nil {
 		t.Fatal(err)
 	}
-	if got := states(t, p); got[0] != fanout.Ejected || got[1] != fanout.InService || got[2] != fanout.InService {
-		t.Errorf("states %q, want the first, outvoted, ejected", got)
+	if got := states(t, p); got[0] != fanout.InService || got[1] != fanout.Ejected || got[2] != fanout.Ejected {
+		t.Errorf("states %q, want the first in service: it executed first, whatever two others say", got)
 	}
-	if got := []int{len(servers[0].log()), len(servers[1].log()), len(servers[2].log())}; !slices.Equal(got, []int{0, 1, 1}) {
-		t.Errorf("committed %v, want [0 1 1]", got)
+	if got := len(servers[0].log()); got != 1 {
+		t.Errorf("the first replica committed %d statements, want 1", got)
 	}
 }
 

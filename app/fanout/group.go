@@ -196,6 +196,9 @@ func (p *group) join(ctx context.Context) error {
 	p.stateMu.Lock()
 	err = p.register(ctx)
 	p.stateMu.Unlock()
+	if err == nil {
+		err = p.sameOrder(ctx)
+	}
 	if err != nil {
 		return err
 	}

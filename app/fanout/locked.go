@@ -141,23 +141,6 @@ func (l *lockedRange) versions(key string) map[string]string {
 	return out
 }
 
-// majority is the index of a replica that has, for key, what more than half of the replicas have; -1 when there is none.
-func (l *lockedRange) majority(key string) int {
-	for i := range l.rows {
-		di, in := l.rows[i][key]
-		n := 0
-		for _, other := range l.rows {
-			if d, ok := other[key]; ok == in && d == di {
-				n++
-			}
-		}
-		if 2*n > len(l.rows) {
-			return i
-		}
-	}
-	return -1
-}
-
 // mendBatch bounds the rows of one statement that mends.
 const mendBatch = 200
 

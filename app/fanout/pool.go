@@ -231,7 +231,7 @@ func (p *Pool) tablesOf(ctx context.Context, g *group) ([]string, error) {
 }
 
 // Recover cleans up behind app processes that ended without Close: a write of theirs may be on some replicas only. It
-// compares the replicas and ejects those that differ from the majority, or where there is none from the first. Open calls
+// compares the replicas and ejects those that differ from the first one in service. Open calls
 // it; it costs nothing when every process ended in order.
 func (p *Pool) Recover(ctx context.Context) (*RecoverReport, error) {
 	all := &RecoverReport{}

@@ -76,12 +76,7 @@ func (p *group) newest(ctx context.Context, limit time.Duration, from []*member)
 		defer cancel()
 		lists[i], errs[i] = stateOn(mctx, from[i])
 	})
-	var best []record
-	for _, list := range lists { // of two with one epoch, the earlier replica's counts: the same for every process
-		if best == nil || epochOf(list) > epochOf(best) {
-			best = list
-		}
-	}
+	best := newestOf(lists) // of two with one epoch, the earlier replica's counts: the same for every process
 	full := make([]record, len(p.members))
 	for i, m := range p.members {
 		full[i] = record{replica: m.name, state: InService}

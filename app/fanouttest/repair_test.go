@@ -69,6 +69,16 @@ func TestCheckNamesAndRepairMends(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Repair: %v", err)
 			}
+			var left []string
+			for _, d := range done.Left { // r1 executes first, and both others agree against it
+				left = append(left, d.Key)
+			}
+			if slices.Sort(left); !slices.Equal(left, []string{"down id=1", "zero id=6"}) || !strings.Contains(done.String(), "changed around the fan-out") {
+				t.Errorf("Repair left %q, want the rows in which r1 stands alone, with the reason\n%s", left, done)
+			}
+			if more, err := p.Repair(ctx, fanout.RepairOptions{Tables: []string{"zero", "down"}, From: "r2"}); err != nil || len(more.Left) > 0 {
+				t.Errorf("Repair from r2: %v, %v", more, err)
+			}
 			wantSecondOpinion(t, c, "after Repair", map[string]bool{"pair": false, "types": false, "zero": false, "down": false, "up": false})
 			for _, line := range []string{"pair on r3: 2 rows deleted, 1 inserted", "types on r2: 1 rows deleted, 2 inserted"} {
 				if !strings.Contains(done.String(), line) {
@@ -121,7 +131,7 @@ func tableSync(t *testing.T, c *cluster, table string, i int) string {
 	return out.String()
 }
 
-// TestRepairFrom mends from a named replica, where a majority would decide otherwise and where there is none.
+// TestRepairFrom mends from a named replica, and leaves rows alone where none is named and two differ.
 func TestRepairFrom(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		for _, tt := range []struct {
@@ -139,13 +149,13 @@ func TestRepairFrom(t *testing.T) {
 				}
 				c.execOn(t, 1, "DELETE FROM t WHERE id = 2") // the others have it
 				report, err := p.Repair(t.Context(), fanout.RepairOptions{From: tt.from})
+				must(t, err)
 				if tt.from == "" {
-					if err == nil || !strings.Contains(err.Error(), "no majority") {
-						t.Errorf("Repair of two replicas from nobody: got %v, want an error that says that there is no majority", err)
+					if len(report.Left) != 2 || len(report.Mended) > 0 || len(report.Left[0].Rows) != 2 || !strings.Contains(report.Why, "r1") || !strings.Contains(report.Why, "r2") {
+						t.Errorf("Repair of two replicas from nobody: got %s, want both rows left as they are, and both replicas named", report)
 					}
 					return
 				}
-				must(t, err)
 				if len(report.Left) > 0 || strings.Contains(report.String(), "on "+tt.from+":") {
 					t.Errorf("Repair left %v and says\n%s\nwant nothing left and %s untouched", report.Left, report, tt.from)
 				}
@@ -179,7 +189,7 @@ func damage(tb testing.TB, p *fanout.Pool) {
 			tb.Fatalf("%s: %v", d[1], err)
 		}
 	}
-	// r2 lacks 6, r1 has it changed: of id=6 no two replicas have the same; r3's is the original. Give it a majority.
+	// r2 lacks 6, r1 has it changed: of id=6 no two replicas have the same; r3's is the original. Have r1 stand alone.
 	if _, err := p.Replica("r2").ExecContext(tb.Context(), "INSERT INTO zero VALUES (6, 2)"); err != nil {
 		tb.Fatal(err)
 	}
