@@ -2,8 +2,6 @@ package fanout
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -108,18 +106,23 @@ var innoQueries = []string{
 
 // innoOrder returns, for tables with several unique keys, a line that says in which order InnoDB tries them; nil without the right PROCESS.
 func innoOrder(ctx context.Context, m *member, tables map[string][]string) (map[string][]string, error) {
-	var rows *sql.Rows
-	var err error
 	for _, q := range innoQueries {
-		if rows, err = m.admin.QueryContext(ctx, q); outcomeOf(err) != answered {
-			break
+		order, err := readOrder(ctx, m, q, tables)
+		if outcomeOf(err) == answered { // the other engine, or no right to it
+			continue
 		}
+		if err != nil {
+			return nil, fmt.Errorf("replica %s: read the order of unique keys: %w", m.name, err)
+		}
+		return order, nil
 	}
-	if outcomeOf(err) == answered {
-		return nil, nil
-	}
+	return nil, nil
+}
+
+func readOrder(ctx context.Context, m *member, query string, tables map[string][]string) (map[string][]string, error) {
+	rows, err := m.admin.QueryContext(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("replica %s: read the order of unique keys: %w", m.name, err)
+		return nil, err
 	}
 	defer rows.Close()
 	order := map[string][]string{}
@@ -141,7 +144,7 @@ func innoOrder(ctx context.Context, m *member, tables map[string][]string) (map[
 		}
 		order[name] = []string{"unique keys made in the order " + strings.Join(keys, ", ")}
 	}
-	return order, errors.Join(rows.Err(), rows.Close())
+	return order, rows.Err()
 }
 
 func isUnique(lines []string, index string) bool {

@@ -110,7 +110,7 @@ var printsNoResult = map[string]string{
 
 // severalMeanings are flags whose words may differ from command to command, and what they have in common.
 var severalMeanings = map[string]string{
-	"from":     "where a window of time begins: a moment in logs, a second of the load in rounds",
+	"from":     "where a window of time begins: a moment in logs, a second of the load in rounds; in replicas repair, the database to copy rows from",
 	"to":       "where that window ends; in send and replay, as issue and manual pages have it, the server",
 	"force":    "do it although somebody else changed something",
 	"rounds":   "how many rounds are run",

@@ -65,13 +65,20 @@ Where none is named, those of the topology that is up are meant.`,
 	}
 	sub("status", "Say which databases are in service", cobra.NoArgs, runReplicasStatus)
 	check := sub("check", "Compare the tables and name the rows that differ (exit code 3)", cobra.NoArgs, runReplicasCheck)
-	repair := sub("repair", "Mend the rows that differ, from the majority or from one database", cobra.NoArgs, runReplicasRepair)
+	repair := sub("repair", "Make the rows that differ equal, where it is known which are right", cobra.NoArgs, runReplicasRepair)
 	eject := sub("eject NAME", "Take a database out of service", cobra.ExactArgs(1), runReplicasEject)
 	sub("admit NAME", "Copy what a database lacks and put it back into service", cobra.ExactArgs(1), runReplicasAdmit)
 	for _, c := range []*cobra.Command{check, repair} {
 		c.Flags().StringSliceVar(&o.tables, "tables", nil, "only these tables (default: all)")
 	}
-	repair.Flags().StringVar(&o.from, "like", "", "the database whose rows are right (default: what more than half of them have)")
+	repair.Flags().StringVar(&o.from, "from", "", "the database whose rows are right (default: the first one in service, for rows where nothing speaks against it)")
+	repair.Long = `Make the rows that differ equal. The app writes to the first database in service before the others, so its rows are right: the number of
+databases that have a row decides nothing. Two kinds of rows are left as they are, and printed with what each database has:
+  - rows in which all others in service have the same, and the first one something else. Either the others computed it wrongly, or
+    the row was changed on the first one without the app;
+  - all rows, where the first one is not known: no app has opened these databases with package app/fanout, two of them were each in service
+    without the other, or one in service is not named or does not answer.
+Compare them, and name the database whose rows are right: --from NAME. Its rows then replace those of all others.`
 	eject.Flags().StringVar(&o.reason, "reason", "ejected by hand", "why, for whoever asks for the status")
 	return cmd
 }
@@ -238,9 +245,6 @@ func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 
 func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {
 	report, err := pool.Repair(ctx, fanout.RepairOptions{Tables: o.tables, From: o.from})
-	if err != nil && o.from == "" {
-		return ui.Hinted(err, "--like NAME says whose rows are right")
-	}
 	if err != nil {
 		return err
 	}
@@ -248,7 +252,7 @@ func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions
 		return err
 	}
 	if len(report.Left) > 0 {
-		return ui.Hinted(fmt.Errorf("%d rows have no majority and were left as they are", len(report.Left)), "name the database that is right: --like NAME")
+		return ui.Hinted(fmt.Errorf("%d rows were left as they are: %s", len(report.Left), report.Why), "compare these rows, then name the database whose rows are right: "+o.on("isukit replicas repair --from NAME"))
 	}
 	return nil
 }

@@ -94,8 +94,8 @@ func replicasByHand(t *testing.T, running *infra.Running, id string) {
 		{"status", ui.ExitOK, "in service"},
 		{"check", ui.ExitRound, id},
 		{"check --json", ui.ExitRound, id},
-		{"repair", ui.ExitFailed, "--like"},
-		{"repair --like db-1", ui.ExitOK, "jobs"},
+		{"repair", ui.ExitFailed, "--from"},
+		{"repair --from db-1", ui.ExitOK, "jobs"},
 		{"check", ui.ExitOK, ""},
 		{"eject db-2 --reason broken", ui.ExitOK, "broken"},
 		{"status --json", ui.ExitOK, `"state":"ejected"`},
@@ -141,7 +141,7 @@ func TestReplicasThatReplicate(t *testing.T) {
 			}
 			replicas("status", ui.ExitOK, "in service")
 			replicas("check", ui.ExitOK, "equal")
-			replicas("repair --like db-1", ui.ExitFailed, "replication")
+			replicas("repair --from db-1", ui.ExitFailed, "replication")
 			servers.StopCopying(t, 1)
 			replicas("status", ui.ExitOK, "replication has stopped")
 			servers.ResumeCopying(t, 1)
