@@ -9,6 +9,8 @@ import (
 type Style struct {
 	// Color turns on ANSI colours and bold.
 	Color bool
+	// Mark stands after the escape character of every sequence, for a writer that takes it out and lets no other sequence pass.
+	Mark string
 	// Width is the number of columns; 0 means 80. Less than 72 is taken as 72, but by List.
 	Width int
 	// Record is where the round is kept, as the reader should see it; empty prints nothing about it.
@@ -29,6 +31,7 @@ func (s Style) width() int {
 type sheet struct {
 	strings.Builder
 	color bool
+	mark  string
 	width int
 }
 
@@ -43,18 +46,18 @@ const (
 )
 
 // sgr finds what paint adds.
-var sgr = regexp.MustCompile("\x1b\\[[0-9;]*m")
+var sgr = regexp.MustCompile("\x1b[0-9a-f]*\\[[0-9;]*m")
 
 func bare(painted string) string { return sgr.ReplaceAllString(painted, "") }
 
-func newSheet(s Style) *sheet { return &sheet{color: s.Color, width: s.width()} }
+func newSheet(s Style) *sheet { return &sheet{color: s.Color, mark: s.Mark, width: s.width()} }
 
 // paint puts s, which has no colours yet, into one.
 func (p *sheet) paint(code, s string) string {
 	if !p.color || s == "" {
 		return s
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return "\x1b" + p.mark + "[" + code + "m" + s + "\x1b" + p.mark + "[0m"
 }
 
 func (p *sheet) line(parts ...string) {

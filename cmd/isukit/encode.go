@@ -74,7 +74,7 @@ func runEncode(ctx context.Context, o encodeOptions, s streams) error {
 	}
 	switch o.output {
 	case "raw":
-		_, err = s.out.Write(data)
+		_, err = ui.Bytes(s.out).Write(data)
 	case "hex":
 		_, err = fmt.Fprintln(s.out, hex.EncodeToString(data))
 	case "base64":

@@ -218,7 +218,7 @@ captured or dropped, and "generator", from where the load comes. What the shell 
 				shell = "/bin/sh"
 			}
 			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
-				_, err := lab.Attach(ctx, args[0], host.Command{Argv: []string{shell}, Env: []string{"PS1=" + args[0] + "# "}}, s.in, s.out, s.err)
+				_, err := lab.Attach(ctx, args[0], host.Command{Argv: []string{shell}, Env: []string{"PS1=" + args[0] + "# "}}, s.in, ui.Beneath(s.out), ui.Beneath(s.err))
 				return unknownLabHost(ctx, lab, err)
 			})
 		},
@@ -232,7 +232,7 @@ func newLabRunCmd(s streams) *cobra.Command {
 		Example: "  isukit lab run s1 -- ip address", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
-				code, err := lab.Attach(ctx, args[0], host.Command{Argv: args[1:]}, s.in, s.out, s.err)
+				code, err := lab.Attach(ctx, args[0], host.Command{Argv: args[1:]}, s.in, ui.Beneath(s.out), ui.Beneath(s.err))
 				if err == nil && code != 0 {
 					err = fmt.Errorf("%s on %s ended with exit status %d", args[1], args[0], code)
 				}

@@ -15,6 +15,7 @@ import (
 
 // run is the whole program without the process around it: it returns the exit code.
 func run(ctx context.Context, args []string, s streams) int {
+	s.out, s.err = ui.NewOutput(s.out), ui.NewOutput(s.err)
 	root := newRootCmd(s)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

@@ -309,7 +309,7 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	switch {
 	case !decode.IsProtobuf(contentType) && contentType != "" && o.respType == "":
 		printHints(s.err, data)
-		if _, err := s.out.Write(data); err != nil {
+		if _, err := ui.Bytes(s.out).Write(data); err != nil {
 			return err
 		}
 	case len(data) == 0 && typ == "":

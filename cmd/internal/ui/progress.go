@@ -47,12 +47,7 @@ func SayTo(w io.Writer, quiet bool) func(string, ...any) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		text := strings.Map(func(c rune) rune {
-			if c < ' ' && c != '\t' {
-				return -1
-			}
-			return c
-		}, fmt.Sprintf(format, args...))
+		text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ")
 		fmt.Fprintf(w, "isukit: %5.1f s  %s\n", time.Since(began).Seconds(), text)
 	}
 }

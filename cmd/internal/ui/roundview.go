@@ -3,7 +3,6 @@ package ui
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -31,10 +30,8 @@ type RoundView struct {
 
 func NewRoundView(w io.Writer, quiet bool, loadTime time.Duration) *RoundView {
 	v := &RoundView{w: w, quiet: quiet, begun: time.Now(), state: report.LiveState{PhaseTotal: loadTime}}
-	if f, ok := w.(*os.File); ok {
-		if _, tty := terminalWidth(f); tty {
-			v.frame, v.style = &frame{w: w}, StyleOf(f)
-		}
+	if mark := markOf(w); mark != "" {
+		v.frame, v.style = &frame{w: w, mark: mark}, StyleOf(w)
 	}
 	return v
 }

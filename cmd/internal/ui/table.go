@@ -28,12 +28,16 @@ func terminalWidth(f *os.File) (columns int, ok bool) {
 
 // StyleOf returns how text for w should look: colours and the real width on a terminal, neither elsewhere.
 func StyleOf(w any) report.Style {
-	f, ok := w.(*os.File)
+	out, ok := w.(*Output)
+	if !ok {
+		return report.Style{}
+	}
+	f, ok := out.to.(*os.File)
 	if !ok {
 		return report.Style{}
 	}
 	width, tty := terminalWidth(f)
-	return report.Style{Width: width, Color: tty && os.Getenv("NO_COLOR") == ""}
+	return report.Style{Width: width, Color: tty && os.Getenv("NO_COLOR") == "", Mark: out.mark}
 }
 
 // NewTable aligns what is written to it: cells end in a tab. Its first line is a head in capitals. Cells that are signals have
@@ -46,7 +50,7 @@ func NewNumbers(w io.Writer) *tabwriter.Writer { return newAligned(w, tabwriter.
 func newAligned(w io.Writer, flags uint) *tabwriter.Writer {
 	style := StyleOf(w)
 	if style.Color || style.Width > 0 {
-		w = &signalWriter{w: w, color: style.Color, width: style.Width}
+		w = &signalWriter{w: w, color: style.Color, width: style.Width, mark: style.Mark}
 	}
 	return tabwriter.NewWriter(w, 0, 0, 2, ' ', flags)
 }
@@ -66,13 +70,14 @@ func Signalling(w io.Writer) io.Writer {
 	if !StyleOf(w).Color {
 		return w
 	}
-	return &signalWriter{w: w, color: true}
+	return &signalWriter{w: w, color: true, mark: markOf(w)}
 }
 
 // signalWriter paints signals line by line; what is written ends in a line's end.
 type signalWriter struct {
 	w     io.Writer
 	color bool
+	mark  string // of w, see Output
 	width int    // in columns, to which lines are cut; 0 cuts none
 	line  []byte // what has come of a line that is not whole yet
 }
@@ -83,7 +88,7 @@ func (s *signalWriter) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(s.line[:whole]) {
 		line = cutLine(line, s.width)
 		if s.color {
-			line = paintSignals(line)
+			line = paintSignals(line, s.mark)
 		}
 		if _, err := s.w.Write(line); err != nil {
 			return 0, err
@@ -101,16 +106,17 @@ func cutLine(line []byte, width int) []byte {
 	return append([]byte(string([]rune(string(line))[:width-1])), "…\n"...)
 }
 
-func paintSignals(text []byte) []byte {
+func paintSignals(text []byte, mark string) []byte {
 	return aSignal.ReplaceAllFunc(text, func(found []byte) []byte {
 		m := aSignal.FindSubmatch(found)
-		return fmt.Appendf(nil, "%s\x1b[%sm%s\x1b[0m%s", m[1], signals[string(m[2])], m[2], m[3])
+		return fmt.Appendf(nil, "%s\x1b%s[%sm%s\x1b%s[0m%s", m[1], mark, signals[string(m[2])], m[2], mark, m[3])
 	})
 }
 
 // frame is a block of lines at the bottom of a terminal that is drawn again and again in the same place.
 type frame struct {
 	w     io.Writer
+	mark  string // of w, see Output
 	lines int
 }
 
@@ -118,13 +124,13 @@ type frame struct {
 // that a shorter frame leaves nothing behind.
 func (f *frame) draw(lines []string) {
 	if f.lines > 0 {
-		fmt.Fprintf(f.w, "\x1b[%dA", f.lines)
+		fmt.Fprintf(f.w, "\x1b%s[%dA", f.mark, f.lines)
 	}
 	for _, l := range lines {
-		fmt.Fprintf(f.w, "\x1b[2K%s\n", l)
+		fmt.Fprintf(f.w, "\x1b%s[2K%s\n", f.mark, l)
 	}
 	for range f.lines - len(lines) {
-		fmt.Fprint(f.w, "\x1b[2K\n")
+		fmt.Fprintf(f.w, "\x1b%s[2K\n", f.mark)
 	}
 	f.lines = max(f.lines, len(lines))
 }
