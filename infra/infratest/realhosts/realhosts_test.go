@@ -1,6 +1,7 @@
 package realhosts_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,7 +88,7 @@ func TestKilled(t *testing.T) {
 	}
 	var dir []byte
 	wait.For(t, "the lab to be up", func() bool { dir, _ = os.ReadFile(named); return len(dir) > 0 })
-	groups := groupsOf(t)
+	groups := groupsOf(t, string(dir))
 	if len(groups) == 0 {
 		t.Error("a lab without control groups: this test cannot fail")
 	}
@@ -96,27 +97,35 @@ func TestKilled(t *testing.T) {
 	}
 	_ = cmd.Wait() // killed
 	wait.For(t, "its directory to be gone: "+string(dir), func() bool { _, err := os.Stat(string(dir)); return err != nil })
-	if left := groupsOf(t); len(left) > 0 {
-		t.Errorf("left of the lab: %v", left)
+	for _, group := range groups {
+		if _, err := os.Stat(group); err == nil {
+			t.Errorf("left of the lab: %s", group)
+		}
 	}
 	if left := infratest.ProcessesIn(t, string(dir)); len(left) > 0 {
 		t.Errorf("left of the lab: %v", left)
 	}
 }
 
-// groupsOf are the control groups of labs. No other test of this package runs beside.
-func groupsOf(t *testing.T) []string {
+// groupsOf are the control groups of the lab whose state is below dir: others may have labs, too.
+func groupsOf(t *testing.T, dir string) (list []string) {
 	t.Helper()
-	var list []string
-	for _, pattern := range []string{"/sys/fs/cgroup/*/isukit-*/*", "/sys/fs/cgroup/isukit-*/*"} {
-		dirs, err := filepath.Glob(pattern)
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*", "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, dir := range dirs {
-			if st, err := os.Stat(dir); err == nil && st.IsDir() {
-				list = append(list, dir)
-			}
+		var s struct{ ID string }
+		if err := json.Unmarshal(text, &s); err != nil || s.ID == "" {
+			t.Fatalf("read %s: %v", file, err)
+		}
+		for _, pattern := range []string{"/sys/fs/cgroup/*/isukit-", "/sys/fs/cgroup/isukit-"} {
+			dirs, _ := filepath.Glob(pattern + s.ID)
+			list = append(list, dirs...)
 		}
 	}
 	return list
