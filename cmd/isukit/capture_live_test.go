@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // TestLiveCapture captures traffic as it happens, in a network namespace of its own, and compares what was read with what
@@ -40,8 +42,14 @@ func BenchmarkLiveCapture(b *testing.B) {
 // captureLiveTraffic holds what was captured against what was sent; after is called when all is sent.
 func captureLiveTraffic(t testing.TB, binary string, count int, after func()) *os.ProcessState {
 	t.Helper()
-	var out bytes.Buffer
+	var out lineCounter
 	var cmd *exec.Cmd
+	// The kernel keeps packets for seconds: on a busy machine the capture may be without a CPU for longer than that.
+	var answered atomic.Int64
+	beside := func() {
+		n := answered.Add(1)
+		wait.Within(func() bool { return out.lines.Load() >= n-300 })
+	}
 	sent := traffic(t, count, nil, false, func(port string, run func()) {
 		cmd = exec.Command(binary, "capture", "--live", "lo", "--jsonl", "tcp port "+port)
 		cmd.Stdout = &out
@@ -70,11 +78,22 @@ func captureLiveTraffic(t testing.TB, binary string, count int, after func()) *o
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("a live capture ends with Ctrl-C without an error, got %v", err)
 		}
-	})
-	got := capturedExchanges(t, out.String())
+	}, beside)
+	got := capturedExchanges(t, out.text.String())
 	sortSent(sent)
 	if diff := gocmp.Diff(sent, got); diff != "" {
 		t.Errorf("%d sent, %d captured (-sent +captured):\n%.2000s", len(sent), len(got), diff)
 	}
 	return cmd.ProcessState
+}
+
+// lineCounter keeps what is written to it, and counts its lines as they come.
+type lineCounter struct {
+	text  bytes.Buffer
+	lines atomic.Int64
+}
+
+func (c *lineCounter) Write(p []byte) (int, error) {
+	c.lines.Add(int64(bytes.Count(p, []byte("\n"))))
+	return c.text.Write(p)
 }

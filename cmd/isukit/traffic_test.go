@@ -44,14 +44,14 @@ func hashOf(body []byte) string {
 }
 
 // traffic sends n requests over real connections of net/http, with the portal's routes and messages of random content, and
-// returns what was sent. record, when not nil, runs around it with the server's port: it captures.
-func traffic(t testing.TB, n int, clientTLS *tls.Config, packed bool, record func(port string, run func())) []sentExchange {
+// returns what was sent. record, when not nil, runs around it with the server's port: it captures. Each answer waits for the gates.
+func traffic(t testing.TB, n int, clientTLS *tls.Config, packed bool, record func(port string, run func()), gates ...func()) []sentExchange {
 	t.Helper()
 	schema, err := exchange.PortalSchema()
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := answerer{schema: schema, packed: packed}
+	answers := answerer{schema: schema, packed: packed, gates: gates}
 	server := httptest.NewUnstartedServer(&answers)
 	server.Config.ErrorLog = nil
 	transport := &http.Transport{MaxIdleConnsPerHost: 4, DisableCompression: true, Protocols: http1Only()}
@@ -123,6 +123,7 @@ func sendOne(t testing.TB, client *http.Client, base string, schema *decode.Sche
 
 // answerer answers every route with a random message, some with an error, and remembers all.
 type answerer struct {
+	gates  []func()
 	schema *decode.Schema
 	packed bool
 	mu     sync.Mutex
@@ -130,6 +131,9 @@ type answerer struct {
 }
 
 func (a *answerer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	for _, gate := range a.gates {
+		gate()
+	}
 	in, err := io.ReadAll(req.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -26,7 +26,8 @@ type LiveOptions struct {
 }
 
 const (
-	ringBlockBytes = 1 << 20
+	// A block is handed over after ringTimeoutMS however little it holds: of many small ones a reader that gets no CPU may be longer without.
+	ringBlockBytes = 1 << 18
 	ringFrameBytes = 2048
 	// ringTimeoutMS is after how long the kernel hands over a block that is not full.
 	ringTimeoutMS = 50

@@ -24,7 +24,7 @@ type client struct {
 }
 
 // connectSeconds is how long a connection may take to be made.
-const connectSeconds = 10
+const connectSeconds = 20
 
 // args are the arguments of ssh up to the destination.
 func (c *client) args() []string {
