@@ -83,7 +83,7 @@ func TestSiteInChromium(t *testing.T) {
 	b.OpenURL(server.URL + "/")
 	var text string
 	wait.For(t, "the running round to be shown", func() bool {
-		b.Eval(`document.getElementById('live').hidden ? '' : document.getElementById('live').innerText`, &text)
+		b.Eval(`document.getElementById('live')?.hidden === false ? document.getElementById('live').innerText : ''`, &text)
 		return text != ""
 	})
 	for _, want := range []string{"private-isu: load", "97 %", "score so far: 12", "<b>x</b>"} {
@@ -95,7 +95,7 @@ func TestSiteInChromium(t *testing.T) {
 	running.Store(false)
 	wait.For(t, "the round that has ended to be shown no more", func() bool {
 		var hidden bool
-		b.Eval(`document.getElementById('live').hidden`, &hidden)
+		b.Eval(`document.getElementById('live')?.hidden ?? false`, &hidden) // the page may be loading itself again
 		return hidden
 	})
 	var all []string

@@ -31,7 +31,7 @@ func mainExit() int {
 	}
 	flag.Parse()
 	if flag.NArg() == 1 && flag.Arg(0) == spinArg {
-		for {
+		for n := 0; ; n++ { // until it is killed
 		}
 	}
 	if flag.NArg() < 2 || flag.Arg(1) != "test" {
