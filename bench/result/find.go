@@ -59,18 +59,32 @@ func IDs(dir string) ([]string, error) {
 // Get reads the round of exactly that id below dir. A directory that is a link out of dir is no round of it.
 func Get(dir, id string) (r *Round, path string, err error) {
 	path = filepath.Join(dir, id)
-	all, err := input.OpenDir(dir)
-	if err != nil {
-		return nil, path, fmt.Errorf("read round: %w", err)
-	}
-	defer all.Close()
-	one, err := all.Sub(id)
+	one, err := openID(dir, id)
 	if err != nil {
 		return nil, path, fmt.Errorf("read round: %w", err)
 	}
 	defer one.Close()
 	r, err = readIn(one, filepath.Join(path, RoundFile))
 	return r, path, err
+}
+
+func openID(dir, id string) (*input.Dir, error) {
+	all, err := input.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	return all.Sub(id)
+}
+
+// OpenFileOf is OpenFile for the round of exactly that id below dir.
+func OpenFileOf(dir, id, name string) (*os.File, error) {
+	one, err := openID(dir, id)
+	if err != nil {
+		return nil, err
+	}
+	defer one.Close()
+	return one.Open(name)
 }
 
 // Find returns the round that query names, and the path of its directory. A query is an id, the beginning of exactly one

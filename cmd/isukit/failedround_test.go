@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 	}
 	// A machine may be slow, or busy: no test is about the limits that this widens. Programs that tests start inherit it.
 	os.Setenv("ISUKIT_PATIENCE", "2")
+	// The projects of tests are all new to the machine; TestForeignProject is about those that are not trusted.
+	os.Setenv("ISUKIT_YES", "1")
 	code := m.Run()
 	if binaries.dir != "" {
 		os.RemoveAll(binaries.dir)

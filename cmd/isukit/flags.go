@@ -23,6 +23,7 @@ func resultsFlag(f *pflag.FlagSet, v *string) {
 
 func projectFlag(f *pflag.FlagSet, v *string) {
 	f.StringVar(v, "project", "", "the project file (default isukit.yaml)")
+	f.Bool("yes", false, "run the commands of a project file that is new to this machine, or has changed, without asking")
 }
 
 func topologyFlag(f *pflag.FlagSet, v *string) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/project"
@@ -72,6 +73,11 @@ func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s s
 	}
 	if err := os.WriteFile(project.FileName, []byte(text), 0o644); err != nil {
 		return err
+	}
+	if p, dir, err := round.FindProject(""); err == nil && p != nil {
+		if err := trustedOf(p, filepath.Join(dir, project.FileName)).keep(stateDir); err != nil {
+			return err
+		}
 	}
 	if !quiet {
 		fmt.Fprintf(s.err, "isukit: wrote %s; look through it and say there how the benchmark is run\n", project.FileName)

@@ -52,7 +52,10 @@ func newRootCmd(s streams) *cobra.Command {
 		if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
 			return nil // a shell asks at each press of a key
 		}
-		return cleanDead(cmd, s)
+		if err := cleanDead(cmd, s); err != nil {
+			return err
+		}
+		return trustProject(cmd, s)
 	}
 	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
 	root.PersistentFlags().BoolP("quiet", "q", false, "print results, warnings and errors, and nothing else")

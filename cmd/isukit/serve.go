@@ -292,13 +292,13 @@ func (h *roundServer) file(w http.ResponseWriter, r *http.Request) {
 	case path != result.RoundFile && !h.list.has(id, path):
 		http.Error(w, "the round has no such file", http.StatusNotFound)
 	default:
-		serveFile(w, r, filepath.Join(h.dir, id), path)
+		serveFile(w, r, h.dir, id, path)
 	}
 }
 
 // serveFile sends a file of a round as what it is: text to read, or data to save.
-func serveFile(w http.ResponseWriter, r *http.Request, dir, path string) {
-	f, err := result.OpenFile(dir, path)
+func serveFile(w http.ResponseWriter, r *http.Request, dir, id, path string) {
+	f, err := result.OpenFileOf(dir, id, path)
 	if err != nil {
 		http.Error(w, "the file cannot be read", http.StatusNotFound)
 		return

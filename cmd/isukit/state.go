@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +42,15 @@ func cleanDead(cmd *cobra.Command, s streams) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+	st, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // nothing ran there; who only reads rounds need not be able to make it
+	}
+	if err != nil {
+		return err
+	}
+	if err := ownDirectory(dir, st); err != nil {
+		return err
 	}
 	cleaned, err := infra.CleanDead(cmd.Context(), dir)
 	if err != nil {
@@ -49,6 +58,24 @@ func cleanDead(cmd *cobra.Command, s streams) error {
 	}
 	if len(cleaned.Removed) > 0 {
 		fmt.Fprintf(s.err, "isukit: cleared away what a killed isukit had left: %d process(es), %d directory(ies)\n", len(cleaned.Ended), len(cleaned.Removed))
+	}
+	return nil
+}
+
+// ownDirectory refuses a state directory in which others can write: isukit starts and ends programs, as root too, by what is in it.
+func ownDirectory(dir string, st fs.FileInfo) error {
+	owner, uid := -1, os.Geteuid()
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		owner = int(sys.Uid)
+	}
+	caller, err := strconv.Atoi(os.Getenv("SUDO_UID"))
+	switch {
+	case !st.IsDir():
+		return ui.UsageError(fmt.Errorf("the state directory %s is not a directory", dir), "name another one with --state-dir")
+	case st.Mode().Perm()&0o022 != 0:
+		return ui.UsageError(fmt.Errorf("others can write to the state directory %s (mode %#o)", dir, st.Mode().Perm()), "chmod go-w "+dir+", after a look at what is in it, or name another one with --state-dir")
+	case owner != uid && !(uid == 0 && err == nil && owner == caller):
+		return ui.UsageError(fmt.Errorf("the state directory %s belongs to another user (uid %d)", dir, owner), "name one of your own with --state-dir")
 	}
 	return nil
 }

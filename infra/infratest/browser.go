@@ -78,7 +78,7 @@ func StartBrowser(t *testing.T) *Browser {
 	read := make(chan struct{})
 	go func() { defer close(read); b.read(fromRead) }()
 	t.Cleanup(func() {
-		_ = b.send("Browser.close", nil, nil)
+		_ = b.Send("Browser.close", nil, nil)
 		kill := time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
 		err := cmd.Wait()
 		kill.Stop()
@@ -114,8 +114,8 @@ func (b *Browser) read(from io.Reader) {
 	}
 }
 
-// send makes one call and waits for its answer.
-func (b *Browser) send(method string, params, into any) error {
+// Send makes one call and waits for its answer.
+func (b *Browser) Send(method string, params, into any) error {
 	b.mu.Lock()
 	b.next++
 	id, answer := b.next, make(chan message, 1)
@@ -152,7 +152,7 @@ func (b *Browser) send(method string, params, into any) error {
 // Must makes one call of the protocol, with its parameters, and stores what it answers.
 func (b *Browser) Must(method string, params, into any) {
 	b.t.Helper()
-	if err := b.send(method, params, into); err != nil {
+	if err := b.Send(method, params, into); err != nil {
 		b.t.Fatalf("chromium: %s: %v", method, err)
 	}
 }

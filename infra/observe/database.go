@@ -97,10 +97,7 @@ func isChanging(name string) bool {
 
 // masked is a setting's value without secrets.
 func masked(name, value string) string {
-	if value != "" && redact.Secret(name) {
-		return redact.Mask
-	}
-	return redact.Text(value)
+	return redact.Value(name, value)
 }
 
 // Explain tells how the server would run a statement; it does not run it. "" is for what cannot be explained.

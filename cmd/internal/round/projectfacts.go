@@ -72,7 +72,7 @@ func (r *ProjectRound) gitFacts(ctx context.Context) {
 		r.warn("the commit is not known: %v", err)
 		return
 	}
-	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "commit", Value: redact.Text(strings.TrimSpace(head))})
+	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "commit", Value: r.mask(strings.TrimSpace(head))})
 	status, err := git("status", "--porcelain")
 	if err != nil || strings.TrimSpace(status) == "" {
 		return
@@ -84,7 +84,7 @@ func (r *ProjectRound) gitFacts(ctx context.Context) {
 		r.warn("what is not committed is not known: %v", err)
 		return
 	}
-	r.dirty = []byte(redact.Text(status + "\n" + diff[:min(len(diff), maxDiff)]))
+	r.dirty = []byte(r.mask(status + "\n" + diff[:min(len(diff), maxDiff)]))
 }
 
 func (r *ProjectRound) factCommand(ctx context.Context, at host.Host, f project.FactCommand) {
@@ -99,7 +99,7 @@ func (r *ProjectRound) factCommand(ctx context.Context, at host.Host, f project.
 		return
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(string(res.Stdout)), "\n")
-	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: f.Key, Value: redact.Text(cutText(first, 300))})
+	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: f.Key, Value: redact.Value(f.Key, r.mask(cutText(first, 300)))})
 }
 
 // PlaceFacts say what ran where, as far as the project tells.

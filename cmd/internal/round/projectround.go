@@ -45,6 +45,7 @@ type ProjectRound struct {
 	settings []result.Settings
 	benchLog []byte
 	dirty    []byte
+	secrets  []string // those that isukit was given, for the app or for itself
 }
 
 // collectLimit is how long collecting may take after a round that was interrupted.
@@ -61,15 +62,24 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 			Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: PlaceFacts(p.Project),
 		},
 	}
+	r.secrets = redact.Environment(os.Environ())
+	if hook := os.Getenv(p.Notify.WebhookEnv); p.Notify.WebhookEnv != "" && hook != "" {
+		r.secrets = append(r.secrets, hook)
+	}
 	for _, text := range p.Missing {
 		r.warn("%s", text)
 	}
 	return r
 }
 
+// mask returns text without secrets: those of known names and shapes, and the values that isukit itself was given.
+func (r *ProjectRound) mask(text string) string {
+	return redact.Text(redact.Known(text, r.secrets...))
+}
+
 // warn notes what is missing from the record; it may be called from any goroutine.
 func (r *ProjectRound) warn(format string, args ...any) {
-	text := redact.Text(fmt.Sprintf(format, args...))
+	text := r.mask(fmt.Sprintf(format, args...))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.warnings = append(r.warnings, text)
@@ -90,7 +100,7 @@ func (r *ProjectRound) phase(name string, do func() error) error {
 
 // fail fails the round; the first reason stays.
 func (r *ProjectRound) fail(phase string, err error) {
-	text := redact.Text(err.Error())
+	text := r.mask(err.Error())
 	if r.Record.Reason == "" {
 		r.Record.Reason = phase + ": " + text
 	}
@@ -158,7 +168,7 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 		}
 	}
 	cmd := external.Command{Line: b.Command, Dir: dir, Env: os.Environ(), Timeout: b.Timeout.Or(project.DefaultTimeout), OnLine: func(line string) {
-		line = redact.Text(line)
+		line = r.mask(line)
 		r.Live.line(line)
 		show, missed := lines.take()
 		missing(missed)
@@ -168,7 +178,7 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 	}}
 	// Logs tell whole seconds: what came before the benchmark must not lie in its first one.
 	_ = sleep(ctx, time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
-	r.Record.Benchmark = result.Benchmark{Command: redact.Text(b.Command), ScoreFrom: "none", Began: time.Now().UTC()}
+	r.Record.Benchmark = result.Benchmark{Command: r.mask(b.Command), ScoreFrom: "none", Began: time.Now().UTC()}
 	run, err := cmd.Start(ctx)
 	missing(lines.rest())
 	if run == nil {
@@ -179,7 +189,7 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 	if err != nil {
 		r.warn("%v", err)
 	}
-	r.benchLog = []byte(redact.Text(string(run.Output)))
+	r.benchLog = []byte(r.mask(string(run.Output)))
 	r.Record.Benchmark.Began, r.Record.Benchmark.Ended = run.Began.UTC(), run.Ended.UTC()
 	r.Record.Benchmark.Exit, r.Record.Benchmark.Ending = run.Exit, run.Ending
 	verdict := rulesOf(b).Judge(run.Output, run.Exit)
@@ -200,7 +210,7 @@ func (r *ProjectRound) judge(v external.Verdict) {
 		}
 	}
 	for _, m := range v.Messages {
-		r.Record.Benchmark.Messages = append(r.Record.Benchmark.Messages, redact.Text(m))
+		r.Record.Benchmark.Messages = append(r.Record.Benchmark.Messages, r.mask(m))
 	}
 	if v.Reason != "" {
 		r.fail("load", errors.New(v.Reason))
@@ -236,7 +246,7 @@ func (r *ProjectRound) Write(dir string) (string, error) {
 	if err == nil {
 		return path, nil
 	}
-	r.Record.Warnings = append(r.Record.Warnings, redact.Text(fmt.Sprintf("the record could not be kept where it belongs: %v", err)))
+	r.Record.Warnings = append(r.Record.Warnings, r.mask(fmt.Sprintf("the record could not be kept where it belongs: %v", err)))
 	fallback, err2 := os.MkdirTemp("", "isukit-results-")
 	if err2 == nil {
 		path, err2 = result.Write(fallback, r.Record)

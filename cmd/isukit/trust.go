@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"isukit/cmd/internal/round"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/project"
+	"isukit/input"
+)
+
+// trusted is what was agreed to of one project file, in the state directory.
+type trusted struct {
+	Path string `json:"path"`
+	// SHA256 is of what the file says, without comments and layout.
+	SHA256 string `json:"sha256"`
+}
+
+// trustProject asks before a command runs what a project file says, when this machine has not seen the file or it has changed since:
+// it may have come with somebody else's repository. It does nothing for commands that read no project.
+func trustProject(cmd *cobra.Command, s streams) error {
+	file, err := cmd.Flags().GetString("project")
+	if err != nil || slices.ContainsFunc([]string{"topology", "driver", "db", "explain-score"}, cmd.Flags().Changed) {
+		return nil // the command has no such flag, or does not use the project
+	}
+	if host := cmd.Flags().Lookup("host"); host != nil && !host.Changed {
+		return nil // it stays on this machine, and needs no project
+	}
+	p, dir, err := round.FindProject(file)
+	if err != nil || p == nil {
+		return nil // the command says what is wrong
+	}
+	state, err := stateDir(cmd)
+	if err != nil {
+		return err
+	}
+	now := trustedOf(p, filepath.Join(dir, filepath.Base(cmp.Or(file, project.FileName))))
+	before, known := readTrusted(state, now.Path)
+	if before == now {
+		return nil
+	}
+	yes, err := cmd.Flags().GetBool("yes")
+	if err != nil {
+		return err
+	}
+	if !yes {
+		why := "is new to this machine"
+		if known {
+			why = "has changed since it was last used"
+		}
+		fmt.Fprintf(s.err, "isukit: %s %s. It runs these commands:\n%s", now.Path, why, listOf(commandsOf(p)))
+		if yes, err = agreed(cmd, s); err != nil {
+			return err
+		}
+	}
+	if !yes {
+		return ui.UsageError(fmt.Errorf("%s is not trusted: nothing was run", now.Path), "read the file; --yes, or ISUKIT_YES=1 in the environment of scripts, runs it without asking")
+	}
+	return now.keep(state)
+}
+
+func trustedOf(p *project.Project, path string) trusted {
+	text, _ := json.Marshal(p) // it came from YAML, and holds nothing that JSON has not
+	sum := sha256.Sum256(text)
+	return trusted{Path: path, SHA256: hex.EncodeToString(sum[:])}
+}
+
+func trustFile(state, path string) string {
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(state, "trusted", hex.EncodeToString(sum[:16])+".json")
+}
+
+func readTrusted(state, path string) (t trusted, known bool) {
+	text, err := input.Read(trustFile(state, path), 64<<10)
+	if err != nil || json.Unmarshal(text, &t) != nil || t.Path != path {
+		return trusted{}, false
+	}
+	return t, true
+}
+
+func (t trusted) keep(state string) error {
+	file := trustFile(state, t.Path)
+	text, err := json.Marshal(t)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(file), 0o700)
+	}
+	if err == nil {
+		err = renameio.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("remember that %s is trusted: %w", t.Path, err)
+	}
+	return nil
+}
+
+// agreed asks on the terminal; without one nobody agrees.
+func agreed(cmd *cobra.Command, s streams) (bool, error) {
+	f, ok := s.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return false, nil
+	}
+	fmt.Fprint(s.err, "isukit: run them? [y/N] ")
+	line, err := bufio.NewReader(io.LimitReader(ui.Interruptible(cmd.Context(), s.in), 100)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes", nil
+}
+
+// commandsOf are everything that a project has run, and where.
+func commandsOf(p *project.Project) (list []string) {
+	add := func(what, where, command string) {
+		if command != "" {
+			list = append(list, strings.TrimSpace(what+" "+where)+": "+strings.TrimSpace(command))
+		}
+	}
+	for _, h := range p.Hosts {
+		add("host", h.Name, h.Address)
+	}
+	for _, part := range []struct {
+		name  string
+		steps []project.Step
+	}{{"build", p.Build}, {"deploy", p.Deploy}, {"restart", p.Restart}, {"final.off", p.Final.Off}, {"final.check", p.Final.Check}} {
+		for _, step := range part.steps {
+			where := strings.Join(append([]string{step.Host}, step.Hosts...), " ")
+			add(part.name, where, step.Run)
+			if step.Copy != "" {
+				add(part.name, where, "copy "+step.Copy+" to "+step.To)
+			}
+		}
+	}
+	for _, l := range slices.Concat(p.Logs.Access, p.Logs.Slow) {
+		add("log", l.Host, l.Reopen)
+	}
+	for _, d := range p.Databases {
+		add("database", d.Host, d.Client)
+	}
+	for _, f := range p.Facts {
+		add("fact", f.Host, f.Run)
+	}
+	for _, u := range p.Final.Services {
+		add("final.services", u.Host, strings.Join(u.Units, " "))
+	}
+	for _, prof := range p.Profiles.Pprof {
+		add("profile", prof.Host, prof.URL)
+	}
+	add("benchmark", p.Benchmark.Dir, p.Benchmark.Command)
+	add("benchmark.initialize", "", p.Benchmark.Initialize)
+	return list
+}
+
+func listOf(commands []string) string {
+	var b strings.Builder
+	for _, c := range commands {
+		b.WriteString("  " + strings.ReplaceAll(c, "\n", "\n    ") + "\n")
+	}
+	return b.String()
+}
