@@ -53,6 +53,9 @@ func Open(path string) (*os.File, error) {
 // open looks before it opens and after, as the path may have become another file in between.
 func open(path string, stat func() (fs.FileInfo, error), open func(flags int) (*os.File, error)) (*os.File, error) {
 	st, err := stat()
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		failed.Op = "open"
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -19,15 +19,15 @@ const (
 	word = `password|passwd|passphrase|passcode|pwd|(?:db|my|mysql|maria|pg|user|root|admin|smtp|mail|ftp|ssh|redis|require|master|auth|login|conn)[_-]?pass|masterauth|secret|token|` +
 		`api[_.-]?key|access[_.-]?key|private[_.-]?key|signing[_.-]?key|encryption[_.-]?key|master[_.-]?key|session[_.-]?(?:id|key)|credential|authorization`
 	name = `[A-Za-z0-9_.-]*(?:` + word + `)[A-Za-z0-9_.-]*`
-	// A string ends with its line: one that is not closed must not take the beginning of the next one for its end.
+	// A string ends with its line, and so does whatever a rule finds: what stands on one line must not change what is found on another.
 	quoted = `(?:"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|` + "`[^`\\n]*`?" + `)`
 	// escaped is a string inside of another.
 	escaped = `(?:\\+"(?:[^"\\\n]|\\+[^"\\\n])*(?:\\+"|")?|\\+'(?:[^'\\\n]|\\+[^'\\\n])*(?:\\+'|')?)`
 	bare    = `[^\s"'` + "`" + `,;&)<>{}\[\]\\(][^\s"'` + "`" + `,;&)<>]*`
 	// prefix may stand before a string: Python's b"", a cast or a call around it.
-	prefix = `(?:[&!]\w+[ \t]+)?(?:(?:str|string|bytes|[A-Za-z_.]*[Ss]ecret[A-Za-z]*|\[\]byte|&?[brfuBRFU]{1,2}|String\.valueOf|new\s+\w+)\(?)?`
+	prefix = `(?:[&!]\w+[ \t]+)?(?:(?:str|string|bytes|[A-Za-z_.]*[Ss]ecret[A-Za-z]*|\[\]byte|&?[brfuBRFU]{1,2}|String\.valueOf|new[ \t]+\w+)\(?)?`
 	// assigns stands between a name, whose quote or bracket may have to be closed, and its value.
-	assigns = `\\*["'` + "`" + `\])}]*\s*(?::[ \t]*(?:&?[A-Za-z][\w.\[\]]*\s*=|=)|=>|->|\?\?=?|\|\|=?|={1,3}|:-|:\+|:|<-)\s*`
+	assigns = `\\*["'` + "`" + `\])}]*[ \t]*(?::[ \t]*(?:&?[A-Za-z][\w.\[\]]*[ \t]*=|=)|=>|->|\?\?=?|\|\|=?|={1,3}|:-|:\+|:|<-)[ \t]*`
 )
 
 // rules are applied in their order. One with nothing to put has the value as its second group, whose quotes stay.
@@ -41,31 +41,31 @@ var rules = []struct {
 	{regexp.MustCompile(`([A-Za-z0-9_.%+-]+):[^\s'"` + "`" + `]*@((?:tcp6?|unix)\()`), "${1}:" + Mask + "@${2}"},
 	{regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@'"<>]*):(?:[0-9]{0,5}[^0-9/\s'"<>][^\s'"<>]*|[0-9]{6,}[^\s'"<>]*|[0-9]{1,5})@`), "${1}:" + Mask + "@"},
 	// Authorization: Basic ..., Cookie: ..., Set-Cookie: ..., X-...-Token: ...
-	{regexp.MustCompile(`(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]*(?:token|key|secret))(\\*["']?\s*(?:=>|[:=,])\s*\\*["']?)[^"'\r\n]+`), "${1}${2}" + Mask},
-	{regexp.MustCompile(`(?i)((?:proxy_set_header|add_header|request_header|requestHeader)\s+(?:authorization|cookie|x-[a-z-]*(?:token|key|secret))\s+)[^;\n]+`), "${1}" + Mask},
-	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`), "${1} " + Mask},
+	{regexp.MustCompile(`(?i)\b((?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]*(?:token|key|secret))(\\*["']?[ \t]*(?:=>|[:=,])[ \t]*\\*["']?)[^"'\r\n]+`), "${1}${2}" + Mask},
+	{regexp.MustCompile(`(?i)((?:proxy_set_header|add_header|request_header|requestHeader)[ \t]+(?:authorization|cookie|x-[a-z-]*(?:token|key|secret))[ \t]+)[^;\n]+`), "${1}" + Mask},
+	{regexp.MustCompile(`(?i)\b(bearer|basic)[ \t]+[A-Za-z0-9._~+/=-]{8,}`), "${1} " + Mask},
 	// <input type="password" value="x">, <password>x</password>, <property name="password" value="x"/>, <entry key="password">x</entry>
-	{regexp.MustCompile(`(?i)(<[^<>\n]*(?:` + word + `)[^<>\n]*?\b(?:value|content)\s*=\s*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s>"']+)`), `${1}"` + Mask + `"`},
-	{regexp.MustCompile(`(?i)(<[^<>\n]*?\b(?:value|content)\s*=\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s>"']+)([^<>\n]*(?:` + word + `))`), `${1}"` + Mask + `"${2}`},
+	{regexp.MustCompile(`(?i)(<[^<>\n]*(?:` + word + `)[^<>\n]*?\b(?:value|content)[ \t]*=[ \t]*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s>"']+)`), `${1}"` + Mask + `"`},
+	{regexp.MustCompile(`(?i)(<[^<>\n]*?\b(?:value|content)[ \t]*=[ \t]*)(?:"[^"\n]*"|'[^'\n]*'|[^\s>"']+)([^<>\n]*(?:` + word + `))`), `${1}"` + Mask + `"${2}`},
 	{regexp.MustCompile(`(?i)(<[^<>/\n]*(?:` + word + `)[^<>\n]*>)(?:<!\[CDATA\[)?[^<\n]+`), "${1}" + Mask},
 	// What a program takes where a variable is not set: os.Getenv("PASSWORD") || "x", unwrap_or("x")
-	{regexp.MustCompile(`(?i)(` + name + `[^\n;,]{0,80}?(?:\|\||\?\?|//|\?:|\bor\b|(?:unwrap_or|orElse|getOrElse|getOrDefault|or_else)\w*\()\s*)(` + quoted + `)`), ""},
+	{regexp.MustCompile(`(?i)(` + name + `[^\n;,]{0,80}?(?:\|\||\?\?|//|\?:|\bor\b|(?:unwrap_or|orElse|getOrElse|getOrDefault|or_else)\w*\()[ \t]*)(` + quoted + `)`), ""},
 	// YAML's blocks, and a name and its value in an entry each: {name: PASSWORD, value: x}
-	{regexp.MustCompile(`(?i)(` + name + `["']?:\s*[|>][-+0-9]*[ \t]*\n)[ \t]+[^\n]+`), "${1}  " + Mask},
-	{regexp.MustCompile(`(?i)(\b(?:name|key)["']?\s*[:=]\s*["']?` + name + `["']?\s*,?\s*\n?\s*["']?value["']?\s*[:=]\s*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s,}]+)`), "${1}" + Mask},
+	{regexp.MustCompile(`(?i)(` + name + `["']?:[ \t]*[|>][-+0-9]*[ \t]*\n)[ \t]+[^\n]+`), "${1}  " + Mask},
+	{regexp.MustCompile(`(?i)(\b(?:name|key)["']?[ \t]*[:=][ \t]*["']?` + name + `["']?[ \t]*,?[ \t]*\n?[ \t]*["']?value["']?[ \t]*[:=][ \t]*)(?:"[^"\n]*"?|'[^'\n]*'?|[^\s,}]+)`), "${1}" + Mask},
 	// "password": "x", password=x, 'password' => 'x', password := "x", \"password\":\"x\", ENV["PASSWORD"] || "x", ${PASSWORD:-x}
 	{regexp.MustCompile(`(?i)(` + name + assigns + prefix + `)(` + quoted + `|` + escaped + `|` + bare + `)`), ""},
 	// A key that is short, with a string: pass = "x"
 	{regexp.MustCompile(`(?i)(\b(?:pass|pw|psw)` + assigns + prefix + `)(` + quoted + `|` + escaped + `)`), ""},
 	// define('PASSWORD', 'x'), getenv("PASSWORD", "x"), setPassword("x"), ENV.fetch("TOKEN") { "x" }, env["TOKEN"] or "x", password "x"
-	{regexp.MustCompile(`(?i)(` + name + `\\*["'` + "`" + `\])]*(?:\s*(?:,|\(|\bor\b|\{)\s*|[ \t]+)(?:\w+\s*[:=]\s*|\{\s*)?` + prefix + `)(` + quoted + `|` + escaped + `)`), ""},
+	{regexp.MustCompile(`(?i)(` + name + `\\*["'` + "`" + `\])]*(?:[ \t]*(?:,|\(|\bor\b|\{)[ \t]*|[ \t]+)(?:\w+[ \t]*[:=][ \t]*|\{[ \t]*)?` + prefix + `)(` + quoted + `|` + escaped + `)`), ""},
 	// --password x, netrc's password x, redis's requirepass x, SetEnv PASSWORD x
-	{regexp.MustCompile(`(?i)(--?(?:password|passwd|pass|token|secret|api-?key)\s+)("[^"]*"|'[^']*'|[^\s"'-][^\s"']*)`), "${1}" + Mask},
-	{regexp.MustCompile(`(?i)(\b(?:login\s+\S+\s+password|requirepass|masterauth|(?:setenv|env|export|arg)\s+` + name + `|set\s+-gx\s+` + name + `)\s+)("[^"\n]*"|'[^'\n]*'|[^\s"']+)`), "${1}" + Mask},
+	{regexp.MustCompile(`(?i)(--?(?:password|passwd|pass|token|secret|api-?key)[ \t]+)("[^"\n]*"|'[^'\n]*'|[^\s"'-][^\s"']*)`), "${1}" + Mask},
+	{regexp.MustCompile(`(?i)(\b(?:login[ \t]+\S+[ \t]+password|requirepass|masterauth|(?:setenv|env|export|arg)[ \t]+` + name + `|set[ \t]+-gx[ \t]+` + name + `)[ \t]+)("[^"\n]*"|'[^'\n]*'|[^\s"']+)`), "${1}" + Mask},
 	// mysql -pSECRET, sshpass -p SECRET, curl -u name:secret
 	{regexp.MustCompile(`(\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump|mariadb-admin|mysqlimport|mysqlbinlog|mysqlsh|mysqlslap)\b[^|;&\n]*?\s-p)("[^"\n]*"|'[^'\n]*'|[^\s]+)`), "${1}" + Mask},
-	{regexp.MustCompile(`(\b(?:sshpass|redis-cli|mongo|mongosh|ldapsearch)\b[^|;&\n]*?\s-(?:p|a|w))\s*("[^"\n]*"|'[^'\n]*'|[^\s]+)`), "${1} " + Mask},
-	{regexp.MustCompile(`(\s(?:-u|--user)[\s=]*["']?[^\s:'"]+:)[^\s'"]+`), "${1}" + Mask},
+	{regexp.MustCompile(`(\b(?:sshpass|redis-cli|mongo|mongosh|ldapsearch)\b[^|;&\n]*?\s-(?:p|a|w))[ \t]*("[^"\n]*"|'[^'\n]*'|[^\s]+)`), "${1} " + Mask},
+	{regexp.MustCompile(`(\s(?:-u|--user)[ \t=]*["']?[^\s:'"]+:)[^\s'"]+`), "${1}" + Mask},
 	// JSON web tokens, and keys of well-known makers
 	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*`), Mask},
 	{regexp.MustCompile(`\b(?:A(?:KIA|SIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|glp?(?:at|tt|rt)-[A-Za-z0-9_-]{16,}|` +
@@ -74,7 +74,7 @@ var rules = []struct {
 		`AGE-SECRET-KEY-1[A-Z0-9]{40,}|hvs\.[A-Za-z0-9_-]{20,}|LTAI[A-Za-z0-9]{12,}|sq0(?:csp|atp)-[A-Za-z0-9_-]{20,}|rubygems_[a-f0-9]{30,}|lin_api_[A-Za-z0-9]{20,})`), Mask},
 	{regexp.MustCompile(`(https?://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/)\S+`), "${1}" + Mask},
 	// IDENTIFIED BY 'x', IDENTIFIED WITH plugin AS 'x', PASSWORD('x')
-	{regexp.MustCompile(`(?i)(identified\s+(?:with\s+\S+\s+)?(?:by|as|using)\s+(?:password\s+)?(?:password\s*\(\s*)?)('(?:[^'\\]|\\.|'')*'?|"(?:[^"\\]|\\.)*"?)`), "${1}'" + Mask + "'"},
+	{regexp.MustCompile(`(?i)(identified[ \t]+(?:with[ \t]+\S+[ \t]+)?(?:by|as|using)[ \t]+(?:password[ \t]+)?(?:password[ \t]*\([ \t]*)?)('(?:[^'\\\n]|\\.|'')*'?|"(?:[^"\\\n]|\\.)*"?)`), "${1}'" + Mask + "'"},
 }
 
 // Text returns text without the secrets that are known by their names and shapes.
