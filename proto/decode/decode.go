@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -48,6 +49,8 @@ type Body struct {
 	Message protoreflect.Message
 	// Faults are in the order of their offsets; no fault, no damage.
 	Faults []Fault
+	// Missing are the required fields (proto2) that are not there: "team.name".
+	Missing []string
 	// Fit says how well the type fits the bytes.
 	Fit Fit
 	// SizeBytes is the length of the encoded body.
@@ -57,25 +60,45 @@ type Body struct {
 // maxFaults is how many faults of one body are kept; the first ones tell.
 const maxFaults = 20
 
-// Decode reads data as a message of type md. It always returns a body: what is wrong with the bytes is in its Faults.
+// Decode reads data as a message of type md, of which it knows no extensions: Schema.Decode does.
 func Decode(md protoreflect.MessageDescriptor, data []byte, limits Limits) *Body {
+	return (*Schema)(nil).Decode(md, data, limits)
+}
+
+// Decode reads data as a message of type md. It always returns a body: what is wrong with the bytes is in its Faults.
+func (s *Schema) Decode(md protoreflect.MessageDescriptor, data []byte, limits Limits) *Body {
 	b := &Body{Message: messageType(md).New(), SizeBytes: len(data), Fit: Fit{Type: md.FullName()}}
 	if len(data) > limits.SizeBytes {
 		b.Faults = []Fault{{What: fmt.Sprintf("%d bytes are more than the limit of %d", len(data), limits.SizeBytes), Final: true}}
 		return b
 	}
-	d := decoder{body: b, limits: limits}
+	d := decoder{body: b, limits: limits, schema: s}
 	d.message(b.Message, data, 0, 0)
 	if md.ParentFile().Syntax() != protoreflect.Proto3 {
-		b.Fit.Missing = countMissing(b.Message)
+		b.Missing = missingFields(b.Message, "")
+		b.Fit.Missing = len(b.Missing)
 	}
 	return b
+}
+
+// Notes are what is odd about a body that is whole: required fields that are missing, and fields that the type does not have, which JSON
+// does not show.
+func (b *Body) Notes() []string {
+	var notes []string
+	if n := len(b.Missing); n > 0 {
+		notes = append(notes, "required fields are missing: "+strings.Join(b.Missing[:min(n, maxFaults)], ", "))
+	}
+	if n := b.Fit.Unknown + b.Fit.Conflicts; n > 0 {
+		notes = append(notes, fmt.Sprintf("%s does not have %s", b.Fit.Type, plural(n, "field of the body", "fields of the body")))
+	}
+	return notes
 }
 
 // decoder walks one body. Subtle: it decodes into protoreflect messages by hand rather than with proto.Unmarshal, because
 // that stops at the first fault and says neither where nor in which field.
 type decoder struct {
 	body   *Body
+	schema *Schema // of the extensions; may be nil
 	limits Limits
 	fields int
 	path   []pathStep
@@ -132,6 +155,9 @@ func (d *decoder) message(m protoreflect.Message, data []byte, at, depth int) bo
 		var used int
 		var ok bool
 		fd := fields.ByNumber(number)
+		if fd == nil {
+			fd = d.schema.extension(m.Descriptor(), number)
+		}
 		switch {
 		case fd != nil && accepts(fd, wire):
 			d.body.Fit.Known++
@@ -174,7 +200,7 @@ func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor,
 	if fd.IsList() {
 		index = m.Get(fd).List().Len()
 	}
-	d.path = append(d.path, pathStep{string(fd.Name()), index})
+	d.path = append(d.path, pathStep{fieldName(fd), index})
 	defer func() { d.path = d.path[:len(d.path)-1] }()
 	switch wire {
 	case protowire.BytesType:
@@ -255,7 +281,7 @@ func (d *decoder) content(m protoreflect.Message, fd protoreflect.FieldDescripto
 	}
 	v := protoreflect.ValueOfBytes(append([]byte{}, content...))
 	if fd.Kind() == protoreflect.StringKind {
-		v = protoreflect.ValueOfString(d.text(content, at))
+		v = protoreflect.ValueOfString(d.text(fd, content, at))
 	}
 	if fd.IsList() {
 		m.Mutable(fd).List().Append(v)
@@ -283,8 +309,9 @@ func (d *decoder) contained(before, depth int) bool {
 	return true
 }
 
-// text is content as a string. Bytes that are no UTF-8 are kept: printing escapes them.
-func (d *decoder) text(content []byte, at int) string {
+// text is content as a string. Bytes that are not UTF-8 are kept: printing escapes them. They are a fault only where the field's
+// declaration wants UTF-8.
+func (d *decoder) text(fd protoreflect.FieldDescriptor, content []byte, at int) string {
 	bad, control := -1, false
 	for i := 0; i < len(content); {
 		if c := content[i]; c < utf8.RuneSelf {
@@ -302,7 +329,7 @@ func (d *decoder) text(content []byte, at int) string {
 	if bad >= 0 || control {
 		d.body.Fit.Odd++
 	}
-	if bad >= 0 {
+	if bad >= 0 && wantsUTF8(fd) {
 		d.report(at+bad, false, "byte 0x%02x is not UTF-8", content[bad])
 	}
 	return string(content)
@@ -335,6 +362,11 @@ func (d *decoder) mapEntry(m protoreflect.Message, fd protoreflect.FieldDescript
 	entry := dynamicpb.NewMessage(fd.Message())
 	if fd.MapValue().Message() == nil {
 		ok := d.nested(entry, content, at, depth)
+		if unknownValue(fd.MapValue(), entry) {
+			tag := protowire.AppendTag(m.GetUnknown(), fd.Number(), protowire.BytesType)
+			m.SetUnknown(protowire.AppendBytes(tag, content))
+			return ok
+		}
 		entries.Set(entry.Get(fd.MapKey()).MapKey(), entry.Get(fd.MapValue()))
 		return ok
 	}
@@ -355,6 +387,27 @@ func (d *decoder) mapEntry(m protoreflect.Message, fd protoreflect.FieldDescript
 	}
 	entries.Set(entry.Get(fd.MapKey()).MapKey(), value)
 	return ok || d.contained(before, depth)
+}
+
+// unknownValue reports whether an entry's value is a number that its closed enum does not have: then the whole entry is unknown, as the
+// specification says.
+func unknownValue(fd protoreflect.FieldDescriptor, entry protoreflect.Message) bool {
+	return fd.Enum() != nil && fd.Enum().IsClosed() && !entry.Has(entry.Descriptor().Fields().ByNumber(2)) && hasNumber(entry.GetUnknown(), 2)
+}
+
+// hasNumber reports whether raw fields hold one with that number.
+func hasNumber(raw []byte, want protowire.Number) bool {
+	for len(raw) > 0 {
+		number, _, n := protowire.ConsumeField(raw)
+		if n < 0 {
+			return false
+		}
+		if number == want {
+			return true
+		}
+		raw = raw[n:]
+	}
+	return false
 }
 
 // entryValue reads an entry's value, whose length begins data, and says how many bytes that took.

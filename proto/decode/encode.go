@@ -19,17 +19,13 @@ func Encode(md protoreflect.MessageDescriptor, input []byte, schema *Schema) (pr
 	m := messageType(md).New()
 	var err error
 	if bytes.HasPrefix(bytes.TrimSpace(input), []byte("{")) {
-		options := protojson.UnmarshalOptions{}
+		options := protojson.UnmarshalOptions{AllowPartial: true}
 		if schema != nil {
 			options.Resolver = schema
 		}
 		err = options.Unmarshal(input, m.Interface())
 	} else {
-		options := prototext.UnmarshalOptions{}
-		if schema != nil {
-			options.Resolver = schema
-		}
-		err = options.Unmarshal(input, m.Interface())
+		err = encodeText(m, string(input), schema)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", md.FullName(), plainError(err))
@@ -45,85 +41,216 @@ func plainError(err error) error {
 
 // Wire is m's bytes, with map entries in the order of their keys, so that the same message gives the same bytes.
 func Wire(m protoreflect.Message) ([]byte, error) {
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Interface())
+	data, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(m.Interface())
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", m.Descriptor().FullName(), plainError(err))
 	}
 	return data, nil
 }
 
-// EncodeFields makes a message of type md from arguments of the form path=value: "name=Ana", "team.tags=go" (a repeated
-// field takes one more element each time), "labels[key]=value" for maps. A message as a whole is given in JSON:
-// `team={"name":"x"}`. Strings are taken as they are; bytes in base64.
-func EncodeFields(md protoreflect.MessageDescriptor, args []string) (protoreflect.Message, error) {
+// EncodeFields makes a message of type md from arguments of the form path=value: "name=Ana", "team.tags=go" (a repeated field takes one
+// more element each time), "teams[0].name=Ana" for an element of a list of messages, "labels[key]=value" for maps, "detail[pkg.Type].name=x"
+// for what is in an Any. A message as a whole is given in JSON, or as people write it: at=2026-11-30T12:00:00Z, wait=1.5s. Strings are
+// taken as they are; bytes in base64. schema resolves the types in an Any and may be nil.
+func EncodeFields(md protoreflect.MessageDescriptor, args []string, schema *Schema) (protoreflect.Message, error) {
 	m := messageType(md).New()
+	e := fieldSetter{schema: schema}
 	for _, arg := range args {
 		path, value, ok := strings.Cut(arg, "=")
 		if !ok {
 			return nil, fmt.Errorf("%q has no \"=\": give field=value", arg)
 		}
-		if err := setField(m, path, value); err != nil {
+		if err := e.set(m, path, value); err != nil {
 			return nil, fmt.Errorf("set %s of %s: %w", path, md.FullName(), err)
 		}
 	}
 	return m, nil
 }
 
-func setField(m protoreflect.Message, path, value string) error {
-	name, key, rest, keyed, nested := firstStep(path)
+type fieldSetter struct{ schema *Schema }
+
+func (e fieldSetter) set(m protoreflect.Message, path, value string) error {
+	name, key, rest, keyed := firstStep(path)
 	fields := m.Descriptor().Fields()
-	fd := fields.ByName(protoreflect.Name(name))
+	fd := fields.ByTextName(name)
 	if fd == nil {
 		fd = fields.ByJSONName(name)
 	}
 	switch {
 	case fd == nil:
 		return fmt.Errorf("%s has no field %q; it has %s", m.Descriptor().FullName(), name, fieldNames(fields))
-	case nested && (fd.Message() == nil || fd.IsMap() || fd.IsList()):
-		return fmt.Errorf("%s is no single message", name)
-	case nested:
-		return setField(m.Mutable(fd).Message(), rest, value)
+	case keyed && isAny(fd) && !fd.IsMap() && !fd.IsList():
+		return e.inAny(m.Mutable(fd).Message(), key, rest, value)
+	case keyed && fd.IsList() && fd.Message() != nil:
+		return e.inList(m.Mutable(fd).List(), name, key, rest, value)
 	case keyed != fd.IsMap():
-		return fmt.Errorf("%s: a map takes %s[key]=value, other fields no key", name, name)
+		return fmt.Errorf("%s: a map takes %s[key]=value, a list of messages %s[0].field=value, other fields no key", name, name, name)
+	case rest != "" && fd.IsMap() && fd.MapValue().Message() != nil:
+		return e.inMap(m, fd, key, rest, value)
+	case rest != "" && (fd.Message() == nil || fd.IsMap() || fd.IsList()):
+		return fmt.Errorf("%s is not a single message", name)
+	case rest != "":
+		return e.set(m.Mutable(fd).Message(), rest, value)
+	case m.Descriptor().FullName().Parent() == "google.protobuf" && fd.Message() == nil:
+		return setPlain(m, fd, value)
 	}
 	// A value goes through JSON, which knows ranges, enums' names, durations and the rest.
 	literal, err := jsonLiteral(fd, value)
 	if err != nil {
 		return err
 	}
-	object := fmt.Sprintf(`{%q:%s}`, name, literal)
 	switch {
 	case fd.IsMap():
 		quoted, _ := json.Marshal(key)
-		object = fmt.Sprintf(`{%q:{%s:%s}}`, name, quoted, literal)
+		literal = fmt.Sprintf(`{%s:%s}`, quoted, literal)
 	case fd.IsList():
-		object = fmt.Sprintf(`{%q:[%s]}`, name, literal)
+		literal = "[" + literal + "]"
+	}
+	return e.merge(m, fd, fmt.Sprintf(`{%q:%s}`, fd.JSONName(), literal), value)
+}
+
+// setPlain sets a field of a message that JSON writes in a form of its own, such as at.seconds of a Timestamp.
+func setPlain(m protoreflect.Message, fd protoreflect.FieldDescriptor, value string) error {
+	literal := value
+	if kind := fd.Kind(); kind == protoreflect.StringKind || kind == protoreflect.BytesKind {
+		literal = Quote(value)
 	}
 	one := m.New()
-	partial := protojson.UnmarshalOptions{AllowPartial: true}
-	if err := partial.Unmarshal([]byte(object), one.Interface()); err != nil {
-		return fmt.Errorf("%q is no %s: %w", value, fieldKind(fd), plainError(err))
+	if err := (prototext.UnmarshalOptions{}).Unmarshal([]byte(string(fd.Name())+": "+literal), one.Interface()); err != nil {
+		return fmt.Errorf("%q is not a %s: %w%s", value, fieldKind(fd), plainError(err), wanted(fd))
 	}
 	proto.Merge(m.Interface(), one.Interface())
 	return nil
 }
 
+// merge reads a JSON object and merges it into m.
+func (e fieldSetter) merge(m protoreflect.Message, fd protoreflect.FieldDescriptor, object, value string) error {
+	one := m.New()
+	options := protojson.UnmarshalOptions{AllowPartial: true}
+	if e.schema != nil {
+		options.Resolver = e.schema
+	}
+	if err := options.Unmarshal([]byte(object), one.Interface()); err != nil {
+		return fmt.Errorf("%q is not a %s: %w%s", value, fieldKind(fd), plainError(err), wanted(fd))
+	}
+	proto.Merge(m.Interface(), one.Interface())
+	return nil
+}
+
+// inAny sets a field of the message in an Any, which is of the type that is named.
+func (e fieldSetter) inAny(holder protoreflect.Message, typ, rest, value string) error {
+	if e.schema == nil {
+		return fmt.Errorf("type %s is not known", typ)
+	}
+	md, err := e.schema.Find(typ[strings.LastIndexByte(typ, '/')+1:])
+	if err != nil {
+		return err
+	}
+	inner := messageType(md).New()
+	url, content := holder.Descriptor().Fields().ByName("type_url"), holder.Descriptor().Fields().ByName("value")
+	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(holder.Get(content).Bytes(), inner.Interface()); err != nil {
+		return plainError(err)
+	}
+	if rest != "" {
+		if err := e.set(inner, rest, value); err != nil {
+			return err
+		}
+	} else if err := (protojson.UnmarshalOptions{AllowPartial: true, Resolver: e.schema}).Unmarshal([]byte(value), inner.Interface()); err != nil {
+		return plainError(err)
+	}
+	data, err := Wire(inner)
+	if err != nil {
+		return err
+	}
+	holder.Set(url, protoreflect.ValueOfString("type.googleapis.com/"+string(md.FullName())))
+	holder.Set(content, protoreflect.ValueOfBytes(data))
+	return nil
+}
+
+// inList sets a field of an element, which may be the one behind the last.
+func (e fieldSetter) inList(list protoreflect.List, name, key, rest, value string) error {
+	index, err := strconv.Atoi(key)
+	switch {
+	case err != nil || index < 0 || index > list.Len():
+		return fmt.Errorf("%s has %d elements so far: the index must be 0 to %d, not %q", name, list.Len(), list.Len(), key)
+	case index == list.Len():
+		list.AppendMutable()
+	}
+	element := list.Get(index).Message()
+	if rest != "" {
+		return e.set(element, rest, value)
+	}
+	if err := (protojson.UnmarshalOptions{AllowPartial: true}).Unmarshal([]byte(value), element.Interface()); err != nil {
+		return fmt.Errorf("%q is not a %s in JSON: %w", value, element.Descriptor().FullName(), plainError(err))
+	}
+	return nil
+}
+
+// inMap sets a field of a message in a map.
+func (e fieldSetter) inMap(m protoreflect.Message, fd protoreflect.FieldDescriptor, key, rest, value string) error {
+	quoted, _ := json.Marshal(key)
+	one := m.New()
+	if err := e.merge(one, fd, fmt.Sprintf(`{%q:{%s:{}}}`, fd.JSONName(), quoted), key); err != nil {
+		return err
+	}
+	var err error
+	one.Get(fd).Map().Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
+		err = e.set(m.Mutable(fd).Map().Mutable(k).Message(), rest, value)
+		return false
+	})
+	return err
+}
+
+func isAny(fd protoreflect.FieldDescriptor) bool {
+	return fd.Message() != nil && fd.Message().FullName() == "google.protobuf.Any"
+}
+
+// wanted says what a refused value should have been, where the library's words do not.
+func wanted(fd protoreflect.FieldDescriptor) string {
+	if fd.IsMap() {
+		fd = fd.MapValue()
+	}
+	switch {
+	case fd.Enum() != nil:
+		values := fd.Enum().Values()
+		var names []string
+		for i := range min(values.Len(), 20) {
+			names = append(names, string(values.Get(i).Name()))
+		}
+		return "; its values are " + strings.Join(names, ", ")
+	case fd.Kind() == protoreflect.BytesKind:
+		return "; bytes are given in base64, for example aGVsbG8="
+	case fd.Message() != nil:
+		return wantedForms[fd.Message().FullName()]
+	}
+	return ""
+}
+
+var wantedForms = map[protoreflect.FullName]string{
+	"google.protobuf.Timestamp": "; the form is 2026-11-30T12:00:00Z",
+	"google.protobuf.Duration":  "; the form is 1.5s",
+	"google.protobuf.FieldMask": "; the form is name,team.id",
+	"google.protobuf.Any":       `; the form is {"@type":"type.googleapis.com/pkg.Type", ...}`,
+}
+
 // firstStep takes a path apart behind its first field: "team.tags" is name and rest, "labels[a.b]" name and key.
-func firstStep(path string) (name, key, rest string, keyed, nested bool) {
+func firstStep(path string) (name, key, rest string, keyed bool) {
 	at := strings.IndexAny(path, ".[")
 	if at < 0 {
-		return path, "", "", false, false
+		return path, "", "", false
 	}
 	name, rest = path[:at], path[at+1:]
 	if path[at] == '.' {
-		return name, "", rest, false, true
+		return name, "", rest, false
 	}
-	end := strings.LastIndexByte(rest, ']')
+	end := strings.Index(rest, "].")
+	if strings.HasSuffix(rest, "]") {
+		end = len(rest) - 1 // a key may have such characters itself
+	}
 	if end < 0 {
-		return name, rest, "", true, false
+		return name, rest, "", true
 	}
-	key, rest = rest[:end], rest[end+1:]
-	return name, key, rest, true, rest != ""
+	return name, rest[:end], strings.TrimPrefix(rest[end+1:], "."), true
 }
 
 // jsonLiteral is value as a JSON value for a field of that kind.
@@ -133,12 +260,12 @@ func jsonLiteral(fd protoreflect.FieldDescriptor, value string) (string, error) 
 	}
 	switch fd.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		if json.Valid([]byte(value)) {
+		if json.Valid([]byte(value)) && fd.Message().FullName() != "google.protobuf.StringValue" {
 			return value, nil
 		}
 	case protoreflect.BoolKind:
 		if _, err := strconv.ParseBool(value); err != nil {
-			return "", fmt.Errorf("%q is no bool: give true or false", value)
+			return "", fmt.Errorf("%q is not a bool: give true or false", value)
 		}
 		on, _ := strconv.ParseBool(value)
 		return strconv.FormatBool(on), nil

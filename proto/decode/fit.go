@@ -86,7 +86,7 @@ func Candidates(schema *Schema, data []byte, limits Limits) []Fit {
 	}
 	var exact, half []Fit
 	for _, md := range schema.Types() {
-		fit := Decode(md, data, limits).Fit
+		fit := schema.Decode(md, data, limits).Fit
 		switch {
 		case fit.Exact():
 			exact = append(exact, fit)
@@ -116,20 +116,20 @@ func Better(schema *Schema, data []byte, body *Body, limits Limits) []Fit {
 	return better
 }
 
-// countMissing counts required fields (proto2) that m and its messages lack.
-func countMissing(m protoreflect.Message) int {
-	count := 0
+// missingFields lists the required fields (proto2) that m and its messages lack, each behind prefix.
+func missingFields(m protoreflect.Message, prefix string) (names []string) {
 	required := m.Descriptor().RequiredNumbers()
 	for i := range required.Len() {
-		if !m.Has(m.Descriptor().Fields().ByNumber(required.Get(i))) {
-			count++
+		if fd := m.Descriptor().Fields().ByNumber(required.Get(i)); !m.Has(fd) {
+			names = append(names, prefix+string(fd.Name()))
 		}
 	}
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		rangeMessages(fd, v, func(nested protoreflect.Message) { count += countMissing(nested) })
-		return true
+	rangeInOrder(m, func(fd protoreflect.FieldDescriptor, v protoreflect.Value) {
+		rangeMessages(fd, v, func(nested protoreflect.Message) {
+			names = append(names, missingFields(nested, prefix+fieldName(fd)+".")...)
+		})
 	})
-	return count
+	return names
 }
 
 // rangeMessages calls f for each message that the value of a field holds.

@@ -10,21 +10,20 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// JSON prints m in protobuf's JSON mapping (64-bit integers are strings), with the field names of the .proto file. Strings
-// that are no UTF-8 come with U+FFFD in the place of the bad bytes. Unknown fields are not in that mapping and left out.
-// indent is as for json.Indent; "" gives one line. schema resolves google.protobuf.Any and may be nil.
-func JSON(m protoreflect.Message, indent string, schema *Schema) ([]byte, error) {
+// JSON prints m in protobuf's JSON mapping (64-bit integers are strings), with the field names of the .proto file. Unknown fields are
+// not in that mapping and left out. What has no JSON form (a Timestamp of the year 10000, an Any of an unknown type, a string that is not
+// UTF-8) is shown as its plain fields, in base64 or with U+FFFD, and faults say where and why. indent is as for json.Indent; "" gives one
+// line. schema resolves google.protobuf.Any and may be nil.
+func JSON(m protoreflect.Message, indent string, schema *Schema) (data []byte, faults []string) {
 	options := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true}
 	if schema != nil {
 		options.Resolver = schema
 	}
 	data, err := options.Marshal(m.Interface())
 	if err != nil {
-		repaired := m.New()
-		repairMessage(repaired, m)
-		if data, err = options.Marshal(repaired.Interface()); err != nil {
-			return nil, fmt.Errorf("print %s as JSON: %w", m.Descriptor().FullName(), err)
-		}
+		p := jsonPrinter{options: options}
+		p.message(m)
+		data, faults = p.out.Bytes(), p.faults
 	}
 	// protojson varies its white space from build to build on purpose.
 	var out bytes.Buffer
@@ -34,9 +33,9 @@ func JSON(m protoreflect.Message, indent string, schema *Schema) ([]byte, error)
 		err = json.Indent(&out, data, "", indent)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("print %s as JSON: %w", m.Descriptor().FullName(), err)
+		return []byte("{}"), append(faults, fmt.Sprintf("%s has no form in JSON: %v", m.Descriptor().FullName(), err))
 	}
-	return escapeHidden(out.Bytes()), nil
+	return escapeHidden(out.Bytes()), faults
 }
 
 // escapeHidden escapes what a terminal must not get. In JSON such characters stand in strings only, so that \u is right.
@@ -59,47 +58,3 @@ func escapeHidden(data []byte) []byte {
 	return out
 }
 
-// repairMessage copies from into to with valid UTF-8 only.
-func repairMessage(to, from protoreflect.Message) {
-	from.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case fd.IsMap():
-			repairMap(to.Mutable(fd).Map(), fd, v.Map())
-		case fd.IsList():
-			list := to.Mutable(fd).List()
-			for i := range v.List().Len() {
-				if fd.Message() != nil {
-					repairMessage(list.AppendMutable().Message(), v.List().Get(i).Message())
-				} else {
-					list.Append(repairScalar(fd, v.List().Get(i)))
-				}
-			}
-		case fd.Message() != nil:
-			repairMessage(to.Mutable(fd).Message(), v.Message())
-		default:
-			to.Set(fd, repairScalar(fd, v))
-		}
-		return true
-	})
-}
-
-func repairMap(to protoreflect.Map, fd protoreflect.FieldDescriptor, from protoreflect.Map) {
-	from.Range(func(key protoreflect.MapKey, v protoreflect.Value) bool {
-		key = repairScalar(fd.MapKey(), key.Value()).MapKey()
-		if fd.MapValue().Message() != nil {
-			value := to.NewValue()
-			repairMessage(value.Message(), v.Message())
-			to.Set(key, value)
-		} else {
-			to.Set(key, repairScalar(fd.MapValue(), v))
-		}
-		return true
-	})
-}
-
-func repairScalar(fd protoreflect.FieldDescriptor, v protoreflect.Value) protoreflect.Value {
-	if fd.Kind() != protoreflect.StringKind || utf8.ValidString(v.String()) {
-		return v
-	}
-	return protoreflect.ValueOfString(string(bytes.ToValidUTF8([]byte(v.String()), []byte("\ufffd"))))
-}

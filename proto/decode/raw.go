@@ -114,20 +114,30 @@ func (r *rawReader) field(number protowire.Number, wire protowire.Type, data []b
 	return f
 }
 
-// isMessage reports whether data is a sequence of whole fields, with field numbers that people choose.
+// isMessage reports whether data is a sequence of whole fields, with field numbers that people choose and numbers as encoders write
+// them: what is shown as a message is then the same bytes when it is encoded.
 func isMessage(data []byte) bool {
 	for len(data) > 0 {
 		number, wire, n := consumeTag(data)
-		if n < 0 || wire == protowire.EndGroupType || number > 1<<20 {
+		if n < 0 || wire == protowire.EndGroupType || number > 1<<20 || n != protowire.SizeTag(number) {
 			return false
 		}
 		size := protowire.ConsumeFieldValue(number, wire, data[n:])
-		if size < 0 {
+		if size < 0 || !shortest(wire, data[n:]) {
 			return false
 		}
 		data = data[n+size:]
 	}
 	return true
+}
+
+// shortest reports whether the varint that a value begins with is written in as few bytes as it takes.
+func shortest(wire protowire.Type, data []byte) bool {
+	if wire != protowire.VarintType && wire != protowire.BytesType {
+		return true
+	}
+	v, n := protowire.ConsumeVarint(data)
+	return n == protowire.SizeVarint(v)
 }
 
 // likelyText reports whether data is text that a person could have written.

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -25,6 +26,15 @@ type Schema struct {
 	types map[protoreflect.FullName]protoreflect.MessageDescriptor
 	// order holds the keys of types, sorted.
 	order []protoreflect.FullName
+	// extensions are those that the files declare, by the message that they extend and by number, and by name.
+	extensions      map[protoreflect.FullName]map[protoreflect.FieldNumber]protoreflect.ExtensionType
+	extensionByName map[protoreflect.FullName]protoreflect.ExtensionType
+}
+
+func emptySchema() *Schema {
+	return &Schema{files: new(protoregistry.Files), types: map[protoreflect.FullName]protoreflect.MessageDescriptor{},
+		extensions:      map[protoreflect.FullName]map[protoreflect.FieldNumber]protoreflect.ExtensionType{},
+		extensionByName: map[protoreflect.FullName]protoreflect.ExtensionType{}}
 }
 
 // UnknownTypeError says that a schema has no type of a name, and which names come near.
@@ -43,7 +53,7 @@ func (e *UnknownTypeError) Error() string {
 
 // NewSchema makes a schema of files and of what they import.
 func NewSchema(files ...protoreflect.FileDescriptor) (*Schema, error) {
-	s := &Schema{files: new(protoregistry.Files), types: map[protoreflect.FullName]protoreflect.MessageDescriptor{}}
+	s := emptySchema()
 	for _, fd := range files {
 		if err := s.add(fd); err != nil {
 			return nil, fmt.Errorf("add %s to the schema: %w", fd.Path(), err)
@@ -67,6 +77,7 @@ func ParseDescriptorSet(data []byte) (*Schema, error) {
 		return nil, errors.New("read descriptor set: it holds no file")
 	}
 	set.File = withWellKnown(set.File)
+	notes := withoutMessageSets(set.File)
 	registry, err := protodesc.NewFiles(set)
 	if err != nil {
 		return nil, fmt.Errorf("link descriptor set: %w (made with --include_imports?)", err)
@@ -79,7 +90,45 @@ func ParseDescriptorSet(data []byte) (*Schema, error) {
 		}
 		files = append(files, fd)
 	}
-	return NewSchema(files...)
+	schema, err := NewSchema(files...)
+	if err == nil {
+		schema.Notes = append(schema.Notes, notes...)
+	}
+	return schema, err
+}
+
+// withoutMessageSets makes ordinary messages of those in MessageSet's own wire format, which Go's library refuses together with the whole
+// set. Their items are then shown by number.
+func withoutMessageSets(files []*descriptorpb.FileDescriptorProto) (notes []string) {
+	var clear func(prefix string, messages []*descriptorpb.DescriptorProto)
+	clear = func(prefix string, messages []*descriptorpb.DescriptorProto) {
+		for _, m := range messages {
+			if m.GetOptions().GetMessageSetWireFormat() {
+				m.Options.MessageSetWireFormat = nil
+				m.ExtensionRange, m.Extension = withinNumbers(m.ExtensionRange), nil
+				notes = append(notes, fmt.Sprintf("%s%s is a MessageSet: its items are shown by number", prefix, m.GetName()))
+			}
+			clear(prefix+m.GetName()+".", m.NestedType)
+		}
+	}
+	for _, f := range files {
+		prefix := ""
+		if f.GetPackage() != "" {
+			prefix = f.GetPackage() + "."
+		}
+		clear(prefix, f.MessageType)
+	}
+	return notes
+}
+
+// withinNumbers ends ranges at the largest field number of an ordinary message: a MessageSet's go further.
+func withinNumbers(ranges []*descriptorpb.DescriptorProto_ExtensionRange) []*descriptorpb.DescriptorProto_ExtensionRange {
+	for _, r := range ranges {
+		if r.GetEnd() > int32(protowire.MaxValidNumber)+1 {
+			r.End = proto.Int32(int32(protowire.MaxValidNumber) + 1)
+		}
+	}
+	return ranges
 }
 
 // withWellKnown adds the google/protobuf files that are imported but absent, from those that this program carries.
@@ -106,7 +155,7 @@ func withWellKnown(files []*descriptorpb.FileDescriptorProto) []*descriptorpb.Fi
 
 // Merge makes one schema of several. Where two define the same file or type, the earlier one counts, and a note says so.
 func Merge(schemas ...*Schema) *Schema {
-	merged := &Schema{files: new(protoregistry.Files), types: map[protoreflect.FullName]protoreflect.MessageDescriptor{}}
+	merged := emptySchema()
 	for _, s := range schemas {
 		merged.Notes = append(merged.Notes, s.Notes...)
 		s.files.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
@@ -120,6 +169,9 @@ func Merge(schemas ...*Schema) *Schema {
 				merged.types[name] = s.types[name]
 				merged.order = append(merged.order, name)
 			}
+		}
+		for _, xt := range s.extensionByName {
+			merged.addExtension(xt)
 		}
 	}
 	slices.Sort(merged.order)
@@ -143,6 +195,37 @@ func (s *Schema) add(fd protoreflect.FileDescriptor) error {
 		return err
 	}
 	s.addMessages(fd.Messages())
+	s.addExtensions(fd.Extensions())
+	return nil
+}
+
+func (s *Schema) addExtensions(extensions protoreflect.ExtensionDescriptors) {
+	for i := range extensions.Len() {
+		s.addExtension(extensionType(extensions.Get(i)))
+	}
+}
+
+// addExtension adds an extension, unless there is one of its name or number.
+func (s *Schema) addExtension(xt protoreflect.ExtensionType) {
+	xd := xt.TypeDescriptor()
+	of := s.extensions[xd.ContainingMessage().FullName()]
+	if of == nil {
+		of = map[protoreflect.FieldNumber]protoreflect.ExtensionType{}
+		s.extensions[xd.ContainingMessage().FullName()] = of
+	}
+	if of[xd.Number()] == nil && s.extensionByName[xd.FullName()] == nil {
+		of[xd.Number()], s.extensionByName[xd.FullName()] = xt, xt
+	}
+}
+
+// extension returns the extension of a message with that number, or nil. s may be nil.
+func (s *Schema) extension(md protoreflect.MessageDescriptor, number protoreflect.FieldNumber) protoreflect.FieldDescriptor {
+	if s == nil || md.ExtensionRanges().Len() == 0 || !md.ExtensionRanges().Has(number) {
+		return nil
+	}
+	if xt := s.extensions[md.FullName()][number]; xt != nil {
+		return xt.TypeDescriptor()
+	}
 	return nil
 }
 
@@ -154,6 +237,7 @@ func (s *Schema) addMessages(messages protoreflect.MessageDescriptors) {
 		}
 		s.types[md.FullName()] = md
 		s.addMessages(md.Messages())
+		s.addExtensions(md.Extensions())
 	}
 }
 
@@ -209,12 +293,18 @@ func (s *Schema) FindMessageByURL(url string) (protoreflect.MessageType, error) 
 
 // FindExtensionByName finds an extension that a file of the schema declares.
 func (s *Schema) FindExtensionByName(field protoreflect.FullName) (protoreflect.ExtensionType, error) {
-	return dynamicpb.NewTypes(s.files).FindExtensionByName(field)
+	if xt := s.extensionByName[field]; xt != nil {
+		return xt, nil
+	}
+	return nil, protoregistry.NotFound
 }
 
 // FindExtensionByNumber finds an extension of a message by its field number.
 func (s *Schema) FindExtensionByNumber(message protoreflect.FullName, field protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
-	return dynamicpb.NewTypes(s.files).FindExtensionByNumber(message, field)
+	if xt := s.extensions[message][field]; xt != nil {
+		return xt, nil
+	}
+	return nil, protoregistry.NotFound
 }
 
 // messageType prefers generated code, which is several times faster, to a dynamic message; only where both have the very
@@ -225,4 +315,13 @@ func messageType(md protoreflect.MessageDescriptor) protoreflect.MessageType {
 		return mt
 	}
 	return dynamicpb.NewMessageType(md)
+}
+
+// extensionType is an extension's type: generated code where it has the very same descriptor.
+func extensionType(xd protoreflect.ExtensionDescriptor) protoreflect.ExtensionType {
+	xt, err := protoregistry.GlobalTypes.FindExtensionByName(xd.FullName())
+	if err == nil && xt.TypeDescriptor().Descriptor() == xd {
+		return xt
+	}
+	return dynamicpb.NewExtensionType(xd)
 }

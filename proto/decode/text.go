@@ -77,6 +77,14 @@ func rangeInOrder(m protoreflect.Message, f func(protoreflect.FieldDescriptor, p
 			present = append(present, fd)
 		}
 	}
+	if m.Descriptor().ExtensionRanges().Len() > 0 {
+		m.Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+			if fd.IsExtension() {
+				present, sorted = append(present, fd), false
+			}
+			return true
+		})
+	}
 	if !sorted {
 		sort.Slice(present, func(i, j int) bool { return present[i].Number() < present[j].Number() })
 	}
@@ -88,7 +96,7 @@ func rangeInOrder(m protoreflect.Message, f func(protoreflect.FieldDescriptor, p
 // entries prints a map by its keys, so that equal maps print equally.
 func (p *textPrinter) entries(fd protoreflect.FieldDescriptor, entries protoreflect.Map, depth int) {
 	for _, key := range sortedKeys(entries) {
-		p.open(depth, string(fd.Name()))
+		p.open(depth, fieldName(fd))
 		p.field(fd.MapKey(), key.Value(), depth+1)
 		p.field(fd.MapValue(), entries.Get(key), depth+1)
 		p.close(depth)
@@ -131,15 +139,9 @@ func (p *textPrinter) field(fd protoreflect.FieldDescriptor, v protoreflect.Valu
 	p.out = append(appendScalar(p.out, fd, v), '\n')
 }
 
-func fieldName(fd protoreflect.FieldDescriptor) string {
-	switch {
-	case fd.IsExtension():
-		return "[" + string(fd.FullName()) + "]"
-	case fd.Kind() == protoreflect.GroupKind:
-		return string(fd.Message().Name())
-	}
-	return string(fd.Name())
-}
+// fieldName is a field's name in text: "[full.name]" of an extension, the message's name of a group. A field that editions declare as
+// DELIMITED keeps its own name, unless it could have been a group.
+func fieldName(fd protoreflect.FieldDescriptor) string { return fd.TextName() }
 
 // scalarText is one value in text format.
 func scalarText(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
@@ -196,6 +198,9 @@ func (p *textPrinter) raw(f rawField, depth int) {
 	name := strconv.Itoa(int(f.number))
 	if f.nested != nil {
 		p.open(depth, name)
+		if f.wire == protowire.StartGroupType {
+			p.out = append(p.out[:len(p.out)-1], " # "+groupComment+"\n"...)
+		}
 		for _, inner := range f.nested {
 			p.raw(inner, depth+1)
 		}

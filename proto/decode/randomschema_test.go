@@ -1,0 +1,277 @@
+package decode_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"isukit/proto/decode"
+)
+
+// randomFile is a schema drawn from rnd: messages with fields of every kind, groups, maps, oneofs, extensions, open and closed enums,
+// in proto2, proto3 or edition 2023 with its features.
+func randomFile(rnd *rand.Rand) *descriptorpb.FileDescriptorProto {
+	file := &descriptorpb.FileDescriptorProto{Name: proto.String("random.proto"), Package: proto.String("r")}
+	syntax := []string{"proto2", "proto3", "editions"}[rnd.IntN(3)]
+	file.Syntax = proto.String(syntax)
+	if syntax == "editions" {
+		file.Edition = descriptorpb.Edition_EDITION_2023.Enum()
+		file.Options = &descriptorpb.FileOptions{Features: randomFeatures(rnd)}
+	}
+	file.EnumType = []*descriptorpb.EnumDescriptorProto{{Name: proto.String("E"), Value: []*descriptorpb.EnumValueDescriptorProto{
+		{Name: proto.String("E_ZERO"), Number: proto.Int32(0)}, {Name: proto.String("E_ONE"), Number: proto.Int32(1)}, {Name: proto.String("E_NEG"), Number: proto.Int32(-7)},
+	}}}
+	count := 1 + rnd.IntN(3)
+	for i := range count {
+		file.MessageType = append(file.MessageType, randomMessage(rnd, syntax, i, count))
+	}
+	if syntax != "proto3" {
+		first := file.MessageType[0]
+		first.ExtensionRange = []*descriptorpb.DescriptorProto_ExtensionRange{{Start: proto.Int32(100), End: proto.Int32(200)}}
+		for i := range rnd.IntN(3) {
+			x := randomField(rnd, syntax, i, count, fmt.Sprintf("x%d", i))
+			if x == nil || x.GetLabel() == descriptorpb.FieldDescriptorProto_LABEL_REQUIRED || x.GetType() == descriptorpb.FieldDescriptorProto_TYPE_GROUP {
+				continue
+			}
+			x.Number, x.Extendee = proto.Int32(int32(100+i)), proto.String(".r.M0")
+			file.Extension = append(file.Extension, x)
+		}
+	}
+	return file
+}
+
+func randomFeatures(rnd *rand.Rand) *descriptorpb.FeatureSet {
+	f := &descriptorpb.FeatureSet{}
+	if rnd.IntN(2) == 0 {
+		f.EnumType = descriptorpb.FeatureSet_CLOSED.Enum()
+	}
+	if rnd.IntN(2) == 0 {
+		f.MessageEncoding = descriptorpb.FeatureSet_DELIMITED.Enum()
+	}
+	if rnd.IntN(2) == 0 {
+		f.Utf8Validation = descriptorpb.FeatureSet_NONE.Enum()
+	}
+	if rnd.IntN(2) == 0 {
+		f.RepeatedFieldEncoding = descriptorpb.FeatureSet_EXPANDED.Enum()
+	}
+	if rnd.IntN(2) == 0 {
+		f.FieldPresence = descriptorpb.FeatureSet_IMPLICIT.Enum()
+		f.EnumType = nil // an implicit field's enum has to be open
+	}
+	return f
+}
+
+func randomMessage(rnd *rand.Rand, syntax string, index, count int) *descriptorpb.DescriptorProto {
+	m := &descriptorpb.DescriptorProto{Name: proto.String(fmt.Sprintf("M%d", index))}
+	for i := range 1 + rnd.IntN(7) {
+		name := fmt.Sprintf("f%d", i)
+		number := int32(i + 1)
+		if rnd.IntN(8) == 0 {
+			number += 2000
+		}
+		if rnd.IntN(6) == 0 {
+			addMap(rnd, m, name, number, count)
+			continue
+		}
+		f := randomField(rnd, syntax, i, count, name)
+		if f == nil { // a proto2 group: its message is declared beside it
+			group := fmt.Sprintf("G%d", i)
+			m.NestedType = append(m.NestedType, &descriptorpb.DescriptorProto{Name: proto.String(group), Field: []*descriptorpb.FieldDescriptorProto{
+				{Name: proto.String("inner"), Number: proto.Int32(1), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(), Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()}}})
+			f = &descriptorpb.FieldDescriptorProto{Name: proto.String(strings.ToLower(group)), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+				Type: descriptorpb.FieldDescriptorProto_TYPE_GROUP.Enum(), TypeName: proto.String(fmt.Sprintf(".r.M%d.%s", index, group))}
+		}
+		f.Number = proto.Int32(number)
+		m.Field = append(m.Field, f)
+	}
+	return m
+}
+
+func addMap(rnd *rand.Rand, m *descriptorpb.DescriptorProto, name string, number int32, count int) {
+	entry := strings.ToUpper(name[:1]) + name[1:] + "Entry"
+	keys := []descriptorpb.FieldDescriptorProto_Type{descriptorpb.FieldDescriptorProto_TYPE_STRING, descriptorpb.FieldDescriptorProto_TYPE_SINT32,
+		descriptorpb.FieldDescriptorProto_TYPE_BOOL, descriptorpb.FieldDescriptorProto_TYPE_FIXED64}
+	optional := descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum()
+	value := &descriptorpb.FieldDescriptorProto{Name: proto.String("value"), Number: proto.Int32(2), Label: optional}
+	switch rnd.IntN(4) {
+	case 0:
+		value.Type, value.TypeName = descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum(), proto.String(fmt.Sprintf(".r.M%d", rnd.IntN(count)))
+	case 1:
+		value.Type, value.TypeName = descriptorpb.FieldDescriptorProto_TYPE_ENUM.Enum(), proto.String(".r.E")
+	case 2:
+		value.Type = descriptorpb.FieldDescriptorProto_TYPE_BYTES.Enum()
+	default:
+		value.Type = descriptorpb.FieldDescriptorProto_TYPE_DOUBLE.Enum()
+	}
+	m.NestedType = append(m.NestedType, &descriptorpb.DescriptorProto{Name: proto.String(entry), Options: &descriptorpb.MessageOptions{MapEntry: proto.Bool(true)},
+		Field: []*descriptorpb.FieldDescriptorProto{{Name: proto.String("key"), Number: proto.Int32(1), Label: optional, Type: keys[rnd.IntN(len(keys))].Enum()}, value}})
+	m.Field = append(m.Field, &descriptorpb.FieldDescriptorProto{Name: proto.String(name), Number: proto.Int32(number),
+		Label: descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum(), Type: descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum(), TypeName: proto.String(".r." + m.GetName() + "." + entry)})
+}
+
+// randomField draws one field; nil stands for a proto2 group.
+func randomField(rnd *rand.Rand, syntax string, _, count int, name string) *descriptorpb.FieldDescriptorProto {
+	f := &descriptorpb.FieldDescriptorProto{Name: proto.String(name), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum()}
+	kind := descriptorpb.FieldDescriptorProto_Type(1 + rnd.IntN(18))
+	switch kind {
+	case descriptorpb.FieldDescriptorProto_TYPE_GROUP:
+		if syntax == "proto2" {
+			return nil
+		}
+		kind = descriptorpb.FieldDescriptorProto_TYPE_STRING
+	case descriptorpb.FieldDescriptorProto_TYPE_MESSAGE:
+		f.TypeName = proto.String(fmt.Sprintf(".r.M%d", rnd.IntN(count)))
+	case descriptorpb.FieldDescriptorProto_TYPE_ENUM:
+		f.TypeName = proto.String(".r.E")
+	}
+	f.Type = kind.Enum()
+	switch rnd.IntN(4) {
+	case 0:
+		f.Label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum()
+	case 1:
+		if syntax == "proto2" && rnd.IntN(3) == 0 {
+			f.Label = descriptorpb.FieldDescriptorProto_LABEL_REQUIRED.Enum()
+		}
+	}
+	return f
+}
+
+// randomBytes draws a body of a type: known fields in any order, some twice, and now and then unknown ones.
+func randomBytes(rnd *rand.Rand, schema *decode.Schema, md protoreflect.MessageDescriptor, depth int) []byte {
+	var out []byte
+	fields := md.Fields()
+	for range rnd.IntN(6) {
+		if rnd.IntN(8) == 0 {
+			out = appendUnknown(rnd, out, md, depth)
+			continue
+		}
+		fd := fields.Get(rnd.IntN(fields.Len()))
+		if ranges := md.ExtensionRanges(); ranges.Len() > 0 && rnd.IntN(4) == 0 {
+			xt, err := schema.FindExtensionByNumber(md.FullName(), protoreflect.FieldNumber(100+rnd.IntN(2)))
+			if err == nil {
+				fd = xt.TypeDescriptor()
+			}
+		}
+		out = appendRandom(rnd, schema, out, fd, depth)
+	}
+	return out
+}
+
+func appendUnknown(rnd *rand.Rand, out []byte, md protoreflect.MessageDescriptor, depth int) []byte {
+	number := protowire.Number(5000 + rnd.IntN(50))
+	switch rnd.IntN(6) {
+	case 0:
+		return protowire.AppendVarint(protowire.AppendTag(out, number, protowire.VarintType), rnd.Uint64()>>rnd.IntN(64))
+	case 1:
+		return protowire.AppendFixed32(protowire.AppendTag(out, number, protowire.Fixed32Type), rnd.Uint32())
+	case 2:
+		return protowire.AppendFixed64(protowire.AppendTag(out, number, protowire.Fixed64Type), rnd.Uint64())
+	case 3:
+		return protowire.AppendBytes(protowire.AppendTag(out, number, protowire.BytesType), randomString(rnd, true))
+	case 4:
+		if depth < 3 {
+			out = protowire.AppendTag(out, number, protowire.StartGroupType)
+			out = appendUnknown(rnd, out, md, depth+1)
+			return protowire.AppendTag(out, number, protowire.EndGroupType)
+		}
+	}
+	inner := protowire.AppendVarint(protowire.AppendTag(nil, 3, protowire.VarintType), uint64(rnd.IntN(1000)))
+	return protowire.AppendBytes(protowire.AppendTag(out, number, protowire.BytesType), inner)
+}
+
+func randomString(rnd *rand.Rand, binary bool) []byte {
+	words := []string{"", "a", "椅子", "\"quoted\" 'too' \\", "line\nbreak\ttab", "# no comment { }", "\u202e\u0000\u007f", "x: 1"}
+	if binary {
+		words = append(words, "\xff\xfe", "\x08\x01\x12", "\x00")
+	}
+	return []byte(words[rnd.IntN(len(words))])
+}
+
+func appendRandom(rnd *rand.Rand, schema *decode.Schema, out []byte, fd protoreflect.FieldDescriptor, depth int) []byte {
+	nested := func(md protoreflect.MessageDescriptor) []byte {
+		if depth >= 3 {
+			return nil
+		}
+		return randomBytes(rnd, schema, md, depth+1)
+	}
+	number := fd.Number()
+	switch fd.Kind() {
+	case protoreflect.MessageKind:
+		return protowire.AppendBytes(protowire.AppendTag(out, number, protowire.BytesType), nested(fd.Message()))
+	case protoreflect.GroupKind:
+		out = append(protowire.AppendTag(out, number, protowire.StartGroupType), nested(fd.Message())...)
+		return protowire.AppendTag(out, number, protowire.EndGroupType)
+	case protoreflect.StringKind:
+		return protowire.AppendBytes(protowire.AppendTag(out, number, protowire.BytesType), randomString(rnd, false))
+	case protoreflect.BytesKind:
+		return protowire.AppendBytes(protowire.AppendTag(out, number, protowire.BytesType), randomString(rnd, true))
+	case protoreflect.Fixed32Kind, protoreflect.Sfixed32Kind, protoreflect.FloatKind:
+		return protowire.AppendFixed32(protowire.AppendTag(out, number, protowire.Fixed32Type), rnd.Uint32())
+	case protoreflect.Fixed64Kind, protoreflect.Sfixed64Kind, protoreflect.DoubleKind:
+		return protowire.AppendFixed64(protowire.AppendTag(out, number, protowire.Fixed64Type), rnd.Uint64())
+	case protoreflect.EnumKind:
+		values := []uint64{0, 1, 1<<64 - 7, 5, 1<<64 - 3}
+		if fd.Enum().IsClosed() {
+			values = values[:3] // the library's dynamic messages take any number: they are no truth here
+		}
+		return protowire.AppendVarint(protowire.AppendTag(out, number, protowire.VarintType), values[rnd.IntN(len(values))])
+	}
+	return protowire.AppendVarint(protowire.AppendTag(out, number, protowire.VarintType), rnd.Uint64()>>rnd.IntN(64))
+}
+
+// FuzzRoundTrip decodes random bodies of random schemas to text, encodes the text, and wants the same message: every known field, every
+// unknown one. What the library reads is the truth for the first step.
+func FuzzRoundTrip(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		fd, err := protodesc.NewFile(randomFile(rnd), nil)
+		if err != nil {
+			return // features that do not go together
+		}
+		schema, err := decode.NewSchema(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		md := fd.Messages().Get(0)
+		data := randomBytes(rnd, schema, md, 0)
+		body := schema.Decode(md, data, decode.DefaultLimits())
+		want := body.Message.New()
+		if err := (proto.UnmarshalOptions{AllowPartial: true, Resolver: schema}).Unmarshal(data, want.Interface()); err != nil {
+			t.Fatalf("seed %d: the library refuses %x: %v", seed, data, err)
+		}
+		text := decode.Text(body.Message)
+		if got := decode.Text(want); got != text {
+			t.Fatalf("seed %d: %x is decoded as\n%s\nthe library reads\n%s", seed, data, text, got)
+		}
+		back, err := decode.Encode(md, []byte(text), schema)
+		if err != nil {
+			t.Fatalf("seed %d: encode does not read\n%s\n%v", seed, text, err)
+		}
+		if got := decode.Text(back); got != text || !equalMessages(body.Message, back) {
+			a, _ := decode.Wire(body.Message)
+			b, _ := decode.Wire(back)
+			t.Fatalf("seed %d: encode reads\n%s\nas\n%s\n%x\n%x", seed, text, got, a, b)
+		}
+		if out, _ := decode.JSON(body.Message, "", schema); len(out) == 0 {
+			t.Fatalf("seed %d: no JSON of\n%s", seed, text)
+		}
+	})
+}
+
+// equalMessages compares by meaning: the order of unknown fields of different numbers does not matter, and NaN is NaN.
+func equalMessages(a, b protoreflect.Message) bool {
+	x, errX := decode.Wire(a)
+	y, errY := decode.Wire(b)
+	return errX == nil && errY == nil && (bytes.Equal(x, y) || proto.Equal(a.Interface(), b.Interface()))
+}
