@@ -38,6 +38,9 @@ One line an exchange: time, client, method, path, status, request and response b
 What the capture lost is marked on the exchange that it belongs to; connections that are not HTTP/1.x, or that cannot
 be decrypted, are named on standard error.
 
+With --proto and without --routes, the message type of each path is learned from the bodies; "~" marks such a guess.
+Without --proto, the portal's messages are used where they fit exactly.
+
 With --live the packets of an interface ("any": of all) are read until Ctrl-C, which needs root. FILTER, or --filter
 with a file, is a part of tcpdump's language: 'port 9292', 'host 10.0.0.1 and not port 22', 'net 10.0.0.0/8'.
 
@@ -45,6 +48,7 @@ With --host the same is read on a host of the lab ("switch" and "generator" as w
 name, where tcpdump has to be installed and you have to be root or may use sudo without a password.`,
 		Example: `  isukit capture round.pcap
   isukit capture --bodies --path '/api/teams/*' --status 4xx round.pcap.zst
+  isukit capture --bodies --proto ./proto contest.pcap
   isukit capture --keylog keys.log --json tls.pcapng | jq .resp
   isukit capture --live any 'port 9292'
   isukit capture --host s2 'port 9292'`,
@@ -76,6 +80,7 @@ name, where tcpdump has to be installed and you have to be root or may use sudo 
 	cmd.Flags().StringVar(&o.host, "host", "", "capture on this host, of the lab or of ssh, until Ctrl-C; --live then names an interface of it (default any)")
 	cmd.Flags().StringVar(&o.sshConfig, "ssh-config", "", "with --host: a configuration file for ssh in place of your own")
 	cmd.Flags().BoolVar(&o.Bodies, "bodies", false, "print the decoded messages too")
+	cmd.Flags().StringVar(&o.WriteBodies, "write-bodies", "", "write each body's bytes to a file in this directory")
 	linesFlag(cmd.Flags(), &o.Jsonl)
 	cmd.Flags().SetNormalizeFunc(jsonlIsJSON)
 	return cmd
@@ -117,15 +122,17 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Coun
 	if err := o.Filter.Parse(); err != nil {
 		return p, err
 	}
-	schema, routes, err := o.schema.Load(ctx, s.err)
+	decoder, err := o.schema.Decoder(ctx, s.err)
 	if err != nil {
 		return p, err
 	}
-	if err := o.Filter.CheckTypes(schema); err != nil {
+	if err := o.Filter.CheckTypes(decoder.Schema); err != nil {
 		return p, err
 	}
 	defer relaxGC()()
-	decoder := &exchange.Decoder{Schema: schema, Routes: routes}
+	if decoder.Learner != nil {
+		fmt.Fprintln(s.err, "isukit: note: message types are guessed from the bodies (\"~\"); isukit routes learn writes them to a file")
+	}
 	notes := exchange.NewNotes(s.err)
 	opts := capture.DefaultOptions()
 	opts.OnNote = notes.Add
@@ -142,6 +149,12 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Coun
 		p, err = captureFile(ctx, o, opts, decoder, s)
 	}
 	notes.Summary()
+	if err == nil && p.Foreign > 0 {
+		fmt.Fprintf(s.err, "isukit: note: %d exchanges carry messages that are not the portal's; --proto DIR names your own .proto files\n", p.Foreign)
+	}
+	if err == nil && p.Formless > 0 {
+		err = ui.CheckFailed(fmt.Errorf("%d messages have parts without a form in JSON, which their faults name", p.Formless), "")
+	}
 	return p, err
 }
 

@@ -192,15 +192,16 @@ func decodeOne(o decodeOptions, schema *decode.Schema, typ string, data []byte, 
 	if err != nil {
 		return ui.UsageError(err, "isukit types lists the types that are known")
 	}
-	body := decode.Decode(md, data, decode.DefaultLimits())
-	if err := printBody(body, schema, o.asJSON, s); err != nil {
+	body := schema.Decode(md, data, decode.DefaultLimits())
+	err = printBody(body, schema, o.asJSON, s)
+	if err != nil && !errors.Is(err, errDamaged) {
 		return err
 	}
 	explain(s.err, schema, data, body)
 	if len(body.Faults) > 0 {
 		return errDamaged
 	}
-	return nil
+	return err
 }
 
 func printBody(body *decode.Body, schema *decode.Schema, asJSON bool, s streams) error {
@@ -211,18 +212,26 @@ func printBody(body *decode.Body, schema *decode.Schema, asJSON bool, s streams)
 		_, err := io.WriteString(s.out, decode.Text(body.Message))
 		return err
 	}
-	data, err := decode.JSON(body.Message, "  ", schema)
-	if err != nil {
+	data, faults := decode.JSON(body.Message, "  ", schema)
+	if _, err := fmt.Fprintf(s.out, "%s\n", data); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s\n", data)
-	return err
+	for _, f := range faults {
+		fmt.Fprintf(s.err, "isukit: fault: %s\n", f)
+	}
+	if len(faults) > 0 {
+		return errDamaged
+	}
+	return nil
 }
 
 // explain says what is wrong with a body, what it may be instead, and what its bytes look like.
 func explain(w io.Writer, schema *decode.Schema, data []byte, body *decode.Body) {
 	for _, f := range body.Faults {
 		fmt.Fprintf(w, "isukit: fault: %s\n", f)
+	}
+	for _, note := range body.Notes() {
+		fmt.Fprintf(w, "isukit: note: %s\n", note)
 	}
 	if body.Fit.Suspicious() {
 		fmt.Fprintf(w, "isukit: suspicious: the bytes hardly fit %s\n", body.Fit)
@@ -294,7 +303,7 @@ func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams
 		if err != nil {
 			return ui.UsageError(err, "isukit types lists the types that are known")
 		}
-		bodies[i] = decode.Decode(md, data[i], decode.DefaultLimits())
+		bodies[i] = schema.Decode(md, data[i], decode.DefaultLimits())
 		explain(s.err, schema, data[i], bodies[i])
 	}
 	if a, b := bodies[0].Message.Descriptor(), bodies[1].Message.Descriptor(); a != b {

@@ -91,7 +91,7 @@ func (o *bodyOptions) message(ctx context.Context, md protoreflect.MessageDescri
 		return nil, ui.UsageError(errors.New("both --file and field=value are given"), "give one of them")
 	}
 	if o.file == "" {
-		m, err := decode.EncodeFields(md, o.fields)
+		m, err := decode.EncodeFields(md, o.fields, schema)
 		if err != nil {
 			return nil, ui.UsageError(err, fmt.Sprintf("isukit types %s shows its fields", md.FullName()))
 		}

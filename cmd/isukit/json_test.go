@@ -27,7 +27,7 @@ var printedTypes = map[string]reflect.Type{
 	"ls": reflect.TypeFor[listedRound](), "final": reflect.TypeFor[listedRound](),
 	"diff": reflect.TypeFor[diffJSON](), "latency": reflect.TypeFor[endpointLatency](), "compare": reflect.TypeFor[compare.Comparison](),
 	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchange.ExchangeJSON](), "replay": reflect.TypeFor[exchange.ReplayReport](),
-	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[routeInfo](), "decode --diff": reflect.TypeFor[decode.Difference](),
+	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[routeInfo](), "routes learn": reflect.TypeFor[learnedInfo](), "decode --diff": reflect.TypeFor[decode.Difference](),
 	"topology ls": reflect.TypeFor[topologyLine](), "topology apply": reflect.TypeFor[infra.Plan](), "topology status": reflect.TypeFor[infra.Status](),
 	"topology verify": reflect.TypeFor[topologyVerified](), "lab up": reflect.TypeFor[labHost](), "lab ls": reflect.TypeFor[labHost](),
 	"tune ls": reflect.TypeFor[tune.Catalog](), "tune show": reflect.TypeFor[tune.Tuning](),

@@ -54,7 +54,7 @@ that the server sets now take the place of the captured ones, so that sessions w
 	}
 	schemaFlags(cmd, &o.schema)
 	filterFlags(cmd, &o.filter)
-	cmd.Flags().StringVar(&o.to, "to", "", "the server, as a URL without a path")
+	cmd.Flags().StringVar(&o.to, "to", "", "the server: a URL without a path, or unix:/path/of/its/socket")
 	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log of the capture")
 	cmd.Flags().BoolVar(&o.Paced, "paced", false, "send at the times of the capture instead of as fast as answers come")
 	cmd.Flags().Float64Var(&o.Speed, "speed", 1, "with --paced: how many times faster than captured")
@@ -87,11 +87,10 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	if err := o.filter.Parse(); err != nil {
 		return err
 	}
-	schema, routes, err := o.schema.Load(ctx, s.err)
+	decoder, err := o.schema.Decoder(ctx, s.err)
 	if err != nil {
 		return err
 	}
-	decoder := &exchange.Decoder{Schema: schema, Routes: routes}
 	opts := capture.DefaultOptions()
 	opts.OnNote = exchange.NewNotes(s.err).Add
 	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
@@ -112,7 +111,7 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	defer reach.Close(ctx)
 	r.Client = &http.Client{
 		Timeout:       o.timeout,
-		Transport:     &http.Transport{DialContext: reach.DialContext, Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: maxReplayConnections},
+		Transport:     &http.Transport{DialContext: dialer(o.to, reach), Protocols: http1Only(), DisableCompression: true, MaxIdleConnsPerHost: maxReplayConnections},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer r.Client.CloseIdleConnections()

@@ -36,6 +36,7 @@ func newRoutesCmd(s streams) *cobra.Command {
 	}
 	schemaFlags(cmd, &o.schema)
 	linesFlag(cmd.Flags(), &o.asJSON)
+	cmd.AddCommand(newRoutesLearnCmd(s))
 	return cmd
 }
 
@@ -52,7 +53,7 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 		return err
 	}
 	if len(routes) == 0 {
-		return ui.UsageError(errors.New("no routes are known"), "give --routes FILE beside --proto")
+		return ui.UsageError(errors.New("no routes are known"), "isukit routes learn CAPTURE --proto DIR proposes them; --routes FILE names a file of them")
 	}
 	if o.path != "" {
 		if routes = findRoutes(routes, o.path); len(routes) == 0 {

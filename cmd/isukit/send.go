@@ -5,8 +5,11 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"sort"
@@ -18,6 +21,8 @@ import (
 	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/release"
 	"isukit/cmd/internal/ui"
+	"isukit/input"
+	"isukit/proto/capture"
 	"isukit/proto/decode"
 )
 
@@ -37,6 +42,7 @@ type sendOptions struct {
 	quiet    bool
 	verbose  bool
 	insecure bool
+	cacert   string
 	timeout  time.Duration
 	stateDir string // where a lab that is up is found
 }
@@ -66,7 +72,7 @@ The types follow from the route, or are named with --type and --resp-type. With 
 		},
 	}
 	schemaFlags(cmd, &o.schema)
-	cmd.Flags().StringVar(&o.to, "to", "http://127.0.0.1", "the server, as a URL without a path")
+	cmd.Flags().StringVar(&o.to, "to", "http://127.0.0.1", "the server: a URL without a path, or unix:/path/of/its/socket")
 	cmd.Flags().StringVar(&o.typ, "type", "", "message type of the request (default: the route's)")
 	cmd.Flags().StringVar(&o.respType, "resp-type", "", "message type of the response (default: the route's)")
 	cmd.Flags().StringVar(&o.body.file, "file", "", "file with the message in text or JSON format; - is standard input")
@@ -77,7 +83,8 @@ The types follow from the route, or are named with --type and --resp-type. With 
 	jsonFlag(cmd.Flags(), &o.asJSON)
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "print the request's and the response's heads")
 	cmd.Flags().BoolVar(&o.insecure, "insecure", false, "accept any TLS certificate")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
+	cmd.Flags().StringVar(&o.cacert, "cacert", "", "file with the certificates of authorities to trust (PEM)")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long a response may take")
 	return cmd
 }
 
@@ -98,6 +105,10 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	if err != nil {
 		return err
 	}
+	authorities, err := o.trust()
+	if err != nil {
+		return err
+	}
 	jar, err := exchange.OpenJar(o.jar)
 	if err != nil {
 		return err
@@ -113,8 +124,8 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	client := &http.Client{
 		Timeout: o.timeout,
 		Transport: &http.Transport{
-			DialContext:     reach.DialContext,
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure}, DisableCompression: true,
+			DialContext:     dialer(o.to, reach),
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure, RootCAs: authorities}, DisableCompression: true,
 			// HTTP/1.1, as the traffic that is debugged.
 			Protocols: http1Only(),
 		},
@@ -126,13 +137,55 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return ui.Hinted(err, "isukit send --to URL says where the server is; isukit topology status tells where that of a topology is")
+		return ui.Hinted(err, sendHint(err))
 	}
 	defer resp.Body.Close()
 	if err := jar.Keep(target, resp.Cookies()); err != nil {
 		return err
 	}
 	return o.answer(resp, routes, schema, s)
+}
+
+// sendHint says what helps against what kept a request from being answered.
+func sendHint(err error) string {
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid):
+		return "--cacert FILE names the authority to trust; --insecure accepts any certificate"
+	case strings.Contains(err.Error(), "malformed HTTP response \"\\x00") || strings.Contains(err.Error(), "no application protocol"):
+		return "the server seems to speak HTTP/2 only, and isukit sends HTTP/1.1: name the port of the app behind the proxy"
+	}
+	return "isukit send --to URL names the server; isukit topology status shows where that of a topology is"
+}
+
+// trust reads the authorities of --cacert; no file, the system's.
+func (o *sendOptions) trust() (*x509.CertPool, error) {
+	if o.cacert == "" {
+		return nil, nil
+	}
+	pem, err := input.Read(o.cacert, ui.MaxBodyFileBytes)
+	if err != nil {
+		return nil, ui.UsageError(err, "")
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, ui.UsageError(fmt.Errorf("%s has no certificate in PEM format", o.cacert), "")
+	}
+	return pool, nil
+}
+
+// dialer connects to the server: over the unix socket that --to names, or as reach does.
+func dialer(to string, reach *labReach) func(ctx context.Context, network, address string) (net.Conn, error) {
+	socket, ok := strings.CutPrefix(to, "unix:")
+	if !ok {
+		return reach.DialContext
+	}
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}
 }
 
 func http1Only() *http.Protocols {
@@ -144,6 +197,9 @@ func http1Only() *http.Protocols {
 // serverURL reads what --to says: a URL, or a host with a port, for which http is meant.
 func serverURL(to string) (*url.URL, error) {
 	raw := to
+	if strings.HasPrefix(raw, "unix:") {
+		raw = "http://localhost"
+	}
 	if !strings.Contains(raw, "://") {
 		raw = "http://" + raw
 	}
@@ -293,21 +349,27 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	if len(data) > ui.MaxBodyFileBytes {
 		return fmt.Errorf("the answer has more than %d bytes", ui.MaxBodyFileBytes)
 	}
-	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
-		if data, err = ui.Gunzip(data); err != nil {
-			return fmt.Errorf("unpack the answer: %w", err)
+	if coding := resp.Header.Get("Content-Encoding"); coding != "" {
+		if data, err = capture.Unpack(coding, data, ui.MaxBodyFileBytes); err != nil {
+			fmt.Fprintf(s.err, "isukit: fault: the response cannot be unpacked: %v\n", err)
 		}
 	}
 	contentType := resp.Header.Get("Content-Type")
-	typ := o.respType
+	typ := decode.TypeOfContentType(contentType)
+	if typ == "" {
+		typ = o.respType
+	}
 	if typ == "" {
 		typ = routes.Type(resp.Request.Method, resp.Request.URL.Path, decode.Response, resp.StatusCode, contentType)
 	}
 	if !o.verbose && !o.quiet {
 		fmt.Fprintf(s.err, "isukit: %s, %s\n", resp.Status, bodyText(len(data), contentType))
 	}
+	if to := resp.Header.Get("Location"); to != "" && !o.verbose {
+		fmt.Fprintf(s.err, "isukit: note: the server redirects to %s; isukit does not follow\n", decode.Terminal(to))
+	}
 	switch {
-	case !decode.IsProtobuf(contentType) && contentType != "" && o.respType == "":
+	case !decode.MayBeProtobuf(contentType, typ != "") && o.respType == "":
 		printHints(s.err, data)
 		if _, err := ui.Bytes(s.out).Write(data); err != nil {
 			return err

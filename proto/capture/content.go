@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
@@ -30,6 +31,11 @@ func (e *Exchange) complete(limit int) {
 // decodeContent takes the content encodings off a body. Of a damaged body what could be unpacked stays, with a fault.
 func decodeContent(m *Message, limit int) {
 	codings := m.Header.list("Content-Encoding")
+	for _, coding := range m.Header.list("Transfer-Encoding") {
+		if coding != "chunked" { // whose chunks have been joined
+			codings = append(codings, coding)
+		}
+	}
 	if len(codings) == 0 || len(m.Body) == 0 {
 		return
 	}
@@ -51,6 +57,17 @@ func decodeContent(m *Message, limit int) {
 			return
 		}
 	}
+}
+
+// Unpack takes the content encodings off a body, as a Content-Encoding header lists them: "gzip", "deflate", "br", "zstd", several with
+// commas between. The result has at most limit bytes.
+func Unpack(codings string, body []byte, limit int) ([]byte, error) {
+	m := Message{Header: Header{{Name: "Content-Encoding", Value: codings}}, Body: body}
+	decodeContent(&m, limit)
+	if len(m.faults) > 0 {
+		return m.Body, errors.New(strings.TrimPrefix(m.faults[0], "response: "))
+	}
+	return m.Body, nil
 }
 
 // unpackBody takes one encoding off. It returns what it could unpack beside the error; nil for an unknown encoding.

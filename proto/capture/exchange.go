@@ -12,6 +12,8 @@ type Exchange struct {
 	Client, Server netip.AddrPort
 	// TLS is the version that the connection was decrypted from ("TLS 1.3"), empty for plain text.
 	TLS string
+	// Scheme is "http" or "https" where the source says it (HAR); empty otherwise.
+	Scheme string
 	// Request is nil when it was not captured: a response without its request.
 	Request *Message
 	// Response is nil when none was captured.
@@ -61,7 +63,7 @@ func (e *Exchange) Latency() time.Duration {
 	if e.Request == nil || e.Response == nil {
 		return 0
 	}
-	return e.Response.End.Sub(e.Request.End)
+	return max(0, e.Response.End.Sub(e.Request.End)) // an answer may end before its request does
 }
 
 // Field is one line of a header.

@@ -2,12 +2,15 @@ package capture
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"mime"
 	"net"
 	"net/netip"
 	"net/url"
@@ -15,6 +18,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/htmlindex"
 )
 
 // maxHAREntryBytes bounds one entry of a HAR file.
@@ -57,43 +63,103 @@ func newHARReader(br *bufio.Reader, opts Options) *harReader {
 }
 
 type harEntry struct {
-	Started         time.Time   `json:"startedDateTime"`
-	TimeMS          float64     `json:"time"`
-	ServerIPAddress string      `json:"serverIPAddress"`
+	Started         harTime     `json:"startedDateTime"`
+	TimeMS          harNumber   `json:"time"`
+	ServerIPAddress harText     `json:"serverIPAddress"`
 	Request         harRequest  `json:"request"`
 	Response        harResponse `json:"response"`
 }
 
+// harTime is a time as programs write it: RFC 3339, with +0900 for +09:00, with a space for the T, without a zone (UTC is meant then, and
+// odd is set). What is not a time at all is odd, too.
+type harTime struct {
+	time.Time
+	odd string
+}
+
+var harTimeForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999Z0700"}
+
+func (t *harTime) UnmarshalJSON(data []byte) error {
+	var text harText
+	_ = text.UnmarshalJSON(data) // takes any JSON value
+	for _, form := range harTimeForms {
+		if at, err := time.Parse(form, string(text)); err == nil {
+			t.Time = at
+			return nil
+		}
+	}
+	for _, form := range []string{"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999"} {
+		if at, err := time.Parse(form, string(text)); err == nil {
+			t.Time, t.odd = at, fmt.Sprintf("the time %q has no zone and is taken as UTC", string(text))
+			return nil
+		}
+	}
+	t.odd = fmt.Sprintf("%q is not a time", string(text))
+	return nil
+}
+
+// harText is text, or what else a program put in its place, as text: null is "".
+type harText string
+
+func (t *harText) UnmarshalJSON(data []byte) error {
+	var s string
+	if err := json.Unmarshal(data, &s); err == nil {
+		*t = harText(s)
+	} else if string(data) != "null" {
+		*t = harText(data)
+	}
+	return nil
+}
+
+// harNumber is a number, in quotes or not; anything else is 0.
+type harNumber float64
+
+func (n *harNumber) UnmarshalJSON(data []byte) error {
+	v, err := strconv.ParseFloat(strings.Trim(string(data), `" `), 64)
+	if err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) {
+		*n = harNumber(v)
+	}
+	return nil
+}
+
+// int is the number cut to a whole one, within what fits.
+func (n harNumber) int() int64 { return int64(min(max(float64(n), math.MinInt32), 1<<52)) }
+
 type harRequest struct {
-	Method      string     `json:"method"`
-	URL         string     `json:"url"`
-	HTTPVersion string     `json:"httpVersion"`
-	Headers     []harField `json:"headers"`
-	PostData    *struct {
-		Text     string `json:"text"`
-		Encoding string `json:"encoding"`
-		// What browsers write for a body that is no text.
-		ExtraEncoding string `json:"_encoding"`
-	} `json:"postData"`
-	BodySize int64 `json:"bodySize"`
+	Method      harText      `json:"method"`
+	URL         harText      `json:"url"`
+	HTTPVersion harText      `json:"httpVersion"`
+	Headers     []harField   `json:"headers"`
+	PostData    *harPostData `json:"postData"`
+	BodySize    harNumber    `json:"bodySize"`
+}
+
+type harPostData struct {
+	MimeType harText    `json:"mimeType"`
+	Text     harText    `json:"text"`
+	Encoding harText    `json:"encoding"`
+	Params   []harField `json:"params"`
+	// What browsers write for a body that is not text.
+	ExtraEncoding harText `json:"_encoding"`
 }
 
 type harResponse struct {
-	Status      int        `json:"status"`
-	StatusText  string     `json:"statusText"`
-	HTTPVersion string     `json:"httpVersion"`
+	Status      harNumber  `json:"status"`
+	StatusText  harText    `json:"statusText"`
+	HTTPVersion harText    `json:"httpVersion"`
 	Headers     []harField `json:"headers"`
 	Content     struct {
-		Text     string `json:"text"`
-		Encoding string `json:"encoding"`
-		Size     int64  `json:"size"`
+		MimeType harText   `json:"mimeType"`
+		Text     harText   `json:"text"`
+		Encoding harText   `json:"encoding"`
+		Size     harNumber `json:"size"`
 	} `json:"content"`
-	BodySize int64 `json:"bodySize"`
+	BodySize harNumber `json:"bodySize"`
 }
 
 type harField struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  harText `json:"name"`
+	Value harText `json:"value"`
 }
 
 // next returns the next entry, or io.EOF behind the last.
@@ -114,9 +180,16 @@ func (h *harReader) next(ctx context.Context) (*Exchange, error) {
 		}
 		return nil, io.EOF
 	}
-	var entry harEntry
-	if err := h.dec.Decode(&entry); err != nil {
+	var raw json.RawMessage
+	if err := h.dec.Decode(&raw); err != nil {
 		return nil, fmt.Errorf("read the HAR file: %w", unexpected(err))
+	}
+	var entry harEntry
+	if err := json.Unmarshal(raw, &entry); err != nil {
+		// One odd entry does not end the rest: what could be read of it is shown, with its fault.
+		e := entry.exchange(h.opts.BodyBytes)
+		e.Incomplete = append(e.Incomplete, "the entry in the HAR file is not as HAR has it: "+err.Error())
+		return e, nil
 	}
 	return entry.exchange(h.opts.BodyBytes), nil
 }
@@ -172,18 +245,19 @@ func (h *harReader) find(key string) error {
 }
 
 func (h harEntry) exchange(limit int) *Exchange {
-	e := &Exchange{Server: h.server()}
-	ended := h.Started.Add(time.Duration(min(max(h.TimeMS, 0), float64(maxHARTime/time.Millisecond)) * float64(time.Millisecond)))
-	e.Request = &Message{
-		Method: h.Request.Method, Target: target(h.Request.URL), Proto: h.Request.HTTPVersion, Header: header(h.Request.Headers),
-		Start: h.Started, End: h.Started,
+	e := &Exchange{Server: h.server(), Scheme: scheme(string(h.Request.URL))}
+	if h.Started.odd != "" {
+		e.Incomplete = append(e.Incomplete, h.Started.odd)
 	}
+	ended := h.Started.Add(time.Duration(min(max(float64(h.TimeMS), 0), float64(maxHARTime/time.Millisecond)) * float64(time.Millisecond)))
+	e.Request = &Message{
+		Method: string(h.Request.Method), Target: target(string(h.Request.URL)), Proto: string(h.Request.HTTPVersion), Header: header(h.Request.Headers),
+		Start: h.Started.Time, End: h.Started.Time,
+	}
+	addHost(e.Request, string(h.Request.URL))
 	if p := h.Request.PostData; p != nil {
-		encoding := p.Encoding
-		if encoding == "" {
-			encoding = p.ExtraEncoding
-		}
-		e.harBody(e.Request, p.Text, encoding, "request", limit)
+		withType(e.Request, p.MimeType)
+		e.harBody(e.Request, p.text(), string(cmp.Or(p.Encoding, p.ExtraEncoding)), "request", h.Request.BodySize.int(), limit)
 	} else if h.Request.BodySize > 0 {
 		e.Incomplete = append(e.Incomplete, "request: the HAR file does not hold its body")
 	}
@@ -192,18 +266,55 @@ func (h harEntry) exchange(limit int) *Exchange {
 		return e
 	}
 	e.Response = &Message{
-		Status: h.Response.Status, Reason: h.Response.StatusText, Proto: h.Response.HTTPVersion, Header: header(h.Response.Headers),
+		Status: int(h.Response.Status.int()), Reason: string(h.Response.StatusText), Proto: string(h.Response.HTTPVersion), Header: header(h.Response.Headers),
 		Start: ended, End: ended,
 	}
-	e.harBody(e.Response, h.Response.Content.Text, h.Response.Content.Encoding, "response", limit)
-	if h.Response.Content.Text == "" && h.Response.Content.Size > 0 {
+	c := h.Response.Content
+	withType(e.Response, c.MimeType)
+	e.harBody(e.Response, string(c.Text), string(c.Encoding), "response", c.Size.int(), limit)
+	if c.Text == "" && c.Size > 0 {
 		e.Incomplete = append(e.Incomplete, "response: the HAR file does not hold its body")
 	}
 	return e
 }
 
-// harBody sets a body. Text that should have been bytes is given back as bytes where each character stands for one.
-func (e *Exchange) harBody(m *Message, text, encoding, who string, limit int) {
+// text is a posted body: what is given as text, else a form made of its parameters.
+func (p *harPostData) text() string {
+	if p.Text != "" || len(p.Params) == 0 {
+		return string(p.Text)
+	}
+	form := make([]string, len(p.Params))
+	for i, field := range p.Params {
+		form[i] = url.QueryEscape(string(field.Name)) + "=" + url.QueryEscape(string(field.Value))
+	}
+	return strings.Join(form, "&")
+}
+
+// withType adds the content type that stands beside a body where the headers have none.
+func withType(m *Message, mimeType harText) {
+	if m.Header.Get("Content-Type") == "" && mimeType != "" && mimeType != "x-unknown" {
+		m.Header = append(m.Header, Field{Name: "Content-Type", Value: string(mimeType)})
+	}
+}
+
+// addHost adds the URL's host where the headers name none, as those of HTTP/2 do.
+func addHost(m *Message, raw string) {
+	if u, err := url.Parse(raw); err == nil && u.Host != "" && m.Header.Get("Host") == "" {
+		m.Header = append(Header{{Name: "Host", Value: u.Host}}, m.Header...)
+	}
+}
+
+func scheme(raw string) string {
+	name, _, ok := strings.Cut(raw, "://")
+	if !ok {
+		return ""
+	}
+	return strings.ToLower(name)
+}
+
+// harBody sets a body. Text that should have been bytes is given back as bytes where each character stands for one; whether it does
+// is what the body's size tells: size is that of the bytes, 0 or less where it is not known.
+func (e *Exchange) harBody(m *Message, text, encoding, who string, size int64, limit int) {
 	switch {
 	case encoding == "base64":
 		body, err := base64.StdEncoding.DecodeString(text)
@@ -211,23 +322,60 @@ func (e *Exchange) harBody(m *Message, text, encoding, who string, limit int) {
 			e.Incomplete = append(e.Incomplete, who+": its body in the HAR file is damaged base64")
 		}
 		m.Body = body
-	case !isBinary(m.Header.Get("Content-Type")):
-		m.Body = []byte(text)
+	case !isBinary(m.Header.Get("Content-Type")) || size == int64(len(text)) && !asciiOnly(text):
+		m.Body = e.encoded(m, text, who)
 	default:
-		for _, r := range text {
-			if r > 0xff {
-				e.Incomplete = append(e.Incomplete, who+": its body was read as text by the program that wrote the HAR file, and is damaged")
-				m.Body = []byte(text)
-				return
-			}
-			m.Body = append(m.Body, byte(r))
-		}
+		m.Body = e.characters(text, who)
 	}
 	if len(m.Body) > limit {
 		m.Body = m.Body[:limit]
 		e.Incomplete = append(e.Incomplete, fmt.Sprintf("%s: the body has more than the limit of %d bytes", who, limit))
 	}
 	m.WireBytes = int64(len(m.Body))
+}
+
+// encoded is text in the charset that the content type names: the body was that before the writer of the file read it as text.
+func (e *Exchange) encoded(m *Message, text, who string) []byte {
+	_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	name := strings.ToLower(params["charset"])
+	if err != nil || name == "" || name == "utf-8" || name == "utf8" || name == "us-ascii" {
+		return []byte(text)
+	}
+	charset, err := htmlindex.Get(name)
+	if err != nil {
+		return []byte(text)
+	}
+	body, err := charset.NewEncoder().Bytes([]byte(text))
+	if err != nil {
+		e.Incomplete = append(e.Incomplete, fmt.Sprintf("%s: its body has characters that %s does not have; it is shown in UTF-8", who, name))
+		return []byte(text)
+	}
+	return body
+}
+
+// characters takes each character as one byte.
+func (e *Exchange) characters(text, who string) []byte {
+	body := make([]byte, 0, len(text))
+	for _, r := range text {
+		if r > 0xff && !strings.ContainsRune(text, utf8.RuneError) {
+			return []byte(text) // letters of a real text, which bytes taken one by one never are
+		}
+		if r > 0xff {
+			e.Incomplete = append(e.Incomplete, who+": its body was read as text by the program that wrote the HAR file, and is damaged")
+			return []byte(text)
+		}
+		body = append(body, byte(r))
+	}
+	return body
+}
+
+func asciiOnly(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // textual are application types, and endings of such, whose bodies are text.
@@ -244,11 +392,11 @@ func isBinary(contentType string) bool {
 }
 
 func (h harEntry) server() netip.AddrPort {
-	u, err := url.Parse(h.Request.URL)
+	u, err := url.Parse(string(h.Request.URL))
 	if err != nil {
 		return netip.AddrPort{}
 	}
-	host := strings.Trim(h.ServerIPAddress, "[]") // as browsers write IPv6
+	host := strings.Trim(string(h.ServerIPAddress), "[]") // as browsers write IPv6
 	if host == "" {
 		host = u.Hostname()
 	}
@@ -275,7 +423,7 @@ func target(raw string) string {
 func header(fields []harField) Header {
 	h := make(Header, len(fields))
 	for i, f := range fields {
-		h[i] = Field(f)
+		h[i] = Field{Name: string(f.Name), Value: string(f.Value)}
 	}
 	return h
 }

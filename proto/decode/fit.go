@@ -44,6 +44,11 @@ func (f Fit) Exact() bool {
 	return f.Unknown == 0 && f.Conflicts == 0 && f.Odd == 0 && f.Missing == 0 && !f.Damaged
 }
 
+// Whole reports whether every field is one of the type, whatever its value.
+func (f Fit) Whole() bool {
+	return f.Unknown == 0 && f.Conflicts == 0 && f.Missing == 0 && !f.Damaged
+}
+
 // Suspicious reports whether the type reads the bytes only as any type would: through unknown fields and conflicts.
 func (f Fit) Suspicious() bool {
 	return f.Conflicts > 0 || f.Unknown > f.Known || f.Damaged && f.Known == 0

@@ -3,18 +3,23 @@ package decode
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Hint says what bytes look like that were taken for a protobuf body, and what to do.
 type Hint struct {
-	// Kind is a stable word: gzip, zstd, hex, base64, grpc, http, http2, html, json, text, latin1, tls.
+	// Kind is a stable word: gzip, zlib, zstd, chunked, delimited, hexdump, hex, base64, grpc, http, http2, html, json, text, latin1, tls.
 	Kind string `json:"kind"`
 	// Text is one sentence for a person.
 	Text string `json:"text"`
@@ -29,7 +34,7 @@ const maxInnerBytes = 64 << 20
 // messages can look like anything.
 func Hints(data []byte) []Hint {
 	for _, look := range []func([]byte) *Hint{
-		compressedHint, httpHint, markupHint, grpcHint, tlsHint, hexHint, base64Hint, latin1Hint, textHint,
+		compressedHint, httpHint, chunkedHint, markupHint, grpcHint, delimitedHint, tlsHint, hexdumpHint, hexHint, base64Hint, latin1Hint, textHint,
 	} {
 		if hint := look(data); hint != nil {
 			return []Hint{*hint}
@@ -51,6 +56,12 @@ func compressedHint(data []byte) *Hint {
 		return hint
 	case bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		return &Hint{Kind: "zstd", Text: "these bytes are zstd: the body was compressed (Content-Encoding: zstd)"}
+	case len(data) > 6 && data[0]&0x0f == 8 && data[0]>>4 <= 7 && binary.BigEndian.Uint16(data)%31 == 0: // RFC 1950, 2.2
+		if r, err := zlib.NewReader(bytes.NewReader(data)); err == nil {
+			if inner, err := io.ReadAll(io.LimitReader(r, maxInnerBytes)); err == nil {
+				return &Hint{Kind: "zlib", Inner: inner, Text: "these bytes are zlib: the body was compressed (Content-Encoding: deflate)"}
+			}
+		}
 	}
 	return nil
 }
@@ -122,6 +133,77 @@ func tlsHint(data []byte) *Hint {
 	return &Hint{Kind: "tls", Text: "these bytes look like TLS records: read the capture with --keylog FILE"}
 }
 
+// chunkedHint looks for HTTP/1.1's chunks that were left in the body (RFC 9112, 7.1).
+func chunkedHint(data []byte) *Hint {
+	var inner []byte
+	for rest := data; ; {
+		line, after, ok := bytes.Cut(rest, []byte("\r\n"))
+		size, _, _ := bytes.Cut(line, []byte(";"))
+		n, err := strconv.ParseUint(string(size), 16, 32)
+		if !ok || err != nil || len(size) > 8 || n+2 > uint64(len(after)) || !bytes.HasPrefix(after[n:], []byte("\r\n")) {
+			return nil
+		}
+		if n == 0 {
+			return &Hint{Kind: "chunked", Inner: inner, Text: "the framing of chunks was left in the body (Transfer-Encoding: chunked)"}
+		}
+		inner, rest = append(inner, after[:n]...), after[n+2:]
+	}
+}
+
+// delimitedHint looks for several messages with their lengths before them, as writeDelimitedTo and its like write them.
+func delimitedHint(data []byte) *Hint {
+	var first []byte
+	count := 0
+	for rest := data; len(rest) > 0; count++ {
+		content, n := protowire.ConsumeBytes(rest)
+		if n < 0 || len(content) == 0 || !isMessage(content) {
+			return nil
+		}
+		if count == 0 {
+			first = content
+		}
+		rest = rest[n:]
+	}
+	if count < 2 || isMessage(data) {
+		return nil
+	}
+	return &Hint{Kind: "delimited", Inner: first, Text: fmt.Sprintf("these bytes are %d messages, each with its length before it", count)}
+}
+
+// hexdumpLine is a line as xxd, hexdump -C and od -A x -t x1 print it: an offset, bytes in hexadecimal, and perhaps their text.
+var hexdumpLine = regexp.MustCompile(`^[0-9a-fA-F]{6,8}:? +((?:[0-9a-fA-F]{2,4} {1,2})*[0-9a-fA-F]{2,4})(?:  .*| *\|.*)?$`)
+
+func hexdumpHint(data []byte) *Hint {
+	inner, ok := FromHexdump(data)
+	if !ok {
+		return nil
+	}
+	return &Hint{Kind: "hexdump", Inner: inner, Text: "this is the output of xxd or hexdump: decode it with --in hex"}
+}
+
+// FromHexdump reads the output of xxd, hexdump -C or od -A x -t x1. ok is false for anything else.
+func FromHexdump(data []byte) (inner []byte, ok bool) {
+	if len(data) < 10 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 8)]) {
+		return nil, false
+	}
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimRight(line, " \r\n")
+		m := hexdumpLine.FindStringSubmatch(line)
+		if m == nil {
+			if strings.Trim(line, "0123456789abcdefABCDEF*") != "" {
+				return nil, false
+			}
+			continue // the last line is an offset alone; "*" stands for repeated lines, of which the bytes are not known
+		}
+		part, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
+		if err != nil || strings.Contains(string(data), "\n*\n") {
+			return nil, false
+		}
+		inner = append(inner, part...)
+	}
+	return inner, len(inner) > 0
+}
+
 // stripSpace is data without any white space.
 func stripSpace(data []byte) string {
 	return strings.Join(strings.Fields(string(data)), "")
@@ -134,9 +216,12 @@ func hexHint(data []byte) *Hint {
 	return nil
 }
 
-// FromHex reads hexadecimal text; white space, colons and a leading 0x are left aside. ok is false for anything else, and
+// FromHex reads hexadecimal text, also as xxd and hexdump -C print it; white space, colons and a leading 0x are ignored. ok is false for anything else, and
 // for nothing.
 func FromHex(data []byte) (inner []byte, ok bool) {
+	if inner, ok := FromHexdump(data); ok {
+		return inner, true
+	}
 	if len(data) < 2 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 64)]) {
 		return nil, false
 	}

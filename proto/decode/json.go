@@ -57,4 +57,3 @@ func escapeHidden(data []byte) []byte {
 	}
 	return out
 }
-

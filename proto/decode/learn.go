@@ -61,6 +61,7 @@ type Guess struct {
 	// Others are further types that fit, the likeliest first, at most five.
 	Others []string
 	score  float64
+	named  bool // its name has every word of the path
 }
 
 // LearnedRoute is one line of a routes file that was learned.
@@ -225,7 +226,9 @@ func (l *Learner) Routes() []LearnedRoute {
 		}
 		list = append(list, r)
 	}
-	slices.SortFunc(list, func(a, b LearnedRoute) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method)) })
+	slices.SortFunc(list, func(a, b LearnedRoute) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method))
+	})
 	return list
 }
 
@@ -291,7 +294,7 @@ func together(request, response string) float64 {
 	return 0
 }
 
-// clear margins: by how much the first has to be ahead of the second to be sure.
+// sureMargin is by how much the first has to be ahead of the second to be sure.
 const sureMargin = 0.25
 
 // settle says how sure a choice is, and what else there was.
@@ -309,7 +312,7 @@ func settle(g Guess, all []Guess, matched float64) Guess {
 			g.Others = append(g.Others, other.Type)
 		}
 	}
-	g.Sure = g.Sure || margin >= sureMargin
+	g.Sure = g.Sure || margin >= sureMargin && g.named
 	if matched > 0 {
 		g.Evidence += ", request and response are a pair"
 	}
@@ -346,7 +349,7 @@ func (l *Learner) rate(s *side, md protoreflect.MessageDescriptor, method, path 
 	if is >= 0 && Direction(is) != direction {
 		return Guess{}, false
 	}
-	names := nameScore(method, path, words, md)
+	names, all := nameScore(method, path, words, md)
 	if l.suffixes && is < 0 {
 		names -= 0.5
 	}
@@ -356,7 +359,7 @@ func (l *Learner) rate(s *side, md protoreflect.MessageDescriptor, method, path 
 		if s.bodies > s.empty || names < 0.5 {
 			return Guess{}, false
 		}
-		return Guess{Type: string(md.FullName()), score: names, Evidence: "its name; all bodies were empty"}, true
+		return Guess{Type: string(md.FullName()), score: names, named: all, Evidence: "its name; all bodies were empty"}, true
 	}
 	if t.exact < t.tried {
 		return Guess{}, false
@@ -366,5 +369,5 @@ func (l *Learner) rate(s *side, md protoreflect.MessageDescriptor, method, path 
 	if names >= 0.5 {
 		evidence += ", its name is like the path"
 	}
-	return Guess{Type: string(md.FullName()), score: names + 0.3*used, Evidence: evidence}, true
+	return Guess{Type: string(md.FullName()), score: names + 0.3*used, named: all, Evidence: evidence}, true
 }

@@ -133,8 +133,9 @@ var verbs = map[string]struct{ collection, element []string }{
 	"DELETE": {[]string{"delete", "remove", "clear"}, []string{"delete", "remove", "cancel"}},
 }
 
-// nameScore is how much a type's name and package are like a method and path: about 1 for the same words, 0 for none in common.
-func nameScore(method, path string, words []string, md protoreflect.MessageDescriptor) float64 {
+// nameScore is how much a type's name and package are like a method and path: about 1 for the same words, 0 for none in common. all says
+// that every word of the path is among them.
+func nameScore(method, path string, words []string, md protoreflect.MessageDescriptor) (score float64, all bool) {
 	name := splitWords(stem(string(md.Name())))
 	var about []string // the name's words without its verb
 	verb := 0.0
@@ -155,6 +156,7 @@ func nameScore(method, path string, words []string, md protoreflect.MessageDescr
 	}
 	scope := scopeWords(md)
 	inPath, inName := 0.0, 0.0
+	all = len(words) > 0
 	for i, w := range words {
 		switch {
 		case slices.Contains(about, w):
@@ -163,6 +165,8 @@ func nameScore(method, path string, words []string, md protoreflect.MessageDescr
 			inPath += 0.9
 		case i == 0 && len(words) > 1:
 			inPath += 0.3 // an audience or area that types need not repeat
+		default:
+			all = false
 		}
 	}
 	for _, w := range about {
@@ -170,7 +174,7 @@ func nameScore(method, path string, words []string, md protoreflect.MessageDescr
 			inName++
 		}
 	}
-	score := verb
+	score = verb
 	if len(words) > 0 && len(about) > 0 {
 		p, n := inPath/float64(len(words)), inName/float64(len(about))
 		if p+n > 0 {
@@ -182,7 +186,7 @@ func nameScore(method, path string, words []string, md protoreflect.MessageDescr
 			score += 0.15
 		}
 	}
-	return score
+	return score, all
 }
 
 func isVerb(w string) bool {

@@ -1,7 +1,10 @@
 package decode_test
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,6 +190,35 @@ func TestEncodeWhatPeopleType(t *testing.T) {
 	for arg, say := range map[string]string{"color=BLUE": "RED, GREEN", "raw=%%%": "base64", "at=tomorrow": "2026-11-30T12:00:00Z", "teams[3].name=x": "0 to 0", "detail[t.No].x=1": "not in the schema"} {
 		if _, err := decode.EncodeFields(md, []string{arg}, schema); err == nil || !strings.Contains(err.Error(), say) {
 			t.Errorf("%s: %v, want it to name %q", arg, err, say)
+		}
+	}
+}
+
+// TestHintsOfCoverings: what covers a message is named, and taken off.
+func TestHintsOfCoverings(t *testing.T) {
+	message := lengthy(varint(nil, 1, 150), 2, "testing of coverings")
+	var packed bytes.Buffer
+	w := zlib.NewWriter(&packed)
+	_, _ = w.Write(message)
+	_ = w.Close()
+	two := protowire.AppendBytes(protowire.AppendBytes(nil, message), message)
+	xxd := fmt.Sprintf("00000000: %x%x %x%x %x%x %x%x %x%x %x%x %x%x %x%x  ........\n00000010: %x\n", message[0:1], message[1:2], message[2:3], message[3:4], message[4:5], message[5:6],
+		message[6:7], message[7:8], message[8:9], message[9:10], message[10:11], message[11:12], message[12:13], message[13:14], message[14:15], message[15:16], message[16:17])
+	tests := []struct {
+		kind string
+		data []byte
+		want []byte
+	}{
+		{"zlib", packed.Bytes(), message},
+		{"delimited", two, message},
+		{"chunked", []byte(fmt.Sprintf("%x\r\n%s\r\n%x;ext=1\r\n%s\r\n0\r\n\r\n", 5, message[:5], len(message)-5, message[5:])), message},
+		{"hexdump", []byte(xxd), message[:17]},
+		{"hexdump", []byte("00000000  08 96 01 12 14 74 65 73  74 69 6e 67 20 6f 66 20  |.....testing of |\n00000010  63 6f                                             |co|\n00000012\n"), message[:18]},
+	}
+	for _, tt := range tests {
+		hints := decode.Hints(tt.data)
+		if len(hints) != 1 || hints[0].Kind != tt.kind || !bytes.Equal(hints[0].Inner, tt.want) {
+			t.Errorf("%s: hints %+v, want it and %x", tt.kind, hints, tt.want)
 		}
 	}
 }

@@ -149,3 +149,6 @@ func likelyText(data []byte) bool {
 		return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r'
 	})
 }
+
+// IsText reports whether data is text that a person could have written, and not empty.
+func IsText(data []byte) bool { return len(data) > 0 && likelyText(data) }

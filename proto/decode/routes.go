@@ -195,3 +195,13 @@ func IsProtobuf(contentType string) (ok bool) {
 	}
 	return strings.HasPrefix(kind, "application/") && (strings.HasSuffix(kind, "+protobuf") || strings.HasSuffix(kind, "+proto"))
 }
+
+// MayBeProtobuf reports whether a body of that content type may be one protobuf message: one that says it is, one without a type, and, where
+// a type is named for it, application/octet-stream. A parameter of the content type that names the message decides as well.
+func MayBeProtobuf(contentType string, named bool) bool {
+	if contentType == "" || IsProtobuf(contentType) || TypeOfContentType(contentType) != "" {
+		return true
+	}
+	kind, _, _ := strings.Cut(contentType, ";")
+	return named && strings.EqualFold(strings.TrimSpace(kind), "application/octet-stream")
+}

@@ -15,12 +15,14 @@ type Decoded struct {
 
 // DecodedBody is what is known of one body.
 type DecodedBody struct {
-	// typ is the message's full name; empty where nothing names it.
+	// typ is the message's full name; empty where nothing names it and nothing fits.
 	typ string
+	// guess is set where nothing named the type: it was learned from what was captured, or fits this body best.
+	guess *decode.Guess
 	// body is nil where there is no type, or the body is no protobuf.
 	body *decode.Body
-	// fits are the types that may be meant, where nothing names one.
-	fits []decode.Fit
+	// notes are what is odd about a body that is whole.
+	notes []string
 	// fault is set where the type is named but not known.
 	fault string
 	data  []byte
@@ -30,6 +32,10 @@ type DecodedBody struct {
 type Decoder struct {
 	Schema *decode.Schema
 	Routes decode.Routes
+	// Learner guesses the types that Routes do not name; nil guesses by each body alone.
+	Learner *decode.Learner
+	// Builtin says that Schema is the portal's because none was given: it counts only where it fits.
+	Builtin bool
 	// found caches lookups, which are per exchange and name.
 	found map[string]protoreflect.MessageDescriptor
 }
@@ -39,39 +45,85 @@ func (d *Decoder) decode(e *capture.Exchange) *Decoded {
 	method, target := "", ""
 	if e.Request != nil {
 		method, target = e.Request.Method, e.Request.Target
-		out.req = d.body(e.Request, d.Routes.Type(method, target, decode.Request, 0, e.Request.Header.Get("Content-Type")))
+		out.req = d.body(e.Request, method, target, decode.Request)
 	}
 	if e.Response != nil {
-		out.resp = d.body(e.Response, d.Routes.Type(method, target, decode.Response, e.Response.Status, e.Response.Header.Get("Content-Type")))
+		out.resp = d.body(e.Response, method, target, decode.Response)
 	}
 	return out
 }
 
-func (d *Decoder) body(m *capture.Message, typ string) DecodedBody {
-	b := DecodedBody{typ: typ, data: m.Body}
+// Learn lets the learner see an exchange's bodies.
+func (d *Decoder) Learn(e *capture.Exchange) {
+	if d.Learner == nil || e.Request == nil || len(e.Incomplete) > 0 {
+		return
+	}
+	d.Learner.Add(e.Request.Method, e.Request.Target, decode.Request, 0, e.Request.Header.Get("Content-Type"), e.Request.Body)
+	if r := e.Response; r != nil {
+		d.Learner.Add(e.Request.Method, e.Request.Target, decode.Response, r.Status, r.Header.Get("Content-Type"), r.Body)
+	}
+}
+
+// body decodes one body, as the type that is named for it or else as the one that is likeliest.
+func (d *Decoder) body(m *capture.Message, method, target string, direction decode.Direction) DecodedBody {
+	b := DecodedBody{data: m.Body}
 	contentType := m.Header.Get("Content-Type")
-	isProto := decode.IsProtobuf(contentType)
-	if !isProto && contentType != "" && (decode.TypeOfContentType(contentType) == "" || len(m.Body) == 0) {
-		b.typ = ""
+	typ := d.Routes.Type(method, target, direction, m.Status, contentType)
+	if !decode.MayBeProtobuf(contentType, typ != "") || contentType == "" && len(m.Body) == 0 && m.Status == 0 {
 		return b
 	}
-	if typ == "" {
-		if isProto {
-			b.fits = decode.Candidates(d.Schema, m.Body, decode.DefaultLimits())
+	if typ != "" {
+		d.named(&b, typ)
+		if !d.Builtin || b.body == nil || b.body.Fit.Whole() || b.body.Fit.Damaged && !b.body.Fit.Suspicious() {
+			return b
 		}
-		return b
+		b = DecodedBody{data: m.Body} // somebody else's traffic, which the portal's messages do not fit
 	}
-	if contentType == "" && len(m.Body) == 0 && m.Status == 0 {
-		b.typ = ""
-		return b
+	if decode.IsProtobuf(contentType) {
+		d.guess(&b, method, target, direction, m.Status)
 	}
+	return b
+}
+
+func (d *Decoder) named(b *DecodedBody, typ string) {
+	b.typ = typ
 	md, err := d.find(typ)
 	if err != nil {
 		b.fault = err.Error()
-		return b
+		return
 	}
-	b.body = decode.Decode(md, m.Body, decode.DefaultLimits())
-	return b
+	b.body = d.Schema.Decode(md, b.data, decode.DefaultLimits())
+	b.notes = b.body.Notes()
+}
+
+// guess takes the type that was learned, where it fits this body, or else the one that fits best.
+func (d *Decoder) guess(b *DecodedBody, method, target string, direction decode.Direction, status int) {
+	if d.Learner != nil {
+		if g := d.Learner.Guess(method, target, direction, status); g.Type != "" {
+			d.named(b, g.Type)
+			b.guess = &g
+			if b.body != nil && (b.body.Fit.Exact() || len(b.data) == 0) {
+				return
+			}
+		}
+	}
+	if len(b.data) == 0 {
+		*b = DecodedBody{data: b.data}
+		return
+	}
+	fits := decode.Candidates(d.Schema, b.data, decode.DefaultLimits())
+	if d.Builtin && (len(fits) == 0 || !fits[0].Exact()) || len(fits) == 0 {
+		if b.body == nil || d.Builtin || b.body.Fit.Suspicious() {
+			*b = DecodedBody{data: b.data}
+		}
+		return
+	}
+	g := decode.Guess{Type: string(fits[0].Type), Sure: len(fits) == 1 && fits[0].Exact(), Evidence: "it fits this body best"}
+	for _, other := range fits[1:min(len(fits), 6)] {
+		g.Others = append(g.Others, string(other.Type))
+	}
+	d.named(b, g.Type)
+	b.guess = &g
 }
 
 func (d *Decoder) find(name string) (protoreflect.MessageDescriptor, error) {
@@ -87,6 +139,14 @@ func (d *Decoder) find(name string) (protoreflect.MessageDescriptor, error) {
 	}
 	d.found[name] = md
 	return md, nil
+}
+
+// foreign reports whether a protobuf body of the exchange is of no type that is known.
+func (d *Decoded) foreign() bool {
+	is := func(m *capture.Message, b DecodedBody) bool {
+		return m != nil && len(b.data) > 0 && b.typ == "" && decode.IsProtobuf(m.Header.Get("Content-Type"))
+	}
+	return is(d.Request, d.req) || is(d.Response, d.resp)
 }
 
 // faults lists what is wrong with the exchange and its bodies, one clause each.

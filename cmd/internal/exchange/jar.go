@@ -12,7 +12,7 @@ import (
 	"isukit/input"
 )
 
-// Jar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" a line. It is made for one person and a few
+// Jar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" per line, with a further "secure" for cookies that go over https only. It is made for one person and a few
 // hosts: expiry and domains are left aside, and a cookie that is set empty is dropped.
 type Jar struct {
 	file  string
@@ -22,7 +22,10 @@ type Jar struct {
 // maxJarBytes bounds a cookie jar.
 const maxJarBytes = 1 << 20
 
-type jarCookie struct{ host, name, value, path string }
+type jarCookie struct {
+	host, name, value, path string
+	secure                  bool
+}
 
 func OpenJar(file string) (*Jar, error) {
 	jar := &Jar{file: file}
@@ -38,10 +41,10 @@ func OpenJar(file string) (*Jar, error) {
 	}
 	for line := range strings.Lines(string(data)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if len(f) != 4 {
+		if len(f) != 4 && (len(f) != 5 || f[4] != "secure") {
 			return nil, ui.UsageError(fmt.Errorf("%s is no cookie jar of isukit", file), "name another file with --jar")
 		}
-		jar.lines = append(jar.lines, jarCookie{f[0], f[1], f[2], f[3]})
+		jar.lines = append(jar.lines, jarCookie{f[0], f[1], f[2], f[3], len(f) == 5})
 	}
 	return jar, nil
 }
@@ -50,7 +53,7 @@ func OpenJar(file string) (*Jar, error) {
 func (j *Jar) Cookies(u *url.URL) []*http.Cookie {
 	var out []*http.Cookie
 	for _, c := range j.lines {
-		if c.host == u.Host && strings.HasPrefix(u.Path, c.path) {
+		if c.host == u.Host && (!c.secure || u.Scheme == "https") && strings.HasPrefix(u.Path, c.path) {
 			out = append(out, &http.Cookie{Name: c.name, Value: c.value})
 		}
 	}
@@ -74,12 +77,16 @@ func (j *Jar) Keep(u *url.URL, set []*http.Cookie) error {
 			}
 		}
 		if j.lines = kept; c.Value != "" && c.MaxAge >= 0 {
-			j.lines = append(j.lines, jarCookie{u.Host, c.Name, c.Value, path})
+			j.lines = append(j.lines, jarCookie{u.Host, c.Name, c.Value, path, c.Secure})
 		}
 	}
 	var b strings.Builder
 	for _, c := range j.lines {
-		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\n", c.host, c.name, c.value, c.path)
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s", c.host, c.name, c.value, c.path)
+		if c.secure {
+			b.WriteString("\tsecure")
+		}
+		b.WriteString("\n")
 	}
 	if err := os.WriteFile(j.file, []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("keep cookies: %w", err)

@@ -4,25 +4,39 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
+	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 )
 
 // batchExchanges is how many exchanges of a file are handed to a worker at once.
 const batchExchanges = 64
 
-// Counts counts what was printed: the exchanges, and those of them that were answered with 400 or above.
-type Counts struct{ Shown, Refused int }
+// Counts counts what was printed: the exchanges, those of them that were answered with 400 or above, those with a body of unknown type that
+// the portal's messages did not fit, and the messages that have no form in JSON.
+type Counts struct{ Shown, Refused, Foreign, Formless int }
+
+func (c *Counts) add(d Counts) {
+	c.Shown += d.Shown
+	c.Refused += d.Refused
+	c.Foreign += d.Foreign
+	c.Formless += d.Formless
+}
 
 // PrintOptions say which exchanges are printed, and how.
 type PrintOptions struct {
 	Filter Filter
-	// Bodies prints the decoded messages too, jsonl a JSON object for each exchange.
+	// Bodies prints the decoded messages too, Jsonl a JSON object for each exchange.
 	Bodies, Jsonl bool
+	// WriteBodies is the directory that bodies are written to, as NUMBER-request.bin and NUMBER-response.bin; empty for none.
+	WriteBodies string
 	// Eager prints what is there before more is waited for, as someone may be looking on.
 	Eager bool
 }
@@ -30,6 +44,7 @@ type PrintOptions struct {
 // batch is some exchanges on their way to the output.
 type batch struct {
 	exchanges []*capture.Exchange
+	first     int // the number of the first exchange, from 1
 	out       bytes.Buffer
 	Counts
 	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
@@ -40,25 +55,31 @@ type batch struct {
 // Print prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
 // decode and format, and the output is in the order of reading.
 func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder *Decoder, w io.Writer) (p Counts, err error) {
+	if o.WriteBodies != "" {
+		if err := os.MkdirAll(o.WriteBodies, 0o755); err != nil {
+			return p, ui.UsageError(err, "--write-bodies wants a directory, which is made if there is none")
+		}
+	}
 	workers := runtime.GOMAXPROCS(0)
 	work, ordered := make(chan *batch), make(chan *batch, 2*workers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
-		return readBatches(ctx, reader, o.Eager, work, ordered)
+		return readBatches(ctx, learningReader(reader, decoder, o.Eager), work, ordered)
 	})
 	for range workers {
 		group.Go(func() error {
-			formatBatches(o, &Decoder{Schema: decoder.Schema, Routes: decoder.Routes}, work)
+			own := *decoder
+			own.found = nil
+			formatBatches(o, &own, work)
 			return nil
 		})
 	}
 	group.Go(func() error {
 		for b := range ordered {
 			<-b.done
-			p.Shown += b.Shown
-			p.Refused += b.Refused
+			p.add(b.Counts)
 			if _, err := w.Write(b.out.Bytes()); err != nil {
 				return err
 			}
@@ -74,19 +95,79 @@ func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder 
 	return p, nil
 }
 
-// readBatches reads until the end, which goes along with the last batch. eager sends batches that are not full.
-func readBatches(ctx context.Context, reader *capture.Reader, eager bool, work, ordered chan<- *batch) error {
+// learnFrom is how many exchanges of a file are read before the first is printed, where types have to be learned, and learnBytes how
+// many bytes of bodies.
+const (
+	learnFrom  = 1000
+	learnBytes = 32 << 20
+)
+
+// source gives exchanges. Those that were read ahead, to learn from them, come first.
+type source struct {
+	*capture.Reader
+	decoder *Decoder
+	eager   bool
+	ahead   []*capture.Exchange
+	err     error // what reading ahead ended with
+	began   bool
+	bytes   int
+}
+
+func learningReader(reader *capture.Reader, decoder *Decoder, eager bool) *source {
+	return &source{Reader: reader, decoder: decoder, eager: eager}
+}
+
+func (s *source) next(ctx context.Context) (*capture.Exchange, error) {
+	if !s.began && s.decoder.Learner != nil && !s.eager {
+		for len(s.ahead) < learnFrom && s.bytes < learnBytes && s.err == nil {
+			s.read(ctx)
+		}
+	}
+	s.began = true
+	if len(s.ahead) == 0 && s.err == nil {
+		s.read(ctx)
+	}
+	if len(s.ahead) == 0 {
+		return nil, s.err
+	}
+	e := s.ahead[0]
+	s.ahead = s.ahead[1:]
+	return e, nil
+}
+
+func (s *source) read(ctx context.Context) {
+	e, err := s.Next(ctx)
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.decoder.Learn(e)
+	s.ahead = append(s.ahead, e)
+	for _, m := range []*capture.Message{e.Request, e.Response} {
+		if m != nil {
+			s.bytes += len(m.Body)
+		}
+	}
+}
+
+// waits reports whether the next exchange may take long to come, so that somebody who looks on should see what there is.
+func (s *source) waits() bool { return s.eager && len(s.ahead) == 0 && s.Buffered() == 0 }
+
+// readBatches reads until the end, which goes along with the last batch.
+func readBatches(ctx context.Context, reader *source, work, ordered chan<- *batch) error {
+	number := 1
 	for {
-		b := &batch{done: make(chan struct{})}
+		b := &batch{done: make(chan struct{}), first: number}
 		for len(b.exchanges) < batchExchanges && b.err == nil {
-			if eager && len(b.exchanges) > 0 && reader.Buffered() == 0 {
+			if len(b.exchanges) > 0 && reader.waits() {
 				break
 			}
 			var e *capture.Exchange
-			if e, b.err = reader.Next(ctx); b.err == nil {
+			if e, b.err = reader.next(ctx); b.err == nil {
 				b.exchanges = append(b.exchanges, e)
 			}
 		}
+		number += len(b.exchanges)
 		select {
 		case work <- b:
 		case <-ctx.Done():
@@ -106,7 +187,7 @@ func readBatches(ctx context.Context, reader *capture.Reader, eager bool, work, 
 func formatBatches(o PrintOptions, decoder *Decoder, work <-chan *batch) {
 	for b := range work {
 		printer := printer{Out: &b.out, schema: decoder.Schema, bodies: o.Bodies, jsonl: o.Jsonl}
-		for _, e := range b.exchanges {
+		for i, e := range b.exchanges {
 			if !o.Filter.beforeDecoding(e) {
 				continue
 			}
@@ -118,6 +199,14 @@ func formatBatches(o PrintOptions, decoder *Decoder, work <-chan *batch) {
 				b.err = err
 				break
 			}
+			if b.err = writeBodies(o.WriteBodies, b.first+i, e); b.err != nil {
+				break
+			}
+			b.Formless += printer.formless
+			printer.formless = 0
+			if decoder.Builtin && d.foreign() {
+				b.Foreign++
+			}
 			b.Shown++
 			if e.Response != nil && e.Response.Status >= 400 {
 				b.Refused++
@@ -125,4 +214,21 @@ func formatBatches(o PrintOptions, decoder *Decoder, work <-chan *batch) {
 		}
 		close(b.done)
 	}
+}
+
+// writeBodies writes the bodies of one exchange to files in dir; no directory, no files.
+func writeBodies(dir string, number int, e *capture.Exchange) error {
+	if dir == "" {
+		return nil
+	}
+	for name, m := range map[string]*capture.Message{"request": e.Request, "response": e.Response} {
+		if m == nil || len(m.Body) == 0 {
+			continue
+		}
+		file := filepath.Join(dir, fmt.Sprintf("%06d-%s.bin", number, name))
+		if err := os.WriteFile(file, m.Body, 0o644); err != nil {
+			return fmt.Errorf("write a body: %w", err)
+		}
+	}
+	return nil
 }

@@ -20,6 +20,8 @@ type printer struct {
 	schema *decode.Schema
 	bodies bool
 	jsonl  bool
+	// formless counts messages with a part that has no form in JSON.
+	formless int
 }
 
 func (p *printer) print(d *Decoded) error {
@@ -60,17 +62,17 @@ func address(a netip.AddrPort) string {
 	return a.String()
 }
 
-// typesText names both types without their package, as far as they are known.
+// typesText names both types without their package, as far as they are known; "~" is before a guess.
 func typesText(d *Decoded) string {
 	return typeText(d.req) + " -> " + typeText(d.resp)
 }
 
 func typeText(b DecodedBody) string {
 	switch {
+	case b.guess != nil:
+		return "~" + b.typ[strings.LastIndexByte(b.typ, '.')+1:]
 	case b.typ != "":
 		return b.typ[strings.LastIndexByte(b.typ, '.')+1:]
-	case len(b.fits) > 0:
-		return fmt.Sprintf("?(%d candidates)", len(b.fits))
 	case len(b.data) > 0:
 		return "?"
 	}
@@ -82,15 +84,17 @@ func (p *printer) body(name string, m *capture.Message, b DecodedBody) {
 	case m == nil, len(b.data) == 0 && b.typ == "":
 		return
 	case len(b.data) == 0:
-		fmt.Fprintf(p.Out, "  %s %s: empty (0 bytes)\n", name, b.typ)
+		fmt.Fprintf(p.Out, "  %s %s%s: empty (0 bytes)\n", name, b.typ, guessText(b.guess))
 		return
 	case b.body == nil:
-		fmt.Fprintf(p.Out, "  %s: %d bytes of %s\n", name, len(b.data), decode.Terminal(contentTypeOf(m)))
-		p.candidates(b)
+		p.raw(name, m, b)
 		return
 	}
-	fmt.Fprintf(p.Out, "  %s %s:\n", name, b.typ)
+	fmt.Fprintf(p.Out, "  %s %s%s:\n", name, b.typ, guessText(b.guess))
 	p.Out.Write(decode.AppendText(p.Out.AvailableBuffer(), b.body.Message, 2))
+	if len(b.body.Missing) > 0 {
+		fmt.Fprintf(p.Out, "  ! %s: %s\n", name, b.notes[0])
+	}
 	if len(b.body.Faults) > 0 || b.body.Fit.Suspicious() {
 		for _, fit := range decode.Better(p.schema, b.data, b.body, decode.DefaultLimits()) {
 			fmt.Fprintf(p.Out, "  better: %s\n", fit)
@@ -106,16 +110,49 @@ func contentTypeOf(m *capture.Message) string {
 	return "no content type"
 }
 
-func (p *printer) candidates(b DecodedBody) {
-	for i, fit := range b.fits {
-		if i == 5 {
-			fmt.Fprintf(p.Out, "    candidate: and %d more\n", len(b.fits)-i)
-			break
-		}
-		fmt.Fprintf(p.Out, "    candidate: %s\n", fit)
+// guessText says that a type is a guess, and what else it may be.
+func guessText(g *decode.Guess) string {
+	if g == nil {
+		return ""
 	}
-	if len(b.fits) == 0 {
+	text := " (a guess: " + g.Evidence
+	if !g.Sure && len(g.Others) > 0 {
+		names := make([]string, len(g.Others))
+		for i, name := range g.Others {
+			names[i] = name[strings.LastIndexByte(name, '.')+1:]
+		}
+		text += "; it may also be " + strings.Join(names, ", ")
+	}
+	return text + ")"
+}
+
+// rawTextBytes bounds what is shown of a text body.
+const rawTextBytes = 2000
+
+// raw shows a body without a type: a protobuf one by field numbers, text as it is, else what its bytes look like.
+func (p *printer) raw(name string, m *capture.Message, b DecodedBody) {
+	fmt.Fprintf(p.Out, "  %s: %d bytes of %s\n", name, len(b.data), decode.Terminal(contentTypeOf(m)))
+	contentType := m.Header.Get("Content-Type")
+	raw := decode.Raw(b.data, decode.DefaultLimits())
+	switch {
+	case decode.MayBeProtobuf(contentType, true) && len(raw.Faults) == 0:
+		p.indented(raw.Text())
+	case decode.IsText(b.data):
+		text := string(b.data[:min(len(b.data), rawTextBytes)])
+		for line := range strings.Lines(text) {
+			fmt.Fprintf(p.Out, "    %s\n", decode.Terminal(strings.TrimRight(line, "\r\n")))
+		}
+		if len(b.data) > rawTextBytes {
+			fmt.Fprintf(p.Out, "    (%d more bytes)\n", len(b.data)-rawTextBytes)
+		}
+	default:
 		p.hints(b)
+	}
+}
+
+func (p *printer) indented(text string) {
+	for line := range strings.Lines(text) {
+		p.Out.WriteString("    " + line)
 	}
 }
 
@@ -127,67 +164,74 @@ func (p *printer) hints(b DecodedBody) {
 
 // ExchangeJSON is one line of --jsonl; docs/capture.md describes it.
 type ExchangeJSON struct {
-	Time           time.Time       `json:"time"`
-	Client         string          `json:"client"`
-	Server         string          `json:"server"`
-	TLS            string          `json:"tls,omitempty"`
-	Method         string          `json:"method,omitempty"`
-	URL            string          `json:"url,omitempty"`
-	Status         int             `json:"status,omitempty"`
-	LatencyUS      int64           `json:"latency_us,omitempty"`
-	ReqType        string          `json:"req_type,omitempty"`
-	RespType       string          `json:"resp_type,omitempty"`
-	Req            json.RawMessage `json:"req,omitempty"`
-	Resp           json.RawMessage `json:"resp,omitempty"`
-	ReqBytes       *int            `json:"req_bytes,omitempty"`
-	RespBytes      *int            `json:"resp_bytes,omitempty"`
-	ReqSHA256      string          `json:"req_sha256,omitempty"`
-	RespSHA256     string          `json:"resp_sha256,omitempty"`
-	ReqCandidates  []string        `json:"req_candidates,omitempty"`
-	RespCandidates []string        `json:"resp_candidates,omitempty"`
-	Incomplete     []string        `json:"incomplete,omitempty"`
-	Faults         []string        `json:"faults,omitempty"`
+	Time       time.Time       `json:"time"`
+	Client     string          `json:"client"`
+	Server     string          `json:"server"`
+	TLS        string          `json:"tls,omitempty"`
+	Method     string          `json:"method,omitempty"`
+	URL        string          `json:"url,omitempty"`
+	Status     int             `json:"status,omitempty"`
+	LatencyUS  int64           `json:"latency_us,omitempty"`
+	ReqType    string          `json:"req_type,omitempty"`
+	RespType   string          `json:"resp_type,omitempty"`
+	Req        json.RawMessage `json:"req,omitempty"`
+	Resp       json.RawMessage `json:"resp,omitempty"`
+	ReqBytes   *int            `json:"req_bytes,omitempty"`
+	RespBytes  *int            `json:"resp_bytes,omitempty"`
+	ReqSHA256  string          `json:"req_sha256,omitempty"`
+	RespSHA256 string          `json:"resp_sha256,omitempty"`
+	// ReqGuessed and RespGuessed say that the type was guessed, candidates are what else it may be.
+	ReqGuessed     bool     `json:"req_guessed,omitempty"`
+	RespGuessed    bool     `json:"resp_guessed,omitempty"`
+	ReqCandidates  []string `json:"req_candidates,omitempty"`
+	RespCandidates []string `json:"resp_candidates,omitempty"`
+	Incomplete     []string `json:"incomplete,omitempty"`
+	Faults         []string `json:"faults,omitempty"`
 }
 
 func (p *printer) object(d *Decoded) error {
 	out := ExchangeJSON{
 		Time: d.Time().UTC(), Client: address(d.Client), Server: address(d.Server), TLS: d.TLS,
 		LatencyUS: d.Latency().Microseconds(), Incomplete: d.Incomplete, Faults: d.faults()[len(d.Incomplete):],
-		ReqType: d.req.typ, RespType: d.resp.typ, ReqCandidates: fitNames(d.req.fits), RespCandidates: fitNames(d.resp.fits),
+		ReqType: d.req.typ, RespType: d.resp.typ, ReqGuessed: d.req.guess != nil, RespGuessed: d.resp.guess != nil,
+		ReqCandidates: others(d.req.guess), RespCandidates: others(d.resp.guess),
 	}
-	var err error
+	var faults []string
 	if r := d.Request; r != nil {
 		out.Method, out.URL = r.Method, urlOf(d.Exchange)
-		if out.Req, out.ReqBytes, out.ReqSHA256, err = p.bodyJSON(d.req); err != nil {
-			return err
-		}
+		out.Req, out.ReqBytes, out.ReqSHA256, faults = p.bodyJSON("request", d.req)
+		out.Faults = append(out.Faults, faults...)
 	}
 	if r := d.Response; r != nil {
 		out.Status = r.Status
-		if out.Resp, out.RespBytes, out.RespSHA256, err = p.bodyJSON(d.resp); err != nil {
-			return err
-		}
+		out.Resp, out.RespBytes, out.RespSHA256, faults = p.bodyJSON("response", d.resp)
+		out.Faults = append(out.Faults, faults...)
 	}
 	encoder := json.NewEncoder(p.Out)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(out)
 }
 
-func (p *printer) bodyJSON(b DecodedBody) (message json.RawMessage, size *int, sum string, err error) {
+// bodyJSON is a body in JSON. What has no form there, or is not shown there, is told as faults.
+func (p *printer) bodyJSON(name string, b DecodedBody) (message json.RawMessage, size *int, sum string, faults []string) {
 	n := len(b.data)
 	digest := sha256.Sum256(b.data)
 	if b.body != nil {
-		message, err = decode.JSON(b.body.Message, "", p.schema)
+		message, faults = decode.JSON(b.body.Message, "", p.schema)
+		p.formless += min(1, len(faults))
 	}
-	return message, &n, hex.EncodeToString(digest[:]), err
+	faults = append(faults, b.notes...)
+	for i := range faults {
+		faults[i] = name + ": " + faults[i]
+	}
+	return message, &n, hex.EncodeToString(digest[:]), faults
 }
 
-func fitNames(fits []decode.Fit) []string {
-	var names []string
-	for _, fit := range fits {
-		names = append(names, string(fit.Type))
+func others(g *decode.Guess) []string {
+	if g == nil || g.Sure {
+		return nil
 	}
-	return names
+	return g.Others
 }
 
 // urlOf is the request's URL, from its target and its Host.
@@ -200,7 +244,7 @@ func urlOf(e *capture.Exchange) string {
 	if host == "" {
 		host = address(e.Server)
 	}
-	if e.TLS != "" {
+	if e.TLS != "" || e.Scheme == "https" {
 		return "https://" + host + target
 	}
 	return "http://" + host + target

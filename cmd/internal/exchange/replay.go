@@ -205,9 +205,13 @@ var dropped = map[string]bool{
 }
 
 func (r *Replayer) send(ctx context.Context, m *capture.Message) (*capture.Message, error) {
-	target, err := r.Base.Parse(m.Target)
-	if err != nil || !strings.HasPrefix(m.Target, "/") {
-		return nil, fmt.Errorf("%q is no path", m.Target)
+	path := m.Target
+	if u, err := url.Parse(path); err == nil && u.IsAbs() {
+		path = u.RequestURI() // a request line in absolute form, as proxies get it
+	}
+	target, err := r.Base.Parse(path)
+	if err != nil || !strings.HasPrefix(path, "/") {
+		return nil, fmt.Errorf("%q is not a path", m.Target)
 	}
 	// Parse would follow "//host/path" elsewhere.
 	target.Scheme, target.Host = r.Base.Scheme, r.Base.Host
@@ -217,7 +221,7 @@ func (r *Replayer) send(ctx context.Context, m *capture.Message) (*capture.Messa
 	}
 	for _, f := range m.Header {
 		switch {
-		case dropped[strings.ToLower(f.Name)]:
+		case dropped[strings.ToLower(f.Name)] || strings.HasPrefix(f.Name, ":"): // ":method" and the like are HTTP/2's
 		case strings.EqualFold(f.Name, "Cookie") && r.Options.Cookies:
 			req.Header.Add("Cookie", r.newCookies(f.Value))
 		default:

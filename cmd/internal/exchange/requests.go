@@ -29,6 +29,7 @@ func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.O
 		if err != nil {
 			return nil, 0, fmt.Errorf("%s: %w", name, err)
 		}
+		decoder.Learn(e)
 		if !filter.beforeDecoding(e) {
 			continue
 		}

@@ -35,8 +35,24 @@ func (o *Schema) Load(ctx context.Context, w io.Writer) (*decode.Schema, decode.
 	return schema, routes, err
 }
 
+// Builtin reports whether the portal's messages are meant, because no others were given.
+func (o *Schema) Builtin() bool { return len(o.ProtoDirs) == 0 && len(o.DescriptorSets) == 0 }
+
+// Decoder makes a decoder of what is given; without routes it learns them. What was odd goes to w.
+func (o *Schema) Decoder(ctx context.Context, w io.Writer) (*Decoder, error) {
+	schema, routes, err := o.Load(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	d := &Decoder{Schema: schema, Routes: routes, Builtin: o.Builtin()}
+	if !d.Builtin && o.RoutesFile == "" {
+		d.Learner = decode.NewLearner(schema)
+	}
+	return d, nil
+}
+
 func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
-	if len(o.ProtoDirs) == 0 && len(o.DescriptorSets) == 0 {
+	if o.Builtin() {
 		return PortalSchema()
 	}
 	var schemas []*decode.Schema
@@ -64,7 +80,7 @@ func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
 // Routes reads the routes and says which of their types the schema does not have.
 func (o *Schema) Routes(schema *decode.Schema, w io.Writer) (decode.Routes, error) {
 	if o.RoutesFile == "" {
-		if len(o.ProtoDirs) == 0 && len(o.DescriptorSets) == 0 {
+		if o.Builtin() {
 			return portalRoutes(), nil
 		}
 		return nil, nil

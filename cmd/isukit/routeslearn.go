@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"isukit/cmd/internal/exchange"
+	"isukit/cmd/internal/ui"
+	"isukit/proto/capture"
+	"isukit/proto/decode"
+)
+
+type routesLearnOptions struct {
+	schema       exchange.Schema
+	keylog, file string
+	asJSON       bool
+}
+
+func newRoutesLearnCmd(s streams) *cobra.Command {
+	var o routesLearnOptions
+	cmd := &cobra.Command{
+		Use:   "learn CAPTURE --proto DIR",
+		Short: "Propose a routes file from a capture and its .proto files",
+		Long: `Read a capture and propose which message each method and path carries, as a file for --routes.
+
+The type of a route is the one that fits all of its bodies. Where several do, the names of types and paths decide, pairs such as
+XRequest and XResponse, and definitions of services (google.api.http) where the .proto files have them. A comment before each
+line gives the evidence; a line that is doubtful is a comment itself, with the other types that fit.`,
+		Example: `  isukit routes learn contest.pcap --proto ./proto > routes.tsv
+  isukit capture contest.pcap --proto ./proto --routes routes.tsv --bodies`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.file = args[0]
+			return runRoutesLearn(cmd.Context(), o, s)
+		},
+	}
+	schemaFlags(cmd, &o.schema)
+	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, as SSLKEYLOGFILE makes it)")
+	linesFlag(cmd.Flags(), &o.asJSON)
+	return cmd
+}
+
+func runRoutesLearn(ctx context.Context, o routesLearnOptions, s streams) error {
+	if o.schema.RoutesFile != "" {
+		return ui.UsageError(errors.New("--routes names routes that are known"), "leave it out to learn them")
+	}
+	schema, _, err := o.schema.Load(ctx, s.err)
+	if err != nil {
+		return err
+	}
+	opts := capture.DefaultOptions()
+	opts.OnNote = exchange.NewNotes(s.err).Add
+	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
+		return err
+	}
+	reader, file, err := exchange.Open(ctx, o.file, s.in, opts)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	decoder := &exchange.Decoder{Schema: schema, Learner: decode.NewLearner(schema)}
+	for {
+		e, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.file, err)
+		}
+		decoder.Learn(e)
+	}
+	learned := decoder.Learner.Routes()
+	if len(learned) == 0 {
+		return ui.UsageError(fmt.Errorf("%s has no exchange with a protobuf body", o.file), "isukit capture "+o.file+" shows what is in it")
+	}
+	if o.asJSON {
+		return learnedJSON(learned, s.out)
+	}
+	return printLearned(learned, s.out)
+}
+
+// learnedInfo is one line of --json.
+type learnedInfo struct {
+	Method   string     `json:"method"`
+	Path     string     `json:"path"`
+	Request  *guessInfo `json:"request,omitempty"`
+	Response *guessInfo `json:"response,omitempty"`
+}
+
+type guessInfo struct {
+	Type     string   `json:"type"`
+	Sure     bool     `json:"sure"`
+	Evidence string   `json:"evidence"`
+	Others   []string `json:"others,omitempty"`
+	Bodies   int      `json:"bodies"`
+}
+
+func learnedJSON(learned []decode.LearnedRoute, w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	for _, r := range learned {
+		info := learnedInfo{Method: r.Method, Path: r.Path, Request: guessOf(r.Request, r.RequestBodies), Response: guessOf(r.Response, r.ResponseBodies)}
+		if err := encoder.Encode(info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func guessOf(g decode.Guess, bodies int) *guessInfo {
+	if bodies == 0 {
+		return nil
+	}
+	return &guessInfo{Type: g.Type, Sure: g.Sure, Evidence: g.Evidence, Others: g.Others, Bodies: bodies}
+}
+
+// printLearned writes a routes file: what is sure as lines, what is doubtful as comments that a person decides on.
+func printLearned(learned []decode.LearnedRoute, w io.Writer) error {
+	for _, r := range learned {
+		fmt.Fprintf(w, "# %s\n", decode.Terminal(evidence(r)))
+		mark := ""
+		if doubtful(r.Request, r.RequestBodies) || doubtful(r.Response, r.ResponseBodies) {
+			mark = "#? "
+		}
+		if _, err := fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\n", mark, decode.Terminal(r.Method), decode.Terminal(r.Path), ui.OrDash(r.Request.Type), ui.OrDash(r.Response.Type)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func doubtful(g decode.Guess, bodies int) bool { return bodies > 0 && !g.Sure }
+
+// evidence says for both directions why a type was chosen and what else fits.
+func evidence(r decode.LearnedRoute) string {
+	var parts []string
+	for _, side := range []struct {
+		name   string
+		g      decode.Guess
+		bodies int
+	}{{"request", r.Request, r.RequestBodies}, {"response", r.Response, r.ResponseBodies}} {
+		switch {
+		case side.bodies == 0:
+			continue
+		case side.g.Type == "":
+			parts = append(parts, fmt.Sprintf("%s: no type fits %d bodies", side.name, side.bodies))
+			continue
+		}
+		text := side.name + ": " + side.g.Evidence
+		if !side.g.Sure && len(side.g.Others) > 0 {
+			text += "; also " + strings.Join(side.g.Others, ", ")
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
+}
