@@ -76,6 +76,9 @@ func TestDocsCommands(t *testing.T) {
 	for range 2 {
 		runLine(t, "isukit round -q", dir, env)
 	}
+	// What users have of their own: .proto files, and a capture of an app that speaks them.
+	runLine(t, "mkdir proto && cp -R "+filepath.Join(root, "proto", "portal")+" proto/ && cp "+
+		filepath.Join(root, "proto", "capture", "testdata", "plain.pcap")+" contest.pcap", dir, env)
 	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)

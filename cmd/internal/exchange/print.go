@@ -218,7 +218,9 @@ func (p *printer) bodyJSON(name string, b DecodedBody) (message json.RawMessage,
 	digest := sha256.Sum256(b.data)
 	if b.body != nil {
 		message, faults = decode.JSON(b.body.Message, "", p.schema)
-		p.formless += min(1, len(faults))
+		if len(b.body.Faults) == 0 { // otherwise the body is damaged, and that is what its faults say
+			p.formless += min(1, len(faults))
+		}
 	}
 	faults = append(faults, b.notes...)
 	for i := range faults {
