@@ -178,7 +178,7 @@ func ofARound(exchanges []exchange.ExchangeJSON) []sentExchange {
 	for _, e := range exchanges {
 		_, uri, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.URL, "http://"), "https://"), "/")
 		sent := sentExchange{e.Method, "/" + uri, e.Status, e.ReqSHA256, e.RespSHA256}
-		if e.ReqType == "" {
+		if e.ReqType == "" && e.Status != 413 { // what is too large is no message, and protobuf by its content type all the same
 			sent.Req = hashOf(nil)
 		}
 		if e.RespType == "" {
