@@ -71,7 +71,8 @@ type grammar struct {
 	without string // kinds that are not made, a word each: query upsert select many ignore replace server explicit
 	changes int
 
-	args   []any // of the statement that is being made
+	among  bool  // others are on the connection of the statement that is being made
+	args   []any // of that statement
 	inline bool  // its values are in its text
 }
 
@@ -104,6 +105,7 @@ func (g *grammar) unit() genUnit {
 
 // step is one statement; among says that others are on its connection.
 func (g *grammar) step(among bool) genStep {
+	g.among = among
 	g.args, g.inline = nil, g.one(3)
 	t := g.tables[g.r.IntN(len(g.tables))]
 	var text string
@@ -121,7 +123,7 @@ func (g *grammar) step(among bool) genStep {
 		text = fmt.Sprintf(oneOf(g.r, g.calls...), g.r.IntN(20))
 		query = strings.HasPrefix(text, "SELECT")
 	case n < 90 && among:
-		text, query = oneOf(g.r, "SELECT LAST_INSERT_ID()", "SELECT ROW_COUNT()", "SELECT LAST_INSERT_ID()"), true
+		text, query = "SELECT LAST_INSERT_ID()", true
 	default:
 		text = g.insert(t)
 	}
@@ -166,7 +168,7 @@ func (g *grammar) given(c *genColumn) string {
 		return "NULL"
 	case n == 3 && (c.def != "" || c.null):
 		return "DEFAULT"
-	case n == 4 && c.num:
+	case n == 4 && c.num && !g.pure: // what it gives depends on the connection
 		return "LAST_INSERT_ID()"
 	case n == 5 && c.clock && !g.pure:
 		return oneOf(g.r, "NOW()", "NOW(6)", "CURRENT_TIMESTAMP", "CURDATE()", "UTC_TIMESTAMP(6)", "NOW() + INTERVAL 1 DAY", "SYSDATE()")
@@ -224,7 +226,8 @@ func (g *grammar) insert(t *genTable) string {
 	}
 	columns := g.chosen(t)
 	head := fmt.Sprintf("%s INTO %s (%s) ", verb, t.name, columnList(columns))
-	if g.one(9) && !g.leaves("select") {
+	// How many ids a server takes for the rows of a query is its own affair: a plain server's next one is another.
+	if g.one(9) && !g.leaves("select") && !(g.pure && g.among && t.auto != nil) {
 		return head + g.insertSelect(t, columns, verb)
 	}
 	if g.one(15) {
@@ -232,7 +235,7 @@ func (g *grammar) insert(t *genTable) string {
 		for i, c := range columns {
 			sets[i] = c.name + " = " + g.given(c)
 		}
-		return fmt.Sprintf("%s INTO %s SET %s", verb, t.name, strings.Join(sets, ", ")) + g.upsert(t, verb, false)
+		return fmt.Sprintf("%s INTO %s SET %s", verb, t.name, strings.Join(sets, ", ")) + g.upsert(t, verb)
 	}
 	var rows []string
 	for range oneOf(g.r, 1, 1, 1, 2, 3, 5) {
@@ -241,38 +244,35 @@ func (g *grammar) insert(t *genTable) string {
 		}
 		rows = append(rows, g.row(t, columns))
 	}
-	alias := g.engine == "mysql" && g.one(8)
 	text := head + "VALUES " + strings.Join(rows, ", ")
-	if alias {
-		text += " AS fresh"
+	if g.engine == "mysql" && verb == "INSERT" && g.one(8) {
+		c := columns[g.r.IntN(len(columns))]
+		return text + fmt.Sprintf(" AS fresh ON DUPLICATE KEY UPDATE %s = fresh.%s", c.name, c.name)
 	}
-	return text + g.upsert(t, verb, alias)
+	return text + g.upsert(t, verb)
 }
 
 // upsert is ON DUPLICATE KEY UPDATE, often.
-func (g *grammar) upsert(t *genTable, verb string, alias bool) string {
+func (g *grammar) upsert(t *genTable, verb string) string {
 	if verb == "REPLACE" || g.r.IntN(3) > 0 || g.leaves("upsert") {
 		return ""
 	}
 	var sets []string
 	if t.auto != nil && g.one(3) {
-		sets = append(sets, t.auto.name+" = LAST_INSERT_ID("+t.auto.name+")")
+		sets = append(sets, fmt.Sprintf("%s.%s = LAST_INSERT_ID(%s.%s)", t.name, t.auto.name, t.name, t.auto.name))
 	}
 	for _, c := range t.columns {
 		if c.generated != "" || c == t.auto || g.one(2) && len(sets) > 0 {
 			continue
 		}
-		fresh := "VALUES(" + c.name + ")"
-		if alias {
-			fresh = "fresh." + c.name
-		}
+		name := t.name + "." + c.name // INSERT ... SELECT may read a column of that name
 		switch n := g.r.IntN(6); {
 		case n < 3:
-			sets = append(sets, c.name+" = "+fresh)
+			sets = append(sets, name+" = VALUES("+c.name+")")
 		case n < 4 && c.num:
-			sets = append(sets, fmt.Sprintf("%s = %s.%s + 1", c.name, t.name, c.name))
+			sets = append(sets, name+" = "+name+" + 1")
 		default:
-			sets = append(sets, c.name+" = "+g.val(c.values(g.r)))
+			sets = append(sets, name+" = "+g.val(c.values(g.r)))
 		}
 	}
 	if len(sets) == 0 {
@@ -308,7 +308,7 @@ func (g *grammar) insertSelect(t *genTable, columns []*genColumn, verb string) s
 	if g.one(8) {
 		text += oneOf(g.r, " FOR UPDATE SKIP LOCKED", " FOR UPDATE", " LOCK IN SHARE MODE")
 	}
-	return text + g.upsert(t, verb, false)
+	return text + g.upsert(t, verb)
 }
 
 // where is a condition on t, whose columns have a prefix.
@@ -402,7 +402,7 @@ func (g *grammar) delete(t *genTable) string {
 	if g.one(10) {
 		o := g.tables[g.r.IntN(len(g.tables))]
 		if o != t {
-			return fmt.Sprintf(oneOf(g.r, "DELETE a FROM %s a JOIN %s b ON a.%s = b.%s WHERE %s", "DELETE FROM a USING %s a JOIN %s b ON a.%s = b.%s WHERE %s"),
+			return fmt.Sprintf("DELETE a FROM %s a JOIN %s b ON a.%s = b.%s WHERE %s",
 				t.name, o.name, t.columns[0].name, o.columns[0].name, g.where(o, "b."))
 		}
 	}

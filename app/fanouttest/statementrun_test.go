@@ -300,21 +300,21 @@ func only(out *strings.Builder, name string, have, has []string) {
 	}
 }
 
-// differ compares the databases of all servers with the first one's.
-func (c *cluster) differ(tb testing.TB) string {
+// differ compares the databases of all servers with that of the first of them, from a place on.
+func (c *cluster) differ(tb testing.TB, from int) string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	first, err := c.dump(ctx, 0)
+	first, err := c.dump(ctx, from)
 	if err != nil {
-		return "r1 cannot be read: " + err.Error()
+		return fmt.Sprintf("r%d cannot be read: %v", from+1, err)
 	}
 	var all []string
-	for i := range c.dbs[1:] {
-		other, err := c.dump(ctx, i+1)
+	for i := from + 1; i < len(c.dbs); i++ {
+		other, err := c.dump(ctx, i)
 		if err != nil {
-			return fmt.Sprintf("r%d cannot be read: %v", i+2, err)
+			return fmt.Sprintf("r%d cannot be read: %v", i+1, err)
 		}
-		if d := difference("r1", first, fmt.Sprint("r", i+2), other); d != "" {
+		if d := difference(fmt.Sprint("r", from+1), first, fmt.Sprint("r", i+1), other); d != "" {
 			all = append(all, d)
 		}
 	}

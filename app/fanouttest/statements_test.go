@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +30,7 @@ type world struct {
 	replicas int
 	clients  int
 	pools    int  // processes of the app, as it were
+	leaves   bool // the first replica is taken out of service before the last round, and admitted after it
 	pure     bool // one client, and nothing that depends on the moment: a plain server must give the same
 	schema   *genSchema
 }
@@ -54,6 +57,7 @@ func worldOf(seed uint64) world {
 	if w.clients > 1 && w.mode != fanout.ModeKeyed && r.IntN(2) == 0 {
 		w.pools = 2
 	}
+	w.leaves = w.replicas > 2 && w.clients > 1 && r.IntN(4) == 0
 	w.schema = genSchemaOf(r, w.engine, w.pure)
 	return w
 }
@@ -89,6 +93,10 @@ func (n *statementCounts) add(w world, u genUnit, results []stepResult) {
 	defer n.mu.Unlock()
 	for i, r := range results {
 		v := verdictOf(r.err)
+		if v == "" && strings.HasPrefix(u.Steps[i].Text, "SELECT") {
+			n.others["reads"]++
+			continue
+		}
 		if v == "" {
 			n.accepted[w.engine+" "+string(w.mode)]++
 			continue
@@ -108,7 +116,7 @@ func (n *statementCounts) String() string {
 		fmt.Fprintf(&b, "%d accepted, %s\n", n.accepted[k], k)
 	}
 	for _, k := range slices.Sorted(maps.Keys(n.others)) {
-		fmt.Fprintf(&b, "%d %s, such as %s\n", n.others[k], k, n.example[k])
+		fmt.Fprintf(&b, "%d %s, such as %.300s\n", n.others[k], k, n.example[k])
 	}
 	return b.String()
 }
@@ -120,6 +128,8 @@ type played struct {
 	plain *sqlx.DB // for pure worlds: a database that no pool writes to, on the first server
 	pools []*fanout.Pool
 	twin  *cluster // of plain
+
+	ejected int64 // replicas that were taken out by hand
 }
 
 var playedNames struct {
@@ -214,7 +224,13 @@ func (p *played) ctx(ctx context.Context, u genUnit) (context.Context, context.C
 }
 
 // one runs u by a pool, and, in a pure world, on the plain server. What is wrong with it is returned.
-func (p *played) one(ctx context.Context, pool *fanout.Pool, u genUnit, n *statementCounts) string {
+func (p *played) one(ctx context.Context, pool *fanout.Pool, u genUnit, n *statementCounts) (what string) {
+	defer func() {
+		if r := recover(); r != nil { // so that it is reduced like any other fault
+			lines := strings.Split(string(debug.Stack()), "\n")
+			what = fmt.Sprintf("panic: %v\n%s", r, strings.Join(lines[min(len(lines), 9):min(len(lines), 19)], "\n"))
+		}
+	}()
 	kctx, cancel := p.ctx(ctx, u)
 	defer cancel()
 	results, end := u.run(kctx, pool.DB(), nil)
@@ -232,11 +248,14 @@ func (p *played) one(ctx context.Context, pool *fanout.Pool, u genUnit, n *state
 	if !p.pure {
 		return ""
 	}
+	if verdictOf(end) == "refused" {
+		return p.align(ctx, u, append(results, stepResult{err: end}))
+	}
 	skip := func(i int) bool { return i >= len(results) || verdictOf(results[i].err) == "refused" }
 	want, wantEnd := u.run(ctx, p.plain, skip)
 	for i := range min(len(want), len(results)) {
-		if skip(i) {
-			continue
+		if skip(i) || strings.HasPrefix(u.Steps[i].Text, "SELECT LAST_INSERT_ID") && (i == 0 || results[i-1].err != nil) {
+			continue // what it asks about was on whichever connection
 		}
 		a, b := results[i], want[i]
 		if verdictOf(a.err) != verdictOf(b.err) || a.seen != b.seen {
@@ -246,22 +265,57 @@ func (p *played) one(ctx context.Context, pool *fanout.Pool, u genUnit, n *state
 	if verdictOf(end) != verdictOf(wantEnd) {
 		return fmt.Sprintf("the end of the transaction: got %v; a plain server gives %v", end, wantEnd)
 	}
+	return p.align(ctx, u, results)
+}
+
+// align gives the plain server the first replica's next ids, where a statement may have taken others: one that was refused after it
+// had been tried, or whose rows a query gave.
+func (p *played) align(ctx context.Context, u genUnit, results []stepResult) string {
+	if !slices.ContainsFunc(results, func(r stepResult) bool { return verdictOf(r.err) == "refused" }) &&
+		!slices.ContainsFunc(u.Steps, func(s genStep) bool { return strings.Contains(s.Text, "SELECT") }) {
+		return ""
+	}
+	first, err := p.c.raw(0)
+	if err != nil {
+		return err.Error()
+	}
+	defer first.Close()
+	for _, t := range p.schema.tables {
+		if t.auto == nil {
+			continue
+		}
+		var name, ddl string
+		if err := first.QueryRowContext(ctx, "SHOW CREATE TABLE "+t.name).Scan(&name, &ddl); err != nil {
+			return err.Error()
+		}
+		if m := nextIDs.FindStringSubmatch(ddl); m != nil {
+			if _, err := p.plain.ExecContext(ctx, "ALTER TABLE "+t.name+" AUTO_INCREMENT = "+m[1]); err != nil {
+				return err.Error()
+			}
+		}
+	}
 	return ""
 }
 
+var nextIDs = regexp.MustCompile(`(?m)^\).* AUTO_INCREMENT=(\d+)`)
+
 // compare says how the replicas differ, from one another and from the plain server.
 func (p *played) compare(tb testing.TB) string {
-	for _, pool := range p.pools {
-		if pool.Metrics().Ejections > 0 {
+	for i, pool := range p.pools {
+		if n := pool.Metrics().Ejections; n > p.ejected || i > 0 && n > 0 {
 			status, _ := pool.Status(context.Background())
 			var why []string
 			for _, r := range status.Replicas {
 				why = append(why, fmt.Sprintf("%s %s %s", r.Name, r.State, r.Reason))
 			}
-			return "a healthy replica was ejected: " + strings.Join(why, "; ") + "\n" + p.c.differ(tb)
+			return "a healthy replica was ejected: " + strings.Join(why, "; ") + "\n" + p.c.differ(tb, 0)
 		}
 	}
-	if d := p.c.differ(tb); d != "" || !p.pure {
+	first := 0
+	if p.leaves && p.ejected > 0 {
+		first = 1
+	}
+	if d := p.c.differ(tb, first); d != "" || !p.pure || first > 0 {
 		return d
 	}
 	ctx := context.Background()
@@ -278,7 +332,7 @@ func (p *played) compare(tb testing.TB) string {
 
 // play runs w for some rounds of so many units a client and compares after each. It returns what went wrong, and the units
 // that were run, in the order in which they ended.
-func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n *statementCounts) (fault string, done []genUnit) {
+func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n *statementCounts) (fault string, done []sent) {
 	p, err := w.start(tb, servers)
 	if err != nil {
 		return "not started: " + err.Error(), nil
@@ -289,15 +343,19 @@ func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n
 	for i := range grammars {
 		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: w.clients == 1, cancels: w.clients > 1, without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
 	}
-	for range rounds {
+	for round := range rounds {
 		var wg sync.WaitGroup
 		for i, g := range grammars {
 			wg.Go(func() {
 				for range units {
 					u := g.unit()
-					what := p.one(context.Background(), p.pools[i%len(p.pools)], u, n)
+					pool := p.pools[i%len(p.pools)]
+					what := p.one(context.Background(), pool, u, n)
+					if what == "" && pool.Metrics().Ejections > p.ejected {
+						what = "a replica was ejected during, or about the time of:\n" + u.String()
+					}
 					mu.Lock()
-					done = append(done, u)
+					done = append(done, sent{u, i})
 					if what != "" && fault == "" {
 						fault = what
 					}
@@ -316,45 +374,90 @@ func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n
 		if fault != "" {
 			return fault, done
 		}
+		if p.leaves && round == rounds-2 {
+			if err := p.pools[0].Eject(tb.Context(), "r1", "by the test"); err != nil {
+				return "eject r1: " + err.Error(), done
+			}
+			p.ejected = 1
+		}
+	}
+	if p.ejected > 0 {
+		return p.readmit(tb), done
 	}
 	return "", done
 }
 
-// replay runs units one after the other on fresh databases and returns what goes wrong.
-func (w world) replay(tb testing.TB, servers []*infratest.DB, units []genUnit) string {
-	w.pools = 1
+// readmit brings the first replica back and compares all.
+func (p *played) readmit(tb testing.TB) string {
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
+	defer cancel()
+	if _, err := p.pools[0].Admit(ctx, "r1"); err != nil {
+		return "admit r1: " + err.Error()
+	}
+	return p.c.differ(tb, 0)
+}
+
+// sent is a unit and the client that sent it.
+type sent struct {
+	genUnit
+	client int
+}
+
+// replay runs units on fresh databases and returns what goes wrong: one after the other, or each client's at the same time as the
+// others'.
+func (w world) replay(tb testing.TB, servers []*infratest.DB, units []sent, together bool) (what string) {
+	if !together {
+		w.pools = 1
+	}
+	w.leaves = false
 	p, err := w.start(tb, servers)
 	if err != nil {
 		return ""
 	}
 	defer p.end(tb)
+	if together {
+		var wg sync.WaitGroup
+		for i := range w.clients {
+			wg.Go(func() {
+				for _, u := range units {
+					if u.client == i {
+						p.one(context.Background(), p.pools[i%len(p.pools)], u.genUnit, nil)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return p.compare(tb)
+	}
 	for _, u := range units {
 		u.Cancel = 0
-		if what := p.one(context.Background(), p.pools[0], u, nil); what != "" {
+		if what := p.one(context.Background(), p.pools[0], u.genUnit, nil); what != "" {
 			return what
 		}
 	}
 	return p.compare(tb)
 }
 
-// reduce finds fewer units, and fewer steps, that still go wrong when they are run one after the other.
-func (w world) reduce(tb testing.TB, servers []*infratest.DB, units []genUnit, limit time.Duration) ([]genUnit, string) {
-	what := w.replay(tb, servers, units)
-	if what == "" {
-		return nil, ""
-	}
-	until := time.Now().Add(limit)
-	fails := func(list []genUnit) bool {
-		if time.Now().After(until) { // clock: it reduces for so long, what it has by then is told
-			return false
-		}
-		if d := w.replay(tb, servers, list); d != "" {
-			what = d
-			return true
+// reduce finds fewer units, and fewer steps, that still go wrong. What happens to clients together need not happen each time: it is
+// tried some times.
+func (w world) reduce(tb testing.TB, servers []*infratest.DB, units []sent, together bool, tries int) ([]sent, string) {
+	what := ""
+	fails := func(list []sent) bool {
+		for range map[bool]int{true: 6, false: 1}[together] {
+			if tries--; tries < 0 {
+				return false
+			}
+			if d := w.replay(tb, servers, list, together); d != "" {
+				what = d
+				return true
+			}
 		}
 		return false
 	}
-	for size := (len(units) + 1) / 2; size >= 1 && time.Now().Before(until); size /= 2 { // clock: as above
+	if !fails(units) {
+		return nil, ""
+	}
+	for size := (len(units) + 1) / 2; size >= 1 && tries > 0; size /= 2 {
 		for i := 0; i < len(units); {
 			if less := slices.Delete(slices.Clone(units), i, min(i+size, len(units))); len(less) > 0 && fails(less) {
 				units = less
@@ -376,25 +479,28 @@ func (w world) reduce(tb testing.TB, servers []*infratest.DB, units []genUnit, l
 }
 
 // report is what a failure prints.
-func (w world) report(tb testing.TB, servers []*infratest.DB, fault string, done []genUnit, limit time.Duration) string {
+func (w world) report(tb testing.TB, servers []*infratest.DB, fault string, done []sent, tries int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v\n%s\n\nschema:\n", w, fault)
 	for _, s := range w.schema.statements() {
 		fmt.Fprintf(&b, "%s;\n", s)
 	}
-	if few, what := w.reduce(tb, servers, done, limit); few != nil {
-		fmt.Fprintf(&b, "\nstatements, as few as were found to be needed:\n")
-		for _, u := range few {
-			fmt.Fprint(&b, u)
-		}
-		fmt.Fprintf(&b, "\nwhat these few give:\n%s\n", what)
-	} else {
-		fmt.Fprintf(&b, "\nit does not happen when one client sends these %d; the last 40 that ended:\n", len(done))
-		for _, u := range done[max(0, len(done)-40):] {
-			fmt.Fprint(&b, u)
-		}
+	few, what := w.reduce(tb, servers, done, false, tries)
+	together := few == nil && w.clients > 1
+	if together {
+		few, what = w.reduce(tb, servers, done, true, tries)
 	}
-	fmt.Fprintf(&b, "\nagain: make stress-statements SEED=%d COUNT=0\n", w.seed)
+	if few == nil {
+		few, what = done[max(0, len(done)-40):], "it did not happen again; these are the last that ended"
+	}
+	fmt.Fprintf(&b, "\nstatements, as few as were found to be needed:\n")
+	for _, u := range few {
+		if together {
+			fmt.Fprintf(&b, "-- client %d\n", u.client)
+		}
+		fmt.Fprint(&b, u)
+	}
+	fmt.Fprintf(&b, "\nwhat these few give:\n%s\n\nagain: make stress-statements SEED=%d COUNT=0\n", what, w.seed)
 	return b.String()
 }
 
@@ -437,7 +543,7 @@ func TestStatements(t *testing.T) {
 				if fault == "" {
 					continue
 				}
-				t.Error(w.report(t, servers, fault, done, 30*time.Second))
+				t.Error(w.report(t, servers, fault, done, 100))
 				if os.Getenv("ISUKIT_STATEMENTS_GO_ON") == "" {
 					return
 				}

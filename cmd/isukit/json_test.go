@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"forge.example/account/isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout/lint"
 	"isukit/bench/compare"
 	"isukit/cmd/internal/exchange"
 	"isukit/infra"
@@ -35,6 +36,7 @@ var printedTypes = map[string]reflect.Type{
 	"hosts init": reflect.TypeFor[hostChanges](), "hosts ls": reflect.TypeFor[hostChanges](), "hosts revert": reflect.TypeFor[hostChanges](),
 	"doctor": reflect.TypeFor[doctor.Finding](), "doctor lint": reflect.TypeFor[doctor.Finding](), "doctor stop": reflect.TypeFor[doctor.Stopped](), "doctor start": reflect.TypeFor[doctor.Stopped](),
 	"replicas status": reflect.TypeFor[replicaStatus](), "replicas eject": reflect.TypeFor[replicaStatus](), "replicas check": reflect.TypeFor[fanout.CheckReport](),
+	"replicas lint":   reflect.TypeFor[lint.Report](),
 	"replicas repair": reflect.TypeFor[fanout.RepairReport](), "replicas admit": reflect.TypeFor[fanout.RepairReport](),
 }
 

@@ -68,6 +68,7 @@ Where none is named, those of the topology that is up are meant.`,
 	repair := sub("repair", "Make the rows that differ equal, where it is known which are right", cobra.NoArgs, runReplicasRepair)
 	eject := sub("eject NAME", "Take a database out of service", cobra.ExactArgs(1), runReplicasEject)
 	sub("admit NAME", "Copy what a database lacks and put it back into service", cobra.ExactArgs(1), runReplicasAdmit)
+	cmd.AddCommand(newReplicasLintCmd(s))
 	for _, c := range []*cobra.Command{check, repair} {
 		c.Flags().StringSliceVar(&o.tables, "tables", nil, "only these tables (default: all)")
 	}

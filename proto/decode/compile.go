@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"github.com/bufbuild/protocompile/parser"
 	"github.com/bufbuild/protocompile/reporter"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"isukit/input"
 )
 
 const (
@@ -197,9 +200,13 @@ func findRoot(roots, files []string, name string) (given, actual string) {
 func importsOf(files []string) ([]string, error) {
 	var imports []string
 	for _, path := range files {
-		f, err := openProto(path)
+		f, err := input.Open(path)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		if info, err := f.Stat(); err == nil && info.Size() > maxProtoFileBytes {
+			f.Close()
+			return nil, fmt.Errorf("read %s: %d bytes are more than the %d a .proto file may have", path, info.Size(), maxProtoFileBytes)
 		}
 		quiet := reporter.NewHandler(reporter.NewReporter(func(reporter.ErrorWithPos) error { return nil }, nil))
 		node, _ := parser.Parse(path, f, quiet)
@@ -215,6 +222,9 @@ func importsOf(files []string) ([]string, error) {
 	}
 	return unique(imports), nil
 }
+
+// openProto opens what the compiler reads.
+func openProto(path string) (io.ReadCloser, error) { return input.Open(path) }
 
 func isFile(path string) bool {
 	info, err := os.Stat(path)
