@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,8 +15,6 @@ import (
 	"github.com/bufbuild/protocompile/parser"
 	"github.com/bufbuild/protocompile/reporter"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"isukit/input"
 )
 
 const (
@@ -200,13 +197,9 @@ func findRoot(roots, files []string, name string) (given, actual string) {
 func importsOf(files []string) ([]string, error) {
 	var imports []string
 	for _, path := range files {
-		f, err := input.Open(path)
+		f, err := openProto(path)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		if info, err := f.Stat(); err == nil && info.Size() > maxProtoFileBytes {
-			f.Close()
-			return nil, fmt.Errorf("read %s: %d bytes are more than the %d a .proto file may have", path, info.Size(), maxProtoFileBytes)
 		}
 		quiet := reporter.NewHandler(reporter.NewReporter(func(reporter.ErrorWithPos) error { return nil }, nil))
 		node, _ := parser.Parse(path, f, quiet)
@@ -222,9 +215,6 @@ func importsOf(files []string) ([]string, error) {
 	}
 	return unique(imports), nil
 }
-
-// openProto opens what the compiler reads.
-func openProto(path string) (io.ReadCloser, error) { return input.Open(path) }
 
 func isFile(path string) bool {
 	info, err := os.Stat(path)

@@ -70,6 +70,9 @@ func NewSchema(files ...protoreflect.FileDescriptor) (*Schema, error) {
 // --include_imports` and `buf build` write it. Imports of google/protobuf/*.proto may be missing from it.
 func ParseDescriptorSet(data []byte) (*Schema, error) {
 	set := new(descriptorpb.FileDescriptorSet)
+	if _, err := countMessages(set.ProtoReflect().Descriptor(), data, 0); err != nil {
+		return nil, fmt.Errorf("read descriptor set: %w", err)
+	}
 	if err := proto.Unmarshal(data, set); err != nil {
 		return nil, fmt.Errorf("read descriptor set: %w", err)
 	}
