@@ -62,11 +62,11 @@ func TestPagesListWhatThereIs(t *testing.T) {
 		if !slices.Contains(firstCells(page(t, "fanout.md")), string(m)) {
 			t.Errorf("docs/fanout.md has no row for write mode %s", m)
 		}
-		if !slices.Contains(topology.Writes(), topology.Write(m)) {
+		if m != fanout.ModeKeyed && !slices.Contains(topology.Writes(), topology.Write(m)) {
 			t.Errorf("topology.Writes lacks %s, which app/fanout has", m)
 		}
 	}
-	if len(topology.Writes()) != len(fanout.Modes()) {
+	if len(topology.Writes()) != len(fanout.Modes())-1 {
 		t.Errorf("a topology may name %q, app/fanout has %q", topology.Writes(), fanout.Modes())
 	}
 }

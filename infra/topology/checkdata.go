@@ -53,7 +53,7 @@ func (t *Topology) databases() []string {
 
 func (t *Topology) isDatabase(name string) bool { return slices.Contains(t.databases(), name) }
 
-// checkWrite: the mode fits the number of databases and of processes, and replication fits the mode.
+// checkWrite: the mode fits the number of databases, and replication fits the mode.
 func (p *reader) checkWrite(t *Topology, data *dataNode, instances []instanceNode) {
 	largest := 0
 	for _, name := range t.databases() {
@@ -61,12 +61,9 @@ func (p *reader) checkWrite(t *Topology, data *dataNode, instances []instanceNod
 		largest = max(largest, len(g.Databases))
 		p.checkEngines(t, g, instances, name)
 	}
-	processes := len(t.Of(Web)) + len(t.Of(API))
 	switch {
 	case data.Write == "single" && largest > 1:
 		p.fault(data.writeAt, "write single would leave %d of %d databases with the same tables behind", largest-1, largest)
-	case data.Write == "keyed" && processes > 1:
-		p.fault(data.writeAt, "write keyed is right for one app process only; here are %d of web and api", processes)
 	case data.Write == Replicated && largest < 2:
 		p.fault(data.writeAt, "write replicated needs a second database with the same tables")
 	}

@@ -19,9 +19,9 @@ type Write string
 // Replicated leaves the copying to the servers' own replication: the app writes to the first database of a group, the source.
 const Replicated Write = "replicated"
 
-// Writes are the modes that a topology may name.
+// Writes are the modes that a topology may name. The fan-out's mode keyed is for an app that is one process; a topology has web and api.
 func Writes() []Write {
-	return []Write{"single", "parallel", "keyed", "ordered", "durable", Replicated}
+	return []Write{"single", "parallel", "ordered", "durable", Replicated}
 }
 
 // Read says which of several databases answers a read; the policies are app/fanout's. Empty is the app's default, random.
