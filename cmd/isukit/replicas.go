@@ -5,22 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 
 	"forge.example/account/isukit/app/fanout"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
-	"isukit/input"
 )
 
 // replicasOptions name the databases and how the app writes to them.
 type replicasOptions struct {
 	replicas []string // NAME=FILE, in the app's order; none are those of what is up
 	driver   string
+	project  string
 	stateDir string
 	mode     string
 	tables   []string
@@ -39,13 +38,14 @@ func newReplicasCmd(s streams) *cobra.Command {
 		Long: `Look after databases that an app writes to through package app/fanout, or that should hold the same tables for any other
 reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go-sql-driver reads it
 ("user:password@tcp(127.0.0.1:3306)/portal") and should have mode 0600. The password is never taken from the command line.
-Where none is named, those of the topology that is up are meant.`,
+If you name none, the command applies to those of isukit.yaml (replicas), or to those of the topology that is up.`,
 		Example: "  isukit replicas check\n  isukit replicas check --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 	}
 	f := cmd.PersistentFlags()
 	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of one database; give it once for each, in the app's order")
 	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to those that are named: "+orList(modeNames()))
 	upDriverFlag(f, &o.driver)
+	projectFlag(f, &o.project)
 	jsonFlag(f, &o.asJSON)
 	sub := func(use, short string, args cobra.PositionalArgs, run func(context.Context, *fanout.Pool, replicasOptions, []string, streams) error) *cobra.Command {
 		c := &cobra.Command{
@@ -110,10 +110,35 @@ func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.P
 		}
 		return openPool(ctx, cfg, fn)
 	}
+	if cfg, err := o.ofProject(); err != nil || len(cfg.Replicas) > 0 {
+		if err != nil {
+			return err
+		}
+		o.mode = string(cfg.Mode)
+		return openPool(ctx, cfg, fn)
+	}
 	return o.ofSite(ctx, func(cfg fanout.Config) error {
 		o.mode = string(cfg.Mode)
 		return openPool(ctx, cfg, fn)
 	})
+}
+
+// ofProject are the databases of the project that was named, or of the one in the current directory unless a topology's driver was named.
+func (o *replicasOptions) ofProject() (fanout.Config, error) {
+	if o.driver != "" && o.project != "" {
+		return fanout.Config{}, ui.UsageError(errors.New("--driver means the databases of a topology, --project those of a project"), "leave one of them out")
+	}
+	if o.driver != "" {
+		return fanout.Config{}, nil
+	}
+	p, dir, err := round.FindProject(o.project)
+	if err != nil || p == nil {
+		return fanout.Config{}, err
+	}
+	if len(p.Replicas.Databases) == 0 && o.project != "" {
+		return fanout.Config{}, ui.UsageError(fmt.Errorf("%s names no replicas", o.project), "docs/project.md describes the file")
+	}
+	return round.ReplicasOfProject(p, dir)
 }
 
 // named are the databases that were named.
@@ -139,8 +164,8 @@ func (o *replicasOptions) named(s streams) (fanout.Config, error) {
 	if len(faults) == 0 {
 		faults = append(faults, cfg.Validate())
 	}
-	if o.driver != "" {
-		faults = append(faults, errors.New("--driver means the databases of a topology, --replica others"))
+	if o.driver != "" || o.project != "" {
+		faults = append(faults, errors.New("--driver means the databases of a topology, --project those of a project, --replica others"))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return cfg, ui.UsageError(err, `name each database: --replica NAME=FILE; see "isukit replicas --help"`)
@@ -158,27 +183,13 @@ func openPool(ctx context.Context, cfg fanout.Config, fn func(*fanout.Pool) erro
 	return fn(pool)
 }
 
-// maxDSNBytes bounds a DSN file.
-const maxDSNBytes = 64 << 10
-
-// readDSN reads a file with one DSN. Errors never quote what it holds.
+// readDSN reads a file with one DSN, and warns where others can read it.
 func readDSN(file string, s streams) (*mysql.Config, error) {
-	st, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if st.Mode().Perm()&(fs.ModePerm&0o077) != 0 {
+	dsn, open, err := round.ReadDSN(file)
+	if open {
 		fmt.Fprintf(s.err, "isukit: warning: others can read %s, which holds a password (chmod 600 %s)\n", file, file)
 	}
-	text, err := input.Read(file, maxDSNBytes)
-	if err != nil {
-		return nil, err
-	}
-	dsn, err := mysql.ParseDSN(strings.TrimSpace(string(text)))
-	if err != nil {
-		return nil, fmt.Errorf(`%s holds no DSN such as "user:password@tcp(127.0.0.1:3306)/portal"`, file)
-	}
-	return dsn, nil
+	return dsn, err
 }
 
 func runReplicasStatus(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {

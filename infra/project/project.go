@@ -41,8 +41,10 @@ type Project struct {
 	// Routes are patterns of access.ParsePattern.
 	Routes    []string   `yaml:"routes,omitempty"`
 	Databases []Database `yaml:"databases,omitempty"`
-	Profiles  Profiles   `yaml:"profiles,omitempty"`
-	Benchmark Benchmark  `yaml:"benchmark"`
+	// Replicas are compared after every round.
+	Replicas  Replicas  `yaml:"replicas,omitempty"`
+	Profiles  Profiles  `yaml:"profiles,omitempty"`
+	Benchmark Benchmark `yaml:"benchmark"`
 	// Facts are commands whose output becomes a fact, by its key.
 	Facts  []FactCommand `yaml:"facts,omitempty"`
 	Notify Notify        `yaml:"notify,omitempty"`
@@ -98,6 +100,21 @@ type Database struct {
 	Client string `yaml:"client"`
 	// Schema is the database in which examples are explained; "" takes what the log tells.
 	Schema string `yaml:"schema,omitempty"`
+}
+
+// Replicas are databases that the app writes to, and that must hold the same rows.
+type Replicas struct {
+	// Mode is how the app writes to them, a mode of app/fanout; "" is ordered.
+	Mode string `yaml:"mode,omitempty"`
+	// Databases are in the app's order: the first one executes first.
+	Databases []Replica `yaml:"databases"`
+}
+
+// Replica is one of several databases with the same tables.
+type Replica struct {
+	Name string `yaml:"name"`
+	// DSNFile holds one DSN as go-sql-driver reads it, with an address that this machine reaches. It is relative to the project's directory.
+	DSNFile string `yaml:"dsn_file"`
 }
 
 // Profiles are what to record during the load.
@@ -278,6 +295,7 @@ func (p *Project) Validate() error {
 		c.host(fmt.Sprintf("databases[%d]", i), d.Host)
 		c.want(d.Client != "", "databases[%d] has no client, such as: mysql -uroot", i)
 	}
+	c.replicas()
 	c.profiles()
 	for i, f := range p.Facts {
 		c.host(fmt.Sprintf("facts[%d]", i), f.Host)
@@ -335,6 +353,19 @@ func (c *checker) logs(what string, logs []Log) {
 		where := fmt.Sprintf("%s[%d]", what, i)
 		c.host(where, l.Host)
 		c.want(path.IsAbs(l.File), "%s: file must be an absolute path, not %q", where, l.File)
+	}
+}
+
+func (c *checker) replicas() {
+	r := c.project.Replicas
+	c.want(len(r.Databases) > 1 || len(r.Databases) == 0 && r.Mode == "", "replicas: want two databases or more, each with name and dsn_file")
+	seen := map[string]bool{}
+	for i, d := range r.Databases {
+		if !nameExpr.MatchString(d.Name) || seen[d.Name] {
+			c.fault("replicas.databases[%d]: name %q: want letters, digits, '-' and '_', each once", i, d.Name)
+		}
+		seen[d.Name] = true
+		c.want(d.DSNFile != "", "replicas.databases[%d] has no dsn_file: a file with one DSN, such as user:password@tcp(10.0.0.1:3306)/app", i)
 	}
 }
 

@@ -67,6 +67,7 @@ hosts: [{name: s1}, {name: s1}, {name: s2}]
 deploy: [{copy: a}, {run: b, copy: c, to: d}, {host: s9, run: x}]
 logs: {access: [{file: access.log}]}
 databases: [{host: s1}]
+replicas: {databases: [{name: a b}]}
 profiles: {pprof: [{host: s1, url: "localhost:6060", kinds: [trace]}]}
 benchmark: {command: x, external: true, score: {json: .a}, fail: {json: .b}, initialize: initialize}
 `), project.Outside{Rule: func(r project.Rule) error {
@@ -79,7 +80,7 @@ benchmark: {command: x, external: true, score: {json: .a}, fail: {json: .b}, ini
 		t.Fatal("it is taken")
 	}
 	for _, want := range []string{`name "a b"`, `host name "s1"`, "deploy[0]: copy and to", "deploy[0]: copy where", "deploy[1]: want either", "deploy[1]: to must be", `no host "s9"`,
-		"logs.access[0] names no host", "logs.access[0]: file must", "databases[0] has no client", `url "localhost:6060"`, `no kind "trace"`, "either a command or external",
+		"logs.access[0] names no host", "logs.access[0]: file must", "databases[0] has no client", "two databases or more", `replicas.databases[0]: name "a b"`, "has no dsn_file", `url "localhost:6060"`, `no kind "trace"`, "either a command or external",
 		"benchmark.score: no .a", "benchmark.fail: no .b", "benchmark.initialize"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)

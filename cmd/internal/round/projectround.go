@@ -225,6 +225,9 @@ func rulesOf(b project.Benchmark) external.Rules {
 func (r *ProjectRound) finish(ctx context.Context) {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectLimit)
 	defer cancel()
+	if len(r.Replicas.Databases) > 0 && !r.Record.Benchmark.Began.IsZero() {
+		r.compareReplicas(limited)
+	}
 	_ = r.phase("collect", func() error {
 		r.awaitWindow(limited)
 		r.collect(limited)

@@ -56,7 +56,7 @@ func (c withReplicaCheck) Check(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return faults, err
 	}
-	different, err := c.compare(ctx)
+	different, err := compareReplicas(ctx, PlacementOf(c.top, c.running.DSNs()), ReplicasOf(c.top))
 	return append(faults, different...), err
 }
 
@@ -67,9 +67,9 @@ const (
 	catchUpLimit = time.Minute
 )
 
-// compare returns a fault for every table whose rows differ, and for every database that is out of service.
-func (c withReplicaCheck) compare(ctx context.Context) (faults []string, err error) {
-	pool, err := fanout.Open(ctx, PlacementOf(c.top, c.running.DSNs()))
+// compareReplicas returns a fault for every table whose rows differ, and for every database that is out of service.
+func compareReplicas(ctx context.Context, cfg fanout.Config, compared []string) (faults []string, err error) {
+	pool, err := fanout.Open(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("compare the databases: %w", err)
 	}
@@ -78,7 +78,6 @@ func (c withReplicaCheck) compare(ctx context.Context) (faults []string, err err
 	if err != nil {
 		return nil, fmt.Errorf("compare the databases: %w", err)
 	}
-	compared := ReplicasOf(c.top)
 	for _, r := range status.Replicas {
 		if r.State != fanout.InService {
 			faults = append(faults, fmt.Sprintf("database %s is out of service: %s", r.Name, r.Reason))
