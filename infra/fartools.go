@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,6 +89,7 @@ func (l *layout) findServers(ctx context.Context) (err error) {
 	}
 	if unknown {
 		goal := *l.goal // what is only supposed must not stay
+		goal.Ports = maps.Clone(goal.Ports)
 		l.goal = &goal
 	}
 	l.goal.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))

@@ -57,7 +57,7 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.binary, err = s.binary(ctx, g, f); err != nil {
+	if l.binary, err = s.binary(ctx, l.goal, f); err != nil {
 		return nil, err
 	}
 	for _, step := range []func() error{l.places, l.databases, l.rules, l.apps, l.proxies} {
@@ -121,10 +121,30 @@ func (l *layout) service(hostName string, s host.Service, also ...string) {
 		}
 	}
 	s.Stamp = plan.Hash([]byte(strings.Join(parts, "\x00")))
+	s.After = l.before(hostName, s.Name)
 	l.services[s.Name] = s
 	l.want[hostName] = append(l.want[hostName], plan.Wanted{
 		Item: plan.Item{Kind: plan.Service, Name: s.Name, Owner: s.Name, Hash: s.Stamp}, Needs: needs,
 	})
+}
+
+// before are the instances of a host that a boot starts before one of its others: what that needs.
+func (l *layout) before(hostName, instance string) (names []string) {
+	stages := [][]topology.Role{{topology.DB}, {topology.API, topology.Web}, {topology.Proxy}}
+	if b := l.goal.Topology.Data.Balance; b != nil && b.Kind == topology.BalanceNginx { // the app reads through the proxy
+		stages[1], stages[2] = stages[2], stages[1]
+	}
+	for _, roles := range stages {
+		if slices.Contains(roles, roleOf(instance)) {
+			break
+		}
+		for _, i := range l.goal.Topology.On(hostName) {
+			if slices.Contains(roles, i.Role) {
+				names = append(names, i.Name)
+			}
+		}
+	}
+	return names
 }
 
 func (l *layout) rules() error {

@@ -133,7 +133,7 @@ func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, err
 		return err
 	})
 	group.Go(func() (err error) {
-		far.states, err = lister.States(ctx)
+		far.states, _, err = lister.States(ctx)
 		return err
 	})
 	if err := group.Wait(); err != nil {

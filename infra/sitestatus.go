@@ -31,6 +31,7 @@ type HostStatus struct {
 	CPUs        float64          `json:"cpus"`
 	MemoryBytes int64            `json:"memory_bytes"`
 	ChangedAt   time.Time        `json:"changed_at,omitzero"`
+	BootedAt    time.Time        `json:"booted_at,omitzero"` // of its own start, by its clock; unknown in the lab
 	Instances   []InstanceStatus `json:"instances"`
 }
 
@@ -83,10 +84,11 @@ func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (*Status, erro
 			hs.ChangedAt = inv.ChangedAt
 		}
 		group.Go(func() error {
-			states, err := statesOf(ctx, h, instances)
+			states, booted, err := statesOf(ctx, h, instances)
 			if err != nil {
 				return err
 			}
+			hs.BootedAt = booted
 			for n, i := range instances {
 				group.Go(func() (err error) {
 					hs.Instances[n], err = s.instanceStatus(ctx, l, client, i, states)
@@ -99,22 +101,22 @@ func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (*Status, erro
 	return st, group.Wait()
 }
 
-// statesOf are the states of instances by name; one that was not started has none.
-func statesOf(ctx context.Context, h host.Host, instances []topology.Instance) (map[string]host.State, error) {
+// statesOf are the states of instances by name; one that was not started has none. booted is when the host was, if it tells.
+func statesOf(ctx context.Context, h host.Host, instances []topology.Instance) (states map[string]host.State, booted time.Time, err error) {
 	if lister, ok := h.(host.Lister); ok {
 		return lister.States(ctx)
 	}
-	states := map[string]host.State{}
+	states = map[string]host.State{}
 	for _, i := range instances {
 		state, err := h.State(ctx, i.Name)
 		if err != nil && !errors.Is(err, host.ErrUnknownService) {
-			return nil, err
+			return nil, booted, err
 		}
 		if err == nil {
 			states[i.Name] = state
 		}
 	}
-	return states, nil
+	return states, booted, nil
 }
 
 func (s *Site) instanceStatus(ctx context.Context, l *layout, client *http.Client, i topology.Instance, states map[string]host.State) (InstanceStatus, error) {

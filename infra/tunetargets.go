@@ -29,7 +29,7 @@ func (r *Running) TuneTargets() ([]*tune.Target, error) {
 		p := r.tunePlace(i.Name, i.Host)
 		limits = append(limits, tune.NewLimits(p, tune.LimitsConfig{PIDs: func(ctx context.Context) ([]int, error) {
 			return r.pidsOf(ctx, i)
-		}}))
+		}, DropIn: host.DropIn(r.at(i.Host), i.Name)}))
 		if i.Role == string(topology.Proxy) {
 			t, err := r.proxyTarget(i, p)
 			if err != nil {
@@ -69,13 +69,13 @@ func KernelTargets(p tune.Place, consent bool) (kernel, link, boot *tune.Target)
 		forbid = "it belongs to the kernel of the machine that isukit runs on"
 		k.Forbid = forbid
 	case about.Kernel == host.OwnKernel:
-		k.File = "/etc/sysctl.d/99-isukit.conf"
+		k.File, k.Tmpfiles = "/etc/sysctl.d/99-isukit.conf", "/etc/tmpfiles.d/isukit.conf"
 	}
 	b := tune.BootConfig{Forbid: forbid}
 	if about.Kernel != host.OwnKernel {
 		b.Forbid = "it belongs to the machine's own kernel, which isukit does not boot"
 	}
-	return tune.NewKernel(p, k), tune.NewLink(p, tune.LinkConfig{Forbid: forbid}), tune.NewBoot(p, b)
+	return tune.NewKernel(p, k), tune.NewLink(p, tune.LinkConfig{Forbid: forbid, Boots: about.Kernel != host.NamespaceKernel}), tune.NewBoot(p, b)
 }
 
 func (r *Running) tunePlace(name, hostName string) tune.Place {

@@ -40,8 +40,25 @@ user() {
 	case $verb in
 	look) if getent passwd "$name" >/dev/null; then echo there; else echo absent; fi ;;
 	add) useradd --password '*' --create-home --shell /bin/bash "$name" ;;
-	del) if getent passwd "$name" >/dev/null; then userdel --remove "$name" 2>/dev/null; fi ;;
+	del) if getent passwd "$name" >/dev/null; then remove; fi ;;
 	esac
+}
+
+# remove an account. Somebody who has just logged out is there for a little longer: the connection's last process, and the manager that
+# systemd keeps for some seconds, which is ended here when no session is left.
+remove() {
+	tries=0
+	until words=$(userdel --remove "$name" 2>&1); do
+		tries=$((tries + 1))
+		if [ "$tries" -gt 20 ]; then
+			echo "$words" >&2
+			return 1
+		fi
+		case $(loginctl show-user --property=State --value "$name" 2>/dev/null) in
+		closing) systemctl stop "user@$(id -u "$name").service" 2>/dev/null || true ;;
+		esac
+		sleep 0.25
+	done
 }
 
 key() {

@@ -15,14 +15,14 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
-	"isukit/infra/infratest/sshlab"
+	"isukit/infra/infratest/realhosts"
 )
 
 // brokenAppEnv makes this test binary play an app that is healthy and answers nothing else.
 const brokenAppEnv = "ISUKIT_TEST_BROKEN_APP_CONFIG"
 
 func TestMain(m *testing.M) {
-	sshlab.Main()
+	realhosts.Main()
 	if config := os.Getenv(brokenAppEnv); config != "" {
 		fmt.Fprintln(os.Stderr, serveBrokenApp(config))
 		os.Exit(1)

@@ -28,9 +28,8 @@ func newFinalCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "final",
 		Short: "End the day: measuring off, restart, check, confirming rounds",
-		Long: `The end of the day in one command, by the project's "final": switch measuring and logs off, see that services are enabled, so that
-a reboot starts them, restart everything in order, check that the data is still there, then play confirming rounds without
-measuring. It stops at the first step that fails. Exit code 3 says that a confirming round failed.`,
+		Long: `The end of the day in one command, by the project's "final": switch measuring and logs off, see that a boot starts the
+services, restart everything in order, check that the data is still there, then play confirming rounds without measuring. It stops at the first step that fails. Exit code 3 says that a confirming round failed.`,
 		Example: "  isukit final\n  isukit final --rounds 1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,7 +101,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 	say("services enabled")
 	for _, services := range p.Final.Services {
 		if err := areEnabled(ctx, opened.Reach.Named[services.Host], services); err != nil {
-			return ui.Hinted(err, "sudo systemctl enable UNIT; without it a reboot leaves the app down")
+			return ui.Hinted(err, "sudo systemctl enable UNIT; a static unit needs an [Install] section first, or another unit that is enabled and wants it")
 		}
 	}
 	if err := steps("restart, in order", p.Restart); err != nil {
@@ -111,26 +110,59 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 	return steps("check that the data is still there", p.Final.Check)
 }
 
+// bootScript prints every unit that a boot starts, one a line, then an empty line and what systemd knows of the units that are its
+// arguments, each after its name.
+const bootScript = `systemctl list-dependencies --plain --all --no-pager default.target | sed 's/^ *//' && echo &&
+for unit in "$@"; do
+	echo "unit=$unit"
+	systemctl show "$unit" --property=Id,LoadState,UnitFileState,TriggeredBy || exit 1
+done`
+
+// areEnabled finds units that no boot starts. That systemctl is-enabled has no complaint is not enough: it has none of static units
+// either, which are started when another unit asks for them.
 func areEnabled(ctx context.Context, at host.Host, services project.ServicesOn) error {
 	if at == nil {
 		return fmt.Errorf("host %s cannot be reached", services.Host)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	var off []string
-	for _, unit := range services.Units {
-		res, err := at.Run(ctx, host.Command{Argv: []string{"systemctl", "is-enabled", unit}})
-		if err != nil {
-			return fmt.Errorf("ask %s whether %s is enabled: %w", services.Host, unit, err)
-		}
-		if res.Code != 0 {
-			off = append(off, unit+" ("+strings.TrimSpace(string(res.Stdout))+")")
-		}
+	res, err := at.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", bootScript, "sh"}, services.Units...)})
+	if err == nil && res.Code != 0 {
+		err = fmt.Errorf("exit status %d: %s", res.Code, strings.TrimSpace(string(res.Stderr)))
 	}
-	if len(off) > 0 {
-		return fmt.Errorf("not enabled on %s: %s", services.Host, strings.Join(off, ", "))
+	if err != nil {
+		return fmt.Errorf("ask %s which units a boot starts: %w", services.Host, err)
+	}
+	if off := notBooted(string(res.Stdout)); len(off) > 0 {
+		return fmt.Errorf("a boot of %s does not start: %s", services.Host, strings.Join(off, ", "))
 	}
 	return nil
+}
+
+// notBooted reads what bootScript prints: the units that a boot does not start, each with what they are.
+func notBooted(out string) (off []string) {
+	booted, asked, _ := strings.Cut(out, "\n\n")
+	started := map[string]bool{}
+	for unit := range strings.Lines(booted) {
+		started[strings.TrimSpace(unit)] = true
+	}
+	for _, section := range strings.Split(asked, "unit=")[1:] {
+		name, text, _ := strings.Cut(section, "\n")
+		fields := map[string]string{}
+		for line := range strings.Lines(text) {
+			k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
+			fields[k] = v
+		}
+		state := fields["UnitFileState"]
+		if state == "" {
+			state = fields["LoadState"]
+		}
+		starts := started[fields["Id"]] || slices.ContainsFunc(strings.Fields(fields["TriggeredBy"]), func(by string) bool { return started[by] })
+		if !starts || strings.HasSuffix(state, "-runtime") || fields["LoadState"] != "loaded" {
+			off = append(off, name+" ("+state+")")
+		}
+	}
+	return off
 }
 
 // confirm plays rounds of nothing but the benchmark.

@@ -133,6 +133,11 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	if err := errors.Join(round.CheckNewFile("--capture", o.Capture), round.CheckNewFile("--keylog", o.Keylog)); err != nil {
 		return err
 	}
+	return o.play(ctx, spec, s)
+}
+
+// play plays a round, prints it, and says what could be done next.
+func (o roundOptions) play(ctx context.Context, spec infra.Spec, s streams) error {
 	view := ui.NewRoundView(s.err, o.quiet, o.Duration)
 	spec.Progress = func(step string) { view.Step("%s", step) }
 	record, path, err := o.Options.Play(ctx, spec, view)

@@ -9,7 +9,7 @@ import (
 
 	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest"
-	"isukit/infra/infratest/sshlab"
+	"isukit/infra/infratest/realhosts"
 )
 
 // countingSSH is an ssh that writes down each time it is run to go to a host: a round trip, through the jump host where there is one.
@@ -25,10 +25,10 @@ func TestSSHRoundTrips(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
 	program, env, _ := topologyEnv(t)
-	s := &sshSite{lab: sshlab.Start(t, "a", "b", "c", "jump"), program: program}
-	logins := []sshlab.Login{{Name: "jump", Address: s.lab.Address(t, "jump"), User: "isucon", Key: "id", Known: "known_hosts"}}
+	s := &sshSite{lab: realhosts.Start(t, realhosts.Named("a", "b", "c", "jump")...), program: program}
+	logins := []realhosts.Login{{Name: "jump", Address: s.lab.Address(t, "jump"), User: "isucon", Key: "id", Known: "known_hosts"}}
 	for _, name := range []string{"a", "b", "c"} {
-		logins = append(logins, sshlab.Login{Name: name, Address: s.lab.Address(t, name), User: "isucon", Key: "id", Known: "known_hosts", More: "ProxyJump jump"})
+		logins = append(logins, realhosts.Login{Name: name, Address: s.lab.Address(t, name), User: "isucon", Key: "id", Known: "known_hosts", More: "ProxyJump jump"})
 	}
 	trips := filepath.Join(s.lab.Dir, "trips")
 	for _, assignment := range env {

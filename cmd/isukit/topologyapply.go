@@ -186,6 +186,11 @@ func printStatus(out io.Writer, st *infra.Status) error {
 		note = "; its apply did not come to its end"
 	}
 	fmt.Fprintf(out, "topology %s (%s), driver %s, %s%s\n", st.Topology, st.Hash, st.Driver, st.URL, note)
+	for _, h := range st.Hosts {
+		if !h.BootedAt.IsZero() {
+			fmt.Fprintf(out, "%s runs since its boot at %s\n", h.Name, sinceText(h.BootedAt))
+		}
+	}
 	w := ui.NewTable(out)
 	fmt.Fprintln(w, "HOST\tCPUS\tMEMORY\tINSTANCE\tKIND\tADDRESS\tSTATE\tSINCE")
 	for _, h := range st.Hosts {
@@ -208,56 +213,14 @@ func stateText(i infra.InstanceStatus) string {
 	switch {
 	case i.OutOfMemory:
 		return "killed for want of memory"
+	case strings.HasPrefix(i.Exit, "not started"):
+		return i.Exit
 	case !i.Running:
 		return "ended: " + i.Exit
 	case !i.Healthy:
 		return "does not answer"
 	}
 	return "healthy"
-}
-
-func newTopologyVerifyCmd(s streams) *cobra.Command {
-	var o siteOptions
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "verify", Short: "Compare what is there with what was applied",
-		Long:    "Compare files, services and data on every host with what was applied, and ask every instance whether it answers. The exit code is 3\nwhen something differs.",
-		Example: "  isukit topology verify --driver lab", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
-				faults, err := site.Verify(ctx)
-				if err != nil {
-					return err
-				}
-				if err := printVerified(s.out, faults, asJSON); err != nil {
-					return err
-				}
-				if len(faults) > 0 {
-					return ui.CheckFailed(errors.New("what is there is not what was applied"), "apply the topology again; --force overwrites what someone else changed")
-				}
-				return nil
-			})
-		},
-	}
-	o.addFlags(cmd.Flags())
-	jsonFlag(cmd.Flags(), &asJSON)
-	return cmd
-}
-
-// topologyVerified is what isukit topology verify --json prints.
-type topologyVerified struct {
-	Faults []string `json:"faults"`
-}
-
-func printVerified(out io.Writer, faults []string, asJSON bool) error {
-	if asJSON {
-		return ui.PrintJSON(out, topologyVerified{append([]string{}, faults...)})
-	}
-	if len(faults) == 0 {
-		faults = []string{"everything is as it was applied"}
-	}
-	_, err := fmt.Fprintln(out, strings.Join(faults, "\n"))
-	return err
 }
 
 func newTopologyDownCmd(s streams) *cobra.Command {

@@ -278,6 +278,8 @@ func printTuneReport(report tune.Report, asJSON bool, s streams) error {
 
 func whatBecame(o tune.Outcome) string {
 	switch {
+	case o.Did == tune.Applied && o.Reason != "":
+		return fmt.Sprintf("%s -> %s [%s], %s", o.From, o.To, o.Tuning, o.Reason)
 	case o.Reason != "" && o.Tuning != "":
 		return o.Reason + " [" + o.Tuning + "]"
 	case o.Reason != "":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"time"
 )
 
 // Dialer is a host that is not this machine and makes connections: whoever answers sees one that comes from the host. That is
@@ -18,7 +19,27 @@ type Piper interface {
 	Pipe(ctx context.Context, cmd Command, in io.Reader, out io.Writer) error
 }
 
+// Rebooter is a host that is a machine of its own. Reboot returns when it has booted again and answers, or when ctx ends.
+type Rebooter interface {
+	Reboot(ctx context.Context) error
+}
+
+// Unitary is a host whose services are units of systemd; DropIn is a file of more settings for one of them, which the service's next
+// start reads, its boot's, too, and which goes when the service is forgotten.
+type Unitary interface {
+	DropIn(service string) string
+}
+
+// DropIn is the drop-in of a host's service; "" where systemd does not run it.
+func DropIn(h Host, service string) string {
+	if u, ok := h.(Unitary); ok {
+		return u.DropIn(service)
+	}
+	return ""
+}
+
 // Lister is a host that tells the states of all services at the price of one.
 type Lister interface {
-	States(ctx context.Context) (map[string]State, error)
+	// booted is when the host was started; zero where that is not known.
+	States(ctx context.Context) (states map[string]State, booted time.Time, err error)
 }

@@ -76,6 +76,8 @@ type Service struct {
 	User string
 	// NoFile is how many files it may have open (soft and hard limit); 0 is what the host gives.
 	NoFile int
+	// After are services of the host that its boot starts before this one, where a boot starts services at all (driver ssh).
+	After []string
 	// Stamp is for the caller: a hash, say, of the files that the program reads when it starts. State returns the stamp with
 	// which the service was started, so one that differs from what would be given now means that a restart is needed.
 	Stamp string
@@ -86,7 +88,7 @@ type State struct {
 	Running bool
 	PID     int // its first process
 	Group   int // the process group of its processes
-	// Since is when it was started.
+	// Since is when it was started, by a boot of the host, too.
 	Since time.Time
 	// Stamp is the one of the Service that was started.
 	Stamp string

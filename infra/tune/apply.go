@@ -19,7 +19,7 @@ type Outcome struct {
 	Did    Did    `json:"did"`
 	From   string `json:"from,omitempty"`
 	To     string `json:"to,omitempty"`
-	// Reason tells why it was not done.
+	// Reason tells why it was not done, or what will undo it.
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -335,6 +335,9 @@ func (t *Target) write(ctx context.Context, changes []change) (Report, error) {
 			faults = append(faults, t.undo(ctx, c))
 		default:
 			o.Did = Applied
+			if f, ok := c.slot.(fading); ok {
+				o.Reason = f.forgets()
+			}
 		}
 	}
 	for i, c := range changes {

@@ -121,7 +121,7 @@ func TestDriftsOfLimitsAndBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := func() { cmd.Process.Kill(); cmd.Wait() }
-	defer stop()
+	defer func() { stop() }()
 	if err := exec.Command("prlimit", "--pid", itoa(cmd.Process.Pid), "--nofile=1024:16384").Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,13 @@ func TestDriftsOfLimitsAndBoot(t *testing.T) {
 		}, func(t *testing.T) {
 			exec.Command("sh", "-c", `h=$(prlimit --pid $1 --nofile --noheadings --raw --output HARD) && prlimit --pid $1 --nofile=$h:`, "sh", itoa(cmd.Process.Pid)).Run()
 		}, "LimitNOFILE of", "it is 512"},
-		{"a unit started anew without its limit", func(*testing.T) { stop() }, nil, "LimitNOFILE of", "it is gone"},
+		{"a unit started anew without its limit", func(t *testing.T) {
+			stop()
+			cmd = exec.Command("sh", "-c", "ulimit -S -n 256; exec sleep 3600")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}, nil, "LimitNOFILE", "has 256: it was started without the drop-in"},
 	})
 	boot := tune.NewBoot(tune.Place{Name: "s1", Host: h, StateDir: w.State}, tune.BootConfig{Root: w.BootRoot})
 	apply(t, boot, "boot/mitigations")

@@ -18,8 +18,9 @@ type KernelConfig struct {
 	Namespace string
 	// Forbid tells why no key may be written at all ("" where they may): on this machine without its user's consent.
 	Forbid string
-	// File gets the settings for the next boot; "" writes the running kernel only.
-	File string
+	// File gets the settings of /proc/sys for the next boot, as sysctl.d(5) says, and Tmpfiles those of /sys, as tmpfiles.d(5)
+	// does; "" writes the running kernel only.
+	File, Tmpfiles string
 }
 
 // NewKernel is the target for tunings of kind sysctl.
@@ -89,7 +90,16 @@ func (k kernel) refuse(ctx context.Context, s Setting) (string, error) {
 	if res.Code != 0 {
 		return "this kernel has no " + sysPath(s.Key), nil
 	}
-	return "it needs root", nil
+	return unwritable(ctx, k.host)
+}
+
+// unwritable tells why a file of the kernel cannot be written that is there: a container's root may not either.
+func unwritable(ctx context.Context, h host.Host) (string, error) {
+	out, err := host.Output(ctx, h, "id", "-u")
+	if err != nil || strings.TrimSpace(out) != "0" {
+		return "it needs root", err
+	}
+	return "it is read-only here: this is a container, whose kernel is set by the machine that runs it", nil
 }
 
 // sysPath is the file of a key; a key that begins with "/sys/" is one already.
@@ -101,23 +111,29 @@ func sysPath(key string) string {
 }
 
 func (k kernel) slots(_ context.Context, s Setting) ([]slot, error) {
-	run := procSlot{k.host}
-	if k.c.File == "" || strings.HasPrefix(s.Key, "/sys/") {
+	run, sys := procSlot{k.host}, strings.HasPrefix(s.Key, "/sys/")
+	switch {
+	case sys && k.c.Tmpfiles != "":
+		return []slot{tmpfilesSlot{k.host, k.c.Tmpfiles}, run}, nil
+	case sys || k.c.File == "":
 		return []slot{run}, nil
 	}
 	return []slot{iniSlot{host: k.host, path: k.c.File}, run}, nil
 }
 
 func (k kernel) slot(r *Record) slot {
-	if r.Layer == FileLayer {
-		return iniSlot{host: k.host, path: r.File}
+	switch {
+	case r.Layer != FileLayer:
+		return procSlot{k.host}
+	case strings.HasPrefix(r.Key, "/sys/"):
+		return tmpfilesSlot{k.host, r.File}
 	}
-	return procSlot{k.host}
+	return iniSlot{host: k.host, path: r.File}
 }
 
 // check finds a file that is read after the tuning's and sets the key, too: at boot the last one wins.
 func (k kernel) check(ctx context.Context, r *Record) (string, error) {
-	if r.Layer != FileLayer || r.current().Absent {
+	if r.Layer != FileLayer || r.current().Absent || strings.HasPrefix(r.Key, "/sys/") {
 		return "", nil
 	}
 	out, err := host.Output(ctx, k.host, "sh", "-c", `for f in "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf"; do [ ! -f "$f" ] || printf '%s\n' "$f"; done`, "sh", r.File)

@@ -105,16 +105,50 @@ func (l limits) value(ctx context.Context, _ Setting, current engine.Value, text
 
 func (l limits) slots(context.Context, Setting) ([]slot, error) {
 	if l.c.DropIn == "" {
-		return []slot{limitSlot{l.host}}, nil
+		return []slot{limitSlot{host: l.host}}, nil
 	}
-	return []slot{dropInSlot{l.dropIn()}, limitSlot{l.host}}, nil
+	return []slot{dropInSlot{l.dropIn()}, limitSlot{l.host, true}}, nil
 }
 
 func (l limits) slot(r *Record) slot {
 	if r.Key == nofile {
 		return dropInSlot{l.dropIn()}
 	}
-	return limitSlot{l.host}
+	return limitSlot{l.host, l.c.DropIn != ""}
+}
+
+// check of the drop-in looks at the processes that run by now: those of before a restart have gone with their records' keys.
+func (l limits) check(ctx context.Context, r *Record) (string, error) {
+	if r.Key != nofile || r.current().Absent {
+		return "", nil
+	}
+	pids, err := l.c.PIDs(ctx)
+	if err != nil {
+		return "", err
+	}
+	want, _, _ := strings.Cut(r.current().Text, " ")
+	for _, pid := range pids {
+		soft, hard, err := openFiles(ctx, l.host, pid)
+		if start, startErr := startOf(ctx, l.host, pid); startErr == nil && start == "" {
+			continue // ended since it was listed
+		}
+		if err != nil {
+			return "", err
+		}
+		if n, err := strconv.Atoi(soft); err == nil && n < atLeast(want, hard) {
+			return fmt.Sprintf("process %d has %s: it was started without the drop-in", pid, soft), nil
+		}
+	}
+	return "", nil
+}
+
+// atLeast is what a limit must be at least: what is wanted, or the hard limit where that may not be raised.
+func atLeast(wanted, hard string) int {
+	n, _ := strconv.Atoi(wanted)
+	if most, err := strconv.Atoi(hard); err == nil {
+		n = min(n, most)
+	}
+	return n
 }
 
 func (l limits) dropIn() iniSlot {
@@ -141,8 +175,11 @@ func (s dropInSlot) write(ctx context.Context, key string, v engine.Value) error
 	return err
 }
 
-// limitSlot is a process that runs.
-type limitSlot struct{ host host.Host }
+// limitSlot is a process that runs; kept tells that a drop-in has the value for the one after it.
+type limitSlot struct {
+	host host.Host
+	kept bool
+}
 
 func (limitSlot) layer() Layer { return RuntimeLayer }
 
@@ -165,18 +202,27 @@ func (s limitSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	if err != nil {
 		return engine.Value{}, err
 	}
+	if now != start && s.kept {
+		return engine.Value{}, fmt.Errorf("process %d: %w", pid, errSucceeded)
+	}
 	if now != start {
 		return engine.Value{}, fmt.Errorf("process %d: %w; what was started in its place has the limits of its start", pid, engine.ErrGone)
 	}
-	out, err := host.Output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
+	soft, hard, err := openFiles(ctx, s.host, pid)
+	return engine.Value{Text: soft + " " + hard}, err
+}
+
+// openFiles are the limits of a process.
+func openFiles(ctx context.Context, h host.Host, pid int) (soft, hard string, err error) {
+	out, err := host.Output(ctx, h, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
 	if err != nil {
-		return engine.Value{}, err
+		return "", "", err
 	}
 	f := strings.Fields(out)
 	if len(f) != 2 {
-		return engine.Value{}, fmt.Errorf("prlimit says %q", out)
+		return "", "", fmt.Errorf("prlimit says %q", out)
 	}
-	return engine.Value{Text: f[0] + " " + f[1]}, nil
+	return f[0], f[1], nil
 }
 
 func (s limitSlot) write(ctx context.Context, key string, v engine.Value) error {

@@ -14,6 +14,8 @@ import (
 type LinkConfig struct {
 	// Forbid tells why nothing may be written ("" where it may): on this machine without its user's consent.
 	Forbid string
+	// Boots tells that the host has a kernel of its own, which forgets what its interfaces were set to.
+	Boots bool
 }
 
 // NewLink is the target for tunings of kind link: all interfaces of the host but the loopback.
@@ -76,12 +78,22 @@ func MTUs(ctx context.Context, h host.Host) ([]MTU, error) {
 	return list, nil
 }
 
-func (l link) slots(context.Context, Setting) ([]slot, error) { return []slot{linkSlot{l.host}}, nil }
+func (l link) slots(context.Context, Setting) ([]slot, error) { return []slot{l.slot(nil)}, nil }
 
-func (l link) slot(*Record) slot { return linkSlot{l.host} }
+func (l link) slot(*Record) slot { return linkSlot{l.host, l.c.Boots} }
 
-// linkSlot is an interface that runs.
-type linkSlot struct{ host host.Host }
+// linkSlot is an interface that runs. Which file a boot sets it from depends on what manages the host's network.
+type linkSlot struct {
+	host  host.Host
+	boots bool
+}
+
+func (s linkSlot) forgets() string {
+	if !s.boots {
+		return ""
+	}
+	return "until the host boots: set it where its network is configured, too"
+}
 
 func (linkSlot) layer() Layer { return RuntimeLayer }
 

@@ -93,6 +93,9 @@ type slot interface {
 	write(ctx context.Context, key string, v engine.Value) error
 }
 
+// fading is a slot whose values nothing keeps beyond an event, which it tells; "" for one that keeps them.
+type fading interface{ forgets() string }
+
 // partial is a slot that has some of its target's keys only.
 type partial interface{ has(key string) bool }
 
@@ -106,6 +109,9 @@ func having(slots []slot, key string) []slot {
 
 // errNoRestart says that the caller has to restart the server.
 var errNoRestart = errors.New("nothing here can restart it")
+
+// errSucceeded is engine.ErrGone where what was started in its place reads the value from a file.
+var errSucceeded = fmt.Errorf("%w; what was started in its place has the value from a file", engine.ErrGone)
 
 // plain has the answers of most kinds.
 type plain struct{}

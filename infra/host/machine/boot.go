@@ -154,6 +154,9 @@ func (d *Driver) answers(ctx context.Context, h hostRecord) error {
 	if err != nil || !strings.HasPrefix(greeting, "SSH-") {
 		return fmt.Errorf("its sshd says %q, %v", greeting, err)
 	}
+	if _, err := os.Lstat(fmt.Sprintf("/proc/%d/root/run/nologin", h.firstProcess().PID)); err == nil {
+		return errors.New("it lets only root log in yet")
+	}
 	return nil
 }
 

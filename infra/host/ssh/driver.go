@@ -36,6 +36,8 @@ type Driver struct {
 	dir     string // of the record
 	control string // of sockets
 
+	used sync.Map // of host.Want: hosts with a connection, maybe
+
 	mu     sync.Mutex
 	holder host.Holder          // who has locked the hosts; its Name is "" for nobody
 	locks  map[string]*hostLock // by host
@@ -164,6 +166,7 @@ func (d *Driver) client(w host.Want, sudo bool) *client {
 	if dest == "" {
 		dest = w.Name
 	}
+	d.used.Store(w, true)
 	return &client{name: w.Name, dest: dest, opts: d.opts, control: d.control, sudo: sudo}
 }
 
@@ -263,7 +266,11 @@ set -- ${SSH_CONNECTION:-}; echo "address=${3:-}"
 echo "cpus=$(nproc)"
 sed -n 's/^MemTotal: *\([0-9]*\) kB$/memory=\1/p' /proc/meminfo
 limit=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null | head -n 1); echo "limit=$limit"
-quota=$(awk '$1 != "max" { print $1 / $2 }' /sys/fs/cgroup/cpu.max 2>/dev/null); echo "quota=$quota"
+quota=$(awk '$1 != "max" { print $1 / $2 }' /sys/fs/cgroup/cpu.max 2>/dev/null)
+for dir in cpu cpu,cpuacct; do # of version 1, with a quota of -1 where there is none
+	[ -n "$quota" ] || quota=$(cd /sys/fs/cgroup/$dir 2>/dev/null && cat cpu.cfs_quota_us cpu.cfs_period_us | awk 'NR == 1 { q = $1; next } q > 0 { print q / $1 }')
+done
+echo "quota=$quota"
 echo "systemctl=$(PATH=$PATH:/usr/bin:/bin command -v systemctl)"
 `
 
@@ -329,7 +336,8 @@ for unit in isukit-*.service; do
 	[ -e "$unit" ] || continue
 	systemctl kill --signal=KILL "$unit" 2>/dev/null || true
 	systemctl stop "$unit"
-	rm -rf -- "$unit" "$unit.d"
+	systemctl disable --quiet "$unit"
+	rm -rf -- "$unit" "$unit.d" ` + startedDir + `"$unit.d"
 	systemctl reset-failed "$unit" 2>/dev/null || true
 done
 systemctl daemon-reload
@@ -358,12 +366,11 @@ func (d *Driver) Close(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	errs := []error{d.unlock()}
-	list, err := d.read()
-	errs = append(errs, err)
 	var all sync.WaitGroup
-	for _, r := range list {
-		all.Go(func() { _ = d.client(r.Want, false).exit(ctx) }) // one that was not open is no fault
-	}
+	d.used.Range(func(w, _ any) bool { // also of hosts that are not on record any more
+		all.Go(func() { _ = d.client(w.(host.Want), false).exit(ctx) }) // one that was not open is no fault
+		return true
+	})
 	all.Wait()
 	errs = append(errs, os.RemoveAll(d.control))
 	_ = os.Remove(filepath.Dir(d.control)) // fails while another driver has its own there

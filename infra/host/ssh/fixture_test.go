@@ -10,16 +10,19 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/hosttest"
 	"isukit/infra/infratest"
-	"isukit/infra/infratest/sshlab"
+	"isukit/infra/infratest/realhosts"
 )
 
 // insideEnv names the directory with keys and ssh_config for the tests that run inside the lab, where the load generator
 // stands: they log in to sshd on the lab's hosts.
 const insideEnv = "ISUKIT_SSH_TEST_DIR"
 
+// testProgram is this test binary on the hosts.
+const testProgram = "/usr/local/bin/isukit-test"
+
 func TestMain(m *testing.M) {
 	hosttest.Program()
-	sshlab.Main()
+	realhosts.Main()
 	os.Exit(m.Run())
 }
 
@@ -36,11 +39,25 @@ func TestSSHCommands(t *testing.T) {
 // inLab makes three hosts with sshd, and runs a test where the load generator stands. Most of it is waiting.
 func inLab(t *testing.T, test string) {
 	t.Helper()
-	lab := sshlab.Start(t, "a", "b", "jump")
+	lab := realhosts.Start(t, realhosts.Named("a", "b", "jump")...)
 	sshConfig(t, lab)
 	build := exec.Command("go", "build", "-o", lab.Dir, "isukit/cmd/isukit-app", "isukit/cmd/isukit")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build isukit: %v: %s", err, out)
+	}
+
+	program, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		h, err := lab.Host(name)
+		if err == nil {
+			err = h.Put(t.Context(), testProgram, program, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	var out strings.Builder
@@ -55,7 +72,7 @@ func inLab(t *testing.T, test string) {
 }
 
 // sshConfig: a is behind a jump host and needs sudo, b lets root in. The others are faults.
-func sshConfig(t *testing.T, lab *sshlab.Lab) {
+func sshConfig(t *testing.T, lab *realhosts.Lab) {
 	t.Helper()
 	a, b, jump := lab.Address(t, "a"), lab.Address(t, "b"), lab.Address(t, "jump")
 	key, err := os.ReadFile(filepath.Join(lab.Dir, "other.pub"))
@@ -67,7 +84,7 @@ func sshConfig(t *testing.T, lab *sshlab.Lab) {
 			t.Fatal(err)
 		}
 	}
-	var logins []sshlab.Login
+	var logins []realhosts.Login
 	for _, h := range [][6]string{
 		{"jump", jump, "isucon", "id", "known_hosts", ""},
 		{"a", a, "isucon", "id", "known_hosts", "ProxyJump jump"},
@@ -82,7 +99,7 @@ func sshConfig(t *testing.T, lab *sshlab.Lab) {
 		{"refused", b, "root", "id", "known_hosts", "Port 2222"},
 		{"behind-gone", b, "root", "id", "known_hosts", "ProxyJump gone"},
 	} {
-		logins = append(logins, sshlab.Login{Name: h[0], Address: h[1], User: h[2], Key: h[3], Known: h[4], More: h[5]})
+		logins = append(logins, realhosts.Login{Name: h[0], Address: h[1], User: h[2], Key: h[3], Known: h[4], More: h[5]})
 	}
 	lab.WriteConfig(t, logins...)
 }

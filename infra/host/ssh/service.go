@@ -25,15 +25,27 @@ if systemctl is-active --quiet "$unit"; then echo "it runs already" >&2; exit 1;
 mkdir -p -- "$(dirname -- "$log")" "$(dirname -- "$env")" && touch -- "$log" || exit 1
 read -r text; printf '%%s' "$text" | base64 -d >"$units$unit.new" || exit 1
 chmod 644 "$units$unit.new" && sync "$units$unit.new" && mv -f "$units$unit.new" "$units$unit" || exit 1
-rm -rf "$units$unit.d"
+rm -f "$units$unit.d/limits.conf"
 read -r text
 if [ -n "$text" ]; then
-	mkdir -m 755 "$units$unit.d" && printf '%%s' "$text" | base64 -d >"$units$unit.d/limits.conf" && chmod 644 "$units$unit.d/limits.conf" || exit 1
+	mkdir -p -m 755 "$units$unit.d" && printf '%%s' "$text" | base64 -d >"$units$unit.d/limits.conf" && chmod 644 "$units$unit.d/limits.conf" || exit 1
 fi
 read -r text; printf '%%s' "$text" | base64 -d >"$env" || exit 1
-systemctl daemon-reload && systemctl reset-failed "$unit" 2>/dev/null
-systemctl start "$unit" || { systemctl status --no-pager --lines 5 "$unit" >&2; exit 1; }
+mkdir -p ` + startedDir + `"$unit.d" && printf '[Service]\nRestart=no\n' >` + startedDir + `"$unit.d/started.conf" || exit 1
+chmod -R a+rX ` + startedDir + `"$unit.d"
+systemctl daemon-reload && systemctl enable --quiet "$unit" || exit 1
+systemctl reset-failed "$unit" 2>/dev/null
+systemctl start "$unit" && exit 0
+# A program that runs and ends at once was started; 200 and up is what systemd says where there was none to run (systemd.exec(5)).
+eval "$(systemctl show "$unit" --property=ExecMainCode,ExecMainStatus)"
+if [ "$ExecMainCode" = 0 ] || [ "$ExecMainCode" = 1 ] && [ "$ExecMainStatus" -ge 200 ]; then
+	systemctl status --no-pager --lines 5 "$unit" >&2
+	exit 1
+fi
 `
+
+// DropIn implements host.Unitary.
+func (n *node) DropIn(service string) string { return unitDir + unitName(service) + ".d/tuned.conf" }
 
 // Start implements host.Host.
 func (n *node) Start(ctx context.Context, s host.Service) error {
@@ -109,39 +121,58 @@ func (n *node) Stop(ctx context.Context, name string, patience time.Duration) er
 	return err
 }
 
-// showScript tells about units: for each its name, what is written into it, and what systemd says.
-const showScript = `cd ` + unitDir + ` || exit 1
+// showScript tells when the kernel was started and when the host was, in seconds of its clock, which differ in a container, and
+// about units: for each its name, what is written into it, whether isukit has started it since the boot, and what systemd says.
+const showScript = `awk -v now="$(date +%%s)" 'NR == 1 { kernel = now - $1; next }
+{ sub(/.*\) /, ""); printf "kernel=%%.2f\nbooted=%%.2f\n", kernel, kernel + $20 / 100 }' /proc/uptime /proc/1/stat
+cd ` + unitDir + ` || exit 1
 for unit in %s; do
 	[ -e "$unit" ] || continue
 	echo "unit=$unit"
 	grep '^X-Isukit-' "$unit"
-	systemctl show "$unit" --property=ActiveState,MainPID,ExecMainCode,ExecMainStatus,Result
+	[ ! -e ` + startedDir + `"$unit.d/started.conf" ] || echo byhand=yes
+	systemctl show "$unit" --property=ActiveState,SubState,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,Result
 done
 `
 
 // shown is what showScript tells about one unit.
 type shown struct {
 	service string
+	kernel  time.Time // its start, from which systemd counts
 	fields  map[string]string
 }
 
-func (n *node) show(ctx context.Context, units string) ([]shown, error) {
+func (n *node) show(ctx context.Context, units string) (list []shown, booted time.Time, err error) {
 	out, err := n.client.check(ctx, "look at services", fmt.Sprintf(showScript, units), nil)
 	if err != nil {
-		return nil, err
+		return nil, booted, err
 	}
-	var list []shown
+	var kernel time.Time
 	for line := range strings.Lines(out) {
 		k, v, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		if k == "unit" {
+		switch {
+		case k == "kernel":
+			kernel = seconds(v)
+		case k == "booted":
+			booted = seconds(v)
+		case k == "unit":
 			name := strings.TrimSuffix(strings.TrimPrefix(v, "isukit-"), ".service")
-			list = append(list, shown{name, map[string]string{}})
-		} else if ok && len(list) > 0 {
+			list = append(list, shown{name, kernel, map[string]string{}})
+		case ok && len(list) > 0:
 			list[len(list)-1].fields[k] = v
 		}
 	}
 	slices.SortStableFunc(list, func(a, b shown) int { return cmp.Compare(a.number("X-Isukit-Since"), b.number("X-Isukit-Since")) })
-	return list, nil
+	return list, booted, nil
+}
+
+// seconds is a time in seconds since 1970.
+func seconds(text string) time.Time {
+	s, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(s * 1000))
 }
 
 func (s shown) number(field string) int64 {
@@ -155,9 +186,21 @@ func (s shown) state() host.State {
 		PID: pid, Group: pid, Since: time.Unix(0, s.number("X-Isukit-Since")), Stamp: s.fields["X-Isukit-Stamp"],
 		OutOfMemory: s.fields["Result"] == "oom-kill",
 	}
+	began, byHand := s.number("ExecMainStartTimestampMonotonic"), s.fields["byhand"] == "yes"
+	if !byHand {
+		st.Since = time.Time{}
+		if began > 0 {
+			st.Since = s.kernel.Add(time.Duration(began) * time.Microsecond)
+		}
+	}
 	switch s.fields["ActiveState"] {
 	case "active", "activating", "deactivating", "reloading":
-		st.Running = true
+		if st.Running = s.fields["SubState"] != "auto-restart"; st.Running {
+			return st
+		}
+	}
+	if began == 0 && !byHand {
+		st.Exit = "not started since the boot"
 		return st
 	}
 	status := s.number("ExecMainStatus")
@@ -171,7 +214,7 @@ func (s shown) state() host.State {
 
 // State implements host.Host. systemd does not keep how a service ended that was stopped as asked: that is exit status 0.
 func (n *node) State(ctx context.Context, name string) (host.State, error) {
-	list, err := n.show(ctx, quote(unitName(name)))
+	list, _, err := n.show(ctx, quote(unitName(name)))
 	if err != nil {
 		return host.State{}, err
 	}
@@ -182,18 +225,18 @@ func (n *node) State(ctx context.Context, name string) (host.State, error) {
 }
 
 // States implements host.Lister.
-func (n *node) States(ctx context.Context) (map[string]host.State, error) {
-	list, err := n.show(ctx, "isukit-*.service")
-	states := map[string]host.State{}
+func (n *node) States(ctx context.Context) (states map[string]host.State, booted time.Time, err error) {
+	list, booted, err := n.show(ctx, "isukit-*.service")
+	states = map[string]host.State{}
 	for _, s := range list {
 		states[s.service] = s.state()
 	}
-	return states, err
+	return states, booted, err
 }
 
 // Services implements host.Host.
 func (n *node) Services(ctx context.Context) ([]string, error) {
-	list, err := n.show(ctx, "isukit-*.service")
+	list, _, err := n.show(ctx, "isukit-*.service")
 	var names []string
 	for _, s := range list {
 		names = append(names, s.service)
@@ -203,7 +246,8 @@ func (n *node) Services(ctx context.Context) ([]string, error) {
 
 const forgetScript = `unit=%[1]s
 if systemctl is-active --quiet "$unit"; then exit 90; fi
-rm -rf -- ` + unitDir + `"$unit" ` + unitDir + `"$unit.d" %[2]s && systemctl daemon-reload
+systemctl disable --quiet "$unit" 2>/dev/null
+rm -rf -- ` + unitDir + `"$unit" ` + unitDir + `"$unit.d" ` + startedDir + `"$unit.d" %[2]s && systemctl daemon-reload
 `
 
 // Forget implements host.Host: it takes the unit away.

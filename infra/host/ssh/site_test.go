@@ -126,7 +126,7 @@ func failedApply(t *testing.T, d *ssh.Driver, apply func(*topology.Topology) (*i
 	if err != nil {
 		t.Fatal(err)
 	}
-	taker := host.Service{Name: "taker", Argv: []string{os.Args[0], hosttest.ListenArg, "0.0.0.0:8081"}, LogFile: a.About().Dir + "/taker.log"}
+	taker := host.Service{Name: "taker", Argv: []string{testProgram, hosttest.ListenArg, "0.0.0.0:8081"}, LogFile: a.About().Dir + "/taker.log"}
 	if err := a.Start(t.Context(), taker); err != nil {
 		t.Fatal(err)
 	}

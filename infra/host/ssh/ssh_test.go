@@ -26,7 +26,7 @@ func TestInside(t *testing.T) {
 	t.Run("Suite", func(t *testing.T) {
 		hosttest.Run(t, hosttest.Shell(hosttest.Subject{
 			Open: func(t *testing.T) host.Driver { return open(t, dir, "suite") }, Keeps: true,
-			Wants: [2]host.Want{{Name: "a"}, {Name: "b"}}, Listen: []string{os.Args[0], hosttest.ListenArg},
+			Wants: [2]host.Want{{Name: "a"}, {Name: "b"}}, Listen: []string{testProgram, hosttest.ListenArg},
 		}))
 	})
 	t.Run("Faults", func(t *testing.T) { faults(t, dir) })

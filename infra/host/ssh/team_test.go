@@ -13,11 +13,9 @@ import (
 	"isukit/infra/team"
 )
 
-// toolScript gives a host a world of packages of its own, with one that can be installed.
+// toolScript gives a host a repository with one package, in place of those that it would ask.
 const toolScript = `set -e
-for dir in /var/cache /var/log; do mount -t tmpfs tmpfs $dir; done
-mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/log/apt /var/lib/repo/p/DEBIAN /var/lib/repo/p/etc
-touch /var/lib/dpkg/status
+mkdir -p /var/lib/repo/p/DEBIAN /var/lib/repo/p/etc
 cd /var/lib/repo
 echo works >p/etc/isukit-test-tool
 printf 'Package: isukit-test-tool\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: test\n' >p/DEBIAN/control

@@ -16,6 +16,10 @@ import (
 // unitDir is where units of the administrator are.
 const unitDir = "/etc/systemd/system/"
 
+// startedDir is where a drop-in says of a unit that isukit has started it, and not a boot, after which it is gone: what ends then
+// stays ended, so that it is seen, and not started again within a round.
+const startedDir = "/run/systemd/system/"
+
 // unitName is the unit of a service.
 func unitName(service string) string { return "isukit-" + service + ".service" }
 
@@ -41,7 +45,12 @@ func Unit(s host.Service, program, dir string, since time.Time) (unit, dropIn, e
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Made by isukit; it is replaced when the service is started, and removed with it.\n[Unit]\nDescription=isukit %s\n", specifiers(s.Name))
-	fmt.Fprintf(&b, "X-Isukit-Since=%d\nX-Isukit-Stamp=%s\n\n[Service]\nType=exec\nExecStart=%s", since.UnixNano(), s.Stamp, word(program))
+	fmt.Fprintf(&b, "X-Isukit-Since=%d\nX-Isukit-Stamp=%s\n", since.UnixNano(), s.Stamp)
+	b.WriteString("Wants=network-online.target\nAfter=network-online.target")
+	for _, name := range s.After {
+		b.WriteString(" " + unitName(name))
+	}
+	fmt.Fprintf(&b, "\nRequiresMountsFor=%s\nStartLimitIntervalSec=0\n\n[Service]\nType=exec\nExecStart=%s", remoteDir, word(program))
 	for _, arg := range s.Argv[1:] {
 		b.WriteString(" " + word(arg))
 	}
@@ -52,8 +61,9 @@ func Unit(s host.Service, program, dir string, since time.Time) (unit, dropIn, e
 	if len(s.Env) > 0 {
 		fmt.Fprintf(&b, "EnvironmentFile=%s\n", specifiers(envFile(s.Name)))
 	}
-	// The caller of Stop says how long to wait.
-	fmt.Fprintf(&b, "KillMode=mixed\nKillSignal=%s\nTimeoutStopSec=infinity\n", signalName(s.StopSignal))
+	// The caller of Stop says how long to wait; a shutdown does not wait for longer than this. What a boot starts is tried until
+	// what it needs is there; see startedDir for what isukit starts.
+	fmt.Fprintf(&b, "KillMode=mixed\nKillSignal=%s\nTimeoutStopSec=90\nRestart=on-failure\nRestartSec=1\n\n[Install]\nWantedBy=multi-user.target\n", signalName(s.StopSignal))
 	if s.NoFile > 0 {
 		dropIn = "# systemd does not read /etc/security/limits.conf.\n[Service]\nLimitNOFILE=" + strconv.Itoa(s.NoFile) + "\n"
 	}

@@ -78,7 +78,7 @@ func Start(tb testing.TB, wants ...host.Want) *Lab {
 			keys.WriteString(read(tb, filepath.Join(dir, key+".pub")))
 		}
 	}
-	driver, err := machine.OpenLab(machine.Options{StateDir: dir, System: &machine.System{Tree: tree, Keys: keys.String()}})
+	driver, err := machine.OpenLab(machine.Options{StateDir: dir, CPUScale: 1, System: &machine.System{Tree: tree, Keys: keys.String()}})
 	if err != nil {
 		tb.Fatal(err)
 	}

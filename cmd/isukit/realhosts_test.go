@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"isukit/cmd/internal/ui"
+	"isukit/infra"
+	"isukit/infra/host"
+	"isukit/infra/infratest/realhosts"
+	"isukit/infra/infratest/wait"
+)
+
+// serverState is what isukit must leave on a server as it was: files with their contents but for those that systemd, logs and logins
+// write, accounts, units, mounts, what listens, processes, rules and settings.
+const serverState = `find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -path /var/log -o -path /var/tmp -o -path /var/cache \
+	-o -path /var/lib/systemd -o -path /etc/machine-id \) -prune -o -newer /etc/isukit-test-began ! -type d -print -exec sha256sum {} + 2>/dev/null | sort
+ls -A / /etc /etc/systemd/system /etc/systemd/system/* /etc/sysctl.d /etc/tmpfiles.d /var/lib /home /run/systemd/system 2>/dev/null
+cat /etc/passwd /etc/group /etc/shadow
+systemctl list-unit-files --no-legend --plain | awk '{ print $1, $2 }'
+awk '{ print $1, $2, $3 }' /proc/self/mounts | sort
+ss -Hltnx | awk '{ print $1, $5 }' | sed 's/@.*//' | sort
+ps -eo user:20=,args= | grep -v 'sshd: \|systemd --user\|(sd-pam)\|ps -eo\|sed \|sort\|sh -c\|grep ' | sort
+sysctl -a 2>/dev/null | grep '^net\.\(core\|ipv4\)' | grep -v 'random\|_mem\|metrics\|neigh'
+true`
+
+// realSite is isukit on the user's laptop, over servers.
+type realSite struct {
+	lab     *realhosts.Lab
+	program string
+	env     []string
+	dir     string
+}
+
+// newRealSite boots the hosts of a shipped topology; the laptop knows them by the addresses in it.
+func newRealSite(t *testing.T, name string) *realSite {
+	t.Helper()
+	program, env, _ := topologyEnv(t)
+	top, err := infra.Shipped(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wants []host.Want
+	for _, h := range top.Hosts {
+		wants = append(wants, infra.WantOf(h))
+	}
+	wants[len(wants)-1].CPUs = 0.5 // what it has counts, and not what is declared
+	s := &realSite{lab: realhosts.Start(t, wants...), program: program, dir: t.TempDir()}
+	var logins []realhosts.Login
+	for _, w := range wants {
+		logins = append(logins, realhosts.Login{Name: w.Address, Address: w.Address, User: "isucon", Key: "id", Known: "known_hosts"})
+	}
+	for _, assignment := range env {
+		if strings.HasPrefix(assignment, "ISUKIT_") {
+			s.env = append(s.env, assignment)
+		}
+	}
+	s.env = append(s.env, "ISUKIT_SSH_CONFIG="+s.lab.WriteConfig(t, logins...), "HOME="+t.TempDir(), "ISUKIT_RESULTS_DIR="+filepath.Join(s.dir, "rounds"))
+	return s
+}
+
+// isukit runs it on the laptop, and wants an exit code.
+func (s *realSite) isukit(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	h, err := s.lab.Host("generator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	res, err := h.Run(t.Context(), host.Command{Argv: append([]string{s.program}, args...), Env: s.env, Dir: s.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := string(res.Stdout) + string(res.Stderr)
+	t.Logf("%.1f s: isukit %s", time.Since(began).Seconds(), strings.Join(args, " "))
+	if res.Code != want {
+		t.Fatalf("isukit %s: exit code %d, want %d\n%s", strings.Join(args, " "), res.Code, want, out)
+	}
+	return out
+}
+
+func (s *realSite) names(t *testing.T) []string {
+	t.Helper()
+	wants, err := s.lab.Hosts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, w := range wants {
+		names = append(names, w.Name)
+	}
+	return names
+}
+
+// healthy waits until the proxy serves the portal, with nothing that runs but what the servers have started.
+func (s *realSite) healthy(t *testing.T, url string) {
+	t.Helper()
+	wait.ForNil(t, url+" to answer after a boot", func() error {
+		status := strings.TrimSpace(s.lab.Must(t, "generator", "curl -s -m 3 -o /dev/null -w '%{http_code}' "+url+"/ 2>&1 || true"))
+		if status < "200" || status >= "500" {
+			return fmt.Errorf("its status is %q", status)
+		}
+		return nil
+	})
+}
+
+// TestRealHosts takes servers through a contest's day: a topology comes on virgin ones, survives a reboot and the loss of power
+// without isukit, is not disturbed by what looks at it, and goes without a trace.
+func TestRealHosts(t *testing.T) {
+	t.Parallel()
+	s := newRealSite(t, "final-1")
+	before := map[string]string{}
+	for _, name := range s.names(t) {
+		s.lab.Must(t, name, "touch -d '1 minute ago' /etc/isukit-test-began; systemctl is-system-running --wait >/dev/null; true")
+		before[name] = s.lab.Must(t, name, serverState)
+	}
+	plan := s.isukit(t, ui.ExitOK, "topology", "apply", "final-1", "--driver", "ssh", "--dry-run")
+	if !strings.Contains(plan, "isukit-app") {
+		t.Errorf("the plan for virgin hosts:\n%s", plan)
+	}
+	s.isukit(t, ui.ExitOK, "topology", "apply", "final-1", "--driver", "ssh", "-q")
+	const url = "http://10.77.0.11:8080"
+	s.healthy(t, url)
+	s.isukit(t, ui.ExitOK, "tune", "apply", "sysctl/ports", "limits/nofile", "--driver", "ssh", "-q")
+	if err := s.lab.Reboot(t.Context(), "s2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.lab.Awake(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.healthy(t, url)
+	s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh")
+	if err := s.lab.PowerCut(t.Context(), s.names(t)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.lab.Awake(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.healthy(t, url)
+	if status := s.isukit(t, ui.ExitOK, "topology", "status", "--driver", "ssh", "--json"); !strings.Contains(status, `"cpus": 0.5`) {
+		t.Errorf("s3 has 0.5 CPUs; the status says:\n%s", status)
+	}
+	s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh")
+	s.isukit(t, ui.ExitOK, "tune", "verify", "--driver", "ssh")
+	s.isukit(t, ui.ExitOK, "round", "-t", "final-1", "--driver", "ssh", "--duration", "2s", "-q")
+	s.isukit(t, ui.ExitUsage, "topology", "verify", "--driver", "ssh", "--reboot", "all") // there is nobody to ask
+	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--yes", "--duration", "2s"); !strings.Contains(out, "everything is as it was applied") {
+		t.Errorf("verify --reboot all:\n%s", out)
+	}
+	s.finalUnits(t)
+	s.isukit(t, ui.ExitOK, "topology", "down", "--driver", "ssh", "-q")
+	s.wantAsBefore(t, before)
+}
+
+// finalUnits has isukit final look at units on s3: only those count that a boot starts.
+func (s *realSite) finalUnits(t *testing.T) {
+	t.Helper()
+	s.lab.Must(t, "s3", `cd /etc/systemd/system
+for unit in on still wanted runtime; do printf '[Service]\nExecStart=/bin/sleep 1000\n' >fu-$unit.service; done
+printf '[Unit]\nWants=fu-wanted.service\n[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n' >fu-on.service
+printf '[Install]\nWantedBy=multi-user.target\n' >>fu-runtime.service
+systemctl daemon-reload && systemctl enable -q fu-on && systemctl enable -q --runtime fu-runtime`)
+	defer s.lab.Must(t, "s3", "systemctl disable -q fu-on; systemctl disable -q --runtime fu-runtime; rm /etc/systemd/system/fu-*; systemctl daemon-reload")
+	for units, want := range map[string]int{"fu-on, fu-wanted.service, ssh": ui.ExitOK, "fu-on, fu-still, fu-runtime, nginx, fu-none": ui.ExitFailed} {
+		write(t, filepath.Join(s.dir, "isukit.yaml"), "name: p\nhosts: [{name: s3, address: 10.77.0.13}]\nbenchmark: {command: \"echo '{\\\"pass\\\":true,\\\"score\\\":5}'\", score: {json: .score}, pass: {json: .pass}}\n"+
+			"final: {rounds: 1, services: [{host: s3, units: ["+units+"]}]}\n")
+		out := s.isukit(t, want, "final", "-q")
+		os.Remove(filepath.Join(s.dir, "isukit.yaml"))
+		for _, off := range []string{"fu-still (static)", "fu-runtime (enabled-runtime)", "nginx (disabled)", "fu-none (not-found)"} {
+			if want != ui.ExitOK && !strings.Contains(out, off) {
+				t.Errorf("final with units %s: no %q in\n%s", units, off, out)
+			}
+		}
+	}
+}
+
+// wantAsBefore waits until servers are as they were: systemd keeps the manager of somebody who has logged out for some seconds.
+func (s *realSite) wantAsBefore(t *testing.T, before map[string]string) {
+	t.Helper()
+	for name, was := range before {
+		var now string
+		wait.Within(func() bool { now = s.lab.Must(t, name, serverState); return now == was })
+		if diff := gocmp.Diff(strings.Split(was, "\n"), strings.Split(now, "\n")); diff != "" {
+			t.Errorf("server %s is not as it was (-was +is):\n%s", name, diff)
+		}
+	}
+}

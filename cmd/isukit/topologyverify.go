@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"isukit/cmd/internal/ui"
+	"isukit/infra"
+)
+
+// rebootOptions say what isukit topology verify does besides looking.
+type rebootOptions struct {
+	how      string // "" is nothing; each, or all
+	yes      bool
+	rounds   int
+	duration time.Duration
+}
+
+func newTopologyVerifyCmd(s streams) *cobra.Command {
+	var o siteOptions
+	var r rebootOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Compare what is there with what was applied, after a reboot, too",
+		Long: `Compare files, services and data on every host with what was applied, and ask every instance whether it answers. The exit code is 3
+when something differs.
+
+--reboot does what organizers of a contest do before the last round. It reboots the hosts one after another (each) or all at once
+(all), waits until everything is healthy without isukit, compares again, with the data of all tables and the tunings as they were before,
+and plays a confirming round. It asks first; --yes answers.`,
+		Example: "  isukit topology verify --driver lab\n  isukit topology verify --driver ssh --reboot all", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if r.how != "" && r.how != "each" && r.how != "all" {
+				return ui.UsageError(fmt.Errorf("--reboot %q must be each or all", r.how), `see "isukit topology verify --help"`)
+			}
+			if r.how == "" && r.yes {
+				return ui.UsageError(errors.New("--yes goes with --reboot: nothing is asked otherwise"), `see "isukit topology verify --help"`)
+			}
+			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
+				if r.how != "" {
+					return runReboot(ctx, cmd, site, o, r, asJSON, s)
+				}
+				faults, err := site.Verify(ctx)
+				if err != nil {
+					return err
+				}
+				return printVerified(s.out, faults, asJSON)
+			})
+		},
+	}
+	o.addFlags(cmd.Flags())
+	jsonFlag(cmd.Flags(), &asJSON)
+	cmd.Flags().StringVar(&r.how, "reboot", "", "reboot the hosts, each after the other or all at once, and verify what comes back: each or all")
+	cmd.Flags().BoolVar(&r.yes, "yes", false, "reboot without asking")
+	cmd.Flags().IntVar(&r.rounds, "rounds", 1, "confirming rounds after --reboot; 0 for none")
+	cmd.Flags().DurationVar(&r.duration, "duration", defaultDuration, "how long the load of a confirming round lasts")
+	return cmd
+}
+
+func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o siteOptions, r rebootOptions, asJSON bool, s streams) error {
+	top, err := site.Declared(ctx)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, h := range top.Hosts {
+		names = append(names, h.Name)
+	}
+	if !r.yes {
+		if err := consent(s, fmt.Sprintf("This reboots %s (%s). Everything that runs there, also of others, is interrupted.", strings.Join(names, ", "), r.how)); err != nil {
+			return err
+		}
+	}
+	faults, err := site.Reboot(ctx, r.how == "all")
+	if err == nil {
+		err = printVerified(s.out, faults, asJSON)
+	}
+	for range r.rounds {
+		if err == nil {
+			err = o.confirm(ctx, cmd, site, r.duration, s)
+		}
+	}
+	return err
+}
+
+// confirm plays a round on what is up.
+func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infra.Site, duration time.Duration, s streams) error {
+	up, err := site.Declared(ctx)
+	if err != nil {
+		return err
+	}
+	var r roundOptions
+	r.addFlags(pflag.NewFlagSet("round", pflag.ContinueOnError)) // their defaults
+	if r.StateDir, err = stateDir(cmd); err != nil {
+		return err
+	}
+	r.Driver, r.LocalDir, r.App, r.Duration, r.quiet = site.Driver().Name(), o.localDir, o.app, duration, isQuiet(cmd)
+	spec, err := r.Spec()
+	if err != nil {
+		return err
+	}
+	spec.Topology = up
+	silent := s
+	silent.out = io.Discard
+	return r.play(ctx, spec, silent)
+}
+
+// consent asks the person at the terminal for a yes.
+func consent(s streams, what string) error {
+	in, ok := s.in.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return ui.UsageError(errors.New("there is no terminal to ask at: "+what), "--yes goes on without asking")
+	}
+	fmt.Fprintf(s.err, "%s\nGo on? [y/N] ", what)
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "y" && answer != "yes" {
+		return errors.New("nothing was done")
+	}
+	return nil
+}
+
+// topologyVerified is what isukit topology verify --json prints.
+type topologyVerified struct {
+	Faults []string `json:"faults"`
+}
+
+func printVerified(out io.Writer, faults []string, asJSON bool) error {
+	var err error
+	switch {
+	case asJSON:
+		err = ui.PrintJSON(out, topologyVerified{append([]string{}, faults...)})
+	case len(faults) == 0:
+		_, err = fmt.Fprintln(out, "everything is as it was applied")
+	default:
+		_, err = fmt.Fprintln(out, strings.Join(faults, "\n"))
+	}
+	if err == nil && len(faults) > 0 {
+		err = ui.CheckFailed(errors.New("what is there is not what was applied"), "apply the topology again; --force overwrites what someone else changed")
+	}
+	return err
+}

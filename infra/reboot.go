@@ -1,0 +1,207 @@
+package infra
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"isukit/infra/host"
+	"isukit/infra/topology"
+	"isukit/infra/tune"
+)
+
+// Reboot has the hosts of what is up boot again, one after another or all together, waits until what they are to run is healthy
+// without help, and returns what is not as before: what was applied, the data of databases, tunings. It refuses what is not as it was
+// applied even before.
+func (s *Site) Reboot(ctx context.Context, together bool) (faults []string, err error) {
+	before, hosts, err := s.beforeReboot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	turns := [][]string{sortedKeys(hosts)}
+	if !together {
+		turns = nil
+		for _, name := range sortedKeys(hosts) {
+			turns = append(turns, []string{name})
+		}
+	}
+	for _, names := range turns {
+		s.spec.progress("rebooting %s", strings.Join(names, ", "))
+		booting := &found{hosts: map[string]host.Host{}}
+		for _, name := range names {
+			booting.hosts[name] = hosts[name]
+		}
+		if err := booting.onHosts(func(_ string, h host.Host) error { return h.(host.Rebooter).Reboot(ctx) }); err != nil {
+			return nil, &HintError{fmt.Errorf("reboot: %w", err), "look at the host's console; isukit topology status tells what runs by now"}
+		}
+		s.spec.progress("waiting until everything is healthy by itself")
+		if err := s.awaitHealthy(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if faults, err = s.Verify(ctx); err != nil {
+		return faults, err
+	}
+	after, err := s.sums(ctx)
+	for _, table := range sortedKeys(before) {
+		if err == nil && after[table] != before[table] {
+			faults = append(faults, fmt.Sprintf("the data of %s was %s before the reboot and is %s", table, before[table], orNothing(after[table])))
+		}
+	}
+	if err != nil {
+		return faults, err
+	}
+	r, err := s.Running(ctx)
+	if err != nil {
+		return faults, err
+	}
+	drifted, err := r.drifted(ctx)
+	return append(faults, drifted...), err
+}
+
+func orNothing(sum string) string {
+	if sum == "" {
+		return "gone"
+	}
+	return sum
+}
+
+// beforeReboot finds the sums of all tables, and the hosts, once everything is as it was applied and nobody is at it.
+func (s *Site) beforeReboot(ctx context.Context) (sums map[string]string, hosts map[string]host.Host, err error) {
+	release, err := s.driver.Lock(ctx, "a reboot")
+	if err == nil {
+		err = release() // it would not survive the reboot
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	faults, err := s.Verify(ctx)
+	if err == nil && len(faults) > 0 {
+		err = &HintError{fmt.Errorf("it is not as it was applied even before a reboot: %s", strings.Join(faults, "; ")), "apply the topology again, then reboot"}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := s.find(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, h := range f.hosts {
+		if _, ok := h.(host.Rebooter); !ok {
+			return nil, nil, &HintError{fmt.Errorf("host %s of driver %s cannot be rebooted: %w", name, s.driver.Name(), host.ErrUnsupported), "--driver ssh has hosts that boot"}
+		}
+	}
+	sums, err = s.sums(ctx)
+	return sums, f.hosts, err
+}
+
+// awaitHealthy waits until all that is up is healthy; hosts that do not answer yet are waited for as well.
+func (s *Site) awaitHealthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*s.spec.healthLimit(), fmt.Errorf("not healthy within %v after the reboot", 2*s.spec.healthLimit()))
+	defer cancel()
+	for {
+		st, err := s.Status(ctx)
+		var ill []string
+		if err == nil {
+			for _, h := range st.Hosts {
+				for _, i := range h.Instances {
+					if !i.Healthy {
+						ill = append(ill, i.Name+" on "+h.Name+" "+i.Exit)
+					}
+				}
+			}
+			if len(ill) == 0 {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return &HintError{errors.Join(fmt.Errorf("%w: %s", context.Cause(ctx), strings.Join(ill, ", ")), err), "isukit topology status tells which; journalctl -u 'isukit-*' on the host says why"}
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// sums are the checksums of all tables, by database and name.
+func (s *Site) sums(ctx context.Context) (map[string]string, error) {
+	r, err := s.Running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sums := map[string]string{}
+	for name, dsn := range r.DSNs() {
+		db, err := sql.Open("mysql", dsn)
+		if err == nil {
+			err = errors.Join(addSums(ctx, db, name, sums), db.Close())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("sums of the tables of %s: %w", name, err)
+		}
+	}
+	return sums, nil
+}
+
+func addSums(ctx context.Context, db *sql.DB, name string, sums map[string]string) error {
+	tables, err := stringsOf(ctx, db, "SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
+	for _, table := range tables {
+		var of string
+		var sum sql.NullString
+		if err := db.QueryRowContext(ctx, "CHECKSUM TABLE `"+strings.ReplaceAll(table, "`", "``")+"`").Scan(&of, &sum); err != nil {
+			return err
+		}
+		sums[name+"."+table] = sum.String
+	}
+	return err
+}
+
+// stringsOf is the first column of what a query returns.
+func stringsOf(ctx context.Context, db *sql.DB, query string) (list []string, err error) {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values := make([]any, len(columns))
+	for n := range values {
+		values[n] = new(sql.RawBytes)
+	}
+	for rows.Next() {
+		if err := rows.Scan(values...); err != nil {
+			return nil, err
+		}
+		list = append(list, string(*values[0].(*sql.RawBytes)))
+	}
+	return list, rows.Err()
+}
+
+// drifted are the tunings of what is up that are not in force, each with why.
+func (r *Running) drifted(ctx context.Context) ([]string, error) {
+	targets, err := r.TuneTargets()
+	if err != nil {
+		return nil, err
+	}
+	defer r.closePools()
+	report, err := tune.VerifyAll(ctx, targets)
+	var list []string
+	for _, o := range report {
+		list = append(list, fmt.Sprintf("%s: tuning %s: %s: %s", o.Target, o.Tuning, o.Key, o.Reason))
+	}
+	return slices.Compact(list), err
+}
+
+// Declared is the topology that is up.
+func (s *Site) Declared(ctx context.Context) (*topology.Topology, error) {
+	p, err := s.standing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return p.layout.goal.Topology, nil
+}
