@@ -23,9 +23,9 @@ const serverState = `find / -xdev \( -path /proc -o -path /sys -o -path /run -o 
 	-o -path /var/lib/systemd -o -path /etc/machine-id \) -prune -o -newer /etc/isukit-test-began ! -type d -print -exec sha256sum {} + 2>/dev/null | sort
 ls -A / /etc /etc/systemd/system /etc/systemd/system/* /etc/sysctl.d /etc/tmpfiles.d /var/lib /home /run/systemd/system 2>/dev/null
 cat /etc/passwd /etc/group /etc/shadow
-systemctl list-unit-files --no-legend --plain | awk '{ print $1, $2 }'
-awk '{ print $1, $2, $3 }' /proc/self/mounts | sort
-ss -Hltnx | awk '{ print $1, $5 }' | sed 's/@.*//' | sort
+systemctl list-unit-files --no-legend --plain | awk '$2 != "transient" { print $1, $2 }'
+awk '$2 !~ "^/run/user/" { print $1, $2, $3 }' /proc/self/mounts | sort
+ss -Hltnx | awk '$5 !~ "^/run/user/" { print $1, $5 }' | sed 's/@.*//' | sort
 ps -eo user:20=,args= | grep -v 'sshd: \|systemd --user\|(sd-pam)\|ps -eo\|sed \|sort\|sh -c\|grep ' | sort
 sysctl -a 2>/dev/null | grep '^net\.\(core\|ipv4\)' | grep -v 'random\|_mem\|metrics\|neigh'
 true`
@@ -150,7 +150,7 @@ func TestRealHosts(t *testing.T) {
 	s.isukit(t, ui.ExitOK, "tune", "verify", "--driver", "ssh")
 	s.isukit(t, ui.ExitOK, "round", "-t", "final-1", "--driver", "ssh", "--duration", "2s", "-q")
 	s.isukit(t, ui.ExitUsage, "topology", "verify", "--driver", "ssh", "--reboot", "all") // there is nobody to ask
-	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--yes", "--duration", "2s"); !strings.Contains(out, "everything is as it was applied") {
+	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--no-ask", "--duration", "2s"); !strings.Contains(out, "everything is as it was applied") {
 		t.Errorf("verify --reboot all:\n%s", out)
 	}
 	s.finalUnits(t)

@@ -21,7 +21,7 @@ import (
 // rebootOptions say what isukit topology verify does besides looking.
 type rebootOptions struct {
 	how      string // "" is nothing; each, or all
-	yes      bool
+	noAsk    bool
 	rounds   int
 	duration time.Duration
 }
@@ -37,14 +37,14 @@ when something differs.
 
 --reboot does what organizers of a contest do before the last round. It reboots the hosts one after another (each) or all at once
 (all), waits until everything is healthy without isukit, compares again, with the data of all tables and the tunings as they were before,
-and plays a confirming round. It asks first; --yes answers.`,
+and plays a confirming round. It asks first; --no-ask answers.`,
 		Example: "  isukit topology verify --driver lab\n  isukit topology verify --driver ssh --reboot all", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.how != "" && r.how != "each" && r.how != "all" {
 				return ui.UsageError(fmt.Errorf("--reboot %q must be each or all", r.how), `see "isukit topology verify --help"`)
 			}
-			if r.how == "" && r.yes {
-				return ui.UsageError(errors.New("--yes goes with --reboot: nothing is asked otherwise"), `see "isukit topology verify --help"`)
+			if r.how == "" && r.noAsk {
+				return ui.UsageError(errors.New("--no-ask goes with --reboot: nothing is asked otherwise"), `see "isukit topology verify --help"`)
 			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				if r.how != "" {
@@ -61,7 +61,7 @@ and plays a confirming round. It asks first; --yes answers.`,
 	o.addFlags(cmd.Flags())
 	jsonFlag(cmd.Flags(), &asJSON)
 	cmd.Flags().StringVar(&r.how, "reboot", "", "reboot the hosts, each after the other or all at once, and verify what comes back: each or all")
-	cmd.Flags().BoolVar(&r.yes, "yes", false, "reboot without asking")
+	cmd.Flags().BoolVar(&r.noAsk, "no-ask", false, "reboot without asking")
 	cmd.Flags().IntVar(&r.rounds, "rounds", 1, "confirming rounds after --reboot; 0 for none")
 	cmd.Flags().DurationVar(&r.duration, "duration", defaultDuration, "how long the load of a confirming round lasts")
 	return cmd
@@ -76,7 +76,7 @@ func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o site
 	for _, h := range top.Hosts {
 		names = append(names, h.Name)
 	}
-	if !r.yes {
+	if !r.noAsk {
 		if err := consent(s, fmt.Sprintf("This reboots %s (%s). Everything that runs there, also of others, is interrupted.", strings.Join(names, ", "), r.how)); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infr
 func consent(s streams, what string) error {
 	in, ok := s.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return ui.UsageError(errors.New("there is no terminal to ask at: "+what), "--yes goes on without asking")
+		return ui.UsageError(errors.New("there is no terminal to ask at: "+what), "--no-ask goes on without asking")
 	}
 	fmt.Fprintf(s.err, "%s\nGo on? [y/N] ", what)
 	answer, err := bufio.NewReader(in).ReadString('\n')
