@@ -20,7 +20,7 @@ import (
 // serverState is what isukit must leave on a server as it was: files with their contents but for those that systemd, logs and logins
 // write, accounts, units, mounts, what listens, processes, rules and settings.
 const serverState = `find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -path /var/log -o -path /var/tmp -o -path /var/cache \
-	-o -path /var/lib/systemd -o -path /etc/machine-id \) -prune -o -newer /etc/isukit-test-began ! -type d -print -exec sha256sum {} + 2>/dev/null | sort
+	-o -path /var/lib/systemd -o -path /var/lib/dbus -o -path /etc/machine-id \) -prune -o -newer /etc/isukit-test-began ! -type d -print -exec sha256sum {} + 2>/dev/null | sort
 ls -A / /etc /etc/systemd/system /etc/systemd/system/* /etc/sysctl.d /etc/tmpfiles.d /var/lib /home /run/systemd/system 2>/dev/null
 cat /etc/passwd /etc/group /etc/shadow
 systemctl list-unit-files --no-legend --plain | awk '$2 != "transient" { print $1, $2 }'
