@@ -51,6 +51,7 @@ var allowed = map[string][]string{
 	"infra/observe":         {"infra/digest...", "infra/engine...", "infra/host", "infra/profile", "infra/project", "infra/redact"},
 	"infra/engine...":       {".", "infra/engine...", "infra/host"},
 	"infra/doctor":          {".", "infra/engine...", "infra/host..."},
+	"infra/subject":         {"infra/doctor", "infra/engine...", "infra/host", "infra/project", "infra/tune"},
 	"infra/tune":            {"infra/engine...", "infra/host"},
 	"infra/infratest...":    {".", "infra..."},
 	"proto":                 {},

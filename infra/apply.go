@@ -11,6 +11,7 @@ import (
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
+	"isukit/infra/subject"
 	"isukit/infra/topology"
 	"isukit/infra/tune"
 )
@@ -262,7 +263,7 @@ func untune(ctx context.Context, name string, h host.Host) error {
 	if h.About().Kernel != host.OwnKernel {
 		return nil
 	}
-	kernel, link, boot := KernelTargets(tune.Place{Name: name, Host: h, StateDir: path.Join(h.About().Dir, "tune")}, false)
+	kernel, link, boot := subject.Host{Name: name, At: h, StateDir: path.Join(h.About().Dir, "tune")}.KernelTargets()
 	_, err := tune.RevertAll(ctx, []*tune.Target{kernel, link, boot}, tune.RevertOptions{})
 	return err
 }

@@ -149,7 +149,8 @@ func (r *Running) pidsOf(ctx context.Context, i Instance) ([]int, error) {
 	case err != nil:
 		return nil, fmt.Errorf("list processes: %w", err)
 	case st.Running && at.About().Here:
-		return host.GroupPIDs(st.Group), nil
+		others := slices.DeleteFunc(host.GroupPIDs(st.Group), func(pid int) bool { return pid == st.PID })
+		return append([]int{st.PID}, others...), nil
 	case st.Running:
 		return []int{st.PID}, nil
 	}

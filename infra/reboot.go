@@ -184,12 +184,16 @@ func stringsOf(ctx context.Context, db *sql.DB, query string) (list []string, er
 
 // drifted are the tunings of what is up that are not in force, each with why.
 func (r *Running) drifted(ctx context.Context) ([]string, error) {
-	targets, err := r.TuneTargets()
+	what, err := r.Subject()
 	if err != nil {
 		return nil, err
 	}
-	defer r.closePools()
+	targets, closeAll, err := what.TuneTargets()
+	if err != nil {
+		return nil, err
+	}
 	report, err := tune.VerifyAll(ctx, targets)
+	err = errors.Join(err, closeAll())
 	var list []string
 	for _, o := range report {
 		list = append(list, fmt.Sprintf("%s: tuning %s: %s: %s", o.Target, o.Tuning, o.Key, o.Reason))

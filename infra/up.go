@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
-	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -46,7 +45,6 @@ type Running struct {
 	dbs      []database // in the order of the topology
 	app      appVersion
 	secrets  []string
-	pools    []*sql.DB               // of TuneTargets
 	services map[string]host.Service // of a Site: how each instance is started
 }
 
@@ -93,7 +91,6 @@ func Up(ctx context.Context, spec Spec) (_ *Running, err error) {
 // later runs stays.
 func (r *Running) Down(ctx context.Context) error {
 	r.spec.progress("stopping")
-	r.closePools()
 	if r.site != nil {
 		return nil // it stays
 	}

@@ -18,6 +18,7 @@ import (
 	"isukit/infra/doctor"
 	"isukit/infra/host"
 	"isukit/infra/project"
+	"isukit/infra/subject"
 )
 
 // doctorOptions are what a user may say about what to look for and where.
@@ -152,7 +153,11 @@ func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, e
 	if err != nil {
 		return nil, err
 	}
-	return running.Examine(ctx, infra.ExamineOptions{Over: doctorLook, Probe: probe})
+	sub, err := running.Subject()
+	if err != nil {
+		return nil, err
+	}
+	return sub.Examine(ctx, subject.ExamineOptions{Over: doctorLook, Probe: probe})
 }
 
 // wantUp wants the topology that was asked for to be the one that is up.
@@ -185,27 +190,24 @@ func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doct
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
-	h, err := doctor.Look(ctx, here, doctor.LookOptions{Over: doctorLook})
-	if err != nil {
-		return nil, err
-	}
-	h.Name = hostName()
-	seen = &doctor.Observed{}
-	for _, file := range o.dbs {
-		d, err := lookAtDSN(ctx, file, s)
+	var named subject.Named
+	for i := range o.dbs {
+		d, pool, err := tuneServers{dbs: o.dbs}.database(i, s)
 		if err != nil {
 			return nil, err
 		}
-		d.PID = round.DatabasePID(h, d)
-		h.Databases = append(h.Databases, d)
+		defer pool.Close()
+		named.Databases = append(named.Databases, d)
+	}
+	sub, err := subject.OfHost(ctx, subject.HostHere(hostName(), here, o.stateDir, false, false), named)
+	if err != nil {
+		return nil, err
 	}
 	probe, err := probeProgram()
 	if err != nil {
 		return nil, err
 	}
-	err = doctor.LookDeeper(ctx, here, &h, probe)
-	seen.Hosts = []doctor.Host{h}
-	return seen, err
+	return sub.Examine(ctx, subject.ExamineOptions{Over: doctorLook, Probe: probe})
 }
 
 func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
@@ -269,19 +271,7 @@ func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir st
 	if err != nil {
 		return nil, err
 	}
-	var errs []error
-	for _, text := range opened.Missing {
-		errs = append(errs, errors.New(text))
-	}
-	seen = &doctor.Observed{}
-	for _, m := range opened.Machines() {
-		h, err := round.LookAtMachine(ctx, p, m, doctor.LookOptions{Over: doctorLook})
-		errs = append(errs, err, doctor.LookDeeper(ctx, m.At, &h, probe))
-		seen.Hosts = append(seen.Hosts, h)
-	}
-	round.NameClients(p, seen.Hosts)
-	ways := round.WaysBetween(seen.Hosts)
-	var pathErr error
-	seen.Paths, pathErr = doctor.TryWays(ctx, opened.Reach.Named, ways, probe)
-	return seen, errors.Join(append(errs, pathErr)...)
+	sub, lacking := opened.Subject(ctx, false)
+	seen, err = sub.Examine(ctx, subject.ExamineOptions{Over: doctorLook, Probe: probe})
+	return seen, errors.Join(lacking, err)
 }

@@ -177,7 +177,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 
 func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) error {
 	var measure string
-	o.servers.measure = &measure
+	o.servers.measure, o.servers.partly = &measure, true
 	done := ui.Waiting(s.err, o.quiet, "comparing with the servers")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
@@ -237,7 +237,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 			opts.Tunings = append(opts.Tunings, t.Name)
 		}
 	}
-	o.servers.writes = true
+	o.servers.writes, o.servers.partly = true, true
 	done := ui.Waiting(s.err, o.quiet, "taking back")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {

@@ -16,12 +16,15 @@ import (
 	"isukit/infra"
 	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/host"
+	"isukit/infra/project"
+	"isukit/infra/subject"
 	"isukit/infra/tune"
 )
 
 // tuneServers are the servers of this machine that the user names, or those of the topology that is up with a driver.
 type tuneServers struct {
 	driver           string // "" is this machine
+	project          string // its file; "" is isukit.yaml where there is one
 	localDir, app    string
 	dbs, cnfs, units []string
 	nginx            string
@@ -30,12 +33,14 @@ type tuneServers struct {
 	thisKernel       bool
 	memory           string
 	shared           bool
+	partly           bool    // servers that cannot be asked do not keep the others from it
 	writes           bool    // what is done to the targets may change files
 	measure          *string // where not nil, gets the round that measures what is up, "" where nothing is
 }
 
 func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&t.driver, "driver", "", "the servers of the topology that is up with this driver, local, lab or ssh, and their hosts' kernels (default: what is up, unless servers of this machine are named)")
+	projectFlag(f, &t.project)
 	programFlags(f, &t.localDir, &t.app)
 	f.StringArrayVar(&t.dbs, "db", nil, "a file of mode 0600 with a database's DSN, of an account that may change variables")
 	f.StringArrayVar(&t.cnfs, "db-cnf", nil, "the option file of that database that gets the settings; without it only the running server does")
@@ -49,9 +54,20 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&t.shared, "shared", false, "other servers share this machine: values that depend on its memory are smaller")
 }
 
-// open makes the targets and calls fn with them.
+// open makes the targets and calls fn with them: of the servers that are named, else of the topology that is up with the driver that is
+// named, else of the project, else of what is up.
 func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn func([]*tune.Target) error) (err error) {
-	if !t.named() {
+	var p *project.Project
+	var dir string
+	if t.driver == "" && (!t.named() || t.project != "") {
+		if p, dir, err = round.FindProject(t.project); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p != nil:
+		return t.openProject(ctx, p, dir, stateDir, fn)
+	case !t.named():
 		if t.driver, err = round.FindDriver(t.driver, stateDir); err != nil {
 			return err
 		}
@@ -67,54 +83,79 @@ func (t tuneServers) open(ctx context.Context, stateDir string, s streams, fn fu
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
-	place, err := t.place(h, stateDir)
+	here, err := t.here(h, stateDir)
 	if err != nil {
 		return err
 	}
-	targets, err := t.targetsHere(place)
-	if err != nil {
+	named := subject.Named{EnvoyUnit: t.envoyUnit, PIDs: t.pids}
+	if named.Nginx, err = absolute(t.nginx); err != nil {
 		return err
 	}
+	if named.Envoy, err = absolute(t.envoy); err != nil {
+		return err
+	}
+	var pools []*sql.DB
+	defer func() {
+		for _, pool := range pools {
+			pool.Close()
+		}
+	}()
 	for i := range t.dbs {
-		target, pool, err := t.database(i, place, s)
+		d, pool, err := t.database(i, s)
 		if err != nil {
 			return err
 		}
-		defer pool.Close()
-		targets = append(targets, target)
+		pools, named.Databases = append(pools, pool), append(named.Databases, d)
 	}
-	return fn(targets)
+	sub, err := subject.OfHost(ctx, here, named)
+	if err != nil {
+		return err
+	}
+	return withTargets(sub, fn)
 }
 
-// targetsHere are the kernel, the processes and the proxies of this machine.
-func (t tuneServers) targetsHere(place tune.Place) ([]*tune.Target, error) {
-	kernel, link, boot := infra.KernelTargets(place, t.thisKernel)
-	targets := []*tune.Target{kernel, link, boot}
-	for _, pid := range t.pids {
-		p := place
-		p.Name = fmt.Sprintf("pid-%d", pid)
-		targets = append(targets, tune.NewLimits(p, tune.LimitsConfig{PIDs: func(context.Context) ([]int, error) { return []int{pid}, nil }}))
+// absolute is a file's path from the root; "" stays.
+func absolute(file string) (string, error) {
+	if file == "" {
+		return "", nil
 	}
-	if t.nginx != "" {
-		p := place
-		p.Name = "nginx"
-		target, err := infra.NginxTarget(p, t.nginx)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, target)
-	}
-	if t.envoy != "" {
-		p := place
-		p.Name = "envoy"
-		target, err := infra.EnvoyTarget(p, t.envoy, t.envoyUnit, round.LocalDir(t.localDir))
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, target)
-	}
-	return targets, nil
+	return filepath.Abs(file)
 }
+
+func withTargets(sub *subject.Subject, fn func([]*tune.Target) error) error {
+	targets, closeAll, err := sub.TuneTargets()
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(targets), closeAll())
+}
+
+// openProject makes the targets of what a project names.
+func (t tuneServers) openProject(ctx context.Context, p *project.Project, dir, stateDir string, fn func([]*tune.Target) error) (err error) {
+	if only := t; only.thisKernel {
+		only.thisKernel = false
+		if only.named() {
+			return errProjectServers
+		}
+	} else if t.named() {
+		return errProjectServers
+	}
+	opened, err := round.OpenProject(ctx, p, dir, stateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+	sub, lacking := opened.Subject(ctx, t.thisKernel)
+	if lacking != nil {
+		lacking = ui.Hinted(lacking, "isukit.yaml names what is tuned, under services and databases; docs/project.md describes the file")
+	}
+	if lacking != nil && !t.partly {
+		return lacking
+	}
+	return errors.Join(withTargets(sub, fn), lacking)
+}
+
+var errProjectServers = ui.UsageError(errors.New("--project means the servers that isukit.yaml names; --db, --nginx, --envoy, --pid, --memory and --shared are for servers that no file names"), "")
 
 // named tells that servers of this machine were asked for.
 func (t tuneServers) named() bool {
@@ -145,7 +186,7 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 		return err
 	}
 	defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
-	targets, err := running.TuneTargets()
+	sub, err := running.Subject()
 	if err != nil {
 		return err
 	}
@@ -157,24 +198,22 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 		*t.measure = roundOn(facts["topology"], facts["topology_hash"], t.driver)
 	}
 	if !t.writes {
-		return fn(targets)
+		return withTargets(sub, fn)
 	}
-	return running.Tuning(ctx, func() error { return fn(targets) })
+	return running.Tuning(ctx, func() error { return withTargets(sub, fn) })
 }
 
-func (t tuneServers) place(h *host.Local, stateDir string) (tune.Place, error) {
-	about := h.About()
-	p := tune.Place{Name: hostName(), Host: h, StateDir: filepath.Join(stateDir, "tune"),
-		Sizes: tune.Sizes{MemoryBytes: about.MemoryBytes, CPUs: about.CPUs, Shared: t.shared}}
+// here is this machine, with the sizes that the user gives it.
+func (t tuneServers) here(h *host.Local, stateDir string) (subject.Host, error) {
+	here := subject.HostHere(hostName(), h, stateDir, t.shared, t.thisKernel)
 	if t.memory == "" {
-		return p, nil
+		return here, nil
 	}
-	bytes, err := parseMemory(t.memory)
-	if err != nil {
-		return p, ui.UsageError(fmt.Errorf("--memory: %w", err), "")
+	var err error
+	if here.Sizes.MemoryBytes, err = parseMemory(t.memory); err != nil {
+		err = ui.UsageError(fmt.Errorf("--memory: %w", err), "")
 	}
-	p.Sizes.MemoryBytes = bytes
-	return p, nil
+	return here, err
 }
 
 // parseMemory reads 512MiB or 2GiB.
@@ -190,25 +229,24 @@ func parseMemory(text string) (int64, error) {
 	return 0, fmt.Errorf("%q: want a whole number with MiB or GiB", text)
 }
 
-func (t tuneServers) database(i int, place tune.Place, s streams) (*tune.Target, *sql.DB, error) {
+func (t tuneServers) database(i int, s streams) (d subject.NamedDatabase, pool *sql.DB, err error) {
 	dsn, err := readDSN(t.dbs[i], s)
 	if err != nil {
-		return nil, nil, ui.UsageError(err, "a DSN file holds one line: user:password@tcp(127.0.0.1:3306)/")
+		return d, nil, ui.UsageError(err, "a DSN file holds one line: user:password@tcp(127.0.0.1:3306)/")
 	}
 	connector, err := mysql.NewConnector(dsn)
 	if err != nil {
-		return nil, nil, err
+		return d, nil, err
 	}
-	pool := sql.OpenDB(connector)
-	place.Name = "db-" + strings.NewReplacer("/", "_", "(", "", ")", "").Replace(dsn.Addr)
-	c := tune.DatabaseConfig{Query: enginemysql.SQL{DB: pool}}
+	pool = sql.OpenDB(connector)
+	d.Name, d.Query = "db-"+strings.NewReplacer("/", "_", "(", "", ")", "").Replace(dsn.Addr), enginemysql.SQL{DB: pool}
 	if i < len(t.cnfs) {
-		if c.File, err = filepath.Abs(t.cnfs[i]); err != nil {
-			return nil, nil, err
+		if d.Cnf, err = absolute(t.cnfs[i]); err != nil {
+			return d, pool, err
 		}
 	}
 	if i < len(t.units) {
-		c.Restart = func(ctx context.Context) error { return infra.RestartUnit(ctx, place.Host, t.units[i]) }
+		d.Unit = t.units[i]
 	}
-	return tune.NewDatabase(place, c), pool, nil
+	return d, pool, nil
 }

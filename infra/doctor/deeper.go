@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"isukit/infra/engine/mysql"
+	"isukit/infra/engine/nginx"
 	"isukit/infra/host"
 )
 
@@ -20,8 +21,8 @@ func LookDeeper(ctx context.Context, at host.Host, h *Host, probe Probe) error {
 		switch {
 		case p.Name == "mysqld" || p.Name == "mariadbd":
 			errs = append(errs, h.optionsOf(ctx, at, p))
-		case p.Name == "nginx" && len(h.masterOf(*p)) > 0 && len(h.Proxies) == 0:
-			n, err := LookAtNginx(ctx, at, p.String(), h.masterOf(*p)...)
+		case p.Name == "nginx" && len(nginx.Master(strings.Join(p.Argv, " "))) > 0 && len(h.Proxies) == 0:
+			n, err := LookAtNginx(ctx, at, p.String(), nginx.Master(strings.Join(p.Argv, " "))...)
 			errs = append(errs, err)
 			if err == nil {
 				h.Proxies = append(h.Proxies, n)
@@ -49,23 +50,6 @@ func (h *Host) optionsOf(ctx context.Context, at host.Host, p *Process) error {
 	}
 	h.Databases[i].Options = files
 	return nil
-}
-
-// masterOf is the command line with which an nginx was started; nil for its workers.
-func (h *Host) masterOf(p Process) []string {
-	command, ok := strings.CutPrefix(strings.Join(p.Argv, " "), "nginx: master process ")
-	if !ok {
-		return nil
-	}
-	var argv []string
-	words := strings.Fields(command)
-	for i := 0; i < len(words); i++ {
-		if words[i] == "-g" { // "daemon off;" and the like are not for -T, and where they end is not to be told
-			break
-		}
-		argv = append(argv, words[i])
-	}
-	return argv
 }
 
 // ask asks the upstreams of caches what they answer.

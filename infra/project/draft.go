@@ -51,6 +51,8 @@ func (f *Found) draftServices(line func(string, ...any)) {
 	if len(units) > 0 {
 		line("restart:                      # in this order, before every benchmark")
 		line("  - run: %ssystemctl restart %s", f.sudo(), strings.Join(units, " "))
+		line("services:                     # what isukit tune may change, and isukit doctor leaves running")
+		line("  - units: [%s]", strings.Join(units, ", "))
 	}
 }
 

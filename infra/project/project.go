@@ -42,9 +42,11 @@ type Project struct {
 	Routes    []string   `yaml:"routes,omitempty"`
 	Databases []Database `yaml:"databases,omitempty"`
 	// Replicas are compared after every round.
-	Replicas  Replicas  `yaml:"replicas,omitempty"`
-	Profiles  Profiles  `yaml:"profiles,omitempty"`
-	Benchmark Benchmark `yaml:"benchmark"`
+	Replicas Replicas `yaml:"replicas,omitempty"`
+	// Services are what runs on the hosts for the app, and what isukit may tune.
+	Services  []ServicesOn `yaml:"services,omitempty"`
+	Profiles  Profiles     `yaml:"profiles,omitempty"`
+	Benchmark Benchmark    `yaml:"benchmark"`
 	// Facts are commands whose output becomes a fact, by its key.
 	Facts  []FactCommand `yaml:"facts,omitempty"`
 	Notify Notify        `yaml:"notify,omitempty"`
@@ -100,6 +102,10 @@ type Database struct {
 	Client string `yaml:"client"`
 	// Schema is the database in which examples are explained; "" takes what the log tells.
 	Schema string `yaml:"schema,omitempty"`
+	// Cnf is the option file that gets the settings of tunings; "" is one in the last directory that the server reads.
+	Cnf string `yaml:"cnf,omitempty"`
+	// Unit is the unit of systemd that runs the server; "" is the one that its process belongs to.
+	Unit string `yaml:"unit,omitempty"`
 }
 
 // Replicas are databases that the app writes to, and that must hold the same rows.
@@ -195,7 +201,9 @@ type Final struct {
 // ServicesOn are systemd units of a host.
 type ServicesOn struct {
 	Host  string   `yaml:"host,omitempty"`
-	Units []string `yaml:"units"`
+	Units []string `yaml:"units,omitempty"`
+	// Conf is the main configuration file of an nginx or Envoy that no unit runs.
+	Conf string `yaml:"conf,omitempty"`
 }
 
 // Duration is a time.Duration that is written "90s".
@@ -294,6 +302,8 @@ func (p *Project) Validate() error {
 	for i, d := range p.Databases {
 		c.host(fmt.Sprintf("databases[%d]", i), d.Host)
 		c.want(d.Client != "", "databases[%d] has no client, such as: mysql -uroot", i)
+		c.want(d.Cnf == "" || path.IsAbs(d.Cnf), "databases[%d]: cnf must be an absolute path, not %q", i, d.Cnf)
+		c.want(d.Unit == "" || unitExpr.MatchString(d.Unit), "databases[%d]: %q is not the name of a unit", i, d.Unit)
 	}
 	c.replicas()
 	c.profiles()
@@ -301,9 +311,8 @@ func (p *Project) Validate() error {
 		c.host(fmt.Sprintf("facts[%d]", i), f.Host)
 		c.want(f.Key != "" && f.Run != "", "facts[%d]: want a key and a command to run", i)
 	}
-	for i, s := range p.Final.Services {
-		c.host(fmt.Sprintf("final.services[%d]", i), s.Host)
-	}
+	c.services("services", p.Services)
+	c.services("final.services", p.Final.Services)
 	c.want(p.Final.Rounds >= 0 && p.Final.Rounds <= 100, "final.rounds is %d: want 0 to 100", p.Final.Rounds)
 	c.benchmark()
 	return errors.Join(c.errs...)
@@ -366,6 +375,21 @@ func (c *checker) replicas() {
 		}
 		seen[d.Name] = true
 		c.want(d.DSNFile != "", "replicas.databases[%d] has no dsn_file: a file with one DSN, such as user:password@tcp(10.0.0.1:3306)/app", i)
+	}
+}
+
+// unitExpr is what names of units are made of: they become parts of paths.
+var unitExpr = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}$`)
+
+func (c *checker) services(what string, list []ServicesOn) {
+	for i, s := range list {
+		where := fmt.Sprintf("%s[%d]", what, i)
+		c.host(where, s.Host)
+		c.want(len(s.Units) > 0 || s.Conf != "", "%s: want units, or conf", where)
+		c.want(s.Conf == "" || path.IsAbs(s.Conf), "%s: conf must be an absolute path, not %q", where, s.Conf)
+		for _, unit := range s.Units {
+			c.want(unitExpr.MatchString(unit), "%s: %q is not the name of a unit", where, unit)
+		}
 	}
 }
 
@@ -435,6 +459,9 @@ func (p *Project) fillHosts() {
 	}
 	for i := range p.Facts {
 		fill(&p.Facts[i].Host)
+	}
+	for i := range p.Services {
+		fill(&p.Services[i].Host)
 	}
 	for i := range p.Final.Services {
 		fill(&p.Final.Services[i].Host)

@@ -168,6 +168,11 @@ func (t *Target) diffOne(ctx context.Context, product engine.Product, tuning str
 			last = slots[0]
 		}
 		to, _, err := t.aim(ctx, s, key, text, []slot{last})
+		var why exempt
+		if errors.As(err, &why) {
+			report = append(report, Outcome{Target: t.Name, Tuning: tuning, Key: key, Did: Kept, Reason: string(why)})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

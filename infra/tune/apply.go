@@ -165,6 +165,11 @@ func (t *Target) plan(ctx context.Context, now time.Time, tuning string, s Setti
 	for _, key := range keys {
 		slots := having(slots, key)
 		to, kept, err := t.aim(ctx, s, key, text, slots)
+		var why exempt
+		if errors.As(err, &why) {
+			report = append(report, Outcome{Target: t.Name, Tuning: tuning, Key: key, Did: Kept, Reason: string(why)})
+			continue
+		}
 		if err != nil {
 			return changes, report, err
 		}
@@ -189,7 +194,11 @@ func (t *Target) aim(ctx context.Context, s Setting, key, text string, slots []s
 	if err != nil {
 		return "", false, err
 	}
-	to, err = t.value(ctx, s, current, text)
+	k := keyed{key: key, current: current, original: current}
+	if r := t.store.load(slots[len(slots)-1].layer(), key); r != nil {
+		k.original = r.Original
+	}
+	to, err = t.value(ctx, s, k, text)
 	if err != nil || !s.RaiseOnly || current.Absent {
 		return to, false, err
 	}

@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 
@@ -84,9 +85,18 @@ func startOf(ctx context.Context, h host.Host, pid int) (string, error) {
 	return f[19], nil
 }
 
-// value makes both limits of the one number. Who may not raise a hard limit raises the soft one up to it.
-func (l limits) value(ctx context.Context, _ Setting, current engine.Value, text string) (string, error) {
-	_, hardText, ok := strings.Cut(current.Text, " ")
+// value leaves processes alone whose limits root may not change either, as in a container; else it makes both limits of the one number. Who may not raise a hard limit raises the soft one up to it.
+func (l limits) value(ctx context.Context, _ Setting, key keyed, text string) (string, error) {
+	if pid, _ := processOf(key.key); pid > 0 && l.c.DropIn != "" {
+		res, err := l.host.Run(ctx, host.Command{Argv: []string{"prlimit", "--pid", strconv.Itoa(pid), "--nofile"}})
+		if err == nil && res.Code != 0 {
+			err = exempt("limits of running processes may not be changed on this host: it gets them when its unit is started again")
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	_, hardText, ok := strings.Cut(key.current.Text, " ")
 	hard, err := strconv.Atoi(hardText)
 	wanted, err2 := strconv.Atoi(text)
 	if !ok || err != nil || err2 != nil || hard >= wanted {
@@ -171,7 +181,7 @@ func (s dropInSlot) write(ctx context.Context, key string, v engine.Value) error
 	if err := s.iniSlot.write(ctx, key, v); err != nil {
 		return err
 	}
-	_, err := host.Output(ctx, s.host, "systemctl", "daemon-reload")
+	_, err := host.Output(ctx, s.host, "sh", "-c", `rmdir -- "$1" 2>/dev/null; systemctl daemon-reload`, "sh", path.Dir(s.path)) // an empty directory was isukit's
 	return err
 }
 
@@ -214,13 +224,13 @@ func (s limitSlot) read(ctx context.Context, key string) (engine.Value, error) {
 
 // openFiles are the limits of a process.
 func openFiles(ctx context.Context, h host.Host, pid int) (soft, hard string, err error) {
-	out, err := host.Output(ctx, h, "prlimit", "--pid", strconv.Itoa(pid), "--nofile", "--noheadings", "--raw", "--output", "SOFT,HARD")
+	out, err := host.Output(ctx, h, "sed", "-n", `s/^Max open files *\([0-9a-z]*\) *\([0-9a-z]*\) .*/\1 \2/p`, fmt.Sprintf("/proc/%d/limits", pid))
 	if err != nil {
 		return "", "", err
 	}
 	f := strings.Fields(out)
 	if len(f) != 2 {
-		return "", "", fmt.Errorf("prlimit says %q", out)
+		return "", "", fmt.Errorf("/proc/%d/limits says %q", pid, out)
 	}
 	return f[0], f[1], nil
 }

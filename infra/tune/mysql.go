@@ -83,7 +83,7 @@ func (d databaseServer) commandLine(_ context.Context, key string) (string, erro
 }
 
 // value rounds a buffer pool as the server will: to whole chunks.
-func (d databaseServer) value(ctx context.Context, s Setting, _ engine.Value, text string) (string, error) {
+func (d databaseServer) value(ctx context.Context, s Setting, _ keyed, text string) (string, error) {
 	n, ok := engine.Number(text)
 	if mysql.Variable(s.Key) != "innodb_buffer_pool_size" || !ok {
 		return text, nil

@@ -37,7 +37,7 @@ func NewNginx(p Place, c NginxConfig) *Target {
 
 type nginxServer struct {
 	plain
-	host host.Host
+	host *seen
 	c    NginxConfig
 }
 
@@ -63,16 +63,153 @@ func (n nginxServer) refuse(ctx context.Context, s Setting) (string, error) {
 	return "", err
 }
 
+// load reads the configuration once a look.
 func (n nginxServer) load(ctx context.Context) (*nginx.Config, error) {
-	return nginx.Load(ctx, n.host, n.c.Conf)
+	return once(n.host, "configuration", func(ctx context.Context) (*nginx.Config, error) { return nginx.Load(ctx, n.host, n.c.Conf) })(ctx)
 }
 
+// expand finds the blocks that a key means, and the directives below them that would win over it there. Where the app has no
+// upstream, keepalive makes one.
 func (n nginxServer) expand(ctx context.Context, s Setting) ([]string, error) {
 	c, err := n.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.Places(s.Key), nil
+	keys := slices.DeleteFunc(c.Places(s.Key), c.Made)
+	for _, key := range slices.Clone(keys) {
+		for _, winner := range c.Winners(key) {
+			if !slices.Contains(keys, winner) {
+				keys = append(keys, winner)
+			}
+		}
+	}
+	if s.Key != upstreamsKeepalive {
+		return keys, nil
+	}
+	for _, b := range c.Backends() {
+		keys = append(append(keys, b.Key()), b.Passes...)
+		if b.HostKey != "" {
+			keys = append(keys, b.HostKey)
+		}
+	}
+	return keys, nil
+}
+
+// upstreamsKeepalive is the key that makes upstreams.
+const upstreamsKeepalive = "http > upstream * > keepalive"
+
+// value keeps what a lower level of the configuration is meant to have, and a log where it is.
+func (n nginxServer) value(ctx context.Context, s Setting, k keyed, text string) (string, error) {
+	c, err := n.load(ctx)
+	if err != nil {
+		return "", err
+	}
+	name := nginx.LastName(k.key)
+	lower := !slices.Contains(c.Places(s.Key), k.key)
+	switch {
+	case s.Key == upstreamsKeepalive && lower:
+		return ofBackend(c, k, text)
+	case lower && name == "proxy_set_header Connection" && strings.Contains(k.original.Text, "pgrade"):
+		return "", exempt("it is set for connections that are upgraded, as WebSockets are")
+	case name == "access_log":
+		return n.accessLog(ctx, k, text, lower)
+	}
+	return text, nil
+}
+
+// ofBackend is the value of a key that an upstream is made by.
+func ofBackend(c *nginx.Config, k keyed, text string) (string, error) {
+	for _, b := range c.Backends() {
+		switch {
+		case k.key != b.Key() && k.key != b.HostKey && !slices.Contains(b.Passes, k.key):
+			continue
+		case b.Refused != "":
+			return "", exempt("no upstream is made of " + b.Address + ": " + b.Refused)
+		case k.key == b.Key():
+			return b.Block(text), nil
+		case k.key == b.HostKey:
+			return "Host " + b.Host, nil
+		}
+		return b.PassTo(k.original.Text), nil
+	}
+	return "", fmt.Errorf("%s: %w", k.key, engine.ErrGone)
+}
+
+// accessLog gives a log another format and leaves it where it is. One that is off in a lower level stays off.
+func (n nginxServer) accessLog(ctx context.Context, k keyed, text string, lower bool) (string, error) {
+	_, format, _ := strings.Cut(text, " ")
+	had := strings.Fields(k.original.Text)
+	switch {
+	case format == "":
+		return text, nil // off
+	case k.original.Absent && !slices.Contains(n.c.Argv, "-p"):
+		file, err := n.builtIn(ctx, "--http-log-path")
+		if err != nil || file == "" {
+			return text, err
+		}
+		return file + " " + format, nil
+	case k.original.Absent || had[0] == "off" && !lower:
+		return text, nil
+	case had[0] == "off":
+		return "", exempt("it is off in this part of the configuration")
+	}
+	kept := []string{had[0], format}
+	for _, option := range had[min(len(had), 2):] {
+		if strings.HasPrefix(option, "if=") { // what is buffered or packed cannot be read at the end of a round
+			kept = append(kept, option)
+		}
+	}
+	return strings.Join(kept, " "), nil
+}
+
+// builtIn is an option that nginx was built with; "" where it was not.
+func (n nginxServer) builtIn(ctx context.Context, option string) (string, error) {
+	res, err := n.host.Run(ctx, host.Command{Argv: []string{n.c.Argv[0], "-V"}})
+	if err != nil {
+		return "", err
+	}
+	return nginx.BuiltWith(string(res.Stderr), option), nil
+}
+
+// check finds lower levels of the configuration that win over a key: there it has no effect.
+func (n nginxServer) check(ctx context.Context, r *Record) (string, error) {
+	c, err := n.load(ctx)
+	if err != nil || r.current().Absent {
+		return "", err
+	}
+	for _, key := range c.Winners(r.Key) {
+		_, d, err := c.Find(key)
+		if err != nil {
+			return "", err
+		}
+		have, want := "", r.current().Text
+		if d != nil {
+			v, _ := c.Value(key)
+			have = v.Text
+		}
+		if !wins(r.Key, have, want) {
+			continue
+		}
+		name := strings.Fields(nginx.LastName(key))[0]
+		return fmt.Sprintf("it has no effect in %s, which has its own %s", key[:strings.LastIndex(key, nginx.Separator)], name), nil
+	}
+	return "", nil
+}
+
+// wins tells whether a value of a lower level takes the effect of one above. What value leaves alone does not count.
+func wins(key, have, want string) bool {
+	switch nginx.LastName(key) {
+	case "proxy_set_header Connection":
+		return !engine.Same(have, want) && !strings.Contains(have, "pgrade")
+	case "proxy_set_header Host":
+		return false // where a block has another, that one is meant
+	case "access_log":
+		had, wants := append(strings.Fields(have), "combined"), append(strings.Fields(want), "combined")
+		return had[0] != "off" && (wants[0] == "off" || had[1] != wants[1])
+	}
+	higher, ok := engine.Number(have)
+	least, ok2 := engine.Number(want)
+	return !engine.Same(have, want) && !(ok && ok2 && higher >= least) // one that was only to be raised is not touched
 }
 
 func (n nginxServer) slots(context.Context, Setting) ([]slot, error) {

@@ -2,6 +2,7 @@ package tune
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -13,8 +14,10 @@ import (
 	"isukit/infra/host"
 )
 
-// store keeps the records of a target on its host: DIR/TARGET/LAYER/KEY. A Unix file name of up to 255 bytes takes every key
-// that a kernel or server has; longer ones are refused. While an operation is under way it remembers them.
+// maxRecordName is how many bytes the name of a record's file has; of longer keys it is the beginning and a hash.
+const maxRecordName = 200
+
+// store keeps the records of a target on its host: DIR/TARGET/LAYER/KEY. While an operation is under way it remembers them.
 type store struct {
 	host host.Host
 	dir  string
@@ -25,7 +28,11 @@ type store struct {
 }
 
 func (s *store) path(layer Layer, key string) string {
-	return path.Join(s.dir, string(layer), url.PathEscape(key))
+	name := url.PathEscape(key)
+	if len(name) > maxRecordName {
+		name = fmt.Sprintf("%s-%x", name[:maxRecordName-40], sha256.Sum256([]byte(key)))[:maxRecordName]
+	}
+	return path.Join(s.dir, string(layer), name)
 }
 
 // open reads the records, unless that was done; they are remembered until close.
@@ -46,9 +53,6 @@ func (s *store) close() { s.held, s.staged = nil, nil }
 // stage has flush write the record, which is remembered at once.
 func (s *store) stage(r *Record) error {
 	name := s.path(r.Layer, r.Key)
-	if len(path.Base(name)) > 250 {
-		return fmt.Errorf("record %s: the key is too long for a file name", r.Key)
-	}
 	if s.held == nil {
 		s.held = map[string]*Record{}
 	}

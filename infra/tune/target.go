@@ -70,8 +70,9 @@ type server interface {
 	refuse(ctx context.Context, s Setting) (string, error)
 	// expand turns a setting's key into the keys that it means here: "upstream *" into those of each upstream.
 	expand(ctx context.Context, s Setting) ([]string, error)
-	// value turns an evaluated value into the one that the server will have; current is what the key has now.
-	value(ctx context.Context, s Setting, current engine.Value, text string) (string, error)
+	// value turns an evaluated value into the one that a key of the server will have; current is what it has now. A key that is better
+	// left alone is an exempt.
+	value(ctx context.Context, s Setting, key keyed, text string) (string, error)
 	// slots are the layers on which a setting is written, the running one last.
 	slots(ctx context.Context, s Setting) ([]slot, error)
 	// slot finds the layer of a record again.
@@ -107,6 +108,17 @@ func having(slots []slot, key string) []slot {
 	})
 }
 
+// keyed is a key with what it has now, and what it had before any tuning.
+type keyed struct {
+	key               string
+	current, original engine.Value
+}
+
+// exempt tells why a key keeps what it has.
+type exempt string
+
+func (e exempt) Error() string { return string(e) }
+
 // errNoRestart says that the caller has to restart the server.
 var errNoRestart = errors.New("nothing here can restart it")
 
@@ -118,7 +130,7 @@ type plain struct{}
 
 func (plain) expand(_ context.Context, s Setting) ([]string, error) { return []string{s.Key}, nil }
 
-func (plain) value(_ context.Context, _ Setting, _ engine.Value, text string) (string, error) {
+func (plain) value(_ context.Context, _ Setting, _ keyed, text string) (string, error) {
 	return text, nil
 }
 

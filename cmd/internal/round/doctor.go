@@ -2,11 +2,13 @@ package round
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"isukit/infra"
 	"isukit/infra/doctor"
+	"isukit/infra/subject"
 )
 
 // quickLook bounds the look before a round.
@@ -16,8 +18,18 @@ const quickLook = 15 * time.Second
 func quickDoctor(ctx context.Context, running *infra.Running) []string {
 	ctx, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
-	seen, err := running.Examine(ctx, infra.ExamineOptions{})
-	var warnings []string
+	sub, err := running.Subject()
+	return examined(ctx, sub, err)
+}
+
+// examined are the warnings of the quick checks; err says what the subject lacks.
+func examined(ctx context.Context, sub *subject.Subject, err error) (warnings []string) {
+	var seen *doctor.Observed
+	if sub != nil {
+		var lookErr error
+		seen, lookErr = sub.Examine(ctx, subject.ExamineOptions{})
+		err = errors.Join(err, lookErr)
+	}
 	if err != nil && ctx.Err() == nil {
 		warnings = append(warnings, fmt.Sprintf("doctor could not look at everything: %v", err))
 	}

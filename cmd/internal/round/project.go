@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"isukit/bench/external"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
+	"isukit/infra/subject"
 	"isukit/input"
 )
 
@@ -27,27 +27,15 @@ type Opened struct {
 	Close    func(context.Context) error
 }
 
-// Machine is a machine that can be reached, with the names that the project has for it.
-type Machine struct {
-	names []string
-	At    host.Host
-}
-
-// Machines are those of the project's hosts that can be reached, each once, in the project's order.
-func (o *Opened) Machines() []Machine {
-	var list []Machine
-	for _, h := range o.Hosts {
-		at, ok := o.Reach.Named[h.Name]
-		if !ok {
-			continue
-		}
-		n := slices.IndexFunc(list, func(m Machine) bool { return m.At == at })
-		if n < 0 {
-			n, list = len(list), append(list, Machine{At: at})
-		}
-		list[n].names = append(list[n].names, h.Name)
+// Subject is what the project's file names, as commands act on it; consent says that the kernel of this machine may be changed. The
+// error says what could not be reached or asked; the rest is there all the same.
+func (o *Opened) Subject(ctx context.Context, consent bool) (*subject.Subject, error) {
+	s, err := subject.OfProject(ctx, o.Project, o.Reach.Named, o.stateDir, consent)
+	errs := []error{err}
+	for _, text := range o.Missing {
+		errs = append(errs, errors.New(text))
 	}
-	return list
+	return s, errors.Join(errs...)
 }
 
 // FindProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.

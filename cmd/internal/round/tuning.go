@@ -21,6 +21,7 @@ type roundTuning struct {
 	own     []string // tunings that the round itself applies, and takes back
 	running *infra.Running
 	targets []*tune.Target
+	close   func() error
 	report  tune.Report
 }
 
@@ -53,7 +54,11 @@ func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *inf
 			t.own = append(t.own, one.Name)
 		}
 	}
-	if t.targets, err = running.TuneTargets(); err != nil {
+	sub, err := running.Subject()
+	if err != nil {
+		return nil, err
+	}
+	if t.targets, t.close, err = sub.TuneTargets(); err != nil {
 		return nil, err
 	}
 	done := view.During("applying tunings, with restarts where they need them")
@@ -82,6 +87,9 @@ func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *inf
 // revert takes back what the round applied, and says what. Values that somebody else has changed meanwhile are left, and told in any case.
 func (t *roundTuning) revert(ctx context.Context, view *ui.RoundView) error {
 	if len(t.own) == 0 {
+		if t.close != nil {
+			return t.close()
+		}
 		return nil
 	}
 	done := view.During("taking tunings back, with restarts where they need them")
@@ -91,6 +99,7 @@ func (t *roundTuning) revert(ctx context.Context, view *ui.RoundView) error {
 		return err
 	})
 	done()
+	err = errors.Join(err, t.close())
 	if text := TakenBack(report); text != "" {
 		view.Step("taken back: %s", text)
 	}

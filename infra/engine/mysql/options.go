@@ -120,3 +120,29 @@ func (f OptionFile) includes() []string {
 	}
 	return list
 }
+
+// OptionFileFor is the file that is to get settings of a server, by its command line: one of isukit's own in the last directory that
+// it includes, or else the last file that it reads. "" says that it reads none.
+func OptionFileFor(ctx context.Context, at host.Host, argv []string) (string, error) {
+	files, err := ReadOptions(ctx, at, argv)
+	if err != nil {
+		return "", err
+	}
+	file, roots := "", roots(argv)
+	for _, root := range roots {
+		n := slices.IndexFunc(files, func(f OptionFile) bool { return f.Path == root && f.Real != "" })
+		if n < 0 {
+			continue
+		}
+		file = root
+		for _, include := range files[n].includes() {
+			if strings.HasSuffix(include, "/") {
+				file = include + "zz-isukit.cnf"
+			}
+		}
+	}
+	if file == "" && len(roots) > 0 {
+		file = roots[0] // none is there yet
+	}
+	return file, nil
+}

@@ -181,6 +181,13 @@ func Names(list []Directive) []string {
 // Separator is between the blocks of a key: "http > server > location / > access_log".
 const Separator = " > "
 
+// LastName is the last part of a key, without the number that tells it from others of its name.
+func LastName(key string) string {
+	parts := strings.Split(key, Separator)
+	name, _, _ := strings.Cut(parts[len(parts)-1], "#")
+	return name
+}
+
 func matches(name, pattern string) bool {
 	prefix, any := strings.CutSuffix(pattern, " *")
 	return name == pattern || any && (name == prefix || strings.HasPrefix(name, prefix+" ") || strings.HasPrefix(name, prefix+"#"))
@@ -261,8 +268,7 @@ func (d Directive) bounds(text string) (from, to int) {
 func (c *Config) Winners(key string) []string {
 	parts := strings.Split(key, Separator)
 	last := parts[len(parts)-1]
-	name, _, _ := strings.Cut(last, " ")
-	name, _, _ = strings.Cut(name, "#")
+	name, _, _ := strings.Cut(LastName(key), " ")
 	parent, own, err := c.Find(key)
 	if err != nil || own != nil && own.Block {
 		return nil

@@ -179,3 +179,13 @@ func MainValue(text, name string) (string, error) {
 	}
 	return "", err
 }
+
+// BuiltWith is an option among those that nginx -V prints, such as --http-log-path; "" where it is not there.
+func BuiltWith(printed, option string) string {
+	for word := range strings.FieldsSeq(printed) {
+		if value, ok := strings.CutPrefix(word, option+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
