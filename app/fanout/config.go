@@ -88,6 +88,9 @@ type Config struct {
 	// OnStep, if set, is called when a write comes to a step of its protocol on a replica. It is for tests that strike there:
 	// cut a connection, kill a server or the process. It must not use the pool, and the write waits for it.
 	OnStep func(step, replica string)
+	// WithoutRule leaves out one of the Rules, by its name, as if nobody had thought of it. It is for tests that see whether that
+	// would be found out: replicas differ then.
+	WithoutRule string
 }
 
 // DefaultConfig returns the settings that Open uses where the Config says nothing.

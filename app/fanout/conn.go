@@ -49,6 +49,10 @@ type conn struct {
 	settings []string // the app's SET statements, for links dialled later
 	tx       txn      // the open transaction, or nil
 	texts    map[string]*sqltext.Statement
+
+	last     *link      // where the statement before ran, if that was a query
+	numbered *link      // whose session has the LAST_INSERT_ID() of what was written last
+	locked   *exclusion // by LOCK TABLES
 }
 
 var (
@@ -71,6 +75,9 @@ func (c *conn) classify(text string) *sqltext.Statement {
 		return st
 	}
 	st := c.p.texts.Get(text)
+	if !sqltext.Remembers(text) {
+		return st
+	}
 	if len(c.texts) >= maxTextsPerConn {
 		clear(c.texts)
 	}
@@ -103,11 +110,13 @@ func (c *conn) drop(m *member) {
 // call is one statement to be run: by text, or by a prepared statement.
 type call struct {
 	st   *sqltext.Statement
+	v    *sqltext.Verdict
 	text string
 	args []driver.NamedValue
 	prep *stmt // nil for a call by text
 
-	after int // statements of the pool's own that follow in text
+	after int  // statements of the pool's own that follow in text
+	ids   bool // the last column of its rows is the id, for the pool
 }
 
 func (c *conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
@@ -115,7 +124,8 @@ func (c *conn) ExecContext(ctx context.Context, text string, args []driver.Named
 }
 
 func (c *conn) execCall(ctx context.Context, q call) (driver.Result, error) {
-	if err := ctx.Err(); err != nil {
+	q, err := c.judged(ctx, q)
+	if err != nil {
 		return nil, err
 	}
 	if c.tx != nil {
@@ -129,7 +139,8 @@ func (c *conn) QueryContext(ctx context.Context, text string, args []driver.Name
 }
 
 func (c *conn) queryCall(ctx context.Context, q call) (driver.Rows, error) {
-	if err := ctx.Err(); err != nil {
+	q, err := c.judged(ctx, q)
+	if err != nil {
 		return nil, err
 	}
 	if c.tx != nil {
@@ -150,6 +161,8 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if err != nil {
 		return nil, err
 	}
+	c.unlockTables() // as in the servers
+	c.last = nil
 	var t txn
 	if opts.ReadOnly {
 		t, err = c.beginRead(ctx, begin)
@@ -248,6 +261,7 @@ func (c *conn) CheckNamedValue(nv *driver.NamedValue) error {
 // ResetSession drops the links that went stale while the connection was idle and those of replicas that left service.
 func (c *conn) ResetSession(ctx context.Context) error {
 	v := c.p.view.Load()
+	c.last, c.numbered = nil, nil
 	for _, l := range c.links {
 		if l == nil {
 			continue
@@ -268,6 +282,7 @@ func (c *conn) IsValid() bool { return true }
 
 // Close closes the links.
 func (c *conn) Close() error {
+	c.unlockTables()
 	for i, l := range c.links {
 		if l != nil {
 			l.close()

@@ -55,8 +55,44 @@ func (c *conn) queryFirst(ctx context.Context, q call) (driver.Rows, error) {
 	if len(v.writers) == 0 {
 		return nil, ErrNoReplica
 	}
+	if q.st.NextID && c.p.keepsStates() {
+		if err := c.asksID(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.readable(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := c.readOn(ctx, v.writers[0], q)
 	return rows, plainConn(err)
+}
+
+// queryLast asks for the statement before, where that one ran.
+func (c *conn) queryLast(ctx context.Context, q call) (driver.Rows, error) {
+	if err := c.asksLast(q); err != nil {
+		return nil, err
+	}
+	rows, err := c.readOn(ctx, c.last.m, q)
+	return rows, plainConn(err)
+}
+
+// asksLast fails when the statement before was no query, or the connection that ran it is gone: other statements, of the pool's own,
+// have run since.
+func (c *conn) asksLast(call) error {
+	if c.last == nil || c.last.spent || c.links[c.last.m.index] != c.last {
+		return refused("FOUND_ROWS(), ROW_COUNT() and SHOW WARNINGS ask about the statement before, which was not a query on this connection (sql.Conn or sql.Tx); " +
+			"use the Result's RowsAffected, or SELECT COUNT(*)")
+	}
+	return nil
+}
+
+// asksID fails when the session that numbered a row last is gone: its LAST_INSERT_ID() is not known any more.
+func (c *conn) asksID() error {
+	v := c.p.view.Load()
+	if c.numbered != nil && (c.numbered.spent || len(v.writers) == 0 || c.links[v.writers[0].index] != c.numbered) {
+		return refused("the connection that has this LAST_INSERT_ID() is gone; use the Result's LastInsertId, which came with the write")
+	}
+	return nil
 }
 
 // execSession runs a SET on every replica and remembers it for links that are dialled later. A replica that fails it makes
@@ -85,22 +121,29 @@ func (p *group) execSession(ctx context.Context, c *conn, q call) (driver.Result
 // execDDL runs a statement that changes the schema: alone, on the first replica, then on the others; what the others have
 // then is compared with what the first has.
 func (p *group) execDDL(ctx context.Context, c *conn, q call) (driver.Result, error) {
-	if err := p.gate.Acquire(ctx, gateSize); err != nil {
+	leave, err := c.enter(ctx, gateSize)
+	if err != nil {
 		return nil, err
 	}
-	defer p.gate.Release(gateSize)
+	defer leave()
+	c.last = nil
 	v := p.acquire()
 	defer v.release()
 	if len(v.writers) == 0 {
 		return nil, ErrNoReplica
 	}
 	long := context.WithoutCancel(ctx)
+	with := pins{lastID: -1}
+	if q.v.Is(sqltext.PinClock) {
+		with.clock = time.Now()
+	}
 	run := func(m *member) (driver.Result, error) {
 		l, err := c.link(long, m)
 		if err != nil {
 			return nil, err
 		}
-		prefix := l.plain()
+		prefix := l.plain() + with.text()
+		l.pinned = l.pinned || !with.clock.IsZero()
 		defer l.watch(ctx, prefix != "")()
 		res, err := l.runExec(long, prefix, q)
 		l.answered(err)
@@ -141,8 +184,6 @@ func (p *group) ddlFailed(ctx context.Context, c *conn, first *member, err error
 // single is ModeSingle: statements go to the one replica as they are.
 type single struct{ p *group }
 
-func (s single) refuses() bool { return false }
-
 func (s single) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
 	return c.onFirst(ctx, q)
 }
@@ -157,8 +198,6 @@ func (s single) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn,
 
 // observer refuses what an Observer's pool may not do.
 type observer struct{}
-
-func (observer) refuses() bool { return true }
 
 func (observer) exec(context.Context, *conn, call) (driver.Result, error) {
 	return nil, refused("this pool was opened with Config.Observer")
@@ -177,8 +216,6 @@ func (observer) begin(context.Context, *conn, driver.TxOptions) (txn, error) {
 
 // parallel is ModeParallel.
 type parallel struct{ p *group }
-
-func (f parallel) refuses() bool { return false }
 
 // exec sends the statement to all replicas at once, cancels the rest at the first error, and takes the first's result.
 func (f parallel) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
@@ -200,7 +237,7 @@ func (f parallel) exec(ctx context.Context, c *conn, q call) (driver.Result, err
 }
 
 func (f parallel) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
-	if q.st.Kind == sqltext.Write {
+	if q.st.Kind == sqltext.Write || q.st.Kind == sqltext.Guarded {
 		return nil, refused("mode parallel has no writes that return rows")
 	}
 	return c.queryFirst(ctx, q)
@@ -276,7 +313,7 @@ func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
 func (t *flatTxn) exec(ctx context.Context, q call) (driver.Result, error) { return t.each(ctx, q) }
 
 func (t *flatTxn) query(ctx context.Context, q call) (driver.Rows, error) {
-	if q.st.Kind == sqltext.Write && len(t.members) > 1 {
+	if (q.st.Kind == sqltext.Write || q.st.Kind == sqltext.Guarded) && len(t.members) > 1 {
 		return nil, refused("mode parallel has no writes that return rows")
 	}
 	if len(t.members) == 0 {

@@ -76,7 +76,7 @@ func FateOf(err error) Fate {
 		return ""
 	case errors.As(err, &we):
 		return we.Fate
-	case errors.As(err, &me), errors.Is(err, ErrRefused), errors.Is(err, ErrNoReplica):
+	case errors.As(err, &me), errors.Is(err, ErrRefused), errors.Is(err, ErrNoReplica), unsent(err):
 		return NotApplied
 	}
 	return Unknown
@@ -112,7 +112,7 @@ func outcomeOf(err error) outcome {
 		return lost
 	}
 	switch me.Number {
-	case 1213, 1205:
+	case 1213, 1205, 1020: // 1020: a row has changed since the snapshot (MariaDB's innodb_snapshot_isolation)
 		return conflict
 	case 1021, 1026, 1030, 1114, 1290, 1836, 3675:
 		return broken // disk full, write errors, read-only
@@ -120,6 +120,21 @@ func outcomeOf(err error) outcome {
 		return lost // shutdown, connection killed
 	}
 	return answered
+}
+
+// numberOfError is the number of a server's error, or 0.
+func numberOfError(err error) uint16 {
+	var me *mysql.MySQLError
+	if errors.As(err, &me) {
+		return me.Number
+	}
+	return 0
+}
+
+// unsent reports whether err says that a statement was not sent at all.
+func unsent(err error) bool {
+	var de *dialError
+	return errors.As(err, &de) || errors.Is(err, mysql.ErrPktTooLarge)
 }
 
 // dialError is a failure to open a connection: nothing was executed on it.
@@ -131,12 +146,12 @@ type dialError struct {
 func (e *dialError) Error() string { return fmt.Sprintf("replica %s: connect: %v", e.replica, e.err) }
 func (e *dialError) Unwrap() error { return e.err }
 
-// phantomError is returned where replicas found different rows because another transaction added some in between. It is
-// dressed as a deadlock, since what to do is the same: everything is rolled back, run the transaction again.
-func phantomError() *mysql.MySQLError {
+// differError is returned where replicas answered differently. It is dressed as a deadlock, since what to do is the same:
+// everything is rolled back, run the transaction again.
+func differError() *mysql.MySQLError {
 	return &mysql.MySQLError{
 		Number: 1213, SQLState: [5]byte{'4', '0', '0', '0', '1'},
-		Message: "replicas found different rows, as another transaction added some in between; rolled back everywhere, run the transaction again",
+		Message: "replicas answered differently; rolled back everywhere, run the transaction again",
 	}
 }
 

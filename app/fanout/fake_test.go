@@ -231,8 +231,16 @@ func (s *fakeServer) answer(text string, thread int64) driver.Rows {
 		return &fakeRows{columns: 1, rows: [][]driver.Value{{thread}}}
 	case strings.HasPrefix(text, "SELECT GET_LOCK"), text == "SELECT 1":
 		return &fakeRows{columns: 1, rows: [][]driver.Value{{int64(1)}}}
+	case strings.HasPrefix(text, "SELECT LOWER(DATABASE())"):
+		return &fakeRows{columns: 1, rows: [][]driver.Value{{"shop"}}}
+	case strings.HasPrefix(text, "SELECT table_name FROM information_schema.tables"):
+		return &fakeRows{columns: 1, rows: [][]driver.Value{{"t"}, {"u"}}}
 	case strings.HasPrefix(text, "SHOW CREATE TABLE"):
-		return &fakeRows{columns: 2, rows: [][]driver.Value{{"t", "CREATE TABLE `t` (\n  PRIMARY KEY (`id`)\n)"}}}
+		create := "CREATE TABLE " + text[len("SHOW CREATE TABLE "):] + " (id INT NOT NULL, a INT)"
+		if s.keyed && strings.HasSuffix(text, "`t`") {
+			create = "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, a INT)"
+		}
+		return &fakeRows{columns: 2, rows: [][]driver.Value{{"", create}}}
 	case s.keyed && strings.Contains(text, "FROM information_schema.columns"):
 		return &fakeRows{columns: 9, rows: [][]driver.Value{{"t", "id", "1", "int", "NO", "-", "", "-", ""}, {"t", "a", "2", "int", "NO", "-", "", "-", ""}}}
 	case s.keyed && strings.Contains(text, "FROM information_schema.statistics"):

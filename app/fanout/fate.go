@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // firstFailed settles what the first replica's error means for the transaction and returns what the caller gets.
@@ -78,10 +76,30 @@ func (t *orderedTxn) judge(ctx context.Context, q call, a answer, verdicts []ver
 	if len(differ) == 0 {
 		return nil
 	}
-	if !t.gap {
-		return t.phantom(q.st)
+	if !t.sure() {
+		return t.doubt()
 	}
 	return t.settle(a, verdicts, differ)
+}
+
+// sure reports whether replicas have answered differently a moment ago as well.
+func (t *orderedTxn) sure() bool {
+	if t.alone {
+		return t.attempt > 1
+	}
+	until := t.c.p.doubtUntil.Load()
+	return until != 0 && time.Now().UnixNano() < until
+}
+
+// doubt rolls back because replicas answered differently, for the first time: under gap locks one of them should be wrong, but
+// nothing is lost by asking again before it is ejected.
+func (t *orderedTxn) doubt() error {
+	if !t.alone {
+		t.c.p.doubtUntil.Store(time.Now().Add(time.Second).UnixNano())
+	}
+	t.again = true
+	t.c.p.metrics.differences.Add(1)
+	return t.abort(differError())
 }
 
 // lostParts deals with replicas whose connection failed while the first one executed the statement: one that answers
@@ -122,24 +140,6 @@ func (t *orderedTxn) joiningAnswer(v verdict, same bool) {
 	if outcomeOf(v.err) == conflict {
 		v.pt.leave(t.c, v.err) // rolled back there: what it misses, Admit copies
 	}
-}
-
-// phantom rolls back because replicas found different rows while nothing kept other transactions from adding some. The
-// text runs with gap locks from now on, and so do the transactions of the next second.
-func (t *orderedTxn) phantom(st *sqltext.Statement) error {
-	st.Gap.Store(true)
-	if !t.alone {
-		t.c.p.gapUntil.Store(time.Now().Add(time.Second).UnixNano())
-	}
-	t.again = true
-	t.c.p.metrics.phantoms.Add(1)
-	return t.abort(phantomError())
-}
-
-// gapNow reports whether transactions begin with gap locks at present.
-func (p *group) gapNow() bool {
-	until := p.gapUntil.Load()
-	return until != 0 && time.Now().UnixNano() < until
 }
 
 // settle ejects the replicas that differ under gap locks, where no other transaction can be the reason. The first replica

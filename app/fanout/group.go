@@ -22,16 +22,20 @@ type group struct {
 	db      *sqlx.DB
 	writes  writeMode
 	texts   sqltext.Cache
-	schema  atomic.Pointer[schema]
-	metrics poolMetrics
+	schema  atomic.Pointer[sqltext.Schema]
+	packet  int // bytes that a statement may have, for every replica to take it; 0: unknown
+
+	foundRows bool // some replica may count rows that an UPDATE found, not those that it changed
+	metrics   poolMetrics
 
 	branches *branches // of ModeDurable; else nil
 	copying  *copying  // of ModeReplicated; else nil
 
-	fixed    atomic.Pointer[string] // the SET that gives a session what the first replica has, without ';'; nil before Open knows it
-	view     atomic.Pointer[view]
-	gate     *semaphore.Weighted // a write holds 1, a schema change all of it
-	gapUntil atomic.Int64        // Unix nanoseconds until which transactions begin with gap locks
+	fixed      atomic.Pointer[string] // the SET that gives a session what the first replica has, without ';'; nil before Open knows it
+	view       atomic.Pointer[view]
+	gate       *semaphore.Weighted // a write holds 1, a schema change all of it
+	doubtUntil atomic.Int64        // Unix nanoseconds until which replicas that answer differently are ejected for it
+	excluded   atomic.Pointer[exclusion]
 
 	id        string // of this process among those that use the replicas
 	xidPrefix string // of the branches of all of them
@@ -86,7 +90,7 @@ func (p *group) open(ctx context.Context) error {
 		}
 		p.members = append(p.members, m)
 	}
-	p.schema.Store(&schema{})
+	p.schema.Store(&sqltext.Schema{Lenient: true})
 	records := make([]record, len(p.members))
 	for i, m := range p.members {
 		records[i] = record{replica: m.name, state: InService}
@@ -153,7 +157,7 @@ func (p *group) setup(m *member) string {
 	if fixed != "" {
 		fixed += "; "
 	}
-	return fixed + fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout=%d%s; ", int(wait.Seconds()), keepMemory)
+	return fixed + fmt.Sprintf("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET SESSION innodb_lock_wait_timeout=%d%s; ", int(wait.Seconds()), keepMemory)
 }
 
 // sessionText is the SET for every connection that the app reads or writes over, or empty.
@@ -193,6 +197,7 @@ func (p *group) join(ctx context.Context) error {
 	if err := p.compareSchemas(ctx); err != nil {
 		return err
 	}
+	p.learnLimits(ctx)
 	p.stateMu.Lock()
 	err = p.register(ctx)
 	p.stateMu.Unlock()

@@ -82,18 +82,14 @@ func (k *keyed) exec(ctx context.Context, c *conn, q call) (driver.Result, error
 	if q.st.Kind != sqltext.Write {
 		return k.ordered.exec(ctx, c, q)
 	}
-	return k.locked(ctx, c, q, false)
+	return k.locked(ctx, c, q, q.st.Form.Returns())
 }
 
 func (k *keyed) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
 	if q.st.Kind != sqltext.Write {
 		return k.ordered.query(ctx, c, q)
 	}
-	a, err := k.locked(ctx, c, q, true)
-	if err != nil {
-		return nil, err
-	}
-	return a.rows, nil
+	return rowsOf(k.locked(ctx, c, q, q.st.Form.Returns()))
 }
 
 // locked runs one write under its keys: on all replicas at once, each committing by itself, or in the ordered way where the
@@ -104,7 +100,7 @@ func (k *keyed) locked(ctx context.Context, c *conn, q call, rows bool) (answer,
 		return answer{}, err
 	}
 	defer unlock()
-	if q.st.LastID || q.st.Call || q.st.Inserts && k.p.schema.Load().mayNumber(q.st.Tables) {
+	if q.v.How&^sqltext.PinClock != 0 {
 		return k.ordered.write(ctx, c, q, rows)
 	}
 	return k.together(ctx, c, q, rows)
@@ -120,7 +116,7 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 	}
 	defer t.finish()
 	with := pins{lastID: -1}
-	if q.st.Time || k.p.schema.Load().needsClock(q.st.Tables) {
+	if q.v.Is(sqltext.PinClock) {
 		with.clock = time.Now()
 	}
 	answers := make([]answer, len(t.parts))

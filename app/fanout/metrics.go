@@ -57,7 +57,7 @@ func (ph *phase) quantile(q float64) time.Duration {
 type memberMetrics struct{ first, others, prepare, commit phase }
 
 // poolMetrics are the whole pool's.
-type poolMetrics struct{ ejections, phantoms, conflicts atomic.Int64 }
+type poolMetrics struct{ ejections, differences, conflicts atomic.Int64 }
 
 // ReplicaMetrics are the measurements of one replica by step: First is a statement run there before the others, Others one
 // run there after the first, Prepare the XA PREPARE of a transaction (ModeDurable), Commit the COMMIT.
@@ -73,12 +73,13 @@ type Metrics struct {
 	InDoubt   int              // branches that this process left prepared (ModeDurable), to be settled within seconds
 	Oldest    time.Duration    // age of the oldest of them
 	Ejections int64            // made by this process
-	Conflicts int64            // statements that met a lock on another replica than the first: deadlocks across servers
-	Phantoms  int64            // statements rolled back since replicas found different rows, and run again with gap locks
+	// Differences are the statements that were rolled back since replicas answered differently; where they do so again, one is ejected.
+	Differences int64
+	Conflicts   int64 // statements that met a lock on another replica than the first: deadlocks across servers
 }
 
 func (p *group) readMetrics() Metrics {
-	out := Metrics{Ejections: p.metrics.ejections.Load(), Phantoms: p.metrics.phantoms.Load(), Conflicts: p.metrics.conflicts.Load()}
+	out := Metrics{Ejections: p.metrics.ejections.Load(), Differences: p.metrics.differences.Load(), Conflicts: p.metrics.conflicts.Load()}
 	var fastest, slowest time.Duration
 	for _, m := range p.members {
 		r := ReplicaMetrics{Replica: m.name, First: m.metrics.first.read(), Others: m.metrics.others.read(),

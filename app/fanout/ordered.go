@@ -15,57 +15,73 @@ type writeMode interface {
 	exec(ctx context.Context, c *conn, q call) (driver.Result, error)
 	query(ctx context.Context, c *conn, q call) (driver.Rows, error)
 	begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error)
-	refuses() bool // whether statements that write different rows are refused
 }
 
 // ordered is ModeOrdered.
 type ordered struct{ p *group }
 
-func (o ordered) refuses() bool { return true }
-
 func (o ordered) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
 	switch q.st.Kind {
-	case sqltext.Refused:
-		return nil, refused(q.st.Reason)
 	case sqltext.DDL:
 		return o.p.execDDL(ctx, c, q)
 	case sqltext.Session:
 		return o.p.execSession(ctx, c, q)
-	case sqltext.Read, sqltext.ReadFirst:
+	case sqltext.Lock:
+		return c.lockTables(ctx, q)
+	case sqltext.Unlock:
+		c.unlockTables()
+		return answer{}, nil
+	case sqltext.Guarded:
+		_, err := c.guarded(ctx, q)
+		return answer{}, err
+	case sqltext.Read, sqltext.ReadFirst, sqltext.ReadLast:
 		return c.onFirst(ctx, q)
 	}
-	return o.write(ctx, c, q, false)
+	return o.write(ctx, c, q, q.st.Form.Returns())
 }
 
 func (o ordered) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
 	switch q.st.Kind {
 	case sqltext.ReadFirst:
 		return c.queryFirst(ctx, q)
+	case sqltext.ReadLast:
+		return c.queryLast(ctx, q)
+	case sqltext.Guarded:
+		rows, err := c.guarded(ctx, q)
+		return rowsOf(answer{rows: rows}, err)
 	case sqltext.Write:
-		a, err := o.write(ctx, c, q, true)
-		if err != nil {
-			return nil, err
-		}
-		return a.rows, nil
+		return rowsOf(o.write(ctx, c, q, q.st.Form.Returns()))
 	}
-	if _, err := o.exec(ctx, c, q); err != nil {
+	_, err := o.exec(ctx, c, q)
+	return rowsOf(answer{}, err)
+}
+
+// rowsOf are an answer's rows, or none.
+func rowsOf(a answer, err error) (driver.Rows, error) {
+	if err != nil {
 		return nil, err
 	}
-	return &rowSets{sets: make([]rowSet, 1)}, nil
+	if a.rows == nil {
+		return &rowSets{sets: make([]rowSet, 1)}, nil
+	}
+	return a.rows, nil
 }
 
 func (o ordered) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
+	if level := sql.IsolationLevel(opts.Isolation); level == sql.LevelReadUncommitted || level == sql.LevelReadCommitted {
+		return nil, refused("a transaction that writes runs at REPEATABLE READ, whose gap locks have every replica find the same rows; leave sql.TxOptions.Isolation out, or begin it with ReadOnly")
+	}
 	return newOrderedTxn(c, sql.IsolationLevel(opts.Isolation)), nil
 }
 
-// writeAttempts bounds how often one statement is run: again with gap locks when replicas found different rows, and again
-// when a connection broke before anything was committed.
+// writeAttempts bounds how often one statement is run again, when a connection broke before anything was committed.
 const writeAttempts = 4
 
 // write runs one statement as a transaction of its own.
 func (o ordered) write(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
 	for attempt := 1; ; attempt++ {
 		t := newOrderedTxn(c, sql.LevelDefault)
+		t.attempt = attempt
 		a, err := t.single(ctx, q, rows)
 		if err == nil || !t.again || attempt == writeAttempts || ctx.Err() != nil {
 			return a, err
@@ -76,16 +92,17 @@ func (o ordered) write(ctx context.Context, c *conn, q call, rows bool) (answer,
 // orderedTxn is a read-write transaction over every replica. The first replica executes each statement before the others
 // do, so its row locks decide the order of conflicting transactions for all of them.
 type orderedTxn struct {
-	c     *conn
-	v     *view // nil before the first statement and after the end
-	parts []*part
-	level sql.IsolationLevel
-	alone bool // one statement is the whole transaction
-	begun string
-	xid   string // of the other replicas' branches in ModeDurable, or empty
-	gap   bool   // runs with gap locks, so replicas can't find different rows
-	dead  error  // set when it was rolled back everywhere: every further statement gets this
-	again bool   // it was rolled back for a reason that may not come back
+	c       *conn
+	v       *view // nil before the first statement and after the end
+	parts   []*part
+	level   sql.IsolationLevel
+	alone   bool // one statement is the whole transaction
+	begun   string
+	xid     string // of the other replicas' branches in ModeDurable, or empty
+	attempt int    // which one of a statement by itself, from 1
+	leave   func() // lets others through the gate
+	dead    error  // set when it was rolled back everywhere: every further statement gets this
+	again   bool   // it was rolled back for a reason that may not come back
 }
 
 func newOrderedTxn(c *conn, level sql.IsolationLevel) *orderedTxn {
@@ -102,15 +119,23 @@ func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, err
 		defer t.finish()
 		return t.c.direct(ctx, t.parts[0].m, q, rows)
 	}
-	if len(t.parts) == 2 && !rows && t.v.has(t.parts[1].m) {
+	q, err := t.rewritten(ctx, q)
+	if err != nil {
+		_ = t.rollback()
+		return answer{}, err
+	}
+	if q.text == "" { // no row to insert
+		return answer{}, t.rollback()
+	}
+	if len(t.parts) == 2 && !rows && t.v.has(t.parts[1].m) && t.parts[0].gone == nil {
 		if t.xid == "" {
 			return t.pair(ctx, q)
 		}
-		if t.commitsInPacket(q) && !q.st.LastID { // a branch can't begin after a question for that id
+		if t.commitsInPacket(q) && !t.parts[0].began && !q.st.NextID { // a branch can't begin after a question
 			return t.pairDurably(ctx, q)
 		}
 	}
-	a, err := t.run(ctx, q, rows)
+	a, err := t.execute(ctx, q, rows)
 	if err != nil {
 		_ = t.rollback()
 		return answer{}, err
@@ -128,25 +153,28 @@ func (t *orderedTxn) start(ctx context.Context, q call) error {
 		return nil
 	}
 	p := t.c.p
-	if err := p.gate.Acquire(ctx, 1); err != nil {
+	t.c.last = nil
+	leave, err := t.c.enter(ctx, 1)
+	if err != nil {
 		return err
 	}
 	v := p.acquire()
 	if len(v.writers) == 0 {
 		v.release()
-		p.gate.Release(1)
+		leave()
 		return ErrNoReplica
 	}
-	t.v = v
+	t.v, t.leave = v, leave
 	t.parts = make([]*part, len(v.writers))
 	for i, m := range v.writers {
 		t.parts[i] = &part{m: m}
 	}
-	wantsGap := q.st.Kind == sqltext.Write && (q.st.Reads || q.st.Gap.Load())
-	if len(t.parts) > 1 && t.level < sql.LevelRepeatableRead && (wantsGap || !t.alone && p.gapNow()) {
-		t.level = sql.LevelRepeatableRead
+	if t.alone && len(t.parts) > 1 && q.v.Is(sqltext.SendRows) {
+		t.level = sql.LevelSerializable // the query locks what it reads, as INSERT ... SELECT does
 	}
-	t.gap = t.level >= sql.LevelRepeatableRead
+	if t.level == sql.LevelRepeatableRead {
+		t.level = sql.LevelDefault // as the sessions are
+	}
 	begin, err := beginText(driver.TxOptions{Isolation: driver.IsolationLevel(t.level)})
 	t.begun = begin
 	if p.branches != nil && len(t.parts) > 1 {
@@ -165,7 +193,7 @@ func (t *orderedTxn) finish() {
 	if t.v != nil {
 		t.v.release()
 		t.v = nil
-		t.c.p.gate.Release(1)
+		t.leave()
 	}
 }
 
@@ -193,7 +221,7 @@ func (t *orderedTxn) exec(ctx context.Context, q call) (driver.Result, error) {
 	if q.st.Kind != sqltext.Write {
 		return t.runFirst(ctx, q, false)
 	}
-	return t.run(ctx, q, false)
+	return t.run(ctx, q, q.st.Form.Returns())
 }
 
 func (t *orderedTxn) query(ctx context.Context, q call) (driver.Rows, error) {
@@ -208,11 +236,7 @@ func (t *orderedTxn) query(ctx context.Context, q call) (driver.Rows, error) {
 		return nil, err
 	}
 	if q.st.Kind == sqltext.Write {
-		a, err := t.run(ctx, q, true)
-		if err != nil {
-			return nil, err
-		}
-		return a.rows, nil
+		return rowsOf(t.run(ctx, q, q.st.Form.Returns()))
 	}
 	return t.stream(ctx, q)
 }
@@ -222,19 +246,30 @@ func (t *orderedTxn) admits(q call) error {
 	switch {
 	case t.dead != nil:
 		return t.dead
-	case q.st.Kind == sqltext.Refused:
-		return refused(q.st.Reason)
-	case q.st.Kind == sqltext.DDL:
-		return refused("DDL commits the transaction around it; run it by itself")
-	case q.st.Kind == sqltext.Write && q.st.Reads && t.v != nil && !t.gap && len(t.parts) > 1:
-		return refused("a write that also reads rows needs gap locks to read the same rows on every replica; begin the " +
-			"transaction with sql.LevelRepeatableRead, or run the statement first or by itself")
+	case q.st.Kind == sqltext.DDL, q.isLock():
+		return refused("DDL and LOCK TABLES commit the transaction around them; run them by themselves")
+	case q.st.Kind == sqltext.Guarded && (t.v == nil || len(t.parts) > 1):
+		return errGuardedWrite
+	case q.st.Kind == sqltext.ReadLast:
+		return t.c.asksLast(q)
+	case q.st.NextID && q.st.Kind == sqltext.ReadFirst:
+		return t.c.asksID()
 	}
 	return nil
 }
 
 // run executes a write on the first replica, then on the others in parallel.
 func (t *orderedTxn) run(ctx context.Context, q call, rows bool) (answer, error) {
+	q, err := t.rewritten(ctx, q)
+	if err != nil || q.text == "" {
+		return answer{}, err
+	}
+	return t.execute(ctx, q, rows)
+}
+
+// execute is run for a statement that is as every replica is to execute it.
+func (t *orderedTxn) execute(ctx context.Context, q call, rows bool) (answer, error) {
+	q = t.withIDs(q)
 	a, with, err := t.runOnFirst(ctx, q, rows)
 	parts := t.live()
 	if err != nil || len(parts) == 1 {
@@ -248,10 +283,10 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 	p := t.c.p
 	with := pins{lastID: -1}
 	parts := t.live()
-	if q.st.Time || q.st.Call || p.schema.Load().needsClock(q.st.Tables) {
+	if q.v.Is(sqltext.PinClock) {
 		with.clock = time.Now()
 	}
-	if q.st.LastID {
+	if q.v.Is(sqltext.PinLastID) && len(parts) > 1 {
 		id, err := t.lastInsertID(ctx, parts[0])
 		if err != nil {
 			return answer{}, with, t.firstFailed(ctx, parts[0], err)
@@ -266,19 +301,27 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 	if err != nil {
 		return answer{}, with, t.firstFailed(ctx, parts[0], err)
 	}
-	if len(parts) > 1 && q.st.Inserts && a.id != 0 {
-		if q.st.Reads && !q.st.Sorted {
-			err := refused("INSERT ... SELECT without ORDER BY numbers the rows differently on each replica; add an ORDER BY on a unique key")
-			t.abort(err)
+	if q.ids {
+		if err := a.takeIDs(); err != nil {
+			return answer{}, with, t.abort(err)
+		}
+	}
+	if a.id != 0 {
+		t.c.numbered = parts[0].l
+	}
+	if len(parts) > 1 {
+		if with.insertID, err = t.nextID(ctx, q, a); err != nil {
 			return answer{}, with, err
 		}
-		with.insertID = a.id
 	}
 	return a, with, nil
 }
 
 // lastInsertID asks the first replica's session.
 func (t *orderedTxn) lastInsertID(ctx context.Context, first *part) (int64, error) {
+	if err := t.c.asksID(); err != nil {
+		return 0, err
+	}
 	q := call{text: "SELECT LAST_INSERT_ID()"}
 	a, err := first.run(ctx, t.c, q, t.begun, pins{lastID: -1}, true)
 	if err != nil {
@@ -304,6 +347,9 @@ func (t *orderedTxn) others(ctx context.Context, parts []*part, q call, with pin
 		t.c.p.at(stepOther, pt.m)
 		began := time.Now()
 		a, err := t.runPart(ctx, pt, q, with, rows)
+		if q.ids && err == nil {
+			err = a.takeIDs()
+		}
 		pt.m.metrics.others.observe(time.Since(began), err)
 		t.c.p.at(stepOtherDone, pt.m)
 		out[i] = verdict{pt, a, err}
@@ -364,5 +410,6 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 		return nil, t.firstFailed(ctx, first, err)
 	}
 	l.pinned = false
+	t.c.last = l
 	return rows, nil
 }

@@ -16,14 +16,15 @@ import (
 type answer struct {
 	affected, id int64
 	rows         *rowSets // for a write that returns rows
+	ids          []int64  // of those rows, where they were asked for
 }
 
 func (a answer) LastInsertId() (int64, error) { return a.id, nil }
 func (a answer) RowsAffected() (int64, error) { return a.affected, nil }
 
-// same reports whether two replicas said the same. The rows are compared by their number.
+// same reports whether two replicas said the same, in whatever order they returned their rows.
 func (a answer) same(b answer) bool {
-	return a.affected == b.affected && a.id == b.id && a.rows.count() == b.rows.count()
+	return a.affected == b.affected && a.id == b.id && a.rows.count() == b.rows.count() && a.rows.equal(b.rows)
 }
 
 // part is one replica's share of a transaction.
@@ -241,11 +242,36 @@ type rowSets struct {
 
 type rowSet struct {
 	columns []string
+	types   []string // of the columns, as the driver calls them
 	rows    [][]driver.Value
 }
 
 // maxBufferedRows bounds what a write may return: its rows are kept until every replica has executed it.
 const maxBufferedRows = 100_000
+
+// equal reports whether two replicas returned the same rows.
+func (r *rowSets) equal(o *rowSets) bool {
+	if r == nil || o == nil {
+		return r == o
+	}
+	seen := map[string]int{}
+	for _, s := range r.sets {
+		for _, row := range s.rows {
+			seen[fmt.Sprintf("%q", row)]++
+		}
+	}
+	for _, s := range o.sets {
+		for _, row := range s.rows {
+			seen[fmt.Sprintf("%q", row)]--
+		}
+	}
+	for _, n := range seen {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
+}
 
 func (r *rowSets) count() int {
 	if r == nil {
@@ -263,6 +289,11 @@ func readAll(r driver.Rows) (*rowSets, error) {
 	out := &rowSets{}
 	for {
 		set := rowSet{columns: r.Columns()}
+		if typed, ok := r.(driver.RowsColumnTypeDatabaseTypeName); ok {
+			for i := range set.columns {
+				set.types = append(set.types, typed.ColumnTypeDatabaseTypeName(i))
+			}
+		}
 		for {
 			row := make([]driver.Value, len(set.columns))
 			err := r.Next(row)

@@ -265,7 +265,7 @@ func (p *Pool) Metrics() Metrics {
 		all.Oldest = max(all.Oldest, m.Oldest)
 		all.Ejections += m.Ejections
 		all.Conflicts += m.Conflicts
-		all.Phantoms += m.Phantoms
+		all.Differences += m.Differences
 	}
 	return all
 }

@@ -104,6 +104,9 @@ func (p *group) route(ctx context.Context, v *view, tried uint64) *member {
 
 // read runs a query on one replica. When that one can't be reached, the query runs on another: nothing of it was seen.
 func (c *conn) read(ctx context.Context, q call) (driver.Rows, error) {
+	if err := c.readable(ctx); err != nil {
+		return nil, err
+	}
 	var tried uint64
 	var failed error
 	for {
@@ -157,6 +160,10 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 	if err != nil && isContext(err) && ctx.Err() != nil {
 		c.p.abandon(l)
 	}
+	c.last = nil
+	if err == nil {
+		c.last = l
+	}
 	return rows, err
 }
 
@@ -173,6 +180,9 @@ type readTxn struct {
 }
 
 func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
+	if err := c.readable(ctx); err != nil {
+		return nil, err
+	}
 	var failed error = ErrNoReplica
 	var tried uint64
 	for {
@@ -208,9 +218,6 @@ func (t *readTxn) exec(ctx context.Context, q call) (driver.Result, error) {
 }
 
 func (t *readTxn) query(ctx context.Context, q call) (driver.Rows, error) {
-	if q.st.Kind == sqltext.Refused {
-		return nil, refused(q.st.Reason)
-	}
 	rows, err := t.l.runQuery(ctx, "", q)
 	if err != nil && isContext(err) && ctx.Err() != nil {
 		t.c.p.abandon(t.l)

@@ -13,7 +13,7 @@ func TestRefusedStatementsSayWhatToWrite(t *testing.T) {
 	for text, hint := range map[string]string{
 		"INSERT INTO t VALUES (UUID())": "make the UUID in the app",
 		"UPDATE t SET a = RAND()":       "draw the number in the app",
-		"DELETE FROM t LIMIT 1":         "ORDER BY",
+		"DELETE FROM t LIMIT 1":         "add a primary key",
 		"BEGIN":                         "BeginTx",
 		"UPDATE t SET a = 1; SELECT 1":  "one by one",
 	} {

@@ -20,6 +20,9 @@ func (r replicated) admits(q call) error {
 	if q.st.Kind == sqltext.Refused && q.st.Local {
 		return refused(q.st.Reason)
 	}
+	if q.isLock() {
+		return refused("LOCK TABLES is about one connection; use a transaction with SELECT ... FOR UPDATE")
+	}
 	return nil
 }
 

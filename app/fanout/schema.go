@@ -9,40 +9,6 @@ import (
 	"strings"
 )
 
-// schema is what the pool knows of the tables: on the first replica in service, and equal on the others.
-type schema struct {
-	known  bool
-	tables map[string]table // by lower-case name
-}
-
-type table struct {
-	clock   bool // a column or trigger may read the clock by itself
-	numbers bool // it has an AUTO_INCREMENT column, or triggers that may write to a table that has
-	keys    keys
-}
-
-// needsClock reports whether a write to tables may read the clock without saying so. A table that is not known might.
-func (s *schema) needsClock(tables []string) bool {
-	if !s.known {
-		return true
-	}
-	for _, name := range tables {
-		if t, ok := s.tables[name]; !ok || t.clock {
-			return true
-		}
-	}
-	return false
-}
-
-// mayNumber reports whether an insert into the first of tables may generate an id.
-func (s *schema) mayNumber(tables []string) bool {
-	if !s.known || len(tables) == 0 {
-		return true
-	}
-	t, ok := s.tables[tables[0]]
-	return !ok || t.numbers
-}
-
 const columnsQuery = `SELECT c.table_name, c.column_name, c.ordinal_position, c.column_type, c.is_nullable,
 	COALESCE(c.column_default, '-'), c.extra, COALESCE(c.collation_name, '-'), COALESCE(c.generation_expression, '')
 	FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
@@ -116,29 +82,7 @@ func (p *group) compareSchemas(ctx context.Context) error {
 			return fmt.Errorf("%w: %s", ErrSchema, strings.Join(diff, "; "))
 		}
 	}
-	s := &schema{known: true, tables: make(map[string]table, len(first.tables))}
-	for name, lines := range first.tables {
-		s.tables[name] = table{clock: slices.ContainsFunc(lines, readsClock), numbers: slices.ContainsFunc(lines, numbersRows), keys: keysOf(lines)}
-	}
-	p.schema.Store(s)
-	return nil
-}
-
-func readsClock(line string) bool {
-	if strings.HasPrefix(line, "trigger ") {
-		return true
-	}
-	low := strings.ToLower(line)
-	for _, w := range []string{"current_timestamp", "curdate", "curtime", "now()", "localtime", "utc_", "unix_timestamp", "sysdate"} {
-		if strings.Contains(low, w) {
-			return true
-		}
-	}
-	return false
-}
-
-func numbersRows(line string) bool {
-	return strings.HasPrefix(line, "trigger ") || strings.Contains(strings.ToLower(line), "auto_increment")
+	return p.learnSchema(ctx, members[0])
 }
 
 // schemaDiff names, up to ten, what one replica has and the other has not.

@@ -106,8 +106,8 @@ type linkStmt struct {
 // PrepareContext prepares text.
 func (c *conn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
 	st := c.classify(text)
-	if st.Kind == sqltext.Refused && c.p.writes.refuses() {
-		return nil, refused(st.Reason)
+	if _, err := c.judged(ctx, call{st: st, text: text}); err != nil {
+		return nil, err
 	}
 	s := &stmt{c: c, st: st, text: text, parts: make([]linkStmt, len(c.links))}
 	v := c.p.view.Load()

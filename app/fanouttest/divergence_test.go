@@ -241,12 +241,12 @@ func staysEqual(t *testing.T, c *cluster, pools []*fanout.Pool, total int) {
 	var m fanout.Metrics
 	for _, p := range pools {
 		one := p.Metrics()
-		m.Phantoms += one.Phantoms
 		m.Conflicts += one.Conflicts
+		m.Differences += one.Differences
 		m.Ejections += one.Ejections
 	}
-	t.Logf("%d writes, %d failed, %.0f a second, %d phantoms, %d conflicts across servers", total, failed,
-		float64(total)/time.Since(began).Seconds(), m.Phantoms, m.Conflicts)
+	t.Logf("%d writes, %d failed, %.0f a second, %d differences, %d conflicts across servers", total, failed,
+		float64(total)/time.Since(began).Seconds(), m.Differences, m.Conflicts)
 	if failed > 0 {
 		t.Errorf("%d of %d writes failed", failed, total)
 	}

@@ -6,13 +6,15 @@ import "sync"
 const (
 	maxTexts     = 4096
 	maxTextBytes = 16 << 10
+	maxAllBytes  = 4 << 20 // what is known of a text takes up to 30 times as much
 )
 
-// Cache remembers what Classify said, for up to 4096 texts of up to 16 KiB. When it is full it starts over, so an app
+// Cache remembers what Classify said, for up to 4096 texts of up to 16 KiB, 4 MiB in all. When it is full it starts over, so an app
 // that puts values into its texts costs time, not memory. The zero value is ready; it is safe for many goroutines.
 type Cache struct {
 	mu    sync.RWMutex
 	texts map[string]*Statement
+	bytes int
 }
 
 // Get returns the Statement of text, the same one each time while it is remembered.
@@ -24,7 +26,7 @@ func (c *Cache) Get(text string) *Statement {
 		return st
 	}
 	st = Classify(text)
-	if len(text) > maxTextBytes {
+	if !Remembers(text) {
 		return st
 	}
 	c.mu.Lock()
@@ -32,9 +34,13 @@ func (c *Cache) Get(text string) *Statement {
 	if known := c.texts[text]; known != nil {
 		return known
 	}
-	if c.texts == nil || len(c.texts) >= maxTexts {
-		c.texts = make(map[string]*Statement, 64)
+	if c.texts == nil || len(c.texts) >= maxTexts || c.bytes+len(text) > maxAllBytes {
+		c.texts, c.bytes = make(map[string]*Statement, 64), 0
 	}
+	c.bytes += len(text)
 	c.texts[text] = st
 	return st
 }
+
+// Remembers reports whether a Cache keeps what it said of text.
+func Remembers(text string) bool { return len(text) <= maxTextBytes }

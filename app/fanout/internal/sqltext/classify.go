@@ -1,6 +1,6 @@
-// Package sqltext says, from a statement's text alone, what it does to several databases that must stay equal: which may
-// run it, what has to be pinned so that it writes the same row everywhere, and what can't be made safe and why. It knows
-// MySQL's and MariaDB's dialects and no schema. What it does not recognise, it calls a write.
+// Package sqltext says, from a statement's text and the schema, what it does to several databases that must stay equal:
+// which may run it, what has to be made the same for all so that it is exact, and what is refused, with what to write
+// instead. It knows MySQL's and MariaDB's dialects. What it does not recognise for sure is refused.
 package sqltext
 
 import (
@@ -16,63 +16,80 @@ type Kind uint8
 const (
 	Read      Kind = iota // any one replica
 	ReadFirst             // the first replica: it locks, or reads the session's own state
+	ReadLast              // where the statement before ran: it asks about that one
+	Guarded               // the first replica, in a read-only transaction: it calls what may write
 	Write                 // every replica
 	DDL                   // every replica, alone
 	Session               // every replica of the connection, remembered for those dialled later
+	Lock                  // LOCK TABLES: this connection alone until UNLOCK TABLES
+	Unlock                // UNLOCK TABLES
 	Refused               // nowhere; Reason says what to write instead
 )
 
-// Statement is what is known of one text. It is shared by all who run that text and, but for Gap, never changes.
+// Statement is what is known of one text. It is shared by all who run that text and never changes, but for what it remembers.
 type Statement struct {
-	Kind    Kind
-	Reason  string   // for Refused: what is wrong and what to write instead
-	Local   bool     // for Refused: it is about one connection or one server, so native replication would not pass it on either
-	Tables  []string // tables named, lower case, without database, each once
-	Time    bool     // calls NOW() or a relative: the clock must be pinned
-	LastID  bool     // reads LAST_INSERT_ID(): it must be pinned
-	Inserts bool     // INSERT or REPLACE: may generate an id
-	Reads   bool     // a write that also reads rows by query: needs gap locks to read the same rows everywhere
-	Sorted  bool     // has an ORDER BY
-	Call    bool     // CALL: what it does can't be seen
+	Kind   Kind
+	Reason string   // for Refused: what is wrong and what to write instead
+	Local  bool     // for Refused: it is about one connection or one server, so native replication would not pass it on either
+	Tables []string // tables named, lower case, without database, each once
+	Form   Form     // of a Write
 
 	Rows   bool    // an INSERT of rows that the text gives, which either inserts all of them or fails
 	Equals []Equal // of an UPDATE or DELETE of one table: WHERE is these, all of them, and nothing else
+	NextID bool    // reads LAST_INSERT_ID()
 
-	// Gap is set by the pool once replicas found different rows for this text: from then on it runs with gap locks.
-	Gap atomic.Bool
+	LocksReads bool // of LOCK TABLES: one of them is locked to be written
+
+	text      string
+	bad       string // of a Write: what is not understood
+	flaws     flaws
+	databases []string
+	all       marks // of a Write or DDL: the whole text
+	rest      marks // of a Write: without the query of an INSERT ... SELECT
+	query     marks // that query
+
+	judged atomic.Pointer[judged]
 }
 
 // Classify returns what is known of text.
 func Classify(text string) *Statement {
-	toks := tokens(text)
+	toks, flaws := tokens(text)
 	for len(toks) > 0 && toks[len(toks)-1].is(";") {
 		toks = toks[:len(toks)-1]
 	}
-	if len(toks) == 0 {
+	switch {
+	case flaws.open:
+		return refuseLocal("a quote or a comment does not end")
+	case len(toks) == 0:
 		return refuseLocal("the statement is empty")
-	}
-	if slices.ContainsFunc(toks, func(t token) bool { return t.is(";") }) {
+	case slices.ContainsFunc(toks, func(t token) bool { return t.is(";") }):
 		return refuseLocal("several statements in one text; send them one by one, in a transaction if they belong together")
 	}
-	st := &Statement{Tables: findTables(toks)}
+	st := &Statement{text: text, flaws: flaws}
+	st.Tables, st.databases = findTables(toks)
 	verb := firstVerb(toks)
 	switch {
 	case readVerbs[verb]:
 		st.read(toks)
 	case writeVerbs[verb]:
 		st.write(verb, toks)
-		if !strings.Contains(text, "/*!") && !strings.Contains(text, "/*M!") { // not every server may run the same text
-			st.exact(verb, toks)
-		}
 	case ddlVerbs[verb]:
 		st.ddl(verb, toks)
 	case verb == "SET":
 		st.session(toks)
+	case verb == "DO":
+		st.do(toks)
+	case verb == "CALL":
+		st.Kind = Guarded
+	case verb == "LOCK" && (at(toks, 1).is("TABLES") || at(toks, 1).is("TABLE")):
+		st.Kind = Lock
+		st.LocksReads = slices.ContainsFunc(toks, func(t token) bool { return t.is("WRITE") })
+	case verb == "UNLOCK":
+		st.Kind = Unlock
 	case refusedVerbs[verb] != "":
 		st.refuse(refusedVerbs[verb])
-		st.Local = true
 	default:
-		st.write(verb, toks) // unknown means write
+		st.refuse("a statement that begins with " + near(toks[0]) + " is not known; use Replica(name) for what concerns one server")
 	}
 	return st
 }
@@ -81,7 +98,7 @@ func refuseLocal(reason string) *Statement {
 	return &Statement{Kind: Refused, Reason: reason, Local: true}
 }
 
-func (st *Statement) refuse(reason string) { st.Kind, st.Reason = Refused, reason }
+func (st *Statement) refuse(reason string) { st.Kind, st.Reason, st.Local = Refused, reason, true }
 
 func (t token) is(text string) bool {
 	return (t.kind == word || t.kind == punct) && t.text == text
@@ -134,28 +151,41 @@ func explained(toks []token) string {
 // read settles a statement that returns rows.
 func (st *Statement) read(toks []token) {
 	for i, t := range toks {
+		column := at(toks, i-1).is(".")
 		switch {
 		case t.is(":="):
 			st.refuse("a user variable is assigned in a query; use a window function, or assign with SET")
 			return
-		case t.is("INTO"):
+		case t.is("INTO") && !toks[0].is("EXPLAIN") && !toks[0].is("DESCRIBE") && !toks[0].is("DESC"):
 			st.refuse("SELECT ... INTO writes a file or a variable on one server only; scan the row instead")
 			return
 		case t.call && t.kind == word && sequenceFuncs[t.text], t.is("NEXT") && at(toks, i+1).is("VALUE"):
 			st.refuse("sequences differ between replicas; make the id in the app or use AUTO_INCREMENT")
 			return
-		case t.kind == uservar, t.call && firstFuncs[t.text], locks(toks[i:]):
-			st.Kind = ReadFirst
-		case t.call && (t.kind == quoted || t.kind == word && !readFuncs[t.text]) && !namesTable(toks, i):
-			st.Kind = Write // perhaps a stored function that writes
+		case t.kind == sysvar && lastVars[t.text], t.call && !column && lastFuncs[t.text]:
+			st.Kind = ReadLast
+		case t.kind == uservar, t.call && !column && firstFuncs[t.text], locks(toks[i:]):
+			st.Kind = max(st.Kind, ReadFirst)
+		case t.call && callsOther(toks, i):
+			st.Kind = Guarded // perhaps a stored function that writes
+			return
 		}
+		st.NextID = st.NextID || t.is("LAST_INSERT_ID")
 	}
 	if toks[0].is("SHOW") && (at(toks, 1).is("WARNINGS") || at(toks, 1).is("ERRORS") || at(toks, 1).is("COUNT")) {
-		st.Kind = ReadFirst
+		st.Kind = ReadLast
 	}
-	if st.Kind == Write {
-		st.write("", toks)
+}
+
+var lastVars = set("WARNING_COUNT ERROR_COUNT SESSION.WARNING_COUNT SESSION.ERROR_COUNT")
+
+// callsOther reports whether the name at i, which stands before '(', may be a stored function's.
+func callsOther(toks []token, i int) bool {
+	t := toks[i]
+	if namesTable(toks, i) {
+		return false
 	}
+	return t.kind == quoted || at(toks, i-1).is(".") || !steady(t.text) && unsafeFuncs[t.text] == "" && !orderFuncs[t.text] && !firstFuncs[t.text]
 }
 
 // locks reports whether toks begins with a locking clause of SELECT.
@@ -169,72 +199,84 @@ func locks(toks []token) bool {
 	return false
 }
 
-// write settles a statement that changes rows on every replica.
-func (st *Statement) write(verb string, toks []token) {
-	if verb == "DO" && slices.ContainsFunc(toks, func(t token) bool { return t.call && firstFuncs[t.text] }) {
-		st.Kind = ReadFirst // DO RELEASE_LOCK(...) and the like run where the lock was taken
-		return
-	}
-	st.Kind = Write
-	st.Inserts = verb == "INSERT" || verb == "REPLACE"
-	st.Call = verb == "CALL"
-	st.Reads = readsRows(verb, toks)
-	limited := false
+// do settles DO, which runs functions for what they do in the session: on the first replica.
+func (st *Statement) do(toks []token) {
+	st.Kind = ReadFirst
 	for i, t := range toks {
-		switch {
-		case t.kind == sysvar:
-			st.refuse("@@" + t.text + " may differ between servers; read it first and pass its value")
+		if t.is(":=") {
+			st.refuse("a user variable is assigned in DO; assign it with SET")
 			return
-		case t.is(":="):
-			st.refuse("a user variable is assigned in a write; compute the value in the app and pass it")
-			return
-		case t.call && t.kind == word && unsafeFuncs[t.text] != "" && !namesTable(toks, i):
-			st.refuse(t.text + "() gives every replica another value; " + unsafeFuncs[t.text])
-			return
-		case t.call && t.kind == word && sequenceFuncs[t.text], t.is("NEXT") && at(toks, i+1).is("VALUE"):
-			st.refuse("sequences differ between replicas; make the id in the app or use AUTO_INCREMENT")
-			return
-		case t.kind == word && timeWords[t.text]:
-			st.Time = true
-		case t.is("LAST_INSERT_ID"):
-			st.LastID = true
-		case t.is("LIMIT"):
-			limited = true
-		case t.is("ORDER") && at(toks, i+1).is("BY"):
-			st.Sorted = true
 		}
-	}
-	if limited && !st.Sorted {
-		st.refuse("LIMIT without ORDER BY picks other rows on each replica; add an ORDER BY on a unique key")
+		if t.call && callsOther(toks, i) {
+			st.Kind = Guarded
+		}
 	}
 }
 
-// readsRows reports whether a write takes values or rows from a query, or from more than one table.
-func readsRows(verb string, toks []token) bool {
-	for i, t := range toks {
-		if t.is("SELECT") || t.is("JOIN") || i > 0 && t.is("TABLE") && verb != "" {
-			return true
-		}
-		if verb == "UPDATE" && t.is("SET") {
-			verb = ""
-		}
-		if verb == "UPDATE" && t.is(",") || verb == "DELETE" && (t.is("USING") || t.is(",")) {
-			return true
-		}
+// write settles a statement that changes rows on every replica.
+func (st *Statement) write(verb string, toks []token) {
+	st.Kind = Write
+	if explained(toks) != at(toks, 0).text && !at(toks, 0).is("WITH") {
+		st.refuse("EXPLAIN ANALYZE of a write writes; explain the SELECT of the same rows")
+		return
 	}
-	return false
+	st.Form, st.bad = formOf(verb, toks)
+	from, to := tokensOf(toks, st.Form.Query)
+	st.all = marksOf(toks, 0, len(toks))
+	st.query = marksOf(toks, from, to)
+	st.rest = st.all
+	if from < to {
+		st.rest = marksOf(toks, 0, from)
+		st.rest.add(marksOf(toks, to, len(toks)))
+	}
+	st.NextID = st.all.lastID
+	if !st.flaws.exec { // not every server may run the same text
+		st.exact(verb, toks)
+	}
 }
+
+// tokensOf are the positions of the tokens in s.
+func tokensOf(toks []token, s Span) (from, to int) {
+	if s.Empty() {
+		return 0, 0
+	}
+	from, _ = slices.BinarySearchFunc(toks, s.Pos, func(t token, pos int) int { return t.pos - pos })
+	to, _ = slices.BinarySearchFunc(toks, s.End, func(t token, pos int) int { return t.pos - pos })
+	return from, to
+}
+
+// add joins what matters of two stretches.
+func (m *marks) add(o marks) {
+	m.clock, m.lastID, m.defaults = m.clock || o.clock, m.lastID || o.lastID, m.defaults || o.defaults
+	m.unsafe, m.unknown, m.sysvar, m.ordered, m.strange = m.unsafe+o.unsafe, m.unknown+o.unknown, m.sysvar+o.sysvar, m.ordered+o.ordered, m.strange+o.strange
+	m.assigns, m.uservar, m.skips, m.sums, m.merged = m.assigns || o.assigns, m.uservar || o.uservar, m.skips || o.skips, m.sums || o.sums, m.merged || o.merged
+	m.joins, m.bareGroup, m.sequenced, m.setsLastID = m.joins || o.joins, m.bareGroup || o.bareGroup, m.sequenced || o.sequenced, m.setsLastID || o.setsLastID
+	m.queries, m.limits, m.extremes = m.queries+o.queries, m.limits+o.limits, append(m.extremes, o.extremes...)
+}
+
+// Inserts reports whether the statement may generate an id.
+func (st *Statement) Inserts() bool { return st.Form.Verb == "INSERT" || st.Form.Verb == "REPLACE" }
 
 func (st *Statement) ddl(verb string, toks []token) {
 	st.Kind = DDL
-	for _, t := range toks[1:] {
-		if t.is("TEMPORARY") {
+	st.all = marksOf(toks, 0, len(toks))
+	what := at(toks, 1)
+	if what.is("OR") {
+		what = at(toks, 3)
+	}
+	for i, t := range toks {
+		switch {
+		case t.is("TEMPORARY"):
 			st.refuse("a temporary table lives on one connection of one server; use a common table expression or a real table")
-			st.Local = true
 			return
-		}
-		if t.is("SELECT") && verb == "CREATE" && !isView(toks) {
-			st.refuse("CREATE TABLE ... SELECT copies rows in another order on each replica; create the table, then INSERT ... SELECT ... ORDER BY")
+		case t.is("EVENT") && i < 5, t.is("SEQUENCE") && i < 4:
+			st.refuse("each server would run its events, and count its sequences, by itself; do it in the app")
+			return
+		case t.is("TABLESPACE") && (at(toks, i-1).is("IMPORT") || at(toks, i-1).is("DISCARD")):
+			st.refuse("files are on one server; use Replica(name) on each")
+			return
+		case t.is("SELECT") && verb == "CREATE" && !isView(toks):
+			st.refuse("CREATE TABLE ... SELECT copies rows in another order on each replica; create the table, then INSERT ... SELECT")
 			return
 		}
 	}
@@ -242,7 +284,7 @@ func (st *Statement) ddl(verb string, toks []token) {
 
 func isView(toks []token) bool {
 	return slices.ContainsFunc(toks, func(t token) bool {
-		return t.is("VIEW") || t.is("PROCEDURE") || t.is("FUNCTION") || t.is("TRIGGER") || t.is("EVENT")
+		return t.is("VIEW") || t.is("PROCEDURE") || t.is("FUNCTION") || t.is("TRIGGER")
 	})
 }
 
@@ -260,14 +302,19 @@ func (st *Statement) session(toks []token) {
 			st.refuse("SET TRANSACTION is the pool's; give sql.TxOptions to BeginTx")
 		case (t.kind == word || t.kind == sysvar) && ownedVars[name]:
 			st.refuse(name + " is set by the pool on its own connections; leave it")
-		case t.call && t.kind == word && unsafeFuncs[t.text] != "", t.kind == word && timeWords[t.text] && i > 0, t.is("SELECT"):
+		case t.call && (t.kind == quoted || !pureFuncs[t.text] && !beforeParens[t.text] || t.text == "LAST_INSERT_ID"), t.kind == word && timeWords[t.text] && i > 0,
+			t.is("SELECT"), t.kind == sysvar && i > 0 && !assignedHere(toks, i+1), bareUnsafe[t.text] && t.kind == word:
 			st.refuse("SET takes a value here that differs between servers; compute it in the app and pass it")
 		}
 		if st.Kind == Refused {
-			st.Local = true
 			return
 		}
 	}
+}
+
+// assignedHere reports whether the variable at i is what a SET sets.
+func assignedHere(toks []token, i int) bool {
+	return at(toks, i+1).is("=") || at(toks, i+1).is(":=")
 }
 
 // at is the i-th token, or none.
@@ -280,6 +327,13 @@ func at(toks []token, i int) token {
 
 // namesTable reports whether the name at i, though before a '(', is a table's: INSERT INTO user (name), WITH c (a) AS.
 func namesTable(toks []token, i int) bool {
+	if at(toks, i-1).is(".") {
+		i -= 2
+	}
 	before := at(toks, i-1)
-	return before.kind == word && beforeTables[before.text] || before.is(".")
+	if before.is(",") {
+		end := behind(toks, i+1)
+		return at(toks, end).is("AS") && at(toks, end+1).is("(")
+	}
+	return before.kind == word && beforeTables[before.text]
 }

@@ -12,7 +12,7 @@ type Equal struct {
 // exact notes what makes the rows that a write touches known before it runs: rows that the text gives, or a WHERE that is
 // nothing but equalities. Whatever it does not recognise is left out.
 func (st *Statement) exact(verb string, toks []token) {
-	if st.Reads || len(st.Tables) != 1 {
+	if st.all.queries > 0 || st.all.joins || len(st.Tables) != 1 {
 		return
 	}
 	i, ok := 1, at(toks, 0).is(verb)
@@ -66,7 +66,7 @@ func behind(toks []token, i int) int {
 	return i
 }
 
-// equalities are those of the only WHERE in toks, or nil when it holds anything else.
+// equalities are those of the only WHERE in toks, or nil when it holds anything else. ORDER BY and LIMIT may follow.
 func equalities(toks []token, from int) (list []Equal) {
 	where, arg := -1, 0
 	for i, t := range toks {
@@ -96,7 +96,7 @@ func equalities(toks []token, from int) (list []Equal) {
 			return nil
 		}
 		list = append(list, e)
-		if i+3 == len(toks) {
+		if i+3 == len(toks) || at(toks, i+3).is("LIMIT") || at(toks, i+3).is("ORDER") {
 			return list
 		}
 		if !at(toks, i+3).is("AND") {

@@ -18,6 +18,8 @@ type token struct {
 	kind tokenKind
 	text string
 	call bool // a word or quoted name directly followed by '('
+
+	pos, end int // where it stands in the text
 }
 
 // scanner splits a statement into tokens as the servers do. Plain comments vanish; the content of executable comments
@@ -27,23 +29,35 @@ type scanner struct {
 	text string
 	pos  int
 	exec bool // inside an executable comment
+
+	flaws flaws
 }
 
-// tokens returns the tokens of text.
-func tokens(text string) []token {
+// flaws are what makes a text another one for another server, or unreadable.
+type flaws struct {
+	open   bool // a quote or comment that does not end
+	exec   bool // it has comments that some servers execute
+	setVar bool // it has a hint that sets a variable
+}
+
+// tokens returns the tokens of text, and what is wrong with it.
+func tokens(text string) ([]token, flaws) {
 	s := scanner{text: text}
 	list := make([]token, 0, 16+len(text)/8)
 	for {
+		s.skipBlank()
+		start := s.pos
 		t, ok := s.next()
 		if !ok {
-			return list
+			s.flaws.open = s.flaws.open || s.exec
+			return list, s.flaws
 		}
+		t.pos, t.end = start, s.pos
 		list = append(list, t)
 	}
 }
 
 func (s *scanner) next() (token, bool) {
-	s.skipBlank()
 	if s.pos >= len(s.text) {
 		return token{}, false
 	}
@@ -78,6 +92,9 @@ func (s *scanner) number() token {
 	start := s.pos
 	s.skipWord()
 	t := s.text[start:s.pos]
+	if len(t) > 2 && t[0] == '0' && (t[1] == 'x' && strings.Trim(t[2:], "0123456789abcdefABCDEF") == "" || t[1] == 'b' && strings.Trim(t[2:], "01") == "") {
+		return token{kind: literal, text: t}
+	}
 	for i := range len(t) {
 		if !isDigit(t[i]) && t[i] != 'e' && t[i] != 'E' && t[i] != 'x' && t[i] != 'b' {
 			return token{kind: quoted, text: t}
@@ -125,10 +142,16 @@ func (s *scanner) skipBlank() {
 			for s.pos < len(s.text) && isDigit(s.text[s.pos]) {
 				s.pos++
 			}
-			s.exec = true
+			s.exec, s.flaws.exec = true, true
 		case s.has("/*"):
+			start := s.pos
 			s.pos += 2
-			s.skipTo("*/")
+			if !s.skipTo("*/") {
+				s.flaws.open = true
+			}
+			if hint := s.text[start:s.pos]; strings.HasPrefix(hint, "/*+") && strings.Contains(strings.ToUpper(hint), "SET_VAR") {
+				s.flaws.setVar = true
+			}
 		case s.exec && s.has("*/"):
 			s.pos += 2
 			s.exec = false
@@ -138,14 +161,15 @@ func (s *scanner) skipBlank() {
 	}
 }
 
-// skipTo moves past the next end, or to the end of the text.
-func (s *scanner) skipTo(end string) {
+// skipTo moves past the next end, or, when there is none, to the end of the text.
+func (s *scanner) skipTo(end string) bool {
 	i := strings.Index(s.text[s.pos:], end)
 	if i < 0 {
 		s.pos = len(s.text)
-		return
+		return false
 	}
 	s.pos += i + len(end)
+	return true
 }
 
 // quoteEnd returns the position after the quoted text that begins here. Doubled quotes stay inside; a backslash escapes
@@ -161,6 +185,7 @@ func (s *scanner) quoteEnd(quote byte) int {
 			return i + 1
 		}
 	}
+	s.flaws.open = true
 	return len(s.text)
 }
 

@@ -6,9 +6,8 @@ import (
 )
 
 // findTables returns the tables that the statement names: what stands behind FROM, JOIN, INTO, UPDATE, TABLE and the
-// commas of a FROM list. Names of common table expressions are left out.
-func findTables(toks []token) []string {
-	var names []string
+// commas of a FROM list. Names of common table expressions are left out. databases are those written before tables.
+func findTables(toks []token) (names, databases []string) {
 	ctes := map[string]bool{}
 	for i, t := range toks {
 		if t.kind != word {
@@ -18,11 +17,11 @@ func findTables(toks []token) []string {
 			ctes[strings.ToLower(at(toks, i-1).text)] = true
 		}
 		if tableIntros[t.text] && !t.call && !columnOf(toks, i) {
-			names = tableList(toks, i+1, names)
+			names = tableList(toks, i+1, names, &databases)
 		}
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return ctes[n] })
-	return names
+	return names, databases
 }
 
 // columnOf tells the FROM of EXTRACT(x FROM y), TRIM(x FROM y) and the UPDATE of FOR UPDATE and ON DUPLICATE KEY UPDATE
@@ -55,7 +54,7 @@ func closed(toks []token) bool {
 }
 
 // tableList reads names from position i on: [db.]name [[AS] alias] {, ...}.
-func tableList(toks []token, i int, names []string) []string {
+func tableList(toks []token, i int, names []string, databases *[]string) []string {
 	for {
 		for at(toks, i).kind == word && tableNoise[at(toks, i).text] || at(toks, i).is("(") {
 			i++
@@ -65,6 +64,7 @@ func tableList(toks []token, i int, names []string) []string {
 			return names
 		}
 		if at(toks, i+1).is(".") {
+			*databases = append(*databases, strings.ToLower(t.text))
 			i += 2
 			t = at(toks, i)
 		}
@@ -84,6 +84,8 @@ func tableList(toks []token, i int, names []string) []string {
 		i++
 	}
 }
+
+func lower(s string) string { return strings.ToLower(s) }
 
 func set(texts string) map[string]bool {
 	m := map[string]bool{}

@@ -1,0 +1,630 @@
+package sqltext
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Outcome is what the modes that promise equality do with a statement.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Exact   Outcome = iota // sent as it is: it has the same effect everywhere
+	Made                   // made exact: what it depends on is found out once and sent
+	Refuses                // not executed
+)
+
+// String is the outcome in a word or two.
+func (o Outcome) String() string { return [...]string{"exact", "made exact", "refused"}[o] }
+
+// How says how a statement is made exact. Several may hold.
+type How uint16
+
+// The ways.
+const (
+	PinClock  How = 1 << iota // the clock is stopped at one time for all replicas
+	PinLastID                 // the first replica's LAST_INSERT_ID() is set on the others
+	SendIDs                   // the ids that the first replica generated are set on the others
+	PickRows                  // the rows that it changes are found, and locked, on the first replica, and named by their key for all
+	SendRows                  // the query of INSERT ... SELECT runs on the first replica, and its rows are inserted on all
+	SendMade                  // defaults that call functions are computed once and written into the statement
+	OnePick                   // allowed if its values name one row by a unique key
+)
+
+// Rule is one line of the table of statement kinds and properties of tables.
+type Rule struct {
+	Name     string  // one word or two, the same in every release
+	Kind     string  // the statements that it is about
+	Property string  // of the tables that they name; empty: any
+	Outcome  Outcome //
+	Why      string  // why it is exact, how it is made so, or why it is refused
+	Instead  string  // for Refuses: what to write instead
+
+	how     How
+	applies func(c *judge) (detail string, ok bool)
+}
+
+// Verdict is what the rules say of a statement.
+type Verdict struct {
+	Outcome Outcome
+	How     How
+	Rules   []*Rule  // that apply, the one that refuses alone
+	Reason  string   // for Refuses: a sentence that says what to write instead
+	Unknown string   // the table that made it so, where that is not in the schema
+	Assumed []string // tables that are not in the schema, without which the outcome was found
+}
+
+// Is reports whether all of how is part of how the statement is made exact.
+func (v *Verdict) Is(how How) bool { return v.How&how == how }
+
+// judged is what a Statement remembers.
+type judged struct {
+	schema *Schema
+	v      *Verdict
+}
+
+// Judge applies the rules to st. Without a schema, tables are taken to have nothing special.
+func (st *Statement) Judge(s *Schema) *Verdict {
+	if j := st.judged.Load(); j != nil && j.schema == s {
+		return j.v
+	}
+	v := st.judge(s)
+	st.judged.Store(&judged{s, v})
+	return v
+}
+
+func (st *Statement) judge(s *Schema) *Verdict {
+	v := &Verdict{}
+	if st.Kind == Refused {
+		v.Outcome, v.Reason = Refuses, st.Reason
+		return v
+	}
+	if st.Kind != Write && st.Kind != DDL {
+		return v
+	}
+	c := &judge{Statement: st, s: s, f: &st.Form}
+	c.toks, _ = tokens(st.text)
+	if s == nil {
+		c.s = &Schema{Lenient: true}
+	}
+	c.t = c.s.Tables[st.Form.Table]
+	for i := range rules {
+		r := &rules[i]
+		if r.applies == nil || r.Name == c.s.Without {
+			continue
+		}
+		detail, ok := r.applies(c)
+		switch {
+		case !ok:
+		case r.Outcome == Refuses:
+			v.Outcome, v.How, v.Rules, v.Unknown = Refuses, 0, []*Rule{r}, c.unknown
+			v.Reason = strings.TrimPrefix(detail+" ", " ") + r.Why + "; " + r.Instead
+			return v
+		default:
+			v.Outcome = max(v.Outcome, r.Outcome)
+			v.How |= r.how
+			v.Rules = append(v.Rules, r)
+		}
+	}
+	v.Assumed = c.assumed()
+	return v
+}
+
+// Rules are all of them, in the order in which they are tried.
+func Rules() []Rule { return slices.Clone(rules) }
+
+// judge is a statement before the rules.
+type judge struct {
+	*Statement
+	toks    []token
+	f       *Form
+	s       *Schema
+	t       *Table // the one that it changes; nil when several, or not known
+	unknown string
+}
+
+// assumed are the tables that a Lenient schema lacks.
+func (c *judge) assumed() (list []string) {
+	for _, name := range c.Tables {
+		if c.Kind == Write && c.s.Tables[name] == nil {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// tables are those that the statement names and the schema has.
+func (c *judge) tables() (list []*Table) {
+	for _, name := range c.Tables {
+		if t := c.s.Tables[name]; t != nil {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// changes are the tables that the statement may change.
+func (c *judge) changes() []*Table {
+	if c.t != nil {
+		return []*Table{c.t}
+	}
+	return c.tables()
+}
+
+func (c *judge) write() bool { return c.Kind == Write }
+
+// sends reports whether the query of an INSERT ... SELECT runs on the first replica alone, so that what it holds does no harm.
+func (c *judge) sends() bool {
+	return !c.f.Query.Empty() && c.s.Without != "insert select" && c.needsSending()
+}
+
+// needsSending reports whether the rows of an INSERT ... SELECT, or what becomes of them, depend on more than the rows that
+// it reads.
+func (c *judge) needsSending() bool {
+	m := &c.query
+	if m.unsafe != "" || m.unknown != "" || m.sysvar != "" || m.sequenced || m.skips || m.limits > 0 || m.ordered != "" || m.bareGroup || m.merged || m.extreme {
+		return true
+	}
+	if c.f.Ignore || c.f.Upsert || c.f.Verb == "REPLACE" {
+		return true
+	}
+	return c.floatSum(m) || c.generates() || len(c.madeOmitted()) > 0 || c.t == nil
+}
+
+// generates reports whether rows that the statement inserts may be given ids by the server.
+func (c *judge) generates() bool {
+	if !c.Inserts() {
+		return false
+	}
+	if c.t == nil {
+		return true
+	}
+	return c.t.Auto != "" && (c.f.Columns != nil && !slices.Contains(c.f.Columns, c.t.Auto) || !c.explicitIDs())
+}
+
+// explicitIDs reports whether the text itself gives every row its id. An argument might be NULL.
+func (c *judge) explicitIDs() bool {
+	i := c.autoIndex()
+	if i < 0 {
+		return false
+	}
+	if c.f.Rows == nil {
+		return true // whatever the query gives; an answer that tells of another id is noticed
+	}
+	for _, row := range c.f.Rows {
+		if i >= len(row) || row[i].Kind != Number {
+			return false
+		}
+	}
+	return true
+}
+
+// autoIndex is where the rows of an INSERT have the numbered column, or -1.
+func (c *judge) autoIndex() int {
+	if c.t == nil || c.t.Auto == "" {
+		return -1
+	}
+	if c.f.Columns != nil {
+		return slices.Index(c.f.Columns, c.t.Auto)
+	}
+	return slices.IndexFunc(c.t.Columns, func(col Column) bool { return col.Name == c.t.Auto })
+}
+
+// madeOmitted are the columns with defaults that each server would make by itself, and for which an INSERT gives no value.
+func (c *judge) madeOmitted() (list []Column) {
+	if c.t == nil || !c.Inserts() {
+		return nil
+	}
+	for i, col := range c.t.Columns {
+		if col.Made == "" || col.Generated {
+			continue
+		}
+		at := i
+		if c.f.Columns != nil {
+			at = slices.Index(c.f.Columns, col.Name)
+		}
+		if at < 0 || c.defaulted(at) {
+			list = append(list, col)
+		}
+	}
+	return list
+}
+
+// defaulted reports whether some row has DEFAULT, or nothing, at a place.
+func (c *judge) defaulted(i int) bool {
+	return slices.ContainsFunc(c.f.Rows, func(row []Value) bool {
+		return i >= len(row) || row[i].Kind == Null && strings.EqualFold(c.text[row[i].Pos:row[i].End], "default")
+	})
+}
+
+// floatSum reports whether a sum may be of floating-point numbers.
+func (c *judge) floatSum(m *marks) bool {
+	return m.sums && (c.Kind == DDL || slices.ContainsFunc(c.tables(), func(t *Table) bool {
+		return slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Type == "float" || col.Type == "double" || col.Type == "real" })
+	}))
+}
+
+// stringExtreme reports whether MIN or MAX may be of strings, of which the servers show any among those that compare equal.
+func (c *judge) stringExtreme(m *marks) bool {
+	return slices.ContainsFunc(m.extremes, func(name string) bool {
+		if name == "" {
+			return len(c.tables()) > 0
+		}
+		return slices.ContainsFunc(c.tables(), func(t *Table) bool {
+			col := t.Column(name)
+			return col != nil && textTypes[col.Type]
+		})
+	})
+}
+
+var textTypes = set0of("char varchar tinytext text mediumtext longtext enum set json")
+
+func set0of(s string) map[string]bool {
+	m := map[string]bool{}
+	for _, w := range strings.Fields(s) {
+		m[w] = true
+	}
+	return m
+}
+
+// picks reports whether WHERE names one row by a unique key, if its values are of the key's own kind.
+func (c *judge) picks() bool {
+	if c.t == nil || len(c.Equals) == 0 {
+		return c.t == nil && len(c.Equals) > 0 && c.s.Lenient
+	}
+	var named []string
+	for _, e := range c.Equals {
+		named = append(named, e.Column)
+	}
+	return slices.ContainsFunc(c.t.Keys, func(k Key) bool { return k.Unique && !k.Partial && subset(k.Columns, named) })
+}
+
+// total reports whether ORDER BY leaves one order only.
+func (c *judge) total() bool {
+	if c.t == nil {
+		return c.s.Lenient && len(c.f.OrderBy) > 0
+	}
+	return c.t.Total(c.f.OrderBy)
+}
+
+// changesKey reports whether an UPDATE sets a column of a unique key: whether it meets another row depends on the order then.
+func (c *judge) changesKey() bool {
+	return c.f.Verb == "UPDATE" && c.t != nil && slices.ContainsFunc(c.t.Keys, func(k Key) bool {
+		return k.Unique && slices.ContainsFunc(k.Columns, func(col string) bool { return slices.Contains(c.f.Updates, col) })
+	})
+}
+
+// meets counts the unique keys by which a row that an upsert gives may meet another one.
+func (c *judge) meets() int {
+	n := 0
+	for _, k := range c.t.Keys {
+		if !k.Unique {
+			continue
+		}
+		given := func(col string) bool {
+			if c.f.Columns != nil && !slices.Contains(c.f.Columns, col) {
+				column := c.t.Column(col)
+				return column != nil && col != c.t.Auto && (!column.Nullable || column.Generated)
+			}
+			return col != c.t.Auto || c.autoIndex() >= 0
+		}
+		if k.Partial && len(k.Columns) == 0 || !slices.ContainsFunc(k.Columns, func(col string) bool { return !given(col) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func yes(ok bool) (string, bool)                { return "", ok }
+func named(detail string) (string, bool)        { return detail, detail != "" }
+func call(name string) (detail string, ok bool) { return name + "():", name != "" }
+
+// rules are tried in this order: those that refuse whatever the tables are, those that look at the tables, and those that
+// say how a statement is made exact. A statement that no rule refuses or makes exact is exact as it is, under gap locks.
+var rules = []Rule{
+	{Name: "unreadable", Kind: "a write whose form is not known", Outcome: Refuses,
+		Why: "what it does can't be told for sure", Instead: "write it as INSERT, REPLACE, UPDATE or DELETE in the plain form",
+		applies: func(c *judge) (string, bool) {
+			if c.bad != "" && c.write() {
+				return "near " + c.bad + ":", true
+			}
+			if c.write() && c.all.strange != "" {
+				return "near " + c.all.strange + ":", true
+			}
+			return "", false
+		}},
+	{Name: "executable comment", Kind: "a write with /*! ... */", Outcome: Refuses,
+		Why: "which servers execute the comment depends on their version", Instead: "leave the comment's marks out",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.flaws.exec) }},
+	{Name: "set_var", Kind: "a hint SET_VAR", Outcome: Refuses,
+		Why: "a hint that sets a variable has an effect on one engine only", Instead: "SET the variable on a Conn",
+		applies: func(c *judge) (string, bool) { return yes(c.flaws.setVar) }},
+	{Name: "functions", Kind: "a write that calls RAND(), UUID(), SYSDATE(), USER(), GET_LOCK(), ...", Outcome: Refuses,
+		Why: "every replica would give another value", Instead: "pass the value",
+		applies: func(c *judge) (string, bool) {
+			m := c.outside()
+			if c.write() && m.unsafe != "" {
+				return m.unsafe + "() is not passed on (" + unsafeFuncs[m.unsafe] + "):", true
+			}
+			return "", false
+		}},
+	{Name: "stored functions", Kind: "a write that calls a function that is not the servers' own", Outcome: Refuses,
+		Why: "what it does can't be seen", Instead: "compute the value with a SELECT first and pass it",
+		applies: func(c *judge) (string, bool) {
+			if !c.write() {
+				return "", false
+			}
+			return call(c.outside().unknown)
+		}},
+	{Name: "sequences", Kind: "NEXT VALUE FOR in a write", Outcome: Refuses,
+		Why: "sequences differ between replicas", Instead: "make the id in the app or use AUTO_INCREMENT",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.outside().sequenced) }},
+	{Name: "variables", Kind: "@@variables in a write", Outcome: Refuses,
+		Why: "may differ between servers", Instead: "read it first and pass its value",
+		applies: func(c *judge) (string, bool) {
+			if v := c.outside().sysvar; c.write() && v != "" {
+				return "@@" + lower(v), true
+			}
+			return "", false
+		}},
+	{Name: "assignments", Kind: "@x := in a write", Outcome: Refuses,
+		Why: "a user variable is assigned in a write", Instead: "compute the value in the app and pass it",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.all.assigns) }},
+	{Name: "skip locked", Kind: "SKIP LOCKED, NOWAIT or WAIT in an UPDATE or DELETE", Outcome: Refuses,
+		Why:     "the rows would depend on what is locked on each replica just then",
+		Instead: "find them with SELECT ... FOR UPDATE SKIP LOCKED in the same transaction, and name them by their key",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.outside().skips) }},
+	{Name: "order in a subquery", Kind: "LIMIT, GROUP_CONCAT, window functions, ... in a subquery of an UPDATE, DELETE or VALUES", Outcome: Refuses,
+		Why: "in a subquery depends on the order in which each replica reads", Instead: "run the subquery as a SELECT first and pass what it gave",
+		applies: func(c *judge) (string, bool) {
+			m := c.outside()
+			switch {
+			case !c.write():
+			case m.ordered != "":
+				return m.ordered, true
+			case m.limits > 1, m.limits == 1 && c.f.Limit.Empty():
+				return "LIMIT", true
+			case m.bareGroup && m.queries > 0:
+				return "GROUP BY with columns that it does not name", true
+			case c.floatSum(m):
+				return "a sum of floating-point numbers", true
+			case c.stringExtreme(m) && m.queries > 0:
+				return "MIN or MAX of strings", true
+			}
+			return "", false
+		}},
+	{Name: "insert select in place", Kind: "INSERT ... SELECT with arguments or text that can't be cut out", Outcome: Refuses,
+		Why: "its query can't be run by itself", Instead: "run the query as a SELECT first and insert its rows",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && c.Inserts() && c.f.Verb != "" && c.f.Table == "" && c.bad == "")
+		}},
+	{Name: "unknown table", Kind: "a write", Property: "not one of the database's own tables: a view, a temporary one, another database's", Outcome: Refuses,
+		Why: "is not a table of this database", Instead: "write to the tables that all replicas have",
+		applies: func(c *judge) (string, bool) {
+			if !c.write() {
+				return "", false
+			}
+			for _, db := range c.databases {
+				if c.s.Database != "" && db != c.s.Database && !slices.Contains(c.Tables, db) {
+					return db, true
+				}
+			}
+			for _, name := range c.Tables {
+				if c.s.Tables[name] == nil && !c.s.Lenient {
+					c.unknown = name
+					return name, true
+				}
+			}
+			return "", false
+		}},
+	{Name: "engine", Kind: "a write", Property: "not InnoDB", Outcome: Refuses,
+		Why: "has no transactions and no row locks, which decide the order", Instead: "ALTER TABLE ... ENGINE=InnoDB",
+		applies: func(c *judge) (string, bool) {
+			return c.any(func(t *Table) bool { return t.Engine != "" && t.Engine != "INNODB" })
+		}},
+	{Name: "versioned", Kind: "a write", Property: "WITH SYSTEM VERSIONING", Outcome: Refuses,
+		Why: "keeps each row's times by the server's own clock", Instead: "keep the history in a table of the app's",
+		applies: func(c *judge) (string, bool) { return c.any(func(t *Table) bool { return t.Versioned }) }},
+	{Name: "generated by function", Kind: "a write", Property: "a generated column that calls RAND(), UUID(), a stored function, ...", Outcome: Refuses,
+		Why: "has a generated column that each replica computes otherwise", Instead: "write that value from the app",
+		applies: func(c *judge) (string, bool) {
+			return c.any(func(t *Table) bool {
+				return slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Generated && (col.Made != "" || col.Clock) })
+			})
+		}},
+	{Name: "triggers", Kind: "a write", Property: "triggers that read rows, number rows, or call what is not the same everywhere", Outcome: Refuses,
+		Why: "has triggers whose effect can't be told for sure", Instead: "do in the app, in the same transaction, what they do",
+		applies: func(c *judge) (string, bool) {
+			if !c.write() {
+				return "", false
+			}
+			for _, t := range c.tables() {
+				for _, body := range t.Triggers {
+					if why := c.s.trigger(body, t); why != "" {
+						return fmt.Sprintf("%s (%s)", t.Name, why), true
+					}
+				}
+			}
+			return "", false
+		}},
+	{Name: "numbered by trigger", Kind: "an INSERT of several rows", Property: "generated ids and triggers", Outcome: Refuses,
+		Why: "with triggers, the ids of several rows need not follow each other", Instead: "insert the rows one by one",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.t != nil && len(c.t.Triggers) > 0 && c.generates() && len(c.f.Rows) != 1)
+		}},
+	{Name: "computed id", Kind: "an INSERT whose id is an expression", Property: "generated ids", Outcome: Refuses,
+		Why: "whether the server numbers the row depends on the expression", Instead: "compute the id first and pass it, or leave it out",
+		applies: func(c *judge) (string, bool) {
+			i := c.autoIndex()
+			return yes(i >= 0 && slices.ContainsFunc(c.f.Rows, func(row []Value) bool {
+				return i < len(row) && (row[i].Kind == Expr || row[i].Kind == String)
+			}))
+		}},
+	{Name: "mixed ids", Kind: "an INSERT that gives some of its rows an id", Property: "generated ids", Outcome: Refuses,
+		Why: "some rows have an id and some are to be numbered, so the numbers need not follow each other", Instead: "give all rows an id, or none",
+		applies: func(c *judge) (string, bool) {
+			i := c.autoIndex()
+			numbers, others := 0, 0
+			for _, row := range c.f.Rows {
+				switch {
+				case i < 0 || i >= len(row):
+				case row[i].Kind == Number || row[i].Kind == LastID:
+					numbers++
+				case row[i].Kind == Null || row[i].Kind == NumberZ:
+					others++
+				}
+			}
+			return yes(numbers > 0 && others > 0)
+		}},
+	{Name: "two keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys that its rows have values for", Outcome: Refuses,
+		Why:     "a row may meet one row by one key and another by another key, and each replica looks at its keys in the order in which they were created",
+		Instead: "INSERT, and UPDATE on error 1062, in a transaction; or leave all but one of the keys to the server",
+		applies: func(c *judge) (string, bool) { return yes(c.t != nil && c.f.Upsert && c.meets() > 1) }},
+	{Name: "made default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default that calls UUID(), RAND(), ... and can't be computed by itself", Outcome: Refuses,
+		Why: "has a default that each replica would make by itself", Instead: "give the column a value",
+		applies: func(c *judge) (string, bool) {
+			if !c.write() || c.t == nil {
+				return "", false
+			}
+			made := slices.ContainsFunc(c.t.Columns, func(col Column) bool { return col.Made != "" })
+			if made && c.rest.defaults && !c.Inserts() {
+				return c.t.Name, true
+			}
+			if c.Without() == "computed default" {
+				return "", false
+			}
+			for _, col := range c.madeOmitted() {
+				if col.MadeExpr == "" || c.f.Upsert && c.rest.defaults || !c.f.Query.Empty() && c.f.Columns == nil || c.emptyRow() {
+					return c.t.Name + "." + col.Name, true
+				}
+			}
+			return "", false
+		}},
+	{Name: "ignore", Kind: "UPDATE IGNORE, DELETE IGNORE", Outcome: Refuses,
+		Why: "which rows are left out depends on the order in which each replica reads", Instead: "leave IGNORE out, and look at the error",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && c.f.Ignore && !c.Inserts() || c.f.Table == "" && c.write() && slices.ContainsFunc(c.toks, func(t token) bool { return t.is("IGNORE") }))
+		}},
+	{Name: "joined update", Kind: "UPDATE of one table from rows of another", Outcome: Refuses,
+		Why:     "where several rows match one, each replica takes the values of whichever it reads first",
+		Instead: "join all columns of a unique key of the other table, or SELECT the rows and update them one by one",
+		applies: func(c *judge) (string, bool) { return yes(c.f.Verb == "UPDATE" && c.f.Table == "" && !c.joinsOne()) }},
+	{Name: "moves keys", Kind: "UPDATE that sets a column of a unique key on several rows", Property: "unique keys", Outcome: Refuses,
+		Why:     "whether a row meets another one depends on the order in which they are changed",
+		Instead: "name the row by a unique key, or add an ORDER BY on all columns of one",
+		applies: func(c *judge) (string, bool) { return yes(c.changesKey() && !c.picks() && !c.total()) }},
+	{Name: "limit without key", Kind: "UPDATE or DELETE with LIMIT", Property: "no unique key without NULLs", Outcome: Refuses,
+		Why: "LIMIT picks other rows on each replica, and the table has no key by which they could be named", Instead: "add a primary key",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && !c.f.Limit.Empty() && c.t != nil && c.t.Primary() == nil && !c.picks())
+		}},
+	{Name: "limit in a joined write", Kind: "UPDATE or DELETE of several tables with LIMIT", Outcome: Refuses,
+		Why: "LIMIT picks other rows on each replica", Instead: "SELECT the keys with the LIMIT first and name them",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && !c.Inserts() && c.f.Table == "" && c.all.limits > 0)
+		}},
+	{Name: "altered default", Kind: "ALTER TABLE that adds a column", Property: "a default that calls UUID(), RAND(), ...", Outcome: Refuses,
+		Why: "gives the rows that are there another value on every replica", Instead: "add the column without that default, fill it from the app, and then set the default",
+		applies: func(c *judge) (string, bool) {
+			if c.Kind != DDL || !at(c.toks, 0).is("ALTER") || c.all.unsafe == "" && !c.all.sequenced {
+				return "", false
+			}
+			return "ALTER TABLE with " + c.all.unsafe + "()", true
+		}},
+	{Name: "altered numbers", Kind: "ALTER TABLE that numbers its rows", Outcome: Refuses,
+		Why: "numbers the rows that are there in the order in which each replica has them", Instead: "create a new table and insert the rows in the order that you want",
+		applies: func(c *judge) (string, bool) {
+			return "ALTER TABLE ... AUTO_INCREMENT", c.Kind == DDL && at(c.toks, 0).is("ALTER") && c.numbersRows()
+		}},
+
+	{Name: "clock", Kind: "NOW() and its relatives", Property: "defaults, ON UPDATE or triggers that read the clock", Outcome: Made, how: PinClock,
+		Why: "the clock is stopped at one time for all replicas",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.all.clock || c.Kind == DDL && at(c.toks, 0).is("ALTER") || slices.ContainsFunc(c.changes(), func(t *Table) bool {
+				return len(t.Triggers) > 0 || slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Clock })
+			}))
+		}},
+	{Name: "last id", Kind: "LAST_INSERT_ID() in a write", Outcome: Made, how: PinLastID,
+		Why:     "it is asked on the first replica and set on the others",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.all.lastID) }},
+	{Name: "generated ids", Kind: "INSERT and REPLACE, in bulk, IGNORE and upserts too", Property: "generated ids", Outcome: Made, how: SendIDs,
+		Why:     "the id that the first replica gave is set on the others, from which they count on; for an upsert of several rows one of them is asked whether it has that row",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.generates()) }},
+	{Name: "computed default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default such as (UUID()), (RAND())", Outcome: Made, how: SendMade,
+		Why:     "the first replica computes it, once for each row, and it is written into the statement for all",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && len(c.madeOmitted()) > 0) }},
+	{Name: "insert select", Kind: "INSERT ... SELECT that orders, limits, groups, numbers, ignores or updates", Outcome: Made, how: SendRows,
+		Why:     "the query runs on the first replica, under locks, and its rows are inserted on all",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.sends()) }},
+	{Name: "limit", Kind: "UPDATE and DELETE with LIMIT", Property: "a unique key without NULLs", Outcome: Made, how: PickRows,
+		Why: "the rows are found and locked on the first replica, and named by their key for all",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && !c.f.Limit.Empty() && !c.total() && !c.picks() && (c.t != nil || c.s.Lenient))
+		}},
+	{Name: "limit one", Kind: "UPDATE and DELETE of the row that a unique key names, with LIMIT", Property: "a unique key", Outcome: Exact, how: OnePick,
+		Why: "there is one row at most",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && c.picks() && !c.total() && (!c.f.Limit.Empty() || c.changesKey()))
+		}},
+	{Name: "limit in order", Kind: "UPDATE and DELETE with LIMIT and ORDER BY all columns of a unique key", Property: "a unique key without NULLs", Outcome: Exact,
+		Why: "the order leaves no choice", applies: func(c *judge) (string, bool) {
+			return yes(c.write() && !c.f.Limit.Empty() && c.total())
+		}},
+	{Name: "rows given", Kind: "INSERT and REPLACE of rows that the text gives", Outcome: Exact,
+		Why:     "each replica does the same with the same rows in the same order",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.f.Rows != nil) }},
+	{Name: "rows found", Kind: "UPDATE, DELETE, joins, subqueries, INSERT ... SELECT", Property: "also with foreign keys, partitions, generated columns", Outcome: Exact,
+		Why:     "gap locks on the first replica keep the rows that it found what they are until the others have found them",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.f.Rows == nil) }},
+	{Name: "schema change", Kind: "CREATE, ALTER, DROP, TRUNCATE, RENAME, ...", Outcome: Exact,
+		Why:     "it runs alone, on the first replica and then on the others, and the schemas are compared after it",
+		applies: func(c *judge) (string, bool) { return yes(c.Kind == DDL) }},
+}
+
+// Without is the rule that a test leaves out.
+func (c *judge) Without() string { return c.s.Without }
+
+// outside are the marks of what every replica executes: without the query whose rows are sent.
+func (c *judge) outside() *marks {
+	if c.sends() {
+		return &c.rest
+	}
+	return &c.all
+}
+
+func (c *judge) emptyRow() bool {
+	return slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return len(row) == 0 })
+}
+
+// any names the first of the statement's tables of which f is true.
+func (c *judge) any(f func(*Table) bool) (string, bool) {
+	if !c.write() {
+		return "", false
+	}
+	for _, t := range c.tables() {
+		if f(t) {
+			return t.Name, true
+		}
+	}
+	return "", false
+}
+
+// numbersRows reports whether an ALTER TABLE gives a column AUTO_INCREMENT, other than the table's next number.
+func (c *judge) numbersRows() bool {
+	for i, t := range c.toks {
+		if t.is("AUTO_INCREMENT") && !at(c.toks, i+1).is("=") && at(c.toks, i+1).kind != literal || t.is("AUTO_INCREMENT") && i+1 == len(c.toks) {
+			table := c.s.Tables[first(c.Tables)]
+			return table == nil || table.Auto == ""
+		}
+	}
+	return false
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
+}

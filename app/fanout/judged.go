@@ -1,0 +1,182 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
+)
+
+// judged refuses what would not have the same effect on every replica, in the modes that promise that, however it arrives,
+// and notes of the rest how it is made so.
+func (c *conn) judged(ctx context.Context, q call) (call, error) {
+	if err := ctx.Err(); err != nil {
+		return q, err
+	}
+	if !c.p.keepsStates() {
+		return q, nil
+	}
+	q.v = q.st.Judge(c.p.schema.Load())
+	if q.v.Unknown != "" {
+		if err := c.p.lookFor(ctx, q.v.Unknown); err != nil {
+			return q, err
+		}
+		q.v = q.st.Judge(c.p.schema.Load())
+	}
+	if q.v.Outcome == sqltext.Refuses {
+		return q, refused(q.v.Reason)
+	}
+	return q, c.p.packetHolds(q)
+}
+
+// lookFor reads the schemas again, as a table is not known: it may have been created since, around the pool. When there is
+// none of that name, the first replica's error is returned.
+func (p *group) lookFor(ctx context.Context, table string) error {
+	if err := p.compareSchemas(ctx); err != nil {
+		return err
+	}
+	if p.schema.Load().Tables[table] != nil {
+		return nil
+	}
+	_, err := p.view.Load().readers[0].admin.ExecContext(ctx, "SELECT 1 FROM "+quoteName(table)+" LIMIT 0")
+	var me *mysql.MySQLError
+	if errors.As(err, &me) {
+		return err
+	}
+	return nil
+}
+
+// packetMargin is more than the pool's own statements add to a packet.
+const packetMargin = 4096
+
+// packetHolds fails when q is larger than the packets that some replica takes: one replica must not execute it and another refuse it.
+func (p *group) packetHolds(q call) error {
+	if q.st.Kind != sqltext.Write || p.packet == 0 {
+		return nil
+	}
+	size, escaped := len(q.text), 0
+	for _, a := range q.args {
+		n := 32
+		switch v := a.Value.(type) {
+		case string:
+			n = len(v) + 2
+		case []byte:
+			n = len(v) + 12
+		}
+		size += n
+		escaped += n
+	}
+	if size+escaped+packetMargin <= p.packet {
+		return nil
+	}
+	for _, a := range q.args {
+		switch v := a.Value.(type) {
+		case string:
+			size += escapes(v)
+		case []byte:
+			size += escapes(string(v))
+		}
+	}
+	if size+packetMargin <= p.packet {
+		return nil
+	}
+	return &WriteError{Fate: NotApplied, Cause: fmt.Errorf("the statement has %d bytes, and the smallest max_allowed_packet of the replicas, less %d, is %d: %w",
+		size, packetMargin, p.packet-packetMargin, mysql.ErrPktTooLarge)}
+}
+
+// escapes counts the bytes of s that the driver writes as two.
+func escapes(s string) int {
+	n := 0
+	for i := range len(s) {
+		if strings.IndexByte("\x00\n\r\x1a'\"\\", s[i]) >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// learnSchema reads from m, whose schema is that of all replicas in service, what the rules need to know.
+func (p *group) learnSchema(ctx context.Context, m *member) error {
+	s := &sqltext.Schema{Without: p.cfg.WithoutRule}
+	if err := p.readSchema(ctx, m, s); err != nil {
+		return fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+	}
+	p.schema.Store(s)
+	return nil
+}
+
+func (p *group) readSchema(ctx context.Context, m *member, s *sqltext.Schema) error {
+	c, err := m.admin.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.QueryRowContext(ctx, "SELECT LOWER(DATABASE())").Scan(&s.Database); err != nil {
+		return err
+	}
+	rows, err := c.QueryContext(ctx, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(strings.ToLower(name), ownPrefix) {
+			names = append(names, name)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, name := range names {
+		var table, create string
+		if err := c.QueryRowContext(ctx, "SHOW CREATE TABLE "+quoteName(name)).Scan(&table, &create); err != nil {
+			return err
+		}
+		if err := s.AddTable(create); err != nil {
+			return err
+		}
+	}
+	triggers, err := c.QueryContext(ctx, "SELECT LOWER(event_object_table), action_statement FROM information_schema.triggers WHERE trigger_schema = DATABASE()")
+	if err != nil {
+		return err
+	}
+	defer triggers.Close()
+	for triggers.Next() {
+		var table, body string
+		if err := triggers.Scan(&table, &body); err != nil {
+			return err
+		}
+		if t := s.Tables[table]; t != nil {
+			t.Triggers = append(t.Triggers, body)
+		}
+	}
+	return triggers.Err()
+}
+
+// learnLimits finds the size of the statements that every replica takes, and what their drivers count.
+func (p *group) learnLimits(ctx context.Context) {
+	p.packet = 0
+	for i, m := range p.members {
+		my, err := p.cfg.Replicas[i].mysqlConfig()
+		p.foundRows = p.foundRows || err != nil || my == nil || my.ClientFoundRows
+		var size int
+		if err := m.admin.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&size); err != nil {
+			continue // one that does not answer is out of service
+		}
+		if my != nil && my.MaxAllowedPacket > 0 {
+			size = min(size, my.MaxAllowedPacket)
+		}
+		if p.packet == 0 || size < p.packet {
+			p.packet = size
+		}
+	}
+}

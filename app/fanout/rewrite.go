@@ -1,0 +1,409 @@
+package fanout
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
+)
+
+// rewritten is q as every replica is to execute it: where what it does depends on more than the rows that it finds, that is
+// found out on the first replica, under its locks, and written into the statement.
+func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
+	if len(t.parts) == 1 {
+		return q, nil // what one replica does is what all do
+	}
+	how := q.v.How
+	if q.v.Is(sqltext.OnePick) && !picks(t.table(q), q.st.Equals, q.args) {
+		if q.st.Form.Limit.Empty() || t.table(q).Primary() == nil {
+			return q, t.refuse("the value beside a column of the key is not of the column's kind, so it may name several rows; pass a number for a number, a string for a string")
+		}
+		how |= sqltext.PickRows
+	}
+	var err error
+	if how&sqltext.SendRows != 0 {
+		if q, err = t.sendRows(ctx, q); err != nil {
+			return q, err
+		}
+		how = q.v.How
+	}
+	if how&sqltext.PickRows != 0 {
+		if q, err = t.pickRows(ctx, q); err != nil {
+			return q, err
+		}
+	}
+	if how&sqltext.SendMade != 0 {
+		if q, err = t.sendMade(ctx, q); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// table is the one that q changes.
+func (t *orderedTxn) table(q call) *sqltext.Table {
+	if table := t.c.p.schema.Load().Tables[q.st.Form.Table]; table != nil {
+		return table
+	}
+	return &sqltext.Table{}
+}
+
+// refuse ends the transaction, which has executed nothing of the statement but questions, and says why.
+func (t *orderedTxn) refuse(reason string) error {
+	if t.alone {
+		return t.abort(refused(reason))
+	}
+	return refused(reason)
+}
+
+// ask runs a query on the first replica, in the transaction.
+func (t *orderedTxn) ask(ctx context.Context, text string, args []driver.NamedValue) (*rowSets, error) {
+	first := t.live()[0]
+	a, err := first.run(ctx, t.c, call{text: text, args: args}, t.begun, pins{lastID: -1}, true)
+	if err != nil {
+		return nil, t.firstFailed(ctx, first, err)
+	}
+	return a.rows, nil
+}
+
+// rewrite is q with another text and other arguments, of which the rules say the same or less.
+func (t *orderedTxn) rewrite(q call, text string, args []driver.NamedValue) (call, error) {
+	st := t.c.p.texts.Get(text)
+	v := st.Judge(t.c.p.schema.Load())
+	if v.Outcome == sqltext.Refuses {
+		return q, t.refuse(v.Reason)
+	}
+	out := call{st: st, v: v, text: text, args: ordered1(args)}
+	return out, t.c.p.packetHolds(out)
+}
+
+// ordered1 numbers the arguments anew.
+func ordered1(args []driver.NamedValue) []driver.NamedValue {
+	out := slices.Clone(args)
+	for i := range out {
+		out[i].Ordinal = i + 1
+	}
+	return out
+}
+
+func cut(q call, s sqltext.Span) (text string, args []driver.NamedValue) {
+	return q.text[s.Pos:s.End], q.args[min(s.Arg, len(q.args)):min(s.Arg+s.Args, len(q.args))]
+}
+
+// maxPicked bounds the rows that one UPDATE or DELETE with LIMIT may change.
+const maxPicked = 10_000
+
+// pickRows has an UPDATE or DELETE name by their key the rows that it would change on the first replica, which stay locked there.
+func (t *orderedTxn) pickRows(ctx context.Context, q call) (call, error) {
+	f := &q.st.Form
+	key := t.table(q).Primary()
+	list := make([]string, len(key))
+	for i, c := range key {
+		list[i] = quoteName(c)
+	}
+	name, _ := cut(q, f.Name)
+	text := "SELECT " + strings.Join(list, ", ") + " FROM " + name
+	var args []driver.NamedValue
+	for _, part := range []struct {
+		word string
+		span sqltext.Span
+	}{{" WHERE ", f.Where}, {" ORDER BY ", f.Order}, {" LIMIT ", f.Limit}} {
+		if !part.span.Empty() {
+			s, a := cut(q, part.span)
+			text += part.word + s
+			args = append(args, a...)
+		}
+	}
+	rows, err := t.ask(ctx, text+" FOR UPDATE", ordered1(args))
+	if err != nil {
+		return q, err
+	}
+	picked := rows.sets[0].rows
+	if len(picked) > maxPicked {
+		return q, t.refuse("a write with LIMIT changes " + strconv.Itoa(len(picked)) + " rows; at most " + strconv.Itoa(maxPicked) + " are passed on at once")
+	}
+	head, args := q.text[:f.Name.End], []driver.NamedValue(nil)
+	if f.Verb == "UPDATE" {
+		_, args = cut(q, f.Sets)
+		head = q.text[:f.Sets.End]
+	}
+	where, values := named(list, t.table(q), key, picked)
+	text = head + " WHERE " + where
+	args = append(slices.Clone(args), values...)
+	if !f.Returning.Empty() {
+		s, a := cut(q, f.Returning)
+		text, args = text+" RETURNING "+s, append(args, a...)
+	}
+	return t.rewrite(q, text, args)
+}
+
+// named is a condition for the rows with these keys.
+func named(list []string, t *sqltext.Table, key []string, picked [][]driver.Value) (string, []driver.NamedValue) {
+	if len(picked) == 0 {
+		return "FALSE", nil
+	}
+	var args []driver.NamedValue
+	conds := make([]string, len(picked))
+	for i, row := range picked {
+		parts := make([]string, len(key))
+		for j := range key {
+			parts[j] = list[j] + " = ?"
+			args = append(args, driver.NamedValue{Value: asArg(row[j], t.Column(key[j]).Type)})
+		}
+		conds[i] = strings.Join(parts, " AND ")
+	}
+	if len(conds) == 1 {
+		return conds[0], args
+	}
+	return "(" + strings.Join(conds, ") OR (") + ")", args
+}
+
+// asArg is a value that was read, as an argument that means the same.
+func asArg(v driver.Value, columnType string) driver.Value {
+	if b, ok := v.([]byte); ok && !(columnInfo{dataType: columnType}).bytes() {
+		return string(b)
+	}
+	return v
+}
+
+// sendRows runs the query of an INSERT ... SELECT on the first replica, under locks, and has its rows inserted.
+func (t *orderedTxn) sendRows(ctx context.Context, q call) (call, error) {
+	f := &q.st.Form
+	text, args := cut(q, f.Query)
+	if !t.alone {
+		if !q.st.Locking() {
+			return q, t.refuse("inside a transaction, the query of an INSERT ... SELECT that orders, limits, groups or numbers is passed on only where it " +
+				"is one plain SELECT, which can be locked; run the statement by itself, or SELECT the rows FOR SHARE first and insert them")
+		}
+		text += q.st.LockTail()
+	}
+	rows, err := t.ask(ctx, text, ordered1(args))
+	if err != nil {
+		return q, err
+	}
+	set := rows.sets[0]
+	if slices.Contains(set.types, "FLOAT") {
+		return q, t.refuse("FLOAT values lose digits on their way; SELECT ... CAST(x AS DOUBLE)")
+	}
+	head := q.text[:f.Name.End]
+	if !f.List.Empty() {
+		head = q.text[:f.List.End]
+	}
+	if len(set.rows) == 0 {
+		return call{st: q.st, v: &sqltext.Verdict{}, text: "", args: nil}, nil
+	}
+	one := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(set.columns)), ", ") + ")"
+	var b strings.Builder
+	b.WriteString(head + " VALUES " + one)
+	var values []driver.NamedValue
+	for i, row := range set.rows {
+		if i > 0 {
+			b.WriteString(", " + one)
+		}
+		for j, v := range row {
+			values = append(values, driver.NamedValue{Value: asArg(v, lowerType(set.types, j))})
+		}
+	}
+	tail := sqltext.Span{Pos: f.Query.End, End: len(q.text), Arg: f.Query.Arg + f.Query.Args, Args: len(q.args)}
+	s, a := cut(q, tail)
+	b.WriteString(" " + s)
+	return t.rewrite(q, b.String(), append(values, a...))
+}
+
+func lowerType(types []string, i int) string {
+	if i >= len(types) {
+		return ""
+	}
+	return strings.ToLower(types[i])
+}
+
+// madeBatch bounds the defaults that one question has computed.
+const madeBatch = 200
+
+// sendMade has the first replica compute the defaults that each replica would make by itself, once for each row, and writes them
+// into the statement.
+func (t *orderedTxn) sendMade(ctx context.Context, q call) (call, error) {
+	f := &q.st.Form
+	made := q.st.Made(t.c.p.schema.Load())
+	exprs := make([]string, len(made))
+	for i, c := range made {
+		exprs[i] = c.MadeExpr
+	}
+	one := "SELECT " + strings.Join(exprs, ", ")
+	var values [][]driver.Value
+	var types []string
+	for left := len(f.Rows); left > 0; left -= madeBatch {
+		n := min(left, madeBatch)
+		rows, err := t.ask(ctx, one+strings.Repeat(" UNION ALL "+one, n-1), nil)
+		if err != nil {
+			return q, err
+		}
+		values, types = append(values, rows.sets[0].rows...), rows.sets[0].types
+	}
+	var e edits
+	for i, c := range made {
+		at := q.st.Place(t.c.p.schema.Load(), c.Name)
+		if at < 0 {
+			e.add(f.List.End-1, f.List.End-1, f.Columns != nil, ", "+quoteName(c.Name), 0)
+		}
+		for j, row := range f.Rows {
+			v := driver.NamedValue{Value: asArg(values[j][i], lowerType(types, i))}
+			last := row[len(row)-1]
+			switch {
+			case at >= 0 && at < len(row) && !row[at].IsDefault(q.text):
+			case at >= 0 && at < len(row):
+				e.add(row[at].Pos, row[at].End, true, "?", row[at].Arg, v)
+			case f.Assigned():
+				e.add(last.End, last.End, true, ", "+quoteName(c.Name)+" = ?", last.Arg+last.Args, v)
+			default:
+				e.add(last.End, last.End, true, ", ?", last.Arg+last.Args, v)
+			}
+		}
+	}
+	return t.rewrite(q, e.text(q.text), e.args(q.args))
+}
+
+// edits are changes to a text, and the arguments that they bring.
+type edits []edit
+
+type edit struct {
+	pos, end int
+	text     string
+	arg      int // how many of the text's own arguments come before it
+	values   []driver.NamedValue
+}
+
+func (e *edits) add(pos, end int, wanted bool, text string, arg int, values ...driver.NamedValue) {
+	if wanted {
+		*e = append(*e, edit{pos, end, text, arg, values})
+	}
+}
+
+func (e edits) text(s string) string {
+	slices.SortStableFunc(e, func(a, b edit) int { return a.pos - b.pos })
+	var b strings.Builder
+	from := 0
+	for _, one := range e {
+		b.WriteString(s[from:one.pos] + one.text)
+		from = one.end
+	}
+	return b.String() + s[from:]
+}
+
+func (e edits) args(args []driver.NamedValue) (out []driver.NamedValue) {
+	from := 0
+	for _, one := range e {
+		if len(one.values) > 0 {
+			out = append(out, args[from:one.arg]...)
+			from = one.arg
+		}
+		out = append(out, one.values...)
+	}
+	return append(out, args[from:]...)
+}
+
+// nextID is the id from which the others must count on when they execute q, which the first replica answered with a; 0 when q
+// generated none.
+func (t *orderedTxn) nextID(ctx context.Context, q call, a answer) (int64, error) {
+	if !q.v.Is(sqltext.SendIDs) || a.id == 0 {
+		return 0, nil
+	}
+	f := &q.st.Form
+	switch given, all := q.st.GivenIDs(t.c.p.schema.Load(), q.args); {
+	case given && all:
+		return 0, nil
+	case given:
+		err := refused("some rows have an id and some are to be numbered, so the numbers need not follow each other; give all rows an id, or none")
+		return 0, t.abort(err)
+	}
+	if !f.Upsert {
+		return a.id, nil
+	}
+	if len(f.Rows) == 1 && !t.c.p.foundRows && f.Returning.Empty() {
+		if a.affected == 1 {
+			return a.id, nil
+		}
+		return 0, nil
+	}
+	return t.firstNew(ctx, q, a)
+}
+
+// firstNew is the id that an upsert generated first. What the first replica names may also be that of the last row that was
+// there before, or what LAST_INSERT_ID(id) gave; then another replica has a row with that id, and none was generated. That one
+// waits for those that are about to commit such a row.
+func (t *orderedTxn) firstNew(ctx context.Context, q call, a answer) (int64, error) {
+	other := t.live()[1]
+	name := quoteName(t.table(q).Auto)
+	ids := a.ids
+	if ids == nil {
+		ids = []int64{a.id}
+	}
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = strconv.FormatUint(uint64(id), 10)
+	}
+	ask := call{text: "SELECT " + name + " FROM " + quoteName(q.st.Form.Table) + " WHERE " + name + " IN (" + strings.Join(list, ",") + ") LOCK IN SHARE MODE"}
+	b, err := other.run(ctx, t.c, ask, "", pins{lastID: -1}, true)
+	if err != nil {
+		if jerr := t.judge(ctx, q, a, []verdict{{other, answer{}, err}}); jerr != nil {
+			return 0, jerr
+		}
+		if len(t.live()) > 1 {
+			return t.firstNew(ctx, q, a)
+		}
+		return 0, nil
+	}
+	old := map[int64]bool{}
+	for _, row := range b.rows.sets[0].rows {
+		var id sql.NullInt64
+		if err := id.Scan(row[0]); err != nil {
+			return 0, err
+		}
+		old[id.Int64] = true
+	}
+	for _, id := range ids {
+		if !old[id] {
+			return id, nil
+		}
+	}
+	return 0, nil
+}
+
+// withIDs has an INSERT ... RETURNING return the ids of its rows as well, behind what it is asked for.
+func (t *orderedTxn) withIDs(q call) call {
+	if q.st.Form.Returning.Empty() || !q.v.Is(sqltext.SendIDs) {
+		return q
+	}
+	end := q.st.Form.Returning.End
+	q.text = q.text[:end] + ", " + quoteName(t.table(q).Auto) + q.text[end:]
+	q.prep, q.ids = nil, true
+	return q
+}
+
+// takeIDs takes those ids out of an answer's rows.
+func (a *answer) takeIDs() error {
+	if a.rows == nil || len(a.rows.sets) == 0 {
+		return nil
+	}
+	set := &a.rows.sets[0]
+	n := len(set.columns) - 1
+	set.columns = set.columns[:n]
+	a.ids = []int64{}
+	for i, row := range set.rows {
+		var id sql.NullInt64
+		if err := id.Scan(row[n]); err != nil {
+			return fmt.Errorf("the id of a row that was returned: %w", err)
+		}
+		set.rows[i] = row[:n]
+		a.ids = append(a.ids, id.Int64)
+	}
+	if len(a.ids) > 0 {
+		a.id = a.ids[0]
+	}
+	return nil
+}
