@@ -76,7 +76,7 @@ func (t *orderedTxn) judge(ctx context.Context, q call, a answer, verdicts []ver
 	if len(differ) == 0 {
 		return nil
 	}
-	if !t.sure() {
+	if t.loose || !t.sure() {
 		return t.doubt()
 	}
 	return t.settle(a, verdicts, differ)

@@ -68,9 +68,6 @@ func rowsOf(a answer, err error) (driver.Rows, error) {
 }
 
 func (o ordered) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
-	if level := sql.IsolationLevel(opts.Isolation); level == sql.LevelReadUncommitted || level == sql.LevelReadCommitted {
-		return nil, refused("a transaction that writes runs at REPEATABLE READ, whose gap locks have every replica find the same rows; leave sql.TxOptions.Isolation out, or begin it with ReadOnly")
-	}
 	return newOrderedTxn(c, sql.IsolationLevel(opts.Isolation)), nil
 }
 
@@ -99,6 +96,7 @@ type orderedTxn struct {
 	alone   bool // one statement is the whole transaction
 	begun   string
 	xid     string // of the other replicas' branches in ModeDurable, or empty
+	loose   bool   // runs without gap locks, as the app asked for READ COMMITTED
 	attempt int    // which one of a statement by itself, from 1
 	leave   func() // lets others through the gate
 	dead    error  // set when it was rolled back everywhere: every further statement gets this
@@ -172,6 +170,7 @@ func (t *orderedTxn) start(ctx context.Context, q call) error {
 	if t.alone && len(t.parts) > 1 && q.v.Is(sqltext.SendRows) {
 		t.level = sql.LevelSerializable // the query locks what it reads, as INSERT ... SELECT does
 	}
+	t.loose = t.level == sql.LevelReadUncommitted || t.level == sql.LevelReadCommitted
 	if t.level == sql.LevelRepeatableRead {
 		t.level = sql.LevelDefault // as the sessions are
 	}

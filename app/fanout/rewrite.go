@@ -18,6 +18,9 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 	if len(t.parts) == 1 {
 		return q, nil // what one replica does is what all do
 	}
+	if t.loose && !t.narrow(q) {
+		return q, t.refuse("at READ COMMITTED, which this transaction was begun with, each replica may find other rows; name the row by a unique key, or leave sql.TxOptions.Isolation out")
+	}
 	how := q.v.How
 	if q.v.Is(sqltext.OnePick) && !picks(t.table(q), q.st.Equals, q.args) {
 		if q.st.Form.Limit.Empty() || t.table(q).Primary() == nil {
@@ -43,6 +46,18 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 		}
 	}
 	return q, nil
+}
+
+// narrow reports whether q touches no rows but those that it gives or names by a key, so that the locks on these are enough.
+func (t *orderedTxn) narrow(q call) bool {
+	f := &q.st.Form
+	switch {
+	case f.Rows != nil:
+		return !q.st.Queries() && !f.Ignore
+	case q.v.Is(sqltext.PickRows):
+		return true
+	}
+	return f.Table != "" && len(q.st.Equals) > 0 && picks(t.table(q), q.st.Equals, q.args)
 }
 
 // table is the one that q changes.

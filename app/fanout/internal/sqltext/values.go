@@ -47,6 +47,9 @@ func (st *Statement) GivenIDs(s *Schema, args []driver.NamedValue) (some, all bo
 	return some, all
 }
 
+// Queries reports whether a write reads rows by a query of its own.
+func (st *Statement) Queries() bool { return st.all.queries > 0 }
+
 // isID reports whether an argument is an id: not NULL and not zero, for which the server numbers the row.
 func isID(args []driver.NamedValue, i int) bool {
 	if i >= len(args) {
