@@ -116,6 +116,7 @@ type call struct {
 	prep *stmt // nil for a call by text
 
 	after int  // statements of the pool's own that follow in text
+	large bool // the driver sends it in pieces, so nothing can follow in its packet
 	ids   bool // the last column of its rows is the id, for the pool
 }
 

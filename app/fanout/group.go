@@ -24,6 +24,7 @@ type group struct {
 	texts   sqltext.Cache
 	schema  atomic.Pointer[sqltext.Schema]
 	packet  int // bytes that a statement may have, for every replica to take it; 0: unknown
+	inline  int // bytes that the drivers put into one packet
 
 	foundRows bool // some replica may count rows that an UPDATE found, not those that it changed
 	metrics   poolMetrics
@@ -108,7 +109,11 @@ func (p *group) open(ctx context.Context) error {
 		if p.cfg.Observer {
 			return nil
 		}
-		return p.pingAll(ctx)
+		if err := p.pingAll(ctx); err != nil {
+			return err
+		}
+		p.learnLimits(ctx)
+		return nil
 	}
 	return p.join(ctx)
 }

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,7 +19,7 @@ func (c *conn) judged(ctx context.Context, q call) (call, error) {
 		return q, err
 	}
 	if !c.p.keepsStates() {
-		return q, nil
+		return c.p.fits(q)
 	}
 	q.v = q.st.Judge(c.p.schema.Load())
 	if q.v.Unknown != "" {
@@ -30,7 +31,7 @@ func (c *conn) judged(ctx context.Context, q call) (call, error) {
 	if q.v.Outcome == sqltext.Refuses {
 		return q, refused(q.v.Reason)
 	}
-	return q, c.p.packetHolds(q)
+	return c.p.packetHolds(q)
 }
 
 // lookFor reads the schemas again, as a table is not known: it may have been created since, around the pool. When there is
@@ -53,39 +54,53 @@ func (p *group) lookFor(ctx context.Context, table string) error {
 // packetMargin is more than the pool's own statements add to a packet.
 const packetMargin = 4096
 
-// packetHolds fails when q is larger than the packets that some replica takes: one replica must not execute it and another refuse it.
-func (p *group) packetHolds(q call) error {
+// packetHolds fails when q is larger than the packets that some replica takes: one replica must not execute it and another refuse it, or
+// cut the connection in the middle. Of what the driver sends in pieces, it notes that nothing can follow in the packet.
+func (p *group) packetHolds(q call) (call, error) {
+	margin := 64
+	if p.keepsStates() {
+		margin = packetMargin
+	}
 	if q.st.Kind != sqltext.Write || p.packet == 0 {
-		return nil
+		return q, nil
 	}
-	size, escaped := len(q.text), 0
+	size := len(q.text) + margin
 	for _, a := range q.args {
-		n := 32
-		switch v := a.Value.(type) {
-		case string:
-			n = len(v) + 2
-		case []byte:
-			n = len(v) + 12
-		}
-		size += n
-		escaped += n
+		size += sizeOf(a.Value, 2)
 	}
-	if size+escaped+packetMargin <= p.packet {
-		return nil
+	if size <= min(p.packet, p.inline) {
+		return q, nil
 	}
+	size = len(q.text) + margin
 	for _, a := range q.args {
-		switch v := a.Value.(type) {
-		case string:
-			size += escapes(v)
-		case []byte:
-			size += escapes(string(v))
+		size += sizeOf(a.Value, 1)
+	}
+	q.large = size > p.inline
+	if size <= p.packet {
+		return q, nil
+	}
+	return q, &WriteError{Fate: NotApplied, Cause: fmt.Errorf("the statement has %d bytes, and the smallest max_allowed_packet of the replicas is %d: %w",
+		size-margin, p.packet, mysql.ErrPktTooLarge)}
+}
+
+// sizeOf is how long an argument is in a statement's text: at most, with 2 bytes for one, or exactly.
+func sizeOf(v driver.Value, factor int) int {
+	s := ""
+	switch v := v.(type) {
+	case string:
+		s = v
+	case []byte:
+		if factor == 1 {
+			return len(v) + escapes(string(v)) + 12
 		}
+		return len(v)*factor + 12
+	default:
+		return 32
 	}
-	if size+packetMargin <= p.packet {
-		return nil
+	if factor == 1 {
+		return len(s) + escapes(s) + 2
 	}
-	return &WriteError{Fate: NotApplied, Cause: fmt.Errorf("the statement has %d bytes, and the smallest max_allowed_packet of the replicas, less %d, is %d: %w",
-		size, packetMargin, p.packet-packetMargin, mysql.ErrPktTooLarge)}
+	return len(s)*factor + 2
 }
 
 // escapes counts the bytes of s that the driver writes as two.
@@ -164,7 +179,8 @@ func (p *group) readSchema(ctx context.Context, m *member, s *sqltext.Schema) er
 
 // learnLimits finds the size of the statements that every replica takes, and what their drivers count.
 func (p *group) learnLimits(ctx context.Context) {
-	p.packet = 0
+	const most = 1 << 30 // of the servers
+	p.packet, p.inline = 0, most
 	for i, m := range p.members {
 		my, err := p.cfg.Replicas[i].mysqlConfig()
 		p.foundRows = p.foundRows || err != nil || my == nil || my.ClientFoundRows
@@ -172,11 +188,12 @@ func (p *group) learnLimits(ctx context.Context) {
 		if err := m.admin.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&size); err != nil {
 			continue // one that does not answer is out of service
 		}
-		if my != nil && my.MaxAllowedPacket > 0 {
-			size = min(size, my.MaxAllowedPacket)
-		}
 		if p.packet == 0 || size < p.packet {
 			p.packet = size
 		}
+		if my != nil && my.MaxAllowedPacket > 0 {
+			p.inline = min(p.inline, my.MaxAllowedPacket)
+		}
 	}
+	p.inline = min(p.inline, max(p.packet, packetMargin))
 }

@@ -19,7 +19,7 @@ var plainVerbs = [...]string{"UPDATE ", "INSERT ", "DELETE ", "REPLACE "}
 // extends reports whether statements of the pool's own can follow q in one packet: nothing in its text could end it or hide
 // what follows.
 func (q call) extends() bool {
-	if q.prep != nil || strings.ContainsAny(q.text, ";#") || strings.Contains(q.text, "--") {
+	if q.prep != nil || q.large || strings.ContainsAny(q.text, ";#") || strings.Contains(q.text, "--") {
 		return false
 	}
 	for _, verb := range plainVerbs {

@@ -94,7 +94,7 @@ func (t *orderedTxn) rewrite(q call, text string, args []driver.NamedValue) (cal
 		return q, t.refuse(v.Reason)
 	}
 	out := call{st: st, v: v, text: text, args: ordered1(args)}
-	return out, t.c.p.packetHolds(out)
+	return t.c.p.packetHolds(out)
 }
 
 // ordered1 numbers the arguments anew.
@@ -264,7 +264,7 @@ func (t *orderedTxn) sendMade(ctx context.Context, q call) (call, error) {
 	for i, c := range made {
 		at := q.st.Place(t.c.p.schema.Load(), c.Name)
 		if at < 0 {
-			e.add(f.List.End-1, f.List.End-1, f.Columns != nil, ", "+quoteName(c.Name), 0)
+			e.add(f.List.End-1, f.List.End-1, !f.List.Empty(), ", "+quoteName(c.Name), 0)
 		}
 		for j, row := range f.Rows {
 			v := driver.NamedValue{Value: asArg(values[j][i], lowerType(types, i))}

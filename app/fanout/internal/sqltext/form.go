@@ -191,6 +191,9 @@ func (p *former) insert() {
 		start := p.at(0).pos
 		p.columns()
 		p.f.List = Span{Pos: start, End: at(p.toks, p.i-1).end}
+		if len(p.f.Columns) == 0 { // () means all
+			p.f.Columns, p.f.List = nil, Span{}
+		}
 	}
 	switch {
 	case p.at(0).is("VALUES") || p.at(0).is("VALUE"):

@@ -108,6 +108,7 @@ func TestVerdicts(t *testing.T) {
 		{"INSERT INTO ids (id, v) VALUES ('x', 2)", "rows given"},
 		{"INSERT INTO ids VALUES ('x', 2)", "rows given"},
 		{"INSERT INTO ids () VALUES ()", "made default"},
+		{"INSERT INTO ids () VALUES ('x', 1)", "rows given"},
 		{"INSERT INTO made (id) VALUES (1)", "made default"}, // r needs id
 		{"INSERT INTO made (id, r) VALUES (1, 0)", "computed default, rows given"},
 		{"UPDATE made SET u = DEFAULT WHERE id = 1", "made default"},

@@ -1,0 +1,546 @@
+package fanouttest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
+
+	"forge.example/account/isukit/app/fanout"
+	"isukit/infra/infratest"
+)
+
+// exactCase is statements of one kind, and the rows that they leave on one plain server: these, in the order of their key, are
+// expected on every replica.
+type exactCase struct {
+	name   string
+	schema []string // for every server; the first table is the one that is looked at
+	skew   []string // for the second replica alone: what must not matter
+	run    func(t *testing.T, db *sqlx.DB)
+	query  string
+	want   []string // nil: what a plain server has after the same
+	only   string   // the engine that has it
+}
+
+func do(texts ...string) func(*testing.T, *sqlx.DB) {
+	return func(t *testing.T, db *sqlx.DB) {
+		t.Helper()
+		for _, text := range texts {
+			if _, err := db.Exec(text); err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+}
+
+const upsertTable = "CREATE TABLE t (id BIGINT AUTO_INCREMENT PRIMARY KEY, k VARCHAR(20) NOT NULL UNIQUE, v INT)"
+
+var exactCases = []exactCase{
+	{name: "bulk upsert, nothing new", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1), ('b', 2), ('c', 3)"},
+		run:   do("INSERT INTO t(k,v) VALUES('a',10),('b',20) ON DUPLICATE KEY UPDATE v=VALUES(v)"),
+		query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id", want: []string{"1/a/10", "2/b/20", "3/c/3"}},
+	{name: "bulk upsert that tells the id", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1), ('b', 2), ('c', 3)"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			res, err := db.Exec("INSERT INTO t(k,v) VALUES('a',10),('b',20) ON DUPLICATE KEY UPDATE v=VALUES(v), id=LAST_INSERT_ID(id)")
+			must(t, err)
+			if id, _ := res.LastInsertId(); id != 2 {
+				t.Errorf("the id is %d, want 2", id)
+			}
+		}, query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id", want: []string{"1/a/10", "2/b/20", "3/c/3"}},
+	{name: "bulk upsert, new and old", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1), ('b', 2), ('c', 3)"},
+		skew: []string{"ALTER TABLE t AUTO_INCREMENT = 5000"},
+		run: do("INSERT INTO t(k,v) VALUES('a',10),('d',4),('b',20),('e',5) ON DUPLICATE KEY UPDATE v=VALUES(v)",
+			"INSERT INTO t(k,v) VALUES('f',6) ON DUPLICATE KEY UPDATE v=VALUES(v), id=LAST_INSERT_ID(id)",
+			"INSERT INTO t(k,v) VALUES('f',7) ON DUPLICATE KEY UPDATE v=VALUES(v), id=LAST_INSERT_ID(id)",
+			"INSERT INTO t(k,v) VALUES('f',7) ON DUPLICATE KEY UPDATE v=VALUES(v), id=LAST_INSERT_ID(id)",
+			"INSERT INTO t(k,v) VALUES('g',7),('a',3) ON DUPLICATE KEY UPDATE v=VALUES(v), id=LAST_INSERT_ID(id)"),
+		query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id"},
+	{name: "insert ignore and replace in bulk", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1), ('b', 2), ('c', 3)"},
+		skew: []string{"ALTER TABLE t AUTO_INCREMENT = 5000"},
+		run: do("INSERT IGNORE INTO t(k,v) VALUES('a',10),('d',4),('b',20),('e',5)", "REPLACE INTO t(k,v) VALUES('a',10),('x',4),('d',20)",
+			"INSERT IGNORE INTO t(k,v) VALUES('a',10)", "INSERT INTO t(k,v) VALUES('y',1)"),
+		query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id"},
+	{name: "an insert that arrives as a query", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1)"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			ask := func(q interface {
+				Queryx(string, ...any) (*sqlx.Rows, error)
+			}, text string) {
+				rows, err := q.Queryx(text)
+				must(t, err)
+				must(t, rows.Close())
+			}
+			if _, err := db.Exec("INSERT INTO t(k) VALUES ('a')"); err == nil {
+				t.Error("a duplicate was taken")
+			}
+			ask(db, "INSERT INTO t(k, v) VALUES ('b', 2)")
+			rows, err := db.NamedQuery("INSERT INTO t(k, v) VALUES (:k, 3)", map[string]any{"k": "c"})
+			must(t, err)
+			must(t, rows.Close())
+			tx, err := db.Beginx()
+			must(t, err)
+			if _, err := tx.Exec("INSERT INTO t(k) VALUES ('b')"); err == nil {
+				t.Error("a duplicate was taken")
+			}
+			ask(tx, "INSERT INTO t(k, v) VALUES ('d', 4), ('e', 5)")
+			must(t, tx.Commit())
+			s, err := db.Preparex("INSERT INTO t(k, v) VALUES (?, ?)")
+			must(t, err)
+			defer s.Close()
+			sr, err := s.Query("f", 6)
+			must(t, err)
+			must(t, sr.Close())
+		}, query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id"},
+	{name: "returning", only: "mariadb", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1)"},
+		skew: []string{"ALTER TABLE t AUTO_INCREMENT = 5000"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			for _, tt := range []struct {
+				text string
+				want []string
+			}{
+				{"INSERT INTO t(k, v) VALUES ('b', 2), ('c', 3) RETURNING CONCAT(id, k)", []string{"2b", "3c"}},
+				{"INSERT INTO t(k, v) VALUES ('a', 5), ('d', 3) ON DUPLICATE KEY UPDATE v = 9 RETURNING CONCAT(id, k)", []string{"1a", "4d"}},
+				{"INSERT INTO t(k, v) VALUES ('a', 5), ('b', 3) ON DUPLICATE KEY UPDATE v = 8 RETURNING CONCAT(id, k)", []string{"1a", "2b"}},
+				{"INSERT IGNORE INTO t(k, v) VALUES ('a', 5), ('q', 3) RETURNING k", []string{"q"}},
+				{"REPLACE INTO t(k, v) VALUES ('b', 7) RETURNING k", []string{"b"}},
+				{"DELETE FROM t WHERE k = 'd' RETURNING k", []string{"d"}},
+				{"DELETE FROM t ORDER BY v LIMIT 1 RETURNING k", nil},
+			} {
+				var got []string
+				must(t, db.Select(&got, tt.text))
+				if tt.want != nil && !slices.Equal(got, tt.want) {
+					t.Errorf("%s: got %q, want %q", tt.text, got, tt.want)
+				}
+			}
+			if _, err := db.Exec("INSERT INTO t(k) VALUES ('z') RETURNING id"); err != nil {
+				t.Error(err)
+			}
+		}, query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id"},
+	{name: "limit with and without order", schema: []string{"CREATE TABLE t (id INT PRIMARY KEY, g INT, v INT, KEY (g))",
+		"INSERT INTO t VALUES (1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 2, 1), (5, 2, 1)"},
+		skew: []string{"ALTER TABLE t DROP KEY g", "ALTER TABLE t ADD KEY g (g)"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			for _, one := range []struct {
+				text string
+				args []any
+			}{
+				{"UPDATE t SET v = v + ? WHERE id = ? LIMIT 1", []any{10, 3}},
+				{"UPDATE t SET v = v + ? WHERE id = ? AND g = ? LIMIT 1", []any{10, "4", 2}},
+				{"UPDATE t x SET v = v + ? WHERE x.g = ? ORDER BY x.v, x.id LIMIT ?", []any{100, 1, 2}},
+				{"DELETE FROM t WHERE g = ? ORDER BY id DESC LIMIT 1", []any{2}},
+				{"DELETE FROM t WHERE g = ? LIMIT 5", []any{77}},
+				{"UPDATE t SET v = -1 WHERE g = 1 ORDER BY v LIMIT 1", nil},
+			} {
+				if _, err := db.Exec(one.text, one.args...); err != nil {
+					t.Errorf("%s: %v", one.text, err)
+				}
+			}
+		}, query: "SELECT CONCAT_WS('/', id, g, v) FROM t ORDER BY id"},
+	{name: "insert select that is ordered, limited, grouped and numbered", schema: []string{"CREATE TABLE t (id BIGINT AUTO_INCREMENT PRIMARY KEY, k VARCHAR(20), n DECIMAL(10,3), d DOUBLE, at DATETIME(6), b VARBINARY(9), j JSON)",
+		"CREATE TABLE s (id INT PRIMARY KEY, k VARCHAR(20), n DECIMAL(10,3), d DOUBLE, at DATETIME(6), b VARBINARY(9), j JSON)",
+		`INSERT INTO s VALUES (1, 'é\'', 1.125, 0.1, '2026-01-02 03:04:05.678901', x'00ff27', '{"a": [1, "x"]}'), (2, NULL, NULL, 1e300, NULL, NULL, NULL), (3, 'c', -5, 3.3333333333333335, '2020-01-01', '', '[]')`},
+		skew: []string{"ALTER TABLE t AUTO_INCREMENT = 5000"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			do("INSERT INTO t (k, n, d, at, b, j) SELECT k, n, d, at, b, j FROM s ORDER BY id DESC", "INSERT INTO t (k) SELECT GROUP_CONCAT(k ORDER BY id) FROM s",
+				"INSERT IGNORE INTO t (id, k) SELECT id, k FROM s ORDER BY id", "INSERT INTO t (n) SELECT SUM(d) FROM s WHERE id > 2", "INSERT INTO t (k) SELECT k FROM s WHERE id > 99")(t, db)
+			if _, err := db.Exec("INSERT INTO t (k, n) SELECT k, ? FROM s WHERE id > ? ORDER BY id LIMIT ?", 7, 1, 1); err != nil {
+				t.Error(err)
+			}
+			must(t, inTx(db, func(tx *sqlx.Tx) error {
+				if _, err := tx.Exec("UPDATE s SET k = 'mine' WHERE id = 2"); err != nil {
+					return err
+				}
+				_, err := tx.Exec("INSERT INTO t (k) SELECT k FROM s WHERE id = 2 ORDER BY id LIMIT 1")
+				return err
+			}))
+		}, query: "SELECT CONCAT_WS('/', id, k, n, d, at, HEX(b), j) FROM t ORDER BY id"},
+	{name: "alter table with the clock", schema: []string{"CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			do("ALTER TABLE t ADD COLUMN at DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6)")(t, db)
+			for _, text := range []string{"ALTER TABLE t ADD COLUMN u CHAR(36) DEFAULT (UUID())", "ALTER TABLE t ADD COLUMN r DOUBLE DEFAULT (RAND())"} {
+				refusedBy(t, db, text, "fill it from the app")
+			}
+		}, query: "SELECT CONCAT_WS('/', id, at) FROM t ORDER BY id", want: []string{}},
+	{name: "defaults that call functions", schema: []string{"CREATE TABLE t (id INT PRIMARY KEY, u CHAR(36) DEFAULT (UUID()), r DOUBLE DEFAULT (RAND()), v INT)"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			do("INSERT INTO t (id) VALUES (1), (2)", "INSERT INTO t (id, r) VALUES (3, DEFAULT), (4, 0.5)", "INSERT INTO t SET id = 5", "INSERT INTO t (id, v) SELECT id + 10, 1 FROM t",
+				"INSERT INTO t (id, v) VALUES (1, 2) ON DUPLICATE KEY UPDATE v = 7")(t, db)
+			_, err := db.Exec("INSERT INTO t (id, v) VALUES (?, ?), (?, ?)", 20, 1, 21, 2)
+			must(t, err)
+			var n int
+			must(t, db.Get(&n, "SELECT COUNT(DISTINCT u) + COUNT(DISTINCT r) FROM t"))
+			if n != 24 {
+				t.Errorf("%d different values for 12 rows of two columns", n)
+			}
+		}, query: "SELECT CONCAT_WS('/', id, u, r, v) FROM t ORDER BY id", want: []string{}},
+	{name: "uuid as bytes", only: "mysql", schema: []string{"CREATE TABLE t (id BINARY(16) DEFAULT (UUID_TO_BIN(UUID())) PRIMARY KEY, v INT)"},
+		run:   do("INSERT INTO t (v) VALUES (1), (2)", "INSERT INTO t () VALUES (UUID_TO_BIN('6ccd780c-baba-1026-9564-5b8c656024db'), 1)"),
+		query: "SELECT CONCAT_WS('/', HEX(id), v) FROM t ORDER BY v, id", want: []string{}},
+}
+
+func inTx(db *sqlx.DB, f func(*sqlx.Tx) error) error {
+	tx, err := db.Beginx()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// refusedBy sees that a statement is refused, with a hint.
+func refusedBy(t *testing.T, db interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}, text, hint string) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), text)
+	if !errors.Is(err, fanout.ErrRefused) || !strings.Contains(err.Error(), hint) {
+		t.Errorf("%s: got %v, want it refused with %q", text, err, hint)
+	}
+}
+
+// TestExactStatements runs statements whose effects the servers compute themselves, in every mode that promises equal rows, over two
+// and three replicas, and holds the rows of each against those of a plain server.
+func TestExactStatements(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 3)
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeKeyed} {
+			for i, tt := range exactCases {
+				if tt.only != "" && tt.only != engine || mode == fanout.ModeKeyed && i > 4 && !full() {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s/%s", engine, mode, tt.name), func(t *testing.T) { exactly(t, c, mode, 2+i%2, tt) })
+			}
+		}
+	}
+}
+
+func exactly(t *testing.T, c *cluster, mode fanout.Mode, replicas int, tt exactCase) {
+	t.Helper()
+	clean := []string{"DROP TABLE IF EXISTS t", "DROP TABLE IF EXISTS s", "DROP TABLE IF EXISTS isukit_fanout_replica", "DROP TABLE IF EXISTS isukit_fanout_app"}
+	want := tt.want
+	if want == nil {
+		c.execOn(t, 0, append(clean, tt.schema...)...)
+		plain := c.dbs[0].Open(t, c.name)
+		tt.run(t, sqlx.NewDb(plain, "mysql"))
+		plain.Close()
+		want = c.rows(t, 0, tt.query)
+	}
+	c.execShop(t, append(clean, tt.schema...)...)
+	cfg := c.config(mode)
+	cfg.Replicas = cfg.Replicas[:replicas]
+	p := c.open(t, cfg)
+	c.execOn(t, 1, tt.skew...)
+	tt.run(t, p.DB())
+	first := c.rows(t, 0, tt.query)
+	if len(want) > 0 && !slices.Equal(first, want) {
+		t.Errorf("r1 has %q\nwant %q", first, want)
+	}
+	for i := 1; i < replicas; i++ {
+		if got := c.rows(t, i, tt.query); !slices.Equal(got, first) {
+			t.Errorf("r%d has %q\nr1 has %q", i+1, got, first)
+		}
+	}
+	for _, r := range replicasOf(t, p) {
+		if r.State != fanout.InService {
+			t.Errorf("%s is %s: %s", r.Name, r.State, r.Reason)
+		}
+	}
+	p.Close()
+}
+
+// TestSkipLockedInsideAWrite has clients take jobs, as an app would after it was told how.
+func TestSkipLockedInsideAWrite(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			c.execShop(t, "CREATE TABLE job (id INT PRIMARY KEY, owner INT)")
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			for _, text := range []string{
+				"UPDATE job SET owner = 1 WHERE id = (SELECT id FROM (SELECT id FROM job WHERE owner IS NULL FOR UPDATE SKIP LOCKED) x)",
+				"UPDATE job j JOIN (SELECT id FROM job FOR UPDATE NOWAIT) x USING (id) SET owner = 1",
+			} {
+				refusedBy(t, p.DB(), text, "SELECT ... FOR UPDATE SKIP LOCKED in the same transaction")
+			}
+			const jobs = 60
+			for i := range jobs {
+				_, err := p.DB().Exec("INSERT INTO job (id) VALUES (?)", i)
+				must(t, err)
+			}
+			var wg sync.WaitGroup
+			for owner := range 8 {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					for {
+						err := p.InTx(t.Context(), nil, func(tx *sqlx.Tx) error {
+							var id int
+							if err := tx.Get(&id, "SELECT id FROM job WHERE owner IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"); err != nil {
+								return err
+							}
+							_, err := tx.Exec("UPDATE job SET owner = ? WHERE id = ?", owner, id)
+							return err
+						})
+						if errors.Is(err, sql.ErrNoRows) {
+							return
+						}
+						if err := retryable(err); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				}()
+			}
+			wg.Wait()
+			if n := c.differing(t, "SELECT CONCAT_WS('/', id, owner) FROM job"); n > 0 {
+				t.Errorf("%d rows differ", n)
+			}
+			if got := c.rows(t, 1, "SELECT COUNT(*) FROM job WHERE owner IS NOT NULL"); got[0] != fmt.Sprint(jobs) {
+				t.Errorf("%s jobs were taken, want %d", got[0], jobs)
+			}
+		})
+	}
+}
+
+// TestInsertSelectBesideInserts numbers rows from a query while others insert, on whose account ids do not follow each other.
+func TestInsertSelectBesideInserts(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			c.execShop(t, "CREATE TABLE t (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT)", "CREATE TABLE s (id INT PRIMARY KEY)",
+				"INSERT INTO s VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)")
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			var wg sync.WaitGroup
+			for client := range 8 {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					for i := range scale(20) {
+						text := "INSERT INTO t (k) SELECT id FROM s ORDER BY id"
+						if client > 1 {
+							text = "INSERT INTO t (k) VALUES (1), (2)"
+						}
+						if _, err := p.DB().Exec(text); retryable(err) != nil {
+							t.Errorf("%d: %v", i, err)
+						}
+					}
+				}()
+			}
+			wg.Wait()
+			if n := c.differing(t, "SELECT CONCAT_WS('/', id, k) FROM t"); n > 0 {
+				t.Errorf("%d rows differ", n)
+			}
+			if got := states(t, p); got[1] != fanout.InService {
+				t.Errorf("states %q, want both in service", got)
+			}
+		})
+	}
+}
+
+// TestTooLarge sends a statement that is larger than the packets that one replica takes: nothing is executed, and nobody ejected.
+func TestTooLarge(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startServers(t, engine, 2, "--max-allowed-packet=1M")
+		c.execShop(t, "CREATE TABLE up (id INT PRIMARY KEY, b LONGBLOB)")
+		for _, mode := range []fanout.Mode{fanout.ModeSingle, fanout.ModeParallel, fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeKeyed} {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				cfg := c.config(mode)
+				if mode == fanout.ModeSingle {
+					cfg.Replicas = cfg.Replicas[:1]
+				}
+				c.execShop(t, "DELETE FROM up", "DROP TABLE IF EXISTS isukit_fanout_app")
+				p := c.open(t, cfg)
+				_, err := p.DB().Exec("INSERT INTO up VALUES (1, ?)", make([]byte, 1<<20))
+				if !errors.Is(err, mysql.ErrPktTooLarge) || fanout.FateOf(err) != fanout.NotApplied {
+					t.Errorf("got %v with fate %q, want mysql.ErrPktTooLarge, not applied", err, fanout.FateOf(err))
+				}
+				if mode == fanout.ModeOrdered || mode == fanout.ModeDurable || mode == fanout.ModeKeyed {
+					for _, s := range states(t, p) {
+						if s != fanout.InService {
+							t.Errorf("states %q, want all in service", states(t, p))
+						}
+					}
+				}
+				if got := c.rows(t, 0, "SELECT COUNT(*) FROM up"); got[0] != "0" {
+					t.Errorf("%s rows, want none", got[0])
+				}
+				must(t, p.Close())
+				for i := range cfg.Replicas {
+					cfg.Replicas[i].MySQL.MaxAllowedPacket = 64 << 10 // above this the driver sends an argument in pieces
+				}
+				p = c.open(t, cfg)
+				for _, text := range []string{"INSERT INTO up VALUES (2, ?)", "UPDATE up SET b = ? WHERE id + 0 = 2"} {
+					if _, err := p.DB().Exec(text, make([]byte, 300<<10)); err != nil {
+						t.Errorf("%s: %v", text, err)
+					}
+				}
+				must(t, p.Close())
+			})
+		}
+	}
+}
+
+// TestSessionQuestions asks for the statement before, on one connection.
+func TestSessionQuestions(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		c.execShop(t, "CREATE TABLE t (id BIGINT AUTO_INCREMENT PRIMARY KEY, k INT)", "INSERT INTO t (k) VALUES (1), (2), (3), (4), (5)")
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				p := c.open(t, c.config(mode))
+				ctx := t.Context()
+				conn, err := p.DB().Connx(ctx)
+				must(t, err)
+				defer conn.Close()
+				for range 10 { // reads go to either replica
+					var ids []int
+					must(t, conn.SelectContext(ctx, &ids, "SELECT SQL_CALC_FOUND_ROWS id FROM t WHERE id <= 5 LIMIT 2"))
+					var n int
+					must(t, conn.GetContext(ctx, &n, "SELECT FOUND_ROWS()"))
+					if n != 5 {
+						t.Errorf("FOUND_ROWS() is %d, want 5", n)
+					}
+				}
+				rows, err := conn.QueryxContext(ctx, "INSERT INTO t (k) VALUES (6)")
+				must(t, err)
+				must(t, rows.Close())
+				var id, most int64
+				must(t, conn.GetContext(ctx, &id, "SELECT LAST_INSERT_ID()"))
+				must(t, conn.GetContext(ctx, &most, "SELECT MAX(id) FROM t"))
+				if id != most {
+					t.Errorf("LAST_INSERT_ID() is %d, want %d", id, most)
+				}
+				_, err = conn.ExecContext(ctx, "UPDATE t SET k = 7 WHERE id = 1")
+				must(t, err)
+				for _, text := range []string{"SELECT ROW_COUNT()", "SELECT FOUND_ROWS()", "SHOW WARNINGS", "SELECT @@warning_count"} {
+					if _, err := conn.QueryxContext(ctx, text); !errors.Is(err, fanout.ErrRefused) {
+						t.Errorf("%s behind a write: got %v, want it refused", text, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestSnapshot reads in a transaction what another one changes meanwhile, as on one server.
+func TestSnapshot(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeKeyed} {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				c.execShop(t, "UPDATE t SET v = id")
+				p := c.open(t, c.config(mode))
+				ctx := fanout.WithKeys(t.Context(), "reader")
+				tx, err := p.DB().BeginTxx(ctx, nil)
+				must(t, err)
+				defer tx.Rollback()
+				sum := func() (n int) {
+					must(t, tx.Get(&n, "SELECT SUM(v) FROM t"))
+					return n
+				}
+				before := sum()
+				_, err = p.DB().ExecContext(fanout.WithKeys(t.Context(), "writer"), "UPDATE t SET v = 100 WHERE id = 2")
+				must(t, err)
+				if after := sum(); before != 3 || after != 3 {
+					t.Errorf("the transaction saw sums of %d and %d, want 3 twice", before, after)
+				}
+				_, err = tx.Exec("UPDATE t SET v = v + 1 WHERE id = 1")
+				must(t, err)
+				must(t, tx.Commit())
+				if got := c.rows(t, 1, "SELECT SUM(v) FROM t"); got[0] != "102" {
+					t.Errorf("r2 has %s, want 102", got[0])
+				}
+				loose, err := p.DB().BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+				must(t, err)
+				defer loose.Rollback()
+				_, err = loose.Exec("UPDATE t SET v = 5 WHERE id = ?", 1)
+				must(t, err)
+				refusedBy(t, loose, "UPDATE t SET v = 5 WHERE v > 1", "READ COMMITTED")
+				must(t, loose.Commit())
+			})
+		}
+	}
+}
+
+// TestLockTables has LOCK TABLES keep everybody else away.
+func TestLockTables(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 0)")
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					conn, err := p.DB().Connx(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					for range 5 {
+						var v int
+						_, err1 := conn.ExecContext(t.Context(), "LOCK TABLES t WRITE")
+						err2 := conn.GetContext(t.Context(), &v, "SELECT v FROM t WHERE id = 1")
+						_, err3 := conn.ExecContext(t.Context(), "UPDATE t SET v = ? WHERE id = 1", v+1)
+						_, err4 := conn.ExecContext(t.Context(), "UNLOCK TABLES")
+						if err := errors.Join(err1, err2, err3, err4); err != nil {
+							t.Error(err)
+						}
+					}
+				}()
+			}
+			wg.Wait()
+			for i := range 2 {
+				if got := c.rows(t, i, "SELECT v FROM t"); got[0] != "40" {
+					t.Errorf("r%d counted to %s, want 40", i+1, got[0])
+				}
+			}
+			other := c.open(t, c.config(fanout.ModeOrdered))
+			refusedBy(t, other.DB(), "LOCK TABLES t WRITE", "FOR UPDATE")
+		})
+	}
+}
+
+// TestStoredPrograms calls procedures and functions, which run once and may only read.
+func TestStoredPrograms(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			c.execShop(t, "SET GLOBAL log_bin_trust_function_creators = 1", "CREATE TABLE t (id INT PRIMARY KEY)", "CREATE FUNCTION plus(a INT) RETURNS INT DETERMINISTIC RETURN a + 1",
+				"CREATE FUNCTION sly() RETURNS INT BEGIN INSERT INTO t VALUES (1); RETURN 1; END", "CREATE PROCEDURE writes() INSERT INTO t VALUES (2)")
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			var n int
+			must(t, p.DB().Get(&n, "SELECT plus(1)"))
+			if n != 2 {
+				t.Errorf("plus(1) is %d", n)
+			}
+			for _, text := range []string{"SELECT sly()", "CALL writes()", "DO sly()", "UPDATE t SET id = plus(id)"} {
+				if _, err := p.DB().Exec(text); !errors.Is(err, fanout.ErrRefused) {
+					t.Errorf("%s: got %v, want it refused", text, err)
+				}
+			}
+			if err := p.DB().Get(&n, "SELECT sly()"); !errors.Is(err, fanout.ErrRefused) {
+				t.Errorf("got %v, want it refused", err)
+			}
+			_, err := p.DB().Exec("INSERT INTO t VALUES (9)")
+			must(t, err)
+			for i := range 2 {
+				if got := c.rows(t, i, "SELECT GROUP_CONCAT(id) FROM t"); got[0] != "9" {
+					t.Errorf("r%d has %s", i+1, got[0])
+				}
+			}
+		})
+	}
+}
