@@ -141,7 +141,7 @@ func execAll(ctx context.Context, db sqlx.ExecerContext, statements ...string) e
 // fillTable copies a table from the seed tables; the contest's clock is set around now.
 func (p *portal) fillTable(ctx context.Context, s Store, t dataset.Table) error {
 	columns := strings.Join(t.Columns, ", ")
-	return writeTx(ctx, s, func(tx *sqlx.Tx) error {
+	return s.InTx(ctx, nil, func(tx *sqlx.Tx) error {
 		if t.Name == "contest" {
 			now := p.Now()
 			_, err := tx.ExecContext(ctx, "INSERT INTO contest_new (id, starts_at_us, freezes_at_us, ends_at_us) VALUES (1, ?, ?, ?)",

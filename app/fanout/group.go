@@ -29,6 +29,7 @@ type group struct {
 	foundRows bool // some replica may count rows that an UPDATE found, not those that it changed
 	metrics   poolMetrics
 
+	far      sync.Map  // tables of other databases that were found to be equal
 	branches *branches // of ModeDurable; else nil
 	copying  *copying  // of ModeReplicated; else nil
 

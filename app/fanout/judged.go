@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -31,7 +32,37 @@ func (c *conn) judged(ctx context.Context, q call) (call, error) {
 	if q.v.Outcome == sqltext.Refuses {
 		return q, refused(q.v.Reason)
 	}
+	for _, table := range q.v.Far {
+		if err := c.p.sameFar(ctx, table); err != nil {
+			return q, err
+		}
+	}
 	return c.p.packetHolds(q)
+}
+
+// sameFar fails unless a table of another database is the same on all replicas in service. It is compared once.
+func (p *group) sameFar(ctx context.Context, table string) error {
+	if _, known := p.far.Load(table); known {
+		return nil
+	}
+	members := p.view.Load().readers
+	sums, errs := make([]string, len(members)), make([]error, len(members))
+	inParallel(len(members), func(i int) {
+		var name string
+		var sum sql.NullString
+		errs[i] = members[i].admin.QueryRowContext(ctx, "CHECKSUM TABLE "+table).Scan(&name, &sum)
+		sums[i] = sum.String
+	})
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("compare table %s, of another database, on all replicas: %w", table, err)
+	}
+	for i, sum := range sums {
+		if sum == "" || sum != sums[0] {
+			return refused(fmt.Sprintf("table %s, of another database, is not the same on %s and %s; make it so, or insert the rows from the app", table, members[0].name, members[i].name))
+		}
+	}
+	p.far.Store(table, true)
+	return nil
 }
 
 // lookFor reads the schemas again, as a table is not known: it may have been created since, around the pool. When there is

@@ -544,3 +544,26 @@ func TestStoredPrograms(t *testing.T) {
 		})
 	}
 }
+
+// TestOtherDatabase reads seed data from a database that is not the pool's: while it is the same on all replicas.
+func TestOtherDatabase(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			seed := c.name + "_seed"
+			c.execShop(t, "CREATE DATABASE "+seed, "CREATE TABLE "+seed+".a (id INT PRIMARY KEY, v INT)", "CREATE TABLE "+seed+".b (id INT PRIMARY KEY, v INT)",
+				"INSERT INTO "+seed+".a VALUES (1, 1), (2, 2)", "INSERT INTO "+seed+".b VALUES (1, 1)", "CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+			c.execOn(t, 1, "UPDATE "+seed+".b SET v = 2")
+			p := c.open(t, c.config(fanout.ModeOrdered))
+			_, err := p.DB().Exec("INSERT INTO t SELECT id, v FROM " + seed + ".a")
+			must(t, err)
+			refusedBy(t, p.DB(), "INSERT INTO t SELECT id + 5, v FROM "+seed+".b", "not the same on r1 and r2")
+			refusedBy(t, p.DB(), "DELETE FROM "+seed+".a", "another database")
+			for i := range 2 {
+				if got := c.rows(t, i, "SELECT CONCAT_WS('/', id, v) FROM t"); !slices.Equal(got, []string{"1/1", "2/2"}) {
+					t.Errorf("r%d has %q", i+1, got)
+				}
+			}
+		})
+	}
+}

@@ -40,13 +40,13 @@ type Statement struct {
 
 	LocksReads bool // of LOCK TABLES: one of them is locked to be written
 
-	text      string
-	bad       string // of a Write: what is not understood
-	flaws     flaws
-	databases []string
-	all       marks // of a Write or DDL: the whole text
-	rest      marks // of a Write: without the query of an INSERT ... SELECT
-	query     marks // that query
+	text  string
+	bad   string // of a Write: what is not understood
+	flaws flaws
+	far   []farTable
+	all   marks // of a Write or DDL: the whole text
+	rest  marks // of a Write: without the query of an INSERT ... SELECT
+	query marks // that query
 
 	judged atomic.Pointer[judged]
 }
@@ -66,7 +66,7 @@ func Classify(text string) *Statement {
 		return refuseLocal("several statements in one text; send them one by one, in a transaction if they belong together")
 	}
 	st := &Statement{text: text, flaws: flaws}
-	st.Tables, st.databases = findTables(toks)
+	st.Tables, st.far = findTables(toks)
 	verb := firstVerb(toks)
 	switch {
 	case readVerbs[verb]:

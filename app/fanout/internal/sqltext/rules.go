@@ -53,6 +53,7 @@ type Verdict struct {
 	Rules   []*Rule  // that apply, the one that refuses alone
 	Reason  string   // for Refuses: a sentence that says what to write instead
 	Unknown string   // the table that made it so, where that is not in the schema
+	Far     []string // tables of other databases that it reads, as written: they must be the same on all replicas
 	Assumed []string // tables that are not in the schema, without which the outcome was found
 }
 
@@ -108,7 +109,7 @@ func (st *Statement) judge(s *Schema) *Verdict {
 			v.Rules = append(v.Rules, r)
 		}
 	}
-	v.Assumed = c.assumed()
+	v.Assumed, v.Far = c.assumed(), c.farTables()
 	return v
 }
 
@@ -133,6 +134,21 @@ func (c *judge) assumed() (list []string) {
 		}
 	}
 	return list
+}
+
+// farTables are the tables of other databases, as written.
+func (c *judge) farTables() (list []string) {
+	for _, f := range c.far {
+		if c.write() && c.s.Database != "" && f.database != c.s.Database && !slices.Contains(c.Tables, f.database) {
+			list = append(list, c.text[f.pos:f.end])
+		}
+	}
+	return list
+}
+
+// isFar reports whether a name is a table of another database.
+func (c *judge) isFar(name string) bool {
+	return c.s.Database != "" && slices.ContainsFunc(c.far, func(f farTable) bool { return f.name == name && f.database != c.s.Database })
 }
 
 // tables are those that the statement names and the schema has.
@@ -241,14 +257,14 @@ func (c *judge) defaulted(i int) bool {
 
 // floatSum reports whether a sum may be of floating-point numbers.
 func (c *judge) floatSum(m *marks) bool {
-	return m.sums && (c.Kind == DDL || slices.ContainsFunc(c.tables(), func(t *Table) bool {
+	return m.sums && (c.Kind == DDL || len(c.farTables()) > 0 || slices.ContainsFunc(c.tables(), func(t *Table) bool {
 		return slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Type == "float" || col.Type == "double" || col.Type == "real" })
 	}))
 }
 
 // stringExtreme reports whether MIN or MAX may be of strings, of which the servers show any among those that compare equal.
 func (c *judge) stringExtreme(m *marks) bool {
-	return slices.ContainsFunc(m.extremes, func(name string) bool {
+	return len(m.extremes) > 0 && len(c.farTables()) > 0 || slices.ContainsFunc(m.extremes, func(name string) bool {
 		if name == "" {
 			return len(c.tables()) > 0
 		}
@@ -400,19 +416,17 @@ var rules = []Rule{
 		applies: func(c *judge) (string, bool) {
 			return yes(c.write() && c.Inserts() && c.f.Verb != "" && c.f.Table == "" && c.bad == "")
 		}},
-	{Name: "unknown table", Kind: "a write", Property: "not one of the database's own tables: a view, a temporary one, another database's", Outcome: Refuses,
+	{Name: "unknown table", Kind: "a write", Property: "a view, or the table that it changes is another database's", Outcome: Refuses,
 		Why: "is not a table of this database", Instead: "write to the tables that all replicas have",
 		applies: func(c *judge) (string, bool) {
 			if !c.write() {
 				return "", false
 			}
-			for _, db := range c.databases {
-				if c.s.Database != "" && db != c.s.Database && !slices.Contains(c.Tables, db) {
-					return db, true
-				}
+			if c.f.Table == "" && len(c.farTables()) > 0 || c.f.Schema != "" && c.s.Database != "" && c.f.Schema != c.s.Database {
+				return "a table of another database", true
 			}
 			for _, name := range c.Tables {
-				if c.s.Tables[name] == nil && !c.s.Lenient {
+				if c.s.Tables[name] == nil && !c.s.Lenient && !c.isFar(name) {
 					c.unknown = name
 					return name, true
 				}
@@ -572,6 +586,9 @@ var rules = []Rule{
 		Why: "the order leaves no choice", applies: func(c *judge) (string, bool) {
 			return yes(c.write() && !c.f.Limit.Empty() && c.total())
 		}},
+	{Name: "other database", Kind: "a write that reads a table of another database, such as seed data", Outcome: Made,
+		Why:     "that table's CHECKSUM TABLE is compared on all replicas before its first use, and it is taken not to change while the pool is open",
+		applies: func(c *judge) (string, bool) { return yes(len(c.farTables()) > 0) }},
 	{Name: "rows given", Kind: "INSERT and REPLACE of rows that the text gives", Outcome: Exact,
 		Why:     "each replica does the same with the same rows in the same order",
 		applies: func(c *judge) (string, bool) { return yes(c.write() && c.f.Rows != nil) }},

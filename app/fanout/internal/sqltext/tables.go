@@ -6,8 +6,8 @@ import (
 )
 
 // findTables returns the tables that the statement names: what stands behind FROM, JOIN, INTO, UPDATE, TABLE and the
-// commas of a FROM list. Names of common table expressions are left out. databases are those written before tables.
-func findTables(toks []token) (names, databases []string) {
+// commas of a FROM list. Names of common table expressions are left out. far are those that were written with their database.
+func findTables(toks []token) (names []string, far []farTable) {
 	ctes := map[string]bool{}
 	for i, t := range toks {
 		if t.kind != word {
@@ -17,11 +17,17 @@ func findTables(toks []token) (names, databases []string) {
 			ctes[strings.ToLower(at(toks, i-1).text)] = true
 		}
 		if tableIntros[t.text] && !t.call && !columnOf(toks, i) {
-			names = tableList(toks, i+1, names, &databases)
+			names = tableList(toks, i+1, names, &far)
 		}
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return ctes[n] })
-	return names, databases
+	return names, far
+}
+
+// farTable is a table that was written with its database.
+type farTable struct {
+	database, name string // lower case
+	pos, end       int    // where they stand in the text
 }
 
 // columnOf tells the FROM of EXTRACT(x FROM y), TRIM(x FROM y) and the UPDATE of FOR UPDATE and ON DUPLICATE KEY UPDATE
@@ -54,7 +60,7 @@ func closed(toks []token) bool {
 }
 
 // tableList reads names from position i on: [db.]name [[AS] alias] {, ...}.
-func tableList(toks []token, i int, names []string, databases *[]string) []string {
+func tableList(toks []token, i int, names []string, far *[]farTable) []string {
 	for {
 		for at(toks, i).kind == word && tableNoise[at(toks, i).text] || at(toks, i).is("(") {
 			i++
@@ -64,7 +70,8 @@ func tableList(toks []token, i int, names []string, databases *[]string) []strin
 			return names
 		}
 		if at(toks, i+1).is(".") {
-			*databases = append(*databases, strings.ToLower(t.text))
+			name := at(toks, i+2)
+			*far = append(*far, farTable{strings.ToLower(t.text), strings.ToLower(name.text), t.pos, name.end})
 			i += 2
 			t = at(toks, i)
 		}
