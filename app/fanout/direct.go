@@ -27,14 +27,13 @@ func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer
 		a, err = pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
 	}
 	m.metrics.first.observe(time.Since(began), err)
-	var de *dialError
 	switch {
 	case err == nil, outcomeOf(err) != lost && ctx.Err() == nil:
 		return a, err
 	case outcomeOf(err) != lost:
 		return a, &WriteError{Fate: NotApplied, Cause: ctx.Err(), Parts: []Part{{m.name, NotApplied, err}}}
-	case errors.As(err, &de):
-		return a, &WriteError{Fate: NotApplied, Cause: errors.New("no connection"), Parts: []Part{{m.name, NotApplied, plainConn(err)}}}
+	case unsent(err):
+		return a, &WriteError{Fate: NotApplied, Cause: errors.New("it was not sent"), Parts: []Part{{m.name, NotApplied, plainConn(err)}}}
 	}
 	pt.leave(c, err)
 	return a, &WriteError{Fate: Unknown, Cause: errors.New("the answer was lost"), Parts: []Part{{m.name, Unknown, plainConn(err)}}}

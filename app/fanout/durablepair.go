@@ -36,7 +36,7 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 		return answer{}, err
 	case err == nil:
 		other.began = false
-	case outcomeOf(err) != lost || neverBegan(err):
+	case outcomeOf(err) != lost || unsent(err):
 		if err := t.judge(ctx, q, a, []verdict{{other, answer{}, err}}); err != nil {
 			_ = t.rollback()
 			return answer{}, err

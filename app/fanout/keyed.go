@@ -125,6 +125,11 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 	inParallel(len(t.parts), func(i int) {
 		began := time.Now()
 		answers[i], errs[i] = t.parts[i].run(detached, c, q, "", with, rows)
+		if errors.Is(errs[i], driver.ErrBadConn) && t.parts[i].m.streams { // the driver's word for: nothing was sent, an idle link was stale
+			c.drop(t.parts[i].m)
+			t.parts[i].l = nil
+			answers[i], errs[i] = t.parts[i].run(detached, c, q, "", with, rows)
+		}
 		t.parts[i].m.metrics.first.observe(time.Since(began), errs[i])
 		if errs[i] != nil && outcomeOf(errs[i]) == lost {
 			t.parts[i].leave(c, errs[i])
@@ -145,6 +150,9 @@ func (t *orderedTxn) agree(answers []answer, errs []error) (answer, error) {
 		if !slices.ContainsFunc(errs, func(err error) bool { return outcomeOf(err) == lost }) {
 			return answer{}, errs[0] // refused everywhere
 		}
+		if !slices.ContainsFunc(errs, func(err error) bool { return !unsent(err) }) {
+			return answer{}, t.nowhere(errs)
+		}
 		return answer{}, t.decide(t.parts, errs)
 	}
 	for i, pt := range t.parts {
@@ -160,6 +168,15 @@ func (t *orderedTxn) agree(answers []answer, errs []error) (answer, error) {
 		return answers[right], nil
 	}
 	return answers[right], t.decide(t.parts, errs)
+}
+
+// nowhere is the error of a write that was not sent to any replica.
+func (t *orderedTxn) nowhere(errs []error) error {
+	we := &WriteError{Fate: NotApplied, Cause: errors.New("it was sent to no replica")}
+	for i, pt := range t.parts {
+		we.Parts = append(we.Parts, Part{pt.m.name, NotApplied, plainConn(errs[i])})
+	}
+	return we
 }
 
 // votes counts the replicas that said what i said.

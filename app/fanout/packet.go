@@ -67,7 +67,7 @@ func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 	}
 	other.m.metrics.others.observe(time.Since(began), err)
 	p.at(stepOtherDone, other.m)
-	if err != nil && (outcomeOf(err) != lost || neverBegan(err)) {
+	if err != nil && (outcomeOf(err) != lost || unsent(err)) {
 		return a, t.commitJudged(ctx, q, a, []verdict{{other, answer{}, err}})
 	}
 	return a, t.commitPair(err, rows, a, b)
@@ -109,12 +109,6 @@ func (t *orderedTxn) commitPair(err error, rows driver.Rows, a, b answer) error 
 		other.leave(t.c, err)
 	}
 	return t.decide(t.parts, []error{ferr, err})
-}
-
-// neverBegan reports whether err says that nothing was sent.
-func neverBegan(err error) bool {
-	var de *dialError
-	return errors.As(err, &de)
 }
 
 // runToCommit sends q and a COMMIT in one packet, of which the server drops the rest when one statement fails, and returns
