@@ -47,6 +47,7 @@ func describeOthers(ctx context.Context, m *member) (map[string][]string, error)
 var (
 	counter   = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
 	uniqueKey = regexp.MustCompile("^UNIQUE KEY `((?:[^`]|``)*)`")
+	comment   = regexp.MustCompile(` COMMENT ?=? ?'(?:[^'\\]|''|\\.)*'`) // which changes no statement's effect
 	column    = regexp.MustCompile("^`((?:[^`]|``)*)`")
 )
 
@@ -63,7 +64,7 @@ func define(ctx context.Context, m *member, tables map[string][]string) error {
 			if i == 0 {
 				continue // the name
 			}
-			line = counter.ReplaceAllString(strings.TrimSuffix(strings.TrimSpace(line), ","), "")
+			line = comment.ReplaceAllString(counter.ReplaceAllString(strings.TrimSuffix(strings.TrimSpace(line), ","), ""), "")
 			if key := uniqueKey.FindStringSubmatch(line); key != nil {
 				unique = append(unique, key[1])
 			} else if c := column.FindStringSubmatch(line); c != nil {

@@ -20,7 +20,7 @@ func (c *conn) judged(ctx context.Context, q call) (call, error) {
 		return q, err
 	}
 	if !c.p.keepsStates() {
-		return c.p.fits(q)
+		return c.p.packetHolds(q)
 	}
 	q.v = q.st.Judge(c.p.schema.Load())
 	if q.v.Unknown != "" {

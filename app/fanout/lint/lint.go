@@ -31,6 +31,7 @@ type Finding struct {
 	Line      int     `json:"line"`
 	Statement string  `json:"statement"` // blanks are one space each, parts that are not known are …
 	Verdict   Verdict `json:"verdict"`
+	Rules     string  `json:"rules,omitempty"`   // the rules that say so, by name
 	Reason    string  `json:"reason,omitempty"`  // why; for Refused with what to write instead
 	Assumed   string  `json:"assumed,omitempty"` // tables that the schema lacks, taken to have nothing special
 	Same      int     `json:"same,omitempty"`    // further statements of a SQL file that differ by their values only

@@ -12,47 +12,50 @@ import (
 
 // Schema is what CREATE TABLE statements say of the tables. A table that it lacks is taken to have nothing special.
 type Schema struct {
-	tables map[string]properties // by name in lower case
+	tables sqltext.Schema
 }
 
-// properties are what a table's definition adds to a statement.
-type properties struct{ numbers, clock bool }
-
 // NewSchema reads statements; those that say nothing of tables are passed over.
-func NewSchema(statements ...string) *Schema {
-	s := &Schema{tables: map[string]properties{}}
+func NewSchema(statements ...string) (*Schema, error) {
+	s := &Schema{tables: sqltext.Schema{Lenient: true, Tables: map[string]*sqltext.Table{}}}
 	for _, text := range statements {
-		s.add(text)
+		if _, err := s.add(text); err != nil {
+			return nil, err
+		}
 	}
-	return s
+	return s, nil
 }
 
 // add notes what a statement says of a table, and reports whether it does.
-func (s *Schema) add(text string) bool {
-	m := definition.FindStringSubmatch(begin.ReplaceAllString(text, ""))
-	if m == nil {
-		return false
+func (s *Schema) add(text string) (bool, error) {
+	text = begin.ReplaceAllString(text, "")
+	switch {
+	case createTable.MatchString(text):
+		return true, s.tables.AddTable(text)
+	case addKey.MatchString(text):
+		m := addKey.FindStringSubmatch(text)
+		t := s.tables.Tables[strings.ToLower(m[1])]
+		one := sqltext.Schema{}
+		if err := one.AddTable("CREATE TABLE x (" + m[2] + ")"); err != nil || t == nil {
+			return false, nil
+		}
+		t.Keys = append(t.Keys, one.Tables["x"].Keys...)
+		return true, nil
+	case createTrigger.MatchString(text):
+		m := createTrigger.FindStringSubmatch(text)
+		if t := s.tables.Tables[strings.ToLower(m[1])]; t != nil {
+			t.Triggers = append(t.Triggers, m[2])
+			return true, nil
+		}
 	}
-	name := strings.ToLower(m[2] + m[3])
-	trigger := m[3] != ""
-	had := s.tables[name]
-	s.tables[name] = properties{
-		numbers: had.numbers || trigger || numbered.MatchString(text),
-		clock:   had.clock || trigger || readsClock.MatchString(text),
-	}
-	return true
+	return false, nil
 }
 
-var (
-	definition = regexp.MustCompile("(?is)^CREATE\\s+(?:OR\\s+REPLACE\\s+)?(?:DEFINER\\s*=\\s*\\S+\\s+)?(?:(TABLE)\\s+(?:IF\\s+NOT\\s+EXISTS\\s+)?(?:`?\\w+`?\\.)?`?(\\w+)`?" +
-		"|TRIGGER\\s.*?\\sON\\s+`?(\\w+)`?\\s+FOR\\s+EACH\\s+ROW\\s)")
-	numbered   = regexp.MustCompile(`(?i)\bAUTO_INCREMENT\b\s*(?:[^=\s]|$)|\bSERIAL\b`)
-	readsClock = regexp.MustCompile(`(?i)\b(?:CURRENT_TIMESTAMP|CURRENT_DATE|CURRENT_TIME|NOW|LOCALTIME|LOCALTIMESTAMP|CURDATE|CURTIME|UTC_\w+|UNIX_TIMESTAMP)\b`)
-)
+func split(text string) []string { return sqltext.Split(text) }
 
-// schema reads the files named in opts, or the definitions among what was found.
+// schema reads the files named in opts, or the CREATE TABLE statements among what was found.
 func (r *Report) schema(opts Options, found []statement) (*Schema, error) {
-	s := NewSchema()
+	s, _ := NewSchema()
 	if len(opts.Schema) > 0 {
 		found = nil
 		for _, path := range opts.Schema {
@@ -64,16 +67,25 @@ func (r *Report) schema(opts Options, found []statement) (*Schema, error) {
 		}
 	}
 	for _, st := range found {
-		if s.add(st.text) && !slices.Contains(r.Schema, st.file) {
+		ok, err := s.add(st.text)
+		if err != nil {
+			r.Skipped = append(r.Skipped, fmt.Sprintf("%s:%d: %v", st.file, st.line, err))
+		} else if ok && !slices.Contains(r.Schema, st.file) {
 			r.Schema = append(r.Schema, st.file)
 		}
 	}
-	r.Tables = len(s.tables)
+	r.Tables = len(s.tables.Tables)
 	if len(opts.Schema) > 0 && r.Tables == 0 {
 		return nil, fmt.Errorf("no CREATE TABLE statement in %s", strings.Join(opts.Schema, ", "))
 	}
 	return s, nil
 }
+
+var (
+	createTable   = regexp.MustCompile(`(?i)^CREATE\s+(?:OR\s+REPLACE\s+)?TABLE\s`)
+	addKey        = regexp.MustCompile("(?is)^ALTER\\s+TABLE\\s+`?(\\w+)`?\\s+ADD\\s+((?:CONSTRAINT\\s+\\S+\\s+)?(?:PRIMARY|UNIQUE)\\s.*)$")
+	createTrigger = regexp.MustCompile("(?is)^CREATE\\s+(?:OR\\s+REPLACE\\s+)?(?:DEFINER\\s*=\\s*\\S+\\s+)?TRIGGER\\s.*?\\sON\\s+`?(\\w+)`?\\s+FOR\\s+EACH\\s+ROW\\s+(.*)$")
+)
 
 // Judge says what a fan-out does with a statement.
 func (s *Schema) Judge(text string) Finding {
@@ -81,68 +93,43 @@ func (s *Schema) Judge(text string) Finding {
 		return Finding{Verdict: Unknown, Reason: "the whole text is made at run time"}
 	}
 	st := sqltext.Classify(strings.ReplaceAll(text, hole, " ? "))
-	f := Finding{Verdict: Exact}
-	switch st.Kind {
-	case sqltext.Refused:
-		f.Verdict, f.Reason = Refused, st.Reason
-	case sqltext.Write:
-		f = s.write(st)
+	v := st.Judge(&s.tables)
+	if st.Kind == sqltext.Guarded {
+		return Finding{Verdict: Unknown, Reason: "it calls what may write: it runs on one replica in a read-only transaction, and fails there if it writes; write what it does as statements of the app"}
 	}
-	if strings.Contains(text, hole) && f.Verdict != Refused {
-		f.Reason = "a part of the text is made at run time; with a value in its place it is " + string(f.Verdict)
-		f.Verdict = Unknown
-	}
-	return f
-}
-
-// write is Judge for what changes rows.
-func (s *Schema) write(st *sqltext.Statement) Finding {
-	var lacks, why []string
-	var has properties
-	for _, name := range st.Tables {
-		t, ok := s.tables[name]
-		if !ok {
-			lacks = append(lacks, name)
+	f := Finding{Verdict: Exact, Reason: v.Reason, Assumed: strings.Join(v.Assumed, ", ")}
+	var why, names []string
+	for _, rule := range v.Rules {
+		if rule.Outcome == v.Outcome {
+			names = append(names, rule.Name)
+			why = append(why, rule.Why)
 		}
-		has.clock = has.clock || t.clock
-		has.numbers = has.numbers || t.numbers && name == st.Tables[0]
 	}
-	f := Finding{Verdict: Exact, Assumed: strings.Join(lacks, ", ")}
-	switch {
-	case st.Call:
-		return Finding{Verdict: Unknown, Reason: "what a procedure does cannot be seen"}
-	case st.Inserts && st.Reads && !st.Sorted && has.numbers:
-		f.Verdict, f.Reason = Refused, "INSERT ... SELECT without ORDER BY numbers the rows differently on each replica; add an ORDER BY on a unique key"
-		return f
-	}
-	if st.Time || has.clock {
-		why = append(why, "the clock is stopped at one time for all replicas")
-	}
-	if st.LastID {
-		why = append(why, "the first replica's LAST_INSERT_ID() is set on the others")
-	}
-	if st.Inserts && has.numbers {
-		why = append(why, "the id that the first replica generates is set on the others")
-	}
-	if len(why) > 0 {
+	f.Rules = strings.Join(names, ", ")
+	switch v.Outcome {
+	case sqltext.Refuses:
+		f.Verdict = Refused
+	case sqltext.Made:
 		f.Verdict, f.Reason = Made, strings.Join(why, "; ")
 	}
+	if strings.Contains(text, hole) {
+		f.open(unreadable[f.Rules])
+	}
 	return f
 }
 
-// split cuts a text at its semicolons, outside of quotes and comments. Empty parts are left out.
-func split(text string) (parts []string) {
-	from := 0
-	for _, m := range append(pieces.FindAllStringIndex(text, -1), []int{len(text), len(text)}) {
-		if m[1] > m[0] && text[m[0]:m[1]] != ";" {
-			continue
-		}
-		if part := strings.TrimSpace(text[from:m[0]]); part != "" {
-			parts = append(parts, part)
-		}
-		from = m[1]
+// open is for a text of which a part is not known: what was refused for the mark in its place is not known, too.
+func (f *Finding) open(forTheMark bool) {
+	switch {
+	case f.Verdict == Refused && !forTheMark:
+		return
+	case f.Verdict == Refused:
+		f.Reason = "a part of the text is made at run time"
+	default:
+		f.Reason = "a part of the text is made at run time; with a value in its place it is " + string(f.Verdict)
 	}
-	return parts
+	f.Verdict = Unknown
 }
 
-var pieces = regexp.MustCompile(`(?s)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|` + "`[^`]*`" + `|--[^\n]*|#[^\n]*|/\*.*?\*/|;`)
+// unreadable are the rules that may refuse a text for the question mark in place of a part that is not known.
+var unreadable = map[string]bool{"unreadable": true, "unknown table": true}
