@@ -51,6 +51,7 @@ func newMember(cfg Config, index int, session func() string) (*member, error) {
 			return nil, err
 		}
 		admin := mc.Clone()
+		admin.MaxAllowedPacket = max(admin.MaxAllowedPacket, mysql.NewConfig().MaxAllowedPacket)
 		admin.ParseTime, admin.Loc = false, time.UTC // what is compared and copied is never made a time of another zone
 		if adminConn, err = mysql.NewConnector(admin); err != nil {
 			return nil, err

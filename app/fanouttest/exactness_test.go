@@ -518,6 +518,7 @@ func TestStoredPrograms(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			c := startCluster(t, engine, 2)
+			defer c.execShop(t, "SET GLOBAL log_bin_trust_function_creators = 0") // other tests' servers are the same
 			c.execShop(t, "SET GLOBAL log_bin_trust_function_creators = 1", "CREATE TABLE t (id INT PRIMARY KEY)", "CREATE FUNCTION plus(a INT) RETURNS INT DETERMINISTIC RETURN a + 1",
 				"CREATE FUNCTION sly() RETURNS INT BEGIN INSERT INTO t VALUES (1); RETURN 1; END", "CREATE PROCEDURE writes() INSERT INTO t VALUES (2)")
 			p := c.open(t, c.config(fanout.ModeOrdered))

@@ -225,10 +225,11 @@ func TestAdmitWhileWritesGoOn(t *testing.T) {
 			if err != nil || !check.Clean() {
 				t.Errorf("Check after Admit: %v, %v", check, err)
 			}
-			s, err := pools[0].Status(t.Context())
-			if err != nil || s.Replicas[1].State != fanout.InService {
-				t.Errorf("the other process sees r2 as %q (%v), want in service", s.Replicas[1].State, err)
-			}
+			wait.For(t, "the other process to see r2 in service", func() bool {
+				s, err := pools[0].Status(t.Context())
+				must(t, err)
+				return s.Replicas[1].State == fanout.InService
+			})
 		})
 	}
 }
