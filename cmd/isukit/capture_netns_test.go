@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,7 +34,11 @@ func TestCaptureNeedsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	const nobody = 65534
-	cmd := exec.Command(binary, "capture", "--live", "lo", "--state-dir", dir)
+	state := filepath.Join(dir, "state")
+	if err := errors.Join(os.Mkdir(state, 0o700), os.Chown(state, nobody, nobody)); err != nil {
+		t.Fatalf("a directory of another user's (root is needed): %v", err)
+	}
+	cmd := exec.Command(binary, "capture", "--live", "lo", "--state-dir", state)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody, NoSetGroups: os.Getuid() != 0}}
 	out, err := cmd.CombinedOutput()
@@ -50,7 +55,7 @@ func TestCaptureNeedsRoot(t *testing.T) {
 	}
 }
 
-// reachable returns a directory that every user may enter and write to.
+// reachable returns a directory that every user may enter.
 func reachable(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "isukit-anybody-")
@@ -58,7 +63,7 @@ func reachable(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o777); err != nil {
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -145,7 +145,7 @@ func (l *Lab) host(tb testing.TB, name string) host.Host {
 // Must runs a shell's command as root on a host, or where the generator stands, as at its console; it must succeed.
 func (l *Lab) Must(tb testing.TB, name, script string) string {
 	tb.Helper()
-	res, err := l.host(tb, name).Run(tb.Context(), host.Command{Argv: []string{"sh", "-c", script}})
+	res, err := l.host(tb, name).Run(tb.Context(), host.Command{Argv: []string{"env", "-u", "TMPDIR", "sh", "-c", script}})
 	if err != nil || res.Code != 0 {
 		tb.Fatalf("%s on %s: exit status %d, %v: %s%s", script, name, res.Code, err, res.Stdout, res.Stderr)
 	}
