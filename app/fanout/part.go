@@ -105,7 +105,7 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	pt.l.end()
 	unwatch()
 	if outcomeOf(err) != lost {
-		pt.began = begin != ""
+		pt.began = pt.began || begin != ""
 	}
 	return a, err
 }

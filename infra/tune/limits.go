@@ -88,8 +88,8 @@ func startOf(ctx context.Context, h host.Host, pid int) (string, error) {
 // value leaves processes alone whose limits root may not change either, as in a container; else it makes both limits of the one number. Who may not raise a hard limit raises the soft one up to it.
 func (l limits) value(ctx context.Context, _ Setting, key keyed, text string) (string, error) {
 	if pid, _ := processOf(key.key); pid > 0 && l.c.DropIn != "" {
-		res, err := l.host.Run(ctx, host.Command{Argv: []string{"prlimit", "--pid", strconv.Itoa(pid), "--nofile"}})
-		if err == nil && res.Code != 0 {
+		may, err := l.mayChange(ctx, pid)
+		if err == nil && !may {
 			err = exempt("limits of running processes may not be changed on this host: it gets them when its unit is started again")
 		}
 		if err != nil {
@@ -111,6 +111,12 @@ func (l limits) value(ctx context.Context, _ Setting, key keyed, text string) (s
 		return text + " " + text, err
 	}
 	return hardText + " " + hardText, nil
+}
+
+// mayChange reports whether the limits of a running process may be changed at all: root may not in some containers.
+func (l limits) mayChange(ctx context.Context, pid int) (bool, error) {
+	res, err := l.host.Run(ctx, host.Command{Argv: []string{"prlimit", "--pid", strconv.Itoa(pid), "--nofile"}})
+	return res.Code == 0, err
 }
 
 func (l limits) slots(context.Context, Setting) ([]slot, error) {
@@ -146,6 +152,10 @@ func (l limits) check(ctx context.Context, r *Record) (string, error) {
 			return "", err
 		}
 		if n, err := strconv.Atoi(soft); err == nil && n < atLeast(want, hard) {
+			// Where its limits may not be changed it waits for its next start, as apply said.
+			if may, err := l.mayChange(ctx, pid); err != nil || !may {
+				continue
+			}
 			return fmt.Sprintf("process %d has %s: it was started without the drop-in", pid, soft), nil
 		}
 	}
