@@ -10,7 +10,7 @@ import (
 	"forge.example/account/isukit/app/fanout"
 )
 
-var update = flag.Bool("update", false, "rewrite the table in docs/fanout.md")
+var update = flag.Bool("update", false, "rewrite the tables in docs/fanout.md")
 
 // TestComparedIsDocumented holds the table of docs/fanout.md against what Open compares.
 func TestComparedIsDocumented(t *testing.T) {

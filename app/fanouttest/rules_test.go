@@ -1,7 +1,6 @@
 package fanouttest
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -9,8 +8,6 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 )
-
-var update = flag.Bool("update", false, "write the rules into docs/fanout.md")
 
 // TestRulesInDocs holds the table of docs/fanout.md against the rules.
 func TestRulesInDocs(t *testing.T) {

@@ -63,7 +63,7 @@ and plays a confirming round. It asks first; --no-ask answers.`,
 	cmd.Flags().StringVar(&r.how, "reboot", "", "reboot the hosts, each after the other or all at once, and verify what comes back: each or all")
 	cmd.Flags().BoolVar(&r.noAsk, "no-ask", false, "reboot without asking")
 	cmd.Flags().IntVar(&r.rounds, "rounds", 1, "confirming rounds after --reboot; 0 for none")
-	cmd.Flags().DurationVar(&r.duration, "duration", defaultDuration, "how long the load of a confirming round lasts")
+	cmd.Flags().DurationVar(&r.duration, "duration", defaultDuration, "how long the load lasts")
 	return cmd
 }
 
