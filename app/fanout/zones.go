@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,29 +27,46 @@ var namedZones = strings.Fields(`UTC Europe/London Europe/Berlin Europe/Moscow E
 	Asia/Amman Asia/Almaty Asia/Gaza Asia/Pyongyang Africa/Cairo Africa/Casablanca Africa/Juba America/New_York America/Chihuahua America/Sao_Paulo
 	America/Asuncion America/Nuuk Australia/Sydney Pacific/Apia Pacific/Fiji`)
 
+// zonesAtOnce keeps the questions within the smallest packets that a DSN may ask for.
+const zonesAtOnce = 500
+
+// joined are the values of expressions, with commas between.
+func joined(ctx context.Context, c *sql.Conn, exprs []string) (text string, err error) {
+	err = c.QueryRowContext(ctx, "SELECT CONCAT_WS(',', "+strings.Join(exprs, ",")+")").Scan(&text)
+	return text, err
+}
+
 // readZones replaces the session's zone by what it does, and notes what the zone tables say.
 func (s *settings) readZones(ctx context.Context, c *sql.Conn) error {
 	instants := zoneInstants()
-	exprs := make([]string, len(instants))
-	for i, at := range instants {
-		exprs[i] = fmt.Sprintf("FROM_UNIXTIME(%d)", at)
+	var texts []string
+	for part := range slices.Chunk(instants, zonesAtOnce) {
+		exprs := make([]string, len(part))
+		for i, at := range part {
+			exprs[i] = fmt.Sprintf("FROM_UNIXTIME(%d)", at)
+		}
+		text, err := joined(ctx, c, exprs)
+		if err != nil {
+			return err
+		}
+		texts = append(texts, text)
 	}
-	var text string
-	if err := c.QueryRowContext(ctx, "SELECT CONCAT_WS(',', "+strings.Join(exprs, ",")+")").Scan(&text); err != nil {
+	if err := s.setZone(instants, strings.Split(strings.Join(texts, ","), ",")); err != nil {
 		return err
 	}
-	if err := s.setZone(instants, strings.Split(text, ",")); err != nil {
-		return err
-	}
-	exprs = exprs[:0]
+	texts = texts[:0]
 	for _, zone := range namedZones {
+		var exprs []string
 		for year := 1975; year < 2030; year += 3 {
 			exprs = append(exprs, fmt.Sprintf("COALESCE(CONVERT_TZ('%d-01-15 12:00:00','+00:00','%s'),'-'),COALESCE(CONVERT_TZ('%d-07-15 12:00:00','+00:00','%[2]s'),'-')", year, zone, year))
 		}
+		text, err := joined(ctx, c, exprs)
+		if err != nil {
+			return err
+		}
+		texts = append(texts, text)
 	}
-	if err := c.QueryRowContext(ctx, "SELECT CONCAT_WS(',', "+strings.Join(exprs, ",")+")").Scan(&text); err != nil {
-		return err
-	}
+	text := strings.Join(texts, ",")
 	s.values[zoneTables] = "none"
 	if strings.Trim(text, "-,") != "" {
 		s.values[zoneTables] = fmt.Sprintf("tables with digest %.4x", sha256.Sum256([]byte(text)))

@@ -27,7 +27,7 @@ type System struct {
 }
 
 // bootLimit is how long a host may take until its sshd answers, on a machine that is busy with others.
-const bootLimit = time.Minute
+const bootLimit = 4 * time.Minute
 
 // checkSystem says why hosts of this lab cannot be made as the driver's options want them, if they cannot.
 func (d *Driver) checkSystem(s *state) error {
