@@ -15,7 +15,7 @@ func TestStatusTable(t *testing.T) {
 		{Name: "web-1", Address: "10.0.0.1:8080", Running: true, Healthy: true, Since: time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)},
 		{Name: "api-1", Address: "10.0.0.1:9292", Exit: "not started"},
 	}}}})
-	if err != nil || !strings.Contains(out.String(), "healthy             2026-11-22 20:00:00\n") || !strings.Contains(out.String(), "ended: not started  -\n") {
+	if err != nil || !strings.Contains(out.String(), "healthy      2026-11-22 20:00:00\n") || !strings.Contains(out.String(), "not started  -\n") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }

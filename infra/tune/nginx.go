@@ -36,7 +36,6 @@ func NewNginx(p Place, c NginxConfig) *Target {
 }
 
 type nginxServer struct {
-	plain
 	host *seen
 	c    NginxConfig
 }

@@ -260,10 +260,6 @@ func (st *Statement) Inserts() bool { return st.Form.Verb == "INSERT" || st.Form
 func (st *Statement) ddl(verb string, toks []token) {
 	st.Kind = DDL
 	st.all = marksOf(toks, 0, len(toks))
-	what := at(toks, 1)
-	if what.is("OR") {
-		what = at(toks, 3)
-	}
 	for i, t := range toks {
 		switch {
 		case t.is("TEMPORARY"):

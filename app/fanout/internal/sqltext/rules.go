@@ -334,7 +334,6 @@ func (c *judge) meets() int {
 }
 
 func yes(ok bool) (string, bool)                { return "", ok }
-func named(detail string) (string, bool)        { return detail, detail != "" }
 func call(name string) (detail string, ok bool) { return name + "():", name != "" }
 
 // rules are tried in this order: those that refuse whatever the tables are, those that look at the tables, and those that
