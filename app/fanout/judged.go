@@ -145,9 +145,10 @@ func escapes(s string) int {
 	return n
 }
 
-// learnSchema reads from m, whose schema is that of all replicas in service, what the rules need to know.
-func (p *group) learnSchema(ctx context.Context, m *member) error {
-	s := &sqltext.Schema{Without: p.cfg.WithoutRule}
+// learnSchema reads from m, whose schema is that of all replicas in service, what the rules need to know. ordered says that the order
+// of unique keys was compared.
+func (p *group) learnSchema(ctx context.Context, m *member, ordered bool) error {
+	s := &sqltext.Schema{Ordered: ordered, Without: p.cfg.WithoutRule}
 	if err := p.readSchema(ctx, m, s); err != nil {
 		return fmt.Errorf("replica %s: read the schema: %w", m.name, err)
 	}

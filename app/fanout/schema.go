@@ -73,16 +73,18 @@ func (p *group) compareSchemas(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ordered := first.order != nil
 	for _, m := range members[1:] {
 		other, err := readDatabase(ctx, m)
 		if err != nil {
 			return err
 		}
+		ordered = ordered && other.order != nil
 		if diff := databaseDiff(members[0].name, first, m.name, other); len(diff) > 0 {
 			return fmt.Errorf("%w: %s", ErrSchema, strings.Join(diff, "; "))
 		}
 	}
-	return p.learnSchema(ctx, members[0])
+	return p.learnSchema(ctx, members[0], ordered)
 }
 
 // schemaDiff names, up to ten, what one replica has and the other has not.

@@ -312,11 +312,12 @@ func (c *judge) changesKey() bool {
 	})
 }
 
-// meets counts the unique keys by which a row that an upsert gives may meet another one.
+// meets counts the unique keys beside the primary one by which a row that an upsert gives may meet another one. The primary key
+// is always the first that the servers look at.
 func (c *judge) meets() int {
 	n := 0
 	for _, k := range c.t.Keys {
-		if !k.Unique {
+		if !k.Unique || k.Name == "PRIMARY" {
 			continue
 		}
 		given := func(col string) bool {
@@ -491,10 +492,10 @@ var rules = []Rule{
 			}
 			return yes(numbers > 0 && others > 0)
 		}},
-	{Name: "two keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys that its rows have values for", Outcome: Refuses,
+	{Name: "two keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys, beside the primary one, that its rows have values for, and the order in which they were created can't be compared", Outcome: Refuses,
 		Why:     "a row may meet one row by one key and another by another key, and each replica looks at its keys in the order in which they were created",
-		Instead: "INSERT, and UPDATE on error 1062, in a transaction; or leave all but one of the keys to the server",
-		applies: func(c *judge) (string, bool) { return yes(c.t != nil && c.f.Upsert && c.meets() > 1) }},
+		Instead: "give the account the right PROCESS, by which that order is compared; or INSERT, and UPDATE on error 1062, in a transaction",
+		applies: func(c *judge) (string, bool) { return yes(c.t != nil && c.f.Upsert && !c.s.Ordered && c.meets() > 1) }},
 	{Name: "made default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default that calls UUID(), RAND(), ... and can't be computed by itself", Outcome: Refuses,
 		Why: "has a default that each replica would make by itself", Instead: "give the column a value",
 		applies: func(c *judge) (string, bool) {

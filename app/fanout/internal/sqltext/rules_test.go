@@ -53,9 +53,9 @@ func TestVerdicts(t *testing.T) {
 		{"INSERT INTO auto (k, v) VALUES (?, ?) AS new ON DUPLICATE KEY UPDATE v = new.v", "generated ids, rows given"},
 		{"INSERT IGNORE INTO auto (k) VALUES (?)", "generated ids, rows given"},
 		{"REPLACE INTO auto (k) VALUES (?)", "generated ids, rows given"},
-		{"INSERT INTO own (id, v) VALUES (1, 2) ON DUPLICATE KEY UPDATE v = 2", "two keys"}, // mail has a default, ''
-		{"INSERT INTO own (id, mail) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "two keys"},
-		{"INSERT INTO auto (id, k) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "two keys"},
+		{"INSERT INTO own (id, mail) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "rows given"},
+		{"INSERT INTO own (id, mail, nick) VALUES (1, 'a', 'b') ON DUPLICATE KEY UPDATE v = 2", "two keys"},
+		{"INSERT INTO auto (id, k) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "rows given"}, // the primary key comes first
 		{"REPLACE INTO own (id, mail) VALUES (1, 'a')", "rows given"},
 		{"INSERT IGNORE INTO own (id, mail) VALUES (1, 'a')", "rows given"},
 		{"INSERT INTO gen (id, v) VALUES (1, 2) ON DUPLICATE KEY UPDATE v = 3", "rows given"},

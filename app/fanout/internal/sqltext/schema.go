@@ -12,6 +12,8 @@ type Schema struct {
 	Tables   map[string]*Table // by name in lower case
 	// Steady says that the ids which one INSERT ... SELECT generates follow each other (innodb_autoinc_lock_mode below 2).
 	Steady bool
+	// Ordered says that the order in which the tables' unique keys were created was compared, and is the same on all replicas.
+	Ordered bool
 	// Lenient takes tables that are not here to have nothing special; else a write to one is refused.
 	Lenient bool
 	// Without leaves out the rule of that name: what a test does to see that it would be missed.
