@@ -67,6 +67,11 @@ var exactCases = []exactCase{
 		run: do("INSERT IGNORE INTO t(k,v) VALUES('a',10),('d',4),('b',20),('e',5)", "REPLACE INTO t(k,v) VALUES('a',10),('x',4),('d',20)",
 			"INSERT IGNORE INTO t(k,v) VALUES('a',10)", "INSERT INTO t(k,v) VALUES('y',1)"),
 		query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id"},
+	{name: "upserts that meet rows by several keys", schema: []string{"CREATE TABLE t (id BIGINT PRIMARY KEY, k VARCHAR(20) UNIQUE, n INT NULL, v INT, UNIQUE KEY n (n))",
+		"INSERT INTO t VALUES (1, 'a', 1, 0), (2, 'b', 2, 0), (3, 'c', 3, 0)"},
+		run: do("INSERT INTO t VALUES (1, 'b', 3, 1) ON DUPLICATE KEY UPDATE v = v + 1", "INSERT INTO t VALUES (9, 'b', 3, 1), (9, 'c', NULL, 7) ON DUPLICATE KEY UPDATE v = v + 10",
+			"INSERT INTO t VALUES (10, 'j', 1, 1), (10, 'c', 2, 7) ON DUPLICATE KEY UPDATE v = v + 100"),
+		query: "SELECT CONCAT_WS('/', id, k, n, v) FROM t ORDER BY id"},
 	{name: "an insert that arrives as a query", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1)"},
 		run: func(t *testing.T, db *sqlx.DB) {
 			ask := func(q interface {
