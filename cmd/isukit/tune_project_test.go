@@ -108,6 +108,9 @@ func newTuneTeam(t *testing.T) *tuneTeam {
 		t.Fatalf("install the app: %v, exit status %d: %s%s", err, res.Code, res.Stdout, res.Stderr)
 	}
 	s.lab.Must(t, "s2", teamDatabase)
+	for _, name := range []string{"s1", "s2"} {
+		s.lab.Must(t, "generator", "for i in $(seq 60); do ssh -T -F "+config+" -o BatchMode=yes "+name+" true && exit 0; sleep 1; done; exit 1") // until users may log in
+	}
 	write(t, filepath.Join(s.dir, "isukit.yaml"), `name: team
 hosts:
   - {name: s1, address: s1, roles: [app]}
