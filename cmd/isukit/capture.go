@@ -72,6 +72,7 @@ name, where tcpdump has to be installed and you have to be root or may use sudo 
 		},
 	}
 	schemaFlags(cmd, &o.schema)
+	routesFlag(cmd, &o.schema)
 	filterFlags(cmd, &o.Filter)
 	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, as SSLKEYLOGFILE makes it)")
 	cmd.Flags().StringVar(&o.packet, "filter", "", "read these connections only, as in 'port 9292'")

@@ -1,14 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
+	"github.com/spf13/cobra"
+
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/project"
 )
 
 // newRoundRunner checks both sides and builds what they need; drop removes what was built.
@@ -40,13 +46,37 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 	if err != nil {
 		return nil, nil, err
 	}
-	drop = func() { os.RemoveAll(dir) }
+	var trees []func() error
+	drop = func() {
+		for _, gone := range trees {
+			_ = gone() // git forgets a tree that is no longer there, too
+		}
+		os.RemoveAll(dir)
+	}
 	for i, side := range sides {
 		if side.command != "" {
 			runner.Commands[i] = &session.Command{Command: side.command, Results: o.rounds.dir, NeedScore: len(o.statistic.Metrics) == 0}
 			continue
 		}
-		if side.commit != "" {
+		runner.Before[i] = side.run
+		p, file, err := projectOf(slices.Concat(both, side.args))
+		if err != nil {
+			return nil, drop, err
+		}
+		if side.commit != "" && p != nil {
+			if len(p.Build)+len(p.Deploy)+len(p.Restart) == 0 {
+				return nil, drop, ui.UsageError(fmt.Errorf("side %q: the project builds, deploys and restarts nothing, so a commit changes nothing of what is measured", side.name),
+					"say in isukit.yaml how the app gets from the checkout to where it runs, as build, deploy and restart")
+			}
+			there, gone, err := session.ProjectAt(ctx, file, side.commit, dir)
+			if err != nil {
+				return nil, drop, err
+			}
+			trees, side.args = append(trees, gone), append(side.args, "--project", there)
+			if before, _ := readTrusted(o.stateDir, file); before == trustedOf(p, file) {
+				side.args = append(side.args, "--yes") // it is that file, at another path
+			}
+		} else if side.commit != "" {
 			ui.SayTo(s.err, o.quiet)("building the app of %s", side.name)
 			binary, err := session.BuildApp(ctx, side.commit, dir)
 			if err != nil {
@@ -58,4 +88,19 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 			[]string{"--quiet", "--json", "--results", o.rounds.dir, "--state-dir", o.stateDir})
 	}
 	return runner, drop, nil
+}
+
+// projectOf is the project that a round with these arguments would be of, with its file; nil for a round of the portal.
+func projectOf(args []string) (p *project.Project, file string, err error) {
+	var o roundOptions
+	cmd := &cobra.Command{Use: "round"}
+	o.addFlags(cmd.Flags())
+	if err := cmd.ParseFlags(args); err != nil || o.explain || cmd.Flags().Changed("topology") {
+		return nil, "", err
+	}
+	p, dir, err := round.FindProject(o.project)
+	if err != nil || p == nil {
+		return nil, "", err
+	}
+	return p, filepath.Join(dir, filepath.Base(cmp.Or(o.project, project.FileName))), nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"isukit/cmd/internal/session"
+
 	"github.com/spf13/cobra"
 )
 
@@ -15,18 +17,29 @@ type runnableSide struct {
 	args []string
 	// commit is the revision whose app is built first; "" for none.
 	commit string
+	// run is a command that makes the side what it is, before each of its rounds; "" for none.
+	run string
 	// command is what is run instead of a round of isukit; "" for none.
 	command string
 }
 
 // isRunnable reports whether a side can only mean rounds that are yet to be run; "topology=" may mean both.
 func isRunnable(query string) bool {
-	for _, kind := range []string{"commit=", "round=", "tune=", "command="} {
+	for _, kind := range []string{"commit=", "round=", "run=", "tune=", "command="} {
 		if strings.HasPrefix(query, kind) {
 			return true
 		}
 	}
 	return false
+}
+
+// askedOf is what a side asks for.
+func askedOf(query string) session.Asked {
+	kind, value, _ := strings.Cut(query, "=")
+	if kind == "tune" && value == "none" {
+		value = ""
+	}
+	return session.Asked{Kind: kind, Value: strings.TrimSpace(value)}
 }
 
 // parseRunnable reads a side for which rounds are to be run.
@@ -41,13 +54,15 @@ func parseRunnable(query string) (runnableSide, error) {
 		side.commit = value
 	case ok && kind == "command" && strings.TrimSpace(value) != "":
 		side.command = value
+	case ok && kind == "run" && strings.TrimSpace(value) != "":
+		side.run = value
 	case ok && kind == "round":
 		side.args, err = splitArgs(value)
 	case ok && kind == "tune" && value == "none":
 	case ok && kind == "tune" && value != "":
 		side.args = []string{"--tune", value}
 	default:
-		err = errors.New("it names kept rounds; to run new ones a side is topology=NAME, tune=NAMES, commit=REV, round=ARGUMENTS or command=COMMAND")
+		err = errors.New("it names kept rounds; to run new ones a side is topology=NAME, tune=NAMES, commit=REV, run=COMMAND, round=ARGUMENTS or command=COMMAND")
 	}
 	if err != nil {
 		return side, fmt.Errorf("side %q: %w", query, err)
@@ -102,6 +117,12 @@ func checkRoundArgs(args []string) error {
 	}
 	if o.explain {
 		return errors.New("--explain-score runs no round")
+	}
+	if err := refuseFlags(cmd, nil); err != nil {
+		return err
+	}
+	if kind, err := subjectOfRound(cmd, nil); err != nil || kind == aProject {
+		return err
 	}
 	_, err := o.Spec()
 	return err

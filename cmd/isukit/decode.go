@@ -52,6 +52,7 @@ the body came from. Without either, the types that fit are listed; when one alon
 		},
 	}
 	schemaFlags(cmd, &o.schema)
+	routesFlag(cmd, &o.schema)
 	cmd.Flags().StringArrayVar(&o.types, "type", nil, "message type, with or without its package; once, or once a file")
 	cmd.Flags().StringVar(&o.route, "route", "", `"METHOD PATH" that the body came from, as in 'GET /api/teams'`)
 	cmd.Flags().BoolVar(&o.ofRequest, "request", false, "with --route: the body is the request's, not the response's")

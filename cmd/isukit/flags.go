@@ -65,6 +65,10 @@ func acceptRiskFlag(f *pflag.FlagSet, v *[]string) {
 func schemaFlags(cmd *cobra.Command, o *exchange.Schema) {
 	cmd.Flags().StringArrayVar(&o.ProtoDirs, "proto", nil, "directory of .proto files; any number (default: the portal's own messages)")
 	cmd.Flags().StringArrayVar(&o.DescriptorSets, "descriptor-set", nil, "file with a FileDescriptorSet; any number")
+}
+
+// routesFlag is for commands that go by routes.
+func routesFlag(cmd *cobra.Command, o *exchange.Schema) {
 	cmd.Flags().StringVar(&o.RoutesFile, "routes", "", "TSV of method, path template, request, response (default with the portal's messages: its routes)")
 }
 

@@ -53,6 +53,7 @@ that the server sets now take the place of the captured ones, so that sessions w
 		},
 	}
 	schemaFlags(cmd, &o.schema)
+	routesFlag(cmd, &o.schema)
 	filterFlags(cmd, &o.filter)
 	cmd.Flags().StringVar(&o.to, "to", "", "the server: a URL without a path, or unix:/path/of/its/socket")
 	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log of the capture")

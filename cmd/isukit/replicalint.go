@@ -31,11 +31,6 @@ TypeScript and Rust, text that looks like SQL is read. CREATE TABLE statements i
 		Example: "  isukit replicas lint webapp/go webapp/sql\n  isukit replicas lint --schema schema.sql main.go\n  isukit replicas lint --json . | jq -r '.statements[] | select(.verdict == \"refused\") | .file'",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, flag := range []string{"replica", "mode", "driver"} {
-				if cmd.Flags().Changed(flag) {
-					return ui.UsageError(fmt.Errorf("isukit replicas lint reads sources only: --%s does not apply", flag), "leave the flag out")
-				}
-			}
 			asJSON, err := cmd.Flags().GetBool("json")
 			if err != nil {
 				return err

@@ -45,12 +45,15 @@ func newRootCmd(s streams) *cobra.Command {
 		}
 		return ui.UsageError(err, hint)
 	})
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
 		if err := flagsFromEnv(cmd.Flags()); err != nil {
 			return err
 		}
 		if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
 			return nil // a shell asks at each press of a key
+		}
+		if err := refuseFlags(cmd, args); err != nil {
+			return err
 		}
 		if err := cleanDead(cmd, s); err != nil {
 			return err
@@ -70,6 +73,9 @@ func newRootCmd(s streams) *cobra.Command {
 	return root
 }
 
+// fromEnv is the annotation of a flag that was set from the environment.
+const fromEnv = "isukit_from_env"
+
 // flagsFromEnv sets every flag that the command line leaves alone from the environment: --state-dir from ISUKIT_STATE_DIR.
 func flagsFromEnv(flags *pflag.FlagSet) error {
 	var faults []error
@@ -82,6 +88,7 @@ func flagsFromEnv(flags *pflag.FlagSet) error {
 		if err := flags.Set(f.Name, value); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}
+		_ = flags.SetAnnotation(f.Name, fromEnv, []string{name}) // the flag is there
 	})
 	if err := errors.Join(faults...); err != nil {
 		return ui.UsageError(err, "correct or unset the variable")

@@ -35,6 +35,7 @@ func newRoutesCmd(s streams) *cobra.Command {
 		},
 	}
 	schemaFlags(cmd, &o.schema)
+	routesFlag(cmd, &o.schema)
 	linesFlag(cmd.Flags(), &o.asJSON)
 	cmd.AddCommand(newRoutesLearnCmd(s))
 	return cmd

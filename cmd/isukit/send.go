@@ -72,6 +72,7 @@ The types follow from the route, or are named with --type and --resp-type. With 
 		},
 	}
 	schemaFlags(cmd, &o.schema)
+	routesFlag(cmd, &o.schema)
 	cmd.Flags().StringVar(&o.to, "to", "http://127.0.0.1", "the server: a URL without a path, or unix:/path/of/its/socket")
 	cmd.Flags().StringVar(&o.typ, "type", "", "message type of the request (default: the route's)")
 	cmd.Flags().StringVar(&o.respType, "resp-type", "", "message type of the response (default: the route's)")

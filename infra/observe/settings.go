@@ -32,7 +32,7 @@ have envoy && echo "envoy=$(envoy --version 2>/dev/null | tail -n 1)"
 for m in mysqld mariadbd; do have $m && echo "$m=$($m --version 2>/dev/null)"; done
 echo @sysctl
 sysctl -a 2>/dev/null | grep -E '^(net\.core|net\.ipv4|vm|fs|kernel\.(threads-max|pid_max|sched|numa|randomize))' |
-	grep -vE '^(fs\.(dentry-state|file-nr|inode-nr|inode-state|quota)|net\.ipv4\.(conf|neigh)\.[^ad]|kernel\.random|vm\.stat)'
+	grep -vE '^(fs\.(aio-nr|dentry-state|file-nr|inode-nr|inode-state|quota)|net\.ipv4\.(conf|neigh)\.[^ad]|kernel\.random|vm\.stat)'
 echo @boot
 cat /proc/cmdline 2>/dev/null | tr ' ' '\n' | grep -E '^(mitigations|transparent_hugepage|isolcpus|nohz)'
 echo "transparent_hugepage=$(sed 's/.*\[\(.*\)\].*/\1/' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null)"

@@ -2,10 +2,13 @@ package round
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
@@ -250,6 +253,9 @@ func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []resu
 	if o.Patience != 1 {
 		facts = append(facts, result.Fact{Key: "patience", Value: fmt.Sprint(o.Patience)})
 	}
+	if o.App != "" {
+		facts = append(facts, result.Fact{Key: "app_binary", Value: digestOf(o.App)})
+	}
 	if o.GeneratorCPUs != "" {
 		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.GeneratorCPUs})
 	}
@@ -261,6 +267,20 @@ func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []resu
 	}
 	slices.SortFunc(facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
 	return facts
+}
+
+// digestOf is the beginning of a file's SHA-256, by which builds of an app are told apart; why it cannot be read, where it cannot.
+func digestOf(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err.Error()
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // frontPage returns the static files that the proxy serves, by URL path.

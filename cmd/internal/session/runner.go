@@ -21,6 +21,8 @@ import (
 type Runner struct {
 	Isukit string      // the program
 	Args   [2][]string // of `isukit round`, by side
+	// Before are commands of the shell that make a side what it is, run before each of its rounds; "" for none.
+	Before [2]string
 	// Commands are set where a side is not a round of isukit's.
 	Commands [2]*Command
 }
@@ -32,6 +34,11 @@ const stopLimit = 90 * time.Second
 func (p *Runner) Play(ctx context.Context, side int) (*result.Round, error) {
 	if c := p.Commands[side]; c != nil {
 		return c.Play(ctx)
+	}
+	if p.Before[side] != "" {
+		if _, err := output(ctx, "", "sh", "-c", p.Before[side]); err != nil {
+			return nil, fmt.Errorf("run=%s: %w", p.Before[side], err)
+		}
 	}
 	cmd := exec.CommandContext(ctx, p.Isukit, p.Args[side]...)
 	var out bytes.Buffer

@@ -23,13 +23,17 @@ type Session struct {
 	Play func(ctx context.Context, side int) (*result.Round, error)
 	// Sure says whether the pairs so far decide, and in a few words how they stand; it is asked when untilSure.
 	Sure func(a, b compare.Side) (bool, string)
-	Say  func(format string, args ...any)
-	Now  func() time.Time
+	// Differ says, after the first round of each side, that they are equal in what was to be compared; nil asks nobody.
+	Differ func(a, b *result.Round) error
+	Say    func(format string, args ...any)
+	Now    func() time.Time
 
 	Sides   [2]compare.Side // the rounds that count, in whole pairs
 	begun   time.Time
 	longest time.Duration // of a pair so far
 	told    int           // rounds that were told of
+	// first are rounds of each side until they were held against each other.
+	first [2]*result.Round
 	// repeated is how many noisy rounds of each side were run again, kept how many stayed in though noisy.
 	repeated, kept [2]int
 	// unquiet counts noisy rounds in a row that no repetition made quiet.
@@ -52,6 +56,9 @@ func (s *Session) Run(ctx context.Context) error {
 			s.tell(fmt.Sprintf("warm-up %d of %d", n+1, s.Warmup), side, r, "dropped")
 			if !r.Passed {
 				return ui.Hinted(fmt.Errorf("the warm-up round of %c failed: %s", "AB"[side], r.Reason), "isukit show "+r.ID)
+			}
+			if err := s.holdAgainst(side, r); err != nil {
+				return err
 			}
 		}
 	}
@@ -120,11 +127,28 @@ func (s *Session) pair(ctx context.Context, n int, bFirst bool) error {
 			return err
 		}
 		rounds[side] = r
+		if err := s.holdAgainst(side, r); err != nil {
+			return err
+		}
 	}
 	for side := range s.Sides {
 		s.Sides[side].Rounds = append(s.Sides[side].Rounds, rounds[side])
 	}
 	return nil
+}
+
+// holdAgainst has the first passed rounds of both sides held against each other, once.
+func (s *Session) holdAgainst(side int, r *result.Round) error {
+	if s.Differ == nil || !r.Passed {
+		return nil
+	}
+	s.first[side] = r
+	if s.first[0] == nil || s.first[1] == nil {
+		return nil
+	}
+	differ := s.Differ
+	s.Differ = nil
+	return differ(s.first[0], s.first[1])
 }
 
 func order(bFirst bool) [2]int {

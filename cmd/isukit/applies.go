@@ -1,0 +1,270 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"isukit/cmd/internal/round"
+	"isukit/cmd/internal/ui"
+)
+
+// subjectKind is what a command line is about. The same command takes other flags for another kind.
+type subjectKind string
+
+const (
+	oneKind     subjectKind = "this command" // where there is no other
+	thePortal   subjectKind = "the portal"
+	aProject    subjectKind = "a project"
+	aTopology   subjectKind = "a topology that is up"
+	thisMachine subjectKind = "this machine"
+	aRecord     subjectKind = "a kept round"
+	aList       subjectKind = "the list of checks"
+	ofKept      subjectKind = "kept rounds"
+	ofNew       subjectKind = "rounds that are run"
+	ofCommands  subjectKind = "commands"
+)
+
+// flagUse says of a command what its command lines may be about, and which flags do not apply. Every flag applies unless it is here.
+type flagUse struct {
+	kinds []subjectKind
+	about func(cmd *cobra.Command, args []string) (subjectKind, error)
+	not   []refusal
+	needs []need
+}
+
+// refusal says why flags do not apply to a kind of subject.
+type refusal struct {
+	kind  subjectKind
+	flags string // separated by blanks
+	why   string
+}
+
+// need says that flags apply only together with one of others: "name" set in any way, "name=x" with a value that begins so; "!name" is one
+// with which they do not.
+type need struct{ flags, with, why string }
+
+// flagUses are the rules of all commands, by their path; docs/flags.md lists them.
+var flagUses = map[string]flagUse{
+	"round": {
+		kinds: []subjectKind{thePortal, aProject}, about: subjectOfRound,
+		not: []refusal{
+			{thePortal, "project", "--topology asks for the portal; leave out one of the two"},
+			{thePortal, "yes", noFileRuns},
+			{aProject, "driver cpu-scale engine proxy scale seed local-dir app", "isukit does not start the servers of a project, and makes no data for it; for the portal, give --topology"},
+			{aProject, "duration users shape arrivals mix objective-p99 objective-errors patience",
+				"the project's benchmark makes its own load: set that in benchmark.command; for the portal, give --topology"},
+			{aProject, "hits generator-cpus capture capture-share keylog",
+				"the project's benchmark makes the requests, and isukit does not see its connections; isukit capture --live or --host records them on a host"},
+			{aProject, "tune accept-risk", "isukit round cannot apply tunings to a project yet; isukit tune applies them to servers that are named"},
+		},
+		needs: []need{
+			{"capture-share", "capture", "it is the part of the connections that a capture gets"},
+			{"arrivals", "shape=rate shape=capacity", "only visits at a rate have times of arrival"},
+			{"objective-p99 objective-errors", "shape=capacity", "only the search for the capacity has an objective"},
+		},
+	},
+	"compare": {
+		kinds: []subjectKind{ofKept, ofNew, ofCommands}, about: subjectOfCompare,
+		not: []refusal{
+			{ofKept, "budget warmup repeats both", "no round is run where both sides name kept rounds; --rounds runs some"},
+			{ofCommands, "both", "both sides are commands, and --both is for rounds of isukit; write it into the commands"},
+		},
+		needs: []need{{"json metrics same alpha sequential", "!bench", "--bench prints the rounds and compares nothing"}},
+	},
+	"doctor": {
+		kinds: []subjectKind{aRecord, aTopology, aProject, thisMachine, aList}, about: subjectOfDoctor,
+		not: []refusal{
+			{aRecord, "topology driver project db local-dir app yes", "a kept round is looked at in its record, not on hosts"},
+			{aTopology, "yes", noFileRuns},
+			{thisMachine, "yes", noFileRuns},
+			{aTopology, "project db results", "with --topology or --driver doctor looks at that topology alone"},
+			{aProject, "local-dir app results", "a project's servers are not isukit's, and its rounds are not read"},
+			{thisMachine, "local-dir app results", "nothing of isukit's is looked at on this machine; --driver looks at a topology that is up"},
+			{aList, "topology driver project db results local-dir app yes", "--ls looks at nothing"},
+		},
+	},
+	"replicas status": replicasUse, "replicas check": replicasUse, "replicas repair": replicasUse, "replicas eject": replicasUse, "replicas admit": replicasUse,
+	"replicas lint": {not: []refusal{{oneKind, "replica driver mode project yes", "lint reads the app's sources, and asks no database"}}},
+	"doctor stop":   stopUse, "doctor start": stopUse,
+	"replay": {needs: []need{{"speed", "paced", "requests that are not paced go as fast as answers come"}}},
+	"capture": {needs: []need{
+		{"ssh-config", "host", "only --host uses ssh"},
+		{"netns", "live", "only --live opens a network namespace"},
+	}},
+	"observe":        {needs: []need{{"ask", "!score", "the score is given"}}},
+	"init":           {needs: []need{{"force", "!print", "--print writes no file"}}},
+	"hosts init":     {needs: []need{{"force", "!no-config", "it is for the ssh config, which --no-config leaves alone"}}},
+	"topology apply": {needs: []need{{"fresh force", "!dry-run", "a dry run makes the plan without it"}}},
+	"decode":         {needs: []need{{"request", "route", "it says which body of a route is meant"}}},
+}
+
+// noFileRuns is why --yes does not apply.
+const noFileRuns = "no project file is used, so there are no commands of one to agree to"
+
+var stopUse = flagUse{not: []refusal{{oneKind, "only skip", "they choose checks, and nothing is checked"}}}
+
+var replicasUse = flagUse{
+	kinds: []subjectKind{aTopology, aProject, thisMachine}, about: subjectOfReplicas,
+	not: []refusal{
+		{aProject, "driver", "--project names the databases; leave out one of the two"},
+		{aProject, "mode", "the project says how its databases are written"},
+		{thisMachine, "project yes", "the databases are named with --replica, and no project file is used"},
+		{aTopology, "yes", noFileRuns},
+		{thisMachine, "driver", "the databases are named with --replica; --driver takes those of a topology that is up"},
+		{aTopology, "mode", "the topology says how its databases are written"},
+	},
+}
+
+func subjectOfReplicas(cmd *cobra.Command, _ []string) (subjectKind, error) {
+	f := cmd.Flags()
+	switch {
+	case f.Changed("replica"):
+		return thisMachine, nil
+	case f.Changed("project"):
+		return aProject, nil
+	case f.Changed("driver"):
+		return aTopology, nil
+	}
+	p, _, err := round.FindProject("")
+	if err != nil || p == nil || len(p.Replicas.Databases) == 0 {
+		return aTopology, err
+	}
+	return aProject, nil
+}
+
+func subjectOfRound(cmd *cobra.Command, _ []string) (subjectKind, error) {
+	f := cmd.Flags()
+	file, _ := f.GetString("project")
+	if explain, _ := f.GetBool("explain-score"); f.Changed("topology") || explain {
+		return thePortal, nil
+	}
+	p, _, err := round.FindProject(file)
+	if err != nil || p == nil {
+		return thePortal, err
+	}
+	return aProject, nil
+}
+
+func subjectOfCompare(cmd *cobra.Command, args []string) (subjectKind, error) {
+	f := cmd.Flags()
+	isCommand := func(side string) bool { return strings.HasPrefix(side, "command=") }
+	switch {
+	case isCommand(args[0]) && isCommand(args[1]):
+		return ofCommands, nil
+	case f.Changed("rounds") || f.Changed("until-sure") || isRunnable(args[0]) || isRunnable(args[1]):
+		return ofNew, nil
+	}
+	return ofKept, nil
+}
+
+func subjectOfDoctor(cmd *cobra.Command, args []string) (subjectKind, error) {
+	f := cmd.Flags()
+	file, _ := f.GetString("project")
+	switch {
+	case f.Changed("ls"):
+		return aList, nil
+	case len(args) > 0:
+		return aRecord, nil
+	case f.Changed("topology") || f.Changed("driver"):
+		return aTopology, nil
+	case f.Changed("db"):
+		return thisMachine, nil
+	}
+	p, _, err := round.FindProject(file)
+	if err != nil || p == nil {
+		return thisMachine, err
+	}
+	return aProject, nil
+}
+
+// pathOf names a command as flagUses does: without "isukit".
+func pathOf(cmd *cobra.Command) string { return strings.TrimPrefix(cmd.CommandPath(), "isukit ") }
+
+// refuseFlags returns an error that names every flag of a command line that does not apply to what it is about, and says why.
+func refuseFlags(cmd *cobra.Command, args []string) error {
+	use, ok := flagUses[pathOf(cmd)]
+	if !ok {
+		return nil
+	}
+	kind := oneKind
+	if use.about != nil {
+		var err error
+		if kind, err = use.about(cmd, args); err != nil {
+			return err
+		}
+	}
+	var faults []error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Annotations[fromEnv] != nil {
+			return // a variable is a default for the command lines to which its flag applies
+		}
+		if why := use.refuses(kind, f.Name, cmd.Flags()); why != "" {
+			faults = append(faults, errors.New(why))
+		}
+	})
+	if len(faults) == 0 {
+		return nil
+	}
+	return ui.UsageError(errors.Join(faults...), "docs/flags.md lists which flag applies to what")
+}
+
+// refuses says why a flag does not apply beside others that are set; "" when it does.
+func (u flagUse) refuses(kind subjectKind, flag string, set *pflag.FlagSet) string {
+	for _, r := range u.not {
+		if r.kind == kind && slices.Contains(strings.Fields(r.flags), flag) {
+			return fmt.Sprintf("--%s does not apply to %s: %s", flag, kind, r.why)
+		}
+	}
+	for _, n := range u.needs {
+		if slices.Contains(strings.Fields(n.flags), flag) && !slices.ContainsFunc(strings.Fields(n.with), func(w string) bool { return isSet(set, w) }) {
+			return fmt.Sprintf("--%s %s: %s", flag, n.condition("--", ""), n.why)
+		}
+	}
+	return ""
+}
+
+// condition says with which flags those of the need apply; before and behind stand around each name.
+func (n need) condition(before, behind string) string {
+	if other, ok := strings.CutPrefix(n.with, "!"); ok {
+		return "does not apply with " + before + other + behind
+	}
+	return "applies only with " + before + strings.Join(strings.Fields(n.with), behind+" or "+before) + behind
+}
+
+// isSet tells that a flag is set; "name=x" that its value begins with x.
+func isSet(set *pflag.FlagSet, flag string) bool {
+	if other, ok := strings.CutPrefix(flag, "!"); ok {
+		return !isSet(set, other)
+	}
+	name, begin, _ := strings.Cut(flag, "=")
+	f := set.Lookup(name)
+	return f != nil && f.Changed && strings.HasPrefix(f.Value.String(), begin)
+}
+
+// flagTable is flagUses as docs/flags.md shows it.
+func flagTable() string {
+	var b strings.Builder
+	b.WriteString("| command | flag | | because |\n|---|---|---|---|\n")
+	paths := make([]string, 0, len(flagUses))
+	for p := range flagUses {
+		paths = append(paths, p)
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		row := func(flags, where, why string) {
+			fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s |\n", path, strings.Join(strings.Fields(flags), "`, `--"), where, why)
+		}
+		for _, r := range flagUses[path].not {
+			row(r.flags, "does not apply to "+string(r.kind), r.why)
+		}
+		for _, n := range flagUses[path].needs {
+			row(n.flags, n.condition("`--", "`"), n.why)
+		}
+	}
+	return b.String()
+}
