@@ -60,7 +60,7 @@ var flagUses = map[string]flagUse{
 				"the project's benchmark makes its own load: set that in benchmark.command; for the portal, give --topology"},
 			{aProject, "hits generator-cpus capture capture-share keylog",
 				"the project's benchmark makes the requests, and isukit does not see its connections; isukit capture --live or --host records them on a host"},
-			{aProject, "tune accept-risk", "isukit round cannot apply tunings to a project yet; isukit tune applies them to servers that are named"},
+			{aProject, "tune accept-risk", "isukit round cannot apply tunings to a project yet; isukit tune apply does, to the servers that the project names"},
 		},
 		needs: []need{
 			{"capture-share", "capture", "it is the part of the connections that a capture gets"},
@@ -96,11 +96,12 @@ var flagUses = map[string]flagUse{
 		{"ssh-config", "host", "only --host uses ssh"},
 		{"netns", "live", "only --live opens a network namespace"},
 	}},
-	"observe":        {needs: []need{{"ask", "!score", "the score is given"}}},
-	"init":           {needs: []need{{"force", "!print", "--print writes no file"}}},
-	"hosts init":     {needs: []need{{"force", "!no-config", "it is for the ssh config, which --no-config leaves alone"}}},
-	"topology apply": {needs: []need{{"fresh force", "!dry-run", "a dry run makes the plan without it"}}},
-	"decode":         {needs: []need{{"request", "route", "it says which body of a route is meant"}}},
+	"observe":         {needs: []need{{"ask", "!score", "the score is given"}}},
+	"init":            {needs: []need{{"force", "!print", "--print writes no file"}}},
+	"hosts init":      {needs: []need{{"force", "!no-config", "it is for the ssh config, which --no-config leaves alone"}}},
+	"topology apply":  {needs: []need{{"fresh force", "!dry-run", "a dry run makes the plan without it"}}},
+	"topology verify": {needs: []need{{"no-ask rounds duration", "reboot", "without a reboot nothing is asked and no round is run"}}},
+	"decode":          {needs: []need{{"request", "route", "it says which body of a route is meant"}}},
 }
 
 // noFileRuns is why --yes does not apply.
