@@ -74,7 +74,7 @@ func TestCaptureCommandRefuses(t *testing.T) {
 		{[]string{"capture", "capture_test.go"}, "formats are pcap, pcapng and HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is no status`},
 		{[]string{"capture", "--where", "x", plain}, `has no "="`}, {[]string{"capture", "--bodies", "--jsonl", plain}, "two forms"},
 		{[]string{"capture", "--keylog", plain, plain}, "holds no key"}, {[]string{"capture", "--filter", "udp", plain}, `"udp" is not`},
-		{[]string{"capture", "--netns", "x", plain}, "goes with --live"}, {[]string{"capture", "."}, ". is a directory"},
+		{[]string{"capture", "--netns", "x", plain}, "applies only with --live"}, {[]string{"capture", "."}, ". is a directory"},
 		{[]string{"capture", "--only-type", "Nope", plain}, "type Nope is not in the schema"}, {[]string{"routes", "DELETE", "/api/contest"}, "no route is"}, {[]string{"replay", plain}, "no URL of a server"},
 		{[]string{"replay", plain, "--to", "ftp://x"}, "no URL of a server"}, {[]string{"send", "--to", "ftp://x", "/api/session"}, "no URL of a server"},
 	}

@@ -108,7 +108,7 @@ func TestFixedValuesAreTaken(t *testing.T) {
 	}
 	for flag, args := range map[string][]string{
 		"engine": {"round", "--duration", "0s"}, "proxy": {"round", "--duration", "0s"}, "scale": {"round", "--duration", "0s"},
-		"arrivals": {"round", "--duration", "0s"}, "mix": {"round", "--duration", "0s"}, "in": {"decode", "--type", "Team"},
+		"arrivals": {"round", "--duration", "0s", "--shape", "rate=10"}, "mix": {"round", "--duration", "0s"}, "in": {"decode", "--type", "Team"},
 		"sort": {"digest", "access", "/nonexistent"}, "out": {"encode", "--type", "Team"}, "mode": {"replicas", "status", "--replica", "a=" + dsn, "--replica", "b=" + dsn},
 		"metrics": {"compare", "a", "b"},
 	} {
