@@ -29,8 +29,8 @@ bench: setup build ## one round with the default topology: a score, the reason f
 
 bench-load: ## the load engine against other generators and its own targets; wrk, vegeta and k6 are compared when installed
 	@mkdir -p bin
-	@$(GO) build -o bin/loadbench ./bench/loadbench
-	bin/loadbench
+	@$(GO) test -c -o bin/loadbench ./bench/loadbench
+	ISUKIT_LOADBENCH=1 bin/loadbench
 
 bench-tuning: setup mariadb build ## what tunings gain, in the lab, as root: one line of JSON each; CASES="query-cache folklore" runs some
 	@sh scripts/bench-tuning.sh $(CASES)

@@ -1,4 +1,4 @@
-package main
+package loadbench
 
 import (
 	"encoding/json"
@@ -47,7 +47,7 @@ func probe(addr string, start time.Time) ([]time.Duration, error) {
 		defer c.Close()
 		free <- c
 	}
-	if late := time.Since(start); late > 0 {
+	if late := time.Since(start); late > 0 { // clock: a figure of the benchmark
 		return nil, fmt.Errorf("connected %v too late", late)
 	}
 	latencies := make([]time.Duration, int(stallLength.Seconds()*stallRate))

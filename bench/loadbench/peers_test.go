@@ -1,4 +1,4 @@
-package main
+package loadbench
 
 import (
 	"context"
@@ -194,7 +194,7 @@ func (g generator) run(ctx context.Context, o options) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	used := ended.UserTime() + ended.SystemTime()
+	used := ended.UserTime() + ended.SystemTime() // clock: a figure of the benchmark
 	return sample{hitsPerSec: hits / o.length.Seconds(), cpuPerHit: used.Seconds() / hits}, nil
 }
 
