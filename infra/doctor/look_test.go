@@ -38,15 +38,21 @@ const printed = `@stat1 7 (ngi) (nx) S 1 7 7 0 -1 4194560 100 0 0 0 30 20 0 0 20
 @time 1792000001.6
 `
 
-func memory(text string, code int) host.Host {
-	return host.NewMemory(map[string]host.Program{"sh": func(_ context.Context, p host.Proc) int {
-		fmt.Fprint(p.Stdout, text)
-		return code
-	}})
+// looked is a host on which every command prints the same.
+type looked struct {
+	host.Host
+	text string
+	code int
+}
+
+func (l looked) About() host.About { return host.About{Name: "looked", Root: true} }
+
+func (l looked) Run(context.Context, host.Command) (host.Result, error) {
+	return host.Result{Code: l.code, Stdout: []byte(l.text)}, nil
 }
 
 func TestLook(t *testing.T) {
-	h, err := doctor.Look(t.Context(), memory(printed, 0), doctor.LookOptions{Roles: map[int]string{7: "proxy-1"}})
+	h, err := doctor.Look(t.Context(), looked{text: printed}, doctor.LookOptions{Roles: map[int]string{7: "proxy-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,11 +72,11 @@ func TestLook(t *testing.T) {
 	}
 	wantFinding(t, "inodes", diagnose(t, "disk-full", observed(h)), doctor.Warn, "find", "9 of 10 inodes")
 	for n := range len(printed) { // whatever is cut off must not stop it
-		if _, err := doctor.Look(t.Context(), memory(printed[:n], 0), doctor.LookOptions{}); err != nil {
+		if _, err := doctor.Look(t.Context(), looked{text: printed[:n]}, doctor.LookOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := doctor.Look(t.Context(), memory("", 126), doctor.LookOptions{}); err == nil || !strings.Contains(err.Error(), "exit status 126") {
+	if _, err := doctor.Look(t.Context(), looked{code: 126}, doctor.LookOptions{}); err == nil || !strings.Contains(err.Error(), "exit status 126") {
 		t.Errorf("a shell that fails: %v", err)
 	}
 }

@@ -24,7 +24,7 @@ type subject struct {
 	serve, stubborn []string
 }
 
-// subjects: every test below runs over the real host and its twin.
+// subjects runs a test over every host without a driver.
 func subjects(t *testing.T, test func(t *testing.T, s subject)) {
 	t.Run("local", func(t *testing.T) {
 		l, err := host.OpenLocal(t.TempDir())
@@ -44,21 +44,6 @@ func subjects(t *testing.T, test func(t *testing.T, s subject)) {
 			echo: []string{"sh", "-c", `echo "$0"`}, fail: []string{"sh", "-c", "echo bad >&2; exit 3"},
 			serve:    []string{"sh", "-c", "echo serving; exec sleep 1000"},
 			stubborn: []string{"sh", "-c", "trap '' TERM; echo serving; while :; do sleep 0.1; done"},
-		})
-	})
-	t.Run("memory", func(t *testing.T) {
-		m := host.NewMemory(map[string]host.Program{
-			"echo": func(_ context.Context, p host.Proc) int { p.Stdout.Write([]byte(p.Args[0] + "\n")); return 0 },
-			"fail": func(_ context.Context, p host.Proc) int { p.Stderr.Write([]byte("bad\n")); return 3 },
-			"serve": func(ctx context.Context, p host.Proc) int {
-				p.Stdout.Write([]byte("serving\n"))
-				<-ctx.Done()
-				return 0
-			},
-		})
-		t.Cleanup(m.Close)
-		test(t, subject{
-			Host: m, dir: "/run", echo: []string{"echo"}, fail: []string{"fail"}, serve: []string{"serve"}, stubborn: []string{"serve"},
 		})
 	})
 }
