@@ -56,6 +56,8 @@ missing() {
 	have mariadbd || have mysqld || echo "database $(database_packages)"
 	[ "$1" = test ] || return 0
 	have chromium || have chromium-browser || have google-chrome || echo 'chromium chromium chromium-browser'
+	have apache2 || echo 'apache2 apache2-bin'
+	have h2o || echo 'h2o h2o'
 	have_stream || echo 'nginx-stream libnginx-mod-stream'
 	have ip || echo 'ip iproute2'
 	have nft || echo 'nft nftables'

@@ -62,9 +62,12 @@ func routeRow(r result.Route, name string) []cell {
 	if r.Upstream.Count > 0 {
 		upstream = figure(r.Upstream.SumSeconds)
 	}
-	t := r.Request
-	row := plain(strings.TrimSpace(clean(name)), count(r.Hits), figure(t.SumSeconds), figure(t.P50Ms), figure(t.P90Ms), figure(t.P99Ms),
-		class("4xx"), class("5xx"), figure(t.MaxMs), class("2xx"), class("3xx"), upstream, size(r.SentBytes))
+	t, ms := r.Request, figure
+	if t.Count == 0 {
+		ms = func(float64) string { return "" } // no line told a time
+	}
+	row := plain(strings.TrimSpace(clean(name)), count(r.Hits), ms(t.SumSeconds), ms(t.P50Ms), ms(t.P90Ms), ms(t.P99Ms),
+		class("4xx"), class("5xx"), ms(t.MaxMs), class("2xx"), class("3xx"), upstream, size(r.SentBytes))
 	row[7].code = red
 	return row
 }
@@ -80,6 +83,12 @@ func accessNotes(d *result.AccessDigest) []string {
 	}
 	if d.Untimed > 0 {
 		notes = append(notes, plural(d.Untimed, "line")+" without a time that could be read")
+	}
+	if d.Zoneless > 0 {
+		notes = append(notes, plural(d.Zoneless, "line")+" with a time without a zone, taken for the host's or for that of --zone")
+	}
+	if len(d.Untold) > 0 {
+		notes = append(notes, "no line has: "+strings.Join(d.Untold, ", ")+" (a label that isukit does not know is mapped with --format 'json LABEL=request_time')")
 	}
 	t := d.Total
 	if t.Closed > 0 {

@@ -56,6 +56,9 @@ func (p *sheet) queries(d *result.QueryDigest, most int) {
 	if d.Outside > 0 {
 		p.para("  ", yellow, plural(d.Outside, "statement")+" outside the window")
 	}
+	if d.Sampled > 1 {
+		p.para("  ", yellow, fmt.Sprintf("the server logged one of %s statements (log_slow_rate_limit): counts and sums are of what was logged", count(d.Sampled)))
+	}
 	for _, e := range d.Examples {
 		p.para(fmt.Sprintf("  %s:%d  ", cut(clean(e.File), 40), e.Line), dim, cut(clean(e.Text), 100))
 	}

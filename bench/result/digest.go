@@ -19,7 +19,11 @@ type AccessDigest struct {
 	Unreadable int64 `json:"unreadable"`
 	Outside    int64 `json:"outside"`
 	// Untimed lines told no time; without a window they are counted all the same.
-	Untimed int64    `json:"untimed,omitempty"`
+	Untimed int64 `json:"untimed,omitempty"`
+	// Zoneless lines told a time without a zone, which was taken for the host's, or the given one.
+	Zoneless int64 `json:"zoneless,omitempty"`
+	// Untold is what no counted line told: "time", "method", "path", "status", "request time", "bytes".
+	Untold  []string `json:"untold,omitempty"`
 	Formats []string `json:"formats,omitempty"`
 	// Examples are the first of the unreadable lines, cut.
 	Examples []UnreadableLine `json:"examples,omitempty"`
@@ -62,6 +66,8 @@ type QueryDigest struct {
 	Statements int64 `json:"statements"`
 	Unreadable int64 `json:"unreadable"`
 	Outside    int64 `json:"outside"`
+	// Sampled is the highest number of statements of which the server logged only one; what is counted is what was logged.
+	Sampled int64 `json:"sampled,omitempty"`
 	// Sources says where it comes from: "slow log of s1", "performance_schema of s1".
 	Sources  []string         `json:"sources,omitempty"`
 	Examples []UnreadableLine `json:"examples,omitempty"`

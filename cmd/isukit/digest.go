@@ -74,6 +74,7 @@ func parseMoment(text string) (time.Time, error) {
 type digestAccessOptions struct {
 	digestOptions
 	format  string
+	zone    string
 	routes  []string
 	literal bool
 	sort    string
@@ -83,9 +84,9 @@ func newDigestAccessCmd(s streams) *cobra.Command {
 	var o digestAccessOptions
 	cmd := &cobra.Command{
 		Use:   "access FILE...",
-		Short: "Sum up access logs of nginx or Envoy by route",
+		Short: "Sum up access logs of nginx, Envoy, Apache or H2O by route",
 		Long: `Sum up access logs by method and route: counts by status class, sum and quantiles of the times, bytes, cache status.
-Lines are JSON, LTSV, combined (with times appended) or what --format says; files may be rotated parts and .gz; "-" is the
+Lines are JSON, LTSV, combined (with times appended) or what --format says; files may be rotated and packed; "-" is the
 standard input. Routes are found in the paths: numbers, UUIDs and names that differ all the time become {id}, {uuid}, {slug};
 --route names them instead. A line that cannot be read is counted and shown.`,
 		Example: `  isukit digest access /var/log/nginx/access.log
@@ -97,7 +98,8 @@ standard input. Routes are found in the paths: numbers, UUIDs and names that dif
 	}
 	o.addFlags(cmd, "routes")
 	f := cmd.Flags()
-	f.StringVar(&o.format, "format", "", "json, ltsv, combined, envoy, or a log_format as in nginx.conf (default: by the lines)")
+	f.StringVar(&o.format, "format", "", "json, ltsv (with labels: 'json took=request_time'), combined, envoy, or the format of nginx, Apache, H2O or Envoy (default: detected)")
+	f.StringVar(&o.zone, "zone", "UTC", "time zone of times that name none, for example Asia/Tokyo, +09:00 or Local")
 	f.StringArrayVar(&o.routes, "route", nil, "a path with :id or {id} for one segment and a last * for the rest, or ^ and a regular expression; repeatable")
 	f.BoolVar(&o.literal, "literal", false, "keep all other paths as they are")
 	f.StringVar(&o.sort, "sort", "sum", "order: sum, count, p99, max or bytes")
@@ -148,6 +150,9 @@ func (o *digestAccessOptions) accessOptions() (access.Options, error) {
 	if opts.From, opts.To, err = o.window(); err != nil {
 		return opts, err
 	}
+	if opts.Zone, err = parseZone(o.zone); err != nil {
+		return opts, ui.UsageError(err, "name a zone such as Asia/Tokyo, +09:00, UTC or Local")
+	}
 	for _, text := range o.routes {
 		p, err := access.ParsePattern(text)
 		if err != nil {
@@ -159,6 +164,13 @@ func (o *digestAccessOptions) accessOptions() (access.Options, error) {
 		return opts, ui.UsageError(fmt.Errorf("no order is called %q", o.sort), "--sort takes sum, count, p99, max or bytes")
 	}
 	return opts, nil
+}
+
+func parseZone(text string) (*time.Location, error) {
+	if t, err := time.Parse("-07:00", text); err == nil {
+		return t.Location(), nil
+	}
+	return time.LoadLocation(text)
 }
 
 // routeOrders hold what comes first, by the largest value.

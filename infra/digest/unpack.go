@@ -2,18 +2,37 @@ package digest
 
 import (
 	"bufio"
+	"bytes"
+	"compress/bzip2"
 	"compress/gzip"
+	"errors"
 	"io"
+
+	"github.com/klauspost/compress/zstd"
 )
 
-// Unpack returns a reader of a log, buffered, which is unpacked where it is gzip. The error is about the gzip's head.
+// maxWindow bounds the memory that unpacking zstd takes, in bytes; more than a log's packer uses by default.
+const maxWindow = 64 << 20
+
+// Unpack returns a reader of a log, buffered, which is unpacked where it is gzip, bzip2 or zstd. The error is about its first bytes.
 func Unpack(from io.Reader) (*bufio.Reader, error) {
 	const size = 256 << 10
 	packed := bufio.NewReaderSize(from, size)
-	if magic, _ := packed.Peek(2); len(magic) < 2 || magic[0] != 0x1f || magic[1] != 0x8b {
+	magic, _ := packed.Peek(6)
+	var unpacked io.Reader
+	var err error
+	switch {
+	case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
+		unpacked, err = gzip.NewReader(packed)
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		unpacked = bzip2.NewReader(packed)
+	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
+		unpacked, err = zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxWindow))
+	case bytes.Equal(magic, []byte("\xfd7zXZ\x00")):
+		err = errors.New("it is packed with xz: give it as the output of xz -dc")
+	default:
 		return packed, nil
 	}
-	unpacked, err := gzip.NewReader(packed)
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,13 @@ import (
 // Mark is where a log stood before a round.
 type Mark struct {
 	Log project.Log
-	// size and inode are of the file; size is 0 after it was moved aside.
-	size  int64
-	inode string
+	// size and inode are of the file; size is 0 after it was moved aside. sum is of the bytes before its end.
+	size       int64
+	inode, sum string
+	// epoch is when that was, in seconds by the host's clock.
+	epoch string
+	// Zone is the host's, in which some logs write times without saying so.
+	Zone *time.Location
 	// Aside is where the log was moved to; "" when it was left alone.
 	Aside string
 }
@@ -38,6 +42,23 @@ if [ ! -r "$1" ]; then
 fi
 `
 
+// lastBytes has "from", which prints a log from its byte $2 on whatever it is packed with, and "sum": a checksum of the last $3 of
+// its first $2 bytes.
+const lastBytes = `from() {
+	case $1 in
+	*.gz) $as gzip -dc "$1" | tail -c +$2 ;;
+	*.bz2) $as bzip2 -dc "$1" | tail -c +$2 ;;
+	*.xz) $as xz -dc "$1" | tail -c +$2 ;;
+	*.zst) $as zstd -qdc "$1" | tail -c +$2 ;;
+	*) $as tail -c +$2 "$1" ;;
+	esac
+}
+sum() { from "$1" $(($2 - $3 + 1)) | head -c $3 | cksum; }
+`
+
+// summedBytes is how many bytes before a mark tell whether a log still is what it was.
+const summedBytes = 256
+
 // commandLimit is how long looking at a log or moving it may take.
 const commandLimit = 30 * time.Second
 
@@ -45,15 +66,23 @@ const commandLimit = 30 * time.Second
 // a file of its own.
 func MarkLog(ctx context.Context, at host.Host, l project.Log, stamp string) (Mark, error) {
 	m := Mark{Log: l}
-	text, err := shell(ctx, at, commandLimit, asRoot+`try stat -c '%s %i' "$1"`, l.File)
+	text, err := shell(ctx, at, commandLimit, asRoot+readAs+lastBytes+`date '+%s %z'; size=$(try stat -c %s "$1") && stat=$(try stat -c '%s %i' "$1") && echo $stat || exit 1
+n=$2; [ $size -lt $n ] && n=$size; sum "$1" $size $n`, l.File, strconv.Itoa(summedBytes))
 	if err != nil {
 		return m, fmt.Errorf("log %s of %s: %w", l.File, l.Host, err)
 	}
-	size, inode, _ := strings.Cut(strings.TrimSpace(text), " ")
+	var size, zone string
+	if _, err := fmt.Sscan(text, &m.epoch, &zone, &size, &m.inode); err != nil {
+		return m, fmt.Errorf("log %s of %s: stat says %q", l.File, l.Host, text)
+	}
 	if m.size, err = strconv.ParseInt(size, 10, 64); err != nil {
 		return m, fmt.Errorf("log %s of %s: stat says %q", l.File, l.Host, text)
 	}
-	m.inode = inode
+	if t, err := time.Parse("-0700", zone); err == nil {
+		m.Zone = t.Location()
+	}
+	_, rest, _ := strings.Cut(text, "\n")
+	_, m.sum, _ = strings.Cut(rest, "\n")
 	if l.Reopen == "" || m.size == 0 {
 		return m, nil
 	}
@@ -79,27 +108,70 @@ func (m Mark) Grown(ctx context.Context, at host.Host) int64 {
 	return max(0, n-m.size)
 }
 
+// part is a file of a log with the offset from which on it is of the round.
+type part struct {
+	file string
+	from int64
+}
+
+// parts are the files that hold what was written since the mark: the log, and before it what it was renamed or copied to.
+func (m Mark) parts(ctx context.Context, at host.Host) (parts []part, warnings []string, err error) {
+	text, err := shell(ctx, at, fetchLimit, asRoot+readAs+lastBytes+`try stat -c '%s %i' "$1" || exit 1; n=$3; [ $2 -lt $n ] && n=$2
+sum "$1" $2 $n
+for f in "$1".[0-9]* "$1"-[0-9]* "$1".old*; do
+	[ -f "$f" ] && [ "$f" != "$5" ] && t=$(stat -c %Y "$f") && [ $t -ge $4 ] && echo $t $(sum "$f" $2 $n) "$f"
+done | sort -n`, m.Log.File, strconv.FormatInt(m.size, 10), strconv.Itoa(summedBytes), m.epoch, m.Aside)
+	if err != nil {
+		return nil, nil, fmt.Errorf("log %s of %s: %w", m.Log.File, m.Log.Host, err)
+	}
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	size, inode, _ := strings.Cut(lines[0], " ")
+	n, _ := strconv.ParseInt(size, 10, 64)
+	marked := func(sum string) bool { return strings.TrimSpace(sum) == strings.TrimSpace(m.sum) }
+	older := lines[min(2, len(lines)):]
+	same := n >= m.size && (m.inode == "" || inode == m.inode) && (m.size == 0 || marked(lines[1]))
+	if same && (m.size > 0 || len(older) == 0) {
+		return []part{{m.Log.File, m.size}}, nil, nil
+	}
+	whole := same
+	for _, line := range older {
+		words := strings.SplitN(line, " ", 4) // time, checksum, its length, name
+		if len(words) < 4 {
+			continue
+		}
+		one := part{file: words[3]}
+		if m.size > 0 && marked(words[1]+" "+words[2]) {
+			one.from, whole, parts = m.size, true, nil
+		}
+		parts = append(parts, one)
+	}
+	if whole = whole || m.size == 0 && len(parts) > 0; !whole {
+		warnings = append(warnings, fmt.Sprintf("log %s of %s was rotated by somebody else in the meantime: what was written before is missing", m.Log.File, m.Log.Host))
+	}
+	return append(parts, part{file: m.Log.File}), warnings, nil
+}
+
 // Fetch puts what was written to the log since its mark into dir, and returns the file, which may be packed, and what may be
 // missing from it.
 func (m Mark) Fetch(ctx context.Context, at host.Host, dir string) (file string, warnings []string, err error) {
-	text, err := shell(ctx, at, commandLimit, asRoot+`try stat -c '%s %i' "$1"`, m.Log.File)
+	parts, warnings, err := m.parts(ctx, at)
 	if err != nil {
-		return "", nil, fmt.Errorf("log %s of %s: %w", m.Log.File, m.Log.Host, err)
-	}
-	size, inode, _ := strings.Cut(strings.TrimSpace(text), " ")
-	from := m.size
-	if n, _ := strconv.ParseInt(size, 10, 64); n < from || m.inode != "" && inode != m.inode {
-		from = 0
-		warnings = append(warnings, fmt.Sprintf("log %s of %s was rotated by somebody else in the meantime: what was written before is missing", m.Log.File, m.Log.Host))
+		return "", nil, err
 	}
 	file = filepath.Join(dir, m.Log.Host+"-"+strings.ReplaceAll(strings.Trim(m.Log.File, "/"), "/", "-"))
-	if at.About().Here {
-		if err := copyFrom(m.Log.File, from, file); !errors.Is(err, os.ErrPermission) {
+	if at.About().Here && len(parts) == 1 {
+		if err := copyFrom(m.Log.File, parts[0].from, file); !errors.Is(err, os.ErrPermission) {
 			return file, warnings, err
 		}
 	}
-	more, err := m.fetchPacked(ctx, at, from, file)
-	return file, append(warnings, more...), err
+	for _, one := range parts {
+		more, err := m.fetchPacked(ctx, at, one, file)
+		warnings = append(warnings, more...)
+		if err != nil {
+			return file, warnings, err
+		}
+	}
+	return file, warnings, nil
 }
 
 // copyFrom copies a file of this machine from an offset on.
@@ -126,31 +198,42 @@ const (
 	maxLogBytes = 900 << 20 // logs pack to a fifteenth or less, and host.MaxFileBytes is the most that comes over at once
 )
 
-func (m Mark) fetchPacked(ctx context.Context, at host.Host, from int64, to string) ([]string, error) {
-	script := asRoot + readAs + `umask 077
+// fetchPacked appends what is of the round in one file, packed with gzip.
+func (m Mark) fetchPacked(ctx context.Context, at host.Host, one part, to string) ([]string, error) {
+	script := asRoot + readAs + lastBytes + `umask 077
 t=$(mktemp) || exit 1
-size=$(try stat -c %s "$1")
 from=$2
-if [ $((size - from)) -gt $3 ]; then from=$((size - $3)); echo cut; fi
-$as tail -c +$((from + 1)) "$1" | gzip -1 > "$t" || exit 1
+case $1 in
+*.gz | *.bz2 | *.xz | *.zst) ;;
+*)
+	size=$(try stat -c %s "$1")
+	if [ $((size - from)) -gt $3 ]; then from=$((size - $3)); echo cut; fi
+	;;
+esac
+from "$1" $((from + 1)) | gzip -1 > "$t" || exit 1
 echo "$t"`
-	text, err := shell(ctx, at, fetchLimit, script, m.Log.File, strconv.FormatInt(from, 10), strconv.Itoa(maxLogBytes))
+	text, err := shell(ctx, at, fetchLimit, script, one.file, strconv.FormatInt(one.from, 10), strconv.Itoa(maxLogBytes))
 	if err != nil {
-		return nil, fmt.Errorf("fetch log %s of %s: %w", m.Log.File, m.Log.Host, err)
+		return nil, fmt.Errorf("fetch log %s of %s: %w", one.file, m.Log.Host, err)
 	}
 	lines := strings.Fields(text)
 	if len(lines) == 0 {
-		return nil, fmt.Errorf("fetch log %s of %s: the host names no file", m.Log.File, m.Log.Host)
+		return nil, fmt.Errorf("fetch log %s of %s: the host names no file", one.file, m.Log.Host)
 	}
 	packed := lines[len(lines)-1]
 	data, err := at.Get(ctx, packed)
 	err = errors.Join(err, at.Remove(context.WithoutCancel(ctx), packed))
 	if err != nil {
-		return nil, fmt.Errorf("fetch log %s of %s: %w", m.Log.File, m.Log.Host, err)
+		return nil, fmt.Errorf("fetch log %s of %s: %w", one.file, m.Log.Host, err)
 	}
 	var warnings []string
 	if len(lines) > 1 {
-		warnings = append(warnings, fmt.Sprintf("log %s of %s has more than %d MiB: its beginning is missing", m.Log.File, m.Log.Host, maxLogBytes>>20))
+		warnings = append(warnings, fmt.Sprintf("log %s of %s has more than %d MiB: its beginning is missing", one.file, m.Log.Host, maxLogBytes>>20))
 	}
-	return warnings, os.WriteFile(to, data, 0o600)
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = out.Write(data)
+	return warnings, errors.Join(err, out.Close())
 }

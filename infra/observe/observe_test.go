@@ -1,7 +1,11 @@
 package observe_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"isukit/infra/digest"
 	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
@@ -66,7 +71,8 @@ func TestParseSettings(t *testing.T) {
 	}
 }
 
-// TestMarkAndFetch follows a log that is appended to, one that its server reopens, and one that somebody else rotates.
+// TestMarkAndFetch follows a log that is appended to, one that its server reopens, and those that somebody else rotates: what was
+// renamed, copied and truncated, or packed meanwhile is read from where the mark was.
 func TestMarkAndFetch(t *testing.T) {
 	h, err := host.OpenLocal(t.TempDir())
 	if err != nil {
@@ -81,10 +87,40 @@ func TestMarkAndFetch(t *testing.T) {
 	}{
 		"appended": {"", func(f string) { add(t, f, "new\n") }, "new\n", false},
 		"reopened": {"touch $LOG", func(f string) { add(t, f, "new\n") }, "new\n", false},
-		"rotated": {"", func(f string) {
-			if err := os.Rename(f, f+".1"); err != nil {
-				t.Fatal(err)
-			}
+		"renamed": {"", func(f string) {
+			add(t, f, "new 1\n")
+			rename(t, f, f+".1")
+			add(t, f, "new 2\n")
+		}, "new 1\nnew 2\n", false},
+		"renamed twice": {"", func(f string) {
+			add(t, f, "new 1\n")
+			rename(t, f, f+".2")
+			add(t, f+".1", "new 2\n")
+			add(t, f, "new 3\n")
+		}, "new 1\nnew 2\nnew 3\n", false},
+		"copied and truncated": {"", func(f string) {
+			add(t, f, "new 1\n")
+			add(t, f+".1", "old\nnew 1\n")
+			truncate(t, f)
+			add(t, f, "new 2, beyond the old end\n")
+		}, "new 1\nnew 2, beyond the old end\n", false},
+		"copied, truncated and packed": {"", func(f string) {
+			add(t, f, "new 1\n")
+			var packed bytes.Buffer
+			z := gzip.NewWriter(&packed)
+			fmt.Fprint(z, "old\nnew 1\n")
+			z.Close()
+			add(t, f+".1.gz", packed.String())
+			truncate(t, f)
+			add(t, f, "new 2\n")
+		}, "new 1\nnew 2\n", false},
+		"truncated, and grown beyond its old end": {"", func(f string) {
+			add(t, f, "lost\n")
+			truncate(t, f)
+			add(t, f, "new, beyond the old end\n")
+		}, "new, beyond the old end\n", true},
+		"removed": {"", func(f string) {
+			rename(t, f, f+".gone")
 			add(t, f, "new\n")
 		}, "new\n", true},
 	} {
@@ -101,7 +137,16 @@ func TestMarkAndFetch(t *testing.T) {
 			if err != nil || (len(warnings) > 0) != c.warned {
 				t.Fatalf("%v, %q", err, warnings)
 			}
-			text, err := os.ReadFile(got)
+			f, err := os.Open(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			unpacked, err := digest.Unpack(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(unpacked)
 			if err != nil || string(text) != c.want {
 				t.Errorf("%q, %v; want %q", text, err, c.want)
 			}
@@ -116,6 +161,20 @@ func TestMarkAndFetch(t *testing.T) {
 	ahead, err := observe.ClockAhead(t.Context(), h)
 	if err != nil || ahead.Abs() > 100*time.Millisecond {
 		t.Errorf("this machine's clock is ahead of itself by %v, %v", ahead, err)
+	}
+}
+
+func rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func truncate(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Truncate(file, 0); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -53,7 +53,11 @@ func (t *Tail) Next(ctx context.Context) ([]Seen, error) {
 	}
 	lines := t.rest[:end+1]
 	var seen []Seen
-	err = access.Each(bytes.NewReader(lines), t.mark.Log.Format, func(at time.Time, took time.Duration, method, path string) {
+	format := t.mark.Log.Format
+	if !access.IsLogFormat(format) {
+		format = "" // the name of one, which only the server's configuration knows: the lines tell enough here
+	}
+	err = access.Each(bytes.NewReader(lines), format, t.mark.Zone, func(at time.Time, took time.Duration, method, path string) {
 		seen = append(seen, Seen{at, took, method + " " + path})
 	})
 	t.rest = append([]byte(nil), t.rest[end+1:]...)

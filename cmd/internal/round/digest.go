@@ -27,7 +27,7 @@ func spreadOf(t *digest.Times) result.Spread {
 
 func AccessDigest(d *access.Digest) result.AccessDigest {
 	out := result.AccessDigest{
-		Lines: d.Lines, Unreadable: d.Unreadable, Outside: d.Outside, Untimed: d.Untimed, Formats: d.Formats, Total: routeOf(&d.All),
+		Lines: d.Lines, Unreadable: d.Unreadable, Outside: d.Outside, Untimed: d.Untimed, Zoneless: d.Zoneless, Untold: d.Untold, Formats: d.Formats, Total: routeOf(&d.All),
 		Routes: []result.Route{}, Left: max(0, len(d.Routes)-maxRoutes),
 	}
 	for _, e := range d.Examples {
@@ -55,7 +55,7 @@ func routeOf(r *access.Route) result.Route {
 
 func QueryDigest(d *query.Digest, source string) result.QueryDigest {
 	out := result.QueryDigest{
-		Statements: d.Statements, Unreadable: d.Unreadable, Outside: d.Outside, Queries: []result.Query{},
+		Statements: d.Statements, Unreadable: d.Unreadable, Outside: d.Outside, Sampled: d.Sampled, Queries: []result.Query{},
 		Left: max(0, len(d.Queries)-maxQueries),
 	}
 	if source != "" {

@@ -15,7 +15,7 @@ import (
 )
 
 // fetched are the files of marked logs of one kind.
-func (r *ProjectRound) fetched(ctx context.Context, logs []project.Log, dir string, each func(l project.Log, file string) error) {
+func (r *ProjectRound) fetched(ctx context.Context, logs []project.Log, dir string, each func(m observe.Mark, file string) error) {
 	for _, m := range r.marks {
 		if !slices.Contains(logs, m.Log) {
 			continue
@@ -25,7 +25,7 @@ func (r *ProjectRound) fetched(ctx context.Context, logs []project.Log, dir stri
 			r.warn("%s", w)
 		}
 		if err == nil {
-			err = each(m.Log, file)
+			err = each(m, file)
 		}
 		if err != nil {
 			r.warn("log %s of %s is not digested whole: %v", m.Log.File, m.Log.Host, err)
@@ -65,12 +65,13 @@ func (r *ProjectRound) collectAccess(ctx context.Context, dir string) {
 		return
 	}
 	formats := r.logFormats()
-	r.fetched(ctx, r.Logs.Access, dir, func(l project.Log, file string) error {
-		if f, ok := formats[l.Format]; ok {
-			l.Format = f
+	r.fetched(ctx, r.Logs.Access, dir, func(m observe.Mark, file string) error {
+		if f, ok := formats[m.Log.Format]; ok {
+			m.Log.Format = f
 		}
-		digester.Window(r.window(l.Host))
-		return readAccess(ctx, digester, l, file)
+		digester.Window(r.window(m.Log.Host))
+		digester.Zone(m.Zone)
+		return readAccess(ctx, digester, m.Log, file)
 	})
 	d := digester.Digest()
 	for i := range d.Examples {
@@ -119,14 +120,7 @@ func (r *ProjectRound) logFormats() map[string]string {
 	for _, s := range r.settings {
 		all = append(all, observe.Setting{Source: s.Source, Values: s.Values})
 	}
-	formats := observe.LogFormats(all)
-	for name, format := range formats {
-		// A format that writes JSON or LTSV is read as that.
-		if strings.HasPrefix(strings.TrimSpace(format), "{") || strings.Contains(format, `\t`) {
-			delete(formats, name)
-		}
-	}
-	return formats
+	return observe.LogFormats(all)
 }
 
 // fillFromAccess takes the timeline and the whole load's figures from the access logs.
@@ -151,15 +145,15 @@ func (r *ProjectRound) collectQueries(ctx context.Context, dir string) {
 	var sources []string
 	digester := query.New(query.Options{})
 	hostOf := ""
-	r.fetched(ctx, r.Logs.Slow, dir, func(l project.Log, file string) error {
+	r.fetched(ctx, r.Logs.Slow, dir, func(m observe.Mark, file string) error {
 		f, err := input.Open(file)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		sources, hostOf = append(sources, "slow log of "+l.Host), l.Host
-		digester.Window(r.window(l.Host))
-		return digester.Read(ctx, l.File+" of "+l.Host, f)
+		sources, hostOf = append(sources, "slow log of "+m.Log.Host), m.Log.Host
+		digester.Window(r.window(hostOf))
+		return digester.Read(ctx, m.Log.File+" of "+hostOf, f)
 	})
 	d := digester.Digest()
 	for _, db := range r.databases() {

@@ -15,6 +15,10 @@ type Digest struct {
 	Lines, Unreadable, Outside int64
 	// Untimed of the counted lines told no time that could be read; with a window they lie outside.
 	Untimed int64
+	// Zoneless counted lines told a time without a zone, which was taken for that of Options.Zone.
+	Zoneless int64
+	// Untold is what no counted line had a value for: "time", "method", "path", "status", "request time", "bytes".
+	Untold []string
 	// First and Last are the earliest and the latest time of a counted line; zero when none told one.
 	First, Last time.Time
 	Formats     []string // how the files were read: "json", "ltsv", "combined", "envoy", "format"

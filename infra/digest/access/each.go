@@ -8,9 +8,9 @@ import (
 )
 
 // Each calls see with every line of a log that can be read as a request: when it ended (zero when not told), how long it took,
-// its method, and its path without the query. Other lines are passed over.
-func Each(from io.Reader, format string, see func(at time.Time, took time.Duration, method, path string)) error {
-	reader, err := formatOf(format)
+// its method, and its path without the query. Other lines are passed over. A time without a zone is in the given one.
+func Each(from io.Reader, format string, zone *time.Location, see func(at time.Time, took time.Duration, method, path string)) error {
+	reader, err := formatOf(format, zone)
 	if err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func Each(from io.Reader, format string, see func(at time.Time, took time.Durati
 		line, tooLong, err := readLine(buffered)
 		if len(line) > 0 && !tooLong {
 			if reader.format == "" {
-				if found, ok := detect(line); ok {
+				if found, ok := detect(line, zone); ok {
 					reader = found
 				}
 			}

@@ -9,16 +9,17 @@ import (
 // parseJSON reads one line of JSON. It is looser than JSON where proxies are: nginx without escape=json writes "\x22", and
 // a variable without quotes leaves nothing, a dash or a list of times. Names inside nested objects count as their own, so
 // {"request":{"method":"GET"}} is understood.
-func (d *lineReader) parseJSON(line []byte, e *entry) bool {
-	p := jsonLine{text: line, scratch: d.scratch[:0]}
+func (r *lineReader) parseJSON(line []byte, e *entry) bool {
+	p := jsonLine{reader: r, text: line, scratch: r.scratch[:0]}
 	ok := p.object(e, 0)
-	d.scratch = p.scratch
+	r.scratch = p.scratch
 	return ok && len(bytes.TrimSpace(p.text[p.at:])) == 0
 }
 
 type jsonLine struct {
-	text []byte
-	at   int
+	reader *lineReader
+	text   []byte
+	at     int
 	// scratch holds the strings of this line that had escapes.
 	scratch []byte
 }
@@ -61,7 +62,7 @@ func (p *jsonLine) object(e *entry, depth int) bool {
 			return false
 		}
 		p.at++
-		if !p.value(e, names[string(name)], depth) {
+		if !p.value(e, p.reader.known(name), depth) {
 			return false
 		}
 	}
@@ -176,8 +177,8 @@ func (p *jsonLine) escape() {
 			return
 		}
 	}
-	if i := bytes.IndexByte([]byte("ntrbf"), c); i >= 0 {
-		c = "\n\t\r\b\f"[i]
+	if i := bytes.IndexByte([]byte("ntrbfv"), c); i >= 0 {
+		c = "\n\t\r\b\f\v"[i]
 	}
 	p.scratch = append(p.scratch, c)
 }

@@ -2,8 +2,8 @@ package access
 
 import "bytes"
 
-// parseLTSV reads "label:value" fields between tabs. A line without one field that matters is none.
-func parseLTSV(line []byte, e *entry) bool {
+// parseLTSV reads "label:value" fields between tabs; others are passed over. A line without one field that matters is none.
+func (r *lineReader) parseLTSV(line []byte, e *entry) bool {
 	understood := 0
 	for len(line) > 0 {
 		var one []byte
@@ -14,12 +14,9 @@ func parseLTSV(line []byte, e *entry) bool {
 		}
 		colon := bytes.IndexByte(one, ':')
 		if colon < 0 {
-			if len(one) > 0 {
-				return false
-			}
 			continue
 		}
-		k := names[string(one[:colon])]
+		k := r.known(one[:colon])
 		if k.field == other {
 			continue
 		}

@@ -15,9 +15,12 @@ import (
 
 // Options say how logs are read. The zero value finds the format and the routes by itself and takes every line.
 type Options struct {
-	// Format is "json", "ltsv", "combined", "envoy", or a log_format with nginx's variables; "" goes by the first line of each
-	// file that any of these can read.
+	// Format is "json" or "ltsv", each perhaps with labels, as in "json took=request_time"; "combined", "envoy"; or a log_format
+	// with nginx's variables, Envoy's operators or Apache's and H2O's directives. "" goes by the first line of each file that
+	// any of the first four can read.
 	Format string
+	// Zone is that of times that name none; nil is UTC.
+	Zone *time.Location
 	// Patterns are tried in their order before a path is looked at.
 	Patterns []Pattern
 	// Literal keeps paths that no pattern takes as they are. Memory then grows with their number, up to a limit.
@@ -42,6 +45,9 @@ const (
 // options, in whole seconds.
 func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, to }
 
+// Zone sets the zone of times without one in the logs that are read from now on.
+func (d *Digester) Zone(zone *time.Location) { d.opts.Zone = zone }
+
 // Digester takes logs one after another.
 type Digester struct {
 	opts   Options
@@ -51,6 +57,7 @@ type Digester struct {
 	named  map[namedRoute]*Route
 	// methods has every method once, so that a line's need not be copied.
 	methods map[string]string
+	told    uint16 // of entry.told, by all counted lines
 	out     Digest
 }
 
@@ -63,7 +70,7 @@ type namedRoute struct {
 func New(opts Options) (*Digester, error) {
 	d := &Digester{opts: opts, tree: newTree(opts.Literal), named: map[namedRoute]*Route{}, methods: map[string]string{}}
 	d.others.Path, d.noReq.Path = OtherRoute, NoRequest
-	if _, err := formatOf(opts.Format); err != nil {
+	if _, err := formatOf(opts.Format, opts.Zone); err != nil {
 		return nil, err
 	}
 	if opts.Seconds {
@@ -74,58 +81,6 @@ func New(opts Options) (*Digester, error) {
 		d.out.Seconds = make([]Second, n+1)
 	}
 	return d, nil
-}
-
-// lineReader reads the lines of one file.
-type lineReader struct {
-	format  string
-	shape   shape
-	scratch []byte
-}
-
-// formatOf names a format and takes it apart where it needs that.
-func formatOf(name string) (lineReader, error) {
-	var err error
-	r := lineReader{format: name}
-	switch name {
-	case "", "json", "ltsv":
-	case "combined":
-		r.shape, err = parseShape(Combined)
-		r.shape.rest = true
-	case "envoy":
-		r.shape, err = parseShape(envoyText)
-		r.shape.rest = true
-	default:
-		r.format = "format"
-		r.shape, err = parseShape(name)
-	}
-	return r, err
-}
-
-func (r *lineReader) parse(line []byte, e *entry) bool {
-	*e = entry{}
-	var ok bool
-	switch r.format {
-	case "json":
-		ok = r.parseJSON(line, e)
-	case "ltsv":
-		ok = parseLTSV(line, e)
-	default:
-		ok = r.shape.match(line, e)
-	}
-	return ok && (e.status != 0 || e.path != nil)
-}
-
-// detect finds the format that reads a line.
-func detect(line []byte) (lineReader, bool) {
-	var e entry
-	for _, name := range []string{"json", "ltsv", "envoy", "combined"} {
-		r, err := formatOf(name)
-		if err == nil && r.parse(line, &e) {
-			return r, true
-		}
-	}
-	return lineReader{}, false
 }
 
 // Read digests one log to its end, which is unpacked when it is gzip. It may be called for any number of logs, in any order.
@@ -140,7 +95,7 @@ func (d *Digester) ReadFormat(ctx context.Context, name, format string, from io.
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	reader, err := formatOf(format)
+	reader, err := formatOf(format, d.opts.Zone)
 	if err != nil {
 		return err
 	}
@@ -184,7 +139,7 @@ func (d *Digester) line(name string, n int64, line []byte, tooLong bool, reader 
 	ok := false
 	if reader.format == "" && !tooLong {
 		var found lineReader
-		if found, ok = detect(line); ok {
+		if found, ok = detect(line, reader.zone); ok {
 			*reader = found
 		}
 	}
@@ -210,10 +165,14 @@ func (d *Digester) count(e *entry) {
 		d.out.Outside++
 		return
 	}
+	d.told |= e.told
 	switch {
 	case !timed:
 		d.out.Untimed++
 	default:
+		if e.zoneless {
+			d.out.Zoneless++
+		}
 		if d.out.First.IsZero() || e.at.Before(d.out.First) {
 			d.out.First = e.at
 		}
@@ -296,5 +255,8 @@ func (d *Digester) Digest() *Digest {
 		}
 	}
 	d.out.sum(routes)
+	if d.out.All.Count > 0 {
+		d.out.Untold = untold(d.told)
+	}
 	return &d.out
 }

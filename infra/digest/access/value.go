@@ -46,23 +46,28 @@ func parseSeconds(b []byte, unit time.Duration) (sum time.Duration, n int, ok bo
 	return sum, n, true
 }
 
-// parseDuration reads a decimal number of unit; with unit 0, of seconds when it has a decimal point and of milliseconds
-// when it has none. It may end in the name of a unit instead.
+// parseDuration reads a decimal number of unit; see known for units that go by the number's looks. It may have an exponent, or
+// end in the name of a unit instead, as Go writes durations: "1m2.5s", "35µs".
 func parseDuration(b []byte, unit time.Duration) (time.Duration, bool) {
-	if n := len(b); n > 1 && b[n-1] == 's' {
+	if c := b[len(b)-1]; c == 's' || c == 'm' || c == 'h' {
+		d, err := time.ParseDuration(string(b))
+		return d, err == nil && d >= 0
+	}
+	exponent := bytes.ContainsAny(b, "eE")
+	if unit <= 0 {
 		switch {
-		case b[n-2] == 'm':
-			b, unit = b[:n-2], time.Millisecond
-		case b[n-2] == 'u':
-			b, unit = b[:n-2], time.Microsecond
+		case exponent || bytes.IndexByte(b, '.') >= 0:
+			unit = time.Second
+		case unit == bareNanos:
+			unit = time.Nanosecond
 		default:
-			b, unit = b[:n-1], time.Second
+			unit = time.Millisecond
 		}
 	}
-	if unit == 0 {
-		if unit = time.Millisecond; bytes.IndexByte(b, '.') >= 0 {
-			unit = time.Second
-		}
+	if exponent {
+		f, err := strconv.ParseFloat(string(b), 64)
+		f *= float64(unit)
+		return time.Duration(math.Round(f)), err == nil && f >= 0 && f < math.MaxInt64/4
 	}
 	return decimal(b, unit)
 }
@@ -94,21 +99,40 @@ func decimal(b []byte, unit time.Duration) (time.Duration, bool) {
 // months by the letters of nginx's $time_local.
 const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
+// zonedLayouts and zonelessLayouts are tried in their order. A fraction of the second may follow in each.
+var (
+	zonedLayouts    = []string{time.RFC3339Nano, "2006-01-02T15:04:05-0700", "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05Z07:00"}
+	zonelessLayouts = []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "02/Jan/2006:15:04:05", "2006/01/02 - 15:04:05", "2006/01/02 15:04:05"}
+)
+
 // parseTime reads seconds since 1970 with or without a fraction (milli-, micro- or nanoseconds by their size), RFC 3339,
-// "02/Jan/2006:15:04:05 -0700" and "2006-01-02 15:04:05" (in UTC).
-func parseTime(b []byte) (time.Time, bool) {
-	if b[0] >= '0' && b[0] <= '9' && (len(b) < 5 || b[2] != '/' && b[4] != '-') {
-		return unixTime(b)
+// "02/Jan/2006:15:04:05 -0700", also in brackets, and others with or without a zone; one without is in the given zone.
+func parseTime(b []byte, zone *time.Location) (at time.Time, zoned, ok bool) {
+	if n := len(b); n > 2 && b[0] == '[' && b[n-1] == ']' {
+		b = b[1 : n-1]
+	}
+	if b[0] >= '0' && b[0] <= '9' && (len(b) < 5 || b[2] != '/' && b[4] != '-' && b[4] != '/') {
+		at, ok = unixTime(b)
+		return at, true, ok
 	}
 	if len(b) == 26 && b[2] == '/' && b[6] == '/' {
-		return localTime(b)
+		at, ok = localTime(b)
+		return at, true, ok
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05", "02/Jan/2006:15:04:05", "2006-01-02T15:04:05.999999999-0700"} {
-		if t, err := time.Parse(layout, string(b)); err == nil {
-			return t, true
+	for _, layout := range zonedLayouts {
+		if at, err := time.Parse(layout, string(b)); err == nil {
+			return at, true, true
 		}
 	}
-	return time.Time{}, false
+	if zone == nil {
+		zone = time.UTC
+	}
+	for _, layout := range zonelessLayouts {
+		if at, err := time.ParseInLocation(layout, string(b), zone); err == nil {
+			return at, false, true
+		}
+	}
+	return time.Time{}, false, false
 }
 
 func unixTime(b []byte) (time.Time, bool) {

@@ -13,6 +13,8 @@ type Digest struct {
 	// Statements is all that was read, of which Unreadable could not be understood and Outside lay out of the window; the
 	// rest is counted in Queries.
 	Statements, Unreadable, Outside int64
+	// Sampled is the highest number of statements of which the server logged one; 0 or 1 when it logged all.
+	Sampled int64
 	// First and Last are the earliest and the latest time of a counted statement; zero when none told one.
 	First, Last time.Time
 	// Examples are the first entries that could not be understood, cut.
@@ -67,6 +69,7 @@ type entry struct {
 	sent, looked int64
 	affected     int64
 	timed        bool
+	set, used    bool // "SET timestamp" and "use" of its preamble have been read
 	statement    []byte
 	whole        bool
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,25 +87,36 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return line, err
 }
 
-// slowParser reads one log. An entry is some header lines, perhaps "use" and "SET timestamp", and the statement.
+// slowParser reads one log. An entry is what stands between two headers: header lines, perhaps "use", "SET timestamp", and the
+// statement, which may be another of these two.
 type slowParser struct {
 	digester *Digester
 	name     string
 	entry    entry
 	begun    int64 // line of the entry's first header; 0 when none is open
-	body     bool  // the statement has begun
+	// stage is how much of the entry has been read.
+	stage stage
+	// lead is the last line of the preamble, which is the statement where nothing else is.
+	lead []byte
 	// at is the last time that a header told, database what "use" said last: both are written only when they change.
 	at       time.Time
 	database string
 }
 
+type stage uint8
+
+const (
+	inHeader stage = iota
+	inPreamble
+	inBody
+)
+
 func (p *slowParser) line(n int64, line []byte) {
 	if name, ok := p.header(line); ok {
-		// Inside a statement only these begin the next entry: a statement may have lines that look like headers.
-		if p.body && (name == "Time" || name == "User@Host") {
+		if p.stage != inHeader && p.begins(name, line) {
 			p.flush()
 		}
-		if !p.body {
+		if p.stage == inHeader {
 			if p.begun == 0 {
 				p.begun = n
 			}
@@ -112,11 +124,11 @@ func (p *slowParser) line(n int64, line []byte) {
 			return
 		}
 	}
-	if isServerStart(line, p.body) {
+	if isServerStart(line, p.stage == inBody) {
 		p.flush()
 		return
 	}
-	if !p.body && p.begun > 0 && (isRemark(line) || p.preamble(line)) {
+	if p.stage != inBody && p.begun > 0 && (p.preamble(line) || p.stage == inHeader && isRemark(line)) {
 		return
 	}
 	if p.begun == 0 && len(bytes.TrimSpace(line)) == 0 {
@@ -125,11 +137,69 @@ func (p *slowParser) line(n int64, line []byte) {
 	if p.begun == 0 {
 		p.begun = n
 	}
-	p.body = true
+	p.stage = inBody
 	if room := maxStatement - len(p.entry.statement); room > 0 {
 		p.entry.statement = append(p.entry.statement, line[:min(len(line), room)]...)
 	}
 	p.entry.whole = len(p.entry.statement) < maxStatement
+}
+
+// begins tells the header of the next entry from a line of the statement that looks like one: a header comes after a statement
+// that is closed and has its semicolon.
+func (p *slowParser) begins(name string, line []byte) bool {
+	switch name {
+	case "Time":
+		_, value, _ := strings.Cut(string(line), ":")
+		if headerTime(strings.TrimSpace(value)).IsZero() && !shortTime.Match(line) {
+			return false
+		}
+	case "User@Host":
+		if !bytes.Contains(line, []byte("] @ ")) {
+			return false
+		}
+	default:
+		return false
+	}
+	if p.stage != inBody || !p.entry.whole {
+		return true
+	}
+	text := p.entry.statement
+	return bytes.HasSuffix(bytes.TrimRight(text, "\r\n"), []byte(";")) && isClosed(text)
+}
+
+// shortTime is how MariaDB writes a header's time: "# Time: 261122 20:15:03", the hour perhaps with one digit.
+var shortTime = regexp.MustCompile(`^# Time: \d{6} +\d{1,2}:\d\d:\d\d\s*$`)
+
+// isClosed tells whether no quote and no comment of a statement is left open, whether or not the server takes a backslash for an
+// escape.
+func isClosed(text []byte) bool {
+	if !bytes.ContainsAny(text, "'\"`#") && !bytes.Contains(text, []byte("/*")) && !bytes.Contains(text, []byte("--")) {
+		return true
+	}
+	return endsOutside(text) || bytes.IndexByte(text, '\\') >= 0 && endsOutside(bytes.ReplaceAll(text, []byte(`\`), []byte("x")))
+}
+
+// endsOutside tells whether the last semicolon of a statement is outside quotes and /* */.
+func endsOutside(text []byte) bool {
+	last := bytes.LastIndexByte(text, ';')
+	var before byte
+	for at := 0; at <= last; {
+		if text[at] == '/' && bytes.HasPrefix(text[at:], []byte("/*")) {
+			end := bytes.Index(text[at+2:], []byte("*/")) // also /*! */, whose words token reads one by one
+			if end < 0 {
+				return false
+			}
+			at, before = at+end+4, '/'
+			continue
+		}
+		kind, n := token(text[at:], before)
+		// The server puts its semicolon also after a statement that ends in a comment to the end of the line.
+		if at += n; at > last+1 {
+			return kind == comment
+		}
+		before = text[at-1]
+	}
+	return last >= 0
 }
 
 // headers are the first names of header lines.
@@ -184,6 +254,9 @@ func (p *slowParser) field(name, value string) {
 		e.affected, _ = strconv.ParseInt(value, 10, 64)
 	case "Schema":
 		e.database = value
+	case "Log_slow_rate_limit":
+		n, _ := strconv.ParseInt(value, 10, 64)
+		p.digester.g.out.Sampled = max(p.digester.g.out.Sampled, n)
 	}
 }
 
@@ -205,24 +278,49 @@ func headerTime(text string) time.Time {
 	return t
 }
 
-// preamble takes the lines between headers and statement.
+// preamble takes the lines that the server puts between headers and statement: "use" at most once, then SET with the timestamp.
+// What follows that is the statement, also where it reads the same.
 func (p *slowParser) preamble(line []byte) bool {
-	text := strings.TrimSpace(string(line[:min(len(line), 200)]))
-	if value, ok := cutFold(text, "SET timestamp="); ok {
-		value = strings.TrimSuffix(value, ";")
-		if f, err := strconv.ParseFloat(value, 64); err == nil && f < 1e11 {
-			p.entry.at = time.UnixMicro(int64(f * 1e6))
-			return true
+	text, complete := strings.CutSuffix(strings.TrimSpace(string(line[:min(len(line), 300)])), ";")
+	if !complete || len(p.entry.statement) > 0 || p.entry.set {
+		return false
+	}
+	taken := false
+	if value, ok := cutFold(text, "SET "); ok {
+		taken = p.assignments(value)
+		p.entry.set = taken
+	} else if value, ok := cutFold(text, "use "); ok && !p.entry.used && !strings.ContainsAny(value, " ;") {
+		p.database, taken, p.entry.used = strings.Trim(value, "`"), true, true
+	}
+	if taken {
+		p.stage, p.lead = inPreamble, append(p.lead[:0], line...)
+	}
+	return taken
+}
+
+// assignments reads "last_insert_id=3,insert_id=4,timestamp=1792009600".
+func (p *slowParser) assignments(text string) bool {
+	var at time.Time
+	for one := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(one, "=")
+		f, err := strconv.ParseFloat(value, 64)
+		switch strings.ToLower(name) {
+		case "timestamp":
+			if at = time.UnixMicro(int64(f * 1e6)); f >= 1e11 {
+				return false
+			}
+		case "insert_id", "last_insert_id":
+		default:
+			return false
+		}
+		if err != nil {
+			return false
 		}
 	}
-	if value, ok := cutFold(text, "use "); ok && strings.HasSuffix(value, ";") && !strings.ContainsAny(value[:len(value)-1], " ;") {
-		p.database = strings.Trim(value, "`;")
-		return true
+	if !at.IsZero() {
+		p.entry.at = at
 	}
-	if value, ok := cutFold(text, "SET last_insert_id="); ok && strings.HasSuffix(value, ";") {
-		return true
-	}
-	return false
+	return true
 }
 
 func cutFold(text, prefix string) (string, bool) {
@@ -248,10 +346,13 @@ func isServerStart(line []byte, inStatement bool) bool {
 
 // flush ends the entry that is open.
 func (p *slowParser) flush() {
-	e, begun, body := p.entry, p.begun, p.body
-	p.entry, p.begun, p.body = entry{statement: p.entry.statement[:0]}, 0, false
-	if begun == 0 || !body && !e.timed {
+	e, begun, at := p.entry, p.begun, p.stage
+	p.entry, p.begun, p.stage = entry{statement: p.entry.statement[:0]}, 0, inHeader
+	if begun == 0 || at == inHeader && !e.timed {
 		return
+	}
+	if at == inPreamble {
+		e.statement, e.whole = p.lead, true
 	}
 	g := &p.digester.g
 	g.out.Statements++
