@@ -58,6 +58,14 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 	return a, nil
 }
 
+// holds reports whether the locks that a prepared branch keeps are enough for q. MariaDB lets go of gap locks and of shared locks then; what
+// is left are the rows that q changed. Others can then only add to the rows that it finds, which the number of rows tells, unless q
+// takes a part of them, or values from rows that it does not change.
+func (t *orderedTxn) holds(q call) bool {
+	f := &q.st.Form
+	return f.Table != "" && f.Limit.Empty() && !q.st.Queries() && len(t.table(q).Triggers) == 0
+}
+
 // decideOn executes q on pt and commits it with the row that is the decision, unless it changed another number of rows than
 // the first replica did with answer first: the row's verdict would be NULL then, which the table does not take, and the server drops
 // the COMMIT. A write that can't but find the rows that the first one found (exact) is not asked for their number: where they differ,
@@ -80,7 +88,7 @@ func (t *orderedTxn) decideOn(ctx context.Context, pt *part, q call, with pins, 
 	case err == nil:
 		pt.l.pinned, pt.pinned = false, false
 	case errors.As(err, &me) && me.Number == errNull && strings.Contains(me.Message, "verdict"):
-		err = fmt.Errorf("it did not change %d rows, as the first replica did: %w", first.affected, err)
+		err = fmt.Errorf("%w, which changed %d: %w", errRows, first.affected, err)
 	case errors.As(err, &me) && me.Number == errDuplicate && strings.Contains(me.Message, t.xid):
 		t.again = true
 		err = t.abort(&WriteError{Fate: NotApplied, Again: true, Cause: errors.New("another process took this one for dead")})

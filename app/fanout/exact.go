@@ -16,7 +16,7 @@ func (p *group) exact(q call, a answer) bool {
 	if !q.st.Rows && len(q.st.Equals) == 0 {
 		return false
 	}
-	t := p.schema.Load().Tables[q.st.Tables[0]]
+	t := p.schema.Load().Tables[q.st.Form.Table]
 	if t == nil || len(t.Triggers) > 0 {
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"time"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
@@ -129,7 +130,7 @@ func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, err
 		if t.xid == "" {
 			return t.pair(ctx, q)
 		}
-		if t.commitsInPacket(q) && !t.parts[0].began && !q.st.NextID { // a branch can't begin after a question
+		if t.commitsInPacket(q) && !t.parts[0].began && !q.st.NextID && t.holds(q) { // a branch can't begin after a question
 			return t.pairDurably(ctx, q)
 		}
 	}
@@ -292,11 +293,28 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 		}
 		with.lastID = id
 	}
+	asks := q.v.Is(sqltext.AskIDs) && len(parts) > 1
+	var before int64
+	if asks {
+		var err error
+		if before, err = t.askID(ctx, parts[0], "SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)"); err != nil {
+			return answer{}, with, t.firstFailed(ctx, parts[0], err)
+		}
+	}
 	p.at(stepFirst, parts[0].m)
 	began := time.Now()
 	a, err := t.runPart(ctx, parts[0], q, with, rows)
 	parts[0].m.metrics.first.observe(time.Since(began), err)
 	p.at(stepFirstDone, parts[0].m)
+	if asks && (err == nil || outcomeOf(err) == answered) {
+		id, err := t.askID(ctx, parts[0], fmt.Sprintf("SELECT LAST_INSERT_ID(), LAST_INSERT_ID(%d)", uint64(before)))
+		if err != nil {
+			return answer{}, with, t.firstFailed(ctx, parts[0], err)
+		}
+		if id != 0 {
+			return answer{}, with, t.abort(refused("the query gives NULL or zero for an id, so the server numbers that row; leave the id out, or give each row one"))
+		}
+	}
 	if err != nil {
 		return answer{}, with, t.firstFailed(ctx, parts[0], err)
 	}
@@ -309,7 +327,7 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 		t.c.numbered = parts[0].l
 	}
 	if len(parts) > 1 {
-		if with.insertID, err = t.nextID(ctx, q, a); err != nil {
+		if with.insertID, err = t.nextID(ctx, q, a, with.lastID); err != nil {
 			return answer{}, with, err
 		}
 	}
@@ -321,8 +339,12 @@ func (t *orderedTxn) lastInsertID(ctx context.Context, first *part) (int64, erro
 	if err := t.c.asksID(); err != nil {
 		return 0, err
 	}
-	q := call{text: "SELECT LAST_INSERT_ID()"}
-	a, err := first.run(ctx, t.c, q, t.begun, pins{lastID: -1}, true)
+	return t.askID(ctx, first, "SELECT LAST_INSERT_ID()")
+}
+
+// askID asks for LAST_INSERT_ID(), the first column of text.
+func (t *orderedTxn) askID(ctx context.Context, first *part, text string) (int64, error) {
+	a, err := first.run(ctx, t.c, call{text: text}, t.begun, pins{lastID: -1}, true)
 	if err != nil {
 		return 0, err
 	}

@@ -140,7 +140,7 @@ func (pt *part) runToCommit(ctx context.Context, c *conn, q call, begin string, 
 	pt.began = outcomeOf(err) != lost
 	var me *mysql.MySQLError
 	if errors.As(err, &me) && me.Number == errOutOfRange && strings.Contains(strings.ToLower(me.Message), "exp(") {
-		err = fmt.Errorf("it did not change %d rows, as the first replica did: %w", affected, err)
+		err = fmt.Errorf("%w, which changed %d: %w", errRows, affected, err)
 	}
 	return nil, err
 }
@@ -160,6 +160,9 @@ func (pt *part) committed(rows driver.Rows) error {
 	pt.l.pinned, pt.pinned = false, false
 	return rows.Close()
 }
+
+// errRows is why a write was not committed in the packet that executed it.
+var errRows = errors.New("it did not change as many rows as the first replica")
 
 // errOutOfRange is the number of the error that unlessAffected provokes.
 const errOutOfRange = 1690

@@ -28,6 +28,9 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 		}
 		how |= sqltext.PickRows
 	}
+	if q.v.Is(sqltext.AllGiven) && q.st.GivenIDs(t.c.p.schema.Load(), q.args, 0) != sqltext.AllIDs {
+		return q, t.refuse("ON DUPLICATE KEY UPDATE sets or reads the id, and not every row has one; leave the id out of it, but for id = LAST_INSERT_ID(id)")
+	}
 	var err error
 	if how&sqltext.SendRows != 0 {
 		if q, err = t.sendRows(ctx, q); err != nil {
@@ -324,17 +327,18 @@ func (e edits) args(args []driver.NamedValue) (out []driver.NamedValue) {
 
 // nextID is the id from which the others must count on when they execute q, which the first replica answered with a; 0 when q
 // generated none.
-func (t *orderedTxn) nextID(ctx context.Context, q call, a answer) (int64, error) {
+func (t *orderedTxn) nextID(ctx context.Context, q call, a answer, lastID int64) (int64, error) {
 	if !q.v.Is(sqltext.SendIDs) || a.id == 0 {
 		return 0, nil
 	}
 	f := &q.st.Form
-	switch given, all := q.st.GivenIDs(t.c.p.schema.Load(), q.args); {
-	case given && all:
+	switch q.st.GivenIDs(t.c.p.schema.Load(), q.args, lastID) {
+	case sqltext.AllIDs:
 		return 0, nil
-	case given:
-		err := refused("some rows have an id and some are to be numbered, so the numbers need not follow each other; give all rows an id, or none")
-		return 0, t.abort(err)
+	case sqltext.SomeIDs:
+		return 0, t.abort(refused("some rows have an id and some are to be numbered, so the numbers need not follow each other; give all rows an id, or none"))
+	case sqltext.DoubtfulIDs:
+		return 0, t.abort(refused("whether the server numbers a row depends on what it makes of the value that is given for the id; pass a whole number, or leave the id out"))
 	}
 	if !f.Upsert {
 		return a.id, nil

@@ -15,6 +15,7 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // exactCase is statements of one kind, and the rows that they leave on one plain server: these, in the order of their key, are
@@ -184,6 +185,77 @@ var exactCases = []exactCase{
 				t.Errorf("%d different values for 12 rows of two columns", n)
 			}
 		}, query: "SELECT CONCAT_WS('/', id, u, r, v) FROM t ORDER BY id", want: []string{}},
+	{name: "computed defaults of INSERT SET", schema: []string{"CREATE TABLE t (id INT PRIMARY KEY, u CHAR(36) DEFAULT (UUID()), r DOUBLE DEFAULT (RAND()), v INT)"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			for _, one := range []struct {
+				text string
+				args []any
+			}{
+				{"INSERT INTO t SET id = ?, v = ?", []any{1, 2}},
+				{"INSERT INTO t SET u = DEFAULT, id = ?, r = DEFAULT, v = ?", []any{2, 2}},
+				{"INSERT INTO t SET id = ?, r = DEFAULT", []any{3}},
+				{"INSERT INTO t SET r = DEFAULT, t.id = 4", nil},
+				{"REPLACE t SET v = ?, id = LENGTH(?), r = ?", []any{7, "abc", 0.5}},
+				{"INSERT INTO t SET id = ?, v = 1 ON DUPLICATE KEY UPDATE v = ?, r = 1", []any{3, 8}},
+				{"INSERT INTO t SET id = 9", nil},
+			} {
+				if _, err := db.Exec(one.text, one.args...); err != nil {
+					t.Errorf("%s: %v", one.text, err)
+				}
+			}
+		}, query: "SELECT CONCAT_WS('/', id, u, r, v) FROM t ORDER BY id", want: []string{}},
+	{name: "ids from a query", schema: []string{upsertTable, "CREATE TABLE s (id INT PRIMARY KEY, i INT, k VARCHAR(20))",
+		"INSERT INTO s VALUES (1, 11, 'a'), (2, 22, 'b'), (3, NULL, 'c'), (4, 0, 'd'), (5, 55, 'e')"}, skew: []string{"ALTER TABLE t AUTO_INCREMENT = 5000"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			tx, err := db.Beginx()
+			must(t, err)
+			for _, text := range []string{"INSERT INTO t (k) VALUES ('first')", "INSERT INTO t (id, k) SELECT i, k FROM s WHERE id IN (1, 2)", "INSERT INTO t SELECT i, k, 7 FROM s WHERE id = 5",
+				"INSERT INTO t (k, v) VALUES ('last', LAST_INSERT_ID())"} {
+				if _, err := tx.Exec(text); err != nil {
+					t.Errorf("%s: %v", text, err)
+				}
+			}
+			must(t, tx.Commit())
+		}, query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id", want: []string{"1/first", "11/a", "22/b", "55/e/7", "56/last/1"}},
+	{name: "ids that a query does not give", schema: []string{upsertTable, "CREATE TABLE s (id INT PRIMARY KEY, i INT, k VARCHAR(20))", "INSERT INTO s VALUES (3, NULL, 'c'), (4, 0, 'd'), (5, 55, 'e')"},
+		skew: []string{"ALTER TABLE t AUTO_INCREMENT = 5000"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			for _, text := range []string{"INSERT INTO t (id, k) SELECT i, k FROM s WHERE id = 3", "INSERT INTO t (id, k) SELECT i, k FROM s WHERE id >= 4", "INSERT INTO t SELECT i, k, 1 FROM s"} {
+				refusedBy(t, db, text, "NULL or zero for an id")
+			}
+			do("INSERT INTO t (id, k) SELECT i, k FROM s WHERE i > 0", "INSERT INTO t (id, k) VALUES (LAST_INSERT_ID(), 'z')")(t, db)
+			for _, id := range []any{0.4, "1.5", false} {
+				if _, err := db.Exec("INSERT INTO t (id, k) VALUES (?, 'y')", id); !errors.Is(err, fanout.ErrRefused) {
+					t.Errorf("the id %#v: got %v, want it refused", id, err)
+				}
+			}
+			for _, id := range []any{nil, 0, "0", uint64(0)} {
+				if _, err := db.Exec("INSERT INTO t (id, k) VALUES (?, ?)", id, fmt.Sprintf("%#v", id)); err != nil {
+					t.Error(err)
+				}
+			}
+		}, query: "SELECT CONCAT_WS('/', id, k) FROM t ORDER BY id", want: []string{}},
+	{name: "an upsert of the id", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1), ('b', 2)"}, skew: []string{"ALTER TABLE t AUTO_INCREMENT = 5000"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			for _, text := range []string{"INSERT INTO t (k) VALUES ('a') ON DUPLICATE KEY UPDATE id = VALUES(id)", "INSERT INTO t (k) VALUES ('a') ON DUPLICATE KEY UPDATE t.v = VALUES(t.id)",
+				"INSERT INTO t (k) VALUES ('a'), ('c') ON DUPLICATE KEY UPDATE id = id + 10"} {
+				refusedBy(t, db, text, "LAST_INSERT_ID(id)")
+			}
+			_, err := db.Exec("INSERT INTO t (id, k, v) VALUES (?, 'a', 5) ON DUPLICATE KEY UPDATE id = VALUES(id), v = VALUES(v)", nil)
+			if !errors.Is(err, fanout.ErrRefused) {
+				t.Errorf("an upsert of no id: got %v, want it refused", err)
+			}
+			_, err = db.Exec("INSERT INTO t (id, k, v) VALUES (?, 'a', 5), (?, 'd', 6) ON DUPLICATE KEY UPDATE id = VALUES(id), v = VALUES(v)", 70, 71)
+			must(t, err)
+			do("INSERT INTO t (k, v) VALUES ('d', 9), ('e', 9) ON DUPLICATE KEY UPDATE v = VALUES(v), id = LAST_INSERT_ID(t.id)")(t, db)
+		}, query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id", want: []string{"2/b/2", "70/a/5", "71/d/9", "72/e/9"}},
+	{name: "the id of a row that an upsert names", only: "mysql", schema: []string{upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1)"},
+		run: func(t *testing.T, db *sqlx.DB) {
+			for _, text := range []string{"INSERT INTO t (k) VALUES ('a') AS n ON DUPLICATE KEY UPDATE id = n.id", "INSERT INTO t (id, k) VALUES (NULL, 'a') AS n(x, y) ON DUPLICATE KEY UPDATE id = x"} {
+				refusedBy(t, db, text, "LAST_INSERT_ID(id)")
+			}
+			do("INSERT INTO t (k, v) VALUES ('a', 2), ('b', 3) AS n(y, z) ON DUPLICATE KEY UPDATE v = z")(t, db)
+		}, query: "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id", want: []string{"1/a/2", "2/b/3"}},
 	{name: "uuid as bytes", only: "mysql", schema: []string{"CREATE TABLE t (id BINARY(16) DEFAULT (UUID_TO_BIN(UUID())) PRIMARY KEY, v INT)"},
 		run:   do("INSERT INTO t (v) VALUES (1), (2)", "INSERT INTO t () VALUES (UUID_TO_BIN('6ccd780c-baba-1026-9564-5b8c656024db'), 1)"),
 		query: "SELECT CONCAT_WS('/', HEX(id), v) FROM t ORDER BY v, id", want: []string{}},
@@ -571,5 +643,72 @@ func TestOtherDatabase(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWhatAWriteReadsStays has one process write while another's write stands between the replicas: what the latter has read on the
+// first replica must be the same when the second one reads it.
+func TestWhatAWriteReadsStays(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			for _, tt := range []struct{ name, reads, beside string }{
+				{"a count", "UPDATE a SET n = (SELECT COUNT(*) FROM b) WHERE id = 1", "INSERT INTO b VALUES (2, 1, 9)"},
+				{"the value of a row", "UPDATE a JOIN b ON a.id = b.id SET a.n = b.n", "UPDATE b SET n = 77 WHERE id = 5"},
+				{"rows of a query", "INSERT INTO a SELECT id + 100, n FROM b", "UPDATE b SET n = 77 WHERE id = 5"},
+				{"the first of some rows", "DELETE FROM b WHERE g = 1 ORDER BY id LIMIT 1", "INSERT INTO b VALUES (2, 1, 9)"},
+				{"rows of a range", "UPDATE b SET n = n + 1 WHERE g = 1", "INSERT INTO b VALUES (2, 1, 9)"},
+				{"a row that is ignored", "INSERT IGNORE INTO a VALUES (5, 5), (6, 6)", "DELETE FROM a WHERE id = 5"},
+			} {
+				t.Run(fmt.Sprintf("%s/%s/%s", engine, mode, tt.name), func(t *testing.T) {
+					c.execShop(t, "DROP TABLE IF EXISTS a, b, isukit_fanout_replica, isukit_fanout_app", "CREATE TABLE a (id INT PRIMARY KEY, n INT)",
+						"CREATE TABLE b (id INT PRIMARY KEY, g INT, n INT, KEY (g))", "INSERT INTO a VALUES (1, 0), (5, 0)", "INSERT INTO b VALUES (3, 1, 1), (5, 1, 1), (7, 2, 1)")
+					c.besides(t, mode, tt.reads, tt.beside)
+					for _, query := range []string{"SELECT CONCAT_WS('/', id, n) FROM a ORDER BY id", "SELECT CONCAT_WS('/', id, g, n) FROM b ORDER BY id"} {
+						if one, two := c.rows(t, 0, query), c.rows(t, 1, query); !slices.Equal(one, two) {
+							t.Errorf("r1 has %q, r2 %q", one, two)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// besides runs reads, and beside by another process once the first replica has executed reads. It goes on when the other one has
+// ended, or waits.
+func (c *cluster) besides(t *testing.T, mode fanout.Mode, reads, beside string) {
+	t.Helper()
+	other := c.open(t, c.config(mode))
+	raw := c.dbs[0].Open(t, "")
+	defer raw.Close()
+	ended := make(chan error, 1)
+	var once sync.Once
+	cfg := c.config(mode)
+	cfg.OnStep = func(step, replica string) {
+		if step == "the first replica has executed" {
+			once.Do(func() {
+				go func() {
+					_, err := other.DB().Exec(beside)
+					ended <- err
+				}()
+				wait.For(t, "the other write to end, or to wait for a lock", func() bool {
+					var name string
+					var waits int
+					err := raw.QueryRow("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'").Scan(&name, &waits)
+					return len(ended) > 0 || err == nil && waits > 0
+				})
+			})
+		}
+	}
+	p := c.open(t, cfg)
+	_, err := p.DB().Exec(reads)
+	must(t, err)
+	must(t, <-ended)
+	for _, pool := range []*fanout.Pool{p, other} {
+		if got := states(t, pool); got[1] != fanout.InService {
+			t.Errorf("states %q, want both in service", got)
+		}
+		must(t, pool.Close())
 	}
 }

@@ -289,7 +289,7 @@ func (g *grammar) insertSelect(t *genTable, columns []*genColumn, verb string) s
 		switch {
 		case like >= 0:
 			picks[i] = "s." + from.columns[like].name
-		case c.num && !g.one(3):
+		case c.num && !g.one(3) && g.comparable(from.columns[0], c):
 			picks[i] = "s." + from.columns[0].name + " + 0"
 		default:
 			picks[i] = g.val(c.values(g.r))
@@ -302,13 +302,18 @@ func (g *grammar) insertSelect(t *genTable, columns []*genColumn, verb string) s
 	if len(from.key) > 0 && g.r.IntN(4) > 0 {
 		text += " ORDER BY s." + strings.Join(strings.Split(columnList(from.key), ", "), ", s.")
 	}
-	if g.one(2) {
+	if g.one(2) && (!g.pure || strings.Contains(text, "ORDER BY s.")) {
 		text += fmt.Sprint(" LIMIT ", 1+g.r.IntN(5))
 	}
 	if g.one(8) {
 		text += oneOf(g.r, " FOR UPDATE SKIP LOCKED", " FOR UPDATE", " LOCK IN SHARE MODE")
 	}
 	return text + g.upsert(t, verb)
+}
+
+// comparable reports whether two columns may meet: what a text has of a number, and whether a server looks at all, would show in pure worlds.
+func (g *grammar) comparable(a, b *genColumn) bool {
+	return !g.pure || a.num && b.num || a.decl == b.decl
 }
 
 // where is a condition on t, whose columns have a prefix.
@@ -356,6 +361,7 @@ func (g *grammar) tail(t *genTable) string {
 	switch n := g.r.IntN(12); {
 	case n == 0 && len(t.key) > 0:
 		return fmt.Sprintf(" ORDER BY %s%s LIMIT %d", columnList(t.key), oneOf(g.r, "", " DESC"), 1+g.r.IntN(3))
+	case g.pure: // which rows are taken is the server's choice
 	case n == 1:
 		return fmt.Sprintf(" ORDER BY %s LIMIT %d", t.columns[len(t.columns)-1].name, 1+g.r.IntN(3))
 	case n == 2:
@@ -387,7 +393,7 @@ func (g *grammar) sets(t *genTable, prefix string) string {
 func (g *grammar) update(t *genTable) string {
 	if g.one(12) {
 		o := g.tables[g.r.IntN(len(g.tables))]
-		if o != t {
+		if o != t && g.comparable(t.columns[0], o.columns[0]) {
 			return fmt.Sprintf("UPDATE %s a JOIN %s b ON a.%s = b.%s SET %s WHERE %s", t.name, o.name, t.columns[0].name, o.columns[0].name, g.sets(t, "a."), g.where(o, "b."))
 		}
 	}
@@ -401,7 +407,7 @@ func (g *grammar) update(t *genTable) string {
 func (g *grammar) delete(t *genTable) string {
 	if g.one(10) {
 		o := g.tables[g.r.IntN(len(g.tables))]
-		if o != t {
+		if o != t && g.comparable(t.columns[0], o.columns[0]) {
 			return fmt.Sprintf("DELETE a FROM %s a JOIN %s b ON a.%s = b.%s WHERE %s",
 				t.name, o.name, t.columns[0].name, o.columns[0].name, g.where(o, "b."))
 		}

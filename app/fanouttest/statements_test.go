@@ -532,7 +532,13 @@ func TestStatements(t *testing.T) {
 	counts := newStatementCounts()
 	var wg sync.WaitGroup
 	for _, engine := range infratest.Engines(t) {
-		servers := startCluster(t, engine, 3).dbs
+		start := startCluster
+		if target > 0 {
+			start = func(tb testing.TB, engine string, n int) *cluster {
+				return startServers(tb, engine, n, "--skip-log-bin", "--max-connections=500")
+			}
+		}
+		servers := start(t, engine, 3).dbs
 		wg.Go(func() {
 			for i := 0; i < worlds && (target == 0 || counts.total() < target); i++ {
 				w := worldOf(first + uint64(i))

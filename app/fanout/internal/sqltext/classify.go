@@ -231,7 +231,7 @@ func (st *Statement) write(verb string, toks []token) {
 	}
 	st.NextID = st.all.lastID
 	if !st.flaws.exec { // not every server may run the same text
-		st.exact(verb, toks)
+		st.exact(toks)
 	}
 }
 

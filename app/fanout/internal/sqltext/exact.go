@@ -11,43 +11,17 @@ type Equal struct {
 
 // exact notes what makes the rows that a write touches known before it runs: rows that the text gives, or a WHERE that is
 // nothing but equalities. Whatever it does not recognise is left out.
-func (st *Statement) exact(verb string, toks []token) {
-	if st.all.queries > 0 || st.all.joins || len(st.Tables) != 1 {
+func (st *Statement) exact(toks []token) {
+	f := &st.Form
+	if st.all.queries > 0 || st.bad != "" || f.Table == "" || f.Schema != "" {
 		return
 	}
-	i, ok := 1, at(toks, 0).is(verb)
-	if (verb == "INSERT" && at(toks, i).is("INTO")) || (verb == "DELETE" && at(toks, i).is("FROM")) {
-		i++
+	st.Rows = f.Verb == "INSERT" && f.Rows != nil && !f.Ignore && !f.Upsert && f.Returning.Empty()
+	if !f.Where.Empty() {
+		from, to := tokensOf(toks, f.Where)
+		arg := f.Where.Arg
+		st.Equals = equalities(toks[from:to], &arg)
 	}
-	if t := at(toks, i); !ok || t.kind > quoted || strings.ToLower(t.text) != st.Tables[0] {
-		return
-	}
-	i++
-	switch {
-	case verb == "INSERT":
-		st.Rows = givesRows(toks, i)
-	case verb == "UPDATE" && at(toks, i).is("SET"), verb == "DELETE" && at(toks, i).is("WHERE"):
-		st.Equals = equalities(toks, i)
-	}
-}
-
-// givesRows reports whether toks, from position i on, is [(columns)] VALUES (...), ... and nothing behind.
-func givesRows(toks []token, i int) bool {
-	if at(toks, i).is("(") {
-		i = behind(toks, i)
-	}
-	if !at(toks, i).is("VALUES") && !at(toks, i).is("VALUE") {
-		return false
-	}
-	for i++; at(toks, i).is("("); i++ {
-		if i = behind(toks, i); i == len(toks) {
-			return true
-		}
-		if !at(toks, i).is(",") {
-			return false
-		}
-	}
-	return false
 }
 
 // behind is the position behind the parenthesis that closes the one at i.
@@ -66,41 +40,39 @@ func behind(toks []token, i int) int {
 	return i
 }
 
-// equalities are those of the only WHERE in toks, or nil when it holds anything else. ORDER BY and LIMIT may follow.
-func equalities(toks []token, from int) (list []Equal) {
-	where, arg := -1, 0
-	for i, t := range toks {
-		switch {
-		case t.is("WHERE") && where >= 0:
-			return nil
-		case t.is("WHERE"):
-			where = i
-		case t.is("?") && where < 0:
-			arg++
+// equalities are those that toks consist of, joined by AND, or nil when there is anything else. arg is the next argument.
+func equalities(toks []token, arg *int) []Equal {
+	for at(toks, 0).is("(") && behind(toks, 0) == len(toks) {
+		toks = toks[1 : len(toks)-1]
+	}
+	for i, depth := 0, 0; i < len(toks); i++ {
+		switch t := toks[i]; {
+		case t.is("("):
+			depth++
+		case t.is(")"):
+			depth--
+		case depth == 0 && t.is("AND"):
+			left := equalities(toks[:i], arg)
+			right := equalities(toks[i+1:], arg)
+			if left == nil || right == nil {
+				return nil
+			}
+			return append(left, right...)
 		}
 	}
-	if where < from {
+	toks = unqualified(toks)
+	if len(toks) != 3 || toks[0].kind > quoted || toks[0].call || !toks[1].is("=") {
 		return nil
 	}
-	for i := where + 1; ; i += 4 {
-		column, value := at(toks, i), at(toks, i+2)
-		if i+2 >= len(toks) || column.kind > quoted || column.call || !at(toks, i+1).is("=") {
-			return nil
-		}
-		e := Equal{Column: strings.ToLower(column.text), Arg: -1, Number: value.text != ""}
-		switch {
-		case value.is("?"):
-			e.Arg, e.Number = arg, false
-			arg++
-		case value.kind != literal, strings.Trim(value.text, "0123456789") != "": // 1e3, 0x41
-			return nil
-		}
-		list = append(list, e)
-		if i+3 == len(toks) || at(toks, i+3).is("LIMIT") || at(toks, i+3).is("ORDER") {
-			return list
-		}
-		if !at(toks, i+3).is("AND") {
-			return nil
-		}
+	e, value := Equal{Column: lower(toks[0].text), Arg: -1}, toks[2]
+	switch {
+	case value.is("?"):
+		e.Arg = *arg
+		*arg++
+	case value.kind != literal, strings.Trim(value.text, "0123456789") != "": // 1e3, 0x41
+		return nil
+	default:
+		e.Number = value.text != ""
 	}
+	return []Equal{e}
 }

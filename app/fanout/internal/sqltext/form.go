@@ -42,9 +42,10 @@ type Form struct {
 	Rows    [][]Value // that an INSERT gives; nil where they come from a query
 	Query   Span      // of INSERT ... SELECT
 	Upsert  bool      // ON DUPLICATE KEY UPDATE
+	Fresh   string    // what that calls the row, lower case
 	Updates []string  // the columns that an UPDATE sets, or ON DUPLICATE KEY UPDATE
 
-	Sets, Where, Order, Limit Span // of UPDATE and DELETE of one table: what stands behind the word
+	Sets, Where, Order, Limit Span // of UPDATE and DELETE of one table, and of ON DUPLICATE KEY UPDATE: what stands behind the word
 	OrderBy                   []string
 	Returning                 Span
 }
@@ -205,18 +206,23 @@ func (p *former) insert() {
 		p.f.Query = p.until(insertTails)
 	}
 	if p.take("AS") { // a name for the row
+		p.f.Fresh = strings.ToLower(p.at(0).text)
 		p.step(1)
 		if p.at(0).is("(") {
 			p.parens()
+			p.f.Fresh = anyName
 		}
 	}
 	if p.at(0).is("ON") {
 		p.f.Upsert = true
 		p.step(4) // ON DUPLICATE KEY UPDATE
-		p.f.Updates, _ = p.sets(set("RETURNING"))
+		p.f.Updates, p.f.Sets = p.sets(set("RETURNING"))
 	}
 	p.returning()
 }
+
+// anyName stands for names of a row's columns.
+const anyName = "*"
 
 var insertTails = map[string]bool{"ON DUPLICATE": true, "RETURNING": true}
 
@@ -316,7 +322,7 @@ func (p *former) value(ends map[string]bool) Value {
 		v.Kind = Null
 	case len(toks) == 1 && t.kind == literal && t.text == "":
 		v.Kind = String
-	case len(toks) == 1 && t.kind == literal && strings.Trim(t.text, "0") == "":
+	case t.kind == literal && len(toks) == 1 && strings.Trim(t.text, "0") == "", t.is("-") && len(toks) == 2 && at(toks, 1).text != "" && strings.Trim(at(toks, 1).text, "0") == "":
 		v.Kind = NumberZ
 	case len(toks) == 1 && t.kind == literal && strings.Trim(t.text, "0123456789") == "",
 		len(toks) == 2 && t.is("-") && at(toks, 1).kind == literal && strings.Trim(at(toks, 1).text, "0123456789") == "":

@@ -31,6 +31,8 @@ const (
 	SendRows                  // the query of INSERT ... SELECT runs on the first replica, and its rows are inserted on all
 	SendMade                  // defaults that call functions are computed once and written into the statement
 	OnePick                   // allowed if its values name one row by a unique key
+	AllGiven                  // allowed if its values give each row an id
+	AskIDs                    // the first replica is asked whether it numbered a row that a query gave
 )
 
 // Rule is one line of the table of statement kinds and properties of tables.
@@ -207,7 +209,7 @@ func (c *judge) explicitIDs() bool {
 		return false
 	}
 	if c.f.Rows == nil {
-		return true // whatever the query gives; an answer that tells of another id is noticed
+		return true // unless the query gives NULL or zero: AskIDs
 	}
 	for _, row := range c.f.Rows {
 		if i >= len(row) || row[i].Kind != Number {
@@ -215,6 +217,55 @@ func (c *judge) explicitIDs() bool {
 		}
 	}
 	return true
+}
+
+// mayGiveIDs reports whether the values of arguments may give each row an id.
+func (c *judge) mayGiveIDs() bool {
+	i := c.autoIndex()
+	return i >= 0 && !slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return i >= len(row) || row[i].Kind != Arg && row[i].Kind != Number })
+}
+
+// upsertsID reports whether ON DUPLICATE KEY UPDATE sets the id of the row that it met to another than that row's, or reads
+// the id that the new row would have got, where a server generates that.
+func (c *judge) upsertsID() bool {
+	if !c.f.Upsert || c.t == nil || !c.generates() {
+		return false
+	}
+	if c.f.Fresh == anyName && c.autoIndex() >= 0 {
+		return true
+	}
+	from, to := tokensOf(c.toks, c.f.Sets)
+	isID := func(t token) bool { return t.kind <= quoted && lower(t.text) == c.t.Auto }
+	for i := from; i < to; i++ {
+		start := i
+		for at(c.toks, start-1).is(".") {
+			start -= 2
+		}
+		opens, caller := at(c.toks, start-1), at(c.toks, start-2)
+		if isID(c.toks[i]) && (start < i && lower(at(c.toks, i-2).text) == c.f.Fresh || opens.is("(") && (caller.is("VALUES") || caller.is("VALUE"))) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(items(c.toks[from:to], nil), func(set []token) bool {
+		set = unqualified(set)
+		if !isID(set[0]) {
+			return false
+		}
+		value := set[2:]
+		if at(value, 0).is("LAST_INSERT_ID") && len(value) > 3 {
+			value = value[2 : len(value)-1]
+		}
+		value = unqualified(value)
+		return len(value) != 1 || !isID(value[0])
+	})
+}
+
+// unqualified leaves out the table's name before a column's.
+func unqualified(toks []token) []token {
+	for at(toks, 1).is(".") && len(toks) > 2 {
+		toks = toks[2:]
+	}
+	return toks
 }
 
 // autoIndex is where the rows of an INSERT have the numbered column, or -1.
@@ -473,9 +524,13 @@ var rules = []Rule{
 		applies: func(c *judge) (string, bool) {
 			i := c.autoIndex()
 			return yes(i >= 0 && slices.ContainsFunc(c.f.Rows, func(row []Value) bool {
-				return i < len(row) && (row[i].Kind == Expr || row[i].Kind == String)
+				return i < len(row) && (row[i].Kind == Expr || row[i].Kind == String ||
+					row[i].Kind == Number && c.text[row[i].Pos] == '-' && c.t.Column(c.t.Auto).Unsigned)
 			}))
 		}},
+	{Name: "upsert of the id", Kind: "INSERT ... ON DUPLICATE KEY UPDATE that sets the id, or reads the one that a new row would get", Property: "generated ids", Outcome: Refuses,
+		Why: "the server's answer does not tell then which id it generated", Instead: "leave the id out of ON DUPLICATE KEY UPDATE, but for id = LAST_INSERT_ID(id)",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.upsertsID() && !c.mayGiveIDs()) }},
 	{Name: "mixed ids", Kind: "an INSERT that gives some of its rows an id", Property: "generated ids", Outcome: Refuses,
 		Why: "some rows have an id and some are to be numbered, so the numbers need not follow each other", Instead: "give all rows an id, or none",
 		applies: func(c *judge) (string, bool) {
@@ -566,6 +621,14 @@ var rules = []Rule{
 	{Name: "generated ids", Kind: "INSERT and REPLACE, in bulk, IGNORE and upserts too", Property: "generated ids", Outcome: Made, how: SendIDs,
 		Why:     "the id that the first replica gave is set on the others, from which they count on; for an upsert of several rows one of them is asked whether it has that row",
 		applies: func(c *judge) (string, bool) { return yes(c.write() && c.generates()) }},
+	{Name: "ids of a query", Kind: "INSERT ... SELECT that gives the ids", Property: "generated ids", Outcome: Exact, how: AskIDs,
+		Why: "the first replica is asked whether it numbered a row, as it does where the query gives NULL or zero; such a statement is rolled back and refused",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && c.Inserts() && c.f.Rows == nil && c.autoIndex() >= 0 && !c.sends())
+		}},
+	{Name: "upsert of given ids", Kind: "INSERT ... ON DUPLICATE KEY UPDATE that sets the id, or reads the row's", Property: "generated ids", Outcome: Exact, how: AllGiven,
+		Why:     "allowed where the values give every row an id",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.upsertsID()) }},
 	{Name: "computed default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default such as (UUID()), (RAND())", Outcome: Made, how: SendMade,
 		Why:     "the first replica computes it, once for each row, and it is written into the statement for all",
 		applies: func(c *judge) (string, bool) { return yes(c.write() && len(c.madeOmitted()) > 0) }},

@@ -10,8 +10,6 @@ import (
 type Schema struct {
 	Database string            // the database's name, lower case; empty: any
 	Tables   map[string]*Table // by name in lower case
-	// Steady says that the ids which one INSERT ... SELECT generates follow each other (innodb_autoinc_lock_mode below 2).
-	Steady bool
 	// Ordered says that the order in which the tables' unique keys were created was compared, and is the same on all replicas.
 	Ordered bool
 	// Lenient takes tables that are not here to have nothing special; else a write to one is refused.
@@ -37,6 +35,7 @@ type Column struct {
 	Type      string // without length: bigint, varchar
 	Kind      string // number, string, time or bytes, where values of that kind are compared as the column's own; else empty
 	Nullable  bool
+	Unsigned  bool
 	Generated bool
 	Clock     bool   // its default, or ON UPDATE, reads the clock
 	Made      string // the function by which each server would make another default
@@ -211,6 +210,8 @@ func (t *Table) column(text string, toks []token, charset string) {
 			c.Nullable = false
 		case o.is("AUTO_INCREMENT"):
 			t.Auto = c.Name
+		case o.is("UNSIGNED"), o.is("ZEROFILL"):
+			c.Unsigned = true
 		case o.is("PRIMARY"):
 			c.Nullable = false
 			defer t.addKey(Key{Name: "PRIMARY", Columns: []string{c.Name}, Unique: true})
@@ -244,7 +245,7 @@ func (t *Table) column(text string, toks []token, charset string) {
 		}
 	}
 	if c.Type == "serial" {
-		t.Auto, c.Nullable = c.Name, false
+		t.Auto, c.Nullable, c.Unsigned = c.Name, false, true
 		defer t.addKey(Key{Name: c.Name, Columns: []string{c.Name}, Unique: true})
 	}
 	c.Kind = kindOf(c.Type, charset)

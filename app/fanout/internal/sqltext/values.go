@@ -2,7 +2,7 @@ package sqltext
 
 import (
 	"database/sql/driver"
-	"strings"
+	"strconv"
 )
 
 // Made are the columns whose defaults are to be computed for st (SendMade).
@@ -30,45 +30,93 @@ func (st *Statement) with(s *Schema) *judge {
 	return &judge{Statement: st, s: s, f: &st.Form, t: s.Tables[st.Form.Table]}
 }
 
-// GivenIDs reports whether an INSERT gives rows ids by itself, with these arguments: some of them, and all.
-func (st *Statement) GivenIDs(s *Schema, args []driver.NamedValue) (some, all bool) {
-	i := st.with(s).autoIndex()
+// IDs says which rows of an INSERT have an id of their own. A row has none where it is NULL or zero: then the server numbers it.
+type IDs uint8
+
+// Which rows have one.
+const (
+	NoIDs IDs = iota
+	AllIDs
+	SomeIDs
+	DoubtfulIDs // a value may become zero on its way into the column
+)
+
+// GivenIDs says which rows have an id, with these arguments, where LAST_INSERT_ID() is lastID. Rows of a query are taken to have all one:
+// the first replica is asked about them (AskIDs).
+func (st *Statement) GivenIDs(s *Schema, args []driver.NamedValue, lastID int64) IDs {
+	c := st.with(s)
+	i := c.autoIndex()
 	if i < 0 {
-		return false, false
+		return NoIDs
 	}
-	if st.Form.Rows == nil {
-		return true, true
-	}
-	all = true
+	var seen [DoubtfulIDs + 1]bool
 	for _, row := range st.Form.Rows {
-		given := i < len(row) && (row[i].Kind == Number || row[i].Kind == LastID || row[i].Kind == Arg && isID(args, row[i].Span.Arg))
-		some, all = some || given, all && given
+		seen[c.rowID(row, i, args, lastID)] = true
 	}
-	return some, all
+	switch {
+	case seen[DoubtfulIDs]:
+		return DoubtfulIDs
+	case seen[NoIDs] && seen[AllIDs]:
+		return SomeIDs
+	case seen[NoIDs]:
+		return NoIDs
+	}
+	return AllIDs
+}
+
+// rowID says whether a row has an id at i.
+func (c *judge) rowID(row []Value, i int, args []driver.NamedValue, lastID int64) IDs {
+	if i >= len(row) {
+		return NoIDs
+	}
+	var v any
+	switch row[i].Kind {
+	case Number:
+		return AllIDs
+	case LastID:
+		v = lastID
+	case Arg:
+		if row[i].Arg >= len(args) {
+			return DoubtfulIDs
+		}
+		v = args[row[i].Arg].Value
+	}
+	switch text := v.(type) {
+	case string:
+		v = asInt(text)
+	case []byte:
+		v = asInt(string(text))
+	}
+	switch n := v.(type) {
+	case nil:
+		return NoIDs
+	case int64:
+		switch {
+		case n < 0 && c.t.Column(c.t.Auto).Unsigned: // zero, where the server is told to take it
+			return DoubtfulIDs
+		case n == 0:
+			return NoIDs
+		}
+		return AllIDs
+	case uint64:
+		return IDs(min(n, uint64(AllIDs)))
+	}
+	return DoubtfulIDs
+}
+
+// asInt is the whole number that a text is, or the text.
+func asInt(s string) any {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return n
+	}
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return n
+	}
+	return s
 }
 
 // Queries reports whether a write reads rows by a query of its own.
 func (st *Statement) Queries() bool { return st.all.queries > 0 }
-
-// isID reports whether an argument is an id: not NULL and not zero, for which the server numbers the row.
-func isID(args []driver.NamedValue, i int) bool {
-	if i >= len(args) {
-		return false
-	}
-	switch v := args[i].Value.(type) {
-	case nil:
-		return false
-	case int64:
-		return v != 0
-	case uint64:
-		return v != 0
-	case string:
-		return strings.Trim(v, "0 ") != ""
-	case []byte:
-		return strings.Trim(string(v), "0 ") != ""
-	}
-	return true
-}
 
 // Locking reports whether the query of an INSERT ... SELECT can be made to lock what it reads by a clause at its end.
 func (st *Statement) Locking() bool {
