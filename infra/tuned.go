@@ -3,14 +3,11 @@ package infra
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/plan"
-	"isukit/infra/tune"
 )
 
 // Tuning runs fn, which applies tunings to what is up or takes them back, and notes what it made of files that isukit had
@@ -76,27 +73,4 @@ func hashesOf(list []plan.Actual) map[string]string {
 		}
 	}
 	return hashes
-}
-
-// Tunings names those that are applied to anything of what is up on a site, each once, in order.
-func (r *Running) Tunings(ctx context.Context) ([]string, error) {
-	if r.site == nil {
-		return nil, nil
-	}
-	names := sortedKeys(r.hosts)
-	found := make([][]string, len(names))
-	group, ctx := errgroup.WithContext(ctx)
-	for n, name := range names {
-		h := r.hosts[name]
-		group.Go(func() (err error) {
-			if found[n], err = tune.AppliedTo(ctx, h, path.Join(h.About().Dir, "tune")); err != nil {
-				err = fmt.Errorf("look for tunings on %s: %w", name, err)
-			}
-			return err
-		})
-	}
-	err := group.Wait()
-	all := slices.Concat(found...)
-	slices.Sort(all)
-	return slices.Compact(all), err
 }

@@ -60,7 +60,6 @@ var flagUses = map[string]flagUse{
 				"the project's benchmark makes its own load: set that in benchmark.command; for the portal, give --topology"},
 			{aProject, "hits generator-cpus capture capture-share keylog",
 				"the project's benchmark makes the requests, and isukit does not see its connections; isukit capture --live or --host records them on a host"},
-			{aProject, "tune accept-risk", "isukit round cannot apply tunings to a project yet; isukit tune apply does, to the servers that the project names"},
 		},
 		needs: []need{
 			{"capture-share", "capture", "it is the part of the connections that a capture gets"},

@@ -45,8 +45,8 @@ With --rounds or --until-sure, rounds of both sides are run in pairs, in a rando
   run=COMMAND          what the command makes of the app, run before each round of the side, as "run=./use-index.sh"
   round=ARGUMENTS      what these arguments of isukit round make, as "round=--engine mysql"; "round=" is a plain round
   command=COMMAND      any command; it prints its figures as a JSON object of numbers, or "score: 1234"
-For all but topology= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared. After the first round of
-each side their records are held against what was asked: where they are equal in that, it ends with exit code 2.
+For all but topology= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared. The records of both sides
+are held against what was asked: where they are equal in that, it ends with exit code 2.
 
 Else kept rounds are compared: "topology=NAME" is all rounds of a topology; rounds as show takes them are joined by commas.`,
 		Example: `  isukit compare topology=single topology=fanout-2 --rounds 10
@@ -105,13 +105,14 @@ func runInterleaved(ctx context.Context, o compareOptions, a, b string, s stream
 	run := &session.Session{
 		Plan: o.plan.WithDefaults(), Rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		Play: runner.Play, Sure: session.Decided(o.statistic), Now: time.Now,
-		Say: ui.SayTo(s.err, o.quiet),
-		Differ: func(ra, rb *result.Round) error {
-			return session.Differ([2]session.Asked{askedOf(a), askedOf(b)}, ra, rb)
-		},
+		Say:   ui.SayTo(s.err, o.quiet),
+		Proof: &session.Proof{Asked: [2]session.Asked{askedOf(a), askedOf(b)}},
 	}
 	run.Sides[0].Name, run.Sides[1].Name = a, b
 	err = run.Run(ctx)
+	if errors.Is(err, session.ErrEqual) {
+		return err
+	}
 	if len(run.Sides[0].Rounds) == 0 {
 		return errors.Join(err, noPairs(err))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/session"
 
 	"github.com/spf13/cobra"
@@ -121,9 +122,14 @@ func checkRoundArgs(args []string) error {
 	if err := refuseFlags(cmd, nil); err != nil {
 		return err
 	}
-	if kind, err := subjectOfRound(cmd, nil); err != nil || kind == aProject {
+	kind, err := subjectOfRound(cmd, nil)
+	if err != nil {
 		return err
 	}
-	_, err := o.Spec()
+	if kind == aProject {
+		_, err := round.FindTunings(o.Tune, o.AcceptRisk)
+		return err
+	}
+	_, err = o.Spec()
 	return err
 }

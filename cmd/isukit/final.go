@@ -180,8 +180,7 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 	for n := range rounds {
 		say("confirming round %d of %d", n+1, rounds)
 		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *round.ProjectRound) error {
-			r.PlayBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
-			return nil
+			return r.PlayBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
 		})
 		if r == nil || err != nil && !errors.Is(err, ui.ErrRoundFailed) {
 			return err

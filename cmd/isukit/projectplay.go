@@ -10,6 +10,7 @@ import (
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/project"
+	"isukit/infra/tune"
 )
 
 // projectRoundOptions are those of a round of a project.
@@ -17,18 +18,19 @@ type projectRoundOptions struct {
 	results, stateDir     string
 	asJSON, quiet, notify bool
 	final                 bool // it is one of several that confirm
+	tune                  []tune.Tuning
 }
 
 // runProjectRound plays one round of a project whose benchmark is a command.
 func runProjectRound(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) error {
 	_, err := playProjectRound(ctx, p, dir, o, s, func(ctx context.Context, r *round.ProjectRound) error {
-		r.Play(ctx)
-		return nil
+		r.Tune = o.tune
+		return r.Play(ctx)
 	})
 	return err
 }
 
-// playProjectRound opens the hosts, plays, and keeps what came out of it. Play's error says that there is nothing to keep.
+// playProjectRound opens the hosts, plays, and keeps what came out of it.
 func playProjectRound(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams, play func(context.Context, *round.ProjectRound) error) (record *result.Round, err error) {
 	if err := round.CheckResults(o.results); err != nil {
 		return nil, err
@@ -41,10 +43,12 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 	r := round.NewProjectRound(opened, ui.SayTo(s.err, o.quiet))
 	r.Live = round.NewLiveFeed(o.results, p.Name)
 	defer r.Live.Close()
-	if err := play(ctx, r); err != nil {
-		return nil, err
+	playErr := play(ctx, r)
+	if !r.Finished {
+		return nil, playErr
 	}
 	path, writeErr := r.Write(o.results)
+	writeErr = errors.Join(playErr, writeErr)
 	if path == "" {
 		return r.Record, errors.Join(writeErr, printRound(r.Record, "", o.asJSON, s))
 	}

@@ -24,24 +24,12 @@ func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) err
 	if name == "" {
 		return ui.UsageError(errNoReplicas, `name each database: --replica NAME=FILE; or isukit topology apply fanout-2`)
 	}
-	spec := infra.Spec{StateDir: o.stateDir, LocalDir: round.LocalDir("")}
-	if spec.AppBinary, err = round.Beside("", "isukit-app"); err != nil {
-		return err
-	}
-	driver, err := round.OpenDriver(name, o.stateDir, 0, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
-	running, err := infra.NewSite(driver, spec).Running(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
-	top := running.Topology()
-	if len(round.ReplicasOf(top)) == 0 {
-		return ui.UsageError(fmt.Errorf("the topology %s, which is up with driver %s, has no databases with the same tables", top.Name, name),
-			"isukit topology ls tells which have; or name databases: --replica NAME=FILE")
-	}
-	return fn(round.PlacementOf(top, running.DSNs()))
+	return round.WithRunning(ctx, name, "", infra.Spec{StateDir: o.stateDir}, false, func(running *infra.Running) error {
+		top := running.Topology()
+		if len(round.ReplicasOf(top)) == 0 {
+			return ui.UsageError(fmt.Errorf("the topology %s, which is up with driver %s, has no databases with the same tables", top.Name, name),
+				"isukit topology ls tells which have; or name databases: --replica NAME=FILE")
+		}
+		return fn(round.PlacementOf(top, running.DSNs()))
+	})
 }

@@ -49,6 +49,7 @@ its logs, build, deploy, restart, run its benchmark, and keep what logs, databas
   isukit round --duration 10s --engine mysql
   isukit round --users 50 --json > round.json
   isukit round -t final-1 --driver lab
+  isukit round --tune mysql/memory,nginx/keepalive
   isukit round --explain-score`,
 		Args: noTopologyArgument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,7 +87,13 @@ func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir st
 	if p.Benchmark.External {
 		return ui.UsageError(errors.New("the project's benchmark is started by somebody else"), "isukit observe waits for it and records it")
 	}
-	return runProjectRound(ctx, p, dir, projectRoundOptions{results: o.Results, stateDir: o.StateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true}, s)
+	list, err := round.FindTunings(o.Tune, o.AcceptRisk)
+	if err != nil {
+		return err
+	}
+	return runProjectRound(ctx, p, dir, projectRoundOptions{
+		results: o.Results, stateDir: o.StateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true, tune: list,
+	}, s)
 }
 
 func (o *roundOptions) addFlags(f *pflag.FlagSet) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 )
@@ -58,6 +59,9 @@ func cleanDead(cmd *cobra.Command, s streams) error {
 	}
 	if len(cleaned.Removed) > 0 {
 		fmt.Fprintf(s.err, "isukit: cleared away what a killed isukit had left: %d process(es), %d directory(ies)\n", len(cleaned.Ended), len(cleaned.Removed))
+	}
+	if err := round.TakeBackLeft(cmd.Context(), dir, ui.SayTo(s.err, false)); err != nil {
+		fmt.Fprintf(s.err, "isukit: warning: %v\n", err)
 	}
 	return nil
 }

@@ -163,44 +163,27 @@ func (t tuneServers) named() bool {
 }
 
 // openSite makes the targets of what is up, and keeps others from changing it meanwhile.
-func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*tune.Target) error) (err error) {
+func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*tune.Target) error) error {
 	if t.named() {
 		return ui.UsageError(errors.New("--driver means all servers of a topology; --db, --nginx, --envoy, --pid, --this-kernel, --memory and --shared are for this machine's"), "")
 	}
-	spec := infra.Spec{StateDir: stateDir, LocalDir: round.LocalDir(t.localDir)}
-	if spec.AppBinary, err = round.Beside(t.app, "isukit-app"); err != nil {
-		return err
-	}
-	driver, err := round.OpenDriver(t.driver, stateDir, 0, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
-	release, err := driver.Lock(ctx, round.UserName())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	running, err := infra.NewSite(driver, spec).Running(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, running.Down(context.WithoutCancel(ctx))) }()
-	sub, err := running.Subject()
-	if err != nil {
-		return err
-	}
-	if t.measure != nil {
-		facts := map[string]string{}
-		for _, f := range running.Facts {
-			facts[f.Key] = f.Value
+	return round.WithRunning(ctx, t.driver, t.app, infra.Spec{StateDir: stateDir, LocalDir: t.localDir}, true, func(running *infra.Running) error {
+		sub, err := running.Subject()
+		if err != nil {
+			return err
 		}
-		*t.measure = roundOn(facts["topology"], facts["topology_hash"], t.driver)
-	}
-	if !t.writes {
-		return withTargets(sub, fn)
-	}
-	return running.Tuning(ctx, func() error { return withTargets(sub, fn) })
+		if t.measure != nil {
+			facts := map[string]string{}
+			for _, f := range running.Facts {
+				facts[f.Key] = f.Value
+			}
+			*t.measure = roundOn(facts["topology"], facts["topology_hash"], t.driver)
+		}
+		if !t.writes {
+			return withTargets(sub, fn)
+		}
+		return running.Tuning(ctx, func() error { return withTargets(sub, fn) })
+	})
 }
 
 // here is this machine, with the sizes that the user gives it.

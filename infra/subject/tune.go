@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/host"
 	"isukit/infra/tune"
@@ -47,6 +50,24 @@ func (s *Subject) TuneTargets() (targets []*tune.Target, closeAll func() error, 
 		}
 	}
 	return append(targets, limits...), closeAll, nil
+}
+
+// Tunings names those that are applied to anything of the hosts, each once, in order.
+func (s *Subject) Tunings(ctx context.Context) ([]string, error) {
+	found := make([][]string, len(s.Hosts))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, h := range s.Hosts {
+		group.Go(func() (err error) {
+			if found[n], err = tune.AppliedTo(ctx, h.At, h.StateDir); err != nil {
+				err = fmt.Errorf("look for tunings on %s: %w", h.Name, err)
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	all := slices.Concat(found...)
+	slices.Sort(all)
+	return slices.Compact(all), err
 }
 
 // pid is the main process; 0 where none runs.

@@ -200,6 +200,7 @@ type ObserveOptions struct {
 // Observe waits for a benchmark that somebody else starts and measures it. The error says that none came.
 func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
 	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
+	r.lookAround(ctx)
 	r.gitFacts(ctx)
 	r.quickDoctor(ctx)
 	r.readSchemas(ctx)
@@ -229,6 +230,5 @@ func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
 	if o.Failed {
 		r.fail("load", errors.New("the benchmark failed, as --failed says"))
 	}
-	r.finish(ctx)
-	return nil
+	return r.finish(ctx)
 }

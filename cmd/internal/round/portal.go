@@ -55,7 +55,7 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	if err != nil {
 		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx), view)) }()
+	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx))) }()
 	m := &measurement{running: running, say: view.Step}
 	done := view.During("looking for known traps")
 	m.doctor = quickDoctor(ctx, running)
@@ -68,7 +68,10 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
 		return nil, "", err
 	}
-	tuning.fill(record)
+	if err := tuning.fill(ctx, record); err != nil {
+		return nil, "", err
+	}
+	slices.SortFunc(record.Facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
 	done = view.During("fetching logs, and writing the record")
 	defer done()
 	path, err = o.keep(context.WithoutCancel(ctx), m, record)
@@ -265,7 +268,6 @@ func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []resu
 	for key, value := range portal.Facts() {
 		facts = append(facts, result.Fact{Key: key, Value: value})
 	}
-	slices.SortFunc(facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
 	return facts
 }
 

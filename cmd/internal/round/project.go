@@ -31,11 +31,15 @@ type Opened struct {
 // error says what could not be reached or asked; the rest is there all the same.
 func (o *Opened) Subject(ctx context.Context, consent bool) (*subject.Subject, error) {
 	s, err := subject.OfProject(ctx, o.Project, o.Reach.Named, o.stateDir, consent)
-	errs := []error{err}
+	return s, errors.Join(err, o.missing())
+}
+
+func (o *Opened) missing() error {
+	var errs []error
 	for _, text := range o.Missing {
 		errs = append(errs, errors.New(text))
 	}
-	return s, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // FindProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.

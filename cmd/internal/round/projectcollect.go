@@ -3,14 +3,10 @@ package round
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
-	"isukit/bench/result"
 	"isukit/infra/observe"
 	"isukit/infra/project"
-	"isukit/infra/tune"
 )
 
 // mark notes where logs stand and how clocks differ.
@@ -86,10 +82,8 @@ func (r *ProjectRound) collect(ctx context.Context) {
 		r.collectAccess(ctx, dir)
 	}
 	r.collectQueries(ctx, dir)
-	if names, err := tune.AppliedTo(ctx, r.Reach.Here, filepath.Join(r.stateDir, "tune")); err != nil {
-		r.warn("the tunings of this machine are not known: %v", err)
-	} else if len(names) > 0 {
-		r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "tunings", Value: strings.Join(names, ", ")})
+	if err := r.tuned.fill(ctx, r.Record); err != nil {
+		r.warn("the tunings that are applied are not known: %v", err)
 	}
 	for _, f := range r.Facts {
 		if at, ok := r.Reach.Named[f.Host]; ok {

@@ -5,15 +5,13 @@ import (
 
 	"isukit/infra/doctor"
 	"isukit/infra/metrics"
-	"isukit/infra/subject"
 )
 
 // quickDoctor runs the quick checks on the project's hosts and databases; what they find beyond notes becomes warnings.
 func (r *ProjectRound) quickDoctor(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
-	sub, err := subject.OfProject(ctx, r.Project, r.Reach.Named, r.stateDir, false)
-	for _, text := range examined(ctx, sub, err) {
+	for _, text := range examined(ctx, r.tuned.sub, r.lacking) {
 		r.warn("%s", text)
 	}
 }

@@ -20,15 +20,23 @@ import (
 	"isukit/infra/observe"
 	"isukit/infra/project"
 	"isukit/infra/redact"
+	"isukit/infra/subject"
+	"isukit/infra/tune"
 )
 
 // ProjectRound is one round of a project: an app that isukit knows nothing of, and a benchmark that somebody else wrote.
 type ProjectRound struct {
 	*Opened
 	Record *result.Round
-	stamp  string
-	began  time.Time
-	say    func(format string, args ...any)
+	// Finished tells that the record is whole, and to be kept.
+	Finished bool
+	// Tune are applied for the time of the round.
+	Tune    []tune.Tuning
+	tuned   *tunedRound
+	lacking error // what is not known of the hosts and services
+	stamp   string
+	began   time.Time
+	say     func(format string, args ...any)
 	// Live is told of every second and every line of the benchmark; nil tells nobody.
 	Live *liveFeed
 
@@ -107,16 +115,32 @@ func (r *ProjectRound) fail(phase string, err error) {
 	r.Record.Faults = append(r.Record.Faults, result.Fault{Phase: phase, Text: text})
 }
 
-// Play runs the round with a benchmark of its own. It always ends with a record: what could not be got is a warning.
-func (r *ProjectRound) Play(ctx context.Context) {
-	if r.prepare(ctx) {
-		r.measured(ctx, func(ctx context.Context) { r.runBenchmark(ctx) })
+// Play runs the round with a benchmark of its own. It ends with a record, in which what could not be got is a warning; the error is for
+// tunings that could not be applied, or not be taken back.
+func (r *ProjectRound) Play(ctx context.Context) (err error) {
+	ready, err := r.prepare(ctx)
+	if err != nil {
+		return errors.Join(err, r.tuned.revert(context.WithoutCancel(ctx)))
 	}
-	r.finish(ctx)
+	if ready {
+		r.measured(ctx, r.runBenchmark)
+	}
+	return r.finish(ctx)
+}
+
+// lookAround finds what runs on the hosts.
+func (r *ProjectRound) lookAround(ctx context.Context) {
+	r.tuned = &tunedRound{change: directly, say: r.say, warn: r.warn}
+	r.tuned.sub, r.lacking = subject.OfProject(ctx, r.Project, r.Reach.Named, r.stateDir, false)
 }
 
 // prepare does everything that comes before the benchmark; false says that there is nothing to measure.
-func (r *ProjectRound) prepare(ctx context.Context) bool {
+func (r *ProjectRound) prepare(ctx context.Context) (ready bool, err error) {
+	defer func() {
+		if r.tuned == nil {
+			r.lookAround(ctx)
+		}
+	}()
 	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
 	for _, part := range []struct {
 		name  string
@@ -135,12 +159,24 @@ func (r *ProjectRound) prepare(ctx context.Context) bool {
 		})
 		if err != nil {
 			r.fail(part.name, err)
-			return false
+			return false, nil
+		}
+	}
+	r.lookAround(ctx)
+	if len(r.Tune) > 0 {
+		// The last step before the load: a deploy may write the same files, and a restart forgets what only runs.
+		err := errors.Join(r.lacking, r.missing())
+		if err == nil {
+			r.tuned.pending = &pending{Project: r.Project, Dir: r.Reach.Dir}
+			err = r.phase("tune", func() error { return r.tuned.apply(ctx, r.Tune, r.stateDir) })
+		}
+		if err != nil {
+			return false, err
 		}
 	}
 	r.gitFacts(ctx)
 	r.quickDoctor(ctx)
-	return ctx.Err() == nil
+	return ctx.Err() == nil, nil
 }
 
 // measured runs the load with everything around it that watches.
@@ -221,8 +257,9 @@ func rulesOf(b project.Benchmark) external.Rules {
 	return external.Rules{Score: external.Rule(b.Score), Pass: external.Rule(b.Pass), Fail: external.Rule(b.Fail), Messages: external.Rule(b.Messages)}
 }
 
-// finish collects what the hosts know and completes the record. It has its own time: an interrupted round is recorded, too.
-func (r *ProjectRound) finish(ctx context.Context) {
+// finish collects what the hosts know, takes tunings back and completes the record. It has its own time: an interrupted round is
+// recorded, too. The error is for tunings that were not taken back.
+func (r *ProjectRound) finish(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectLimit)
 	defer cancel()
 	if len(r.Replicas.Databases) > 0 && !r.Record.Benchmark.Began.IsZero() {
@@ -233,6 +270,7 @@ func (r *ProjectRound) finish(ctx context.Context) {
 		r.collect(limited)
 		return nil
 	})
+	err := r.tuned.revert(context.WithoutCancel(ctx))
 	r.Record.Passed = r.Record.Reason == ""
 	r.Record.LoadSeconds = max(0, r.Record.Benchmark.Ended.Sub(r.Record.Benchmark.Began).Seconds())
 	r.fillSeries()
@@ -240,6 +278,8 @@ func (r *ProjectRound) finish(ctx context.Context) {
 	r.Record.Warnings = append(r.warnings, r.Record.Warnings...)
 	r.Record.Settings = r.settings
 	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "isukit", Value: strings.TrimSpace(release.Version + " " + release.Commit())})
+	r.Finished = true
+	return err
 }
 
 // Write lays the record down. Where the disk of the results is full, or cannot be written, the record goes to the temporary
@@ -282,7 +322,7 @@ func (r *ProjectRound) files() []result.File {
 
 // PlayBare plays a round of nothing but the benchmark, and warns of logs that are written meanwhile: one that was switched off
 // in a running server is on again after its restart.
-func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) {
+func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) error {
 	var marks []observe.Mark
 	for _, l := range logs {
 		l.Reopen = ""
@@ -292,7 +332,7 @@ func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) {
 			}
 		}
 	}
-	if r.prepare(ctx) {
+	if ready, _ := r.prepare(ctx); ready { // without tunings there is no error
 		r.measured(ctx, r.runBenchmark)
 	}
 	for _, m := range marks {
@@ -300,5 +340,5 @@ func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) {
 			r.warn("log %s of %s is still written, %d KiB in this round: switch it off where it is configured", m.Log.File, m.Log.Host, (n+1023)>>10)
 		}
 	}
-	r.finish(ctx)
+	return r.finish(ctx)
 }

@@ -45,6 +45,32 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 	return &upAndDown{r, func(ctx context.Context) error { return errors.Join(r.Down(ctx), driver.Close(ctx)) }}, nil
 }
 
+// WithRunning calls fn with what is up with a driver, while others are kept from changing it where alone is true. App is the app's
+// binary; "" is the one beside isukit.
+func WithRunning(ctx context.Context, name, app string, spec infra.Spec, alone bool, fn func(*infra.Running) error) (err error) {
+	spec.LocalDir = LocalDir(spec.LocalDir)
+	if spec.AppBinary, err = Beside(app, "isukit-app"); err != nil {
+		return err
+	}
+	driver, err := OpenDriver(name, spec.StateDir, 0, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
+	if alone {
+		release, err := driver.Lock(ctx, UserName())
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
+	running, err := infra.NewSite(driver, spec).Running(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(running), running.Down(context.WithoutCancel(ctx)))
+}
+
 // reach lets the load engine connect from where the driver puts it, and trust the proxies.
 func reach(opts *load.Options, m *measurement) {
 	if dial := m.running.Dial(); dial != nil {

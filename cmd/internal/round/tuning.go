@@ -11,18 +11,21 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
+	"isukit/infra/subject"
 	"isukit/infra/tune"
 )
 
-// roundTuning is what a round runs with beyond its topology.
-type roundTuning struct {
-	names   []string // as they were asked for
-	before  []string // were applied already, and stay
+// tunedRound is a subject with tunings on, for the time of a round.
+type tunedRound struct {
 	own     []string // tunings that the round itself applies, and takes back
-	running *infra.Running
+	sub     *subject.Subject
 	targets []*tune.Target
 	close   func() error
 	report  tune.Report
+	// change runs what changes settings, and takes note of what becomes of files that isukit made itself.
+	change    func(context.Context, func() error) error
+	pending   *pending
+	say, warn func(string, ...any)
 }
 
 // tunings are those of the topology and of --tune, each once.
@@ -36,42 +39,55 @@ func (o Options) tunings(spec infra.Spec) []string {
 	return names
 }
 
-// applyTunings applies what the round was asked to run with. What cannot be applied is told and becomes a warning of the record;
-// what was applied and did not take effect ends the round.
-func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *infra.Running, view *ui.RoundView) (*roundTuning, error) {
-	t := &roundTuning{names: o.tunings(spec), running: running}
-	var err error
-	if t.before, err = running.Tunings(ctx); err != nil || len(t.names) == 0 {
-		return t, err
-	}
-	view.Step("applying tunings: %s", strings.Join(t.names, ", "))
-	tunings, err := FindTunings(t.names, o.AcceptRisk)
+// applyTunings applies what the round was asked to run with to servers of the portal.
+func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *infra.Running, view *ui.RoundView) (*tunedRound, error) {
+	list, err := FindTunings(o.tunings(spec), o.AcceptRisk)
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range tunings {
-		if !slices.Contains(t.before, one.Name) {
-			t.own = append(t.own, one.Name)
+	t := &tunedRound{change: running.Tuning, say: view.Step, warn: view.Warn}
+	if t.sub, err = running.Subject(); err != nil {
+		return nil, err
+	}
+	if o.Driver != "" {
+		t.pending = &pending{Driver: o.Driver, LocalDir: spec.LocalDir, App: spec.AppBinary}
+	}
+	return t, t.apply(ctx, list, o.StateDir)
+}
+
+// apply applies tunings, and notes before that they are to be taken back. What cannot be applied is told and becomes a warning of the
+// record; what was applied and did not take effect is taken back, and an error.
+func (t *tunedRound) apply(ctx context.Context, list []tune.Tuning, stateDir string) error {
+	if len(list) == 0 {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, one := range list {
+		names[i] = one.Name
+	}
+	t.say("applying tunings: %s", strings.Join(names, ", "))
+	before, err := t.sub.Tunings(ctx)
+	if err != nil {
+		return err
+	}
+	t.own = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(before, name) })
+	if t.pending != nil {
+		if err := t.pending.keep(stateDir, t.own); err != nil {
+			return err
 		}
 	}
-	sub, err := running.Subject()
-	if err != nil {
-		return nil, err
+	if t.targets, t.close, err = t.sub.TuneTargets(); err != nil {
+		return errors.Join(err, t.pending.drop())
 	}
-	if t.targets, t.close, err = sub.TuneTargets(); err != nil {
-		return nil, err
-	}
-	done := view.During("applying tunings, with restarts where they need them")
-	err = running.Tuning(ctx, func() (err error) {
-		t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, tunings)
+	err = t.change(ctx, func() (err error) {
+		t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, list)
 		return err
 	})
-	done()
 	if err == nil && t.report.Has(tune.Failed, tune.Left) {
 		err = errors.New("a tuning did not take effect")
 	}
 	if err == nil && !t.report.Has(tune.Applied, tune.Kept) {
-		err = ui.Hinted(fmt.Errorf("nothing of the tunings %s could be applied", strings.Join(t.names, ", ")), "isukit tune show NAME tells what each needs")
+		err = ui.Hinted(fmt.Errorf("nothing of the tunings %s could be applied", strings.Join(names, ", ")), "isukit tune show NAME tells what each needs")
 	}
 	for _, outcome := range t.report {
 		if outcome.Did == tune.Failed || outcome.Did == tune.Left || err != nil && outcome.Did == tune.Refused {
@@ -79,34 +95,37 @@ func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *inf
 		}
 	}
 	if err != nil {
-		return t, errors.Join(err, t.revert(context.WithoutCancel(ctx), view))
+		return errors.Join(err, t.revert(context.WithoutCancel(ctx)))
 	}
-	return t, nil
+	return nil
 }
 
 // revert takes back what the round applied, and says what. Values that somebody else has changed meanwhile are left, and told in any case.
-func (t *roundTuning) revert(ctx context.Context, view *ui.RoundView) error {
-	if len(t.own) == 0 {
-		if t.close != nil {
-			return t.close()
-		}
+func (t *tunedRound) revert(ctx context.Context) error {
+	if t.close == nil {
 		return nil
 	}
-	done := view.During("taking tunings back, with restarts where they need them")
+	closeTargets := t.close
+	t.close = nil
+	if len(t.own) == 0 {
+		return errors.Join(closeTargets(), t.pending.drop())
+	}
 	var report tune.Report
-	err := t.running.Tuning(ctx, func() (err error) {
+	err := t.change(ctx, func() (err error) {
 		report, err = tune.RevertAll(ctx, t.targets, tune.RevertOptions{Tunings: t.own})
 		return err
 	})
-	done()
-	err = errors.Join(err, t.close())
+	err = errors.Join(err, closeTargets())
 	if text := TakenBack(report); text != "" {
-		view.Step("taken back: %s", text)
+		t.say("taken back: %s", text)
 	}
 	for _, o := range report {
 		if o.Did == tune.Left || o.Did == tune.NeedsYou {
-			view.Warn("tuning %s: %s of %s was not taken back: %s", ui.OrDash(o.Tuning), ui.OrDash(o.Key), o.Target, o.Reason)
+			t.warn("tuning %s: %s of %s was not taken back: %s", ui.OrDash(o.Tuning), ui.OrDash(o.Key), o.Target, o.Reason)
 		}
+	}
+	if err == nil {
+		err = t.pending.drop()
 	}
 	return err
 }
@@ -129,18 +148,26 @@ func TakenBack(report tune.Report) string {
 	return strings.Join(names, ", ")
 }
 
-// fill tells the record what it ran with.
-func (t *roundTuning) fill(r *result.Round) {
-	all := slices.Concat(t.before, t.names)
-	slices.Sort(all)
-	if all = slices.Compact(all); len(all) == 0 {
-		return
-	}
-	r.Facts = append(r.Facts, result.Fact{Key: "tunings", Value: strings.Join(all, ", ")})
-	slices.SortFunc(r.Facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
+// fill tells the record what it ran with, and what of that is not in effect.
+func (t *tunedRound) fill(ctx context.Context, r *result.Round) error {
+	all, err := t.sub.Tunings(ctx)
 	for _, o := range t.report {
-		if o.Did == tune.Refused {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("tuning %s: %s of %s was not applied: %s", o.Tuning, ui.OrDash(o.Key), ui.OrDash(o.Target), o.Reason))
+		if o.Did == tune.Applied || o.Did == tune.Kept {
+			all = append(all, o.Tuning)
 		}
 	}
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) == 0 {
+		return err
+	}
+	r.Facts = append(r.Facts, result.Fact{Key: "tunings", Value: strings.Join(all, ", ")})
+	for _, o := range t.report {
+		switch o.Did {
+		case tune.Refused:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("tuning %s: %s of %s was not applied: %s", o.Tuning, ui.OrDash(o.Key), ui.OrDash(o.Target), o.Reason))
+		case tune.NeedsYou:
+			r.Warnings = append(r.Warnings, fmt.Sprintf("tunings of %s are not in effect: %s", o.Target, o.Reason))
+		}
+	}
+	return err
 }

@@ -3,8 +3,8 @@ package session
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"isukit/bench/result"
 	"isukit/cmd/internal/ui"
@@ -20,38 +20,87 @@ var proofs = map[string][]string{
 	"commit":   {"app_binary", "commit"},
 }
 
-// Differ holds the records of a round of each side against what was asked of them. The error says that they are equal in what was to be
-// compared: what follows would compare a thing with itself. Sides that ask for the same, to see how a thing differs from itself, and
-// commands, of which isukit records nothing but what they print, are let pass.
-func Differ(asked [2]Asked, a, b *result.Round) error {
-	if asked[0] == asked[1] || asked[0].Kind == "command" || asked[1].Kind == "command" {
+// Proof holds the rounds of two sides against what was asked of them, one after the other.
+type Proof struct {
+	Asked [2]Asked
+	// told are what the passed rounds of each side have told so far, by key. What a side tells in two ways drifts, and shows nothing.
+	told [2]map[string]told
+}
+
+type told struct {
+	value  string
+	drifts bool
+}
+
+// Add takes one more round. The error says that the sides are equal in what was to be compared: what follows would compare a thing with
+// itself. Sides that ask for the same, to see how a thing differs from itself, and commands, of which isukit records nothing but what they
+// print, are let pass.
+func (p *Proof) Add(side int, r *result.Round) error {
+	a, b := p.Asked[0], p.Asked[1]
+	if a == b || a.Kind == "command" || b.Kind == "command" || !r.Passed {
 		return nil
 	}
-	keys := append(slices.Clone(proofs[asked[0].Kind]), proofs[asked[1].Kind]...)
-	if len(proofs[asked[0].Kind]) == 0 || len(proofs[asked[1].Kind]) == 0 {
-		keys = nil
-	}
-	if missing := lacking(asked[0], a) + lacking(asked[1], b); missing != "" {
+	if missing := lacking(p.Asked[side], r); missing != "" {
 		return same(missing)
 	}
-	if different(keys, a, b) {
+	p.take(side, r)
+	if p.told[0] == nil || p.told[1] == nil {
 		return nil
 	}
-	if keys == nil {
-		return same(fmt.Sprintf("A asks for %s and B for %s, yet nothing that isukit records of their rounds differs", asked[0], asked[1]))
+	keys := append(slices.Clone(proofs[a.Kind]), proofs[b.Kind]...)
+	anything := len(proofs[a.Kind]) == 0 || len(proofs[b.Kind]) == 0
+	if anything {
+		keys = append(slices.Collect(maps.Keys(p.told[0])), slices.Collect(maps.Keys(p.told[1]))...)
+	}
+	if slices.ContainsFunc(keys, p.differs) {
+		return nil
+	}
+	if anything {
+		return same(fmt.Sprintf("A asks for %s and B for %s, yet nothing that isukit records of their rounds differs", a, b))
 	}
 	shown := keys[0] + " is not recorded"
 	for _, k := range keys {
-		if v := factOf(a, k); v != "" {
+		if v := p.told[0][k].value; v != "" {
 			shown = fmt.Sprintf("%s is %s in both", k, v)
 			break
 		}
 	}
-	return same(fmt.Sprintf("A asks for %s and B for %s, yet their rounds are equal in that: %s", asked[0], asked[1], shown))
+	return same(fmt.Sprintf("A asks for %s and B for %s, yet their rounds are equal in that: %s", a, b, shown))
 }
 
+// differs tells that a key has one value on one side and another one on the other.
+func (p *Proof) differs(key string) bool {
+	a, b := p.told[0][key], p.told[1][key]
+	return a.value != b.value && !a.drifts && !b.drifts
+}
+
+// take adds what a round tells.
+func (p *Proof) take(side int, r *result.Round) {
+	now := describe(r)
+	if p.told[side] == nil {
+		p.told[side] = map[string]told{}
+		for k, v := range now {
+			p.told[side][k] = told{value: v}
+		}
+		return
+	}
+	for k := range now {
+		if before := p.told[side][k]; before.value != now[k] {
+			p.told[side][k] = told{before.value, true}
+		}
+	}
+	for k, before := range p.told[side] {
+		if _, ok := now[k]; !ok {
+			p.told[side][k] = told{before.value, true}
+		}
+	}
+}
+
+// ErrEqual says that the sides of a comparison are equal in what was to be compared.
+var ErrEqual = errors.New("the sides are equal")
+
 func same(text string) error {
-	return ui.UsageError(errors.New(text), "a comparison of a thing with itself says nothing of a change. isukit show prints the facts of both rounds; "+
+	return ui.UsageError(fmt.Errorf("%w: %s", ErrEqual, text), "a comparison of a thing with itself says nothing of a change. isukit show prints the facts of both rounds; "+
 		"facts: of an isukit.yaml adds what isukit does not record by itself")
 }
 
@@ -62,55 +111,31 @@ func lacking(asked Asked, r *result.Round) string {
 	if asked.Kind != "tune" || asked.Value == "" {
 		return ""
 	}
-	if factOf(r, "tunings") == "" {
+	if describe(r)["tunings"] == "" {
 		return fmt.Sprintf("%s was asked for, and round %s ran without tunings", asked, r.ID)
 	}
 	return ""
 }
 
-// different tells that two rounds differ in one of the facts; in any fact, setting or size of the load where keys is nil.
-func different(keys []string, a, b *result.Round) bool {
-	if keys != nil {
-		return slices.ContainsFunc(keys, func(k string) bool { return factOf(a, k) != factOf(b, k) })
+// describe is what a round tells of itself: facts, settings and the size of the load.
+func describe(r *result.Round) map[string]string {
+	all := map[string]string{"scenario": r.Scenario, "seed": fmt.Sprint(r.Seed)}
+	if !r.Observed() {
+		all["load_seconds"] = fmt.Sprint(r.LoadSeconds)
 	}
-	if a.Topology != b.Topology || a.Scenario != b.Scenario || a.Seed != b.Seed {
-		return true
-	}
-	if !a.Observed() && a.LoadSeconds != b.LoadSeconds {
-		return true
-	}
-	return described(a) != described(b)
-}
-
-// described are the facts and settings of a round as one text, in an order of their own.
-func described(r *result.Round) string {
-	var lines []string
 	for _, f := range r.Facts {
-		if f.Key == "uncommitted" {
-			continue // it counts files, among them the records of the rounds before
+		if f.Key != "uncommitted" { // it counts files, among them the records of the rounds before
+			all[f.Key] = f.Value
 		}
-		lines = append(lines, f.Key+"\x00"+f.Value)
 	}
+	all["topology"] = r.Topology
 	for _, s := range r.Settings {
 		if s.Source == "tables" {
 			continue // how much data there is changes with every round
 		}
 		for k, v := range s.Values {
-			lines = append(lines, s.Host+"\x00"+s.Source+"\x00"+k+"\x00"+v)
+			all[s.Host+" "+s.Source+" "+k] = v
 		}
 	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
-}
-
-func factOf(r *result.Round, key string) string {
-	if key == "topology" {
-		return r.Topology
-	}
-	for _, f := range r.Facts {
-		if f.Key == key {
-			return f.Value
-		}
-	}
-	return ""
+	return all
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -40,9 +41,31 @@ func TestDiffer(t *testing.T) {
 		{"the same on purpose", none, none, round("single"), round("single"), ""},
 		{"commands", Asked{"command", "a"}, Asked{"command", "b"}, round("command"), round("command"), ""},
 	} {
-		err := Differ([2]Asked{tt.a, tt.b}, tt.ra, tt.rb)
+		tt.ra.Passed, tt.rb.Passed = true, true
+		p := Proof{Asked: [2]Asked{tt.a, tt.b}}
+		err := errors.Join(p.Add(0, tt.ra), p.Add(1, tt.rb))
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// TestDriftProvesNothing has rounds whose facts are other ones each time: they pass for a difference once, and no longer.
+func TestDriftProvesNothing(t *testing.T) {
+	p := Proof{Asked: [2]Asked{{"run", "./a"}, {"run", "./b"}}}
+	add := func(side int, clock, index string) error {
+		return p.Add(side, &result.Round{ID: "r", Topology: "app", Passed: true, Facts: []result.Fact{{Key: "clock", Value: clock}, {Key: "index", Value: index}}})
+	}
+	if err := errors.Join(add(0, "1", "no"), add(1, "2", "no")); err != nil {
+		t.Errorf("after a round of each side: %v", err)
+	}
+	if err := errors.Join(add(1, "3", "no"), add(0, "4", "no")); !errors.Is(err, ErrEqual) {
+		t.Errorf("after two rounds of each side: %v, want %v", err, ErrEqual)
+	}
+	p.told = [2]map[string]told{}
+	for n, clock := range []string{"1", "2", "3", "4", "5", "6"} {
+		if err := add(n%2, clock, []string{"no", "yes"}[n%2]); err != nil {
+			t.Errorf("with an index on one side, round %d: %v", n, err)
 		}
 	}
 }

@@ -23,17 +23,15 @@ type Session struct {
 	Play func(ctx context.Context, side int) (*result.Round, error)
 	// Sure says whether the pairs so far decide, and in a few words how they stand; it is asked when untilSure.
 	Sure func(a, b compare.Side) (bool, string)
-	// Differ says, after the first round of each side, that they are equal in what was to be compared; nil asks nobody.
-	Differ func(a, b *result.Round) error
-	Say    func(format string, args ...any)
-	Now    func() time.Time
+	// Proof says that the sides are equal in what was to be compared; nil asks nobody.
+	Proof *Proof
+	Say   func(format string, args ...any)
+	Now   func() time.Time
 
 	Sides   [2]compare.Side // the rounds that count, in whole pairs
 	begun   time.Time
 	longest time.Duration // of a pair so far
 	told    int           // rounds that were told of
-	// first are rounds of each side until they were held against each other.
-	first [2]*result.Round
 	// repeated is how many noisy rounds of each side were run again, kept how many stayed in though noisy.
 	repeated, kept [2]int
 	// unquiet counts noisy rounds in a row that no repetition made quiet.
@@ -137,18 +135,12 @@ func (s *Session) pair(ctx context.Context, n int, bFirst bool) error {
 	return nil
 }
 
-// holdAgainst has the first passed rounds of both sides held against each other, once.
+// holdAgainst has one more round of a side held against those of the other one.
 func (s *Session) holdAgainst(side int, r *result.Round) error {
-	if s.Differ == nil || !r.Passed {
+	if s.Proof == nil {
 		return nil
 	}
-	s.first[side] = r
-	if s.first[0] == nil || s.first[1] == nil {
-		return nil
-	}
-	differ := s.Differ
-	s.Differ = nil
-	return differ(s.first[0], s.first[1])
+	return s.Proof.Add(side, r)
 }
 
 func order(bFirst bool) [2]int {

@@ -1,0 +1,133 @@
+package round
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"isukit/infra"
+	"isukit/infra/host/proc"
+	"isukit/infra/project"
+	"isukit/input"
+)
+
+// pending is what a round notes of its tunings until it has taken them back. Where it is killed in between, the next command takes them
+// back. The file is locked for as long as the round runs.
+type pending struct {
+	proc.ID
+	// Driver, LocalDir and App are of servers of the portal; Project and Dir of those of a project.
+	Driver   string           `json:"driver,omitempty"`
+	LocalDir string           `json:"local_dir,omitempty"`
+	App      string           `json:"app,omitempty"`
+	Project  *project.Project `json:"project,omitempty"`
+	Dir      string           `json:"dir,omitempty"`
+	Tunings  []string         `json:"tunings"`
+
+	lock *os.File
+}
+
+// keep writes the note. One round at a time may have tunings on the same hosts.
+func (p *pending) keep(stateDir string, tunings []string) (err error) {
+	if p.ID, err = proc.Self(); err != nil {
+		return err
+	}
+	p.Tunings = tunings
+	what := []any{p.Driver}
+	if p.Project != nil {
+		what = []any{p.Project.Name, p.Project.Driver, p.Project.Hosts}
+	}
+	key, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(key)
+	dir := filepath.Join(stateDir, "tuned")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if p.lock, err = proc.LockOfDead(filepath.Join(dir, hex.EncodeToString(sum[:8])+".json")); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = errors.New("another round has tunings on these hosts; wait for its end")
+		}
+		return err
+	}
+	if st, err := p.lock.Stat(); err != nil || st.Size() > 0 {
+		return errors.Join(err, p.lock.Close(), errors.New("tunings of a round that was killed are still applied to these hosts: isukit tune revert takes them back"))
+	}
+	return errors.Join(json.NewEncoder(p.lock).Encode(p), p.lock.Sync())
+}
+
+// drop removes the note: nothing is to be taken back any more.
+func (p *pending) drop() error {
+	if p == nil || p.lock == nil {
+		return nil
+	}
+	return errors.Join(os.Remove(p.lock.Name()), p.lock.Close())
+}
+
+// TakeBackLeft takes back the tunings of rounds that were killed. The error says what is still applied.
+func TakeBackLeft(ctx context.Context, stateDir string, say func(string, ...any)) error {
+	files, err := filepath.Glob(filepath.Join(stateDir, "tuned", "*.json"))
+	errs := []error{err}
+	for _, file := range files {
+		lock, err := proc.LockOfDead(file)
+		if err != nil {
+			continue // its round runs
+		}
+		p := pending{lock: lock}
+		text, err := input.Read(file, 4<<20)
+		if err == nil && json.Unmarshal(text, &p) == nil { // one that was not written whole came before any change
+			say("taking back the tunings of a round that was killed: %s", strings.Join(p.Tunings, ", "))
+			err = p.takeBack(ctx, stateDir, say)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tunings of a round that was killed are still applied: %w", errors.Join(err, lock.Close())))
+			continue
+		}
+		errs = append(errs, p.drop())
+	}
+	return errors.Join(errs...)
+}
+
+func (p *pending) takeBack(ctx context.Context, stateDir string, say func(string, ...any)) (err error) {
+	t := &tunedRound{own: p.Tunings, say: say, warn: say}
+	revert := func() (err error) {
+		if t.targets, t.close, err = t.sub.TuneTargets(); err != nil {
+			return err
+		}
+		return t.revert(ctx)
+	}
+	if p.Project == nil {
+		err := WithRunning(ctx, p.Driver, p.App, infra.Spec{StateDir: stateDir, LocalDir: p.LocalDir}, true, func(running *infra.Running) (err error) {
+			t.change = running.Tuning
+			if t.sub, err = running.Subject(); err != nil {
+				return err
+			}
+			return revert()
+		})
+		if errors.Is(err, infra.ErrNothingUp) {
+			return nil // it went with what it was applied to
+		}
+		return err
+	}
+	opened, err := OpenProject(ctx, p.Project, p.Dir, stateDir)
+	if err != nil {
+		return err
+	}
+	t.change = directly
+	if t.sub, err = opened.Subject(ctx, false); err == nil {
+		err = revert()
+	}
+	return errors.Join(err, opened.Close(context.WithoutCancel(ctx)))
+}
+
+// directly is for servers whose files isukit did not make.
+func directly(_ context.Context, change func() error) error { return change() }
