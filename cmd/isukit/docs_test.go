@@ -121,3 +121,91 @@ func TestShownTopologyIsOne(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPagesNameWhatExists holds every command that a page names, in a block or within a line, against the commands and flags
+// that there are: pages for real hosts show commands that no test runs.
+func TestPagesNameWhatExists(t *testing.T) {
+	root := infratest.Root(t)
+	pages := []string{filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "app", "README.md")}
+	for _, pattern := range []string{"README*.md", "docs/*.md", "docs/*/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	named := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rel, _ := filepath.Rel(root, page)
+		fenced := false
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "```") {
+				fenced = !fenced
+				continue
+			}
+			pieces := []string{line}
+			if !fenced && !strings.HasPrefix(line, "    ") {
+				pieces = nil
+				for i, p := range strings.Split(line, "`") {
+					if i%2 == 1 {
+						pieces = append(pieces, p)
+					}
+				}
+			}
+			for _, p := range pieces {
+				words := strings.Fields(p)
+				if len(words) < 2 || words[0] != "isukit" && words[0] != "bin/isukit" {
+					continue
+				}
+				named++
+				if fault := misnamed(words[1:]); fault != "" {
+					t.Errorf("%s: %s: %s", rel, strings.TrimSpace(p), fault)
+				}
+			}
+		}
+	}
+	if named < 100 {
+		t.Errorf("%d commands are named, want at least 100: are they still found?", named)
+	}
+}
+
+// misnamed tells which part of a command line, without the program's name, isukit does not know.
+func misnamed(words []string) string {
+	root := newRootCmd(streams{})
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(words...)
+	for i, w := range words { // what follows belongs to another command, or is no command
+		if strings.ContainsAny(w, "|>;&#") {
+			words = words[:i]
+			break
+		}
+	}
+	if len(words) == 0 || strings.ToUpper(words[0]) == words[0] { // isukit COMMAND
+		return ""
+	}
+	c, rest, err := root.Find(words)
+	if err != nil {
+		return err.Error()
+	}
+	c.InitDefaultHelpFlag()
+	c.InheritedFlags() // merges them
+	for i, w := range rest {
+		if strings.HasPrefix(w, `"`) { // an argument of several words may hold flags of another command
+			break
+		}
+		if w == "--" {
+			break
+		}
+		if name, ok := strings.CutPrefix(w, "--"); ok {
+			name, _, _ = strings.Cut(strings.TrimRight(name, ",.:)]"), "=")
+			if c.Flags().Lookup(name) == nil && c.InheritedFlags().Lookup(name) == nil && c.PersistentFlags().Lookup(name) == nil {
+				return "no flag --" + name + " of " + c.CommandPath() + " (" + strings.Join(rest[:i], " ") + ")"
+			}
+		}
+	}
+	return ""
+}
