@@ -9,7 +9,7 @@ FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
 ALL = ./... $(FANOUT)/...
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-hosts test-busy check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -115,9 +115,6 @@ fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 test: setup-test mysql mariadb envoy hosts bin/suite ## all tests, against real servers, and some seconds of fuzzing; what they leave is cleared up
 	ISUKIT_TEST_REAL=1 bin/suite $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
-
-test-hosts: setup-test mysql mariadb hosts ## the day of a contest on three servers with systemd, power cut included (root)
-	ISUKIT_HOSTS_DAY=1 ISUKIT_TEST_REAL=1 $(GO) test ./cmd/isukit -run TestRealHosts -v -count 1 -timeout 20m
 
 test-busy: setup-test mysql mariadb envoy hosts bin/suite ## all tests beside a busy loop for each CPU
 	ISUKIT_TEST_REAL=1 bin/suite -busy $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)

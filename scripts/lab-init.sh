@@ -41,11 +41,16 @@ if [ -e proc/sysrq-trigger ]; then
 fi
 
 mount -t sysfs -o ro sysfs sys
-# The hierarchies of version 1, each as this machine has it; or the one of version 2. The root of each is the host's group.
+# The hierarchies of version 1, each as this machine has it, and that of version 2 beside them; or the one of version 2 alone. The root
+# of each is the host's group: without one of version 2 systemd is told not to look for it, since it would share it with all others.
 if grep -q '^[1-9]' ../groups; then
 	mount -t tmpfs -o mode=755 cgroup sys/fs/cgroup
 	while IFS=: read -r number list _; do
-		[ "$number" != 0 ] || continue
+		if [ "$number" = 0 ]; then
+			mkdir sys/fs/cgroup/unified
+			mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
+			continue
+		fi
 		case $list in
 		name=*) dir=${list#name=} option=none,$list ;;
 		*) dir=$list option=$list ;;
@@ -75,8 +80,10 @@ ln -s fd/1 dev/stdout
 ln -s fd/2 dev/stderr
 mount -t tmpfs -o mode=755 tmpfs run
 
+legacy=
+grep -q '^0:' ../groups || legacy=systemd.legacy_systemd_cgroup_controller=1
 mkdir -p .old
 pivot_root . .old
 cd /
 exec env -i container=isukit TERM=linux PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-	sh -c 'umount -l /.old; rmdir /.old; exec /sbin/init </dev/null >/run/pid1.log 2>&1'
+	sh -c 'umount -l /.old; rmdir /.old; exec /sbin/init $1 </dev/null >/run/pid1.log 2>&1' sh $legacy

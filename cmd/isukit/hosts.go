@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -13,7 +12,6 @@ import (
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
-	"isukit/infra/host/ssh"
 	"isukit/infra/team"
 	"isukit/input"
 )
@@ -181,18 +179,15 @@ there before is not touched; what cannot be removed stays on record.`,
 // onTeamHosts does something on each of the hosts, which it locks meanwhile, and prints what was done. A host that fails does
 // not keep the others from it.
 func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, do func(context.Context, host.Host, []host.Host) ([]team.Change, error)) (err error) {
-	// Not the record of the driver's own hosts: these are not a topology's.
-	dir, err := os.MkdirTemp("", "isukit-team-")
+	dir, err := stateDir(cmd)
 	if err != nil {
 		return err
 	}
-	driver, err := ssh.Open(ssh.Options{StateDir: dir, ConfigFile: os.Getenv("ISUKIT_SSH_CONFIG")})
+	driver, err := round.OpenApart("ssh", dir)
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
+		return err
 	}
-	defer func() {
-		err = errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context())), os.RemoveAll(dir))
-	}()
+	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context()))) }()
 	hosts, err := teamHosts(cmd.Context(), driver, targets)
 	if err != nil {
 		return err
@@ -201,9 +196,7 @@ func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, d
 	var errs []error
 	for _, h := range hosts {
 		changes, err := do(cmd.Context(), h, hosts)
-		// The driver has made its directory there, which is a topology's.
-		_, rmErr := h.Run(context.WithoutCancel(cmd.Context()), host.Command{Argv: []string{"rmdir", "--ignore-fail-on-non-empty", h.About().Dir}, Dir: "/"})
-		errs = append(errs, err, rmErr)
+		errs = append(errs, err)
 		all = append(all, hostChanges{h.About().Name, h.About().Address, changes})
 	}
 	if asJSON {

@@ -47,6 +47,14 @@ func OpenDriver(name, stateDir string, scale float64, keep bool) (host.Driver, e
 	return nil, ui.UsageError(fmt.Errorf("driver %q does not exist (have %s)", name, strings.Join(DriverNames, ", ")), `see "isukit topology --help"`)
 }
 
+// OpenApart opens the driver of that name for hosts that a project names: the record of a topology's hosts is left alone.
+func OpenApart(name, stateDir string) (host.Driver, error) {
+	if name == "ssh" {
+		return ssh.Open(ssh.Options{StateDir: stateDir, ConfigFile: os.Getenv("ISUKIT_SSH_CONFIG"), Apart: true})
+	}
+	return OpenDriver(name, stateDir, 0, true)
+}
+
 // UserName is who uses isukit, for others who want the same hosts: the one behind sudo where there is one.
 func UserName() string {
 	for _, name := range []string{"ISUKIT_HOLDER", "SUDO_USER", "USER", "LOGNAME"} {

@@ -21,7 +21,7 @@ func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
 		d, ok := drivers[name]
 		if !ok {
 			var err error
-			if d, err = OpenDriver(name, stateDir, 0, true); err != nil {
+			if d, err = OpenApart(name, stateDir); err != nil {
 				return err
 			}
 			drivers[name] = d

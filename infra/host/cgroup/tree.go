@@ -27,7 +27,8 @@ type Tree struct {
 	Unified string
 	// ByController is where version 1 has each controller mounted.
 	ByController map[string]string
-	// Others are where version 1 has the hierarchies without these controllers mounted, that of systemd among them; Whole finds them.
+	// Others are where the other hierarchies are mounted, those of systemd among them, and that of version 2 beside version 1; Whole
+	// finds them.
 	Others []string
 	whole  bool
 }
@@ -83,6 +84,10 @@ func (t Tree) Whole() (Tree, error) {
 		if !slices.Contains(t.mounts(), mount) {
 			t.Others = append(t.Others, mount)
 		}
+	}
+	// systemd follows its services in that of version 2 where there is one: two of them in one group remove each other's groups.
+	if _, unified := parseMounts(lines); len(unified) > 0 {
+		t.Others = append(t.Others, unified[0])
 	}
 	slices.Sort(t.Others)
 	t.Others = slices.Compact(t.Others)

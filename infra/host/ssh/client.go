@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"isukit/infra/host"
@@ -26,21 +28,44 @@ type client struct {
 // connectSeconds is how long a connection may take to be made.
 const connectSeconds = 20
 
+// newer are options that an old ssh does not know, and whose values people have in their ssh_config: without them what isukit runs is
+// not run, or cannot be spoken to.
+var newer = sync.OnceValue(func() (args []string) {
+	for _, option := range []string{"SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"} {
+		if exec.Command("ssh", "-G", "-F", "none", "-o", option, "localhost").Run() == nil {
+			args = append(args, "-o", option)
+		}
+	}
+	return args
+})
+
 // args are the arguments of ssh up to the destination.
 func (c *client) args() []string {
-	args := []string{
-		"-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
+	args := append(newer(),
+		"-T", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no", "-o", "ClearAllForwardings=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
 		"-o", fmt.Sprintf("ConnectTimeout=%d", connectSeconds), "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
-		"-o", "ControlMaster=auto", "-o", "ControlPath=" + c.control + "/%C", "-o", "ControlPersist=60",
-	}
+		"-o", "ControlMaster=auto", "-o", "ControlPath="+c.control+"/%C", "-o", "ControlPersist=60",
+	)
 	if c.opts.ConfigFile != "" {
 		args = append(args, "-F", c.opts.ConfigFile)
 	}
 	return append(args, "--", c.dest)
 }
 
+// destination is an address as ssh takes it: USER@HOST:PORT is one only as an ssh:// address.
+func destination(address string) string {
+	at, port, ok := strings.Cut(address, ":")
+	if _, err := strconv.ParseUint(port, 10, 16); !ok || at == "" || err != nil {
+		return strings.TrimSuffix(address, "/")
+	}
+	return "ssh://" + address
+}
+
+// begun is a line that a script's outputs begin with: what comes before it is the greeting of a login shell, or ssh's own.
+const begun = "isukit-begins-here\n"
+
 // receive reads a script of as many bytes as the first line says, and becomes it. What follows is the script's input.
-const receive = `read -r n && script=$(dd bs=1 count="$n" 2>/dev/null; echo x) && eval "${script%x}"`
+const receive = `echo isukit-begins-here; echo isukit-begins-here >&2; read -r n && script=$(dd bs=1 count="$n" 2>/dev/null; echo x) && eval "${script%x}"`
 
 // remote is the command line for the login shell of the host's user.
 func (c *client) remote() string {
@@ -63,18 +88,24 @@ func (c *client) command(ctx context.Context, script string, input []byte) *exec
 func (c *client) script(ctx context.Context, script string, input []byte, limit int) (host.Result, error) {
 	out, errOut := limitedBuffer{limit: limit}, limitedBuffer{limit: host.MaxOutputBytes}
 	cmd := c.command(ctx, script, input)
-	cmd.Stdout, cmd.Stderr = &out, &errOut
+	frame := &framed{to: &out}
+	cmd.Stdout, cmd.Stderr = frame, &errOut
 	err := cmd.Run()
-	res := host.Result{Stdout: out.data, Stderr: errOut.data}
+	res := host.Result{Stdout: out.data, Stderr: own(errOut.data)}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
 		return host.Result{}, context.Cause(ctx)
 	case errors.As(err, &exit):
 		res.Code = exit.ExitCode()
-		return res, c.fault(res)
+		if err := c.fault(res); err != nil || frame.begun {
+			return res, err
+		}
+		return res, c.notBegun(res)
 	case errors.Is(err, exec.ErrNotFound):
 		return res, &host.Fault{Err: fmt.Errorf("driver ssh: %w: %w", host.ErrUnsupported, err), Hint: "install openssh-client"}
+	case err == nil && !frame.begun:
+		return res, c.notBegun(res)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay) && !errors.Is(err, os.ErrClosed) && !strings.Contains(err.Error(), "broken pipe"):
 		return res, err
 	}
@@ -153,6 +184,14 @@ func (c *client) fault(res host.Result) error {
 	return nil
 }
 
+// notBegun is the error of a login that ends before the script.
+func (c *client) notBegun(res host.Result) error {
+	return &host.Fault{
+		Host: c.name, Err: fmt.Errorf("%w: the login shell ends, with exit status %d, before it runs what it is given: %s", host.ErrLogin, res.Code, lastLines(res.Stderr, 2)),
+		Hint: "this must print yes; see the shell's start-up files: ssh " + c.dest + " echo yes",
+	}
+}
+
 func (c *client) noRoot(text string) error {
 	return &host.Fault{
 		Host: c.name, Err: fmt.Errorf("%w: %s", host.ErrSudo, lastLines([]byte(text), 1)),
@@ -188,6 +227,38 @@ func quoteAll(words []string) string {
 		list = append(list, quote(w))
 	}
 	return strings.Join(list, " ")
+}
+
+// own is what a script has said, without what was said before it began: all of it where it did not begin.
+func own(text []byte) []byte {
+	if _, after, ok := bytes.Cut(text, []byte(begun)); ok {
+		return after
+	}
+	return text
+}
+
+// framed passes on what a script prints, once it has begun.
+type framed struct {
+	to     io.Writer
+	before []byte
+	begun  bool
+}
+
+func (f *framed) Write(p []byte) (int, error) {
+	if f.begun {
+		return f.to.Write(p)
+	}
+	f.before = append(f.before, p...)
+	at := bytes.Index(f.before, []byte(begun))
+	if at < 0 {
+		f.before = f.before[max(0, len(f.before)-len(begun)):]
+		return len(p), nil
+	}
+	f.begun = true
+	if _, err := f.to.Write(f.before[at+len(begun):]); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // limitedBuffer keeps the first bytes that are written to it.

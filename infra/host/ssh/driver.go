@@ -28,6 +28,9 @@ type Options struct {
 	StateDir string
 	// ConfigFile is used instead of the user's and the system's ssh_config; "" for those.
 	ConfigFile string
+	// Apart is for hosts that are not a topology's: nobody but this driver knows of them, and nothing is made there before it is
+	// asked for.
+	Apart bool
 }
 
 // Driver reaches hosts through ssh.
@@ -39,6 +42,7 @@ type Driver struct {
 	used sync.Map // of host.Want: hosts with a connection, maybe
 
 	mu     sync.Mutex
+	apart  []record             // in place of the file
 	holder host.Holder          // who has locked the hosts; its Name is "" for nobody
 	locks  map[string]*hostLock // by host
 	ready  map[string]host.Want // hosts that Ensure has readied since this driver was opened
@@ -54,6 +58,8 @@ type record struct {
 	Want  host.Want  `json:"want"`
 	About host.About `json:"about"`
 	Sudo  bool       `json:"sudo"`
+	// Machine is what tells the host from others, whatever they are called: a hash of its id and of its host keys.
+	Machine string `json:"machine,omitempty"`
 }
 
 // maxControlPath: an address of a Unix socket holds 108 bytes; ssh puts a hash of 40 characters into it and, while it makes
@@ -135,21 +141,32 @@ func ownDir(dir string) error {
 func (d *Driver) Name() string { return "ssh" }
 
 func (d *Driver) read() ([]record, error) {
-	text, err := os.ReadFile(filepath.Join(d.dir, "state.json"))
+	if d.opts.Apart {
+		return slices.Clone(d.apart), nil
+	}
+	file := filepath.Join(d.dir, "state.json")
+	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var list []record
-	if err == nil {
-		err = json.Unmarshal(text, &list)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read the record of hosts: %w", err)
+	}
+	var list []record
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, &host.Fault{
+			Err:  fmt.Errorf("read the record of hosts, %s: %w", file, err),
+			Hint: "the hosts know what runs on them: rm " + file + ", then apply the topology again, or apply it and take it down",
+		}
 	}
 	return list, nil
 }
 
 func (d *Driver) write(list []record) error {
+	if d.opts.Apart {
+		d.apart = list
+		return nil
+	}
 	slices.SortFunc(list, func(a, b record) int { return strings.Compare(a.Want.Name, b.Want.Name) })
 	text, err := json.MarshalIndent(list, "", " ")
 	if err == nil {
@@ -167,7 +184,7 @@ func (d *Driver) client(w host.Want, sudo bool) *client {
 		dest = w.Name
 	}
 	d.used.Store(w, true)
-	return &client{name: w.Name, dest: dest, opts: d.opts, control: d.control, sudo: sudo}
+	return &client{name: w.Name, dest: destination(dest), opts: d.opts, control: d.control, sudo: sudo}
 }
 
 // Ensure implements host.Driver: it finds out what the hosts are, and makes isukit's directory there. What a host has is
@@ -199,6 +216,9 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	for _, r := range asked {
 		list = append(slices.DeleteFunc(list, func(o record) bool { return o.Want.Name == r.Want.Name }), r)
 	}
+	if err := sameMachine(list); err != nil {
+		return err
+	}
 	if err := d.lockMore(ctx, list); err != nil {
 		return err
 	}
@@ -206,8 +226,11 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 		return err
 	}
 	for n, w := range hosts { // also where it was there once: the host may have been made anew
+		if d.opts.Apart {
+			break
+		}
 		all.Go(func() {
-			_, errs[n] = d.client(w, asked[n].Sudo).check(ctx, "make "+remoteDir, "umask 022; mkdir -p "+remoteDir, nil)
+			_, errs[n] = d.client(w, asked[n].Sudo).check(ctx, "make "+remoteDir, "mkdir -p "+remoteDir+" && chmod 755 "+remoteDir, nil)
 		})
 	}
 	all.Wait()
@@ -216,6 +239,21 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	}
 	for _, w := range hosts {
 		d.ready[w.Name] = w
+	}
+	return nil
+}
+
+// sameMachine says which hosts are one machine by two names.
+func sameMachine(list []record) error {
+	names := map[string]string{}
+	for _, r := range list {
+		if other := names[r.Machine]; other != "" && r.Machine != "" {
+			return &host.Fault{
+				Host: r.Want.Name, Err: fmt.Errorf("%w: it is the same machine as host %s", host.ErrUnsupported, other),
+				Hint: "a host that goes stays until the swap is done: give the new one its name or another machine, or take down what is up first",
+			}
+		}
+		names[r.Machine] = r.Want.Name
 	}
 	return nil
 }
@@ -233,6 +271,7 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
 		fields[k] = v
 	}
+	r.Machine = fields["machine"]
 	if fields["uid"] != "0" {
 		if fields["sudo"] != "0" {
 			return r, c.noRoot(fields["why"])
@@ -271,6 +310,7 @@ for dir in cpu cpu,cpuacct; do # of version 1, with a quota of -1 where there is
 	[ -n "$quota" ] || quota=$(cd /sys/fs/cgroup/$dir 2>/dev/null && cat cpu.cfs_quota_us cpu.cfs_period_us | awk 'NR == 1 { q = $1; next } q > 0 { print q / $1 }')
 done
 echo "quota=$quota"
+echo "machine=$(cat /etc/machine-id /etc/ssh/ssh_host_*_key.pub 2>/dev/null | sha256sum | cut -d ' ' -f 1)"
 echo "systemctl=$(PATH=$PATH:/usr/bin:/bin command -v systemctl)"
 `
 
@@ -292,7 +332,11 @@ func (d *Driver) Host(name string) (host.Host, error) {
 	}
 	for _, r := range list {
 		if r.Want.Name == name {
-			return &node{client: d.client(r.Want, r.Sudo), about: r.About}, nil
+			n := &node{client: d.client(r.Want, r.Sudo), about: r.About, from: remoteDir}
+			if d.opts.Apart {
+				n.from = "/" // there may be no directory of isukit's
+			}
+			return n, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", host.ErrUnknownHost, name)

@@ -97,9 +97,13 @@ func sshConfig(t *testing.T, lab *realhosts.Lab) {
 		{"alice", b, "alice", "other", "known_hosts", "IdentitiesOnly yes"},
 		{"gone", "10.77.0.99", "root", "id", "known_hosts", ""},
 		{"refused", b, "root", "id", "known_hosts", "Port 2222"},
+		{"zealous", b, "isucon", "id", "known_hosts", "RemoteCommand echo of my own\n  StdinNull yes\n  ForkAfterAuthentication yes\n  SessionType none\n" +
+			"  LocalForward 2200 127.0.0.1:22\n  ExitOnForwardFailure yes\n  RequestTTY force\n  PermitLocalCommand yes\n  LocalCommand echo local"},
+		{b, b, "root", "id", "known_hosts", ""},
 		{"behind-gone", b, "root", "id", "known_hosts", "ProxyJump gone"},
 	} {
 		logins = append(logins, realhosts.Login{Name: h[0], Address: h[1], User: h[2], Key: h[3], Known: h[4], More: h[5]})
 	}
 	lab.WriteConfig(t, logins...)
+	lab.Must(t, "b", "sed -i '1i echo Welcome; printf %s \"Welcome, \" >&2; printf %s \"and: \"' /home/isucon/.bashrc")
 }

@@ -113,7 +113,7 @@ func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.output = bufio.NewReader(io.LimitReader(output, 64<<10))
+	l.output = bufio.NewReader(io.LimitReader(output, 1<<20))
 	if err := l.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("lock host %s: %w", l.host, err)
 	}
@@ -126,7 +126,14 @@ func (l *hostLock) take(ctx context.Context, holder []byte) error {
 	stop := context.AfterFunc(ctx, func() { l.cmd.Process.Kill() })
 	defer stop()
 	_, err := fmt.Fprintf(l.input, "%s\n", holder)
-	answer, readErr := l.output.ReadString('\n')
+	answer, readErr := "", error(nil)
+	for begins := false; !begins && readErr == nil; {
+		answer, readErr = l.output.ReadString('\n')
+		begins = strings.HasSuffix(answer, begun)
+	}
+	if readErr == nil {
+		answer, readErr = l.output.ReadString('\n')
+	}
 	switch answer {
 	case "mine\n":
 		return nil
@@ -136,10 +143,7 @@ func (l *hostLock) take(ctx context.Context, holder []byte) error {
 		_ = json.Unmarshal(text, &locked.Holder) // who has it may just be writing down their name
 		var me host.Holder
 		if err := json.Unmarshal(holder, &me); err == nil && locked.Holder.PID == me.PID && locked.Holder.Where == me.Where && locked.Holder.Since.Equal(me.Since) {
-			return &host.Fault{
-				Host: l.host, Err: fmt.Errorf("%w: it is the same machine as another host", host.ErrUnsupported),
-				Hint: "a host that goes stays until the swap is done: give the new one its name or another machine, or take down what is up first",
-			}
+			return nil // by its other name
 		}
 		return locked
 	}
@@ -147,7 +151,7 @@ func (l *hostLock) take(ctx context.Context, holder []byte) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("lock host %s: %w", l.host, context.Cause(ctx))
 	}
-	if fault := l.client.fault(host.Result{Code: l.cmd.ProcessState.ExitCode(), Stderr: l.errOut.data}); fault != nil {
+	if fault := l.client.fault(host.Result{Code: l.cmd.ProcessState.ExitCode(), Stderr: own(l.errOut.data)}); fault != nil {
 		return fault
 	}
 	return fmt.Errorf("lock host %s: %w: %s", l.host, errors.Join(err, readErr, waitErr), strings.TrimSpace(string(l.errOut.data)))

@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 type node struct {
 	client *client
 	about  host.About
+	from   string // where commands start
 }
 
 var (
@@ -58,10 +60,7 @@ kill -KILL -- "-$group"
 // Run implements host.Host.
 func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
 	name := path.Base(cmd.Argv[0])
-	dir := cmd.Dir
-	if dir == "" {
-		dir = n.about.Dir
-	}
+	dir := cmp.Or(cmd.Dir, n.from)
 	id := newID()
 	script := fmt.Sprintf(runScript, id, quote(dir), exports(cmd.Env), quote(cmd.Argv[0]), quoteAll(cmd.Argv[1:]))
 	res, err := n.client.script(ctx, script, cmd.Stdin, host.MaxOutputBytes)
@@ -162,6 +161,10 @@ func (n *node) Get(ctx context.Context, file string) ([]byte, error) {
 
 // Remove implements host.Host.
 func (n *node) Remove(ctx context.Context, file string) error {
-	_, err := n.client.check(ctx, "remove "+file, "rm -rf -- "+quote(file), nil)
+	script := "rm -rf -- " + quote(file)
+	if n.client.opts.Apart { // isukit's directory was made for what is put there, and is nobody's
+		script += " && { rmdir " + remoteDir + " 2>/dev/null || :; }"
+	}
+	_, err := n.client.check(ctx, "remove "+file, script, nil)
 	return err
 }

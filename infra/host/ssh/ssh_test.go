@@ -30,6 +30,8 @@ func TestInside(t *testing.T) {
 		}))
 	})
 	t.Run("Faults", func(t *testing.T) { faults(t, dir) })
+	t.Run("Zealous", func(t *testing.T) { zealous(t, dir) })
+	t.Run("Addresses", func(t *testing.T) { addresses(t, dir) })
 	t.Run("Agent", func(t *testing.T) { agent(t, dir) })
 	t.Run("Service", func(t *testing.T) { service(t, dir) })
 	t.Run("DiskFull", func(t *testing.T) { diskFull(t, dir) })
@@ -104,6 +106,66 @@ func faults(t *testing.T, dir string) {
 	}
 	if list, err := d.Hosts(t.Context()); err != nil || len(list) > 0 {
 		t.Errorf("hosts after what failed: got %+v, %v; want none", list, err)
+	}
+}
+
+// zealous: an ssh_config that has ssh do something else, and start-up files of a shell that greet, change no answer.
+func zealous(t *testing.T, dir string) {
+	d, h := up(t, dir, "zealous")
+	res, err := h.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", "cat; echo err >&2; exit 3"}, Stdin: []byte("in")})
+	if err != nil || string(res.Stdout) != "in" || string(res.Stderr) != "err\n" || res.Code != 3 {
+		t.Errorf("a command: got %+v, %v; want in, err, 3", res, err)
+	}
+	var out strings.Builder
+	if err := h.(host.Piper).Pipe(t.Context(), host.Command{Argv: []string{"cat"}}, strings.NewReader("through"), &out); err != nil || out.String() != "through" {
+		t.Errorf("Pipe: got %q, %v; want what went in", out.String(), err)
+	}
+	if err := h.Put(t.Context(), h.About().Dir+"/file", []byte("text"), 0o600); err != nil {
+		t.Error(err)
+	}
+	if text, err := h.Get(t.Context(), h.About().Dir+"/file"); err != nil || string(text) != "text" {
+		t.Errorf("Get: got %q, %v; want what was put", text, err)
+	}
+	release, err := d.Lock(t.Context(), "zealous")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// addresses: ports and URLs are addresses, too; one machine has one name; a driver that stands apart is not seen, and leaves nothing.
+func addresses(t *testing.T, dir string) {
+	_, b := up(t, dir, "b")
+	address := b.About().Address
+	for _, way := range []string{"root@" + address + ":22", "ssh://root@" + address + ":22/", "ssh://" + address, address} {
+		d, err := ssh.Open(ssh.Options{StateDir: filepath.Join(dir, "addresses"), ConfigFile: filepath.Join(dir, "config"), Apart: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Ensure(t.Context(), []host.Want{{Name: "x", Address: way}}); err != nil {
+			t.Errorf("%s: %v", way, err)
+		}
+		if err := d.Ensure(t.Context(), []host.Want{{Name: "y", Address: "b"}}); !errors.Is(err, host.ErrUnsupported) || !strings.Contains(err.Error(), "the same machine as host x") {
+			t.Errorf("the machine by another name: got %v, want ErrUnsupported", err)
+		}
+		if err := d.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	d := open(t, dir, "addresses")
+	defer d.Close(context.Background())
+	if list, err := d.Hosts(t.Context()); err != nil || len(list) > 0 {
+		t.Errorf("hosts on record after drivers that stood apart: %v, %v; want none", list, err)
+	}
+	file := filepath.Join(dir, "addresses", "hosts", "ssh", "state.json")
+	if err := os.WriteFile(file, []byte(`[{"want": {"na`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var fault *host.Fault
+	if _, err := d.Hosts(t.Context()); !errors.As(err, &fault) || !strings.Contains(fault.Hint, "rm "+file) {
+		t.Errorf("a record that was cut short: got %v, want a way out", err)
 	}
 }
 

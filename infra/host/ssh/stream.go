@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,10 +28,7 @@ var (
 
 // Pipe implements host.Piper.
 func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.Writer) error {
-	name, dir := path.Base(cmd.Argv[0]), cmd.Dir
-	if dir == "" {
-		dir = n.about.Dir
-	}
+	name, dir := path.Base(cmd.Argv[0]), cmp.Or(cmd.Dir, n.from)
 	id := newID()
 	script := fmt.Sprintf(runScript, id, quote(dir), exports(cmd.Env), quote(cmd.Argv[0]), quoteAll(cmd.Argv[1:]))
 	run := n.client.command(ctx, script, nil)
@@ -38,14 +36,14 @@ func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.
 		in = bytes.NewReader(cmd.Stdin)
 	}
 	errOut := limitedBuffer{limit: host.MaxOutputBytes}
-	run.Stdin, run.Stdout, run.Stderr = io.MultiReader(run.Stdin, in), out, &errOut
+	run.Stdin, run.Stdout, run.Stderr = io.MultiReader(run.Stdin, in), &framed{to: out}, &errOut
 	err := run.Run()
 	if ctx.Err() != nil {
 		return errors.Join(fmt.Errorf("run %s on %s: %w", name, n.about.Name, context.Cause(ctx)), n.kill(id))
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		res := host.Result{Code: exit.ExitCode(), Stderr: errOut.data}
+		res := host.Result{Code: exit.ExitCode(), Stderr: own(errOut.data)}
 		if err = n.client.fault(res); err == nil {
 			err = n.client.failure(res)
 		}

@@ -31,6 +31,10 @@ func TestBoot(t *testing.T) {
 	if got := lab.Must(t, "s1", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true"); strings.TrimSpace(got) != "536870912" {
 		t.Errorf("s1 sees the memory limit %q, want 536870912", got)
 	}
+	// Two systemds in one control group remove each other's groups, and units fail to start: each must be alone in the whole of it.
+	const group = "dir=/sys/fs/cgroup; [ ! -d $dir/unified ] || dir=$dir/unified; "
+	lab.Must(t, "s1", group+"mkdir $dir/alone")
+	lab.Must(t, "s2", group+"[ -e $dir/cgroup.procs ] && [ ! -e $dir/alone ]")
 	lab.Must(t, "s1", "echo kept >/var/tmp/kept; echo gone >/run/gone; sysctl -q -w net.ipv4.tcp_fin_timeout=7; systemctl enable --quiet --now nginx")
 	first := boot("s1")
 	second := boot("s2")
