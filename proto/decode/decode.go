@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -106,7 +107,8 @@ type decoder struct {
 
 type pathStep struct {
 	name  string
-	index int // -1: not an element
+	field protoreflect.FieldDescriptor // names the step where name is empty
+	index int                          // -1: not an element
 }
 
 // fault reports damage: bytes that cannot be read as what they must be.
@@ -127,7 +129,9 @@ func pathString(steps []pathStep) string {
 		if i > 0 {
 			s += "."
 		}
-		s += step.name
+		if s += step.name; step.name == "" {
+			s += fieldName(step.field)
+		}
 		if step.index >= 0 {
 			s += fmt.Sprintf("[%d]", step.index)
 		}
@@ -185,7 +189,7 @@ func (d *decoder) unknown(m protoreflect.Message, number protowire.Number, wire 
 	}
 	used := protowire.ConsumeFieldValue(number, wire, data[n:])
 	if used < 0 {
-		d.path = append(d.path, pathStep{fmt.Sprint(number), -1})
+		d.path = append(d.path, pathStep{name: fmt.Sprint(number), index: -1})
 		d.fault(at, true, "%s", valueFault(wire, data[n:]))
 		d.path = d.path[:len(d.path)-1]
 		return 0, false
@@ -200,7 +204,7 @@ func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor,
 	if fd.IsList() {
 		index = m.Get(fd).List().Len()
 	}
-	d.path = append(d.path, pathStep{fieldName(fd), index})
+	d.path = append(d.path, pathStep{field: fd, index: index})
 	defer func() { d.path = d.path[:len(d.path)-1] }()
 	switch wire {
 	case protowire.BytesType:
@@ -213,16 +217,16 @@ func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor,
 		d.fault(at, true, "%s", valueFault(wire, data))
 		return 0, false
 	}
-	d.set(m, fd, v, protowire.AppendTag(nil, fd.Number(), wire), data[:n])
+	d.set(m, fd, v, wire, data[:n])
 	return n, true
 }
 
 // set stores a scalar: appended to a list, else replaced. A value that a closed enum does not have stays unknown.
-func (d *decoder) set(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value, tag, raw []byte) {
+func (d *decoder) set(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value, wire protowire.Type, raw []byte) {
 	if ed := fd.Enum(); ed != nil && ed.Values().ByNumber(v.Enum()) == nil {
 		d.body.Fit.Odd++
 		if ed.IsClosed() {
-			m.SetUnknown(append(append(m.GetUnknown(), tag...), raw...))
+			m.SetUnknown(append(protowire.AppendTag(m.GetUnknown(), fd.Number(), wire), raw...))
 			return
 		}
 	}
@@ -279,9 +283,11 @@ func (d *decoder) content(m protoreflect.Message, fd protoreflect.FieldDescripto
 	case fd.IsList() && packable(fd.Kind()):
 		return d.packed(m, fd, content, at)
 	}
-	v := protoreflect.ValueOfBytes(append([]byte{}, content...))
+	var v protoreflect.Value
 	if fd.Kind() == protoreflect.StringKind {
 		v = protoreflect.ValueOfString(d.text(fd, content, at))
+	} else {
+		v = protoreflect.ValueOfBytes(append([]byte{}, content...))
 	}
 	if fd.IsList() {
 		m.Mutable(fd).List().Append(v)
@@ -312,24 +318,15 @@ func (d *decoder) contained(before, depth int) bool {
 // text is content as a string. Bytes that are not UTF-8 are kept: printing escapes them. They are a fault only where the field's
 // declaration wants UTF-8.
 func (d *decoder) text(fd protoreflect.FieldDescriptor, content []byte, at int) string {
-	bad, control := -1, false
-	for i := 0; i < len(content); {
-		if c := content[i]; c < utf8.RuneSelf {
-			control = control || c < ' ' && c != '\n' && c != '\t' && c != '\r'
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRune(content[i:])
-		if r == utf8.RuneError && size <= 1 {
-			bad = i
-			break
-		}
-		i += size
-	}
-	if bad >= 0 || control {
+	valid := utf8.Valid(content)
+	if !valid || slices.ContainsFunc(content, func(c byte) bool { return c < ' ' && c != '\n' && c != '\t' && c != '\r' }) {
 		d.body.Fit.Odd++
 	}
-	if bad >= 0 && wantsUTF8(fd) {
+	if !valid && wantsUTF8(fd) {
+		bad := 0
+		for r, size := utf8.DecodeRune(content); r != utf8.RuneError || size > 1; r, size = utf8.DecodeRune(content[bad:]) {
+			bad += size
+		}
 		d.report(at+bad, false, "byte 0x%02x is not UTF-8", content[bad])
 	}
 	return string(content)
@@ -349,7 +346,7 @@ func (d *decoder) packed(m protoreflect.Message, fd protoreflect.FieldDescriptor
 			d.fault(at, false, "%s", valueFault(wire, content))
 			return true
 		}
-		d.set(m, fd, v, protowire.AppendTag(nil, fd.Number(), wire), content[:n])
+		d.set(m, fd, v, wire, content[:n])
 		content, at = content[n:], at+n
 	}
 	return true
@@ -412,7 +409,7 @@ func hasNumber(raw []byte, want protowire.Number) bool {
 
 // entryValue reads an entry's value, whose length begins data, and says how many bytes that took.
 func (d *decoder) entryValue(value protoreflect.Message, data []byte, at, depth int) (int, bool) {
-	d.path = append(d.path, pathStep{"value", -1})
+	d.path = append(d.path, pathStep{name: "value", index: -1})
 	defer func() { d.path = d.path[:len(d.path)-1] }()
 	content, n, whole := d.span(data, at)
 	if n < 0 {

@@ -3,7 +3,7 @@ package decode
 import (
 	"cmp"
 	"fmt"
-	"hash/maphash"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
@@ -20,10 +20,15 @@ type Learner struct {
 	suffixes bool // types are called ...Request and ...Response
 
 	mu    sync.Mutex
-	seed  maphash.Seed
 	sides map[sideKey]*side
 	// guesses are what was concluded, until more is seen.
 	guesses map[sideKey]Guess
+	errors  []string        // types that are called an error
+	words   map[string]bool // of types' names
+	// siblings are the segments below a path that no type is named after, and chosen the paths below which such segments are names that
+	// users chose.
+	siblings map[string][]string
+	chosen   map[string]bool
 }
 
 // sideKey is one direction of a method and path template.
@@ -37,17 +42,28 @@ type side struct {
 	bodies, empty int
 	named         string // by a content type
 	shapes        map[uint64]int
-	fits          map[protoreflect.FullName]*tally
+	// tried counts the bodies of which each candidate has every field, strange those that no candidate has.
+	tried, strange int
+	candidates     []candidate
+	settled        int // how many bodies were tried since a candidate was last ruled out
 }
 
-// tally is how well a type fits the bodies that were tried.
-type tally struct{ tried, exact, known, fields int }
+// candidate is a type that has every field of the bodies that were tried.
+type candidate struct {
+	md     protoreflect.MessageDescriptor
+	fields int // the most that a body had
+	// known are the fields of all bodies together, and odd those of them whose values are rarely meant.
+	known, odd int
+}
 
-// Bounds of what a Learner keeps: routes, shapes of bodies a side, and bodies of one shape that are tried.
+// Bounds of what a Learner keeps and tries: routes, shapes of bodies a side, bodies of one shape, bodies of one side, and bodies that rule
+// out nothing.
 const (
-	maxSides   = 20_000
+	maxSides   = 5_000
 	maxShapes  = 200
 	triedShape = 3
+	maxTried   = 100
+	maxSettled = 20
 )
 
 // Guess is what is thought of one direction of a route.
@@ -74,14 +90,21 @@ type LearnedRoute struct {
 
 // NewLearner starts without having seen a body.
 func NewLearner(schema *Schema) *Learner {
-	l := &Learner{schema: schema, services: serviceRoutes(schema), seed: maphash.MakeSeed(), sides: map[sideKey]*side{}, guesses: map[sideKey]Guess{}}
-	n := 0
+	l := &Learner{schema: schema, services: serviceRoutes(schema), sides: map[sideKey]*side{}, guesses: map[sideKey]Guess{},
+		words: map[string]bool{}, siblings: map[string][]string{}, chosen: map[string]bool{}}
+	directed := 0
 	for _, md := range schema.Types() {
+		for _, w := range slices.Concat(splitWords(string(md.Name())), scopeWords(md)) {
+			l.words[w] = true
+		}
 		if directionOf(string(md.Name())) >= 0 {
-			n++
+			directed++
+		}
+		if strings.HasPrefix(string(md.Name()), "Error") {
+			l.errors = append(l.errors, string(md.FullName()))
 		}
 	}
-	l.suffixes = 4*n >= len(schema.Types())
+	l.suffixes = 4*directed >= len(schema.Types())
 	return l
 }
 
@@ -90,71 +113,75 @@ func (l *Learner) Add(method, path string, direction Direction, status int, cont
 	if status >= 400 || !IsProtobuf(contentType) && (contentType != "" || len(body) == 0) {
 		return
 	}
-	key := sideKey{strings.ToUpper(method), PathTemplate(path), direction}
-	shape := l.shape(body)
+	shape := Shape(body)
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := sideKey{strings.ToUpper(method), l.template(path), direction}
 	s := l.sides[key]
 	if s == nil {
 		if len(l.sides) >= maxSides {
-			l.mu.Unlock()
 			return
 		}
-		s = &side{shapes: map[uint64]int{}, fits: map[protoreflect.FullName]*tally{}}
+		s = &side{shapes: map[uint64]int{}}
 		l.sides[key] = s
+		clear(l.guesses)
 	}
 	s.bodies++
 	if name := TypeOfContentType(contentType); name != "" {
 		s.named = name
 	}
-	known := len(body) == 0 || s.shapes[shape] >= triedShape || len(s.shapes) >= maxShapes
 	if len(body) == 0 {
 		s.empty++
-	} else if !known {
-		s.shapes[shape]++
-	}
-	if !known || s.bodies == 1 {
-		clear(l.guesses)
-	}
-	l.mu.Unlock()
-	if known {
 		return
 	}
-	fits := l.fits(body)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	clear(l.guesses)
-	for _, f := range fits {
-		t := s.fits[f.Type]
-		if t == nil {
-			t = &tally{}
-			s.fits[f.Type] = t
+	if s.shapes[shape] >= triedShape || len(s.shapes) >= maxShapes || s.tried >= maxTried || s.settled >= maxSettled {
+		return
+	}
+	s.shapes[shape]++
+	if s.try(l.schema, body) {
+		clear(l.guesses)
+		l.gather(key)
+	}
+}
+
+// try rules out the candidates that do not have every field of a body. A body of which none has is damaged or foreign, and rules out nothing;
+// when there are more of these than of others, the first body was such a one, and all begins anew. changed says that more is known than before.
+func (s *side) try(schema *Schema, body []byte) (changed bool) {
+	if s.strange > s.tried {
+		s.tried, s.strange, s.candidates = 0, 0, nil
+	}
+	before := s.candidates
+	if s.tried == 0 {
+		for _, md := range schema.Types() {
+			before = append(before, candidate{md: md})
 		}
-		t.add(f)
 	}
+	var left []candidate
+	for _, c := range before {
+		fit := schema.Decode(c.md, body, DefaultLimits()).Fit
+		if !fit.Whole() {
+			continue
+		}
+		changed = changed || fit.Known > c.fields
+		c.fields, c.known, c.odd = max(c.fields, fit.Known), c.known+fit.Known, c.odd+fit.Odd
+		left = append(left, c)
+	}
+	if len(left) == 0 {
+		s.strange++
+		s.settled++
+		return false
+	}
+	if s.tried++; len(left) < len(before) {
+		s.settled, changed = 0, true
+	}
+	s.settled++
+	s.candidates = left
+	return changed
 }
 
-func (t *tally) add(f Fit) {
-	t.tried++
-	if f.Exact() {
-		t.exact++
-	}
-	t.known += f.Known
-	t.fields = max(t.fields, f.Known)
-}
-
-// fits tries a body as each type.
-func (l *Learner) fits(body []byte) []Fit {
-	var list []Fit
-	for _, md := range l.schema.Types() {
-		list = append(list, l.schema.Decode(md, body, DefaultLimits()).Fit)
-	}
-	return list
-}
-
-// shape is a hash of the field numbers and wire types at the top of a body, in their order.
-func (l *Learner) shape(body []byte) uint64 {
-	var h maphash.Hash
-	h.SetSeed(l.seed)
+// Shape is a hash of the field numbers and wire types at the top of a body, in their order.
+func Shape(body []byte) uint64 {
+	h := fnv.New64a()
 	last := -1
 	for len(body) > 0 {
 		number, wire, n := protowire.ConsumeTag(body)
@@ -167,41 +194,30 @@ func (l *Learner) shape(body []byte) uint64 {
 		}
 		if tag := int(number)<<3 | int(wire); tag != last {
 			last = tag
-			h.Write(protowire.AppendVarint(nil, uint64(tag)))
+			_, _ = h.Write(protowire.AppendVarint(nil, uint64(tag))) // it never fails
 		}
 		body = body[n+size:]
 	}
 	return h.Sum64()
 }
 
-// Guess returns what is thought of a body. Answers of status 400 and above are errors: a type of that name is guessed.
+// Guess returns what is thought of a body. Answers of status 400 and above are errors: the only type of that name is guessed.
 func (l *Learner) Guess(method, path string, direction Direction, status int) Guess {
-	key := sideKey{strings.ToUpper(method), PathTemplate(path), direction}
 	if status >= 400 {
-		return l.errorType()
+		if len(l.errors) != 1 {
+			return Guess{}
+		}
+		return Guess{Type: l.errors[0], Evidence: "it is an answer of status 400 or above"}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	key := sideKey{strings.ToUpper(method), l.template(path), direction}
 	if g, ok := l.guesses[key]; ok {
 		return g
 	}
 	request, response := l.conclude(key.method, key.path)
 	l.guesses[sideKey{key.method, key.path, Request}], l.guesses[sideKey{key.method, key.path, Response}] = request, response
 	return l.guesses[key]
-}
-
-// errorType is the only type whose name says that it is an error, if there is one.
-func (l *Learner) errorType() Guess {
-	var found Guess
-	for _, md := range l.schema.Types() {
-		if strings.HasPrefix(string(md.Name()), "Error") {
-			if found.Type != "" {
-				return Guess{}
-			}
-			found = Guess{Type: string(md.FullName()), Evidence: "it is an answer of status 400 or above"}
-		}
-	}
-	return found
 }
 
 // Routes returns what was learned, by path and method.
@@ -330,8 +346,14 @@ func (l *Learner) ranked(method, path string, direction Direction) []Guess {
 	}
 	words := pathWords(path)
 	var list []Guess
-	for _, md := range l.schema.Types() {
-		if g, ok := l.rate(s, md, method, path, words, direction); ok {
+	candidates := s.candidates
+	if s.bodies == s.empty { // they fit every type
+		for _, md := range l.schema.Types() {
+			candidates = append(candidates, candidate{md: md})
+		}
+	}
+	for _, c := range candidates {
+		if g, ok := l.rate(s, c, method, path, words, direction); ok {
 			list = append(list, g)
 		}
 	}
@@ -342,32 +364,26 @@ func (l *Learner) ranked(method, path string, direction Direction) []Guess {
 	return list
 }
 
-// rate scores a type: that it fits comes first, then names, then how much of it is used.
-func (l *Learner) rate(s *side, md protoreflect.MessageDescriptor, method, path string, words []string, direction Direction) (Guess, bool) {
-	name := string(md.Name())
-	is := directionOf(name)
-	if is >= 0 && Direction(is) != direction {
+// rate scores a type: names first, then how much of it is used, and how often its values are odd.
+func (l *Learner) rate(s *side, c candidate, method, path string, words []string, direction Direction) (Guess, bool) {
+	is := directionOf(string(c.md.Name()))
+	if is >= 0 && Direction(is) != direction || 2*c.odd > c.known {
 		return Guess{}, false
 	}
-	names, all := nameScore(method, path, words, md)
+	g := Guess{Type: string(c.md.FullName())}
+	g.score, g.named = nameScore(method, path, words, c.md)
 	if l.suffixes && is < 0 {
-		names -= 0.5
+		g.score -= 0.5
 	}
-	t := s.fits[md.FullName()]
-	if t == nil {
-		// Only empty bodies were seen: they fit every type, so that the name has to say it.
-		if s.bodies > s.empty || names < 0.5 {
-			return Guess{}, false
-		}
-		return Guess{Type: string(md.FullName()), score: names, named: all, Evidence: "its name; all bodies were empty"}, true
+	switch {
+	case s.bodies == s.empty:
+		g.Evidence = "its name; all bodies were empty"
+		return g, g.score >= 0.5 // only the name can say it
+	case g.score >= 0.5:
+		g.Evidence = fmt.Sprintf("fits %s, its name is like the path", plural(s.bodies, "body", "bodies"))
+	default:
+		g.Evidence = fmt.Sprintf("fits %s", plural(s.bodies, "body", "bodies"))
 	}
-	if t.exact < t.tried {
-		return Guess{}, false
-	}
-	used := min(1, float64(t.fields)/float64(max(1, md.Fields().Len())))
-	evidence := fmt.Sprintf("fits %s", plural(s.bodies, "body", "bodies"))
-	if names >= 0.5 {
-		evidence += ", its name is like the path"
-	}
-	return Guess{Type: string(md.FullName()), score: names + 0.3*used, named: all, Evidence: evidence}, true
+	g.score += 0.3*min(1, float64(c.fields)/float64(max(1, c.md.Fields().Len()))) - float64(c.odd)/float64(max(1, c.known))
+	return g, true
 }

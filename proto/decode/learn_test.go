@@ -80,6 +80,79 @@ func TestRoutesAreLearned(t *testing.T) {
 	}
 }
 
+// TestNamesInPathsAreFound: segments that users chose are one route, of whatever looks; words of the program are not, whether types are named
+// after them or not.
+func TestNamesInPathsAreFound(t *testing.T) {
+	schema := compile(t, shopProto)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	l := decode.NewLearner(schema)
+	add := func(method, path, request, response string) {
+		for d, name := range []string{request, response} {
+			if name != "" {
+				l.Add(method, path, decode.Direction(d), 200*d, "application/x-protobuf", shopBody(t, schema, name, rnd))
+			}
+		}
+	}
+	for _, user := range []string{"alice", "bob-the-2nd", "@carol", "dave.smith", "%E6%A4%85%E5%AD%90", "椅子"} {
+		add("GET", "/users/"+user, "", "GetItemResponse")
+		add("GET", "/users/"+user+"/orders?page=2", "", "ListOrdersResponse")
+		add("POST", "/users/"+user+"/orders", "CreateOrderRequest", "CreateOrderResponse")
+	}
+	for i, file := range []string{"12.jpg", "13.jpg", "deadbeef01234567.png", "0191f3c2-7d1e-7000-8000-00000000000a"} {
+		add("GET", fmt.Sprintf("/photos/%s", file), "", []string{"GetItemResponse", "GetItemResponse", "ListOrdersResponse", "ListItemsResponse"}[i])
+	}
+	// Neither trends, ranking nor me is in the name of a type, and their types differ.
+	add("GET", "/home/trends", "", "ListItemsResponse")
+	add("GET", "/home/ranking", "", "ListOrdersResponse")
+	add("GET", "/home/me", "", "ListItemsResponse")
+	var lines []string
+	for _, r := range l.Routes() {
+		lines = append(lines, fmt.Sprintf("%s %s %s %s %d", r.Method, r.Path, strings.TrimPrefix(r.Request.Type, "shop.v1."), strings.TrimPrefix(r.Response.Type, "shop.v1."), r.ResponseBodies))
+	}
+	want := []string{
+		"GET /home/me  ListItemsResponse 1", "GET /home/ranking  ListOrdersResponse 1", "GET /home/trends  ListItemsResponse 1",
+		"GET /photos/{hex}.png  ListOrdersResponse 1", "GET /photos/{id}.jpg  GetItemResponse 2", "GET /photos/{uuid}  ListItemsResponse 1",
+		"GET /users/@{slug}  GetItemResponse 1", "GET /users/@{slug}/orders  ListOrdersResponse 1", "POST /users/@{slug}/orders CreateOrderRequest CreateOrderResponse 1",
+		"GET /users/{slug}  GetItemResponse 5", "GET /users/{slug}/orders  ListOrdersResponse 5", "POST /users/{slug}/orders CreateOrderRequest CreateOrderResponse 5",
+	}
+	if got := strings.Join(lines, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	// What is learned is found again for a name that was not seen, and read back from a routes file.
+	if g := l.Guess("GET", "/users/erin/orders", decode.Response, 200); g.Type != "shop.v1.ListOrdersResponse" {
+		t.Errorf("another user's orders: %+v", g)
+	}
+	routes, err := decode.ParseRoutes(strings.NewReader("GET\t/photos/{id}.jpg\t-\ta.A\nGET\t/users/@{slug}\t-\ta.B\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/photos/7.jpg": "a.A", "/photos/7.png": "", "/photos/.jpg": "", "/users/@x": "a.B", "/users/x": "", "/users/@": ""} {
+		if r, _ := routes.Match("GET", path); r.Response != want {
+			t.Errorf("%s is %q, want %q", path, r.Response, want)
+		}
+	}
+}
+
+// TestDamagedBodiesTeachNothing: bodies that are damaged, or have an odd value, rule out no type, wherever they come.
+func TestDamagedBodiesTeachNothing(t *testing.T) {
+	schema := compile(t, shopProto)
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for _, bad := range [][]byte{{0x0a, 0x7f, 1}, {0xff, 0xff}, {0x0a, 0x02, 0x08, 0x01, 0x99, 0x06, 1, 2, 3, 4, 5, 6, 7, 8}} {
+		for at := range 4 {
+			l := decode.NewLearner(schema)
+			for i := range 4 {
+				if i == at {
+					l.Add("GET", "/api/orders", decode.Response, 200, "application/protobuf", bad)
+				}
+				l.Add("GET", "/api/orders", decode.Response, 200, "application/protobuf", shopBody(t, schema, "ListOrdersResponse", rnd))
+			}
+			if g := l.Guess("GET", "/api/orders", decode.Response, 200); g.Type != "shop.v1.ListOrdersResponse" {
+				t.Errorf("%x as body %d: %+v", bad, at, g)
+			}
+		}
+	}
+}
+
 // shopBody is a message of a type with values as an app has them.
 func shopBody(t *testing.T, schema *decode.Schema, name string, rnd *rand.Rand) []byte {
 	t.Helper()

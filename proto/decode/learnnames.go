@@ -23,6 +23,12 @@ func directionOf(name string) int {
 	return -1
 }
 
+// IsFor reports whether a type of that name may be one of a direction's: ...Response is none of a request's.
+func IsFor(name string, direction Direction) bool {
+	d := directionOf(name)
+	return d < 0 || Direction(d) == direction
+}
+
 // stem is a type's name without its ending.
 func stem(name string) string {
 	if d := directionOf(name); d >= 0 {
@@ -37,42 +43,6 @@ func stem(name string) string {
 
 func lastName(full string) string { return full[strings.LastIndexByte(full, '.')+1:] }
 
-// PathTemplate is a path without its query, with "{id}" for each segment that looks like an identifier: a number, a UUID, long hexadecimal
-// digits, or many letters and digits mixed.
-func PathTemplate(path string) string {
-	path, _, _ = strings.Cut(path, "?")
-	segments := strings.Split(path, "/")
-	for i, s := range segments {
-		if isIdentifier(s) {
-			segments[i] = "{id}"
-		}
-	}
-	return strings.Join(segments, "/")
-}
-
-func isIdentifier(s string) bool {
-	digits, hex, letters := 0, true, 0
-	for _, r := range s {
-		switch {
-		case r >= '0' && r <= '9':
-			digits++
-		case r == '-' || r == '_':
-		case r > unicode.MaxASCII || !unicode.IsLetter(r):
-			return r == '%' || r > unicode.MaxASCII || r == '@' // escaped or foreign text is what users chose
-		default:
-			letters++
-			hex = hex && strings.ContainsRune("abcdefABCDEF", r)
-		}
-	}
-	switch {
-	case digits > 0 && letters == 0:
-		return true
-	case digits > 0 && hex && digits+letters >= 8:
-		return true
-	}
-	return digits >= 3 && digits+letters >= 16
-}
-
 // pathWords are the words of a path's literal segments, in the singular; "api" and versions say nothing.
 func pathWords(path string) []string {
 	var words []string
@@ -81,12 +51,16 @@ func pathWords(path string) []string {
 			continue
 		}
 		for _, w := range splitWords(segment) {
-			if w != "api" && !(len(w) <= 3 && strings.HasPrefix(w, "v") && w[1:] != "" && w[1] >= '0' && w[1] <= '9') {
+			if saysSomething(w) {
 				words = append(words, w)
 			}
 		}
 	}
 	return words
+}
+
+func saysSomething(w string) bool {
+	return w != "api" && !(len(w) <= 3 && strings.HasPrefix(w, "v") && w[1:] != "" && w[1] >= '0' && w[1] <= '9')
 }
 
 // splitWords takes a name in any style apart, in lower case and the singular: "ListClarifications" is list, clarification.

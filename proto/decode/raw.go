@@ -49,7 +49,7 @@ func Raw(data []byte, limits Limits) *RawBody {
 		}
 		size := protowire.ConsumeFieldValue(number, wire, data[at+n:])
 		if size < 0 {
-			path := pathString([]pathStep{{strconv.Itoa(int(number)), -1}})
+			path := strconv.Itoa(int(number))
 			b.Faults = append(b.Faults, Fault{Offset: at, Path: path, What: valueFault(wire, data[at+n:]), Final: true})
 			break
 		}

@@ -103,6 +103,11 @@ func (rs Routes) Match(method, path string) (Route, bool) {
 
 // matchPath returns -1 when path does not fit the template, else a number that is larger the more literal the template.
 func matchPath(template, path string) int {
+	for i := 0; i < len(template) && template[i] != '{' && template[i] != ':' && template[i] != '*'; i++ {
+		if i == len(path) || path[i] != template[i] {
+			return -1 // most routes are another's already here
+		}
+	}
 	score := 0
 	for {
 		var want, got string
@@ -115,10 +120,7 @@ func matchPath(template, path string) int {
 		switch {
 		case want == got:
 			score += 3
-		case want == "*" || isPlaceholder(want):
-			if got == "" {
-				return -1
-			}
+		case fitsPlaceholder(want, got):
 			score++
 		default:
 			return -1
@@ -132,8 +134,18 @@ func matchPath(template, path string) int {
 	}
 }
 
+// isPlaceholder reports whether a segment of a template stands for many: "*", ":id", "{id}", "{id}.png".
 func isPlaceholder(segment string) bool {
-	return strings.HasPrefix(segment, ":") || strings.HasPrefix(segment, "{") && strings.HasSuffix(segment, "}")
+	return segment == "*" || strings.HasPrefix(segment, ":") || strings.Contains(segment, "{")
+}
+
+func fitsPlaceholder(want, got string) bool {
+	if !isPlaceholder(want) || got == "" {
+		return false
+	}
+	before, rest, braced := strings.Cut(want, "{")
+	_, after, _ := strings.Cut(rest, "}")
+	return !braced || len(got) > len(before)+len(after) && strings.HasPrefix(got, before) && strings.HasSuffix(got, after)
 }
 
 // Find returns the routes that have template as their path, or whose path a concrete template fits.

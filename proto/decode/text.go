@@ -6,7 +6,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -237,9 +236,8 @@ func appendQuoted(b []byte, s string) []byte {
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
-		escape := escaped(r, s[i], size)
-		if escape != "" {
-			b = append(append(b, s[from:i]...), escape...)
+		if size == 1 || Hidden(r) {
+			b = append(append(b, s[from:i]...), escaped(r, s[i], size)...)
 			from = i + size
 		}
 		i += size
@@ -247,11 +245,9 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(append(b, s[from:]...), '"')
 }
 
-// escaped is how a character of a string is written, "" for as it is. first is its first byte, size how many it has.
+// escaped is how a character is written that is not written as it is. first is its first byte, size how many it has.
 func escaped(r rune, first byte, size int) string {
 	switch {
-	case r == utf8.RuneError && size == 1:
-		return fmt.Sprintf(`\%03o`, first)
 	case r == '"':
 		return `\"`
 	case r == '\\':
@@ -262,14 +258,12 @@ func escaped(r rune, first byte, size int) string {
 		return `\r`
 	case r == '\t':
 		return `\t`
-	case r < 0x80 && unicode.IsControl(r):
-		return fmt.Sprintf(`\%03o`, r)
-	case r >= 0x80 && Hidden(r) && r > 0xffff:
+	case size == 1:
+		return fmt.Sprintf(`\%03o`, first)
+	case r > 0xffff:
 		return fmt.Sprintf(`\U%08x`, r)
-	case r >= 0x80 && Hidden(r):
-		return fmt.Sprintf(`\u%04x`, r)
 	}
-	return ""
+	return fmt.Sprintf(`\u%04x`, r)
 }
 
 // Hidden reports whether r would be unseen on a terminal or change how other text is seen: control characters, line and

@@ -1,8 +1,12 @@
 package exchange
 
 import (
+	"slices"
+	"sync"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"isukit/input/paths"
 	"isukit/proto/capture"
 	"isukit/proto/decode"
 )
@@ -38,6 +42,62 @@ type Decoder struct {
 	Builtin bool
 	// found caches lookups, which are per exchange and name.
 	found map[string]protoreflect.MessageDescriptor
+	// tried is what Candidates said of bodies; all copies of the decoder share it.
+	tried *triedShapes
+}
+
+// triedShapes are the candidates for the bodies of a route that have the same shape, for some such bodies each.
+type triedShapes struct {
+	mu    sync.Mutex
+	known map[shapeKey][][]decode.Fit
+}
+
+type shapeKey struct {
+	method, path string
+	direction    decode.Direction
+	shape        uint64
+}
+
+// Bounds of what is kept: shapes, bodies of one shape, and candidates for one body.
+const (
+	maxShapes     = 20_000
+	bodiesOfShape = 3
+	maxCandidates = 6
+)
+
+// candidates are the types that fit a body, the best first; none has an empty name. They are looked for once for each route and shape of
+// bodies, not for each body.
+func (d *Decoder) candidates(data []byte, method, target string, direction decode.Direction) []decode.Fit {
+	if d.tried == nil {
+		d.tried = &triedShapes{known: map[shapeKey][][]decode.Fit{}}
+	}
+	key := shapeKey{method, paths.Template(target), direction, decode.Shape(data)}
+	d.tried.mu.Lock()
+	known := d.tried.known[key]
+	d.tried.mu.Unlock()
+	for _, fits := range known {
+		if md, err := d.find(string(fits[0].Type)); err == nil && d.Schema.Decode(md, data, decode.DefaultLimits()).Fit.Exact() {
+			return fits
+		}
+	}
+	if len(known) >= bodiesOfShape {
+		return known[0]
+	}
+	all := decode.Candidates(d.Schema, data, decode.DefaultLimits())
+	fits := slices.DeleteFunc(slices.Clone(all), func(f decode.Fit) bool { return !decode.IsFor(string(f.Type), direction) })
+	switch {
+	case len(all) == 0:
+		fits = []decode.Fit{{}}
+	case len(fits) == 0:
+		fits = all
+	}
+	fits = slices.Clone(fits[:min(len(fits), maxCandidates)])
+	d.tried.mu.Lock()
+	defer d.tried.mu.Unlock()
+	if len(d.tried.known) < maxShapes {
+		d.tried.known[key] = append(slices.Clip(known), fits)
+	}
+	return fits
 }
 
 func (d *Decoder) decode(e *capture.Exchange) *Decoded {
@@ -102,7 +162,7 @@ func (d *Decoder) guess(b *DecodedBody, method, target string, direction decode.
 		if g := d.Learner.Guess(method, target, direction, status); g.Type != "" {
 			d.named(b, g.Type)
 			b.guess = &g
-			if b.body != nil && (b.body.Fit.Exact() || len(b.data) == 0) {
+			if b.body != nil && (b.body.Fit.Whole() || len(b.data) == 0) {
 				return
 			}
 		}
@@ -111,19 +171,22 @@ func (d *Decoder) guess(b *DecodedBody, method, target string, direction decode.
 		*b = DecodedBody{data: b.data}
 		return
 	}
-	fits := decode.Candidates(d.Schema, b.data, decode.DefaultLimits())
-	if d.Builtin && (len(fits) == 0 || !fits[0].Exact()) || len(fits) == 0 {
+	fits := d.candidates(b.data, method, target, direction)
+	if fits[0].Type == "" || d.Builtin && !fits[0].Exact() {
 		if b.body == nil || d.Builtin || b.body.Fit.Suspicious() {
 			*b = DecodedBody{data: b.data}
 		}
 		return
 	}
 	g := decode.Guess{Type: string(fits[0].Type), Sure: len(fits) == 1 && fits[0].Exact(), Evidence: "it fits this body best"}
-	for _, other := range fits[1:min(len(fits), 6)] {
+	for _, other := range fits[1:] {
 		g.Others = append(g.Others, string(other.Type))
 	}
 	d.named(b, g.Type)
 	b.guess = &g
+	if d.Builtin && b.body != nil && !b.body.Fit.Exact() {
+		*b = DecodedBody{data: b.data}
+	}
 }
 
 func (d *Decoder) find(name string) (protoreflect.MessageDescriptor, error) {

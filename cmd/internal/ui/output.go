@@ -67,8 +67,11 @@ func markOf(w any) string {
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	text := append(o.rest, p...)
-	o.rest = nil
+	text := p
+	if len(o.rest) > 0 {
+		text = append(o.rest, p...)
+		o.rest = nil
+	}
 	var clean []byte // with text[:done] in it
 	done := 0
 	for i := 0; i < len(text); {
@@ -76,12 +79,12 @@ func (o *Output) Write(p []byte) (int, error) {
 			i++
 			continue
 		}
-		if !utf8.FullRune(text[i:]) {
+		r, size := utf8.DecodeRune(text[i:])
+		broken := r == utf8.RuneError && size == 1
+		if broken && !utf8.FullRune(text[i:]) {
 			o.rest, text = bytes.Clone(text[i:]), text[:i]
 			break
 		}
-		r, size := utf8.DecodeRune(text[i:])
-		broken := r == utf8.RuneError && size == 1
 		if !obeyed(r) && !broken {
 			i += size
 			continue

@@ -3,6 +3,8 @@ package access
 import (
 	"cmp"
 	"strings"
+
+	"isukit/input/paths"
 )
 
 // Bounds of the tree of paths. A scanner may ask for any number of them.
@@ -73,7 +75,7 @@ func (t *tree) child(n *node, segment []byte) *node {
 	}
 	name, placeholder := "", false
 	if !t.literal {
-		if kind, ok := collapse(segment[1:]); ok {
+		if kind, ok := paths.Collapse(segment[1:]); ok {
 			name, placeholder = "/"+kind, true
 		}
 	}
@@ -207,4 +209,20 @@ func (n *node) merge(other *node) {
 			n.literals++
 		}
 	}
+}
+
+// slugOf is the name under which many siblings stand together: "{slug}", with the extension and a leading "@" that they
+// have in common with others.
+func slugOf(segment string) string {
+	prefix, extension := "", ""
+	if len(segment) > 0 && (segment[0] == '@' || segment[0] == '~') {
+		prefix = segment[:1]
+	}
+	for i := len(segment) - 1; i > 0 && len(segment)-i <= 6; i-- {
+		if segment[i] == '.' {
+			extension = segment[i:]
+			break
+		}
+	}
+	return prefix + "{slug}" + extension
 }

@@ -1,10 +1,27 @@
-package access
+// Package paths tells the segments of URL paths that name one thing of many from those that are written in the program: an identifier, a date, a
+// user. A segment goes in, what it stands for comes out. Which paths make up a route is left to others.
+package paths
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
-// collapse returns what a path's segment stands for when it names one thing of many by its looks: "{id}" for digits,
+// Template is a path without its query, with what Collapse gives in place of its segments.
+func Template(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if kind, ok := Collapse([]byte(s)); ok {
+			segments[i] = kind
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// Collapse returns what a path's segment stands for when it names one thing of many by its looks: "{id}" for digits,
 // "{uuid}", "{date}", "{hex}", "{token}", "@{slug}". An extension stays: "12.jpg" is "{id}.jpg". Any other segment is itself.
-func collapse(segment []byte) (kind string, ok bool) {
+func Collapse(segment []byte) (kind string, ok bool) {
 	if len(segment) > 1 && segment[0] == '@' {
 		return "@{slug}", true // by convention a user
 	}
@@ -64,20 +81,4 @@ func kindOf(b []byte) string {
 		return "{token}"
 	}
 	return ""
-}
-
-// slugOf is the name under which many siblings stand together: "{slug}", with the extension and a leading "@" that they
-// have in common with others.
-func slugOf(segment string) string {
-	prefix, extension := "", ""
-	if len(segment) > 0 && (segment[0] == '@' || segment[0] == '~') {
-		prefix = segment[:1]
-	}
-	for i := len(segment) - 1; i > 0 && len(segment)-i <= 6; i-- {
-		if segment[i] == '.' {
-			extension = segment[i:]
-			break
-		}
-	}
-	return prefix + "{slug}" + extension
 }
