@@ -16,20 +16,24 @@ var (
 
 // TestPagesAreLinked holds that links between pages lead somewhere, to their headings too, and that the README leads to every page.
 func TestPagesAreLinked(t *testing.T) {
-	pages, err := filepath.Glob("docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range pages {
-		if !strings.Contains(string(text), "("+page+")") {
-			t.Errorf("README.md does not lead to %s", page)
+	all := []string{"CONTRIBUTING.md", "CHANGELOG.md", "app/README.md"}
+	for readme, pattern := range map[string]string{"README.md": "docs/*.md", "README.ja.md": "docs/ja/*.md"} {
+		pages, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
 		}
+		text, err := os.ReadFile(readme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range pages {
+			if !strings.Contains(string(text), "("+page+")") {
+				t.Errorf("%s does not lead to %s", readme, page)
+			}
+		}
+		all = append(append(all, readme), pages...)
 	}
-	for _, page := range append(pages, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "app/README.md") {
+	for _, page := range all {
 		checkLinks(t, page)
 	}
 }

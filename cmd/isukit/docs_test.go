@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,7 +65,14 @@ func TestReadmeCommands(t *testing.T) {
 	if out, err := copyTree.CombinedOutput(); err != nil {
 		t.Fatalf("copy the tree: %v\n%s", err, out)
 	}
-	runShown(t, filepath.Join(root, "README.md"), dir, docsEnv(t, root))
+	page := filepath.Join(root, "README.md")
+	runShown(t, page, dir, docsEnv(t, root))
+	ran := shownCommands(t, page)
+	for _, c := range shownCommands(t, filepath.Join(root, "README.ja.md")) {
+		if !slices.Contains(ran, c) {
+			t.Errorf("README.ja.md shows %q, which README.md does not: it did not run", c)
+		}
+	}
 }
 
 // TestDocsCommands runs what the pages of docs/ show, in a directory that holds two rounds.
@@ -79,12 +87,14 @@ func TestDocsCommands(t *testing.T) {
 	// What users have of their own: .proto files, and a capture of an app that speaks them.
 	runLine(t, "mkdir proto && cp -R "+filepath.Join(root, "proto", "portal")+" proto/ && cp "+
 		filepath.Join(root, "proto", "capture", "testdata", "plain.pcap")+" contest.pcap", dir, env)
-	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range pages {
-		t.Run(filepath.Base(page), func(t *testing.T) { runShown(t, page, dir, env) })
+	for _, language := range []string{".", "ja"} {
+		pages, err := filepath.Glob(filepath.Join(root, "docs", language, "*.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range pages {
+			t.Run(filepath.Join(language, filepath.Base(page)), func(t *testing.T) { runShown(t, page, dir, env) })
+		}
 	}
 }
 
