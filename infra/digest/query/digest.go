@@ -64,6 +64,7 @@ const OtherQueries = "(others)"
 // entry is one statement as a log tells it.
 type entry struct {
 	at           time.Time
+	ended        time.Time // by the header of this entry
 	database     string
 	took, lock   time.Duration
 	sent, looked int64

@@ -19,7 +19,7 @@ import (
 // Options say how slow logs are read; the zero value takes every statement.
 type Options struct {
 	// From and To bound the window, To itself outside; zero is no bound. A statement's time is that of its start, as the log
-	// tells it, mostly to the second.
+	// tells it: MySQL's to the microsecond, MariaDB's to the second.
 	From, To time.Time
 }
 
@@ -124,7 +124,7 @@ func (p *slowParser) line(n int64, line []byte) {
 			return
 		}
 	}
-	if isServerStart(line, p.stage == inBody) {
+	if isServerStart(line, p.stage == inBody) && p.complete() {
 		p.flush()
 		return
 	}
@@ -160,11 +160,13 @@ func (p *slowParser) begins(name string, line []byte) bool {
 	default:
 		return false
 	}
-	if p.stage != inBody || !p.entry.whole {
-		return true
-	}
+	return p.complete()
+}
+
+// complete tells whether the entry may end here.
+func (p *slowParser) complete() bool {
 	text := p.entry.statement
-	return bytes.HasSuffix(bytes.TrimRight(text, "\r\n"), []byte(";")) && isClosed(text)
+	return p.stage != inBody || !p.entry.whole || bytes.HasSuffix(bytes.TrimRight(text, "\r\n"), []byte(";")) && isClosed(text)
 }
 
 // shortTime is how MariaDB writes a header's time: "# Time: 261122 20:15:03", the hour perhaps with one digit.
@@ -224,6 +226,7 @@ func (p *slowParser) fields(text []byte) {
 	rest := string(text)
 	if value, ok := strings.CutPrefix(strings.TrimSpace(rest), "Time:"); ok {
 		p.at = headerTime(strings.TrimSpace(value))
+		p.entry.ended = p.at
 		return
 	}
 	if strings.HasPrefix(rest, " User@Host:") || strings.HasPrefix(rest, " explain:") {
@@ -337,7 +340,7 @@ func isRemark(line []byte) bool {
 
 // isServerStart finds the three lines that a server writes when it opens the log. The first of them ends a statement, too.
 func isServerStart(line []byte, inStatement bool) bool {
-	if bytes.Contains(line, []byte(", Version: ")) && bytes.HasSuffix(bytes.TrimSpace(line), []byte("started with:")) {
+	if at := bytes.Index(line, []byte(", Version: ")); at > 0 && bytes.IndexByte(line, ' ') > at && bytes.HasSuffix(bytes.TrimSpace(line), []byte("started with:")) {
 		return true
 	}
 	return !inStatement && (bytes.HasPrefix(line, []byte("Tcp port: ")) || bytes.HasPrefix(line, []byte("TCP Port: ")) ||
@@ -366,6 +369,9 @@ func (p *slowParser) flush() {
 		return
 	}
 	e.database = cmp.Or(e.database, p.database)
+	if !e.ended.IsZero() {
+		e.at = e.ended.Add(-e.took) // whatever the session has set its timestamp to
+	}
 	if e.at.IsZero() {
 		e.at = p.at
 	}
