@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -93,7 +94,7 @@ var directives = map[string]string{
 	"r": "$request", "s": "$status", "b": "$bytes_sent", "B": "$bytes_sent", "O": "$bytes_sent", "m": "$request_method", "U": "$uri", "t": "[$time_local]",
 	"D": "$request_time_us", "T": "$request_time", "{s}T": "$request_time", "{ms}T": "$request_time_ms", "{us}T": "$request_time_us",
 	"{sec}t": "$msec", "{msec}t": "$msec", "{usec}t": "$msec", "{%s}t": "$msec",
-	"{duration}x": "$request_time", "{request-total-time}x": "$request_time", "{proxy.process-time}x": "$upstream_response_time", "{proxy.total-time}x": "$upstream_response_time",
+	"{duration}x": "$request_time", "{proxy.process-time}x": "$upstream_response_time", "{proxy.total-time}x": "$upstream_response_time",
 	"START_TIME": "$time", "REQ(:METHOD)": "$method", "REQ(:PATH)": "$uri", "REQ(X-ENVOY-ORIGINAL-PATH?:PATH)": "$uri", "RESPONSE_CODE": "$status",
 	"BYTES_SENT": "$bytes", "DURATION": "$request_time_ms", "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)": "$upstream_service_time",
 }
@@ -164,23 +165,27 @@ func (r *lineReader) parse(line []byte, e *entry) bool {
 	return ok && (e.status != 0 || e.path != nil)
 }
 
-// unescaped reads what a server wrote for bytes that would end a field: nginx and H2O "\x22", Apache "\"" and "\\".
+// unescaped reads what a server wrote for bytes that would end a field: nginx and H2O "\x22", Apache "\"" and "\\". H2O leaves
+// backslashes as they are, and so does this where they begin none of these.
 func (r *lineReader) unescaped(value []byte) []byte {
 	if !slices.Contains(value, '\\') {
 		return value
 	}
-	p := jsonLine{text: value, scratch: r.scratch[:0]}
-	for p.at < len(value) {
-		c := value[p.at]
-		p.at++
-		if c == '\\' {
-			p.escape()
-		} else {
-			p.scratch = append(p.scratch, c)
+	out := r.scratch[:0]
+	for at := 0; at < len(value); at++ {
+		c := value[at]
+		if c == '\\' && at+1 < len(value) {
+			next := value[at+1]
+			if n, err := strconv.ParseUint(string(value[at+2:min(at+4, len(value))]), 16, 8); next == 'x' && at+4 <= len(value) && err == nil {
+				c, at = byte(n), at+3
+			} else if i := strings.IndexByte(`"\ntrbfv`, next); i >= 0 {
+				c, at = "\"\\\n\t\r\b\f\v"[i], at+1
+			}
 		}
+		out = append(out, c)
 	}
-	r.scratch = p.scratch
-	return p.scratch
+	r.scratch = out
+	return out
 }
 
 // detect finds the format that reads a line.

@@ -17,7 +17,7 @@ import (
 
 const (
 	apacheFormat = `%h %l %u %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i" %D`
-	h2oFormat    = `%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-agent}i" %{request-total-time}x`
+	h2oFormat    = `%h %l %u %t "%r" %s %b "%{Referer}i" "%{User-agent}i" %{duration}x`
 	envoyFormat  = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(USER-AGENT)%"`
 )
 

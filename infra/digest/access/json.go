@@ -179,6 +179,8 @@ func (p *jsonLine) escape() {
 	}
 	if i := bytes.IndexByte([]byte("ntrbfv"), c); i >= 0 {
 		c = "\n\t\r\b\f\v"[i]
+	} else if c != '"' && c != '\\' && c != '/' {
+		p.scratch = append(p.scratch, '\\')
 	}
 	p.scratch = append(p.scratch, c)
 }
