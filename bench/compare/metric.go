@@ -47,6 +47,22 @@ func metricNamed(name string) (metric, bool) {
 	return metrics[i], true
 }
 
+// Value returns how good a round is by a metric, as a number that is higher the better the round is: the figure, or 1 by it where lower is
+// better; 0 where the round has none. ok is false for a name that is no metric's.
+func Value(name string) (of func(*result.Round) float64, ok bool) {
+	m, ok := metricNamed(name)
+	if !ok || m.higherIsBetter {
+		return m.of, ok
+	}
+	return func(r *result.Round) float64 {
+		v := m.of(r)
+		if v <= 0 {
+			return 0
+		}
+		return 1 / v
+	}, true
+}
+
 func metricNames() string {
 	names := make([]string, len(metrics))
 	for i, m := range metrics {

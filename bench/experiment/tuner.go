@@ -67,12 +67,12 @@ type duel struct {
 
 // NewTuner plans a search of at most budget rounds that begins with the baseline; a fifth of them, 6 to 10 pairs, is kept back.
 func NewTuner(space Space, base Config, budget int, seed uint64) (*Tuner, error) {
-	confirm := max(minPairs, min(10, budget/10))
+	confirm := max(MinPairs, min(10, budget/10))
 	if len(space.Advice) == 0 || len(base.On) != space.Tunings || len(base.Sizes) != space.Sizes {
 		return nil, fmt.Errorf("the baseline has %d tunings and %d sizes, the space %d and %d, and %d placements", len(base.On), len(base.Sizes), space.Tunings, space.Sizes, len(space.Advice))
 	}
-	if budget < 4*minPairs {
-		return nil, fmt.Errorf("%d rounds: a search takes at least %d, %d of them to confirm what it finds", budget, 4*minPairs, 2*minPairs)
+	if budget < 4*MinPairs {
+		return nil, fmt.Errorf("%d rounds: a search takes at least %d, %d of them to confirm what it finds", budget, 4*MinPairs, 2*MinPairs)
 	}
 	t := &Tuner{space: space, base: base, budget: budget, explore: budget - 2*confirm, confirm: confirm, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0xa0707)), incumbent: base}
 	t.model = newModel(space)
@@ -108,7 +108,7 @@ func (t *Tuner) plan() bool {
 // are left.
 func (t *Tuner) chooseFinal() {
 	best := t.best()
-	again := t.broken && !best.equal(*t.chosen) && t.budget-len(t.trials) >= 2*minPairs
+	again := t.broken && !best.equal(*t.chosen) && t.budget-len(t.trials) >= 2*MinPairs
 	if t.chosen == nil || again {
 		t.chosen, t.broken, t.ratios = &best, false, nil
 	}

@@ -54,13 +54,13 @@ type ScreenVerdict struct {
 	Suspects []int `json:"suspects"`
 }
 
-// minPairs is how many pairs a verdict needs: with five, even the clearest outcome has a chance of 1 in 16.
-const minPairs = 6
+// MinPairs is how many pairs a verdict needs: with five, even the clearest outcome has a chance of 1 in 16.
+const MinPairs = 6
 
 // Verdict judges what there is so far.
 func (s *Screen) Verdict() ScreenVerdict {
 	k := len(s.factors)
-	v := ScreenVerdict{Rounds: len(s.trials), Pairs: len(s.d), Failed: countFailed(s.trials), Proves: len(s.d) >= minPairs,
+	v := ScreenVerdict{Rounds: len(s.trials), Pairs: len(s.d), Failed: countFailed(s.trials), Proves: len(s.d) >= MinPairs,
 		Factors: make([]FactorVerdict, k), Suspicion: Suspect(k, s.trials)}
 	ridge := s.ridge()
 	for j, name := range s.factors {
@@ -125,12 +125,15 @@ func (s *Screen) ridge() []float64 {
 	return ridgeSolve(s.x, d, k, 4)
 }
 
+// Spread is the standard deviation of differences of log values around zero, as wild ones leave it.
+func Spread(differences []float64) float64 { return robust(differences) }
+
 // Smallest is the smallest effect, as a ratio above 1, that a screen of k factors shows in 4 of 5 cases with that many pairs whose
 // log differences have the standard deviation sd; 0 where there are too few pairs.
 func Smallest(sd float64, pairs, k int) float64 { return smallest(sd, pairs, k) }
 
 func smallest(sd float64, pairs, k int) float64 {
-	if pairs < minPairs || k < 1 {
+	if pairs < MinPairs || k < 1 {
 		return 0
 	}
 	return math.Exp(sd / math.Sqrt(float64(pairs)) * (normalQuantile(1-alpha/2/float64(k)) + normalQuantile(0.8)))
@@ -139,7 +142,7 @@ func smallest(sd float64, pairs, k int) float64 {
 // PairsFor is how many pairs it takes to show an effect (a ratio above 1) of one of k factors in 4 of 5 cases.
 func PairsFor(effect, sd float64, k int) int {
 	z := normalQuantile(1-alpha/2/float64(k)) + normalQuantile(0.8)
-	return max(minPairs, int(math.Ceil(math.Pow(sd*z/math.Log(effect), 2))))
+	return max(MinPairs, int(math.Ceil(math.Pow(sd*z/math.Log(effect), 2))))
 }
 
 func boolInt(b bool) int {

@@ -68,6 +68,8 @@ var argumentsOf = map[string]argument{
 	"isukit topology apply": {of: topologyNames, most: 1, files: true},
 	"isukit topology show":  {of: topologyNames, most: 1, files: true},
 	"isukit topology diff":  {of: topologyNames, most: 2, files: true},
+	"isukit screen":         {of: tuningNames, most: 1, files: true},
+	"isukit screen resume":  {of: journalNames, most: 1},
 	"isukit tune show":      {of: tuningNames, files: true},
 	"isukit tune diff":      {of: tuningNames, files: true},
 	"isukit tune apply":     {of: tuningNames, files: true},
@@ -157,7 +159,7 @@ func inList(values []string, typed string) []string {
 	return list
 }
 
-func (a argument) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a argument) complete(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if a.most > 0 && len(args) >= a.most {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -165,5 +167,5 @@ func (a argument) complete(cmd *cobra.Command, args []string, _ string) ([]strin
 	if a.files {
 		directive = cobra.ShellCompDirectiveDefault
 	}
-	return a.of(cmd, args), directive
+	return inList(a.of(cmd, args), typed), directive
 }

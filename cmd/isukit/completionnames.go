@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -87,6 +88,18 @@ func roundNames(cmd *cobra.Command, _ []string) []string {
 		}
 		list = append(list, e.ID+"\t"+about)
 	}
+	return list
+}
+
+// journalNames are the experiments of the command's kind, newest first.
+func journalNames(cmd *cobra.Command, _ []string) []string {
+	_ = flagsFromEnv(cmd.Flags())
+	dir, err := cmd.Flags().GetString("results")
+	if err != nil {
+		return nil
+	}
+	list, _ := filepath.Glob(filepath.Join(dir, cmd.Parent().Name()+"-*.jsonl")) // the pattern is a good one
+	slices.Reverse(list)
 	return list
 }
 

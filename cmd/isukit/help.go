@@ -14,6 +14,7 @@ var helpGroups = []struct {
 	commands []string
 }{
 	{"Measure", []string{"round", "compare", "observe", "final"}},
+	{"Experiment", []string{"screen"}},
 	{"Place and tune", []string{"topology", "tune", "doctor", "replicas", "hosts", "lab"}},
 	{"Look back", []string{"ls", "show", "diff", "latency", "hits", "serve", "notify"}},
 	{"Look at the wire", []string{"capture", "decode", "send", "replay", "encode", "types", "routes"}},
@@ -45,9 +46,7 @@ func printRootHelp(w io.Writer, root *cobra.Command) {
 		}
 	}
 	fmt.Fprint(w, `Also: isukit version; isukit completion bash, zsh or fish
-Flags of every command:
-  -h, --help           what a command does, with examples and all its flags
-  -q, --quiet          print results, warnings and errors, and nothing else
-      --state-dir DIR  where running servers and prepared data are kept
+Every command: -h, --help with examples and all flags; -q, --quiet for results,
+  warnings and errors only; --state-dir DIR for servers and prepared data
 `)
 }

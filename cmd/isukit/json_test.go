@@ -16,6 +16,7 @@ import (
 	"forge.example/account/isukit/app/fanout/lint"
 	"isukit/bench/compare"
 	"isukit/cmd/internal/exchange"
+	"isukit/cmd/internal/session"
 	"isukit/infra"
 	"isukit/infra/doctor"
 	"isukit/infra/tune"
@@ -27,6 +28,7 @@ var printedTypes = map[string]reflect.Type{
 	"round": nil, "show": nil, "observe": nil, "digest access": nil, "digest queries": nil, "decode": nil, "send": nil, "hits": nil, "topology diff": nil,
 	"ls": reflect.TypeFor[listedRound](), "final": reflect.TypeFor[listedRound](),
 	"diff": reflect.TypeFor[diffJSON](), "latency": reflect.TypeFor[endpointLatency](), "compare": reflect.TypeFor[compare.Comparison](),
+	"screen": reflect.TypeFor[session.ScreenResult](), "screen resume": reflect.TypeFor[session.ScreenResult](),
 	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchange.ExchangeJSON](), "replay": reflect.TypeFor[exchange.ReplayReport](),
 	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[routeInfo](), "routes learn": reflect.TypeFor[learnedInfo](), "decode --diff": reflect.TypeFor[decode.Difference](),
 	"topology ls": reflect.TypeFor[topologyLine](), "topology apply": reflect.TypeFor[infra.Plan](), "topology status": reflect.TypeFor[infra.Status](),

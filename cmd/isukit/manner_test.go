@@ -130,6 +130,9 @@ var severalMeanings = map[string]string{
 	"tool":     "a package of hosts",
 	"tables":   "tables",
 	"wait":     "how long to wait",
+	"seed":     "what random choices follow from: the dataset and the users' plans, or the plan of an experiment",
+	"budget":   "how long rounds may take together",
+	"metrics":  "what rounds are judged by: compare takes several",
 }
 
 var (

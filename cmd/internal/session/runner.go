@@ -25,6 +25,8 @@ type Runner struct {
 	Before [2]string
 	// Commands are set where a side is not a round of isukit's.
 	Commands [2]*Command
+	// Started, if set, is told of the process that plays a round; its error ends the round.
+	Started func(pid int) error
 }
 
 // stopLimit is how long a round that was interrupted may take to clear away what it started.
@@ -49,7 +51,19 @@ func (p *Runner) Play(ctx context.Context, side int) (*result.Round, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopLimit
-	err := cmd.Run()
+	err := cmd.Start()
+	if err != nil {
+		return nil, fmt.Errorf("isukit round: %w", err)
+	}
+	var told error
+	if p.Started != nil {
+		if told = p.Started(cmd.Process.Pid); told != nil {
+			_ = cmd.Process.Signal(os.Interrupt)
+		}
+	}
+	if err = cmd.Wait(); told != nil {
+		return nil, told
+	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -1,0 +1,237 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/host/proc"
+	"isukit/input"
+)
+
+// Journal is an experiment on disk: its plan, and every round before it begins and after it has ended. An experiment is resumed by
+// running it again from its beginning: rounds that the journal has are read from the results, and not played.
+type Journal struct {
+	Path    string
+	Results string
+	// Isukit is the program that plays rounds, Common are the arguments of every round behind those of its own.
+	Isukit string
+	Common []string
+	Say    func(format string, args ...any)
+
+	file  *os.File
+	past  []line // rounds of earlier sessions that were not asked for yet
+	count int
+	spent time.Duration
+}
+
+// line is one line of a journal: the plan, a round that begins, or the end of the round that began last.
+type line struct {
+	Kind string          `json:"kind,omitempty"`
+	Plan json.RawMessage `json:"plan,omitempty"`
+
+	Stage   string   `json:"stage,omitempty"`
+	Args    []string `json:"args,omitempty"`
+	Process *proc.ID `json:"process,omitempty"`
+
+	Round   string  `json:"round,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"`
+}
+
+// maxJournal bounds a journal: some thousand rounds.
+const maxJournal = 16 << 20
+
+// NewJournal begins an experiment of that kind ("screen") with its plan.
+func NewJournal(results, kind string, plan any) (*Journal, error) {
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(results, 0o755); err != nil {
+		return nil, fmt.Errorf("begin a %s: %w", kind, err)
+	}
+	path := filepath.Join(results, kind+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".jsonl")
+	j := &Journal{Path: path, Results: results}
+	if j.file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o644); err != nil {
+		return nil, fmt.Errorf("begin a %s: %w", kind, err)
+	}
+	if err := errors.Join(j.lock(), j.write(line{Kind: kind, Plan: text})); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+// OpenJournal reads an experiment of that kind and its plan; path "" takes the newest below results. A round that a killed session has left
+// behind is waited for: it still clears away.
+func OpenJournal(ctx context.Context, path, results, kind string, plan any, say func(string, ...any)) (*Journal, error) {
+	if path == "" {
+		all, err := filepath.Glob(filepath.Join(results, kind+"-*.jsonl"))
+		if err != nil || len(all) == 0 {
+			return nil, ui.UsageError(errors.Join(fmt.Errorf("there is no %s in %s", kind, results), err), "isukit "+kind+" --help tells how one begins")
+		}
+		path = all[len(all)-1] // sorted, and names begin with the time
+	}
+	j := &Journal{Path: path, Results: results, Say: say}
+	var err error
+	if j.file, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0); err != nil {
+		return nil, ui.UsageError(err, "isukit "+kind+" resume FILE")
+	}
+	if err = j.lock(); err == nil {
+		err = j.read(ctx, kind, plan)
+	}
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+// lock keeps a second session off.
+func (j *Journal) lock() error {
+	err := proc.Flock(j.file, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ui.Hinted(fmt.Errorf("%s is being played already", j.Path), "wait for its end, or end it with Ctrl-C")
+	}
+	return err
+}
+
+func (j *Journal) read(ctx context.Context, kind string, plan any) error {
+	text, err := input.Read(j.Path, maxJournal)
+	if err != nil {
+		return err
+	}
+	whole := text[:bytes.LastIndexByte(text, '\n')+1] // the last line may have been cut off by a crash
+	if err := j.file.Truncate(int64(len(whole))); err != nil {
+		return err
+	}
+	var begun *line
+	n := 0
+	for text := range bytes.Lines(whole) {
+		n++
+		var l line
+		err := json.Unmarshal(text, &l)
+		switch {
+		case err != nil:
+		case n == 1 && l.Kind != kind:
+			return ui.UsageError(fmt.Errorf("%s is not of isukit %s", j.Path, kind), "name a file that this command has written")
+		case n == 1:
+			err = json.Unmarshal(l.Plan, plan)
+		case l.Stage != "":
+			begun = &l
+		case begun == nil:
+			err = errors.New("a round ends that did not begin")
+		default:
+			begun.Round, begun.Seconds = l.Round, l.Seconds
+			j.past, begun = append(j.past, *begun), nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: line %d: %w", j.Path, n, err)
+		}
+	}
+	if len(whole) == 0 {
+		return ui.UsageError(fmt.Errorf("%s is empty", j.Path), "")
+	}
+	if begun == nil || begun.Process == nil {
+		return nil
+	}
+	for told := false; begun.Process.Alive(); told = true {
+		if !told {
+			j.Say("waiting for the round that was under way: process %d clears away", begun.Process.PID)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// write returns when the line is on disk.
+func (j *Journal) write(l line) error {
+	text, err := json.Marshal(l)
+	if err == nil {
+		_, err = j.file.Write(append(text, '\n'))
+	}
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", j.Path, err)
+	}
+	return nil
+}
+
+// Close ends the session.
+func (j *Journal) Close() error { return j.file.Close() }
+
+// Spent is how long the rounds so far took, in all sessions.
+func (j *Journal) Spent() time.Duration { return j.spent }
+
+// Count is how many rounds there were so far, in all sessions.
+func (j *Journal) Count() int { return j.count }
+
+// Play plays the next round, with arguments of its own, or reads it if an earlier session has played it. The error is for a round that
+// could not be played; one that failed is a round.
+func (j *Journal) Play(ctx context.Context, stage string, args []string) (*result.Round, error) {
+	if len(j.past) > 0 {
+		return j.replay(stage, args)
+	}
+	r, err := j.playOne(ctx, stage, args)
+	if err != nil && ctx.Err() == nil {
+		j.Say("the round could not be played, and is played once more: %v", err)
+		r, err = j.playOne(ctx, stage, args)
+	}
+	return r, err
+}
+
+func (j *Journal) playOne(ctx context.Context, stage string, args []string) (*result.Round, error) {
+	began := time.Now()
+	runner := Runner{Isukit: j.Isukit, Args: [2][]string{slices.Concat([]string{"round"}, args, j.Common)}, Started: func(pid int) error {
+		l := line{Stage: stage, Args: args}
+		if st, err := proc.Read(pid); err == nil {
+			l.Process = &st.ID
+		}
+		return j.write(l)
+	}}
+	r, err := runner.Play(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	took := time.Since(began)
+	j.note(took)
+	return r, j.write(line{Round: r.ID, Seconds: took.Seconds()})
+}
+
+func (j *Journal) note(took time.Duration) {
+	j.count++
+	j.spent += took
+}
+
+func (j *Journal) replay(stage string, args []string) (*result.Round, error) {
+	p := j.past[0]
+	if p.Stage != stage || !slices.Equal(p.Args, args) {
+		return nil, fmt.Errorf("%s was written by another isukit: its round %d is %s %q, where this one plans %s %q", j.Path, j.count+1, p.Stage, strings.Join(p.Args, " "),
+			stage, strings.Join(args, " "))
+	}
+	j.past = j.past[1:]
+	j.note(time.Duration(p.Seconds * float64(time.Second)))
+	r, _, err := result.Get(j.Results, p.Round)
+	if err != nil {
+		return nil, ui.Hinted(fmt.Errorf("a round of %s is not there any more: %w", j.Path, err), "begin anew")
+	}
+	return r, nil
+}
+
+// Replaying tells that the next round was played by an earlier session.
+func (j *Journal) Replaying() bool { return len(j.past) > 0 }

@@ -1,0 +1,396 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"isukit/bench/compare"
+	"isukit/bench/experiment"
+	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
+)
+
+// ScreenPlan is what a screen was asked for. It is the first line of its journal.
+type ScreenPlan struct {
+	Factors []Factor `json:"factors"`
+	// Rounds are those in fold-over pairs, at most; Budget bounds all rounds together, 0 does not.
+	Rounds int           `json:"rounds"`
+	Budget time.Duration `json:"budget"`
+	Seed   uint64        `json:"seed"`
+	// Metric is what a round is judged by, as compare names it.
+	Metric string `json:"metric"`
+	// AcceptRisk are tunings whose high risk is accepted.
+	AcceptRisk []string `json:"accept_risk,omitempty"`
+	// Round are arguments of isukit round for every round.
+	Round []string `json:"round"`
+	// Dir is the directory that the rounds are played in.
+	Dir string `json:"dir"`
+}
+
+// ScreenResult is what a screen found, or what there is by now.
+type ScreenResult struct {
+	// Journal is the file that isukit screen resume goes on with.
+	Journal string `json:"journal"`
+	Metric  string `json:"metric"`
+	Seed    uint64 `json:"seed"`
+	// Finished is false where the plan was not played to its end.
+	Finished bool `json:"finished"`
+	// Planned are the rounds in fold-over pairs that the plan has.
+	Planned int `json:"planned_rounds"`
+	// PairSpread is how far two equal rounds that run one after the other stray, as a standard deviation of the logarithm of their
+	// ratio; PairsOfNoise is from how many such pairs it is known.
+	PairSpread   float64 `json:"pair_spread"`
+	PairsOfNoise int     `json:"pairs_of_noise"`
+	// Dropped are tunings of which nothing can be applied.
+	Dropped []string                 `json:"dropped,omitempty"`
+	Verdict experiment.ScreenVerdict `json:"verdict"`
+	// Recommended are the tunings to keep.
+	Recommended []string `json:"recommended"`
+	// Confirmed compares fresh rounds of the recommended tunings with rounds of all, or of none where all are recommended.
+	Confirmed *Confirmation `json:"confirmed,omitempty"`
+	// Keep is the command that keeps what is recommended.
+	Keep     string   `json:"keep,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Confirmation is what fresh pairs of rounds say: the side B of a comparison against the side A.
+type Confirmation struct {
+	Against string          `json:"against"` // what A is
+	Pairs   int             `json:"pairs"`
+	Ratio   float64         `json:"ratio"` // B/A
+	Low     float64         `json:"ratio_low"`
+	High    float64         `json:"ratio_high"`
+	P       float64         `json:"p"`
+	Verdict compare.Verdict `json:"verdict"`
+	// Whole is the comparison in full.
+	Whole *compare.Comparison `json:"-"`
+}
+
+func newConfirmation(c *compare.Comparison) *Confirmation {
+	m := c.Metrics[0]
+	return &Confirmation{Against: c.A.Name, Pairs: m.Pairs, Ratio: m.Ratio, Low: m.Low, High: m.High, P: m.PCorrected, Verdict: m.Verdict, Whole: c}
+}
+
+// Screen plays a screen: rounds of which each has half of the factors, and at the end fresh pairs of what is recommended.
+type Screen struct {
+	ScreenPlan
+	Journal *Journal
+	Say     func(format string, args ...any)
+
+	value   func(*result.Round) float64
+	factors []Factor // that can be applied
+	out     ScreenResult
+}
+
+// What a screen plays beside its fold-over pairs: equal rounds, where too few are known, to learn the noise, and pairs that confirm. A noise
+// is known from enough pairs.
+const (
+	equalRounds   = 4
+	enoughPairs   = 6
+	confirmPairs  = compare.MinPairs
+	leastScreened = 12 // rounds, without which no pairs are kept back to confirm
+)
+
+// hopedFor is the largest effect, as a ratio, that anybody hopes for.
+const hopedFor = 1.25
+
+// Run plays the screen. Where it ends early the result is what there is by then.
+func (s *Screen) Run(ctx context.Context) (*ScreenResult, error) {
+	var ok bool
+	if s.value, ok = compare.Value(s.Metric); !ok {
+		return nil, ui.UsageError(fmt.Errorf("there is no metric %q", s.Metric), "isukit compare --help lists them")
+	}
+	s.out = ScreenResult{Journal: s.Journal.Path, Metric: s.Metric, Seed: s.Seed, Recommended: []string{}}
+	differences, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.plan(differences)
+	screen, err := experiment.NewScreen(s.names(), s.out.Planned, s.Seed)
+	if err != nil {
+		return nil, ui.UsageError(err, "give a larger --budget or more --rounds")
+	}
+	err = s.screen(ctx, screen)
+	s.out.Verdict = screen.Verdict()
+	on := s.out.Verdict.Recommended()
+	for j, f := range s.factors {
+		if on[j] {
+			s.out.Recommended = append(s.out.Recommended, f.Names...)
+		}
+	}
+	if err == nil && s.confirms() {
+		err = s.confirm(ctx, on)
+	}
+	s.out.Finished = err == nil
+	return &s.out, err
+}
+
+func (s *Screen) names() []string {
+	names := make([]string, len(s.factors))
+	for j, f := range s.factors {
+		names[j] = f.String()
+	}
+	return names
+}
+
+// begin plays the rounds that come before the plan: one with no tuning to warm up, one with all of them, which shows what can be applied, and
+// equal ones where the noise is not known from rounds that were kept. It returns the differences of equal rounds.
+func (s *Screen) begin(ctx context.Context) ([]float64, error) {
+	none, err := s.Journal.Play(ctx, "warm-up", nil)
+	if err != nil {
+		return nil, err
+	}
+	s.tell("warm-up without tunings", none)
+	if !none.Passed {
+		return nil, ui.Hinted(fmt.Errorf("the round without tunings failed: %s", none.Reason), "isukit show "+none.ID)
+	}
+	all, err := s.Journal.Play(ctx, "all on", s.tune(s.Factors, on(len(s.Factors))))
+	if err != nil {
+		return nil, err
+	}
+	s.tell("with all tunings", all)
+	s.drop(all)
+	if len(s.factors) == 0 {
+		return nil, ui.UsageError(errors.New("nothing of the tunings can be applied here"), "isukit tune show NAME tells what each needs")
+	}
+	differences := s.known(none)
+	if len(differences) >= enoughPairs {
+		return differences, nil
+	}
+	last := 0.0
+	for n := range equalRounds {
+		r, err := s.Journal.Play(ctx, "equal", nil)
+		if err != nil {
+			return nil, err
+		}
+		s.tell(fmt.Sprintf("equal round %d of %d, for the noise", n+1, equalRounds), r)
+		if !r.Passed {
+			continue
+		}
+		v, err := s.valueOf(r)
+		if err != nil {
+			return nil, err
+		}
+		if last > 0 {
+			differences = append(differences, math.Log(v/last))
+		}
+		last = v
+	}
+	return differences, nil
+}
+
+// drop leaves out factors of which nothing was applied in a round with all of them.
+func (s *Screen) drop(all *result.Round) {
+	applied := strings.Split(describe(all)["tunings"], ", ")
+	for _, f := range s.Factors {
+		if slices.ContainsFunc(f.Members, func(n string) bool { return slices.Contains(applied, n) }) {
+			s.factors = append(s.factors, f)
+			continue
+		}
+		s.out.Dropped = append(s.out.Dropped, f.Names...)
+		s.warn("%s is left out: nothing of it can be applied here", f)
+	}
+	for _, w := range all.Warnings {
+		if strings.HasPrefix(w, "tuning ") {
+			s.warn("%s", w)
+		}
+	}
+}
+
+// maxApart is how long after one round the next began at most, to count as one after the other.
+const maxApart = 10 * time.Minute
+
+// known are the differences of equal rounds without tunings that were kept before this screen, one after the other.
+func (s *Screen) known(like *result.Round) (differences []float64) {
+	entries, err := result.List(s.Journal.Results)
+	if err != nil {
+		return nil
+	}
+	for i := 0; i+1 < len(entries) && len(differences) < 4*enoughPairs; i++ {
+		b, a := entries[i].Round, entries[i+1].Round // newest first
+		if a == nil || b == nil || !b.StartedAt.Before(like.StartedAt) || b.StartedAt.Sub(a.StartedAt) > maxApart || !alike(a, like) || !alike(b, like) {
+			continue
+		}
+		if va, vb := s.value(a), s.value(b); va > 0 && vb > 0 {
+			differences = append(differences, math.Log(vb/va))
+		}
+	}
+	return differences
+}
+
+// alike tells that two rounds passed under the same conditions, as far as noise goes.
+func alike(a, b *result.Round) bool {
+	da, db := describe(a), describe(b)
+	for _, key := range []string{"scenario", "seed", "topology", "topology_hash", "tunings", "shape", "arrivals", "mix", "app_binary"} {
+		if da[key] != db[key] {
+			return false
+		}
+	}
+	return a.Passed && b.Passed && (a.Scenario == "external" || a.LoadSeconds == b.LoadSeconds)
+}
+
+// plan says what will be played, before it is, and what that can show.
+func (s *Screen) plan(differences []float64) {
+	s.out.Planned = s.Rounds
+	each := s.Journal.Spent() / time.Duration(max(1, s.Journal.Count()))
+	if s.Budget > 0 {
+		left := int((s.Budget - s.Journal.Spent()) / each)
+		if left >= leastScreened+2*confirmPairs {
+			left -= 2 * confirmPairs
+		}
+		if s.Rounds == 0 || left < s.Rounds {
+			s.out.Planned = max(0, left)
+		}
+	}
+	k, pairs := len(s.factors), s.out.Planned/2
+	s.out.PairSpread, s.out.PairsOfNoise = experiment.Spread(differences), len(differences)
+	text := fmt.Sprintf("plan: %d tunings, %d rounds in %d pairs, seed %d", k, 2*pairs, pairs, s.Seed)
+	rounds := 2 * pairs
+	if s.confirms() {
+		text += fmt.Sprintf("; then %d pairs that confirm", confirmPairs)
+		rounds += 2 * confirmPairs
+	}
+	s.Say("%s; about %s", text, ui.ShortTime((time.Duration(rounds) * each).Round(time.Second)))
+	smallest := experiment.Smallest(s.out.PairSpread, pairs, k)
+	if smallest == 0 {
+		s.warn("%d rounds prove nothing: they only rank suspects. A verdict takes %d rounds or more", 2*pairs, 2*experiment.MinPairs)
+		return
+	}
+	s.Say("two equal rounds differ by %.1f %% (standard deviation, %d pairs): the smallest effect that %d rounds show in 4 of 5 cases is %.1f %%; a tuning that makes 1 of 4 rounds fail takes about 55 to 80",
+		100*s.out.PairSpread, len(differences), 2*pairs, 100*(smallest-1))
+	if smallest > hopedFor {
+		hint := "give more --rounds"
+		if s.Metric == "score" {
+			hint += ", or --metrics hits, which strays less"
+		}
+		s.warn("the smallest effect that this plan shows is %.0f %%, which is more than most tunings have: %s", 100*(smallest-1), hint)
+	}
+}
+
+func (s *Screen) confirms() bool { return s.out.Planned >= leastScreened }
+
+func (s *Screen) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	s.out.Warnings = append(s.out.Warnings, text)
+	s.Say("warning: %s", text)
+}
+
+// screen plays the fold-over pairs.
+func (s *Screen) screen(ctx context.Context, plan *experiment.Screen) error {
+	off := 0
+	for {
+		on, more := plan.Next()
+		if !more {
+			return nil
+		}
+		if s.Budget > 0 && plan.Rounds() > 0 && s.Journal.Spent() > s.Budget {
+			s.warn("the budget of %s is spent after %d of %d rounds", ui.ShortTime(s.Budget), plan.Rounds(), s.out.Planned)
+			return nil
+		}
+		r, err := s.Journal.Play(ctx, "screen", s.tune(s.factors, on))
+		if err != nil {
+			return err
+		}
+		v := 0.0
+		if r.Passed {
+			if v, err = s.valueOf(r); err != nil {
+				return err
+			}
+		}
+		if err := plan.Add(v, !r.Passed); err != nil {
+			return err
+		}
+		s.tell(fmt.Sprintf("round %d of %d, %d tunings on", plan.Rounds(), s.out.Planned, count(on)), r)
+		for j, q := range plan.Quarantined() {
+			if q && off>>j&1 == 0 {
+				off |= 1 << j
+				s.Say("%s makes rounds fail: it is off from now on", s.factors[j])
+			}
+		}
+	}
+}
+
+// confirm plays fresh pairs of what is recommended against all tunings, or against none where all are.
+func (s *Screen) confirm(ctx context.Context, recommended []bool) error {
+	sides := [2]compare.Side{{Name: "all tunings"}, {Name: "recommended"}}
+	args := [2][]string{s.tune(s.factors, on(len(s.factors))), s.tune(s.factors, recommended)}
+	if !slices.Contains(recommended, false) {
+		sides[0].Name, args[0] = "no tunings", nil
+	}
+	first := compare.Order(confirmPairs, rand.New(rand.NewPCG(s.Seed, 0xc0f1)))
+	for n := range confirmPairs {
+		for _, side := range order(first[n]) {
+			r, err := s.Journal.Play(ctx, "confirm", args[side])
+			if err != nil {
+				return err
+			}
+			s.tell(fmt.Sprintf("confirming pair %d of %d, %s", n+1, confirmPairs, sides[side].Name), r)
+			sides[side].Rounds = append(sides[side].Rounds, r)
+		}
+	}
+	o := compare.DefaultOptions()
+	o.Metrics = []string{s.Metric}
+	c, err := compare.Rounds(sides[0], sides[1], o)
+	if errors.Is(err, compare.ErrNoPairs) {
+		s.warn("every confirming pair had a failed round: nothing is confirmed")
+		return nil
+	}
+	if err == nil {
+		s.out.Confirmed = newConfirmation(c)
+	}
+	return err
+}
+
+// valueOf is what a passed round is judged by.
+func (s *Screen) valueOf(r *result.Round) (float64, error) {
+	if v := s.value(r); v > 0 {
+		return v, nil
+	}
+	return 0, ui.Hinted(fmt.Errorf("round %s passed and has no %s above 0", r.ID, s.Metric), "name another figure with --metrics")
+}
+
+// tell says how a round went, unless an earlier session has said it.
+func (s *Screen) tell(label string, r *result.Round) {
+	switch {
+	case s.Journal.Replaying():
+	case !r.Passed:
+		s.Say("%s: FAILED: %s", label, r.Reason)
+	default:
+		s.Say("%s: score %d, %.0f hits/s", label, r.Score.Total, r.HitsPerSec())
+	}
+}
+
+// tune are arguments of isukit round that apply the factors that are on.
+func (s *Screen) tune(factors []Factor, on []bool) []string {
+	var names []string
+	for j, f := range factors {
+		if on[j] {
+			names = append(names, f.Names...)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	args := []string{"--tune", strings.Join(names, ",")}
+	if len(s.AcceptRisk) > 0 {
+		args = append(args, "--accept-risk", strings.Join(s.AcceptRisk, ","))
+	}
+	return args
+}
+
+func on(n int) []bool { return slices.Repeat([]bool{true}, n) }
+
+func count(on []bool) (n int) {
+	for _, v := range on {
+		if v {
+			n++
+		}
+	}
+	return n
+}

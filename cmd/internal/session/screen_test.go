@@ -1,0 +1,291 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/bench/experiment"
+	"isukit/bench/result"
+	"isukit/infra/infratest/wait"
+)
+
+// The test program plays isukit round, and a screen that can be killed, when this is in its environment.
+const played = "ISUKIT_SESSION_TEST"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(played) {
+	case "":
+		os.Exit(m.Run())
+	case "screen":
+		if err := resumed(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	default:
+		os.Exit(playedRound(os.Args[1:]))
+	}
+}
+
+// playedRound is isukit round of a world in which costly costs 15 %, failing makes every second round fail, and none is known here. What it
+// applies is a file until it takes that back; it takes back first what a killed one has left.
+func playedRound(args []string) int {
+	value := func(name string) string {
+		if i := slices.Index(args, name); i >= 0 {
+			return args[i+1]
+		}
+		return ""
+	}
+	results, tune := value("--results"), value("--tune")
+	applied := filepath.Join(results, "applied")
+	os.Remove(applied)
+	names := slices.DeleteFunc(strings.Split(tune, ","), func(n string) bool { return n == "none" || n == "" })
+	if len(names) > 0 {
+		os.WriteFile(applied, []byte(tune), 0o600)
+	}
+	time.Sleep(5 * time.Millisecond)
+	sum := fnv.New64a()
+	fmt.Fprint(sum, tune)
+	r := &result.Round{Format: result.FormatVersion, ID: result.NewID(time.Now(), "fake"), StartedAt: time.Now().UTC(), Topology: "fake", LoadSeconds: 10, Passed: true,
+		Score: result.Score{Total: 100000, Lines: []result.ScoreLine{}}, Phases: []result.Phase{}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
+		Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: []result.Fact{{Key: "tunings", Value: strings.Join(names, ", ")}}}
+	if slices.Contains(names, "costly") {
+		r.Score.Total = 85000
+	}
+	noise := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	if os.Getenv(played) == "noisy round" {
+		r.Score.Total = int64(float64(r.Score.Total) * math.Exp(0.02*noise.NormFloat64()))
+	}
+	if slices.Contains(names, "failing") && sum.Sum64()%2 == 0 {
+		r.Passed, r.Reason, r.Score.Total = false, "planted", 0
+	}
+	if _, err := result.Write(results, r); err != nil {
+		fmt.Fprintln(os.Stderr, "isukit: error:", err)
+		return 1
+	}
+	os.Remove(applied)
+	json.NewEncoder(os.Stdout).Encode(r)
+	if !r.Passed {
+		return 3
+	}
+	return 0
+}
+
+// world is a screen of ten tunings in the played world; kind of its rounds is their environment.
+func world(rounds int) ScreenPlan {
+	p := ScreenPlan{Rounds: rounds, Seed: 7, Metric: "score"}
+	for _, name := range []string{"a", "b", "costly", "c", "d", "failing", "e", "f", "none", "g"} {
+		p.Factors = append(p.Factors, Factor{Names: []string{name}, Members: []string{name}})
+	}
+	return p
+}
+
+func playOn(t testing.TB, j *Journal, p ScreenPlan, kind string) (*ScreenResult, []string, error) {
+	t.Helper()
+	t.Setenv(played, kind)
+	var said []string
+	j.Isukit, j.Common = os.Args[0], []string{"--results", j.Results}
+	j.Say = func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	r, err := (&Screen{ScreenPlan: p, Journal: j, Say: j.Say}).Run(t.Context())
+	return r, said, err
+}
+
+func TestScreen(t *testing.T) {
+	p := world(72)
+	j, err := NewJournal(t.TempDir(), "screen", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	r, said, err := playOn(t, j, p, "noisy round")
+	if err != nil {
+		t.Fatal(err)
+	}
+	effects := map[string]experiment.Effect{}
+	for _, f := range r.Verdict.Factors {
+		effects[f.Name] = f.Effect
+	}
+	if effects["costly"] != experiment.Hurts || effects["failing"] != experiment.FailsRuns || !slices.Equal(r.Dropped, []string{"none"}) || !r.Finished {
+		t.Errorf("verdicts %v, dropped %v, finished %t\n%s", effects, r.Dropped, r.Finished, strings.Join(said, "\n"))
+	}
+	if slices.Contains(r.Recommended, "costly") || slices.Contains(r.Recommended, "failing") || !slices.Contains(r.Recommended, "a") {
+		t.Errorf("recommended %v", r.Recommended)
+	}
+	if r.Confirmed == nil || r.Confirmed.Against != "all tunings" || len(r.Confirmed.Whole.B.Rounds) != confirmPairs {
+		t.Errorf("confirmed %+v", r.Confirmed)
+	}
+	first, plan := slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "round 1 of") }), slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "plan: 9 tunings, 72 rounds") })
+	if plan < 0 || plan > first || !strings.Contains(strings.Join(said, "\n"), "failing makes rounds fail: it is off from now on") {
+		t.Errorf("the plan is line %d, the first round line %d:\n%s", plan, first, strings.Join(said, "\n"))
+	}
+}
+
+// TestScreenOfFewRoundsProvesNothing holds that few rounds rank, and say that it is no more; and what a budget buys.
+func TestScreenOfFewRoundsProvesNothing(t *testing.T) {
+	p := world(8)
+	j, err := NewJournal(t.TempDir(), "screen", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	r, _, err := playOn(t, j, p, "round")
+	if err != nil || r.Verdict.Proves || r.Confirmed != nil || !strings.Contains(strings.Join(r.Warnings, "\n"), "prove nothing") {
+		t.Errorf("%v, %+v", err, r)
+	}
+	spent := &Screen{ScreenPlan: ScreenPlan{Budget: 100 * time.Minute}, Journal: &Journal{spent: 10 * time.Minute, count: 10}, Say: func(string, ...any) {}, factors: p.Factors}
+	if spent.plan([]float64{0.01, -0.01, 0.02}); spent.out.Planned != 90-2*confirmPairs {
+		t.Errorf("90 minutes buy %d rounds of a minute, want %d and the confirming ones", spent.out.Planned, 90-2*confirmPairs)
+	}
+}
+
+// resumed is a screen in a process of its own, which begins where the journal ends.
+func resumed() error {
+	var p ScreenPlan
+	say := func(string, ...any) {}
+	j, err := OpenJournal(context.Background(), os.Getenv("JOURNAL"), "", "screen", &p, say)
+	if err != nil {
+		return err
+	}
+	j.Results, j.Say = filepath.Dir(j.Path), say
+	j.Isukit, j.Common = os.Args[0], []string{"--results", j.Results}
+	os.Setenv(played, "round")
+	_, err = (&Screen{ScreenPlan: p, Journal: j, Say: say}).Run(context.Background())
+	return err
+}
+
+// rounds are the rounds of a journal that came to their end, as "STAGE ARGUMENTS"; begun are the lines of those that began.
+func rounds(t *testing.T, path string) (ended []string, begun []line) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for raw := range bytes.Lines(text) {
+		var l line
+		if json.Unmarshal(raw, &l) != nil {
+			continue // it is being written
+		}
+		if l.Stage != "" {
+			begun = append(begun, l)
+		}
+		if l.Round != "" {
+			last := begun[len(begun)-1]
+			ended = append(ended, last.Stage+" "+strings.Join(last.Args, " "))
+		}
+	}
+	return ended, begun
+}
+
+// TestScreenKilled kills a screen at random moments, with and without the round that it plays, and resumes it each time: nothing stays
+// applied, and the rounds are those of a screen that nobody kills.
+func TestScreenKilled(t *testing.T) {
+	p := world(24)
+	whole, err := NewJournal(t.TempDir(), "screen", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer whole.Close()
+	if _, said, err := playOn(t, whole, p, "round"); err != nil {
+		t.Fatalf("%v\n%s", err, strings.Join(said, "\n"))
+	}
+	want, _ := rounds(t, whole.Path)
+	dir := t.TempDir()
+	j, err := NewJournal(dir, "screen", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	start := func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), played+"=screen", "JOURNAL="+j.Path)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	const kills = 20
+	for range kills {
+		cmd := start()
+		_, before := rounds(t, j.Path)
+		goal := len(before) + 1 + rnd.IntN(3)
+		var begun []line
+		wait.For(t, "rounds that begin", func() bool { _, begun = rounds(t, j.Path); return len(begun) >= goal || len(begun) >= len(want) })
+		time.Sleep(time.Duration(rnd.IntN(8)) * time.Millisecond)
+		cmd.Process.Kill()
+		cmd.Wait()
+		if p := begun[len(begun)-1].Process; p != nil && rnd.IntN(2) == 0 && p.Alive() {
+			proc, _ := os.FindProcess(p.PID)
+			proc.Kill()
+		}
+	}
+	if err := start().Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := rounds(t, j.Path); !slices.Equal(got, want) {
+		t.Errorf("after %d kills the rounds were\n%q\nwant\n%q", kills, got, want)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "applied")); !os.IsNotExist(err) {
+		t.Errorf("something is still applied: %v", err)
+	}
+}
+
+func TestFactors(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own.cnf")
+	if err := os.WriteFile(own, []byte("# Tuning mysql/own: the same again\n[mysqld]\n# as io-capacity has it; since mariadb 5.5, mysql 5.5; restart: no; risk: low; raise only\ninnodb_io_capacity = 2000\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, said, err := Factors([]string{"mysql/names", "mysql/io-capacity", own}, nil)
+	if err != nil || len(list) != 2 || len(list[1].Names) != 2 || len(said) != 1 {
+		t.Errorf("tunings that set one key alike: %v, %q, %v, want one factor of two", list, said, err)
+	}
+	for names, want := range map[string]string{
+		"mysql/measure,mysql/final": "different values", "mysql/names,mysql/names": "named twice", "mysql/nosuch": "does not exist", "mysql/doublewrite": "risk",
+	} {
+		if _, _, err := Factors(strings.Split(names, ","), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", names, err, want)
+		}
+	}
+}
+
+func TestJournalRefuses(t *testing.T) {
+	dir := t.TempDir()
+	p := world(8)
+	j, err := NewJournal(dir, "screen", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(kind string) error {
+		other, err := OpenJournal(t.Context(), j.Path, dir, kind, &ScreenPlan{}, t.Logf)
+		if err == nil {
+			other.Close()
+		}
+		return err
+	}
+	if err := open("screen"); err == nil || !strings.Contains(err.Error(), "being played already") {
+		t.Errorf("a second session: %v", err)
+	}
+	j.Close()
+	if err := open("autotune"); err == nil || !strings.Contains(err.Error(), "is not of isukit autotune") {
+		t.Errorf("another kind: %v", err)
+	}
+	if err := open("screen"); err != nil {
+		t.Errorf("its own kind: %v", err)
+	}
+	j.past = []line{{Stage: "screen", Args: []string{"--tune", "a"}}}
+	if _, err := j.Play(t.Context(), "screen", []string{"--tune", "b"}); err == nil || !strings.Contains(err.Error(), "another isukit") {
+		t.Errorf("another plan: %v", err)
+	}
+}

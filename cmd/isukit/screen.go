@@ -1,0 +1,267 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/compare"
+	"isukit/bench/experiment"
+	"isukit/cmd/internal/session"
+	"isukit/cmd/internal/ui"
+)
+
+// screenOptions are those of `isukit screen` and, but for the plan, of `isukit screen resume`.
+type screenOptions struct {
+	session.ScreenPlan
+	metrics  []string
+	round    string
+	results  string
+	stateDir string
+	asJSON   bool
+	quiet    bool
+}
+
+// defaultScreen is how many rounds a screen has in its pairs where neither rounds nor a budget is given.
+const defaultScreen = 48
+
+func newScreenCmd(s streams) *cobra.Command {
+	var o screenOptions
+	cmd := &cobra.Command{
+		Use:   "screen TUNING,...",
+		Short: "Find out which of many tunings help, hurt, or make rounds fail",
+		Long: `Find out which of up to 48 tunings help, hurt, or make rounds fail. Rounds come in pairs: a random half of the tunings is on, then exactly the
+other half. So every round says something about every tuning, and drift cancels. Tunings are applied before each round and reverted after it.
+
+isukit prints the plan first: the number of rounds, how long they take, and the smallest effect that they can show with the noise of this machine.
+Failed rounds count as results. A tuning that makes rounds fail with a probability of 0.9 or more is left off from then on. At the end
+fresh pairs of rounds compare the recommended tunings with all of them, and isukit prints the command that keeps the recommended ones.
+
+The plan and every round are on disk before the next round begins. Ctrl-C and a crash leave no tuning applied; "isukit screen resume" goes on.
+Do not use it for two or three tunings: "isukit compare tune=A tune=none" tells more with fewer rounds.`,
+		Example: `  isukit screen mysql/memory,mysql/io-capacity,nginx/keepalive,nginx/workers --budget 40m
+  isukit screen mysql/memory,nginx/cache,./my.cnf --rounds 96 --round "--driver lab -t final-1 --duration 15s"
+  isukit screen resume`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.common(cmd); err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("seed") {
+				o.Seed = rand.Uint64N(1_000_000)
+			}
+			return runScreen(cmd.Context(), o, strings.Split(args[0], ","), s)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Rounds, "rounds", 0, "rounds in pairs, at most (default: 48, or what --budget has time for)")
+	f.DurationVar(&o.Budget, "budget", 0, "time for all rounds together, for example 40m")
+	f.Uint64Var(&o.Seed, "seed", 0, "seed of the plan (default: a random one, which is printed)")
+	f.StringSliceVar(&o.metrics, "metrics", []string{"score"}, "the metric that decides: score, hits, p50, p99 or cpu; hits is less noisy than score")
+	f.StringVar(&o.round, "round", "", `arguments of isukit round for every round, for example "--driver lab --duration 15s"`)
+	acceptRiskFlag(f, &o.AcceptRisk)
+	resultsFlag(f, &o.results)
+	jsonFlag(f, &o.asJSON)
+	cmd.AddCommand(newScreenResumeCmd(s))
+	return cmd
+}
+
+func newScreenResumeCmd(s streams) *cobra.Command {
+	var o screenOptions
+	cmd := &cobra.Command{
+		Use:     "resume [FILE]",
+		Short:   "Go on with a screen that was interrupted",
+		Long:    "Go on with a screen that was interrupted, with the same plan, or print the result of one that is finished. FILE is its journal; the default is the newest.",
+		Example: "  isukit screen resume\n  isukit screen resume results/screen-20261130T091500.000Z.jsonl",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.common(cmd); err != nil {
+				return err
+			}
+			return resumeScreen(cmd.Context(), o, cmp.Or(append(args, "")...), s)
+		},
+	}
+	resultsFlag(cmd.Flags(), &o.results)
+	jsonFlag(cmd.Flags(), &o.asJSON)
+	return cmd
+}
+
+func (o *screenOptions) common(cmd *cobra.Command) (err error) {
+	o.quiet = isQuiet(cmd)
+	o.stateDir, err = stateDir(cmd)
+	return err
+}
+
+func runScreen(ctx context.Context, o screenOptions, names []string, s streams) error {
+	if err := o.check(names); err != nil {
+		return err
+	}
+	say := ui.SayTo(s.err, o.quiet)
+	factors, said, err := session.Factors(names, o.AcceptRisk)
+	if err != nil {
+		return err
+	}
+	if len(factors) > experiment.MaxFactors {
+		return ui.UsageError(fmt.Errorf("%d tunings: a screen takes at most %d", len(factors), experiment.MaxFactors), "leave out those that cannot matter")
+	}
+	for _, text := range said {
+		say("%s", text)
+	}
+	if o.Dir, err = os.Getwd(); err != nil {
+		return err
+	}
+	if o.Rounds == 0 && o.Budget == 0 {
+		o.Rounds = defaultScreen
+	}
+	o.Factors, o.Metric = factors, o.metrics[0]
+	journal, err := session.NewJournal(o.results, "screen", o.ScreenPlan)
+	if err != nil {
+		return err
+	}
+	return o.play(ctx, journal, say, s)
+}
+
+// check finds out before anything runs what is wrong with the options and the rounds' arguments.
+func (o *screenOptions) check(names []string) error {
+	if o.Rounds < 0 || o.Rounds > 0 && o.Rounds < 2 || o.Rounds > 2*compare.MaxPairs {
+		return ui.UsageError(fmt.Errorf("--rounds %d is not between 2 and %d", o.Rounds, 2*compare.MaxPairs), "")
+	}
+	if o.Budget < 0 {
+		return ui.UsageError(fmt.Errorf("--budget %v is negative", o.Budget), "")
+	}
+	if len(o.metrics) != 1 {
+		return ui.UsageError(fmt.Errorf("--metrics %s: one metric decides", strings.Join(o.metrics, ",")), "give one, for example --metrics hits")
+	}
+	if _, ok := compare.Value(o.metrics[0]); !ok {
+		return ui.UsageError(fmt.Errorf("--metrics: there is no metric %q", o.metrics[0]), "isukit compare --help lists them")
+	}
+	var err error
+	if o.Round, err = splitArgs(o.round); err != nil {
+		return ui.UsageError(fmt.Errorf("--round: %w", err), `see "isukit screen --help"`)
+	}
+	if slices.ContainsFunc(o.Round, func(a string) bool {
+		a, _, _ = strings.Cut(a, "=")
+		return a == "--tune" || a == "--results" || a == "--json"
+	}) {
+		return ui.UsageError(errors.New("--round: isukit screen sets --tune, --results and --json itself"), "--results of isukit screen names the directory of the rounds")
+	}
+	if err := checkRoundArgs(slices.Concat(o.Round, []string{"--tune", strings.Join(names, ","), "--accept-risk", strings.Join(o.AcceptRisk, ",")})); err != nil {
+		return ui.UsageError(err, ui.HintOf(err, `see "isukit round --help"`))
+	}
+	return nil
+}
+
+func resumeScreen(ctx context.Context, o screenOptions, path string, s streams) error {
+	say := ui.SayTo(s.err, o.quiet)
+	journal, err := session.OpenJournal(ctx, path, o.results, "screen", &o.ScreenPlan, say)
+	if err != nil {
+		return err
+	}
+	if dir, err := os.Getwd(); err == nil && dir != o.Dir {
+		return errors.Join(ui.UsageError(fmt.Errorf("the screen was begun in %s", o.Dir), "cd "+shellWord(o.Dir)), journal.Close())
+	}
+	return o.play(ctx, journal, say, s)
+}
+
+// play plays what is left of a screen and prints what it found.
+func (o screenOptions) play(ctx context.Context, journal *session.Journal, say func(string, ...any), s streams) (err error) {
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	if journal.Isukit, err = os.Executable(); err != nil {
+		return err
+	}
+	journal.Say = say
+	journal.Common = slices.Concat(o.Round, []string{"--quiet", "--json", "--results", o.results, "--state-dir", o.stateDir})
+	screen := session.Screen{ScreenPlan: o.ScreenPlan, Journal: journal, Say: say}
+	r, err := screen.Run(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = ui.Hinted(err, "isukit screen resume "+shellWord(journal.Path)+" goes on")
+	}
+	if r == nil {
+		return err
+	}
+	if len(r.Recommended) > 0 {
+		r.Keep = o.keep(r.Recommended)
+	}
+	if o.asJSON {
+		return errors.Join(err, ui.PrintJSON(s.out, r))
+	}
+	return errors.Join(err, printScreen(s.out, r))
+}
+
+// keep is the command that has the recommended tunings stay: on what is up with a driver, on a project's servers, or, where servers are
+// gone after each round, in the next one.
+func (o screenOptions) keep(names []string) string {
+	risks := ""
+	for _, r := range o.AcceptRisk {
+		if slices.Contains(names, r) {
+			risks += " --accept-risk " + shellWord(r)
+		}
+	}
+	for i, arg := range o.Round {
+		if name, value, ok := strings.Cut(arg, "="); name == "--driver" || name == "--project" {
+			if !ok && i+1 < len(o.Round) {
+				value = o.Round[i+1]
+			}
+			return "isukit tune apply " + shellWords(names) + " " + name + " " + shellWord(value) + risks
+		}
+	}
+	if p, _, err := projectOf(o.Round); err == nil && p != nil {
+		return "isukit tune apply " + shellWords(names) + risks
+	}
+	return strings.TrimSpace("isukit round "+shellWords(o.Round)) + " --tune " + shellWord(strings.Join(names, ",")) + risks
+}
+
+// printScreen prints the verdicts as a table, and what follows from them.
+func printScreen(out io.Writer, r *session.ScreenResult) error {
+	v := r.Verdict
+	fmt.Fprintf(out, "%d of %d rounds, %d whole pairs, %d failed; %s, seed %d\n", v.Rounds, r.Planned, v.Pairs, v.Failed, r.Metric, r.Seed)
+	w := ui.NewTable(out)
+	fmt.Fprintln(w, "TUNING\tVERDICT\tEFFECT\t95 %\tMAKES ROUNDS FAIL")
+	for _, j := range v.Suspects {
+		f := v.Factors[j]
+		effect, interval := "", ""
+		switch {
+		case f.Low > 0:
+			effect, interval = percent(f.Ratio), percent(f.Low)+" to "+percent(f.High)
+		case v.SmallestRatio > 0:
+			effect = fmt.Sprintf("within %.1f %%", 100*(v.SmallestRatio-1))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f\n", f.Name, f.Effect, ui.OrDash(effect), ui.OrDash(interval), f.Fails)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if !v.Proves {
+		fmt.Fprintf(out, "too few pairs for a verdict: the order is that of suspicion, and proves nothing\n")
+	}
+	if v.Suspicion.Together >= experiment.Sure/2 {
+		fmt.Fprintf(out, "rounds seem to fail only where two tunings are on together, most likely %s and %s: neither is to blame alone\n",
+			v.Factors[v.Suspicion.Pair[0]].Name, v.Factors[v.Suspicion.Pair[1]].Name)
+	}
+	if c := r.Confirmed; c != nil {
+		fmt.Fprint(out, "\nfresh rounds:\n")
+		if err := compare.Text(ui.Signalling(out), c.Whole); err != nil {
+			return err
+		}
+	}
+	for _, text := range r.Warnings {
+		fmt.Fprintf(out, "! %s\n", text)
+	}
+	if r.Keep != "" {
+		_, err := fmt.Fprintf(out, "keep what is recommended: %s\n", r.Keep)
+		return err
+	}
+	_, err := fmt.Fprintln(out, "no tuning is recommended")
+	return err
+}
+
+// percent writes a ratio as a change.
+func percent(ratio float64) string { return fmt.Sprintf("%+.1f %%", 100*(ratio-1)) }
