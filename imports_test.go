@@ -52,6 +52,7 @@ var allowed = map[string][]string{
 	"infra/engine...":       {".", "infra/engine...", "infra/host"},
 	"infra/doctor":          {".", "infra/engine...", "infra/host..."},
 	"infra/subject":         {"infra/doctor", "infra/engine...", "infra/host", "infra/project", "infra/tune"},
+	"infra/site":            {"infra/engine...", "infra/host", "infra/plan", "infra/project"},
 	"infra/tune":            {"infra/engine...", "infra/host"},
 	"infra/infratest...":    {".", "infra..."},
 	"proto":                 {},

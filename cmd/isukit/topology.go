@@ -21,7 +21,10 @@ func newTopologyCmd(s streams) *cobra.Command {
 		Short: "Place the roles on hosts, swap placements, put everything back",
 		Long: `A topology is a file that says which hosts there are, which role runs on which, and how the tables are placed; docs/topology.md
 tells its format. "apply" makes the hosts what the file says and leaves them up; applied again with another file it is a swap that
-touches only what differs. Names without a dot or slash are those of shipped topologies.`,
+touches only what differs. Names without a dot or slash are those of shipped topologies.
+
+Where there is an isukit.yaml with the key topologies, these commands mean the project's own services on its own hosts instead;
+docs/place-your-app.md shows it. With --driver they mean the portal.`,
 		Example: "  isukit topology ls\n  isukit topology apply single --dry-run\n  isukit topology apply final-1 --driver lab\n  isukit topology down --driver lab",
 	}
 	cmd.AddCommand(newTopologyLsCmd(s), newTopologyShowCmd(s), newTopologyDiffCmd(s))
@@ -40,16 +43,23 @@ type topologyLine struct {
 func newTopologyLsCmd(s streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "ls", Short: "List the shipped topologies", Example: "  isukit topology ls --json", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return runTopologyLs(asJSON, s.out) },
+		Use: "ls", Short: "List the topologies of isukit.yaml, or the shipped ones", Example: "  isukit topology ls --json", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runTopologyLs(cmd, asJSON, s.out) },
 	}
 	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 
-func runTopologyLs(asJSON bool, out io.Writer) error {
-	lines := []topologyLine{}
-	for _, name := range infra.ShippedNames() {
+func runTopologyLs(cmd *cobra.Command, asJSON bool, out io.Writer) error {
+	lines, names := []topologyLine{}, infra.ShippedNames()
+	p, _, err := projectPlaced(cmd)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		lines, names = projectTopologies(p), nil
+	}
+	for _, name := range names {
 		top, err := infra.Shipped(name)
 		if err != nil {
 			return err
@@ -105,7 +115,18 @@ func aboutShipped(name string) (string, error) {
 func newTopologyShowCmd(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use: "show TOPOLOGY", Short: "Print a topology's file, once it has been found without fault", Example: "  isukit topology show final-2", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, _, err := projectPlaced(cmd)
+			if err != nil {
+				return err
+			}
+			if p != nil {
+				t, err := placementOf(p, args[0])
+				if err == nil {
+					_, err = fmt.Fprintln(s.out, strings.Join(placedLines(p, t), "\n"))
+				}
+				return err
+			}
 			if _, err := readTopology(args[0]); err != nil {
 				return err
 			}
@@ -135,16 +156,11 @@ func newTopologyDiffCmd(s streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "diff A B", Short: "Tell how one topology differs from another", Example: "  isukit topology diff final-1 final-3", Args: cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
-			a, err := readTopology(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			lines, err := diffTopologies(cmd, args[0], args[1])
 			if err != nil {
 				return err
 			}
-			b, err := readTopology(args[1])
-			if err != nil {
-				return err
-			}
-			lines := topology.Diff(a, b)
 			if asJSON {
 				return ui.PrintJSONLines(s.out, lines)
 			}
@@ -157,4 +173,29 @@ func newTopologyDiffCmd(s streams) *cobra.Command {
 	}
 	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
+}
+
+// diffTopologies says how two topologies differ, a line each.
+func diffTopologies(cmd *cobra.Command, from, to string) ([]string, error) {
+	p, _, err := projectPlaced(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		a, err := placementOf(p, from)
+		if err != nil {
+			return nil, err
+		}
+		b, err := placementOf(p, to)
+		return placementDiff(p, a, b), err
+	}
+	a, err := readTopology(from)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readTopology(to)
+	if err != nil {
+		return nil, err
+	}
+	return topology.Diff(a, b), nil
 }

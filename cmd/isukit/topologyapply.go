@@ -16,6 +16,7 @@ import (
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
+	"isukit/infra/site"
 )
 
 // siteOptions are what commands about what is up have in common.
@@ -29,11 +30,13 @@ type siteOptions struct {
 	dataset  string
 	seed     uint64
 	patience float64
+	project  string
 }
 
 // addFlags is for commands about what is up.
 func (o *siteOptions) addFlags(f *pflag.FlagSet) {
 	upDriverFlag(f, &o.driver)
+	projectFlag(f, &o.project)
 	programFlags(f, &o.localDir, &o.app)
 }
 
@@ -90,10 +93,22 @@ func newTopologyApplyCmd(s streams) *cobra.Command {
 proxies, each service restarted at most once, and wait until each is healthy. When one does not get healthy, what ran before is
 put back, and the reason is told. What is no longer declared is removed. The data of a database that moves goes with it.
 
-What is up stays up when this command ends, until "isukit topology down".`,
+What is up stays up when this command ends, until "isukit topology down".
+
+Of a project, it edits addresses in the services' own files, starts and enables units where the topology has them and stops and
+disables them elsewhere, lets clients into databases, and moves data. Every original is recorded on its host before.`,
 		Example: "  isukit topology apply single --dry-run\n  isukit topology apply final-2 --driver lab",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			p, dir, err := projectPlaced(cmd)
+			if err != nil {
+				return err
+			}
+			if p != nil {
+				return withPlaced(cmd, s, p, dir, o.patience, !dryRun, func(ctx context.Context, placed *site.Site) error {
+					return runPlacedApply(ctx, cmd, placed, args[0], dryRun, a.Force, asJSON, s)
+				})
+			}
 			return o.withSite(cmd, s, args[0], func(ctx context.Context, site *infra.Site) error {
 				if dryRun {
 					return runDryRun(ctx, cmd, args[0], o.driver, site, asJSON, s)
@@ -104,6 +119,7 @@ What is up stays up when this command ends, until "isukit topology down".`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.driver, "driver", "local", round.DriverHelp)
+	projectFlag(f, &o.project)
 	programFlags(f, &o.localDir, &o.app)
 	patienceFlag(f, &o.patience)
 	cpuScaleFlag(f, &o.scale)
@@ -159,6 +175,13 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status", Short: "Tell what is up, where, and whether it is healthy", Example: "  isukit topology status --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, dir, err := projectPlaced(cmd)
+			if err != nil {
+				return err
+			}
+			if p != nil {
+				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, placed *site.Site) error { return runPlacedStatus(ctx, placed, asJSON, s) })
+			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				st, err := site.Status(ctx)
 				if err != nil {
@@ -228,6 +251,13 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "down", Short: "Remove everything that was applied, and the hosts with it", Example: "  isukit topology down --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, dir, err := projectPlaced(cmd)
+			if err != nil {
+				return err
+			}
+			if p != nil {
+				return withPlaced(cmd, s, p, dir, 0, true, func(ctx context.Context, placed *site.Site) error { return runPlacedDown(ctx, cmd, placed, s) })
+			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				name := site.Standing(ctx)
 				if err := site.Down(ctx, round.UserName()); err != nil || isQuiet(cmd) {

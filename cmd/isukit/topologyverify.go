@@ -16,6 +16,7 @@ import (
 
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
+	"isukit/infra/site"
 )
 
 // rebootOptions say what isukit topology verify does besides looking.
@@ -45,6 +46,13 @@ and plays a confirming round. It asks first; --no-ask answers.`,
 			}
 			if r.how == "" && r.noAsk {
 				return ui.UsageError(errors.New("--no-ask goes with --reboot: nothing is asked otherwise"), `see "isukit topology verify --help"`)
+			}
+			p, dir, err := projectPlaced(cmd)
+			if err != nil {
+				return err
+			}
+			if p != nil {
+				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, placed *site.Site) error { return runPlacedVerify(ctx, placed, asJSON, s) })
 			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				if r.how != "" {

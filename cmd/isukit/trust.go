@@ -45,6 +45,9 @@ func trustProject(cmd *cobra.Command, s streams) error {
 	if err != nil || p == nil {
 		return nil // the command says what is wrong
 	}
+	if cmd.Parent().Name() == "topology" && len(p.Topologies) == 0 {
+		return nil // it is about the portal
+	}
 	state, err := stateDir(cmd)
 	if err != nil {
 		return err
@@ -153,6 +156,15 @@ func commandsOf(p *project.Project) (list []string) {
 	}
 	for _, f := range p.Facts {
 		add("fact", f.Host, f.Run)
+	}
+	for _, o := range p.Roles {
+		add("role", o.Name, strings.Join(o.Units, " "))
+		for _, e := range slices.Concat(o.Env, o.Swap) {
+			add("role", o.Name, "edit "+e.File)
+		}
+		if o.MySQL != nil {
+			add("role", o.Name, o.MySQL.Client)
+		}
 	}
 	for _, u := range p.Final.Services {
 		add("final.services", u.Host, strings.Join(u.Units, " "))

@@ -212,7 +212,12 @@ func TestTuneProjectOverSSH(t *testing.T) {
 
 func (s *tuneTeam) same(t *testing.T, before, when string) {
 	t.Helper()
-	after := s.snapshot(t)
+	s.wantSame(t, when, before, s.snapshot(t))
+}
+
+// wantSame wants two lists of lines to be the same.
+func (s *tuneTeam) wantSame(t *testing.T, when, before, after string) {
+	t.Helper()
 	if after == before {
 		return
 	}

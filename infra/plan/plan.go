@@ -21,6 +21,7 @@ const (
 	Rules   Kind = "rules"   // a table of nftables; Name is the table
 	Account Kind = "account" // of a database server; Name is user@host, Owner the instance
 	Service Kind = "service" // Name is the instance
+	Unit    Kind = "unit"    // of systemd, that somebody else installed
 )
 
 // Item is one thing on one host.
@@ -83,6 +84,7 @@ const (
 	Change  Op = "change"
 	Restart Op = "restart"
 	Start   Op = "start" // it was made and does not run
+	Stop    Op = "stop"
 	Remove  Op = "remove"
 )
 

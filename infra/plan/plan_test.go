@@ -57,7 +57,7 @@ func TestDiff(t *testing.T) {
 			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 2\n")},
 			[]plan.Item{item(plan.File, cnf, "db-1", "pool = 1\n"), item(plan.File, "/d/x", "", "x")},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 77\n"), there(plan.File, "/d/x", "", "y")},
-			"s1\n  change  my.cnf of db-1 [changed by someone else]\n            pool = 77 -> pool = 2\n  remove  x [changed by someone else]\n"},
+			"s1\n  change  my.cnf of db-1 [changed by someone else]\n            pool = 77 -> pool = 2\n  remove  /d/x [changed by someone else]\n"},
 		"tunings in a file that stays": {
 			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 1\n")}, []plan.Item{tuned},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 1\nflush = 2\n")}, ""},

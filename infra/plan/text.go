@@ -17,7 +17,7 @@ func Lines(before, after string) []string {
 	if strings.Count(before, "\n") > mostCompared || strings.Count(after, "\n") > mostCompared {
 		return []string{"(too long to compare)"}
 	}
-	a, b := strings.Split(strings.TrimRight(before, "\n"), "\n"), strings.Split(strings.TrimRight(after, "\n"), "\n")
+	a, b := linesOf(before), linesOf(after)
 	var out []string
 	var gone, come []string
 	flush := func() {
@@ -53,6 +53,14 @@ func Lines(before, after string) []string {
 	return out
 }
 
+// linesOf are the lines of a text; an empty one has none.
+func linesOf(text string) []string {
+	if text = strings.TrimRight(text, "\n"); text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
 // longestCommon gives, for each pair of positions, how many lines the rests have in common.
 func longestCommon(a, b []string) [][]int {
 	table := make([][]int, len(a)+1)
@@ -75,7 +83,9 @@ func longestCommon(a, b []string) [][]int {
 func (i Item) What() string {
 	name := i.Name
 	if i.Kind == File {
-		name = base(i.Name)
+		if i.Owner != "" {
+			name = base(i.Name)
+		}
 	} else {
 		name = string(i.Kind) + " " + name
 	}

@@ -51,6 +51,9 @@ type Project struct {
 	Facts  []FactCommand `yaml:"facts,omitempty"`
 	Notify Notify        `yaml:"notify,omitempty"`
 	Final  Final         `yaml:"final,omitempty"`
+	// Roles are the app's services, in the order in which they start; Topologies say which runs where.
+	Roles      Roles      `yaml:"roles,omitempty"`
+	Topologies Placements `yaml:"topologies,omitempty"`
 }
 
 // Host is a machine of the app.
@@ -268,7 +271,7 @@ func ParseWith(text []byte, outside Outside) (*Project, error) {
 	if len(p.Hosts) == 0 {
 		p.Hosts = []Host{{Name: Local}}
 	}
-	if err := errors.Join(p.Validate(), p.Benchmark.checkRules(outside.Rule)); err != nil {
+	if err := errors.Join(p.Validate(), p.Benchmark.checkRules(outside.Rule), p.readRoles(text)); err != nil {
 		return nil, err
 	}
 	p.fillHosts()

@@ -17,7 +17,7 @@ func (p *reader) check(hosts []hostNode, instances []instanceNode, data *dataNod
 			continue // noted already
 		}
 		if _, ok := known[i.Host]; !ok && len(known) > 0 {
-			p.fault(i.hostAt, "host %q does not exist (have %s)", i.Host, strings.Join(namesOf(hosts), ", "))
+			p.Fault(i.hostAt, "host %q does not exist (have %s)", i.Host, strings.Join(namesOf(hosts), ", "))
 		}
 		t.Instances = append(t.Instances, i.Instance)
 	}
@@ -50,12 +50,12 @@ func (p *reader) checkHosts(hosts []hostNode) map[string]hostNode {
 			continue // noted already
 		}
 		if first, ok := known[h.Name]; ok {
-			p.fault(h.at, "host %q is there twice (first on line %d)", h.Name, lineOf(first.at))
+			p.Fault(h.at, "host %q is there twice (first on line %d)", h.Name, lineOf(first.at))
 			continue
 		}
 		known[h.Name] = h
 		if first, ok := addresses[h.Address]; ok && h.Address != "" {
-			p.fault(h.addressAt, "address %q is that of host %q, too", h.Address, first.Name)
+			p.Fault(h.addressAt, "address %q is that of host %q, too", h.Address, first.Name)
 		}
 		addresses[h.Address] = h
 	}
@@ -79,9 +79,9 @@ func (p *reader) checkPorts(t *Topology, instances []instanceNode) {
 		switch {
 		case !ok:
 		case i.Role == Proxy && other.Role == Proxy:
-			p.fault(i.hostAt, "two proxies on host %q would listen on one port, %d (the other is on line %d)", i.Host, at.port, lineOf(other.hostAt))
+			p.Fault(i.hostAt, "two proxies on host %q would listen on one port, %d (the other is on line %d)", i.Host, at.port, lineOf(other.hostAt))
 		default:
-			p.fault(i.hostAt, "%s and %s on host %q would listen on one port, %d (the other is on line %d)", i.Name, other.Name, i.Host, at.port, lineOf(other.hostAt))
+			p.Fault(i.hostAt, "%s and %s on host %q would listen on one port, %d (the other is on line %d)", i.Name, other.Name, i.Host, at.port, lineOf(other.hostAt))
 		}
 	}
 }
@@ -119,7 +119,7 @@ func (p *reader) checkMemory(hosts []hostNode, instances []instanceNode) {
 			}
 		}
 		if h.MemoryBytes > 0 && sum > h.MemoryBytes {
-			p.fault(last.hostAt, "host %q has %d MiB of memory, but what is placed there needs at least %d: %s", h.Name,
+			p.Fault(last.hostAt, "host %q has %d MiB of memory, but what is placed there needs at least %d: %s", h.Name,
 				h.MemoryBytes/mib, sum/mib, strings.Join(parts, ", "))
 		}
 	}

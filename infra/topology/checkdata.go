@@ -15,30 +15,30 @@ func (p *reader) checkGroups(t *Topology, data *dataNode) {
 	names := map[string]bool{}
 	for _, g := range data.groups {
 		if g.Name != "" && names[g.Name] {
-			p.fault(g.at, "group %q is there twice", g.Name)
+			p.Fault(g.at, "group %q is there twice", g.Name)
 		}
 		names[g.Name] = true
 		for _, d := range g.databases {
 			if !t.isDatabase(d.text) {
-				p.fault(d.at, "database %q does not exist (have %s)", d.text, strings.Join(t.databases(), ", "))
+				p.Fault(d.at, "database %q does not exist (have %s)", d.text, strings.Join(t.databases(), ", "))
 			} else if other, ok := owner["database "+d.text]; ok {
-				p.fault(d.at, "database %q is in group %q, too", d.text, other)
+				p.Fault(d.at, "database %q is in group %q, too", d.text, other)
 			}
 			owner["database "+d.text] = g.Name
 		}
 		for _, table := range g.tables {
 			if other, ok := owner["table "+table.text]; ok {
-				p.fault(table.at, "table %q is in group %q, too", table.text, other)
+				p.Fault(table.at, "table %q is in group %q, too", table.text, other)
 			}
 			owner["table "+table.text] = g.Name
 		}
 	}
 	if _, ok := owner["table "+AllTables]; !ok {
-		p.fault(data.groupsAt, `no group has the tables "*", which are those that no other group names`)
+		p.Fault(data.groupsAt, `no group has the tables "*", which are those that no other group names`)
 	}
 	for _, name := range t.databases() {
 		if _, ok := owner["database "+name]; !ok {
-			p.fault(data.groupsAt, "database %q is in no group", name)
+			p.Fault(data.groupsAt, "database %q is in no group", name)
 		}
 	}
 }
@@ -63,12 +63,12 @@ func (p *reader) checkWrite(t *Topology, data *dataNode, instances []instanceNod
 	}
 	switch {
 	case data.Write == "single" && largest > 1:
-		p.fault(data.writeAt, "write single would leave %d of %d databases with the same tables behind", largest-1, largest)
+		p.Fault(data.writeAt, "write single would leave %d of %d databases with the same tables behind", largest-1, largest)
 	case data.Write == Replicated && largest < 2:
-		p.fault(data.writeAt, "write replicated needs a second database with the same tables")
+		p.Fault(data.writeAt, "write replicated needs a second database with the same tables")
 	}
 	if data.Replication != "" && data.Write != Replicated {
-		p.fault(data.replicationAt, "replication %s goes with write: replicated only", data.Replication)
+		p.Fault(data.replicationAt, "replication %s goes with write: replicated only", data.Replication)
 	}
 }
 
@@ -83,7 +83,7 @@ func (p *reader) checkEngines(t *Topology, g Group, instances []instanceNode, na
 			first = i
 		}
 		if i.Name == name && i.Kind != first.Kind {
-			p.fault(i.hostAt, "%s is %s and %s is %s; databases with the same tables must be of one engine", i.Name, i.Kind, first.Name, first.Kind)
+			p.Fault(i.hostAt, "%s is %s and %s is %s; databases with the same tables must be of one engine", i.Name, i.Kind, first.Name, first.Kind)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func (p *reader) checkBalance(t *Topology, data *dataNode) {
 	var held []string
 	for _, d := range data.balanced {
 		if !t.isDatabase(d.text) {
-			p.fault(d.at, "database %q does not exist (have %s)", d.text, strings.Join(t.databases(), ", "))
+			p.Fault(d.at, "database %q does not exist (have %s)", d.text, strings.Join(t.databases(), ", "))
 		}
 	}
 	for _, name := range b.Databases {
@@ -109,25 +109,25 @@ func (p *reader) checkBalance(t *Topology, data *dataNode) {
 	}
 	switch {
 	case len(groups) > 1:
-		p.fault(data.balanceAt, "reads would be balanced over databases that hold different tables (%s)", strings.Join(held, "; "))
+		p.Fault(data.balanceAt, "reads would be balanced over databases that hold different tables (%s)", strings.Join(held, "; "))
 	case len(t.Data.Groups) > 1:
-		p.fault(data.balanceAt, "reads can be balanced where all tables are together; here are %d groups of tables", len(t.Data.Groups))
+		p.Fault(data.balanceAt, "reads can be balanced where all tables are together; here are %d groups of tables", len(t.Data.Groups))
 	}
 	if data.Write == Replicated {
-		p.fault(data.balanceAt, "reads would be balanced over replicas that may be behind; with write: replicated the app knows which are not")
+		p.Fault(data.balanceAt, "reads would be balanced over replicas that may be behind; with write: replicated the app knows which are not")
 	}
 	runsNginx := slices.ContainsFunc(t.On(b.Host), func(i Instance) bool { return i.Role == Proxy && i.Kind == Nginx })
 	switch {
 	case b.Kind == BalanceNginx && b.Host == "":
-		p.fault(data.balanceAt, "balance by nginx has no key %q: which host's nginx is it?", "host")
+		p.Fault(data.balanceAt, "balance by nginx has no key %q: which host's nginx is it?", "host")
 	case b.Kind == BalanceNginx && !runsNginx:
-		p.fault(data.balanceAt, "balance by nginx: host %q runs no proxy of kind nginx", b.Host)
+		p.Fault(data.balanceAt, "balance by nginx: host %q runs no proxy of kind nginx", b.Host)
 	case b.Kind == BalanceNftables && b.Host != "":
-		p.fault(data.balanceAt, "balance by nftables has no host: it is done on every host that web or api runs on")
+		p.Fault(data.balanceAt, "balance by nftables has no host: it is done on every host that web or api runs on")
 	}
 	for name, port := range t.Ports() {
 		if i, _ := t.Instance(name); port == b.Port && i.Host == b.Host && b.Host != "" {
-			p.fault(data.balanceAt, "%s on host %q listens on port %d, too", name, b.Host, port)
+			p.Fault(data.balanceAt, "%s on host %q listens on port %d, too", name, b.Host, port)
 		}
 	}
 }

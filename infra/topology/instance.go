@@ -9,7 +9,7 @@ import (
 // instances reads the instances of a role, with the keys that this role has.
 func (p *reader) instances(n ast.Node, role Role) []instanceNode {
 	var list []instanceNode
-	for number, item := range p.sequence(n, string(role)) {
+	for number, item := range p.Sequence(n, string(role)) {
 		i := &instanceNode{at: item, Instance: Instance{Name: fmt.Sprintf("%s-%d", role, number+1), Role: role}}
 		keys := p.instanceKeys(i)
 		optional, actions := []string{}, map[string]func(ast.Node){}
@@ -20,7 +20,7 @@ func (p *reader) instances(n ast.Node, role Role) []instanceNode {
 		if kindKey(role) != "" {
 			i.Kind = kinds(role)[0]
 		}
-		p.mapping(item, "an instance of "+string(role), []string{"host"}, optional, actions)
+		p.Mapping(item, "an instance of "+string(role), []string{"host"}, optional, actions)
 		list = append(list, *i)
 	}
 	return list
@@ -63,9 +63,9 @@ func (p *reader) instanceKeys(i *instanceNode) []key {
 }
 
 func (p *reader) kind(n ast.Node, role Role) Kind {
-	kind := Kind(p.text(n, kindKey(role)))
+	kind := Kind(p.Text(n, kindKey(role)))
 	if kind != "" && !knownKind(role, kind) {
-		p.fault(n, "%s %q does not exist (have %s)", kindKey(role), string(kind), kindNames(role))
+		p.Fault(n, "%s %q does not exist (have %s)", kindKey(role), string(kind), kindNames(role))
 	}
 	return kind
 }

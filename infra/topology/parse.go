@@ -2,13 +2,11 @@ package topology
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 
 	inyaml "isukit/input/yaml"
 )
@@ -18,66 +16,40 @@ const maxFileBytes = 1 << 20
 
 // Parse reads a topology file. name is what the faults call it. The error is *Faults, with every fault of the file.
 func Parse(name string, text []byte) (*Topology, error) {
-	p := &reader{faults: &Faults{File: name}, lines: splitLines(string(text))}
+	p := &reader{inyaml.NewReader(name, string(text))}
 	t := p.read(text)
-	if len(p.faults.Items) > 0 {
-		p.faults.sort()
-		return nil, p.faults
+	if err := p.Err(); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
 
-// splitLines splits at all line breaks of YAML: a carriage return is one even by itself.
-func splitLines(text string) []string {
-	return strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
-}
+// Fault is one thing that is wrong with a file.
+type Fault = inyaml.Fault
 
-// reader walks the tree of a file, and notes what is wrong where.
-type reader struct {
-	faults *Faults
-	lines  []string
-}
+// Faults is the error of Parse: everything that is wrong with the file, by line.
+type Faults = inyaml.Faults
 
-func (p *reader) faultAt(line, column int, format string, args ...any) {
-	f := Fault{Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
-	if line >= 1 && line <= len(p.lines) {
-		f.Text = p.lines[line-1]
-	}
-	p.faults.Items = append(p.faults.Items, f)
-}
-
-func (p *reader) fault(n ast.Node, format string, args ...any) {
-	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) > 0 {
-		n = m.Values[0].Key // a mapping's own token is its first colon
-	}
-	p.faultToken(n.GetToken(), format, args...)
-}
-
-func (p *reader) faultToken(t *token.Token, format string, args ...any) {
-	if t == nil || t.Position == nil {
-		p.faultAt(0, 0, format, args...)
-		return
-	}
-	p.faultAt(t.Position.Line, t.Position.Column, format, args...)
-}
+// reader makes a topology of the tree of a file.
+type reader struct{ *inyaml.Reader }
 
 func (p *reader) read(text []byte) *Topology {
 	if len(text) > maxFileBytes {
-		p.faultAt(0, 0, "the file has %d bytes; a topology has at most %d", len(text), maxFileBytes)
+		p.FaultAt(0, 0, "the file has %d bytes; a topology has at most %d", len(text), maxFileBytes)
 		return nil
 	}
 	file, err := inyaml.Parse(text)
 	if err != nil {
 		var ye yaml.Error
 		if errors.As(err, &ye) {
-			p.faultToken(ye.GetToken(), "%s", ye.GetMessage())
+			p.FaultToken(ye.GetToken(), "%s", ye.GetMessage())
 		} else {
-			p.faultAt(0, 0, "%s", err)
+			p.FaultAt(0, 0, "%s", err)
 		}
 		return nil
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		p.faultAt(0, 0, "want one YAML document, got %d", countBodies(file))
+		p.FaultAt(0, 0, "want one YAML document, got %d", countBodies(file))
 		return nil
 	}
 	t := &Topology{}
@@ -101,7 +73,7 @@ func (p *reader) document(t *Topology, body ast.Node) {
 	var hosts []hostNode
 	var instances []instanceNode
 	var data *dataNode
-	p.mapping(body, "the file", []string{"name", "hosts", "roles"}, []string{"data", "tunings"}, map[string]func(ast.Node){
+	p.Mapping(body, "the file", []string{"name", "hosts", "roles"}, []string{"data", "tunings"}, map[string]func(ast.Node){
 		"name":    func(n ast.Node) { t.Name = p.name(n, "name") },
 		"hosts":   func(n ast.Node) { hosts = p.hosts(n) },
 		"roles":   func(n ast.Node) { instances = p.roles(n) },
@@ -136,9 +108,9 @@ type instanceNode struct {
 
 func (p *reader) hosts(n ast.Node) []hostNode {
 	var list []hostNode
-	for _, item := range p.sequence(n, "hosts") {
+	for _, item := range p.Sequence(n, "hosts") {
 		h := hostNode{at: item}
-		p.mapping(item, "a host", []string{"name", "address"}, []string{"cpus", "memory", "link"}, map[string]func(ast.Node){
+		p.Mapping(item, "a host", []string{"name", "address"}, []string{"cpus", "memory", "link"}, map[string]func(ast.Node){
 			"name":    func(n ast.Node) { h.Name, h.at = p.name(n, "name"), n },
 			"address": func(n ast.Node) { h.Address, h.addressAt = p.address(n), n },
 			"cpus":    func(n ast.Node) { h.CPUs = p.cpus(n) },
@@ -158,7 +130,7 @@ func (p *reader) roles(n ast.Node) []instanceNode {
 		names = append(names, string(role))
 		actions[string(role)] = func(n ast.Node) { byRole[role] = p.instances(n, role) }
 	}
-	p.mapping(n, "roles", names, nil, actions)
+	p.Mapping(n, "roles", names, nil, actions)
 	var list []instanceNode
 	for _, role := range Roles() {
 		list = append(list, byRole[role]...)

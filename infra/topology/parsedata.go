@@ -37,7 +37,7 @@ func textsOf(words []word) []string {
 
 func (p *reader) data(n ast.Node) *dataNode {
 	d := &dataNode{}
-	p.mapping(n, "data", nil, []string{"write", "read", "replication", "groups", "balance"}, map[string]func(ast.Node){
+	p.Mapping(n, "data", nil, []string{"write", "read", "replication", "groups", "balance"}, map[string]func(ast.Node){
 		"write": func(n ast.Node) { d.Write, d.writeAt = oneOf(p, n, "write", Writes()), n },
 		"read":  func(n ast.Node) { d.Read = oneOf(p, n, "read", Reads()) },
 		"replication": func(n ast.Node) {
@@ -45,7 +45,7 @@ func (p *reader) data(n ast.Node) *dataNode {
 		},
 		"groups": func(n ast.Node) {
 			d.groupsAt = n
-			for _, item := range p.sequence(n, "groups") {
+			for _, item := range p.Sequence(n, "groups") {
 				d.groups = append(d.groups, p.group(item))
 			}
 		},
@@ -74,7 +74,7 @@ func (d *dataNode) complete(instances []instanceNode) {
 
 // oneOf reads one of the values that a key may have.
 func oneOf[T ~string](p *reader, n ast.Node, what string, values []T) T {
-	v := T(p.text(n, what))
+	v := T(p.Text(n, what))
 	if v == "" || slices.Contains(values, v) {
 		return v
 	}
@@ -82,7 +82,7 @@ func oneOf[T ~string](p *reader, n ast.Node, what string, values []T) T {
 	for _, known := range values {
 		names = append(names, string(known))
 	}
-	p.fault(n, "%s %q does not exist (have %s)", what, string(v), strings.Join(names, ", "))
+	p.Fault(n, "%s %q does not exist (have %s)", what, string(v), strings.Join(names, ", "))
 	return ""
 }
 
@@ -90,12 +90,12 @@ var tableRE = regexp.MustCompile(`^(\*|[A-Za-z0-9_$]{1,64})$`)
 
 func (p *reader) group(item ast.Node) groupNode {
 	g := groupNode{at: item}
-	p.mapping(item, "a group", []string{"name", "tables", "databases"}, nil, map[string]func(ast.Node){
+	p.Mapping(item, "a group", []string{"name", "tables", "databases"}, nil, map[string]func(ast.Node){
 		"name": func(n ast.Node) { g.Name, g.at = p.name(n, "name"), n },
 		"tables": func(n ast.Node) {
 			for _, w := range p.words(n, "tables") {
 				if !tableRE.MatchString(w.text) {
-					p.fault(w.at, "table %q: want the name of a table, or \"*\" for those that no other group names", w.text)
+					p.Fault(w.at, "table %q: want the name of a table, or \"*\" for those that no other group names", w.text)
 					continue
 				}
 				g.tables = append(g.tables, w)
@@ -109,7 +109,7 @@ func (p *reader) group(item ast.Node) groupNode {
 
 func (p *reader) balance(n ast.Node, d *dataNode) {
 	b := &Balance{Port: DefaultBalancePort}
-	p.mapping(n, "balance", []string{"kind"}, []string{"host", "port", "databases"}, map[string]func(ast.Node){
+	p.Mapping(n, "balance", []string{"kind"}, []string{"host", "port", "databases"}, map[string]func(ast.Node){
 		"kind":      func(n ast.Node) { b.Kind = oneOf(p, n, "kind", []BalanceKind{BalanceNginx, BalanceNftables}) },
 		"host":      func(n ast.Node) { b.Host = p.name(n, "host") },
 		"port":      func(n ast.Node) { b.Port = p.number(n, "port", 1, 65535) },
@@ -122,8 +122,8 @@ func (p *reader) balance(n ast.Node, d *dataNode) {
 // words reads a list of plain values.
 func (p *reader) words(n ast.Node, what string) []word {
 	var list []word
-	for _, item := range p.sequence(n, what) {
-		if text := p.text(item, "an entry of "+what); text != "" {
+	for _, item := range p.Sequence(n, what) {
+		if text := p.Text(item, "an entry of "+what); text != "" {
 			list = append(list, word{text, item})
 		}
 	}
@@ -138,9 +138,9 @@ func (p *reader) tunings(n ast.Node) []string {
 	for _, w := range p.words(n, "tunings") {
 		switch {
 		case !tuningRE.MatchString(w.text):
-			p.fault(w.at, "tuning %q: want a name as mysql/memory, of a-z, 0-9 and -", w.text)
+			p.Fault(w.at, "tuning %q: want a name as mysql/memory, of a-z, 0-9 and -", w.text)
 		case slices.Contains(names, w.text):
-			p.fault(w.at, "tuning %q is there twice", w.text)
+			p.Fault(w.at, "tuning %q is there twice", w.text)
 		default:
 			names = append(names, w.text)
 		}

@@ -14,9 +14,9 @@ var nameRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 // name reads a name: it becomes a part of paths, of units and of network namespaces.
 func (p *reader) name(n ast.Node, what string) string {
-	s := p.text(n, what)
+	s := p.Text(n, what)
 	if s != "" && !nameRE.MatchString(s) {
-		p.fault(n, "%s %q: want 1 to 32 of a-z, 0-9 and -, not beginning or ending with -", what, s)
+		p.Fault(n, "%s %q: want 1 to 32 of a-z, 0-9 and -, not beginning or ending with -", what, s)
 		return ""
 	}
 	return s
@@ -25,22 +25,22 @@ func (p *reader) name(n ast.Node, what string) string {
 var hostnameRE = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
 
 func (p *reader) address(n ast.Node) string {
-	s := p.text(n, "address")
+	s := p.Text(n, "address")
 	if _, err := netip.ParseAddr(s); s != "" && err != nil && !hostnameRE.MatchString(s) {
-		p.fault(n, "address %q: want an IP address or a host name, without port", s)
+		p.Fault(n, "address %q: want an IP address or a host name, without port", s)
 		return ""
 	}
 	return s
 }
 
 func (p *reader) cpus(n ast.Node) float64 {
-	s := p.text(n, "cpus")
+	s := p.Text(n, "cpus")
 	if s == "" {
 		return 0
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(f >= 0.01 && f <= 4096) {
-		p.fault(n, "cpus %q: want a number of CPUs between 0.01 and 4096", s)
+		p.Fault(n, "cpus %q: want a number of CPUs between 0.01 and 4096", s)
 		return 0
 	}
 	return f
@@ -48,13 +48,13 @@ func (p *reader) cpus(n ast.Node) float64 {
 
 // number reads a whole number from low to high.
 func (p *reader) number(n ast.Node, what string, low, high int) int {
-	s := p.text(n, what)
+	s := p.Text(n, what)
 	if s == "" {
 		return 0
 	}
 	v, err := strconv.Atoi(s)
 	if err != nil || v < low || v > high {
-		p.fault(n, "%s %q: want a whole number from %d to %d", what, s, low, high)
+		p.Fault(n, "%s %q: want a whole number from %d to %d", what, s, low, high)
 		return 0
 	}
 	return v
@@ -63,7 +63,7 @@ func (p *reader) number(n ast.Node, what string, low, high int) int {
 func (p *reader) boolean(n ast.Node, what string) bool {
 	b, ok := n.(*ast.BoolNode)
 	if !ok {
-		p.fault(n, "%s must be true or false, not %s", what, n.Type().YAMLName())
+		p.Fault(n, "%s must be true or false, not %s", what, n.Type().YAMLName())
 		return false
 	}
 	return b.Value
@@ -76,7 +76,7 @@ var units = []struct {
 
 // bytes reads a size. Only the powers of two are taken: GB is written by some for 10^9 and by others for 2^30.
 func (p *reader) bytes(n ast.Node, what string, leastMiB int64) int64 {
-	s := p.text(n, what)
+	s := p.Text(n, what)
 	if s == "" {
 		return 0
 	}
@@ -90,13 +90,13 @@ func (p *reader) bytes(n ast.Node, what string, leastMiB int64) int64 {
 			return size
 		}
 	}
-	p.fault(n, "%s %q: want a whole number with KiB, MiB, GiB or TiB, from %dMiB to 16TiB", what, s, leastMiB)
+	p.Fault(n, "%s %q: want a whole number with KiB, MiB, GiB or TiB, from %dMiB to 16TiB", what, s, leastMiB)
 	return 0
 }
 
 // bitsPerSec reads the speed of a link; networks count in powers of ten.
 func (p *reader) bitsPerSec(n ast.Node) int64 {
-	s := p.text(n, "link")
+	s := p.Text(n, "link")
 	if s == "" {
 		return 0
 	}
@@ -110,6 +110,6 @@ func (p *reader) bitsPerSec(n ast.Node) int64 {
 			return int64(math.Round(b))
 		}
 	}
-	p.fault(n, "link %q: want a number with kbit, Mbit or Gbit, from 64kbit to 1000Gbit", s)
+	p.Fault(n, "link %q: want a number with kbit, Mbit or Gbit, from 64kbit to 1000Gbit", s)
 	return 0
 }

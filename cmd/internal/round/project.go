@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"isukit/bench/external"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
+	"isukit/infra/host/proc"
 	"isukit/infra/observe"
 	"isukit/infra/project"
+	"isukit/infra/site"
 	"isukit/infra/subject"
 	"isukit/input"
 )
@@ -22,6 +25,7 @@ type Opened struct {
 	Reach observe.Hosts
 	// Missing says of each host that cannot be reached why.
 	Missing []string
+	drivers map[string]host.Driver
 	// stateDir is where this machine's tunings are recorded.
 	stateDir string
 	Close    func(context.Context) error
@@ -40,6 +44,39 @@ func (o *Opened) missing() error {
 		errs = append(errs, errors.New(text))
 	}
 	return errors.Join(errs...)
+}
+
+// Site is where the project's topologies are placed. Hosts that cannot be reached are an error.
+func (o *Opened) Site() (*site.Site, error) {
+	if len(o.Missing) > 0 {
+		return nil, errors.New(strings.Join(o.Missing, "\n"))
+	}
+	return &site.Site{Project: o.Project, Hosts: o.Reach.Named, StateDir: o.stateDir}, nil
+}
+
+// Lock keeps others from changing the hosts until release, or the end of this process.
+func (o *Opened) Lock(ctx context.Context, holder string) (release func() error, err error) {
+	var held []func() error
+	release = func() error {
+		var errs []error
+		for _, r := range held {
+			errs = append(errs, r())
+		}
+		return errors.Join(errs...)
+	}
+	file, err := proc.TryLock(filepath.Join(o.stateDir, "site.lock"))
+	if err != nil {
+		return nil, fmt.Errorf("another isukit changes the hosts of this project: %w", err)
+	}
+	held = append(held, file.Close)
+	for _, d := range o.drivers {
+		r, err := d.Lock(ctx, holder)
+		if err != nil {
+			return nil, errors.Join(err, release())
+		}
+		held = append(held, r)
+	}
+	return release, nil
 }
 
 // FindProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.

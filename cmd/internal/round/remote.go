@@ -11,20 +11,20 @@ import (
 
 // openDrivers makes the project's hosts usable, each through its driver. One that cannot be reached is noted as missing.
 func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
-	drivers := map[string]host.Driver{}
+	o.drivers = map[string]host.Driver{}
 	for _, h := range o.Hosts {
 		name := driverOf(o.Project, h)
 		if name == "" {
 			o.Reach.Named[h.Name] = o.Reach.Here
 			continue
 		}
-		d, ok := drivers[name]
+		d, ok := o.drivers[name]
 		if !ok {
 			var err error
 			if d, err = OpenApart(name, stateDir); err != nil {
 				return err
 			}
-			drivers[name] = d
+			o.drivers[name] = d
 			before := o.Close
 			o.Close = func(ctx context.Context) error { return errors.Join(d.Close(ctx), before(ctx)) }
 		}

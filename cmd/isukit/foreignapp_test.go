@@ -1,0 +1,208 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"isukit/cmd/internal/ui"
+	"isukit/infra/host"
+	"isukit/infra/infratest"
+	"isukit/infra/infratest/realhosts"
+)
+
+// foreignApp is an app as the image of a contest has it: JSON over HTTP, its address of the database from the environment, its rows from
+// the system's database.
+const foreignApp = `use IO::Socket::INET;
+my $s = IO::Socket::INET->new(LocalAddr => "0.0.0.0:1323", Listen => 64, ReuseAddr => 1) or die;
+$SIG{CHLD} = "IGNORE";
+$ENV{MYSQL_PWD} = $ENV{MYSQL_PASS};
+chomp(my $me = $ENV{HOSTNAME} || ` + "`hostname`" + `);
+sub sql { my $q = shift; open my $f, "-|", "mariadb", "-h", $ENV{MYSQL_HOST}, "-P", $ENV{MYSQL_PORT}, "-u", "isu", "-N", "-B", "isudb", "-e", $q or return; local $SIG{CHLD}; local $/; my $out = <$f>; return close($f) ? $out : undef }
+while (my $c = $s->accept) {
+	next if fork;
+	$SIG{CHLD} = "DEFAULT";
+	while (defined(my $first = <$c>)) {
+		while (my $l = <$c>) { last if $l =~ /^\r?\n$/ }
+		my ($method, $path) = split / /, $first;
+		my ($status, $body) = (200, "{}");
+		if ($path eq "/initialize") { $status = 500 if system("sh", "/home/isucon/team/sql/init.sh") }
+		elsif ($method eq "POST" && $path =~ m,^/api/items/(\w+)$,) { defined sql("INSERT INTO items (name) VALUES ('$1')") or $status = 500 }
+		elsif ($path eq "/api/items") {
+			my $rows = sql("SELECT name FROM items ORDER BY id");
+			defined $rows or $status = 500;
+			$body = sprintf '{"host":"%s","items":[%s]}', $me, join ",", map { "\"$_\"" } split /\n/, $rows // "";
+		} else { $status = 404 }
+		print $c "HTTP/1.1 $status X\r\nContent-Type: application/json\r\nContent-Length: " . length($body) . "\r\n\r\n$body"; $c->flush;
+	}
+	exit;
+}
+`
+
+// foreignImage installs it on a host, with everything enabled, as every server of a team begins.
+const foreignImage = teamDatabase + `
+mkdir -p /home/isucon/team/sql && cat >/home/isucon/team/app.pl
+cat >/home/isucon/env.sh <<'EOF'
+# what the app reads
+MYSQL_HOST="127.0.0.1"
+MYSQL_PORT=3306
+MYSQL_USER=isu
+MYSQL_PASS='it is; "secret"'
+EOF
+cat >/home/isucon/team/sql/schema.sql <<'EOF'
+DROP TABLE IF EXISTS items;
+CREATE TABLE items (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(50) NOT NULL);
+INSERT INTO items (name) VALUES ('one'), ('two'), ('three');
+EOF
+cat >/home/isucon/team/sql/init.sh <<'EOF'
+MYSQL_PWD="$MYSQL_PASS" mariadb -h "$MYSQL_HOST" -P "$MYSQL_PORT" -u isu isudb </home/isucon/team/sql/schema.sql
+EOF
+chown -R isucon: /home/isucon && chmod 640 /home/isucon/env.sh
+cat >/etc/systemd/system/team.service <<'EOF'
+[Unit]
+Description=the team's app
+After=network.target mariadb.service
+Requires=mariadb.service
+[Service]
+User=isucon
+EnvironmentFile=/home/isucon/env.sh
+ExecStart=/usr/bin/perl /home/isucon/team/app.pl
+[Install]
+WantedBy=multi-user.target
+EOF
+rm -f /etc/nginx/sites-enabled/default
+cat >/etc/nginx/sites-available/team.conf <<'EOF'
+server {
+	listen 80;
+	access_log /var/log/nginx/access.log combined;
+	location / {
+		proxy_set_header Host $host;
+		proxy_pass http://localhost:1323;
+	}
+}
+EOF
+ln -sf /etc/nginx/sites-available/team.conf /etc/nginx/sites-enabled/team.conf
+mariadb -e "CREATE DATABASE isudb; CREATE USER isu@localhost IDENTIFIED BY 'it is; \"secret\"'; GRANT ALL ON isudb.* TO isu@localhost"
+mariadb isudb </home/isucon/team/sql/schema.sql
+systemctl daemon-reload && systemctl enable --quiet --now team && systemctl enable --quiet nginx && systemctl restart nginx`
+
+// foreignState is what isukit has to leave as it was.
+const foreignState = `find /etc /home/isucon /var/lib/isukit-site -xdev ! -name ld.so.cache ! -path '*/.ssh*' ! -name .mariadb_history -printf '%p %m %u %g %l\n' 2>/dev/null | sort
+find /etc /home/isucon -xdev -type f ! -name ld.so.cache ! -path '*/.ssh*' -exec sha256sum {} + | sort
+for u in nginx team mariadb; do echo "$u $(systemctl is-active $u) $(systemctl is-enabled $u) $(systemctl show -p LimitNOFILE --value $u)"; done
+ss -Hltn | awk '{ print $4 }' | sort
+mariadb -N -e "SELECT user, host, authentication_string FROM mysql.user ORDER BY 1, 2; SELECT db, user, host FROM mysql.db ORDER BY 1, 2, 3; SHOW DATABASES; SELECT @@bind_address"`
+
+const foreignProject = `name: team
+hosts:
+  - {name: s1, address: s1}
+  - {name: s2, address: s2}
+  - {name: s3, address: s3}
+roles:
+  db:
+    units: [mariadb]
+    port: 3306
+    mysql: {schema: isudb, user: isu, password_env: MYSQL_PASS, clients: [app], move: initialize}
+  app:
+    units: [team]
+    port: 1323
+    health: GET /api/items
+    files: 5000
+    requires: {mariadb.service: db}
+    env: {/home/isucon/env.sh: {MYSQL_HOST: "{db}"}}
+  proxy:
+    units: [nginx]
+    port: 80
+    health: GET /api/items
+    swap: {/etc/nginx/sites-available/team.conf: {"localhost:1323": app}}
+topologies:
+  one:   {db: s1, app: s1, proxy: s1}
+  split: {db: s2, app: [s1, s3], proxy: s1}
+  far:   {db: s3, app: s2, proxy: s1}
+benchmark: {external: true}
+`
+
+// foreignTeam are servers with the foreign app, and a laptop with its isukit.yaml.
+type foreignTeam struct {
+	tuneTeam
+	hosts  []string
+	before map[string]string
+}
+
+func newForeignTeam(t *testing.T, hosts ...string) *foreignTeam {
+	t.Helper()
+	program, env, _ := topologyEnv(t)
+	f := &foreignTeam{tuneTeam: tuneTeam{lab: realhosts.Start(t, realhosts.Named(hosts...)...), path: program}, hosts: hosts, before: map[string]string{}}
+	f.dir = f.lab.Dir
+	for _, assignment := range env {
+		if strings.HasPrefix(assignment, "ISUKIT_") {
+			f.env = append(f.env, assignment)
+		}
+	}
+	var logins []realhosts.Login
+	for _, name := range hosts {
+		logins = append(logins, realhosts.Login{Name: name, Address: f.lab.Address(t, name), User: "isucon", Key: "id", Known: "known_hosts"})
+	}
+	config := f.lab.WriteConfig(t, logins...)
+	f.env = append(f.env, "ISUKIT_SSH_CONFIG="+config, "HOME="+t.TempDir(), "ISUKIT_YES=1")
+	for _, name := range hosts {
+		h, err := f.lab.Host(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := h.Run(t.Context(), host.Command{Argv: []string{"env", "-u", "TMPDIR", "sh", "-c", foreignImage}, Stdin: []byte(foreignApp)}); err != nil || res.Code != 0 {
+			t.Fatalf("install the app: %v, exit status %d: %s%s", err, res.Code, res.Stdout, res.Stderr)
+		}
+		f.lab.Must(t, "generator", "for i in $(seq 60); do ssh -T -F "+config+" -o BatchMode=yes "+name+" true && exit 0; sleep 1; done; exit 1") // until users may log in
+		f.before[name] = f.lab.Must(t, name, foreignState)
+	}
+	write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
+	return f
+}
+
+// wantBefore wants every host as it was.
+func (f *foreignTeam) wantBefore(t *testing.T, when string) {
+	t.Helper()
+	for _, name := range f.hosts {
+		f.wantSame(t, name+" "+when, f.before[name], f.lab.Must(t, name, foreignState))
+	}
+}
+
+// ask asks the site for a page.
+func (f *foreignTeam) ask(t *testing.T, method, path string) string {
+	t.Helper()
+	return f.lab.Must(t, "generator", fmt.Sprintf(`perl -MIO::Socket::INET -e 'my $c = IO::Socket::INET->new("%s:80") or die; print $c "%s %s HTTP/1.0\r\n\r\n"; $c->flush; local $/; my $all = <$c>; $all =~ /^HTTP\/1.1 200/ or die $all; $all =~ s/.*?\r\n\r\n//s; print $all'`, f.lab.Address(t, "s1"), method, path))
+}
+
+// TestForeignApp places an app that isukit did not install on servers with systemd, and takes everything back.
+func TestForeignApp(t *testing.T) {
+	infratest.Real(t)
+	f := newForeignTeam(t, "s1", "s2", "s3")
+	plan := f.isukit(t, ui.ExitOK, "topology", "apply", "split", "--dry-run")
+	for _, want := range []string{"MYSQL_HOST=", "proxy_pass http://localhost:1323; -> proxy_pass http://isukit-app;", "stop    unit mariadb.service (disabled)", "account isu@10.77.0.11", "bind-address", "- Requires=mariadb.service"} {
+		if !strings.Contains(plan, want) {
+			t.Errorf("the plan lacks %q:\n%s", want, plan)
+		}
+	}
+	f.wantBefore(t, "after a dry run")
+	f.isukit(t, ui.ExitOK, "topology", "apply", "split")
+	f.ask(t, "POST", "/initialize")
+	f.ask(t, "POST", "/api/items/four")
+	seen := ""
+	for range 6 {
+		seen += f.ask(t, "GET", "/api/items")
+	}
+	if !strings.Contains(seen, `"host":"s1"`) || !strings.Contains(seen, `"host":"s3"`) || !strings.Contains(seen, "four") {
+		t.Errorf("the site answers:\n%s", seen)
+	}
+	f.isukit(t, ui.ExitOK, "topology", "verify")
+	if status := f.isukit(t, ui.ExitOK, "topology", "status"); !strings.Contains(status, "topology split of team") {
+		t.Errorf("status:\n%s", status)
+	}
+	f.isukit(t, ui.ExitOK, "topology", "apply", "far")
+	f.isukit(t, ui.ExitOK, "topology", "apply", "one")
+	f.isukit(t, ui.ExitOK, "topology", "verify")
+	f.isukit(t, ui.ExitOK, "topology", "down")
+	f.wantBefore(t, "after down")
+}

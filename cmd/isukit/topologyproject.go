@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"isukit/cmd/internal/round"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/project"
+	"isukit/infra/site"
+)
+
+// projectPlaced is the project whose topologies a command means; nil where it means those of the portal.
+func projectPlaced(cmd *cobra.Command) (*project.Project, string, error) {
+	file := ""
+	if f := cmd.Flags().Lookup("project"); f != nil {
+		file = f.Value.String()
+	}
+	if cmd.Flags().Changed("driver") {
+		return nil, "", nil
+	}
+	p, dir, err := round.FindProject(file)
+	if err != nil || p == nil || len(p.Topologies) == 0 {
+		return nil, "", err
+	}
+	return p, dir, nil
+}
+
+func subjectOfTopology(cmd *cobra.Command, _ []string) (subjectKind, error) {
+	p, _, err := projectPlaced(cmd)
+	if err != nil || p == nil {
+		return thePortal, err
+	}
+	return aProject, nil
+}
+
+// topologyUse are the rules for flags of a command of isukit topology; portal names flags that are for servers of the portal.
+func topologyUse(portal string, needs ...need) flagUse {
+	return flagUse{
+		kinds: []subjectKind{thePortal, aProject}, about: subjectOfTopology, needs: needs,
+		not: []refusal{
+			{thePortal, "project yes", "no isukit.yaml with topologies is used: --driver means the portal, and without it the file has to have the key topologies"},
+			{aProject, portal, "the services of a project are installed by others, and isukit makes none of them; --driver means the portal"},
+		},
+	}
+}
+
+// placementOf finds a topology of the project.
+func placementOf(p *project.Project, name string) (project.Placement, error) {
+	t, ok := p.Placement(name)
+	if !ok {
+		var have []string
+		for _, o := range p.Topologies {
+			have = append(have, o.Name)
+		}
+		err := fmt.Errorf("%s has no topology %q (have %s)", project.FileName, name, strings.Join(have, ", "))
+		return t, ui.UsageError(err, ui.DidYouMean(name, have))
+	}
+	return t, nil
+}
+
+// placedLines says in a word for each role of a topology on which hosts it runs.
+func placedLines(p *project.Project, t project.Placement) (list []string) {
+	for _, o := range p.Roles {
+		if hosts := t.Hosts[o.Name]; len(hosts) > 0 {
+			list = append(list, o.Name+":"+strings.Join(hosts, ","))
+		}
+	}
+	return list
+}
+
+func projectTopologies(p *project.Project) (lines []topologyLine) {
+	for _, t := range p.Topologies {
+		used := map[string]bool{}
+		for _, hosts := range t.Hosts {
+			for _, h := range hosts {
+				used[h] = true
+			}
+		}
+		lines = append(lines, topologyLine{t.Name, len(used), placedLines(p, t), "of " + p.Name})
+	}
+	return lines
+}
+
+// placementDiff says what two topologies of a project place differently.
+func placementDiff(p *project.Project, a, b project.Placement) []string {
+	lines := []string{}
+	for _, o := range p.Roles {
+		if from, to := a.Hosts[o.Name], b.Hosts[o.Name]; !slices.Equal(from, to) {
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s", o.Name, hostsText(from), hostsText(to)))
+		}
+	}
+	return lines
+}
+
+func hostsText(hosts []string) string {
+	if len(hosts) == 0 {
+		return "nowhere"
+	}
+	return strings.Join(hosts, ", ")
+}
+
+// withPlaced opens a project's hosts; one that changes them keeps others from it meanwhile.
+func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, patience float64, changes bool, fn func(context.Context, *site.Site) error) (err error) {
+	state, err := stateDir(cmd)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	opened, err := round.OpenProject(ctx, p, dir, state)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+	placed, err := opened.Site()
+	if err != nil {
+		return ui.Hinted(err, "a topology is applied to all hosts of isukit.yaml, and taken down on all of them")
+	}
+	if patience > 0 {
+		if err := round.CheckPatience(patience); err != nil {
+			return ui.UsageError(err, "")
+		}
+		placed.Limit = round.Times(patience, time.Minute)
+	}
+	if !isQuiet(cmd) {
+		placed.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: "+step) }
+	}
+	if changes {
+		release, err := opened.Lock(ctx, round.UserName())
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
+	return fn(ctx, placed)
+}
+
+// planned prints what will be done.
+func planned(s streams, asJSON bool) func(*site.Plan) error {
+	return func(p *site.Plan) error {
+		if asJSON {
+			return ui.PrintJSON(s.out, p)
+		}
+		_, err := fmt.Fprint(s.out, p.Text())
+		return err
+	}
+}
+
+func runPlacedApply(ctx context.Context, cmd *cobra.Command, placed *site.Site, name string, dryRun, force, asJSON bool, s streams) error {
+	if _, err := placementOf(placed.Project, name); err != nil {
+		return err
+	}
+	if dryRun {
+		p, err := placed.Plan(ctx, name, force)
+		if err != nil {
+			return err
+		}
+		return planned(s, asJSON)(p)
+	}
+	began := time.Now()
+	_, err := placed.Apply(ctx, name, site.Options{Force: force, Planned: planned(s, asJSON)})
+	if err == nil && !isQuiet(cmd) {
+		fmt.Fprintf(s.err, "isukit: topology %s is up (%.1f s)\n", name, time.Since(began).Seconds())
+	}
+	return err
+}
+
+func runPlacedDown(ctx context.Context, cmd *cobra.Command, placed *site.Site, s streams) error {
+	name, _, err := placed.Up(ctx)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		fmt.Fprintln(s.err, "isukit: no topology of "+placed.Project.Name+" is up")
+		return nil
+	}
+	p, err := placed.Down(ctx, site.Options{Planned: planned(s, false)})
+	if err == nil && len(p.Left) > 0 {
+		return ui.CheckFailed(fmt.Errorf("%d things were changed by someone else and stay", len(p.Left)), "see the lines that begin with left")
+	}
+	if err == nil && !isQuiet(cmd) {
+		fmt.Fprintf(s.err, "isukit: topology %s is down, and the hosts are as they were before it\n", name)
+	}
+	return err
+}
+
+// runPlacedVerify says what an apply of the topology that is up would change.
+func runPlacedVerify(ctx context.Context, placed *site.Site, asJSON bool, s streams) error {
+	name, done, err := placed.Up(ctx)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return ui.UsageError(errors.New("no topology of "+placed.Project.Name+" is up"), "isukit topology apply NAME")
+	}
+	p, err := placed.Plan(ctx, name, true)
+	if err != nil {
+		return err
+	}
+	var faults []string
+	if !done {
+		faults = append(faults, "the apply of "+name+" did not come to its end")
+	}
+	for _, h := range p.Hosts {
+		for _, step := range h.Steps {
+			faults = append(faults, fmt.Sprintf("%s: %s is not as it was applied (%s)", h.Name, step.What(), strings.Join(append([]string{string(step.Op)}, step.Lines...), "; ")))
+		}
+	}
+	return printVerified(s.out, faults, asJSON)
+}
+
+func runPlacedStatus(ctx context.Context, placed *site.Site, asJSON bool, s streams) error {
+	st, err := placed.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return ui.PrintJSON(s.out, st)
+	}
+	if st.Topology == "" {
+		_, err := fmt.Fprintf(s.out, "no topology of %s is up; its hosts are as they were\n", placed.Project.Name)
+		return err
+	}
+	note := ""
+	if !st.Complete {
+		note = "; its apply did not come to its end"
+	}
+	fmt.Fprintf(s.out, "topology %s of %s%s\n", st.Topology, placed.Project.Name, note)
+	w := ui.NewTable(s.out)
+	fmt.Fprintln(w, "HOST\tROLE\tUNIT\tSTATE\tBOOT\tANSWERS")
+	for _, u := range st.Units {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Host, u.Role, u.Unit, u.State, u.Boot, u.Health)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,267 @@
+package site
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"isukit/infra/engine"
+	"isukit/infra/engine/mysql"
+	"isukit/infra/host"
+	"isukit/infra/project"
+)
+
+// node is a host, with what was seen there.
+type node struct {
+	name  string
+	at    host.Host
+	dir   string  // of the record
+	rec   *record // nil where nothing was applied
+	files map[string][]byte
+	units map[string]unit
+	bases map[string]*database // by role; nil where it does not answer
+	cnfs  map[string]string    // by role of MySQL: the option file that gets its settings
+	free  int64                // bytes on the disk of databases
+}
+
+// unit is a unit of systemd.
+type unit struct {
+	there   bool
+	active  bool
+	enabled string
+	text    string // of its file, without drop-ins
+}
+
+// up tells whether a boot starts the unit, or that it cannot be said.
+func (u unit) boots() bool { return u.enabled == "enabled" || u.enabled == "enabled-runtime" }
+
+// fixed tells that systemctl enable would do nothing.
+func (u unit) fixed() bool {
+	return !slices.Contains([]string{"enabled", "enabled-runtime", "disabled", "masked"}, u.enabled)
+}
+
+// database is a server that answers.
+type database struct {
+	client  []string // the command that root takes SQL with
+	product engine.Product
+	bind    string
+	users   map[string]bool // hosts of the role's user, and whether it may use the schema
+	schema  bool            // it is there
+	tables  int
+	bytes   int64
+}
+
+// unitDirs are where a unit's file is looked for.
+var unitDirs = []string{"/etc/systemd/system/", "/usr/local/lib/systemd/system/", "/usr/lib/systemd/system/", "/lib/systemd/system/"}
+
+func dropIn(unit string) string { return unitDirs[0] + unit + ".d/zz-isukit-site.conf" }
+
+// look sees everything that a plan needs, on all hosts. The error is of hosts that cannot be used.
+func (s *Site) look(ctx context.Context) ([]*node, error) {
+	nodes, errs := make([]*node, len(s.Project.Hosts)), make([]error, len(s.Project.Hosts))
+	var g errgroup.Group
+	for i, h := range s.Project.Hosts {
+		g.Go(func() error {
+			nodes[i], errs[i] = s.lookAt(ctx, h.Name)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return nodes, errors.Join(errs...)
+}
+
+func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
+	at, ok := s.Hosts[name]
+	if !ok {
+		return nil, fmt.Errorf("host %s cannot be reached", name)
+	}
+	if !at.About().Root {
+		return nil, &host.Fault{Host: name, Err: fmt.Errorf("%w: isukit is not root here", host.ErrSudo), Hint: "run isukit with sudo, or give the host an address in isukit.yaml: over ssh isukit uses sudo there"}
+	}
+	n := &node{name: name, at: at, dir: path.Join(farDir, s.Project.Name), files: map[string][]byte{}, units: map[string]unit{}, bases: map[string]*database{}, cnfs: map[string]string{}}
+	if at.About().Here {
+		n.dir = path.Join(s.StateDir, "site", s.Project.Name)
+	}
+	var err error
+	if n.rec, err = readRecord(ctx, at, n.dir); err != nil {
+		return nil, err
+	}
+	var files, units []string
+	for _, o := range s.Project.Roles {
+		for _, e := range slices.Concat(o.Env, o.Swap) {
+			files = append(files, e.File)
+		}
+		for _, u := range o.Units {
+			units = append(units, u)
+			files = append(files, dropIn(u))
+			for _, dir := range unitDirs {
+				files = append(files, dir+u)
+			}
+		}
+		if o.MySQL == nil {
+			continue
+		}
+		if n.cnfs[o.Name], err = cnf(ctx, at, o); err != nil {
+			return nil, err
+		}
+		files = append(files, n.cnfs[o.Name])
+		if o.MySQL.Move == project.MoveSchema {
+			files = append(files, o.MySQL.File)
+		}
+	}
+	if n.rec != nil {
+		for _, f := range n.rec.Files {
+			files = append(files, f.Path)
+		}
+		for _, u := range n.rec.Units {
+			units = append(units, u.Name)
+		}
+	}
+	if err := n.read(ctx, files, units); err != nil {
+		return nil, err
+	}
+	for _, o := range s.Project.Roles {
+		if o.MySQL != nil && n.units[o.Units[0]].active {
+			if n.bases[o.Name], err = n.ask(ctx, o); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// seeScript prints units and files of a host: its arguments are units, "--", and files.
+const seeScript = `command -v systemctl >/dev/null || { echo "there is no systemctl here" >&2; exit 1; }
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+	echo "@unit $1"
+	systemctl show -p LoadState,ActiveState,UnitFileState -- "$1"
+	shift
+done
+shift
+df -B1 --output=avail /var/lib | sed -n 's/^ *\([0-9][0-9]*\)$/@free \1/p'
+for f; do
+	[ -f "$f" ] || continue
+	[ "$(wc -c <"$f")" -le 4000000 ] || { echo "$f is larger than 4 MB" >&2; exit 1; }
+	echo "@file $f"
+	base64 -w 0 <"$f" && echo
+done`
+
+func (n *node) read(ctx context.Context, files, units []string) error {
+	slices.Sort(files)
+	argv := append([]string{"sh", "-c", seeScript, "sh"}, units...)
+	out, err := n.run(ctx, nil, append(append(argv, "--"), slices.Compact(files)...)...)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", n.name, err)
+	}
+	for _, section := range strings.Split("\n"+out, "\n@")[1:] {
+		head, body, _ := strings.Cut(section, "\n")
+		kind, name, _ := strings.Cut(head, " ")
+		switch kind {
+		case "file":
+			text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(body))
+			if err != nil {
+				return fmt.Errorf("look at %s: %s: %w", n.name, name, err)
+			}
+			n.files[name] = append([]byte{}, text...)
+		case "free":
+			n.free, _ = strconv.ParseInt(name, 10, 64)
+		case "unit":
+			u := unit{there: strings.Contains(body, "LoadState=loaded") || strings.Contains(body, "LoadState=masked"), active: strings.Contains(body, "ActiveState=active") || strings.Contains(body, "ActiveState=activating")}
+			_, u.enabled, _ = strings.Cut(body, "UnitFileState=")
+			u.enabled, _, _ = strings.Cut(u.enabled, "\n")
+			n.units[name] = u
+		}
+	}
+	return nil
+}
+
+// run runs a command that must succeed, with input that does not belong into its arguments.
+func (n *node) run(ctx context.Context, stdin []byte, argv ...string) (string, error) {
+	res, err := n.at.Run(ctx, host.Command{Argv: argv, Stdin: stdin, Dir: "/"})
+	if err != nil {
+		return "", err
+	}
+	if res.Code != 0 {
+		return string(res.Stdout), fmt.Errorf("exit status %d: %s", res.Code, strings.TrimSpace(string(res.Stderr)))
+	}
+	return string(res.Stdout), nil
+}
+
+// cnf is the option file that gets what a role of MySQL needs: one of isukit's own beside the one that tunings write to, where the
+// server takes all files of that directory.
+func cnf(ctx context.Context, at host.Host, o project.Role) (string, error) {
+	file := o.MySQL.Cnf
+	if file == "" {
+		var err error
+		if file, err = mysql.OptionFileFor(ctx, at, nil); err != nil {
+			return "", err
+		}
+	}
+	if strings.HasSuffix(path.Dir(file), ".d") {
+		file = path.Join(path.Dir(file), "zz-isukit-site.cnf")
+	}
+	return file, nil
+}
+
+// clients are the commands by which root is usually let in.
+var clients = []string{"mysql", "mariadb", "mysql -uroot", "mysql --defaults-file=/etc/mysql/debian.cnf"}
+
+// ask looks at a database; nil where it does not answer root.
+func (n *node) ask(ctx context.Context, o project.Role) (*database, error) {
+	tries := clients
+	if o.MySQL.Client != "" {
+		tries = []string{strings.TrimPrefix(o.MySQL.Client, "sudo ")}
+	}
+	var errs []error
+	for _, client := range tries {
+		d := &database{client: strings.Fields(client)}
+		rows, err := n.sql(ctx, d, "SELECT VERSION(); SELECT @@bind_address; SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema="+literal(o.MySQL.Schema)+
+			"; SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema="+literal(o.MySQL.Schema)+"; SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name="+literal(o.MySQL.Schema)+
+			"; SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')="+literal(o.MySQL.Schema)+")+(Select_priv='Y') FROM mysql.user u WHERE User="+literal(o.MySQL.User))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if len(rows) < 5 {
+			return nil, fmt.Errorf("the database of %s answers %q", n.name, rows)
+		}
+		d.product.Name = "mysql"
+		if strings.Contains(rows[0], "MariaDB") {
+			d.product.Name = "mariadb"
+		}
+		if d.product.Version, err = engine.ParseVersion(rows[0]); err != nil {
+			return nil, err
+		}
+		d.bind = rows[1]
+		d.bytes, _ = strconv.ParseInt(rows[2], 10, 64)
+		d.tables, _ = strconv.Atoi(rows[3])
+		d.schema, d.users = rows[4] == "1", map[string]bool{}
+		for _, row := range rows[5:] {
+			from, granted, _ := strings.Cut(row, "\t")
+			d.users[from] = granted != "0"
+		}
+		return d, nil
+	}
+	return nil, &host.Fault{Host: n.name, Err: fmt.Errorf("the database of role %s does not let root in: %w", o.Name, errors.Join(errs...)), Hint: "name a command that takes SQL as root under mysql of the role, such as client: mysql --defaults-file=/root/.my.cnf"}
+}
+
+// sql runs statements, and returns the lines that were printed. They are the client's input, so that no secret is among its arguments.
+func (n *node) sql(ctx context.Context, d *database, statements string) ([]string, error) {
+	out, err := n.run(ctx, []byte(statements+"\n"), append(slices.Clone(d.client), "--batch", "--skip-column-names")...)
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(out, "\n"), "\n"), nil
+}
+
+// literal is a string in SQL.
+func literal(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
+}

@@ -1,0 +1,607 @@
+package site
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"isukit/infra/engine"
+	"isukit/infra/plan"
+	"isukit/infra/project"
+)
+
+// hostPlan is what there is to do on one host.
+type hostPlan struct {
+	*node
+	plan.Host
+	files []fileWas // as they will be on record
+	units []unitPlan
+	users []userWas // that have to be there
+	drop  []userWas
+	moves []move
+	back  []dataWas // that go back to what they were
+}
+
+// unitPlan is what a unit is to be.
+type unitPlan struct {
+	name           string
+	role           project.Role
+	up, restart    bool
+	enable, toggle bool // whether a boot starts it, and whether that has to be changed
+	stamp          string
+}
+
+// move is a schema that has to be filled.
+type move struct {
+	role project.Role
+	from *node // nil where the data does not come from a host
+}
+
+// copyBytesPerSecond is what a database of a small host loads, for the estimate in the plan.
+const copyBytesPerSecond = 20 << 20
+
+// planner compares what is wanted with what was seen. It reads and does nothing.
+type planner struct {
+	site  *Site
+	nodes []*node
+	to    *project.Placement // nil is what was there before isukit came
+	force bool
+	errs  []error
+	left  []string // what somebody else has changed, and what stays
+}
+
+func (p *planner) fault(n *node, format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf("host "+n.name+": "+format, args...))
+}
+
+func (p *planner) plan() ([]*hostPlan, error) {
+	var list []*hostPlan
+	for _, n := range p.nodes {
+		h := &hostPlan{node: n, Host: plan.Host{Name: n.name}}
+		list = append(list, h)
+		texts := p.files(h)
+		if p.to == nil {
+			p.unitsBack(h)
+			p.dataBack(h)
+			continue
+		}
+		p.databases(h)
+		p.units(h, texts)
+	}
+	return list, errors.Join(p.errs...)
+}
+
+// base is a file without isukit's lines; ok is false where they cannot be found any more.
+func (n *node) base(name string) (text []byte, ok bool) {
+	now, was := n.files[name], n.rec.file(name)
+	switch {
+	case was == nil:
+		return now, true
+	case same(now, was.Wrote), same(now, was.Was), same(now, was.Base):
+		return was.Base, true
+	case now == nil || was.Wrote == nil:
+		return now, was.Base == nil
+	case was.Base == nil:
+		return now, false
+	}
+	back, ok := takeBack(string(was.Base), string(was.Wrote), string(now))
+	return []byte(back), ok
+}
+
+func same(a, b []byte) bool { return (a == nil) == (b == nil) && string(a) == string(b) }
+
+// edited is a file with what roles want of it.
+type edited struct {
+	edits []func(text string, there bool) (string, error)
+	roles []string
+}
+
+// files plans the files of a host, and returns what those of each role will say.
+func (p *planner) files(h *hostPlan) map[string]string {
+	want := map[string]*edited{}
+	if p.to != nil {
+		for _, o := range p.site.Project.Roles {
+			if slices.Contains(p.to.Hosts[o.Name], h.node.name) {
+				p.edits(h, o, want)
+			}
+		}
+	}
+	names := slices.Collect(maps.Keys(want))
+	if h.rec != nil {
+		for _, f := range h.rec.Files {
+			names = append(names, f.Path)
+		}
+	}
+	slices.Sort(names)
+	texts := map[string]string{}
+	for _, name := range slices.Compact(names) {
+		base, ok := h.base(name)
+		if !ok && p.to == nil {
+			p.left = append(p.left, fmt.Sprintf("host %s: %s was changed by someone else where isukit had written; it stays as it is", h.node.name, name))
+			continue
+		}
+		if !ok {
+			if !p.force {
+				p.fault(h.node, "%s was changed by someone else where isukit had written; --force takes it as it is now", name)
+				continue
+			}
+			base = h.node.files[name]
+		}
+		text := base
+		if e := want[name]; e != nil {
+			after, there := string(base), base != nil
+			for _, edit := range e.edits {
+				next, err := edit(after, there)
+				if err != nil {
+					p.fault(h.node, "%s: %w", name, err)
+					break
+				}
+				after, there = next, true
+			}
+			text = []byte(after)
+			for _, role := range e.roles {
+				texts[role] += name + "\x00" + after + "\x00"
+			}
+		}
+		p.file(h, name, base, text)
+	}
+	return texts
+}
+
+func (p *planner) file(h *hostPlan, name string, base, text []byte) {
+	now := h.node.files[name]
+	f := fileWas{Path: name, Base: base, Wrote: text, Was: now}
+	if p.to == nil && h.rec.file(name) != nil && !same(base, h.rec.file(name).Base) {
+		p.left = append(p.left, fmt.Sprintf("host %s: %s was changed by someone else; isukit takes back its own lines only", h.node.name, name))
+	}
+	if h.rec.file(name) == nil && same(now, text) {
+		return
+	}
+	h.files = append(h.files, f)
+	if same(now, text) {
+		return
+	}
+	step := plan.Step{Op: plan.Change, Item: plan.Item{Kind: plan.File, Name: name}}
+	switch {
+	case text == nil:
+		step.Op = plan.Remove
+	case now == nil:
+		step.Op = plan.Create
+		fallthrough
+	default:
+		step.Lines = plan.Lines(string(now), string(text))
+	}
+	h.Steps = append(h.Steps, step)
+}
+
+// edits adds what a role wants of files on a host.
+func (p *planner) edits(h *hostPlan, o project.Role, want map[string]*edited) {
+	add := func(name string, edit func(string, bool) (string, error)) {
+		if want[name] == nil {
+			want[name] = &edited{}
+		}
+		want[name].edits, want[name].roles = append(want[name].edits, edit), append(want[name].roles, o.Name)
+	}
+	existing := func(edit func(string) (string, error)) func(string, bool) (string, error) {
+		return func(text string, there bool) (string, error) {
+			if !there {
+				return "", errors.New("there is no such file")
+			}
+			return edit(text)
+		}
+	}
+	for _, e := range o.Env {
+		value, err := p.value(h.node, e.Value)
+		if err != nil {
+			p.fault(h.node, "%s: %w", e.Key, err)
+		}
+		add(e.File, existing(func(text string) (string, error) { return setEnv(text, e.Key, value) }))
+	}
+	for _, e := range o.Swap {
+		addresses, err := p.addresses(h.node, e)
+		if err != nil {
+			p.fault(h.node, "%s: %w", e.Key, err)
+		}
+		add(e.File, existing(func(text string) (string, error) { return swap(e.File, text, e.Key, e.Value, addresses) }))
+	}
+	for _, r := range o.Requires {
+		if slices.Contains(p.to.Hosts[r.Value], h.node.name) {
+			continue
+		}
+		found := false
+		for _, u := range o.Units {
+			own := unitDirs[0] + u
+			text, _ := h.base(own)
+			for _, dir := range unitDirs[1:] {
+				if text == nil {
+					text = h.node.files[dir+u]
+				}
+			}
+			if _, err := without(string(text), r.Key); err != nil {
+				continue
+			}
+			found = true
+			add(own, func(now string, there bool) (string, error) {
+				if !there {
+					now = string(text)
+				}
+				return without(now, r.Key)
+			})
+		}
+		if !found {
+			p.fault(h.node, "no unit of role %s requires %s", o.Name, r.Key)
+		}
+	}
+	if o.Files > 0 {
+		for _, u := range o.Units {
+			add(dropIn(u), func(string, bool) (string, error) { return fmt.Sprintf("[Service]\nLimitNOFILE=%d\n", o.Files), nil })
+		}
+	}
+	if o.MySQL != nil && p.opens(h, o) {
+		add(h.cnfs[o.Name], func(text string, _ bool) (string, error) {
+			if text != "" && !strings.HasSuffix(text, "\n") {
+				text += "\n"
+			}
+			return text + "[mysqld]\nbind-address = 0.0.0.0\n", nil
+		})
+	}
+}
+
+// opens tells whether a database has to be made to listen for other hosts.
+func (p *planner) opens(h *hostPlan, o project.Role) bool {
+	others := slices.ContainsFunc(o.MySQL.Clients, func(role string) bool {
+		return slices.ContainsFunc(p.to.Hosts[role], func(c string) bool { return c != h.node.name })
+	})
+	d := h.bases[o.Name]
+	listens := d != nil && slices.Contains([]string{"*", "0.0.0.0", "::", ""}, d.bind) && h.rec.file(h.cnfs[o.Name]) == nil
+	return others && !listens
+}
+
+func (p *planner) node(name string) *node {
+	return p.nodes[slices.IndexFunc(p.nodes, func(n *node) bool { return n.name == name })]
+}
+
+// address is how a host is reached from another.
+func (n *node) address(from *node) (string, error) {
+	switch about := n.at.About(); {
+	case n == from || n.at == from.at:
+		return "127.0.0.1", nil
+	case about.Here:
+		return "", fmt.Errorf("host %s is this machine, and %s would have to reach it: give it an address in isukit.yaml", n.name, from.name)
+	default:
+		return about.Address, nil
+	}
+}
+
+// value is what a value means on a host.
+func (p *planner) value(n *node, text string) (string, error) {
+	for _, ref := range project.Refs(text) {
+		name, err := p.to.Find(ref, n.name)
+		if err != nil {
+			return "", err
+		}
+		to := p.node(name)
+		address, err := to.address(n)
+		if err != nil {
+			return "", err
+		}
+		if ref.Public {
+			address = to.at.About().Address
+		}
+		text = strings.ReplaceAll(text, ref.Text, address)
+	}
+	return text, nil
+}
+
+// addresses are what an address in a file of a host is swapped for; on the host itself it stays where it is the loopback's or a socket.
+func (p *planner) addresses(n *node, e project.Edit) (list []string, err error) {
+	role, _ := p.site.Project.Role(e.Value)
+	port := ""
+	if i := strings.LastIndexByte(e.Key, ':'); i >= 0 && !strings.HasPrefix(e.Key, "unix:") {
+		port = e.Key[i:]
+	}
+	if role.Port > 0 {
+		port = ":" + strconv.Itoa(role.Port)
+	}
+	for _, host := range p.to.Hosts[e.Value] {
+		address, err := p.node(host).address(n)
+		if err != nil {
+			return nil, err
+		}
+		own := loopback(e.Key)
+		if address == "127.0.0.1" && (strings.HasPrefix(own, address) || strings.HasPrefix(own, "unix:")) {
+			list = append(list, e.Key)
+			continue
+		}
+		list = append(list, address+port)
+	}
+	return list, nil
+}
+
+// units plans what runs on a host.
+func (p *planner) units(h *hostPlan, texts map[string]string) {
+	for _, o := range p.site.Project.Roles {
+		up := slices.Contains(p.to.Hosts[o.Name], h.node.name)
+		sum := sha256.Sum256([]byte(texts[o.Name]))
+		stamp := hex.EncodeToString(sum[:8])
+		changed := slices.ContainsFunc(h.files, func(f fileWas) bool {
+			return strings.Contains(texts[o.Name], f.Path+"\x00") && !same(f.Wrote, f.Was)
+		})
+		for _, name := range o.Units {
+			u := h.node.units[name]
+			switch {
+			case !u.there && up:
+				p.fault(h.node, "there is no unit %s, and role %s is placed there", name, o.Name)
+				continue
+			case u.enabled == "masked" && up:
+				p.fault(h.node, "unit %s is masked, and role %s is placed there", name, o.Name)
+				continue
+			case !u.there:
+				continue
+			}
+			v := unitPlan{name: name, role: o, up: up, enable: up, toggle: !u.fixed() && u.boots() != up, stamp: stamp}
+			was := h.rec.unit(name)
+			v.restart = up && u.active && (changed || was != nil && was.Up && was.Stamp != stamp)
+			if was == nil && up && u.active && !v.restart && !v.toggle {
+				h.units = append(h.units, v) // on record, and otherwise as it is
+				continue
+			}
+			p.unitStep(h, v, u)
+		}
+	}
+}
+
+func (p *planner) unitStep(h *hostPlan, v unitPlan, u unit) {
+	h.units = append(h.units, v)
+	step := plan.Step{Item: plan.Item{Kind: plan.Unit, Name: v.name}}
+	switch {
+	case v.up && !u.active:
+		step.Op = plan.Start
+	case v.restart:
+		step.Op, step.Reason = plan.Restart, "what it reads changed"
+	case !v.up && u.active:
+		step.Op = plan.Stop
+	case v.toggle:
+		step.Op = plan.Change
+	default:
+		return
+	}
+	if v.toggle {
+		step.Reason = strings.TrimPrefix(step.Reason+", "+map[bool]string{true: "enabled", false: "disabled"}[v.enable], ", ")
+	}
+	h.Steps = append(h.Steps, step)
+}
+
+// unitsBack plans that units are as they were before isukit came; one that somebody has switched since stays.
+func (p *planner) unitsBack(h *hostPlan) {
+	if h.rec == nil {
+		return
+	}
+	for _, was := range h.rec.Units {
+		u := h.node.units[was.Name]
+		if !u.there {
+			p.left = append(p.left, fmt.Sprintf("host %s: unit %s is not there any more", h.node.name, was.Name))
+			continue
+		}
+		if h.rec.Complete && !u.fixed() && u.boots() != was.Up {
+			p.left = append(p.left, fmt.Sprintf("host %s: unit %s was %s by someone else; it stays so", h.node.name, was.Name, map[bool]string{true: "enabled", false: "disabled"}[u.boots()]))
+			continue
+		}
+		role := project.Role{}
+		for _, o := range p.site.Project.Roles {
+			if slices.Contains(o.Units, was.Name) {
+				role = o
+			}
+		}
+		enable := was.Enabled == "enabled" || was.Enabled == "enabled-runtime"
+		changed := slices.ContainsFunc(h.rec.Files, func(f fileWas) bool {
+			return !same(f.Base, f.Wrote) && (f.Path == h.cnfs[role.Name] || f.Path == dropIn(was.Name) || f.Path == unitDirs[0]+was.Name ||
+				slices.ContainsFunc(slices.Concat(role.Env, role.Swap), func(e project.Edit) bool { return e.File == f.Path }))
+		})
+		p.unitStep(h, unitPlan{
+			name: was.Name, role: role, up: was.Active, restart: was.Active && u.active && changed,
+			enable: enable, toggle: !u.fixed() && u.boots() != enable,
+		}, u)
+	}
+}
+
+// databases plans accounts and data of a host.
+func (p *planner) databases(h *hostPlan) {
+	for _, o := range p.site.Project.Roles {
+		if o.MySQL == nil {
+			continue
+		}
+		var want []userWas
+		if slices.Contains(p.to.Hosts[o.Name], h.node.name) {
+			want = p.wantedUsers(h, o)
+			p.move(h, o)
+		}
+		if h.rec != nil {
+			for _, u := range h.rec.Users {
+				if u.Role == o.Name && !slices.ContainsFunc(want, func(w userWas) bool { return w.User == u.User && w.Host == u.Host }) {
+					p.userStep(h, u, plan.Remove)
+				}
+			}
+		}
+	}
+}
+
+func (p *planner) userStep(h *hostPlan, u userWas, op plan.Op) {
+	if op == plan.Remove {
+		h.drop = append(h.drop, u)
+	} else {
+		h.users = append(h.users, u)
+	}
+	o, _ := p.site.Project.Role(u.Role)
+	step := plan.Step{Op: op, Item: plan.Item{Kind: plan.Account, Name: u.User + "@" + u.Host}}
+	if o.MySQL != nil && op != plan.Remove {
+		step.Reason = "all rights on " + o.MySQL.Schema
+	}
+	h.Steps = append(h.Steps, step)
+}
+
+// wantedUsers are the accounts that clients log in with.
+func (p *planner) wantedUsers(h *hostPlan, o project.Role) (want []userWas) {
+	d := h.bases[o.Name]
+	for _, role := range o.MySQL.Clients {
+		for _, c := range p.to.Hosts[role] {
+			from := "localhost"
+			if client := p.node(c); client != h.node {
+				from = client.at.About().Address
+			}
+			u := userWas{Role: o.Name, User: o.MySQL.User, Host: from}
+			if slices.ContainsFunc(want, func(w userWas) bool { return w.Host == from }) {
+				continue
+			}
+			want = append(want, u)
+			onRecord := h.rec != nil && slices.ContainsFunc(h.rec.Users, func(w userWas) bool { return w.User == u.User && w.Host == u.Host })
+			if !onRecord && (d == nil || !d.users[from] && !d.users["%"]) {
+				if _, there := d.has(from); there {
+					u.Existed = true
+				}
+				p.userStep(h, u, plan.Create)
+			}
+		}
+	}
+	if len(h.users) > 0 {
+		if _, err := p.site.password(o, p.nodes); err != nil {
+			p.fault(h.node, "%w", err)
+		}
+		if d != nil && d.product.Name == "mysql" && d.product.Version[0] >= 9 && o.MySQL.Plugin == "mysql_native_password" {
+			p.fault(h.node, "%s has no plugin %s; leave plugin out", d.product, o.MySQL.Plugin)
+		}
+	}
+	return want
+}
+
+func (d *database) has(from string) (granted, there bool) {
+	if d == nil {
+		return false, false
+	}
+	granted, there = d.users[from]
+	return granted, there
+}
+
+// homes are the hosts that have a role's data: those of the topology that was complete, or else those where it runs, first of all
+// beside a client.
+func (p *planner) homes(o project.Role) []*node {
+	var list, rest []*node
+	if t, ok := p.site.Project.Placement(complete(p.nodes)); ok {
+		for _, name := range t.Hosts[o.Name] {
+			list = append(list, p.node(name))
+		}
+		return list
+	}
+	for _, n := range p.nodes {
+		if !n.units[o.Units[0]].active {
+			continue
+		}
+		rest = append(rest, n)
+		for _, role := range o.MySQL.Clients {
+			if c, _ := p.site.Project.Role(role); n.units[c.Units[0]].active && !slices.Contains(list, n) {
+				list = append(list, n)
+			}
+		}
+	}
+	if len(list) == 0 {
+		return rest
+	}
+	return list
+}
+
+// move plans how a database of a host gets its data.
+func (p *planner) move(h *hostPlan, o project.Role) {
+	homes := p.homes(o)
+	if slices.Contains(homes, h.node) {
+		return
+	}
+	d, m := h.bases[o.Name], move{role: o}
+	step := plan.Step{Op: plan.Create, Item: plan.Item{Kind: plan.Data, Name: o.MySQL.Schema}}
+	switch o.MySQL.Move {
+	case project.MoveInitialize:
+		if step.Reason = "empty; the app fills it"; d != nil && d.schema {
+			return
+		}
+	case project.MoveSchema:
+		if step.Reason = "from " + o.MySQL.File; d != nil && d.tables > 0 {
+			return
+		}
+		if h.node.files[o.MySQL.File] == nil {
+			p.fault(h.node, "there is no %s, which has the tables of %s", o.MySQL.File, o.MySQL.Schema)
+		}
+	case project.MoveDump:
+		if len(homes) == 0 {
+			p.fault(h.node, "no host runs role %s, so %s cannot be copied from anywhere", o.Name, o.MySQL.Schema)
+			return
+		}
+		m.from = homes[slices.Index(p.to.Hosts[o.Name], h.node.name)%len(homes)]
+		from := m.from.bases[o.Name]
+		if from == nil {
+			p.fault(m.from, "the database of role %s does not run, and its data is to be copied from it", o.Name)
+			return
+		}
+		if d != nil {
+			if err := loads(from.product, d.product); err != nil {
+				p.fault(h.node, "%w", err)
+			}
+			step.Op = plan.Change
+		}
+		need := from.bytes * 2
+		if d != nil && h.rec.data(o.Name) == nil {
+			need += d.bytes
+		}
+		if need > h.free {
+			p.fault(h.node, "%s has %d MiB, and its copy takes up to %d; the disk has %d MiB free", o.MySQL.Schema, from.bytes>>20, need>>20, h.free>>20)
+		}
+		step.Reason = fmt.Sprintf("%d tables, %d MiB from %s, about %d s", from.tables, from.bytes>>20, m.from.name, 1+from.bytes/copyBytesPerSecond)
+	}
+	h.moves = append(h.moves, m)
+	h.Steps = append(h.Steps, step)
+}
+
+// loads tells whether a server understands what another one dumps.
+func loads(from, to engine.Product) error {
+	newer := [2]int{from.Version[0], from.Version[1]}
+	if from.Name != to.Name || slices.Compare(newer[:], to.Version[:2]) > 0 {
+		return fmt.Errorf("%s cannot be trusted to load what %s dumps; use a server of the same kind that is not older, or move: schema", to, from)
+	}
+	return nil
+}
+
+// dataBack plans that accounts and data are as they were before isukit came.
+func (p *planner) dataBack(h *hostPlan) {
+	if h.rec == nil {
+		return
+	}
+	for _, u := range h.rec.Users {
+		p.userStep(h, u, plan.Remove)
+	}
+	for _, d := range h.rec.Data {
+		step := plan.Step{Op: plan.Remove, Item: plan.Item{Kind: plan.Data, Name: d.Schema}}
+		if d.Existed {
+			step.Op, step.Reason = plan.Change, "what was there before"
+		}
+		h.back = append(h.back, d)
+		h.Steps = append(h.Steps, step)
+	}
+}
+
+// complete is the topology whose apply came to its end last; "" is what was there before isukit came.
+func complete(nodes []*node) string {
+	before := ""
+	for _, n := range nodes {
+		switch {
+		case n.rec == nil:
+		case n.rec.Complete:
+			return n.rec.Topology
+		default:
+			before = n.rec.Before
+		}
+	}
+	return before
+}

@@ -1,0 +1,445 @@
+// Package site places a project's own services on its own hosts. A description of roles and a topology go in; the hosts become so: what
+// names an address in their files, which units run and are enabled, who may log in to the databases, where their data is. What was there
+// before is recorded on each host before the first write, and Down gives it back. Plans are pure; all effects go through infra/host.
+//
+// Services that isukit makes itself are placed by package infra.
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"isukit/infra/host"
+	"isukit/infra/plan"
+	"isukit/infra/project"
+)
+
+// Site is a project with its hosts, by name.
+type Site struct {
+	Project *project.Project
+	Hosts   map[string]host.Host
+	// StateDir is where the record of this machine is kept.
+	StateDir string
+	// Limit is how long a service may take until it serves; 0 is a minute.
+	Limit time.Duration
+	// Progress is told what is being done; nil tells nobody.
+	Progress func(step string)
+}
+
+// Plan is what an apply or a down does.
+type Plan struct {
+	// Topology is the one that is applied; "" is what was there before isukit came.
+	Topology string      `json:"topology"`
+	Hosts    []plan.Host `json:"hosts"`
+	// Left are things that somebody else has changed, and that stay as they are.
+	Left []string `json:"left,omitempty"`
+
+	hosts []*hostPlan
+	to    *project.Placement
+}
+
+// Empty tells that there is nothing to do.
+func (p *Plan) Empty() bool {
+	return !slices.ContainsFunc(p.Hosts, func(h plan.Host) bool { return len(h.Steps) > 0 })
+}
+
+// Text is the plan as people read it.
+func (p *Plan) Text() string {
+	var b strings.Builder
+	for _, h := range p.Hosts {
+		b.WriteString(h.Text())
+	}
+	if p.Empty() {
+		b.WriteString("nothing to do\n")
+	}
+	for _, text := range p.Left {
+		b.WriteString("left: " + text + "\n")
+	}
+	return b.String()
+}
+
+// Options of an apply or a down.
+type Options struct {
+	// Force takes files that somebody else has changed as they are now.
+	Force bool
+	// Planned is told what will be done, before it is; its error keeps it from being done.
+	Planned func(*Plan) error
+}
+
+// Plan says what an apply of a topology would do; "" is what Down would do. The error has everything that is in the way.
+func (s *Site) Plan(ctx context.Context, topology string, force bool) (*Plan, error) {
+	nodes, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	planner := &planner{site: s, nodes: nodes, force: force}
+	if topology != "" {
+		t, ok := s.Project.Placement(topology)
+		if !ok {
+			return nil, fmt.Errorf("%s has no topology %q", project.FileName, topology)
+		}
+		planner.to = &t
+	}
+	p := &Plan{Topology: topology, to: planner.to}
+	p.hosts, err = planner.plan()
+	p.Left = planner.left
+	for _, h := range p.hosts {
+		p.Hosts = append(p.Hosts, h.Host)
+	}
+	return p, err
+}
+
+// Up is the topology that was applied, and whether its apply came to its end; "" for none.
+func (s *Site) Up(ctx context.Context) (name string, done bool, err error) {
+	nodes, err := s.look(ctx)
+	done = true
+	for _, n := range nodes {
+		if n != nil && n.rec != nil {
+			name, done = n.rec.Topology, done && n.rec.Complete
+		}
+	}
+	return name, done, err
+}
+
+// Apply makes the hosts what a topology says. When a role does not get well, everything goes back to what it was before.
+func (s *Site) Apply(ctx context.Context, topology string, o Options) (*Plan, error) {
+	p, err := s.Plan(ctx, topology, o.Force)
+	if err != nil {
+		return p, err
+	}
+	if o.Planned != nil {
+		if err := o.Planned(p); err != nil {
+			return p, err
+		}
+	}
+	before := complete(nodesOf(p))
+	if err := s.begin(ctx, p, before); err != nil {
+		return p, err
+	}
+	err = s.execute(ctx, p)
+	if err == nil {
+		return p, s.end(ctx, p)
+	}
+	s.say("it does not work; everything goes back to what it was")
+	back := context.WithoutCancel(ctx)
+	var undone error
+	if before == "" {
+		_, undone = s.Down(back, Options{})
+	} else {
+		_, undone = s.again(back, before)
+	}
+	if undone != nil {
+		return p, fmt.Errorf("%w\nand going back failed, too: %w", err, undone)
+	}
+	return p, fmt.Errorf("%w\n%s", err, "everything is as it was before")
+}
+
+// again applies the topology that was complete; what fails now is not gone back from.
+func (s *Site) again(ctx context.Context, topology string) (*Plan, error) {
+	p, err := s.Plan(ctx, topology, true)
+	if err == nil {
+		err = s.begin(ctx, p, topology)
+	}
+	if err == nil {
+		err = s.execute(ctx, p)
+	}
+	if err == nil {
+		err = s.end(ctx, p)
+	}
+	return p, err
+}
+
+// Down gives the hosts back as they were before the first apply. What somebody else has changed since is in the plan's Left.
+func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
+	p, err := s.Plan(ctx, "", o.Force)
+	if err != nil {
+		return p, err
+	}
+	if o.Planned != nil {
+		if err := o.Planned(p); err != nil {
+			return p, err
+		}
+	}
+	if err := s.execute(ctx, p); err != nil {
+		return p, err
+	}
+	return p, each(p, func(h *hostPlan) error {
+		if h.rec == nil {
+			return nil
+		}
+		if err := h.at.Remove(ctx, h.dir); err != nil {
+			return err
+		}
+		_, err := h.run(ctx, nil, "sh", "-c", `rmdir -- "$1" 2>/dev/null; true`, "sh", path.Dir(h.dir))
+		return err
+	})
+}
+
+func (s *Site) say(format string, args ...any) {
+	if s.Progress != nil {
+		s.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+func nodesOf(p *Plan) (list []*node) {
+	for _, h := range p.hosts {
+		list = append(list, h.node)
+	}
+	return list
+}
+
+// each does something on all hosts of a plan at the same time.
+func each(p *Plan, do func(*hostPlan) error) error {
+	var g errgroup.Group
+	errs := make([]error, len(p.hosts))
+	for i, h := range p.hosts {
+		g.Go(func() error {
+			if err := do(h); err != nil {
+				errs[i] = fmt.Errorf("host %s: %w", h.node.name, err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return errors.Join(errs...)
+}
+
+// begin records what there is, and what it will become.
+func (s *Site) begin(ctx context.Context, p *Plan, before string) error {
+	return each(p, func(h *hostPlan) error {
+		if h.rec == nil {
+			h.node.rec = &record{Format: recordFormat, Project: s.Project.Name}
+		}
+		r := h.rec
+		r.Topology, r.Complete, r.Before, r.At = p.Topology, false, before, time.Now().UTC()
+		for _, f := range h.files {
+			if was := r.file(f.Path); was != nil {
+				*was = f
+			} else {
+				r.Files = append(r.Files, f)
+			}
+		}
+		for _, v := range h.node.unitsSeen(h.units) {
+			if r.unit(v.Name) == nil {
+				r.Units = append(r.Units, v)
+			}
+		}
+		for _, v := range h.units {
+			r.unit(v.name).Up = v.up
+		}
+		return h.save(ctx)
+	})
+}
+
+// unitsSeen are records of units as they are now.
+func (n *node) unitsSeen(list []unitPlan) (all []unitWas) {
+	for _, v := range list {
+		u := n.units[v.name]
+		was := unitWas{Name: v.name, Enabled: u.enabled, Active: u.active}
+		if u.active && !v.restart {
+			was.Stamp = v.stamp
+		}
+		all = append(all, was)
+	}
+	return all
+}
+
+// end records that everything is so.
+func (s *Site) end(ctx context.Context, p *Plan) error {
+	return each(p, func(h *hostPlan) error {
+		for _, v := range h.units {
+			h.rec.unit(v.name).Stamp = v.stamp
+		}
+		h.rec.Complete, h.rec.Before = true, ""
+		return h.save(ctx)
+	})
+}
+
+// execute does what a plan says: files, then databases with their accounts and data, then the other roles in their order.
+func (s *Site) execute(ctx context.Context, p *Plan) error {
+	s.say("write files")
+	if err := each(p, func(h *hostPlan) error { return h.writeFiles(ctx) }); err != nil {
+		return err
+	}
+	moving := map[string]bool{} // roles whose data moves
+	for _, h := range p.hosts {
+		for _, m := range h.moves {
+			moving[m.role.Name] = moving[m.role.Name] || m.from != nil
+		}
+		for _, d := range h.back {
+			moving[d.Role] = true
+		}
+	}
+	clients := func(o project.Role) bool {
+		return slices.ContainsFunc(s.Project.Roles, func(db project.Role) bool {
+			return db.MySQL != nil && moving[db.Name] && slices.Contains(db.MySQL.Clients, o.Name)
+		})
+	}
+	if err := each(p, func(h *hostPlan) error {
+		for i, v := range h.units {
+			stops := clients(v.role) && h.node.units[v.name].active
+			if stops && v.up {
+				h.units[i].restart = true
+			}
+			if v.role.MySQL == nil && (stops || !v.up) {
+				if err := h.stop(ctx, v, !v.up); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := s.databases(ctx, p); err != nil {
+		return err
+	}
+	for _, o := range s.Project.Roles {
+		if o.MySQL != nil {
+			continue
+		}
+		if err := s.startRole(ctx, p, o); err != nil {
+			return err
+		}
+	}
+	if p.to != nil {
+		if err := s.reach(ctx, p); err != nil {
+			return err
+		}
+	}
+	return each(p, func(h *hostPlan) error {
+		for _, v := range h.units {
+			if v.role.MySQL != nil && !v.up {
+				if err := h.stop(ctx, v, true); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// startRole starts a role where it is to run, and waits until it serves.
+func (s *Site) startRole(ctx context.Context, p *Plan, o project.Role) error {
+	return each(p, func(h *hostPlan) error {
+		started := false
+		for _, v := range h.units {
+			if v.role.Name != o.Name || !v.up {
+				continue
+			}
+			did, err := h.start(ctx, v)
+			if started = started || did; err != nil {
+				return err
+			}
+			if did {
+				s.say("%s runs on %s", v.name, h.node.name)
+			}
+		}
+		if !started {
+			return nil
+		}
+		return s.healthy(ctx, h, o)
+	})
+}
+
+// writeScript writes its input to a file, with the mode and owner that the file has. A link stays one.
+const writeScript = `set -e
+file=$(readlink -f -- "$1" || echo "$1")
+[ -d "$(dirname -- "$file")" ] || (umask 022; mkdir -p -- "$(dirname -- "$file")")
+new=$file.isukit-new
+trap 'rm -f -- "$new"' EXIT
+if [ -e "$file" ]; then cp -p -- "$file" "$new"; else (umask 022; : >"$new"; chmod 644 "$new"); fi
+cat >"$new"
+sync "$new"
+mv -f -- "$new" "$file"`
+
+func (h *hostPlan) writeFiles(ctx context.Context) error {
+	reload := false
+	for _, f := range h.files {
+		if same(f.Wrote, h.node.files[f.Path]) {
+			continue
+		}
+		reload = reload || strings.HasPrefix(f.Path, unitDirs[0])
+		argv := []string{"sh", "-c", writeScript, "sh", f.Path}
+		if f.Wrote == nil {
+			argv = []string{"sh", "-c", `rm -f -- "$1" && case $1 in *.d/zz-isukit-site.conf) rmdir -- "${1%/*}" 2>/dev/null || true ;; esac`, "sh", f.Path}
+		}
+		if _, err := h.run(ctx, f.Wrote, argv...); err != nil {
+			return fmt.Errorf("write %s: %w", f.Path, err)
+		}
+	}
+	if !reload {
+		return nil
+	}
+	_, err := h.run(ctx, nil, "systemctl", "daemon-reload")
+	return err
+}
+
+// start starts or restarts a unit, and enables it, where that is to be done; did says that it was started.
+func (h *hostPlan) start(ctx context.Context, v unitPlan) (did bool, err error) {
+	if err := h.toggle(ctx, v); err != nil {
+		return false, err
+	}
+	verb := "start"
+	switch active := h.node.units[v.name].active; {
+	case active && v.restart:
+		verb = "restart"
+	case active:
+		return false, nil
+	}
+	if _, err := h.run(ctx, nil, "systemctl", verb, v.name); err != nil {
+		log, _ := h.run(ctx, nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", v.name)
+		return false, fmt.Errorf("%s %s: %w\n%s", verb, v.name, err, strings.TrimSpace(log))
+	}
+	return true, nil
+}
+
+func (h *hostPlan) toggle(ctx context.Context, v unitPlan) error {
+	if !v.toggle {
+		return nil
+	}
+	verb := map[bool]string{true: "enable", false: "disable"}[v.enable]
+	if _, err := h.run(ctx, nil, "systemctl", "--quiet", verb, v.name); err != nil {
+		return fmt.Errorf("%s %s: %w", verb, v.name, err)
+	}
+	return nil
+}
+
+// stop stops a unit; for good, it is also kept from boots where that is to be done.
+func (h *hostPlan) stop(ctx context.Context, v unitPlan, forGood bool) error {
+	if _, err := h.run(ctx, nil, "systemctl", "stop", v.name); err != nil {
+		return fmt.Errorf("stop %s: %w", v.name, err)
+	}
+	if !forGood {
+		return nil
+	}
+	return h.toggle(ctx, v)
+}
+
+// password is the one that clients of a database log in with.
+func (s *Site) password(o project.Role, nodes []*node) (string, error) {
+	name := o.MySQL.PasswordEnv
+	if v := os.Getenv(name); v != "" {
+		return v, nil
+	}
+	for _, role := range o.MySQL.Clients {
+		c, _ := s.Project.Role(role)
+		for _, n := range nodes {
+			for _, e := range c.Env {
+				text := string(n.files[e.File])
+				if from, to, _, err := assigned(text, name); err == nil {
+					return unquoted(text[from:to]), nil
+				}
+			}
+		}
+	}
+	return "", fmt.Errorf("there is no password of %s: %s is set neither in isukit's environment nor in an env file of %s", o.MySQL.User, name, strings.Join(o.MySQL.Clients, ", "))
+}
