@@ -19,6 +19,7 @@ import (
 	"isukit/cmd/internal/session"
 	"isukit/infra"
 	"isukit/infra/doctor"
+	"isukit/infra/site"
 	"isukit/infra/tune"
 	"isukit/proto/decode"
 )
@@ -32,6 +33,7 @@ var printedTypes = map[string]reflect.Type{
 	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchange.ExchangeJSON](), "replay": reflect.TypeFor[exchange.ReplayReport](),
 	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[routeInfo](), "routes learn": reflect.TypeFor[learnedInfo](), "decode --diff": reflect.TypeFor[decode.Difference](),
 	"topology ls": reflect.TypeFor[topologyLine](), "topology apply": reflect.TypeFor[infra.Plan](), "topology status": reflect.TypeFor[infra.Status](),
+	"topology apply --project": reflect.TypeFor[site.Plan](), "topology status --project": reflect.TypeFor[site.Status](),
 	"topology verify": reflect.TypeFor[topologyVerified](), "lab up": reflect.TypeFor[labHost](), "lab ls": reflect.TypeFor[labHost](),
 	"tune ls": reflect.TypeFor[tune.Catalog](), "tune show": reflect.TypeFor[tune.Tuning](),
 	"tune diff": reflect.TypeFor[tune.Outcome](), "tune apply": reflect.TypeFor[tune.Outcome](), "tune verify": reflect.TypeFor[tune.Outcome](), "tune revert": reflect.TypeFor[tune.Outcome](),
