@@ -1,24 +1,38 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"isukit/bench/result"
 )
 
-// Thresholds of the verdict and its doubts; all are shares of a host's CPU time but the last three.
+// From where on something counts as a limit or a doubt; ratios, where nothing else is said.
 const (
-	heavySteal    = 0.05
-	heavyForeign  = 0.10
-	heavyIOWait   = 0.20
+	fullCPU       = 0.85 // of a host, over the second half of the load
+	fullDisk      = 0.8
+	oneCore       = 0.9 // of a core, for a process that may be unable to use a second one
+	muchIOWait    = 0.25
+	muchSteal     = 0.05
+	muchForeign   = 0.10
+	nearFileLimit = 0.8
+	fewMemory     = 0.05 // of a host's memory that is still available
 	costlyLoad    = 0.20 // the generator's CPU over that of the system under test
 	shortestLoad  = 10.0 // seconds
 	fewestAnswers = 1000 // right answers below which a percentile means little
 )
 
-// Judge names the round's bottleneck and adds the warnings that its figures deserve. Roles, Hosts, Generator and All must
-// be filled in; Generator.OfSystem is computed here.
+// suspect is something that may have been the limit, with a weight to order by: what ends processes comes before what slows
+// them down.
+type suspect struct {
+	weight float64
+	result.Bottleneck
+}
+
+// Judge finds out which resource of which host was the limit of a round, and adds a warning for everything else that stands out and
+// for what makes its figures doubtful. What was measured must be filled in; Generator.OfSystem is computed here.
 func Judge(r *result.Round) {
 	system := 0.0
 	for _, u := range r.Roles {
@@ -27,48 +41,45 @@ func Judge(r *result.Round) {
 	if system > 0 {
 		r.Generator.OfSystem = r.Generator.CPUSeconds / system
 	}
-	r.Bottleneck = bottleneckOf(r)
+	late := secondHalf(r)
+	var all []suspect
+	for _, h := range r.Hosts {
+		found := &suspects{host: h.Host}
+		found.cpu(r, late, h)
+		for _, s := range r.Series {
+			if s.Host == h.Host {
+				found.memory(s, h)
+				found.files(s)
+				found.oneCore(s, h)
+				found.disk(s)
+				found.network(s)
+			}
+		}
+		all = append(all, found.all...)
+	}
+	slices.SortStableFunc(all, func(a, b suspect) int { return cmp.Compare(b.weight, a.weight) })
+	if len(all) == 0 {
+		all = []suspect{{0, nothingFull(r, late)}}
+	}
+	r.Bottleneck = all[0].Bottleneck
+	for _, s := range all[1:] {
+		r.Warnings = append(r.Warnings, s.Text)
+	}
 	r.Warnings = append(r.Warnings, doubts(r)...)
 }
 
-// bottleneckOf finds the busiest host, and on it whoever uses most of its CPU. It goes by the second half of the load: users
-// are added as long as there is room, so what limits shows in the end, and the mean over all of it hides that.
-func bottleneckOf(r *result.Round) result.Bottleneck {
-	late := secondHalf(r)
-	var host result.HostUsage
-	for _, h := range r.Hosts {
-		if host.Host == "" || late.busy(h) > late.busy(host) {
-			host = h
-		}
-	}
-	if host.Host == "" {
+// nothingFull says who was busiest when nobody was full.
+func nothingFull(r *result.Round, late half) result.Bottleneck {
+	if len(r.Hosts) == 0 {
 		return result.Bottleneck{Resource: "none", Text: "No host was measured."}
 	}
-	var top result.RoleUsage
-	for _, u := range r.Roles {
-		if u.Host == host.Host && late.cores(u.Role, u.MeanCores) > late.cores(top.Role, top.MeanCores) {
-			top = u
-		}
+	h := slices.MaxFunc(r.Hosts, func(a, b result.HostUsage) int { return cmp.Compare(late.busy(a), late.busy(b)) })
+	role, most := late.top(r, h), ""
+	if role.Role != "" {
+		most = fmt.Sprintf(" (%s used most: %.2f of %.4g cores%s)", role.Role, late.cores(role), h.CPUs, foreignText(h))
 	}
-	topCores := late.cores(top.Role, top.MeanCores)
-	meanGenerator := 0.0
-	if r.LoadSeconds > 0 {
-		meanGenerator = r.Generator.CPUSeconds / r.LoadSeconds
-	}
-	generatorCores := late.cores(result.GeneratorRole, meanGenerator)
-	busy := late.busyText(host)
-	switch {
-	case late.busy(host) < fullCPU:
-		return result.Bottleneck{Resource: "none", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
-			"No CPU was the limit: the busiest host, %s, was %s (of the roles, %s used most: %.2f of %.4g cores%s). Look for locks, waiting and too few connections.",
-			host.Host, busy, top.Role, topCores, host.CPUs, foreignText(host))}
-	case generatorCores > topCores && r.Generator.OfSystem > 0:
-		return result.Bottleneck{Resource: "generator", Host: host.Host, Text: fmt.Sprintf(
-			"The load generator itself: %.2f of the %.4g cores of %s, more than any role. The score is too low by what it took.",
-			generatorCores, host.CPUs, host.Host)}
-	}
-	return result.Bottleneck{Resource: "cpu", Host: host.Host, Role: top.Role, Text: fmt.Sprintf(
-		"CPU of %s: %s, and %s used %.2f of its %.4g cores%s.", host.Host, busy, top.Role, topCores, host.CPUs, foreignText(host))}
+	return result.Bottleneck{Resource: "none", Host: h.Host, Role: role.Role, Text: fmt.Sprintf(
+		"No resource was full: the busiest host, %s, was %s%s. Look for locks, waiting, too few connections, and a load that asks for no more.", h.Host, late.busyText(h), most)}
 }
 
 // half is what hosts and roles used in a part of the load, by the seconds of it that were measured.
@@ -110,11 +121,24 @@ func (h half) busy(u result.HostUsage) float64 {
 	return u.Busy
 }
 
-func (h half) cores(role string, otherwise float64) float64 {
-	if cores, ok := h.roles[role]; ok {
-		return cores
+// cores are those of a role in the half, by its name alone or with its host's, or over all of the load.
+func (h half) cores(u result.RoleUsage) float64 {
+	for _, name := range []string{u.Role, u.Role + "@" + u.Host} {
+		if cores, ok := h.roles[name]; ok {
+			return cores
+		}
 	}
-	return otherwise
+	return u.MeanCores
+}
+
+// top is the role of a host that used most.
+func (h half) top(r *result.Round, host result.HostUsage) (top result.RoleUsage) {
+	for _, u := range r.Roles {
+		if u.Host == host.Host && h.cores(u) > h.cores(top) {
+			top = u
+		}
+	}
+	return top
 }
 
 // busyText says how busy a host was, and over how much of the load where that matters.
@@ -128,10 +152,104 @@ func (h half) busyText(u result.HostUsage) string {
 
 // foreignText names what others took, where that is much.
 func foreignText(h result.HostUsage) string {
-	if h.Foreign <= heavyForeign {
+	if h.Foreign <= muchForeign {
 		return ""
 	}
 	return fmt.Sprintf("; processes outside the round took %.2f", h.Foreign*h.CPUs)
+}
+
+// meanOf is the mean of a figure over the seconds.
+func meanOf(seconds []result.HostSecond, of func(result.HostSecond) float64) float64 {
+	if len(seconds) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, s := range seconds {
+		sum += of(s)
+	}
+	return sum / float64(len(seconds))
+}
+
+// suspects gathers what may have been the limit on one host.
+type suspects struct {
+	host string
+	all  []suspect
+}
+
+func (s *suspects) add(weight float64, resource, process, format string, args ...any) {
+	s.all = append(s.all, suspect{weight, result.Bottleneck{Resource: resource, Host: s.host, Role: process, Text: fmt.Sprintf(format, args...)}})
+}
+
+// cpu goes by the second half of the load: users are added as long as there is room, so what limits shows in the end, and the mean over
+// all of it hides that.
+func (f *suspects) cpu(r *result.Round, late half, h result.HostUsage) {
+	top, generator := late.top(r, h), late.cores(result.RoleUsage{Role: result.GeneratorRole, MeanCores: r.Generator.CPUSeconds / max(r.LoadSeconds, 1e-3)})
+	switch busy := late.busy(h); {
+	case busy < fullCPU:
+	case generator > late.cores(top) && r.Generator.OfSystem > 0:
+		f.add(5+busy, "generator", "", "The load generator itself: %.2f of the %.4g cores of %s, more than any role. The score is too low by what it took.", generator, h.CPUs, h.Host)
+	default:
+		f.add(5+busy, "cpu", top.Role, "CPU of %s: %s, and %s used %.2f of its %.4g cores%s.", h.Host, late.busyText(h), top.Role, late.cores(top), h.CPUs, foreignText(h))
+	}
+	if h.Steal >= muchSteal {
+		f.add(2+h.Steal, "steal", "", "CPU of %s: %.0f %% of it went to other virtual machines (steal).", h.Host, 100*h.Steal)
+	}
+}
+
+// generatorProcess may use all cores there are.
+const generatorProcess = "isukit"
+
+// oneCore is for a process that may be unable to use a second core.
+func (f *suspects) oneCore(s result.HostSeries, h result.HostUsage) {
+	var top result.ProcessUsage
+	for _, p := range s.Processes {
+		if p.CPUSeconds > top.CPUSeconds && p.Name != generatorProcess {
+			top = p
+		}
+	}
+	window := float64(len(s.Seconds))
+	if cores := top.CPUSeconds / max(window, 1); top.Count == 1 && cores >= oneCore && cores <= 1.1 && h.CPUs > 1 && h.Busy < fullCPU {
+		f.add(3, "cpu", top.Name, "One core of %s: %s is a single process that used %.2f cores, while the host has %.4g and was %.0f %% busy.", s.Host, top.Name, cores, h.CPUs, 100*h.Busy)
+	}
+	if s.ThrottledSeconds > 0.05*window {
+		f.add(2, "throttled", "", "CPU limit of %s: control groups were kept from running for %.1f s.", s.Host, s.ThrottledSeconds)
+	}
+}
+
+func (f *suspects) memory(s result.HostSeries, h result.HostUsage) {
+	if s.OOMKills > 0 {
+		f.add(10, "memory", "", "Memory of %s: the kernel killed %d process(es) for want of it.", s.Host, s.OOMKills)
+	}
+	if n := len(s.Seconds); n > 0 && h.MemoryBytes > 0 {
+		if free := h.MemoryBytes - s.Seconds[n-1].MemoryBytes; float64(free) < fewMemory*float64(h.MemoryBytes) {
+			f.add(2.5, "memory", "", "Memory of %s: %d MiB of %d MiB were left at the end.", s.Host, free>>20, h.MemoryBytes>>20)
+		}
+	}
+}
+
+func (f *suspects) files(s result.HostSeries) {
+	for _, p := range s.Processes {
+		if p.FileLimit > 0 && float64(p.OpenFiles) >= nearFileLimit*float64(p.FileLimit) {
+			f.add(9, "files", p.Name, "Open files of %s on %s: %d of the %d that it may have.", p.Name, s.Host, p.OpenFiles, p.FileLimit)
+		}
+	}
+}
+
+func (f *suspects) disk(s result.HostSeries) {
+	iowait := meanOf(s.Seconds, func(x result.HostSecond) float64 { return x.IOWait })
+	disk := meanOf(s.Seconds, func(x result.HostSecond) float64 { return x.DiskBusy })
+	if disk >= fullDisk || iowait >= muchIOWait {
+		f.add(4+disk, "disk", "", "Disk of %s: busy for %.0f %% of the time, and CPUs waited for it for %.0f %%.", s.Host, 100*disk, 100*iowait)
+	}
+}
+
+func (f *suspects) network(s result.HostSeries) {
+	if s.ListenOverflows > 0 {
+		f.add(1.5, "connections", "", "Listen queues of %s: %d connections came while one was full (somaxconn, backlog).", s.Host, s.ListenOverflows)
+	}
+	if retries := meanOf(s.Seconds, func(x result.HostSecond) float64 { return x.Retransmits }); retries > 5 {
+		f.add(1, "network", "", "Network of %s: %.0f segments a second were sent again.", s.Host, retries)
+	}
 }
 
 // doubts are the reasons why the figures may mislead.
@@ -141,21 +259,15 @@ func doubts(r *result.Round) []string {
 	if r.LoadSeconds < shortestLoad {
 		add("the load lasted %.3g s; below %.0f s the figures are mostly start-up", r.LoadSeconds, shortestLoad)
 	}
-	if r.All.OK < fewestAnswers {
+	if r.All.OK < fewestAnswers && !r.Observed() {
 		add("only %d right answers: p99 rests on %d of them", r.All.OK, r.All.OK/100)
 	}
 	if r.Generator.OfSystem > costlyLoad {
 		add("the generator used %.0f %% of the CPU time of the system under test; %.0f %% is the most that is fair", 100*r.Generator.OfSystem, 100*costlyLoad)
 	}
 	for _, h := range r.Hosts {
-		if h.Steal > heavySteal {
-			add("%s lost %.0f %% of its CPU time to other virtual machines (steal)", h.Host, 100*h.Steal)
-		}
-		if h.Foreign > heavyForeign {
+		if h.Foreign > muchForeign {
 			add("%s spent %.0f %% of its CPU time on processes that are not part of the round", h.Host, 100*h.Foreign)
-		}
-		if h.IOWait > heavyIOWait {
-			add("%s waited for its disk for %.0f %% of its CPU time", h.Host, 100*h.IOWait)
 		}
 	}
 	return w

@@ -9,64 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/host"
 )
-
-// Sample is what was used up to one moment. CPU times only grow: what lies between two samples is their difference.
-type Sample struct {
-	At    time.Time
-	Roles []RoleSample // in the order of Running.Instances
-	Hosts []HostSample
-}
-
-// RoleSample is one instance, with all of its processes.
-type RoleSample struct {
-	Instance string // e.g. "db-1"
-	Role     string
-	Host     string
-	host.Usage
-}
-
-// HostSample is one host as a whole.
-type HostSample struct {
-	Host string
-	host.MachineUsage
-}
-
-// Sample reads what every instance and host has used until now. It takes a few milliseconds, or a round trip to hosts far away.
-func (r *Running) Sample(ctx context.Context) (Sample, error) {
-	s := Sample{At: time.Now()}
-	used := map[host.Host]*host.Used{} // several hosts may be one machine
-	group, gctx := errgroup.WithContext(ctx)
-	for _, h := range r.spec.Topology.Hosts { // at once: hosts far away take their time to answer
-		at := r.at(h.Name)
-		if used[at] != nil {
-			continue
-		}
-		u := new(host.Used)
-		used[at] = u
-		group.Go(func() (err error) {
-			if *u, err = at.Used(gctx); err != nil {
-				err = fmt.Errorf("sample %s: %w", h.Name, err)
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return Sample{}, err
-	}
-	for _, h := range r.spec.Topology.Hosts {
-		s.Hosts = append(s.Hosts, HostSample{Host: h.Name, MachineUsage: used[r.at(h.Name)].MachineUsage})
-	}
-	for _, i := range r.Instances {
-		s.Roles = append(s.Roles, RoleSample{Instance: i.Name, Role: i.Role, Host: i.Host, Usage: used[r.at(i.Host)].Services[i.Name]})
-	}
-	return s, nil
-}
 
 // at is what stands for a host of the topology.
 func (r *Running) at(name string) host.Host {
@@ -80,66 +25,6 @@ func (r *Running) at(name string) host.Host {
 func (r *Running) Size(hostName string) (cpus float64, memoryBytes int64) {
 	m := r.input.MachineOf(hostName)
 	return m.CPUs, m.MemoryBytes
-}
-
-// Collect samples at once, then at every interval, and once more when ctx ends; then it returns all samples. each is
-// called with every one as it is taken; it may be nil.
-func (r *Running) Collect(ctx context.Context, interval time.Duration, each func(Sample)) ([]Sample, error) {
-	var samples []Sample
-	take := func() error {
-		s, err := r.Sample(context.WithoutCancel(ctx))
-		if err != nil {
-			return err
-		}
-		samples = append(samples, s)
-		if each != nil {
-			each(s)
-		}
-		return nil
-	}
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		if err := take(); err != nil {
-			return samples, err
-		}
-		select {
-		case <-ctx.Done():
-			return samples, take()
-		case <-ticker.C:
-		}
-	}
-}
-
-// PIDs are the living processes of every instance, by name of instance.
-func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
-	return r.pidsOfAll(ctx, r.Instances)
-}
-
-// PIDsHere is PIDs of the instances that run on this machine, whose files can be read from here. No other host is asked.
-func (r *Running) PIDsHere(ctx context.Context) (map[string][]int, error) {
-	return r.pidsOfAll(ctx, slices.DeleteFunc(slices.Clone(r.Instances), func(i Instance) bool { return !r.at(i.Host).About().Here }))
-}
-
-func (r *Running) pidsOfAll(ctx context.Context, instances []Instance) (map[string][]int, error) {
-	list := make([][]int, len(instances))
-	group, ctx := errgroup.WithContext(ctx)
-	for n, i := range instances { // at once: hosts far away take their time to answer
-		group.Go(func() (err error) {
-			list[n], err = r.pidsOf(ctx, i)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	pids := map[string][]int{}
-	for n, i := range instances {
-		if list[n] != nil {
-			pids[i.Name] = list[n]
-		}
-	}
-	return pids, nil
 }
 
 func (r *Running) pidsOf(ctx context.Context, i Instance) ([]int, error) {

@@ -18,7 +18,17 @@ func MachineOfUp(ctx context.Context, spec Spec) (_ render.Machine, err error) {
 	return r.input.Machine, err
 }
 
-// RunningOn is what runs on these hosts, by the topology of the spec.
-func RunningOn(spec Spec, hosts map[string]host.Host, instances ...Instance) *Running {
-	return &Running{spec: spec, hosts: hosts, Instances: instances}
+// PIDs are the living processes of every instance, by name of instance.
+func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
+	pids := map[string][]int{}
+	for _, i := range r.Instances {
+		list, err := r.pidsOf(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		if list != nil {
+			pids[i.Name] = list
+		}
+	}
+	return pids, nil
 }

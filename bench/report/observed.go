@@ -42,9 +42,10 @@ func (p *sheet) messages(r *result.Round) {
 	}
 }
 
-// observed writes the digests in place of the endpoints of a load generator.
-func (p *sheet) observed(r *result.Round) {
-	if r.Access.Lines > 0 {
+// digests writes what logs and databases told. Where the load generator has told of endpoints, the routes of the proxy's log are on the
+// page alone.
+func (p *sheet) digests(r *result.Round) {
+	if r.Access.Lines > 0 && r.Observed() {
 		p.access(&r.Access, textRoutes)
 	}
 	if len(r.Queries.Queries) > 0 {

@@ -20,11 +20,10 @@ func Text(w io.Writer, r *result.Round, s Style) error {
 	p.errorGroups(r)
 	p.messages(r)
 	if loaded(r) {
-		if r.Observed() {
-			p.observed(r)
-		} else {
+		if !r.Observed() {
 			p.endpoints(r)
 		}
+		p.digests(r)
 		p.usage(r)
 	}
 	p.closing(r, s.Record)

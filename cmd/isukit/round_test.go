@@ -68,7 +68,7 @@ func TestRoundCommand(t *testing.T) {
 			t.Parallel()
 			dir, state := t.TempDir(), testStateDir(t)
 			var out, errs bytes.Buffer
-			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "3s"), "--json", "--capture", "round.pcap")...)
+			cmd := isukitCommand(t, dir, state, append(smallRound(t, engine, "6s"), "--json", "--capture", "round.pcap", "--tune", "mysql/measure")...)
 			cmd.Stdout, cmd.Stderr = &out, &errs
 			if err := cmd.Run(); err != nil {
 				t.Fatalf("%v\n%s", err, errs.String())
@@ -84,6 +84,7 @@ func TestRoundCommand(t *testing.T) {
 				t.Errorf("%d roles, %d hosts, generator %v of the system, bottleneck %q", len(r.Roles), len(r.Hosts), r.Generator.OfSystem, r.Bottleneck.Text)
 			}
 			checkKept(t, filepath.Join(dir, "results", r.ID), engine)
+			checkGathered(t, filepath.Join(dir, "results", r.ID), &r)
 			if l := left(t, state); len(l) > 0 || len(runs(t, state)) > 0 {
 				t.Errorf("left behind: %q %q", l, runs(t, state))
 			}
@@ -127,6 +128,45 @@ func checkKept(t *testing.T, dir, engine string) {
 	}
 	if !strings.Contains(string(text), engine) {
 		t.Errorf("round.json does not name %s", engine)
+	}
+}
+
+// checkGathered wants in the portal's record and page what a project's have: routes, queries with EXPLAIN, settings, what hosts did and
+// flame graphs.
+func checkGathered(t *testing.T, dir string, r *result.Round) {
+	t.Helper()
+	if len(r.Access.Routes) < 5 || r.Access.Total.Hits < r.All.Hits-r.All.Errors {
+		t.Errorf("the proxy logged %d requests of %d routes, the load has %d hits", r.Access.Total.Hits, len(r.Access.Routes), r.All.Hits)
+	}
+	explained := 0
+	for _, q := range r.Queries.Queries {
+		if strings.Contains(q.Explain, "select_type") || strings.Contains(q.Explain, "->") {
+			explained++
+		}
+	}
+	if r.Queries.Statements < r.All.Hits || explained == 0 {
+		t.Errorf("%d statements, %d of them explained, for %d hits: %q", r.Queries.Statements, explained, r.All.Hits, r.Warnings)
+	}
+	if len(r.Series) != 1 || len(r.Series[0].Seconds) < 4 || r.Noise.LoadAverageBefore < 0 || len(r.Profiles) == 0 {
+		t.Errorf("series %d, profiles %d: %q", len(r.Series), len(r.Profiles), r.Warnings)
+	}
+	text, err := json.Marshal(r.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"innodb_buffer_pool_size"`, `"nginx proxy-1"`, `"net.core.somaxconn"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the settings lack %s", want)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`<section id="routes">`, `<section id="queries">`, `<section id="settings">`, `class="flame"`, `<pre tabindex="0">`} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %s", want)
+		}
 	}
 }
 

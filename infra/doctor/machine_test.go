@@ -53,8 +53,6 @@ func nearLimit(t *testing.T, role string, pid int, addr string, each int, want d
 		return mine
 	}
 	wantSilence(t, "before", findings())
-	var watch doctor.FileWatch
-	wantSilence(t, "watched before", watch.Take(map[string][]int{role: {pid}}))
 
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
@@ -76,9 +74,6 @@ func nearLimit(t *testing.T, role string, pid int, addr string, each int, want d
 		return float64(len(now)) >= 0.8*float64(limit)
 	})
 	wantFinding(t, "near the limit", findings(), want, strconv.Itoa(pid), fmt.Sprint(limit), "files open of at most")
-	wantFinding(t, "watched", watch.Take(map[string][]int{role: {pid}}), want, "", role, fmt.Sprint(limit))
-	wantSilence(t, "watched again", watch.Take(map[string][]int{role: {pid}}))
-	wantFinding(t, "the peak", watch.Findings(), want, "", role)
 }
 
 // startEnvoy starts an Envoy that passes connections on, and returns its process and address.

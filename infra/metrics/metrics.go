@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,12 +35,22 @@ type Sample struct {
 	MaxFiles    int64
 	Conntrack   int64 // now
 	ConntrackUp int64 // its limit; 0 when there is none
-	// Processes are those that run, by name: processes of one name are added up.
+	// Processes are those that run, by name: processes of one name are added up. Of a host that is a network namespace they are its own.
 	Processes map[string]Process
+	// Services are those that isukit has started on the host, by name; nil where it was not asked for them.
+	Services map[string]host.Usage
 }
 
 // CPU is time of all CPUs together.
 type CPU struct{ User, System, Idle, IOWait, Steal, Total time.Duration }
+
+// Busy is the share of all of it that was neither idle nor waiting, a ratio.
+func (c CPU) Busy() float64 {
+	if c.Total <= 0 {
+		return 0
+	}
+	return float64(c.User+c.System) / float64(c.Total)
+}
 
 // Disk is what all disks have read and written.
 type Disk struct {
@@ -77,53 +88,92 @@ const files = "/proc/stat /proc/meminfo /proc/vmstat /proc/diskstats /proc/net/d
 	"/proc/sys/fs/file-nr /proc/sys/net/netfilter/nf_conntrack_count /proc/sys/net/netfilter/nf_conntrack_max " +
 	"/sys/fs/cgroup/cpu.stat /sys/fs/cgroup/*/cpu.stat /sys/fs/cgroup/*/*/cpu.stat /sys/fs/cgroup/cpu/cpu.stat"
 
-// script prints the host's time, the files, and every process's stat; $1 are processes whose open files are counted.
+// script prints the host's time, the files, and every process's stat; $1 are processes whose open files are counted,
+// with $2 only processes of the own network namespace are told.
 const script = `date +@time\ %s.%N
+stats=/proc/[0-9]*/stat
+[ -z "$2" ] || { stats=; for p in /proc/[0-9]*; do [ "$p/ns/net" -ef /proc/self/ns/net ] && stats="$stats $p/stat"; done; }
 for p in $1; do
 	n=$(ls /proc/$p/fd 2>/dev/null | wc -l)
 	while read -r a b c soft rest; do
 		case "$a $b $c" in "Max open files") echo "@files $p $n $soft";; esac
 	done 2>/dev/null < /proc/$p/limits
 done
-exec tail -v -n +1 ` + files + ` /proc/[0-9]*/stat 2>/dev/null`
+exec tail -v -n +1 ` + files + ` $stats 2>/dev/null`
 
-// Read takes one sample. The open files of these processes are counted.
-func Read(ctx context.Context, h host.Host, pids ...int) (Sample, error) {
-	words := make([]string, len(pids))
-	for i, p := range pids {
+// Options say what a sample has.
+type Options struct {
+	// PIDs are processes whose open files are counted.
+	PIDs []int
+	// Services asks for those that isukit has started.
+	Services bool
+}
+
+// Read takes one sample.
+func Read(ctx context.Context, h host.Host, o Options) (Sample, error) {
+	words := make([]string, len(o.PIDs))
+	for i, p := range o.PIDs {
 		words[i] = strconv.Itoa(p)
 	}
+	own := ""
+	namespace := h.About().Kernel == host.NamespaceKernel
+	if namespace {
+		own = "own"
+	}
 	began := time.Now()
-	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", script, "sh", strings.Join(words, " ")}})
+	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", script, "sh", strings.Join(words, " "), own}})
 	if err != nil {
 		return Sample{}, fmt.Errorf("read metrics: %w", err)
 	}
 	s, err := Parse(string(res.Stdout))
 	// The host printed its time when the command had come and before it was gone.
 	s.At = began.Add(time.Since(began) / 2)
-	return s, err
+	if err != nil || !o.Services && !namespace {
+		return s, err
+	}
+	used, err := h.Used(ctx)
+	if err != nil {
+		return s, fmt.Errorf("read metrics: %w", err)
+	}
+	if namespace {
+		s.inNamespace(h.About(), used)
+	}
+	if s.Services = map[string]host.Usage{}; o.Services {
+		maps.Copy(s.Services, used.Services)
+	}
+	return s, nil
+}
+
+// inNamespace puts what a host may use and has used in the place of the machine's that it is on, of which it has a part; what only the
+// machine has is left out.
+func (s *Sample) inNamespace(about host.About, used host.Used) {
+	m := used.MachineUsage
+	s.CPU = CPU{User: m.Busy, IOWait: m.IOWait, Steal: m.Steal, Total: m.Total, Idle: m.Total - m.Busy - m.IOWait - m.Steal}
+	s.MemTotal, s.MemAvailable = about.MemoryBytes, about.MemoryBytes-used.MemoryBytes
+	s.SwapUsed, s.SwapInPages, s.SwapOutPages, s.MajorFaults, s.OOMKills, s.Throttled = 0, 0, 0, 0, 0, 0
+	s.Disk, s.OpenFiles, s.MaxFiles = Disk{}, 0, 0
 }
 
 // filesEvery is after how many samples open files are counted: it takes some forks for each process.
-const filesEvery = 10
+const filesEvery = 5
 
-// Collect samples at once, at every interval, and once more when ctx ends. each is called with every sample, from one
+// Collect samples at once, at every interval, and once more when ctx ends, with services that isukit has started or without. each is called with every sample, from one
 // goroutine. A sample that fails is left out; the error tells how many, and why the last of them did.
-func Collect(ctx context.Context, h host.Host, interval time.Duration, each func(Sample)) error {
+func Collect(ctx context.Context, h host.Host, interval time.Duration, services bool, each func(Sample)) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	var before, last Sample
 	var failed int
 	var lastErr error
 	take := func(n int) {
-		var pids []int
+		o := Options{Services: services}
 		if n%filesEvery == 1 {
-			pids = busiest(Between(before, last))
+			o.PIDs = busiest(Between(before, last))
 		}
 		// A host that hangs must not hold up the round.
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(interval, 5*time.Second))
 		defer cancel()
-		s, err := Read(limited, h, pids...)
+		s, err := Read(limited, h, o)
 		if err != nil {
 			failed, lastErr = failed+1, err
 			return

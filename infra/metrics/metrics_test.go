@@ -105,7 +105,7 @@ func TestThisMachine(t *testing.T) {
 	}()
 	var samples []metrics.Sample
 	began := time.Now().Truncate(time.Second)
-	if err := metrics.Collect(ctx, h, 500*time.Millisecond, func(s metrics.Sample) {
+	if err := metrics.Collect(ctx, h, 500*time.Millisecond, false, func(s metrics.Sample) {
 		samples = append(samples, s)
 		if me := metrics.Between(samples[0], s).Processes["metrics.test"]; len(samples) >= 4 && me.CPU >= 500*time.Millisecond && s.Processes["metrics.test"].OpenFiles > 0 {
 			cancel()

@@ -3,47 +3,83 @@ package observe
 import (
 	"context"
 	"fmt"
+	"maps"
+	"path"
 	"strings"
 	"time"
 
 	"isukit/infra/digest/query"
-	"isukit/infra/host"
-	"isukit/infra/project"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/redact"
 )
 
-// Database asks a database server through its client on its host.
+// Database asks a database server.
 type Database struct {
-	project.Database
-	At host.Host
+	Name, Host string
+	// Schema is the database in which examples are explained; "" takes what the log tells.
+	Schema string
+	Query  mysql.Querier
 }
 
 // queryLimit is how long the server may take to answer.
 const queryLimit = 20 * time.Second
 
-// ask sends SQL to the client's standard input and returns what it prints.
-func (d Database) ask(ctx context.Context, sql string, flags ...string) (string, error) {
+// ask runs a statement and returns its rows.
+func (d Database) ask(ctx context.Context, sql string) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryLimit)
 	defer cancel()
-	res, err := d.At.Run(ctx, host.Command{Argv: []string{"sh", "-c", d.Client + " " + strings.Join(flags, " ")}, Stdin: []byte(sql + ";\n")})
-	if err != nil {
-		return "", fmt.Errorf("ask the database of %s: %w", d.Host, err)
+	rows, err := d.Query.Query(ctx, sql)
+	return rows, d.wrap(err)
+}
+
+func (d Database) wrap(err error) error {
+	if err == nil {
+		return nil
 	}
-	if res.Code != 0 {
-		return "", fmt.Errorf("ask the database of %s: exit status %d: %s", d.Host, res.Code, redact.Text(lastLines(res.Stderr, 2)))
+	return fmt.Errorf("ask the database of %s: %s", d.Host, redact.Text(lastLines([]byte(err.Error()), 2)))
+}
+
+// pairs runs a statement that returns a key and a value in each row.
+func (d Database) pairs(ctx context.Context, sql string) (map[string]string, error) {
+	rows, err := d.ask(ctx, sql)
+	values := map[string]string{}
+	for _, row := range rows {
+		if len(row) == 2 {
+			values[row[0]] = row[1]
+		}
 	}
-	return string(res.Stdout), nil
+	return values, err
 }
 
 // HasSchema tells whether performance_schema counts statements.
 func (d Database) HasSchema(ctx context.Context) (bool, error) {
-	text, err := d.ask(ctx, "SELECT @@performance_schema", "--batch", "--skip-column-names")
-	return strings.TrimSpace(text) == "1", err
+	rows, err := d.ask(ctx, "SELECT @@performance_schema")
+	return err == nil && len(rows) == 1 && rows[0][0] == "1", err
 }
 
-// Schema reads what performance_schema has counted until now, for query.FromSchema.
-func (d Database) Schema(ctx context.Context) (string, error) {
-	return d.ask(ctx, query.SchemaStatement, "--batch", "--skip-column-names")
+// SlowLog is the file that all slow statements are written to; "" where none are, or the server does not tell.
+func (d Database) SlowLog(ctx context.Context) string {
+	rows, err := d.ask(ctx, "SELECT @@GLOBAL.slow_query_log, @@GLOBAL.slow_query_log_file, @@GLOBAL.datadir")
+	if err != nil || len(rows) != 1 || rows[0][0] != "1" {
+		return ""
+	}
+	if file := rows[0][1]; path.IsAbs(file) {
+		return file
+	}
+	return path.Join(rows[0][2], rows[0][1])
+}
+
+// Counted is what performance_schema has counted until now, for query.FromSchema.
+func (d Database) Counted(ctx context.Context) (string, error) {
+	rows, err := d.ask(ctx, query.SchemaStatement)
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = strings.NewReplacer("\t", " ", "\n", " ").Replace(cell)
+		}
+		b.WriteString(strings.Join(row, "\t") + "\n")
+	}
+	return b.String(), err
 }
 
 // changing are variables that tell of the moment, not of a setting.
@@ -52,37 +88,35 @@ var changing = []string{"timestamp", "rand_seed1", "rand_seed2", "pseudo_thread_
 
 // Variables are the server's global variables; those that change by themselves are left out, and secrets are masked.
 func (d Database) Variables(ctx context.Context) (map[string]string, error) {
-	text, err := d.ask(ctx, "SHOW GLOBAL VARIABLES", "--batch", "--skip-column-names")
+	all, err := d.pairs(ctx, "SHOW GLOBAL VARIABLES")
 	if err != nil {
 		return nil, err
 	}
 	values := map[string]string{}
-	for line := range strings.Lines(text) {
-		name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "\t")
-		if !ok || isChanging(name) {
-			continue
+	for name, value := range all {
+		if !isChanging(name) {
+			values[name] = masked(name, value)
 		}
-		values[name] = masked(name, value)
 	}
 	return values, nil
 }
 
-// tablesStatement lists columns and indexes of all databases but the server's own, a key and a value a line.
-const tablesStatement = `SELECT CONCAT(table_schema, '.', table_name, ' ', column_name), CONCAT(column_type, IF(is_nullable = 'YES', ' null', ''))
-FROM information_schema.columns WHERE table_schema NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') ORDER BY 1 LIMIT 5000;
-SELECT CONCAT(table_schema, '.', table_name, ' index ', index_name), CONCAT(IF(MIN(non_unique) = 0, 'unique ', ''), GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', '))
+// columnsStatement and indexesStatement are of all databases but the server's own, a key and a value a row.
+const columnsStatement = `SELECT CONCAT(table_schema, '.', table_name, ' ', column_name), CONCAT(column_type, IF(is_nullable = 'YES', ' null', ''))
+FROM information_schema.columns WHERE table_schema NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') ORDER BY 1 LIMIT 5000`
+
+const indexesStatement = `SELECT CONCAT(table_schema, '.', table_name, ' index ', index_name), CONCAT(IF(MIN(non_unique) = 0, 'unique ', ''), GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', '))
 FROM information_schema.statistics WHERE table_schema NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')
 GROUP BY table_schema, table_name, index_name ORDER BY 1 LIMIT 5000`
 
 // Tables are the columns and indexes of the server's tables, by "database.table column" and "database.table index NAME".
 func (d Database) Tables(ctx context.Context) (map[string]string, error) {
-	text, err := d.ask(ctx, tablesStatement, "--batch", "--skip-column-names")
-	values := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimRight(line, "\n"), "\t"); ok {
-			values[name] = value
-		}
+	values, err := d.pairs(ctx, columnsStatement)
+	if err != nil {
+		return nil, err
 	}
+	indexes, err := d.pairs(ctx, indexesStatement)
+	maps.Copy(values, indexes)
 	return values, err
 }
 
@@ -106,13 +140,11 @@ func (d Database) Explain(ctx context.Context, database, statement string) (stri
 	if !ok {
 		return "", nil
 	}
-	sql := ""
-	if d.Database.Schema != "" {
-		database = d.Database.Schema
+	if d.Schema != "" {
+		database = d.Schema
 	}
-	if database != "" {
-		sql = "USE `" + strings.ReplaceAll(database, "`", "``") + "`;\n"
-	}
-	text, err := d.ask(ctx, sql+"EXPLAIN "+line, "--table")
-	return redact.Statement(strings.TrimSpace(text)), err
+	ctx, cancel := context.WithTimeout(ctx, queryLimit)
+	defer cancel()
+	text, err := d.Query.Table(ctx, database, "EXPLAIN "+line)
+	return redact.Statement(strings.TrimSpace(text)), d.wrap(err)
 }

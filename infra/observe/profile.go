@@ -30,9 +30,18 @@ type Recorded struct {
 // defaultSeconds is how long a profile of CPU time takes when the project does not say.
 const defaultSeconds = 20
 
+// App is an app whose profiles are recorded.
+type App struct {
+	project.Pprof
+	// Name is what it is called; "" is its address.
+	Name string
+	// Client asks it from here; nil has the host ask.
+	Client *http.Client
+}
+
 // Pprof records the profiles of an app that serves net/http/pprof. ctx ends with the load; what is not a measure of time is
 // taken in the middle of it.
-func Pprof(ctx context.Context, at host.Host, p project.Pprof) ([]Recorded, error) {
+func Pprof(ctx context.Context, at host.Host, p App) ([]Recorded, error) {
 	seconds := p.Seconds
 	if seconds == 0 {
 		seconds = defaultSeconds
@@ -41,22 +50,26 @@ func Pprof(ctx context.Context, at host.Host, p project.Pprof) ([]Recorded, erro
 	if len(kinds) == 0 {
 		kinds = []string{"cpu", "heap"}
 	}
+	name, file := p.Name, p.Name
+	if name == "" {
+		name, file = p.URL, p.Host+port(p.URL)
+	}
 	var all []Recorded
 	var errs []error
 	for _, kind := range kinds {
-		path, name := kind, kind
+		path := kind
 		if kind == "cpu" {
 			path = "profile?seconds=" + strconv.Itoa(seconds)
 		}
-		raw, err := get(ctx, at, strings.TrimRight(p.URL, "/")+"/debug/pprof/"+path, time.Duration(seconds+20)*time.Second)
+		raw, err := p.get(ctx, at, strings.TrimRight(p.URL, "/")+"/debug/pprof/"+path, time.Duration(seconds+20)*time.Second)
 		if err == nil {
 			var stacks *profile.Stacks
 			if stacks, err = profile.ParsePprof(raw); err == nil {
-				all = append(all, Recorded{p.Host, name + " of " + p.URL, raw, p.Host + port(p.URL) + "-" + name + ".pprof", stacks})
+				all = append(all, Recorded{p.Host, kind + " of " + name, raw, file + "-" + kind + ".pprof", stacks})
 			}
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s profile of %s on %s: %w", kind, p.URL, p.Host, err))
+			errs = append(errs, fmt.Errorf("%s profile of %s on %s: %w", kind, name, p.Host, err))
 		}
 	}
 	return all, errors.Join(errs...)
@@ -72,11 +85,14 @@ func port(address string) string {
 }
 
 // get fetches an address as the host sees it.
-func get(ctx context.Context, at host.Host, url string, timeout time.Duration) ([]byte, error) {
+func (p App) get(ctx context.Context, at host.Host, url string, timeout time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	if at.About().Here {
-		return getHere(ctx, url)
+	if p.Client != nil {
+		return getHere(ctx, p.Client, url)
+	}
+	if at.About().Here && at.About().Kernel != host.NamespaceKernel {
+		return getHere(ctx, http.DefaultClient, url)
 	}
 	text, err := shell(ctx, at, timeout, `umask 077; t=$(mktemp) && { curl -sSf -o "$t" "$1" || wget -qO "$t" "$1"; } && echo "$t"`, url)
 	if err != nil {
@@ -87,12 +103,12 @@ func get(ctx context.Context, at host.Host, url string, timeout time.Duration) (
 	return data, errors.Join(err, at.Remove(ctx, file))
 }
 
-func getHere(ctx context.Context, url string) ([]byte, error) {
+func getHere(ctx context.Context, client *http.Client, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func (f *finder) conf(ctx context.Context, h Host, file string, kind Kind) error
 // database adds a server of MySQL or MariaDB.
 func (f *finder) database(ctx context.Context, h Host, d project.Database) error {
 	client := ClientOf(d, h.At)
-	v := Service{Kind: Database, Host: h.Name, Conf: d.Cnf, Unit: d.Unit, Open: func() (mysql.Querier, func() error, error) { return client, func() error { return nil }, nil }}
+	v := Service{Kind: Database, Host: h.Name, Conf: d.Cnf, Unit: d.Unit, Schema: d.Schema, Open: func() (mysql.Querier, func() error, error) { return client, func() error { return nil }, nil }}
 	p, err := f.serverOf(ctx, h.At, client)
 	if err != nil {
 		err = fmt.Errorf("the database of %s: %w", h.Name, err)

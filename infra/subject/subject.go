@@ -66,6 +66,8 @@ type Service struct {
 	Restart func(context.Context) error
 	// Open makes a database answer; close ends that.
 	Open func() (q mysql.Querier, close func() error, err error)
+	// Schema is the database in which examples of a database's queries are explained; "" takes what its log tells.
+	Schema string
 	// Uses are the services that it connects to, with the path that an HTTP server answers.
 	Uses []Use
 	// Clients are apps on other hosts that log in to a database.

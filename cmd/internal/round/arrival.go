@@ -22,7 +22,7 @@ type arrival struct {
 	want  string // the request that begins the benchmark, with or without its method; "" takes any
 	tails []*observe.Tail
 	// rises are the hosts' CPUs where the logs are not looked at; else nil.
-	rises map[string]*metrics.Rise
+	rises map[*seriesTaker]*metrics.Rise
 	// first is when the first request was begun that belongs to the benchmark, last when the last one ended, by this
 	// machine's clock.
 	first, last time.Time
@@ -36,16 +36,16 @@ type arrival struct {
 func newArrival(r *ProjectRound, byLoad bool) *arrival {
 	t := &arrival{round: r, want: r.Benchmark.Initialize}
 	for _, m := range r.marks {
-		for _, l := range r.Logs.Access {
+		for _, l := range r.logs.Access {
 			if m.Log == l {
-				t.tails = append(t.tails, observe.NewTail(m, r.Reach.Named[l.Host]))
+				t.tails = append(t.tails, observe.NewTail(m, r.named[l.Host]))
 			}
 		}
 	}
 	if byLoad || len(t.tails) == 0 {
-		t.rises = map[string]*metrics.Rise{}
-		for name := range r.series {
-			t.rises[name] = &metrics.Rise{}
+		t.rises = map[*seriesTaker]*metrics.Rise{}
+		for _, taker := range r.series {
+			t.rises[taker] = &metrics.Rise{}
 		}
 	}
 	return t
@@ -107,8 +107,8 @@ func (t *arrival) begins(request string) bool {
 // lookAtLoad returns how many hosts are under load now, and none before it has begun.
 func (t *arrival) lookAtLoad() int {
 	loaded := 0
-	for name, rise := range t.rises {
-		if rise.Take(t.round.series[name].all()) {
+	for taker, rise := range t.rises {
+		if rise.Take(taker.all()) {
 			loaded++
 		}
 		if !rise.Began.IsZero() && (t.first.IsZero() || rise.Began.Before(t.first)) {
@@ -199,10 +199,11 @@ type ObserveOptions struct {
 
 // Observe waits for a benchmark that somebody else starts and measures it. The error says that none came.
 func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
-	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
+	_ = r.phase("rotate", func() error { r.mark(ctx, r.stamp); return nil })
 	r.lookAround(ctx)
 	r.gitFacts(ctx)
-	r.quickDoctor(ctx)
+	r.quickDoctor(ctx, r.lacking)
+	r.openDatabases()
 	r.readSchemas(ctx)
 	w := r.watch(ctx)
 	defer w.stop()
@@ -214,6 +215,7 @@ func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
 	_ = r.phase("load", func() error { r.profile(w); t.follow(ctx, o.Idle, o.Longest); return nil })
 	w.stop()
 	r.Record.Benchmark.Ended = t.last.UTC()
+	r.began, r.ended = r.Record.Benchmark.Began, r.Record.Benchmark.Ended
 	if ctx.Err() != nil {
 		r.Record.Benchmark.Ending = "observing was interrupted"
 		r.warn("observing was interrupted: the end of the benchmark may be missing")

@@ -31,7 +31,7 @@ func TestArrivalInLogs(t *testing.T) {
 		"any request":     {"", 0, []observe.Seen{{At: second.Add(9 * ms), Request: "GET /a"}}, 9 * ms, 9 * ms, 0},
 		"a clock that is": {"", 3 * time.Second, []observe.Seen{{At: second.Add(3010 * ms), Request: "GET /a"}}, 10 * ms, 10 * ms, 0},
 	} {
-		a := newArrival(&ProjectRound{Opened: &Opened{Project: &project.Project{Benchmark: project.Benchmark{Initialize: c.want}}}}, false)
+		a := newArrival(&ProjectRound{Opened: &Opened{Project: &project.Project{Benchmark: project.Benchmark{Initialize: c.want}}}, gathering: newGathering(nil, nil)}, false)
 		for _, e := range c.seen {
 			a.take(e, c.ahead)
 		}
@@ -45,16 +45,16 @@ func TestArrivalInLogs(t *testing.T) {
 func TestArrivalByLoad(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	taker := func(tenths ...int) *seriesTaker {
-		s := &seriesTaker{samples: []metrics.Sample{{At: start}}}
+		s := &seriesTaker{taken: []metrics.Sample{{At: start}}}
 		for i, n := range tenths {
-			next := s.samples[i]
+			next := s.taken[i]
 			next.At, next.CPU.User = next.At.Add(time.Second), next.CPU.User+time.Duration(n)*100*time.Millisecond
-			s.samples = append(s.samples, next)
+			s.taken = append(s.taken, next)
 		}
 		return s
 	}
-	r := &ProjectRound{Opened: &Opened{Project: &project.Project{}}, series: map[string]*seriesTaker{}, say: func(string, ...any) {}}
-	r.series["s1"], r.series["s2"] = taker(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), taker(0, 1, 0, 1, 9, 9, 9, 9, 0, 0)
+	r := &ProjectRound{Opened: &Opened{Project: &project.Project{}}, gathering: newGathering(func(string, ...any) {}, nil)}
+	r.series = []*seriesTaker{taker(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), taker(0, 1, 0, 1, 9, 9, 9, 9, 0, 0)}
 	a := newArrival(r, false)
 	if err := a.wait(t.Context(), time.Second); err == nil || !strings.Contains(err.Error(), "the load of a host to rise") {
 		t.Errorf("a load that is over is waited for: %v", err)

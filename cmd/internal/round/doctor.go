@@ -3,40 +3,45 @@ package round
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"isukit/infra"
 	"isukit/infra/doctor"
+	"isukit/infra/metrics"
 	"isukit/infra/subject"
 )
 
 // quickLook bounds the look before a round.
 const quickLook = 15 * time.Second
 
-// quickDoctor runs the quick checks on what a round is about to measure. What it finds beyond notes becomes warnings.
-func quickDoctor(ctx context.Context, running *infra.Running) []string {
+// quickDoctor runs the quick checks on what a round is about to measure; what they find beyond notes becomes warnings. err says what the
+// subject lacks.
+func (r *gathering) quickDoctor(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
-	sub, err := running.Subject()
-	return examined(ctx, sub, err)
+	seen, lookErr := r.tuned.sub.Examine(ctx, subject.ExamineOptions{})
+	if err = errors.Join(err, lookErr); err != nil && ctx.Err() == nil {
+		r.warn("doctor could not look at everything: %v", err)
+	}
+	for _, text := range warningsOf(doctor.Diagnose(seen, doctor.Quick())) {
+		r.warn("%s", text)
+	}
 }
 
-// examined are the warnings of the quick checks; err says what the subject lacks.
-func examined(ctx context.Context, sub *subject.Subject, err error) (warnings []string) {
-	var seen *doctor.Observed
-	if sub != nil {
-		var lookErr error
-		seen, lookErr = sub.Examine(ctx, subject.ExamineOptions{})
-		err = errors.Join(err, lookErr)
+// warnOfFiles says so once when processes of a name come near to their limit of open files: at the limit it is too late.
+func (r *gathering) warnOfFiles(hostName string, s metrics.Sample) {
+	for name, p := range s.Processes {
+		if !doctor.NearLimit(p.OpenFiles, p.FileLimit) {
+			continue
+		}
+		r.mu.Lock()
+		key := hostName + " " + name
+		said := r.nearLimit[key]
+		r.nearLimit[key] = true
+		r.mu.Unlock()
+		if !said {
+			r.warn("%sfile-limits: %s %s: %d files open of at most %d", doctorMark, hostName, name, p.OpenFiles, p.FileLimit)
+		}
 	}
-	if err != nil && ctx.Err() == nil {
-		warnings = append(warnings, fmt.Sprintf("doctor could not look at everything: %v", err))
-	}
-	if seen != nil {
-		warnings = append(warnings, warningsOf(doctor.Diagnose(seen, doctor.Quick()))...)
-	}
-	return warnings
 }
 
 // doctorMark begins the warnings of a round that are doctor's.

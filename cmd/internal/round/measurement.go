@@ -2,216 +2,86 @@ package round
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"math"
+	"net"
+	"net/http"
 	"os"
+	"path"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"isukit/bench/load"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
-	"isukit/infra/doctor"
 	"isukit/infra/host"
+	"isukit/infra/observe"
+	"isukit/infra/project"
+	"isukit/infra/topology"
 )
 
-// measurement samples what the hosts use while the load runs, and puts it into the record.
+// measurement is what a round of the portal gathers, with what the load itself writes.
 type measurement struct {
+	*gathering
 	running *infra.Running
 	hits    *hitLog        // nil when no hit is kept
 	counted *load.Recorder // nil before there is an engine
-
-	mu      sync.Mutex
-	samples []sampled
-	noise   []host.Noise  // every noiseEvery samples, at the beginning and at the end
-	err     error         // why sampling ended early
-	traffic *roundCapture // nil without --capture
-	keys    *os.File      // nil without --keylog
-
-	doctor []string // what it found before the round
-	files  doctor.FileWatch
-	say    func(format string, args ...any)
+	traffic *roundCapture  // nil without --capture
+	keys    *os.File       // nil without --keylog
 }
 
-// noiseEvery is how many samples lie between two of the noise, whose files take longer to read.
-const noiseEvery = 5
-
-// sampled is a sample with the CPU time that the generator had used by then.
-type sampled struct {
-	infra.Sample
-	generator time.Duration
+// newMeasurement finds what there is to gather of servers that run, with the tunings of the round.
+func (o Options) newMeasurement(ctx context.Context, running *infra.Running, tuned *tunedRound, view *ui.RoundView) *measurement {
+	m := &measurement{running: running, gathering: newGathering(view.Step, nil)}
+	m.own, m.tuned, m.named = true, tuned, map[string]host.Host{}
+	for _, h := range tuned.sub.Hosts {
+		m.named[h.Name] = h.At
+	}
+	for _, i := range running.Instances {
+		m.places = append(m.places, i.Dir, i.Name)
+		for _, addr := range []string{i.Addr, i.DebugAddr} {
+			if _, port, err := net.SplitHostPort(addr); err == nil {
+				m.places = append(m.places, ":"+port, ":"+i.Name)
+			}
+		}
+		if i.Role == string(topology.Proxy) {
+			m.logs.Access = append(m.logs.Access, project.Log{Host: i.Host, File: filepath.Join(i.Dir, "access.log")})
+		}
+	}
+	m.openDatabases()
+	for _, d := range m.databases {
+		if file := d.SlowLog(ctx); file != "" {
+			m.logs.Slow = append(m.logs.Slow, project.Log{Host: d.Host, File: file})
+		}
+	}
+	// A profile must have its end within the load.
+	seconds := int((o.Duration - profileDelay - time.Second).Seconds())
+	if seconds < 1 || o.Shape == "capacity" {
+		return m
+	}
+	for _, i := range running.Instances {
+		if i.Role != string(topology.Web) && i.Role != string(topology.API) {
+			continue
+		}
+		app := observe.App{Name: i.Name, Pprof: project.Pprof{Host: i.Host, URL: "http://" + i.DebugAddr, Kinds: []string{"cpu"}, Seconds: min(seconds, 20)}}
+		if dial := running.Dial(); dial != nil {
+			app.Client = &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+		}
+		m.apps = append(m.apps, app)
+	}
+	return m
 }
 
-// around samples from now until the function that it returns is called.
+// around gathers from now until the function that it returns is called.
 func (m *measurement) around(ctx context.Context) (done func()) {
-	m.mu.Lock()
-	m.samples, m.noise = nil, nil // of an earlier load of the same round
-	m.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		_, err := m.running.Collect(ctx, time.Second, m.take)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.err = errors.Join(m.err, err)
-		m.takeNoise()
-	}()
-	return func() { cancel(); <-finished }
-}
-
-func (m *measurement) take(s infra.Sample) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.samples)%noiseEvery == 0 {
-		m.takeNoise()
+	m.readSchemas(ctx)
+	w := m.watch(ctx)
+	m.began = time.Now()
+	m.profile(w)
+	return func() {
+		m.ended = time.Now()
+		w.stop()
 	}
-	m.samples = append(m.samples, sampled{s, load.ProcessCPU()})
-	if len(m.samples)%filesEvery == 1 {
-		m.watchFiles()
-	}
-}
-
-// filesEvery is how many samples lie between two looks at open files.
-const filesEvery = 2
-
-// watchFiles says so when a server comes near to its limit of open files: at the limit it is too late.
-func (m *measurement) watchFiles() {
-	pids, err := m.running.PIDsHere(context.Background())
-	if err != nil {
-		return // the samples tell of it
-	}
-	for _, warning := range warningsOf(m.files.Take(pids)) {
-		m.say("warning: %s", warning)
-	}
-}
-
-// takeNoise reads the noise so far; m.mu is held.
-func (m *measurement) takeNoise() {
-	n, err := host.ReadNoise()
-	if err != nil {
-		m.err = errors.Join(m.err, err)
-		return
-	}
-	m.noise = append(m.noise, n)
-}
-
-// NoiseOf sums up what was read from the beginning of the load to its end.
-func NoiseOf(read []host.Noise) result.Noise {
-	if len(read) == 0 {
-		return result.Noise{}
-	}
-	first, last := read[0], read[len(read)-1]
-	n := result.Noise{
-		LoadAverageBefore: first.LoadAverage, LoadAverageAfter: last.LoadAverage,
-		SwapInBytes: last.SwapInBytes - first.SwapInBytes, SwapOutBytes: last.SwapOutBytes - first.SwapOutBytes,
-		ThrottledSeconds: (last.Throttled - first.Throttled).Seconds(),
-		LowestMHz:        math.Round(first.FrequencyMHz), HighestMHz: math.Round(first.FrequencyMHz),
-	}
-	for _, r := range read {
-		n.LowestMHz, n.HighestMHz = min(n.LowestMHz, math.Round(r.FrequencyMHz)), max(n.HighestMHz, math.Round(r.FrequencyMHz))
-	}
-	return n
-}
-
-// live adds what was used in the last second to what the view shows.
-func (m *measurement) live(second *result.Second) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if n := len(m.samples); n >= 2 {
-		useBetween(m.samples[n-2], m.samples[n-1], second)
-	}
-}
-
-// useBetween fills in cores by role and the share of each host that was busy from one sample to the next.
-func useBetween(a, b sampled, second *result.Second) {
-	wall := b.At.Sub(a.At).Seconds()
-	if wall <= 0 {
-		return
-	}
-	second.CoresByRole = map[string]float64{result.GeneratorRole: (b.generator - a.generator).Seconds() / wall}
-	for i := range b.Roles {
-		second.CoresByRole[b.Roles[i].Instance] = max(0, (b.Roles[i].CPU-a.Roles[i].CPU).Seconds()) / wall
-	}
-	second.BusyByHost = map[string]float64{}
-	for i := range b.Hosts {
-		second.BusyByHost[b.Hosts[i].Host] = hostUsage(a.Hosts[i], b.Hosts[i]).Busy
-	}
-}
-
-// sampleBehind is the number of the first sample behind the middle of a second of the load, which began with the first sample; 0
-// when there is none. On a machine that is full samples come late: two of them then stand for all seconds between them.
-func sampleBehind(samples []sampled, second int) int {
-	middle := samples[0].At.Add(time.Duration(second)*time.Second + time.Second/2)
-	for n, s := range samples {
-		if s.At.After(middle) {
-			return n
-		}
-	}
-	return 0
-}
-
-// hostUsage is what a host went through between two samples, but for Foreign.
-func hostUsage(a, b infra.HostSample) result.HostUsage {
-	u := result.HostUsage{Host: b.Host}
-	if total := float64(b.Total - a.Total); total > 0 {
-		u.Busy, u.IOWait, u.Steal = float64(b.Busy-a.Busy)/total, float64(b.IOWait-a.IOWait)/total, float64(b.Steal-a.Steal)/total
-	}
-	return u
-}
-
-// fill puts what was sampled into the record.
-func (m *measurement) fill(r *result.Round) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r.Noise = NoiseOf(m.noise)
-	r.Warnings = append(r.Warnings, m.doctor...)
-	r.Warnings = append(r.Warnings, warningsOf(m.files.Findings())...)
-	r.Roles, r.Hosts = []result.RoleUsage{}, []result.HostUsage{}
-	if m.err != nil {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("what the hosts used was not measured to the end: %v", m.err))
-	}
-	if len(m.samples) < 2 {
-		return
-	}
-	for i := range r.Timeline {
-		if n := sampleBehind(m.samples, i); n > 0 {
-			useBetween(m.samples[n-1], m.samples[n], &r.Timeline[i])
-		}
-	}
-	first, last := m.samples[0], m.samples[len(m.samples)-1]
-	wall := last.At.Sub(first.At).Seconds()
-	known := (last.generator - first.generator).Seconds()
-	for i := range last.Roles {
-		u := m.roleUsage(i, wall)
-		known += u.CPUSeconds
-		r.Roles = append(r.Roles, u)
-	}
-	for i := range last.Hosts {
-		u := hostUsage(first.Hosts[i], last.Hosts[i])
-		u.CPUs, u.MemoryBytes = m.running.Size(u.Host)
-		// On one machine the rest of what was busy is somebody else's.
-		if total := (last.Hosts[i].Total - first.Hosts[i].Total).Seconds(); total > 0 {
-			u.Foreign = max(0, u.Busy-known/total)
-		}
-		r.Hosts = append(r.Hosts, u)
-	}
-}
-
-// roleUsage is what one instance used from the first sample to the last.
-func (m *measurement) roleUsage(i int, wall float64) result.RoleUsage {
-	first, last := m.samples[0].Roles[i], m.samples[len(m.samples)-1].Roles[i]
-	u := result.RoleUsage{Role: last.Instance, Host: last.Host, CPUSeconds: max(0, (last.CPU - first.CPU).Seconds())}
-	if wall > 0 {
-		u.MeanCores = u.CPUSeconds / wall
-	}
-	for _, s := range m.samples {
-		u.PeakRSSBytes = max(u.PeakRSSBytes, s.Roles[i].RSSBytes)
-	}
-	return u
 }
 
 // artifacts saves the logs into a temporary directory, from which they are copied into the record; drop removes it.
@@ -240,5 +110,16 @@ func (m *measurement) artifacts(ctx context.Context) (files []result.File, drop 
 			return err
 		}})
 	}
-	return files, drop, nil
+	return append(files, m.profileFiles()...), drop, nil
+}
+
+// profileFiles are the profiles as they came.
+func (r *gathering) profileFiles() (files []result.File) {
+	for _, p := range r.recorded {
+		files = append(files, result.File{Path: path.Join("profiles", p.File), About: p.Name + " of " + p.Host, Write: func(w io.Writer, _ *result.Round) error {
+			_, err := w.Write(p.Raw)
+			return err
+		}})
+	}
+	return files
 }

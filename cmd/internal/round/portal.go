@@ -56,9 +56,11 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx))) }()
-	m := &measurement{running: running, say: view.Step}
+	m := o.newMeasurement(ctx, running, tuning, view)
+	defer func() { err = errors.Join(err, m.close()) }()
 	done := view.During("looking for known traps")
-	m.doctor = quickDoctor(ctx, running)
+	m.mark(ctx, "")
+	m.quickDoctor(ctx, nil)
 	done()
 	closeOutputs, err := o.openOutputs(m)
 	defer func() { err = errors.Join(err, closeOutputs()) }()
@@ -68,10 +70,6 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
 		return nil, "", err
 	}
-	if err := tuning.fill(ctx, record); err != nil {
-		return nil, "", err
-	}
-	slices.SortFunc(record.Facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
 	done = view.During("fetching logs, and writing the record")
 	defer done()
 	path, err = o.keep(context.WithoutCancel(ctx), m, record)
@@ -156,7 +154,7 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 	out, err := bench.Run(ctx, bench.Options{
 		Scenario: WithReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.Seed, Duration: o.Duration, InitializeLimit: Times(o.Patience, bench.InitializeLimit),
 		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.Objective,
-		OnPhase: view.OnPhase, OnTick: func(t load.Tick) { view.OnTick(t, m.live) }, OnTrial: view.OnTrial,
+		OnPhase: view.OnPhase, OnTick: func(t load.Tick) { view.OnTick(t, m.latest) }, OnTrial: view.OnTrial,
 		AroundLoad: m.around,
 	})
 	if ctx.Err() == nil {
@@ -173,8 +171,14 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 	if err := out.Summary.LogErr; err != nil {
 		record.Warnings = append(record.Warnings, fmt.Sprintf("the hit log is not whole: %v", err))
 	}
-	m.fill(record)
+	record.Roles, record.Hosts = []result.RoleUsage{}, []result.HostUsage{}
 	record.Facts = o.factsOf(m.running, portal)
+	m.Record = record
+	done := view.During("reading logs, settings and what databases ran")
+	m.collect(context.WithoutCancel(ctx))
+	m.complete()
+	done()
+	slices.SortFunc(record.Facts, func(a, b result.Fact) int { return strings.Compare(a.Key, b.Key) })
 	bench.Judge(record)
 	return record, nil
 }

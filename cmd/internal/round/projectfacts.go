@@ -4,56 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"isukit/bench/result"
 	"isukit/infra/host"
-	"isukit/infra/observe"
 	"isukit/infra/project"
 	"isukit/infra/redact"
 )
-
-func (r *ProjectRound) readSettings(ctx context.Context) {
-	seen := map[host.Host]bool{}
-	for _, name := range slices.Sorted(maps.Keys(r.Reach.Named)) {
-		at := r.Reach.Named[name]
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		settings, err := observe.Settings(ctx, at)
-		if err != nil {
-			r.warn("host %s: %v", name, err)
-		}
-		for _, s := range settings {
-			r.settings = append(r.settings, result.Settings{Host: name, Source: s.Source, Values: s.Values})
-			if s.Source == "versions" {
-				for _, key := range slices.Sorted(maps.Keys(s.Values)) {
-					r.Record.Facts = append(r.Record.Facts, result.Fact{Key: name + " " + key, Value: s.Values[key]})
-				}
-			}
-		}
-	}
-	for _, d := range r.databases() {
-		values, err := d.Variables(ctx)
-		if err != nil {
-			r.warn("%v", err)
-			continue
-		}
-		r.settings = append(r.settings, result.Settings{Host: d.Host, Source: "variables", Values: values})
-		tables, err := d.Tables(ctx)
-		if err != nil {
-			r.warn("%v", err)
-		}
-		if len(tables) > 0 {
-			r.settings = append(r.settings, result.Settings{Host: d.Host, Source: "tables", Values: tables})
-		}
-		r.Record.Facts = append(r.Record.Facts, result.Fact{Key: d.Host + " database", Value: strings.TrimSpace(values["version"] + " " + values["version_comment"])})
-	}
-}
 
 // maxDiff is how much of what is not committed is kept.
 const maxDiff = 1 << 20

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"isukit/bench"
@@ -27,33 +26,16 @@ import (
 // ProjectRound is one round of a project: an app that isukit knows nothing of, and a benchmark that somebody else wrote.
 type ProjectRound struct {
 	*Opened
-	Record *result.Round
+	*gathering
 	// Finished tells that the record is whole, and to be kept.
 	Finished bool
 	// Tune are applied for the time of the round.
 	Tune    []tune.Tuning
-	tuned   *tunedRound
 	lacking error // what is not known of the hosts and services
 	stamp   string
-	began   time.Time
-	say     func(format string, args ...any)
-	// Live is told of every second and every line of the benchmark; nil tells nobody.
-	Live *liveFeed
 
-	mu       sync.Mutex
-	warnings []string
-	// nearLimit are the processes, by host and name, about whose open files something was said.
-	nearLimit map[string]bool
-
-	marks    []observe.Mark
-	schemas  map[string]string // what performance_schema had counted before, by host
-	ahead    map[string]time.Duration
-	series   map[string]*seriesTaker
-	recorded []observe.Recorded
-	settings []result.Settings
 	benchLog []byte
 	dirty    []byte
-	secrets  []string // those that isukit was given, for the app or for itself
 }
 
 // collectLimit is how long collecting may take after a round that was interrupted.
@@ -62,13 +44,16 @@ const collectLimit = 5 * time.Minute
 func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 	now := time.Now().UTC()
 	r := &ProjectRound{
-		Opened: p, say: say, began: now, stamp: now.Format("20060102T150405Z"),
-		schemas: map[string]string{}, ahead: map[string]time.Duration{}, series: map[string]*seriesTaker{}, nearLimit: map[string]bool{},
-		Record: &result.Round{
+		Opened: p, stamp: now.Format("20060102T150405Z"),
+		gathering: newGathering(say, &result.Round{
 			Format: result.FormatVersion, ID: result.NewID(now, p.Name), StartedAt: now, Topology: p.Name, Scenario: "external",
 			Score: result.Score{Lines: []result.ScoreLine{}}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
 			Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: PlaceFacts(p.Project),
-		},
+		}),
+	}
+	r.named, r.logs, r.routes, r.perf = p.Reach.Named, p.Logs, p.Routes, p.Profiles.Perf
+	for _, app := range p.Profiles.Pprof {
+		r.apps = append(r.apps, observe.App{Pprof: app})
 	}
 	r.secrets = redact.Environment(os.Environ())
 	if hook := os.Getenv(p.Notify.WebhookEnv); p.Notify.WebhookEnv != "" && hook != "" {
@@ -80,20 +65,6 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 	return r
 }
 
-// mask returns text without secrets: those of known names and shapes, and the values that isukit itself was given.
-func (r *ProjectRound) mask(text string) string {
-	return redact.Text(redact.Known(text, r.secrets...))
-}
-
-// warn notes what is missing from the record; it may be called from any goroutine.
-func (r *ProjectRound) warn(format string, args ...any) {
-	text := r.mask(fmt.Sprintf(format, args...))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.warnings = append(r.warnings, text)
-	r.say("warning: %s", text)
-}
-
 // phase runs one phase and notes how long it took.
 func (r *ProjectRound) phase(name string, do func() error) error {
 	r.say("%s", name)
@@ -101,7 +72,7 @@ func (r *ProjectRound) phase(name string, do func() error) error {
 	began := time.Now()
 	err := do()
 	r.Record.Phases = append(r.Record.Phases, result.Phase{
-		Name: name, StartSeconds: began.Sub(r.began).Seconds(), DurationSeconds: time.Since(began).Seconds(), OK: err == nil,
+		Name: name, StartSeconds: began.Sub(r.Record.StartedAt).Seconds(), DurationSeconds: time.Since(began).Seconds(), OK: err == nil,
 	})
 	return err
 }
@@ -141,7 +112,7 @@ func (r *ProjectRound) prepare(ctx context.Context) (ready bool, err error) {
 			r.lookAround(ctx)
 		}
 	}()
-	_ = r.phase("rotate", func() error { r.mark(ctx); return nil })
+	_ = r.phase("rotate", func() error { r.mark(ctx, r.stamp); return nil })
 	for _, part := range []struct {
 		name  string
 		steps []project.Step
@@ -175,16 +146,18 @@ func (r *ProjectRound) prepare(ctx context.Context) (ready bool, err error) {
 		}
 	}
 	r.gitFacts(ctx)
-	r.quickDoctor(ctx)
+	r.quickDoctor(ctx, r.lacking)
 	return ctx.Err() == nil, nil
 }
 
 // measured runs the load with everything around it that watches.
 func (r *ProjectRound) measured(ctx context.Context, load func(context.Context)) {
+	r.openDatabases()
 	r.readSchemas(ctx)
 	w := r.watch(ctx)
 	_ = r.phase("load", func() error { r.profile(w); load(ctx); return nil })
 	w.stop()
+	r.began, r.ended = r.Record.Benchmark.Began, r.Record.Benchmark.Ended
 }
 
 // runBenchmark runs the project's command and judges what it said.
@@ -262,21 +235,27 @@ func rulesOf(b project.Benchmark) external.Rules {
 func (r *ProjectRound) finish(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectLimit)
 	defer cancel()
-	if len(r.Replicas.Databases) > 0 && !r.Record.Benchmark.Began.IsZero() {
+	if len(r.Replicas.Databases) > 0 && !r.began.IsZero() {
 		r.compareReplicas(limited)
 	}
 	_ = r.phase("collect", func() error {
 		r.awaitWindow(limited)
 		r.collect(limited)
+		for _, f := range r.Facts {
+			if at, ok := r.named[f.Host]; ok {
+				r.factCommand(limited, at, f)
+			}
+		}
 		return nil
 	})
 	err := r.tuned.revert(context.WithoutCancel(ctx))
 	r.Record.Passed = r.Record.Reason == ""
 	r.Record.LoadSeconds = max(0, r.Record.Benchmark.Ended.Sub(r.Record.Benchmark.Began).Seconds())
-	r.fillSeries()
-	bench.JudgeHosts(r.Record)
-	r.Record.Warnings = append(r.warnings, r.Record.Warnings...)
-	r.Record.Settings = r.settings
+	if err := r.close(); err != nil {
+		r.warn("%v", err)
+	}
+	r.complete()
+	bench.Judge(r.Record)
 	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "isukit", Value: strings.TrimSpace(release.Version + " " + release.Commit())})
 	r.Finished = true
 	return err
@@ -314,10 +293,7 @@ func (r *ProjectRound) files() []result.File {
 	if len(r.dirty) > 0 {
 		add("dirty.diff", "what was not committed", r.dirty)
 	}
-	for _, p := range r.recorded {
-		add("profiles/"+p.File, p.Name+" of "+p.Host, p.Raw)
-	}
-	return append(files, reportFile())
+	return append(append(files, r.profileFiles()...), reportFile())
 }
 
 // PlayBare plays a round of nothing but the benchmark, and warns of logs that are written meanwhile: one that was switched off

@@ -5,6 +5,8 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,6 +18,8 @@ import (
 // Querier runs one statement and returns its rows as text; NULL is "".
 type Querier interface {
 	Query(ctx context.Context, statement string) ([][]string, error)
+	// Table runs a statement in a database, "" for none, and returns names and rows as the client draws a table.
+	Table(ctx context.Context, database, statement string) (string, error)
 }
 
 // SQL is a Querier over a pool of connections.
@@ -27,19 +31,54 @@ func (q SQL) Query(ctx context.Context, statement string) ([][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	columns, err := rows.Columns()
+	_, all, err := texts(rows)
+	return all, err
+}
+
+// Table implements Querier.
+func (q SQL) Table(ctx context.Context, database, statement string) (text string, err error) {
+	conn, err := q.DB.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var all [][]string
+	if database != "" {
+		if _, err := conn.ExecContext(ctx, "USE `"+strings.ReplaceAll(database, "`", "``")+"`"); err != nil {
+			return "", errors.Join(err, conn.Close())
+		}
+		// The connection is in another database now than those that the pool gives out.
+		defer func() { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }()
+	} else {
+		defer func() { err = errors.Join(err, conn.Close()) }()
+	}
+	rows, err := conn.QueryContext(ctx, statement)
+	if err != nil {
+		return "", err
+	}
+	names, all, err := texts(rows)
+	for _, row := range append([][]string{names}, all...) {
+		for i, cell := range row {
+			if row[i] = strings.Join(strings.Fields(cell), " "); cell == "" {
+				row[i] = "NULL"
+			}
+		}
+		text += "| " + strings.Join(row, " | ") + " |\n"
+	}
+	return text, err
+}
+
+// texts reads rows to their end.
+func texts(rows *sql.Rows) (columns []string, all [][]string, err error) {
+	defer rows.Close()
+	if columns, err = rows.Columns(); err != nil {
+		return nil, nil, err
+	}
 	for rows.Next() {
 		cells, to := make([]sql.NullString, len(columns)), make([]any, len(columns))
 		for i := range cells {
 			to[i] = &cells[i]
 		}
 		if err := rows.Scan(to...); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		row := make([]string, len(cells))
 		for i, c := range cells {
@@ -47,7 +86,7 @@ func (q SQL) Query(ctx context.Context, statement string) ([][]string, error) {
 		}
 		all = append(all, row)
 	}
-	return all, rows.Err()
+	return columns, all, rows.Err()
 }
 
 // Client is a Querier that runs the mysql or mariadb client on the host: Argv is the client with its options, such as
@@ -75,6 +114,15 @@ func (c Client) Query(ctx context.Context, statement string) ([][]string, error)
 		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+// Table implements Querier.
+func (c Client) Table(ctx context.Context, database, statement string) (string, error) {
+	argv := append(append([]string{}, c.Argv...), "--table", "--execute", statement)
+	if database != "" {
+		argv = append(argv, "--database="+database)
+	}
+	return host.Output(ctx, c.Host, argv...)
 }
 
 // ProductOf asks a server what it is.

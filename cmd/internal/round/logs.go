@@ -15,12 +15,12 @@ import (
 )
 
 // fetched are the files of marked logs of one kind.
-func (r *ProjectRound) fetched(ctx context.Context, logs []project.Log, dir string, each func(m observe.Mark, file string) error) {
+func (r *gathering) fetched(ctx context.Context, logs []project.Log, dir string, each func(m observe.Mark, file string) error) {
 	for _, m := range r.marks {
 		if !slices.Contains(logs, m.Log) {
 			continue
 		}
-		file, warnings, err := m.Fetch(ctx, r.Reach.Named[m.Log.Host], dir)
+		file, warnings, err := m.Fetch(ctx, r.named[m.Log.Host], dir)
 		for _, w := range warnings {
 			r.warn("%s", w)
 		}
@@ -33,31 +33,33 @@ func (r *ProjectRound) fetched(ctx context.Context, logs []project.Log, dir stri
 	}
 }
 
-// window is the benchmark's by the clock of a host, on whole seconds: many logs tell no more.
-func (r *ProjectRound) window(hostName string) (from, to time.Time) {
+// window is the load's by the clock of a host, on whole seconds where not told to be exact: many logs tell no more.
+func (r *gathering) window(hostName string, exact bool) (from, to time.Time) {
 	ahead := r.ahead[hostName]
-	from = r.Record.Benchmark.Began.Add(ahead).Truncate(time.Second)
-	to = r.Record.Benchmark.Ended.Add(ahead).Truncate(time.Second).Add(time.Second)
-	return from, to
+	from, to = r.began.Add(ahead), r.ended.Add(ahead)
+	if exact {
+		return from, to
+	}
+	return from.Truncate(time.Second), to.Truncate(time.Second).Add(time.Second)
 }
 
-// awaitWindow waits until the benchmark's last second is over on every host, so that nothing isukit asks lies within it.
-func (r *ProjectRound) awaitWindow(ctx context.Context) {
-	if r.Record.Benchmark.Ended.IsZero() {
+// awaitWindow waits until the load's last second is over on every host, so that nothing isukit asks lies within it.
+func (r *gathering) awaitWindow(ctx context.Context) {
+	if r.ended.IsZero() {
 		return
 	}
-	for name := range r.Reach.Named {
-		_, to := r.window(name)
+	for name := range r.named {
+		_, to := r.window(name, false)
 		_ = sleep(ctx, min(time.Until(to.Add(-r.ahead[name])), 2*time.Second))
 	}
 }
 
 // collectAccess digests all access logs together, each for the window by its own host's clock.
-func (r *ProjectRound) collectAccess(ctx context.Context, dir string) {
-	if r.Record.Benchmark.Began.IsZero() {
+func (r *gathering) collectAccess(ctx context.Context, dir string) {
+	if r.began.IsZero() {
 		return
 	}
-	from, to := r.window(r.Logs.Access[0].Host)
+	from, to := r.window(r.logs.Access[0].Host, r.own)
 	opts := access.Options{From: from, To: to, Seconds: true, Patterns: r.patterns()}
 	digester, err := access.New(opts)
 	if err != nil {
@@ -65,11 +67,11 @@ func (r *ProjectRound) collectAccess(ctx context.Context, dir string) {
 		return
 	}
 	formats := r.logFormats()
-	r.fetched(ctx, r.Logs.Access, dir, func(m observe.Mark, file string) error {
+	r.fetched(ctx, r.logs.Access, dir, func(m observe.Mark, file string) error {
 		if f, ok := formats[m.Log.Format]; ok {
 			m.Log.Format = f
 		}
-		digester.Window(r.window(m.Log.Host))
+		digester.Window(r.window(m.Log.Host, r.own))
 		digester.Zone(m.Zone)
 		return readAccess(ctx, digester, m.Log, file)
 	})
@@ -78,6 +80,9 @@ func (r *ProjectRound) collectAccess(ctx context.Context, dir string) {
 		d.Examples[i].File = strings.TrimPrefix(d.Examples[i].File, dir+"/")
 	}
 	r.Record.Access = AccessDigest(d)
+	if r.own {
+		return // what the load met is known from itself
+	}
 	switch {
 	case d.Lines == 0:
 		r.warn("the access logs hold no line of this round")
@@ -101,9 +106,9 @@ func readAccess(ctx context.Context, digester *access.Digester, l project.Log, f
 	return digester.ReadFormat(ctx, l.File+" of "+l.Host, l.Format, f)
 }
 
-func (r *ProjectRound) patterns() []access.Pattern {
+func (r *gathering) patterns() []access.Pattern {
 	var all []access.Pattern
-	for _, text := range r.Routes {
+	for _, text := range r.routes {
 		p, err := access.ParsePattern(text)
 		if err != nil {
 			r.warn("%v", err)
@@ -115,7 +120,7 @@ func (r *ProjectRound) patterns() []access.Pattern {
 }
 
 // logFormats are those of every nginx that was read, by name.
-func (r *ProjectRound) logFormats() map[string]string {
+func (r *gathering) logFormats() map[string]string {
 	var all []observe.Setting
 	for _, s := range r.settings {
 		all = append(all, observe.Setting{Source: s.Source, Values: s.Values})
@@ -124,9 +129,8 @@ func (r *ProjectRound) logFormats() map[string]string {
 }
 
 // fillFromAccess takes the timeline and the whole load's figures from the access logs.
-func (r *ProjectRound) fillFromAccess(d *access.Digest) {
-	began := r.Record.Benchmark.Began
-	seconds := int(r.Record.Benchmark.Ended.Sub(began).Seconds()) + 1
+func (r *gathering) fillFromAccess(d *access.Digest) {
+	seconds := int(r.ended.Sub(r.began).Seconds()) + 1
 	for i := range min(seconds, len(d.Seconds)) {
 		s := d.Seconds[i]
 		spread := spreadOf(&s.Took)
@@ -138,35 +142,35 @@ func (r *ProjectRound) fillFromAccess(d *access.Digest) {
 	r.Record.All = result.Endpoint{Name: "all", Hits: d.All.Count, OK: d.All.Count - errs, Errors: errs, Share: 1, ReceivedBytes: d.All.SentBytes, Latency: latency, FromSent: latency}
 }
 
-func (r *ProjectRound) collectQueries(ctx context.Context, dir string) {
-	if r.Record.Benchmark.Began.IsZero() {
+func (r *gathering) collectQueries(ctx context.Context, dir string) {
+	if r.began.IsZero() {
 		return
 	}
 	var sources []string
 	digester := query.New(query.Options{})
-	hostOf := ""
-	r.fetched(ctx, r.Logs.Slow, dir, func(m observe.Mark, file string) error {
+	r.fetched(ctx, r.logs.Slow, dir, func(m observe.Mark, file string) error {
 		f, err := input.Open(file)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		sources, hostOf = append(sources, "slow log of "+m.Log.Host), m.Log.Host
-		digester.Window(r.window(hostOf))
-		return digester.Read(ctx, m.Log.File+" of "+hostOf, f)
+		if name := "slow log of " + m.Log.Host; !slices.Contains(sources, name) {
+			sources = append(sources, name)
+		}
+		digester.Window(r.window(m.Log.Host, false))
+		return digester.Read(ctx, m.Log.File+" of "+m.Log.Host, f)
 	})
 	d := digester.Digest()
-	for _, db := range r.databases() {
-		if before, ok := r.schemas[db.Host]; ok {
+	for _, db := range r.databases {
+		if before, ok := r.schemas[db.Name]; ok {
 			more, err := schemaDigest(ctx, db, before)
 			if err != nil {
 				r.warn("%v", err)
 				continue
 			}
-			sources = append(sources, "performance_schema of "+db.Host)
+			sources = append(sources, r.ofDatabase("performance_schema of "+db.Host, db))
 			d.Statements += more.Statements
 			d.Queries = append(d.Queries, more.Queries...)
-			hostOf = db.Host
 		}
 	}
 	if len(sources) == 0 {
@@ -178,12 +182,12 @@ func (r *ProjectRound) collectQueries(ctx context.Context, dir string) {
 	if d.Statements == 0 {
 		r.warn("the databases tell of no statement: is the slow log on, with long_query_time = 0?")
 	}
-	r.explain(ctx, &out, d, hostOf)
+	r.explain(ctx, &out, d)
 	r.Record.Queries = out
 }
 
 func schemaDigest(ctx context.Context, db observe.Database, before string) (*query.Digest, error) {
-	after, err := db.Schema(ctx)
+	after, err := db.Counted(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -193,22 +197,23 @@ func schemaDigest(ctx context.Context, db observe.Database, before string) (*que
 // explained is how many queries are explained.
 const explained = 10
 
-func (r *ProjectRound) explain(ctx context.Context, out *result.QueryDigest, d *query.Digest, hostName string) {
-	dbs := r.databases()
-	at := slices.IndexFunc(dbs, func(db observe.Database) bool { return db.Host == hostName })
-	if at < 0 {
-		return
-	}
+func (r *gathering) explain(ctx context.Context, out *result.QueryDigest, d *query.Digest) {
 	for i := range min(explained, len(out.Queries)) {
 		q := d.Queries[i]
 		if q.Example == "" || !q.WholeExample {
 			continue
 		}
-		text, err := dbs[at].Explain(ctx, q.Database, q.Example)
+		var err error
+		for _, db := range r.databases { // the first that has the tables
+			var text string
+			if text, err = db.Explain(ctx, q.Database, q.Example); err == nil {
+				out.Queries[i].Explain, out.Queries[i].Host = text, db.Host
+				break
+			}
+		}
 		if err != nil {
 			r.warn("EXPLAIN: %v", err)
 			return
 		}
-		out.Queries[i].Explain, out.Queries[i].Host = text, hostName
 	}
 }
