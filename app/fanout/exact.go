@@ -29,6 +29,9 @@ func (p *group) exact(q call, a answer) bool {
 // picks reports whether the equalities can be true of one row of t only, with the arguments given: they name all columns of a
 // unique key, each by a value of the column's own kind, since the servers compare others by other rules than the key's.
 func picks(t *sqltext.Table, equals []sqltext.Equal, args []driver.NamedValue) bool {
+	if t == nil {
+		return false
+	}
 	var named []string
 	for _, e := range equals {
 		if c := t.Column(e.Column); c != nil && c.Kind != "" && fits(c.Kind, e, args) {

@@ -100,14 +100,16 @@ func (k *keyed) locked(ctx context.Context, c *conn, q call, rows bool) (answer,
 		return answer{}, err
 	}
 	defer unlock()
-	if q.v.How&^sqltext.PinClock != 0 {
+	given := q.st.Form.Rows != nil && !q.st.Queries()
+	if q.v.How&^(sqltext.PinClock|sqltext.OnePick) != 0 || !given && !picks(k.p.schema.Load().Tables[q.st.Form.Table], q.st.Equals, q.args) {
 		return k.ordered.write(ctx, c, q, rows)
 	}
 	return k.together(ctx, c, q, rows)
 }
 
-// together runs q on every replica at once. It is not killed when the caller gives up: one replica might have committed it
-// by then.
+// together runs q, which gives its rows or names its one row by a unique key, on every replica at once. It is not killed when the caller
+// gives up: one replica might have committed it by then. Where one has a lock conflict, with a query that locks, q is
+// run there again: under its keys nothing has changed.
 func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
 	t := newOrderedTxn(c, sql.LevelDefault)
 	t.alone = true
@@ -124,7 +126,9 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 	detached := context.WithoutCancel(ctx)
 	inParallel(len(t.parts), func(i int) {
 		began := time.Now()
-		answers[i], errs[i] = t.parts[i].run(detached, c, q, "", with, rows)
+		for attempt := 1; attempt == 1 || outcomeOf(errs[i]) == conflict && attempt <= keyedAttempts; attempt++ {
+			answers[i], errs[i] = t.parts[i].run(detached, c, q, "", with, rows)
+		}
 		if errors.Is(errs[i], driver.ErrBadConn) && t.parts[i].m.streams { // the driver's word for: nothing was sent, an idle link was stale
 			c.drop(t.parts[i].m)
 			t.parts[i].l = nil
@@ -137,6 +141,9 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 	})
 	return t.agree(answers, errs)
 }
+
+// keyedAttempts bounds how often one replica runs a write again after a lock conflict.
+const keyedAttempts = 10
 
 // agree settles a write that every replica committed by itself, or did not.
 func (t *orderedTxn) agree(answers []answer, errs []error) (answer, error) {

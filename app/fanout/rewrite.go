@@ -28,8 +28,13 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 		}
 		how |= sqltext.PickRows
 	}
-	if q.v.Is(sqltext.AllGiven) && q.st.GivenIDs(t.c.p.schema.Load(), q.args, 0) != sqltext.AllIDs {
-		return q, t.refuse("ON DUPLICATE KEY UPDATE sets or reads the id, and not every row has one; leave the id out of it, but for id = LAST_INSERT_ID(id)")
+	if how&(sqltext.SendIDs|sqltext.AllGiven) != 0 && !q.st.NextID {
+		switch all, reason := t.idsOf(q, 0); {
+		case reason != "":
+			return q, t.refuse(reason)
+		case !all && q.v.Is(sqltext.AllGiven):
+			return q, t.refuse("ON DUPLICATE KEY UPDATE sets or reads the id, and not every row has one; leave the id out of it, but for id = LAST_INSERT_ID(id)")
+		}
 	}
 	var err error
 	if how&sqltext.SendRows != 0 {
@@ -332,13 +337,10 @@ func (t *orderedTxn) nextID(ctx context.Context, q call, a answer, lastID int64)
 		return 0, nil
 	}
 	f := &q.st.Form
-	switch q.st.GivenIDs(t.c.p.schema.Load(), q.args, lastID) {
-	case sqltext.AllIDs:
+	if all, reason := t.idsOf(q, lastID); all {
 		return 0, nil
-	case sqltext.SomeIDs:
-		return 0, t.abort(refused("some rows have an id and some are to be numbered, so the numbers need not follow each other; give all rows an id, or none"))
-	case sqltext.DoubtfulIDs:
-		return 0, t.abort(refused("whether the server numbers a row depends on what it makes of the value that is given for the id; pass a whole number, or leave the id out"))
+	} else if reason != "" {
+		return 0, t.abort(refused(reason))
 	}
 	if !f.Upsert {
 		return a.id, nil
@@ -350,6 +352,19 @@ func (t *orderedTxn) nextID(ctx context.Context, q call, a answer, lastID int64)
 		return 0, nil
 	}
 	return t.firstNew(ctx, q, a)
+}
+
+// idsOf reports whether all rows of an INSERT have an id of their own, and, where only some have, why it is refused.
+func (t *orderedTxn) idsOf(q call, lastID int64) (all bool, reason string) {
+	switch q.st.GivenIDs(t.c.p.schema.Load(), q.args, lastID) {
+	case sqltext.AllIDs:
+		return true, ""
+	case sqltext.SomeIDs:
+		return false, "some rows have an id and some are to be numbered, so the numbers need not follow each other; give all rows an id, or none"
+	case sqltext.DoubtfulIDs:
+		return false, "whether the server numbers a row depends on what it makes of the value that is given for the id; pass a whole number, or leave the id out"
+	}
+	return false, ""
 }
 
 // firstNew is the id that an upsert generated first. What the first replica names may also be that of the last row that was
