@@ -118,6 +118,8 @@ type call struct {
 	after int  // statements of the pool's own that follow in text
 	large bool // the driver sends it in pieces, so nothing can follow in its packet
 	ids   bool // the last column of its rows is the id, for the pool
+
+	guards bool // it fails where a number that is tried for a row is taken
 }
 
 func (c *conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {

@@ -26,6 +26,7 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 		_ = t.rollback()
 		return answer{}, err
 	}
+	q = t.forOthers(q, with)
 	p.at(stepDecide, other.m)
 	began := time.Now()
 	b, err := t.decideOn(ctx, other, q, with, a)

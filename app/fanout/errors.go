@@ -146,13 +146,9 @@ type dialError struct {
 func (e *dialError) Error() string { return fmt.Sprintf("replica %s: connect: %v", e.replica, e.err) }
 func (e *dialError) Unwrap() error { return e.err }
 
-// differError is returned where replicas answered differently. It is dressed as a deadlock, since what to do is the same:
-// everything is rolled back, run the transaction again.
-func differError() *mysql.MySQLError {
-	return &mysql.MySQLError{
-		Number: 1213, SQLState: [5]byte{'4', '0', '0', '0', '1'},
-		Message: "replicas answered differently; rolled back everywhere, run the transaction again",
-	}
+// rolledBack is dressed as a deadlock, since what to do is the same: everything is rolled back, run the transaction again.
+func rolledBack(why string) *mysql.MySQLError {
+	return &mysql.MySQLError{Number: 1213, SQLState: [5]byte{'4', '0', '0', '0', '1'}, Message: why}
 }
 
 // plainConn replaces driver.ErrBadConn, which must not be seen once anything may have been executed.

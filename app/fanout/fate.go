@@ -57,10 +57,14 @@ func (t *orderedTxn) judge(ctx context.Context, q call, a answer, verdicts []ver
 		return t.abort(&WriteError{Fate: NotApplied, Cause: err, Parts: partsOf(verdicts)})
 	}
 	for _, v := range verdicts {
-		if t.v.has(v.pt.m) && outcomeOf(v.err) == conflict {
+		if t.v.has(v.pt.m) && (outcomeOf(v.err) == conflict || q.collides(v.err)) {
+			cause := fmt.Errorf("lock conflict on replica %s", v.pt.m.name)
+			if q.collides(v.err) {
+				cause = rolledBack("replica " + v.pt.m.name + " tried a number that is taken for a row; run the transaction again")
+			}
 			t.again = t.alone
 			t.c.p.metrics.conflicts.Add(1)
-			return t.abort(&WriteError{Fate: NotApplied, Cause: fmt.Errorf("lock conflict on replica %s", v.pt.m.name), Parts: partsOf(verdicts)})
+			return t.abort(&WriteError{Fate: NotApplied, Cause: cause, Parts: partsOf(verdicts)})
 		}
 	}
 	if err := t.lostParts(ctx, verdicts); err != nil {
@@ -88,7 +92,7 @@ func (t *orderedTxn) judge(ctx context.Context, q call, a answer, verdicts []ver
 // sure reports whether replicas have answered differently a moment ago as well.
 func (t *orderedTxn) sure() bool {
 	if t.alone {
-		return t.attempt > 1
+		return t.differed
 	}
 	until := t.c.p.doubtUntil.Load()
 	return until != 0 && time.Now().UnixNano() < until
@@ -100,9 +104,9 @@ func (t *orderedTxn) doubt() error {
 	if !t.alone {
 		t.c.p.doubtUntil.Store(time.Now().Add(time.Second).UnixNano())
 	}
-	t.again = true
+	t.again, t.doubted = true, true
 	t.c.p.metrics.differences.Add(1)
-	return t.abort(differError())
+	return t.abort(rolledBack("replicas answered differently; rolled back everywhere, run the transaction again"))
 }
 
 // lostParts deals with replicas whose connection failed while the first one executed the statement: one that answers
@@ -208,6 +212,12 @@ func (t *orderedTxn) commit() error {
 	}
 	if t.v == nil {
 		return nil
+	}
+	if first := t.live()[0]; first.marked {
+		ctx := context.Background()
+		if _, err := first.run(ctx, t.c, call{text: "DO 0"}, t.begun, pins{lastID: -1}, false); err != nil {
+			return t.abort(t.firstFailed(ctx, first, err))
+		}
 	}
 	defer t.finish()
 	if t.xid != "" {

@@ -77,31 +77,34 @@ const writeAttempts = 4
 
 // write runs one statement as a transaction of its own.
 func (o ordered) write(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
+	differed := false
 	for attempt := 1; ; attempt++ {
 		t := newOrderedTxn(c, sql.LevelDefault)
-		t.attempt = attempt
+		t.differed = differed
 		a, err := t.single(ctx, q, rows)
 		if err == nil || !t.again || attempt == writeAttempts || ctx.Err() != nil {
 			return a, err
 		}
+		differed = t.doubted
 	}
 }
 
 // orderedTxn is a read-write transaction over every replica. The first replica executes each statement before the others
 // do, so its row locks decide the order of conflicting transactions for all of them.
 type orderedTxn struct {
-	c       *conn
-	v       *view // nil before the first statement and after the end
-	parts   []*part
-	level   sql.IsolationLevel
-	alone   bool // one statement is the whole transaction
-	begun   string
-	xid     string // of the other replicas' branches in ModeDurable, or empty
-	loose   bool   // runs without gap locks, as the app asked for READ COMMITTED
-	attempt int    // which one of a statement by itself, from 1
-	leave   func() // lets others through the gate
-	dead    error  // set when it was rolled back everywhere: every further statement gets this
-	again   bool   // it was rolled back for a reason that may not come back
+	c        *conn
+	v        *view // nil before the first statement and after the end
+	parts    []*part
+	level    sql.IsolationLevel
+	alone    bool // one statement is the whole transaction
+	begun    string
+	xid      string // of the other replicas' branches in ModeDurable, or empty
+	loose    bool   // runs without gap locks, as the app asked for READ COMMITTED
+	doubted  bool   // it was rolled back since replicas answered differently
+	differed bool   // that is why a statement by itself is run again
+	leave    func() // lets others through the gate
+	dead     error  // set when it was rolled back everywhere: every further statement gets this
+	again    bool   // it was rolled back for a reason that may not come back
 }
 
 func newOrderedTxn(c *conn, level sql.IsolationLevel) *orderedTxn {
@@ -275,6 +278,7 @@ func (t *orderedTxn) execute(ctx context.Context, q call, rows bool) (answer, er
 	if err != nil || len(parts) == 1 {
 		return a, err
 	}
+	q = t.forOthers(q, with)
 	return a, t.judge(ctx, q, a, t.others(ctx, parts[1:], q, with, rows))
 }
 
@@ -421,7 +425,15 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 	if l.pinned {
 		prefix += unpin + "; "
 	}
+	if first.marked {
+		prefix += checkMark
+	}
+	marks := q.st.Locks || t.level == sql.LevelSerializable
+	if marks {
+		prefix += setMark
+	}
 	rows, err := l.runQuery(ctx, prefix, q)
+	err = first.checked(err)
 	l.answered(err)
 	if errors.Is(err, driver.ErrSkip) {
 		return nil, err
@@ -430,7 +442,7 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 	if err != nil {
 		return nil, t.firstFailed(ctx, first, err)
 	}
-	l.pinned = false
+	l.pinned, first.marked = false, marks
 	t.c.last = l
 	return rows, nil
 }

@@ -52,6 +52,7 @@ func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 		return answer{}, err
 	}
 	p := t.c.p
+	q = t.forOthers(q, with)
 	p.at(stepOther, other.m)
 	began := time.Now()
 	var b answer

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -34,6 +35,7 @@ type part struct {
 	began  bool
 	gone   error // why it takes no part any more; nil while it does
 	pinned bool  // the session's clock was stopped in this transaction
+	marked bool  // a savepoint was set, by which the next statement sees that the transaction is still the same one
 
 	xid      string // of the part's branch in ModeDurable, or empty
 	prepared bool   // the branch is prepared: its fate is not the session's any more
@@ -90,6 +92,8 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	}
 	prefix := with.text()
 	switch {
+	case pt.marked:
+		prefix = checkMark + prefix
 	case pt.began:
 	case begin == "":
 		prefix = pt.l.plain() + prefix
@@ -101,6 +105,7 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	}
 	unwatch := pt.l.watch(ctx, prefix != "" || q.after > 0)
 	a, err := pt.l.answerTo(pt.l.begin(), prefix, q, rows)
+	err = pt.checked(err)
 	pt.l.answered(err)
 	pt.l.end()
 	unwatch()
@@ -109,6 +114,26 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	}
 	return a, err
 }
+
+// A server may roll a transaction back in the middle of a query that locks: the rows that it has sent by then hide a deadlock from who
+// reads no further, and MariaDB does it where SKIP LOCKED or NOWAIT in a subquery met one, and says nothing. A savepoint is gone then.
+const (
+	setMark   = "SAVEPOINT isukit_fanout; "
+	checkMark = "RELEASE SAVEPOINT isukit_fanout; "
+)
+
+// checked is err, or what says that the transaction is gone.
+func (pt *part) checked(err error) error {
+	marked := pt.marked
+	pt.marked = false
+	if marked && numberOfError(err) == errNoSavepoint && strings.Contains(err.Error(), "isukit_fanout") {
+		return rolledBack("the server rolled the transaction back in a query that locks; run the transaction again")
+	}
+	return err
+}
+
+// errNoSavepoint is also that of a routine that is not there.
+const errNoSavepoint = 1305
 
 // watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered;
 // a link whose statement was killed is spent, as the kill may come late.

@@ -354,6 +354,31 @@ func (t *orderedTxn) nextID(ctx context.Context, q call, a answer, lastID int64)
 	return t.firstNew(ctx, q, a)
 }
 
+// forOthers is q for the replicas that execute after the first one. Where that one generated no id for an upsert, the others try each row with a
+// number of their own, which may be that of a row already: they reserve numbers at other times than the first one. Such a row must not be
+// taken for the one that is met, so they fail then (collides).
+func (t *orderedTxn) forOthers(q call, with pins) call {
+	f := &q.st.Form
+	if !f.Upsert || !q.v.Is(sqltext.SendIDs) || with.insertID != 0 {
+		return q
+	}
+	if all, _ := t.idsOf(q, with.lastID); all {
+		return q
+	}
+	table, _ := cut(q, f.Name)
+	auto := quoteName(t.table(q).Auto)
+	id := table + "." + auto
+	q.text = q.text[:f.Sets.Pos] + id + " = IF(" + id + " = VALUES(" + auto + "), (SELECT 1 UNION ALL SELECT 2), " + id + "), " + q.text[f.Sets.Pos:]
+	q.prep, q.guards = nil, true
+	return q
+}
+
+// collides reports whether another replica tried a row with a number that is taken, or that is too low beside the row that it met.
+func (q call) collides(err error) bool {
+	n := numberOfError(err)
+	return q.guards && (n == 1242 || n == 1869)
+}
+
 // idsOf reports whether all rows of an INSERT have an id of their own, and, where only some have, why it is refused.
 func (t *orderedTxn) idsOf(q call, lastID int64) (all bool, reason string) {
 	switch q.st.GivenIDs(t.c.p.schema.Load(), q.args, lastID) {

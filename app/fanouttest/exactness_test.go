@@ -680,8 +680,6 @@ func TestWhatAWriteReadsStays(t *testing.T) {
 func (c *cluster) besides(t *testing.T, mode fanout.Mode, reads, beside string) {
 	t.Helper()
 	other := c.open(t, c.config(mode))
-	raw := c.dbs[0].Open(t, "")
-	defer raw.Close()
 	ended := make(chan error, 1)
 	var once sync.Once
 	cfg := c.config(mode)
@@ -692,12 +690,7 @@ func (c *cluster) besides(t *testing.T, mode fanout.Mode, reads, beside string) 
 					_, err := other.DB().Exec(beside)
 					ended <- err
 				}()
-				wait.For(t, "the other write to end, or to wait for a lock", func() bool {
-					var name string
-					var waits int
-					err := raw.QueryRow("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'").Scan(&name, &waits)
-					return len(ended) > 0 || err == nil && waits > 0
-				})
+				wait.For(t, "the other write to end, or to wait for a lock", func() bool { return len(ended) > 0 || c.waits(t, 0) > 0 })
 			})
 		}
 	}
@@ -710,5 +703,125 @@ func (c *cluster) besides(t *testing.T, mode fanout.Mode, reads, beside string) 
 			t.Errorf("states %q, want both in service", got)
 		}
 		must(t, pool.Close())
+	}
+}
+
+// TestDeadlockBehindRows has the first replica roll a transaction back in the middle of a query that locks, whose client reads one row and
+// goes on: what it does then must not be done outside of the transaction.
+func TestDeadlockBehindRows(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY)", "CREATE TABLE heavy (id INT AUTO_INCREMENT PRIMARY KEY)", "INSERT INTO t VALUES (1, 1), (2, 1), (3, 1)")
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			for _, then := range []string{"INSERT INTO u VALUES (2)", "SELECT id FROM t WHERE id = 1 FOR UPDATE", "SELECT COUNT(*) FROM t", ""} {
+				t.Run(fmt.Sprintf("%s/%s/%s", engine, mode, then), func(t *testing.T) {
+					c.execShop(t, "DELETE FROM u", "DROP TABLE IF EXISTS isukit_fanout_replica, isukit_fanout_app")
+					p := c.open(t, c.config(mode))
+					raw := c.dbs[0].Open(t, c.name)
+					defer raw.Close()
+					other, err := raw.Begin()
+					must(t, err)
+					defer other.Rollback()
+					for _, text := range []string{"UPDATE t SET v = v + 1 WHERE id = 3", "INSERT INTO heavy VALUES (), (), (), (), (), (), (), (), (), ()"} { // the lighter one is rolled back
+						_, err := other.Exec(text)
+						must(t, err)
+					}
+					tx, err := p.DB().Beginx()
+					must(t, err)
+					defer tx.Rollback()
+					_, err = tx.Exec("INSERT INTO u VALUES (1)")
+					must(t, err)
+					ended := make(chan error, 1)
+					go func() {
+						_, err := other.Exec("INSERT INTO u VALUES (1)")
+						ended <- err
+					}()
+					wait.For(t, "the other transaction to wait for this one", func() bool { return c.waits(t, 0) > 0 })
+					rows, err := tx.Query("SELECT id FROM t ORDER BY id FOR UPDATE")
+					must(t, err)
+					if !rows.Next() {
+						t.Error("no row came before the deadlock")
+					}
+					rows.Close()
+					must(t, <-ended)
+					if then == "" {
+						err = tx.Commit()
+					} else {
+						_, err = tx.Exec(then)
+					}
+					var me *mysql.MySQLError
+					if !errors.As(err, &me) || me.Number != 1213 {
+						t.Errorf("got %v, want error 1213", err)
+					}
+					tx.Rollback()
+					other.Rollback()
+					if n := c.differing(t, "SELECT id FROM u"); n > 0 {
+						t.Errorf("%d rows differ", n)
+					}
+					if got := states(t, p); got[1] != fanout.InService {
+						t.Errorf("states %q, want both in service", got)
+					}
+					must(t, p.Close())
+				})
+			}
+		}
+	}
+}
+
+// waits is how many transactions of server i wait for locks.
+func (c *cluster) waits(t *testing.T, i int) (n int) {
+	t.Helper()
+	raw := c.dbs[i].Open(t, "")
+	defer raw.Close()
+	var name string
+	must(t, raw.QueryRow("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'").Scan(&name, &n))
+	return n
+}
+
+// TestUpsertTriesANumberThatIsTaken has the second replica try the row of an upsert, which met another one on the first, with a number that a
+// row has by then: of an insert that was numbered on the first replica and waits on the second.
+func TestUpsertTriesANumberThatIsTaken(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			for _, text := range []string{"INSERT INTO t(k, v) VALUES ('a', 10) ON DUPLICATE KEY UPDATE v = VALUES(v)", "INSERT INTO t(k, v) VALUES ('a', 10), ('b', 20) ON DUPLICATE KEY UPDATE v = VALUES(v)"} {
+				t.Run(fmt.Sprintf("%s/%s/%s", engine, mode, text), func(t *testing.T) {
+					c.execShop(t, "DROP TABLE IF EXISTS t, isukit_fanout_replica, isukit_fanout_app", upsertTable, "INSERT INTO t(k, v) VALUES ('a', 1), ('b', 2)")
+					p := c.open(t, c.config(mode))
+					raw := c.dbs[1].Open(t, c.name)
+					defer raw.Close()
+					gap, err := raw.Begin()
+					must(t, err)
+					defer gap.Rollback()
+					_, err = gap.Exec("DELETE FROM t WHERE id > 100")
+					must(t, err)
+					ended := make(chan error, 2)
+					for i, text := range []string{"INSERT INTO t(k) VALUES ('y')", text} {
+						go func() {
+							_, err := p.DB().Exec(text)
+							ended <- err
+						}()
+						wait.For(t, "the write to wait on the second replica", func() bool { return c.waits(t, 1) > i || len(ended) > 0 })
+					}
+					must(t, gap.Rollback())
+					for range 2 {
+						must(t, <-ended)
+					}
+					for i := range c.dbs {
+						v := 2 + 18*strings.Count(text, "'b'")
+						if got, want := c.rows(t, i, "SELECT CONCAT_WS('/', k, v) FROM t ORDER BY k"), []string{"a/10", fmt.Sprint("b/", v), "y"}; !slices.Equal(got, want) {
+							t.Errorf("r%d has %q, want %q", i+1, got, want)
+						}
+					}
+					if n := c.differing(t, "SELECT CONCAT_WS('/', id, k, v) FROM t"); n > 0 {
+						t.Errorf("%d rows differ", n)
+					}
+					if got := states(t, p); got[1] != fanout.InService {
+						t.Errorf("states %q, want both in service", got)
+					}
+					must(t, p.Close())
+				})
+			}
+		}
 	}
 }

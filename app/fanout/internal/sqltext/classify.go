@@ -38,6 +38,7 @@ type Statement struct {
 	Equals []Equal // of an UPDATE or DELETE of one table: WHERE is these, all of them, and nothing else
 	NextID bool    // reads LAST_INSERT_ID()
 
+	Locks      bool // a query that locks rows
 	LocksReads bool // of LOCK TABLES: one of them is locked to be written
 
 	text  string
@@ -164,7 +165,10 @@ func (st *Statement) read(toks []token) {
 			return
 		case t.kind == sysvar && lastVars[t.text], t.call && !column && lastFuncs[t.text]:
 			st.Kind = ReadLast
-		case t.kind == uservar, t.call && !column && firstFuncs[t.text], locks(toks[i:]):
+		case locks(toks[i:]):
+			st.Locks = true
+			fallthrough
+		case t.kind == uservar, t.call && !column && firstFuncs[t.text]:
 			st.Kind = max(st.Kind, ReadFirst)
 		case t.call && callsOther(toks, i):
 			st.Kind = Guarded // perhaps a stored function that writes
