@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"isukit/infra/host"
+	"isukit/infra/redact"
 )
 
 // at is what stands for a host of the topology.
@@ -98,7 +99,7 @@ func (r *Running) saveLog(ctx context.Context, to string, i Instance, name strin
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.WriteString(f, r.redact(string(text)))
+	n, err := io.WriteString(f, redact.Known(string(text), r.secrets...))
 	return int64(n), errors.Join(err, f.Close())
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/redact"
 	"isukit/infra/topology"
 )
 
@@ -131,7 +132,7 @@ func (r *Running) logTail(i Instance) string {
 			text = append(text, b...)
 		}
 	}
-	return r.redact(tailOf(text))
+	return redact.Known(tailOf(text), r.secrets...)
 }
 
 // tailOf is the last lines of a program's output.
@@ -140,15 +141,8 @@ func tailOf(text []byte) string {
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
 
-// redact replaces the run's secrets, should one have got into a log.
-func (r *Running) redact(text string) string { return redacted(text, r.secrets) }
-
-func redacted(text string, secrets []string) string {
-	for _, s := range secrets {
-		text = strings.ReplaceAll(text, s, "[secret]")
-	}
-	return text
-}
+// Secrets are those that were made for this run: what is kept of it must not have them.
+func (r *Running) Secrets() []string { return r.secrets }
 
 // watch returns a channel that is closed when the service ends. stop ends the watching and waits for it.
 func watch(ctx context.Context, h host.Host, name string) (exited <-chan struct{}, stop func()) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/redact"
 	"isukit/infra/topology"
 )
 
@@ -54,7 +55,7 @@ func (e *execution) logTail(ctx context.Context, i topology.Instance) string {
 			text = append(text, b[max(0, len(b)-16<<10):]...)
 		}
 	}
-	return redacted(tailOf(text), e.l.secrets.list())
+	return redact.Known(tailOf(text), e.l.secrets.list()...)
 }
 
 // dial connects to what listens on the site's hosts: to those that are not this machine through the hosts themselves, since what

@@ -125,6 +125,9 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	}
 	o.order(d.Routes)
 	out := round.AccessDigest(d)
+	if err := round.MaskValues(&out); err != nil {
+		return err
+	}
 	if o.asJSON {
 		return errors.Join(ui.PrintJSON(s.out, out), failed)
 	}

@@ -49,6 +49,9 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 		return cmp.Or(failed, noLines(files))
 	}
 	out := round.QueryDigest(d, "")
+	if err := round.MaskValues(&out); err != nil {
+		return err
+	}
 	if o.asJSON {
 		return errors.Join(ui.PrintJSON(s.out, out), failed)
 	}

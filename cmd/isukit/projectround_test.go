@@ -151,6 +151,32 @@ echo '{"pass":false,"score":1,"messages":["cookie: session=`+secret+`"]}'`)
 	}
 }
 
+// TestKnownSecretsAreNotKept plants values that look like nothing in particular, and that isukit was given: in its environment, and in the
+// DSN of a replica. They are in no record, file or output of a round, an observation or a digest, wherever they were met.
+func TestKnownSecretsAreNotKept(t *testing.T) {
+	given := []string{"plainlookingword", "anotherplainword", "thirdplainword"}
+	t.Setenv("ISU_APP_SECRET", given[0])
+	t.Setenv("DATABASE_URL", "mysql://isu:"+given[1]+"@db/isu")
+	dir := standIn(t, "facts: [{key: weather, run: 'echo "+strings.Join(given, " ")+"'}]\nreplicas: {databases: [{name: a, dsn_file: a.dsn}, {name: b, dsn_file: b.dsn}]}",
+		hit+`for word in `+strings.Join(given, " ")+`; do hit "/photos/$word"; echo "not a line: $word" >> access.log; echo "says $word"; done; echo '{"pass":true,"score":1}'`)
+	for _, name := range []string{"a", "b"} {
+		write(t, filepath.Join(dir, name+".dsn"), "isu:"+given[2]+"@tcp(127.0.0.1:1)/isu")
+	}
+	_, r, all := roundIn(t, dir, "round")
+	code, out, errText := isukitIn(t, "", "digest", "access", filepath.Join(dir, "access.log"), "--json")
+	for _, secret := range given {
+		if i := strings.Index(all, secret); i >= 0 {
+			t.Errorf("the round keeps %s: %q", secret, all[max(0, i-200):min(len(all), i+50)])
+		}
+		if secret != given[2] && (code != ui.ExitOK || strings.Contains(out+errText, secret)) {
+			t.Errorf("the digest has %s, or fails: exit %d\n%s", secret, code, errText)
+		}
+	}
+	if r.Access.Total.Hits != 3 || !strings.Contains(all, "/photos/***") {
+		t.Errorf("the digest is %+v", r.Access)
+	}
+}
+
 // TestObserve has somebody else start the benchmark, with requests before and after it.
 func TestObserve(t *testing.T) {
 	t.Parallel()

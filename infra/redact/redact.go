@@ -4,10 +4,13 @@
 package redact
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -111,16 +114,60 @@ func Known(text string, secrets ...string) string {
 	return text
 }
 
-// Environment returns the values of those variables, as "NAME=value", that hold a secret by their name or are an address with a password.
+// Values takes these values out of every string in v, which is a pointer to what JSON can hold: out of those in its lists and maps, their
+// keys included.
+func Values(v any, secrets ...string) error {
+	text, err := json.Marshal(v)
+	if err != nil || !slices.ContainsFunc(secrets, func(s string) bool { return Known(string(text), s) != string(text) }) {
+		return err
+	}
+	var parts any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&parts); err != nil {
+		return err
+	}
+	if text, err = json.Marshal(masked(parts, secrets)); err != nil {
+		return err
+	}
+	reflect.ValueOf(v).Elem().SetZero()
+	return json.Unmarshal(text, v)
+}
+
+func masked(part any, secrets []string) any {
+	switch p := part.(type) {
+	case string:
+		return Known(p, secrets...)
+	case []any:
+		for i := range p {
+			p[i] = masked(p[i], secrets)
+		}
+	case map[string]any:
+		for key, value := range p {
+			delete(p, key)
+			p[Known(key, secrets...)] = masked(value, secrets)
+		}
+	}
+	return part
+}
+
+// Environment returns the values of those variables, as "NAME=value", that hold a secret by their name or are an address with
+// a password, which is then returned as well.
 func Environment(variables []string) (secrets []string) {
 	for _, v := range variables {
 		key, value, _ := strings.Cut(v, "=")
 		if len(value) >= 8 && (Secret(key) || Text(value) != value) {
 			secrets = append(secrets, value)
+			if m := inAddress.FindStringSubmatch(value); m != nil {
+				secrets = append(secrets, m[1])
+			}
 		}
 	}
 	return secrets
 }
+
+// inAddress is the password of an address or of a DSN.
+var inAddress = regexp.MustCompile(`^(?:[A-Za-z][A-Za-z0-9+.-]*://)?[^/\s:@]*:(.{4,})@`)
 
 // Value returns the value of a setting or a fact of that name: nothing of it where the name is a secret's.
 func Value(name, value string) string {

@@ -1,6 +1,7 @@
 package redact_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -79,6 +80,24 @@ func TestWhatIsNoSecretStays(t *testing.T) {
 		if got := redact.Text(text); got != text {
 			t.Errorf("%s became %s", text, got)
 		}
+	}
+}
+
+// TestValues holds that a known value is in no string, key or list of a record, and that numbers stay numbers, even of the same digits.
+func TestValues(t *testing.T) {
+	type part struct {
+		Name  string            `json:"name"`
+		Count int64             `json:"count"`
+		More  map[string][]any  `json:"more"`
+		Times map[string]string `json:"times"`
+	}
+	const secret = "9007199254740993"
+	p := part{"x " + secret, 9007199254740993, map[string][]any{"a" + secret: {secret, map[string]any{"b": "q\"" + secret}}}, nil}
+	if err := redact.Values(&p, "unknown", secret); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(p), `{x *** 9007199254740993 map[a***:[*** map[b:q"***]]] map[]}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -117,7 +117,7 @@ func (o Options) keep(ctx context.Context, m *measurement, record *result.Round)
 	if len(record.Timeline) > 0 {
 		files = append(files, Histograms(m.counted))
 	}
-	return result.Write(o.Results, record, append(files, reportFile())...)
+	return Keep(o.Results, record, m.running.Secrets(), append(files, reportFile())...)
 }
 
 // ReportName is the name of a round as a page inside its directory.

@@ -56,6 +56,10 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 		r.apps = append(r.apps, observe.App{Pprof: app})
 	}
 	r.secrets = redact.Environment(os.Environ())
+	replicas, _ := ReplicasOfProject(p.Project, p.Reach.Dir) // what is wrong with them is said where they are compared
+	for _, replica := range replicas.Replicas {
+		r.secrets = append(r.secrets, replica.MySQL.Passwd)
+	}
 	if hook := os.Getenv(p.Notify.WebhookEnv); p.Notify.WebhookEnv != "" && hook != "" {
 		r.secrets = append(r.secrets, hook)
 	}
@@ -264,14 +268,14 @@ func (r *ProjectRound) finish(ctx context.Context) error {
 // Write lays the record down. Where the disk of the results is full, or cannot be written, the record goes to the temporary
 // directory instead: a round that was played must not be lost.
 func (r *ProjectRound) Write(dir string) (string, error) {
-	path, err := result.Write(dir, r.Record, r.files()...)
+	path, err := Keep(dir, r.Record, r.secrets, r.files()...)
 	if err == nil {
 		return path, nil
 	}
 	r.Record.Warnings = append(r.Record.Warnings, r.mask(fmt.Sprintf("the record could not be kept where it belongs: %v", err)))
 	fallback, err2 := os.MkdirTemp("", "isukit-results-")
 	if err2 == nil {
-		path, err2 = result.Write(fallback, r.Record)
+		path, err2 = Keep(fallback, r.Record, r.secrets)
 	}
 	if err2 != nil {
 		return "", errors.Join(err, err2)

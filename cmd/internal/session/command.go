@@ -54,8 +54,8 @@ func (p *Command) Play(ctx context.Context) (*result.Round, error) {
 	if err := p.judge(r, run); err != nil {
 		return nil, err
 	}
-	_, err = result.Write(p.Results, r, result.File{Path: "benchmark.log", About: "what the command printed", Write: func(w io.Writer, _ *result.Round) error {
-		_, err := w.Write(run.Output)
+	_, err = round.Keep(p.Results, r, nil, result.File{Path: "benchmark.log", About: "what the command printed", Write: func(w io.Writer, _ *result.Round) error {
+		_, err := io.WriteString(w, round.Mask(string(run.Output)))
 		return err
 	}})
 	return r, err
@@ -67,7 +67,7 @@ func (p *Command) round(start time.Time, took time.Duration) *result.Round {
 		Format: result.FormatVersion, ID: result.NewID(start, commandName), StartedAt: start.UTC(), Topology: commandName, Scenario: commandName,
 		LoadSeconds: math.Round(took.Seconds()*1000) / 1000, Score: result.Score{Lines: []result.ScoreLine{}},
 		Phases: []result.Phase{{Name: "load", DurationSeconds: took.Seconds()}}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
-		Roles: []result.RoleUsage{}, Facts: []result.Fact{{Key: "command", Value: p.Command}},
+		Roles: []result.RoleUsage{}, Facts: []result.Fact{{Key: "command", Value: round.Mask(p.Command)}},
 		Bottleneck: result.Bottleneck{Resource: "none", Text: "what a command was held up by is not known"},
 	}
 }
