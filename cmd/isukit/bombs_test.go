@@ -2,15 +2,23 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+
+	"isukit/proto/capture"
 )
 
 // bomb is a file that is small for what a careless reader makes of it, and the command that reads it; FILE stands for its path, DIR for its directory.
@@ -61,9 +69,121 @@ func bombs() []bomb {
 		{"descriptor set", "x.pb", filled("", "\x0a\x00", 20<<20, ""), []string{"types", "--descriptor-set", "FILE"}, 64},
 		{"proto depth", "x.proto", filled(`syntax = "proto3"; `, "message A { ", 100_000, ""), []string{"types", "--proto", "DIR"}, 8},
 		{"proto of fields", "x.proto", filled(`syntax = "proto3"; message A { `, ";", 1<<20, "}"), []string{"types", "--proto", "DIR"}, 8},
+		protoBomb("enum", `enum E{`, "E%d=%[1]d;", 99_000, "}"), protoBomb("messages", "", "message M%d{}", 124_000, ""), protoBomb("services", "message M{}", "service S%d{rpc R(M)returns(M);}", 32_000, ""),
+		protoBomb("reserved numbers", "message M{reserved 1", ",%d", 240_000, ";}"), protoBomb("comments", "", "/**/", 490_000, ""), protoBomb("options", "message M{", "int32 a%d=%[1]d[deprecated=true];", 17_000, "}"),
+		protoBomb("values of an option", optionType+"message M{option (o)={", "a{} ", 33_000, "};}"), protoBomb("numbers in an option", optionType+"message M{option (o)={", "b:%d ", 33_000, "};}"),
+		{"capture packed with zstd", "x.pcap.zst", zstdPacked(zeros), har, 64}, pcapOf("bodies in zstd", 20, packedBody("zstd")), pcapOf("bodies in br", 20, packedBody("br")), pcapOf("bodies in gzip", 20, packedBody("gzip")),
+		pcapOf("bodies that do not end", 9000, sends("POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n"+strings.Repeat("x", 40_000), "")), pcapOf("heads that do not end", 9000, sends("GET / HTTP/1.1\r\nX: "+strings.Repeat("x", 40_000), "")),
+		pcapOf("requests without answers", 60, sends(strings.Repeat("GET / HTTP/1.1\r\n\r\n", 20_000), "")), pcapOf("chunks of one byte", 20, sends("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+strings.Repeat("1\r\nx\r\n", 200_000))),
+		pcapOf("connections", 60_000, sends("x", "y")), pcapOf("answers of no size", 40, sends(strings.Repeat("GET / HTTP/1.1\r\n\r\n", 20_000), strings.Repeat("HTTP/1.1 204 N\r\n\r\n", 20_000))),
+		{"proto in many files", "a/0.proto", manyProtos, []string{"types", "--proto", "DIR"}, 64},
 		{"body", "x.bin", filled("", "\x08\x00", 16<<20, ""), []string{"decode", "--raw", "FILE"}, 64},
 		{"hits of zeros", "20261130T000000Z-x/hits", zeros, []string{"hits", "--results", "DIR"}, 0},
 	}
+}
+
+// pcapOf is a capture of as many connections; exchange gives what each end sends, which is read as long as more than --bodies shows.
+func pcapOf(name string, connections int, exchange func() (request, response string)) bomb {
+	fill := func(w io.Writer) {
+		b := bufio.NewWriter(w)
+		rec, err := capture.NewRecorder(b)
+		request, response := exchange()
+		for i := 0; err == nil && i < connections; i++ {
+			var c net.Conn
+			if c, err = rec.Conn(&toldConn{Reader: strings.NewReader(response), port: i}); err == nil {
+				_, _ = io.WriteString(c, request)
+				_, _ = io.Copy(io.Discard, c)
+			}
+		}
+		if err := errors.Join(err, rec.Flush(), b.Flush()); err != nil {
+			panic(err)
+		}
+	}
+	return bomb{"pcap of " + name, "x.pcap", fill, []string{"capture", "--bodies", "FILE"}, 256 + 128} // under way, and waiting for missing bytes
+}
+
+// toldConn is a connection whose other end says what it was told.
+type toldConn struct {
+	io.Reader
+	net.Conn
+	port int
+}
+
+func (c *toldConn) Read(b []byte) (int, error)  { return c.Reader.Read(b) }
+func (c *toldConn) Write(b []byte) (int, error) { return len(b), nil }
+func (c *toldConn) RemoteAddr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80} }
+func (c *toldConn) LocalAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(10, 1, 0, byte(c.port/50_000)), Port: 1024 + c.port%50_000}
+}
+
+func sends(request, response string) func() (string, string) {
+	return func() (string, string) { return request, response }
+}
+
+// packedBody is an answer of 512 MiB of zeros in an encoding.
+func packedBody(encoding string) func() (string, string) {
+	return func() (string, string) {
+		var b bytes.Buffer
+		zeros := filled("", strings.Repeat("\x00", 1<<20), 512, "")
+		switch encoding {
+		case "gzip":
+			gzipped(zeros)(&b)
+		case "zstd":
+			zstdPacked(zeros)(&b)
+		case "br":
+			z := brotli.NewWriterLevel(&b, 4)
+			zeros(z)
+			_ = z.Close()
+		}
+		return "GET / HTTP/1.1\r\nHost: a\r\n\r\n", fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/protobuf\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s", encoding, b.Len(), b.String())
+	}
+}
+
+func zstdPacked(fill func(io.Writer)) func(io.Writer) {
+	return func(w io.Writer) {
+		z, err := zstd.NewWriter(w)
+		if err != nil {
+			panic(err)
+		}
+		fill(z)
+		_ = z.Close()
+	}
+}
+
+// manyProtos are a hundred files beside the one that is filled, which together have far more parts than are read.
+func manyProtos(w io.Writer) {
+	f, ok := w.(*os.File)
+	if !ok {
+		panic("no file")
+	}
+	for i := range 100 {
+		var b bytes.Buffer
+		protoBomb("", fmt.Sprintf("package p%d; enum E{", i), "E%d=%[1]d;", 90_000, "}").fill(&b)
+		if err := os.WriteFile(filepath.Join(filepath.Dir(f.Name()), fmt.Sprintf("%d.proto", i)), b.Bytes(), 0o600); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// optionType is an option whose value is made of parts.
+const optionType = `import "google/protobuf/descriptor.proto";message O{repeated O a=1;repeated int32 b=2;} extend google.protobuf.MessageOptions{O o=50000;} `
+
+// protoBomb is a .proto file of as many parts as are read, in which one part comes many times, with its number.
+func protoBomb(name, begin, part string, times int, end string) bomb {
+	fill := func(w io.Writer) {
+		b := bufio.NewWriter(w)
+		fmt.Fprint(b, `syntax="proto3"; `, begin)
+		for i := range times {
+			if strings.Contains(part, "%") {
+				fmt.Fprintf(b, part, i+1)
+			} else {
+				fmt.Fprint(b, part)
+			}
+		}
+		fmt.Fprint(b, end)
+		_ = b.Flush()
+	}
+	return bomb{"proto of " + name, "x.proto", fill, []string{"types", "--proto", "DIR"}, 8}
 }
 
 func manyRoutes(w io.Writer) {

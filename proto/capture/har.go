@@ -29,8 +29,13 @@ const maxHAREntryBytes = 256 << 20
 // maxHARTime bounds how long an exchange may have taken: what is longer, or less than nothing, is no time.
 const maxHARTime = 365 * 24 * time.Hour
 
+// maxHAREmpty is how many entries may have neither a request nor a response, beyond as many as have: a few bytes each, they would become
+// many lines.
+const maxHAREmpty = 1000
+
 // harReader reads the entries of an HTTP Archive (HAR 1.2) one after another.
 type harReader struct {
+	empty   int // entries without a request and response, less those that have one
 	input   *countedReader
 	dec     *json.Decoder
 	opts    Options
@@ -185,13 +190,18 @@ func (h *harReader) next(ctx context.Context) (*Exchange, error) {
 		return nil, fmt.Errorf("read the HAR file: %w", unexpected(err))
 	}
 	var entry harEntry
-	if err := json.Unmarshal(raw, &entry); err != nil {
+	err := json.Unmarshal(raw, &entry)
+	e := entry.exchange(h.opts.BodyBytes)
+	if err != nil {
 		// One odd entry does not end the rest: what could be read of it is shown, with its fault.
-		e := entry.exchange(h.opts.BodyBytes)
 		e.Incomplete = append(e.Incomplete, "the entry in the HAR file is not as HAR has it: "+err.Error())
-		return e, nil
 	}
-	return entry.exchange(h.opts.BodyBytes), nil
+	if entry.Request.Method != "" || entry.Response.Status != 0 {
+		h.empty--
+	} else if h.empty++; h.empty > maxHAREmpty {
+		return nil, fmt.Errorf("read the HAR file: more than %d entries have neither a request nor a response", maxHAREmpty)
+	}
+	return e, nil
 }
 
 // unexpected is err, since the file's end within its structure is no end.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -241,6 +242,34 @@ func TestHARTimesAreBounded(t *testing.T) {
 		want := time.Duration(min(max(ms, 0), float64(time.Hour*24*365/time.Millisecond))) * time.Millisecond
 		if took != want {
 			t.Errorf("time %g ms: the answer came after %v, want %v", ms, took, want)
+		}
+	}
+}
+
+// TestHAREntriesOfNothingEnd: entries without anything in them are a few bytes each, so that a small file would be many exchanges. Some are
+// shown, and as many as there are others.
+func TestHAREntriesOfNothingEnd(t *testing.T) {
+	full := `{"request":{"method":"GET","url":"http://a/"},"response":{"status":200}}`
+	for _, c := range []struct {
+		entries string
+		want    int
+		ends    bool
+	}{
+		{strings.Repeat("{},", 900) + full, 901, true},
+		{strings.Repeat("{},", 100_000) + full, 1000, false},
+		{strings.Repeat("[],", 100_000) + full, 1000, false},
+		{strings.Repeat(full+",{},[],", 900) + full, 2701, true},
+	} {
+		reader, err := capture.NewReader(strings.NewReader(`{"log":{"entries":[`+c.entries+`]}}`), capture.DefaultOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for ; err == nil; got++ {
+			_, err = reader.Next(t.Context())
+		}
+		if got-1 != c.want || errors.Is(err, io.EOF) != c.ends {
+			t.Errorf("%.30s...: %d exchanges, then %v; want %d", c.entries, got-1, err, c.want)
 		}
 	}
 }

@@ -2,9 +2,9 @@ package decode
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -51,54 +51,105 @@ func countMessages(md protoreflect.MessageDescriptor, data []byte, depth int) (n
 	return n, nil
 }
 
-// openProto opens a .proto file for the parser, which costs a thousand bytes for each part of it, and never ends on deep nesting.
-func openProto(path string) (io.ReadCloser, error) {
+// Bounds of the .proto files of one schema together. A part of a declaration costs the parser some 400 bytes, one of an option five times
+// as much.
+const (
+	maxProtoBytes = 64 << 20
+	maxProtoParts = 500_000
+	optionWeight  = 5
+)
+
+// ErrTooMuch says that .proto files have more than is read of one schema.
+var ErrTooMuch = fmt.Errorf("the .proto files together have more than %d parts or %d bytes", maxProtoParts, maxProtoBytes)
+
+// protoReader opens .proto files while all together are within bounds. It may be used from any goroutine.
+type protoReader struct {
+	mu           sync.Mutex
+	bytes, parts int // so far
+	imports      []string
+}
+
+func (r *protoReader) open(path string) (io.ReadCloser, error) {
 	text, err := input.Read(path, maxProtoFileBytes)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkProto(text); err != nil {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bytes += len(text)
+	if err := r.scan(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return io.NopCloser(bytes.NewReader(text)), nil
 }
 
-// maxProtoParts is how many marks and words a .proto file may have.
-const maxProtoParts = 200_000
-
-func checkProto(text []byte) error {
-	depth, parts := 0, 0
-	for i := 0; i < len(text); i++ {
-		rest := text[i:]
-		switch c := text[i]; {
-		case bytes.HasPrefix(rest, []byte("//")):
-			i += until(rest, "\n")
-		case bytes.HasPrefix(rest, []byte("/*")):
-			i += 1 + until(rest[2:], "*/") + 2
-		case c == '"' || c == '\'':
-			parts++
-			for i++; i < len(text) && text[i] != c && text[i] != '\n'; i++ {
-				if text[i] == '\\' {
-					i++
-				}
-			}
-		case c == '{' || c == '[' || c == '(' || c == '<':
-			depth++
-			parts++
-		case c == '}' || c == ']' || c == ')' || c == '>':
-			depth--
-			parts++
-		case c == ' ' || c == '\n' || c == ';' || c == '=' || c == ',' || c == '.':
-			parts++
-		}
+// scan counts the parts of a file and notes what it imports. It finds no faults but those of size.
+func (r *protoReader) scan(text []byte) error {
+	depth, weight, importing, fresh := 0, 1, false, true // fresh: a statement begins
+	for len(text) > 0 {
+		n, kind := protoToken(text)
+		token := string(text[:min(n, 7)])
 		switch {
+		case kind == ' ':
+			text = text[n:]
+			continue
+		case kind == '/':
+			token = "" // it changes nothing, but costs
+		case kind == 'a' && fresh && token == "option", token == "[":
+			weight = optionWeight
+		case token == ";", token == "]":
+			weight = 1
+		case kind == '"' && importing:
+			r.imports = append(r.imports, string(text[1:max(1, n-1)]))
+		}
+		switch token {
+		case "{", "[", "(", "<":
+			depth++
+		case "}", "]", ")", ">":
+			depth--
+		}
+		if kind != '/' {
+			importing = kind == 'a' && (importing || fresh && token == "import") // import public "x"
+			fresh = token == ";" || weight == 1 && (token == "{" || token == "}")
+		}
+		r.parts += weight
+		switch text = text[n:]; {
 		case depth > maxNesting:
 			return fmt.Errorf("it is nested more than %d deep", maxNesting)
-		case parts > 4*maxProtoParts:
-			return errors.New("it has too many parts")
+		case r.parts > maxProtoParts || r.bytes > maxProtoBytes:
+			return ErrTooMuch
 		}
 	}
 	return nil
+}
+
+// protoToken is how long the token that begins a text is, and what it is: ' ' for space, '/' for comments, 'a' for words and numbers, '"'
+// for strings, else the character.
+func protoToken(text []byte) (n int, kind byte) {
+	word := func(c byte) bool {
+		return c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0x80
+	}
+	switch c := text[0]; {
+	case bytes.HasPrefix(text, []byte("//")):
+		return until(text, "\n"), '/'
+	case bytes.HasPrefix(text, []byte("/*")):
+		return min(len(text), 4+until(text[2:], "*/")), '/'
+	case c == '"' || c == '\'':
+		for n = 1; n < len(text) && text[n] != c && text[n] != '\n'; n++ {
+			if text[n] == '\\' {
+				n++
+			}
+		}
+		return min(len(text), n+1), '"'
+	case c <= ' ':
+		return 1, ' '
+	case word(c):
+		for n = 1; n < len(text) && word(text[n]); n++ {
+		}
+		return n, 'a'
+	default:
+		return 1, c
+	}
 }
 
 // until is where end is in text, or its length.

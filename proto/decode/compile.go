@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/bufbuild/protocompile"
-	"github.com/bufbuild/protocompile/parser"
 	"github.com/bufbuild/protocompile/reporter"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -90,7 +89,7 @@ func compileFiles(ctx context.Context, roots, files []string) (*Schema, error) {
 	names = unique(names)
 	var faults []error
 	compiler := protocompile.Compiler{
-		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: roots, Accessor: openProto}),
+		Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: roots, Accessor: new(protoReader).open}),
 		Reporter: reporter.NewReporter(func(err reporter.ErrorWithPos) error {
 			if faults = append(faults, err); len(faults) >= maxReported {
 				return err
@@ -193,27 +192,17 @@ func findRoot(roots, files []string, name string) (given, actual string) {
 	return "", ""
 }
 
-// importsOf reads the import statements of files. Files that do not parse are left for the compiler to report.
+// importsOf are the names that files import.
 func importsOf(files []string) ([]string, error) {
-	var imports []string
+	var reader protoReader
 	for _, path := range files {
-		f, err := openProto(path)
+		f, err := reader.open(path)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, fmt.Errorf("read %w", err)
 		}
-		quiet := reporter.NewHandler(reporter.NewReporter(func(reporter.ErrorWithPos) error { return nil }, nil))
-		node, _ := parser.Parse(path, f, quiet)
 		f.Close()
-		if node == nil {
-			continue
-		}
-		result, err := parser.ResultFromAST(node, false, quiet)
-		if err != nil || result == nil {
-			continue
-		}
-		imports = append(imports, result.FileDescriptorProto().GetDependency()...)
 	}
-	return unique(imports), nil
+	return unique(reader.imports), nil
 }
 
 func isFile(path string) bool {

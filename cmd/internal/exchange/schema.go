@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -58,7 +59,10 @@ func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
 	var schemas []*decode.Schema
 	if len(o.ProtoDirs) > 0 {
 		schema, err := decode.Compile(ctx, o.ProtoDirs...)
-		if err != nil {
+		switch {
+		case errors.Is(err, decode.ErrTooMuch):
+			return nil, ui.UsageError(err, "name a directory further down with --proto")
+		case err != nil:
 			return nil, ui.UsageError(err, "--proto wants the directory from which the imports' paths start")
 		}
 		schemas = append(schemas, schema)
