@@ -90,6 +90,7 @@ var flagUses = map[string]flagUse{
 	"replicas status": replicasUse, "replicas check": replicasUse, "replicas repair": replicasUse, "replicas eject": replicasUse, "replicas admit": replicasUse,
 	"replicas lint": {not: []refusal{{oneKind, "replica driver mode project yes", "lint reads the app's sources, and asks no database"}}},
 	"doctor stop":   stopUse, "doctor start": stopUse,
+	"tune diff": tuneUse, "tune apply": tuneUse, "tune verify": tuneUse, "tune revert": tuneUse,
 	"replay": {needs: []need{{"speed", "paced", "requests that are not paced go as fast as answers come"}}},
 	"capture": {needs: []need{
 		{"ssh-config", "host", "only --host uses ssh"},
@@ -111,6 +112,8 @@ var flagUses = map[string]flagUse{
 const noFileRuns = "no project file is used, so there are no commands of one to agree to"
 
 var stopUse = flagUse{not: []refusal{{oneKind, "only skip", "they choose checks, and nothing is checked"}}}
+
+var tuneUse = flagUse{needs: []need{{"project yes this-kernel", "!driver", "--driver means the servers of a topology, and the kernels of its hosts"}}}
 
 var replicasUse = flagUse{
 	kinds: []subjectKind{aTopology, aProject, thisMachine}, about: subjectOfReplicas,

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/spf13/cobra"
 
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/doctor"
+	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/project"
 	"isukit/infra/subject"
@@ -190,18 +193,23 @@ func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doct
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
-	var named subject.Named
-	for i := range o.dbs {
-		d, pool, err := tuneServers{dbs: o.dbs}.database(i, s)
+	sub := &subject.Subject{Hosts: []subject.Host{subject.HostHere(hostName(), here, o.stateDir, false, false)}}
+	for _, file := range o.dbs {
+		dsn, err := readDSN(file, s)
+		if err != nil {
+			return nil, ui.UsageError(err, "a DSN file holds one line: user:password@tcp(127.0.0.1:3306)/")
+		}
+		connector, err := mysql.NewConnector(dsn)
 		if err != nil {
 			return nil, err
 		}
+		pool := sql.OpenDB(connector)
 		defer pool.Close()
-		named.Databases = append(named.Databases, d)
-	}
-	sub, err := subject.OfHost(ctx, subject.HostHere(hostName(), here, o.stateDir, false, false), named)
-	if err != nil {
-		return nil, err
+		name := "db-" + strings.NewReplacer("/", "_", "(", "", ")", "").Replace(dsn.Addr)
+		sub.Services = append(sub.Services, subject.Service{Name: name, Kind: subject.Database, Host: sub.Hosts[0].Name,
+			Open: func() (enginemysql.Querier, func() error, error) {
+				return enginemysql.SQL{DB: pool}, func() error { return nil }, nil
+			}})
 	}
 	probe, err := probeProgram()
 	if err != nil {

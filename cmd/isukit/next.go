@@ -288,7 +288,7 @@ func nextOn(cmd *cobra.Command, command string, flags ...string) string {
 
 // tuneServerFlags name the servers of isukit tune, replicaFlags those of isukit replicas.
 var (
-	tuneServerFlags = []string{"db", "db-cnf", "db-unit", "nginx", "envoy", "envoy-unit", "pid", "this-kernel", "memory", "shared", "driver", "local-dir", "app"}
+	tuneServerFlags = []string{"project", "this-kernel", "driver", "local-dir", "app"}
 	replicaFlags    = []string{"replica", "mode", "driver", "project"}
 )
 

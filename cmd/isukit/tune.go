@@ -42,10 +42,10 @@ func newTuneCmd(s streams) *cobra.Command {
 		Use:   "tune",
 		Short: "Apply, verify and take back settings of kernel and servers",
 		Long: `Apply named sets of settings to servers that run, verify that they took effect, and take them back. The original of each value
-is on disk before it is changed. isukit round --tune applies tunings for one round of the reference app; these commands are for
-the servers of the topology that is up with --driver, or for those of this machine that are named with --db, --nginx, --envoy and --pid,
-and for its kernel with --this-kernel.`,
-		Example: "  isukit tune ls\n  isukit tune diff mysql/memory --db db.dsn\n  isukit tune apply mysql/memory --db db.dsn",
+is on disk before it is changed. isukit round --tune applies tunings for one round. These commands are for the services and databases
+that an isukit.yaml names, else for the servers of the topology that is up (--driver says which), and for the kernel of this machine
+with --this-kernel.`,
+		Example: "  isukit tune ls\n  isukit tune diff mysql/memory\n  isukit tune apply mysql/memory",
 	}
 	linesFlag(cmd.PersistentFlags(), &o.asJSON)
 	add := func(use, short, example string, args cobra.PositionalArgs, servers bool, run func(context.Context, tuneOptions, []string, streams) error) *cobra.Command {
@@ -65,15 +65,15 @@ and for its kernel with --this-kernel.`,
 	}
 	add("ls", "List the tunings", "  isukit tune ls", cobra.NoArgs, false, runTuneLs)
 	add("show NAME", "Print a tuning's file: every setting with its reason", "  isukit tune show mysql/durability-relaxed", cobra.ExactArgs(1), false, runTuneShow)
-	add("diff NAME...", "Say what the servers have and what they would get; nothing is written", "  isukit tune diff mysql/memory --db db.dsn",
+	add("diff NAME...", "Say what the servers have and what they would get; nothing is written", "  isukit tune diff mysql/memory",
 		cobra.MinimumNArgs(1), true, runTuneDiff)
 	apply := add("apply NAME...", "Apply tunings, groups of them, or a tuning's file",
-		"  isukit tune apply mysql/memory --db db.dsn --db-cnf /etc/mysql/conf.d/zz-isukit.cnf\n  isukit tune apply measure --db db.dsn --nginx /etc/nginx/nginx.conf\n  isukit tune apply nginx/logs-off --driver lab",
+		"  isukit tune apply mysql/memory nginx/keepalive\n  isukit tune apply sysctl/ports --this-kernel\n  isukit tune apply nginx/logs-off --driver lab",
 		cobra.MinimumNArgs(1), true, runTuneApply)
 	acceptRiskFlag(apply.Flags(), &o.accepted)
-	add("verify", "Compare what was applied with what is there, on every layer (exit code 3)", "  isukit tune verify --db db.dsn", cobra.NoArgs, true, runTuneVerify)
+	add("verify", "Compare what was applied with what is there, on every layer (exit code 3)", "  isukit tune verify", cobra.NoArgs, true, runTuneVerify)
 	revert := add("revert [NAME...]", "Take tunings back to the recorded originals",
-		"  isukit tune revert mysql/memory --db db.dsn\n  isukit tune revert --all --db db.dsn --nginx /etc/nginx/nginx.conf", cobra.ArbitraryArgs, true, runTuneRevert)
+		"  isukit tune revert mysql/memory\n  isukit tune revert --all", cobra.ArbitraryArgs, true, runTuneRevert)
 	revert.Flags().BoolVar(&o.all, "all", false, "all that is applied, and what isukit doctor stop has stopped")
 	revert.Flags().BoolVar(&o.force, "force", false, "also what somebody else has changed since")
 	return cmd
@@ -137,7 +137,7 @@ func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) e
 	}
 	done := ui.Waiting(s.err, o.quiet, "comparing")
 	defer done()
-	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
 		report, err := tune.DiffAll(ctx, targets, tunings)
 		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
@@ -158,7 +158,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 	o.servers.writes = true
 	done := ui.Waiting(s.err, o.quiet, "applying")
 	defer done()
-	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
 		report, err := tune.ApplyAll(ctx, time.Now(), targets, tunings)
 		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
@@ -168,7 +168,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 			return ui.Hinted(errors.New("not everything could be applied"), "isukit tune verify tells what holds; isukit tune revert takes it back")
 		}
 		if !report.Has(tune.Applied, tune.Kept) {
-			return ui.Hinted(errors.New("nothing could be applied"), "the reasons are above; name the servers with --db, --nginx, --envoy or --pid, or those of a topology with --driver")
+			return ui.Hinted(errors.New("nothing could be applied"), "the reasons are above; isukit.yaml names servers, under services and databases, and --driver those of a topology")
 		}
 		o.next(s, "isukit tune verify")
 		return nil
@@ -180,7 +180,7 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 	o.servers.measure, o.servers.partly = &measure, true
 	done := ui.Waiting(s.err, o.quiet, "comparing with the servers")
 	defer done()
-	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
 		report, err := tune.VerifyAll(ctx, targets)
 		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
@@ -240,7 +240,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 	o.servers.writes, o.servers.partly = true, true
 	done := ui.Waiting(s.err, o.quiet, "taking back")
 	defer done()
-	return o.servers.open(ctx, o.stateDir, s, func(targets []*tune.Target) error {
+	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
 		report, err := tune.RevertAll(ctx, targets, opts)
 		if o.all {
 			started, startErr := startStopped(ctx, o.stateDir, o.servers.driver)

@@ -54,7 +54,7 @@ func TestTuneSite(t *testing.T) {
 		})
 	}
 	t.Run("envoy", func(t *testing.T) { tuneEnvoy(t, program, env) })
-	if out, err := runTool(t, program, env, "tune", "verify", "--driver", "lab", "--this-kernel"); err == nil || !strings.Contains(out, "--driver means all servers of a topology") {
+	if out, err := runTool(t, program, env, "tune", "verify", "--driver", "lab", "--this-kernel"); err == nil || !strings.Contains(out, "--driver means the servers of a topology") {
 		t.Errorf("--driver with --this-kernel: %v\n%s", err, out)
 	}
 }
