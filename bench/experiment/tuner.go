@@ -26,7 +26,8 @@ type Config struct {
 // SizeSteps is how many steps there are between the ends of a size.
 const SizeSteps = 8
 
-func (c Config) equal(d Config) bool {
+// Equal tells that two configurations are the same.
+func (c Config) Equal(d Config) bool {
 	return c.Placement == d.Placement && slices.Equal(c.On, d.On) && slices.Equal(c.Sizes, d.Sizes)
 }
 
@@ -65,14 +66,17 @@ type duel struct {
 	confirming bool
 }
 
+// LeastSearch is how many rounds a search takes at least.
+const LeastSearch = 4 * MinPairs
+
 // NewTuner plans a search of at most budget rounds that begins with the baseline; a fifth of them, 6 to 10 pairs, is kept back.
 func NewTuner(space Space, base Config, budget int, seed uint64) (*Tuner, error) {
 	confirm := max(MinPairs, min(10, budget/10))
 	if len(space.Advice) == 0 || len(base.On) != space.Tunings || len(base.Sizes) != space.Sizes {
 		return nil, fmt.Errorf("the baseline has %d tunings and %d sizes, the space %d and %d, and %d placements", len(base.On), len(base.Sizes), space.Tunings, space.Sizes, len(space.Advice))
 	}
-	if budget < 4*MinPairs {
-		return nil, fmt.Errorf("%d rounds: a search takes at least %d, %d of them to confirm what it finds", budget, 4*MinPairs, 2*MinPairs)
+	if budget < LeastSearch {
+		return nil, fmt.Errorf("%d rounds: a search takes at least %d, %d of them to confirm what it finds", budget, LeastSearch, 2*MinPairs)
 	}
 	t := &Tuner{space: space, base: base, budget: budget, explore: budget - 2*confirm, confirm: confirm, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0xa0707)), incumbent: base}
 	t.model = newModel(space)
@@ -97,7 +101,7 @@ func (t *Tuner) plan() bool {
 		t.chooseFinal()
 	}
 	left := t.budget - len(t.trials)
-	if t.broken || t.chosen.equal(t.base) || left < 2 || len(t.ratios) >= t.confirm {
+	if t.broken || t.chosen.Equal(t.base) || left < 2 || len(t.ratios) >= t.confirm {
 		return false
 	}
 	t.duel(*t.chosen, t.base, true)
@@ -108,7 +112,7 @@ func (t *Tuner) plan() bool {
 // are left.
 func (t *Tuner) chooseFinal() {
 	best := t.best()
-	again := t.broken && !best.equal(*t.chosen) && t.budget-len(t.trials) >= 2*MinPairs
+	again := t.broken && !best.Equal(*t.chosen) && t.budget-len(t.trials) >= 2*MinPairs
 	if t.chosen == nil || again {
 		t.chosen, t.broken, t.ratios = &best, false, nil
 	}
@@ -125,7 +129,7 @@ func (t *Tuner) duel(candidate, other Config, confirming bool) {
 // candidate draws what to try next: the best configuration of a world that could be true by what is believed.
 func (t *Tuner) candidate() Config {
 	c := t.choose(t.model.draw(t.rnd), 0, suspect)
-	if c.equal(t.incumbent) {
+	if c.Equal(t.incumbent) {
 		return t.mutate(t.incumbent)
 	}
 	return c

@@ -96,6 +96,7 @@ var flagUses = map[string]flagUse{
 		{"ssh-config", "host", "only --host uses ssh"},
 		{"netns", "live", "only --live opens a network namespace"},
 	}},
+	"advise":     {needs: []need{{"rounds round", "run", "only --run plays rounds"}}},
 	"observe":    {needs: []need{{"ask", "!score", "the score is given"}}},
 	"init":       {needs: []need{{"force", "!print", "--print writes no file"}}},
 	"hosts init": {needs: []need{{"force", "!no-config", "it is for the ssh config, which --no-config leaves alone"}}},

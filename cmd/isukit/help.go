@@ -14,7 +14,7 @@ var helpGroups = []struct {
 	commands []string
 }{
 	{"Measure", []string{"round", "compare", "observe", "final"}},
-	{"Experiment", []string{"screen"}},
+	{"Experiment", []string{"screen", "advise", "autotune"}},
 	{"Place and tune", []string{"topology", "tune", "doctor", "replicas", "hosts", "lab"}},
 	{"Look back", []string{"ls", "show", "diff", "latency", "hits", "serve", "notify"}},
 	{"Look at the wire", []string{"capture", "decode", "send", "replay", "encode", "types", "routes"}},
@@ -34,7 +34,7 @@ func groupedHelp(root *cobra.Command) {
 }
 
 func printRootHelp(w io.Writer, root *cobra.Command) {
-	fmt.Fprintf(w, "%s\n\nUsage: isukit COMMAND [flags]     A first round: isukit round\n", root.Long)
+	fmt.Fprintf(w, "%s\nUsage: isukit COMMAND [flags]     A first round: isukit round\n", root.Long)
 	for _, g := range helpGroups {
 		fmt.Fprintf(w, "%s:\n", g.title)
 		for _, name := range g.commands {

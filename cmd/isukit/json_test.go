@@ -30,6 +30,7 @@ var printedTypes = map[string]reflect.Type{
 	"ls": reflect.TypeFor[listedRound](), "final": reflect.TypeFor[listedRound](),
 	"diff": reflect.TypeFor[diffJSON](), "latency": reflect.TypeFor[endpointLatency](), "compare": reflect.TypeFor[compare.Comparison](),
 	"screen": reflect.TypeFor[session.ScreenResult](), "screen resume": reflect.TypeFor[session.ScreenResult](),
+	"advise": reflect.TypeFor[session.Advice](), "autotune": reflect.TypeFor[session.TuneResult](), "autotune resume": reflect.TypeFor[session.TuneResult](),
 	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchange.ExchangeJSON](), "replay": reflect.TypeFor[exchange.ReplayReport](),
 	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[routeInfo](), "routes learn": reflect.TypeFor[learnedInfo](), "decode --diff": reflect.TypeFor[decode.Difference](),
 	"topology ls": reflect.TypeFor[topologyLine](), "topology apply": reflect.TypeFor[infra.Plan](), "topology status": reflect.TypeFor[infra.Status](),

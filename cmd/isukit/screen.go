@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"isukit/bench/compare"
 	"isukit/bench/experiment"
@@ -55,14 +56,17 @@ Do not use it for two or three tunings: "isukit compare tune=A tune=none" tells 
 			if err := o.common(cmd); err != nil {
 				return err
 			}
-			if !cmd.Flags().Changed("seed") {
-				o.Seed = rand.Uint64N(1_000_000)
-			}
 			return runScreen(cmd.Context(), o, strings.Split(args[0], ","), s)
 		},
 	}
-	f := cmd.Flags()
-	f.IntVar(&o.Rounds, "rounds", 0, "rounds in pairs, at most (default: 48, or what --budget has time for)")
+	o.addFlags(cmd.Flags())
+	cmd.AddCommand(newResumeCmd("screen", s, resumeScreen))
+	return cmd
+}
+
+// addFlags are the flags of a command that plays rounds by a plan.
+func (o *screenOptions) addFlags(f *pflag.FlagSet) {
+	f.IntVar(&o.Rounds, "rounds", 0, "rounds of the plan, at most (default: what --budget has time for, or else 48, of autotune 90)")
 	f.DurationVar(&o.Budget, "budget", 0, "time for all rounds together, for example 40m")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the plan (default: a random one, which is printed)")
 	f.StringSliceVar(&o.metrics, "metrics", []string{"score"}, "the metric that decides: score, hits, p50, p99 or cpu; hits is less noisy than score")
@@ -70,23 +74,22 @@ Do not use it for two or three tunings: "isukit compare tune=A tune=none" tells 
 	acceptRiskFlag(f, &o.AcceptRisk)
 	resultsFlag(f, &o.results)
 	jsonFlag(f, &o.asJSON)
-	cmd.AddCommand(newScreenResumeCmd(s))
-	return cmd
 }
 
-func newScreenResumeCmd(s streams) *cobra.Command {
+// newResumeCmd goes on with what another command of that name began.
+func newResumeCmd(kind string, s streams, resume func(context.Context, screenOptions, string, streams) error) *cobra.Command {
 	var o screenOptions
 	cmd := &cobra.Command{
 		Use:     "resume [FILE]",
-		Short:   "Go on with a screen that was interrupted",
-		Long:    "Go on with a screen that was interrupted, with the same plan, or print the result of one that is finished. FILE is its journal; the default is the newest.",
-		Example: "  isukit screen resume\n  isukit screen resume results/screen-20261130T091500.000Z.jsonl",
+		Short:   "Continue an isukit " + kind + " that was interrupted",
+		Long:    "Continue an isukit " + kind + " that was interrupted, with the same plan, or print the result of one that is finished. FILE is its journal; the default is the newest.",
+		Example: "  isukit " + kind + " resume\n  isukit " + kind + " resume results/" + kind + "-20261130T091500.000Z.jsonl",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.common(cmd); err != nil {
 				return err
 			}
-			return resumeScreen(cmd.Context(), o, cmp.Or(append(args, "")...), s)
+			return resume(cmd.Context(), o, cmp.Or(append(args, "")...), s)
 		},
 	}
 	resultsFlag(cmd.Flags(), &o.results)
@@ -95,33 +98,19 @@ func newScreenResumeCmd(s streams) *cobra.Command {
 }
 
 func (o *screenOptions) common(cmd *cobra.Command) (err error) {
+	if f := cmd.Flags().Lookup("seed"); f != nil && !f.Changed {
+		o.Seed = rand.Uint64N(1_000_000)
+	}
 	o.quiet = isQuiet(cmd)
 	o.stateDir, err = stateDir(cmd)
 	return err
 }
 
 func runScreen(ctx context.Context, o screenOptions, names []string, s streams) error {
-	if err := o.check(names); err != nil {
-		return err
-	}
 	say := ui.SayTo(s.err, o.quiet)
-	factors, said, err := session.Factors(names, o.AcceptRisk)
-	if err != nil {
+	if err := o.check(names, defaultScreen, say); err != nil {
 		return err
 	}
-	if len(factors) > experiment.MaxFactors {
-		return ui.UsageError(fmt.Errorf("%d tunings: a screen takes at most %d", len(factors), experiment.MaxFactors), "leave out those that cannot matter")
-	}
-	for _, text := range said {
-		say("%s", text)
-	}
-	if o.Dir, err = os.Getwd(); err != nil {
-		return err
-	}
-	if o.Rounds == 0 && o.Budget == 0 {
-		o.Rounds = defaultScreen
-	}
-	o.Factors, o.Metric = factors, o.metrics[0]
 	journal, err := session.NewJournal(o.results, "screen", o.ScreenPlan)
 	if err != nil {
 		return err
@@ -129,8 +118,8 @@ func runScreen(ctx context.Context, o screenOptions, names []string, s streams) 
 	return o.play(ctx, journal, say, s)
 }
 
-// check finds out before anything runs what is wrong with the options and the rounds' arguments.
-func (o *screenOptions) check(names []string) error {
+// check finds out before anything runs what is wrong with the options and the rounds' arguments, and completes the plan.
+func (o *screenOptions) check(names []string, rounds int, say func(string, ...any)) error {
 	if o.Rounds < 0 || o.Rounds > 0 && o.Rounds < 2 || o.Rounds > 2*compare.MaxPairs {
 		return ui.UsageError(fmt.Errorf("--rounds %d is not between 2 and %d", o.Rounds, 2*compare.MaxPairs), "")
 	}
@@ -153,10 +142,40 @@ func (o *screenOptions) check(names []string) error {
 	}) {
 		return ui.UsageError(errors.New("--round: isukit screen sets --tune, --results and --json itself"), "--results of isukit screen names the directory of the rounds")
 	}
-	if err := checkRoundArgs(slices.Concat(o.Round, []string{"--tune", strings.Join(names, ","), "--accept-risk", strings.Join(o.AcceptRisk, ",")})); err != nil {
+	args := o.Round
+	if len(names) > 0 {
+		args = slices.Concat(args, []string{"--tune", strings.Join(names, ","), "--accept-risk", strings.Join(o.AcceptRisk, ",")})
+	}
+	if err := checkRoundArgs(args); err != nil {
 		return ui.UsageError(err, ui.HintOf(err, `see "isukit round --help"`))
 	}
-	return nil
+	var said []string
+	if o.Factors, said, err = session.Factors(names, o.AcceptRisk); err != nil {
+		return err
+	}
+	if len(o.Factors) > experiment.MaxFactors {
+		return ui.UsageError(fmt.Errorf("%d tunings: a plan takes at most %d", len(o.Factors), experiment.MaxFactors), "leave out those that cannot matter")
+	}
+	for _, text := range said {
+		say("%s", text)
+	}
+	if o.Rounds == 0 && o.Budget == 0 {
+		o.Rounds = rounds
+	}
+	o.Metric = o.metrics[0]
+	o.Dir, err = os.Getwd()
+	return err
+}
+
+// open prepares a journal for playing, once its plan is known.
+func (o *screenOptions) open(journal *session.Journal, say func(string, ...any)) (err error) {
+	if dir, err := os.Getwd(); err == nil && dir != o.Dir {
+		return ui.UsageError(fmt.Errorf("it was begun in %s", o.Dir), "cd "+shellWord(o.Dir))
+	}
+	journal.Say = say
+	journal.Common = slices.Concat(o.Round, []string{"--quiet", "--json", "--results", o.results, "--state-dir", o.stateDir})
+	journal.Isukit, err = os.Executable()
+	return err
 }
 
 func resumeScreen(ctx context.Context, o screenOptions, path string, s streams) error {
@@ -165,20 +184,15 @@ func resumeScreen(ctx context.Context, o screenOptions, path string, s streams) 
 	if err != nil {
 		return err
 	}
-	if dir, err := os.Getwd(); err == nil && dir != o.Dir {
-		return errors.Join(ui.UsageError(fmt.Errorf("the screen was begun in %s", o.Dir), "cd "+shellWord(o.Dir)), journal.Close())
-	}
 	return o.play(ctx, journal, say, s)
 }
 
 // play plays what is left of a screen and prints what it found.
 func (o screenOptions) play(ctx context.Context, journal *session.Journal, say func(string, ...any), s streams) (err error) {
 	defer func() { err = errors.Join(err, journal.Close()) }()
-	if journal.Isukit, err = os.Executable(); err != nil {
+	if err := o.open(journal, say); err != nil {
 		return err
 	}
-	journal.Say = say
-	journal.Common = slices.Concat(o.Round, []string{"--quiet", "--json", "--results", o.results, "--state-dir", o.stateDir})
 	screen := session.Screen{ScreenPlan: o.ScreenPlan, Journal: journal, Say: say}
 	r, err := screen.Run(ctx)
 	if err != nil && ctx.Err() != nil {

@@ -25,7 +25,7 @@ import (
 type Journal struct {
 	Path    string
 	Results string
-	// Isukit is the program that plays rounds, Common are the arguments of every round behind those of its own.
+	// Isukit is the program that plays rounds, Common are the arguments of every round, before its own.
 	Isukit string
 	Common []string
 	Say    func(format string, args ...any)
@@ -197,7 +197,7 @@ func (j *Journal) Play(ctx context.Context, stage string, args []string) (*resul
 
 func (j *Journal) playOne(ctx context.Context, stage string, args []string) (*result.Round, error) {
 	began := time.Now()
-	runner := Runner{Isukit: j.Isukit, Args: [2][]string{slices.Concat([]string{"round"}, args, j.Common)}, Started: func(pid int) error {
+	runner := Runner{Isukit: j.Isukit, Args: [2][]string{slices.Concat([]string{"round"}, j.Common, args)}, Started: func(pid int) error {
 		l := line{Stage: stage, Args: args}
 		if st, err := proc.Read(pid); err == nil {
 			l.Process = &st.ID

@@ -107,7 +107,11 @@ func (s *Screen) Run(ctx context.Context) (*ScreenResult, error) {
 		return nil, ui.UsageError(fmt.Errorf("there is no metric %q", s.Metric), "isukit compare --help lists them")
 	}
 	s.out = ScreenResult{Journal: s.Journal.Path, Metric: s.Metric, Seed: s.Seed, Recommended: []string{}}
-	differences, err := s.begin(ctx)
+	none, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	differences, err := s.noise(ctx, none)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +143,8 @@ func (s *Screen) names() []string {
 	return names
 }
 
-// begin plays the rounds that come before the plan: one with no tuning to warm up, one with all of them, which shows what can be applied, and
-// equal ones where the noise is not known from rounds that were kept. It returns the differences of equal rounds.
-func (s *Screen) begin(ctx context.Context) ([]float64, error) {
+// begin plays a round with no tuning to warm up, which it returns, and one with all of them, which shows what can be applied.
+func (s *Screen) begin(ctx context.Context) (*result.Round, error) {
 	none, err := s.Journal.Play(ctx, "warm-up", nil)
 	if err != nil {
 		return nil, err
@@ -149,6 +152,9 @@ func (s *Screen) begin(ctx context.Context) ([]float64, error) {
 	s.tell("warm-up without tunings", none)
 	if !none.Passed {
 		return nil, ui.Hinted(fmt.Errorf("the round without tunings failed: %s", none.Reason), "isukit show "+none.ID)
+	}
+	if len(s.Factors) == 0 {
+		return none, nil
 	}
 	all, err := s.Journal.Play(ctx, "all on", s.tune(s.Factors, on(len(s.Factors))))
 	if err != nil {
@@ -159,6 +165,11 @@ func (s *Screen) begin(ctx context.Context) ([]float64, error) {
 	if len(s.factors) == 0 {
 		return nil, ui.UsageError(errors.New("nothing of the tunings can be applied here"), "isukit tune show NAME tells what each needs")
 	}
+	return none, nil
+}
+
+// noise returns the differences of equal rounds: of those that were kept, and of some that it plays where these are too few.
+func (s *Screen) noise(ctx context.Context, none *result.Round) ([]float64, error) {
 	differences := s.known(none)
 	if len(differences) >= enoughPairs {
 		return differences, nil
@@ -235,19 +246,26 @@ func alike(a, b *result.Round) bool {
 	return a.Passed && b.Passed && (a.Scenario == "external" || a.LoadSeconds == b.LoadSeconds)
 }
 
-// plan says what will be played, before it is, and what that can show.
-func (s *Screen) plan(differences []float64) {
+// buy sets how many rounds there will be: those that were asked for, or that the budget has time for beside so many kept back. It returns
+// how long one takes.
+func (s *Screen) buy(keptBack int) (each time.Duration) {
 	s.out.Planned = s.Rounds
-	each := s.Journal.Spent() / time.Duration(max(1, s.Journal.Count()))
+	each = s.Journal.Spent() / time.Duration(max(1, s.Journal.Count()))
 	if s.Budget > 0 {
 		left := int((s.Budget - s.Journal.Spent()) / each)
-		if left >= leastScreened+2*confirmPairs {
-			left -= 2 * confirmPairs
+		if left >= leastScreened+keptBack {
+			left -= keptBack
 		}
 		if s.Rounds == 0 || left < s.Rounds {
 			s.out.Planned = max(0, left)
 		}
 	}
+	return each
+}
+
+// plan says what will be played, before it is, and what that can show.
+func (s *Screen) plan(differences []float64) {
+	each := s.buy(2 * confirmPairs)
 	k, pairs := len(s.factors), s.out.Planned/2
 	s.out.PairSpread, s.out.PairsOfNoise = experiment.Spread(differences), len(differences)
 	text := fmt.Sprintf("plan: %d tunings, %d rounds in %d pairs, seed %d", k, 2*pairs, pairs, s.Seed)

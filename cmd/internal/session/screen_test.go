@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// playedRound is isukit round of a world in which costly costs 15 %, failing makes every second round fail, and none is known here. What it
+// playedRound is isukit round of a world in which costly costs 15 %, good gives 25 %, failing makes every second round fail, and none is known here. What it
 // applies is a file until it takes that back; it takes back first what a killed one has left.
 func playedRound(args []string) int {
 	value := func(name string) string {
@@ -62,6 +62,9 @@ func playedRound(args []string) int {
 		Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: []result.Fact{{Key: "tunings", Value: strings.Join(names, ", ")}}}
 	if slices.Contains(names, "costly") {
 		r.Score.Total = 85000
+	}
+	if slices.Contains(names, "good") {
+		r.Score.Total = 125000
 	}
 	noise := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	if os.Getenv(played) == "noisy round" {

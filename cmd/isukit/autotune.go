@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"isukit/bench/compare"
+	"isukit/bench/result"
+	"isukit/cmd/internal/round"
+	"isukit/cmd/internal/session"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/topology"
+)
+
+// defaultSearch is how many rounds a search has where neither rounds nor a budget is given.
+const defaultSearch = 90
+
+func newAutotuneCmd(s streams) *cobra.Command {
+	var o screenOptions
+	var sizes []string
+	var place bool
+	cmd := &cobra.Command{
+		Use:   "autotune [TUNING,...]",
+		Short: "Search for the best tunings, sizes and placement within a budget",
+		Long: `Search for the best configuration that a number of rounds finds: tunings on or off, sizes in a range (--size), and the placement of the roles (--place).
+Rounds come in pairs: a candidate against the best so far. What makes rounds fail is avoided. The baseline has no tuning, every size at the lower
+end of its range, and the topology's placement.
+
+The last pairs are kept back: they compare the best with the baseline in fresh rounds, and only their interval is the result. The best single round
+is always too good to be true. If a round of the best fails in these pairs, it is rejected.
+
+"isukit autotune resume" continues after Ctrl-C or a crash. Do not use it with less than about 45 rounds: "isukit screen" tells more about tunings.`,
+		Example: `  isukit autotune mysql/memory,mysql/durability-relaxed,nginx/keepalive --budget 30m
+  isukit autotune nginx/cache,nginx/workers --size db.buffer_pool=128MiB..512MiB --place --rounds 90 --round "-t final-1 --driver lab"
+  isukit autotune resume`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.common(cmd); err != nil {
+				return err
+			}
+			var names []string
+			if len(args) > 0 {
+				names = strings.Split(args[0], ",")
+			}
+			return runAutotune(cmd.Context(), o, names, sizes, place, s)
+		},
+	}
+	o.addFlags(cmd.Flags())
+	cmd.Flags().StringArrayVar(&sizes, "size", nil, "a size of a role and its range, as a topology file names it, for example db.buffer_pool=128MiB..512MiB (repeatable)")
+	cmd.Flags().BoolVar(&place, "place", false, "also search the placement, among the best that isukit advise ranks from the newest fit round of the topology")
+	cmd.AddCommand(newResumeCmd("autotune", s, resumeAutotune))
+	return cmd
+}
+
+func runAutotune(ctx context.Context, o screenOptions, names, sizes []string, place bool, s streams) error {
+	say := ui.SayTo(s.err, o.quiet)
+	if len(names)+len(sizes) == 0 && !place {
+		return ui.UsageError(errors.New("there is nothing to search: no tuning, no --size, no --place"), `see "isukit autotune --help"`)
+	}
+	if err := o.check(names, defaultSearch, say); err != nil {
+		return err
+	}
+	plan := session.TunePlan{}
+	if len(sizes) > 0 || place {
+		top, err := o.topology()
+		if err != nil {
+			return err
+		}
+		plan.Topology = top
+		if place {
+			if plan.Places, err = o.places(top); err != nil {
+				return err
+			}
+		}
+	}
+	for _, text := range sizes {
+		z, err := session.ParseSize(text)
+		if err != nil {
+			return ui.UsageError(fmt.Errorf("--size: %w", err), `see "isukit autotune --help"`)
+		}
+		plan.Sizes = append(plan.Sizes, z)
+	}
+	plan.ScreenPlan = o.ScreenPlan
+	if err := plan.Check(); err != nil {
+		return ui.UsageError(err, "docs/topology.md lists the sizes of each role")
+	}
+	journal, err := session.NewJournal(o.results, "autotune", plan)
+	if err != nil {
+		return err
+	}
+	return o.tune(ctx, journal, plan, say, s)
+}
+
+// topology is that of the rounds.
+func (o screenOptions) topology() (*topology.Topology, error) {
+	if p, _, err := projectOf(o.Round); err != nil || p != nil {
+		return nil, ui.UsageError(errors.Join(err, errors.New("--size and --place do not apply to a project: its services have no sizes that isukit sets")), "give tunings alone")
+	}
+	var r roundOptions
+	cmd := &cobra.Command{Use: "round"}
+	r.addFlags(cmd.Flags())
+	if err := cmd.ParseFlags(o.Round); err != nil {
+		return nil, err
+	}
+	return round.FindTopology(r.Topology)
+}
+
+// places are the placements to choose from, by the newest fit round of the topology.
+func (o screenOptions) places(top *topology.Topology) ([]session.Place, error) {
+	entries, err := result.List(o.results)
+	if err != nil {
+		return nil, err
+	}
+	why := fmt.Errorf("there is no round of %s in %s", top.Name, o.results)
+	for _, e := range entries {
+		if e.Round == nil || e.Round.Topology != top.Name {
+			continue
+		}
+		r, _, err := result.Get(o.results, e.ID)
+		if err != nil {
+			return nil, err
+		}
+		a, err := session.Advise(r, top)
+		if err == nil {
+			return a.Places(), nil
+		}
+		why = err
+	}
+	return nil, ui.UsageError(fmt.Errorf("--place needs a round to advise from: %w", why), ui.HintOf(why, "isukit round -t "+top.Name+" --users 20, with the driver of the rounds"))
+}
+
+func resumeAutotune(ctx context.Context, o screenOptions, path string, s streams) error {
+	say := ui.SayTo(s.err, o.quiet)
+	var plan session.TunePlan
+	journal, err := session.OpenJournal(ctx, path, o.results, "autotune", &plan, say)
+	if err != nil {
+		return err
+	}
+	o.ScreenPlan = plan.ScreenPlan
+	return o.tune(ctx, journal, plan, say, s)
+}
+
+// tune plays what is left of a search and prints what it found.
+func (o screenOptions) tune(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any), s streams) (err error) {
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	if err := o.open(journal, say); err != nil {
+		return err
+	}
+	search := session.Autotune{Screen: session.Screen{Journal: journal, Say: say}, Plan: plan}
+	r, err := search.Run(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = ui.Hinted(err, "isukit autotune resume "+shellWord(journal.Path)+" continues")
+	}
+	if r == nil {
+		return err
+	}
+	if c := r.Confirmed; c != nil && c.Verdict == compare.Better {
+		r.Keep = strings.TrimSpace("isukit round " + shellWords(slices.Concat(o.Round, r.Best)))
+	}
+	if o.asJSON {
+		return errors.Join(err, ui.PrintJSON(s.out, r))
+	}
+	return errors.Join(err, printTuned(s.out, r, plan))
+}
+
+// printTuned prints what the search believes and what fresh rounds confirm.
+func printTuned(out io.Writer, r *session.TuneResult, plan session.TunePlan) error {
+	fmt.Fprintf(out, "%d of %d rounds; %s, seed %d\n", r.Search.Rounds, r.Planned, r.Metric, r.Seed)
+	w := ui.NewTable(out)
+	fmt.Fprintln(w, "WHAT\tBELIEVED EFFECT\tMAKES ROUNDS FAIL\tIN THE BEST")
+	inBest := func(yes bool) string {
+		if yes {
+			return "yes"
+		}
+		return "-"
+	}
+	for j, name := range r.Tunings {
+		fmt.Fprintf(w, "%s\t%+.1f %%\t%.2f\t%s\n", name, 100*r.Search.Tunings[j], r.Search.Fails[j], inBest(r.Search.Best.On[j]))
+	}
+	for q, z := range plan.Sizes {
+		fmt.Fprintf(w, "%s.%s from %d to %d%s\t%+.1f %%\t\t%s\n", z.Role, z.Key, z.Low, z.High, z.Unit, 100*r.Search.Sizes[q], z.At(r.Search.Best.Sizes[q]))
+	}
+	for n, name := range r.Places {
+		fmt.Fprintf(w, "%s\t%+.1f %%\t\t%s\n", name, 100*r.Search.Placements[n], inBest(r.Search.Best.Placement == n))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, text := range r.Warnings {
+		fmt.Fprintf(out, "! %s\n", text)
+	}
+	c := r.Confirmed
+	switch {
+	case r.Search.Rejected:
+		fmt.Fprintln(out, "the best was rejected: a round of it failed in the pairs that confirm. Stay with the baseline, or search again without what makes rounds fail")
+	case c == nil:
+		fmt.Fprintf(out, "nothing is confirmed; the search believes in %+.0f %%, which is a guess\n", 100*(r.Search.Believed-1))
+	default:
+		fmt.Fprintf(out, "\nconfirmed in %d fresh pairs: %s %s, 95 %% interval %s to %s, %s (the search believed in %+.0f %%)\n", c.Pairs, r.Metric, percent(c.Ratio), percent(c.Low),
+			percent(c.High), c.Verdict, 100*(r.Search.Believed-1))
+	}
+	if r.Keep != "" {
+		_, err := fmt.Fprintf(out, "play rounds with the best: %s\n", r.Keep)
+		return err
+	}
+	_, err := fmt.Fprintf(out, "what it chose: %s\n", ui.OrDash(strings.Join(r.Best, " ")))
+	return err
+}
