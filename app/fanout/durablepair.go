@@ -59,12 +59,12 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 	return a, nil
 }
 
-// holds reports whether the locks that a prepared branch keeps are enough for q. MariaDB lets go of gap locks and of shared locks then; what
-// is left are the rows that q changed. Others can then only add to the rows that it finds, which the number of rows tells, unless q
-// takes a part of them, or values from rows that it does not change.
+// holds reports whether the locks that a prepared branch keeps are enough for q. MariaDB lets go of gap locks and of shared locks then: what
+// is left are the rows that q changed. These are enough where it gives its rows or names its one row by a unique key.
 func (t *orderedTxn) holds(q call) bool {
 	f := &q.st.Form
-	return f.Table != "" && f.Limit.Empty() && !q.st.Queries() && len(t.table(q).Triggers) == 0
+	given := f.Rows != nil && !f.Ignore && !q.st.Queries()
+	return !t.c.p.schema.Load().MariaDB || len(t.table(q).Triggers) == 0 && (given || picks(t.table(q), q.st.Equals, q.args))
 }
 
 // decideOn executes q on pt and commits it with the row that is the decision, unless it changed another number of rows than

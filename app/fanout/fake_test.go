@@ -232,7 +232,7 @@ func (s *fakeServer) answer(text string, thread int64) driver.Rows {
 	case strings.HasPrefix(text, "SELECT GET_LOCK"), text == "SELECT 1":
 		return &fakeRows{columns: 1, rows: [][]driver.Value{{int64(1)}}}
 	case strings.HasPrefix(text, "SELECT LOWER(DATABASE())"):
-		return &fakeRows{columns: 1, rows: [][]driver.Value{{"shop"}}}
+		return &fakeRows{columns: 2, rows: [][]driver.Value{{"shop", int64(0)}}}
 	case strings.HasPrefix(text, "SELECT table_name FROM information_schema.tables"):
 		return &fakeRows{columns: 1, rows: [][]driver.Value{{"t"}, {"u"}}}
 	case strings.HasPrefix(text, "SHOW CREATE TABLE"):

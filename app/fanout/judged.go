@@ -162,7 +162,7 @@ func (p *group) readSchema(ctx context.Context, m *member, s *sqltext.Schema) er
 		return err
 	}
 	defer c.Close()
-	if err := c.QueryRowContext(ctx, "SELECT LOWER(DATABASE())").Scan(&s.Database); err != nil {
+	if err := c.QueryRowContext(ctx, "SELECT LOWER(DATABASE()), VERSION() LIKE '%MariaDB%'").Scan(&s.Database, &s.MariaDB); err != nil {
 		return err
 	}
 	rows, err := c.QueryContext(ctx, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')")

@@ -133,7 +133,7 @@ func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, err
 		if t.xid == "" {
 			return t.pair(ctx, q)
 		}
-		if t.commitsInPacket(q) && !t.parts[0].began && !q.st.NextID && t.holds(q) { // a branch can't begin after a question
+		if t.commitsInPacket(q) && !t.parts[0].began && !q.st.NextID && !q.v.Is(sqltext.AskIDs) && t.holds(q) { // a branch can't begin after a question
 			return t.pairDurably(ctx, q)
 		}
 	}

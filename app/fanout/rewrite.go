@@ -43,7 +43,7 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 		}
 		how = q.v.How
 	}
-	if how&sqltext.PickRows != 0 {
+	if how&sqltext.PickRows != 0 && !(q.st.Form.Limit.Empty() && picks(t.table(q), q.st.Equals, q.args)) {
 		if q, err = t.pickRows(ctx, q); err != nil {
 			return q, err
 		}
@@ -118,7 +118,7 @@ func cut(q call, s sqltext.Span) (text string, args []driver.NamedValue) {
 	return q.text[s.Pos:s.End], q.args[min(s.Arg, len(q.args)):min(s.Arg+s.Args, len(q.args))]
 }
 
-// maxPicked bounds the rows that one UPDATE or DELETE with LIMIT may change.
+// maxPicked bounds the rows that one UPDATE or DELETE may change that are named by their key (PickRows).
 const maxPicked = 10_000
 
 // pickRows has an UPDATE or DELETE name by their key the rows that it would change on the first replica, which stay locked there.
@@ -148,7 +148,7 @@ func (t *orderedTxn) pickRows(ctx context.Context, q call) (call, error) {
 	}
 	picked := rows.sets[0].rows
 	if len(picked) > maxPicked {
-		return q, t.refuse("a write with LIMIT changes " + strconv.Itoa(len(picked)) + " rows; at most " + strconv.Itoa(maxPicked) + " are passed on at once")
+		return q, t.refuse("a write whose rows are passed on by their key changes " + strconv.Itoa(len(picked)) + "; at most " + strconv.Itoa(maxPicked) + " are passed on at once")
 	}
 	head, args := q.text[:f.Name.End], []driver.NamedValue(nil)
 	if f.Verb == "UPDATE" {

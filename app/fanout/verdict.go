@@ -27,11 +27,11 @@ const (
 // are named in Verdict.Assumed; a nil schema lacks all. What depends on the values of arguments is judged as if these were of their
 // columns' kinds.
 func Judge(text string, schema *Schema) *Verdict {
-	s := &Schema{Lenient: true}
+	s := &Schema{}
 	if schema != nil {
 		*s = *schema
-		s.Lenient = true
 	}
+	s.Lenient, s.MariaDB = true, true
 	return sqltext.Classify(text).Judge(s)
 }
 

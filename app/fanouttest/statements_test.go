@@ -360,7 +360,7 @@ func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n
 	var mu sync.Mutex
 	grammars := make([]*grammar, w.clients)
 	for i := range grammars {
-		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: w.clients == 1, cancels: w.clients > 1, without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
+		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: w.clients == 1, cancels: w.clients > 1 && !w.schema.fires(), without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
 	}
 	for round := range rounds {
 		var wg sync.WaitGroup

@@ -298,6 +298,7 @@ func (db *DB) Open(tb testing.TB, database string) *sql.DB {
 func (db *DB) Exec(tb testing.TB, statements ...string) {
 	tb.Helper()
 	pool := db.Open(tb, "")
+	defer pool.Close()
 	for _, s := range statements {
 		if _, err := pool.ExecContext(tb.Context(), s); err != nil {
 			tb.Fatalf("%s: %s: %v", db.Engine, s, err)

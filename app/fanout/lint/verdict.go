@@ -17,7 +17,7 @@ type Schema struct {
 
 // NewSchema reads statements; those that say nothing of tables are passed over.
 func NewSchema(statements ...string) (*Schema, error) {
-	s := &Schema{tables: sqltext.Schema{Lenient: true, Tables: map[string]*sqltext.Table{}}}
+	s := &Schema{tables: sqltext.Schema{Lenient: true, MariaDB: true, Tables: map[string]*sqltext.Table{}}}
 	for _, text := range statements {
 		if _, err := s.add(text); err != nil {
 			return nil, err

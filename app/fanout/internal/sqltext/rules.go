@@ -188,7 +188,12 @@ func (c *judge) needsSending() bool {
 	if c.f.Ignore || c.f.Upsert || c.f.Verb == "REPLACE" {
 		return true
 	}
-	return c.floatSum(m) || c.generates() || len(c.madeOmitted()) > 0 || c.t == nil
+	return c.floatSum(m) || c.generates() || len(c.madeOmitted()) > 0 || c.t == nil || c.parted()
+}
+
+// parted reports whether a table has partitions, and the engine may miss its rows.
+func (c *judge) parted() bool {
+	return c.s.MariaDB && slices.ContainsFunc(c.tables(), func(t *Table) bool { return t.Parted })
 }
 
 // generates reports whether rows that the statement inserts may be given ids by the server.
@@ -594,6 +599,11 @@ var rules = []Rule{
 		applies: func(c *judge) (string, bool) {
 			return yes(c.write() && !c.Inserts() && c.f.Table == "" && c.all.limits > 0)
 		}},
+	{Name: "partitions in a query", Kind: "joins and subqueries in a write", Property: "partitions, on MariaDB", Outcome: Refuses,
+		Why: "after a query whose range can't be, MariaDB misses the rows of a table with partitions, for one statement on one server", Instead: "SELECT first and name the rows by their key",
+		applies: func(c *judge) (string, bool) {
+			return yes(c.write() && c.parted() && (c.t == nil || c.outside().queries > 0 || !c.Inserts() && c.t.Primary() == nil))
+		}},
 	{Name: "altered default", Kind: "ALTER TABLE that adds a column", Property: "a default that calls UUID(), RAND(), ...", Outcome: Refuses,
 		Why: "gives the rows that are there another value on every replica", Instead: "add the column without that default, fill it from the app, and then set the default",
 		applies: func(c *judge) (string, bool) {
@@ -640,6 +650,9 @@ var rules = []Rule{
 		applies: func(c *judge) (string, bool) {
 			return yes(c.write() && !c.f.Limit.Empty() && !c.total() && !c.picks() && (c.t != nil || c.s.Lenient))
 		}},
+	{Name: "partitions", Kind: "UPDATE and DELETE", Property: "partitions, on MariaDB", Outcome: Made, how: PickRows,
+		Why:     "the rows are found and locked on the first replica, and named by their key for all, unless the statement names them so",
+		applies: func(c *judge) (string, bool) { return yes(c.write() && c.parted() && !c.Inserts()) }},
 	{Name: "limit one", Kind: "UPDATE and DELETE of the row that a unique key names, with LIMIT", Property: "a unique key", Outcome: Exact, how: OnePick,
 		Why: "there is one row at most",
 		applies: func(c *judge) (string, bool) {

@@ -12,6 +12,9 @@ type Schema struct {
 	Tables   map[string]*Table // by name in lower case
 	// Ordered says that the order in which the tables' unique keys were created was compared, and is the same on all replicas.
 	Ordered bool
+	// MariaDB says that the servers are of that engine. After a query of a partitioned table whose range can't be, such as BETWEEN 2 AND 1, it
+	// may find no rows in that table for the next statement (10.11).
+	MariaDB bool
 	// Lenient takes tables that are not here to have nothing special; else a write to one is refused.
 	Lenient bool
 	// Without leaves out the rule of that name: what a test does to see that it would be missed.
@@ -26,6 +29,7 @@ type Table struct {
 	Auto      string // the AUTO_INCREMENT column, lower case
 	Engine    string
 	Versioned bool
+	Parted    bool     // it has partitions
 	Triggers  []string // their bodies
 }
 
@@ -127,6 +131,8 @@ func (t *Table) options(toks []token) (charset string) {
 			charset = strings.ToLower(value.text)
 		case o.is("VERSIONING"):
 			t.Versioned = true
+		case o.is("PARTITION") && value.is("BY"):
+			t.Parted = true
 		}
 	}
 	return charset
