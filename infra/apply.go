@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"time"
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
@@ -118,11 +119,12 @@ func (s *Site) reach(ctx context.Context, g *goal, f *found, p *Plan, data strin
 		for _, w := range s.wants(g.Topology) { // also those that were there: they may have other sizes now
 			names = append(names, w.Name)
 		}
-		err := f.add(ctx, s.driver, names...)
-		if err == nil {
-			p, err = s.planFor(ctx, g, f)
+		f.add(ctx, s.driver, names...)
+		if err := f.missing(); err != nil {
+			return err
 		}
-		if err != nil {
+		var err error
+		if p, err = s.planFor(ctx, g, f); err != nil {
 			return err
 		}
 	}
@@ -175,24 +177,50 @@ func (e *ApplyError) Unwrap() []error {
 }
 
 // putBack makes the site what it was before an apply that failed for the reason given, and returns the reason with what became
-// of it.
+// of it. A host that is away is waited for as long as a service is that starts; what is owed then is in the inventories.
 func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 	if before == nil {
 		s.spec.progress("taking back what was made")
-		if err := s.takeDown(ctx); err != nil {
-			return &ApplyError{reason, "what was made could not be taken back", err}
+		if err := s.whileAway(ctx, func() error { return s.takeDown(ctx) }); err != nil {
+			return owed(&ApplyError{reason, "what was made could not be taken back", err})
 		}
 		return &ApplyError{reason, "nothing ran before, nothing runs now", nil}
 	}
 	s.spec.progress("putting topology %s back", before.Topology.Name)
-	f, err := s.find(ctx)
-	if err == nil {
-		err = s.reach(ctx, before, f, nil, "")
-	}
+	err := s.whileAway(ctx, func() error {
+		f, err := s.find(ctx)
+		if err == nil {
+			err = s.reach(ctx, before, f, nil, "")
+		}
+		return err
+	})
 	if err != nil {
-		return &ApplyError{reason, fmt.Sprintf("topology %s could not be put back", before.Topology.Name), err}
+		return owed(&ApplyError{reason, fmt.Sprintf("topology %s could not be put back", before.Topology.Name), err})
 	}
 	return &ApplyError{reason, fmt.Sprintf("topology %s was put back and runs", before.Topology.Name), nil}
+}
+
+// owed is the error of what could not be put back.
+func owed(err *ApplyError) error {
+	return &HintError{err, "isukit topology status shows what is there; once all hosts answer, apply the topology again, or take it down: isukit topology down"}
+}
+
+// whileAway does something again while it fails because a host is away, as one that boots is.
+func (s *Site) whileAway(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.spec.healthLimit())
+	defer cancel()
+	for {
+		err := do()
+		if !errors.Is(err, host.ErrUnreachable) {
+			return err
+		}
+		s.spec.progress("waiting for a host that is away: %v", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // Down removes everything that was made, services first, in the reverse order of their start.
@@ -205,10 +233,11 @@ func (s *Site) Down(ctx context.Context, holder string) (err error) {
 	return s.takeDown(ctx)
 }
 
+// takeDown goes on past hosts that are away, which stay on record, and past inventories that cannot be read.
 func (s *Site) takeDown(ctx context.Context) error {
-	f, err := s.find(ctx)
+	f, err := s.findPartly(ctx)
 	if err != nil {
-		return errors.Join(err, s.driver.Down(ctx)) // an inventory that cannot be read must not keep hosts alive
+		return s.driver.Down(ctx) // hosts whose record cannot be read are not kept alive by that
 	}
 	services := map[string][]string{}
 	var noting sync.Mutex
@@ -232,15 +261,21 @@ func (s *Site) takeDown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take topology down: %w", err)
 	}
-	return s.driver.Down(ctx)
+	if err := s.driver.Down(ctx); err != nil {
+		return &HintError{fmt.Errorf("take topology down: %w", err), "what could be reached is gone; take down the rest once it answers: isukit topology down"}
+	}
+	return f.missing() // of hosts that are gone by now: inventories that could not be read
 }
 
-// onHosts does something on all hosts at once. A failure does not cut short what goes on elsewhere.
+// onHosts does something on all hosts at once, but those that are away. A failure does not cut short what goes on elsewhere.
 func (f *found) onHosts(do func(name string, h host.Host) error) error {
 	names := f.names()
 	errs := make([]error, len(names))
 	var all sync.WaitGroup
 	for n, name := range names {
+		if f.away[name] != nil {
+			continue
+		}
 		all.Go(func() { errs[n] = do(name, f.hosts[name]) })
 	}
 	all.Wait()

@@ -42,7 +42,7 @@ func (w wait) run(ctx context.Context) error {
 		code, err := status(ctx, w.client, w.url)
 		switch {
 		case err == nil && code < 500:
-			return nil
+			last = ""
 		case err == nil:
 			last = fmt.Sprintf("status %d", code)
 		case ctx.Err() == nil:
@@ -52,8 +52,11 @@ func (w wait) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !st.Running {
+		if !st.Running { // whoever answers is another
 			return w.whyEnded(st)
+		}
+		if last == "" {
+			return nil
 		}
 		select {
 		case <-ctx.Done():

@@ -46,6 +46,8 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 		switch about := plannedAbout(w, s.driver.Name()); {
 		case !ok:
 			h = planned{about: about}
+		case f.away[w.Name] != nil && h != nil:
+			h = planned{about: h.About()} // nobody can ask it anything
 		case !slices.Contains(f.wants, w) && !f.ensured:
 			now := h.About()
 			now.CPUs, now.MemoryBytes = about.CPUs, about.MemoryBytes

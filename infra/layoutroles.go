@@ -40,6 +40,9 @@ func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
 		return text, nil
 	}
 	for _, name := range f.names() {
+		if f.away[name] != nil {
+			continue
+		}
 		if text, err := f.hosts[name].Get(ctx, appPath(f.hosts[name], g)); err == nil {
 			return text, nil
 		}

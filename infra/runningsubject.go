@@ -20,6 +20,9 @@ import (
 func (r *Running) Subject() (*subject.Subject, error) {
 	s := &subject.Subject{OwnOnly: true}
 	for _, h := range r.input.Topology.Hosts {
+		if r.found != nil && r.found.away[h.Name] != nil {
+			continue
+		}
 		m, at := r.input.MachineOf(h.Name), r.at(h.Name)
 		s.Hosts = append(s.Hosts, subject.Host{Name: h.Name, At: at, StateDir: filepath.Join(at.About().Dir, "tune"),
 			Sizes: tune.Sizes{MemoryBytes: m.MemoryBytes, CPUs: m.CPUs, Shared: len(r.input.Topology.On(h.Name)) > 1}})

@@ -9,9 +9,8 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
@@ -79,6 +78,7 @@ type found struct {
 	hosts       map[string]host.Host
 	inventories map[string]*inventory        // of hosts that have one
 	files       map[string]map[string]string // hashes of the files that were made, by host and name, when a plan was made last
+	away        map[string]error             // hosts that cannot be asked, and why; only findPartly has them
 	wants       []host.Want
 	ensured     bool // the hosts are what the goal says
 	fresh       bool // databases begin with the dataset, whatever is there
@@ -86,7 +86,25 @@ type found struct {
 
 // find reads the inventories of all hosts that exist.
 func (s *Site) find(ctx context.Context) (*found, error) {
-	f := &found{hosts: map[string]host.Host{}, inventories: map[string]*inventory{}}
+	f, err := s.findPartly(ctx)
+	if err == nil {
+		err = f.missing()
+	}
+	return f, err
+}
+
+// missing is why hosts cannot be asked; nil where all can.
+func (f *found) missing() error {
+	var errs []error
+	for _, name := range f.names() {
+		errs = append(errs, f.away[name])
+	}
+	return errors.Join(errs...)
+}
+
+// findPartly is find for a command that goes on with those hosts that can be asked.
+func (s *Site) findPartly(ctx context.Context) (*found, error) {
+	f := &found{hosts: map[string]host.Host{}, inventories: map[string]*inventory{}, away: map[string]error{}}
 	var err error
 	if f.wants, err = s.driver.Hosts(ctx); err != nil {
 		return nil, fmt.Errorf("list hosts: %w", err)
@@ -95,30 +113,31 @@ func (s *Site) find(ctx context.Context) (*found, error) {
 	for _, w := range f.wants {
 		names = append(names, w.Name)
 	}
-	return f, f.add(ctx, s.driver, names...)
+	f.add(ctx, s.driver, names...)
+	return f, context.Cause(ctx)
 }
 
 // add reads the inventories of more hosts, of all at once.
-func (f *found) add(ctx context.Context, driver host.Driver, names ...string) error {
-	hosts, inventories := make([]host.Host, len(names)), make([]*inventory, len(names))
-	group, ctx := errgroup.WithContext(ctx)
+func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
+	hosts, inventories, errs := make([]host.Host, len(names)), make([]*inventory, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
 	for n, name := range names {
-		group.Go(func() (err error) {
-			if hosts[n], err = driver.Host(name); err == nil {
-				inventories[n], err = readInventory(ctx, hosts[n])
+		all.Go(func() {
+			if hosts[n], errs[n] = driver.Host(name); errs[n] == nil {
+				inventories[n], errs[n] = readInventory(ctx, hosts[n])
 			}
-			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
+	all.Wait()
 	for n, name := range names {
-		if f.hosts[name] = hosts[n]; inventories[n] != nil {
+		f.hosts[name] = hosts[n]
+		if errs[n] != nil {
+			f.away[name] = errs[n]
+		}
+		if inventories[n] != nil {
 			f.inventories[name] = inventories[n]
 		}
 	}
-	return nil
 }
 
 // readInventory returns nil where there is none.

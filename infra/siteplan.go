@@ -115,7 +115,7 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 	actual := make([][]plan.Actual, len(names))
 	group, at := errgroup.WithContext(ctx)
 	for n, name := range names { // at once: hosts far away take their time to answer
-		if h := f.hosts[name]; h != nil {
+		if h := f.hosts[name]; h != nil && f.away[name] == nil {
 			group.Go(func() (err error) {
 				actual[n], err = look(at, h, l.want[name], f.items(name))
 				return err
@@ -127,6 +127,9 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 	}
 	f.files = map[string]map[string]string{}
 	for n, name := range names {
+		if f.away[name] != nil {
+			continue
+		}
 		f.files[name] = hashesOf(actual[n])
 		if f.fresh {
 			actual[n] = slices.DeleteFunc(actual[n], func(a plan.Actual) bool { return a.Kind == plan.Data })

@@ -6,25 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/dbserver"
 	"isukit/infra/host"
+	"isukit/infra/subject"
 	"isukit/infra/topology"
 )
 
 // ErrNothingUp says that a site has no topology that is up.
 var ErrNothingUp = errors.New("no topology is up")
 
-// standing is the layout of what is up, and what there is of it.
+// standing is the layout of what is up, and what there is of it on those hosts that can be asked.
 func (s *Site) standing(ctx context.Context) (*Plan, error) {
-	f, err := s.find(ctx)
+	f, err := s.findPartly(ctx)
 	if err != nil {
 		return nil, err
 	}
 	g, complete := f.current()
+	if err := f.missing(); g == nil && err != nil {
+		return nil, err
+	}
 	if g == nil {
 		return nil, &HintError{ErrNothingUp, "isukit topology apply FILE --driver " + s.driver.Name()}
 	}
@@ -37,7 +42,7 @@ func (s *Site) standing(ctx context.Context) (*Plan, error) {
 // Standing is the name of the topology that was applied last, whole or not; "" when none was, or when what is on record of it
 // cannot be read.
 func (s *Site) Standing(ctx context.Context) string {
-	f, err := s.find(ctx)
+	f, err := s.findPartly(ctx)
 	if err != nil {
 		return ""
 	}
@@ -53,15 +58,47 @@ func (r *Running) Topology() *topology.Topology { return r.spec.Topology }
 // Running is what the site runs, for a round. Its Down leaves it up.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
 	p, err := s.standing(ctx)
+	if err == nil {
+		err = p.found.missing()
+	}
 	if err != nil {
 		return nil, err
 	}
+	r, err := s.attached(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if r.app, err = s.askApp(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.gatherFacts(ctx)
+}
+
+// Subject is what the site runs, as commands act on it, on those hosts that can be asked; the error names the others, too.
+func (s *Site) Subject(ctx context.Context) (*subject.Subject, error) {
+	p, err := s.standing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.attached(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := r.Subject()
+	return sub, errors.Join(err, p.found.missing())
+}
+
+// attached is what runs on the hosts that can be asked.
+func (s *Site) attached(ctx context.Context, p *Plan) (r *Running, err error) {
 	l := p.layout
-	r := &Running{
+	r = &Running{
 		spec: s.spec, hash: l.goal.Hash, WorkerToken: l.secrets.WorkerToken, input: l.input, hosts: l.hosts, site: s, found: p.found, services: l.services, secrets: l.secrets.list(),
 	}
 	r.spec.Topology, r.spec.Scale, r.spec.Seed = l.goal.Topology, l.goal.Scale, l.goal.Seed
 	for _, i := range l.goal.Topology.Instances {
+		if p.found.away[i.Host] != nil {
+			continue
+		}
 		r.Instances = append(r.Instances, instanceOf(i, l.input.Places[i.Name]))
 	}
 	proxies := l.goal.Topology.Of(topology.Proxy)
@@ -79,18 +116,13 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	if r.client, err = l.client(s.driver); err != nil {
 		return nil, err
 	}
-	if r.dbs, err = l.attach(ctx); err != nil {
-		return nil, err
-	}
-	if r.app, err = s.askApp(ctx); err != nil {
-		return nil, err
-	}
-	return r, r.gatherFacts(ctx)
+	r.dbs, err = l.attach(ctx, p.found)
+	return r, err
 }
 
 // attach finds the databases, all at once.
-func (l *layout) attach(ctx context.Context) ([]database, error) {
-	declared := l.goal.Topology.Of(topology.DB)
+func (l *layout) attach(ctx context.Context, f *found) ([]database, error) {
+	declared := slices.DeleteFunc(l.goal.Topology.Of(topology.DB), func(i topology.Instance) bool { return f.away[i.Host] != nil })
 	list := make([]database, len(declared))
 	group, ctx := errgroup.WithContext(ctx)
 	for n, i := range declared {

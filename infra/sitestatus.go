@@ -32,6 +32,7 @@ type HostStatus struct {
 	MemoryBytes int64            `json:"memory_bytes"`
 	ChangedAt   time.Time        `json:"changed_at,omitzero"`
 	BootedAt    time.Time        `json:"booted_at,omitzero"` // of its own start, by its clock; unknown in the lab
+	Error       string           `json:"error,omitempty"`    // why it cannot be asked
 	Instances   []InstanceStatus `json:"instances"`
 }
 
@@ -49,42 +50,64 @@ type InstanceStatus struct {
 	OutOfMemory bool `json:"out_of_memory,omitempty"`
 }
 
-// Status tells what is up, and asks every instance whether it is healthy.
+// Status tells what is up, and asks every instance whether it is healthy. The error names hosts that cannot be asked; what is known
+// is there all the same.
 func (s *Site) Status(ctx context.Context) (*Status, error) {
-	f, err := s.find(ctx)
+	f, err := s.findPartly(ctx)
 	if err != nil {
 		return nil, err
 	}
 	g, _ := f.current()
 	if g == nil {
-		return &Status{Driver: s.driver.Name(), Hosts: []HostStatus{}}, nil
+		st := &Status{Driver: s.driver.Name(), Hosts: []HostStatus{}}
+		for _, name := range f.names() {
+			if err := f.away[name]; err != nil {
+				st.Hosts = append(st.Hosts, HostStatus{Name: name, Error: err.Error()})
+			}
+		}
+		return st, f.missing()
 	}
 	l, err := s.layOut(ctx, g, f)
 	if err != nil {
 		return nil, err
 	}
-	return s.statusOf(ctx, l, f)
+	st, away, err := s.statusOf(ctx, l, f)
+	return st, errors.Join(away, err)
 }
 
-// statusOf asks all instances at once.
-func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (*Status, error) {
+// statusOf asks all instances at once; away is why hosts cannot be asked.
+func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (st *Status, away, err error) {
 	g, complete := f.current()
 	client, err := l.client(s.driver)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	st := &Status{Driver: s.driver.Name(), Hosts: make([]HostStatus, len(f.hosts))}
+	errs := make([]error, len(f.hosts))
+	st = &Status{Driver: s.driver.Name(), Hosts: make([]HostStatus, len(f.hosts))}
 	st.Topology, st.Hash, st.Complete, st.URL = g.Topology.Name, g.Hash, complete, l.input.URLOf(g.Topology.Of(topology.Proxy)[0])
 	group, ctx := errgroup.WithContext(ctx)
 	for n, name := range f.names() {
 		h, hs := f.hosts[name], &st.Hosts[n]
-		about, instances := h.About(), g.Topology.On(name)
+		about, instances := host.About{}, g.Topology.On(name)
+		if h != nil {
+			about = h.About()
+		}
 		*hs = HostStatus{Name: name, Address: about.Address, CPUs: about.CPUs, MemoryBytes: about.MemoryBytes, Instances: make([]InstanceStatus, len(instances))}
 		if inv := f.inventories[name]; inv != nil {
 			hs.ChangedAt = inv.ChangedAt
 		}
 		group.Go(func() error {
-			states, booted, err := statesOf(ctx, h, instances)
+			var states map[string]host.State
+			var booted time.Time
+			err := f.away[name]
+			if err == nil {
+				states, booted, err = statesOf(ctx, h, instances)
+			}
+			if f.away[name] != nil || errors.Is(err, host.ErrUnreachable) { // it may be gone since a moment
+				errs[n] = err
+				hs.cannotBeAsked(err, instances, l)
+				return nil
+			}
 			if err != nil {
 				return err
 			}
@@ -98,7 +121,18 @@ func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (*Status, erro
 			return nil
 		})
 	}
-	return st, group.Wait()
+	err = group.Wait()
+	return st, errors.Join(errs...), err
+}
+
+// Unknown is how an instance ended whose host cannot be asked.
+const Unknown = "unknown"
+
+func (hs *HostStatus) cannotBeAsked(err error, instances []topology.Instance, l *layout) {
+	hs.Error = err.Error()
+	for n, i := range instances {
+		hs.Instances[n] = InstanceStatus{Name: i.Name, Kind: i.Kind, Address: instanceOf(i, l.input.Places[i.Name]).Addr, Exit: Unknown}
+	}
 }
 
 // statesOf are the states of instances by name; one that was not started has none. booted is when the host was, if it tells.
@@ -163,11 +197,14 @@ func (s *Site) Verify(ctx context.Context) ([]string, error) {
 			faults = append(faults, prefixed("    ", step.Lines)...)
 		}
 	}
-	st, err := s.statusOf(ctx, p.layout, p.found)
+	st, _, err := s.statusOf(ctx, p.layout, p.found)
 	if err != nil {
 		return faults, err
 	}
 	for _, h := range st.Hosts {
+		if h.Error != "" {
+			faults = append(faults, fmt.Sprintf("%s: cannot be asked: %s", h.Name, h.Error))
+		}
 		for _, i := range h.Instances {
 			if i.Running && !i.Healthy {
 				faults = append(faults, fmt.Sprintf("%s: %s does not answer at %s", h.Name, i.Name, i.Address))

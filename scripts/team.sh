@@ -7,8 +7,9 @@
 #         config /etc/ssh/ssh_config.d/NAME, from standard input
 #         tool   a package of Debian or Ubuntu
 #   VERB  look   says "there", "absent", or, of a file with another text, "other"
+#         plan   of a tool: says which packages come with it, one a line
 #         add    makes it so
-#         del    takes it away: of a user the home, too
+#         del    takes it away: of a user the home, too; of a tool those of the packages in standard input that nothing else needs
 set -eu
 kind=$1 verb=$2 name=$3
 PATH=$PATH:/usr/sbin:/sbin
@@ -82,15 +83,28 @@ key() {
 	esac
 }
 
+# status of a package; nothing where dpkg does not know it.
+status() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || :; }
+
 tool() {
 	export DEBIAN_FRONTEND=noninteractive
 	case $verb in
-	look) if [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ]; then echo there; else echo absent; fi ;;
-	add)
+	look) if [ "$(status "$name")" = installed ]; then echo there; else echo absent; fi ;;
+	plan)
 		apt-cache show "$name" >/dev/null 2>&1 || apt-get update -qq >&2
-		apt-get install -qq -y --no-install-recommends "$name" >&2
+		plan=$(apt-get install -s -qq -y --no-install-recommends "$name")
+		# One that is there already, and would be upgraded, has its version in brackets.
+		printf '%s\n' "$plan" | sed -n 's/^Inst \([^ ]*\) [^[].*/\1/p' | grep -vxF -- "$name" || :
 		;;
-	del) apt-get purge -qq -y "$name" >&2 ;;
+	add) apt-get install -qq -y --no-install-recommends "$name" >&2 ;;
+	del)
+		case $(status "$name") in '' | not-installed) ;; *) apt-get purge -qq -y "$name" >&2 ;; esac
+		came=$(cat)
+		[ -n "$came" ] || return 0
+		free=$(apt-get autoremove -s -qq --purge | sed -n 's/^\(Purg\|Remv\) \([^ ]*\).*/\2/p' | grep -xF -- "$came" || :)
+		# shellcheck disable=SC2086 # names of packages
+		[ -z "$free" ] || apt-get purge -qq -y $free >&2
+		;;
 	esac
 }
 

@@ -155,6 +155,8 @@ func TestRealHosts(t *testing.T) {
 	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--no-ask", "--duration", "2s"); !strings.Contains(out, "everything is as it was applied") {
 		t.Errorf("verify --reboot all:\n%s", out)
 	}
+	s.away(t)
+	s.rebootInRound(t)
 	s.finalUnits(t)
 	s.project(t)
 	s.team(t)
@@ -181,6 +183,70 @@ systemctl daemon-reload && systemctl enable -q fu-on && systemctl enable -q --ru
 				t.Errorf("final with units %s: no %q in\n%s", units, off, out)
 			}
 		}
+	}
+}
+
+// away has a server lose its network: what the others say is told, and which one is silent.
+func (s *realSite) away(t *testing.T) {
+	t.Helper()
+	if err := s.lab.Cable(t.Context(), "s2", false); err != nil {
+		t.Fatal(err)
+	}
+	status := s.isukit(t, ui.ExitFailed, "topology", "status", "--driver", "ssh")
+	for _, line := range strings.Split(status, "\n") {
+		if f := strings.Fields(line); len(f) > 7 && (f[0] == "s1" || f[0] == "s3") && strings.HasPrefix(f[4], "proxy") && f[7] != "healthy" {
+			t.Errorf("status beside a server that is away: %s", line)
+		}
+	}
+	for _, want := range []string{"s2 cannot be asked", "unknown", "host s2: host unreachable"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("status beside a server that is away: no %q in\n%s", want, status)
+		}
+	}
+	if out := s.isukit(t, ui.ExitRound, "topology", "verify", "--driver", "ssh"); !strings.Contains(out, "s2: cannot be asked") {
+		t.Errorf("verify beside a server that is away:\n%s", out)
+	}
+	if out := s.isukit(t, anyCode, "doctor", "--driver", "ssh", "--only", "disk-full"); !strings.Contains(out, "warning: host s2") || !strings.Contains(out, "1 check") {
+		t.Errorf("doctor beside a server that is away:\n%s", out)
+	}
+	if err := s.lab.Cable(t.Context(), "s2", true); err != nil {
+		t.Fatal(err)
+	}
+	wait.ForNil(t, "s2 to be back", func() error {
+		if out := s.isukit(t, anyCode, "topology", "status", "--driver", "ssh"); strings.Contains(out, "unknown") {
+			return fmt.Errorf("status: %s", out)
+		}
+		return nil
+	})
+}
+
+// rebootInRound has a server reboot while a round loads: the round fails as a round does, and is on record with the reason.
+func (s *realSite) rebootInRound(t *testing.T) {
+	t.Helper()
+	h, err := s.lab.Host("generator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, done := filepath.Join(s.dir, "said"), make(chan host.Result, 1)
+	go func() {
+		res, err := h.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", `exec "$0" round -t final-1 --driver ssh --duration 15s >said 2>&1`, s.program}, Env: s.env, Dir: s.dir})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- res
+	}()
+	wait.For(t, "the load", func() bool { text, _ := os.ReadFile(said); return strings.Contains(string(text), "load: users come") })
+	if err := s.lab.Reboot(t.Context(), "s2"); err != nil {
+		t.Fatal(err)
+	}
+	res := <-done
+	text, err := os.ReadFile(said)
+	if err != nil || res.Code != ui.ExitRound || strings.Count(string(text), "db-1 on s2") < 0 {
+		t.Errorf("a round in which s2 boots: exit code %d, %v; want %d\n%s", res.Code, err, ui.ExitRound, text)
+	}
+	t.Logf("%s", text)
+	if err := s.lab.Awake(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

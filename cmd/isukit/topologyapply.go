@@ -184,13 +184,14 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				st, err := site.Status(ctx)
-				if err != nil {
+				if st == nil {
 					return err
 				}
+				print := printStatus
 				if asJSON {
-					return ui.PrintJSON(s.out, st)
+					print = func(out io.Writer, st *infra.Status) error { return ui.PrintJSON(out, st) }
 				}
-				return printStatus(s.out, st)
+				return errors.Join(print(s.out, st), err)
 			})
 		},
 	}
@@ -200,18 +201,25 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 }
 
 func printStatus(out io.Writer, st *infra.Status) error {
+	if st.Topology == "" && len(st.Hosts) > 0 {
+		_, err := fmt.Fprintf(out, "no topology is known with driver %s: not all hosts can be asked\n", st.Driver)
+		return err
+	}
 	if st.Topology == "" {
 		_, err := fmt.Fprintf(out, "no topology is up with driver %s\n", st.Driver)
 		return err
 	}
 	note := ""
 	if !st.Complete {
-		note = "; its apply did not come to its end"
+		note = "; its apply did not come to its end: apply it again, or take it down"
 	}
 	fmt.Fprintf(out, "topology %s (%s), driver %s, %s%s\n", st.Topology, st.Hash, st.Driver, st.URL, note)
 	for _, h := range st.Hosts {
 		if !h.BootedAt.IsZero() {
 			fmt.Fprintf(out, "%s runs since its boot at %s\n", h.Name, sinceText(h.BootedAt))
+		}
+		if h.Error != "" {
+			fmt.Fprintf(out, "%s cannot be asked\n", h.Name) // the error says why
 		}
 	}
 	w := ui.NewTable(out)
@@ -236,7 +244,7 @@ func stateText(i infra.InstanceStatus) string {
 	switch {
 	case i.OutOfMemory:
 		return "killed for want of memory"
-	case strings.HasPrefix(i.Exit, "not started"):
+	case strings.HasPrefix(i.Exit, "not started"), i.Exit == infra.Unknown:
 		return i.Exit
 	case !i.Running:
 		return "ended: " + i.Exit

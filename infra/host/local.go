@@ -165,6 +165,10 @@ func (l *Local) Start(ctx context.Context, s Service) error {
 	}
 	if c := l.services[s.Name]; c != nil && c.running() {
 		return fmt.Errorf("start %s: it runs already", s.Name)
+	} else if c != nil { // what was started by it may live on
+		if err := c.end(ctx, l.dir, syscall.SIGKILL, 0); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(s.LogFile), 0o700); err != nil {
 		return fmt.Errorf("start %s: %w", s.Name, err)

@@ -32,7 +32,7 @@ const (
 type Item struct {
 	Kind Kind   `json:"kind"`
 	Name string `json:"name"`
-	Text string `json:"text,omitempty"` // of a key or a file
+	Text string `json:"text,omitempty"` // of a key or a file; the packages that came with a tool
 	Made bool   `json:"made"`           // false while it is being made or taken away
 }
 
@@ -149,6 +149,11 @@ func Init(ctx context.Context, h host.Host, want []Item, o Options) (done []Chan
 			list, n = append(list, i), len(list)
 		}
 		list[n].Made = false
+		if i.Kind == Tool && list[n].Text == "" { // it fails before anything is on record where there is no such package
+			if list[n].Text, err = script(ctx, h, i, "plan"); err != nil {
+				return done, err
+			}
+		}
 		if i.Kind == Config { // what a killed Init had written is known by either text
 			list[n].Text = i.Text
 		}

@@ -67,6 +67,8 @@ func KnownHint(err error) string {
 	var hint *infra.HintError
 	var newer *result.NewerFormatError
 	switch {
+	case errors.As(err, &hint) && errors.As(hint.Unwrap(), &fault): // it knows what was to be done
+		return hint.Hint
 	case errors.As(err, &fault) && fault.Hint != "":
 		return fault.Hint
 	case errors.As(err, &locked):

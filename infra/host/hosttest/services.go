@@ -78,6 +78,40 @@ func serviceThatEnds(t *testing.T, f *fixture) {
 	}
 }
 
+// orphans: the start of a service ends what an earlier one left whose first process was killed.
+func orphans(t *testing.T, f *fixture) {
+	ctx, log := t.Context(), in(f.a, "orphans.log")
+	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: []string{"sh", "-c", "sleep 1000 & echo $!; wait"}, LogFile: log}); err != nil {
+		t.Fatal(err)
+	}
+	var child string
+	wait.For(t, "the service's child", func() bool {
+		text, err := f.a.Get(ctx, log)
+		child = strings.TrimSpace(string(text))
+		return err == nil && child != ""
+	})
+	sh := func(script string, args ...string) int {
+		res, err := f.a.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", script}, args...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Code
+	}
+	lives := func() bool { return sh(`grep -q '^State:[[:space:]]*[RSD]' "/proc/$0/status"`, child) == 0 }
+	st, err := f.a.State(ctx, "s")
+	if err != nil || !lives() {
+		t.Fatalf("State: %v; its child lives: %v", err, lives())
+	}
+	sh(`kill -9 "$0"`, strconv.Itoa(st.PID))
+	wait.For(t, "the end of the service", func() bool { st, err := f.a.State(ctx, "s"); return err == nil && !st.Running })
+	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: f.Serve, LogFile: log}); err != nil {
+		t.Fatal(err)
+	}
+	if lives() {
+		t.Errorf("process %s of the service before lives beside the new one", child)
+	}
+}
+
 func forget(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	for _, name := range []string{"one", "two"} {

@@ -71,7 +71,7 @@ func Run(t *testing.T, s Subject) {
 		test func(*testing.T, *fixture)
 	}{
 		{"About", about}, {"Files", files}, {"SeveralFiles", severalFiles}, {"GetIsBounded", getIsBounded}, {"Run", run}, {"RunReads", runReads},
-		{"Services", services}, {"StopIsPatientOnce", stopIsPatientOnce}, {"ServiceThatEnds", serviceThatEnds},
+		{"Services", services}, {"StopIsPatientOnce", stopIsPatientOnce}, {"ServiceThatEnds", serviceThatEnds}, {"Orphans", orphans},
 		{"Forget", forget}, {"Used", used}, {"Hosts", hosts}, {"EnsureAgain", ensureAgain}, {"RemoveOne", removeOne},
 		{"Refused", refused}, {"Lock", lock}, {"Dial", dial}, {"Reopen", reopen},
 	}

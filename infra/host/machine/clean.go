@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"isukit/infra/host"
+	"isukit/infra/host/cgroup"
 	"isukit/infra/host/proc"
 )
 
@@ -49,6 +53,9 @@ func cleanRun(ctx context.Context, dir string, done *host.Cleaned) error {
 	}
 	defer lock.Close()
 	d, s, err := reopen(dir)
+	if errors.Is(err, errBroken) {
+		return d.Down(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -66,6 +73,9 @@ func cleanKept(ctx context.Context, stateDir, name string, done *host.Cleaned) e
 		return nil
 	}
 	d, s, err := reopen(dir)
+	if errors.Is(err, errBroken) {
+		return nil // whoever uses the driver is told
+	}
 	if err != nil {
 		return err
 	}
@@ -109,12 +119,61 @@ func reopen(dir string) (*Driver, state, error) {
 		return nil, state{}, err
 	}
 	s, err := store{dir}.read()
+	d := &Driver{name: s.Driver, dir: dir, self: self, store: store{dir}}
 	if err != nil {
-		return nil, s, err
+		return d, s, err
 	}
-	d := &Driver{name: s.Driver, dir: dir, self: self}
 	return d, s, d.openDir()
 }
+
+// abandon ends all that stands in the directory of a driver whose record cannot be read, with the lab's control groups that it is in, and
+// takes away what is left.
+func (d *Driver) abandon(ctx context.Context) error {
+	groups := map[string]bool{}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		mine := proc.List(func(st proc.Stat) bool { return st.PID != d.self.PID && proc.StandsIn(st.PID, d.dir) })
+		if len(mine) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d processes that stand in %s do not end", len(mine), d.dir)
+		}
+		for _, st := range mine {
+			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", st.PID)) // it may have ended
+			if name := labGroup.FindString(string(text)); name != "" {
+				groups[name] = true
+			}
+			if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("kill process %d, which stands in %s: %w", st.PID, d.dir, err)
+			}
+		}
+	}
+	tree, err := cgroup.Find()
+	if err == nil {
+		if whole, err := tree.Whole(); err == nil {
+			tree = whole
+		}
+	}
+	for name := range groups {
+		g := tree.Host(name)
+		if _, err := g.Kill(ctx); err != nil {
+			return err
+		}
+		if err := g.Remove(); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(d.dir)
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".lock" && e.Name() != "lock" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(d.dir, e.Name())))
+		}
+	}
+	return errors.Join(err, d.closeCommands())
+}
+
+// labGroup is the name of a lab's control group.
+var labGroup = regexp.MustCompile(`isukit-[0-9a-f]{8}`)
 
 // halfMade tells whether somebody was stopped while making or removing hosts.
 func (s *state) halfMade() bool {

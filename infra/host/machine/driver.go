@@ -322,6 +322,9 @@ func (d *Driver) Down(ctx context.Context) error {
 
 func (d *Driver) down(ctx context.Context) error {
 	s, err := d.store.read()
+	if errors.Is(err, errBroken) {
+		return d.abandon(ctx)
+	}
 	if err != nil || s.ID == "" {
 		return err
 	}

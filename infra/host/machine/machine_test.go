@@ -1,7 +1,10 @@
 package machine_test
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"isukit/infra/host"
@@ -34,6 +37,52 @@ func subject(t *testing.T, keep bool, open func(machine.Options) (*machine.Drive
 func TestLocal(t *testing.T) {
 	for name, keep := range map[string]bool{"kept": true, "not kept": false} {
 		t.Run(name, func(t *testing.T) { hosttest.Run(t, subject(t, keep, machine.OpenLocal)) })
+	}
+}
+
+// TestBrokenRecord cuts a record short: who uses the driver is told what to do, that ends all that ran, and the driver is as new.
+func TestBrokenRecord(t *testing.T) {
+	infratest.Real(t)
+	for name, open := range map[string]func(machine.Options) (*machine.Driver, error){"local": machine.OpenLocal, "lab": machine.OpenLab} {
+		t.Run(name, func(t *testing.T) {
+			s := subject(t, true, open)
+			d := s.Open(t)
+			start := func() {
+				if err := d.Ensure(t.Context(), s.Wants[:]); err != nil {
+					t.Fatal(err)
+				}
+				h := hostOf(t, d, "s1")
+				if err := h.Start(t.Context(), host.Service{Name: "s", Argv: s.Serve, LogFile: h.About().Dir + "/log"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			start()
+			dir := filepath.Dir(hostOf(t, d, "s1").About().Dir)
+			file := filepath.Join(dir, "state.json")
+			if err := os.Truncate(file, 40); err != nil {
+				t.Fatal(err)
+			}
+			var fault *host.Fault
+			if _, err := d.Hosts(t.Context()); !errors.As(err, &fault) || !strings.Contains(fault.Hint, "isukit topology down --driver "+name) {
+				t.Errorf("Hosts with a record that is cut short: got %v, want a way out", err)
+			}
+			if _, err := machine.CleanDead(t.Context(), filepath.Dir(filepath.Dir(dir))); err != nil {
+				t.Errorf("CleanDead, which every command begins with: %v", err)
+			}
+			if len(infratest.ProcessesIn(t, dir)) == 0 {
+				t.Error("nothing ran: this test cannot fail")
+			}
+			if err := d.Down(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if left := infratest.ProcessesIn(t, dir); len(left) > 0 {
+				t.Errorf("after Down: %v", left)
+			}
+			start()
+			if err := errors.Join(d.Down(t.Context()), d.Close(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

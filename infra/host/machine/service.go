@@ -46,6 +46,11 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	if err != nil {
 		return err
 	}
+	if dead, ok, err := n.service(s.Name); err != nil || ok { // what was started by it may live on
+		if err = errors.Join(err, n.killAll(ctx, dead)); err != nil {
+			return err
+		}
+	}
 	exit := n.exitFile(s.Name)
 	if err := errors.Join(os.MkdirAll(filepath.Dir(exit), 0o700), removeFile(exit)); err != nil {
 		return err

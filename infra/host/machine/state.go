@@ -93,6 +93,9 @@ func (h *hostRecord) forget(name string) {
 	h.Services = slices.DeleteFunc(h.Services, func(s serviceRecord) bool { return s.Name == name })
 }
 
+// errBroken says that a record is not whole.
+var errBroken = errors.New("read the record of hosts")
+
 // store is the state of a driver on disk.
 type store struct{ dir string }
 
@@ -108,7 +111,10 @@ func (st store) read() (state, error) {
 		return s, fmt.Errorf("read the record of hosts: %w", err)
 	}
 	if err := json.Unmarshal(text, &s); err != nil {
-		return s, fmt.Errorf("read the record of hosts %s: %w", filepath.Join(st.dir, stateFile), err)
+		return s, &host.Fault{
+			Err:  fmt.Errorf("%w %s: %w", errBroken, filepath.Join(st.dir, stateFile), err),
+			Hint: "end what there is of them, and forget the record: isukit topology down --driver " + filepath.Base(st.dir),
+		}
 	}
 	if s.Boot != proc.Boot() {
 		s.afterRestart()

@@ -173,7 +173,7 @@ func (d *Driver) unlock() error {
 	}
 	var errs []error
 	for name, l := range d.locks {
-		if err := l.release(); err != nil {
+		if err := l.release(); err != nil && l.cmd.ProcessState.ExitCode() != sshFailed { // a host that has booted since has no lock
 			errs = append(errs, fmt.Errorf("unlock host %s: %w", name, err))
 		}
 		delete(d.locks, name)

@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,15 +14,20 @@ import (
 	"isukit/infra/team"
 )
 
-// toolScript gives a host a repository with one package, in place of those that it would ask.
+// toolScript gives a host a repository with a package, and one that it needs, in place of those that it would ask.
 const toolScript = `set -e
-mkdir -p /var/lib/repo/p/DEBIAN /var/lib/repo/p/etc
+mkdir -p /var/lib/repo
 cd /var/lib/repo
-echo works >p/etc/isukit-test-tool
-printf 'Package: isukit-test-tool\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: test\n' >p/DEBIAN/control
-dpkg-deb --build --root-owner-group p tool.deb >/dev/null
-{ cat p/DEBIAN/control; printf 'Filename: ./tool.deb\nSize: %s\nSHA256: %s\n' "$(stat -c %s tool.deb)" "$(sha256sum tool.deb | cut -d' ' -f1)"; } >Packages
-chmod 755 /var/lib/repo; chmod 644 Packages tool.deb
+for name in tool lib; do
+	mkdir -p $name/DEBIAN $name/etc
+	echo works >$name/etc/isukit-test-$name
+	{ printf 'Package: isukit-test-%s\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\nDescription: test\n' $name
+	[ $name = lib ] || echo 'Depends: isukit-test-lib'; } >$name/DEBIAN/control
+	dpkg-deb --build --root-owner-group $name $name.deb >/dev/null
+	cat $name/DEBIAN/control
+	printf 'Filename: ./%s.deb\nSize: %s\nSHA256: %s\n\n' $name "$(stat -c %s $name.deb)" "$(sha256sum $name.deb | cut -d' ' -f1)"
+done >Packages
+chmod 755 /var/lib/repo; chmod 644 Packages *.deb
 rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
 echo 'deb [trusted=yes] file:/var/lib/repo ./' >/etc/apt/sources.list
 `
@@ -55,6 +61,12 @@ func teamInit(t *testing.T, dir string) {
 	if now := run(stateScript); now != before {
 		t.Errorf("a dry run changed\n%s\nto\n%s", before, now)
 	}
+	if _, err := team.Init(t.Context(), h, []team.Item{{Kind: team.Tool, Name: "isukit-no-such"}}, team.Options{}); err == nil || !strings.Contains(err.Error(), "isukit-no-such") {
+		t.Errorf("a package that apt does not have: got %v, want its name", err)
+	}
+	if list, err := team.Inventory(t.Context(), h); err != nil || len(list) > 0 {
+		t.Errorf("the record after a package that apt does not have: got %v, %v; want nothing", list, err)
+	}
 	initWants(t, h, want, team.Options{}, "made made made made made")
 	out, err := exec.Command("ssh", "-T", "-F", filepath.Join(dir, "config"), "-o", "BatchMode=yes", "alice", "sudo -n id -u; cat /etc/isukit-test-tool; ssh -G s9 | grep ^hostname").Output() // ssh has words of its own for stderr
 	if err != nil || string(out) != "0\nworks\nhostname 192.0.2.9\n" {
@@ -70,7 +82,21 @@ func teamInit(t *testing.T, dir string) {
 	}
 	initWants(t, h, want[4:], team.Options{Force: true}, "made")
 	initWants(t, h, []team.Item{{Kind: team.User, Name: "isucon"}}, team.Options{}, "there already")
-	if done, err := team.Revert(t.Context(), h, nil); err != nil || len(done) != len(want) {
+	// What an earlier isukit has begun, and apt does not have, can be taken back.
+	begun := want[3]
+	begun.Name = "isukit-no-such"
+	list, err := team.Inventory(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(append(list, begun))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Put(t.Context(), "/var/lib/isukit-team/inventory.json", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := team.Revert(t.Context(), h, nil); err != nil || len(done) != len(want)+1 {
 		t.Errorf("Revert: got %v, %v; want all taken back", done, err)
 	}
 	if now := run(stateScript); now != before {
