@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,17 +63,26 @@ var logs = []struct{ name, about string }{
 }
 
 // SaveLogs copies the logs of every instance into dir, which is made. Empty logs are left out, of large ones the end is
-// kept, and should a secret of the run have got into one, it is replaced.
+// kept, and should a secret of the run have got into one, it is replaced. What a host has that is away is in the error, which is
+// host.ErrUnreachable; the rest is saved.
 func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) {
 	var saved []Artifact
+	away := map[string]error{}
 	for _, i := range r.Instances {
 		for _, log := range logs {
+			if away[i.Host] != nil {
+				continue
+			}
 			if err := ctx.Err(); err != nil {
 				return saved, fmt.Errorf("save logs: %w", err)
 			}
 			a := Artifact{Path: filepath.Join(i.Name, log.name), About: log.about}
 			var err error
 			a.SizeBytes, err = r.saveLog(ctx, filepath.Join(dir, a.Path), i, log.name)
+			if errors.Is(err, host.ErrUnreachable) {
+				away[i.Host] = fmt.Errorf("save logs of %s: %w", i.Name, err)
+				continue
+			}
 			if err != nil {
 				return saved, fmt.Errorf("save logs of %s: %w", i.Name, err)
 			}
@@ -81,7 +91,7 @@ func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) 
 			}
 		}
 	}
-	return saved, nil
+	return saved, errors.Join(slices.Collect(maps.Values(away))...)
 }
 
 func (r *Running) saveLog(ctx context.Context, to string, i Instance, name string) (sizeBytes int64, err error) {

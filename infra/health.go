@@ -110,14 +110,40 @@ func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
 	return w.run(ctx)
 }
 
-// Ended tells which instances have ended by themselves, each with how and the end of its log; none is good.
+// Mark notes what runs now, for Ended to tell what was started again since.
+func (r *Running) Mark(ctx context.Context) { r.marked, _ = r.states(ctx) }
+
+// states are those of all instances, by name; why, by host, where it cannot be asked.
+func (r *Running) states(ctx context.Context) (all map[string]host.State, away map[string]error) {
+	all, away = map[string]host.State{}, map[string]error{}
+	for _, h := range r.input.Topology.Hosts {
+		states, _, err := statesOf(ctx, r.at(h.Name), r.input.Topology.On(h.Name))
+		if err != nil {
+			away[h.Name] = err
+		}
+		for _, i := range r.input.Topology.On(h.Name) {
+			if st, ok := states[i.Name]; ok {
+				all[i.Name] = st
+			}
+		}
+	}
+	return all, away
+}
+
+// Ended tells which hosts cannot be asked, which instances have ended by themselves, each with how and the end of its log, and which were
+// started again since Mark; none is good.
 func (r *Running) Ended(ctx context.Context) []string {
 	var list []string
+	states, away := r.states(ctx)
+	for _, name := range sortedKeys(away) {
+		list = append(list, away[name].Error())
+	}
 	for _, i := range r.Instances {
-		st, err := r.at(i.Host).State(ctx, i.Name)
+		st, was := states[i.Name], r.marked[i.Name]
 		switch {
-		case err != nil:
-			list = append(list, err.Error())
+		case away[i.Host] != nil:
+		case was.Running && st.Running && was.PID != st.PID:
+			list = append(list, fmt.Sprintf("%s on %s was started again at %s: it ended, or its host booted; the end of its log:\n%s", i.Name, i.Host, st.Since.Format(time.TimeOnly), r.logTail(i)))
 		case st.OutOfMemory:
 			_, memory := r.Size(i.Host)
 			list = append(list, fmt.Sprintf("%s on %s was killed by the kernel: out of memory (the host has %d MiB); the end of its log:\n%s", i.Name, i.Host, memory>>20, r.logTail(i)))

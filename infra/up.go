@@ -46,6 +46,7 @@ type Running struct {
 	app      appVersion
 	secrets  []string
 	services map[string]host.Service // of a Site: how each instance is started
+	marked   map[string]host.State   // by instance, see Mark
 }
 
 // Instance is one role that runs.

@@ -85,14 +85,16 @@ func (m *measurement) around(ctx context.Context) (done func()) {
 }
 
 // artifacts saves the logs into a temporary directory, from which they are copied into the record; drop removes it.
-func (m *measurement) artifacts(ctx context.Context) (files []result.File, drop func(), err error) {
+func (m *measurement) artifacts(ctx context.Context, record *result.Round) (files []result.File, drop func(), err error) {
 	dir, err := os.MkdirTemp("", "isukit-logs-")
 	if err != nil {
 		return nil, nil, err
 	}
 	drop = func() { os.RemoveAll(dir) }
 	saved, err := m.running.SaveLogs(ctx, dir)
-	if err != nil {
+	if errors.Is(err, host.ErrUnreachable) {
+		record.Warnings = append(record.Warnings, err.Error())
+	} else if err != nil {
 		drop()
 		return nil, nil, err
 	}

@@ -109,7 +109,7 @@ func (o Options) openOutputs(m *measurement) (close func() error, err error) {
 
 // keep lays the record down, with the logs and what else was gathered.
 func (o Options) keep(ctx context.Context, m *measurement, record *result.Round) (path string, err error) {
-	files, drop, err := m.artifacts(ctx)
+	files, drop, err := m.artifacts(ctx, record)
 	if err != nil {
 		return "", err
 	}
@@ -151,6 +151,7 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 		search = &load.Capacity{FromPerSec: lowestCapacity}
 	}
 	view.SetCPUs(spec.Topology, m.running, o.Driver)
+	m.running.Mark(ctx)
 	out, err := bench.Run(ctx, bench.Options{
 		Scenario: WithReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.Seed, Duration: o.Duration, InitializeLimit: Times(o.Patience, bench.InitializeLimit),
 		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.Objective,

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,8 +141,11 @@ func (c *client) failure(res host.Result) error {
 	return fmt.Errorf("exit status %d: %s", res.Code, text)
 }
 
-// sshFailed is the exit status with which ssh tells of its own failure.
+// sshFailed is the exit status with which ssh tells of its own failure, and of a connection that has ended.
 const sshFailed = 255
+
+// exits255 is at the end of the errors of a command that has ended with that status itself.
+const exits255 = "isukit-exits-255\n"
 
 // causes are what ssh says when a host cannot be used, from the most telling to the least: a refused login, for one, can
 // follow a warning about a key file.
@@ -170,13 +174,13 @@ func (c *client) fault(res host.Result) error {
 		strings.Contains(text, "sudo: a terminal is required")) {
 		return c.noRoot(text)
 	}
-	if res.Code != sshFailed || !fromSSH(text) {
+	if res.Code != sshFailed || strings.HasSuffix(text, exits255) {
 		return nil
 	}
 	for _, cause := range causes {
 		if strings.Contains(text, cause.text) {
 			return &host.Fault{
-				Host: c.name, Err: fmt.Errorf("%w: %s", cause.err, lastLines(res.Stderr, 2)),
+				Host: c.name, Err: fmt.Errorf("%w: %s", cause.err, cmp.Or(lastLines(res.Stderr, 2), "the connection has ended")),
 				Hint: fmt.Sprintf(cause.hint, c.dest),
 			}
 		}
@@ -197,20 +201,6 @@ func (c *client) noRoot(text string) error {
 		Host: c.name, Err: fmt.Errorf("%w: %s", host.ErrSudo, lastLines([]byte(text), 1)),
 		Hint: "let the user run sudo without a password (sudo visudo -f /etc/sudoers.d/isukit: \"USER ALL=(ALL) NOPASSWD: ALL\"), or log in as root",
 	}
-}
-
-// fromSSH tells what ssh prints from what a command printed that happened to end with the same status.
-func fromSSH(text string) bool {
-	for _, part := range []string{
-		"ssh: ", "Host key verification failed", "Permission denied (", "Connection closed", "Connection reset", "Connection timed out",
-		"kex_exchange_identification", "mux_client", "client_loop", "Too many authentication failures", "Timeout, server", "Broken pipe", "stdio forwarding failed",
-		"Received disconnect", "Bad configuration option", "ssh_config",
-	} {
-		if strings.Contains(text, part) {
-			return true
-		}
-	}
-	return false
 }
 
 func lastLines(text []byte, n int) string {

@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -49,6 +50,9 @@ read -r _ _ _ _ group _ </proc/$$/stat
 echo "$group" >/run/isukit/%[1]s
 trap 'rm -f /run/isukit/%[1]s' EXIT
 "$program" %[5]s
+code=$?
+[ "$code" != 255 ] || echo isukit-exits-255 >&2
+exit "$code"
 `
 
 // killScript ends the command with an ID, and all of its processes.
@@ -73,6 +77,7 @@ func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
 	if res.Code == noProgram {
 		return host.Result{}, fmt.Errorf("run %s on %s: there is no such program", name, n.about.Name)
 	}
+	res.Stderr = bytes.TrimSuffix(res.Stderr, []byte(exits255))
 	return res, nil
 }
 
