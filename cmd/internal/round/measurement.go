@@ -2,6 +2,7 @@ package round
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
