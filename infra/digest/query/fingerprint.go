@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"math"
 	"strings"
 )
 
@@ -28,9 +29,36 @@ type fingerprinter struct {
 	out []byte
 	// gap says that space is due before the next token.
 	gap bool
+	// levels are the open parentheses, the statement itself first; cases the CASEs that have not ended.
+	levels []repeated
+	cases  []repeated
+}
+
+// repeated finds parts that read the same one after another: of any number of them two are kept, of WHENs one.
+type repeated struct {
+	begin int    // of the part that is being written
+	from  int    // of what would be cut off with it
+	last  []byte // the part before; nil when there was none
+	times int    // how often it came
+}
+
+// part ends the part that was written; it is cut off where more than most of it came one after another.
+func (f *fingerprinter) part(r *repeated, most int) {
+	if r.begin > len(f.out) {
+		return
+	}
+	text := bytes.TrimSpace(f.out[r.begin:])
+	if r.last == nil || !bytes.Equal(text, r.last) {
+		r.last, r.times = bytes.Clone(text), 1
+		return
+	}
+	if r.times++; r.times > most {
+		f.out, f.gap = f.out[:r.from], true
+	}
 }
 
 func (f *fingerprinter) run(b []byte) {
+	f.levels = []repeated{{}}
 	var before byte
 	for len(b) > 0 {
 		kind, n := token(b, before)
@@ -43,14 +71,64 @@ func (f *fingerprinter) run(b []byte) {
 		case literal:
 			f.literal()
 		case word:
-			f.write(bytes.ToLower(text))
-			if strings.EqualFold(string(text), "values") || strings.EqualFold(string(text), "value") {
-				b = f.values(b)
-			}
+			b = f.word(string(bytes.ToLower(text)), b)
 		default:
 			f.sign(text)
 		}
 	}
+	f.part(&f.levels[len(f.levels)-1], 2)
+}
+
+// word writes a word, and returns what comes after it and the lists that it begins.
+func (f *fingerprinter) word(word string, rest []byte) []byte {
+	level := &f.levels[len(f.levels)-1]
+	switch {
+	case word == "union" || (word == "order" || word == "limit") && level.last != nil:
+		f.part(level, 2)
+		level.from = len(f.out)
+		f.write([]byte(word))
+		level.begin = len(f.out)
+		if word != "union" {
+			level.last = nil // what follows orders all of them
+		}
+		return rest
+	case (word == "all" || word == "distinct") && bytes.HasSuffix(f.out, []byte("union")):
+		f.write([]byte(word))
+		level.begin = len(f.out)
+		return rest
+	case word == "case":
+		f.cases = append(f.cases, repeated{begin: math.MaxInt})
+	case len(f.cases) > 0 && (word == "when" || word == "else" || word == "end"):
+		arm := &f.cases[len(f.cases)-1]
+		f.part(arm, 1)
+		if arm.begin, arm.from = len(f.out), len(f.out); word == "end" {
+			f.cases = f.cases[:len(f.cases)-1]
+		}
+	}
+	f.write([]byte(word))
+	switch word {
+	case "values", "value":
+		return f.values(rest)
+	case "in":
+		if list := skipBlank(rest); len(list) > 0 && list[0] == '(' && isLiterals(list) {
+			f.gap = true
+			f.write([]byte("(?+)"))
+			return skipParens(list)
+		}
+	}
+	return rest
+}
+
+// isLiterals tells whether parentheses hold nothing but literals and rows of them.
+func isLiterals(b []byte) bool {
+	for inside := b[:len(b)-len(skipParens(b))]; len(inside) > 0; {
+		kind, n := token(inside, 0)
+		if kind == word || kind == quoted || kind == sign && !bytes.Contains([]byte("(),+-?."), inside[:1]) {
+			return false
+		}
+		inside = inside[n:]
+	}
+	return true
 }
 
 func (f *fingerprinter) write(text []byte) {
@@ -69,19 +147,6 @@ func (f *fingerprinter) literal() {
 			f.out = f.out[:n-1]
 		}
 	}
-	// A list of literals is as long as it happened to be.
-	for _, one := range []string{"?, ", "?,"} {
-		if bytes.HasSuffix(f.out, []byte(one)) && bytes.HasSuffix(f.out[:len(f.out)-len(one)], []byte("(")) && f.isList(len(f.out)-len(one)-1) {
-			f.out = append(f.out[:len(f.out)-len(one)], "?+"...)
-			f.gap = false
-			return
-		}
-		if bytes.HasSuffix(f.out, []byte("?+"+one[1:])) {
-			f.out = f.out[:len(f.out)-len(one)+1]
-			f.gap = false
-			return
-		}
-	}
 	if bytes.HasSuffix(f.out, []byte("limit ?,")) {
 		f.out, f.gap = f.out[:len(f.out)-1], false
 		return
@@ -89,28 +154,29 @@ func (f *fingerprinter) literal() {
 	f.write([]byte("?"))
 }
 
-// isList tells whether the parenthesis at this place opens the list of IN.
-func (f *fingerprinter) isList(open int) bool {
-	before := bytes.TrimRight(f.out[:open], " ")
-	return bytes.HasSuffix(before, []byte(" in"))
-}
+// maxLevels bounds the parentheses within parentheses that are looked into.
+const maxLevels = 100
 
 func (f *fingerprinter) sign(text []byte) {
-	if text[0] == ')' && bytes.HasSuffix(f.out, []byte("(?")) && f.isList(len(f.out)-2) {
-		f.out = append(f.out, '+') // a list of one is a list, too
+	if n := len(f.levels) - 1; text[0] == ')' && n > 0 {
+		f.part(&f.levels[n], 2)
+		f.levels = f.levels[:n]
 	}
 	if text[0] == ',' || text[0] == ')' {
 		f.gap = false
 	}
 	f.write(text)
-	if text[0] == ',' {
+	switch {
+	case text[0] == ',':
 		f.gap = true
+	case text[0] == '(' && len(f.levels) < maxLevels:
+		f.levels = append(f.levels, repeated{begin: len(f.out)})
 	}
 }
 
 // values writes "(?+)" for all the rows that follow, and returns what comes after them.
 func (f *fingerprinter) values(b []byte) []byte {
-	rest := skipBlank(b)
+	rest := rowOf(b)
 	if len(rest) == 0 || rest[0] != '(' || isColumnRef(rest) {
 		return b
 	}
@@ -118,12 +184,20 @@ func (f *fingerprinter) values(b []byte) []byte {
 		rest = skipBlank(skipParens(rest))
 		b = rest
 		if len(rest) > 0 && rest[0] == ',' {
-			rest = skipBlank(rest[1:])
+			rest = rowOf(rest[1:])
 		}
 	}
 	f.gap = true
 	f.write([]byte("(?+)"))
 	f.gap = true
+	return b
+}
+
+// rowOf passes over what may precede a row: blanks, and the word ROW.
+func rowOf(b []byte) []byte {
+	if b = skipBlank(b); len(b) > 3 && bytes.EqualFold(b[:3], []byte("row")) && !isName(b[3]) {
+		b = skipBlank(b[3:])
+	}
 	return b
 }
 

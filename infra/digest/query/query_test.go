@@ -27,7 +27,19 @@ func TestFingerprint(t *testing.T) {
 		"select x'4d', _utf8mb4'a', N'b' from t":                                              "select ?, ?, ? from t",
 		"":                                                                                    "",
 		"select 'never closed":                                                                "select ?",
-		"SELECT\tcol1,\tcol2 FROM db.t1 AS a":                                                 "select col1, col2 from db.t1 as a",
+		"select * from t where (a,b) in ((1,2), (-3,'x'))":                                    "select * from t where (a, b) in (?+)",
+		"select * from t where (a,b) in ((1,2))":                                              "select * from t where (a, b) in (?+)",
+		"select * from t where a in (select b from u where c in (1))":                         "select * from t where a in (select b from u where c in (?+))",
+		"insert into t values row(1, 2), ROW (3, now())":                                      "insert into t values (?+)",
+		"update t set a = case id when 1 then 'x' when 2 then 'y' when 3 then 'z' else a end": "update t set a = case id when ? then ? else a end",
+		"select case when a = 1 then 2 when b = 1 then 2 end, case when c then 1 end":         "select case when a = ? then ? when b = ? then ? end, case when c then ? end",
+		"select 1 union all select 2":                                                         "select ? union all select ?",
+		"select 1 union all select 2 union all select 3 union all select 4":                   "select ? union all select ?",
+		"select 1 union all select 2 union all select 3 order by 1 limit 2":                   "select ? union all select ? order by ? limit ?",
+		"select * from ((select a from t where b=1) union (select a from t where b=2) union (select a from t where b=3)) as x": "select * from ((select a from t where b=?) union (select a from t where b=?)) as x",
+		"select 1 where a in ()":              "select ? where a in (?+)",
+		"SELECT ? WHERE `a` IN (...)":         "select ? where `a` in (?+)",
+		"SELECT\tcol1,\tcol2 FROM db.t1 AS a": "select col1, col2 from db.t1 as a",
 	} {
 		if got := query.Fingerprint(statement); got != want {
 			t.Errorf("%q\n gives %q,\n want %q", statement, got, want)
