@@ -58,7 +58,23 @@
   for (const table of document.querySelectorAll('table.sortable')) {
     const heads = [...table.tHead.rows[0].cells];
     const body = table.tBodies[0];
+    if (body.rows.length > 8) {
+      const filter = document.createElement('input');
+      filter.type = 'search';
+      filter.className = 'filter';
+      filter.placeholder = 'filter';
+      filter.setAttribute('aria-label', 'show only rows with this text');
+      filter.addEventListener('input', () => {
+        const words = filter.value.toLowerCase().split(/\s+/);
+        for (const row of body.rows) {
+          const text = row.textContent.toLowerCase();
+          row.hidden = !words.every((word) => text.includes(word));
+        }
+      });
+      table.parentElement.before(filter);
+    }
     heads.forEach((head, k) => {
+      if (!head.textContent.trim() || body.rows[0]?.cells[k]?.querySelector('input[type=radio]')) return;
       const button = document.createElement('button');
       button.type = 'button';
       button.textContent = head.textContent;
@@ -109,8 +125,28 @@
     }
   }
 
+  // A route names the queries that say that they come from it; its own names of parts of a path may differ from the app's.
+  const plain = (route) => route.trim().replace(/[:{@]+[^/}\s]*}?/g, '{}');
+  const from = [...document.querySelectorAll('#queries details')].map((d) => [d, [...d.querySelectorAll('.from')].map((e) => plain(e.dataset.route))]);
+  for (const row of document.querySelectorAll('#routes tbody tr')) {
+    const route = plain(row.cells[0].textContent);
+    const found = from.filter(([, routes]) => routes.some((r) => r === route || r === route.replace(/^[A-Z]+ /, '')));
+    if (found.length === 0) continue;
+    const list = document.createElement('p');
+    list.className = 'quiet';
+    list.textContent = 'queries: ';
+    found.slice(0, 12).forEach(([d], i) => {
+      const link = document.createElement('a');
+      link.href = '#' + d.id;
+      link.textContent = String(Number(d.id.slice(1)) + 1);
+      link.title = d.querySelector('summary').textContent;
+      list.append(i ? ', ' : '', link);
+    });
+    row.cells[0].append(list);
+  }
+
   // A link to a query opens it.
-  for (const link of document.querySelectorAll('#queries td a')) {
+  for (const link of document.querySelectorAll('#queries td a, #routes td a')) {
     link.addEventListener('click', () => { document.getElementById(link.hash.slice(1)).open = true; });
   }
 })();

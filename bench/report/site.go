@@ -1,10 +1,13 @@
 package report
 
 import (
+	"cmp"
 	_ "embed" // for the site's templates and script
 	"html/template"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"isukit/bench/diff"
 	"isukit/bench/result"
@@ -50,18 +53,59 @@ type IndexEntry struct {
 	Score, Errors int64
 	Rate          float64 // hits a second
 	P99           float64 // milliseconds
+	At            time.Time
+	// Commit is its subject, perhaps with its author; Changed says what else differs from the round before.
+	Commit  string
+	Changed []string
+	Notes   []result.Note
+	// Best is set for the round with the highest score of those that passed.
+	Best bool
 }
 
-// IndexEntryOf takes from a round what Index shows.
-func IndexEntryOf(e result.Entry) IndexEntry {
+// IndexEntryOf takes from a round what Index shows; before is the round before it, nil when there is none.
+func IndexEntryOf(e result.Entry, before *result.Round) IndexEntry {
 	if e.Err != nil {
 		return IndexEntry{ID: e.ID, Err: cut(e.Err.Error(), 1000)}
 	}
 	r := e.Round
-	return IndexEntry{
+	entry := IndexEntry{
+		At: r.StartedAt, Commit: strings.Clone(cut(commitOf(r), 120)),
 		ID: e.ID, Passed: r.Passed, Warnings: len(r.Warnings), Score: r.Score.Total, Errors: r.All.Errors, Rate: r.HitsPerSec(),
 		P99: r.All.Latency.P99Ms, Limit: strings.Clone(cut(r.Bottleneck.Text, 90)),
 	}
+	if before != nil {
+		entry.Changed = changesSince(before, r)
+		if commitOf(before) == commitOf(r) {
+			entry.Commit = ""
+		}
+	}
+	return entry
+}
+
+// commitOf is the subject of the round's commit, or its hash where that is all, with its author.
+func commitOf(r *result.Round) string {
+	hash, subject, _ := strings.Cut(r.Fact("commit"), " ")
+	text := cmp.Or(subject, hash[:min(len(hash), 12)])
+	if by := r.Fact("author"); by != "" {
+		text += " (" + by + ")"
+	}
+	return text
+}
+
+// shownChanges is how many changes the list of rounds names of each.
+const shownChanges = 6
+
+func changesSince(a, b *result.Round) []string {
+	var texts []string
+	changes := diff.Of(a, b).Changed
+	changes = slices.DeleteFunc(changes, func(c diff.Change) bool { return c.Key == "commit" || c.Key == "author" || c.Key == "seed" })
+	for _, c := range changes[:min(len(changes), shownChanges)] {
+		texts = append(texts, cut(clean(c.Key), 60)+": "+cut(absent(c.From), 40)+" → "+cut(absent(c.To), 40))
+	}
+	if more := len(changes) - len(texts); more > 0 {
+		texts = append(texts, plural(int64(more), "more change"))
+	}
+	return texts
 }
 
 type siteGroup struct {
@@ -73,6 +117,16 @@ type siteRow struct{ Name, Figure, From, To, Change string }
 
 // Index writes the page of all rounds, newest first; it asks "live" beside itself for what runs.
 func Index(w io.Writer, entries []IndexEntry) error {
+	best := -1
+	for i, e := range entries {
+		if e.Passed && (best < 0 || e.Score >= entries[best].Score) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		entries = slices.Clone(entries)
+		entries[best].Best = true
+	}
 	return site(w, "index", siteView{Title: "rounds", Home: ".", Entries: entries})
 }
 
@@ -109,7 +163,8 @@ func DiffHTML(w io.Writer, d *diff.Diff) error {
 
 func site(w io.Writer, name string, v siteView) error {
 	v.CSS, v.JS = template.CSS(pageCSS), template.JS(siteScript())
-	t, err := template.New("site").Funcs(template.FuncMap{"count": count, "figure": figure, "millis": millis, "clean": clean, "absent": absent, "diffNote": diffNote}).Parse(siteTemplate)
+	t, err := template.New("site").Funcs(template.FuncMap{"count": count, "figure": figure, "millis": millis, "clean": clean, "absent": absent, "diffNote": diffNote,
+		"millisOf": func(t time.Time) int64 { return t.UnixMilli() }, "when": func(t time.Time) string { return t.UTC().Format("15:04:05") }}).Parse(siteTemplate)
 	if err != nil {
 		return err
 	}

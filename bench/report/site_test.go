@@ -27,7 +27,7 @@ func siteServer(t *testing.T, evil string, running *atomic.Bool) *httptest.Serve
 	before.Queries.Queries = before.Queries.Queries[:2]
 	var entries []report.IndexEntry
 	for _, e := range []result.Entry{{ID: after.ID, Round: after}, {ID: before.ID, Round: before}, {ID: "damaged" + evil, Err: errors.New("read: " + evil)}} {
-		entries = append(entries, report.IndexEntryOf(e))
+		entries = append(entries, report.IndexEntryOf(e, before))
 	}
 	mux := http.NewServeMux()
 	page := func(write func(io.Writer) error) http.HandlerFunc {

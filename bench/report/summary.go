@@ -22,10 +22,8 @@ func Summary(r *result.Round) string {
 	if r.Bottleneck.Text != "" {
 		fmt.Fprintf(&b, "limit: %s\n", cut(clean(r.Bottleneck.Text), 300))
 	}
-	for _, f := range r.Facts {
-		if f.Key == "commit" {
-			fmt.Fprintf(&b, "commit: %s\n", cut(clean(f.Value), 100))
-		}
+	if commit := r.Fact("commit"); commit != "" {
+		fmt.Fprintf(&b, "commit: %s\n", cut(clean(commit), 100))
 	}
 	for i, route := range r.Access.Routes {
 		if i == 3 {

@@ -22,3 +22,13 @@ func (r *Round) LoadTook() float64 {
 
 // HitsPerSec is the rate of all hits over the load phase as it really lasted.
 func (r *Round) HitsPerSec() float64 { return float64(r.All.Hits) / r.LoadTook() }
+
+// Fact is the value of a fact, "" where the round has none of that key.
+func (r *Round) Fact(key string) string {
+	for _, f := range r.Facts {
+		if f.Key == key {
+			return f.Value
+		}
+	}
+	return ""
+}

@@ -13,12 +13,10 @@ var helpGroups = []struct {
 	title    string
 	commands []string
 }{
-	{"Measure", []string{"round", "compare", "observe", "final"}},
-	{"Experiment", []string{"screen", "advise", "autotune"}},
+	{"Measure and experiment", []string{"init", "round", "compare", "observe", "final", "screen", "advise", "autotune"}},
 	{"Place and tune", []string{"topology", "tune", "doctor", "replicas", "hosts", "lab"}},
-	{"Look back", []string{"ls", "show", "diff", "latency", "hits", "serve", "notify"}},
+	{"Look back", []string{"digest", "ls", "show", "diff", "latency", "hits", "serve", "note", "restore", "notify"}},
 	{"Look at the wire", []string{"capture", "decode", "send", "replay", "encode", "types", "routes"}},
-	{"Any app", []string{"init", "digest"}},
 }
 
 // groupedHelp makes "isukit --help" one screen; the help of commands stays as it is.
@@ -45,8 +43,7 @@ func printRootHelp(w io.Writer, root *cobra.Command) {
 			fmt.Fprintf(w, "  %-11s %s\n", name, root.Commands()[i].Short)
 		}
 	}
-	fmt.Fprint(w, `Also: isukit version; isukit completion bash, zsh or fish
-Every command: -h, --help with examples and all flags; -q, --quiet for results,
-  warnings and errors only; --state-dir DIR for servers and prepared data
+	fmt.Fprint(w, `Also: isukit version; isukit completion bash, zsh or fish. Of every command:
+  -h, --help; -q, --quiet for results and errors only; --state-dir DIR for what is kept
 `)
 }

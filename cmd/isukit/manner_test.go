@@ -99,6 +99,8 @@ func TestWrongInput(t *testing.T) {
 var printsNoResult = map[string]string{
 	"isukit notify":        "posts what it has to say",
 	"isukit serve":         "answers a browser",
+	"isukit note":          "writes a note",
+	"isukit restore":       "prints commands, which a shell runs",
 	"isukit init":          "writes a YAML file",
 	"isukit encode":        "writes the bytes of a message",
 	"isukit lab shell":     "is a shell",

@@ -25,6 +25,7 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/redact"
 	"isukit/input"
 )
 
@@ -97,7 +98,7 @@ func isLoopback(addr net.Addr) bool {
 	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
-// roundServer serves the rounds of one directory. It only reads. What it reads may be somebody else's, and any page of the
+// roundServer serves the rounds of one directory. It writes notes, and nothing else. What it reads may be somebody else's, and any page of the
 // network may send requests to it.
 type roundServer struct {
 	dir   string
@@ -123,6 +124,7 @@ func (h *roundServer) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", h.index)
 	mux.HandleFunc("GET /diff", h.diff)
 	mux.HandleFunc("GET /live", h.live)
+	mux.HandleFunc("POST /notes", h.note)
 	mux.HandleFunc("GET /rounds/{id}/{path...}", h.file)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
@@ -150,7 +152,26 @@ func fromElsewhere(r *http.Request) bool {
 	case "", "none", "same-origin":
 		return false
 	}
-	return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	return r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+}
+
+// note keeps a note that a page of this server sends; it is all that is ever written.
+func (h *roundServer) note(w http.ResponseWriter, r *http.Request) {
+	// A browser too old for Sec-Fetch-Site says by Origin whose page sends a form.
+	if origin := r.Header.Get("Origin"); r.Header.Get("Sec-Fetch-Site") == "" && origin != "" && origin != "http://"+r.Host {
+		http.Error(w, "another site's page may not write here", http.StatusForbidden)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	id, err := h.id(r.PostFormValue("round"))
+	if err == nil {
+		err = result.AddNote(h.dir, id, result.Note{At: time.Now().UTC(), By: r.PostFormValue("by"), Text: redact.Text(r.PostFormValue("text"))})
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	redirectTo(w, "/")
 }
 
 func isLocalName(hostPort string) bool {

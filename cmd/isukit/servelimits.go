@@ -34,10 +34,13 @@ type roundList struct {
 	dir   string
 	mu    sync.Mutex
 	known map[string]listedRoundFiles // by id
+	// last is the round that was read last as the one before another, which comes next.
+	last   *result.Round
+	lastID string
 }
 
 type listedRoundFiles struct {
-	stamp string
+	stamp string // of the record and of the round before it
 	entry report.IndexEntry
 	files []string
 }
@@ -52,10 +55,15 @@ func (l *roundList) entries() ([]report.IndexEntry, error) {
 	defer l.mu.Unlock()
 	known, entries := map[string]listedRoundFiles{}, make([]report.IndexEntry, len(ids))
 	for i, id := range ids {
-		known[id] = l.read(id)
+		before := ""
+		if i+1 < len(ids) {
+			before = ids[i+1]
+		}
+		known[id] = l.read(id, before)
 		entries[i] = known[id].entry
+		entries[i].Notes = result.Notes(l.dir, id)
 	}
-	l.known = known
+	l.known, l.last, l.lastID = known, nil, ""
 	return entries, nil
 }
 
@@ -63,26 +71,28 @@ func (l *roundList) entries() ([]report.IndexEntry, error) {
 func (l *roundList) has(id, path string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known[id] = l.read(id)
+	if _, ok := l.known[id]; !ok {
+		l.known[id] = l.read(id, "")
+	}
 	return slices.Contains(l.known[id].files, path)
 }
 
-func (l *roundList) read(id string) listedRoundFiles {
-	stamp := ""
+// read is what is shown of a round, beside the round before it.
+func (l *roundList) read(id, before string) listedRoundFiles {
+	stamp := before
 	if st, err := os.Lstat(filepath.Join(l.dir, id, result.RoundFile)); err == nil {
-		stamp = fmt.Sprint(st.Size(), st.ModTime().UnixNano())
+		stamp += fmt.Sprint("/", st.Size(), st.ModTime().UnixNano())
 	}
-	if was, ok := l.known[id]; ok && stamp != "" && was.stamp == stamp {
+	if was, ok := l.known[id]; ok && was.stamp == stamp {
 		return was
 	}
-	r, path, err := result.Get(l.dir, id)
-	if err == nil && r.ID != id {
-		err = fmt.Errorf("its record is that of round %s", r.ID)
+	r, path, err := l.get(id)
+	var earlier *result.Round
+	if err == nil && before != "" {
+		earlier, _, _ = l.get(before)
+		l.last, l.lastID = earlier, before
 	}
-	if err != nil {
-		r = nil
-	}
-	now := listedRoundFiles{stamp: stamp, entry: report.IndexEntryOf(result.Entry{ID: id, Path: path, Round: r, Err: err})}
+	now := listedRoundFiles{stamp: stamp, entry: report.IndexEntryOf(result.Entry{ID: id, Path: path, Round: r, Err: err}, earlier)}
 	if r != nil {
 		for _, a := range r.Artifacts[:min(len(r.Artifacts), maxListedFiles)] {
 			if len(a.Path) < 1000 && filepath.IsLocal(a.Path) {
@@ -91,6 +101,21 @@ func (l *roundList) read(id string) listedRoundFiles {
 		}
 	}
 	return now
+}
+
+// get reads a round, which may be the one that was read last as the one before another.
+func (l *roundList) get(id string) (r *result.Round, path string, err error) {
+	if l.last != nil && l.lastID == id {
+		return l.last, filepath.Join(l.dir, id), nil
+	}
+	r, path, err = result.Get(l.dir, id)
+	if err == nil && r.ID != id {
+		err = fmt.Errorf("its record is that of round %s", r.ID)
+	}
+	if err != nil {
+		r = nil
+	}
+	return r, path, err
 }
 
 // patientWriter sends a little at a time and waits for each as long as clientPatience: who reads slowly is served, who does not

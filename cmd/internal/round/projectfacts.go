@@ -25,12 +25,13 @@ func (r *ProjectRound) gitFacts(ctx context.Context) {
 		}
 		return string(res.Stdout), err
 	}
-	head, err := git("log", "-1", "--format=%H %s")
+	head, err := git("log", "-1", "--format=%H %s%n%an")
 	if err != nil {
 		r.warn("the commit is not known: %v", err)
 		return
 	}
-	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "commit", Value: r.mask(strings.TrimSpace(head))})
+	head, author, _ := strings.Cut(strings.TrimSpace(head), "\n")
+	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "commit", Value: r.mask(head)}, result.Fact{Key: "author", Value: r.mask(author)})
 	status, err := git("status", "--porcelain")
 	if err != nil || strings.TrimSpace(status) == "" {
 		return
