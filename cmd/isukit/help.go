@@ -44,6 +44,6 @@ func printRootHelp(w io.Writer, root *cobra.Command) {
 		}
 	}
 	fmt.Fprint(w, `Also: isukit version; isukit completion bash, zsh or fish. Of every command:
-  -h, --help; -q, --quiet for results and errors only; --state-dir DIR for what is kept
+  -h, --help; -q, --quiet: results and errors only; --state-dir DIR: kept state
 `)
 }
