@@ -59,7 +59,11 @@ func withLab(cmd *cobra.Command, scale float64, fn func(context.Context, *machin
 	if err != nil {
 		return err
 	}
-	lab, err := machine.OpenLab(machine.Options{StateDir: dir, Keep: true, CPUScale: scale})
+	return withLabOf(cmd, machine.Options{StateDir: dir, Keep: true, CPUScale: scale}, fn)
+}
+
+func withLabOf(cmd *cobra.Command, o machine.Options, fn func(context.Context, *machine.Driver) error) error {
+	lab, err := machine.OpenLab(o)
 	if err != nil {
 		return err
 	}
@@ -67,15 +71,18 @@ func withLab(cmd *cobra.Command, scale float64, fn func(context.Context, *machin
 }
 
 func newLabUpCmd(s streams) *cobra.Command {
-	var name string
+	var name, localDir string
 	var scale float64
-	var asJSON bool
+	var systemd, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the hosts of a topology, with nothing on them",
 		Long: `Make the hosts that a topology declares. Hosts that are up already are changed where they differ (CPUs, memory, link speed)
-and keep running what they run.`,
-		Example: "  isukit lab up -t fanout-2 --cpu-scale 0.5",
+and keep running what they run.
+
+With --systemd the hosts are servers as a contest has them: they boot systemd and have sshd, sudo, nginx, MariaDB and Envoy, and are
+used with --driver ssh from the generator's place. "make hosts" fetches their files.`,
+		Example: "  isukit lab up -t fanout-2 --cpu-scale 0.5\n  isukit lab up -t final-1 --systemd",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := round.CheckCPUScale(scale, "lab"); err != nil {
@@ -85,18 +92,44 @@ and keep running what they run.`,
 			if err != nil {
 				return err
 			}
-			return withLab(cmd, scale, func(ctx context.Context, lab *machine.Driver) error {
-				return runLabUp(ctx, lab, top, name, isQuiet(cmd), asJSON, s)
+			dir, err := stateDir(cmd)
+			if err != nil {
+				return err
+			}
+			o := machine.Options{StateDir: dir, Keep: true, CPUScale: scale}
+			servers := serversOf(dir, localDir)
+			next := "isukit round -t " + shellWord(name) + " --driver lab"
+			if systemd {
+				if o.System, err = servers.system(); err != nil {
+					return err
+				}
+				next = servers.next(name)
+			} else if localDir != "" {
+				return ui.UsageError(errors.New("--local-dir goes with --systemd: other hosts have the files of this machine"), `see "isukit lab up --help"`)
+			}
+			return withLabOf(cmd, o, func(ctx context.Context, lab *machine.Driver) error {
+				if err := runLabUp(ctx, lab, top, isQuiet(cmd), asJSON, s); err != nil {
+					return err
+				}
+				if systemd {
+					if err := servers.write(ctx, lab); err != nil {
+						return err
+					}
+				}
+				sayNext(s, isQuiet(cmd) || asJSON, next)
+				return nil
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&systemd, "systemd", false, "hosts that boot systemd, for --driver ssh")
+	cmd.Flags().StringVar(&localDir, "local-dir", "", `where "make hosts" has put the files of servers (default: .local here or beside isukit)`)
 	topologyFlag(cmd.Flags(), &name)
 	cpuScaleFlag(cmd.Flags(), &scale)
 	linesFlag(cmd.Flags(), &asJSON)
 	return cmd
 }
 
-func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, name string, quiet, asJSON bool, s streams) error {
+func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, quiet, asJSON bool, s streams) error {
 	release, err := lab.Lock(ctx, round.UserName())
 	if err != nil {
 		return err
@@ -113,11 +146,7 @@ func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, 
 	if !quiet {
 		fmt.Fprintf(s.err, "isukit: %d host(s) up in %.2f s\n", len(wants), time.Since(start).Seconds())
 	}
-	if err := runLabLs(ctx, lab, asJSON, s.out); err != nil {
-		return err
-	}
-	sayNext(s, quiet || asJSON, "isukit round -t "+shellWord(name)+" --driver lab")
-	return nil
+	return runLabLs(ctx, lab, asJSON, s.out)
 }
 
 func newLabLsCmd(s streams) *cobra.Command {
@@ -271,12 +300,13 @@ func newLabDownCmd(s streams) *cobra.Command {
 					return err
 				}
 				defer release()
-				wants, err := lab.Hosts(ctx)
-				if err := errors.Join(err, lab.Down(ctx)); err != nil || isQuiet(cmd) {
+				wants, listErr := lab.Hosts(ctx)
+				dir, err := stateDir(cmd)
+				if err := errors.Join(lab.Down(ctx), err, os.RemoveAll(serversOf(dir, "").dir)); err != nil || isQuiet(cmd) {
 					return err
 				}
 				text := "the lab is down, and what ran in it is gone"
-				if len(wants) == 0 {
+				if listErr == nil && len(wants) == 0 {
 					text = "no host was up"
 				}
 				_, err = fmt.Fprintln(s.err, "isukit: "+text)

@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,6 +53,35 @@ func TestLabCommands(t *testing.T) {
 		if code != tt.code || !strings.Contains(out, tt.out) || !strings.Contains(errOut, tt.errOut) {
 			t.Errorf("%q: got code %d, stdout %q, stderr %q; want %d, %q, %q", tt.args, code, out, errOut, tt.code, tt.out, tt.errOut)
 		}
+	}
+}
+
+// TestLabSystemd boots a server of the lab as a user does, and logs in from the place of the load generator.
+func TestLabSystemd(t *testing.T) {
+	t.Parallel()
+	infratest.Real(t)
+	dir := t.TempDir()
+	top := filepath.Join(dir, "top.yaml")
+	write(t, top, `{name: top, hosts: [{name: s1, address: 10.77.0.11, cpus: 1, memory: 1GiB}], roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s1}]}}`)
+	defer labRun(t, dir, "lab", "down")
+	local := filepath.Join(infratest.Root(t), ".local")
+	if code, _, errOut := labRun(t, dir, "lab", "up", "-t", top, "--local-dir", local); code != 2 {
+		t.Errorf("--local-dir without --systemd: code %d, want 2: %s", code, errOut)
+	}
+	code, _, errOut := labRun(t, dir, "lab", "up", "-t", top, "--systemd", "--local-dir", local)
+	config := filepath.Join(dir, "lab-ssh", "config")
+	if code != 0 || !strings.Contains(errOut, "env ISUKIT_SSH_CONFIG="+config+" isukit topology apply "+top+" --driver ssh") {
+		t.Fatalf("lab up --systemd: code %d, %s; want what comes next", code, errOut)
+	}
+	code, out, errOut := labRun(t, dir, "lab", "run", "generator", "--", "ssh", "-F", config, "-o", "BatchMode=yes", "s1", "sudo -n systemctl is-system-running --wait; hostname")
+	if code != 0 || !strings.HasSuffix(out, "running\ns1\n") {
+		t.Errorf("a login to s1: code %d, %q, %s; want a host that runs", code, out, errOut)
+	}
+	if code, _, errOut := labRun(t, dir, "lab", "down"); code != 0 {
+		t.Error(errOut)
+	}
+	if _, err := os.Stat(filepath.Dir(config)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("keys after lab down: %v, want none", err)
 	}
 }
 
