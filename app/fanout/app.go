@@ -184,21 +184,36 @@ func (p *group) ack(ctx context.Context, epoch int64) bool {
 	return ok && p.keepOrder(ctx) == nil
 }
 
+// unchanged reports whether every write anywhere goes by the states that v says: while some still go by others, they execute on another
+// replica first, and what replicas answer may differ.
+func (p *group) unchanged(v *view) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.ProbeTimeout)
+	defer cancel()
+	p.followStates(ctx)
+	idle, late, err := p.laggards(ctx)
+	return p.view.Load() == v && err == nil && idle && late == ""
+}
+
+// laggards says whether this process's writes all follow the current epoch, and names another process whose writes may not.
+func (p *group) laggards(ctx context.Context) (idle bool, late string, err error) {
+	epoch, idle := p.settled()
+	apps, err := p.otherApps(ctx)
+	for _, a := range apps {
+		if !a.dead && a.epoch < epoch {
+			late = a.id
+		}
+	}
+	return idle, late, err
+}
+
 // waitForApps returns when every write anywhere follows the current epoch: this process's and those of all others.
 func (p *group) waitForApps(ctx context.Context) error {
 	tick := time.NewTicker(p.cfg.StatePoll / 2)
 	defer tick.Stop()
 	for {
-		epoch, idle := p.settled()
-		apps, err := p.otherApps(ctx)
+		idle, late, err := p.laggards(ctx)
 		if err != nil {
 			return err
-		}
-		late := ""
-		for _, a := range apps {
-			if !a.dead && a.epoch < epoch {
-				late = a.id
-			}
 		}
 		if idle && late == "" {
 			return nil

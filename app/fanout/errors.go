@@ -112,7 +112,7 @@ func outcomeOf(err error) outcome {
 		return lost
 	}
 	switch me.Number {
-	case 1213, 1205, 1020: // 1020: a row has changed since the snapshot (MariaDB's innodb_snapshot_isolation)
+	case 1213, 1205, 1020, 1180: // 1020: a row has changed since the snapshot (MariaDB's innodb_snapshot_isolation); 1180: nothing was committed
 		return conflict
 	case 1021, 1026, 1030, 1114, 1290, 1836, 3675:
 		return broken // disk full, write errors, read-only

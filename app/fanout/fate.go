@@ -83,7 +83,7 @@ func (t *orderedTxn) judge(ctx context.Context, q call, a answer, verdicts []ver
 	if len(differ) == 0 {
 		return nil
 	}
-	if t.loose || !t.sure() {
+	if t.loose || !t.sure() || !t.c.p.unchanged(t.v) {
 		return t.doubt()
 	}
 	return t.settle(a, verdicts, differ)

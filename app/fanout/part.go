@@ -116,24 +116,29 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 }
 
 // A server may roll a transaction back in the middle of a query that locks: the rows that it has sent by then hide a deadlock from who
-// reads no further, and MariaDB does it where SKIP LOCKED or NOWAIT in a subquery met one, and says nothing. A savepoint is gone then.
+// reads no further, and MariaDB does it where NOWAIT in a subquery meets SKIP LOCKED. A savepoint is gone then; MariaDB may release one that is
+// gone, but not go back to it. Going back undoes nothing, as queries came since, and keeps the locks.
 const (
 	setMark   = "SAVEPOINT isukit_fanout; "
-	checkMark = "RELEASE SAVEPOINT isukit_fanout; "
+	checkMark = "ROLLBACK TO SAVEPOINT isukit_fanout; "
 )
 
 // checked is err, or what says that the transaction is gone.
 func (pt *part) checked(err error) error {
 	marked := pt.marked
 	pt.marked = false
-	if marked && numberOfError(err) == errNoSavepoint && strings.Contains(err.Error(), "isukit_fanout") {
+	n := numberOfError(err)
+	if marked && (n == errDuringRollback || n == errNoSavepoint && strings.Contains(err.Error(), "isukit_fanout")) {
 		return rolledBack("the server rolled the transaction back in a query that locks; run the transaction again")
 	}
 	return err
 }
 
-// errNoSavepoint is also that of a routine that is not there.
-const errNoSavepoint = 1305
+// The numbers of errors of a savepoint that is gone; the first is also that of a routine.
+const (
+	errNoSavepoint    = 1305
+	errDuringRollback = 1181
+)
 
 // watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered;
 // a link whose statement was killed is spent, as the kill may come late.

@@ -781,6 +781,55 @@ func TestDeadlockBehindRows(t *testing.T) {
 	}
 }
 
+// TestRolledBackByAQuery has an app go on behind a query that failed, by which MariaDB rolls the transaction back.
+func TestRolledBackByAQuery(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1, 1), (2, 1), (3, 1)")
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			for _, query := range []string{
+				"SELECT id FROM t WHERE v = 1 OR id IN (SELECT id FROM (SELECT id FROM t ORDER BY id LIMIT 2 FOR UPDATE NOWAIT) y) AND v = 1 ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED",
+				"SELECT id FROM t ORDER BY id FOR UPDATE NOWAIT", "SELECT id FROM t ORDER BY id FOR UPDATE SKIP LOCKED"} {
+				t.Run(fmt.Sprintf("%s/%s/%s", engine, mode, query), func(t *testing.T) {
+					c.execShop(t, "DELETE FROM u", "DROP TABLE IF EXISTS isukit_fanout_replica, isukit_fanout_app")
+					p := c.open(t, c.config(mode))
+					raw := c.dbs[0].Open(t, c.name)
+					defer raw.Close()
+					other, err := raw.Begin()
+					must(t, err)
+					defer other.Rollback()
+					_, err = other.Exec("UPDATE t SET v = v + 1 WHERE id = 1")
+					must(t, err)
+					tx, err := p.DB().Beginx()
+					must(t, err)
+					defer tx.Rollback()
+					_, err = tx.Exec("INSERT INTO u VALUES (1)")
+					must(t, err)
+					if rows, err := tx.Query(query); err == nil {
+						rows.Next()
+						rows.Close()
+					}
+					_, werr := tx.Exec("INSERT INTO u VALUES (2)")
+					cerr := tx.Commit()
+					want := []string{}
+					if werr == nil && cerr == nil {
+						want = []string{"1", "2"}
+					}
+					for i := range c.dbs {
+						if got := c.rows(t, i, "SELECT id FROM u"); !slices.Equal(got, want) {
+							t.Errorf("r%d has %q, want %q: %v, %v", i+1, got, want, werr, cerr)
+						}
+					}
+					if got := states(t, p); got[1] != fanout.InService {
+						t.Errorf("states %q, want both in service", got)
+					}
+					must(t, p.Close())
+				})
+			}
+		}
+	}
+}
+
 // waits is how many transactions of server i wait for locks.
 func (c *cluster) waits(t *testing.T, i int) (n int) {
 	t.Helper()

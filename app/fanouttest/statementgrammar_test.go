@@ -66,7 +66,7 @@ func (u genUnit) String() string {
 type grammar struct {
 	*genSchema
 	r       *rand.Rand
-	ddl     bool // statements that change the schema, too
+	ddl     int // one in so many changes the schema; 0 is none
 	cancels bool
 	without string // kinds that are not made, a word each: query upsert select many ignore replace server explicit
 	changes int
@@ -86,7 +86,7 @@ func (g *grammar) unit() genUnit {
 	if g.cancels && g.one(25) {
 		u.Cancel = time.Microsecond << g.r.IntN(15)
 	}
-	if g.ddl && g.one(60) {
+	if g.ddl > 0 && g.one(g.ddl) {
 		return genUnit{Steps: []genStep{{Text: g.change(), Via: "exec"}}}
 	}
 	n := 1

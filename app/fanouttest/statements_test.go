@@ -33,6 +33,8 @@ type world struct {
 	leaves   bool // the first replica is taken out of service before the last round, and admitted after it
 	pure     bool // one client, and nothing that depends on the moment: a plain server must give the same
 	schema   *genSchema
+	lacks    string // the rule that the pools do without
+	changes  bool   // statements that change the schema are made often
 }
 
 // shapes are what worlds take turns with.
@@ -59,7 +61,7 @@ func worldOf(seed uint64) world {
 	}
 	w.leaves = w.replicas > 2 && w.clients > 1 && r.IntN(4) == 0
 	w.schema = genSchemaOf(r, w.engine, w.pure)
-	w.leaves = w.leaves && !slices.ContainsFunc(w.schema.tables, func(t *genTable) bool { return len(t.after) > 0 }) // Admit asks to drop triggers
+	w.leaves = w.leaves && !slices.ContainsFunc(w.schema.tables, func(t *genTable) bool { return len(t.after) > 0 || len(t.key) == 0 }) // which Admit refuses
 	return w
 }
 
@@ -163,7 +165,9 @@ func (w world) start(tb testing.TB, servers []*infratest.DB) (*played, error) {
 		}
 	}
 	for range w.pools {
-		pool, err := fanout.Open(tb.Context(), p.c.config(w.mode))
+		cfg := p.c.config(w.mode)
+		cfg.WithoutRule = w.lacks
+		pool, err := fanout.Open(tb.Context(), cfg)
 		if err != nil {
 			p.end(tb)
 			return nil, fmt.Errorf("open: %w", err)
@@ -358,9 +362,16 @@ func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n
 	}
 	defer p.end(tb)
 	var mu sync.Mutex
+	changes := 0
+	switch {
+	case w.changes:
+		changes = 3
+	case w.clients == 1:
+		changes = 60
+	}
 	grammars := make([]*grammar, w.clients)
 	for i := range grammars {
-		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: w.clients == 1, cancels: w.clients > 1 && !w.schema.fires(), without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
+		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: changes, cancels: w.clients > 1 && !w.schema.fires(), without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
 	}
 	for round := range rounds {
 		var wg sync.WaitGroup
@@ -542,10 +553,7 @@ func TestStatements(t *testing.T) {
 	case target > 0:
 		first, worlds = envInt("ISUKIT_STATEMENTS_SEED", uint64(time.Now().Unix())*100), math.MaxInt
 	case seed == 0:
-		first, worlds, rounds = 1000, len(shapes), 1
-	}
-	if target == 0 && seed == 0 {
-		t.Skip("what it finds is being repaired; make stress-statements runs it")
+		first, worlds, rounds, units = 1000, len(shapes), 1, 20
 	}
 	t.Logf("from seed %d on", first)
 	counts := newStatementCounts()
