@@ -211,9 +211,9 @@ func copySchema(ctx context.Context, source, m *member) error {
 		if slices.Equal(want[name], have[name]) {
 			continue
 		}
-		var table, create string
-		if err := source.admin.QueryRowContext(ctx, "SHOW CREATE TABLE "+quoteName(name)).Scan(&table, &create); err != nil {
-			return fmt.Errorf("replica %s: %w", source.name, err)
+		create, err := showCreate(ctx, source, name)
+		if err != nil {
+			return err
 		}
 		if _, err := c.ExecContext(ctx, create); err != nil {
 			return fmt.Errorf("replica %s: %w", m.name, err)
@@ -222,7 +222,7 @@ func copySchema(ctx context.Context, source, m *member) error {
 	if have, err = describe(ctx, m); err != nil {
 		return err
 	}
-	if diff := schemaDiff(source.name, definitions(want), m.name, definitions(have)); len(diff) > 0 {
+	if diff := schemaDiff(source.name, want, m.name, have); len(diff) > 0 {
 		return fmt.Errorf("%w, and copying tables did not mend it: %s", ErrSchema, strings.Join(diff, "; "))
 	}
 	return nil

@@ -28,20 +28,12 @@ const otherQuery = `SELECT CONCAT('view ', table_name), CONCAT_WS(' ', REPLACE(v
 
 // describeOthers returns views, routines and events of m's database by kind and name.
 func describeOthers(ctx context.Context, m *member) (map[string][]string, error) {
-	rows, err := m.admin.QueryContext(ctx, strings.ReplaceAll(otherQuery, "QUOTE_NAME", "'`'"))
-	if err != nil {
-		return nil, fmt.Errorf("replica %s: read views, routines and events: %w", m.name, err)
-	}
-	defer rows.Close()
+	rows, err := m.list(ctx, strings.ReplaceAll(otherQuery, "QUOTE_NAME", "'`'"))
 	out := map[string][]string{}
-	for rows.Next() {
-		var name, text string
-		if err := rows.Scan(&name, &text); err != nil {
-			return nil, err
-		}
-		out[name] = append(out[name], text)
+	for _, row := range rows {
+		out[row[0]] = append(out[row[0]], row[1])
 	}
-	return out, rows.Err()
+	return out, err
 }
 
 var (
@@ -51,52 +43,23 @@ var (
 	column    = regexp.MustCompile("^`((?:[^`]|``)*)`")
 )
 
-// define adds to tables the lines of SHOW CREATE TABLE, and the order of their columns and unique keys as the server shows it.
-func define(ctx context.Context, m *member, tables map[string][]string) error {
-	for name := range tables {
-		var table, create string
-		err := m.admin.QueryRowContext(ctx, "SHOW CREATE TABLE "+quoteName(name)).Scan(&table, &create)
-		if err != nil {
-			return fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+// defined are the lines of a CREATE TABLE statement, and the order of the columns and unique keys as the server shows it.
+func defined(create string) (lines []string) {
+	var unique, columns []string
+	for _, line := range strings.Split(create, "\n")[1:] {
+		line = comment.ReplaceAllString(counter.ReplaceAllString(strings.TrimSuffix(strings.TrimSpace(line), ","), ""), "")
+		if key := uniqueKey.FindStringSubmatch(line); key != nil {
+			unique = append(unique, key[1])
+		} else if c := column.FindStringSubmatch(line); c != nil {
+			columns = append(columns, c[1])
 		}
-		var unique, columns []string
-		for i, line := range strings.Split(create, "\n") {
-			if i == 0 {
-				continue // the name
-			}
-			line = comment.ReplaceAllString(counter.ReplaceAllString(strings.TrimSuffix(strings.TrimSpace(line), ","), ""), "")
-			if key := uniqueKey.FindStringSubmatch(line); key != nil {
-				unique = append(unique, key[1])
-			} else if c := column.FindStringSubmatch(line); c != nil {
-				columns = append(columns, c[1])
-			}
-			tables[name] = append(tables[name], defined+line)
-		}
-		tables[name] = append(tables[name], defined+"columns in the order "+strings.Join(columns, ", "))
-		if len(unique) > 1 {
-			tables[name] = append(tables[name], defined+"unique keys in the order "+strings.Join(unique, ", "))
-		}
+		lines = append(lines, line)
 	}
-	return nil
-}
-
-// defined begins the lines that are compared; the others, which the pool goes by, say the same in other words.
-const defined = "definition "
-
-// definitions are the lines of each table that are compared: what SHOW CREATE TABLE tells, and the triggers.
-func definitions(tables map[string][]string) map[string][]string {
-	out := make(map[string][]string, len(tables))
-	for name, lines := range tables {
-		out[name] = []string{}
-		for _, line := range lines {
-			if text, ok := strings.CutPrefix(line, defined); ok {
-				out[name] = append(out[name], text)
-			} else if strings.HasPrefix(line, "trigger ") {
-				out[name] = append(out[name], line)
-			}
-		}
+	lines = append(lines, "columns in the order "+strings.Join(columns, ", "))
+	if len(unique) > 1 {
+		lines = append(lines, "unique keys in the order "+strings.Join(unique, ", "))
 	}
-	return out
+	return lines
 }
 
 // innoQueries list every index of a table in the order in which InnoDB goes through them, on MySQL and on MariaDB.
@@ -121,20 +84,17 @@ func innoOrder(ctx context.Context, m *member, tables map[string][]string) (map[
 }
 
 func readOrder(ctx context.Context, m *member, query string, tables map[string][]string) (map[string][]string, error) {
-	rows, err := m.admin.QueryContext(ctx, query)
+	rows, err := m.list(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
 	order := map[string][]string{}
-	for rows.Next() {
-		var path, index string
-		if err := rows.Scan(&path, &index); err != nil {
-			return nil, err
+	for _, row := range rows {
+		_, name, _ := strings.Cut(row[0], "/")
+		if part := strings.Index(strings.ToLower(name), "#p#"); part >= 0 {
+			name = name[:part]
 		}
-		_, name, _ := strings.Cut(path, "/")
-		name, _, _ = strings.Cut(strings.ToLower(name), "#p#")
-		if isUnique(tables[name], index) && !slices.Contains(order[name], index) {
+		if index := row[1]; isUnique(tables[name], index) && !slices.Contains(order[name], index) {
 			order[name] = append(order[name], index)
 		}
 	}
@@ -145,16 +105,16 @@ func readOrder(ctx context.Context, m *member, query string, tables map[string][
 		}
 		order[name] = []string{"unique keys made in the order " + strings.Join(keys, ", ")}
 	}
-	return order, rows.Err()
+	return order, nil
 }
 
 func isUnique(lines []string, index string) bool {
-	return slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, defined+"UNIQUE KEY "+quoteName(index)+" ") })
+	return slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "UNIQUE KEY "+quoteName(index)+" ") })
 }
 
 // database is what compareSchemas knows of one replica.
 type database struct {
-	tables map[string][]string // all lines of describe
+	tables map[string][]string
 	others map[string][]string
 	order  map[string][]string // of unique keys; nil where it can't be read
 }
@@ -172,7 +132,7 @@ func readDatabase(ctx context.Context, m *member) (d database, err error) {
 
 // databaseDiff names what one replica has and the other has not.
 func databaseDiff(aName string, a database, bName string, b database) []string {
-	diff := schemaDiff(aName, definitions(a.tables), bName, definitions(b.tables))
+	diff := schemaDiff(aName, a.tables, bName, b.tables)
 	for _, name := range sortedNames(a.others, b.others) {
 		if !slices.Equal(a.others[name], b.others[name]) {
 			diff = append(diff, fmt.Sprintf("%s is not the same on %s and on %s", name, aName, bName))

@@ -149,64 +149,39 @@ func escapes(s string) int {
 // of unique keys was compared.
 func (p *group) learnSchema(ctx context.Context, m *member, ordered bool) error {
 	s := &sqltext.Schema{Ordered: ordered, Without: p.cfg.WithoutRule}
-	if err := p.readSchema(ctx, m, s); err != nil {
+	if err := m.admin.QueryRowContext(ctx, "SELECT LOWER(DATABASE()), VERSION() LIKE '%MariaDB%'").Scan(&s.Database, &s.MariaDB); err != nil {
 		return fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+	}
+	if err := readSchema(ctx, m, s); err != nil {
+		return err
 	}
 	p.schema.Store(s)
 	return nil
 }
 
-func (p *group) readSchema(ctx context.Context, m *member, s *sqltext.Schema) error {
-	c, err := m.admin.Conn(ctx)
+// readSchema reads m's tables into s.
+func readSchema(ctx context.Context, m *member, s *sqltext.Schema) error {
+	names, err := tableNames(ctx, m)
 	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.QueryRowContext(ctx, "SELECT LOWER(DATABASE()), VERSION() LIKE '%MariaDB%'").Scan(&s.Database, &s.MariaDB); err != nil {
-		return err
-	}
-	rows, err := c.QueryContext(ctx, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return err
-		}
-		if !strings.HasPrefix(strings.ToLower(name), ownPrefix) {
-			names = append(names, name)
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	for _, name := range names {
-		var table, create string
-		if err := c.QueryRowContext(ctx, "SHOW CREATE TABLE "+quoteName(name)).Scan(&table, &create); err != nil {
+		create, err := showCreate(ctx, m, name)
+		if err != nil {
 			return err
 		}
 		if err := s.AddTable(create); err != nil {
-			return err
+			return fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+		}
+		s.Tables[strings.ToLower(name)].Name = name
+	}
+	triggers, err := m.list(ctx, triggerQuery)
+	for _, row := range triggers {
+		if t := s.Tables[strings.ToLower(row[0])]; t != nil {
+			t.Triggers = append(t.Triggers, row[1])
 		}
 	}
-	triggers, err := c.QueryContext(ctx, "SELECT LOWER(event_object_table), action_statement FROM information_schema.triggers WHERE trigger_schema = DATABASE()")
-	if err != nil {
-		return err
-	}
-	defer triggers.Close()
-	for triggers.Next() {
-		var table, body string
-		if err := triggers.Scan(&table, &body); err != nil {
-			return err
-		}
-		if t := s.Tables[table]; t != nil {
-			t.Triggers = append(t.Triggers, body)
-		}
-	}
-	return triggers.Err()
+	return err
 }
 
 // learnLimits finds the size of the statements that every replica takes, and what their drivers count.

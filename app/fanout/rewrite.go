@@ -124,7 +124,7 @@ const maxPicked = 10_000
 // pickRows has an UPDATE or DELETE name by their key the rows that it would change on the first replica, which stay locked there.
 func (t *orderedTxn) pickRows(ctx context.Context, q call) (call, error) {
 	f := &q.st.Form
-	key := t.table(q).Primary()
+	key := t.table(q).Primary().Columns
 	list := make([]string, len(key))
 	for i, c := range key {
 		list[i] = quoteName(c)
@@ -398,6 +398,7 @@ func (t *orderedTxn) idsOf(q call, lastID int64) (all bool, reason string) {
 func (t *orderedTxn) firstNew(ctx context.Context, q call, a answer) (int64, error) {
 	other := t.live()[1]
 	name := quoteName(t.table(q).Auto)
+	table, _ := cut(q, q.st.Form.Name)
 	ids := a.ids
 	if ids == nil {
 		ids = []int64{a.id}
@@ -406,7 +407,7 @@ func (t *orderedTxn) firstNew(ctx context.Context, q call, a answer) (int64, err
 	for i, id := range ids {
 		list[i] = strconv.FormatUint(uint64(id), 10)
 	}
-	ask := call{text: "SELECT " + name + " FROM " + quoteName(q.st.Form.Table) + " WHERE " + name + " IN (" + strings.Join(list, ",") + ") LOCK IN SHARE MODE"}
+	ask := call{text: "SELECT " + name + " FROM " + table + " WHERE " + name + " IN (" + strings.Join(list, ",") + ") LOCK IN SHARE MODE"}
 	b, err := other.run(ctx, t.c, ask, "", pins{lastID: -1}, true)
 	if err != nil {
 		if jerr := t.judge(ctx, q, a, []verdict{{other, answer{}, err}}); jerr != nil {

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,54 +10,84 @@ import (
 	"strings"
 )
 
-const columnsQuery = `SELECT c.table_name, c.column_name, c.ordinal_position, c.column_type, c.is_nullable,
-	COALESCE(c.column_default, '-'), c.extra, COALESCE(c.collation_name, '-'), COALESCE(c.generation_expression, '')
-	FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-	WHERE c.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' ORDER BY c.table_name, c.ordinal_position`
+const tablesQuery = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')"
 
-const indexQuery = `SELECT table_name, index_name, seq_in_index, COALESCE(column_name, '-'), non_unique, COALESCE(sub_part, 0)
-	FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY table_name, index_name, seq_in_index`
-
-const triggerQuery = `SELECT event_object_table, trigger_name, action_timing, event_manipulation, action_statement, action_order, sql_mode, character_set_client, collation_connection
+const triggerQuery = `SELECT event_object_table, action_statement, trigger_name, action_timing, event_manipulation, action_order, sql_mode, character_set_client, collation_connection
 	FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY event_object_table, trigger_name`
 
-const foreignQuery = `SELECT table_name, constraint_name, column_name, COALESCE(referenced_table_name, '-'), COALESCE(referenced_column_name, '-')
-	FROM information_schema.key_column_usage WHERE table_schema = DATABASE() AND referenced_table_name IS NOT NULL
-	ORDER BY table_name, constraint_name, ordinal_position`
-
-// describe returns what m's database consists of, a line a column, index part, trigger or foreign key, by table.
-func describe(ctx context.Context, m *member) (map[string][]string, error) {
-	out := map[string][]string{}
-	for _, q := range []struct{ kind, text string }{
-		{"column", columnsQuery}, {"index", indexQuery}, {"trigger", triggerQuery}, {"foreign key", foreignQuery},
-	} {
-		rows, err := m.admin.QueryContext(ctx, q.text)
-		if err != nil {
-			return nil, fmt.Errorf("replica %s: read the schema: %w", m.name, err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		cells := make([]string, len(columns))
-		into := make([]any, len(columns))
+// list is the rows of a query about m, as texts.
+func (m *member) list(ctx context.Context, query string) (list [][]string, err error) {
+	rows, err := m.admin.QueryContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		cells, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
 		for i := range cells {
 			into[i] = &cells[i]
 		}
-		for rows.Next() {
-			if err := rows.Scan(into...); err != nil {
-				return nil, errors.Join(err, rows.Close())
-			}
-			name := strings.ToLower(cells[0])
-			if !strings.HasPrefix(name, ownPrefix) {
-				out[name] = append(out[name], q.kind+" "+strings.Join(cells[1:], " "))
-			}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
 		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+		row := make([]string, len(cells))
+		for i, c := range cells {
+			row[i] = c.String
+		}
+		list = append(list, row)
+	}
+	return list, rows.Err()
+}
+
+// tableNames are the app's tables on m, as written.
+func tableNames(ctx context.Context, m *member) (names []string, err error) {
+	rows, err := m.list(ctx, tablesQuery)
+	for _, row := range rows {
+		if !strings.HasPrefix(strings.ToLower(row[0]), ownPrefix) {
+			names = append(names, row[0])
 		}
 	}
-	return out, define(ctx, m, out)
+	return names, err
+}
+
+// showCreate is what m says of a table.
+func showCreate(ctx context.Context, m *member, table string) (create string, err error) {
+	var name string
+	if err := m.admin.QueryRowContext(ctx, "SHOW CREATE TABLE "+quoteName(table)).Scan(&name, &create); err != nil {
+		return "", fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+	}
+	return create, nil
+}
+
+// describe returns what m's database consists of: for each table the lines of SHOW CREATE TABLE, the order of its columns and unique keys,
+// and its triggers.
+func describe(ctx context.Context, m *member) (map[string][]string, error) {
+	names, err := tableNames(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	triggers, err := m.list(ctx, triggerQuery)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]string{}
+	for _, name := range names {
+		create, err := showCreate(ctx, m, name)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = defined(create)
+	}
+	for _, t := range triggers {
+		if out[t[0]] != nil {
+			out[t[0]] = append(out[t[0]], "trigger "+strings.Join(t[1:], " "))
+		}
+	}
+	return out, nil
 }
 
 // ErrSchema is wrapped when replicas' schemas or settings differ; the error names what differs.

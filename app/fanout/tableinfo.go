@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // tableInfo is what comparing and mending a table needs to know of it.
@@ -20,7 +22,6 @@ type columnInfo struct {
 	name      string
 	dataType  string
 	generated bool
-	nullable  bool
 }
 
 // text reports whether values of the column are characters: they travel as strings, in the connection's character set.
@@ -116,104 +117,38 @@ func (t *tableInfo) from() string {
 
 // readTables lists the app's tables on m, or those of only when that is not empty.
 func readTables(ctx context.Context, m *member, only []string) ([]*tableInfo, error) {
-	byName, err := readColumns(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	if err := readKeys(ctx, m, byName); err != nil {
-		return nil, err
-	}
-	if err := readTriggers(ctx, m, byName); err != nil {
+	schema := &sqltext.Schema{}
+	if err := readSchema(ctx, m, schema); err != nil {
 		return nil, err
 	}
 	var list []*tableInfo
-	for _, t := range byName {
-		if len(only) == 0 || slices.ContainsFunc(only, func(n string) bool { return strings.EqualFold(n, t.name) }) {
-			list = append(list, t)
+	for _, n := range only {
+		if schema.Tables[strings.ToLower(n)] == nil {
+			return nil, fmt.Errorf("replica %s has no table %s", m.name, n)
 		}
 	}
-	for _, n := range only {
-		if !slices.ContainsFunc(list, func(t *tableInfo) bool { return strings.EqualFold(n, t.name) }) {
-			return nil, fmt.Errorf("replica %s has no table %s", m.name, n)
+	for _, t := range schema.Tables {
+		if !t.Versioned && (len(only) == 0 || slices.ContainsFunc(only, func(n string) bool { return strings.EqualFold(n, t.Name) })) {
+			list = append(list, infoOf(t))
 		}
 	}
 	slices.SortFunc(list, func(a, b *tableInfo) int { return strings.Compare(a.name, b.name) })
 	return list, nil
 }
 
-func readColumns(ctx context.Context, m *member) (map[string]*tableInfo, error) {
-	rows, err := m.admin.QueryContext(ctx, `SELECT c.table_name, c.column_name, LOWER(c.data_type), COALESCE(c.generation_expression, '') <> '', c.is_nullable = 'YES'
-		FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-		WHERE c.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' ORDER BY c.table_name, c.ordinal_position`)
-	if err != nil {
-		return nil, fmt.Errorf("replica %s: list columns: %w", m.name, err)
+func infoOf(t *sqltext.Table) *tableInfo {
+	info := &tableInfo{name: t.Name, triggers: len(t.Triggers) > 0}
+	column := func(c *sqltext.Column) columnInfo { return columnInfo{c.Name, c.Type, c.Generated} }
+	for i := range t.Columns {
+		info.columns = append(info.columns, column(&t.Columns[i]))
 	}
-	defer rows.Close()
-	byName := map[string]*tableInfo{}
-	for rows.Next() {
-		var table string
-		var c columnInfo
-		if err := rows.Scan(&table, &c.name, &c.dataType, &c.generated, &c.nullable); err != nil {
-			return nil, err
-		}
-		if strings.HasPrefix(strings.ToLower(table), ownPrefix) {
-			continue
-		}
-		if byName[table] == nil {
-			byName[table] = &tableInfo{name: table}
-		}
-		byName[table].columns = append(byName[table].columns, c)
-	}
-	return byName, rows.Err()
-}
-
-// readKeys finds for each table the key that names its rows.
-func readKeys(ctx context.Context, m *member, byName map[string]*tableInfo) error {
-	rows, err := m.admin.QueryContext(ctx, `SELECT table_name, index_name, COALESCE(column_name, ''), sub_part IS NOT NULL
-		FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0
-		ORDER BY table_name, index_name <> 'PRIMARY', index_name, seq_in_index`)
-	if err != nil {
-		return fmt.Errorf("replica %s: list keys: %w", m.name, err)
-	}
-	defer rows.Close()
-	unfit := map[string]bool{}
-	for rows.Next() {
-		var table, index, column string
-		var prefix bool
-		if err := rows.Scan(&table, &index, &column, &prefix); err != nil {
-			return err
-		}
-		t := byName[table]
-		if t == nil || unfit[table+"/"+index] || t.index != "" && t.index != index {
-			continue
-		}
-		i := slices.IndexFunc(t.columns, func(c columnInfo) bool { return c.name == column })
-		if i < 0 || prefix || t.columns[i].nullable {
-			unfit[table+"/"+index] = true
-			t.key, t.index = nil, ""
-			continue
-		}
-		t.key, t.index = append(t.key, t.columns[i]), index
-	}
-	return rows.Err()
-}
-
-func readTriggers(ctx context.Context, m *member, byName map[string]*tableInfo) error {
-	rows, err := m.admin.QueryContext(ctx, "SELECT event_object_table FROM information_schema.triggers WHERE trigger_schema = DATABASE()")
-	if err != nil {
-		return fmt.Errorf("replica %s: list triggers: %w", m.name, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var table string
-		if err := rows.Scan(&table); err != nil {
-			return err
-		}
-		if t := byName[table]; t != nil {
-			t.triggers = true
+	if key := t.Primary(); key != nil {
+		info.index = key.Name
+		for _, name := range key.Columns {
+			info.key = append(info.key, column(t.Column(name)))
 		}
 	}
-	return rows.Err()
+	return info
 }
 
 // value turns what the driver read from the column into what it must be given to mean the same.

@@ -887,3 +887,32 @@ func TestUpsertTriesANumberThatIsTaken(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesInBothCases has a table and columns whose names are not lower case, as servers on Linux tell them apart.
+func TestNamesInBothCases(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				c := startCluster(t, engine, 2)
+				c.execShop(t, "CREATE TABLE TeamName (Id BIGINT AUTO_INCREMENT PRIMARY KEY, K VARCHAR(20) NOT NULL UNIQUE, N INT UNIQUE, V INT)", "INSERT INTO TeamName (K, V) VALUES ('a', 1), ('b', 2)")
+				p := c.open(t, c.config(mode))
+				c.execOn(t, 1, "ALTER TABLE TeamName AUTO_INCREMENT = 5000")
+				do("INSERT INTO TeamName (K, V) VALUES ('a', 10), ('b', 20) ON DUPLICATE KEY UPDATE V = VALUES(V)", "INSERT INTO TeamName (K, V) VALUES ('a', 11), ('c', 30) ON DUPLICATE KEY UPDATE V = VALUES(V)",
+					"UPDATE TeamName SET V = V + 1 WHERE V > 5 LIMIT 1", "DELETE FROM TeamName WHERE Id = 2")(t, p.DB())
+				c.execOn(t, 1, "UPDATE TeamName SET V = 77 WHERE K = 'c'")
+				report, err := p.Check(t.Context(), fanout.CheckOptions{})
+				must(t, err)
+				if len(report.Tables) != 1 || report.Tables[0].Table != "TeamName" || report.Tables[0].Differing != 1 {
+					t.Errorf("the check says %+v, want one row of TeamName", report.Tables)
+				}
+				_, err = p.Repair(t.Context(), fanout.RepairOptions{From: "r1"})
+				must(t, err)
+				for i := range c.dbs {
+					if got, want := c.rows(t, i, "SELECT CONCAT_WS('/', Id, K, V) FROM TeamName ORDER BY Id"), []string{"1/a/12", "5/c/30"}; !slices.Equal(got, want) {
+						t.Errorf("r%d has %q, want %q", i+1, got, want)
+					}
+				}
+			})
+		}
+	}
+}

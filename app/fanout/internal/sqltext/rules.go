@@ -331,15 +331,7 @@ func (c *judge) stringExtreme(m *marks) bool {
 	})
 }
 
-var textTypes = set0of("char varchar tinytext text mediumtext longtext enum set json")
-
-func set0of(s string) map[string]bool {
-	m := map[string]bool{}
-	for _, w := range strings.Fields(s) {
-		m[w] = true
-	}
-	return m
-}
+var textTypes = set("char varchar tinytext text mediumtext longtext enum set json")
 
 // picks reports whether WHERE names one row by a unique key, if its values are of the key's own kind.
 func (c *judge) picks() bool {

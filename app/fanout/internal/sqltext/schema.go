@@ -74,11 +74,11 @@ func (t *Table) strict(k Key) bool {
 	return k.Unique && !k.Partial && !slices.ContainsFunc(k.Columns, func(c string) bool { col := t.Column(c); return col == nil || col.Nullable })
 }
 
-// Primary are the columns that name a row, or nil.
-func (t *Table) Primary() []string {
-	for _, k := range t.Keys {
+// Primary is the key that names a row, or nil.
+func (t *Table) Primary() *Key {
+	for i, k := range t.Keys {
 		if t.strict(k) {
-			return k.Columns
+			return &t.Keys[i]
 		}
 	}
 	return nil
