@@ -146,12 +146,7 @@ func subjectOfReplicas(cmd *cobra.Command, _ []string) (subjectKind, error) {
 }
 
 func subjectOfRound(cmd *cobra.Command, _ []string) (subjectKind, error) {
-	f := cmd.Flags()
-	file, _ := f.GetString("project")
-	if explain, _ := f.GetBool("explain-score"); f.Changed("topology") || explain {
-		return thePortal, nil
-	}
-	p, _, err := round.FindProject(file)
+	p, _, err := roundedProject(cmd)
 	if err != nil || p == nil {
 		return thePortal, err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/project"
@@ -95,10 +94,10 @@ func projectOf(args []string) (p *project.Project, file string, err error) {
 	var o roundOptions
 	cmd := &cobra.Command{Use: "round"}
 	o.addFlags(cmd.Flags())
-	if err := cmd.ParseFlags(args); err != nil || o.explain || cmd.Flags().Changed("topology") {
+	if err := cmd.ParseFlags(args); err != nil {
 		return nil, "", err
 	}
-	p, dir, err := round.FindProject(o.project)
+	p, dir, err := roundedProject(cmd)
 	if err != nil || p == nil {
 		return nil, "", err
 	}

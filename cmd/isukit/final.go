@@ -99,7 +99,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 		return err
 	}
 	say("services enabled")
-	for _, services := range p.Final.Services {
+	for _, services := range opened.Final.Services { // with those of the topology that is up
 		if err := areEnabled(ctx, opened.Reach.Named[services.Host], services); err != nil {
 			return ui.Hinted(err, "sudo systemctl enable UNIT; a static unit needs an [Install] section first, or another unit that is enabled and wants it")
 		}

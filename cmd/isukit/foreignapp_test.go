@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
@@ -144,6 +148,7 @@ func newForeignTeam(t *testing.T, hosts ...string) *foreignTeam {
 	for _, name := range hosts {
 		logins = append(logins, realhosts.Login{Name: name, Address: f.lab.Address(t, name), User: "isucon", Key: "id", Known: "known_hosts"})
 	}
+	logins = append(logins, realhosts.Login{Name: "s3-nosudo", Address: f.lab.Address(t, hosts[len(hosts)-1]), User: "nosudo", Key: "id", Known: "known_hosts"})
 	config := f.lab.WriteConfig(t, logins...)
 	f.env = append(f.env, "ISUKIT_SSH_CONFIG="+config, "HOME="+t.TempDir(), "ISUKIT_YES=1")
 	for _, name := range hosts {
@@ -175,10 +180,19 @@ func (f *foreignTeam) ask(t *testing.T, method, path string) string {
 	return f.lab.Must(t, "generator", fmt.Sprintf(`perl -MIO::Socket::INET -e 'my $c = IO::Socket::INET->new("%s:80") or die; print $c "%s %s HTTP/1.0\r\n\r\n"; $c->flush; local $/; my $all = <$c>; $all =~ /^HTTP\/1.1 200/ or die $all; $all =~ s/.*?\r\n\r\n//s; print $all'`, f.lab.Address(t, "s1"), method, path))
 }
 
-// TestForeignApp places an app that isukit did not install on servers with systemd, and takes everything back.
+// TestForeignApp plays the day with an app that isukit did not install, on servers with systemd. Each part ends with the servers as they
+// were before.
 func TestForeignApp(t *testing.T) {
 	infratest.Real(t)
 	f := newForeignTeam(t, "s1", "s2", "s3")
+	t.Run("place", f.place)
+	t.Run("wrong", f.wrong)
+	t.Run("changed", f.changed)
+	t.Run("day", f.day)
+	t.Run("killed", f.killed)
+}
+
+func (f *foreignTeam) place(t *testing.T) {
 	plan := f.isukit(t, ui.ExitOK, "topology", "apply", "split", "--dry-run")
 	for _, want := range []string{"MYSQL_HOST=", "proxy_pass http://localhost:1323; -> proxy_pass http://isukit-app;", "stop    unit mariadb.service (disabled)", "account isu@10.77.0.11", "bind-address", "- Requires=mariadb.service"} {
 		if !strings.Contains(plan, want) {
@@ -205,4 +219,117 @@ func TestForeignApp(t *testing.T) {
 	f.isukit(t, ui.ExitOK, "topology", "verify")
 	f.isukit(t, ui.ExitOK, "topology", "down")
 	f.wantBefore(t, "after down")
+}
+
+// wrong wants what cannot work to be an error that names it, before anything is touched.
+func (f *foreignTeam) wrong(t *testing.T) {
+	defer write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
+	for _, c := range []struct {
+		from, to, want string
+		code           int
+	}{
+		{"units: [team]", "units: [nothere]", "there is no unit nothere.service", ui.ExitFailed},
+		{"{MYSQL_HOST:", "{MYSQL_HOTS:", "/home/isucon/env.sh: it does not assign MYSQL_HOTS", ui.ExitFailed},
+		{"{/home/isucon/env.sh:", "{/home/isucon/env:", "/home/isucon/env: there is no such file", ui.ExitFailed},
+		{`"localhost:1323"`, `"localhost:8080"`, `"localhost:8080" does not stand in it`, ui.ExitFailed},
+		{"password_env: MYSQL_PASS", "password_env: MYSQL_WORD", "MYSQL_WORD is set neither", ui.ExitFailed},
+		{"requires: {mariadb.service", "requires: {mysql.service", "no unit of role app requires mysql.service", ui.ExitFailed},
+		{"port: 80", "port: 1323", "isukit.yaml:25:41: topology split: app and proxy on host s1 would listen on one port, 1323", ui.ExitUsage},
+		{"address: s3", "address: s3-nosudo", "no root", ui.ExitFailed},
+		{"move: initialize", "move: schema, file: /nowhere.sql", "there is no /nowhere.sql", ui.ExitFailed},
+	} {
+		text := strings.Replace(foreignProject, c.from, c.to, 1)
+		if strings.HasPrefix(c.to, "move: schema") {
+			text = strings.Replace(text, "schema: isudb", "schema: otherdb", 1)
+		}
+		write(t, filepath.Join(f.dir, "isukit.yaml"), text)
+		if out := f.isukit(t, c.code, "topology", "apply", "split"); !strings.Contains(out, c.want) {
+			t.Errorf("%s: the error lacks %q:\n%s", c.to, c.want, out)
+		}
+	}
+	f.wantBefore(t, "after applies that were refused")
+}
+
+// changed wants what somebody has changed since to stay, and isukit's own lines to go.
+func (f *foreignTeam) changed(t *testing.T) {
+	f.isukit(t, ui.ExitOK, "topology", "apply", "split", "-q")
+	f.lab.Must(t, "s1", "echo '# our own' >>/home/isucon/env.sh")
+	f.lab.Must(t, "s3", "sed -i 's/^MYSQL_HOST=.*/MYSQL_HOST=10.9.9.9/' /home/isucon/env.sh")
+	if out := f.isukit(t, ui.ExitFailed, "topology", "apply", "far"); !strings.Contains(out, "host s3: /home/isucon/env.sh was changed by someone else") {
+		t.Errorf("apply:\n%s", out)
+	}
+	out := f.isukit(t, ui.ExitRound, "topology", "down")
+	if !strings.Contains(out, "left: host s3: /home/isucon/env.sh") || !strings.Contains(out, "left: host s1: /home/isucon/env.sh") {
+		t.Errorf("down:\n%s", out)
+	}
+	f.lab.Must(t, "s1", "grep -q '# our own' /home/isucon/env.sh && sed -i '/# our own/d' /home/isucon/env.sh && chmod 640 /home/isucon/env.sh && chown isucon: /home/isucon/env.sh")
+	f.lab.Must(t, "s3", `grep -q 10.9.9.9 /home/isucon/env.sh && sed -i 's/^MYSQL_HOST=.*/MYSQL_HOST="127.0.0.1"/' /home/isucon/env.sh && systemctl restart team`)
+	f.wantBefore(t, "after down, and what was changed by hand put right")
+}
+
+// foreignBench is the benchmark of the day: it prints a score, and its exit code says nothing.
+const foreignBench = `use IO::Socket::INET;
+my ($score, $ok) = (0, 1);
+sub ask { my ($method, $path, $want) = @_;
+	my $c = IO::Socket::INET->new("$ARGV[0]:80") or do { $ok = 0; return };
+	print $c "$method $path HTTP/1.0\r\n\r\n"; $c->flush; local $/; my $all = <$c>;
+	if ($all =~ m,^HTTP/1.1 200, && $all =~ /$want/) { $score++ } else { $ok = 0 } }
+ask("POST", "/initialize", "");
+for my $n (1 .. 8) { ask("POST", "/api/items/n$n", ""); ask("GET", "/api/items", "\"n$n\"") }
+printf "{\"pass\":%s,\"score\":%d}\n", $ok ? "true" : "false", $score;
+`
+
+// day plays rounds, compares the placements, tunes, and ends the day.
+func (f *foreignTeam) day(t *testing.T) {
+	defer write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
+	write(t, filepath.Join(f.dir, "bench.pl"), foreignBench)
+	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(foreignProject, "benchmark: {external: true}",
+		"logs: {access: [{host: s1, file: /var/log/nginx/access.log}]}\nbenchmark: {command: perl bench.pl "+f.lab.Address(t, "s1")+", score: {json: .score}, pass: {json: .pass}}\nfinal: {rounds: 1}", 1))
+	results := "--results=" + t.TempDir()
+	if out := f.isukit(t, ui.ExitOK, "round", results); !strings.Contains(out, "17") {
+		t.Errorf("the round:\n%s", out)
+	}
+	if out := f.isukit(t, ui.ExitOK, "round", "-t", "split", "--json", results); !strings.Contains(out, `"topology": "split"`) || !strings.Contains(out, `"total": 17`) {
+		t.Errorf("the round on split:\n%s", out)
+	}
+	if out := f.isukit(t, ui.ExitOK, "compare", "topology=one", "topology=split", "--rounds", "2", results); !strings.Contains(out, "same") && !strings.Contains(out, "undecided") {
+		t.Errorf("compare:\n%s", out)
+	}
+	f.isukit(t, ui.ExitOK, "topology", "apply", "split", "-q")
+	f.isukit(t, ui.ExitOK, "tune", "apply", "mysql/durability-relaxed", "nginx/keepalive")
+	if got := f.lab.Must(t, "s2", "mariadb -N -e 'SELECT @@innodb_flush_log_at_trx_commit'"); got != "2\n" {
+		t.Errorf("the database of the topology that is up has %q", got)
+	}
+	f.isukit(t, ui.ExitOK, "tune", "verify")
+	f.isukit(t, ui.ExitOK, "final", results)
+	f.isukit(t, ui.ExitOK, "tune", "revert", "--all")
+	f.isukit(t, ui.ExitOK, "topology", "down")
+	f.wantBefore(t, "after the day")
+}
+
+// killed kills isukit while it applies; the next command takes everything back, or finishes.
+func (f *foreignTeam) killed(t *testing.T) {
+	kills, err := strconv.Atoi(os.Getenv("ISUKIT_KILLS"))
+	if err != nil {
+		kills = 3
+	}
+	h, err := f.lab.Host("generator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	for n := range kills {
+		after := fmt.Sprintf("%.2f", 1+7*random.Float64())
+		if _, err := h.Run(t.Context(), host.Command{Argv: []string{"timeout", "-s", "KILL", after, f.path, "topology", "apply", "split"}, Env: append(f.env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"), Dir: f.dir}); err != nil {
+			t.Fatal(err)
+		}
+		when := "killed after " + after + " s"
+		if n%2 == 0 {
+			f.isukit(t, ui.ExitOK, "topology", "apply", "split")
+			f.isukit(t, ui.ExitOK, "topology", "verify")
+			when += ", finished"
+		}
+		f.isukit(t, ui.ExitOK, "topology", "down")
+		f.wantBefore(t, when+" and taken back")
+	}
 }

@@ -19,12 +19,13 @@ type projectRoundOptions struct {
 	asJSON, quiet, notify bool
 	final                 bool // it is one of several that confirm
 	tune                  []tune.Tuning
+	place                 string // a topology of the project that is applied before
 }
 
 // runProjectRound plays one round of a project whose benchmark is a command.
 func runProjectRound(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) error {
 	_, err := playProjectRound(ctx, p, dir, o, s, func(ctx context.Context, r *round.ProjectRound) error {
-		r.Tune = o.tune
+		r.Tune, r.Place = o.tune, o.place
 		return r.Play(ctx)
 	})
 	return err

@@ -44,7 +44,8 @@ With --driver the topology is applied to that driver's hosts instead, as "isukit
 "isukit topology down".
 
 Where there is an isukit.yaml (isukit init writes one) and no --topology is given, the round is of that project instead: rotate
-its logs, build, deploy, restart, run its benchmark, and keep what logs, databases, hosts and profiles tell of it.`,
+its logs, build, deploy, restart, run its benchmark, and keep what logs, databases, hosts and profiles tell of it. A topology of that
+file is applied to the project's hosts before, and stays up.`,
 		Example: `  isukit round
   isukit round --duration 10s --engine mysql
   isukit round --users 50 --json > round.json
@@ -58,20 +59,41 @@ its logs, build, deploy, restart, run its benchmark, and keep what logs, databas
 				return err
 			}
 			o.quiet, o.carried = isQuiet(cmd), nextOn(cmd, "", carriedFlags...)
-			if !o.explain && !cmd.Flags().Changed("topology") {
-				p, dir, err := round.FindProject(o.project)
-				if err != nil {
-					return err
+			p, dir, err := roundedProject(cmd)
+			if err != nil {
+				return err
+			}
+			if p != nil {
+				if !cmd.Flags().Changed("topology") {
+					o.Topology = ""
 				}
-				if p != nil {
-					return o.ofProject(cmd.Context(), p, dir, s)
-				}
+				return o.ofProject(cmd.Context(), p, dir, s)
 			}
 			return runRound(cmd.Context(), o, s)
 		},
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
+}
+
+// roundedProject is the project that a round is of; nil for one of the portal. --topology means the project where it has one of that name.
+func roundedProject(cmd *cobra.Command) (*project.Project, string, error) {
+	f := cmd.Flags()
+	if explain, _ := f.GetBool("explain-score"); explain {
+		return nil, "", nil
+	}
+	file, _ := f.GetString("project")
+	name, _ := f.GetString("topology")
+	if f.Changed("topology") && (f.Changed("driver") || strings.ContainsAny(name, "./")) {
+		return nil, "", nil
+	}
+	p, dir, err := round.FindProject(file)
+	if p != nil && f.Changed("topology") {
+		if _, ok := p.Placement(name); !ok {
+			return nil, "", nil
+		}
+	}
+	return p, dir, err
 }
 
 // noTopologyArgument refuses arguments, and says how a topology is named that was meant by one.
@@ -92,7 +114,7 @@ func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir st
 		return err
 	}
 	return runProjectRound(ctx, p, dir, projectRoundOptions{
-		results: o.Results, stateDir: o.StateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true, tune: list,
+		results: o.Results, stateDir: o.StateDir, asJSON: o.asJSON, quiet: o.quiet, notify: true, tune: list, place: o.Topology,
 	}, s)
 }
 

@@ -35,8 +35,13 @@ type trusted struct {
 // it may have come with somebody else's repository. It does nothing for commands that read no project.
 func trustProject(cmd *cobra.Command, s streams) error {
 	file, err := cmd.Flags().GetString("project")
-	if err != nil || slices.ContainsFunc([]string{"topology", "driver", "db", "explain-score"}, cmd.Flags().Changed) {
+	if err != nil || slices.ContainsFunc([]string{"driver", "db", "explain-score"}, cmd.Flags().Changed) {
 		return nil // the command has no such flag, or does not use the project
+	}
+	if cmd.Flags().Changed("topology") {
+		if p, _, err := roundedProject(cmd); err != nil || p == nil || cmd.Name() != "round" {
+			return nil // it is about the portal
+		}
 	}
 	if host := cmd.Flags().Lookup("host"); host != nil && !host.Changed {
 		return nil // it stays on this machine, and needs no project

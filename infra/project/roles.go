@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -92,6 +93,33 @@ func (p *Project) Placement(name string) (Placement, bool) {
 		return Placement{}, false
 	}
 	return p.Topologies[n], true
+}
+
+// Placed is the project with the services and databases of a topology beside those that it names itself; a host has the names of its
+// roles, and "app" where a client of a database runs.
+func (p *Project) Placed(t Placement) *Project {
+	c := *p
+	c.Hosts, c.Services, c.Databases = slices.Clone(p.Hosts), slices.Clone(p.Services), slices.Clone(p.Databases)
+	for _, o := range p.Roles {
+		for _, name := range t.Hosts[o.Name] {
+			c.Final.Services = append(slices.Clone(c.Final.Services), ServicesOn{Host: name, Units: o.Units})
+			h := &c.Hosts[slices.IndexFunc(c.Hosts, func(h Host) bool { return h.Name == name })]
+			h.Roles = append(slices.Clone(h.Roles), o.Name)
+			if slices.ContainsFunc(p.Roles, func(db Role) bool { return db.MySQL != nil && slices.Contains(db.MySQL.Clients, o.Name) }) {
+				h.Roles = append(h.Roles, "app")
+			}
+			switch {
+			case o.MySQL == nil:
+				c.Services = append(c.Services, ServicesOn{Host: name, Units: o.Units})
+			case !slices.ContainsFunc(p.Databases, func(d Database) bool { return d.Host == name }):
+				c.Databases = append(c.Databases, Database{
+					Host: name, Client: cmp.Or(o.MySQL.Client, "$(command -v mysql || command -v mariadb)"), Schema: o.MySQL.Schema, Cnf: o.MySQL.Cnf, Unit: o.Units[0],
+				})
+			}
+			h.Roles = slices.Compact(h.Roles)
+		}
+	}
+	return &c
 }
 
 // Ref is a part of a value that is replaced: {ROLE}, {ROLE:2} or {addr:ROLE}.

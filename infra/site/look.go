@@ -85,10 +85,7 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 	if !at.About().Root {
 		return nil, &host.Fault{Host: name, Err: fmt.Errorf("%w: isukit is not root here", host.ErrSudo), Hint: "run isukit with sudo, or give the host an address in isukit.yaml: over ssh isukit uses sudo there"}
 	}
-	n := &node{name: name, at: at, dir: path.Join(farDir, s.Project.Name), files: map[string][]byte{}, units: map[string]unit{}, bases: map[string]*database{}, cnfs: map[string]string{}}
-	if at.About().Here {
-		n.dir = path.Join(s.StateDir, "site", s.Project.Name)
-	}
+	n := &node{name: name, at: at, dir: s.dir(at), files: map[string][]byte{}, units: map[string]unit{}, bases: map[string]*database{}, cnfs: map[string]string{}}
 	var err error
 	if n.rec, err = readRecord(ctx, at, n.dir); err != nil {
 		return nil, err

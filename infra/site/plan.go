@@ -487,29 +487,22 @@ func (d *database) has(from string) (granted, there bool) {
 	return granted, there
 }
 
-// homes are the hosts that have a role's data: those of the topology that was complete, or else those where it runs, first of all
-// beside a client.
-func (p *planner) homes(o project.Role) []*node {
-	var list, rest []*node
-	if t, ok := p.site.Project.Placement(complete(p.nodes)); ok {
-		for _, name := range t.Hosts[o.Name] {
-			list = append(list, p.node(name))
+// homes are the hosts that have a role's data: those of the topology that was complete. As long as none was, the first topology of the
+// file is what is there, as far as the role runs on its hosts; or else the first host where it runs.
+func (p *planner) homes(o project.Role) (list []*node) {
+	t, ok := p.site.Project.Placement(complete(p.nodes))
+	if !ok {
+		t = p.site.Project.Topologies[0]
+	}
+	for _, name := range t.Hosts[o.Name] {
+		if n := p.node(name); ok || n.units[o.Units[0]].active {
+			list = append(list, n)
 		}
-		return list
 	}
 	for _, n := range p.nodes {
-		if !n.units[o.Units[0]].active {
-			continue
+		if len(list) == 0 && n.units[o.Units[0]].active {
+			list = append(list, n)
 		}
-		rest = append(rest, n)
-		for _, role := range o.MySQL.Clients {
-			if c, _ := p.site.Project.Role(role); n.units[c.Units[0]].active && !slices.Contains(list, n) {
-				list = append(list, n)
-			}
-		}
-	}
-	if len(list) == 0 {
-		return rest
 	}
 	return list
 }

@@ -6,6 +6,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,16 +98,33 @@ func (s *Site) Plan(ctx context.Context, topology string, force bool) (*Plan, er
 	return p, err
 }
 
-// Up is the topology that was applied, and whether its apply came to its end; "" for none.
+// Up is the topology that was applied, and whether its apply came to its end; "" for none. It looks at hosts that can be reached.
 func (s *Site) Up(ctx context.Context) (name string, done bool, err error) {
-	nodes, err := s.look(ctx)
-	done = true
-	for _, n := range nodes {
-		if n != nil && n.rec != nil {
-			name, done = n.rec.Topology, done && n.rec.Complete
+	var g errgroup.Group
+	recs := make([]*record, len(s.Project.Hosts))
+	for i, h := range s.Project.Hosts {
+		if at, ok := s.Hosts[h.Name]; ok {
+			g.Go(func() (err error) {
+				recs[i], err = readRecord(ctx, at, s.dir(at))
+				return err
+			})
+		}
+	}
+	err, done = g.Wait(), true
+	for _, r := range recs {
+		if r != nil {
+			name, done = r.Topology, done && r.Complete
 		}
 	}
 	return name, done, err
+}
+
+// dir is where a host's record is.
+func (s *Site) dir(at host.Host) string {
+	if at.About().Here {
+		return path.Join(s.StateDir, "site", s.Project.Name)
+	}
+	return path.Join(farDir, s.Project.Name)
 }
 
 // Apply makes the hosts what a topology says. When a role does not get well, everything goes back to what it was before.
@@ -168,7 +186,9 @@ func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
 			return p, err
 		}
 	}
-	if err := s.execute(ctx, p); err != nil {
+	last := *s
+	last.Limit = min(cmp.Or(s.Limit, time.Minute), 20*time.Second) // what does not serve now may not have done so before
+	if err := last.execute(ctx, p); err != nil {
 		return p, err
 	}
 	return p, each(p, func(h *hostPlan) error {
@@ -346,7 +366,12 @@ func (s *Site) startRole(ctx context.Context, p *Plan, o project.Role) error {
 		if !started {
 			return nil
 		}
-		return s.healthy(ctx, h, o)
+		err := s.healthy(ctx, h, o)
+		if err != nil && p.to == nil { // it is not isukit's to judge what was there before
+			s.say("host %s: %v", h.node.name, err)
+			return nil
+		}
+		return err
 	})
 }
 

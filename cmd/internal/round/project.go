@@ -25,7 +25,10 @@ type Opened struct {
 	Reach observe.Hosts
 	// Missing says of each host that cannot be reached why.
 	Missing []string
-	drivers map[string]host.Driver
+	// declared is the project as its file has it, without what is known of the topology that is up.
+	declared *project.Project
+	up       string // that topology; "" for none
+	drivers  map[string]host.Driver
 	// stateDir is where this machine's tunings are recorded.
 	stateDir string
 	Close    func(context.Context) error
@@ -52,6 +55,36 @@ func (o *Opened) Site() (*site.Site, error) {
 		return nil, errors.New(strings.Join(o.Missing, "\n"))
 	}
 	return &site.Site{Project: o.Project, Hosts: o.Reach.Named, StateDir: o.stateDir}, nil
+}
+
+// place has the subject and the rounds know the services of the topology that is up; as long as none is, those of the first one that the
+// file has. It returns the name of the one that is up.
+func (o *Opened) place(ctx context.Context) (up string, err error) {
+	if len(o.Topologies) == 0 {
+		return "", nil
+	}
+	up, _, err = (&site.Site{Project: o.Project, Hosts: o.Reach.Named, StateDir: o.stateDir}).Up(ctx)
+	t, ok := o.Placement(up)
+	if !ok {
+		t = o.Topologies[0]
+	}
+	o.Project = o.declared.Placed(t)
+	return up, err
+}
+
+// Apply applies a topology of the project.
+func (o *Opened) Apply(ctx context.Context, topology string, say func(string, ...any)) error {
+	placed, err := o.Site()
+	if err != nil {
+		return err
+	}
+	placed.Progress = func(step string) { say("%s", step) }
+	release, err := o.Lock(ctx, UserName())
+	if err != nil {
+		return err
+	}
+	_, err = placed.Apply(ctx, topology, site.Options{})
+	return errors.Join(err, release())
 }
 
 // Lock keeps others from changing the hosts until release, or the end of this process.
@@ -112,9 +145,12 @@ func OpenProject(ctx context.Context, p *project.Project, dir, stateDir string) 
 	if err != nil {
 		return nil, err
 	}
-	o := &Opened{Project: p, stateDir: stateDir, Reach: observe.Hosts{Here: here, Dir: dir, Named: map[string]host.Host{}}}
+	o := &Opened{Project: p, declared: p, stateDir: stateDir, Reach: observe.Hosts{Here: here, Dir: dir, Named: map[string]host.Host{}}}
 	o.Close = here.Close
-	if err := o.openDrivers(ctx, stateDir); err != nil {
+	if err = o.openDrivers(ctx, stateDir); err == nil {
+		o.up, err = o.place(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, o.Close(context.WithoutCancel(ctx)))
 	}
 	return o, nil

@@ -1,6 +1,7 @@
 package round
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,9 @@ type ProjectRound struct {
 	// Finished tells that the record is whole, and to be kept.
 	Finished bool
 	// Tune are applied for the time of the round.
-	Tune    []tune.Tuning
+	Tune []tune.Tuning
+	// Place is the topology of the project that is applied before the round, and stays; "" leaves the hosts as they are.
+	Place   string
 	lacking error // what is not known of the hosts and services
 	stamp   string
 
@@ -46,15 +49,16 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 	r := &ProjectRound{
 		Opened: p, stamp: now.Format("20060102T150405Z"),
 		gathering: newGathering(say, &result.Round{
-			Format: result.FormatVersion, ID: result.NewID(now, p.Name), StartedAt: now, Topology: p.Name, Scenario: "external",
+			Format: result.FormatVersion, ID: result.NewID(now, p.Name), StartedAt: now, Scenario: "external",
 			Score: result.Score{Lines: []result.ScoreLine{}}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
-			Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{}, Facts: PlaceFacts(p.Project),
+			Roles: []result.RoleUsage{}, Hosts: []result.HostUsage{},
 		}),
 	}
 	r.named, r.logs, r.routes, r.perf = p.Reach.Named, p.Logs, p.Routes, p.Profiles.Perf
 	for _, app := range p.Profiles.Pprof {
 		r.apps = append(r.apps, observe.App{Pprof: app})
 	}
+	r.placed()
 	r.secrets = redact.Environment(os.Environ())
 	replicas, _ := ReplicasOfProject(p.Project, p.Reach.Dir) // what is wrong with them is said where they are compared
 	for _, replica := range replicas.Replicas {
@@ -67,6 +71,14 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 		r.warn("%s", text)
 	}
 	return r
+}
+
+// placed notes which topology of the project is up.
+func (r *ProjectRound) placed() {
+	r.Record.Topology, r.Record.Facts = cmp.Or(r.up, r.Name), PlaceFacts(r.Project)
+	if r.up != "" {
+		r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "topology", Value: r.up})
+	}
 }
 
 // phase runs one phase and notes how long it took.
@@ -116,6 +128,16 @@ func (r *ProjectRound) prepare(ctx context.Context) (ready bool, err error) {
 			r.lookAround(ctx)
 		}
 	}()
+	if r.Place != "" {
+		err := r.phase("topology", func() error { return r.Apply(ctx, r.Place, r.say) })
+		if err == nil {
+			r.up, err = r.place(ctx)
+		}
+		if err != nil {
+			return false, err
+		}
+		r.placed()
+	}
 	_ = r.phase("rotate", func() error { r.mark(ctx, r.stamp); return nil })
 	for _, part := range []struct {
 		name  string
