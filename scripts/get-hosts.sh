@@ -12,7 +12,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${1:-$root/.local/hosts}
 account=isucon # has sudo, as on the servers of a contest
 packages=systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,iputils-ping,netbase,procps,psmisc,kmod,ca-certificates,tcpdump
-packages=$packages,nginx,libnginx-mod-stream,mariadb-server-core,mariadb-client-core
+packages=$packages,nginx,libnginx-mod-stream,mariadb-server-core,mariadb-client-core,mariadb-client # which dumps
 
 say() { printf 'get-hosts: %s\n' "$*" >&2; }
 fail() {

@@ -188,6 +188,7 @@ func TestForeignApp(t *testing.T) {
 	t.Run("place", f.place)
 	t.Run("wrong", f.wrong)
 	t.Run("changed", f.changed)
+	t.Run("dump", f.dump)
 	t.Run("day", f.day)
 	t.Run("killed", f.killed)
 }
@@ -265,6 +266,32 @@ func (f *foreignTeam) changed(t *testing.T) {
 	f.lab.Must(t, "s1", "grep -q '# our own' /home/isucon/env.sh && sed -i '/# our own/d' /home/isucon/env.sh && chmod 640 /home/isucon/env.sh && chown isucon: /home/isucon/env.sh")
 	f.lab.Must(t, "s3", `grep -q 10.9.9.9 /home/isucon/env.sh && sed -i 's/^MYSQL_HOST=.*/MYSQL_HOST="127.0.0.1"/' /home/isucon/env.sh && systemctl restart team`)
 	f.wantBefore(t, "after down, and what was changed by hand put right")
+}
+
+// dump moves the data with the database, there and back; what databases held before is theirs again after down.
+func (f *foreignTeam) dump(t *testing.T) {
+	defer write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
+	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(foreignProject, "move: initialize", "move: dump", 1))
+	const rows = "mariadb -N isudb -e 'SELECT name FROM items ORDER BY id'"
+	f.lab.Must(t, "s1", `mariadb isudb -e "INSERT INTO items (name) VALUES ('of s1')"`)
+	f.lab.Must(t, "s2", `mariadb isudb -e "INSERT INTO items (name) VALUES ('of s2')"`)
+	first, second := f.lab.Must(t, "s1", rows), f.lab.Must(t, "s2", rows)
+	if out := f.isukit(t, ui.ExitOK, "topology", "apply", "split"); !strings.Contains(out, "change  data isudb (1 tables, 0 MiB from s1") {
+		t.Errorf("apply:\n%s", out)
+	}
+	if got := f.lab.Must(t, "s2", rows); got != first {
+		t.Errorf("s2 has the rows %q, s1 had %q", got, first)
+	}
+	f.ask(t, "POST", "/api/items/moved")
+	f.isukit(t, ui.ExitOK, "topology", "apply", "one")
+	if got := f.lab.Must(t, "s1", rows); got != first+"moved\n" {
+		t.Errorf("s1 has the rows %q again, want %q and one more", got, first)
+	}
+	f.isukit(t, ui.ExitOK, "topology", "down")
+	if got := f.lab.Must(t, "s1", rows) + f.lab.Must(t, "s2", rows); got != first+second {
+		t.Errorf("after down the rows are %q, want %q", got, first+second)
+	}
+	f.wantBefore(t, "after data was moved")
 }
 
 // foreignBench is the benchmark of the day: it prints a score, and its exit code says nothing.

@@ -164,6 +164,7 @@ func commandsOf(p *project.Project) (list []string) {
 	}
 	for _, o := range p.Roles {
 		add("role", o.Name, strings.Join(o.Units, " "))
+		add("role", o.Name, o.Build)
 		for _, e := range slices.Concat(o.Env, o.Swap) {
 			add("role", o.Name, "edit "+e.File)
 		}

@@ -22,9 +22,12 @@ func (f *Found) Draft(name string) string {
 	line("#   - {name: s1}")
 	line("#   - {name: s2, address: isucon@10.0.0.2}   # over ssh")
 	f.draftServices(line)
+	known := f.draftRoles(line)
 	f.draftLogs(line)
 	line("# routes: [\"/posts/:id\"]      # how paths belong together; without this they are found")
-	f.draftDatabases(line)
+	if !known {
+		f.draftDatabases(line)
+	}
 	f.draftProfiles(line)
 	line("benchmark:")
 	line("  # command: ./bench --target http://127.0.0.1   # what it prints is searched for the score:")
@@ -51,6 +54,8 @@ func (f *Found) draftServices(line func(string, ...any)) {
 	if len(units) > 0 {
 		line("restart:                      # in this order, before every benchmark")
 		line("  - run: %ssystemctl restart %s", f.sudo(), strings.Join(units, " "))
+	}
+	if len(units) > 0 && len(f.apps()) == 0 {
 		line("services:                     # what isukit tune may change, and isukit doctor leaves running")
 		line("  - units: [%s]", strings.Join(units, ", "))
 	}

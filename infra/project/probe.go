@@ -51,6 +51,7 @@ have timeout && ps -eo pid=,comm=,args= 2>/dev/null | while read -r pid comm arg
 done
 echo @logs
 for f in /var/log/nginx/access.log /var/log/envoy/access.log /var/log/mysql/slow.log /var/log/mysql/mysql-slow.log /var/log/mysql/mariadb-slow.log /var/lib/mysql/*-slow.log; do [ -e "$f" ] && echo "$f"; done
+` + rolesScript + `
 true`
 
 // Found is what Probe saw on a host.
@@ -69,6 +70,8 @@ type Found struct {
 	Pprof []string
 	// Root says that it was root who looked.
 	Root bool
+	// What roles are drafted from: ports of units, what systemctl shows of units, and texts of files.
+	listens, showed, envs, sites [][2]string
 }
 
 // FoundLog is an access log, its format, and the options of the nginx that writes it.
@@ -111,6 +114,7 @@ func parseProbe(text string) *Found {
 			f.addAccessLogs(options, body)
 			continue
 		}
+		f.addRoles(name, body)
 		sections[name] = body
 	}
 	f.addServers(sections["databases"])

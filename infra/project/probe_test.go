@@ -1,6 +1,9 @@
 package project_test
 
 import (
+	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -83,5 +86,37 @@ func TestDraftOfNothing(t *testing.T) {
 		if _, err := project.Parse([]byte(text)); err != nil || !strings.Contains(text, want) {
 			t.Errorf("%q: %v, want %q in\n%s", probe, err, want, text)
 		}
+	}
+}
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestDraftLayouts writes the description of hosts as images of public contests have them: names and directives only.
+func TestDraftLayouts(t *testing.T) {
+	layouts, err := filepath.Glob("testdata/layouts/*/probe.txt")
+	if err != nil || len(layouts) < 4 {
+		t.Fatalf("layouts: %q, %v", layouts, err)
+	}
+	for _, file := range layouts {
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := project.ParseProbe(string(text)).Draft("app")
+			if _, err := project.Parse([]byte(got)); err != nil {
+				t.Errorf("the draft is no project: %v", err)
+			}
+			golden := filepath.Join(filepath.Dir(file), "init.golden.yaml")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil || got != string(want) {
+				t.Errorf("the draft is\n%s\nwant (%v)\n%s", got, err, want)
+			}
+		})
 	}
 }

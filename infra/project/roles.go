@@ -31,6 +31,8 @@ type Role struct {
 	Requires []Edit
 	// Files is how many files its units may have open; 0 is what they have.
 	Files int
+	// Build makes its program before a round, in Dir on each of its hosts, as the owner of Dir; its units are restarted after that.
+	Dir, Build string
 	// With is the role whose hosts it shares; "" where topologies place it.
 	With  string
 	MySQL *MySQL
@@ -100,7 +102,13 @@ func (p *Project) Placement(name string) (Placement, bool) {
 func (p *Project) Placed(t Placement) *Project {
 	c := *p
 	c.Hosts, c.Services, c.Databases = slices.Clone(p.Hosts), slices.Clone(p.Services), slices.Clone(p.Databases)
+	c.Build, c.Restart = slices.Clone(p.Build), slices.Clone(p.Restart)
 	for _, o := range p.Roles {
+		if hosts := t.Hosts[o.Name]; o.Build != "" && len(hosts) > 0 {
+			quote := func(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+			c.Build = append(c.Build, Step{Hosts: hosts, Run: "exec su -s /bin/sh -c " + quote("cd "+quote(o.Dir)+" && "+o.Build) + ` "$(stat -c %U ` + quote(o.Dir) + `)"`})
+			c.Restart = append(c.Restart, Step{Hosts: hosts, Run: "systemctl restart " + strings.Join(o.Units, " ")})
+		}
 		for _, name := range t.Hosts[o.Name] {
 			c.Final.Services = append(slices.Clone(c.Final.Services), ServicesOn{Host: name, Units: o.Units})
 			h := &c.Hosts[slices.IndexFunc(c.Hosts, func(h Host) bool { return h.Name == name })]
@@ -203,7 +211,7 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 	o := Role{Name: name}
 	what := "role " + name
 	text := func(to *string) func(ast.Node) { return func(n ast.Node) { *to = r.Text(n, "it") } }
-	r.Mapping(n, what, []string{"units"}, []string{"port", "health", "env", "swap", "requires", "files", "with", "mysql"}, map[string]func(ast.Node){
+	r.Mapping(n, what, []string{"units"}, []string{"port", "health", "env", "swap", "requires", "files", "dir", "build", "with", "mysql"}, map[string]func(ast.Node){
 		"units": func(n ast.Node) {
 			for _, item := range r.Sequence(n, "units") {
 				unit := r.Text(item, "a unit")
@@ -220,6 +228,7 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 				o.Units = append(o.Units, unit)
 			}
 		},
+		"dir": text(&o.Dir), "build": text(&o.Build),
 		"port":   func(n ast.Node) { o.Port = r.number(n, "port", 65535) },
 		"files":  func(n ast.Node) { o.Files = r.number(n, "files", 1<<20) },
 		"health": func(n ast.Node) { o.Health = r.Text(n, "health"); r.health(n, o.Health) },
@@ -287,6 +296,9 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 			}
 		},
 	})
+	if (o.Dir == "") != (o.Build == "") || o.Dir != "" && !path.IsAbs(o.Dir) {
+		r.Fault(n, "%s: build and dir, an absolute path, belong together", what)
+	}
 	if o.Health != "" && o.Port == 0 {
 		r.Fault(n, "%s: health needs a port", what)
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"isukit/infra/engine"
@@ -22,6 +24,9 @@ func Parse(file string, text []byte) (Tuning, error) {
 		return Tuning{}, fmt.Errorf("%s: it is not text", file)
 	}
 	p := &parser{file: file}
+	if p.plain(string(text)) {
+		return p.tuning, errors.Join(p.faults...)
+	}
 	p.header(string(text))
 	switch p.tuning.Kind {
 	case Nginx:
@@ -46,6 +51,65 @@ type parser struct {
 func (p *parser) fault(line int, format string, args ...any) {
 	p.faults = append(p.faults, fmt.Errorf("%s:%d: %s", p.file, line, fmt.Sprintf(format, args...)))
 }
+
+// plain reads an option file of MySQL or a file of sysctl as a tuning of which each key is a setting, as its owner has written it; false
+// where the text is neither.
+func (p *parser) plain(text string) bool {
+	kind, products := Sysctl, []Since{{Product: "linux"}}
+	switch {
+	case strings.HasPrefix(text, "# Tuning"):
+		return false
+	case strings.HasSuffix(p.file, ".cnf") && strings.Contains(text, "["):
+		kind, products = MySQL, []Since{{Product: "mysql"}, {Product: "mariadb"}}
+	case !plainSysctl.MatchString(text):
+		return false
+	}
+	base := strings.ToLower(path.Base(p.file))
+	name := strings.Trim(notInTunings.ReplaceAllString(strings.TrimSuffix(base, path.Ext(base)), "-"), "-")
+	p.tuning = Tuning{Name: string(kind) + "/" + name, Kind: kind, About: "from " + p.file}
+	section, n := "", 0
+	for line := range strings.Lines(text) {
+		n++
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+			continue
+		case line[0] == '!':
+			p.fault(n, "%s: a tuning is one file", line)
+			continue
+		case line[0] == '[':
+			section = strings.Trim(line, "[] ")
+			continue
+		case kind == MySQL && !slices.Contains([]string{"mysqld", "mariadbd", "mariadb", "server"}, section):
+			continue
+		}
+		key, value, hasValue := strings.Cut(line, "=")
+		key, value = strings.TrimSpace(key), strings.Trim(strings.TrimSpace(value), `"`)
+		s := Setting{Key: key, Value: value, Why: "from " + p.file, Since: products, Restart: Never, Risk: Low, Flag: !hasValue}
+		if kind == MySQL {
+			s.Restart = Service
+			if s.Flag {
+				s.Reads = strings.ReplaceAll(key, "-", "_") + "=ON"
+				if key = strings.ReplaceAll(key, "-", "_"); key == "skip_log_bin" || key == "disable_log_bin" {
+					s.Reads = "log_bin=OFF"
+				}
+			}
+		}
+		if !keyRE.MatchString(s.Key) || kind == Sysctl && (s.Flag || value == "") {
+			p.fault(n, "%q is no setting", line)
+		}
+		p.tuning.Settings = append(p.tuning.Settings, s)
+	}
+	if len(p.tuning.Settings) == 0 && len(p.faults) == 0 {
+		p.fault(1, "it has no setting of a server")
+	}
+	return true
+}
+
+var (
+	plainSysctl  = regexp.MustCompile(`(?m)\A(\s*([#;].*)?\n)*(net|vm|fs|kernel)\.[a-z0-9_.-]+\s*=`)
+	notInTunings = regexp.MustCompile(`[^a-z0-9]+`)
+)
 
 var headerRE = regexp.MustCompile(`^# Tuning ([a-z]+)/([a-z0-9-]+): (.+)$`)
 
