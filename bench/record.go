@@ -34,7 +34,7 @@ func (o *Outcome) Fill(r *result.Round) {
 		}
 	}
 	r.Generator = generatorOf(o.Usage, total.Hits)
-	r.Generator.PeakUsers = o.Report.PeakUsers
+	r.Generator.PeakUsers, r.Generator.KneeUsers, r.Generator.KneeBy = o.Report.PeakUsers, o.Report.Knee, o.Report.Held
 	if c := o.Capacity; c != nil {
 		r.CapacityRate, r.CapacityAtLeast = c.PerSec, c.AtLeast
 		for _, t := range c.Trials {

@@ -21,6 +21,8 @@ type Client struct {
 	unzip inflater
 	resp  Response
 	stop  canceler
+	seat  *seat   // of the user whose client it is; nil where users do not leave
+	watch *flight // what is under way; made with the seat
 }
 
 // maxConns limits how many origins a client stays connected to.
@@ -69,6 +71,16 @@ func (c *Client) Do(ctx context.Context, req *Request, check func(*Response) err
 		r.Intended = time.Now()
 	}
 	c.stop.attach(ctx, c)
+	if c.seat == nil && !req.Quiet {
+		if c.seat = seatOf(ctx); c.seat != nil {
+			c.watch = c.rec.flight()
+		}
+	}
+	if c.seat != nil && !req.Quiet {
+		c.watch.endpoint.Store(int32(req.Endpoint))
+		c.watch.due.Store(r.Intended.UnixNano())
+		defer c.watch.due.Store(0)
+	}
 	cn, f := c.exchange(ctx, req, r)
 	if r.Done.IsZero() {
 		r.Done = time.Now()
@@ -120,6 +132,9 @@ func (c *Client) record(req *Request, r *Response, cn *conn, f *Fault) {
 	}
 	if f != nil {
 		h.Kind = f.Kind
+	}
+	if c.seat != nil && !req.Quiet {
+		c.seat.took(r.Done.Sub(r.Intended), fastFor(req.Method))
 	}
 	if !req.Quiet {
 		sent := r.Sent

@@ -37,6 +37,8 @@ type Recorder struct {
 	groups  map[groupKey]*ErrorGroup
 	users   int
 	logErr  error
+	// flights are of clients whose hits under way are watched.
+	flights []*flight
 }
 
 // shard takes the hits of some clients. It is padded so that two shards do not share a cache line.
@@ -91,7 +93,7 @@ func (r *Recorder) Start(t time.Time) {
 	defer r.mu.Unlock()
 	r.start = t
 	r.tallies = make([]*tally, len(r.names))
-	r.seconds = nil
+	r.seconds, r.flights = nil, nil
 	r.groups = map[groupKey]*ErrorGroup{}
 }
 
@@ -198,6 +200,7 @@ func (r *Recorder) drain(s *shard) {
 		h := &s.hits[i]
 		r.tally(h.Endpoint).add(h)
 		r.second(h.Done).add(h)
+		r.addDue(h)
 	}
 	if r.opts.Log != nil && r.logErr == nil {
 		r.logErr = r.opts.Log.write(s.hits, r.names)

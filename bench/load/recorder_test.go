@@ -185,34 +185,6 @@ func TestErrorGroupsAreBounded(t *testing.T) {
 	}
 }
 
-func TestGrow(t *testing.T) {
-	t.Parallel()
-	sum := func(ok, errs int64, p90 time.Duration) load.SecondSummary {
-		return load.SecondSummary{Counts: load.Counts{Hits: ok + errs, OK: ok, Errors: errs}, Latency: load.Latency{P90: p90}}
-	}
-	g := load.Grow{Start: 5, Step: 3, Max: 20, MaxErrorRatio: 0.1, MaxP90: 100 * time.Millisecond}
-	tests := map[string]struct {
-		state load.State
-		users int
-		held  string
-	}{
-		"beginning":   {load.State{}, 5, ""},
-		"good":        {load.State{Users: 5, Recent: sum(100, 0, time.Millisecond)}, 8, ""},
-		"few errors":  {load.State{Users: 5, Recent: sum(95, 5, time.Millisecond)}, 8, ""},
-		"many errors": {load.State{Users: 5, Recent: sum(80, 20, time.Millisecond)}, 5, "20.00 % errors, 10.00 % allowed"},
-		"slow":        {load.State{Users: 5, Recent: sum(100, 0, 150*time.Millisecond)}, 5, "p90 150ms, 100ms allowed"},
-		"silent":      {load.State{Users: 5, Recent: sum(0, 0, 0)}, 5, "no right answers"},
-		"nearly full": {load.State{Users: 19, Recent: sum(100, 0, time.Millisecond)}, 20, ""},
-		"full":        {load.State{Users: 20, Recent: sum(100, 0, time.Millisecond)}, 20, "20 users are the most allowed"},
-	}
-	for name, tt := range tests {
-		users, again, held := g.Next(tt.state)
-		if users != tt.users || again != time.Second || held != tt.held {
-			t.Errorf("%s: got %d users, %v, %q, want %d, 1s, %q", name, users, again, held, tt.users, tt.held)
-		}
-	}
-}
-
 // TestWatcher has the watch see CPU that was really burnt.
 func TestWatcher(t *testing.T) {
 	w := load.StartWatch()

@@ -22,7 +22,7 @@ func TestRunUsers(t *testing.T) {
 	ep := e.Endpoint("GET /")
 	ctx, cancel := context.WithTimeout(context.Background(), 2300*time.Millisecond)
 	defer cancel()
-	rep := load.Run(ctx, load.Grow{Start: 3, Step: 2}, func(n int) load.User {
+	rep := load.Run(ctx, &load.Grow{Start: 3}, func(n int) load.User {
 		return func(ctx context.Context) {
 			c := e.NewClient(n, "")
 			defer c.Close()

@@ -7,18 +7,22 @@ import (
 
 // Shape decides how many users a closed-loop load runs.
 type Shape interface {
-	// Next says how many users should run from now on, when to ask again, and, if a rule held it back, which. Users are
-	// only ever added.
+	// Next says how many users should run from now on, when to ask again, and, if a rule held it back, which.
 	Next(s State) (users int, again time.Duration, held string)
 }
+
+// leaving is a Shape that may take users back. Its users are away then, see Stay.
+type leaving interface{ leaves() }
 
 // State is what a Shape decides by.
 type State struct {
 	Elapsed time.Duration
-	// Users is how many have been started.
+	// Users is how many the shape asked for last.
 	Users int
 	// Recent sums up the whole seconds since the shape was asked last; at the first question it is empty.
 	Recent SecondSummary
+	// Kinds are the hits by when they were due, of the two last whole seconds, and those under way.
+	Kinds []KindState
 }
 
 // Users runs N users from the beginning to the end.
@@ -27,50 +31,92 @@ type Users struct{ N int }
 // Next returns N.
 func (u Users) Next(State) (int, time.Duration, string) { return u.N, time.Hour, "" }
 
-// Grow adds users while answers are right and fast, as a contest's benchmarker does. A zero field means its default.
+// Grow adds users while each kind of request by itself is answered right and fast, and stops at the knee, as a contest's benchmarker does:
+// when one kind is slow it goes back to fewer users, and from then on feels for the knee in small steps. Hits count for the time at which
+// they were due, those under way with their age, so that users who are stuck do not make a server look fast. A zero field means its
+// default. A Grow is for one load.
 type Grow struct {
 	// Start is the number of users at the beginning; default 10.
 	Start int
-	// Step is how many users are added at a time; default 10.
-	Step int
 	// Every is how often users are added; default and least 1 s.
 	Every time.Duration
 	// Max limits the users; default 10,000.
 	Max int
 	// MaxErrorRatio is the highest share of errors, in [0,1], at which users are added; default 0.01; negative means none.
 	MaxErrorRatio float64
-	// MaxP90 is the highest 90th percentile of the latency at which users are added; default 500 ms.
-	MaxP90 time.Duration
+	// MaxSlow is the highest share of slow hits of a kind at which users are added; default 0.1.
+	MaxSlow float64
+
+	met    int   // how often the knee was met
+	wait   int   // questions until the last change shows
+	before []int // numbers of users, one a question, until the knee was met
 }
 
-func (g Grow) withDefaults() Grow {
+func (*Grow) leaves() {}
+
+func (g *Grow) setDefaults() {
 	setDefault(&g.Start, 10)
-	setDefault(&g.Step, 10)
 	setDefault(&g.Every, time.Second)
 	setDefault(&g.Max, 10_000)
 	setDefault(&g.MaxErrorRatio, 0.01)
-	setDefault(&g.MaxP90, 500*time.Millisecond)
+	setDefault(&g.MaxSlow, 0.1)
 	g.Every = max(g.Every, time.Second)
-	return g
 }
 
-// Next adds Step users if the recent seconds had answers, few errors, and a low 90th percentile.
-func (g Grow) Next(s State) (int, time.Duration, string) {
-	g = g.withDefaults()
+// How growth goes: a quarter more users at a time until the knee is met, then back to where it was before the users came who showed it, from
+// there a tenth more at a time until it is met again, and then a twentieth more and a twelfth less.
+const (
+	growFast, growAgain, growSlow, goBack = 4, 10, 20, 12
+	showsAfter                            = 2 // questions
+)
+
+// Next returns more users, or fewer where a kind of request is slow.
+func (g *Grow) Next(s State) (int, time.Duration, string) {
+	g.setDefaults()
 	if s.Users == 0 {
 		return min(g.Start, g.Max), g.Every, ""
 	}
-	switch r := s.Recent; {
-	case s.Users >= g.Max:
-		return s.Users, g.Every, fmt.Sprintf("%d users are the most allowed", g.Max)
-	case r.OK == 0:
-		return s.Users, g.Every, "no right answers"
-	case r.ErrorRatio() > max(g.MaxErrorRatio, 0):
-		return s.Users, g.Every, fmt.Sprintf("%.2f %% errors, %.2f %% allowed", 100*r.ErrorRatio(), 100*max(g.MaxErrorRatio, 0))
-	case r.Latency.P90 > g.MaxP90:
-		return s.Users, g.Every, fmt.Sprintf("p90 %v, %v allowed", r.Latency.P90.Round(time.Millisecond), g.MaxP90)
+	held, slow := g.holds(s)
+	users := s.Users
+	if g.met == 0 {
+		g.before = append(g.before, users)
 	}
-	return min(s.Users+g.Step, g.Max), g.Every, ""
+	switch {
+	case g.wait > 0:
+		g.wait--
+	case slow && g.met == 0:
+		users = g.before[max(0, len(g.before)-1-showsAfter)]
+		g.met, g.wait = 1, showsAfter
+	case slow:
+		users, g.wait = users-max(1, users/goBack), showsAfter
+		g.met++
+	case held == "" && g.met > 0:
+		by := growSlow
+		if g.met == 1 {
+			by = growAgain
+		}
+		users, g.wait = users+max(1, users/by), showsAfter-1
+	case held == "":
+		users += max(2, users/growFast)
+	}
+	return max(1, min(users, g.Max)), g.Every, held
+}
+
+// holds says which rule keeps users from being added; slow tells that there are too many.
+func (g *Grow) holds(s State) (held string, slow bool) {
+	r := s.Recent
+	k, share := worst(s.Kinds, g.MaxSlow)
+	switch {
+	case share > 0:
+		return fmt.Sprintf("%s: %d of %d hits took longer than %v", k.Name, k.Slow, k.Due, k.Limit), true
+	case r.OK == 0:
+		return "no right answers", false
+	case r.ErrorRatio() > max(g.MaxErrorRatio, 0):
+		return fmt.Sprintf("%.2f %% errors, %.2f %% allowed", 100*r.ErrorRatio(), 100*max(g.MaxErrorRatio, 0)), false
+	case s.Users >= g.Max:
+		return fmt.Sprintf("%d users are the most allowed", g.Max), false
+	}
+	return "", false
 }
 
 // UserRamp adds users evenly, From one number To another, and then keeps them.

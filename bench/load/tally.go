@@ -24,11 +24,12 @@ func (t *tally) add(h *Hit) {
 	t.receivedBytes += int64(h.ReceivedBytes)
 }
 
-// second counts the hits that ended in one second of the load.
+// second counts the hits that ended in one second of the load, and those that were due in it.
 type second struct {
 	kinds [kinds]int64
 	users int
-	cells []*cell // by Endpoint; nil, or absent, until a hit of that endpoint was answered
+	dues  []dueCount // by Endpoint
+	cells []*cell    // by Endpoint; nil, or absent, until a hit of that endpoint was answered
 }
 
 func (s *second) add(h *Hit) {

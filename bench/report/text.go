@@ -230,8 +230,12 @@ func hostFigures(h result.HostUsage) string {
 }
 
 func generatorFigures(g result.Generator) string {
-	return fmt.Sprintf("%s of the system's CPU time, %s CPU per 1,000 hits, timers %s late (p99), at most %s",
-		percent(g.OfSystem), millis(1000*g.CPUSecondsPer1000Hits), millis(g.TimerDelayP99Ms), plural(int64(g.PeakUsers), "user"))
+	knee := ""
+	if g.KneeUsers > 0 {
+		knee = fmt.Sprintf(", held at %d by %s", g.KneeUsers, g.KneeBy)
+	}
+	return fmt.Sprintf("%s of the system's CPU time, %s CPU per 1,000 hits, timers %s late (p99), at most %s%s",
+		percent(g.OfSystem), millis(1000*g.CPUSecondsPer1000Hits), millis(g.TimerDelayP99Ms), plural(int64(g.PeakUsers), "user"), knee)
 }
 
 func (p *sheet) closing(r *result.Round, record string) {

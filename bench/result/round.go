@@ -208,6 +208,10 @@ type Generator struct {
 	// TimerDelayP99Ms is how late the generator's own timers fired: a delay that the system under test did not cause.
 	TimerDelayP99Ms float64 `json:"timer_delay_p99_ms"`
 	PeakUsers       int     `json:"peak_users"`
+	// KneeUsers is how many users there were when growth was held back last, KneeBy by what: the kind of request and how many of its hits
+	// were slow. Absent where nothing held it back.
+	KneeUsers int    `json:"knee_users,omitempty"`
+	KneeBy    string `json:"knee_by,omitempty"`
 	// Limits say, a sentence each, why the generator may have been the limit of the round; they stand among the warnings, too.
 	Limits []string `json:"limits,omitempty"`
 }

@@ -202,7 +202,7 @@ type user struct {
 // next waits out the next step's pause and returns it; ok is false when the load is over.
 func (u *user) next(ctx context.Context) (s Step, ok bool) {
 	s = u.planned()
-	return s, sleep(ctx, s.Pause)
+	return s, sleep(ctx, s.Pause) && load.Stay(ctx) == nil
 }
 
 // planned returns the next step at once.

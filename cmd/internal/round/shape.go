@@ -36,7 +36,7 @@ func parseShape(text string) (loadShape, error) {
 	kind, value, _ := strings.Cut(text, "=")
 	switch {
 	case text == "grow":
-		s.users = load.Grow{}
+		s.users = &load.Grow{}
 	case kind == "users":
 		s.maxUsers, err = parseUsers(value)
 		s.users = load.Users{N: s.maxUsers}

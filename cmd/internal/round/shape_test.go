@@ -20,7 +20,7 @@ func TestParseShape(t *testing.T) {
 		{"rate=0", nil, 0, "no rate"},
 		{"rate=Inf", nil, 0, "no rate"},
 		{"rate=NaN", nil, 0, "no rate"},
-		{"grow", load.Grow{}, 0, ""},
+		{"grow", &load.Grow{}, 0, ""},
 		{"users=20", load.Users{N: 20}, 20, ""},
 		{"ramp=10-200/20s", load.UserRamp{From: 10, To: 200, Over: 20 * time.Second}, 200, ""},
 		{"steps=50/10s,100/1m", load.UserSteps{{Users: 50, For: 10 * time.Second}, {Users: 100, For: time.Minute}}, 100, ""},
