@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func TestGrowMoreUsersGiveNoFewerHits(t *testing.T) {
 	before := 0.0
 	for _, most := range []int{10, 20, 40, 60, 80, 120, 1000, 100000} {
 		_, hits, _ := p.play(&load.Grow{Max: most}, 60, nil)
-		if hits < 0.98*before {
+		if hits < 0.96*before { // what the seconds beyond the knee cost, in an app that collapses there
 			t.Errorf("with at most %d users there were %.0f hits, with fewer %.0f", most, hits, before)
 		}
 		before = max(before, hits)
@@ -123,13 +124,28 @@ func TestGrowRules(t *testing.T) {
 		"silent":        {load.State{Users: 8, Recent: sum(0, 0)}, 8, "no right answers"},
 		"full":          {load.State{Users: 20, Recent: sum(100, 0)}, 20, "20 users are the most allowed"},
 		"one slow hit":  {load.State{Users: 8, Recent: sum(100, 0), Kinds: []load.KindState{{Name: "GET /a", Due: 2, Slow: 1}}}, 10, ""},
-		"one slow kind": {load.State{Users: 12, Recent: sum(100, 0), Kinds: slow}, 8, "POST /b: 4 of 10 hits took longer than 1s"},
+		"one slow kind": {load.State{Users: 12, Recent: sum(100, 0), Kinds: slow}, 12, "POST /b: 4 of 10 hits took longer than 1s"},
 	} {
 		g := &load.Grow{Start: 8, Max: 20, MaxErrorRatio: 0.1}
 		g.Next(load.State{Users: 8, Recent: sum(100, 0)})
 		if users, again, held := g.Next(tt.state); users != tt.users || again != time.Second || held != tt.held {
 			t.Errorf("%s: got %d users, %v, %q, want %d, 1s, %q", name, users, again, held, tt.users, tt.held)
 		}
+	}
+}
+
+// TestGrowPassesOverAPause has a kind slow for two seconds: growth waits and goes on; it goes back when the kind stays slow.
+func TestGrowPassesOverAPause(t *testing.T) {
+	slow := []load.KindState{{Name: "GET /a", Due: 40, Slow: 20}}
+	g, s := &load.Grow{}, load.State{Users: 40, Recent: load.SecondSummary{Counts: load.Counts{Hits: 9, OK: 9}}}
+	var got []int
+	for _, kinds := range [][]load.KindState{nil, slow, slow, nil, slow, slow, slow} {
+		s.Kinds = kinds
+		s.Users, _, _ = g.Next(s)
+		got = append(got, s.Users)
+	}
+	if want := []int{50, 50, 50, 62, 62, 62, 50}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -47,9 +48,9 @@ type Grow struct {
 	// MaxSlow is the highest share of slow hits of a kind at which users are added; default 0.1.
 	MaxSlow float64
 
-	met    int   // how often the knee was met
-	wait   int   // questions until the last change shows
-	before []int // numbers of users, one a question, until the knee was met
+	knee   int // users at which a kind was slow last; 0 before
+	streak int // questions in a row at which a kind was slow
+	wait   int // questions until the last change shows
 }
 
 func (*Grow) leaves() {}
@@ -63,41 +64,43 @@ func (g *Grow) setDefaults() {
 	g.Every = max(g.Every, time.Second)
 }
 
-// How growth goes: a quarter more users at a time until the knee is met, then back to where it was before the users came who showed it, from
-// there a tenth more at a time until it is met again, and then a twentieth more and a twelfth less.
+// How growth goes: a quarter more users at a time, none while a kind is slow, a fifth less when it stays slow. From there an eighth more at a
+// time until near that knee, and then a twentieth more and a twelfth less. Where the knee is not met again, growth is fast again.
 const (
-	growFast, growAgain, growSlow, goBack = 4, 10, 20, 12
-	showsAfter                            = 2 // questions
+	growFast, growBack, growSlow = 4, 8, 20
+	backFast, backSlow           = 5, 12
+	staysSlow                    = 3 // questions: a pause of the app or of the machine shows in two
+	nearKnee, beyondKnee         = 0.9, 1.2
 )
 
-// Next returns more users, or fewer where a kind of request is slow.
+// Next returns more users, or fewer where a kind of request stays slow.
 func (g *Grow) Next(s State) (int, time.Duration, string) {
 	g.setDefaults()
 	if s.Users == 0 {
 		return min(g.Start, g.Max), g.Every, ""
 	}
 	held, slow := g.holds(s)
-	users := s.Users
-	if g.met == 0 {
-		g.before = append(g.before, users)
+	users, at := s.Users, float64(s.Users)/math.Max(1, float64(g.knee))
+	if g.streak++; !slow {
+		g.streak = 0
 	}
 	switch {
 	case g.wait > 0:
 		g.wait--
-	case slow && g.met == 0:
-		users = g.before[max(0, len(g.before)-1-showsAfter)]
-		g.met, g.wait = 1, showsAfter
-	case slow:
-		users, g.wait = users-max(1, users/goBack), showsAfter
-		g.met++
-	case held == "" && g.met > 0:
-		by := growSlow
-		if g.met == 1 {
-			by = growAgain
+	case g.streak >= staysSlow:
+		by := backSlow
+		if g.knee == 0 || at > beyondKnee {
+			by = backFast
 		}
-		users, g.wait = users+max(1, users/by), showsAfter-1
-	case held == "":
+		g.knee, g.wait, g.streak = users, staysSlow-1, 0
+		users -= max(1, users/by)
+	case held != "":
+	case g.knee == 0 || at > beyondKnee:
 		users += max(2, users/growFast)
+	case at < nearKnee:
+		users += max(1, users/growBack)
+	default:
+		users, g.wait = users+max(1, users/growSlow), 1
 	}
 	return max(1, min(users, g.Max)), g.Every, held
 }
