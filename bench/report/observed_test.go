@@ -76,7 +76,7 @@ func TestWatchedText(t *testing.T) {
 }
 
 func TestSummary(t *testing.T) {
-	text := report.Summary(watched("\x1b[2J"))
+	text := report.Summary(watched("\x1b[2J"), 3)
 	for _, want := range []string{"PASS  score 12,345", "limit: CPU of s1", "commit: 4ae102a", "route: GET /", "query: select"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the summary lacks %q:\n%s", want, text)

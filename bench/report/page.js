@@ -145,6 +145,13 @@
     row.cells[0].append(list);
   }
 
+  // A profile is a file that go tool pprof reads.
+  for (const link of document.querySelectorAll('#artifacts a[href$=".pprof"]')) {
+    const code = document.createElement('code');
+    code.textContent = 'go tool pprof -http=: ' + decodeURIComponent(link.getAttribute('href'));
+    link.parentElement.append(' ', code);
+  }
+
   // A link to a query opens it.
   for (const link of document.querySelectorAll('#queries td a, #routes td a')) {
     link.addEventListener('click', () => { document.getElementById(link.hash.slice(1)).open = true; });

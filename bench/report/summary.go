@@ -7,9 +7,9 @@ import (
 	"isukit/bench/result"
 )
 
-// Summary is a round in a few lines of plain text, for a chat: score and verdict, the limit, the largest routes and queries,
-// and how many warnings there are.
-func Summary(r *result.Round) string {
+// Summary is a round in plain text, for a chat: score and verdict, the limit, hosts, the largest routes and queries, at most most of
+// each, and the warnings. With 10 it has less than 40 lines.
+func Summary(r *result.Round, most int) string {
 	var b strings.Builder
 	verdict := "PASS"
 	if !r.Passed {
@@ -26,13 +26,13 @@ func Summary(r *result.Round) string {
 		fmt.Fprintf(&b, "commit: %s\n", cut(clean(commit), 100))
 	}
 	for i, route := range r.Access.Routes {
-		if i == 3 {
+		if i == most {
 			break
 		}
 		fmt.Fprintf(&b, "route: %s %s  %s times, %s, p99 %s\n", clean(route.Method), cut(clean(route.Path), 60), count(route.Hits), seconds(route.Request.SumSeconds), millis(route.Request.P99Ms))
 	}
 	for i, q := range r.Queries.Queries {
-		if i == 3 {
+		if i == most {
 			break
 		}
 		fmt.Fprintf(&b, "query: %s  %s times, %s\n", cut(clean(q.Fingerprint), 80), count(q.Time.Count), seconds(q.Time.SumSeconds))
@@ -40,5 +40,22 @@ func Summary(r *result.Round) string {
 	if n := len(r.Warnings); n > 0 {
 		fmt.Fprintf(&b, "%s, the first: %s\n", plural(int64(n), "warning"), cut(clean(r.Warnings[0]), 200))
 	}
+	for _, h := range r.Hosts[:min(len(r.Hosts), most)] {
+		fmt.Fprintf(&b, "host: %s  %s busy\n", cut(clean(h.Host), 40), percent(h.Busy))
+	}
 	return b.String()
+}
+
+// Since is one line about how a round stands to the best that passed among others; "" when there is none.
+func Since(r *result.Round, others []result.Entry) string {
+	var best *result.Round
+	for _, e := range others {
+		if o := e.Round; o != nil && o.ID != r.ID && o.Passed && (best == nil || o.Score.Total > best.Score.Total) {
+			best = o
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s against the best, %s of %s\n", signed(r.Score.Total-best.Score.Total), count(best.Score.Total), clean(best.ID))
 }

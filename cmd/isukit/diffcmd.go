@@ -1,6 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"isukit/bench/diff"
@@ -11,22 +16,25 @@ import (
 
 func newDiffCmd(s streams) *cobra.Command {
 	var o roundsOptions
-	top := 10
+	top, brief := 10, false
 	cmd := &cobra.Command{
 		Use:   "diff ROUND ROUND",
 		Short: "Say what was changed between two rounds, and what moved",
 		Long: `Say what was changed between two rounds (commits, settings, topology, tunings) beside what moved (score, routes, queries, CPU by
 process), the largest first. ROUNDs are named as for show. One round each proves nothing: isukit compare runs several.`,
-		Example: "  isukit diff last-1 last\n  isukit diff last-1 last --json",
+		Example: "  isukit diff last-1 last\n  isukit diff last-1 last --brief",
 		Args:    cobra.ExactArgs(2),
-		RunE:    func(_ *cobra.Command, args []string) error { return runDiff(o, top, args[0], args[1], s) },
+		RunE:    func(_ *cobra.Command, args []string) error { return runDiff(o, top, brief, args[0], args[1], s) },
 	}
 	o.addFlags(cmd)
 	cmd.Flags().IntVar(&top, "top", top, "show at most so many of each kind; 0 is all")
+	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for a chat or for a program")
+	cmd.MarkFlagsMutuallyExclusive("brief", "json")
+	cmd.MarkFlagsMutuallyExclusive("brief", "top")
 	return cmd
 }
 
-func runDiff(o roundsOptions, top int, from, to string, s streams) error {
+func runDiff(o roundsOptions, top int, brief bool, from, to string, s streams) error {
 	var rounds [2]*result.Round
 	for i, query := range []string{from, to} {
 		r, _, err := findRound(o.dir, query)
@@ -39,7 +47,24 @@ func runDiff(o roundsOptions, top int, from, to string, s streams) error {
 	if o.asJSON {
 		return printDiffJSON(d, s)
 	}
+	if brief {
+		var b strings.Builder
+		if err := report.Diff(&b, d, 4, report.Style{Width: 100}); err != nil {
+			return err
+		}
+		_, err := io.WriteString(s.out, strings.Join(firstLines(b.String(), briefLines), "\n")+"\n")
+		return err
+	}
 	return report.Diff(s.out, d, top, wideStyle(s.out))
+}
+
+// firstLines are the lines of a text that are not empty, at most that many.
+func firstLines(text string, most int) []string {
+	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return l == "" })
+	if len(lines) > most {
+		lines = append(lines[:most-1], fmt.Sprintf("%d more lines: leave out --brief", len(lines)-most+1))
+	}
+	return lines
 }
 
 // movedJSON is a move as --json prints it.

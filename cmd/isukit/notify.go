@@ -13,24 +13,26 @@ import (
 )
 
 func newNotifyCmd(s streams) *cobra.Command {
-	var dir, webhook string
+	var dir, webhook, link string
 	cmd := &cobra.Command{
 		Use:   "notify [ROUND]",
 		Short: "Post a round's summary to a webhook",
-		Long: `Post a round's summary to a webhook as JSON, {"text": ..., "content": ...}, which Slack, Mattermost and Discord take. The
-address is a secret: it comes from the environment, by the project's notify.webhook_env, else from ISUKIT_WEBHOOK.`,
+		Long: `Post a round's summary to a webhook: verdict, score, how it stands to the best round, what limits it, the largest routes and
+queries, and with --link a link to its page. Slack (hooks.slack.com, or a path below /services/) and Discord (discord.com, or a path
+below /api/webhooks/) get their own formats, others {"text": ..., "content": ...}, which Mattermost takes. The address is a secret: it comes from the environment, by the project's notify.webhook_env, else from ISUKIT_WEBHOOK.`,
 		Example: "  isukit notify\n  ISUKIT_WEBHOOK=http://127.0.0.1:9000/hook isukit notify last-1",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runNotify(cmd.Context(), dir, roundArgument(args), webhook, isQuiet(cmd), s)
+			return runNotify(cmd.Context(), dir, roundArgument(args), webhook, link, isQuiet(cmd), s)
 		},
 	}
 	resultsFlag(cmd.Flags(), &dir)
 	cmd.Flags().StringVar(&webhook, "webhook", "", "the address; better given in the environment, where no process list shows it")
+	cmd.Flags().StringVar(&link, "link", "", "where isukit serve answers, for a link to the round, for example http://10.0.0.1:8090")
 	return cmd
 }
 
-func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s streams) error {
+func runNotify(ctx context.Context, dir, query, webhook, link string, quiet bool, s streams) error {
 	if webhook == "" {
 		if p, _, err := round.FindProject(""); err == nil && p != nil && p.Notify.WebhookEnv != "" {
 			webhook = os.Getenv(p.Notify.WebhookEnv)
@@ -43,7 +45,7 @@ func runNotify(ctx context.Context, dir, query, webhook string, quiet bool, s st
 	if err != nil {
 		return err
 	}
-	if err := round.PostSummary(ctx, webhook, r); err != nil || quiet {
+	if err := round.PostSummary(ctx, webhook, dir, link, r); err != nil || quiet {
 		return err
 	}
 	_, err = fmt.Fprintf(s.err, "isukit: posted the summary of %s\n", r.ID)

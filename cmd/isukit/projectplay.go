@@ -57,7 +57,7 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 		return r.Record, err
 	}
 	if url := os.Getenv(p.Notify.WebhookEnv); o.notify && p.Notify.WebhookEnv != "" && url != "" {
-		if err := round.PostSummary(context.WithoutCancel(ctx), url, r.Record); err != nil {
+		if err := round.PostSummary(context.WithoutCancel(ctx), url, o.results, os.Getenv("ISUKIT_LINK"), r.Record); err != nil {
 			fmt.Fprintf(s.err, "isukit: warning: the webhook was not told: %v\n", err)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -94,20 +95,33 @@ func roundArgument(args []string) string {
 	return args[0]
 }
 
+// briefLines is how long a brief text is at most.
+const briefLines = 40
+
 func newShowCmd(s streams) *cobra.Command {
 	var o roundsOptions
+	var brief bool
 	cmd := &cobra.Command{
 		Use:   "show [ROUND]",
 		Short: "Print a round again",
 		Long: `Print a round again. ROUND is an id as ls prints it, the beginning of one, "last" (the default), "last-1" for the one
 before it, or the path of a round's directory.`,
-		Example: "  isukit show\n  isukit show last-1\n  isukit show 20261122T2044 --json",
+		Example: "  isukit show\n  isukit show last-1 --brief\n  isukit show 20261122T2044 --json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if brief {
+				r, _, err := findRound(o.dir, roundArgument(args))
+				if err == nil {
+					_, err = io.WriteString(s.out, report.Summary(r, 10))
+				}
+				return err
+			}
 			return runShow(o, roundArgument(args), s)
 		},
 	}
 	o.addFlags(cmd)
+	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for a chat or for a program")
+	cmd.MarkFlagsMutuallyExclusive("brief", "json")
 	return cmd
 }
 

@@ -29,6 +29,7 @@ type arrival struct {
 	// others is how many requests came that did not begin it, and which was the last of them.
 	others int
 	other  string
+	hooked bool // a hook has told of the beginning, and nothing was seen since
 	// trouble is why the last look at a log told nothing; nil when it did.
 	trouble error
 }
@@ -126,8 +127,8 @@ const lookEvery = time.Second
 // toldEvery is after how long a wait says what it saw in the meantime.
 const toldEvery = 15 * time.Second
 
-// wait returns when the benchmark has begun.
-func (t *arrival) wait(ctx context.Context, most time.Duration) error {
+// wait returns when the benchmark has begun, as the logs or the hook say.
+func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time.Time) error {
 	sign, hint := "requests in the access log", "see whether the log of logs.access is the one that is written; --by-load goes by the hosts' CPUs"
 	switch {
 	case t.rises != nil:
@@ -138,6 +139,12 @@ func (t *arrival) wait(ctx context.Context, most time.Duration) error {
 	t.round.say("waiting for %s", sign)
 	began, told := time.Now(), time.Now()
 	for t.look(ctx) == 0 {
+		select {
+		case t.first = <-hook: // nil blocks for ever
+			t.last, t.hooked = t.first, true
+			return nil
+		default:
+		}
 		if time.Since(began) > most {
 			return ui.Hinted(fmt.Errorf("no benchmark began within %v: waited for %s%s", most, sign, t.saw()), hint)
 		}
@@ -166,12 +173,13 @@ func (t *arrival) saw() string {
 // follow returns when nothing of the benchmark has come for so long.
 func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
 	begun, heard := time.Now(), time.Now()
-	for time.Since(heard) < idle && time.Since(begun) < longest {
+	// What a hook announces is an initialize, which may take long and is logged at its end.
+	for (t.hooked || time.Since(heard) < idle) && time.Since(begun) < longest {
 		if sleep(ctx, lookEvery) != nil {
 			return
 		}
 		if t.look(ctx) > 0 {
-			heard = time.Now()
+			heard, t.hooked = time.Now(), false
 		}
 	}
 }
@@ -195,6 +203,8 @@ type ObserveOptions struct {
 	// Wait is how long the benchmark may take to begin; it has ended when there was nothing of it for idle, and is measured for longest.
 	Wait, Idle, Longest time.Duration
 	ByLoad              bool // go by the hosts' CPUs, not by the access log
+	// Hook tells when the benchmark began, besides; nil is none.
+	Hook <-chan time.Time
 }
 
 // Observe waits for a benchmark that somebody else starts and measures it. The error says that none came.
@@ -208,7 +218,7 @@ func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
 	w := r.watch(ctx)
 	defer w.stop()
 	t := newArrival(r, o.ByLoad)
-	if err := r.phase("wait", func() error { return t.wait(ctx, o.Wait) }); err != nil {
+	if err := r.phase("wait", func() error { return t.wait(ctx, o.Wait, o.Hook) }); err != nil {
 		return err
 	}
 	r.Record.Benchmark = result.Benchmark{ScoreFrom: "none", Began: t.first.UTC()}

@@ -56,10 +56,25 @@ func TestArrivalByLoad(t *testing.T) {
 	r := &ProjectRound{Opened: &Opened{Project: &project.Project{}}, gathering: newGathering(func(string, ...any) {}, nil)}
 	r.series = []*seriesTaker{taker(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), taker(0, 1, 0, 1, 9, 9, 9, 9, 0, 0)}
 	a := newArrival(r, false)
-	if err := a.wait(t.Context(), time.Second); err == nil || !strings.Contains(err.Error(), "the load of a host to rise") {
+	if err := a.wait(t.Context(), time.Second, nil); err == nil || !strings.Contains(err.Error(), "the load of a host to rise") {
 		t.Errorf("a load that is over is waited for: %v", err)
 	}
 	if a.first.Sub(start) != 4*time.Second || a.last.Sub(start) != 8*time.Second {
 		t.Errorf("from %v to %v, want 4s to 8s", a.first.Sub(start), a.last.Sub(start))
+	}
+}
+
+// TestArrivalByHook begins when the hook tells, and ends only after something was seen.
+func TestArrivalByHook(t *testing.T) {
+	began := time.Unix(1_800_000_000, 0)
+	hook := make(chan time.Time, 1)
+	hook <- began
+	a := newArrival(&ProjectRound{Opened: &Opened{Project: &project.Project{Benchmark: project.Benchmark{Initialize: "POST /initialize"}}}, gathering: newGathering(func(string, ...any) {}, nil)}, false)
+	a.rises = nil // there is a log, and nothing in it
+	if err := a.wait(t.Context(), time.Minute, hook); err != nil || !a.first.Equal(began) || !a.hooked {
+		t.Fatalf("%v: from %v, want the hook's time", err, a.first)
+	}
+	if a.take(observe.Seen{At: began.Add(1001 * time.Millisecond), Request: "GET /a"}, 0) != 1 || !a.last.Equal(began.Add(1001*time.Millisecond)) {
+		t.Errorf("a request after the hook is not the benchmark's: the last is %v", a.last)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"isukit/bench/report"
@@ -17,12 +18,17 @@ import (
 	"isukit/infra/redact"
 )
 
-// PostSummary posts a round's summary. Its error does not tell the address, which is a secret.
-func PostSummary(ctx context.Context, webhook string, r *result.Round) error {
+// PostSummary posts a round's summary with how it stands to the best round of dir, and, where link is the address of isukit serve, a
+// link to its page. Its error does not tell the webhook's address, which is a secret.
+func PostSummary(ctx context.Context, webhook, dir, link string, r *result.Round) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	text := redact.Text(report.Summary(r))
-	body, err := json.Marshal(map[string]string{"text": text, "content": text})
+	entries, _ := result.List(dir) // without others, the round stands for itself
+	text := redact.Text(report.Since(r, entries) + report.Summary(r, 3))
+	if link != "" {
+		text += strings.TrimRight(link, "/") + "/rounds/" + r.ID + "/report.html\n"
+	}
+	body, err := json.Marshal(webhookBody(webhook, text))
 	if err != nil {
 		return err
 	}
@@ -45,4 +51,24 @@ func PostSummary(ctx context.Context, webhook string, r *result.Round) error {
 		return fmt.Errorf("post the summary: status %s: %q", resp.Status, answer)
 	}
 	return nil
+}
+
+// maxDiscord is how many characters Discord takes.
+const maxDiscord = 2000
+
+// webhookBody is a message as the service of that address takes it. Nothing in a text calls people or becomes a link of its own.
+func webhookBody(webhook, text string) map[string]any {
+	slack := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
+	discord := cutText(text, maxDiscord-4)
+	u, err := url.Parse(webhook)
+	if err != nil {
+		u = &url.URL{}
+	}
+	switch host := u.Hostname(); {
+	case host == "discord.com" || host == "discordapp.com" || strings.HasPrefix(u.Path, "/api/webhooks/"):
+		return map[string]any{"content": discord, "allowed_mentions": map[string]any{"parse": []string{}}, "flags": 4} // 4: no previews
+	case host == "hooks.slack.com" || strings.HasPrefix(u.Path, "/services/"):
+		return map[string]any{"text": slack, "unfurl_links": false, "unfurl_media": false}
+	}
+	return map[string]any{"text": text, "content": discord}
 }
