@@ -90,6 +90,7 @@ func TestReplicated(t *testing.T) {
 			t.Parallel()
 			c := fillLedger(t, startReplicated(t, engine, 3, false))
 			cfg := quick(c.config(fanout.ModeReplicated))
+			cfg.WriteTimeout = 10 * wait.Limit // what Check waits for a replica that follows slowly on a busy machine
 			cfg.StatePoll = 50 * time.Millisecond
 			cfg.MaxLag = 500 * time.Millisecond
 			p := c.open(t, cfg)
