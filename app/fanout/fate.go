@@ -213,11 +213,8 @@ func (t *orderedTxn) commit() error {
 	if t.v == nil {
 		return nil
 	}
-	if first := t.live()[0]; first.marked {
-		ctx := context.Background()
-		if _, err := first.run(ctx, t.c, call{text: "DO 0"}, t.begun, pins{lastID: -1}, false); err != nil {
-			return t.abort(t.firstFailed(ctx, first, err))
-		}
+	if t.lost != nil {
+		return t.abort(t.lost)
 	}
 	defer t.finish()
 	if t.xid != "" {

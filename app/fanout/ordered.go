@@ -103,6 +103,7 @@ type orderedTxn struct {
 	doubted  bool   // it was rolled back since replicas answered differently
 	differed bool   // that is why a statement by itself is run again
 	leave    func() // lets others through the gate
+	lost     error  // what said, behind a query\'s rows, that the first replica has rolled it back
 	dead     error  // set when it was rolled back everywhere: every further statement gets this
 	again    bool   // it was rolled back for a reason that may not come back
 }
@@ -249,6 +250,8 @@ func (t *orderedTxn) admits(q call) error {
 	switch {
 	case t.dead != nil:
 		return t.dead
+	case t.lost != nil:
+		return t.abort(t.lost)
 	case q.st.Kind == sqltext.DDL, q.isLock():
 		return refused("DDL and LOCK TABLES commit the transaction around them; run them by themselves")
 	case q.st.Kind == sqltext.Guarded && (t.v == nil || len(t.parts) > 1):
@@ -425,15 +428,7 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 	if l.pinned {
 		prefix += unpin + "; "
 	}
-	if first.marked {
-		prefix += checkMark
-	}
-	marks := q.st.Locks || t.level == sql.LevelSerializable
-	if marks {
-		prefix += setMark
-	}
 	rows, err := l.runQuery(ctx, prefix, q)
-	err = first.checked(err)
 	l.answered(err)
 	if errors.Is(err, driver.ErrSkip) {
 		return nil, err
@@ -442,7 +437,17 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 	if err != nil {
 		return nil, t.firstFailed(ctx, first, err)
 	}
-	l.pinned, first.marked = false, marks
+	l.pinned = false
 	t.c.last = l
-	return rows, nil
+	if !q.st.Locks && t.level != sql.LevelSerializable {
+		return rows, nil
+	}
+	if all, ok := rows.(driverRows); ok {
+		return &lockingRows{all, t}, nil
+	}
+	sets, err := readAll(rows)
+	if err != nil {
+		return nil, t.firstFailed(ctx, first, err)
+	}
+	return sets, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -35,7 +34,6 @@ type part struct {
 	began  bool
 	gone   error // why it takes no part any more; nil while it does
 	pinned bool  // the session's clock was stopped in this transaction
-	marked bool  // a savepoint was set, by which the next statement sees that the transaction is still the same one
 
 	xid      string // of the part's branch in ModeDurable, or empty
 	prepared bool   // the branch is prepared: its fate is not the session's any more
@@ -92,8 +90,6 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	}
 	prefix := with.text()
 	switch {
-	case pt.marked:
-		prefix = checkMark + prefix
 	case pt.began:
 	case begin == "":
 		prefix = pt.l.plain() + prefix
@@ -105,7 +101,6 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	}
 	unwatch := pt.l.watch(ctx, prefix != "" || q.after > 0)
 	a, err := pt.l.answerTo(pt.l.begin(), prefix, q, rows)
-	err = pt.checked(err)
 	pt.l.answered(err)
 	pt.l.end()
 	unwatch()
@@ -114,31 +109,6 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	}
 	return a, err
 }
-
-// A server may roll a transaction back in the middle of a query that locks: the rows that it has sent by then hide a deadlock from who
-// reads no further, and MariaDB does it where NOWAIT in a subquery meets SKIP LOCKED. A savepoint is gone then; MariaDB may release one that is
-// gone, but not go back to it. Going back undoes nothing, as queries came since, and keeps the locks.
-const (
-	setMark   = "SAVEPOINT isukit_fanout; "
-	checkMark = "ROLLBACK TO SAVEPOINT isukit_fanout; "
-)
-
-// checked is err, or what says that the transaction is gone.
-func (pt *part) checked(err error) error {
-	marked := pt.marked
-	pt.marked = false
-	n := numberOfError(err)
-	if marked && (n == errDuringRollback || n == errNoSavepoint && strings.Contains(err.Error(), "isukit_fanout")) {
-		return rolledBack("the server rolled the transaction back in a query that locks; run the transaction again")
-	}
-	return err
-}
-
-// The numbers of errors of a savepoint that is gone; the first is also that of a routine.
-const (
-	errNoSavepoint    = 1305
-	errDuringRollback = 1181
-)
 
 // watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered;
 // a link whose statement was killed is spent, as the kill may come late.
@@ -384,4 +354,33 @@ func (r *rowSets) NextResultSet() error {
 	r.at++
 	r.next = 0
 	return nil
+}
+
+// lockingRows are the rows of a query that locks, in a transaction. A server may roll the transaction back in the middle of them: whoever reads
+// no further does not see it, and would go on outside of any transaction.
+type lockingRows struct {
+	driverRows
+	t *orderedTxn
+}
+
+// driverRows is all that the driver's rows can do.
+type driverRows interface {
+	driver.Rows
+	driver.RowsNextResultSet
+	driver.RowsColumnTypeDatabaseTypeName
+	driver.RowsColumnTypeNullable
+	driver.RowsColumnTypePrecisionScale
+	driver.RowsColumnTypeScanType
+}
+
+func (r *lockingRows) Next(dest []driver.Value) error { return r.seen(r.driverRows.Next(dest)) }
+func (r *lockingRows) Close() error                   { return r.seen(r.driverRows.Close()) }
+
+// seen notes an error by which a server has rolled the transaction back.
+func (r *lockingRows) seen(err error) error {
+	switch numberOfError(err) {
+	case 1213, 1180, 1020:
+		r.t.lost = err
+	}
+	return err
 }

@@ -781,6 +781,38 @@ func TestDeadlockBehindRows(t *testing.T) {
 	}
 }
 
+// TestQueryLocksStay has a transaction begin with a query that locks: the lock stays while it goes on.
+func TestQueryLocksStay(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1, 1), (2, 1)")
+		for i, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				c.execShop(t, "DROP TABLE IF EXISTS isukit_fanout_replica, isukit_fanout_app")
+				p := c.open(t, c.config(mode))
+				raw := c.dbs[0].Open(t, c.name)
+				defer raw.Close()
+				must(t, inTx(p.DB(), func(tx *sqlx.Tx) error {
+					var ids []int
+					must(t, tx.Select(&ids, "SELECT id FROM t WHERE id = 1 FOR UPDATE"))
+					for _, text := range []string{fmt.Sprintf("INSERT INTO u VALUES (%d)", i), "UPDATE t SET v = 5 WHERE id = 2"} {
+						_, err := tx.Exec(text)
+						must(t, err)
+						if rows, err := raw.Query("SELECT id FROM t WHERE id = 1 FOR UPDATE NOWAIT"); err == nil {
+							if rows.Next(); rows.Err() == nil {
+								t.Errorf("after %s, another locks the row", text)
+							}
+							rows.Close()
+						}
+					}
+					return nil
+				}))
+				must(t, p.Close())
+			})
+		}
+	}
+}
+
 // TestRolledBackByAQuery has an app go on behind a query that failed, by which MariaDB rolls the transaction back.
 func TestRolledBackByAQuery(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {

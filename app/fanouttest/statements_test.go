@@ -572,6 +572,9 @@ func TestStatements(t *testing.T) {
 				if w.engine != engine {
 					continue
 				}
+				if i%50 == 49 {
+					t.Logf("%d statements so far", counts.total())
+				}
 				fault, done := w.play(t, servers, rounds, units, counts)
 				if fault == "" {
 					continue
