@@ -124,7 +124,8 @@ func TestTunerFindsTheBest(t *testing.T) {
 	for _, tt := range []struct {
 		rounds int
 		want   float64
-	}{{45, 0.75}, {90, 0.90}} {
+		fails  float64 // searches that may adopt a failing configuration: six confirming rounds of it pass with a probability of 0.18
+	}{{45, 0.75, 0.035}, {90, 0.90, 0.01}} {
 		rnd := rand.New(rand.NewPCG(uint64(tt.rounds), 90))
 		n := trials(t, 10)
 		var shares []float64
@@ -153,7 +154,7 @@ func TestTunerFindsTheBest(t *testing.T) {
 		if rms > 0.05+0.03*few(t) {
 			t.Errorf("%d rounds: the reported gain is off by %.1f points, at most 5 may be", tt.rounds, 100*rms)
 		}
-		if float64(failing) > (0.01+0.06*few(t))*float64(n) {
+		if float64(failing) > (tt.fails+0.06*few(t))*float64(n) {
 			t.Errorf("%d rounds: a failing configuration is adopted in %d of %d searches", tt.rounds, failing, n)
 		}
 	}

@@ -23,7 +23,7 @@ const alpha = 0.05
 
 // entry is the probability below which a factor enters the selection. It is a little less than alpha: differences of pairs that run
 // one after the other are not quite independent.
-const entry = 0.04
+const entry = 0.0425
 
 // FactorVerdict is the outcome for one factor. Ratios are of values with it on to values with it off, averaged over the others:
 // 1.05 is 5 % more.

@@ -379,6 +379,8 @@ func (s *Screen) tell(label string, r *result.Round) {
 	case s.Journal.Replaying():
 	case !r.Passed:
 		s.Say("%s: FAILED: %s", label, r.Reason)
+	case r.All.Hits == 0:
+		s.Say("%s: score %d", label, r.Score.Total)
 	default:
 		s.Say("%s: score %d, %.0f hits/s", label, r.Score.Total, r.HitsPerSec())
 	}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"isukit/bench/experiment"
+	"isukit/cmd/internal/session"
+	"isukit/cmd/internal/ui"
+	"isukit/infra/infratest/wait"
+)
+
+// TestProjectScreen screens three tunings of a project's database, of which one costs 15 %. The screen is killed once while a tuning is applied,
+// and resumed: the costly one is named, the others are not, and nothing stays applied.
+func TestProjectScreen(t *testing.T) {
+	s := newTunableProject(t)
+	for name, setting := range map[string]string{"idle": "net_retry_count = 11", "calm": "slow_launch_time = 3"} {
+		write(t, filepath.Join(s.dir, name+".cnf"), "# Tuning mysql/"+name+": it does nothing\n[mysqld]\n# nothing depends on it here; since mariadb 5.1, mysql 5.1; restart: no; risk: low\n"+setting+"\n")
+	}
+	// What a round gives follows from the setting, and from chance, and not from how busy the machine is.
+	file := filepath.Join(s.dir, "isukit.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(text), "benchmark:")
+	write(t, file, head+`benchmark:
+  command: |
+    costly=$(mariadb --defaults-file=client.cnf -Ne 'SELECT @@GLOBAL.max_error_count = 100')
+    echo "score: $((10000 - 1500 * costly + $(od -An -N1 -tu1 /dev/urandom)))"
+`)
+	first := isukitCommand(t, s.dir, s.state, "screen", "./idle.cnf,./costly.cnf,./calm.cnf", "--rounds", "16", "--seed", "5")
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := func() int {
+		files, _ := filepath.Glob(filepath.Join(s.dir, "results", "screen-*.jsonl"))
+		if len(files) == 0 {
+			return 0
+		}
+		text, _ := os.ReadFile(files[0])
+		return strings.Count(string(text), "\n")
+	}
+	// The plan, and two lines a round: the round after the sixth has begun.
+	wait.For(t, "some rounds of the screen", func() bool { return lines() >= 14 })
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait() // it was killed
+	cmd := isukitCommand(t, s.dir, s.state, "screen", "resume", "--json")
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	var r session.ScreenResult
+	if code := cmd.ProcessState.ExitCode(); code != ui.ExitOK || json.Unmarshal(out, &r) != nil {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, out, said.String())
+	}
+	for _, f := range r.Verdict.Factors {
+		want := experiment.Unknown
+		if strings.Contains(f.Name, "costly") {
+			want = experiment.Hurts
+		}
+		if f.Effect != want {
+			t.Errorf("%s: %s %.3f, want %s", f.Name, f.Effect, f.Ratio, want)
+		}
+	}
+	if !r.Finished || r.Verdict.Rounds != 16 || r.Keep != "isukit tune apply ./idle.cnf ./calm.cnf" || r.Confirmed == nil || r.Confirmed.Ratio < 1.05 {
+		t.Errorf("finished %t, %d rounds, keep %q, confirmed %+v\n%s", r.Finished, r.Verdict.Rounds, r.Keep, r.Confirmed, said.String())
+	}
+	s.wantTuned(t, "after the screen", false)
+}
