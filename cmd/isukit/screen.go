@@ -201,7 +201,7 @@ func (o screenOptions) play(ctx context.Context, journal *session.Journal, say f
 	if r == nil {
 		return err
 	}
-	if len(r.Recommended) > 0 {
+	if len(r.Recommended) > 0 && r.Verdict.Proves {
 		r.Keep = o.keep(r.Recommended)
 	}
 	if o.asJSON {
@@ -273,8 +273,11 @@ func printScreen(out io.Writer, r *session.ScreenResult) error {
 		_, err := fmt.Fprintf(out, "keep what is recommended: %s\n", r.Keep)
 		return err
 	}
-	_, err := fmt.Fprintln(out, "no tuning is recommended")
-	return err
+	if v.Proves {
+		_, err := fmt.Fprintln(out, "no tuning is recommended")
+		return err
+	}
+	return nil
 }
 
 // percent writes a ratio as a change.
