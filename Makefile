@@ -39,7 +39,7 @@ stress-tune: setup-test mysql ## every tuning applied and taken back, alone and 
 	ISUKIT_TEST_REAL=1 ISUKIT_TUNE_KILLS=30 $(GO) test ./infra/tune -run TestTakenBack -v -count 1 -timeout 2h
 
 stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
-	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH' -v -count 1 -timeout 2h
+	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH|TestForeignApp' -v -count 1 -timeout 2h
 
 # GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. One test holds a program
 # to an amount of memory that none keeps which is watched.

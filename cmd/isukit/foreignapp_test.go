@@ -215,8 +215,10 @@ func (f *foreignTeam) place(t *testing.T) {
 	if status := f.isukit(t, ui.ExitOK, "topology", "status"); !strings.Contains(status, "topology split of team") {
 		t.Errorf("status:\n%s", status)
 	}
-	f.isukit(t, ui.ExitOK, "topology", "apply", "far")
-	f.isukit(t, ui.ExitOK, "topology", "apply", "one")
+	for _, name := range []string{"far", "one"} {
+		out := strings.TrimSpace(f.isukit(t, ui.ExitOK, "topology", "apply", name))
+		t.Log(out[strings.LastIndexByte(out, '\n')+1:])
+	}
 	f.isukit(t, ui.ExitOK, "topology", "verify")
 	f.isukit(t, ui.ExitOK, "topology", "down")
 	f.wantBefore(t, "after down")

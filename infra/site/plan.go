@@ -127,7 +127,7 @@ func (p *planner) files(h *hostPlan) map[string]string {
 		}
 		if !ok {
 			if !p.force {
-				p.fault(h.node, "%s was changed by someone else where isukit had written; --force takes it as it is now", name)
+				p.fault(h.node, "%s was changed by someone else, or by tunings, where isukit had written; revert the tunings first, or --force takes it as it is now", name)
 				continue
 			}
 			base = h.node.files[name]
