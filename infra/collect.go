@@ -17,10 +17,7 @@ import (
 
 // at is what stands for a host of the topology.
 func (r *Running) at(name string) host.Host {
-	if h, ok := r.hosts[name]; ok {
-		return h
-	}
-	return r.local
+	return r.hosts[name]
 }
 
 // Size tells how many CPUs and how much memory a host of the topology has.

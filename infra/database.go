@@ -47,29 +47,11 @@ func (r *Running) DSNs() map[string]string {
 	dsns := map[string]string{}
 	for _, db := range r.dbs {
 		dsns[db.name] = db.appDSN()
-		if r.hosts != nil && db.Socket != "" && !db.Far() {
+		if db.Socket != "" && !db.Far() {
 			dsns[db.name] = db.SocketDSN(appUser, db.appPassword, appDatabase).FormatDSN()
 		}
 	}
 	return dsns
-}
-
-// planDB settles what the databases are made of, and copies the data directory of each.
-func (r *Running) planDB(ctx context.Context, in dbserver.Install) error {
-	dir, err := r.prepared(ctx, in)
-	if err != nil {
-		return err
-	}
-	r.spec.progress("copying the prepared data")
-	for _, i := range r.of(topology.DB) {
-		db, err := r.createDB(in, dir, i.Dir, r.input.Places[i.Name].Port, filepath.Join(i.Dir, render.MyCnf))
-		if err != nil {
-			return fmt.Errorf("%s: %w", i.Name, err)
-		}
-		db.name = i.Name
-		r.dbs = append(r.dbs, db)
-	}
-	return nil
 }
 
 // prepared returns a data directory with the dataset's tables, which is made where it is not kept from earlier.
@@ -256,16 +238,6 @@ func (r *Running) runPrepare(ctx context.Context, db database, dir string) error
 	}
 	if res.Code != 0 {
 		return fmt.Errorf("%s prepare: exit status %d: %s", r.spec.AppBinary, res.Code, tailOf(res.Stderr))
-	}
-	return nil
-}
-
-func (r *Running) startDB(ctx context.Context) error {
-	for _, db := range r.dbs {
-		r.spec.progress("starting %s (%s %s)", db.name, db.Engine, db.Version)
-		if err := r.startInstance(ctx, r.local, databaseService(db.name, db.Dir, db.Command(), r.sizesOf(db.name)), db.Instance); err != nil {
-			return err
-		}
 	}
 	return nil
 }

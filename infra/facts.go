@@ -53,7 +53,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		return err
 	}
 	r.Facts = []Fact{
-		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", r.driverName()},
+		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", r.site.driver.Name()},
 		{"proxy", string(r.kindOf(proxy.Name)) + " " + proxyVersion},
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},
@@ -81,13 +81,6 @@ func (r *Running) kernelAndCPU(ctx context.Context) (kernel, cpu string, err err
 		cpu = runtime.GOARCH // not every architecture names its model
 	}
 	return strings.TrimSpace(string(text)), cpu, nil
-}
-
-func (r *Running) driverName() string {
-	if r.site != nil {
-		return r.site.driver.Name()
-	}
-	return "local"
 }
 
 func (r *Running) proxyVersion(ctx context.Context, proxy Instance) (string, error) {

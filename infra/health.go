@@ -101,9 +101,6 @@ func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
 		at: r.at(i.Host), host: i.Host, instance: i.Name, called: i.Name, port: r.input.Places[i.Name].Port, client: r.client, url: "http://" + i.Addr + path,
 		limit: r.spec.healthLimit(), logTail: func() string { return r.logTail(i) },
 	}
-	if w.client == nil {
-		w.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 3 * time.Second}
-	}
 	if t, ok := r.input.Topology.Instance(i.Name); ok && t.Role == topology.Proxy {
 		w.url = r.input.URLOf(t) + path
 	}

@@ -111,10 +111,7 @@ func (r *Running) hostOf(name string) string {
 func (r *Running) restartProxy(ctx context.Context, i Instance) error {
 	r.spec.progress("restarting %s", i.Name)
 	at := r.at(i.Host)
-	service, err := r.proxyService(i)
-	if err != nil {
-		return err
-	}
+	service := r.services[i.Name]
 	st, err := at.State(ctx, i.Name)
 	if err != nil {
 		return err
@@ -140,10 +137,7 @@ func (r *Running) restartDB(ctx context.Context, name string, inst *dbserver.Ins
 	if err := at.Stop(ctx, name, time.Minute); err != nil {
 		return err
 	}
-	service, ok := r.services[name]
-	if !ok {
-		service = databaseService(name, inst.Dir, inst.Command(), r.sizesOf(name))
-	}
+	service := r.services[name]
 	service.Argv, service.Stamp = inst.Command(), st.Stamp
 	return r.startInstance(ctx, at, service, inst)
 }

@@ -10,8 +10,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// How an instance of each role is started: the same for what Up makes and for what a Site keeps. dir is the instance's, s are its
-// sizes.
+// How an instance of each role is started. dir is the instance's, s are its sizes.
 
 func appService(name, program, dir string, s topology.Sizes) host.Service {
 	return host.Service{

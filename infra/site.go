@@ -61,7 +61,7 @@ func (s secrets) list() []string {
 	return []string{s.SessionKey, s.WorkerToken, s.AppPassword, s.Replication}
 }
 
-// Site is the hosts of one driver with what isukit has made there. Unlike what Up makes, it outlives this process.
+// Site is the hosts of one driver with what isukit has made there. It outlives this process where its driver keeps its hosts.
 type Site struct {
 	driver host.Driver
 	spec   Spec // of which Topology, Scale and Seed are the goal's

@@ -50,10 +50,6 @@ func (s Spec) validate() error {
 	if s.Topology == nil {
 		errs = append(errs, errors.New("no topology"))
 	} else {
-		if n := len(s.Topology.Of(topology.Proxy)); n != 1 {
-			errs = append(errs, fmt.Errorf("topology %s has %d instances of %s; the local driver runs one", s.Topology.Name, n, topology.Proxy))
-		}
-		errs = append(errs, notLocal(s.Topology)...)
 		if dbs := s.Topology.Of(topology.DB); slices.ContainsFunc(dbs, func(i topology.Instance) bool { return i.Kind != dbs[0].Kind }) {
 			errs = append(errs, fmt.Errorf("topology %s has databases of several engines; they could not hold the same tables", s.Topology.Name))
 		}
@@ -65,31 +61,6 @@ func (s Spec) validate() error {
 		errs = append(errs, &HintError{fmt.Errorf("the app's binary %q is not there", s.AppBinary), "make build"})
 	}
 	return errors.Join(errs...)
-}
-
-// NeedsSite tells whether a topology asks for what Up cannot do and a Site can.
-func NeedsSite(t *topology.Topology) bool {
-	return len(notLocal(t)) > 0 || len(t.Of(topology.Proxy)) > 1
-}
-
-// notLocal is what a topology asks for and a one-shot on this machine cannot do.
-func notLocal(t *topology.Topology) (errs []error) {
-	refuse := func(what string) {
-		errs = append(errs, fmt.Errorf("topology %s: Up cannot do %s", t.Name, what))
-	}
-	if t.Data.Write == topology.Replicated {
-		refuse("native replication")
-	}
-	if t.Data.Balance != nil {
-		refuse("a balance of reads")
-	}
-	if len(t.Data.Groups) > 0 {
-		refuse("groups of tables")
-	}
-	if slices.ContainsFunc(t.Instances, func(i topology.Instance) bool { return i.TLS }) {
-		refuse("TLS")
-	}
-	return errs
 }
 
 func (s Spec) progress(format string, args ...any) {

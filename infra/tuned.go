@@ -14,9 +14,6 @@ import (
 // written: an apply does not take these for changed by somebody else then. Where nothing stays up it only runs fn. The
 // driver's lock must be held.
 func (r *Running) Tuning(ctx context.Context, fn func() error) error {
-	if r.site == nil {
-		return fn()
-	}
 	errs := []error{fn()}
 	ctx = context.WithoutCancel(ctx)
 	f, before := r.found, r.found.files

@@ -2,12 +2,9 @@ package infra
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -33,19 +30,20 @@ type Running struct {
 	Facts []Fact
 
 	spec     Spec
-	hash     string // of the topology as it was declared
-	local    *host.Local
-	hosts    map[string]host.Host // of a Site, by name; nil for local
-	site     *Site                // nil for local
-	found    *found               // of the site
-	proxies  []string             // address:port of each
-	client   *http.Client         // reaches the site; nil for local
-	ca       *x509.CertPool       // that proxies' certificates are of; nil without TLS
+	hash     string               // of the topology as it was declared
+	local    *host.Local          // this machine, while the dataset is prepared
+	hosts    map[string]host.Host // by name
+	site     *Site
+	end      func(context.Context) error // of what Up made; nil for what stays up
+	found    *found                      // of the site
+	proxies  []string                    // address:port of each
+	client   *http.Client                // reaches the site; nil for local
+	ca       *x509.CertPool              // that proxies' certificates are of; nil without TLS
 	input    render.Input
 	dbs      []database // in the order of the topology
 	app      appVersion
 	secrets  []string
-	services map[string]host.Service // of a Site: how each instance is started
+	services map[string]host.Service // how each instance is started
 	marked   map[string]host.State   // by instance, see Mark
 }
 
@@ -60,60 +58,43 @@ type Instance struct {
 	Dir       string
 }
 
-// Up makes the topology real on this machine and returns when every role is healthy. When it fails, or ctx ends, all
-// that it started is gone before it returns.
+// Up makes the topology real on hosts of this machine that end with it, and returns when every role is healthy. When it fails, or ctx
+// ends, all that it started is gone before it returns.
 func Up(ctx context.Context, spec Spec) (_ *Running, err error) {
 	if err := spec.validate(); err != nil {
 		return nil, fmt.Errorf("start topology: %w", err)
 	}
-	r := &Running{spec: spec, hash: spec.Topology.Hash(), WorkerToken: rand.Text()}
-	r.secrets = append(r.secrets, r.WorkerToken)
-	if r.local, err = host.OpenLocal(spec.StateDir); err != nil {
+	driver, err := machine.OpenLocal(machine.Options{StateDir: spec.StateDir})
+	if err != nil {
 		return nil, fmt.Errorf("start topology %s: %w", spec.Topology.Name, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("start topology %s: %w", spec.Topology.Name, err), r.Down(context.WithoutCancel(ctx)))
-		}
-	}()
-	for _, step := range []func(context.Context) error{r.plan, r.write, r.startDB, r.startApps, r.startProxy, r.gatherFacts} {
-		if err := step(ctx); err != nil {
-			// A program that was killed since ctx ended says so; the caller asks for the reason.
-			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-				err = fmt.Errorf("%w: %w", ctx.Err(), err)
-			}
-			return nil, err
-		}
+	site := NewSite(driver, spec)
+	var r *Running
+	if _, err = site.Apply(ctx, ApplyOptions{}); err == nil {
+		r, err = site.Running(ctx)
 	}
-	return r, nil
+	if err == nil {
+		r.end = driver.Close
+		return r, nil
+	}
+	// A program that was killed since ctx ended says so; the caller asks for the reason.
+	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return nil, errors.Join(fmt.Errorf("start topology %s: %w", spec.Topology.Name, err), driver.Close(context.WithoutCancel(ctx)))
 }
 
-// Down stops every role, in the reverse order of their start, and removes the run directory. Data that is prepared for
-// later runs stays.
+// Down stops every role of what Up made, in the reverse order of their start, and removes the run directory. Data that is prepared for
+// later runs stays, and so does what is up on a Site that outlives this process.
 func (r *Running) Down(ctx context.Context) error {
-	r.spec.progress("stopping")
-	if r.site != nil {
-		return nil // it stays
+	if r.end == nil {
+		return nil
 	}
-	if err := r.local.Close(ctx); err != nil {
+	r.spec.progress("stopping")
+	if err := r.end(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("take topology %s down: %w", r.spec.Topology.Name, err)
 	}
 	return nil
-}
-
-// plan settles what the topology leaves open: the engine, and where every instance listens.
-func (r *Running) plan(ctx context.Context) error {
-	in, err := findServer(ctx, r.spec.Topology, r.spec.LocalDir)
-	if err != nil {
-		return err
-	}
-	if r.spec.Topology, err = r.spec.Topology.WithKind(topology.DB, topology.Kind(in.Engine)); err != nil {
-		return err
-	}
-	if err := r.place(); err != nil {
-		return err
-	}
-	return r.planDB(ctx, in)
 }
 
 // place settles where every instance is and listens.
@@ -146,7 +127,6 @@ func (r *Running) place() error {
 		r.input.Places[i.Name] = place
 		r.Instances = append(r.Instances, instanceOf(i, place))
 	}
-	r.BaseURL = "http://" + r.of(topology.Proxy)[0].Addr
 	return nil
 }
 
@@ -169,112 +149,6 @@ func (r *Running) of(role topology.Role) []Instance {
 		}
 	}
 	return list
-}
-
-// sizesOf are the sizes of an instance.
-func (r *Running) sizesOf(name string) topology.Sizes {
-	i, _ := r.input.Topology.Instance(name)
-	return r.input.SizesOf(i)
-}
-
-// write puts the rendered files, the front page and the secrets of the apps.
-func (r *Running) write(ctx context.Context) error {
-	r.spec.progress("writing configuration")
-	page, err := fs.Sub(isukit.Assets, "nginx/static")
-	if err != nil {
-		return err
-	}
-	if r.input.Static, err = render.Static(page, r.input.StaticDir); err != nil {
-		return err
-	}
-	for _, f := range r.input.Static {
-		data, err := fs.ReadFile(page, pathUnder(r.input.StaticDir, f.File))
-		if err != nil {
-			return err
-		}
-		if err := r.local.Put(ctx, f.File, data, 0o644); err != nil {
-			return err
-		}
-	}
-	for _, h := range r.input.Topology.Hosts {
-		files, err := render.Files(r.input, h.Name)
-		if err != nil {
-			return err
-		}
-		for _, f := range files {
-			if err := r.local.Put(ctx, f.Path, f.Data, f.Mode); err != nil {
-				return err
-			}
-		}
-	}
-	return r.writeSecrets(ctx)
-}
-
-func (r *Running) writeSecrets(ctx context.Context) error {
-	key := make([]byte, 32)
-	rand.Read(key)
-	secrets := map[string]string{
-		render.SessionKeyFile: hex.EncodeToString(key), render.WorkerTokenFile: r.WorkerToken,
-	}
-	for _, db := range r.dbs {
-		secrets[render.DSNFile(db.name)] = db.appDSN()
-	}
-	r.secrets = append(r.secrets, secrets[render.SessionKeyFile])
-	for _, app := range r.apps() {
-		for name, text := range secrets {
-			if err := r.local.Put(ctx, filepath.Join(app.Dir, name), []byte(text+"\n"), 0o600); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// apps are the instances of isukit-app: workers' API first, since the web role tells where it is.
-func (r *Running) apps() []Instance { return append(r.of(topology.API), r.of(topology.Web)...) }
-
-func (r *Running) startApps(ctx context.Context) error {
-	for _, app := range r.apps() {
-		r.spec.progress("starting %s", app.Name)
-		if err := r.local.Start(ctx, appService(app.Name, r.spec.AppBinary, app.Dir, r.sizesOf(app.Name))); err != nil {
-			return err
-		}
-	}
-	for _, app := range r.apps() {
-		if err := r.waitHTTP(ctx, app, "/healthz"); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *Running) startProxy(ctx context.Context) error {
-	proxy := r.of(topology.Proxy)[0]
-	r.spec.progress("starting %s", proxy.Name)
-	if r.kindOf(proxy.Name) == topology.Nginx {
-		file, text := nginxTmp(proxy.Dir)
-		if err := r.local.Put(ctx, file, text, 0o600); err != nil {
-			return err
-		}
-	}
-	service, err := r.proxyService(proxy)
-	if err != nil {
-		return err
-	}
-	if err := r.local.Start(ctx, service); err != nil {
-		return err
-	}
-	return r.waitHTTP(ctx, proxy, "/")
-}
-
-// proxyService is how a proxy is started.
-func (r *Running) proxyService(proxy Instance) (host.Service, error) {
-	if service, ok := r.services[proxy.Name]; ok {
-		return service, nil
-	}
-	i, _ := r.input.Topology.Instance(proxy.Name)
-	program, err := r.proxyProgram(proxy)
-	return proxyService(i, program, proxy.Dir, r.input.SizesOf(i)), err
 }
 
 // proxyProgram is the program of a proxy: on this machine where it is, elsewhere its name.

@@ -18,18 +18,14 @@ type upAndDown struct {
 // start makes the topology run. Without --driver everything is gone after the round; with it the topology is applied to that
 // driver's hosts, as "isukit topology apply" does, and stays up.
 func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error) {
-	if o.Driver == "" && !infra.NeedsSite(spec.Topology) {
+	if o.Driver == "" {
 		r, err := infra.Up(ctx, spec)
 		if err != nil {
 			return nil, err
 		}
 		return &upAndDown{r, r.Down}, nil
 	}
-	keep, name := o.Driver != "", o.Driver
-	if !keep {
-		name = "local"
-	}
-	driver, err := OpenDriver(name, o.StateDir, o.CpuScale, keep)
+	driver, err := OpenDriver(o.Driver, o.StateDir, o.CpuScale, true)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +38,7 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 	if err != nil {
 		return nil, errors.Join(err, driver.Close(context.WithoutCancel(ctx)))
 	}
-	return &upAndDown{r, func(ctx context.Context) error { return errors.Join(r.Down(ctx), driver.Close(ctx)) }}, nil
+	return &upAndDown{r, driver.Close}, nil
 }
 
 // WithRunning calls fn with what is up with a driver, while others are kept from changing it where alone is true. App is the app's
