@@ -28,20 +28,20 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 		}
 		how |= sqltext.PickRows
 	}
-	if how&(sqltext.SendIDs|sqltext.AllGiven) != 0 && !q.st.NextID {
-		switch all, reason := t.idsOf(q, 0); {
-		case reason != "":
-			return q, t.refuse(reason)
-		case !all && q.v.Is(sqltext.AllGiven):
-			return q, t.refuse("ON DUPLICATE KEY UPDATE sets or reads the id, and not every row has one; leave the id out of it, but for id = LAST_INSERT_ID(id)")
-		}
-	}
 	var err error
 	if how&sqltext.SendRows != 0 {
 		if q, err = t.sendRows(ctx, q); err != nil {
 			return q, err
 		}
 		how = q.v.How
+	}
+	if q.text != "" && how&(sqltext.SendIDs|sqltext.AllGiven) != 0 && !q.st.NextID {
+		switch all, reason := t.idsOf(q, 0); {
+		case reason != "":
+			return q, t.refuse(reason)
+		case !all && q.v.Is(sqltext.AllGiven):
+			return q, t.refuse("ON DUPLICATE KEY UPDATE sets or reads the id, and not every row has one; leave the id out of it, but for id = LAST_INSERT_ID(id)")
+		}
 	}
 	if how&sqltext.PickRows != 0 && !(q.st.Form.Limit.Empty() && picks(t.table(q), q.st.Equals, q.args)) {
 		if q, err = t.pickRows(ctx, q); err != nil {

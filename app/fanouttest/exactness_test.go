@@ -242,6 +242,7 @@ var exactCases = []exactCase{
 					t.Errorf("the id %#v: got %v, want it refused", id, err)
 				}
 			}
+			refusedBy(t, db, "INSERT IGNORE INTO t (id, k) SELECT i + 0.5, k FROM s WHERE i > 0", "pass a whole number")
 			for _, id := range []any{nil, 0, "0", uint64(0)} {
 				if _, err := db.Exec("INSERT INTO t (id, k) VALUES (?, ?)", id, fmt.Sprintf("%#v", id)); err != nil {
 					t.Error(err)

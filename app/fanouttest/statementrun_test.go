@@ -266,6 +266,7 @@ func (c *cluster) raw(i int) (*sqlx.DB, error) {
 		return nil, err
 	}
 	my.Params = map[string]string{"time_zone": "'+00:00'"}
+	my.InterpolateParams = true // as the pool's connections do: JSON is compared with texts otherwise where they are arguments
 	my.Logger = &mysql.NopLogger{}
 	return sqlx.Connect("mysql", my.FormatDSN())
 }

@@ -157,7 +157,7 @@ func (w world) start(tb testing.TB, servers []*infratest.DB) (*played, error) {
 		p.twin = newCluster(tb, w.engine, name+"twin", servers[:1])
 		err := makeTables(p.twin, 0, w.schema)
 		if err == nil {
-			p.plain, err = sqlx.Connect("mysql", servers[0].RootDSN(name+"twin"))
+			p.plain, err = p.twin.raw(0)
 		}
 		if err != nil {
 			p.end(tb)
