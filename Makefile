@@ -9,7 +9,7 @@ FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
 ALL = ./... $(FANOUT)/...
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -38,7 +38,8 @@ bench-tuning: setup mariadb build ## what tunings gain, in the lab, as root: one
 stress-tune: setup-test mysql ## every tuning applied and taken back, alone and together, with 30 kills, on real servers of both engines
 	ISUKIT_TEST_REAL=1 ISUKIT_TUNE_KILLS=30 $(GO) test ./infra/tune -run TestTakenBack -v -count 1 -timeout 2h
 
-stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; ssh over sshd in the lab (root)
+# A failure prints the seed; ISUKIT_KILLS_SEED=n draws the same moments again.
+stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; over ssh also hosts that boot and links that are cut (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH|TestForeignApp' -v -count 1 -timeout 2h
 
 # GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. One test holds a program
@@ -124,7 +125,7 @@ bin/suite:
 	@mkdir -p bin
 	@$(GO) build -C tools -o ../bin/suite ./suite
 
-check: check-format check-vet check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
+check: check-format check-vet check-darwin check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
 	@echo 'check: ok'
 
 check-format:
@@ -135,6 +136,10 @@ check-vet:
 	$(GO) vet ./...
 	cd app/fanout && $(GO) vet ./...
 	cd tools && $(GO) vet ./... && $(GO) test ./...
+
+# A Mac is a laptop that --driver ssh works from.
+check-darwin:
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./cmd/...
 
 check-staticcheck:
 	$(GO) tool -modfile=tools/go.mod staticcheck $(ALL)

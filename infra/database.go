@@ -60,7 +60,7 @@ func (r *Running) prepared(ctx context.Context, in dbserver.Install) (dir string
 	if err != nil {
 		return "", err
 	}
-	if r.app, err = r.askApp(ctx); err != nil {
+	if r.app, err = askApp(ctx, r.local, r.spec.AppBinary); err != nil {
 		return "", err
 	}
 	dir = filepath.Join(r.cacheDir(), fmt.Sprintf("%s%s%s-%d-v%d", in.Key(), preparedMark, r.spec.Scale, r.spec.Seed, r.app.DatasetVersion))
@@ -133,19 +133,18 @@ func (r *Running) runRecorded(ctx context.Context, argv []string) ([]byte, error
 	return append(res.Stdout, res.Stderr...), err
 }
 
-func (r *Running) askApp(ctx context.Context) (appVersion, error) {
-	var v appVersion
-	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("ask %s for its version: no answer within %v", r.spec.AppBinary, answerLimit))
+func askApp(ctx context.Context, at host.Host, program string) (v appVersion, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("ask %s for its version: no answer within %v", program, answerLimit))
 	defer cancel()
-	res, err := r.local.Run(ctx, host.Command{Argv: []string{r.spec.AppBinary, "version", "--json"}})
+	res, err := at.Run(ctx, host.Command{Argv: []string{program, "version", "--json"}})
 	if err != nil {
 		return v, err
 	}
 	if res.Code != 0 {
-		return v, fmt.Errorf("ask %s for its version: exit status %d: %s", r.spec.AppBinary, res.Code, tailOf(res.Stderr))
+		return v, fmt.Errorf("ask %s for its version: exit status %d: %s", program, res.Code, tailOf(res.Stderr))
 	}
 	if err := json.Unmarshal(res.Stdout, &v); err != nil {
-		return v, fmt.Errorf("ask %s for its version: %w in %q", r.spec.AppBinary, err, tailOf(res.Stdout))
+		return v, fmt.Errorf("ask %s for its version: %w in %q", program, err, tailOf(res.Stdout))
 	}
 	return v, nil
 }

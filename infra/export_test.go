@@ -32,3 +32,6 @@ func (r *Running) PIDs(ctx context.Context) (map[string][]int, error) {
 	}
 	return pids, nil
 }
+
+// RunsOn is what refuses an app for another architecture.
+var RunsOn = runsOn

@@ -46,7 +46,7 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 		switch about := plannedAbout(w, s.driver.Name()); {
 		case !ok:
 			h = planned{about: about}
-		case f.away[w.Name] != nil && h != nil:
+		case h != nil && (f.away[w.Name] != nil || f.placesOnly && !h.About().Here):
 			h = planned{about: h.About()} // nobody can ask it anything
 		case !slices.Contains(f.wants, w) && !f.ensured:
 			now := h.About()

@@ -1,7 +1,9 @@
 package infra
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
 	"fmt"
 	"io/fs"
 	"os"
@@ -50,10 +52,32 @@ func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
 	return nil, fmt.Errorf("the app that topology %s was applied with is on no host any more", g.Topology.Name)
 }
 
+// architectures are those of Go by ELF's.
+var architectures = map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_RISCV: "riscv64", elf.EM_386: "386", elf.EM_ARM: "arm"}
+
+// runsOn refuses an app that was built for another architecture than a host's.
+func runsOn(binary []byte, about host.About) error {
+	made := ""
+	if f, err := elf.NewFile(bytes.NewReader(binary)); err == nil {
+		made = "linux/" + architectures[f.Machine]
+	} else if bytes.HasPrefix(binary, []byte("\xcf\xfa\xed\xfe")) {
+		made = "darwin"
+	}
+	if about.Arch == "" || made == "" || made == "linux/"+about.Arch { // what is neither may be a script
+		return nil
+	}
+	app := "isukit-app-linux-" + about.Arch
+	return &HintError{fmt.Errorf("the app's binary is for %s, and host %s is linux/%s", made, about.Name, about.Arch),
+		fmt.Sprintf("build one for it, and name it: CGO_ENABLED=0 GOOS=linux GOARCH=%s go build -o %s ./cmd/isukit-app, then --app %s", about.Arch, app, app)}
+}
+
 func (l *layout) apps() error {
 	t := l.goal.Topology
 	for name, h := range l.hosts {
 		if slices.ContainsFunc(t.On(name), func(i topology.Instance) bool { return i.Role == topology.Web || i.Role == topology.API }) {
+			if err := runsOn(l.binary, h.About()); err != nil {
+				return err
+			}
 			l.file(name, "", appPath(h, l.goal), l.binary, 0o755)
 		}
 	}

@@ -81,6 +81,7 @@ type found struct {
 	away        map[string]error             // hosts that cannot be asked, and why; only findPartly has them
 	wants       []host.Want
 	ensured     bool // the hosts are what the goal says
+	placesOnly  bool // only where things are is to be known, not what hosts would be asked for files and services
 	fresh       bool // databases begin with the dataset, whatever is there
 }
 

@@ -67,9 +67,15 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 		}
 		return st, f.missing()
 	}
+	f.placesOnly = true
 	l, err := s.layOut(ctx, g, f)
 	if err != nil {
 		return nil, err
+	}
+	for name := range l.hosts {
+		if h := f.hosts[name]; h != nil {
+			l.hosts[name] = h
+		}
 	}
 	st, away, err := s.statusOf(ctx, l, f)
 	return st, errors.Join(away, err)

@@ -158,9 +158,15 @@ func killApplies(t *testing.T, kills int, k killing) {
 			t.Errorf("down: %v\n%s", err, out)
 		}
 	}
+	seed, err := strconv.ParseUint(os.Getenv("ISUKIT_KILLS_SEED"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d (ISUKIT_KILLS_SEED)", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
 	for n := range kills {
 		goal := k.goals[n%len(k.goals)]
-		after := rand.N(took + took/4)
+		after := time.Duration(random.Int64N(int64(took + took/4)))
 		k.kill(goal, after)
 		t.Logf("kill %d, of the apply of %s, after %v", n, goal, after.Round(time.Millisecond))
 		if n%4 == 3 {

@@ -108,6 +108,37 @@ func (s *sshSite) wantFailure(t *testing.T, what string, parts ...string) {
 	}
 }
 
+// disturb lets an apply go on while a host boots, or loses its network for as long as a connection bears; the apply may fail.
+func (s *sshSite) disturb(t *testing.T, nth int, goal string, after time.Duration) {
+	t.Helper()
+	done := make(chan host.Result, 1)
+	go func() {
+		done <- s.on(t, "generator", s.program, "topology", "apply", s.file(goal), "--driver", "ssh", "-q")
+	}()
+	time.Sleep(after)
+	if nth%3 == 1 {
+		t.Log("host b boots")
+		if err := s.lab.Reboot(t.Context(), "b"); err != nil {
+			t.Error(err)
+		}
+	} else {
+		name := []string{"a", "b"}[nth/3%2]
+		t.Logf("host %s loses its network", name)
+		if err := s.lab.Cable(t.Context(), name, false); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(20 * time.Second) // longer than ssh waits for an answer
+		if err := s.lab.Cable(t.Context(), name, true); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.lab.Awake(t.Context()); err != nil {
+		t.Error(err)
+	}
+	res := <-done
+	t.Logf("the apply: exit code %d %s%s", res.Code, res.Stdout, res.Stderr)
+}
+
 // TestTopologyOverSSH places topologies on hosts with sshd: what goes wrong is told with what to do and leaves what ran running,
 // an isukit that is killed is followed by one that ends in what was declared, and down leaves nothing.
 func TestTopologyOverSSH(t *testing.T) {
@@ -140,9 +171,14 @@ func TestTopologyOverSSH(t *testing.T) {
 		t.Errorf("left on a by applies that failed: %q", left)
 	}
 	s.must(t, "a", "mount -o remount,size=50% /var/lib")
+	nth := -1
 	killApplies(t, kills(1), killing{
 		goals: []string{"two", "single"}, run: topology,
 		kill: func(goal string, after time.Duration) {
+			if nth++; nth%3 != 0 {
+				s.disturb(t, nth, goal, after)
+				return
+			}
 			s.on(t, "generator", "timeout", "--foreground", "-s", "KILL", fmt.Sprintf("%.3f", after.Seconds()), s.program, "topology", "apply", s.file(goal), "--driver", "ssh", "-q")
 		},
 		up: func() {

@@ -148,8 +148,8 @@ func (c *connector) ask() {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			c.mssSent, c.retransmits = int(info.Snd_mss), int(info.Total_retrans)
+		if mss, again, err := tcpInfo(int(fd)); err == nil {
+			c.mssSent, c.retransmits = mss, again
 		}
 	})
 }

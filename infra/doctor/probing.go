@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ func (p Probe) From(ctx context.Context, at host.Host, targets []Target) (_ []Tr
 	}
 	fail := func(err error) ([]Tried, error) { return nil, fmt.Errorf("probe from %s: %w", at.About().Name, err) }
 	argv := append([]string{}, p.Argv...)
+	if arch := at.About().Arch; arch != "" && (arch != runtime.GOARCH || runtime.GOOS != "linux") {
+		return fail(fmt.Errorf("%w: the probe is isukit itself, which is for %s/%s here, and the host is linux/%s", host.ErrUnsupported, runtime.GOOS, runtime.GOARCH, arch))
+	}
 	if !at.About().Here {
 		program, err := os.ReadFile(argv[0])
 		if err != nil {

@@ -119,27 +119,6 @@ func linkMTU(ctx context.Context, ip net.IP) int {
 	return 0
 }
 
-// icmpSocket is one for echo requests whose packets are never cut; raw ones get answers with their IP header.
-func icmpSocket() (fd int, raw bool, err error) {
-	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
-	if err != nil {
-		raw = true
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
-	}
-	if err != nil {
-		return -1, raw, err
-	}
-	err = errors.Join(
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE),
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}))
-	if err != nil {
-		unix.Close(fd)
-		return -1, raw, err
-	}
-	return fd, raw, nil
-}
-
 const (
 	ipHeader   = 20
 	icmpHeader = 8

@@ -100,6 +100,8 @@ type About struct {
 	Root bool
 	// Kernel tells whose kernel settings those of the host are.
 	Kernel Kernel
+	// Arch is the architecture of another machine as Go calls it ("arm64"); "" for this one, and where it is not known.
+	Arch string
 	// Here tells that the host runs on this machine: its process ids and files can be read from here.
 	Here bool
 }

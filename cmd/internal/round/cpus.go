@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"isukit/infra/host/machine"
 )
 
 // maxCPU bounds the numbers in a list of CPUs.
@@ -18,8 +18,8 @@ func parseCPUs(text string) ([]int, error) {
 	if text == "" {
 		return nil, nil
 	}
-	var allowed unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+	allowed, err := machine.UsableCPUs()
+	if err != nil {
 		return nil, fmt.Errorf("read which CPUs may be used: %w", err)
 	}
 	var cpus []int
@@ -34,7 +34,7 @@ func parseCPUs(text string) ([]int, error) {
 			return nil, fmt.Errorf("%q is not a list of CPUs such as 0-1,3", text)
 		}
 		for cpu := low; cpu <= high; cpu++ {
-			if !allowed.IsSet(cpu) {
+			if !slices.Contains(allowed, cpu) {
 				return nil, fmt.Errorf("CPU %d is not there, or not allowed to this process", cpu)
 			}
 			cpus = append(cpus, cpu)

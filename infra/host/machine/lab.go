@@ -9,10 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"isukit"
 	"isukit/infra/host"
@@ -24,6 +22,9 @@ import (
 func labPossible() error {
 	unsupported := func(hint, format string, args ...any) error {
 		return &host.Fault{Err: fmt.Errorf("driver lab: %w: "+format, append([]any{host.ErrUnsupported}, args...)...), Hint: hint}
+	}
+	if runtime.GOOS != "linux" {
+		return unsupported("use it on a machine with Linux; from here, --driver ssh places a topology on real hosts", "hosts are network namespaces and control groups, which only Linux has")
 	}
 	if os.Geteuid() != 0 {
 		return unsupported("run it as root (sudo isukit ...), or use --driver local", "network namespaces and control groups need root")
@@ -362,7 +363,7 @@ func (d *Driver) startHolder(script, name string, args ...string) (*waitingHolde
 	w.cmd = exec.Command("/bin/sh", append([]string{"-c", string(text), "isukit-" + name, name}, args...)...)
 	w.cmd.Stdin, w.cmd.Stdout, w.cmd.Stderr = input, output, output
 	w.cmd.Env, w.cmd.Dir = environment(), dir
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS}
+	w.cmd.SysProcAttr = apart()
 	if err := w.cmd.Start(); err != nil {
 		gate.Close()
 		ready.Close()

@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"isukit/infra/host"
 )
 
@@ -42,7 +40,7 @@ func fixtureAddress(name string) string {
 
 // shareOut gives every host of the lab its address and its part of the machine's CPUs.
 func (s *state) shareOut(scale float64) error {
-	cpus, err := usableCPUs()
+	cpus, err := UsableCPUs()
 	if err != nil {
 		return err
 	}
@@ -137,21 +135,6 @@ func (s *state) giveAddresses() error {
 		}
 	}
 	return nil
-}
-
-// usableCPUs are the numbers of the CPUs on which this process may run.
-func usableCPUs() ([]int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("ask for this process's CPUs: %w", err)
-	}
-	var list []int
-	for n := range len(set) * 64 {
-		if set.IsSet(n) {
-			list = append(list, n)
-		}
-	}
-	return list, nil
 }
 
 // link are the rate and burst for the shaper of a host's link; none where it is as fast as it goes.

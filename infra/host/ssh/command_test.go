@@ -2,9 +2,11 @@ package ssh_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,31 @@ func commands(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	env := append(os.Environ(), "ISUKIT_STATE_DIR="+filepath.Join(dir, "commands"), "ISUKIT_SSH_CONFIG="+filepath.Join(dir, "config"), "ISUKIT_SCALE=small")
+	// asked is how many scripts a command runs on hosts: each is a round trip. Connections that are forwarded are not counted.
+	asked := func(args ...string) int {
+		t.Helper()
+		count := filepath.Join(dir, "asked")
+		wrapper := filepath.Join(dir, "wrapped", "ssh")
+		real, err := exec.LookPath("ssh")
+		if err == nil {
+			err = errors.Join(os.MkdirAll(filepath.Dir(wrapper), 0o700),
+				os.WriteFile(wrapper, []byte("#!/bin/sh\ncase \" $* \" in *' -W '* | *' -O '* | *' -G '*) ;; *) echo . >>'"+count+"' ;; esac\nexec "+real+" \"$@\"\n"), 0o700))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "isukit"), append(args, "--driver", "ssh")...)
+		cmd.Env = append(slices.Clone(env), "PATH="+filepath.Dir(wrapper)+":"+os.Getenv("PATH"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("isukit %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		text, err := os.ReadFile(count)
+		if err := errors.Join(err, os.Remove(count)); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("isukit %s: %d scripts", strings.Join(args, " "), strings.Count(string(text), "."))
+		return strings.Count(string(text), ".")
+	}
 	isukit := func(fails bool, args ...string) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Minute)
@@ -33,6 +60,10 @@ func commands(t *testing.T, dir string) {
 		return string(out)
 	}
 	isukit(false, "topology", "apply", top, "-q")
+	if n := asked("topology", "status"); n > 2*2 {
+		t.Errorf("topology status ran %d scripts on two hosts, want two on each", n)
+	}
+	asked("topology", "apply", top)
 	defer func() { isukit(false, "topology", "down") }()
 	// on runs a script as root, as somebody beside isukit would.
 	on := func(name, script string) string {

@@ -282,6 +282,7 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 		return r, &host.Fault{Host: w.Name, Err: fmt.Errorf("%w: there is no systemctl", host.ErrUnsupported), Hint: "services are systemd units; use a host that has systemd"}
 	}
 	r.About = host.About{Name: w.Name, Driver: d.Name(), Address: fields["address"], Dir: remoteDir, Root: true, Kernel: host.OwnKernel}
+	r.About.Arch = goArch[fields["arch"]]
 	r.About.Threads, _ = strconv.Atoi(fields["cpus"])
 	r.About.CPUs = float64(r.About.Threads)
 	if quota, err := strconv.ParseFloat(fields["quota"], 64); err == nil && quota > 0 {
@@ -298,10 +299,14 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 	return r, nil
 }
 
+// goArch are Go's names of what uname calls machines.
+var goArch = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "i686": "386", "armv7l": "arm", "armv6l": "arm"}
+
 // askScript tells what a host is. It runs as the user who logs in. The limits are those of a container that the host may be.
 const askScript = `echo "uid=$(id -u)"
 why=$(sudo -n true 2>&1); echo "sudo=$?"; printf 'why=%s\n' "$(printf '%s' "$why" | tail -n 1)"
 set -- ${SSH_CONNECTION:-}; echo "address=${3:-}"
+echo "arch=$(uname -m)"
 echo "cpus=$(nproc)"
 sed -n 's/^MemTotal: *\([0-9]*\) kB$/memory=\1/p' /proc/meminfo
 limit=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null | head -n 1); echo "limit=$limit"

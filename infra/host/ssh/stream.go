@@ -13,6 +13,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +60,13 @@ func (n *node) Dial(ctx context.Context, network, address string) (net.Conn, err
 	if !strings.HasPrefix(network, "tcp") {
 		return nil, fmt.Errorf("dial %s from %s: network %s: %w", address, n.about.Name, network, host.ErrUnsupported)
 	}
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	syscall.ForkLock.RLock() // no other program that is started meanwhile gets them
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return nil, fmt.Errorf("dial %s from %s: %w", address, n.about.Name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,6 +76,11 @@ func onThread(f func()) {
 	runtime.UnlockOSThread()
 }
 
+// apart starts a program in network, mount and UTS namespaces of its own.
+func apart() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setsid: true, Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS}
+}
+
 func enter(pid int, kind string, flag int) error {
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
 	if err != nil {
@@ -85,4 +91,19 @@ func enter(pid int, kind string, flag int) error {
 		return fmt.Errorf("enter a host: %w", err)
 	}
 	return nil
+}
+
+// UsableCPUs are the numbers of the CPUs on which this process may run.
+func UsableCPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, fmt.Errorf("ask for this process's CPUs: %w", err)
+	}
+	var list []int
+	for n := range len(set) * 64 {
+		if set.IsSet(n) {
+			list = append(list, n)
+		}
+	}
+	return list, nil
 }

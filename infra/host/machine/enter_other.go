@@ -1,0 +1,25 @@
+//go:build !linux
+
+package machine
+
+import (
+	"syscall"
+
+	"isukit/infra/host"
+)
+
+// Hosts of the lab are namespaces, which only Linux has: labPossible says so before one is made.
+
+func inMount(pid int, f func() error) error { return inNet(pid, f) }
+
+func inNet(pid int, f func() error) error {
+	if pid != 0 {
+		return host.ErrUnsupported
+	}
+	return f()
+}
+
+func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+// UsableCPUs are the numbers of the CPUs on which this process may run; it tells them on Linux only.
+func UsableCPUs() ([]int, error) { return nil, host.ErrUnsupported }
