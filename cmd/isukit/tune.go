@@ -248,7 +248,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 		}
 		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
-			return err
+			return ui.Hinted(err, ui.HintOf(err, "what could be taken back is; start what does not answer, then run this again for the rest"))
 		}
 		if len(report) == 0 && !o.asJSON && !o.quiet {
 			fmt.Fprintln(s.err, "isukit: nothing of it is applied here")
