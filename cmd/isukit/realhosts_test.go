@@ -206,7 +206,7 @@ func (s *realSite) away(t *testing.T) {
 	if out := s.isukit(t, ui.ExitRound, "topology", "verify", "--driver", "ssh"); !strings.Contains(out, "s2: cannot be asked") {
 		t.Errorf("verify beside a server that is away:\n%s", out)
 	}
-	if out := s.isukit(t, anyCode, "doctor", "--driver", "ssh", "--only", "disk-full"); !strings.Contains(out, "warning: host s2") || !strings.Contains(out, "1 check") {
+	if out := s.isukit(t, anyCode, "doctor", "--driver", "ssh", "--only", "disk-full"); !strings.Contains(out, "host s2: host unreachable") || !strings.Contains(out, "(1 checks)") {
 		t.Errorf("doctor beside a server that is away:\n%s", out)
 	}
 	if err := s.lab.Cable(t.Context(), "s2", true); err != nil {
