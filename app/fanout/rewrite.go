@@ -376,7 +376,7 @@ func (t *orderedTxn) forOthers(q call, with pins) call {
 // collides reports whether another replica tried a row with a number that is taken, or that is too low beside the row that it met.
 func (q call) collides(err error) bool {
 	n := numberOfError(err)
-	return q.guards && (n == 1242 || n == 1869)
+	return n == 1869 || q.guards && n == 1242
 }
 
 // idsOf reports whether all rows of an INSERT have an id of their own, and, where only some have, why it is refused.
