@@ -100,6 +100,9 @@ type Dir struct{ root *os.Root }
 
 // OpenDir opens the directory at path, which may be a link itself. Whoever asked closes it.
 func OpenDir(path string) (*Dir, error) {
+	if st, err := os.Stat(path); err == nil && !st.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR} // opening a pipe would wait
+	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err
@@ -109,7 +112,11 @@ func OpenDir(path string) (*Dir, error) {
 
 // Sub opens a directory inside d.
 func (d *Dir) Sub(name string) (*Dir, error) {
-	root, err := d.root.OpenRoot(filepath.FromSlash(name))
+	local := filepath.FromSlash(name)
+	if st, err := d.root.Stat(local); err == nil && !st.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
+	}
+	root, err := d.root.OpenRoot(local)
 	if err != nil {
 		return nil, err
 	}

@@ -129,6 +129,9 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 		fmt.Fprintf(s.err, "isukit: note: requests went up to %v after their time: the answers before them on their connections came late\n",
 			r.Late.Round(time.Millisecond))
 	}
+	if r.Withheld > 0 {
+		fmt.Fprintf(s.err, "isukit: note: %d Secure cookies were not sent over http; --to https://..., or --new-cookies=false to send what was captured\n", r.Withheld)
+	}
 	switch {
 	case r.Sent == 0:
 		fmt.Fprintln(s.err, "isukit: note: nothing was sent: the capture has no whole request that passes --method, --path and the like")

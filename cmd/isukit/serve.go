@@ -105,12 +105,15 @@ type roundServer struct {
 	local bool   // it listens on the loopback alone
 	token string // "" asks for none
 	list  *roundList
+	// patience is for how long a client may take none of what is sent to it, and pagePatience for how long it may take a large page, before
+	// which no other is made.
+	patience, pagePatience time.Duration
 	// busy is held by whoever reads a record or makes a page: one at a time, whatever the number of requests.
 	busy chan struct{}
 }
 
 func newRoundServer(dir string) *roundServer {
-	return &roundServer{dir: dir, list: &roundList{dir: dir, known: map[string]listedRoundFiles{}}, busy: make(chan struct{}, 1)}
+	return &roundServer{dir: dir, patience: 20 * time.Second, pagePatience: time.Minute, list: &roundList{dir: dir, known: map[string]listedRoundFiles{}}, busy: make(chan struct{}, 1)}
 }
 
 // tokenCookie holds the token after the first visit, so that it need not stand in addresses.
@@ -141,7 +144,7 @@ func (h *roundServer) handler() http.Handler {
 		case fromElsewhere(r):
 			http.Error(w, "another site's page may link here, and not load anything from here", http.StatusForbidden)
 		case h.token == "" || h.known(w, r):
-			mux.ServeHTTP(&patientWriter{w, http.NewResponseController(w)}, r)
+			mux.ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), patience: h.patience}, r)
 		}
 	})
 }
@@ -226,6 +229,8 @@ func (h *roundServer) page(w http.ResponseWriter, r *http.Request, policy string
 	}
 	if b.Len() <= largePage {
 		release()
+	} else if patient, ok := w.(*patientWriter); ok {
+		patient.until = time.Now().Add(h.pagePatience)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", policy)

@@ -17,8 +17,6 @@ import (
 const (
 	// maxConns is how many connections are open at a time; others wait to be accepted.
 	maxConns = 64
-	// clientPatience is for how long a client may take none of what is sent to it.
-	clientPatience = 20 * time.Second
 	// writeBytes is how much is sent at a time.
 	writeBytes = 64 << 10
 	// maxListedFiles bounds the files of a round that are served.
@@ -118,16 +116,22 @@ func (l *roundList) get(id string) (r *result.Round, path string, err error) {
 	return r, path, err
 }
 
-// patientWriter sends a little at a time and waits for each as long as clientPatience: who reads slowly is served, who does not
-// read at all is cut off.
+// patientWriter sends a little at a time and waits for each as long as patience: who reads slowly is served, who does not read at all is
+// cut off. All of it has to be taken by until, where that is set.
 type patientWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
+	control  *http.ResponseController
+	patience time.Duration
+	until    time.Time
 }
 
 func (w *patientWriter) Write(p []byte) (n int, err error) {
 	for part := range slices.Chunk(p, writeBytes) {
-		if err := w.control.SetWriteDeadline(time.Now().Add(clientPatience)); err != nil {
+		deadline := time.Now().Add(w.patience)
+		if !w.until.IsZero() && w.until.Before(deadline) {
+			deadline = w.until
+		}
+		if err := w.control.SetWriteDeadline(deadline); err != nil {
 			return n, err
 		}
 		written, err := w.ResponseWriter.Write(part)

@@ -55,7 +55,7 @@ func countMessages(md protoreflect.MessageDescriptor, data []byte, depth int) (n
 // as much.
 const (
 	maxProtoBytes = 64 << 20
-	maxProtoParts = 500_000
+	maxProtoParts = 400_000
 	optionWeight  = 5
 )
 

@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -12,47 +13,67 @@ import (
 	"isukit/proto/decode"
 )
 
-// newCookies puts what the server set now in the place of captured values.
+// newCookies puts what the server set now in the place of captured values, and leaves those out that go over https only.
 func (r *Replayer) newCookies(header string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	parts := strings.Split(header, ";")
-	for i, part := range parts {
-		if now, ok := r.Cookies[strings.TrimSpace(part)]; ok {
-			parts[i] = now
+	var parts []string
+	for part := range strings.SplitSeq(header, ";") {
+		part = strings.TrimSpace(part)
+		now, ok := r.Cookies[part]
+		switch {
+		case ok && now == "":
+			r.Withheld++
+		case ok:
+			parts = append(parts, now)
+		default:
+			parts = append(parts, part)
 		}
 	}
-	return strings.Join(parts, ";")
+	return strings.Join(parts, "; ")
 }
 
-// learnCookies joins the cookies of the captured answer to those of the same name in the answer now.
+// learnCookies joins the cookies of the captured answer to those of the same name in the answer now. One that either answer calls Secure is
+// joined to nothing where no TLS is spoken.
 func (r *Replayer) learnCookies(before, now *capture.Message) {
 	if before == nil {
 		return
 	}
 	fresh := map[string]string{}
-	for _, pair := range setCookies(now) {
-		name, _, _ := strings.Cut(pair, "=")
-		fresh[name] = pair
+	for _, c := range setCookies(now) {
+		fresh[c.Name] = r.pair(c)
 	}
-	for _, pair := range setCookies(before) {
-		name, _, _ := strings.Cut(pair, "=")
-		if pairNow, ok := fresh[name]; ok {
-			r.Cookies[pair] = pairNow
+	for _, c := range setCookies(before) {
+		pairNow, ok := fresh[c.Name]
+		if r.pair(c) == "" {
+			pairNow, ok = "", true
+		}
+		if ok {
+			r.Cookies[c.Name+"="+c.Value] = pairNow
 		}
 	}
 }
 
-// setCookies lists the name=value pairs that an answer sets.
-func setCookies(m *capture.Message) []string {
-	var pairs []string
+// pair is a cookie as it is sent; "" where it is not.
+func (r *Replayer) pair(c *http.Cookie) string {
+	if c.Secure && r.Base.Scheme != "https" {
+		return ""
+	}
+	return c.Name + "=" + c.Value
+}
+
+// setCookies lists the cookies that an answer sets.
+func setCookies(m *capture.Message) []*http.Cookie {
+	var list []*http.Cookie
 	for _, f := range m.Header {
 		if strings.EqualFold(f.Name, "Set-Cookie") {
-			pair, _, _ := strings.Cut(f.Value, ";")
-			pairs = append(pairs, strings.TrimSpace(pair))
+			pair, attributes, _ := strings.Cut(f.Value, ";")
+			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+			secure := slices.ContainsFunc(strings.Split(attributes, ";"), func(a string) bool { return strings.EqualFold(strings.TrimSpace(a), "Secure") })
+			list = append(list, &http.Cookie{Name: name, Value: value, Secure: secure})
 		}
 	}
-	return pairs
+	return list
 }
 
 // compare says how the answer now differs from the captured one.

@@ -11,13 +11,19 @@ import (
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 )
 
-// batchExchanges is how many exchanges of a file are handed to a worker at once.
-const batchExchanges = 64
+// batchExchanges is how many exchanges of a file are handed to a worker at once, batchBytes from how many bytes of bodies on it is no more, and
+// flightBytes how many bytes of bodies are on their way to the output: as text they are several times as large.
+const (
+	batchExchanges = 64
+	batchBytes     = 1 << 20
+	flightBytes    = 48 << 20
+)
 
 // Counts counts what was printed: the exchanges, those of them that were answered with 400 or above, those with a body of unknown type that
 // the portal's messages did not fit, and the messages that have no form in JSON.
@@ -45,6 +51,7 @@ type PrintOptions struct {
 type batch struct {
 	exchanges []*capture.Exchange
 	first     int // the number of the first exchange, from 1
+	bytes     int // of its bodies
 	out       bytes.Buffer
 	Counts
 	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
@@ -61,12 +68,13 @@ func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder 
 		}
 	}
 	workers := runtime.GOMAXPROCS(0)
+	flight := semaphore.NewWeighted(flightBytes)
 	work, ordered := make(chan *batch), make(chan *batch, 2*workers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(work)
 		defer close(ordered)
-		return readBatches(ctx, learningReader(reader, decoder, o.Eager), work, ordered)
+		return readBatches(ctx, &source{Reader: reader, decoder: decoder, eager: o.Eager}, flight, work, ordered)
 	})
 	for range workers {
 		group.Go(func() error {
@@ -83,6 +91,7 @@ func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder 
 			if _, err := w.Write(b.out.Bytes()); err != nil {
 				return err
 			}
+			flight.Release(b.weight())
 			if b.err != nil {
 				return b.err
 			}
@@ -113,10 +122,6 @@ type source struct {
 	bytes   int
 }
 
-func learningReader(reader *capture.Reader, decoder *Decoder, eager bool) *source {
-	return &source{Reader: reader, decoder: decoder, eager: eager}
-}
-
 func (s *source) next(ctx context.Context) (*capture.Exchange, error) {
 	if !s.began && s.decoder.Learner != nil && !s.eager {
 		for len(s.ahead) < learnFrom && s.bytes < learnBytes && s.err == nil {
@@ -143,31 +148,42 @@ func (s *source) read(ctx context.Context) {
 	}
 	s.decoder.Learn(e)
 	s.ahead = append(s.ahead, e)
+	s.bytes += bodyBytes(e)
+}
+
+func bodyBytes(e *capture.Exchange) (n int) {
 	for _, m := range []*capture.Message{e.Request, e.Response} {
 		if m != nil {
-			s.bytes += len(m.Body)
+			n += len(m.Body)
 		}
 	}
+	return n
 }
+
+// weight is what a batch takes of flightBytes.
+func (b *batch) weight() int64 { return int64(min(b.bytes, flightBytes)) }
 
 // waits reports whether the next exchange may take long to come, so that somebody who looks on should see what there is.
 func (s *source) waits() bool { return s.eager && len(s.ahead) == 0 && s.Buffered() == 0 }
 
 // readBatches reads until the end, which goes along with the last batch.
-func readBatches(ctx context.Context, reader *source, work, ordered chan<- *batch) error {
+func readBatches(ctx context.Context, reader *source, flight *semaphore.Weighted, work, ordered chan<- *batch) error {
 	number := 1
 	for {
 		b := &batch{done: make(chan struct{}), first: number}
-		for len(b.exchanges) < batchExchanges && b.err == nil {
+		for len(b.exchanges) < batchExchanges && b.bytes < batchBytes && b.err == nil {
 			if len(b.exchanges) > 0 && reader.waits() {
 				break
 			}
 			var e *capture.Exchange
 			if e, b.err = reader.next(ctx); b.err == nil {
-				b.exchanges = append(b.exchanges, e)
+				b.exchanges, b.bytes = append(b.exchanges, e), b.bytes+bodyBytes(e)
 			}
 		}
 		number += len(b.exchanges)
+		if err := flight.Acquire(ctx, b.weight()); err != nil {
+			return err
+		}
 		select {
 		case work <- b:
 		case <-ctx.Done():

@@ -43,8 +43,10 @@ type Replayer struct {
 	Out io.Writer
 
 	mu sync.Mutex // of all below, of decoder, and of the output
-	// Cookies are what the server set now, by the value that was captured in its place.
+	// Cookies are what the server set now, by the value that was captured in its place; "" are those that go over https only.
 	Cookies map[string]string
+	// Withheld counts the Secure cookies that were not sent, as there is no TLS.
+	Withheld int
 
 	Sent, same, Differ, unknown, Failed int
 	found                               []Answer // kept for --json
@@ -223,7 +225,9 @@ func (r *Replayer) send(ctx context.Context, m *capture.Message) (*capture.Messa
 		switch {
 		case dropped[strings.ToLower(f.Name)] || strings.HasPrefix(f.Name, ":"): // ":method" and the like are HTTP/2's
 		case strings.EqualFold(f.Name, "Cookie") && r.Options.Cookies:
-			req.Header.Add("Cookie", r.newCookies(f.Value))
+			if value := r.newCookies(f.Value); value != "" {
+				req.Header.Add("Cookie", value)
+			}
 		default:
 			req.Header.Add(f.Name, f.Value)
 		}

@@ -11,8 +11,11 @@ import (
 	"isukit/proto/capture"
 )
 
-// maxReplayExchanges bounds what is kept in memory to be sorted by start.
-const maxReplayExchanges = 1_000_000
+// maxReplayExchanges and maxReplayBytes bound what is kept in memory to be sorted by start.
+const (
+	maxReplayExchanges = 200_000
+	maxReplayBytes     = 64 << 20
+)
 
 // LoadRequests reads the exchanges that can be sent again, by the time of their start.
 func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.Options, filter *Filter, decoder *Decoder) (kept []*Decoded, skipped int, err error) {
@@ -21,6 +24,7 @@ func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.O
 		return nil, 0, err
 	}
 	defer file.Close()
+	size := 0
 	for {
 		e, err := reader.Next(ctx)
 		if err == io.EOF {
@@ -38,10 +42,10 @@ func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.O
 			continue
 		}
 		if d := decoder.decode(e); filter.match(d) {
-			kept = append(kept, d)
+			kept, size = append(kept, d), size+bodyBytes(e)
 		}
-		if len(kept) > maxReplayExchanges {
-			return nil, 0, ui.UsageError(fmt.Errorf("more than %d exchanges", maxReplayExchanges), "choose some with --path, --method or --status")
+		if len(kept) > maxReplayExchanges || size > maxReplayBytes {
+			return nil, 0, ui.UsageError(fmt.Errorf("more than %d exchanges, or %d bytes of bodies", maxReplayExchanges, maxReplayBytes), "choose some with --path, --method or --status")
 		}
 	}
 	slices.SortStableFunc(kept, func(a, b *Decoded) int { return a.Time().Compare(b.Time()) })
