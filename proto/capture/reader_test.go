@@ -262,3 +262,39 @@ func TestNotHTTP1(t *testing.T) {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 }
+
+// TestTransferCodings: a transfer coding beside "chunked" is taken off as well (RFC 9112, section 6.1), in its order, with a content coding
+// beneath it.
+func TestTransferCodings(t *testing.T) {
+	gz := func(s string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = io.WriteString(z, s)
+		_ = z.Close()
+		return b.String()
+	}
+	chunked := func(s string) string { return fmt.Sprintf("%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", 5, s[:5], len(s)-5, s[5:]) }
+	for _, c := range []struct{ head, body string }{
+		{"Transfer-Encoding: gzip, chunked", chunked(gz("the body"))},
+		{"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", chunked(gz("the body"))},
+		{"Content-Encoding: gzip\r\nTransfer-Encoding: x-gzip, chunked", chunked(gz(gz("the body")))},
+		{"Transfer-Encoding: GZIP, Chunked", chunked(gz("the body"))},
+	} {
+		s := newScript("10.0.0.1:1000", "10.0.0.2:80").open().send(0, get("/"))
+		s.send(1, "HTTP/1.1 200 OK\r\n"+c.head+"\r\n\r\n"+c.body).send(0, get("/next")).send(1, ok("next")).close()
+		all := read(t, pcapFile(s.packets, 65535), capture.DefaultOptions())
+		if len(all) != 2 || string(all[0].Response.Body) != "the body" || len(all[0].Incomplete) > 0 || string(all[1].Response.Body) != "next" {
+			t.Errorf("%s: %v", c.head, summaries(all))
+		}
+	}
+}
+
+// TestAnswerBeforeItsRequestEnds: an answer may end while its request is still being sent; what it took is not less than nothing.
+func TestAnswerBeforeItsRequestEnds(t *testing.T) {
+	s := newScript("10.0.0.1:1000", "10.0.0.2:80").open()
+	s.send(0, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234").send(1, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno").send(0, "56789").close()
+	all := read(t, pcapFile(s.packets, 65535), capture.DefaultOptions())
+	if len(all) != 1 || string(all[0].Request.Body) != "0123456789" || string(all[0].Response.Body) != "no" || !all[0].Response.End.Before(all[0].Request.End) || all[0].Latency() != 0 {
+		t.Fatalf("%v", summaries(all))
+	}
+}
