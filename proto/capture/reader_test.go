@@ -273,7 +273,9 @@ func TestTransferCodings(t *testing.T) {
 		_ = z.Close()
 		return b.String()
 	}
-	chunked := func(s string) string { return fmt.Sprintf("%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", 5, s[:5], len(s)-5, s[5:]) }
+	chunked := func(s string) string {
+		return fmt.Sprintf("%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", 5, s[:5], len(s)-5, s[5:])
+	}
 	for _, c := range []struct{ head, body string }{
 		{"Transfer-Encoding: gzip, chunked", chunked(gz("the body"))},
 		{"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", chunked(gz("the body"))},
