@@ -70,9 +70,10 @@ bench-targets: setup-test mysql ## figures with a target that no test judges, ea
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^(BenchmarkInitialize|BenchmarkAdmitBesideWrites|BenchmarkLiveCapture|BenchmarkPrepareAgain|BenchmarkLab)' -benchtime 1x \
 		./app ./app/fanouttest ./cmd/isukit ./infra/host/machine
 
-pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it
+pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it, and a capture
 	bin/isukit round --quiet --results .local/pictures
-	sh scripts/pictures.sh "$$(ls -d .local/pictures/*/ | tail -n 1)" docs/pictures
+	mkdir -p .local/foreign && ISUKIT_FOREIGN="$$PWD/.local/foreign" $(GO) test ./cmd/isukit -run TestForeignSchemaInOneCommand -count 1
+	sh scripts/pictures.sh "$$(ls -d .local/pictures/*/ | tail -n 1)" .local/foreign docs/pictures
 
 # It takes a quarter of an hour.
 bench-experiments: ## what screens, advice and searches find of planted truths: 1,000 synthetic experiments of each kind

@@ -1,13 +1,14 @@
 #!/bin/sh
-# pictures.sh ROUND DIRECTORY: the pictures of the README: DIRECTORY/round.svg, what a terminal shows of a round but for its points, and
-# DIRECTORY/report.png, the head of its page. ROUND is a directory of results/. It needs bin/isukit, script (util-linux) and chromium.
+# pictures.sh ROUND FOREIGN DIRECTORY: the pictures of the docs: DIRECTORY/capture.svg, the end of a capture of a foreign schema with the time
+# that the command took, DIRECTORY/round.svg, what a terminal shows of a round but for its points, and DIRECTORY/report.png, the head of
+# its page. ROUND is a directory of results/, FOREIGN holds contest.pcap and proto/. It needs bin/isukit, script (util-linux) and chromium.
 set -eu
 
-round=$1 out=$2
+round=$1 foreign=$2 out=$3
 
 # The colours that isukit uses, as a terminal with a dark background has them.
 to_svg() {
-	awk -v lines="$lines" '
+	awk -v lines="$lines" -v label="$1" '
 	function escape(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\&gt;", s); return s }
 	function class_of(code,    parts, n, i, c) {
 		n = split(code, parts, ";"); c = ""
@@ -30,7 +31,7 @@ to_svg() {
 	function span(s, class) { s = escape(s); return s == "" || class == "" ? s : "<tspan class=\"" class "\">" s "</tspan>" }
 	BEGIN {
 		height = 17 * lines + 30
-		printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"%d\" viewBox=\"0 0 760 %d\" role=\"img\" aria-label=\"A round in the terminal\">\n", height, height
+		printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"%d\" viewBox=\"0 0 760 %d\" role=\"img\" aria-label=\"%s\">\n", height, height, label
 		print "<style>text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace;fill:#d7dae0;white-space:pre}" \
 			".b{font-weight:bold}.d{fill:#8b92a0}.c1{fill:#ff7b72}.c2{fill:#7ee787}.c3{fill:#e3b341}.c4{fill:#79c0ff}.c5{fill:#d2a8ff}.c6{fill:#76e3ea}</style>"
 		printf "<rect width=\"760\" height=\"%d\" rx=\"8\" fill=\"#15181e\"/>\n", height
@@ -38,13 +39,24 @@ to_svg() {
 	END { print "</svg>" }'
 }
 
+# picture NAME LABEL makes NAME.svg of NAME.txt.new.
+picture() {
+	lines=$(wc -l <"$out/$1.txt.new")
+	to_svg "$2" <"$out/$1.txt.new" >"$out/$1.svg.new"
+	mv "$out/$1.svg.new" "$out/$1.svg"
+	rm "$out/$1.txt.new"
+}
+
 mkdir -p "$out"
 TERM=xterm-256color script -qec "stty cols 88; bin/isukit show $round" /dev/null </dev/null |
 	tr -d '\r' | sed '/What made the score/,/Endpoints/{/Endpoints/!d;}; s|^record  .*/|record  results/|' >"$out/round.txt.new"
-lines=$(wc -l <"$out/round.txt.new")
-to_svg <"$out/round.txt.new" >"$out/round.svg.new"
-mv "$out/round.svg.new" "$out/round.svg"
-rm "$out/round.txt.new"
+picture round 'A round in the terminal'
+{
+	echo '$ time isukit capture contest.pcap --proto ./proto --bodies | tail -n 22'
+	bash -c 'time "$0" capture "$1/contest.pcap" --proto "$1/proto" --bodies 2>/dev/null | tail -n 22' bin/isukit "$foreign" 2>&1 |
+		sed -E 's/^(.{86}).+$/\1.../' | expand
+} >"$out/capture.txt.new"
+picture capture 'The messages of a capture of 300 exchanges, with the time it took'
 
 profile=$(mktemp -d)
 trap 'rm -rf "$profile"' EXIT
