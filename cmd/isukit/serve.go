@@ -144,7 +144,7 @@ func (h *roundServer) handler() http.Handler {
 		case fromElsewhere(r):
 			http.Error(w, "another site's page may link here, and not load anything from here", http.StatusForbidden)
 		case h.token == "" || h.known(w, r):
-			mux.ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), patience: h.patience}, r)
+			mux.ServeHTTP(&patientWriter{ResponseWriter: w, control: http.NewResponseController(w), patience: h.patience, until: time.Now().Add(fileTime)}, r)
 		}
 	})
 }

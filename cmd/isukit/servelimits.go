@@ -17,6 +17,8 @@ import (
 const (
 	// maxConns is how many connections are open at a time; others wait to be accepted.
 	maxConns = 64
+	// fileTime is for how long a client may take a file.
+	fileTime = time.Hour
 	// writeBytes is how much is sent at a time.
 	writeBytes = 64 << 10
 	// maxListedFiles bounds the files of a round that are served.
@@ -117,7 +119,7 @@ func (l *roundList) get(id string) (r *result.Round, path string, err error) {
 }
 
 // patientWriter sends a little at a time and waits for each as long as patience: who reads slowly is served, who does not read at all is
-// cut off. All of it has to be taken by until, where that is set.
+// cut off. All of it has to be taken by until.
 type patientWriter struct {
 	http.ResponseWriter
 	control  *http.ResponseController
@@ -127,11 +129,7 @@ type patientWriter struct {
 
 func (w *patientWriter) Write(p []byte) (n int, err error) {
 	for part := range slices.Chunk(p, writeBytes) {
-		deadline := time.Now().Add(w.patience)
-		if !w.until.IsZero() && w.until.Before(deadline) {
-			deadline = w.until
-		}
-		if err := w.control.SetWriteDeadline(deadline); err != nil {
+		if err := w.control.SetWriteDeadline(time.Now().Add(min(w.patience, time.Until(w.until)))); err != nil {
 			return n, err
 		}
 		written, err := w.ResponseWriter.Write(part)
