@@ -29,8 +29,6 @@ process), the largest first. ROUNDs are named as for show. One round each proves
 	o.addFlags(cmd)
 	cmd.Flags().IntVar(&top, "top", top, "show at most so many of each kind; 0 is all")
 	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for a chat or for a program")
-	cmd.MarkFlagsMutuallyExclusive("brief", "json")
-	cmd.MarkFlagsMutuallyExclusive("brief", "top")
 	return cmd
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +31,7 @@ type digestOptions struct {
 	from, to string
 	top      int
 	asJSON   bool
+	chosenRows
 }
 
 func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
@@ -40,6 +40,15 @@ func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
 	f.StringVar(&o.to, "to", "", "count only what ended before this time")
 	f.IntVar(&o.top, "top", 40, "print at most so many "+what+"; 0 is all that are kept")
 	jsonFlag(f, &o.asJSON)
+	o.chosenRows.addFlags(cmd)
+}
+
+// shown are the first rows, as --top has it.
+func (o *digestOptions) shown(n int) int {
+	if o.top > 0 {
+		return min(o.top, n)
+	}
+	return n
 }
 
 func (o *digestOptions) window() (from, to time.Time, err error) {
@@ -77,7 +86,6 @@ type digestAccessOptions struct {
 	zone    string
 	routes  []string
 	literal bool
-	sort    string
 }
 
 func newDigestAccessCmd(s streams) *cobra.Command {
@@ -92,6 +100,7 @@ standard input. Routes are found in the paths: numbers, UUIDs and names that dif
 		Example: `  isukit digest access /var/log/nginx/access.log
   isukit digest access access.log.2.gz access.log.1 access.log --route '/api/posts/:id' --route '^/(css|js)/'
   isukit digest access --from 13:05:00 --to 13:06:00 --sort count --json access.log
+  isukit digest access --columns count,sum,p50,p99.9,method,path --match '^POST ' --output markdown access.log
   isukit digest access --format '$remote_addr [$time_local] "$request" $status $request_time' access.log`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runDigestAccess(cmd.Context(), o, args, s) },
@@ -102,7 +111,6 @@ standard input. Routes are found in the paths: numbers, UUIDs and names that dif
 	f.StringVar(&o.zone, "zone", "UTC", "time zone of times that name none, for example Asia/Tokyo, +09:00 or Local")
 	f.StringArrayVar(&o.routes, "route", nil, "a path with :id or {id} for one segment and a last * for the rest, or ^ and a regular expression; repeatable")
 	f.BoolVar(&o.literal, "literal", false, "keep all other paths as they are")
-	f.StringVar(&o.sort, "sort", "sum", "order: sum, count, p99, max or bytes")
 	return cmd
 }
 
@@ -123,7 +131,18 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	if d.Lines == 0 {
 		return cmp.Or(failed, noLines(files))
 	}
-	o.order(d.Routes)
+	match, err := o.matcher()
+	if err != nil {
+		return err
+	}
+	d.Keep(func(r *access.Route) bool { return match.MatchString(r.Method + " " + r.Path) })
+	figures := routeFigures()
+	if err := order(figures, o.sort, d.Routes); err != nil {
+		return err
+	}
+	if o.own() {
+		return errors.Join(printRows(s.out, o.chosenRows, figures, d.Routes[:o.shown(len(d.Routes))]), failed)
+	}
 	out := round.AccessDigest(d)
 	if err := round.MaskValues(&out); err != nil {
 		return err
@@ -163,9 +182,6 @@ func (o *digestAccessOptions) accessOptions() (access.Options, error) {
 		}
 		opts.Patterns = append(opts.Patterns, p)
 	}
-	if _, ok := routeOrders[o.sort]; !ok {
-		return opts, ui.UsageError(fmt.Errorf("no order is called %q", o.sort), "--sort takes sum, count, p99, max or bytes")
-	}
 	return opts, nil
 }
 
@@ -174,20 +190,6 @@ func parseZone(text string) (*time.Location, error) {
 		return t.Location(), nil
 	}
 	return time.LoadLocation(text)
-}
-
-// routeOrders hold what comes first, by the largest value.
-var routeOrders = map[string]func(*access.Route) int64{
-	"sum":   func(r *access.Route) int64 { return int64(r.Took.Sum) },
-	"count": func(r *access.Route) int64 { return r.Count },
-	"p99":   func(r *access.Route) int64 { return int64(r.Took.Quantile(0.99)) },
-	"max":   func(r *access.Route) int64 { return int64(r.Took.Max) },
-	"bytes": func(r *access.Route) int64 { return r.SentBytes },
-}
-
-func (o *digestAccessOptions) order(routes []*access.Route) {
-	by := routeOrders[o.sort]
-	slices.SortStableFunc(routes, func(a, b *access.Route) int { return cmp.Compare(by(b), by(a)) })
 }
 
 // readLogs hands every file to read. One that cannot be read keeps none of the others from being read; the error names all.

@@ -73,7 +73,7 @@ func TestDigestAccessRefuses(t *testing.T) {
 		{"no such file", ui.ExitUsage, []string{file, file + ".missing"}},
 		{"there is no line", ui.ExitUsage, []string{empty}},
 		{"is a device", ui.ExitUsage, []string{os.DevNull}},
-		{"no order is called", ui.ExitUsage, []string{file, "--sort", "luck"}},
+		{"no column is called", ui.ExitUsage, []string{file, "--sort", "luck"}},
 		{"begins neither", ui.ExitUsage, []string{file, "--route", "api"}},
 		{"is no time", ui.ExitUsage, []string{file, "--from", "noon"}},
 		{"before it begins", ui.ExitUsage, []string{file, "--from", "12:00:00", "--to", "11:00:00"}},

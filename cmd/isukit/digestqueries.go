@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +48,18 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 	d := digester.Digest()
 	if d.Statements == 0 {
 		return cmp.Or(failed, noLines(files))
+	}
+	match, err := o.matcher()
+	if err != nil {
+		return err
+	}
+	d.Queries = slices.DeleteFunc(d.Queries, func(q *query.Query) bool { return !match.MatchString(q.Fingerprint) })
+	figures := queryFigures()
+	if err := order(figures, o.sort, d.Queries); err != nil {
+		return err
+	}
+	if o.own() {
+		return errors.Join(printRows(s.out, o.chosenRows, figures, d.Queries[:o.shown(len(d.Queries))]), failed)
 	}
 	out := round.QueryDigest(d, "")
 	if err := round.MaskValues(&out); err != nil {

@@ -121,7 +121,6 @@ before it, or the path of a round's directory.`,
 	}
 	o.addFlags(cmd)
 	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for a chat or for a program")
-	cmd.MarkFlagsMutuallyExclusive("brief", "json")
 	return cmd
 }
 

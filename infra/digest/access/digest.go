@@ -126,6 +126,11 @@ func (r *Route) merge(other *Route) {
 	}
 }
 
+// Keep leaves only the routes that are wanted, and sums these up.
+func (d *Digest) Keep(want func(*Route) bool) {
+	d.sum(slices.DeleteFunc(d.Routes, func(r *Route) bool { return !want(r) }))
+}
+
 // sum puts the routes in order and adds them up.
 func (d *Digest) sum(routes []*Route) {
 	slices.SortFunc(routes, func(a, b *Route) int {
