@@ -136,12 +136,12 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 		return err
 	}
 	d.Keep(func(r *access.Route) bool { return match.MatchString(r.Method + " " + r.Path) })
-	figures := routeFigures()
-	if err := order(figures, o.sort, d.Routes); err != nil {
+	figures := ui.RouteFigures()
+	if err := ui.OrderRows(figures, o.sort, d.Routes); err != nil {
 		return err
 	}
 	if o.own() {
-		return errors.Join(printRows(s.out, o.chosenRows, figures, d.Routes[:o.shown(len(d.Routes))]), failed)
+		return errors.Join(ui.PrintRows(s.out, o.columns, o.output, figures, d.Routes[:o.shown(len(d.Routes))]), failed)
 	}
 	out := round.AccessDigest(d)
 	if err := round.MaskValues(&out); err != nil {

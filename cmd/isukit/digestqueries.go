@@ -54,12 +54,12 @@ func runDigestQueries(ctx context.Context, o digestOptions, files []string, s st
 		return err
 	}
 	d.Queries = slices.DeleteFunc(d.Queries, func(q *query.Query) bool { return !match.MatchString(q.Fingerprint) })
-	figures := queryFigures()
-	if err := order(figures, o.sort, d.Queries); err != nil {
+	figures := ui.QueryFigures()
+	if err := ui.OrderRows(figures, o.sort, d.Queries); err != nil {
 		return err
 	}
 	if o.own() {
-		return errors.Join(printRows(s.out, o.chosenRows, figures, d.Queries[:o.shown(len(d.Queries))]), failed)
+		return errors.Join(ui.PrintRows(s.out, o.columns, o.output, figures, d.Queries[:o.shown(len(d.Queries))]), failed)
 	}
 	out := round.QueryDigest(d, "")
 	if err := round.MaskValues(&out); err != nil {
