@@ -50,10 +50,11 @@ func TestGroupUsages(t *testing.T) {
 		// The work is done when the usage does not grow any more.
 		log := filepath.Join(l.Dir(), "log"+name)
 		wait.For(t, "the work of "+name, func() bool { text, _ := l.Get(t.Context(), log); return len(text) > 0 })
-		u := GroupUsages([]int{st.PID})[st.PID]
-		if u.Processes < 2 || u.RSSBytes < 100<<10 {
-			t.Errorf("%s: got %+v, want two processes or more with some memory", name, u)
-		}
+		var u Usage
+		wait.For(t, "two processes of "+name+" with some memory", func() bool {
+			u = GroupUsages([]int{st.PID})[st.PID]
+			return u.Processes >= 2 && u.RSSBytes >= 100<<10
+		})
 		used[name] = u.CPU
 	}
 	for name, cpu := range used { // what is not counted is nearly all of it
