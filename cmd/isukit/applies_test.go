@@ -134,9 +134,10 @@ func neededNames(u flagUse) (list []string) {
 // TestRefusedFlagsRefuse sets every flag that does not apply on a real command line, for each kind of subject: nothing is run.
 func TestRefusedFlagsRefuse(t *testing.T) {
 	dir := t.TempDir()
-	here, remote := filepath.Join(dir, "here.yaml"), filepath.Join(dir, "remote.yaml")
+	here, remote, placed := filepath.Join(dir, "here.yaml"), filepath.Join(dir, "remote.yaml"), filepath.Join(dir, "placed.yaml")
 	write(t, here, "name: app\nbenchmark: {command: 'touch "+filepath.Join(dir, "ran")+"; echo score: 5'}\n")
 	write(t, remote, "name: app\nhosts: [{name: s1, address: 127.0.0.9}]\nbenchmark: {command: 'touch "+filepath.Join(dir, "ran")+"; echo score: 5'}\n")
+	write(t, placed, "name: app\nhosts: [{name: s1, address: 127.0.0.9}]\nroles: {web: {units: [app], port: 80}}\ntopologies: {one: {web: s1}}\nbenchmark: {external: true}\n")
 	// Command lines about each kind of subject.
 	lines := map[string]map[subjectKind][][]string{
 		"round":         {thePortal: {{"-t", "single"}, {"-t", "single", "--driver", "lab"}}, aProject: {{"--project", here}, {"--project", remote}}},
@@ -149,6 +150,16 @@ func TestRefusedFlagsRefuse(t *testing.T) {
 		"replicas eject":  {aProject: {{"x", "--project", here}}, thisMachine: {{"x", "--replica", "a=b"}}, aTopology: {{"x"}}},
 		"replicas admit":  {aProject: {{"x", "--project", here}}, thisMachine: {{"x", "--replica", "a=b"}}, aTopology: {{"x"}}},
 	}
+	for _, verb := range []string{"apply", "verify", "status", "down"} {
+		var name []string
+		if verb == "apply" {
+			name = []string{"one"}
+		}
+		lines["topology "+verb] = map[subjectKind][][]string{
+			thePortal: {slices.Concat(name, []string{"--driver", "lab"})},
+			aProject:  {slices.Concat(name, []string{"--project", placed})},
+		}
+	}
 	for _, c := range allCommands(t) {
 		use := flagUses[pathOf(c)]
 		for _, r := range use.not {
@@ -160,7 +171,11 @@ func TestRefusedFlagsRefuse(t *testing.T) {
 					if slices.Contains(line, "--"+name) || name == "topology" && slices.Contains(line, "-t") {
 						continue
 					}
-					args := slices.Concat(strings.Fields(pathOf(c)), line, []string{"--" + name + "=" + sampleValue(c.Flag(name))})
+					value := sampleValue(c.Flag(name))
+					if name == "project" {
+						value = here
+					}
+					args := slices.Concat(strings.Fields(pathOf(c)), line, []string{"--" + name + "=" + value})
 					var out, errs bytes.Buffer
 					code := run(t.Context(), append(args, "--state-dir", filepath.Join(dir, "state")), streams{strings.NewReader(""), &out, &errs})
 					if code != ui.ExitUsage || !strings.Contains(errs.String(), "--"+name+" does not apply to "+string(r.kind)) || !strings.Contains(errs.String(), r.why) {

@@ -106,10 +106,12 @@ func TestFixedValuesAreTaken(t *testing.T) {
 	if err := os.WriteFile(dsn, []byte("user:password@tcp(127.0.0.1:1)/portal"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	log := filepath.Join(filepath.Dir(dsn), "access.log")
+	write(t, log, `127.0.0.1 - - [30/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "-"`+"\n")
 	for flag, args := range map[string][]string{
 		"engine": {"round", "--duration", "0s"}, "proxy": {"round", "--duration", "0s"}, "scale": {"round", "--duration", "0s"},
 		"arrivals": {"round", "--duration", "0s", "--shape", "rate=10"}, "mix": {"round", "--duration", "0s"}, "in": {"decode", "--type", "Team"},
-		"sort": {"digest", "access", "/nonexistent"}, "out": {"encode", "--type", "Team"}, "mode": {"replicas", "status", "--replica", "a=" + dsn, "--replica", "b=" + dsn},
+		"sort": {"digest", "access", log}, "out": {"encode", "--type", "Team"}, "mode": {"replicas", "status", "--replica", "a=" + dsn, "--replica", "b=" + dsn},
 		"metrics": {"compare", "a", "b"},
 	} {
 		for _, value := range fixedValues[flag] {
