@@ -48,7 +48,7 @@ func datasetFlags(f *pflag.FlagSet, scale *string, seed *uint64) {
 }
 
 func programFlags(f *pflag.FlagSet, localDir, app *string) {
-	f.StringVar(localDir, "local-dir", "", `where "make mysql" and "make envoy" have put servers (default: .local here or beside isukit)`)
+	f.StringVar(localDir, "local-dir", "", `directory where make installed servers (default: .local here or beside isukit)`)
 	f.StringVar(app, "app", "", "the app's binary (default: isukit-app beside isukit)")
 }
 

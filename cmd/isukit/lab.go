@@ -122,7 +122,7 @@ used with --driver ssh from the generator's place. "make hosts" fetches their fi
 		},
 	}
 	cmd.Flags().BoolVar(&systemd, "systemd", false, "hosts that boot systemd, for --driver ssh")
-	cmd.Flags().StringVar(&localDir, "local-dir", "", `where "make hosts" has put the files of servers (default: .local here or beside isukit)`)
+	cmd.Flags().StringVar(&localDir, "local-dir", "", `directory where make installed servers (default: .local here or beside isukit)`)
 	topologyFlag(cmd.Flags(), &name)
 	cpuScaleFlag(cmd.Flags(), &scale)
 	linesFlag(cmd.Flags(), &asJSON)
