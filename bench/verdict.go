@@ -188,6 +188,8 @@ func (f *suspects) cpu(r *result.Round, late half, h result.HostUsage) {
 	case busy < fullCPU:
 	case generator > late.cores(top) && r.Generator.OfSystem > 0:
 		f.add(5+busy, "generator", "", "The load generator itself: %.2f of the %.4g cores of %s, more than any role. The score is too low by what it took.", generator, h.CPUs, h.Host)
+	case top.Role == "":
+		f.add(5+busy, "cpu", "", "CPU of %s: %s, and no role used any that was measured%s.", h.Host, late.busyText(h), foreignText(h))
 	default:
 		f.add(5+busy, "cpu", top.Role, "CPU of %s: %s, and %s used %.2f of its %.4g cores%s.", h.Host, late.busyText(h), top.Role, late.cores(top), h.CPUs, foreignText(h))
 	}

@@ -182,7 +182,7 @@ func runPlacedDown(ctx context.Context, cmd *cobra.Command, placed *site.Site, s
 	}
 	p, err := placed.Down(ctx, site.Options{Planned: planned(s, false)})
 	if err == nil && len(p.Left) > 0 {
-		return ui.CheckFailed(fmt.Errorf("%d things were changed by someone else and stay", len(p.Left)), "see the lines that begin with left")
+		return ui.CheckFailed(fmt.Errorf("%d things were changed by someone else and stay", len(p.Left)), "the lines that begin with left name them; their originals are in left-TIME.json below /var/lib/isukit-site of the host, or below the state directory of this machine")
 	}
 	if err == nil && !isQuiet(cmd) {
 		fmt.Fprintf(s.err, "isukit: topology %s is down, and the hosts are as they were before it\n", name)

@@ -175,7 +175,8 @@ func (s *Site) again(ctx context.Context, topology string) (*Plan, error) {
 	return p, err
 }
 
-// Down gives the hosts back as they were before the first apply. What somebody else has changed since is in the plan's Left.
+// Down gives the hosts back as they were before the first apply. What somebody else has changed since is in the plan's Left, and a host
+// with such things keeps the record, under another name, since it has the originals.
 func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
 	p, err := s.Plan(ctx, "", o.Force)
 	if err != nil {
@@ -194,6 +195,11 @@ func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
 	return p, each(p, func(h *hostPlan) error {
 		if h.rec == nil {
 			return nil
+		}
+		if slices.ContainsFunc(p.Left, func(text string) bool { return strings.HasPrefix(text, "host "+h.node.name+":") }) {
+			kept := path.Join(h.dir, "left-"+time.Now().UTC().Format("20060102T150405Z")+".json") // it has the originals
+			_, err := h.run(ctx, nil, "mv", "-f", "--", path.Join(h.dir, recordFile), kept)
+			return err
 		}
 		if err := h.at.Remove(ctx, h.dir); err != nil {
 			return err

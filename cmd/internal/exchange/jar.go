@@ -53,11 +53,17 @@ func OpenJar(file string) (*Jar, error) {
 func (j *Jar) Cookies(u *url.URL) []*http.Cookie {
 	var out []*http.Cookie
 	for _, c := range j.lines {
-		if c.host == u.Host && (!c.secure || u.Scheme == "https") && strings.HasPrefix(u.Path, c.path) {
+		if c.host == u.Host && (!c.secure || u.Scheme == "https") && below(u.Path, c.path) {
 			out = append(out, &http.Cookie{Name: c.name, Value: c.value})
 		}
 	}
 	return out
+}
+
+// below says whether a cookie of a path goes to a request's path (RFC 6265, 5.1.4).
+func below(request, path string) bool {
+	rest, ok := strings.CutPrefix(request, path)
+	return ok && (rest == "" || strings.HasSuffix(path, "/") || rest[0] == '/')
 }
 
 // Keep stores what the server at u set.
