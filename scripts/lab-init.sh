@@ -85,5 +85,6 @@ grep -q '^0:' ../groups || legacy=systemd.legacy_systemd_cgroup_controller=1
 mkdir -p .old
 pivot_root . .old
 cd /
+# shellcheck disable=SC2016 # $1 is the inner shell's
 exec env -i container=isukit TERM=linux PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 	sh -c 'umount -l /.old; rmdir /.old; exec /sbin/init $1 </dev/null >/run/pid1.log 2>&1' sh $legacy

@@ -156,6 +156,9 @@ func masked(part any, secrets []string) any {
 func Environment(variables []string) (secrets []string) {
 	for _, v := range variables {
 		key, value, _ := strings.Cut(v, "=")
+		if key == "PWD" || key == "OLDPWD" { // a shell's directories, not passwords
+			continue
+		}
 		if len(value) >= 8 && (Secret(key) || Text(value) != value) {
 			secrets = append(secrets, value)
 			if m := inAddress.FindStringSubmatch(value); m != nil {

@@ -2,6 +2,7 @@ package redact_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,5 +110,14 @@ func TestKnown(t *testing.T) {
 		if got := redact.Secret(name); got != want {
 			t.Errorf("Secret(%s) = %v", name, got)
 		}
+	}
+}
+
+// TestEnvironment has what variables hold a secret, and a shell's directories, which do not.
+func TestEnvironment(t *testing.T) {
+	got := redact.Environment([]string{"PWD=/home/isucon", "OLDPWD=/home/isucon/webapp", "HOME=/home/isucon", "MYSQL_PWD=hunter2Zq9xW", "DSN=isu:pass4word@tcp(db:3306)/app"})
+	want := []string{"hunter2Zq9xW", "isu:pass4word@tcp(db:3306)/app", "pass4word"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
