@@ -36,10 +36,9 @@ type unit struct {
 	there   bool
 	active  bool
 	enabled string
-	text    string // of its file, without drop-ins
 }
 
-// up tells whether a boot starts the unit, or that it cannot be said.
+// boots tells whether a boot starts the unit, or that it cannot be said.
 func (u unit) boots() bool { return u.enabled == "enabled" || u.enabled == "enabled-runtime" }
 
 // fixed tells that systemctl enable would do nothing.
