@@ -96,6 +96,7 @@ var flagUses = map[string]flagUse{
 		{"ssh-config", "host", "only --host uses ssh"},
 		{"netns", "live", "only --live opens a network namespace"},
 	}},
+	"lab up":         {needs: []need{{"local-dir", "systemd", "other hosts have the files of this machine"}}},
 	"advise":         {needs: []need{{"rounds round", "run", "only --run plays rounds"}}},
 	"observe":        {needs: []need{{"ask", "!score", "the score is given"}}},
 	"show":           {needs: []need{{"brief", "!json", "--json is the whole record"}}},

@@ -104,8 +104,6 @@ used with --driver ssh from the generator's place. "make hosts" fetches their fi
 					return err
 				}
 				next = servers.next(name)
-			} else if localDir != "" {
-				return ui.UsageError(errors.New("--local-dir goes with --systemd: other hosts have the files of this machine"), `see "isukit lab up --help"`)
 			}
 			return withLabOf(cmd, o, func(ctx context.Context, lab *machine.Driver) error {
 				if err := runLabUp(ctx, lab, top, isQuiet(cmd), asJSON, s); err != nil {
