@@ -267,6 +267,9 @@ func (f *foreignTeam) changed(t *testing.T) {
 	}
 	f.lab.Must(t, "s1", "grep -q '# our own' /home/isucon/env.sh && sed -i '/# our own/d' /home/isucon/env.sh && chmod 640 /home/isucon/env.sh && chown isucon: /home/isucon/env.sh")
 	f.lab.Must(t, "s3", `grep -q 10.9.9.9 /home/isucon/env.sh && sed -i 's/^MYSQL_HOST=.*/MYSQL_HOST="127.0.0.1"/' /home/isucon/env.sh && systemctl restart team`)
+	for _, h := range []string{"s1", "s3"} { // they keep the originals; s2, where nothing was changed, keeps nothing
+		f.lab.Must(t, h, "cd /var/lib/isukit-site/team && grep -q /home/isucon/env.sh left-*.json && rm left-*.json && cd / && rmdir /var/lib/isukit-site/team /var/lib/isukit-site")
+	}
 	f.wantBefore(t, "after down, and what was changed by hand put right")
 }
 
