@@ -181,6 +181,7 @@ func readBatches(ctx context.Context, reader *source, flight *semaphore.Weighted
 			}
 		}
 		number += len(b.exchanges)
+		ended := b.err != nil // once it is passed on, the batch is another's
 		if err := flight.Acquire(ctx, b.weight()); err != nil {
 			return err
 		}
@@ -194,7 +195,7 @@ func readBatches(ctx context.Context, reader *source, flight *semaphore.Weighted
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if b.err != nil {
+		if ended {
 			return nil
 		}
 	}
@@ -215,7 +216,8 @@ func formatBatches(o PrintOptions, decoder *Decoder, work <-chan *batch) {
 				b.err = err
 				break
 			}
-			if b.err = writeBodies(o.WriteBodies, b.first+i, e); b.err != nil {
+			if err := writeBodies(o.WriteBodies, b.first+i, e); err != nil {
+				b.err = err
 				break
 			}
 			b.Formless += printer.formless
