@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -111,11 +112,22 @@ func finishes(t *testing.T, what string, do func()) {
 
 func TestCommandsMeetAHostileRound(t *testing.T) {
 	dir := hostileRounds(t, "http://127.0.0.1:1")
+	met := map[string]bool{"serve": true} // it has a test of its own
+	defer func() {
+		for _, c := range allCommands(t) {
+			if name, _, _ := strings.Cut(pathOf(c), " "); c.Flag("results") != nil && c.Runnable() && !met[name] && !slices.Contains([]string{"round", "observe", "final"}, name) { // these write rounds
+				t.Errorf("%s reads rounds and does not meet the hostile ones", pathOf(c))
+			}
+		}
+	}()
 	for _, args := range [][]string{
 		{"ls"}, {"ls", "--json"}, {"show", evilID}, {"show", evilID, "--json"}, {"diff", plainID, evilID}, {"diff", evilID, plainID, "--json"}, {"compare", plainID, evilID}, {"hits", evilID}, {"hits", evilID, "--json"},
 		{"latency", evilID}, {"show", "20261128T000000Z-link"}, {"show", "20261128T000000Z-pipe"}, {"show", "20261128T000000Z-zero"}, {"show", "20261128T000000Z-record"}, {"show", "20261128T000000Z-bomb"},
+		{"show", evilID, "--brief"}, {"diff", plainID, evilID, "--brief"}, {"doctor", evilID}, {"doctor", "20261128T000000Z-pipe"}, {"advise", evilID}, {"restore", evilID}, {"note", "20261128T000000Z-link", "text"},
+		{"notify", evilID}, {"screen", "resume"}, {"autotune", "resume"},
 		{"compare", "topology=x", "topology=y"}, {"show", filepath.Join(dir, "20261128T000000Z-pipe")}, {"hits", filepath.Join(dir, evilID)},
 	} {
+		met[args[0]] = true
 		finishes(t, strings.Join(args, " "), func() {
 			_, out, errs := isukitIn(t, "", append(args, "--results", dir)...)
 			for _, r := range out + errs {
