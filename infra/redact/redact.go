@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -152,11 +154,11 @@ func masked(part any, secrets []string) any {
 }
 
 // Environment returns the values of those variables, as "NAME=value", that hold a secret by their name or are an address with
-// a password, which is then returned as well.
+// a password, which is then returned as well. The path of what exists on this machine is no secret, whatever the variable is called.
 func Environment(variables []string) (secrets []string) {
 	for _, v := range variables {
 		key, value, _ := strings.Cut(v, "=")
-		if key == "PWD" || key == "OLDPWD" { // a shell's directories, not passwords
+		if _, err := os.Stat(value); err == nil && filepath.IsAbs(value) { // where a secret is, or a shell's OLDPWD: no secret
 			continue
 		}
 		if len(value) >= 8 && (Secret(key) || Text(value) != value) {

@@ -113,10 +113,11 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestEnvironment has what variables hold a secret, and a shell's directories, which do not.
+// TestEnvironment has what variables hold a secret, and paths, which do not.
 func TestEnvironment(t *testing.T) {
-	got := redact.Environment([]string{"PWD=/home/isucon", "OLDPWD=/home/isucon/webapp", "HOME=/home/isucon", "MYSQL_PWD=hunter2Zq9xW", "DSN=isu:pass4word@tcp(db:3306)/app"})
-	want := []string{"hunter2Zq9xW", "isu:pass4word@tcp(db:3306)/app", "pass4word"}
+	dir := t.TempDir()
+	got := redact.Environment([]string{"PWD=" + dir, "OLDPWD=" + dir, "APP_CREDENTIALS=" + dir, "HOME=" + dir, "MYSQL_PWD=hunter2Zq9xW", "APP_SECRET=/hunter2Zq9xW", "DSN=isu:pass4word@tcp(db:3306)/app"})
+	want := []string{"hunter2Zq9xW", "/hunter2Zq9xW", "isu:pass4word@tcp(db:3306)/app", "pass4word"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
