@@ -295,14 +295,3 @@ func placementName(roles []string, hosts []Host, parts [][]float64) string {
 	}
 	return name
 }
-
-// Correct scales the demands so that the prediction of a placement meets what was measured on it. It returns the factor: 1.2 says
-// that every hit cost 20 % more than was predicted, which is no matter of CPU where the hosts were not busy.
-func Correct(demands []Demand, predicted, measured float64) ([]Demand, float64) {
-	factor := predicted / measured
-	out := slices.Clone(demands)
-	for i := range out {
-		out[i].CPUSecondsPerHit *= factor
-	}
-	return out, factor
-}

@@ -117,11 +117,8 @@ func (s *Screen) quarantine() {
 	}
 }
 
-// Rounds is how many rounds there were, Pairs how many of them make whole pairs.
+// Rounds is how many rounds there were.
 func (s *Screen) Rounds() int { return len(s.trials) }
-
-// Pairs is how many pairs without a failed round there are.
-func (s *Screen) Pairs() int { return len(s.d) }
 
 // Quarantined reports for each factor whether it is left off because it makes rounds fail.
 func (s *Screen) Quarantined() []bool { return append([]bool(nil), s.off...) }

@@ -139,12 +139,6 @@ func smallest(sd float64, pairs, k int) float64 {
 	return math.Exp(sd / math.Sqrt(float64(pairs)) * (normalQuantile(1-alpha/2/float64(k)) + normalQuantile(0.8)))
 }
 
-// PairsFor is how many pairs it takes to show an effect (a ratio above 1) of one of k factors in 4 of 5 cases.
-func PairsFor(effect, sd float64, k int) int {
-	z := normalQuantile(1-alpha/2/float64(k)) + normalQuantile(0.8)
-	return max(MinPairs, int(math.Ceil(math.Pow(sd*z/math.Log(effect), 2))))
-}
-
 func boolInt(b bool) int {
 	if b {
 		return 1

@@ -169,17 +169,6 @@ func (r *reader) blanks() {
 	}
 }
 
-// MainValue is the first argument of a directive outside all blocks of a configuration; "" where it is not there.
-func MainValue(text, name string) (string, error) {
-	list, err := Parse(text)
-	for _, d := range list {
-		if d.Name == name && len(d.Args) > 0 {
-			return d.Args[0], nil
-		}
-	}
-	return "", err
-}
-
 // BuiltWith is an option among those that nginx -V prints, such as --http-log-path; "" where it is not there.
 func BuiltWith(printed, option string) string {
 	for word := range strings.FieldsSeq(printed) {
