@@ -258,7 +258,8 @@ func (k *copying) bring(ctx context.Context, m *member) error {
 	}
 	ok, err := k.reached(ctx, m, position, k.p.cfg.WriteTimeout)
 	if err == nil && !ok {
-		err = fmt.Errorf("replica %s is behind %s", m.name, k.p.members[0].name)
+		reason, _ := k.state(ctx, m)
+		err = fmt.Errorf("replica %s is behind %s%s", m.name, k.p.members[0].name, suffix(": ", reason))
 	}
 	return err
 }

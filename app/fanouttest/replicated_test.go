@@ -90,7 +90,7 @@ func TestReplicated(t *testing.T) {
 			t.Parallel()
 			c := fillLedger(t, startReplicated(t, engine, 3, false))
 			cfg := quick(c.config(fanout.ModeReplicated))
-			cfg.WriteTimeout = 10 * wait.Limit // what Check waits for a replica that follows slowly on a busy machine
+			cfg.WriteTimeout = wait.Limit // what Check waits for a replica that follows slowly on a busy machine
 			cfg.StatePoll = 50 * time.Millisecond
 			cfg.MaxLag = 500 * time.Millisecond
 			p := c.open(t, cfg)
@@ -336,6 +336,7 @@ func replicatedCheck(t *testing.T, c *cluster, p *fanout.Pool) {
 	}
 	close(stop)
 	wg.Wait()
+	c.settle(t) // a row deleted on r2 takes the number of the source's next event: MariaDB would stop at that one
 	_, err := p.Replica("r2").Exec("DELETE FROM ledger WHERE id = 4")
 	must(t, err)
 	report, err := p.Check(t.Context(), fanout.CheckOptions{})
