@@ -97,10 +97,7 @@ func (s *Site) dataset(ctx context.Context, p *Plan) (dir string, err error) {
 	}
 	for _, h := range p.Hosts {
 		if slices.ContainsFunc(h.Steps, func(s plan.Step) bool { return s.Kind == plan.Data && s.Op != plan.Remove }) {
-			spec := s.spec
-			spec.Scale, spec.Seed = p.layout.goal.Scale, p.layout.goal.Seed
-			dir, _, err = prepareData(ctx, spec, p.layout.install)
-			return dir, err
+			return s.prepared(ctx, p.layout)
 		}
 	}
 	return "", nil

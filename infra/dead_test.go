@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"isukit/infra"
-	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/wait"
 )
@@ -44,7 +44,7 @@ func helper(text string) int {
 		return 1
 	}
 	if os.Getenv(machineEnv) != "" {
-		fmt.Println(infra.MachineOfUp(context.Background(), spec))
+		fmt.Println(infra.MachineOfUp(spec))
 		return 0
 	}
 	if _, err := infra.Up(context.Background(), spec); err != nil {
@@ -111,14 +111,14 @@ func killHelper(t *testing.T, spec infra.Spec, after time.Duration) time.Duratio
 	cmd.Process.Kill()
 	cmd.Wait()
 
-	done, err := infra.CleanDead(t.Context(), spec.StateDir)
+	done, err := machine.CleanDead(t.Context(), spec.StateDir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("killed after %v: %+v", lived.Round(time.Millisecond), done)
 	if after == 0 {
 		for _, name := range []string{"db-1", "api-1", "web-1", "proxy-1"} {
-			if !slices.ContainsFunc(done.Ended, func(e host.Ended) bool { return e.Name == name }) {
+			if !slices.ContainsFunc(done.Ended, func(e machine.Ended) bool { return e.Name == name }) {
 				t.Errorf("CleanDead ended %+v, want %s among them", done.Ended, name)
 			}
 		}

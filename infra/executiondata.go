@@ -249,34 +249,32 @@ func copyFar(ctx context.Context, from host.Host, src string, to host.Host, dst 
 	return group.Wait()
 }
 
-// prepareFar has the app make the dataset's tables in a database that runs on another host.
-func (e *execution) prepareFar(ctx context.Context, s *server) error {
+// fill has the app make the dataset's tables in a database that runs, from a configuration like the one that it will run with.
+func (e *execution) fill(ctx context.Context, s *server) error {
 	e.site.spec.progress("preparing the dataset %s, seed %d, on %s", e.l.goal.Scale, e.l.goal.Seed, s.declared.Host)
 	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
 	dir := path.Join(s.Dir, "prepare")
 	in := e.l.input
-	in.Topology, in.Places = in.Topology.FirstOf(topology.DB), map[string]render.Place{}
+	in.Topology, in.Places = in.Topology.FirstOf(topology.DB), map[string]render.Place{} // all databases begin as copies of this one
 	in.Topology.Data = topology.Data{}
 	for name, place := range e.l.input.Places {
 		place.Dir = dir
 		in.Places[name] = place
 	}
-	files, err := render.Files(in, in.Topology.Of(topology.Web)[0].Host)
+	rendered, err := render.Files(in, in.Topology.Of(topology.Web)[0].Host)
 	if err != nil {
 		return err
 	}
 	app, conf := path.Join(dir, "isukit-app"), path.Join(dir, render.AppConf)
-	for _, f := range files {
+	dsn := e.l.appDSN(e.l.input.Places[s.declared.Name].Address, s.Port) + "\n"
+	files := []host.File{{Path: path.Join(dir, render.DSNFile(in.Topology.Of(topology.DB)[0].Name)), Data: []byte(dsn), Mode: 0o600}, {Path: app, Data: e.l.binary, Mode: 0o755}}
+	for _, f := range rendered {
 		if f.Path == conf {
-			if err := s.host.Put(ctx, conf, f.Data, f.Mode); err != nil {
-				return err
-			}
+			files = append(files, host.File(f))
 		}
 	}
-	dsn := e.l.appDSN(e.l.input.Places[s.declared.Name].Address, s.Port) + "\n"
-	if err := errors.Join(s.host.Put(ctx, path.Join(dir, render.DSNFile(in.Topology.Of(topology.DB)[0].Name)), []byte(dsn), 0o600),
-		s.host.Put(ctx, app, e.l.binary, 0o755)); err != nil {
+	if err := host.PutAll(ctx, s.host, files); err != nil {
 		return err
 	}
 	if err := runOn(ctx, s.host, host.Command{Argv: []string{app, "--config", conf, "prepare"}}); err != nil {

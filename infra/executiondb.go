@@ -90,7 +90,7 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 		}
 	}
 	if s.prepare {
-		if err := e.prepareFar(ctx, s); err != nil {
+		if err := e.fill(ctx, s); err != nil {
 			return fmt.Errorf("prepare the dataset of %s on %s: %w", i.Name, i.Host, err)
 		}
 	}

@@ -3,19 +3,14 @@ package infra
 import (
 	"context"
 
-	"isukit/infra/host"
 	"isukit/infra/render"
 )
 
 // MachineOfUp is what Up takes this machine for.
-func MachineOfUp(ctx context.Context, spec Spec) (_ render.Machine, err error) {
-	r := &Running{spec: spec}
-	if r.local, err = host.OpenLocal(spec.StateDir); err != nil {
-		return render.Machine{}, err
-	}
-	defer r.local.Close(ctx)
-	err = r.place()
-	return r.input.Machine, err
+func MachineOfUp(spec Spec) (render.Machine, error) {
+	l := &layout{goal: &goal{Topology: spec.Topology}, driver: "local"}
+	err := l.places()
+	return l.input.Machine, err
 }
 
 // PIDs are the living processes of every instance, by name of instance.

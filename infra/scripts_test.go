@@ -11,9 +11,9 @@ import (
 	"isukit/infra/infratest"
 )
 
-// machine is a made-up one for setup.sh: a directory of commands that is the whole PATH, and a root of its own for the
+// fakeMachine is a made-up one for setup.sh: a directory of commands that is the whole PATH, and a root of its own for the
 // files that setup.sh looks at and changes.
-type machine struct {
+type fakeMachine struct {
 	t              *testing.T
 	bin, root, log string
 	script         string
@@ -23,10 +23,10 @@ type machine struct {
 var tools = []string{"sh", "sed", "grep", "tr", "cut", "sort", "comm", "find", "mktemp", "tee", "chmod", "rm", "mv", "cat", "env",
 	"mkdir", "ln"}
 
-func newMachine(t *testing.T) *machine {
+func newMachine(t *testing.T) *fakeMachine {
 	t.Helper()
 	dir := t.TempDir()
-	m := &machine{t: t, bin: filepath.Join(dir, "bin"), root: filepath.Join(dir, "root"), log: filepath.Join(dir, "log")}
+	m := &fakeMachine{t: t, bin: filepath.Join(dir, "bin"), root: filepath.Join(dir, "root"), log: filepath.Join(dir, "log")}
 	m.script = filepath.Join(dir, "setup.sh")
 	for _, d := range []string{m.bin, "etc/systemd/system/multi-user.target.wants", "etc/rc3.d", "usr/sbin", "usr/share/keyrings"} {
 		if !filepath.IsAbs(d) {
@@ -51,7 +51,7 @@ func newMachine(t *testing.T) *machine {
 }
 
 // copyScript takes setup.sh as it is, but for where it looks: a test must not change the machine that it runs on.
-func (m *machine) copyScript() {
+func (m *fakeMachine) copyScript() {
 	m.t.Helper()
 	text, err := os.ReadFile(filepath.Join(infratest.Root(m.t), "scripts/setup.sh"))
 	if err != nil {
@@ -74,7 +74,7 @@ func (m *machine) copyScript() {
 	}
 }
 
-func (m *machine) file(name, text string) {
+func (m *fakeMachine) file(name, text string) {
 	m.t.Helper()
 	if err := os.WriteFile(filepath.Join(m.root, name), []byte(text), 0o644); err != nil {
 		m.t.Fatal(err)
@@ -82,7 +82,7 @@ func (m *machine) file(name, text string) {
 }
 
 // command adds a command to the machine.
-func (m *machine) command(name, body string) {
+func (m *fakeMachine) command(name, body string) {
 	m.t.Helper()
 	if err := os.WriteFile(filepath.Join(m.bin, name), []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
 		m.t.Fatal(err)
@@ -91,7 +91,7 @@ func (m *machine) command(name, body string) {
 
 // apt gives the machine an apt that knows these packages. Installing one makes a command of its name, a unit that is
 // wanted at boot and a start link; it fails where services could be started.
-func (m *machine) apt(packages ...string) {
+func (m *fakeMachine) apt(packages ...string) {
 	m.command("id", "echo 0")
 	m.command("apt-cache", fmt.Sprintf(`case " %s " in *" $2 "*) echo "  Candidate: 1.0";; *) echo "  Candidate: (none)";; esac`,
 		strings.Join(packages, " ")))
@@ -108,7 +108,7 @@ done`, m.log, m.root, m.bin))
 }
 
 // run runs setup.sh and returns its exit status and what it said.
-func (m *machine) run(mode string) (code int, said string) {
+func (m *fakeMachine) run(mode string) (code int, said string) {
 	m.t.Helper()
 	cmd := exec.Command("/bin/sh", m.script, mode)
 	cmd.Env = []string{"PATH=" + m.bin, "TMPDIR=" + m.t.TempDir()}
@@ -120,7 +120,7 @@ func (m *machine) run(mode string) (code int, said string) {
 }
 
 // links lists the names of what starts at boot.
-func (m *machine) links() string {
+func (m *fakeMachine) links() string {
 	m.t.Helper()
 	var names []string
 	for _, pattern := range []string{"etc/systemd/system/*.wants/*", "etc/rc3.d/*"} {

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/dbserver"
-	"isukit/infra/host"
 	"isukit/infra/subject"
 	"isukit/infra/topology"
 )
@@ -68,7 +67,8 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.app, err = s.askApp(ctx, p.layout); err != nil {
+	at := p.layout.hosts[p.layout.goal.Topology.Of(topology.Web)[0].Host]
+	if r.app, err = askApp(ctx, at, appPath(at, p.layout.goal)); err != nil {
 		return nil, err
 	}
 	return r, r.gatherFacts(ctx)
@@ -133,19 +133,6 @@ func (l *layout) attach(ctx context.Context, f *found) ([]database, error) {
 		})
 	}
 	return list, group.Wait()
-}
-
-// askApp asks the app where it can run: on its host where that is another machine.
-func (s *Site) askApp(ctx context.Context, l *layout) (appVersion, error) {
-	if at := l.hosts[l.goal.Topology.Of(topology.Web)[0].Host]; !at.About().Here {
-		return askApp(ctx, at, appPath(at, l.goal))
-	}
-	local, err := host.OpenLocal(s.spec.StateDir)
-	if err != nil {
-		return appVersion{}, err
-	}
-	v, err := askApp(ctx, local, s.spec.AppBinary)
-	return v, errors.Join(err, local.Close(context.WithoutCancel(ctx)))
 }
 
 // Dial is how the load generator connects; nil is as any program does. Connections to the topology's first proxy go to all of

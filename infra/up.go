@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"time"
 
-	"isukit"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/render"
@@ -31,7 +29,6 @@ type Running struct {
 
 	spec     Spec
 	hash     string               // of the topology as it was declared
-	local    *host.Local          // this machine, while the dataset is prepared
 	hosts    map[string]host.Host // by name
 	site     *Site
 	end      func(context.Context) error // of what Up made; nil for what stays up
@@ -97,39 +94,6 @@ func (r *Running) Down(ctx context.Context) error {
 	return nil
 }
 
-// place settles where every instance is and listens.
-func (r *Running) place() error {
-	top := r.spec.Topology
-	files, err := maxFiles()
-	if err != nil {
-		return err
-	}
-	about := r.local.About()
-	r.input = render.Input{
-		Topology: top, Places: map[string]render.Place{}, Machine: render.Machine{CPUs: about.CPUs, MemoryBytes: about.MemoryBytes},
-		Templates: isukit.Assets, StaticDir: filepath.Join(r.local.Dir(), "static"), Root: about.Root, MaxFiles: files,
-		Scale: r.spec.Scale, Seed: r.spec.Seed,
-	}
-	taken := map[int]bool{}
-	for _, i := range top.Instances {
-		place := render.Place{Dir: filepath.Join(r.local.Dir(), i.Name), Address: "127.0.0.1", Port: i.Sizes.Port}
-		if place.Socket = filepath.Join(place.Dir, "app.sock"); len(place.Socket) > maxSocketPath {
-			place.Socket = ""
-		}
-		for _, port := range []*int{&place.Port, &place.DebugPort} {
-			for *port == 0 || taken[*port] {
-				if *port, err = host.FreePort(); err != nil {
-					return err
-				}
-			}
-			taken[*port] = true
-		}
-		r.input.Places[i.Name] = place
-		r.Instances = append(r.Instances, instanceOf(i, place))
-	}
-	return nil
-}
-
 func instanceOf(i topology.Instance, place render.Place) Instance {
 	inst := Instance{
 		Name: i.Name, Role: string(i.Role), Host: i.Host, Dir: place.Dir,
@@ -158,9 +122,4 @@ func (r *Running) proxyProgram(proxy Instance) (string, error) {
 		return string(kind), nil
 	}
 	return r.spec.proxyProgram(kind)
-}
-
-// CleanDead ends what is left in stateDir of isukits that are dead, and removes their run directories.
-func CleanDead(ctx context.Context, stateDir string) (host.Cleaned, error) {
-	return machine.CleanDead(ctx, stateDir)
 }

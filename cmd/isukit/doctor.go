@@ -19,7 +19,7 @@ import (
 	"isukit/infra"
 	"isukit/infra/doctor"
 	enginemysql "isukit/infra/engine/mysql"
-	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/project"
 	"isukit/infra/subject"
 )
@@ -185,7 +185,7 @@ func (o doctorOptions) wantUp(ctx context.Context, site *infra.Site) error {
 
 // ofThisMachine looks at the machine that isukit runs on, and at the databases that were named.
 func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doctor.Observed, err error) {
-	here, err := host.OpenLocal(o.stateDir)
+	here, err := machine.OpenHere(o.stateDir)
 	if err != nil {
 		return nil, err
 	}

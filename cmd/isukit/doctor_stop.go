@@ -15,6 +15,7 @@ import (
 	"isukit/cmd/internal/ui"
 	"isukit/infra/doctor"
 	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/tune"
 )
 
@@ -30,7 +31,7 @@ func stopsOf(here, at host.Host, stateDir, name string) doctor.Stops {
 
 // withStops calls fn with what was stopped on a host: of the project where there is one, else as ssh knows it; "" is this machine.
 func withStops(ctx context.Context, stateDir, project, name string, fn func(doctor.Stops) error) (err error) {
-	here, err := host.OpenLocal(stateDir)
+	here, err := machine.OpenHere(stateDir)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
-	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/project"
 )
 
@@ -46,7 +46,7 @@ func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s s
 	if _, err := os.Stat(project.FileName); err == nil && !print && !force {
 		return ui.UsageError(errors.New("there is an isukit.yaml here already"), "--force replaces it, --print leaves it alone")
 	}
-	here, err := host.OpenLocal(stateDir)
+	here, err := machine.OpenHere(stateDir)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
-	"isukit/infra"
+	"isukit/infra/host/machine"
 )
 
 // stateDir returns where running servers and prepared data are kept.
@@ -53,7 +53,7 @@ func cleanDead(cmd *cobra.Command, s streams) error {
 	if err := ownDirectory(dir, st); err != nil {
 		return err
 	}
-	cleaned, err := infra.CleanDead(cmd.Context(), dir)
+	cleaned, err := machine.CleanDead(cmd.Context(), dir)
 	if err != nil {
 		return fmt.Errorf("clear away what a killed isukit left: %w", err)
 	}

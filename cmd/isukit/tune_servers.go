@@ -9,7 +9,7 @@ import (
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
-	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/project"
 	"isukit/infra/subject"
 	"isukit/infra/tune"
@@ -53,7 +53,7 @@ func (t tuneServers) open(ctx context.Context, stateDir string, fn func([]*tune.
 	if t.driver != "" {
 		return t.openSite(ctx, stateDir, fn)
 	}
-	h, err := host.OpenLocal(stateDir)
+	h, err := machine.OpenHere(stateDir)
 	if err != nil {
 		return err
 	}

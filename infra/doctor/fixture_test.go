@@ -19,7 +19,7 @@ import (
 // here is this machine.
 func here(t testing.TB) host.Host {
 	t.Helper()
-	h, err := host.OpenLocal(t.TempDir())
+	h, err := machine.OpenHere(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,10 @@
 package host
 
 import (
-	"context"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,31 +30,25 @@ func TestParseMachineUsage(t *testing.T) {
 // lives, or by one that has ended.
 func TestGroupUsages(t *testing.T) {
 	const work = "i=0; while [ $i -lt 150000 ]; do i=$((i+1)); done; echo done"
-	l, err := OpenLocal(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close(context.Background())
 	used := map[string]time.Duration{}
 	for name, script := range map[string]string{
 		"itself":      work + "; sleep 1000 & wait",
 		"child":       "(" + work + "; exec sleep 1000) & wait",
 		"ended child": "(" + work + "); sleep 1000 & wait",
 	} {
-		err := l.Start(t.Context(), Service{Name: name, Argv: []string{"sh", "-c", script}, LogFile: filepath.Join(l.Dir(), "log"+name)})
-		if err != nil {
+		log := filepath.Join(t.TempDir(), "log")
+		cmd := exec.Command("sh", "-c", "exec >"+log+"; "+script)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		st, err := l.State(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		group := cmd.Process.Pid
+		t.Cleanup(func() { syscall.Kill(-group, syscall.SIGKILL); cmd.Wait() })
 		// The work is done when the usage does not grow any more.
-		log := filepath.Join(l.Dir(), "log"+name)
-		wait.For(t, "the work of "+name, func() bool { text, _ := l.Get(t.Context(), log); return len(text) > 0 })
+		wait.For(t, "the work of "+name, func() bool { text, _ := os.ReadFile(log); return len(text) > 0 })
 		var u Usage
 		wait.For(t, "two processes of "+name+" with some memory", func() bool {
-			u = GroupUsages([]int{st.PID})[st.PID]
+			u = GroupUsages([]int{group})[group]
 			return u.Processes >= 2 && u.RSSBytes >= 100<<10
 		})
 		used[name] = u.CPU

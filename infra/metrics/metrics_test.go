@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/metrics"
 )
 
@@ -90,7 +90,7 @@ func TestParse(t *testing.T) {
 
 // TestThisMachine samples a load of one core and wants to find it, at a price that the machine does not feel.
 func TestThisMachine(t *testing.T) {
-	h, err := host.OpenLocal(t.TempDir())
+	h, err := machine.OpenHere(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

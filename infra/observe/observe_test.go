@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"isukit/infra/digest"
-	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/observe"
 	"isukit/infra/project"
 )
@@ -74,7 +74,7 @@ func TestParseSettings(t *testing.T) {
 // TestMarkAndFetch follows a log that is appended to, one that its server reopens, and those that somebody else rotates: what was
 // renamed, copied and truncated, or packed meanwhile is read from where the mark was.
 func TestMarkAndFetch(t *testing.T) {
-	h, err := host.OpenLocal(t.TempDir())
+	h, err := machine.OpenHere(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

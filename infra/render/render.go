@@ -61,8 +61,8 @@ type StaticFile struct {
 // File is one rendered file.
 type File struct {
 	Path string // absolute, on the host
-	Mode fs.FileMode
 	Data []byte
+	Mode fs.FileMode
 }
 
 // The paths of rendered files, relative to the directory of their instance.

@@ -13,6 +13,7 @@ import (
 	"isukit"
 	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
 	"isukit/infra/tune"
 )
@@ -29,9 +30,9 @@ func catalog(t testing.TB) *tune.Catalog {
 	return c
 }
 
-func local(t testing.TB) *host.Local {
+func local(t testing.TB) *machine.Here {
 	t.Helper()
-	h, err := host.OpenLocal(t.TempDir())
+	h, err := machine.OpenHere(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

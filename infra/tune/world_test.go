@@ -2,6 +2,7 @@ package tune_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,12 +21,11 @@ import (
 	"testing"
 	"time"
 
-	"database/sql"
-
 	_ "github.com/go-sql-driver/mysql"
 
 	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
 	"isukit/infra/tune"
 )
@@ -292,7 +292,7 @@ func workIn(text string) error {
 	if err := json.Unmarshal([]byte(text), w); err != nil {
 		return err
 	}
-	h, err := host.OpenLocal(filepath.Join(w.State, fmt.Sprint("helper-", os.Getpid())))
+	h, err := machine.OpenHere(filepath.Join(w.State, fmt.Sprint("helper-", os.Getpid())))
 	if err != nil {
 		return err
 	}

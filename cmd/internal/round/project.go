@@ -11,6 +11,7 @@ import (
 	"isukit/bench/external"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/host/proc"
 	"isukit/infra/observe"
 	"isukit/infra/project"
@@ -141,7 +142,7 @@ func FindProject(path string) (*project.Project, string, error) {
 
 // OpenProject makes the project's hosts usable. A host that cannot be reached is no error: what can be got is got.
 func OpenProject(ctx context.Context, p *project.Project, dir, stateDir string) (*Opened, error) {
-	here, err := host.OpenLocal(stateDir)
+	here, err := machine.OpenHere(stateDir)
 	if err != nil {
 		return nil, err
 	}

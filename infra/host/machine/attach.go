@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/term"
@@ -56,7 +57,7 @@ func (n *node) attach(ctx context.Context, cmd host.Command, in io.Reader, out, 
 	argv := append([]string{"-c", attachGate, "isukit"}, n.inside(dir, append([]string{program}, cmd.Argv[1:]...))...)
 	c := exec.CommandContext(ctx, "/bin/sh", argv...)
 	c.Stdin, c.Stdout, c.Stderr, c.ExtraFiles = in, out, errOut, []*os.File{input}
-	c.Env, c.Dir = append(environment(), cmd.Env...), shellDir
+	c.Env, c.Dir = slices.Concat(n.env, cmd.Env), shellDir
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if tty, ok := in.(*os.File); ok && term.IsTerminal(int(tty.Fd())) {
 		c.SysProcAttr.Foreground, c.SysProcAttr.Ctty = true, int(tty.Fd())

@@ -12,24 +12,47 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isukit/infra/host"
 	"isukit/infra/host/cgroup"
 	"isukit/infra/host/proc"
 )
 
+// Cleaned is what CleanDead did.
+type Cleaned struct {
+	Ended   []Ended  // processes that were killed
+	Removed []string // run directories
+}
+
+// Ended is a process that a dead isukit had left.
+type Ended struct {
+	Name string // of its service or command
+	PID  int
+}
+
 // CleanDead takes away what isukits that are dead have left in stateDir: hosts and run directories that were not to outlive
 // them, hosts that they had not finished making, and commands that they ran. What belongs to living ones, and hosts that are
 // kept, are not touched. It goes on past what fails; that stays on record, and the errors are joined.
-func CleanDead(ctx context.Context, stateDir string) (host.Cleaned, error) {
-	var done host.Cleaned
-	var errs []error
-	runs, err := filepath.Glob(filepath.Join(stateDir, "runs", "*", stateFile))
+func CleanDead(ctx context.Context, stateDir string) (done Cleaned, err error) {
+	unlock, err := lockState(stateDir)
 	if err != nil {
 		return done, err
 	}
-	for _, file := range runs {
-		if err := cleanRun(ctx, filepath.Dir(file), &done); err != nil {
-			errs = append(errs, fmt.Errorf("clean up after a dead isukit: %w", err))
+	defer unlock()
+	runs, err := os.ReadDir(runsDir(stateDir))
+	if err != nil {
+		return done, fmt.Errorf("list runs: %w", err)
+	}
+	var errs []error
+	for _, run := range runs {
+		dir := filepath.Join(runsDir(stateDir), run.Name())
+		lock, err := proc.LockOfDead(filepath.Join(dir, lockName))
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(cleanRun(ctx, dir, &done), lock.Close())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("clean up after a dead isukit in %s: %w", dir, err))
 		}
 	}
 	for _, name := range []string{localName, labName} {
@@ -37,37 +60,34 @@ func CleanDead(ctx context.Context, stateDir string) (host.Cleaned, error) {
 			errs = append(errs, fmt.Errorf("clean up after a dead isukit: %w", err))
 		}
 	}
-	more, err := host.CleanDead(ctx, stateDir)
-	done.Ended, done.Removed = append(done.Ended, more.Ended...), append(done.Removed, more.Removed...)
-	return done, errors.Join(append(errs, err)...)
+	return done, errors.Join(errs...)
 }
 
-// cleanRun takes down the hosts of a run directory whose isukit is dead. The directory itself is left to host.CleanDead.
-func cleanRun(ctx context.Context, dir string, done *host.Cleaned) error {
-	lock, err := proc.LockOfDead(filepath.Join(dir, "lock"))
-	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+// cleanRun takes down the hosts of a run directory whose isukit is dead, and removes it.
+func cleanRun(ctx context.Context, dir string, done *Cleaned) error {
+	ended, err := endRecorded(ctx, filepath.Join(dir, "inventory"), dir) // of an isukit that had its services there
+	if done.Ended = append(done.Ended, ended...); err != nil {
 		return err
 	}
-	defer lock.Close()
 	d, s, err := reopen(dir)
-	if errors.Is(err, errBroken) {
-		return d.Down(ctx)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errBroken) {
 		return err
 	}
-	done.Ended = append(done.Ended, s.living()...)
-	if err := d.endCommands(ctx, done); err != nil {
+	if err == nil {
+		done.Ended = append(done.Ended, s.living()...)
+		if err := d.endCommands(ctx, done); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(d.Down(ctx), os.RemoveAll(dir)); err != nil {
 		return err
 	}
-	return d.Down(ctx)
+	done.Removed = append(done.Removed, dir)
+	return nil
 }
 
 // cleanKept takes away what is half made of hosts that are to be kept.
-func cleanKept(ctx context.Context, stateDir, name string, done *host.Cleaned) error {
+func cleanKept(ctx context.Context, stateDir, name string, done *Cleaned) error {
 	dir := keptDir(stateDir, name)
 	if _, err := os.Stat(filepath.Join(dir, stateFile)); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -165,7 +185,7 @@ func (d *Driver) abandon(ctx context.Context) error {
 	}
 	entries, err := os.ReadDir(d.dir)
 	for _, e := range entries {
-		if filepath.Ext(e.Name()) != ".lock" && e.Name() != "lock" {
+		if filepath.Ext(e.Name()) != ".lock" && e.Name() != lockName {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(d.dir, e.Name())))
 		}
 	}
@@ -186,11 +206,11 @@ func (s *state) halfMade() bool {
 }
 
 // living are the first processes of everything that is on record and still there.
-func (s *state) living() []host.Ended {
-	var list []host.Ended
+func (s *state) living() []Ended {
+	var list []Ended
 	add := func(name string, id proc.ID) {
 		if id.Alive() {
-			list = append(list, host.Ended{Name: name, PID: id.PID})
+			list = append(list, Ended{Name: name, PID: id.PID})
 		}
 	}
 	for _, h := range s.Hosts {
@@ -206,10 +226,8 @@ func (s *state) living() []host.Ended {
 }
 
 // endCommands ends the commands of isukits that are dead.
-func (d *Driver) endCommands(ctx context.Context, done *host.Cleaned) error {
+func (d *Driver) endCommands(ctx context.Context, done *Cleaned) error {
 	ended, err := endCommandsOfDead(ctx, d.ownDir(""), d.dir)
-	for _, pid := range ended {
-		done.Ended = append(done.Ended, host.Ended{Name: "command", PID: pid})
-	}
+	done.Ended = append(done.Ended, ended...)
 	return err
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"isukit/infra/host"
 	"isukit/infra/host/proc"
 )
 
@@ -41,7 +40,7 @@ func openCommandLog(dir string, self proc.ID) (*commandLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := host.SyncDir(dir); err != nil {
+	if err := syncDir(dir); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -69,7 +68,7 @@ func (l *commandLog) close() error {
 
 // endCommandsOfDead ends the commands of isukits that are dead, and returns those of them that were still there. hosts are
 // the directories of a driver's hosts.
-func endCommandsOfDead(ctx context.Context, dir, hosts string) (ended []int, err error) {
+func endCommandsOfDead(ctx context.Context, dir, hosts string) (ended []Ended, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -82,25 +81,35 @@ func endCommandsOfDead(ctx context.Context, dir, hosts string) (ended []int, err
 		if n, _ := fmt.Sscanf(strings.TrimPrefix(e.Name(), commandsPrefix), "%d-%d", &owner.PID, &owner.Start); n != 2 || owner.Alive() {
 			continue
 		}
-		file := filepath.Join(dir, e.Name())
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return ended, err
-		}
-		for scan := bufio.NewScanner(bytes.NewReader(text)); scan.Scan(); {
-			var r commandRecord
-			if json.Unmarshal(scan.Bytes(), &r) != nil || r.Boot != proc.Boot() {
-				continue // cut short: the process never began
-			}
-			pids, err := proc.EndGroup(ctx, r.Name, r.ID, hosts)
-			ended = append(ended, pids...)
-			if err != nil {
-				return ended, err
-			}
-		}
-		if err := os.Remove(file); err != nil {
+		more, err := endRecorded(ctx, filepath.Join(dir, e.Name()), hosts)
+		if ended = append(ended, more...); err != nil {
 			return ended, err
 		}
 	}
 	return ended, nil
+}
+
+// endRecorded ends the processes that a file has on record, a line each, and removes the file.
+func endRecorded(ctx context.Context, file, hosts string) (ended []Ended, err error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for scan := bufio.NewScanner(bytes.NewReader(text)); scan.Scan(); {
+		var r commandRecord
+		if json.Unmarshal(scan.Bytes(), &r) != nil || r.Boot != proc.Boot() {
+			continue // cut short: the process never began
+		}
+		pids, err := proc.EndGroup(ctx, r.Name, r.ID, hosts)
+		for _, pid := range pids {
+			ended = append(ended, Ended{Name: r.Name, PID: pid})
+		}
+		if err != nil {
+			return ended, err
+		}
+	}
+	return ended, os.Remove(file)
 }

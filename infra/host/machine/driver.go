@@ -45,7 +45,7 @@ type Driver struct {
 	store store
 	tree  cgroup.Tree // of the lab
 	whole cgroup.Tree // of one whose hosts boot systemd, unless wholeErr
-	run   *host.Local // the run directory of a driver that does not keep its hosts
+	run   *os.File    // locks the run directory of a driver that does not keep its hosts
 	self  proc.ID
 
 	wholeErr error
@@ -80,10 +80,9 @@ func open(name string, opts Options) (*Driver, error) {
 			return nil, fmt.Errorf("open driver %s: %w", name, err)
 		}
 	} else {
-		if d.run, err = host.OpenLocal(opts.StateDir); err != nil {
+		if d.dir, d.run, err = makeRun(opts.StateDir); err != nil {
 			return nil, fmt.Errorf("open driver %s: %w", name, err)
 		}
-		d.dir = d.run.Dir()
 	}
 	if err := d.openDir(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open driver %s: %w", name, err), d.Close(context.Background()))
@@ -358,7 +357,9 @@ func (d *Driver) Close(ctx context.Context) error {
 		if err := d.Down(ctx); err != nil {
 			return err // what is left stays on record for CleanDead
 		}
-		return d.run.Close(ctx)
+		err := errors.Join(os.RemoveAll(d.dir), d.run.Close())
+		d.run = nil
+		return err
 	}
 	return d.closeCommands()
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,7 @@ type node struct {
 	holder int          // the process that keeps its namespaces; 0 for this process's own
 	booted bool         // that is process 1 of a host with more namespaces than others
 	group  cgroup.Group // none where nothing limits it
+	env    []string     // what commands and services have of the environment
 }
 
 var _ host.Host = (*node)(nil)
@@ -39,7 +41,7 @@ func (d *Driver) node(s state, h hostRecord) (*node, error) {
 	}
 	name := h.Want.Name
 	about.Name, about.Driver, about.Address, about.Dir = name, d.name, h.Address, d.hostDir(name)
-	n := &node{d: d, about: about, holder: h.Holder.PID}
+	n := &node{d: d, about: about, holder: h.Holder.PID, env: environment()}
 	if d.name != labName {
 		return n, nil
 	}
@@ -119,7 +121,7 @@ func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
 	argv := n.inside(dir, append([]string{program}, cmd.Argv[1:]...))
 	out, errOut := limitedBuffer{limit: host.MaxOutputBytes}, limitedBuffer{limit: host.MaxOutputBytes}
 	p, err := launch{
-		argv: append([]string{"/bin/sh", "-c", gate, name}, argv...), env: append(environment(), cmd.Env...), dir: shellDir,
+		argv: append([]string{"/bin/sh", "-c", gate, name}, argv...), env: slices.Concat(n.env, cmd.Env), dir: shellDir,
 		stdin: cmd.Stdin, stdout: &out, stderr: &errOut,
 		record: func(id proc.ID) error { return errors.Join(log.add(name, id), n.addTo("run", id.PID)) },
 	}.start()

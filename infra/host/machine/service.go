@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,7 +66,7 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	defer log.Close()
 	_, shellDir := n.workDir(s.Dir)
 	p, err := launch{
-		argv: append([]string{"/bin/sh", "-c", supervise, exit}, argv...), env: append(environment(), s.Env...), dir: shellDir,
+		argv: append([]string{"/bin/sh", "-c", supervise, exit}, argv...), env: slices.Concat(n.env, s.Env), dir: shellDir,
 		stdout: log, stderr: log,
 		record: func(id proc.ID) error {
 			if !n.group.None() {

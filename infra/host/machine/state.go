@@ -160,7 +160,7 @@ func (st store) update(change func(*state) error) error {
 	if err := renameio.WriteFile(filepath.Join(st.dir, stateFile), append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("record hosts: %w", err)
 	}
-	return host.SyncDir(st.dir)
+	return syncDir(st.dir)
 }
 
 // onHost changes what is on record about one host.
@@ -172,4 +172,14 @@ func (st store) onHost(name string, change func(*hostRecord) error) error {
 		}
 		return change(h)
 	})
+}
+
+// syncDir makes the names of a directory durable: that of a file that was made, renamed or removed in it.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }

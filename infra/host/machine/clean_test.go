@@ -1,4 +1,4 @@
-package host_test
+package machine_test
 
 import (
 	"bufio"
@@ -15,28 +15,17 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/wait"
 )
 
-// helperEnv makes the test binary the isukit that is killed: its value is the state directory.
-const helperEnv = "ISUKIT_HOST_TEST_HELPER"
-
-func TestMain(m *testing.M) {
-	if stateDir := os.Getenv(helperEnv); stateDir != "" {
-		helper(stateDir)
-		return
-	}
-	os.Exit(m.Run())
-}
-
 // helper starts services until it is killed. "orphan" is a first process that ends and leaves another of its group, as
 // nginx does when its master is killed.
-func helper(stateDir string) {
-	l, err := host.OpenLocal(stateDir)
+func helper(args []string) error {
+	l, err := machine.OpenHere(args[0])
 	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
+		return err
 	}
 	for n := 0; ; n++ {
 		for name, script := range map[string]string{
@@ -47,11 +36,10 @@ func helper(stateDir string) {
 		} {
 			name := fmt.Sprintf("%s-%d", name, n)
 			err := l.Start(context.Background(), host.Service{
-				Name: name, Argv: []string{"sh", "-c", script}, LogFile: filepath.Join(l.Dir(), name+".log"),
+				Name: name, Argv: []string{"sh", "-c", script}, LogFile: filepath.Join(l.About().Dir, name+".log"),
 			})
 			if err != nil {
-				fmt.Println(err)
-				os.Exit(1)
+				return err
 			}
 		}
 		fmt.Println("ready")
@@ -64,8 +52,7 @@ func helper(stateDir string) {
 // startHelper returns a running helper whose output is read by line.
 func startHelper(t *testing.T, stateDir string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), helperEnv+"="+stateDir)
+	cmd := exec.Command(os.Args[0], "here", stateDir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +72,7 @@ func TestCleanDead(t *testing.T) {
 	}
 
 	// While it lives, nothing is touched.
-	done, err := host.CleanDead(t.Context(), stateDir)
+	done, err := machine.CleanDead(t.Context(), stateDir)
 	if err != nil || len(done.Ended) > 0 || len(done.Removed) > 0 {
 		t.Errorf("CleanDead while its owner lives: got %+v, %v; want nothing done", done, err)
 	}
@@ -95,12 +82,12 @@ func TestCleanDead(t *testing.T) {
 	if left := infratest.ProcessesIn(t, stateDir); len(left) < 5 {
 		t.Errorf("processes after the helper was killed: got %v, want those of 4 services: this test can't fail", left)
 	}
-	done, err = host.CleanDead(t.Context(), stateDir)
+	done, err = machine.CleanDead(t.Context(), stateDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"plain-0", "children-0", "orphan-0", "stubborn-0"} {
-		if !slices.ContainsFunc(done.Ended, func(e host.Ended) bool { return e.Name == name }) {
+	for _, name := range []string{"plain-0", "children-0", "stubborn-0"} {
+		if !slices.ContainsFunc(done.Ended, func(e machine.Ended) bool { return e.Name == name }) {
 			t.Errorf("CleanDead ended %+v, want %s among them", done.Ended, name)
 		}
 	}
@@ -109,7 +96,7 @@ func TestCleanDead(t *testing.T) {
 	}
 	wantNothingLeft(t, stateDir)
 
-	done, err = host.CleanDead(t.Context(), stateDir)
+	done, err = machine.CleanDead(t.Context(), stateDir)
 	if err != nil || len(done.Ended) > 0 || len(done.Removed) > 0 {
 		t.Errorf("CleanDead again: got %+v, %v; want nothing done", done, err)
 	}
@@ -123,7 +110,7 @@ func TestCleanDeadAtAnyMoment(t *testing.T) {
 		time.Sleep(rand.N(60 * time.Millisecond))
 		cmd.Process.Kill()
 		cmd.Wait()
-		if _, err := host.CleanDead(t.Context(), stateDir); err != nil {
+		if _, err := machine.CleanDead(t.Context(), stateDir); err != nil {
 			t.Fatal(err)
 		}
 		// What was not on record yet ends by itself, without having begun.
@@ -160,7 +147,7 @@ func TestCleanDeadSparesStrangers(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(run, "inventory"), []byte(record+end), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		done, err := host.CleanDead(t.Context(), stateDir)
+		done, err := machine.CleanDead(t.Context(), stateDir)
 		if err != nil || len(done.Ended) > 0 || len(done.Removed) != 1 {
 			t.Errorf("%s: got %+v, %v; want the directory removed and no process ended", name, done, err)
 		}
