@@ -2,9 +2,19 @@ package app
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"database/sql"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -111,4 +121,128 @@ func (p *portal) getSession(ctx context.Context, c *call) (*portalv1.GetSessionR
 		res.Contestant = who.proto()
 	}
 	return res, nil
+}
+
+const (
+	// DefaultPasswordIterations is what a new password costs: about 3 ms. A portal on the open internet would take some
+	// hundred thousand; here the hashing must not be all that a round measures.
+	DefaultPasswordIterations = 10_000
+	// DatasetPasswordIterations is what the dataset's passwords cost, low enough to prepare 3,000 of them in seconds.
+	DatasetPasswordIterations = 2_000
+
+	saltBytes      = 16
+	hashBytes      = 32
+	passwordScheme = "pbkdf2-sha256"
+	// maxPasswordIterations bounds what a stored hash can make the app do.
+	maxPasswordIterations = 10_000_000
+)
+
+// HashPassword makes what is stored of a password: scheme, iterations, salt and hash, separated by "$".
+func HashPassword(password string, salt []byte, iterations int) (string, error) {
+	if len(salt) == 0 || iterations < 1 || iterations > maxPasswordIterations {
+		return "", fmt.Errorf("hash a password with %d bytes of salt and %d iterations", len(salt), iterations)
+	}
+	key, err := pbkdf2.Key(sha256.New, password, salt, iterations, hashBytes)
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	encode := base64.RawStdEncoding.EncodeToString
+	return strings.Join([]string{passwordScheme, strconv.Itoa(iterations), encode(salt), encode(key)}, "$"), nil
+}
+
+// hashNewPassword hashes with a salt of its own.
+func hashNewPassword(password string, iterations int) (string, error) {
+	salt := make([]byte, saltBytes)
+	rand.Read(salt) // never fails
+	return HashPassword(password, salt, iterations)
+}
+
+// CheckPassword reports whether password is the one that stored was made from. The error is a stored hash that cannot
+// be read.
+func CheckPassword(stored, password string) (bool, error) {
+	parts := strings.Split(stored, "$")
+	if len(parts) != 4 || parts[0] != passwordScheme {
+		return false, errors.New("stored password hash is not of the form scheme$iterations$salt$hash")
+	}
+	iterations, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return false, errors.New("stored password hash has no number of iterations")
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(parts[2])
+	if err != nil {
+		return false, errors.New("stored password hash has a salt that is not base64")
+	}
+	again, err := HashPassword(password, salt, iterations)
+	if err != nil {
+		return false, err
+	}
+	return subtle.ConstantTimeCompare([]byte(again), []byte(stored)) == 1, nil
+}
+
+const (
+	// SessionCookie is the name of the session's cookie.
+	SessionCookie = "portal_session"
+	// sessionAge outlives a contest of nine hours.
+	sessionAge = 24 * time.Hour
+)
+
+// sessionValue makes the cookie's value: the contestant's id and when the session ends (in seconds since the Unix
+// epoch), signed with HMAC-SHA256.
+func (p *portal) sessionValue(contestantID int64, ends time.Time) string {
+	payload := strconv.FormatInt(contestantID, 10) + "." + strconv.FormatInt(ends.Unix(), 10)
+	return payload + "." + base64.RawURLEncoding.EncodeToString(p.sign(payload))
+}
+
+// sign covers a purpose too, so that nothing else that is ever signed with the key passes for a session.
+func (p *portal) sign(payload string) []byte {
+	mac := hmac.New(sha256.New, p.SessionKey)
+	mac.Write([]byte("portal session v1\n" + payload))
+	return mac.Sum(nil)
+}
+
+// sessionContestant gives the contestant's id of a request whose session is genuine and not over.
+func (p *portal) sessionContestant(r *http.Request) (int64, bool) {
+	cookie, err := r.Cookie(SessionCookie)
+	if err != nil {
+		return 0, false
+	}
+	i := strings.LastIndexByte(cookie.Value, '.')
+	if i < 0 {
+		return 0, false
+	}
+	payload := cookie.Value[:i]
+	mac, err := base64.RawURLEncoding.DecodeString(cookie.Value[i+1:])
+	if err != nil || !hmac.Equal(mac, p.sign(payload)) {
+		return 0, false
+	}
+	id, ends, _ := strings.Cut(payload, ".")
+	contestantID, err1 := strconv.ParseInt(id, 10, 64)
+	endsAt, err2 := strconv.ParseInt(ends, 10, 64)
+	if err1 != nil || err2 != nil || p.Now().Unix() >= endsAt {
+		return 0, false
+	}
+	return contestantID, true
+}
+
+func (p *portal) startSession(w http.ResponseWriter, contestantID int64) {
+	http.SetCookie(w, &http.Cookie{
+		Name: SessionCookie, Value: p.sessionValue(contestantID, p.Now().Add(sessionAge)),
+		Path: "/", MaxAge: int(sessionAge / time.Second), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+func endSession(w http.ResponseWriter) {
+	http.SetCookie(w, &http.Cookie{
+		Name: SessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// bearsWorkerToken compares digests, so that the time it takes tells nothing of the token, not even its length.
+func (p *portal) bearsWorkerToken(r *http.Request) bool {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(p.WorkerToken))
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }

@@ -6,7 +6,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
+	"time"
 	"unicode/utf8"
+
+	"isukit/proto/wire"
 )
 
 // checkChars holds a field to min..max characters (code points).
@@ -103,4 +107,111 @@ func pathID(r *http.Request, name, what string) (int64, error) {
 		return 0, notFound(what, clip(s))
 	}
 	return id, nil
+}
+
+// The refusals that have one wording. Those of a field, a parameter or a thing that is not there are made below.
+func noSession() *wire.Fault {
+	return refuse(http.StatusUnauthorized, "no_session", "nobody is logged in", "log in with POST /api/login")
+}
+
+func badLogin() *wire.Fault {
+	return refuse(http.StatusUnauthorized, "bad_login", "there is no contestant with this name and password", "")
+}
+
+func badWorkerToken() *wire.Fault {
+	return refuse(http.StatusUnauthorized, "bad_worker_token", "the request does not bear the workers' token",
+		"send Authorization: Bearer <token>")
+}
+
+func notAdmin() *wire.Fault {
+	return refuse(http.StatusForbidden, "not_admin", "only an admin may do this", "")
+}
+
+func noTeam() *wire.Fault {
+	return refuse(http.StatusForbidden, "no_team", "this is for members of a team, and you are in none", "create or join a team")
+}
+
+func notMember() *wire.Fault {
+	return refuse(http.StatusForbidden, "not_member", "this belongs to a team that you are not in", "")
+}
+
+func notRunning(phase string) *wire.Fault {
+	return refuse(http.StatusForbidden, "not_running", "this needs a running contest, and it is "+phase, "")
+}
+
+func teamsClosed(phase string) *wire.Fault {
+	return refuse(http.StatusForbidden, "teams_closed", "teams are closed once the contest is frozen, and it is "+phase, "")
+}
+
+func wrongInvite() *wire.Fault {
+	return refuse(http.StatusForbidden, "wrong_invite", "invite_token is not that of the team", "ask a member of the team for it")
+}
+
+func notYourJob() *wire.Fault {
+	return refuse(http.StatusForbidden, "not_your_job", "another worker received this job", "")
+}
+
+func conflict(code, message string) *wire.Fault {
+	return refuse(http.StatusConflict, code, message, "")
+}
+
+// notFound takes the id as a number or as text that is quoted already.
+func notFound(what string, id any) *wire.Fault {
+	return refuse(http.StatusNotFound, "not_found", fmt.Sprintf("there is no %s %v", what, id), "")
+}
+
+// badField says which field of the message breaks its rule.
+func badField(field, rule string) *wire.Fault {
+	return refuse(http.StatusBadRequest, "bad_field", field+" "+rule, "")
+}
+
+// badParameter says which query parameter breaks its rule.
+func badParameter(name, rule string) *wire.Fault {
+	return refuse(http.StatusBadRequest, "bad_parameter", "the parameter "+name+" "+rule, "")
+}
+
+func refuse(status int, code, message, hint string) *wire.Fault {
+	return &wire.Fault{Status: status, Code: code, Message: message, Hint: hint}
+}
+
+// MaxAppID is the largest app id of a running process. The id above it, 1023, is that of the dataset.
+const MaxAppID = 1022
+
+const (
+	// idEpochMS is 2025-01-01 00:00 UTC in milliseconds, from which ids count.
+	idEpochMS      = 1_735_689_600_000
+	idAppBits      = 10
+	idSequenceBits = 12
+)
+
+// IDs makes time-ordered ids of 63 bits: 41 bits of milliseconds since 2025-01-01, 10 bits of app id and 12 bits of
+// sequence. It is safe for use by many goroutines.
+type IDs struct {
+	appID int64
+	now   func() time.Time
+
+	mu   sync.Mutex
+	last int64 // milliseconds and sequence of the last id
+}
+
+// NewIDs makes a source of ids. No two processes with the same app id may make ids at the same time.
+func NewIDs(appID int, now func() time.Time) *IDs {
+	return &IDs{appID: int64(appID), now: now}
+}
+
+// Next gives an id that is larger than every one before it, also when the clock goes back or more than 4,096 ids are
+// asked for in one millisecond; then it runs ahead of the clock.
+func (g *IDs) Next() int64 {
+	stamp := (g.now().UnixMilli() - idEpochMS) << idSequenceBits
+	g.mu.Lock()
+	g.last = max(g.last+1, stamp)
+	stamp = g.last
+	g.mu.Unlock()
+	const sequence = 1<<idSequenceBits - 1
+	return (stamp&^sequence)<<idAppBits | g.appID<<idSequenceBits | stamp&sequence
+}
+
+// IDTime gives the moment that is in an id, to the millisecond.
+func IDTime(id int64) time.Time {
+	return time.UnixMilli(id>>(idAppBits+idSequenceBits) + idEpochMS)
 }

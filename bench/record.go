@@ -1,7 +1,11 @@
 package bench
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"isukit/bench/load"
@@ -81,4 +85,133 @@ func generatorOf(u load.Usage, hits int64) result.Generator {
 		g.CPUSecondsPer1000Hits = g.CPUSeconds * 1000 / float64(hits)
 	}
 	return g
+}
+
+// PointTable says what a round's hits are worth. Endpoints that it does not list give nothing and take PerError.
+type PointTable struct {
+	PerHit []EndpointPoints
+	// PerError is added for every error of the load phase that is no timeout, PerTimeout for every timeout; both negative.
+	PerError, PerTimeout int64
+}
+
+// EndpointPoints is the worth of one right answer of an endpoint.
+type EndpointPoints struct {
+	Endpoint string
+	Points   int64
+	// Why says in a few words what the user got.
+	Why string
+}
+
+// Tally counts the judged hits of the load phase.
+type Tally struct {
+	// OK counts right answers by endpoint.
+	OK map[string]int64
+	// Errors counts everything else but timeouts, refusals and hits cut off by the end of the load.
+	Errors, Timeouts int64
+}
+
+// Score adds up a tally. It returns one line for each kind of hit that occurred; the total is never below zero.
+func (p PointTable) Score(t Tally) result.Score {
+	var s result.Score
+	add := func(label string, count, each int64) {
+		if count > 0 {
+			s.Lines = append(s.Lines, result.ScoreLine{Label: label, Count: count, Each: each, Points: count * each})
+			s.Total += count * each
+		}
+	}
+	for _, e := range p.PerHit {
+		add(e.Endpoint, t.OK[e.Endpoint], e.Points)
+	}
+	add("errors", t.Errors, p.PerError)
+	add("timeouts", t.Timeouts, p.PerTimeout)
+	s.Total = max(s.Total, 0)
+	return s
+}
+
+// Explain returns the table as lines of text for a person.
+func (p PointTable) Explain() []string {
+	lines := make([]string, 0, len(p.PerHit)+3)
+	for _, e := range p.PerHit {
+		lines = append(lines, fmt.Sprintf("%+5d  %-45s %s", e.Points, e.Endpoint, e.Why))
+	}
+	return append(lines,
+		fmt.Sprintf("%+5d  %-45s %s", p.PerError, "any error", "wrong or stale answer, bad status, broken connection"),
+		fmt.Sprintf("%+5d  %-45s %s", p.PerTimeout, "any timeout", "no answer in time"),
+		"Other requests give nothing. A failed round scores 0 whatever its hits gave.")
+}
+
+// load is the load phase: one load, or as many as the search for the capacity takes.
+func (r *round) load(ctx context.Context) ([]string, error) {
+	if r.Capacity == nil {
+		if err := r.loadOnce(ctx, r.Profile); err != nil {
+			return nil, err
+		}
+		if r.out.Summary.Total.OK == 0 {
+			return []string{"not one right answer"}, nil
+		}
+		return nil, nil
+	}
+	report, err := r.Capacity.Search(ctx, func(ctx context.Context, perSec float64) (string, error) {
+		if err := r.loadOnce(ctx, load.Rate{PerSec: perSec}); err != nil {
+			return "", err
+		}
+		missed := r.Objective.Judge(r.out.Summary, *r.out.Rate)
+		if r.OnTrial != nil {
+			r.OnTrial(load.Trial{PerSec: perSec, Missed: missed})
+		}
+		return missed, nil
+	})
+	r.out.Capacity = &report
+	if errors.Is(err, load.ErrNoCapacity) {
+		return []string{fmt.Sprintf("%v: %s", err, report.Trials[len(report.Trials)-1].Missed)}, nil
+	}
+	return nil, err
+}
+
+// loadOnce runs one load of the round's duration and notes how it went.
+func (r *round) loadOnce(ctx context.Context, p load.Profile) error {
+	done := func() {}
+	if r.AroundLoad != nil {
+		done = r.AroundLoad(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, r.Duration)
+	defer cancel()
+	watch := load.StartWatch()
+	err := r.run(limited, p)
+	r.out.Usage, r.out.Sockets = watch.Stop(), r.Engine.Sockets()
+	done()
+	if err != nil {
+		return err
+	}
+	r.out.Loaded = true
+	r.out.Summary = r.Engine.Recorder().Summary(r.out.Report.Start.Add(r.Duration))
+	return ctx.Err()
+}
+
+// run runs the users, or, where there is a profile, an open loop.
+func (r *round) run(ctx context.Context, p load.Profile) error {
+	if p == nil {
+		r.out.Report = load.Run(ctx, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
+		return nil
+	}
+	open, ok := r.Scenario.(OpenScenario)
+	if !ok {
+		return fmt.Errorf("the users of %s have no open loop", r.Scenario.Name())
+	}
+	var staff sync.WaitGroup
+	newVisitor := func(n int) load.Visitor {
+		if n == 0 { // the recorder has started by now
+			for _, user := range open.Staff() {
+				staff.Go(func() { user(ctx) })
+			}
+		}
+		return open.NewVisitor(n)
+	}
+	rate := load.RunRate(ctx, p, newVisitor, r.Engine.Recorder(), load.RateOptions{
+		Arrivals: r.Arrivals, Seed: r.Seed, OnTick: r.OnTick,
+	})
+	staff.Wait()
+	r.out.Rate = &rate
+	r.out.Report = load.Report{Start: rate.Start, End: rate.End, Started: rate.PeakUsers, PeakUsers: rate.PeakUsers}
+	return nil
 }

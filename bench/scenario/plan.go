@@ -3,7 +3,10 @@ package scenario
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
+
+	"isukit/bench"
 )
 
 // kind is what a virtual user is.
@@ -213,4 +216,76 @@ func benchmark(seed uint64, memo string) (score int64, passed bool) {
 	}
 	r := rand.New(rand.NewPCG(seed, h))
 	return 1000 + r.Int64N(60000), r.IntN(10) != 0
+}
+
+// Mix is who comes.
+type Mix string
+
+// The mixes.
+const (
+	// Everyone is a contest under way: mostly contestants, enough workers that no job waits long, one admin in 16 for all the
+	// questions.
+	Everyone Mix = "everyone"
+	// Audience is a portal that is read far more than it is written: 13 of 16 only look, mostly at the leaderboard, while
+	// one contestant and one worker in 16 see to it that the leaderboard changes.
+	Audience Mix = "audience"
+)
+
+// Mixes are all of them.
+func Mixes() []Mix { return []Mix{Everyone, Audience} }
+
+var (
+	everyone = cast{
+		kindWorker, kindContestant, kindAudience, kindContestant, kindAdmin, kindContestant, kindContestant, kindWorker,
+		kindContestant, kindAudience, kindContestant, kindContestant, kindBot, kindContestant, kindAudience, kindContestant,
+	}
+	audience = cast{
+		kindWorker, kindAudience, kindAudience, kindAudience, kindContestant, kindAudience, kindAudience, kindAudience,
+		kindAudience, kindAudience, kindAudience, kindAdmin, kindAudience, kindAudience, kindAudience, kindAudience,
+	}
+)
+
+// Validate tells whether there is such a mix.
+func (m Mix) Validate() error {
+	_, err := m.cast()
+	return err
+}
+
+func (m Mix) cast() (cast, error) {
+	switch m {
+	case Everyone, "":
+		return everyone, nil
+	case Audience:
+		return audience, nil
+	}
+	var names []string
+	for _, m := range Mixes() {
+		names = append(names, string(m))
+	}
+	return nil, fmt.Errorf("mix %q does not exist (have %s)", m, strings.Join(names, ", "))
+}
+
+// points is the whole score table: what one right answer of each kind gives, and what an error takes.
+var points = bench.PointTable{
+	PerHit: []bench.EndpointPoints{
+		{Endpoint: "POST /worker/jobs/{job_id}/result", Points: 20, Why: "a benchmark run went all the way"},
+		{Endpoint: "POST /api/jobs", Points: 5, Why: "a run was enqueued"},
+		{Endpoint: "GET /api/dashboard", Points: 5, Why: "a team saw its dashboard"},
+		{Endpoint: "GET /api/leaderboard", Points: 3, Why: "somebody saw the leaderboard"},
+		{Endpoint: "POST /api/teams", Points: 5, Why: "a team was founded"},
+		{Endpoint: "POST /api/teams/{team_id}/members", Points: 3, Why: "somebody joined a team"},
+		{Endpoint: "POST /api/signup", Points: 3, Why: "somebody signed up"},
+		{Endpoint: "POST /api/login", Points: 2, Why: "somebody logged in"},
+		{Endpoint: "POST /api/clarifications", Points: 2, Why: "a question was asked"},
+		{Endpoint: "PUT /api/clarifications/{clarification_id}", Points: 2, Why: "a question was answered"},
+		{Endpoint: "GET /api/clarifications", Points: 1, Why: "questions and answers were read"},
+		{Endpoint: "GET /api/notifications", Points: 1, Why: "notifications were polled"},
+		{Endpoint: "GET /api/jobs", Points: 1, Why: "a team listed its jobs"},
+		{Endpoint: "GET /api/jobs/{job_id}", Points: 1, Why: "a team looked at a job"},
+		{Endpoint: "GET /api/teams", Points: 1, Why: "teams were searched"},
+		{Endpoint: "PUT /api/teams/{team_id}", Points: 1, Why: "a team changed its tags"},
+		{Endpoint: "GET /", Points: 1, Why: "the front page was opened"},
+	},
+	PerError:   -10,
+	PerTimeout: -20,
 }

@@ -1,6 +1,25 @@
+// Package infratest starts real servers for tests: private MariaDB, MySQL and nginx instances on 127.0.0.1, each with
+// its own directory, port, socket and password, gone when the test ends (and also when the test process is killed).
+//
+//	func TestX(t *testing.T) {
+//		for _, engine := range infratest.Engines(t) {
+//			t.Run(engine, func(t *testing.T) {
+//				db := infratest.StartDB(t, engine)
+//				pool := db.Open(t, "")
+//				...
+//				db.Kill() // as a power failure would
+//				db.Restart()
+//			})
+//		}
+//	}
+//
+// Such tests run when the environment has ISUKIT_TEST_REAL=1 and are skipped, with that sentence, when it has not.
+// When they run, a missing server fails them. Starting takes about a second the first time on a machine and a few
+// tenths after that: initialised data directories are kept in .local/cache of the repository.
 package infratest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -211,4 +230,77 @@ func ProcessesIn(tb testing.TB, dir string) []string {
 		}
 	}
 	return found
+}
+
+// apartEnv holds the name of the test that runs apart.
+const apartEnv = "ISUKIT_TEST_APART"
+
+// apartScript makes the new namespaces usable, and names of network namespaces their own.
+const apartScript = `ip link set lo up; mount --make-rprivate /; mkdir -p /run/netns; mount -t tmpfs tmpfs /run/netns; exec "$0" "$@"`
+
+// Apart runs a test in a process with network and mount namespaces of its own: what others on the machine do meanwhile is not seen
+// there. It is true inside; outside it has run the test, with more in its environment, and reports as that did. It needs root.
+func Apart(t *testing.T, env ...string) bool {
+	t.Helper()
+	if os.Getenv(apartEnv) == t.Name() {
+		return true
+	}
+	cmd := exec.Command("sh", "-ec", apartScript, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=40m")
+	cmd.Env = append(append(os.Environ(), apartEnv+"="+t.Name()), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // the kernel ties the death signal to it
+	defer runtime.UnlockOSThread()
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Fatalf("in namespaces of its own (root is needed): %v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+	return false
+}
+
+// Listening lists the TCP sockets of this network namespace that listen and belong to a process with dir in its environment,
+// its command line or as its directory: what tests beside this one do is not among them.
+func Listening(tb testing.TB, dir string) []string {
+	tb.Helper()
+	ours := socketsOf(func(proc string) bool {
+		for _, file := range []string{"environ", "cmdline"} {
+			if text, err := os.ReadFile(filepath.Join(proc, file)); err == nil && strings.Contains(string(text), dir) {
+				return true
+			}
+		}
+		cwd, err := os.Readlink(filepath.Join(proc, "cwd"))
+		return err == nil && strings.HasPrefix(cwd+"/", dir+"/")
+	})
+	var found []string
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > 9 && f[3] == "0A" && ours["socket:["+f[9]+"]"] { // TCP_LISTEN
+				found = append(found, f[1])
+			}
+		}
+	}
+	return found
+}
+
+// socketsOf are the sockets of the processes that match, as links in /proc name them.
+func socketsOf(match func(proc string) bool) map[string]bool {
+	sockets := map[string]bool{}
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range processes {
+		if !match(p) {
+			continue
+		}
+		files, _ := filepath.Glob(filepath.Join(p, "fd", "*"))
+		for _, f := range files {
+			if target, err := os.Readlink(f); err == nil {
+				sockets[target] = true
+			}
+		}
+	}
+	return sockets
 }

@@ -2,11 +2,20 @@ package round
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
+	"sync"
+	"time"
 
+	"isukit/bench/result"
+	"isukit/infra/host"
 	"isukit/infra/observe"
 	"isukit/infra/project"
+	"isukit/infra/redact"
 )
 
 // mark notes where logs stand and how clocks differ.
@@ -98,4 +107,152 @@ func (r *gathering) collect(ctx context.Context) {
 	if err := r.tuned.fill(ctx, r.Record); err != nil {
 		r.warn("the tunings that are applied are not known: %v", err)
 	}
+}
+
+// gathering is what a round gets of hosts and services beside its load, whoever makes that.
+type gathering struct {
+	Record *result.Round
+	say    func(format string, args ...any)
+	// Live is told of every second and every line of the benchmark; nil tells nobody.
+	Live  *liveFeed
+	tuned *tunedRound // with the subject
+
+	named   map[string]host.Host
+	logs    project.Logs
+	routes  []string      // patterns of access.ParsePattern
+	apps    []observe.App // whose profiles are recorded
+	perf    []project.Perf
+	secrets []string // those that isukit was given, for the app or for itself
+	// own says that isukit started the services and makes the load: what it knows of both itself is not taken from logs and processes.
+	own bool
+	// places are directories and addresses of services that hold for one run, each with what it is called.
+	places []string
+	// began and ended are the load's, by this machine's clock; zero before there was one.
+	began, ended time.Time
+
+	mu       sync.Mutex
+	warnings []string
+	// nearLimit are the processes, by host and name, about whose open files something was said.
+	nearLimit map[string]bool
+
+	marks     []observe.Mark
+	databases []observe.Database
+	closers   []func() error
+	schemas   map[string]string // what performance_schema had counted before, by database
+	ahead     map[string]time.Duration
+	series    []*seriesTaker
+	noise     []host.Noise
+	recorded  []observe.Recorded
+	settings  []result.Settings
+}
+
+func newGathering(say func(string, ...any), record *result.Round) *gathering {
+	return &gathering{Record: record, say: say, schemas: map[string]string{}, ahead: map[string]time.Duration{}, nearLimit: map[string]bool{}}
+}
+
+// mask returns text without secrets: those of known names and shapes, and the values that isukit itself was given.
+func (r *gathering) mask(text string) string {
+	return redact.Text(redact.Known(text, r.secrets...))
+}
+
+// warn notes what is missing from the record; it may be called from any goroutine.
+func (r *gathering) warn(format string, args ...any) {
+	text := r.mask(fmt.Sprintf(format, args...))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.warnings = append(r.warnings, text)
+	r.say("warning: %s", text)
+}
+
+// complete puts what was gathered into the record.
+func (r *gathering) complete() {
+	r.fillSeries()
+	r.Record.Warnings = slices.Concat(r.warnings, r.Record.Warnings)
+	r.Record.Settings = r.settings
+}
+
+// close ends the connections to databases.
+func (r *gathering) close() error {
+	var errs []error
+	for _, c := range r.closers {
+		errs = append(errs, c())
+	}
+	r.closers = nil
+	return errors.Join(errs...)
+}
+
+// readSettings reads what is in effect on every machine and in every database.
+func (r *gathering) readSettings(ctx context.Context) {
+	for _, m := range r.tuned.sub.Machines() {
+		name := m.Names[0]
+		settings, err := observe.Settings(ctx, m.At)
+		if err != nil {
+			r.warn("host %s: %v", name, err)
+		}
+		for _, s := range settings {
+			if r.own {
+				if s.Source = r.ownSource(s.Source); s.Source == "" {
+					continue
+				}
+			}
+			r.settings = append(r.settings, result.Settings{Host: name, Source: s.Source, Values: r.lasting(s.Values)})
+			if s.Source == "versions" && !r.own {
+				for _, key := range slices.Sorted(maps.Keys(s.Values)) {
+					r.Record.Facts = append(r.Record.Facts, result.Fact{Key: name + " " + key, Value: s.Values[key]})
+				}
+			}
+		}
+	}
+	for _, d := range r.databases {
+		values, err := d.Variables(ctx)
+		if err != nil {
+			r.warn("%v", err)
+			continue
+		}
+		r.settings = append(r.settings, result.Settings{Host: d.Host, Source: r.ofDatabase("variables", d), Values: r.lasting(values)})
+		tables, err := d.Tables(ctx)
+		if err != nil {
+			r.warn("%v", err)
+		}
+		if len(tables) > 0 {
+			r.settings = append(r.settings, result.Settings{Host: d.Host, Source: r.ofDatabase("tables", d), Values: tables})
+		}
+		if !r.own {
+			r.Record.Facts = append(r.Record.Facts, result.Fact{Key: d.Host + " database", Value: strings.TrimSpace(values["version"] + " " + values["version_comment"])})
+		}
+	}
+}
+
+// ownSource names a source of settings after the service of isukit's that it is of; "" is one of somebody else's.
+func (r *gathering) ownSource(source string) string {
+	switch kind, rest, _ := strings.Cut(source, " "); {
+	case kind == "unit" || kind == "limits":
+		return ""
+	case kind != "nginx":
+		return source
+	default:
+		for _, v := range r.tuned.sub.Services {
+			if v.Conf != "" && strings.Contains(rest, v.Conf) {
+				return "nginx " + v.Name
+			}
+		}
+	}
+	return ""
+}
+
+// lasting are settings with names in the place of directories and addresses that isukit has chosen for one run: two rounds are then told
+// apart by what was set.
+func (r *gathering) lasting(values map[string]string) map[string]string {
+	if r.places == nil {
+		return values
+	}
+	named := strings.NewReplacer(r.places...)
+	out := map[string]string{}
+	for key, value := range values {
+		if n := slices.Index(r.places, ":"+value); n >= 0 { // a port by itself
+			value = r.places[n+1]
+		}
+		out[named.Replace(key)] = named.Replace(value)
+	}
+	return out
 }

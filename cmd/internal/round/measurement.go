@@ -3,12 +3,14 @@ package round
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"isukit/bench/load"
@@ -19,6 +21,7 @@ import (
 	"isukit/infra/observe"
 	"isukit/infra/project"
 	"isukit/infra/topology"
+	"isukit/proto/capture"
 )
 
 // measurement is what a round of the portal gathers, with what the load itself writes.
@@ -125,4 +128,112 @@ func (r *gathering) profileFiles() (files []result.File) {
 		}})
 	}
 	return files
+}
+
+// HitsFile is the name of the hit log inside a round's directory.
+const HitsFile = "hits"
+
+// hitLog takes a round's hits while it runs. Its file has no name, so that nothing stays behind, whatever happens.
+type hitLog struct {
+	File   *os.File
+	Writer *load.HitWriter
+}
+
+// NewHitLog returns an empty log; whoever asked for it closes its file.
+func NewHitLog() (*hitLog, error) {
+	f, err := os.CreateTemp("", "isukit-hits-")
+	if err != nil {
+		return nil, fmt.Errorf("make the hit log: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the hit log: %w", err), f.Close())
+	}
+	return &hitLog{File: f, Writer: load.NewHitWriter(f)}, nil
+}
+
+// Artifact is the log as a file of the record; the load must be over.
+func (h *hitLog) Artifact() result.File {
+	return result.File{Path: HitsFile, About: "every hit of the load, for isukit hits", Write: func(w io.Writer, _ *result.Round) error {
+		if err := h.Writer.Flush(); err != nil {
+			return err
+		}
+		if _, err := h.File.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("read the hit log back: %w", err)
+		}
+		_, err := io.Copy(w, h.File)
+		return err
+	}}
+}
+
+// HistogramsFile is the name of the histograms inside a round's directory.
+const HistogramsFile = "latency.hlog"
+
+// Histograms are those of a recorder as a file of the record; the load must be over.
+func Histograms(rec *load.Recorder) result.File {
+	return result.File{Path: HistogramsFile, About: "latencies by endpoint and second, for isukit latency", Write: func(w io.Writer, _ *result.Round) error {
+		return rec.WriteHistograms(w)
+	}}
+}
+
+// roundCapture writes a share of the generator's connections into a capture, which isukit capture reads.
+type roundCapture struct {
+	file   *os.File
+	rec    *capture.Recorder
+	share  float64
+	dialed atomic.Int64
+	// connect makes the connections.
+	connect func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// newRoundCapture makes the file; one that is there already is not overwritten. share is the part of the connections, in
+// (0,1], that is written.
+func newRoundCapture(path string, share float64) (*roundCapture, error) {
+	file, err := newFile("--capture", path)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := capture.NewRecorder(file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &roundCapture{file: file, rec: rec, share: share, connect: (&net.Dialer{KeepAlive: -1}).DialContext}, nil
+}
+
+// newFile makes the file that an option names, for its owner alone. One that is there already is not overwritten.
+func newFile(option, path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, ui.UsageError(fmt.Errorf("%s: %w", option, err), "name a file that does not exist yet")
+	}
+	return file, nil
+}
+
+// CheckNewFile finds out before anything starts whether newFile will make the file; "" is none.
+func CheckNewFile(option, path string) error {
+	if path == "" {
+		return nil
+	}
+	file, err := newFile(option, path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(path))
+}
+
+// dial is a dialler for the load engine. Which connections are written depends on their number alone, spread evenly.
+func (c *roundCapture) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := c.connect(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	n := c.dialed.Add(1)
+	if int64(float64(n)*c.share) == int64(float64(n-1)*c.share) {
+		return conn, nil
+	}
+	return c.rec.Conn(conn)
+}
+
+// close ends the file; the error says that the capture is not whole.
+func (c *roundCapture) close() error {
+	return errors.Join(c.rec.Flush(), c.file.Close())
 }

@@ -1,17 +1,26 @@
+// Package round plays one round: it prepares what is measured, puts load on it (a scenario of isukit's, or a benchmark that somebody
+// else wrote), collects what hosts, logs and databases know of it, judges, and makes the record. Options and a project go in, a record
+// comes out. Flags, and what is printed, are left to the commands.
 package round
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"isukit/app/dataset"
 	"isukit/bench/load"
+	"isukit/bench/result"
 	"isukit/bench/scenario"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
+	"isukit/infra/host/machine"
+	"isukit/infra/redact"
 	"isukit/infra/topology"
 )
 
@@ -173,4 +182,88 @@ func (o Options) declared() (*topology.Topology, error) {
 		return nil, err
 	}
 	return WithProxy(top, o.Proxy)
+}
+
+// maxCPU bounds the numbers in a list of CPUs.
+const maxCPU = 4096
+
+// parseCPUs reads a list such as "0-1,3" and returns the CPUs in order, each once. Empty text is none. A CPU that this
+// process may not use is an error.
+func parseCPUs(text string) ([]int, error) {
+	if text == "" {
+		return nil, nil
+	}
+	allowed, err := machine.UsableCPUs()
+	if err != nil {
+		return nil, fmt.Errorf("read which CPUs may be used: %w", err)
+	}
+	var cpus []int
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		if !isRange {
+			to = from
+		}
+		low, err1 := strconv.Atoi(from)
+		high, err2 := strconv.Atoi(to)
+		if err1 != nil || err2 != nil || low < 0 || high < low || high >= maxCPU {
+			return nil, fmt.Errorf("%q is not a list of CPUs such as 0-1,3", text)
+		}
+		for cpu := low; cpu <= high; cpu++ {
+			if !slices.Contains(allowed, cpu) {
+				return nil, fmt.Errorf("CPU %d is not there, or not allowed to this process", cpu)
+			}
+			cpus = append(cpus, cpu)
+		}
+	}
+	slices.Sort(cpus)
+	return slices.Compact(cpus), nil
+}
+
+// Beside finds a program of isukit: where the user says, or beside the running one.
+func Beside(given, name string) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	me, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(me), name), nil
+}
+
+// LocalDir is what --local-dir says, or else .local where a checkout has it: here, or above the binary.
+func LocalDir(given string) string {
+	if given != "" {
+		return given
+	}
+	candidates := []string{".local"}
+	if me, err := os.Executable(); err == nil {
+		candidates = append(candidates, filepath.Join(filepath.Dir(filepath.Dir(me)), ".local"))
+	}
+	for _, dir := range candidates {
+		if abs, err := filepath.Abs(dir); err == nil {
+			if st, err := os.Stat(abs); err == nil && st.IsDir() {
+				return abs
+			}
+		}
+	}
+	return ""
+}
+
+// Keep lays a round down without the secrets that isukit holds: those in its environment, and those that the caller names.
+func Keep(dir string, r *result.Round, secrets []string, files ...result.File) (string, error) {
+	if err := MaskValues(r, secrets...); err != nil {
+		return "", err
+	}
+	return result.Write(dir, r, files...)
+}
+
+// MaskValues takes the secrets in isukit's environment, and those that the caller names, out of what a pointer leads to.
+func MaskValues(v any, secrets ...string) error {
+	return redact.Values(v, append(redact.Environment(os.Environ()), secrets...)...)
+}
+
+// Mask returns text without secrets: those of known names and shapes, and those in isukit's environment.
+func Mask(text string) string {
+	return redact.Text(redact.Known(text, redact.Environment(os.Environ())...))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -116,4 +117,22 @@ func (o *Output) Write(p []byte) (int, error) {
 // obeyed reports whether a terminal does something else with a character than to show it: controls, and what turns the direction of text.
 func obeyed(r rune) bool {
 	return r != '\n' && r != '\t' && unicode.IsControl(r) || r == 0x061c || r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// PrintJSON prints one document, indented.
+func PrintJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// PrintJSONLines prints one object a line.
+func PrintJSONLines[T any](out io.Writer, list []T) error {
+	enc := json.NewEncoder(out)
+	for _, v := range list {
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,7 +2,20 @@
 
 package load
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+func cpuTimes() (all, busy time.Duration) { return 0, 0 }
+
+// Pin restricts the process to some CPUs; it can do so on Linux only.
+func Pin([]int) error { return errors.New("pin the generator: only Linux can") }
+
+func sharpTimers() {}
+
+func nap(d time.Duration) { time.Sleep(d) }
 
 // readFD reads from a socket that does not block.
 func readFD(fd uintptr, b []byte) (int, error) {

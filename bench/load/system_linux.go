@@ -1,0 +1,123 @@
+package load
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// cpuTick is the unit of /proc/stat: USER_HZ is 100 on every architecture that Go runs on.
+const cpuTick = 10 * time.Millisecond
+
+// cpuTimes returns the time so far of the CPUs that this process may use, all of it together, and that in which they were not idle:
+// working for anybody, or taken away by other virtual machines. Both are 0 where the system does not tell.
+func cpuTimes() (all, busy time.Duration) {
+	var allowed unix.CPUSet
+	if unix.SchedGetaffinity(0, &allowed) != nil {
+		return 0, 0
+	}
+	f, err := os.Open("/proc/stat")
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 9 || !strings.HasPrefix(fields[0], "cpu") {
+			continue
+		}
+		cpu, err := strconv.Atoi(fields[0][len("cpu"):])
+		if err != nil || !allowed.IsSet(cpu) {
+			continue // the first line is that of all CPUs
+		}
+		for i, field := range fields[1:9] { // user nice system idle iowait irq softirq steal
+			ticks, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				return 0, 0
+			}
+			all += time.Duration(ticks) * cpuTick
+			if i != 3 && i != 4 {
+				busy += time.Duration(ticks) * cpuTick
+			}
+		}
+	}
+	return all, busy
+}
+
+// Pin restricts the whole process to some CPUs, and the runtime to as many at once. Call it before the load begins: it moves
+// all threads that there are, and those made later inherit from them.
+func Pin(cpus []int) error {
+	if len(cpus) == 0 {
+		return fmt.Errorf("pin the generator: no CPUs named")
+	}
+	var set unix.CPUSet
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
+	// A thread that is made while the others are moved may inherit from one that was not; the second pass finds it.
+	for range 2 {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return fmt.Errorf("pin the generator: %w", err)
+		}
+		for _, t := range tasks {
+			tid, err := strconv.Atoi(t.Name())
+			if err != nil {
+				continue
+			}
+			if err := unix.SchedSetaffinity(tid, &set); err != nil && err != unix.ESRCH {
+				return fmt.Errorf("pin the generator to CPUs %v: %w", cpus, err)
+			}
+		}
+	}
+	runtime.GOMAXPROCS(len(cpus))
+	return nil
+}
+
+// sharpTimers lets the calling thread's sleeps end within a microsecond instead of 50.
+func sharpTimers() {
+	// Failure only leaves the timers as they are; the report tells how late they were.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+}
+
+// nap sleeps in the kernel: the runtime's timers are late by half a millisecond and more.
+func nap(d time.Duration) {
+	ts := unix.NsecToTimespec(d.Nanoseconds())
+	_ = unix.Nanosleep(&ts, nil) // a signal only makes it short; the caller looks at the clock
+}
+
+// readFD reads from a socket that does not block, into b, which is not empty.
+//
+// It and writeFD spare the layer of files in the kernel, and do not tell the runtime's scheduler of a call that may take long,
+// as package syscall does: none of these waits.
+func readFD(fd uintptr, b []byte) (int, error) {
+	return call(syscall.SYS_RECVFROM, fd, b, syscall.MSG_DONTWAIT)
+}
+
+// writeFD writes b, which is not empty, or a part of it, to a socket that does not block.
+func writeFD(fd uintptr, b []byte) (int, error) {
+	return call(syscall.SYS_SENDTO, fd, b, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
+}
+
+func call(trap, fd uintptr, b []byte, flags uintptr) (int, error) {
+	for {
+		n, _, errno := syscall.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), flags, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EAGAIN:
+			return -1, syscall.EAGAIN // errno itself, made an error, would allocate
+		case syscall.EINTR:
+		default:
+			return -1, errno
+		}
+	}
+}
