@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -112,8 +113,8 @@ func outcomeOf(err error) outcome {
 		return lost
 	}
 	switch me.Number {
-	case 1213, 1205, 1020, 1180: // 1020: a row has changed since the snapshot (MariaDB's innodb_snapshot_isolation); 1180: nothing was committed
-		return conflict
+	case 1213, 1205, 1020, 1180, 1206, 1467: // 1020: a row has changed since the snapshot (MariaDB's innodb_snapshot_isolation); 1180: nothing was committed
+		return conflict // 1206: too many locks; 1467: MariaDB's for a deadlock over the lock that numbers rows
 	case 1021, 1026, 1030, 1114, 1290, 1836, 3675:
 		return broken // disk full, write errors, read-only
 	case 1053, 1077, 1079, 1927, 3169:
@@ -121,6 +122,23 @@ func outcomeOf(err error) outcome {
 	}
 	return answered
 }
+
+// onlyStatement reports whether a server's error tells that a statement failed and its transaction goes on. The servers roll back whole
+// transactions for more reasons than they have numbers for, so an error that is not known to leave one alone is taken to have ended it.
+func onlyStatement(err error) bool {
+	var me *mysql.MySQLError
+	if !errors.As(err, &me) {
+		return false
+	}
+	switch string(me.SQLState[:2]) {
+	case "01", "02", "21", "22", "23", "42", "44", "45": // about values, constraints and the statement's text
+		return true
+	}
+	return slices.Contains(statementErrors, me.Number)
+}
+
+// statementErrors are those about values and text that have no SQLSTATE of their own.
+var statementErrors = []uint16{1093, 1267, 1364, 1366, 1369, 1411, 1442, 1526, 1748, 1906, 3105, 3572, 3819}
 
 // numberOfError is the number of a server's error, or 0.
 func numberOfError(err error) uint16 {

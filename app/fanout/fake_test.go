@@ -147,7 +147,7 @@ func (c *fakeConn) one(text string, args []driver.NamedValue) (driver.Result, er
 	case lockWait:
 		return nil, &mysql.MySQLError{Number: 1205, Message: "fake lock wait"}
 	case duplicate:
-		return nil, &mysql.MySQLError{Number: 1062, Message: "fake duplicate"}
+		return nil, &mysql.MySQLError{Number: 1062, SQLState: [5]byte{'2', '3', '0', '0', '0'}, Message: "fake duplicate"}
 	}
 	res := c.apply(text, own, args)
 	switch f {

@@ -20,7 +20,10 @@ func (t *orderedTxn) firstFailed(ctx context.Context, first *part, err error) er
 	}
 	switch outcomeOf(err) {
 	case answered:
-		return err // the statement had no effect, the transaction goes on
+		if t.alone || onlyStatement(err) {
+			return err // the statement had no effect, the transaction goes on
+		}
+		return t.abort(err)
 	case conflict:
 		return t.abort(err)
 	case broken:

@@ -118,7 +118,7 @@ func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, err
 	if err := t.start(ctx, q); err != nil {
 		return answer{}, err
 	}
-	if len(t.parts) == 1 {
+	if len(t.parts) == 1 && !rows { // those may be too many, and the write is rolled back then
 		defer t.finish()
 		return t.c.direct(ctx, t.parts[0].m, q, rows)
 	}

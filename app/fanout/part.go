@@ -378,8 +378,7 @@ func (r *lockingRows) Close() error                   { return r.seen(r.driverRo
 
 // seen notes an error by which a server has rolled the transaction back.
 func (r *lockingRows) seen(err error) error {
-	switch numberOfError(err) {
-	case 1213, 1180, 1020:
+	if numberOfError(err) != 0 && !onlyStatement(err) {
 		r.t.lost = err
 	}
 	return err

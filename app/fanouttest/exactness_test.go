@@ -863,6 +863,67 @@ func TestRolledBackByAQuery(t *testing.T) {
 	}
 }
 
+// TestErrorsThatEndATransaction has statements fail on the first replica with what is more than their own failure: nothing that follows in
+// the transaction may be executed, by itself on that replica above all.
+func TestErrorsThatEndATransaction(t *testing.T) {
+	infratest.Real(t)
+	c := startCluster(t, "mariadb", 2)
+	c.execShop(t, "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v INT)", "CREATE TABLE s (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY)",
+		"INSERT INTO s SELECT seq, 1 FROM seq_1_to_100001", "INSERT INTO u VALUES (1), (2)")
+	// MariaDB calls a deadlock over the lock that numbers the rows of a table a failure to read the next number.
+	deadlock := func(t *testing.T, tx *sqlx.Tx) error {
+		raw := c.dbs[0].Open(t, c.name)
+		defer raw.Close()
+		other, err := raw.Begin()
+		must(t, err)
+		defer other.Rollback()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := other.Exec("INSERT INTO t (v) SELECT v FROM s WHERE id < 10 ORDER BY id")
+			ended <- err
+		}()
+		wait.For(t, "the other transaction to wait for this one", func() bool { return c.waits(t, 0) > 0 })
+		_, err = tx.Exec("INSERT INTO t (v) VALUES (1)")
+		must(t, <-ended)
+		return err
+	}
+	tooMany := func(t *testing.T, tx *sqlx.Tx) error { // the server has executed it
+		_, err := tx.Query("DELETE FROM s RETURNING id")
+		return err
+	}
+	for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+		for name, fail := range map[string]func(*testing.T, *sqlx.Tx) error{"deadlock": deadlock, "too many rows": tooMany} {
+			t.Run(fmt.Sprintf("%s/%s", mode, name), func(t *testing.T) {
+				p := c.open(t, c.config(mode))
+				tx, err := p.DB().Beginx()
+				must(t, err)
+				defer tx.Rollback()
+				_, err = tx.Exec("UPDATE s SET v = v + 1 WHERE id = 9")
+				must(t, err)
+				if err := fail(t, tx); err == nil {
+					t.Error("the statement did not fail")
+				}
+				if _, err := tx.Exec("DELETE FROM u WHERE id = 1"); err == nil {
+					t.Error("the transaction goes on")
+				}
+				if err := tx.Commit(); err == nil {
+					t.Error("the transaction commits")
+				}
+				for _, query := range []string{"SELECT id FROM u", "SELECT COUNT(*) FROM s", "SELECT v FROM s WHERE id = 9"} {
+					if n := c.differing(t, query); n > 0 {
+						t.Errorf("%s: %d rows differ", query, n)
+					}
+				}
+				if got := states(t, p); got[1] != fanout.InService {
+					t.Errorf("states %q, want both in service", got)
+				}
+				must(t, p.Close())
+				c.execShop(t, "DROP TABLE IF EXISTS isukit_fanout_replica, isukit_fanout_app")
+			})
+		}
+	}
+}
+
 // waits is how many transactions of server i wait for locks.
 func (c *cluster) waits(t *testing.T, i int) (n int) {
 	t.Helper()
