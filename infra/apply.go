@@ -40,6 +40,7 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 	if err != nil {
 		return nil, err
 	}
+	defer f.act()
 	f.fresh = o.Fresh
 	g, before := s.newGoal(f), f.reached()
 	if p, err = s.planFor(ctx, g, f); err != nil {

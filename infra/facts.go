@@ -66,10 +66,13 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	return nil
 }
 
+// kernelOp tells a host's kernel and CPU.
+var kernelOp = host.Script(`uname -r; sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1`)
+
 // kernelAndCPU are those of the machine that the hosts are on, or of the proxy's host where they are elsewhere.
 func (r *Running) kernelAndCPU(ctx context.Context) (kernel, cpu string, err error) {
 	if at := r.at(r.of(topology.Proxy)[0].Host); !at.About().Here {
-		res, err := at.Run(ctx, host.Command{Argv: []string{"sh", "-c", `uname -r; sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1`}})
+		res, err := at.Run(ctx, *kernelOp.Run)
 		kernel, cpu, _ = strings.Cut(strings.TrimSpace(string(res.Stdout)), "\n")
 		return kernel, cpu, err
 	}

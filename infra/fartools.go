@@ -38,8 +38,8 @@ func (l *layout) filesOf() int {
 	return files
 }
 
-// toolsScript tells which proxies there are, and where nginx has its module stream.
-const toolsScript = `for name in nginx envoy; do command -v "$name" >/dev/null && echo "$name"; done
+// toolsOp tells which proxies there are, and where nginx has its module stream.
+var toolsOp = host.Script(`for name in nginx envoy; do command -v "$name" >/dev/null && echo "$name"; done
 case " $(nginx -V 2>&1) " in
 *" --with-stream "*) echo 'stream=built in' ;;
 *) for file in ` + streamModules + `; do [ -e "$file" ] && echo "stream=$file"; done ;;
@@ -47,7 +47,7 @@ esac
 # What systemd itself may open, it may let others open.
 sed -n 's/^Max open files  *[0-9a-z]*  *\([0-9][0-9]*\) .*/files=\1/p' /proc/1/limits
 true
-`
+`)
 
 // findServers finds the database servers that a topology asks for, and what else hosts have that are not this machine.
 func (l *layout) findServers(ctx context.Context) (err error) {
@@ -120,7 +120,7 @@ func (l *layout) askTools(ctx context.Context, engine dbserver.Engine, names ...
 }
 
 func askPrograms(ctx context.Context, h host.Host) (programs map[string]bool, stream string, maxFiles int, err error) {
-	res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", toolsScript}})
+	res, err := h.Run(ctx, *toolsOp.Run)
 	if err != nil {
 		return nil, "", 0, err
 	}

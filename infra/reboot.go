@@ -90,6 +90,7 @@ func (s *Site) beforeReboot(ctx context.Context) (sums map[string]string, hosts 
 	if err != nil {
 		return nil, nil, err
 	}
+	defer f.act()
 	for name, h := range f.hosts {
 		if _, ok := h.(host.Rebooter); !ok {
 			return nil, nil, &HintError{fmt.Errorf("host %s of driver %s cannot be rebooted: %w", name, s.driver.Name(), host.ErrUnsupported), "--driver ssh has hosts that boot"}

@@ -12,9 +12,12 @@ import (
 	"sync"
 	"time"
 
+	"isukit/infra/dbserver"
 	"isukit/infra/host"
 	"isukit/infra/plan"
+	"isukit/infra/render"
 	"isukit/infra/topology"
+	"isukit/infra/tune"
 )
 
 // inventoryFile is on every host, in its directory: what isukit has made there, and what for.
@@ -68,7 +71,29 @@ type Site struct {
 }
 
 // NewSite returns the site of a driver. spec says where things are; its Topology, Scale and Seed are for Plan and Apply.
-func NewSite(driver host.Driver, spec Spec) *Site { return &Site{driver, spec} }
+func NewSite(driver host.Driver, spec Spec) *Site {
+	if d, ok := driver.(host.Foreseer); ok {
+		d.Foresees(firstLook)
+	}
+	return &Site{driver, spec}
+}
+
+// firstLook is what every command asks a host that is far away, whatever is up: in one go.
+func firstLook(about host.About) (ops []host.Op, patterns []string) {
+	for _, file := range []string{inventoryFile, "*/root.password", "*/" + render.MyCnf, "*/" + readyFile} {
+		patterns = append(patterns, path.Join(about.Dir, file))
+	}
+	return []host.Op{toolsOp, dbserver.FindOp, kernelOp, tune.RecordsOp(path.Join(about.Dir, "tune"))}, append(patterns, tune.BootFiles...)
+}
+
+// act has hosts be asked anew from now on.
+func (f *found) act() {
+	for _, h := range f.hosts {
+		if h != nil {
+			host.Act(h)
+		}
+	}
+}
 
 // Driver is the one that makes the site's hosts.
 func (s *Site) Driver() host.Driver { return s.driver }
@@ -125,6 +150,10 @@ func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
 	for n, name := range names {
 		all.Go(func() {
 			if hosts[n], errs[n] = driver.Host(name); errs[n] == nil {
+				ops, patterns := firstLook(hosts[n].About())
+				errs[n] = host.Foresee(ctx, hosts[n], ops, patterns...)
+			}
+			if errs[n] == nil {
 				inventories[n], errs[n] = readInventory(ctx, hosts[n])
 			}
 		})

@@ -76,6 +76,7 @@ func (s *Site) Plan(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer f.act()
 	return s.planFor(ctx, s.newGoal(f), f)
 }
 

@@ -45,6 +45,7 @@ func (s *Site) Standing(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
+	defer f.act()
 	if g, _ := f.current(); g != nil {
 		return g.Topology.Name
 	}
@@ -57,10 +58,11 @@ func (r *Running) Topology() *topology.Topology { return r.spec.Topology }
 // Running is what the site runs, for a round. Its Down leaves it up.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
 	p, err := s.standing(ctx)
-	if err == nil {
-		err = p.found.missing()
-	}
 	if err != nil {
+		return nil, err
+	}
+	defer p.found.act()
+	if err := p.found.missing(); err != nil {
 		return nil, err
 	}
 	r, err := s.attached(ctx, p)
@@ -80,6 +82,7 @@ func (s *Site) Subject(ctx context.Context) (*subject.Subject, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer p.found.act()
 	r, err := s.attached(ctx, p)
 	if err != nil {
 		return nil, err

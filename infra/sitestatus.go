@@ -57,6 +57,7 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer f.act()
 	g, _ := f.current()
 	if g == nil {
 		st := &Status{Driver: s.driver.Name(), Hosts: []HostStatus{}}
@@ -189,6 +190,7 @@ func (s *Site) Verify(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer p.found.act()
 	var faults []string
 	for _, h := range p.Hosts {
 		for _, step := range h.Steps {

@@ -16,8 +16,10 @@ import (
 	"isukit/infra/host"
 )
 
-// findScript tells about the server whose name it is given.
-const findScript = `path=$(command -v "$1") || exit 0
+// FindOp tells about servers, each after a line with its name.
+var FindOp = host.Script(`for name; do
+echo "$name:"
+path=$(command -v "$name") || continue
 echo "path=$path"
 echo "version=$("$path" --no-defaults --version 2>&1 | tail -n 1)"
 echo "real=$(readlink -f "$path")"
@@ -26,7 +28,8 @@ profile=$(echo "${path#/}" | tr / .)
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] && [ -e "/etc/apparmor.d/$profile" ] && [ ! -e "/etc/apparmor.d/disable/$profile" ]; then
 	echo held=1
 fi
-`
+done
+`, "mariadbd", "mysqld")
 
 // FindOn looks for a server of the engine on a host that is not this machine: on its PATH and in the system's directories.
 func FindOn(ctx context.Context, h host.Host, engine Engine) (Install, error) {
@@ -34,14 +37,18 @@ func FindOn(ctx context.Context, h host.Host, engine Engine) (Install, error) {
 	if engine == Auto || engine == "" {
 		engines = []Engine{MariaDB, MySQL}
 	}
+	res, err := h.Run(ctx, *FindOp.Run)
+	if err != nil {
+		return Install{}, err
+	}
 	for _, e := range engines {
 		name := map[Engine]string{MariaDB: "mariadbd", MySQL: "mysqld"}[e]
-		res, err := h.Run(ctx, host.Command{Argv: []string{"sh", "-c", findScript, "sh", name}})
-		if err != nil {
-			return Install{}, err
-		}
 		f := map[string]string{}
-		for line := range strings.Lines(string(res.Stdout)) {
+		_, about, _ := strings.Cut(string(res.Stdout), name+":\n")
+		for line := range strings.Lines(about) {
+			if line == "mysqld:\n" {
+				break
+			}
 			k, v, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 			f[k] = v
 		}

@@ -104,7 +104,7 @@ func (h Host) KernelTargets() (kernel, link, boot *tune.Target) {
 		forbid = "it belongs to the kernel of the machine that isukit runs on"
 		k.Forbid = forbid
 	case about.Kernel == host.OwnKernel:
-		k.File, k.Tmpfiles = "/etc/sysctl.d/99-isukit.conf", "/etc/tmpfiles.d/isukit.conf"
+		k.File, k.Tmpfiles = tune.SysctlFile, tune.TmpfilesFile
 	}
 	b := tune.BootConfig{Forbid: forbid}
 	if about.Kernel != host.OwnKernel {

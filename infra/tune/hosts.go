@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"errors"
+	"path"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -72,7 +73,7 @@ func openOn(ctx context.Context, targets []*Target) error {
 		for _, t := range targets {
 			dirs = append(dirs, t.store.dir)
 		}
-		all, err := readRecords(ctx, h, dirs...)
+		all, err := readRecords(ctx, h, path.Dir(dirs[0]), dirs...)
 		if err != nil && !errors.Is(err, errTooMuch) {
 			return err
 		}

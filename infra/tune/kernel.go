@@ -28,6 +28,15 @@ func NewKernel(p Place, c KernelConfig) *Target {
 	return p.target(Sysctl, func(h *seen) server { return kernel{host: h, c: c} })
 }
 
+// SysctlFile and TmpfilesFile are where a boot reads settings of a kernel from; BootFiles are what else of isukit's it reads.
+const (
+	SysctlFile   = "/etc/sysctl.d/99-isukit.conf"
+	TmpfilesFile = "/etc/tmpfiles.d/isukit.conf"
+)
+
+// BootFiles are those files, and those of the units of a host's services, as patterns.
+var BootFiles = []string{SysctlFile, TmpfilesFile, "/etc/systemd/system/isukit-*.d/tuned.conf"}
+
 type kernel struct {
 	plain
 	host host.Host

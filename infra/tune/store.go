@@ -40,7 +40,7 @@ func (s *store) open(ctx context.Context) error {
 	if s.held != nil {
 		return nil
 	}
-	held, err := readRecords(ctx, s.host, s.dir)
+	held, err := readRecords(ctx, s.host, s.dir, s.dir)
 	s.held = held[s.dir]
 	if err == nil && s.held == nil {
 		s.held = map[string]*Record{}
@@ -163,9 +163,12 @@ type recordFile struct {
 // errTooMuch says that files are more than one answer of a host holds.
 var errTooMuch = errors.New("too much for one answer")
 
-// filesIn reads the files below directories, in one go.
-func filesIn(ctx context.Context, h host.Host, dirs ...string) ([]recordFile, error) {
-	out, err := host.Output(ctx, h, append([]string{"sh", "-c", filesScript, "sh"}, dirs...)...)
+// RecordsOp asks for all records below a directory, Place.StateDir.
+func RecordsOp(stateDir string) host.Op { return host.Script(filesScript, stateDir) }
+
+// filesIn reads the files below a directory, in one go.
+func filesIn(ctx context.Context, h host.Host, dir string) ([]recordFile, error) {
+	out, err := host.Output(ctx, h, RecordsOp(dir).Run.Argv...)
 	if err != nil {
 		return nil, fmt.Errorf("list records: %w", err)
 	}
@@ -175,26 +178,29 @@ func filesIn(ctx context.Context, h host.Host, dirs ...string) ([]recordFile, er
 		sizeText, name, named := strings.Cut(strings.TrimLeft(head, " "), " ")
 		size, err := strconv.Atoi(sizeText)
 		if !ok || !named || err != nil || size > len(rest) {
-			return nil, fmt.Errorf("list records in %s: %w: %d bytes", strings.Join(dirs, ", "), errTooMuch, len(out))
+			return nil, fmt.Errorf("list records in %s: %w: %d bytes", dir, errTooMuch, len(out))
 		}
 		files, out = append(files, recordFile{name, []byte(rest[:size])}), rest[size:]
 	}
 	return files, nil
 }
 
-// readRecords reads the records below directories: by directory of a target, by file.
-func readRecords(ctx context.Context, h host.Host, dirs ...string) (map[string]map[string]*Record, error) {
-	files, err := filesIn(ctx, h, dirs...)
+// readRecords reads the records below a directory that are in those of targets: by these, by file.
+func readRecords(ctx context.Context, h host.Host, below string, dirs ...string) (map[string]map[string]*Record, error) {
+	files, err := filesIn(ctx, h, below)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]map[string]*Record{}
 	for _, f := range files {
+		dir := path.Dir(path.Dir(f.name))
+		if !slices.Contains(dirs, dir) {
+			continue
+		}
 		r, err := decodeRecord(f.text)
 		if err != nil {
 			return nil, fmt.Errorf("read the record %s: %w", f.name, err)
 		}
-		dir := path.Dir(path.Dir(f.name))
 		if all[dir] == nil {
 			all[dir] = map[string]*Record{}
 		}

@@ -53,6 +53,7 @@ func WithRunning(ctx context.Context, name, app string, spec infra.Spec, alone b
 		return err
 	}
 	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
+	site := infra.NewSite(driver, spec)
 	if alone {
 		release, err := driver.Lock(ctx, UserName())
 		if err != nil {
@@ -60,7 +61,7 @@ func WithRunning(ctx context.Context, name, app string, spec infra.Spec, alone b
 		}
 		defer func() { err = errors.Join(err, release()) }()
 	}
-	running, err := infra.NewSite(driver, spec).Running(ctx)
+	running, err := site.Running(ctx)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,9 @@ type Driver struct {
 	dir     string // of the record
 	control string // of sockets
 
-	used sync.Map // of host.Want: hosts with a connection, maybe
+	used  sync.Map // of host.Want: hosts with a connection, maybe
+	nodes sync.Map // by record: those that were asked for
+	first func(host.About) ([]host.Op, []string)
 
 	mu     sync.Mutex
 	apart  []record             // in place of the file
@@ -337,14 +339,20 @@ func (d *Driver) Host(name string) (host.Host, error) {
 	}
 	for _, r := range list {
 		if r.Want.Name == name {
-			n := &node{client: d.client(r.Want, r.Sudo), about: r.About, from: remoteDir}
-			if d.opts.Apart {
-				n.from = "/" // there may be no directory of isukit's
-			}
-			return n, nil
+			return d.node(r), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", host.ErrUnknownHost, name)
+}
+
+// node is a host on record, always the same one.
+func (d *Driver) node(r record) *node {
+	n := &node{client: d.client(r.Want, r.Sudo), about: r.About, from: remoteDir}
+	if d.opts.Apart {
+		n.from = "/" // there may be no directory of isukit's
+	}
+	known, _ := d.nodes.LoadOrStore(r, n)
+	return known.(*node)
 }
 
 // Remove implements host.Driver: it ends isukit's services there and takes its units and files away. The hosts run on.

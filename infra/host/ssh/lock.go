@@ -23,14 +23,17 @@ type hostLock struct {
 	input  io.WriteCloser
 	output *bufio.Reader
 	errOut limitedBuffer
+	first  *firstLook
 }
 
-// lockScript takes the lock when it is given the holder as the first line of its input, and holds it until that ends.
+// lockScript takes the lock when it is given the holder as the first line of its input, does what it is given, and holds the lock until
+// its input ends.
 const lockScript = `read -r holder || exit 0
 exec 9<>/run/isukit.lock
 if ! flock -n 9; then echo taken; cat /run/isukit.holder 2>/dev/null; exit 0; fi
-printf '%s\n' "$holder" >/run/isukit.holder
+printf '%%s\n' "$holder" >/run/isukit.holder
 echo mine
+( %s ) </dev/null
 cat >/dev/null
 rm -f /run/isukit.holder
 `
@@ -102,7 +105,7 @@ func (d *Driver) lockMore(ctx context.Context, list []record) error {
 
 // startLock connects to a host, and is ready to take the lock there.
 func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
-	l := &hostLock{host: r.Want.Name, client: d.client(r.Want, r.Sudo), errOut: limitedBuffer{limit: host.MaxOutputBytes}}
+	l := &hostLock{host: r.Want.Name, client: d.client(r.Want, r.Sudo), errOut: limitedBuffer{limit: host.MaxOutputBytes}, first: d.firstLook(r)}
 	l.cmd = l.client.command(context.WithoutCancel(ctx), "", nil) // it lives as long as the lock
 	l.cmd.Stdin, l.cmd.Stderr = nil, &l.errOut
 	var err error
@@ -113,11 +116,12 @@ func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.output = bufio.NewReader(io.LimitReader(output, 1<<20))
+	l.output = bufio.NewReader(io.LimitReader(output, maxBatchBytes))
 	if err := l.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("lock host %s: %w", l.host, err)
 	}
-	_, _ = fmt.Fprintf(l.input, "%d\n%s", len(lockScript), lockScript) // take finds out
+	script := fmt.Sprintf(lockScript, l.first.script())
+	_, _ = fmt.Fprintf(l.input, "%d\n%s", len(script), script) // take finds out
 	return l, nil
 }
 
@@ -136,7 +140,7 @@ func (l *hostLock) take(ctx context.Context, holder []byte) error {
 	}
 	switch answer {
 	case "mine\n":
-		return nil
+		return l.first.read(l.output)
 	case "taken\n":
 		text, _ := io.ReadAll(l.output)
 		locked := &host.LockedError{Driver: "ssh", Host: l.host, Holder: host.Holder{Name: "somebody"}}

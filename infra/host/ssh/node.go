@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strings"
 	"time"
 
 	"isukit/infra/host"
@@ -21,6 +20,7 @@ type node struct {
 	client *client
 	about  host.About
 	from   string // where commands start
+	memo   memo
 }
 
 var (
@@ -36,12 +36,13 @@ const (
 	noProgram = 90
 	noFile    = 91
 	tooLarge  = 92
-	cutShort  = 93
+
+	noDirectory = 94 // of a batch: that of isukit is not there yet
 )
 
 // runScript runs a command as a child, so that its process group is known by ID while it runs, for killScript. Its
 // arguments are the ID, the directory, assignments of the environment and the command, all as shell words.
-const runScript = `export PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+const runScript = `export PATH="$PATH:` + systemPath + `"
 mkdir -p /run/isukit
 cd %[2]s || exit 126
 %[3]s
@@ -57,7 +58,7 @@ exit "$code"
 
 // killScript ends the command with an ID, and all of its processes.
 const killScript = `group=$(cat /run/isukit/%[1]s 2>/dev/null) || exit 0
-rm -f /run/isukit/%[1]s
+rm -rf /run/isukit/%[1]s /run/isukit/%[1]s.d
 kill -KILL -- "-$group"
 `
 
@@ -65,6 +66,10 @@ kill -KILL -- "-$group"
 func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
 	name := path.Base(cmd.Argv[0])
 	dir := cmp.Or(cmd.Dir, n.from)
+	op := []host.Op{{Run: &cmd}}
+	if a, known := n.memo.known(op[0]); known {
+		return a.Result, nil
+	}
 	id := newID()
 	script := fmt.Sprintf(runScript, id, quote(dir), exports(cmd.Env), quote(cmd.Argv[0]), quoteAll(cmd.Argv[1:]))
 	res, err := n.client.script(ctx, script, cmd.Stdin, host.MaxOutputBytes)
@@ -78,6 +83,7 @@ func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
 		return host.Result{}, fmt.Errorf("run %s on %s: there is no such program", name, n.about.Name)
 	}
 	res.Stderr = bytes.TrimSuffix(res.Stderr, []byte(exits255))
+	n.memo.learn(op, []host.Answer{{Result: res}})
 	return res, nil
 }
 
@@ -104,40 +110,9 @@ func (n *node) kill(id string) error {
 	return nil
 }
 
-// putScript is a function that writes the next bytes of the input to a file, if there are as many as there should be: the end of
-// the connection is the end of the input, too. Calls of it follow.
-const putScript = `umask 077
-new=
-trap 'rm -f -- "$new"' EXIT
-put() {
-	file=$1 new=$1.isukit-new
-	{ mkdir -p -- "$(dirname -- "$file")" && head -c "$2" >"$new"; } || fail 1
-	[ "$(wc -c <"$new")" -eq "$2" ] || fail 93
-	chmod "$3" -- "$new" && sync "$new" && mv -f -- "$new" "$file" || fail 1
-}
-fail() { echo "no $file was written" >&2; exit "$1"; }
-`
-
 // Put implements host.Host.
 func (n *node) Put(ctx context.Context, file string, data []byte, mode fs.FileMode) error {
-	return n.PutAll(ctx, []host.File{{Path: file, Data: data, Mode: mode}})
-}
-
-// PutAll implements host.Batcher.
-func (n *node) PutAll(ctx context.Context, files []host.File) error {
-	var script strings.Builder
-	var input []byte
-	script.WriteString(putScript)
-	what := "put files"
-	if len(files) == 1 {
-		what = "put " + files[0].Path
-	}
-	for _, f := range files {
-		fmt.Fprintf(&script, "put %s %d %o\n", quote(f.Path), len(f.Data), f.Mode.Perm())
-		input = append(input, f.Data...)
-	}
-	_, err := n.client.check(ctx, what, script.String(), input)
-	return err
+	return host.PutAll(ctx, n, []host.File{{Path: file, Data: data, Mode: mode}})
 }
 
 const getScript = `file=%s
@@ -148,6 +123,9 @@ cat -- "$file"
 
 // Get implements host.Host.
 func (n *node) Get(ctx context.Context, file string) ([]byte, error) {
+	if a, known := n.memo.known(host.Op{Get: file}); known {
+		return a.Stdout, a.Err
+	}
 	res, err := n.client.script(ctx, fmt.Sprintf(getScript, quote(file), host.MaxFileBytes), nil, host.MaxFileBytes)
 	switch {
 	case err != nil:
@@ -159,13 +137,15 @@ func (n *node) Get(ctx context.Context, file string) ([]byte, error) {
 		err = n.client.failure(res)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get %s on %s: %w", file, n.about.Name, err)
+		err = fmt.Errorf("get %s on %s: %w", file, n.about.Name, err)
 	}
-	return res.Stdout, nil
+	n.memo.learn([]host.Op{{Get: file}}, []host.Answer{{Result: res, Err: err}})
+	return res.Stdout, err
 }
 
 // Remove implements host.Host.
 func (n *node) Remove(ctx context.Context, file string) error {
+	n.memo.act()
 	script := "rm -rf -- " + quote(file)
 	if n.client.opts.Apart { // isukit's directory was made for what is put there, and is nobody's
 		script += " && { rmdir " + remoteDir + " 2>/dev/null || :; }"

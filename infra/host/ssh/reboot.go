@@ -22,6 +22,7 @@ const bootID = "cat /proc/sys/kernel/random/boot_id"
 func (n *node) Reboot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, rebootLimit, fmt.Errorf("it does not answer within %v of its reboot", rebootLimit))
 	defer cancel()
+	n.memo.act()
 	before, err := n.client.check(ctx, "reboot", bootID, nil)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -56,6 +57,7 @@ func (n *node) Start(ctx context.Context, s host.Service) error {
 }
 
 func (n *node) start(ctx context.Context, s host.Service) error {
+	n.memo.act()
 	if err := checkName(s); err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (n *node) find(ctx context.Context, name string) (string, error) {
 	if path.IsAbs(name) {
 		return name, nil
 	}
-	script := `PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"; command -v ` + quote(name)
+	script := `PATH="$PATH:` + systemPath + `"; command -v ` + quote(name)
 	found, err := n.client.script(ctx, script, nil, host.MaxOutputBytes)
 	if err != nil {
 		return "", err
@@ -109,6 +111,7 @@ systemctl stop "$unit"
 
 // Stop implements host.Host.
 func (n *node) Stop(ctx context.Context, name string, patience time.Duration) error {
+	n.memo.act()
 	// When ctx ends, patience does: what was begun is not left half done.
 	if deadline, ok := ctx.Deadline(); ok {
 		patience = min(patience, max(0, time.Until(deadline)))
@@ -121,48 +124,67 @@ func (n *node) Stop(ctx context.Context, name string, patience time.Duration) er
 	return err
 }
 
-// showScript tells when the kernel was started and when the host was, in seconds of its clock, which differ in a container, and
-// about units: for each its name, what is written into it, whether isukit has started it since the boot, and what systemd says.
-const showScript = `awk -v now="$(date +%%s)" 'NR == 1 { kernel = now - $1; next }
-{ sub(/.*\) /, ""); printf "kernel=%%.2f\nbooted=%%.2f\n", kernel, kernel + $20 / 100 }' /proc/uptime /proc/1/stat
+// servicesScript tells when the kernel was started and when the host was, in seconds of its clock, which differ in a container, and
+// about units: for each what is written into it, whether isukit has started it since the boot, and what systemd says.
+const servicesScript = `awk -v now="$(date +%s)" 'NR == 1 { kernel = now - $1; next }
+{ sub(/.*\) /, ""); printf "kernel=%.2f\nbooted=%.2f\n", kernel, kernel + $20 / 100 }' /proc/uptime /proc/1/stat
 cd ` + unitDir + ` || exit 1
-for unit in %s; do
-	[ -e "$unit" ] || continue
-	echo "unit=$unit"
-	grep '^X-Isukit-' "$unit"
-	[ ! -e ` + startedDir + `"$unit.d/started.conf" ] || echo byhand=yes
-	systemctl show "$unit" --property=ActiveState,SubState,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,Result
-done
+set -- isukit-*.service
+[ -e "$1" ] || exit 0
+grep -H '^X-Isukit-' "$@"
+for unit; do [ ! -e ` + startedDir + `"$unit.d/started.conf" ] || echo "$unit:byhand=yes"; done
+echo
+systemctl show "$@" --property=Id,ActiveState,SubState,MainPID,ExecMainCode,ExecMainStatus,ExecMainStartTimestampMonotonic,Result
 `
 
-// shown is what showScript tells about one unit.
+var servicesOp = host.Script(servicesScript)
+
+// shown is what servicesScript tells about one unit.
 type shown struct {
 	service string
 	kernel  time.Time // its start, from which systemd counts
 	fields  map[string]string
 }
 
-func (n *node) show(ctx context.Context, units string) (list []shown, booted time.Time, err error) {
-	out, err := n.client.check(ctx, "look at services", fmt.Sprintf(showScript, units), nil)
+func (n *node) show(ctx context.Context) (list []shown, booted time.Time, err error) {
+	res, err := n.Run(ctx, *servicesOp.Run)
+	if err == nil && res.Code != 0 {
+		err = n.client.failure(res)
+	}
 	if err != nil {
-		return nil, booted, err
+		return nil, booted, fmt.Errorf("look at services: %w", err)
 	}
 	var kernel time.Time
-	for line := range strings.Lines(out) {
-		k, v, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		switch {
-		case k == "kernel":
-			kernel = seconds(v)
-		case k == "booted":
-			booted = seconds(v)
-		case k == "unit":
-			name := strings.TrimSuffix(strings.TrimPrefix(v, "isukit-"), ".service")
-			list = append(list, shown{name, kernel, map[string]string{}})
-		case ok && len(list) > 0:
-			list[len(list)-1].fields[k] = v
+	units := map[string]map[string]string{}
+	of := func(unit string) map[string]string {
+		if units[unit] == nil {
+			units[unit] = map[string]string{}
+		}
+		return units[unit]
+	}
+	for _, block := range strings.Split(string(res.Stdout), "\n\n") {
+		fields := map[string]string{}
+		for line := range strings.Lines(block) {
+			k, v, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			if unit, field, named := strings.Cut(k, ":"); named {
+				of(unit)[field] = v
+				continue
+			}
+			fields[k] = v
+		}
+		if fields["kernel"] != "" {
+			kernel, booted = seconds(fields["kernel"]), seconds(fields["booted"])
+		}
+		if unit := fields["Id"]; unit != "" {
+			maps.Copy(of(unit), fields)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b shown) int { return cmp.Compare(a.number("X-Isukit-Since"), b.number("X-Isukit-Since")) })
+	for unit, fields := range units {
+		list = append(list, shown{strings.TrimSuffix(strings.TrimPrefix(unit, "isukit-"), ".service"), kernel, fields})
+	}
+	slices.SortFunc(list, func(a, b shown) int {
+		return cmp.Or(cmp.Compare(a.number("X-Isukit-Since"), b.number("X-Isukit-Since")), strings.Compare(a.service, b.service))
+	})
 	return list, booted, nil
 }
 
@@ -214,19 +236,17 @@ func (s shown) state() host.State {
 
 // State implements host.Host. systemd does not keep how a service ended that was stopped as asked: that is exit status 0.
 func (n *node) State(ctx context.Context, name string) (host.State, error) {
-	list, _, err := n.show(ctx, quote(unitName(name)))
-	if err != nil {
-		return host.State{}, err
+	states, _, err := n.States(ctx)
+	st, ok := states[name]
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: %s", host.ErrUnknownService, name)
 	}
-	if len(list) == 0 {
-		return host.State{}, fmt.Errorf("%w: %s", host.ErrUnknownService, name)
-	}
-	return list[0].state(), nil
+	return st, err
 }
 
 // States implements host.Lister.
 func (n *node) States(ctx context.Context) (states map[string]host.State, booted time.Time, err error) {
-	list, booted, err := n.show(ctx, "isukit-*.service")
+	list, booted, err := n.show(ctx)
 	states = map[string]host.State{}
 	for _, s := range list {
 		states[s.service] = s.state()
@@ -236,7 +256,7 @@ func (n *node) States(ctx context.Context) (states map[string]host.State, booted
 
 // Services implements host.Host.
 func (n *node) Services(ctx context.Context) ([]string, error) {
-	list, _, err := n.show(ctx, "isukit-*.service")
+	list, _, err := n.show(ctx)
 	var names []string
 	for _, s := range list {
 		names = append(names, s.service)
@@ -252,6 +272,7 @@ rm -rf -- ` + unitDir + `"$unit" ` + unitDir + `"$unit.d" ` + startedDir + `"$un
 
 // Forget implements host.Host: it takes the unit away.
 func (n *node) Forget(ctx context.Context, name string) error {
+	n.memo.act()
 	res, err := n.client.script(ctx, fmt.Sprintf(forgetScript, quote(unitName(name)), quote(envFile(name))), nil, host.MaxOutputBytes)
 	switch {
 	case err != nil:

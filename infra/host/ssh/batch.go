@@ -1,0 +1,342 @@
+package ssh
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"isukit/infra/host"
+)
+
+// batchScript begins a script that does several things, with functions for it. answer prints for each its exit status, how many bytes
+// of outputs and errors follow, and these. ID tells killScript its process group.
+const batchScript = `export PATH="$PATH:` + systemPath + `"
+work=/run/isukit/%[1]s.d
+mkdir -p -m 700 "$work" || exit 1
+trap 'rm -rf /run/isukit/%[1]s "$work"' EXIT
+read -r _ _ _ _ group _ </proc/$$/stat
+echo "$group" >/run/isukit/%[1]s
+cd "$work" || exit 1
+answer() {
+	echo "$1"
+	stat -c %%s out err
+	cat out err
+	[ "$1" = 0 ] || [ -z "$2" ] || exit 0
+}
+get() {
+	[ -e "$1" ] || exit 91
+	[ "$(stat -Lc %%s -- "$1")" -le ` + maxGet + ` ] || exit 92
+	cat -- "$1"
+}
+put() {
+	file=$1 mode=$3
+	if [ -n "$4" ]; then umask 022; else umask 077; fi
+	mkdir -p -- "$(dirname -- "$file")" || exit 1
+	if [ -n "$4" ]; then
+		file=$(readlink -f -- "$file") || exit 1
+		[ ! -e "$file" ] || mode=$(stat -c %%a -- "$file") || exit 1
+	fi
+	new=$file.isukit-new
+	trap 'rm -f -- "$new"' EXIT
+	umask 077
+	head -c "$2" >"$new" || exit 1
+	[ "$(stat -c %%s -- "$new")" -eq "$2" ] || exit 93
+	chmod "$mode" -- "$new" && sync "$new" && mv -f -- "$new" "$file"
+}
+`
+
+const (
+	systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	maxGet     = "1048576" // host.MaxOutputBytes
+)
+
+// batch is the script for ops, and its input.
+func (n *node) batch(id string, ops []host.Op) (script string, input []byte) {
+	var b strings.Builder
+	fmt.Fprintf(&b, batchScript, id)
+	var dirs []string // of what was written, to be on disk before what follows
+	for k, op := range ops {
+		must := ""
+		if op.Must || op.Put != nil {
+			must = " must"
+		}
+		switch {
+		case op.Put != nil:
+			keep := ""
+			if op.Put.Keep {
+				keep = " keep"
+			}
+			fmt.Fprintf(&b, "( put %s %d %o%s ) >out 2>err\n", quote(op.Put.Path), len(op.Put.Data), op.Put.Mode.Perm(), keep)
+			input = append(input, op.Put.Data...)
+			dirs = append(dirs, path.Dir(op.Put.Path))
+			if k+1 == len(ops) || ops[k+1].Put == nil || ops[k+1].Put.Keep != op.Put.Keep {
+				fmt.Fprintf(&b, "[ $? = 0 ] && sync %s 2>>err\n", quoteAll(dirs))
+				dirs = nil
+			}
+		case op.Run != nil:
+			in := "/dev/null"
+			if len(op.Run.Stdin) > 0 {
+				in = "in"
+				fmt.Fprintf(&b, "head -c %d >in\n", len(op.Run.Stdin))
+				input = append(input, op.Run.Stdin...)
+			}
+			argv := op.Run.Argv
+			fmt.Fprintf(&b, "( cd %s || exit 94\n%s\ncommand -v %s >/dev/null || exit 90\n%s ) <%s >out 2>err\n",
+				quote(cmp.Or(op.Run.Dir, n.from)), exports(op.Run.Env), quote(argv[0]), quoteAll(argv), in)
+		default:
+			fmt.Fprintf(&b, "( get %s ) >out 2>err\n", quote(op.Get))
+		}
+		b.WriteString("answer $?" + must + "\n")
+	}
+	return b.String(), input
+}
+
+// readAnswers reads what a batch prints; what was not done is not there.
+func (n *node) readAnswers(r *bufio.Reader, ops []host.Op) ([]host.Answer, error) {
+	answers := make([]host.Answer, len(ops))
+	stopped := false
+	for k, op := range ops {
+		a := &answers[k]
+		if stopped {
+			a.Err = host.ErrNotDone
+			continue
+		}
+		var numbers [3]int
+		for i := range numbers {
+			line, err := r.ReadString('\n')
+			if err == nil {
+				numbers[i], err = strconv.Atoi(strings.TrimSuffix(line, "\n"))
+			}
+			if err != nil {
+				return nil, fmt.Errorf("ask %s several things: the answer ends with %d of %d: %w", n.about.Name, k, len(ops), err)
+			}
+		}
+		text := make([]byte, min(numbers[1]+numbers[2], maxBatchBytes))
+		if _, err := io.ReadFull(r, text); err != nil {
+			return nil, fmt.Errorf("ask %s several things: %w", n.about.Name, err)
+		}
+		a.Result = host.Result{Code: numbers[0], Stdout: text[:numbers[1]:numbers[1]], Stderr: text[numbers[1]:]}
+		n.judge(op, a)
+		stopped = a.Code != 0 && (op.Must || op.Put != nil)
+	}
+	return answers, nil
+}
+
+// maxBatchBytes is how much a batch may answer.
+const maxBatchBytes = host.MaxFileBytes
+
+// judge turns exit statuses of a batch's own into errors.
+func (n *node) judge(op host.Op, a *host.Answer) {
+	name := n.about.Name
+	switch {
+	case a.Code == 0:
+	case op.Put != nil:
+		a.Err = fmt.Errorf("put %s on %s: %w", op.Put.Path, name, n.client.failure(a.Result))
+	case op.Run != nil && a.Code == noProgram:
+		a.Err = fmt.Errorf("run %s on %s: there is no such program", path.Base(op.Run.Argv[0]), name)
+	case op.Run != nil:
+	case a.Code == noFile:
+		a.Err = fmt.Errorf("get %s on %s: %w", op.Get, name, fs.ErrNotExist)
+	case a.Code == tooLarge:
+		a.Err = fmt.Errorf("get %s on %s: %w: more than %s bytes", op.Get, name, host.ErrTooLarge, maxGet)
+	default:
+		a.Err = fmt.Errorf("get %s on %s: %w", op.Get, name, n.client.failure(a.Result))
+	}
+}
+
+// Do implements host.Batcher.
+func (n *node) Do(ctx context.Context, ops []host.Op) ([]host.Answer, error) {
+	writes := slices.ContainsFunc(ops, func(op host.Op) bool { return op.Put != nil })
+	if writes {
+		n.memo.act()
+	}
+	answers := make([]host.Answer, len(ops))
+	var asked []host.Op
+	var at []int // in ops
+	for k, op := range ops {
+		a, known := n.memo.known(op)
+		if answers[k] = a; !known {
+			asked, at = append(asked, op), append(at, k)
+		}
+	}
+	found, err := n.do(ctx, asked)
+	for i, a := range found {
+		answers[at[i]] = a
+	}
+	return answers, err
+}
+
+// do runs a batch and remembers what it answers.
+func (n *node) do(ctx context.Context, ops []host.Op) ([]host.Answer, error) {
+	if len(ops) == 0 {
+		return nil, nil
+	}
+	id := newID()
+	script, input := n.batch(id, ops)
+	res, err := n.client.script(ctx, script, input, maxBatchBytes)
+	if err == nil && res.Code != 0 {
+		err = n.client.failure(res)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.Join(err, n.kill(id))
+		}
+		return nil, fmt.Errorf("ask %s: %w", n.about.Name, err)
+	}
+	answers, err := n.readAnswers(bufio.NewReader(bytes.NewReader(res.Stdout)), ops)
+	if err == nil {
+		n.memo.learn(ops, answers)
+	}
+	return answers, err
+}
+
+// matchScript prints the files that patterns match: for each how many bytes it has, its name, and itself.
+const matchScript = `for file in $*; do [ ! -f "$file" ] || { stat -Lc '%s %n' -- "$file" && cat -- "$file"; } || exit 1; done`
+
+// foreseen are the ops of Foresee: its own, the services, and files.
+func foreseen(ops []host.Op, patterns []string) []host.Op {
+	return append(append([]host.Op{}, ops...), servicesOp, host.Script(matchScript, patterns...))
+}
+
+// Foresee implements host.Batcher.
+func (n *node) Foresee(ctx context.Context, ops []host.Op, patterns ...string) error {
+	n.memo.look()
+	all := foreseen(ops, patterns)
+	answers, err := n.Do(ctx, all)
+	if err == nil {
+		n.memo.matched(patterns, answers[len(all)-1])
+	}
+	return err
+}
+
+// Act implements host.Batcher.
+func (n *node) Act() { n.memo.act() }
+
+// memo is what a host has said while it is only looked at.
+type memo struct {
+	mu       sync.Mutex
+	looking  bool
+	answers  map[string]host.Answer
+	patterns []string // of files that are all known
+}
+
+func opKey(op host.Op) string {
+	if op.Run == nil {
+		return op.Get
+	}
+	return strings.Join(op.Run.Argv, "\x00") + "\x01" + strings.Join(op.Run.Env, "\x00") + "\x01" + op.Run.Dir + "\x01" + string(op.Run.Stdin)
+}
+
+func (m *memo) look() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.looking {
+		m.looking, m.answers = true, map[string]host.Answer{}
+	}
+}
+
+func (m *memo) act() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.looking, m.answers, m.patterns = false, nil, nil
+}
+
+func (m *memo) known(op host.Op) (host.Answer, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, ok := m.answers[opKey(op)]
+	for _, pattern := range m.patterns {
+		if match, err := path.Match(pattern, op.Get); !ok && op.Get != "" && err == nil && match {
+			return host.Answer{Err: fmt.Errorf("get %s: %w", op.Get, fs.ErrNotExist)}, true
+		}
+	}
+	return a, ok
+}
+
+func (m *memo) learn(ops []host.Op, answers []host.Answer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, op := range ops {
+		if a := answers[k]; m.looking && op.Put == nil && a.Code != noDirectory && (a.Err == nil || errors.Is(a.Err, fs.ErrNotExist)) {
+			m.answers[opKey(op)] = a
+		}
+	}
+}
+
+// matched notes what matchScript has printed. Of files that are too much for one answer nothing is known.
+func (m *memo) matched(patterns []string, a host.Answer) {
+	rest := a.Stdout
+	var ops []host.Op
+	var answers []host.Answer
+	for len(rest) > 0 {
+		head, text, _ := bytes.Cut(rest, []byte("\n"))
+		size, name, _ := strings.Cut(string(head), " ")
+		n, err := strconv.Atoi(size)
+		if err != nil || n > len(text) {
+			return // it was written to meanwhile
+		}
+		ops = append(ops, host.Op{Get: name})
+		answers = append(answers, host.Answer{Result: host.Result{Stdout: text[:n:n]}})
+		rest = text[n:]
+	}
+	if a.Failed() != nil {
+		return
+	}
+	m.learn(ops, answers)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.looking {
+		m.patterns = append(m.patterns, patterns...)
+	}
+}
+
+// firstLook is what is foreseen of a host at the price of its lock.
+type firstLook struct {
+	node     *node
+	ops      []host.Op
+	patterns []string
+}
+
+// Foresees implements host.Foreseer.
+func (d *Driver) Foresees(first func(host.About) (ops []host.Op, patterns []string)) { d.first = first }
+
+func (d *Driver) firstLook(r record) *firstLook {
+	f := &firstLook{node: d.node(r)}
+	if d.first != nil {
+		f.ops, f.patterns = d.first(r.About)
+		f.ops = foreseen(f.ops, f.patterns)
+	}
+	return f
+}
+
+func (f *firstLook) script() string {
+	if len(f.ops) == 0 {
+		return ":"
+	}
+	script, _ := f.node.batch(newID(), f.ops)
+	return script
+}
+
+// read reads what the script prints.
+func (f *firstLook) read(r *bufio.Reader) error {
+	if len(f.ops) == 0 {
+		return nil
+	}
+	answers, err := f.node.readAnswers(r, f.ops)
+	if err == nil {
+		f.node.memo.look()
+		f.node.memo.learn(f.ops, answers)
+		f.node.memo.matched(f.patterns, answers[len(answers)-1])
+	}
+	return err
+}
