@@ -271,7 +271,7 @@ func (e *execution) fill(ctx context.Context, s *server) error {
 	files := []host.File{{Path: path.Join(dir, render.DSNFile(in.Topology.Of(topology.DB)[0].Name)), Data: []byte(dsn), Mode: 0o600}, {Path: app, Data: e.l.binary, Mode: 0o755}}
 	for _, f := range rendered {
 		if f.Path == conf {
-			files = append(files, host.File(f))
+			files = append(files, host.File{Path: f.Path, Data: f.Data, Mode: f.Mode})
 		}
 	}
 	if err := host.PutAll(ctx, s.host, files); err != nil {
