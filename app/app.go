@@ -84,7 +84,7 @@ func (o Options) Validate() error {
 		faults = append(faults, fmt.Errorf("the worker token of %d bytes needs 16 or more, and no spaces", n))
 	}
 	if o.AppID < 0 || o.AppID > MaxAppID {
-		faults = append(faults, fmt.Errorf("app id %d is not within 0..%d", o.AppID, MaxAppID))
+		faults = append(faults, fmt.Errorf("app id %d must be from 0 to %d", o.AppID, MaxAppID))
 	}
 	if o.PasswordIterations < 0 {
 		faults = append(faults, fmt.Errorf("%d password iterations are negative", o.PasswordIterations))

@@ -64,7 +64,7 @@ type Options struct {
 	OnTrial   func(load.Trial)
 	// InitializeLimit is how long the app may take to reset its data; 0 is the constant of that name.
 	InitializeLimit time.Duration
-	// Duration is how long the load lasts; it must be positive.
+	// Duration is length of the load phase; it must be positive.
 	Duration time.Duration
 	// OnPhase, if set, is called when a phase begins.
 	OnPhase func(Phase)

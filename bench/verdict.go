@@ -194,7 +194,7 @@ func (f *suspects) cpu(r *result.Round, late half, h result.HostUsage) {
 		f.add(5+busy, "cpu", top.Role, "CPU of %s: %s, and %s used %.2f of its %.4g cores%s.", h.Host, late.busyText(h), top.Role, late.cores(top), h.CPUs, foreignText(h))
 	}
 	if h.Steal >= muchSteal {
-		f.add(2+h.Steal, "steal", "", "CPU of %s: %.0f %% of it went to other virtual machines (steal).", h.Host, 100*h.Steal)
+		f.add(2+h.Steal, "steal", "", "CPU of %s: %.0f %% was used by other virtual machines (steal).", h.Host, 100*h.Steal)
 	}
 }
 
@@ -220,7 +220,7 @@ func (f *suspects) oneCore(s result.HostSeries, h result.HostUsage) {
 
 func (f *suspects) memory(s result.HostSeries, h result.HostUsage) {
 	if s.OOMKills > 0 {
-		f.add(10, "memory", "", "Memory of %s: the kernel killed %d process(es) for want of it.", s.Host, s.OOMKills)
+		f.add(10, "memory", "", "Memory of %s: the kernel's OOM killer killed %d process(es).", s.Host, s.OOMKills)
 	}
 	if n := len(s.Seconds); n > 0 && h.MemoryBytes > 0 {
 		if free := h.MemoryBytes - s.Seconds[n-1].MemoryBytes; float64(free) < fewMemory*float64(h.MemoryBytes) {
@@ -265,7 +265,7 @@ func doubts(r *result.Round) []string {
 		add("only %d right answers: p99 rests on %d of them", r.All.OK, r.All.OK/100)
 	}
 	if r.Generator.OfSystem > costlyLoad {
-		add("the generator used %.0f %% of the CPU time of the system under test; %.0f %% is the most that is fair", 100*r.Generator.OfSystem, 100*costlyLoad)
+		add("the load generator used %.0f %% of the CPU time of the system under test; above %.0f %% it distorts the result", 100*r.Generator.OfSystem, 100*costlyLoad)
 	}
 	for _, h := range r.Hosts {
 		if h.Foreign > muchForeign {

@@ -70,7 +70,7 @@ func orNothing(sum string) string {
 	return sum
 }
 
-// beforeReboot finds the sums of all tables, and the hosts, once everything is as it was applied and nobody is at it.
+// beforeReboot finds the sums of all tables, and the hosts, once everything matches the applied topology and nobody is at it.
 func (s *Site) beforeReboot(ctx context.Context) (sums map[string]string, hosts map[string]host.Host, err error) {
 	release, err := s.driver.Lock(ctx, "a reboot")
 	if err == nil {

@@ -33,7 +33,7 @@ func (s *Site) standing(ctx context.Context) (*Plan, error) {
 		return nil, &HintError{ErrNothingUp, "isukit topology apply FILE --driver " + s.driver.Name()}
 	}
 	if !complete {
-		return nil, &HintError{fmt.Errorf("the apply of topology %s did not come to its end", g.Topology.Name), "apply it again, or isukit topology down"}
+		return nil, &HintError{fmt.Errorf("the apply of topology %s was interrupted", g.Topology.Name), "apply it again, or isukit topology down"}
 	}
 	return s.planFor(ctx, g, f)
 }

@@ -223,7 +223,7 @@ func copySchema(ctx context.Context, source, m *member) error {
 		return err
 	}
 	if diff := schemaDiff(source.name, want, m.name, have); len(diff) > 0 {
-		return fmt.Errorf("%w, and copying tables did not mend it: %s", ErrSchema, strings.Join(diff, "; "))
+		return fmt.Errorf("%w, and copying tables did not repair it: %s", ErrSchema, strings.Join(diff, "; "))
 	}
 	return nil
 }

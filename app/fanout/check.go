@@ -258,7 +258,7 @@ func (d *mender) tables(ctx context.Context, only []string) error {
 	return errors.Join(errs...)
 }
 
-var errTriggers = errors.New("its triggers would fire while rows are copied; drop them on the replica to mend, and create them again")
+var errTriggers = errors.New("its triggers would fire while rows are copied; drop them on the replica before the repair, and create them again")
 
 func (d *mender) mendRange(ctx context.Context, t *tableInfo, r keyRange) error {
 	same, _, err := t.equal(ctx, d.members, r)

@@ -253,7 +253,7 @@ func (c Config) limitFaults() []error {
 		faults = append(faults, fmt.Errorf("config: MaxOpenConns %d is negative", c.MaxOpenConns))
 	}
 	if c.MaxIdleConns < 0 || c.MaxIdleConns > c.MaxOpenConns {
-		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d is not within 0..MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
+		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d must be from 0 to MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
 	}
 	for _, d := range []struct {
 		name string

@@ -242,7 +242,7 @@ func (p *group) still(ctx context.Context) (release func(), err error) {
 // servers do the copying.
 func (p *group) mayMend(ctx context.Context) error {
 	if p.cfg.Mode == ModeReplicated {
-		return errors.New("in mode replicated a replica is mended by setting up its replication anew; rows written there directly would stop it later")
+		return errors.New("in mode replicated, repair a replica by setting up its replication again; rows written there directly would stop it later")
 	}
 	if p.cfg.Mode != ModeKeyed || !p.cfg.Observer {
 		return nil

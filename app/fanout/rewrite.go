@@ -40,7 +40,7 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 		case reason != "":
 			return q, t.refuse(reason)
 		case !all && q.v.Is(sqltext.AllGiven):
-			return q, t.refuse("ON DUPLICATE KEY UPDATE sets or reads the id, and not every row has one; leave the id out of it, but for id = LAST_INSERT_ID(id)")
+			return q, t.refuse("ON DUPLICATE KEY UPDATE sets or reads the id, and not every row has one; leave the id out of it, except for id = LAST_INSERT_ID(id)")
 		}
 	}
 	if how&sqltext.PickRows != 0 && !(q.st.Form.Limit.Empty() && picks(t.table(q), q.st.Equals, q.args)) {

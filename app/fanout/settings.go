@@ -47,7 +47,7 @@ var serverProperties = []Property{
 	{kindServer, "default_regex_flags regexp_time_limit regexp_stack_limit", "what a regular expression matches, and when it fails", true},
 	{kindServer, "cte_max_recursion_depth max_recursive_iterations max_sp_recursion_depth", "where a recursive query or procedure ends", true},
 	{kindServer, "max_sort_length", "the order of long values", true},
-	{kindServer, "optimizer_switch", "which index a statement goes by, and so which rows it locks, and in which order it takes them", true},
+	{kindServer, "optimizer_switch", "the index of a statement, and with it which rows it locks, and in which order", true},
 	{kindServer, "sql_select_limit sql_safe_updates sql_auto_is_null sql_big_selects max_join_size updatable_views_with_limit", "rows that a statement leaves out, or that make it fail", true},
 	{kindServer, "foreign_key_checks unique_checks check_constraint_checks", "whether a row that breaks a constraint is accepted", true},
 	{kindServer, "innodb_strict_mode sql_if_exists default_storage_engine enforce_storage_engine default_table_encryption sql_require_primary_key sql_generate_invisible_primary_key restrict_fk_on_non_standard_key",
@@ -213,7 +213,7 @@ func equalize(p Property, name, want string) string {
 	case name == zoneTables:
 		return "load the same zones into all of them: mysql_tzinfo_to_sql"
 	case name == "time_zone":
-		return "name one zone in every DSN, as time_zone='%2B00%3A00'"
+		return "set one zone in every DSN, for example time_zone='%2B00%3A00'"
 	case strings.HasSuffix(name, "_database"):
 		return fmt.Sprintf("ALTER DATABASE with %s %s", name, want)
 	case p.Fixed:

@@ -85,7 +85,7 @@ func (c *Comparison) add(m metric, pairs []pair, o Options) {
 	for _, p := range pairs {
 		va, vb := m.of(p.a), m.of(p.b)
 		if !(va > 0 && vb > 0) {
-			c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not above 0 in every round and is not compared", m.name))
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not compared, because it is 0 in some rounds", m.name))
 			return
 		}
 		if m.name == "errors" && p.a.All.Errors+p.b.All.Errors == 0 {
@@ -135,7 +135,7 @@ func (m Metric) why(p float64, o Options) string {
 	case p > o.Alpha:
 		return "may be chance"
 	case m.Low <= 1 && m.High >= 1:
-		return "the interval holds 1"
+		return "the interval contains 1"
 	}
 	return "no more than a side differs from itself"
 }

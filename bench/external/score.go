@@ -54,7 +54,7 @@ func FindScore(output []byte) (score float64, found bool, err error) {
 	return v, at >= 0 && err == nil, err
 }
 
-// ReadScore reads a score that a person gives: a number, or what the benchmark printed of it.
+// ReadScore reads a score that a person gives: a number, or output of the benchmark of it.
 func ReadScore(text string) (float64, error) {
 	v, err := Number(text)
 	if err == nil {

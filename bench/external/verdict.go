@@ -62,7 +62,7 @@ func (r Rules) Judge(output []byte, exit int) Verdict {
 func (r Rules) failure(output []byte) string {
 	if !r.Fail.IsZero() {
 		if value, ok := r.Fail.find(output); ok && truth(value) {
-			return fmt.Sprintf("the benchmark says that it failed: %s", short(value))
+			return fmt.Sprintf("record the benchmark as failed: %s", short(value))
 		}
 	}
 	value, ok := r.Pass.find(output)

@@ -123,7 +123,7 @@ func cut(err error, part string, begun bool, detail string, args ...any) *Fault 
 	case err == errBufferLimit:
 		return Faultf(Protocol, "answer too large", detail, args...)
 	case isTimeout(err) && begun:
-		return Faultf(Timeout, "answer's "+part+" not whole in time", detail, args...)
+		return Faultf(Timeout, "answer's "+part+" incomplete when the time ran out", detail, args...)
 	case isTimeout(err):
 		return Faultf(Timeout, "no answer in time", "")
 	case err == io.EOF:

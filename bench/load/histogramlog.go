@@ -153,7 +153,7 @@ func parseInterval(line string) (Interval, error) {
 	}
 	at, err := strconv.ParseFloat(columns[1], 64)
 	if err != nil || at < 0 || at > math.MaxInt32 || at != math.Trunc(at) {
-		return i, fmt.Errorf("%.20q is no second of a load", columns[1])
+		return i, fmt.Errorf("%.20q is not a second of a load", columns[1])
 	}
 	i.At = int(at)
 	if i.histogram, err = hdrhistogram.DecodePacked([]byte(columns[4])); err != nil {

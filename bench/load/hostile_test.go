@@ -123,11 +123,11 @@ func TestHostile(t *testing.T) {
 		kind   load.Kind
 		text   string
 	}{
-		"slow head":            {dribble("HTTP/1.1 200 OK\r\n", "a"), load.Timeout, "answer's head not whole in time"},
-		"slow body":            {dribble("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "a"), load.Timeout, "answer's body not whole in time"},
-		"slow chunks":          {dribble("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n"), load.Timeout, "answer's body not whole in time"},
+		"slow head":            {dribble("HTTP/1.1 200 OK\r\n", "a"), load.Timeout, "answer's head incomplete when the time ran out"},
+		"slow body":            {dribble("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "a"), load.Timeout, "answer's body incomplete when the time ran out"},
+		"slow chunks":          {dribble("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n"), load.Timeout, "answer's body incomplete when the time ran out"},
 		"no answer":            {dribble("", ""), load.Timeout, "no answer in time"},
-		"no length, no end":    {dribble("HTTP/1.1 200 OK\r\n\r\n", "a"), load.Timeout, "answer's body not whole in time"},
+		"no length, no end":    {dribble("HTTP/1.1 200 OK\r\n\r\n", "a"), load.Timeout, "answer's body incomplete when the time ran out"},
 		"endless header":       {flood("HTTP/1.1 200 OK\r\nA: ", "a"), load.Protocol, "head too large"},
 		"endless headers":      {flood("HTTP/1.1 200 OK\r\n", "A: b\r\n"), load.Protocol, "head too large"},
 		"many headers":         {answering("HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 300) + "\r\n"), load.Protocol, "too many header fields"},

@@ -52,7 +52,7 @@ func TestHostileTLS(t *testing.T) {
 		"closed in body":    {answer(half, func(c *tls.Conn, _ net.Conn) { c.Close() }), load.Protocol, "body ended early"},
 		"torn off in body":  {answer(half, func(_ *tls.Conn, raw net.Conn) { raw.Close() }), load.Protocol, "body ended early"},
 		"garbage in body":   {answer(half, func(_ *tls.Conn, raw net.Conn) { raw.Write(make([]byte, 100)) }), load.Protocol, "connection broke in the body"},
-		"stuck in body":     {answer(half, nil), load.Timeout, "answer's body not whole in time"},
+		"stuck in body":     {answer(half, nil), load.Timeout, "answer's body incomplete when the time ran out"},
 		"closed at request": {answer("", func(c *tls.Conn, _ net.Conn) { c.Close() }), load.Protocol, "connection closed before the answer"},
 	}
 	for name, tt := range tests {

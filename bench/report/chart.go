@@ -76,7 +76,7 @@ func hitsChart(seconds []result.Second) chart {
 	c := chart{ID: "chart-hits", Title: "Hits and errors", Unit: "per second", Ticks: ticks,
 		Shapes: []shape{{"area a-hits", area(hits, y)}, {"line l-hits", line(hits, y)}, {"bars b-error", errorBars(seconds, y)}},
 		Legend: []legend{{"l-hits", "hits"}, {"b-error", "errors (never smaller than a sliver)"}},
-		About: fmt.Sprintf("Hits per second over %d s, at most %s; %s errors in all.",
+		About: fmt.Sprintf("Requests per second over %d s, at most %s; %s errors.",
 			len(seconds), figure(slices.Max(hits)), figure(errors))}
 	return c
 }

@@ -25,7 +25,7 @@ func Diff(w io.Writer, d *diff.Diff, most int, s Style) error {
 
 // diffNote says how the figures of a difference are to be read.
 func diffNote(d *diff.Diff) string {
-	note := "One round each: what moved may be noise. isukit compare says how sure a difference is."
+	note := "One round each: the differences may be noise. isukit compare shows their confidence."
 	if d.PerMinute {
 		note = fmt.Sprintf("The loads lasted %s and %s: sums and counts are for a minute of load. %s", seconds(d.A.LoadTook()), seconds(d.B.LoadTook()), note)
 	}

@@ -18,7 +18,7 @@ func watched(evil string) *result.Round {
 	began := time.Date(2026, 11, 22, 20, 15, 3, 0, time.UTC)
 	r := &result.Round{
 		Format: 1, ID: "20261122T201503Z-private-isu", StartedAt: began, Topology: "private-isu" + evil, Scenario: "external", LoadSeconds: 60, Passed: true,
-		Score:      result.Score{Total: 12345, Lines: []result.ScoreLine{{Label: "as the benchmark says", Count: 1, Each: 12345, Points: 12345}}},
+		Score:      result.Score{Total: 12345, Lines: []result.ScoreLine{{Label: "reported by the benchmark", Count: 1, Each: 12345, Points: 12345}}},
 		Phases:     []result.Phase{{Name: "rotate", DurationSeconds: 0.3, OK: true}, {Name: "restart", StartSeconds: 0.3, DurationSeconds: 4, OK: true}, {Name: "load", StartSeconds: 4.3, DurationSeconds: 60, OK: true}},
 		Benchmark:  result.Benchmark{Command: "./bench" + evil, ScoreFrom: "command", Began: began, Ended: began.Add(time.Minute), Messages: []string{"GET /logout timed out" + evil}},
 		All:        result.Endpoint{Name: "all", Hits: 9000, OK: 8990, Errors: 10, Latency: result.Latency{P50Ms: 12, P90Ms: 80, P99Ms: 412, MaxMs: 2100}},

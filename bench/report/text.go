@@ -144,7 +144,7 @@ func (p *sheet) errorGroups(r *result.Round) {
 }
 
 func (p *sheet) endpoints(r *result.Round) {
-	p.head("Endpoints", fmt.Sprintf("latency in ms, from when a hit was meant to go; %s hits/s", figure(r.HitsPerSec())))
+	p.head("Endpoints", fmt.Sprintf("latency in ms from the scheduled send time; %s requests/s", figure(r.HitsPerSec())))
 	cols := []column{{title: "", elastic: true}}
 	for _, t := range []string{"hits", "share", "p50", "p90", "p99", "max", "errors"} {
 		cols = append(cols, column{title: t, right: true})
@@ -158,7 +158,7 @@ func (p *sheet) endpoints(r *result.Round) {
 	rows = append(rows, nil, endpointRow(all))
 	p.table(cols, rows)
 	if r.All.Refused > 0 {
-		p.line("  ", p.paint(dim, plural(r.All.Refused, "hit")+" refused at no cost"))
+		p.line("  ", p.paint(dim, plural(r.All.Refused, "hit")+" rejected without penalty"))
 	}
 }
 

@@ -158,7 +158,7 @@ func unexpectedStatus(r *load.Response, want int) error {
 func checkErrorBody(r *load.Response) error {
 	e, ok := wire.FromResponse(r.Status, r.Header("Content-Type"), r.Body)
 	if !ok {
-		return load.Faultf(load.Decode, "error answer is no portal.v1.Error", "status %d, content type %q", r.Status, r.Header("Content-Type"))
+		return load.Faultf(load.Decode, "error response is not a portal.v1.Error", "status %d, content type %q", r.Status, r.Header("Content-Type"))
 	}
 	if e.Message == "" {
 		return load.Faultf(load.Wrong, "error answer does not say what was wrong", "status %d, code %s", r.Status, e.Code)

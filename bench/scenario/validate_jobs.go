@@ -118,7 +118,7 @@ func (v *validation) ruleResultShows(ctx context.Context) error {
 
 var clockRules = []rule{
 	{"only admins set the clock, and only in order", false, (*validation).ruleSetClock},
-	{"before the start there are teams but no jobs and no questions", false, (*validation).ruleBefore},
+	{"before the start there are teams, but neither jobs nor questions", false, (*validation).ruleBefore},
 	{"while frozen, results are the team's own", false, (*validation).ruleFrozen},
 	{"after the end nothing is taken and everything is shown", false, (*validation).ruleEnded},
 	{"the clock is put back", true, func(v *validation, ctx context.Context) error {

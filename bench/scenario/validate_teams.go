@@ -13,7 +13,7 @@ import (
 )
 
 var teamRules = []rule{
-	{"somebody without a team has no dashboard and no jobs", false, func(v *validation, ctx context.Context) error {
+	{"a user without a team has neither dashboard nor jobs", false, func(v *validation, ctx context.Context) error {
 		return firstOf(
 			func() error { return v.ann.refused(ctx, 403, call{route: "GET /api/dashboard"}) },
 			func() error {

@@ -58,7 +58,7 @@ func TestUsage(t *testing.T) {
 func TestSocketOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	file := writeFile(t, dir, "db.dsn", "a secret", 0o600)
-	if _, err := listen(t.Context(), unixPrefix+file); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := listen(t.Context(), unixPrefix+file); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("in place of a file: %v", err)
 	}
 	if data, err := os.ReadFile(file); string(data) != "a secret" {
@@ -155,7 +155,7 @@ func TestConfigReportsEveryFault(t *testing.T) {
 		{"wrong values", "role: db\nlisten: here\ndebug_listen: there\ndatabases:\n  - {name: 1st, dsn_file: open.dsn}\n" +
 			"  - {name: a, dsn_file: broken.dsn}\n  - {name: a, dsn_file: nodb.dsn}\n  - {name: b}\n  - {name: c, dsn_file: none.dsn}\n" +
 			"api_url: 127.0.0.1:80/x\ndataset: {scale: huge}\napp_id: 1023\nmax_open_conns: -1\n",
-			[]string{`role: "db"`, `listen: "here"`, `debug_listen: "there"`, `replica 1: name "1st"`, "open.dsn has mode 0644", "broken.dsn holds no DSN",
+			[]string{`role: "db"`, `listen: "here"`, `debug_listen: "there"`, `replica 1: name "1st"`, "open.dsn has mode 0644", "broken.dsn must contain a DSN",
 				`replica 3: name "a" is taken`, "nodb.dsn names no database", "dsn_file of database 4", "none.dsn", "session_key_file: is missing",
 				"worker_token_file: is missing", "api_url:", `dataset: scale "huge"`, "app_id: 1023", "max_open_conns: -1 is below 4"}},
 		{"placement", "listen: :1\ndatabases:\n  - {name: a, dsn_file: nodb.dsn, weight: -1}\n  - {name: b, dsn_file: b.dsn}\n" +
@@ -167,7 +167,7 @@ func TestConfigReportsEveryFault(t *testing.T) {
 			"write_mode: keyed\napp_processes: 2\nread_policy: best\nread_dsn_file: none.dsn\nmax_open_conns: -2\n",
 			[]string{`weight -1 is negative`, `names replica "z"`, `replica "a" is in group "x" and in group "y"`, `replica "c" is in no group`,
 				`names table "goals"`, `jobs is in group "x" and results in group "y"`, `table clarifications is in no group`, `mode "keyed"`,
-				`read policy "best"`, "it stands beside groups", `none.dsn`, `read_dsn_file of group "y": `, "max_open_conns: -2"}},
+				`read policy "best"`, "cannot be combined with groups", `none.dsn`, `read_dsn_file of group "y": `, "max_open_conns: -2"}},
 		{"replicated", "write_mode: replicated\nread_dsn_file: b.dsn\n", []string{"read_dsn_file: write_mode replicated waits"}},
 		{"nothing", "", []string{"listen: is missing", "databases: name at least one"}},
 		{"wrong types", "app_id: [1]\n", []string{"[1:9]", "type int"}},

@@ -72,7 +72,7 @@ const configHint = `"isukit-app --help" shows a configuration, app/README.md all
 // load reads the file that the flags name and everything that it names. The error is a *usageError with every fault.
 func (f *configFlags) load() (*config, error) {
 	if f.file == "" {
-		return nil, &usageError{errors.New("there is no configuration"), "give --config FILE; " + configHint}
+		return nil, &usageError{errors.New("no configuration"), "give --config FILE; " + configHint}
 	}
 	conf, err := readConfig(f.file)
 	if err != nil {
@@ -153,7 +153,7 @@ func (c *config) settle(dir string) error {
 		faults = append(faults, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
 	}
 	if role := app.Role(c.Role); role != app.RoleWeb && role != app.RoleAPI && role != app.RoleAll {
-		fault("role", "%q does not exist; there are web, api and all", c.Role)
+		fault("role", "role %q does not exist; use web, api or all", c.Role)
 	}
 	if err := checkListen(c.Listen); err != nil {
 		fault("listen", "%w", err)
@@ -184,7 +184,7 @@ func (c *config) settle(dir string) error {
 		fault("dataset", "%w", err)
 	}
 	if c.AppID < 0 || c.AppID > app.MaxAppID {
-		fault("app_id", "%d is not within 0..%d", c.AppID, app.MaxAppID)
+		fault("app_id", "%d must be from 0 to %d", c.AppID, app.MaxAppID)
 	}
 	if c.MaxOpenConns != 0 && c.MaxOpenConns < minOpenConns {
 		fault("max_open_conns", "%d is below %d", c.MaxOpenConns, minOpenConns)
@@ -221,7 +221,7 @@ func readDSN(file string) (*mysql.Config, error) {
 	}
 	dsn, err := mysql.ParseDSN(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s holds no DSN of the form user:password@tcp(host:port)/database", file)
+		return nil, fmt.Errorf("%s must contain a DSN of the form user:password@tcp(host:port)/database", file)
 	}
 	if dsn.DBName == "" {
 		return nil, fmt.Errorf("the DSN in %s names no database", file)
@@ -236,7 +236,7 @@ func readSecret(file string) (string, error) {
 		return "", err
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return "", fmt.Errorf("%s has mode %04o; it holds a secret and needs 0600", file, mode)
+		return "", fmt.Errorf("%s has mode %04o; it contains a secret and needs 0600", file, mode)
 	}
 	data, err := readBounded(file)
 	if err != nil {

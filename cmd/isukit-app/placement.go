@@ -42,7 +42,7 @@ func (c *config) settlePlacement(dir string) []error {
 	readsAt("read_dsn_file", &c.ReadDSNFile, &c.readDSN)
 	balanced := c.ReadDSNFile != ""
 	if balanced && len(c.Groups) > 0 {
-		faults = append(faults, errors.New("read_dsn_file: it stands beside groups; give each group its own"))
+		faults = append(faults, errors.New("read_dsn_file cannot be combined with groups; give each group its own"))
 	}
 	for i := range c.Groups {
 		g := &c.Groups[i]
@@ -50,7 +50,7 @@ func (c *config) settlePlacement(dir string) []error {
 		readsAt(fmt.Sprintf("groups: read_dsn_file of group %q", g.Name), &g.ReadDSNFile, &g.readDSN)
 	}
 	if balanced && c.replicated() {
-		faults = append(faults, errors.New("read_dsn_file: write_mode replicated waits for a replica until it has what was written; a balanced address does not say which one answers"))
+		faults = append(faults, errors.New("read_dsn_file: write_mode replicated waits for a replica to catch up, but a balanced address hides which replica responds"))
 	}
 	if len(c.Groups) > 0 {
 		faults = append(faults, c.tableFaults()...)
@@ -79,7 +79,7 @@ func (c *config) tableFaults() []error {
 			case g < 0:
 				faults = append(faults, fmt.Errorf("groups: table %s is in no group", t))
 			case g != first && first >= 0:
-				faults = append(faults, fmt.Errorf("groups: %s is in group %q and %s in group %q; they are written together: keep %s in one group",
+				faults = append(faults, fmt.Errorf("groups: %s is in group %q and %s in group %q; the same transactions write them: keep %s in one group",
 					unit[0], c.Groups[first].Name, t, c.Groups[g].Name, strings.Join(unit, ", ")))
 			}
 		}

@@ -27,9 +27,9 @@ func newPrepareCmd(flags *configFlags, out io.Writer) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "prepare",
-		Short: "Make the portal's tables and the seed tables that initialize copies, on every database",
-		Long: `Make the portal's tables and the seed tables that initialize copies, on every database that the configuration names; the database
-itself, too, where it is missing. What the tables hold is replaced. With scale standard it takes some seconds.`,
+		Short: "Create the portal's tables and the seed tables for initialize in every database",
+		Long: `Create the portal's tables, and the seed tables that initialize copies, in every database of the configuration. Missing databases are
+created. Existing rows are replaced. It takes some seconds with scale standard.`,
 		Example: "  isukit-app --config app.yaml prepare",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -35,19 +35,18 @@ type hintedError struct {
 func (e *hintedError) Error() string { return e.err.Error() }
 func (e *hintedError) Unwrap() error { return e.err }
 
-const longHelp = `Serve the portal, isukit's reference app, until SIGINT or SIGTERM; requests under way are finished then. Log lines go to standard
-error, as JSON. isukit round and isukit topology apply write the configuration and start isukit-app by themselves; by hand it is
+const longHelp = `Serve the portal, isukit's reference app, until SIGINT or SIGTERM; running requests are finished. The log on standard error is
+JSON. isukit round and isukit topology apply write the configuration and start isukit-app. A configuration by hand:
 
   role: all                         # web, api or all
   listen: 127.0.0.1:8080
   databases:
-    - {name: db-1, dsn_file: db-1.dsn}   # holds user:password@tcp(host:port)/database, mode 0600
+    - {name: db-1, dsn_file: db-1.dsn}   # contains user:password@tcp(host:port)/database, mode 0600
   session_key_file: session.key     # 32 bytes or more, mode 0600
   worker_token_file: worker.token   # 16 bytes or more, mode 0600
   dataset: {scale: standard, seed: 1}
 
-app/README.md has all keys. Relative paths are relative to the file. Exit code 1 says that it failed, 2 that the command line or the
-configuration is wrong.`
+app/README.md lists all keys. Paths are relative to the file. Exit code 1: isukit-app failed; 2: wrong command line or configuration.`
 
 func newRootCmd(out, errs io.Writer) *cobra.Command {
 	var flags configFlags
@@ -73,7 +72,7 @@ func newRootCmd(out, errs io.Writer) *cobra.Command {
 		return &usageError{err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
 	})
 	root.PersistentFlags().StringVar(&flags.file, "config", "", "configuration file (YAML)")
-	root.PersistentFlags().StringVar(&flags.role, "role", "", "role to serve instead of the file's: web, api or all")
+	root.PersistentFlags().StringVar(&flags.role, "role", "", "role to serve, instead of the file's: web, api or all")
 	root.AddCommand(newPrepareCmd(&flags, out), newVersionCmd(out))
 	return root
 }
@@ -83,7 +82,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0])
+	err := fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
 	if cmd.HasSubCommands() {
 		err = fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+args[0])
 	}
@@ -119,7 +118,7 @@ func failureHint(err error) string {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return `another process listens there ("ss -ltnp" names it): stop it, or change listen, socket or debug_listen`
 	case errors.Is(err, syscall.EACCES):
-		return "a port below 1024, or a socket's directory that is not one's own, needs root"
+		return "a port below 1024, or a socket in a directory of another user, needs root"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return `this machine has no such address ("ip address" lists them)`
 	}

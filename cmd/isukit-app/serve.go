@@ -23,7 +23,7 @@ import (
 )
 
 // databaseHint is what to do where a database cannot be used.
-const databaseHint = "see that each database runs and takes the user of its dsn_file, and that prepare has been run on it"
+const databaseHint = "check that each database runs, accepts the user of its dsn_file, and was prepared (isukit-app prepare)"
 
 const (
 	// openTimeout is how long serve waits for databases that are still starting.
@@ -85,7 +85,7 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 
 // secretHint tells how to make a file with a secret of at least so many bytes.
 func secretHint(bytes, file string) string {
-	return fmt.Sprintf("(umask 077; openssl rand -hex %s > %s), or chmod 600 where it is there", bytes, file)
+	return fmt.Sprintf("(umask 077; openssl rand -hex %s > %s), or chmod 600 if it exists", bytes, file)
 }
 
 // fresh lets every request see what was acknowledged before it, also by another process. Replicas that copy by themselves
@@ -188,7 +188,7 @@ func clearSocket(ctx context.Context, path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return &usageError{fmt.Errorf("socket: %s is there, and no socket", path), "give the path of a file that isukit-app may make"}
+		return &usageError{fmt.Errorf("socket: %s exists and is not a socket", path), "give the path of a file that isukit-app may create"}
 	}
 	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		_ = conn.Close() // nothing was written to it

@@ -23,7 +23,7 @@ func newVersionCmd(out io.Writer) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Say which isukit-app this is, and which version of the dataset it makes",
+		Short: "Print the version of isukit-app and of its dataset",
 		Args:  noArgs,
 		RunE:  func(*cobra.Command, []string) error { return runVersion(out, asJSON) },
 	}

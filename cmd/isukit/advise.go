@@ -31,15 +31,15 @@ func newAdviseCmd(s streams) *cobra.Command {
 	var o adviseOptions
 	cmd := &cobra.Command{
 		Use:   "advise [ROUND]",
-		Short: "Rank where each role should run, from one round",
-		Long: `Rank all placements of the roles on the hosts of a round's topology, from the CPU time that each role took for a request in that round (default:
-the newest). It predicts an order and shares of the best, never absolute figures, and knows CPUs and memory: no locks, disks or networks.
+		Short: "Predict the best host for each role, from one round",
+		Long: `Rank all placements of the roles on the hosts of a round's topology (default: the newest round), based on the CPU time that each role used
+per request. The result is an order with scores relative to the best. It accounts for CPUs and memory, not for locks, disks or networks.
 
-The round must be fit: passed, without errors, no host more than 85 % busy, no limit in the load generator. isukit refuses others, with the command
-that makes a fit one: in an overloaded round users wait, and what they ask for is not what they would ask for.
+The round must have passed without errors, with no host more than 85 % busy and no bottleneck in the load generator, because users behave
+differently under overload. For other rounds, isukit prints the command that runs a suitable one.
 
---run plays the best three placements and today's, interleaved, ranks again by what they cost, and reports where a prediction was wrong.
-Do not use it to choose between placements that differ by less than 10 %: "isukit compare topology=A topology=B" decides that.`,
+--run runs the best three placements and the current one, ranks them again, and reports wrong predictions.
+For placements that differ by less than 10 %, use "isukit compare topology=A topology=B" instead.`,
 		Example: "  isukit round -t final-1 --driver lab --users 20\n  isukit advise\n  isukit advise last --run --rounds 3 --round \"--driver lab\"",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,8 +52,8 @@ Do not use it to choose between placements that differ by less than 10 %: "isuki
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.topology, "hosts", "", "a topology whose hosts are meant (default: that of the round)")
-	f.BoolVar(&o.run, "run", false, "play the best three placements and today's")
+	f.StringVar(&o.topology, "hosts", "", "topology with the hosts to place roles on (default: that of the round)")
+	f.BoolVar(&o.run, "run", false, "run the best three placements and the current one")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds of each placement with --run")
 	f.StringVar(&o.round, "round", "", `arguments of isukit round for every round, for example "--driver lab --duration 15s"`)
 	resultsFlag(f, &o.results)
@@ -155,10 +155,10 @@ func printAdvice(out io.Writer, a *session.Advice) error {
 		fmt.Fprintf(out, "played: %s: score %.0f, %.0f hits/s, %.0f %% of the best (predicted %.0f %%), %d of %d failed\n", m.Placement, m.Score, m.HitsPerSec, 100*m.ShareOfBest,
 			100*m.Predicted, m.Failed, len(m.Rounds))
 		if math.Abs(m.ShareOfBest-m.Predicted) > 0.2 {
-			fmt.Fprintf(out, "! the prediction was wrong by %.0f points: what limits there is no CPU, perhaps locks, connections or a disk\n", 100*math.Abs(m.ShareOfBest-m.Predicted))
+			fmt.Fprintf(out, "! the prediction was wrong by %.0f points: the bottleneck is not a CPU, but perhaps locks, connections or a disk\n", 100*math.Abs(m.ShareOfBest-m.Predicted))
 		}
 	}
-	_, err := fmt.Fprintln(out, "an order and shares of the best by CPU and memory; locks, disks and networks are not in it")
+	_, err := fmt.Fprintln(out, "predicted from CPU and memory; locks, disks and networks are not included")
 	return err
 }
 

@@ -20,12 +20,12 @@ const (
 	oneKind     subjectKind = "this command" // where there is no other
 	thePortal   subjectKind = "the portal"
 	aProject    subjectKind = "a project"
-	aTopology   subjectKind = "a topology that is up"
+	aTopology   subjectKind = "a running topology"
 	thisMachine subjectKind = "this machine"
-	aRecord     subjectKind = "a kept round"
+	aRecord     subjectKind = "a saved round"
 	aList       subjectKind = "the list of checks"
-	ofKept      subjectKind = "kept rounds"
-	ofNew       subjectKind = "rounds that are run"
+	ofKept      subjectKind = "saved rounds"
+	ofNew       subjectKind = "rounds to run"
 	ofCommands  subjectKind = "commands"
 )
 
@@ -53,51 +53,51 @@ var flagUses = map[string]flagUse{
 	"round": {
 		kinds: []subjectKind{thePortal, aProject}, about: subjectOfRound,
 		not: []refusal{
-			{thePortal, "project", "--topology asks for the portal; leave out one of the two"},
+			{thePortal, "project", "--topology selects the portal; use only one of them"},
 			{thePortal, "yes", noFileRuns},
 			{aProject, "driver cpu-scale engine proxy scale seed local-dir app", "isukit does not start the servers of a project, and makes no data for it; for the portal, give --topology"},
 			{aProject, "duration users shape arrivals mix objective-p99 objective-errors patience",
-				"the project's benchmark makes its own load: set that in benchmark.command; for the portal, give --topology"},
+				"the project's benchmark creates the load: set this in benchmark.command; for the portal, give --topology"},
 			{aProject, "hits generator-cpus capture capture-share keylog",
-				"the project's benchmark makes the requests, and isukit does not see its connections; isukit capture --live or --host records them on a host"},
+				"isukit does not see the connections of the project's benchmark; record them on a host with isukit capture --live or --host"},
 		},
 		needs: []need{
-			{"capture-share", "capture", "it is the part of the connections that a capture gets"},
-			{"arrivals", "shape=rate shape=capacity", "only visits at a rate have times of arrival"},
-			{"objective-p99 objective-errors", "shape=capacity", "only the search for the capacity has an objective"},
+			{"capture-share", "capture", "it selects the connections of a capture"},
+			{"arrivals", "shape=rate shape=capacity", "only --shape rate=R and capacity have arrival times"},
+			{"objective-p99 objective-errors", "shape=capacity", "only --shape capacity has an objective"},
 		},
 	},
 	"compare": {
 		kinds: []subjectKind{ofKept, ofNew, ofCommands}, about: subjectOfCompare,
 		not: []refusal{
-			{ofKept, "budget warmup repeats both", "no round is run where both sides name kept rounds; --rounds runs some"},
-			{ofCommands, "both", "both sides are commands, and --both is for rounds of isukit; write it into the commands"},
+			{ofKept, "budget warmup repeats both", "both sides are saved rounds, so no round is run; --rounds runs new ones"},
+			{ofCommands, "both", "--both only applies to isukit rounds, and both sides are commands; add the arguments to the commands"},
 		},
-		needs: []need{{"json metrics same alpha sequential", "!bench", "--bench prints the rounds and compares nothing"}},
+		needs: []need{{"json metrics same alpha sequential", "!bench", "--bench only prints the rounds"}},
 	},
 	"doctor": {
 		kinds: []subjectKind{aRecord, aTopology, aProject, thisMachine, aList}, about: subjectOfDoctor,
 		not: []refusal{
-			{aRecord, "topology driver project db local-dir app yes", "a kept round is looked at in its record, not on hosts"},
+			{aRecord, "topology driver project db local-dir app yes", "a saved round is checked from its record, not on hosts"},
 			{aTopology, "yes", noFileRuns},
 			{thisMachine, "yes", noFileRuns},
-			{aTopology, "project db results", "with --topology or --driver doctor looks at that topology alone"},
+			{aTopology, "project db results", "with --topology or --driver, doctor only checks that topology"},
 			{aProject, "local-dir app results", "a project's servers are not isukit's, and its rounds are not read"},
-			{thisMachine, "local-dir app results", "nothing of isukit's is looked at on this machine; --driver looks at a topology that is up"},
-			{aList, "topology driver project db results local-dir app yes", "--ls looks at nothing"},
+			{thisMachine, "local-dir app results", "doctor does not check isukit's servers on this machine; --driver checks a running topology"},
+			{aList, "topology driver project db results local-dir app yes", "no check runs with --ls"},
 		},
 	},
 	"replicas status": replicasUse, "replicas check": replicasUse, "replicas repair": replicasUse, "replicas eject": replicasUse, "replicas admit": replicasUse,
-	"replicas lint": {not: []refusal{{oneKind, "replica driver mode project yes", "lint reads the app's sources, and asks no database"}}},
+	"replicas lint": {not: []refusal{{oneKind, "replica driver mode project yes", "lint reads the app's sources, not databases"}}},
 	"doctor stop":   stopUse, "doctor start": stopUse,
 	"tune diff": tuneUse, "tune apply": tuneUse, "tune verify": tuneUse, "tune revert": tuneUse,
-	"replay": {needs: []need{{"speed", "paced", "requests that are not paced go as fast as answers come"}}},
+	"replay": {needs: []need{{"speed", "paced", "without --paced, requests are sent as fast as possible"}}},
 	"capture": {needs: []need{
 		{"ssh-config", "host", "only --host uses ssh"},
 		{"netns", "live", "only --live opens a network namespace"},
 	}},
-	"lab up":         {needs: []need{{"local-dir", "systemd", "other hosts have the files of this machine"}}},
-	"advise":         {needs: []need{{"rounds round", "run", "only --run plays rounds"}}},
+	"lab up":         {needs: []need{{"local-dir", "systemd", "the other drivers use the files of this machine"}}},
+	"advise":         {needs: []need{{"rounds round", "run", "only --run runs rounds"}}},
 	"observe":        {needs: []need{{"ask", "!score", "the score is given"}}},
 	"show":           {needs: []need{{"brief", "!json", "--json is the whole record"}}},
 	"diff":           {needs: []need{{"brief", "!json", "--json is the whole difference"}, {"top", "!brief", "--brief bounds the lines"}}},
@@ -106,30 +106,30 @@ var flagUses = map[string]flagUse{
 	"init":           {needs: []need{{"force", "!print", "--print writes no file"}}},
 	"hosts init":     {needs: []need{{"force", "!no-config", "it is for the ssh config, which --no-config leaves alone"}}},
 	"topology apply": topologyUse("cpu-scale engine proxy scale seed local-dir app fresh",
-		need{"fresh force", "!dry-run", "a dry run makes the plan without it"}),
+		need{"fresh force", "!dry-run", "a dry run does not need it"}),
 	"topology verify": topologyUse("local-dir app reboot no-ask rounds duration",
-		need{"no-ask rounds duration", "reboot", "without a reboot nothing is asked and no round is run"}),
+		need{"no-ask rounds duration", "reboot", "it only applies to a reboot"}),
 	"topology status": topologyUse("local-dir app"),
 	"topology down":   topologyUse("local-dir app"),
-	"decode":          {needs: []need{{"request", "route", "it says which body of a route is meant"}}},
+	"decode":          {needs: []need{{"request", "route", "it selects a body of the route"}}},
 }
 
 // noFileRuns is why --yes does not apply.
-const noFileRuns = "no project file is used, so there are no commands of one to agree to"
+const noFileRuns = "no project file is used, so there are no commands to confirm"
 
-var stopUse = flagUse{not: []refusal{{oneKind, "only skip", "they choose checks, and nothing is checked"}}}
+var stopUse = flagUse{not: []refusal{{oneKind, "only skip", "they select checks, and nothing is checked"}}}
 
-var tuneUse = flagUse{needs: []need{{"project yes this-kernel", "!driver", "--driver means the servers of a topology, and the kernels of its hosts"}}}
+var tuneUse = flagUse{needs: []need{{"project yes this-kernel", "!driver", "--driver selects the servers of a topology and the kernels of its hosts"}}}
 
 var replicasUse = flagUse{
 	kinds: []subjectKind{aTopology, aProject, thisMachine}, about: subjectOfReplicas,
 	not: []refusal{
-		{aProject, "driver", "--project names the databases; leave out one of the two"},
-		{aProject, "mode", "the project says how its databases are written"},
-		{thisMachine, "project yes", "the databases are named with --replica, and no project file is used"},
+		{aProject, "driver", "--project already selects the databases; use only one of them"},
+		{aProject, "mode", "the project file specifies the write mode"},
+		{thisMachine, "project yes", "--replica names the databases, so no project file is used"},
 		{aTopology, "yes", noFileRuns},
-		{thisMachine, "driver", "the databases are named with --replica; --driver takes those of a topology that is up"},
-		{aTopology, "mode", "the topology says how its databases are written"},
+		{thisMachine, "driver", "--replica names the databases; --driver selects those of a running topology"},
+		{aTopology, "mode", "the topology specifies the write mode"},
 	},
 }
 
@@ -218,7 +218,7 @@ func refuseFlags(cmd *cobra.Command, args []string) error {
 	if len(faults) == 0 {
 		return nil
 	}
-	return ui.UsageError(errors.Join(faults...), "docs/flags.md lists which flag applies to what")
+	return ui.UsageError(errors.Join(faults...), "docs/flags.md lists what each flag applies to")
 }
 
 // refuses says why a flag does not apply beside others that are set; "" when it does.

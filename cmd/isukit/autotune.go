@@ -28,14 +28,14 @@ func newAutotuneCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "autotune [TUNING,...]",
 		Short: "Search for the best tunings, sizes and placement within a budget",
-		Long: `Search for the best configuration that a number of rounds finds: tunings on or off, sizes in a range (--size), and the placement of the roles (--place).
-Rounds come in pairs: a candidate against the best so far. What makes rounds fail is avoided. The baseline has no tuning, every size at the lower
-end of its range, and the topology's placement.
+		Long: `Search for the best configuration with a given number of rounds: tunings on or off, sizes in a range (--size), and placements (--place).
+Rounds run in pairs: a candidate and the best so far. isukit avoids what makes rounds fail. The baseline has no tuning, the lowest value
+of each size, and the topology's placement.
 
-The last pairs are kept back: they compare the best with the baseline in fresh rounds, and only their interval is the result. The best single round
-is always too good to be true. If a round of the best fails in these pairs, it is rejected.
+The last pairs compare the best configuration with the baseline again. Only these pairs give the result, because the best round of a search
+is partly luck. If the best configuration fails in one of them, it is rejected.
 
-"isukit autotune resume" continues after Ctrl-C or a crash. Do not use it with less than about 45 rounds: "isukit screen" tells more about tunings.`,
+"isukit autotune resume" continues after Ctrl-C or a crash. Below about 45 rounds, use "isukit screen" instead.`,
 		Example: `  isukit autotune mysql/memory,mysql/durability-relaxed,nginx/keepalive --budget 30m
   isukit autotune nginx/cache,nginx/workers --size db.buffer_pool=128MiB..512MiB --place --rounds 90 --round "-t final-1 --driver lab"
   isukit autotune resume`,
@@ -52,8 +52,8 @@ is always too good to be true. If a round of the best fails in these pairs, it i
 		},
 	}
 	o.addFlags(cmd.Flags())
-	cmd.Flags().StringArrayVar(&sizes, "size", nil, "a size of a role and its range, as a topology file names it, for example db.buffer_pool=128MiB..512MiB (repeatable)")
-	cmd.Flags().BoolVar(&place, "place", false, "also search the placement, among the best that isukit advise ranks from the newest fit round of the topology")
+	cmd.Flags().StringArrayVar(&sizes, "size", nil, "size of a role and its range, for example db.buffer_pool=128MiB..512MiB (repeatable)")
+	cmd.Flags().BoolVar(&place, "place", false, "also search among the placements that \"isukit advise\" ranks best")
 	cmd.AddCommand(newResumeCmd("autotune", s, resumeAutotune))
 	return cmd
 }
@@ -61,7 +61,7 @@ is always too good to be true. If a round of the best fails in these pairs, it i
 func runAutotune(ctx context.Context, o screenOptions, names, sizes []string, place bool, s streams) error {
 	say := ui.SayTo(s.err, o.quiet)
 	if len(names)+len(sizes) == 0 && !place {
-		return ui.UsageError(errors.New("there is nothing to search: no tuning, no --size, no --place"), `see "isukit autotune --help"`)
+		return ui.UsageError(errors.New("nothing to search: name tunings, or give --size or --place"), `see "isukit autotune --help"`)
 	}
 	if err := o.check(names, defaultSearch, say); err != nil {
 		return err
@@ -100,7 +100,7 @@ func runAutotune(ctx context.Context, o screenOptions, names, sizes []string, pl
 // topology is that of the rounds.
 func (o screenOptions) topology() (*topology.Topology, error) {
 	if p, _, err := projectOf(o.Round); err != nil || p != nil {
-		return nil, ui.UsageError(errors.Join(err, errors.New("--size and --place do not apply to a project: its services have no sizes that isukit sets")), "give tunings alone")
+		return nil, ui.UsageError(errors.Join(err, errors.New("--size and --place do not apply to a project")), "name only tunings")
 	}
 	var r roundOptions
 	cmd := &cobra.Command{Use: "round"}
@@ -132,7 +132,7 @@ func (o screenOptions) places(top *topology.Topology) ([]session.Place, error) {
 		}
 		why = err
 	}
-	return nil, ui.UsageError(fmt.Errorf("--place needs a round to advise from: %w", why), ui.HintOf(why, "isukit round -t "+top.Name+" --users 20, with the driver of the rounds"))
+	return nil, ui.UsageError(fmt.Errorf("--place needs a suitable round: %w", why), ui.HintOf(why, "isukit round -t "+top.Name+" --users 20, with the driver of the rounds"))
 }
 
 func resumeAutotune(ctx context.Context, o screenOptions, path string, s streams) error {
@@ -173,7 +173,7 @@ func (o screenOptions) tune(ctx context.Context, journal *session.Journal, plan 
 func printTuned(out io.Writer, r *session.TuneResult, plan session.TunePlan) error {
 	fmt.Fprintf(out, "%d of %d rounds; %s, seed %d\n", r.Search.Rounds, r.Planned, r.Metric, r.Seed)
 	w := ui.NewTable(out)
-	fmt.Fprintln(w, "WHAT\tBELIEVED EFFECT\tMAKES ROUNDS FAIL\tIN THE BEST")
+	fmt.Fprintln(w, "WHAT\tESTIMATED EFFECT\tMAKES ROUNDS FAIL\tIN THE BEST")
 	inBest := func(yes bool) string {
 		if yes {
 			return "yes"
@@ -198,17 +198,17 @@ func printTuned(out io.Writer, r *session.TuneResult, plan session.TunePlan) err
 	c := r.Confirmed
 	switch {
 	case r.Search.Rejected:
-		fmt.Fprintln(out, "the best was rejected: a round of it failed in the pairs that confirm. Stay with the baseline, or search again without what makes rounds fail")
+		fmt.Fprintln(out, "the best configuration was rejected, because one of its confirmation rounds failed. Keep the baseline, or search again without what makes rounds fail")
 	case c == nil:
-		fmt.Fprintf(out, "nothing is confirmed; the search believes in %+.0f %%, which is a guess\n", 100*(r.Search.Believed-1))
+		fmt.Fprintf(out, "not confirmed: the search estimates %+.0f %%\n", 100*(r.Search.Believed-1))
 	default:
-		fmt.Fprintf(out, "\nconfirmed in %d fresh pairs: %s %s, 95 %% interval %s to %s, %s (the search believed in %+.0f %%)\n", c.Pairs, r.Metric, percent(c.Ratio), percent(c.Low),
+		fmt.Fprintf(out, "\nconfirmed in %d fresh pairs: %s %s, 95 %% interval %s to %s, %s (the search estimated %+.0f %%)\n", c.Pairs, r.Metric, percent(c.Ratio), percent(c.Low),
 			percent(c.High), c.Verdict, 100*(r.Search.Believed-1))
 	}
 	if r.Keep != "" {
-		_, err := fmt.Fprintf(out, "play rounds with the best: %s\n", r.Keep)
+		_, err := fmt.Fprintf(out, "run rounds with the best: %s\n", r.Keep)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "what it chose: %s\n", ui.OrDash(strings.Join(r.Best, " ")))
+	_, err := fmt.Fprintf(out, "the best configuration: %s\n", ui.OrDash(strings.Join(r.Best, " ")))
 	return err
 }

@@ -31,21 +31,20 @@ func newCaptureCmd(s streams) *cobra.Command {
 	var o captureOptions
 	cmd := &cobra.Command{
 		Use:   "capture FILE | --live INTERFACE [FILTER] | --host HOST [FILTER]",
-		Short: "Show a packet capture's HTTP exchanges with their messages",
+		Short: "Show the HTTP requests and responses of a packet capture, decoded",
 		Long: `Show the HTTP/1.x exchanges of a file (` + capture.Formats + `, also as .gz and .zst; "-" is standard input).
 
-One line an exchange: time, client, method, path, status, request and response bytes, latency, message types.
-What the capture lost is marked on the exchange that it belongs to; connections that are not HTTP/1.x, or that cannot
-be decrypted, are named on standard error.
+isukit prints one line per exchange: time, client, method, path, status, request and response bytes, latency, message types.
+It marks exchanges with lost packets. Connections that are not HTTP/1.x, or cannot be decrypted, are listed on standard error.
 
-With --proto and without --routes, the message type of each path is learned from the bodies; "~" marks such a guess.
-Without --proto, the portal's messages are used where they fit exactly.
+With --proto and without --routes, isukit guesses the message type of each path from the bodies and marks it with "~".
+Without --proto, it uses the portal's messages where they fit exactly.
 
-With --live the packets of an interface ("any": of all) are read until Ctrl-C, which needs root. FILTER, or --filter
-with a file, is a part of tcpdump's language: 'port 9292', 'host 10.0.0.1 and not port 22', 'net 10.0.0.0/8'.
+--live captures on an interface ("any": all of them) until Ctrl-C, and needs root. FILTER, or --filter with a file, is a subset of
+tcpdump's language: 'port 9292', 'host 10.0.0.1 and not port 22', 'net 10.0.0.0/8'.
 
-With --host the same is read on a host of the lab ("switch" and "generator" as well), or else on one that ssh knows by that
-name, where tcpdump has to be installed and you have to be root or may use sudo without a password.`,
+--host captures on a host of the lab ("switch" and "generator" too) or on an ssh destination. An ssh destination needs tcpdump, and a
+login as root or with passwordless sudo.`,
 		Example: `  isukit capture round.pcap
   isukit capture --bodies --path '/api/teams/*' --status 4xx round.pcap.zst
   isukit capture --bodies --proto ./proto contest.pcap
@@ -74,12 +73,12 @@ name, where tcpdump has to be installed and you have to be root or may use sudo 
 	schemaFlags(cmd, &o.schema)
 	routesFlag(cmd, &o.schema)
 	filterFlags(cmd, &o.Filter)
-	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, as SSLKEYLOGFILE makes it)")
-	cmd.Flags().StringVar(&o.packet, "filter", "", "read these connections only, as in 'port 9292'")
+	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, for example from SSLKEYLOGFILE)")
+	cmd.Flags().StringVar(&o.packet, "filter", "", "read only these connections, for example 'port 9292'")
 	cmd.Flags().StringVar(&o.live, "live", "", "capture on this interface instead of reading a file; needs root")
 	cmd.Flags().StringVar(&o.netns, "netns", "", "with --live: the network namespace to capture in, by name or path")
-	cmd.Flags().StringVar(&o.host, "host", "", "capture on this host, of the lab or of ssh, until Ctrl-C; --live then names an interface of it (default any)")
-	cmd.Flags().StringVar(&o.sshConfig, "ssh-config", "", "with --host: a configuration file for ssh in place of your own")
+	cmd.Flags().StringVar(&o.host, "host", "", "capture on this lab host or ssh destination until Ctrl-C; --live selects its interface (default any)")
+	cmd.Flags().StringVar(&o.sshConfig, "ssh-config", "", "with --host: ssh configuration file to use instead of yours")
 	cmd.Flags().BoolVar(&o.Bodies, "bodies", false, "print the decoded messages too")
 	cmd.Flags().StringVar(&o.WriteBodies, "write-bodies", "", "write each body's bytes to a file in this directory")
 	linesFlag(cmd.Flags(), &o.Jsonl)
@@ -99,14 +98,14 @@ func jsonlIsJSON(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 func (o *captureOptions) arguments(args []string) error {
 	switch {
 	case o.host != "" && (o.netns != "" || strings.HasPrefix(o.host, "-")):
-		return ui.UsageError(fmt.Errorf("--host %s --netns %s", o.host, o.netns), "--host is a name, and goes without --netns")
+		return ui.UsageError(fmt.Errorf("--host %s --netns %s", o.host, o.netns), "--host and --netns cannot be combined")
 	case (o.live != "" || o.host != "") && o.packet != "" && len(args) > 0:
-		return ui.UsageError(errors.New("the filter is given twice"), "with --live and --host it is the argument or --filter")
+		return ui.UsageError(errors.New("the filter is given twice"), "give it as an argument or with --filter")
 	case (o.live != "" || o.host != "") && len(args) > 0:
 		o.packet = strings.Join(args, " ")
 	case o.live != "" || o.host != "":
 	case o.netns != "":
-		return ui.UsageError(errors.New("--netns goes with --live"), "")
+		return ui.UsageError(errors.New("--netns needs --live"), "")
 	case len(args) != 1:
 		return ui.UsageError(fmt.Errorf("%d files are named, want 1", len(args)), "give a FILE, \"-\" for standard input, or --live INTERFACE")
 	default:
@@ -118,7 +117,7 @@ func (o *captureOptions) arguments(args []string) error {
 func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Counts, error) {
 	var p exchange.Counts
 	if o.Bodies && o.Jsonl {
-		return p, ui.UsageError(errors.New("--bodies and --json are two forms of output"), "--json holds the bodies too")
+		return p, ui.UsageError(errors.New("--bodies and --json cannot be combined"), "--json contains the bodies too")
 	}
 	if err := o.Filter.Parse(); err != nil {
 		return p, err
@@ -154,7 +153,7 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Coun
 		fmt.Fprintf(s.err, "isukit: note: %d exchanges carry messages that are not the portal's; --proto DIR names your own .proto files\n", p.Foreign)
 	}
 	if err == nil && p.Formless > 0 {
-		err = ui.CheckFailed(fmt.Errorf("%d messages have parts without a form in JSON, which their faults name", p.Formless), "")
+		err = ui.CheckFailed(fmt.Errorf("%d messages have parts that JSON cannot express; their faults name them", p.Formless), "")
 	}
 	return p, err
 }
@@ -197,9 +196,9 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 func whyNothing(o captureOptions, stats capture.Stats) string {
 	switch {
 	case stats.Exchanges > 0:
-		return fmt.Sprintf("%d exchanges were read, and none passes what --method, --path, --status and the like ask for", stats.Exchanges)
+		return fmt.Sprintf("none of %d exchanges matches the filters (--method, --path, --status, ...)", stats.Exchanges)
 	case o.packet != "" && stats.Packets > 0 && stats.Segments == 0:
-		return fmt.Sprintf("none of %d packets passes --filter %q", stats.Packets, o.packet)
+		return fmt.Sprintf("none of %d packets matches --filter %q", stats.Packets, o.packet)
 	}
-	return fmt.Sprintf("there is no HTTP exchange that could be read in %d packets, %d of them TCP's", stats.Packets, stats.Segments)
+	return fmt.Sprintf("no readable HTTP exchange in %d packets (%d of them TCP)", stats.Packets, stats.Segments)
 }

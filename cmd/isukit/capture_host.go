@@ -101,7 +101,7 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 	ended := cmd.Wait()
 	if ended != nil && ctx.Err() == nil {
 		return ui.Hinted(fmt.Errorf("capture on %s: %w: %s", o.host, ended, strings.TrimSpace(said.String())),
-			"ssh has to let you in without a question, as root or as one who may use sudo without a password, and tcpdump has to be there")
+			"needed on the host: ssh login without a prompt, root or passwordless sudo, and tcpdump")
 	}
 	for line := range strings.Lines(said.String()) {
 		if strings.Contains(line, "dropped by") {
@@ -118,7 +118,7 @@ func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts ca
 	if _, err := io.ReadFull(stream, first[:]); err != nil {
 		return nil // why, its writer says
 	}
-	fmt.Fprintf(s.err, "isukit: capturing on %s of %s; Ctrl-C ends it\n", o.live, o.host)
+	fmt.Fprintf(s.err, "isukit: capturing on %s of %s; press Ctrl-C to stop\n", o.live, o.host)
 	reader, err := capture.NewReader(io.MultiReader(bytes.NewReader(first[:]), stream), opts)
 	if err != nil {
 		return fmt.Errorf("capture on %s: %w", o.host, err)

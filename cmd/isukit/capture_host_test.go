@@ -72,7 +72,7 @@ func TestCaptureHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(binary, "capture", "--state-dir", dir, "--host", "by-ssh", "--ssh-config", config).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "isukit: error: capture on by-ssh: exit status 255") || !strings.Contains(string(out), "isukit: hint: ssh has to let you in") {
+		if err == nil || !strings.Contains(string(out), "isukit: error: capture on by-ssh: exit status 255") || !strings.Contains(string(out), "isukit: hint: needed on the host: ssh login") {
 			t.Errorf("a host that cannot be reached: %v\n%s", err, out)
 		}
 	})

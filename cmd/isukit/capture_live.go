@@ -46,7 +46,7 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 	if o.host != "" {
 		where += " of " + o.host
 	}
-	fmt.Fprintf(s.err, "isukit: capturing on %s; Ctrl-C ends it\n", where)
+	fmt.Fprintf(s.err, "isukit: capturing on %s; press Ctrl-C to stop\n", where)
 	reader := capture.NewPacketReader(live, opts)
 	// The source ends with ctx, after it has given what had come until then.
 	if _, err := exchange.Print(context.WithoutCancel(ctx), o.PrintOptions, reader, decoder, s.out); err != nil {

@@ -49,9 +49,9 @@ func TestCaptureCommandShowsNothing(t *testing.T) {
 		args []string
 		errs string
 	}{
-		{[]string{"--where", "name=nobody"}, "16 exchanges were read, and none passes"},
-		{[]string{"--path", "/nowhere"}, "16 exchanges were read, and none passes"},
-		{[]string{"--filter", "port 1"}, `none of 79 packets passes --filter "port 1"`},
+		{[]string{"--where", "name=nobody"}, "none of 16 exchanges matches"},
+		{[]string{"--path", "/nowhere"}, "none of 16 exchanges matches"},
+		{[]string{"--filter", "port 1"}, `none of 79 packets matches --filter "port 1"`},
 	}
 	for _, tt := range tests {
 		args := append([]string{"capture", plain}, tt.args...)
@@ -71,12 +71,12 @@ func TestCaptureCommandRefuses(t *testing.T) {
 		errs string
 	}{
 		{[]string{"capture"}, "0 files are named"}, {[]string{"capture", "none.pcap"}, "no such file"},
-		{[]string{"capture", "capture_test.go"}, "formats are pcap, pcapng and HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is no status`},
-		{[]string{"capture", "--where", "x", plain}, `has no "="`}, {[]string{"capture", "--bodies", "--jsonl", plain}, "two forms"},
+		{[]string{"capture", "capture_test.go"}, "formats are pcap, pcapng and HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is not a status`},
+		{[]string{"capture", "--where", "x", plain}, `has no "="`}, {[]string{"capture", "--bodies", "--jsonl", plain}, "cannot be combined"},
 		{[]string{"capture", "--keylog", plain, plain}, "holds no key"}, {[]string{"capture", "--filter", "udp", plain}, `"udp" is not`},
 		{[]string{"capture", "--netns", "x", plain}, "applies only with --live"}, {[]string{"capture", "."}, ". is a directory"},
-		{[]string{"capture", "--only-type", "Nope", plain}, "type Nope is not in the schema"}, {[]string{"routes", "DELETE", "/api/contest"}, "no route is"}, {[]string{"replay", plain}, "no URL of a server"},
-		{[]string{"replay", plain, "--to", "ftp://x"}, "no URL of a server"}, {[]string{"send", "--to", "ftp://x", "/api/session"}, "no URL of a server"},
+		{[]string{"capture", "--only-type", "Nope", plain}, "type Nope is not in the schema"}, {[]string{"routes", "DELETE", "/api/contest"}, "no route matches"}, {[]string{"replay", plain}, "not a server URL"},
+		{[]string{"replay", plain, "--to", "ftp://x"}, "not a server URL"}, {[]string{"send", "--to", "ftp://x", "/api/session"}, "not a server URL"},
 	}
 	for _, tt := range tests {
 		if _, errs, code := cli(t, "", tt.args...); code != ui.ExitUsage || !strings.Contains(errs, tt.errs) {

@@ -21,11 +21,11 @@ func finishCommands(cmd *cobra.Command) {
 			c.Args = func(cmd *cobra.Command, args []string) error {
 				if err := check(cmd, args); err != nil {
 					if strings.HasPrefix(err.Error(), "unknown command") { // as cobra says it of an argument where none is taken
-						err = fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0])
+						err = fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
 					} else if m := wrongCount.FindStringSubmatch(err.Error()); m != nil {
-						err = fmt.Errorf("%s takes %s, and got %s", cmd.CommandPath(), m[1]+m[2]+pluralArguments(m[2]), m[3])
+						err = fmt.Errorf("%s takes %s, got %s", cmd.CommandPath(), m[1]+m[2]+pluralArguments(m[2]), m[3])
 					}
-					return ui.UsageError(err, ui.HintOf(err, fmt.Sprintf("it is used as %q; see %q", cmd.UseLine(), cmd.CommandPath()+" --help")))
+					return ui.UsageError(err, ui.HintOf(err, fmt.Sprintf("usage: %s; for details: %s", cmd.UseLine(), cmd.CommandPath()+" --help")))
 				}
 				return nil
 			}

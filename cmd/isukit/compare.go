@@ -34,21 +34,21 @@ func newCompareCmd(s streams) *cobra.Command {
 	o := compareOptions{statistic: compare.DefaultOptions()}
 	cmd := &cobra.Command{
 		Use:   "compare A B",
-		Short: "Say whether B is better than A, and how sure that is",
-		Long: `Compare two sides, A and B. For every figure of a round the answer is better, worse, same within a margin, or undecided.
+		Short: "Test whether B is better than A, with confidence intervals",
+		Long: `Compare two variants, A and B. For each metric the verdict is better, worse, same (within a margin) or undecided.
 
-With --rounds or --until-sure, rounds of both sides are run in pairs, in a random order within the pairs. A side is then
+With --rounds or --until-sure, isukit runs rounds in pairs, in random order within a pair. A side is then one of
   topology=NAME|FILE   a topology
-  tune=NAME,NAME       tunings, applied for each round; tune=none is none
-  commit=REV           the app of a commit, built from the checkout in the current directory; of a project the whole round is then
-                       played in a work tree of that commit: its build, deploy and restart must take the app from there
-  run=COMMAND          what the command makes of the app, run before each round of the side, as "run=./use-index.sh"
-  round=ARGUMENTS      what these arguments of isukit round make, as "round=--engine mysql"; "round=" is a plain round
-  command=COMMAND      any command; it prints its figures as a JSON object of numbers, or "score: 1234"
-For all but topology= --rounds 10 is the default. Ctrl-C ends it, and what there is by then is compared. The records of both sides
-are held against what was asked: where they are equal in that, it ends with exit code 2.
+  tune=NAME,NAME       tunings, applied for each round; tune=none: no tunings
+  commit=REV           the app of a commit, built from the checkout in the current directory; a project's build, deploy and
+                       restart run in a work tree of that commit and must use the app from there
+  run=COMMAND          a command to run before each round of this side, for example "run=./use-index.sh"
+  round=ARGUMENTS      a round with these arguments of isukit round, for example "round=--engine mysql"
+  command=COMMAND      any command that prints a JSON object of numbers, or "score: 1234"
+--rounds defaults to 10, except for topology=. Ctrl-C stops early and compares the pairs completed so far. If the records show that both
+sides were the same, the exit code is 2.
 
-Else kept rounds are compared: "topology=NAME" is all rounds of a topology; rounds as show takes them are joined by commas.`,
+Without these flags, saved rounds are compared: "topology=NAME" selects all rounds of a topology; other rounds are listed with commas.`,
 		Example: `  isukit compare topology=single topology=fanout-2 --rounds 10
   isukit compare commit=main commit=HEAD --until-sure --budget 20m --both "--duration 15s"
   isukit compare commit=HEAD round=      # what is not committed yet, after make build
@@ -68,16 +68,16 @@ Else kept rounds are compared: "topology=NAME" is all rounds of a topology; roun
 	o.rounds.addFlags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.bench, "bench", false, "print the rounds as Go benchmark lines, for benchstat -col side")
-	f.StringSliceVar(&o.statistic.Metrics, "metrics", nil, "compare only these: score, hits, p50, p99, cpu, errors; of a command's figures NAME:higher or NAME:lower, as it is better")
-	f.Float64Var(&o.statistic.Same, "same", o.statistic.Same, "relative difference below which both count as the same")
-	f.Float64Var(&o.statistic.Alpha, "alpha", o.statistic.Alpha, "probability of a false better or worse, over all metrics")
-	f.BoolVar(&o.statistic.Sequential, "sequential", false, "use the test that stays right when you look after every pair")
-	f.IntVar(&o.plan.Pairs, "rounds", 0, "run so many rounds of each side")
-	f.BoolVar(&o.plan.UntilSure, "until-sure", false, "run rounds until the score, or the first of --metrics, is decided")
-	f.DurationVar(&o.plan.Budget, "budget", 0, "start no pair that would end later than this (default 30m with --until-sure)")
-	f.IntVar(&o.plan.Warmup, "warmup", 1, "rounds of each side that are run first and do not count")
-	f.IntVar(&o.plan.Repeats, "repeats", 2, "how often a round that was disturbed from outside is run again at most")
-	f.StringVar(&o.both, "both", "", `arguments of isukit round for both sides, as "--duration 15s --scale small"`)
+	f.StringSliceVar(&o.statistic.Metrics, "metrics", nil, "metrics to compare: score, hits, p50, p99, cpu, errors; for those of a command NAME:higher or NAME:lower (the better direction)")
+	f.Float64Var(&o.statistic.Same, "same", o.statistic.Same, "relative difference that counts as the same")
+	f.Float64Var(&o.statistic.Alpha, "alpha", o.statistic.Alpha, "probability of a false \"better\" or \"worse\", over all metrics together")
+	f.BoolVar(&o.statistic.Sequential, "sequential", false, "use the sequential test, which stays valid if you check the result after every pair")
+	f.IntVar(&o.plan.Pairs, "rounds", 0, "number of rounds of each side")
+	f.BoolVar(&o.plan.UntilSure, "until-sure", false, "run pairs until the score, or the first of --metrics, has a verdict")
+	f.DurationVar(&o.plan.Budget, "budget", 0, "time budget: start no pair that would exceed it (default 30m with --until-sure)")
+	f.IntVar(&o.plan.Warmup, "warmup", 1, "warm-up rounds of each side, which do not count")
+	f.IntVar(&o.plan.Repeats, "repeats", 2, "maximum number of reruns of a noisy round")
+	f.StringVar(&o.both, "both", "", `arguments of isukit round for both sides, for example "--duration 15s"`)
 	return cmd
 }
 
@@ -116,7 +116,7 @@ func runInterleaved(ctx context.Context, o compareOptions, a, b string, s stream
 	if len(run.Sides[0].Rounds) == 0 {
 		return errors.Join(err, noPairs(err))
 	}
-	ui.SayTo(s.err, o.quiet)("the same once more: %s", run.Rerun())
+	ui.SayTo(s.err, o.quiet)("to compare these rounds again: %s", run.Rerun())
 	return errors.Join(err, printComparison(o, run.Sides[0], run.Sides[1], run.Warnings(), s))
 }
 
@@ -142,7 +142,7 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 		sides[i] = side
 	}
 	if err := disjoint(sides[0], sides[1]); err != nil {
-		return ui.UsageError(err, "A and B have to be different rounds")
+		return ui.UsageError(err, "A and B must be different rounds")
 	}
 	return printComparison(o, sides[0], sides[1], nil, s)
 }
@@ -150,7 +150,7 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 // compareHint is what to do where a side is no round.
 func compareHint(query string) string {
 	if slices.Contains(infra.ShippedNames(), query) {
-		return "topology=" + query + " is that topology; --rounds 10 runs rounds of both sides"
+		return "topology=" + query + " selects that topology; --rounds 10 runs rounds of both sides"
 	}
 	return `"isukit ls" lists the rounds; --rounds 10 runs some`
 }
@@ -162,7 +162,7 @@ func printComparison(o compareOptions, a, b compare.Side, warnings []string, s s
 	}
 	c, err := compare.Rounds(a, b, o.statistic)
 	if errors.Is(err, compare.ErrNoPairs) {
-		return ui.Hinted(err, fmt.Sprintf("%d rounds of A and %d of B were found; failed ones do not count", len(a.Rounds), len(b.Rounds)))
+		return ui.Hinted(err, fmt.Sprintf("found %d passed rounds of A and %d of B (failed rounds are not compared)", len(a.Rounds), len(b.Rounds)))
 	}
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func findSide(dir, query string, s streams) (compare.Side, error) {
 		}
 		for _, e := range entries {
 			if e.Err != nil {
-				fmt.Fprintf(s.err, "isukit: passed over: %v\n", e.Err)
+				fmt.Fprintf(s.err, "isukit: warning: skipped an unreadable round: %v\n", e.Err)
 				continue
 			}
 			if e.Round.Topology != name {

@@ -71,12 +71,12 @@ func TestCompareCommandRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{"no figures", []string{fine, "command=true"}, ui.ExitFailed, `"true" printed no figures`},
+		{"no metrics", []string{fine, "command=true"}, ui.ExitFailed, `"true" printed no metrics`},
 		{"no score", []string{`command=echo '{"p99": 5, "rss": 3}'`, fine}, ui.ExitFailed, "--metrics NAME:lower"},
 		{"a command that fails", []string{"command=echo out of memory >&2; exit 3", fine}, ui.ExitFailed, "exit status 3: out of memory"},
 		{"no such command", []string{"command=isukit-nothing", fine}, ui.ExitFailed, "exit status 127"},
 		{"one that did not pass", []string{fine, `command=echo '{"pass": false, "score": 0}'`}, ui.ExitFailed, "pass: false"},
-		{"no command", []string{"command= ", fine}, ui.ExitUsage, "it names kept rounds"},
+		{"no command", []string{"command= ", fine}, ui.ExitUsage, "it names saved rounds"},
 		{"a direction that is none", []string{fine, fine, "--metrics", "rss:smaller"}, ui.ExitUsage, `no metric "rss:smaller"`},
 		{"rounds' arguments", []string{fine, fine, "--both", "--users 3"}, ui.ExitUsage, "both sides are commands"},
 	}

@@ -35,7 +35,7 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 		}
 	}
 	if sides[0].command != "" && sides[1].command != "" && len(both) > 0 {
-		return nil, nil, ui.UsageError(errors.New("--both is for rounds of isukit, and both sides are commands"), "write it into the commands")
+		return nil, nil, ui.UsageError(errors.New("--both only applies to isukit rounds, and both sides are commands"), "add the arguments to the commands")
 	}
 	runner := &session.Runner{}
 	if runner.Isukit, err = os.Executable(); err != nil {
@@ -64,8 +64,8 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 		}
 		if side.commit != "" && p != nil {
 			if len(p.Build)+len(p.Deploy)+len(p.Restart) == 0 {
-				return nil, drop, ui.UsageError(fmt.Errorf("side %q: the project builds, deploys and restarts nothing, so a commit changes nothing of what is measured", side.name),
-					"say in isukit.yaml how the app gets from the checkout to where it runs, as build, deploy and restart")
+				return nil, drop, ui.UsageError(fmt.Errorf("side %q: the project file has no build, deploy or restart, so a commit would not change the running app", side.name),
+					"add build, deploy and restart to isukit.yaml")
 			}
 			there, gone, err := session.ProjectAt(ctx, file, side.commit, dir)
 			if err != nil {

@@ -34,9 +34,9 @@ func TestCompareOfAProject(t *testing.T) {
 		want string
 	}{
 		{"run=echo 1000 > score; echo a > " + setting, "run=echo 900 > score; echo b > " + setting, ui.ExitOK, "score"},
-		{"run=echo 1000 > score", "run=echo 1000  > score", ui.ExitUsage, "nothing that isukit records"},
+		{"run=echo 1000 > score", "run=echo 1000  > score", ui.ExitUsage, "the records of their rounds do not differ"},
 		{"commit=HEAD~1", "commit=HEAD", ui.ExitOK, "score"},
-		{"commit=HEAD", "commit=master", ui.ExitUsage, "equal in that: commit"},
+		{"commit=HEAD", "commit=master", ui.ExitUsage, "do not differ in that: commit"},
 		{"run=exit 3", "run=true", ui.ExitFailed, "exit status 3"},
 		{"round=--users 5", "round=", ui.ExitUsage, "--users does not apply to a project"},
 	} {

@@ -63,7 +63,7 @@ func parseRunnable(query string) (runnableSide, error) {
 	case ok && kind == "tune" && value != "":
 		side.args = []string{"--tune", value}
 	default:
-		err = errors.New("it names kept rounds; to run new ones a side is topology=NAME, tune=NAMES, commit=REV, run=COMMAND, round=ARGUMENTS or command=COMMAND")
+		err = errors.New("it names saved rounds; to run new ones, use topology=NAME, tune=NAMES, commit=REV, run=COMMAND, round=ARGUMENTS or command=COMMAND")
 	}
 	if err != nil {
 		return side, fmt.Errorf("side %q: %w", query, err)
@@ -94,7 +94,7 @@ func splitArgs(text string) ([]string, error) {
 		}
 	}
 	if quote != 0 {
-		return nil, fmt.Errorf("a quote %c has no end", quote)
+		return nil, fmt.Errorf("quote %c is not closed", quote)
 	}
 	if inWord {
 		args = append(args, word.String())
@@ -111,7 +111,7 @@ func checkRoundArgs(args []string) error {
 		return err
 	}
 	if rest := cmd.Flags().Args(); len(rest) > 0 {
-		return fmt.Errorf("%q is no option of isukit round", rest[0])
+		return fmt.Errorf("%q is not an option of isukit round", rest[0])
 	}
 	if err := flagsFromEnv(cmd.Flags()); err != nil {
 		return err

@@ -36,13 +36,13 @@ func TestCompareRefusesSides(t *testing.T) {
 		says string
 	}{
 		{[]string{"tune=wrong", "tune=none"}, "isukit tune ls"},
-		{[]string{"last", "~1", "--rounds", "3"}, "kept rounds"},
-		{[]string{"last", "round="}, "kept rounds"},
+		{[]string{"last", "~1", "--rounds", "3"}, "saved rounds"},
+		{[]string{"last", "round="}, "saved rounds"},
 		{[]string{"round=--nonsense", "round="}, "unknown flag"},
 		{[]string{"round=--duration 0s", "round="}, "shorter than a second"},
-		{[]string{"round=extra", "round="}, `"extra" is no option`},
+		{[]string{"round=extra", "round="}, `"extra" is not an option`},
 		{[]string{"round=--explain-score", "round="}, "runs no round"},
-		{[]string{"round='", "round="}, "has no end"},
+		{[]string{"round='", "round="}, "is not closed"},
 		{[]string{"topology=nowhere", "topology=single", "--rounds", "1"}, "nowhere"},
 		{[]string{"round=", "round=", "--both", "--scale huge"}, "--scale"},
 		{[]string{"round=", "round=", "--rounds", "1000"}, "--rounds 1000"},

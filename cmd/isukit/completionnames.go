@@ -78,7 +78,7 @@ func roundNames(cmd *cobra.Command, _ []string) []string {
 	if err != nil || len(entries) == 0 {
 		return nil
 	}
-	list := []string{"last\tthe newest round", "last-1\tthe one before it"}
+	list := []string{"last\tnewest round", "last-1\tthe one before it"}
 	for _, e := range entries {
 		about := "cannot be read"
 		if e.Err == nil && e.Round.Passed {
@@ -164,7 +164,7 @@ func routePaths(cmd *cobra.Command, args []string) []string {
 
 // labHostNames are the hosts that are up in the lab, and the two names beside them.
 func labHostNames(cmd *cobra.Command, _ []string) []string {
-	list := []string{"switch\twhat joins the hosts", "generator\twhere the load comes from"}
+	list := []string{"switch\tvirtual switch between the hosts", "generator\tload generator"}
 	dir, err := stateDir(cmd)
 	if err != nil {
 		return list

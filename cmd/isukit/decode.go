@@ -37,10 +37,10 @@ func newDecodeCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decode [FILE...]",
 		Short: "Show the message in a protobuf body",
-		Long: `Show the message in a protobuf body: one of each FILE, or one from standard input.
+		Long: `Show the message in a protobuf body: one per FILE, or one from standard input.
 
-The type is given with --type (once for all files, or once for each), or with --route by the method and path that
-the body came from. Without either, the types that fit are listed; when one alone fits exactly, it is shown.`,
+Name its type with --type (once for all files, or once per file), or name the request with --route. Without either, isukit lists the
+types that fit. If only one fits exactly, isukit decodes the body with it.`,
 		Example: `  isukit decode --type Team body.bin
   isukit decode --route 'GET /api/teams' < body.bin
   echo 0a020805 | isukit decode --in hex --type GetTeamResponse --json
@@ -53,12 +53,12 @@ the body came from. Without either, the types that fit are listed; when one alon
 	}
 	schemaFlags(cmd, &o.schema)
 	routesFlag(cmd, &o.schema)
-	cmd.Flags().StringArrayVar(&o.types, "type", nil, "message type, with or without its package; once, or once a file")
-	cmd.Flags().StringVar(&o.route, "route", "", `"METHOD PATH" that the body came from, as in 'GET /api/teams'`)
+	cmd.Flags().StringArrayVar(&o.types, "type", nil, "message type, with or without its package; once, or once per file")
+	cmd.Flags().StringVar(&o.route, "route", "", `"METHOD PATH" of the request, for example 'GET /api/teams'`)
 	cmd.Flags().BoolVar(&o.ofRequest, "request", false, "with --route: the body is the request's, not the response's")
-	cmd.Flags().StringVar(&o.input, "in", "raw", "how the bytes are given: raw, hex, base64 or gzip")
+	cmd.Flags().StringVar(&o.input, "in", "raw", "encoding of the input: raw, hex, base64 or gzip")
 	jsonFlag(cmd.Flags(), &o.asJSON)
-	cmd.Flags().BoolVar(&o.raw, "raw", false, "use no schema: show field numbers and wire types")
+	cmd.Flags().BoolVar(&o.raw, "raw", false, "show field numbers and wire types, without a schema")
 	cmd.Flags().BoolVar(&o.diff, "diff", false, "compare two bodies field by field; exit code 3 when they differ")
 	return cmd
 }
@@ -106,7 +106,7 @@ func (o *decodeOptions) check() error {
 	case len(o.types) > 1 && len(o.types) != len(o.files):
 		return ui.UsageError(fmt.Errorf("%d types for %d files", len(o.types), len(o.files)), "give --type once, or once for each file")
 	case len(o.types) > 0 && o.route != "":
-		return ui.UsageError(errors.New("--type and --route both name the type"), "give one of them")
+		return ui.UsageError(errors.New("use either --type or --route, not both"), "give one of them")
 	case o.raw && (len(o.types) > 0 || o.diff):
 		return ui.UsageError(errors.New("--raw uses no type"), "leave out --type and --diff")
 	}
@@ -121,7 +121,7 @@ func (o *decodeOptions) typesFromRoute(routes decode.Routes) error {
 	method, path, ok := strings.Cut(o.route, " ")
 	route, found := routes.Match(method, path)
 	if !ok || !found {
-		return ui.UsageError(fmt.Errorf("no route is %q", o.route), "isukit routes lists them; the form is 'GET /api/teams'")
+		return ui.UsageError(fmt.Errorf("no route matches %q", o.route), "isukit routes lists them; the form is 'GET /api/teams'")
 	}
 	name := route.Response
 	if o.ofRequest {
@@ -167,7 +167,7 @@ func (o *decodeOptions) read(ctx context.Context, name string, s streams) ([]byt
 		if inner, ok := from(data); ok {
 			return inner, nil
 		}
-		return nil, ui.UsageError(fmt.Errorf("%s is no %s text", name, o.input), "")
+		return nil, ui.UsageError(fmt.Errorf("%s is not %s text", name, o.input), "")
 	case "gzip":
 		inner, err := ui.Gunzip(data)
 		if err != nil {
@@ -290,7 +290,7 @@ func guessType(schema *decode.Schema, data []byte, s streams) (string, error) {
 		}
 		fmt.Fprintf(s.err, "isukit: candidate: %s\n", fit)
 	}
-	return "", ui.UsageError(fmt.Errorf("%d types may fit these bytes", len(fits)), "name one with --type, or say where the body came from with --route")
+	return "", ui.UsageError(fmt.Errorf("%d types may fit these bytes", len(fits)), "name one with --type, or name the request with --route")
 }
 
 // diffBodies prints how two bodies differ.

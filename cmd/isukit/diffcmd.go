@@ -19,16 +19,16 @@ func newDiffCmd(s streams) *cobra.Command {
 	top, brief := 10, false
 	cmd := &cobra.Command{
 		Use:   "diff ROUND ROUND",
-		Short: "Say what was changed between two rounds, and what moved",
-		Long: `Say what was changed between two rounds (commits, settings, topology, tunings) beside what moved (score, routes, queries, CPU by
-process), the largest first. ROUNDs are named as for show. One round each proves nothing: isukit compare runs several.`,
+		Short: "Show what changed between two rounds",
+		Long: `Show the changes between two rounds (commits, settings, topology, tunings) and the changed metrics (score, routes, queries, CPU per
+process), largest first. ROUND: see "isukit show --help". A difference between single rounds may be noise: isukit compare runs several.`,
 		Example: "  isukit diff last-1 last\n  isukit diff last-1 last --brief",
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(_ *cobra.Command, args []string) error { return runDiff(o, top, brief, args[0], args[1], s) },
 	}
 	o.addFlags(cmd)
-	cmd.Flags().IntVar(&top, "top", top, "show at most so many of each kind; 0 is all")
-	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for a chat or for a program")
+	cmd.Flags().IntVar(&top, "top", top, "maximum number of entries of each kind (0: all)")
+	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for chats and scripts")
 	return cmd
 }
 

@@ -19,7 +19,7 @@ import (
 func newDigestCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "digest",
-		Short:   "Sum up an access log by route, or a slow log by query",
+		Short:   "Summarize an access log by route, or a slow log by query",
 		Example: "  isukit digest access /var/log/nginx/access.log\n  isukit digest queries /var/log/mysql/slow.log",
 	}
 	cmd.AddCommand(newDigestAccessCmd(s), newDigestQueriesCmd(s))
@@ -36,9 +36,9 @@ type digestOptions struct {
 
 func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
 	f := cmd.Flags()
-	f.StringVar(&o.from, "from", "", "count only what ended at this time or later: RFC 3339, or 15:04:05 of today")
-	f.StringVar(&o.to, "to", "", "count only what ended before this time")
-	f.IntVar(&o.top, "top", 40, "print at most so many "+what+"; 0 is all that are kept")
+	f.StringVar(&o.from, "from", "", "only requests that ended at or after this time: RFC 3339, or 15:04:05 (today)")
+	f.StringVar(&o.to, "to", "", "only requests that ended before this time")
+	f.IntVar(&o.top, "top", 40, "maximum number of "+what+" to print (0: all)")
 	jsonFlag(f, &o.asJSON)
 	o.chosenRows.addFlags(cmd)
 }
@@ -74,7 +74,7 @@ func parseMoment(text string) (time.Time, error) {
 	}
 	clock, err := time.ParseInLocation(time.TimeOnly, text, time.Local)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is no time", text)
+		return time.Time{}, fmt.Errorf("%q is not a time", text)
 	}
 	now := time.Now()
 	return time.Date(now.Year(), now.Month(), now.Day(), clock.Hour(), clock.Minute(), clock.Second(), 0, time.Local), nil
@@ -92,11 +92,11 @@ func newDigestAccessCmd(s streams) *cobra.Command {
 	var o digestAccessOptions
 	cmd := &cobra.Command{
 		Use:   "access FILE...",
-		Short: "Sum up access logs of nginx, Envoy, Apache or H2O by route",
-		Long: `Sum up access logs by method and route: counts by status class, sum and quantiles of the times, bytes, cache status.
-Lines are JSON, LTSV, combined (with times appended) or what --format says; files may be rotated and packed; "-" is the
-standard input. Routes are found in the paths: numbers, UUIDs and names that differ all the time become {id}, {uuid}, {slug};
---route names them instead. A line that cannot be read is counted and shown.`,
+		Short: "Summarize access logs of nginx, Envoy, Apache or H2O by route",
+		Long: `Summarize access logs by method and route: counts by status class, sum and percentiles of the times, bytes, cache status.
+Lines are JSON, LTSV, combined (with times appended) or in the format of --format. Files may be rotated and compressed; "-" is standard
+input. isukit finds routes by replacing numbers, UUIDs and other variable parts of paths with {id}, {uuid} and {slug}; --route names
+routes instead. It counts and shows lines that it cannot read.`,
 		Example: `  isukit digest access /var/log/nginx/access.log
   isukit digest access access.log.2.gz access.log.1 access.log --route '/api/posts/:id' --route '^/(css|js)/'
   isukit digest access --from 13:05:00 --to 13:06:00 --sort count --json access.log
@@ -108,9 +108,9 @@ standard input. Routes are found in the paths: numbers, UUIDs and names that dif
 	o.addFlags(cmd, "routes")
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", "", "json, ltsv (with labels: 'json took=request_time'), combined, envoy, or the format of nginx, Apache, H2O or Envoy (default: detected)")
-	f.StringVar(&o.zone, "zone", "UTC", "time zone of times that name none, for example Asia/Tokyo, +09:00 or Local")
-	f.StringArrayVar(&o.routes, "route", nil, "a path with :id or {id} for one segment and a last * for the rest, or ^ and a regular expression; repeatable")
-	f.BoolVar(&o.literal, "literal", false, "keep all other paths as they are")
+	f.StringVar(&o.zone, "zone", "UTC", "time zone of times without one, for example Asia/Tokyo, +09:00 or Local")
+	f.StringArrayVar(&o.routes, "route", nil, "route pattern: /posts/:id or /posts/{id} (one segment), /static/* (the rest), or a regular expression that starts with ^ (repeatable)")
+	f.BoolVar(&o.literal, "literal", false, "do not group paths that no --route matches")
 	return cmd
 }
 
@@ -163,7 +163,7 @@ func wideStyle(w io.Writer) report.Style {
 }
 
 func noLines(files []string) error {
-	return ui.UsageError(fmt.Errorf("there is no line in %v", files), "give a log that has any")
+	return ui.UsageError(fmt.Errorf("%v contains no lines", files), "name a log file that is not empty")
 }
 
 func (o *digestAccessOptions) accessOptions() (access.Options, error) {
@@ -178,7 +178,7 @@ func (o *digestAccessOptions) accessOptions() (access.Options, error) {
 	for _, text := range o.routes {
 		p, err := access.ParsePattern(text)
 		if err != nil {
-			return opts, ui.UsageError(err, "as /api/posts/:id, /static/* or ^/(css|js)/")
+			return opts, ui.UsageError(err, "for example /api/posts/:id, /static/* or ^/(css|js)/")
 		}
 		opts.Patterns = append(opts.Patterns, p)
 	}
@@ -199,7 +199,7 @@ func readLogs(ctx context.Context, files []string, s streams, read func(name str
 		errs = append(errs, func() error {
 			f, err := ui.OpenInput(ctx, file, s.in)
 			if err != nil {
-				return ui.UsageError(err, "name logs that can be read; - is standard input")
+				return ui.UsageError(err, "name readable logs; - is standard input")
 			}
 			defer f.Close()
 			name := file

@@ -71,11 +71,11 @@ func TestDigestAccessRefuses(t *testing.T) {
 		args []string
 	}{
 		{"no such file", ui.ExitUsage, []string{file, file + ".missing"}},
-		{"there is no line", ui.ExitUsage, []string{empty}},
+		{"contains no lines", ui.ExitUsage, []string{empty}},
 		{"is a device", ui.ExitUsage, []string{os.DevNull}},
-		{"no column is called", ui.ExitUsage, []string{file, "--sort", "luck"}},
+		{"column", ui.ExitUsage, []string{file, "--sort", "luck"}},
 		{"begins neither", ui.ExitUsage, []string{file, "--route", "api"}},
-		{"is no time", ui.ExitUsage, []string{file, "--from", "noon"}},
+		{"is not a time", ui.ExitUsage, []string{file, "--from", "noon"}},
 		{"before it begins", ui.ExitUsage, []string{file, "--from", "12:00:00", "--to", "11:00:00"}},
 		{"names no variable", ui.ExitUsage, []string{file, "--format", "nginx"}},
 	} {

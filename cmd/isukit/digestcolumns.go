@@ -14,10 +14,10 @@ type chosenRows struct{ columns, sort, match, output string }
 
 func (o *chosenRows) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.columns, "columns", "", "print these columns, for example count,sum,p50,p99.9,path (default: what fits)")
-	f.StringVar(&o.sort, "sort", "sum", "order by this column: sum, count, mean, p99, max or any other")
-	f.StringVar(&o.match, "match", "", "regular expression: only rows whose method and path, or query, it matches")
-	f.StringVar(&o.output, "output", "table", "table, tsv, csv or markdown")
+	f.StringVar(&o.columns, "columns", "", "columns to print, for example count,sum,p50,p99.9,path (default: those that fit)")
+	f.StringVar(&o.sort, "sort", "sum", "column to sort by: sum, count, mean, p99, max or any other")
+	f.StringVar(&o.match, "match", "", "only rows whose method and path, or query, match this regular expression")
+	f.StringVar(&o.output, "output", "table", "format: table, tsv, csv or markdown")
 }
 
 // own tells whether rows are printed by their columns, and not as reports have them.

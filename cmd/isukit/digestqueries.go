@@ -19,11 +19,10 @@ func newDigestQueriesCmd(s streams) *cobra.Command {
 	var o digestOptions
 	cmd := &cobra.Command{
 		Use:   "queries FILE...",
-		Short: "Sum up slow logs of MySQL or MariaDB by query",
-		Long: `Sum up slow logs by fingerprint, which is a statement without its literals: count, sum, average, 95th percentile, waits for
-locks, rows examined against rows sent, and the slowest as an example. Files may be rotated parts and .gz; "-" is the standard
-input. Where the app says in a comment of its statements which route sent them, the routes are counted. Strings in examples
-that name a password, token, session or the like are masked.`,
+		Short: "Summarize slow logs of MySQL or MariaDB by query",
+		Long: `Summarize slow logs by normalized query (literals removed): count, sum, average, 95th percentile, lock waits, rows examined and sent,
+and the slowest query as an example. Files may be rotated and compressed; "-" is standard input. If comments in the queries name the
+route, queries are counted by route. Passwords, tokens, session ids and similar strings in examples are masked.`,
 		Example: `  isukit digest queries /var/log/mysql/slow.log
   isukit digest queries slow.log.1.gz slow.log --from 13:05:00 --to 13:06:00
   isukit digest queries --json slow.log | jq '.queries[0]'`,

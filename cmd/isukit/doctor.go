@@ -40,14 +40,13 @@ func newDoctorCmd(s streams) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor [ROUND]",
-		Short: "Look for known traps: limits, MTU, caches that do nothing",
-		Long: `Look for the known traps and print what was seen, with the numbers, and the fix as a command. Nothing is changed.
+		Short: "Check for known problems: limits, MTU, caches without effect",
+		Long: `Check for known problems, and print each with its numbers and the command that fixes it. doctor changes nothing.
 
-With -t or --driver it looks at the topology that is up; where there is an isukit.yaml, at that project's hosts;
-otherwise at this machine. With a ROUND it looks at that round's record instead. A quick part of it runs by itself before every
-round, and its findings are among the round's warnings.
+It checks the running topology (with -t or --driver), the hosts of the project (if there is an isukit.yaml), or this machine. With ROUND
+it checks that round's record. Every round runs the quick checks and prints their findings as warnings.
 
-Exit code 0 says that nothing was found, or notes only; 3 that there are findings of severity warn or crit.`,
+Exit code 0: no findings, or only notes. Exit code 3: findings of severity warn or crit.`,
 		Example: "  isukit doctor\n  isukit doctor -t final-1 --driver lab\n  isukit doctor last\n  isukit doctor --ls\n  isukit doctor --only file-limits,swap",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,16 +68,16 @@ Exit code 0 says that nothing was found, or notes only; 3 that there are finding
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.topology, "topology", "t", "", "the topology that is up: a shipped one's name, or a file")
-	f.StringVar(&o.driver, "driver", "", "look at what is up with this driver: local, lab or ssh")
+	f.StringVarP(&o.topology, "topology", "t", "", "the running topology: a shipped one's name, or a file")
+	f.StringVar(&o.driver, "driver", "", "check the topology that runs with this driver: local, lab or ssh")
 	projectFlag(f, &o.project)
 	resultsFlag(f, &o.results)
-	f.StringArrayVar(&o.dbs, "db", nil, "a file of mode 0600 with the DSN of a database of this machine, which is looked at then")
+	f.StringArrayVar(&o.dbs, "db", nil, "file with the DSN of a database on this machine, to check it too (mode 0600)")
 	programFlags(f, &o.localDir, &o.app)
 	f.BoolVar(&o.list, "ls", false, "list the checks")
 	p := cmd.PersistentFlags()
-	p.StringSliceVar(&o.only, "only", nil, "only these checks")
-	p.StringSliceVar(&o.skip, "skip", nil, "all checks but these")
+	p.StringSliceVar(&o.only, "only", nil, "run only these checks")
+	p.StringSliceVar(&o.skip, "skip", nil, "skip these checks")
 	linesFlag(p, &o.asJSON)
 	cmd.AddCommand(newDoctorLintCmd(&o, s), newDoctorStopCmd(&o, s), newDoctorStartCmd(&o, s), newDoctorProbeCmd(s))
 	return cmd
@@ -99,7 +98,7 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 		}
 		return printFindings(s.out, append(doctor.Diagnose(round.ObservedIn(r), checks), round.SaidThen(r, checks)...), len(checks), o.asJSON)
 	}
-	done := ui.Waiting(s.err, o.quiet, "looking at hosts, servers and the ways between them")
+	done := ui.Waiting(s.err, o.quiet, "checking hosts, servers and networks")
 	seen, err := o.observe(ctx, s)
 	done()
 	if seen == nil {
@@ -178,7 +177,7 @@ func (o doctorOptions) wantUp(ctx context.Context, site *infra.Site) error {
 		if st.Topology != "" {
 			up = st.Topology + " is"
 		}
-		return ui.UsageError(fmt.Errorf("topology %s is not up with driver %s (%s)", want.Name, o.driver, up), "isukit topology apply "+o.topology+" --driver "+o.driver)
+		return ui.UsageError(fmt.Errorf("topology %s does not run with driver %s (%s)", want.Name, o.driver, up), "isukit topology apply "+o.topology+" --driver "+o.driver)
 	}
 	return nil
 }

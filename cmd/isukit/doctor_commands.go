@@ -40,11 +40,11 @@ func newDoctorProbeCmd(s streams) *cobra.Command {
 func newDoctorLintCmd(o *doctorOptions, s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lint PATH...",
-		Short: "Look for traps in files: SQL, sources, manifests, nginx.conf, bodies",
-		Long: `Look for the traps that files show by themselves; of a directory, all files below it that any check reads. No server is asked.
-SQL that MySQL 8 refuses; JSON_CONTAINS with a bare placeholder; limits without requests under a VerticalPodAutoscaler; diffs that
-take out serviceAccountName; TLS that a private key cannot decrypt (nginx's .conf); gRPC frames in bodies (.bin, .pb, .http as
-curl -i writes it); Wireshark's protobuf_search_paths against .proto files. The exit code is 3 with any warn or crit.`,
+		Short: "Check files for known problems: SQL, sources, manifests, nginx.conf, bodies",
+		Long: `Check files for known problems, without a server; in a directory, all files that a check reads.
+SQL that MySQL 8 rejects; JSON_CONTAINS with a bare placeholder; limits without requests under a VerticalPodAutoscaler; diffs that
+remove serviceAccountName; TLS that a private key cannot decrypt (nginx's .conf); gRPC frames in bodies (.bin, .pb, or .http from
+curl -i); Wireshark's protobuf_search_paths against .proto files. Exit code 3: findings of severity warn or crit.`,
 		Example: "  isukit doctor lint sql/ webapp/go k8s/\n  isukit doctor lint /etc/nginx/nginx.conf --json",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

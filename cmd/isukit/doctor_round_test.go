@@ -75,7 +75,7 @@ func TestDoctorOfANewerRecord(t *testing.T) {
 	write(t, file, newer)
 	for _, command := range []string{"doctor", "show", "latency"} {
 		_, errs, code := cli(t, "", command, "last", "--results", dir)
-		if code != ui.ExitFailed || !strings.Contains(errs, "hint: a newer isukit kept this round") {
+		if code != ui.ExitFailed || !strings.Contains(errs, "hint: a newer isukit saved this round") {
 			t.Errorf("%s: exit %d, %s, want 1 and the hint to use the newer isukit", command, code, errs)
 		}
 	}

@@ -40,7 +40,7 @@ func withStops(ctx context.Context, stateDir, project, name string, fn func(doct
 		return fn(stopsOf(here, here, stateDir, ""))
 	}
 	if strings.ContainsAny(name, "/\x00") {
-		return ui.UsageError(fmt.Errorf("--host %q is no name of a host", name), "")
+		return ui.UsageError(fmt.Errorf("--host %q is not a host name", name), "")
 	}
 	p, dir, err := round.FindProject(project)
 	if err != nil {
@@ -84,7 +84,7 @@ func startStopped(ctx context.Context, stateDir, driver string) (tune.Report, er
 		errs = append(errs, withStops(ctx, stateDir, "", name, func(stops doctor.Stops) error {
 			started, err := stops.StartAll(ctx)
 			for _, it := range started {
-				o := tune.Outcome{Target: orHere(name), Key: it.String(), Did: tune.Started, Reason: "doctor had stopped it"}
+				o := tune.Outcome{Target: orHere(name), Key: it.String(), Did: tune.Started, Reason: "doctor stopped it"}
 				if it.Gone {
 					o.Reason += ", and it has ended meanwhile"
 				}
@@ -104,14 +104,14 @@ func orHere(name string) string {
 }
 
 func hostFlag(cmd *cobra.Command, o *doctorOptions) {
-	cmd.Flags().StringVar(&o.host, "host", "", "a host of the project, or one that ssh knows; this machine without it")
+	cmd.Flags().StringVar(&o.host, "host", "", "a host of the project, or an ssh destination (default: this machine)")
 	projectFlag(cmd.Flags(), &o.project)
 }
 
 func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "stop PID|UNIT.service...",
-		Short:   "Pause processes, or stop systemd units, that eat CPU",
+		Short:   "Pause processes or stop systemd units that use CPU",
 		Example: "  isukit doctor stop 4711\n  isukit doctor stop apt-daily.service --host s2",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -123,7 +123,7 @@ func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
 				for _, what := range args {
 					it, err := stops.Stop(cmd.Context(), what, time.Now())
 					if err != nil {
-						return ui.Hinted(err, "isukit doctor start takes back what was stopped")
+						return ui.Hinted(err, "isukit doctor start starts it again")
 					}
 					if err := o.printStopped(s.out, "stopped", it); err != nil {
 						return err
@@ -139,7 +139,7 @@ func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
 
 func newDoctorStartCmd(o *doctorOptions, s streams) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "start", Short: "Start again what doctor stop has stopped", Example: "  isukit doctor start\n  isukit doctor start --host s2", Args: cobra.NoArgs,
+		Use: "start", Short: "Start again what \"isukit doctor stop\" stopped", Example: "  isukit doctor start\n  isukit doctor start --host s2", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := stateDir(cmd)
 			if err != nil {

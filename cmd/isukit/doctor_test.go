@@ -100,7 +100,7 @@ func TestDoctorInTheLab(t *testing.T) {
 	if out, err := runTool(t, program, env, "doctor", "-t", "final-1", "--driver", "lab", "--skip", "disk-full"); err != nil || strings.Contains(out, "warning") {
 		t.Errorf("healthy: %v\n%s", err, out)
 	}
-	if out, err := runTool(t, program, env, "doctor", "-t", "single", "--driver", "lab"); err == nil || !strings.Contains(out, "is not up with driver lab (final-1 is)") {
+	if out, err := runTool(t, program, env, "doctor", "-t", "single", "--driver", "lab"); err == nil || !strings.Contains(out, "does not run with driver lab (final-1 is)") {
 		t.Errorf("another topology: %v\n%s", err, out)
 	}
 	if out, err := runTool(t, program, env, "tune", "apply", "mysql/flush-never", "--accept-risk", "mysql/flush-never", "--driver", "lab"); err != nil {

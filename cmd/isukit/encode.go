@@ -48,7 +48,7 @@ maps), or with --file as a file in text or JSON format; "-" is standard input.`,
 	schemaFlags(cmd, &o.schema)
 	cmd.Flags().StringVar(&o.typ, "type", "", "message type, with or without its package")
 	cmd.Flags().StringVar(&o.body.file, "file", "", "file with the message in text or JSON format; - is standard input")
-	cmd.Flags().StringVar(&o.output, "out", "raw", "how to write the bytes: raw, hex or base64")
+	cmd.Flags().StringVar(&o.output, "out", "raw", "encoding of the output: raw, hex or base64")
 	return cmd
 }
 

@@ -39,7 +39,7 @@ func exitCode(w io.Writer, err error) int {
 	if err == nil || readerGone(err) {
 		return ui.ExitOK
 	}
-	e := ending{left: "everything that was started is gone"}
+	e := ending{left: "all started processes were stopped and removed"}
 	for _, one := range joined(err) {
 		e.add(one)
 	}

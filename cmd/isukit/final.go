@@ -27,9 +27,10 @@ func newFinalCmd(s streams) *cobra.Command {
 	var o projectRoundOptions
 	cmd := &cobra.Command{
 		Use:   "final",
-		Short: "End the day: measuring off, restart, check, confirming rounds",
-		Long: `The end of the day in one command, by the project's "final": switch measuring and logs off, see that a boot starts the
-services, restart everything in order, check that the data is still there, then play confirming rounds without measuring. It stops at the first step that fails. Exit code 3 says that a confirming round failed.`,
+		Short: "Finish the contest: logs off, restart, check, confirmation rounds",
+		Long: `Run the steps of the project's "final": switch logging and profiling off, check that a boot starts the services, restart everything in
+order, check the data, and run confirmation rounds without measuring. It stops at the first step that fails. Exit code 3: a
+confirmation round failed.`,
 		Example: "  isukit final\n  isukit final --rounds 1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,7 +45,7 @@ services, restart everything in order, check that the data is still there, then 
 	projectFlag(cmd.Flags(), &file)
 	linesFlag(cmd.Flags(), &o.asJSON)
 	resultsFlag(cmd.Flags(), &o.results)
-	cmd.Flags().IntVar(&rounds, "rounds", 0, "confirming rounds (default: as the project says, else 3)")
+	cmd.Flags().IntVar(&rounds, "rounds", 0, "number of confirmation rounds (default: final.rounds of the project, or 3)")
 	return cmd
 }
 
@@ -57,7 +58,7 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 		return err
 	}
 	if p == nil {
-		return ui.UsageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one; docs/final.md shows one of the reference app`)
+		return ui.UsageError(errors.New("no isukit.yaml in this directory"), `"isukit init" writes one; docs/final.md shows one of the reference app`)
 	}
 	if rounds == 0 {
 		rounds = p.Final.Rounds
@@ -69,7 +70,7 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 		return err
 	}
 	if p.Benchmark.External {
-		_, err := fmt.Fprintln(s.out, "everything is restarted and checked; start the confirming benchmark where it is started, and watch it with isukit observe")
+		_, err := fmt.Fprintln(s.out, "everything is restarted and checked; record the confirmation run with isukit observe, and start the benchmark")
 		return err
 	}
 	return confirm(ctx, p, dir, rounds, o, s)
@@ -95,7 +96,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 		}
 		return nil
 	}
-	if err := steps("measuring and logs off", p.Final.Off); err != nil {
+	if err := steps("logging and profiling off", p.Final.Off); err != nil {
 		return err
 	}
 	say("services enabled")
@@ -107,7 +108,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 	if err := steps("restart, in order", p.Restart); err != nil {
 		return err
 	}
-	return steps("check that the data is still there", p.Final.Check)
+	return steps("check the data", p.Final.Check)
 }
 
 // bootScript prints every unit that a boot starts, one a line, then an empty line and what systemd knows of the units that are its
@@ -122,7 +123,7 @@ done`
 // either, which are started when another unit asks for them.
 func areEnabled(ctx context.Context, at host.Host, services project.ServicesOn) error {
 	if at == nil {
-		return fmt.Errorf("host %s cannot be reached", services.Host)
+		return fmt.Errorf("host %s is unreachable", services.Host)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -131,7 +132,7 @@ func areEnabled(ctx context.Context, at host.Host, services project.ServicesOn) 
 		err = fmt.Errorf("exit status %d: %s", res.Code, strings.TrimSpace(string(res.Stderr)))
 	}
 	if err != nil {
-		return fmt.Errorf("ask %s which units a boot starts: %w", services.Host, err)
+		return fmt.Errorf("read the units that a boot of %s starts: %w", services.Host, err)
 	}
 	if off := notBooted(string(res.Stdout)); len(off) > 0 {
 		return fmt.Errorf("a boot of %s does not start: %s", services.Host, strings.Join(off, ", "))
@@ -178,7 +179,7 @@ func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o 
 	asJSON := o.asJSON
 	o.asJSON, o.final = false, true
 	for n := range rounds {
-		say("confirming round %d of %d", n+1, rounds)
+		say("confirmation round %d of %d", n+1, rounds)
 		r, err := playProjectRound(ctx, &bare, dir, o, silent, func(ctx context.Context, r *round.ProjectRound) error {
 			return r.PlayBare(ctx, slices.Concat(p.Logs.Access, p.Logs.Slow))
 		})

@@ -14,16 +14,16 @@ import (
 func jsonFlag(f *pflag.FlagSet, v *bool) { f.BoolVar(v, "json", false, "print JSON") }
 
 func linesFlag(f *pflag.FlagSet, v *bool) {
-	f.BoolVar(v, "json", false, "print one JSON object a line")
+	f.BoolVar(v, "json", false, "print one JSON object per line")
 }
 
 func resultsFlag(f *pflag.FlagSet, v *string) {
-	f.StringVar(v, "results", "results", "directory of the rounds")
+	f.StringVar(v, "results", "results", "directory where rounds are saved")
 }
 
 func projectFlag(f *pflag.FlagSet, v *string) {
 	f.StringVar(v, "project", "", "the project file (default isukit.yaml)")
-	f.Bool("yes", false, "run the commands of a project file that is new to this machine, or has changed, without asking")
+	f.Bool("yes", false, "run the commands of a new or changed project file without asking")
 }
 
 func topologyFlag(f *pflag.FlagSet, v *string) {
@@ -31,40 +31,40 @@ func topologyFlag(f *pflag.FlagSet, v *string) {
 }
 
 func cpuScaleFlag(f *pflag.FlagSet, v *float64) {
-	f.Float64Var(v, "cpu-scale", 0, "in the lab, give each host this part of the CPUs it declares (default: what fits into three quarters of the machine)")
+	f.Float64Var(v, "cpu-scale", 0, "with --driver lab: multiply each host's CPUs by this factor (default: the largest that fits into 3/4 of this machine)")
 }
 
 func engineFlag(f *pflag.FlagSet, v *string) {
-	f.StringVar(v, "engine", "auto", "database server: mariadb, mysql, or auto for what is there")
+	f.StringVar(v, "engine", "auto", "database server: mariadb, mysql, or auto (the first one installed)")
 }
 
 func proxyFlag(f *pflag.FlagSet, v *string) {
-	f.StringVar(v, "proxy", "", "nginx or envoy, in place of what the topology says")
+	f.StringVar(v, "proxy", "", "proxy to use instead of the topology's: nginx or envoy")
 }
 
 func datasetFlags(f *pflag.FlagSet, scale *string, seed *uint64) {
 	f.StringVar(scale, "scale", "standard", "size of the dataset: small or standard")
-	f.Uint64Var(seed, "seed", 1, "seed of the dataset and of what users plan")
+	f.Uint64Var(seed, "seed", 1, "seed of the dataset and of the users' behaviour")
 }
 
 func programFlags(f *pflag.FlagSet, localDir, app *string) {
-	f.StringVar(localDir, "local-dir", "", `directory where make installed servers (default: .local here or beside isukit)`)
-	f.StringVar(app, "app", "", "the app's binary (default: isukit-app beside isukit)")
+	f.StringVar(localDir, "local-dir", "", `directory where make installed servers (default: .local in this directory or next to isukit)`)
+	f.StringVar(app, "app", "", "the app's binary (default: isukit-app next to isukit)")
 }
 
 // patienceFlag is the one setting that makes a slow or busy machine pass where the usual limits are missed.
 func patienceFlag(f *pflag.FlagSet, v *float64) {
-	f.Float64Var(v, "patience", 1, "multiply the limits that a slow machine misses: initialize (30s), the start of a role (1m), a response (10s)")
+	f.Float64Var(v, "patience", 1, "multiply the timeouts, for a slow machine: initialize (30s), start of a role (1m), response (10s)")
 }
 
 func acceptRiskFlag(f *pflag.FlagSet, v *[]string) {
-	f.StringSliceVar(v, "accept-risk", nil, "names of tunings whose high risk you take")
+	f.StringSliceVar(v, "accept-risk", nil, "names of tunings to apply although their risk is high")
 }
 
 // schemaFlags are for commands that read messages.
 func schemaFlags(cmd *cobra.Command, o *exchange.Schema) {
-	cmd.Flags().StringArrayVar(&o.ProtoDirs, "proto", nil, "directory of .proto files; any number (default: the portal's own messages)")
-	cmd.Flags().StringArrayVar(&o.DescriptorSets, "descriptor-set", nil, "file with a FileDescriptorSet; any number")
+	cmd.Flags().StringArrayVar(&o.ProtoDirs, "proto", nil, "directory of .proto files (default: the portal's messages; repeatable)")
+	cmd.Flags().StringArrayVar(&o.DescriptorSets, "descriptor-set", nil, "file with a FileDescriptorSet (repeatable)")
 }
 
 // routesFlag is for commands that go by routes.
@@ -74,12 +74,12 @@ func routesFlag(cmd *cobra.Command, o *exchange.Schema) {
 
 // filterFlags are for commands that read captures.
 func filterFlags(cmd *cobra.Command, f *exchange.Filter) {
-	cmd.Flags().StringSliceVar(&f.Methods, "method", nil, "show these methods only")
-	cmd.Flags().StringSliceVar(&f.Paths, "path", nil, "show these paths only: /api/teams/{id}, /api/* (the query is left aside)")
-	cmd.Flags().StringSliceVar(&f.Statuses, "status", nil, "show these statuses only: 200, 4xx, 500-599")
-	cmd.Flags().StringSliceVar(&f.Types, "only-type", nil, "show exchanges with a message of these types only")
-	cmd.Flags().StringArrayVar(&f.Fields, "where", nil, "show exchanges whose request or response has field=value, as in team.name=sushi")
-	cmd.Flags().BoolVar(&f.Incomplete, "incomplete", false, "show only what is incomplete or damaged")
+	cmd.Flags().StringSliceVar(&f.Methods, "method", nil, "only these methods")
+	cmd.Flags().StringSliceVar(&f.Paths, "path", nil, "only these paths: /api/teams/{id}, /api/* (query strings are ignored)")
+	cmd.Flags().StringSliceVar(&f.Statuses, "status", nil, "only these statuses: 200, 4xx, 500-599")
+	cmd.Flags().StringSliceVar(&f.Types, "only-type", nil, "only exchanges with a message of these types")
+	cmd.Flags().StringArrayVar(&f.Fields, "where", nil, "only exchanges whose request or response has field=value, for example team.name=sushi")
+	cmd.Flags().BoolVar(&f.Incomplete, "incomplete", false, "only incomplete or damaged exchanges")
 }
 
 // isQuiet is what --quiet says, which every command takes.

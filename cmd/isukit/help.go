@@ -16,7 +16,7 @@ var helpGroups = []struct {
 	{"Measure and experiment", []string{"init", "round", "compare", "observe", "final", "screen", "advise", "autotune"}},
 	{"Place and tune", []string{"topology", "tune", "doctor", "replicas", "hosts", "lab"}},
 	{"Look back", []string{"digest", "ls", "show", "diff", "latency", "hits", "serve", "note", "restore", "notify"}},
-	{"Look at the wire", []string{"capture", "decode", "send", "replay", "encode", "types", "routes"}},
+	{"Inspect traffic", []string{"capture", "decode", "send", "replay", "encode", "types", "routes"}},
 }
 
 // groupedHelp makes "isukit --help" one screen; the help of commands stays as it is.
@@ -44,6 +44,6 @@ func printRootHelp(w io.Writer, root *cobra.Command) {
 		}
 	}
 	fmt.Fprint(w, `Also: isukit version; isukit completion bash, zsh or fish. Of every command:
-  -h, --help; -q, --quiet: results and errors only; --state-dir DIR: kept state
+  -h, --help; -q, --quiet: only results and errors; --state-dir DIR: saved state
 `)
 }

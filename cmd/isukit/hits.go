@@ -17,10 +17,9 @@ func newHitsCmd(s streams) *cobra.Command {
 	var o roundsOptions
 	cmd := &cobra.Command{
 		Use:   "hits [ROUND]",
-		Short: "Print every hit of a round as CSV or JSON Lines",
-		Long: `Print every hit of a round's load: user, endpoint, how it ended, status, size, and when it was meant to go, went and was
-answered. ROUND is named as for show; the default is the last. Hits stand in the order in which they were counted, which is
-not quite that of time.`,
+		Short: "Print every request of a round as CSV or JSON Lines",
+		Long: `Print every request ("hit") of a round's load phase: user, endpoint, outcome, status, size, and the scheduled, send and response times.
+ROUND: see "isukit show --help". Requests are printed in the order in which they were counted, which is only roughly that of time.`,
 		Example: `  isukit hits > hits.csv
   isukit hits last-1 --json | jq 'select(.kind != "ok")'`,
 		Args: cobra.MaximumNArgs(1),
@@ -40,7 +39,7 @@ func runHits(o roundsOptions, query string, s streams) error {
 	}
 	f, err := result.OpenFile(path, round.HitsFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return ui.UsageError(fmt.Errorf("round %s kept no hit log", r.ID), "it ran with --hits=false, or is older than the hit log")
+		return ui.UsageError(fmt.Errorf("round %s has no hit log", r.ID), "it ran with --hits=false, or an older isukit ran it")
 	}
 	if err != nil {
 		return err

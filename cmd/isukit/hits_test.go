@@ -104,7 +104,7 @@ func TestHitsRefuses(t *testing.T) {
 	if _, err := result.Write(dir, &result.Round{ID: "20261122T200000Z-single"}); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errOut := hitsArgs(t, "--results", dir); code != ui.ExitUsage || !strings.Contains(errOut, "kept no hit log") {
+	if code, _, errOut := hitsArgs(t, "--results", dir); code != ui.ExitUsage || !strings.Contains(errOut, "has no hit log") {
 		t.Errorf("without a log: code %d, %q", code, errOut)
 	}
 	broken := result.File{Path: round.HitsFile, Write: func(w io.Writer, _ *result.Round) error {

@@ -19,9 +19,9 @@ import (
 func newHostsCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hosts",
-		Short: "Ready bare hosts for a team, and take it all back",
-		Long: `A host is [NAME=]ADDRESS: ADDRESS is what ssh takes (an alias of ssh_config, USER@HOST, an IP address), NAME what the team calls
-it, by default the address. You must be able to log in and to become root without a password.`,
+		Short: "Set up new hosts for a team, or undo the setup",
+		Long: `A host is [NAME=]ADDRESS. ADDRESS is an ssh destination (an alias of ssh_config, USER@HOST, an IP address). NAME is the team's name
+for it (default: the address). You must be able to log in and to become root without a password.`,
 		Example: "  isukit hosts init --user alice=alice.pub --tool percona-toolkit s1=isucon@192.0.2.11 s2=isucon@192.0.2.12\n  isukit hosts ls s1=isucon@192.0.2.11\n  isukit hosts revert s1=isucon@192.0.2.11",
 	}
 	cmd.AddCommand(newHostsInitCmd(s), newHostsLsCmd(s), newHostsRevertCmd(s))
@@ -41,11 +41,11 @@ func newHostsInitCmd(s streams) *cobra.Command {
 	var noConfig, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "init [--user NAME=KEY.pub ...] [--tool PACKAGE ...] [NAME=]ADDRESS ...",
-		Short: "Make accounts with keys and sudo, ssh config and tools on hosts",
-		Long: `Make, on each host, what is not there yet: an account for each --user, with the keys of the file and sudo without a password; a file
-in /etc/ssh/ssh_config.d by which the hosts know one another by name; the packages that --tool asks for, with apt-get. What was there
-already is left as it is. What is made is on record on the host (/var/lib/isukit-team) before it is made; "isukit hosts revert" takes it
-back. Said again with more, it makes what is missing.`,
+		Short: "Add accounts with keys and sudo, ssh config and tools to hosts",
+		Long: `Add what is missing on each host: an account per --user, with the keys of the file and passwordless sudo; a file in
+/etc/ssh/ssh_config.d, so that the hosts know each other by name; the packages of --tool, with apt-get. Existing accounts, files and
+packages are not changed. Every change is recorded on the host (/var/lib/isukit-team) before it is made; "isukit hosts revert" undoes
+it. Run the command again to add more.`,
 		Example: "  isukit hosts init --user alice=alice.pub --tool percona-toolkit --tool netdata s1=192.0.2.11 s2=192.0.2.12",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,7 +54,7 @@ back. Said again with more, it makes what is missing.`,
 				return err
 			}
 			if !isQuiet(cmd) && !o.DryRun {
-				o.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: making "+step) }
+				o.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: adding "+step) }
 			}
 			return onTeamHosts(cmd, s, args, asJSON, func(ctx context.Context, h host.Host, all []host.Host) ([]team.Change, error) {
 				items := want
@@ -63,18 +63,18 @@ back. Said again with more, it makes what is missing.`,
 				}
 				done, err := team.Init(ctx, h, items, o)
 				if errors.Is(err, team.ErrForeign) {
-					err = ui.Hinted(err, "look at it, then overwrite it with --force, or leave it with --no-config")
+					err = ui.Hinted(err, "review the file, then overwrite it with --force or keep it with --no-config")
 				}
 				return done, err
 			})
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&users, "user", nil, "an account: NAME=FILE with public keys, one a line (may be said several times)")
-	f.StringArrayVar(&tools, "tool", nil, "a package, as percona-toolkit or netdata (may be said several times)")
-	f.BoolVar(&noConfig, "no-config", false, "leave the hosts' ssh config alone")
-	f.BoolVar(&o.DryRun, "dry-run", false, "print what would be made, and make nothing")
-	f.BoolVar(&o.Force, "force", false, "overwrite an ssh config that someone else has written")
+	f.StringArrayVar(&users, "user", nil, "an account: NAME=FILE with public keys, one per line (repeatable)")
+	f.StringArrayVar(&tools, "tool", nil, "a package, for example percona-toolkit (repeatable)")
+	f.BoolVar(&noConfig, "no-config", false, "do not write an ssh config on the hosts")
+	f.BoolVar(&o.DryRun, "dry-run", false, "print the changes without making them")
+	f.BoolVar(&o.Force, "force", false, "overwrite an ssh config that isukit did not write")
 	linesFlag(f, &asJSON)
 	return cmd
 }
@@ -129,7 +129,7 @@ func teamConfig(hosts []host.Host) string {
 func newHostsLsCmd(s streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "ls [NAME=]ADDRESS ...", Short: "List what isukit hosts init has made on hosts", Example: "  isukit hosts ls s1=192.0.2.11", Args: cobra.MinimumNArgs(1),
+		Use: "ls [NAME=]ADDRESS ...", Short: "List what isukit hosts init added to hosts", Example: "  isukit hosts ls s1=192.0.2.11", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return onTeamHosts(cmd, s, args, asJSON, func(ctx context.Context, h host.Host, _ []host.Host) (list []team.Change, err error) {
 				items, err := team.Inventory(ctx, h)
@@ -152,9 +152,9 @@ func newHostsRevertCmd(s streams) *cobra.Command {
 	var users, tools []string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "revert [NAME=]ADDRESS ...", Short: "Take back what isukit hosts init has made on hosts",
-		Long: `Take back what "isukit hosts init" has made, last made first: all of it, or what --user and --tool name. An account goes with its home. What was
-there before is not touched; what cannot be removed stays on record.`,
+		Use: "revert [NAME=]ADDRESS ...", Short: "Undo isukit hosts init on hosts",
+		Long: `Remove what "isukit hosts init" added, newest first: everything, or what --user and --tool name. An account is removed with its home
+directory. What existed before is not touched; what cannot be removed stays in the record.`,
 		Example: "  isukit hosts revert s1=192.0.2.11\n  isukit hosts revert --tool netdata s1=192.0.2.11", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keep := func(i team.Item) bool {
@@ -170,8 +170,8 @@ there before is not touched; what cannot be removed stays on record.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&users, "user", nil, "only this account with what belongs to it (may be said several times)")
-	f.StringArrayVar(&tools, "tool", nil, "only this package (may be said several times)")
+	f.StringArrayVar(&users, "user", nil, "only this account (repeatable)")
+	f.StringArrayVar(&tools, "tool", nil, "only this package (repeatable)")
 	linesFlag(f, &asJSON)
 	return cmd
 }

@@ -21,9 +21,9 @@ func newInitCmd(s streams) *cobra.Command {
 	var print, force bool
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Write a first isukit.yaml by looking at this host",
-		Long: `Write a first isukit.yaml into the current directory by looking at this host: nginx's configuration, running units,
-listening ports, databases, languages. What was not seen, and what a person has to decide, is in it as a remark.`,
+		Short: "Generate an isukit.yaml from what runs on this host",
+		Long: `Generate an isukit.yaml in the current directory from nginx's configuration, running units, listening ports, databases and languages
+of this host. Settings that were not detected, or that you must decide, are in it as comments.`,
 		Example: "  isukit init\n  isukit init --print",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,8 +34,8 @@ listening ports, databases, languages. What was not seen, and what a person has 
 			return runInit(cmd.Context(), dir, print, force, isQuiet(cmd), s)
 		},
 	}
-	cmd.Flags().BoolVar(&print, "print", false, "print the file in place of writing it")
-	cmd.Flags().BoolVar(&force, "force", false, "replace an isukit.yaml that is there")
+	cmd.Flags().BoolVar(&print, "print", false, "print the file instead of writing it")
+	cmd.Flags().BoolVar(&force, "force", false, "replace an existing isukit.yaml")
 	return cmd
 }
 
@@ -44,7 +44,7 @@ var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
 func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s streams) (err error) {
 	if _, err := os.Stat(project.FileName); err == nil && !print && !force {
-		return ui.UsageError(errors.New("there is an isukit.yaml here already"), "--force replaces it, --print leaves it alone")
+		return ui.UsageError(errors.New("this directory already has an isukit.yaml"), "replace it with --force, or print the new one with --print")
 	}
 	here, err := machine.OpenHere(stateDir)
 	if err != nil {
@@ -65,7 +65,7 @@ func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s s
 	}
 	text := found.Draft(name)
 	if _, err := project.Parse([]byte(text)); err != nil {
-		return fmt.Errorf("the draft is no project file: %w", err)
+		return fmt.Errorf("the draft is not a valid project file: %w", err)
 	}
 	if print {
 		_, err := fmt.Fprint(s.out, text)
@@ -80,8 +80,8 @@ func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s s
 		}
 	}
 	if !quiet {
-		fmt.Fprintf(s.err, "isukit: wrote %s; look through it and say there how the benchmark is run\n", project.FileName)
+		fmt.Fprintf(s.err, "isukit: wrote %s; review it and set the benchmark's command\n", project.FileName)
 	}
-	sayNext(s, quiet, "isukit round, or isukit observe where somebody else starts the benchmark")
+	sayNext(s, quiet, "isukit round, or isukit observe if the benchmark is started elsewhere")
 	return nil
 }

@@ -41,12 +41,12 @@ type labService struct {
 func newLabCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
-		Short: "Look into the lab: hosts that this machine plays",
-		Long: `The lab plays the hosts of a topology on this machine: each is a network namespace with its own address, the CPUs and memory
-of the file, and an /etc of its own; a switch joins them, and the load generator has a namespace beside them. It needs root.
-Nothing is added to the machine's own network namespace, its sysctls or its firewall.
+		Short: "Manage the lab: simulated hosts on this machine",
+		Long: `The lab simulates the hosts of a topology on this machine. Each host is a network namespace with its own address and /etc, and with
+the CPUs and memory of the topology file. A virtual switch connects them and the load generator. The lab needs root. It does not change
+the machine's own network namespace, sysctls or firewall.
 
-The lab is made by commands that take --driver lab, or by "isukit lab up", and stays until "isukit lab down".`,
+"isukit lab up" and commands with --driver lab create it; it keeps running until "isukit lab down".`,
 		Example: "  isukit lab up -t fanout-2\n  isukit lab run s1 -- ip address\n  isukit lab down",
 	}
 	cmd.AddCommand(newLabUpCmd(s), newLabLsCmd(s), newLabShellCmd(s), newLabRunCmd(s), newLabDownCmd(s))
@@ -76,12 +76,11 @@ func newLabUpCmd(s streams) *cobra.Command {
 	var systemd, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "up",
-		Short: "Make the hosts of a topology, with nothing on them",
-		Long: `Make the hosts that a topology declares. Hosts that are up already are changed where they differ (CPUs, memory, link speed)
-and keep running what they run.
+		Short: "Create the hosts of a topology, without services",
+		Long: `Create the hosts of a topology. Running hosts are adjusted where they differ (CPUs, memory, link speed), and their services keep running.
 
-With --systemd the hosts are servers as a contest has them: they boot systemd and have sshd, sudo, nginx, MariaDB and Envoy, and are
-used with --driver ssh from the generator's place. "make hosts" fetches their files.`,
+With --systemd the hosts are like those of a contest: they boot systemd and have sshd, sudo, nginx, MariaDB and Envoy. Use them with
+--driver ssh from the load generator's namespace. "make hosts" fetches their files.`,
 		Example: "  isukit lab up -t fanout-2 --cpu-scale 0.5\n  isukit lab up -t final-1 --systemd",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -119,8 +118,8 @@ used with --driver ssh from the generator's place. "make hosts" fetches their fi
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&systemd, "systemd", false, "hosts that boot systemd, for --driver ssh")
-	cmd.Flags().StringVar(&localDir, "local-dir", "", `directory where make installed servers (default: .local here or beside isukit)`)
+	cmd.Flags().BoolVar(&systemd, "systemd", false, "boot systemd on the hosts, for --driver ssh")
+	cmd.Flags().StringVar(&localDir, "local-dir", "", `directory where make installed servers (default: .local in this directory or next to isukit)`)
 	topologyFlag(cmd.Flags(), &name)
 	cpuScaleFlag(cmd.Flags(), &scale)
 	linesFlag(cmd.Flags(), &asJSON)
@@ -150,7 +149,7 @@ func runLabUp(ctx context.Context, lab *machine.Driver, top *topology.Topology, 
 func newLabLsCmd(s streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "ls", Short: "List the hosts, what they may use, and their services", Example: "  isukit lab ls --json", Args: cobra.NoArgs,
+		Use: "ls", Short: "List the hosts, their limits and their services", Example: "  isukit lab ls --json", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error { return runLabLs(ctx, lab, asJSON, s.out) })
 		},
@@ -168,7 +167,7 @@ func runLabLs(ctx context.Context, lab *machine.Driver, asJSON bool, out io.Writ
 		return ui.PrintJSONLines(out, hosts)
 	}
 	if len(hosts) == 0 {
-		fmt.Fprintln(out, "no host is up")
+		fmt.Fprintln(out, "no host is running")
 		return nil
 	}
 	w := ui.NewTable(out)
@@ -191,7 +190,7 @@ func (h labHost) servicesText() string {
 			text += " (" + s.Exit + ")"
 		}
 		if s.OutOfMemory {
-			text += " (killed for want of memory)"
+			text += " (killed: out of memory)"
 		}
 		list = append(list, text)
 	}
@@ -235,9 +234,9 @@ func labHosts(ctx context.Context, lab *machine.Driver) ([]labHost, error) {
 
 func newLabShellCmd(s streams) *cobra.Command {
 	return &cobra.Command{
-		Use: "shell HOST", Short: "Open a shell on a host, in the switch or where the load generator stands",
-		Long: `Open a shell on a host. Two names are there besides those of the topology: "switch", where traffic between hosts can be
-captured or dropped, and "generator", from where the load comes. What the shell runs has the host's CPUs and memory.`,
+		Use: "shell HOST", Short: "Open a shell on a host, the switch or the load generator",
+		Long: `Open a shell on a host of the topology, with the host's CPUs and memory. Two more names: "switch", to capture or drop traffic between
+hosts, and "generator", the load generator.`,
 		Example: "  isukit lab shell s1", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			shell := os.Getenv("SHELL")
@@ -254,8 +253,8 @@ captured or dropped, and "generator", from where the load comes. What the shell 
 
 func newLabRunCmd(s streams) *cobra.Command {
 	return &cobra.Command{
-		Use: "run HOST -- COMMAND [ARGUMENT ...]", Short: "Run a command on a host, in the switch or where the load generator stands",
-		Long:    "Run a command on a host, see \"isukit lab shell --help\" for the names. The exit code is 1 when the command fails.",
+		Use: "run HOST -- COMMAND [ARGUMENT ...]", Short: "Run a command on a host, the switch or the load generator",
+		Long:    "Run a command on a host (names: see \"isukit lab shell --help\"). If the command fails, the exit code is 1.",
 		Example: "  isukit lab run s1 -- ip address", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
@@ -283,14 +282,14 @@ func unknownLabHost(ctx context.Context, lab *machine.Driver, err error) error {
 		names = append(names, w.Name)
 	}
 	if len(names) == 0 {
-		return ui.UsageError(err, "no host is up: isukit lab up -t TOPOLOGY")
+		return ui.UsageError(err, "no host is running: isukit lab up -t TOPOLOGY")
 	}
 	return ui.UsageError(err, "have "+strings.Join(names, ", ")+", switch, generator")
 }
 
 func newLabDownCmd(s streams) *cobra.Command {
 	return &cobra.Command{
-		Use: "down", Short: "Take the lab down, with everything that runs in it", Example: "  isukit lab down", Args: cobra.NoArgs,
+		Use: "down", Short: "Remove the lab with everything that runs in it", Example: "  isukit lab down", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
 				release, err := lab.Lock(ctx, round.UserName())
@@ -303,9 +302,9 @@ func newLabDownCmd(s streams) *cobra.Command {
 				if err := errors.Join(lab.Down(ctx), err, os.RemoveAll(serversOf(dir, "").dir)); err != nil || isQuiet(cmd) {
 					return err
 				}
-				text := "the lab is down, and what ran in it is gone"
+				text := "the lab was removed with everything that ran in it"
 				if listErr == nil && len(wants) == 0 {
-					text = "no host was up"
+					text = "no host was running"
 				}
 				_, err = fmt.Fprintln(s.err, "isukit: "+text)
 				return err

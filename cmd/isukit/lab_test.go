@@ -33,8 +33,8 @@ func TestLabCommands(t *testing.T) {
 		code        int
 		out, errOut string // a part of each
 	}{
-		{[]string{"lab", "ls"}, 0, "no host is up", ""},
-		{[]string{"lab", "run", "s1", "--", "true"}, 2, "", "hint: no host is up"},
+		{[]string{"lab", "ls"}, 0, "no host is running", ""},
+		{[]string{"lab", "run", "s1", "--", "true"}, 2, "", "hint: no host is running"},
 		{[]string{"lab", "up", "-t", "nothing"}, 2, "", `topology "nothing" does not exist`},
 		{[]string{"lab", "up", "--cpu-scale", "-1"}, 2, "", "below 0"},
 		{[]string{"lab", "up", "-t", "fanout-2"}, 0, "10.77.0.11", "up in"},
@@ -44,8 +44,8 @@ func TestLabCommands(t *testing.T) {
 		{[]string{"lab", "run", "s1", "--", "sh", "-c", "exit 3"}, 1, "", "sh on s1 ended with exit status 3"},
 		{[]string{"lab", "run", "s9", "--", "true"}, 2, "", "hint: have s1, switch, generator"},
 		{[]string{"lab", "run", "s1", "--", "no-such-program"}, 1, "", "no-such-program"},
-		{[]string{"lab", "down"}, 0, "", "the lab is down"},
-		{[]string{"lab", "down"}, 0, "", "no host was up"},
+		{[]string{"lab", "down"}, 0, "", "the lab was removed"},
+		{[]string{"lab", "down"}, 0, "", "no host was running"},
 		{[]string{"lab", "ls", "--json"}, 0, "", ""},
 	}
 	for _, tt := range tests {

@@ -20,7 +20,7 @@ func TestRoundNamesTheKilled(t *testing.T) {
 	defer runTool(t, program, env, "topology", "down", "--driver", "lab")
 	out, err := runTool(t, program, env, "round", "-t", file, "--driver", "lab", "--duration", "3s", "-q")
 	if err == nil || !strings.Contains(out, "db-1 on s2") || !strings.Contains(out, "memory") || !strings.Contains(out, "isukit: hint: ") {
-		t.Errorf("a round with a database above the host's memory: got %v, %q; want db-1 on s2 named as killed for want of memory", err, out)
+		t.Errorf("a round with a database above the host's memory: got %v, %q; want db-1 on s2 named as killed: out of memory", err, out)
 	}
 	t.Log(out)
 	if out, err := runTool(t, program, env, "topology", "down", "--driver", "lab"); err != nil {

@@ -32,9 +32,9 @@ func newLatencyCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "latency [ROUND...]",
 		Short: "Print the latencies of a part of a round, or of several rounds",
-		Long: `Print the quantiles of the latency of each endpoint and of all together, over the whole load or the seconds of it that
---from and --to cut out. They are taken from the round's histograms, which are merged without loss: those of several
-rounds give the quantiles of all their hits. ROUND is named as for show; the default is the last.`,
+		Long: `Print latency percentiles of each endpoint and of all requests, over the whole load phase or the seconds from --from to --to. They are
+computed from the rounds' histograms, which merge without loss: several rounds give the percentiles of all their requests. ROUND: see
+"isukit show --help" (default: last).`,
 		Example: `  isukit latency
   isukit latency --from 20s --to 30s
   isukit latency last last-1 last-2 --endpoint "GET /api/leaderboard"`,
@@ -49,10 +49,10 @@ rounds give the quantiles of all their hits. ROUND is named as for show; the def
 	f := cmd.Flags()
 	resultsFlag(f, &o.rounds.dir)
 	linesFlag(f, &o.rounds.asJSON)
-	f.StringVar(&o.endpoint, "endpoint", "", "only endpoints whose name holds this")
-	f.DurationVar(&o.from, "from", 0, "leave out what was answered before this second of the load")
-	f.DurationVar(&o.to, "to", 0, "leave out what was answered from this second on; 0 is the end")
-	f.BoolVar(&o.sent, "sent", false, "count from when hits went, not from when they were meant to go")
+	f.StringVar(&o.endpoint, "endpoint", "", "only endpoints whose name contains this text")
+	f.DurationVar(&o.from, "from", 0, "ignore responses before this second of the load phase")
+	f.DurationVar(&o.to, "to", 0, "ignore responses from this second on (0: until the end)")
+	f.BoolVar(&o.sent, "sent", false, "measure latency from the actual send time, not the scheduled one")
 	return cmd
 }
 
@@ -69,7 +69,7 @@ type endpointLatency struct {
 
 func runLatency(o latencyOptions, queries []string, s streams) error {
 	if o.from%time.Second != 0 || o.to%time.Second != 0 || o.from < 0 || o.to < 0 || o.to != 0 && o.to <= o.from {
-		return ui.UsageError(fmt.Errorf("--from %v --to %v is no part of a load in whole seconds", o.from, o.to), `as in "--from 20s --to 30s"`)
+		return ui.UsageError(fmt.Errorf("--from %v --to %v: not a range of whole seconds", o.from, o.to), `for example "--from 20s --to 30s"`)
 	}
 	all, merged := load.NewLatencies(), map[string]*load.Latencies{}
 	for _, query := range queries {
@@ -97,7 +97,7 @@ func (o latencyOptions) merge(query string, all *load.Latencies, merged map[stri
 	}
 	f, err := result.OpenFile(path, round.HistogramsFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return ui.UsageError(fmt.Errorf("round %s kept no histograms", r.ID), "it failed before its load, or is older than they are")
+		return ui.UsageError(fmt.Errorf("round %s has no histograms", r.ID), "it failed before the load phase, or an older isukit ran it")
 	}
 	if err != nil {
 		return err

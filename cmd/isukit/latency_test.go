@@ -70,7 +70,7 @@ func TestLatencyRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"2030"}, ui.ExitUsage, "no such round"},
-		{[]string{"last-1"}, ui.ExitUsage, "kept no histograms"},
+		{[]string{"last-1"}, ui.ExitUsage, "has no histograms"},
 		{[]string{"last"}, ui.ExitFailed, "line 1"},
 		{[]string{"--from", "500ms"}, ui.ExitUsage, "whole seconds"},
 		{[]string{"--from", "3s", "--to", "3s"}, ui.ExitUsage, "whole seconds"},

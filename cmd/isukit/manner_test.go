@@ -72,20 +72,20 @@ func TestWrongInput(t *testing.T) {
 	t.Setenv("ISUKIT_APP", there)
 	for command, want := range map[string]string{
 		"diff":                                          "isukit diff takes 2 arguments, and got 0\n",
-		"topology apply":                                "isukit topology apply takes 1 argument, and got 0\n",
-		"tune apply":                                    "isukit tune apply takes at least 1 argument, and got 0\n",
-		"topology show a b":                             "isukit topology show takes 1 argument, and got 2\n",
+		"topology apply":                                "isukit topology apply takes 1 argument, got 0\n",
+		"tune apply":                                    "isukit tune apply takes at least 1 argument, got 0\n",
+		"topology show a b":                             "isukit topology show takes 1 argument, got 2\n",
 		"round --capture " + there:                      "--capture: open " + there + ": file exists\n",
 		"round --capture /none/a.pcap":                  "--capture: open /none/a.pcap: no such file or directory\n",
-		"round --cpu-scale 0.5":                         "--cpu-scale goes with --driver lab\n",
-		"topology apply single --cpu-scale 0.5":         "--cpu-scale goes with --driver lab\n",
+		"round --cpu-scale 0.5":                         "--cpu-scale needs --driver lab\n",
+		"topology apply single --cpu-scale 0.5":         "--cpu-scale needs --driver lab\n",
 		"round --accept-risk nosuch":                    `--accept-risk: tuning "nosuch" does not exist`,
 		"round --mix crowd":                             `mix "crowd" does not exist (have everyone, audience)`,
 		"digest access " + dir + "/no":                  "open " + dir + "/no: no such file or directory\n",
 		"capture " + dir + "/no":                        "open " + dir + "/no: no such file or directory\n",
 		"replay --to http://127.0.0.1:1 " + dir + "/no": "open " + dir + "/no: no such file or directory\n",
 		"show":              "no such round",
-		"final":             "there is no isukit.yaml here\n",
+		"final":             "no isukit.yaml in this directory\n",
 		"final --rounds -1": "--rounds -1 is negative\n",
 	} {
 		out, errs, code := cli(t, "", strings.Fields(command)...)
@@ -120,7 +120,7 @@ var severalMeanings = map[string]string{
 	"route":    "a route: that a body came from, or those into which a log is summed up",
 	"type":     "a message type; decode takes one for each file",
 	"keylog":   "a file of TLS keys, which a round writes and the others read",
-	"timeout":  "how long an answer may take",
+	"timeout":  "timeout of a response",
 	"json":     "one document, or one object a line",
 	"capture":  "a file of packets",
 	"dry-run":  "say what would be done",
@@ -139,7 +139,7 @@ var severalMeanings = map[string]string{
 
 var (
 	flagName  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	jsonUsage = regexp.MustCompile(`^print (JSON|one JSON object a line)$`)
+	jsonUsage = regexp.MustCompile(`^print (JSON|one JSON object per line)$`)
 )
 
 // TestOneManner holds every command and flag to the same manner.

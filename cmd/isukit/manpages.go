@@ -32,7 +32,7 @@ func writeManPages(cmd *cobra.Command, dir string) error {
 	}
 	file := filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1")
 	if err := os.WriteFile(file, []byte(manPage(cmd)), 0o644); err != nil {
-		return ui.UsageError(fmt.Errorf("write a manual page: %w", err), "name a directory that is there and can be written")
+		return ui.UsageError(fmt.Errorf("write a manual page: %w", err), "name an existing directory that you can write to")
 	}
 	for _, c := range cmd.Commands() {
 		if err := writeManPages(c, dir); err != nil {
@@ -128,13 +128,13 @@ func manPage(cmd *cobra.Command) string {
 	cmd.NonInheritedFlags().VisitAll(r.flag)
 	cmd.InheritedFlags().VisitAll(r.flag)
 	r.WriteString(".PP\n")
-	r.text("Each can be set in the environment as well: --state-dir as ISUKIT_STATE_DIR.")
+	r.text("Each can also be set in the environment: ISUKIT_STATE_DIR for --state-dir.")
 	if cmd.Example != "" {
 		r.section("EXAMPLES")
 		r.paragraphs(cmd.Example)
 	}
 	r.section("EXIT STATUS")
-	r.text("0 it worked; 1 isukit failed; 2 the command line or an input file was wrong; 3 a round, a check or a comparison failed.")
+	r.text("0 success; 1 isukit failed; 2 wrong command line or input file; 3 a round, a check or a comparison failed.")
 	if cmd.HasParent() {
 		r.section("SEE ALSO")
 		r.text(strings.ReplaceAll(cmd.Parent().CommandPath(), " ", "-") + "(1)")

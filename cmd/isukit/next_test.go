@@ -48,7 +48,7 @@ func TestNextAfterRound(t *testing.T) {
 		"wrong answers": {result.Round{Errors: []result.ErrorGroup{{Kind: "wrong", Count: 1}}}, plain, "isukit round --capture failed.pcap"},
 		"wrong answers, captured": {result.Round{Errors: []result.ErrorGroup{{Kind: "wrong", Count: 1}}}, with(func(o *roundOptions) { o.Capture = "x.pcap" }),
 			"isukit capture --bodies --status 400-599 x.pcap"},
-		"a server that ended": {result.Round{Reason: "a server ended"}, plain, ""},
+		"a server that ended": {result.Round{Reason: "a server stopped"}, plain, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := strings.TrimPrefix(nextAfterRound(&tt.r, tt.o, name != "without Envoy"), "sudo ")

@@ -17,10 +17,9 @@ func newNoteCmd(s streams) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "note ROUND TEXT...",
-		Short: "Write a note about a round; serve shows it",
-		Long: `Write a note about a round. Words that begin with # are tags. The note is a file beside the rounds (.notes), so that a round is
-never changed and any number of people can write at a time; "isukit serve" shows it, and takes notes as well. ROUND is named as
-for show.`,
+		Short: "Add a note to a round, for isukit serve",
+		Long: `Add a note to a round. Words that begin with # are tags. Notes are files next to the rounds (.notes), so rounds never change and several
+people can write at the same time. "isukit serve" shows them and accepts new ones. ROUND: see "isukit show --help".`,
 		Example: "  isukit note last 'index on comments, did nothing #noidea'\n  isukit note last-1 '#keep'",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -33,9 +32,9 @@ for show.`,
 				n.By = u.Username
 			}
 			if err := result.AddNote(dir, r.ID, n); err != nil {
-				return ui.UsageError(err, "a round below --results takes notes; text has at most 4,000 bytes")
+				return ui.UsageError(err, "notes belong to a saved round in --results and have at most 4,000 bytes")
 			}
-			_, err = fmt.Fprintf(s.err, "isukit: noted of %s\n", r.ID)
+			_, err = fmt.Fprintf(s.err, "isukit: added a note to %s\n", r.ID)
 			return err
 		},
 	}

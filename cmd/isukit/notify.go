@@ -17,9 +17,10 @@ func newNotifyCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "notify [ROUND]",
 		Short: "Post a round's summary to a webhook",
-		Long: `Post a round's summary to a webhook: verdict, score, how it stands to the best round, what limits it, the largest routes and
-queries, and with --link a link to its page. Slack (hooks.slack.com, or a path below /services/) and Discord (discord.com, or a path
-below /api/webhooks/) get their own formats, others {"text": ..., "content": ...}, which Mattermost takes. The address is a secret: it comes from the environment, by the project's notify.webhook_env, else from ISUKIT_WEBHOOK.`,
+		Long: `Post a round's summary to a webhook: verdict, score, difference to the best round, bottleneck, largest routes and queries, and with --link
+a link to its page. Slack (hooks.slack.com, or a path below /services/) and Discord (discord.com, or a path below /api/webhooks/) get
+their own formats; others get {"text": ..., "content": ...}, which Mattermost accepts. The URL is a secret. isukit reads it from the
+environment variable that notify.webhook_env of the project names, or from ISUKIT_WEBHOOK.`,
 		Example: "  isukit notify\n  ISUKIT_WEBHOOK=http://127.0.0.1:9000/hook isukit notify last-1",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,8 +28,8 @@ below /api/webhooks/) get their own formats, others {"text": ..., "content": ...
 		},
 	}
 	resultsFlag(cmd.Flags(), &dir)
-	cmd.Flags().StringVar(&webhook, "webhook", "", "the address; better given in the environment, where no process list shows it")
-	cmd.Flags().StringVar(&link, "link", "", "where isukit serve answers, for a link to the round, for example http://10.0.0.1:8090")
+	cmd.Flags().StringVar(&webhook, "webhook", "", "URL of the webhook; process lists show it, so prefer the environment")
+	cmd.Flags().StringVar(&link, "link", "", "URL of isukit serve, for a link to the round, for example http://10.0.0.1:8090")
 	return cmd
 }
 

@@ -31,12 +31,11 @@ func newObserveCmd(s streams) *cobra.Command {
 	var o observeOptions
 	cmd := &cobra.Command{
 		Use:   "observe",
-		Short: "Record a round whose benchmark somebody else starts",
-		Long: `Record a round whose benchmark is started elsewhere, as from a contest's portal: mark the logs, wait until the benchmark begins
-(its initialize request is seen in an access log, or requests come), measure until none has come for a while, and keep the
-record of exactly that window. Without an access log, or with --by-load, the beginning and the end are seen in the hosts' CPUs.
-With --hook the app's own /initialize says when it begins, with a request to that address ("curl -X POST 127.0.0.1:9100").
-The score is given with --score or asked for; without one the record says so.`,
+		Short: "Record a benchmark that is started elsewhere (a contest portal)",
+		Long: `Record a benchmark that isukit does not start. isukit waits for its initialize request (or any request) in an access log, measures until
+no request has come for --idle, and saves that window as a round. Without an access log, or with --by-load, it detects start and end from
+the hosts' CPU use. With --hook, the app's /initialize announces the start with a request to that address ("curl -X POST
+127.0.0.1:9100"). Pass the score with --score or --ask; without one the round has a warning.`,
 		Example: "  isukit observe\n  isukit observe --score 12340\n  isukit observe --hook 127.0.0.1:9100\n  isukit observe --wait 10m --idle 5s --failed",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,7 +46,7 @@ The score is given with --score or asked for; without one the record says so.`,
 			o.quiet = isQuiet(cmd)
 			if o.HasScore = cmd.Flags().Changed("score"); o.HasScore {
 				if o.Score, err = external.ReadScore(o.given); err != nil {
-					return ui.UsageError(fmt.Errorf("--score: %w", err), "give it as 12340 or 1.2e+07, or the whole line that the benchmark printed")
+					return ui.UsageError(fmt.Errorf("--score: %w", err), "write 12340 or 1.2e+07, or the whole line that the benchmark printed")
 				}
 			}
 			return runObserve(cmd.Context(), o, s)
@@ -56,16 +55,16 @@ The score is given with --score or asked for; without one the record says so.`,
 	f := cmd.Flags()
 	projectFlag(f, &o.project)
 	resultsFlag(f, &o.results)
-	f.StringVar(&o.given, "score", "", "the score, when it is known already: a number, or the line that the benchmark printed")
-	f.BoolVar(&o.askScore, "ask", false, "ask for the score on the terminal when the benchmark has ended")
-	f.BoolVar(&o.Failed, "failed", false, "the benchmark says that it failed")
-	f.DurationVar(&o.Wait, "wait", 15*time.Minute, "how long to wait for the benchmark to begin")
-	f.BoolVar(&o.ByLoad, "by-load", false, "go by the hosts' CPUs, not by the access log")
-	f.StringVar(&o.hook, "hook", "", "address on which a request from the app's /initialize begins the round, for example 127.0.0.1:9100")
-	f.DurationVar(&o.Idle, "idle", 8*time.Second, "it has ended when there was no request, or no load, for so long")
-	f.DurationVar(&o.Longest, "longest", 10*time.Minute, "stop measuring after so long in any case")
+	f.StringVar(&o.given, "score", "", "score, if you already know it: a number, or the line that the benchmark printed")
+	f.BoolVar(&o.askScore, "ask", false, "ask for the score when the benchmark has ended")
+	f.BoolVar(&o.Failed, "failed", false, "record the benchmark as failed")
+	f.DurationVar(&o.Wait, "wait", 15*time.Minute, "maximum time to wait for the start")
+	f.BoolVar(&o.ByLoad, "by-load", false, "detect start and end from the hosts' CPU use instead of the access log")
+	f.StringVar(&o.hook, "hook", "", "listen on this address for the app's /initialize to announce the start, for example 127.0.0.1:9100")
+	f.DurationVar(&o.Idle, "idle", 8*time.Second, "the benchmark has ended after this long without requests (or load)")
+	f.DurationVar(&o.Longest, "longest", 10*time.Minute, "maximum time to measure")
 	jsonFlag(f, &o.asJSON)
-	f.BoolVar(&o.notify, "notify", true, "tell the project's webhook")
+	f.BoolVar(&o.notify, "notify", true, "post the summary to the project's webhook")
 	return cmd
 }
 
@@ -75,7 +74,7 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 		return err
 	}
 	if p == nil {
-		return ui.UsageError(errors.New("there is no isukit.yaml here"), `"isukit init" writes one`)
+		return ui.UsageError(errors.New("no isukit.yaml in this directory"), `"isukit init" writes one`)
 	}
 	if o.askScore {
 		o.Ask = func() (float64, bool) { return askScore(ctx, s) }
@@ -99,7 +98,7 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 func listenForHook(ctx context.Context, address string, began chan<- time.Time) (stop func(), err error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, ui.UsageError(fmt.Errorf("--hook: %w", err), "give an address of this machine and a free port, such as 127.0.0.1:9100")
+		return nil, ui.UsageError(fmt.Errorf("--hook: %w", err), "use an address of this machine and a free port, for example 127.0.0.1:9100")
 	}
 	server := &http.Server{ReadTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		select {

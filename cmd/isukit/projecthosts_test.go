@@ -109,7 +109,7 @@ func TestRecordFindsAPlace(t *testing.T) {
 		t.Fatalf("%v, %v", found, err)
 	}
 	r, err := result.Read(found[0])
-	if err != nil || r.Score.Total != 9 || !strings.Contains(strings.Join(r.Warnings, "\n"), "could not be kept") {
+	if err != nil || r.Score.Total != 9 || !strings.Contains(strings.Join(r.Warnings, "\n"), "could not save the record") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -58,7 +58,7 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 	}
 	if url := os.Getenv(p.Notify.WebhookEnv); o.notify && p.Notify.WebhookEnv != "" && url != "" {
 		if err := round.PostSummary(context.WithoutCancel(ctx), url, o.results, os.Getenv("ISUKIT_LINK"), r.Record); err != nil {
-			fmt.Fprintf(s.err, "isukit: warning: the webhook was not told: %v\n", err)
+			fmt.Fprintf(s.err, "isukit: warning: could not post to the webhook: %v\n", err)
 		}
 	}
 	if !o.final {

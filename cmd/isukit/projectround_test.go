@@ -99,7 +99,7 @@ func TestProjectRoundThatFails(t *testing.T) {
 		"no log":         {"", "rm access.log\necho '{\"score\":1}'", "", "access.log"},
 		"restart fails":  {"restart: [{run: echo broken >&2; exit 3}]", "echo '{\"score\":1}'", "restart: here: echo broken", ""},
 		"unknown format": {"", "echo what is this >> access.log; echo '{\"score\":1}'", "", "1 of 1 lines of the access logs could not be read"},
-		"silent log":     {"", "echo '{\"score\":1}'", "", "no line of this round"},
+		"silent log":     {"", "echo '{\"score\":1}'", "", "no requests of this round"},
 		"no database":    {"databases: [{client: /no/such/client}]", hit + "hit /a\necho '{\"score\":1}'", "", "ask the database of local"},
 		"no pprof":       {"profiles: {pprof: [{url: \"http://127.0.0.1:1\", seconds: 1}]}", hit + "hit /a; sleep 2.5\necho '{\"score\":1}'", "", "cpu profile of http://127.0.0.1:1"},
 	} {
@@ -208,7 +208,7 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 		t.Errorf("%d requests: %s", r.Access.Total.Hits, text)
 	}
 	code, _, errText := isukitIn(t, "", "observe", "--project", filepath.Join(dir, "isukit.yaml"), "--results", dir+"/none", "--wait", "1s")
-	if code != ui.ExitFailed || !strings.Contains(errText, "no benchmark began") {
+	if code != ui.ExitFailed || !strings.Contains(errText, "no benchmark started") {
 		t.Errorf("nobody starts one: exit %d, %s", code, errText)
 	}
 }

@@ -152,7 +152,7 @@ func TestRealHosts(t *testing.T) {
 	s.isukit(t, ui.ExitOK, "tune", "verify", "--driver", "ssh")
 	s.isukit(t, ui.ExitOK, "round", "-t", "final-1", "--driver", "ssh", "--duration", "2s", "-q")
 	s.isukit(t, ui.ExitUsage, "topology", "verify", "--driver", "ssh", "--reboot", "all") // there is nobody to ask
-	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--no-ask", "--duration", "2s"); !strings.Contains(out, "everything is as it was applied") {
+	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--no-ask", "--duration", "2s"); !strings.Contains(out, "everything matches the applied topology") {
 		t.Errorf("verify --reboot all:\n%s", out)
 	}
 	s.away(t)
@@ -235,13 +235,13 @@ func (s *realSite) rebootInRound(t *testing.T) {
 		}
 		done <- res
 	}()
-	wait.For(t, "the load", func() bool { text, _ := os.ReadFile(said); return strings.Contains(string(text), "load: users come") })
+	wait.For(t, "the load", func() bool { text, _ := os.ReadFile(said); return strings.Contains(string(text), "load: adding users") })
 	if err := s.lab.Reboot(t.Context(), "s2"); err != nil {
 		t.Fatal(err)
 	}
 	res := <-done
 	text, err := os.ReadFile(said)
-	if out := string(text); err != nil || res.Code != ui.ExitRound || !strings.Contains(out, "a server ended during the round: ") || !strings.Contains(out, "\nrecord ") {
+	if out := string(text); err != nil || res.Code != ui.ExitRound || !strings.Contains(out, "a server stopped during the round: ") || !strings.Contains(out, "\nrecord ") {
 		t.Errorf("a round in which s2 boots: exit code %d, %v; want %d, the reason and a record\n%s", res.Code, err, ui.ExitRound, out)
 	}
 	if err := s.lab.Awake(t.Context()); err != nil {

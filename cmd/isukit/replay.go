@@ -33,12 +33,12 @@ func newReplayCmd(s streams) *cobra.Command {
 	var o replayOptions
 	cmd := &cobra.Command{
 		Use:   "replay FILE --to URL",
-		Short: "Send a capture's requests again; say where answers differ",
-		Long: `Send the requests of a capture again, one after another in the order of their start, and compare the answers. With --paced
-each goes at its time in the capture; those of one connection wait for each other's answers, those of different ones do not.
+		Short: "Send captured requests again and report responses that differ",
+		Long: `Send the requests of a capture again, one after another in the order of their start, and compare the responses. With --paced each is sent
+at its time in the capture; requests of one connection wait for each other's responses.
 
-Answers are compared by status and, field by field, by message; where a body has no known type, by its bytes. Cookies
-that the server sets now take the place of the captured ones, so that sessions work on another server too.`,
+Responses are compared by status and by message, field by field; bodies without a known type by their bytes. Cookies that the server sets
+now replace the captured ones, so that sessions work on another server too.`,
 		Example: `  isukit replay round.pcap --to http://127.0.0.1:9292
   isukit replay round.pcap --to http://127.0.0.1:9292 --ignore '*_us,id'
   isukit replay round.pcap --to http://10.0.0.2 --paced --speed 2 --path '/api/*'`,
@@ -57,11 +57,11 @@ that the server sets now take the place of the captured ones, so that sessions w
 	filterFlags(cmd, &o.filter)
 	cmd.Flags().StringVar(&o.to, "to", "", "the server: a URL without a path, or unix:/path/of/its/socket")
 	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log of the capture")
-	cmd.Flags().BoolVar(&o.Paced, "paced", false, "send at the times of the capture instead of as fast as answers come")
+	cmd.Flags().BoolVar(&o.Paced, "paced", false, "send at the times of the capture instead of as fast as possible")
 	cmd.Flags().Float64Var(&o.Speed, "speed", 1, "with --paced: how many times faster than captured")
-	cmd.Flags().BoolVar(&o.Cookies, "new-cookies", true, "send the cookies that the server sets now in place of the captured ones")
-	cmd.Flags().StringSliceVar(&o.Ignore, "ignore", nil, "fields that may differ, by name: '*_us,id'")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long an answer may take")
+	cmd.Flags().BoolVar(&o.Cookies, "new-cookies", true, "send the cookies that the server sets now instead of the captured ones")
+	cmd.Flags().StringSliceVar(&o.Ignore, "ignore", nil, "names of fields to ignore, for example '*_us,id'")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "timeout of a response")
 	jsonFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
@@ -83,7 +83,7 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 		}
 	}
 	if o.Speed <= 0 {
-		return ui.UsageError(fmt.Errorf("--speed %g is not above 0", o.Speed), "")
+		return ui.UsageError(fmt.Errorf("--speed %g must be greater than 0", o.Speed), "")
 	}
 	if err := o.filter.Parse(); err != nil {
 		return err
@@ -126,7 +126,7 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 		return err
 	}
 	if r.Late > notableDelay {
-		fmt.Fprintf(s.err, "isukit: note: requests went up to %v after their time: the answers before them on their connections came late\n",
+		fmt.Fprintf(s.err, "isukit: note: requests were sent up to %v late, because earlier responses on their connections came late\n",
 			r.Late.Round(time.Millisecond))
 	}
 	if r.Withheld > 0 {
@@ -134,7 +134,7 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	}
 	switch {
 	case r.Sent == 0:
-		fmt.Fprintln(s.err, "isukit: note: nothing was sent: the capture has no whole request that passes --method, --path and the like")
+		fmt.Fprintln(s.err, "isukit: note: nothing was sent: no complete request matches --method, --path and the other filters")
 	case r.Differ > 0:
 		return ui.CheckFailed(errors.New("answers differ"), o.filter.LeftOutHint())
 	case r.Failed > 0:

@@ -140,7 +140,7 @@ func TestReplaySaysItIsLate(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { time.Sleep(400 * time.Millisecond) }))
 	defer server.Close()
 	out, errs, code := cli(t, "", "replay", file, "--to", server.URL, "--paced")
-	if code != 0 || !strings.Contains(out, "2 requests sent, 2 answers the same") || !strings.Contains(errs, "after their time") {
+	if code != 0 || !strings.Contains(out, "2 requests sent, 2 responses the same") || !strings.Contains(errs, " late, because earlier responses") {
 		t.Errorf("exit %d, %q, %q, want it said that requests went late", code, out, errs)
 	}
 }

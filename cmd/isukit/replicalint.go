@@ -18,16 +18,16 @@ func newReplicasLintCmd(s streams) *cobra.Command {
 	var opts lint.Options
 	cmd := &cobra.Command{
 		Use:   "lint PATH...",
-		Short: "List an app's SQL statements and what the fan-out does with each",
-		Long: `Read an app's sources and SQL files, and list every statement with its verdict, before anybody runs it:
+		Short: "List an app's SQL statements and how the fan-out handles each",
+		Long: `List every SQL statement in an app's sources and SQL files, with a verdict:
   exact                     every replica executes it with the same effect
-  made exact                the pool computes once what each server would compute for itself, and sends it
-  refused                   the pool does not execute it; the line below says what to write instead
-  not known until it runs   part of the text is made at run time
+  made exact                the pool computes its values once, for all servers
+  refused                   the pool rejects it; the line below shows what to write instead
+  not known until it runs   part of the text is built at run time
 
-Go sources are parsed: constants, sums, fmt.Sprintf, sqlx.In, strings.Builder. In Python, Ruby, PHP, Perl, JavaScript,
-TypeScript and Rust, text that looks like SQL is read. CREATE TABLE statements in any of these files are the schema, unless
---schema names files. SQL that an object-relational mapper generates is not found.`,
+Go sources are parsed (constants, concatenation, fmt.Sprintf, sqlx.In, strings.Builder). In Python, Ruby, PHP, Perl, JavaScript,
+TypeScript and Rust, isukit reads strings that look like SQL. The CREATE TABLE statements of all files are the schema, unless --schema
+names files. SQL that an ORM generates is not found.`,
 		Example: "  isukit replicas lint webapp/go webapp/sql\n  isukit replicas lint --schema schema.sql main.go\n  isukit replicas lint --json . | jq -r '.statements[] | select(.verdict == \"refused\") | .file'",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,11 +49,11 @@ func runReplicasLint(ctx context.Context, paths []string, opts lint.Options, asJ
 	done()
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return ui.UsageError(err, "name the files and directories that hold the app's sources")
+		return ui.UsageError(err, "name the files and directories of the app's sources")
 	case err != nil:
 		return err
 	case report.Files == 0:
-		return ui.UsageError(fmt.Errorf("no source or SQL file found in %q", paths), "name the files and directories that hold the app's sources")
+		return ui.UsageError(fmt.Errorf("no source or SQL file found in %q", paths), "name the files and directories of the app's sources")
 	}
 	if asJSON {
 		err = ui.PrintJSON(s.out, report)

@@ -34,16 +34,15 @@ func newReplicasCmd(s streams) *cobra.Command {
 	var o replicasOptions
 	cmd := &cobra.Command{
 		Use:   "replicas",
-		Short: "Compare, mend, eject and admit databases with the same tables",
-		Long: `Look after databases that an app writes to through package app/fanout, or that should hold the same tables for any other
-reason. Each is named as NAME=FILE, in the app's order; FILE holds one DSN as go-sql-driver reads it
-("user:password@tcp(127.0.0.1:3306)/portal") and should have mode 0600. The password is never taken from the command line.
-If you name none, the command applies to those of isukit.yaml (replicas), or to those of the topology that is up.`,
+		Short: "Compare, repair, eject and re-admit replicated databases",
+		Long: `Check and repair databases that should have the same rows, for example those that an app writes to with package app/fanout. Name each as
+--replica NAME=FILE, in the app's order. FILE contains one DSN of go-sql-driver ("user:password@tcp(127.0.0.1:3306)/portal") and should
+have mode 0600. Without --replica, isukit uses the databases of isukit.yaml (replicas) or of the running topology.`,
 		Example: "  isukit replicas check\n  isukit replicas check --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 	}
 	f := cmd.PersistentFlags()
-	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of one database; give it once for each, in the app's order")
-	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "how the app writes to those that are named: "+orList(modeNames()))
+	f.StringArrayVar(&o.replicas, "replica", nil, "NAME=FILE of a database, in the app's order (repeatable)")
+	f.StringVar(&o.mode, "mode", string(fanout.ModeOrdered), "write mode of the app for these databases: "+orList(modeNames()))
 	upDriverFlag(f, &o.driver)
 	projectFlag(f, &o.project)
 	jsonFlag(f, &o.asJSON)
@@ -63,24 +62,23 @@ If you name none, the command applies to those of isukit.yaml (replicas), or to 
 		cmd.AddCommand(c)
 		return c
 	}
-	sub("status", "Say which databases are in service", cobra.NoArgs, runReplicasStatus)
-	check := sub("check", "Compare the tables and name the rows that differ (exit code 3)", cobra.NoArgs, runReplicasCheck)
-	repair := sub("repair", "Make the rows that differ equal, where it is known which are right", cobra.NoArgs, runReplicasRepair)
+	sub("status", "Show which databases are in service", cobra.NoArgs, runReplicasStatus)
+	check := sub("check", "Compare the tables and list the rows that differ (exit code 3)", cobra.NoArgs, runReplicasCheck)
+	repair := sub("repair", "Repair the rows that differ, if it is known which are correct", cobra.NoArgs, runReplicasRepair)
 	eject := sub("eject NAME", "Take a database out of service", cobra.ExactArgs(1), runReplicasEject)
-	sub("admit NAME", "Copy what a database lacks and put it back into service", cobra.ExactArgs(1), runReplicasAdmit)
+	sub("admit NAME", "Copy the missing rows to a database and return it to service", cobra.ExactArgs(1), runReplicasAdmit)
 	cmd.AddCommand(newReplicasLintCmd(s))
 	for _, c := range []*cobra.Command{check, repair} {
 		c.Flags().StringSliceVar(&o.tables, "tables", nil, "only these tables (default: all)")
 	}
-	repair.Flags().StringVar(&o.from, "from", "", "the database whose rows are right (default: the first one in service, for rows where nothing speaks against it)")
-	repair.Long = `Make the rows that differ equal. The app writes to the first database in service before the others, so its rows are right: the number of
-databases that have a row decides nothing. Two kinds of rows are left as they are, and printed with what each database has:
-  - rows in which all others in service have the same, and the first one something else. Either the others computed it wrongly, or
-    the row was changed on the first one without the app;
-  - all rows, where the first one is not known: no app has opened these databases with package app/fanout, two of them were each in service
-    without the other, or one in service is not named or does not answer.
-Compare them, and name the database whose rows are right: --from NAME. Its rows then replace those of all others.`
-	eject.Flags().StringVar(&o.reason, "reason", "ejected by hand", "why, for whoever asks for the status")
+	repair.Flags().StringVar(&o.from, "from", "", "database to copy rows from (default: the first one in service, except for doubtful rows)")
+	repair.Long = `Copy rows that differ from the first database in service to the others: the app writes to it first. A majority does not decide.
+isukit prints these rows and does not change them:
+  - rows that are equal on all other databases in service: the others may be wrong, or the first one was changed without the app;
+  - all rows, if the first database is unknown: no app opened these databases with package app/fanout, two of them were in service
+    without each other, or one in service is not named or unreachable.
+Compare them and name the correct database: --from NAME. Its rows then replace those of all others.`
+	eject.Flags().StringVar(&o.reason, "reason", "ejected by hand", "reason, shown by \"isukit replicas status\"")
 	return cmd
 }
 
@@ -126,7 +124,7 @@ func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.P
 // ofProject are the databases of the project that was named, or of the one in the current directory unless a topology's driver was named.
 func (o *replicasOptions) ofProject() (fanout.Config, error) {
 	if o.driver != "" && o.project != "" {
-		return fanout.Config{}, ui.UsageError(errors.New("--driver means the databases of a topology, --project those of a project"), "leave one of them out")
+		return fanout.Config{}, ui.UsageError(errors.New("--driver selects the databases of a topology, --project those of a project"), "use only one of them")
 	}
 	if o.driver != "" {
 		return fanout.Config{}, nil
@@ -159,13 +157,13 @@ func (o *replicasOptions) named(s streams) (fanout.Config, error) {
 		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: name, MySQL: dsn})
 	}
 	if len(o.replicas) < 2 {
-		faults = append(faults, errors.New("two databases or more are needed"))
+		faults = append(faults, errors.New("at least two databases are needed"))
 	}
 	if len(faults) == 0 {
 		faults = append(faults, cfg.Validate())
 	}
 	if o.driver != "" || o.project != "" {
-		faults = append(faults, errors.New("--driver means the databases of a topology, --project those of a project, --replica others"))
+		faults = append(faults, errors.New("--driver selects the databases of a topology, --project those of a project, --replica others"))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return cfg, ui.UsageError(err, `name each database: --replica NAME=FILE; see "isukit replicas --help"`)
@@ -187,7 +185,7 @@ func openPool(ctx context.Context, cfg fanout.Config, fn func(*fanout.Pool) erro
 func readDSN(file string, s streams) (*mysql.Config, error) {
 	dsn, open, err := round.ReadDSN(file)
 	if open {
-		fmt.Fprintf(s.err, "isukit: warning: others can read %s, which holds a password (chmod 600 %s)\n", file, file)
+		fmt.Fprintf(s.err, "isukit: warning: other users can read %s, which contains a password (chmod 600 %s)\n", file, file)
 	}
 	return dsn, err
 }
@@ -264,7 +262,7 @@ func runReplicasRepair(ctx context.Context, pool *fanout.Pool, o replicasOptions
 		return err
 	}
 	if len(report.Left) > 0 {
-		return ui.Hinted(fmt.Errorf("%d rows were left as they are: %s", len(report.Left), report.Why), "compare these rows, then name the database whose rows are right: "+o.on("isukit replicas repair --from NAME"))
+		return ui.Hinted(fmt.Errorf("%d rows were not repaired: %s", len(report.Left), report.Why), "compare these rows, then name the correct database: "+o.on("isukit replicas repair --from NAME"))
 	}
 	return nil
 }

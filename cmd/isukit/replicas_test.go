@@ -164,7 +164,7 @@ func TestReplicasUsage(t *testing.T) {
 	if code != ui.ExitUsage || strings.Contains(text, "secret-password") {
 		t.Errorf("exit code %d, want %d, and no secret:\n%s", code, ui.ExitUsage, text)
 	}
-	for _, says := range []string{`--replica "a" is not NAME=FILE`, "holds no DSN", "no such file", "chmod 600"} {
+	for _, says := range []string{`--replica "a" is not NAME=FILE`, "must contain a DSN", "no such file", "chmod 600"} {
 		if !strings.Contains(text, says) {
 			t.Errorf("the error does not say %q:\n%s", says, text)
 		}
@@ -187,7 +187,7 @@ func TestReplicasOfWhatIsUp(t *testing.T) {
 			}
 			defer runTool(t, program, env, "topology", "down", "--driver", driver)
 			tool("is up at", "topology", "apply", "single", "--scale", "small")
-			tool("no databases with the same tables", "replicas", "status")
+			tool("no replicated databases", "replicas", "status")
 			tool("is up at", "topology", "apply", "fanout-2", "--scale", "small")
 			tool("in service", "replicas", "status")
 			tool("equal", "replicas", "check")

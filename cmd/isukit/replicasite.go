@@ -12,7 +12,7 @@ import (
 )
 
 // errNoReplicas says that no database was named, and that there is none to take in its place.
-var errNoReplicas = errors.New("no databases are named, and no topology is up")
+var errNoReplicas = errors.New("no databases are named, and no topology is running")
 
 // ofSite makes what is up with a driver, found where none was named, the databases that are meant, and calls fn with them. Their DSNs
 // hold for as long as fn runs.
@@ -27,8 +27,8 @@ func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) err
 	return round.WithRunning(ctx, name, "", infra.Spec{StateDir: o.stateDir}, false, func(running *infra.Running) error {
 		top := running.Topology()
 		if len(round.ReplicasOf(top)) == 0 {
-			return ui.UsageError(fmt.Errorf("the topology %s, which is up with driver %s, has no databases with the same tables", top.Name, name),
-				"isukit topology ls tells which have; or name databases: --replica NAME=FILE")
+			return ui.UsageError(fmt.Errorf("the topology %s, which runs with driver %s, has no replicated databases", top.Name, name),
+				"\"isukit topology ls\" shows which topologies have; or name databases: --replica NAME=FILE")
 		}
 		return fn(round.PlacementOf(top, running.DSNs()))
 	})

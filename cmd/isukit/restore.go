@@ -22,10 +22,10 @@ func newRestoreCmd(s streams) *cobra.Command {
 	var apply bool
 	cmd := &cobra.Command{
 		Use:   "restore ROUND",
-		Short: "Go back to what a round ran with: commit, topology, tunings",
-		Long: `Go back to what a kept round ran with: its commit, its topology and its tunings. Without --apply it prints the plan, which is a
-list of commands, and does nothing. With --apply it runs them in that order and stops at the first that fails. What was not
-committed when the round ran is in its dirty.diff, and is not restored. ROUND is named as for show.`,
+		Short: "Restore the commit, topology and tunings of a round",
+		Long: `Restore the commit, topology and tunings of a saved round. Without --apply, isukit only prints the plan, a list of commands. With --apply
+it runs them in order and stops at the first that fails. Changes that were not committed when the round ran are in its dirty.diff and
+are not restored. ROUND: see "isukit show --help".`,
 		Example: "  isukit restore last-3\n  isukit restore 20261122T2044 --apply",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,7 +52,7 @@ var (
 func restorePlan(r *result.Round, dir string) (plan [][]string, err error) {
 	if hash, _, _ := strings.Cut(r.Fact("commit"), " "); hash != "" {
 		if !commitHash.MatchString(hash) {
-			return nil, fmt.Errorf("the commit of %s is %q, which is not a hash", r.ID, hash)
+			return nil, fmt.Errorf("the commit of %s is %q, not a commit hash", r.ID, hash)
 		}
 		plan = append(plan, []string{"git", "-C", dir, "checkout", "--detach", hash})
 	}
@@ -83,7 +83,7 @@ func runRestore(ctx context.Context, r *result.Round, dir string, apply bool, s 
 		return ui.UsageError(fmt.Errorf("round %s records neither commit, topology nor tunings", r.ID), `"isukit show --json" prints its facts`)
 	}
 	if r.Fact("uncommitted") != "" {
-		fmt.Fprintf(s.err, "isukit: warning: the round had changes that were not committed: see its dirty.diff\n")
+		fmt.Fprintf(s.err, "isukit: warning: the round had uncommitted changes: see its dirty.diff\n")
 	}
 	for _, argv := range plan {
 		fmt.Fprintf(s.out, "%s\n", strings.Join(argv, " "))
@@ -94,7 +94,7 @@ func runRestore(ctx context.Context, r *result.Round, dir string, apply bool, s 
 	}
 	if plan[0][0] == "git" {
 		if status, err := exec.CommandContext(ctx, "git", "-C", dir, "status", "--porcelain", "--untracked-files=no").Output(); err != nil || len(bytes.TrimSpace(status)) > 0 {
-			return ui.UsageError(errors.Join(fmt.Errorf("%s has changes that are not committed", dir), err), "commit or stash them first")
+			return ui.UsageError(errors.Join(fmt.Errorf("%s has uncommitted changes", dir), err), "commit or stash them first")
 		}
 	}
 	self, err := os.Executable()

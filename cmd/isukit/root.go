@@ -31,7 +31,7 @@ func newRootCmd(s streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "isukit",
 		Short:         "Benchmark rounds, server topologies and protobuf captures",
-		Long:          "isukit measures a web app in rounds, moves and tunes it, and reads its traffic.",
+		Long:          "isukit benchmarks, places and tunes a web app, and inspects its traffic.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -60,8 +60,8 @@ func newRootCmd(s streams) *cobra.Command {
 		}
 		return trustProject(cmd, s)
 	}
-	root.PersistentFlags().String("state-dir", "", "where running servers and prepared data are kept (default $XDG_STATE_HOME/isukit)")
-	root.PersistentFlags().BoolP("quiet", "q", false, "print results, warnings and errors, and nothing else")
+	root.PersistentFlags().String("state-dir", "", "directory for isukit's state: running servers and prepared datasets (default $XDG_STATE_HOME/isukit)")
+	root.PersistentFlags().BoolP("quiet", "q", false, "print only results, warnings and errors")
 	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newReplicasCmd(s), newHitsCmd(s), newLatencyCmd(s), newCompareCmd(s), newVersionCmd(s), newTuneCmd(s))
 	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s), newSendCmd(s), newReplayCmd(s))
 	root.AddCommand(newDigestCmd(s), newTopologyCmd(s), newLabCmd(s), newHostsCmd(s))

@@ -35,17 +35,16 @@ func newRoundCmd(s streams) *cobra.Command {
 	var o roundOptions
 	cmd := &cobra.Command{
 		Use:   "round",
-		Short: "Run one round: reset, validate, load, check, score, and keep it",
-		Long: `Run one round of the reference app: start it with private servers on 127.0.0.1, reset its data, validate every rule,
-put load on it while checking every answer, compare the data at the end, and score. The record and a report go to
-results/<time>-<topology>/. Everything that was started is gone afterwards. Exit code 3 says that the round ran and failed.
+		Short: "Run one benchmark round and save its result",
+		Long: `A round is one benchmark run of the reference app. isukit starts the app and its servers on 127.0.0.1, resets the data, tests every
+rule, sends load and checks every response, compares the data at the end, and computes the score. The record and a report are saved in
+results/<time>-<topology>/. isukit then stops everything that it started. Exit code 3: the round ran and failed.
 
-With --driver the topology is applied to that driver's hosts instead, as "isukit topology apply" does, and stays up until
-"isukit topology down".
+With --driver, isukit deploys the topology to that driver's hosts, and it keeps running until "isukit topology down".
 
-Where there is an isukit.yaml (isukit init writes one) and no --topology is given, the round is of that project instead: rotate
-its logs, build, deploy, restart, run its benchmark, and keep what logs, databases, hosts and profiles tell of it. A topology of that
-file is applied to the project's hosts before, and stays up.`,
+If the directory has an isukit.yaml ("isukit init" writes one) and --topology is not given, the round runs that project: rotate its
+logs, build, deploy, restart, run its benchmark, and save what logs, databases, hosts and profiles show. -t NAME of that file first
+deploys that topology to the project's hosts.`,
 		Example: `  isukit round
   isukit round --duration 10s --engine mysql
   isukit round --users 50 --json > round.json
@@ -99,7 +98,7 @@ func roundedProject(cmd *cobra.Command) (*project.Project, string, error) {
 // noTopologyArgument refuses arguments, and says how a topology is named that was meant by one.
 func noTopologyArgument(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 && slices.Contains(infra.ShippedNames(), args[0]) {
-		return ui.UsageError(fmt.Errorf("%s takes no argument, and got %q", cmd.CommandPath(), args[0]), "isukit round -t "+args[0])
+		return ui.UsageError(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0]), "isukit round -t "+args[0])
 	}
 	return cobra.NoArgs(cmd, args)
 }
@@ -120,31 +119,31 @@ func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir st
 
 func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	topologyFlag(f, &o.Topology)
-	f.StringVar(&o.Driver, "driver", "", "apply the topology to the hosts of this driver, local, lab or ssh, and leave it up (default: a run on this machine that is gone afterwards)")
+	f.StringVar(&o.Driver, "driver", "", "where to deploy the topology: local, lab or ssh; it keeps running after the round (default: on this machine, removed after the round)")
 	cpuScaleFlag(f, &o.CpuScale)
 	projectFlag(f, &o.project)
 	engineFlag(f, &o.Engine)
 	proxyFlag(f, &o.Proxy)
-	f.DurationVar(&o.Duration, "duration", defaultDuration, "how long the load lasts")
-	f.IntVar(&o.Users, "users", 0, "run exactly so many virtual users; 0 goes by --shape")
-	f.StringVar(&o.Shape, "shape", "grow", "users over time: "+round.ShapeHelp)
-	f.StringVar(&o.Arrivals, "arrivals", "even", "visits of a rate come at even distances, or as poisson")
-	f.StringVar(&o.Mix, "mix", string(scenario.Everyone), "who comes: everyone, or audience for a portal that is read far more than written")
-	f.DurationVar(&o.Objective.P99, "objective-p99", 100*time.Millisecond, "highest 99th percentile that --shape capacity may find a rate with")
-	f.Float64Var(&o.Objective.MaxErrorRatio, "objective-errors", 0.001, "highest share of errors for --shape capacity, from 0 to 1")
+	f.DurationVar(&o.Duration, "duration", defaultDuration, "length of the load phase")
+	f.IntVar(&o.Users, "users", 0, "fixed number of virtual users; 0: --shape decides")
+	f.StringVar(&o.Shape, "shape", "grow", "number of users over time: "+round.ShapeHelp)
+	f.StringVar(&o.Arrivals, "arrivals", "even", "spacing of the visits of --shape rate=R: even or poisson")
+	f.StringVar(&o.Mix, "mix", string(scenario.Everyone), "user mix: everyone (a contest) or audience (mostly readers)")
+	f.DurationVar(&o.Objective.P99, "objective-p99", 100*time.Millisecond, "with --shape capacity: p99 latency that the rate must not exceed")
+	f.Float64Var(&o.Objective.MaxErrorRatio, "objective-errors", 0.001, "with --shape capacity: ratio of errors that the rate must not exceed (0 to 1)")
 	datasetFlags(f, &o.Scale, &o.Seed)
 	resultsFlag(f, &o.Results)
 	programFlags(f, &o.LocalDir, &o.App)
 	patienceFlag(f, &o.Patience)
 	jsonFlag(f, &o.asJSON)
-	f.BoolVar(&o.explain, "explain-score", false, "print what gives points and what takes them, and run nothing")
-	f.BoolVar(&o.Hits, "hits", true, "keep every hit in the record, for isukit hits")
-	f.StringVar(&o.GeneratorCPUs, "generator-cpus", "", "restrict the load generator to these CPUs, as 0-1,3")
-	f.StringVar(&o.Capture, "capture", "", "write the generator's traffic to this new pcap file, for isukit capture")
-	f.StringVar(&o.Keylog, "keylog", "", "write the keys of the generator's TLS connections to this new file (NSS format), for isukit capture --keylog")
-	f.StringSliceVar(&o.Tune, "tune", nil, "apply these tunings before the round and take them back after it (see isukit tune ls)")
+	f.BoolVar(&o.explain, "explain-score", false, "explain how the score is calculated, and exit")
+	f.BoolVar(&o.Hits, "hits", true, "save every request, for isukit hits")
+	f.StringVar(&o.GeneratorCPUs, "generator-cpus", "", "CPUs of the load generator, for example 0-1,3")
+	f.StringVar(&o.Capture, "capture", "", "save the load generator's traffic to this pcap file, which must not exist")
+	f.StringVar(&o.Keylog, "keylog", "", "write the TLS session keys to this file (NSS key log; must not exist), for isukit capture --keylog")
+	f.StringSliceVar(&o.Tune, "tune", nil, "apply these tunings for this round only; isukit reverts them afterwards (see isukit tune ls)")
 	acceptRiskFlag(f, &o.AcceptRisk)
-	f.Float64Var(&o.CaptureShare, "capture-share", 1, "the part of the connections that --capture writes, above 0 to 1")
+	f.Float64Var(&o.CaptureShare, "capture-share", 1, "with --capture: fraction of the connections to save (0 < f <= 1)")
 }
 
 func runRound(ctx context.Context, o roundOptions, s streams) error {

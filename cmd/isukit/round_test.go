@@ -246,7 +246,7 @@ func TestKilledRoundIsClearedByTheNextCommand(t *testing.T) {
 		t.Fatal("the killed isukit left nothing: the test shows nothing")
 	}
 	out, err := isukitCommand(t, dir, state, "ls").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "cleared away") {
+	if err != nil || !strings.Contains(string(out), "removed what a killed isukit") {
 		t.Errorf("the next command: %v\n%s", err, out)
 	}
 	wait.Within(func() bool { return len(left(t, state)) == 0 }) // a killed process needs a moment to be gone from /proc
@@ -269,8 +269,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"round", "--nonsense"}, ui.ExitUsage, "unknown flag"},
 		{[]string{"nonsense"}, ui.ExitUsage, "there is no command"},
 		{[]string{"topology", "aply"}, ui.ExitUsage, "did you mean isukit topology apply?"},
-		{[]string{"show", "a", "b"}, ui.ExitUsage, `it is used as "isukit show [ROUND] [flags]"`},
-		{[]string{"ls", "more"}, ui.ExitUsage, `takes no argument, and got "more"`},
+		{[]string{"show", "a", "b"}, ui.ExitUsage, `usage: isukit show [ROUND] [flags];`},
+		{[]string{"ls", "more"}, ui.ExitUsage, `takes no arguments, got "more"`},
 		{[]string{"show", "--results", dir}, ui.ExitUsage, "no such round"},
 		{[]string{"round", "--explain-score"}, ui.ExitOK, "POST /worker/jobs/{job_id}/result"},
 		{[]string{"version"}, ui.ExitOK, release.Version},

@@ -27,7 +27,7 @@ func newLsCmd(s streams) *cobra.Command {
 	var o roundsOptions
 	cmd := &cobra.Command{
 		Use:     "ls",
-		Short:   "List the rounds that were kept, newest first",
+		Short:   "List saved rounds, newest first",
 		Example: "  isukit ls\n  isukit ls --json",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return runLs(o, s) },
@@ -103,8 +103,8 @@ func newShowCmd(s streams) *cobra.Command {
 	var brief bool
 	cmd := &cobra.Command{
 		Use:   "show [ROUND]",
-		Short: "Print a round again",
-		Long: `Print a round again. ROUND is an id as ls prints it, the beginning of one, "last" (the default), "last-1" for the one
+		Short: "Print a saved round",
+		Long: `Print a saved round. ROUND is an id from "isukit ls" or the first part of one, "last" (the default), "last-1" for the one
 before it, or the path of a round's directory.`,
 		Example: "  isukit show\n  isukit show last-1 --brief\n  isukit show 20261122T2044 --json",
 		Args:    cobra.MaximumNArgs(1),
@@ -120,7 +120,7 @@ before it, or the path of a round's directory.`,
 		},
 	}
 	o.addFlags(cmd)
-	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for a chat or for a program")
+	cmd.Flags().BoolVar(&brief, "brief", false, "print at most 40 lines of plain text, for chats and scripts")
 	return cmd
 }
 

@@ -126,7 +126,7 @@ func TestProjectRoundTunings(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait.For(t, "the tuning to be applied", func() bool { running, file := s.tuned(t); return running && file })
-	if out := s.isukit(t, ui.ExitFailed, "round", "--tune", "costly.cnf"); !strings.Contains(out, "another round has tunings on these hosts") {
+	if out := s.isukit(t, ui.ExitFailed, "round", "--tune", "costly.cnf"); !strings.Contains(out, "another round has applied tunings") {
 		t.Errorf("a second round beside it:\n%s", out)
 	}
 	s.wantTuned(t, "while a round runs", true)
@@ -162,7 +162,7 @@ func TestCompareTuningsOfAProject(t *testing.T) {
 	s.isukit(t, ui.ExitOK, "tune", "revert", "--all")
 	// The fact "clock" is another one each time, and no proof of anything.
 	out = s.isukit(t, ui.ExitUsage, "compare", "run=true", "run=true  #", "--rounds", "7", "--repeats", "0")
-	if !strings.Contains(out, "nothing that isukit records") {
+	if !strings.Contains(out, "the records of their rounds do not differ") {
 		t.Errorf("compare of sides that do the same says:\n%s", out)
 	}
 }

@@ -26,7 +26,7 @@ func newRoutesCmd(s streams) *cobra.Command {
 	var o routesOptions
 	cmd := &cobra.Command{
 		Use:     "routes [[METHOD] PATH]",
-		Short:   "List which messages each method and path carries",
+		Short:   "List the message types of each method and path",
 		Example: "  isukit routes\n  isukit routes /api/teams/12\n  isukit routes PUT /api/teams/12",
 		Args:    cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,11 +54,11 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 		return err
 	}
 	if len(routes) == 0 {
-		return ui.UsageError(errors.New("no routes are known"), "isukit routes learn CAPTURE --proto DIR proposes them; --routes FILE names a file of them")
+		return ui.UsageError(errors.New("no routes are known"), "generate them with isukit routes learn CAPTURE --proto DIR, or name a file with --routes FILE")
 	}
 	if o.path != "" {
 		if routes = findRoutes(routes, o.path); len(routes) == 0 {
-			return ui.UsageError(fmt.Errorf("no route is %q", o.path), "isukit routes lists them all")
+			return ui.UsageError(fmt.Errorf("no route matches %q", o.path), "isukit routes lists them all")
 		}
 	}
 	if o.asJSON {

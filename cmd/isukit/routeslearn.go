@@ -26,12 +26,12 @@ func newRoutesLearnCmd(s streams) *cobra.Command {
 	var o routesLearnOptions
 	cmd := &cobra.Command{
 		Use:   "learn CAPTURE --proto DIR",
-		Short: "Propose a routes file from a capture and its .proto files",
-		Long: `Read a capture and propose which message each method and path carries, as a file for --routes.
+		Short: "Generate a routes file from a capture and its .proto files",
+		Long: `Generate a file for --routes from a capture: the message types of each method and path.
 
-The type of a route is the one that fits all of its bodies. Where several do, the names of types and paths decide, pairs such as
-XRequest and XResponse, and definitions of services (google.api.http) where the .proto files have them. A comment before each
-line gives the evidence; a line that is doubtful is a comment itself, with the other types that fit.`,
+A route's type is the one that fits all of its bodies. If several fit, isukit compares names of types and paths, pairs such as XRequest
+and XResponse, and service definitions (google.api.http) in the .proto files. The comment before each line gives the evidence. Doubtful
+lines are comments too, and list the other types that fit.`,
 		Example: `  isukit routes learn contest.pcap --proto ./proto > routes.tsv
   isukit capture contest.pcap --proto ./proto --routes routes.tsv --bodies`,
 		Args: cobra.ExactArgs(1),
@@ -41,14 +41,14 @@ line gives the evidence; a line that is doubtful is a comment itself, with the o
 		},
 	}
 	schemaFlags(cmd, &o.schema)
-	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, as SSLKEYLOGFILE makes it)")
+	cmd.Flags().StringVar(&o.keylog, "keylog", "", "TLS key log (NSS format, for example from SSLKEYLOGFILE)")
 	linesFlag(cmd.Flags(), &o.asJSON)
 	return cmd
 }
 
 func runRoutesLearn(ctx context.Context, o routesLearnOptions, s streams) error {
 	if o.schema.RoutesFile != "" {
-		return ui.UsageError(errors.New("--routes names routes that are known"), "leave it out to learn them")
+		return ui.UsageError(errors.New("--routes names known routes"), "leave it out to learn them")
 	}
 	schema, _, err := o.schema.Load(ctx, s.err)
 	if err != nil {
@@ -77,7 +77,7 @@ func runRoutesLearn(ctx context.Context, o routesLearnOptions, s streams) error 
 	}
 	learned := decoder.Learner.Routes()
 	if len(learned) == 0 {
-		return ui.UsageError(fmt.Errorf("%s has no exchange with a protobuf body", o.file), "isukit capture "+o.file+" shows what is in it")
+		return ui.UsageError(fmt.Errorf("%s has no exchange with a protobuf body", o.file), "isukit capture "+o.file+" shows its contents")
 	}
 	if o.asJSON {
 		return learnedJSON(learned, s.out)

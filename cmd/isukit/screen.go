@@ -39,15 +39,15 @@ func newScreenCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "screen TUNING,...",
 		Short: "Find out which of many tunings help, hurt, or make rounds fail",
-		Long: `Find out which of up to 48 tunings help, hurt, or make rounds fail. Rounds come in pairs: a random half of the tunings is on, then exactly the
-other half. So every round says something about every tuning, and drift cancels. Tunings are applied before each round and reverted after it.
+		Long: `Find out which of up to 48 tunings help, hurt, or make rounds fail. Rounds run in pairs: first with a random half of the tunings, then with
+the other half. Every round therefore measures every tuning, and drift cancels. isukit reverts the tunings after each round.
 
-isukit prints the plan first: the number of rounds, how long they take, and the smallest effect that they can show with the noise of this machine.
-Failed rounds count as results. A tuning that makes rounds fail with a probability of 0.9 or more is left off from then on. At the end
-fresh pairs of rounds compare the recommended tunings with all of them, and isukit prints the command that keeps the recommended ones.
+isukit first prints the plan: the number of rounds, their time, and the smallest effect that they can show on this machine. A tuning that
+makes rounds fail with a probability of 0.9 or more is no longer applied. At the end, more pairs compare the recommended tunings with all
+tunings, and isukit prints the command that applies the recommended ones.
 
-The plan and every round are on disk before the next round begins. Ctrl-C and a crash leave no tuning applied; "isukit screen resume" goes on.
-Do not use it for two or three tunings: "isukit compare tune=A tune=none" tells more with fewer rounds.`,
+"isukit screen resume" continues after Ctrl-C or a crash; neither leaves a tuning applied.
+For two or three tunings, use "isukit compare tune=A tune=none": it needs fewer rounds.`,
 		Example: `  isukit screen mysql/memory,mysql/io-capacity,nginx/keepalive,nginx/workers --budget 40m
   isukit screen mysql/memory,nginx/cache,./my.cnf --rounds 96 --round "--driver lab -t final-1 --duration 15s"
   isukit screen resume`,
@@ -66,10 +66,10 @@ Do not use it for two or three tunings: "isukit compare tune=A tune=none" tells 
 
 // addFlags are the flags of a command that plays rounds by a plan.
 func (o *screenOptions) addFlags(f *pflag.FlagSet) {
-	f.IntVar(&o.Rounds, "rounds", 0, "rounds of the plan, at most (default: what --budget has time for, or else 48, of autotune 90)")
-	f.DurationVar(&o.Budget, "budget", 0, "time for all rounds together, for example 40m")
+	f.IntVar(&o.Rounds, "rounds", 0, "maximum number of rounds (default: as many as --budget allows, or 48, for autotune 90)")
+	f.DurationVar(&o.Budget, "budget", 0, "time for all rounds, for example 40m")
 	f.Uint64Var(&o.Seed, "seed", 0, "seed of the plan (default: a random one, which is printed)")
-	f.StringSliceVar(&o.metrics, "metrics", []string{"score"}, "the metric that decides: score, hits, p50, p99 or cpu; hits is less noisy than score")
+	f.StringSliceVar(&o.metrics, "metrics", []string{"score"}, "metric that decides: score, hits, p50, p99 or cpu; hits is less noisy than score")
 	f.StringVar(&o.round, "round", "", `arguments of isukit round for every round, for example "--driver lab --duration 15s"`)
 	acceptRiskFlag(f, &o.AcceptRisk)
 	resultsFlag(f, &o.results)
@@ -82,7 +82,7 @@ func newResumeCmd(kind string, s streams, resume func(context.Context, screenOpt
 	cmd := &cobra.Command{
 		Use:     "resume [FILE]",
 		Short:   "Continue an isukit " + kind + " that was interrupted",
-		Long:    "Continue an isukit " + kind + " that was interrupted, with the same plan, or print the result of one that is finished. FILE is its journal; the default is the newest.",
+		Long:    "Continue an isukit " + kind + " that was interrupted, with the same plan, or print the result of a finished one. FILE is its journal (default: the newest).",
 		Example: "  isukit " + kind + " resume\n  isukit " + kind + " resume results/" + kind + "-20261130T091500.000Z.jsonl",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -121,13 +121,13 @@ func runScreen(ctx context.Context, o screenOptions, names []string, s streams) 
 // check finds out before anything runs what is wrong with the options and the rounds' arguments, and completes the plan.
 func (o *screenOptions) check(names []string, rounds int, say func(string, ...any)) error {
 	if o.Rounds < 0 || o.Rounds > 0 && o.Rounds < 2 || o.Rounds > 2*compare.MaxPairs {
-		return ui.UsageError(fmt.Errorf("--rounds %d is not between 2 and %d", o.Rounds, 2*compare.MaxPairs), "")
+		return ui.UsageError(fmt.Errorf("--rounds %d must be from 2 to %d", o.Rounds, 2*compare.MaxPairs), "")
 	}
 	if o.Budget < 0 {
 		return ui.UsageError(fmt.Errorf("--budget %v is negative", o.Budget), "")
 	}
 	if len(o.metrics) != 1 {
-		return ui.UsageError(fmt.Errorf("--metrics %s: one metric decides", strings.Join(o.metrics, ",")), "give one, for example --metrics hits")
+		return ui.UsageError(fmt.Errorf("--metrics %s: name one metric", strings.Join(o.metrics, ",")), "give one, for example --metrics hits")
 	}
 	if _, ok := compare.Value(o.metrics[0]); !ok {
 		return ui.UsageError(fmt.Errorf("--metrics: there is no metric %q", o.metrics[0]), "isukit compare --help lists them")
@@ -154,7 +154,7 @@ func (o *screenOptions) check(names []string, rounds int, say func(string, ...an
 		return err
 	}
 	if len(o.Factors) > experiment.MaxFactors {
-		return ui.UsageError(fmt.Errorf("%d tunings: a plan takes at most %d", len(o.Factors), experiment.MaxFactors), "leave out those that cannot matter")
+		return ui.UsageError(fmt.Errorf("%d tunings: a plan takes at most %d", len(o.Factors), experiment.MaxFactors), "leave out the least likely ones")
 	}
 	for _, text := range said {
 		say("%s", text)
@@ -170,7 +170,7 @@ func (o *screenOptions) check(names []string, rounds int, say func(string, ...an
 // open prepares a journal for playing, once its plan is known.
 func (o *screenOptions) open(journal *session.Journal, say func(string, ...any)) (err error) {
 	if dir, err := os.Getwd(); err == nil && dir != o.Dir {
-		return ui.UsageError(fmt.Errorf("it was begun in %s", o.Dir), "cd "+shellWord(o.Dir))
+		return ui.UsageError(fmt.Errorf("it was started in %s", o.Dir), "cd "+shellWord(o.Dir))
 	}
 	journal.Say = say
 	journal.Common = slices.Concat(o.Round, []string{"--quiet", "--json", "--results", o.results, "--state-dir", o.stateDir})
@@ -196,7 +196,7 @@ func (o screenOptions) play(ctx context.Context, journal *session.Journal, say f
 	screen := session.Screen{ScreenPlan: o.ScreenPlan, Journal: journal, Say: say}
 	r, err := screen.Run(ctx)
 	if err != nil && ctx.Err() != nil {
-		err = ui.Hinted(err, "isukit screen resume "+shellWord(journal.Path)+" goes on")
+		err = ui.Hinted(err, "isukit screen resume "+shellWord(journal.Path)+" continues it")
 	}
 	if r == nil {
 		return err
@@ -236,7 +236,7 @@ func (o screenOptions) keep(names []string) string {
 // printScreen prints the verdicts as a table, and what follows from them.
 func printScreen(out io.Writer, r *session.ScreenResult) error {
 	v := r.Verdict
-	fmt.Fprintf(out, "%d of %d rounds, %d whole pairs, %d failed; %s, seed %d\n", v.Rounds, r.Planned, v.Pairs, v.Failed, r.Metric, r.Seed)
+	fmt.Fprintf(out, "%d of %d rounds, %d complete pairs, %d failed; %s, seed %d\n", v.Rounds, r.Planned, v.Pairs, v.Failed, r.Metric, r.Seed)
 	w := ui.NewTable(out)
 	fmt.Fprintln(w, "TUNING\tVERDICT\tEFFECT\t95 %\tMAKES ROUNDS FAIL")
 	for _, j := range v.Suspects {
@@ -254,10 +254,10 @@ func printScreen(out io.Writer, r *session.ScreenResult) error {
 		return err
 	}
 	if !v.Proves {
-		fmt.Fprintf(out, "too few pairs for a verdict: the order is that of suspicion, and proves nothing\n")
+		fmt.Fprintf(out, "too few pairs for a verdict; the most suspicious tunings are first\n")
 	}
 	if v.Suspicion.Together >= experiment.Sure/2 {
-		fmt.Fprintf(out, "rounds seem to fail only where two tunings are on together, most likely %s and %s: neither is to blame alone\n",
+		fmt.Fprintf(out, "rounds seem to fail only when two tunings are on together, most likely %s and %s\n",
 			v.Factors[v.Suspicion.Pair[0]].Name, v.Factors[v.Suspicion.Pair[1]].Name)
 	}
 	if c := r.Confirmed; c != nil {
@@ -270,7 +270,7 @@ func printScreen(out io.Writer, r *session.ScreenResult) error {
 		fmt.Fprintf(out, "! %s\n", text)
 	}
 	if r.Keep != "" {
-		_, err := fmt.Fprintf(out, "keep what is recommended: %s\n", r.Keep)
+		_, err := fmt.Fprintf(out, "apply the recommended tunings: %s\n", r.Keep)
 		return err
 	}
 	if v.Proves {

@@ -51,12 +51,12 @@ func newSendCmd(s streams) *cobra.Command {
 	var o sendOptions
 	cmd := &cobra.Command{
 		Use:   "send ROUTE|URL [FIELD=VALUE...]",
-		Short: "Send a protobuf request by hand and decode the answer",
-		Long: `Send one request over HTTP/1.1 and decode the answer, or the error.
+		Short: "Send a protobuf request and decode the response",
+		Long: `Send one request over HTTP/1.1 and decode the response or the error.
 
-ROUTE is a path, with or without its method: 'POST /api/login', '/api/teams?page=2'; --to says where the server is.
-The body is given as field=value arguments, or with --file as a file in text or JSON format ("-" is standard input).
-The types follow from the route, or are named with --type and --resp-type. With --jar, cookies are kept in a file.`,
+ROUTE is a path, with or without its method: 'POST /api/login', '/api/teams?page=2'; --to is the server's URL.
+Pass the body as field=value arguments, or with --file as a file in text or JSON format ("-" is standard input).
+The route gives the message types, or name them with --type and --resp-type. --jar saves cookies in a file.`,
 		Example: `  isukit send --to http://127.0.0.1:9292 --jar me.jar 'POST /api/signup' name=me password=secret12
   isukit send --to http://127.0.0.1:9292 --jar me.jar /api/session
   isukit send --type portal.v1.LoginRequest 'POST http://10.0.0.2/api/login' --file login.json -v`,
@@ -77,15 +77,15 @@ The types follow from the route, or are named with --type and --resp-type. With 
 	cmd.Flags().StringVar(&o.typ, "type", "", "message type of the request (default: the route's)")
 	cmd.Flags().StringVar(&o.respType, "resp-type", "", "message type of the response (default: the route's)")
 	cmd.Flags().StringVar(&o.body.file, "file", "", "file with the message in text or JSON format; - is standard input")
-	cmd.Flags().StringArrayVarP(&o.headers, "header", "H", nil, "a further header, as 'Name: value'")
-	cmd.Flags().StringVar(&o.jar, "jar", "", "file that cookies are sent from and kept in")
+	cmd.Flags().StringArrayVarP(&o.headers, "header", "H", nil, "another header, for example 'Name: value'")
+	cmd.Flags().StringVar(&o.jar, "jar", "", "file to read cookies from and save them in")
 	cmd.Flags().BoolVar(&o.gzip, "gzip", false, "send the body with Content-Encoding: gzip")
-	cmd.Flags().BoolVar(&o.chunked, "chunked", false, "send the body in chunks")
+	cmd.Flags().BoolVar(&o.chunked, "chunked", false, "send the body with Transfer-Encoding: chunked")
 	jsonFlag(cmd.Flags(), &o.asJSON)
-	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "print the request's and the response's heads")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "print the headers of the request and the response")
 	cmd.Flags().BoolVar(&o.insecure, "insecure", false, "accept any TLS certificate")
-	cmd.Flags().StringVar(&o.cacert, "cacert", "", "file with the certificates of authorities to trust (PEM)")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "how long a response may take")
+	cmd.Flags().StringVar(&o.cacert, "cacert", "", "file with CA certificates to trust (PEM)")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Second, "timeout of a response")
 	return cmd
 }
 
@@ -158,7 +158,7 @@ func sendHint(err error) string {
 	case strings.Contains(err.Error(), "malformed HTTP response \"\\x00") || strings.Contains(err.Error(), "no application protocol"):
 		return "the server seems to speak HTTP/2 only, and isukit sends HTTP/1.1: name the port of the app behind the proxy"
 	}
-	return "isukit send --to URL names the server; isukit topology status shows where that of a topology is"
+	return "isukit send --to URL names the server; \"isukit topology status\" shows the address of a running topology"
 }
 
 // trust reads the authorities of --cacert; no file, the system's.
@@ -206,7 +206,7 @@ func serverURL(to string) (*url.URL, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, ui.UsageError(fmt.Errorf("--to %q is no URL of a server", to), "the form is --to http://127.0.0.1:9292")
+		return nil, ui.UsageError(fmt.Errorf("--to %q is not a server URL", to), "the form is --to http://127.0.0.1:9292")
 	}
 	return u, nil
 }
@@ -226,7 +226,7 @@ func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.
 	}
 	target, err = url.Parse(raw)
 	if err != nil || target.Host == "" || target.Scheme != "http" && target.Scheme != "https" {
-		return "", nil, ui.UsageError(fmt.Errorf("%q is no path and no http URL", o.target), "the forms are 'POST /api/login' and 'POST http://host/api/login'")
+		return "", nil, ui.UsageError(fmt.Errorf("%q is neither a path nor an http:// URL", o.target), "the forms are 'POST /api/login' and 'POST http://host/api/login'")
 	}
 	if method != "" {
 		return method, target, nil
@@ -264,7 +264,7 @@ func (o *sendOptions) bytes(ctx context.Context, routes decode.Routes, schema *d
 		case ok && route.Request == "" && given:
 			return nil, false, ui.UsageError(fmt.Errorf("%s %s takes no body", method, target.Path), "")
 		case !ok && given:
-			return nil, false, ui.UsageError(fmt.Errorf("no route is %s %s: the type of its body is not known", method, target.Path), "name it with --type")
+			return nil, false, ui.UsageError(fmt.Errorf("no route matches %s %s, so its body type is unknown", method, target.Path), "name it with --type")
 		case !ok || route.Request == "":
 			return nil, false, nil
 		}
@@ -345,10 +345,10 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, ui.MaxBodyFileBytes+1))
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return fmt.Errorf("read the response: %w", err)
 	}
 	if len(data) > ui.MaxBodyFileBytes {
-		return fmt.Errorf("the answer has more than %d bytes", ui.MaxBodyFileBytes)
+		return fmt.Errorf("the response has more than %d bytes", ui.MaxBodyFileBytes)
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" {
 		if data, err = capture.Unpack(coding, data, ui.MaxBodyFileBytes); err != nil {

@@ -33,9 +33,10 @@ func newServeCmd(s streams) *cobra.Command {
 	var dir, listen, token string
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Show all rounds, live progress and differences in the browser",
-		Long: `Show all rounds in the browser, what a running round does, and what differs between two. It listens on this machine alone;
-bound to another address it wants a token, which is part of the address that it prints (or give one with --token or ISUKIT_TOKEN).`,
+		Short: "Show all rounds, live progress and differences in a browser",
+		Long: `Show all rounds, the progress of a running one, and the difference between two in a browser. It listens on loopback only. On any other
+address it requires a token, which is part of the printed URL (or set one with --token or ISUKIT_TOKEN). It has no TLS: on a network
+that you do not trust, keep it on loopback and use "ssh -L 8090:127.0.0.1:8090 HOST".`,
 		Example: "  isukit serve\n  isukit serve --listen 0.0.0.0:8090",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,8 +44,8 @@ bound to another address it wants a token, which is part of the address that it 
 		},
 	}
 	resultsFlag(cmd.Flags(), &dir)
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8090", "address and port; port 0 takes a free one")
-	cmd.Flags().StringVar(&token, "token", "", "what a browser must know when the address is not of this machine alone")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8090", "address and port to listen on (port 0: any free port)")
+	cmd.Flags().StringVar(&token, "token", "", "access token for browsers if --listen is not a loopback address")
 	return cmd
 }
 
@@ -61,7 +62,7 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 			token = newToken()
 		}
 		if len(token) < 12 {
-			return errors.Join(ui.UsageError(errors.New("the token has fewer than 12 characters"), "leave it away for a random one"), l.Close())
+			return errors.Join(ui.UsageError(errors.New("the token has fewer than 12 characters"), "omit --token to use a random one"), l.Close())
 		}
 		h.token = token
 		address += "?token=" + token

@@ -55,10 +55,10 @@ func cleanDead(cmd *cobra.Command, s streams) error {
 	}
 	cleaned, err := machine.CleanDead(cmd.Context(), dir)
 	if err != nil {
-		return fmt.Errorf("clear away what a killed isukit left: %w", err)
+		return fmt.Errorf("clean up after a killed isukit: %w", err)
 	}
 	if len(cleaned.Removed) > 0 {
-		fmt.Fprintf(s.err, "isukit: cleared away what a killed isukit had left: %d process(es), %d directory(ies)\n", len(cleaned.Ended), len(cleaned.Removed))
+		fmt.Fprintf(s.err, "isukit: removed what a killed isukit had left: %d process(es), %d directory(ies)\n", len(cleaned.Ended), len(cleaned.Removed))
 	}
 	if err := round.TakeBackLeft(cmd.Context(), dir, ui.SayTo(s.err, false)); err != nil {
 		fmt.Fprintf(s.err, "isukit: warning: %v\n", err)
@@ -77,7 +77,7 @@ func ownDirectory(dir string, st fs.FileInfo) error {
 	case !st.IsDir():
 		return ui.UsageError(fmt.Errorf("the state directory %s is not a directory", dir), "name another one with --state-dir")
 	case st.Mode().Perm()&0o022 != 0:
-		return ui.UsageError(fmt.Errorf("others can write to the state directory %s (mode %#o)", dir, st.Mode().Perm()), "chmod go-w "+dir+", after a look at what is in it, or name another one with --state-dir")
+		return ui.UsageError(fmt.Errorf("others can write to the state directory %s (mode %#o)", dir, st.Mode().Perm()), "chmod go-w "+dir+", after you have checked its contents, or name another one with --state-dir")
 	case owner != uid && !(uid == 0 && err == nil && owner == caller):
 		return ui.UsageError(fmt.Errorf("the state directory %s belongs to another user (uid %d)", dir, owner), "name one of your own with --state-dir")
 	}

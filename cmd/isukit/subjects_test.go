@@ -31,10 +31,10 @@ type outcome struct {
 }
 
 const (
-	noProject  = "there is no isukit.yaml here"
+	noProject  = "no isukit.yaml in this directory"
 	noReplicas = "no databases"
-	sameTables = "has no databases with the same tables"
-	notWaited  = "no benchmark began"
+	sameTables = "has no replicated databases"
+	notWaited  = "no benchmark started"
 	noWebhook  = "no webhook"
 )
 

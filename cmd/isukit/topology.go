@@ -18,13 +18,13 @@ import (
 func newTopologyCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topology",
-		Short: "Place the roles on hosts, swap placements, put everything back",
-		Long: `A topology is a file that says which hosts there are, which role runs on which, and how the tables are placed; docs/topology.md
-tells its format. "apply" makes the hosts what the file says and leaves them up; applied again with another file it is a swap that
-touches only what differs. Names without a dot or slash are those of shipped topologies.
+		Short: "Deploy a topology to hosts, switch to another one, or remove it",
+		Long: `A topology file lists the hosts, the roles on each, and the placement of the tables; docs/topology.md describes it. "apply" deploys the file
+to its hosts and leaves the services running. Applied again with another file, it changes only what differs. Names without a dot or slash
+are those of shipped topologies.
 
-Where there is an isukit.yaml with the key topologies, these commands mean the project's own services on its own hosts instead;
-docs/place-your-app.md shows it. With --driver they mean the portal.`,
+If isukit.yaml has the key topologies, these commands apply to the project's services on its own hosts; see docs/place-your-app.md.
+With --driver they apply to the portal.`,
 		Example: "  isukit topology ls\n  isukit topology apply single --dry-run\n  isukit topology apply final-1 --driver lab\n  isukit topology down --driver lab",
 	}
 	cmd.AddCommand(newTopologyLsCmd(s), newTopologyShowCmd(s), newTopologyDiffCmd(s))
@@ -114,7 +114,7 @@ func aboutShipped(name string) (string, error) {
 
 func newTopologyShowCmd(s streams) *cobra.Command {
 	return &cobra.Command{
-		Use: "show TOPOLOGY", Short: "Print a topology's file, once it has been found without fault", Example: "  isukit topology show final-2", Args: cobra.ExactArgs(1),
+		Use: "show TOPOLOGY", Short: "Validate a topology and print its file", Example: "  isukit topology show final-2", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, _, err := projectPlaced(cmd)
 			if err != nil {
@@ -147,7 +147,7 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 func readTopology(name string) (*topology.Topology, error) {
 	top, err := round.FindTopology(name)
 	if err != nil {
-		return nil, ui.UsageError(err, ui.HintOf(err, `docs/topology.md tells the format; "isukit topology ls" lists what is shipped`))
+		return nil, ui.UsageError(err, ui.HintOf(err, `docs/topology.md describes the format; "isukit topology ls" lists the shipped ones`))
 	}
 	return top, nil
 }
@@ -155,7 +155,7 @@ func readTopology(name string) (*topology.Topology, error) {
 func newTopologyDiffCmd(s streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "diff A B", Short: "Tell how one topology differs from another", Example: "  isukit topology diff final-1 final-3", Args: cobra.ExactArgs(2),
+		Use: "diff A B", Short: "Show how two topologies differ", Example: "  isukit topology diff final-1 final-3", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lines, err := diffTopologies(cmd, args[0], args[1])
 			if err != nil {
@@ -165,7 +165,7 @@ func newTopologyDiffCmd(s streams) *cobra.Command {
 				return ui.PrintJSONLines(s.out, lines)
 			}
 			if len(lines) == 0 {
-				lines = []string{"they say the same"}
+				lines = []string{"no difference"}
 			}
 			_, err = fmt.Fprintln(s.out, strings.Join(lines, "\n"))
 			return err

@@ -88,15 +88,15 @@ func newTopologyApplyCmd(s streams) *cobra.Command {
 	var dryRun, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "apply TOPOLOGY",
-		Short: "Make the hosts what a topology says, touching only what differs",
-		Long: `Print what is to be created, changed, restarted and removed on each host, then do it: databases first, then the app, then the
-proxies, each service restarted at most once, and wait until each is healthy. When one does not get healthy, what ran before is
-put back, and the reason is told. What is no longer declared is removed. The data of a database that moves goes with it.
+		Short: "Deploy a topology, changing only what differs",
+		Long: `Print the plan for each host, then apply it: databases first, then the app, then the proxies. Each service is restarted at most once. isukit
+waits until every service is healthy. If one does not become healthy, isukit restores the previous topology and prints the reason.
+Services and files that are not in the new topology are removed. A database that moves takes its data with it.
 
-What is up stays up when this command ends, until "isukit topology down".
+The topology keeps running until "isukit topology down".
 
-Of a project, it edits addresses in the services' own files, starts and enables units where the topology has them and stops and
-disables them elsewhere, lets clients into databases, and moves data. Every original is recorded on its host before.`,
+For a project, isukit edits addresses in the services' files, enables and starts units where the topology has them, disables and stops them
+elsewhere, grants access to databases, and moves data. It first records every original on its host.`,
 		Example: "  isukit topology apply single --dry-run\n  isukit topology apply final-2 --driver lab",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -126,10 +126,10 @@ disables them elsewhere, lets clients into databases, and moves data. Every orig
 	engineFlag(f, &o.engine)
 	proxyFlag(f, &o.proxy)
 	datasetFlags(f, &o.dataset, &o.seed)
-	f.BoolVar(&dryRun, "dry-run", false, "print what would be done, and do nothing")
+	f.BoolVar(&dryRun, "dry-run", false, "print the plan without applying it")
 	jsonFlag(f, &asJSON)
-	f.BoolVar(&a.Fresh, "fresh", false, "let all databases begin with the dataset, whatever they hold now")
-	f.BoolVar(&a.Force, "force", false, "overwrite what someone else has changed")
+	f.BoolVar(&a.Fresh, "fresh", false, "reset all databases to the initial dataset; their current data is lost")
+	f.BoolVar(&a.Force, "force", false, "overwrite files that were changed outside isukit")
 	return cmd
 }
 
@@ -173,7 +173,7 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 	var o siteOptions
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "status", Short: "Tell what is up, where, and whether it is healthy", Example: "  isukit topology status --driver lab", Args: cobra.NoArgs,
+		Use: "status", Short: "Show the running topology, its hosts and the health of its services", Example: "  isukit topology status --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, dir, err := projectPlaced(cmd)
 			if err != nil {
@@ -202,24 +202,24 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 
 func printStatus(out io.Writer, st *infra.Status) error {
 	if st.Topology == "" && len(st.Hosts) > 0 {
-		_, err := fmt.Fprintf(out, "no topology is known with driver %s: not all hosts can be asked\n", st.Driver)
+		_, err := fmt.Fprintf(out, "the topology of driver %s is unknown: not all hosts are reachable\n", st.Driver)
 		return err
 	}
 	if st.Topology == "" {
-		_, err := fmt.Fprintf(out, "no topology is up with driver %s\n", st.Driver)
+		_, err := fmt.Fprintf(out, "no topology runs with driver %s\n", st.Driver)
 		return err
 	}
 	note := ""
 	if !st.Complete {
-		note = "; its apply did not come to its end: apply it again, or take it down"
+		note = "; its apply was interrupted: apply it again, or remove it with \"isukit topology down\""
 	}
 	fmt.Fprintf(out, "topology %s (%s), driver %s, %s%s\n", st.Topology, st.Hash, st.Driver, st.URL, note)
 	for _, h := range st.Hosts {
 		if !h.BootedAt.IsZero() {
-			fmt.Fprintf(out, "%s runs since its boot at %s\n", h.Name, sinceText(h.BootedAt))
+			fmt.Fprintf(out, "%s was booted at %s\n", h.Name, sinceText(h.BootedAt))
 		}
 		if h.Error != "" {
-			fmt.Fprintf(out, "%s cannot be asked\n", h.Name) // the error says why
+			fmt.Fprintf(out, "%s is unreachable\n", h.Name) // the error says why
 		}
 	}
 	w := ui.NewTable(out)
@@ -243,7 +243,7 @@ func sinceText(t time.Time) string {
 func stateText(i infra.InstanceStatus) string {
 	switch {
 	case i.OutOfMemory:
-		return "killed for want of memory"
+		return "killed: out of memory"
 	case strings.HasPrefix(i.Exit, "not started"), i.Exit == infra.Unknown:
 		return i.Exit
 	case !i.Running:
@@ -257,7 +257,7 @@ func stateText(i infra.InstanceStatus) string {
 func newTopologyDownCmd(s streams) *cobra.Command {
 	var o siteOptions
 	cmd := &cobra.Command{
-		Use: "down", Short: "Remove everything that was applied, and the hosts with it", Example: "  isukit topology down --driver lab", Args: cobra.NoArgs,
+		Use: "down", Short: "Remove the topology and its hosts", Example: "  isukit topology down --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, dir, err := projectPlaced(cmd)
 			if err != nil {
@@ -272,10 +272,10 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 					return err
 				}
 				if name == "" {
-					fmt.Fprintf(s.err, "isukit: no topology was up with driver %s\n", cmp.Or(o.driver, "local"))
+					fmt.Fprintf(s.err, "isukit: no topology was running with driver %s\n", cmp.Or(o.driver, "local"))
 					return nil
 				}
-				fmt.Fprintf(s.err, "isukit: topology %s is down, and what it had is gone\n", name)
+				fmt.Fprintf(s.err, "isukit: topology %s was removed with everything it had\n", name)
 				return nil
 			})
 		},

@@ -45,8 +45,8 @@ func topologyUse(portal string, needs ...need) flagUse {
 	return flagUse{
 		kinds: []subjectKind{thePortal, aProject}, about: subjectOfTopology, needs: needs,
 		not: []refusal{
-			{thePortal, "project yes", "no isukit.yaml with topologies is used: --driver means the portal, and without it the file has to have the key topologies"},
-			{aProject, portal, "the services of a project are installed by others, and isukit makes none of them; --driver means the portal"},
+			{thePortal, "project yes", "isukit.yaml must have the key topologies, and --driver selects the portal instead"},
+			{aProject, portal, "isukit does not install a project's services; --driver selects the portal"},
 		},
 	}
 }
@@ -120,7 +120,7 @@ func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, p
 	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
 	placed, err := opened.Site()
 	if err != nil {
-		return ui.Hinted(err, "a topology is applied to all hosts of isukit.yaml, and taken down on all of them")
+		return ui.Hinted(err, "a topology is always applied to all hosts of isukit.yaml, and removed from all of them")
 	}
 	if patience > 0 {
 		if err := round.CheckPatience(patience); err != nil {
@@ -182,10 +182,10 @@ func runPlacedDown(ctx context.Context, cmd *cobra.Command, placed *site.Site, s
 	}
 	p, err := placed.Down(ctx, site.Options{Planned: planned(s, false)})
 	if err == nil && len(p.Left) > 0 {
-		return ui.CheckFailed(fmt.Errorf("%d things were changed by someone else and stay", len(p.Left)), "the lines that begin with left name them; their originals are in left-TIME.json below /var/lib/isukit-site of the host, or below the state directory of this machine")
+		return ui.CheckFailed(fmt.Errorf("%d changes were made outside isukit and were not reverted", len(p.Left)), "lines that begin with \"left\" name them; their originals are in left-TIME.json in /var/lib/isukit-site of the host, or in the state directory of this machine")
 	}
 	if err == nil && !isQuiet(cmd) {
-		fmt.Fprintf(s.err, "isukit: topology %s is down, and the hosts are as they were before it\n", name)
+		fmt.Fprintf(s.err, "isukit: topology %s was removed, and the hosts are as before\n", name)
 	}
 	return err
 }
@@ -205,11 +205,11 @@ func runPlacedVerify(ctx context.Context, placed *site.Site, asJSON bool, s stre
 	}
 	var faults []string
 	if !done {
-		faults = append(faults, "the apply of "+name+" did not come to its end")
+		faults = append(faults, "the apply of "+name+" was interrupted")
 	}
 	for _, h := range p.Hosts {
 		for _, step := range h.Steps {
-			faults = append(faults, fmt.Sprintf("%s: %s is not as it was applied (%s)", h.Name, step.What(), strings.Join(append([]string{string(step.Op)}, step.Lines...), "; ")))
+			faults = append(faults, fmt.Sprintf("%s: %s differs from the applied topology (%s)", h.Name, step.What(), strings.Join(append([]string{string(step.Op)}, step.Lines...), "; ")))
 		}
 	}
 	return printVerified(s.out, faults, asJSON)
@@ -224,12 +224,12 @@ func runPlacedStatus(ctx context.Context, placed *site.Site, asJSON bool, s stre
 		return ui.PrintJSON(s.out, st)
 	}
 	if st.Topology == "" {
-		_, err := fmt.Fprintf(s.out, "no topology of %s is up; its hosts are as they were\n", placed.Project.Name)
+		_, err := fmt.Fprintf(s.out, "no topology of %s is running\n", placed.Project.Name)
 		return err
 	}
 	note := ""
 	if !st.Complete {
-		note = "; its apply did not come to its end"
+		note = "; its apply was interrupted"
 	}
 	fmt.Fprintf(s.out, "topology %s of %s%s\n", st.Topology, placed.Project.Name, note)
 	w := ui.NewTable(s.out)

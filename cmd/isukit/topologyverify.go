@@ -32,20 +32,20 @@ func newTopologyVerifyCmd(s streams) *cobra.Command {
 	var r rebootOptions
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Compare what is there with what was applied, after a reboot, too",
-		Long: `Compare files, services and data on every host with what was applied, and ask every instance whether it answers. The exit code is 3
-when something differs.
+		Use: "verify", Short: "Check that the hosts still match the applied topology, also after a reboot",
+		Long: `Compare files, services and data on every host with the applied topology, and check that every service responds. Exit code 3: differences
+were found.
 
---reboot does what organizers of a contest do before the last round. It reboots the hosts one after another (each) or all at once
-(all), waits until everything is healthy without isukit, compares again, with the data of all tables and the tunings as they were before,
-and plays a confirming round. It asks first; --no-ask answers.`,
+--reboot does what the organizers of a contest do before the final run. It reboots the hosts one after another (each) or together (all),
+waits until everything is healthy without isukit's help, compares again, including tunings and all tables, and runs a confirmation
+round. It asks first, unless --no-ask is given.`,
 		Example: "  isukit topology verify --driver lab\n  isukit topology verify --driver ssh --reboot all", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.how != "" && r.how != "each" && r.how != "all" {
 				return ui.UsageError(fmt.Errorf("--reboot %q must be each or all", r.how), `see "isukit topology verify --help"`)
 			}
 			if r.how == "" && r.noAsk {
-				return ui.UsageError(errors.New("--no-ask goes with --reboot: nothing is asked otherwise"), `see "isukit topology verify --help"`)
+				return ui.UsageError(errors.New("--no-ask only applies with --reboot"), `see "isukit topology verify --help"`)
 			}
 			p, dir, err := projectPlaced(cmd)
 			if err != nil {
@@ -68,10 +68,10 @@ and plays a confirming round. It asks first; --no-ask answers.`,
 	}
 	o.addFlags(cmd.Flags())
 	jsonFlag(cmd.Flags(), &asJSON)
-	cmd.Flags().StringVar(&r.how, "reboot", "", "reboot the hosts, each after the other or all at once, and verify what comes back: each or all")
+	cmd.Flags().StringVar(&r.how, "reboot", "", "reboot the hosts and verify them afterwards: each (one after another) or all (together)")
 	cmd.Flags().BoolVar(&r.noAsk, "no-ask", false, "reboot without asking")
-	cmd.Flags().IntVar(&r.rounds, "rounds", 1, "confirming rounds after --reboot; 0 for none")
-	cmd.Flags().DurationVar(&r.duration, "duration", defaultDuration, "how long the load lasts")
+	cmd.Flags().IntVar(&r.rounds, "rounds", 1, "confirmation rounds after --reboot (0: none)")
+	cmd.Flags().DurationVar(&r.duration, "duration", defaultDuration, "length of the load phase")
 	return cmd
 }
 
@@ -85,7 +85,7 @@ func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o site
 		names = append(names, h.Name)
 	}
 	if !r.noAsk {
-		if err := consent(s, fmt.Sprintf("This reboots %s (%s). Everything that runs there, also of others, is interrupted.", strings.Join(names, ", "), r.how)); err != nil {
+		if err := consent(s, fmt.Sprintf("This reboots %s (%s) and interrupts everything that runs there.", strings.Join(names, ", "), r.how)); err != nil {
 			return err
 		}
 	}
@@ -127,7 +127,7 @@ func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infr
 func consent(s streams, what string) error {
 	in, ok := s.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return ui.UsageError(errors.New("there is no terminal to ask at: "+what), "--no-ask goes on without asking")
+		return ui.UsageError(errors.New("no terminal to ask on: "+what), "--no-ask continues without asking")
 	}
 	fmt.Fprintf(s.err, "%s\nGo on? [y/N] ", what)
 	answer, err := bufio.NewReader(in).ReadString('\n')
@@ -148,12 +148,12 @@ func printVerified(out io.Writer, faults []string, asJSON bool) error {
 	case asJSON:
 		err = ui.PrintJSON(out, topologyVerified{append([]string{}, faults...)})
 	case len(faults) == 0:
-		_, err = fmt.Fprintln(out, "everything is as it was applied")
+		_, err = fmt.Fprintln(out, "everything matches the applied topology")
 	default:
 		_, err = fmt.Fprintln(out, strings.Join(faults, "\n"))
 	}
 	if err == nil && len(faults) > 0 {
-		err = ui.CheckFailed(errors.New("what is there is not what was applied"), "apply the topology again; --force overwrites what someone else changed")
+		err = ui.CheckFailed(errors.New("the hosts differ from the applied topology"), "apply the topology again; --force overwrites changes made outside isukit")
 	}
 	return err
 }

@@ -69,7 +69,7 @@ func trustProject(cmd *cobra.Command, s streams) error {
 	if !yes {
 		why := "is new to this machine"
 		if known {
-			why = "has changed since it was last used"
+			why = "has changed since its last use"
 		}
 		fmt.Fprintf(s.err, "isukit: %s %s. It runs these commands:\n%s", now.Path, why, listOf(commandsOf(p)))
 		if yes, err = agreed(cmd, s); err != nil {
@@ -77,7 +77,7 @@ func trustProject(cmd *cobra.Command, s streams) error {
 		}
 	}
 	if !yes {
-		return ui.UsageError(fmt.Errorf("%s is not trusted: nothing was run", now.Path), "read the file; --yes, or ISUKIT_YES=1 in the environment of scripts, runs it without asking")
+		return ui.UsageError(fmt.Errorf("%s is not trusted: nothing was run", now.Path), "read the file, then use --yes, or ISUKIT_YES=1 in scripts")
 	}
 	return now.keep(state)
 }

@@ -40,11 +40,10 @@ func newTuneCmd(s streams) *cobra.Command {
 	var o tuneOptions
 	cmd := &cobra.Command{
 		Use:   "tune",
-		Short: "Apply, verify and take back settings of kernel and servers",
-		Long: `Apply named sets of settings to servers that run, verify that they took effect, and take them back. The original of each value
-is on disk before it is changed. isukit round --tune applies tunings for one round. These commands are for the services and databases
-that an isukit.yaml names, else for the servers of the topology that is up (--driver says which), and for the kernel of this machine
-with --this-kernel.`,
+		Short: "Apply, verify and revert kernel and server settings",
+		Long: `Apply, verify and revert tunings: named sets of kernel and server settings. isukit saves each original value to disk before it changes it.
+Tunings apply to the services and databases of isukit.yaml, to the servers of the running topology (--driver selects one), and with
+--this-kernel to the kernel of this machine. "isukit round --tune" applies tunings for one round only.`,
 		Example: "  isukit tune ls\n  isukit tune diff mysql/memory\n  isukit tune apply mysql/memory",
 	}
 	linesFlag(cmd.PersistentFlags(), &o.asJSON)
@@ -65,17 +64,17 @@ with --this-kernel.`,
 	}
 	add("ls", "List the tunings", "  isukit tune ls", cobra.NoArgs, false, runTuneLs)
 	add("show NAME", "Print a tuning's file: every setting with its reason", "  isukit tune show mysql/durability-relaxed", cobra.ExactArgs(1), false, runTuneShow)
-	add("diff NAME...", "Say what the servers have and what they would get; nothing is written", "  isukit tune diff mysql/memory",
+	add("diff NAME...", "Show current and new values, without changing them", "  isukit tune diff mysql/memory",
 		cobra.MinimumNArgs(1), true, runTuneDiff)
 	apply := add("apply NAME...", "Apply tunings, groups of them, or a tuning's file",
 		"  isukit tune apply mysql/memory nginx/keepalive\n  isukit tune apply sysctl/ports --this-kernel\n  isukit tune apply nginx/logs-off --driver lab",
 		cobra.MinimumNArgs(1), true, runTuneApply)
 	acceptRiskFlag(apply.Flags(), &o.accepted)
-	add("verify", "Compare what was applied with what is there, on every layer (exit code 3)", "  isukit tune verify", cobra.NoArgs, true, runTuneVerify)
-	revert := add("revert [NAME...]", "Take tunings back to the recorded originals",
+	add("verify", "Check that the applied values are still in effect (exit code 3)", "  isukit tune verify", cobra.NoArgs, true, runTuneVerify)
+	revert := add("revert [NAME...]", "Revert tunings to the recorded originals",
 		"  isukit tune revert mysql/memory\n  isukit tune revert --all", cobra.ArbitraryArgs, true, runTuneRevert)
-	revert.Flags().BoolVar(&o.all, "all", false, "all that is applied, and what isukit doctor stop has stopped")
-	revert.Flags().BoolVar(&o.force, "force", false, "also what somebody else has changed since")
+	revert.Flags().BoolVar(&o.all, "all", false, "revert all tunings and start what \"isukit doctor stop\" stopped")
+	revert.Flags().BoolVar(&o.force, "force", false, "also revert values that were changed outside isukit")
 	return cmd
 }
 
@@ -165,10 +164,10 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 			return err
 		}
 		if report.Has(tune.Failed, tune.Left) {
-			return ui.Hinted(errors.New("not everything could be applied"), "isukit tune verify tells what holds; isukit tune revert takes it back")
+			return ui.Hinted(errors.New("some settings could not be applied"), "\"isukit tune verify\" shows the settings in effect; \"isukit tune revert\" reverts them")
 		}
 		if !report.Has(tune.Applied, tune.Kept) {
-			return ui.Hinted(errors.New("nothing could be applied"), "the reasons are above; isukit.yaml names servers, under services and databases, and --driver those of a topology")
+			return ui.Hinted(errors.New("nothing could be applied"), "see the reasons above; servers come from isukit.yaml (services and databases) or from a topology (--driver)")
 		}
 		o.next(s, "isukit tune verify")
 		return nil
@@ -206,7 +205,7 @@ func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, measu
 	}
 	text, next := "nothing is applied", ""
 	if n > 0 {
-		text, next = fmt.Sprintf("all that was applied holds (settings: %d)", n), "isukit tune revert --all"
+		text, next = fmt.Sprintf("all applied settings are in effect (%d)", n), "isukit tune revert --all"
 	}
 	if _, err = fmt.Fprintln(s.out, text); err != nil {
 		return err
@@ -221,7 +220,7 @@ func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, measu
 
 func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams) error {
 	if o.all == (len(args) > 0) {
-		return ui.UsageError(errors.New("name tunings to take back, or give --all"), `see "isukit tune revert --help"`)
+		return ui.UsageError(errors.New("name the tunings to revert, or use --all"), `see "isukit tune revert --help"`)
 	}
 	opts := tune.RevertOptions{Force: o.force}
 	if !o.all {
@@ -248,13 +247,13 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 		}
 		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
-			return ui.Hinted(err, ui.HintOf(err, "what could be taken back is; start what does not answer, then run this again for the rest"))
+			return ui.Hinted(err, ui.HintOf(err, "start the servers that do not respond, then run this again for the rest"))
 		}
 		if len(report) == 0 && !o.asJSON && !o.quiet {
-			fmt.Fprintln(s.err, "isukit: nothing of it is applied here")
+			fmt.Fprintln(s.err, "isukit: none of these tunings is applied here")
 		}
 		if report.Has(tune.Left) {
-			return ui.Hinted(errors.New("some values were changed by somebody else since and were left"), "--force takes them back as well")
+			return ui.Hinted(errors.New("some values were changed outside isukit and were not reverted"), "--force reverts them too")
 		}
 		return nil
 	})

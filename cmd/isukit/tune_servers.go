@@ -27,7 +27,7 @@ type tuneServers struct {
 }
 
 func (t *tuneServers) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&t.driver, "driver", "", "the servers of the topology that is up with this driver, local, lab or ssh, and their hosts' kernels (default: those of the project, else of what is up)")
+	f.StringVar(&t.driver, "driver", "", "servers and kernels of the topology that runs with this driver: local, lab or ssh (default: the project's, or the running topology's)")
 	projectFlag(f, &t.project)
 	programFlags(f, &t.localDir, &t.app)
 	f.BoolVar(&t.thisKernel, "this-kernel", false, "also change settings of the kernel of this machine")
@@ -78,7 +78,7 @@ func (t tuneServers) openProject(ctx context.Context, p *project.Project, dir, s
 	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
 	sub, lacking := opened.Subject(ctx, t.thisKernel)
 	if lacking != nil {
-		lacking = ui.Hinted(lacking, "isukit.yaml names what is tuned, under services and databases; docs/project.md describes the file")
+		lacking = ui.Hinted(lacking, "add services and databases to isukit.yaml; docs/project.md describes it")
 	}
 	if lacking != nil && !t.partly {
 		return lacking

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTuneSite applies tunings to what is up with each driver, and takes them back: afterwards everything is as it was applied.
+// TestTuneSite applies tunings to what is up with each driver, and takes them back: afterwards everything matches the applied topology.
 func TestTuneSite(t *testing.T) {
 	t.Parallel()
 	program, env, _ := topologyEnv(t)
@@ -54,7 +54,7 @@ func TestTuneSite(t *testing.T) {
 		})
 	}
 	t.Run("envoy", func(t *testing.T) { tuneEnvoy(t, program, env) })
-	if out, err := runTool(t, program, env, "tune", "verify", "--driver", "lab", "--this-kernel"); err == nil || !strings.Contains(out, "--driver means the servers of a topology") {
+	if out, err := runTool(t, program, env, "tune", "verify", "--driver", "lab", "--this-kernel"); err == nil || !strings.Contains(out, "--driver selects the servers of a topology") {
 		t.Errorf("--driver with --this-kernel: %v\n%s", err, out)
 	}
 }
@@ -89,7 +89,7 @@ func tuneEnvoy(t *testing.T, program string, env []string) {
 	if strings.Contains(out, "nginx/logs-off") {
 		t.Errorf("apply tells of the other proxy's tuning:\n%s", out)
 	}
-	if out := tool("tune", "verify"); !strings.Contains(out, "all that was applied holds (settings: ") {
+	if out := tool("tune", "verify"); !strings.Contains(out, "all applied settings are in effect (") {
 		t.Errorf("verify: %s", out)
 	}
 	tool("tune", "revert", "--all")

@@ -8,5 +8,5 @@ import (
 
 // upDriverFlag is --driver of a command about what is up.
 func upDriverFlag(f *pflag.FlagSet, driver *string) {
-	f.StringVar(driver, "driver", "", round.DriverHelp+" (default: the one with which something is up)")
+	f.StringVar(driver, "driver", "", round.DriverHelp+" (default: the driver with a running topology)")
 }

@@ -43,9 +43,9 @@ func TestFindDriver(t *testing.T) {
 		t.Errorf("with --driver local: got %q, %v", got, err)
 	}
 	write(t, filepath.Join(dir, "hosts/ssh/state.json"), `[{"want":{"name":"web"}}]`)
-	want("", "up with each of the drivers lab, ssh")
+	want("", "topologies run with several drivers: lab, ssh")
 	code, _, errOut := isukitState(t, dir, "topology", "status")
-	if code != ui.ExitUsage || !strings.Contains(errOut, "hint: say which one is meant: --driver lab or --driver ssh") {
+	if code != ui.ExitUsage || !strings.Contains(errOut, "hint: choose one: --driver lab or --driver ssh") {
 		t.Errorf("topology status: got exit code %d, %s; want a usage error with a hint", code, errOut)
 	}
 }

@@ -21,7 +21,7 @@ func newVersionCmd(s streams) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "version",
-		Short:   "Say which isukit this is",
+		Short:   "Print the version of isukit",
 		Example: "  isukit version\n  isukit version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -151,7 +151,7 @@ func TestReplayCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs, code := cli(t, "", "replay", har, "--to", loginServer(t, "new").URL)
-	if code != 0 || !strings.Contains(out, "2 requests sent, 2 answers the same, 0 differ") {
+	if code != 0 || !strings.Contains(out, "2 requests sent, 2 responses the same, 0 differ") {
 		t.Errorf("got exit %d, %q, %q, want 2 answers the same", code, out, errs)
 	}
 	out, errs, code = cli(t, "", "replay", har, "--new-cookies=false", "--to", loginServer(t, "new").URL)
@@ -159,7 +159,7 @@ func TestReplayCommand(t *testing.T) {
 		t.Errorf("without new cookies: got exit %d, %q, %q, want the session to differ", code, out, errs)
 	}
 	out, errs, code = cli(t, "", "replay", har, "--new-cookies=false", "--ignore", "na?e", "--to", loginServer(t, "new").URL)
-	if code != 0 || !strings.Contains(out, "2 answers the same") {
+	if code != 0 || !strings.Contains(out, "2 responses the same") {
 		t.Errorf("with the name ignored: got exit %d, %q, %q, want the same", code, out, errs)
 	}
 }

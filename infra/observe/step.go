@@ -32,7 +32,7 @@ func (h Hosts) Step(ctx context.Context, s project.Step) error {
 	for _, name := range s.Where() {
 		at, ok := h.Named[name]
 		if !ok {
-			return fmt.Errorf("host %s cannot be reached", name)
+			return fmt.Errorf("host %s is unreachable", name)
 		}
 		var err error
 		if s.Copy != "" {

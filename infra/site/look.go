@@ -79,7 +79,7 @@ func (s *Site) look(ctx context.Context) ([]*node, error) {
 func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 	at, ok := s.Hosts[name]
 	if !ok {
-		return nil, fmt.Errorf("host %s cannot be reached", name)
+		return nil, fmt.Errorf("host %s is unreachable", name)
 	}
 	if !at.About().Root {
 		return nil, &host.Fault{Host: name, Err: fmt.Errorf("%w: isukit is not root here", host.ErrSudo), Hint: "run isukit with sudo, or give the host an address in isukit.yaml: over ssh isukit uses sudo there"}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Diff tells how b differs from a, a line each; nothing when they say the same. Names of the topologies are not compared.
+// Diff tells how b differs from a, a line each; nothing when no difference. Names of the topologies are not compared.
 func Diff(a, b *Topology) []string {
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }

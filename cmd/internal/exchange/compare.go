@@ -89,7 +89,7 @@ func (r *Replayer) compare(d *Decoded, now *capture.Message) []string {
 		out = append(out, fmt.Sprintf("~ type: %s -> %s", ui.OrDash(a.typ), ui.OrDash(b.typ)))
 	case a.body == nil || b.body == nil:
 		if !bytes.Equal(a.data, b.data) {
-			out = append(out, fmt.Sprintf("~ body: %d bytes -> %d other bytes of no known type", len(a.data), len(b.data)))
+			out = append(out, fmt.Sprintf("~ body: %d bytes -> %d different bytes of unknown type", len(a.data), len(b.data)))
 		}
 	default:
 		for _, difference := range decode.Diff(a.body.Message, b.body.Message) {

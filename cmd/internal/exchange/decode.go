@@ -229,7 +229,7 @@ func (d *Decoded) faults() []string {
 			faults = append(faults, side.name+": "+f.String())
 		}
 		if side.b.body.Fit.Suspicious() {
-			faults = append(faults, side.name+": suspicious: the bytes hardly fit "+side.b.body.Fit.String())
+			faults = append(faults, side.name+": suspicious: the bytes do not fit well to "+side.b.body.Fit.String())
 		}
 	}
 	return faults

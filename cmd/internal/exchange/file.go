@@ -19,7 +19,7 @@ func Open(ctx context.Context, name string, in io.Reader, opts capture.Options) 
 	}
 	reader, err := capture.NewReader(f, opts)
 	if err != nil {
-		err = ui.UsageError(fmt.Errorf("%s: %w", name, err), "such a file may also be packed with gzip or zstd")
+		err = ui.UsageError(fmt.Errorf("%s: %w", name, err), "the file may be compressed with gzip or zstd")
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return reader, f, nil

@@ -63,7 +63,7 @@ func statusRange(s string) ([2]int, error) {
 	from, err1 := strconv.Atoi(low)
 	to, err2 := strconv.Atoi(high)
 	if err1 != nil || err2 != nil || from > to {
-		return [2]int{}, ui.UsageError(fmt.Errorf("--status %q is no status", s), "the forms are 200, 4xx and 500-599")
+		return [2]int{}, ui.UsageError(fmt.Errorf("--status %q is not a status", s), "the forms are 200, 4xx and 500-599")
 	}
 	return [2]int{from, to}, nil
 }
@@ -73,7 +73,7 @@ func (f *Filter) LeftOutHint() string {
 	if len(f.Methods)+len(f.Paths)+len(f.Statuses)+len(f.Types)+len(f.Fields) == 0 && !f.Incomplete {
 		return ""
 	}
-	return "log-ins and whatever else these requests need may be among what was left out; without --status and the like all is sent, in its order"
+	return "these requests may need others, for example a login; without --status and the other filters all are sent in order"
 }
 
 // beforeDecoding is the part of the filter that needs no bodies.

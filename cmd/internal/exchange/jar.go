@@ -42,7 +42,7 @@ func OpenJar(file string) (*Jar, error) {
 	for line := range strings.Lines(string(data)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(f) != 4 && (len(f) != 5 || f[4] != "secure") {
-			return nil, ui.UsageError(fmt.Errorf("%s is no cookie jar of isukit", file), "name another file with --jar")
+			return nil, ui.UsageError(fmt.Errorf("%s is not a cookie jar of isukit", file), "name another file with --jar")
 		}
 		jar.lines = append(jar.lines, jarCookie{f[0], f[1], f[2], f[3], len(f) == 5})
 	}
@@ -95,7 +95,7 @@ func (j *Jar) Keep(u *url.URL, set []*http.Cookie) error {
 		b.WriteString("\n")
 	}
 	if err := os.WriteFile(j.file, []byte(b.String()), 0o600); err != nil {
-		return fmt.Errorf("keep cookies: %w", err)
+		return fmt.Errorf("save cookies: %w", err)
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (n *Notes) Add(note capture.Note) {
 func (n *Notes) Summary() {
 	for _, text := range n.order {
 		if count := n.seen[text]; count > 1 {
-			fmt.Fprintf(n.Out, "isukit: note: %d times in all: %s\n", count, decode.Terminal(text))
+			fmt.Fprintf(n.Out, "isukit: note: %d times: %s\n", count, decode.Terminal(text))
 		}
 	}
 }

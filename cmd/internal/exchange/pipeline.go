@@ -64,7 +64,7 @@ type batch struct {
 func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder *Decoder, w io.Writer) (p Counts, err error) {
 	if o.WriteBodies != "" {
 		if err := os.MkdirAll(o.WriteBodies, 0o755); err != nil {
-			return p, ui.UsageError(err, "--write-bodies wants a directory, which is made if there is none")
+			return p, ui.UsageError(err, "--write-bodies needs a directory; isukit creates it")
 		}
 	}
 	workers := runtime.GOMAXPROCS(0)

@@ -62,7 +62,7 @@ func (r *Replayer) Progress(total int, w io.Writer, quiet bool) (done func()) {
 	return ui.SayWhile(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		fmt.Fprintf(w, "isukit: %d of %d requests were sent, %d answers differed\n", r.Sent, total, r.Differ)
+		fmt.Fprintf(w, "isukit: %d of %d requests sent, %d responses differ\n", r.Sent, total, r.Differ)
 	})
 }
 
@@ -90,7 +90,7 @@ func (r *Replayer) Summary(skipped int, asJSON bool, out io.Writer) error {
 	if asJSON {
 		return ui.PrintJSON(out, ReplayReport{r.Sent, r.same, r.Differ, r.unknown, r.Failed, skipped, append([]Answer{}, r.found...)})
 	}
-	_, err := fmt.Fprintf(out, "%d requests sent, %d answers the same, %d differ, %d not comparable, %d failed; %d of the capture left out as incomplete\n",
+	_, err := fmt.Fprintf(out, "%d requests sent, %d responses the same, %d differ, %d not comparable, %d failed; %d incomplete ones of the capture skipped\n",
 		r.Sent, r.same, r.Differ, r.unknown, r.Failed, skipped)
 	return err
 }
@@ -160,7 +160,7 @@ func (r *Replayer) one(ctx context.Context, d *Decoded) error {
 		r.Failed++
 		r.tell(Answer{Method: d.Request.Method, Path: d.Request.Target, Error: err.Error()})
 		if r.Failed == r.Sent && r.Failed >= maxFirstFailures {
-			return ui.Hinted(fmt.Errorf("the first %d requests failed, and the rest was not sent", r.Failed), "--to URL says where the server is; isukit topology status shows what runs")
+			return ui.Hinted(fmt.Errorf("the first %d requests failed; stopped without sending the rest", r.Failed), "check the server's URL in --to; isukit topology status shows what runs")
 		}
 		return nil
 	}

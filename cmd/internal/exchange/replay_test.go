@@ -16,7 +16,7 @@ func TestReplayTellsHowFarItIs(t *testing.T) {
 		done := r.Progress(10, &errs, false)
 		time.Sleep(8 * time.Second)
 		done()
-		if want := strings.Repeat("isukit: 3 of 10 requests were sent, 1 answers differed\n", 2); errs.String() != want {
+		if want := strings.Repeat("isukit: 3 of 10 requests sent, 1 responses differ\n", 2); errs.String() != want {
 			t.Errorf("in 8 s it said %q, want %q", errs.String(), want)
 		}
 	})

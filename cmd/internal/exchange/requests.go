@@ -45,7 +45,7 @@ func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.O
 			kept, size = append(kept, d), size+bodyBytes(e)
 		}
 		if len(kept) > maxReplayExchanges || size > maxReplayBytes {
-			return nil, 0, ui.UsageError(fmt.Errorf("more than %d exchanges, or %d bytes of bodies", maxReplayExchanges, maxReplayBytes), "choose some with --path, --method or --status")
+			return nil, 0, ui.UsageError(fmt.Errorf("more than %d exchanges, or %d bytes of bodies", maxReplayExchanges, maxReplayBytes), "select fewer with --path, --method or --status")
 		}
 	}
 	slices.SortStableFunc(kept, func(a, b *Decoded) int { return a.Time().Compare(b.Time()) })

@@ -63,7 +63,7 @@ func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
 		case errors.Is(err, decode.ErrTooMuch):
 			return nil, ui.UsageError(err, "name a directory further down with --proto")
 		case err != nil:
-			return nil, ui.UsageError(err, "--proto wants the directory from which the imports' paths start")
+			return nil, ui.UsageError(err, "--proto needs the root directory of the import paths")
 		}
 		schemas = append(schemas, schema)
 	}

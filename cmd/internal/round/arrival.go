@@ -129,10 +129,10 @@ const toldEvery = 15 * time.Second
 
 // wait returns when the benchmark has begun, as the logs or the hook say.
 func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time.Time) error {
-	sign, hint := "requests in the access log", "see whether the log of logs.access is the one that is written; --by-load goes by the hosts' CPUs"
+	sign, hint := "requests in the access log", "check that logs.access names the log that the proxy writes, or use --by-load to detect the start from CPU use"
 	switch {
 	case t.rises != nil:
-		sign, hint = "the load of a host to rise", "a load is seen on hosts that do nothing else meanwhile"
+		sign, hint = "load on a host", "--by-load only works on hosts that are otherwise idle"
 	case t.want != "":
 		sign = t.want + " in the access log"
 	}
@@ -146,7 +146,7 @@ func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time
 		default:
 		}
 		if time.Since(began) > most {
-			return ui.Hinted(fmt.Errorf("no benchmark began within %v: waited for %s%s", most, sign, t.saw()), hint)
+			return ui.Hinted(fmt.Errorf("no benchmark started within %v: waited for %s%s", most, sign, t.saw()), hint)
 		}
 		if text := t.saw(); text != "" && time.Since(told) > toldEvery {
 			told = time.Now()
@@ -167,7 +167,7 @@ func (t *arrival) saw() string {
 	case t.others == 0:
 		return ""
 	}
-	return fmt.Sprintf("; %d others came, the last was %s", t.others, cutText(t.other, 80))
+	return fmt.Sprintf("; %d other requests came, the last was %s", t.others, cutText(t.other, 80))
 }
 
 // follow returns when nothing of the benchmark has come for so long.
@@ -199,10 +199,10 @@ type ObserveOptions struct {
 	HasScore bool
 	// Ask asks for the score when the benchmark has ended; nil asks nobody.
 	Ask    func() (float64, bool)
-	Failed bool // the benchmark says that it failed
+	Failed bool // record the benchmark as failed
 	// Wait is how long the benchmark may take to begin; it has ended when there was nothing of it for idle, and is measured for longest.
 	Wait, Idle, Longest time.Duration
-	ByLoad              bool // go by the hosts' CPUs, not by the access log
+	ByLoad              bool // detect start and end from the hosts' CPU use instead of the access log
 	// Hook tells when the benchmark began, besides; nil is none.
 	Hook <-chan time.Time
 }
@@ -237,10 +237,10 @@ func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
 		r.judge(external.Verdict{Score: o.Score, Found: true})
 		r.Record.Benchmark.ScoreFrom, r.Record.Score.Lines[0].Label = "given", "as given"
 	} else {
-		r.warn("the score is not known: give it with --score")
+		r.warn("the score is missing: pass it with --score")
 	}
 	if o.Failed {
-		r.fail("load", errors.New("the benchmark failed, as --failed says"))
+		r.fail("load", errors.New("the benchmark failed (--failed)"))
 	}
 	return r.finish(ctx)
 }

@@ -56,7 +56,7 @@ func TestArrivalByLoad(t *testing.T) {
 	r := &ProjectRound{Opened: &Opened{Project: &project.Project{}}, gathering: newGathering(func(string, ...any) {}, nil)}
 	r.series = []*seriesTaker{taker(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), taker(0, 1, 0, 1, 9, 9, 9, 9, 0, 0)}
 	a := newArrival(r, false)
-	if err := a.wait(t.Context(), time.Second, nil); err == nil || !strings.Contains(err.Error(), "the load of a host to rise") {
+	if err := a.wait(t.Context(), time.Second, nil); err == nil || !strings.Contains(err.Error(), "load on a host") {
 		t.Errorf("a load that is over is waited for: %v", err)
 	}
 	if a.first.Sub(start) != 4*time.Second || a.last.Sub(start) != 8*time.Second {

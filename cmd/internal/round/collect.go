@@ -86,7 +86,7 @@ func (r *gathering) readSchemas(ctx context.Context) {
 		case err != nil:
 			r.warn("%v", err)
 		case !on && !r.own:
-			r.warn("queries of %s are not known: the project names no slow log of it, and performance_schema is off", d.Host)
+			r.warn("queries of %s are unknown: the project names no slow log for it, and performance_schema is off", d.Host)
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (r *gathering) collect(ctx context.Context) {
 	r.readSettings(ctx)
 	dir, err := os.MkdirTemp("", "isukit-logs-")
 	if err != nil {
-		r.warn("logs are not digested: %v", err)
+		r.warn("cannot summarize the logs: %v", err)
 		return
 	}
 	defer os.RemoveAll(dir)
@@ -105,7 +105,7 @@ func (r *gathering) collect(ctx context.Context) {
 	}
 	r.collectQueries(ctx, dir)
 	if err := r.tuned.fill(ctx, r.Record); err != nil {
-		r.warn("the tunings that are applied are not known: %v", err)
+		r.warn("cannot read the applied tunings: %v", err)
 	}
 }
 

@@ -23,7 +23,7 @@ func (r *gathering) quickDoctor(ctx context.Context, err error) {
 	defer cancel()
 	seen, lookErr := r.tuned.sub.Examine(ctx, subject.ExamineOptions{})
 	if err = errors.Join(err, lookErr); err != nil && ctx.Err() == nil {
-		r.warn("doctor could not look at everything: %v", err)
+		r.warn("doctor could not run all checks: %v", err)
 	}
 	for _, text := range warningsOf(doctor.Diagnose(seen, doctor.Quick())) {
 		r.warn("%s", text)

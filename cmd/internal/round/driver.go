@@ -17,7 +17,7 @@ import (
 )
 
 // DriverHelp names the drivers that a flag takes.
-const DriverHelp = "what makes hosts real: local (processes of this machine), lab (namespaces and control groups, needs root) or ssh (real hosts with systemd)"
+const DriverHelp = "where the hosts run: local (processes on this machine), lab (simulated on this machine, needs root) or ssh (remote hosts with systemd)"
 
 // CheckCPUScale checks --cpu-scale, of which 0 says nothing, against the driver that it is for.
 func CheckCPUScale(scale float64, driver string) error {
@@ -25,7 +25,7 @@ func CheckCPUScale(scale float64, driver string) error {
 	case scale < 0:
 		return ui.UsageError(fmt.Errorf("--cpu-scale %g is below 0", scale), "give a ratio, for example 0.5")
 	case scale > 0 && driver != "lab":
-		return ui.UsageError(errors.New("--cpu-scale goes with --driver lab"), "the hosts of other drivers have the CPUs that they have")
+		return ui.UsageError(errors.New("--cpu-scale needs --driver lab"), "it only works with simulated hosts")
 	}
 	return nil
 }
@@ -130,5 +130,5 @@ func FindDriver(asked, stateDir string) (string, error) {
 	case 1:
 		return up[0], nil
 	}
-	return "", ui.UsageError(fmt.Errorf("something is up with each of the drivers %s", strings.Join(up, ", ")), "say which one is meant: --driver "+strings.Join(up, " or --driver "))
+	return "", ui.UsageError(fmt.Errorf("topologies run with several drivers: %s", strings.Join(up, ", ")), "choose one: --driver "+strings.Join(up, " or --driver "))
 }

@@ -30,7 +30,7 @@ func (r *gathering) fetched(ctx context.Context, logs []project.Log, dir string,
 			err = each(m, file)
 		}
 		if err != nil {
-			r.warn("log %s of %s is not digested whole: %v", m.Log.File, m.Log.Host, err)
+			r.warn("log %s of %s is only partly summarized: %v", m.Log.File, m.Log.Host, err)
 		}
 	}
 }
@@ -65,7 +65,7 @@ func (r *gathering) collectAccess(ctx context.Context, dir string) {
 	opts := access.Options{From: from, To: to, Seconds: true, Patterns: r.patterns()}
 	digester, err := access.New(opts)
 	if err != nil {
-		r.warn("access logs are not digested: %v", err)
+		r.warn("access cannot summarize the logs: %v", err)
 		return
 	}
 	formats := r.logFormats()
@@ -87,14 +87,14 @@ func (r *gathering) collectAccess(ctx context.Context, dir string) {
 	}
 	switch {
 	case d.Lines == 0:
-		r.warn("the access logs hold no line of this round")
+		r.warn("the access logs contain no requests of this round")
 	case d.All.Count == 0 && d.Outside > 0:
-		r.warn("none of the %d lines of the access logs lies in the window: do the clocks agree, and do the lines tell a time?", d.Lines)
+		r.warn("none of the %d lines of the access logs is in the round's window: check that the clocks match and that the lines contain a time", d.Lines)
 	case d.Unreadable > 0:
 		r.warn("%d of %d lines of the access logs could not be read", d.Unreadable, d.Lines)
 	}
 	if d.All.Count > 0 && d.All.Took.Count == 0 {
-		r.warn("the access logs tell no request times: add $request_time to the log_format")
+		r.warn("the access logs contain no request times: add $request_time to the log_format")
 	}
 	r.fillFromAccess(d)
 }
@@ -182,7 +182,7 @@ func (r *gathering) collectQueries(ctx context.Context, dir string) {
 	out := QueryDigest(d, "")
 	out.Sources = sources
 	if d.Statements == 0 {
-		r.warn("the databases tell of no statement: is the slow log on, with long_query_time = 0?")
+		r.warn("no SQL statements were recorded: enable the slow log with long_query_time = 0")
 	}
 	r.explain(ctx, &out, d)
 	r.Record.Queries = out

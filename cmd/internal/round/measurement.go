@@ -143,17 +143,17 @@ type hitLog struct {
 func NewHitLog() (*hitLog, error) {
 	f, err := os.CreateTemp("", "isukit-hits-")
 	if err != nil {
-		return nil, fmt.Errorf("make the hit log: %w", err)
+		return nil, fmt.Errorf("create the hit log: %w", err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(fmt.Errorf("make the hit log: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("create the hit log: %w", err), f.Close())
 	}
 	return &hitLog{File: f, Writer: load.NewHitWriter(f)}, nil
 }
 
 // Artifact is the log as a file of the record; the load must be over.
 func (h *hitLog) Artifact() result.File {
-	return result.File{Path: HitsFile, About: "every hit of the load, for isukit hits", Write: func(w io.Writer, _ *result.Round) error {
+	return result.File{Path: HitsFile, About: "every request of the load phase, for isukit hits", Write: func(w io.Writer, _ *result.Round) error {
 		if err := h.Writer.Flush(); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ type Options struct {
 // CheckPatience is for what --patience says.
 func CheckPatience(factor float64) error {
 	if !(factor > 0 && factor <= 100) {
-		return fmt.Errorf("--patience %v is not above 0 and at most 100", factor)
+		return fmt.Errorf("--patience %v must be greater than 0 and at most 100", factor)
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func (o Options) faults() (faults []error) {
 		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.Duration))
 	}
 	if o.CaptureShare <= 0 || o.CaptureShare > 1 {
-		faults = append(faults, fmt.Errorf("--capture-share %v is not above 0 and at most 1", o.CaptureShare))
+		faults = append(faults, fmt.Errorf("--capture-share %v must be greater than 0 and at most 1", o.CaptureShare))
 	}
 	if err := CheckPatience(o.Patience); err != nil {
 		faults = append(faults, err)
@@ -99,10 +99,10 @@ func (o Options) faults() (faults []error) {
 		faults = append(faults, fmt.Errorf("--shape: %w", err))
 	}
 	if o.Users > 0 && o.Shape != "grow" {
-		faults = append(faults, fmt.Errorf("--users %d and --shape %s are two shapes", o.Users, o.Shape))
+		faults = append(faults, fmt.Errorf("--users %d and --shape %s cannot be combined", o.Users, o.Shape))
 	}
 	if o.Objective.P99 <= 0 || o.Objective.MaxErrorRatio < 0 || o.Objective.MaxErrorRatio > 1 {
-		faults = append(faults, fmt.Errorf("--objective-p99 %v must be above 0, --objective-errors %v from 0 to 1", o.Objective.P99, o.Objective.MaxErrorRatio))
+		faults = append(faults, fmt.Errorf("--objective-p99 %v must be greater than 0, and --objective-errors %v from 0 to 1", o.Objective.P99, o.Objective.MaxErrorRatio))
 	}
 	if err := scenario.Mix(o.Mix).Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("--mix: %w", err))
@@ -163,11 +163,11 @@ func speaksTLS(top *topology.Topology) bool {
 // CheckResults finds out before anything starts whether the record can be kept where the user wants it.
 func CheckResults(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that can be made and written")
+		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that isukit can create and write to")
 	}
 	probe, err := os.CreateTemp(dir, ".probe-*")
 	if err != nil {
-		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that can be written")
+		return ui.UsageError(fmt.Errorf("--results: %w", err), "name a directory that isukit can write to")
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
@@ -195,7 +195,7 @@ func parseCPUs(text string) ([]int, error) {
 	}
 	allowed, err := machine.UsableCPUs()
 	if err != nil {
-		return nil, fmt.Errorf("read which CPUs may be used: %w", err)
+		return nil, fmt.Errorf("read the allowed CPUs: %w", err)
 	}
 	var cpus []int
 	for part := range strings.SplitSeq(text, ",") {
@@ -210,7 +210,7 @@ func parseCPUs(text string) ([]int, error) {
 		}
 		for cpu := low; cpu <= high; cpu++ {
 			if !slices.Contains(allowed, cpu) {
-				return nil, fmt.Errorf("CPU %d is not there, or not allowed to this process", cpu)
+				return nil, fmt.Errorf("CPU %d does not exist, or this process may not use it", cpu)
 			}
 			cpus = append(cpus, cpu)
 		}

@@ -55,12 +55,12 @@ func (p *pending) keep(stateDir string, tunings []string) (err error) {
 	}
 	if p.lock, err = proc.LockOfDead(filepath.Join(dir, hex.EncodeToString(sum[:8])+".json")); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errors.New("another round has tunings on these hosts; wait for its end")
+			err = errors.New("another round has applied tunings to these hosts; wait until it ends")
 		}
 		return err
 	}
 	if st, err := p.lock.Stat(); err != nil || st.Size() > 0 {
-		return errors.Join(err, p.lock.Close(), errors.New("tunings of a round that was killed are still applied to these hosts: isukit tune revert takes them back"))
+		return errors.Join(err, p.lock.Close(), errors.New("tunings of a killed round are still applied to these hosts: run isukit tune revert"))
 	}
 	return errors.Join(json.NewEncoder(p.lock).Encode(p), p.lock.Sync())
 }
@@ -85,11 +85,11 @@ func TakeBackLeft(ctx context.Context, stateDir string, say func(string, ...any)
 		p := pending{lock: lock}
 		text, err := input.Read(file, 4<<20)
 		if err == nil && json.Unmarshal(text, &p) == nil { // one that was not written whole came before any change
-			say("taking back the tunings of a round that was killed: %s", strings.Join(p.Tunings, ", "))
+			say("reverting the tunings of a killed round: %s", strings.Join(p.Tunings, ", "))
 			err = p.takeBack(ctx, stateDir, say)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("tunings of a round that was killed are still applied: %w", errors.Join(err, lock.Close())))
+			errs = append(errs, fmt.Errorf("tunings of a killed round are still applied: %w", errors.Join(err, lock.Close())))
 			continue
 		}
 		errs = append(errs, p.drop())

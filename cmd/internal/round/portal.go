@@ -43,7 +43,7 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	err = g.Wait()
 	if up != nil {
 		defer func() {
-			defer view.During("stopping what runs")()
+			defer view.During("stopping the servers")()
 			err = errors.Join(err, up.down(context.WithoutCancel(ctx)))
 		}()
 	}
@@ -58,7 +58,7 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx))) }()
 	m := o.newMeasurement(ctx, running, tuning, view)
 	defer func() { err = errors.Join(err, m.close()) }()
-	done := view.During("looking for known traps")
+	done := view.During("checking for known problems")
 	m.mark(ctx, "")
 	m.quickDoctor(ctx, nil)
 	done()
@@ -70,7 +70,7 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	if record, err = o.bench(ctx, spec, m, data, view); err != nil {
 		return nil, "", err
 	}
-	done = view.During("fetching logs, and writing the record")
+	done = view.During("reading logs and writing the record")
 	defer done()
 	path, err = o.keep(context.WithoutCancel(ctx), m, record)
 	return record, path, err
@@ -170,12 +170,12 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 	}
 	out.Fill(record)
 	if err := out.Summary.LogErr; err != nil {
-		record.Warnings = append(record.Warnings, fmt.Sprintf("the hit log is not whole: %v", err))
+		record.Warnings = append(record.Warnings, fmt.Sprintf("the hit log is incomplete: %v", err))
 	}
 	record.Roles, record.Hosts = []result.RoleUsage{}, []result.HostUsage{}
 	record.Facts = o.factsOf(m.running, portal)
 	m.Record = record
-	done := view.During("reading logs, settings and what databases ran")
+	done := view.During("reading logs, settings and statements")
 	m.collect(context.WithoutCancel(ctx))
 	m.complete()
 	done()
@@ -215,7 +215,7 @@ func blameTheDead(out *bench.Outcome, err error, ended []string) error {
 			err = fmt.Errorf("%s (then: %w)", what, err)
 			continue
 		}
-		out.Fail("a server ended during the round: "+what, log)
+		out.Fail("a server stopped during the round: "+what, log)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ func (r *ProjectRound) gitFacts(ctx context.Context) {
 	}
 	head, err := git("log", "-1", "--format=%H %s%n%an")
 	if err != nil {
-		r.warn("the commit is not known: %v", err)
+		r.warn("cannot read the commit: %v", err)
 		return
 	}
 	head, author, _ := strings.Cut(strings.TrimSpace(head), "\n")
@@ -40,7 +40,7 @@ func (r *ProjectRound) gitFacts(ctx context.Context) {
 	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: "uncommitted", Value: fmt.Sprintf("%d files, see dirty.diff", files)})
 	diff, err := git("diff", "HEAD")
 	if err != nil {
-		r.warn("what is not committed is not known: %v", err)
+		r.warn("cannot read the uncommitted changes: %v", err)
 		return
 	}
 	r.dirty = []byte(r.mask(status + "\n" + diff[:min(len(diff), maxDiff)]))

@@ -229,7 +229,7 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 	r.Record.Benchmark.Exit, r.Record.Benchmark.Ending = run.Exit, run.Ending
 	verdict := rulesOf(b).Judge(run.Output, run.Exit)
 	if run.Ending != "" {
-		verdict.Passed, verdict.Reason = false, "the benchmark was ended: "+run.Ending
+		verdict.Passed, verdict.Reason = false, "the benchmark was stopped: "+run.Ending
 	}
 	r.judge(verdict)
 }
@@ -239,7 +239,7 @@ func (r *ProjectRound) judge(v external.Verdict) {
 		r.Record.Benchmark.ScoreFrom = "command"
 		total := int64(math.Round(v.Score))
 		r.Record.Score.Total = total
-		r.Record.Score.Lines = []result.ScoreLine{{Label: "as the benchmark says", Count: 1, Each: total, Points: total}}
+		r.Record.Score.Lines = []result.ScoreLine{{Label: "reported by the benchmark", Count: 1, Each: total, Points: total}}
 		if float64(total) != v.Score {
 			r.Record.Metrics = map[string]float64{"score": v.Score}
 		}
@@ -294,7 +294,7 @@ func (r *ProjectRound) Write(dir string) (string, error) {
 	if err == nil {
 		return path, nil
 	}
-	r.Record.Warnings = append(r.Record.Warnings, r.mask(fmt.Sprintf("the record could not be kept where it belongs: %v", err)))
+	r.Record.Warnings = append(r.Record.Warnings, r.mask(fmt.Sprintf("could not save the record in the results directory: %v", err)))
 	fallback, err2 := os.MkdirTemp("", "isukit-results-")
 	if err2 == nil {
 		path, err2 = Keep(fallback, r.Record, r.secrets)
@@ -314,10 +314,10 @@ func (r *ProjectRound) files() []result.File {
 		}})
 	}
 	if len(r.benchLog) > 0 {
-		add("benchmark.log", "what the benchmark printed", r.benchLog)
+		add("benchmark.log", "output of the benchmark", r.benchLog)
 	}
 	if len(r.dirty) > 0 {
-		add("dirty.diff", "what was not committed", r.dirty)
+		add("dirty.diff", "uncommitted changes", r.dirty)
 	}
 	return append(append(files, r.profileFiles()...), reportFile())
 }
@@ -339,7 +339,7 @@ func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) error {
 	}
 	for _, m := range marks {
 		if n := m.Grown(context.WithoutCancel(ctx), r.Reach.Named[m.Log.Host]); n > 0 {
-			r.warn("log %s of %s is still written, %d KiB in this round: switch it off where it is configured", m.Log.File, m.Log.Host, (n+1023)>>10)
+			r.warn("log %s of %s still grows (%d KiB in this round): switch it off in the server's configuration", m.Log.File, m.Log.Host, (n+1023)>>10)
 		}
 	}
 	return r.finish(ctx)

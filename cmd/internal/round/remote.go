@@ -30,7 +30,7 @@ func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
 		}
 		at, err := o.reach(ctx, d, h)
 		if err != nil {
-			o.Missing = append(o.Missing, fmt.Sprintf("host %s cannot be reached: %v", h.Name, err))
+			o.Missing = append(o.Missing, fmt.Sprintf("host %s is unreachable: %v", h.Name, err))
 			continue
 		}
 		o.Reach.Named[h.Name] = at

@@ -163,7 +163,7 @@ func ReadDSN(file string) (dsn *mysql.Config, open bool, err error) {
 		return nil, open, err
 	}
 	if dsn, err = mysql.ParseDSN(strings.TrimSpace(string(text))); err != nil {
-		return nil, open, fmt.Errorf(`%s holds no DSN such as "user:password@tcp(127.0.0.1:3306)/portal"`, file)
+		return nil, open, fmt.Errorf(`%s must contain a DSN such as "user:password@tcp(127.0.0.1:3306)/portal"`, file)
 	}
 	return dsn, open, nil
 }

@@ -56,7 +56,7 @@ func parseShape(text string) (loadShape, error) {
 			err = errors.New("capacity takes no value; see --objective-p99 and --objective-errors")
 		}
 	default:
-		err = errors.New("it is none of " + ShapeHelp)
+		err = errors.New("it must be one of " + ShapeHelp)
 	}
 	if err != nil {
 		return loadShape{}, fmt.Errorf("%q: %w", text, err)
@@ -67,7 +67,7 @@ func parseShape(text string) (loadShape, error) {
 func parseRate(text string) (load.Rate, error) {
 	rate, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(rate > 0 && rate <= maxRate) {
-		return load.Rate{}, fmt.Errorf("%q is no rate above 0 and up to %d visits a second", text, maxRate)
+		return load.Rate{}, fmt.Errorf("%q must be a rate greater than 0 and up to %d visits/s", text, maxRate)
 	}
 	return load.Rate{PerSec: rate}, nil
 }
@@ -80,13 +80,13 @@ func parseArrivals(text string) (load.Arrivals, error) {
 	case "poisson":
 		return load.Poisson, nil
 	}
-	return load.Even, fmt.Errorf("%q is neither even nor poisson", text)
+	return load.Even, fmt.Errorf("%q must be even or poisson", text)
 }
 
 func parseUsers(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > maxUsers {
-		return 0, fmt.Errorf("%q is no number of users from 1 to %d", text, maxUsers)
+		return 0, fmt.Errorf("%q must be a number of users from 1 to %d", text, maxUsers)
 	}
 	return n, nil
 }
@@ -94,7 +94,7 @@ func parseUsers(text string) (int, error) {
 func parseTime(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < time.Second {
-		return 0, fmt.Errorf("%q is no time of a second or more, such as 20s", text)
+		return 0, fmt.Errorf("%q must be a time of at least 1s, for example 20s", text)
 	}
 	return d, nil
 }
@@ -112,7 +112,7 @@ func parseRamp(text string) (load.UserRamp, error) {
 		return r, err
 	}
 	if r.To < r.From {
-		return r, fmt.Errorf("it falls from %d to %d users; users only ever come", r.From, r.To)
+		return r, fmt.Errorf("the number of users falls from %d to %d; it can only grow", r.From, r.To)
 	}
 	return r, nil
 }
@@ -134,7 +134,7 @@ func parseSteps(text string) (load.UserSteps, error) {
 			}
 		}
 		if i > 0 && users < steps[i-1].Users {
-			return nil, fmt.Errorf("it falls from %d to %d users; users only ever come", steps[i-1].Users, users)
+			return nil, fmt.Errorf("the number of users falls from %d to %d; it can only grow", steps[i-1].Users, users)
 		}
 		steps = append(steps, step)
 	}

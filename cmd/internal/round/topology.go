@@ -97,7 +97,7 @@ func topologyHosts(dir string) func(string) ([]project.Host, error) {
 // topology that comes of it is refused.
 func Place(base *topology.Topology, name string, where map[string][]string, sizes map[string][]string) ([]byte, error) {
 	if len(base.Of(topology.DB)) > 1 || len(base.Data.Groups) > 0 {
-		return nil, errors.New("its data is on several databases, which stay where they are")
+		return nil, errors.New("its data is on several databases, and isukit advise does not move them")
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: %s\nhosts:\n", name)
@@ -118,7 +118,7 @@ func Place(base *topology.Topology, name string, where map[string][]string, size
 	for _, role := range topology.Roles() {
 		like := base.Of(role)[0]
 		if like.Sizes != (topology.Sizes{}) {
-			return nil, fmt.Errorf("%s has sizes of its own, which may not suit another host", like.Name)
+			return nil, fmt.Errorf("%s has its own sizes, which may not suit another host", like.Name)
 		}
 		said := append([]string{}, sizes[string(role)]...)
 		switch {

@@ -89,7 +89,7 @@ func (t *tunedRound) apply(ctx context.Context, list []tune.Tuning, stateDir str
 		err = errors.New("a tuning did not take effect")
 	}
 	if err == nil && !t.report.Has(tune.Applied, tune.Kept) {
-		err = ui.Hinted(fmt.Errorf("nothing of the tunings %s could be applied", strings.Join(names, ", ")), "isukit tune show NAME tells what each needs")
+		err = ui.Hinted(fmt.Errorf("none of the tunings could be applied: %s", strings.Join(names, ", ")), "isukit tune show NAME shows what each needs")
 	}
 	for _, outcome := range t.report {
 		if outcome.Did == tune.Failed || outcome.Did == tune.Left || err != nil && outcome.Did == tune.Refused {
@@ -119,11 +119,11 @@ func (t *tunedRound) revert(ctx context.Context) error {
 	})
 	err = errors.Join(err, closeTargets())
 	if text := TakenBack(report); text != "" {
-		t.say("taken back: %s", text)
+		t.say("reverted: %s", text)
 	}
 	for _, o := range report {
 		if o.Did == tune.Left || o.Did == tune.NeedsYou {
-			t.warn("tuning %s: %s of %s was not taken back: %s", ui.OrDash(o.Tuning), ui.OrDash(o.Key), o.Target, o.Reason)
+			t.warn("tuning %s: %s of %s was not reverted: %s", ui.OrDash(o.Tuning), ui.OrDash(o.Key), o.Target, o.Reason)
 		}
 	}
 	if err == nil {
@@ -188,7 +188,7 @@ func LoadTunings(names []string) (*tune.Catalog, []string, error) {
 		}
 		text, err := input.Read(name, tune.MaxFileBytes)
 		if err != nil {
-			return nil, nil, ui.UsageError(err, "a name with a dot is that of a tuning's file; isukit tune ls lists the shipped ones")
+			return nil, nil, ui.UsageError(err, "a name with a dot is a file; isukit tune ls lists the shipped tunings")
 		}
 		t, err := catalog.Add(name, text)
 		if err != nil {
@@ -233,7 +233,7 @@ func FindTunings(names, accepted []string) ([]tune.Tuning, error) {
 		return nil, ui.UsageError(err, TuneHint(catalog, names))
 	}
 	if err := tune.CheckRisks(tunings, accepted); err != nil {
-		return nil, ui.UsageError(err, "--accept-risk NAME applies it all the same")
+		return nil, ui.UsageError(err, "to apply it anyway: --accept-risk NAME")
 	}
 	return tunings, nil
 }

@@ -34,7 +34,7 @@ func PostSummary(ctx context.Context, webhook, dir, link string, r *result.Round
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, webhook, bytes.NewReader(body))
 	if err != nil {
-		return ui.UsageError(errors.New("the webhook's address cannot be read"), "it looks like https://HOST/PATH")
+		return ui.UsageError(errors.New("the webhook's URL is not valid"), "use a URL such as https://HOST/PATH")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)

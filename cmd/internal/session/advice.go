@@ -62,13 +62,13 @@ func unfit(r *result.Round) (why, hint string) {
 	}
 	switch {
 	case r.Scenario == "external":
-		return "it is of a project: its record does not say which role each process is", "the portal's rounds have the CPU time of each role"
+		return "it is a project's round, and its record has no roles of processes", "use a round of the portal"
 	case !r.Passed:
 		return "it failed: " + r.Reason, "isukit show " + r.ID
 	case foreign > fitForeign:
-		return fmt.Sprintf("other processes took %.0f %% of the CPU time of a host", 100*foreign), "end them, and play a round again"
+		return fmt.Sprintf("other processes took %.0f %% of the CPU time of a host", 100*foreign), "stop them, and run another round"
 	case busiest > fitBusy:
-		return fmt.Sprintf("a host was %.0f %% busy: users who wait change the mix of requests", 100*busiest), again(int(float64(users) * 0.6 / busiest))
+		return fmt.Sprintf("a host was %.0f %% busy, which changes the mix of requests", 100*busiest), again(int(float64(users) * 0.6 / busiest))
 	case r.All.Latency.P90Ms > fitP90:
 		return fmt.Sprintf("the 90th percentile of the latency was %.0f ms", r.All.Latency.P90Ms), again(users / 2)
 	case r.All.Errors > 0:
@@ -76,7 +76,7 @@ func unfit(r *result.Round) (why, hint string) {
 	case len(r.Generator.Limits) > 0:
 		return r.Generator.Limits[0], again(users / 2)
 	case r.All.Hits < fitHits:
-		return fmt.Sprintf("it had %d hits, which is fewer than %d", r.All.Hits, fitHits), again(2 * users)
+		return fmt.Sprintf("it had only %d requests; %d are needed", r.All.Hits, fitHits), again(2 * users)
 	}
 	return "", ""
 }
@@ -84,7 +84,7 @@ func unfit(r *result.Round) (why, hint string) {
 // Advise ranks the placements of a round's roles on the hosts of its topology.
 func Advise(r *result.Round, base *topology.Topology) (*Advice, error) {
 	if why, hint := unfit(r); why != "" {
-		return nil, ui.UsageError(fmt.Errorf("round %s is not fit to learn from: %s", r.ID, why), hint)
+		return nil, ui.UsageError(fmt.Errorf("round %s is not suitable: %s", r.ID, why), hint)
 	}
 	a := &Advice{Round: r.ID, Hosts: hostsOf(r, base), Refused: map[string]int{}, base: base, load: experiment.Workload{Users: r.Generator.PeakUsers}}
 	var roles []string
@@ -93,7 +93,7 @@ func Advise(r *result.Round, base *topology.Topology) (*Advice, error) {
 	}
 	a.Demands = demandsOf(roles, r)
 	if slices.ContainsFunc(a.Demands, func(d experiment.Demand) bool { return d.Role == "db" && d.CPUSecondsPerHit == 0 }) {
-		return nil, ui.UsageError(fmt.Errorf("round %s has no CPU time of its database", r.ID), "play a longer round")
+		return nil, ui.UsageError(fmt.Errorf("round %s has no CPU time for its database", r.ID), "run a longer round")
 	}
 	today := round.PlacedOn(base)
 	for _, p := range experiment.Placements(roles, a.Hosts, map[string]bool{"web": true}) {

@@ -146,9 +146,9 @@ func (a *Autotune) Run(ctx context.Context) (*TuneResult, error) {
 	}
 	each := a.buy(0)
 	if a.out.Planned < experiment.LeastSearch {
-		return nil, ui.UsageError(fmt.Errorf("%d rounds are too few: a search takes %d or more", a.out.Planned, experiment.LeastSearch), "give a larger --budget or more --rounds")
+		return nil, ui.UsageError(fmt.Errorf("%d rounds are too few: a search needs at least %d", a.out.Planned, experiment.LeastSearch), "give a larger --budget or more --rounds")
 	}
-	a.Say("plan: %d tunings, %d sizes, %d placements; %d rounds, the last of which confirm, seed %d; about %s", len(a.factors), len(a.Plan.Sizes), max(1, len(a.Plan.Places)),
+	a.Say("plan: %d tunings, %d sizes, %d placements; %d rounds, including confirmation, seed %d; about %s", len(a.factors), len(a.Plan.Sizes), max(1, len(a.Plan.Places)),
 		a.out.Planned, a.Seed, ui.ShortTime((time.Duration(a.out.Planned) * each).Round(time.Second)))
 	base := experiment.Config{On: make([]bool, len(a.factors)), Sizes: make([]int, len(a.Plan.Sizes))}
 	space := experiment.Space{Advice: []float64{0}, Tunings: len(a.factors), Sizes: len(a.Plan.Sizes)}
@@ -191,7 +191,7 @@ func (a *Autotune) search(ctx context.Context, t *experiment.Tuner, base experim
 			return sides, nil
 		}
 		if a.Budget > 0 && n > 1 && a.Journal.Spent() > a.Budget {
-			a.warn("the budget of %s is spent after %d of %d rounds: nothing is confirmed", ui.ShortTime(a.Budget), n-1, a.out.Planned)
+			a.warn("the budget of %s is used up after %d of %d rounds: nothing is confirmed", ui.ShortTime(a.Budget), n-1, a.out.Planned)
 			return [2]compare.Side{}, nil
 		}
 		args, err := a.args(c)
@@ -218,7 +218,7 @@ func (a *Autotune) search(ctx context.Context, t *experiment.Tuner, base experim
 		}
 		a.tell(fmt.Sprintf("round %d of %d (%s) %s", n, a.out.Planned, stage, a.describe(c)), r)
 		if now := t.State(); now.Exploring && n%10 == 0 && !a.Journal.Replaying() {
-			a.Say("believed to be best, %+.0f %%, not confirmed: %s", 100*(now.Believed-1), a.describe(now.Best))
+			a.Say("estimated best, %+.0f %%, not confirmed: %s", 100*(now.Believed-1), a.describe(now.Best))
 		}
 		if stage == "explore" {
 			continue

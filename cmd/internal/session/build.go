@@ -33,7 +33,7 @@ func BuildApp(ctx context.Context, commit, dir string) (binary string, err error
 func CheckOut(ctx context.Context, from, commit, dir string) (tree string, drop func() error, err error) {
 	out, err := output(ctx, from, "git", "rev-parse", "--verify", "--end-of-options", commit+"^{commit}")
 	if err != nil {
-		return "", nil, ui.UsageError(fmt.Errorf("commit %q: %w", commit, err), "run it inside the checkout whose commits are compared")
+		return "", nil, ui.UsageError(fmt.Errorf("commit %q: %w", commit, err), "run it inside the checkout of the app")
 	}
 	hash := strings.TrimSpace(out)
 	if dir, err = os.MkdirTemp(dir, "commit-"); err != nil {
@@ -47,7 +47,7 @@ func CheckOut(ctx context.Context, from, commit, dir string) (tree string, drop 
 	// A hook of the checkout's owner has no business in a tree that is only built.
 	tree = filepath.Join(dir, "tree")
 	if _, err := output(ctx, top, "git", "-c", "core.hooksPath="+os.DevNull, "worktree", "add", "--quiet", "--detach", tree, hash); err != nil {
-		return "", nil, fmt.Errorf("check commit %s out: %w", commit, err)
+		return "", nil, fmt.Errorf("check out commit %s: %w", commit, err)
 	}
 	return tree, func() error {
 		_, err := output(context.WithoutCancel(ctx), top, "git", "worktree", "remove", "--force", tree)

@@ -54,7 +54,7 @@ func (p *Command) Play(ctx context.Context) (*result.Round, error) {
 	if err := p.judge(r, run); err != nil {
 		return nil, err
 	}
-	_, err = round.Keep(p.Results, r, nil, result.File{Path: "benchmark.log", About: "what the command printed", Write: func(w io.Writer, _ *result.Round) error {
+	_, err = round.Keep(p.Results, r, nil, result.File{Path: "benchmark.log", About: "output of the command", Write: func(w io.Writer, _ *result.Round) error {
 		_, err := io.WriteString(w, round.Mask(string(run.Output)))
 		return err
 	}})
@@ -68,7 +68,7 @@ func (p *Command) round(start time.Time, took time.Duration) *result.Round {
 		LoadSeconds: math.Round(took.Seconds()*1000) / 1000, Score: result.Score{Lines: []result.ScoreLine{}},
 		Phases: []result.Phase{{Name: "load", DurationSeconds: took.Seconds()}}, Endpoints: []result.Endpoint{}, Timeline: []result.Second{},
 		Roles: []result.RoleUsage{}, Facts: []result.Fact{{Key: "command", Value: round.Mask(p.Command)}},
-		Bottleneck: result.Bottleneck{Resource: "none", Text: "what a command was held up by is not known"},
+		Bottleneck: result.Bottleneck{Resource: "none", Text: "isukit cannot know the bottleneck of a command"},
 	}
 }
 
@@ -84,15 +84,15 @@ func (p *Command) judge(r *result.Round, run *external.Run) error {
 	case run.Exit != 0:
 		r.Reason = fmt.Sprintf("exit status %d: %s", run.Exit, lastLine(string(run.Output)))
 	case v.Unread != nil:
-		return ui.Hinted(fmt.Errorf("%q: %w", p.Command, v.Unread), "print the score whole and by itself, as {\"score\": 1234} or \"score: 1234\"")
+		return ui.Hinted(fmt.Errorf("%q: %w", p.Command, v.Unread), "print only the score, for example {\"score\": 1234} or \"score: 1234\"")
 	case v.Reason != "" && v.Reason != external.NoScore:
 		r.Reason = v.Reason
 	case len(r.Metrics) == 0:
-		return ui.Hinted(fmt.Errorf("%q printed no figures", p.Command),
-			`it should print a JSON object with numbers, as {"score": 1234}, or "score: 1234"`)
+		return ui.Hinted(fmt.Errorf("%q printed no metrics", p.Command),
+			`it must print a JSON object of numbers, for example {"score": 1234}, or "score: 1234"`)
 	case p.NeedScore && !(r.Metrics[scoreFigure] > 0):
-		return ui.Hinted(fmt.Errorf("%q printed no score above 0, but %s", p.Command, strings.Join(slices.Sorted(maps.Keys(r.Metrics)), ", ")),
-			"name what is to be compared, as --metrics NAME:lower or NAME:higher for what is better")
+		return ui.Hinted(fmt.Errorf("%q did not print a score above 0; it printed %s", p.Command, strings.Join(slices.Sorted(maps.Keys(r.Metrics)), ", ")),
+			"choose metrics with --metrics NAME:lower or NAME:higher (the better direction)")
 	}
 	r.Passed = r.Reason == ""
 	r.Phases[0].OK = r.Passed

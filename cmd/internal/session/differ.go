@@ -56,7 +56,7 @@ func (p *Proof) Add(side int, r *result.Round) error {
 		return nil
 	}
 	if anything {
-		return same(fmt.Sprintf("A asks for %s and B for %s, yet nothing that isukit records of their rounds differs", a, b))
+		return same(fmt.Sprintf("A is %s and B is %s, but the records of their rounds do not differ", a, b))
 	}
 	shown := keys[0] + " is not recorded"
 	for _, k := range keys {
@@ -65,7 +65,7 @@ func (p *Proof) Add(side int, r *result.Round) error {
 			break
 		}
 	}
-	return same(fmt.Sprintf("A asks for %s and B for %s, yet their rounds are equal in that: %s", a, b, shown))
+	return same(fmt.Sprintf("A is %s and B is %s, but their rounds do not differ in that: %s", a, b, shown))
 }
 
 // differs tells that a key has one value on one side and another one on the other.
@@ -100,8 +100,8 @@ func (p *Proof) take(side int, r *result.Round) {
 var ErrEqual = errors.New("the sides are equal")
 
 func same(text string) error {
-	return ui.UsageError(fmt.Errorf("%w: %s", ErrEqual, text), "a comparison of a thing with itself says nothing of a change. isukit show prints the facts of both rounds; "+
-		"facts: of an isukit.yaml adds what isukit does not record by itself")
+	return ui.UsageError(fmt.Errorf("%w: %s", ErrEqual, text), "comparing a side with itself shows no change. isukit show prints the facts of both rounds; "+
+		"facts: in isukit.yaml adds more")
 }
 
 func (a Asked) String() string { return a.Kind + "=" + a.Value }
@@ -112,7 +112,7 @@ func lacking(asked Asked, r *result.Round) string {
 		return ""
 	}
 	if describe(r)["tunings"] == "" {
-		return fmt.Sprintf("%s was asked for, and round %s ran without tunings", asked, r.ID)
+		return fmt.Sprintf("%s was requested, but round %s ran without tunings", asked, r.ID)
 	}
 	return ""
 }

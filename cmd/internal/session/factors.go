@@ -46,11 +46,11 @@ func Factors(names, accepted []string) (list []Factor, said []string, err error)
 					set[key] = setting{name, s.Value}
 				case other.value != s.Value:
 					return nil, nil, ui.UsageError(fmt.Errorf("%s and %s give %s different values, %q and %q", other.factor, name, s.Key, other.value, s.Value),
-						"leave one of them out: a round cannot have both")
+						"remove one of them: a round cannot have both")
 				case at >= 0:
 					f.Names, f.Members = append(list[at].Names, f.Names...), append(list[at].Members, f.Members...)
 					list = slices.Delete(list, at, at+1)
-					said = append(said, fmt.Sprintf("%s are one factor: they set %s alike", strings.Join(f.Names, " and "), s.Key))
+					said = append(said, fmt.Sprintf("%s count as one tuning: they set %s to the same value", strings.Join(f.Names, " and "), s.Key))
 				}
 			}
 		}

@@ -59,12 +59,12 @@ func NewJournal(results, kind string, plan any) (*Journal, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(results, 0o755); err != nil {
-		return nil, fmt.Errorf("begin a %s: %w", kind, err)
+		return nil, fmt.Errorf("start a %s: %w", kind, err)
 	}
 	path := filepath.Join(results, kind+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".jsonl")
 	j := &Journal{Path: path, Results: results}
 	if j.file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o644); err != nil {
-		return nil, fmt.Errorf("begin a %s: %w", kind, err)
+		return nil, fmt.Errorf("start a %s: %w", kind, err)
 	}
 	if err := errors.Join(j.lock(), j.write(line{Kind: kind, Plan: text})); err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -78,7 +78,7 @@ func OpenJournal(ctx context.Context, path, results, kind string, plan any, say 
 	if path == "" {
 		all, err := filepath.Glob(filepath.Join(results, kind+"-*.jsonl"))
 		if err != nil || len(all) == 0 {
-			return nil, ui.UsageError(errors.Join(fmt.Errorf("there is no %s in %s", kind, results), err), "isukit "+kind+" --help tells how one begins")
+			return nil, ui.UsageError(errors.Join(fmt.Errorf("there is no %s in %s", kind, results), err), "isukit "+kind+" --help shows how to start one")
 		}
 		path = all[len(all)-1] // sorted, and names begin with the time
 	}
@@ -100,7 +100,7 @@ func OpenJournal(ctx context.Context, path, results, kind string, plan any, say 
 func (j *Journal) lock() error {
 	err := proc.Flock(j.file, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ui.Hinted(fmt.Errorf("%s is being played already", j.Path), "wait for its end, or end it with Ctrl-C")
+		return ui.Hinted(fmt.Errorf("%s is running already", j.Path), "wait until it ends, or stop it with Ctrl-C")
 	}
 	return err
 }
@@ -123,13 +123,13 @@ func (j *Journal) read(ctx context.Context, kind string, plan any) error {
 		switch {
 		case err != nil:
 		case n == 1 && l.Kind != kind:
-			return ui.UsageError(fmt.Errorf("%s is not of isukit %s", j.Path, kind), "name a file that this command has written")
+			return ui.UsageError(fmt.Errorf("%s is not a file of isukit %s", j.Path, kind), "name a file that this command wrote")
 		case n == 1:
 			err = json.Unmarshal(l.Plan, plan)
 		case l.Stage != "":
 			begun = &l
 		case begun == nil:
-			err = errors.New("a round ends that did not begin")
+			err = errors.New("a round ends that did not start")
 		default:
 			begun.Round, begun.Seconds = l.Round, l.Seconds
 			j.past, begun = append(j.past, *begun), nil
@@ -146,7 +146,7 @@ func (j *Journal) read(ctx context.Context, kind string, plan any) error {
 	}
 	for told := false; begun.Process.Alive(); told = true {
 		if !told {
-			j.Say("waiting for the round that was under way: process %d clears away", begun.Process.PID)
+			j.Say("waiting for process %d to clean up after its round", begun.Process.PID)
 		}
 		select {
 		case <-ctx.Done():
@@ -189,7 +189,7 @@ func (j *Journal) Play(ctx context.Context, stage string, args []string) (*resul
 	}
 	r, err := j.playOne(ctx, stage, args)
 	if err != nil && ctx.Err() == nil {
-		j.Say("the round could not be played, and is played once more: %v", err)
+		j.Say("the round could not be run and is run again: %v", err)
 		r, err = j.playOne(ctx, stage, args)
 	}
 	return r, err
@@ -221,14 +221,14 @@ func (j *Journal) note(took time.Duration) {
 func (j *Journal) replay(stage string, args []string) (*result.Round, error) {
 	p := j.past[0]
 	if p.Stage != stage || !slices.Equal(p.Args, args) {
-		return nil, fmt.Errorf("%s was written by another isukit: its round %d is %s %q, where this one plans %s %q", j.Path, j.count+1, p.Stage, strings.Join(p.Args, " "),
+		return nil, fmt.Errorf("another isukit wrote %s: its round %d is %s %q, but this one plans %s %q", j.Path, j.count+1, p.Stage, strings.Join(p.Args, " "),
 			stage, strings.Join(args, " "))
 	}
 	j.past = j.past[1:]
 	j.note(time.Duration(p.Seconds * float64(time.Second)))
 	r, _, err := result.Get(j.Results, p.Round)
 	if err != nil {
-		return nil, ui.Hinted(fmt.Errorf("a round of %s is not there any more: %w", j.Path, err), "begin anew")
+		return nil, ui.Hinted(fmt.Errorf("a round of %s is missing: %w", j.Path, err), "start from scratch")
 	}
 	return r, nil
 }

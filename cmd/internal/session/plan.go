@@ -21,13 +21,13 @@ type Plan struct {
 func (p Plan) Validate() error {
 	var faults []error
 	if p.Pairs < 0 || p.Pairs > compare.MaxPairs {
-		faults = append(faults, fmt.Errorf("--rounds %d is not between 1 and %d", p.Pairs, compare.MaxPairs))
+		faults = append(faults, fmt.Errorf("--rounds %d must be from 1 to %d", p.Pairs, compare.MaxPairs))
 	}
 	if p.Warmup < 0 || p.Warmup > maxWarmup {
-		faults = append(faults, fmt.Errorf("--warmup %d is not between 0 and %d", p.Warmup, maxWarmup))
+		faults = append(faults, fmt.Errorf("--warmup %d must be from 0 to %d", p.Warmup, maxWarmup))
 	}
 	if p.Repeats < 0 || p.Repeats > maxRepeats {
-		faults = append(faults, fmt.Errorf("--repeats %d is not between 0 and %d", p.Repeats, maxRepeats))
+		faults = append(faults, fmt.Errorf("--repeats %d must be from 0 to %d", p.Repeats, maxRepeats))
 	}
 	if p.Budget < 0 {
 		faults = append(faults, fmt.Errorf("--budget %v is negative", p.Budget))

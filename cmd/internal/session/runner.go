@@ -101,7 +101,7 @@ type limited struct {
 	left int
 }
 
-var errTooMuch = errors.New("isukit round printed more than a record can have")
+var errTooMuch = errors.New("isukit round printed more than the limit of a record")
 
 func (l *limited) Write(p []byte) (int, error) {
 	if l.left -= len(p); l.left < 0 {

@@ -163,7 +163,7 @@ func (s *Screen) begin(ctx context.Context) (*result.Round, error) {
 	s.tell("with all tunings", all)
 	s.drop(all)
 	if len(s.factors) == 0 {
-		return nil, ui.UsageError(errors.New("nothing of the tunings can be applied here"), "isukit tune show NAME tells what each needs")
+		return nil, ui.UsageError(errors.New("none of the tunings can be applied here"), "isukit tune show NAME shows what each needs")
 	}
 	return none, nil
 }
@@ -180,7 +180,7 @@ func (s *Screen) noise(ctx context.Context, none *result.Round) ([]float64, erro
 		if err != nil {
 			return nil, err
 		}
-		s.tell(fmt.Sprintf("equal round %d of %d, for the noise", n+1, equalRounds), r)
+		s.tell(fmt.Sprintf("equal round %d of %d, to measure noise", n+1, equalRounds), r)
 		if !r.Passed {
 			continue
 		}
@@ -205,7 +205,7 @@ func (s *Screen) drop(all *result.Round) {
 			continue
 		}
 		s.out.Dropped = append(s.out.Dropped, f.Names...)
-		s.warn("%s is left out: nothing of it can be applied here", f)
+		s.warn("%s is skipped: it cannot be applied here", f)
 	}
 	for _, w := range all.Warnings {
 		if strings.HasPrefix(w, "tuning ") {
@@ -271,23 +271,23 @@ func (s *Screen) plan(differences []float64) {
 	text := fmt.Sprintf("plan: %d tunings, %d rounds in %d pairs, seed %d", k, 2*pairs, pairs, s.Seed)
 	rounds := 2 * pairs
 	if s.confirms() {
-		text += fmt.Sprintf("; then %d pairs that confirm", confirmPairs)
+		text += fmt.Sprintf("; then %d confirmation pairs", confirmPairs)
 		rounds += 2 * confirmPairs
 	}
 	s.Say("%s; about %s", text, ui.ShortTime((time.Duration(rounds) * each).Round(time.Second)))
 	smallest := experiment.Smallest(s.out.PairSpread, pairs, k)
 	if smallest == 0 {
-		s.warn("%d rounds prove nothing: they only rank suspects. A verdict takes %d rounds or more", 2*pairs, 2*experiment.MinPairs)
+		s.warn("%d rounds only rank suspects; a verdict needs at least %d", 2*pairs, 2*experiment.MinPairs)
 		return
 	}
-	s.Say("two equal rounds differ by %.1f %% (standard deviation, %d pairs): the smallest effect that %d rounds show in 4 of 5 cases is %.1f %%; a tuning that makes 1 of 4 rounds fail takes about 55 to 80",
+	s.Say("two equal rounds differ by %.1f %% (standard deviation, %d pairs): %d rounds show an effect of %.1f %% in 4 of 5 cases; a tuning that makes 1 of 4 rounds fail needs about 55 to 80",
 		100*s.out.PairSpread, len(differences), 2*pairs, 100*(smallest-1))
 	if smallest > hopedFor {
-		hint := "give more --rounds"
+		hint := "use more --rounds"
 		if s.Metric == "score" {
-			hint += ", or --metrics hits, which strays less"
+			hint += ", or --metrics hits, which is less noisy"
 		}
-		s.warn("the smallest effect that this plan shows is %.0f %%, which is more than most tunings have: %s", 100*(smallest-1), hint)
+		s.warn("this plan only shows effects of %.0f %% and more, and most tunings have less: %s", 100*(smallest-1), hint)
 	}
 }
 
@@ -308,7 +308,7 @@ func (s *Screen) screen(ctx context.Context, plan *experiment.Screen) error {
 			return nil
 		}
 		if s.Budget > 0 && plan.Rounds() > 0 && s.Journal.Spent() > s.Budget {
-			s.warn("the budget of %s is spent after %d of %d rounds", ui.ShortTime(s.Budget), plan.Rounds(), s.out.Planned)
+			s.warn("the budget of %s is used up after %d of %d rounds", ui.ShortTime(s.Budget), plan.Rounds(), s.out.Planned)
 			return nil
 		}
 		r, err := s.Journal.Play(ctx, "screen", s.tune(s.factors, on))
@@ -328,7 +328,7 @@ func (s *Screen) screen(ctx context.Context, plan *experiment.Screen) error {
 		for j, q := range plan.Quarantined() {
 			if q && off>>j&1 == 0 {
 				off |= 1 << j
-				s.Say("%s makes rounds fail: it is off from now on", s.factors[j])
+				s.Say("%s makes rounds fail and is no longer applied", s.factors[j])
 			}
 		}
 	}
@@ -348,7 +348,7 @@ func (s *Screen) confirm(ctx context.Context, recommended []bool) error {
 			if err != nil {
 				return err
 			}
-			s.tell(fmt.Sprintf("confirming pair %d of %d, %s", n+1, confirmPairs, sides[side].Name), r)
+			s.tell(fmt.Sprintf("confirmation pair %d of %d, %s", n+1, confirmPairs, sides[side].Name), r)
 			sides[side].Rounds = append(sides[side].Rounds, r)
 		}
 	}
@@ -356,7 +356,7 @@ func (s *Screen) confirm(ctx context.Context, recommended []bool) error {
 	o.Metrics = []string{s.Metric}
 	c, err := compare.Rounds(sides[0], sides[1], o)
 	if errors.Is(err, compare.ErrNoPairs) {
-		s.warn("every confirming pair had a failed round: nothing is confirmed")
+		s.warn("every confirmation pair had a failed round: nothing is confirmed")
 		return nil
 	}
 	if err == nil {
@@ -370,7 +370,7 @@ func (s *Screen) valueOf(r *result.Round) (float64, error) {
 	if v := s.value(r); v > 0 {
 		return v, nil
 	}
-	return 0, ui.Hinted(fmt.Errorf("round %s passed and has no %s above 0", r.ID, s.Metric), "name another figure with --metrics")
+	return 0, ui.Hinted(fmt.Errorf("round %s passed and has no %s above 0", r.ID, s.Metric), "name another metric with --metrics")
 }
 
 // tell says how a round went, unless an earlier session has said it.

@@ -129,7 +129,7 @@ func TestScreen(t *testing.T) {
 		t.Errorf("confirmed %+v", r.Confirmed)
 	}
 	first, plan := slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "round 1 of") }), slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "plan: 9 tunings, 72 rounds") })
-	if plan < 0 || plan > first || !strings.Contains(strings.Join(said, "\n"), "failing makes rounds fail: it is off from now on") {
+	if plan < 0 || plan > first || !strings.Contains(strings.Join(said, "\n"), "failing makes rounds fail and is no longer applied") {
 		t.Errorf("the plan is line %d, the first round line %d:\n%s", plan, first, strings.Join(said, "\n"))
 	}
 }
@@ -143,7 +143,7 @@ func TestScreenOfFewRoundsProvesNothing(t *testing.T) {
 	}
 	defer j.Close()
 	r, _, err := playOn(t, j, p, "round")
-	if err != nil || r.Verdict.Proves || r.Confirmed != nil || !strings.Contains(strings.Join(r.Warnings, "\n"), "prove nothing") {
+	if err != nil || r.Verdict.Proves || r.Confirmed != nil || !strings.Contains(strings.Join(r.Warnings, "\n"), "only rank suspects") {
 		t.Errorf("%v, %+v", err, r)
 	}
 	spent := &Screen{ScreenPlan: ScreenPlan{Budget: 100 * time.Minute}, Journal: &Journal{spent: 10 * time.Minute, count: 10}, Say: func(string, ...any) {}, factors: p.Factors}
@@ -277,11 +277,11 @@ func TestJournalRefuses(t *testing.T) {
 		}
 		return err
 	}
-	if err := open("screen"); err == nil || !strings.Contains(err.Error(), "being played already") {
+	if err := open("screen"); err == nil || !strings.Contains(err.Error(), "running already") {
 		t.Errorf("a second session: %v", err)
 	}
 	j.Close()
-	if err := open("autotune"); err == nil || !strings.Contains(err.Error(), "is not of isukit autotune") {
+	if err := open("autotune"); err == nil || !strings.Contains(err.Error(), "is not a file of isukit autotune") {
 		t.Errorf("another kind: %v", err)
 	}
 	if err := open("screen"); err != nil {

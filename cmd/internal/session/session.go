@@ -67,7 +67,7 @@ func (s *Session) Run(ctx context.Context) error {
 		}
 		start := s.Now()
 		if s.Budget > 0 && start.Add(s.longest).Sub(s.begun) > s.Budget {
-			s.Say("the budget of %v is spent after %d pairs", s.Budget, n)
+			s.Say("the budget of %v is used up after %d pairs", s.Budget, n)
 			return nil
 		}
 		if err := s.pair(ctx, n, bFirst[n]); err != nil {
@@ -109,7 +109,7 @@ func (s *Session) remaining() string {
 	if s.told != 1 || s.UntilSure || left < time.Minute {
 		return ""
 	}
-	return fmt.Sprintf("the others take about %s; Ctrl-C compares the pairs that there are", ui.ShortTime(left.Round(time.Minute)))
+	return fmt.Sprintf("the others take about %s; Ctrl-C compares the completed pairs", ui.ShortTime(left.Round(time.Minute)))
 }
 
 // pair runs one round of each side and keeps both, or none.
@@ -166,9 +166,9 @@ func (s *Session) quiet(ctx context.Context, label string, side int) (*result.Ro
 		case again >= s.Repeats || s.unquiet >= manyUnquiet:
 			s.kept[side]++
 			s.unquiet++
-			s.tell(label, side, r, "noisy, but kept: "+noise[0])
+			s.tell(label, side, r, "noisy, but counted: "+noise[0])
 			if s.unquiet == manyUnquiet && s.Repeats > 0 {
-				s.Say("%d noisy rounds in a row: this machine is not quiet, no more of them are repeated", s.unquiet)
+				s.Say("%d noisy rounds in a row: this machine is busy, so noisy rounds are no longer rerun", s.unquiet)
 			}
 			return r, nil
 		}
@@ -223,13 +223,13 @@ func figuresText(figures map[string]float64) string {
 func (s *Session) Warnings() []string {
 	var w []string
 	if s.repeated != [2]int{} {
-		w = append(w, fmt.Sprintf("noisy rounds that were run again and do not count: %d of A, %d of B", s.repeated[0], s.repeated[1]))
+		w = append(w, fmt.Sprintf("noisy rounds that were rerun and do not count: %d of A, %d of B", s.repeated[0], s.repeated[1]))
 	}
 	if a, b := s.repeated[0], s.repeated[1]; max(a, b) >= 4 && max(a, b) >= 3*min(a, b) {
-		w = append(w, "far more rounds of one side were noisy: perhaps it makes that noise itself, by work that counts as nobody's")
+		w = append(w, "far more rounds of one side were noisy: it may cause the noise itself, with CPU time that belongs to no role")
 	}
 	if s.kept != [2]int{} {
-		w = append(w, fmt.Sprintf("noisy rounds that count all the same, as no repetition was quiet: %d of A, %d of B", s.kept[0], s.kept[1]))
+		w = append(w, fmt.Sprintf("noisy rounds that count because their reruns were noisy too: %d of A, %d of B", s.kept[0], s.kept[1]))
 	}
 	return w
 }

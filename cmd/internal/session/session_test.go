@@ -130,7 +130,7 @@ func TestSessionRepeatsNoisyRounds(t *testing.T) {
 	if st.repeated[0]+st.repeated[1] != 3 || st.kept[0]+st.kept[1] != 1 {
 		t.Errorf("repeated %v, kept %v, want 3 and 1", st.repeated, st.kept)
 	}
-	if w := strings.Join(st.Warnings(), "\n"); !strings.Contains(w, "run again") || !strings.Contains(w, "count all the same") {
+	if w := strings.Join(st.Warnings(), "\n"); !strings.Contains(w, "run again") || !strings.Contains(w, "reruns were noisy too") {
 		t.Errorf("warnings %q say too little", w)
 	}
 }
@@ -184,7 +184,7 @@ func TestSessionGivesUpOnANoisyMachine(t *testing.T) {
 	if want := 20 + 3*2; len(st.played) != want {
 		t.Errorf("ran %d rounds, want %d: three were repeated twice each", len(st.played), want)
 	}
-	if !strings.Contains(strings.Join(st.said, "\n"), "not quiet") {
+	if !strings.Contains(strings.Join(st.said, "\n"), "this machine is busy") {
 		t.Errorf("said nothing of it: %q", st.said)
 	}
 }

@@ -61,7 +61,7 @@ func HintOf(err error, otherwise string) string {
 // was has been printed by then.
 var (
 	ErrRoundFailed = errors.New("the round failed")
-	ErrCheckFailed = errors.New("it is not as it should be")
+	ErrCheckFailed = errors.New("differences were found")
 )
 
 // KnownHint is what can be done about an error of another package that says so itself, or that is known here; "" for any other.
@@ -76,13 +76,13 @@ func KnownHint(err error) string {
 	case errors.As(err, &fault) && fault.Hint != "":
 		return fault.Hint
 	case errors.As(err, &locked):
-		return "wait until " + locked.Holder.Name + " is done, or ask them"
+		return "wait until " + locked.Holder.Name + " is done"
 	case errors.As(err, &hint):
 		return hint.Hint
 	case errors.As(err, &newer):
-		return "a newer isukit kept this round; use that one"
+		return "a newer isukit saved this round; use that version"
 	case errors.Is(err, syscall.ENOSPC) || fullDisk.MatchString(err.Error()):
-		return "a disk is full, see df -h; --state-dir and --results name places on others"
+		return "a disk is full: check df -h, or choose directories on another disk with --state-dir and --results"
 	}
 	return ""
 }

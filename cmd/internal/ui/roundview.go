@@ -78,14 +78,14 @@ func (v *RoundView) OnPhase(p bench.Phase) {
 
 var phaseText = map[bench.Phase]string{
 	bench.Initialize: "initialize: the app resets its data",
-	bench.Validate:   "validate: every route and rule",
-	bench.Load:       "load: users come while answers are right and fast",
-	bench.Check:      "check: everything that was written is there, once",
+	bench.Validate:   "validate: testing every route and rule",
+	bench.Load:       "load: adding users while responses are correct and fast",
+	bench.Check:      "check: comparing the stored data with all acknowledged writes",
 }
 
 // OnTrial tells of one more trial of a search for the capacity.
 func (v *RoundView) OnTrial(t load.Trial) {
-	outcome := "kept the objective"
+	outcome := "met the objective"
 	if t.Missed != "" {
 		outcome = "missed it: " + t.Missed
 	}

@@ -75,7 +75,7 @@ func (f *RowFigures[T]) column(name string) (func(T) any, error) {
 	if percent, err := strconv.ParseFloat(strings.TrimPrefix(name, "p"), 64); err == nil && name[0] == 'p' && percent > 0 && percent <= 100 {
 		return func(r T) any { return millisOf(f.times(r).Quantile(percent / 100)) }, nil
 	}
-	return nil, UsageError(fmt.Errorf("no column is called %q", name), "columns are "+strings.Join(slices.Sorted(maps.Keys(f.named)), ", ")+", and quantiles such as p50 or p99.9")
+	return nil, UsageError(fmt.Errorf("column %q does not exist", name), "columns are "+strings.Join(slices.Sorted(maps.Keys(f.named)), ", ")+", and percentiles such as p50 or p99.9")
 }
 
 // OrderRows sorts rows by the chosen column: numbers from the highest, names from A.
@@ -148,5 +148,5 @@ func PrintRows[T any](w io.Writer, columns, form string, f RowFigures[T], rows [
 		}
 		return t.Flush()
 	}
-	return UsageError(fmt.Errorf("no form is called %q", form), "--output takes table, tsv, csv or markdown")
+	return UsageError(fmt.Errorf("format %q does not exist", form), "--output takes table, tsv, csv or markdown")
 }

@@ -59,11 +59,11 @@ func newAligned(w io.Writer, flags uint) *tabwriter.Writer {
 var signals = map[string]string{
 	"pass": "32", "PASS": "32", "BETTER": "32", "FAIL": "31", "WORSE": "31",
 	"crit": "31", "warn": "33", "failed": "31", "drifted": "31", "refused": "33", "left": "33", "needs you": "33",
-	"does not answer": "31", "killed for want of memory": "31",
+	"does not answer": "31", "killed: out of memory": "31",
 }
 
 // aSignal is one that fills the cell of a line: between its ends, and what is two spaces away from other cells.
-var aSignal = regexp.MustCompile(`(?m)((?:^|  )[> ]*)(pass|PASS|BETTER|FAIL|WORSE|crit|warn|failed|drifted|refused|left|needs you|does not answer|killed for want of memory)(  |$)`)
+var aSignal = regexp.MustCompile(`(?m)((?:^|  )[> ]*)(pass|PASS|BETTER|FAIL|WORSE|crit|warn|failed|drifted|refused|left|needs you|does not answer|killed: out of memory)(  |$)`)
 
 // Signalling is w, with colours for signals where it shows colours.
 func Signalling(w io.Writer) io.Writer {

@@ -181,7 +181,7 @@ func TestLabMemoryIsReal(t *testing.T) {
 	program(t, h, "eat", "200000000")
 	wait.For(t, "the end of who eats", func() bool { st, err := h.State(t.Context(), "eat"); return err == nil && !st.Running })
 	if st, err := h.State(t.Context(), "eat"); err != nil || st.Exit != "signal: killed" || !st.OutOfMemory {
-		t.Errorf("State of who ate: got %+v, %v; want it killed for want of memory", st, err)
+		t.Errorf("State of who ate: got %+v, %v; want it killed: out of memory", st, err)
 	}
 	if st, err := h.State(t.Context(), "other"); err != nil || !st.Running || st.OutOfMemory {
 		t.Errorf("State of another: got %+v, %v; want it running", st, err)

@@ -482,7 +482,7 @@ var rules = []Rule{
 			return "", false
 		}},
 	{Name: "engine", Kind: "a write", Property: "not InnoDB", Outcome: Refuses,
-		Why: "has no transactions and no row locks, which decide the order", Instead: "ALTER TABLE ... ENGINE=InnoDB",
+		Why: "has neither transactions nor row locks, which decide the order", Instead: "ALTER TABLE ... ENGINE=InnoDB",
 		applies: func(c *judge) (string, bool) {
 			return c.any(func(t *Table) bool { return t.Engine != "" && t.Engine != "INNODB" })
 		}},
@@ -526,7 +526,7 @@ var rules = []Rule{
 			}))
 		}},
 	{Name: "upsert of the id", Kind: "INSERT ... ON DUPLICATE KEY UPDATE that sets the id, or reads the one that a new row would get", Property: "generated ids", Outcome: Refuses,
-		Why: "the server's answer does not tell then which id it generated", Instead: "leave the id out of ON DUPLICATE KEY UPDATE, but for id = LAST_INSERT_ID(id)",
+		Why: "the server then does not report the generated id", Instead: "leave the id out of ON DUPLICATE KEY UPDATE, except for id = LAST_INSERT_ID(id)",
 		applies: func(c *judge) (string, bool) { return yes(c.write() && c.upsertsID() && !c.mayGiveIDs()) }},
 	{Name: "mixed ids", Kind: "an INSERT that gives some of its rows an id", Property: "generated ids", Outcome: Refuses,
 		Why: "some rows have an id and some are to be numbered, so the numbers need not follow each other", Instead: "give all rows an id, or none",
