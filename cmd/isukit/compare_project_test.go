@@ -40,15 +40,8 @@ func TestCompareOfAProject(t *testing.T) {
 		{"run=exit 3", "run=true", ui.ExitFailed, "exit status 3"},
 		{"round=--users 5", "round=", ui.ExitUsage, "--users does not apply to a project"},
 	} {
-		var cmd *exec.Cmd
-		var out []byte
-		var err error
-		for range 5 { // servers of other tests come and go, and a round records the settings of those that it finds
-			cmd = isukitCommand(t, dir, filepath.Join(t.TempDir(), "state"), "compare", tt.a, tt.b, "--rounds", "1", "--warmup", "0", "--repeats", "0")
-			if out, err = cmd.CombinedOutput(); cmd.ProcessState.ExitCode() == tt.code {
-				break
-			}
-		}
+		cmd := aloneCommand(t, dir, filepath.Join(t.TempDir(), "state"), "compare", tt.a, tt.b, "--rounds", "1", "--warmup", "0", "--repeats", "0")
+		out, err := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(string(out), tt.want) {
 			t.Errorf("isukit compare %q %q: exit %d, %v, want %d and %q:\n%s", tt.a, tt.b, code, err, tt.code, tt.want, out)
 		}

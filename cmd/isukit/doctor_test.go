@@ -18,6 +18,7 @@ import (
 )
 
 func TestDoctorCommand(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	db := infratest.StartDB(t, infratest.Engines(t)[0], "--innodb-doublewrite=OFF")
 	dir := t.TempDir()
@@ -123,6 +124,7 @@ func TestDoctorInTheLab(t *testing.T) {
 
 // TestDoctorOfAProject looks at the hosts of a project, of which two are this machine and one cannot be reached.
 func TestDoctorOfAProject(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	db := infratest.StartDB(t, infratest.Engines(t)[0], "--innodb-flush-log-at-trx-commit=0")
 	dir := t.TempDir()

@@ -183,6 +183,7 @@ func (f *foreignTeam) ask(t *testing.T, method, path string) string {
 // TestForeignApp plays the day with an app that isukit did not install, on servers with systemd. Each part ends with the servers as they
 // were before.
 func TestForeignApp(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	f := newForeignTeam(t, "s1", "s2", "s3")
 	t.Run("place", f.place)

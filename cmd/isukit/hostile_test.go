@@ -111,6 +111,7 @@ func finishes(t *testing.T, what string, do func()) {
 }
 
 func TestCommandsMeetAHostileRound(t *testing.T) {
+	t.Parallel()
 	dir := hostileRounds(t, "http://127.0.0.1:1")
 	met := map[string]bool{"serve": true} // it has a test of its own
 	defer func() {
@@ -221,6 +222,7 @@ func TestServeRedirectsStayHere(t *testing.T) {
 
 // TestServeInChromium opens every page and every file of the hostile rounds: no script of theirs runs, and nothing leaves.
 func TestServeInChromium(t *testing.T) {
+	t.Parallel()
 	b := infratest.StartBrowser(t)
 	var left atomic.Int64
 	var seen sync.Map

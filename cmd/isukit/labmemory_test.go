@@ -10,6 +10,7 @@ import (
 // TestRoundNamesTheKilled plays a round on a database that needs more than its host has (MySQL, on 192 MiB): the kernel kills it, and
 // the round says which role, on which host. A buffer pool that is larger is refused before.
 func TestRoundNamesTheKilled(t *testing.T) {
+	t.Parallel()
 	program, env, stateDir := topologyEnv(t)
 	text := `{name: greedy, hosts: [{name: s1, cpus: 1, memory: 1GiB, address: 10.77.0.11}, {name: s2, cpus: 1, memory: 192MiB, address: 10.77.0.12}],
   roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s2, engine: mysql}]}}`

@@ -28,6 +28,23 @@ func isukitCommand(t *testing.T, dir, state string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// aloneCommand is isukitCommand where no other process is seen: a round records the settings of the servers that it finds, and those of
+// other tests come and go.
+func aloneCommand(t *testing.T, dir, state string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := isukitCommand(t, dir, state, args...)
+	cmd.Args = append([]string{"unshare", "-rpf", "--mount-proc", "--kill-child", cmd.Path}, cmd.Args[1:]...)
+	if os.Getuid() == 0 {
+		cmd.Args[1] = "-pf"
+	}
+	path, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path = path
+	return cmd
+}
+
 // smallRound are the arguments of a round that is over quickly.
 func smallRound(t *testing.T, engine, duration string) []string {
 	t.Helper()

@@ -17,15 +17,15 @@ import (
 	"isukit/infra/infratest/wait"
 )
 
-// costly is a tuning that costs the app of tunableProject 15 % of its speed.
+// costly is a tuning that costs the app of tunableProject 15 % of its score.
 const costly = `# Tuning mysql/costly: it makes every query slower
 [mysqld]
 # what the app's query looks at; since mariadb 5.1, mysql 5.1; restart: no; risk: low
 max_error_count = 100
 `
 
-// tunableProject is a project on this machine with a database of its own, whose queries take longer once it is tuned. Its score is how
-// many of them are answered in a time.
+// tunableProject is a project on this machine with a database of its own. Its score follows from a setting of the database, and from
+// chance, and not from how busy the machine is.
 type tunableProject struct {
 	dir, state string
 	db         *infratest.DB
@@ -43,16 +43,14 @@ func newTunableProject(t *testing.T) *tunableProject {
 	}
 	client := filepath.Join(s.dir, "client.cnf")
 	write(t, client, "[client]\nuser="+cfg.User+"\npassword="+cfg.Passwd+"\nprotocol=tcp\nhost="+s.db.Host+"\nport="+strconv.Itoa(s.db.Port)+"\n")
-	write(t, filepath.Join(s.dir, "queries.sql"), strings.Repeat("SELECT SLEEP(IF(@@GLOBAL.max_error_count = 100, 0.2, 0.17));\n", 5))
 	write(t, filepath.Join(s.dir, "costly.cnf"), costly)
 	write(t, filepath.Join(s.dir, "isukit.yaml"), fmt.Sprintf(`name: tunable
 databases: [{client: mariadb --defaults-file=%s, cnf: %s}]
 facts: [{key: clock, run: date +%%s%%N}]
 benchmark:
   command: |
-    began=$(date +%%s%%N)
-    mariadb --defaults-file=%[1]s <queries.sql >/dev/null
-    echo "score: $((10000000000000 / ($(date +%%s%%N) - began)))"
+    costly=$(mariadb --defaults-file=%[1]s -Ne 'SELECT @@GLOBAL.max_error_count = 100')
+    echo "score: $((10000 - 1500 * costly + $(od -An -N1 -tu1 /dev/urandom)))"
     while [ -e hold ]; do sleep 0.1; done
 `, client, cnf))
 	return s
@@ -92,6 +90,7 @@ func (s *tunableProject) wantTuned(t *testing.T, when string, want bool) {
 // TestProjectRoundTunings plays rounds of a project with a tuning of its database: it is in the record, and taken back, also when isukit
 // is killed in between.
 func TestProjectRoundTunings(t *testing.T) {
+	t.Parallel()
 	s := newTunableProject(t)
 	out := s.isukit(t, ui.ExitOK, "round", "--tune", "costly.cnf")
 	if !strings.Contains(out, "taken back: mysql/costly (values: 2)") {
@@ -147,6 +146,7 @@ func TestProjectRoundTunings(t *testing.T) {
 // TestCompareTuningsOfAProject compares rounds of a project without and with a tuning that costs 15 %, and sides that are equal by
 // mistake.
 func TestCompareTuningsOfAProject(t *testing.T) {
+	t.Parallel()
 	s := newTunableProject(t)
 	out := s.isukit(t, ui.ExitOK, "compare", "tune=none", "tune=costly.cnf", "--rounds", "7", "--warmup", "0", "--repeats", "0", "--metrics", "score")
 	if !strings.Contains(out, "WORSE") || !strings.Contains(out, "tunings: (none) -> mysql/costly") {

@@ -18,6 +18,7 @@ import (
 // TestRoundTunings plays a round on a topology that names a tuning, with another one by --tune: both are applied, on record and
 // taken back, and what stays up afterwards is as it was applied.
 func TestRoundTunings(t *testing.T) {
+	t.Parallel()
 	engine := infratest.Engines(t)[0]
 	dir, state := t.TempDir(), testStateDir(t)
 	local := []string{"--local-dir", filepath.Join(infratest.Root(t), ".local")}

@@ -69,6 +69,7 @@ func day(t *testing.T, dir string, n int) (failed int, best string) {
 
 // TestDayInChromium opens a day of 60 rounds by three people at both widths and in both themes, and works it by keyboard alone.
 func TestDayInChromium(t *testing.T) {
+	t.Parallel()
 	b := infratest.StartBrowser(t)
 	dir := t.TempDir()
 	failed, best := day(t, dir, 60)

@@ -20,6 +20,7 @@ const (
 // TestSharedDirectory has two processes write 1,000 rounds and notes about them into one directory, many of one second, while the
 // pages' list is read all the time: no round is ever shown half, and none is lost.
 func TestSharedDirectory(t *testing.T) {
+	t.Parallel()
 	if dir := os.Getenv(sharedEnv); dir != "" {
 		writeShared(t, dir)
 		return

@@ -130,6 +130,7 @@ func TestEveryCommandHasAnOutcome(t *testing.T) {
 
 // TestEveryCommandOfEverySubject runs the table: each command line works, or refuses with its reason.
 func TestEveryCommandOfEverySubject(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	var runs [allSubjects]func(args []string) (code int, out string)
 	local := filepath.Join(infratest.Root(t), ".local")

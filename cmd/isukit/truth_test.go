@@ -29,6 +29,7 @@ import (
 
 // TestCaptureTruth compares what isukit reads of real traffic with what was sent, and with what tshark reads.
 func TestCaptureTruth(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	tests := []struct {
 		name    string

@@ -170,6 +170,7 @@ var teamTunings = []string{"nginx/keepalive", "nginx/measure", "mysql/durability
 // TestTuneProjectOverSSH tunes the units of a project's hosts from a laptop: what is applied shows in what they do, it is taken back to
 // the byte, and also when isukit is killed meanwhile.
 func TestTuneProjectOverSSH(t *testing.T) {
+	t.Parallel()
 	infratest.Real(t)
 	s := newTuneTeam(t)
 	before := s.snapshot(t)
