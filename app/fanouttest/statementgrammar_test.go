@@ -68,6 +68,7 @@ type grammar struct {
 	r       *rand.Rand
 	ddl     int // one in so many changes the schema; 0 is none
 	cancels bool
+	loose   bool   // transactions at READ COMMITTED
 	without string // kinds that are not made, a word each: query upsert select many ignore replace server explicit
 	changes int
 
@@ -90,9 +91,12 @@ func (g *grammar) unit() genUnit {
 		return genUnit{Steps: []genStep{{Text: g.change(), Via: "exec"}}}
 	}
 	n := 1
-	if g.one(3) {
+	if g.one(3) || g.loose && !g.one(4) {
 		u.Tx, u.Rollback = true, g.one(7)
 		u.Level = oneOf(g.r, sql.LevelDefault, sql.LevelDefault, sql.LevelDefault, sql.LevelRepeatableRead, sql.LevelRepeatableRead, sql.LevelReadCommitted, sql.LevelSerializable)
+		if g.loose {
+			u.Level = sql.LevelReadCommitted
+		}
 		n = 1 + g.r.IntN(5)
 	} else if u.Conn {
 		n = 1 + g.r.IntN(4)

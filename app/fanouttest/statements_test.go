@@ -35,6 +35,7 @@ type world struct {
 	schema   *genSchema
 	lacks    string // the rule that the pools do without
 	changes  bool   // statements that change the schema are made often
+	loose    bool   // most statements are in transactions for which the app asks for READ COMMITTED
 }
 
 // shapes are what worlds take turns with.
@@ -62,6 +63,7 @@ func worldOf(seed uint64) world {
 	w.leaves = w.replicas > 2 && w.clients > 1 && r.IntN(4) == 0
 	w.schema = genSchemaOf(r, w.engine, w.pure)
 	w.leaves = w.leaves && !slices.ContainsFunc(w.schema.tables, func(t *genTable) bool { return len(t.after) > 0 || len(t.key) == 0 }) // which Admit refuses
+	w.loose = r.IntN(6) == 0 || os.Getenv("ISUKIT_STATEMENTS_LOOSE") != ""
 	return w
 }
 
@@ -371,7 +373,7 @@ func (w world) play(tb testing.TB, servers []*infratest.DB, rounds, units int, n
 	}
 	grammars := make([]*grammar, w.clients)
 	for i := range grammars {
-		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: changes, cancels: w.clients > 1 && !w.schema.fires(), without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
+		grammars[i] = &grammar{genSchema: w.schema, r: rand.New(rand.NewPCG(w.seed, uint64(i)+1)), ddl: changes, loose: w.loose, cancels: w.clients > 1 && !w.schema.fires(), without: os.Getenv("ISUKIT_STATEMENTS_WITHOUT")}
 	}
 	for round := range rounds {
 		var wg sync.WaitGroup
