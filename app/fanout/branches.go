@@ -49,7 +49,6 @@ type orphan struct {
 	m      *member
 	xid    string
 	commit bool // the decision
-	since  time.Time
 }
 
 // next is a new transaction's id: the process and a number.
@@ -70,7 +69,7 @@ func (p *group) processOf(xid string) string {
 func (b *branches) orphan(m *member, xid string, commit bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.orphans = append(b.orphans, orphan{m, xid, commit, time.Now()})
+	b.orphans = append(b.orphans, orphan{m, xid, commit})
 }
 
 // insist commits, for a few seconds, a prepared branch on m.
@@ -106,17 +105,14 @@ func (b *branches) settled(xid string, m *member) {
 	b.over[m] = append(b.over[m], xid)
 }
 
-// inDoubt is the number of prepared branches that this process has left behind, and the age of the oldest.
-func (b *branches) inDoubt() (int, time.Duration) {
+// inDoubt is the number of prepared branches that this process has left behind.
+func (b *branches) inDoubt() int {
 	if b == nil {
-		return 0, 0
+		return 0
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.orphans) == 0 {
-		return 0, 0
-	}
-	return len(b.orphans), time.Since(b.orphans[0].since)
+	return len(b.orphans)
 }
 
 // tidy ends this process's orphans as decided, and forgets decisions that are followed everywhere.

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,6 @@ const maxSettings = 100
 // direct runs one statement on one replica, committed by itself: all that is needed while there is only one.
 func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer, error) {
 	pt := &part{m: m}
-	began := time.Now()
 	a, err := pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
 	if errors.Is(err, driver.ErrBadConn) && ctx.Err() == nil && c.p.cfg.Mode == ModeSingle {
 		// The driver's word is taken as database/sql takes it: nothing was sent, an idle link was stale.
@@ -26,7 +26,6 @@ func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer
 		pt = &part{m: m}
 		a, err = pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
 	}
-	m.metrics.first.observe(time.Since(began), err)
 	switch {
 	case err == nil, outcomeOf(err) != lost && ctx.Err() == nil:
 		return a, err
@@ -68,7 +67,7 @@ func (c *conn) queryFirst(ctx context.Context, q call) (driver.Rows, error) {
 
 // queryLast asks for the statement before, where that one ran.
 func (c *conn) queryLast(ctx context.Context, q call) (driver.Rows, error) {
-	if err := c.asksLast(q); err != nil {
+	if err := c.asksLast(); err != nil {
 		return nil, err
 	}
 	rows, err := c.readOn(ctx, c.last.m, q)
@@ -77,7 +76,7 @@ func (c *conn) queryLast(ctx context.Context, q call) (driver.Rows, error) {
 
 // asksLast fails when the statement before was no query, or the connection that ran it is gone: other statements, of the pool's own,
 // have run since.
-func (c *conn) asksLast(call) error {
+func (c *conn) asksLast() error {
 	if c.last == nil || c.last.spent || c.links[c.last.m.index] != c.last {
 		return refused("FOUND_ROWS(), ROW_COUNT() and SHOW WARNINGS ask about the statement before, which was not a query on this connection (sql.Conn or sql.Tx); " +
 			"use the Result's RowsAffected, or SELECT COUNT(*)")
@@ -94,23 +93,29 @@ func (c *conn) asksID() error {
 	return nil
 }
 
-// execSession runs a SET on every replica and remembers it for links that are dialled later. A replica that fails it makes
-// the whole statement fail, and its link is closed: it would have other settings.
-func (p *group) execSession(ctx context.Context, c *conn, q call) (driver.Result, error) {
+// execSession runs a SET on every replica that is written, and remembers it for links that are dialled later, and for those that only read. A
+// replica that fails it makes the whole statement fail, and its link is closed: it would have other settings.
+func (p *group) execSession(ctx context.Context, c *conn, q call) (answer, error) {
 	if len(q.args) > 0 {
-		return nil, refused("SET with arguments can't be remembered for later connections; put the value into the text")
+		return answer{}, refused("SET with arguments can't be remembered for later connections; put the value into the text")
 	}
 	if len(c.settings) >= maxSettings {
-		return nil, refused("more than 100 SET statements on one connection")
+		return answer{}, refused("more than 100 SET statements on one connection")
 	}
-	for _, m := range p.view.Load().writers {
+	v := p.view.Load()
+	for _, l := range c.links {
+		if l != nil && !slices.Contains(v.writers, l.m) {
+			l.spent = true // it is dialled anew, with all settings
+		}
+	}
+	for _, m := range v.writers {
 		l, err := c.link(ctx, m)
 		if err != nil {
-			return nil, plainConn(err)
+			return answer{}, plainConn(err)
 		}
 		if _, err := l.runExec(ctx, "", q); err != nil {
 			l.spent = true
-			return nil, plainConn(err)
+			return answer{}, plainConn(err)
 		}
 	}
 	c.settings = append(c.settings, q.text)
@@ -119,39 +124,38 @@ func (p *group) execSession(ctx context.Context, c *conn, q call) (driver.Result
 
 // execDDL runs a statement that changes the schema: alone, on the first replica, then on the others; what the others have
 // then is compared with what the first has.
-func (p *group) execDDL(ctx context.Context, c *conn, q call) (driver.Result, error) {
+func (p *group) execDDL(ctx context.Context, c *conn, q call) (a answer, err error) {
 	leave, err := c.enter(ctx, gateSize)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	defer leave()
 	c.last = nil
 	v := p.acquire()
 	defer v.release()
 	if len(v.writers) == 0 {
-		return nil, ErrNoReplica
+		return a, ErrNoReplica
 	}
 	long := context.WithoutCancel(ctx)
 	with := pins{lastID: -1}
 	if q.v.Is(sqltext.PinClock) {
 		with.clock = time.Now()
 	}
-	run := func(m *member) (driver.Result, error) {
+	run := func(m *member) (answer, error) {
 		l, err := c.link(long, m)
 		if err != nil {
-			return nil, err
+			return answer{}, err
 		}
 		prefix := l.plain() + with.text()
 		l.pinned = l.pinned || !with.clock.IsZero()
 		defer l.watch(ctx, prefix != "")()
-		res, err := l.runExec(long, prefix, q)
+		a, err := l.answerTo(long, prefix, q, false)
 		l.answered(err)
-		return res, err
+		return a, err
 	}
 	first := v.writers[0]
-	res, err := run(first)
-	if err != nil {
-		return nil, p.ddlFailed(ctx, c, first, err)
+	if a, err = run(first); err != nil {
+		return a, p.ddlFailed(ctx, c, first, err)
 	}
 	errs := make([]error, len(v.writers))
 	inParallel(len(v.writers)-1, func(i int) { _, errs[i+1] = run(v.writers[i+1]) })
@@ -161,7 +165,7 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (driver.Result, er
 			_ = p.ejectMember(long, m, fmt.Sprintf("DDL failed there and not on %s: %v", first.name, why))
 		}
 	}
-	return res, p.compareSchemas(long)
+	return a, p.compareSchemas(long)
 }
 
 func (p *group) ddlFailed(ctx context.Context, c *conn, first *member, err error) error {
@@ -270,6 +274,7 @@ func eachReplica(ctx context.Context, members []*member, do func(context.Context
 type flatTxn struct {
 	c       *conn
 	members []*member
+	reads   bool // it is read-only
 }
 
 func newFlatTxn(ctx context.Context, c *conn, opts driver.TxOptions, members []*member) (txn, error) {
@@ -309,7 +314,12 @@ func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
 	})
 }
 
-func (t *flatTxn) exec(ctx context.Context, q call) (driver.Result, error) { return t.each(ctx, q) }
+func (t *flatTxn) exec(ctx context.Context, q call) (driver.Result, error) {
+	if t.reads && q.st.Kind != sqltext.Read && q.st.Kind != sqltext.ReadFirst {
+		return nil, refused("the transaction is read-only; begin it without ReadOnly")
+	}
+	return t.each(ctx, q)
+}
 
 func (t *flatTxn) query(ctx context.Context, q call) (driver.Rows, error) {
 	if (q.st.Kind == sqltext.Write || q.st.Kind == sqltext.Guarded) && len(t.members) > 1 {

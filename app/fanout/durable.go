@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -77,9 +76,7 @@ func (t *orderedTxn) commitDurably() error {
 		return nil
 	}
 	t.c.p.at(stepDecide, first.m)
-	began := time.Now()
 	err := first.end(t.c, "INSERT INTO "+commitTable+" VALUES ('"+t.xid+"', 1); COMMIT")
-	first.m.metrics.commit.observe(time.Since(began), err)
 	t.c.p.at(stepDecided, first.m)
 	switch {
 	case err == nil:
@@ -106,9 +103,7 @@ func (t *orderedTxn) prepareOthers() error {
 			return
 		}
 		t.c.p.at(stepPrepare, pt.m)
-		began := time.Now()
 		verdicts[i].err = pt.prepare()
-		pt.m.metrics.prepare.observe(time.Since(began), verdicts[i].err)
 		t.c.p.at(stepPrepared, pt.m)
 	})
 	ctx := context.Background()
@@ -176,12 +171,10 @@ func (t *orderedTxn) finishOthers(parts []*part, decider *member) error {
 	inParallel(len(parts), func(i int) {
 		m, prepared := parts[i].m, parts[i].prepared
 		p.at(stepFinish, m)
-		began := time.Now()
 		errs[i] = parts[i].end(t.c, "COMMIT")
 		if prepared && outcomeOf(errs[i]) == lost {
 			errs[i] = p.branches.finish(m, t.xid, errs[i])
 		}
-		m.metrics.commit.observe(time.Since(began), errs[i])
 		p.at(stepFinished, m)
 	})
 	all := true

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -28,9 +27,7 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 	}
 	q = t.forOthers(q, with)
 	p.at(stepDecide, other.m)
-	began := time.Now()
 	b, err := t.decideOn(ctx, other, q, with, a)
-	other.m.metrics.others.observe(time.Since(began), err)
 	p.at(stepDecided, other.m)
 	switch {
 	case t.dead != nil:

@@ -2,7 +2,6 @@ package fanout
 
 import (
 	"context"
-	"database/sql/driver"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
@@ -15,17 +14,17 @@ type exclusion struct {
 
 // lockTables keeps everybody else away until UNLOCK TABLES, a transaction, or the connection's end, as it does on one server.
 // The servers are told nothing: what one process can do alone needs no locks there.
-func (c *conn) lockTables(ctx context.Context, q call) (driver.Result, error) {
+func (c *conn) lockTables(ctx context.Context, q call) (answer, error) {
 	p := c.p
 	if _, keyed := p.writes.(*keyed); keyed {
-		return nil, refused("LOCK TABLES would wait for keys, which wait for it; use WithKeys, or mode ordered")
+		return answer{}, refused("LOCK TABLES would wait for keys, which wait for it; use WithKeys, or mode ordered")
 	}
 	if p.cfg.AppProcesses > 1 || p.alone(ctx) != nil {
-		return nil, refused("LOCK TABLES holds up one app process, and there are several; use a transaction with SELECT ... FOR UPDATE")
+		return answer{}, refused("LOCK TABLES holds up one app process, and there are several; use a transaction with SELECT ... FOR UPDATE")
 	}
 	c.unlockTables()
 	if err := p.gate.Acquire(ctx, gateSize); err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	c.locked = &exclusion{reads: q.st.LocksReads, done: make(chan struct{})}
 	p.excluded.Store(c.locked)

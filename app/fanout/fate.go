@@ -227,9 +227,7 @@ func (t *orderedTxn) commit() error {
 	errs := make([]error, len(parts))
 	inParallel(len(parts), func(i int) {
 		t.c.p.at(stepCommit, parts[i].m)
-		began := time.Now()
 		errs[i] = parts[i].end(t.c, "COMMIT")
-		parts[i].m.metrics.commit.observe(time.Since(began), errs[i])
 		t.c.p.at(stepCommitted, parts[i].m)
 	})
 	return t.decide(parts, errs)

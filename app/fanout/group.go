@@ -213,7 +213,7 @@ func (p *group) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.recover(ctx); err != nil || p.cfg.Mode != ModeKeyed {
+	if err := p.recover(ctx); err != nil || p.cfg.Mode != ModeKeyed {
 		return err
 	}
 	return p.alone(ctx)

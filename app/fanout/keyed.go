@@ -125,7 +125,6 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 	errs := make([]error, len(t.parts))
 	detached := context.WithoutCancel(ctx)
 	inParallel(len(t.parts), func(i int) {
-		began := time.Now()
 		for attempt := 1; attempt == 1 || outcomeOf(errs[i]) == conflict && attempt <= keyedAttempts; attempt++ {
 			answers[i], errs[i] = t.parts[i].run(detached, c, q, "", with, rows)
 		}
@@ -134,7 +133,6 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 			t.parts[i].l = nil
 			answers[i], errs[i] = t.parts[i].run(detached, c, q, "", with, rows)
 		}
-		t.parts[i].m.metrics.first.observe(time.Since(began), errs[i])
 		if errs[i] != nil && outcomeOf(errs[i]) == lost {
 			t.parts[i].leave(c, errs[i])
 		}
@@ -145,56 +143,36 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 // keyedAttempts bounds how often one replica runs a write again after a lock conflict.
 const keyedAttempts = 10
 
-// agree settles a write that every replica committed by itself, or did not.
+// agree settles a write that every replica committed by itself, or did not: what the first one in service that did answered is right.
 func (t *orderedTxn) agree(answers []answer, errs []error) (answer, error) {
-	right := -1
+	verdicts := make([]verdict, len(errs))
+	right, open := -1, false // open: what happened somewhere is not known
 	for i, pt := range t.parts {
-		if t.v.has(pt.m) && errs[i] == nil && (right < 0 || votes(answers, errs, i) > votes(answers, errs, right)) {
+		verdicts[i] = verdict{pt, answers[i], errs[i]}
+		if right < 0 && t.v.has(pt.m) && errs[i] == nil {
 			right = i
 		}
+		open = open || outcomeOf(errs[i]) == lost && !unsent(errs[i])
 	}
-	if right < 0 {
-		if !slices.ContainsFunc(errs, func(err error) bool { return outcomeOf(err) == lost }) {
-			return answer{}, errs[0] // refused everywhere
-		}
-		if !slices.ContainsFunc(errs, func(err error) bool { return !unsent(err) }) {
-			return answer{}, t.nowhere(errs)
-		}
+	switch {
+	case right >= 0:
+	case open:
 		return answer{}, t.decide(t.parts, errs)
+	case slices.ContainsFunc(errs, unsent):
+		return answer{}, &WriteError{Fate: NotApplied, Cause: errors.New("no replica executed it"), Parts: partsOf(verdicts)}
+	default:
+		return answer{}, errs[0] // refused everywhere
 	}
-	for i, pt := range t.parts {
+	for i, v := range verdicts {
 		switch {
-		case errs[i] != nil || answers[i].same(answers[right]):
-		case !t.v.has(pt.m):
-			t.joiningAnswer(verdict{pt: pt, a: answers[i]}, false)
+		case v.err != nil || v.a.same(answers[right]):
+		case !t.v.has(v.pt.m):
+			t.joiningAnswer(v, false)
 		default:
-			errs[i] = fmt.Errorf("it answered %s, %s answered %s", answers[i], t.parts[right].m.name, answers[right])
+			errs[i] = fmt.Errorf("it answered %s, %s answered %s", v.a, t.parts[right].m.name, answers[right])
 		}
-	}
-	if !slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
-		return answers[right], nil
 	}
 	return answers[right], t.decide(t.parts, errs)
-}
-
-// nowhere is the error of a write that was not sent to any replica.
-func (t *orderedTxn) nowhere(errs []error) error {
-	we := &WriteError{Fate: NotApplied, Cause: errors.New("it was sent to no replica")}
-	for i, pt := range t.parts {
-		we.Parts = append(we.Parts, Part{pt.m.name, NotApplied, plainConn(errs[i])})
-	}
-	return we
-}
-
-// votes counts the replicas that said what i said.
-func votes(answers []answer, errs []error, i int) int {
-	n := 0
-	for j := range answers {
-		if errs[j] == nil && answers[j].same(answers[i]) {
-			n++
-		}
-	}
-	return n
 }
 
 // begin begins a transaction under the context's keys. Its statements run in the ordered way; the keys spare it the waits

@@ -29,7 +29,6 @@ type member struct {
 	reading   atomic.Int64 // reads running now, for LeastBusy
 	shunned   atomic.Int64 // Unix nanoseconds until which reads go elsewhere
 	lag       atomic.Int64 // nanoseconds that it last took to get what the source had, in ModeReplicated
-	metrics   memberMetrics
 }
 
 // adminConns bounds what the pool itself opens to a replica beside the app's connections.
@@ -248,57 +247,35 @@ func (l *link) close() {
 	l.endLife()
 }
 
-// pick chooses one of readers by policy, or nil when there is none. tried is a bit set of indexes to leave out.
+// pick chooses one of readers by policy, a shunned one rather than none, or nil when there is none. tried is a bit set of indexes to leave out.
 func pick(readers []*member, policy ReadPolicy, tried uint64) *member {
-	now := int64(0)
-	total := 0
-	for _, m := range readers {
-		if tried>>m.index&1 != 0 {
-			continue
-		}
-		if m.shunned.Load() != 0 {
-			if now == 0 {
-				now = time.Now().UnixNano()
-			}
-			if m.shunned.Load() > now {
-				continue
-			}
-		}
-		total += m.weight
-	}
-	if total == 0 {
+	one := draw(readers, tried)
+	if one == nil {
 		return pickAny(readers, tried)
 	}
-	one := pickWeighted(readers, tried, now, total)
-	if policy != LeastBusy {
-		return one
-	}
-	if two := pickWeighted(readers, tried, now, total); two.reading.Load() < one.reading.Load() {
-		return two
+	if policy == LeastBusy {
+		if two := draw(readers, tried); two != nil && two.reading.Load() < one.reading.Load() {
+			return two
+		}
 	}
 	return one
 }
 
-// pickWeighted draws among those that pick counted; a replica shunned meanwhile may still be drawn.
-func pickWeighted(readers []*member, tried uint64, now int64, total int) *member {
-	n := rand.IntN(total)
-	var last *member
+// draw is a random one by weight, of those that are not shunned, or nil.
+func draw(readers []*member, tried uint64) (drawn *member) {
+	total := 0
 	for _, m := range readers {
-		if tried>>m.index&1 != 0 || now != 0 && m.shunned.Load() > now {
+		if until := m.shunned.Load(); tried>>m.index&1 != 0 || until != 0 && until > time.Now().UnixNano() {
 			continue
 		}
-		last = m
-		if n -= m.weight; n < 0 {
-			return m
+		total += m.weight
+		if total == m.weight || rand.IntN(total) < m.weight {
+			drawn = m
 		}
 	}
-	if last == nil {
-		return pickAny(readers, tried)
-	}
-	return last
+	return drawn
 }
 
-// pickAny takes a shunned replica rather than none.
 func pickAny(readers []*member, tried uint64) *member {
 	for _, m := range readers {
 		if tried>>m.index&1 == 0 {

@@ -22,6 +22,10 @@ type writeMode interface {
 type ordered struct{ p *group }
 
 func (o ordered) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
+	return o.run(ctx, c, q)
+}
+
+func (o ordered) run(ctx context.Context, c *conn, q call) (answer, error) {
 	switch q.st.Kind {
 	case sqltext.DDL:
 		return o.p.execDDL(ctx, c, q)
@@ -33,8 +37,8 @@ func (o ordered) exec(ctx context.Context, c *conn, q call) (driver.Result, erro
 		c.unlockTables()
 		return answer{}, nil
 	case sqltext.Guarded:
-		_, err := c.guarded(ctx, q)
-		return answer{}, err
+		rows, err := c.guarded(ctx, q)
+		return answer{rows: rows}, err
 	case sqltext.Read, sqltext.ReadFirst, sqltext.ReadLast:
 		return c.onFirst(ctx, q)
 	}
@@ -47,14 +51,8 @@ func (o ordered) query(ctx context.Context, c *conn, q call) (driver.Rows, error
 		return c.queryFirst(ctx, q)
 	case sqltext.ReadLast:
 		return c.queryLast(ctx, q)
-	case sqltext.Guarded:
-		rows, err := c.guarded(ctx, q)
-		return rowsOf(answer{rows: rows}, err)
-	case sqltext.Write:
-		return rowsOf(o.write(ctx, c, q, q.st.Form.Returns()))
 	}
-	_, err := o.exec(ctx, c, q)
-	return rowsOf(answer{}, err)
+	return rowsOf(o.run(ctx, c, q))
 }
 
 // rowsOf are an answer's rows, or none.
@@ -213,40 +211,38 @@ func (t *orderedTxn) live() []*part {
 }
 
 func (t *orderedTxn) exec(ctx context.Context, q call) (driver.Result, error) {
-	if err := t.admits(q); err != nil {
+	if err := t.admits(ctx, q); err != nil {
 		return nil, err
 	}
-	if q.st.Kind == sqltext.Session {
+	switch q.st.Kind {
+	case sqltext.Session:
 		return t.c.p.execSession(ctx, t.c, q)
+	case sqltext.Write:
+		return t.run(ctx, q, q.st.Form.Returns())
 	}
-	if err := t.start(ctx, q); err != nil {
-		return nil, err
+	first := t.live()[0]
+	a, err := first.run(ctx, t.c, q, t.begun, pins{lastID: -1}, false)
+	if err != nil {
+		return a, t.firstFailed(ctx, first, err)
 	}
-	if q.st.Kind != sqltext.Write {
-		return t.runFirst(ctx, q, false)
-	}
-	return t.run(ctx, q, q.st.Form.Returns())
+	return a, nil
 }
 
 func (t *orderedTxn) query(ctx context.Context, q call) (driver.Rows, error) {
-	if err := t.admits(q); err != nil {
+	if err := t.admits(ctx, q); err != nil {
 		return nil, err
 	}
-	if q.st.Kind == sqltext.Session {
-		_, err := t.c.p.execSession(ctx, t.c, q)
-		return &rowSets{sets: make([]rowSet, 1)}, err
-	}
-	if err := t.start(ctx, q); err != nil {
-		return nil, err
-	}
-	if q.st.Kind == sqltext.Write {
+	switch q.st.Kind {
+	case sqltext.Session:
+		return rowsOf(t.c.p.execSession(ctx, t.c, q))
+	case sqltext.Write:
 		return rowsOf(t.run(ctx, q, q.st.Form.Returns()))
 	}
 	return t.stream(ctx, q)
 }
 
-// admits refuses what can't be part of this transaction.
-func (t *orderedTxn) admits(q call) error {
+// admits refuses what can't be part of this transaction, and begins it with the first statement.
+func (t *orderedTxn) admits(ctx context.Context, q call) error {
 	switch {
 	case t.dead != nil:
 		return t.dead
@@ -256,12 +252,12 @@ func (t *orderedTxn) admits(q call) error {
 		return refused("DDL and LOCK TABLES commit the transaction around them; run them by themselves")
 	case q.st.Kind == sqltext.Guarded && (t.v == nil || len(t.parts) > 1):
 		return errGuardedWrite
-	case q.st.Kind == sqltext.ReadLast:
-		return t.c.asksLast(q)
-	case q.st.NextID && q.st.Kind == sqltext.ReadFirst:
+	case q.st.Kind == sqltext.ReadLast && t.c.asksLast() != nil:
+		return t.c.asksLast()
+	case q.st.NextID && q.st.Kind == sqltext.ReadFirst && t.c.asksID() != nil:
 		return t.c.asksID()
 	}
-	return nil
+	return t.start(ctx, q)
 }
 
 // run executes a write on the first replica, then on the others in parallel.
@@ -294,9 +290,12 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 		with.clock = time.Now()
 	}
 	if q.v.Is(sqltext.PinLastID) && len(parts) > 1 {
-		id, err := t.lastInsertID(ctx, parts[0])
+		if err := t.c.asksID(); err != nil {
+			return answer{}, with, t.abort(err)
+		}
+		id, err := t.askID(ctx, "SELECT LAST_INSERT_ID()")
 		if err != nil {
-			return answer{}, with, t.firstFailed(ctx, parts[0], err)
+			return answer{}, with, err
 		}
 		with.lastID = id
 	}
@@ -304,19 +303,17 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 	var before int64
 	if asks {
 		var err error
-		if before, err = t.askID(ctx, parts[0], "SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)"); err != nil {
-			return answer{}, with, t.firstFailed(ctx, parts[0], err)
+		if before, err = t.askID(ctx, "SELECT LAST_INSERT_ID(), LAST_INSERT_ID(0)"); err != nil {
+			return answer{}, with, err
 		}
 	}
 	p.at(stepFirst, parts[0].m)
-	began := time.Now()
 	a, err := t.runPart(ctx, parts[0], q, with, rows)
-	parts[0].m.metrics.first.observe(time.Since(began), err)
 	p.at(stepFirstDone, parts[0].m)
 	if asks && (err == nil || outcomeOf(err) == answered) {
-		id, err := t.askID(ctx, parts[0], fmt.Sprintf("SELECT LAST_INSERT_ID(), LAST_INSERT_ID(%d)", uint64(before)))
+		id, err := t.askID(ctx, fmt.Sprintf("SELECT LAST_INSERT_ID(), LAST_INSERT_ID(%d)", uint64(before)))
 		if err != nil {
-			return answer{}, with, t.firstFailed(ctx, parts[0], err)
+			return answer{}, with, err
 		}
 		if id != 0 {
 			return answer{}, with, t.abort(refused("the query gives NULL or zero for an id, so the server numbers that row; leave the id out, or give each row one"))
@@ -341,22 +338,14 @@ func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer,
 	return a, with, nil
 }
 
-// lastInsertID asks the first replica's session.
-func (t *orderedTxn) lastInsertID(ctx context.Context, first *part) (int64, error) {
-	if err := t.c.asksID(); err != nil {
-		return 0, err
-	}
-	return t.askID(ctx, first, "SELECT LAST_INSERT_ID()")
-}
-
-// askID asks for LAST_INSERT_ID(), the first column of text.
-func (t *orderedTxn) askID(ctx context.Context, first *part, text string) (int64, error) {
-	a, err := first.run(ctx, t.c, call{text: text}, t.begun, pins{lastID: -1}, true)
+// askID asks the first replica's session for LAST_INSERT_ID(), the first column of text.
+func (t *orderedTxn) askID(ctx context.Context, text string) (int64, error) {
+	rows, err := t.ask(ctx, text, nil)
 	if err != nil {
 		return 0, err
 	}
 	var id sql.NullInt64
-	err = id.Scan(a.rows.sets[0].rows[0][0])
+	err = id.Scan(rows.sets[0].rows[0][0])
 	return id.Int64, err
 }
 
@@ -373,12 +362,10 @@ func (t *orderedTxn) others(ctx context.Context, parts []*part, q call, with pin
 	inParallel(len(parts), func(i int) {
 		pt := parts[i]
 		t.c.p.at(stepOther, pt.m)
-		began := time.Now()
 		a, err := t.runPart(ctx, pt, q, with, rows)
 		if q.ids && err == nil {
 			err = a.takeIDs()
 		}
-		pt.m.metrics.others.observe(time.Since(began), err)
 		t.c.p.at(stepOtherDone, pt.m)
 		out[i] = verdict{pt, a, err}
 	})
@@ -401,16 +388,6 @@ func inParallel(n int, f func(int)) {
 	for range n - 1 {
 		<-finished
 	}
-}
-
-// runFirst executes a statement that concerns the first replica only.
-func (t *orderedTxn) runFirst(ctx context.Context, q call, rows bool) (answer, error) {
-	first := t.live()[0]
-	a, err := first.run(ctx, t.c, q, t.begun, pins{lastID: -1}, rows)
-	if err != nil {
-		return a, t.firstFailed(ctx, first, err)
-	}
-	return a, nil
 }
 
 // stream runs a query on the first replica and returns its rows as they come.

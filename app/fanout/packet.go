@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -54,7 +53,6 @@ func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 	p := t.c.p
 	q = t.forOthers(q, with)
 	p.at(stepOther, other.m)
-	began := time.Now()
 	var b answer
 	var rows driver.Rows // of a COMMIT that is under way
 	switch {
@@ -66,7 +64,6 @@ func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 	default:
 		return a, t.commitJudged(ctx, q, a, t.others(ctx, t.parts[1:], q, with, false))
 	}
-	other.m.metrics.others.observe(time.Since(began), err)
 	p.at(stepOtherDone, other.m)
 	if err != nil && (outcomeOf(err) != lost || unsent(err)) {
 		return a, t.commitJudged(ctx, q, a, []verdict{{other, answer{}, err}})
@@ -93,15 +90,12 @@ func (t *orderedTxn) commitPair(err error, rows driver.Rows, a, b answer) error 
 	defer t.finish()
 	first, other, p := t.parts[0], t.parts[1], t.c.p
 	p.at(stepCommit, first.m)
-	began := time.Now()
 	ferr := first.end(t.c, "COMMIT")
-	first.m.metrics.commit.observe(time.Since(began), ferr)
 	p.at(stepCommitted, first.m)
 	switch {
 	case err != nil:
 	case rows != nil:
 		err = other.committed(rows)
-		other.m.metrics.commit.observe(time.Since(began), err)
 	case !b.same(a):
 		err = fmt.Errorf("it answered %s, the first replica %s", b, a)
 	}

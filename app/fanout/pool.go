@@ -23,7 +23,7 @@ type Pool struct {
 // as it is; one of a server is wrapped with the replica's name.
 //
 // With several replicas Open makes the pool's own tables where they are missing, compares the replicas' schemas and
-// settings, and, when an app process ended without Close, compares the data and ejects what differs (see Recover).
+// settings, and, when an app process ended without Close, waits for what it left running, compares the data, and ejects what differs.
 func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -230,42 +230,13 @@ func (p *Pool) tablesOf(ctx context.Context, g *group) ([]string, error) {
 	return names, nil
 }
 
-// Recover cleans up behind app processes that ended without Close: a write of theirs may be on some replicas only. It
-// compares the replicas and ejects those that differ from the first one in service. Open calls
-// it; it costs nothing when every process ended in order.
-func (p *Pool) Recover(ctx context.Context) (*RecoverReport, error) {
-	all := &RecoverReport{}
-	for _, g := range p.groups {
-		r, err := g.recover(ctx)
-		if err != nil {
-			return all, err
-		}
-		all.Crashed = max(all.Crashed, r.Crashed)
-		all.Ejected = append(all.Ejected, r.Ejected...)
-		if r.Check == nil {
-			continue
-		}
-		if all.Check == nil {
-			all.Check = &CheckReport{}
-		}
-		all.Check.Replicas = append(all.Check.Replicas, r.Check.Replicas...)
-		all.Check.Tables = append(all.Check.Tables, r.Check.Tables...)
-	}
-	return all, nil
-}
-
 // Metrics returns the counts so far, of all groups.
-func (p *Pool) Metrics() Metrics {
-	all := p.groups[0].readMetrics()
-	for _, g := range p.groups[1:] {
-		m := g.readMetrics()
-		all.Replicas = append(all.Replicas, m.Replicas...)
-		all.Skew = max(all.Skew, m.Skew)
-		all.InDoubt += m.InDoubt
-		all.Oldest = max(all.Oldest, m.Oldest)
-		all.Ejections += m.Ejections
-		all.Conflicts += m.Conflicts
-		all.Differences += m.Differences
+func (p *Pool) Metrics() (all Metrics) {
+	for _, g := range p.groups {
+		all.Ejections += g.metrics.ejections.Load()
+		all.Differences += g.metrics.differences.Load()
+		all.Conflicts += g.metrics.conflicts.Load()
+		all.InDoubt += g.branches.inDoubt()
 	}
 	return all
 }

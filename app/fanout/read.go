@@ -6,8 +6,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-
-	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // ReadPolicy says which replica answers a read.
@@ -173,12 +171,7 @@ func (p *group) abandon(l *link) {
 	p.background(func() { l.m.kill(l.thread, false) })
 }
 
-// readTxn is a read-only transaction on one replica.
-type readTxn struct {
-	c *conn
-	l *link
-}
-
+// beginRead begins a read-only transaction on one replica.
 func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
 	if err := c.readable(ctx); err != nil {
 		return nil, err
@@ -200,7 +193,7 @@ func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
 			_, err = l.exec.ExecContext(ctx, begin, nil)
 		}
 		if err == nil {
-			return &readTxn{c: c, l: l}, nil
+			return &flatTxn{c: c, members: []*member{m}, reads: true}, nil
 		}
 		c.drop(m)
 		failed = err
@@ -208,32 +201,4 @@ func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-func (t *readTxn) exec(ctx context.Context, q call) (driver.Result, error) {
-	if q.st.Kind != sqltext.Read && q.st.Kind != sqltext.ReadFirst {
-		return nil, refused("the transaction is read-only; begin it without ReadOnly")
-	}
-	return t.l.runExec(ctx, "", q)
-}
-
-func (t *readTxn) query(ctx context.Context, q call) (driver.Rows, error) {
-	rows, err := t.l.runQuery(ctx, "", q)
-	if err != nil && isContext(err) && ctx.Err() != nil {
-		t.c.p.abandon(t.l)
-	}
-	return rows, plainConn(err)
-}
-
-func (t *readTxn) commit() error   { return t.end("COMMIT") }
-func (t *readTxn) rollback() error { return t.end("ROLLBACK") }
-
-func (t *readTxn) end(text string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), t.c.p.cfg.WriteTimeout)
-	defer cancel()
-	_, err := t.l.exec.ExecContext(ctx, text, nil)
-	if err != nil {
-		t.l.spent = true
-	}
-	return plainConn(err)
 }

@@ -6,22 +6,12 @@ import (
 	"time"
 )
 
-// RecoverReport is what Recover found and did.
-type RecoverReport struct {
-	Crashed int          // app processes that had ended without Close
-	Check   *CheckReport // nil when none had
-	Ejected []string     // replicas that were ejected since they differed
-}
-
-// recover is Pool.Recover.
-func (p *group) recover(ctx context.Context) (*RecoverReport, error) {
-	report := &RecoverReport{}
-	if !p.keepsStates() {
-		return report, nil
-	}
+// recover cleans up behind app processes that ended without Close: a write of theirs may be on some replicas only. It compares the replicas
+// and ejects those that differ from the first one in service. It costs nothing when every process ended in order.
+func (p *group) recover(ctx context.Context) error {
 	apps, err := p.otherApps(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var dead []string
 	for _, a := range apps {
@@ -29,35 +19,31 @@ func (p *group) recover(ctx context.Context) (*RecoverReport, error) {
 			dead = append(dead, a.id)
 		}
 	}
-	report.Crashed = len(dead)
 	if len(dead) == 0 {
-		return report, nil
+		return nil
 	}
 	members := p.view.Load().readers
-	if p.branches != nil {
-		if err := p.branches.settle(ctx, dead); err != nil {
-			return nil, fmt.Errorf("settle what a crashed process had prepared: %w", err)
-		}
-	}
-	if p.branches == nil { // there, a refusal is in the way of what comes late
+	if p.branches == nil {
 		p.awaitStrays(ctx, members)
+	} else if err := p.branches.settle(ctx, dead); err != nil { // there, a refusal is in the way of what comes late
+		return fmt.Errorf("settle what a crashed process had prepared: %w", err)
 	}
-	if report.Check, err = p.checkMembers(ctx, members, nil); err != nil {
-		return nil, fmt.Errorf("compare the replicas after a crash: %w", err)
+	report, err := p.checkMembers(ctx, members, nil)
+	if err != nil {
+		return fmt.Errorf("compare the replicas after a crash: %w", err)
 	}
-	wrong := report.Check.wrong()
+	wrong := report.wrong()
 	for _, m := range members {
 		if n := wrong[m.name]; n > 0 {
 			if err := p.ejectMember(ctx, m, fmt.Sprintf("%d rows differ after an app process crashed", n)); err != nil {
-				return nil, fmt.Errorf("eject %s: %w", m.name, err)
+				return fmt.Errorf("eject %s: %w", m.name, err)
 			}
-			report.Ejected = append(report.Ejected, m.name)
 		}
 	}
 	for _, id := range dead {
 		p.forget(ctx, id)
 	}
-	return report, nil
+	return nil
 }
 
 // strayPatience bounds the wait for sessions of dead processes.

@@ -31,7 +31,7 @@ func (r replicated) exec(ctx context.Context, c *conn, q call) (driver.Result, e
 		return nil, err
 	}
 	if q.st.Kind == sqltext.Session {
-		return r.set(ctx, c, q)
+		return r.p.execSession(ctx, c, q)
 	}
 	res, err := r.single.exec(ctx, c, q)
 	if err == nil {
@@ -57,23 +57,6 @@ func (r replicated) begin(ctx context.Context, c *conn, opts driver.TxOptions) (
 		return nil, err
 	}
 	return &replicatedTxn{t, r, c, r.p.session(ctx)}, nil
-}
-
-// set runs a SET on the source and on every other server that the connection has a link to, and remembers it for later ones.
-func (r replicated) set(ctx context.Context, c *conn, q call) (driver.Result, error) {
-	res, err := r.p.execSession(ctx, c, q)
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range c.links[1:] {
-		if l == nil || l.spent {
-			continue
-		}
-		if _, err := l.runExec(ctx, "", q); err != nil {
-			l.spent = true // it is dialled anew when it is needed, with all settings
-		}
-	}
-	return res, nil
 }
 
 // replicatedTxn is a transaction on the source.
