@@ -568,10 +568,10 @@ var rules = []Rule{
 			}
 			return "", false
 		}},
-	{Name: "ignore", Kind: "UPDATE IGNORE, DELETE IGNORE", Outcome: Refuses,
-		Why: "which rows are left out depends on the order in which each replica reads", Instead: "leave IGNORE out, and look at the error",
+	{Name: "ignore", Kind: "UPDATE IGNORE, DELETE IGNORE, INSERT IGNORE ... ON DUPLICATE KEY UPDATE", Outcome: Refuses,
+		Why: "which changes are left out, and what foreign keys did for them, depends on the order in which each replica reads, and on locks", Instead: "leave IGNORE out, and look at the error",
 		applies: func(c *judge) (string, bool) {
-			return yes(c.write() && c.f.Ignore && !c.Inserts() || c.f.Table == "" && c.write() && slices.ContainsFunc(c.toks, func(t token) bool { return t.is("IGNORE") }))
+			return yes(c.write() && c.f.Ignore && (!c.Inserts() || c.f.Upsert) || c.f.Table == "" && c.write() && slices.ContainsFunc(c.toks, func(t token) bool { return t.is("IGNORE") }))
 		}},
 	{Name: "joined update", Kind: "UPDATE of one table from rows of another", Outcome: Refuses,
 		Why:     "where several rows match one, each replica takes the values of whichever it reads first",

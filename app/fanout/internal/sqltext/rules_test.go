@@ -76,6 +76,7 @@ func TestVerdicts(t *testing.T) {
 		{"UPDATE line SET pos = pos + 1 WHERE list = 1 ORDER BY list, pos DESC", "rows found"},
 		{"UPDATE line SET pos = 9 WHERE list = 1 AND pos = 2", "limit one, rows found"},
 		{"UPDATE IGNORE gen SET v = 1", "ignore"},
+		{"INSERT IGNORE INTO gen (id, v) VALUES (1, 2) ON DUPLICATE KEY UPDATE id = 3", "ignore"},
 		{"DELETE a FROM heap a JOIN gen b ON a.a = b.id", "rows found"},
 		{"UPDATE heap h JOIN gen g ON h.a = g.id SET h.b = g.v", "rows found"},
 		{"UPDATE heap h JOIN gen g ON h.a = g.v SET h.b = g.v", "joined update"},
