@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -81,9 +82,9 @@ func (p *group) unregister() {
 
 // app is another process that uses the same replicas.
 type app struct {
-	id, mode string
-	epoch    int64
-	dead     bool
+	id    string
+	epoch int64
+	dead  bool
 }
 
 // otherApps lists the other processes that the first replica in service knows.
@@ -97,20 +98,13 @@ func (p *group) otherApps(ctx context.Context) ([]app, error) {
 
 // appsOn lists the other processes that m knows, those as dead whose lock is not held there.
 func (p *group) appsOn(ctx context.Context, m *member) ([]app, error) {
-	rows, err := m.admin.QueryContext(ctx, "SELECT id, mode, epoch, COALESCE(IS_FREE_LOCK(CONCAT(?, id)), 1) FROM "+appTable+" WHERE id <> ?", ownPrefix, p.id)
-	if err != nil {
-		return nil, fmt.Errorf("replica %s: list app processes: %w", m.name, err)
-	}
-	defer rows.Close()
+	rows, err := m.list(ctx, "SELECT id, epoch, COALESCE(IS_FREE_LOCK(CONCAT(?, id)), 1) FROM "+appTable+" WHERE id <> ?", ownPrefix, p.id)
 	var list []app
-	for rows.Next() {
-		var a app
-		if err := rows.Scan(&a.id, &a.mode, &a.epoch, &a.dead); err != nil {
-			return nil, err
-		}
-		list = append(list, a)
+	for _, row := range rows {
+		epoch, _ := strconv.ParseInt(row[1], 10, 64)
+		list = append(list, app{id: row[0], epoch: epoch, dead: row[2] == "1"})
 	}
-	return list, rows.Err()
+	return list, err
 }
 
 // forget removes a dead process's row.

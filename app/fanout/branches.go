@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 )
 
 const (
@@ -72,27 +70,20 @@ func (b *branches) orphan(m *member, xid string, commit bool) {
 	b.orphans = append(b.orphans, orphan{m, xid, commit})
 }
 
-// insist commits, for a few seconds, a prepared branch on m.
-func (b *branches) insist(m *member, xid string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*b.p.cfg.ProbeTimeout)
+// finish commits a prepared branch on m over another connection, for some seconds if it insists.
+func (b *branches) finish(m *member, xid string, insist bool) error {
+	limit := b.p.cfg.ProbeTimeout
+	if insist {
+		limit *= 5
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
 		err := b.p.endBranch(ctx, m, xid, true)
-		if err == nil || !pause(ctx, attempt) {
+		if err == nil || !insist || !pause(ctx, attempt) {
 			return err
 		}
 	}
-}
-
-// finish commits, over another connection, a branch whose commit was not answered because of why. It returns nil when that
-// is done, and why when it is not at once.
-func (b *branches) finish(m *member, xid string, why error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), b.p.cfg.ProbeTimeout)
-	defer cancel()
-	if b.p.endBranch(ctx, m, xid, true) != nil {
-		return why
-	}
-	return nil
 }
 
 // settled notes that every replica has followed the decision on xid, which is on m.
@@ -172,8 +163,7 @@ func (p *group) endBranch(ctx context.Context, m *member, xid string, commit boo
 	}
 	for attempt := 1; ; attempt++ {
 		_, err := m.admin.ExecContext(ctx, text+xid+"'")
-		var me *mysql.MySQLError
-		if !errors.As(err, &me) || me.Number != 1397 {
+		if numberOfError(err) != 1397 {
 			return err
 		}
 		list, lerr := p.prepared(ctx, m)
@@ -188,23 +178,14 @@ func (p *group) endBranch(ctx context.Context, m *member, xid string, commit boo
 
 // prepared lists the branches of pools over these databases that are prepared on m.
 func (p *group) prepared(ctx context.Context, m *member) ([]string, error) {
-	rows, err := m.admin.QueryContext(ctx, "XA RECOVER")
-	if err != nil {
-		return nil, fmt.Errorf("replica %s: XA RECOVER: %w", m.name, err)
-	}
-	defer rows.Close()
+	rows, err := m.list(ctx, "XA RECOVER") // format, lengths of two parts, and both
 	var list []string
-	for rows.Next() {
-		var format, gtrid, bqual int
-		var data string
-		if err := rows.Scan(&format, &gtrid, &bqual, &data); err != nil {
-			return nil, err
-		}
-		if p.processOf(data) != "" {
-			list = append(list, data)
+	for _, row := range rows {
+		if p.processOf(row[3]) != "" {
+			list = append(list, row[3])
 		}
 	}
-	return list, rows.Err()
+	return list, err
 }
 
 // settle ends what the dead processes had prepared on the replicas in service, and forgets their decisions. Refusals stay: a packet that

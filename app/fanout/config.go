@@ -72,9 +72,9 @@ type Config struct {
 	// MaxLag is how far behind the source a replica may be in ModeReplicated and still be read, and how long a read of a Session
 	// waits for its replica before it goes to the source. Default 1 s. Whether replicas keep up is looked at every StatePoll.
 	MaxLag time.Duration
-	// Observer opens the pool to look and to mend (Status, Check, Repair, Eject, Admit, Recover), and to read, beside the app's
-	// own processes: it refuses writes, is no app process, opens although a replica in service does not answer, and leaves
-	// comparing and recovering to explicit calls. Mode is to be the app's.
+	// Observer opens the pool to look and to mend (Status, Check, Repair, Eject, Admit), and to read, beside the app's
+	// own processes: it refuses writes, is no app process, opens although a replica in service does not answer, and
+	// compares nothing by itself. Mode is to be the app's.
 	Observer bool
 	// ReportEjections makes a write return a *WriteError with fate Applied when it was applied on every replica that is
 	// still in service but one had to be ejected for it. Default: such a write succeeds, and OnEject and Status tell.

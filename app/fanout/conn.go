@@ -16,7 +16,7 @@ type connector struct{ p *group }
 // Connect opens a logical connection. One replica is dialled at once, so that an unreachable set of replicas is an error
 // here; the others when they are first needed.
 func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
-	c := &conn{p: k.p, links: make([]*link, len(k.p.members)), texts: make(map[string]*sqltext.Statement)}
+	c := &conn{p: k.p, links: make([]*link, len(k.p.members))}
 	v := k.p.view.Load()
 	var errs []error
 	for _, m := range v.readers {
@@ -34,6 +34,14 @@ func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 func (k connector) Driver() driver.Driver { return noDriver{} }
 
+// neverCalled are methods that driver.Conn asks for and database/sql passes over for those with a context.
+type neverCalled struct{}
+
+func (neverCalled) Begin() (driver.Tx, error) { return nil, errors.New("fanout: use BeginTx") }
+func (neverCalled) Prepare(string) (driver.Stmt, error) {
+	return nil, errors.New("fanout: use PrepareContext")
+}
+
 // noDriver exists for sql.DB.Driver; a Pool is made by Open.
 type noDriver struct{}
 
@@ -44,11 +52,11 @@ func (noDriver) Open(string) (driver.Conn, error) {
 // conn is a logical connection: at most one link to each replica. Like every driver.Conn it is used by one goroutine at a
 // time; a write works on its links in parallel, never on one link twice at once.
 type conn struct {
+	neverCalled
 	p        *group
 	links    []*link  // by member index; nil until needed
 	settings []string // the app's SET statements, for links dialled later
 	tx       txn      // the open transaction, or nil
-	texts    map[string]*sqltext.Statement
 
 	last     *link      // where the statement before ran, if that was a query
 	numbered *link      // whose session has the LAST_INSERT_ID() of what was written last
@@ -65,25 +73,6 @@ var (
 	_ driver.Validator          = (*conn)(nil)
 	_ driver.Pinger             = (*conn)(nil)
 )
-
-// maxTextsPerConn bounds the texts that one connection remembers beside the pool's cache.
-const maxTextsPerConn = 512
-
-// classify looks in the connection's own map first, which needs no lock.
-func (c *conn) classify(text string) *sqltext.Statement {
-	if st := c.texts[text]; st != nil {
-		return st
-	}
-	st := c.p.texts.Get(text)
-	if !sqltext.Remembers(text) {
-		return st
-	}
-	if len(c.texts) >= maxTextsPerConn {
-		clear(c.texts)
-	}
-	c.texts[text] = st
-	return st
-}
 
 // link returns the link to m, dialled when there is none.
 func (c *conn) link(ctx context.Context, m *member) (*link, error) {
@@ -123,7 +112,7 @@ type call struct {
 }
 
 func (c *conn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	return c.execCall(ctx, call{st: c.classify(text), text: text, args: args})
+	return c.execCall(ctx, call{st: c.p.texts.Get(text), text: text, args: args})
 }
 
 func (c *conn) execCall(ctx context.Context, q call) (driver.Result, error) {
@@ -138,7 +127,7 @@ func (c *conn) execCall(ctx context.Context, q call) (driver.Result, error) {
 }
 
 func (c *conn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	return c.queryCall(ctx, call{st: c.classify(text), text: text, args: args})
+	return c.queryCall(ctx, call{st: c.p.texts.Get(text), text: text, args: args})
 }
 
 func (c *conn) queryCall(ctx context.Context, q call) (driver.Rows, error) {
@@ -224,16 +213,6 @@ func beginText(opts driver.TxOptions) (string, error) {
 		return "", fmt.Errorf("fanout: isolation level %v is not one that MySQL has", level)
 	}
 	return "SET TRANSACTION ISOLATION LEVEL " + name + "; " + text, nil
-}
-
-// Begin is never called by database/sql, which prefers BeginTx.
-func (c *conn) Begin() (driver.Tx, error) {
-	return c.BeginTx(context.Background(), driver.TxOptions{})
-}
-
-// Prepare is never called by database/sql, which prefers PrepareContext.
-func (c *conn) Prepare(text string) (driver.Stmt, error) {
-	return c.PrepareContext(context.Background(), text)
 }
 
 // Ping asks one replica in service.

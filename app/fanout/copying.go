@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -124,7 +125,7 @@ func (k *copying) replicaState(ctx context.Context, m *member) (reason string, e
 	case row == nil:
 		return "", errNoCopy
 	case row[d.apply] != "Yes":
-		return "its replication has stopped: " + oneOf(row["Last_SQL_Error"], "the applying thread does not run"), nil
+		return "its replication has stopped: " + cmp.Or(row["Last_SQL_Error"], "the applying thread does not run"), nil
 	case sourceErr != nil:
 		return k.kept(m), nil // nobody knows better: who could be read may still be
 	case !k.fromSource(ctx, row):
@@ -140,16 +141,9 @@ func (k *copying) replicaState(ctx context.Context, m *member) (reason string, e
 	case !ok:
 		return fmt.Sprintf("it is more than %v behind the source%s", k.p.cfg.MaxLag, suffix(": ", row["Last_IO_Error"])), nil
 	case row[d.receive] == "No":
-		return "its replication has stopped: " + oneOf(row["Last_IO_Error"], "the receiving thread does not run"), nil
+		return "its replication has stopped: " + cmp.Or(row["Last_IO_Error"], "the receiving thread does not run"), nil
 	}
 	return "", nil
-}
-
-func oneOf(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
 }
 
 func suffix(before, text string) string {
@@ -180,26 +174,13 @@ func (k *copying) fromSource(ctx context.Context, row map[string]string) bool {
 func (k *copying) statusRow(ctx context.Context, m *member) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.p.cfg.ProbeTimeout)
 	defer cancel()
-	rows, err := m.admin.QueryContext(ctx, k.dialect.status)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil || !rows.Next() {
-		return nil, errors.Join(err, rows.Err())
-	}
-	cells := make([]sql.NullString, len(columns))
-	into := make([]any, len(columns))
-	for i := range cells {
-		into[i] = &cells[i]
-	}
-	if err := rows.Scan(into...); err != nil {
+	columns, list, err := texts(ctx, m.admin, k.dialect.status)
+	if err != nil || len(list) == 0 {
 		return nil, err
 	}
 	row := make(map[string]string, len(columns))
 	for i, name := range columns {
-		row[name] = cells[i].String
+		row[name] = list[0][i]
 	}
 	return row, nil
 }

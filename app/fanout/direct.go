@@ -26,16 +26,23 @@ func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer
 		pt = &part{m: m}
 		a, err = pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
 	}
+	if err != nil && outcomeOf(err) == lost && !unsent(err) {
+		pt.leave(c, err)
+	}
+	return a, fateOn(ctx, m, err, "the answer was lost")
+}
+
+// fateOn is the error of a statement that one replica committed by itself, or did not.
+func fateOn(ctx context.Context, m *member, err error, lostText string) error {
 	switch {
 	case err == nil, outcomeOf(err) != lost && ctx.Err() == nil:
-		return a, err
+		return err
 	case outcomeOf(err) != lost:
-		return a, &WriteError{Fate: NotApplied, Cause: ctx.Err(), Parts: []Part{{m.name, NotApplied, err}}}
+		return &WriteError{Fate: NotApplied, Cause: ctx.Err(), Parts: []Part{{m.name, NotApplied, err}}}
 	case unsent(err):
-		return a, &WriteError{Fate: NotApplied, Cause: errors.New("it was not sent"), Parts: []Part{{m.name, NotApplied, plainConn(err)}}}
+		return &WriteError{Fate: NotApplied, Cause: errors.New("it was not sent"), Parts: []Part{{m.name, NotApplied, plainConn(err)}}}
 	}
-	pt.leave(c, err)
-	return a, &WriteError{Fate: Unknown, Cause: errors.New("the answer was lost"), Parts: []Part{{m.name, Unknown, plainConn(err)}}}
+	return &WriteError{Fate: Unknown, Cause: errors.New(lostText), Parts: []Part{{m.name, Unknown, plainConn(err)}}}
 }
 
 // onFirst runs, outside of a transaction, a statement that concerns the first replica's session only.
@@ -155,7 +162,10 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (a answer, err err
 	}
 	first := v.writers[0]
 	if a, err = run(first); err != nil {
-		return a, p.ddlFailed(ctx, c, first, err)
+		if outcomeOf(err) == lost {
+			c.drop(first)
+		}
+		return a, fateOn(ctx, first, err, "the answer to a schema change was lost; compare the schemas")
 	}
 	errs := make([]error, len(v.writers))
 	inParallel(len(v.writers)-1, func(i int) { _, errs[i+1] = run(v.writers[i+1]) })
@@ -166,22 +176,6 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (a answer, err err
 		}
 	}
 	return a, p.compareSchemas(long)
-}
-
-func (p *group) ddlFailed(ctx context.Context, c *conn, first *member, err error) error {
-	if outcomeOf(err) != lost {
-		if ctx.Err() != nil {
-			return &WriteError{Fate: NotApplied, Cause: ctx.Err(), Parts: []Part{{first.name, NotApplied, err}}}
-		}
-		return err
-	}
-	c.drop(first)
-	var de *dialError
-	if errors.As(err, &de) {
-		return &WriteError{Fate: NotApplied, Cause: errors.New("no connection"), Parts: []Part{{first.name, NotApplied, plainConn(err)}}}
-	}
-	return &WriteError{Fate: Unknown, Cause: errors.New("the answer to a schema change was lost; compare the schemas"),
-		Parts: []Part{{first.name, Unknown, plainConn(err)}}}
 }
 
 // single is ModeSingle: statements go to the one replica as they are.

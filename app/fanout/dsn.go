@@ -61,14 +61,7 @@ func (c Config) dsnFaults() []error {
 func dsnDiff(a, b *mysql.Config) []string {
 	var diff []string
 	pa, pb := dsnParams(a), dsnParams(b)
-	names := map[string]bool{}
-	for name := range pa {
-		names[name] = true
-	}
-	for name := range pb {
-		names[name] = true
-	}
-	for _, name := range sortedKeys(names) {
+	for _, name := range sortedNames(pa, pb) {
 		av, bv := pa.Get(name), pb.Get(name)
 		if pa.Has(name) == pb.Has(name) && av == bv || slices.Contains(perReplica, name) {
 			continue

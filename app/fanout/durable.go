@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-
-	"github.com/go-sql-driver/mysql"
 )
 
 // branchText is what ends the part's branch: text is COMMIT, of one that is prepared, or ROLLBACK.
@@ -25,8 +24,7 @@ func (l *link) holdBranches(ctx context.Context) error {
 		return nil
 	}
 	_, err := l.exec.ExecContext(ctx, "SET SESSION xa_detach_on_prepare=OFF", nil)
-	var me *mysql.MySQLError
-	if errors.As(err, &me) {
+	if numberOfError(err) != 0 {
 		return nil
 	}
 	return err
@@ -35,8 +33,7 @@ func (l *link) holdBranches(ctx context.Context) error {
 // doomed reports whether a branch could not be ended because the server has marked it, after a deadlock or a timeout, as to
 // be rolled back; nothing else can be done with it.
 func doomed(err error) bool {
-	var me *mysql.MySQLError
-	return errors.As(err, &me) && (me.Number == 1402 || me.Number == 1613 || me.Number == 1614)
+	return slices.Contains([]uint16{1402, 1613, 1614}, numberOfError(err))
 }
 
 // runPart executes a write on one replica. Where the part has a branch of an XA transaction (ModeDurable) that is in it,
@@ -81,7 +78,7 @@ func (t *orderedTxn) commitDurably() error {
 	switch {
 	case err == nil:
 	case outcomeOf(err) != lost:
-		_ = t.rollbackParts(parts[1:])
+		t.rollbackParts(parts[1:])
 		return &WriteError{Fate: NotApplied, Cause: errors.New("the first replica refused COMMIT"), Parts: []Part{{first.m.name, NotApplied, err}}}
 	default:
 		if werr := t.decisionLost(first, parts[1:], err); werr != nil {
@@ -116,7 +113,7 @@ func (t *orderedTxn) prepareOthers() error {
 			t.c.p.spoil(v.pt.m, v.err)
 			continue
 		}
-		_ = t.rollbackParts(t.live())
+		t.rollbackParts(t.live())
 		return &WriteError{Fate: NotApplied, Again: true, Cause: fmt.Errorf("replica %s could not prepare", v.pt.m.name), Parts: partsOf(verdicts)}
 	}
 	return t.lostParts(ctx, verdicts)
@@ -150,13 +147,13 @@ func (t *orderedTxn) decisionLost(first *part, others []*part, why error) error 
 	case err == nil && committed:
 		return nil
 	case err == nil:
-		_ = t.rollbackParts(others)
+		t.rollbackParts(others)
 		return &WriteError{Fate: NotApplied, Again: true, Cause: fmt.Errorf("the connection to replica %s broke", first.m.name),
 			Parts: []Part{{first.m.name, NotApplied, plainConn(why)}}}
 	}
 	eject := p.ejectMember(context.Background(), first.m, "COMMIT: "+why.Error())
 	if errors.Is(eject, errLast) || len(others) == 0 {
-		_ = t.rollbackParts(others)
+		t.rollbackParts(others)
 		return &WriteError{Fate: Unknown, Cause: errors.New("the answer to COMMIT was lost"), Parts: []Part{{first.m.name, Unknown, plainConn(why)}}}
 	}
 	return nil
@@ -172,8 +169,8 @@ func (t *orderedTxn) finishOthers(parts []*part, decider *member) error {
 		m, prepared := parts[i].m, parts[i].prepared
 		p.at(stepFinish, m)
 		errs[i] = parts[i].end(t.c, "COMMIT")
-		if prepared && outcomeOf(errs[i]) == lost {
-			errs[i] = p.branches.finish(m, t.xid, errs[i])
+		if prepared && outcomeOf(errs[i]) == lost && p.branches.finish(m, t.xid, false) == nil {
+			errs[i] = nil
 		}
 		p.at(stepFinished, m)
 	})
@@ -188,7 +185,7 @@ func (t *orderedTxn) finishOthers(parts []*part, decider *member) error {
 			p.spoil(m, err)
 			continue
 		}
-		if errors.Is(p.ejectMember(context.Background(), m, "XA COMMIT: "+err.Error()), errLast) && p.branches.insist(m, t.xid) != nil {
+		if errors.Is(p.ejectMember(context.Background(), m, "XA COMMIT: "+err.Error()), errLast) && p.branches.finish(m, t.xid, true) != nil {
 			return &WriteError{Fate: Unknown, Cause: errors.New("the last replica in service has prepared the write and does not answer"),
 				Parts: []Part{{m.name, Unknown, plainConn(err)}}}
 		}
@@ -199,18 +196,16 @@ func (t *orderedTxn) finishOthers(parts []*part, decider *member) error {
 	return nil
 }
 
-// rollbackParts ends parts without effect.
-func (t *orderedTxn) rollbackParts(parts []*part) error {
+// rollbackParts ends parts without effect. One that fails is closed, which rolls back.
+func (t *orderedTxn) rollbackParts(parts []*part) {
 	inParallel(len(parts), func(i int) { _ = parts[i].end(t.c, "ROLLBACK") })
-	return nil
 }
 
 // verdictOn asks m whether the transaction xid committed there, and makes sure that it never will if it has not: the row
 // that its COMMIT writes is taken. It waits for a COMMIT that is under way.
 func verdictOn(ctx context.Context, m *member, xid string) (committed bool, err error) {
 	_, err = m.admin.ExecContext(ctx, "INSERT INTO "+commitTable+" (xid, verdict) VALUES (?, 0)", xid)
-	var me *mysql.MySQLError
-	if err == nil || !errors.As(err, &me) || me.Number != 1062 {
+	if numberOfError(err) != errDuplicate {
 		return false, err
 	}
 	var verdict int

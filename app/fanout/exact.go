@@ -2,7 +2,6 @@ package fanout
 
 import (
 	"database/sql/driver"
-	"slices"
 	"strings"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
@@ -38,9 +37,7 @@ func picks(t *sqltext.Table, equals []sqltext.Equal, args []driver.NamedValue) b
 			named = append(named, e.Column)
 		}
 	}
-	return slices.ContainsFunc(t.Keys, func(k sqltext.Key) bool {
-		return k.Unique && !k.Partial && !slices.ContainsFunc(k.Columns, func(c string) bool { return !slices.Contains(named, c) })
-	})
+	return t.Names(named)
 }
 
 // fits reports whether the value of e is compared as a column of that kind is: for a whole number also the digits of one that a

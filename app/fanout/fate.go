@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 )
 
 // firstFailed settles what the first replica's error means for the transaction and returns what the caller gets.
@@ -174,8 +172,7 @@ func (t *orderedTxn) settle(a answer, verdicts, differ []verdict) error {
 // byPlan reports whether an error may come from a row that a statement only looks at: which rows these are, and in which order
 // conditions are evaluated, is each server's choice. Two healthy replicas may differ in it, so nobody is ejected for it.
 func byPlan(err error) bool {
-	var me *mysql.MySQLError
-	return errors.As(err, &me) && !errors.Is(err, errRows) && slices.Contains(planErrors, me.Number)
+	return !errors.Is(err, errRows) && slices.Contains(planErrors, numberOfError(err))
 }
 
 // planErrors are wrong values for a comparison, divisions by zero, overflows, regular expressions, a subquery with several rows, and JSON.
@@ -200,10 +197,7 @@ func (t *orderedTxn) rollback() error {
 		return nil
 	}
 	defer t.finish()
-	parts := t.live()
-	inParallel(len(parts), func(i int) {
-		_ = parts[i].end(t.c, "ROLLBACK") // one that fails is closed, which rolls back
-	})
+	t.rollbackParts(t.live())
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"github.com/jmoiron/sqlx"
 )
 
@@ -45,12 +44,11 @@ func (p *Pool) runTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx)
 // mayRetry reports whether err says that nothing was applied, for a reason that may not come back.
 func mayRetry(err error) bool {
 	var we *WriteError
-	var me *mysql.MySQLError
 	isWrite := errors.As(err, &we)
 	if isWrite && (we.Fate != NotApplied || isContext(we.Cause)) {
 		return false
 	}
-	return isWrite && we.Again || errors.As(err, &me) && (me.Number == 1213 || me.Number == 1205)
+	return isWrite && we.Again || numberOfError(err) == 1213 || numberOfError(err) == 1205
 }
 
 // pause waits up to 1 ms doubled at each attempt, at most 64 ms, at random so that two transactions do not meet again.

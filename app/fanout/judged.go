@@ -75,8 +75,7 @@ func (p *group) lookFor(ctx context.Context, table string) error {
 		return nil
 	}
 	_, err := p.view.Load().readers[0].admin.ExecContext(ctx, "SELECT 1 FROM "+quoteName(table)+" LIMIT 0")
-	var me *mysql.MySQLError
-	if errors.As(err, &me) {
+	if numberOfError(err) != 0 {
 		return err
 	}
 	return nil
@@ -95,16 +94,16 @@ func (p *group) packetHolds(q call) (call, error) {
 	if q.st.Kind != sqltext.Write || p.packet == 0 {
 		return q, nil
 	}
+	large := 2*len(q.text) + margin // at most: a byte of an argument is two at most
 	size := len(q.text) + margin
 	for _, a := range q.args {
-		size += sizeOf(a.Value, 2)
+		large += 2*sizeOf(a.Value, false) + 32
 	}
-	if size <= min(p.packet, p.inline) {
+	if large <= min(p.packet, p.inline) {
 		return q, nil
 	}
-	size = len(q.text) + margin
 	for _, a := range q.args {
-		size += sizeOf(a.Value, 1)
+		size += sizeOf(a.Value, true)
 	}
 	q.large = size > p.inline
 	if size <= p.packet {
@@ -114,32 +113,27 @@ func (p *group) packetHolds(q call) (call, error) {
 		size-margin, p.packet, mysql.ErrPktTooLarge)}
 }
 
-// sizeOf is how long an argument is in a statement's text: at most, with 2 bytes for one, or exactly.
-func sizeOf(v driver.Value, factor int) int {
+// sizeOf is how long an argument is, or is in a statement's text.
+func sizeOf(v driver.Value, inText bool) int {
 	s := ""
 	switch v := v.(type) {
 	case string:
 		s = v
 	case []byte:
-		if factor == 1 {
-			return len(v) + escapes(string(v)) + 12
+		if !inText {
+			return len(v)
 		}
-		return len(v)*factor + 12
+		s = string(v)
 	default:
 		return 32
 	}
-	if factor == 1 {
-		return len(s) + escapes(s) + 2
+	if !inText {
+		return len(s)
 	}
-	return len(s)*factor + 2
-}
-
-// escapes counts the bytes of s that the driver writes as two.
-func escapes(s string) int {
-	n := 0
+	n := len(s) + 12 // with quotes, and _binary before them
 	for i := range len(s) {
 		if strings.IndexByte("\x00\n\r\x1a'\"\\", s[i]) >= 0 {
-			n++
+			n++ // the driver writes it as two
 		}
 	}
 	return n

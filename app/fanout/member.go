@@ -4,9 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -88,8 +86,8 @@ func (m *member) alive(ctx context.Context, limit time.Duration) bool {
 	defer cancel()
 	c, err := m.connector.Connect(ctx)
 	if err != nil {
-		var me *mysql.MySQLError // it answers, but takes no more connections just now
-		return errors.As(err, &me) && (me.Number == 1040 || me.Number == 1203)
+		n := numberOfError(err)
+		return n == 1040 || n == 1203 // it answers, but takes no more connections just now
 	}
 	defer c.Close()
 	if p, ok := c.(driver.Pinger); ok {
@@ -209,25 +207,11 @@ func dialLink(ctx context.Context, p *group, m *member, settings []string) (*lin
 }
 
 func (l *link) prepare(ctx context.Context, setup string, settings []string) error {
-	rows, err := l.query.QueryContext(ctx, setup+"SELECT CONNECTION_ID()", nil)
+	id, err := l.ask(ctx, setup+"SELECT CONNECTION_ID()")
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	row := make([]driver.Value, 1)
-	if err := rows.Next(row); err != nil {
-		return err
-	}
-	var id sql.NullInt64
-	if err := id.Scan(row[0]); err != nil {
-		return err
-	}
-	l.thread = id.Int64
-	if err := rows.Next(row); err != io.EOF {
-		return fmt.Errorf("read the connection id: %w", err)
-	}
-	// Until its rows are closed, the driver takes the connection for one with a statement under way.
-	if err := rows.Close(); err != nil {
+	if l.thread, err = strconv.ParseInt(id, 10, 64); err != nil {
 		return err
 	}
 	for _, text := range settings {

@@ -71,6 +71,7 @@ func (r *router) Driver() driver.Driver { return noDriver{} }
 
 // routed is a connection to all groups.
 type routed struct {
+	neverCalled
 	r    *router
 	subs []*conn // by group; nil until needed
 	tx   *routedTx
@@ -271,14 +272,4 @@ func (c *routed) Close() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Begin is never called by database/sql, which prefers BeginTx.
-func (c *routed) Begin() (driver.Tx, error) {
-	return c.BeginTx(context.Background(), driver.TxOptions{})
-}
-
-// Prepare is never called by database/sql, which prefers PrepareContext.
-func (c *routed) Prepare(text string) (driver.Stmt, error) {
-	return c.PrepareContext(context.Background(), text)
 }

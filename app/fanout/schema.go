@@ -16,15 +16,25 @@ const triggerQuery = `SELECT event_object_table, action_statement, trigger_name,
 	FROM information_schema.triggers WHERE trigger_schema = DATABASE() ORDER BY event_object_table, trigger_name`
 
 // list is the rows of a query about m, as texts.
-func (m *member) list(ctx context.Context, query string) (list [][]string, err error) {
-	rows, err := m.admin.QueryContext(ctx, query)
+func (m *member) list(ctx context.Context, query string, args ...any) ([][]string, error) {
+	_, list, err := texts(ctx, m.admin, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("replica %s: read the schema: %w", m.name, err)
+		return nil, fmt.Errorf("replica %s: %w", m.name, err)
+	}
+	return list, nil
+}
+
+// texts are the columns and rows of a query.
+func texts(ctx context.Context, db interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, query string, args ...any) (columns []string, list [][]string, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, err
+	if columns, err = rows.Columns(); err != nil {
+		return nil, nil, err
 	}
 	for rows.Next() {
 		cells, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
@@ -32,7 +42,7 @@ func (m *member) list(ctx context.Context, query string) (list [][]string, err e
 			into[i] = &cells[i]
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		row := make([]string, len(cells))
 		for i, c := range cells {
@@ -40,7 +50,7 @@ func (m *member) list(ctx context.Context, query string) (list [][]string, err e
 		}
 		list = append(list, row)
 	}
-	return list, rows.Err()
+	return columns, list, rows.Err()
 }
 
 // tableNames are the app's tables on m, as written.

@@ -86,21 +86,12 @@ func readSettings(ctx context.Context, m *member) (settings, error) {
 		return s, err
 	}
 	defer c.Close()
-	rows, err := c.QueryContext(ctx, "SHOW SESSION VARIABLES")
-	if err != nil {
+	_, rows, err := texts(ctx, c, "SHOW SESSION VARIABLES")
+	if err != nil || len(rows) == 0 {
 		return s, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		var value sql.NullString
-		if err := rows.Scan(&name, &value); err != nil {
-			return s, err
-		}
-		s.values[strings.ToLower(name)] = value.String
-	}
-	if err := rows.Err(); err != nil || len(s.values) == 0 {
-		return s, err
+	for _, row := range rows {
+		s.values[strings.ToLower(row[0])] = row[1]
 	}
 	s.values["version"] = series(s.values["version"])
 	if err := s.readZones(ctx, c); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,25 +38,14 @@ type record struct {
 
 // stateOn reads the state table of m. No rows means that nothing ever left service.
 func stateOn(ctx context.Context, m *member) ([]record, error) {
-	rows, err := m.admin.QueryContext(ctx, "SELECT replica, state, epoch, reason, since_us FROM "+stateTable)
-	if err != nil {
-		return nil, fmt.Errorf("replica %s: read %s: %w", m.name, stateTable, err)
-	}
-	defer rows.Close()
+	rows, err := m.list(ctx, "SELECT replica, state, epoch, reason, since_us FROM "+stateTable)
 	var list []record
-	for rows.Next() {
-		var r record
-		var us int64
-		if err := rows.Scan(&r.replica, &r.state, &r.epoch, &r.reason, &us); err != nil {
-			return nil, err
-		}
-		r.since = time.UnixMicro(us)
-		list = append(list, r)
+	for _, row := range rows {
+		epoch, _ := strconv.ParseInt(row[2], 10, 64)
+		us, _ := strconv.ParseInt(row[4], 10, 64)
+		list = append(list, record{row[0], State(row[1]), epoch, row[3], time.UnixMicro(us)})
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("replica %s: read %s: %w", m.name, stateTable, err)
-	}
-	return list, nil
+	return list, err
 }
 
 func epochOf(records []record) int64 {
@@ -96,11 +86,7 @@ func (p *group) adopt(records []record, epoch int64) {
 		states[i] = r.state
 	}
 	p.records = records
-	next := newView
-	if p.cfg.Mode == ModeReplicated {
-		next = newSourceView
-	}
-	if old := p.view.Swap(next(epoch, p.members, states)); old != nil {
+	if old := p.view.Swap(newView(epoch, p.members, states, p.cfg.Mode)); old != nil {
 		old.retire()
 		p.retired = append(p.retired, old)
 	}
@@ -252,16 +238,11 @@ func (p *group) spoil(m *member, why error) {
 	if len(v.readers) > 0 {
 		res, err := v.readers[0].admin.ExecContext(ctx, "UPDATE "+stateTable+" SET spoiled = spoiled + 1 WHERE replica = ? AND state <> ?",
 			m.name, string(InService))
-		if n, nerr := rowsAffected(res, err); nerr == nil && n > 0 {
-			return
+		if err == nil {
+			if n, err := res.RowsAffected(); err == nil && n > 0 {
+				return
+			}
 		}
 	}
 	_ = p.ejectMember(ctx, m, "while being admitted: "+why.Error())
-}
-
-func rowsAffected(res sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
 }

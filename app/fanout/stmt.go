@@ -105,7 +105,7 @@ type linkStmt struct {
 
 // PrepareContext prepares text.
 func (c *conn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
-	st := c.classify(text)
+	st := c.p.texts.Get(text)
 	if _, err := c.judged(ctx, call{st: st, text: text}); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -30,31 +31,23 @@ type view struct {
 	idle     chan struct{} // closed when retired and nothing is in flight
 }
 
-func newView(epoch int64, members []*member, states []State) *view {
+// newView is the view by states. In ModeReplicated the source is the only writer, also while it does not answer.
+func newView(epoch int64, members []*member, states []State, mode Mode) *view {
 	v := &view{epoch: epoch, states: states, idle: make(chan struct{})}
 	var joining []*member
 	for _, m := range members {
 		switch states[m.index] {
 		case InService:
-			v.writers = append(v.writers, m)
 			v.readers = append(v.readers, m)
 		case Copying, Verifying:
 			joining = append(joining, m)
 		}
 	}
-	if len(v.writers) > 0 {
-		v.writers = append(v.writers, joining...) // behind the others: what they answer decides nothing
-	}
-	return v
-}
-
-// newSourceView is newView for ModeReplicated: the source is the only writer, also while it does not answer.
-func newSourceView(epoch int64, members []*member, states []State) *view {
-	v := &view{epoch: epoch, states: states, writers: members[:1], idle: make(chan struct{})}
-	for _, m := range members {
-		if states[m.index] == InService {
-			v.readers = append(v.readers, m)
-		}
+	switch {
+	case mode == ModeReplicated:
+		v.writers = members[:1]
+	case len(v.readers) > 0:
+		v.writers = slices.Concat(v.readers, joining) // behind the others: what they answer decides nothing
 	}
 	return v
 }

@@ -26,7 +26,7 @@ func (c *Cache) Get(text string) *Statement {
 		return st
 	}
 	st = Classify(text)
-	if !Remembers(text) {
+	if len(text) > maxTextBytes {
 		return st
 	}
 	c.mu.Lock()
@@ -41,6 +41,3 @@ func (c *Cache) Get(text string) *Statement {
 	c.texts[text] = st
 	return st
 }
-
-// Remembers reports whether a Cache keeps what it said of text.
-func Remembers(text string) bool { return len(text) <= maxTextBytes }

@@ -230,8 +230,8 @@ func (st *Statement) write(verb string, toks []token) {
 	st.query = marksOf(toks, from, to)
 	st.rest = st.all
 	if from < to {
-		st.rest = marksOf(toks, 0, from)
-		st.rest.add(marksOf(toks, to, len(toks)))
+		rest := slices.Concat(toks[:from], toks[to:])
+		st.rest = marksOf(rest, 0, len(rest))
 	}
 	st.NextID = st.all.lastID
 	if !st.flaws.exec { // not every server may run the same text
@@ -247,15 +247,6 @@ func tokensOf(toks []token, s Span) (from, to int) {
 	from, _ = slices.BinarySearchFunc(toks, s.Pos, func(t token, pos int) int { return t.pos - pos })
 	to, _ = slices.BinarySearchFunc(toks, s.End, func(t token, pos int) int { return t.pos - pos })
 	return from, to
-}
-
-// add joins what matters of two stretches.
-func (m *marks) add(o marks) {
-	m.clock, m.lastID, m.defaults = m.clock || o.clock, m.lastID || o.lastID, m.defaults || o.defaults
-	m.unsafe, m.unknown, m.sysvar, m.ordered, m.strange = m.unsafe+o.unsafe, m.unknown+o.unknown, m.sysvar+o.sysvar, m.ordered+o.ordered, m.strange+o.strange
-	m.assigns, m.uservar, m.skips, m.sums, m.merged = m.assigns || o.assigns, m.uservar || o.uservar, m.skips || o.skips, m.sums || o.sums, m.merged || o.merged
-	m.joins, m.bareGroup, m.sequenced, m.setsLastID = m.joins || o.joins, m.bareGroup || o.bareGroup, m.sequenced || o.sequenced, m.setsLastID || o.setsLastID
-	m.queries, m.limits, m.extremes = m.queries+o.queries, m.limits+o.limits, append(m.extremes, o.extremes...)
 }
 
 // Inserts reports whether the statement may generate an id.

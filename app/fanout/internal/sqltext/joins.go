@@ -22,13 +22,9 @@ func (c *judge) joinsOne() bool {
 		if alias == changed {
 			continue
 		}
-		return t != nil && keyed(t, equated(toks, alias, changed))
+		return t != nil && t.Names(equated(toks, alias, changed))
 	}
 	return false
-}
-
-func keyed(t *Table, columns []string) bool {
-	return slices.ContainsFunc(t.Keys, func(k Key) bool { return k.Unique && !k.Partial && subset(k.Columns, columns) })
 }
 
 func usesUsing(toks []token) bool {

@@ -342,7 +342,7 @@ func (c *judge) picks() bool {
 	for _, e := range c.Equals {
 		named = append(named, e.Column)
 	}
-	return slices.ContainsFunc(c.t.Keys, func(k Key) bool { return k.Unique && !k.Partial && subset(k.Columns, named) })
+	return c.t.Names(named)
 }
 
 // total reports whether ORDER BY leaves one order only.

@@ -69,6 +69,11 @@ func (t *Table) Total(columns []string) bool {
 	return slices.ContainsFunc(t.Keys, func(k Key) bool { return t.strict(k) && subset(k.Columns, columns) })
 }
 
+// Names reports whether values of columns name one row at most: they have all of a unique key.
+func (t *Table) Names(columns []string) bool {
+	return slices.ContainsFunc(t.Keys, func(k Key) bool { return k.Unique && !k.Partial && subset(k.Columns, columns) })
+}
+
 // strict reports whether k is a key whose values each name one row.
 func (t *Table) strict(k Key) bool {
 	return k.Unique && !k.Partial && !slices.ContainsFunc(k.Columns, func(c string) bool { col := t.Column(c); return col == nil || col.Nullable })

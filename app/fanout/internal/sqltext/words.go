@@ -5,36 +5,22 @@ var (
 	writeVerbs = set("INSERT REPLACE UPDATE DELETE")
 	ddlVerbs   = set("CREATE ALTER DROP RENAME TRUNCATE OPTIMIZE GRANT REVOKE")
 
-	refusedVerbs = map[string]string{
-		"BEGIN":      "a transaction begun by text is not seen by database/sql; use BeginTx",
-		"START":      "a transaction begun by text is not seen by database/sql; use BeginTx",
-		"COMMIT":     "use the Commit of sql.Tx",
-		"ROLLBACK":   "use the Rollback of sql.Tx; to undo a part, run it in a transaction of its own",
-		"SAVEPOINT":  "savepoints are not passed on; run the part in a transaction of its own",
-		"RELEASE":    "savepoints are not passed on; run the part in a transaction of its own",
-		"XA":         "two-phase commit is the pool's; choose the write mode instead",
-		"USE":        "the database is the one of the DSN; write database.table, or open another pool",
-		"LOAD":       "LOAD DATA reads its file once; use multi-row INSERT",
-		"HANDLER":    "HANDLER is not passed on; use SELECT",
-		"PREPARE":    "statements prepared by text are not passed on; use Prepare",
-		"EXECUTE":    "statements prepared by text are not passed on; use Prepare",
-		"DEALLOCATE": "statements prepared by text are not passed on; use Prepare",
-		"GET":        "diagnostics are of the statement before, behind which the pool has sent others; the driver's error and Result say what it did",
-		"SIGNAL":     "it belongs into a stored program; return the error in the app",
-		"RESIGNAL":   "it belongs into a stored program; return the error in the app",
-		"IMPORT":     "files are on one server; use multi-row INSERT",
-		"KILL":       "thread ids differ between servers; use Replica(name)",
-		"FLUSH":      "administration is done on each server; use Replica(name)",
-		"RESET":      "administration is done on each server; use Replica(name)",
-		"PURGE":      "administration is done on each server; use Replica(name)",
-		"SHUTDOWN":   "administration is done on each server; use Replica(name)",
-		"CHANGE":     "administration is done on each server; use Replica(name)",
-		"INSTALL":    "administration is done on each server; use Replica(name)",
-		"UNINSTALL":  "administration is done on each server; use Replica(name)",
-		"CHECK":      "administration is done on each server; use Replica(name)",
-		"CHECKSUM":   "administration is done on each server; use Replica(name)",
-		"REPAIR":     "administration is done on each server; use Replica(name)",
-	}
+	refusedVerbs = eachWord(map[string]string{
+		"a transaction begun by text is not seen by database/sql; use BeginTx": "BEGIN START",
+		"use the Commit of sql.Tx": "COMMIT",
+		"use the Rollback of sql.Tx; to undo a part, run it in a transaction of its own":                                                "ROLLBACK",
+		"savepoints are not passed on; run the part in a transaction of its own":                                                        "SAVEPOINT RELEASE",
+		"two-phase commit is the pool's; choose the write mode instead":                                                                 "XA",
+		"the database is the one of the DSN; write database.table, or open another pool":                                                "USE",
+		"LOAD DATA reads its file once; use multi-row INSERT":                                                                           "LOAD",
+		"HANDLER is not passed on; use SELECT":                                                                                          "HANDLER",
+		"statements prepared by text are not passed on; use Prepare":                                                                    "PREPARE EXECUTE DEALLOCATE",
+		"diagnostics are of the statement before, behind which the pool has sent others; the driver's error and Result say what it did": "GET",
+		"it belongs into a stored program; return the error in the app":                                                                 "SIGNAL RESIGNAL",
+		"files are on one server; use multi-row INSERT":                                                                                 "IMPORT",
+		"thread ids differ between servers; use Replica(name)":                                                                          "KILL",
+		"administration is done on each server; use Replica(name)":                                                                      "FLUSH RESET PURGE SHUTDOWN CHANGE INSTALL UNINSTALL CHECK CHECKSUM REPAIR",
+	})
 
 	// ownedVars are session variables that the pool sets itself.
 	ownedVars = set("AUTOCOMMIT TIMESTAMP INSERT_ID LAST_INSERT_ID IDENTITY SQL_LOG_BIN TRANSACTION_ISOLATION TX_ISOLATION " +
@@ -54,44 +40,30 @@ var (
 	sequenceFuncs = set("NEXTVAL LASTVAL SETVAL")
 
 	// unsafeFuncs give another value on every server, or at every call; the text says what to write instead.
-	unsafeFuncs = map[string]string{
-		"RAND":              "draw the number in the app and pass it",
-		"UUID":              "make the UUID in the app and pass it",
-		"UUID_SHORT":        "make the id in the app and pass it",
-		"UUID_V4":           "make the UUID in the app and pass it",
-		"UUID_V7":           "make the UUID in the app and pass it",
-		"SYS_GUID":          "make the id in the app and pass it",
-		"RANDOM_BYTES":      "draw the bytes in the app and pass them",
-		"ENCRYPT":           "hash in the app and pass the hash",
-		"SYSDATE":           "use NOW(), which is pinned, or pass the time",
-		"CONNECTION_ID":     "pass an id of the app's own",
-		"GET_LOCK":          "take the lock with a SELECT of its own first",
-		"RELEASE_LOCK":      "release the lock with a SELECT of its own",
-		"RELEASE_ALL_LOCKS": "release the locks with a SELECT of their own",
-		"IS_FREE_LOCK":      "ask with a SELECT of its own first",
-		"IS_USED_LOCK":      "ask with a SELECT of its own first",
-		"FOUND_ROWS":        "count in the app and pass the number",
-		"ROW_COUNT":         "use the Result's RowsAffected and pass the number",
-		"LOAD_FILE":         "read the file in the app and pass its content",
-		"USER":              "pass the name",
-		"CURRENT_USER":      "pass the name",
-		"SESSION_USER":      "pass the name",
-		"SYSTEM_USER":       "pass the name",
-		"CURRENT_ROLE":      "pass the name",
-		"DATABASE":          "pass the name",
-		"SCHEMA":            "pass the name",
-		"VERSION":           "pass the text",
-		"MASTER_POS_WAIT":   "wait with a SELECT of its own",
-		"SOURCE_POS_WAIT":   "wait with a SELECT of its own",
-		"MASTER_GTID_WAIT":  "wait with a SELECT of its own",
-		"SLEEP":             "sleep in the app",
-		"BENCHMARK":         "leave it out",
-		"NEXTVAL":           "make the id in the app or use AUTO_INCREMENT, since sequences differ between replicas",
-		"LASTVAL":           "make the id in the app or use AUTO_INCREMENT, since sequences differ between replicas",
-		"SETVAL":            "make the id in the app or use AUTO_INCREMENT, since sequences differ between replicas",
-		"ROWNUM":            "use LIMIT with an ORDER BY on a unique key",
-		"MATCH":             "find the ids with a SELECT first and pass them, since full-text indexes differ between replicas",
-	}
+	unsafeFuncs = eachWord(map[string]string{
+		"draw the number in the app and pass it":            "RAND",
+		"make the UUID in the app and pass it":              "UUID UUID_V4 UUID_V7",
+		"make the id in the app and pass it":                "UUID_SHORT SYS_GUID",
+		"draw the bytes in the app and pass them":           "RANDOM_BYTES",
+		"hash in the app and pass the hash":                 "ENCRYPT",
+		"use NOW(), which is pinned, or pass the time":      "SYSDATE",
+		"pass an id of the app's own":                       "CONNECTION_ID",
+		"take the lock with a SELECT of its own first":      "GET_LOCK",
+		"release the lock with a SELECT of its own":         "RELEASE_LOCK",
+		"release the locks with a SELECT of their own":      "RELEASE_ALL_LOCKS",
+		"ask with a SELECT of its own first":                "IS_FREE_LOCK IS_USED_LOCK",
+		"count in the app and pass the number":              "FOUND_ROWS",
+		"use the Result's RowsAffected and pass the number": "ROW_COUNT",
+		"read the file in the app and pass its content":     "LOAD_FILE",
+		"pass the name":                 "USER CURRENT_USER SESSION_USER SYSTEM_USER CURRENT_ROLE DATABASE SCHEMA",
+		"pass the text":                 "VERSION",
+		"wait with a SELECT of its own": "MASTER_POS_WAIT SOURCE_POS_WAIT MASTER_GTID_WAIT",
+		"sleep in the app":              "SLEEP",
+		"leave it out":                  "BENCHMARK",
+		"make the id in the app or use AUTO_INCREMENT, since sequences differ between replicas":           "NEXTVAL LASTVAL SETVAL",
+		"use LIMIT with an ORDER BY on a unique key":                                                      "ROWNUM",
+		"find the ids with a SELECT first and pass them, since full-text indexes differ between replicas": "MATCH",
+	})
 
 	// bareUnsafe are those of unsafeFuncs that need no parentheses.
 	bareUnsafe = set("CURRENT_USER CURRENT_ROLE")
@@ -136,3 +108,14 @@ var (
 
 // steady reports whether a name may stand before '(' in a write or in a query without a thought.
 func steady(name string) bool { return beforeParens[name] || pureFuncs[name] || timeWords[name] }
+
+// eachWord is, by word, what is said of several.
+func eachWord(said map[string]string) map[string]string {
+	by := map[string]string{}
+	for text, words := range said {
+		for w := range set(words) {
+			by[w] = text
+		}
+	}
+	return by
+}
