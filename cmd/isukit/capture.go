@@ -139,12 +139,17 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Coun
 	if opts.Filter, err = capture.ParseFilter(o.packet); err != nil {
 		return p, ui.UsageError(err, "the forms are 'port 80', 'host 10.0.0.1' and 'net 10.0.0.0/8', with and, or, not")
 	}
-	o.Eager = o.live != "" || o.host != "" || o.file == "-"
+	o.Eager = o.file == "" || o.file == "-"
+	if o.file == "" && o.keylog != "" {
+		keys, closeLog := capture.FollowKeyLog(o.keylog)
+		defer closeLog()
+		opts.Keys = keys
+	}
 	switch {
 	case o.host != "":
-		err = captureHost(ctx, o, opts, decoder, s)
+		p, err = captureHost(ctx, o, opts, decoder, s)
 	case o.live != "":
-		err = captureLive(ctx, o, opts, decoder, s)
+		p, err = captureLive(ctx, o, opts, decoder, s)
 	default:
 		p, err = captureFile(ctx, o, opts, decoder, s)
 	}

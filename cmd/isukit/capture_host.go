@@ -21,10 +21,10 @@ import (
 )
 
 // captureHost captures on a host of the lab, or else on one that ssh knows by that name.
-func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) error {
+func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	netns, err := labNetns(ctx, o.host, o.stateDir)
 	if err != nil {
-		return err
+		return p, err
 	}
 	if o.live == "" {
 		o.live = "any"
@@ -56,15 +56,10 @@ func labNetns(ctx context.Context, name, stateDir string) (string, error) {
 const sshPatience = 5 * time.Second
 
 // captureSSH reads what tcpdump writes on a host.
-func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) error {
-	if o.keylog != "" {
-		keys, closeLog := capture.FollowKeyLog(o.keylog)
-		defer closeLog()
-		opts.Keys = keys
-	}
+func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	argv, err := sshArgs(o)
 	if err != nil {
-		return err
+		return p, err
 	}
 	cmd := exec.Command("ssh", argv...)
 	// A Ctrl-C at the terminal is for isukit, which ends the capture in order.
@@ -73,14 +68,14 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 	cmd.Stderr = &said
 	input, err := cmd.StdinPipe()
 	if err != nil {
-		return err
+		return p, err
 	}
 	output, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return p, err
 	}
 	if err := cmd.Start(); err != nil {
-		return ui.Hinted(fmt.Errorf("capture on %s: %w", o.host, err), "install openssh-client")
+		return p, ui.Hinted(fmt.Errorf("capture on %s: %w", o.host, err), "install openssh-client")
 	}
 	// The end of its input ends tcpdump, and so the stream.
 	finished := make(chan struct{})
@@ -93,14 +88,14 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 			cmd.Process.Kill()
 		}
 	})
-	reading := readStream(context.WithoutCancel(ctx), o, output, opts, decoder, s)
+	p, reading := readStream(context.WithoutCancel(ctx), o, output, opts, decoder, s)
 	if stop() { // it ended by itself
 		input.Close()
 	}
 	io.Copy(io.Discard, output) // nothing is left, or nobody wants it
 	ended := cmd.Wait()
 	if ended != nil && ctx.Err() == nil {
-		return ui.Hinted(fmt.Errorf("capture on %s: %w: %s", o.host, ended, strings.TrimSpace(said.String())),
+		return p, ui.Hinted(fmt.Errorf("capture on %s: %w: %s", o.host, ended, strings.TrimSpace(said.String())),
 			"needed on the host: ssh login without a prompt, root or passwordless sudo, and tcpdump")
 	}
 	for line := range strings.Lines(said.String()) {
@@ -108,23 +103,22 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 			fmt.Fprintf(s.err, "isukit: %s: %s\n", o.host, strings.TrimSpace(line))
 		}
 	}
-	return reading
+	return p, reading
 }
 
 // readStream shows the exchanges of a pcap file that is still being written; its writer captures from the first byte on. One
 // that ends before it begins is none.
-func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts capture.Options, decoder *exchange.Decoder, s streams) error {
+func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	var first [1]byte
 	if _, err := io.ReadFull(stream, first[:]); err != nil {
-		return nil // why, its writer says
+		return p, nil // why, its writer says
 	}
 	fmt.Fprintf(s.err, "isukit: capturing on %s of %s; press Ctrl-C to stop\n", o.live, o.host)
 	reader, err := capture.NewReader(io.MultiReader(bytes.NewReader(first[:]), stream), opts)
 	if err != nil {
-		return fmt.Errorf("capture on %s: %w", o.host, err)
+		return p, fmt.Errorf("capture on %s: %w", o.host, err)
 	}
-	_, err = exchange.Print(ctx, o.PrintOptions, reader, decoder, s.out)
-	return err
+	return exchange.Print(ctx, o.PrintOptions, reader, decoder, s.out)
 }
 
 // sshArgs are the arguments of ssh that run scripts/capture.sh on the host as root.

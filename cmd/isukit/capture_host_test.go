@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +37,20 @@ exec /usr/sbin/sshd -D -e -f /dev/null -o ListenAddress=0.0.0.0 -o HostKey="$1/h
 func TestCaptureHost(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
-	if os.Getenv(inOtherNamespace) != "" {
+	switch dir := os.Getenv(inOtherNamespace); dir {
+	case "":
+	case "1":
 		sendWhenTold(t)
+		return
+	default:
+		foreignTraffic(t, dir, func(address net.Addr) *http.Transport {
+			fmt.Println(address.(*net.TCPAddr).Port)
+			if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+				t.Fatal(err)
+			}
+			return &http.Transport{}
+		})
+		fmt.Println("done")
 		return
 	}
 	dir := reachable(t)
@@ -56,6 +70,16 @@ func TestCaptureHost(t *testing.T) {
 	t.Run("lab", func(t *testing.T) {
 		cmd := exec.Command(binary, "capture", "--state-dir", dir, "--jsonl", "--host", "a")
 		capturesOnHost(t, lab, cmd)
+	})
+	t.Run("a foreign schema", func(t *testing.T) {
+		protos := t.TempDir()
+		write(t, filepath.Join(protos, "chairs.proto"), chairProto)
+		cmd := exec.Command(binary, "capture", "--state-dir", dir, "--json", "--host", "a", "--proto", protos)
+		got, rest := captureOnHost(t, lab, cmd, t.TempDir(), func(line string) {})
+		if strings.Count(got, "\n") != 300 {
+			t.Fatalf("%d exchanges, want 300: %s", strings.Count(got, "\n"), rest)
+		}
+		checkForeign(t, got)
 	})
 	t.Run("ssh", func(t *testing.T) {
 		config := withSSH(t, lab, dir)
@@ -78,11 +102,28 @@ func TestCaptureHost(t *testing.T) {
 	})
 }
 
-// capturesOnHost runs cmd, to which the filter is added, while host a has traffic, ends it, and compares.
+// capturesOnHost runs cmd while host a has traffic, and compares.
 func capturesOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd) {
 	t.Helper()
-	in, out := sender(t, lab)
-	cmd.Args = append(cmd.Args, "tcp port "+readLine(t, out))
+	var sent []sentExchange
+	got, rest := captureOnHost(t, lab, cmd, "1", func(line string) {
+		if err := json.Unmarshal([]byte(line), &sent); err != nil {
+			t.Fatal(err)
+		}
+	})
+	captured := capturedExchanges(t, got)
+	sortSent(sent)
+	if diff := gocmp.Diff(sent, captured); diff != "" || len(sent) != 200 {
+		t.Errorf("%d sent, %d captured (-sent +captured):\n%.2000s\n%s", len(sent), len(captured), diff, rest)
+	}
+}
+
+// captureOnHost runs cmd, to which the filter is added, while host a has the traffic that what stands for, and ends it; sent gets the
+// sender's last line.
+func captureOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd, what string, sent func(line string)) (out, errs string) {
+	t.Helper()
+	in, answers := sender(t, lab, what)
+	cmd.Args = append(cmd.Args, "tcp port "+readLine(t, answers))
 	var got bytes.Buffer
 	cmd.Stdout = &got
 	pipe, err := cmd.StderrPipe()
@@ -93,14 +134,15 @@ func capturesOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd) {
 		t.Fatal(err)
 	}
 	said := bufio.NewReader(pipe)
-	if line := readLine(t, said); !strings.Contains(line, "capturing on any of ") {
+	line := readLine(t, said)
+	for strings.Contains(line, "isukit: note: message types are guessed") {
+		line = readLine(t, said)
+	}
+	if !strings.Contains(line, "capturing on any of ") {
 		t.Fatalf("got %q, want that it captures", line)
 	}
 	fmt.Fprintln(in, "go")
-	var sent []sentExchange
-	if err := json.Unmarshal([]byte(readLine(t, out)), &sent); err != nil {
-		t.Fatal(err)
-	}
+	sent(readLine(t, answers))
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -108,15 +150,11 @@ func capturesOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the capture ended with %v\n%s", err, rest)
 	}
-	captured := capturedExchanges(t, got.String())
-	sortSent(sent)
-	if diff := gocmp.Diff(sent, captured); diff != "" || len(sent) != 200 {
-		t.Errorf("%d sent, %d captured (-sent +captured):\n%.2000s\n%s", len(sent), len(captured), diff, rest)
-	}
+	return got.String(), string(rest)
 }
 
-// sender starts sendWhenTold on host a.
-func sender(t *testing.T, lab *machine.Driver) (in io.WriteCloser, out *bufio.Reader) {
+// sender runs this test on host a, where it sends what stands for.
+func sender(t *testing.T, lab *machine.Driver, what string) (in io.WriteCloser, out *bufio.Reader) {
 	t.Helper()
 	inRead, in, err := os.Pipe()
 	if err != nil {
@@ -129,7 +167,7 @@ func sender(t *testing.T, lab *machine.Driver) (in io.WriteCloser, out *bufio.Re
 	done := make(chan error, 1)
 	go func() {
 		_, err := lab.Attach(t.Context(), "a", host.Command{
-			Argv: []string{os.Args[0], "-test.run=^TestCaptureHost$"}, Env: []string{inOtherNamespace + "=1", infratest.RealEnv + "=1"},
+			Argv: []string{os.Args[0], "-test.run=^TestCaptureHost$"}, Env: []string{inOtherNamespace + "=" + what, infratest.RealEnv + "=1"},
 			Dir: workDir(t),
 		}, inRead, outWrite, os.Stderr)
 		outWrite.Close()

@@ -27,19 +27,14 @@ func liveHint(err error) string {
 }
 
 // captureLive shows exchanges as they come, until ctx ends: that is the clean end of a live capture.
-func captureLive(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (err error) {
-	if o.keylog != "" {
-		keys, closeLog := capture.FollowKeyLog(o.keylog)
-		defer closeLog()
-		opts.Keys = keys
-	}
+func captureLive(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	netns := o.netns
 	if netns != "" && !strings.Contains(netns, "/") {
 		netns = "/run/netns/" + netns
 	}
 	live, err := capture.OpenLive(ctx, capture.LiveOptions{Interface: o.live, Netns: netns, RingBytes: liveRingBytes})
 	if err != nil {
-		return ui.Hinted(err, liveHint(err))
+		return p, ui.Hinted(err, liveHint(err))
 	}
 	defer live.Close()
 	where := o.live
@@ -49,14 +44,14 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 	fmt.Fprintf(s.err, "isukit: capturing on %s; press Ctrl-C to stop\n", where)
 	reader := capture.NewPacketReader(live, opts)
 	// The source ends with ctx, after it has given what had come until then.
-	if _, err := exchange.Print(context.WithoutCancel(ctx), o.PrintOptions, reader, decoder, s.out); err != nil {
-		return err
+	if p, err = exchange.Print(context.WithoutCancel(ctx), o.PrintOptions, reader, decoder, s.out); err != nil {
+		return p, err
 	}
 	dropped, err := live.Dropped()
 	if err != nil {
-		return err
+		return p, err
 	}
 	stats := reader.Stats()
 	fmt.Fprintf(s.err, "isukit: %d exchanges in %d packets; %d packets were lost by the capture\n", stats.Exchanges, stats.Packets, dropped)
-	return nil
+	return p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -54,8 +55,8 @@ var chairCalls = []struct{ method, path, request, req, response, resp string }{
 	{"GET", "/users/isu-%d/orders", "", "", "ListOrdersResponse", `{"orders":[{"id":"%d","chair_id":"3","at":"2026-11-30T12:00:00.500Z"}]}`},
 }
 
-// foreignTraffic writes a folder of .proto files and a capture of 300 exchanges to dir.
-func foreignTraffic(t *testing.T, dir string) {
+// foreignTraffic writes a folder of .proto files to dir, and has 50 users make 300 calls of a server, whose address connect gets.
+func foreignTraffic(t *testing.T, dir string, connect func(address net.Addr) *http.Transport) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(dir, "proto", "chairs", "v1"), 0o755); err != nil {
 		t.Fatal(err)
@@ -88,22 +89,8 @@ func foreignTraffic(t *testing.T, dir string) {
 		_, _ = w.Write(wire(chairCalls[call].response, numbered(chairCalls[call].resp, user)))
 	}))
 	defer server.Close()
-	f, err := os.Create(filepath.Join(dir, "contest.pcap"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	rec, err := capture.NewRecorder(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		return rec.Conn(c)
-	}}
+	transport := connect(server.Listener.Addr())
+	defer transport.CloseIdleConnections()
 	for user := 1; user <= 50; user++ {
 		for i, c := range chairCalls {
 			var body []byte
@@ -126,9 +113,31 @@ func foreignTraffic(t *testing.T, dir string) {
 			resp.Body.Close()
 		}
 	}
-	transport.CloseIdleConnections()
-	if err := rec.Flush(); err != nil {
+}
+
+// recorded is a client whose traffic is written to a capture file, which is whole when done returns.
+func recorded(t *testing.T, file string) (transport *http.Transport, done func()) {
+	t.Helper()
+	f, err := os.Create(file)
+	if err != nil {
 		t.Fatal(err)
+	}
+	rec, err := capture.NewRecorder(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport = &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return rec.Conn(c)
+	}}
+	return transport, func() {
+		transport.CloseIdleConnections()
+		if err := errors.Join(rec.Flush(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -146,12 +155,35 @@ func TestForeignSchemaInOneCommand(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	foreignTraffic(t, dir)
 	file, protos := filepath.Join(dir, "contest.pcap"), filepath.Join(dir, "proto")
+	transport, done := recorded(t, file)
+	foreignTraffic(t, dir, func(net.Addr) *http.Transport { return transport })
+	done()
 	code, out, errs := isukitIn(t, "", "capture", file, "--proto", protos, "--json")
 	if code != ui.ExitOK || !strings.Contains(errs, "isukit routes learn") {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
+	checkForeign(t, out)
+	code, out, _ = isukitIn(t, "", "capture", file, "--proto", protos, "--bodies")
+	if requests, responses := strings.Count(out, "\n  request chairs.v1."), strings.Count(out, "\n  response chairs.v1."); code != ui.ExitOK || requests != 150 || responses != 300 {
+		t.Errorf("exit %d: %d requests and %d responses are printed, want 150 and 300", code, requests, responses)
+	}
+	// What is learned is a file that names the same types, with the names of users as one route.
+	code, out, errs = isukitIn(t, "", "routes", "learn", file, "--proto", protos)
+	if code != ui.ExitOK || !strings.Contains(out, "GET\t/users/{slug}/orders\t-\tchairs.v1.ListOrdersResponse\n") {
+		t.Errorf("exit %d: %s\n%s", code, errs, out)
+	}
+	routes := filepath.Join(t.TempDir(), "routes.tsv")
+	write(t, routes, strings.ReplaceAll(out, "#? ", ""))
+	code, out, errs = isukitIn(t, "", "capture", file, "--proto", protos, "--routes", routes)
+	if code != ui.ExitOK || strings.Count(out, "-> BuyChairResponse\n") != 50 || strings.Contains(out, "~") {
+		t.Errorf("with these routes: exit %d: %s\n%.500s", code, errs, out)
+	}
+}
+
+// checkForeign holds that every message of the foreign traffic is in what capture --json printed, under its type, marked as a guess.
+func checkForeign(t *testing.T, out string) {
+	t.Helper()
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != 300 {
 		t.Fatalf("%d exchanges, want 300", len(lines))
@@ -168,21 +200,6 @@ func TestForeignSchemaInOneCommand(t *testing.T) {
 		if got.RespType != "chairs.v1."+c.response || !got.RespGuessed || !sameJSON(t, got.Resp, numbered(c.resp, user)) {
 			t.Errorf("%s %s: response %s, guessed %v: %s", c.method, got.URL, got.RespType, got.RespGuessed, got.Resp)
 		}
-	}
-	code, out, _ = isukitIn(t, "", "capture", file, "--proto", protos, "--bodies")
-	if requests, responses := strings.Count(out, "\n  request chairs.v1."), strings.Count(out, "\n  response chairs.v1."); code != ui.ExitOK || requests != 150 || responses != 300 {
-		t.Errorf("exit %d: %d requests and %d responses are printed, want 150 and 300", code, requests, responses)
-	}
-	// What is learned is a file that names the same types, with the names of users as one route.
-	code, out, errs = isukitIn(t, "", "routes", "learn", file, "--proto", protos)
-	if code != ui.ExitOK || !strings.Contains(out, "GET\t/users/{slug}/orders\t-\tchairs.v1.ListOrdersResponse\n") {
-		t.Errorf("exit %d: %s\n%s", code, errs, out)
-	}
-	routes := filepath.Join(t.TempDir(), "routes.tsv")
-	write(t, routes, strings.ReplaceAll(out, "#? ", ""))
-	code, out, errs = isukitIn(t, "", "capture", file, "--proto", protos, "--routes", routes)
-	if code != ui.ExitOK || strings.Count(out, "-> BuyChairResponse\n") != 50 || strings.Contains(out, "~") {
-		t.Errorf("with these routes: exit %d: %s\n%.500s", code, errs, out)
 	}
 }
 

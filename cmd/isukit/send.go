@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -122,14 +123,14 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 		return err
 	}
 	defer reach.Close(ctx)
+	transport := &http.Transport{
+		DialContext:     dialer(o.to, reach),
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure, RootCAs: authorities}, DisableCompression: true,
+		// HTTP/1.1, as the traffic that is debugged.
+		Protocols: http1Only(),
+	}
 	client := &http.Client{
-		Timeout: o.timeout,
-		Transport: &http.Transport{
-			DialContext:     dialer(o.to, reach),
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure, RootCAs: authorities}, DisableCompression: true,
-			// HTTP/1.1, as the traffic that is debugged.
-			Protocols: http1Only(),
-		},
+		Timeout: o.timeout, Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	defer client.CloseIdleConnections()
@@ -138,7 +139,7 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return ui.Hinted(err, sendHint(err))
+		return ui.Hinted(err, sendHint(ctx, err, transport, target))
 	}
 	defer resp.Body.Close()
 	if err := jar.Keep(target, resp.Cookies()); err != nil {
@@ -148,17 +149,39 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 }
 
 // sendHint says what helps against what kept a request from being answered.
-func sendHint(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
+func sendHint(ctx context.Context, err error, t *http.Transport, target *url.URL) string {
+	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &invalid):
+	case errors.As(err, &certificate):
 		return "--cacert FILE names the authority to trust; --insecure accepts any certificate"
-	case strings.Contains(err.Error(), "malformed HTTP response \"\\x00") || strings.Contains(err.Error(), "no application protocol"):
-		return "the server seems to speak HTTP/2 only, and isukit sends HTTP/1.1: name the port of the app behind the proxy"
+	case speaksHTTP2(ctx, t, target):
+		return "the server speaks HTTP/2 only, and isukit sends HTTP/1.1: name the port of the app behind the proxy"
 	}
 	return "isukit send --to URL names the server; \"isukit topology status\" shows the address of a running topology"
+}
+
+// speaksHTTP2 opens a connection as HTTP/2 does, and reports whether the server answers with its settings (RFC 9113, 3.4).
+func speaksHTTP2(ctx context.Context, t *http.Transport, target *url.URL) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	port := cmp.Or(target.Port(), map[string]string{"http": "80", "https": "443"}[target.Scheme])
+	conn, err := t.DialContext(ctx, "tcp", net.JoinHostPort(target.Hostname(), port))
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if target.Scheme == "https" {
+		config := t.TLSClientConfig.Clone()
+		config.ServerName, config.NextProtos = target.Hostname(), []string{"h2"}
+		conn = tls.Client(conn, config)
+	}
+	var frame [9]byte
+	const settings = 4
+	if _, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err == nil {
+		_, err = io.ReadFull(conn, frame[:])
+	}
+	return err == nil && frame[3] == settings
 }
 
 // trust reads the authorities of --cacert; no file, the system's.

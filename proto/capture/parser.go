@@ -144,7 +144,7 @@ func (p *parser) plausible() bool {
 func (p *parser) headRead(head []byte, at mark) {
 	first := p.bufAt
 	if p.dir == 0 && bytes.HasPrefix(head, []byte("PRI * HTTP/2.0")) {
-		p.conn.tunnel(first, "this is an HTTP/2 connection, as gRPC uses; isukit reads HTTP/1.x")
+		p.conn.tunnel(first, http2Note(p.conn.tls))
 		return
 	}
 	m, err := parseHead(head, p.dir)
@@ -171,6 +171,14 @@ func (p *parser) headRead(head []byte, at mark) {
 		p.req.Response = m
 	}
 	p.frame(at)
+}
+
+// http2Note says that a connection is HTTP/2, over TLS of that version if it is.
+func http2Note(tls string) string {
+	if tls != "" {
+		return "this is an HTTP/2 connection over " + tls + ", as gRPC, browsers and proxies use where both ends may; isukit reads HTTP/1.x"
+	}
+	return "this is an HTTP/2 connection, as gRPC uses; isukit reads HTTP/1.x"
 }
 
 // errTooMuch says that a message's head or trailer has no room.

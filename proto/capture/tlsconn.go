@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -191,11 +192,7 @@ func (t *tlsConn) content(dir int, kind byte, content []byte, at mark) {
 // inner is what reads the connection's content.
 func (t *tlsConn) inner() *httpConn {
 	if t.http == nil {
-		name := "TLS 1.2"
-		if t.serverHello.version == version13 {
-			name = "TLS 1.3"
-		}
-		t.http = newHTTPConn(t.client, t.server, name, true, t.out)
+		t.http = newHTTPConn(t.client, t.server, t.version(), true, t.out)
 	}
 	return t.http
 }
@@ -247,6 +244,11 @@ func (t *tlsConn) message(dir int, kind byte, body []byte, at mark) {
 			t.serverHello = &hello
 			t.agreed(at)
 		}
+	case encryptedExts:
+		if t.serverHello != nil {
+			t.serverHello.extensions(kind, &fields{body, true})
+			t.isHTTP2(at)
+		}
 	case newSessionTicket:
 		// In TLS 1.2 it comes in the clear: four bytes of lifetime, then the ticket.
 		if t.master != nil && len(body) > 6 {
@@ -281,6 +283,7 @@ func (t *tlsConn) agreed(at mark) {
 	}
 	s, ok := suites[t.serverHello.suite]
 	switch {
+	case t.isHTTP2(at):
 	case t.serverHello.version != version12 && t.serverHello.version != version13:
 		t.giveUp(at, "TLS: version 0x%04x is not read (1.2 and 1.3 are)", t.serverHello.version)
 	case !ok:
@@ -340,19 +343,39 @@ func (t *tlsConn) keys12(at mark) {
 	}
 }
 
+// alpnHTTP2 is HTTP/2 as ALPN names it.
+const alpnHTTP2 = "\x02h2"
+
+// isHTTP2 gives a connection up of which both ends agreed that it is HTTP/2.
+func (t *tlsConn) isHTTP2(at mark) bool {
+	is := string(t.serverHello.protocols) == alpnHTTP2
+	if is {
+		t.giveUp(at, "%s", http2Note(t.version()))
+	}
+	return is
+}
+
+// version is the one that was agreed on, as people write it.
+func (t *tlsConn) version() string {
+	if t.serverHello.version == version13 {
+		return "TLS 1.3"
+	}
+	return "TLS 1.2"
+}
+
 // noKey says why the connection stays closed, and what would open it.
 func (t *tlsConn) noKey(at mark) {
-	version, exchange := "1.2", "(EC)DHE: the server's private key cannot decrypt it, since it only signs"
-	switch {
-	case t.serverHello.version == version13:
-		version, exchange = "1.3", "always (EC)DHE: the server's private key cannot decrypt it, since it only signs"
-	case t.suite.rsa:
+	exchange := "(EC)DHE: the server's private key cannot decrypt it, since it only signs"
+	if t.suite.rsa {
 		exchange = "RSA: the server's private key could decrypt it, but isukit reads key logs only"
 	}
-	const way = "let the client or the server write a key log and give it with --keylog"
-	if len(t.clientHello.ticket) > 0 && version == "1.2" {
+	way := "let the client or the server write a key log and give it with --keylog"
+	if bytes.Contains(t.clientHello.protocols, []byte(alpnHTTP2)) {
+		way += "; the client offers HTTP/2, which isukit does not read"
+	}
+	if len(t.clientHello.ticket) > 0 && t.serverHello.version == version12 {
 		t.giveUp(at, "TLS 1.2, %s, resumed with a ticket, perhaps of a connection before the capture: no key in the key log; %s", t.suite.name, way)
 		return
 	}
-	t.giveUp(at, "TLS %s, %s: no key in the key log. The key exchange is %s; %s", version, t.suite.name, exchange, way)
+	t.giveUp(at, "%s, %s: no key in the key log. The key exchange is %s; %s", t.version(), t.suite.name, exchange, way)
 }

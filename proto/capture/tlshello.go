@@ -12,12 +12,14 @@ const (
 	helloClient       = 1
 	helloServer       = 2
 	newSessionTicket  = 4
+	encryptedExts     = 8
 	handshakeFinished = 20
 	keyUpdate         = 24
 
 	version12 = 0x0303
 	version13 = 0x0304
 
+	extALPN           = 16
 	extEncryptThenMAC = 22
 	extSessionTicket  = 35
 	extEarlyData      = 42
@@ -33,6 +35,8 @@ type hello struct {
 	ticket         []byte
 	encryptThenMAC bool
 	earlyData      bool
+	// protocols are those of ALPN (RFC 7301): what a client offers, or the one that a server chose, with their lengths before them.
+	protocols []byte
 }
 
 // helloRetry is the random of a ServerHello that asks for another ClientHello, RFC 8446 section 4.1.3.
@@ -81,6 +85,12 @@ func parseHello(kind byte, body []byte) (h hello, ok bool) {
 	if !f.ok {
 		return h, false
 	}
+	h.extensions(kind, f)
+	return h, true
+}
+
+// extensions reads those of a hello, or the ones that a TLS 1.3 server encrypts.
+func (h *hello) extensions(kind byte, f *fields) {
 	extensions := &fields{f.take(f.number(2)), true}
 	for len(extensions.b) > 0 && extensions.ok {
 		id := extensions.number(2)
@@ -92,13 +102,14 @@ func parseHello(kind byte, body []byte) (h hello, ok bool) {
 			}
 		case extSessionTicket:
 			h.ticket = append([]byte(nil), value...)
+		case extALPN:
+			h.protocols = append([]byte(nil), value[min(2, len(value)):]...)
 		case extEncryptThenMAC:
 			h.encryptThenMAC = true
 		case extEarlyData:
 			h.earlyData = true
 		}
 	}
-	return h, true
 }
 
 // looksLikeTLS reports whether b begins with a TLS record.
