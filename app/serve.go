@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -98,8 +99,12 @@ func (p *portal) log(w *statusWriter, r *http.Request, took time.Duration) {
 
 // serve lets in who may call, and answers.
 func (p *portal) serve(e endpoint) http.Handler {
+	labels := pprof.Labels("route", e.Method+" "+e.Path)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		ctx := pprof.WithLabels(r.Context(), labels)
+		pprof.SetGoroutineLabels(ctx) // profiles tell which route a sample is of
+		defer pprof.SetGoroutineLabels(r.Context())
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		c := &call{w: w, r: r}
 		if err := p.admit(ctx, e.access, c); err != nil {

@@ -14,22 +14,35 @@ func Diff(w io.Writer, d *diff.Diff, most int, s Style) error {
 	p := newSheet(s)
 	p.head("Changed", fmt.Sprintf("%s -> %s", clean(d.A.ID), clean(d.B.ID)))
 	p.changes(d, most)
+	return p.writeMoves(w, d, most, diffNote(d))
+}
+
+// Moves writes what moved between two digests, the largest first; most bounds each list, 0 is all.
+func Moves(w io.Writer, d *diff.Diff, most int, s Style) error {
+	return newSheet(s).writeMoves(w, d, most, perMinuteNote(d))
+}
+
+func (p *sheet) writeMoves(w io.Writer, d *diff.Diff, most int, note string) error {
 	for _, group := range moveGroups {
 		p.moves(d, group.name, group.title, most)
 	}
-	p.line()
-	p.para("  ", dim, diffNote(d))
+	if p.line(); note != "" {
+		p.para("  ", dim, note)
+	}
 	_, err := io.WriteString(w, p.String())
 	return err
 }
 
 // diffNote says how the figures of a difference are to be read.
 func diffNote(d *diff.Diff) string {
-	note := "One round each: the differences may be noise. isukit compare shows their confidence."
-	if d.PerMinute {
-		note = fmt.Sprintf("The loads lasted %s and %s: sums and counts are for a minute of load. %s", seconds(d.A.LoadTook()), seconds(d.B.LoadTook()), note)
+	return perMinuteNote(d) + "One round each: the differences may be noise. isukit compare shows their confidence."
+}
+
+func perMinuteNote(d *diff.Diff) string {
+	if !d.PerMinute {
+		return ""
 	}
-	return note
+	return fmt.Sprintf("The loads lasted %s and %s: sums and counts are for a minute of load. ", seconds(d.A.LoadTook()), seconds(d.B.LoadTook()))
 }
 
 // moveGroups are the groups of moves in the order in which they are shown.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,8 @@ type flameBox struct {
 	Y, Depth                    int
 	// From and Part are ratios of the whole.
 	From, Part string
+	// Route is set for boxes that stand for a route of the app.
+	Route string
 	// Focus is set for boxes that are wide enough to be chosen with the keyboard.
 	Focus bool
 }
@@ -37,32 +40,73 @@ const (
 	flameDepth   = 60
 	flameColors  = 5
 	flameTops    = 10
-	flameFocused = 0.02 // of the width
+	flameFocused = 0.02  // of the width
+	flameDiffers = 0.005 // of the whole: from what difference a box stands out
 )
 
 func flames(r *result.Round) []flame {
 	var all []flame
 	for i, p := range r.Profiles {
-		if p.Total <= 0 || len(p.Frames) == 0 {
-			continue
+		if p.Total > 0 && len(p.Frames) > 0 {
+			all = append(all, flameOf(p, "flame"+strconv.Itoa(i), nil, ""))
 		}
-		f := flame{ID: "flame" + strconv.Itoa(i), Title: clean(p.Host + ": " + p.Name), About: amount(p.Total, p.Unit) + " in all"}
-		deepest := 0
-		for _, frame := range p.Frames {
-			if frame.Depth < flameDepth {
-				deepest = max(deepest, frame.Depth)
-			}
-		}
-		f.Height = (deepest + 1) * flameRow
-		for _, frame := range p.Frames {
-			if frame.Depth < flameDepth && frame.Depth >= 0 {
-				f.Boxes = append(f.Boxes, boxOf(frame, p, deepest))
-			}
-		}
-		f.Top = topsOf(p)
-		all = append(all, f)
 	}
 	return all
+}
+
+// flameOf draws a profile; where another is given, boxes say what share of it the same calls have, and those that differ stand out.
+func flameOf(p result.Profile, id string, other map[string]float64, otherName string) flame {
+	f := flame{ID: id, Title: clean(p.Host + ": " + p.Name), About: amount(p.Total, p.Unit) + " in all", Top: topsOf(p)}
+	deepest := 0
+	for _, frame := range p.Frames {
+		if frame.Depth < flameDepth {
+			deepest = max(deepest, frame.Depth)
+		}
+	}
+	f.Height = (deepest + 1) * flameRow
+	eachCall(p, func(frame result.Frame, path string) {
+		box := boxOf(frame, p, deepest)
+		if other != nil {
+			box.Class = "even"
+			if more := float64(frame.Value)/float64(p.Total) - other[path]; math.Abs(more) >= flameDiffers {
+				box.Class = map[bool]string{true: "more", false: "less"}[more > 0]
+			}
+			box.Text += "; " + otherName + " " + percent(other[path])
+		}
+		f.Boxes = append(f.Boxes, box)
+	})
+	return f
+}
+
+// eachCall calls f with the frames that are drawn, and with the names of all calls down to each.
+func eachCall(p result.Profile, f func(frame result.Frame, path string)) {
+	var path []string
+	for _, frame := range p.Frames {
+		if frame.Depth >= 0 && frame.Depth < flameDepth {
+			path = append(path[:min(len(path), frame.Depth)], frame.Name)
+			f(frame, strings.Join(path, "\n"))
+		}
+	}
+}
+
+// flamePairs are the profiles that both rounds have.
+func flamePairs(a, b *result.Round) (pairs [][2]flame) {
+	shares := func(p result.Profile) map[string]float64 {
+		all := map[string]float64{}
+		eachCall(p, func(frame result.Frame, path string) { all[path] = float64(frame.Value) / float64(p.Total) })
+		return all
+	}
+	for _, before := range a.Profiles {
+		i := slices.IndexFunc(b.Profiles, func(p result.Profile) bool { return p.Host == before.Host && p.Name == before.Name })
+		if i < 0 || before.Total <= 0 || b.Profiles[i].Total <= 0 {
+			continue
+		}
+		id := "flame" + strconv.Itoa(len(pairs))
+		pair := [2]flame{flameOf(before, id+"a", shares(b.Profiles[i]), "after"), flameOf(b.Profiles[i], id+"b", shares(before), "before")}
+		pair[0].Title, pair[1].Title = "Before: "+pair[0].Title, "After: "+pair[1].Title
+		pairs = append(pairs, pair)
+	}
+	return pairs
 }
 
 func boxOf(f result.Frame, p result.Profile, deepest int) flameBox {
@@ -73,12 +117,16 @@ func boxOf(f result.Frame, p result.Profile, deepest int) flameBox {
 		sum += int(c)
 	}
 	from, part := float64(f.From)/total, float64(f.Value)/total
-	return flameBox{
+	box := flameBox{
 		X: num(100*from) + "%", Width: num(100*part) + "%", Y: (deepest - f.Depth) * flameRow, Depth: f.Depth, Name: shortFunction(name),
 		Text:  fmt.Sprintf("%s: %s, %s; itself %s", name, percent(part), amount(f.Value, p.Unit), amount(f.Self, p.Unit)),
 		Class: "f" + strconv.Itoa(sum%flameColors), From: strconv.FormatFloat(from, 'f', 6, 64), Part: strconv.FormatFloat(part, 'f', 6, 64),
 		Focus: part >= flameFocused,
 	}
+	if method, path, ok := strings.Cut(name, " "); f.Depth == 1 && (strings.HasPrefix(method, "/") || ok && strings.HasPrefix(path, "/")) {
+		box.Name, box.Route = name, name
+	}
+	return box
 }
 
 // shortFunction leaves the package's path away.

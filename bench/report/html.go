@@ -14,6 +14,9 @@ import (
 //go:embed page.html.tmpl
 var pageTemplate string
 
+//go:embed flame.html.tmpl
+var flameTemplate string
+
 //go:embed page.css
 var pageCSS string
 
@@ -28,7 +31,7 @@ func HTML(w io.Writer, r *result.Round) error {
 		"size": size, "fixed": fixed, "cpus": cpus, "moment": moment, "clean": clean, "span": span, "openFiles": openFiles,
 		"routesOf": routesOf, "meanMs": meanMs, "percentOf": func(part, all float64) string { return percent(part / max(all, 1e-9)) },
 		"width": func(ratio float64) string { return num(100*min(max(ratio, 0), 1)) + "%" },
-	}).Parse(pageTemplate)
+	}).Parse(flameTemplate + pageTemplate)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,8 @@ func watched(evil string) *result.Round {
 	}
 	for i, path := range []string{"/", "/posts/{id}", "/image/{id}.jpg", "/@{slug}", "/login", "/comment" + evil} {
 		n := int64(3000 / (i + 1))
-		r.Access.Routes = append(r.Access.Routes, result.Route{Method: "GET", Path: path, Hits: n, Status: map[string]int64{"2xx": n - 3, "4xx": 2, "5xx": 1}, Request: spread(n, 20), Upstream: spread(n, 19), SentBytes: n * 9000})
+		r.Access.Routes = append(r.Access.Routes, result.Route{Method: "GET", Path: path, Hits: n, Status: map[string]int64{"2xx": n - 3, "4xx": 2, "5xx": 1}, Request: spread(n, 20), Upstream: spread(n, 19), SentBytes: n * 9000,
+			Slowest: []result.SlowRequest{{At: time.Date(2026, 11, 22, 20, 15, 1, 0, time.UTC), Ms: 400, Status: 200, Target: path + "?max=" + strings.Repeat("1", 90) + evil}, {Ms: 300, Status: 500, Target: path}}})
 	}
 	r.Access.Lines, r.Access.Unreadable, r.Access.Total = 9002, 2, r.Access.Routes[0]
 	r.Access.Examples = []result.UnreadableLine{{File: "access.log", Line: 17, Text: "half a li" + evil}}
@@ -55,7 +56,8 @@ func watched(evil string) *result.Round {
 	r.Queries.Statements, r.Queries.Sources = 9100, []string{"slow log of s1"}
 	r.Profiles = []result.Profile{{Host: "s1", Name: "cpu of http://localhost:6060", Unit: "nanoseconds", Total: 8e9, Frames: []result.Frame{
 		{Name: "all", Value: 8e9}, {Name: "net/http.(*conn).serve", Depth: 1, Value: 6e9}, {Name: "main.getIndex" + evil, Depth: 2, Value: 4e9, Self: 1e9},
-		{Name: "main.makePosts", Depth: 3, Value: 3e9, Self: 3e9}, {Name: "main.getImage", Depth: 2, From: 4e9, Value: 2e9, Self: 2e9}, {Name: "runtime.gcBgMarkWorker", Depth: 1, From: 6e9, Value: 2e9, Self: 2e9}}}}
+		{Name: "main.makePosts" + evil, Depth: 3, Value: 3e9, Self: 3e9}, {Name: "main.getImage", Depth: 2, From: 4e9, Value: 2e9, Self: 2e9}, {Name: "GET /posts/:id" + evil, Depth: 1, From: 6e9, Value: 1e9}, {Name: "main.getPost", Depth: 2, From: 6e9, Value: 1e9, Self: 1e9},
+		{Name: "runtime.gcBgMarkWorker", Depth: 1, From: 7e9, Value: 1e9, Self: 1e9}}}}
 	r.Settings = []result.Settings{{Host: "s1", Source: "sysctl", Values: map[string]string{"net.core.somaxconn": "4096" + evil, "vm.swappiness": "60"}}}
 	return r
 }
@@ -120,8 +122,8 @@ func TestWatchedPageInChromium(t *testing.T) {
 		b.Eval(`[...document.querySelectorAll('#flame0 .box')].filter(x => x.getBoundingClientRect().width > 0).length`, &n)
 		return n
 	}
-	if n := shown(); n != 6 {
-		t.Errorf("%d boxes, want 6", n)
+	if n := shown(); n != 8 {
+		t.Errorf("%d boxes, want 8", n)
 	}
 	press := func() {
 		b.Must("Input.dispatchKeyEvent", map[string]any{"type": "keyDown", "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}, nil)
@@ -134,8 +136,15 @@ func TestWatchedPageInChromium(t *testing.T) {
 	}
 	b.Eval(`document.querySelectorAll('#flame0 .box')[0].focus(), ''`, &text)
 	press()
-	if n := shown(); n != 6 {
-		t.Errorf("after Enter on the root %d boxes are shown, want all 6", n)
+	if n := shown(); n != 8 {
+		t.Errorf("after Enter on the root %d boxes are shown, want all 8", n)
+	}
+	// A route leads to its part of the flame graph, and to its slowest requests.
+	var route struct{ Link, Slowest string }
+	b.Eval(`(() => { const cell = [...document.querySelectorAll('#routes tbody td:first-child')].find(c => c.textContent.startsWith('GET /posts/{id}')), link = [...cell.querySelectorAll('a')].find(a => a.textContent === 'flame graph');
+		link.click(); return {Link: link.hash, Slowest: cell.querySelector('li').textContent}; })()`, &route)
+	if n := shown(); n != 3 || route.Link != "#flame0" || !strings.HasPrefix(route.Slowest, "400 ms, 200, ") || !strings.Contains(route.Slowest, ": /posts/{id}?max=111") {
+		t.Errorf("the route leads to %+v, of which %d boxes are shown, want its own, what it calls and the root", route, n)
 	}
 	var open bool
 	b.Eval(`document.querySelector('#queries td a').click(), document.getElementById('q0').open`, &open)

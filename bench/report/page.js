@@ -125,12 +125,23 @@
     }
   }
 
-  // A route names the queries that say that they come from it; its own names of parts of a path may differ from the app's.
+  // A route names the queries that say that they come from it, and its part of a flame graph; its own names of parts of a path may differ from the app's.
   const plain = (route) => route.trim().replace(/[:{@]+[^/}\s]*}?/g, '{}');
+  const same = (told, route) => told === route || told === route.replace(/^[A-Z]+ /, '');
+  const boxes = [...document.querySelectorAll('.box[data-route]')];
   const from = [...document.querySelectorAll('#queries details')].map((d) => [d, [...d.querySelectorAll('.from')].map((e) => plain(e.dataset.route))]);
   for (const row of document.querySelectorAll('#routes tbody tr')) {
-    const route = plain(row.cells[0].textContent);
-    const found = from.filter(([, routes]) => routes.some((r) => r === route || r === route.replace(/^[A-Z]+ /, '')));
+    const route = plain(row.cells[0].firstChild.textContent);
+    const box = boxes.find((b) => same(plain(b.dataset.route), route));
+    if (box) {
+      const link = document.createElement('a');
+      link.className = 'quiet';
+      link.href = '#' + box.closest('section').id;
+      link.textContent = 'flame graph';
+      link.addEventListener('click', () => box.dispatchEvent(new Event('click')));
+      row.cells[0].append(link);
+    }
+    const found = from.filter(([, routes]) => routes.some((r) => same(r, route)));
     if (found.length === 0) continue;
     const list = document.createElement('p');
     list.className = 'quiet';

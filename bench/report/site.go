@@ -40,6 +40,8 @@ type siteView struct {
 	Entries     []IndexEntry
 	Diff        *diff.Diff
 	Groups      []siteGroup
+	// Flames are those of the same profile before and after, side by side.
+	Flames [][2]flame
 }
 
 // IndexEntry is what Index shows of one round.
@@ -135,7 +137,7 @@ const pageMoves = 40
 
 // DiffHTML writes the page of what differs between two rounds.
 func DiffHTML(w io.Writer, d *diff.Diff) error {
-	v := siteView{Title: "what differs", Home: ".", Diff: d}
+	v := siteView{Title: "what differs", Home: ".", Diff: d, Flames: flamePairs(d.A, d.B)}
 	for _, group := range moveGroups {
 		g := siteGroup{Title: group.title}
 		last, names := "", 0
@@ -164,7 +166,7 @@ func DiffHTML(w io.Writer, d *diff.Diff) error {
 func site(w io.Writer, name string, v siteView) error {
 	v.CSS, v.JS = template.CSS(pageCSS), template.JS(siteScript())
 	t, err := template.New("site").Funcs(template.FuncMap{"count": count, "figure": figure, "millis": millis, "clean": clean, "absent": absent, "diffNote": diffNote,
-		"millisOf": func(t time.Time) int64 { return t.UnixMilli() }, "when": func(t time.Time) string { return t.UTC().Format("15:04:05") }}).Parse(siteTemplate)
+		"millisOf": func(t time.Time) int64 { return t.UnixMilli() }, "when": func(t time.Time) string { return t.UTC().Format("15:04:05") }}).Parse(flameTemplate + siteTemplate)
 	if err != nil {
 		return err
 	}

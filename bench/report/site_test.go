@@ -25,6 +25,7 @@ func siteServer(t *testing.T, evil string, running *atomic.Bool) *httptest.Serve
 	before.ID, before.Score.Total, before.Settings[0].Values["vm.swappiness"] = "20261122T200003Z-private-isu", 9000, "10"
 	before.Access.Routes[1].Request.SumSeconds *= 3
 	before.Queries.Queries = before.Queries.Queries[:2]
+	before.Profiles[0].Total, before.Profiles[0].Frames = 4e9, []result.Frame{{Name: "all", Value: 4e9}, {Name: "net/http.(*conn).serve", Depth: 1, Value: 4e9}, {Name: "main.getIndex" + evil, Depth: 2, Value: 1e9, Self: 1e9}}
 	var entries []report.IndexEntry
 	for _, e := range []result.Entry{{ID: after.ID, Round: after}, {ID: before.ID, Round: before}, {ID: "damaged" + evil, Err: errors.New("read: " + evil)}} {
 		entries = append(entries, report.IndexEntryOf(e, before))
@@ -79,6 +80,17 @@ func TestSiteInChromium(t *testing.T) {
 		}
 	}
 	server := siteServer(t, "", &running)
+	// The flame graphs of both rounds stand side by side; a box says what share the same calls had in the other.
+	b.View(1280, "light")
+	b.OpenURL(server.URL + "/diff")
+	var sides struct{ Above, Apart, Text, New string }
+	b.Eval(`(() => { const [a, b] = document.querySelectorAll('.sides > section'), x = a.getBoundingClientRect(), y = b.getBoundingClientRect();
+		const box = (s, name) => [...s.querySelectorAll('.box')].find(e => e.dataset.text.startsWith(name));
+		return {Above: String(Math.abs(x.top - y.top) < 1), Apart: String(x.right <= y.left), Text: box(b, 'main.getIndex').dataset.text + ' ' + box(b, 'main.getIndex').querySelector('rect').className.baseVal,
+			New: box(b, 'main.getImage').dataset.text}; })()`, &sides)
+	if sides.Above != "true" || sides.Apart != "true" || !strings.HasSuffix(sides.Text, "; before 25 % more") || !strings.HasSuffix(sides.New, "; before 0 %") {
+		t.Errorf("the flame graphs stand and say %+v", sides)
+	}
 	running.Store(true)
 	b.OpenURL(server.URL + "/")
 	var text string

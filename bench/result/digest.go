@@ -1,5 +1,7 @@
 package result
 
+import "time"
+
 // Spread sums up times: how many there were, their sum and how they lie. Quantiles come from a histogram and are off by
 // 0.2 % at most; the highest is exact.
 type Spread struct {
@@ -58,6 +60,18 @@ type Route struct {
 	// MaxBytes is the largest answer.
 	MaxBytes int64            `json:"max_bytes"`
 	Cache    map[string]int64 `json:"cache,omitempty"`
+	// Slowest are the requests that took longest, the longest first.
+	Slowest []SlowRequest `json:"slowest,omitempty"`
+}
+
+// SlowRequest is one request that took long.
+type SlowRequest struct {
+	// At is when it ended, in UTC; absent when the log does not tell.
+	At     time.Time `json:"at,omitzero"`
+	Ms     float64   `json:"ms"`
+	Status int       `json:"status"`
+	// Target is its path with its query; what looks like a secret is masked.
+	Target string `json:"target"`
 }
 
 // QueryDigest is what databases say about the statements of a round.

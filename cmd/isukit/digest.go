@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"isukit/bench/report"
 	"isukit/cmd/internal/round"
@@ -19,14 +21,14 @@ import (
 func newDigestCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "digest",
-		Short:   "Summarize an access log by route, or a slow log by query",
-		Example: "  isukit digest access /var/log/nginx/access.log\n  isukit digest queries /var/log/mysql/slow.log",
+		Short:   "Summarize access logs by route, slow logs by query; compare two",
+		Example: "  isukit digest access /var/log/nginx/access.log\n  isukit digest queries /var/log/mysql/slow.log\n  isukit digest diff before.log after.log",
 	}
-	cmd.AddCommand(newDigestAccessCmd(s), newDigestQueriesCmd(s))
+	cmd.AddCommand(newDigestAccessCmd(s), newDigestQueriesCmd(s), newDigestDiffCmd(s))
 	return cmd
 }
 
-// digestOptions are those of both digests.
+// digestOptions are those of both digests of one log.
 type digestOptions struct {
 	from, to string
 	top      int
@@ -106,12 +108,16 @@ routes instead. It counts and shows lines that it cannot read.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runDigestAccess(cmd.Context(), o, args, s) },
 	}
 	o.addFlags(cmd, "routes")
-	f := cmd.Flags()
+	o.addAccessFlags(cmd.Flags())
+	return cmd
+}
+
+// addAccessFlags are those that say how access logs are read.
+func (o *digestAccessOptions) addAccessFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.format, "format", "", "json, ltsv (with labels: 'json took=request_time'), combined, envoy, or the format of nginx, Apache, H2O or Envoy (default: detected)")
 	f.StringVar(&o.zone, "zone", "UTC", "time zone of times without one, for example Asia/Tokyo, +09:00 or Local")
 	f.StringArrayVar(&o.routes, "route", nil, "route pattern: /posts/:id or /posts/{id} (one segment), /static/* (the rest), or a regular expression that starts with ^ (repeatable)")
 	f.BoolVar(&o.literal, "literal", false, "do not group paths that no --route matches")
-	return cmd
 }
 
 func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string, s streams) error {
@@ -210,4 +216,27 @@ func readLogs(ctx context.Context, files []string, s streams, read func(name str
 		}())
 	}
 	return errors.Join(errs...)
+}
+
+// chosenRows are the flags of what is printed of a digest, and how.
+type chosenRows struct{ columns, sort, match, output string }
+
+func (o *chosenRows) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.columns, "columns", "", "columns to print, for example count,sum,p50,p99.9,path (default: those that fit)")
+	f.StringVar(&o.sort, "sort", "sum", "column to sort by: sum, count, mean, p99, max or any other")
+	f.StringVar(&o.match, "match", "", "only rows whose method and path, or query, match this regular expression")
+	f.StringVar(&o.output, "output", "table", "format: table, tsv, csv or markdown")
+}
+
+// own tells whether rows are printed by their columns, and not as reports have them.
+func (o *chosenRows) own() bool { return o.columns != "" || o.output != "table" }
+
+// matcher is what --match wants.
+func (o *chosenRows) matcher() (*regexp.Regexp, error) {
+	expr, err := regexp.Compile(o.match)
+	if err != nil {
+		err = ui.UsageError(fmt.Errorf("--match: %w", err), "write a regular expression such as '^POST '")
+	}
+	return expr, err
 }

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"regexp"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -17,6 +19,7 @@ import (
 
 func newDigestQueriesCmd(s streams) *cobra.Command {
 	var o digestOptions
+	var groups []string
 	cmd := &cobra.Command{
 		Use:   "queries FILE...",
 		Short: "Summarize slow logs of MySQL or MariaDB by query",
@@ -25,19 +28,30 @@ and the slowest query as an example. Files may be rotated and compressed; "-" is
 route, queries are counted by route. Passwords, tokens, session ids and similar strings in examples are masked.`,
 		Example: `  isukit digest queries /var/log/mysql/slow.log
   isukit digest queries slow.log.1.gz slow.log --from 13:05:00 --to 13:06:00
+  isukit digest queries slow.log --group '^select .* from sessions' --group '^insert into (logs|events)'
   isukit digest queries --json slow.log | jq '.queries[0]'`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runDigestQueries(cmd.Context(), o, args, s) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runDigestQueries(cmd.Context(), o, groups, args, s)
+		},
 	}
 	o.addFlags(cmd, "queries")
+	cmd.Flags().StringArrayVar(&groups, "group", nil, "queries that match this regular expression are one row (repeatable; the first match counts)")
 	return cmd
 }
 
-func runDigestQueries(ctx context.Context, o digestOptions, files []string, s streams) error {
+func runDigestQueries(ctx context.Context, o digestOptions, groups, files []string, s streams) error {
 	var opts query.Options
 	var err error
 	if opts.From, opts.To, err = o.window(); err != nil {
 		return err
+	}
+	for _, text := range groups {
+		expr, err := regexp.Compile(text)
+		if err != nil {
+			return ui.UsageError(fmt.Errorf("--group: %w", err), "write a regular expression such as '^insert into (users|teams)'")
+		}
+		opts.Groups = append(opts.Groups, expr)
 	}
 	digester := query.New(opts)
 	failed := readLogs(ctx, files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })

@@ -28,7 +28,7 @@ import (
 var printedTypes = map[string]reflect.Type{
 	"round": nil, "show": nil, "observe": nil, "digest access": nil, "digest queries": nil, "decode": nil, "send": nil, "hits": nil, "topology diff": nil,
 	"ls": reflect.TypeFor[listedRound](), "final": reflect.TypeFor[listedRound](),
-	"diff": reflect.TypeFor[diffJSON](), "latency": reflect.TypeFor[endpointLatency](), "compare": reflect.TypeFor[compare.Comparison](),
+	"diff": reflect.TypeFor[diffJSON](), "digest diff": reflect.TypeFor[diffJSON](), "latency": reflect.TypeFor[endpointLatency](), "compare": reflect.TypeFor[compare.Comparison](),
 	"screen": reflect.TypeFor[session.ScreenResult](), "screen resume": reflect.TypeFor[session.ScreenResult](),
 	"advise": reflect.TypeFor[session.Advice](), "autotune": reflect.TypeFor[session.TuneResult](), "autotune resume": reflect.TypeFor[session.TuneResult](),
 	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchange.ExchangeJSON](), "replay": reflect.TypeFor[exchange.ReplayReport](),

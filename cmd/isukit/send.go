@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -154,34 +153,10 @@ func sendHint(ctx context.Context, err error, t *http.Transport, target *url.URL
 	switch {
 	case errors.As(err, &certificate):
 		return "--cacert FILE names the authority to trust; --insecure accepts any certificate"
-	case speaksHTTP2(ctx, t, target):
+	case exchange.SpeaksHTTP2(ctx, t, target):
 		return "the server speaks HTTP/2 only, and isukit sends HTTP/1.1: name the port of the app behind the proxy"
 	}
 	return "isukit send --to URL names the server; \"isukit topology status\" shows the address of a running topology"
-}
-
-// speaksHTTP2 opens a connection as HTTP/2 does, and reports whether the server answers with its settings (RFC 9113, 3.4).
-func speaksHTTP2(ctx context.Context, t *http.Transport, target *url.URL) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	port := cmp.Or(target.Port(), map[string]string{"http": "80", "https": "443"}[target.Scheme])
-	conn, err := t.DialContext(ctx, "tcp", net.JoinHostPort(target.Hostname(), port))
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if target.Scheme == "https" {
-		config := t.TLSClientConfig.Clone()
-		config.ServerName, config.NextProtos = target.Hostname(), []string{"h2"}
-		conn = tls.Client(conn, config)
-	}
-	var frame [9]byte
-	const settings = 4
-	if _, err = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err == nil {
-		_, err = io.ReadFull(conn, frame[:])
-	}
-	return err == nil && frame[3] == settings
 }
 
 // trust reads the authorities of --cacert; no file, the system's.

@@ -15,6 +15,9 @@ import (
 // preferred are the values that are shown of a profile that has several, the most telling first.
 var preferred = []string{"cpu", "inuse_space", "delay", "goroutine"}
 
+// routeLabels are the labels by which apps say, with pprof.Do, which route a sample belongs to. It becomes the lowest box of its stack.
+var routeLabels = []string{"route", "http.route", "handler"}
+
 // ParsePprof reads a profile as net/http/pprof serves it, packed or not.
 func ParsePprof(data []byte) (*Stacks, error) {
 	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
@@ -76,6 +79,12 @@ func stacksOf(p *profile.Profile) *Stacks {
 			}
 			if len(location.Line) == 0 {
 				st.Frames = append(st.Frames, "?")
+			}
+		}
+		for _, key := range routeLabels {
+			if route := sample.Label[key]; len(route) > 0 {
+				st.Frames = append(st.Frames, route[0])
+				break
 			}
 		}
 		slices.Reverse(st.Frames)

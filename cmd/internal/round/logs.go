@@ -226,11 +226,12 @@ const (
 	maxQueries = 200
 )
 
+func millisOf(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
 func spreadOf(t *digest.Times) result.Spread {
-	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	return result.Spread{
-		Count: t.Count, SumSeconds: t.Sum.Seconds(), P50Ms: ms(t.Quantile(0.5)), P90Ms: ms(t.Quantile(0.9)),
-		P95Ms: ms(t.Quantile(0.95)), P99Ms: ms(t.Quantile(0.99)), MaxMs: ms(t.Max),
+		Count: t.Count, SumSeconds: t.Sum.Seconds(), P50Ms: millisOf(t.Quantile(0.5)), P90Ms: millisOf(t.Quantile(0.9)),
+		P95Ms: millisOf(t.Quantile(0.95)), P99Ms: millisOf(t.Quantile(0.99)), MaxMs: millisOf(t.Max),
 	}
 }
 
@@ -253,6 +254,9 @@ func routeOf(r *access.Route) result.Route {
 	out := result.Route{
 		Method: r.Method, Path: redact.Text(cutText(r.Path, 500)), Hits: r.Count, Status: map[string]int64{}, Closed: r.Closed, Request: spreadOf(&r.Took),
 		Upstream: spreadOf(&r.Upstream), Retried: r.Retried, SentBytes: r.SentBytes, MaxBytes: r.MaxBytes, Cache: r.Cache,
+	}
+	for _, s := range r.Slowest {
+		out.Slowest = append(out.Slowest, result.SlowRequest{At: s.At.UTC(), Ms: millisOf(s.Took), Status: s.Status, Target: redact.Text(s.Target)})
 	}
 	for class, name := range []string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"} {
 		if r.Status[class] > 0 {

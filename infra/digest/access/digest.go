@@ -61,7 +61,23 @@ type Route struct {
 	MaxBytes  int64
 	// Cache counts by cache status (HIT, MISS, ...); nil when none was told.
 	Cache map[string]int64
+	// Slowest are the requests that took longest, the longest first.
+	Slowest []Slow
 }
+
+// Slow is one request that took long.
+type Slow struct {
+	At     time.Time // when it ended; zero when not told
+	Took   time.Duration
+	Status int
+	Target string // with its query, cut
+}
+
+// Bounds of what is kept of the slowest requests of a route.
+const (
+	maxSlowest = 5
+	maxTarget  = 300
+)
 
 // Paths of routes that stand for no path.
 const (
@@ -83,6 +99,9 @@ func (r *Route) add(e *entry) {
 	}
 	if e.hasTook {
 		r.Took.Add(e.took)
+		if n := len(r.Slowest); n < maxSlowest || e.took > r.Slowest[n-1].Took {
+			r.addSlow(Slow{e.at, e.took, e.status, string(e.path[:min(len(e.path), maxTarget)])})
+		}
 	}
 	if e.hasUpstream {
 		r.Upstream.Add(e.upstream)
@@ -95,6 +114,13 @@ func (r *Route) add(e *entry) {
 	if e.cache != nil {
 		r.addCache(string(e.cache), 1)
 	}
+}
+
+// addSlow keeps requests if they are among the slowest.
+func (r *Route) addSlow(slow ...Slow) {
+	r.Slowest = append(r.Slowest, slow...)
+	slices.SortStableFunc(r.Slowest, func(a, b Slow) int { return cmp.Compare(b.Took, a.Took) })
+	r.Slowest = r.Slowest[:min(len(r.Slowest), maxSlowest)]
 }
 
 // maxCacheStates bounds what a log can make of the cache status; nginx knows seven.
@@ -117,6 +143,7 @@ func (r *Route) merge(other *Route) {
 	}
 	r.Closed += other.Closed
 	r.Took.Merge(&other.Took)
+	r.addSlow(other.Slowest...)
 	r.Upstream.Merge(&other.Upstream)
 	r.Retried += other.Retried
 	r.SentBytes += other.SentBytes

@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"time"
 
@@ -77,6 +78,7 @@ type entry struct {
 
 // gatherer puts entries together.
 type gatherer struct {
+	groups  []*regexp.Regexp
 	queries map[string]*Query
 	out     Digest
 }
@@ -90,7 +92,11 @@ func (g *gatherer) add(e *entry) {
 			g.out.Last = e.at
 		}
 	}
-	q := g.query(Fingerprint(string(e.statement)))
+	fingerprint := Fingerprint(string(e.statement))
+	if i := slices.IndexFunc(g.groups, func(expr *regexp.Regexp) bool { return expr.MatchString(fingerprint) }); i >= 0 {
+		fingerprint = g.groups[i].String()
+	}
+	q := g.query(fingerprint)
 	q.Database = cmp.Or(q.Database, e.database)
 	q.Time.Add(e.took)
 	q.Lock += e.lock

@@ -21,6 +21,8 @@ type Options struct {
 	// From and To bound the window, To itself outside; zero is no bound. A statement's time is that of its start, as the log
 	// tells it: MySQL's to the microsecond, MariaDB's to the second.
 	From, To time.Time
+	// Groups gather queries: what one of them matches, the first counting, is one query, which has its text as fingerprint.
+	Groups []*regexp.Regexp
 }
 
 // Bounds of the input.
@@ -39,7 +41,7 @@ type Digester struct {
 
 // New returns a Digester.
 func New(opts Options) *Digester {
-	return &Digester{opts: opts, g: gatherer{queries: map[string]*Query{}}}
+	return &Digester{opts: opts, g: gatherer{groups: opts.Groups, queries: map[string]*Query{}}}
 }
 
 // Window sets the window of the logs that are read from now on, for a host whose clock differs.
