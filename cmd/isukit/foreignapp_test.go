@@ -267,14 +267,17 @@ func (f *foreignTeam) changed(t *testing.T) {
 		t.Errorf("down:\n%s", out)
 	}
 	f.lab.Must(t, "s1", "grep -q '# our own' /home/isucon/env.sh && sed -i '/# our own/d' /home/isucon/env.sh && chmod 640 /home/isucon/env.sh && chown isucon: /home/isucon/env.sh")
-	f.lab.Must(t, "s3", `grep -q 10.9.9.9 /home/isucon/env.sh && sed -i 's/^MYSQL_HOST=.*/MYSQL_HOST="127.0.0.1"/' /home/isucon/env.sh && systemctl restart team`)
-	for _, h := range []string{"s1", "s3"} { // they keep the originals; s2, where nothing was changed, keeps nothing
-		f.lab.Must(t, h, "cd /var/lib/isukit-site/team && grep -q /home/isucon/env.sh left-*.json && rm left-*.json && cd / && rmdir /var/lib/isukit-site/team /var/lib/isukit-site")
+	if out := f.isukit(t, ui.ExitOK, "topology", "status"); !strings.Contains(out, "s3: /home/isucon/env.sh") || strings.Contains(out, "s1: ") {
+		t.Errorf("status:\n%s", out)
 	}
+	f.isukit(t, ui.ExitRound, "topology", "down") // it is still owed
+	f.lab.Must(t, "s3", `grep -q 10.9.9.9 /home/isucon/env.sh && sed -i 's/^MYSQL_HOST=.*/MYSQL_HOST="127.0.0.1"/' /home/isucon/env.sh && systemctl restart team`)
+	f.isukit(t, ui.ExitOK, "topology", "down")
 	f.wantBefore(t, "after down, and what was changed by hand put right")
 }
 
-// dump moves the data with the database, there and back; what databases held before is theirs again after down.
+// dump moves the data with the database, there and back. After down the rows that were written since are where the database was, and what
+// other databases held before is theirs again.
 func (f *foreignTeam) dump(t *testing.T) {
 	defer write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
 	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(foreignProject, "move: initialize", "move: dump", 1))
@@ -293,11 +296,26 @@ func (f *foreignTeam) dump(t *testing.T) {
 	if got := f.lab.Must(t, "s1", rows); got != first+"moved\n" {
 		t.Errorf("s1 has the rows %q again, want %q and one more", got, first)
 	}
+	f.isukit(t, ui.ExitOK, "topology", "apply", "split", "-q")
+	f.ask(t, "POST", "/api/items/late")
 	f.isukit(t, ui.ExitOK, "topology", "down")
+	if got, want := f.lab.Must(t, "s1", rows)+f.lab.Must(t, "s2", rows), first+"moved\nlate\n"+second; got != want {
+		t.Errorf("after down the rows are %q, want %q", got, want)
+	}
+	f.lab.Must(t, "s1", `mariadb isudb -e "DELETE FROM items WHERE name IN ('moved', 'late')"`)
+	f.wantBefore(t, "after data was moved")
+	// Rows that cannot come home, since the description says now that the app fills its databases, are kept.
+	f.isukit(t, ui.ExitOK, "topology", "apply", "split", "-q")
+	f.ask(t, "POST", "/api/items/kept")
+	write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
+	if out := f.isukit(t, ui.ExitOK, "topology", "down"); !strings.Contains(out, "rows that no other host has are kept in /var/lib/isukit-kept/team") {
+		t.Errorf("down:\n%s", out)
+	}
+	f.lab.Must(t, "s2", "grep -q kept /var/lib/isukit-kept/team/isudb-*.sql && rm -r /var/lib/isukit-kept")
 	if got := f.lab.Must(t, "s1", rows) + f.lab.Must(t, "s2", rows); got != first+second {
 		t.Errorf("after down the rows are %q, want %q", got, first+second)
 	}
-	f.wantBefore(t, "after data was moved")
+	f.wantBefore(t, "after data was kept")
 }
 
 // foreignBench is the benchmark of the day: it prints a score, and its exit code says nothing.
@@ -335,7 +353,20 @@ func (f *foreignTeam) day(t *testing.T) {
 	}
 	f.isukit(t, ui.ExitOK, "tune", "verify")
 	f.isukit(t, ui.ExitOK, "final", results)
-	f.isukit(t, ui.ExitOK, "tune", "revert", "--all")
+	// Tunings follow the database, and its role's own one is applied where it goes; down takes all of them back.
+	write(t, filepath.Join(f.dir, "team.cnf"), "[mysqld]\nmax_connections = 77\n")
+	text, err := os.ReadFile(filepath.Join(f.dir, "isukit.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(string(text), "units: [mariadb]", "units: [mariadb]\n    tune: [./team.cnf]", 1))
+	f.isukit(t, ui.ExitOK, "topology", "apply", "far")
+	const tuned = "mariadb -N -e 'SELECT @@innodb_flush_log_at_trx_commit, @@max_connections'"
+	if got := f.lab.Must(t, "s3", tuned); got != "2\t77\n" {
+		t.Errorf("the database that is used now has %q", got)
+	}
+	f.lab.Must(t, "s1", "grep -rq keepalive /etc/nginx && [ ! -e /var/lib/isukit-tune/s2-mysql.mysql ]")
+	f.isukit(t, ui.ExitOK, "tune", "verify")
 	f.isukit(t, ui.ExitOK, "topology", "down")
 	f.wantBefore(t, "after the day")
 }

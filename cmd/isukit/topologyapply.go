@@ -105,8 +105,8 @@ elsewhere, grants access to databases, and moves data. It first records every or
 				return err
 			}
 			if p != nil {
-				return withPlaced(cmd, s, p, dir, o.patience, !dryRun, func(ctx context.Context, placed *site.Site) error {
-					return runPlacedApply(ctx, cmd, placed, args[0], dryRun, a.Force, asJSON, s)
+				return withPlaced(cmd, s, p, dir, o.patience, !dryRun, func(ctx context.Context, opened *round.Opened, placed *site.Site) error {
+					return runPlacedApply(ctx, cmd, opened, placed, args[0], dryRun, a.Force, asJSON, s)
 				})
 			}
 			return o.withSite(cmd, s, args[0], func(ctx context.Context, site *infra.Site) error {
@@ -180,7 +180,9 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 				return err
 			}
 			if p != nil {
-				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, placed *site.Site) error { return runPlacedStatus(ctx, placed, asJSON, s) })
+				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, _ *round.Opened, placed *site.Site) error {
+					return runPlacedStatus(ctx, placed, asJSON, s)
+				})
 			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				st, err := site.Status(ctx)
@@ -264,7 +266,9 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 				return err
 			}
 			if p != nil {
-				return withPlaced(cmd, s, p, dir, 0, true, func(ctx context.Context, placed *site.Site) error { return runPlacedDown(ctx, cmd, placed, s) })
+				return withPlaced(cmd, s, p, dir, 0, true, func(ctx context.Context, opened *round.Opened, placed *site.Site) error {
+					return runPlacedDown(ctx, cmd, opened, placed, s)
+				})
 			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				name := site.Standing(ctx)

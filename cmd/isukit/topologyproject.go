@@ -107,7 +107,7 @@ func hostsText(hosts []string) string {
 }
 
 // withPlaced opens a project's hosts; one that changes them keeps others from it meanwhile.
-func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, patience float64, changes bool, fn func(context.Context, *site.Site) error) (err error) {
+func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, patience float64, changes bool, fn func(context.Context, *round.Opened, *site.Site) error) (err error) {
 	state, err := stateDir(cmd)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, p
 		}
 		defer func() { err = errors.Join(err, release()) }()
 	}
-	return fn(ctx, placed)
+	return fn(ctx, opened, placed)
 }
 
 // planned prints what will be done.
@@ -152,7 +152,7 @@ func planned(s streams, asJSON bool) func(*site.Plan) error {
 	}
 }
 
-func runPlacedApply(ctx context.Context, cmd *cobra.Command, placed *site.Site, name string, dryRun, force, asJSON bool, s streams) error {
+func runPlacedApply(ctx context.Context, cmd *cobra.Command, opened *round.Opened, placed *site.Site, name string, dryRun, force, asJSON bool, s streams) error {
 	if _, err := placementOf(placed.Project, name); err != nil {
 		return err
 	}
@@ -164,25 +164,25 @@ func runPlacedApply(ctx context.Context, cmd *cobra.Command, placed *site.Site, 
 		return planned(s, asJSON)(p)
 	}
 	began := time.Now()
-	_, err := placed.Apply(ctx, name, site.Options{Force: force, Planned: planned(s, asJSON)})
+	_, err := opened.Place(ctx, placed, name, site.Options{Force: force, Planned: planned(s, asJSON)})
 	if err == nil && !isQuiet(cmd) {
 		fmt.Fprintf(s.err, "isukit: topology %s is up (%.1f s)\n", name, time.Since(began).Seconds())
 	}
 	return err
 }
 
-func runPlacedDown(ctx context.Context, cmd *cobra.Command, placed *site.Site, s streams) error {
+func runPlacedDown(ctx context.Context, cmd *cobra.Command, opened *round.Opened, placed *site.Site, s streams) error {
 	name, _, err := placed.Up(ctx)
 	if err != nil {
 		return err
 	}
-	if name == "" {
+	if st, err := placed.Status(ctx); err != nil || name == "" && len(st.Owed) == 0 {
 		fmt.Fprintln(s.err, "isukit: no topology of "+placed.Project.Name+" is up")
-		return nil
+		return err
 	}
-	p, err := placed.Down(ctx, site.Options{Planned: planned(s, false)})
+	p, err := opened.Place(ctx, placed, "", site.Options{Planned: planned(s, false)})
 	if err == nil && len(p.Left) > 0 {
-		return ui.CheckFailed(fmt.Errorf("%d changes were made outside isukit and were not reverted", len(p.Left)), "lines that begin with \"left\" name them; their originals are in left-TIME.json in /var/lib/isukit-site of the host, or in the state directory of this machine")
+		return ui.CheckFailed(fmt.Errorf("%d changes were made outside isukit and were not reverted", len(p.Left)), "lines that begin with \"left\" name them; a file that was not reverted stays on record: correct its lines, then run isukit topology down again")
 	}
 	if err == nil && !isQuiet(cmd) {
 		fmt.Fprintf(s.err, "isukit: topology %s was removed, and the hosts are as before\n", name)
@@ -222,6 +222,10 @@ func runPlacedStatus(ctx context.Context, placed *site.Site, asJSON bool, s stre
 	}
 	if asJSON {
 		return ui.PrintJSON(s.out, st)
+	}
+	if st.Topology == "" && len(st.Owed) > 0 {
+		_, err := fmt.Fprintf(s.out, "no topology of %s is up; down could not give back:\n%s\n", placed.Project.Name, strings.Join(st.Owed, "\n"))
+		return err
 	}
 	if st.Topology == "" {
 		_, err := fmt.Fprintf(s.out, "no topology of %s is running\n", placed.Project.Name)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/site"
@@ -52,7 +53,9 @@ round. It asks first, unless --no-ask is given.`,
 				return err
 			}
 			if p != nil {
-				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, placed *site.Site) error { return runPlacedVerify(ctx, placed, asJSON, s) })
+				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, _ *round.Opened, placed *site.Site) error {
+					return runPlacedVerify(ctx, placed, asJSON, s)
+				})
 			}
 			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
 				if r.how != "" {

@@ -18,9 +18,9 @@ func (f *Found) Draft(name string) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("# Written by isukit init from what it saw on this host. docs/project.md describes every key.")
 	line("name: %s", name)
-	line("# hosts:                      # without this: this machine, called local")
-	line("#   - {name: s1}")
-	line("#   - {name: s2, address: isucon@10.0.0.2}   # over ssh")
+	line("hosts:")
+	line("  - {name: local}             # this machine; with an address, such as isucon@10.0.0.1, others can use what runs here")
+	line("  # - {name: s2, address: isucon@10.0.0.2}   # over ssh")
 	f.draftServices(line)
 	known := f.draftRoles(line)
 	f.draftLogs(line)
@@ -53,11 +53,11 @@ func (f *Found) draftServices(line func(string, ...any)) {
 	}
 	if len(units) > 0 {
 		line("restart:                      # in this order, before every benchmark")
-		line("  - run: %ssystemctl restart %s", f.sudo(), strings.Join(units, " "))
+		line("  - {hosts: [local], run: %ssystemctl try-restart %s}   # those that run", f.sudo(), strings.Join(units, " "))
 	}
 	if len(units) > 0 && len(f.apps()) == 0 {
 		line("services:                     # what isukit tune may change, and isukit doctor leaves running")
-		line("  - units: [%s]", strings.Join(units, ", "))
+		line("  - {host: local, units: [%s]}", strings.Join(units, ", "))
 	}
 }
 
@@ -74,13 +74,12 @@ func (f *Found) draftLogs(line func(string, ...any)) {
 	for _, l := range f.AccessLogs {
 		remark := ""
 		switch l.Format {
-		case "", "combined":
+		case "", "combined", "main":
 			remark = "   # it tells no times: give it a log_format with $request_time and $upstream_response_time"
-		case "main":
 		default:
 			remark = "   # log_format " + l.Format
 		}
-		line("    - {file: %s, reopen: %s}%s", l.File, quoted(f.sudo()+strings.TrimSpace("nginx "+l.Options)+" -s reopen"), remark)
+		line("    - {host: local, file: %s, reopen: %s}%s", l.File, quoted(f.sudo()+strings.TrimSpace("nginx "+l.Options)+" -s reopen"), remark)
 	}
 	if len(f.SlowLogs)+len(f.Servers) > 0 {
 		line("  slow:")
@@ -90,10 +89,10 @@ func (f *Found) draftLogs(line func(string, ...any)) {
 		if longer, err := strconv.ParseFloat(s.Longer, 64); !s.On || err != nil || longer > 0 {
 			remark = "   # switch it on: SET GLOBAL slow_query_log = ON, long_query_time = 0"
 		}
-		line("    - {file: %s}%s", quoted(s.SlowLog), remark)
+		line("    - {host: local, file: %s}%s", quoted(s.SlowLog), remark)
 	}
 	for _, file := range f.SlowLogs {
-		line("    - {file: %s}", file)
+		line("    - {host: local, file: %s}", file)
 	}
 }
 
@@ -123,7 +122,7 @@ func (f *Found) draftProfiles(line func(string, ...any)) {
 		line("profiles:")
 		line("  pprof:")
 		for _, url := range f.Pprof {
-			line("    - {url: %q}", url)
+			line("    - {host: local, url: %q}", url)
 		}
 	}
 	if slices.Contains(f.Tools, "perf") {
@@ -135,7 +134,7 @@ func (f *Found) draftDatabases(line func(string, ...any)) {
 	if len(f.Servers) > 0 {
 		line("databases:")
 		for _, s := range f.Servers {
-			line("  - {client: %s}   # schema: the app's, to have examples explained", quoted(s.Client))
+			line("  - {host: local, client: %s}   # schema: the app's, to have examples explained", quoted(s.Client))
 		}
 		return
 	}
@@ -146,7 +145,7 @@ func (f *Found) draftDatabases(line func(string, ...any)) {
 			continue
 		}
 		line("databases:")
-		line("  - {client: %s%s}   # it did not answer without a password: -u, -p, -S", f.sudo(), client)
+		line("  - {host: local, client: %s%s}   # it did not answer without a password: -u, -p, -S", f.sudo(), client)
 		return
 	}
 }

@@ -57,13 +57,13 @@ func TestDraft(t *testing.T) {
 	}
 	for _, want := range []string{
 		"# listening: 80 nginx, 8080\n",
-		"sudo systemctl restart isu-go.service mysql.service nginx.service\n",
-		"{file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}   # it tells no times",
-		"{file: /var/log/nginx/app.log, reopen: sudo nginx -s reopen}   # log_format ltsv\n",
-		"{file: /opt/b.log, reopen: sudo nginx -c /opt/b.conf -p /opt -s reopen}\n",
-		"{file: /var/lib/mysql/host-slow.log}   # switch it on: SET GLOBAL slow_query_log = ON, long_query_time = 0\n",
-		"{client: sudo mysql}", `pprof:
-    - {url: "http://127.0.0.1:6060"}`, "sudo: true", "initialize: /initialize",
+		"{hosts: [local], run: sudo systemctl try-restart isu-go.service mysql.service nginx.service}",
+		"{host: local, file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}   # it tells no times",
+		"{host: local, file: /var/log/nginx/app.log, reopen: sudo nginx -s reopen}   # log_format ltsv\n",
+		"{host: local, file: /opt/b.log, reopen: sudo nginx -c /opt/b.conf -p /opt -s reopen}   # it tells no times",
+		"{host: local, file: /var/lib/mysql/host-slow.log}   # switch it on: SET GLOBAL slow_query_log = ON, long_query_time = 0\n",
+		"{host: local, client: sudo mysql}", `pprof:
+    - {host: local, url: "http://127.0.0.1:6060"}`, "sudo: true", "initialize: /initialize",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the draft lacks %q:\n%s", want, text)
@@ -80,7 +80,7 @@ func TestDraft(t *testing.T) {
 func TestDraftOfNothing(t *testing.T) {
 	for probe, want := range map[string]string{
 		"":                                    "# logs:                       # none was found",
-		"\n@user\nroot\n@processes\nmysqld\n": "{client: mysql}   # it did not answer without a password",
+		"\n@user\nroot\n@processes\nmysqld\n": "{host: local, client: mysql}   # it did not answer without a password",
 	} {
 		text := project.ParseProbe(probe).Draft("isu")
 		if _, err := project.Parse([]byte(text)); err != nil || !strings.Contains(text, want) {

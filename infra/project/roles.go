@@ -33,6 +33,8 @@ type Role struct {
 	Files int
 	// Build makes its program before a round, in Dir on each of its hosts, as the owner of Dir; its units are restarted after that.
 	Dir, Build string
+	// Tune names tunings, and files of them in the project's directory, that are applied to its services wherever they run.
+	Tune []string
 	// With is the role whose hosts it shares; "" where topologies place it.
 	With  string
 	MySQL *MySQL
@@ -211,7 +213,7 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 	o := Role{Name: name}
 	what := "role " + name
 	text := func(to *string) func(ast.Node) { return func(n ast.Node) { *to = r.Text(n, "it") } }
-	r.Mapping(n, what, []string{"units"}, []string{"port", "health", "env", "swap", "requires", "files", "dir", "build", "with", "mysql"}, map[string]func(ast.Node){
+	r.Mapping(n, what, []string{"units"}, []string{"port", "health", "env", "swap", "requires", "files", "dir", "build", "with", "tune", "mysql"}, map[string]func(ast.Node){
 		"units": func(n ast.Node) {
 			for _, item := range r.Sequence(n, "units") {
 				unit := r.Text(item, "a unit")
@@ -229,6 +231,11 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 			}
 		},
 		"dir": text(&o.Dir), "build": text(&o.Build),
+		"tune": func(n ast.Node) {
+			for _, item := range r.Sequence(n, "tune") {
+				o.Tune = append(o.Tune, r.Text(item, "a tuning"))
+			}
+		},
 		"port":   func(n ast.Node) { o.Port = r.number(n, "port", 65535) },
 		"files":  func(n ast.Node) { o.Files = r.number(n, "files", 1<<20) },
 		"health": func(n ast.Node) { o.Health = r.Text(n, "health"); r.health(n, o.Health) },

@@ -7,7 +7,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
+	"isukit/infra/engine"
 	"isukit/infra/host"
 	"isukit/infra/project"
 )
@@ -21,7 +23,10 @@ func (s *Site) databases(ctx context.Context, p *Plan) error {
 				continue
 			}
 			needed := slices.ContainsFunc(h.drop, func(u userWas) bool { return u.Role == v.role.Name }) ||
-				slices.ContainsFunc(h.back, func(d dataWas) bool { return d.Role == v.role.Name })
+				slices.ContainsFunc(h.back, func(d dataWas) bool { return d.Role == v.role.Name }) ||
+				slices.ContainsFunc(p.hosts, func(o *hostPlan) bool {
+					return slices.ContainsFunc(o.moves, func(m move) bool { return m.from == h.node && m.role.Name == v.role.Name })
+				})
 			if !v.up && needed && !h.node.units[v.name].active {
 				if _, err := h.run(ctx, nil, "systemctl", "start", v.name); err != nil {
 					return fmt.Errorf("start %s: %w", v.name, err)
@@ -44,14 +49,31 @@ func (s *Site) databases(ctx context.Context, p *Plan) error {
 	}); err != nil {
 		return err
 	}
-	return each(p, func(h *hostPlan) error {
+	if err := each(p, func(h *hostPlan) error {
 		for _, m := range h.moves {
 			if err := s.fill(ctx, h, m); err != nil {
 				return err
 			}
 		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if p.to == nil && slices.ContainsFunc(p.hosts, func(h *hostPlan) bool { return len(h.back)+len(h.moves) > 0 }) {
+		// From here on the data is where it was: who is killed now must not copy it home from where it is about to go.
+		if err := each(p, func(h *hostPlan) error {
+			if h.rec == nil {
+				return nil
+			}
+			h.rec.Complete, h.rec.Before = false, ""
+			return h.save(ctx)
+		}); err != nil {
+			return err
+		}
+	}
+	return each(p, func(h *hostPlan) error {
 		for _, d := range h.back {
-			if err := s.giveBack(ctx, h, d); err != nil {
+			if err := s.giveBack(ctx, p, h, d); err != nil {
 				return err
 			}
 		}
@@ -70,8 +92,9 @@ func (s *Site) answers(ctx context.Context, h *hostPlan, o project.Role) error {
 	})
 }
 
-// accounts makes those that clients need, each on record before, and drops those that isukit made and nobody needs.
+// accounts makes those that clients need, all on record before, and drops those that isukit made and nobody needs.
 func (s *Site) accounts(ctx context.Context, h *hostPlan, nodes []*node) error {
+	statements := map[string]string{}
 	for _, u := range h.users {
 		o, _ := s.Project.Role(u.Role)
 		d := h.bases[u.Role]
@@ -85,24 +108,16 @@ func (s *Site) accounts(ctx context.Context, h *hostPlan, nodes []*node) error {
 		}
 		u.Existed = there
 		h.rec.Users = append(h.rec.Users, u)
+		statements[u.Role] += letIn(d.product, *o.MySQL, u, password)
+	}
+	if len(statements) > 0 {
 		if err := h.save(ctx); err != nil {
 			return err
 		}
-		name := literal(u.User) + "@" + literal(u.Host)
-		identified := "IDENTIFIED BY " + literal(password)
-		switch {
-		case o.MySQL.Plugin == "":
-		case d.product.Name == "mariadb":
-			identified = "IDENTIFIED VIA " + o.MySQL.Plugin + " USING PASSWORD(" + literal(password) + ")"
-		default:
-			identified = "IDENTIFIED WITH " + o.MySQL.Plugin + " BY " + literal(password)
-		}
-		statement := "GRANT ALL PRIVILEGES ON `" + strings.ReplaceAll(o.MySQL.Schema, "_", `\_`) + "`.* TO " + name
-		if !there {
-			statement = "CREATE USER IF NOT EXISTS " + name + " " + identified + "; " + statement
-		}
-		if _, err := h.sql(ctx, d, statement); err != nil {
-			return fmt.Errorf("account %s: %w", u.User+"@"+u.Host, err)
+	}
+	for role, text := range statements {
+		if _, err := h.sql(ctx, h.bases[role], text); err != nil {
+			return fmt.Errorf("accounts of role %s: %w", role, err)
 		}
 	}
 	for _, u := range h.drop {
@@ -129,6 +144,24 @@ func (s *Site) accounts(ctx context.Context, h *hostPlan, nodes []*node) error {
 	return nil
 }
 
+// letIn are the statements that give an account all rights on a schema; MySQL 5.7 to 9 and MariaDB take them.
+func letIn(product engine.Product, m project.MySQL, u userWas, password string) string {
+	name := literal(u.User) + "@" + literal(u.Host)
+	identified := "IDENTIFIED BY " + literal(password)
+	switch {
+	case m.Plugin == "":
+	case product.Name == "mariadb":
+		identified = "IDENTIFIED VIA " + m.Plugin + " USING PASSWORD(" + literal(password) + ")"
+	default:
+		identified = "IDENTIFIED WITH " + m.Plugin + " BY " + literal(password)
+	}
+	statement := "GRANT ALL PRIVILEGES ON `" + strings.ReplaceAll(m.Schema, "_", `\_`) + "`.* TO " + name + ";\n"
+	if !u.Existed {
+		statement = "CREATE USER IF NOT EXISTS " + name + " " + identified + ";\n" + statement
+	}
+	return statement
+}
+
 // fill gets a schema's data to a database; what was there is saved before, once.
 func (s *Site) fill(ctx context.Context, h *hostPlan, m move) error {
 	o, d := m.role, h.bases[m.role.Name]
@@ -141,13 +174,15 @@ func (s *Site) fill(ctx context.Context, h *hostPlan, m move) error {
 			return err
 		}
 	}
-	if was := h.rec.data(o.Name); was == nil {
+	if was := h.rec.data(o.Name); slices.Contains(h.rec.Homes, o.Name) {
+		// what it had goes on as what comes home
+	} else if was == nil {
 		saved := dataWas{Role: o.Name, Schema: o.MySQL.Schema, Existed: d.schema}
 		if d.schema && m.from != nil {
 			saved.Saved = path.Join(h.dir, o.MySQL.Schema+".sql")
 			s.say("save %s of %s", o.MySQL.Schema, h.node.name)
-			if _, err := h.run(ctx, nil, append([]string{"sh", "-c", `umask 077; out=$1; shift; "$@" >"$out.new" && sync "$out.new" && mv "$out.new" "$out"`, "sh", saved.Saved}, d.dump(o)...)...); err != nil {
-				return fmt.Errorf("save %s: %w", o.MySQL.Schema, err)
+			if err := h.dumpTo(ctx, d, o, saved.Saved); err != nil {
+				return err
 			}
 		}
 		if !d.schema || m.from != nil {
@@ -189,11 +224,51 @@ func (s *Site) fill(ctx context.Context, h *hostPlan, m move) error {
 	return nil
 }
 
+// dumpTo writes a schema to a file of its host, whole or not at all.
+func (n *node) dumpTo(ctx context.Context, d *database, o project.Role, file string) error {
+	const script = `umask 077; out=$1; shift; mkdir -p -- "$(dirname -- "$out")" && "$@" >"$out.new" && sync "$out.new" && mv "$out.new" "$out"`
+	if _, err := n.run(ctx, nil, append([]string{"sh", "-c", script, "sh", file}, d.dump(o)...)...); err != nil {
+		return fmt.Errorf("dump %s to %s: %w", o.MySQL.Schema, file, err)
+	}
+	return nil
+}
+
+// keptDir is where dumps are that down leaves on a host.
+func (s *Site) keptDir(at host.Host) string {
+	if at.About().Here {
+		return path.Join(s.StateDir, "kept", s.Project.Name)
+	}
+	return path.Join(keptDir, s.Project.Name)
+}
+
+// keep leaves a dump of a schema that is about to go, where it has rows that no host has to which the data belongs.
+func (s *Site) keep(ctx context.Context, p *Plan, h *hostPlan, o project.Role) error {
+	d := h.bases[o.Name]
+	if !slices.Contains(h.homes, o.Name) || d.tables == 0 {
+		return nil
+	}
+	for _, to := range p.hosts {
+		if to != h && to.rec != nil && slices.Contains(to.rec.Homes, o.Name) && to.bases[o.Name] != nil {
+			if ok, err := s.equal(ctx, h.node, to.node, o); err != nil || ok {
+				return err
+			}
+		}
+	}
+	file := path.Join(s.keptDir(h.at), o.MySQL.Schema+time.Now().UTC().Format("-20060102T150405Z")+".sql")
+	s.say("%s of %s is kept in %s", o.MySQL.Schema, h.node.name, file)
+	return h.dumpTo(ctx, d, o, file)
+}
+
 // giveBack makes a schema what it was before isukit came.
-func (s *Site) giveBack(ctx context.Context, h *hostPlan, was dataWas) error {
+func (s *Site) giveBack(ctx context.Context, p *Plan, h *hostPlan, was dataWas) error {
 	d := h.bases[was.Role]
 	if d == nil {
 		return fmt.Errorf("%s cannot be given back: no database of role %s answers", was.Schema, was.Role)
+	}
+	if o, ok := s.Project.Role(was.Role); ok {
+		if err := s.keep(ctx, p, h, o); err != nil {
+			return err
+		}
 	}
 	if was.Existed {
 		s.say("give %s of %s back", was.Schema, h.node.name)

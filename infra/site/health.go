@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"isukit/infra/project"
 )
 
@@ -51,25 +53,52 @@ func (s *Site) wait(ctx context.Context, try func(context.Context) error) error 
 	}
 }
 
+// serveScript waits, for as many seconds as its first argument says, until units run and a request is answered at one of some addresses.
+// Its arguments are the seconds, the request, the port (0 is none), the addresses in one word, and the units.
+const serveScript = `seconds=$1 request=$2 port=$3 addresses=$4
+shift 4
+serves() {
+	for unit; do
+		state=$(systemctl is-active "$unit")
+		case $state in active | activating) ;; *) why="$unit is $state"; return 1 ;; esac
+	done
+	[ "$port" != 0 ] || return 0
+	for address in $addresses; do
+		why=$(timeout 10 bash -c "$PROBE" bash "$address" "$port" "$request" 2>&1) && return 0
+	done
+	return 1
+}
+until serves "$@"; do
+	[ "$seconds" -gt 0 ] || { echo "$why" >&2; exit 1; }
+	i=0
+	while [ $i -lt 10 ]; do
+		sleep 0.1
+		! serves "$@" || exit 0
+		i=$((i + 1))
+	done
+	seconds=$((seconds - 1))
+done`
+
+// serves waits on a host until units run there and a port answers.
+func (s *Site) serves(ctx context.Context, n *node, request string, port int, addresses []string, units ...string) error {
+	limit := cmp.Or(s.Limit, time.Minute)
+	if request != "tcp" && request[0] == '/' {
+		request = "GET " + request
+	}
+	argv := []string{"env", "PROBE=" + probeScript, "sh", "-c", serveScript, "sh", strconv.Itoa(int(limit.Seconds())), request, strconv.Itoa(port), strings.Join(addresses, " ")}
+	if _, err := n.run(ctx, nil, append(argv, units...)...); err != nil {
+		return fmt.Errorf("not within %v: %w", limit, err)
+	}
+	return nil
+}
+
 // healthy waits until a role serves on its host.
 func (s *Site) healthy(ctx context.Context, h *hostPlan, o project.Role) error {
-	err := s.wait(ctx, func(ctx context.Context) error {
-		for _, u := range o.Units {
-			out, err := h.run(ctx, nil, "systemctl", "is-active", u)
-			if state := strings.TrimSpace(out); err != nil && state != "activating" {
-				return fmt.Errorf("%s is %s", u, state)
-			}
-		}
-		if o.Port == 0 {
-			return nil
-		}
-		err := h.probe(ctx, "127.0.0.1", o.Port, cmp.Or(o.Health, "tcp"))
-		if err != nil && !h.at.About().Here && h.probe(ctx, h.at.About().Address, o.Port, cmp.Or(o.Health, "tcp")) == nil {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
+	addresses := []string{"127.0.0.1"}
+	if !h.at.About().Here {
+		addresses = append(addresses, h.at.About().Address)
+	}
+	if err := s.serves(ctx, h.node, cmp.Or(o.Health, "tcp"), o.Port, addresses, o.Units...); err != nil {
 		log, _ := h.run(context.WithoutCancel(ctx), nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", o.Units[0])
 		return fmt.Errorf("role %s does not get healthy: %w\n%s", o.Name, err, strings.TrimSpace(log))
 	}
@@ -79,6 +108,7 @@ func (s *Site) healthy(ctx context.Context, h *hostPlan, o project.Role) error {
 // reach wants that roles answer those on other hosts that use them: a service may listen for its own host alone.
 func (s *Site) reach(ctx context.Context, p *Plan) error {
 	return each(p, func(h *hostPlan) error {
+		var g errgroup.Group
 		for _, o := range s.Project.Roles {
 			if !slices.Contains(p.to.Hosts[o.Name], h.node.name) {
 				continue
@@ -100,16 +130,19 @@ func (s *Site) reach(ctx context.Context, p *Plan) error {
 					if to.Port == 0 || other.node == h.node || !slices.Contains(p.to.Hosts[name], other.node.name) || slices.Contains(p.to.Hosts[name], h.node.name) && len(o.Swap) == 0 {
 						continue
 					}
-					address, err := other.address(h.node)
-					if err == nil {
-						err = s.wait(ctx, func(ctx context.Context) error { return h.probe(ctx, address, to.Port, "tcp") })
-					}
-					if err != nil {
-						return fmt.Errorf("%s of %s does not answer %s at %s:%d; does it listen on its own host alone? %w", name, other.node.name, o.Name, address, to.Port, err)
-					}
+					g.Go(func() error {
+						address, err := other.address(h.node)
+						if err == nil {
+							err = s.serves(ctx, h.node, "tcp", to.Port, []string{address})
+						}
+						if err != nil {
+							return fmt.Errorf("%s of %s does not answer %s at %s:%d; does it listen on its own host alone? %w", name, other.node.name, o.Name, address, to.Port, err)
+						}
+						return nil
+					})
 				}
 			}
 		}
-		return nil
+		return g.Wait()
 	})
 }

@@ -45,7 +45,8 @@ func described(t *testing.T, dir string) *project.Project {
 		}
 		draft = strings.Replace(draft, from, to, 1)
 	}
-	edit("# hosts:", "hosts: [{name: s1, address: a}, {name: s2, address: b}, {name: s3, address: c}]\n#")
+	draft = regexp.MustCompile(`(?m)^hosts:\n  - .*$`).ReplaceAllString(draft, "hosts: [{name: s1, address: a}, {name: s2, address: b}, {name: s3, address: c}]")
+	draft = strings.ReplaceAll(draft, "hosts: [local]", "hosts: [s1]")
 	draft = regexp.MustCompile(`(?m)^  # split:.*$`).ReplaceAllString(strings.ReplaceAll(draft, ": local", ": s1"), "  "+strings.TrimSpace(text(t, filepath.Join(dir, "split.txt"))))
 	edits := strings.Split(strings.TrimSpace(text(t, filepath.Join(dir, "edits.txt"))), "\n")
 	if len(edits) > 3 {

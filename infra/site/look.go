@@ -85,12 +85,30 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 		return nil, &host.Fault{Host: name, Err: fmt.Errorf("%w: isukit is not root here", host.ErrSudo), Hint: "run isukit with sudo, or give the host an address in isukit.yaml: over ssh isukit uses sudo there"}
 	}
 	n := &node{name: name, at: at, dir: s.dir(at), files: map[string][]byte{}, units: map[string]unit{}, bases: map[string]*database{}, cnfs: map[string]string{}}
-	var err error
-	if n.rec, err = readRecord(ctx, at, n.dir); err != nil {
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		n.rec, err = readRecord(ctx, at, n.dir)
+		return err
+	})
+	cnfs, bases, refused := make([]string, len(s.Project.Roles)), make([]*database, len(s.Project.Roles)), make([]error, len(s.Project.Roles))
+	for i, o := range s.Project.Roles {
+		if o.MySQL == nil {
+			continue
+		}
+		g.Go(func() (err error) {
+			cnfs[i], err = cnf(ctx, at, o)
+			return err
+		})
+		g.Go(func() error {
+			bases[i], refused[i] = n.ask(ctx, o)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	var files, units []string
-	for _, o := range s.Project.Roles {
+	for i, o := range s.Project.Roles {
 		for _, e := range slices.Concat(o.Env, o.Swap) {
 			files = append(files, e.File)
 		}
@@ -104,10 +122,8 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 		if o.MySQL == nil {
 			continue
 		}
-		if n.cnfs[o.Name], err = cnf(ctx, at, o); err != nil {
-			return nil, err
-		}
-		files = append(files, n.cnfs[o.Name])
+		n.cnfs[o.Name] = cnfs[i]
+		files = append(files, cnfs[i])
 		if o.MySQL.Move == project.MoveSchema {
 			files = append(files, o.MySQL.File)
 		}
@@ -123,11 +139,12 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 	if err := n.read(ctx, files, units); err != nil {
 		return nil, err
 	}
-	for _, o := range s.Project.Roles {
-		if o.MySQL != nil && n.units[o.Units[0]].active {
-			if n.bases[o.Name], err = n.ask(ctx, o); err != nil {
-				return nil, err
-			}
+	for i, o := range s.Project.Roles {
+		if o.MySQL == nil || !n.units[o.Units[0]].active {
+			continue
+		}
+		if n.bases[o.Name] = bases[i]; refused[i] != nil {
+			return nil, refused[i]
 		}
 	}
 	return n, nil
@@ -209,43 +226,52 @@ func cnf(ctx context.Context, at host.Host, o project.Role) (string, error) {
 // clients are the commands by which root is usually let in.
 var clients = []string{"mysql", "mariadb", "mysql -uroot", "mysql --defaults-file=/etc/mysql/debian.cnf"}
 
+// clientScript prints the first of the commands that takes statements, and what it prints.
+const clientScript = `statements=$(cat)
+for client; do
+	if out=$(printf '%s\n' "$statements" | $client --batch --skip-column-names 2>&1); then
+		printf '%s\n%s\n' "$client" "$out"
+		exit 0
+	fi
+	echo "$client: $out" >&2
+done
+exit 1`
+
 // ask looks at a database; nil where it does not answer root.
 func (n *node) ask(ctx context.Context, o project.Role) (*database, error) {
 	tries := clients
 	if o.MySQL.Client != "" {
 		tries = []string{strings.TrimPrefix(o.MySQL.Client, "sudo ")}
 	}
-	var errs []error
-	for _, client := range tries {
-		d := &database{client: strings.Fields(client)}
-		rows, err := n.sql(ctx, d, "SELECT VERSION(); SELECT @@bind_address; SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema="+literal(o.MySQL.Schema)+
-			"; SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema="+literal(o.MySQL.Schema)+"; SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name="+literal(o.MySQL.Schema)+
-			"; SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')="+literal(o.MySQL.Schema)+")+(Select_priv='Y') FROM mysql.user u WHERE User="+literal(o.MySQL.User))
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if len(rows) < 5 {
-			return nil, fmt.Errorf("the database of %s answers %q", n.name, rows)
-		}
-		d.product.Name = "mysql"
-		if strings.Contains(rows[0], "MariaDB") {
-			d.product.Name = "mariadb"
-		}
-		if d.product.Version, err = engine.ParseVersion(rows[0]); err != nil {
-			return nil, err
-		}
-		d.bind = rows[1]
-		d.bytes, _ = strconv.ParseInt(rows[2], 10, 64)
-		d.tables, _ = strconv.Atoi(rows[3])
-		d.schema, d.users = rows[4] == "1", map[string]bool{}
-		for _, row := range rows[5:] {
-			from, granted, _ := strings.Cut(row, "\t")
-			d.users[from] = granted != "0"
-		}
-		return d, nil
+	statements := "SELECT VERSION(); SELECT @@bind_address; SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema=" + literal(o.MySQL.Schema) +
+		"; SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema=" + literal(o.MySQL.Schema) + "; SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name=" + literal(o.MySQL.Schema) +
+		"; SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')=" + literal(o.MySQL.Schema) + ")+(Select_priv='Y') FROM mysql.user u WHERE User=" + literal(o.MySQL.User)
+	out, err := n.run(ctx, []byte(statements), append([]string{"sh", "-c", clientScript, "sh"}, tries...)...)
+	if err != nil {
+		return nil, &host.Fault{Host: n.name, Err: fmt.Errorf("the database of role %s does not let root in: %w", o.Name, err), Hint: "name a command that takes SQL as root under mysql of the role, such as client: mysql --defaults-file=/root/.my.cnf"}
 	}
-	return nil, &host.Fault{Host: n.name, Err: fmt.Errorf("the database of role %s does not let root in: %w", o.Name, errors.Join(errs...)), Hint: "name a command that takes SQL as root under mysql of the role, such as client: mysql --defaults-file=/root/.my.cnf"}
+	rows := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	d := &database{client: strings.Fields(rows[0])}
+	rows = rows[1:]
+	if len(rows) < 5 {
+		return nil, fmt.Errorf("the database of %s answers %q", n.name, rows)
+	}
+	d.product.Name = "mysql"
+	if strings.Contains(rows[0], "MariaDB") {
+		d.product.Name = "mariadb"
+	}
+	if d.product.Version, err = engine.ParseVersion(rows[0]); err != nil {
+		return nil, err
+	}
+	d.bind = rows[1]
+	d.bytes, _ = strconv.ParseInt(rows[2], 10, 64)
+	d.tables, _ = strconv.Atoi(rows[3])
+	d.schema, d.users = rows[4] == "1", map[string]bool{}
+	for _, row := range rows[5:] {
+		from, granted, _ := strings.Cut(row, "\t")
+		d.users[from] = granted != "0"
+	}
+	return d, nil
 }
 
 // sql runs statements, and returns the lines that were printed. They are the client's input, so that no secret is among its arguments.

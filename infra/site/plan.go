@@ -25,6 +25,7 @@ type hostPlan struct {
 	drop  []userWas
 	moves []move
 	back  []dataWas // that go back to what they were
+	homes []string  // roles whose data is here
 }
 
 // unitPlan is what a unit is to be.
@@ -64,6 +65,11 @@ func (p *planner) plan() ([]*hostPlan, error) {
 	for _, n := range p.nodes {
 		h := &hostPlan{node: n, Host: plan.Host{Name: n.name}}
 		list = append(list, h)
+		for _, o := range p.site.Project.Roles {
+			if o.MySQL != nil && slices.Contains(p.homes(o), n) {
+				h.homes = append(h.homes, o.Name)
+			}
+		}
 		texts := p.files(h)
 		if p.to == nil {
 			p.unitsBack(h)
@@ -487,12 +493,20 @@ func (d *database) has(from string) (granted, there bool) {
 	return granted, there
 }
 
-// homes are the hosts that have a role's data: those of the topology that was complete. As long as none was, the first topology of the
-// file is what is there, as far as the role runs on its hosts; or else the first host where it runs.
+// homes are the hosts that have a role's data: those of the topology that was complete. As long as none was, they are those on record; or
+// else the first topology of the file is what is there, as far as the role runs on its hosts; or else the first host where it runs.
 func (p *planner) homes(o project.Role) (list []*node) {
 	t, ok := p.site.Project.Placement(complete(p.nodes))
 	if !ok {
+		for _, n := range p.nodes {
+			if n.rec != nil && slices.Contains(n.rec.Homes, o.Name) {
+				list = append(list, n)
+			}
+		}
 		t = p.site.Project.Topologies[0]
+	}
+	if len(list) > 0 {
+		return list
 	}
 	for _, name := range t.Hosts[o.Name] {
 		if n := p.node(name); ok || n.units[o.Units[0]].active {
@@ -532,28 +546,41 @@ func (p *planner) move(h *hostPlan, o project.Role) {
 			p.fault(h.node, "no host runs role %s, so %s cannot be copied from anywhere", o.Name, o.MySQL.Schema)
 			return
 		}
-		m.from = homes[slices.Index(p.to.Hosts[o.Name], h.node.name)%len(homes)]
-		from := m.from.bases[o.Name]
-		if from == nil {
-			p.fault(m.from, "the database of role %s does not run, and its data is to be copied from it", o.Name)
-			return
-		}
-		if d != nil {
-			if err := loads(from.product, d.product); err != nil {
-				p.fault(h.node, "%w", err)
-			}
-			step.Op = plan.Change
-		}
-		need := from.bytes * 2
-		if d != nil && h.rec.data(o.Name) == nil {
-			need += d.bytes
-		}
-		if need > h.free {
-			p.fault(h.node, "%s has %d MiB, and its copy takes up to %d; the disk has %d MiB free", o.MySQL.Schema, from.bytes>>20, need>>20, h.free>>20)
-		}
-		step.Reason = fmt.Sprintf("%d tables, %d MiB from %s, about %d s", from.tables, from.bytes>>20, m.from.name, 1+from.bytes/copyBytesPerSecond)
+		p.copy(h, o, homes[slices.Index(p.to.Hosts[o.Name], h.node.name)%len(homes)])
+		return
 	}
 	h.moves = append(h.moves, m)
+	h.Steps = append(h.Steps, step)
+}
+
+// copy plans that a host's database gets all rows of another one's.
+func (p *planner) copy(h *hostPlan, o project.Role, source *node) {
+	d, from := h.bases[o.Name], source.bases[o.Name]
+	step := plan.Step{Op: plan.Create, Item: plan.Item{Kind: plan.Data, Name: o.MySQL.Schema}, Reason: "from " + source.name}
+	if d != nil {
+		step.Op = plan.Change
+	}
+	h.moves = append(h.moves, move{o, source})
+	if from == nil { // a killed apply stopped it; it is started, and looked at then
+		if !source.units[o.Units[0]].there {
+			p.fault(source, "the database of role %s does not run, and its data is to be copied from it", o.Name)
+		}
+		h.Steps = append(h.Steps, step)
+		return
+	}
+	if d != nil {
+		if err := loads(from.product, d.product); err != nil {
+			p.fault(h.node, "%w", err)
+		}
+	}
+	need := from.bytes * 2
+	if d != nil && h.rec.data(o.Name) == nil && p.to != nil {
+		need += d.bytes
+	}
+	if need > h.free {
+		p.fault(h.node, "%s has %d MiB, and its copy takes up to %d; the disk has %d MiB free", o.MySQL.Schema, from.bytes>>20, need>>20, h.free>>20)
+	}
+	step.Reason = fmt.Sprintf("%d tables, %d MiB from %s, about %d s", from.tables, from.bytes>>20, source.name, 1+from.bytes/copyBytesPerSecond)
 	h.Steps = append(h.Steps, step)
 }
 
@@ -566,7 +593,8 @@ func loads(from, to engine.Product) error {
 	return nil
 }
 
-// dataBack plans that accounts and data are as they were before isukit came.
+// dataBack plans that accounts are as they were before isukit came, and that data is where it was: what was copied comes home with the
+// rows that it has by now.
 func (p *planner) dataBack(h *hostPlan) {
 	if h.rec == nil {
 		return
@@ -574,10 +602,21 @@ func (p *planner) dataBack(h *hostPlan) {
 	for _, u := range h.rec.Users {
 		p.userStep(h, u, plan.Remove)
 	}
+	for _, o := range p.site.Project.Roles {
+		if o.MySQL == nil || o.MySQL.Move != project.MoveDump || !slices.Contains(h.rec.Homes, o.Name) {
+			continue
+		}
+		if homes := p.homes(o); len(homes) > 0 && !slices.Contains(homes, h.node) {
+			p.copy(h, o, homes[0])
+		}
+	}
 	for _, d := range h.rec.Data {
 		step := plan.Step{Op: plan.Remove, Item: plan.Item{Kind: plan.Data, Name: d.Schema}}
 		if d.Existed {
 			step.Op, step.Reason = plan.Change, "what was there before"
+		}
+		if slices.Contains(h.homes, d.Role) {
+			step.Reason = strings.TrimPrefix(step.Reason+"; rows that no other host has are kept in "+p.site.keptDir(h.at), "; ")
 		}
 		h.back = append(h.back, d)
 		h.Steps = append(h.Steps, step)
@@ -589,7 +628,7 @@ func complete(nodes []*node) string {
 	before := ""
 	for _, n := range nodes {
 		switch {
-		case n.rec == nil:
+		case n.rec == nil || n.rec.Topology == "":
 		case n.rec.Complete:
 			return n.rec.Topology
 		default:

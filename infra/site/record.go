@@ -21,10 +21,12 @@ type record struct {
 	Complete bool      `json:"complete"`
 	Before   string    `json:"before,omitempty"`
 	At       time.Time `json:"at"`
-	Files    []fileWas `json:"files,omitempty"`
-	Units    []unitWas `json:"units,omitempty"`
-	Users    []userWas `json:"users,omitempty"`
-	Data     []dataWas `json:"data,omitempty"`
+	// Homes are the roles whose data was here before the first apply: down brings it back here.
+	Homes []string  `json:"homes,omitempty"`
+	Files []fileWas `json:"files,omitempty"`
+	Units []unitWas `json:"units,omitempty"`
+	Users []userWas `json:"users,omitempty"`
+	Data  []dataWas `json:"data,omitempty"`
 }
 
 // fileWas is a file that was written. Nil is no file.
@@ -69,8 +71,9 @@ type dataWas struct {
 
 const (
 	recordFormat = 1
-	// farDir is where records are on hosts other than this machine.
+	// farDir is where records are on hosts other than this machine, and keptDir where dumps are that down leaves.
 	farDir     = "/var/lib/isukit-site"
+	keptDir    = "/var/lib/isukit-kept"
 	recordFile = "record.json"
 )
 

@@ -8,11 +8,13 @@ package site
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +115,7 @@ func (s *Site) Up(ctx context.Context) (name string, done bool, err error) {
 	err, done = g.Wait(), true
 	for _, r := range recs {
 		if r != nil {
-			name, done = r.Topology, done && r.Complete
+			name, done = cmp.Or(r.Topology, name), done && r.Complete
 		}
 	}
 	return name, done, err
@@ -175,8 +177,8 @@ func (s *Site) again(ctx context.Context, topology string) (*Plan, error) {
 	return p, err
 }
 
-// Down gives the hosts back as they were before the first apply. What somebody else has changed since is in the plan's Left, and a host
-// with such things keeps the record, under another name, since it has the originals.
+// Down gives the hosts back as they were before the first apply; data that was copied comes home. What somebody else has changed since is
+// in the plan's Left. A file that cannot go back stays on record, and the next Down tries again.
 func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
 	p, err := s.Plan(ctx, "", o.Force)
 	if err != nil {
@@ -196,10 +198,10 @@ func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
 		if h.rec == nil {
 			return nil
 		}
-		if slices.ContainsFunc(p.Left, func(text string) bool { return strings.HasPrefix(text, "host "+h.node.name+":") }) {
-			kept := path.Join(h.dir, "left-"+time.Now().UTC().Format("20060102T150405Z")+".json") // it has the originals
-			_, err := h.run(ctx, nil, "mv", "-f", "--", path.Join(h.dir, recordFile), kept)
-			return err
+		h.rec.Files = slices.DeleteFunc(h.rec.Files, func(f fileWas) bool { _, ok := h.base(f.Path); return ok })
+		if len(h.rec.Files) > 0 {
+			h.node.rec = &record{Format: recordFormat, Project: s.Project.Name, Complete: true, At: time.Now().UTC(), Files: h.rec.Files}
+			return h.save(ctx)
 		}
 		if err := h.at.Remove(ctx, h.dir); err != nil {
 			return err
@@ -246,6 +248,9 @@ func (s *Site) begin(ctx context.Context, p *Plan, before string) error {
 		}
 		r := h.rec
 		r.Topology, r.Complete, r.Before, r.At = p.Topology, false, before, time.Now().UTC()
+		if before == "" {
+			r.Homes = h.homes
+		}
 		for _, f := range h.files {
 			if was := r.file(f.Path); was != nil {
 				*was = f
@@ -292,7 +297,7 @@ func (s *Site) end(ctx context.Context, p *Plan) error {
 // execute does what a plan says: files, then databases with their accounts and data, then the other roles in their order.
 func (s *Site) execute(ctx context.Context, p *Plan) error {
 	s.say("write files")
-	if err := each(p, func(h *hostPlan) error { return h.writeFiles(ctx) }); err != nil {
+	if err := each(p, func(h *hostPlan) error { return h.write(ctx) }); err != nil {
 		return err
 	}
 	moving := map[string]bool{} // roles whose data moves
@@ -310,18 +315,17 @@ func (s *Site) execute(ctx context.Context, p *Plan) error {
 		})
 	}
 	if err := each(p, func(h *hostPlan) error {
+		var units []string
 		for i, v := range h.units {
 			stops := clients(v.role) && h.node.units[v.name].active
 			if stops && v.up {
 				h.units[i].restart = true
 			}
 			if v.role.MySQL == nil && (stops || !v.up) {
-				if err := h.stop(ctx, v, !v.up); err != nil {
-					return err
-				}
+				units = append(units, v.name)
 			}
 		}
-		return nil
+		return h.stop(ctx, units)
 	}); err != nil {
 		return err
 	}
@@ -342,14 +346,13 @@ func (s *Site) execute(ctx context.Context, p *Plan) error {
 		}
 	}
 	return each(p, func(h *hostPlan) error {
+		var units []string
 		for _, v := range h.units {
 			if v.role.MySQL != nil && !v.up {
-				if err := h.stop(ctx, v, true); err != nil {
-					return err
-				}
+				units = append(units, v.name)
 			}
 		}
-		return nil
+		return h.stop(ctx, units)
 	})
 }
 
@@ -381,44 +384,68 @@ func (s *Site) startRole(ctx context.Context, p *Plan, o project.Role) error {
 	})
 }
 
-// writeScript writes its input to a file, with the mode and owner that the file has. A link stays one.
+// writeScript does what the lines of its input say: "write FILE TEXT", with the mode and owner that the file has, "remove FILE", "enable UNIT" and
+// "disable UNIT"; FILE and TEXT are in base64. A link stays one. What follows is for systemd to read, where anything of that is its own.
 const writeScript = `set -e
-file=$(readlink -f -- "$1" || echo "$1")
-[ -d "$(dirname -- "$file")" ] || (umask 022; mkdir -p -- "$(dirname -- "$file")")
-new=$file.isukit-new
+plain() { echo "$1" | base64 -d; }
+new=
 trap 'rm -f -- "$new"' EXIT
-if [ -e "$file" ]; then cp -p -- "$file" "$new"; else (umask 022; : >"$new"; chmod 644 "$new"); fi
-cat >"$new"
-sync "$new"
-mv -f -- "$new" "$file"`
+while read -r what name text; do
+	case $what in
+	enable | disable)
+		systemctl --quiet --no-reload "$what" "$name" || { echo "$what $name failed" >&2; exit 1; }
+		continue
+		;;
+	esac
+	name=$(plain "$name")
+	if [ "$what" = remove ]; then
+		rm -f -- "$name"
+		case $name in *.d/zz-isukit-site.conf) rmdir -- "${name%/*}" 2>/dev/null || true ;; esac
+		continue
+	fi
+	file=$(readlink -f -- "$name" || echo "$name")
+	[ -d "$(dirname -- "$file")" ] || (umask 022; mkdir -p -- "$(dirname -- "$file")")
+	new=$file.isukit-new
+	if [ -e "$file" ]; then cp -p -- "$file" "$new"; else (umask 022; : >"$new"; chmod 644 "$new"); fi
+	plain "$text" >"$new"
+	sync "$new"
+	mv -f -- "$new" "$file"
+done
+[ "$1" = false ] || systemctl daemon-reload`
 
-func (h *hostPlan) writeFiles(ctx context.Context) error {
+// write writes the files of a host, and has a boot start its units or not.
+func (h *hostPlan) write(ctx context.Context) error {
+	var b strings.Builder
 	reload := false
+	coded := func(text []byte) string { return base64.StdEncoding.EncodeToString(text) }
 	for _, f := range h.files {
 		if same(f.Wrote, h.node.files[f.Path]) {
 			continue
 		}
 		reload = reload || strings.HasPrefix(f.Path, unitDirs[0])
-		argv := []string{"sh", "-c", writeScript, "sh", f.Path}
 		if f.Wrote == nil {
-			argv = []string{"sh", "-c", `rm -f -- "$1" && case $1 in *.d/zz-isukit-site.conf) rmdir -- "${1%/*}" 2>/dev/null || true ;; esac`, "sh", f.Path}
-		}
-		if _, err := h.run(ctx, f.Wrote, argv...); err != nil {
-			return fmt.Errorf("write %s: %w", f.Path, err)
+			b.WriteString("remove " + coded([]byte(f.Path)) + "\n")
+		} else {
+			b.WriteString("write " + coded([]byte(f.Path)) + " " + coded(f.Wrote) + "\n")
 		}
 	}
-	if !reload {
+	for _, v := range h.units {
+		if v.toggle {
+			reload = true
+			b.WriteString(map[bool]string{true: "enable ", false: "disable "}[v.enable] + v.name + "\n")
+		}
+	}
+	if b.Len() == 0 {
 		return nil
 	}
-	_, err := h.run(ctx, nil, "systemctl", "daemon-reload")
-	return err
+	if _, err := h.run(ctx, []byte(b.String()), "sh", "-c", writeScript, "sh", strconv.FormatBool(reload)); err != nil {
+		return fmt.Errorf("write files: %w", err)
+	}
+	return nil
 }
 
-// start starts or restarts a unit, and enables it, where that is to be done; did says that it was started.
+// start starts or restarts a unit where that is to be done; did says that it was.
 func (h *hostPlan) start(ctx context.Context, v unitPlan) (did bool, err error) {
-	if err := h.toggle(ctx, v); err != nil {
-		return false, err
-	}
 	verb := "start"
 	switch active := h.node.units[v.name].active; {
 	case active && v.restart:
@@ -433,26 +460,15 @@ func (h *hostPlan) start(ctx context.Context, v unitPlan) (did bool, err error) 
 	return true, nil
 }
 
-func (h *hostPlan) toggle(ctx context.Context, v unitPlan) error {
-	if !v.toggle {
+// stop stops units.
+func (h *hostPlan) stop(ctx context.Context, units []string) error {
+	if len(units) == 0 {
 		return nil
 	}
-	verb := map[bool]string{true: "enable", false: "disable"}[v.enable]
-	if _, err := h.run(ctx, nil, "systemctl", "--quiet", verb, v.name); err != nil {
-		return fmt.Errorf("%s %s: %w", verb, v.name, err)
+	if _, err := h.run(ctx, nil, append([]string{"systemctl", "stop"}, units...)...); err != nil {
+		return fmt.Errorf("stop %s: %w", strings.Join(units, " "), err)
 	}
 	return nil
-}
-
-// stop stops a unit; for good, it is also kept from boots where that is to be done.
-func (h *hostPlan) stop(ctx context.Context, v unitPlan, forGood bool) error {
-	if _, err := h.run(ctx, nil, "systemctl", "stop", v.name); err != nil {
-		return fmt.Errorf("stop %s: %w", v.name, err)
-	}
-	if !forGood {
-		return nil
-	}
-	return h.toggle(ctx, v)
 }
 
 // password is the one that clients of a database log in with.

@@ -12,6 +12,8 @@ type Status struct {
 	Topology string       `json:"topology"` // "" for none
 	Complete bool         `json:"complete"` // its apply came to its end
 	Units    []UnitStatus `json:"units"`
+	// Owed are files that down could not give back, as HOST: PATH.
+	Owed []string `json:"owed,omitempty"`
 }
 
 // UnitStatus is a unit of a role on a host.
@@ -33,7 +35,12 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 	st := &Status{Complete: true, Units: []UnitStatus{}}
 	for _, n := range nodes {
 		if n.rec != nil {
-			st.Topology, st.Complete = n.rec.Topology, st.Complete && n.rec.Complete
+			st.Topology, st.Complete = cmp.Or(n.rec.Topology, st.Topology), st.Complete && n.rec.Complete
+			for _, f := range n.rec.Files {
+				if n.rec.Topology == "" {
+					st.Owed = append(st.Owed, n.name+": "+f.Path)
+				}
+			}
 		}
 		for _, o := range s.Project.Roles {
 			for i, name := range o.Units {

@@ -65,6 +65,9 @@ func (s *Subject) examineMachine(ctx context.Context, m Machine, o ExamineOption
 		if n := slices.IndexFunc(services, func(v Service) bool { return v.Unit != "" && v.Unit == p.Unit }); n >= 0 && p.Role == "" {
 			p.Role = services[n].Name
 		}
+		if p.Role == "" && slices.Contains(s.Units, p.Unit) {
+			p.Role = strings.TrimSuffix(p.Unit, ".service")
+		}
 	}
 	for _, v := range services {
 		if v.Open == nil {

@@ -25,6 +25,9 @@ func OfProject(ctx context.Context, p *project.Project, named map[string]host.Ho
 			f.Hosts[len(f.Hosts)-1].App = slices.ContainsFunc(h.Roles, func(role string) bool { return slices.Contains([]string{"web", "api", "app"}, role) })
 		}
 	}
+	for _, role := range p.Roles {
+		f.Units = append(f.Units, role.Units...)
+	}
 	var errs []error
 	for _, m := range f.Machines() {
 		if !f.names(m) {

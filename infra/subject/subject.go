@@ -17,6 +17,8 @@ import (
 type Subject struct {
 	Hosts    []Host
 	Services []Service
+	// Units are the app's own, on whichever host: where no service of a topology runs, they are the app's all the same.
+	Units []string
 	// OwnOnly says that other servers on the machines are not the subject's, and that all connections between services are known.
 	OwnOnly bool
 }

@@ -84,7 +84,7 @@ func (o *Opened) Apply(ctx context.Context, topology string, say func(string, ..
 	if err != nil {
 		return err
 	}
-	_, err = placed.Apply(ctx, topology, site.Options{})
+	_, err = o.Place(ctx, placed, topology, site.Options{})
 	return errors.Join(err, release())
 }
 

@@ -28,6 +28,9 @@ func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
 			before := o.Close
 			o.Close = func(ctx context.Context) error { return errors.Join(d.Close(ctx), before(ctx)) }
 		}
+		if !ok && name == "ssh" { // all at the same time; who is missing is found out below
+			_ = d.Ensure(ctx, o.wants())
+		}
 		at, err := o.reach(ctx, d, h)
 		if err != nil {
 			o.Missing = append(o.Missing, fmt.Sprintf("host %s is unreachable: %v", h.Name, err))
@@ -44,6 +47,16 @@ func driverOf(p *project.Project, h project.Host) string {
 		return "ssh"
 	}
 	return p.Driver
+}
+
+// wants are the hosts that are reached over ssh.
+func (o *Opened) wants() (list []host.Want) {
+	for _, h := range o.Hosts {
+		if h.Address != "" {
+			list = append(list, host.Want{Name: h.Name, Address: h.Address})
+		}
+	}
+	return list
 }
 
 // reach returns a host of a driver. Hosts over ssh need nothing but an address; those of the lab must be up.
