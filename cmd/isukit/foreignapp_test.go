@@ -131,13 +131,26 @@ benchmark: {external: true}
 type foreignTeam struct {
 	tuneTeam
 	hosts  []string
+	state  string // the command that prints what has to stay as it was
 	before map[string]string
 }
 
 func newForeignTeam(t *testing.T, hosts ...string) *foreignTeam {
 	t.Helper()
+	f := startForeignTeam(t, hosts, foreignState, func(h host.Host) {
+		if res, err := h.Run(t.Context(), host.Command{Argv: []string{"env", "-u", "TMPDIR", "sh", "-c", foreignImage}, Stdin: []byte(foreignApp)}); err != nil || res.Code != 0 {
+			t.Fatalf("install the app: %v, exit status %d: %s%s", err, res.Code, res.Stdout, res.Stderr)
+		}
+	})
+	write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
+	return f
+}
+
+// startForeignTeam boots hosts, on each of which install installs an app.
+func startForeignTeam(t *testing.T, hosts []string, state string, install func(host.Host)) *foreignTeam {
+	t.Helper()
 	program, env, _ := topologyEnv(t)
-	f := &foreignTeam{tuneTeam: tuneTeam{lab: realhosts.Start(t, realhosts.Named(hosts...)...), path: program}, hosts: hosts, before: map[string]string{}}
+	f := &foreignTeam{tuneTeam: tuneTeam{lab: realhosts.Start(t, realhosts.Named(hosts...)...), path: program}, hosts: hosts, state: state, before: map[string]string{}}
 	f.dir = f.lab.Dir
 	for _, assignment := range env {
 		if strings.HasPrefix(assignment, "ISUKIT_") {
@@ -156,13 +169,10 @@ func newForeignTeam(t *testing.T, hosts ...string) *foreignTeam {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res, err := h.Run(t.Context(), host.Command{Argv: []string{"env", "-u", "TMPDIR", "sh", "-c", foreignImage}, Stdin: []byte(foreignApp)}); err != nil || res.Code != 0 {
-			t.Fatalf("install the app: %v, exit status %d: %s%s", err, res.Code, res.Stdout, res.Stderr)
-		}
+		install(h)
 		f.lab.Must(t, "generator", "for i in $(seq 60); do ssh -T -F "+config+" -o BatchMode=yes "+name+" true && exit 0; sleep 1; done; exit 1") // until users may log in
-		f.before[name] = f.lab.Must(t, name, foreignState)
+		f.before[name] = f.lab.Must(t, name, state)
 	}
-	write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
 	return f
 }
 
@@ -170,7 +180,7 @@ func newForeignTeam(t *testing.T, hosts ...string) *foreignTeam {
 func (f *foreignTeam) wantBefore(t *testing.T, when string) {
 	t.Helper()
 	for _, name := range f.hosts {
-		f.wantSame(t, name+" "+when, f.before[name], f.lab.Must(t, name, foreignState))
+		f.wantSame(t, name+" "+when, f.before[name], f.lab.Must(t, name, f.state))
 	}
 }
 
@@ -381,7 +391,12 @@ func (f *foreignTeam) killed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	seed, err := strconv.ParseUint(os.Getenv("ISUKIT_KILLS_SEED"), 10, 64)
+	if err != nil {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("ISUKIT_KILLS_SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
 	for n := range kills {
 		after := fmt.Sprintf("%.2f", 1+7*random.Float64())
 		if _, err := h.Run(t.Context(), host.Command{Argv: []string{"timeout", "-s", "KILL", after, f.path, "topology", "apply", "split"}, Env: append(f.env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"), Dir: f.dir}); err != nil {

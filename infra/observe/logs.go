@@ -38,7 +38,10 @@ const asRoot = `try() { "$@" 2>/dev/null || sudo -n "$@"; }; `
 const readAs = `as=
 if [ ! -r "$1" ]; then
 	as="sudo -n"
-	$as test -r "$1" 2>/dev/null || { echo "no right to read $1" >&2; exit 1; }
+	$as test -r "$1" 2>/dev/null || {
+		if $as true 2>/dev/null && ! $as test -e "$1"; then echo "$1 does not exist" >&2; else echo "no right to read $1" >&2; fi
+		exit 1
+	}
 fi
 `
 

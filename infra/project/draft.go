@@ -62,6 +62,14 @@ func (f *Found) draftServices(line func(string, ...any)) {
 }
 
 func (f *Found) draftLogs(line func(string, ...any)) {
+	if slices.Contains(f.Units, "envoy.service") && !slices.Contains(f.Units, "nginx.service") {
+		f.AccessLogs = nil // of an nginx that is installed and does not run
+		for _, site := range f.sites {
+			for _, m := range envoyExpr.FindAllStringSubmatch(site[1], -1) {
+				f.AccessLogs = append(f.AccessLogs, FoundLog{File: m[1], Format: "of Envoy"})
+			}
+		}
+	}
 	if len(f.AccessLogs)+len(f.SlowLogs)+len(f.Servers) == 0 {
 		line("# logs:                       # none was found")
 		line("#   access: [{file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}]")
@@ -79,7 +87,11 @@ func (f *Found) draftLogs(line func(string, ...any)) {
 		default:
 			remark = "   # log_format " + l.Format
 		}
-		line("    - {host: local, file: %s, reopen: %s}%s", l.File, quoted(f.sudo()+strings.TrimSpace("nginx "+l.Options)+" -s reopen"), remark)
+		reopen := strings.TrimSpace("nginx "+l.Options) + " -s reopen"
+		if l.Format == "of Envoy" {
+			reopen, remark = "systemctl kill -s USR1 envoy", ""
+		}
+		line("    - {host: local, file: %s, reopen: %s}%s", l.File, quoted(f.sudo()+reopen), remark)
 	}
 	if len(f.SlowLogs)+len(f.Servers) > 0 {
 		line("  slow:")

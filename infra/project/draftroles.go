@@ -30,7 +30,8 @@ for f in /etc/nginx/conf.d/*.conf /etc/envoy/*.yaml; do [ -e "$f" ] && { echo "@
 
 var (
 	passExpr    = regexp.MustCompile(`(?m)^[^#\n]*?(?:_pass\s+\w+://|\bserver\s+)((?:localhost|127\.0\.0\.1):(\d+))`)
-	clusterExpr = regexp.MustCompile(`(?ms)^\s*- name: ["']?(\w+)["']?\s*$(.*?)port_value: (\d+)`)
+	clusterExpr = regexp.MustCompile(`(?ms)^\s*(?:- )?cluster_name: ["']?(\w+)["']?\s*$(.*?)port_value: (\d+)`)
+	envoyExpr   = regexp.MustCompile(`(?m)^\s*path: ["']?(/\S+\.log)\b`)
 	envExpr     = regexp.MustCompile(`(?m)^([A-Za-z_][A-Za-z0-9_]*)=["']?([^"'\n]*)`)
 	hostExpr    = regexp.MustCompile(`(?i)^(.*(?:MYSQL|MARIADB|DB|DATABASE)_?)HOST(?:NAME)?$`)
 )
