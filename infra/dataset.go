@@ -62,14 +62,7 @@ func (s *Site) prepared(ctx context.Context, l *layout) (dir string, err error) 
 	}
 	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
 	cache := filepath.Join(s.spec.StateDir, "cache")
-	template, err := dbserver.Template(ctx, l.install, cache, func(ctx context.Context, argv []string) ([]byte, error) {
-		s.spec.progress("initialising a data directory")
-		res, err := here.Run(ctx, host.Command{Argv: argv})
-		if err == nil && res.Code != 0 {
-			err = fmt.Errorf("exit status %d", res.Code)
-		}
-		return append(res.Stdout, res.Stderr...), err
-	})
+	template, err := dbserver.Template(ctx, here, l.install, cache)
 	if err != nil {
 		return "", err
 	}
@@ -115,7 +108,7 @@ func (s *Site) prepare(ctx context.Context, here *machine.Here, of *layout, temp
 	// Nothing of this server is worth keeping before its clean stop, so it need not wait for the disk.
 	cfg.Template, cfg.DefaultsFile = template, ""
 	cfg.Args = []string{"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=256M", "--skip-log-bin"}
-	if db.Instance, err = dbserver.Create(cfg); err != nil {
+	if db.Instance, err = dbserver.Create(ctx, here, cfg); err != nil {
 		return err
 	}
 	name := db.declared.Name

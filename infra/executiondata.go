@@ -25,7 +25,7 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	ready := filepath.Join(cfg.Dir, readyFile)
 	step, ok := e.stepOf(s.declared.Host, s.declared.Name, plan.Data)
 	if !ok {
-		inst, err := dbserver.AttachOn(ctx, s.host, cfg)
+		inst, err := dbserver.Attach(ctx, s.host, cfg)
 		s.Instance = inst
 		return err
 	}
@@ -33,13 +33,13 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	contents := e.l.contents(s.declared.Name)
 	if step.Op == plan.Change && sameData(contents, step.Was) && allTables(step.Was) && !isCopy(contents) {
 		// It has more than it is to have; what is too much is dropped when it runs.
-		if inst, err := dbserver.AttachOn(ctx, s.host, cfg); err == nil {
+		if inst, err := dbserver.Attach(ctx, s.host, cfg); err == nil {
 			s.Instance = inst
 			return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 		}
 	}
 	if s.join != nil && s.join.base.host == s.declared.Host && s.join.base.instance == s.declared.Name {
-		inst, err := dbserver.AttachOn(ctx, s.host, cfg)
+		inst, err := dbserver.Attach(ctx, s.host, cfg)
 		if err != nil {
 			return err
 		}
@@ -53,25 +53,21 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	if err := errors.Join(s.host.Remove(ctx, ready), s.host.Remove(ctx, filepath.Join(cfg.Dir, replicatingFile)), s.host.Remove(ctx, filepath.Join(cfg.Dir, "data"))); err != nil {
 		return err
 	}
-	if s.host.About().Here {
-		err = e.createHere(ctx, s, cfg, template, contents)
-	} else {
-		err = e.createFar(ctx, s, cfg, from, contents)
-	}
-	if err != nil {
-		// Half a copy would keep a full disk full, also for what is put back.
-		err = errors.Join(err, s.host.Remove(context.WithoutCancel(ctx), filepath.Join(cfg.Dir, "data")))
-	}
-	return err
-}
-
-// createHere lays a database down on this machine.
-func (e *execution) createHere(ctx context.Context, s *server, cfg dbserver.Config, template, contents string) (err error) {
 	cfg.Template = template
-	if s.Instance, err = dbserver.Create(cfg); err != nil {
-		return err
+	if from != nil {
+		src := path.Join(e.f.hosts[from.host].About().Dir, from.instance, "data")
+		cfg.Fill = func(ctx context.Context, dir string) error {
+			return copyData(ctx, e.f.hosts[from.host], src, s.host, dir)
+		}
 	}
-	return s.host.Put(ctx, filepath.Join(cfg.Dir, readyFile), []byte(contents+"\n"), 0o600)
+	if s.Instance, err = dbserver.Create(ctx, s.host, cfg); err != nil {
+		// Half a copy would keep a full disk full, also for what is put back.
+		return errors.Join(err, s.host.Remove(context.WithoutCancel(ctx), filepath.Join(cfg.Dir, "data")))
+	}
+	if s.prepare = from == nil && template == ""; s.prepare {
+		return nil // its data is whole when the app has filled it
+	}
+	return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 }
 
 // source is a database that holds data now.
@@ -106,7 +102,7 @@ func (e *execution) templateFor(ctx context.Context, s *server, contents string)
 	if other := e.servers[from.instance]; other != nil && other.declared.Host == from.host {
 		other.service = true // it is started again with the others
 	}
-	return from, filepath.Join(h.About().Dir, from.instance, "data"), nil
+	return from, "", nil
 }
 
 // sourceOf finds the best database to copy from; nil for the dataset. partial names what holds some of the tables only.
@@ -201,29 +197,9 @@ func (e *execution) holds(database, table string) bool {
 	return len(t.Data.Groups) == 0 || slices.Contains(t.GroupOf(database).Tables, topology.AllTables)
 }
 
-// createFar lays a database down on a host that is not this machine: as a copy of another, or empty, for the app to fill.
-func (e *execution) createFar(ctx context.Context, s *server, cfg dbserver.Config, from *source, contents string) error {
-	var fill dbserver.Fill
-	if from != nil {
-		src := path.Join(e.f.hosts[from.host].About().Dir, from.instance, "data")
-		fill = func(ctx context.Context, dir string) error {
-			return copyFar(ctx, e.f.hosts[from.host], src, s.host, dir)
-		}
-	}
-	inst, err := dbserver.CreateOn(ctx, s.host, cfg, fill)
-	if err != nil {
-		return err
-	}
-	s.Instance, s.prepare = inst, from == nil
-	if s.prepare {
-		return nil // its data is whole when the app has filled it
-	}
-	return s.host.Put(ctx, path.Join(cfg.Dir, readyFile), []byte(contents+"\n"), 0o600)
-}
-
-// copyFar copies a directory from one host to another, through here.
-func copyFar(ctx context.Context, from host.Host, src string, to host.Host, dst string) error {
-	if from.About().Name == to.About().Name {
+// copyData copies a directory from one host to another, through here.
+func copyData(ctx context.Context, from host.Host, src string, to host.Host, dst string) error {
+	if a, b := from.About(), to.About(); a.Name == b.Name || a.Here && b.Here {
 		return runOn(ctx, to, host.Command{Argv: []string{"cp", "-a", src, dst}})
 	}
 	reader, ok := from.(host.Piper)

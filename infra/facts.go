@@ -1,10 +1,8 @@
 package infra
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"runtime"
 	"strings"
@@ -17,22 +15,6 @@ import (
 
 // Fact is a condition under which a topology runs.
 type Fact struct{ Key, Value string }
-
-// procField finds the value of the first "key : value" line of a file.
-func procField(file, key string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if k, v, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(k) == key {
-			return strings.TrimSpace(v), nil
-		}
-	}
-	return "", fmt.Errorf("read %s: no %s", file, key)
-}
 
 var versionRE = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?[0-9A-Za-z.+~-]*`)
 
@@ -66,24 +48,15 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	return nil
 }
 
-// kernelOp tells a host's kernel and CPU.
-var kernelOp = host.Script(`uname -r; sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1`)
+// kernelOp tells a host's kernel and CPU. Not every architecture names its model.
+var kernelOp = host.Script(`uname -r; sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1; uname -m`)
 
-// kernelAndCPU are those of the machine that the hosts are on, or of the proxy's host where they are elsewhere.
+// kernelAndCPU are those of the proxy's host, or of the machine that it is on.
 func (r *Running) kernelAndCPU(ctx context.Context) (kernel, cpu string, err error) {
-	if at := r.at(r.of(topology.Proxy)[0].Host); !at.About().Here {
-		res, err := at.Run(ctx, *kernelOp.Run)
-		kernel, cpu, _ = strings.Cut(strings.TrimSpace(string(res.Stdout)), "\n")
-		return kernel, cpu, err
-	}
-	text, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return "", "", err
-	}
-	if cpu, err = procField("/proc/cpuinfo", "model name"); err != nil {
-		cpu = runtime.GOARCH // not every architecture names its model
-	}
-	return strings.TrimSpace(string(text)), cpu, nil
+	res, err := r.at(r.of(topology.Proxy)[0].Host).Run(ctx, *kernelOp.Run)
+	kernel, cpu, _ = strings.Cut(string(res.Stdout), "\n")
+	cpu, _, _ = strings.Cut(cpu, "\n")
+	return kernel, cpu, err
 }
 
 func (r *Running) proxyVersion(ctx context.Context, proxy Instance) (string, error) {
@@ -91,11 +64,7 @@ func (r *Running) proxyVersion(ctx context.Context, proxy Instance) (string, err
 	if envoy {
 		flag = "--version"
 	}
-	program, err := r.proxyProgram(proxy)
-	if err != nil {
-		return "", err
-	}
-	res, err := r.at(proxy.Host).Run(ctx, host.Command{Argv: []string{program, flag}})
+	res, err := r.at(proxy.Host).Run(ctx, host.Command{Argv: []string{r.services[proxy.Name].Argv[0], flag}})
 	if err != nil {
 		return "", err
 	}

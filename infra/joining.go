@@ -76,7 +76,7 @@ func (e *execution) attach(ctx context.Context, h host.Host, name string) (*dbse
 	if !about.Here { // it is reached through the network, where it was placed
 		cfg.Bind, cfg.Port = about.Address, e.f.inventories[about.Name].placed().Ports()[name]
 	}
-	return dbserver.AttachOn(ctx, h, cfg)
+	return dbserver.Attach(ctx, h, cfg)
 }
 
 // join dumps, while all databases still run, the tables of those whose data no single one holds.

@@ -24,7 +24,7 @@ type layout struct {
 	driver  string
 	input   render.Input
 	install dbserver.Install
-	far     map[string]tools // by host, of those that are not this machine
+	tools   map[string]tools // by host; what is not known has none
 	secrets secrets
 	hosts   map[string]host.Host
 	ca      pki.Pair // where a proxy speaks TLS
@@ -38,7 +38,7 @@ type layout struct {
 // layOut works out what a goal means. Hosts that do not exist yet are taken for what the topology says of them.
 func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 	l := &layout{
-		goal: g, far: map[string]tools{}, spec: s.spec, driver: s.driver.Name(), secrets: f.secrets(), hosts: map[string]host.Host{},
+		goal: g, tools: map[string]tools{}, spec: s.spec, driver: s.driver.Name(), secrets: f.secrets(), hosts: map[string]host.Host{},
 		want: map[string][]plan.Wanted{}, services: map[string]host.Service{}, modes: map[string]fs.FileMode{},
 	}
 	for _, w := range s.wants(g.Topology) {
@@ -55,7 +55,7 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 		}
 		l.hosts[w.Name] = h
 	}
-	err := l.findServers(ctx)
+	err := l.findTools(ctx)
 	if err != nil {
 		return nil, err
 	}

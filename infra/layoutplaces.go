@@ -54,13 +54,10 @@ func (l *layout) places() error {
 	}
 	if b := t.Data.Balance; b != nil && b.Kind == topology.BalanceNginx {
 		l.input.BalancePort = ports[balancePlace][0]
-		if t, ok := l.far[b.Host]; ok {
-			l.input.StreamModule, err = t.streamModule(b.Host)
-		} else {
-			l.input.StreamModule, err = StreamModule()
-		}
-		if err != nil {
-			return err
+		if t, ok := l.tools[b.Host]; ok {
+			if l.input.StreamModule, err = t.streamModule(b.Host); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -36,11 +36,7 @@ func (r *Running) Subject() (*subject.Subject, error) {
 		}
 		switch topology.Role(i.Role) {
 		case topology.Proxy:
-			program, err := r.proxyProgram(i)
-			if err != nil {
-				return nil, err
-			}
-			r.asProxy(&v, i, program)
+			r.asProxy(&v, i, r.services[i.Name].Argv[0])
 		case topology.DB:
 			r.asDatabase(&v)
 		}

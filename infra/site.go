@@ -83,7 +83,7 @@ func firstLook(about host.About) (ops []host.Op, patterns []string) {
 	for _, file := range []string{inventoryFile, "*/root.password", "*/" + render.MyCnf, "*/" + readyFile} {
 		patterns = append(patterns, path.Join(about.Dir, file))
 	}
-	return []host.Op{toolsOp, dbserver.FindOp, kernelOp, tune.RecordsOp(path.Join(about.Dir, "tune"))}, append(patterns, tune.BootFiles...)
+	return []host.Op{toolsOp(""), dbserver.FindOp("", ""), kernelOp, tune.RecordsOp(path.Join(about.Dir, "tune"))}, append(patterns, tune.BootFiles...)
 }
 
 // act has hosts be asked anew from now on.

@@ -130,7 +130,7 @@ func (l *layout) attach(ctx context.Context, f *found) ([]database, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	for n, i := range declared {
 		group.Go(func() error {
-			inst, err := dbserver.AttachOn(ctx, l.hosts[i.Host], l.instanceConfig(i))
+			inst, err := dbserver.Attach(ctx, l.hosts[i.Host], l.instanceConfig(i))
 			list[n] = database{Instance: inst, name: i.Name, appPassword: l.secrets.AppPassword}
 			return err
 		})

@@ -114,12 +114,3 @@ func (r *Running) of(role topology.Role) []Instance {
 	}
 	return list
 }
-
-// proxyProgram is the program of a proxy: on this machine where it is, elsewhere its name.
-func (r *Running) proxyProgram(proxy Instance) (string, error) {
-	kind := r.kindOf(proxy.Name)
-	if !r.at(proxy.Host).About().Here {
-		return string(kind), nil
-	}
-	return r.spec.proxyProgram(kind)
-}

@@ -16,12 +16,13 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"isukit/infra/dbserver"
+	"isukit/infra/host"
 	"isukit/infra/infratest"
 )
 
 func TestFind(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
-		in, err := dbserver.Find(t.Context(), dbserver.Engine(engine), filepath.Join(infratest.Root(t), ".local"))
+		in, err := dbserver.Find(t.Context(), infratest.Here(t), dbserver.Engine(engine), filepath.Join(infratest.Root(t), ".local"))
 		if err != nil {
 			t.Errorf("Find(%s): %v", engine, err)
 			continue
@@ -33,12 +34,12 @@ func TestFind(t *testing.T) {
 }
 
 func TestFindNothing(t *testing.T) {
-	_, err := dbserver.Find(t.Context(), dbserver.MySQL, t.TempDir())
+	_, err := dbserver.Find(t.Context(), infratest.Here(t), dbserver.MySQL, t.TempDir())
 	// A machine may well have MySQL itself; then there is nothing to be seen here but that no error is made up.
 	if err != nil && !errors.Is(err, dbserver.ErrNotFound) {
 		t.Errorf("Find(mysql): got error %v, want ErrNotFound", err)
 	}
-	if _, err := dbserver.Find(t.Context(), "postgresql", ""); err == nil || errors.Is(err, dbserver.ErrNotFound) {
+	if _, err := dbserver.Find(t.Context(), infratest.Here(t), "postgresql", ""); err == nil || errors.Is(err, dbserver.ErrNotFound) {
 		t.Errorf("Find(postgresql): got error %v, want one that is not ErrNotFound", err)
 	}
 }
@@ -84,11 +85,11 @@ func TestCached(t *testing.T) {
 func create(t *testing.T, engine, dir string, args ...string) *dbserver.Instance {
 	t.Helper()
 	local := filepath.Join(infratest.Root(t), ".local")
-	in, err := dbserver.Find(t.Context(), dbserver.Engine(engine), local)
+	in, err := dbserver.Find(t.Context(), infratest.Here(t), dbserver.Engine(engine), local)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template, err := dbserver.Template(t.Context(), in, filepath.Join(local, "cache"), dbserver.Exec)
+	template, err := dbserver.Template(t.Context(), infratest.Here(t), in, filepath.Join(local, "cache"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func create(t *testing.T, engine, dir string, args ...string) *dbserver.Instance
 
 func createFrom(t *testing.T, in dbserver.Install, template, dir string, args ...string) *dbserver.Instance {
 	t.Helper()
-	inst, err := dbserver.Create(dbserver.Config{
+	inst, err := dbserver.Create(t.Context(), infratest.Here(t), dbserver.Config{
 		Install: in, Dir: dir, Template: template, Port: infratest.FreePort(t), Args: append(args, "--performance-schema=OFF"),
 		InitSQL: []string{"CREATE DATABASE IF NOT EXISTS of_init_sql;"},
 	})
@@ -107,21 +108,26 @@ func createFrom(t *testing.T, in dbserver.Install, template, dir string, args ..
 	return inst
 }
 
+// withoutNames is a host on which no name can be looked up.
+type withoutNames struct{ host.Host }
+
+func (h withoutNames) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
+	script := `for f in hosts resolv.conf nsswitch.conf; do [ ! -e /etc/$f ] || mount --bind /dev/null /etc/$f; done; exec "$@"`
+	cmd.Argv = append([]string{"unshare", "--mount", "/bin/sh", "-c", script, "sh"}, cmd.Argv...)
+	return h.Host.Run(ctx, cmd)
+}
+
 // TestMachineWithoutNames initialises MariaDB where no name can be looked up, as in a fresh chroot without /etc/hosts.
 func TestMachineWithoutNames(t *testing.T) {
 	infratest.Real(t)
 	if os.Geteuid() != 0 {
 		t.Fatal("hiding /etc/hosts takes root, as labs do: run make test as root")
 	}
-	in, err := dbserver.Find(t.Context(), dbserver.MariaDB, filepath.Join(infratest.Root(t), ".local"))
+	in, err := dbserver.Find(t.Context(), infratest.Here(t), dbserver.MariaDB, filepath.Join(infratest.Root(t), ".local"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	hidden := func(ctx context.Context, argv []string) ([]byte, error) {
-		script := `for f in hosts resolv.conf nsswitch.conf; do [ ! -e /etc/$f ] || mount --bind /dev/null /etc/$f; done; exec "$@"`
-		return dbserver.Exec(ctx, append([]string{"unshare", "--mount", "/bin/sh", "-c", script, "sh"}, argv...))
-	}
-	if _, err := dbserver.Template(t.Context(), in, t.TempDir(), hidden); err != nil {
+	if _, err := dbserver.Template(t.Context(), withoutNames{infratest.Here(t)}, in, t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -129,7 +135,7 @@ func TestMachineWithoutNames(t *testing.T) {
 // TestBootstrap initialises MariaDB without its installer, as it is done for one in a tree.
 func TestBootstrap(t *testing.T) {
 	infratest.Real(t)
-	in, err := dbserver.Find(t.Context(), dbserver.MariaDB, filepath.Join(infratest.Root(t), ".local"))
+	in, err := dbserver.Find(t.Context(), infratest.Here(t), dbserver.MariaDB, filepath.Join(infratest.Root(t), ".local"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +145,7 @@ func TestBootstrap(t *testing.T) {
 	}
 	cache := t.TempDir()
 	in = in.Bootstrapped(filepath.Dir(tables[0]))
-	template, err := dbserver.Template(t.Context(), in, cache, dbserver.Exec)
+	template, err := dbserver.Template(t.Context(), infratest.Here(t), in, cache)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
+
+	"isukit/infra/host"
 )
 
 // Engine names a kind of database server.
@@ -24,7 +25,7 @@ const (
 // ErrNotFound says that no server of the engine is installed; errors that wrap it say where it was looked for.
 var ErrNotFound = errors.New("database server not found")
 
-// Install is a server program on this machine, ready to be run.
+// Install is a server program on a host, ready to be run.
 type Install struct {
 	Engine  Engine
 	Version string // as the program says it, e.g. "10.11.14-MariaDB" or "9.7.1"
@@ -34,132 +35,110 @@ type Install struct {
 	scripts string   // directory with the SQL that makes the system tables, of a MariaDB in a tree
 	base    []string // options that tell where the program's own files are
 	path    string   // the server binary
-	held    bool     // by AppArmor, on a host that is not this machine
+	held    bool     // by AppArmor
 }
 
 // Path is the server's binary.
 func (in Install) Path() string { return in.path }
 
-// systemDirs are searched after PATH: Debian keeps servers in sbin, which users do not have on theirs.
-var systemDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/usr/libexec"}
+// FindOp tells about servers, each after a line with its name: of the tree of its engine in localDir, which is not there where it is "",
+// or else of the host. A tree's programs need its own libraries, so they are started through its own loader; no chroot, hence no root, is
+// needed for that. Debian keeps servers in sbin, which users do not have on their PATH. AppArmor's profiles attach to a path: Ubuntu has
+// one for /usr/sbin/mysqld, which then may not open a data directory, socket or log anywhere but in its system's. root is before the
+// paths of these files, for tests.
+func FindOp(localDir, root string) host.Op {
+	return host.Script(`PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/usr/libexec
+look() {
+	path=$1/usr/sbin/$2
+	if [ -n "$localDir" ] && [ -e "$path" ]; then
+		for loader in "$1"/usr/lib*/ld-linux-*.so.*; do break; done
+		for libs in "$1"/usr/lib/*-linux-gnu; do break; done
+		if [ -e "$loader" ] && [ -e "$libs" ]; then
+			printf '%s\n' "path=$path" "loader=$loader" "libs=$libs" "tree=$1/usr" "version=$("$loader" --library-path "$libs" "$path" --no-defaults --version 2>&1 | tail -n 1)"
+			return
+		fi
+	fi
+	path=$(command -v "$2") || return
+	printf '%s\n' "path=$path" "version=$("$path" --no-defaults --version 2>&1 | tail -n 1)" "real=$(readlink -f "$path")" "initdb=$(command -v mariadb-install-db)"
+	profile=$(echo "${path#/}" | tr / .)
+	if [ "$(cat "$root/sys/module/apparmor/parameters/enabled" 2>/dev/null)" = Y ] && [ -e "$root/etc/apparmor.d/$profile" ] && [ ! -e "$root/etc/apparmor.d/disable/$profile" ]; then
+		echo held=1
+	fi
+}
+localDir=$1 root=$2
+echo mariadb:; look "$1/mariadb" mariadbd
+echo mysql:; look "$1/mysql" mysqld
+true
+`, localDir, root)
+}
 
-// Find looks for a server of the engine: first in localDir, which holds unpacked trees named after their engine
+// Find looks for a server of the engine on a host: first in localDir, which holds unpacked trees named after their engine
 // (localDir/mysql/usr/sbin/mysqld), then on PATH and in the usual system directories. localDir may be "".
-func Find(ctx context.Context, engine Engine, localDir string) (Install, error) {
+func Find(ctx context.Context, h host.Host, engine Engine, localDir string) (Install, error) {
+	return find(ctx, h, engine, FindOp(localDir, ""))
+}
+
+func find(ctx context.Context, h host.Host, engine Engine, op host.Op) (in Install, err error) {
+	engines := []Engine{engine}
 	switch engine {
-	case MariaDB, MySQL:
-		return find(ctx, engine, localDir)
 	case Auto, "":
-		in, err := find(ctx, MariaDB, localDir)
-		if err == nil || !errors.Is(err, ErrNotFound) {
+		engines = []Engine{MariaDB, MySQL}
+	case MariaDB, MySQL:
+	default:
+		return Install{}, fmt.Errorf("unknown database engine %q (have %s, %s, %s)", engine, Auto, MariaDB, MySQL)
+	}
+	res, err := h.Run(ctx, *op.Run)
+	if err != nil {
+		return Install{}, err
+	}
+	for _, e := range engines {
+		if in, err = installOf(e, string(res.Stdout)); err != nil || in.path != "" {
 			return in, err
 		}
-		if in, errMySQL := find(ctx, MySQL, localDir); !errors.Is(errMySQL, ErrNotFound) {
-			return in, errMySQL
-		}
-		return Install{}, fmt.Errorf("%w: neither MariaDB nor MySQL", ErrNotFound)
 	}
-	return Install{}, fmt.Errorf("unknown database engine %q (have %s, %s, %s)", engine, Auto, MariaDB, MySQL)
+	return in, fmt.Errorf("%w: no %v on host %s, on PATH or in the system's directories", ErrNotFound, engines, h.About().Name)
 }
 
-func find(ctx context.Context, engine Engine, localDir string) (Install, error) {
-	var tried []string
-	if localDir != "" {
-		tree := filepath.Join(localDir, string(engine))
-		if in, ok := inTree(engine, tree); ok {
-			return in.withVersion(ctx)
+// installOf is what FindOp tells of an engine; without a path where there is none.
+func installOf(engine Engine, told string) (Install, error) {
+	f := map[string]string{}
+	_, told, _ = strings.Cut(told, string(engine)+":\n")
+	for line := range strings.Lines(told) {
+		k, v, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok { // another engine's
+			break
 		}
-		tried = append(tried, tree)
+		f[k] = v
 	}
-	names := map[Engine][]string{MariaDB: {"mariadbd"}, MySQL: {"mysqld"}}[engine]
-	for _, name := range names {
-		path, ok := lookup(name)
-		if !ok {
-			continue
-		}
-		in, err := installed(engine, path).withVersion(ctx)
-		if err != nil {
-			return Install{}, err
-		}
-		if in.isMariaDB() == (engine == MariaDB) {
-			return in, nil
-		}
+	if f["path"] == "" {
+		return Install{}, nil
 	}
-	tried = append(tried, strings.Join(names, " and ")+" on PATH and in "+strings.Join(systemDirs, ", "))
-	return Install{}, fmt.Errorf("%w: no %s in %s", ErrNotFound, engine, strings.Join(tried, "; "))
-}
-
-// isMariaDB: on many systems mysqld is a link to MariaDB's server.
-func (in Install) isMariaDB() bool { return strings.Contains(in.Version, "MariaDB") }
-
-func lookup(name string) (string, bool) {
-	if p, err := exec.LookPath(name); err == nil {
-		return p, true
-	}
-	for _, dir := range systemDirs {
-		p := filepath.Join(dir, name)
-		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			return p, true
-		}
-	}
-	return "", false
-}
-
-func installed(engine Engine, path string) Install {
-	in := Install{Engine: engine, path: path, program: []string{path}}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		in.base = []string{"--basedir=" + filepath.Dir(filepath.Dir(real))}
-	}
-	if engine == MariaDB {
-		if p, ok := lookup("mariadb-install-db"); ok {
-			in.initdb = p
-		}
-	}
-	return in
-}
-
-// inTree finds the server in an unpacked system tree. Its programs need its own libraries, so they are started
-// through its own loader; no chroot, hence no root, is needed for that.
-func inTree(engine Engine, tree string) (Install, bool) {
-	server := filepath.Join(tree, "usr/sbin", map[Engine]string{MariaDB: "mariadbd", MySQL: "mysqld"}[engine])
-	if _, err := os.Stat(server); err != nil {
-		return Install{}, false
-	}
-	loaders, _ := filepath.Glob(filepath.Join(tree, "usr/lib*/ld-linux-*.so.*"))
-	libs, _ := filepath.Glob(filepath.Join(tree, "usr/lib/*-linux-gnu"))
-	if len(loaders) == 0 || len(libs) == 0 {
-		return Install{}, false
-	}
-	usr := filepath.Join(tree, "usr")
-	in := Install{
-		Engine:  engine,
-		path:    server,
-		program: []string{loaders[0], "--library-path", libs[0], server},
-		base:    []string{"--basedir=" + usr, "--plugin-dir=" + filepath.Join(usr, "lib/mysql/plugin")},
-	}
-	if engine == MariaDB {
-		in.scripts = filepath.Join(usr, "share/mysql")
-	}
-	return in, true
-}
-
-var versionRE = regexp.MustCompile(`Ver ([0-9]+\.[0-9]+\.[0-9]+\S*)`)
-
-func (in Install) withVersion(ctx context.Context) (Install, error) {
-	argv := append(append([]string{}, in.program...), "--no-defaults", "--version")
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		return Install{}, fmt.Errorf("ask %s for its version: %w: %s", in.path, err, lastLine(out))
-	}
-	m := versionRE.FindSubmatch(out)
+	m := versionRE.FindStringSubmatch(f["version"])
 	if m == nil {
-		return Install{}, fmt.Errorf("ask %s for its version: no version in %q", in.path, lastLine(out))
+		return Install{}, fmt.Errorf("ask %s for its version: no version in %q", f["path"], f["version"])
 	}
-	in.Version = string(m[1])
+	in := Install{Engine: engine, Version: m[1], path: f["path"], program: []string{f["path"]}, initdb: f["initdb"], held: f["held"] != ""}
+	in.base = []string{"--basedir=" + path.Dir(path.Dir(f["real"]))}
+	if usr := f["tree"]; usr != "" {
+		in.program = []string{f["loader"], "--library-path", f["libs"], in.path}
+		in.base = []string{"--basedir=" + usr, "--plugin-dir=" + path.Join(usr, "lib/mysql/plugin")}
+		if engine == MariaDB {
+			in.scripts = path.Join(usr, "share/mysql")
+		}
+	}
+	if strings.Contains(in.Version, "MariaDB") != (engine == MariaDB) { // on many systems mysqld is a link to MariaDB's server
+		return Install{}, nil
+	}
 	return in, nil
 }
 
-func lastLine(out []byte) string {
-	s := strings.TrimSpace(string(out))
-	return s[strings.LastIndexByte(s, '\n')+1:]
+// in is the program that is started from a directory: a copy there where AppArmor's profile holds the original, since it does not
+// attach to that path. The system's profile stays as it is, and the copy finds its files through --basedir.
+func (in Install) in(dir string) []string {
+	if in.held {
+		return []string{path.Join(dir, path.Base(in.path))}
+	}
+	return slices.Clone(in.program)
 }
+
+var versionRE = regexp.MustCompile(`Ver ([0-9]+\.[0-9]+\.[0-9]+\S*)`)

@@ -1,6 +1,7 @@
 package dbserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -8,8 +9,9 @@ import (
 	"io"
 	"log"
 	"net"
-	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +30,8 @@ const maxSocketPath = 107
 type Config struct {
 	Install  Install
 	Dir      string // made by Create with mode 0700; everything of the instance is in it
-	Template string // a data directory to copy (see Template); required
+	Template string // a data directory to copy (see Template), on the host
+	Fill     Fill   // makes the data directory where there is no Template; nil for one that is just initialised
 	Port     int    // on Bind
 	Bind     string // address to listen on; "" is 127.0.0.1
 
@@ -36,6 +39,9 @@ type Config struct {
 	Args         []string // further options, after all others, e.g. "--max-connections=50"
 	InitSQL      []string // statements for every start of the server, one line each, e.g. CREATE USER IF NOT EXISTS ...
 }
+
+// Fill lays the data directory of an instance down, on its host; it is not there yet.
+type Fill func(ctx context.Context, dir string) error
 
 // Instance is a database server that was laid down by Create.
 type Instance struct {
@@ -49,78 +55,82 @@ type Instance struct {
 
 	password string
 	argv     []string
-	at       host.Host // not this machine; nil for it
+	at       host.Host
 }
 
-// Create lays an instance down in cfg.Dir: the data directory as a copy of the template, a new password in a file of
-// mode 0600, and an init file (0600) that sets it. The password is in no argument and in no log.
-func Create(cfg Config) (*Instance, error) {
-	inst := newInstance(cfg)
-	inst.password = rand.Text()
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make instance directory: %w", err)
+// Create lays an instance down in cfg.Dir, on its host: the data directory as cfg says, a new password in a file of mode 0600, and an
+// init file (0600) that sets it. The password is in no argument and in no log.
+func Create(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
+	i := newInstance(h, cfg)
+	i.password = rand.Text()
+	fill := cfg.Fill
+	switch {
+	case cfg.Template != "":
+		fill = func(ctx context.Context, dir string) error { return runOn(ctx, h, "cp", "-a", cfg.Template, dir) }
+	case fill == nil:
+		fill = func(ctx context.Context, dir string) error { return cfg.Install.initialize(ctx, h, dir) }
 	}
-	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make instance directory: %w", err)
+	more := []string{"localhost", "127.0.0.1"}
+	if i.Far() { // isukit's own way leads through the host
+		more = append(more, cfg.bind())
 	}
-	if err := CopyDir(inst.DataDir(), cfg.Template); err != nil {
-		return nil, fmt.Errorf("copy data directory %s: %w", cfg.Template, err)
+	// The files of an instance have names without meaning to a shell. MySQL keeps its identity among replicas in auto.cnf, and makes a
+	// new one when it is missing.
+	err := runOn(ctx, h, "sh", "-c", `umask 077; mkdir -p "$1" && chmod 700 "$1" && rm -rf "$1/data" "$1/tmp" && mkdir "$1/tmp"`, "sh", cfg.Dir)
+	if err == nil && cfg.Install.held {
+		err = runOn(ctx, h, "cp", cfg.Install.path, cfg.Dir)
 	}
-	if err := os.MkdirAll(inst.tmpDir(), 0o700); err != nil {
-		return nil, fmt.Errorf("make instance directory: %w", err)
+	if err == nil {
+		err = fill(ctx, i.DataDir())
 	}
-	// MySQL keeps its identity among replicas there, and makes a new one when it is missing.
-	if err := os.Remove(filepath.Join(inst.DataDir(), "auto.cnf")); err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("copy data directory %s: %w", cfg.Template, err)
+	if err == nil {
+		err = h.Remove(ctx, filepath.Join(i.DataDir(), "auto.cnf"))
 	}
-	if err := os.WriteFile(inst.PasswordFile(), []byte(inst.password+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("write password file: %w", err)
+	if err == nil {
+		err = host.PutAll(ctx, h, []host.File{
+			{Path: i.PasswordFile(), Data: []byte(i.password + "\n"), Mode: 0o600},
+			{Path: i.initFile(), Data: []byte(initSQL(i.Engine, i.password, cfg.InitSQL, more...)), Mode: 0o600},
+		})
 	}
-	if err := os.WriteFile(inst.initFile(), []byte(initSQL(inst.Engine, inst.password, cfg.InitSQL, "localhost", "127.0.0.1")), 0o600); err != nil {
-		return nil, fmt.Errorf("write init file: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("lay down %s on %s: %w", cfg.Dir, h.About().Name, err)
 	}
-	return inst, inst.settle(cfg)
+	return i, nil
 }
 
-// Attach returns the instance that an earlier Create has laid down in cfg.Dir, as cfg says now; cfg.Template and cfg.InitSQL
-// are not used.
-func Attach(cfg Config) (*Instance, error) {
-	inst := newInstance(cfg)
-	password, err := os.ReadFile(inst.PasswordFile())
+// Attach returns the instance that an earlier Create has laid down in cfg.Dir, as cfg says now; what it is filled with and cfg.InitSQL are
+// not used.
+func Attach(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
+	i := newInstance(h, cfg)
+	password, err := h.Get(ctx, i.PasswordFile())
 	if err != nil {
 		return nil, fmt.Errorf("read password file: %w", err)
 	}
-	inst.password = strings.TrimSpace(string(password))
-	return inst, inst.settle(cfg)
+	i.password = strings.TrimSpace(string(password))
+	return i, nil
 }
 
-func newInstance(cfg Config) *Instance {
-	return &Instance{
+func newInstance(h host.Host, cfg Config) *Instance {
+	i := &Instance{
 		Engine: cfg.Install.Engine, Version: cfg.Install.Version,
-		Dir: cfg.Dir, Host: cfg.bind(), Port: cfg.Port,
+		Dir: cfg.Dir, Host: cfg.bind(), Port: cfg.Port, at: h,
 	}
+	i.argv = i.command(cfg.Install, cfg)
+	if d, ok := h.(host.Dialer); ok && i.Far() {
+		mysql.RegisterDialContext(farNetwork(h), func(ctx context.Context, address string) (net.Conn, error) {
+			return d.Dial(ctx, "tcp", address)
+		})
+	}
+	return i
 }
 
-func (c Config) bind() string {
-	if c.Bind == "" {
-		return "127.0.0.1"
-	}
-	return c.Bind
-}
+func (c Config) bind() string { return cmp.Or(c.Bind, "127.0.0.1") }
 
-// settle says how the server is started.
-func (i *Instance) settle(cfg Config) error {
-	in := cfg.Install
-	if confined(in.path, "/") {
-		private, err := in.unconfined(cfg.Dir)
-		if err != nil {
-			return err
-		}
-		in = private
-	}
-	i.argv = i.command(in, cfg)
-	return nil
-}
+// Far tells whether the instance is on a host that is not this machine.
+func (i *Instance) Far() bool { return !i.at.About().Here }
+
+// farNetwork is the name by which go-sql-driver knows the way through a host.
+func farNetwork(h host.Host) string { return "isukit-" + h.About().Name }
 
 // DataDir is the server's data directory.
 func (i *Instance) DataDir() string { return filepath.Join(i.Dir, "data") }
@@ -141,7 +151,7 @@ func (i *Instance) initFile() string { return filepath.Join(i.Dir, "init.sql") }
 func (i *Instance) Command() []string { return append([]string{}, i.argv...) }
 
 func (i *Instance) command(in Install, cfg Config) []string {
-	argv := append([]string{}, in.program...)
+	argv := in.in(i.Dir)
 	if cfg.DefaultsFile != "" {
 		argv = append(argv, "--defaults-file="+cfg.DefaultsFile) // must come first
 	} else {
@@ -161,12 +171,7 @@ func (i *Instance) command(in Install, cfg Config) []string {
 	if in.Engine == MySQL {
 		argv = append(argv, "--secure-file-priv=NULL", "--mysqlx=0")
 	}
-	if i.at != nil {
-		argv = append(argv, "--user=root")
-	} else {
-		argv = append(argv, asRoot()...)
-	}
-	return append(argv, cfg.Args...)
+	return slices.Concat(argv, asRoot(i.at), cfg.Args)
 }
 
 // initSQL: an instance's accounts are its own, so they do not go into its binary log, from which a replica would take
@@ -196,7 +201,7 @@ func (i *Instance) DSN(user, password, database string) *mysql.Config {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = user, password, database
 	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(i.Host, port(i.Port))
-	if i.at != nil {
+	if i.Far() {
 		cfg.Net = farNetwork(i.at)
 	}
 	cfg.Logger = log.New(io.Discard, "", 0)
@@ -236,7 +241,7 @@ func (i *Instance) SocketDSN(user, password, database string) *mysql.Config {
 
 // rootDSN goes over the socket where there is one: it needs no way through the network to the server.
 func (i *Instance) rootDSN() *mysql.Config {
-	if i.Socket != "" && i.at == nil {
+	if i.Socket != "" && !i.Far() {
 		return i.SocketDSN(RootUser, i.password, "")
 	}
 	return i.RootDSN("")
@@ -302,6 +307,10 @@ func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error 
 		return err
 	}
 	defer db.Close()
+	patience := 20 * time.Millisecond
+	if i.Far() {
+		patience = 200 * time.Millisecond
+	}
 	for {
 		ping, cancel := context.WithTimeout(ctx, 2*time.Second)
 		err := db.PingContext(ping)
@@ -315,7 +324,7 @@ func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error 
 		case <-ctx.Done():
 			return fmt.Errorf("%s did not answer (%w; last: %w); the end of its log:\n%s",
 				i.name(), context.Cause(ctx), err, i.LogTail(15))
-		case <-time.After(i.patience()):
+		case <-time.After(patience):
 		}
 	}
 }
@@ -326,23 +335,13 @@ func (i *Instance) name() string {
 
 // LogTail is the end of the server's error log, at most the given number of lines of its last 64 KiB.
 func (i *Instance) LogTail(lines int) string {
-	if i.at != nil {
-		return i.farLogTail(lines)
-	}
-	f, err := os.Open(i.LogFile())
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	text, err := host.Output(ctx, i.at, "sh", "-c", `tail -c 65536 -- "$0" | tail -n "$1"`, i.LogFile(), strconv.Itoa(lines))
 	if err != nil {
 		return "(no log: " + err.Error() + ")"
 	}
-	defer f.Close()
-	const limit = 64 << 10
-	if st, err := f.Stat(); err == nil && st.Size() > limit {
-		f.Seek(-limit, io.SeekEnd)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, limit))
-	if err != nil {
-		return "(no log: " + err.Error() + ")"
-	}
-	return tail(text, lines)
+	return strings.TrimRight(text, "\n")
 }
 
 // PortTaken tells whether the log says that something else listens on the instance's port.

@@ -2,11 +2,9 @@ package dbserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,26 +13,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"isukit/infra/host"
 )
 
 // templateFormat changes when what initialize does changes, so that older templates are not used any more.
 const templateFormat = 1
 
-// Runner runs a program to its end and returns what it printed; an error says how it failed. It is how the caller keeps
-// the programs that are started here on record.
-type Runner func(ctx context.Context, argv []string) (output []byte, err error)
-
-// Exec is the plain Runner.
-func Exec(ctx context.Context, argv []string) ([]byte, error) {
-	return exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
-}
-
 // Template returns a data directory that was just initialised and cleanly shut down, for Config.Template. Making one
-// takes seconds, copying it takes a fraction of one; so it is kept in cacheDir, one for each engine and version.
+// takes seconds, copying it takes a fraction of one; so it is kept in cacheDir, one for each engine and version. h is this machine.
 // It may be called by several processes at once. The directory must not be changed.
-func Template(ctx context.Context, in Install, cacheDir string, run Runner) (string, error) {
+func Template(ctx context.Context, h host.Host, in Install, cacheDir string) (string, error) {
 	dir := filepath.Join(cacheDir, in.Key())
-	return dir, Cached(ctx, dir, func(tmp string) error { return in.initialize(ctx, tmp, run) })
+	return dir, Cached(ctx, dir, func(tmp string) error { return in.initialize(ctx, h, tmp) })
 }
 
 // Key names the engine, its version and the way in which data directories are initialised here; it is a file name.
@@ -108,32 +99,41 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 	}
 }
 
-// initialize fills the empty directory dir with a fresh data directory. The redo log is made as small as the server
-// allows: a server that is configured for a larger one enlarges it at its start.
-func (in Install) initialize(ctx context.Context, dir string, run Runner) error {
-	argv, err := in.initCommand(dir)
-	if err != nil {
-		return err
-	}
+// initialize makes a fresh data directory, which may be there and empty. The redo log is made as small as the server allows: a server that
+// is configured for a larger one enlarges it at its start.
+func (in Install) initialize(ctx context.Context, h host.Host, dir string) error {
 	// As for an instance: in a shared tmpdir the server would remove other servers' temporary tables.
 	tmp := dir + ".tmp"
-	if err := os.Mkdir(tmp, 0o700); err != nil && !os.IsExist(err) {
-		return fmt.Errorf("make %s: %w", tmp, err)
+	script := `umask 077; mkdir -p "$1" "$2"`
+	if in.held {
+		script += ` && cp "$3" "$2/"`
 	}
-	defer os.RemoveAll(tmp)
-	argv = append(argv, in.base...)
-	argv = append(argv, "--datadir="+dir, "--tmpdir="+tmp)
-	argv = append(argv, asRoot()...)
-	if out, err := run(ctx, argv); err != nil {
-		return fmt.Errorf("initialise a %s %s data directory: %w\n%s", in.Engine, in.Version, err, tail(out, 15))
+	argv, err := in.initCommand(dir, tmp)
+	if err == nil {
+		err = runOn(ctx, h, "sh", "-c", script, "sh", dir, tmp, in.path)
+	}
+	if err == nil {
+		err = runOn(ctx, h, slices.Concat(argv, in.base, []string{"--datadir=" + dir, "--tmpdir=" + tmp}, asRoot(h))...)
+	}
+	if err = errors.Join(err, h.Remove(context.WithoutCancel(ctx), tmp)); err != nil {
+		return fmt.Errorf("initialise a %s %s data directory: %w", in.Engine, in.Version, err)
 	}
 	return nil
 }
 
-func (in Install) initCommand(dir string) ([]string, error) {
+func runOn(ctx context.Context, h host.Host, argv ...string) error {
+	res, err := h.Run(ctx, host.Command{Argv: argv})
+	if err == nil && res.Code != 0 {
+		lines := strings.Split(strings.TrimSpace(string(append(res.Stdout, res.Stderr...))), "\n")
+		err = fmt.Errorf("%s: exit status %d: %s", filepath.Base(argv[0]), res.Code, strings.Join(lines[max(0, len(lines)-15):], "\n"))
+	}
+	return err
+}
+
+func (in Install) initCommand(dir, tmp string) ([]string, error) {
 	switch {
 	case in.Engine == MySQL:
-		return append(slices.Clone(in.program), "--no-defaults", "--initialize-insecure", "--innodb-redo-log-capacity=8M",
+		return append(in.in(tmp), "--no-defaults", "--initialize-insecure", "--innodb-redo-log-capacity=8M",
 			"--secure-file-priv=NULL", "--mysqlx=0"), nil
 	case in.scripts != "":
 		return in.bootstrapCommand(dir + ".sql")
@@ -171,8 +171,8 @@ func (in Install) bootstrapCommand(file string) ([]string, error) {
 
 // asRoot are the server options that a root user needs: both servers refuse to run as root unless told to by name.
 // The instance belongs to whoever starts it, so that it needs no user of its own and can live in any directory.
-func asRoot() []string {
-	if os.Geteuid() == 0 {
+func asRoot(h host.Host) []string {
+	if h.About().Root {
 		return []string{"--user=root"}
 	}
 	return nil
@@ -181,63 +181,5 @@ func asRoot() []string {
 var unsafeRE = regexp.MustCompile(`[^A-Za-z0-9.+-]+`)
 
 func safeName(s string) string { return unsafeRE.ReplaceAllString(s, "_") }
-
-// CopyDir copies a data directory: directories and regular files with their modes. dst must not exist.
-func CopyDir(dst, src string) error {
-	return filepath.WalkDir(src, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(src, path)
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dst, rel)
-		switch {
-		case d.IsDir():
-			return os.Mkdir(to, info.Mode().Perm()|0o700)
-		case info.Mode().IsRegular():
-			return copyFile(to, path, info.Mode().Perm())
-		}
-		return nil // sockets and links of a running server are not data
-	})
-}
-
-func copyFile(dst, src string, perm os.FileMode) error {
-	in, err := os.Open(src)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
-}
-
-func tail(text []byte, lines int) string {
-	end := len(text)
-	for end > 0 && text[end-1] == '\n' {
-		end--
-	}
-	start := end
-	for n := 0; start > 0; start-- {
-		if text[start-1] == '\n' {
-			if n++; n == lines {
-				break
-			}
-		}
-	}
-	return string(text[start:end])
-}
 
 func port(n int) string { return strconv.Itoa(n) }

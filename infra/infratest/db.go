@@ -16,12 +16,28 @@ import (
 
 	"isukit/infra/dbserver"
 	"isukit/infra/host"
+	"isukit/infra/host/machine"
 )
 
 const (
 	startLimit = 2 * time.Minute // a start takes under a second on an idle machine
 	stopLimit  = 30 * time.Second
 )
+
+// Here is this machine as a host, until tb ends.
+func Here(tb testing.TB) host.Host {
+	tb.Helper()
+	h, err := machine.OpenHere(tb.TempDir())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			tb.Error(err)
+		}
+	})
+	return h
+}
 
 // Engines are the names of the database engines that tests run on: "mariadb" and "mysql", both, always. It skips the
 // test where real servers were not asked for, and fails it where one of the two is missing.
@@ -30,7 +46,7 @@ func Engines(tb testing.TB) []string {
 	Real(tb)
 	var names []string
 	for _, engine := range []dbserver.Engine{dbserver.MariaDB, dbserver.MySQL} {
-		if _, err := dbserver.Find(tb.Context(), engine, localDir(tb)); err != nil {
+		if _, err := dbserver.Find(tb.Context(), Here(tb), engine, localDir(tb)); err != nil {
 			tb.Fatalf("%v (hint: make setup-test mysql)", err)
 		}
 		names = append(names, string(engine))
@@ -103,15 +119,16 @@ func testArgs(more []string) []string {
 func start(tb testing.TB, at place, engine string, cfg dbserver.Config) *DB {
 	tb.Helper()
 	Real(tb)
+	here := Here(tb)
 	var err error
-	if cfg.Install, err = dbserver.Find(tb.Context(), dbserver.Engine(engine), localDir(tb)); err != nil {
+	if cfg.Install, err = dbserver.Find(tb.Context(), here, dbserver.Engine(engine), localDir(tb)); err != nil {
 		tb.Fatalf("start a database: %v (hint: make setup-test mysql)", err)
 	}
-	if cfg.Template, err = dbserver.Template(tb.Context(), cfg.Install, filepath.Join(localDir(tb), "cache"), dbserver.Exec); err != nil {
+	if cfg.Template, err = dbserver.Template(tb.Context(), here, cfg.Install, filepath.Join(localDir(tb), "cache")); err != nil {
 		tb.Fatalf("start a database: %v", err)
 	}
 	for attempt := 1; ; attempt++ {
-		db, err := startConfigured(tb, at, cfg)
+		db, err := startConfigured(tb, here, at, cfg)
 		if err == nil {
 			return db
 		}
@@ -122,7 +139,7 @@ func start(tb testing.TB, at place, engine string, cfg dbserver.Config) *DB {
 	}
 }
 
-func startConfigured(tb testing.TB, at place, cfg dbserver.Config) (*DB, error) {
+func startConfigured(tb testing.TB, here host.Host, at place, cfg dbserver.Config) (*DB, error) {
 	port, err := host.FreePort()
 	if err != nil {
 		return nil, err
@@ -135,7 +152,7 @@ func startConfigured(tb testing.TB, at place, cfg dbserver.Config) (*DB, error) 
 		tb.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	}
 	cfg.Dir, cfg.Port = filepath.Join(dir, "db"), port
-	inst, err := dbserver.Create(cfg)
+	inst, err := dbserver.Create(tb.Context(), here, cfg)
 	if err != nil {
 		return nil, err
 	}

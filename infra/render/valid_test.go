@@ -31,7 +31,7 @@ func TestShippedAreValid(t *testing.T) {
 		dir := t.TempDir()
 		in := input(t, top, dir, "127.0.0.1", 21000+50*n)
 		in.Root, in.BalancePort = os.Geteuid() == 0, 21049+50*n
-		if in.StreamModule, err = infra.StreamModule(); err != nil {
+		if in.StreamModule, err = infra.StreamModule(t.Context(), infratest.Here(t)); err != nil {
 			t.Fatal(err)
 		}
 		for name, p := range in.Places {
