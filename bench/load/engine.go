@@ -124,7 +124,8 @@ type Report struct {
 	Start, End time.Time
 	// Started is how many users were started, PeakUsers how many ran at once.
 	Started, PeakUsers int
-	// Held is the rule that last kept the shape from adding users; "" if none did. Knee is the number of users then.
+	// Held is the rule that last kept the shape from adding users; "" if none did. Knee is how many users were there then, on average over
+	// the last seconds of the load.
 	Held string
 	Knee int
 }
@@ -145,11 +146,20 @@ func Run(ctx context.Context, shape Shape, newUser func(n int) User, rec *Record
 		case <-ctx.Done():
 			r.wg.Wait()
 			r.report.End = time.Now()
+			for _, n := range r.felt {
+				r.report.Knee += n
+			}
+			r.report.Knee /= max(1, len(r.felt))
 			return r.report
 		case <-second.C:
 		}
 		now := time.Now()
 		rec.SetUsers(r.present())
+		if r.report.Held != "" {
+			if r.felt = append(r.felt, r.present()); len(r.felt) > kneeSeconds {
+				r.felt = r.felt[1:]
+			}
+		}
 		if !now.Before(r.next) {
 			r.ask(now)
 		}
@@ -173,16 +183,20 @@ type runner struct {
 	asked int
 	next  time.Time
 	// users is what the shape answered last, held which rule held it back.
-	users   int
-	held    string
-	allowed atomic.Int64
+	users int
+	held  string
+	seats seats
+	felt  []int // users that were there in the last seconds, since a rule held
 }
+
+// kneeSeconds is over how many seconds the knee is averaged: growth goes beyond it and back.
+const kneeSeconds = 10
 
 // ask asks the shape, and starts the users that it wants.
 func (r *runner) ask(now time.Time) {
 	elapsed := now.Sub(r.report.Start)
 	at := int(elapsed / time.Second)
-	s := State{Elapsed: elapsed, Users: r.users, Recent: r.rec.Window(r.asked, at)}
+	s := State{Elapsed: elapsed, Users: r.users, Away: int(r.seats.away.Load()), Recent: r.rec.Window(r.asked, at)}
 	leaves := false
 	if _, leaves = r.shape.(leaving); leaves {
 		s.Kinds = r.rec.Kinds(at-2, at, now)
@@ -191,15 +205,17 @@ func (r *runner) ask(now time.Time) {
 	// A little early, so that timers that fire early by a hair do not cost a whole second.
 	r.next = now.Add(again - 50*time.Millisecond)
 	if r.asked, r.held = at, held; held != "" {
-		r.report.Held, r.report.Knee = held, users
+		r.report.Held = held
 	}
 	r.users = users
-	r.allowed.Store(int64(users))
+	r.seats.allowed.Store(int64(users))
 	r.start(users-r.report.Started, leaves)
 }
 
-// present is how many users are there, without those who were taken back.
-func (r *runner) present() int { return min(int(r.running.Load()), int(r.allowed.Load())) }
+// present is how many users are there, without those who were taken back or are away for a while.
+func (r *runner) present() int {
+	return max(0, min(int(r.running.Load()), int(r.seats.allowed.Load()))-int(r.seats.away.Load()))
+}
 
 // start starts n users, spread over the next second so that they do not march in step.
 func (r *runner) start(n int, leaves bool) {
@@ -208,7 +224,7 @@ func (r *runner) start(n int, leaves bool) {
 		delay := time.Duration(i) * time.Second / time.Duration(n)
 		ctx := r.ctx
 		if leaves {
-			ctx = context.WithValue(ctx, seatKey{}, &seat{n: r.report.Started, allowed: &r.allowed})
+			ctx = context.WithValue(ctx, seatKey{}, &seat{n: r.report.Started, all: &r.seats})
 		}
 		r.report.Started++
 		r.running.Add(1)

@@ -11,10 +11,13 @@ import (
 // seat is a user's place in a load whose number of users goes up and down. Its user is away while fewer are allowed than there are, and for
 // a while after a hit that took far too long.
 type seat struct {
-	n       int
-	allowed *atomic.Int64
-	away    atomic.Int64 // until then, in nanoseconds of Unix time
+	n    int
+	all  *seats
+	away atomic.Int64 // until then, in nanoseconds of Unix time
 }
+
+// seats are those of one load: how many users are allowed, and how many of these are away for a while.
+type seats struct{ allowed, away atomic.Int64 }
 
 type seatKey struct{}
 
@@ -33,9 +36,18 @@ const (
 // Stay returns when the user whose context this is may go on: users call it between two steps, so that a load can do with fewer of them.
 // The error is that of ctx.
 func Stay(ctx context.Context) error {
-	s := seatOf(ctx)
-	for s != nil && (int64(s.n) >= s.allowed.Load() || time.Now().UnixNano() < s.away.Load()) {
-		if err := Sleep(ctx, lookAgain); err != nil {
+	for s := seatOf(ctx); s != nil; {
+		away := int64(0)
+		if int64(s.n) < s.all.allowed.Load() {
+			if time.Now().UnixNano() >= s.away.Load() {
+				break
+			}
+			away = 1
+		}
+		s.all.away.Add(away)
+		err := Sleep(ctx, lookAgain)
+		s.all.away.Add(-away)
+		if err != nil {
 			return err
 		}
 	}
@@ -130,12 +142,35 @@ func (r *Recorder) Kinds(from, to int, now time.Time) []KindState {
 	return kinds
 }
 
-// worst is the kind with the largest share of slow hits of those that have more than allowed, and more than one.
-func worst(kinds []KindState, allowed float64) (at KindState, share float64) {
+// enoughHits is how many hits a kind needs to be judged by itself. Those of rarer kinds with the same limit are judged together: two slow
+// ones of two say nothing.
+const enoughHits = 10
+
+// worst is the kind with the largest share of slow hits of those that have more than allowed; sure tells that chance alone gives no so many.
+func worst(kinds []KindState, allowed float64) (at KindState, share float64, sure bool) {
+	var judged []KindState
+	rare := []KindState{{Name: "rarer reads", Limit: fastRead}, {Name: "rarer writes", Limit: fastWrite}}
 	for _, k := range kinds {
-		if s := float64(k.Slow) / math.Max(1, float64(k.Due)); k.Slow > 1 && s > allowed && s > share {
-			at, share = k, s
+		if k.Due >= enoughHits {
+			judged = append(judged, k)
+			continue
+		}
+		for i := range rare {
+			if rare[i].Limit == k.Limit {
+				rare[i].Due += k.Due
+				rare[i].Slow += k.Slow
+			}
 		}
 	}
-	return at, share
+	for _, k := range append(judged, rare...) {
+		n := float64(k.Due)
+		if s := float64(k.Slow) / math.Max(1, n); k.Due >= enoughHits && s > allowed && s > share {
+			at, share = k, s
+			sure = sure || float64(k.Slow) > n*allowed+normal95*math.Sqrt(n*allowed*(1-allowed))
+		}
+	}
+	return at, share, sure
 }
+
+// normal95 is the value below which the part 0.95 of a normal distribution lies.
+const normal95 = 1.645

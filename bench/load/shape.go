@@ -19,8 +19,8 @@ type leaving interface{ leaves() }
 // State is what a Shape decides by.
 type State struct {
 	Elapsed time.Duration
-	// Users is how many the shape asked for last.
-	Users int
+	// Users is how many the shape asked for last, Away how many of them have left for a while, as they waited too long.
+	Users, Away int
 	// Recent sums up the whole seconds since the shape was asked last; at the first question it is empty.
 	Recent SecondSummary
 	// Kinds are the hits by when they were due, of the two last whole seconds, and those under way.
@@ -66,7 +66,8 @@ func (g *Grow) setDefaults() {
 }
 
 // How growth goes: a quarter more users at a time, none while a kind is slow, a fifth less when it stays slow. From there an eighth more at a
-// time until near that knee, and then a twentieth more and a twelfth less. Where the knee is not met again, growth is fast again.
+// time until near that knee, and then a twentieth more and a twelfth less; an eighth as long as next to nothing is slow there, since a pause of
+// the machine looks like a knee. Where the knee is not met again, growth is fast again.
 const (
 	growFast, growBack, growSlow = 4, 8, 20
 	backFast, backSlow           = 5, 12
@@ -80,7 +81,7 @@ func (g *Grow) Next(s State) (int, time.Duration, string) {
 	if s.Users == 0 {
 		return min(g.Start, g.Max), g.Every, ""
 	}
-	held, slow := g.holds(s)
+	held, slow, calm := g.holds(s)
 	users, at := s.Users, float64(s.Users)/math.Max(1, float64(g.knee))
 	if g.streak++; !slow {
 		g.streak = 0
@@ -98,7 +99,7 @@ func (g *Grow) Next(s State) (int, time.Duration, string) {
 	case held != "":
 	case g.knee == 0 || at > beyondKnee:
 		users += max(2, users/growFast)
-	case at < nearKnee:
+	case at < nearKnee || calm:
 		users += max(1, users/growBack)
 	default:
 		users, g.wait = users+max(1, users/growSlow), 1
@@ -106,21 +107,24 @@ func (g *Grow) Next(s State) (int, time.Duration, string) {
 	return max(1, min(users, g.Max)), g.Every, held
 }
 
-// holds says which rule keeps users from being added; slow tells that there are too many.
-func (g *Grow) holds(s State) (held string, slow bool) {
+// holds says which rule keeps users from being added; slow tells that there are too many, calm that next to no hit is slow.
+func (g *Grow) holds(s State) (held string, slow, calm bool) {
 	r := s.Recent
-	k, share := worst(s.Kinds, g.MaxSlow)
+	k, share, slow := worst(s.Kinds, g.MaxSlow)
+	_, some, _ := worst(s.Kinds, g.MaxSlow/5)
 	switch {
 	case share > 0:
-		return fmt.Sprintf("%s: %d of %d hits took longer than %v", k.Name, k.Slow, k.Due, k.Limit), true
+		held = fmt.Sprintf("%s: %d of %d hits took longer than %v", k.Name, k.Slow, k.Due, k.Limit)
+	case float64(s.Away) > g.MaxSlow*float64(s.Users):
+		held = fmt.Sprintf("%d of %d users left, as they waited too long", s.Away, s.Users)
 	case r.OK == 0:
-		return "no right answers", false
+		held = "no right answers"
 	case r.ErrorRatio() > max(g.MaxErrorRatio, 0):
-		return fmt.Sprintf("%.2f %% errors, %.2f %% allowed", 100*r.ErrorRatio(), 100*max(g.MaxErrorRatio, 0)), false
+		held = fmt.Sprintf("%.2f %% errors, %.2f %% allowed", 100*r.ErrorRatio(), 100*max(g.MaxErrorRatio, 0))
 	case s.Users >= g.Max:
-		return fmt.Sprintf("%d users are the most allowed", g.Max), false
+		held = fmt.Sprintf("%d users are the most allowed", g.Max)
 	}
-	return "", false
+	return held, slow, some == 0
 }
 
 // UserRamp adds users evenly, From one number To another, and then keeps them.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,8 +40,10 @@ func TestMain(m *testing.M) {
 }
 
 // playedRound is isukit round of a world in which costly costs 15 %, good gives 25 %, failing makes every second round fail, and none is known here. What it
-// applies is a file until it takes that back; it takes back first what a killed one has left.
+// applies is a file until it takes that back, also when it is interrupted; it takes back first what a killed one has left.
 func playedRound(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	value := func(name string) string {
 		if i := slices.Index(args, name); i >= 0 {
 			return args[i+1]
@@ -54,7 +57,12 @@ func playedRound(args []string) int {
 	if len(names) > 0 {
 		os.WriteFile(applied, []byte(tune), 0o600)
 	}
-	time.Sleep(5 * time.Millisecond)
+	select {
+	case <-ctx.Done():
+		os.Remove(applied)
+		return 1
+	case <-time.After(5 * time.Millisecond):
+	}
 	sum := fnv.New64a()
 	fmt.Fprint(sum, tune)
 	r := &result.Round{Format: result.FormatVersion, ID: result.NewID(time.Now(), "fake"), StartedAt: time.Now().UTC(), Topology: "fake", LoadSeconds: 10, Passed: true,
@@ -152,18 +160,31 @@ func TestScreenOfFewRoundsProvesNothing(t *testing.T) {
 	}
 }
 
-// resumed is a screen in a process of its own, which begins where the journal ends.
+// resumed is a screen or a search in a process of its own, which begins where the journal ends.
 func resumed() error {
-	var p ScreenPlan
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var p TunePlan
 	say := func(string, ...any) {}
-	j, err := OpenJournal(context.Background(), os.Getenv("JOURNAL"), "", "screen", &p, say)
+	kind, _, _ := strings.Cut(filepath.Base(os.Getenv("JOURNAL")), "-")
+	j, err := OpenJournal(ctx, os.Getenv("JOURNAL"), "", kind, &p, say)
 	if err != nil {
 		return err
 	}
 	j.Results, j.Say = filepath.Dir(j.Path), say
 	j.Isukit, j.Common = os.Args[0], []string{"--results", j.Results}
 	os.Setenv(played, "round")
-	_, err = (&Screen{ScreenPlan: p, Journal: j, Say: say}).Run(context.Background())
+	return whole(ctx, kind, j, p)
+}
+
+// whole plays a screen or a search to its end.
+func whole(ctx context.Context, kind string, j *Journal, p TunePlan) (err error) {
+	s := Screen{ScreenPlan: p.ScreenPlan, Journal: j, Say: j.Say}
+	if kind == "screen" {
+		_, err = s.Run(ctx)
+	} else {
+		_, err = (&Autotune{Screen: s, Plan: p}).Run(ctx)
+	}
 	return err
 }
 
@@ -190,24 +211,30 @@ func rounds(t *testing.T, path string) (ended []string, begun []line) {
 	return ended, begun
 }
 
-// TestScreenKilled kills a screen at random moments, with and without the round that it plays, and resumes it each time: nothing stays
-// applied, and the rounds are those of a screen that nobody kills.
-func TestScreenKilled(t *testing.T) {
-	p := world(24)
-	whole, err := NewJournal(t.TempDir(), "screen", p)
-	if err != nil {
+// TestEnded ends a screen and a search at random moments, by a kill with and without the round that they play and by Ctrl-C, and resumes them
+// each time: nothing stays applied, after Ctrl-C at once, and the rounds are those of one that nobody ends.
+func TestEnded(t *testing.T) {
+	for kind, p := range map[string]TunePlan{"screen": {ScreenPlan: world(24)}, "autotune": {ScreenPlan: world(40)}} {
+		t.Run(kind, func(t *testing.T) { ended(t, kind, p) })
+	}
+}
+
+func ended(t *testing.T, kind string, p TunePlan) {
+	begin := func() *Journal {
+		j, err := NewJournal(t.TempDir(), kind, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.Isukit, j.Common, j.Say = os.Args[0], []string{"--results", j.Results}, t.Logf
+		return j
+	}
+	t.Setenv(played, "round")
+	first, j := begin(), begin()
+	defer first.Close()
+	if err := whole(t.Context(), kind, first, p); err != nil {
 		t.Fatal(err)
 	}
-	defer whole.Close()
-	if _, said, err := playOn(t, whole, p, "round"); err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(said, "\n"))
-	}
-	want, _ := rounds(t, whole.Path)
-	dir := t.TempDir()
-	j, err := NewJournal(dir, "screen", p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	want, _ := rounds(t, first.Path)
 	j.Close()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	start := func() *exec.Cmd {
@@ -219,17 +246,31 @@ func TestScreenKilled(t *testing.T) {
 		}
 		return cmd
 	}
-	const kills = 20
-	for range kills {
+	notApplied := func(when string) {
+		if _, err := os.Stat(filepath.Join(j.Results, "applied")); !os.IsNotExist(err) {
+			t.Errorf("%s something is still applied: %v", when, err)
+		}
+	}
+	var kills, breaks, withRound int
+	for kills+breaks < 20 {
 		cmd := start()
 		_, before := rounds(t, j.Path)
 		goal := len(before) + 1 + rnd.IntN(3)
 		var begun []line
 		wait.For(t, "rounds that begin", func() bool { _, begun = rounds(t, j.Path); return len(begun) >= goal || len(begun) >= len(want) })
 		time.Sleep(time.Duration(rnd.IntN(8)) * time.Millisecond)
+		if rnd.IntN(2) == 0 {
+			breaks++
+			cmd.Process.Signal(os.Interrupt)
+			cmd.Wait()
+			notApplied("after Ctrl-C")
+			continue
+		}
+		kills++
 		cmd.Process.Kill()
 		cmd.Wait()
 		if p := begun[len(begun)-1].Process; p != nil && rnd.IntN(2) == 0 && p.Alive() {
+			withRound++
 			proc, _ := os.FindProcess(p.PID)
 			proc.Kill()
 		}
@@ -238,11 +279,10 @@ func TestScreenKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, _ := rounds(t, j.Path); !slices.Equal(got, want) {
-		t.Errorf("after %d kills the rounds were\n%q\nwant\n%q", kills, got, want)
+		t.Errorf("after %d kills and %d times Ctrl-C the rounds were\n%q\nwant\n%q", kills, breaks, got, want)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "applied")); !os.IsNotExist(err) {
-		t.Errorf("something is still applied: %v", err)
-	}
+	notApplied("at the end")
+	t.Logf("%d rounds, %d kills (%d with the round), %d times Ctrl-C", len(want), kills, withRound, breaks)
 }
 
 func TestFactors(t *testing.T) {
