@@ -66,7 +66,7 @@ var allowed = map[string][]string{
 	"cmd/isukit-app":        {"app...", "cmd/internal/release", "proto..."},
 	"cmd/internal/release":  {},
 	"cmd/internal/round":    {".", "app...", "bench...", "cmd/internal/release", "cmd/internal/ui", "infra...", "proto/capture"},
-	"cmd/internal/session":  {"bench...", "cmd/internal/round", "cmd/internal/ui", "infra/host", "infra/host/proc", "infra/topology"},
+	"cmd/internal/session":  {"bench...", "cmd/internal/round", "cmd/internal/ui", "infra/host", "infra/host/proc", "infra/project", "infra/topology"},
 	"cmd/internal/exchange": {"cmd/internal/ui", "proto..."},
 	"cmd/internal/ui":       {"bench...", "infra..."},
 }

@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"math"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -146,31 +145,24 @@ func (r *Recorder) Kinds(from, to int, now time.Time) []KindState {
 // ones of two say nothing.
 const enoughHits = 10
 
-// worst is the kind with the largest share of slow hits of those that have more than allowed; sure tells that chance alone gives no so many.
-func worst(kinds []KindState, allowed float64) (at KindState, share float64, sure bool) {
-	var judged []KindState
+// worst is the kind with the largest share of slow hits.
+func worst(kinds []KindState) (at KindState) {
 	rare := []KindState{{Name: "rarer reads", Limit: fastRead}, {Name: "rarer writes", Limit: fastWrite}}
-	for _, k := range kinds {
-		if k.Due >= enoughHits {
-			judged = append(judged, k)
-			continue
+	consider := func(k KindState) {
+		if k.Due >= enoughHits && k.Slow*max(1, at.Due) > at.Slow*k.Due {
+			at = k
 		}
+	}
+	for _, k := range kinds {
+		consider(k)
 		for i := range rare {
-			if rare[i].Limit == k.Limit {
+			if k.Due < enoughHits && rare[i].Limit == k.Limit {
 				rare[i].Due += k.Due
 				rare[i].Slow += k.Slow
 			}
 		}
 	}
-	for _, k := range append(judged, rare...) {
-		n := float64(k.Due)
-		if s := float64(k.Slow) / math.Max(1, n); k.Due >= enoughHits && s > allowed && s > share {
-			at, share = k, s
-			sure = sure || float64(k.Slow) > n*allowed+normal95*math.Sqrt(n*allowed*(1-allowed))
-		}
-	}
-	return at, share, sure
+	consider(rare[0])
+	consider(rare[1])
+	return at
 }
-
-// normal95 is the value below which the part 0.95 of a normal distribution lies.
-const normal95 = 1.645

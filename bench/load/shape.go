@@ -34,7 +34,7 @@ type Users struct{ N int }
 func (u Users) Next(State) (int, time.Duration, string) { return u.N, time.Hour, "" }
 
 // Grow adds users while each kind of request by itself is answered right and fast, and stops at the knee, as a contest's benchmarker does:
-// when one kind is slow it goes back to fewer users, and from then on feels for the knee in small steps. Hits count for the time at which
+// when one kind is slow it goes back to fewer users, and from then on stays where as many hits are slow as are allowed. Hits count for the time at which
 // they were due, those under way with their age, so that users who are stuck do not make a server look fast. A zero field means its
 // default. A Grow is for one load.
 type Grow struct {
@@ -49,9 +49,10 @@ type Grow struct {
 	// MaxSlow is the highest share of slow hits of a kind at which users are added; default 0.1.
 	MaxSlow float64
 
-	knee   int // users at which a kind was slow last; 0 before
-	streak int // questions in a row at which a kind was slow
-	wait   int // questions until the last change shows
+	users  float64
+	knee   float64 // users when the last of them were taken back; 0 before
+	streak int     // questions in a row at which a kind was slow
+	wait   bool    // for what the last change brings
 }
 
 func (*Grow) leaves() {}
@@ -65,56 +66,56 @@ func (g *Grow) setDefaults() {
 	g.Every = max(g.Every, time.Second)
 }
 
-// How growth goes: a quarter more users at a time, none while a kind is slow, a fifth less when it stays slow. From there an eighth more at a
-// time until near that knee, and then a twentieth more and a twelfth less; an eighth as long as next to nothing is slow there, since a pause of
-// the machine looks like a knee. Where the knee is not met again, growth is fast again.
+// How growth goes: a quarter more users at a time as long as next to nothing is slow, none while a kind is slow, fewer when it stays slow. From
+// then on each step is in proportion to how far the share of slow hits is from the highest that is allowed, so that on average it is that,
+// however it comes and goes: up to a twentieth more and a tenth less. Far from that knee an eighth more at a time, since a pause of the
+// machine looks like one.
 const (
-	growFast, growBack, growSlow = 4, 8, 20
-	backFast, backSlow           = 5, 12
-	staysSlow                    = 3 // questions: a pause of the app or of the machine shows in two
-	nearKnee, beyondKnee         = 0.9, 1.2
+	growFast, growBack   = 0.25, 0.125
+	growGain, growCap    = 0.5, 3 // of MaxSlow
+	staysSlow            = 3      // questions: a pause of the app or of the machine shows in two
+	belowKnee, aboveKnee = 0.8, 1.2
 )
 
 // Next returns more users, or fewer where a kind of request stays slow.
 func (g *Grow) Next(s State) (int, time.Duration, string) {
 	g.setDefaults()
 	if s.Users == 0 {
-		return min(g.Start, g.Max), g.Every, ""
+		g.users = float64(min(g.Start, g.Max))
+		return int(g.users), g.Every, ""
 	}
-	held, slow, calm := g.holds(s)
-	users, at := s.Users, float64(s.Users)/math.Max(1, float64(g.knee))
-	if g.streak++; !slow {
+	if int(g.users) != s.Users {
+		g.users = float64(s.Users)
+	}
+	held, share, stop := g.holds(s)
+	if g.streak++; share <= g.MaxSlow {
 		g.streak = 0
 	}
+	step := growGain * (g.MaxSlow - min(share, growCap*g.MaxSlow))
+	far := g.users < belowKnee*g.knee || g.users > aboveKnee*g.knee
 	switch {
-	case g.wait > 0:
-		g.wait--
-	case g.streak >= staysSlow:
-		by := backSlow
-		if g.knee == 0 || at > beyondKnee {
-			by = backFast
-		}
-		g.knee, g.wait, g.streak = users, staysSlow-1, 0
-		users -= max(1, users/by)
-	case held != "":
-	case g.knee == 0 || at > beyondKnee:
-		users += max(2, users/growFast)
-	case at < nearKnee || calm:
-		users += max(1, users/growBack)
-	default:
-		users, g.wait = users+max(1, users/growSlow), 1
+	case share > g.MaxSlow && g.knee == 0 && g.streak < staysSlow || g.wait || stop:
+		step = 0
+	case share > g.MaxSlow:
+		g.knee = g.users
+	case share < g.MaxSlow/5 && g.knee == 0:
+		step = growFast
+	case share < g.MaxSlow/5 && far:
+		step = growBack
 	}
-	return max(1, min(users, g.Max)), g.Every, held
+	g.wait = step < 0
+	g.users = max(1, min(g.users*(1+step), float64(g.Max)))
+	return int(g.users), g.Every, held
 }
 
-// holds says which rule keeps users from being added; slow tells that there are too many, calm that next to no hit is slow.
-func (g *Grow) holds(s State) (held string, slow, calm bool) {
+// holds says which rule keeps users from being added, or has fewer of them added, the share of slow hits of the slowest kind, and whether another
+// rule allows no more users.
+func (g *Grow) holds(s State) (held string, share float64, stop bool) {
 	r := s.Recent
-	k, share, slow := worst(s.Kinds, g.MaxSlow)
-	_, some, _ := worst(s.Kinds, g.MaxSlow/5)
-	switch {
-	case share > 0:
-		held = fmt.Sprintf("%s: %d of %d hits took longer than %v", k.Name, k.Slow, k.Due, k.Limit)
+	k := worst(s.Kinds)
+	switch share = float64(k.Slow) / math.Max(1, float64(k.Due)); {
+	case share > g.MaxSlow/2:
+		return fmt.Sprintf("%s: %d of %d hits took longer than %v", k.Name, k.Slow, k.Due, k.Limit), share, false
 	case float64(s.Away) > g.MaxSlow*float64(s.Users):
 		held = fmt.Sprintf("%d of %d users left, as they waited too long", s.Away, s.Users)
 	case r.OK == 0:
@@ -124,7 +125,7 @@ func (g *Grow) holds(s State) (held string, slow, calm bool) {
 	case s.Users >= g.Max:
 		held = fmt.Sprintf("%d users are the most allowed", g.Max)
 	}
-	return held, slow, some == 0
+	return held, share, held != ""
 }
 
 // UserRamp adds users evenly, From one number To another, and then keeps them.

@@ -30,13 +30,16 @@ func HTML(w io.Writer, r *result.Round) error {
 		"count": count, "count64": func(n int) string { return count(int64(n)) }, "signed": signed, "percent": percent, "figure": figure, "millis": millis, "seconds": seconds,
 		"size": size, "fixed": fixed, "cpus": cpus, "moment": moment, "clean": clean, "span": span, "openFiles": openFiles,
 		"routesOf": routesOf, "meanMs": meanMs, "percentOf": func(part, all float64) string { return percent(part / max(all, 1e-9)) },
-		"width": func(ratio float64) string { return num(100*min(max(ratio, 0), 1)) + "%" },
+		"width": wide,
 	}).Parse(flameTemplate + pageTemplate)
 	if err != nil {
 		return err
 	}
 	return t.Execute(w, newView(r))
 }
+
+// wide writes a ratio as a width in percent.
+func wide(ratio float64) string { return num(100*min(max(ratio, 0), 1)) + "%" }
 
 // view is what the template sees.
 type view struct {

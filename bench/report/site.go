@@ -39,6 +39,8 @@ type siteView struct {
 	JS          template.JS
 	Entries     []IndexEntry
 	Diff        *diff.Diff
+	Page        Page
+	Policy      string // for a page that no server sends one with
 	Groups      []siteGroup
 	// Flames are those of the same profile before and after, side by side.
 	Flames [][2]flame
@@ -165,7 +167,7 @@ func DiffHTML(w io.Writer, d *diff.Diff) error {
 
 func site(w io.Writer, name string, v siteView) error {
 	v.CSS, v.JS = template.CSS(pageCSS), template.JS(siteScript())
-	t, err := template.New("site").Funcs(template.FuncMap{"count": count, "figure": figure, "millis": millis, "clean": clean, "absent": absent, "diffNote": diffNote,
+	t, err := template.New("site").Funcs(template.FuncMap{"count": count, "figure": figure, "millis": millis, "clean": clean, "absent": absent, "wide": wide, "diffNote": diffNote,
 		"millisOf": func(t time.Time) int64 { return t.UnixMilli() }, "when": func(t time.Time) string { return t.UTC().Format("15:04:05") }}).Parse(flameTemplate + siteTemplate)
 	if err != nil {
 		return err

@@ -161,7 +161,9 @@ type Second struct {
 
 // RoleUsage is what one role on one host used during the load.
 type RoleUsage struct {
-	Role       string  `json:"role"`
+	Role string `json:"role"`
+	// Of is the role of a project that a process belongs to; "" for none, or for several.
+	Of         string  `json:"of,omitempty"`
 	Host       string  `json:"host"`
 	CPUSeconds float64 `json:"cpu_s"`
 	// MeanCores is CPUSeconds over the length of the load.

@@ -1,19 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"math"
 	"os"
-	"slices"
-	"strings"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"isukit/bench/report"
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/session"
@@ -22,9 +20,9 @@ import (
 
 // adviseOptions are those of `isukit advise`.
 type adviseOptions struct {
-	topology, results, stateDir, round string
-	run, asJSON, quiet                 bool
-	rounds                             int
+	topology, project, results, stateDir, round string
+	run, asJSON, quiet                          bool
+	rounds                                      int
 }
 
 func newAdviseCmd(s streams) *cobra.Command {
@@ -52,6 +50,7 @@ For placements that differ by less than 10 %, use "isukit compare topology=A top
 		},
 	}
 	f := cmd.Flags()
+	projectFlag(f, &o.project)
 	f.StringVar(&o.topology, "hosts", "", "topology with the hosts to place roles on (default: that of the round)")
 	f.BoolVar(&o.run, "run", false, "run the best three placements and the current one")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds of each placement with --run")
@@ -69,11 +68,11 @@ func runAdvise(ctx context.Context, o adviseOptions, query string, s streams) (e
 	if err != nil {
 		return err
 	}
-	top, err := round.FindTopology(cmp.Or(o.topology, r.Topology))
-	if err != nil && r.Scenario != "external" {
-		return ui.UsageError(err, "--hosts FILE names the topology file of that round")
+	app, err := o.app(r)
+	if err != nil {
+		return err
 	}
-	a, err := session.Advise(r, top)
+	a, err := session.Advise(r, app)
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,43 @@ func runAdvise(ctx context.Context, o adviseOptions, query string, s streams) (e
 	if o.asJSON {
 		return errors.Join(err, ui.PrintJSON(s.out, a))
 	}
-	return errors.Join(err, printAdvice(s.out, a))
+	return errors.Join(err, showPage(a.Page(), filepath.Join(o.results, "advise-"+r.ID), o.quiet, s))
+}
+
+// app is the app of a round: a project's, or the portal on a topology.
+func (o adviseOptions) app(r *result.Round) (session.App, error) {
+	if r.Scenario != "external" {
+		top, err := round.FindTopology(cmp.Or(o.topology, r.Topology))
+		if err != nil {
+			return session.App{}, ui.UsageError(err, "--hosts FILE names the topology file of that round")
+		}
+		return session.OfTopology(top), nil
+	}
+	if o.run || o.topology != "" {
+		return session.App{}, ui.UsageError(errors.New("--run and --hosts are for rounds of the portal"), "write the placement into topologies: of isukit.yaml; isukit compare topology=A topology=B plays it")
+	}
+	p, _, err := round.FindProject(o.project)
+	if err != nil || p == nil {
+		return session.App{}, ui.UsageError(errors.Join(fmt.Errorf("round %s is of a project", r.ID), err), "run it beside its isukit.yaml, or name that with --project")
+	}
+	t, ok := p.Placement(r.Topology)
+	if !ok {
+		return session.App{}, ui.UsageError(fmt.Errorf("round %s ran on no topology of the project: which process is of which role is not known", r.ID),
+			"isukit init writes roles and topologies; isukit round -t NAME plays on one")
+	}
+	return session.OfProject(p, t), nil
+}
+
+// showPage prints a page, and writes it to a file of that name.
+func showPage(p report.Page, name string, quiet bool, s streams) error {
+	file := name + ".html"
+	var b bytes.Buffer
+	err := p.HTML(&b)
+	if err == nil {
+		err = os.WriteFile(file, b.Bytes(), 0o644)
+	}
+	ui.SayTo(s.err, quiet)("as a page: %s", file)
+	return errors.Join(ui.PrintPage(s.out, p), err)
 }
 
 // play plays the best placements with users that grow until a host is the limit.
@@ -107,63 +142,4 @@ func (o adviseOptions) play(ctx context.Context, a *session.Advice, like *result
 	j.Say = ui.SayTo(s.err, o.quiet)
 	j.Common = append(args, "--quiet", "--json", "--results", o.results, "--state-dir", o.stateDir)
 	return a.Run(ctx, j, o.rounds, uint64(like.StartedAt.UnixNano()))
-}
-
-// shownPlacements is how many lines the table of placements has at most.
-const shownPlacements = 12
-
-// printAdvice draws placements as rows and hosts as columns: what is there, and how busy that makes it.
-func printAdvice(out io.Writer, a *session.Advice) error {
-	fmt.Fprintf(out, "from round %s: CPU time for 1,000 hits", a.Round)
-	for _, d := range a.Demands {
-		fmt.Fprintf(out, "  %s %.2f s", d.Role, 1000*d.CPUSecondsPerHit)
-	}
-	fmt.Fprintln(out)
-	w := ui.NewTable(out)
-	fmt.Fprint(w, "RANK\tOF BEST")
-	for _, h := range a.Hosts {
-		fmt.Fprintf(w, "\t%s (%.3g CPUs)\t", strings.ToUpper(h.Name), h.Cores)
-	}
-	fmt.Fprintln(w)
-	for n, p := range a.Ranked {
-		if n >= shownPlacements && n != a.Today {
-			continue
-		}
-		mark := ""
-		if n == a.Today {
-			mark = " today"
-		}
-		fmt.Fprintf(w, "%d%s\t%.0f %%", n+1, mark, 100*p.ShareOfBest)
-		for h, busy := range p.Utilisation {
-			var roles []string
-			for r, parts := range p.Placement.Parts {
-				if parts[h] > 0 {
-					roles = append(roles, a.Demands[r].Role)
-				}
-			}
-			fmt.Fprintf(w, "\t%s\t%s %.0f %%", ui.OrDash(strings.Join(roles, " ")), bar(busy), 100*busy)
-		}
-		fmt.Fprintln(w)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for _, why := range slices.Sorted(maps.Keys(a.Refused)) {
-		fmt.Fprintf(out, "left out, %d: %s\n", a.Refused[why], why)
-	}
-	for _, m := range a.Measured {
-		fmt.Fprintf(out, "played: %s: score %.0f, %.0f hits/s, %.0f %% of the best (predicted %.0f %%), %d of %d failed\n", m.Placement, m.Score, m.HitsPerSec, 100*m.ShareOfBest,
-			100*m.Predicted, m.Failed, len(m.Rounds))
-		if math.Abs(m.ShareOfBest-m.Predicted) > 0.2 {
-			fmt.Fprintf(out, "! the prediction was wrong by %.0f points: the bottleneck is not a CPU, but perhaps locks, connections or a disk\n", 100*math.Abs(m.ShareOfBest-m.Predicted))
-		}
-	}
-	_, err := fmt.Fprintln(out, "predicted from CPU and memory; locks, disks and networks are not included")
-	return err
-}
-
-// bar draws a ratio in ten cells.
-func bar(ratio float64) string {
-	full := int(math.Round(10 * min(1, max(0, ratio))))
-	return strings.Repeat("█", full) + strings.Repeat("·", 10-full)
 }

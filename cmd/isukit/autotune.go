@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -126,7 +125,7 @@ func (o screenOptions) places(top *topology.Topology) ([]session.Place, error) {
 		if err != nil {
 			return nil, err
 		}
-		a, err := session.Advise(r, top)
+		a, err := session.Advise(r, session.OfTopology(top))
 		if err == nil {
 			return a.Places(), nil
 		}
@@ -166,49 +165,5 @@ func (o screenOptions) tune(ctx context.Context, journal *session.Journal, plan 
 	if o.asJSON {
 		return errors.Join(err, ui.PrintJSON(s.out, r))
 	}
-	return errors.Join(err, printTuned(s.out, r, plan))
-}
-
-// printTuned prints what the search believes and what fresh rounds confirm.
-func printTuned(out io.Writer, r *session.TuneResult, plan session.TunePlan) error {
-	fmt.Fprintf(out, "%d of %d rounds; %s, seed %d\n", r.Search.Rounds, r.Planned, r.Metric, r.Seed)
-	w := ui.NewTable(out)
-	fmt.Fprintln(w, "WHAT\tESTIMATED EFFECT\tMAKES ROUNDS FAIL\tIN THE BEST")
-	inBest := func(yes bool) string {
-		if yes {
-			return "yes"
-		}
-		return "-"
-	}
-	for j, name := range r.Tunings {
-		fmt.Fprintf(w, "%s\t%+.1f %%\t%.2f\t%s\n", name, 100*r.Search.Tunings[j], r.Search.Fails[j], inBest(r.Search.Best.On[j]))
-	}
-	for q, z := range plan.Sizes {
-		fmt.Fprintf(w, "%s.%s from %d to %d%s\t%+.1f %%\t\t%s\n", z.Role, z.Key, z.Low, z.High, z.Unit, 100*r.Search.Sizes[q], z.At(r.Search.Best.Sizes[q]))
-	}
-	for n, name := range r.Places {
-		fmt.Fprintf(w, "%s\t%+.1f %%\t\t%s\n", name, 100*r.Search.Placements[n], inBest(r.Search.Best.Placement == n))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	for _, text := range r.Warnings {
-		fmt.Fprintf(out, "! %s\n", text)
-	}
-	c := r.Confirmed
-	switch {
-	case r.Search.Rejected:
-		fmt.Fprintln(out, "the best configuration was rejected, because one of its confirmation rounds failed. Keep the baseline, or search again without what makes rounds fail")
-	case c == nil:
-		fmt.Fprintf(out, "not confirmed: the search estimates %+.0f %%\n", 100*(r.Search.Believed-1))
-	default:
-		fmt.Fprintf(out, "\nconfirmed in %d fresh pairs: %s %s, 95 %% interval %s to %s, %s (the search estimated %+.0f %%)\n", c.Pairs, r.Metric, percent(c.Ratio), percent(c.Low),
-			percent(c.High), c.Verdict, 100*(r.Search.Believed-1))
-	}
-	if r.Keep != "" {
-		_, err := fmt.Fprintf(out, "run rounds with the best: %s\n", r.Keep)
-		return err
-	}
-	_, err := fmt.Fprintf(out, "the best configuration: %s\n", ui.OrDash(strings.Join(r.Best, " ")))
-	return err
+	return errors.Join(err, showPage(r.Page(plan, journal.Played), strings.TrimSuffix(journal.Path, ".jsonl"), o.quiet, s))
 }

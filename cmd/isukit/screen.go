@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -207,7 +206,7 @@ func (o screenOptions) play(ctx context.Context, journal *session.Journal, say f
 	if o.asJSON {
 		return errors.Join(err, ui.PrintJSON(s.out, r))
 	}
-	return errors.Join(err, printScreen(s.out, r))
+	return errors.Join(err, showPage(r.Page(journal.Played), strings.TrimSuffix(journal.Path, ".jsonl"), o.quiet, s))
 }
 
 // keep is the command that has the recommended tunings stay: on what is up with a driver, on a project's servers, or, where servers are
@@ -232,53 +231,3 @@ func (o screenOptions) keep(names []string) string {
 	}
 	return strings.TrimSpace("isukit round "+shellWords(o.Round)) + " --tune " + shellWord(strings.Join(names, ",")) + risks
 }
-
-// printScreen prints the verdicts as a table, and what follows from them.
-func printScreen(out io.Writer, r *session.ScreenResult) error {
-	v := r.Verdict
-	fmt.Fprintf(out, "%d of %d rounds, %d complete pairs, %d failed; %s, seed %d\n", v.Rounds, r.Planned, v.Pairs, v.Failed, r.Metric, r.Seed)
-	w := ui.NewTable(out)
-	fmt.Fprintln(w, "TUNING\tVERDICT\tEFFECT\t95 %\tMAKES ROUNDS FAIL")
-	for _, j := range v.Suspects {
-		f := v.Factors[j]
-		effect, interval := "", ""
-		switch {
-		case f.Low > 0:
-			effect, interval = percent(f.Ratio), percent(f.Low)+" to "+percent(f.High)
-		case v.SmallestRatio > 0:
-			effect = fmt.Sprintf("within %.1f %%", 100*(v.SmallestRatio-1))
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f\n", f.Name, f.Effect, ui.OrDash(effect), ui.OrDash(interval), f.Fails)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if !v.Proves {
-		fmt.Fprintf(out, "too few pairs for a verdict; the most suspicious tunings are first\n")
-	}
-	if v.Suspicion.Together >= experiment.Sure/2 {
-		fmt.Fprintf(out, "rounds seem to fail only when two tunings are on together, most likely %s and %s\n",
-			v.Factors[v.Suspicion.Pair[0]].Name, v.Factors[v.Suspicion.Pair[1]].Name)
-	}
-	if c := r.Confirmed; c != nil {
-		fmt.Fprint(out, "\nfresh rounds:\n")
-		if err := compare.Text(ui.Signalling(out), c.Whole); err != nil {
-			return err
-		}
-	}
-	for _, text := range r.Warnings {
-		fmt.Fprintf(out, "! %s\n", text)
-	}
-	if r.Keep != "" {
-		_, err := fmt.Fprintf(out, "apply the recommended tunings: %s\n", r.Keep)
-		return err
-	}
-	if v.Proves {
-		_, err := fmt.Fprintln(out, "no tuning is recommended")
-		return err
-	}
-	return nil
-}
-
-// percent writes a ratio as a change.
-func percent(ratio float64) string { return fmt.Sprintf("%+.1f %%", 100*(ratio-1)) }

@@ -2,6 +2,7 @@ package project
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -410,30 +411,60 @@ func (r *roleReader) hosts(n ast.Node, role string) (list []string) {
 	return list
 }
 
-// placed checks what has to be so in a topology: ports, and that everybody finds whom they use.
+// placed reports what cannot be so in a topology.
 func (r *roleReader) placed(t Placement, at map[string]ast.Node) {
+	r.project.check(t, func(role, text string) { r.Fault(at[role], "topology %s: %s", t.Name, text) })
+}
+
+// Check tells why a topology of the project cannot be so; nil where nothing of the file speaks against it.
+func (p *Project) Check(t Placement) (err error) {
+	p.check(t, func(_, text string) { err = cmp.Or(err, errors.New(text)) })
+	return err
+}
+
+// check holds a topology against ports, and that everybody finds whom they use.
+func (p *Project) check(t Placement, fault func(role, text string)) {
 	ports := map[string]string{}
-	for _, o := range r.project.Roles {
+	for _, o := range p.Roles {
 		for _, h := range t.Hosts[o.Name] {
 			place := fmt.Sprintf("%s:%d", h, o.Port)
 			if other := ports[place]; other != "" && o.Port > 0 {
-				r.Fault(at[o.Name], "topology %s: %s and %s on host %s would listen on one port, %d", t.Name, other, o.Name, h, o.Port)
+				fault(o.Name, fmt.Sprintf("%s and %s on host %s would listen on one port, %d", other, o.Name, h, o.Port))
 			}
 			ports[place] = o.Name
 			for _, e := range o.Env {
 				for _, ref := range Refs(e.Value) {
 					if _, err := t.Find(ref, h); err != nil {
-						r.Fault(at[o.Name], "topology %s: %s on %s: %s: %v", t.Name, o.Name, h, e.Value, err)
+						fault(o.Name, fmt.Sprintf("%s on %s: %s: %v", o.Name, h, e.Value, err))
 					}
 				}
 			}
 			for _, e := range o.Swap {
 				if len(t.Hosts[e.Value]) == 0 {
-					r.Fault(at[o.Name], "topology %s places no %s, and %s on %s passes to it", t.Name, e.Value, o.Name, h)
+					fault(o.Name, fmt.Sprintf("it places no %s, and %s on %s passes to it", e.Value, o.Name, h))
 				}
 			}
 		}
 	}
+}
+
+// Uses are the roles that a role sends requests to.
+func (p *Project) Uses(o Role) (names []string) {
+	for _, e := range o.Swap {
+		names = append(names, e.Value)
+	}
+	for _, e := range o.Env {
+		for _, ref := range Refs(e.Value) {
+			names = append(names, ref.Role)
+		}
+	}
+	for _, db := range p.Roles {
+		if db.MySQL != nil && slices.Contains(db.MySQL.Clients, o.Name) {
+			names = append(names, db.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Find is the host that a reference means on a host.

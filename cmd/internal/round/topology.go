@@ -92,10 +92,19 @@ func topologyHosts(dir string) func(string) ([]project.Host, error) {
 	}
 }
 
-// Place returns a topology's file with its roles on other hosts and with other sizes: where has the hosts of each role, sizes what is said
-// of all instances of a role, as "buffer_pool: 256MiB". The error says what the topology has that cannot be placed so, or why the
-// topology that comes of it is refused.
-func Place(base *topology.Topology, name string, where map[string][]string, sizes map[string][]string) ([]byte, error) {
+// Placing says where the roles of a topology are, and with what sizes.
+type Placing struct {
+	// Where has the hosts of each role; of db several hold the same tables, unless Tables divides them.
+	Where map[string][]string `json:"where"`
+	// Tables are those on the first of two databases, the others are on the second; none for all tables on each.
+	Tables []string `json:"tables,omitempty"`
+	// Sizes is what is said of all instances of a role, as "buffer_pool: 256MiB".
+	Sizes map[string][]string `json:"-"`
+}
+
+// Place returns a topology's file with its roles on other hosts and with other sizes. The error says what the topology has that cannot be
+// placed so, or why the topology that comes of it is refused.
+func Place(base *topology.Topology, name string, p Placing) ([]byte, error) {
 	if len(base.Of(topology.DB)) > 1 || len(base.Data.Groups) > 0 {
 		return nil, errors.New("its data is on several databases, and isukit advise does not move them")
 	}
@@ -120,7 +129,7 @@ func Place(base *topology.Topology, name string, where map[string][]string, size
 		if like.Sizes != (topology.Sizes{}) {
 			return nil, fmt.Errorf("%s has its own sizes, which may not suit another host", like.Name)
 		}
-		said := append([]string{}, sizes[string(role)]...)
+		said := append([]string{}, p.Sizes[string(role)]...)
 		switch {
 		case role == topology.DB && like.Kind != "":
 			said = append(said, "engine: "+string(like.Kind))
@@ -131,9 +140,12 @@ func Place(base *topology.Topology, name string, where map[string][]string, size
 			said = append(said, "tls: true")
 		}
 		fmt.Fprintf(&b, "  %s:\n", role)
-		for _, h := range where[string(role)] {
+		for _, h := range p.Where[string(role)] {
 			fmt.Fprintf(&b, "    - {%s}\n", strings.Join(append([]string{"host: " + h}, said...), ", "))
 		}
+	}
+	if len(p.Tables) > 0 {
+		fmt.Fprintf(&b, "data:\n  groups:\n    - {name: some, tables: [%s], databases: [db-1]}\n    - {name: rest, tables: [%q], databases: [db-2]}\n", strings.Join(p.Tables, ", "), topology.AllTables)
 	}
 	if len(base.Tunings) > 0 {
 		fmt.Fprintf(&b, "tunings: [%s]\n", strings.Join(base.Tunings, ", "))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/project"
 	"isukit/infra/topology"
 )
 
@@ -29,14 +31,75 @@ type Advice struct {
 	Refused map[string]int `json:"refused,omitempty"`
 	// Measured are the placements that were played, with --run.
 	Measured []Measured `json:"measured,omitempty"`
+	// Data says which placements of the data are among them.
+	Data string `json:"data"`
 
-	base *topology.Topology
-	load experiment.Workload
-	fits []experiment.Placement
+	app    App
+	load   experiment.Workload
+	fits   []experiment.Placement
+	tables map[string][]string // by placement, the tables on the first of its databases
 }
 
-// callees are the roles of the portal that each role asks.
-var callees = map[string][]string{"proxy": {"web"}, "web": {"db"}, "api": {"db"}}
+// App is what advice has to know of an app beside a round of it.
+type App struct {
+	roles        []string
+	with         map[string]string // the role whose hosts a role shares
+	several      map[string]bool   // roles whose work several hosts may share
+	calls, today map[string][]string
+	hosts        []string
+	check        func(round.Placing) error
+	base         *topology.Topology // nil for a project's
+}
+
+// OfTopology is the portal on the hosts of a topology.
+func OfTopology(base *topology.Topology) App {
+	a := App{several: map[string]bool{"web": true}, calls: map[string][]string{"proxy": {"web"}, "web": {"db"}, "api": {"db"}}, today: round.PlacedOn(base), base: base}
+	for _, role := range topology.Roles() {
+		a.roles = append(a.roles, string(role))
+	}
+	a.check = func(p round.Placing) error {
+		_, err := round.Place(base, "placed", p)
+		return err
+	}
+	return a
+}
+
+// OfProject is a project's app, of which today is the topology that a round ran on. Several hosts share the work of roles that a proxy passes to.
+func OfProject(p *project.Project, today project.Placement) App {
+	a := App{with: map[string]string{}, several: map[string]bool{}, calls: map[string][]string{}, today: today.Hosts}
+	for _, h := range p.Hosts {
+		a.hosts = append(a.hosts, h.Name)
+	}
+	for _, o := range p.Roles {
+		if len(today.Hosts[o.Name]) == 0 {
+			continue
+		}
+		if a.calls[o.Name] = p.Uses(o); o.With != "" {
+			a.with[o.Name] = o.With
+		} else {
+			a.roles = append(a.roles, o.Name)
+		}
+		for _, e := range o.Swap {
+			a.several[e.Value] = true
+		}
+	}
+	a.check = func(where round.Placing) error { return p.Check(project.Placement{Name: "placed", Hosts: where.Where}) }
+	return a
+}
+
+// named are all roles: those that topologies place, and those that share their hosts.
+func (a App) named() []string {
+	return append(slices.Clone(a.roles), slices.Sorted(maps.Keys(a.with))...)
+}
+
+// role is whose a part of a round's usage is; "" for nobody's.
+func (a App) role(u result.RoleUsage) string {
+	if a.base == nil {
+		return u.Of
+	}
+	name, _, _ := strings.Cut(u.Role, "-")
+	return name
+}
 
 // Limits of a round that is fit to learn from: a busier host changes what users ask for, and fewer hits say too little.
 const (
@@ -47,13 +110,16 @@ const (
 )
 
 // unfit says why a round is not fit to learn from, and what makes a fit one; "" where it is fit.
-func unfit(r *result.Round) (why, hint string) {
+func (a App) unfit(r *result.Round) (why, hint string) {
 	users := max(1, r.Generator.PeakUsers)
 	busiest, foreign := 0.0, 0.0
 	for _, h := range r.Hosts {
 		busiest, foreign = max(busiest, h.Busy), max(foreign, h.Foreign)
 	}
 	again := func(users int) string {
+		if a.base == nil {
+			return "play a round with less load: the benchmark of the project decides how much"
+		}
 		driver := ""
 		if d := describe(r)["driver"]; d != "" && d != "local" {
 			driver = " --driver " + d
@@ -61,8 +127,6 @@ func unfit(r *result.Round) (why, hint string) {
 		return fmt.Sprintf("isukit round -t %s%s --users %d --duration 30s", r.Topology, driver, max(1, users))
 	}
 	switch {
-	case r.Scenario == "external":
-		return "it is a project's round, and its record has no roles of processes", "use a round of the portal"
 	case !r.Passed:
 		return "it failed: " + r.Reason, "isukit show " + r.ID
 	case foreign > fitForeign:
@@ -78,52 +142,78 @@ func unfit(r *result.Round) (why, hint string) {
 	case r.All.Hits < fitHits:
 		return fmt.Sprintf("it had only %d requests; %d are needed", r.All.Hits, fitHits), again(2 * users)
 	}
+	if a.base == nil {
+		return a.unknown(r)
+	}
 	return "", ""
 }
 
-// Advise ranks the placements of a round's roles on the hosts of its topology.
-func Advise(r *result.Round, base *topology.Topology) (*Advice, error) {
-	if why, hint := unfit(r); why != "" {
+// unknown says which process of a project's round took much and is of no role.
+func (a App) unknown(r *result.Round) (why, hint string) {
+	for _, u := range r.Roles {
+		n := slices.IndexFunc(r.Hosts, func(h result.HostUsage) bool { return h.Host == u.Host })
+		if n >= 0 && u.Of == "" && u.MeanCores > fitForeign*r.Hosts[n].CPUs {
+			return fmt.Sprintf("%s on %s took %.2f cores and is of no role, or of several", u.Role, u.Host, u.MeanCores), "name its unit in a role of isukit.yaml"
+		}
+	}
+	return "", ""
+}
+
+// Advise ranks the placements of an app's roles on its hosts, from a round.
+func Advise(r *result.Round, app App) (*Advice, error) {
+	if why, hint := app.unfit(r); why != "" {
 		return nil, ui.UsageError(fmt.Errorf("round %s is not suitable: %s", r.ID, why), hint)
 	}
-	a := &Advice{Round: r.ID, Hosts: hostsOf(r, base), Refused: map[string]int{}, base: base, load: experiment.Workload{Users: r.Generator.PeakUsers}}
-	var roles []string
-	for _, role := range topology.Roles() {
-		roles = append(roles, string(role))
+	a := &Advice{Round: r.ID, Hosts: app.hostsOf(r), Refused: map[string]int{}, app: app, load: experiment.Workload{Users: max(1, r.Generator.PeakUsers)}, tables: map[string][]string{}}
+	a.Demands = app.demandsOf(r)
+	for _, d := range a.Demands {
+		if called := slices.ContainsFunc(a.Demands, func(o experiment.Demand) bool { return slices.Contains(o.Calls, d.Role) }); called && d.CPUSecondsPerHit == 0 {
+			return nil, ui.UsageError(fmt.Errorf("round %s has no CPU time for its %s", r.ID, d.Role), "run a longer round")
+		}
 	}
-	a.Demands = demandsOf(roles, r)
-	if slices.ContainsFunc(a.Demands, func(d experiment.Demand) bool { return d.Role == "db" && d.CPUSecondsPerHit == 0 }) {
-		return nil, ui.UsageError(fmt.Errorf("round %s has no CPU time for its database", r.ID), "run a longer round")
+	data := a.divide(r.Queries)
+	if app.base != nil {
+		app.several["db"] = data != nil
 	}
-	today := round.PlacedOn(base)
-	for _, p := range experiment.Placements(roles, a.Hosts, map[string]bool{"web": true}) {
-		if slices.EqualFunc(roles, p.Parts, func(role string, parts []float64) bool { return slices.Equal(a.on(parts), today[role]) }) {
+	for _, p := range experiment.Placements(app.roles, a.Hosts, app.several) {
+		for role := range len(app.with) {
+			as := slices.Index(app.roles, app.with[a.Demands[len(app.roles)+role].Role])
+			p.Parts = append(p.Parts, p.Parts[as])
+		}
+		if !slices.ContainsFunc(a.Demands, func(d experiment.Demand) bool { return !slices.Equal(a.where(p).Where[d.Role], app.today[d.Role]) }) {
 			a.load.MeasuredOn = p
 		}
-		if _, err := round.Place(base, "placed", a.where(p), nil); err != nil {
+		for _, p := range data.placements(a, p) {
+			err := app.check(a.where(p))
 			var faults *topology.Faults
-			if !errors.As(err, &faults) {
-				return nil, ui.UsageError(fmt.Errorf("topology %s: %w", base.Name, err), "advise places one of each role, and web on several hosts")
+			switch {
+			case err == nil:
+				a.fits = append(a.fits, p)
+			case errors.As(err, &faults):
+				a.Refused[faults.Items[0].Message]++
+			case app.base == nil:
+				a.Refused[err.Error()]++
+			default:
+				return nil, ui.UsageError(fmt.Errorf("topology %s: %w", app.base.Name, err), "advise places one of each role, and web on several hosts")
 			}
-			a.Refused[faults.Items[0].Message]++
-			continue
 		}
-		a.fits = append(a.fits, p)
 	}
 	a.rank()
 	return a, nil
 }
 
 // demandsOf are what each role cost in some rounds together.
-func demandsOf(roles []string, rounds ...*result.Round) (demands []experiment.Demand) {
-	for _, role := range roles {
-		d, cpu, hits := experiment.Demand{Role: role, Calls: callees[role]}, 0.0, int64(0)
+func (a App) demandsOf(rounds ...*result.Round) (demands []experiment.Demand) {
+	for _, role := range a.named() {
+		d, cpu, hits := experiment.Demand{Role: role, Calls: a.calls[role]}, 0.0, int64(0)
 		for _, r := range rounds {
 			hits += r.All.Hits
+			held := map[string]int64{}
 			for _, u := range r.Roles {
-				if name, _, _ := strings.Cut(u.Role, "-"); name == role {
+				if a.role(u) == role {
 					cpu += u.CPUSeconds
-					d.MemoryBytes = max(d.MemoryBytes, u.PeakRSSBytes)
+					held[u.Host] += u.PeakRSSBytes
+					d.MemoryBytes = max(d.MemoryBytes, held[u.Host])
 				}
 			}
 		}
@@ -170,7 +260,7 @@ func (a *Advice) Run(ctx context.Context, j *Journal, each int, seed uint64) err
 	}
 	files, rounds := make([]string, len(played)), make([][]*result.Round, len(played))
 	for i, p := range played {
-		text, err := round.Place(a.base, fmt.Sprintf("advised-%d", i+1), a.where(p.Placement), nil)
+		text, err := round.Place(a.app.base, fmt.Sprintf("advised-%d", i+1), a.where(p.Placement))
 		if err == nil {
 			files[i] = fmt.Sprintf("%s-%d.yaml", strings.TrimSuffix(j.Path, ".jsonl"), i+1)
 			err = os.WriteFile(files[i], text, 0o644)
@@ -212,11 +302,7 @@ func (a *Advice) Run(ctx context.Context, j *Journal, each int, seed uint64) err
 		a.Measured[i].ShareOfBest = a.Measured[i].HitsPerSec / max(best, 1e-9)
 	}
 	if len(passed) > 0 {
-		var roles []string
-		for _, d := range a.Demands {
-			roles = append(roles, d.Role)
-		}
-		a.Demands, a.load.MeasuredOn.Parts = demandsOf(roles, passed...), nil
+		a.Demands, a.load.MeasuredOn.Parts = a.app.demandsOf(passed...), nil
 		today := a.load.MeasuredOn.Name
 		a.rank()
 		a.Today = slices.IndexFunc(a.Ranked, func(p experiment.Prediction) bool { return p.Placement.Name == today })
@@ -232,17 +318,24 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// hostsOf are the hosts of a topology, with the CPUs that they had in a round; hosts without a role are scaled as the others were.
-func hostsOf(r *result.Round, base *topology.Topology) []experiment.Host {
+// hostsOf are an app's hosts, with the CPUs that they had in a round; hosts of a topology without a role are scaled as the others were.
+func (a App) hostsOf(r *result.Round) (list []experiment.Host) {
+	if a.base == nil {
+		for _, u := range r.Hosts {
+			if slices.Contains(a.hosts, u.Host) {
+				list = append(list, experiment.Host{Name: u.Host, Cores: u.CPUs, MemoryBytes: u.MemoryBytes})
+			}
+		}
+		return list
+	}
 	had, scale := map[string]result.HostUsage{}, 1.0
 	for _, u := range r.Hosts {
 		had[u.Host] = u
-		if h, ok := base.Host(u.Host); ok && h.CPUs > 0 && u.CPUs > 0 {
+		if h, ok := a.base.Host(u.Host); ok && h.CPUs > 0 && u.CPUs > 0 {
 			scale = u.CPUs / h.CPUs
 		}
 	}
-	var list []experiment.Host
-	for _, h := range base.Hosts {
+	for _, h := range a.base.Hosts {
 		one := experiment.Host{Name: h.Name, Cores: h.CPUs * scale, MemoryBytes: h.MemoryBytes}
 		if u, ok := had[h.Name]; ok {
 			one.Cores, one.MemoryBytes = u.CPUs, u.MemoryBytes
@@ -262,10 +355,13 @@ func (a *Advice) on(parts []float64) (names []string) {
 	return names
 }
 
-func (a *Advice) where(p experiment.Placement) map[string][]string {
-	where := map[string][]string{}
+func (a *Advice) where(p experiment.Placement) round.Placing {
+	where := round.Placing{Where: map[string][]string{}, Tables: a.tables[p.Name]}
 	for r, d := range a.Demands {
-		where[d.Role] = a.on(p.Parts[r])
+		on := a.on(p.Parts[r])
+		if where.Where[d.Role] = on; len(where.Tables) > 0 && d.Role == "db" && strings.Contains(p.Name, secondFirst) {
+			slices.Reverse(on)
+		}
 	}
 	return where
 }

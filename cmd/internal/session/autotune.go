@@ -65,9 +65,9 @@ type TunePlan struct {
 
 // Place is one placement, with the hits a second that advice expects of it.
 type Place struct {
-	Name    string              `json:"name"`
-	Where   map[string][]string `json:"where"`
-	Advised float64             `json:"advised"`
+	Name string `json:"name"`
+	round.Placing
+	Advised float64 `json:"advised"`
 }
 
 // Check tells before anything runs what of the sizes is no topology's.
@@ -83,7 +83,7 @@ func (p TunePlan) Check() error {
 			}
 			sizes[z.Role] = append(sizes[z.Role], z.At(step))
 		}
-		if _, err := round.Place(p.Topology, "tuned", round.PlacedOn(p.Topology), sizes); err != nil {
+		if _, err := round.Place(p.Topology, "tuned", round.Placing{Where: round.PlacedOn(p.Topology), Sizes: sizes}); err != nil {
 			return err
 		}
 	}
@@ -248,17 +248,17 @@ func (a *Autotune) args(c experiment.Config) ([]string, error) {
 	if a.Plan.Topology == nil {
 		return args, nil
 	}
-	where := round.PlacedOn(a.Plan.Topology)
+	where := round.Placing{Where: round.PlacedOn(a.Plan.Topology)}
 	if len(a.Plan.Places) > 0 {
-		where = a.Plan.Places[c.Placement].Where
+		where = a.Plan.Places[c.Placement].Placing
 	}
-	sizes := map[string][]string{}
+	where.Sizes = map[string][]string{}
 	for q, z := range a.Plan.Sizes {
-		sizes[z.Role] = append(sizes[z.Role], z.At(c.Sizes[q]))
+		where.Sizes[z.Role] = append(where.Sizes[z.Role], z.At(c.Sizes[q]))
 	}
-	sum := sha256.Sum256(fmt.Append(nil, where, sizes))
+	sum := sha256.Sum256(fmt.Append(nil, where))
 	name := fmt.Sprintf("tuned-%x", sum[:4])
-	text, err := round.Place(a.Plan.Topology, name, where, sizes)
+	text, err := round.Place(a.Plan.Topology, name, where)
 	if err != nil {
 		return nil, err
 	}

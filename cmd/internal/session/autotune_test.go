@@ -100,7 +100,7 @@ func TestAdvise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := Advise(fitRound(), top)
+	a, err := Advise(fitRound(), OfTopology(top))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,14 +108,14 @@ func TestAdvise(t *testing.T) {
 		t.Errorf("s3 declares 4 CPUs and the others had half of theirs: it has %g, want 2", a.Hosts[2].Cores)
 	}
 	best := a.where(a.Ranked[0].Placement)
-	if len(best["db"]) != 1 || best["db"][0] != "s3" || a.Today < 1 || a.Ranked[a.Today].Placement.Name != "proxy=s1 web=s1 api=s1 db=s2" {
+	if len(best.Where["db"]) != 1 || best.Where["db"][0] != "s3" || a.Today < 1 || a.Ranked[a.Today].Placement.Name != "proxy=s1 web=s1 api=s1 db=s2" {
 		t.Errorf("the best is %v, today %d: want the database, which costs most, on the host with most CPUs", best, a.Today)
 	}
 	places := a.Places()
 	if len(places) != mostPlaces+1 || places[0].Name != a.Ranked[a.Today].Placement.Name {
 		t.Errorf("places %v, want today's and %d", places, mostPlaces)
 	}
-	text, err := round.Place(top, "advised", best, nil)
+	text, err := round.Place(top, "advised", best)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,31 +127,35 @@ func TestAdvise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Advise(fitRound(), replicated); err == nil || !strings.Contains(err.Error(), "several databases") {
+	if _, err := Advise(fitRound(), OfTopology(replicated)); err == nil || !strings.Contains(err.Error(), "several databases") {
 		t.Errorf("a topology of two databases: %v", err)
 	}
 }
 
 func TestAdviseRefusesUnfitRounds(t *testing.T) {
+	top, err := round.FindTopology("final-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := OfTopology(top)
 	for want, spoil := range map[string]func(*result.Round){
 		"it failed":     func(r *result.Round) { r.Passed, r.Reason = false, "load failed" },
 		"95 % busy":     func(r *result.Round) { r.Hosts[1].Busy = 0.95 },
 		"had errors":    func(r *result.Round) { r.All.Errors = 1 },
 		"timers":        func(r *result.Round) { r.Generator.Limits = []string{"the generator's timers were late"} },
 		"fewer than":    func(r *result.Round) { r.All.Hits = 100 },
-		"of a project":  func(r *result.Round) { r.Scenario = "external" },
 		"other process": func(r *result.Round) { r.Hosts[0].Foreign = 0.5 },
 		"of the laten":  func(r *result.Round) { r.All.Latency.P90Ms = 900 },
 	} {
 		r := fitRound()
 		spoil(r)
-		if why, hint := unfit(r); !strings.Contains(why, want) || hint == "" {
+		if why, hint := app.unfit(r); !strings.Contains(why, want) || hint == "" {
 			t.Errorf("want %q, got %q with hint %q", want, why, hint)
 		}
 	}
 	r := fitRound()
 	r.Hosts[1].Busy = 0.95
-	if _, hint := unfit(r); !strings.Contains(hint, "isukit round -t final-1 --users 25") {
+	if _, hint := app.unfit(r); !strings.Contains(hint, "isukit round -t final-1 --users 25") {
 		t.Errorf("hint %q, want fewer users than 40", hint)
 	}
 }

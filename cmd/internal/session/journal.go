@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,10 +31,20 @@ type Journal struct {
 	Common []string
 	Say    func(format string, args ...any)
 
+	// Played are the rounds so far, in all sessions.
+	Played []Played
+
 	file  *os.File
 	past  []line // rounds of earlier sessions that were not asked for yet
-	count int
 	spent time.Duration
+}
+
+// Played is a round of an experiment: the part of it that asked for the round, and what the round gave; Failed is why it failed, "" where it passed.
+type Played struct {
+	Stage             string
+	Args              []string
+	ID, Failed        string
+	Score, HitsPerSec float64
 }
 
 // line is one line of a journal: the plan, a round that begins, or the end of the round that began last.
@@ -178,21 +189,28 @@ func (j *Journal) Close() error { return j.file.Close() }
 // Spent is how long the rounds so far took, in all sessions.
 func (j *Journal) Spent() time.Duration { return j.spent }
 
-// Count is how many rounds there were so far, in all sessions.
-func (j *Journal) Count() int { return j.count }
-
 // Play plays the next round, with arguments of its own, or reads it if an earlier session has played it. The error is for a round that
 // could not be played; one that failed is a round.
 func (j *Journal) Play(ctx context.Context, stage string, args []string) (*result.Round, error) {
-	if len(j.past) > 0 {
-		return j.replay(stage, args)
+	replayed := j.Replaying()
+	play := j.playOne
+	if replayed {
+		play = j.replay
 	}
-	r, err := j.playOne(ctx, stage, args)
-	if err != nil && ctx.Err() == nil {
+	r, err := play(ctx, stage, args)
+	if err != nil && ctx.Err() == nil && !replayed {
 		j.Say("the round could not be run and is run again: %v", err)
 		r, err = j.playOne(ctx, stage, args)
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	p := Played{Stage: stage, Args: args, ID: r.ID, Score: float64(r.Score.Total), HitsPerSec: r.HitsPerSec()}
+	if !r.Passed {
+		p.Failed = cmp.Or(r.Reason, "failed")
+	}
+	j.Played = append(j.Played, p)
+	return r, nil
 }
 
 func (j *Journal) playOne(ctx context.Context, stage string, args []string) (*result.Round, error) {
@@ -209,23 +227,18 @@ func (j *Journal) playOne(ctx context.Context, stage string, args []string) (*re
 		return nil, err
 	}
 	took := time.Since(began)
-	j.note(took)
+	j.spent += took
 	return r, j.write(line{Round: r.ID, Seconds: took.Seconds()})
 }
 
-func (j *Journal) note(took time.Duration) {
-	j.count++
-	j.spent += took
-}
-
-func (j *Journal) replay(stage string, args []string) (*result.Round, error) {
+func (j *Journal) replay(_ context.Context, stage string, args []string) (*result.Round, error) {
 	p := j.past[0]
 	if p.Stage != stage || !slices.Equal(p.Args, args) {
-		return nil, fmt.Errorf("another isukit wrote %s: its round %d is %s %q, but this one plans %s %q", j.Path, j.count+1, p.Stage, strings.Join(p.Args, " "),
+		return nil, fmt.Errorf("another isukit wrote %s: its round %d is %s %q, but this one plans %s %q", j.Path, len(j.Played)+1, p.Stage, strings.Join(p.Args, " "),
 			stage, strings.Join(args, " "))
 	}
 	j.past = j.past[1:]
-	j.note(time.Duration(p.Seconds * float64(time.Second)))
+	j.spent += time.Duration(p.Seconds * float64(time.Second))
 	r, _, err := result.Get(j.Results, p.Round)
 	if err != nil {
 		return nil, ui.Hinted(fmt.Errorf("a round of %s is missing: %w", j.Path, err), "start from scratch")

@@ -68,13 +68,11 @@ type Confirmation struct {
 	High    float64         `json:"ratio_high"`
 	P       float64         `json:"p"`
 	Verdict compare.Verdict `json:"verdict"`
-	// Whole is the comparison in full.
-	Whole *compare.Comparison `json:"-"`
 }
 
 func newConfirmation(c *compare.Comparison) *Confirmation {
 	m := c.Metrics[0]
-	return &Confirmation{Against: c.A.Name, Pairs: m.Pairs, Ratio: m.Ratio, Low: m.Low, High: m.High, P: m.PCorrected, Verdict: m.Verdict, Whole: c}
+	return &Confirmation{Against: c.A.Name, Pairs: m.Pairs, Ratio: m.Ratio, Low: m.Low, High: m.High, P: m.PCorrected, Verdict: m.Verdict}
 }
 
 // Screen plays a screen: rounds of which each has half of the factors, and at the end fresh pairs of what is recommended.
@@ -250,7 +248,7 @@ func alike(a, b *result.Round) bool {
 // how long one takes.
 func (s *Screen) buy(keptBack int) (each time.Duration) {
 	s.out.Planned = s.Rounds
-	each = s.Journal.Spent() / time.Duration(max(1, s.Journal.Count()))
+	each = s.Journal.Spent() / time.Duration(max(1, len(s.Journal.Played)))
 	if s.Budget > 0 {
 		left := int((s.Budget - s.Journal.Spent()) / each)
 		if left >= leastScreened+keptBack {

@@ -133,7 +133,7 @@ func TestScreen(t *testing.T) {
 	if slices.Contains(r.Recommended, "costly") || slices.Contains(r.Recommended, "failing") || !slices.Contains(r.Recommended, "a") {
 		t.Errorf("recommended %v", r.Recommended)
 	}
-	if r.Confirmed == nil || r.Confirmed.Against != "all tunings" || len(r.Confirmed.Whole.B.Rounds) != confirmPairs {
+	if r.Confirmed == nil || r.Confirmed.Against != "all tunings" || r.Confirmed.Pairs != confirmPairs {
 		t.Errorf("confirmed %+v", r.Confirmed)
 	}
 	first, plan := slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "round 1 of") }), slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "plan: 9 tunings, 72 rounds") })
@@ -154,7 +154,7 @@ func TestScreenOfFewRoundsProvesNothing(t *testing.T) {
 	if err != nil || r.Verdict.Proves || r.Confirmed != nil || !strings.Contains(strings.Join(r.Warnings, "\n"), "only rank suspects") {
 		t.Errorf("%v, %+v", err, r)
 	}
-	spent := &Screen{ScreenPlan: ScreenPlan{Budget: 100 * time.Minute}, Journal: &Journal{spent: 10 * time.Minute, count: 10}, Say: func(string, ...any) {}, factors: p.Factors}
+	spent := &Screen{ScreenPlan: ScreenPlan{Budget: 100 * time.Minute}, Journal: &Journal{spent: 10 * time.Minute, Played: make([]Played, 10)}, Say: func(string, ...any) {}, factors: p.Factors}
 	if spent.plan([]float64{0.01, -0.01, 0.02}); spent.out.Planned != 90-2*confirmPairs {
 		t.Errorf("90 minutes buy %d rounds of a minute, want %d and the confirming ones", spent.out.Planned, 90-2*confirmPairs)
 	}
