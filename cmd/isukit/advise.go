@@ -36,6 +36,9 @@ per request. The result is an order with scores relative to the best. It account
 The round must have passed without errors, with no host more than 85 % busy and no bottleneck in the load generator, because users behave
 differently under overload. For other rounds, isukit prints the command that runs a suitable one.
 
+Tables on two databases are included if the round was run with --tune measure. For a round of a project on one of its topologies,
+run it beside its isukit.yaml. The table is also written as a page to the directory of the rounds.
+
 --run runs the best three placements and the current one, ranks them again, and reports wrong predictions.
 For placements that differ by less than 10 %, use "isukit compare topology=A topology=B" instead.`,
 		Example: "  isukit round -t final-1 --driver lab --users 20\n  isukit advise\n  isukit advise last --run --rounds 3 --round \"--driver lab\"",

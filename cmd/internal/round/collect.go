@@ -125,6 +125,8 @@ type gathering struct {
 	secrets []string // those that isukit was given, for the app or for itself
 	// own says that isukit started the services and makes the load: what it knows of both itself is not taken from logs and processes.
 	own bool
+	// roleOf is the role of a project that a unit is of; nil where nobody asks.
+	roleOf func(unit string) string
 	// places are directories and addresses of services that hold for one run, each with what it is called.
 	places []string
 	// began and ended are the load's, by this machine's clock; zero before there was one.
@@ -140,6 +142,7 @@ type gathering struct {
 	closers   []func() error
 	schemas   map[string]string // what performance_schema had counted before, by database
 	ahead     map[string]time.Duration
+	owners    map[string]map[int]string // by host and process, the role of a project
 	series    []*seriesTaker
 	noise     []host.Noise
 	recorded  []observe.Recorded

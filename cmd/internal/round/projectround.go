@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,13 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 	r.named, r.logs, r.routes, r.perf = p.Reach.Named, p.Logs, p.Routes, p.Profiles.Perf
 	for _, app := range p.Profiles.Pprof {
 		r.apps = append(r.apps, observe.App{Pprof: app})
+	}
+	r.roleOf = func(unit string) string {
+		n := slices.IndexFunc(p.Roles, func(o project.Role) bool { return slices.Contains(o.Units, unit) })
+		if n < 0 {
+			return ""
+		}
+		return p.Roles[n].Name
 	}
 	r.placed()
 	r.secrets = redact.Environment(os.Environ())

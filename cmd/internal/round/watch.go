@@ -48,6 +48,7 @@ func (r *gathering) watch(ctx context.Context) *watching {
 	// What watches ends with the load, and not before: an interrupted load is still measured to its end.
 	w := &watching{}
 	w.ctx, w.end = context.WithCancel(context.WithoutCancel(ctx))
+	w.tasks.Go(func() { r.owners = r.findOwners(w.ctx) })
 	for n, m := range r.tuned.sub.Machines() {
 		taker := &seriesTaker{names: m.Names}
 		r.series = append(r.series, taker)
@@ -61,6 +62,45 @@ func (r *gathering) watch(ctx context.Context) *watching {
 		})
 	}
 	return w
+}
+
+// findOwners are the roles of the processes of units, by host.
+func (r *gathering) findOwners(ctx context.Context) map[string]map[int]string {
+	owners := map[string]map[int]string{}
+	for _, v := range r.tuned.sub.Services {
+		if r.roleOf == nil || v.Unit == "" || v.PIDs == nil {
+			continue
+		}
+		pids, err := v.PIDs(context.WithoutCancel(ctx))
+		if err != nil {
+			r.warn("which processes are of %s on %s: %v", v.Unit, v.Host, err)
+		}
+		for _, pid := range pids {
+			if owners[v.Host] == nil {
+				owners[v.Host] = map[int]string{}
+			}
+			owners[v.Host][pid] = r.roleOf(v.Unit)
+		}
+	}
+	return owners
+}
+
+// ownerOf is the role that processes of one name are of; "" for none, or for several.
+func (r *gathering) ownerOf(names []string, process string, inside []metrics.Sample) (role string) {
+	for _, s := range inside {
+		for _, pid := range s.Processes[process].PIDs {
+			for _, name := range names {
+				switch of := r.owners[name][pid]; {
+				case of == "" || of == role:
+				case role != "":
+					return ""
+				default:
+					role = of
+				}
+			}
+		}
+	}
+	return role
 }
 
 // noiseEvery is how many samples lie between two of the noise, whose files take longer to read.
@@ -310,7 +350,7 @@ func (r *gathering) fillHost(names []string, inside []metrics.Sample) {
 	}
 	for _, p := range s.Processes {
 		if p.CPUSeconds > 0.01*wall {
-			r.Record.Roles = append(r.Record.Roles, result.RoleUsage{Role: p.Name, Host: names[0], CPUSeconds: p.CPUSeconds, MeanCores: p.CPUSeconds / wall, PeakRSSBytes: p.PeakRSSBytes})
+			r.Record.Roles = append(r.Record.Roles, result.RoleUsage{Role: p.Name, Of: r.ownerOf(names, p.Name, inside), Host: names[0], CPUSeconds: p.CPUSeconds, MeanCores: p.CPUSeconds / wall, PeakRSSBytes: p.PeakRSSBytes})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,12 +160,15 @@ func (a App) unknown(r *result.Round) (why, hint string) {
 	return "", ""
 }
 
+// untoldUsers are those of a benchmark that does not tell how many it has: enough to fill the busiest host.
+const untoldUsers = 64
+
 // Advise ranks the placements of an app's roles on its hosts, from a round.
 func Advise(r *result.Round, app App) (*Advice, error) {
 	if why, hint := app.unfit(r); why != "" {
 		return nil, ui.UsageError(fmt.Errorf("round %s is not suitable: %s", r.ID, why), hint)
 	}
-	a := &Advice{Round: r.ID, Hosts: app.hostsOf(r), Refused: map[string]int{}, app: app, load: experiment.Workload{Users: max(1, r.Generator.PeakUsers)}, tables: map[string][]string{}}
+	a := &Advice{Round: r.ID, Hosts: app.hostsOf(r), Refused: map[string]int{}, app: app, load: experiment.Workload{Users: cmp.Or(r.Generator.PeakUsers, untoldUsers)}, tables: map[string][]string{}}
 	a.Demands = app.demandsOf(r)
 	for _, d := range a.Demands {
 		if called := slices.ContainsFunc(a.Demands, func(o experiment.Demand) bool { return slices.Contains(o.Calls, d.Role) }); called && d.CPUSecondsPerHit == 0 {

@@ -2,13 +2,17 @@ package session
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"isukit/bench/compare"
+	"isukit/bench/experiment"
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
+	"isukit/infra/project"
 	"isukit/infra/topology"
 )
 
@@ -44,6 +48,9 @@ func TestAutotune(t *testing.T) {
 	}
 	if c := r.Confirmed; c == nil || c.Verdict != compare.Better || c.Ratio < 1.15 || c.Ratio > 1.35 || c.Pairs < compare.MinPairs {
 		t.Errorf("confirmed %+v, want about 1.25", c)
+	}
+	if notes := strings.Join(r.Page(p, j.Played).Notes, "\n"); !strings.Contains(notes, "confirmed in") || !strings.Contains(notes, "against baseline") || len(r.Page(p, j.Played).Tables[0].Rows) != 4 {
+		t.Errorf("%s", notes)
 	}
 	var again TunePlan
 	j, err = OpenJournal(t.Context(), j.Path, "", "autotune", &again, say)
@@ -129,6 +136,95 @@ func TestAdvise(t *testing.T) {
 	}
 	if _, err := Advise(fitRound(), OfTopology(replicated)); err == nil || !strings.Contains(err.Error(), "several databases") {
 		t.Errorf("a topology of two databases: %v", err)
+	}
+}
+
+// TestAdviseTables divides the tables of the digest: what one statement joins stays together.
+func TestAdviseTables(t *testing.T) {
+	top, err := round.FindTopology("final-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := fitRound()
+	for text, seconds := range map[string]float64{
+		"SELECT * FROM teams t JOIN `users` u ON u.id = t.leader WHERE t.id = ?": 12, "SELECT id FROM jobs WHERE state = ? FOR UPDATE": 4,
+		"INSERT INTO results (job) VALUES (?) ON DUPLICATE KEY UPDATE score = ?": 2, "UPDATE jobs SET state = ?": 2, "SELECT ? FROM jobs JOIN results r ON r.job = jobs.id": 0, "COMMIT": 0,
+	} {
+		r.Queries.Queries = append(r.Queries.Queries, result.Query{Fingerprint: text, Time: result.Spread{SumSeconds: seconds}})
+	}
+	a, err := Advise(r, OfTopology(top))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(a.Data, "20 % of the time was of writes") || !strings.Contains(a.Data, "jobs, results (40 % of the time)") {
+		t.Errorf("%s", a.Data)
+	}
+	both := map[string]float64{"all tables on both": 0.6, "the first has jobs results": 0.4, secondFirst + "jobs results": 0.4}
+	for _, p := range a.Ranked {
+		_, data, _ := strings.Cut(p.Placement.Name, ", ")
+		where := a.where(p.Placement)
+		if part, ok := both[data]; ok && (len(where.Where["db"]) != 2 || !slices.ContainsFunc(p.Placement.Parts[3], func(v float64) bool { return math.Abs(v-part) < 1e-9 }) || (len(where.Tables) == 2) != strings.Contains(data, "jobs")) {
+			t.Errorf("%s: parts %v, %+v", p.Placement.Name, p.Placement.Parts[3], where)
+		}
+		if data != "" {
+			delete(both, data)
+			if text, err := round.Place(top, "advised", where); err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+		}
+	}
+	if len(both) > 0 {
+		t.Errorf("no placement with %v", both)
+	}
+}
+
+// TestAdviseProject ranks the placements of a project's roles: the costly database goes to the largest host, roles that a proxy passes to may be on
+// several, and what the file speaks against is left out.
+func TestAdviseProject(t *testing.T) {
+	p, err := project.Parse([]byte(`name: shop
+hosts: [{name: s1, address: s1}, {name: s2, address: s2}]
+roles:
+  db: {units: [mariadb], port: 3306, mysql: {schema: shop, user: shop, password_env: PASS, clients: [app]}}
+  app: {units: [shop], port: 1323, env: {/etc/shop: {DB: "{db}", CACHE: "{cache}"}}}
+  cache: {units: [memcached], port: 11211}
+  proxy: {units: [nginx], port: 80, swap: {/etc/nginx/shop.conf: {"localhost:1323": app}}}
+  side: {units: [side], with: app}
+topologies:
+  one: {db: s1, app: s1, cache: s1, proxy: s1}
+benchmark: {external: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, _ := p.Placement("one")
+	r := &result.Round{ID: "r", Topology: "one", Scenario: "external", Passed: true, All: result.Endpoint{Hits: 2000, OK: 2000}, LoadSeconds: 10}
+	for process, role := range map[string]string{"mariadbd": "db", "shop": "app", "memcached": "cache", "nginx": "proxy", "side": "side", "sshd": ""} {
+		u := result.RoleUsage{Role: process, Of: role, Host: "s1", CPUSeconds: 1, MeanCores: 0.1, PeakRSSBytes: 10 << 20}
+		if role == "db" {
+			u.CPUSeconds = 8
+		}
+		r.Roles = append(r.Roles, u)
+	}
+	r.Hosts = []result.HostUsage{{Host: "s1", CPUs: 2, MemoryBytes: 1 << 30, Busy: 0.5}, {Host: "s2", CPUs: 4, MemoryBytes: 1 << 30}, {Host: "elsewhere", CPUs: 64}}
+	a, err := Advise(r, OfProject(p, one))
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := a.where(a.Ranked[0].Placement).Where
+	if !slices.Equal(best["db"], []string{"s2"}) || slices.Contains(best["app"], "s2") && len(best["app"]) == 1 || !slices.Equal(best["side"], best["app"]) || a.Today < 1 || len(a.Hosts) != 2 {
+		t.Errorf("the best is %v, today is %d of %d", best, a.Today, len(a.Ranked))
+	}
+	page := a.Page()
+	if len(page.Tables[0].Columns) != 4 || !page.Tables[0].Rows[0][2].Drawn || !strings.Contains(strings.Join(page.Notes, "\n"), "advised: {db: [s2], app: [") {
+		t.Errorf("%+v", page)
+	}
+	spread := slices.ContainsFunc(a.Ranked, func(q experiment.Prediction) bool { return len(a.where(q.Placement).Where["app"]) == 2 })
+	if !spread || slices.ContainsFunc(a.Ranked, func(q experiment.Prediction) bool { return len(a.where(q.Placement).Where["cache"]) == 2 }) {
+		t.Error("the app may be on both hosts, the cache may not")
+	}
+	r.Roles = append(r.Roles, result.RoleUsage{Role: "java", Host: "s1", MeanCores: 0.9})
+	if _, err := Advise(r, OfProject(p, one)); err == nil || !strings.Contains(err.Error(), "java on s1") {
+		t.Errorf("a process of no role: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -19,6 +20,7 @@ import (
 
 	"isukit/bench/experiment"
 	"isukit/bench/result"
+	"isukit/cmd/internal/ui"
 	"isukit/infra/infratest/wait"
 )
 
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "screen":
-		if err := resumed(); err != nil {
+		if err := resumed(); err != nil && !errors.Is(err, context.Canceled) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -135,6 +137,13 @@ func TestScreen(t *testing.T) {
 	}
 	if r.Confirmed == nil || r.Confirmed.Against != "all tunings" || r.Confirmed.Pairs != confirmPairs {
 		t.Errorf("confirmed %+v", r.Confirmed)
+	}
+	var text, page strings.Builder
+	if err := errors.Join(ui.PrintPage(&text, r.Page(j.Played)), r.Page(j.Played).HTML(&page)); err != nil || !strings.Contains(text.String(), "makes rounds fail") || !strings.Contains(text.String(), "fresh pairs, recommended against all tunings") {
+		t.Errorf("%v\n%s", err, text.String())
+	}
+	if n := strings.Count(page.String(), "<td>screen</td>"); n != r.Verdict.Rounds || !strings.Contains(page.String(), "<td>--tune ") || !strings.Contains(page.String(), "<td>planted</td>") {
+		t.Errorf("the page has %d rounds of the screen, there were %d", n, r.Verdict.Rounds)
 	}
 	first, plan := slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "round 1 of") }), slices.IndexFunc(said, func(s string) bool { return strings.HasPrefix(s, "plan: 9 tunings, 72 rounds") })
 	if plan < 0 || plan > first || !strings.Contains(strings.Join(said, "\n"), "failing makes rounds fail and is no longer applied") {
