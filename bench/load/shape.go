@@ -98,9 +98,9 @@ func (g *Grow) Next(s State) (int, time.Duration, string) {
 		step = 0
 	case share > g.MaxSlow:
 		g.knee = g.users
-	case share < g.MaxSlow/5 && g.knee == 0:
+	case share < g.MaxSlow/2 && g.knee == 0:
 		step = growFast
-	case share < g.MaxSlow/5 && far:
+	case share < g.MaxSlow/2 && far:
 		step = growBack
 	}
 	g.wait = step < 0

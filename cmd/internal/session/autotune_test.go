@@ -239,7 +239,7 @@ func TestAdviseRefusesUnfitRounds(t *testing.T) {
 		"95 % busy":     func(r *result.Round) { r.Hosts[1].Busy = 0.95 },
 		"had errors":    func(r *result.Round) { r.All.Errors = 1 },
 		"timers":        func(r *result.Round) { r.Generator.Limits = []string{"the generator's timers were late"} },
-		"fewer than":    func(r *result.Round) { r.All.Hits = 100 },
+		"only 100":      func(r *result.Round) { r.All.Hits = 100 },
 		"other process": func(r *result.Round) { r.Hosts[0].Foreign = 0.5 },
 		"of the laten":  func(r *result.Round) { r.All.Latency.P90Ms = 900 },
 	} {
