@@ -39,6 +39,9 @@ const (
 	lockWait         // does not execute: 1205
 	duplicate        // does not execute: 1062
 	breakFirst       // the connection breaks before it executes
+	badValue         // does not execute: 1292
+	taken            // does not execute: 1869
+	hidden           // rolls back, and calls it 1467
 )
 
 func newFakeServer() *fakeServer {
@@ -144,6 +147,13 @@ func (c *fakeConn) one(text string, args []driver.NamedValue) (driver.Result, er
 	case deadlock:
 		c.tx, c.inTx = nil, false
 		return nil, &mysql.MySQLError{Number: 1213, Message: "fake deadlock"}
+	case hidden:
+		c.tx, c.inTx = nil, false
+		return nil, &mysql.MySQLError{Number: 1467, SQLState: [5]byte{'H', 'Y', '0', '0', '0'}, Message: "fake rollback"}
+	case badValue:
+		return nil, &mysql.MySQLError{Number: 1292, SQLState: [5]byte{'2', '2', '0', '0', '7'}, Message: "fake value"}
+	case taken:
+		return nil, &mysql.MySQLError{Number: 1869, SQLState: [5]byte{'H', 'Y', '0', '0', '0'}, Message: "fake number"}
 	case lockWait:
 		return nil, &mysql.MySQLError{Number: 1205, Message: "fake lock wait"}
 	case duplicate:

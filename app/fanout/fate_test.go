@@ -98,6 +98,9 @@ func TestOneFate(t *testing.T) {
 		{"the first says ErrBadConn", 0, "UPDATE", badConn, false, "", 0, [2]int{1, 1}, [2]fanout.State{in, in}},
 		{"the second says ErrBadConn", 1, "UPDATE", badConn, false, "", 0, [2]int{1, 1}, [2]fanout.State{in, in}},
 		{"the second refuses twice", 1, "UPDATE", duplicate, true, "", 0, [2]int{1, 0}, [2]fanout.State{in, out}},
+		{"the second meets a value that it can't compare", 1, "UPDATE", badValue, true, fanout.NotApplied, 1292, [2]int{0, 0}, [2]fanout.State{in, in}},
+		{"a number is taken on the second", 1, "UPDATE", taken, false, "", 0, [2]int{1, 1}, [2]fanout.State{in, in}},
+		{"a number is taken on the second each time", 1, "UPDATE", taken, true, fanout.NotApplied, 1869, [2]int{0, 0}, [2]fanout.State{in, in}},
 		{"COMMIT on the second loses the answer", 1, "COMMIT", loseAnswer, false, "", 0, [2]int{1, 1}, [2]fanout.State{in, out}},
 		{"COMMIT on the second says ErrBadConn", 1, "COMMIT", badConn, false, "", 0, [2]int{1, 1}, [2]fanout.State{in, out}},
 		{"COMMIT on the second never arrives", 1, "COMMIT", breakFirst, false, "", 0, [2]int{1, 0}, [2]fanout.State{in, out}},
@@ -240,6 +243,67 @@ func TestDifferentRowsAffectedEjects(t *testing.T) {
 	}
 	if got := len(servers[0].log()); got != 1 {
 		t.Errorf("the first replica committed %d statements, want 1", got)
+	}
+}
+
+// TestNobodyIsEjectedWhileStatesChange has another process eject r3 while r2 answers differently for the second time: other processes may execute
+// first elsewhere just then, so r2 has to do so once more.
+func TestNobodyIsEjectedWhileStatesChange(t *testing.T) {
+	for _, changes := range []bool{false, true} {
+		var other *fanout.Pool
+		attempts := 0
+		p, servers := fakes(t, 3, func(c *fanout.Config) {
+			o := *c
+			c.OnStep = func(step, replica string) {
+				if step != "the first replica is to execute" {
+					return
+				}
+				if attempts++; attempts == 2 && changes {
+					must(t, other.Eject(t.Context(), "r3", "by another process"))
+				}
+			}
+			var err error
+			other, err = fanout.Open(t.Context(), o)
+			must(t, err)
+		})
+		defer other.Close()
+		servers[1].skewRows = true
+		_, err := p.DB().Exec("UPDATE t SET a = 1")
+		must(t, err)
+		want, differences := []fanout.State{fanout.InService, fanout.Ejected, fanout.InService}, int64(1)
+		if changes {
+			want[2], differences = fanout.Ejected, 2
+		}
+		if got := states(t, p); !slices.Equal(got, want) {
+			t.Errorf("changes %v: states %q, want %q", changes, got, want)
+		}
+		if got := p.Metrics().Differences; got != differences {
+			t.Errorf("changes %v: rolled back %d times, want %d", changes, got, differences)
+		}
+	}
+}
+
+// TestNothingFollowsARollback has the first replica roll a transaction back under an error of another name.
+func TestNothingFollowsARollback(t *testing.T) {
+	p, servers := fakes(t, 2, nil)
+	servers[0].setFault(once("UPDATE u", hidden))
+	tx := p.DB().MustBegin()
+	defer tx.Rollback()
+	_, err := tx.Exec("UPDATE t SET a = 1")
+	must(t, err)
+	for _, text := range []string{"UPDATE u SET a = 1", "UPDATE t SET a = 2"} {
+		var me *mysql.MySQLError
+		if _, err := tx.Exec(text); !errors.As(err, &me) || me.Number != 1467 {
+			t.Errorf("%s: got %v, want error 1467", text, err)
+		}
+	}
+	if err := tx.Commit(); err == nil {
+		t.Error("the transaction commits")
+	}
+	for i, s := range servers {
+		if got := s.log(); len(got) > 0 {
+			t.Errorf("server %d committed %q, want nothing", i+1, got)
+		}
 	}
 }
 

@@ -109,12 +109,8 @@ func (t *orderedTxn) commitPair(err error, rows driver.Rows, a, b answer) error 
 // runToCommit sends q and a COMMIT in one packet, of which the server drops the rest when one statement fails, and returns
 // when q has been executed and changed as many rows as affected says: the COMMIT is under way then.
 func (pt *part) runToCommit(ctx context.Context, c *conn, q call, begin string, with pins, affected int64) (driver.Rows, error) {
-	if pt.l == nil {
-		l, err := c.link(context.WithoutCancel(ctx), pt.m)
-		if err != nil {
-			return nil, err
-		}
-		pt.l = l
+	if err := pt.dial(ctx, c); err != nil {
+		return nil, err
 	}
 	tail := "; COMMIT"
 	if !with.clock.IsZero() {

@@ -81,12 +81,8 @@ func appendSet(b []byte, name string, value int64, wanted bool) []byte {
 // run executes q on the part's replica, dialling it and beginning its transaction when that has not been done. The
 // statement is detached from ctx: when ctx ends, the statement is killed on the server and its answer awaited.
 func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pins, rows bool) (answer, error) {
-	if pt.l == nil {
-		l, err := c.link(context.WithoutCancel(ctx), pt.m)
-		if err != nil {
-			return answer{}, err
-		}
-		pt.l = l
+	if err := pt.dial(ctx, c); err != nil {
+		return answer{}, err
 	}
 	prefix := with.text()
 	switch {
@@ -108,6 +104,14 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 		pt.began = pt.began || begin != ""
 	}
 	return a, err
+}
+
+// dial connects the part, whatever becomes of ctx.
+func (pt *part) dial(ctx context.Context, c *conn) (err error) {
+	if pt.l == nil {
+		pt.l, err = c.link(context.WithoutCancel(ctx), pt.m)
+	}
+	return err
 }
 
 // watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered;

@@ -39,8 +39,5 @@ func Judge(text string, schema *Schema) *Verdict {
 // understand. Triggers are not read.
 func ReadSchema(texts ...string) (*Schema, error) { return sqltext.ReadSchema(texts...) }
 
-// SplitStatements cuts a text of several statements at the semicolons that end them.
-func SplitStatements(text string) []string { return sqltext.Split(text) }
-
 // Rules are the rules in the order in which they are tried. A statement that none of them refuses is exact, or made so.
 func Rules() []Rule { return sqltext.Rules() }
