@@ -30,7 +30,7 @@ type Status struct {
 
 func (p *group) status(ctx context.Context) (Status, error) {
 	if p.copying != nil && p.cfg.Observer {
-		p.copying.look(ctx)
+		_ = p.copying.look(ctx)
 	}
 	p.stateMu.Lock()
 	records, epoch := slices.Clone(p.records), p.view.Load().epoch

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -25,14 +26,23 @@ func newAppID() string {
 // register makes this process known on the replicas in service.
 func (p *group) register(ctx context.Context) error {
 	v := p.view.Load()
-	for _, m := range v.readers {
-		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)",
-			p.id, string(p.cfg.Mode), p.started.UnixMicro(), v.epoch)
-		if err != nil {
-			return fmt.Errorf("replica %s: register this process: %w", m.name, err)
-		}
+	if err := p.signIn(ctx, v.epoch); err != nil {
+		return err
 	}
 	return p.holdLock(ctx)
+}
+
+// signIn writes this process's row on the replicas in service.
+func (p *group) signIn(ctx context.Context, epoch int64) error {
+	var errs []error
+	for _, m := range p.view.Load().readers {
+		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)",
+			p.id, string(p.cfg.Mode), p.started.UnixMicro(), epoch)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("replica %s: register this process: %w", m.name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // holdLock takes this process's named lock on the first replica in service, unless it is held there already.
@@ -74,9 +84,7 @@ func (p *group) releaseLock() {
 func (p *group) unregister() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
 	defer cancel()
-	for _, m := range p.view.Load().readers {
-		_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+appTable+" WHERE id = ?", p.id)
-	}
+	p.forget(ctx, p.id)
 	p.releaseLock()
 }
 
@@ -107,7 +115,7 @@ func (p *group) appsOn(ctx context.Context, m *member) ([]app, error) {
 	return list, err
 }
 
-// forget removes a dead process's row.
+// forget removes a process's row.
 func (p *group) forget(ctx context.Context, id string) {
 	for _, m := range p.view.Load().readers {
 		_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+appTable+" WHERE id = ?", id)
@@ -169,13 +177,7 @@ func (p *group) settled() (int64, bool) {
 func (p *group) ack(ctx context.Context, epoch int64) bool {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
 	defer cancel()
-	ok := true
-	for _, m := range p.view.Load().readers {
-		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)",
-			p.id, string(p.cfg.Mode), p.started.UnixMicro(), epoch)
-		ok = ok && err == nil
-	}
-	return ok && p.keepOrder(ctx) == nil
+	return p.signIn(ctx, epoch) == nil && p.keepOrder(ctx) == nil
 }
 
 // unchanged reports whether every write anywhere goes by the states that v says: while some still go by others, they execute on another

@@ -36,18 +36,10 @@ func (k *copying) open(ctx context.Context) error {
 	if err != nil && !k.p.cfg.Observer {
 		return fmt.Errorf("replica %s, the source: %w", source.name, err)
 	}
-	faults := make([]error, len(k.p.members))
-	inParallel(len(k.p.members), func(i int) {
-		reason, err := k.state(ctx, k.p.members[i])
-		k.note(k.p.members[i], reason)
-		if errors.Is(err, errNoCopy) || outcomeOf(err) == answered { // no right to ask
-			faults[i] = fmt.Errorf("replica %s: %w", k.p.members[i].name, err)
-		}
-	})
-	if k.p.cfg.Observer {
-		return nil
+	if err := k.look(ctx); err != nil && !k.p.cfg.Observer {
+		return err
 	}
-	return errors.Join(faults...)
+	return nil
 }
 
 // fitSource fails when the source's binary log is not one that positions and replicas can rely on.
@@ -83,12 +75,17 @@ func (k *copying) watch(ctx context.Context) {
 	}
 }
 
-// look is one look at every member.
-func (k *copying) look(ctx context.Context) {
+// look is one look at every member. It fails for those that will never be read.
+func (k *copying) look(ctx context.Context) error {
+	faults := make([]error, len(k.p.members))
 	inParallel(len(k.p.members), func(i int) {
-		reason, _ := k.state(ctx, k.p.members[i])
+		reason, err := k.state(ctx, k.p.members[i])
 		k.note(k.p.members[i], reason)
+		if errors.Is(err, errNoCopy) || outcomeOf(err) == answered { // no right to ask
+			faults[i] = fmt.Errorf("replica %s: %w", k.p.members[i].name, err)
+		}
 	})
+	return errors.Join(faults...)
 }
 
 // errNoCopy is for a replica that never will have what the source has.

@@ -41,7 +41,7 @@ const (
 	breakFirst       // the connection breaks before it executes
 	badValue         // does not execute: 1292
 	taken            // does not execute: 1869
-	hidden           // rolls back, and calls it 1467
+	hidden           // rolls back, and calls it 1296
 )
 
 func newFakeServer() *fakeServer {
@@ -149,7 +149,7 @@ func (c *fakeConn) one(text string, args []driver.NamedValue) (driver.Result, er
 		return nil, &mysql.MySQLError{Number: 1213, Message: "fake deadlock"}
 	case hidden:
 		c.tx, c.inTx = nil, false
-		return nil, &mysql.MySQLError{Number: 1467, SQLState: [5]byte{'H', 'Y', '0', '0', '0'}, Message: "fake rollback"}
+		return nil, &mysql.MySQLError{Number: 1296, SQLState: [5]byte{'H', 'Y', '0', '0', '0'}, Message: "fake rollback"}
 	case badValue:
 		return nil, &mysql.MySQLError{Number: 1292, SQLState: [5]byte{'2', '2', '0', '0', '7'}, Message: "fake value"}
 	case taken:

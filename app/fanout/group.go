@@ -99,10 +99,7 @@ func (p *group) open(ctx context.Context) error {
 	}
 	p.adopt(records, 0)
 	p.chooseMode()
-	db := sql.OpenDB(connector{p})
-	db.SetMaxOpenConns(p.cfg.MaxOpenConns)
-	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
-	p.db = sqlx.NewDb(db, "mysql")
+	p.db = p.cfg.open(connector{p})
 	if p.copying != nil {
 		return p.copying.open(ctx)
 	}

@@ -61,10 +61,7 @@ func newMember(cfg Config, index int, session func() string) (*member, error) {
 		}
 	}
 	m := &member{name: r.Name, index: index, connector: linkConn, weight: max(r.Weight, 1), streams: r.Connector == nil}
-	plain := sql.OpenDB(settled{plainConn, session})
-	plain.SetMaxOpenConns(cfg.MaxOpenConns)
-	plain.SetMaxIdleConns(cfg.MaxIdleConns)
-	m.plain = sqlx.NewDb(plain, "mysql")
+	m.plain = cfg.open(settled{plainConn, session})
 	m.admin = sql.OpenDB(settled{adminConn, func() string { return adminSession }})
 	m.admin.SetMaxOpenConns(adminConns)
 	m.admin.SetMaxIdleConns(1)

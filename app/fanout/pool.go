@@ -41,11 +41,16 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 		p.db = p.groups[0].db
 		return p, nil
 	}
-	db := sql.OpenDB(p.Connector())
-	db.SetMaxOpenConns(p.cfg.MaxOpenConns)
-	db.SetMaxIdleConns(p.cfg.MaxIdleConns)
-	p.db = sqlx.NewDb(db, "mysql")
+	p.db = p.cfg.open(p.Connector())
 	return p, nil
+}
+
+// open is a database with as many connections as c says.
+func (c Config) open(k driver.Connector) *sqlx.DB {
+	db := sql.OpenDB(k)
+	db.SetMaxOpenConns(c.MaxOpenConns)
+	db.SetMaxIdleConns(c.MaxIdleConns)
+	return sqlx.NewDb(db, "mysql")
 }
 
 // DB returns the database that the app uses for everything: what it writes goes to every replica, what it reads comes

@@ -278,10 +278,7 @@ func (c *judge) autoIndex() int {
 	if c.t == nil || c.t.Auto == "" {
 		return -1
 	}
-	if c.f.Columns != nil {
-		return slices.Index(c.f.Columns, c.t.Auto)
-	}
-	return slices.IndexFunc(c.t.Columns, func(col Column) bool { return col.Name == c.t.Auto })
+	return c.place(c.t.Auto)
 }
 
 // madeOmitted are the columns with defaults that each server would make by itself, and for which an INSERT gives no value.
@@ -289,15 +286,11 @@ func (c *judge) madeOmitted() (list []Column) {
 	if c.t == nil || !c.Inserts() {
 		return nil
 	}
-	for i, col := range c.t.Columns {
+	for _, col := range c.t.Columns {
 		if col.Made == "" || col.Generated {
 			continue
 		}
-		at := i
-		if c.f.Columns != nil {
-			at = slices.Index(c.f.Columns, col.Name)
-		}
-		if at < 0 || c.defaulted(at) {
+		if at := c.place(col.Name); at < 0 || c.defaulted(at) {
 			list = append(list, col)
 		}
 	}
@@ -558,7 +551,7 @@ var rules = []Rule{
 			if made && c.rest.defaults && !c.Inserts() {
 				return c.t.Name, true
 			}
-			if c.Without() == "computed default" {
+			if c.s.Without == "computed default" {
 				return "", false
 			}
 			for _, col := range c.madeOmitted() {
@@ -667,9 +660,6 @@ var rules = []Rule{
 		Why:     "it runs alone, on the first replica and then on the others, and the schemas are compared after it",
 		applies: func(c *judge) (string, bool) { return yes(c.Kind == DDL) }},
 }
-
-// Without is the rule that a test leaves out.
-func (c *judge) Without() string { return c.s.Without }
 
 // outside are the marks of what every replica executes: without the query whose rows are sent.
 func (c *judge) outside() *marks {

@@ -2,6 +2,7 @@ package sqltext
 
 import (
 	"database/sql/driver"
+	"slices"
 	"strconv"
 )
 
@@ -9,21 +10,13 @@ import (
 func (st *Statement) Made(s *Schema) []Column { return st.with(s).madeOmitted() }
 
 // Place is where the rows of an INSERT have a column, or -1.
-func (st *Statement) Place(s *Schema, column string) int {
-	c := st.with(s)
-	if c.f.Columns == nil && c.t != nil {
-		for i, col := range c.t.Columns {
-			if col.Name == column {
-				return i
-			}
-		}
+func (st *Statement) Place(s *Schema, column string) int { return st.with(s).place(column) }
+
+func (c *judge) place(column string) int {
+	if c.f.Columns != nil || c.t == nil {
+		return slices.Index(c.f.Columns, column)
 	}
-	for i, name := range c.f.Columns {
-		if name == column {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(c.t.Columns, func(col Column) bool { return col.Name == column })
 }
 
 func (st *Statement) with(s *Schema) *judge {
