@@ -160,9 +160,6 @@ func (c Config) modeFaults() []error {
 	if c.Mode == ModeKeyed && c.AppProcesses > 1 {
 		faults = append(faults, fmt.Errorf("config: mode %q is right for one app process only, not %d; use %q", ModeKeyed, c.AppProcesses, ModeOrdered))
 	}
-	if c.AppProcesses < 0 {
-		faults = append(faults, fmt.Errorf("config: AppProcesses %d is negative", c.AppProcesses))
-	}
 	if c.Reads != Random && c.Reads != LeastBusy {
 		faults = append(faults, fmt.Errorf("config: read policy %q does not exist; there are %q and %q", c.Reads, Random, LeastBusy))
 	}
@@ -249,25 +246,22 @@ func (c Config) replicaFaults() []error {
 
 func (c Config) limitFaults() []error {
 	var faults []error
-	if c.MaxOpenConns < 0 {
-		faults = append(faults, fmt.Errorf("config: MaxOpenConns %d is negative", c.MaxOpenConns))
-	}
 	if c.MaxIdleConns < 0 || c.MaxIdleConns > c.MaxOpenConns {
-		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d must be from 0 to MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
+		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d is not within 0..MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
 	}
-	for _, d := range []struct {
-		name string
-		d    time.Duration
+	for _, limit := range []struct {
+		name     string
+		value    any
+		negative bool
 	}{
-		{"DialTimeout", c.DialTimeout}, {"WriteTimeout", c.WriteTimeout}, {"ProbeAfter", c.ProbeAfter},
-		{"ProbeTimeout", c.ProbeTimeout}, {"LockWait", c.LockWait}, {"StatePoll", c.StatePoll}, {"MaxLag", c.MaxLag},
+		{"AppProcesses", c.AppProcesses, c.AppProcesses < 0}, {"MaxOpenConns", c.MaxOpenConns, c.MaxOpenConns < 0}, {"TxAttempts", c.TxAttempts, c.TxAttempts < 0},
+		{"DialTimeout", c.DialTimeout, c.DialTimeout < 0}, {"WriteTimeout", c.WriteTimeout, c.WriteTimeout < 0}, {"ProbeAfter", c.ProbeAfter, c.ProbeAfter < 0},
+		{"ProbeTimeout", c.ProbeTimeout, c.ProbeTimeout < 0}, {"LockWait", c.LockWait, c.LockWait < 0}, {"StatePoll", c.StatePoll, c.StatePoll < 0},
+		{"MaxLag", c.MaxLag, c.MaxLag < 0},
 	} {
-		if d.d < 0 {
-			faults = append(faults, fmt.Errorf("config: %s %v is negative", d.name, d.d))
+		if limit.negative {
+			faults = append(faults, fmt.Errorf("config: %s %v is negative", limit.name, limit.value))
 		}
-	}
-	if c.TxAttempts < 0 {
-		faults = append(faults, fmt.Errorf("config: TxAttempts %d is negative", c.TxAttempts))
 	}
 	return faults
 }

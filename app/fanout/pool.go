@@ -63,7 +63,7 @@ func (p *Pool) Connector() driver.Connector {
 	if len(p.groups) == 1 {
 		return connector{p.groups[0]}
 	}
-	return newRouter(p.cfg.Groups, p.groups)
+	return &router{names: p.cfg.Groups, groups: p.groups}
 }
 
 // Group returns the part of the pool that one group of Config.Groups is, or nil when no group has that name: what its DB,

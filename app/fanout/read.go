@@ -46,10 +46,8 @@ func Fresh(ctx context.Context) context.Context {
 
 // sessions is what Session puts into a context: a session of each group that it meets.
 type sessions struct {
-	fresh bool
-
-	mu     sync.Mutex
-	groups map[*group]*session
+	fresh  bool
+	groups sync.Map
 }
 
 type session struct {
@@ -63,18 +61,13 @@ func (p *group) session(ctx context.Context) *session {
 	if all == nil {
 		return nil
 	}
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	s := all.groups[p]
-	if s == nil {
-		if all.groups == nil {
-			all.groups = map[*group]*session{}
-		}
-		s = &session{}
-		s.seen.ask = all.fresh
-		all.groups[p] = s
+	s, ok := all.groups.Load(p)
+	if !ok {
+		one := &session{}
+		one.seen.ask = all.fresh
+		s, _ = all.groups.LoadOrStore(p, one)
 	}
-	return s
+	return s.(*session)
 }
 
 // route is the replica for a read with ctx. tried is a bit set of replicas that failed for this read.

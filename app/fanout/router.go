@@ -60,8 +60,6 @@ type router struct {
 	texts  sqltext.Cache
 }
 
-func newRouter(names []Group, groups []*group) *router { return &router{names: names, groups: groups} }
-
 // Connect opens a connection; the groups' own are opened when they are first needed.
 func (r *router) Connect(context.Context) (driver.Conn, error) {
 	return &routed{r: r, subs: make([]*conn, len(r.groups))}, nil

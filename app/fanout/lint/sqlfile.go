@@ -3,13 +3,15 @@ package lint
 import (
 	"regexp"
 	"strings"
+
+	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
 // sqlStatements are those of a SQL file. Statements that differ by their values only, as a dump has them, are one.
 func sqlStatements(f source) (list []statement) {
 	shapes := map[string]int{}
 	line, from := 1, 0
-	for _, text := range split(f.text) {
+	for _, text := range sqltext.Split(f.text) {
 		i := strings.Index(f.text[from:], text)
 		if i < 0 {
 			continue

@@ -51,8 +51,6 @@ func (s *Schema) add(text string) (bool, error) {
 	return false, nil
 }
 
-func split(text string) []string { return sqltext.Split(text) }
-
 // schema reads the files named in opts, or the CREATE TABLE statements among what was found.
 func (r *Report) schema(opts Options, found []statement) (*Schema, error) {
 	s, _ := NewSchema()
