@@ -255,16 +255,25 @@ func (h *harReader) find(key string) error {
 }
 
 func (h harEntry) exchange(limit int) *Exchange {
-	e := &Exchange{Server: h.server(), Scheme: scheme(string(h.Request.URL))}
+	u, err := url.Parse(string(h.Request.URL))
+	target := strconv.Quote(string(h.Request.URL))
+	if err == nil {
+		target = u.RequestURI()
+	} else {
+		u = &url.URL{}
+	}
+	e := &Exchange{Server: h.server(u), Scheme: u.Scheme}
 	if h.Started.odd != "" {
 		e.Incomplete = append(e.Incomplete, h.Started.odd)
 	}
 	ended := h.Started.Add(time.Duration(min(max(float64(h.TimeMS), 0), float64(maxHARTime/time.Millisecond)) * float64(time.Millisecond)))
 	e.Request = &Message{
-		Method: string(h.Request.Method), Target: target(string(h.Request.URL)), Proto: string(h.Request.HTTPVersion), Header: header(h.Request.Headers),
+		Method: string(h.Request.Method), Target: target, Proto: string(h.Request.HTTPVersion), Header: header(h.Request.Headers),
 		Start: h.Started.Time, End: h.Started.Time,
 	}
-	addHost(e.Request, string(h.Request.URL))
+	if u.Host != "" && e.Request.Header.Get("Host") == "" { // as of HTTP/2
+		e.Request.Header = append(Header{{Name: "Host", Value: u.Host}}, e.Request.Header...)
+	}
 	if p := h.Request.PostData; p != nil {
 		withType(e.Request, p.MimeType)
 		e.harBody(e.Request, p.text(), string(cmp.Or(p.Encoding, p.ExtraEncoding)), "request", h.Request.BodySize.int(), limit)
@@ -305,21 +314,6 @@ func withType(m *Message, mimeType harText) {
 	if m.Header.Get("Content-Type") == "" && mimeType != "" && mimeType != "x-unknown" {
 		m.Header = append(m.Header, Field{Name: "Content-Type", Value: string(mimeType)})
 	}
-}
-
-// addHost adds the URL's host where the headers name none, as those of HTTP/2 do.
-func addHost(m *Message, raw string) {
-	if u, err := url.Parse(raw); err == nil && u.Host != "" && m.Header.Get("Host") == "" {
-		m.Header = append(Header{{Name: "Host", Value: u.Host}}, m.Header...)
-	}
-}
-
-func scheme(raw string) string {
-	name, _, ok := strings.Cut(raw, "://")
-	if !ok {
-		return ""
-	}
-	return strings.ToLower(name)
 }
 
 // harBody sets a body. Text that should have been bytes is given back as bytes where each character stands for one; whether it does
@@ -367,11 +361,10 @@ func (e *Exchange) encoded(m *Message, text, who string) []byte {
 func (e *Exchange) characters(text, who string) []byte {
 	body := make([]byte, 0, len(text))
 	for _, r := range text {
-		if r > 0xff && !strings.ContainsRune(text, utf8.RuneError) {
-			return []byte(text) // letters of a real text, which bytes taken one by one never are
-		}
-		if r > 0xff {
-			e.Incomplete = append(e.Incomplete, who+": its body was read as text by the program that wrote the HAR file, and is damaged")
+		if r > 0xff { // letters of a real text, which bytes taken one by one never are
+			if strings.ContainsRune(text, utf8.RuneError) {
+				e.Incomplete = append(e.Incomplete, who+": its body was read as text by the program that wrote the HAR file, and is damaged")
+			}
 			return []byte(text)
 		}
 		body = append(body, byte(r))
@@ -401,33 +394,12 @@ func isBinary(contentType string) bool {
 	return ok && !slices.Contains(textual, name)
 }
 
-func (h harEntry) server() netip.AddrPort {
-	u, err := url.Parse(string(h.Request.URL))
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	host := strings.Trim(string(h.ServerIPAddress), "[]") // as browsers write IPv6
-	if host == "" {
-		host = u.Hostname()
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	addr, err := netip.ParseAddrPort(net.JoinHostPort(host, port))
-	if err != nil {
-		return netip.AddrPort{}
-	}
+// server is where a request to u went; not valid where that is not told by number.
+func (h harEntry) server(u *url.URL) netip.AddrPort {
+	host := cmp.Or(strings.Trim(string(h.ServerIPAddress), "[]"), u.Hostname()) // in brackets as browsers write IPv6
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	addr, _ := netip.ParseAddrPort(net.JoinHostPort(host, port))
 	return addr
-}
-
-// target is a URL as a request line has it.
-func target(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return strconv.Quote(raw)
-	}
-	return u.RequestURI()
 }
 
 func header(fields []harField) Header {

@@ -139,7 +139,7 @@ func (d *Decoder) body(m *capture.Message, method, target string, direction deco
 		}
 		b = DecodedBody{data: m.Body} // somebody else's traffic, which the portal's messages do not fit
 	}
-	if decode.IsProtobuf(contentType) {
+	if decode.IsProtobuf(contentType) && !d.Builtin {
 		d.guess(&b, method, target, direction, m.Status)
 	}
 	return b
@@ -172,8 +172,8 @@ func (d *Decoder) guess(b *DecodedBody, method, target string, direction decode.
 		return
 	}
 	fits := d.candidates(b.data, method, target, direction)
-	if fits[0].Type == "" || d.Builtin && !fits[0].Exact() {
-		if b.body == nil || d.Builtin || b.body.Fit.Suspicious() {
+	if fits[0].Type == "" {
+		if b.body == nil || b.body.Fit.Suspicious() {
 			*b = DecodedBody{data: b.data}
 		}
 		return
@@ -184,9 +184,6 @@ func (d *Decoder) guess(b *DecodedBody, method, target string, direction decode.
 	}
 	d.named(b, g.Type)
 	b.guess = &g
-	if d.Builtin && b.body != nil && !b.body.Fit.Exact() {
-		*b = DecodedBody{data: b.data}
-	}
 }
 
 func (d *Decoder) find(name string) (protoreflect.MessageDescriptor, error) {

@@ -2,7 +2,6 @@ package access
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"time"
 )
@@ -17,21 +16,14 @@ func Each(from io.Reader, format string, zone *time.Location, see func(at time.T
 	buffered := bufio.NewReaderSize(from, 64<<10)
 	for {
 		line, tooLong, err := readLine(buffered)
-		if len(line) > 0 && !tooLong {
-			if reader.format == "" {
-				if found, ok := detect(line, zone); ok {
-					reader = found
-				}
-			}
-			var e entry
-			if reader.format != "" && reader.parse(line, &e) && e.path != nil {
-				see(e.at, e.took, string(e.method), string(plainPath(e.path)))
-			}
+		var e entry
+		if !tooLong && reader.read(line, &e) && e.path != nil {
+			see(e.at, e.took, string(e.method), string(plainPath(e.path)))
+		}
+		if err == io.EOF {
+			return nil
 		}
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
 			return err
 		}
 	}

@@ -24,6 +24,8 @@ type lineReader struct {
 	labels  map[string]known // those of a log_format that writes JSON or LTSV, or of a person; they come before names
 	zone    *time.Location
 	scratch []byte
+	// reported says that the digest has the format of this file.
+	reported bool
 }
 
 // formatOf takes Options.Format apart.
@@ -147,6 +149,20 @@ func (r *lineReader) logFormat(format string) error {
 	}
 }
 
+// read parses a line; the first that some format can read decides on that.
+func (r *lineReader) read(line []byte, e *entry) bool {
+	if r.format != "" {
+		return r.parse(line, e)
+	}
+	for _, name := range []string{"json", "ltsv", "envoy", "combined"} {
+		if found, err := formatOf(name, r.zone); err == nil && found.parse(line, e) {
+			*r = found
+			return r.parse(line, e) // what it parsed lies in its own memory
+		}
+	}
+	return false
+}
+
 func (r *lineReader) parse(line []byte, e *entry) bool {
 	*e = entry{zone: r.zone}
 	var ok bool
@@ -186,16 +202,4 @@ func (r *lineReader) unescaped(value []byte) []byte {
 	}
 	r.scratch = out
 	return out
-}
-
-// detect finds the format that reads a line.
-func detect(line []byte, zone *time.Location) (lineReader, bool) {
-	var e entry
-	for _, name := range []string{"json", "ltsv", "envoy", "combined"} {
-		r, err := formatOf(name, zone)
-		if err == nil && r.parse(line, &e) {
-			return r, true
-		}
-	}
-	return lineReader{}, false
 }

@@ -87,14 +87,17 @@ func (p *jsonLine) bare() []byte {
 	begin := p.at
 	for p.at < len(p.text) && p.text[p.at] != '}' {
 		if p.text[p.at] == ',' {
-			rest := bytes.TrimLeft(p.text[p.at+1:], " \t")
-			if len(rest) == 0 || rest[0] == '"' || rest[0] == '}' {
+			next := p.at + 1
+			for next < len(p.text) && (p.text[next] == ' ' || p.text[next] == '\t') {
+				next++
+			}
+			if next == len(p.text) || p.text[next] == '"' || p.text[next] == '}' {
 				break
 			}
 		}
 		p.at++
 	}
-	value := bytes.TrimSpace(p.text[begin:p.at])
+	value := bytes.TrimRight(p.text[begin:p.at], " \t\r")
 	if string(value) == "null" {
 		return nil
 	}
@@ -126,23 +129,23 @@ func (p *jsonLine) list() bool {
 // str reads a string; the slice is of the line where it has no escapes.
 func (p *jsonLine) str() ([]byte, bool) {
 	p.at++
-	begin := p.at
-	for p.at < len(p.text) {
-		switch p.text[p.at] {
-		case '"':
-			p.at++
-			return p.text[begin : p.at-1], true
-		case '\\':
-			return p.escaped(begin)
-		}
-		p.at++
+	rest := p.text[p.at:]
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 {
+		return nil, false
 	}
-	return nil, false
+	if escape := bytes.IndexByte(rest[:end], '\\'); escape >= 0 {
+		return p.escaped(escape)
+	}
+	p.at += end + 1
+	return rest[:end], true
 }
 
-func (p *jsonLine) escaped(begin int) ([]byte, bool) {
+// escaped reads a string from here on whose first escape comes after so many bytes.
+func (p *jsonLine) escaped(plain int) ([]byte, bool) {
 	from := len(p.scratch)
-	p.scratch = append(p.scratch, p.text[begin:p.at]...)
+	p.scratch = append(p.scratch, p.text[p.at:p.at+plain]...)
+	p.at += plain
 	for p.at < len(p.text) {
 		c := p.text[p.at]
 		p.at++

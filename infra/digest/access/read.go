@@ -136,24 +136,18 @@ func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
 func (d *Digester) line(name string, n int64, line []byte, tooLong bool, reader *lineReader) {
 	d.out.Lines++
 	var e entry
-	ok := false
-	if reader.format == "" && !tooLong {
-		var found lineReader
-		if found, ok = detect(line, reader.zone); ok {
-			*reader = found
-		}
-	}
-	if reader.format != "" && !tooLong {
-		if ok = reader.parse(line, &e); ok && !slices.Contains(d.out.Formats, reader.format) {
-			d.out.Formats = append(d.out.Formats, reader.format)
-		}
-	}
-	if !ok {
+	if tooLong || !reader.read(line, &e) {
 		d.out.Unreadable++
 		if len(d.out.Examples) < maxExamples {
 			d.out.Examples = append(d.out.Examples, Unreadable{name, n, string(line[:min(len(line), exampleSize)])})
 		}
 		return
+	}
+	if !reader.reported {
+		reader.reported = true
+		if !slices.Contains(d.out.Formats, reader.format) {
+			d.out.Formats = append(d.out.Formats, reader.format)
+		}
 	}
 	d.count(&e)
 }

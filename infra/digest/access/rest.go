@@ -2,9 +2,6 @@ package access
 
 import "bytes"
 
-// Combined is nginx's and Apache's log_format of that name. What follows it on a line is searched for times.
-const Combined = `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent`
-
 // setRest looks for times in what follows the combined format: the referer and the user agent in quotes, then what people
 // append. "rt=0.003 urt="0.001, 0.002"" goes by its names; bare numbers are the request's time, then the upstreams'.
 func (e *entry) setRest(rest []byte) {
