@@ -2,16 +2,23 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"isukit/bench/result"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 	"isukit/infra/project"
 )
 
@@ -210,6 +217,84 @@ for i in 1 2 3 4 5 6; do sleep 0.4; hit /a/$i; done`)
 	code, _, errText := isukitIn(t, "", "observe", "--project", filepath.Join(dir, "isukit.yaml"), "--results", dir+"/none", "--wait", "1s")
 	if code != ui.ExitFailed || !strings.Contains(errText, "no benchmark started") {
 		t.Errorf("nobody starts one: exit %d, %s", code, errText)
+	}
+}
+
+// TestObserveByHook records a whole round that the app's own /initialize announces: it begins there, before the access log has a line of it,
+// and what came before is not in it.
+func TestObserveByHook(t *testing.T) {
+	t.Parallel()
+	dir := standIn(t, "", "true")
+	file, log := filepath.Join(dir, "isukit.yaml"), filepath.Join(dir, "access.log")
+	text, _ := os.ReadFile(file)
+	head, _, _ := strings.Cut(string(text), "benchmark:")
+	write(t, file, head+"benchmark: {external: true, initialize: POST /never}\n")
+	hook := fmt.Sprintf("127.0.0.1:%d", infratest.FreePort(t))
+	var told, logged atomic.Int64 // in nanoseconds since 1970
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/initialize" {
+			told.Store(time.Now().UnixNano())
+			resp, err := http.Post("http://"+hook, "text/plain", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp.Body.Close()
+			time.Sleep(300 * time.Millisecond)
+		}
+		now := time.Now()
+		logged.Store(now.UnixNano())
+		line := fmt.Sprintf(`{"time":%.6f,"method":%q,"uri":%q,"status":200,"request_time":0.010,"body_bytes_sent":5}`+"\n", float64(now.UnixMicro())/1e6, r.Method, r.URL.Path)
+		f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			_, err = f.WriteString(line)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	defer app.Close()
+	send := func(paths ...string) {
+		for _, path := range paths {
+			resp, err := http.Post(app.URL+path, "text/plain", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp.Body.Close()
+		}
+	}
+	var initialized int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		send("/noise", "/noise")
+		wait.For(t, "isukit to listen for the hook", func() bool {
+			conn, err := net.Dial("tcp", hook)
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil
+		})
+		send("/noise", "/initialize")
+		initialized = logged.Load()
+		send("/a/1", "/a/2", "/a/3")
+	}()
+	code, r, all := roundIn(t, dir, "observe", "--hook", hook, "--score", "9876", "--idle", "6s", "--wait", "120s", "-q")
+	<-done
+	if code != ui.ExitOK || r.Score.Total != 9876 {
+		t.Fatalf("exit %d, score %d: %s", code, r.Score.Total, all)
+	}
+	if began := r.Benchmark.Began.UnixNano(); began < told.Load() || began >= initialized {
+		t.Errorf("it began at %d, want between %d, when the app told, and %d, when its answer was logged", began, told.Load(), initialized)
+	}
+	paths := map[string]int64{}
+	for _, route := range r.Access.Routes {
+		paths[route.Path] += route.Hits
+	}
+	if len(paths) != 2 || paths["/initialize"] != 1 || paths["/a/{id}"] != 3 {
+		t.Errorf("the round has %v, want /initialize and 3 more", paths)
 	}
 }
 

@@ -151,7 +151,7 @@ func TestHARRequestsGoAgain(t *testing.T) {
 			"postData":{"mimeType":"application/x-www-form-urlencoded","params":[{"name":"q","value":"a b&c"},{"name":"椅子","value":"1"}]}},"response":{"status":200,"content":{"text":""}}},
 		{"startedDateTime":"2026-11-30T00:00:01Z","time":1,"request":{"method":"GET","url":"http://h.example:8080/a?b=c","headers":[]},"response":{"status":200,"content":{"text":""}}}]}}`)
 	code, out, errs := isukitIn(t, "", "replay", har, "--to", server.URL)
-	if want := "POST /form q=a+b%26c&%E6%A4%85%E5%AD%90=1 yes|GET /a?b=c"; code != ui.ExitOK || strings.Join(got, "|") != want || !strings.Contains(out, "2 answers the same") {
+	if want := "POST /form q=a+b%26c&%E6%A4%85%E5%AD%90=1 yes|GET /a?b=c"; code != ui.ExitOK || strings.Join(got, "|") != want || !strings.Contains(out, "2 responses the same") {
 		t.Errorf("exit %d, the server saw %q\nwant %q\n%s%s", code, got, want, out, errs)
 	}
 	if code, out, errs = isukitIn(t, "", "capture", har, "--json"); code != ui.ExitOK || !strings.Contains(out, `"url":"https://h.example/form"`) || !strings.Contains(out, `"url":"http://h.example:8080/a?b=c"`) {
@@ -198,7 +198,7 @@ func TestCaptureWritesBodies(t *testing.T) {
 			t.Errorf("%s holds %q, want %q", file, got, want[filepath.Base(file)])
 		}
 	}
-	if code, _, errs := isukitIn(t, "", "capture", har, "--write-bodies", har); code != ui.ExitUsage || !strings.Contains(errs, "--write-bodies wants a directory") {
+	if code, _, errs := isukitIn(t, "", "capture", har, "--write-bodies", har); code != ui.ExitUsage || !strings.Contains(errs, "--write-bodies needs a directory") {
 		t.Errorf("into a file: exit %d, %s", code, errs)
 	}
 }
