@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -88,10 +89,15 @@ func splitWords(name string) []string {
 	return words
 }
 
+// sibilant are plurals that take "es": dishes, matches, boxes, addresses.
+var sibilant = regexp.MustCompile("(sh|ch|x|ss|zz)es$")
+
 func singular(w string) string {
 	switch {
 	case len(w) > 4 && strings.HasSuffix(w, "ies"):
 		return w[:len(w)-3] + "y"
+	case sibilant.MatchString(w):
+		return w[:len(w)-2]
 	case len(w) > 3 && strings.HasSuffix(w, "s") && !strings.HasSuffix(w, "ss") && !strings.HasSuffix(w, "us"):
 		return w[:len(w)-1]
 	}
