@@ -9,18 +9,12 @@ import (
 // mostLines is how many differences of a file are told.
 const mostLines = 20
 
-// mostCompared is how many lines of a text are compared: it takes the square of it.
-const mostCompared = 2000
-
 // Lines tells how a text differs from an older one, a line each: "old -> new", "- old" or "+ new".
 func Lines(before, after string) []string {
-	if strings.Count(before, "\n") > mostCompared || strings.Count(after, "\n") > mostCompared {
-		return []string{"(too long to compare)"}
-	}
 	a, b := linesOf(before), linesOf(after)
 	var out []string
-	var gone, come []string
-	flush := func() {
+	for _, h := range Hunks(a, b) {
+		gone, come := a[h.A0:h.A1], b[h.B0:h.B1]
 		for i := range max(len(gone), len(come)) {
 			switch {
 			case i < len(gone) && i < len(come):
@@ -31,26 +25,54 @@ func Lines(before, after string) []string {
 				out = append(out, "+ "+strings.TrimSpace(come[i]))
 			}
 		}
-		gone, come = nil, nil
 	}
-	common := longestCommon(a, b)
-	i, j := 0, 0
-	for i < len(a) || j < len(b) {
-		switch {
-		case i < len(a) && j < len(b) && a[i] == b[j] && common[i][j] == common[i+1][j+1]+1:
-			flush()
-			i, j = i+1, j+1
-		case j == len(b) || i < len(a) && common[i+1][j] >= common[i][j+1]:
-			gone, i = append(gone, a[i]), i+1
-		default:
-			come, j = append(come, b[j]), j+1
-		}
-	}
-	flush()
 	if len(out) > mostLines {
 		out = append(out[:mostLines], fmt.Sprintf("... and %d more", len(out)-mostLines))
 	}
 	return out
+}
+
+// Hunk are lines A0 to A1 of a text that another one has lines B0 to B1 in place of.
+type Hunk struct{ A0, A1, B0, B1 int }
+
+// mostCompared is how many lines are compared with one another: it takes the square of it.
+const mostCompared = 2000
+
+// Hunks are where two texts differ, in their order. More lines than can be compared are one difference.
+func Hunks(a, b []string) (list []Hunk) {
+	i, j, m, n := 0, 0, len(a), len(b)
+	for i < m && i < n && a[i] == b[i] {
+		i, j = i+1, j+1
+	}
+	for m > i && n > j && a[m-1] == b[n-1] {
+		m, n = m-1, n-1
+	}
+	if max(m-i, n-j) > mostCompared {
+		return []Hunk{{i, m, j, n}}
+	}
+	top, left := i, j
+	common := longestCommon(a[i:m], b[j:n])
+	h := Hunk{i, i, j, j}
+	for i < m || j < n {
+		switch {
+		case i < m && j < n && a[i] == b[j] && common[i-top][j-left] == common[i-top+1][j-left+1]+1:
+			if h.A0 < h.A1 || h.B0 < h.B1 {
+				list = append(list, h)
+			}
+			i, j = i+1, j+1
+			h = Hunk{i, i, j, j}
+		case j == n || i < m && common[i-top+1][j-left] >= common[i-top][j-left+1]:
+			i++
+			h.A1 = i
+		default:
+			j++
+			h.B1 = j
+		}
+	}
+	if h.A0 < h.A1 || h.B0 < h.B1 {
+		list = append(list, h)
+	}
+	return list
 }
 
 // linesOf are the lines of a text; an empty one has none.

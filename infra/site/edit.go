@@ -9,6 +9,7 @@ import (
 	"isukit/infra/engine"
 	"isukit/infra/engine/envoy"
 	"isukit/infra/engine/nginx"
+	"isukit/infra/plan"
 )
 
 // assigned finds where a variable gets its value in a file of a shell, of systemd's environment, or of options such as "-l ADDRESS", and
@@ -271,61 +272,20 @@ func takeBack(base, wrote, text string) (string, bool) {
 		return base, true
 	}
 	a, b := strings.SplitAfter(base, "\n"), strings.SplitAfter(wrote, "\n")
-	for _, h := range hunks(a, b) {
+	for _, h := range plan.Hunks(a, b) {
 		// A line around a hunk says where it is.
 		before, after := "", ""
-		if h.b0 > 0 {
-			before = b[h.b0-1]
+		if h.B0 > 0 {
+			before = b[h.B0-1]
 		}
-		if h.b1 < len(b) {
-			after = b[h.b1]
+		if h.B1 < len(b) {
+			after = b[h.B1]
 		}
-		ours := before + strings.Join(b[h.b0:h.b1], "") + after
+		ours := before + strings.Join(b[h.B0:h.B1], "") + after
 		if strings.Count(text, ours) != 1 {
 			return "", false
 		}
-		text = strings.Replace(text, ours, before+strings.Join(a[h.a0:h.a1], "")+after, 1)
+		text = strings.Replace(text, ours, before+strings.Join(a[h.A0:h.A1], "")+after, 1)
 	}
 	return text, true
-}
-
-// hunk are lines of a text that others replace.
-type hunk struct{ a0, a1, b0, b1 int }
-
-// hunks are where two texts differ. They are compared line by line from both ends, and what lies between by the lines that stand once in
-// each: edits are few and small.
-func hunks(a, b []string) []hunk {
-	from := 0
-	for from < len(a) && from < len(b) && a[from] == b[from] {
-		from++
-	}
-	i, j := len(a), len(b)
-	for i > from && j > from && a[i-1] == b[j-1] {
-		i, j = i-1, j-1
-	}
-	if from == i && from == j {
-		return nil
-	}
-	for x := from; x < i; x++ {
-		if y := slices.Index(b[from:j], a[x]); y >= 0 && strings.TrimSpace(a[x]) != "" && count(a[from:i], a[x]) == 1 && count(b[from:j], a[x]) == 1 {
-			left, right := hunks(a[from:x], b[from:from+y]), hunks(a[x:i], b[from+y:j])
-			for n := range left {
-				left[n] = hunk{left[n].a0 + from, left[n].a1 + from, left[n].b0 + from, left[n].b1 + from}
-			}
-			for n := range right {
-				right[n] = hunk{right[n].a0 + x, right[n].a1 + x, right[n].b0 + from + y, right[n].b1 + from + y}
-			}
-			return append(left, right...)
-		}
-	}
-	return []hunk{{from, i, from, j}}
-}
-
-func count(list []string, s string) (n int) {
-	for _, o := range list {
-		if o == s {
-			n++
-		}
-	}
-	return n
 }
