@@ -1,6 +1,7 @@
 package subject
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,12 +63,7 @@ func (s *Subject) examineMachine(ctx context.Context, m Machine, o ExamineOption
 	errs := []error{err}
 	for i := range h.Processes {
 		p := &h.Processes[i]
-		if n := slices.IndexFunc(services, func(v Service) bool { return v.Unit != "" && v.Unit == p.Unit }); n >= 0 && p.Role == "" {
-			p.Role = services[n].Name
-		}
-		if p.Role == "" && slices.Contains(s.Units, p.Unit) {
-			p.Role = strings.TrimSuffix(p.Unit, ".service")
-		}
+		p.Role = cmp.Or(p.Role, s.roleOf(p.Unit, services))
 	}
 	for _, v := range services {
 		if v.Open == nil {
@@ -84,6 +80,18 @@ func (s *Subject) examineMachine(ctx context.Context, m Machine, o ExamineOption
 		errs = append(errs, s.examineFiles(ctx, m, &h, o))
 	}
 	return h, errors.Join(errs...)
+}
+
+// roleOf names the service that a unit is, of those of its machine; a unit of the app's that no topology places there has a role, too.
+func (s *Subject) roleOf(unit string, services []Service) string {
+	n := slices.IndexFunc(services, func(v Service) bool { return v.Unit != "" && v.Unit == unit })
+	switch {
+	case n >= 0:
+		return services[n].Name
+	case slices.Contains(s.Units, unit):
+		return strings.TrimSuffix(unit, ".service")
+	}
+	return ""
 }
 
 func (v Service) examineDatabase(ctx context.Context, h doctor.Host) (doctor.Database, error) {
