@@ -81,7 +81,7 @@ func (o *Opened) leave(ctx context.Context, placed *site.Site, to string) (held 
 	t, _ := o.declared.Placement(to)
 	var report tune.Report
 	err = onTargets(sub, func(target *tune.Target) bool {
-		return to == "" || target.Kind == tune.Nginx || target.Kind == tune.Envoy || serviceOf(sub, target.Name) != nil && o.roleOf(sub, t, target.Name) == ""
+		return to == "" || target.Kind == tune.Nginx || target.Kind == tune.Envoy || serviceOf(sub, target.Name) != nil && o.roleOn(sub, t, target.Name) == ""
 	}, func(targets []*tune.Target) (err error) {
 		report, err = tune.RevertAll(ctx, targets, tune.RevertOptions{})
 		return err
@@ -138,7 +138,7 @@ func (o *Opened) arrive(ctx context.Context, placed *site.Site, t project.Placem
 	}
 	for _, role := range o.declared.Roles {
 		apply(roles[role.Name], func(target *tune.Target) bool {
-			return o.roleOf(sub, t, target.Name) == role.Name || slices.Contains(t.Hosts[role.Name], target.Name)
+			return o.roleOn(sub, t, target.Name) == role.Name || slices.Contains(t.Hosts[role.Name], target.Name)
 		})
 	}
 	apply(slices.DeleteFunc(catalog.Tunings, func(one tune.Tuning) bool { return !slices.Contains(held, one.Name) }),
@@ -162,8 +162,8 @@ func serviceOf(sub *subject.Subject, name string) *subject.Service {
 	return nil
 }
 
-// roleOf is the role that a service has in a topology; "" for none.
-func (o *Opened) roleOf(sub *subject.Subject, t project.Placement, name string) string {
+// roleOn is the role that a service has in a topology; "" for none.
+func (o *Opened) roleOn(sub *subject.Subject, t project.Placement, name string) string {
 	v := serviceOf(sub, name)
 	n := slices.IndexFunc(o.declared.Roles, func(role project.Role) bool {
 		return v != nil && slices.Contains(role.Units, v.Unit) && slices.Contains(t.Hosts[role.Name], v.Host)
