@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"sync"
@@ -28,14 +27,14 @@ type ApplyOptions struct {
 
 // Apply makes the site what its Spec says, touching only what differs. When it fails, what ran before is put back.
 func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
-	if err := s.spec.validateSite(); err != nil {
+	if err := s.spec.validate(); err != nil {
 		return nil, err
 	}
 	release, err := s.driver.Lock(ctx, o.Holder)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, release()) }()
+	defer func() { err = cancelled(ctx, errors.Join(err, release())) }()
 	f, err := s.findAll(ctx)
 	if err != nil {
 		return nil, err
@@ -72,6 +71,14 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 		return p, s.leave(context.WithoutCancel(ctx), before, f, err)
 	}
 	return p, s.putBack(context.WithoutCancel(ctx), before, err)
+}
+
+// cancelled says that the context has ended, where it has: a program that was killed since says so only.
+func cancelled(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
 }
 
 // reachAwake has the topology before run whole again, and then makes the site what its Spec says.
@@ -312,19 +319,21 @@ func undo(ctx context.Context, h host.Host, items []plan.Item) error {
 	return errors.Join(errs...)
 }
 
-// validateSite: what Apply needs of a Spec.
-func (s Spec) validateSite() error {
+// validate: what Apply needs of a Spec.
+func (s Spec) validate() error {
+	var errs []error
 	if s.Topology == nil {
-		return errors.New("apply: no topology")
+		errs = append(errs, errors.New("no topology"))
+	} else {
+		dbs := s.Topology.Of(topology.DB)
+		if slices.ContainsFunc(dbs, func(i topology.Instance) bool { return i.Kind != dbs[0].Kind }) {
+			errs = append(errs, fmt.Errorf("topology %s has databases of several engines; they could not hold the same tables", s.Topology.Name))
+		}
 	}
-	engines := map[topology.Kind]bool{}
-	for _, i := range s.Topology.Of(topology.DB) {
-		engines[i.Kind] = true
+	if s.StateDir == "" {
+		errs = append(errs, errors.New("no state directory"))
 	}
-	if len(engines) > 1 {
-		return fmt.Errorf("topology %s has databases of several engines (%v); one apply makes one", s.Topology.Name, slices.Sorted(maps.Keys(engines)))
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // findAll is find for an apply: hosts that are there without isukit are asked first, since they may hold what somebody with

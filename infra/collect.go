@@ -106,7 +106,7 @@ func (r *Running) saveLog(ctx context.Context, to string, i Instance, name strin
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.WriteString(f, redact.Known(string(text), r.secrets...))
+	n, err := io.WriteString(f, redact.Known(string(text), r.secrets.list()...))
 	return int64(n), errors.Join(err, f.Close())
 }
 

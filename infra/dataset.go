@@ -94,7 +94,7 @@ func (s *Site) prepare(ctx context.Context, here *machine.Here, of *layout, temp
 		return err
 	}
 	l := &layout{
-		goal: &goal{Topology: t, Scale: of.goal.Scale, Seed: of.goal.Seed}, driver: "local", install: of.install, secrets: newSecrets(),
+		goal: &goal{Topology: t, Scale: of.goal.Scale, Seed: of.goal.Seed}, driver: "local", spec: s.spec, install: of.install, secrets: newSecrets(),
 		hosts: map[string]host.Host{}, binary: of.binary,
 	}
 	for _, h := range t.Hosts {
@@ -116,7 +116,10 @@ func (s *Site) prepare(ctx context.Context, here *machine.Here, of *layout, temp
 		return err
 	}
 	e := &execution{site: s, l: l}
-	for _, step := range []func(context.Context, *server) error{e.waitServer, e.setAccounts, e.fill} {
+	if err := l.awaitDB(ctx, db.declared, db.Instance); err != nil {
+		return err
+	}
+	for _, step := range []func(context.Context, *server) error{e.setAccounts, e.fill} {
 		if err := step(ctx, db); err != nil {
 			return err
 		}
@@ -157,21 +160,4 @@ func askApp(ctx context.Context, at host.Host, program string) (v appVersion, er
 		return v, fmt.Errorf("ask %s for its version: %w in %q", program, err, tailOf(res.Stdout))
 	}
 	return v, nil
-}
-
-func (r *Running) startInstance(ctx context.Context, at host.Host, service host.Service, inst *dbserver.Instance) error {
-	if err := at.Start(ctx, service); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, r.spec.healthLimit(), fmt.Errorf("not healthy within %v", r.spec.healthLimit()))
-	defer cancel()
-	exited, stop := watch(ctx, at, service.Name)
-	defer stop()
-	if err := inst.WaitReady(ctx, exited); err != nil {
-		if inst.PortTaken() {
-			return &HintError{err, "another process took the port; run it again"}
-		}
-		return err
-	}
-	return nil
 }

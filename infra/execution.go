@@ -16,6 +16,9 @@ import (
 	"isukit/infra/topology"
 )
 
+// stopLimit is how long a role may take to end when asked to.
+const stopLimit = 20 * time.Second
+
 // dbStopLimit is how long a database may take to end cleanly: it writes down what is in memory only.
 const dbStopLimit = time.Minute
 
@@ -43,10 +46,7 @@ func (e *execution) run(ctx context.Context) error {
 	}
 	for _, stage := range []func(context.Context) error{e.databases, e.rules, apps, proxies, e.prune} {
 		if err := stage(ctx); err != nil {
-			if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-				err = fmt.Errorf("%w: %w", ctx.Err(), err)
-			}
-			return err
+			return cancelled(ctx, err)
 		}
 	}
 	return e.complete(ctx)
@@ -195,7 +195,7 @@ func (e *execution) stage(ctx context.Context, roles ...topology.Role) error {
 		return err
 	}
 	for _, i := range started {
-		if err := e.waitHTTP(ctx, i); err != nil {
+		if err := e.site.awaitHTTP(ctx, e.l, i); err != nil {
 			return err
 		}
 	}

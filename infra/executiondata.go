@@ -116,11 +116,11 @@ func (e *execution) sourceOf(ctx context.Context, s *server, contents string) (b
 			if i.Kind != plan.Data || name == s.declared.Host && i.Name == s.declared.Name {
 				continue
 			}
-			now, err := lookAt(ctx, e.f.hosts[name], i)
+			now, err := contentsOf(ctx, e.f.hosts[name], i.Name)
 			if err != nil {
 				return nil, "", err
 			}
-			if !now.Exists || !sameData(contents, now.Hash) || isCopy(now.Hash) {
+			if now == "" || !sameData(contents, now) || isCopy(now) {
 				continue
 			}
 			if made := e.servers[i.Name]; made != nil && made.declared.Host == name && made.data {
@@ -128,19 +128,19 @@ func (e *execution) sourceOf(ctx context.Context, s *server, contents string) (b
 			}
 			r := 0
 			switch same := i.Name == s.declared.Name; {
-			case now.Hash == contents && same:
+			case now == contents && same:
 				r = 4
-			case now.Hash == contents:
+			case now == contents:
 				r = 3
-			case allTables(now.Hash) && same:
+			case allTables(now) && same:
 				r = 2
-			case allTables(now.Hash):
+			case allTables(now):
 				r = 1
 			default:
 				partial = i.Name + " on " + name
 			}
 			if r > rank {
-				rank, best = r, &source{name, i.Name, now.Hash}
+				rank, best = r, &source{name, i.Name, now}
 			}
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -80,7 +79,7 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 			return err
 		}
 	}
-	if err := e.waitServer(ctx, s); err != nil {
+	if err := e.l.awaitDB(ctx, i, s.Instance); err != nil {
 		return err
 	}
 	_, accounts := e.stepOf(i.Host, i.Name, plan.Account)
@@ -101,27 +100,6 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 	}
 	if s.join != nil {
 		return s.join.load(ctx, s)
-	}
-	return nil
-}
-
-func (e *execution) waitServer(ctx context.Context, s *server) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.site.spec.healthLimit(), fmt.Errorf("not healthy within %v", e.site.spec.healthLimit()))
-	defer cancel()
-	exited, stop := watch(ctx, s.host, s.declared.Name)
-	defer stop()
-	if err := s.WaitReady(ctx, exited); err != nil {
-		err = fmt.Errorf("%s on %s: %w", s.declared.Name, s.declared.Host, err)
-		if out, outErr := s.host.Get(context.WithoutCancel(ctx), filepath.Join(s.Dir, outputLog)); outErr == nil && len(out) > 0 {
-			err = fmt.Errorf("%w\nit printed:\n%s", err, tailOf(out))
-		}
-		if st, stErr := s.host.State(ctx, s.declared.Name); stErr == nil && st.OutOfMemory {
-			return &HintError{fmt.Errorf("%w; it was killed: the host's memory did not suffice", err), "make its buffer_pool smaller, or give the host more memory"}
-		}
-		if s.PortTaken() {
-			return &HintError{err, fmt.Sprintf("port %d is taken by another program: stop that, or give %s another port", s.Port, s.declared.Name)}
-		}
-		return err
 	}
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-
-	"isukit/infra/dbserver"
 )
 
 // replicatingFile is in the directory of a replica whose replication was set up; it says from where.
@@ -25,7 +23,7 @@ func (e *execution) replicate(ctx context.Context, servers []*server) error {
 		source := t.Source(s.declared.Name)
 		if source == "" {
 			if was != nil {
-				if err := errors.Join(s.Exec(ctx, e.forget()...), s.host.Remove(ctx, mark)); err != nil {
+				if err := errors.Join(s.Exec(ctx, e.l.replication().ForgetSQL()...), s.host.Remove(ctx, mark)); err != nil {
 					return err
 				}
 			}
@@ -40,7 +38,7 @@ func (e *execution) replicate(ctx context.Context, servers []*server) error {
 		if !again {
 			continue
 		}
-		statements := append(e.forget(), e.restartLog()...)
+		statements := append(e.l.replication().ForgetSQL(), e.l.replication().RestartLogSQL()...)
 		if source != s.declared.Name {
 			statements = append(statements, e.l.replication().StartSQL(from.Host, from.Port)...)
 		}
@@ -52,20 +50,4 @@ func (e *execution) replicate(ctx context.Context, servers []*server) error {
 		}
 	}
 	return nil
-}
-
-// forget ends a replica's copying and what it knows of its source.
-func (e *execution) forget() []string {
-	if e.l.install.Engine == dbserver.MySQL {
-		return []string{"STOP REPLICA", "RESET REPLICA ALL"}
-	}
-	return []string{"STOP SLAVE", "RESET SLAVE ALL"}
-}
-
-// restartLog empties the binary log: all databases of the group hold the same now, and copying begins here.
-func (e *execution) restartLog() []string {
-	if e.l.install.Engine == dbserver.MySQL {
-		return []string{"RESET BINARY LOGS AND GTIDS"}
-	}
-	return []string{"RESET MASTER", "SET GLOBAL gtid_slave_pos = ''"}
 }

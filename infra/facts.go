@@ -22,7 +22,13 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	top := r.input.Topology
 	proxy := r.of(topology.Proxy)[0]
 	var proxyVersion, kernel, cpu string
+	var app appVersion
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		at := r.at(r.of(topology.Web)[0].Host)
+		app, err = askApp(ctx, at, appPath(at, r.goal))
+		return err
+	})
 	group.Go(func() (err error) {
 		proxyVersion, err = r.proxyVersion(ctx, proxy)
 		return err
@@ -35,11 +41,11 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		return err
 	}
 	r.Facts = []Fact{
-		{"topology", top.Name}, {"topology_hash", r.hash}, {"driver", r.site.driver.Name()},
+		{"topology", top.Name}, {"topology_hash", r.goal.Hash}, {"driver", r.site.driver.Name()},
 		{"proxy", string(r.kindOf(proxy.Name)) + " " + proxyVersion},
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
-		{"app", strings.TrimSpace(r.app.Version + " " + r.app.Commit)},
-		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.spec.Scale, r.spec.Seed, r.app.DatasetVersion)},
+		{"app", strings.TrimSpace(app.Version + " " + app.Commit)},
+		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.goal.Scale, r.goal.Seed, app.DatasetVersion)},
 		{"kernel", kernel}, {"cpu", cpu},
 		{"cpus", fmt.Sprint(r.input.Machine.CPUs)},
 		{"memory_mib", fmt.Sprint(r.input.Machine.MemoryBytes >> 20)},

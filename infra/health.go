@@ -2,12 +2,17 @@ package infra
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
+	"isukit/infra/dbserver"
 	"isukit/infra/host"
 	"isukit/infra/redact"
 	"isukit/infra/topology"
@@ -21,62 +26,118 @@ const (
 	slowLog   = "slow.log"
 )
 
-// wait is for an instance that was started to become healthy.
-type wait struct {
-	at       host.Host
-	host     string // its name in the topology
-	instance string
-	called   string // as errors call the instance
-	port     int
-	client   *http.Client
-	url      string // what it answers with a status below 500 when it is
-	limit    time.Duration
-	logTail  func() string
+// client is an HTTP client that reaches the site's hosts as the load generator does, and trusts its authority.
+func (l *layout) client(driver host.Driver) (*http.Client, error) {
+	t := &http.Transport{DisableKeepAlives: true, DialContext: l.dial(driver)}
+	if l.ca.Certificate != nil {
+		roots, err := l.ca.Pool()
+		if err != nil {
+			return nil, err
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{Transport: t, Timeout: 3 * time.Second}, nil
 }
 
-func (w wait) run(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, w.limit, fmt.Errorf("not healthy within %v", w.limit))
-	defer cancel()
-	last := "no answer"
-	for {
-		code, err := status(ctx, w.client, w.url)
-		switch {
-		case err == nil && code < 500:
-			last = ""
-		case err == nil:
-			last = fmt.Sprintf("status %d", code)
-		case ctx.Err() == nil:
-			last = err.Error()
-		}
-		st, err := w.at.State(context.WithoutCancel(ctx), w.instance)
+// healthURL is what an instance answers with a status below 500 when it is healthy.
+func (l *layout) healthURL(i topology.Instance) string {
+	if i.Role == topology.Proxy {
+		return l.input.URLOf(i) + "/"
+	}
+	p := l.input.Places[i.Name]
+	return fmt.Sprintf("http://%s:%d/healthz", p.Address, p.Port)
+}
+
+// dial connects to what listens on the site's hosts: to those that are not this machine through the hosts themselves, since what
+// listens there may be for them alone.
+func (l *layout) dial(driver host.Driver) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		name, _, err := net.SplitHostPort(address)
 		if err != nil {
+			return nil, err
+		}
+		for _, h := range l.hosts {
+			if d, ok := h.(host.Dialer); ok && h.About().Address == name {
+				return d.Dial(ctx, network, address)
+			}
+		}
+		return driver.Dial(ctx, network, address)
+	}
+}
+
+// awaitHTTP waits until an instance that was started answers with a status below 500.
+func (s *Site) awaitHTTP(ctx context.Context, l *layout, i topology.Instance) error {
+	client, err := l.client(s.driver)
+	if err != nil {
+		return err
+	}
+	return l.await(ctx, i, func(ctx context.Context) error {
+		code, err := status(ctx, client, l.healthURL(i))
+		if err == nil && code >= 500 {
+			err = fmt.Errorf("status %d", code)
+		}
+		return err
+	})
+}
+
+// awaitDB waits until a database that was started answers.
+func (l *layout) awaitDB(ctx context.Context, i topology.Instance, db *dbserver.Instance) error {
+	pool, err := db.OpenRoot()
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return l.await(ctx, i, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return pool.PingContext(ctx)
+	})
+}
+
+// await waits until ask succeeds while the instance runs: otherwise whoever answers is another.
+func (l *layout) await(ctx context.Context, i topology.Instance, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.spec.healthLimit(), fmt.Errorf("not healthy within %v", l.spec.healthLimit()))
+	defer cancel()
+	h, called := l.hosts[i.Host], i.Name+" on "+i.Host
+	last := errors.New("no answer")
+	for {
+		if err := ask(ctx); err == nil || ctx.Err() == nil {
+			last = err
+		}
+		st, err := h.State(context.WithoutCancel(ctx), i.Name)
+		switch {
+		case err != nil:
 			return err
-		}
-		if !st.Running { // whoever answers is another
-			return w.whyEnded(st)
-		}
-		if last == "" {
+		case !st.Running:
+			return l.whyEnded(ctx, called, i, st)
+		case last == nil:
 			return nil
+		}
+		pause := 20 * time.Millisecond
+		if !h.About().Here { // each question is a process here and one there
+			pause = 200 * time.Millisecond
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not healthy (%w; GET %s: %s); the end of its log:\n%s", w.called, context.Cause(ctx), w.url, last, w.logTail())
-		case <-time.After(pause(w.at, 10*time.Millisecond)):
+			return fmt.Errorf("%s is not healthy (%w; %w); the end of its log:\n%s", called, context.Cause(ctx), last, l.logTail(ctx, i.Host, i.Name))
+		case <-time.After(pause):
 		}
 	}
 }
 
 // whyEnded explains a service that ended before it was healthy.
-func (w wait) whyEnded(st host.State) error {
-	log := w.logTail()
-	err := fmt.Errorf("%s ended before it was healthy (%s); the end of its log:\n%s", w.called, st.Exit, log)
+func (l *layout) whyEnded(ctx context.Context, called string, i topology.Instance, st host.State) error {
+	log := l.logTail(ctx, i.Host, i.Name)
+	err := fmt.Errorf("%s ended before it was healthy (%s); the end of its log:\n%s", called, st.Exit, log)
 	switch {
+	case st.OutOfMemory && i.Role == topology.DB:
+		return &HintError{fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, i.Host), "make its buffer_pool smaller, or give the host more memory"}
 	case st.OutOfMemory:
-		return &HintError{fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, w.host), "place less on that host, or give it more memory"}
+		return &HintError{fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, i.Host), "place less on that host, or give it more memory"}
 	case strings.Contains(log, "ddress already in use") || strings.Contains(log, "bind() to") || strings.Contains(log, "cannot bind"):
-		return &HintError{err, fmt.Sprintf("port %d is taken by another program: stop that, or give %s another port", w.port, w.instance)}
+		return &HintError{err, fmt.Sprintf("port %d is taken by another program: stop that, or give %s another port", l.input.Places[i.Name].Port, i.Name)}
 	case strings.Contains(log, "No space left on device"):
-		return &HintError{err, "make room on the disk of " + w.host}
+		return &HintError{err, "make room on the disk of " + i.Host}
 	}
 	return err
 }
@@ -95,18 +156,6 @@ func status(ctx context.Context, client *http.Client, url string) (int, error) {
 	return resp.StatusCode, err
 }
 
-// waitHTTP waits until an instance answers GET path with a status below 500.
-func (r *Running) waitHTTP(ctx context.Context, i Instance, path string) error {
-	w := wait{
-		at: r.at(i.Host), host: i.Host, instance: i.Name, called: i.Name, port: r.input.Places[i.Name].Port, client: r.client, url: "http://" + i.Addr + path,
-		limit: r.spec.healthLimit(), logTail: func() string { return r.logTail(i) },
-	}
-	if t, ok := r.input.Topology.Instance(i.Name); ok && t.Role == topology.Proxy {
-		w.url = r.input.URLOf(t) + path
-	}
-	return w.run(ctx)
-}
-
 // Mark notes what runs now, for Ended to tell what was started again since.
 func (r *Running) Mark(ctx context.Context) { r.marked, _ = r.states(ctx) }
 
@@ -114,7 +163,7 @@ func (r *Running) Mark(ctx context.Context) { r.marked, _ = r.states(ctx) }
 func (r *Running) states(ctx context.Context) (all map[string]host.State, away map[string]error) {
 	all, away = map[string]host.State{}, map[string]error{}
 	for _, h := range r.input.Topology.Hosts {
-		states, _, err := statesOf(ctx, r.at(h.Name), r.input.Topology.On(h.Name))
+		states, _, err := r.at(h.Name).States(ctx)
 		if err != nil {
 			away[h.Name] = err
 		}
@@ -140,25 +189,25 @@ func (r *Running) Ended(ctx context.Context) []string {
 		switch {
 		case away[i.Host] != nil:
 		case was.Running && st.Running && was.PID != st.PID:
-			list = append(list, fmt.Sprintf("%s on %s was started again at %s: it ended, or its host booted; the end of its log:\n%s", i.Name, i.Host, st.Since.Format(time.TimeOnly), r.logTail(i)))
+			list = append(list, fmt.Sprintf("%s on %s was started again at %s: it ended, or its host booted; the end of its log:\n%s", i.Name, i.Host, st.Since.Format(time.TimeOnly), r.logTail(ctx, i.Host, i.Name)))
 		case st.OutOfMemory:
 			_, memory := r.Size(i.Host)
-			list = append(list, fmt.Sprintf("%s on %s was killed by the kernel: out of memory (the host has %d MiB); the end of its log:\n%s", i.Name, i.Host, memory>>20, r.logTail(i)))
+			list = append(list, fmt.Sprintf("%s on %s was killed by the kernel: out of memory (the host has %d MiB); the end of its log:\n%s", i.Name, i.Host, memory>>20, r.logTail(ctx, i.Host, i.Name)))
 		case !st.Running:
-			list = append(list, fmt.Sprintf("%s ended (%s); the end of its log:\n%s", i.Name, st.Exit, r.logTail(i)))
+			list = append(list, fmt.Sprintf("%s ended (%s); the end of its log:\n%s", i.Name, st.Exit, r.logTail(ctx, i.Host, i.Name)))
 		}
 	}
 	return list
 }
 
-func (r *Running) logTail(i Instance) string {
-	var text []byte
-	for _, name := range []string{errorLog, outputLog} {
-		if b, err := r.tailOn(context.Background(), i, name, 16<<10); err == nil {
-			text = append(text, b...)
-		}
+// logTail is the end of what an instance has logged.
+func (l *layout) logTail(ctx context.Context, hostName, instance string) string {
+	dir := l.input.Places[instance].Dir
+	text, err := host.Output(context.WithoutCancel(ctx), l.hosts[hostName], "sh", "-c", `for f; do tail -c 16384 -- "$f" 2>/dev/null; done; true`, "sh", path.Join(dir, errorLog), path.Join(dir, outputLog))
+	if err != nil {
+		text = "(no log: " + err.Error() + ")"
 	}
-	return redact.Known(tailOf(text), r.secrets...)
+	return redact.Known(tailOf([]byte(text)), l.secrets.list()...)
 }
 
 // tailOf is the last lines of a program's output.
@@ -168,33 +217,4 @@ func tailOf(text []byte) string {
 }
 
 // Secrets are those that were made for this run: what is kept of it must not have them.
-func (r *Running) Secrets() []string { return r.secrets }
-
-// watch returns a channel that is closed when the service ends. stop ends the watching and waits for it.
-func watch(ctx context.Context, h host.Host, name string) (exited <-chan struct{}, stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ch, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			if st, err := h.State(ctx, name); err == nil && !st.Running {
-				close(ch)
-				return
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(pause(h, 20*time.Millisecond)):
-			}
-		}
-	}()
-	return ch, func() { cancel(); <-done }
-}
-
-// pause is how long to wait between two questions to a host: those to another machine are a process here and one there.
-func pause(h host.Host, here time.Duration) time.Duration {
-	if h.About().Here {
-		return here
-	}
-	return 10 * here
-}
+func (r *Running) Secrets() []string { return r.secrets.list() }

@@ -30,14 +30,14 @@ func (e *execution) held(ctx context.Context, contents string) (sources []source
 			if i.Kind != plan.Data {
 				continue
 			}
-			now, err := lookAt(ctx, h, i)
+			now, err := contentsOf(ctx, h, i.Name)
 			if err != nil {
 				return nil, nil, err
 			}
-			if !now.Exists || !sameData(contents, now.Hash) || isCopy(now.Hash) {
+			if now == "" || !sameData(contents, now) || isCopy(now) {
 				continue
 			}
-			s := source{name, i.Name, now.Hash}
+			s := source{name, i.Name, now}
 			if tables[s], err = e.tablesOf(ctx, h, i.Name); err != nil {
 				return nil, nil, err
 			}

@@ -29,22 +29,29 @@ func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item
 			items = append(items, m)
 		}
 	}
-	far, err := lookFar(ctx, h, items)
+	seen, err := see(ctx, h, items)
 	if err != nil {
 		return nil, err
 	}
 	var list []plan.Actual
 	for _, i := range items {
-		if a, ok := far.actual(i); ok {
-			a.Text = textOf(want, i)
-			list = append(list, a)
-			continue
-		}
-		a, err := lookAt(ctx, h, i)
-		if err != nil {
-			return nil, fmt.Errorf("look at %s on %s: %w", i.What(), h.About().Name, err)
-		}
-		if i.Kind == plan.Account || i.Kind == plan.Rules { // they are not asked for: what was made is believed
+		a := plan.Actual{Item: plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner}}
+		switch i.Kind {
+		case plan.File:
+			a.Hash, a.Text = seen.hashes[i.Name], textOf(want, i)
+			if a.Exists = a.Hash != ""; a.Exists && a.Hash != i.Hash { // what somebody else made of it
+				if a.Text, err = h.Get(ctx, i.Name); err != nil {
+					return nil, fmt.Errorf("look at %s on %s: %w", i.What(), h.About().Name, err)
+				}
+			}
+		case plan.Data:
+			a.Hash = seen.ready[i.Name]
+			a.Exists = a.Hash != ""
+		case plan.Service:
+			var st host.State
+			st, a.Exists = seen.states[i.Name]
+			a.Hash, a.Running, a.Exit = st.Stamp, st.Running, st.Exit
+		default: // they are not asked for: what was made is believed
 			for _, m := range made {
 				if m.Same(i) && m.Made {
 					a.Hash, a.Exists = m.Hash, true
@@ -64,37 +71,18 @@ func textOf(want []plan.Wanted, i plan.Item) []byte {
 	return nil
 }
 
-func lookAt(ctx context.Context, h host.Host, i plan.Item) (plan.Actual, error) {
-	a := plan.Actual{Item: plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner}}
-	switch i.Kind {
-	case plan.File:
-		text, err := h.Get(ctx, i.Name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return a, nil
-		}
-		a.Text, a.Hash, a.Exists = text, plan.Hash(text), true
-		return a, err
-	case plan.Data:
-		text, err := h.Get(ctx, path.Join(h.About().Dir, i.Name, readyFile))
-		if errors.Is(err, fs.ErrNotExist) {
-			return a, nil
-		}
-		a.Hash, a.Exists = strings.TrimSpace(string(text)), true
-		return a, err
-	case plan.Service:
-		st, err := h.State(ctx, i.Name)
-		if errors.Is(err, host.ErrUnknownService) {
-			return a, nil
-		}
-		a.Hash, a.Exists, a.Running, a.Exit = st.Stamp, true, st.Running, st.Exit
-		return a, err
+// contentsOf is what the data of a database of a host is; "" where it has none that is whole.
+func contentsOf(ctx context.Context, h host.Host, name string) (string, error) {
+	text, err := h.Get(ctx, path.Join(h.About().Dir, name, readyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
 	}
-	return a, nil
+	return strings.TrimSpace(string(text)), err
 }
 
-// farLook is what a host that is not this machine was asked at once: each question takes a round trip, and the app's binary is
-// too much to be fetched each time. nil is for a host that is this machine.
-type farLook struct {
+// seen is what a host was asked at once: each question to one far away takes a round trip, and the app's binary is too much to be
+// fetched each time.
+type seen struct {
 	hashes map[string]string // of files that are there
 	ready  map[string]string // what the data of databases is
 	states map[string]host.State
@@ -105,11 +93,7 @@ type farLook struct {
 const lookScript = `while read -r file && [ -n "$file" ]; do [ ! -e "$file" ] || sha256sum -- "$file" || exit 1; done
 while read -r file; do [ ! -e "$file" ] || printf 'ready %s %s\n' "$(head -n 1 -- "$file")" "$file" || exit 1; done`
 
-func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, error) {
-	lister, ok := h.(host.Lister)
-	if !ok || h.About().Here {
-		return nil, nil
-	}
+func see(ctx context.Context, h host.Host, items []plan.Item) (*seen, error) {
 	var files, data strings.Builder
 	for _, i := range items {
 		switch i.Kind {
@@ -119,7 +103,7 @@ func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, err
 			data.WriteString(path.Join(h.About().Dir, i.Name, readyFile) + "\n")
 		}
 	}
-	far := &farLook{hashes: map[string]string{}, ready: map[string]string{}}
+	all := &seen{hashes: map[string]string{}, ready: map[string]string{}}
 	var res host.Result
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
@@ -133,7 +117,7 @@ func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, err
 		return err
 	})
 	group.Go(func() (err error) {
-		far.states, _, err = lister.States(ctx)
+		all.states, _, err = h.States(ctx)
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -143,34 +127,11 @@ func lookFar(ctx context.Context, h host.Host, items []plan.Item) (*farLook, err
 		line = strings.TrimSuffix(line, "\n")
 		if rest, ok := strings.CutPrefix(line, "ready "); ok {
 			end := strings.LastIndexByte(rest, ' ') // isukit's directories have none in their names
-			far.ready[path.Base(path.Dir(rest[end+1:]))] = strings.TrimSpace(rest[:end])
+			all.ready[path.Base(path.Dir(rest[end+1:]))] = strings.TrimSpace(rest[:end])
 			continue
 		}
 		hash, name, _ := strings.Cut(line, "  ")
-		far.hashes[name] = hash
+		all.hashes[name] = hash
 	}
-	return far, nil
-}
-
-// actual is what was found of an item; a file that is not what was made has to be looked at itself.
-func (f *farLook) actual(i plan.Item) (a plan.Actual, ok bool) {
-	if f == nil {
-		return a, false
-	}
-	a.Item = plan.Item{Kind: i.Kind, Name: i.Name, Owner: i.Owner}
-	switch i.Kind {
-	case plan.File:
-		a.Hash, a.Exists = f.hashes[i.Name], f.hashes[i.Name] != ""
-		return a, !a.Exists || a.Hash == i.Hash
-	case plan.Data:
-		a.Hash, a.Exists = f.ready[i.Name], f.ready[i.Name] != ""
-		return a, true
-	case plan.Service:
-		var st host.State
-		if st, a.Exists = f.states[i.Name]; a.Exists {
-			a.Hash, a.Running, a.Exit = st.Stamp, st.Running, st.Exit
-		}
-		return a, true
-	}
-	return a, false
+	return all, nil
 }

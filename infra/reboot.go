@@ -2,7 +2,6 @@ package infra
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -134,53 +133,20 @@ func (s *Site) sums(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	sums := map[string]string{}
-	for name, dsn := range r.DSNs() {
-		db, err := sql.Open("mysql", dsn)
-		if err == nil {
-			err = errors.Join(addSums(ctx, db, name, sums), db.Close())
+	for _, db := range r.dbs {
+		tables, err := db.Column(ctx, "SELECT CONCAT('`"+appDatabase+"`.`', REPLACE(table_name, '`', '``'), '`') FROM information_schema.tables WHERE table_schema = '"+appDatabase+"' AND table_type = 'BASE TABLE'")
+		var rows [][]string
+		if err == nil && len(tables) > 0 {
+			rows, err = db.Rows(ctx, "CHECKSUM TABLE "+strings.Join(tables, ", "))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("sums of the tables of %s: %w", name, err)
+			return nil, fmt.Errorf("sums of the tables of %s: %w", db.name, err)
+		}
+		for _, row := range rows {
+			sums[db.name+"."+strings.TrimPrefix(row[0], appDatabase+".")] = row[1]
 		}
 	}
 	return sums, nil
-}
-
-func addSums(ctx context.Context, db *sql.DB, name string, sums map[string]string) error {
-	tables, err := stringsOf(ctx, db, "SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
-	for _, table := range tables {
-		var of string
-		var sum sql.NullString
-		if err := db.QueryRowContext(ctx, "CHECKSUM TABLE `"+strings.ReplaceAll(table, "`", "``")+"`").Scan(&of, &sum); err != nil {
-			return err
-		}
-		sums[name+"."+table] = sum.String
-	}
-	return err
-}
-
-// stringsOf is the first column of what a query returns.
-func stringsOf(ctx context.Context, db *sql.DB, query string) (list []string, err error) {
-	rows, err := db.QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	values := make([]any, len(columns))
-	for n := range values {
-		values[n] = new(sql.RawBytes)
-	}
-	for rows.Next() {
-		if err := rows.Scan(values...); err != nil {
-			return nil, err
-		}
-		list = append(list, string(*values[0].(*sql.RawBytes)))
-	}
-	return list, rows.Err()
 }
 
 // drifted are the tunings of what is up that are not in force, each with why.

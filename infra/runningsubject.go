@@ -4,9 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
-	"time"
 
-	"isukit/infra/dbserver"
 	"isukit/infra/doctor"
 	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
@@ -59,7 +57,7 @@ func (r *Running) asProxy(v *subject.Service, i Instance, program string) {
 	if r.kindOf(i.Name) == topology.Envoy {
 		v.Kind, v.Conf = subject.Envoy, filepath.Join(i.Dir, render.EnvoyConf)
 		v.Argv = []string{program, "-c", v.Conf}
-		v.Restart = func(ctx context.Context) error { return r.restartProxy(ctx, i) }
+		v.Restart = func(ctx context.Context) error { return r.restart(ctx, i.Name, r.services[i.Name].Argv) }
 		return
 	}
 	v.Kind, v.Conf = subject.Nginx, filepath.Join(i.Dir, render.NginxConf)
@@ -67,9 +65,9 @@ func (r *Running) asProxy(v *subject.Service, i Instance, program string) {
 }
 
 func (r *Running) asDatabase(v *subject.Service) {
-	db := r.dbs[slices.IndexFunc(r.dbs, func(d database) bool { return d.name == v.Name })]
+	db := r.database(v.Name)
 	v.Kind, v.Conf, v.Argv = subject.Database, filepath.Join(db.Dir, render.MyCnf), db.Command()
-	v.Restart = func(ctx context.Context) error { return r.restartDB(ctx, db.name, db.Instance) }
+	v.Restart = func(ctx context.Context) error { return r.restart(ctx, db.name, db.Command()) }
 	v.Open = func() (mysql.Querier, func() error, error) {
 		pool, err := db.Instance.OpenRoot()
 		if err != nil {
@@ -94,46 +92,29 @@ func (r *Running) kindOf(name string) topology.Kind {
 	return i.Kind
 }
 
-func (r *Running) hostOf(name string) string {
-	for _, i := range r.Instances {
-		if i.Name == name {
-			return i.Host
-		}
-	}
-	return ""
-}
-
-// restartProxy is for settings that a running Envoy does not take.
-func (r *Running) restartProxy(ctx context.Context, i Instance) error {
-	r.spec.progress("restarting %s", i.Name)
-	at := r.at(i.Host)
-	service := r.services[i.Name]
-	st, err := at.State(ctx, i.Name)
-	if err != nil {
-		return err
-	}
-	if err := at.Stop(ctx, i.Name, stopLimit); err != nil {
-		return err
-	}
-	service.Stamp = st.Stamp
-	if err := at.Start(ctx, service); err != nil {
-		return err
-	}
-	return r.waitHTTP(ctx, i, "/")
-}
-
-// restartDB is for settings that a running server does not take.
-func (r *Running) restartDB(ctx context.Context, name string, inst *dbserver.Instance) error {
+// restart is for settings that a running server does not take: it waits until the server is healthy again.
+func (r *Running) restart(ctx context.Context, name string, argv []string) error {
 	r.spec.progress("restarting %s", name)
-	at := r.at(r.hostOf(name))
+	i, _ := r.input.Topology.Instance(name)
+	at, service := r.at(i.Host), r.services[name]
 	st, err := at.State(ctx, name)
 	if err != nil {
 		return err
 	}
-	if err := at.Stop(ctx, name, time.Minute); err != nil {
+	if err := at.Stop(ctx, name, dbStopLimit); err != nil {
 		return err
 	}
-	service := r.services[name]
-	service.Argv, service.Stamp = inst.Command(), st.Stamp
-	return r.startInstance(ctx, at, service, inst)
+	service.Argv, service.Stamp = argv, st.Stamp
+	if err := at.Start(ctx, service); err != nil {
+		return err
+	}
+	if i.Role != topology.DB {
+		return r.site.awaitHTTP(ctx, r.layout, i)
+	}
+	return r.awaitDB(ctx, i, r.database(name).Instance)
+}
+
+// database is one of those that run.
+func (r *Running) database(name string) database {
+	return r.dbs[slices.IndexFunc(r.dbs, func(d database) bool { return d.name == name })]
 }

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/dbserver"
+	"isukit/infra/host"
+	"isukit/infra/render"
 	"isukit/infra/subject"
 	"isukit/infra/topology"
 )
@@ -52,10 +54,41 @@ func (s *Site) Standing(ctx context.Context) string {
 	return ""
 }
 
-// Topology is what runs.
-func (r *Running) Topology() *topology.Topology { return r.spec.Topology }
+// Running is a topology that is up.
+type Running struct {
+	// BaseURL is where the proxy listens: "http://127.0.0.1:PORT".
+	BaseURL string
+	// WorkerToken is what workers must present to the api role. It is a secret.
+	WorkerToken string
+	// Instances are in the order of the topology.
+	Instances []Instance
+	// Facts are the conditions under which it runs.
+	Facts []Fact
 
-// Running is what the site runs, for a round. Its Down leaves it up.
+	*layout
+	site    *Site
+	found   *found
+	proxies []string              // address:port of each
+	roots   *x509.CertPool        // that proxies' certificates are of; nil without TLS
+	dbs     []database            // in the order of the topology
+	marked  map[string]host.State // by instance, see Mark
+}
+
+// Instance is one role that runs.
+type Instance struct {
+	Name string // as in the topology, e.g. "db-1"
+	Role string
+	Host string // name in the topology
+	Addr string // address:port
+	// DebugAddr is address:port of pprof for web and api, of the admin page for Envoy; "" for others.
+	DebugAddr string
+	Dir       string
+}
+
+// Topology is what runs.
+func (r *Running) Topology() *topology.Topology { return r.goal.Topology }
+
+// Running is what the site runs, for a round.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
 	p, err := s.standing(ctx)
 	if err != nil {
@@ -69,11 +102,7 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := p.layout.hosts[p.layout.goal.Topology.Of(topology.Web)[0].Host]
-	if r.app, err = askApp(ctx, at, appPath(at, p.layout.goal)); err != nil {
-		return nil, err
-	}
-	return r, r.gatherFacts(ctx)
+	return r, cancelled(ctx, r.gatherFacts(ctx))
 }
 
 // Subject is what the site runs, as commands act on it, on those hosts that can be asked; the error names the others, too.
@@ -94,10 +123,7 @@ func (s *Site) Subject(ctx context.Context) (*subject.Subject, error) {
 // attached is what runs on the hosts that can be asked.
 func (s *Site) attached(ctx context.Context, p *Plan) (r *Running, err error) {
 	l := p.layout
-	r = &Running{
-		spec: s.spec, hash: l.goal.Hash, WorkerToken: l.secrets.WorkerToken, input: l.input, hosts: l.hosts, site: s, found: p.found, services: l.services, secrets: l.secrets.list(),
-	}
-	r.spec.Topology, r.spec.Scale, r.spec.Seed = l.goal.Topology, l.goal.Scale, l.goal.Seed
+	r = &Running{layout: l, site: s, found: p.found, WorkerToken: l.secrets.WorkerToken}
 	for _, i := range l.goal.Topology.Instances {
 		if p.found.away[i.Host] != nil {
 			continue
@@ -112,12 +138,9 @@ func (s *Site) attached(ctx context.Context, p *Plan) (r *Running, err error) {
 		}
 	}
 	if l.ca.Certificate != nil {
-		if r.ca, err = l.ca.Pool(); err != nil {
+		if r.roots, err = l.ca.Pool(); err != nil {
 			return nil, err
 		}
-	}
-	if r.client, err = l.client(s.driver); err != nil {
-		return nil, err
 	}
 	r.dbs, err = l.attach(ctx, p.found)
 	return r, err
@@ -154,4 +177,25 @@ func (r *Running) Dial() func(ctx context.Context, network, address string) (net
 }
 
 // Roots are the authorities of the proxies' certificates; nil is the system's.
-func (r *Running) Roots() *x509.CertPool { return r.ca }
+func (r *Running) Roots() *x509.CertPool { return r.roots }
+
+func instanceOf(i topology.Instance, place render.Place) Instance {
+	inst := Instance{
+		Name: i.Name, Role: string(i.Role), Host: i.Host, Dir: place.Dir,
+		Addr: fmt.Sprintf("%s:%d", place.Address, place.Port),
+	}
+	if i.Role != topology.DB && i.Kind != topology.Nginx {
+		inst.DebugAddr = fmt.Sprintf("%s:%d", place.Address, place.DebugPort)
+	}
+	return inst
+}
+
+func (r *Running) of(role topology.Role) []Instance {
+	var list []Instance
+	for _, i := range r.Instances {
+		if i.Role == string(role) {
+			list = append(list, i)
+		}
+	}
+	return list
+}

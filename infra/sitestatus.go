@@ -108,7 +108,7 @@ func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (st *Status, a
 			var booted time.Time
 			err := f.away[name]
 			if err == nil {
-				states, booted, err = statesOf(ctx, h, instances)
+				states, booted, err = h.States(ctx)
 			}
 			if f.away[name] != nil || errors.Is(err, host.ErrUnreachable) { // it may be gone since a moment
 				errs[n] = err
@@ -140,24 +140,6 @@ func (hs *HostStatus) cannotBeAsked(err error, instances []topology.Instance, l 
 	for n, i := range instances {
 		hs.Instances[n] = InstanceStatus{Name: i.Name, Kind: i.Kind, Address: instanceOf(i, l.input.Places[i.Name]).Addr, Exit: Unknown}
 	}
-}
-
-// statesOf are the states of instances by name; one that was not started has none. booted is when the host was, if it tells.
-func statesOf(ctx context.Context, h host.Host, instances []topology.Instance) (states map[string]host.State, booted time.Time, err error) {
-	if lister, ok := h.(host.Lister); ok {
-		return lister.States(ctx)
-	}
-	states = map[string]host.State{}
-	for _, i := range instances {
-		state, err := h.State(ctx, i.Name)
-		if err != nil && !errors.Is(err, host.ErrUnknownService) {
-			return nil, booted, err
-		}
-		if err == nil {
-			states[i.Name] = state
-		}
-	}
-	return states, booted, nil
 }
 
 func (s *Site) instanceStatus(ctx context.Context, l *layout, client *http.Client, i topology.Instance, states map[string]host.State) (InstanceStatus, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// Spec says what Up makes.
+// Spec says what a Site makes.
 type Spec struct {
 	Topology  *topology.Topology
 	StateDir  string // for run directories and prepared data; made when it is not there
@@ -44,24 +43,6 @@ func (e *HintError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the error without its hint.
 func (e *HintError) Unwrap() error { return e.Err }
-
-func (s Spec) validate() error {
-	var errs []error
-	if s.Topology == nil {
-		errs = append(errs, errors.New("no topology"))
-	} else {
-		if dbs := s.Topology.Of(topology.DB); slices.ContainsFunc(dbs, func(i topology.Instance) bool { return i.Kind != dbs[0].Kind }) {
-			errs = append(errs, fmt.Errorf("topology %s has databases of several engines; they could not hold the same tables", s.Topology.Name))
-		}
-	}
-	if s.StateDir == "" {
-		errs = append(errs, errors.New("no state directory"))
-	}
-	if st, err := os.Stat(s.AppBinary); err != nil || st.IsDir() {
-		errs = append(errs, &HintError{fmt.Errorf("the app's binary %q is not there", s.AppBinary), "make build"})
-	}
-	return errors.Join(errs...)
-}
 
 func (s Spec) progress(format string, args ...any) {
 	if s.Progress != nil {

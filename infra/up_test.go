@@ -13,12 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
 	"testing"
 
 	"isukit/infra"
 	"isukit/infra/host"
 	"isukit/infra/host/cgroup"
+	"isukit/infra/host/machine"
 	"isukit/infra/host/proc"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/wait"
@@ -72,6 +72,28 @@ func spec(t *testing.T, engine, proxy string) infra.Spec {
 	}
 }
 
+// upped is a topology on hosts that end with it.
+type upped struct {
+	*infra.Running
+	Down func(context.Context) error
+}
+
+// up makes a topology run, as a round does.
+func up(ctx context.Context, spec infra.Spec) (*upped, error) {
+	driver, err := machine.OpenLocal(machine.Options{StateDir: spec.StateDir})
+	if err != nil {
+		return nil, err
+	}
+	site := infra.NewSite(driver, spec)
+	if _, err = site.Apply(ctx, infra.ApplyOptions{}); err == nil {
+		var r *infra.Running
+		if r, err = site.Running(ctx); err == nil {
+			return &upped{r, driver.Close}, nil
+		}
+	}
+	return nil, errors.Join(err, driver.Close(context.WithoutCancel(ctx)))
+}
+
 func TestUp(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
@@ -103,7 +125,7 @@ func TestUp(t *testing.T) {
 func testUp(t *testing.T, spec infra.Spec, url string) {
 	ctx := t.Context()
 	before := envoyMemory(t)
-	r, err := infra.Up(ctx, spec)
+	r, err := up(ctx, spec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,15 +27,23 @@ func upSmall(t *testing.T, engine string) (*infra.Running, *dataset.Data) {
 
 func up(t *testing.T, spec infra.Spec) (*infra.Running, *dataset.Data) {
 	t.Helper()
-	running, err := infra.Up(t.Context(), spec)
+	driver, err := round.OpenDriver("local", spec.StateDir, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := running.Down(t.Context()); err != nil {
+		if err := driver.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
+	site := infra.NewSite(driver, spec)
+	if _, err := site.Apply(t.Context(), infra.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	running, err := site.Running(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	data, err := dataset.Generate(spec.Seed, dataset.Scale(spec.Scale))
 	if err != nil {
 		t.Fatal(err)

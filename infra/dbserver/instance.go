@@ -261,27 +261,47 @@ func (i *Instance) Exec(ctx context.Context, statements ...string) error {
 	})
 }
 
-// Column returns the values that a query of RootUser gives, which has one column.
+// Column returns the first values of the rows that a query of RootUser gives.
 func (i *Instance) Column(ctx context.Context, query string) (values []string, err error) {
+	rows, err := i.Rows(ctx, query)
+	for _, row := range rows {
+		values = append(values, row[0])
+	}
+	return values, err
+}
+
+// Rows returns what a query of RootUser gives; NULL is "".
+func (i *Instance) Rows(ctx context.Context, query string) (all [][]string, err error) {
 	err = i.onRoot(ctx, func(conn *sql.Conn) error {
 		rows, err := conn.QueryContext(ctx, query)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
+		columns, err := rows.Columns()
+		if err != nil {
+			return err
+		}
+		values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		for n := range values {
+			into[n] = &values[n]
+		}
 		for rows.Next() {
-			var v string
-			if err := rows.Scan(&v); err != nil {
+			if err := rows.Scan(into...); err != nil {
 				return err
 			}
-			values = append(values, v)
+			row := make([]string, len(columns))
+			for n, v := range values {
+				row[n] = v.String
+			}
+			all = append(all, row)
 		}
 		return rows.Err()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", i.name(), err)
 	}
-	return values, nil
+	return all, nil
 }
 
 func (i *Instance) onRoot(ctx context.Context, do func(*sql.Conn) error) error {

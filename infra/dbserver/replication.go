@@ -90,6 +90,22 @@ func (r Replication) ResumeSQL() string {
 	return "START SLAVE"
 }
 
+// ForgetSQL ends a replica's copying and what it knows of its source.
+func (r Replication) ForgetSQL() []string {
+	if r.Engine == MySQL {
+		return []string{"STOP REPLICA", "RESET REPLICA ALL"}
+	}
+	return []string{"STOP SLAVE", "RESET SLAVE ALL"}
+}
+
+// RestartLogSQL empties the binary log: all instances hold the same now, and copying begins here.
+func (r Replication) RestartLogSQL() []string {
+	if r.Engine == MySQL {
+		return []string{"RESET BINARY LOGS AND GTIDS"}
+	}
+	return []string{"RESET MASTER", "SET GLOBAL gtid_slave_pos = ''"}
+}
+
 // quoteText is s as an SQL string.
 func quoteText(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(s) + "'"

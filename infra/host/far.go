@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"time"
 )
 
 // Dialer is a host that is not this machine and makes connections: whoever answers sees one that comes from the host. That is
@@ -36,10 +35,4 @@ func DropIn(h Host, service string) string {
 		return u.DropIn(service)
 	}
 	return ""
-}
-
-// Lister is a host that tells the states of all services at the price of one.
-type Lister interface {
-	// booted is when the host was started; zero where that is not known.
-	States(ctx context.Context) (states map[string]State, booted time.Time, err error)
 }

@@ -39,6 +39,8 @@ type Host interface {
 	// State tells about a service that was started; the error is ErrUnknownService for any other name. On the hosts of a
 	// Driver it also knows those that an earlier isukit started.
 	State(ctx context.Context, name string) (State, error)
+	// States are those of all services, at the price of one. booted is when the host was started; zero where that is not known.
+	States(ctx context.Context) (states map[string]State, booted time.Time, err error)
 	// Services are the names of all that were started and not forgotten, in the order of their start.
 	Services(ctx context.Context) ([]string, error)
 	// Forget removes a service that does not run from what State and Services know. It is no error when it is unknown.

@@ -1,9 +1,11 @@
 package round
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 
 	"isukit/bench/load"
 	"isukit/infra"
@@ -15,17 +17,10 @@ type upAndDown struct {
 	down    func(context.Context) error
 }
 
-// start makes the topology run. Without --driver everything is gone after the round; with it the topology is applied to that
-// driver's hosts, as "isukit topology apply" does, and stays up.
+// start makes the topology run, on the driver's hosts, as "isukit topology apply" does. Without --driver it is on hosts of this machine
+// that are gone after the round; with it, it stays up.
 func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error) {
-	if o.Driver == "" {
-		r, err := infra.Up(ctx, spec)
-		if err != nil {
-			return nil, err
-		}
-		return &upAndDown{r, r.Down}, nil
-	}
-	driver, err := OpenDriver(o.Driver, o.StateDir, o.CpuScale, true)
+	driver, err := OpenDriver(cmp.Or(o.Driver, "local"), o.StateDir, o.CpuScale, o.Driver != "")
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +31,7 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 		r, err = site.Running(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, driver.Close(context.WithoutCancel(ctx)))
+		return nil, errors.Join(fmt.Errorf("start topology %s: %w", spec.Topology.Name, err), driver.Close(context.WithoutCancel(ctx)))
 	}
 	return &upAndDown{r, driver.Close}, nil
 }
@@ -65,7 +60,7 @@ func WithRunning(ctx context.Context, name, app string, spec infra.Spec, alone b
 	if err != nil {
 		return err
 	}
-	return errors.Join(fn(running), running.Down(context.WithoutCancel(ctx)))
+	return fn(running)
 }
 
 // reach lets the load engine connect from where the driver puts it, and trust the proxies.

@@ -172,9 +172,27 @@ func (n *node) State(_ context.Context, name string) (host.State, error) {
 	if !ok {
 		return host.State{}, fmt.Errorf("%w: %s", host.ErrUnknownService, name)
 	}
-	st := host.State{Group: r.ID.PID, PID: r.ID.PID, Since: r.Since, Stamp: r.Stamp, Running: r.ID.Alive()}
+	return n.state(r)
+}
+
+// States implements host.Host.
+func (n *node) States(context.Context) (states map[string]host.State, booted time.Time, err error) {
+	s, err := n.d.store.read()
+	states = map[string]host.State{}
+	if h := s.host(n.about.Name); h != nil {
+		for _, service := range h.Services {
+			if err == nil {
+				states[service.Name], err = n.state(service)
+			}
+		}
+	}
+	return states, booted, err
+}
+
+func (n *node) state(r serviceRecord) (st host.State, err error) {
+	st = host.State{Group: r.ID.PID, PID: r.ID.PID, Since: r.Since, Stamp: r.Stamp, Running: r.ID.Alive()}
 	if !n.group.None() {
-		if killed, err := n.group.Leaf(leafOf(name)).OutOfMemory(); err == nil {
+		if killed, err := n.group.Leaf(leafOf(r.Name)).OutOfMemory(); err == nil {
 			st.OutOfMemory = killed > 0
 		}
 	}
@@ -184,7 +202,7 @@ func (n *node) State(_ context.Context, name string) (host.State, error) {
 		}
 		return st, nil
 	}
-	st.Exit, err = n.howItEnded(name)
+	st.Exit, err = n.howItEnded(r.Name)
 	return st, err
 }
 

@@ -244,7 +244,7 @@ func (n *node) State(ctx context.Context, name string) (host.State, error) {
 	return st, err
 }
 
-// States implements host.Lister.
+// States implements host.Host.
 func (n *node) States(ctx context.Context) (states map[string]host.State, booted time.Time, err error) {
 	list, booted, err := n.show(ctx)
 	states = map[string]host.State{}

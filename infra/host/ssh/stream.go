@@ -23,7 +23,6 @@ import (
 
 var (
 	_ host.Dialer = (*node)(nil)
-	_ host.Lister = (*node)(nil)
 	_ host.Piper  = (*node)(nil)
 )
 
