@@ -212,20 +212,15 @@ func owed(err *ApplyError) error {
 
 // whileAway does something again while it fails because a host is away, as one that boots is.
 func (s *Site) whileAway(ctx context.Context, do func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.spec.healthLimit())
-	defer cancel()
-	for {
-		err := do()
-		if !errors.Is(err, host.ErrUnreachable) {
-			return err
+	var failed error
+	err := host.Until(ctx, s.spec.healthLimit(), time.Second, func(context.Context) error {
+		if failed = do(); errors.Is(failed, host.ErrUnreachable) {
+			s.spec.progress("waiting for a host that is away: %v", failed)
+			return failed
 		}
-		s.spec.progress("waiting for a host that is away: %v", err)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(time.Second):
-		}
-	}
+		return nil
+	})
+	return errors.Join(err, failed)
 }
 
 // Down removes everything that was made, services first, in the reverse order of their start.

@@ -113,28 +113,10 @@ func (r *Running) saveLog(ctx context.Context, to string, i Instance, name strin
 // tailOn is the end of an instance's log. The error is fs.ErrNotExist where there is none.
 func (r *Running) tailOn(ctx context.Context, i Instance, name string, limit int64) ([]byte, error) {
 	file := filepath.Join(i.Dir, name)
-	h, far := r.at(i.Host).(host.Piper)
-	if !far {
-		return readTail(file, limit)
-	}
 	var out bytes.Buffer
-	err := h.Pipe(ctx, host.Command{Argv: []string{"sh", "-c", `[ ! -e "$0" ] || exec tail -c "$1" "$0"`, file, fmt.Sprint(limit)}}, nil, &out)
+	err := r.at(i.Host).Pipe(ctx, host.Command{Argv: []string{"sh", "-c", `[ ! -e "$0" ] || exec tail -c "$1" "$0"`, file, fmt.Sprint(limit)}}, nil, &out)
 	if err == nil && out.Len() == 0 {
 		err = os.ErrNotExist
 	}
 	return out.Bytes(), err
-}
-
-func readTail(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() > limit {
-		if _, err := f.Seek(-limit, io.SeekEnd); err != nil {
-			return nil, err
-		}
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/dbserver"
 	"isukit/infra/host"
@@ -202,27 +199,10 @@ func copyData(ctx context.Context, from host.Host, src string, to host.Host, dst
 	if a, b := from.About(), to.About(); a.Name == b.Name || a.Here && b.Here {
 		return runOn(ctx, to, host.Command{Argv: []string{"cp", "-a", src, dst}})
 	}
-	reader, ok := from.(host.Piper)
-	writer, okTo := to.(host.Piper)
-	if !ok || !okTo {
-		return fmt.Errorf("copy %s to %s: %w", src, to.About().Name, host.ErrUnsupported)
-	}
 	if err := runOn(ctx, to, host.Command{Argv: []string{"mkdir", "-m", "700", dst}}); err != nil {
 		return err
 	}
-	r, w := io.Pipe()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		err := reader.Pipe(ctx, host.Command{Argv: []string{"tar", "-C", src, "-cSf", "-", "."}}, nil, w)
-		w.CloseWithError(err)
-		return err
-	})
-	group.Go(func() error {
-		err := writer.Pipe(ctx, host.Command{Argv: []string{"tar", "-C", dst, "-xSf", "-"}}, r, io.Discard)
-		r.CloseWithError(err)
-		return err
-	})
-	return group.Wait()
+	return host.Carry(ctx, from, host.Command{Argv: []string{"tar", "-C", src, "-cSf", "-", "."}}, to, host.Command{Argv: []string{"tar", "-C", dst, "-xSf", "-"}})
 }
 
 // fill has the app make the dataset's tables in a database that runs, from a configuration like the one that it will run with.

@@ -101,29 +101,28 @@ func (s *Site) beforeReboot(ctx context.Context) (sums map[string]string, hosts 
 
 // awaitHealthy waits until all that is up is healthy; hosts that do not answer yet are waited for as well.
 func (s *Site) awaitHealthy(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*s.spec.healthLimit(), fmt.Errorf("not healthy within %v after the reboot", 2*s.spec.healthLimit()))
-	defer cancel()
-	for {
+	err := host.Until(ctx, 2*s.spec.healthLimit(), time.Second, func(ctx context.Context) error {
 		st, err := s.Status(ctx)
+		if err != nil {
+			return err
+		}
 		var ill []string
-		if err == nil {
-			for _, h := range st.Hosts {
-				for _, i := range h.Instances {
-					if !i.Healthy {
-						ill = append(ill, i.Name+" on "+h.Name+" "+i.Exit)
-					}
+		for _, h := range st.Hosts {
+			for _, i := range h.Instances {
+				if !i.Healthy {
+					ill = append(ill, i.Name+" on "+h.Name+" "+i.Exit)
 				}
 			}
-			if len(ill) == 0 {
-				return nil
-			}
 		}
-		select {
-		case <-ctx.Done():
-			return &HintError{errors.Join(fmt.Errorf("%w: %s", context.Cause(ctx), strings.Join(ill, ", ")), err), "isukit topology status tells which; journalctl -u 'isukit-*' on the host says why"}
-		case <-time.After(time.Second):
+		if len(ill) > 0 {
+			return errors.New(strings.Join(ill, ", "))
 		}
+		return nil
+	})
+	if err != nil {
+		return &HintError{fmt.Errorf("not healthy after the reboot: %w", err), "isukit topology status tells which; journalctl -u 'isukit-*' on the host says why"}
 	}
+	return nil
 }
 
 // sums are the checksums of all tables, by database and name.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"sync"
@@ -154,7 +153,7 @@ func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
 				errs[n] = host.Foresee(ctx, hosts[n], ops, patterns...)
 			}
 			if errs[n] == nil {
-				inventories[n], errs[n] = readInventory(ctx, hosts[n])
+				inventories[n], errs[n] = host.ReadRecord[inventory](ctx, hosts[n], inventoryOf(hosts[n]), inventoryFormat)
 			}
 		})
 	}
@@ -170,26 +169,6 @@ func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
 	}
 }
 
-// readInventory returns nil where there is none.
-func readInventory(ctx context.Context, h host.Host) (*inventory, error) {
-	about := h.About()
-	text, err := h.Get(ctx, path.Join(about.Dir, inventoryFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	inv := &inventory{}
-	if err == nil {
-		err = json.Unmarshal(text, inv)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the inventory of %s: %w", about.Name, err)
-	}
-	if inv.Format != inventoryFormat {
-		return nil, fmt.Errorf("the inventory of %s has format %d; this isukit knows %d", about.Name, inv.Format, inventoryFormat)
-	}
-	return inv, nil
-}
-
 // save writes a host's inventory; it is on disk when it returns.
 func (f *found) save(ctx context.Context, name string) error {
 	f.inventories[name].ChangedAt = time.Now().UTC().Truncate(time.Second)
@@ -198,21 +177,15 @@ func (f *found) save(ctx context.Context, name string) error {
 
 // put is save for a change of what the inventory knows only.
 func (f *found) put(ctx context.Context, name string) error {
-	text, err := json.MarshalIndent(f.inventories[name], "", " ")
-	if err != nil {
-		return err
-	}
-	h := f.hosts[name]
-	if err := h.Put(ctx, path.Join(h.About().Dir, inventoryFile), text, 0o600); err != nil {
-		return fmt.Errorf("write the inventory of %s: %w", name, err)
-	}
-	return nil
+	return host.WriteRecord(ctx, f.hosts[name], inventoryOf(f.hosts[name]), f.inventories[name])
 }
+
+func inventoryOf(h host.Host) string { return path.Join(h.About().Dir, inventoryFile) }
 
 // keep returns what makes a host's inventory again what it is now.
 func (f *found) keep(name string) (back func(context.Context) error, err error) {
 	h := f.hosts[name]
-	file := path.Join(h.About().Dir, inventoryFile)
+	file := inventoryOf(h)
 	if f.inventories[name] == nil {
 		return func(ctx context.Context) error { return h.Remove(ctx, file) }, nil
 	}

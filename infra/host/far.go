@@ -2,20 +2,22 @@ package host
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"path"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Dialer is a host that is not this machine and makes connections: whoever answers sees one that comes from the host. That is
 // how isukit reaches what listens there for the hosts alone.
 type Dialer interface {
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// Piper is a host that runs a command with input and output of any size, as Run does not. in may be nil. An exit status other
-// than 0 is an error.
-type Piper interface {
-	Pipe(ctx context.Context, cmd Command, in io.Reader, out io.Writer) error
 }
 
 // Rebooter is a host that is a machine of its own. Reboot returns when it has booted again and answers, or when ctx ends.
@@ -35,4 +37,82 @@ func DropIn(h Host, service string) string {
 		return u.DropIn(service)
 	}
 	return ""
+}
+
+// Carry runs a command on one host with the output of another command, on another host, as its input: through here.
+func Carry(ctx context.Context, from Host, out Command, to Host, in Command) error {
+	r, w := io.Pipe()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := from.Pipe(ctx, out, nil, w)
+		w.CloseWithError(err)
+		if err != nil {
+			err = fmt.Errorf("host %s: %w", from.About().Name, err)
+		}
+		return err
+	})
+	group.Go(func() error {
+		err := to.Pipe(ctx, in, r, io.Discard)
+		r.CloseWithError(err)
+		if err != nil {
+			err = fmt.Errorf("host %s: %w", to.About().Name, err)
+		}
+		return err
+	})
+	return group.Wait()
+}
+
+// Until tries again, after a pause, until that succeeds. Within a limit it must; the error is that of the last try then.
+func Until(ctx context.Context, limit, pause time.Duration, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %v", limit))
+	defer cancel()
+	var last error
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil || last == nil { // what the end of the context causes says nothing
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ReadRecord reads what is known on a host, as JSON of a format; nil is for a file that is not there.
+func ReadRecord[T any](ctx context.Context, h Host, file string, format int) (*T, error) {
+	text, err := h.Get(ctx, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var is struct {
+		Format int `json:"format"`
+	}
+	record := new(T)
+	if err == nil {
+		err = errors.Join(json.Unmarshal(text, &is), json.Unmarshal(text, record))
+	}
+	if err == nil && is.Format != format {
+		err = fmt.Errorf("it has format %d; this isukit knows %d", is.Format, format)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s of host %s: %w", path.Base(file), h.About().Name, err)
+	}
+	return record, nil
+}
+
+// WriteRecord writes it, for whoever may act there alone; it is on disk then.
+func WriteRecord(ctx context.Context, h Host, file string, record any) error {
+	text, err := json.MarshalIndent(record, "", " ")
+	if err == nil {
+		err = h.Put(ctx, file, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s of host %s: %w", path.Base(file), h.About().Name, err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"syscall"
 	"time"
@@ -25,6 +26,8 @@ type Host interface {
 	// Run runs a command and waits for its end. A command that ran and failed is a Result with its Code, not an error.
 	// When ctx ends, the command is killed and ctx's error returned.
 	Run(ctx context.Context, cmd Command) (Result, error)
+	// Pipe runs a command with input and output of any size. in may be nil, for the command's Stdin. An exit status other than 0 is an error.
+	Pipe(ctx context.Context, cmd Command, in io.Reader, out io.Writer) error
 	// Put writes a file whole, atomically, with this mode, and makes the directories above it (mode 0700).
 	Put(ctx context.Context, path string, data []byte, mode fs.FileMode) error
 	// Get reads a file. The error is fs.ErrNotExist where there is none, ErrTooLarge where it is not for Get.

@@ -3,7 +3,6 @@ package site
 import (
 	"context"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strings"
@@ -202,8 +201,9 @@ func (s *Site) fill(ctx context.Context, h *hostPlan, m move) error {
 	switch {
 	case m.from != nil:
 		s.say("copy %s from %s to %s", o.MySQL.Schema, m.from.name, h.node.name)
-		if err := s.stream(ctx, m.from, h.node, o); err != nil {
-			return err
+		dump, load := host.Command{Argv: m.from.bases[o.Name].dump(o), Dir: "/"}, host.Command{Argv: d.client, Dir: "/"}
+		if err := host.Carry(ctx, m.from.at, dump, h.at, load); err != nil {
+			return fmt.Errorf("copy %s: %w", o.MySQL.Schema, err)
 		}
 		ok, err := s.equal(ctx, m.from, h.node, o)
 		if err == nil && !ok {
@@ -291,34 +291,6 @@ func (d *database) dump(o project.Role) []string {
 		argv = append(argv, "--set-gtid-purged=OFF", "--no-tablespaces")
 	}
 	return argv
-}
-
-// stream copies a schema from one host's database to another's.
-func (s *Site) stream(ctx context.Context, from, to *node, o project.Role) error {
-	r, w := io.Pipe()
-	read := make(chan error, 1)
-	go func() {
-		err := from.pipe(ctx, from.bases[o.Name].dump(o), nil, w)
-		w.CloseWithError(err)
-		read <- err
-	}()
-	err := to.pipe(ctx, to.bases[o.Name].client, r, io.Discard)
-	r.CloseWithError(err)
-	if readErr := <-read; readErr != nil {
-		return fmt.Errorf("dump %s: %w", o.MySQL.Schema, readErr)
-	}
-	if err != nil {
-		return fmt.Errorf("load %s: %w", o.MySQL.Schema, err)
-	}
-	return nil
-}
-
-func (n *node) pipe(ctx context.Context, argv []string, in io.Reader, out io.Writer) error {
-	p, ok := n.at.(host.Piper)
-	if !ok {
-		return fmt.Errorf("host %s cannot stream data: %w", n.name, host.ErrUnsupported)
-	}
-	return p.Pipe(ctx, host.Command{Argv: argv, Dir: "/"}, in, out)
 }
 
 // equal tells whether two databases have the same rows in the tables of a schema.

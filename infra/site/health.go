@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"isukit/infra/host"
 	"isukit/infra/project"
 )
 
@@ -33,24 +34,7 @@ func (n *node) probe(ctx context.Context, address string, port int, request stri
 
 // wait tries until it succeeds, for as long as a service may take.
 func (s *Site) wait(ctx context.Context, try func(context.Context) error) error {
-	limit := cmp.Or(s.Limit, time.Minute)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %v", limit))
-	defer cancel()
-	var last error
-	for {
-		err := try(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil || last == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	return host.Until(ctx, cmp.Or(s.Limit, time.Minute), 100*time.Millisecond, try)
 }
 
 // serveScript waits, for as many seconds as its first argument says, until units run and a request is answered at one of some addresses.

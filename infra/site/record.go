@@ -2,10 +2,6 @@ package site
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
 	"path"
 	"time"
 
@@ -78,33 +74,12 @@ const (
 )
 
 func readRecord(ctx context.Context, at host.Host, dir string) (*record, error) {
-	text, err := at.Get(ctx, path.Join(dir, recordFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	r := &record{}
-	if err == nil {
-		err = json.Unmarshal(text, r)
-	}
-	if err == nil && r.Format != recordFormat {
-		err = fmt.Errorf("it has format %d; this isukit knows %d", r.Format, recordFormat)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the record of what was applied on %s: %w", at.About().Name, err)
-	}
-	return r, nil
+	return host.ReadRecord[record](ctx, at, path.Join(dir, recordFile), recordFormat)
 }
 
 // save returns when the record is on disk.
 func (n *node) save(ctx context.Context) error {
-	text, err := json.MarshalIndent(n.rec, "", " ")
-	if err == nil {
-		err = n.at.Put(ctx, path.Join(n.dir, recordFile), append(text, '\n'), 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("record what is done on %s: %w", n.name, err)
-	}
-	return nil
+	return host.WriteRecord(ctx, n.at, path.Join(n.dir, recordFile), n.rec)
 }
 
 // find returns the item of a list that is so; nil where none is.

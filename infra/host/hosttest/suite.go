@@ -229,6 +229,13 @@ func run(t *testing.T, f *fixture) {
 	if err != nil || got.Code != 3 || string(got.Stderr) != "bad\n" {
 		t.Errorf("Run(fail): got code %d, stderr %q, error %v; want 3, bad, no error", got.Code, got.Stderr, err)
 	}
+	var through bytes.Buffer
+	if err := f.a.Pipe(ctx, host.Command{Argv: []string{"cat"}}, bytes.NewReader(make([]byte, 3<<20)), &through); err != nil || through.Len() != 3<<20 {
+		t.Errorf("Pipe(cat): %d bytes of %d, %v", through.Len(), 3<<20, err)
+	}
+	if err := f.a.Pipe(ctx, host.Command{Argv: f.Fail}, nil, &through); err == nil {
+		t.Error("Pipe(fail): got no error")
+	}
 	if _, err := f.a.Run(ctx, host.Command{Argv: []string{"no-such-program"}}); err == nil {
 		t.Error("Run(no-such-program): got no error")
 	}

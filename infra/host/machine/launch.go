@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 
@@ -31,8 +30,10 @@ type launch struct {
 	argv           []string // of the shell that waits
 	env            []string
 	dir            string
-	stdin          []byte
+	stdin          io.Reader // nil is nothing
 	stdout, stderr io.Writer
+	// patience is how long after the end what it leaves behind may have its output open; 0 is until all is read.
+	patience time.Duration
 	// record is called with the process before it is let go.
 	record func(proc.ID) error
 }
@@ -56,7 +57,7 @@ func (l launch) start() (*launched, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, l.stdout, l.stderr
 	cmd.Env, cmd.Dir = l.env, l.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.WaitDelay = time.Second // for what a command leaves behind with its output open
+	cmd.WaitDelay = l.patience
 	if err := cmd.Start(); err != nil {
 		open.Close()
 		return nil, err
@@ -76,16 +77,16 @@ func (l launch) start() (*launched, error) {
 		cmd.Wait()
 		return nil, err
 	}
-	var fed sync.WaitGroup
-	fed.Go(func() {
-		_, _ = open.Write(l.stdin) // a program that does not want it has done nothing wrong
+	go func() { // it ends with the program, or when who writes to the input is told that nobody reads it
+		if l.stdin != nil {
+			_, _ = io.Copy(open, l.stdin) // a program that does not want it has done nothing wrong
+		}
 		open.Close()
-	})
+	}()
 	go func() {
 		defer close(p.done)
 		cmd.Wait()
 		open.Close()
-		fed.Wait()
 	}()
 	return p, nil
 }

@@ -1,9 +1,11 @@
 package machine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -102,40 +104,62 @@ func (n *node) workDir(dir string) (program, shell string) {
 
 // Run implements host.Host.
 func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
-	name := filepath.Base(cmd.Argv[0])
-	fail := func(err error) (host.Result, error) {
-		return host.Result{}, fmt.Errorf("run %s on %s: %w", name, n.about.Name, err)
+	out, errOut := limitedBuffer{limit: host.MaxOutputBytes}, limitedBuffer{limit: host.MaxOutputBytes}
+	code, err := n.run(ctx, cmd, nil, &out, &errOut, time.Second)
+	if err != nil {
+		return host.Result{}, err
 	}
+	return host.Result{Code: code, Stdout: out.data, Stderr: errOut.data}, nil
+}
+
+// Pipe implements host.Host.
+func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.Writer) error {
+	errOut := limitedBuffer{limit: host.MaxOutputBytes}
+	code, err := n.run(ctx, cmd, in, out, &errOut, 0)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("run %s on %s: exit status %d: %s", filepath.Base(cmd.Argv[0]), n.about.Name, code, strings.TrimSpace(string(errOut.data)))
+	}
+	return err
+}
+
+func (n *node) run(ctx context.Context, cmd host.Command, in io.Reader, out, errOut io.Writer, patience time.Duration) (code int, err error) {
+	name := filepath.Base(cmd.Argv[0])
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("run %s on %s: %w", name, n.about.Name, err)
+		}
+	}()
 	if err := ctx.Err(); err != nil {
-		return fail(context.Cause(ctx))
+		return 0, context.Cause(ctx)
 	}
 	program, err := n.find(cmd.Argv[0])
 	if err != nil {
-		return fail(err)
+		return 0, err
 	}
 	log, err := n.d.commandLog()
 	if err != nil {
-		return fail(err)
+		return 0, err
+	}
+	if in == nil {
+		in = bytes.NewReader(cmd.Stdin)
 	}
 	dir, shellDir := n.workDir(cmd.Dir)
 	argv := n.inside(dir, append([]string{program}, cmd.Argv[1:]...))
-	out, errOut := limitedBuffer{limit: host.MaxOutputBytes}, limitedBuffer{limit: host.MaxOutputBytes}
 	p, err := launch{
 		argv: append([]string{"/bin/sh", "-c", gate, name}, argv...), env: slices.Concat(n.env, cmd.Env), dir: shellDir,
-		stdin: cmd.Stdin, stdout: &out, stderr: &errOut,
+		stdin: in, stdout: out, stderr: errOut, patience: patience,
 		record: func(id proc.ID) error { return errors.Join(log.add(name, id), n.addTo("run", id.PID)) },
 	}.start()
 	if err != nil {
-		return fail(err)
+		return 0, err
 	}
 	select {
 	case <-p.done:
-		return host.Result{Code: p.code(), Stdout: out.data, Stderr: errOut.data}, nil
+		return p.code(), nil
 	case <-ctx.Done():
 		_, err := proc.EndGroup(context.WithoutCancel(ctx), name, p.ID, n.about.Dir)
 		<-p.done
-		_, failed := fail(context.Cause(ctx))
-		return host.Result{}, errors.Join(failed, err)
+		return 0, errors.Join(context.Cause(ctx), err)
 	}
 }
 

@@ -67,7 +67,7 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	_, shellDir := n.workDir(s.Dir)
 	p, err := launch{
 		argv: append([]string{"/bin/sh", "-c", supervise, exit}, argv...), env: slices.Concat(n.env, s.Env), dir: shellDir,
-		stdout: log, stderr: log,
+		stdout: log, stderr: log, patience: time.Second,
 		record: func(id proc.ID) error {
 			if !n.group.None() {
 				if err := n.group.Leaf(leafOf(s.Name)).Add(id.PID); err != nil {

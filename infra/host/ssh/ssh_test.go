@@ -117,7 +117,7 @@ func zealous(t *testing.T, dir string) {
 		t.Errorf("a command: got %+v, %v; want in, err, 3", res, err)
 	}
 	var out strings.Builder
-	if err := h.(host.Piper).Pipe(t.Context(), host.Command{Argv: []string{"cat"}}, strings.NewReader("through"), &out); err != nil || out.String() != "through" {
+	if err := h.Pipe(t.Context(), host.Command{Argv: []string{"cat"}}, strings.NewReader("through"), &out); err != nil || out.String() != "through" {
 		t.Errorf("Pipe: got %q, %v; want what went in", out.String(), err)
 	}
 	if err := h.Put(t.Context(), h.About().Dir+"/file", []byte("text"), 0o600); err != nil {

@@ -21,12 +21,9 @@ import (
 	"isukit/infra/host"
 )
 
-var (
-	_ host.Dialer = (*node)(nil)
-	_ host.Piper  = (*node)(nil)
-)
+var _ host.Dialer = (*node)(nil)
 
-// Pipe implements host.Piper.
+// Pipe implements host.Host.
 func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.Writer) error {
 	name, dir := path.Base(cmd.Argv[0]), cmp.Or(cmd.Dir, n.from)
 	id := newID()
