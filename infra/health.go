@@ -36,7 +36,7 @@ func (l *layout) client(driver host.Driver) (*http.Client, error) {
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	return &http.Client{Transport: t, Timeout: 3 * time.Second}, nil
+	return &http.Client{Transport: t, Timeout: 10 * time.Second}, nil
 }
 
 // healthURL is what an instance answers with a status below 500 when it is healthy.
