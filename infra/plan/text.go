@@ -83,47 +83,6 @@ func linesOf(text string) []string {
 	return strings.Split(text, "\n")
 }
 
-// Hunk are lines of a text, from A0 and before A1, that others replace, from B0 and before B1.
-type Hunk struct{ A0, A1, B0, B1 int }
-
-// Hunks are where the lines b differ from the lines a: those between the longest lines in common. Where too many lie between the first
-// difference and the last one, that is one hunk.
-func Hunks(a, b []string) (list []Hunk) {
-	from, i, j := 0, len(a), len(b)
-	for from < i && from < j && a[from] == b[from] {
-		from++
-	}
-	for i > from && j > from && a[i-1] == b[j-1] {
-		i, j = i-1, j-1
-	}
-	if from == i && from == j {
-		return nil
-	}
-	if i-from > mostCompared || j-from > mostCompared {
-		return []Hunk{{from, i, from, j}}
-	}
-	common := longestCommon(a[from:i], b[from:j])
-	at := func(x, y int) int { return common[x-from][y-from] }
-	h := Hunk{from, from, from, from}
-	for h.A1 < i || h.B1 < j {
-		switch x, y := h.A1, h.B1; {
-		case x < i && y < j && a[x] == b[y] && at(x, y) == at(x+1, y+1)+1:
-			if h.A0 < x || h.B0 < y {
-				list = append(list, h)
-			}
-			h = Hunk{x + 1, x + 1, y + 1, y + 1}
-		case y == j || x < i && at(x+1, y) >= at(x, y+1):
-			h.A1++
-		default:
-			h.B1++
-		}
-	}
-	if h.A0 < h.A1 || h.B0 < h.B1 {
-		list = append(list, h)
-	}
-	return list
-}
-
 // longestCommon gives, for each pair of positions, how many lines the rests have in common.
 func longestCommon(a, b []string) [][]int {
 	table := make([][]int, len(a)+1)
