@@ -10,7 +10,7 @@ ALL = ./... $(FANOUT)/...
 FUZZTIME ?= 20s
 
 .PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
-	check-generated check-licenses check-tidy check-shell check-race check-vuln generate licenses fanout-path man clean
+	check-generated check-licenses check-tidy check-shell check-race check-vuln check-words coverage dist generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
 .NOTPARALLEL:
@@ -126,12 +126,16 @@ bin/suite:
 	@mkdir -p bin
 	@$(GO) build -C tools -o ../bin/suite ./suite
 
-check: check-format check-vet check-darwin check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
+check: check-format check-words check-vet check-darwin check-staticcheck check-generated check-licenses check-tidy check-shell check-race ## everything that needs no server
 	@echo 'check: ok'
 
 check-format:
 	@files=$$(git ls-files -co --exclude-standard '*.go' | while read -r f; do [ ! -e "$$f" ] || echo "$$f"; done | xargs gofmt -l); \
 	if [ -n "$$files" ]; then echo "not formatted (gofmt -w them):"; echo "$$files"; exit 1; fi
+
+check-words: ## words that are hard to read, with a plain form (testdata/wording.tsv): weak ones are printed, strong ones fail
+	@ISUKIT_WORDS=1 $(GO) test . -count 1 -run '^TestWording' -v >.words.out || { grep ': write: ' .words.out; rm -f .words.out; exit 1; }
+	@grep -c ': better: ' .words.out | sed 's/$$/ weak words (WORDS=1 lists them)/'; [ -z "$(WORDS)" ] || grep ': better: ' .words.out; rm -f .words.out
 
 check-vet:
 	$(GO) vet ./...
@@ -174,6 +178,12 @@ check-race:
 check-vuln: ## known vulnerabilities in what is called of the dependencies; VULNDB=file:///... asks a copy of the database
 	$(GO) tool -modfile=tools/go.mod govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
 
+dist: ## archives of a release in dist/: static binaries, completions, manual pages, checksums; TARGETS=linux/arm64 builds some
+	@GO='$(GO)' sh scripts/dist.sh
+
+coverage: ## the share of statements that tests without servers reach, by package, and the packages with none (docs/coverage.md)
+	@$(GO) test -p 2 -cover $(ALL) 2>/dev/null | sh scripts/coverage.sh
+
 licenses: ## docs/licenses.md: the licences of what the binaries are linked from
 	@cd tools && page=$$(mktemp) && $(GO) run ./licenses .. >"$$page" && cat "$$page" >../docs/licenses.md; rm -f "$$page"
 
@@ -187,5 +197,5 @@ man: build ## manual pages into man/, for man -l man/isukit.1
 generate: ## the Go code of proto/portal/v1
 	cd proto && $(GO) run ./gen
 
-clean: ## remove bin/, man/ and what setup fetched into .local/
-	rm -rf bin man .local
+clean: ## remove bin/, dist/, man/ and what setup fetched into .local/
+	rm -rf bin dist man .local

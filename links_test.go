@@ -33,6 +33,20 @@ func TestPagesAreLinked(t *testing.T) {
 		}
 		all = append(append(all, readme), pages...)
 	}
+	decisions, err := filepath.Glob("docs/decisions/*.md")
+	if err != nil || len(decisions) < 10 {
+		t.Fatalf("decisions: %d, %v", len(decisions), err)
+	}
+	index := readFile(t, "docs/decisions/README.md")
+	for _, page := range decisions {
+		if name := filepath.Base(page); name != "README.md" && !strings.Contains(index, "("+name+")") {
+			t.Errorf("docs/decisions/README.md does not lead to %s", page)
+		}
+		if name := filepath.Base(page); name != "README.md" && !strings.Contains(readFile(t, page), "**What would change our mind.**") {
+			t.Errorf("%s does not say what would change our mind", page)
+		}
+	}
+	all = append(all, decisions...)
 	for _, page := range all {
 		checkLinks(t, page)
 	}

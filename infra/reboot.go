@@ -35,7 +35,7 @@ func (s *Site) Reboot(ctx context.Context, together bool) (faults []string, err 
 			booting.hosts[name] = hosts[name]
 		}
 		if err := booting.onHosts(func(_ string, h host.Host) error { return h.(host.Rebooter).Reboot(ctx) }); err != nil {
-			return nil, &HintError{fmt.Errorf("reboot: %w", err), "look at the host's console; isukit topology status tells what runs by now"}
+			return nil, &HintError{fmt.Errorf("reboot: %w", err), "read the host's console; isukit topology status shows what runs"}
 		}
 		s.spec.progress("waiting until everything is healthy by itself")
 		if err := s.awaitHealthy(ctx); err != nil {
@@ -120,7 +120,7 @@ func (s *Site) awaitHealthy(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return &HintError{fmt.Errorf("not healthy after the reboot: %w", err), "isukit topology status tells which; journalctl -u 'isukit-*' on the host says why"}
+		return &HintError{fmt.Errorf("not healthy after the reboot: %w", err), "isukit topology status shows which; journalctl -u 'isukit-*' on the host shows why"}
 	}
 	return nil
 }

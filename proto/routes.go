@@ -122,13 +122,13 @@ func parseLine(line string) (Route, error) {
 	}
 	switch {
 	case r.Method == "" || strings.Trim(r.Method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
-		return Route{}, fmt.Errorf("%q is no method", r.Method)
+		return Route{}, fmt.Errorf("%q is not a method", r.Method)
 	case !strings.HasPrefix(r.Path, "/"):
 		return Route{}, fmt.Errorf("the path %q does not begin with a slash", r.Path)
 	case r.Request != "" && !r.Request.IsValid():
-		return Route{}, fmt.Errorf("%q is no message name", r.Request)
+		return Route{}, fmt.Errorf("%q is not a message name", r.Request)
 	case !r.Response.IsValid():
-		return Route{}, fmt.Errorf("%q is no message name", r.Response)
+		return Route{}, fmt.Errorf("%q is not a message name", r.Response)
 	}
 	return r, nil
 }

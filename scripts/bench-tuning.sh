@@ -3,7 +3,7 @@
 # for each case. It needs root, and MariaDB for the query cache. PAIRS (10), DURATION (5s), BUDGET
 # (7m, for a case) and ISUKIT (bin/isukit) may be set.
 #   query-cache      mysql/query-cache where many look at the leaderboard and few write
-#   query-cache-busy the same during a contest, when results come in all the time
+#   query-cache-busy the same during a contest, when results come in continuously
 #   proxy-cache      nginx/cache on the leaderboard, for the same audience
 #   keepalive        connections kept between nginx and the app, against a new one for each request
 #   durability       mysql/durability-relaxed during a contest

@@ -93,7 +93,7 @@ chmod 440 etc/sudoers.d/"$2"
 cp "$3" usr/local/bin/envoy
 printf "%s\n" "$4" >etc/isukit-tree
 ' sh "$work" "$account" "$root/.local/envoy/bin/envoy" "$version" >>"$dir.log" 2>&1 ||
-	fail "the tree in $work could not be made a host's; what went wrong is in $dir.log" 'mend that and run this again'
+	fail "the tree in $work could not be made a host's; what went wrong is in $dir.log" 'fix that and run this again'
 [ ! -e "$dir" ] || as_root rm -rf --one-file-system "$dir"
 mv "$work" "$dir" 2>/dev/null || as_root mv "$work" "$dir"
 rm -f "$dir.log"

@@ -247,7 +247,7 @@ func (c Config) replicaFaults() []error {
 func (c Config) limitFaults() []error {
 	var faults []error
 	if c.MaxIdleConns < 0 || c.MaxIdleConns > c.MaxOpenConns {
-		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d is not within 0..MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
+		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d must be from 0 to MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
 	}
 	for _, limit := range []struct {
 		name     string

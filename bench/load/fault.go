@@ -13,7 +13,7 @@ type Kind uint8
 // The kinds of hits. OK, Refused and Canceled are not errors; all others are.
 const (
 	OK       Kind = iota // answered, and the answer passed its check
-	Refused              // turned away in a way that costs nothing, such as a 503 to a bot
+	Refused              // rejected without penalty, for example with a 503 to a bot
 	Connect              // no connection, or no TLS session, could be made
 	Timeout              // no whole answer within the request's time limit
 	Protocol             // the bytes that came are not one whole HTTP/1.1 answer

@@ -38,7 +38,7 @@ func (s LiveState) now() result.Second {
 func Live(s LiveState, style Style) []string {
 	p := newSheet(style)
 	now := s.now()
-	p.line(p.paint(bold, clean(s.Phase)), "  ", progress(s), "   ", p.paint(dim, clock(s.Elapsed)+" in all"))
+	p.line(p.paint(bold, clean(s.Phase)), "  ", progress(s), "   ", p.paint(dim, clock(s.Elapsed)+" total"))
 	p.line(fmt.Sprintf("  users %s   hits/s %s   p50 %s   p99 %s",
 		p.paint(bold, padLeft(count(int64(now.Users)), 6)), p.paint(bold, padLeft(count(now.Hits), 7)), padLeft(millis(now.P50Ms), 8), padLeft(millis(now.P99Ms), 8)))
 	p.line("  hits/s ", p.paint(cyan, spark(s.Seconds, p.width-12)))

@@ -17,7 +17,7 @@ type Round struct {
 	Topology  string    `json:"topology"`
 	Scenario  string    `json:"scenario"`
 	Seed      uint64    `json:"seed"`
-	// LoadSeconds is how long the load phase was meant to last.
+	// LoadSeconds is planned length of the load phase.
 	LoadSeconds float64 `json:"load_s"`
 
 	// Passed is false as soon as one phase failed; Reason then says in one sentence which and why.

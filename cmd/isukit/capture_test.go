@@ -73,7 +73,7 @@ func TestCaptureCommandRefuses(t *testing.T) {
 		{[]string{"capture"}, "0 files are named"}, {[]string{"capture", "none.pcap"}, "no such file"},
 		{[]string{"capture", "capture_test.go"}, "formats are pcap, pcapng and HAR"}, {[]string{"capture", "--status", "x", plain}, `"x" is not a status`},
 		{[]string{"capture", "--where", "x", plain}, `has no "="`}, {[]string{"capture", "--bodies", "--jsonl", plain}, "cannot be combined"},
-		{[]string{"capture", "--keylog", plain, plain}, "holds no key"}, {[]string{"capture", "--filter", "udp", plain}, `"udp" is not`},
+		{[]string{"capture", "--keylog", plain, plain}, "contains no keys"}, {[]string{"capture", "--filter", "udp", plain}, `"udp" is not`},
 		{[]string{"capture", "--netns", "x", plain}, "applies only with --live"}, {[]string{"capture", "."}, ". is a directory"},
 		{[]string{"capture", "--only-type", "Nope", plain}, "type Nope is not in the schema"}, {[]string{"routes", "DELETE", "/api/contest"}, "no route matches"}, {[]string{"replay", plain}, "not a server URL"},
 		{[]string{"replay", plain, "--to", "ftp://x"}, "not a server URL"}, {[]string{"send", "--to", "ftp://x", "/api/session"}, "not a server URL"},

@@ -91,7 +91,7 @@ func TestDigestDiff(t *testing.T) {
 			}
 		}
 	}
-	for args, say := range map[string]string{before + " " + slow1: "not of the same kind", before + " " + file("empty"): "contains no lines", before + " " + file("bad.json", "{\n  \"lines\": x"): "is no digest", before: "takes 2 arguments"} {
+	for args, say := range map[string]string{before + " " + slow1: "not of the same kind", before + " " + file("empty"): "contains no lines", before + " " + file("bad.json", "{\n  \"lines\": x"): "is not a digest", before: "takes 2 arguments"} {
 		if code, _, errs := isukitIn(t, "", append([]string{"digest", "diff"}, strings.Fields(args)...)...); code != ui.ExitUsage || !strings.Contains(errs, say) {
 			t.Errorf("%s: exit %d: %s, want %q", args, code, errs, say)
 		}

@@ -126,7 +126,7 @@ func savedDigest(r *result.Round, in *bufio.Reader) error {
 		err = json.Unmarshal(text, &r.Access)
 	}
 	if err != nil {
-		return ui.UsageError(fmt.Errorf("%s is no digest: %w", r.ID, err), "--json of isukit digest writes one")
+		return ui.UsageError(fmt.Errorf("%s is not a digest: %w", r.ID, err), "--json of isukit digest writes one")
 	}
 	return nil
 }

@@ -249,7 +249,7 @@ func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.
 	for _, r := range found {
 		names = append(names, r.Method)
 	}
-	return "", nil, ui.UsageError(fmt.Errorf("%s takes %s", target.Path, strings.Join(names, " and ")), "put the method before the path, as in 'POST "+target.Path+"'")
+	return "", nil, ui.UsageError(fmt.Errorf("%s takes %s", target.Path, strings.Join(names, " and ")), "put the method before the path, for example 'POST "+target.Path+"'")
 }
 
 // bytes builds the request's body; hasBody is false for a route without one.

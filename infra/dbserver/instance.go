@@ -93,7 +93,7 @@ func Create(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lay down %s on %s: %w", cfg.Dir, h.About().Name, err)
+		return nil, fmt.Errorf("create %s on %s: %w", cfg.Dir, h.About().Name, err)
 	}
 	return i, nil
 }

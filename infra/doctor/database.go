@@ -122,7 +122,7 @@ func queryCache(o *Observed) []Finding {
 		found = append(found, Finding{
 			Severity: Warn, Host: h.Name, Subject: d.Name,
 			Seen: fmt.Sprintf("the query cache has %s but query_cache_type is OFF: it does nothing", bytesText(size)),
-			Fix:  "SET GLOBAL query_cache_type = ON;   -- and query_cache_type = 1 under [mysqld]; isukit tune show mysql/query-cache tells when it pays",
+			Fix:  "SET GLOBAL query_cache_type = ON;   -- and query_cache_type = 1 under [mysqld]; isukit tune show mysql/query-cache shows when it helps",
 		})
 	})
 	return found
@@ -155,7 +155,7 @@ func durability(o *Observed) []Finding {
 			found = append(found, Finding{Severity: severity, Host: h.Name, Subject: d.Name, Seen: seen, Fix: fix})
 		}
 		if v, ok := d.Variables["innodb_doublewrite"]; ok && !d.on("innodb_doublewrite") {
-			add(Warn, fmt.Sprintf("innodb_doublewrite is %s: a crash or power failure in the middle of a write leaves a broken page that nothing mends; a reboot test may end here", v),
+			add(Warn, fmt.Sprintf("innodb_doublewrite is %s: a crash or power failure during a write leaves a torn page that cannot be repaired; the app may fail the reboot test", v),
 				"remove innodb_doublewrite from the option file and restart the server   # it cannot be changed while it runs")
 		}
 		switch d.Variables["innodb_flush_log_at_trx_commit"] {

@@ -45,7 +45,7 @@ func titleOf(f mysql.OptionFile) string {
 
 // ignoredBy tells why a server does not read the file; "" where it does. Who the server runs as is not known when UID is -1.
 func ignoredBy(f mysql.OptionFile, p Process, appArmor bool) (seen, fix string) {
-	copyIt := fmt.Sprintf("install -m 644 %s %s.new && mv %[2]s.new %[2]s   # a copy in place of the link, then restart the server", f.Real, f.Path)
+	copyIt := fmt.Sprintf("install -m 644 %s %s.new && mv %[2]s.new %[2]s   # replaces the link by a copy; then restart the server", f.Real, f.Path)
 	switch {
 	case f.Real == "":
 		if !f.InDirectory {

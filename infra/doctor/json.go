@@ -61,7 +61,7 @@ func (s Statement) fault(arg string) string {
 	case literal && json.Valid([]byte(text)):
 		return ""
 	case literal:
-		return fmt.Sprintf("the second argument of JSON_CONTAINS is %s, which is no JSON document", short(arg, 40))
+		return fmt.Sprintf("the second argument of JSON_CONTAINS is %s, which is not JSON", short(arg, 40))
 	case arg == "?" && !s.Example && s.Errors > 0:
 		return fmt.Sprintf("%d of its calls ended with an error, and its second argument is not quoted with JSON_QUOTE", s.Errors)
 	case arg == "?" && !s.Example && s.Warnings > 0:

@@ -32,7 +32,7 @@ func grantIdentified(o *Observed) []Finding {
 		for _, at := range cacheExpr.FindAllIndex(f.Text, -1) {
 			found = append(found, Finding{Severity: Warn, Subject: place(f, at[0]),
 				Seen: "the query cache is set: MySQL 8 and later have none (error 1193); MariaDB does",
-				Fix:  "cache in the app or the proxy; isukit tune show mysql/query-cache tells of MariaDB's"})
+				Fix:  "cache in the app or the proxy; isukit tune show mysql/query-cache describes MariaDB's"})
 		}
 	}
 	return found

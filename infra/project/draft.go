@@ -33,7 +33,7 @@ func (f *Found) Draft(name string) string {
 	line("  # command: ./bench --target http://127.0.0.1   # what it prints is searched for the score:")
 	line("  # score: {json: .score}     # or {regexp: 'score: (\\d+)'}")
 	line("  # pass: {json: .pass}       # must be true; some benchmarks exit with 0 when they fail")
-	line("  external: true              # in place of a command: isukit observe waits for it")
+	line("  external: true              # instead of a command: isukit observe waits for it")
 	line("  initialize: /initialize     # the request that it begins with")
 	return b.String()
 }
@@ -83,7 +83,7 @@ func (f *Found) draftLogs(line func(string, ...any)) {
 		remark := ""
 		switch l.Format {
 		case "", "combined", "main":
-			remark = "   # it tells no times: give it a log_format with $request_time and $upstream_response_time"
+			remark = "   # it contains no times: use a log_format with $request_time and $upstream_response_time"
 		default:
 			remark = "   # log_format " + l.Format
 		}

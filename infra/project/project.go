@@ -216,7 +216,7 @@ type Duration time.Duration
 func (d *Duration) UnmarshalYAML(text []byte) error {
 	parsed, err := time.ParseDuration(strings.Trim(strings.TrimSpace(string(text)), `"'`))
 	if err != nil || parsed <= 0 {
-		return fmt.Errorf("%q is no duration such as 90s", strings.TrimSpace(string(text)))
+		return fmt.Errorf("%q is not a duration such as 90s", strings.TrimSpace(string(text)))
 	}
 	*d = Duration(parsed)
 	return nil

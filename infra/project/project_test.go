@@ -88,7 +88,7 @@ benchmark: {command: x, external: true, score: {json: .a}, fail: {json: .b}, ini
 	}
 	for text, want := range map[string]string{
 		"name: a\nbenchmrk: {}\n":                           "benchmrk",
-		"name: a\nbenchmark: {command: x, timeout: soon}\n": "no duration",
+		"name: a\nbenchmark: {command: x, timeout: soon}\n": "not a duration",
 		"name: a\n": "either a command or external",
 		"- 1\n":     "",
 		"name: a\nbenchmark: {command: x}\n" + strings.Repeat("#", 2<<20): "bytes",

@@ -84,7 +84,7 @@ func (s *Site) healthy(ctx context.Context, h *hostPlan, o project.Role) error {
 	}
 	if err := s.serves(ctx, h.node, cmp.Or(o.Health, "tcp"), o.Port, addresses, o.Units...); err != nil {
 		log, _ := h.run(context.WithoutCancel(ctx), nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", o.Units[0])
-		return fmt.Errorf("role %s does not get healthy: %w\n%s", o.Name, err, strings.TrimSpace(log))
+		return fmt.Errorf("role %s does not become healthy: %w\n%s", o.Name, err, strings.TrimSpace(log))
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func each(ctx context.Context, targets []*Target, tunings []Tuning, records bool
 	var report Report
 	for _, tuning := range tunings {
 		if !hasKind(targets, tuning.Kind) && !twinHas(targets, tunings, tuning) {
-			report = append(report, Outcome{Tuning: tuning.Name, Did: Refused, Reason: fmt.Sprintf("there is nothing of kind %s here", tuning.Kind)})
+			report = append(report, Outcome{Tuning: tuning.Name, Did: Refused, Reason: fmt.Sprintf("kind %s was not found", tuning.Kind)})
 		}
 	}
 	some := map[*Target][]Tuning{}

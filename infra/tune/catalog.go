@@ -95,7 +95,7 @@ func (c *Catalog) loadGroups(assets fs.FS) error {
 		g := Group{Name: strings.TrimSpace(name), About: comment, Members: strings.Fields(members)}
 		for _, m := range g.Members {
 			if _, ok := c.Find(m); !ok {
-				return fmt.Errorf("%s: group %s has %q, which is no tuning", groupsFile, g.Name, m)
+				return fmt.Errorf("%s: group %s has %q, which is not a tuning", groupsFile, g.Name, m)
 			}
 		}
 		c.Groups = append(c.Groups, g)

@@ -53,7 +53,7 @@ func (d databaseServer) refuse(ctx context.Context, s Setting) (string, error) {
 		name = mysql.Variable(s.Key)
 	}
 	if !variableRE.MatchString(name) {
-		return fmt.Sprintf("%q is no variable", s.Key), nil
+		return fmt.Sprintf("%q is not a variable", s.Key), nil
 	}
 	rows, err := d.c.Query.Query(ctx, "SHOW GLOBAL VARIABLES LIKE '"+strings.ReplaceAll(name, "_", `\_`)+"'")
 	if err != nil {

@@ -96,7 +96,7 @@ func (p *parser) plain(text string) bool {
 			}
 		}
 		if !keyRE.MatchString(s.Key) || kind == Sysctl && (s.Flag || value == "") {
-			p.fault(n, "%q is no setting", line)
+			p.fault(n, "%q is not a setting", line)
 		}
 		p.tuning.Settings = append(p.tuning.Settings, s)
 	}
@@ -160,7 +160,7 @@ func (p *parser) add(line int, key, value, comment string, flag bool) {
 	s := Setting{Key: key, Value: value, Restart: Never, Flag: flag}
 	switch {
 	case p.tuning.Kind != Nginx && p.tuning.Kind != Envoy && (!keyRE.MatchString(key) || strings.Contains(key, "..")):
-		p.fault(line, "%q is no key", key)
+		p.fault(line, "%q is not a key", key)
 	case value == "" && !flag:
 		p.fault(line, "%s has no value", key)
 	case flag && p.tuning.Kind != MySQL:
@@ -216,7 +216,7 @@ func (s *Setting) readComment(comment string) error {
 		faults = append(faults, errors.New(`it does not say since which version ("since nginx 1.1.4")`))
 	}
 	if s.Risk == "" {
-		faults = append(faults, errors.New(`it does not tell the risk ("risk: low")`))
+		faults = append(faults, errors.New(`the risk is missing ("risk: low")`))
 	}
 	return errors.Join(faults...)
 }

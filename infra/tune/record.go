@@ -200,7 +200,7 @@ func decodeValue(text string) (engine.Value, error) {
 	}
 	v, ok := strings.CutPrefix(text, "value ")
 	if !ok {
-		return engine.Value{}, fmt.Errorf("%q is no value", text)
+		return engine.Value{}, fmt.Errorf("%q is not a value", text)
 	}
 	return engine.Value{Text: v}, nil
 }

@@ -164,7 +164,7 @@ func (s *seen) ask(ctx context.Context, commands [][]string) error {
 		end := max(0, strings.LastIndexByte(rest[:n], '\n'))
 		code, err := strconv.Atoi(strings.TrimPrefix(rest[end:n], "\n"))
 		if err != nil {
-			return fmt.Errorf("ask several things at once: %q is no exit status", rest[end:n])
+			return fmt.Errorf("run several scripts together: %q is not an exit status", rest[end:n])
 		}
 		if code == 0 || c[0] == "test" { // what failed is asked again, and says why
 			s.ran(commandKey(c), host.Result{Code: code, Stdout: []byte(rest[:end])})

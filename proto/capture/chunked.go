@@ -36,7 +36,7 @@ func (p *parser) lineRead(line string, at mark) {
 		n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 62)
 		switch {
 		case err != nil:
-			p.garbage(at, fmt.Errorf("%q is no chunk size", clip([]byte(line))))
+			p.garbage(at, fmt.Errorf("%q is not a chunk size", clip([]byte(line))))
 		case n == 0:
 			p.state = stateTrailer
 		default:

@@ -70,7 +70,7 @@ func parseTerm(words []string) (t filterTerm, any bool, err error) {
 	case "port":
 		n, err := strconv.ParseUint(words[1], 10, 16)
 		if err != nil || n == 0 {
-			return t, false, fmt.Errorf("%q is no port", words[1])
+			return t, false, fmt.Errorf("%q is not a port", words[1])
 		}
 		t.port = uint16(n)
 	case "host":
@@ -81,7 +81,7 @@ func parseTerm(words []string) (t filterTerm, any bool, err error) {
 		t.prefix = netip.PrefixFrom(addr, addr.BitLen())
 	case "net":
 		if t.prefix, err = netip.ParsePrefix(words[1]); err != nil {
-			return t, false, fmt.Errorf("%q is no network prefix", words[1])
+			return t, false, fmt.Errorf("%q is not a network prefix", words[1])
 		}
 	default:
 		return t, false, fmt.Errorf("%q is unknown; port, host and net are known", words[0])

@@ -212,17 +212,17 @@ func parseHead(head []byte, dir int) (*Message, error) {
 	m := new(Message)
 	parts := strings.SplitN(string(line), " ", 3)
 	if len(parts) < 2 {
-		return nil, fmt.Errorf("%q is no start line", clip(line))
+		return nil, fmt.Errorf("%q is not a start line", clip(line))
 	}
 	if dir == 0 {
 		if len(parts) != 3 || !isToken(parts[0]) || !strings.HasPrefix(parts[2], "HTTP/1.") {
-			return nil, fmt.Errorf("%q is no request line", clip(line))
+			return nil, fmt.Errorf("%q is not a request line", clip(line))
 		}
 		m.Method, m.Target, m.Proto = parts[0], parts[1], strings.TrimSpace(parts[2])
 	} else {
 		status, err := strconv.Atoi(parts[1])
 		if !strings.HasPrefix(parts[0], "HTTP/1.") || err != nil || status < 100 || status > 999 {
-			return nil, fmt.Errorf("%q is no status line", clip(line))
+			return nil, fmt.Errorf("%q is not a status line", clip(line))
 		}
 		m.Proto, m.Status = parts[0], status
 		if len(parts) == 3 {

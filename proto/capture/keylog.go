@@ -61,7 +61,7 @@ func ReadKeyLog(r io.Reader) (*KeyLog, error) {
 		return nil, fmt.Errorf("read key log: this is a private key, which cannot decrypt (EC)DHE connections; " +
 			"let the client or the server write a key log (SSLKEYLOGFILE, tls.Config.KeyLogWriter)")
 	}
-	return nil, fmt.Errorf("read key log: it holds no key (lines such as \"CLIENT_RANDOM <hex> <hex>\")")
+	return nil, fmt.Errorf("read key log: it contains no keys (lines such as \"CLIENT_RANDOM <hex> <hex>\")")
 }
 
 // FollowKeyLog reads a key log that is still being written: when a key is missing, what was appended is read. The file

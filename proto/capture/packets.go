@@ -47,7 +47,7 @@ type fileSource interface {
 // Formats are those of the files that NewReader reads, which may be packed with gzip or zstd.
 const Formats = "pcap, pcapng and HAR"
 
-var errNoCapture = errors.New("this is no capture: the formats are " + Formats)
+var errNoCapture = errors.New("not a capture: the formats are " + Formats)
 
 // unpack takes gzip or zstd off, however often applied, up to twice.
 func unpack(r io.Reader) (*bufio.Reader, error) {

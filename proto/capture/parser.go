@@ -101,7 +101,7 @@ func (p *parser) head(b []byte, at mark) int {
 	}
 	p.buf = append(p.buf, b...)
 	if !p.plausible() || len(p.buf) > maxHeadBytes || !p.loan.hold(p.conn.out, len(p.buf)) {
-		p.garbage(at, fmt.Errorf("%q is no start of a message", clip(p.buf)))
+		p.garbage(at, fmt.Errorf("%q is not the start of a message", clip(p.buf)))
 		return len(b)
 	}
 	// The empty line may lie across the old bytes and the new ones.
@@ -201,7 +201,7 @@ func (p *parser) frame(at mark) {
 	case len(lengths) > 0:
 		n, err := strconv.ParseUint(lengths[0], 10, 62)
 		if err != nil || len(lengths) > 1 {
-			p.fault(fmt.Sprintf("Content-Length %q is no length", strings.Join(lengths, ", ")))
+			p.fault(fmt.Sprintf("Content-Length %q is not a length", strings.Join(lengths, ", ")))
 			p.giveUp(at)
 			return
 		}

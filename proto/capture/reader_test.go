@@ -90,7 +90,7 @@ func TestHTTP(t *testing.T) {
 			[]string{"? 2xx 1 ! the request was not captured", "GET /b 2xx 2"}},
 		{"bad chunk", func(s *script) {
 			s.open().send(0, get("/a")).send(1, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxy\r\nzz\r\n").send(0, get("/b")).send(1, ok("2"))
-		}, []string{`GET /a 2xx xy ! response: "zz" is no chunk size`, "GET /b 2xx 2"}},
+		}, []string{`GET /a 2xx xy ! response: "zz" is not a chunk size`, "GET /b 2xx 2"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -126,7 +126,7 @@ func recordSize(b []byte) (int, error) {
 	}
 	size := int(binary.BigEndian.Uint16(b[3:]))
 	if !looksLikeTLS(b) || size > maxRecordBytes {
-		return 0, fmt.Errorf("%x is no record's header", b[:5])
+		return 0, fmt.Errorf("%x is not a record header", b[:5])
 	}
 	if len(b) < 5+size {
 		return 0, nil

@@ -77,7 +77,7 @@ func ParseDescriptorSet(data []byte) (*Schema, error) {
 		return nil, fmt.Errorf("read descriptor set: %w", err)
 	}
 	if len(set.File) == 0 {
-		return nil, errors.New("read descriptor set: it holds no file")
+		return nil, errors.New("read descriptor set: it contains no files")
 	}
 	set.File = withWellKnown(set.File)
 	notes := withoutMessageSets(set.File)

@@ -73,7 +73,7 @@ type ReplayReport struct {
 	Differ        int `json:"differ"`
 	NotComparable int `json:"not_comparable"`
 	Failed        int `json:"failed"`
-	// LeftOut are exchanges of the capture whose request is not whole.
+	// LeftOut are exchanges of the capture whose request is incomplete.
 	LeftOut int      `json:"left_out"`
 	Answers []Answer `json:"answers"`
 }

@@ -99,7 +99,7 @@ func (o *Opened) leave(ctx context.Context, placed *site.Site, to string) (held 
 		}
 	}
 	if err != nil {
-		err = ui.Hinted(err, "isukit tune verify tells what differs; isukit tune revert --all --force takes it back all the same")
+		err = ui.Hinted(err, "isukit tune verify shows the differences; isukit tune revert --all --force reverts them anyway")
 	}
 	return held, err
 }
@@ -147,7 +147,7 @@ func (o *Opened) arrive(ctx context.Context, placed *site.Site, t project.Placem
 		errs = append(errs, fmt.Errorf("%s came from files, and follow their services only where a role names them under tune", strings.Join(held, ", ")))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return ui.Hinted(fmt.Errorf("topology %s is up, and not all tunings are: %w", t.Name, err), "isukit tune verify tells what holds")
+		return ui.Hinted(fmt.Errorf("topology %s is up, and not all tunings are: %w", t.Name, err), "isukit tune verify shows which settings are in effect")
 	}
 	if placed.Progress != nil {
 		placed.Progress("tunings applied: " + strings.Join(names, ", "))

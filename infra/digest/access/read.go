@@ -76,7 +76,7 @@ func New(opts Options) (*Digester, error) {
 	if opts.Seconds {
 		n := opts.To.Sub(opts.From) / time.Second
 		if opts.From.IsZero() || n < 0 || n > maxSeconds {
-			return nil, errors.New("seconds are told apart only in a window of at most a day")
+			return nil, errors.New("one-second steps need a window of at most a day")
 		}
 		d.out.Seconds = make([]Second, n+1)
 	}

@@ -31,7 +31,7 @@ func Admin(text string) (string, error) {
 	}
 	at := conf.Admin.Address.Socket
 	if at.Port == 0 {
-		return "", errors.New("it has no admin page with a port, which tells what runs")
+		return "", errors.New("it has no admin page with a port, which isukit needs")
 	}
 	if ip := net.ParseIP(at.Address); ip == nil || ip.IsUnspecified() {
 		at.Address = "127.0.0.1"

@@ -174,7 +174,7 @@ func (r *reader) key(e *Entry, depth int) (err error) {
 	l := r.lines[r.at]
 	name, behind, ok := keyOf(l.says)
 	if !ok {
-		return r.fault("it is no key of block style")
+		return r.fault("it is not a key in block style")
 	}
 	e.Name, e.colon = name, l.start+behind
 	rest := uncommented(l.says[behind:])

@@ -106,7 +106,7 @@ func TestYAMLRefused(t *testing.T) {
 		"another document":               {"a:\n  b: 1\n---\na:\n  b: 2\n", "a:b", "line 3: more than one document"},
 		"the end of a document":          {"a:\n  b: 1\n...\n", "a:b", "line 3: more than one document"},
 		"text on a document's line":      {"--- {a: 1}\n", "a:b", "line 1: more than one document, or text"},
-		"a key that is a question":       {"a:\n  ? b\n  : 1\n", "a:b", "line 2: it is no key of block style"},
+		"a key that is a question":       {"a:\n  ? b\n  : 1\n", "a:b", "line 2: it is not a key in block style"},
 		"a tab behind a dash":            {"a:\n  -\tb: 1\n", "a:1:b", "line 2: a tab before its text"},
 		"a carriage return":              {"a:\n  b: 1\r  c: 2\n", "a:b", "line 2: a carriage return within it"},
 		"flow style at the key's place":  {"a: {b: 1}\n", "a:b", "it is gone"},

@@ -71,7 +71,7 @@ func serviceThatEnds(t *testing.T, f *fixture) {
 	}
 	wait.For(t, "the end of the service", func() bool { st, err := f.a.State(ctx, "s"); return err == nil && !st.Running })
 	if st, err := f.a.State(ctx, "s"); err != nil || st.Exit != "exit status 3" || st.OutOfMemory {
-		t.Errorf("State: got %+v, %v; want exit status 3, not for want of memory", st, err)
+		t.Errorf("State: got %+v, %v; want exit status 3, not out of memory", st, err)
 	}
 	if text, err := f.a.Get(ctx, log); err != nil || string(text) != "bad\n" {
 		t.Errorf("log: got %q, %v; want bad", text, err)
@@ -209,7 +209,7 @@ func removeOne(t *testing.T, f *fixture) {
 	}
 	a := f.host(t, f.Wants[0].Name)
 	if names, err := a.Services(ctx); err != nil || len(names) > 0 {
-		t.Errorf("Services of a host that was made anew: got %q, %v; want none", names, err)
+		t.Errorf("Services of a host that was created again: got %q, %v; want none", names, err)
 	}
 	if text, err := a.Get(ctx, in(a, "removed.log")); err == nil {
 		t.Errorf("a file of a host that was removed: got %q, want none", text)

@@ -175,7 +175,7 @@ func (d *Driver) readdress(ctx context.Context, s state, h hostRecord) error {
 		return nil
 	}
 	if s.System != nil {
-		return &host.Fault{Err: fmt.Errorf("%w: it runs at %s, not %s", host.ErrUnsupported, h.Has, h.Address), Hint: "make it anew: isukit lab down, then up"}
+		return &host.Fault{Err: fmt.Errorf("%w: it runs at %s, not %s", host.ErrUnsupported, h.Has, h.Address), Hint: "create it again: isukit lab down, then up"}
 	}
 	text := fmt.Sprintf("address flush dev eth0\nlink set eth0 down\nlink set eth0 address %s\naddress add %s/24 dev eth0\nlink set eth0 up\n", linkAddress(h.Address), h.Address)
 	if err := tool(ctx, h.Holder.PID, text, "ip", "-batch", "-"); err != nil {
@@ -233,7 +233,7 @@ func (d *Driver) makeFixtures(ctx context.Context) error {
 	}
 	for _, h := range s.Hosts {
 		if h.Holder.Alive() {
-			return errors.New("the lab's switch or its generator was ended by somebody; take the lab down (isukit lab down) and make it anew")
+			return errors.New("another process stopped the lab's switch or generator; run isukit lab down and create the lab again")
 		}
 	}
 	if err := d.removeFixtures(ctx, s); err != nil {

@@ -154,7 +154,7 @@ var causes = []struct {
 	err  error
 	hint string // %s is the destination
 }{
-	{"REMOTE HOST IDENTIFICATION HAS CHANGED", host.ErrHostKey, "if the host was made anew, forget its old key (ssh-keygen -R ADDRESS), then log in once by hand and compare the fingerprint: ssh %s"},
+	{"REMOTE HOST IDENTIFICATION HAS CHANGED", host.ErrHostKey, "if the host was reinstalled, remove its old key (ssh-keygen -R ADDRESS), then log in once and compare the fingerprint: ssh %s"},
 	{"Host key verification failed", host.ErrHostKey, "log in once by hand and compare the fingerprint: ssh %s"},
 	{"host key is known for", host.ErrHostKey, "log in once by hand and compare the fingerprint: ssh %s"},
 	{"UNPROTECTED PRIVATE KEY FILE", host.ErrLogin, "take the key file's rights from others (chmod 600), then try: ssh %s true"},

@@ -1,0 +1,155 @@
+package isukit_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A wording is one line of testdata/wording.tsv.
+type wording struct {
+	strong           bool
+	pattern, allowed *regexp.Regexp
+	plain            string
+}
+
+// found is the part of a text that the pattern matches, or "".
+func (w wording) found(text string) string {
+	if w.allowed != nil {
+		text = w.allowed.ReplaceAllString(text, "…")
+	}
+	return w.pattern.FindString(text)
+}
+
+func wordings(t *testing.T) (list []wording) {
+	t.Helper()
+	for line := range strings.Lines(readFile(t, "testdata/wording.tsv")) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		column := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(column) != 4 || !slices.Contains([]string{"strong", "weak"}, column[0]) {
+			t.Fatalf("testdata/wording.tsv: %q is not strength, pattern, allowed text and plain form", line)
+		}
+		w := wording{strong: column[0] == "strong", pattern: regexp.MustCompile(column[1]), plain: column[3]}
+		if column[2] != "-" {
+			w.allowed = regexp.MustCompile(column[2])
+		}
+		list = append(list, w)
+	}
+	return list
+}
+
+// TestWording checks the texts that users read against testdata/wording.tsv: string literals of the programs, pages, templates, messages of
+// scripts, and the comments of tunings and topologies, which tune show and topology ls print. make check-words sets
+// ISUKIT_WORDS, with which strong matches fail; with -v all are listed.
+func TestWording(t *testing.T) {
+	list := wordings(t)
+	texts := 0
+	check := func(place, text string) {
+		texts++
+		for _, w := range list {
+			if found := w.found(text); found == "" {
+				continue
+			} else if w.strong && os.Getenv("ISUKIT_WORDS") != "" {
+				t.Errorf("%s: %q in %q: write: %s", place, found, text, w.plain)
+			} else if testing.Verbose() {
+				t.Logf("%s: %q in %q: better: %s", place, found, text, w.plain)
+			}
+		}
+	}
+	eachSource(t, func(file, _ string) {
+		if !strings.HasSuffix(file, "_test.go") {
+			eachLiteral(t, file, check)
+		}
+	})
+	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "app/README.md", "docs/*.md", "docs/decisions/*.md", "bench/report/*.tmpl",
+		"scripts/*.sh", "scripts/*/*.conf", "scripts/tunings.conf", "mysql/*", "nginx/*.conf", "infra/topologies/*.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			number := 0
+			for line := range strings.Lines(readFile(t, file)) {
+				if number++; isRead(file, line) {
+					check(file+":"+strconv.Itoa(number), strings.TrimSpace(line))
+				}
+			}
+		}
+	}
+	if texts < 10000 {
+		t.Errorf("only %d texts were checked", texts)
+	}
+}
+
+// isRead reports whether users read this line of a file: all of a page or a template, messages of a script, comments of the rest.
+func isRead(file, line string) bool {
+	switch filepath.Ext(file) {
+	case ".md", ".tmpl":
+		return true
+	case ".sh":
+		return strings.Contains(line, "echo ") || strings.Contains(line, "printf ") || strings.Contains(line, "fail ")
+	}
+	return strings.HasPrefix(strings.TrimSpace(line), "#")
+}
+
+// eachLiteral visits each line of the string literals of a file that has a space in it.
+func eachLiteral(t *testing.T, file string, visit func(place, text string)) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, file, text, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		literal, ok := n.(*ast.BasicLit)
+		if !ok || literal.Kind != token.STRING {
+			return true
+		}
+		value, err := strconv.Unquote(literal.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := set.Position(literal.Pos())
+		for line := range strings.Lines(value) {
+			if line = strings.TrimSpace(line); strings.Contains(line, " ") {
+				visit(file+":"+strconv.Itoa(at.Line), line)
+			}
+			at.Line++
+		}
+		return true
+	})
+}
+
+// TestWordingFinds holds the patterns against sentences that they must find and sentences that they must not.
+func TestWordingFinds(t *testing.T) {
+	list := wordings(t)
+	for text, want := range map[string]bool{
+		`--status "x" is no status`:                      true,
+		"There is no route, and there is no longer one":  false,
+		"tests that pass in all cases":                   false,
+		"12 times in all":                                true,
+		"when one does not get healthy":                  true,
+		"what was there before is reported and restored": false,
+		"an example, as 'GET /api/teams'":                true,
+		"mending rows in place of copying them":          true,
+		"the recommended value":                          false,
+	} {
+		got := slices.ContainsFunc(list, func(w wording) bool { return w.strong && w.found(text) != "" })
+		if got != want {
+			t.Errorf("%q: found %v, want %v", text, got, want)
+		}
+	}
+}
