@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"infra/pki":             {},
 	"infra/plan":            {},
 	"infra/team":            {".", "infra/host"},
-	"infra/dbserver":        {"infra/host"},
+	"infra/dbserver":        {"infra/engine/mysql", "infra/host"},
 	"infra/digest...":       {"infra/digest..."},
 	"infra/redact":          {},
 	"infra/project":         {"infra/host"},

@@ -149,15 +149,12 @@ func (s *Site) prepare(ctx context.Context, here *machine.Here, of *layout, temp
 func askApp(ctx context.Context, at host.Host, program string) (v appVersion, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("ask %s for its version: no answer within %v", program, answerLimit))
 	defer cancel()
-	res, err := at.Run(ctx, host.Command{Argv: []string{program, "version", "--json"}})
+	out, err := host.Must(ctx, at, host.Command{Argv: []string{program, "version", "--json"}})
 	if err != nil {
-		return v, err
+		return v, fmt.Errorf("ask %s for its version: %w", program, err)
 	}
-	if res.Code != 0 {
-		return v, fmt.Errorf("ask %s for its version: exit status %d: %s", program, res.Code, tailOf(res.Stderr))
-	}
-	if err := json.Unmarshal(res.Stdout, &v); err != nil {
-		return v, fmt.Errorf("ask %s for its version: %w in %q", program, err, tailOf(res.Stdout))
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		return v, fmt.Errorf("ask %s for its version: %w in %q", program, err, host.Tail([]byte(out), 15))
 	}
 	return v, nil
 }

@@ -262,9 +262,9 @@ func (e *execution) rules(ctx context.Context) error {
 }
 
 func runOn(ctx context.Context, h host.Host, cmd host.Command) error {
-	res, err := h.Run(ctx, cmd)
-	if err == nil && res.Code != 0 {
-		err = fmt.Errorf("%s on %s: exit status %d: %s", cmd.Argv[0], h.About().Name, res.Code, tailOf(res.Stderr))
+	_, err := host.Must(ctx, h, cmd)
+	if err != nil {
+		err = fmt.Errorf("host %s: %w", h.About().Name, err)
 	}
 	return err
 }

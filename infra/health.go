@@ -207,13 +207,7 @@ func (l *layout) logTail(ctx context.Context, hostName, instance string) string 
 	if err != nil {
 		text = "(no log: " + err.Error() + ")"
 	}
-	return redact.Known(tailOf([]byte(text)), l.secrets.list()...)
-}
-
-// tailOf is the last lines of a program's output.
-func tailOf(text []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+	return redact.Known(host.Tail([]byte(text), 15), l.secrets.list()...)
 }
 
 // Secrets are those that were made for this run: what is kept of it must not have them.

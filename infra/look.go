@@ -104,13 +104,10 @@ func see(ctx context.Context, h host.Host, items []plan.Item) (*seen, error) {
 		}
 	}
 	all := &seen{hashes: map[string]string{}, ready: map[string]string{}}
-	var res host.Result
+	var out string
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		res, err = h.Run(ctx, host.Command{Argv: []string{"sh", "-c", lookScript}, Stdin: []byte(files.String() + "\n" + data.String())})
-		if err == nil && res.Code != 0 {
-			err = fmt.Errorf("exit status %d: %s", res.Code, tailOf(res.Stderr))
-		}
+		out, err = host.Must(ctx, h, host.Command{Argv: []string{"sh", "-c", lookScript}, Stdin: []byte(files.String() + "\n" + data.String())})
 		if err != nil {
 			err = fmt.Errorf("look at files on %s: %w", h.About().Name, err)
 		}
@@ -123,7 +120,7 @@ func see(ctx context.Context, h host.Host, items []plan.Item) (*seen, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(res.Stdout)) {
+	for line := range strings.Lines(out) {
 		line = strings.TrimSuffix(line, "\n")
 		if rest, ok := strings.CutPrefix(line, "ready "); ok {
 			end := strings.LastIndexByte(rest, ' ') // isukit's directories have none in their names

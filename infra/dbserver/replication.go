@@ -2,7 +2,8 @@ package dbserver
 
 import (
 	"fmt"
-	"strings"
+
+	enginemysql "isukit/infra/engine/mysql"
 )
 
 // Replication is how instances copy from one source by the server's own replication, with GTIDs and row events. The
@@ -49,9 +50,9 @@ func (r Replication) semiSyncArgs(replica bool) []string {
 
 // UserSQL makes, on the source, the account by which replicas connect from host ('%' for anywhere).
 func (r Replication) UserSQL(host string) []string {
-	account := quoteText(r.User) + "@" + quoteText(host)
+	account := enginemysql.Quote(r.User) + "@" + enginemysql.Quote(host)
 	return []string{
-		"CREATE USER IF NOT EXISTS " + account + " IDENTIFIED BY " + quoteText(r.Password),
+		"CREATE USER IF NOT EXISTS " + account + " IDENTIFIED BY " + enginemysql.Quote(r.Password),
 		"GRANT REPLICATION SLAVE ON *.* TO " + account,
 	}
 }
@@ -63,13 +64,13 @@ func (r Replication) StartSQL(host string, port int) []string {
 		return []string{
 			fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST=%s, SOURCE_PORT=%d, SOURCE_USER=%s, SOURCE_PASSWORD=%s, "+
 				"SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=86400",
-				quoteText(host), port, quoteText(r.User), quoteText(r.Password)),
+				enginemysql.Quote(host), port, enginemysql.Quote(r.User), enginemysql.Quote(r.Password)),
 			"START REPLICA",
 		}
 	}
 	return []string{
 		fmt.Sprintf("CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%d, MASTER_USER=%s, MASTER_PASSWORD=%s, "+
-			"MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1", quoteText(host), port, quoteText(r.User), quoteText(r.Password)),
+			"MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1", enginemysql.Quote(host), port, enginemysql.Quote(r.User), enginemysql.Quote(r.Password)),
 		"START SLAVE",
 	}
 }
@@ -104,9 +105,4 @@ func (r Replication) RestartLogSQL() []string {
 		return []string{"RESET BINARY LOGS AND GTIDS"}
 	}
 	return []string{"RESET MASTER", "SET GLOBAL gtid_slave_pos = ''"}
-}
-
-// quoteText is s as an SQL string.
-func quoteText(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(s) + "'"
 }

@@ -122,11 +122,7 @@ func (in Install) initialize(ctx context.Context, h host.Host, dir string) error
 }
 
 func runOn(ctx context.Context, h host.Host, argv ...string) error {
-	res, err := h.Run(ctx, host.Command{Argv: argv})
-	if err == nil && res.Code != 0 {
-		lines := strings.Split(strings.TrimSpace(string(append(res.Stdout, res.Stderr...))), "\n")
-		err = fmt.Errorf("%s: exit status %d: %s", filepath.Base(argv[0]), res.Code, strings.Join(lines[max(0, len(lines)-15):], "\n"))
-	}
+	_, err := host.Must(ctx, h, host.Command{Argv: argv})
 	return err
 }
 

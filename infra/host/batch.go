@@ -42,7 +42,7 @@ type Answer struct {
 // Failed is why an Op failed, an exit status other than 0 included; nil where it did not.
 func (a Answer) Failed() error {
 	if a.Err == nil && a.Code != 0 {
-		return fmt.Errorf("exit status %d: %s", a.Code, lastLine(strings.TrimSpace(string(a.Stderr))))
+		return fmt.Errorf("exit status %d: %s", a.Code, Tail(a.Stderr, 1))
 	}
 	return a.Err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"isukit/infra/engine"
+	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/project"
 )
@@ -125,7 +126,7 @@ func (s *Site) accounts(ctx context.Context, h *hostPlan, nodes []*node) error {
 		if !known || d == nil {
 			return fmt.Errorf("account %s@%s cannot be dropped: no database of role %s answers", u.User, u.Host, u.Role)
 		}
-		name := literal(u.User) + "@" + literal(u.Host)
+		name := mysql.Quote(u.User) + "@" + mysql.Quote(u.Host)
 		statement := "DROP USER IF EXISTS " + name
 		if u.Existed {
 			statement = "REVOKE ALL PRIVILEGES ON `" + strings.ReplaceAll(o.MySQL.Schema, "_", `\_`) + "`.* FROM " + name
@@ -145,14 +146,14 @@ func (s *Site) accounts(ctx context.Context, h *hostPlan, nodes []*node) error {
 
 // letIn are the statements that give an account all rights on a schema; MySQL 5.7 to 9 and MariaDB take them.
 func letIn(product engine.Product, m project.MySQL, u userWas, password string) string {
-	name := literal(u.User) + "@" + literal(u.Host)
-	identified := "IDENTIFIED BY " + literal(password)
+	name := mysql.Quote(u.User) + "@" + mysql.Quote(u.Host)
+	identified := "IDENTIFIED BY " + mysql.Quote(password)
 	switch {
 	case m.Plugin == "":
 	case product.Name == "mariadb":
-		identified = "IDENTIFIED VIA " + m.Plugin + " USING PASSWORD(" + literal(password) + ")"
+		identified = "IDENTIFIED VIA " + m.Plugin + " USING PASSWORD(" + mysql.Quote(password) + ")"
 	default:
-		identified = "IDENTIFIED WITH " + m.Plugin + " BY " + literal(password)
+		identified = "IDENTIFIED WITH " + m.Plugin + " BY " + mysql.Quote(password)
 	}
 	statement := "GRANT ALL PRIVILEGES ON `" + strings.ReplaceAll(m.Schema, "_", `\_`) + "`.* TO " + name + ";\n"
 	if !u.Existed {
@@ -297,7 +298,7 @@ func (d *database) dump(o project.Role) []string {
 func (s *Site) equal(ctx context.Context, a, b *node, o project.Role) (bool, error) {
 	var sums [2]string
 	for i, n := range []*node{a, b} {
-		names, err := n.sql(ctx, n.bases[o.Name], "SELECT table_name FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema="+literal(o.MySQL.Schema)+" ORDER BY 1")
+		names, err := n.sql(ctx, n.bases[o.Name], "SELECT table_name FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema="+mysql.Quote(o.MySQL.Schema)+" ORDER BY 1")
 		if err != nil {
 			return false, err
 		}

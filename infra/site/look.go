@@ -197,14 +197,7 @@ func (n *node) read(ctx context.Context, files, units []string) error {
 
 // run runs a command that must succeed, with input that does not belong into its arguments.
 func (n *node) run(ctx context.Context, stdin []byte, argv ...string) (string, error) {
-	res, err := n.at.Run(ctx, host.Command{Argv: argv, Stdin: stdin, Dir: "/"})
-	if err != nil {
-		return "", err
-	}
-	if res.Code != 0 {
-		return string(res.Stdout), fmt.Errorf("exit status %d: %s", res.Code, strings.TrimSpace(string(res.Stderr)))
-	}
-	return string(res.Stdout), nil
+	return host.Must(ctx, n.at, host.Command{Argv: argv, Stdin: stdin, Dir: "/"})
 }
 
 // cnf is the option file that gets what a role of MySQL needs: one of isukit's own beside the one that tunings write to, where the
@@ -243,9 +236,9 @@ func (n *node) ask(ctx context.Context, o project.Role) (*database, error) {
 	if o.MySQL.Client != "" {
 		tries = []string{strings.TrimPrefix(o.MySQL.Client, "sudo ")}
 	}
-	statements := "SELECT VERSION(); SELECT @@bind_address; SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema=" + literal(o.MySQL.Schema) +
-		"; SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema=" + literal(o.MySQL.Schema) + "; SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name=" + literal(o.MySQL.Schema) +
-		"; SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')=" + literal(o.MySQL.Schema) + ")+(Select_priv='Y') FROM mysql.user u WHERE User=" + literal(o.MySQL.User)
+	statements := "SELECT VERSION(); SELECT @@bind_address; SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema=" + mysql.Quote(o.MySQL.Schema) +
+		"; SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema=" + mysql.Quote(o.MySQL.Schema) + "; SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name=" + mysql.Quote(o.MySQL.Schema) +
+		"; SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')=" + mysql.Quote(o.MySQL.Schema) + ")+(Select_priv='Y') FROM mysql.user u WHERE User=" + mysql.Quote(o.MySQL.User)
 	out, err := n.run(ctx, []byte(statements), append([]string{"sh", "-c", clientScript, "sh"}, tries...)...)
 	if err != nil {
 		return nil, &host.Fault{Host: n.name, Err: fmt.Errorf("the database of role %s does not let root in: %w", o.Name, err), Hint: "name a command that takes SQL as root under mysql of the role, such as client: mysql --defaults-file=/root/.my.cnf"}
@@ -281,9 +274,4 @@ func (n *node) sql(ctx context.Context, d *database, statements string) ([]strin
 		return nil, err
 	}
 	return strings.Split(strings.TrimSuffix(out, "\n"), "\n"), nil
-}
-
-// literal is a string in SQL.
-func literal(text string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
 }

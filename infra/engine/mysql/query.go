@@ -162,5 +162,10 @@ func Literal(text string) string {
 	if n, ok := engine.Number(text); ok {
 		return strconv.FormatFloat(n, 'f', -1, 64)
 	}
+	return Quote(text)
+}
+
+// Quote is a string in SQL.
+func Quote(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
 }
