@@ -72,9 +72,9 @@ const (
 
 // Advise ranks placements, the best first; those whose memory does not suffice are left out and returned by name with the reason.
 // A host is a station of several cores; the network is none. Sources: P. Denning and J. Buzen, "The operational analysis of
-// queueing network models", ACM Computing Surveys 10 (1978); P. Schweitzer (1979) as in E. Lazowska et al., "Quantitative System
+// queueing network models", ACM Computing Surveys 10 (1978); P. Schweitzer (1979), as in E. Lazowska et al., "Quantitative System
 // Performance" (1984), chapter 6; A. Seidmann, P. Schweitzer and S. Shalev-Oren, "Computerized closed queueing network models of
-// flexible manufacturing systems", Large Scale Systems 12 (1987), for stations of several cores.
+// flexible manufacturing systems: a comparative evaluation", Large Scale Systems 12 (1987), for stations of several cores.
 func Advise(hosts []Host, demands []Demand, placements []Placement, load Workload) (ranked []Prediction, refused map[string]string) {
 	refused = map[string]string{}
 	for _, p := range placements {

@@ -100,7 +100,7 @@ func (m *model) learn(c, d Config, ratio float64) {
 	for i, r := range m.ratios {
 		left[i] = r - dot(m.pairs[i], m.at)
 	}
-	sd := math.Max(leastNoise, robust(left))
+	sd := math.Max(leastNoise, Spread(left))
 	m.noise = sd * sd
 	m.solve()
 }

@@ -26,8 +26,8 @@ type estimate struct {
 
 // selectFactors finds the factors whose effects the differences d show, by forward selection: the largest correlation of a column
 // with the clipped residuals enters while it is larger than alpha of those that random signs of the same residuals give.
-// Residuals after a fit are smaller than errors are by sqrt((n-|S|)/n), which the signs' correlations make up for (Freedman and
-// Lane 1983). x has a row for each difference, entries 1, -1, or 0 for a factor that was off in both rounds.
+// Tests on the residuals of what is selected are as in Freedman and Lane 1983. Residuals after a fit are smaller than errors are by
+// sqrt((n-|S|)/n), which the signs' correlations make up for. x has a row for each difference, entries 1, -1, or 0 for a factor that was off in both rounds.
 func selectFactors(x [][]float64, d []float64, alpha float64, rnd *rand.Rand) []estimate {
 	n := len(d)
 	if n < 3 {
@@ -203,7 +203,7 @@ func minusAt(d []float64, a *mat.Dense, effects []float64, i int) float64 {
 
 // clip draws values in to clipAt robust standard deviations around zero (the median of their sizes, times 1.4826).
 func clip(v []float64) {
-	m := clipAt * robust(v)
+	m := clipAt * Spread(v)
 	if m <= 0 {
 		return
 	}
@@ -212,8 +212,8 @@ func clip(v []float64) {
 	}
 }
 
-// robust is the standard deviation around zero that a normal distribution with the same median size would have.
-func robust(v []float64) float64 {
+// Spread is the standard deviation around zero that a normal distribution with the same median size would have.
+func Spread(v []float64) float64 {
 	sizes := make([]float64, len(v))
 	for i, x := range v {
 		sizes[i] = math.Abs(x)

@@ -69,7 +69,7 @@ func (s *Screen) Verdict() ScreenVerdict {
 	var found []estimate
 	if v.Proves {
 		found = selectFactors(s.x, s.d, entry, rand.New(rand.NewPCG(s.seed, 0x7e57)))
-		v.SmallestRatio = smallest(s.spread(found), len(s.d), k)
+		v.SmallestRatio = Smallest(s.spread(found), len(s.d), k)
 	}
 	for _, e := range found {
 		v.Factors[e.factor].show(e, len(s.d)-len(found))
@@ -114,7 +114,7 @@ func (s *Screen) spread(found []estimate) float64 {
 			left[i] -= s.x[i][e.factor] * e.effect
 		}
 	}
-	return robust(left)
+	return Spread(left)
 }
 
 // ridge are the factors' effects, drawn towards none as much as four pairs would: an order for screens that prove nothing.
@@ -125,14 +125,9 @@ func (s *Screen) ridge() []float64 {
 	return ridgeSolve(s.x, d, k, 4)
 }
 
-// Spread is the standard deviation of differences of log values around zero, as wild ones leave it.
-func Spread(differences []float64) float64 { return robust(differences) }
-
 // Smallest is the smallest effect, as a ratio above 1, that a screen of k factors shows in 4 of 5 cases with that many pairs whose
 // log differences have the standard deviation sd; 0 where there are too few pairs.
-func Smallest(sd float64, pairs, k int) float64 { return smallest(sd, pairs, k) }
-
-func smallest(sd float64, pairs, k int) float64 {
+func Smallest(sd float64, pairs, k int) float64 {
 	if pairs < MinPairs || k < 1 {
 		return 0
 	}

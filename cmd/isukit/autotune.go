@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/compare"
+	"isukit/bench/report"
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/session"
@@ -53,7 +54,7 @@ is partly luck. If the best configuration fails in one of them, it is rejected.
 	o.addFlags(cmd.Flags())
 	cmd.Flags().StringArrayVar(&sizes, "size", nil, "size of a role and its range, for example db.buffer_pool=128MiB..512MiB (repeatable)")
 	cmd.Flags().BoolVar(&place, "place", false, "also search among the placements that \"isukit advise\" ranks best")
-	cmd.AddCommand(newResumeCmd("autotune", s, resumeAutotune))
+	cmd.AddCommand(newResumeCmd("autotune", s))
 	return cmd
 }
 
@@ -93,7 +94,7 @@ func runAutotune(ctx context.Context, o screenOptions, names, sizes []string, pl
 	if err != nil {
 		return err
 	}
-	return o.tune(ctx, journal, plan, say, s)
+	return o.play(ctx, "autotune", journal, plan, say, s)
 }
 
 // topology is that of the rounds.
@@ -134,36 +135,14 @@ func (o screenOptions) places(top *topology.Topology) ([]session.Place, error) {
 	return nil, ui.UsageError(fmt.Errorf("--place needs a suitable round: %w", why), ui.HintOf(why, "isukit round -t "+top.Name+" --users 20, with the driver of the rounds"))
 }
 
-func resumeAutotune(ctx context.Context, o screenOptions, path string, s streams) error {
-	say := ui.SayTo(s.err, o.quiet)
-	var plan session.TunePlan
-	journal, err := session.OpenJournal(ctx, path, o.results, "autotune", &plan, say)
-	if err != nil {
-		return err
-	}
-	o.ScreenPlan = plan.ScreenPlan
-	return o.tune(ctx, journal, plan, say, s)
-}
-
-// tune plays what is left of a search and prints what it found.
-func (o screenOptions) tune(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any), s streams) (err error) {
-	defer func() { err = errors.Join(err, journal.Close()) }()
-	if err := o.open(journal, say); err != nil {
-		return err
-	}
-	search := session.Autotune{Screen: session.Screen{Journal: journal, Say: say}, Plan: plan}
-	r, err := search.Run(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = ui.Hinted(err, "isukit autotune resume "+shellWord(journal.Path)+" continues")
-	}
+// searched plays what is left of a search.
+func (o screenOptions) searched(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (found, report.Page, error) {
+	r, err := (&session.Autotune{Screen: session.Screen{Journal: journal, Say: say}, Plan: plan}).Run(ctx)
 	if r == nil {
-		return err
+		return nil, report.Page{}, err
 	}
 	if c := r.Confirmed; c != nil && c.Verdict == compare.Better {
 		r.Keep = strings.TrimSpace("isukit round " + shellWords(slices.Concat(o.Round, r.Best)))
 	}
-	if o.asJSON {
-		return errors.Join(err, ui.PrintJSON(s.out, r))
-	}
-	return errors.Join(err, showPage(r.Page(plan, journal.Played), strings.TrimSuffix(journal.Path, ".jsonl"), o.quiet, s))
+	return r, r.Page(plan, journal.Played), err
 }

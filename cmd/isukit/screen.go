@@ -15,6 +15,7 @@ import (
 
 	"isukit/bench/compare"
 	"isukit/bench/experiment"
+	"isukit/bench/report"
 	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
 )
@@ -59,7 +60,7 @@ For two or three tunings, use "isukit compare tune=A tune=none": it needs fewer 
 		},
 	}
 	o.addFlags(cmd.Flags())
-	cmd.AddCommand(newResumeCmd("screen", s, resumeScreen))
+	cmd.AddCommand(newResumeCmd("screen", s))
 	return cmd
 }
 
@@ -76,7 +77,7 @@ func (o *screenOptions) addFlags(f *pflag.FlagSet) {
 }
 
 // newResumeCmd goes on with what another command of that name began.
-func newResumeCmd(kind string, s streams, resume func(context.Context, screenOptions, string, streams) error) *cobra.Command {
+func newResumeCmd(kind string, s streams) *cobra.Command {
 	var o screenOptions
 	cmd := &cobra.Command{
 		Use:     "resume [FILE]",
@@ -88,7 +89,7 @@ func newResumeCmd(kind string, s streams, resume func(context.Context, screenOpt
 			if err := o.common(cmd); err != nil {
 				return err
 			}
-			return resume(cmd.Context(), o, cmp.Or(append(args, "")...), s)
+			return o.resume(cmd.Context(), kind, cmp.Or(append(args, "")...), s)
 		},
 	}
 	resultsFlag(cmd.Flags(), &o.results)
@@ -114,7 +115,7 @@ func runScreen(ctx context.Context, o screenOptions, names []string, s streams) 
 	if err != nil {
 		return err
 	}
-	return o.play(ctx, journal, say, s)
+	return o.play(ctx, "screen", journal, session.TunePlan{ScreenPlan: o.ScreenPlan}, say, s)
 }
 
 // check finds out before anything runs what is wrong with the options and the rounds' arguments, and completes the plan.
@@ -177,36 +178,54 @@ func (o *screenOptions) open(journal *session.Journal, say func(string, ...any))
 	return err
 }
 
-func resumeScreen(ctx context.Context, o screenOptions, path string, s streams) error {
+// resume goes on with an experiment of that kind.
+func (o screenOptions) resume(ctx context.Context, kind, path string, s streams) error {
 	say := ui.SayTo(s.err, o.quiet)
-	journal, err := session.OpenJournal(ctx, path, o.results, "screen", &o.ScreenPlan, say)
+	var plan session.TunePlan
+	journal, err := session.OpenJournal(ctx, path, o.results, kind, &plan, say)
 	if err != nil {
 		return err
 	}
-	return o.play(ctx, journal, say, s)
+	o.ScreenPlan = plan.ScreenPlan
+	return o.play(ctx, kind, journal, plan, say, s)
 }
 
-// play plays what is left of a screen and prints what it found.
-func (o screenOptions) play(ctx context.Context, journal *session.Journal, say func(string, ...any), s streams) (err error) {
+// found is what an experiment found, for JSON; nil where it did not come so far.
+type found any
+
+// play plays what is left of an experiment and prints what it found.
+func (o screenOptions) play(ctx context.Context, kind string, journal *session.Journal, plan session.TunePlan, say func(string, ...any), s streams) (err error) {
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	if err := o.open(journal, say); err != nil {
 		return err
 	}
-	screen := session.Screen{ScreenPlan: o.ScreenPlan, Journal: journal, Say: say}
-	r, err := screen.Run(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = ui.Hinted(err, "isukit screen resume "+shellWord(journal.Path)+" continues it")
+	play := o.screened
+	if kind == "autotune" {
+		play = o.searched
 	}
-	if r == nil {
+	r, page, err := play(ctx, journal, plan, say)
+	if err != nil && ctx.Err() != nil {
+		err = ui.Hinted(err, "isukit "+kind+" resume "+shellWord(journal.Path)+" continues it")
+	}
+	switch {
+	case r == nil:
 		return err
+	case o.asJSON:
+		return errors.Join(err, ui.PrintJSON(s.out, r))
+	}
+	return errors.Join(err, showPage(page, strings.TrimSuffix(journal.Path, ".jsonl"), o.quiet, s))
+}
+
+// screened plays what is left of a screen.
+func (o screenOptions) screened(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (found, report.Page, error) {
+	r, err := (&session.Screen{ScreenPlan: plan.ScreenPlan, Journal: journal, Say: say}).Run(ctx)
+	if r == nil {
+		return nil, report.Page{}, err
 	}
 	if len(r.Recommended) > 0 && r.Verdict.Proves {
 		r.Keep = o.keep(r.Recommended)
 	}
-	if o.asJSON {
-		return errors.Join(err, ui.PrintJSON(s.out, r))
-	}
-	return errors.Join(err, showPage(r.Page(journal.Played), strings.TrimSuffix(journal.Path, ".jsonl"), o.quiet, s))
+	return r, r.Page(journal.Played), err
 }
 
 // keep is the command that has the recommended tunings stay: on what is up with a driver, on a project's servers, or, where servers are

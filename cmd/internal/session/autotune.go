@@ -203,15 +203,9 @@ func (a *Autotune) search(ctx context.Context, t *experiment.Tuner, base experim
 		if !before.Exploring {
 			stage = "confirm"
 		}
-		r, err := a.Journal.Play(ctx, stage, args)
+		r, v, err := a.judged(ctx, stage, args)
 		if err != nil {
 			return sides, err
-		}
-		v := 0.0
-		if r.Passed {
-			if v, err = a.valueOf(r); err != nil {
-				return sides, err
-			}
 		}
 		if err := t.Add(v, !r.Passed); err != nil {
 			return sides, err

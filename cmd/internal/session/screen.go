@@ -309,15 +309,9 @@ func (s *Screen) screen(ctx context.Context, plan *experiment.Screen) error {
 			s.warn("the budget of %s is used up after %d of %d rounds", ui.ShortTime(s.Budget), plan.Rounds(), s.out.Planned)
 			return nil
 		}
-		r, err := s.Journal.Play(ctx, "screen", s.tune(s.factors, on))
+		r, v, err := s.judged(ctx, "screen", s.tune(s.factors, on))
 		if err != nil {
 			return err
-		}
-		v := 0.0
-		if r.Passed {
-			if v, err = s.valueOf(r); err != nil {
-				return err
-			}
 		}
 		if err := plan.Add(v, !r.Passed); err != nil {
 			return err
@@ -361,6 +355,14 @@ func (s *Screen) confirm(ctx context.Context, recommended []bool) error {
 		s.out.Confirmed = newConfirmation(c)
 	}
 	return err
+}
+
+// judged plays a round and returns it with what it is judged by, 0 where it failed.
+func (s *Screen) judged(ctx context.Context, stage string, args []string) (r *result.Round, v float64, err error) {
+	if r, err = s.Journal.Play(ctx, stage, args); err == nil && r.Passed {
+		v, err = s.valueOf(r)
+	}
+	return r, v, err
 }
 
 // valueOf is what a passed round is judged by.
