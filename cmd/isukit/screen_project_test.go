@@ -13,8 +13,8 @@ import (
 	"isukit/infra/infratest/wait"
 )
 
-// TestProjectScreen screens three tunings of a project's database, of which one costs 15 %. The screen is killed once while a tuning is applied,
-// and resumed: the costly one is named, the others are not, and nothing stays applied.
+// TestProjectScreen screens three tunings of a project's database, of which one costs 15 %. The screen ends by Ctrl-C and by a kill while a tuning
+// is applied, and is resumed: the costly one is named, the others are not, and nothing stays applied.
 func TestProjectScreen(t *testing.T) {
 	t.Parallel()
 	s := newTunableProject(t)
@@ -33,12 +33,25 @@ func TestProjectScreen(t *testing.T) {
 		text, _ := os.ReadFile(files[0])
 		return strings.Count(string(text), "\n")
 	}
-	// The plan, and two lines a round: the round after the sixth has begun.
-	wait.For(t, "some rounds of the screen", func() bool { return lines() >= 14 })
-	if err := first.Process.Kill(); err != nil {
-		t.Fatal(err)
+	// The plan, and two lines a round: it ends while the costly tuning is applied, by Ctrl-C after the sixth round, by a kill after the ninth.
+	running := first
+	for n, end := range []os.Signal{os.Interrupt, os.Kill} {
+		wait.For(t, "some rounds of the screen, and the costly tuning", func() bool {
+			written, err := os.ReadFile(filepath.Join(s.dir, "server.cnf"))
+			return err == nil && lines() >= 14+6*n && strings.Contains(string(written), "100")
+		})
+		if err := running.Process.Signal(end); err != nil {
+			t.Fatal(err)
+		}
+		_ = running.Wait() // it was ended
+		if end == os.Interrupt {
+			s.wantTuned(t, "after Ctrl-C", false)
+			running = isukitCommand(t, s.dir, s.state, "screen", "resume")
+			if err := running.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	_ = first.Wait() // it was killed
 	cmd := isukitCommand(t, s.dir, s.state, "screen", "resume", "--json")
 	var said strings.Builder
 	cmd.Stderr = &said
