@@ -64,10 +64,9 @@ func (t *orderedTxn) holds(q call) bool {
 	return !t.c.p.schema.Load().MariaDB || len(t.table(q).Triggers) == 0 && (given || picks(t.table(q), q.st.Equals, q.args))
 }
 
-// decideOn executes q on pt and commits it with the row that is the decision, unless it changed another number of rows than
-// the first replica did with answer first: the row's verdict would be NULL then, which the table does not take, and the server drops
-// the COMMIT. A write that can't but find the rows that the first one found (exact) is not asked for their number: where they differ,
-// the replicas did before. From here on nothing is killed.
+// decideOn executes q on pt and commits it with the row that is the decision, unless it changed another number of rows than the first replica
+// did with answer first: the row's verdict would be NULL then, which the table does not take, and the server drops the COMMIT. A write that can't
+// but find the same rows (exact) is not asked for their number. From here on nothing is killed.
 func (t *orderedTxn) decideOn(ctx context.Context, pt *part, q call, with pins, first answer) (answer, error) {
 	verdict := "1"
 	if !t.c.p.exact(q, first) {

@@ -11,11 +11,9 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// InTx runs fn in a transaction and commits it. It rolls back and runs fn again, after a short random pause, when a server
-// answers deadlock (1213) or lock wait timeout (1205), or when a replica failed before anything was committed, until ctx
-// ends or Config.TxAttempts is used up; so fn must
-// not keep effects of its own from a failed run. Any other error of fn is rolled back and returned as it is. When it is
-// not known whether the commit took place, fn is never run again.
+// InTx runs fn in a transaction and commits it. It rolls back and runs fn again, after a short random pause, when a server answers deadlock (1213)
+// or lock wait timeout (1205), or when a replica failed before anything was committed, until ctx ends or Config.TxAttempts is used up; so fn must
+// not keep effects of its own from a failed run. Any other error is returned as it is. After a commit of unknown fate, fn is never run again.
 func (p *Pool) InTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := p.runTx(ctx, opts, fn)

@@ -29,17 +29,13 @@ func (q call) extends() bool {
 	return false
 }
 
-// commitsInPacket reports whether the other replica of two can be told to execute q, the whole transaction, and to commit it
-// if it changed a number of rows, in one packet. The driver must be one that gives the rows of one statement before the next
-// one has ended, as go-sql-driver does.
+// commitsInPacket reports whether the other replica of two can be told in one packet to execute q, the whole transaction, and to commit it if it
+// changed a number of rows.
 func (t *orderedTxn) commitsInPacket(q call) bool { return q.extends() && t.parts[1].m.streams }
 
-// pair runs q, the whole transaction, on the first of two replicas, then on the other, which commits it at once, and then
-// commits it on the first. That spares a packet and two hand-overs between goroutines. With two others, one could commit what
-// the other one refuses. From the second step on nothing is killed, since the other replica may have committed.
-//
-// The other one commits by itself where it can't but find the rows that the first one found (exact), and else in a packet
-// that also holds it to their number; when that one says that it will, COMMIT is sent to the first, so that both flush at the same time.
+// pair runs q, the whole transaction, on the first of two replicas, then on the other, which commits it at once, and then commits it on the
+// first. From the second step on nothing is killed. The other one commits by itself where it can't but find the rows that the first one found
+// (exact), and else in a packet that also holds it to their number; as soon as it does, COMMIT is sent to the first: both flush at the same time.
 func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 	other := t.parts[1]
 	a, with, err := t.runOnFirst(ctx, q, false)

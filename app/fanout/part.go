@@ -114,11 +114,9 @@ func (pt *part) dial(ctx context.Context, c *conn) (err error) {
 	return err
 }
 
-// watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered;
-// a link whose statement was killed is spent, as the kill may come late.
-//
-// A server that kills a query between two statements of one packet says nothing more, though it has announced another
-// answer: with several, the connection is killed as well if the answer does not come soon.
+// watch kills the link's statement when ctx ends. The caller calls what it returns when the statement has been answered; a link whose statement
+// was killed is spent, as the kill may come late. A server that kills a query between two statements of one packet says nothing more: with
+// several, the connection is killed as well if the answer does not come soon.
 func (l *link) watch(ctx context.Context, several bool) func() {
 	if ctx.Done() == nil {
 		return func() {}

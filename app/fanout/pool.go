@@ -19,11 +19,9 @@ type Pool struct {
 	part   bool // made by Group
 }
 
-// Open checks cfg, connects to the replicas and returns the Pool. The caller closes it. An error of Validate is returned
-// as it is; one of a server is wrapped with the replica's name.
-//
-// With several replicas Open makes the pool's own tables where they are missing, compares the replicas' schemas and
-// settings, and, when an app process ended without Close, waits for what it left running, compares the data, and ejects what differs.
+// Open checks cfg, connects to the replicas and returns the Pool, which the caller closes. With several replicas it makes the pool's own tables
+// where they are missing, compares the replicas' schemas and settings, and, when an app process ended without Close, waits for what that one left
+// running, compares the data, and ejects what differs.
 func Open(ctx context.Context, cfg Config) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -143,10 +141,9 @@ func (p *Pool) Eject(ctx context.Context, name, reason string) error {
 	return nil
 }
 
-// Admit brings an ejected replica back: it makes its tables what the first replica's are, has every app process write to
-// it again, copies the rows that differ while writes go on, compares until a whole pass finds nothing to copy and no
-// write failed there meanwhile, and then has it read again. Writes wait only for the locks of the range, of about a
-// thousand rows, that is being copied. When it fails, the replica is ejected again.
+// Admit brings an ejected replica back: it makes its tables what the first replica's are, has every app process write to it again, copies the
+// rows that differ while writes go on, in ranges of about a thousand, until a whole pass finds nothing to copy and no write failed there
+// meanwhile, and then has it read again. When it fails, the replica is ejected again.
 func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
 	g, m := p.find(name)
 	if m == nil {

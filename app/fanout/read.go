@@ -28,11 +28,9 @@ const (
 // OnFirst makes the reads that are given this context go to the first replica; in ModeReplicated that is the source.
 func OnFirst(ctx context.Context) context.Context { return context.WithValue(ctx, keyOnFirst, true) }
 
-// Session makes the reads that are given this context, or one derived from it, stay on one replica: a client that keeps
-// its Session reads its own writes and never sees an older state than before. Without one, two reads in a row may meet
-// replicas of which one has already committed another client's write and the other has not yet. When the replica leaves
-// service, the session moves to another one. In ModeReplicated a read waits, for MaxLag at most, until its replica has
-// what the session wrote or saw before, and else goes to the source.
+// Session makes the reads that are given this context, or one derived from it, stay on one replica: a client that keeps its Session reads its own
+// writes and never sees an older state than before. When the replica leaves service, the session moves to another one. In ModeReplicated a read
+// waits, for MaxLag at most, until its replica has what the session wrote or saw before, and else goes to the source.
 func Session(ctx context.Context) context.Context {
 	return context.WithValue(ctx, keySession, &sessions{})
 }

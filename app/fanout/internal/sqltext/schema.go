@@ -315,14 +315,7 @@ func ReadSchema(texts ...string) (*Schema, error) {
 
 func isCreateTable(text string) bool {
 	toks, _ := tokens(text)
-	if !at(toks, 0).is("CREATE") {
-		return false
-	}
-	i := 1
-	for at(toks, i).is("OR") || at(toks, i).is("REPLACE") {
-		i++
-	}
-	return at(toks, i).is("TABLE") && slices.ContainsFunc(toks, func(t token) bool { return t.is("(") })
+	return at(toks, 0).is("CREATE") && (at(toks, 1).is("TABLE") || at(toks, 3).is("TABLE")) && slices.ContainsFunc(toks, func(t token) bool { return t.is("(") })
 }
 
 // Split cuts a text at its semicolons, outside of quotes and comments. Empty parts are left out.
