@@ -124,15 +124,10 @@ func (b *branches) tidy(ctx context.Context) {
 	for m, xids := range over {
 		for len(xids) > 0 {
 			n := min(len(xids), 500)
-			forgetDecisions(ctx, m, xids[:n])
+			_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid IN ('"+strings.Join(xids[:n], "','")+"')") // one that stays costs a row
 			xids = xids[n:]
 		}
 	}
-}
-
-// forgetDecisions deletes decisions on m; one that stays costs a row.
-func forgetDecisions(ctx context.Context, m *member, xids []string) {
-	_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid IN ('"+strings.Join(xids, "','")+"')")
 }
 
 // end brings a dead process's branch on m to the decision that the replicas in service know.

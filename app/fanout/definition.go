@@ -94,7 +94,8 @@ func readOrder(ctx context.Context, m *member, query string, tables map[string][
 		if part := strings.Index(strings.ToLower(name), "#p#"); part >= 0 {
 			name = name[:part]
 		}
-		if index := row[1]; isUnique(tables[name], index) && !slices.Contains(order[name], index) {
+		unique := func(line string) bool { return strings.HasPrefix(line, "UNIQUE KEY "+quoteName(row[1])+" ") }
+		if index := row[1]; slices.ContainsFunc(tables[name], unique) && !slices.Contains(order[name], index) {
 			order[name] = append(order[name], index)
 		}
 	}
@@ -106,10 +107,6 @@ func readOrder(ctx context.Context, m *member, query string, tables map[string][
 		order[name] = []string{"unique keys made in the order " + strings.Join(keys, ", ")}
 	}
 	return order, nil
-}
-
-func isUnique(lines []string, index string) bool {
-	return slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "UNIQUE KEY "+quoteName(index)+" ") })
 }
 
 // database is what compareSchemas knows of one replica.

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ var mysqlDialect = dialect{
 	status:   "SHOW REPLICA STATUS",
 	receive:  "Replica_IO_Running", apply: "Replica_SQL_Running", copied: "Source_UUID",
 	waitFunc: "WAIT_FOR_EXECUTED_GTID_SET",
-	later:    laterSet,
+	later:    func(a, b string) string { return cmp.Or(b, a) }, // the second set was asked for later: it has the first
 }
 
 var mariadbDialect = dialect{
@@ -56,14 +57,6 @@ func (d dialect) wait(position string, limit time.Duration) string {
 		return r
 	}, position)
 	return fmt.Sprintf("SELECT %s('%s', %.3f)", d.waitFunc, safe, limit.Seconds())
-}
-
-// laterSet joins two of MySQL's GTID sets of one source, the second of which was asked for later: it has the first.
-func laterSet(a, b string) string {
-	if b == "" {
-		return a
-	}
-	return b
 }
 
 // laterByDomain joins two of MariaDB's positions, "domain-server-number" separated by commas: of each domain the one with

@@ -4,17 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 )
-
-// branchText is what ends the part's branch: text is COMMIT, of one that is prepared, or ROLLBACK.
-func (pt *part) branchText(text string) string {
-	if pt.prepared {
-		return "XA " + text + " '" + pt.xid + "'"
-	}
-	return "XA END '" + pt.xid + "'; XA ROLLBACK '" + pt.xid + "'"
-}
 
 // holdBranches has MySQL leave a prepared branch to the session that prepared it until that one ends, as MariaDB does. Its default, to
 // let go of the branch at once, takes 390 microseconds of the server's CPU for a one-row branch instead of 250, and lets
@@ -30,11 +21,8 @@ func (l *link) holdBranches(ctx context.Context) error {
 	return err
 }
 
-// doomed reports whether a branch could not be ended because the server has marked it, after a deadlock or a timeout, as to
-// be rolled back; nothing else can be done with it.
-func doomed(err error) bool {
-	return slices.Contains([]uint16{1402, 1613, 1614}, numberOfError(err))
-}
+// doomed are the errors of a branch that the server has marked, after a deadlock or a timeout, as to be rolled back.
+var doomed = []uint16{1402, 1613, 1614}
 
 // runPart executes a write on one replica. Where the part has a branch of an XA transaction (ModeDurable) that is in it,
 // and a statement that is the whole transaction prepares it in the same packet.

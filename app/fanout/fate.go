@@ -155,7 +155,7 @@ func (t *orderedTxn) joiningAnswer(v verdict, same bool) {
 func (t *orderedTxn) settle(a answer, verdicts, differ []verdict) error {
 	for _, v := range differ {
 		why := v.err
-		if byPlan(why) {
+		if !errors.Is(why, errRows) && slices.Contains(planErrors, numberOfError(why)) {
 			return t.abort(&WriteError{Fate: NotApplied, Parts: partsOf(verdicts),
 				Cause: fmt.Errorf("replica %s met a value that the statement can't be computed with, and the first one did not: it may have read rows in another way: %w", v.pt.m.name, why)})
 		}
@@ -169,13 +169,9 @@ func (t *orderedTxn) settle(a answer, verdicts, differ []verdict) error {
 	return nil
 }
 
-// byPlan reports whether an error may come from a row that a statement only looks at: which rows these are, and in which order
-// conditions are evaluated, is each server's choice. Two healthy replicas may differ in it, so nobody is ejected for it.
-func byPlan(err error) bool {
-	return !errors.Is(err, errRows) && slices.Contains(planErrors, numberOfError(err))
-}
-
-// planErrors are wrong values for a comparison, divisions by zero, overflows, regular expressions, a subquery with several rows, and JSON.
+// planErrors may come from a row that a statement only looks at: which rows these are, and in which order conditions are evaluated, is each
+// server's choice. Two healthy replicas may differ in it, so nobody is ejected for it.
+// They are wrong values for a comparison, divisions by zero, overflows, regular expressions, a subquery with several rows, and JSON.
 var planErrors = []uint16{1139, 1242, 1292, 1365, 1411, 1441, 1690, 3140, 3141, 3143, 3144, 3146, 3147, 3156, 3157, 3685, 3692, 3699, 4037, 4038}
 
 // String is what the answer said, for reasons of ejections.

@@ -107,8 +107,14 @@ func (p *group) open(ctx context.Context) error {
 		if p.cfg.Observer {
 			return nil
 		}
-		if err := p.pingAll(ctx); err != nil {
-			return err
+		var errs []error
+		for _, m := range p.members {
+			if err := m.plain.PingContext(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("replica %s: %w", m.name, err))
+			}
+		}
+		if len(errs) > 0 {
+			return errors.Join(errs...)
 		}
 		p.learnLimits(ctx)
 		return nil
@@ -174,16 +180,6 @@ func (p *group) sessionText() string {
 // keepMemory has a MariaDB session keep memory enough for a packet of several statements, in place of getting it anew for each:
 // 5 % of what such a write costs. Other servers take it for a comment.
 const keepMemory = "/*M! ,query_prealloc_size=65536 */"
-
-func (p *group) pingAll(ctx context.Context) error {
-	var errs []error
-	for _, m := range p.members {
-		if err := m.plain.PingContext(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("replica %s: %w", m.name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
 
 // join learns who is in service, sees that those replicas are equal in schema and settings, cleans up behind processes
 // that crashed, and makes this process known.

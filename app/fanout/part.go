@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -194,13 +195,16 @@ func (pt *part) end(c *conn, text string) error {
 		return nil
 	}
 	if pt.xid != "" {
-		text = pt.branchText(text)
+		if !pt.prepared {
+			text = "END '" + pt.xid + "'; XA " + text
+		}
+		text = "XA " + text + " '" + pt.xid + "'"
 	}
 	if pt.pinned && !pt.prepared {
 		text = unpin + "; " + text // in this order, an error means that the transaction did not end
 	}
 	_, err := pt.l.exec.ExecContext(pt.l.begin(), text, nil)
-	if doomed(err) {
+	if slices.Contains(doomed, numberOfError(err)) {
 		_, err = pt.l.exec.ExecContext(pt.l.begin(), "XA ROLLBACK '"+pt.xid+"'", nil)
 	}
 	pt.l.end()

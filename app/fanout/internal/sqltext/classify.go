@@ -294,18 +294,13 @@ func (st *Statement) session(toks []token) {
 		case (t.kind == word || t.kind == sysvar) && ownedVars[name]:
 			st.refuse(name + " is set by the pool on its own connections; leave it")
 		case t.call && (t.kind == quoted || !pureFuncs[t.text] && !beforeParens[t.text] || t.text == "LAST_INSERT_ID"), t.kind == word && timeWords[t.text] && i > 0,
-			t.is("SELECT"), t.kind == sysvar && i > 0 && !assignedHere(toks, i+1), bareUnsafe[t.text] && t.kind == word:
+			t.is("SELECT"), t.kind == sysvar && i > 0 && !at(toks, i+2).is("=") && !at(toks, i+2).is(":="), bareUnsafe[t.text] && t.kind == word:
 			st.refuse("SET takes a value here that differs between servers; compute it in the app and pass it")
 		}
 		if st.Kind == Refused {
 			return
 		}
 	}
-}
-
-// assignedHere reports whether the variable at i is what a SET sets.
-func assignedHere(toks []token, i int) bool {
-	return at(toks, i+1).is("=") || at(toks, i+1).is(":=")
 }
 
 // at is the i-th token, or none.

@@ -7,7 +7,7 @@ import "slices"
 func (c *judge) joinsOne() bool {
 	toks := c.toks
 	set := slices.IndexFunc(toks, func(t token) bool { return t.is("SET") })
-	if set < 0 || !at(toks, 0).is("UPDATE") || slices.ContainsFunc(toks[1:set], func(t token) bool { return t.is("(") }) && !usesUsing(toks[1:set]) {
+	if set < 0 || !at(toks, 0).is("UPDATE") || slices.ContainsFunc(toks[1:set], func(t token) bool { return t.is("SELECT") }) {
 		return false
 	}
 	names := c.aliases(toks[1:set])
@@ -25,10 +25,6 @@ func (c *judge) joinsOne() bool {
 		return t != nil && t.Names(equated(toks, alias, changed))
 	}
 	return false
-}
-
-func usesUsing(toks []token) bool {
-	return !slices.ContainsFunc(toks, func(t token) bool { return t.is("SELECT") })
 }
 
 // aliases are the tables between UPDATE and SET by the names that the rest calls them.

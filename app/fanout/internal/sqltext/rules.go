@@ -148,11 +148,6 @@ func (c *judge) farTables() (list []string) {
 	return list
 }
 
-// isFar reports whether a name is a table of another database.
-func (c *judge) isFar(name string) bool {
-	return c.s.Database != "" && slices.ContainsFunc(c.far, func(f farTable) bool { return f.name == name && f.database != c.s.Database })
-}
-
 // tables are those that the statement names and the schema has.
 func (c *judge) tables() (list []*Table) {
 	for _, name := range c.Tables {
@@ -466,8 +461,11 @@ var rules = []Rule{
 			if c.f.Table == "" && len(c.farTables()) > 0 || c.f.Schema != "" && c.s.Database != "" && c.f.Schema != c.s.Database {
 				return "a table of another database", true
 			}
+			far := func(name string) bool {
+				return c.s.Database != "" && slices.ContainsFunc(c.far, func(f farTable) bool { return f.name == name && f.database != c.s.Database })
+			}
 			for _, name := range c.Tables {
-				if c.s.Tables[name] == nil && !c.s.Lenient && !c.isFar(name) {
+				if c.s.Tables[name] == nil && !c.s.Lenient && !far(name) {
 					c.unknown = name
 					return name, true
 				}
@@ -555,7 +553,7 @@ var rules = []Rule{
 				return "", false
 			}
 			for _, col := range c.madeOmitted() {
-				if col.MadeExpr == "" || c.f.Upsert && c.rest.defaults || !c.f.Query.Empty() && c.f.Columns == nil || c.emptyRow() {
+				if col.MadeExpr == "" || c.f.Upsert && c.rest.defaults || !c.f.Query.Empty() && c.f.Columns == nil || slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return len(row) == 0 }) {
 					return c.t.Name + "." + col.Name, true
 				}
 			}
@@ -667,10 +665,6 @@ func (c *judge) outside() *marks {
 		return &c.rest
 	}
 	return &c.all
-}
-
-func (c *judge) emptyRow() bool {
-	return slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return len(row) == 0 })
 }
 
 // any names the first of the statement's tables of which f is true.
