@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 
 	"isukit/infra/host"
 	"isukit/infra/project"
-	"isukit/input"
 )
 
 // Mark is where a log stood before a round.
@@ -162,81 +160,26 @@ func (m Mark) Fetch(ctx context.Context, at host.Host, dir string) (file string,
 		return "", nil, err
 	}
 	file = filepath.Join(dir, m.Log.Host+"-"+strings.ReplaceAll(strings.Trim(m.Log.File, "/"), "/", "-"))
+	pack := "gzip -1"
 	if at.About().Here && len(parts) == 1 {
-		if err := copyFrom(m.Log.File, parts[0].from, file); !errors.Is(err, os.ErrPermission) {
-			return file, warnings, err
+		pack = "cat"
+	}
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return file, warnings, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	for _, one := range parts {
+		if err == nil {
+			err = at.Pipe(ctx, host.Command{Argv: []string{"sh", "-c", asRoot + readAs + lastBytes + `from "$1" $(($2 + 1)) | ` + pack, "sh", one.file, strconv.FormatInt(one.from, 10)}}, nil, out)
 		}
 	}
-	for _, one := range parts {
-		more, err := m.fetchPacked(ctx, at, one, file)
-		warnings = append(warnings, more...)
-		if err != nil {
-			return file, warnings, err
-		}
+	if err = errors.Join(err, out.Close()); err != nil {
+		return file, warnings, fmt.Errorf("fetch log %s of %s: %w", m.Log.File, m.Log.Host, err)
 	}
 	return file, warnings, nil
 }
 
-// copyFrom copies a file of this machine from an offset on.
-func copyFrom(file string, offset int64, to string) (err error) {
-	in, err := input.Open(file)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	if _, err := in.Seek(offset, io.SeekStart); err != nil {
-		return err
-	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
-}
-
-// fetchLimit is how long packing and fetching a log may take; maxLogBytes is how much of its end is taken.
-const (
-	fetchLimit  = 3 * time.Minute
-	maxLogBytes = 900 << 20 // logs pack to a fifteenth or less, and host.MaxFileBytes is the most that comes over at once
-)
-
-// fetchPacked appends what is of the round in one file, packed with gzip.
-func (m Mark) fetchPacked(ctx context.Context, at host.Host, one part, to string) ([]string, error) {
-	script := asRoot + readAs + lastBytes + `umask 077
-t=$(mktemp) || exit 1
-from=$2
-case $1 in
-*.gz | *.bz2 | *.xz | *.zst) ;;
-*)
-	size=$(try stat -c %s "$1")
-	if [ $((size - from)) -gt $3 ]; then from=$((size - $3)); echo cut; fi
-	;;
-esac
-from "$1" $((from + 1)) | gzip -1 > "$t" || exit 1
-echo "$t"`
-	text, err := shell(ctx, at, fetchLimit, script, one.file, strconv.FormatInt(one.from, 10), strconv.Itoa(maxLogBytes))
-	if err != nil {
-		return nil, fmt.Errorf("fetch log %s of %s: %w", one.file, m.Log.Host, err)
-	}
-	lines := strings.Fields(text)
-	if len(lines) == 0 {
-		return nil, fmt.Errorf("fetch log %s of %s: the host names no file", one.file, m.Log.Host)
-	}
-	packed := lines[len(lines)-1]
-	data, err := at.Get(ctx, packed)
-	err = errors.Join(err, at.Remove(context.WithoutCancel(ctx), packed))
-	if err != nil {
-		return nil, fmt.Errorf("fetch log %s of %s: %w", one.file, m.Log.Host, err)
-	}
-	var warnings []string
-	if len(lines) > 1 {
-		warnings = append(warnings, fmt.Sprintf("log %s of %s has more than %d MiB: its beginning is missing", one.file, m.Log.Host, maxLogBytes>>20))
-	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = out.Write(data)
-	return warnings, errors.Join(err, out.Close())
-}
+// fetchLimit is how long fetching a log may take.
+const fetchLimit = 3 * time.Minute
