@@ -27,9 +27,10 @@ type arrival struct {
 	// machine's clock.
 	first, last time.Time
 	// others is how many requests came that did not begin it, and which was the last of them.
-	others int
-	other  string
-	hooked bool // a hook has told of the beginning, and nothing was seen since
+	others  int
+	other   string
+	otherAt time.Time
+	hooked  bool // a hook has told of the beginning, and nothing was seen since
 	// trouble is why the last look at a log told nothing; nil when it did.
 	trouble error
 }
@@ -85,7 +86,7 @@ func (t *arrival) take(e observe.Seen, ahead time.Duration) int {
 	}
 	if t.first.IsZero() {
 		if !t.begins(e.Request) {
-			t.others, t.other = t.others+1, e.Request
+			t.others, t.other, t.otherAt = t.others+1, e.Request, e.At
 			return 0
 		}
 		t.first = e.At.Add(-e.Took)
@@ -138,12 +139,19 @@ func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time
 	}
 	t.round.say("waiting for %s", sign)
 	began, told := time.Now(), time.Now()
-	for t.look(ctx) == 0 {
+	for {
 		select {
 		case t.first = <-hook: // nil blocks for ever
-			t.last, t.hooked = t.first, true
+			// What came since was taken for something else.
+			t.last, t.hooked = t.first, !t.otherAt.After(t.first)
+			if !t.hooked {
+				t.last = t.otherAt
+			}
 			return nil
 		default:
+		}
+		if t.look(ctx) > 0 {
+			return nil
 		}
 		if time.Since(began) > most {
 			return ui.Hinted(fmt.Errorf("no benchmark started within %v: waited for %s%s", most, sign, t.saw()), hint)
@@ -156,7 +164,6 @@ func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time
 			return err
 		}
 	}
-	return nil
 }
 
 // saw says why nothing can be seen, or which requests came that did not begin the benchmark.
