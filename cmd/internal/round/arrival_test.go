@@ -77,4 +77,14 @@ func TestArrivalByHook(t *testing.T) {
 	if a.take(observe.Seen{At: began.Add(1001 * time.Millisecond), Request: "GET /a"}, 0) != 1 || !a.last.Equal(began.Add(1001*time.Millisecond)) {
 		t.Errorf("a request after the hook is not the benchmark's: the last is %v", a.last)
 	}
+	// What was logged before the hook was looked at, and after it told, is the benchmark's: no more need come.
+	late := began.Add(2001 * time.Millisecond)
+	a.first, a.last, a.hooked = time.Time{}, time.Time{}, false
+	if a.take(observe.Seen{At: late, Request: "GET /a"}, 0) != 0 {
+		t.Error("a request before the hook was looked at begins the benchmark")
+	}
+	hook <- began
+	if err := a.wait(t.Context(), time.Minute, hook); err != nil || !a.first.Equal(began) || a.hooked || !a.last.Equal(late) {
+		t.Errorf("%v: from %v to %v, waiting for more: %v; want %v to %v", err, a.first, a.last, a.hooked, began, late)
+	}
 }
