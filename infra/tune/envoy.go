@@ -3,6 +3,7 @@ package tune
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -38,6 +39,17 @@ type envoyServer struct {
 	plain
 	host host.Host
 	c    EnvoyConfig
+}
+
+// logPath is where an access log of Envoy is.
+var logPath = regexp.MustCompile(`\bpath: *["']?([^\s"',}]+)`)
+
+// value leaves a log where it is.
+func (e envoyServer) value(_ context.Context, s Setting, k keyed, text string) (string, error) {
+	if had := logPath.FindStringSubmatch(k.original.Text); had != nil && strings.HasSuffix(s.Key, "access_log") {
+		text = strings.Replace(text, "path: access.log", "path: "+had[1], 1)
+	}
+	return text, nil
 }
 
 // product reads "envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL".

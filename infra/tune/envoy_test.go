@@ -56,7 +56,12 @@ func TestEnvoy(t *testing.T) {
 	port, connections := upstream(t)
 	e := infratest.StartEnvoy(t, port)
 	target := envoyTarget(local(t), e, t.TempDir(), e.Restart)
-	before, log := read(t, e.Conf()), filepath.Join(e.Dir, "access.log")
+	plant, _ := edit(t, e.Conf(), "path: access.log", "path: site.log") // where measure has to leave it
+	plant(t)
+	if err := e.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before, log := read(t, e.Conf()), filepath.Join(e.Dir, "site.log")
 
 	// logged, filtered and made are what one request to each path shows.
 	look := func() (logged, filtered bool, made int64) {
