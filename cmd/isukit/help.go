@@ -13,7 +13,7 @@ var helpGroups = []struct {
 	title    string
 	commands []string
 }{
-	{"Measure and experiment", []string{"init", "round", "compare", "observe", "final", "screen", "advise", "autotune"}},
+	{"Measure and experiment", []string{"init", "next", "round", "compare", "observe", "final", "screen", "advise", "autotune"}},
 	{"Place and tune", []string{"topology", "tune", "doctor", "replicas", "hosts", "lab"}},
 	{"Look back", []string{"digest", "ls", "show", "diff", "latency", "hits", "serve", "note", "restore", "notify"}},
 	{"Inspect traffic", []string{"capture", "decode", "send", "replay", "encode", "types", "routes"}},

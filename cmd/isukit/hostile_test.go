@@ -125,7 +125,7 @@ func TestCommandsMeetAHostileRound(t *testing.T) {
 		{"ls"}, {"ls", "--json"}, {"show", evilID}, {"show", evilID, "--json"}, {"diff", plainID, evilID}, {"diff", evilID, plainID, "--json"}, {"compare", plainID, evilID}, {"hits", evilID}, {"hits", evilID, "--json"},
 		{"latency", evilID}, {"show", "20261128T000000Z-link"}, {"show", "20261128T000000Z-pipe"}, {"show", "20261128T000000Z-zero"}, {"show", "20261128T000000Z-record"}, {"show", "20261128T000000Z-bomb"},
 		{"show", evilID, "--brief"}, {"diff", plainID, evilID, "--brief"}, {"doctor", evilID}, {"doctor", "20261128T000000Z-pipe"}, {"advise", evilID}, {"restore", evilID}, {"note", "20261128T000000Z-link", "text"},
-		{"notify", evilID}, {"screen", "resume"}, {"autotune", "resume"},
+		{"notify", evilID}, {"next"}, {"screen", "resume"}, {"autotune", "resume"},
 		{"compare", "topology=x", "topology=y"}, {"show", filepath.Join(dir, "20261128T000000Z-pipe")}, {"hits", filepath.Join(dir, evilID)},
 	} {
 		met[args[0]] = true

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -82,6 +83,13 @@ func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s s
 	if !quiet {
 		fmt.Fprintf(s.err, "isukit: wrote %s; review it and set the benchmark's command\n", project.FileName)
 	}
-	sayNext(s, quiet, "isukit round, or isukit observe if the benchmark is started elsewhere")
-	return nil
+	if quiet {
+		return nil
+	}
+	d := round.Day{Now: time.Now(), Placement: databasePlacement}
+	d.End = d.Now.Add(2 * round.LastHour) // the list of a day without rounds
+	if d.Project, _, err = round.FindProject(""); err != nil {
+		return err
+	}
+	return printSteps(s.err, d)
 }

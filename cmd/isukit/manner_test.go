@@ -102,6 +102,7 @@ var printsNoResult = map[string]string{
 	"isukit note":          "writes a note",
 	"isukit restore":       "prints commands, which a shell runs",
 	"isukit init":          "writes a YAML file",
+	"isukit next":          "prints commands, which a person runs",
 	"isukit encode":        "writes the bytes of a message",
 	"isukit lab shell":     "is a shell",
 	"isukit lab run":       "prints what the command prints",

@@ -65,7 +65,7 @@ func newRootCmd(s streams) *cobra.Command {
 	root.AddCommand(newRoundCmd(s), newLsCmd(s), newShowCmd(s), newReplicasCmd(s), newHitsCmd(s), newLatencyCmd(s), newCompareCmd(s), newVersionCmd(s), newTuneCmd(s))
 	root.AddCommand(newDecodeCmd(s), newEncodeCmd(s), newTypesCmd(s), newRoutesCmd(s), newCaptureCmd(s), newSendCmd(s), newReplayCmd(s))
 	root.AddCommand(newDigestCmd(s), newTopologyCmd(s), newLabCmd(s), newHostsCmd(s))
-	root.AddCommand(newInitCmd(s), newObserveCmd(s), newDiffCmd(s), newNotifyCmd(s), newNoteCmd(s), newRestoreCmd(s), newServeCmd(s), newFinalCmd(s), newManCmd(), newDoctorCmd(s), newScreenCmd(s), newAdviseCmd(s), newAutotuneCmd(s))
+	root.AddCommand(newInitCmd(s), newNextCmd(s), newObserveCmd(s), newDiffCmd(s), newNotifyCmd(s), newNoteCmd(s), newRestoreCmd(s), newServeCmd(s), newFinalCmd(s), newManCmd(), newDoctorCmd(s), newScreenCmd(s), newAdviseCmd(s), newAutotuneCmd(s))
 	root.InitDefaultCompletionCmd("completion")
 	groupedHelp(root)
 	finishCommands(root)

@@ -96,7 +96,7 @@ var outcomes = []struct {
 // rounds as compare does, advise, note and restore are about kept rounds, hosts and doctor probe are about bare hosts, capture and lab shell end when they are told to.
 var subjectless = []string{"capture", "decode", "diff", "digest access", "digest queries", "doctor lint", "doctor probe", "encode", "hits", "hosts init", "hosts ls",
 	"hosts revert", "init", "lab down", "lab shell", "lab up", "latency", "ls", "man", "replay", "replicas lint", "routes learn", "screen resume", "send", "serve",
-	"topology diff", "topology ls", "topology show", "tune ls", "tune show", "types", "version", "screen", "autotune", "routes", "advise", "autotune resume", "note", "restore"}
+	"topology diff", "topology ls", "topology show", "tune ls", "tune show", "types", "version", "screen", "autotune", "routes", "advise", "autotune resume", "note", "restore", "next", "digest diff"}
 
 // TestEveryCommandHasAnOutcome holds that the table above has every command, and that the docs give each reason.
 func TestEveryCommandHasAnOutcome(t *testing.T) {

@@ -149,7 +149,7 @@ func checksum(p []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// echoed is the size of the packet that an answer is for; 0 where it must be one of ours. The kernel chooses the id of a socket
+// echoed is the size of the packet that an answer is for; 0 where it is none of ours. The kernel chooses the id of a socket
 // that is not raw, and delivers only what belongs to it.
 func echoed(p []byte, raw bool, id uint16) int {
 	if raw {

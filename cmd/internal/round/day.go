@@ -1,0 +1,174 @@
+package round
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/infra/host"
+	"isukit/infra/project"
+)
+
+// Day is what is known of a contest day.
+type Day struct {
+	Now, End time.Time
+	Project  *project.Project // nil without an isukit.yaml
+	Rounds   []*result.Round  // newest first
+	// Flags are what commands that read rounds need, " --results DIR" or "".
+	Flags string
+	// Placement is where to move the database of a shipped topology; "" for nowhere.
+	Placement func(topology string) string
+	// Booted is when each host was booted.
+	Booted map[string]time.Time
+}
+
+// Look reads the project, its hosts and the rounds. A host that is unreachable is an error, and the rest is known anyway.
+func (d *Day) Look(ctx context.Context, file, results, stateDir string) (err error) {
+	entries, err := result.List(results)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Err == nil {
+			d.Rounds = append(d.Rounds, e.Round)
+		}
+	}
+	p, dir, err := FindProject(file)
+	if err != nil || p == nil {
+		return err
+	}
+	d.Project, d.Booted = p, map[string]time.Time{}
+	opened, err := OpenProject(ctx, p, dir, stateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+	for name, at := range opened.Reach.Named {
+		text, err := host.Output(ctx, at, "sed", "-n", "s/^btime //p", "/proc/stat")
+		if seconds, bad := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil && bad == nil {
+			d.Booted[name] = time.Unix(seconds, 0)
+		}
+	}
+	if len(opened.Missing) > 0 {
+		err = errors.New(strings.Join(opened.Missing, "\n"))
+	}
+	return err
+}
+
+// Step is a command, how many minutes it takes, and why.
+type Step struct {
+	Minutes      int
+	Command, Why string
+}
+
+// LastHour is when points are to be kept and no longer to be won.
+const LastHour = time.Hour
+
+// Steps are what to do, in order.
+func (d Day) Steps() []Step {
+	run := Step{3, "isukit round", "run the benchmark and save its result"}
+	if d.Project != nil && d.Project.Benchmark.External {
+		run = Step{5, "isukit observe --ask", "then start the benchmark in the portal"}
+	}
+	late := d.End.Sub(d.Now) <= LastHour
+	switch {
+	case len(d.Rounds) == 0 && d.Project == nil:
+		return []Step{{5, "isukit init", "no isukit.yaml and no saved rounds; for the reference app: isukit round"}, {2, "isukit doctor", "limits, MTU, clocks, disks"},
+			{2, "isukit tune apply measure", "logs with times"}, run, {2, "isukit show", "the bottleneck and the slowest queries"}}
+	case len(d.Rounds) == 0:
+		return []Step{{2, "isukit doctor", "no round yet: check limits, MTU, clocks and disks first"}, {2, "isukit tune apply measure", "logs with times"}, run,
+			{2, "isukit show", "the bottleneck and the slowest queries"}}
+	case late && d.Project != nil:
+		return d.lateSteps(run)
+	}
+	list := d.tuningSteps(d.Rounds[0])
+	list = append(list, run, Step{1, "isukit diff last-1 last" + d.Flags, "what the change did"})
+	if d.Project != nil {
+		list = append(list, Step{0, "isukit next", "again at " + d.End.Add(-LastHour).Format("15:04") + ": logging off, reboot, final check"})
+	}
+	return list
+}
+
+// lateSteps are for the last hour.
+func (d Day) lateSteps(run Step) (list []Step) {
+	r := d.Rounds[0]
+	if text := measuringOn(r); text != "" {
+		list = append(list, Step{2, "isukit tune revert mysql/measure nginx/measure", "measuring is still on: " + text})
+	}
+	first := d.Rounds[len(d.Rounds)-1].StartedAt
+	var never []string
+	for _, h := range d.Project.Hosts {
+		if at, ok := d.Booted[h.Name]; ok && at.Before(first) {
+			never = append(never, h.Name)
+		}
+	}
+	if len(never) > 0 && len(d.Project.Topologies) > 0 {
+		list = append(list, Step{10, "isukit topology verify --reboot each", "not rebooted since the first round: " + strings.Join(never, ", ")})
+	} else if len(never) > 0 {
+		list = append(list, Step{10, "ssh " + never[0] + " sudo reboot", "not rebooted since the first round, reboot one after another: " + strings.Join(never, ", ")})
+	}
+	if !r.Passed {
+		list = append(list, d.failedStep(r))
+	}
+	return append(list, Step{10, "isukit final", "logs off, restart, check the data, confirmation rounds"}, run, Step{0, "", "change nothing after a passed round"})
+}
+
+// failedStep leads to the last round that passed.
+func (d Day) failedStep(r *result.Round) Step {
+	for _, good := range d.Rounds {
+		if good.Passed {
+			return Step{5, "isukit restore " + good.ID + d.Flags, "the last round failed: " + r.Reason + "; this one passed"}
+		}
+	}
+	return Step{5, "isukit show" + d.Flags, "the last round failed: " + r.Reason}
+}
+
+// fullScan is in a plan that reads a whole table: as a table or a tree.
+var fullScan = regexp.MustCompile(`\|\s*ALL\s*\||\tALL\t|type: ALL|Table scan on`)
+
+// tuningSteps follow from the newest round.
+func (d Day) tuningSteps(r *result.Round) (list []Step) {
+	if !r.Passed {
+		return []Step{d.failedStep(r)}
+	}
+	if d.Project != nil && (r.Access.Lines == 0 || r.Queries.Statements == 0) {
+		list = append(list, Step{2, "isukit tune apply measure", "the newest round has no requests or no queries from logs"})
+	}
+	if len(r.Queries.Queries) > 0 {
+		if q := r.Queries.Queries[0]; fullScan.MatchString(q.Explain) {
+			list = append(list, Step{10, "isukit show" + d.Flags,
+				fmt.Sprintf("add an index: the slowest query (%.1f s) reads a whole table: %.80s", q.Time.SumSeconds, q.Fingerprint)})
+		}
+	}
+	role, _, _ := strings.Cut(r.Bottleneck.Role, "-")
+	database := r.Bottleneck.Resource == "cpu" && (role == "db" || strings.HasPrefix(role, "mysql") || strings.HasPrefix(role, "mariadb"))
+	switch {
+	case database && d.Project == nil && d.Placement(r.Topology) != "":
+		list = append(list, Step{5, "isukit round -t " + d.Placement(r.Topology) + " --driver lab", "move the database: " + r.Bottleneck.Text})
+	case database && d.Project != nil && len(d.Project.Topologies) > 0 && r.Fact("topology") == "":
+		list = append(list, Step{10, "isukit topology ls", "choose one with the database on its own host: " + r.Bottleneck.Text})
+	case database:
+		list = append(list, Step{5, "isukit tune apply mysql/memory", r.Bottleneck.Text})
+	case r.Bottleneck.Text != "":
+		list = append(list, Step{10, "isukit show" + d.Flags, r.Bottleneck.Text})
+	}
+	return list
+}
+
+// measuringOn names what a round shows of logs that cost throughput.
+func measuringOn(r *result.Round) string {
+	for _, source := range r.Queries.Sources {
+		if strings.HasPrefix(source, "slow log") {
+			return source
+		}
+	}
+	if strings.Contains(r.Fact("tunings"), "measure") {
+		return "tunings " + r.Fact("tunings")
+	}
+	return ""
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"isukit/bench/result"
+	"isukit/cmd/internal/round"
+	"isukit/infra/project"
+)
+
+// TestNextKnowsTheDay holds what isukit next names first, by where the day is.
+func TestNextKnowsTheDay(t *testing.T) {
+	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	own, portal := &project.Project{Hosts: []project.Host{{Name: "s1"}, {Name: "s2"}}}, &project.Project{Benchmark: project.Benchmark{External: true}}
+	passed := func(change func(*result.Round)) *result.Round {
+		r := &result.Round{ID: "20261122T110000Z-app", StartedAt: noon.Add(-time.Hour), Passed: true, Topology: "single", Access: result.AccessDigest{Lines: 9}, Queries: result.QueryDigest{Statements: 9}}
+		change(r)
+		return r
+	}
+	plain := passed(func(*result.Round) {})
+	scan := passed(func(r *result.Round) {
+		r.Queries.Queries = []result.Query{{Fingerprint: "select * from chairs", Explain: "| 1 | SIMPLE | chairs | ALL | NULL |", Time: result.Spread{SumSeconds: 12}}}
+	})
+	cpu := passed(func(r *result.Round) {
+		r.Bottleneck = result.Bottleneck{Resource: "cpu", Role: "db", Text: "CPU of s1: 98 % busy, db used most of it."}
+	})
+	logs := passed(func(r *result.Round) { r.Queries.Sources = []string{"slow log of s1"} })
+	failed := &result.Round{ID: "b", Reason: "validate failed", StartedAt: noon}
+	evening := noon.Add(330 * time.Minute) // 17:30
+	for name, c := range map[string]struct {
+		day  round.Day
+		want []string // beginnings of commands, in order
+		why  string
+	}{
+		"nothing yet":         {round.Day{Now: noon}, []string{"isukit init", "isukit doctor", "isukit tune apply measure", "isukit round"}, "no isukit.yaml"},
+		"no round":            {round.Day{Now: noon, Project: own}, []string{"isukit doctor", "isukit tune apply measure", "isukit round"}, "no round yet"},
+		"external":            {round.Day{Now: noon, Project: portal}, []string{"isukit doctor", "isukit tune apply measure", "isukit observe --ask"}, "portal"},
+		"no index":            {round.Day{Now: noon, Project: own, Rounds: []*result.Round{scan}}, []string{"isukit show", "isukit round", "isukit diff"}, "add an index: the slowest query (12.0 s)"},
+		"database's CPU":      {round.Day{Now: noon, Project: own, Rounds: []*result.Round{cpu}}, []string{"isukit tune apply mysql/memory", "isukit round"}, "98 % busy"},
+		"portal's database":   {round.Day{Now: noon, Rounds: []*result.Round{cpu}}, []string{"isukit round -t final-1 --driver lab"}, "move the database"},
+		"failed":              {round.Day{Now: noon, Project: own, Rounds: []*result.Round{failed, plain}}, []string{"isukit restore 20261122T110000Z-app"}, "validate failed"},
+		"no logs":             {round.Day{Now: noon, Project: own, Rounds: []*result.Round{{Passed: true}}}, []string{"isukit tune apply measure"}, "no requests"},
+		"evening, measuring":  {round.Day{Now: evening, Project: own, Rounds: []*result.Round{logs}}, []string{"isukit tune revert mysql/measure", "isukit final", "isukit round"}, "slow log of s1"},
+		"evening, not booted": {round.Day{Now: evening, Project: own, Rounds: []*result.Round{plain}, Booted: map[string]time.Time{"s1": noon.Add(-9 * time.Hour), "s2": noon}}, []string{"ssh s1 sudo reboot", "isukit final"}, "first round, reboot one after another: s1"},
+		"evening, booted":     {round.Day{Now: evening, Project: own, Rounds: []*result.Round{plain}, Booted: map[string]time.Time{"s1": noon, "s2": noon}}, []string{"isukit final", "isukit round"}, "change nothing"},
+	} {
+		c.day.End, c.day.Placement = noon.Add(6*time.Hour), databasePlacement
+		var out strings.Builder
+		if err := printSteps(&out, c.day); err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range c.day.Steps() {
+			if i < len(c.want) && !strings.HasPrefix(s.Command, c.want[i]) {
+				t.Errorf("%s: step %d is %q, want %q", name, i, s.Command, c.want[i])
+			}
+		}
+		if len(c.day.Steps()) < len(c.want) || !strings.Contains(out.String(), c.why) || !strings.HasPrefix(out.String(), c.day.Now.Format("15:04")) {
+			t.Errorf("%s: want %q and the time in\n%s", name, c.why, &out)
+		}
+	}
+}
