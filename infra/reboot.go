@@ -158,7 +158,7 @@ func (r *Running) drifted(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	report, err := tune.VerifyAll(ctx, targets)
+	report, _, err := tune.VerifyAll(ctx, targets)
 	err = errors.Join(err, closeAll())
 	var list []string
 	for _, o := range report {

@@ -22,7 +22,11 @@ func (r *Running) Subject() (*subject.Subject, error) {
 			continue
 		}
 		m, at := r.input.MachineOf(h.Name), r.at(h.Name)
-		s.Hosts = append(s.Hosts, subject.Host{Name: h.Name, At: at, StateDir: filepath.Join(at.About().Dir, "tune"),
+		var note func(map[string]tune.Written) []host.Op
+		if r.found != nil {
+			note = r.found.note(h.Name)
+		}
+		s.Hosts = append(s.Hosts, subject.Host{Name: h.Name, At: at, StateDir: filepath.Join(at.About().Dir, "tune"), Note: note,
 			Sizes: tune.Sizes{MemoryBytes: m.MemoryBytes, CPUs: m.CPUs, Shared: len(r.input.Topology.On(h.Name)) > 1}})
 	}
 	for _, i := range r.Instances {

@@ -100,9 +100,8 @@ func (s *Site) Driver() host.Driver { return s.driver }
 // found is what is there now.
 type found struct {
 	hosts       map[string]host.Host
-	inventories map[string]*inventory        // of hosts that have one
-	files       map[string]map[string]string // hashes of the files that were made, by host and name, when a plan was made last
-	away        map[string]error             // hosts that cannot be asked, and why; only findPartly has them
+	inventories map[string]*inventory // of hosts that have one
+	away        map[string]error      // hosts that cannot be asked, and why; only findPartly has them
 	wants       []host.Want
 	ensured     bool // the hosts are what the goal says
 	placesOnly  bool // only where things are is to be known, not what hosts would be asked for files and services

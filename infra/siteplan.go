@@ -126,12 +126,10 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	f.files = map[string]map[string]string{}
 	for n, name := range names {
 		if f.away[name] != nil {
 			continue
 		}
-		f.files[name] = hashesOf(actual[n])
 		if f.fresh {
 			actual[n] = slices.DeleteFunc(actual[n], func(a plan.Actual) bool { return a.Kind == plan.Data })
 		}

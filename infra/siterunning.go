@@ -27,6 +27,15 @@ func (s *Site) standing(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	g, err := s.up(f)
+	if err != nil {
+		return nil, err
+	}
+	return s.planFor(ctx, g, f)
+}
+
+// up is the goal that was reached.
+func (s *Site) up(f *found) (*goal, error) {
 	g, complete := f.current()
 	if err := f.missing(); g == nil && err != nil {
 		return nil, err
@@ -37,7 +46,7 @@ func (s *Site) standing(ctx context.Context) (*Plan, error) {
 	if !complete {
 		return nil, &HintError{fmt.Errorf("the apply of topology %s was interrupted", g.Topology.Name), "apply it again, or isukit topology down"}
 	}
-	return s.planFor(ctx, g, f)
+	return g, nil
 }
 
 // Standing is the name of the topology that was applied last, whole or not; "" when none was, or when what is on record of it
@@ -104,6 +113,29 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	}
 	return r, cancelled(ctx, r.gatherFacts(ctx))
 }
+
+// Tunable is Running for commands that look at nothing but settings.
+func (s *Site) Tunable(ctx context.Context) (*Running, error) {
+	f, err := s.findPartly(ctx)
+	if err == nil {
+		err = f.missing()
+	}
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.up(f)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.layOut(ctx, g, f)
+	if err != nil {
+		return nil, err
+	}
+	return s.attached(ctx, &Plan{Topology: g.Topology.Name, layout: l, found: f})
+}
+
+// Hash is the one of the topology, as it was declared.
+func (r *Running) Hash() string { return r.hash }
 
 // Subject is what the site runs, as commands act on it, on those hosts that can be asked; the error names the others, too.
 func (s *Site) Subject(ctx context.Context) (*subject.Subject, error) {

@@ -154,7 +154,6 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 	if err != nil {
 		return err
 	}
-	o.servers.writes = true
 	done := ui.Waiting(s.err, o.quiet, "applying")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
@@ -180,7 +179,7 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 	done := ui.Waiting(s.err, o.quiet, "comparing with the servers")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
-		report, err := tune.VerifyAll(ctx, targets)
+		report, applied, err := tune.VerifyAll(ctx, targets)
 		done()
 		if err := errors.Join(err, printTuneReport(report, o.asJSON, s)); err != nil {
 			return err
@@ -192,22 +191,18 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 		if o.asJSON {
 			return nil
 		}
-		return o.sayHolds(ctx, targets, measure, s)
+		return o.sayHolds(applied, measure, s)
 	})
 }
 
 // sayHolds says how much it is that holds: nothing applied holds as well, and is not what one asks for. measure is the round that
 // tells what it is worth, "" where there is none.
-func (o tuneOptions) sayHolds(ctx context.Context, targets []*tune.Target, measure string, s streams) error {
-	n, err := tune.Settings(ctx, targets)
-	if err != nil {
-		return err
-	}
+func (o tuneOptions) sayHolds(n int, measure string, s streams) error {
 	text, next := "nothing is applied", ""
 	if n > 0 {
 		text, next = fmt.Sprintf("all applied settings are in effect (%d)", n), "isukit tune revert --all"
 	}
-	if _, err = fmt.Fprintln(s.out, text); err != nil {
+	if _, err := fmt.Fprintln(s.out, text); err != nil {
 		return err
 	}
 	if n > 0 && measure != "" {
@@ -236,7 +231,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 			opts.Tunings = append(opts.Tunings, t.Name)
 		}
 	}
-	o.servers.writes, o.servers.partly = true, true
+	o.servers.partly = true
 	done := ui.Waiting(s.err, o.quiet, "taking back")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {

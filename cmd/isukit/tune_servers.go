@@ -22,7 +22,6 @@ type tuneServers struct {
 	localDir, app string
 	thisKernel    bool
 	partly        bool    // servers that cannot be asked do not keep the others from it
-	writes        bool    // what is done to the targets may change files
 	measure       *string // where not nil, gets the round that measures what is up, "" where nothing is
 }
 
@@ -94,15 +93,8 @@ func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*t
 			return err
 		}
 		if t.measure != nil {
-			facts := map[string]string{}
-			for _, f := range running.Facts {
-				facts[f.Key] = f.Value
-			}
-			*t.measure = roundOn(facts["topology"], facts["topology_hash"], t.driver)
+			*t.measure = roundOn(running.Topology().Name, running.Hash(), t.driver)
 		}
-		if !t.writes {
-			return withTargets(sub, fn)
-		}
-		return running.Tuning(ctx, func() error { return withTargets(sub, fn) })
+		return withTargets(sub, fn)
 	})
 }

@@ -29,16 +29,21 @@ type Directory struct {
 	Owner, Group int
 }
 
+// FilesOp is what ReadFiles asks a host.
+func FilesOp(paths []string) host.Op {
+	script, err := isukit.Assets.ReadFile("scripts/doctor-files.sh")
+	if err != nil {
+		panic(err) // it is in the binary
+	}
+	return host.Op{Run: &host.Command{Argv: append([]string{"sh", "-c", host.AsRoot, string(script)}, paths...)}}
+}
+
 // ReadFiles reads files of a host, with what is in the way to them. A path that ends in "/" is each file in that directory, one
 // with *, ? or [ in it each file that it matches.
 func ReadFiles(ctx context.Context, at host.Host, paths []string) ([]File, error) {
-	script, err := isukit.Assets.ReadFile("scripts/doctor-files.sh")
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	res, err := at.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", host.AsRoot, string(script)}, paths...)})
+	res, err := at.Run(ctx, *FilesOp(paths).Run)
 	if err != nil {
 		return nil, err
 	}

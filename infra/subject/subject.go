@@ -30,6 +30,8 @@ type Host struct {
 	Sizes tune.Sizes // of what it may use
 	// StateDir is where the tunings of the host are recorded, on it.
 	StateDir string
+	// Note is tune.Place's.
+	Note func(map[string]tune.Written) []host.Op
 	// App says that an app runs there, which logs in to databases.
 	App bool
 	// Consent says that settings of the kernel may be changed although it is that of the machine that isukit runs on.

@@ -31,7 +31,7 @@ func (s *Subject) TuneTargets() (targets []*tune.Target, closeAll func() error, 
 	var limits []*tune.Target // the last: a reload or restart makes other processes
 	for _, v := range s.Services {
 		h, _ := s.Host(v.Host)
-		p := tune.Place{Name: v.Name, Host: h.At, StateDir: h.StateDir, Sizes: h.Sizes}
+		p := h.place(v.Name)
 		if v.PIDs != nil {
 			limits = append(limits, tune.NewLimits(p, tune.LimitsConfig{PIDs: v.PIDs, DropIn: v.dropIn()}))
 		}
@@ -46,7 +46,7 @@ func (s *Subject) TuneTargets() (targets []*tune.Target, closeAll func() error, 
 				return nil, closeAll, errors.Join(fmt.Errorf("tune %s: %w", v.Name, err), closeAll())
 			}
 			closers = append(closers, closeOne)
-			targets = append(targets, tune.NewDatabase(p, tune.DatabaseConfig{Query: q, File: v.Conf, Command: v.Argv, Restart: v.Restart}))
+			targets = append(targets, tune.NewDatabase(p, tune.DatabaseConfig{Query: q, File: v.Conf, Command: v.Argv, PID: v.mainPID(), Restart: v.Restart}))
 		}
 	}
 	return append(targets, limits...), closeAll, nil
@@ -70,6 +70,14 @@ func (s *Subject) Tunings(ctx context.Context) ([]string, error) {
 	return slices.Compact(all), err
 }
 
+// mainPID tells the main process; nil where nobody can.
+func (v Service) mainPID() func(context.Context) (int, error) {
+	if v.PIDs == nil {
+		return nil
+	}
+	return v.pid
+}
+
 // pid is the main process; 0 where none runs.
 func (v Service) pid(ctx context.Context) (int, error) {
 	pids, err := v.PIDs(ctx)
@@ -87,10 +95,15 @@ func (v Service) dropIn() string {
 	return "/etc/systemd/system/" + v.Unit + ".d/99-isukit.conf"
 }
 
+// place is where a target of the host is.
+func (h Host) place(target string) tune.Place {
+	return tune.Place{Name: target, Host: h.At, StateDir: h.StateDir, Sizes: h.Sizes, Note: h.Note}
+}
+
 // KernelTargets are those of what a host's kernel keeps. Without consent the kernel of the machine that isukit runs on is left alone,
 // and of the lab's hosts only what each has for itself is changed.
 func (h Host) KernelTargets() (kernel, link, boot *tune.Target) {
-	p := tune.Place{Name: h.Name, Host: h.At, StateDir: h.StateDir, Sizes: h.Sizes}
+	p := h.place(h.Name)
 	about := h.At.About()
 	var k tune.KernelConfig
 	forbid := ""

@@ -28,24 +28,62 @@ func CheckRisks(tunings []Tuning, accepted []string) error {
 
 // ApplyAll applies every tuning to the targets of its kind. One that has no target is refused.
 func ApplyAll(ctx context.Context, now time.Time, targets []*Target, tunings []Tuning) (Report, error) {
-	return each(ctx, targets, tunings, true, func(t *Target, some []Tuning) (Report, error) { return t.Apply(ctx, now, some...) })
+	report, meant, some := match(targets, tunings)
+	defer closeAll(meant)
+	if err := openAll(ctx, meant); err != nil {
+		return report, err
+	}
+	outcomes, err := onHosts(meant, func(group []*Target) []outcome {
+		// Processes are others once their servers were restarted: their limits come last.
+		last := len(group)
+		if restarts(group, some) {
+			last = slices.IndexFunc(group, func(t *Target) bool { return t.Kind == Limits })
+		}
+		if last <= 0 || last == len(group) {
+			return applyOn(ctx, now, group, some)
+		}
+		first := applyOn(ctx, now, group[:last], some)
+		if slices.ContainsFunc(first, func(o outcome) bool { return o.err != nil }) {
+			return first
+		}
+		return append(first, applyOn(ctx, now, group[last:], some)...)
+	})
+	return append(report, outcomes...), err
+}
+
+// restarts tells whether tunings make services be other processes.
+func restarts(group []*Target, some map[*Target][]Tuning) bool {
+	for _, t := range group {
+		for _, tuning := range some[t] {
+			needs := slices.ContainsFunc(tuning.Settings, func(s Setting) bool { return s.Restart == Service })
+			if t.Kind == MySQL && needs || t.Kind == Envoy || t.Kind == Nginx && t.store.host.About().Here {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // DiffAll tells what ApplyAll would do, and writes nothing.
 func DiffAll(ctx context.Context, targets []*Target, tunings []Tuning) (Report, error) {
-	return each(ctx, targets, tunings, false, func(t *Target, some []Tuning) (Report, error) { return t.Diff(ctx, some...) })
+	report, meant, some := match(targets, tunings)
+	outcomes, err := onHosts(meant, func(group []*Target) []outcome {
+		if err := lookAt(ctx, group, func(t *Target) []string { return settingKeys(some[t]) }); err != nil {
+			return []outcome{{err: err}}
+		}
+		return oneByOne(true, func(t *Target) (Report, error) { return t.Diff(ctx, some[t]...) })(group)
+	})
+	return append(report, outcomes...), err
 }
 
-// each does something with the targets that tunings are for; records tells whether that takes their records.
-func each(ctx context.Context, targets []*Target, tunings []Tuning, records bool, do func(*Target, []Tuning) (Report, error)) (Report, error) {
-	var report Report
+// match finds the targets that tunings are for, and refuses those of which there is none.
+func match(targets []*Target, tunings []Tuning) (report Report, meant []*Target, some map[*Target][]Tuning) {
 	for _, tuning := range tunings {
 		if !hasKind(targets, tuning.Kind) && !twinHas(targets, tunings, tuning) {
 			report = append(report, Outcome{Tuning: tuning.Name, Did: Refused, Reason: fmt.Sprintf("kind %s was not found", tuning.Kind)})
 		}
 	}
-	some := map[*Target][]Tuning{}
-	var meant []*Target
+	some = map[*Target][]Tuning{}
 	for _, t := range targets {
 		for _, tuning := range tunings {
 			if tuning.Kind == t.Kind {
@@ -56,14 +94,7 @@ func each(ctx context.Context, targets []*Target, tunings []Tuning, records bool
 			meant = append(meant, t)
 		}
 	}
-	if records {
-		defer closeAll(meant)
-		if err := openAll(ctx, meant); err != nil {
-			return report, err
-		}
-	}
-	outcomes, err := onHosts(meant, true, func(t *Target) (Report, error) { return do(t, some[t]) })
-	return append(report, outcomes...), err
+	return report, meant, some
 }
 
 func hasKind(targets []*Target, kind Kind) bool {
@@ -87,38 +118,34 @@ func RevertAll(ctx context.Context, targets []*Target, o RevertOptions) (Report,
 	}
 	backward := slices.Clone(targets)
 	slices.Reverse(backward)
-	return onHosts(backward, false, func(t *Target) (Report, error) { return t.Revert(ctx, o) })
+	return onHosts(backward, oneByOne(false, func(t *Target) (Report, error) { return t.Revert(ctx, o) }))
 }
 
-// VerifyAll is what differs on any target.
-func VerifyAll(ctx context.Context, targets []*Target) (Report, error) {
+// VerifyAll is what differs on any target, and how many keys something is applied to.
+func VerifyAll(ctx context.Context, targets []*Target) (report Report, applied int, err error) {
 	defer closeAll(targets)
 	if err := openAll(ctx, targets); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return onHosts(targets, true, func(t *Target) (Report, error) { return t.Verify(ctx) })
-}
-
-// Settings counts the keys of targets that something is applied to.
-func Settings(ctx context.Context, targets []*Target) (int, error) {
-	defer closeAll(targets)
-	if err := openAll(ctx, targets); err != nil {
-		return 0, err
-	}
-	keys := map[string]bool{}
 	for _, t := range targets {
-		for _, r := range t.store.held {
-			keys[t.Name+" "+r.Key] = true
-		}
+		applied += len(t.heldKeys())
 	}
-	return len(keys), nil
+	report, err = onHosts(targets, func(group []*Target) []outcome {
+		if err := lookAt(ctx, group, (*Target).heldKeys); err != nil {
+			return []outcome{{err: err}}
+		}
+		return oneByOne(true, func(t *Target) (Report, error) { return t.Verify(ctx) })(group)
+	})
+	return report, applied, err
 }
 
 // Diff tells for every setting what the target has and what it would get.
 func (t *Target) Diff(ctx context.Context, tunings ...Tuning) (Report, error) {
 	defer t.host.act()
-	if err := t.look(ctx, settingKeys(tunings)); err != nil {
-		return nil, fmt.Errorf("compare %s: %w", t.Name, err)
+	if !t.host.looking {
+		if err := lookAt(ctx, []*Target{t}, func(*Target) []string { return settingKeys(tunings) }); err != nil {
+			return nil, fmt.Errorf("compare %s: %w", t.Name, err)
+		}
 	}
 	product, err := t.product(ctx)
 	if err != nil {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"isukit/infra/engine"
+	"isukit/infra/host"
 )
 
 // Outcome is what became of one key on one layer of a target.
@@ -80,32 +82,92 @@ func lastOnly(target string, changes []change) (kept []change, report Report) {
 // effect is taken back. now is the time for the records.
 func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (Report, error) {
 	defer t.store.close()
-	if err := t.release(ctx); err != nil {
-		return nil, fmt.Errorf("tune %s: %w", t.Name, err)
+	return onHosts([]*Target{t}, func(group []*Target) []outcome { return applyOn(ctx, now, group, map[*Target][]Tuning{t: tunings}) })
+}
+
+// job is what Apply does to one target.
+type job struct {
+	*outcome
+	t       *Target
+	changes []change
+	writing
+	need Restart
+	// reload is the number of the op that makes nginx read its files, and reread where the ops begin that ask what it has by then; 0 for
+	// none.
+	reload, reread int
+}
+
+// applyOn applies tunings to targets of one host. Everything is looked at before anything is written; what is written first, to all of
+// them, goes in one batch.
+func applyOn(ctx context.Context, now time.Time, targets []*Target, tunings map[*Target][]Tuning) []outcome {
+	outcomes := make([]outcome, len(targets))
+	var jobs []*job
+	fail := func(j *job, err error) bool {
+		if err != nil {
+			j.err = errors.Join(j.err, fmt.Errorf("tune %s: %w", j.t.Name, err))
+		}
+		return err != nil
 	}
-	changes, report, err := t.planAll(ctx, now, tunings)
+	for n, t := range targets {
+		jobs = append(jobs, &job{outcome: &outcomes[n], t: t})
+		if fail(jobs[n], t.release(ctx)) {
+			return outcomes
+		}
+	}
+	err := lookAt(ctx, targets, func(t *Target) []string { return settingKeys(tunings[t]) })
+	for _, j := range jobs {
+		if err == nil {
+			j.changes, j.report, err = j.t.planAll(ctx, now, tunings[j.t])
+		}
+		if fail(j, err) {
+			break
+		}
+		var kept Report
+		j.changes, kept = lastOnly(j.t.Name, j.changes)
+		j.report = append(j.report, kept...)
+	}
 	if err != nil {
-		return report, fmt.Errorf("tune %s: %w", t.Name, err)
+		for _, t := range targets {
+			t.host.act()
+		}
+		return outcomes
 	}
-	if err := t.store.flush(ctx); err != nil {
-		return report, fmt.Errorf("tune %s: %w", t.Name, err)
+	var ops []host.Op
+	var first []int // of each job
+	for _, j := range jobs {
+		ops = append(ops, j.t.store.ops()...)
 	}
-	changes, outcomes := lastOnly(t.Name, changes)
-	report = append(report, outcomes...)
-	outcomes, err = t.perform(ctx, changes)
-	report = append(report, outcomes...)
+	for _, j := range jobs {
+		first = append(first, len(ops))
+		j.begin(ctx)
+		ops = append(ops, j.ops...)
+	}
+	answers, err := host.Do(ctx, targets[0].host.Host, ops...)
+	for _, t := range targets {
+		t.host.act()
+	}
+	for _, a := range answers[:min(first[0], len(answers))] {
+		err = errors.Join(err, a.Failed())
+	}
 	if err != nil {
-		return report, fmt.Errorf("tune %s: %w", t.Name, err)
+		fail(jobs[0], err)
+		return outcomes
 	}
-	return report, nil
+	for n, j := range jobs {
+		if fail(j, j.end(ctx, answers[first[n]:first[n]+len(j.ops)])) {
+			break
+		}
+	}
+	ops = nil
+	for _, t := range targets {
+		ops = append(append(ops, t.store.ops()...), t.host.noted()...)
+	}
+	fail(jobs[0], doAll(ctx, targets[0].host.Host, ops))
+	return outcomes
 }
 
 // planAll looks at everything that tunings set, and stages the records of its originals.
 func (t *Target) planAll(ctx context.Context, now time.Time, tunings []Tuning) (changes []change, report Report, err error) {
-	defer t.host.act()
-	if err := t.look(ctx, settingKeys(tunings)); err != nil {
-		return nil, nil, err
-	}
 	product, err := t.product(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -241,9 +303,7 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 	if r.Process, err = t.process(ctx); err != nil {
 		return nil, nil, err
 	}
-	if err := t.store.stage(r); err != nil {
-		return nil, nil, err
-	}
+	t.store.stage(r)
 	return &change{slot: sl, record: r, from: current, to: to, writes: 1}, nil, nil
 }
 
@@ -251,46 +311,99 @@ func restartRank(r Restart) int {
 	return slices.Index([]Restart{Never, Listeners, Reload, Service, Reboot}, r)
 }
 
-// perform writes what was planned: files, then a restart where it is needed, then the running values.
-func (t *Target) perform(ctx context.Context, changes []change) (Report, error) {
-	var report Report
-	need := Never
-	for _, running := range []bool{false, true} {
-		some := slices.DeleteFunc(slices.Clone(changes), func(c change) bool { return (c.slot.layer() == RuntimeLayer) != running })
-		outcomes, err := t.write(ctx, some)
-		report = append(report, outcomes...)
-		if err != nil {
-			return report, err
-		}
-		if running {
-			break
-		}
-		for i, c := range some {
-			if outcomes[i].Did == Applied && restartRank(c.record.Restart) > restartRank(need) {
-				need = c.record.Restart
-			}
-		}
-		outcome, err := t.restart(ctx, need)
-		if err != nil {
-			return append(report, t.takeBack(ctx, changes, err)...), nil
-		}
-		report = append(report, outcome...)
-		if !outcome.Has(NeedsYou) {
-			outcome, err = t.readBack(ctx, changes, need)
-			report = append(report, outcome...)
-			if err != nil {
-				return report, err
-			}
+// reloader is a server that takes its files without a pause, by one command.
+type reloader interface {
+	reloadOp(ctx context.Context) (host.Op, error)
+}
+
+// begin works out what is to be written before a restart; without one that is everything.
+func (j *job) begin(ctx context.Context) {
+	j.need = Never
+	alone := slices.Contains([]Kind{Sysctl, Link, Limits}, j.t.Kind) // there is no server
+	for _, c := range j.changes {
+		if !alone && c.slot.layer() != RuntimeLayer && !c.from.Equal(c.to) && restartRank(c.record.Restart) > restartRank(j.need) {
+			j.need = c.record.Restart
 		}
 	}
-	return report, nil
+	j.assign(func(c change) bool { return j.need == Never || c.slot.layer() != RuntimeLayer })
+	j.plan(ctx)
+	r, ok := j.t.server.(reloader)
+	if !ok || j.need == Never || slices.ContainsFunc(j.parts, func(p part) bool { return p.err != nil }) {
+		return
+	}
+	if op, err := r.reloadOp(ctx); err == nil {
+		j.reload = len(j.ops)
+		j.ops = append(j.ops, op)
+		j.reread = len(j.ops)
+		if a, ok := j.t.server.(asker); ok {
+			j.ops = append(j.ops, a.foresee(ctx, nil)...)
+		}
+	}
+}
+
+// assign takes those changes that are to be written now.
+func (j *job) assign(now func(change) bool) {
+	j.writing = writing{}
+	for _, c := range j.changes {
+		if now(c) && !c.from.Equal(c.to) {
+			j.slots, j.list = append(j.slots, c.slot), append(j.list, assignment{key: c.record.Key, to: c.to})
+		}
+	}
+}
+
+// end finds out what came of what was begun, restarts the server where that is needed, and then writes the running values.
+func (j *job) end(ctx context.Context, answers []host.Answer) error {
+	t := j.t
+	j.finish(ctx, answers)
+	first := func(c change) bool { return j.need == Never || c.slot.layer() != RuntimeLayer }
+	if err := j.tell(ctx, first); err != nil || j.need == Never {
+		return err
+	}
+	if !j.report.Has(Applied) {
+		j.need = Never
+	}
+	var outcome Report
+	var err error
+	switch failed := j.report.Has(Failed); {
+	case j.reload > 0 && !failed:
+		a := answers[j.reload]
+		if err = a.Failed(); err == nil && len(a.Stdout) > 0 {
+			outcome = Report{{Target: t.Name, Did: Settled, Reason: strings.TrimSpace(string(a.Stdout))}}
+		}
+	default:
+		outcome, err = t.restart(ctx, j.need)
+	}
+	if err != nil {
+		j.report = append(j.report, t.takeBack(ctx, j.changes, err)...)
+		return nil
+	}
+	j.report = append(j.report, outcome...)
+	if !outcome.Has(NeedsYou) {
+		t.host.look(nil)
+		for n := j.reread; n > 0 && n < len(answers); n++ {
+			t.host.learned(j.ops[n], answers[n])
+		}
+		outcome, err = t.readBack(ctx, j.changes, j.need)
+		j.report = append(j.report, outcome...)
+		if err != nil {
+			return err
+		}
+	}
+	running := func(c change) bool { return c.slot.layer() == RuntimeLayer }
+	if !slices.ContainsFunc(j.changes, running) {
+		return nil
+	}
+	j.assign(running)
+	if err := writeSlots(ctx, t.host, t.store.ops(), j.slots, j.list); err != nil {
+		return err
+	}
+	return j.tell(ctx, running)
 }
 
 // readBack asks the server that was restarted for the settings that have no running value to write. One that did not take effect
 // is taken back.
 func (t *Target) readBack(ctx context.Context, changes []change, need Restart) (Report, error) {
 	problems := make([]string, len(changes))
-	t.host.look()
 	defer t.host.act()
 	for i, c := range changes {
 		both := slices.ContainsFunc(changes, func(o change) bool { return o.record.Key == c.record.Key && o.slot.layer() == RuntimeLayer })
@@ -312,68 +425,61 @@ func (t *Target) readBack(ctx context.Context, changes []change, need Restart) (
 	return report, nil
 }
 
-// write writes changes, reads them back, and takes those back that had no effect. It returns an outcome for each.
-func (t *Target) write(ctx context.Context, changes []change) (Report, error) {
-	report := make(Report, len(changes))
-	var slots []slot
-	var list []assignment
-	var written []int // changes by assignment
-	for i, c := range changes {
+// tell reports what became of those changes that were written, or had their value before, and takes those back that had no effect.
+func (j *job) tell(ctx context.Context, meant func(change) bool) error {
+	t, list := j.t, j.list
+	var faults []error
+	for _, c := range j.changes {
+		if !meant(c) {
+			continue
+		}
 		r := c.record
-		report[i] = Outcome{Target: t.Name, Tuning: r.last().Tuning, Key: r.Key, Layer: r.Layer, Did: Kept, From: c.from.String(), To: c.to.String()}
+		o := Outcome{Target: t.Name, Tuning: r.last().Tuning, Key: r.Key, Layer: r.Layer, Did: Kept, From: c.from.String(), To: c.to.String()}
 		if c.from.Equal(c.to) {
 			r.Process = ""
-			continue
-		}
-		slots, list, written = append(slots, c.slot), append(list, assignment{key: r.Key, to: c.to}), append(written, i)
-	}
-	writeSlots(ctx, slots, list)
-	var faults []error
-	for n, a := range list {
-		c, o := changes[written[n]], &report[written[n]]
-		var unread *unreadError
-		switch {
-		case errors.As(a.err, &unread):
-			o.Did, o.Reason = Failed, a.err.Error()
-			faults = append(faults, a.err)
-		case a.err != nil || !a.got.Equal(a.to):
-			o.Did, o.Reason = Failed, fmt.Sprintf("the value is %s after it was written", a.got)
-			if a.err != nil {
-				o.Reason = a.err.Error()
-			}
-			faults = append(faults, t.undo(ctx, c))
-		default:
-			o.Did = Applied
-			if f, ok := c.slot.(fading); ok {
-				o.Reason = f.forgets()
+		} else {
+			a := list[0]
+			list = list[1:]
+			var unread *unreadError
+			switch {
+			case errors.As(a.err, &unread):
+				o.Did, o.Reason = Failed, a.err.Error()
+				faults = append(faults, a.err)
+			case a.err != nil || !a.got.Equal(a.to):
+				o.Did, o.Reason = Failed, fmt.Sprintf("the value is %s after it was written", a.got)
+				if a.err != nil {
+					o.Reason = a.err.Error()
+				}
+				faults = append(faults, t.undo(ctx, c))
+			default:
+				o.Did = Applied
+				if f, ok := c.slot.(fading); ok {
+					o.Reason = f.forgets()
+				}
 			}
 		}
-	}
-	for i, c := range changes {
-		if report[i].Did == Failed {
-			continue
+		if o.Did != Failed {
+			r.Pending = false
+			t.store.stage(r)
 		}
-		c.record.Pending = false
-		faults = append(faults, t.store.stage(c.record))
+		j.report = append(j.report, o)
 	}
-	return report, errors.Join(append(faults, t.store.flush(ctx))...)
+	return errors.Join(faults...)
 }
 
 // undo puts a layer back to what it was before a change, and its record with it.
 func (t *Target) undo(ctx context.Context, c change) error {
 	current, err := c.slot.read(ctx, c.record.Key)
 	if err == nil && !current.Equal(c.from) {
-		err = c.slot.write(ctx, c.record.Key, c.from)
+		err = writeOne(ctx, t.host, c.slot, c.record.Key, c.from)
 	}
 	if err != nil {
 		return err
 	}
 	r := c.record
 	r.Writes, r.Pending = r.Writes[:len(r.Writes)-c.writes], false
-	if len(r.Writes) == 0 {
-		return t.store.remove(ctx, r)
-	}
-	return t.store.save(ctx, r)
+	t.store.stage(r)
+	return t.store.flush(ctx)
 }
 
 // settleFiles makes written files effective. A restart that nothing here can do is reported, not an error.

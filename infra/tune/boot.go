@@ -24,7 +24,7 @@ func NewBoot(p Place, c BootConfig) *Target {
 
 type boot struct {
 	plain
-	host host.Host
+	host *seen
 	c    BootConfig
 }
 
@@ -41,8 +41,8 @@ func (b boot) refuse(ctx context.Context, _ Setting) (string, error) {
 	return "", err
 }
 
-func (b boot) grub() bootSlot {
-	return bootSlot{iniSlot{host: b.host, path: b.c.Root + "/etc/default/grub.d/99-isukit.cfg", on: BootLayer}}
+func (b boot) grub() slot {
+	return fileSlot{host: b.host, path: b.c.Root + "/etc/default/grub.d/99-isukit.cfg", on: BootLayer, format: grubFormat{}}
 }
 
 func (b boot) slots(context.Context, Setting) ([]slot, error) { return []slot{b.grub()}, nil }
@@ -71,17 +71,13 @@ func (b boot) check(ctx context.Context, r *Record) (string, error) {
 	return fmt.Sprintf("the kernel was booted without %s: it needs a reboot", argument), nil
 }
 
-// bootSlot adds one argument to what grub has already.
-type bootSlot struct{ ini iniSlot }
+// grubFormat adds one argument to what grub has already.
+type grubFormat struct{ ini iniFormat }
 
 const grubKey = "GRUB_CMDLINE_LINUX_DEFAULT"
 
-func (bootSlot) layer() Layer { return BootLayer }
-
-func (s bootSlot) file() string { return s.ini.path }
-
-func (s bootSlot) read(ctx context.Context, key string) (engine.Value, error) {
-	v, err := s.ini.read(ctx, grubKey)
+func (g grubFormat) value(text, key string) (engine.Value, error) {
+	v, err := g.ini.value(text, grubKey)
 	if err != nil || v.Absent {
 		return v, err
 	}
@@ -93,9 +89,9 @@ func (s bootSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	return engine.Value{Absent: true}, nil
 }
 
-func (s bootSlot) write(ctx context.Context, key string, v engine.Value) error {
+func (g grubFormat) edited(text, key string, v engine.Value) (string, error) {
 	if !v.Absent {
 		v.Text = fmt.Sprintf(`"$%s %s=%s"`, grubKey, key, v.Text)
 	}
-	return s.ini.write(ctx, grubKey, v)
+	return g.ini.edited(text, grubKey, v)
 }

@@ -37,7 +37,7 @@ func NewEnvoy(p Place, c EnvoyConfig) *Target {
 
 type envoyServer struct {
 	plain
-	host host.Host
+	host *seen
 	c    EnvoyConfig
 }
 
@@ -105,11 +105,16 @@ func (e envoyServer) expand(ctx context.Context, s Setting) ([]string, error) {
 	return envoy.Places(entries, s.Key), err
 }
 
-func (e envoyServer) slots(context.Context, Setting) ([]slot, error) {
-	return []slot{envoySlot{e}}, nil
+// foresee implements asker.
+func (e envoyServer) foresee(context.Context, []string) []host.Op {
+	return []host.Op{{Run: &host.Command{Argv: []string{e.c.Argv[0], "--version"}}}, {Get: e.c.Conf}}
 }
 
-func (e envoyServer) slot(*Record) slot { return envoySlot{e} }
+func (e envoyServer) slots(context.Context, Setting) ([]slot, error) { return []slot{e.slot(nil)}, nil }
+
+func (e envoyServer) slot(*Record) slot {
+	return fileSlot{host: e.host, path: e.c.Conf, format: envoyFormat{e.c.Conf}}
+}
 
 // settle tests the configuration, and starts Envoy with it.
 func (e envoyServer) settle(ctx context.Context, _ Restart) (string, error) {
@@ -164,17 +169,13 @@ func (e envoyServer) check(ctx context.Context, r *Record) (string, error) {
 	return "", nil
 }
 
-// envoySlot is the configuration's file. What a key does not concern stays byte for byte.
-type envoySlot struct{ e envoyServer }
+// envoyFormat is the configuration's. What a key does not concern stays byte for byte.
+type envoyFormat struct{ file string }
 
-func (envoySlot) layer() Layer { return FileLayer }
-
-func (s envoySlot) file() string { return s.e.c.Conf }
-
-func (s envoySlot) read(ctx context.Context, key string) (engine.Value, error) {
-	text, entries, err := s.e.load(ctx)
+func (f envoyFormat) value(text, key string) (engine.Value, error) {
+	entries, err := envoy.Parse(text)
 	if err != nil {
-		return engine.Value{}, err
+		return engine.Value{}, fmt.Errorf("%s: %w", f.file, err)
 	}
 	parent, found := envoy.Find(entries, key)
 	if parent == nil {
@@ -186,13 +187,10 @@ func (s envoySlot) read(ctx context.Context, key string) (engine.Value, error) {
 	return engine.Value{Text: found.Value(text)}, nil
 }
 
-func (s envoySlot) write(ctx context.Context, key string, v engine.Value) error {
-	text, err := getText(ctx, s.e.host, s.e.c.Conf)
+func (f envoyFormat) edited(text, key string, v engine.Value) (string, error) {
+	text, err := envoy.Edit(text, key, v)
 	if err != nil {
-		return err
+		return "", fmt.Errorf("%s: %w", f.file, err)
 	}
-	if text, err = envoy.Edit(text, key, v); err != nil {
-		return fmt.Errorf("%s: %w", s.e.c.Conf, err)
-	}
-	return putText(ctx, s.e.host, s.e.c.Conf, text)
+	return text, nil
 }

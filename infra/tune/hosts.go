@@ -9,15 +9,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// byHost divides targets into those that are worked on one after another: those of one host, and those of all hosts that are this
-// machine.
+// byHost divides targets into those of each host.
 func byHost(targets []*Target) (groups [][]*Target) {
 	at := map[string]int{}
 	for _, t := range targets {
-		name := ""
-		if about := t.store.host.About(); !about.Here {
-			name = about.Name
-		}
+		name := t.store.host.About().Name
 		n, ok := at[name]
 		if !ok {
 			n = len(groups)
@@ -28,23 +24,32 @@ func byHost(targets []*Target) (groups [][]*Target) {
 	return groups
 }
 
-// onHosts does something with every target, on all hosts at once, and reports in the order of the targets. Of servers one at a time
-// is restarted. stop ends the work on a host, though not elsewhere, at its first target that fails.
-func onHosts(targets []*Target, stop bool, do func(*Target) (Report, error)) (Report, error) {
-	reports, errs := map[*Target]Report{}, map[*Target]error{}
-	var turn, writing sync.Mutex
+// outcome is what became of one target.
+type outcome struct {
+	report Report
+	err    error
+}
+
+// onHosts does something with the targets of each host, on all hosts at once but for those that are this machine, and reports in the
+// order of the targets. Of servers one at a time is restarted.
+func onHosts(targets []*Target, do func(group []*Target) []outcome) (Report, error) {
+	became := map[*Target]outcome{}
+	var turn, writing, here sync.Mutex
 	var all sync.WaitGroup
 	for _, group := range byHost(targets) {
 		all.Go(func() {
 			for _, t := range group {
 				t.turn = &turn
-				report, err := do(t)
-				writing.Lock()
-				reports[t], errs[t] = report, err
-				writing.Unlock()
-				if err != nil && stop {
-					return
-				}
+			}
+			if group[0].store.host.About().Here {
+				here.Lock()
+				defer here.Unlock()
+			}
+			outcomes := do(group)
+			writing.Lock()
+			defer writing.Unlock()
+			for n, o := range outcomes {
+				became[group[n]] = o
 			}
 		})
 	}
@@ -52,9 +57,24 @@ func onHosts(targets []*Target, stop bool, do func(*Target) (Report, error)) (Re
 	var report Report
 	var faults []error
 	for _, t := range targets {
-		report, faults = append(report, reports[t]...), append(faults, errs[t])
+		report, faults = append(report, became[t].report...), append(faults, became[t].err)
 	}
 	return report, errors.Join(faults...)
+}
+
+// oneByOne does something with one target after another; stop ends it at the first that fails.
+func oneByOne(stop bool, do func(*Target) (Report, error)) func([]*Target) []outcome {
+	return func(group []*Target) (outcomes []outcome) {
+		for _, t := range group {
+			var o outcome
+			o.report, o.err = do(t)
+			outcomes = append(outcomes, o)
+			if o.err != nil && stop {
+				break
+			}
+		}
+		return outcomes
+	}
 }
 
 // openAll reads the records of targets: those of a host that is not this machine in one go.

@@ -3,7 +3,9 @@ package tune
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"isukit/infra/engine"
@@ -39,22 +41,78 @@ var BootFiles = []string{SysctlFile, TmpfilesFile, "/etc/systemd/system/isukit-*
 
 type kernel struct {
 	plain
-	host host.Host
+	host *seen
 	c    KernelConfig
 }
 
 func (k kernel) product(ctx context.Context) (engine.Product, error) { return linux(ctx, k.host) }
 
-// questions implements asker.
-func (k kernel) questions(keys []string) [][]string {
-	list := [][]string{{"uname", "-r"}}
+// foresee implements asker.
+func (k kernel) foresee(_ context.Context, keys []string) []host.Op {
+	ops := []host.Op{unameOp, idOp, k.sysctls(keys)}
 	if k.c.Namespace != "" {
-		list = append(list, []string{"readlink", "/proc/self/ns/net"})
+		ops = append(ops, namespaceOp)
 	}
+	for _, file := range []string{k.c.File, k.c.Tmpfiles} {
+		if file != "" {
+			ops = append(ops, host.Op{Get: file})
+		}
+	}
+	if k.c.File != "" {
+		ops = append(ops, laterOp(k.c.File))
+	}
+	return ops
+}
+
+var namespaceOp = host.Op{Run: &host.Command{Argv: []string{"readlink", "/proc/self/ns/net"}}}
+
+// laterOp prints the files that a boot reads beside a file of sysctl.d, each line after its file's name.
+func laterOp(file string) host.Op {
+	return host.Script(`grep -Hs "" "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf" /dev/null; true`, file)
+}
+
+// sysctls asks what files of the kernel there are, which can be written, and what is in them.
+func (k kernel) sysctls(keys []string) host.Op {
+	var files []string
 	for _, key := range keys {
-		list = append(list, []string{"test", "-w", sysPath(key)}, []string{"cat", sysPath(key)})
+		if file := sysPath(key); !slices.Contains(files, file) {
+			files = append(files, file)
+		}
 	}
-	return list
+	return host.Script(`for f; do [ ! -e "$f" ] || echo "there:$f"; [ ! -w "$f" ] || echo "writable:$f"; done; grep -Hs "" "$@" /dev/null; true`, files...)
+}
+
+// sysctl is a file of the kernel.
+type sysctl struct {
+	there, writable bool
+	text            string
+}
+
+// ask tells about a key; what a look is at is asked once.
+func (k kernel) ask(ctx context.Context, key string) (sysctl, error) {
+	keys := k.host.keys
+	if !slices.Contains(keys, key) {
+		keys = []string{key}
+	}
+	out, err := host.Output(ctx, k.host, k.sysctls(keys).Run.Argv...)
+	if err != nil {
+		return sysctl{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	return sysctlIn(out, key), nil
+}
+
+func sysctlIn(out, key string) sysctl {
+	var s sysctl
+	for line := range strings.Lines(out) {
+		file, text, _ := strings.Cut(line, ":")
+		switch sysPath(key) {
+		case file:
+			s.text += text
+		case strings.TrimSuffix(text, "\n"):
+			s.there, s.writable = s.there || file == "there", s.writable || file == "writable"
+		}
+	}
+	return s
 }
 
 // perNamespace tells whether each network namespace has the key for itself; others are the machine's, though some look
@@ -78,7 +136,7 @@ func (k kernel) refuse(ctx context.Context, s Setting) (string, error) {
 		if !perNamespace(s.Key) {
 			return "it belongs to the machine's own kernel, which all hosts of the lab share", nil
 		}
-		ns, err := host.Output(ctx, k.host, "readlink", "/proc/self/ns/net")
+		ns, err := host.Output(ctx, k.host, namespaceOp.Run.Argv...)
 		if err != nil {
 			return "", err
 		}
@@ -86,25 +144,21 @@ func (k kernel) refuse(ctx context.Context, s Setting) (string, error) {
 			return "commands on this host run in isukit's own network namespace", nil
 		}
 	}
-	res, err := k.host.Run(ctx, host.Command{Argv: []string{"test", "-w", sysPath(s.Key)}})
-	if err != nil {
+	now, err := k.ask(ctx, s.Key)
+	if err != nil || now.writable {
 		return "", err
 	}
-	if res.Code == 0 {
-		return "", nil
-	}
-	if res, err = k.host.Run(ctx, host.Command{Argv: []string{"test", "-e", sysPath(s.Key)}}); err != nil {
-		return "", err
-	}
-	if res.Code != 0 {
+	if !now.there {
 		return "this kernel has no " + sysPath(s.Key), nil
 	}
 	return unwritable(ctx, k.host)
 }
 
+var idOp = host.Op{Run: &host.Command{Argv: []string{"id", "-u"}}}
+
 // unwritable tells why a file of the kernel cannot be written that is there: a container's root may not either.
 func unwritable(ctx context.Context, h host.Host) (string, error) {
-	out, err := host.Output(ctx, h, "id", "-u")
+	out, err := host.Output(ctx, h, idOp.Run.Argv...)
 	if err != nil || strings.TrimSpace(out) != "0" {
 		return "it needs root", err
 	}
@@ -120,24 +174,29 @@ func sysPath(key string) string {
 }
 
 func (k kernel) slots(_ context.Context, s Setting) ([]slot, error) {
-	run, sys := procSlot{k.host}, strings.HasPrefix(s.Key, "/sys/")
+	run, sys := procSlot{k}, strings.HasPrefix(s.Key, "/sys/")
 	switch {
 	case sys && k.c.Tmpfiles != "":
-		return []slot{tmpfilesSlot{k.host, k.c.Tmpfiles}, run}, nil
+		return []slot{k.file(s.Key, k.c.Tmpfiles), run}, nil
 	case sys || k.c.File == "":
 		return []slot{run}, nil
 	}
-	return []slot{iniSlot{host: k.host, path: k.c.File}, run}, nil
+	return []slot{k.file(s.Key, k.c.File), run}, nil
 }
 
 func (k kernel) slot(r *Record) slot {
-	switch {
-	case r.Layer != FileLayer:
-		return procSlot{k.host}
-	case strings.HasPrefix(r.Key, "/sys/"):
-		return tmpfilesSlot{k.host, r.File}
+	if r.Layer != FileLayer {
+		return procSlot{k}
 	}
-	return iniSlot{host: k.host, path: r.File}
+	return k.file(r.Key, r.File)
+}
+
+// file is the file that a boot reads a key from.
+func (k kernel) file(key, path string) slot {
+	if strings.HasPrefix(key, "/sys/") {
+		return fileSlot{host: k.host, path: path, format: tmpfilesFormat{}}
+	}
+	return fileSlot{host: k.host, path: path, format: iniFormat{}}
 }
 
 // check finds a file that is read after the tuning's and sets the key, too: at boot the last one wins.
@@ -145,20 +204,18 @@ func (k kernel) check(ctx context.Context, r *Record) (string, error) {
 	if r.Layer != FileLayer || r.current().Absent || strings.HasPrefix(r.Key, "/sys/") {
 		return "", nil
 	}
-	out, err := host.Output(ctx, k.host, "sh", "-c", `for f in "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf"; do [ ! -f "$f" ] || printf '%s\n' "$f"; done`, "sh", r.File)
+	out, err := host.Output(ctx, k.host, laterOp(r.File).Run.Argv...)
 	if err != nil {
 		return "", err
 	}
-	for file := range strings.Lines(out) {
-		file = strings.TrimSuffix(file, "\n")
-		if path.Base(file) <= path.Base(r.File) {
-			continue
-		}
-		v, err := iniSlot{host: k.host, path: file, ini: engine.Ini{Name: sysctlName}}.read(ctx, r.Key)
-		if err != nil {
-			return "", err
-		}
-		if !v.Absent && !v.Equal(r.current()) {
+	texts := map[string]string{}
+	for line := range strings.Lines(out) {
+		file, text, _ := strings.Cut(line, ":")
+		texts[file] += text
+	}
+	for _, file := range slices.Sorted(maps.Keys(texts)) {
+		v := engine.Ini{Name: sysctlName}.Value(texts[file], r.Key)
+		if path.Base(file) > path.Base(r.File) && !v.Absent && !v.Equal(r.current()) {
 			return fmt.Sprintf("%s is read later and sets it to %s", file, v), nil
 		}
 	}
@@ -172,18 +229,18 @@ func sysctlName(key string) string {
 
 // procSlot is the running kernel. It is read and written by commands on the host: each process sees the files of its own
 // namespace.
-type procSlot struct{ host host.Host }
+type procSlot struct{ k kernel }
 
 func (procSlot) layer() Layer { return RuntimeLayer }
 
 func (procSlot) file() string { return "" }
 
 func (p procSlot) read(ctx context.Context, key string) (engine.Value, error) {
-	text, err := host.Output(ctx, p.host, "cat", sysPath(key))
-	if err != nil {
-		return engine.Value{}, fmt.Errorf("read %s: %w", key, err)
+	now, err := p.k.ask(ctx, key)
+	if err == nil && !now.there {
+		err = fmt.Errorf("read %s: this kernel has no such key", key)
 	}
-	return procValue(key, text), nil
+	return procValue(key, now.text), err
 }
 
 func procValue(key, text string) engine.Value {
@@ -193,48 +250,35 @@ func procValue(key, text string) engine.Value {
 	return engine.Value{Text: strings.Join(strings.Fields(text), " ")}
 }
 
-// writeScript writes pairs of a file and a value, and prints for each three lines: the exit status, the complaint, and what the file
-// has then.
+// writeScript writes pairs of a file and a value, and says what could not be written.
 const writeScript = `while [ $# -gt 0 ]; do
-	said=$({ printf '%s\n' "$2" >"$1"; } 2>&1); echo "$?"
-	printf '%s\n' "$said" | tr '\n' ' '; echo
-	tr '\n' ' ' <"$1" || exit 1; echo
+	said=$({ printf '%s\n' "$2" >"$1"; } 2>&1) || { printf '%s:' "$1"; printf '%s' "$said" | tr '\n' ' '; echo; }
 	shift 2
 done`
 
-// writeAll implements many.
-func (p procSlot) writeAll(ctx context.Context, list []assignment) error {
-	argv := []string{"sh", "-c", writeScript, "sh"}
+// writes implements writer. That a write without a complaint took effect is not trusted: keys are read back.
+func (p procSlot) writes(_ context.Context, list []assignment) ([]host.Op, func([]host.Answer) error, error) {
+	var pairs, keys []string
 	for _, a := range list {
 		if a.to.Absent {
-			return fmt.Errorf("write %s: a kernel's key can't be removed", a.key)
+			return nil, nil, fmt.Errorf("write %s: a kernel's key can't be removed", a.key)
 		}
-		argv = append(argv, sysPath(a.key), a.to.Text)
+		pairs, keys = append(pairs, sysPath(a.key), a.to.Text), append(keys, a.key)
 	}
-	out, err := host.Output(ctx, p.host, argv...)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", list[0].key, err)
-	}
-	lines := strings.Split(out, "\n")
-	if len(lines) != 3*len(list)+1 {
-		return fmt.Errorf("write %d keys: the answer has %d lines", len(list), len(lines))
-	}
-	for i := range list {
-		if code, said := lines[3*i], strings.TrimSpace(lines[3*i+1]); code != "0" {
-			list[i].err = fmt.Errorf("write %s: exit status %s: %s", list[i].key, code, said)
+	return []host.Op{host.Script(writeScript, pairs...), p.k.sysctls(keys)}, func(answers []host.Answer) error {
+		for _, a := range answers {
+			if err := a.Failed(); err != nil {
+				return fmt.Errorf("write %s: %w", list[0].key, err)
+			}
 		}
-		list[i].got = procValue(list[i].key, lines[3*i+2])
-	}
-	return nil
-}
-
-// write does not trust that a write without a complaint took effect; whoever calls it reads back.
-func (p procSlot) write(ctx context.Context, key string, v engine.Value) error {
-	if v.Absent {
-		return fmt.Errorf("write %s: a kernel's key can't be removed", key)
-	}
-	if _, err := host.Output(ctx, p.host, "sh", "-c", `printf '%s\n' "$2" >"$1"`, "sh", sysPath(key), v.Text); err != nil {
-		return fmt.Errorf("write %s: %w", key, err)
-	}
-	return nil
+		for i, a := range list {
+			list[i].got = procValue(a.key, sysctlIn(string(answers[1].Stdout), a.key).text)
+			for line := range strings.Lines(string(answers[0].Stdout)) {
+				if said, failed := strings.CutPrefix(line, sysPath(a.key)+":"); failed {
+					list[i].err = fmt.Errorf("write %s: %s", a.key, strings.TrimSpace(said))
+				}
+			}
+		}
+		return nil
+	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,7 +30,7 @@ func NewLimits(p Place, c LimitsConfig) *Target {
 
 type limits struct {
 	plain
-	host host.Host
+	host *seen
 	c    LimitsConfig
 }
 
@@ -60,41 +61,107 @@ func (l limits) expand(ctx context.Context, s Setting) ([]string, error) {
 		keys = append(keys, s.Key)
 	}
 	for _, pid := range pids {
-		start, err := startOf(ctx, l.host, pid)
+		p, err := l.ask(ctx, pid)
 		if err != nil {
 			return nil, err
 		}
-		if start != "" {
-			keys = append(keys, fmt.Sprintf("%s of %d since %s", s.Key, pid, start))
+		if p.start != "" {
+			keys = append(keys, fmt.Sprintf("%s of %d since %s", s.Key, pid, p.start))
 		}
 	}
 	return keys, nil
 }
 
-// startOf is field 22 of /proc/PID/stat; "" where there is no such process.
+// foresee implements asker.
+func (l limits) foresee(ctx context.Context, _ []string) []host.Op {
+	ops := []host.Op{unameOp, limitsOp(l.pids(ctx)...)}
+	if l.c.DropIn != "" {
+		ops = append(ops, host.Op{Get: l.c.DropIn})
+	}
+	return ops
+}
+
+// limitsOp tells about processes: a line for each with its pid, whether its limits may be changed ("may" or "not"), those of open files,
+// and /proc/PID/stat; before them the capabilities of who asks.
+func limitsOp(pids ...int) host.Op {
+	var words []string
+	for _, pid := range pids {
+		words = append(words, strconv.Itoa(pid))
+	}
+	return host.Script(`sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status
+for pid; do
+	limits=$(sed -n 's/^Max open files *\([0-9a-z]*\) *\([0-9a-z]*\) .*/\1 \2/p' /proc/$pid/limits 2>/dev/null) || continue
+	may=not
+	prlimit --pid "$pid" --nofile >/dev/null 2>&1 && may=may
+	echo "$pid $may $limits $(cat /proc/$pid/stat 2>/dev/null)"
+done`, words...)
+}
+
+// process is what limitsOp tells about one; start is "" where there is none of the pid.
+type process struct {
+	start, soft, hard string
+	may               bool // its limits be changed: root may not in some containers
+	caps              string
+}
+
+// pids are the processes of the service, and those that a look is at.
+func (l limits) pids(ctx context.Context) (pids []int) {
+	if now, err := l.c.PIDs(ctx); err == nil {
+		pids = slices.Clone(now)
+	}
+	for _, key := range l.host.keys {
+		if pid, _ := processOf(key); pid > 0 && !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// ask tells about a process, 0 being none; those of the service are asked together.
+func (l limits) ask(ctx context.Context, pid int) (process, error) {
+	pids := l.pids(ctx)
+	if pid > 0 && !slices.Contains(pids, pid) {
+		pids = []int{pid}
+	}
+	return askProcess(ctx, l.host, pid, pids...)
+}
+
+func askProcess(ctx context.Context, h host.Host, pid int, pids ...int) (process, error) {
+	out, err := host.Output(ctx, h, limitsOp(pids...).Run.Argv...)
+	if err != nil {
+		return process{}, err
+	}
+	return processIn(out, pid)
+}
+
+func processIn(out string, pid int) (p process, err error) {
+	p.caps, out, _ = strings.Cut(out, "\n")
+	for line := range strings.Lines(out) {
+		head, stat, _ := strings.Cut(strings.TrimSpace(line), " (")
+		f, rest := strings.Fields(head), strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+		if len(f) != 5 || f[0] != strconv.Itoa(pid) || len(rest) < 20 {
+			continue // it has ended meanwhile
+		}
+		p.may, p.soft, p.hard, p.start = f[1] == "may", f[2], f[3], rest[19]
+	}
+	return p, nil
+}
+
+// startOf is when a process began, in the kernel's ticks; "" where there is none.
 func startOf(ctx context.Context, h host.Host, pid int) (string, error) {
-	res, err := h.Run(ctx, host.Command{Argv: []string{"cat", fmt.Sprintf("/proc/%d/stat", pid)}})
-	if err != nil || res.Code != 0 {
-		return "", err
-	}
-	text := string(res.Stdout)
-	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	if len(f) < 20 {
-		return "", fmt.Errorf("/proc/%d/stat has %d fields", pid, len(f))
-	}
-	return f[19], nil
+	p, err := askProcess(ctx, h, pid, pid)
+	return p.start, err
 }
 
 // value leaves processes alone whose limits root may not change either, as in a container; else it makes both limits of the one number. Who may not raise a hard limit raises the soft one up to it.
 func (l limits) value(ctx context.Context, _ Setting, key keyed, text string) (string, error) {
-	if pid, _ := processOf(key.key); pid > 0 && l.c.DropIn != "" {
-		may, err := l.mayChange(ctx, pid)
-		if err == nil && !may {
-			err = exempt("limits of running processes may not be changed on this host: it gets them when its unit is started again")
-		}
-		if err != nil {
-			return "", err
-		}
+	pid, _ := processOf(key.key)
+	p, err := l.ask(ctx, pid)
+	if err != nil {
+		return "", err
+	}
+	if pid > 0 && l.c.DropIn != "" && !p.may {
+		return "", exempt("limits of running processes may not be changed on this host: it gets them when its unit is started again")
 	}
 	_, hardText, ok := strings.Cut(key.current.Text, " ")
 	hard, err := strconv.Atoi(hardText)
@@ -102,35 +169,25 @@ func (l limits) value(ctx context.Context, _ Setting, key keyed, text string) (s
 	if !ok || err != nil || err2 != nil || hard >= wanted {
 		return text + " " + text, nil
 	}
-	caps, err := host.Output(ctx, l.host, "sed", "-n", "s/^CapEff:[[:space:]]*//p", "/proc/self/status")
-	if err != nil {
-		return "", err
-	}
 	const sysResource = 24
-	if bits, err := strconv.ParseUint(strings.TrimSpace(caps), 16, 64); err != nil || bits>>sysResource&1 == 1 {
+	if bits, err := strconv.ParseUint(strings.TrimSpace(p.caps), 16, 64); err != nil || bits>>sysResource&1 == 1 {
 		return text + " " + text, err
 	}
 	return hardText + " " + hardText, nil
 }
 
-// mayChange reports whether the limits of a running process may be changed at all: root may not in some containers.
-func (l limits) mayChange(ctx context.Context, pid int) (bool, error) {
-	res, err := l.host.Run(ctx, host.Command{Argv: []string{"prlimit", "--pid", strconv.Itoa(pid), "--nofile"}})
-	return res.Code == 0, err
-}
-
 func (l limits) slots(context.Context, Setting) ([]slot, error) {
 	if l.c.DropIn == "" {
-		return []slot{limitSlot{host: l.host}}, nil
+		return []slot{limitSlot{l}}, nil
 	}
-	return []slot{dropInSlot{l.dropIn()}, limitSlot{l.host, true}}, nil
+	return []slot{l.dropIn(), limitSlot{l}}, nil
 }
 
 func (l limits) slot(r *Record) slot {
 	if r.Key == nofile {
-		return dropInSlot{l.dropIn()}
+		return l.dropIn()
 	}
-	return limitSlot{l.host, l.c.DropIn != ""}
+	return limitSlot{l}
 }
 
 // check of the drop-in looks at the processes that run by now: those of before a restart have gone with their records' keys.
@@ -144,19 +201,13 @@ func (l limits) check(ctx context.Context, r *Record) (string, error) {
 	}
 	want, _, _ := strings.Cut(r.current().Text, " ")
 	for _, pid := range pids {
-		soft, hard, err := openFiles(ctx, l.host, pid)
-		if start, startErr := startOf(ctx, l.host, pid); startErr == nil && start == "" {
-			continue // ended since it was listed
-		}
+		p, err := l.ask(ctx, pid)
 		if err != nil {
 			return "", err
 		}
-		if n, err := strconv.Atoi(soft); err == nil && n < atLeast(want, hard) {
-			// Where its limits may not be changed it waits for its next start, as apply said.
-			if may, err := l.mayChange(ctx, pid); err != nil || !may {
-				continue
-			}
-			return fmt.Sprintf("process %d has %s: it was started without the drop-in", pid, soft), nil
+		// One that has ended since it was listed does not count, and one whose limits may not be changed waits for its next start.
+		if n, err := strconv.Atoi(p.soft); err == nil && p.may && n < atLeast(want, p.hard) {
+			return fmt.Sprintf("process %d has %s: it was started without the drop-in", pid, p.soft), nil
 		}
 	}
 	return "", nil
@@ -171,35 +222,33 @@ func atLeast(wanted, hard string) int {
 	return n
 }
 
-func (l limits) dropIn() iniSlot {
-	return iniSlot{host: l.host, path: l.c.DropIn, ini: engine.Ini{Section: "Service"}}
+func (l limits) dropIn() dropInSlot {
+	// A directory that is empty by then was isukit's.
+	reload := host.Script(`rmdir -- "$1" 2>/dev/null; systemctl daemon-reload`, path.Dir(l.c.DropIn))
+	return dropInSlot{fileSlot{host: l.host, path: l.c.DropIn, format: dropInFormat{iniFormat{engine.Ini{Section: "Service"}}}, after: []host.Op{reload}}}
 }
 
 // dropInSlot is the service's next start.
-type dropInSlot struct{ iniSlot }
+type dropInSlot struct{ fileSlot }
 
 func (dropInSlot) has(key string) bool { return key == nofile }
 
-func (s dropInSlot) read(ctx context.Context, key string) (engine.Value, error) {
-	v, err := s.iniSlot.read(ctx, key)
+// dropInFormat has SOFT:HARD.
+type dropInFormat struct{ ini iniFormat }
+
+func (f dropInFormat) value(text, key string) (engine.Value, error) {
+	v, err := f.ini.value(text, key)
 	v.Text = strings.ReplaceAll(v.Text, ":", " ")
 	return v, err
 }
 
-func (s dropInSlot) write(ctx context.Context, key string, v engine.Value) error {
+func (f dropInFormat) edited(text, key string, v engine.Value) (string, error) {
 	v.Text = strings.ReplaceAll(v.Text, " ", ":")
-	if err := s.iniSlot.write(ctx, key, v); err != nil {
-		return err
-	}
-	_, err := host.Output(ctx, s.host, "sh", "-c", `rmdir -- "$1" 2>/dev/null; systemctl daemon-reload`, "sh", path.Dir(s.path)) // an empty directory was isukit's
-	return err
+	return f.ini.edited(text, key, v)
 }
 
-// limitSlot is a process that runs; kept tells that a drop-in has the value for the one after it.
-type limitSlot struct {
-	host host.Host
-	kept bool
-}
+// limitSlot is a process that runs. Where there is a drop-in, that has the value for the one after it.
+type limitSlot struct{ l limits }
 
 func (limitSlot) layer() Layer { return RuntimeLayer }
 
@@ -217,36 +266,47 @@ func processOf(key string) (pid int, start string) {
 
 // read gives the soft and the hard limit.
 func (s limitSlot) read(ctx context.Context, key string) (engine.Value, error) {
-	pid, start := processOf(key)
-	now, err := startOf(ctx, s.host, pid)
+	pid, _ := processOf(key)
+	p, err := s.l.ask(ctx, pid)
 	if err != nil {
 		return engine.Value{}, err
 	}
-	if now != start && s.kept {
+	return s.of(p, key)
+}
+
+func (s limitSlot) of(p process, key string) (engine.Value, error) {
+	pid, start := processOf(key)
+	if p.start != start && s.l.c.DropIn != "" {
 		return engine.Value{}, fmt.Errorf("process %d: %w", pid, errSucceeded)
 	}
-	if now != start {
+	if p.start != start {
 		return engine.Value{}, fmt.Errorf("process %d: %w; what was started in its place has the limits of its start", pid, engine.ErrGone)
 	}
-	soft, hard, err := openFiles(ctx, s.host, pid)
-	return engine.Value{Text: soft + " " + hard}, err
+	return engine.Value{Text: p.soft + " " + p.hard}, nil
 }
 
-// openFiles are the limits of a process.
-func openFiles(ctx context.Context, h host.Host, pid int) (soft, hard string, err error) {
-	out, err := host.Output(ctx, h, "sed", "-n", `s/^Max open files *\([0-9a-z]*\) *\([0-9a-z]*\) .*/\1 \2/p`, fmt.Sprintf("/proc/%d/limits", pid))
-	if err != nil {
-		return "", "", err
+// writes implements writer.
+func (s limitSlot) writes(_ context.Context, list []assignment) (ops []host.Op, done func([]host.Answer) error, err error) {
+	var pids []int
+	for _, a := range list {
+		pid, _ := processOf(a.key)
+		pids = append(pids, pid)
+		ops = append(ops, host.Op{Run: &host.Command{Argv: []string{"prlimit", "--pid", strconv.Itoa(pid), "--nofile=" + strings.ReplaceAll(a.to.Text, " ", ":")}}})
 	}
-	f := strings.Fields(out)
-	if len(f) != 2 {
-		return "", "", fmt.Errorf("/proc/%d/limits says %q", pid, out)
-	}
-	return f[0], f[1], nil
-}
-
-func (s limitSlot) write(ctx context.Context, key string, v engine.Value) error {
-	pid, _ := processOf(key)
-	_, err := host.Output(ctx, s.host, "prlimit", "--pid", strconv.Itoa(pid), "--nofile="+strings.ReplaceAll(v.Text, " ", ":"))
-	return err
+	return append(ops, limitsOp(pids...)), func(answers []host.Answer) error {
+		last := answers[len(list)]
+		if err := last.Failed(); err != nil {
+			return err
+		}
+		for i := range list {
+			p, err := processIn(string(last.Stdout), pids[i])
+			if err == nil {
+				list[i].got, err = s.of(p, list[i].key)
+			}
+			if list[i].err = err; err == nil {
+				list[i].err = answers[i].Failed()
+			}
+		}
+		return nil
+	}, nil
 }

@@ -58,11 +58,16 @@ type MTU struct {
 
 // MTUs lists the interfaces of a host that are up, but for the loopback.
 func MTUs(ctx context.Context, h host.Host) ([]MTU, error) {
-	out, err := host.Output(ctx, h, "ip", "-o", "link", "show", "up")
+	out, err := host.Output(ctx, h, linksOp.Run.Argv...)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	var list []MTU
+	return mtusIn(out), nil
+}
+
+var linksOp = host.Op{Run: &host.Command{Argv: []string{"ip", "-o", "link", "show", "up"}}}
+
+func mtusIn(out string) (list []MTU) {
 	for line := range strings.Lines(out) { // "2: eth0@if3: <BROADCAST,UP> mtu 1500 qdisc ..."
 		f := strings.Fields(line)
 		if len(f) < 5 || f[3] != "mtu" {
@@ -75,8 +80,11 @@ func MTUs(ctx context.Context, h host.Host) ([]MTU, error) {
 		}
 		list = append(list, MTU{name, n})
 	}
-	return list, nil
+	return list
 }
+
+// foresee implements asker.
+func (l link) foresee(context.Context, []string) []host.Op { return []host.Op{unameOp, linksOp} }
 
 func (l link) slots(context.Context, Setting) ([]slot, error) { return []slot{l.slot(nil)}, nil }
 
@@ -100,11 +108,15 @@ func (linkSlot) layer() Layer { return RuntimeLayer }
 func (linkSlot) file() string { return "" }
 
 func (s linkSlot) read(ctx context.Context, key string) (engine.Value, error) {
-	_, name, _ := strings.Cut(key, " of ")
 	mtus, err := MTUs(ctx, s.host)
 	if err != nil {
 		return engine.Value{}, err
 	}
+	return mtuOf(mtus, key)
+}
+
+func mtuOf(mtus []MTU, key string) (engine.Value, error) {
+	_, name, _ := strings.Cut(key, " of ")
 	for _, m := range mtus {
 		if m.Interface == name {
 			return engine.Value{Text: strconv.Itoa(m.Bytes)}, nil
@@ -113,8 +125,23 @@ func (s linkSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	return engine.Value{}, fmt.Errorf("interface %s: %w", name, engine.ErrGone)
 }
 
-func (s linkSlot) write(ctx context.Context, key string, v engine.Value) error {
-	_, name, _ := strings.Cut(key, " of ")
-	_, err := host.Output(ctx, s.host, "ip", "link", "set", "dev", name, "mtu", v.Text)
-	return err
+// writes implements writer.
+func (s linkSlot) writes(_ context.Context, list []assignment) (ops []host.Op, done func([]host.Answer) error, err error) {
+	for _, a := range list {
+		_, name, _ := strings.Cut(a.key, " of ")
+		ops = append(ops, host.Op{Run: &host.Command{Argv: []string{"ip", "link", "set", "dev", name, "mtu", a.to.Text}}})
+	}
+	return append(ops, linksOp), func(answers []host.Answer) error {
+		if err := answers[len(list)].Failed(); err != nil {
+			return err
+		}
+		for i := range list {
+			var err error
+			if list[i].got, err = mtuOf(mtusIn(string(answers[len(list)].Stdout)), list[i].key); err == nil {
+				err = answers[i].Failed()
+			}
+			list[i].err = err
+		}
+		return nil
+	}, nil
 }

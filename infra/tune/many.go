@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"isukit/infra/engine"
+	"isukit/infra/host"
 )
 
 // assignment is a value that a key is to have, and what came of it: err where it was not taken, got is what the key has then.
@@ -15,52 +17,95 @@ type assignment struct {
 	err     error
 }
 
-// many is a slot that writes several keys, one after another, and reads them back at the price of one. An error is about all of
-// them.
-type many interface {
-	writeAll(ctx context.Context, list []assignment) error
+// writing gives values to keys: what the host itself writes goes in one batch, with whatever else it is to do; what a server is told
+// comes after it.
+type writing struct {
+	slots []slot
+	list  []assignment // one for each slot
+	ops   []host.Op
+	parts []part
 }
 
-// manyOf finds out whether a slot is one of many keys. One that only embeds such a slot writes in its own way.
-func manyOf(s slot) (m many, ok bool) {
-	switch s.(type) {
-	case procSlot, iniSlot, nginxSlot:
-		m, ok = s.(many)
-	}
-	return m, ok
+// part are the assignments to one slot; those of a setter are one each, without ops.
+type part struct {
+	at             []int // in the list
+	list           []assignment
+	firstOp, endOp int
+	done           func([]host.Answer) error
+	err            error
 }
 
-// writeSlots writes values to slots, in their order, and reads them back; those of a slot of many keys that follow one another are
-// written together. slots are as many as assignments.
-func writeSlots(ctx context.Context, slots []slot, list []assignment) {
-	for i := 0; i < len(list); {
-		m, ok := manyOf(slots[i])
-		n := i + 1
-		for ok && n < len(list) && slots[n].layer() == slots[i].layer() && slots[n].file() == slots[i].file() {
-			n++
+// plan works out what is to be done. Files are read meanwhile.
+func (w *writing) plan(ctx context.Context) {
+	for i, a := range w.list {
+		_, many := w.slots[i].(writer)
+		n := slices.IndexFunc(w.parts, func(p part) bool {
+			first := w.slots[p.at[0]]
+			return many && first.layer() == w.slots[i].layer() && first.file() == w.slots[i].file()
+		})
+		if n < 0 {
+			n, w.parts = len(w.parts), append(w.parts, part{})
 		}
-		if !ok {
-			writeOne(ctx, slots[i], &list[i])
-		} else if err := m.writeAll(ctx, list[i:n]); err != nil {
-			for k := i; k < n; k++ { // what was written all the same is seen
-				readBack(ctx, slots[k], &list[k], err)
+		w.parts[n].at, w.parts[n].list = append(w.parts[n].at, i), append(w.parts[n].list, a)
+	}
+	for n := range w.parts {
+		p := &w.parts[n]
+		p.firstOp = len(w.ops)
+		if s, ok := w.slots[p.at[0]].(writer); ok {
+			var ops []host.Op
+			ops, p.done, p.err = s.writes(ctx, p.list)
+			w.ops = append(w.ops, ops...)
+		}
+		p.endOp = len(w.ops)
+	}
+}
+
+// finish tells servers what they are to be told, and finds out what keys have by now.
+func (w *writing) finish(ctx context.Context, answers []host.Answer) {
+	for _, p := range w.parts {
+		first, err := w.slots[p.at[0]], p.err
+		if s, ok := first.(setter); ok {
+			err = s.write(ctx, p.list[0].key, p.list[0].to)
+		} else if err == nil {
+			err = p.done(answers[p.firstOp:p.endOp])
+		}
+		_, told := first.(setter)
+		for n, i := range p.at {
+			if w.list[i] = p.list[n]; err == nil && !told {
+				continue
+			}
+			got, readErr := w.slots[i].read(ctx, w.list[i].key) // what was written all the same is seen
+			if w.list[i].got, w.list[i].err = got, err; readErr != nil {
+				w.list[i].err = errors.Join(err, &unreadError{readErr})
 			}
 		}
-		i = n
 	}
 }
 
-func writeOne(ctx context.Context, s slot, a *assignment) {
-	readBack(ctx, s, a, s.write(ctx, a.key, a.to))
+// writeSlots writes by itself, after what is to be on disk before.
+func writeSlots(ctx context.Context, h *seen, before []host.Op, slots []slot, list []assignment) error {
+	w := &writing{slots: slots, list: list}
+	w.plan(ctx)
+	answers, err := h.do(ctx, append(before, w.ops...))
+	if err != nil {
+		return err
+	}
+	for _, a := range answers[:len(before)] {
+		if err := a.Failed(); err != nil {
+			return err
+		}
+	}
+	w.finish(ctx, answers[len(before):])
+	return nil
 }
 
-// readBack asks what a key has after a write that ended in err.
-func readBack(ctx context.Context, s slot, a *assignment, err error) {
-	got, readErr := s.read(ctx, a.key)
-	a.got, a.err = got, err
-	if readErr != nil {
-		a.err = errors.Join(err, &unreadError{readErr})
+// writeOne writes one value.
+func writeOne(ctx context.Context, h *seen, s slot, key string, v engine.Value) error {
+	list := []assignment{{key: key, to: v}}
+	if err := writeSlots(ctx, h, nil, []slot{s}, list); err != nil {
+		return err
 	}
+	return list[0].err
 }
 
 // unreadError says that it is not known what a key has after a write.

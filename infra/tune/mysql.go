@@ -23,6 +23,8 @@ type DatabaseConfig struct {
 	File string
 	// Command is what starts the server, for asking it what it would read; nil where that is not known.
 	Command []string
+	// PID is the server's process, 0 where none runs; nil takes what its pid file says.
+	PID func(context.Context) (int, error)
 	// Restart restarts the server and returns when it answers; nil where that cannot be done from here.
 	Restart func(context.Context) error
 }
@@ -31,13 +33,16 @@ type DatabaseConfig struct {
 func NewDatabase(p Place, c DatabaseConfig) *Target {
 	return p.target(MySQL, func(h *seen) server {
 		c.Query = &seenSQL{Querier: c.Query, host: h}
+		if c.PID != nil {
+			c.PID = once(h, "pid", c.PID)
+		}
 		return databaseServer{host: h, c: c}
 	})
 }
 
 type databaseServer struct {
 	plain
-	host host.Host
+	host *seen
 	c    DatabaseConfig
 }
 
@@ -120,7 +125,7 @@ func (d databaseServer) slots(ctx context.Context, s Setting) ([]slot, error) {
 }
 
 func (d databaseServer) fileSlot(file string) slot {
-	return iniSlot{host: d.host, path: file, ini: engine.Ini{Section: "mysqld", Name: mysql.OptionName}}
+	return fileSlot{host: d.host, path: file, format: iniFormat{engine.Ini{Section: "mysqld", Name: mysql.OptionName}}}
 }
 
 func (d databaseServer) slot(r *Record) slot {
@@ -172,8 +177,28 @@ func (d databaseServer) set(ctx context.Context) ([]string, error) {
 	return keys, nil
 }
 
-// process is the server's pid, from its pid file.
+// foresee implements asker.
+func (d databaseServer) foresee(ctx context.Context, _ []string) (ops []host.Op) {
+	if d.c.PID != nil {
+		_, _ = d.c.PID(ctx) // who needs it is told the error
+	}
+	if d.c.File != "" {
+		ops = append(ops, host.Op{Get: d.c.File})
+	}
+	if len(d.c.Command) > 0 {
+		ops = append(ops, d.defaultsOp())
+	}
+	return ops
+}
+
+// process is the server's pid, from its pid file where nobody else knows it.
 func (d databaseServer) process(ctx context.Context) (string, error) {
+	if d.c.PID != nil {
+		if pid, err := d.c.PID(ctx); err != nil || pid > 0 {
+			return fmt.Sprintf("pid %d", pid), err
+		}
+		return "", nil
+	}
 	file, err := mysql.One(ctx, d.c.Query, "SELECT @@GLOBAL.pid_file")
 	if err != nil {
 		return "", err
@@ -215,15 +240,7 @@ func (d databaseServer) overridden(ctx context.Context, r *Record) (string, erro
 	if len(d.c.Command) == 0 {
 		return "", nil
 	}
-	argv := []string{}
-	for _, arg := range d.c.Command {
-		if strings.HasPrefix(arg, "--") && !strings.HasPrefix(arg, "--defaults") && !strings.HasPrefix(arg, "--no-defaults") &&
-			!strings.HasPrefix(arg, "--library-path") {
-			break
-		}
-		argv = append(argv, arg)
-	}
-	out, err := host.Output(ctx, d.host, append(argv, "--print-defaults")...)
+	out, err := host.Output(ctx, d.host, d.defaultsOp().Run.Argv...)
 	if err != nil {
 		return "", fmt.Errorf("ask the server what it would read: %w", err)
 	}
@@ -239,6 +256,19 @@ func (d databaseServer) overridden(ctx context.Context, r *Record) (string, erro
 		return fmt.Sprintf("the server's next start would read %q: a later file overrides %s, or the server does not read it", last, r.File), nil
 	}
 	return "", nil
+}
+
+// defaultsOp asks the server's program for what it would read at its next start.
+func (d databaseServer) defaultsOp() host.Op {
+	argv := []string{}
+	for _, arg := range d.c.Command {
+		if strings.HasPrefix(arg, "--") && !strings.HasPrefix(arg, "--defaults") && !strings.HasPrefix(arg, "--no-defaults") &&
+			!strings.HasPrefix(arg, "--library-path") {
+			break
+		}
+		argv = append(argv, arg)
+	}
+	return host.Op{Run: &host.Command{Argv: append(argv, "--print-defaults")}}
 }
 
 // globalSlot is the running server.

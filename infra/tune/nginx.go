@@ -2,7 +2,6 @@ package tune
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,7 +40,7 @@ type nginxServer struct {
 }
 
 func (n nginxServer) product(ctx context.Context) (engine.Product, error) {
-	res, err := n.host.Run(ctx, host.Command{Argv: []string{n.c.Argv[0], "-v"}})
+	res, err := n.host.Run(ctx, *n.versionOp().Run)
 	if err != nil {
 		return engine.Product{}, err
 	}
@@ -51,6 +50,21 @@ func (n nginxServer) product(ctx context.Context) (engine.Product, error) {
 		return engine.Product{}, fmt.Errorf("nginx's version: %w", err)
 	}
 	return engine.Product{Name: "nginx", Version: v}, nil
+}
+
+func (n nginxServer) versionOp() host.Op {
+	return host.Op{Run: &host.Command{Argv: []string{n.c.Argv[0], "-v"}}}
+}
+
+// foresee implements asker.
+func (n nginxServer) foresee(ctx context.Context, _ []string) []host.Op {
+	ops := []host.Op{n.versionOp(), nginx.LoadOp(n.c.Conf)}
+	if n.c.PID != nil {
+		if pid, err := n.c.PID(ctx); err == nil && pid > 0 {
+			ops = append(ops, workersOp(pid))
+		}
+	}
+	return ops
 }
 
 // refuse answers where the blocks are missing that a setting belongs into.
@@ -220,45 +234,60 @@ func (n nginxServer) slot(*Record) slot { return nginxSlot{n} }
 // reloadLimit is how long nginx may take to start workers with its new configuration.
 const reloadLimit = time.Minute
 
-// settle tests the configuration, and lets nginx read it: its workers are others then.
+// workersScript has a function that prints the workers of the nginx $1, with their starts, all of which are others after a reload. One
+// that is on its way out calls itself "worker process is shutting down".
+const workersScript = `workers() {
+	for p in $(cat /proc/"$1"/task/"$1"/children); do
+		tr '\0' ' ' </proc/"$p"/cmdline | grep -q 'worker process *$' && echo "$p:$(cut -d ' ' -f 22 /proc/"$p"/stat)"
+	done
+	true
+}
+`
+
+// reloadScript tests the configuration, and lets nginx read it. Until its workers are all others, the old ones answer, too.
+const reloadScript = workersScript + `pid=$1 tries=$2
+shift 2
+"$@" -t -q || exit
+before=$(workers "$pid") || exit
+[ -n "$before" ] || exit 0
+kill -HUP "$pid" || exit
+while [ $((tries -= 1)) -gt 0 ]; do
+	now=$(workers "$pid") shared=
+	for w in $before; do
+		case " $(echo $now) " in *" $w "*) shared=1 ;; esac
+	done
+	[ -n "$now" ] && [ -z "$shared" ] && echo reloaded && exit 0
+	sleep 0.1
+done
+echo 'nginx did not take its new configuration; its error log says why' >&2
+exit 1`
+
+// settle tests the configuration, and lets nginx read it.
 func (n nginxServer) settle(ctx context.Context, _ Restart) (string, error) {
-	if _, err := host.Output(ctx, n.host, append(append([]string{}, n.c.Argv...), "-t", "-q")...); err != nil {
-		return "", err
-	}
-	before, err := n.process(ctx)
-	if err != nil || before == "" {
-		return "", err
-	}
-	pid, err := n.c.PID(ctx)
+	op, err := n.reloadOp(ctx)
 	if err != nil {
 		return "", err
 	}
-	// The shell's own kill: a small container has no program of that name.
-	if _, err := host.Output(ctx, n.host, "sh", "-c", `kill -HUP "$1"`, "kill", strconv.Itoa(pid)); err != nil {
-		return "", fmt.Errorf("reload: %w", err)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, reloadLimit, errors.New("nginx did not take its new configuration; its error log says why"))
-	defer cancel()
-	for {
-		after, err := n.process(ctx)
-		if err == nil && after != "" && !shareWord(before, after) { // until then the old workers answer, too
-			return "reloaded", nil
-		}
-		select {
-		case <-ctx.Done():
-			return "", fmt.Errorf("reload: %w", context.Cause(ctx))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	out, err := host.Output(ctx, n.host, op.Run.Argv...)
+	return strings.TrimSpace(out), err
 }
 
-// shareWord tells whether two lists of workers have one in common.
-func shareWord(a, b string) bool {
-	words := strings.Fields(b)
-	return slices.ContainsFunc(strings.Fields(a), func(w string) bool { return slices.Contains(words, w) })
+// reloadOp implements reloader.
+func (n nginxServer) reloadOp(ctx context.Context) (host.Op, error) {
+	pid := 0
+	if n.c.PID != nil {
+		var err error
+		if pid, err = n.c.PID(ctx); err != nil {
+			return host.Op{}, err
+		}
+	}
+	if pid == 0 {
+		return host.Op{Run: &host.Command{Argv: append(slices.Clone(n.c.Argv), "-t", "-q")}}, nil
+	}
+	return host.Script(reloadScript, append([]string{strconv.Itoa(pid), strconv.Itoa(int(reloadLimit / (100 * time.Millisecond)))}, n.c.Argv...)...), nil
 }
 
-// process is the list of workers, with their starts, all of which are others after a reload.
+// process is the list of workers.
 func (n nginxServer) process(ctx context.Context) (string, error) {
 	if n.c.PID == nil {
 		return "", nil
@@ -267,11 +296,11 @@ func (n nginxServer) process(ctx context.Context) (string, error) {
 	if err != nil || pid == 0 {
 		return "", err
 	}
-	// A worker that is on its way out calls itself "worker process is shutting down".
-	out, err := host.Output(ctx, n.host, "sh", "-c", `for p in $(cat /proc/"$1"/task/"$1"/children); do `+
-		`tr '\0' ' ' </proc/"$p"/cmdline | grep -q 'worker process *$' && echo "$p:$(cut -d ' ' -f 22 /proc/"$p"/stat)"; done; true`, "sh", strconv.Itoa(pid))
+	out, err := host.Output(ctx, n.host, workersOp(pid).Run.Argv...)
 	return strings.Join(strings.Fields(out), " "), err
 }
+
+func workersOp(pid int) host.Op { return host.Script(workersScript+`workers "$1"`, strconv.Itoa(pid)) }
 
 // nginxSlot is the configuration's file. What a key does not concern stays byte for byte.
 type nginxSlot struct{ n nginxServer }
@@ -288,36 +317,41 @@ func (s nginxSlot) read(ctx context.Context, key string) (engine.Value, error) {
 	return c.Value(key)
 }
 
-func (s nginxSlot) write(ctx context.Context, key string, v engine.Value) error {
-	list := []assignment{{key: key, to: v}}
-	return errors.Join(s.writeAll(ctx, list), list[0].err)
-}
-
-// writeAll implements many.
-func (s nginxSlot) writeAll(ctx context.Context, list []assignment) error {
-	c, err := s.n.load(ctx)
+// writes implements writer.
+func (s nginxSlot) writes(ctx context.Context, list []assignment) (ops []host.Op, done func([]host.Answer) error, err error) {
+	c, err := nginx.Load(ctx, s.n.host, s.n.c.Conf)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	before := maps.Clone(c.Files)
 	for i := range list {
 		list[i].err = c.Set(list[i].key, list[i].to)
 	}
+	var files []string
 	for _, file := range slices.Sorted(maps.Keys(c.Files)) {
-		if c.Files[file] == before[file] {
-			continue
-		}
-		if err := putText(ctx, s.n.host, file, c.Files[file]); err != nil {
-			return err
+		if c.Files[file] != before[file] {
+			files = append(files, file)
+			ops = append(ops, host.Op{Put: &host.File{Path: file, Data: []byte(c.Files[file]), Mode: 0o644, Keep: true}}, host.Op{Get: file})
 		}
 	}
-	if c, err = s.n.load(ctx); err != nil {
-		return err
-	}
-	for i := range list {
-		if list[i].got, err = c.Value(list[i].key); err != nil {
-			list[i].got = engine.Value{Absent: true}
+	return ops, func(answers []host.Answer) error {
+		for n, a := range answers {
+			if err := a.Failed(); err != nil {
+				return fmt.Errorf("write %s: %w", files[n/2], err)
+			}
+			if file := files[n/2]; ops[n].Get != "" {
+				s.n.host.wrote(file, []byte(before[file]), a.Stdout)
+				if string(a.Stdout) != c.Files[file] {
+					return fmt.Errorf("write %s: something else has written to it", file)
+				}
+			}
 		}
-	}
-	return nil
+		for i := range list {
+			var err error
+			if list[i].got, err = c.Value(list[i].key); err != nil {
+				list[i].got = engine.Value{Absent: true}
+			}
+		}
+		return nil
+	}, nil
 }

@@ -70,7 +70,8 @@ func (t *Target) holdOne(ctx context.Context, r *Record) error {
 		r.Original = v
 	}
 	r.Held = &v
-	return t.store.stage(r)
+	t.store.stage(r)
+	return nil
 }
 
 // release sets again what was held over a restart, also over one that was cut off.
@@ -80,7 +81,6 @@ func (t *Target) release(ctx context.Context) error {
 		return err
 	}
 	var faults []error
-	var done []*Record
 	for _, r := range records {
 		if r.Held == nil {
 			continue
@@ -89,16 +89,16 @@ func (t *Target) release(ctx context.Context) error {
 			faults = append(faults, err)
 			continue
 		}
-		done = append(done, r)
+		t.store.stage(r)
 	}
-	return errors.Join(append(faults, t.keepOrForget(ctx, done...))...)
+	return errors.Join(append(faults, t.store.flush(ctx))...)
 }
 
 func (t *Target) releaseOne(ctx context.Context, r *Record) error {
 	sl := t.slot(r)
 	current, err := sl.read(ctx, r.Key)
 	if err == nil && !current.Equal(*r.Held) {
-		err = sl.write(ctx, r.Key, *r.Held)
+		err = writeOne(ctx, t.host, sl, r.Key, *r.Held)
 	}
 	if err != nil {
 		return fmt.Errorf("set %s to %s again after the restart: %w", r.Key, *r.Held, err)

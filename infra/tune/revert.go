@@ -45,38 +45,26 @@ func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
 			return report, fmt.Errorf("revert %s: %w", t.Name, err)
 		}
 		need := Never
-		var after []*Record // to be forgotten when their effect is gone, too: after the restart
 		for _, v := range list {
 			if v.record.Pending && !running && restartRank(v.record.Restart) > restartRank(need) {
 				need = v.record.Restart
 			}
-			after = append(after, v.after)
 		}
 		outcomes, err = t.restart(ctx, need)
 		report = append(report, outcomes...)
+		for _, v := range list { // to be forgotten when their effect is gone, too: after the restart
+			if err == nil {
+				t.store.stage(v.after)
+			}
+		}
 		if err == nil {
-			err = t.keepOrForget(ctx, after...)
+			err = doAll(ctx, t.host.Host, append(t.store.ops(), t.host.noted()...))
 		}
 		if err != nil {
 			return report, fmt.Errorf("revert %s: %w", t.Name, err)
 		}
 	}
 	return report, nil
-}
-
-// keepOrForget writes records, or removes those that say nothing any more.
-func (t *Target) keepOrForget(ctx context.Context, records ...*Record) error {
-	var gone []*Record
-	for _, r := range records {
-		if len(r.Writes) == 0 && !r.Pending {
-			gone = append(gone, r)
-			continue
-		}
-		if err := t.store.stage(r); err != nil {
-			return err
-		}
-	}
-	return errors.Join(t.store.flush(ctx), t.store.remove(ctx, gone...))
 }
 
 // reversal takes one key on one layer back to a value.
@@ -89,7 +77,7 @@ type reversal struct {
 // planRevert looks at what is to be taken back.
 func (t *Target) planRevert(ctx context.Context, records []*Record, o RevertOptions) (list []reversal, report Report, err error) {
 	defer t.host.act()
-	if err := t.look(ctx, keysOf(records)); err != nil {
+	if err := lookAt(ctx, []*Target{t}, func(*Target) []string { return keysOf(records) }); err != nil {
 		return nil, nil, err
 	}
 	for _, r := range records {
@@ -150,15 +138,12 @@ func (t *Target) restore(ctx context.Context, all []reversal) error {
 			continue
 		}
 		v.record.Pending = true
-		if err := t.store.stage(v.record); err != nil {
-			return err
-		}
+		t.store.stage(v.record)
 		slots, list = append(slots, t.slot(v.record)), append(list, assignment{key: v.record.Key, to: v.to})
 	}
-	if err := t.store.flush(ctx); err != nil {
+	if err := writeSlots(ctx, t.host, t.store.ops(), slots, list); err != nil {
 		return err
 	}
-	writeSlots(ctx, slots, list)
 	var faults []error
 	for _, a := range list {
 		if a.err == nil && !a.got.Equal(a.to) {
@@ -179,8 +164,10 @@ func (t *Target) Verify(ctx context.Context) (Report, error) {
 		return nil, fmt.Errorf("verify %s: %w", t.Name, err)
 	}
 	defer t.host.act()
-	if err := t.look(ctx, keysOf(records)); err != nil {
-		return nil, fmt.Errorf("verify %s: %w", t.Name, err)
+	if !t.host.looking {
+		if err := lookAt(ctx, []*Target{t}, func(*Target) []string { return keysOf(records) }); err != nil {
+			return nil, fmt.Errorf("verify %s: %w", t.Name, err)
+		}
 	}
 	var report Report
 	for _, r := range records {

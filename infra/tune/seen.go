@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -20,20 +19,45 @@ type seen struct {
 
 	mu      sync.Mutex
 	looking bool
+	keys    []string          // that the look is at
 	files   map[string][]byte // nil is one that is not there
 	runs    map[string]host.Result
 	others  map[string]any
+
+	note    func(map[string]Written) []host.Op
+	written map[string]Written
 }
 
-// look begins a look, in which nothing is written.
-func (s *seen) look() {
+// wrote remembers that a file was written, for noted.
+func (s *seen) wrote(file string, before, after []byte) {
+	if w, ok := s.written[file]; ok {
+		before = w.Before
+	}
+	if s.written == nil {
+		s.written = map[string]Written{}
+	}
+	s.written[file] = Written{before, after}
+}
+
+// noted returns what keeps on record which files were written.
+func (s *seen) noted() []host.Op {
+	written := s.written
+	if s.written = nil; s.note == nil || len(written) == 0 {
+		return nil
+	}
+	return s.note(written)
+}
+
+// look begins a look at keys, in which nothing is written.
+func (s *seen) look(keys []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looking, s.files, s.runs, s.others = true, map[string][]byte{}, map[string]host.Result{}, map[string]any{}
+	s.looking, s.keys, s.files, s.runs, s.others = true, keys, map[string][]byte{}, map[string]host.Result{}, map[string]any{}
 }
 
 // act ends a look.
 func (s *seen) act() {
+	host.Act(s.Host)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looking, s.files, s.runs, s.others = false, nil, nil, nil
@@ -125,51 +149,47 @@ func (q *seenSQL) Query(ctx context.Context, statement string) ([][]string, erro
 
 func commandKey(argv []string) string { return strings.Join(argv, "\x00") }
 
-// PutAll implements host.Batcher.
-func (s *seen) PutAll(ctx context.Context, files []host.File) error {
-	return host.PutAll(ctx, s.Host, files)
+// do does several things on the host, at the price of one; what is asked is asked anew from then on.
+func (s *seen) do(ctx context.Context, ops []host.Op) ([]host.Answer, error) {
+	s.act()
+	return host.Do(ctx, s.Host, ops...)
 }
 
-// askScript runs commands, each of so many words as the word before them says, and prints for each how many bytes
-// follow, what it printed, and its exit status. Bytes are counted, not characters, whatever the locale.
-const askScript = `LC_ALL=C; export LC_ALL
-while [ $# -gt 0 ]; do
-	n=$1; shift
-	words=; i=0
-	while [ $i -lt $n ]; do i=$((i+1)); words="$words \"\${$i}\""; done
-	out=$(eval "$words" 2>/dev/null; printf '\n%s' "$?")
-	printf '%s\n%s' "${#out}" "$out"
-	shift "$n"
-done`
+// learned remembers what a host has answered.
+func (s *seen) learned(op host.Op, a host.Answer) {
+	switch {
+	case op.Run != nil && a.Err == nil:
+		s.ran(commandKey(op.Run.Argv), a.Result)
+	case op.Run == nil && a.Err == nil:
+		s.learn(op.Get, append([]byte{}, a.Stdout...))
+	case op.Run == nil && errors.Is(a.Err, fs.ErrNotExist):
+		s.learn(op.Get, nil)
+	}
+}
 
-// ask runs commands of a few bytes of output at the price of one, for Run to know when it is asked.
-func (s *seen) ask(ctx context.Context, commands [][]string) error {
-	if len(commands) == 0 {
+// asker is a server that tells what reading keys will take, so that all of it is asked in one go.
+type asker interface {
+	foresee(ctx context.Context, keys []string) []host.Op
+}
+
+// lookAt begins a look at targets of one host, and asks what reading their keys will take. It ends with act of each.
+func lookAt(ctx context.Context, targets []*Target, keys func(*Target) []string) error {
+	var ops []host.Op
+	var of []*Target
+	for _, t := range targets {
+		t.host.look(keys(t))
+		if a, ok := t.server.(asker); ok && len(t.host.keys) > 0 {
+			for _, op := range a.foresee(ctx, t.host.keys) {
+				ops, of = append(ops, op), append(of, t)
+			}
+		}
+	}
+	if len(ops) == 0 {
 		return nil
 	}
-	argv := []string{"sh", "-c", askScript, "sh"}
-	for _, c := range commands {
-		argv = append(append(argv, strconv.Itoa(len(c))), c...)
+	answers, err := host.Do(ctx, targets[0].host.Host, ops...)
+	for n, a := range answers {
+		of[n].host.learned(ops[n], a)
 	}
-	out, err := host.Output(ctx, s.Host, argv...)
-	if err != nil {
-		return err
-	}
-	for _, c := range commands {
-		head, rest, ok := strings.Cut(out, "\n")
-		n, err := strconv.Atoi(head)
-		if !ok || err != nil || n > len(rest) {
-			return nil // too much output for one answer: what is not known is asked by itself
-		}
-		end := max(0, strings.LastIndexByte(rest[:n], '\n'))
-		code, err := strconv.Atoi(strings.TrimPrefix(rest[end:n], "\n"))
-		if err != nil {
-			return fmt.Errorf("run several scripts together: %q is not an exit status", rest[end:n])
-		}
-		if code == 0 || c[0] == "test" { // what failed is asked again, and says why
-			s.ran(commandKey(c), host.Result{Code: code, Stdout: []byte(rest[:end])})
-		}
-		out = rest[n:]
-	}
-	return nil
+	return err
 }

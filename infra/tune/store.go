@@ -50,49 +50,62 @@ func (s *store) open(ctx context.Context) error {
 
 func (s *store) close() { s.held, s.staged = nil, nil }
 
-// stage has flush write the record, which is remembered at once.
-func (s *store) stage(r *Record) error {
+// stage has ops write the record, which is remembered at once. One that says nothing any more goes.
+func (s *store) stage(r *Record) {
 	name := s.path(r.Layer, r.Key)
 	if s.held == nil {
 		s.held = map[string]*Record{}
 	}
-	s.held[name] = r.clone()
+	if s.held[name] = r.clone(); len(r.Writes) == 0 && !r.Pending && r.Held == nil {
+		delete(s.held, name)
+	}
 	if !slices.Contains(s.staged, name) {
 		s.staged = append(s.staged, name)
 	}
-	return nil
 }
 
-// flush returns when all staged records are on disk.
-func (s *store) flush(ctx context.Context) error {
-	if len(s.staged) == 0 {
-		return nil
-	}
-	var files []host.File
-	sync := []string{"sync"}
+// ops bring what is staged to disk, in the order of a batch before what follows.
+func (s *store) ops() (ops []host.Op) {
+	sync, gone := []string{}, []string{}
 	for _, name := range s.staged {
-		files = append(files, host.File{Path: name, Data: s.held[name].encode(), Mode: 0o600})
-		if dir := path.Dir(name); !slices.Contains(sync, dir) { // PutAll may leave the directory entry to the system
+		r := s.held[name]
+		if r == nil {
+			gone = append(gone, name)
+			continue
+		}
+		ops = append(ops, host.Op{Put: &host.File{Path: name, Data: r.encode(), Mode: 0o600}})
+		if dir := path.Dir(name); !slices.Contains(sync, dir) {
 			sync = append(sync, dir)
 		}
 	}
-	err := host.PutAll(ctx, s.host, files)
-	if err == nil {
-		_, err = host.Output(ctx, s.host, append(sync, s.staged...)...)
+	if len(sync) > 0 && s.host.About().Here { // Put may leave the directory's entry to the system
+		ops = append(ops, host.Op{Run: &host.Command{Argv: append([]string{"sync"}, sync...)}, Must: true})
 	}
-	if err != nil {
-		return fmt.Errorf("record %s: %w", s.held[s.staged[0]].Key, err)
+	if len(gone) > 0 {
+		ops = append(ops, host.Script(removeScript, gone...))
+		ops[len(ops)-1].Must = true
 	}
 	s.staged = nil
-	return nil
+	return ops
 }
 
-// save returns when the record is on disk.
-func (s *store) save(ctx context.Context, r *Record) error {
-	if err := s.stage(r); err != nil {
-		return err
+// flush returns when all that is staged is on disk.
+func (s *store) flush(ctx context.Context) error {
+	return doAll(ctx, s.host, s.ops())
+}
+
+// doAll does what must not fail.
+func doAll(ctx context.Context, h host.Host, ops []host.Op) error {
+	answers, err := host.Do(ctx, h, ops...)
+	for _, a := range answers {
+		if err == nil {
+			err = a.Failed()
+		}
 	}
-	return s.flush(ctx)
+	if err != nil {
+		return fmt.Errorf("keep records: %w", err)
+	}
+	return nil
 }
 
 // load returns the record of a key, of a store that is open; nil when there is none.
@@ -126,25 +139,6 @@ for file; do
 	[ "$dir" = "$last" ] || sync "$dir" || exit 1
 	last=$dir
 done`
-
-// remove forgets records, durably.
-func (s *store) remove(ctx context.Context, records ...*Record) error {
-	if len(records) == 0 {
-		return nil
-	}
-	argv := []string{"sh", "-c", removeScript, "sh"}
-	for _, r := range records {
-		argv = append(argv, s.path(r.Layer, r.Key))
-	}
-	if _, err := host.Output(ctx, s.host, argv...); err != nil {
-		return fmt.Errorf("forget the record of %s: %w", records[0].Key, err)
-	}
-	for _, name := range argv[4:] {
-		delete(s.held, name)
-		s.staged = slices.DeleteFunc(s.staged, func(o string) bool { return o == name })
-	}
-	return nil
-}
 
 // filesScript prints all files below the directories that it is given but those that are half written: for each how many bytes it
 // has, its name, and itself.

@@ -97,7 +97,7 @@ func (b *takeBack) wantBack(t *testing.T, what string) {
 
 func (b *takeBack) together(t *testing.T) {
 	b.apply(t, drawn(t, b.rng)...)
-	if drift, err := tune.VerifyAll(t.Context(), b.list); err != nil || len(drift) > 0 {
+	if drift, _, err := tune.VerifyAll(t.Context(), b.list); err != nil || len(drift) > 0 {
 		t.Errorf("verify after all were applied: %v\n%s", err, show(drift))
 	}
 	if b.w.snapshot(t, b.dbs) == b.before {

@@ -29,27 +29,28 @@ type Place struct {
 	Host     host.Host
 	StateDir string // absolute directory on the host; records are below Name in it
 	Sizes    Sizes
+	// Note is told which files of the host were written, and what they were: nil for one that was not there. It returns what keeps
+	// that on record, if anything.
+	Note func(files map[string]Written) []host.Op
 }
+
+// Written is the text of a file before and after it was written; nil where there was none.
+type Written struct{ Before, After []byte }
 
 // target makes a target; make is given its host, which it has to use for everything.
 func (p Place) target(kind Kind, make func(*seen) server) *Target {
-	h := &seen{Host: p.Host}
+	h := &seen{Host: p.Host, note: p.Note}
 	return &Target{Name: p.Name, Kind: kind, Sizes: p.Sizes, host: h, server: make(h),
 		store: &store{host: p.Host, dir: path.Join(p.StateDir, p.Name+"."+string(kind))}}
 }
 
-// asker is a server that tells which commands reading these keys will take, so that they can be run at the price of one.
-type asker interface {
-	questions(keys []string) [][]string
-}
-
-// look begins a look at these keys; it ends with t.host.act.
-func (t *Target) look(ctx context.Context, keys []string) error {
-	t.host.look()
-	if a, ok := t.server.(asker); ok && len(keys) > 0 {
-		return t.host.ask(ctx, a.questions(keys))
+// heldKeys are those of the records of a target that is open.
+func (t *Target) heldKeys() (keys []string) {
+	for _, r := range t.store.held {
+		keys = append(keys, r.Key)
 	}
-	return nil
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 func keysOf(records []*Record) []string {
@@ -86,11 +87,21 @@ type server interface {
 	check(ctx context.Context, r *Record) (string, error)
 }
 
-// slot is one layer of a target.
+// slot is one layer of a target. It is a writer or a setter.
 type slot interface {
 	layer() Layer
 	file() string // of the file layer
 	read(ctx context.Context, key string) (engine.Value, error)
+}
+
+// writer is a slot of the host's, of whose keys several are written at once.
+type writer interface {
+	// writes returns what writes values to keys, and what tells from the answers what came of it. An error is about all of them.
+	writes(ctx context.Context, list []assignment) (ops []host.Op, done func([]host.Answer) error, err error)
+}
+
+// setter is a slot of a server that is spoken to, one key after another.
+type setter interface {
 	write(ctx context.Context, key string, v engine.Value) error
 }
 
@@ -140,9 +151,11 @@ func (plain) process(context.Context) (string, error) { return "", nil }
 
 func (plain) check(context.Context, *Record) (string, error) { return "", nil }
 
+var unameOp = host.Op{Run: &host.Command{Argv: []string{"uname", "-r"}}}
+
 // linux is the product of what belongs to a host's kernel.
 func linux(ctx context.Context, h host.Host) (engine.Product, error) {
-	out, err := host.Output(ctx, h, "uname", "-r")
+	out, err := host.Output(ctx, h, unameOp.Run.Argv...)
 	if err != nil {
 		return engine.Product{}, err
 	}

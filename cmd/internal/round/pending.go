@@ -107,7 +107,6 @@ func (p *pending) takeBack(ctx context.Context, stateDir string, say func(string
 	}
 	if p.Project == nil {
 		err := WithRunning(ctx, p.Driver, p.App, infra.Spec{StateDir: stateDir, LocalDir: p.LocalDir}, true, func(running *infra.Running) (err error) {
-			t.change = running.Tuning
 			if t.sub, err = running.Subject(); err != nil {
 				return err
 			}
@@ -122,12 +121,8 @@ func (p *pending) takeBack(ctx context.Context, stateDir string, say func(string
 	if err != nil {
 		return err
 	}
-	t.change = directly
 	if t.sub, err = opened.Subject(ctx, false); err == nil {
 		err = revert()
 	}
 	return errors.Join(err, opened.Close(context.WithoutCancel(ctx)))
 }
-
-// directly is for servers whose files isukit did not make.
-func directly(_ context.Context, change func() error) error { return change() }

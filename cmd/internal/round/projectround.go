@@ -125,7 +125,7 @@ func (r *ProjectRound) Play(ctx context.Context) (err error) {
 
 // lookAround finds what runs on the hosts.
 func (r *ProjectRound) lookAround(ctx context.Context) {
-	r.tuned = &tunedRound{change: directly, say: r.say, warn: r.warn}
+	r.tuned = &tunedRound{say: r.say, warn: r.warn}
 	r.tuned.sub, r.lacking = subject.OfProject(ctx, r.Project, r.Reach.Named, r.stateDir, false)
 }
 

@@ -36,9 +36,9 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 	return &upAndDown{r, driver.Close}, nil
 }
 
-// WithRunning calls fn with what is up with a driver, while others are kept from changing it where alone is true. App is the app's
-// binary; "" is the one beside isukit.
-func WithRunning(ctx context.Context, name, app string, spec infra.Spec, alone bool, fn func(*infra.Running) error) (err error) {
+// WithRunning calls fn with what is up with a driver. Where tunes is true, that is to look at settings and to change them, and others are
+// kept from changing what is up. App is the app's binary; "" is the one beside isukit.
+func WithRunning(ctx context.Context, name, app string, spec infra.Spec, tunes bool, fn func(*infra.Running) error) (err error) {
 	spec.LocalDir = LocalDir(spec.LocalDir)
 	if spec.AppBinary, err = Beside(app, "isukit-app"); err != nil {
 		return err
@@ -49,14 +49,16 @@ func WithRunning(ctx context.Context, name, app string, spec infra.Spec, alone b
 	}
 	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
 	site := infra.NewSite(driver, spec)
-	if alone {
+	open := site.Running
+	if tunes {
+		open = site.Tunable
 		release, err := driver.Lock(ctx, UserName())
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, release()) }()
 	}
-	running, err := site.Running(ctx)
+	running, err := open(ctx)
 	if err != nil {
 		return err
 	}

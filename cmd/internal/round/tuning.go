@@ -19,13 +19,11 @@ import (
 
 // tunedRound is a subject with tunings on, for the time of a round.
 type tunedRound struct {
-	own     []string // tunings that the round itself applies, and takes back
-	sub     *subject.Subject
-	targets []*tune.Target
-	close   func() error
-	report  tune.Report
-	// change runs what changes settings, and takes note of what becomes of files that isukit made itself.
-	change    func(context.Context, func() error) error
+	own       []string // tunings that the round itself applies, and takes back
+	sub       *subject.Subject
+	targets   []*tune.Target
+	close     func() error
+	report    tune.Report
 	pending   *pending
 	say, warn func(string, ...any)
 }
@@ -47,7 +45,7 @@ func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *inf
 	if err != nil {
 		return nil, err
 	}
-	t := &tunedRound{change: running.Tuning, say: view.Step, warn: view.Warn}
+	t := &tunedRound{say: view.Step, warn: view.Warn}
 	if t.sub, err = running.Subject(); err != nil {
 		return nil, err
 	}
@@ -81,10 +79,7 @@ func (t *tunedRound) apply(ctx context.Context, list []tune.Tuning, stateDir str
 	if t.targets, t.close, err = t.sub.TuneTargets(); err != nil {
 		return errors.Join(err, t.pending.drop())
 	}
-	err = t.change(ctx, func() (err error) {
-		t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, list)
-		return err
-	})
+	t.report, err = tune.ApplyAll(ctx, time.Now(), t.targets, list)
 	if err == nil && t.report.Has(tune.Failed, tune.Left) {
 		err = errors.New("a tuning did not take effect")
 	}
@@ -112,11 +107,7 @@ func (t *tunedRound) revert(ctx context.Context) error {
 	if len(t.own) == 0 {
 		return errors.Join(closeTargets(), t.pending.drop())
 	}
-	var report tune.Report
-	err := t.change(ctx, func() (err error) {
-		report, err = tune.RevertAll(ctx, t.targets, tune.RevertOptions{Tunings: t.own})
-		return err
-	})
+	report, err := tune.RevertAll(ctx, t.targets, tune.RevertOptions{Tunings: t.own})
 	err = errors.Join(err, closeTargets())
 	if text := TakenBack(report); text != "" {
 		t.say("reverted: %s", text)

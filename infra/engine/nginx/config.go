@@ -29,23 +29,45 @@ const (
 	maxTotalBytes = 8 << 20
 )
 
+// usual are a main file and what most include: one question answers for all of them.
+func usual(main string) []string {
+	paths := []string{main}
+	for _, pattern := range []string{"mime.types", "modules-enabled/*.conf", "conf.d/*.conf", "sites-enabled/*"} {
+		paths = append(paths, path.Join(path.Dir(main), pattern))
+	}
+	return paths
+}
+
+// LoadOp is what Load asks a host first.
+func LoadOp(main string) host.Op { return engine.FilesOp(usual(main)) }
+
 // Load reads the configuration of a host whose main file is main. It need not be one that nginx takes.
 func Load(ctx context.Context, h host.Host, main string) (*Config, error) {
 	c := &Config{Main: main, Files: map[string]string{}, includes: map[string][]string{}}
+	asked := usual(main)
+	first, err := engine.ReadFiles(ctx, h, asked)
+	if err != nil {
+		return nil, err
+	}
 	next := []string{main}
 	for total := 0; len(next) > 0; {
-		files, err := engine.ReadFiles(ctx, h, next)
-		if err != nil {
-			return nil, err
+		files := first
+		if more := slices.DeleteFunc(slices.Clone(next), func(p string) bool { return slices.Contains(asked, p) }); len(more) > 0 {
+			found, err := engine.ReadFiles(ctx, h, more)
+			if err != nil {
+				return nil, err
+			}
+			files = append(slices.Clone(first), found...)
 		}
 		for _, f := range files {
+			included := false
 			for _, pattern := range next {
 				ok, err := path.Match(pattern, f.Path)
 				if (err == nil && ok || pattern == f.Path) && !slices.Contains(c.includes[pattern], f.Path) {
-					c.includes[pattern] = append(c.includes[pattern], f.Path)
+					c.includes[pattern], included = append(c.includes[pattern], f.Path), true
 				}
 			}
-			if f.Real == "" {
+			if !included || f.Real == "" {
 				continue // a link that leads nowhere: nginx tells
 			}
 			c.Files[f.Path] = f.Text
