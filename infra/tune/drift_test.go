@@ -112,9 +112,9 @@ func TestDriftsOfKernel(t *testing.T) {
 
 func TestDriftsOfLimitsAndBoot(t *testing.T) {
 	infratest.Real(t)
-	h := local(t)
 	w := &world{State: t.TempDir(), BootRoot: t.TempDir()}
 	w.commands(t)
+	h := local(t) // with these
 	dropIn := filepath.Join(w.State, "isukit.conf")
 	cmd := exec.Command("sleep", "3600")
 	if err := cmd.Start(); err != nil {
