@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"isukit/infra/engine"
 )
 
 // Differs says in a diff that applying would change the value.
@@ -139,79 +137,33 @@ func VerifyAll(ctx context.Context, targets []*Target) (report Report, applied i
 	return report, applied, err
 }
 
-// Diff tells for every setting what the target has and what it would get.
-func (t *Target) Diff(ctx context.Context, tunings ...Tuning) (Report, error) {
+// Diff tells for every setting what the target has and what it would get, on the layer that counts.
+func (t *Target) Diff(ctx context.Context, tunings ...Tuning) (report Report, err error) {
+	defer t.store.close()
 	defer t.host.act()
 	if !t.host.looking {
-		if err := lookAt(ctx, []*Target{t}, func(*Target) []string { return settingKeys(tunings) }); err != nil {
-			return nil, fmt.Errorf("compare %s: %w", t.Name, err)
-		}
+		err = lookAt(ctx, []*Target{t}, func(*Target) []string { return settingKeys(tunings) })
 	}
-	product, err := t.product(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("compare %s: %w", t.Name, err)
-	}
-	var report Report
 	for _, tuning := range tunings {
-		for _, s := range tuning.Settings {
-			outcomes, err := t.diffOne(ctx, product, tuning.Name, s)
-			if err != nil {
-				return report, fmt.Errorf("compare %s: %s: %w", t.Name, s.Key, err)
+		var changes []change
+		var planned Report
+		if err == nil {
+			changes, planned, err = t.planAll(ctx, time.Time{}, []Tuning{tuning})
+		}
+		if err != nil {
+			return report, fmt.Errorf("compare %s: %w", t.Name, err)
+		}
+		for i, c := range changes {
+			o := Outcome{Target: t.Name, Tuning: tuning.Name, Key: c.record.Key, Layer: c.slot.layer(), Did: Kept, From: c.from.String(), To: c.to.String()}
+			if !c.from.Equal(c.to) {
+				o.Did = Differs
 			}
-			report = append(report, outcomes...)
+			later := slices.ContainsFunc(changes[i+1:], func(n change) bool { return n.record.Key == o.Key && n.slot.layer() != PersistLayer })
+			if !later && o.Layer != PersistLayer {
+				planned = append(slices.DeleteFunc(planned, func(p Outcome) bool { return p.Key == o.Key }), o)
+			}
 		}
-	}
-	return report, nil
-}
-
-func (t *Target) diffOne(ctx context.Context, product engine.Product, tuning string, s Setting) (Report, error) {
-	o := Outcome{Target: t.Name, Tuning: tuning, Key: s.Key, Did: Refused, Reason: s.unknown(product)}
-	if o.Reason == "" {
-		var err error
-		if o.Reason, err = t.refuse(ctx, s); err != nil {
-			return nil, err
-		}
-	}
-	if o.Reason != "" {
-		return Report{o}, nil
-	}
-	text, err := t.Sizes.Eval(s.Value)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := t.expand(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	slots, err := t.slots(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	var report Report
-	for _, key := range keys {
-		slots := having(slots, key)
-		last := slots[len(slots)-1]
-		if last.layer() == PersistLayer {
-			last = slots[0]
-		}
-		to, _, err := t.aim(ctx, s, key, text, []slot{last})
-		var why exempt
-		if errors.As(err, &why) {
-			report = append(report, Outcome{Target: t.Name, Tuning: tuning, Key: key, Did: Kept, Reason: string(why)})
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		current, err := last.read(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		o := Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: last.layer(), Did: Kept, From: current.String(), To: engine.Value{Text: to}.String()}
-		if !current.Equal(engine.Value{Text: to}) {
-			o.Did = Differs
-		}
-		report = append(report, o)
+		report = append(report, planned...)
 	}
 	return report, nil
 }
