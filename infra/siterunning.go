@@ -135,7 +135,7 @@ func (s *Site) Tunable(ctx context.Context) (*Running, error) {
 }
 
 // Hash is the one of the topology, as it was declared.
-func (r *Running) Hash() string { return r.hash }
+func (r *Running) Hash() string { return r.goal.Hash }
 
 // Subject is what the site runs, as commands act on it, on those hosts that can be asked; the error names the others, too.
 func (s *Site) Subject(ctx context.Context) (*subject.Subject, error) {

@@ -93,7 +93,7 @@ func TestProjectRoundTunings(t *testing.T) {
 	t.Parallel()
 	s := newTunableProject(t)
 	out := s.isukit(t, ui.ExitOK, "round", "--tune", "costly.cnf")
-	if !strings.Contains(out, "taken back: mysql/costly (values: 2)") {
+	if !strings.Contains(out, "reverted: mysql/costly (values: 2)") {
 		t.Errorf("the round does not say what it took back:\n%s", out)
 	}
 	r, _, err := result.Find(filepath.Join(s.dir, "results"), "last")
@@ -134,11 +134,11 @@ func TestProjectRoundTunings(t *testing.T) {
 	}
 	_ = killed.Wait() // it was killed
 	os.Remove(filepath.Join(s.dir, "hold"))
-	if out := s.isukit(t, ui.ExitOK, "ls"); !strings.Contains(out, "taken back: mysql/costly (values: 2)") {
+	if out := s.isukit(t, ui.ExitOK, "ls"); !strings.Contains(out, "reverted: mysql/costly (values: 2)") {
 		t.Errorf("the next command does not say what it took back:\n%s", out)
 	}
 	s.wantTuned(t, "after the next command", false)
-	if out := s.isukit(t, ui.ExitOK, "ls"); strings.Contains(out, "taken back") {
+	if out := s.isukit(t, ui.ExitOK, "ls"); strings.Contains(out, "reverted: mysql") {
 		t.Errorf("the command after that:\n%s", out)
 	}
 }

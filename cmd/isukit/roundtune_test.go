@@ -44,7 +44,7 @@ func TestRoundTunings(t *testing.T) {
 	if len(r.Access.Routes) > 0 {
 		t.Errorf("nginx logged %d routes during the round; nginx/logs-off was applied", len(r.Access.Routes))
 	}
-	for _, want := range []string{"taken back: ", "mysql/io-capacity (values: ", "mysql/durability-relaxed (values: ", "nginx/logs-off (values: 1)"} {
+	for _, want := range []string{"reverted: ", "mysql/io-capacity (values: ", "mysql/durability-relaxed (values: ", "nginx/logs-off (values: 1)"} {
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("the round does not say %q:\n%s", want, errs.String())
 		}
