@@ -50,7 +50,7 @@ func TestSSHRoundTrips(t *testing.T) {
 		most int
 		args []string
 	}{
-		{60, []string{"topology", "apply", s.file("three"), "-q"}}, // those that wait until a server answers are among them: the slower the machine, the more
+		{100, []string{"topology", "apply", s.file("three"), "-q"}}, // those that wait until a server answers are among them: the slower the machine, the more
 		{6, []string{"topology", "apply", s.file("three"), "-q"}},
 		{3, []string{"topology", "status"}},
 		{4, []string{"topology", "verify"}},
@@ -58,10 +58,10 @@ func TestSSHRoundTrips(t *testing.T) {
 		{4, []string{"tune", "diff", "final"}},
 		{4, []string{"tune", "apply", "sysctl/ports"}},
 		{4, []string{"tune", "apply", "sysctl/backlog", "sysctl/fin-timeout", "sysctl/idle-links", "sysctl/mtu-probing", "sysctl/timewait", "sysctl/hugepages", "limits/nofile"}},
-		{14, []string{"tune", "apply", "final"}},
+		{40, []string{"tune", "apply", "final"}}, // as above: a database is restarted
 		{4, []string{"tune", "verify"}},
-		{34, []string{"tune", "revert", "--all"}},
-		{60, []string{"topology", "apply", s.file("swapped"), "-q"}}, // as above
+		{80, []string{"tune", "revert", "--all"}},                     // as above
+		{100, []string{"topology", "apply", s.file("swapped"), "-q"}}, // as above
 		{12, []string{"topology", "down", "-q"}},
 	} {
 		os.Remove(trips)
