@@ -80,14 +80,6 @@ func (p *group) releaseLock() {
 	p.lock, p.lockOn = nil, nil
 }
 
-// unregister removes this process's row: it ended in order.
-func (p *group) unregister() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
-	defer cancel()
-	p.forget(ctx, p.id)
-	p.releaseLock()
-}
-
 // app is another process that uses the same replicas.
 type app struct {
 	id    string
@@ -134,9 +126,11 @@ func (p *group) watchStates(ctx context.Context) {
 		case <-tick.C:
 		}
 		p.followStates(ctx)
-		if epoch, idle := p.settled(); idle && epoch != acked && p.ack(ctx, epoch) {
-			acked = epoch
+		actx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
+		if epoch, idle := p.settled(); idle && epoch != acked && p.signIn(actx, epoch) == nil && p.keepOrder(actx) == nil {
+			acked = epoch // the other processes know that this one writes by it
 		}
+		cancel()
 	}
 }
 
@@ -171,13 +165,6 @@ func (p *group) settled() (int64, bool) {
 		}
 	}
 	return p.view.Load().epoch, true
-}
-
-// ack tells the other processes that this one writes as epoch says.
-func (p *group) ack(ctx context.Context, epoch int64) bool {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
-	defer cancel()
-	return p.signIn(ctx, epoch) == nil && p.keepOrder(ctx) == nil
 }
 
 // unchanged reports whether every write anywhere goes by the states that v says: while some still go by others, they execute on another

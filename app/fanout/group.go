@@ -300,7 +300,10 @@ func (p *group) close() error {
 			cancel()
 		}
 		p.stateMu.Lock()
-		p.unregister()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
+		p.forget(ctx, p.id) // it ended in order
+		cancel()
+		p.releaseLock()
 		p.stateMu.Unlock()
 	}
 	for _, m := range p.members {

@@ -266,18 +266,14 @@ func (st *Statement) ddl(verb string, toks []token) {
 		case t.is("TABLESPACE") && (at(toks, i-1).is("IMPORT") || at(toks, i-1).is("DISCARD")):
 			st.refuse("files are on one server; use Replica(name) on each")
 			return
-		case t.is("SELECT") && verb == "CREATE" && !isView(toks):
+		case t.is("SELECT") && verb == "CREATE" && !slices.ContainsFunc(toks, func(t token) bool { return stored[t.text] && t.kind == word }):
 			st.refuse("CREATE TABLE ... SELECT copies rows in another order on each replica; create the table, then INSERT ... SELECT")
 			return
 		}
 	}
 }
 
-func isView(toks []token) bool {
-	return slices.ContainsFunc(toks, func(t token) bool {
-		return t.is("VIEW") || t.is("PROCEDURE") || t.is("FUNCTION") || t.is("TRIGGER")
-	})
-}
+var stored = set("VIEW PROCEDURE FUNCTION TRIGGER")
 
 // session settles SET.
 func (st *Statement) session(toks []token) {
