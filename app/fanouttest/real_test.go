@@ -43,9 +43,20 @@ type process struct {
 	cleanups []func()
 }
 
-func (p *process) Helper()                        {}
-func (p *process) Context() context.Context       { return context.Background() }
-func (p *process) Cleanup(f func())               { p.mu.Lock(); p.cleanups = append(p.cleanups, f); p.mu.Unlock() }
+func (p *process) Helper()                  {}
+func (p *process) Context() context.Context { return context.Background() }
+func (p *process) Cleanup(f func())         { p.mu.Lock(); p.cleanups = append(p.cleanups, f); p.mu.Unlock() }
+
+// TempDir lasts as long as the servers that use it.
+func (p *process) TempDir() string {
+	dir, err := os.MkdirTemp("", "fanouttest-")
+	if err != nil {
+		panic(err)
+	}
+	p.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func (p *process) Errorf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 func (p *process) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) }
 
