@@ -92,11 +92,9 @@ func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) 
 }
 
 func (r *Running) saveLog(ctx context.Context, to string, i Instance, name string) (sizeBytes int64, err error) {
-	text, err := r.tailOn(ctx, i, name, maxLogBytes)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(text) == 0 {
-		return 0, nil
-	}
-	if err != nil {
+	var text bytes.Buffer
+	last := []string{"sh", "-c", `[ ! -e "$0" ] || exec tail -c "$1" "$0"`, filepath.Join(i.Dir, name), fmt.Sprint(maxLogBytes)}
+	if err := r.at(i.Host).Pipe(ctx, host.Command{Argv: last}, nil, &text); err != nil || text.Len() == 0 {
 		return 0, err
 	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
@@ -106,17 +104,6 @@ func (r *Running) saveLog(ctx context.Context, to string, i Instance, name strin
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.WriteString(f, redact.Known(string(text), r.secrets.list()...))
+	n, err := io.WriteString(f, redact.Known(text.String(), r.secrets.list()...))
 	return int64(n), errors.Join(err, f.Close())
-}
-
-// tailOn is the end of an instance's log. The error is fs.ErrNotExist where there is none.
-func (r *Running) tailOn(ctx context.Context, i Instance, name string, limit int64) ([]byte, error) {
-	file := filepath.Join(i.Dir, name)
-	var out bytes.Buffer
-	err := r.at(i.Host).Pipe(ctx, host.Command{Argv: []string{"sh", "-c", `[ ! -e "$0" ] || exec tail -c "$1" "$0"`, file, fmt.Sprint(limit)}}, nil, &out)
-	if err == nil && out.Len() == 0 {
-		err = os.ErrNotExist
-	}
-	return out.Bytes(), err
 }
