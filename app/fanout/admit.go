@@ -108,7 +108,7 @@ func (p *group) admit(ctx context.Context, m, source *member) (*RepairReport, er
 	if err := p.moveTo(ctx, m, Copying); err != nil {
 		return nil, err
 	}
-	d := &mender{p: p, members: []*member{source, m}, right: func(*lockedRange, string) int { return 0 }}
+	d := &mender{p: p, members: []*member{source, m}, verb: "REPLACE", right: func(*lockedRange, string) int { return 0 }}
 	if err := d.tables(ctx, nil); err != nil {
 		return nil, err
 	}

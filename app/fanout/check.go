@@ -201,7 +201,7 @@ func (p *group) repair(ctx context.Context, opts RepairOptions) (*RepairReport, 
 		return nil, err
 	}
 	report := &RepairReport{}
-	mend := &mender{p: p, members: members, right: who.right}
+	mend := &mender{p: p, members: members, verb: "INSERT", right: who.right}
 	err = mend.tables(ctx, opts.Tables)
 	report.Mended, report.Left = mend.report(), mend.left
 	if len(report.Left) > 0 {
@@ -235,6 +235,7 @@ func memberNames(members []*member) string {
 type mender struct {
 	p       *group
 	members []*member
+	verb    string                               // of lockedRange.mend
 	right   func(l *lockedRange, key string) int // index of a replica whose row is right, or -1
 	done    map[string]*Mended                   // by table and replica
 	left    []Difference
@@ -297,7 +298,7 @@ func (d *mender) mendLocked(ctx context.Context, l *lockedRange, keys []string) 
 		}
 	}
 	for w, keys := range jobs {
-		m, err := l.mend(ctx, w.from, w.to, keys)
+		m, err := l.mend(ctx, d.verb, w.from, w.to, keys)
 		if err != nil {
 			return err
 		}

@@ -145,12 +145,12 @@ func (l *lockedRange) versions(key string) map[string]string {
 const mendBatch = 200
 
 // mend makes the rows with these keys on the replica at index to what they are on the one at index from, and says how many
-// it deleted and inserted.
-func (l *lockedRange) mend(ctx context.Context, from, to int, keys []string) (Mended, error) {
+// it deleted and inserted. verb is INSERT, or REPLACE where a row outside of the range that has a value of a unique key is in the way, and wrong.
+func (l *lockedRange) mend(ctx context.Context, verb string, from, to int, keys []string) (Mended, error) {
 	var sum Mended
 	for len(keys) > 0 {
 		n := min(len(keys), mendBatch)
-		m, err := l.mendSome(ctx, from, to, keys[:n])
+		m, err := l.mendSome(ctx, verb, from, to, keys[:n])
 		if err != nil {
 			return sum, fmt.Errorf("table %s: copy %d rows from %s to %s: %w", l.t.name, n, l.members[from].name, l.members[to].name, err)
 		}
@@ -161,7 +161,7 @@ func (l *lockedRange) mend(ctx context.Context, from, to int, keys []string) (Me
 	return sum, nil
 }
 
-func (l *lockedRange) mendSome(ctx context.Context, from, to int, keys []string) (Mended, error) {
+func (l *lockedRange) mendSome(ctx context.Context, verb string, from, to int, keys []string) (Mended, error) {
 	cond, args := l.anyOf(keys)
 	columns := l.t.stored()
 	rows, err := l.conns[from].QueryContext(ctx, fmt.Sprintf("SELECT %s FROM %s WHERE %s", exacts(columns), quoteName(l.t.name), cond), args...)
@@ -191,7 +191,7 @@ func (l *lockedRange) mendSome(ctx context.Context, from, to int, keys []string)
 		return Mended{Deleted: gone}, err
 	}
 	one := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"
-	text := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", quoteName(l.t.name), names(columns), strings.TrimSuffix(strings.Repeat(one+", ", count), ", "))
+	text := fmt.Sprintf("%s INTO %s (%s) VALUES %s", verb, quoteName(l.t.name), names(columns), strings.TrimSuffix(strings.Repeat(one+", ", count), ", "))
 	_, err = l.conns[to].ExecContext(ctx, text, values...)
 	return Mended{Deleted: gone, Inserted: int64(count)}, err
 }

@@ -235,6 +235,23 @@ func TestAdmitWhileWritesGoOn(t *testing.T) {
 }
 
 // BenchmarkAdmitBesideWrites reports the longest write while a replica is admitted; the target is a second.
+// TestAdmitMovesUniqueValues has rows of two ranges take each other's value of a unique key while a replica is out of service.
+func TestAdmitMovesUniqueValues(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		c := startCluster(t, engine, 2)
+		c.execShop(t, "CREATE TABLE u (id INT PRIMARY KEY, k INT UNIQUE)", "INSERT INTO u WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, i FROM n",
+			"INSERT INTO u SELECT id + 900, id + 900 FROM u")
+		p := c.open(t, c.config(fanout.ModeOrdered))
+		must(t, p.Eject(t.Context(), "r2", "by the test"))
+		do("UPDATE u SET k = 5000 WHERE id = 1", "UPDATE u SET k = 1 WHERE id = 1700", "UPDATE u SET k = 1700 WHERE id = 1")(t, p.DB())
+		_, err := p.Admit(t.Context(), "r2")
+		must(t, err)
+		if n := c.differing(t, "SELECT CONCAT(id, '/', k) FROM u"); n > 0 {
+			t.Errorf("%s: %d rows differ", engine, n)
+		}
+	}
+}
+
 func BenchmarkAdmitBesideWrites(b *testing.B) {
 	for _, engine := range infratest.Engines(b) {
 		b.Run(engine, func(b *testing.B) {
