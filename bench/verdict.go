@@ -259,10 +259,10 @@ func doubts(r *result.Round) []string {
 	var w []string
 	add := func(format string, args ...any) { w = append(w, fmt.Sprintf(format, args...)) }
 	if r.LoadSeconds < shortestLoad {
-		add("the load lasted %.3g s; below %.0f s the figures are mostly start-up", r.LoadSeconds, shortestLoad)
+		add("the load lasted %.3g s; loads under %.0f s mostly measure start-up", r.LoadSeconds, shortestLoad)
 	}
 	if r.All.OK < fewestAnswers && !r.Observed() {
-		add("only %d right answers: p99 rests on %d of them", r.All.OK, r.All.OK/100)
+		add("only %d correct responses, so p99 is based on the slowest %d", r.All.OK, max(1, r.All.OK/100))
 	}
 	if r.Generator.OfSystem > costlyLoad {
 		add("the load generator used %.0f %% of the CPU time of the system under test; above %.0f %% it distorts the result", 100*r.Generator.OfSystem, 100*costlyLoad)

@@ -52,7 +52,7 @@ func TestJudge(t *testing.T) {
 		{"not measured to the end", func(r *result.Round) {
 			r.Timeline = append(growing(0.2, 0.3, 0.98, 0.99), result.Second{}, result.Second{})
 		}, "cpu", "web", ""},
-		{"few", func(r *result.Round) { r.All.OK = 10 }, "cpu", "db", "10 right answers"},
+		{"few", func(r *result.Round) { r.All.OK = 10 }, "cpu", "db", "10 correct responses"},
 		{"steal", func(r *result.Round) { r.Hosts[0].Steal = 0.2 }, "cpu", "db", "steal"},
 		{"foreign", func(r *result.Round) { r.Hosts[0].Foreign = 0.2 }, "cpu", "db", "not part of the round"},
 	}

@@ -49,7 +49,7 @@ picture() {
 
 mkdir -p "$out"
 TERM=xterm-256color script -qec "stty cols 88; bin/isukit show $round" /dev/null </dev/null |
-	tr -d '\r' | sed '/What made the score/,/Endpoints/{/Endpoints/!d;}; s|^record  .*/|record  results/|' >"$out/round.txt.new"
+	tr -d '\r' | sed '/Score breakdown/,/Endpoints/{/Endpoints/!d;}; s|^record  .*/|record  results/|' >"$out/round.txt.new"
 picture round 'A round in the terminal'
 {
 	echo '$ time isukit capture contest.pcap --proto ./proto --bodies | tail -n 22'

@@ -138,7 +138,7 @@ func (u Usage) verdict() (limits []string, starved string) {
 	timers, users := u.TimerDelay.P99.Round(time.Millisecond), u.ReadyDelayP99.Round(time.Millisecond)
 	if max(u.TimerDelay.P99, u.ReadyDelayP99) > limitDelay && len(limits) == 0 && u.othersHadCPUs() {
 		return nil, fmt.Sprintf("hits waited for a core for up to %v (99th percentile), because the CPUs were full: all else took %.0f %% of them, the generator %.0f %%; "+
-			"the latencies contain that", max(timers, users), 100*float64(u.BusyCPU-u.CPU)/float64(u.AllCPU), 100*float64(u.CPU)/float64(u.AllCPU))
+			"this delay is included in the latencies", max(timers, users), 100*float64(u.BusyCPU-u.CPU)/float64(u.AllCPU), 100*float64(u.CPU)/float64(u.AllCPU))
 	}
 	if u.TimerDelay.P99 > limitDelay {
 		limits = append(limits, fmt.Sprintf("the generator's timers were %v late at the 99th percentile", timers))

@@ -52,7 +52,7 @@ func (p *sheet) score(r *result.Round) {
 		p.para("  ", bold, capacity(r))
 	}
 	if n := len(r.Warnings); n > 0 {
-		p.line("  ", p.paint(yellow, "with "+plural(int64(n), "warning")+", at the end"))
+		p.line("  ", p.paint(yellow, "with "+plural(int64(n), "warning")+" (see below)"))
 	}
 }
 
@@ -84,7 +84,7 @@ func (p *sheet) scoreLines(r *result.Round) {
 	if len(r.Score.Lines) == 0 {
 		return
 	}
-	p.head("What made the score", "")
+	p.head("Score breakdown", "")
 	cols := []column{{title: "", elastic: true}, {title: "count", right: true}, {title: "each", right: true}, {title: "points", right: true}}
 	var rows [][]cell
 	var sum int64

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -194,6 +195,12 @@ func roundOn(name, hash, driver string) string {
 func nextAfterDoctor(cmd *cobra.Command) string {
 	if cmd.Flags().Changed("driver") && !cmd.Flags().Changed("topology") {
 		return ""
+	}
+	if !cmd.Flags().Changed("topology") {
+		file, err := cmd.Flags().GetString("project")
+		if p, _, bad := round.FindProject(file); errors.Join(err, bad) == nil && p != nil && p.Benchmark.External {
+			return nextOn(cmd, "isukit observe", "project", "results")
+		}
 	}
 	return nextOn(cmd, "isukit round", "topology", "driver", "project", "results", "local-dir", "app")
 }

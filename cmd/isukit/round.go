@@ -106,7 +106,7 @@ func noTopologyArgument(cmd *cobra.Command, args []string) error {
 // ofProject plays a round of a project in place of the reference app.
 func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir string, s streams) error {
 	if p.Benchmark.External {
-		return ui.UsageError(errors.New("the project's benchmark is started by somebody else"), "isukit observe waits for it and records it")
+		return ui.UsageError(errors.New("isukit does not start this project's benchmark (benchmark.external is true)"), "record it with isukit observe, or set benchmark.command in isukit.yaml")
 	}
 	list, err := round.FindTunings(o.Tune, o.AcceptRisk)
 	if err != nil {
