@@ -1,15 +1,18 @@
 package infra
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"isukit/infra/host"
 	"isukit/infra/redact"
@@ -59,42 +62,86 @@ var logs = []struct{ name, about string }{
 	{outputLog, "what the program printed"},
 }
 
-// SaveLogs copies the logs of every instance into dir, which is made. Empty logs are left out, of large ones the end is
-// kept, and should a secret of the run have got into one, it is replaced. What a host has that is away is in the error, which is
-// host.ErrUnreachable; the rest is saved.
+// SaveLogs copies the logs of every instance into dir, which is made: those of a host in one go. Empty logs are left out, of large ones
+// the end is kept, and should a secret of the run have got into one, it is replaced. What a host has that is away is in the error, which
+// is host.ErrUnreachable; the rest is saved.
 func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) {
 	var saved []Artifact
-	away := map[string]error{}
-	for _, i := range r.Instances {
-		for _, log := range logs {
-			if away[i.Host] != nil {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				return saved, fmt.Errorf("save logs: %w", err)
-			}
-			a := Artifact{Path: filepath.Join(i.Name, log.name), About: log.about}
-			var err error
-			a.SizeBytes, err = r.saveLog(ctx, filepath.Join(dir, a.Path), i, log.name)
-			if errors.Is(err, host.ErrUnreachable) {
-				away[i.Host] = fmt.Errorf("save logs of %s: %w", i.Name, err)
-				continue
-			}
-			if err != nil {
-				return saved, fmt.Errorf("save logs of %s: %w", i.Name, err)
-			}
-			if a.SizeBytes > 0 {
-				saved = append(saved, a)
+	var away []error
+	for _, h := range r.input.Topology.Hosts {
+		var list []Artifact
+		var files []string
+		for _, i := range r.Instances {
+			for _, log := range logs {
+				if i.Host == h.Name {
+					list = append(list, Artifact{Path: filepath.Join(i.Name, log.name), About: log.about})
+					files = append(files, filepath.Join(i.Dir, log.name))
+				}
 			}
 		}
+		if len(files) == 0 {
+			continue // of a host that is away, too
+		}
+		some, err := r.saveLogs(ctx, r.at(h.Name), dir, list, files)
+		saved = append(saved, some...)
+		if err != nil {
+			err = fmt.Errorf("save logs of %s: %w", h.Name, err)
+		}
+		if err != nil && !errors.Is(err, host.ErrUnreachable) {
+			return saved, err
+		}
+		away = append(away, err)
 	}
-	return saved, errors.Join(slices.Collect(maps.Values(away))...)
+	return saved, errors.Join(away...)
 }
 
-func (r *Running) saveLog(ctx context.Context, to string, i Instance, name string) (sizeBytes int64, err error) {
-	var text bytes.Buffer
-	last := []string{"sh", "-c", `[ ! -e "$0" ] || exec tail -c "$1" "$0"`, filepath.Join(i.Dir, name), fmt.Sprint(maxLogBytes)}
-	if err := r.at(i.Host).Pipe(ctx, host.Command{Argv: last}, nil, &text); err != nil || text.Len() == 0 {
+// logsScript prints the ends of files: of each how many bytes follow, at most $1, and these. A file may grow meanwhile.
+const logsScript = `limit=$1
+shift
+for file; do
+	size=$(stat -Lc %s -- "$file" 2>/dev/null) || size=0
+	n=$((size < limit ? size : limit))
+	echo "$n"
+	[ "$n" = 0 ] || tail -c +$((size - n + 1)) -- "$file" | head -c "$n"
+done`
+
+func (r *Running) saveLogs(ctx context.Context, at host.Host, dir string, list []Artifact, files []string) (saved []Artifact, err error) {
+	out, in := io.Pipe()
+	var group errgroup.Group
+	group.Go(func() error {
+		argv := append([]string{"sh", "-c", logsScript, "sh", fmt.Sprint(maxLogBytes)}, files...)
+		err := at.Pipe(ctx, host.Command{Argv: argv}, nil, in)
+		in.CloseWithError(err)
+		return err
+	})
+	reader := bufio.NewReader(out)
+	for _, a := range list {
+		if a.SizeBytes, err = r.saveLog(filepath.Join(dir, a.Path), reader); err != nil {
+			break
+		}
+		if a.SizeBytes > 0 {
+			saved = append(saved, a)
+		}
+	}
+	out.CloseWithError(err)
+	if pipeErr := group.Wait(); err == nil || errors.Is(pipeErr, host.ErrUnreachable) {
+		err = pipeErr
+	}
+	return saved, err
+}
+
+// saveLog writes the next file that logsScript prints.
+func (r *Running) saveLog(to string, from *bufio.Reader) (sizeBytes int64, err error) {
+	line, err := from.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(from, text); err != nil {
 		return 0, err
 	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
@@ -104,6 +151,6 @@ func (r *Running) saveLog(ctx context.Context, to string, i Instance, name strin
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.WriteString(f, redact.Known(text.String(), r.secrets.list()...))
-	return int64(n), errors.Join(err, f.Close())
+	written, err := io.WriteString(f, redact.Known(string(text), r.secrets.list()...))
+	return int64(written), errors.Join(err, f.Close())
 }
