@@ -349,8 +349,8 @@ func (r *gathering) fillHost(names []string, inside []metrics.Sample) {
 		return
 	}
 	for _, p := range s.Processes {
-		if p.CPUSeconds > 0.01*wall {
-			r.Record.Roles = append(r.Record.Roles, result.RoleUsage{Role: p.Name, Of: r.ownerOf(names, p.Name, inside), Host: names[0], CPUSeconds: p.CPUSeconds, MeanCores: p.CPUSeconds / wall, PeakRSSBytes: p.PeakRSSBytes})
+		if of := r.ownerOf(names, p.Name, inside); of != "" || p.CPUSeconds > 0.01*wall {
+			r.Record.Roles = append(r.Record.Roles, result.RoleUsage{Role: p.Name, Of: of, Host: names[0], CPUSeconds: p.CPUSeconds, MeanCores: p.CPUSeconds / wall, PeakRSSBytes: p.PeakRSSBytes})
 		}
 	}
 }
