@@ -181,7 +181,7 @@ check-vuln: ## known vulnerabilities in what is called of the dependencies; VULN
 dist: ## archives of a release in dist/: static binaries, completions, manual pages, checksums; TARGETS=linux/arm64 builds some
 	@GO='$(GO)' sh scripts/dist.sh
 
-coverage: ## the share of statements that tests without servers reach, by package, and the packages with none (docs/coverage.md)
+coverage: ## the share of statements that tests without servers reach, by package, the lowest first
 	@$(GO) test -p 2 -cover $(ALL) 2>/dev/null | sh scripts/coverage.sh
 
 licenses: ## docs/licenses.md: the licences of what the binaries are linked from
