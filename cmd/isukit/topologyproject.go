@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,20 +173,20 @@ func runPlacedApply(ctx context.Context, cmd *cobra.Command, opened *round.Opene
 }
 
 func runPlacedDown(ctx context.Context, cmd *cobra.Command, opened *round.Opened, placed *site.Site, s streams) error {
-	name, _, err := placed.Up(ctx)
+	name, done, err := placed.Up(ctx)
 	if err != nil {
 		return err
 	}
-	if st, err := placed.Status(ctx); err != nil || name == "" && len(st.Owed) == 0 {
-		fmt.Fprintln(s.err, "isukit: no topology of "+placed.Project.Name+" is up")
-		return err
+	if name == "" && done {
+		fmt.Fprintln(s.err, "isukit: no topology of "+placed.Project.Name+" is running")
+		return nil
 	}
 	p, err := opened.Place(ctx, placed, "", site.Options{Planned: planned(s, false)})
 	if err == nil && len(p.Left) > 0 {
 		return ui.CheckFailed(fmt.Errorf("%d changes were made outside isukit and were not reverted", len(p.Left)), "lines that begin with \"left\" name them; a file that was not reverted stays on record: correct its lines, then run isukit topology down again")
 	}
 	if err == nil && !isQuiet(cmd) {
-		fmt.Fprintf(s.err, "isukit: topology %s was removed, and the hosts are as before\n", name)
+		fmt.Fprintf(s.err, "isukit: topology %s was removed, and the hosts are as before\n", cmp.Or(name, "of "+placed.Project.Name))
 	}
 	return err
 }

@@ -100,7 +100,8 @@ func (s *Site) Plan(ctx context.Context, topology string, force bool) (*Plan, er
 	return p, err
 }
 
-// Up is the topology that was applied, and whether its apply came to its end; "" for none. It looks at hosts that can be reached.
+// Up is the topology that was applied, and whether its apply came to its end; "" for none, where done is false when the last Down could not
+// give everything back. It looks at hosts that can be reached.
 func (s *Site) Up(ctx context.Context) (name string, done bool, err error) {
 	var g errgroup.Group
 	recs := make([]*record, len(s.Project.Hosts))
@@ -115,7 +116,7 @@ func (s *Site) Up(ctx context.Context) (name string, done bool, err error) {
 	err, done = g.Wait(), true
 	for _, r := range recs {
 		if r != nil {
-			name, done = cmp.Or(r.Topology, name), done && r.Complete
+			name, done = cmp.Or(r.Topology, name), done && r.Complete && r.Topology != ""
 		}
 	}
 	return name, done, err

@@ -44,6 +44,9 @@ func (o *Opened) Place(ctx context.Context, placed *site.Site, to string, opts s
 func (o *Opened) roleTunings() (map[string][]tune.Tuning, error) {
 	all := map[string][]tune.Tuning{}
 	for _, role := range o.declared.Roles {
+		if len(role.Tune) == 0 {
+			continue
+		}
 		names := slices.Clone(role.Tune)
 		for i, name := range names {
 			if strings.Contains(name, ".") && !filepath.IsAbs(name) {
@@ -54,9 +57,7 @@ func (o *Opened) roleTunings() (map[string][]tune.Tuning, error) {
 		if err != nil {
 			return nil, fmt.Errorf("role %s: tune: %w", role.Name, err)
 		}
-		if len(list) > 0 {
-			all[role.Name] = list
-		}
+		all[role.Name] = list
 	}
 	return all, nil
 }
