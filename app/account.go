@@ -150,7 +150,6 @@ func HashPassword(password string, salt []byte, iterations int) (string, error) 
 	return strings.Join([]string{passwordScheme, strconv.Itoa(iterations), encode(salt), encode(key)}, "$"), nil
 }
 
-// hashNewPassword hashes with a salt of its own.
 func hashNewPassword(password string, iterations int) (string, error) {
 	salt := make([]byte, saltBytes)
 	rand.Read(salt) // never fails

@@ -148,7 +148,6 @@ func New(o Options) (*Portal, error) {
 // transaction covers both.
 func (p *portal) split() bool { return p.Jobs != nil }
 
-// jobs is where jobs and results are.
 func (p *portal) jobs() Store {
 	if p.split() {
 		return p.Jobs

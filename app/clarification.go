@@ -16,7 +16,6 @@ const (
 	maxAnswerChars        = 2000
 )
 
-// clarification is a row of clarifications.
 type clarification struct {
 	ID           int64  `db:"id"`
 	TeamID       int64  `db:"team_id"`

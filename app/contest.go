@@ -11,7 +11,6 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// clock is the contest's row.
 type clock struct {
 	StartsAtUS  int64 `db:"starts_at_us"`
 	FreezesAtUS int64 `db:"freezes_at_us"`
@@ -40,7 +39,6 @@ func (c clock) proto(nowUS int64) *portalv1.Contest {
 	}
 }
 
-// phaseWord is how a phase is called in a refusal.
 func phaseWord(phase portalv1.Phase) string {
 	switch phase {
 	case portalv1.Phase_PHASE_BEFORE:

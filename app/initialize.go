@@ -19,7 +19,6 @@ import (
 // copiers is how many tables are copied at once: a small server has few cores.
 const copiers = 2
 
-// shard is a store with its tables.
 type shard struct {
 	store  Store
 	tables []dataset.Table
@@ -121,7 +120,6 @@ func (p *portal) copyTables(ctx context.Context, s shard) error {
 	return nil
 }
 
-// names lists the shard's tables with a suffix, for one statement.
 func (s shard) names(suffix string) string {
 	var names []string
 	for _, t := range s.tables {
@@ -213,7 +211,6 @@ func OtherTables() []string {
 	return others
 }
 
-// tablesOf gives the tables of these names.
 func tablesOf(names []string) []dataset.Table {
 	return slices.DeleteFunc(dataset.Tables(), func(t dataset.Table) bool { return !slices.Contains(names, t.Name) })
 }

@@ -13,7 +13,6 @@ import (
 	"isukit/proto/wire"
 )
 
-// checkChars holds a field to min..max characters (code points).
 func checkChars(field, s string, min, max int) error {
 	if n := utf8.RuneCountInString(s); n < min || n > max {
 		return badField(field, fmt.Sprintf("has %d characters; it takes %d to %d", n, min, max))
@@ -21,7 +20,6 @@ func checkChars(field, s string, min, max int) error {
 	return nil
 }
 
-// checkBytes holds a field to min..max bytes.
 func checkBytes(field, s string, min, max int) error {
 	if n := len(s); n < min || n > max {
 		return badField(field, fmt.Sprintf("has %d bytes; it takes %d to %d", n, min, max))
@@ -160,12 +158,10 @@ func notFound(what string, id any) *wire.Fault {
 	return refuse(http.StatusNotFound, "not_found", fmt.Sprintf("there is no %s %v", what, id), "")
 }
 
-// badField says which field of the message breaks its rule.
 func badField(field, rule string) *wire.Fault {
 	return refuse(http.StatusBadRequest, "bad_field", field+" "+rule, "")
 }
 
-// badParameter says which query parameter breaks its rule.
 func badParameter(name, rule string) *wire.Fault {
 	return refuse(http.StatusBadRequest, "bad_parameter", "the parameter "+name+" "+rule, "")
 }

@@ -24,7 +24,6 @@ const (
 	maxWorkerBytes = 64
 )
 
-// job is a row of jobs.
 type job struct {
 	ID           int64  `db:"id"`
 	TeamID       int64  `db:"team_id"`

@@ -39,7 +39,6 @@ type call struct {
 // answer makes the response of a call. An error that is no *wire.Fault is the app's own failure.
 type answer func(ctx context.Context, c *call) (proto.Message, error)
 
-// endpoint is a route with what serves it.
 type endpoint struct {
 	routes.Route
 	role   Role

@@ -11,7 +11,6 @@ import (
 
 const notificationsPerPage = 100
 
-// notification is a row of notifications.
 type notification struct {
 	TeamID                  int64 `db:"team_id"`
 	Seq                     int64 `db:"seq"`

@@ -17,7 +17,6 @@ import (
 
 const maxTeamMembers = 3
 
-// team is a row of teams, as far as everybody may see it.
 type team struct {
 	ID          int64  `db:"id"`
 	Name        string `db:"name"`

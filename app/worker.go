@@ -60,7 +60,6 @@ func lockRunning(ctx context.Context, tx *sqlx.Tx, id int64, worker string) (*jo
 	return j, nil
 }
 
-// reportedJob checks what both reports have in common.
 func reportedJob(c *call, worker string, score int64) (int64, error) {
 	id, err := pathID(c.r, "job_id", "job")
 	if err != nil {

@@ -143,7 +143,6 @@ func Run(ctx context.Context, opts Options) (*Outcome, error) {
 	return r.out, nil
 }
 
-// round is a round under way.
 type round struct {
 	Options
 	out *Outcome

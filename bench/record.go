@@ -168,7 +168,6 @@ func (r *round) load(ctx context.Context) ([]string, error) {
 	return nil, err
 }
 
-// loadOnce runs one load of the round's duration and notes how it went.
 func (r *round) loadOnce(ctx context.Context, p load.Profile) error {
 	done := func() {}
 	if r.AroundLoad != nil {

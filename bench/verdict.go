@@ -158,7 +158,6 @@ func foreignText(h result.HostUsage) string {
 	return fmt.Sprintf("; processes outside the round took %.2f", h.Foreign*h.CPUs)
 }
 
-// meanOf is the mean of a figure over the seconds.
 func meanOf(seconds []result.HostSecond, of func(result.HostSecond) float64) float64 {
 	if len(seconds) == 0 {
 		return 0

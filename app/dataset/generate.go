@@ -26,7 +26,6 @@ func idAt(us int64, sequence int) int64 {
 	return (us/1000-idEpochMS)<<22 | idAppID<<12 | int64(sequence&0xfff)
 }
 
-// generator holds the random numbers and the clock of one Generate.
 type generator struct {
 	rng *rand.Rand
 	us  int64
@@ -56,7 +55,6 @@ func Generate(seed uint64, scale Scale) (*Data, error) {
 
 func pick[T any](g *generator, from []T) T { return from[g.rng.IntN(len(from))] }
 
-// chance is true with the given probability in percent.
 func (g *generator) chance(percent int) bool { return g.rng.IntN(100) < percent }
 
 // tick moves the clock by one to two times stepUS and gives the new time.

@@ -88,7 +88,6 @@ func createSeed() []string {
 	return statements
 }
 
-// insertAll fills the tables, a few connections at a time.
 func (d *Data) insertAll(ctx context.Context, db *sql.DB, hash func(*Contestant) (string, error)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(loaders)

@@ -170,7 +170,6 @@ func (d *Diff) whole() {
 	}
 }
 
-// figures are those of one name in one round.
 type figures struct {
 	weight float64
 	of     []float64

@@ -166,7 +166,6 @@ func follow(value any, path []step) (any, bool) {
 	return value, true
 }
 
-// findAll returns what a regular expression finds, at most maxMessages times.
 func findAll(text string, output []byte) []string {
 	expr, err := regexp.Compile(text)
 	if err != nil {

@@ -45,7 +45,6 @@ type Run struct {
 	Ending string
 }
 
-// killAfter is how long a benchmark has to end after it was asked to.
 const killAfter = 10 * time.Second
 
 // Start runs the command and waits for its end. An error says that it could not be started or its output not be kept; a
@@ -139,7 +138,6 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// maxLine is how much of a line OnLine is told.
 const maxLine = 4096
 
 func (o *output) lines(p []byte) {

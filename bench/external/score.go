@@ -132,7 +132,6 @@ var numberExpr = regexp.MustCompile(`^([+-]?)` +
 	`(\.\d+)?([eE][+-]?\d+)?` +
 	`(?:\s?([kKMGT]))?(?:\s?(?i:%|pts?|points?|p|点|/s|(?:req|requests?|ops|tx|hits|r|q|t)(?:/s|ps|/sec)?))?$`)
 
-// prefixes are the factors of decimal prefixes.
 var prefixes = map[string]float64{"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 // Number reads text as one number, whole or not at all: "-1", "1.2e+07", "12,345.6", "1_000", "12.5k", "1234 points", also in quotes,

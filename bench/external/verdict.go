@@ -144,7 +144,6 @@ func truth(value any) bool {
 	return true
 }
 
-// short is a value as a text of at most a line.
 func short(value any) string {
 	text, ok := value.(string)
 	if !ok {

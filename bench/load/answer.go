@@ -137,7 +137,6 @@ func bodyTooLarge(o *Options) *Fault {
 	return Faultf(Protocol, "body too large", "more than %d bytes", o.MaxBodyBytes)
 }
 
-// sized reads a body of n bytes.
 func (cn *conn) sized(o *Options, n int) *Fault {
 	if n > o.MaxBodyBytes {
 		return Faultf(Protocol, "body too large", "%d bytes, %d allowed", n, o.MaxBodyBytes)
@@ -152,7 +151,6 @@ func (cn *conn) sized(o *Options, n int) *Fault {
 	return nil
 }
 
-// untilClose reads a body that ends with the connection.
 func (cn *conn) untilClose(o *Options) *Fault {
 	start := cn.r
 	for {
@@ -198,7 +196,6 @@ func (cn *conn) chunks(o *Options) *Fault {
 	}
 }
 
-// chunkSize reads a chunk's size line.
 func (cn *conn) chunkSize(o *Options) (int, *Fault) {
 	line, f := cn.line(o, maxChunkLine, "chunk size")
 	if f != nil {

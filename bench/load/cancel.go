@@ -67,7 +67,6 @@ func (k *canceler) watch(cn *conn) {
 	k.mu.Unlock()
 }
 
-// canceled reports whether the watched context has ended.
 func (k *canceler) canceled() bool {
 	return k.ctx != nil && k.ctx.Err() != nil
 }

@@ -25,7 +25,6 @@ type Client struct {
 	watch *flight // what is under way; made with the seat
 }
 
-// maxConns limits how many origins a client stays connected to.
 const maxConns = 8
 
 // Request is one request to send. The zero value of a field means what its comment says.
@@ -111,7 +110,6 @@ func ended(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
-// judge has a whole answer checked.
 func judge(r *Response, check func(*Response) error) *Fault {
 	if check == nil {
 		if r.Status/100 == 2 || r.Status == 304 {
@@ -248,7 +246,6 @@ func (c *Client) late(cn *conn, req *Request) *Fault {
 	return nil
 }
 
-// connection returns the kept connection of an origin, or a new one.
 func (c *Client) connection(ctx context.Context, o *Origin) (*conn, *Fault) {
 	for _, cn := range c.conns {
 		if cn.origin.same(o) {
@@ -266,7 +263,6 @@ func (c *Client) connection(ctx context.Context, o *Origin) (*conn, *Fault) {
 	return cn, nil
 }
 
-// drop closes a connection and forgets it.
 func (c *Client) drop(cn *conn) {
 	c.stop.watch(nil)
 	cn.nc.Close()

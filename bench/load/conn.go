@@ -213,7 +213,6 @@ func eofOf(n int, err error) error {
 	return err
 }
 
-// reset makes the buffer ready for the next answer.
 func (cn *conn) reset() {
 	if cn.buf == nil || len(cn.buf) > keptBuffer {
 		cn.buf = make([]byte, initialBuffer)

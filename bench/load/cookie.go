@@ -28,7 +28,6 @@ type cookie struct {
 	expires                 time.Time // zero: with the session
 }
 
-// update takes the cookies that an answer sets.
 func (j *cookieJar) update(o *Origin, r *Response) {
 	for i := range r.fields {
 		f := &r.fields[i]
@@ -154,7 +153,6 @@ func (k *browserCache) find(o *Origin, target string) int {
 	return -1
 }
 
-// append writes the conditional fields of a request.
 func (k *browserCache) append(b []byte, o *Origin, target string) []byte {
 	i := k.find(o, target)
 	if i < 0 {

@@ -136,7 +136,6 @@ func (r *Response) noteLength(value []byte) *Fault {
 	return nil
 }
 
-// framing checks what the fields say together.
 func (r *Response) framing() *Fault {
 	if r.chunked && r.length >= 0 {
 		return Faultf(Protocol, "both Content-Length and chunked", "")
@@ -157,7 +156,6 @@ var tokenChars = func() (t [256]bool) {
 	return t
 }()
 
-// tokenLength returns how many bytes at the beginning of b are characters of a token.
 func tokenLength(b []byte) int {
 	for i, c := range b {
 		if !tokenChars[c] {

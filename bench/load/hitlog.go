@@ -23,7 +23,6 @@ import (
 // durations count in microseconds. Hits are not in order of time.
 const hitLogHead = "isukit-hits 1\n"
 
-// maxEndpointName limits a name in a hit log.
 const maxEndpointName = 4096
 
 // HitWriter writes a hit log. Give it to a Recorder, and call Flush when the load is over.

@@ -87,7 +87,6 @@ func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec
 	return d.report
 }
 
-// dispatcher hands visits to visitors.
 type dispatcher struct {
 	ctx        context.Context
 	opts       RateOptions
@@ -231,7 +230,6 @@ func (d *dispatcher) next(ch chan time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// finish sends the visitors home and makes the report.
 func (d *dispatcher) finish() {
 	d.mu.Lock()
 	d.ended = true
@@ -252,7 +250,6 @@ func (d *dispatcher) finish() {
 	d.report.Behind = latencyOf(d.behind)
 }
 
-// tick tells the caller, once a second.
 func (d *dispatcher) tick(rec *Recorder, start time.Time) {
 	for at := time.Second; ; at += time.Second {
 		if Sleep(d.ctx, time.Until(start.Add(at))) != nil {

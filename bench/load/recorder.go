@@ -182,7 +182,6 @@ func (r *Recorder) addFault(h Hit, f *Fault) {
 	g.Count++
 }
 
-// flush counts what waits in the shards.
 func (r *Recorder) flush() {
 	for i := range r.shards {
 		s := &r.shards[i]

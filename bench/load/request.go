@@ -103,7 +103,6 @@ func (o *Origin) String() string {
 	return "http://" + o.host
 }
 
-// same reports whether two origins share connections.
 func (o *Origin) same(p *Origin) bool {
 	return o == p || o.https == p.https && o.addr == p.addr && o.host == p.host
 }
@@ -135,7 +134,6 @@ type Response struct {
 // field is one header field: offsets into Response.buf.
 type field struct{ name, nameEnd, value, valueEnd int }
 
-// maxFields limits the fields of one head.
 const maxFields = 200
 
 func (r *Response) reset() {
@@ -159,7 +157,6 @@ func (r *Response) HeaderBytes(name string) []byte {
 	return nil
 }
 
-// equalFold compares ASCII without regard to case.
 func equalFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false

@@ -43,7 +43,6 @@ type socketCounts struct {
 	dialed, failed, replaced, repeated, outOfFiles, outOfPorts atomic.Int64
 }
 
-// note counts how dialling ended.
 func (c *socketCounts) note(err error) {
 	if err == nil {
 		c.dialed.Add(1)

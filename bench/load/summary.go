@@ -203,7 +203,6 @@ const longest = 10 * time.Minute
 // any of them can be merged without loss.
 const digits = 3
 
-// tally counts the hits of one endpoint. Its latencies are kept by second.
 type tally struct {
 	kinds         [kinds]int64
 	receivedBytes int64
@@ -279,7 +278,6 @@ func put(h **hdrhistogram.PackedHistogram, d time.Duration) {
 	_ = (*h).RecordValue(clamp(d))
 }
 
-// observe counts one latency.
 func observe(h *hdrhistogram.Histogram, d time.Duration) {
 	_ = h.RecordValue(clamp(d)) // see put
 }

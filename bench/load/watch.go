@@ -52,7 +52,6 @@ const (
 	ownPart    = 0.5
 )
 
-// watchEvery is how often the watch's timer fires.
 const watchEvery = 5 * time.Millisecond
 
 // Watcher measures the generator's own process, from StartWatch to Stop.
@@ -165,7 +164,6 @@ func ProcessCPU() time.Duration {
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
-// peakRSS returns the most memory that the process ever had resident.
 func peakRSS() int64 {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {

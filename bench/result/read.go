@@ -177,7 +177,6 @@ func idRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-'
 }
 
-// nthID is id for n = 1 and id-n after that.
 func nthID(id string, n int) string {
 	if n == 1 {
 		return id

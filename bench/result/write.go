@@ -23,7 +23,6 @@ const RoundFile = "round.json"
 // MaxRoundBytes bounds round.json: Write refuses to lay down and Read refuses to take more.
 const MaxRoundBytes = 32 << 20
 
-// maxSameID bounds the search for a free directory name.
 const maxSameID = 1000
 
 // File is an artifact that Write lays down beside round.json.

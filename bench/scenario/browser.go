@@ -14,7 +14,6 @@ import (
 	"isukit/proto/wire"
 )
 
-// userAgents are what the kinds of users call themselves.
 var userAgents = [...]string{
 	kindContestant: "Mozilla/5.0 (X11; Linux x86_64) isukit-contestant",
 	kindAudience:   "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) isukit-audience",
@@ -23,7 +22,6 @@ var userAgents = [...]string{
 	kindBot:        "isubot-crawler/1.0 (+isubot)",
 }
 
-// browser is one user's client with the portal's messages on top.
 type browser struct {
 	*load.Client
 	p *Portal
@@ -35,7 +33,6 @@ type browser struct {
 	due time.Time
 }
 
-// browser returns the browser of a user of the load.
 func (p *Portal) browser(load context.Context, user int, agent string) *browser {
 	return &browser{Client: p.opts.Engine.NewClient(user, agent), p: p, load: load}
 }
@@ -52,14 +49,12 @@ func (b *browser) takeDue() time.Time {
 
 func (b *browser) quiet() bool { return b.load.Err() != nil }
 
-// quietBrowser returns a browser for the phases beside the load.
 func (p *Portal) quietBrowser(user int, agent string) *browser {
 	over, end := context.WithCancel(context.Background())
 	end()
 	return p.browser(over, user, agent)
 }
 
-// call is one request of the portal's protocol and what must come back.
 type call struct {
 	route string // "GET /api/jobs/{job_id}"
 	id    int64  // replaces the template's variable
@@ -114,7 +109,6 @@ func (b *browser) do(ctx context.Context, c *call) error {
 	return b.Do(ctx, &req, func(r *load.Response) error { return c.judge(r) })
 }
 
-// judge holds the answer against what the call wants.
 func (c *call) judge(r *load.Response) error {
 	c.status = r.Status
 	want := c.want

@@ -145,7 +145,6 @@ func (b *browser) checkAllQuestions(ctx context.Context, t *team) error {
 	}
 }
 
-// retag replaces the team's tags.
 func (c *contestant) retag(ctx context.Context, tag string) error {
 	t := c.team
 	tags := []string{tag, "日本語タグ"}

@@ -39,7 +39,6 @@ func (u *user) contestant(ctx context.Context) {
 	}
 }
 
-// step does one step of the plan.
 func (c *contestant) step(ctx context.Context, s Step) error {
 	switch s.Action {
 	case actFront:
@@ -134,7 +133,6 @@ func (c *contestant) settle(l Login, t *team) {
 	c.settled = append(c.settled, seat{l, t})
 }
 
-// passwordOf is the password of a contestant who signs up under name.
 func passwordOf(name string) string { return "pw:" + name + ":isukit" }
 
 func (b *browser) signUp(ctx context.Context, name string) (Login, error) {

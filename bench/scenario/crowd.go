@@ -124,7 +124,6 @@ func (c *crowd) Close() error {
 	return nil
 }
 
-// audience looks at the front page and the leaderboard, without a login.
 func (u *user) audience(ctx context.Context) {
 	u.lookOn(ctx, userAgents[kindAudience], false)
 }
@@ -148,7 +147,6 @@ func (u *user) lookOn(ctx context.Context, agent string, refusable bool) {
 	}
 }
 
-// look does one step of the audience's plan or a bot's.
 func (b *browser) look(ctx context.Context, s Step, refusable bool) {
 	switch s.Action {
 	case actFront:

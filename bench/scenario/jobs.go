@@ -198,7 +198,6 @@ func (b *browser) enqueueJob(ctx context.Context, t *team, memo string) (*job, e
 	return j, err
 }
 
-// listJobs reads one page of the browser's team's jobs.
 func (b *browser) listJobs(ctx context.Context, t *team, before int64) ([]*portalv1.Job, error) {
 	var resp portalv1.ListJobsResponse
 	p := page{before: before, limit: listedJobs}

@@ -41,7 +41,6 @@ func (m *model) checkLeaderboard(standings []*portalv1.Standing, limit int, sent
 	return m.checkNobodyMissing(standings, listed, len(standings) == limit, low)
 }
 
-// checkStanding holds one team's numbers against the model.
 func (m *model) checkStanding(s *portalv1.Standing, low, high time.Time) error {
 	t := m.team(s.TeamId)
 	if t == nil {

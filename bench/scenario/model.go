@@ -31,7 +31,6 @@ func (w *write) ack(t time.Time) {
 // possibleBy reports whether the write may have taken effect by t.
 func (w write) possibleBy(t time.Time) bool { return !w.sent.IsZero() && !w.sent.After(t) }
 
-// base is a team's standing in the dataset, before any round.
 type base struct {
 	best, latest int64
 	count        int32
@@ -86,7 +85,6 @@ type question struct {
 	answered write
 }
 
-// find returns the first element that is what is looked for, or nil.
 func find[T any](list []*T, is func(*T) bool) *T {
 	if i := slices.IndexFunc(list, is); i >= 0 {
 		return list[i]

@@ -9,7 +9,6 @@ import (
 	"isukit/bench"
 )
 
-// kind is what a virtual user is.
 type kind uint8
 
 const (
@@ -99,7 +98,6 @@ func newPlan(c cast, seed uint64, user, seats int) *plan {
 	return &plan{cast: c, user: user, seats: seats, rng: rand.New(rand.NewPCG(seed, uint64(user)+1))}
 }
 
-// next returns the next step.
 func (p *plan) next() Step {
 	for len(p.queue) == 0 {
 		p.fill()
@@ -123,7 +121,6 @@ func (p *plan) text(what string) string {
 	return fmt.Sprintf("%s %d-%d-%x", what, p.user, p.tick, p.rng.Uint32())
 }
 
-// fill plans one more tick.
 func (p *plan) fill() {
 	defer func() { p.tick++ }()
 	switch p.cast.kindOf(p.user) {

@@ -214,7 +214,6 @@ func (u *user) planned() Step {
 	return s
 }
 
-// sleep waits for d and reports whether ctx still lives.
 func sleep(ctx context.Context, d time.Duration) bool { return load.Sleep(ctx, d) == nil }
 
 // outlasting returns a context for requests: the end of the load lets a request that is under way finish, since a write

@@ -202,7 +202,6 @@ type inbox struct {
 	answered map[int64]int
 }
 
-// notifications polls for what is new.
 func (c *contestant) notifications(ctx context.Context) error {
 	return c.poll(ctx, c.team, &c.inbox)
 }

@@ -39,7 +39,6 @@ type rule struct {
 	check func(v *validation, ctx context.Context) error
 }
 
-// rules are all that validate walks through, in order.
 func rules() []rule {
 	var all []rule
 	all = append(all, entranceRules...)
@@ -92,7 +91,6 @@ func (b *browser) refused(ctx context.Context, status int, c call) error {
 	return b.do(ctx, &c)
 }
 
-// firstOf runs checks until one fails.
 func firstOf(checks ...func() error) error {
 	for _, check := range checks {
 		if err := check(); err != nil {

@@ -10,7 +10,6 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// workerName is how the validation's worker calls itself.
 const workerName = "validator"
 
 var jobRules = []rule{

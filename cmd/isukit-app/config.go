@@ -20,7 +20,6 @@ import (
 	inyaml "isukit/input/yaml"
 )
 
-// maxConfigBytes bounds the configuration and every file that it names.
 const maxConfigBytes = 1 << 20
 
 // minOpenConns is what an initialize takes, its lock and two copies, and one more.

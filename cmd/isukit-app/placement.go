@@ -90,7 +90,6 @@ func (c *config) tableFaults() []error {
 // anyTable in a group's tables stands for every table that no other group names.
 const anyTable = "*"
 
-// groupOf is the index of the group that has the table, or -1.
 func (c *config) groupOf(table string) int {
 	rest := -1
 	for i, g := range c.Groups {
@@ -250,7 +249,6 @@ func (c *config) newStores(pool *fanout.Pool) (*stores, error) {
 	return all, err
 }
 
-// close closes every connection.
 func (s *stores) close() error {
 	errs := []error{s.rest.close()}
 	if s.jobs != nil {

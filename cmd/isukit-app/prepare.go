@@ -15,7 +15,6 @@ import (
 	"isukit/app"
 )
 
-// preparedInfo is what prepare prints with --json.
 type preparedInfo struct {
 	Databases int     `json:"databases"`
 	Scale     string  `json:"scale"`

@@ -77,7 +77,6 @@ func newRootCmd(out, errs io.Writer) *cobra.Command {
 	return root
 }
 
-// noArgs is for commands that take flags only.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

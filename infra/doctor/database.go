@@ -45,7 +45,6 @@ type Account struct {
 // MariaDB tells whether the server is one.
 func (d Database) MariaDB() bool { return strings.Contains(strings.ToLower(d.Version), "mariadb") }
 
-// major is the first number of the version.
 func (d Database) major() int {
 	digits, _, _ := strings.Cut(d.Version, ".")
 	n, _ := strconv.Atoi(digits) // a version without one is as old as can be
@@ -95,7 +94,6 @@ func LookAtDatabase(ctx context.Context, name string, q mysql.Querier) (Database
 	return d, ctx.Err()
 }
 
-// databases calls fn with every database.
 func (o *Observed) databases(fn func(h Host, d Database)) {
 	for _, h := range o.Hosts {
 		for _, d := range h.Databases {

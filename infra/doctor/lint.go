@@ -125,7 +125,6 @@ func vpaLimits(o *Observed) []Finding {
 	return found
 }
 
-// controlsLimits tells whether the VPA sets limits of a container.
 func (m manifest) controlsLimits(name string) bool {
 	for _, wanted := range []string{name, "*"} {
 		for _, p := range m.Spec.ResourcePolicy.ContainerPolicies {
@@ -254,7 +253,6 @@ func tlsDecrypt(o *Observed) []Finding {
 	return found
 }
 
-// staticRSA tells whether a list of ciphers has nothing but those whose key exchange is by RSA.
 func staticRSA(ciphers string) bool {
 	if ciphers == "" {
 		return false

@@ -30,7 +30,6 @@ func login(o *Observed) []Finding {
 	return found
 }
 
-// loginBy says what came of trying.
 func (o *Observed) loginBy(p Path) []Finding {
 	f := Finding{Severity: Crit, Host: p.From, Subject: p.String()}
 	switch code := p.Plain.Code; {

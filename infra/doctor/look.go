@@ -173,7 +173,6 @@ func (p *Process) account(ids []string) {
 	}
 }
 
-// clockTick is the unit of CPU times in /proc.
 const clockTick = 10 * time.Millisecond
 
 // stat takes a line of /proc/PID/stat: "pid (name) state parent ... utime stime ...". A name may hold anything.

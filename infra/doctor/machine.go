@@ -115,7 +115,6 @@ func swapInUse(o *Observed) []Finding {
 	return found
 }
 
-// bytesText is a size for people.
 func bytesText(n int64) string {
 	for _, u := range []struct {
 		size int64

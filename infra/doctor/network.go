@@ -246,7 +246,6 @@ func LookDeeper(ctx context.Context, at host.Host, h *Host, probe Probe) error {
 	return errors.Join(errs...)
 }
 
-// optionsOf reads the option files of a database server.
 func (h *Host) optionsOf(ctx context.Context, at host.Host, p *Process) error {
 	files, err := mysql.ReadOptions(ctx, at, p.Argv)
 	if err != nil {

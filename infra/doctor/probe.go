@@ -226,7 +226,6 @@ func (t Target) login(ctx context.Context, c *connector) (code uint16, err error
 	return 0, err
 }
 
-// maxAnswer bounds what is read of an answer.
 const maxAnswer = 1 << 20
 
 // get asks with a head of several segments.
@@ -261,7 +260,6 @@ func (t Target) get(ctx context.Context, c *connector, answer *Tried) error {
 // file of this machine. It is copied to a host that is not here, and removed afterwards.
 type Probe struct{ Argv []string }
 
-// probeLimit bounds a probe, its copying aside.
 const probeLimit = 30 * time.Second
 
 // From tries the targets from a host.

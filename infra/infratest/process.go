@@ -68,7 +68,6 @@ func Root(tb testing.TB) string {
 	}
 }
 
-// localDir is where make mysql and make envoy put what they fetch.
 func localDir(tb testing.TB) string { return filepath.Join(Root(tb), ".local") }
 
 // shortTempDir is like tb.TempDir with a path short enough for a Unix socket in it.

@@ -195,7 +195,6 @@ func Collect(ctx context.Context, h host.Host, interval time.Duration, services 
 	}
 }
 
-// busiest are the first processes of the names that used the most CPU time in between.
 func busiest(s Sample) []int {
 	names := make([]string, 0, len(s.Processes))
 	for name := range s.Processes {

@@ -117,7 +117,6 @@ func (s *Sample) meminfo(body string) {
 	s.MemTotal, s.MemAvailable, s.SwapUsed = v["MemTotal:"], v["MemAvailable:"], v["SwapTotal:"]-v["SwapFree:"]
 }
 
-// pairs reads "name value" lines.
 func pairs(body string) map[string]int64 {
 	v := map[string]int64{}
 	for line := range strings.Lines(body) {

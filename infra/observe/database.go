@@ -21,10 +21,8 @@ type Database struct {
 	Query  mysql.Querier
 }
 
-// queryLimit is how long the server may take to answer.
 const queryLimit = 20 * time.Second
 
-// ask runs a statement and returns its rows.
 func (d Database) ask(ctx context.Context, sql string) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryLimit)
 	defer cancel()
@@ -39,7 +37,6 @@ func (d Database) wrap(err error) error {
 	return fmt.Errorf("ask the database of %s: %s", d.Host, redact.Text(lastLines([]byte(err.Error()), 2)))
 }
 
-// pairs runs a statement that returns a key and a value in each row.
 func (d Database) pairs(ctx context.Context, sql string) (map[string]string, error) {
 	rows, err := d.ask(ctx, sql)
 	values := map[string]string{}
@@ -129,7 +126,6 @@ func isChanging(name string) bool {
 	return false
 }
 
-// masked is a setting's value without secrets.
 func masked(name, value string) string {
 	return redact.Value(name, value)
 }

@@ -27,7 +27,6 @@ type Recorded struct {
 	Stacks *profile.Stacks
 }
 
-// defaultSeconds is how long a profile of CPU time takes when the project does not say.
 const defaultSeconds = 20
 
 // App is an app whose profiles are recorded.

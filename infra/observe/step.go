@@ -83,7 +83,6 @@ func (h Hosts) copy(ctx context.Context, at host.Host, s project.Step) error {
 	return at.Put(ctx, s.To, data, st.Mode().Perm())
 }
 
-// lastLines are the last n lines of an output on one line.
 func lastLines(output []byte, n int) string {
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
 	text := strings.Join(lines[max(0, len(lines)-n):], " | ")

@@ -21,7 +21,6 @@ func main() {
 	}
 }
 
-// module is one that is linked into a binary.
 type module struct {
 	path, version, dir string
 	binaries           []string

@@ -124,7 +124,6 @@ func ignoreExit(err error) error {
 	return err
 }
 
-// spinArg makes this program a busy loop.
 const spinArg = "spin"
 
 // spinAll starts a busy loop for each CPU. They end with this process in any case.

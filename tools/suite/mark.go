@@ -20,10 +20,8 @@ const dirName = "isukit-test."
 
 const inMemory = "/dev/shm"
 
-// needBytes is how much memory must be free for the files to be kept there.
 const needBytes = 8 << 30
 
-// testRun is the directory of a run under way.
 type testRun struct {
 	dir  string
 	lock *os.File // held for as long as this process lives
@@ -140,7 +138,6 @@ func removeMarked(dir string) error {
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
 }
 
-// mountsBelow lists what is mounted in dir, the last first.
 func mountsBelow(dir string) (list []string) {
 	text, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(text)) {
@@ -229,7 +226,6 @@ func removeGroup(group string) {
 	}
 }
 
-// killIn ends what a control group still holds.
 func killIn(group string) {
 	text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
 	for _, word := range strings.Fields(string(text)) {

@@ -97,7 +97,6 @@ func (t *arrival) take(e observe.Seen, ahead time.Duration) int {
 	return 1
 }
 
-// begins tells whether the benchmark begins with a request.
 func (t *arrival) begins(request string) bool {
 	if t.want == "" || request == t.want {
 		return true
@@ -128,7 +127,6 @@ const lookEvery = time.Second
 // toldEvery is after how long a wait says what it saw in the meantime.
 const toldEvery = 15 * time.Second
 
-// wait returns when the benchmark has begun, as the logs or the hook say.
 func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time.Time) error {
 	sign, hint := "requests in the access log", "check that logs.access names the log that the proxy writes, or use --by-load to detect the start from CPU use"
 	switch {

@@ -18,7 +18,6 @@ import (
 	"isukit/infra/redact"
 )
 
-// mark notes where logs stand and how clocks differ.
 func (r *gathering) mark(ctx context.Context, stamp string) {
 	for name, at := range r.named {
 		ahead, err := observe.ClockAhead(ctx, at)
@@ -65,7 +64,6 @@ func (r *gathering) ofDatabase(source string, d observe.Database) string {
 	return source
 }
 
-// hasSlowLog tells whether a slow log of a host is digested.
 func (r *gathering) hasSlowLog(host string) bool {
 	return slices.ContainsFunc(r.logs.Slow, func(l project.Log) bool { return l.Host == host })
 }
@@ -91,7 +89,6 @@ func (r *gathering) readSchemas(ctx context.Context) {
 	}
 }
 
-// collect gets what the hosts know after the load.
 func (r *gathering) collect(ctx context.Context) {
 	r.readSettings(ctx)
 	dir, err := os.MkdirTemp("", "isukit-logs-")
@@ -167,14 +164,12 @@ func (r *gathering) warn(format string, args ...any) {
 	r.say("warning: %s", text)
 }
 
-// complete puts what was gathered into the record.
 func (r *gathering) complete() {
 	r.fillSeries()
 	r.Record.Warnings = slices.Concat(r.warnings, r.Record.Warnings)
 	r.Record.Settings = r.settings
 }
 
-// close ends the connections to databases.
 func (r *gathering) close() error {
 	var errs []error
 	for _, c := range r.closers {
@@ -184,7 +179,6 @@ func (r *gathering) close() error {
 	return errors.Join(errs...)
 }
 
-// readSettings reads what is in effect on every machine and in every database.
 func (r *gathering) readSettings(ctx context.Context) {
 	for _, m := range r.tuned.sub.Machines() {
 		name := m.Names[0]

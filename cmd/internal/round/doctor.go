@@ -13,7 +13,6 @@ import (
 	"isukit/infra/subject"
 )
 
-// quickLook bounds the look before a round.
 const quickLook = 15 * time.Second
 
 // quickDoctor runs the quick checks on what a round is about to measure; what they find beyond notes becomes warnings. err says what the
@@ -50,7 +49,6 @@ func (r *gathering) warnOfFiles(hostName string, s metrics.Sample) {
 // doctorMark begins the warnings of a round that are doctor's.
 const doctorMark = "doctor: "
 
-// warningsOf are serious findings as a round's warnings.
 func warningsOf(findings []doctor.Finding) []string {
 	var warnings []string
 	for _, f := range findings {
@@ -81,7 +79,6 @@ func ObservedIn(r *result.Round) *doctor.Observed {
 	return seen
 }
 
-// hostIn is what a record tells of one host.
 func hostIn(r *result.Round, name string) doctor.Host {
 	h := doctor.Host{Name: name, Over: time.Duration(r.LoadSeconds * float64(time.Second))}
 	for _, u := range r.Hosts {

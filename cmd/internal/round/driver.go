@@ -91,7 +91,6 @@ func DriversUp(stateDir string) (up []string) {
 	return bare
 }
 
-// hostsOnRecord are the names of the hosts that a driver has made.
 func hostsOnRecord(stateDir, driver string) (names []string) {
 	type record struct {
 		Want struct {

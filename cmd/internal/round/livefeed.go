@@ -13,7 +13,6 @@ import (
 // LiveFile is the name, beside the rounds, of what tells about the round that is being played. It is there only meanwhile.
 const LiveFile = ".live.json"
 
-// liveState is what liveFile holds.
 type liveState struct {
 	Project string    `json:"project"`
 	Phase   string    `json:"phase"`
@@ -86,7 +85,6 @@ func (l *liveFeed) change(do func(*liveState), now bool) {
 // printed as a document of many lines would bury everything else.
 const linesPerSecond = 10
 
-// lineLimit counts the lines of a second.
 type lineLimit struct {
 	now         func() time.Time
 	begun       time.Time

@@ -121,7 +121,6 @@ func (r *gathering) patterns() []access.Pattern {
 	return all
 }
 
-// logFormats are those of every nginx that was read, by name.
 func (r *gathering) logFormats() map[string]string {
 	var all []observe.Setting
 	for _, s := range r.settings {
@@ -196,7 +195,6 @@ func schemaDigest(ctx context.Context, db observe.Database, before string) (*que
 	return query.FromSchema(before, after)
 }
 
-// explained is how many queries are explained.
 const explained = 10
 
 func (r *gathering) explain(ctx context.Context, out *result.QueryDigest, d *query.Digest) {
@@ -220,7 +218,6 @@ func (r *gathering) explain(ctx context.Context, out *result.QueryDigest, d *que
 	}
 }
 
-// maxRoutes and maxQueries are how many of each a record keeps.
 const (
 	maxRoutes  = 500
 	maxQueries = 200

@@ -119,7 +119,6 @@ func (m *measurement) artifacts(ctx context.Context, record *result.Round) (file
 	return append(files, m.profileFiles()...), drop, nil
 }
 
-// profileFiles are the profiles as they came.
 func (r *gathering) profileFiles() (files []result.File) {
 	for _, p := range r.recorded {
 		files = append(files, result.File{Path: path.Join("profiles", p.File), About: p.Name + " of " + p.Host, Write: func(w io.Writer, _ *result.Round) error {

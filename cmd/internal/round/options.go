@@ -71,7 +71,6 @@ func Times(patience float64, limit time.Duration) time.Duration {
 	return time.Duration(patience * float64(limit))
 }
 
-// faults are those of the options by themselves.
 func (o Options) faults() (faults []error) {
 	if o.Duration < time.Second {
 		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.Duration))
@@ -155,7 +154,6 @@ func MixNames() []string {
 	return names
 }
 
-// speaksTLS reports whether the load reaches the web over TLS.
 func speaksTLS(top *topology.Topology) bool {
 	return slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Role == topology.Proxy && i.TLS })
 }
@@ -172,7 +170,6 @@ func CheckResults(dir string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// declared is the topology of the round, with --engine and --proxy.
 func (o Options) declared() (*topology.Topology, error) {
 	top, err := FindTopology(o.Topology)
 	if err != nil {
@@ -184,7 +181,6 @@ func (o Options) declared() (*topology.Topology, error) {
 	return WithProxy(top, o.Proxy)
 }
 
-// maxCPU bounds the numbers in a list of CPUs.
 const maxCPU = 4096
 
 // parseCPUs reads a list such as "0-1,3" and returns the CPUs in order, each once. Empty text is none. A CPU that this

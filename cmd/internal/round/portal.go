@@ -128,7 +128,6 @@ func reportFile() result.File {
 	return result.File{Path: ReportName, About: "this round as a page", Write: func(w io.Writer, r *result.Round) error { return report.HTML(w, r) }}
 }
 
-// bench runs the round against servers that are up.
 func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, data *dataset.Data, view *ui.RoundView) (*result.Round, error) {
 	engine, err := o.newEngine(m)
 	if err != nil {
@@ -246,7 +245,6 @@ func (o Options) shapeText() string {
 	return o.Shape
 }
 
-// factsOf lists the conditions under which the round ran.
 func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []result.Fact {
 	facts := []result.Fact{{Key: "isukit", Value: strings.TrimSpace(release.Version + " " + release.Commit())}, {Key: "shape", Value: o.shapeText()}}
 	if strings.HasPrefix(o.Shape, "rate=") || o.Shape == "capacity" {

@@ -13,10 +13,8 @@ import (
 	"isukit/infra/redact"
 )
 
-// maxDiff is how much of what is not committed is kept.
 const maxDiff = 1 << 20
 
-// gitFacts notes which commit the project is at, and what is not committed.
 func (r *ProjectRound) gitFacts(ctx context.Context) {
 	git := func(args ...string) (string, error) {
 		res, err := r.Reach.Here.Run(ctx, host.Command{Argv: append([]string{"git", "--no-optional-locks"}, args...), Dir: r.Reach.Dir})

@@ -81,7 +81,6 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 	return r
 }
 
-// placed notes which topology of the project is up.
 func (r *ProjectRound) placed() {
 	r.Record.Topology, r.Record.Facts = cmp.Or(r.up, r.Name), PlaceFacts(r.Project)
 	if r.up != "" {
@@ -89,7 +88,6 @@ func (r *ProjectRound) placed() {
 	}
 }
 
-// phase runs one phase and notes how long it took.
 func (r *ProjectRound) phase(name string, do func() error) error {
 	r.say("%s", name)
 	r.Live.Phase(name)
@@ -123,7 +121,6 @@ func (r *ProjectRound) Play(ctx context.Context) (err error) {
 	return r.finish(ctx)
 }
 
-// lookAround finds what runs on the hosts.
 func (r *ProjectRound) lookAround(ctx context.Context) {
 	r.tuned = &tunedRound{say: r.say, warn: r.warn}
 	r.tuned.sub, r.lacking = subject.OfProject(ctx, r.Project, r.Reach.Named, r.stateDir, false)
@@ -184,7 +181,6 @@ func (r *ProjectRound) prepare(ctx context.Context) (ready bool, err error) {
 	return ctx.Err() == nil, nil
 }
 
-// measured runs the load with everything around it that watches.
 func (r *ProjectRound) measured(ctx context.Context, load func(context.Context)) {
 	r.openDatabases()
 	r.readSchemas(ctx)

@@ -136,7 +136,6 @@ func settled(ctx context.Context, pool *fanout.Pool) (fanout.Status, error) {
 	}
 }
 
-// differenceText says how a table differs, naming some of its rows.
 func differenceText(t fanout.TableCheck) string {
 	text := fmt.Sprintf("databases differ in %d row(s) of table %s", t.Differing, t.Table)
 	for n, d := range t.Differences {
@@ -148,7 +147,6 @@ func differenceText(t fanout.TableCheck) string {
 	return text
 }
 
-// maxDSNBytes bounds a DSN file.
 const maxDSNBytes = 64 << 10
 
 // ReadDSN reads a file with one DSN, and says whether others can read it. Errors never quote what it holds.

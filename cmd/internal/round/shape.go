@@ -10,13 +10,11 @@ import (
 	"isukit/bench/load"
 )
 
-// maxUsers bounds the virtual users that can be asked for.
 const maxUsers = 100_000
 
 // ShapeHelp is what --shape takes.
 const ShapeHelp = "grow, users=N, ramp=FROM-TO/TIME, steps=N/TIME,N/TIME,... , rate=VISITS_PER_SECOND or capacity"
 
-// maxRate bounds the visits a second that can be asked for.
 const maxRate = 1_000_000
 
 // loadShape is one of users, for a closed loop, and profile, for an open one.
@@ -72,7 +70,6 @@ func parseRate(text string) (load.Rate, error) {
 	return load.Rate{PerSec: rate}, nil
 }
 
-// parseArrivals reads "even" or "poisson".
 func parseArrivals(text string) (load.Arrivals, error) {
 	switch text {
 	case "even":
@@ -99,7 +96,6 @@ func parseTime(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseRamp reads "10-200/20s".
 func parseRamp(text string) (load.UserRamp, error) {
 	span, over, _ := strings.Cut(text, "/")
 	from, to, _ := strings.Cut(span, "-")

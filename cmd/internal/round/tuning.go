@@ -28,7 +28,6 @@ type tunedRound struct {
 	say, warn func(string, ...any)
 }
 
-// tunings are those of the topology and of --tune, each once.
 func (o Options) tunings(spec infra.Spec) []string {
 	var names []string
 	for _, name := range slices.Concat(spec.Topology.Tunings, o.Tune) {

@@ -124,7 +124,6 @@ func (r *gathering) take(n int, taker *seriesTaker, s metrics.Sample) {
 	}
 }
 
-// takeNoise reads the noise of this machine so far.
 func (r *gathering) takeNoise() {
 	n, err := host.ReadNoise()
 	if err != nil {
@@ -249,7 +248,6 @@ func (r *gathering) latest(second *result.Second) {
 	}
 }
 
-// leastCores is what a process must use in a second to be drawn.
 const leastCores = 0.02
 
 // use fills in what a machine used from one sample to the next: cores by service or process, and the share of its CPUs that was busy.
@@ -309,7 +307,6 @@ func keepBusiest(timeline []result.Second) {
 	}
 }
 
-// keptProcesses is how many processes of a host a record names.
 const keptProcesses = 12
 
 func (r *gathering) fillHost(names []string, inside []metrics.Sample) {
@@ -355,7 +352,6 @@ func (r *gathering) fillHost(names []string, inside []metrics.Sample) {
 	}
 }
 
-// fillServices notes what the services of a machine used.
 func (r *gathering) fillServices(names []string, inside []metrics.Sample, wall float64) {
 	first, last := inside[0], inside[len(inside)-1]
 	for _, v := range r.tuned.sub.On(subject.Machine{Names: names}) {

@@ -53,7 +53,6 @@ func PostSummary(ctx context.Context, webhook, dir, link string, r *result.Round
 	return nil
 }
 
-// maxDiscord is how many characters Discord takes.
 const maxDiscord = 2000
 
 // webhookBody is a message as the service of that address takes it. Nothing in a text calls people or becomes a link of its own.

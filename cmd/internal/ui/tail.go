@@ -2,7 +2,6 @@ package ui
 
 import "io"
 
-// maxSaid bounds what is kept of a program's complaints.
 const maxSaid = 64 << 10
 
 // Tail keeps the last maxSaid bytes that are written to it.

@@ -177,7 +177,6 @@ func (t Tree) Disable(controllers []string) {
 // Host is the group of a host, by a path relative to the root of the tree.
 func (t Tree) Host(path string) Group { return Group{tree: t, path: path} }
 
-// mounts are the distinct places where a group has a directory.
 func (t Tree) mounts() []string {
 	if t.Unified != "" {
 		return []string{t.Unified}

@@ -135,7 +135,6 @@ func (d *Driver) bootLog(h hostRecord) string {
 	return strings.TrimSpace(string(text))
 }
 
-// answers tells whether a host's sshd greets.
 func (d *Driver) answers(ctx context.Context, h hostRecord) error {
 	if pid := h.firstProcess(); !pid.Alive() {
 		return errors.New("it has not begun to boot")
@@ -177,7 +176,6 @@ func (d *Driver) Reboot(ctx context.Context, names ...string) error {
 	})
 }
 
-// endBoot ends the first processes of hosts and waits for that.
 func (d *Driver) endBoot(ctx context.Context, names []string, end func(name string, pid proc.ID) error) error {
 	s, err := d.store.read()
 	if err != nil {

@@ -192,10 +192,8 @@ func (d *Driver) abandon(ctx context.Context) error {
 	return errors.Join(err, d.closeCommands())
 }
 
-// labGroup is the name of a lab's control group.
 var labGroup = regexp.MustCompile(`isukit-[0-9a-f]{8}`)
 
-// halfMade tells whether somebody was stopped while making or removing hosts.
 func (s *state) halfMade() bool {
 	for _, h := range s.Hosts {
 		if h.Maker.PID > 0 {

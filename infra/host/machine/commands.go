@@ -24,7 +24,6 @@ type commandLog struct {
 	path string
 }
 
-// commandRecord is one line of a command log.
 type commandRecord struct {
 	Boot string `json:"boot"`
 	Name string `json:"name"`

@@ -90,10 +90,8 @@ func open(name string, opts Options) (*Driver, error) {
 	return d, nil
 }
 
-// keptDir is where a driver keeps hosts that stay up.
 func keptDir(stateDir, driver string) string { return filepath.Join(stateDir, "hosts", driver) }
 
-// openDir readies the driver's directory for use.
 func (d *Driver) openDir() error {
 	d.store = store{d.dir}
 	if d.name == labName {

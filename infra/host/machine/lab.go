@@ -136,7 +136,6 @@ func plug(w io.Writer, name, link string, pid int) {
 	fmt.Fprintf(w, "link add %s type veth peer name eth0 address %s netns %d\nlink set %s master br0 up\n", port(name), link, pid, port(name))
 }
 
-// port is the device of a host in the switch.
 func port(name string) string { return "v-" + name }
 
 // shape gives every host what it may use, and the names of all.
@@ -160,7 +159,6 @@ func (d *Driver) shape(ctx context.Context) error {
 	return d.writeNames(s)
 }
 
-// limit gives a host its CPUs and memory.
 func (d *Driver) limit(s state, h hostRecord) error {
 	g := d.groupOf(s, h.Want.Name)
 	if err := g.Make(); err != nil {

@@ -25,7 +25,6 @@ const supervise = `read -r go || exit 125
 code=$?
 printf '%s\n' "$code" >"$0.new" && mv "$0.new" "$0"`
 
-// launch is a process to be made.
 type launch struct {
 	argv           []string // of the shell that waits
 	env            []string

@@ -24,7 +24,6 @@ import (
 	"isukit/input"
 )
 
-// node is a host of a Driver.
 type node struct {
 	d      *Driver
 	about  host.About
@@ -163,7 +162,6 @@ func (n *node) run(ctx context.Context, cmd host.Command, in io.Reader, out, err
 	}
 }
 
-// find finds a program, as the host sees it.
 func (n *node) find(program string) (path string, err error) {
 	err = inMount(n.holder, func() (err error) {
 		path, err = exec.LookPath(program)
@@ -172,7 +170,6 @@ func (n *node) find(program string) (path string, err error) {
 	return path, err
 }
 
-// addTo puts a process into a leaf of the host's control group.
 func (n *node) addTo(leaf string, pid int) error {
 	if n.group.None() {
 		return nil

@@ -17,7 +17,6 @@ import (
 	"isukit/infra/host/proc"
 )
 
-// leafOf is the control group of a service below its host's.
 func leafOf(service string) string { return "service-" + service }
 
 // exitFile is where the way in which a service ended is written.
@@ -87,7 +86,6 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	return p.awaitProgram(ctx)
 }
 
-// command is what starts the service's program, from outside of the host.
 func (n *node) command(s host.Service) ([]string, error) {
 	argv, err := s.Command()
 	if err != nil {
@@ -149,7 +147,6 @@ func removeFile(path string) error {
 	return nil
 }
 
-// service returns what is on record about a service.
 func (n *node) service(name string) (serviceRecord, bool, error) {
 	s, err := n.d.store.read()
 	if err != nil {

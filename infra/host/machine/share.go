@@ -38,7 +38,6 @@ func fixtureAddress(name string) string {
 	return ""
 }
 
-// shareOut gives every host of the lab its address and its part of the machine's CPUs.
 func (s *state) shareOut(scale float64) error {
 	cpus, err := UsableCPUs()
 	if err != nil {
@@ -73,7 +72,6 @@ func (s *state) shareOut(scale float64) error {
 // them have three quarters of the machine's.
 func ShareOf(machine, declared float64) float64 { return min(1, 0.75*machine/declared) }
 
-// byCPUs are the hosts, those that want most first.
 func (s *state) byCPUs(machine int) []*hostRecord {
 	var list []*hostRecord
 	for i := range s.Hosts {

@@ -22,7 +22,6 @@ const (
 	stateLock = "state.lock" // held while state.json is read and written anew
 )
 
-// state is everything that a driver has made.
 type state struct {
 	Driver string `json:"driver"`
 	ID     string `json:"id"` // in the names of control groups
@@ -163,7 +162,6 @@ func (st store) update(change func(*state) error) error {
 	return syncDir(st.dir)
 }
 
-// onHost changes what is on record about one host.
 func (st store) onHost(name string, change func(*hostRecord) error) error {
 	return st.update(func(s *state) error {
 		h := s.host(name)

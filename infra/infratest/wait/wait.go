@@ -10,7 +10,6 @@ import (
 // Limit is how long a condition may take. It is far more than any takes on a quiet machine.
 const Limit = time.Minute
 
-// every is the pause between two looks.
 const every = 10 * time.Millisecond
 
 // For returns once ok does. After Limit it fails tb: what names the condition, e.g. "the replica to have 3 rows". It belongs to the
