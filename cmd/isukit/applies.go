@@ -37,7 +37,6 @@ type flagUse struct {
 	needs []need
 }
 
-// refusal says why flags do not apply to a kind of subject.
 type refusal struct {
 	kind  subjectKind
 	flags string // separated by blanks

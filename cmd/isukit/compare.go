@@ -18,7 +18,6 @@ import (
 	"isukit/infra"
 )
 
-// compareOptions are those of `isukit compare`.
 type compareOptions struct {
 	rounds    roundsOptions
 	statistic compare.Options
@@ -125,7 +124,6 @@ func noPairs(err error) error {
 	return ui.Hinted(errors.New("the budget was spent before the first pair"), "give a larger --budget, or shorter rounds")
 }
 
-// compareKept compares rounds that are there.
 func compareKept(o compareOptions, a, b string, s streams) error {
 	var sides [2]compare.Side
 	for i, query := range []string{a, b} {
@@ -172,7 +170,6 @@ func printComparison(o compareOptions, a, b compare.Side, warnings []string, s s
 	return nil
 }
 
-// findSide reads the rounds that a query names.
 func findSide(dir, query string, s streams) (compare.Side, error) {
 	side := compare.Side{Name: query}
 	if name, ok := strings.CutPrefix(query, "topology="); ok {

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// runnableSide is a side whose rounds are yet to be run.
 type runnableSide struct {
 	name string
 	// args are those of `isukit round` that make the side what it is.
@@ -34,7 +33,6 @@ func isRunnable(query string) bool {
 	return false
 }
 
-// askedOf is what a side asks for.
 func askedOf(query string) session.Asked {
 	kind, value, _ := strings.Cut(query, "=")
 	if kind == "tune" && value == "none" {

@@ -58,7 +58,6 @@ func riskyTunings(*cobra.Command, []string) []string {
 	return list
 }
 
-// checkNames are the checks of the doctor.
 func checkNames(*cobra.Command, []string) []string {
 	var list []string
 	for _, c := range doctor.Checks() {
@@ -103,7 +102,6 @@ func journalNames(cmd *cobra.Command, _ []string) []string {
 	return list
 }
 
-// sideNames are what isukit compare may compare.
 func sideNames(cmd *cobra.Command, args []string) []string {
 	list := []string{"tune=none\tno tuning"}
 	for _, name := range topologyNames(cmd, args) {
@@ -188,7 +186,6 @@ func labHostNames(cmd *cobra.Command, _ []string) []string {
 	return append(up, list...)
 }
 
-// captureHosts are those of the lab and those that ssh has names for.
 func captureHosts(cmd *cobra.Command, args []string) []string {
 	return append(labHostNames(cmd, args), sshHostNames(cmd, args)...)
 }
@@ -222,7 +219,6 @@ func sshHostNames(cmd *cobra.Command, _ []string) []string {
 	return list
 }
 
-// replicaNames are those that --replica has named.
 func replicaNames(cmd *cobra.Command, _ []string) []string {
 	given, err := cmd.Flags().GetStringArray("replica")
 	if err != nil {

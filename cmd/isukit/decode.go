@@ -98,7 +98,6 @@ func runDecode(ctx context.Context, o decodeOptions, s streams) error {
 	return failed
 }
 
-// check reports what does not go together on the command line.
 func (o *decodeOptions) check() error {
 	switch {
 	case o.diff && len(o.files) != 2:
@@ -113,7 +112,6 @@ func (o *decodeOptions) check() error {
 	return nil
 }
 
-// typesFromRoute fills in the type that --route names.
 func (o *decodeOptions) typesFromRoute(routes decode.Routes) error {
 	if o.route == "" {
 		return nil
@@ -293,7 +291,6 @@ func guessType(schema *decode.Schema, data []byte, s streams) (string, error) {
 	return "", ui.UsageError(fmt.Errorf("%d types may fit these bytes", len(fits)), "name one with --type, or name the request with --route")
 }
 
-// diffBodies prints how two bodies differ.
 func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams) error {
 	if len(o.types) == 0 {
 		return ui.UsageError(errors.New("--diff needs the type"), "name it with --type or --route")

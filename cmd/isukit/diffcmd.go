@@ -81,7 +81,6 @@ type changedJSON struct {
 	To    string `json:"to"`
 }
 
-// diffJSON is what isukit diff --json prints.
 type diffJSON struct {
 	A       string        `json:"a"`
 	B       string        `json:"b"`

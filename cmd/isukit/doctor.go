@@ -24,7 +24,6 @@ import (
 	"isukit/infra/subject"
 )
 
-// doctorOptions are what a user may say about what to look for and where.
 type doctorOptions struct {
 	topology, driver, project, round string
 	host                             string // of stop and start
@@ -111,7 +110,6 @@ func runDoctor(ctx context.Context, o doctorOptions, s streams) error {
 	return printFindings(s.out, doctor.Diagnose(seen, checks), len(checks), o.asJSON)
 }
 
-// observe looks where the options say.
 func (o doctorOptions) observe(ctx context.Context, s streams) (*doctor.Observed, error) {
 	if o.topology != "" || o.driver != "" {
 		return o.ofTopology(ctx)
@@ -128,7 +126,6 @@ func (o doctorOptions) observe(ctx context.Context, s streams) (*doctor.Observed
 	return o.ofThisMachine(ctx, s)
 }
 
-// ofTopology looks at what is up with the driver.
 func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, err error) {
 	if o.driver, err = round.FindDriver(o.driver, o.stateDir); err != nil {
 		return nil, err
@@ -264,7 +261,6 @@ func probeProgram() (doctor.Probe, error) {
 	return doctor.Probe{Argv: []string{me, "doctor", "probe"}}, err
 }
 
-// ofProject looks at the hosts and databases of a project.
 func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir string) (seen *doctor.Observed, err error) {
 	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"isukit/input"
 )
 
-// maxTargets bounds what the probe reads.
 const maxTargets = 1 << 20
 
 // newDoctorProbeCmd is what a host runs to try ways to others. It is for isukit alone.

@@ -165,7 +165,6 @@ func newDoctorStartCmd(o *doctorOptions, s streams) *cobra.Command {
 	return cmd
 }
 
-// printStopped tells of one that was stopped or started.
 func (o *doctorOptions) printStopped(out io.Writer, what string, it doctor.Stopped) error {
 	if o.asJSON {
 		return ui.PrintJSONLines(out, []doctor.Stopped{it})

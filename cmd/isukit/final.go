@@ -76,7 +76,6 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 	return confirm(ctx, p, dir, rounds, o, s)
 }
 
-// finalSteps does everything but the rounds.
 func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) (err error) {
 	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
 	if err != nil {
@@ -166,7 +165,6 @@ func notBooted(out string) (off []string) {
 	return off
 }
 
-// confirm plays rounds of nothing but the benchmark.
 func confirm(ctx context.Context, p *project.Project, dir string, rounds int, o projectRoundOptions, s streams) error {
 	bare := *p
 	bare.Build, bare.Deploy, bare.Restart = nil, nil, nil

@@ -61,18 +61,15 @@ func acceptRiskFlag(f *pflag.FlagSet, v *[]string) {
 	f.StringSliceVar(v, "accept-risk", nil, "names of tunings to apply although their risk is high")
 }
 
-// schemaFlags are for commands that read messages.
 func schemaFlags(cmd *cobra.Command, o *exchange.Schema) {
 	cmd.Flags().StringArrayVar(&o.ProtoDirs, "proto", nil, "directory of .proto files (default: the portal's messages; repeatable)")
 	cmd.Flags().StringArrayVar(&o.DescriptorSets, "descriptor-set", nil, "file with a FileDescriptorSet (repeatable)")
 }
 
-// routesFlag is for commands that go by routes.
 func routesFlag(cmd *cobra.Command, o *exchange.Schema) {
 	cmd.Flags().StringVar(&o.RoutesFile, "routes", "", "TSV of method, path template, request, response (default with the portal's messages: its routes)")
 }
 
-// filterFlags are for commands that read captures.
 func filterFlags(cmd *cobra.Command, f *exchange.Filter) {
 	cmd.Flags().StringSliceVar(&f.Methods, "method", nil, "only these methods")
 	cmd.Flags().StringSliceVar(&f.Paths, "path", nil, "only these paths: /api/teams/{id}, /api/* (query strings are ignored)")

@@ -79,7 +79,6 @@ it. Run the command again to add more.`,
 	return cmd
 }
 
-// maxKeysBytes bounds a file of public keys.
 const maxKeysBytes = 1 << 20
 
 // wantedOfTeam are the items that flags ask for; every fault is told at once.

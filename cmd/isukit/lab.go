@@ -19,7 +19,6 @@ import (
 	"isukit/infra/topology"
 )
 
-// labHost is a line of isukit lab ls.
 type labHost struct {
 	Name              string       `json:"name"`
 	Address           string       `json:"address"`

@@ -41,7 +41,6 @@ func (l labServers) system() (*machine.System, error) {
 	return &machine.System{Tree: l.tree, Keys: string(key)}, err
 }
 
-// write writes known_hosts and ssh_config for the hosts that are up.
 func (l labServers) write(ctx context.Context, lab *machine.Driver) error {
 	wants, err := lab.Hosts(ctx)
 	if err != nil {

@@ -19,7 +19,6 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// latencyOptions are those of `isukit latency`.
 type latencyOptions struct {
 	rounds   roundsOptions
 	endpoint string

@@ -25,7 +25,6 @@ func newManCmd() *cobra.Command {
 	}
 }
 
-// writeManPages writes a page of cmd and of every command below it.
 func writeManPages(cmd *cobra.Command, dir string) error {
 	if cmd.Hidden || cmd.Name() == "help" {
 		return nil

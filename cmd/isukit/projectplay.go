@@ -13,7 +13,6 @@ import (
 	"isukit/infra/tune"
 )
 
-// projectRoundOptions are those of a round of a project.
 type projectRoundOptions struct {
 	results, stateDir     string
 	asJSON, quiet, notify bool
@@ -22,7 +21,6 @@ type projectRoundOptions struct {
 	place                 string // a topology of the project that is applied before
 }
 
-// runProjectRound plays one round of a project whose benchmark is a command.
 func runProjectRound(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) error {
 	_, err := playProjectRound(ctx, p, dir, o, s, func(ctx context.Context, r *round.ProjectRound) error {
 		r.Tune, r.Place = o.tune, o.place

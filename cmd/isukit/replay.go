@@ -69,7 +69,6 @@ now replace the captured ones, so that sessions work on another server too.`,
 // notableDelay is how late a paced request may go without a word.
 const notableDelay = 100 * time.Millisecond
 
-// maxReplayConnections bounds how many idle connections are kept.
 const maxReplayConnections = 1000
 
 func runReplay(ctx context.Context, o replayOptions, s streams) error {

@@ -15,7 +15,6 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// replicasOptions name the databases and how the app writes to them.
 type replicasOptions struct {
 	replicas []string // NAME=FILE, in the app's order; none are those of what is up
 	driver   string
@@ -82,7 +81,6 @@ Compare them and name the correct database: --from NAME. Its rows then replace t
 	return cmd
 }
 
-// modeNames are the modes in which several databases are written.
 func modeNames() []string {
 	var names []string
 	for _, m := range fanout.Modes() {
@@ -99,7 +97,6 @@ func orList(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// open opens the databases, runs fn, and closes them.
 func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.Pool) error) error {
 	if len(o.replicas) > 0 {
 		cfg, err := o.named(s)
@@ -171,7 +168,6 @@ func (o *replicasOptions) named(s streams) (fanout.Config, error) {
 	return cfg, nil
 }
 
-// openPool opens the databases, runs fn, and closes them.
 func openPool(ctx context.Context, cfg fanout.Config, fn func(*fanout.Pool) error) (err error) {
 	pool, err := fanout.Open(ctx, cfg)
 	if err != nil {
@@ -210,7 +206,6 @@ func runReplicasStatus(ctx context.Context, pool *fanout.Pool, o replicasOptions
 	return w.Flush()
 }
 
-// replicaStatus is one line of `isukit replicas status --json`.
 type replicaStatus struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`

@@ -18,7 +18,6 @@ import (
 	"isukit/infra/project"
 )
 
-// roundOptions are what a user may say about a round.
 type roundOptions struct {
 	round.Options
 	asJSON, quiet, explain bool
@@ -28,7 +27,6 @@ type roundOptions struct {
 	project string
 }
 
-// defaultDuration is how long a load lasts.
 const defaultDuration = 30 * time.Second
 
 func newRoundCmd(s streams) *cobra.Command {

@@ -12,7 +12,6 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// roundsOptions are those of the commands that read kept rounds.
 type roundsOptions struct {
 	dir    string
 	asJSON bool
@@ -75,7 +74,6 @@ func runLs(o roundsOptions, s streams) error {
 	return report.List(s.out, entries, ui.StyleOf(s.out))
 }
 
-// noRoundHint is what to do where a round is not there.
 const noRoundHint = `"isukit ls" lists the rounds, "isukit round" makes one; they are kept in the directory where it is run, unless --results names another`
 
 // findRound reads the round that a user names, as show's help says; it returns the round's directory as well.
@@ -87,7 +85,6 @@ func findRound(dir, query string) (r *result.Round, path string, err error) {
 	return r, path, err
 }
 
-// roundArgument is the round that an argument names, or the last one.
 func roundArgument(args []string) string {
 	if len(args) == 0 {
 		return "last"
@@ -95,7 +92,6 @@ func roundArgument(args []string) string {
 	return args[0]
 }
 
-// briefLines is how long a brief text is at most.
 const briefLines = 40
 
 func newShowCmd(s streams) *cobra.Command {

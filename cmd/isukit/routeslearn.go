@@ -85,7 +85,6 @@ func runRoutesLearn(ctx context.Context, o routesLearnOptions, s streams) error 
 	return printLearned(learned, s.out)
 }
 
-// learnedInfo is one line of --json.
 type learnedInfo struct {
 	Method   string     `json:"method"`
 	Path     string     `json:"path"`

@@ -209,7 +209,6 @@ func serverURL(to string) (*url.URL, error) {
 	return u, nil
 }
 
-// resolve finds the method and URL that the target means.
 func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.URL, err error) {
 	raw := o.target
 	if m, rest, ok := strings.Cut(raw, " "); ok {
@@ -325,7 +324,6 @@ func (o *sendOptions) request(ctx context.Context, method string, target *url.UR
 	return req, nil
 }
 
-// bodyText is a body in a few words.
 func bodyText(size int, contentType string) string {
 	switch {
 	case size == 0 && contentType == "":

@@ -45,7 +45,6 @@ type listedRoundFiles struct {
 	files []string
 }
 
-// entries are all rounds, newest first.
 func (l *roundList) entries() ([]report.IndexEntry, error) {
 	ids, err := result.IDs(l.dir)
 	if err != nil {
@@ -67,7 +66,6 @@ func (l *roundList) entries() ([]report.IndexEntry, error) {
 	return entries, nil
 }
 
-// has reports whether a round's record lists a file.
 func (l *roundList) has(id, path string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

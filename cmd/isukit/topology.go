@@ -32,7 +32,6 @@ With --driver they apply to the portal.`,
 	return cmd
 }
 
-// topologyLine is a line of isukit topology ls.
 type topologyLine struct {
 	Name  string   `json:"name"`
 	Hosts int      `json:"hosts"`

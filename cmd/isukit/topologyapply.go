@@ -33,7 +33,6 @@ type siteOptions struct {
 	project  string
 }
 
-// addFlags is for commands about what is up.
 func (o *siteOptions) addFlags(f *pflag.FlagSet) {
 	upDriverFlag(f, &o.driver)
 	projectFlag(f, &o.project)
@@ -133,7 +132,6 @@ elsewhere, grants access to databases, and moves data. It first records every or
 	return cmd
 }
 
-// runDryRun prints what an apply would do.
 func runDryRun(ctx context.Context, cmd *cobra.Command, top, driver string, site *infra.Site, asJSON bool, s streams) error {
 	p, err := site.Plan(ctx)
 	if err != nil {

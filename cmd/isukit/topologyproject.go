@@ -52,7 +52,6 @@ func topologyUse(portal string, needs ...need) flagUse {
 	}
 }
 
-// placementOf finds a topology of the project.
 func placementOf(p *project.Project, name string) (project.Placement, error) {
 	t, ok := p.Placement(name)
 	if !ok {
@@ -89,7 +88,6 @@ func projectTopologies(p *project.Project) (lines []topologyLine) {
 	return lines
 }
 
-// placementDiff says what two topologies of a project place differently.
 func placementDiff(p *project.Project, a, b project.Placement) []string {
 	lines := []string{}
 	for _, o := range p.Roles {

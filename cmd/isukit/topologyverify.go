@@ -126,7 +126,6 @@ func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infr
 	return r.play(ctx, spec, silent)
 }
 
-// consent asks the person at the terminal for a yes.
 func consent(s streams, what string) error {
 	in, ok := s.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
@@ -140,7 +139,6 @@ func consent(s streams, what string) error {
 	return nil
 }
 
-// topologyVerified is what isukit topology verify --json prints.
 type topologyVerified struct {
 	Faults []string `json:"faults"`
 }

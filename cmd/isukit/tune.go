@@ -16,7 +16,6 @@ import (
 	"isukit/infra/tune"
 )
 
-// tuneOptions are what all commands of isukit tune take.
 type tuneOptions struct {
 	servers  tuneServers
 	accepted []string
@@ -254,7 +253,6 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 	})
 }
 
-// printTuneReport prints a line for each key, as text or as JSON.
 func printTuneReport(report tune.Report, asJSON bool, s streams) error {
 	if asJSON {
 		return ui.PrintJSONLines(s.out, report)

@@ -68,7 +68,6 @@ func withTargets(sub *subject.Subject, fn func([]*tune.Target) error) error {
 	return errors.Join(fn(targets), closeAll())
 }
 
-// openProject makes the targets of what a project names.
 func (t tuneServers) openProject(ctx context.Context, p *project.Project, dir, stateDir string, fn func([]*tune.Target) error) (err error) {
 	opened, err := round.OpenProject(ctx, p, dir, stateDir)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"isukit/cmd/internal/round"
 )
 
-// upDriverFlag is --driver of a command about what is up.
 func upDriverFlag(f *pflag.FlagSet, driver *string) {
 	f.StringVar(driver, "driver", "", round.DriverHelp+" (default: the driver with a running topology)")
 }
