@@ -44,11 +44,7 @@ For placements that differ by less than 10 %, use "isukit compare topology=A top
 		Example: "  isukit round -t final-1 --driver lab --users 20\n  isukit advise\n  isukit advise last --run --rounds 3 --round \"--driver lab\"",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
-			o.quiet = isQuiet(cmd)
+			o.stateDir, o.quiet = stateDir(cmd), isQuiet(cmd)
 			return runAdvise(cmd.Context(), o, cmp.Or(append(args, "last")...), s)
 		},
 	}

@@ -41,9 +41,7 @@ is partly luck. If the best configuration fails in one of them, it is rejected.
   isukit autotune resume`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.common(cmd); err != nil {
-				return err
-			}
+			o.common(cmd)
 			var names []string
 			if len(args) > 0 {
 				names = strings.Split(args[0], ",")

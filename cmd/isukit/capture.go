@@ -57,9 +57,7 @@ login as root or with passwordless sudo.`,
 				return err
 			}
 			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
+			o.stateDir = stateDir(cmd)
 			p, err := runCapture(cmd.Context(), o, s)
 			if err != nil {
 				return err

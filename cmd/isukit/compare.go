@@ -54,11 +54,7 @@ Without these flags, saved rounds are compared: "topology=NAME" selects all roun
   isukit compare ~1,~3,~5,~7,~9,~11 last,~2,~4,~6,~8,~10 --metrics score`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
-			o.quiet = isQuiet(cmd)
+			o.stateDir, o.quiet = stateDir(cmd), isQuiet(cmd)
 			return runCompare(cmd.Context(), o, args[0], args[1], s)
 		},
 	}

@@ -52,11 +52,7 @@ Exit code 0: no findings, or only notes. Exit code 3: findings of severity warn 
 			if len(args) == 1 {
 				o.round = args[0]
 			}
-			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
-			o.quiet = isQuiet(cmd)
+			o.stateDir, o.quiet = stateDir(cmd), isQuiet(cmd)
 			if err := runDoctor(cmd.Context(), o, s); err != nil {
 				return err
 			}

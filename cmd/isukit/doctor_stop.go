@@ -115,10 +115,7 @@ func newDoctorStopCmd(o *doctorOptions, s streams) *cobra.Command {
 		Example: "  isukit doctor stop 4711\n  isukit doctor stop apt-daily.service --host s2",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := stateDir(cmd)
-			if err != nil {
-				return err
-			}
+			dir := stateDir(cmd)
 			return withStops(cmd.Context(), dir, o.project, o.host, func(stops doctor.Stops) error {
 				for _, what := range args {
 					it, err := stops.Stop(cmd.Context(), what, time.Now())
@@ -141,10 +138,7 @@ func newDoctorStartCmd(o *doctorOptions, s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "start", Short: "Start again what \"isukit doctor stop\" stopped", Example: "  isukit doctor start\n  isukit doctor start --host s2", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := stateDir(cmd)
-			if err != nil {
-				return err
-			}
+			dir := stateDir(cmd)
 			return withStops(cmd.Context(), dir, o.project, o.host, func(stops doctor.Stops) error {
 				started, err := stops.StartAll(cmd.Context())
 				for _, it := range started {

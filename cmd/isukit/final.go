@@ -34,11 +34,7 @@ confirmation round failed.`,
 		Example: "  isukit final\n  isukit final --rounds 1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
-			o.quiet = isQuiet(cmd)
+			o.stateDir, o.quiet = stateDir(cmd), isQuiet(cmd)
 			return runFinal(cmd.Context(), file, rounds, o, s)
 		},
 	}

@@ -178,10 +178,7 @@ directory. What existed before is not touched; what cannot be removed stays in t
 // onTeamHosts does something on each of the hosts, which it locks meanwhile, and prints what was done. A host that fails does
 // not keep the others from it.
 func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, do func(context.Context, host.Host, []host.Host) ([]team.Change, error)) (err error) {
-	dir, err := stateDir(cmd)
-	if err != nil {
-		return err
-	}
+	dir := stateDir(cmd)
 	driver, err := round.OpenApart("ssh", dir)
 	if err != nil {
 		return err

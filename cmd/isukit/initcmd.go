@@ -28,10 +28,7 @@ of this host. Settings that were not detected, or that you must decide, are in i
 		Example: "  isukit init\n  isukit init --print",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := stateDir(cmd)
-			if err != nil {
-				return err
-			}
+			dir := stateDir(cmd)
 			return runInit(cmd.Context(), dir, print, force, isQuiet(cmd), s)
 		},
 	}

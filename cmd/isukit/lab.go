@@ -54,10 +54,7 @@ the machine's own network namespace, sysctls or firewall.
 
 // withLab opens the kept lab of the state directory, runs fn, and lets go of it.
 func withLab(cmd *cobra.Command, scale float64, fn func(context.Context, *machine.Driver) error) error {
-	dir, err := stateDir(cmd)
-	if err != nil {
-		return err
-	}
+	dir := stateDir(cmd)
 	return withLabOf(cmd, machine.Options{StateDir: dir, Keep: true, CPUScale: scale}, fn)
 }
 
@@ -90,10 +87,7 @@ With --systemd the hosts are like those of a contest: they boot systemd and have
 			if err != nil {
 				return err
 			}
-			dir, err := stateDir(cmd)
-			if err != nil {
-				return err
-			}
+			dir := stateDir(cmd)
 			o := machine.Options{StateDir: dir, Keep: true, CPUScale: scale}
 			servers := serversOf(dir, localDir)
 			next := "isukit round -t " + shellWord(name) + " --driver lab"
@@ -297,8 +291,7 @@ func newLabDownCmd(s streams) *cobra.Command {
 				}
 				defer release()
 				wants, listErr := lab.Hosts(ctx)
-				dir, err := stateDir(cmd)
-				if err := errors.Join(lab.Down(ctx), err, os.RemoveAll(serversOf(dir, "").dir)); err != nil || isQuiet(cmd) {
+				if err := errors.Join(lab.Down(ctx), os.RemoveAll(serversOf(stateDir(cmd), "").dir)); err != nil || isQuiet(cmd) {
 					return err
 				}
 				text := "the lab was removed with everything that ran in it"

@@ -178,7 +178,7 @@ func roundOn(name, hash, driver string) string {
 		return ""
 	}
 	for _, proxy := range []string{"", "nginx", "envoy"} {
-		top, err := round.WithProxy(shipped, proxy)
+		top, err := round.WithServers(shipped, "", proxy)
 		if err != nil || top.Hash() != hash {
 			continue
 		}
@@ -254,10 +254,7 @@ func nextAfterCapture(cmd *cobra.Command, o captureOptions, p exchange.Counts) s
 	narrowed := slices.ContainsFunc(filter, cmd.Flags().Changed)
 	switch {
 	case o.Bodies && narrowed && o.packet == "":
-		to := "URL"
-		if dir, err := stateDir(cmd); err == nil {
-			to = cmp.Or(urlUp(cmd.Context(), dir), to)
-		}
+		to := cmp.Or(urlUp(cmd.Context(), stateDir(cmd)), "URL")
 		return nextOn(cmd, "isukit replay "+shellWord(o.file)+" --to "+to, schema...)
 	case o.Bodies:
 		return ""

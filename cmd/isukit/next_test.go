@@ -200,7 +200,7 @@ func TestRoundOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := round.WithProxy(shipped, "nginx")
+	other, err := round.WithServers(shipped, "", "nginx")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,10 +40,7 @@ the hosts' CPU use. With --hook, the app's /initialize announces the start with 
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
-			o.quiet = isQuiet(cmd)
+			o.stateDir, o.quiet = stateDir(cmd), isQuiet(cmd)
 			if o.HasScore = cmd.Flags().Changed("score"); o.HasScore {
 				if o.Score, err = external.ReadScore(o.given); err != nil {
 					return ui.UsageError(fmt.Errorf("--score: %w", err), "write 12340 or 1.2e+07, or the whole line that the benchmark printed")

@@ -45,10 +45,7 @@ now replace the captured ones, so that sessions work on another server too.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.file, o.quiet = args[0], isQuiet(cmd)
-			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
+			o.stateDir = stateDir(cmd)
 			return runReplay(cmd.Context(), o, s)
 		},
 	}

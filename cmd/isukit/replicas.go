@@ -50,10 +50,7 @@ have mode 0600. Without --replica, isukit uses the databases of isukit.yaml (rep
 			Use: use, Short: short, Args: args,
 			Example: "  isukit replicas " + use + " --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				var err error
-				if o.stateDir, err = stateDir(cmd); err != nil {
-					return err
-				}
+				o.stateDir = stateDir(cmd)
 				o.quiet, o.on = isQuiet(cmd), func(command string) string { return nextOn(cmd, command, replicaFlags...) }
 				return o.open(cmd.Context(), s, func(pool *fanout.Pool) error { return run(cmd.Context(), pool, o, args, s) })
 			},

@@ -52,9 +52,7 @@ deploys that topology to the project's hosts.`,
 		Args: noTopologyArgument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
-			if o.StateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
+			o.StateDir = stateDir(cmd)
 			o.quiet, o.carried = isQuiet(cmd), nextOn(cmd, "", carriedFlags...)
 			p, dir, err := roundedProject(cmd)
 			if err != nil {

@@ -53,9 +53,7 @@ For two or three tunings, use "isukit compare tune=A tune=none": it needs fewer 
   isukit screen resume`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.common(cmd); err != nil {
-				return err
-			}
+			o.common(cmd)
 			return runScreen(cmd.Context(), o, strings.Split(args[0], ","), s)
 		},
 	}
@@ -86,9 +84,7 @@ func newResumeCmd(kind string, s streams) *cobra.Command {
 		Example: "  isukit " + kind + " resume\n  isukit " + kind + " resume results/" + kind + "-20261130T091500.000Z.jsonl",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.common(cmd); err != nil {
-				return err
-			}
+			o.common(cmd)
 			return o.resume(cmd.Context(), kind, cmp.Or(append(args, "")...), s)
 		},
 	}
@@ -97,13 +93,11 @@ func newResumeCmd(kind string, s streams) *cobra.Command {
 	return cmd
 }
 
-func (o *screenOptions) common(cmd *cobra.Command) (err error) {
+func (o *screenOptions) common(cmd *cobra.Command) {
 	if f := cmd.Flags().Lookup("seed"); f != nil && !f.Changed {
 		o.Seed = rand.Uint64N(1_000_000)
 	}
-	o.quiet = isQuiet(cmd)
-	o.stateDir, err = stateDir(cmd)
-	return err
+	o.stateDir, o.quiet = stateDir(cmd), isQuiet(cmd)
 }
 
 func runScreen(ctx context.Context, o screenOptions, names []string, s streams) error {

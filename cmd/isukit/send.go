@@ -64,10 +64,7 @@ The route gives the message types, or name them with --type and --resp-type. --j
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.target, o.body.fields = args[0], args[1:]
 			o.quiet = isQuiet(cmd)
-			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
+			o.stateDir = stateDir(cmd)
 			return runSend(cmd.Context(), o, s)
 		},
 	}

@@ -17,7 +17,13 @@ import (
 )
 
 // stateDir returns where running servers and prepared data are kept.
-func stateDir(cmd *cobra.Command) (string, error) {
+// PersistentPreRunE finds out before a command runs whether it can be told.
+func stateDir(cmd *cobra.Command) string {
+	dir, _ := findStateDir(cmd)
+	return dir
+}
+
+func findStateDir(cmd *cobra.Command) (string, error) {
 	dir, err := cmd.Flags().GetString("state-dir")
 	if err != nil {
 		return "", err
@@ -39,7 +45,7 @@ func stateDir(cmd *cobra.Command) (string, error) {
 // cleanDead clears away what an isukit that was killed has left. It runs before every command: servers that nobody owns
 // take CPU from the next round, and their user does not know of them.
 func cleanDead(cmd *cobra.Command, s streams) error {
-	dir, err := stateDir(cmd)
+	dir, err := findStateDir(cmd)
 	if err != nil {
 		return err
 	}

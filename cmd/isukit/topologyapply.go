@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"isukit/app/dataset"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
@@ -40,29 +39,18 @@ func (o *siteOptions) addFlags(f *pflag.FlagSet) {
 }
 
 // withSite opens the site of the driver, runs fn, and lets go of it; what is up stays up.
-func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func(context.Context, *infra.Site) error) error {
-	dir, err := stateDir(cmd)
-	if err != nil {
-		return err
-	}
+func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func(context.Context, *infra.Site) error) (err error) {
+	dir := stateDir(cmd)
 	spec := infra.Spec{StateDir: dir, LocalDir: round.LocalDir(o.localDir), Scale: o.dataset, Seed: o.seed}
 	if top != "" {
 		if spec.Topology, err = readTopology(top); err != nil {
 			return err
 		}
-		if err := round.CheckPatience(o.patience); err != nil {
+		spec.Topology, err = round.WithServers(spec.Topology, o.engine, o.proxy)
+		if err = errors.Join(err, round.CheckPatience(o.patience), round.CheckScale(o.dataset)); err != nil {
 			return ui.UsageError(err, `see "isukit topology apply --help"`)
 		}
 		spec.HealthLimit = round.Times(o.patience, infra.HealthLimit)
-		if err := dataset.Scale(o.dataset).Validate(); err != nil {
-			return ui.UsageError(fmt.Errorf("--scale: %w", err), `see "isukit topology apply --help"`)
-		}
-		if spec.Topology, err = round.WithEngine(spec.Topology, o.engine); err != nil {
-			return ui.UsageError(err, `see "isukit topology apply --help"`)
-		}
-		if spec.Topology, err = round.WithProxy(spec.Topology, o.proxy); err != nil {
-			return ui.UsageError(err, `see "isukit topology apply --help"`)
-		}
 	}
 	if spec.AppBinary, err = round.Beside(o.app, "isukit-app"); err != nil {
 		return err

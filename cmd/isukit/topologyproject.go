@@ -107,10 +107,7 @@ func hostsText(hosts []string) string {
 
 // withPlaced opens a project's hosts; one that changes them keeps others from it meanwhile.
 func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, patience float64, changes bool, fn func(context.Context, *round.Opened, *site.Site) error) (err error) {
-	state, err := stateDir(cmd)
-	if err != nil {
-		return err
-	}
+	state := stateDir(cmd)
 	ctx := cmd.Context()
 	opened, err := round.OpenProject(ctx, p, dir, state)
 	if err != nil {

@@ -112,9 +112,7 @@ func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infr
 	}
 	var r roundOptions
 	r.addFlags(pflag.NewFlagSet("round", pflag.ContinueOnError)) // their defaults
-	if r.StateDir, err = stateDir(cmd); err != nil {
-		return err
-	}
+	r.StateDir = stateDir(cmd)
 	r.Driver, r.LocalDir, r.App, r.Duration, r.quiet = site.Driver().Name(), o.localDir, o.app, duration, isQuiet(cmd)
 	spec, err := r.Spec()
 	if err != nil {

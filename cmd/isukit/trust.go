@@ -53,10 +53,7 @@ func trustProject(cmd *cobra.Command, s streams) error {
 	if cmd.Parent().Name() == "topology" && len(p.Topologies) == 0 {
 		return nil // it is about the portal
 	}
-	state, err := stateDir(cmd)
-	if err != nil {
-		return err
-	}
+	state := stateDir(cmd)
 	now := trustedOf(p, filepath.Join(dir, filepath.Base(cmp.Or(file, project.FileName))))
 	before, known := readTrusted(state, now.Path)
 	if before == now {

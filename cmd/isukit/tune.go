@@ -48,10 +48,7 @@ Tunings apply to the services and databases of isukit.yaml, to the servers of th
 	linesFlag(cmd.PersistentFlags(), &o.asJSON)
 	add := func(use, short, example string, args cobra.PositionalArgs, servers bool, run func(context.Context, tuneOptions, []string, streams) error) *cobra.Command {
 		c := &cobra.Command{Use: use, Short: short, Example: example, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if o.stateDir, err = stateDir(cmd); err != nil {
-				return err
-			}
+			o.stateDir = stateDir(cmd)
 			o.quiet, o.on = isQuiet(cmd), func(command string) string { return nextOn(cmd, command, tuneServerFlags...) }
 			return run(cmd.Context(), o, args, s)
 		}}

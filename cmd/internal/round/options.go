@@ -71,43 +71,28 @@ func Times(patience float64, limit time.Duration) time.Duration {
 	return time.Duration(patience * float64(limit))
 }
 
-func (o Options) faults() (faults []error) {
+func (o Options) faults() []error {
+	faults := []error{CheckPatience(o.Patience), CheckCPUScale(o.CpuScale, o.Driver), CheckScale(o.Scale), ofFlag("--mix", scenario.Mix(o.Mix).Validate())}
+	_, err := parseCPUs(o.GeneratorCPUs)
+	faults = append(faults, ofFlag("--generator-cpus", err))
+	_, err = parseArrivals(o.Arrivals)
+	faults = append(faults, ofFlag("--arrivals", err))
+	shape, err := parseShape(o.shapeText())
+	faults = append(faults, ofFlag("--shape", err))
 	if o.Duration < time.Second {
 		faults = append(faults, fmt.Errorf("--duration %v is shorter than a second", o.Duration))
 	}
 	if o.CaptureShare <= 0 || o.CaptureShare > 1 {
 		faults = append(faults, fmt.Errorf("--capture-share %v must be greater than 0 and at most 1", o.CaptureShare))
 	}
-	if err := CheckPatience(o.Patience); err != nil {
-		faults = append(faults, err)
-	}
-	if err := CheckCPUScale(o.CpuScale, o.Driver); err != nil {
-		faults = append(faults, err)
-	}
 	if o.Users < 0 {
 		faults = append(faults, fmt.Errorf("--users %d is negative", o.Users))
-	}
-	if err := dataset.Scale(o.Scale).Validate(); err != nil {
-		faults = append(faults, fmt.Errorf("--scale: %w", err))
-	}
-	if _, err := parseCPUs(o.GeneratorCPUs); err != nil {
-		faults = append(faults, fmt.Errorf("--generator-cpus: %w", err))
-	}
-	shape, err := parseShape(o.shapeText())
-	if err != nil {
-		faults = append(faults, fmt.Errorf("--shape: %w", err))
 	}
 	if o.Users > 0 && o.Shape != "grow" {
 		faults = append(faults, fmt.Errorf("--users %d and --shape %s cannot be combined", o.Users, o.Shape))
 	}
 	if o.Objective.P99 <= 0 || o.Objective.MaxErrorRatio < 0 || o.Objective.MaxErrorRatio > 1 {
 		faults = append(faults, fmt.Errorf("--objective-p99 %v must be greater than 0, and --objective-errors %v from 0 to 1", o.Objective.P99, o.Objective.MaxErrorRatio))
-	}
-	if err := scenario.Mix(o.Mix).Validate(); err != nil {
-		faults = append(faults, fmt.Errorf("--mix: %w", err))
-	}
-	if _, err := parseArrivals(o.Arrivals); err != nil {
-		faults = append(faults, fmt.Errorf("--arrivals: %w", err))
 	}
 	// A user has a connection to the web and to the api role; the rest is for everything else.
 	if err := load.RaiseFileLimit(2*shape.maxUsers + 200); err != nil {
@@ -116,23 +101,30 @@ func (o Options) faults() (faults []error) {
 	return faults
 }
 
+// ofFlag says of which flag an error is; nil stays nil.
+func ofFlag(flag string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s: %w", flag, err)
+	}
+	return err
+}
+
+// CheckScale is for what --scale says.
+func CheckScale(scale string) error { return ofFlag("--scale", dataset.Scale(scale).Validate()) }
+
 // Spec checks the options and says what is to be started.
 func (o Options) Spec() (infra.Spec, error) {
 	faults := o.faults()
 	top, err := o.declared()
-	if err != nil {
-		faults = append(faults, err)
-	}
+	faults = append(faults, err)
 	if top != nil && o.Keylog != "" && !speaksTLS(top) {
 		faults = append(faults, fmt.Errorf("--keylog: no proxy of the topology %s speaks TLS (nginx-tls and envoy-tls do)", top.Name))
 	}
 	if top != nil {
-		if _, err := FindTunings(o.tunings(infra.Spec{Topology: top}), o.AcceptRisk); err != nil {
-			faults = append(faults, err)
-		}
+		_, err := FindTunings(o.tunings(infra.Spec{Topology: top}), o.AcceptRisk)
+		faults = append(faults, err)
 	}
-	if len(faults) > 0 {
-		err := errors.Join(faults...)
+	if err := errors.Join(faults...); err != nil {
 		return infra.Spec{}, ui.UsageError(err, ui.HintOf(err, `see "isukit round --help"`))
 	}
 	app, err := Beside(o.App, "isukit-app")
@@ -175,10 +167,7 @@ func (o Options) declared() (*topology.Topology, error) {
 	if err != nil {
 		return nil, err
 	}
-	if top, err = WithEngine(top, o.Engine); err != nil {
-		return nil, err
-	}
-	return WithProxy(top, o.Proxy)
+	return WithServers(top, o.Engine, o.Proxy)
 }
 
 const maxCPU = 4096

@@ -14,26 +14,18 @@ import (
 	"isukit/input"
 )
 
-// WithProxy is the topology with proxies of the kind that --proxy names.
-func WithProxy(top *topology.Topology, kind string) (*topology.Topology, error) {
-	if kind == "" {
-		return top, nil
+// WithServers is the topology with the databases that --engine and the proxies that --proxy names; "" and "auto" leave them as they are.
+func WithServers(top *topology.Topology, engine, proxy string) (_ *topology.Topology, err error) {
+	if engine != "auto" && engine != "" {
+		top, err = top.WithKind(topology.DB, topology.Kind(engine))
+		if err != nil {
+			return nil, fmt.Errorf("--engine: %w", err)
+		}
 	}
-	top, err := top.WithKind(topology.Proxy, topology.Kind(kind))
-	if err != nil {
-		return nil, fmt.Errorf("--proxy: %w", err)
-	}
-	return top, nil
-}
-
-// WithEngine is the topology with databases of the engine that --engine names.
-func WithEngine(top *topology.Topology, engine string) (*topology.Topology, error) {
-	if engine == "auto" || engine == "" {
-		return top, nil
-	}
-	top, err := top.WithKind(topology.DB, topology.Kind(engine))
-	if err != nil {
-		return nil, fmt.Errorf("--engine: %w", err)
+	if proxy != "" {
+		if top, err = top.WithKind(topology.Proxy, topology.Kind(proxy)); err != nil {
+			return nil, fmt.Errorf("--proxy: %w", err)
+		}
 	}
 	return top, nil
 }
