@@ -105,11 +105,10 @@ func (o *Observed) databases(fn func(h Host, d Database)) {
 // queryCacheDefault is what MariaDB has by default, with type OFF: nobody asked for that one.
 const queryCacheDefault = 1 << 20
 
-func queryCache(o *Observed) []Finding {
-	var found []Finding
+func queryCache(o *Observed, add func(Finding)) {
 	o.databases(func(h Host, d Database) {
 		if !d.MariaDB() && d.major() >= 8 {
-			found = append(found, lostQueryCache(h, d)...)
+			lostQueryCache(h, d, add)
 			return
 		}
 		size, origin := d.number("query_cache_size"), d.Origins["query_cache_size"]
@@ -117,25 +116,23 @@ func queryCache(o *Observed) []Finding {
 		if !asked || d.on("query_cache_type") {
 			return
 		}
-		found = append(found, Finding{
+		add(Finding{
 			Severity: Warn, Host: h.Name, Subject: d.Name,
 			Seen: fmt.Sprintf("the query cache has %s but query_cache_type is OFF: it does nothing", bytesText(size)),
 			Fix:  "SET GLOBAL query_cache_type = ON;   -- and query_cache_type = 1 under [mysqld]; isukit tune show mysql/query-cache shows when it helps",
 		})
 	})
-	return found
 }
 
 // lostQueryCache finds settings of the query cache in the option files of a server that has none. It would not start with them,
 // were they not written as loose_.
-func lostQueryCache(h Host, d Database) []Finding {
-	var found []Finding
+func lostQueryCache(h Host, d Database, add func(Finding)) {
 	for _, f := range d.Options {
 		for _, key := range f.Keys() {
 			if !strings.Contains(key, "query_cache") {
 				continue
 			}
-			found = append(found, Finding{
+			add(Finding{
 				Severity: Warn, Host: h.Name, Subject: f.Path,
 				Seen: fmt.Sprintf("%s is set, but %s has no query cache since 8.0: it does nothing, and without loose_ the server does not start", key, d.Version),
 				Fix:  fmt.Sprintf("sed -i '/query_cache/d' %s   # cache in the app or the proxy instead", f.Path),
@@ -143,38 +140,34 @@ func lostQueryCache(h Host, d Database) []Finding {
 			break
 		}
 	}
-	return found
 }
 
-func durability(o *Observed) []Finding {
-	var found []Finding
+func durability(o *Observed, add func(Finding)) {
 	o.databases(func(h Host, d Database) {
-		add := func(severity Severity, seen, fix string) {
-			found = append(found, Finding{Severity: severity, Host: h.Name, Subject: d.Name, Seen: seen, Fix: fix})
+		say := func(severity Severity, seen, fix string) {
+			add(Finding{Severity: severity, Host: h.Name, Subject: d.Name, Seen: seen, Fix: fix})
 		}
 		if v, ok := d.Variables["innodb_doublewrite"]; ok && !d.on("innodb_doublewrite") {
-			add(Warn, fmt.Sprintf("innodb_doublewrite is %s: a crash or power failure during a write leaves a torn page that cannot be repaired; the app may fail the reboot test", v),
+			say(Warn, fmt.Sprintf("innodb_doublewrite is %s: a crash or power failure during a write leaves a torn page that cannot be repaired; the app may fail the reboot test", v),
 				"remove innodb_doublewrite from the option file and restart the server   # it cannot be changed while it runs")
 		}
 		switch d.Variables["innodb_flush_log_at_trx_commit"] {
 		case "0":
-			add(Warn, "innodb_flush_log_at_trx_commit is 0: commits are lost also when only the server dies, and it gains nothing over 2",
+			say(Warn, "innodb_flush_log_at_trx_commit is 0: commits are lost also when only the server dies, and it gains nothing over 2",
 				"SET GLOBAL innodb_flush_log_at_trx_commit = 2;   -- and in the option file")
 		case "2":
-			add(Note, "innodb_flush_log_at_trx_commit is 2: up to a second of commits is lost when the host crashes", "SET GLOBAL innodb_flush_log_at_trx_commit = 1;   -- before a reboot test")
+			say(Note, "innodb_flush_log_at_trx_commit is 2: up to a second of commits is lost when the host crashes", "SET GLOBAL innodb_flush_log_at_trx_commit = 1;   -- before a reboot test")
 		}
 		if d.on("log_bin") && d.Variables["sync_binlog"] == "0" && !d.MariaDB() {
-			add(Note, "log_bin is ON with sync_binlog 0: the binary log costs writes and may end short after a crash", "isukit tune apply mysql/no-binlog   # where nothing replicates")
+			say(Note, "log_bin is ON with sync_binlog 0: the binary log costs writes and may end short after a crash", "isukit tune apply mysql/no-binlog   # where nothing replicates")
 		}
 	})
-	return found
 }
 
 // poolWarnRatio is the share of the memory limit that a buffer pool may have: connections and the page cache want the rest.
 const poolWarnRatio = 0.8
 
-func memoryLimit(o *Observed) []Finding {
-	var found []Finding
+func memoryLimit(o *Observed, add func(Finding)) {
 	o.databases(func(h Host, d Database) {
 		limit, whose := h.MemoryBytes, "the host may use"
 		for _, p := range h.Processes {
@@ -195,9 +188,8 @@ func memoryLimit(o *Observed) []Finding {
 			f.Seen += fmt.Sprintf(" (not the %s of /proc/meminfo)", bytesText(h.MemTotal))
 		}
 		f.Fix = fmt.Sprintf("SET GLOBAL innodb_buffer_pool_size = %d;   -- and in the option file; isukit tune apply mysql/memory sizes it by the limit", limit/2>>20<<20)
-		found = append(found, f)
+		add(f)
 	})
-	return found
 }
 
 // loopback tells whether an address is reached from its own host only.

@@ -55,7 +55,7 @@ type Check struct {
 	About string `json:"about"`
 	// Quick checks need nothing but what Look and LookAtDatabase see in a moment: they run before every round.
 	Quick bool `json:"quick"`
-	run   func(o *Observed) []Finding
+	run   func(o *Observed, add func(Finding))
 }
 
 // Checks are all checks, in the order in which they are listed.
@@ -108,10 +108,10 @@ func Quick() []Check {
 func Diagnose(o *Observed, checks []Check) []Finding {
 	findings := []Finding{}
 	for _, c := range checks {
-		for _, f := range c.run(o) {
+		c.run(o, func(f Finding) {
 			f.Check = c.ID
 			findings = append(findings, f)
-		}
+		})
 	}
 	slices.SortStableFunc(findings, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
 	return findings

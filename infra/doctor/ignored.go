@@ -12,8 +12,7 @@ import (
 )
 
 // configIgnored finds option files that a database server passes over without a word.
-func configIgnored(o *Observed) []Finding {
-	var found []Finding
+func configIgnored(o *Observed, add func(Finding)) {
 	o.databases(func(h Host, d Database) {
 		server := Process{UID: -1}
 		for _, p := range h.Processes {
@@ -29,10 +28,9 @@ func configIgnored(o *Observed) []Finding {
 			if keys := f.Keys(); len(keys) > 0 {
 				seen += "; what it sets has no effect: " + strings.Join(keys, ", ")
 			}
-			found = append(found, Finding{Severity: Warn, Host: h.Name, Subject: titleOf(f), Seen: seen, Fix: fix})
+			add(Finding{Severity: Warn, Host: h.Name, Subject: titleOf(f), Seen: seen, Fix: fix})
 		}
 	})
-	return found
 }
 
 // titleOf is the path, and where it leads when that is elsewhere.

@@ -28,8 +28,7 @@ const quoteFix = "JSON_CONTAINS(col, JSON_QUOTE(?))   # or give it a JSON docume
 
 // jsonContains finds calls whose second argument is no JSON document: MySQL answers with error 3141, MariaDB finds nothing and
 // says nothing but a warning.
-func jsonContains(o *Observed) []Finding {
-	var found []Finding
+func jsonContains(o *Observed, add func(Finding)) {
 	statements := slices.Clone(o.Statements)
 	o.databases(func(h Host, d Database) {
 		for _, s := range d.Statements {
@@ -43,15 +42,14 @@ func jsonContains(o *Observed) []Finding {
 			if seen == "" {
 				continue
 			}
-			found = append(found, Finding{Severity: Crit, Host: s.Host, Subject: short(s.Text, 80), Fix: quoteFix,
+			add(Finding{Severity: Crit, Host: s.Host, Subject: short(s.Text, 80), Fix: quoteFix,
 				Seen: fmt.Sprintf("%s (%d times): MySQL says error 3141, MariaDB finds no row and says nothing", seen, s.Count)})
 			break
 		}
 	}
 	for _, f := range o.Files {
-		found = append(found, jsonContainsIn(f)...)
+		jsonContainsIn(f, add)
 	}
-	return found
 }
 
 // fault tells what is wrong with the second argument of JSON_CONTAINS in a statement, "" where nothing is, or nobody knows.
@@ -71,10 +69,9 @@ func (s Statement) fault(arg string) string {
 }
 
 // jsonContainsIn finds calls with a bare placeholder in a source.
-func jsonContainsIn(f File) []Finding {
-	var found []Finding
+func jsonContainsIn(f File, add func(Finding)) {
 	if !hasSuffix(f.Path, ".go", ".sql", ".rb", ".py", ".js", ".ts", ".php", ".rs", ".pl", ".java") {
-		return nil
+		return
 	}
 	text := string(f.Text)
 	for _, at := range containsExpr.FindAllStringIndex(text, -1) {
@@ -87,10 +84,9 @@ func jsonContainsIn(f File) []Finding {
 		if !placeholder && (!is || json.Valid([]byte(literal))) {
 			continue
 		}
-		found = append(found, Finding{Severity: Warn, Subject: place(f, at[0]), Fix: quoteFix,
+		add(Finding{Severity: Warn, Subject: place(f, at[0]), Fix: quoteFix,
 			Seen: fmt.Sprintf("JSON_CONTAINS gets %s, which is a JSON document only where the app makes it one", args[1])})
 	}
-	return found
 }
 
 var containsExpr = regexp.MustCompile("(?i)\\bJSON_CONTAINS`?\\s*\\(") // MySQL's digests have it as `JSON_CONTAINS` (

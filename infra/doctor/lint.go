@@ -18,24 +18,22 @@ var (
 )
 
 // grantIdentified finds in SQL what MySQL 8 refuses and MariaDB takes.
-func grantIdentified(o *Observed) []Finding {
-	var found []Finding
+func grantIdentified(o *Observed, add func(Finding)) {
 	for _, f := range o.Files {
 		if !hasSuffix(f.Path, ".sql", ".sh", ".go", ".yml", ".yaml") {
 			continue
 		}
 		for _, at := range grantExpr.FindAllIndex(f.Text, -1) {
-			found = append(found, Finding{Severity: Warn, Subject: place(f, at[0]),
+			add(Finding{Severity: Warn, Subject: place(f, at[0]),
 				Seen: "GRANT ... IDENTIFIED BY: MySQL 8 and later refuse it (error 1064); MariaDB takes it",
 				Fix:  "CREATE USER IF NOT EXISTS 'USER'@'HOST' IDENTIFIED BY '...'; GRANT ... TO 'USER'@'HOST';"})
 		}
 		for _, at := range cacheExpr.FindAllIndex(f.Text, -1) {
-			found = append(found, Finding{Severity: Warn, Subject: place(f, at[0]),
+			add(Finding{Severity: Warn, Subject: place(f, at[0]),
 				Seen: "the query cache is set: MySQL 8 and later have none (error 1193); MariaDB does",
 				Fix:  "cache in the app or the proxy; isukit tune show mysql/query-cache describes MariaDB's"})
 		}
 	}
-	return found
 }
 
 // manifest is what lints know of a Kubernetes object.
@@ -97,8 +95,7 @@ func manifests(files []File) []manifest {
 
 // vpaLimits finds containers with limits and without requests under a VerticalPodAutoscaler that controls both: it then sets
 // the limit to what it recommends for the request, which leaves nothing for a burst.
-func vpaLimits(o *Observed) []Finding {
-	var found []Finding
+func vpaLimits(o *Observed, add func(Finding)) {
 	all := manifests(o.Files)
 	for _, vpa := range all {
 		if vpa.Kind != "VerticalPodAutoscaler" || vpa.Spec.UpdatePolicy.UpdateMode == "Off" {
@@ -115,14 +112,13 @@ func vpaLimits(o *Observed) []Finding {
 					if !limited || requested || !vpa.controlsLimits(c.Name) {
 						continue
 					}
-					found = append(found, Finding{Severity: Warn, Subject: fmt.Sprintf("%s (%s %s, container %s)", m.file.Path, m.Kind, m.Metadata.Name, c.Name),
+					add(Finding{Severity: Warn, Subject: fmt.Sprintf("%s (%s %s, container %s)", m.file.Path, m.Kind, m.Metadata.Name, c.Name),
 						Seen: fmt.Sprintf("it has a limit of %s (%v) and no request: the VPA %s will set the limit to the recommended request, without room at start-up (out of memory, throttled)", resource, c.Resources.Limits[resource], vpa.Metadata.Name),
 						Fix:  "add resources.requests." + resource + ", or controlledValues: RequestsOnly to the VPA's containerPolicies"})
 				}
 			}
 		}
 	}
-	return found
 }
 
 func (m manifest) controlsLimits(name string) bool {
@@ -137,8 +133,7 @@ func (m manifest) controlsLimits(name string) bool {
 }
 
 // serviceAccount finds in a unified diff of manifests a serviceAccountName that is taken out: applying that resets nothing.
-func serviceAccount(o *Observed) []Finding {
-	var found []Finding
+func serviceAccount(o *Observed, add func(Finding)) {
 	for _, f := range o.Files {
 		if !hasSuffix(f.Path, ".diff", ".patch") {
 			continue
@@ -155,19 +150,17 @@ func serviceAccount(o *Observed) []Finding {
 				}
 			}
 			if removed != "" && !added && removed != "default" {
-				found = append(found, Finding{Severity: Warn, Subject: f.Path,
+				add(Finding{Severity: Warn, Subject: f.Path,
 					Seen: fmt.Sprintf("serviceAccountName: %s is taken out; apply leaves it as it is, since the API keeps a copy in serviceAccount", removed),
 					Fix:  "write serviceAccountName: default"})
 			}
 		}
 	}
-	return found
 }
 
 // grpcFrame finds bodies that have gRPC's five bytes before the message, and answers of gRPC where plain protobuf is meant. A
 // file is a body, or an answer with its head as curl -i writes it.
-func grpcFrame(o *Observed) []Finding {
-	var found []Finding
+func grpcFrame(o *Observed, add func(Finding)) {
 	for _, f := range o.Files {
 		head, body := splitHead(f.Text)
 		if !hasSuffix(f.Path, ".bin", ".pb", ".http", ".body") {
@@ -175,19 +168,16 @@ func grpcFrame(o *Observed) []Finding {
 		}
 		contentType := headerOf(head, "content-type")
 		framed := isFrame(body)
-		add := func(severity Severity, seen, fix string) {
-			found = append(found, Finding{Severity: severity, Subject: f.Path, Seen: seen, Fix: fix})
-		}
+		say := func(seen, fix string) { add(Finding{Severity: Warn, Subject: f.Path, Seen: seen, Fix: fix}) }
 		switch {
 		case strings.HasPrefix(contentType, "application/grpc") && strings.HasPrefix(head, "HTTP/1"):
-			add(Warn, fmt.Sprintf("content-type %s over HTTP/1.1: gRPC needs HTTP/2", contentType), "curl --http2-prior-knowledge, or application/x-protobuf without the five bytes before the message")
+			say(fmt.Sprintf("content-type %s over HTTP/1.1: gRPC needs HTTP/2", contentType), "curl --http2-prior-knowledge, or application/x-protobuf without the five bytes before the message")
 		case strings.HasPrefix(contentType, "application/grpc") && len(body) > 0 && !framed:
-			add(Warn, fmt.Sprintf("content-type %s, but no gRPC frame before the message", contentType), "content-type: application/x-protobuf   # for plain messages: isukit decode and curl, not grpcurl")
+			say(fmt.Sprintf("content-type %s, but no gRPC frame before the message", contentType), "content-type: application/x-protobuf   # for plain messages: isukit decode and curl, not grpcurl")
 		case framed && !strings.HasPrefix(contentType, "application/grpc"):
-			add(Warn, fmt.Sprintf("the body begins with a gRPC frame (%d bytes follow, compressed: %t): plain protobuf has none", len(body)-5, body[0] == 1), "tail -c +6 BODY | isukit decode   # where it is gRPC, use grpcurl")
+			say(fmt.Sprintf("the body begins with a gRPC frame (%d bytes follow, compressed: %t): plain protobuf has none", len(body)-5, body[0] == 1), "tail -c +6 BODY | isukit decode   # where it is gRPC, use grpcurl")
 		}
 	}
-	return found
 }
 
 // splitHead parts an answer's head from its body; the head is "" where there is none.
@@ -217,8 +207,7 @@ func isFrame(body []byte) bool {
 }
 
 // tlsDecrypt tells of configurations under which a private key cannot decrypt a capture.
-func tlsDecrypt(o *Observed) []Finding {
-	var found []Finding
+func tlsDecrypt(o *Observed, add func(Finding)) {
 	for _, f := range o.Files {
 		if !hasSuffix(f.Path, ".conf") || !strings.Contains(string(f.Text), "ssl_certificate_key") {
 			continue
@@ -247,10 +236,9 @@ func tlsDecrypt(o *Observed) []Finding {
 		if line > 0 {
 			subject = fmt.Sprintf("%s:%d", f.Path, line)
 		}
-		found = append(found, Finding{Severity: Note, Subject: subject, Seen: why + ": the server's private key cannot decrypt a capture",
+		add(Finding{Severity: Note, Subject: subject, Seen: why + ": the server's private key cannot decrypt a capture",
 			Fix: "isukit round --keylog FILE, or SSLKEYLOGFILE of the client; or capture behind the proxy; last resort: ssl_protocols TLSv1.2; ssl_ciphers AES128-SHA;"})
 	}
-	return found
 }
 
 func staticRSA(ciphers string) bool {
@@ -276,14 +264,13 @@ var importExpr = regexp.MustCompile(`(?m)^\s*import\s+(?:public\s+|weak\s+)?"([^
 
 // protoImports finds imports of .proto files that no root among the given files makes resolve: Wireshark and protoc then show
 // bytes. Roots are the lines of a Wireshark preference file, or the directories from which some import does resolve.
-func protoImports(o *Observed) []Finding {
+func protoImports(o *Observed, add func(Finding)) {
 	var protos []string
 	for _, f := range o.Files {
 		if strings.HasSuffix(f.Path, ".proto") {
 			protos = append(protos, path.Clean(f.Path))
 		}
 	}
-	var found []Finding
 	for _, prefs := range o.Files {
 		if path.Base(prefs.Path) != "protobuf_search_paths" {
 			continue
@@ -299,7 +286,7 @@ func protoImports(o *Observed) []Finding {
 				}
 				for _, p := range protos {
 					if root, ok := strings.CutSuffix(p, "/"+m[1]); ok {
-						found = append(found, Finding{Severity: Warn, Subject: prefs.Path,
+						add(Finding{Severity: Warn, Subject: prefs.Path,
 							Seen: fmt.Sprintf("%s imports %q, which no search path makes resolve: Wireshark shows its messages as bytes", f.Path, m[1]),
 							Fix:  fmt.Sprintf("add the line: %q,\"TRUE\"", root)})
 						break
@@ -308,7 +295,6 @@ func protoImports(o *Observed) []Finding {
 			}
 		}
 	}
-	return found
 }
 
 // searchPaths are those of a Wireshark preference file: "PATH","TRUE" on each line.

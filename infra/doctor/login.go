@@ -15,22 +15,20 @@ const (
 
 // login finds what keeps clients on other hosts from a database, layer by layer: the port, the server's list of hosts, the
 // accounts, their plugins.
-func login(o *Observed) []Finding {
-	var found []Finding
+func login(o *Observed, add func(Finding)) {
 	for _, p := range o.Paths {
 		if p.Kind == "mysql" {
-			found = append(found, o.loginBy(p)...)
+			o.loginBy(p, add)
 		}
 	}
 	o.databases(func(h Host, d Database) {
 		if len(d.Clients) > 0 {
-			found = append(found, accounts(h, d)...)
+			accounts(h, d, add)
 		}
 	})
-	return found
 }
 
-func (o *Observed) loginBy(p Path) []Finding {
+func (o *Observed) loginBy(p Path, add func(Finding)) {
 	f := Finding{Severity: Crit, Host: p.From, Subject: p.String()}
 	switch code := p.Plain.Code; {
 	case !p.Plain.OK && p.Plain.Stage == "connect":
@@ -52,9 +50,9 @@ func (o *Observed) loginBy(p Path) []Finding {
 		f.Seen = fmt.Sprintf("the server refuses %s from this host (error %d): user, host or password do not match an account", p.User, code)
 		f.Fix = fmt.Sprintf("SELECT User, Host, plugin FROM mysql.user WHERE User = '%s';   -- on %s", p.User, p.To)
 	default:
-		return nil
+		return
 	}
-	return []Finding{f}
+	add(f)
 }
 
 // bound tells what a database listens on, where that is the reason.
@@ -78,19 +76,18 @@ func (o *Observed) network(name string) string {
 }
 
 // accounts finds what keeps the clients of a database from logging in.
-func accounts(h Host, d Database) []Finding {
-	var found []Finding
+func accounts(h Host, d Database, add func(Finding)) {
 	var addresses []string
 	for _, c := range d.Clients {
 		addresses = append(addresses, c.Address)
 	}
 	if b := bound(d); b != "" {
-		found = append(found, Finding{Severity: Crit, Host: h.Name, Subject: d.Name,
+		add(Finding{Severity: Crit, Host: h.Name, Subject: d.Name,
 			Seen: strings.TrimPrefix(b, "; ") + fmt.Sprintf(", and its clients are on other hosts (%s)", strings.Join(addresses, ", ")),
 			Fix:  "bind_address = 0.0.0.0   # under [mysqld], then restart the server"})
 	}
 	if len(d.Accounts) == 0 {
-		return found // they were not for the one who asked to see
+		return // they were not for the one who asked to see
 	}
 	users := map[string][]Account{}
 	var names []string
@@ -103,27 +100,26 @@ func accounts(h Host, d Database) []Finding {
 		}
 	}
 	for _, c := range d.Clients {
-		if c.User != "" {
-			found = append(found, accountFrom(h, d, c.Address, c.User, users[c.User])...)
-			continue
+		try := []string{c.User}
+		if c.User == "" {
+			try = names // which one the app takes is not known: it is enough that one may log in
 		}
-		// Which one the app takes is not known: it is enough that one may log in.
 		var refused []Finding
-		for _, name := range names {
-			one := accountFrom(h, d, c.Address, name, users[name])
-			if len(one) == 0 {
-				refused = nil
-				break
+		for _, name := range try {
+			if f, ok := refusal(h, d, c.Address, name, users[name]); ok {
+				refused = append(refused, f)
 			}
-			refused = append(refused, one...)
 		}
-		found = append(found, refused...)
+		if len(refused) == len(try) {
+			for _, f := range refused {
+				add(f)
+			}
+		}
 	}
-	return found
 }
 
-// accountFrom looks at one user's accounts for one client.
-func accountFrom(h Host, d Database, client, user string, list []Account) []Finding {
+// refusal looks at one user's accounts for one client; false where one of them may log in.
+func refusal(h Host, d Database, client, user string, list []Account) (Finding, bool) {
 	f := Finding{Severity: Crit, Host: h.Name, Subject: d.Name}
 	var hosts []string
 	for _, a := range list {
@@ -135,23 +131,23 @@ func accountFrom(h Host, d Database, client, user string, list []Account) []Find
 		case a.Plugin == "unix_socket" || a.Plugin == "auth_socket":
 			f.Seen = fmt.Sprintf("'%s'@'%s' has the plugin %s, which takes nobody from another host such as %s", user, a.Host, a.Plugin, client)
 			f.Fix = fmt.Sprintf("ALTER USER '%s'@'%s' IDENTIFIED BY '...';", user, a.Host)
-			return []Finding{f}
+			return f, true
 		case a.Plugin == "caching_sha2_password" && !d.speaksTLS():
 			f.Severity = Note
 			f.Seen = fmt.Sprintf("'%s'@'%s' has the plugin caching_sha2_password and the server no TLS: clients that do not ask for its RSA key cannot log in", user, a.Host)
 			f.Fix = "switch TLS on (remove ssl = 0, skip-ssl, tls_version = ''), or let the client fetch the key (allowPublicKeyRetrieval, --get-server-public-key)"
-			return []Finding{f}
+			return f, true
 		}
-		return nil
+		return f, false
 	}
 	if len(list) == 0 {
 		f.Seen = fmt.Sprintf("there is no account of user %s, whose client is on %s", user, client)
 		f.Fix = fmt.Sprintf("CREATE USER '%s'@'%s' IDENTIFIED BY '...'; GRANT ALL ON DATABASE.* TO '%[1]s'@'%[2]s';", user, client)
-		return []Finding{f}
+		return f, true
 	}
 	f.Seen = fmt.Sprintf("user %s may log in from %s, not from its client %s", user, strings.Join(hosts, ", "), client)
 	f.Fix = fmt.Sprintf("RENAME USER '%s'@'%s' TO '%[1]s'@'%%';", user, list[0].Host)
-	return []Finding{f}
+	return f, true
 }
 
 // speaksTLS tells whether clients may come over TLS.

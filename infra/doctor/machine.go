@@ -21,8 +21,7 @@ func NearLimit(open, limit int64) bool {
 	return limit > 0 && float64(open) >= fileLimitRatio*float64(limit)
 }
 
-func fileLimits(o *Observed) []Finding {
-	var found []Finding
+func fileLimits(o *Observed, add func(Finding)) {
 	for _, h := range o.Hosts {
 		for _, p := range h.Processes {
 			if !isServer(p) || !NearLimit(p.OpenFiles, p.SoftLimit) {
@@ -37,10 +36,9 @@ func fileLimits(o *Observed) []Finding {
 				f.Severity = Crit
 				f.Seen += "; Envoy aborts at the limit, by design"
 			}
-			found = append(found, f)
+			add(f)
 		}
 	}
-	return found
 }
 
 // raiseFiles is the command that raises a process's limit, now and where systemd starts it.
@@ -65,8 +63,7 @@ const (
 	fullWarnBytes, fullCritBytes = 5 << 30, 1 << 30
 )
 
-func diskFull(o *Observed) []Finding {
-	var found []Finding
+func diskFull(o *Observed, add func(Finding)) {
 	for _, h := range o.Hosts {
 		for _, d := range h.Disks {
 			f := Finding{Severity: Warn, Host: h.Name, Subject: d.Mount, Fix: fmt.Sprintf("du -xh --max-depth=3 %s | sort -h | tail   # old logs, binlogs (PURGE BINARY LOGS) and captures first", d.Mount)}
@@ -76,16 +73,15 @@ func diskFull(o *Observed) []Finding {
 				if float64(d.UsedBytes) >= fullCritRatio*float64(usable) && d.AvailableBytes < fullCritBytes {
 					f.Severity = Crit
 				}
-				found = append(found, f)
+				add(f)
 			}
 			if d.Inodes > 0 && float64(d.InodesUsed) >= fullWarnRatio*float64(d.Inodes) {
 				f.Seen = fmt.Sprintf("%d of %d inodes used: no more files can be made soon, however many bytes are free", d.InodesUsed, d.Inodes)
 				f.Fix = fmt.Sprintf("find %s -xdev -type f -printf '%%h\\n' | sort | uniq -c | sort -n | tail", d.Mount)
-				found = append(found, f)
+				add(f)
 			}
 		}
 	}
-	return found
 }
 
 // swapRatio is the share of the host's memory from which on used swap warns, even when it lies still.
@@ -94,8 +90,7 @@ const swapRatio = 0.1
 // swapNote is how much used swap is worth a word: a kernel puts away a little that nobody needs.
 const swapNote = 64 << 20
 
-func swapInUse(o *Observed) []Finding {
-	var found []Finding
+func swapInUse(o *Observed, add func(Finding)) {
 	for _, h := range o.Hosts {
 		f := Finding{Severity: Note, Host: h.Name, Fix: "ps -eo rss,comm --sort=-rss | head   # give the largest less memory; then: swapoff -a && swapon -a"}
 		f.Seen = fmt.Sprintf("%s of swap in use", bytesText(h.SwapUsed))
@@ -110,9 +105,8 @@ func swapInUse(o *Observed) []Finding {
 		case h.SwapUsed < swapNote:
 			continue
 		}
-		found = append(found, f)
+		add(f)
 	}
-	return found
 }
 
 func bytesText(n int64) string {
@@ -128,8 +122,7 @@ func bytesText(n int64) string {
 }
 
 // mitigations tells what of the processor's protections is off, and what /etc/default/grub says that is not in force.
-func mitigations(o *Observed) []Finding {
-	var found []Finding
+func mitigations(o *Observed, add func(Finding)) {
 	for _, h := range o.Hosts {
 		running, configured := mitigationsOf(h.Boot.Cmdline), mitigationsOf(h.Boot.Configured)
 		f := Finding{Severity: Note, Host: h.Name, Subject: "kernel"}
@@ -151,9 +144,8 @@ func mitigations(o *Observed) []Finding {
 		default:
 			continue
 		}
-		found = append(found, f)
+		add(f)
 	}
-	return found
 }
 
 // mitigationsOf is the last argument of that name, as the kernel takes it.
@@ -171,8 +163,7 @@ func mitigationsOf(text string) string {
 const othersCPURatio = 0.2
 
 // cpuOthers finds processes that eat CPU while nothing should: they take it from the round.
-func cpuOthers(o *Observed) []Finding {
-	var found []Finding
+func cpuOthers(o *Observed, add func(Finding)) {
 	for _, h := range o.Hosts {
 		for _, p := range h.Busy() {
 			f := Finding{Severity: Warn, Host: h.Name, Subject: p.String()}
@@ -188,10 +179,9 @@ func cpuOthers(o *Observed) []Finding {
 			if p.Unit != "" {
 				f.Fix = fmt.Sprintf("isukit doctor stop %s%s   # recorded: isukit doctor start%[2]s, or tune revert --all, starts it again", p.Unit, on)
 			}
-			found = append(found, f)
+			add(f)
 		}
 	}
-	return found
 }
 
 // Busy are the processes that eat CPU and are neither a server's nor isukit's.

@@ -64,8 +64,7 @@ func (o *Observed) ends(p Path) (from, to Link) {
 	return from, o.host(p.To).linkOf(address)
 }
 
-func mtuBlackHole(o *Observed) []Finding {
-	var found []Finding
+func mtuBlackHole(o *Observed, add func(Finding)) {
 	for _, p := range o.Paths {
 		if p.Plain.OK || p.Plain.Stage == "connect" || !p.Small.OK {
 			continue
@@ -76,9 +75,8 @@ func mtuBlackHole(o *Observed) []Finding {
 			seen += fmt.Sprintf(" (MSS %d, %d retransmits)", p.Plain.MSS, p.Plain.Retransmits)
 		}
 		seen += ". " + sweepText(p.Sweep) + mtuText(p.From, from, p.To, to)
-		found = append(found, Finding{Severity: Crit, Host: p.From, Subject: p.String(), Seen: seen, Fix: setMTU(p, from, to)})
+		add(Finding{Severity: Crit, Host: p.From, Subject: p.String(), Seen: seen, Fix: setMTU(p, from, to)})
 	}
-	return found
 }
 
 func sweepText(s Sweep) string {
@@ -114,8 +112,7 @@ func setMTU(p Path, from, to Link) string {
 		name(from), mtu, p.From, p.To, name(to), mtu)
 }
 
-func mtuPath(o *Observed) []Finding {
-	var found []Finding
+func mtuPath(o *Observed, add func(Finding)) {
 	said := map[string]bool{}
 	for _, p := range o.Paths {
 		way := p.From + " " + p.To
@@ -129,13 +126,11 @@ func mtuPath(o *Observed) []Finding {
 			f.Severity = Note // something on the way makes TCP's segments smaller
 			f.Seen += fmt.Sprintf("; TCP keeps to segments of %d bytes", p.Plain.MSS)
 		}
-		found = append(found, f)
+		add(f)
 	}
-	return found
 }
 
-func mtuDiffers(o *Observed) []Finding {
-	var found []Finding
+func mtuDiffers(o *Observed, add func(Finding)) {
 	said := map[string]bool{}
 	for _, p := range o.Paths {
 		from, to := o.ends(p)
@@ -144,20 +139,18 @@ func mtuDiffers(o *Observed) []Finding {
 			continue
 		}
 		said[way] = true
-		found = append(found, Finding{
+		add(Finding{
 			Severity: Warn, Host: p.From, Subject: p.From + " and " + p.To,
 			Seen: strings.TrimSpace(mtuText(p.From, from, p.To, to)) + ": large packets from one side may be lost",
 			Fix:  fmt.Sprintf("ip link set dev IFACE mtu %d   # on the host with the larger one (%s: %s, %s: %s)", min(from.MTU, to.MTU), p.From, from.Name, p.To, to.Name),
 		})
 	}
-	return found
 }
 
 // The doubt of a clock comes from how long it took to ask; skew that could be doubt is none.
 const skewWarn = 500 * time.Millisecond
 
-func clocksApart(o *Observed) []Finding {
-	var found []Finding
+func clocksApart(o *Observed, add func(Finding)) {
 	for _, h := range o.Hosts {
 		ahead := h.ClockAhead.Abs()
 		if ahead-h.ClockDoubt < skewWarn {
@@ -169,13 +162,12 @@ func clocksApart(o *Observed) []Finding {
 		}
 		f := Finding{Severity: Warn, Host: h.Name, Subject: "clock", Fix: "timedatectl set-ntp true && chronyc -a makestep   # or: date -s @SECONDS"}
 		f.Seen = fmt.Sprintf("%.1f s %s this machine's (give or take %.1f s): logs and rounds do not lie beside one another, tokens expire early", ahead.Seconds(), way, h.ClockDoubt.Seconds())
-		found = append(found, f)
+		add(f)
 	}
-	return found
 }
 
-func ipChecksum(o *Observed) []Finding {
-	var found []Finding
+func ipChecksum(o *Observed, add func(Finding)) {
+	dropped := false
 	for _, h := range o.Hosts {
 		bad := h.ChecksumErrors + h.HeaderErrors
 		if bad <= 0 {
@@ -192,20 +184,20 @@ func ipChecksum(o *Observed) []Finding {
 		if len(programs) > 0 {
 			f.Seen += "; BPF on what hosts send: " + strings.Join(programs, "; ")
 		}
-		found = append(found, f)
+		add(f)
+		dropped = true
 	}
-	if len(found) > 0 {
-		return found
+	if dropped {
+		return
 	}
 	// A switch or router that drops them has the counters to itself.
 	for _, p := range o.Paths {
 		if programs := o.host(p.From).EgressPrograms; len(programs) > 0 && p.Plain.Stage == "connect" && !p.Small.OK && strings.Contains(p.Plain.Error, "timeout") {
-			found = append(found, Finding{Severity: Warn, Host: p.From, Subject: p.String(), Seen: "no packet comes back, and a BPF program works on what the host sends: " + strings.Join(programs, "; "),
+			add(Finding{Severity: Warn, Host: p.From, Subject: p.String(), Seen: "no packet comes back, and a BPF program works on what the host sends: " + strings.Join(programs, "; "),
 				Fix: "tc filter del dev eth0 egress   # to see whether it is the program: one that rewrites the IP header must use bpf_l3_csum_replace"})
 			break
 		}
 	}
-	return found
 }
 
 // Reachable is an address under which other hosts reach the host; "" where only the loopback is known.

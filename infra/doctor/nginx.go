@@ -187,11 +187,10 @@ func (w *locationWalk) address(pass string) (address string, unix bool) {
 // enoughMisses is how many misses without a hit make a cache one that keeps nothing.
 const enoughMisses = 20
 
-func proxyCache(o *Observed) []Finding {
-	var found []Finding
+func proxyCache(o *Observed, add func(Finding)) {
 	for _, r := range o.Routes {
 		if misses := r.Counts["MISS"]; misses >= enoughMisses && r.Counts["HIT"] == 0 {
-			found = append(found, Finding{Severity: Warn, Subject: r.Name, Seen: fmt.Sprintf("the cache had %d misses and not one hit", misses),
+			add(Finding{Severity: Warn, Subject: r.Name, Seen: fmt.Sprintf("the cache had %d misses and not one hit", misses),
 				Fix: "isukit doctor --only proxy-cache   # while the servers run: it tells why"})
 		}
 	}
@@ -200,12 +199,11 @@ func proxyCache(o *Observed) []Finding {
 			for _, l := range n.Locations() {
 				answer, asked := n.Answers[l.Key]
 				if seen, fix := l.cachesNothing(answer, asked && answer.Plain.OK); seen != "" {
-					found = append(found, Finding{Severity: Warn, Host: h.Name, Subject: strings.TrimSpace(n.Name + " " + l.Key), Seen: seen, Fix: fix})
+					add(Finding{Severity: Warn, Host: h.Name, Subject: strings.TrimSpace(n.Name + " " + l.Key), Seen: seen, Fix: fix})
 				}
 			}
 		}
 	}
-	return found
 }
 
 // cachesNothing tells why the cache of a location keeps nothing; "" where it keeps answers, or where that cannot be told.
