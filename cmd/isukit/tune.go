@@ -98,13 +98,9 @@ func runTuneLs(_ context.Context, o tuneOptions, _ []string, s streams) error {
 }
 
 func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) error {
-	catalog, names, err := round.LoadTunings(args)
+	catalog, tunings, err := round.ResolveTunings(args)
 	if err != nil {
 		return err
-	}
-	tunings, err := catalog.Resolve(names)
-	if err != nil {
-		return ui.UsageError(err, round.TuneHint(catalog, names))
 	}
 	for _, t := range tunings {
 		if o.asJSON {
@@ -122,13 +118,9 @@ func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) err
 }
 
 func runTuneDiff(ctx context.Context, o tuneOptions, args []string, s streams) error {
-	catalog, names, err := round.LoadTunings(args)
+	_, tunings, err := round.ResolveTunings(args)
 	if err != nil {
 		return err
-	}
-	tunings, err := catalog.Resolve(names)
-	if err != nil {
-		return ui.UsageError(err, round.TuneHint(catalog, names))
 	}
 	done := ui.Waiting(s.err, o.quiet, "comparing")
 	defer done()
@@ -215,13 +207,9 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 	}
 	opts := tune.RevertOptions{Force: o.force}
 	if !o.all {
-		catalog, names, err := round.LoadTunings(args)
+		_, tunings, err := round.ResolveTunings(args)
 		if err != nil {
 			return err
-		}
-		tunings, err := catalog.Resolve(names)
-		if err != nil {
-			return ui.UsageError(err, round.TuneHint(catalog, names))
 		}
 		for _, t := range tunings {
 			opts.Tunings = append(opts.Tunings, t.Name)

@@ -56,22 +56,16 @@ func StartBrowser(t *testing.T) *Browser {
 	Real(t)
 	path := FindBrowser(t)
 	toRead, toWrite, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, err)
 	fromRead, fromWrite, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, err)
 	cmd := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
 	cmd.ExtraFiles = []*os.File{toRead, fromWrite} // become 3 and 4
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	NoError(t, cmd.Start())
 	toRead.Close()
 	fromWrite.Close()
 	b := &Browser{t: t, to: toWrite, answers: map[int]chan message{}}

@@ -240,28 +240,13 @@ func (db *DB) Kill() {
 }
 
 // Pause stops the server's execution with SIGSTOP: connections stay open and nothing answers. Resume ends that.
-func (db *DB) Pause() {
-	db.tb.Helper()
-	if err := db.proc.signal(syscall.SIGSTOP, true); err != nil {
-		db.tb.Fatalf("pause %s: %v", db.Engine, err)
-	}
-}
+func (db *DB) Pause() { NoError(db.tb, db.proc.signal(syscall.SIGSTOP, true)) }
 
 // Resume lets a paused server run on.
-func (db *DB) Resume() {
-	db.tb.Helper()
-	if err := db.proc.signal(syscall.SIGCONT, true); err != nil {
-		db.tb.Fatalf("resume %s: %v", db.Engine, err)
-	}
-}
+func (db *DB) Resume() { NoError(db.tb, db.proc.signal(syscall.SIGCONT, true)) }
 
 // Stop shuts the server down cleanly and returns when it is gone.
-func (db *DB) Stop() {
-	db.tb.Helper()
-	if err := db.proc.end(syscall.SIGTERM, stopLimit); err != nil {
-		db.tb.Fatalf("stop %s: %v", db.Engine, err)
-	}
-}
+func (db *DB) Stop() { NoError(db.tb, db.proc.end(syscall.SIGTERM, stopLimit)) }
 
 // Restart starts the server again on the same data directory, port and socket, stopping it cleanly first if it runs,
 // and returns when it answers.

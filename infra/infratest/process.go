@@ -49,6 +49,14 @@ func Real(tb testing.TB) {
 	}
 }
 
+// NoError fails tb with an error, where there is one.
+func NoError(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // Root is the directory of the repository's go.mod.
 func Root(tb testing.TB) string {
 	tb.Helper()
@@ -85,9 +93,7 @@ func shortTempDir(tb testing.TB) string {
 func FreePort(tb testing.TB) int {
 	tb.Helper()
 	port, err := host.FreePort()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	NoError(tb, err)
 	return port
 }
 
@@ -211,9 +217,7 @@ var errEnded = errors.New("it was never asked")
 func ProcessesIn(tb testing.TB, dir string) []string {
 	tb.Helper()
 	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	NoError(tb, err)
 	var found []string
 	for _, e := range entries {
 		if _, err := strconv.Atoi(e.Name()); err != nil {
@@ -273,9 +277,7 @@ func Listening(tb testing.TB, dir string) []string {
 	var found []string
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		text, err := os.ReadFile(table)
-		if err != nil {
-			tb.Fatal(err)
-		}
+		NoError(tb, err)
 		for line := range strings.Lines(string(text)) {
 			f := strings.Fields(line)
 			if len(f) > 9 && f[3] == "0A" && ours["socket:["+f[9]+"]"] { // TCP_LISTEN

@@ -189,8 +189,8 @@ func LoadTunings(names []string) (*tune.Catalog, []string, error) {
 	return catalog, resolved, nil
 }
 
-// TuneHint is what to do where one of the names is no tuning's.
-func TuneHint(catalog *tune.Catalog, names []string) string {
+// tuneHint is what to do where one of the names is no tuning's.
+func tuneHint(catalog *tune.Catalog, names []string) string {
 	var known []string
 	for _, t := range catalog.Tunings {
 		known = append(known, t.Name)
@@ -209,18 +209,27 @@ func TuneHint(catalog *tune.Catalog, names []string) string {
 	return "isukit tune ls lists them"
 }
 
+// ResolveTunings returns the catalog with files of the user, and the tunings that names mean.
+func ResolveTunings(names []string) (*tune.Catalog, []tune.Tuning, error) {
+	catalog, names, err := LoadTunings(names)
+	if err != nil {
+		return nil, nil, err
+	}
+	tunings, err := catalog.Resolve(names)
+	if err != nil {
+		return nil, nil, ui.UsageError(err, tuneHint(catalog, names))
+	}
+	return catalog, tunings, nil
+}
+
 // FindTunings returns tunings by name, without those whose risk has to be accepted first.
 func FindTunings(names, accepted []string) ([]tune.Tuning, error) {
-	catalog, names, err := LoadTunings(names)
+	catalog, tunings, err := ResolveTunings(names)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := catalog.Resolve(accepted); err != nil {
-		return nil, ui.UsageError(fmt.Errorf("--accept-risk: %w", err), TuneHint(catalog, accepted))
-	}
-	tunings, err := catalog.Resolve(names)
-	if err != nil {
-		return nil, ui.UsageError(err, TuneHint(catalog, names))
+		return nil, ui.UsageError(fmt.Errorf("--accept-risk: %w", err), tuneHint(catalog, accepted))
 	}
 	if err := tune.CheckRisks(tunings, accepted); err != nil {
 		return nil, ui.UsageError(err, "to apply it anyway: --accept-risk NAME")

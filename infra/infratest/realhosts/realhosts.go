@@ -67,37 +67,33 @@ func Start(tb testing.TB, wants ...host.Want) *Lab {
 		tb.Fatalf("no files of a server: %v (make hosts)", err)
 	}
 	dir, err := os.MkdirTemp("", "isukit-ssh-")
-	if err != nil {
-		tb.Fatal(err)
-	}
+	infratest.NoError(tb, err)
 	startCleaner(tb, dir)
 	var keys strings.Builder
 	for _, key := range []string{"id", "other", "agent"} {
 		keygen(tb, filepath.Join(dir, key))
 		if key != "other" {
-			keys.WriteString(read(tb, filepath.Join(dir, key+".pub")))
+			text, err := os.ReadFile(filepath.Join(dir, key+".pub"))
+			infratest.NoError(tb, err)
+			keys.Write(text)
 		}
 	}
 	driver, err := machine.OpenLab(machine.Options{StateDir: dir, CPUScale: 1, System: &machine.System{Tree: tree, Keys: keys.String()}})
-	if err != nil {
-		tb.Fatal(err)
-	}
+	infratest.NoError(tb, err)
 	tb.Cleanup(func() {
 		if err := driver.Close(context.Background()); err != nil {
 			tb.Error(err)
 		}
 		os.RemoveAll(dir)
 	})
-	if err := driver.Ensure(tb.Context(), wants); err != nil {
-		tb.Fatal(err)
-	}
+	infratest.NoError(tb, driver.Ensure(tb.Context(), wants))
 	l := &Lab{driver, dir}
 	var known strings.Builder
 	for _, w := range wants {
 		l.Must(tb, w.Name, "useradd -m -s /bin/sh -p '*' nosudo && cp -r /home/isucon/.ssh /home/nosudo/ && chown -R nosudo: /home/nosudo")
 		fmt.Fprintf(&known, "%s %s", l.Address(tb, w.Name), l.Must(tb, w.Name, "cat /etc/ssh/ssh_host_ed25519_key.pub"))
 	}
-	write(tb, filepath.Join(dir, "known_hosts"), known.String())
+	infratest.NoError(tb, os.WriteFile(filepath.Join(dir, "known_hosts"), []byte(known.String()), 0o600))
 	return l
 }
 
@@ -108,16 +104,10 @@ func startCleaner(tb testing.TB, dir string) {
 	cleaner.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for the test
 	cleaner.Stderr = os.Stderr
 	stdin, err := cleaner.StdinPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
+	infratest.NoError(tb, err)
 	stdout, err := cleaner.StdoutPipe()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := cleaner.Start(); err != nil {
-		tb.Fatal(err)
-	}
+	infratest.NoError(tb, err)
+	infratest.NoError(tb, cleaner.Start())
 	tb.Cleanup(func() {
 		stdin.Close()
 		cleaner.Wait()
@@ -136,9 +126,7 @@ func (l *Lab) Address(tb testing.TB, name string) string {
 func (l *Lab) host(tb testing.TB, name string) host.Host {
 	tb.Helper()
 	h, err := l.Host(name)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	infratest.NoError(tb, err)
 	return h
 }
 
@@ -173,7 +161,7 @@ func (l *Lab) WriteConfig(tb testing.TB, logins ...Login) string {
 			h.Name, h.Address, h.User, identity, filepath.Join(l.Dir, h.Known), h.More)
 	}
 	file := filepath.Join(l.Dir, "config")
-	write(tb, file, b.String())
+	infratest.NoError(tb, os.WriteFile(file, []byte(b.String()), 0o600))
 	return file
 }
 
@@ -182,20 +170,4 @@ func keygen(tb testing.TB, file string) {
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", file).CombinedOutput(); err != nil {
 		tb.Fatalf("ssh-keygen: %v: %s", err, out)
 	}
-}
-
-func write(tb testing.TB, file, text string) {
-	tb.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func read(tb testing.TB, file string) string {
-	tb.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(text)
 }
