@@ -28,18 +28,25 @@ const unlike = 0.1
 // Change is a condition that differs. From or To is "" where a side does not have it.
 type Change struct {
 	// Group is "fact", "topology", "round", "benchmark", or a host and source of settings, as "s1: sysctl".
-	Group, Key, From, To string
+	Group string `json:"group"`
+	Key   string `json:"key"`
+	From  string `json:"from"`
+	To    string `json:"to"`
 }
 
 // Move is a figure that differs.
 type Move struct {
 	// Group is "round", "route", "query", "cpu" or "host"; Name what it is a figure of, Figure which one, with its unit.
-	Group, Name, Figure string
-	From, To            float64
+	Group  string  `json:"group"`
+	Name   string  `json:"name,omitempty"`
+	Figure string  `json:"figure"`
+	From   float64 `json:"from"`
+	To     float64 `json:"to"`
 	// Weight orders the moves of a group: how far the sum of time, or of cores, has moved.
-	Weight float64
+	Weight float64 `json:"-"`
 	// OnlyA and OnlyB say that the other round has nothing of that name.
-	OnlyA, OnlyB bool
+	OnlyA bool `json:"-"`
+	OnlyB bool `json:"-"`
 }
 
 // Relative is how far the figure moved in relation to where it was; +Inf from zero.

@@ -43,7 +43,7 @@ func runDiff(o roundsOptions, top int, brief bool, from, to string, s streams) e
 	}
 	d := diff.Of(rounds[0], rounds[1])
 	if o.asJSON {
-		return printDiffJSON(d, s)
+		return ui.PrintJSON(s.out, diffJSON{d.A.ID, d.B.ID, append([]diff.Change{}, d.Changed...), append([]diff.Move{}, d.Moved...)})
 	}
 	if brief {
 		var b strings.Builder
@@ -65,36 +65,9 @@ func firstLines(text string, most int) []string {
 	return lines
 }
 
-// movedJSON is a move as --json prints it.
-type movedJSON struct {
-	Group  string  `json:"group"`
-	Name   string  `json:"name,omitempty"`
-	Figure string  `json:"figure"`
-	From   float64 `json:"from"`
-	To     float64 `json:"to"`
-}
-
-type changedJSON struct {
-	Group string `json:"group"`
-	Key   string `json:"key"`
-	From  string `json:"from"`
-	To    string `json:"to"`
-}
-
 type diffJSON struct {
 	A       string        `json:"a"`
 	B       string        `json:"b"`
-	Changed []changedJSON `json:"changed"`
-	Moved   []movedJSON   `json:"moved"`
-}
-
-func printDiffJSON(d *diff.Diff, s streams) error {
-	out := diffJSON{d.A.ID, d.B.ID, []changedJSON{}, []movedJSON{}}
-	for _, c := range d.Changed {
-		out.Changed = append(out.Changed, changedJSON(c))
-	}
-	for _, m := range d.Moved {
-		out.Moved = append(out.Moved, movedJSON{m.Group, m.Name, m.Figure, m.From, m.To})
-	}
-	return ui.PrintJSON(s.out, out)
+	Changed []diff.Change `json:"changed"`
+	Moved   []diff.Move   `json:"moved"`
 }

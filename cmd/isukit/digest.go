@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"isukit/bench/report"
+	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/digest/access"
@@ -142,21 +143,26 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 		return err
 	}
 	d.Keep(func(r *access.Route) bool { return match.MatchString(r.Method + " " + r.Path) })
-	figures := ui.RouteFigures()
-	if err := ui.OrderRows(figures, o.sort, d.Routes); err != nil {
+	printErr := printDigest(o.digestOptions, s, ui.RouteFigures(), d.Routes, func() result.AccessDigest { return round.AccessDigest(d) }, report.Access)
+	return errors.Join(printErr, failed)
+}
+
+// printDigest prints rows in the order of --sort: by the chosen columns, or all of the digest as JSON or a report has it.
+func printDigest[R, D any](o digestOptions, s streams, figures ui.RowFigures[R], rows []R, digest func() D, text func(io.Writer, *D, int, report.Style) error) error {
+	if err := ui.OrderRows(figures, o.sort, rows); err != nil {
 		return err
 	}
 	if o.own() {
-		return errors.Join(ui.PrintRows(s.out, o.columns, o.output, figures, d.Routes[:o.shown(len(d.Routes))]), failed)
+		return ui.PrintRows(s.out, o.columns, o.output, figures, rows[:o.shown(len(rows))])
 	}
-	out := round.AccessDigest(d)
+	out := digest()
 	if err := round.MaskValues(&out); err != nil {
 		return err
 	}
 	if o.asJSON {
-		return errors.Join(ui.PrintJSON(s.out, out), failed)
+		return ui.PrintJSON(s.out, out)
 	}
-	return errors.Join(report.Access(s.out, &out, o.top, wideStyle(s.out)), failed)
+	return text(s.out, &out, o.top, wideStyle(s.out))
 }
 
 // wideStyle is styleOf with room for all columns where the output is no terminal.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"isukit/bench/report"
+	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/digest/query"
@@ -67,19 +68,6 @@ func runDigestQueries(ctx context.Context, o digestOptions, groups, files []stri
 		return err
 	}
 	d.Queries = slices.DeleteFunc(d.Queries, func(q *query.Query) bool { return !match.MatchString(q.Fingerprint) })
-	figures := ui.QueryFigures()
-	if err := ui.OrderRows(figures, o.sort, d.Queries); err != nil {
-		return err
-	}
-	if o.own() {
-		return errors.Join(ui.PrintRows(s.out, o.columns, o.output, figures, d.Queries[:o.shown(len(d.Queries))]), failed)
-	}
-	out := round.QueryDigest(d, "")
-	if err := round.MaskValues(&out); err != nil {
-		return err
-	}
-	if o.asJSON {
-		return errors.Join(ui.PrintJSON(s.out, out), failed)
-	}
-	return errors.Join(report.Queries(s.out, &out, o.top, wideStyle(s.out)), failed)
+	printErr := printDigest(o, s, ui.QueryFigures(), d.Queries, func() result.QueryDigest { return round.QueryDigest(d, "") }, report.Queries)
+	return errors.Join(printErr, failed)
 }
