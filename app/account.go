@@ -94,7 +94,7 @@ func (p *portal) login(ctx context.Context, c *call, m *portalv1.LoginRequest) (
 		return nil, err
 	}
 	if !right || !known {
-		return nil, badLogin()
+		return nil, badLogin
 	}
 	p.startSession(c.w, row.ID)
 	return &portalv1.LoginResponse{Contestant: row.proto()}, nil

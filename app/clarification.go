@@ -65,7 +65,7 @@ func (p *portal) askClarification(ctx context.Context, c *call, m *portalv1.AskC
 		return nil, err
 	}
 	if c.caller.TeamID == 0 {
-		return nil, noTeam()
+		return nil, noTeam
 	}
 	row := clarification{TeamID: c.caller.TeamID, Question: m.GetQuestion()}
 	err := writeTx(ctx, p.Store, func(tx *sqlx.Tx) error {

@@ -57,7 +57,7 @@ func (p *portal) enqueueJob(ctx context.Context, c *call, m *portalv1.EnqueueJob
 		return nil, err
 	}
 	if c.caller.TeamID == 0 {
-		return nil, noTeam()
+		return nil, noTeam
 	}
 	j := job{TeamID: c.caller.TeamID, Status: statusWaiting, Target: m.GetTarget(), Memo: m.GetMemo()}
 	if err := p.needJobsOpen(ctx, p.Store.Reader()); err != nil {
@@ -93,7 +93,7 @@ func (p *portal) listJobs(ctx context.Context, c *call) (*portalv1.ListJobsRespo
 		return nil, err
 	}
 	if c.caller.TeamID == 0 {
-		return nil, noTeam()
+		return nil, noTeam
 	}
 	jobs, err := newestJobs(ctx, p.jobs().Reader(), c.caller.TeamID, before, jobsPerPage)
 	if err != nil {

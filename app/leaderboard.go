@@ -129,7 +129,7 @@ func (p *portal) getLeaderboard(ctx context.Context, c *call) (*portalv1.GetLead
 
 func (p *portal) getDashboard(ctx context.Context, c *call) (*portalv1.GetDashboardResponse, error) {
 	if c.caller.TeamID == 0 {
-		return nil, noTeam()
+		return nil, noTeam
 	}
 	clock, err := readClock(ctx, p.Store.Reader())
 	if err != nil {

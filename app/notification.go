@@ -58,7 +58,7 @@ func (p *portal) listNotifications(ctx context.Context, c *call) (*portalv1.List
 		return nil, err
 	}
 	if c.caller.TeamID == 0 {
-		return nil, noTeam()
+		return nil, noTeam
 	}
 	var rows []notification
 	err = p.Store.Reader().SelectContext(ctx, &rows, "SELECT team_id, seq, created_at_us, finished_job_id, answered_clarification_id"+

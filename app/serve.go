@@ -125,7 +125,7 @@ func (p *portal) admit(ctx context.Context, a access, c *call) error {
 	if a == workers {
 		if !p.bearsWorkerToken(c.r) {
 			c.w.Header().Set("WWW-Authenticate", `Bearer realm="workers"`)
-			return badWorkerToken()
+			return badWorkerToken
 		}
 		return nil
 	}
@@ -139,9 +139,9 @@ func (p *portal) admit(ctx context.Context, a access, c *call) error {
 	case err != nil:
 		return err
 	case caller == nil:
-		return noSession()
+		return noSession
 	case a == admins && !caller.Admin:
-		return notAdmin()
+		return notAdmin
 	}
 	c.caller = caller
 	return nil

@@ -96,7 +96,7 @@ func lockCaller(ctx context.Context, tx *sqlx.Tx, id int64) (*contestant, error)
 	c := &contestant{}
 	err := tx.GetContext(ctx, c, "SELECT id, name, team_id, admin FROM contestants WHERE id = ? FOR UPDATE", id)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, noSession()
+		return nil, noSession
 	}
 	return c, err
 }
@@ -167,7 +167,7 @@ func (p *portal) updateTeam(ctx context.Context, c *call, m *portalv1.UpdateTeam
 			return err
 		}
 		if c.caller.TeamID != id {
-			return notMember()
+			return notMember
 		}
 		if err := p.needTeamsOpen(ctx, tx); err != nil {
 			return err
@@ -211,7 +211,7 @@ func (p *portal) joinTeam(ctx context.Context, c *call, m *portalv1.JoinTeamRequ
 			return err
 		}
 		if subtle.ConstantTimeCompare([]byte(token), []byte(m.GetInviteToken())) != 1 {
-			return wrongInvite()
+			return wrongInvite
 		}
 		if err := p.needTeamsOpen(ctx, tx); err != nil {
 			return err

@@ -53,7 +53,7 @@ func lockRunning(ctx context.Context, tx *sqlx.Tx, id int64, worker string) (*jo
 	case j.Status == statusWaiting:
 		return nil, conflict("job_not_received", "no worker has received this job")
 	case j.Worker != worker:
-		return nil, notYourJob()
+		return nil, notYourJob
 	case j.Status >= statusFinished:
 		return j, conflict("job_finished", "the result of this job was reported already")
 	}

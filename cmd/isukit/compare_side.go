@@ -100,12 +100,18 @@ func splitArgs(text string) ([]string, error) {
 	return args, nil
 }
 
-// checkRoundArgs tells before anything runs what `isukit round` would refuse.
-func checkRoundArgs(args []string) error {
+// parseRound reads arguments of isukit round.
+func parseRound(args []string) (*cobra.Command, *roundOptions, error) {
 	var o roundOptions
 	cmd := &cobra.Command{Use: "round"}
 	o.addFlags(cmd.Flags())
-	if err := cmd.ParseFlags(args); err != nil {
+	return cmd, &o, cmd.ParseFlags(args)
+}
+
+// checkRoundArgs tells before anything runs what `isukit round` would refuse.
+func checkRoundArgs(args []string) error {
+	cmd, o, err := parseRound(args)
+	if err != nil {
 		return err
 	}
 	if rest := cmd.Flags().Args(); len(rest) > 0 {

@@ -140,15 +140,11 @@ func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, e
 	if err := o.wantUp(ctx, site); err != nil {
 		return nil, err
 	}
-	probe, err := probeProgram()
-	if err != nil {
-		return nil, err
-	}
 	sub, lacking := site.Subject(ctx)
 	if sub == nil {
 		return nil, lacking
 	}
-	seen, err = sub.Examine(ctx, subject.ExamineOptions{Over: doctorLook, Probe: probe})
+	seen, err = examine(ctx, sub)
 	return seen, errors.Join(err, lacking)
 }
 
@@ -200,11 +196,7 @@ func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doct
 				return enginemysql.SQL{DB: pool}, func() error { return nil }, nil
 			}})
 	}
-	probe, err := probeProgram()
-	if err != nil {
-		return nil, err
-	}
-	return sub.Examine(ctx, subject.ExamineOptions{Over: doctorLook, Probe: probe})
+	return examine(ctx, sub)
 }
 
 func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
@@ -251,10 +243,13 @@ func findingsText(findings []doctor.Finding, checks int) string {
 	return b.String()
 }
 
-// probeProgram is this program as what tries ways from a host.
-func probeProgram() (doctor.Probe, error) {
+// examine looks at a subject, with this program as what tries ways from its hosts.
+func examine(ctx context.Context, sub *subject.Subject) (*doctor.Observed, error) {
 	me, err := os.Executable()
-	return doctor.Probe{Argv: []string{me, "doctor", "probe"}}, err
+	if err != nil {
+		return nil, err
+	}
+	return sub.Examine(ctx, subject.ExamineOptions{Over: doctorLook, Probe: doctor.Probe{Argv: []string{me, "doctor", "probe"}}})
 }
 
 func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir string) (seen *doctor.Observed, err error) {
@@ -263,11 +258,7 @@ func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir st
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
-	probe, err := probeProgram()
-	if err != nil {
-		return nil, err
-	}
 	sub, lacking := opened.Subject(ctx, false)
-	seen, err = sub.Examine(ctx, subject.ExamineOptions{Over: doctorLook, Probe: probe})
+	seen, err = examine(ctx, sub)
 	return seen, errors.Join(lacking, err)
 }

@@ -212,17 +212,15 @@ type replicaStatus struct {
 }
 
 func statusJSON(status fanout.Status, s streams) error {
-	encoder := json.NewEncoder(s.out)
+	var lines []replicaStatus
 	for _, r := range status.Replicas {
 		line := replicaStatus{Name: r.Name, State: string(r.State), Reason: r.Reason}
 		if r.Err != nil {
 			line.Error = r.Err.Error()
 		}
-		if err := encoder.Encode(line); err != nil {
-			return err
-		}
+		lines = append(lines, line)
 	}
-	return nil
+	return ui.PrintJSONLines(s.out, lines)
 }
 
 func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {

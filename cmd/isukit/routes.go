@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -62,7 +61,11 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 		}
 	}
 	if o.asJSON {
-		return routesJSON(routes, s)
+		var lines []routeInfo
+		for _, r := range routes {
+			lines = append(lines, routeInfo(r))
+		}
+		return ui.PrintJSONLines(s.out, lines)
 	}
 	w := ui.NewTable(s.out)
 	for _, r := range routes {
@@ -80,14 +83,4 @@ func findRoutes(routes decode.Routes, path string) decode.Routes {
 	return slices.DeleteFunc(routes.Find(strings.TrimSpace(rest)), func(r decode.Route) bool {
 		return r.Method != "*" && !strings.EqualFold(r.Method, method)
 	})
-}
-
-func routesJSON(routes decode.Routes, s streams) error {
-	encoder := json.NewEncoder(s.out)
-	for _, r := range routes {
-		if err := encoder.Encode(routeInfo(r)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

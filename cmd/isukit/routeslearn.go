@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -101,14 +100,11 @@ type guessInfo struct {
 }
 
 func learnedJSON(learned []decode.LearnedRoute, w io.Writer) error {
-	encoder := json.NewEncoder(w)
+	var lines []learnedInfo
 	for _, r := range learned {
-		info := learnedInfo{Method: r.Method, Path: r.Path, Request: guessOf(r.Request, r.RequestBodies), Response: guessOf(r.Response, r.ResponseBodies)}
-		if err := encoder.Encode(info); err != nil {
-			return err
-		}
+		lines = append(lines, learnedInfo{Method: r.Method, Path: r.Path, Request: guessOf(r.Request, r.RequestBodies), Response: guessOf(r.Response, r.ResponseBodies)})
 	}
-	return nil
+	return ui.PrintJSONLines(w, lines)
 }
 
 func guessOf(g decode.Guess, bodies int) *guessInfo {

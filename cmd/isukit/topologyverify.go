@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
@@ -88,7 +85,7 @@ func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o site
 		names = append(names, h.Name)
 	}
 	if !r.noAsk {
-		if err := consent(s, fmt.Sprintf("This reboots %s (%s) and interrupts everything that runs there.", strings.Join(names, ", "), r.how)); err != nil {
+		if err := consent(ctx, s, fmt.Sprintf("This reboots %s (%s) and interrupts everything that runs there.", strings.Join(names, ", "), r.how)); err != nil {
 			return err
 		}
 	}
@@ -124,17 +121,15 @@ func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infr
 	return r.play(ctx, spec, silent)
 }
 
-func consent(s streams, what string) error {
-	in, ok := s.in.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+func consent(ctx context.Context, s streams, what string) error {
+	yes, asked, err := agreed(ctx, s, what+"\nGo on?")
+	switch {
+	case !asked:
 		return ui.UsageError(errors.New("no terminal to ask on: "+what), "--no-ask continues without asking")
-	}
-	fmt.Fprintf(s.err, "%s\nGo on? [y/N] ", what)
-	answer, err := bufio.NewReader(in).ReadString('\n')
-	if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "y" && answer != "yes" {
+	case err == nil && !yes:
 		return errors.New("nothing was done")
 	}
-	return nil
+	return err
 }
 
 type topologyVerified struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -69,7 +70,7 @@ func trustProject(cmd *cobra.Command, s streams) error {
 			why = "has changed since its last use"
 		}
 		fmt.Fprintf(s.err, "isukit: %s %s. It runs these commands:\n%s", now.Path, why, listOf(commandsOf(p)))
-		if yes, err = agreed(cmd, s); err != nil {
+		if yes, _, err = agreed(cmd.Context(), s, "isukit: run them?"); err != nil {
 			return err
 		}
 	}
@@ -113,19 +114,19 @@ func (t trusted) keep(state string) error {
 	return nil
 }
 
-// agreed asks on the terminal; without one nobody agrees.
-func agreed(cmd *cobra.Command, s streams) (bool, error) {
+// agreed asks on the terminal; without one nobody is asked.
+func agreed(ctx context.Context, s streams, question string) (yes, asked bool, err error) {
 	f, ok := s.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return false, nil
+		return false, false, nil
 	}
-	fmt.Fprint(s.err, "isukit: run them? [y/N] ")
-	line, err := bufio.NewReader(io.LimitReader(ui.Interruptible(cmd.Context(), s.in), 100)).ReadString('\n')
+	fmt.Fprint(s.err, question+" [y/N] ")
+	line, err := bufio.NewReader(io.LimitReader(ui.Interruptible(ctx, s.in), 100)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+		return false, true, err
 	}
 	answer := strings.ToLower(strings.TrimSpace(line))
-	return answer == "y" || answer == "yes", nil
+	return answer == "y" || answer == "yes", true, nil
 }
 
 // commandsOf are everything that a project has run, and where.

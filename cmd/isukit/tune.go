@@ -102,13 +102,10 @@ func runTuneShow(_ context.Context, o tuneOptions, args []string, s streams) err
 	if err != nil {
 		return err
 	}
+	if o.asJSON {
+		return ui.PrintJSONLines(s.out, tunings)
+	}
 	for _, t := range tunings {
-		if o.asJSON {
-			if err := json.NewEncoder(s.out).Encode(t); err != nil {
-				return err
-			}
-			continue
-		}
 		_, text := catalog.Text(t.Name)
 		if _, err := fmt.Fprint(s.out, text); err != nil {
 			return err

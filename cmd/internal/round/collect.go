@@ -2,7 +2,6 @@ package round
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -136,14 +135,14 @@ type gathering struct {
 
 	marks     []observe.Mark
 	databases []observe.Database
-	closers   []func() error
-	schemas   map[string]string // what performance_schema had counted before, by database
-	ahead     map[string]time.Duration
-	owners    map[string]map[int]string // by host and process, the role of a project
-	series    []*seriesTaker
-	noise     []host.Noise
-	recorded  []observe.Recorded
-	settings  []result.Settings
+	closers
+	schemas  map[string]string // what performance_schema had counted before, by database
+	ahead    map[string]time.Duration
+	owners   map[string]map[int]string // by host and process, the role of a project
+	series   []*seriesTaker
+	noise    []host.Noise
+	recorded []observe.Recorded
+	settings []result.Settings
 }
 
 func newGathering(say func(string, ...any), record *result.Round) *gathering {
@@ -168,15 +167,6 @@ func (r *gathering) complete() {
 	r.fillSeries()
 	r.Record.Warnings = slices.Concat(r.warnings, r.Record.Warnings)
 	r.Record.Settings = r.settings
-}
-
-func (r *gathering) close() error {
-	var errs []error
-	for _, c := range r.closers {
-		errs = append(errs, c())
-	}
-	r.closers = nil
-	return errors.Join(errs...)
 }
 
 func (r *gathering) readSettings(ctx context.Context) {

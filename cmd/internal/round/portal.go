@@ -78,33 +78,26 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 
 // openOutputs makes the files that the load is written to while it runs; close ends them.
 func (o Options) openOutputs(m *measurement) (close func() error, err error) {
-	var closers []func() error
-	close = func() error {
-		var errs []error
-		for _, c := range slices.Backward(closers) {
-			errs = append(errs, c())
-		}
-		return errors.Join(errs...)
-	}
+	var opened closers
 	if o.Hits && o.Shape != "capacity" { // its trials would all begin at zero
 		if m.hits, err = NewHitLog(); err != nil {
-			return close, err
+			return opened.close, err
 		}
-		closers = append(closers, m.hits.File.Close)
+		opened = append(opened, m.hits.File.Close)
 	}
 	if o.Capture != "" {
 		if m.traffic, err = newRoundCapture(o.Capture, o.CaptureShare); err != nil {
-			return close, err
+			return opened.close, err
 		}
-		closers = append(closers, m.traffic.close)
+		opened = append(opened, m.traffic.close)
 	}
 	if o.Keylog != "" {
 		if m.keys, err = newFile("--keylog", o.Keylog); err != nil {
-			return close, err
+			return opened.close, err
 		}
-		closers = append(closers, m.keys.Close)
+		opened = append(opened, m.keys.Close)
 	}
-	return close, nil
+	return opened.close, nil
 }
 
 // keep lays the record down, with the logs and what else was gathered.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"isukit/bench/external"
@@ -90,14 +91,7 @@ func (o *Opened) Apply(ctx context.Context, topology string, say func(string, ..
 
 // Lock keeps others from changing the hosts until release, or the end of this process.
 func (o *Opened) Lock(ctx context.Context, holder string) (release func() error, err error) {
-	var held []func() error
-	release = func() error {
-		var errs []error
-		for _, r := range held {
-			errs = append(errs, r())
-		}
-		return errors.Join(errs...)
-	}
+	var held closers
 	file, err := proc.TryLock(filepath.Join(o.stateDir, "site.lock"))
 	if err != nil {
 		return nil, fmt.Errorf("another isukit changes the hosts of this project: %w", err)
@@ -106,11 +100,23 @@ func (o *Opened) Lock(ctx context.Context, holder string) (release func() error,
 	for _, d := range o.drivers {
 		r, err := d.Lock(ctx, holder)
 		if err != nil {
-			return nil, errors.Join(err, release())
+			return nil, errors.Join(err, held.close())
 		}
 		held = append(held, r)
 	}
-	return release, nil
+	return held.close, nil
+}
+
+// closers are what ends things that were opened one after another.
+type closers []func() error
+
+// close ends the last one first.
+func (c closers) close() error {
+	var errs []error
+	for _, one := range slices.Backward(c) {
+		errs = append(errs, one())
+	}
+	return errors.Join(errs...)
 }
 
 // FindProject reads the project file; path "" takes isukit.yaml of the current directory where there is one, else nil.
