@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"isukit/bench/external"
+	"isukit/bench/load"
 	"isukit/bench/result"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/metrics"
@@ -158,7 +159,7 @@ func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time
 			told = time.Now()
 			t.round.say("still waiting for %s%s", sign, text)
 		}
-		if err := sleep(ctx, lookEvery); err != nil {
+		if err := load.Sleep(ctx, lookEvery); err != nil {
 			return err
 		}
 	}
@@ -180,21 +181,12 @@ func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
 	begun, heard := time.Now(), time.Now()
 	// What a hook announces is an initialize, which may take long and is logged at its end.
 	for (t.hooked || time.Since(heard) < idle) && time.Since(begun) < longest {
-		if sleep(ctx, lookEvery) != nil {
+		if load.Sleep(ctx, lookEvery) != nil {
 			return
 		}
 		if t.look(ctx) > 0 {
 			heard, t.hooked = time.Now(), false
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"isukit/bench/load"
 	"isukit/bench/result"
 	"isukit/infra/digest"
 	"isukit/infra/digest/access"
@@ -52,7 +53,7 @@ func (r *gathering) awaitWindow(ctx context.Context) {
 	}
 	for name := range r.named {
 		_, to := r.window(name, false)
-		_ = sleep(ctx, min(time.Until(to.Add(-r.ahead[name])), 2*time.Second))
+		_ = load.Sleep(ctx, min(time.Until(to.Add(-r.ahead[name])), 2*time.Second))
 	}
 }
 

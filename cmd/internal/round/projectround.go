@@ -15,6 +15,7 @@ import (
 
 	"isukit/bench"
 	"isukit/bench/external"
+	"isukit/bench/load"
 	"isukit/bench/result"
 	"isukit/cmd/internal/release"
 	"isukit/cmd/internal/ui"
@@ -216,7 +217,7 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 		}
 	}}
 	// Logs tell whole seconds: what came before the benchmark must not lie in its first one.
-	_ = sleep(ctx, time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+	_ = load.Sleep(ctx, time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	r.Record.Benchmark = result.Benchmark{Command: r.mask(b.Command), ScoreFrom: "none", Began: time.Now().UTC()}
 	run, err := cmd.Start(ctx)
 	missing(lines.rest())

@@ -14,6 +14,7 @@ import (
 
 	"forge.example/account/isukit/app/fanout"
 	"isukit/bench"
+	"isukit/bench/load"
 	"isukit/infra"
 	"isukit/infra/project"
 	"isukit/infra/topology"
@@ -128,10 +129,8 @@ func settled(ctx context.Context, pool *fanout.Pool) (fanout.Status, error) {
 		if err != nil || !late || time.Now().After(deadline) {
 			return status, err
 		}
-		select {
-		case <-ctx.Done():
-			return status, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		if err := load.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return status, err
 		}
 	}
 }
