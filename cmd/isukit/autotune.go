@@ -100,8 +100,10 @@ func (o screenOptions) topology() (*topology.Topology, error) {
 	if p, _, err := projectOf(o.Round); err != nil || p != nil {
 		return nil, ui.UsageError(errors.Join(err, errors.New("--size and --place do not apply to a project")), "name only tunings")
 	}
-	_, r, err := parseRound(o.Round)
-	if err != nil {
+	var r roundOptions
+	cmd := &cobra.Command{Use: "round"}
+	r.addFlags(cmd.Flags())
+	if err := cmd.ParseFlags(o.Round); err != nil {
 		return nil, err
 	}
 	return round.FindTopology(r.Topology)

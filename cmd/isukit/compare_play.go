@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/project"
@@ -89,8 +91,10 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 
 // projectOf is the project that a round with these arguments would be of, with its file; nil for a round of the portal.
 func projectOf(args []string) (p *project.Project, file string, err error) {
-	cmd, o, err := parseRound(args)
-	if err != nil {
+	var o roundOptions
+	cmd := &cobra.Command{Use: "round"}
+	o.addFlags(cmd.Flags())
+	if err := cmd.ParseFlags(args); err != nil {
 		return nil, "", err
 	}
 	p, dir, err := roundedProject(cmd)

@@ -100,18 +100,12 @@ func splitArgs(text string) ([]string, error) {
 	return args, nil
 }
 
-// parseRound reads arguments of isukit round.
-func parseRound(args []string) (*cobra.Command, *roundOptions, error) {
+// checkRoundArgs tells before anything runs what `isukit round` would refuse.
+func checkRoundArgs(args []string) error {
 	var o roundOptions
 	cmd := &cobra.Command{Use: "round"}
 	o.addFlags(cmd.Flags())
-	return cmd, &o, cmd.ParseFlags(args)
-}
-
-// checkRoundArgs tells before anything runs what `isukit round` would refuse.
-func checkRoundArgs(args []string) error {
-	cmd, o, err := parseRound(args)
-	if err != nil {
+	if err := cmd.ParseFlags(args); err != nil {
 		return err
 	}
 	if rest := cmd.Flags().Args(); len(rest) > 0 {

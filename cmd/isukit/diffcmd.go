@@ -43,7 +43,7 @@ func runDiff(o roundsOptions, top int, brief bool, from, to string, s streams) e
 	}
 	d := diff.Of(rounds[0], rounds[1])
 	if o.asJSON {
-		return ui.PrintJSON(s.out, diffJSON{d.A.ID, d.B.ID, append([]diff.Change{}, d.Changed...), append([]diff.Move{}, d.Moved...)})
+		return printDiffJSON(d, s)
 	}
 	if brief {
 		var b strings.Builder
@@ -70,4 +70,8 @@ type diffJSON struct {
 	B       string        `json:"b"`
 	Changed []diff.Change `json:"changed"`
 	Moved   []diff.Move   `json:"moved"`
+}
+
+func printDiffJSON(d *diff.Diff, s streams) error {
+	return ui.PrintJSON(s.out, diffJSON{d.A.ID, d.B.ID, append([]diff.Change{}, d.Changed...), append([]diff.Move{}, d.Moved...)})
 }

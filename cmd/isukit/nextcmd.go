@@ -23,10 +23,7 @@ last hour before --end the list is about not losing points: logging off, a reboo
 		Example: "  isukit next\n  isukit next --end 17:30",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := stateDir(cmd)
-			if err != nil {
-				return err
-			}
+			dir := stateDir(cmd)
 			now := time.Now()
 			at, err := time.ParseInLocation("15:04", end, now.Location())
 			if err != nil {

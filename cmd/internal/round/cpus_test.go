@@ -20,7 +20,7 @@ func TestParseCPUs(t *testing.T) {
 		{"2-1", nil, "not a list"},
 		{"-1", nil, "not a list"},
 		{"99999999", nil, "not a list"},
-		{"4095", nil, "CPU 4095 is not there"},
+		{"4095", nil, "CPU 4095 does not exist"},
 	}
 	for _, tt := range tests {
 		got, err := parseCPUs(tt.text)
