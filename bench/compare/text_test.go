@@ -169,3 +169,13 @@ func TestOrderIsBalanced(t *testing.T) {
 		}
 	}
 }
+
+func TestGoBenchGolden(t *testing.T) {
+	a, b := cases()["troubled"]()
+	a.Name = "two words\n"
+	var out bytes.Buffer
+	if err := compare.GoBench(&out, a, b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "gobench.txt", out.String())
+}

@@ -72,6 +72,7 @@ var flagUses = map[string]flagUse{
 			{ofKept, "budget warmup repeats both", "both sides are saved rounds, so no round is run; --rounds runs new ones"},
 			{ofCommands, "both", "--both only applies to isukit rounds, and both sides are commands; add the arguments to the commands"},
 		},
+		needs: []need{{"json metrics same alpha sequential", "!bench", "--bench only prints the rounds"}},
 	},
 	"doctor": {
 		kinds: []subjectKind{aRecord, aTopology, aProject, thisMachine, aList}, about: subjectOfDoctor,

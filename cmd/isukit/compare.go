@@ -20,6 +20,7 @@ import (
 
 type compareOptions struct {
 	rounds    roundsOptions
+	bench     bool
 	statistic compare.Options
 	plan      session.Plan
 	// both are arguments of `isukit round` for both sides.
@@ -51,7 +52,8 @@ Without these flags, saved rounds are compared: "topology=NAME" selects all roun
   isukit compare commit=main commit=HEAD --until-sure --budget 20m --both "--duration 15s"
   isukit compare commit=HEAD round=      # what is not committed yet, after make build
   isukit compare "command=./bench --old" "command=./bench --new" --until-sure --metrics score,rss_mb:lower
-  isukit compare ~1,~3,~5,~7,~9,~11 last,~2,~4,~6,~8,~10 --metrics score`,
+  isukit compare ~1,~3,~5,~7,~9,~11 last,~2,~4,~6,~8,~10 --metrics score
+  isukit compare topology=single topology=fanout-2 --bench > rounds.txt`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.stateDir, o.quiet = stateDir(cmd), isQuiet(cmd)
@@ -60,6 +62,7 @@ Without these flags, saved rounds are compared: "topology=NAME" selects all roun
 	}
 	o.rounds.addFlags(cmd)
 	f := cmd.Flags()
+	f.BoolVar(&o.bench, "bench", false, "print the rounds as Go benchmark lines, for benchstat -col side")
 	f.StringSliceVar(&o.statistic.Metrics, "metrics", nil, "metrics to compare: score, hits, p50, p99, cpu, errors; for those of a command NAME:higher or NAME:lower (the better direction)")
 	f.Float64Var(&o.statistic.Same, "same", o.statistic.Same, "relative difference that counts as the same")
 	f.Float64Var(&o.statistic.Alpha, "alpha", o.statistic.Alpha, "probability of a false \"better\" or \"worse\", over all metrics together")
@@ -148,6 +151,9 @@ func compareHint(query string) string {
 
 // printComparison compares and prints; warnings are said beside those of the comparison itself.
 func printComparison(o compareOptions, a, b compare.Side, warnings []string, s streams) error {
+	if o.bench {
+		return compare.GoBench(s.out, a, b)
+	}
 	c, err := compare.Rounds(a, b, o.statistic)
 	if errors.Is(err, compare.ErrNoPairs) {
 		return ui.Hinted(err, fmt.Sprintf("found %d passed rounds of A and %d of B (failed rounds are not compared)", len(a.Rounds), len(b.Rounds)))

@@ -42,6 +42,10 @@ func TestCompareUntilSure(t *testing.T) {
 	if code != ui.ExitOK || !strings.Contains(out, "BETTER") {
 		t.Errorf("the kept rounds: code %d\n%s%s", code, out, errOut)
 	}
+	code, out, _ = compareArgs(t, ids[0], ids[1], "--bench", "--results", dir)
+	if want := c.Pairs; code != ui.ExitOK || strings.Count(out, "BenchmarkRound/command 1 ") != 2*want || !strings.Contains(out, " us\n") {
+		t.Errorf("as Go benchmark lines: code %d, want %d lines\n%s", code, 2*want, out)
+	}
 	entries, err := result.List(dir)
 	// Noisy rounds are run again: how often depends on what else the machine does.
 	if want := 2*c.Pairs + 2 + strings.Count(progress, "noisy, run again"); err != nil || len(entries) != want || !entries[0].Round.Passed || len(entries[0].Round.Artifacts) != 1 {

@@ -66,6 +66,10 @@ func TestCompareKeptRounds(t *testing.T) {
 	if len(c.Metrics) != 1 || c.Metrics[0].Verdict != compare.Better || math.Abs(c.Metrics[0].Ratio-1.2) > 0.01 || c.Pairs != 8 {
 		t.Errorf("compare --json says %+v, want 8 pairs and a score that is better by 20 %%", c.Metrics)
 	}
+	code, out, errOut = compareArgs(t, "--results", dir, "topology=single", "topology=two", "--bench")
+	if n := strings.Count(out, "\nBenchmarkRound/portal 1 "); code != ui.ExitOK || n != 16 {
+		t.Errorf("compare --bench = %d with %d lines, want 16\n%s%s", code, n, out, errOut)
+	}
 	a, b := "", ""
 	for i := 1; i <= 16; i += 2 {
 		a, b = a+fmt.Sprintf(",~%d", i), b+fmt.Sprintf(",~%d", i+1)
