@@ -48,7 +48,7 @@ func TestCompareUntilSure(t *testing.T) {
 	}
 	entries, err := result.List(dir)
 	// Noisy rounds are run again: how often depends on what else the machine does.
-	if want := 2*c.Pairs + 2 + strings.Count(progress, "noisy, run again"); err != nil || len(entries) != want || !entries[0].Round.Passed || len(entries[0].Round.Artifacts) != 1 {
+	if want := 2*c.Pairs + 2 + strings.Count(progress, "noisy, rerun"); err != nil || len(entries) != want || !entries[0].Round.Passed || len(entries[0].Round.Artifacts) != 1 {
 		t.Errorf("%d rounds are kept, %v, want %d with the warm-up and repetitions\n%s", len(entries), err, want, progress)
 	}
 }
@@ -58,7 +58,7 @@ func TestCompareAlikeUntilBudget(t *testing.T) {
 	t.Parallel()
 	same := `command=sleep 0.0$(od -An -N1 -tu1 /dev/urandom | tr -d ' ') ; echo "score: $(od -An -N2 -tu2 /dev/urandom)"`
 	code, out, errOut := compareArgs(t, same, same+" ", "--until-sure", "--budget", "6s", "--alpha", "0.0001", "--results", t.TempDir())
-	if code != ui.ExitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 6s is spent") {
+	if code != ui.ExitOK || !strings.Contains(out, "undecided") || !strings.Contains(errOut, "the budget of 6s is used up") {
 		t.Errorf("code %d, want undecided when the budget is spent\n%s%s", code, out, errOut)
 	}
 }

@@ -87,7 +87,7 @@ func TestCompareRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		{"one side", []string{"last"}, ui.ExitUsage, "takes 2 arguments, and got 1"},
+		{"one side", []string{"last"}, ui.ExitUsage, "takes 2 arguments, got 1"},
 		{"no such topology", []string{"topology=none", "last"}, ui.ExitUsage, "no such round"},
 		{"no such round", []string{"2030", "last"}, ui.ExitUsage, "no such round"},
 		{"both the same", []string{"last", "~0"}, ui.ExitUsage, "named twice"},

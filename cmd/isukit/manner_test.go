@@ -71,7 +71,7 @@ func TestWrongInput(t *testing.T) {
 	t.Setenv("ISUKIT_STATE_DIR", filepath.Join(dir, "state"))
 	t.Setenv("ISUKIT_APP", there)
 	for command, want := range map[string]string{
-		"diff":                                          "isukit diff takes 2 arguments, and got 0\n",
+		"diff":                                          "isukit diff takes 2 arguments, got 0\n",
 		"topology apply":                                "isukit topology apply takes 1 argument, got 0\n",
 		"tune apply":                                    "isukit tune apply takes at least 1 argument, got 0\n",
 		"topology show a b":                             "isukit topology show takes 1 argument, got 2\n",

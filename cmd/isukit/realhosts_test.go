@@ -198,7 +198,7 @@ func (s *realSite) away(t *testing.T) {
 			t.Errorf("status beside a server that is away: %s", line)
 		}
 	}
-	for _, want := range []string{"s2 cannot be asked", "unknown", "host s2: host unreachable"} {
+	for _, want := range []string{"s2 is unreachable", "unknown", "host s2: host unreachable"} {
 		if !strings.Contains(status, want) {
 			t.Errorf("status beside a server that is away: no %q in\n%s", want, status)
 		}

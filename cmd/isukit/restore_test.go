@@ -42,7 +42,7 @@ func TestRestore(t *testing.T) {
 	}
 	r.Facts = r.Facts[:1]
 	write(t, filepath.Join(dir, "app.txt"), "changed")
-	if err := runRestore(t.Context(), r, dir, true, s); err == nil || !strings.Contains(err.Error(), "not committed") {
+	if err := runRestore(t.Context(), r, dir, true, s); err == nil || !strings.Contains(err.Error(), "uncommitted changes") {
 		t.Errorf("over changes: %v", err)
 	}
 	git("checkout", "-q", "app.txt")

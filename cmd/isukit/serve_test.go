@@ -183,7 +183,7 @@ func TestFinal(t *testing.T) {
 	}
 	text, _ := os.ReadFile(filepath.Join(dir, "isukit.yaml"))
 	write(t, filepath.Join(dir, "isukit.yaml"), strings.Replace(string(text), "grep -q restart trace", "grep -q nothing trace", 1))
-	if code, out, errText := isukitIn(t, "", args...); code != ui.ExitFailed || !strings.Contains(errText, "data is still there") || strings.Contains(out, "median") {
+	if code, out, errText := isukitIn(t, "", args...); code != ui.ExitFailed || !strings.Contains(errText, "check the data") || strings.Contains(out, "median") {
 		t.Errorf("lost data: exit %d:\n%s%s", code, out, errText)
 	}
 	write(t, filepath.Join(dir, "isukit.yaml"), strings.NewReplacer(`"pass":true`, `"pass":false`, "echo round >> trace", "echo x >> access.log").Replace(string(text)))

@@ -26,7 +26,7 @@ func TestDiffer(t *testing.T) {
 		want string // "" is a comparison
 	}{
 		{"tuned", none, tuned, round("single"), round("single", "tunings", "mysql/memory"), ""},
-		{"a tuning that was dropped", none, tuned, round("single"), round("single"), "mysql/memory was asked for"},
+		{"a tuning that was dropped", none, tuned, round("single"), round("single"), "mysql/memory was requested"},
 		{"tuned on both sides", none, tuned, round("single", "tunings", "mysql/memory"), round("single", "tunings", "mysql/memory"), "tunings is mysql/memory in both"},
 		{"two tunings", Asked{"tune", "a"}, Asked{"tune", "b"}, round("single", "tunings", "a"), round("single", "tunings", "b"), ""},
 		{"topologies", Asked{"topology", "single"}, Asked{"topology", "final-1"}, round("single"), round("final-1"), ""},

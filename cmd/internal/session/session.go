@@ -173,7 +173,7 @@ func (s *Session) quiet(ctx context.Context, label string, side int) (*result.Ro
 			return r, nil
 		}
 		s.repeated[side]++
-		s.tell(label, side, r, "noisy, run again: "+noise[0])
+		s.tell(label, side, r, "noisy, rerun: "+noise[0])
 	}
 }
 

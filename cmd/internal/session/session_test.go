@@ -130,7 +130,7 @@ func TestSessionRepeatsNoisyRounds(t *testing.T) {
 	if st.repeated[0]+st.repeated[1] != 3 || st.kept[0]+st.kept[1] != 1 {
 		t.Errorf("repeated %v, kept %v, want 3 and 1", st.repeated, st.kept)
 	}
-	if w := strings.Join(st.Warnings(), "\n"); !strings.Contains(w, "run again") || !strings.Contains(w, "reruns were noisy too") {
+	if w := strings.Join(st.Warnings(), "\n"); !strings.Contains(w, "were rerun") || !strings.Contains(w, "reruns were noisy too") {
 		t.Errorf("warnings %q say too little", w)
 	}
 }
