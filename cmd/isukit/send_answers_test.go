@@ -51,7 +51,7 @@ func TestSendShowsWhatCame(t *testing.T) {
 		_ = z.Close()
 	})
 	handler.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "https://elsewhere.example/new", 307)
+		http.Redirect(w, r, "https://elsewhere.example/new", http.StatusTemporaryRedirect)
 	})
 	handler.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")

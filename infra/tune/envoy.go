@@ -36,7 +36,6 @@ func NewEnvoy(p Place, c EnvoyConfig) *Target {
 }
 
 type envoyServer struct {
-	plain
 	host *seen
 	c    EnvoyConfig
 }
