@@ -57,6 +57,9 @@ func flames(r *result.Round) []flame {
 // flameOf draws a profile; where another is given, boxes say what share of it the same calls have, and those that differ stand out.
 func flameOf(p result.Profile, id string, other map[string]float64, otherName string) flame {
 	f := flame{ID: id, Title: clean(p.Host + ": " + p.Name), About: amount(p.Total, p.Unit) + " total", Top: topsOf(p)}
+	if other != nil {
+		f.About += "; orange: a larger share than " + otherName + ", blue: a smaller one"
+	}
 	deepest := 0
 	for _, frame := range p.Frames {
 		if frame.Depth < flameDepth {
