@@ -152,7 +152,7 @@ func (c *config) settle(dir string) error {
 		faults = append(faults, fmt.Errorf("%s: %w", key, fmt.Errorf(format, args...)))
 	}
 	if role := app.Role(c.Role); role != app.RoleWeb && role != app.RoleAPI && role != app.RoleAll {
-		fault("role", "role %q does not exist; use web, api or all", c.Role)
+		fault("role", "%q does not exist; use web, api or all", c.Role)
 	}
 	if err := checkListen(c.Listen); err != nil {
 		fault("listen", "%w", err)
