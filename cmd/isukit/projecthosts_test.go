@@ -136,7 +136,7 @@ func TestProjectInTheLab(t *testing.T) {
 	if err != nil {
 		t.Fatalf("exit %d, %v: %s", code, err, errText)
 	}
-	if r.Access.Total.Hits != 3 || len(r.Series) != 1 || r.Series[0].Host != "s1" || !strings.Contains(strings.Join(r.Warnings, "\n"), "host s7 cannot be reached") {
+	if r.Access.Total.Hits != 3 || len(r.Series) != 1 || r.Series[0].Host != "s1" || !strings.Contains(strings.Join(r.Warnings, "\n"), "host s7 is unreachable") {
 		t.Errorf("exit %d: %d hits, %d series: %q", code, r.Access.Total.Hits, len(r.Series), r.Warnings)
 	}
 }

@@ -114,7 +114,12 @@ func TestCleanDeadAtAnyMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 		// What was not on record yet ends by itself, without having begun.
-		wait.For(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 })
+		wait.ForNil(t, "the last process to end", func() error {
+			if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
+				return fmt.Errorf("left: %q", left)
+			}
+			return nil
+		})
 		wantNothingLeft(t, stateDir)
 	}
 }
