@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,18 +144,17 @@ func withNothing(t testing.TB) host.Host {
 // spin starts a shell on a host that does nothing as fast as it can, and returns its process.
 func spin(t testing.TB, at host.Host) int {
 	t.Helper()
-	err := at.Start(t.Context(), host.Service{Name: "spin", Argv: []string{"sh", "-c", "while :; do :; done"}, LogFile: filepath.Join(at.About().Dir, "spin.log")})
-	if err != nil {
+	log := filepath.Join(at.About().Dir, "spin.log")
+	if err := at.Start(t.Context(), host.Service{Name: "spin", Argv: []string{"sh", "-c", "echo $$; while :; do :; done"}, LogFile: log}); err != nil {
 		t.Fatal(err)
 	}
 	pid := 0
-	wait.For(t, "the spinning shell", func() bool {
-		for _, p := range look(t, at, doctor.LookOptions{Over: 300 * time.Millisecond}).Processes {
-			if p.CPU > 0 && p.Name == "sh" && p.CPU > 50*time.Millisecond {
-				pid = p.PID
-			}
+	wait.ForNil(t, "the spinning shell", func() error {
+		text, err := os.ReadFile(log)
+		if err == nil {
+			pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
 		}
-		return pid > 0
+		return err
 	})
 	return pid
 }
