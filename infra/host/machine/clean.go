@@ -150,10 +150,11 @@ func reopen(dir string) (*Driver, state, error) {
 // takes away what is left.
 func (d *Driver) abandon(ctx context.Context) error {
 	groups := map[string]bool{}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+	empty := 0 // twice, as in proc.EndGroup
+	for deadline := time.Now().Add(time.Minute); empty < 2; time.Sleep(2 * time.Millisecond) {
 		mine := proc.List(func(st proc.Stat) bool { return st.PID != d.self.PID && proc.StandsIn(st.PID, d.dir) })
-		if len(mine) == 0 {
-			break
+		if empty++; len(mine) > 0 {
+			empty = 0
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%d processes that stand in %s do not end", len(mine), d.dir)

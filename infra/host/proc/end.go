@@ -13,7 +13,7 @@ import (
 // that stand in the run directory dir, since the number may have come to a stranger.
 func EndGroup(ctx context.Context, name string, p ID, dir string) ([]int, error) {
 	var ended []int
-	killed := map[int]bool{}
+	killed, empty := map[int]bool{}, 0
 	for deadline := time.Now().Add(time.Minute); ; {
 		first := p.Alive()
 		left := 0
@@ -30,7 +30,10 @@ func EndGroup(ctx context.Context, name string, p ID, dir string) ([]int, error)
 				ended = append(ended, st.PID)
 			}
 		}
-		if left == 0 {
+		// While /proc was read, a process may have started another and ended: that one is seen the next time only.
+		if empty++; left > 0 {
+			empty = 0
+		} else if empty == 2 {
 			return ended, nil
 		}
 		if time.Now().After(deadline) {
