@@ -157,6 +157,8 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Coun
 	}
 	if err == nil && p.Formless > 0 {
 		err = ui.CheckFailed(fmt.Errorf("%d messages have parts that JSON cannot express; their faults name them", p.Formless), "")
+	} else if err == nil && p.Malformed > 0 {
+		err = ui.CheckFailed(fmt.Errorf("malformed entries of the HAR file: %d; each says how", p.Malformed), "")
 	}
 	return p, err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,6 +62,26 @@ func TestCaptureCommandShowsNothing(t *testing.T) {
 	}
 	if out, _, code := cli(t, "", "routes", "PUT", "/api/teams/12"); code != 0 || strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "PUT") {
 		t.Errorf("routes of a method: got exit %d, %q", code, out)
+	}
+}
+
+// TestMalformedEntryOfHAR: the rest is shown, the entry says what is wrong with it, and so does the exit code.
+func TestMalformedEntryOfHAR(t *testing.T) {
+	const har = `{"log":{"entries":[{"startedDateTime":"2026-11-30T10:00:00+0900","request":{"method":"GET","url":"https://a.example/one"},"response":{"status":"200"}},
+		{"startedDateTime":%s,"request":{"method":"GET","url":"https://a.example/two"},"response":{"status":200}}]}}`
+	file := filepath.Join(t.TempDir(), "x.har")
+	for start, want := range map[string]struct {
+		code int
+		text string
+	}{
+		`"2026-11-30T10:00:00Z"`: {ui.ExitOK, ""}, `"2026-11-30T10:00:00"`: {ui.ExitRound, "has no zone"}, `"yesterday"`: {ui.ExitRound, "is not a time"}, `{}`: {ui.ExitRound, "is not"},
+	} {
+		write(t, file, fmt.Sprintf(har, start))
+		for _, form := range []string{"--bodies", "--json"} {
+			if out, errs, code := cli(t, "", "capture", form, file); code != want.code || !strings.Contains(out, "/one") || !strings.Contains(out, "/two") || !strings.Contains(out, want.text) {
+				t.Errorf("%s %s: exit %d, want %d and %q\n%s%s", form, start, code, want.code, want.text, out, errs)
+			}
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ type Exchange struct {
 	Response *Message
 	// Incomplete says what is missing, one clause each; empty for a whole exchange.
 	Incomplete []string
+	// Malformed says that its entry in a HAR file is not as the format has it; Incomplete says how.
+	Malformed bool
 }
 
 // Message is a request or a response.

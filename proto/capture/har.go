@@ -194,7 +194,7 @@ func (h *harReader) next(ctx context.Context) (*Exchange, error) {
 	e := entry.exchange(h.opts.BodyBytes)
 	if err != nil {
 		// One odd entry does not end the rest: what could be read of it is shown, with its fault.
-		e.Incomplete = append(e.Incomplete, "the entry in the HAR file is not as HAR has it: "+err.Error())
+		e.Incomplete, e.Malformed = append(e.Incomplete, "the entry in the HAR file is not as HAR has it: "+err.Error()), true
 	}
 	if entry.Request.Method != "" || entry.Response.Status != 0 {
 		h.empty--
@@ -264,7 +264,7 @@ func (h harEntry) exchange(limit int) *Exchange {
 	}
 	e := &Exchange{Server: h.server(u), Scheme: u.Scheme}
 	if h.Started.odd != "" {
-		e.Incomplete = append(e.Incomplete, h.Started.odd)
+		e.Incomplete, e.Malformed = append(e.Incomplete, h.Started.odd), true
 	}
 	ended := h.Started.Add(time.Duration(min(max(float64(h.TimeMS), 0), float64(maxHARTime/time.Millisecond)) * float64(time.Millisecond)))
 	e.Request = &Message{

@@ -26,14 +26,15 @@ const (
 )
 
 // Counts counts what was printed: the exchanges, those of them that were answered with 400 or above, those with a body of unknown type that
-// the portal's messages did not fit, and the messages that have no form in JSON.
-type Counts struct{ Shown, Refused, Foreign, Formless int }
+// the portal's messages did not fit, the messages that have no form in JSON, and the entries of a HAR file that are not as the format has them.
+type Counts struct{ Shown, Refused, Foreign, Formless, Malformed int }
 
 func (c *Counts) add(d Counts) {
 	c.Shown += d.Shown
 	c.Refused += d.Refused
 	c.Foreign += d.Foreign
 	c.Formless += d.Formless
+	c.Malformed += d.Malformed
 }
 
 // PrintOptions say which exchanges are printed, and how.
@@ -222,6 +223,9 @@ func formatBatches(o PrintOptions, decoder *Decoder, work <-chan *batch) {
 			}
 			b.Formless += printer.formless
 			printer.formless = 0
+			if e.Malformed {
+				b.Malformed++
+			}
 			if decoder.Builtin && d.foreign() {
 				b.Foreign++
 			}
