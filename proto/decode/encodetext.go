@@ -222,7 +222,9 @@ func scanEntry(s string, depth int) (e textEntry, rest string, err error) {
 	if n <= 0 {
 		return e, "", fmt.Errorf("a field has no value")
 	}
-	e.name = strings.TrimSpace(s[:n])
+	if e.name = strings.TrimSpace(s[:n]); e.name == "" {
+		return e, "", fmt.Errorf("a field has no name")
+	}
 	e.numbered = e.name[0] >= '0' && e.name[0] <= '9'
 	s, _ = skipSpace(s[n:])
 	if strings.HasPrefix(s, ":") {
@@ -252,14 +254,14 @@ func scanScalar(s string) (value, rest string, err error) {
 		}
 		return s[:n], s[n:], nil
 	case s[0] != '"' && s[0] != '\'':
-		n := strings.IndexAny(s, " \t\r\n,;}>#")
+		n := strings.IndexAny(s, textSpace+",;}>#")
 		if n < 0 {
 			n = len(s)
 		}
 		if s[0] == '-' { // "- 5" is one value
 			trimmed, _ := skipSpace(s[1:])
 			n = len(s) - len(trimmed)
-			if end := strings.IndexAny(trimmed, " \t\r\n,;}>#"); end >= 0 {
+			if end := strings.IndexAny(trimmed, textSpace+",;}>#"); end >= 0 {
 				n += end
 			} else {
 				n = len(s)
@@ -317,10 +319,13 @@ func listEnd(s string) int {
 // groupComment marks a numbered field's brace as a group's, which are not told from other messages in text.
 const groupComment = "a group"
 
+// textSpace is what the text format takes for white space (Text Format Language Specification, "Whitespace and Comments").
+const textSpace = " \t\r\n\v\f"
+
 // skipSpace skips white space and comments, and returns the first comment's text.
 func skipSpace(s string) (rest, comment string) {
 	for {
-		s = strings.TrimLeft(s, " \t\r\n")
+		s = strings.TrimLeft(s, textSpace)
 		if !strings.HasPrefix(s, "#") {
 			return s, comment
 		}
