@@ -121,14 +121,23 @@ func (o *digestAccessOptions) addAccessFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.literal, "literal", false, "do not group paths that no --route matches")
 }
 
-func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string, s streams) error {
+// digester reads access logs as the flags say.
+func (o *digestAccessOptions) digester() (*access.Digester, error) {
 	opts, err := o.accessOptions()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	digester, err := access.New(opts)
 	if err != nil {
-		return ui.UsageError(err, `see "isukit digest access --help"`)
+		return nil, ui.UsageError(err, `see "isukit digest access --help"`)
+	}
+	return digester, nil
+}
+
+func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string, s streams) error {
+	digester, err := o.digester()
+	if err != nil {
+		return err
 	}
 	failed := readLogs(ctx, files, s, func(name string, r io.Reader) error { return digester.Read(ctx, name, r) })
 	if err := ctx.Err(); err != nil {

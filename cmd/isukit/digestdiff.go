@@ -19,7 +19,6 @@ import (
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/digest"
-	"isukit/infra/digest/access"
 	"isukit/infra/digest/query"
 )
 
@@ -88,13 +87,9 @@ func (o *digestAccessOptions) side(ctx context.Context, file string, s streams) 
 			d := digester.Digest()
 			r.Queries, first, last = round.QueryDigest(d, ""), d.First, d.Last
 		default:
-			opts, err := o.accessOptions()
+			digester, err := o.digester()
 			if err != nil {
 				return err
-			}
-			digester, err := access.New(opts)
-			if err != nil {
-				return ui.UsageError(err, `see "isukit digest access --help"`)
 			}
 			if err := digester.Read(ctx, name, unpacked); err != nil {
 				return err
