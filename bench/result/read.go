@@ -69,13 +69,34 @@ func OpenFile(path, name string) (*os.File, error) {
 // the names of its fields.
 var jsonLimits = input.JSONLimits{Depth: 20, Objects: 200_000, Values: 2_000_000}
 
-// Decode reads the content of a round.json, at most MaxRoundBytes of it.
-func Decode(rd io.Reader) (*Round, error) {
+// partLimits are those of a part: two of them are compared, and a route is the largest object that there is.
+var partLimits = input.JSONLimits{Depth: 20, Objects: 80_000, Values: 2_000_000}
+
+// readJSON reads at most MaxRoundBytes, and nothing whose decoding takes more than limits allow.
+func readJSON(rd io.Reader, limits input.JSONLimits) ([]byte, error) {
 	data, err := input.ReadFrom(rd, "it", MaxRoundBytes)
 	if err != nil {
 		return nil, err
 	}
-	if err := input.CheckJSON(data, jsonLimits); err != nil {
+	return data, input.CheckJSON(data, limits)
+}
+
+// DecodePart reads a part of a round, such as a digest, into v; at most MaxRoundBytes of it.
+func DecodePart(rd io.Reader, v any) error {
+	data, err := readJSON(rd, partLimits)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return explain(data, err)
+	}
+	return nil
+}
+
+// Decode reads the content of a round.json, at most MaxRoundBytes of it.
+func Decode(rd io.Reader) (*Round, error) {
+	data, err := readJSON(rd, jsonLimits)
+	if err != nil {
 		return nil, err
 	}
 	if err := checkFormat(data); err != nil {

@@ -4,11 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,16 +109,11 @@ func (o *digestAccessOptions) side(ctx context.Context, file string, s streams) 
 
 // savedDigest reads what digest access --json or digest queries --json wrote.
 func savedDigest(r *result.Round, in *bufio.Reader) error {
-	text, err := io.ReadAll(io.LimitReader(in, ui.MaxBodyFileBytes))
-	if err != nil {
-		return err
+	var into any = &r.Access
+	if head, _ := in.Peek(200); bytes.Contains(head, []byte(`"statements"`)) {
+		into = &r.Queries
 	}
-	if strings.Contains(string(text[:min(len(text), 200)]), `"statements"`) {
-		err = json.Unmarshal(text, &r.Queries)
-	} else {
-		err = json.Unmarshal(text, &r.Access)
-	}
-	if err != nil {
+	if err := result.DecodePart(in, into); err != nil {
 		return ui.UsageError(fmt.Errorf("%s is not a digest: %w", r.ID, err), "--json of isukit digest writes one")
 	}
 	return nil

@@ -21,6 +21,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/htmlindex"
+
+	"isukit/input"
 )
 
 // maxHAREntryBytes bounds one entry of a HAR file.
@@ -32,6 +34,9 @@ const maxHARTime = 365 * 24 * time.Hour
 // maxHAREmpty is how many entries may have neither a request nor a response, beyond as many as have: a few bytes each, they would become
 // many lines.
 const maxHAREmpty = 1000
+
+// harLimits bound what decoding one entry takes: headers, cookies and the like are far fewer.
+var harLimits = input.JSONLimits{Depth: 100, Objects: 100_000, Values: 1_000_000}
 
 // harReader reads the entries of an HTTP Archive (HAR 1.2) one after another.
 type harReader struct {
@@ -190,7 +195,10 @@ func (h *harReader) next(ctx context.Context) (*Exchange, error) {
 		return nil, fmt.Errorf("read the HAR file: %w", unexpected(err))
 	}
 	var entry harEntry
-	err := json.Unmarshal(raw, &entry)
+	err := input.CheckJSON(raw, harLimits)
+	if err == nil {
+		err = json.Unmarshal(raw, &entry)
+	}
 	e := entry.exchange(h.opts.BodyBytes)
 	if err != nil {
 		// One odd entry does not end the rest: what could be read of it is shown, with its fault.

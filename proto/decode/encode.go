@@ -11,21 +11,28 @@ import (
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"isukit/input"
 )
 
-// Encode makes a message of type md from input in text or JSON format; JSON starts with "{". Errors name the line and
+// jsonLimits bound what a message in JSON costs in memory, as DefaultLimits does for its bytes.
+var jsonLimits = input.JSONLimits{Depth: DefaultLimits().Depth, Objects: DefaultLimits().Fields, Values: 3 * DefaultLimits().Fields}
+
+// Encode makes a message of type md from text in text or JSON format; JSON starts with "{". Errors name the line and
 // column that the input's parser gives.
-func Encode(md protoreflect.MessageDescriptor, input []byte, schema *Schema) (protoreflect.Message, error) {
+func Encode(md protoreflect.MessageDescriptor, text []byte, schema *Schema) (protoreflect.Message, error) {
 	m := messageType(md).New()
 	var err error
-	if bytes.HasPrefix(bytes.TrimSpace(input), []byte("{")) {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
 		options := protojson.UnmarshalOptions{AllowPartial: true}
 		if schema != nil {
 			options.Resolver = schema
 		}
-		err = options.Unmarshal(input, m.Interface())
+		if err = input.CheckJSON(text, jsonLimits); err == nil {
+			err = options.Unmarshal(text, m.Interface())
+		}
 	} else {
-		err = encodeText(m, string(input), schema)
+		err = encodeText(m, string(text), schema)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", md.FullName(), plainError(err))

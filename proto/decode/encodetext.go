@@ -19,7 +19,11 @@ func encodeText(m protoreflect.Message, input string, schema *Schema) error {
 	if schema != nil {
 		options.Resolver = schema
 	}
-	entries, rest, err := scanMessage(input, 0)
+	left := maxTextFields
+	entries, rest, err := scanMessage(input, 0, &left)
+	if left < 0 {
+		return errTooManyFields
+	}
 	if err != nil || rest != "" || !anyNumbered(entries) {
 		return options.Unmarshal([]byte(input), m.Interface())
 	}
@@ -183,8 +187,15 @@ func unquoteText(literal string) ([]byte, error) {
 	return holder.Get(holder.Descriptor().Fields().ByName("value")).Bytes(), nil
 }
 
-// scanMessage splits text into its entries, up to a closing brace or the end, which rest begins behind.
-func scanMessage(s string, depth int) (entries []textEntry, rest string, err error) {
+// errTooManyFields says that a text would become far more than its size in memory.
+var errTooManyFields = fmt.Errorf("it has more than %d fields and elements of lists", maxTextFields)
+
+// maxTextFields is a quarter of what a body may have: the text is held twice beside the message.
+var maxTextFields = DefaultLimits().Fields / 4
+
+// scanMessage splits text into its entries, up to a closing brace or the end, which rest begins behind. left is how many entries there
+// may be.
+func scanMessage(s string, depth int, left *int) (entries []textEntry, rest string, err error) {
 	if depth > DefaultLimits().Depth {
 		return nil, "", fmt.Errorf("messages are nested deeper than the limit of %d", DefaultLimits().Depth)
 	}
@@ -205,14 +216,14 @@ func scanMessage(s string, depth int) (entries []textEntry, rest string, err err
 			continue
 		}
 		var e textEntry
-		if e, s, err = scanEntry(s, depth); err != nil {
+		if e, s, err = scanEntry(s, depth, left); err != nil {
 			return nil, "", err
 		}
 		entries = append(entries, e)
 	}
 }
 
-func scanEntry(s string, depth int) (e textEntry, rest string, err error) {
+func scanEntry(s string, depth int, left *int) (e textEntry, rest string, err error) {
 	n := strings.IndexAny(s, ":{<")
 	if strings.HasPrefix(s, "[") {
 		if n = strings.IndexByte(s, ']') + 1; n == 0 {
@@ -221,6 +232,9 @@ func scanEntry(s string, depth int) (e textEntry, rest string, err error) {
 	}
 	if n <= 0 {
 		return e, "", fmt.Errorf("a field has no value")
+	}
+	if *left--; *left < 0 {
+		return e, "", errTooManyFields
 	}
 	if e.name = strings.TrimSpace(s[:n]); e.name == "" {
 		return e, "", fmt.Errorf("a field has no name")
@@ -234,10 +248,13 @@ func scanEntry(s string, depth int) (e textEntry, rest string, err error) {
 		var comment string
 		s, comment = skipSpace(s[1:])
 		e.nested, e.group = true, comment == groupComment
-		e.entries, rest, err = scanMessage(s, depth+1)
+		e.entries, rest, err = scanMessage(s, depth+1, left)
 		return e, rest, err
 	}
 	e.scalar, rest, err = scanScalar(s)
+	if strings.HasPrefix(e.scalar, "[") {
+		*left -= strings.Count(e.scalar, ",")
+	}
 	return e, rest, err
 }
 

@@ -63,6 +63,9 @@ type line struct {
 // maxJournal bounds a journal: some thousand rounds.
 const maxJournal = 16 << 20
 
+// journalLimits bound what decoding it takes.
+var journalLimits = input.JSONLimits{Depth: 20, Objects: 200_000, Values: 2_000_000}
+
 // NewJournal begins an experiment of that kind ("screen") with its plan.
 func NewJournal(results, kind string, plan any) (*Journal, error) {
 	text, err := json.Marshal(plan)
@@ -120,6 +123,9 @@ func (j *Journal) read(ctx context.Context, kind string, plan any) error {
 	text, err := input.Read(j.Path, maxJournal)
 	if err != nil {
 		return err
+	}
+	if err := input.CheckJSON(text, journalLimits); err != nil {
+		return fmt.Errorf("%s: %w", j.Path, err)
 	}
 	whole := text[:bytes.LastIndexByte(text, '\n')+1] // the last line may have been cut off by a crash
 	if err := j.file.Truncate(int64(len(whole))); err != nil {
