@@ -60,7 +60,7 @@ func (p *pending) keep(stateDir string, tunings []string) (err error) {
 		return err
 	}
 	if st, err := p.lock.Stat(); err != nil || st.Size() > 0 {
-		return errors.Join(err, p.lock.Close(), errors.New("tunings of a killed round are still applied to these hosts: run isukit tune revert"))
+		return errors.Join(err, proc.Unlock(p.lock), errors.New("tunings of a killed round are still applied to these hosts: run isukit tune revert"))
 	}
 	return errors.Join(json.NewEncoder(p.lock).Encode(p), p.lock.Sync())
 }
@@ -70,7 +70,7 @@ func (p *pending) drop() error {
 	if p == nil || p.lock == nil {
 		return nil
 	}
-	return errors.Join(os.Remove(p.lock.Name()), p.lock.Close())
+	return errors.Join(os.Remove(p.lock.Name()), proc.Unlock(p.lock))
 }
 
 // TakeBackLeft takes back the tunings of rounds that were killed. The error says what is still applied.
@@ -89,7 +89,7 @@ func TakeBackLeft(ctx context.Context, stateDir string, say func(string, ...any)
 			err = p.takeBack(ctx, stateDir, say)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("tunings of a killed round are still applied: %w", errors.Join(err, lock.Close())))
+			errs = append(errs, fmt.Errorf("tunings of a killed round are still applied: %w", errors.Join(err, proc.Unlock(lock))))
 			continue
 		}
 		errs = append(errs, p.drop())

@@ -96,7 +96,7 @@ func (o *Opened) Lock(ctx context.Context, holder string) (release func() error,
 	if err != nil {
 		return nil, fmt.Errorf("another isukit changes the hosts of this project: %w", err)
 	}
-	held = append(held, file.Close)
+	held = append(held, func() error { return proc.Unlock(file) })
 	for _, d := range o.drivers {
 		r, err := d.Lock(ctx, holder)
 		if err != nil {

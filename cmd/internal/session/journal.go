@@ -190,7 +190,7 @@ func (j *Journal) write(l line) error {
 }
 
 // Close ends the session.
-func (j *Journal) Close() error { return j.file.Close() }
+func (j *Journal) Close() error { return proc.Unlock(j.file) }
 
 // Spent is how long the rounds so far took, in all sessions.
 func (j *Journal) Spent() time.Duration { return j.spent }

@@ -49,7 +49,7 @@ func CleanDead(ctx context.Context, stateDir string) (done Cleaned, err error) {
 			continue
 		}
 		if err == nil {
-			err = errors.Join(cleanRun(ctx, dir, &done), lock.Close())
+			err = errors.Join(cleanRun(ctx, dir, &done), proc.Unlock(lock))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("clean up after a dead isukit in %s: %w", dir, err))
@@ -112,7 +112,7 @@ func cleanKept(ctx context.Context, stateDir, name string, done *Cleaned) error 
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer proc.Unlock(lock)
 	before := s.living()
 	if err := d.removeHalfMade(ctx); err != nil {
 		return err

@@ -125,7 +125,7 @@ func (d *Driver) exclusive() (unlock func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("lock the driver's directory: %w", err)
 	}
-	return func() { f.Truncate(0); f.Close() }, nil
+	return func() { f.Truncate(0); proc.Unlock(f) }, nil
 }
 
 // Name implements host.Driver.

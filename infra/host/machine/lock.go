@@ -41,7 +41,7 @@ func (d *Driver) Lock(_ context.Context, holder string) (release func() error, e
 		lock.Close()
 		return nil, fmt.Errorf("lock the hosts: %w", err)
 	}
-	return func() error { return errors.Join(lock.Truncate(0), lock.Close()) }, nil
+	return func() error { return errors.Join(lock.Truncate(0), proc.Unlock(lock)) }, nil
 }
 
 func writeAt(f *os.File, text []byte) error {

@@ -22,6 +22,10 @@ func TryLock(path string) (*os.File, error) {
 	return f, nil
 }
 
+// Unlock gives a lock back and closes the file. A child that is being forked has the file open, too, until its program begins: closing
+// alone would leave it locked for as long.
+func Unlock(f *os.File) error { return errors.Join(Flock(f, unix.LOCK_UN), f.Close()) }
+
 // WriteOwner notes this process in its lock file.
 func WriteOwner(lock *os.File) error {
 	self, err := Self()

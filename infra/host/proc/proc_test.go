@@ -1,6 +1,11 @@
 package proc
 
-import "testing"
+import (
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
 
 func TestParse(t *testing.T) {
 	const tail = " S 1 77 77 0 -1 4194560 1 2 3 4 150 50 7 3 20 0 1 0 12345 1000000 250 18446744073709551615 1"
@@ -24,4 +29,26 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		_, _ = Parse(text) // it must not panic
 	})
+}
+
+// TestUnlock: a lock is free for others though a copy of its file is open elsewhere, as in a child that is being forked.
+func TestUnlock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := unix.Dup(int(lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(copied)
+	if err := Unlock(lock); err != nil {
+		t.Fatal(err)
+	}
+	again, err := TryLock(path)
+	if err != nil {
+		t.Fatalf("lock it again: %v", err)
+	}
+	again.Close()
 }
