@@ -147,9 +147,7 @@ func TestUpFaults(t *testing.T) {
 			t.Parallel()
 			spec := spec(t, "mariadb", "nginx")
 			spec.AppBinary = filepath.Join(t.TempDir(), "app")
-			if err := os.WriteFile(spec.AppBinary, []byte("#!/bin/sh\n"+tt.app+"\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			infratest.Program(t, spec.AppBinary, "#!/bin/sh\n"+tt.app+"\n")
 			r, err := up(t.Context(), spec)
 			if err == nil {
 				r.Down(t.Context())

@@ -69,9 +69,7 @@ func (m *fakeMachine) copyScript() {
 		}
 		script = strings.ReplaceAll(script, r[0], r[1])
 	}
-	if err := os.WriteFile(m.script, []byte(script), 0o755); err != nil {
-		m.t.Fatal(err)
-	}
+	infratest.Program(m.t, m.script, []byte(script))
 }
 
 func (m *fakeMachine) file(name, text string) {
@@ -84,9 +82,7 @@ func (m *fakeMachine) file(name, text string) {
 // command adds a command to the machine.
 func (m *fakeMachine) command(name, body string) {
 	m.t.Helper()
-	if err := os.WriteFile(filepath.Join(m.bin, name), []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
-		m.t.Fatal(err)
-	}
+	infratest.Program(m.t, filepath.Join(m.bin, name), "#!/bin/sh\n"+body+"\n")
 }
 
 // apt gives the machine an apt that knows these packages. Installing one makes a command of its name, a unit that is

@@ -171,9 +171,7 @@ func TestApplyFails(t *testing.T) {
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
 	never := filepath.Join(t.TempDir(), "never")
-	if err := os.WriteFile(never, []byte("#!/bin/sh\n[ \"$1\" = version ] && exec "+s.AppBinary+" \"$@\"\nexec sleep 100\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	infratest.Program(t, never, "#!/bin/sh\n[ \"$1\" = version ] && exec "+s.AppBinary+" \"$@\"\nexec sleep 100\n")
 	withPort := func(role, key string) *topology.Topology {
 		text := `{name: broken, hosts: [{name: s1, address: 127.0.0.1}], roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s1, engine: mariadb}]}}`
 		text = strings.Replace(text, role+": [{host: s1", role+": [{host: s1, "+key, 1)

@@ -30,9 +30,7 @@ func TestCaptureNeedsRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(binary, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	infratest.Program(t, binary, data)
 	const nobody = 65534
 	state := filepath.Join(dir, "state")
 	if err := errors.Join(os.Mkdir(state, 0o700), os.Chown(state, nobody, nobody)); err != nil {

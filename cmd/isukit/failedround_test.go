@@ -76,9 +76,7 @@ func brokenApp(t *testing.T) string {
 	script := fmt.Sprintf("#!/bin/sh\nif [ \"$1\" = --config ] && [ $# -eq 2 ]; then %s=\"$2\" exec '%s'; fi\nexec '%s' \"$@\"\n",
 		brokenAppEnv, self, filepath.Join(buildBinaries(t), "isukit-app"))
 	path := filepath.Join(t.TempDir(), "isukit-app")
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	infratest.Program(t, path, []byte(script))
 	return path
 }
 

@@ -23,9 +23,7 @@ func copyBinary(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "isukit")
-	if err := os.WriteFile(path, text, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	infratest.Program(t, path, text)
 	return path
 }
 

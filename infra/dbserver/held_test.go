@@ -14,9 +14,7 @@ import (
 func TestHeld(t *testing.T) {
 	bin := t.TempDir()
 	server := filepath.Join(bin, "mariadbd")
-	if err := os.WriteFile(server, []byte("#!/bin/sh\necho 'mariadbd Ver 10.11.1-MariaDB for Linux'\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	infratest.Program(t, server, "#!/bin/sh\necho 'mariadbd Ver 10.11.1-MariaDB for Linux'\n")
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	profile := strings.ReplaceAll(server[1:], "/", ".")
 	const on = "sys/module/apparmor/parameters/enabled"

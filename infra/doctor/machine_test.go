@@ -26,10 +26,11 @@ func TestFileLimits(t *testing.T) {
 	t.Parallel()
 	t.Run("nginx", func(t *testing.T) {
 		n := infratest.StartNginx(t, "", "location / { return 204; }")
-		workers := proc.Children(n.PID())
-		if len(workers) != 1 {
-			t.Fatalf("nginx has %d workers", len(workers))
-		}
+		var workers []proc.Stat
+		wait.For(t, "nginx to have its worker", func() bool { // the master listens before it forks
+			workers = proc.Children(n.PID())
+			return len(workers) == 1
+		})
 		nearLimit(t, "proxy-1", workers[0].PID, n.Addr, 1, doctor.Warn)
 	})
 	t.Run("envoy", func(t *testing.T) {

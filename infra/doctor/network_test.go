@@ -275,9 +275,7 @@ func TestClock(t *testing.T) {
 	s1 := hostOf(t, lab(t, host.Want{Name: "s1"}), "s1")
 	wantSilence(t, "the same clock", diagnose(t, "clock", &doctor.Observed{Hosts: []doctor.Host{look(t, s1, doctor.LookOptions{})}}))
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "date"), []byte("#!/bin/sh\nexec /bin/date -d '30 seconds ago' \"$@\"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	infratest.Program(t, filepath.Join(dir, "date"), "#!/bin/sh\nexec /bin/date -d '30 seconds ago' \"$@\"\n")
 	wantFinding(t, "half a minute", diagnose(t, "clock", &doctor.Observed{Hosts: []doctor.Host{look(t, clocked{s1, dir}, doctor.LookOptions{})}}), doctor.Warn, "set-ntp", "s behind this machine's")
 }
 

@@ -163,14 +163,25 @@ func (b *Browser) attach() {
 	}
 }
 
-// Eval runs an expression in the page and stores its value.
+// Eval runs an expression in the page and stores its value. A page that is just being left by another cannot answer: the
+// next one is asked.
 func (b *Browser) Eval(expression string, into any) {
 	b.t.Helper()
 	var answer struct {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails json.RawMessage
 	}
-	b.Must("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &answer)
+	var err error
+	for range 20 {
+		err = b.Send("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &answer)
+		if err == nil || !strings.Contains(err.Error(), "navigated") && !strings.Contains(err.Error(), "context") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err != nil {
+		b.t.Fatalf("chromium: %s: %v", expression, err)
+	}
 	if answer.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", expression, answer.ExceptionDetails)
 	}

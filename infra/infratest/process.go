@@ -305,3 +305,12 @@ func socketsOf(match func(proc string) bool) map[string]bool {
 	}
 	return sockets
 }
+
+// Program writes a program that the test runs. No child is forked meanwhile: it would have the file open for writing for a
+// moment, and whoever ran the program then would hear "Text file busy".
+func Program[T string | []byte](tb testing.TB, path string, text T) {
+	tb.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	NoError(tb, os.WriteFile(path, []byte(text), 0o755))
+}

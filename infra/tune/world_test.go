@@ -97,9 +97,7 @@ func (w *world) commands(t *testing.T) {
 	t.Helper()
 	bin := t.TempDir()
 	for _, name := range []string{"update-grub", "systemctl"} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		infratest.Program(t, filepath.Join(bin, name), "#!/bin/sh\nexit 0\n")
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	if err := os.MkdirAll(filepath.Join(w.BootRoot, "proc"), 0o755); err != nil {

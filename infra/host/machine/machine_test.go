@@ -1,10 +1,13 @@
 package machine_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"isukit/infra/host"
@@ -91,4 +94,30 @@ func TestLab(t *testing.T) {
 	for name, keep := range map[string]bool{"kept": true, "not kept": false} {
 		t.Run(name, func(t *testing.T) { hosttest.Run(t, subject(t, keep, machine.OpenLab)) })
 	}
+}
+
+// TestPutProgram runs programs that were just put, while other children are forked.
+func TestPutProgram(t *testing.T) {
+	s := subject(t, false, machine.OpenLocal)
+	d := s.Open(t)
+	if err := d.Ensure(t.Context(), s.Wants[:1]); err != nil {
+		t.Fatal(err)
+	}
+	h := hostOf(t, d, "s1")
+	program := append([]byte("#!/bin/sh\nexit 7\n"), bytes.Repeat([]byte{'\n'}, 1<<20)...)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			path := filepath.Join(h.About().Dir, fmt.Sprint("program", i))
+			for range 50 {
+				if err := h.Put(t.Context(), path, program, 0o755); err != nil {
+					t.Error(err)
+				}
+				if got, err := h.Run(t.Context(), host.Command{Argv: []string{path}}); err != nil || got.Code != 7 {
+					t.Errorf("%+v, %v", got, err)
+				}
+			}
+		})
+	}
+	all.Wait()
 }

@@ -201,6 +201,10 @@ func (n *node) Put(_ context.Context, path string, data []byte, mode fs.FileMode
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
+		if mode&0o111 != 0 { // a child that is forked meanwhile has the file open for writing: whoever runs it hears "Text file busy"
+			syscall.ForkLock.RLock()
+			defer syscall.ForkLock.RUnlock()
+		}
 		return renameio.WriteFile(path, data, mode, renameio.IgnoreUmask(), renameio.WithTempDir(filepath.Dir(path)))
 	})
 	return n.fileError("put "+path, err)
