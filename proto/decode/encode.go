@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -89,10 +91,10 @@ func (e fieldSetter) set(m protoreflect.Message, path, value string) error {
 	case keyed && isAny(fd) && !fd.IsMap() && !fd.IsList():
 		return e.inAny(m.Mutable(fd).Message(), key, rest, value)
 	case keyed && fd.IsList() && fd.Message() != nil:
-		return e.inList(m.Mutable(fd).List(), name, key, rest, value)
+		return e.inList(m.Mutable(fd).List(), fd, key, rest, value)
 	case keyed != fd.IsMap():
 		return fmt.Errorf("%s: a map takes %s[key]=value, a list of messages %s[0].field=value, other fields no key", name, name, name)
-	case rest != "" && fd.IsMap() && fd.MapValue().Message() != nil:
+	case (rest != "" || strings.Contains(key, "][")) && fd.IsMap() && fd.MapValue().Message() != nil:
 		return e.inMap(m, fd, key, rest, value)
 	case rest != "" && (fd.Message() == nil || fd.IsMap() || fd.IsList()):
 		return fmt.Errorf("%s is not a single message", name)
@@ -175,15 +177,19 @@ func (e fieldSetter) inAny(holder protoreflect.Message, typ, rest, value string)
 }
 
 // inList sets a field of an element, which may be the one behind the last.
-func (e fieldSetter) inList(list protoreflect.List, name, key, rest, value string) error {
+func (e fieldSetter) inList(list protoreflect.List, fd protoreflect.FieldDescriptor, key, rest, value string) error {
+	key, typ := splitAny(fd, key)
 	index, err := strconv.Atoi(key)
 	switch {
 	case err != nil || index < 0 || index > list.Len():
-		return fmt.Errorf("%s has %d elements so far: the index must be 0 to %d, not %q", name, list.Len(), list.Len(), key)
+		return fmt.Errorf("%s has %d elements so far: the index must be 0 to %d, not %q", fd.Name(), list.Len(), list.Len(), key)
 	case index == list.Len():
 		list.AppendMutable()
 	}
 	element := list.Get(index).Message()
+	if typ != "" {
+		return e.inAny(element, typ, rest, value)
+	}
 	if rest != "" {
 		return e.set(element, rest, value)
 	}
@@ -195,17 +201,35 @@ func (e fieldSetter) inList(list protoreflect.List, name, key, rest, value strin
 
 // inMap sets a field of a message in a map.
 func (e fieldSetter) inMap(m protoreflect.Message, fd protoreflect.FieldDescriptor, key, rest, value string) error {
-	quoted, _ := json.Marshal(key)
+	key, typ := splitAny(fd.MapValue(), key)
+	literal := key
+	if fd.MapKey().Kind() == protoreflect.StringKind {
+		literal = Quote(key)
+	}
 	one := m.New()
-	if err := e.merge(one, fd, fmt.Sprintf(`{%q:{%s:{}}}`, fd.JSONName(), quoted), key); err != nil {
-		return err
+	if err := prototext.Unmarshal(fmt.Appendf(nil, "%s { key: %s }", fd.Name(), literal), one.Interface()); err != nil {
+		return fmt.Errorf("%q is not a %s: %w", key, fd.MapKey().Kind(), plainError(err))
 	}
 	var err error
 	one.Get(fd).Map().Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
-		err = e.set(m.Mutable(fd).Map().Mutable(k).Message(), rest, value)
+		element := m.Mutable(fd).Map().Mutable(k).Message()
+		if typ != "" {
+			err = e.inAny(element, typ, rest, value)
+		} else {
+			err = e.set(element, rest, value)
+		}
 		return false
 	})
 	return err
+}
+
+// splitAny takes the type in an Any from behind the index or key of its element: "0][pkg.Type".
+func splitAny(fd protoreflect.FieldDescriptor, key string) (element, typ string) {
+	if !isAny(fd) {
+		return key, ""
+	}
+	element, typ, _ = strings.Cut(key, "][")
+	return element, typ
 }
 
 func isAny(fd protoreflect.FieldDescriptor) bool {
@@ -260,15 +284,30 @@ func firstStep(path string) (name, key, rest string, keyed bool) {
 	return name, rest[:end], strings.TrimPrefix(rest[end+1:], "."), true
 }
 
+// camelCase is what JSON writes as one large letter in the path of a field mask.
+var camelCase = regexp.MustCompile(`_[a-z]`)
+
 // jsonLiteral is value as a JSON value for a field of that kind.
 func jsonLiteral(fd protoreflect.FieldDescriptor, value string) (string, error) {
 	if fd.IsMap() {
 		fd = fd.MapValue()
 	}
+	if md := fd.Message(); md != nil && md.FullName().Parent() == "google.protobuf" && md.Fields().Len() == 1 && md.Fields().ByName("value") != nil {
+		fd = md.Fields().Get(0) // a wrapper is written as what it holds
+	}
 	switch fd.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		if json.Valid([]byte(value)) && fd.Message().FullName() != "google.protobuf.StringValue" {
+		if fd.Message().FullName() == "google.protobuf.FieldMask" {
+			value = camelCase.ReplaceAllStringFunc(value, func(s string) string { return strings.ToUpper(s[1:]) })
+		} else if json.Valid([]byte(value)) {
 			return value, nil
+		}
+	case protoreflect.FloatKind, protoreflect.DoubleKind:
+		if f, err := strconv.ParseFloat(value, 64); err == nil && (math.IsInf(f, 0) || math.IsNaN(f)) {
+			value = map[bool]string{true: "Infinity", false: "-Infinity"}[f > 0]
+			if math.IsNaN(f) {
+				value = "NaN"
+			}
 		}
 	case protoreflect.BoolKind:
 		if _, err := strconv.ParseBool(value); err != nil {

@@ -133,45 +133,52 @@ func tlsHint(data []byte) *Hint {
 	return &Hint{Kind: "tls", Text: "these bytes look like TLS records: read the capture with --keylog FILE"}
 }
 
-// chunkedHint looks for HTTP/1.1's chunks that were left in the body (RFC 9112, 7.1).
+// chunkedHint looks for HTTP/1.1's chunks that were left in the body (RFC 9112, 7.1), perhaps with trailers, or cut off.
 func chunkedHint(data []byte) *Hint {
+	const text = "the framing of chunks was left in the body (Transfer-Encoding: chunked)"
 	var inner []byte
 	for rest := data; ; {
 		line, after, ok := bytes.Cut(rest, []byte("\r\n"))
 		size, _, _ := bytes.Cut(line, []byte(";"))
 		n, err := strconv.ParseUint(string(size), 16, 32)
-		if !ok || err != nil || len(size) > 8 || n+2 > uint64(len(after)) || !bytes.HasPrefix(after[n:], []byte("\r\n")) {
+		switch {
+		case !ok && len(inner) > 0 && len(rest) <= 10:
+			return &Hint{Kind: "chunked", Inner: inner, Text: text + ", and it is cut off"}
+		case !ok || err != nil || len(size) > 8:
 			return nil
-		}
-		if n == 0 {
-			return &Hint{Kind: "chunked", Inner: inner, Text: "the framing of chunks was left in the body (Transfer-Encoding: chunked)"}
+		case n == 0 && bytes.HasSuffix(rest, []byte("\r\n\r\n")):
+			return &Hint{Kind: "chunked", Inner: inner, Text: text}
+		case n+2 > uint64(len(after)) && len(after) > 0:
+			return &Hint{Kind: "chunked", Inner: append(inner, after[:min(n, uint64(len(after)))]...), Text: text + ", and it is cut off"}
+		case n+2 > uint64(len(after)) || !bytes.HasPrefix(after[n:], []byte("\r\n")):
+			return nil
 		}
 		inner, rest = append(inner, after[:n]...), after[n+2:]
 	}
 }
 
-// delimitedHint looks for several messages with their lengths before them, as writeDelimitedTo and its like write them.
+// delimitedHint looks for messages with their lengths before them, as writeDelimitedTo and its like write them.
 func delimitedHint(data []byte) *Hint {
 	var first []byte
 	count := 0
 	for rest := data; len(rest) > 0; count++ {
 		content, n := protowire.ConsumeBytes(rest)
-		if n < 0 || len(content) == 0 || !isMessage(content) {
+		if n < 0 || len(content) > 0 && !isMessage(content) {
 			return nil
 		}
-		if count == 0 {
+		if len(first) == 0 {
 			first = content
 		}
 		rest = rest[n:]
 	}
-	if count < 2 || isMessage(data) {
+	if len(first) == 0 || isMessage(data) {
 		return nil
 	}
-	return &Hint{Kind: "delimited", Inner: first, Text: fmt.Sprintf("these bytes are %d messages, each with its length before it", count)}
+	return &Hint{Kind: "delimited", Inner: first, Text: "these bytes are " + plural(count, "message with its length", "messages, each with its length") + " before it"}
 }
 
-// hexdumpLine is a line as xxd, hexdump -C and od -A x -t x1 print it: an offset, bytes in hexadecimal, and perhaps their text.
-var hexdumpLine = regexp.MustCompile(`^[0-9a-fA-F]{6,8}:? +((?:[0-9a-fA-F]{2,4} {1,2})*[0-9a-fA-F]{2,4})(?:  .*| *\|.*)?$`)
+// hexdumpLine is a line as xxd, hexdump and od -t x1 print it: an offset, bytes in hexadecimal, and perhaps their text.
+var hexdumpLine = regexp.MustCompile(`^[0-9a-fA-F]{6,8}(:?) +((?:[0-9a-fA-F]{2,4} {1,2})*[0-9a-fA-F]{2,4})(?:  .*| *\|.*)?$`)
 
 func hexdumpHint(data []byte) *Hint {
 	inner, ok := FromHexdump(data)
@@ -181,11 +188,13 @@ func hexdumpHint(data []byte) *Hint {
 	return &Hint{Kind: "hexdump", Inner: inner, Text: "this is the output of xxd or hexdump: decode it with --in hex"}
 }
 
-// FromHexdump reads the output of xxd, hexdump -C or od -A x -t x1. ok is false for anything else.
+// FromHexdump reads the output of xxd, hexdump -C, od -t x1, and of hexdump and od -x, whose words have their low byte first. ok is false
+// for anything else.
 func FromHexdump(data []byte) (inner []byte, ok bool) {
 	if len(data) < 10 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 8)]) {
 		return nil, false
 	}
+	words := false
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimRight(line, " \r\n")
 		m := hexdumpLine.FindStringSubmatch(line)
@@ -193,11 +202,21 @@ func FromHexdump(data []byte) (inner []byte, ok bool) {
 			if strings.Trim(line, "0123456789abcdefABCDEF*") != "" {
 				return nil, false
 			}
-			continue // the last line is an offset alone; "*" stands for repeated lines, of which the bytes are not known
+			// The last line is an offset alone, an odd one where the last word is half filled; "*" stands for repeated lines, of which the
+			// bytes are not known.
+			if words && len(inner) > 0 && strings.ContainsRune("13579bdf", rune(line[len(line)-1])) {
+				inner = inner[:len(inner)-1]
+			}
+			continue
 		}
-		part, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
+		part, err := hex.DecodeString(strings.ReplaceAll(m[2], " ", ""))
 		if err != nil || strings.Contains(string(data), "\n*\n") {
 			return nil, false
+		}
+		if words = m[1] == "" && len(part) > 1 && strings.IndexByte(m[2]+" ", ' ') == 4; words {
+			for i := 0; i+1 < len(part); i += 2 {
+				part[i], part[i+1] = part[i+1], part[i]
+			}
 		}
 		inner = append(inner, part...)
 	}
@@ -216,8 +235,8 @@ func hexHint(data []byte) *Hint {
 	return nil
 }
 
-// FromHex reads hexadecimal text, also as xxd and hexdump -C print it; white space, colons and a leading 0x are ignored. ok is false for anything else, and
-// for nothing.
+// FromHex reads hexadecimal text, also as xxd and hexdump print it; white space, colons, commas, 0x and \x are ignored. ok is false for
+// anything else, and for nothing.
 func FromHex(data []byte) (inner []byte, ok bool) {
 	if inner, ok := FromHexdump(data); ok {
 		return inner, true
@@ -225,7 +244,7 @@ func FromHex(data []byte) (inner []byte, ok bool) {
 	if len(data) < 2 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 64)]) {
 		return nil, false
 	}
-	text := strings.TrimPrefix(strings.ReplaceAll(stripSpace(data), ":", ""), "0x")
+	text := strings.NewReplacer(":", "", ",", "", "0x", "", `\x`, "").Replace(stripSpace(data))
 	inner, err := hex.DecodeString(text)
 	return inner, err == nil && len(inner) > 0
 }

@@ -19,8 +19,11 @@ func JSON(m protoreflect.Message, indent string, schema *Schema) (data []byte, f
 	if schema != nil {
 		options.Resolver = schema
 	}
-	data, err := options.Marshal(m.Interface())
-	if err != nil {
+	var err error
+	if schema == nil || !schema.groups { // the library gives a group the name that it has in text
+		data, err = options.Marshal(m.Interface())
+	}
+	if data == nil || err != nil {
 		p := jsonPrinter{options: options}
 		p.message(m)
 		data, faults = p.out.Bytes(), p.faults

@@ -52,9 +52,13 @@ func (p *jsonPrinter) message(m protoreflect.Message) {
 			p.out.WriteByte(',')
 		}
 		first = false
-		p.string(fieldName(fd))
+		name := string(fd.Name())
+		if fd.IsExtension() {
+			name = fieldName(fd)
+		}
+		p.string(name)
 		p.out.WriteByte(':')
-		p.step("."+fieldName(fd), func() { p.field(fd, v) })
+		p.step("."+name, func() { p.field(fd, v) })
 	})
 	p.out.WriteByte('}')
 }

@@ -29,6 +29,8 @@ type Schema struct {
 	// extensions are those that the files declare, by the message that they extend and by number, and by name.
 	extensions      map[protoreflect.FullName]map[protoreflect.FieldNumber]protoreflect.ExtensionType
 	extensionByName map[protoreflect.FullName]protoreflect.ExtensionType
+	// groups says that a field's name in text is its message's.
+	groups bool
 }
 
 func emptySchema() *Schema {
@@ -160,7 +162,7 @@ func withWellKnown(files []*descriptorpb.FileDescriptorProto) []*descriptorpb.Fi
 func Merge(schemas ...*Schema) *Schema {
 	merged := emptySchema()
 	for _, s := range schemas {
-		merged.Notes = append(merged.Notes, s.Notes...)
+		merged.Notes, merged.groups = append(merged.Notes, s.Notes...), merged.groups || s.groups
 		s.files.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
 			if err := merged.files.RegisterFile(fd); err != nil && !strings.HasPrefix(fd.Path(), "google/protobuf/") {
 				merged.Notes = append(merged.Notes, fmt.Sprintf("%s is defined twice: the earlier one is used", fd.Path()))
@@ -239,6 +241,10 @@ func (s *Schema) addMessages(messages protoreflect.MessageDescriptors) {
 			continue
 		}
 		s.types[md.FullName()] = md
+		for i := range md.Fields().Len() {
+			fd := md.Fields().Get(i)
+			s.groups = s.groups || fd.TextName() != string(fd.Name())
+		}
 		s.addMessages(md.Messages())
 		s.addExtensions(md.Extensions())
 	}
