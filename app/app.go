@@ -75,7 +75,7 @@ func (o Options) Validate() error {
 		faults = append(faults, fmt.Errorf("role %q does not exist; there are %s, %s and %s", string(o.Role), RoleWeb, RoleAPI, RoleAll))
 	}
 	if o.Store == nil {
-		faults = append(faults, errors.New("there is no store"))
+		faults = append(faults, errors.New("no store is set"))
 	}
 	if n := len(o.SessionKey); n < 32 {
 		faults = append(faults, fmt.Errorf("the session key has %d bytes; it needs 32 or more", n))

@@ -110,13 +110,13 @@ func pathID(r *http.Request, name, what string) (int64, error) {
 // The refusals that have one wording. Those of a field, a parameter or a thing that is not there are made below.
 var (
 	noSession      = refuse(http.StatusUnauthorized, "no_session", "nobody is logged in", "log in with POST /api/login")
-	badLogin       = refuse(http.StatusUnauthorized, "bad_login", "there is no contestant with this name and password", "")
+	badLogin       = refuse(http.StatusUnauthorized, "bad_login", "no contestant has this name and password", "")
 	badWorkerToken = refuse(http.StatusUnauthorized, "bad_worker_token", "the request does not bear the workers' token",
 		"send Authorization: Bearer <token>")
 	notAdmin    = refuse(http.StatusForbidden, "not_admin", "only an admin may do this", "")
 	noTeam      = refuse(http.StatusForbidden, "no_team", "this is for members of a team, and you are in none", "create or join a team")
 	notMember   = refuse(http.StatusForbidden, "not_member", "this belongs to a team that you are not in", "")
-	wrongInvite = refuse(http.StatusForbidden, "wrong_invite", "invite_token is not that of the team", "ask a member of the team for it")
+	wrongInvite = refuse(http.StatusForbidden, "wrong_invite", "invite_token is not that of the team", "get it from a member of the team")
 	notYourJob  = refuse(http.StatusForbidden, "not_your_job", "another worker received this job", "")
 )
 
@@ -134,7 +134,7 @@ func conflict(code, message string) *wire.Fault {
 
 // notFound takes the id as a number or as text that is quoted already.
 func notFound(what string, id any) *wire.Fault {
-	return refuse(http.StatusNotFound, "not_found", fmt.Sprintf("there is no %s %v", what, id), "")
+	return refuse(http.StatusNotFound, "not_found", fmt.Sprintf("%s %v not found", what, id), "")
 }
 
 func badField(field, rule string) *wire.Fault {

@@ -137,7 +137,7 @@ func (p PointTable) Explain() []string {
 	return append(lines,
 		fmt.Sprintf("%+5d  %-45s %s", p.PerError, "any error", "wrong or stale answer, bad status, broken connection"),
 		fmt.Sprintf("%+5d  %-45s %s", p.PerTimeout, "any timeout", "no answer in time"),
-		"Other requests give nothing. A failed round scores 0 whatever its hits gave.")
+		"Other requests give nothing. A failed round scores 0, regardless of its points.")
 }
 
 // load is the load phase: one load, or as many as the search for the capacity takes.

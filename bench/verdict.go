@@ -231,7 +231,7 @@ func (f *suspects) memory(s result.HostSeries, h result.HostUsage) {
 func (f *suspects) files(s result.HostSeries) {
 	for _, p := range s.Processes {
 		if p.FileLimit > 0 && float64(p.OpenFiles) >= nearFileLimit*float64(p.FileLimit) {
-			f.add(9, "files", p.Name, "Open files of %s on %s: %d of the %d that it may have.", p.Name, s.Host, p.OpenFiles, p.FileLimit)
+			f.add(9, "files", p.Name, "Open files of %s on %s: %d, limit %d.", p.Name, s.Host, p.OpenFiles, p.FileLimit)
 		}
 	}
 }

@@ -185,9 +185,9 @@ func (e *ApplyError) Unwrap() []error {
 // of it. A host that is away is waited for as long as a service is that starts; what is owed then is in the inventories.
 func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 	if before == nil {
-		s.spec.progress("taking back what was made")
+		s.spec.progress("undoing the changes")
 		if err := s.whileAway(ctx, func() error { return s.takeDown(ctx) }); err != nil {
-			return owed(&ApplyError{reason, "what was made could not be taken back", err})
+			return owed(&ApplyError{reason, "the changes could not be undone", err})
 		}
 		return &ApplyError{reason, "nothing ran before, nothing runs now", nil}
 	}
@@ -200,14 +200,14 @@ func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 		return err
 	})
 	if err != nil {
-		return owed(&ApplyError{reason, fmt.Sprintf("topology %s could not be put back", before.Topology.Name), err})
+		return owed(&ApplyError{reason, fmt.Sprintf("topology %s could not be restored", before.Topology.Name), err})
 	}
-	return &ApplyError{reason, fmt.Sprintf("topology %s was put back and runs", before.Topology.Name), nil}
+	return &ApplyError{reason, fmt.Sprintf("topology %s was restored and is running", before.Topology.Name), nil}
 }
 
-// owed is the error of what could not be put back.
+// owed is the error of what could not be restored.
 func owed(err *ApplyError) error {
-	return &HintError{err, "isukit topology status shows what is there; once all hosts answer, apply the topology again, or take it down: isukit topology down"}
+	return &HintError{err, "isukit topology status shows the current state; when all hosts answer, apply the topology again, or remove it: isukit topology down"}
 }
 
 // whileAway does something again while it fails because a host is away, as one that boots is.

@@ -147,14 +147,14 @@ func (s *Site) prepare(ctx context.Context, here *machine.Here, of *layout, temp
 }
 
 func askApp(ctx context.Context, at host.Host, program string) (v appVersion, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("ask %s for its version: no answer within %v", program, answerLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, fmt.Errorf("query the version of %s: no answer within %v", program, answerLimit))
 	defer cancel()
 	out, err := host.Must(ctx, at, host.Command{Argv: []string{program, "version", "--json"}})
 	if err != nil {
-		return v, fmt.Errorf("ask %s for its version: %w", program, err)
+		return v, fmt.Errorf("query the version of %s: %w", program, err)
 	}
 	if err := json.Unmarshal([]byte(out), &v); err != nil {
-		return v, fmt.Errorf("ask %s for its version: %w in %q", program, err, host.Tail([]byte(out), 15))
+		return v, fmt.Errorf("query the version of %s: %w in %q", program, err, host.Tail([]byte(out), 15))
 	}
 	return v, nil
 }

@@ -141,7 +141,7 @@ func TestUpFaults(t *testing.T) {
 		"bad version":   {"echo one", []string{"for its version: ", `in "one"`}},
 		"prepare fails": {version + "echo no tables today >&2; exit 1", []string{"prepare the dataset: ", "exit status 1: no tables today"}},
 		"serve fails": {version + prepared + "echo cannot serve; exit 1",
-			[]string{"ended before it was healthy (exit status 1)", "cannot serve"}},
+			[]string{"exited before it was healthy (exit status 1)", "cannot serve"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -86,7 +86,7 @@ func (e *execution) templateFor(ctx context.Context, s *server, contents string)
 			return nil, "", &HintError{fmt.Errorf("no database has a complete set of its tables (%s)", partial), "begin with the dataset: --fresh"}
 		}
 		if e.data == "" && s.host.About().Here {
-			return nil, "", errors.New("there is no data to begin with")
+			return nil, "", errors.New("no data found to start from")
 		}
 		e.site.spec.progress("copying the dataset for %s", s.declared.Name)
 		return nil, e.data, nil

@@ -128,7 +128,7 @@ func (l *layout) await(ctx context.Context, i topology.Instance, ask func(contex
 // whyEnded explains a service that ended before it was healthy.
 func (l *layout) whyEnded(ctx context.Context, called string, i topology.Instance, st host.State) error {
 	log := l.logTail(ctx, i.Host, i.Name)
-	err := fmt.Errorf("%s ended before it was healthy (%s); the end of its log:\n%s", called, st.Exit, log)
+	err := fmt.Errorf("%s exited before it was healthy (%s); the end of its log:\n%s", called, st.Exit, log)
 	switch {
 	case st.OutOfMemory && i.Role == topology.DB:
 		return &HintError{fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, i.Host), "make its buffer_pool smaller, or give the host more memory"}

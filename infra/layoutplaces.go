@@ -67,7 +67,7 @@ func (l *layout) places() error {
 func maxFiles() (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("ask for the limit of open files: %w", err)
+		return 0, fmt.Errorf("read the limit of open files: %w", err)
 	}
 	return int(min(limit.Max, 1<<24)), nil
 }

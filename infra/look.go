@@ -41,7 +41,7 @@ func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item
 			a.Hash, a.Text = seen.hashes[i.Name], textOf(want, i)
 			if a.Exists = a.Hash != ""; a.Exists && a.Hash != i.Hash { // what somebody else made of it
 				if a.Text, err = h.Get(ctx, i.Name); err != nil {
-					return nil, fmt.Errorf("look at %s on %s: %w", i.What(), h.About().Name, err)
+					return nil, fmt.Errorf("inspect %s on %s: %w", i.What(), h.About().Name, err)
 				}
 			}
 		case plan.Data:
@@ -109,7 +109,7 @@ func see(ctx context.Context, h host.Host, items []plan.Item) (*seen, error) {
 	group.Go(func() (err error) {
 		out, err = host.Must(ctx, h, host.Command{Argv: []string{"sh", "-c", lookScript}, Stdin: []byte(files.String() + "\n" + data.String())})
 		if err != nil {
-			err = fmt.Errorf("look at files on %s: %w", h.About().Name, err)
+			err = fmt.Errorf("inspect files on %s: %w", h.About().Name, err)
 		}
 		return err
 	})

@@ -37,7 +37,7 @@ func (s *Site) Reboot(ctx context.Context, together bool) (faults []string, err 
 		if err := booting.onHosts(func(_ string, h host.Host) error { return h.(host.Rebooter).Reboot(ctx) }); err != nil {
 			return nil, &HintError{fmt.Errorf("reboot: %w", err), "read the host's console; isukit topology status shows what runs"}
 		}
-		s.spec.progress("waiting until everything is healthy by itself")
+		s.spec.progress("waiting until all services have started at boot and are healthy")
 		if err := s.awaitHealthy(ctx); err != nil {
 			return nil, err
 		}

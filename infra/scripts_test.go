@@ -147,14 +147,14 @@ func TestSetupSaysWhatIsMissing(t *testing.T) {
 	if code != 1 {
 		t.Errorf("without apt: got exit status %d, want 1", code)
 	}
-	wantSaid(t, said, "there is no apt-get here", "nginx: package nginx", "database: package mariadb-server-core with mariadb-client-core or mariadb-server", "hint: ")
+	wantSaid(t, said, "apt-get not found", "nginx: package nginx", "database: package mariadb-server-core with mariadb-client-core or mariadb-server", "hint: ")
 
 	m.apt("nginx", "mariadb-server-core")
 	m.command("id", "echo 1000")
 	if code, said = m.run("run"); code != 1 {
 		t.Errorf("without root and sudo: got exit status %d, want 1", code)
 	}
-	wantSaid(t, said, "not root, and there is no sudo", "nginx: package nginx", "hint: as root: ")
+	wantSaid(t, said, "not root, and sudo not found", "nginx: package nginx", "hint: as root: ")
 
 	m.command("sudo", "exit 1")
 	if code, said = m.run("run"); code != 1 {

@@ -198,7 +198,7 @@ func TestApplyFails(t *testing.T) {
 				bad.HealthLimit = 30 * time.Second // it is waited for in vain, and what is put back has as long
 			}
 			_, _, err := apply(t, driver, bad, infra.ApplyOptions{})
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "topology single was put back and runs") {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "topology single was restored and is running") {
 				t.Fatalf("got error %v, want one with %q that says what was put back", err, tt.want)
 			}
 			var hint *infra.HintError
@@ -235,7 +235,7 @@ func TestChangedByOthers(t *testing.T) {
 	if s.Topology, err = s.Topology.WithKind(topology.Proxy, topology.Envoy); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := apply(t, driver, s, infra.ApplyOptions{}); err == nil || !strings.Contains(err.Error(), "changed by someone else since: nginx.conf of proxy-1 on s1") {
+	if _, _, err := apply(t, driver, s, infra.ApplyOptions{}); err == nil || !strings.Contains(err.Error(), "changed outside isukit since: nginx.conf of proxy-1 on s1") {
 		t.Errorf("apply over it: got error %v, want one that names nginx.conf", err)
 	}
 	site, _, err = apply(t, driver, s, infra.ApplyOptions{Force: true})

@@ -60,11 +60,11 @@ func (p *Plan) refuse(driver string) error {
 	foreign, tuned := p.overwrites()
 	switch {
 	case len(foreign) > 0:
-		return &HintError{fmt.Errorf("changed by someone else since: %s", strings.Join(foreign, ", ")),
-			"look at it (isukit topology verify) and overwrite it with --force"}
+		return &HintError{fmt.Errorf("changed outside isukit since: %s", strings.Join(foreign, ", ")),
+			"check it with isukit topology verify, then overwrite it with --force"}
 	case len(tuned) > 0:
-		return &HintError{fmt.Errorf("it would overwrite what tunings have changed: %s", strings.Join(tuned, ", ")),
-			"take them back first: isukit tune revert --all --driver " + driver}
+		return &HintError{fmt.Errorf("it would overwrite files changed by tunings: %s", strings.Join(tuned, ", ")),
+			"revert the tunings first: isukit tune revert --all --driver " + driver}
 	}
 	return nil
 }

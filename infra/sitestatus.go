@@ -179,7 +179,7 @@ func (s *Site) Verify(ctx context.Context) ([]string, error) {
 			text := fmt.Sprintf("%s: %s would be needed for %s", h.Name, step.Op, step.What())
 			switch {
 			case step.Foreign:
-				text = fmt.Sprintf("%s: %s was changed by someone else", h.Name, step.What())
+				text = fmt.Sprintf("%s: %s was changed outside isukit", h.Name, step.What())
 			case step.Reason != "":
 				text += " (" + step.Reason + ")"
 			}

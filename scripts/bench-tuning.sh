@@ -34,7 +34,7 @@ for name; do
 	durability) gain "$name" '' '--tune mysql/durability-relaxed' '--scale small --users 300' ;;
 	folklore) gain "$name" '' '--tune mysql/caches' '--scale small --users 300' ;;
 	*)
-		echo "bench-tuning.sh: error: there is no case $name" >&2
+		echo "bench-tuning.sh: error: case $name not found" >&2
 		exit 2
 		;;
 	esac

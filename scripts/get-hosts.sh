@@ -54,7 +54,7 @@ command -v debootstrap >/dev/null 2>&1 || sh "$root/scripts/setup.sh" debootstra
 from=$(mirror "$vendor")
 [ -n "$from" ] || fail "apt on this machine has no $vendor mirror" 'name one: ISUKIT_MIRROR=URL sh scripts/get-hosts.sh'
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
-	fail 'debootstrap needs root, and there is no sudo' 'as root: sh scripts/get-hosts.sh'
+	fail 'debootstrap needs root, but sudo was not found' 'as root: sh scripts/get-hosts.sh'
 sh "$root/scripts/get-envoy.sh"
 
 # Whoever comes second waits for the first.

@@ -94,7 +94,7 @@ from=$(mirror "$vendor")
 [ -n "$from" ] || fail "apt on this machine has no $vendor mirror" \
 	"name one: ISUKIT_MIRROR=URL sh scripts/get-mysql.sh $engine"
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
-	fail 'debootstrap needs root, and there is no sudo' "as root: sh scripts/get-mysql.sh $engine"
+	fail 'debootstrap needs root, but sudo was not found' "as root: sh scripts/get-mysql.sh $engine"
 
 # Whoever comes second waits for the first.
 mkdir -p "$(dirname "$dir")"

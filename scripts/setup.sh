@@ -154,11 +154,11 @@ todo=$(missing "$mode")
 [ -n "$todo" ] || exit 0
 
 have apt-get ||
-	explain_and_fail 'there is no apt-get here' 'install these with the package manager of this system and run it again'
+	explain_and_fail 'apt-get not found' 'install these with the package manager of this system and run it again'
 if [ "$(id -u)" -ne 0 ]; then
-	have sudo || explain_and_fail 'not root, and there is no sudo' 'as root: sh scripts/setup.sh '"$mode"
+	have sudo || explain_and_fail 'not root, and sudo not found' 'as root: sh scripts/setup.sh '"$mode"
 	sudo -n true 2>/dev/null || [ -t 0 ] ||
-		explain_and_fail 'sudo asks for a password, and there is no terminal' 'run it from a terminal, or as root: sh scripts/setup.sh '"$mode"
+		explain_and_fail 'sudo asks for a password, but standard input is not a terminal' 'run it from a terminal, or as root: sh scripts/setup.sh '"$mode"
 fi
 
 say "missing: $(printf '%s\n' "$todo" | cut -d ' ' -f 1 | tr '\n' ' ')"

@@ -299,7 +299,7 @@ plan() {
 	now=$(get "$1" "$2") || die "$2 cannot be read"
 	if load "$1" "$2"; then
 		known "$now" || {
-			say left "$2" "$1" "changed by someone else: $(text_of "$now") (isukit set $(text_of "$(current_of)"))"
+			say left "$2" "$1" "changed outside isukit: $(text_of "$now") (isukit set $(text_of "$(current_of)"))"
 			status=1
 			return
 		}
@@ -395,7 +395,7 @@ revert_layer() {
 		if ! same "$now" "$to"; then
 			r_writes=$all
 			known "$now" || {
-				say left "$key" "$layer" "changed by someone else: $(text_of "$now") (isukit set $(text_of "$from"), the original is $(text_of "$r_original"))"
+				say left "$key" "$layer" "changed outside isukit: $(text_of "$now") (isukit set $(text_of "$from"), the original is $(text_of "$r_original"))"
 				status=1
 				continue
 			}

@@ -132,7 +132,7 @@ func (p *group) choose(replicas []string) ([]*member, error) {
 	}
 	for _, name := range replicas {
 		if p.member(name) == nil {
-			return nil, fmt.Errorf("there is no replica %q", name)
+			return nil, fmt.Errorf("replica %q not found", name)
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return !slices.Contains(replicas, m.name) }), nil
@@ -213,7 +213,7 @@ func (p *group) repair(ctx context.Context, opts RepairOptions) (*RepairReport, 
 // left says why rows were left as they are.
 func (t truth) left(members []*member) string {
 	if t.first < 0 {
-		return "which replica is right is not known: " + t.why
+		return "the replica with the correct rows is unknown: " + t.why
 	}
 	var others []*member
 	for _, i := range t.voting {

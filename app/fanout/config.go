@@ -158,7 +158,7 @@ func (c Config) modeFaults() []error {
 		faults = append(faults, fmt.Errorf("config: mode %q does not exist; there are %q", c.Mode, Modes()))
 	}
 	if c.Mode == ModeKeyed && c.AppProcesses > 1 {
-		faults = append(faults, fmt.Errorf("config: mode %q is right for one app process only, not %d; use %q", ModeKeyed, c.AppProcesses, ModeOrdered))
+		faults = append(faults, fmt.Errorf("config: mode %q supports one app process only, not %d; use %q", ModeKeyed, c.AppProcesses, ModeOrdered))
 	}
 	if c.Reads != Random && c.Reads != LeastBusy {
 		faults = append(faults, fmt.Errorf("config: read policy %q does not exist; there are %q and %q", c.Reads, Random, LeastBusy))
@@ -271,7 +271,7 @@ func (c Config) limitFaults() []error {
 func (r Replica) mysqlConfig() (*mysql.Config, error) {
 	switch {
 	case r.Connector != nil && (r.DSN != "" || r.MySQL != nil):
-		return nil, errors.New("a Connector is set beside DSN or MySQL; set one")
+		return nil, errors.New("a Connector is set together with DSN or MySQL; set one of them")
 	case r.Connector != nil:
 		return nil, nil
 	case r.MySQL != nil && r.DSN != "":

@@ -245,4 +245,4 @@ func (p *group) alone(ctx context.Context) error {
 	return nil
 }
 
-var errKeyedAlone = errors.New("mode keyed is right for one app process only, and another one uses these replicas; use mode ordered")
+var errKeyedAlone = errors.New("mode keyed supports one app process only, and another one uses these replicas; use mode ordered")

@@ -249,7 +249,7 @@ func (t *orderedTxn) admits(ctx context.Context, q call) error {
 	case t.lost != nil:
 		return t.abort(t.lost)
 	case q.st.Kind == sqltext.DDL, q.isLock():
-		return refused("DDL and LOCK TABLES commit the transaction around them; run them by themselves")
+		return refused("DDL and LOCK TABLES commit the transaction around them; run them outside a transaction")
 	case q.st.Kind == sqltext.Guarded && (t.v == nil || len(t.parts) > 1):
 		return errGuardedWrite
 	case q.st.Kind == sqltext.ReadLast && t.c.asksLast() != nil:

@@ -133,7 +133,7 @@ func (p *Pool) Status(ctx context.Context) (Status, error) {
 func (p *Pool) Eject(ctx context.Context, name, reason string) error {
 	g, m := p.find(name)
 	if m == nil {
-		return fmt.Errorf("there is no replica %q", name)
+		return fmt.Errorf("replica %q not found", name)
 	}
 	if err := g.ejectMember(ctx, m, reason); err != nil {
 		return fmt.Errorf("eject %s: %w", name, err)
@@ -147,7 +147,7 @@ func (p *Pool) Eject(ctx context.Context, name, reason string) error {
 func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
 	g, m := p.find(name)
 	if m == nil {
-		return nil, fmt.Errorf("there is no replica %q", name)
+		return nil, fmt.Errorf("replica %q not found", name)
 	}
 	return g.admitMember(ctx, m)
 }

@@ -24,7 +24,7 @@ func (t *orderedTxn) rewritten(ctx context.Context, q call) (call, error) {
 	how := q.v.How
 	if q.v.Is(sqltext.OnePick) && !picks(t.table(q), q.st.Equals, q.args) {
 		if q.st.Form.Limit.Empty() || t.table(q).Primary() == nil {
-			return q, t.refuse("the value beside a column of the key is not of the column's kind, so it may name several rows; pass a number for a number, a string for a string")
+			return q, t.refuse("the value that is compared with a column of the key is not of the column's kind, so it may name several rows; pass a number for a number, a string for a string")
 		}
 		how |= sqltext.PickRows
 	}
@@ -148,7 +148,7 @@ func (t *orderedTxn) pickRows(ctx context.Context, q call) (call, error) {
 	}
 	picked := rows.sets[0].rows
 	if len(picked) > maxPicked {
-		return q, t.refuse("a write whose rows are passed on by their key changes " + strconv.Itoa(len(picked)) + "; at most " + strconv.Itoa(maxPicked) + " are passed on at once")
+		return q, t.refuse("a write whose rows are passed on by their key changes " + strconv.Itoa(len(picked)) + " rows; the limit is " + strconv.Itoa(maxPicked))
 	}
 	head, args := q.text[:f.Name.End], []driver.NamedValue(nil)
 	if f.Verb == "UPDATE" {
@@ -201,7 +201,7 @@ func (t *orderedTxn) sendRows(ctx context.Context, q call) (call, error) {
 	if !t.alone {
 		if !q.st.Locking() {
 			return q, t.refuse("inside a transaction, the query of an INSERT ... SELECT that orders, limits, groups or numbers is passed on only where it " +
-				"is one plain SELECT, which can be locked; run the statement by itself, or SELECT the rows FOR SHARE first and insert them")
+				"is one plain SELECT, which can be locked; run the statement outside a transaction, or SELECT the rows FOR SHARE first and insert them")
 		}
 		text += q.st.LockTail()
 	}

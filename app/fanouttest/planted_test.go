@@ -43,7 +43,7 @@ func TestPlanted(t *testing.T) {
 			}
 			t.Run(tt.rule, func(t *testing.T) {
 				if !slices.ContainsFunc(fanout.Rules(), func(r fanout.Rule) bool { return r.Name == tt.rule }) {
-					t.Fatalf("there is no rule %q", tt.rule)
+					t.Fatalf("rule %q not found", tt.rule)
 				}
 				counts := newStatementCounts()
 				for seed := uint64(1); counts.total() < plantedLimit; seed++ {

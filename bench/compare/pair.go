@@ -88,7 +88,7 @@ func doubts(sides ...Side) []string {
 			warnings = append(warnings, fmt.Sprintf("side %c: %s", "AB"[i], text))
 		}
 		if limited > 0 {
-			warnings = append(warnings, fmt.Sprintf("the load generator was, or may have been, the limit in %d of %d rounds of %c: they say how fast the "+
+			warnings = append(warnings, fmt.Sprintf("the load generator was, or may have been, the limit in %d of %d rounds of %c: they show how fast the "+
 				"generator is", limited, len(s.Rounds), "AB"[i]))
 		}
 		if disturbed > 0 {
@@ -96,7 +96,7 @@ func doubts(sides ...Side) []string {
 		}
 	}
 	if s := settings(sides); len(s) > 1 {
-		warnings = append(warnings, "the rounds did not ask for the same load: "+strings.Join(s, "; "))
+		warnings = append(warnings, "the rounds had different load settings: "+strings.Join(s, "; "))
 	}
 	return warnings
 }

@@ -75,7 +75,7 @@ func (r Rules) failure(output []byte) string {
 	case ok && !truth(value):
 		return fmt.Sprintf("the benchmark says pass: %s", short(value))
 	case !ok && !r.Pass.IsZero():
-		return "the benchmark does not say that it passed"
+		return "the benchmark did not report that it passed"
 	}
 	return ""
 }

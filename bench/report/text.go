@@ -62,7 +62,7 @@ func capacity(r *result.Round) string {
 	if r.CapacityAtLeast {
 		least = "at least "
 	}
-	return fmt.Sprintf("capacity: %s%.1f visits/s, by %s; all other figures are of the last one",
+	return fmt.Sprintf("capacity: %s%.1f visits/s, by %s; all other figures describe the last one",
 		least, r.CapacityRate, plural(int64(len(r.Trials)), "trial"))
 }
 
@@ -112,7 +112,7 @@ func (p *sheet) scoreLines(r *result.Round) {
 // zeroed says why the score is not the sum of its lines.
 func zeroed(r *result.Round) string {
 	if !r.Passed {
-		return "A failed round scores 0 whatever its hits gave."
+		return "A failed round scores 0, regardless of its points."
 	}
 	return "A score is never below 0."
 }

@@ -155,7 +155,7 @@ func checkErrorBody(r *load.Response) error {
 		return load.Faultf(load.Decode, "error response is not a portal.v1.Error", "status %d, content type %q", r.Status, r.Header("Content-Type"))
 	}
 	if e.Message == "" {
-		return load.Faultf(load.Wrong, "error answer does not say what was wrong", "status %d, code %s", r.Status, e.Code)
+		return load.Faultf(load.Wrong, "error answer does not name the error", "status %d, code %s", r.Status, e.Code)
 	}
 	return nil
 }

@@ -81,10 +81,10 @@ func (m *model) checkJob(t *team, got *portalv1.Job, sent, done time.Time) error
 			return nil
 		}
 		if j = t.jobByMemo(got.Memo); j == nil {
-			return load.Faultf(load.Wrong, "a job stands there that nobody enqueued", "team %d: job %d (%q)", t.id, got.Id, got.Memo)
+			return load.Faultf(load.Wrong, "a job is listed that nobody enqueued", "team %d: job %d (%q)", t.id, got.Id, got.Memo)
 		}
 		if j.id != 0 {
-			return load.Faultf(load.Wrong, "a job that was enqueued once stands there twice", "team %d: jobs %d and %d (%q)", t.id, j.id, got.Id, got.Memo)
+			return load.Faultf(load.Wrong, "a job that was enqueued once is listed twice", "team %d: jobs %d and %d (%q)", t.id, j.id, got.Id, got.Memo)
 		}
 		j.id = got.Id
 	}

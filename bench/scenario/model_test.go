@@ -187,7 +187,7 @@ func TestCheckJobs(t *testing.T) {
 	}{
 		{"right", 12, func(*portalv1.Job) {}, load.OK, ""},
 		{"another team's", 12, func(j *portalv1.Job) { j.TeamId = 1 }, load.Wrong, "another team's"},
-		{"applied twice", 12, func(j *portalv1.Job) { j.Id = 10 }, load.Wrong, "stands there twice"},
+		{"applied twice", 12, func(j *portalv1.Job) { j.Id = 10 }, load.Wrong, "is listed twice"},
 		{"from nowhere", 12, func(j *portalv1.Job) { j.Id, j.Memo = 10, "x" }, load.Wrong, "nobody enqueued"},
 		{"other memo", 12, func(j *portalv1.Job) { j.Memo = "x" }, load.Wrong, "other contents"},
 		{"still running", 12, func(j *portalv1.Job) { j.Status = portalv1.JobStatus_JOB_STATUS_RUNNING }, load.Stale, "old status"},

@@ -64,10 +64,10 @@ func (m *model) checkOwnClarification(t *team, g *portalv1.Clarification, sent, 
 			return nil
 		}
 		if q = t.questionByText(g.Question); q == nil {
-			return load.Faultf(load.Wrong, "a question stands there that nobody asked", "team %d: clarification %d (%q)", t.id, g.Id, g.Question)
+			return load.Faultf(load.Wrong, "a question is listed that nobody asked", "team %d: clarification %d (%q)", t.id, g.Id, g.Question)
 		}
 		if q.id != 0 {
-			return load.Faultf(load.Wrong, "a question that was asked once stands there twice", "team %d: clarifications %d and %d", t.id, q.id, g.Id)
+			return load.Faultf(load.Wrong, "a question that was asked once is listed twice", "team %d: clarifications %d and %d", t.id, q.id, g.Id)
 		}
 		m.identifyQuestion(q, g.Id)
 	}

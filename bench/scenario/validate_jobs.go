@@ -89,7 +89,7 @@ func (v *validation) ruleProgress(ctx context.Context) error {
 func (v *validation) ruleResult(ctx context.Context) error {
 	result := call{
 		route: "POST /worker/jobs/{job_id}/result", id: v.job.id,
-		body: &portalv1.ReportResultRequest{Worker: "somebody else", Score: 1, Passed: true},
+		body: &portalv1.ReportResultRequest{Worker: "another worker", Score: 1, Passed: true},
 	}
 	return firstOf(
 		func() error { return v.worker.refused(ctx, 403, result) },
@@ -120,7 +120,7 @@ var clockRules = []rule{
 	{"before the start there are teams, but neither jobs nor questions", false, (*validation).ruleBefore},
 	{"while frozen, results are the team's own", false, (*validation).ruleFrozen},
 	{"after the end nothing is taken and everything is shown", false, (*validation).ruleEnded},
-	{"the clock is put back", true, func(v *validation, ctx context.Context) error {
+	{"the clock is set back", true, func(v *validation, ctx context.Context) error {
 		return firstOf(
 			func() error { return v.setClock(ctx, v.clock, portalv1.Phase_PHASE_RUNNING) },
 			func() error {

@@ -151,7 +151,7 @@ func TestConfigReportsEveryFault(t *testing.T) {
 		want       []string
 	}{
 		{"unknown keys", "role: web\nlisten: :1\ncolour: red\ndatabases:\n  - name: a\n    dns_file: x\ndataset:\n  size: 1\n",
-			[]string{`3:1: there is no key "colour"`, `6:5: there is no key "dns_file"`, `8:3: there is no key "size"`}},
+			[]string{`3:1: unknown key "colour"`, `6:5: unknown key "dns_file"`, `8:3: unknown key "size"`}},
 		{"wrong values", "role: db\nlisten: here\ndebug_listen: there\ndatabases:\n  - {name: 1st, dsn_file: open.dsn}\n" +
 			"  - {name: a, dsn_file: broken.dsn}\n  - {name: a, dsn_file: nodb.dsn}\n  - {name: b}\n  - {name: c, dsn_file: none.dsn}\n" +
 			"api_url: 127.0.0.1:80/x\ndataset: {scale: huge}\napp_id: 1023\nmax_open_conns: -1\n",
@@ -160,7 +160,7 @@ func TestConfigReportsEveryFault(t *testing.T) {
 				"worker_token_file: is missing", "api_url:", `dataset: scale "huge"`, "app_id: 1023", "max_open_conns: -1 is below 4"}},
 		{"placement", "listen: :1\ndatabases:\n  - {name: a, dsn_file: nodb.dsn, weight: -1}\n  - {name: b, dsn_file: b.dsn}\n" +
 			"  - {name: c, dsn_file: b.dsn}\n  - {name: d, dsn_file: b.dsn, wait: 1}\n",
-			[]string{`6:32: there is no key "wait"`}},
+			[]string{`6:32: unknown key "wait"`}},
 		{"groups", "listen: :1\ndatabases:\n  - {name: a, dsn_file: nodb.dsn, weight: -1}\n  - {name: b, dsn_file: b.dsn}\n" +
 			"  - {name: c, dsn_file: b.dsn}\ngroups:\n  - {name: x, tables: [jobs, goals], databases: [a, z]}\n" +
 			"  - {name: y, tables: [results, teams, contest], databases: [a, b], read_dsn_file: open.dsn}\n" +

@@ -134,7 +134,7 @@ func unknownIn(node ast.Node, under string) []error {
 		for _, v := range n.Values {
 			key := v.Key.GetToken()
 			if !slices.Contains(knownKeys[under], key.Value) {
-				faults = append(faults, fmt.Errorf("%d:%d: there is no key %q here", key.Position.Line, key.Position.Column, key.Value))
+				faults = append(faults, fmt.Errorf("%d:%d: unknown key %q", key.Position.Line, key.Position.Column, key.Value))
 				continue
 			}
 			if _, nested := knownKeys[key.Value]; nested && under == "" {

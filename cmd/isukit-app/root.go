@@ -83,7 +83,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	err := fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
 	if cmd.HasSubCommands() {
-		err = fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+args[0])
+		err = fmt.Errorf("unknown command %q", cmd.CommandPath()+" "+args[0])
 	}
 	return &usageError{err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
 }

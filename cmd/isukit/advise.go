@@ -37,7 +37,7 @@ The round must have passed without errors, with no host more than 85 % busy and 
 differently under overload. For other rounds, isukit prints the command that runs a suitable one.
 
 Tables on two databases are included if the round was run with --tune measure. For a round of a project on one of its topologies,
-run it beside its isukit.yaml. The table is also written as a page to the directory of the rounds.
+run it in the directory of its isukit.yaml. The table is also written as a page to the directory of the rounds.
 
 --run runs the best three placements and the current one, ranks them again, and reports wrong predictions.
 For placements that differ by less than 10 %, use "isukit compare topology=A topology=B" instead.`,
@@ -98,7 +98,7 @@ func (o adviseOptions) app(r *result.Round) (session.App, error) {
 	}
 	p, _, err := round.FindProject(o.project)
 	if err != nil || p == nil {
-		return session.App{}, ui.UsageError(errors.Join(fmt.Errorf("round %s is of a project", r.ID), err), "run it beside its isukit.yaml, or name that with --project")
+		return session.App{}, ui.UsageError(errors.Join(fmt.Errorf("round %s is of a project", r.ID), err), "run it in the directory of its isukit.yaml, or name the file with --project")
 	}
 	t, ok := p.Placement(r.Topology)
 	if !ok {

@@ -114,7 +114,7 @@ var flagUses = map[string]flagUse{
 }
 
 // noFileRuns is why --yes does not apply.
-const noFileRuns = "no project file is used, so there are no commands to confirm"
+const noFileRuns = "no project file is used, so no commands need confirmation"
 
 var stopUse = flagUse{not: []refusal{{oneKind, "only skip", "they select checks, and nothing is checked"}}}
 

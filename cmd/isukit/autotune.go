@@ -115,7 +115,7 @@ func (o screenOptions) places(top *topology.Topology) ([]session.Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	why := fmt.Errorf("there is no round of %s in %s", top.Name, o.results)
+	why := fmt.Errorf("no round of %s found in %s", top.Name, o.results)
 	for _, e := range entries {
 		if e.Round == nil || e.Round.Topology != top.Name {
 			continue

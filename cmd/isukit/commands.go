@@ -68,5 +68,5 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		}
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return ui.UsageError(fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+name), hint)
+	return ui.UsageError(fmt.Errorf("unknown command %q", cmd.CommandPath()+" "+name), hint)
 }

@@ -40,7 +40,7 @@ type digestOptions struct {
 func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
 	f := cmd.Flags()
 	f.StringVar(&o.from, "from", "", "only requests that ended at or after this time: RFC 3339, or 15:04:05 (today)")
-	f.StringVar(&o.to, "to", "", "only requests that ended before this time")
+	f.StringVar(&o.to, "to", "", "only requests before this end time")
 	f.IntVar(&o.top, "top", 40, "maximum number of "+what+" to print (0: all)")
 	jsonFlag(f, &o.asJSON)
 	o.chosenRows.addFlags(cmd)

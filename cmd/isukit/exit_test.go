@@ -31,11 +31,11 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("start: %w", context.Canceled), ui.ExitFailed, "isukit: interrupted; all started processes were stopped and removed\n"},
 		{fmt.Errorf("%w: %w", context.Canceled, left), ui.ExitFailed, "isukit: interrupted; all started processes were stopped and removed\n"},
 		{errors.Join(errors.Join(fmt.Errorf("start: %w", context.Canceled), nil), left), ui.ExitFailed, "isukit: interrupted\nisukit: error: stop db-1: no such process\n"},
-		{&infra.ApplyError{Reason: context.Canceled, Left: "topology final-1 was put back and runs"}, ui.ExitFailed, "isukit: interrupted; topology final-1 was put back and runs\n"},
-		{&infra.ApplyError{Reason: fmt.Errorf("start: %w", context.Canceled), Left: "topology final-1 could not be put back", Err: left}, ui.ExitFailed,
-			"isukit: interrupted\nisukit: error: topology final-1 could not be put back: stop db-1: no such process\n"},
-		{&infra.ApplyError{Reason: left, Left: "topology final-1 was put back and runs"}, ui.ExitFailed,
-			"isukit: error: stop db-1: no such process (topology final-1 was put back and runs)\n"},
+		{&infra.ApplyError{Reason: context.Canceled, Left: "topology final-1 was restored and is running"}, ui.ExitFailed, "isukit: interrupted; topology final-1 was restored and is running\n"},
+		{&infra.ApplyError{Reason: fmt.Errorf("start: %w", context.Canceled), Left: "topology final-1 could not be restored", Err: left}, ui.ExitFailed,
+			"isukit: interrupted\nisukit: error: topology final-1 could not be restored: stop db-1: no such process\n"},
+		{&infra.ApplyError{Reason: left, Left: "topology final-1 was restored and is running"}, ui.ExitFailed,
+			"isukit: error: stop db-1: no such process (topology final-1 was restored and is running)\n"},
 	} {
 		var out bytes.Buffer
 		if code := exitCode(&out, tt.err); code != tt.code || out.String() != tt.want {

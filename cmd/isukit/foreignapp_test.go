@@ -242,15 +242,15 @@ func (f *foreignTeam) wrong(t *testing.T) {
 		from, to, want string
 		code           int
 	}{
-		{"units: [team]", "units: [nothere]", "there is no unit nothere.service", ui.ExitFailed},
+		{"units: [team]", "units: [nothere]", "unit nothere.service not found", ui.ExitFailed},
 		{"{MYSQL_HOST:", "{MYSQL_HOTS:", "/home/isucon/env.sh: it does not assign MYSQL_HOTS", ui.ExitFailed},
-		{"{/home/isucon/env.sh:", "{/home/isucon/env:", "/home/isucon/env: there is no such file", ui.ExitFailed},
+		{"{/home/isucon/env.sh:", "{/home/isucon/env:", "/home/isucon/env: file not found", ui.ExitFailed},
 		{`"localhost:1323"`, `"localhost:8080"`, `"localhost:8080" does not stand in it`, ui.ExitFailed},
 		{"password_env: MYSQL_PASS", "password_env: MYSQL_WORD", "MYSQL_WORD is set neither", ui.ExitFailed},
 		{"requires: {mariadb.service", "requires: {mysql.service", "no unit of role app requires mysql.service", ui.ExitFailed},
 		{"port: 80", "port: 1323", "isukit.yaml:25:41: topology split: app and proxy on host s1 would listen on one port, 1323", ui.ExitUsage},
 		{"address: s3", "address: s3-nosudo", "no root", ui.ExitFailed},
-		{"move: initialize", "move: schema, file: /nowhere.sql", "there is no /nowhere.sql", ui.ExitFailed},
+		{"move: initialize", "move: schema, file: /nowhere.sql", "/nowhere.sql, the file with the tables of", ui.ExitFailed},
 	} {
 		text := strings.Replace(foreignProject, c.from, c.to, 1)
 		if strings.HasPrefix(c.to, "move: schema") {
@@ -269,7 +269,7 @@ func (f *foreignTeam) changed(t *testing.T) {
 	f.isukit(t, ui.ExitOK, "topology", "apply", "split", "-q")
 	f.lab.Must(t, "s1", "echo '# our own' >>/home/isucon/env.sh")
 	f.lab.Must(t, "s3", "sed -i 's/^MYSQL_HOST=.*/MYSQL_HOST=10.9.9.9/' /home/isucon/env.sh")
-	if out := f.isukit(t, ui.ExitFailed, "topology", "apply", "far"); !strings.Contains(out, "host s3: /home/isucon/env.sh was changed by someone else") {
+	if out := f.isukit(t, ui.ExitFailed, "topology", "apply", "far"); !strings.Contains(out, "host s3: /home/isucon/env.sh was changed outside isukit") {
 		t.Errorf("apply:\n%s", out)
 	}
 	out := f.isukit(t, ui.ExitRound, "topology", "down")

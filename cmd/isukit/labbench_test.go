@@ -193,6 +193,6 @@ func (b *labBench) instance(r *infra.Running, name string) infra.Instance {
 			return i
 		}
 	}
-	b.t.Fatal(fmt.Errorf("there is no %s", name))
+	b.t.Fatal(fmt.Errorf("%s not found", name))
 	return infra.Instance{}
 }

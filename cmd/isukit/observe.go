@@ -53,7 +53,7 @@ the hosts' CPU use. With --hook, the app's /initialize announces the start with 
 	projectFlag(f, &o.project)
 	resultsFlag(f, &o.results)
 	f.StringVar(&o.given, "score", "", "score, if you already know it: a number, or the line that the benchmark printed")
-	f.BoolVar(&o.askScore, "ask", false, "ask for the score when the benchmark has ended")
+	f.BoolVar(&o.askScore, "ask", false, "prompt for the score after the benchmark")
 	f.BoolVar(&o.Failed, "failed", false, "record the benchmark as failed")
 	f.DurationVar(&o.Wait, "wait", 15*time.Minute, "maximum time to wait for the start")
 	f.BoolVar(&o.ByLoad, "by-load", false, "detect start and end from the hosts' CPU use instead of the access log")

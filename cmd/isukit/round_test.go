@@ -284,7 +284,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"round", "-t", "nowhere"}, ui.ExitUsage, "single"},
 		{[]string{"round", "--engine", "postgres"}, ui.ExitUsage, "postgres"},
 		{[]string{"round", "--nonsense"}, ui.ExitUsage, "unknown flag"},
-		{[]string{"nonsense"}, ui.ExitUsage, "there is no command"},
+		{[]string{"nonsense"}, ui.ExitUsage, "unknown command"},
 		{[]string{"topology", "aply"}, ui.ExitUsage, "did you mean isukit topology apply?"},
 		{[]string{"show", "a", "b"}, ui.ExitUsage, `usage: isukit show [ROUND] [flags];`},
 		{[]string{"ls", "more"}, ui.ExitUsage, `takes no arguments, got "more"`},

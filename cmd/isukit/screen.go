@@ -124,7 +124,7 @@ func (o *screenOptions) check(names []string, rounds int, say func(string, ...an
 		return ui.UsageError(fmt.Errorf("--metrics %s: name one metric", strings.Join(o.metrics, ",")), "give one, for example --metrics hits")
 	}
 	if _, ok := compare.Value(o.metrics[0]); !ok {
-		return ui.UsageError(fmt.Errorf("--metrics: there is no metric %q", o.metrics[0]), "isukit compare --help lists them")
+		return ui.UsageError(fmt.Errorf("--metrics: metric %q not found", o.metrics[0]), "isukit compare --help lists them")
 	}
 	var err error
 	if o.Round, err = splitArgs(o.round); err != nil {

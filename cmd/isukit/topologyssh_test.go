@@ -164,7 +164,7 @@ func TestTopologyOverSSH(t *testing.T) {
 	s.wantFailure(t, "a wrong key", "host a: login refused", "IdentityFile")
 	s.login(t, "id")
 	s.must(t, "a", "mount -o remount,size=24m /var/lib")
-	s.wantFailure(t, "a disk that fills up", "disk full", "ssh a df -h", "topology single was put back and runs")
+	s.wantFailure(t, "a disk that fills up", "disk full", "ssh a df -h", "topology single was restored and is running")
 	s.must(t, "a", "cat /dev/zero >/var/lib/filler 2>/dev/null; mkdir /var/lib/isukit") // as if it had been there before
 	s.wantFailure(t, "a disk that is full", "disk full", "ssh a df -h", "nothing was touched: topology single runs on")
 	if left := s.must(t, "a", "rm /var/lib/filler; ls /var/lib | grep -v systemd || true"); left != "" {

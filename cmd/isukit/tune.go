@@ -213,7 +213,7 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 		}
 	}
 	o.servers.partly = true
-	done := ui.Waiting(s.err, o.quiet, "taking back")
+	done := ui.Waiting(s.err, o.quiet, "reverting")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
 		report, err := tune.RevertAll(ctx, targets, opts)

@@ -238,7 +238,7 @@ func TestWaitReadySaysWhy(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			err := inst.WaitReady(ctx, start(t, inst))
-			if err == nil || !strings.Contains(err.Error(), "ended before it answered") || !strings.Contains(err.Error(), "no-such-option") {
+			if err == nil || !strings.Contains(err.Error(), "exited before it answered") || !strings.Contains(err.Error(), "no-such-option") {
 				t.Errorf("WaitReady: got error %v, want one that tells of no-such-option", err)
 			}
 		})

@@ -115,7 +115,7 @@ func installOf(engine Engine, told string) (Install, error) {
 	}
 	m := versionRE.FindStringSubmatch(f["version"])
 	if m == nil {
-		return Install{}, fmt.Errorf("ask %s for its version: no version in %q", f["path"], f["version"])
+		return Install{}, fmt.Errorf("query the version of %s: no version in %q", f["path"], f["version"])
 	}
 	in := Install{Engine: engine, Version: m[1], path: f["path"], program: []string{f["path"]}, initdb: f["initdb"], held: f["held"] != ""}
 	in.base = []string{"--basedir=" + path.Dir(path.Dir(f["real"]))}

@@ -299,7 +299,7 @@ func (i *Instance) Rows(ctx context.Context, query string) (all [][]string, err 
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", i.name(), err)
+		return nil, fmt.Errorf("query %s: %w", i.name(), err)
 	}
 	return all, nil
 }
@@ -340,7 +340,7 @@ func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error 
 		}
 		select {
 		case <-exited:
-			return fmt.Errorf("%s ended before it answered; the end of its log:\n%s", i.name(), i.LogTail(15))
+			return fmt.Errorf("%s exited before it answered; the end of its log:\n%s", i.name(), i.LogTail(15))
 		case <-ctx.Done():
 			return fmt.Errorf("%s did not answer (%w; last: %w); the end of its log:\n%s",
 				i.name(), context.Cause(ctx), err, i.LogTail(15))

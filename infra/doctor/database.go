@@ -67,7 +67,7 @@ func LookAtDatabase(ctx context.Context, name string, q mysql.Querier) (Database
 	d := Database{Name: name, Variables: map[string]string{}, Origins: map[string]string{}}
 	rows, err := q.Query(ctx, "SHOW GLOBAL VARIABLES")
 	if err != nil {
-		return d, fmt.Errorf("look at %s: %w", name, err)
+		return d, fmt.Errorf("inspect %s: %w", name, err)
 	}
 	for _, row := range rows {
 		if len(row) == 2 {

@@ -91,7 +91,7 @@ func Checks() []Check {
 func Select(checks []Check, only, skip []string) ([]Check, error) {
 	for _, id := range slices.Concat(only, skip) {
 		if !slices.ContainsFunc(checks, func(c Check) bool { return c.ID == id }) {
-			return nil, fmt.Errorf("there is no check %q", id)
+			return nil, fmt.Errorf("check %q not found", id)
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(checks), func(c Check) bool {

@@ -141,7 +141,7 @@ func refusal(h Host, d Database, client, user string, list []Account) (Finding, 
 		return f, false
 	}
 	if len(list) == 0 {
-		f.Seen = fmt.Sprintf("there is no account of user %s, whose client is on %s", user, client)
+		f.Seen = fmt.Sprintf("user %s has no account for its client's host, %s", user, client)
 		f.Fix = fmt.Sprintf("CREATE USER '%s'@'%s' IDENTIFIED BY '...'; GRANT ALL ON DATABASE.* TO '%[1]s'@'%[2]s';", user, client)
 		return f, true
 	}

@@ -103,7 +103,7 @@ func TestLogin(t *testing.T) {
 			n.exec(t, "RENAME USER 'isu'@'%' TO "+isu)
 
 			n.exec(t, "DROP USER "+isu)
-			wantFinding(t, "no account", n.logins(t), doctor.Crit, "CREATE USER 'isu'", "there is no account of user isu")
+			wantFinding(t, "no account", n.logins(t), doctor.Crit, "CREATE USER 'isu'", "user isu has no account for its client's host")
 			n.exec(t, "CREATE USER "+isu+" IDENTIFIED BY 'another'")
 			wantFinding(t, "another password", n.logins(t), doctor.Crit, "FROM mysql.user", "refuses isu from this host (error 1045)")
 			n.exec(t, "ALTER USER "+isu+" IDENTIFIED BY 'for-tests-only'")

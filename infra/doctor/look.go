@@ -41,10 +41,10 @@ func Look(ctx context.Context, at host.Host, o LookOptions) (Host, error) {
 	res, err := at.Run(ctx, host.Command{Argv: []string{"sh", "-c", host.AsRoot, string(script), o.Root, fmt.Sprintf("%.2f", over.Seconds()), only}})
 	ended := time.Now()
 	if err != nil {
-		return Host{}, fmt.Errorf("look at host %s: %w", about.Name, err)
+		return Host{}, fmt.Errorf("inspect host %s: %w", about.Name, err)
 	}
 	if res.Code != 0 {
-		return Host{}, fmt.Errorf("look at host %s: exit status %d: %s", about.Name, res.Code, strings.TrimSpace(string(res.Stderr)))
+		return Host{}, fmt.Errorf("inspect host %s: exit status %d: %s", about.Name, res.Code, strings.TrimSpace(string(res.Stderr)))
 	}
 	h, times := parseLook(string(res.Stdout), o.Roles)
 	h.Name, h.Address, h.Far = about.Name, about.Address, !about.Here

@@ -161,7 +161,7 @@ func clocksApart(o *Observed, add func(Finding)) {
 			way = "behind"
 		}
 		f := Finding{Severity: Warn, Host: h.Name, Subject: "clock", Fix: "timedatectl set-ntp true && chronyc -a makestep   # or: date -s @SECONDS"}
-		f.Seen = fmt.Sprintf("%.1f s %s this machine's (give or take %.1f s): logs and rounds do not lie beside one another, tokens expire early", ahead.Seconds(), way, h.ClockDoubt.Seconds())
+		f.Seen = fmt.Sprintf("%.1f s %s this machine's (give or take %.1f s): logs and rounds do not line up, and tokens expire early", ahead.Seconds(), way, h.ClockDoubt.Seconds())
 		add(f)
 	}
 }

@@ -45,10 +45,10 @@ func LookAtNginx(ctx context.Context, at host.Host, name string, argv ...string)
 	defer cancel()
 	res, err := at.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", host.AsRoot, `PATH=$PATH:/usr/sbin:/sbin; exec "$@" -T`}, argv...)})
 	if err != nil {
-		return Nginx{}, fmt.Errorf("look at %s: %w", name, err)
+		return Nginx{}, fmt.Errorf("inspect %s: %w", name, err)
 	}
 	if res.Code != 0 {
-		return Nginx{}, fmt.Errorf("look at %s: nginx -T: exit status %d: %s", name, res.Code, lastLine(string(res.Stderr)))
+		return Nginx{}, fmt.Errorf("inspect %s: nginx -T: exit status %d: %s", name, res.Code, lastLine(string(res.Stderr)))
 	}
 	return Nginx{Name: name, Text: string(res.Stdout)}, nil
 }

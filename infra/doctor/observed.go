@@ -153,7 +153,7 @@ func LookAtProfile(ctx context.Context, at host.Host, root string, p Process) ([
 	for len(next) > 0 && len(seen) < maxProfileFiles {
 		files, err := engine.ReadFiles(ctx, at, next)
 		if err != nil {
-			return nil, fmt.Errorf("look at the profile of %s: %w", p, err)
+			return nil, fmt.Errorf("read the profile of %s: %w", p, err)
 		}
 		seen, next = append(seen, next...), nil
 		for _, f := range files {

@@ -148,7 +148,7 @@ func (s Stops) identify(ctx context.Context, pid int) (name, start string, err e
 	text := string(res.Stdout)
 	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	if res.Code != 0 || open < 0 || end < open {
-		return "", "", errors.New("there is no such process")
+		return "", "", errors.New("process not found")
 	}
 	f := strings.Fields(text[end+1:])
 	if len(f) < 20 {

@@ -14,7 +14,7 @@ import (
 func ThisMachine() (About, error) {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		return About{}, fmt.Errorf("ask this machine for its memory: %w", err)
+		return About{}, fmt.Errorf("read this machine's memory: %w", err)
 	}
 	memory, err := totalMemory(string(text))
 	if err != nil {

@@ -27,7 +27,7 @@ func FindBrowser(tb testing.TB) string {
 			return path
 		}
 	}
-	tb.Fatal("there is no Chromium (hint: make setup-test)")
+	tb.Fatal("Chromium not found (hint: make setup-test)")
 	return ""
 }
 

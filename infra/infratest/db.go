@@ -198,7 +198,7 @@ func (db *DB) waitFar(ctx context.Context) error {
 		}
 		select {
 		case <-db.proc.done:
-			return fmt.Errorf("%s ended before it answered; the end of its log:\n%s", db.Engine, db.inst.LogTail(15))
+			return fmt.Errorf("%s exited before it answered; the end of its log:\n%s", db.Engine, db.inst.LogTail(15))
 		case <-ctx.Done():
 			return fmt.Errorf("%s did not answer: %w", db.Engine, err)
 		case <-time.After(20 * time.Millisecond):

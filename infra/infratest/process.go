@@ -203,7 +203,7 @@ func (p *process) ready(ctx context.Context, try func() error) error {
 	})
 	switch {
 	case ended:
-		return fmt.Errorf("it ended before it was ready: %w", cmp.Or(err, errEnded))
+		return fmt.Errorf("it exited before it was ready: %w", cmp.Or(err, errEnded))
 	case err != nil:
 		return fmt.Errorf("it is not ready after %v: %w", wait.Limit, cmp.Or(ctx.Err(), err))
 	}

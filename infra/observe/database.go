@@ -34,7 +34,7 @@ func (d Database) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("ask the database of %s: %s", d.Host, redact.Text(lastLines([]byte(err.Error()), 2)))
+	return fmt.Errorf("query the database of %s: %s", d.Host, redact.Text(lastLines([]byte(err.Error()), 2)))
 }
 
 func (d Database) pairs(ctx context.Context, sql string) (map[string]string, error) {

@@ -147,7 +147,7 @@ done | sort -n`, m.Log.File, strconv.FormatInt(m.size, 10), strconv.Itoa(summedB
 		parts = append(parts, one)
 	}
 	if whole = whole || m.size == 0 && len(parts) > 0; !whole {
-		warnings = append(warnings, fmt.Sprintf("log %s of %s was rotated by somebody else in the meantime: what was written before is missing", m.Log.File, m.Log.Host))
+		warnings = append(warnings, fmt.Sprintf("log %s of %s was rotated outside isukit in the meantime: the lines before the rotation are missing", m.Log.File, m.Log.Host))
 	}
 	return append(parts, part{file: m.Log.File}), warnings, nil
 }

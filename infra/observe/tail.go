@@ -43,7 +43,7 @@ const tailBytes = 512 << 10
 func (t *Tail) Next(ctx context.Context) ([]Seen, error) {
 	text, size, err := t.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("look at log %s of %s: %w", t.mark.Log.File, t.Host, err)
+		return nil, fmt.Errorf("inspect log %s of %s: %w", t.mark.Log.File, t.Host, err)
 	}
 	t.from = size
 	t.rest = append(t.rest, text...)

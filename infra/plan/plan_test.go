@@ -57,7 +57,7 @@ func TestDiff(t *testing.T) {
 			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 2\n")},
 			[]plan.Item{item(plan.File, cnf, "db-1", "pool = 1\n"), item(plan.File, "/d/x", "", "x")},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 77\n"), there(plan.File, "/d/x", "", "y")},
-			"s1\n  change  my.cnf of db-1 [changed by someone else]\n            pool = 77 -> pool = 2\n  remove  /d/x [changed by someone else]\n"},
+			"s1\n  change  my.cnf of db-1 [changed outside isukit]\n            pool = 77 -> pool = 2\n  remove  /d/x [changed outside isukit]\n"},
 		"tunings in a file that stays": {
 			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 1\n")}, []plan.Item{tuned},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 1\nflush = 2\n")}, ""},
@@ -71,7 +71,7 @@ func TestDiff(t *testing.T) {
 		"somebody else's change over tunings": {
 			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 1\n")}, []plan.Item{tuned},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 9\nflush = 2\n")},
-			"s1\n  change  my.cnf of db-1 [changed by someone else]\n            pool = 9 -> pool = 1\n            - flush = 2\n"},
+			"s1\n  change  my.cnf of db-1 [changed outside isukit]\n            pool = 9 -> pool = 1\n            - flush = 2\n"},
 		"cut off while it was changed": {
 			[]plan.Wanted{wanted(plan.File, cnf, "db-1", "pool = 3\n")}, []plan.Item{half},
 			[]plan.Actual{there(plan.File, cnf, "db-1", "pool = 1\n")},

@@ -126,7 +126,7 @@ func (h Host) Text() string {
 			fmt.Fprintf(&b, " (%s)", s.Reason)
 		}
 		if s.Foreign {
-			b.WriteString(" [changed by someone else]")
+			b.WriteString(" [changed outside isukit]")
 		}
 		if s.Tunings {
 			b.WriteString(" [tunings are applied to it]")

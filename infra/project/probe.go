@@ -92,7 +92,7 @@ func Probe(ctx context.Context, at host.Host) (*Found, error) {
 	defer cancel()
 	res, err := at.Run(ctx, host.Command{Argv: []string{"sh", "-c", probeScript}})
 	if err != nil {
-		return nil, fmt.Errorf("look at the host: %w", err)
+		return nil, fmt.Errorf("inspect the host: %w", err)
 	}
 	return parseProbe(string(res.Stdout)), nil
 }

@@ -342,7 +342,7 @@ func (c *checker) host(where, name string) {
 		c.want(len(c.project.Hosts) == 1, "%s names no host, and there are %d", where, len(c.project.Hosts))
 		return
 	}
-	c.want(slices.ContainsFunc(c.project.Hosts, func(h Host) bool { return h.Name == name }), "%s: there is no host %q", where, name)
+	c.want(slices.ContainsFunc(c.project.Hosts, func(h Host) bool { return h.Name == name }), "%s: host %q not found", where, name)
 }
 
 func (c *checker) steps(what string, steps []Step) {

@@ -79,7 +79,7 @@ benchmark: {command: x, external: true, score: {json: .a}, fail: {json: .b}, ini
 	if err == nil {
 		t.Fatal("it is taken")
 	}
-	for _, want := range []string{`name "a b"`, `host name "s1"`, "deploy[0]: copy and to", "deploy[0]: copy where", "deploy[1]: want either", "deploy[1]: to must be", `no host "s9"`,
+	for _, want := range []string{`name "a b"`, `host name "s1"`, "deploy[0]: copy and to", "deploy[0]: copy where", "deploy[1]: want either", "deploy[1]: to must be", `host "s9" not found`,
 		"logs.access[0] names no host", "logs.access[0]: file must", "databases[0] has no client", "two databases or more", `replicas.databases[0]: name "a b"`, "has no dsn_file", `url "localhost:6060"`, `no kind "trace"`, "either a command or external",
 		"benchmark.score: no .a", "benchmark.fail: no .b", "benchmark.initialize"} {
 		if !strings.Contains(err.Error(), want) {

@@ -243,7 +243,7 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 		"env": func(n ast.Node) {
 			o.Env = r.edits(n, "env", func(at ast.Node, e Edit) {
 				if strings.ContainsAny(e.Value, "\"'`$\\\n\r") || !envKeyExpr.MatchString(e.Key) {
-					r.Fault(at, "%s: %q is not a name with a value that can stand between quotes", e.Key, e.Value)
+					r.Fault(at, "%s: %q needs a plain name and a value without quotes, $, \\ and line breaks", e.Key, e.Value)
 				}
 				for _, ref := range Refs(e.Value) {
 					r.want(at, ref.Role)
@@ -363,7 +363,7 @@ func (r *roleReader) want(at ast.Node, name string) (Role, bool) {
 		for _, o := range r.project.Roles {
 			have = append(have, o.Name)
 		}
-		r.Fault(at, "there is no role %q (have %s)", name, strings.Join(have, ", "))
+		r.Fault(at, "role %q not found (have %s)", name, strings.Join(have, ", "))
 	}
 	return role, ok
 }
@@ -401,7 +401,7 @@ func (r *roleReader) hosts(n ast.Node, role string) (list []string) {
 	for _, item := range items {
 		name := r.Text(item, "a host")
 		if !slices.ContainsFunc(r.project.Hosts, func(h Host) bool { return h.Name == name }) {
-			r.Fault(item, "there is no host %q", name)
+			r.Fault(item, "host %q not found", name)
 		}
 		if slices.Contains(list, name) {
 			r.Fault(item, "host %s is there twice", name)

@@ -74,16 +74,16 @@ roles:
 benchmark: {external: true}
 `))
 	for _, want := range []string{
-		"isukit.yaml:5:15: units is empty", "port must be a number from 1 to 65535", `schema "a b"`, `there is no role "web"`, "schema and file, an absolute path, belong together", "password_env",
-		`isukit.yaml:7:18: "a b" is not the name of a unit`, `isukit.yaml:8:5: unknown key "helth" in role app`, `isukit.yaml:9:11: env: a file must be an absolute path`, `there is no role "dbs"`, "A B:",
-		"unit isu.service is of role app, too", `health "ping"`, "health needs a port", "role matcher is itself placed with nobody", "build and dir", `there is no role "nobody"`, "role app has no port",
+		"isukit.yaml:5:15: units is empty", "port must be a number from 1 to 65535", `schema "a b"`, `role "web" not found`, "schema and file, an absolute path, belong together", "password_env",
+		`isukit.yaml:7:18: "a b" is not the name of a unit`, `isukit.yaml:8:5: unknown key "helth" in role app`, `isukit.yaml:9:11: env: a file must be an absolute path`, `role "dbs" not found`, "A B:",
+		"unit isu.service is of role app, too", `health "ping"`, "health needs a port", "role matcher is itself placed with nobody", "build and dir", `role "nobody" not found`, "role app has no port",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
 	}
 	_, err = project.Parse([]byte(strings.NewReplacer("port: 80,", "port: 8080,", "[s1, s3], proxy: s1}", "[s1, s3], proxy: s4, matcher: s1, other: s1}", `{app:1},{addr:app}`, "{app:2}").Replace(placed)))
-	for _, want := range []string{"topology one: app on s1: {app:2}: there are 1 of app", "topology one: app and proxy on host s1 would listen on one port, 8080", `there is no host "s4"`, "role matcher is placed with proxy", `there is no role "other"`} {
+	for _, want := range []string{"topology one: app on s1: {app:2}: there are 1 of app", "topology one: app and proxy on host s1 would listen on one port, 8080", `host "s4" not found`, "role matcher is placed with proxy", `role "other" not found`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}

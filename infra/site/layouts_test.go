@@ -144,7 +144,7 @@ func TestPlanRefuses(t *testing.T) {
 	_, err := (&planner{site: &Site{Project: p}, nodes: nodes, to: &p.Topologies[1]}).plan()
 	for _, want := range []string{
 		"host s2: isuconp has 600 MiB, and its copy takes up to 1800; the disk has 1024 MiB free", "mysql 5.7.44 cannot be trusted to load what mysql 8.0.41 dumps",
-		"host s3: there is no unit isu-ruby.service", "it does not assign ISUCONP_DB_HOST", "there is no password of isuconp",
+		"host s3: unit isu-ruby.service not found", "it does not assign ISUCONP_DB_HOST", "no password found for isuconp",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)

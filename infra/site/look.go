@@ -151,7 +151,7 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 }
 
 // seeScript prints units and files of a host: its arguments are units, "--", and files.
-const seeScript = `command -v systemctl >/dev/null || { echo "there is no systemctl here" >&2; exit 1; }
+const seeScript = `command -v systemctl >/dev/null || { echo "systemctl not found" >&2; exit 1; }
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
 	echo "@unit $1"
 	systemctl show -p LoadState,ActiveState,UnitFileState -- "$1"
@@ -171,7 +171,7 @@ func (n *node) read(ctx context.Context, files, units []string) error {
 	argv := append([]string{"sh", "-c", seeScript, "sh"}, units...)
 	out, err := n.run(ctx, nil, append(append(argv, "--"), slices.Compact(files)...)...)
 	if err != nil {
-		return fmt.Errorf("look at %s: %w", n.name, err)
+		return fmt.Errorf("inspect %s: %w", n.name, err)
 	}
 	for _, section := range strings.Split("\n"+out, "\n@")[1:] {
 		head, body, _ := strings.Cut(section, "\n")
@@ -180,7 +180,7 @@ func (n *node) read(ctx context.Context, files, units []string) error {
 		case "file":
 			text, err := base64.StdEncoding.DecodeString(strings.TrimSpace(body))
 			if err != nil {
-				return fmt.Errorf("look at %s: %s: %w", n.name, name, err)
+				return fmt.Errorf("inspect %s: %s: %w", n.name, name, err)
 			}
 			n.files[name] = append([]byte{}, text...)
 		case "free":

@@ -118,12 +118,12 @@ func (p *planner) files(h *hostPlan) map[string]string {
 	for _, name := range slices.Compact(names) {
 		base, ok := h.base(name)
 		if !ok && p.to == nil {
-			p.left = append(p.left, fmt.Sprintf("host %s: %s was changed by someone else where isukit had written; it stays as it is", h.node.name, name))
+			p.left = append(p.left, fmt.Sprintf("host %s: %s was changed outside isukit where isukit had written; it stays as it is", h.node.name, name))
 			continue
 		}
 		if !ok {
 			if !p.force {
-				p.fault(h.node, "%s was changed by someone else, or by tunings, where isukit had written; revert the tunings first, or --force takes it as it is now", name)
+				p.fault(h.node, "%s was changed outside isukit, or by tunings, where isukit had written; revert the tunings first, or --force takes it as it is now", name)
 				continue
 			}
 			base = h.node.files[name]
@@ -153,7 +153,7 @@ func (p *planner) file(h *hostPlan, name string, base, text []byte) {
 	now := h.node.files[name]
 	f := fileWas{Path: name, Base: base, Wrote: text, Was: now}
 	if p.to == nil && h.rec.file(name) != nil && !same(base, h.rec.file(name).Base) {
-		p.left = append(p.left, fmt.Sprintf("host %s: %s was changed by someone else; isukit takes back its own lines only", h.node.name, name))
+		p.left = append(p.left, fmt.Sprintf("host %s: %s was changed outside isukit; isukit reverts its own lines only", h.node.name, name))
 	}
 	if h.rec.file(name) == nil && same(now, text) {
 		return
@@ -186,7 +186,7 @@ func (p *planner) edits(h *hostPlan, o project.Role, want map[string]*edited) {
 	existing := func(edit func(string) (string, error)) func(string, bool) (string, error) {
 		return func(text string, there bool) (string, error) {
 			if !there {
-				return "", errors.New("there is no such file")
+				return "", errors.New("file not found")
 			}
 			return edit(text)
 		}
@@ -332,7 +332,7 @@ func (p *planner) units(h *hostPlan, texts map[string]string) {
 			u := h.node.units[name]
 			switch {
 			case !u.there && up:
-				p.fault(h.node, "there is no unit %s, and role %s is placed there", name, o.Name)
+				p.fault(h.node, "unit %s not found, but role %s is placed there", name, o.Name)
 				continue
 			case u.enabled == "masked" && up:
 				p.fault(h.node, "unit %s is masked, and role %s is placed there", name, o.Name)
@@ -385,7 +385,7 @@ func (p *planner) unitsBack(h *hostPlan) {
 			continue
 		}
 		if h.rec.Complete && !u.fixed() && u.boots() != was.Up {
-			p.left = append(p.left, fmt.Sprintf("host %s: unit %s was %s by someone else; it stays so", h.node.name, was.Name, map[bool]string{true: "enabled", false: "disabled"}[u.boots()]))
+			p.left = append(p.left, fmt.Sprintf("host %s: unit %s was %s outside isukit; it stays so", h.node.name, was.Name, map[bool]string{true: "enabled", false: "disabled"}[u.boots()]))
 			continue
 		}
 		role := project.Role{}

@@ -142,7 +142,7 @@ func (p *planner) move(h *hostPlan, o project.Role) {
 			return
 		}
 		if h.node.files[o.MySQL.File] == nil {
-			p.fault(h.node, "there is no %s, which has the tables of %s", o.MySQL.File, o.MySQL.Schema)
+			p.fault(h.node, "%s, the file with the tables of %s, not found", o.MySQL.File, o.MySQL.Schema)
 		}
 	case project.MoveDump:
 		if len(homes) == 0 {
@@ -216,7 +216,7 @@ func (p *planner) dataBack(h *hostPlan) {
 	for _, d := range h.rec.Data {
 		step := plan.Step{Op: plan.Remove, Item: plan.Item{Kind: plan.Data, Name: d.Schema}}
 		if d.Existed {
-			step.Op, step.Reason = plan.Change, "what was there before"
+			step.Op, step.Reason = plan.Change, "the previous data is restored"
 		}
 		if slices.Contains(h.homes, d.Role) {
 			step.Reason = strings.TrimPrefix(step.Reason+"; rows that no other host has are kept in "+p.site.keptDir(h.at), "; ")

@@ -489,5 +489,5 @@ func (s *Site) password(o project.Role, nodes []*node) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("there is no password of %s: %s is set neither in isukit's environment nor in an env file of %s", o.MySQL.User, name, strings.Join(o.MySQL.Clients, ", "))
+	return "", fmt.Errorf("no password found for %s: %s is set neither in isukit's environment nor in an env file of %s", o.MySQL.User, name, strings.Join(o.MySQL.Clients, ", "))
 }

@@ -97,7 +97,7 @@ func (s *Subject) roleOf(unit string, services []Service) string {
 func (v Service) examineDatabase(ctx context.Context, h doctor.Host) (doctor.Database, error) {
 	q, closeAll, err := v.Open()
 	if err != nil {
-		return doctor.Database{}, fmt.Errorf("look at %s: %w", v.Name, err)
+		return doctor.Database{}, fmt.Errorf("inspect %s: %w", v.Name, err)
 	}
 	d, err := doctor.LookAtDatabase(ctx, v.Name, q)
 	d.PID, d.Clients = pidOf(h, d), v.Clients

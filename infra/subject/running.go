@@ -39,7 +39,7 @@ func Processes(ctx context.Context, at host.Host) ([]Process, error) {
 	defer cancel()
 	out, err := host.Output(ctx, at, "sh", "-c", host.AsRoot, processesScript)
 	if err != nil {
-		return nil, fmt.Errorf("look for servers on %s: %w", at.About().Name, err)
+		return nil, fmt.Errorf("find servers on %s: %w", at.About().Name, err)
 	}
 	return parseProcesses(out), nil
 }

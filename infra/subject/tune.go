@@ -59,7 +59,7 @@ func (s *Subject) Tunings(ctx context.Context) ([]string, error) {
 	for n, h := range s.Hosts {
 		group.Go(func() (err error) {
 			if found[n], err = tune.AppliedTo(ctx, h.At, h.StateDir); err != nil {
-				err = fmt.Errorf("look for tunings on %s: %w", h.Name, err)
+				err = fmt.Errorf("find tunings on %s: %w", h.Name, err)
 			}
 			return err
 		})

@@ -111,7 +111,7 @@ type Options struct {
 }
 
 // ErrForeign says that a file with that name and another text is there, and that isukit has not written it.
-var ErrForeign = errors.New("written by someone else")
+var ErrForeign = errors.New("written outside isukit")
 
 // Init makes what is wanted and is not there, besides what an earlier Init has made. It goes on with what a killed one had begun.
 func Init(ctx context.Context, h host.Host, want []Item, o Options) (done []Change, err error) {

@@ -348,7 +348,7 @@ func (t *Target) takeBack(ctx context.Context, changes []change, cause error) Re
 			need = c.record.Restart
 		}
 		if err := t.undo(ctx, c); err != nil {
-			o.Reason += "; and taking it back failed: " + err.Error()
+			o.Reason += "; reverting it failed: " + err.Error()
 		}
 		report = append(report, o)
 	}
@@ -357,7 +357,7 @@ func (t *Target) takeBack(ctx context.Context, changes []change, cause error) Re
 		err = t.release(ctx)
 	}
 	if err != nil {
-		outcomes = Report{{Target: t.Name, Did: Failed, Reason: "after everything was taken back: " + err.Error()}}
+		outcomes = Report{{Target: t.Name, Did: Failed, Reason: "after all changes were reverted: " + err.Error()}}
 	}
 	return append(report, outcomes...)
 }

@@ -36,7 +36,7 @@ func (b boot) refuse(ctx context.Context, _ Setting) (string, error) {
 	}
 	res, err := b.host.Run(ctx, host.Command{Argv: []string{"sh", "-c", "command -v update-grub"}})
 	if err == nil && res.Code != 0 {
-		return "there is no update-grub: see how this host's kernel gets its arguments", nil
+		return "update-grub not found: check how this host's kernel gets its arguments", nil
 	}
 	return "", err
 }

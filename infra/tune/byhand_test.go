@@ -68,7 +68,7 @@ func bothWays(t *testing.T, target *tune.Target, tuning string, script func(comm
 	if said, code := script("verify"); code != 3 || !strings.Contains(said, "drifted") {
 		t.Errorf("the script's verify of a changed value: exit status %d, want 3\n%s", code, said)
 	}
-	if said, code := script("revert"); code != 1 || !strings.Contains(said, "changed by someone else") {
+	if said, code := script("revert"); code != 1 || !strings.Contains(said, "changed outside isukit") {
 		t.Errorf("the script's revert of a changed value: exit status %d, want 1\n%s", code, said)
 	}
 	mend()

@@ -166,7 +166,7 @@ func (d databaseServer) set(ctx context.Context) ([]string, error) {
 	}
 	rows, err := d.c.Query.Query(ctx, ask)
 	if err != nil {
-		return nil, fmt.Errorf("ask what was set while the server ran: %w", err)
+		return nil, fmt.Errorf("read the settings of the running server: %w", err)
 	}
 	var keys []string
 	for _, row := range rows {
@@ -242,7 +242,7 @@ func (d databaseServer) overridden(ctx context.Context, r *Record) (string, erro
 	}
 	out, err := host.Output(ctx, d.host, d.defaultsOp().Run.Argv...)
 	if err != nil {
-		return "", fmt.Errorf("ask the server what it would read: %w", err)
+		return "", fmt.Errorf("query the files that the server would read: %w", err)
 	}
 	last, found := "", false
 	for arg := range strings.FieldsSeq(out) {

@@ -152,7 +152,7 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 	r := t.store.load(sl.layer(), key)
 	if r != nil && !r.knows(current) {
 		return nil, &Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: sl.layer(), Did: Left, From: current.String(), To: to.String(),
-			Reason: fmt.Sprintf("changed by someone else: %s (isukit set %s)", current, r.current())}, nil
+			Reason: fmt.Sprintf("changed outside isukit: %s (isukit set %s)", current, r.current())}, nil
 	}
 	// What is not persisted is recorded all the same: what somebody persists later wins over the tuning's file.
 	if r == nil && kept && sl.layer() == PersistLayer {

@@ -123,7 +123,7 @@ func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*re
 	}
 	if !r.knows(current) && !o.Force {
 		out.Did, out.From = Left, current.String()
-		out.Reason = fmt.Sprintf("changed by someone else: %s (isukit set %s, the original is %s)", current, r.current(), r.Original)
+		out.Reason = fmt.Sprintf("changed outside isukit: %s (isukit set %s, the original is %s)", current, r.current(), r.Original)
 		return nil, out, nil
 	}
 	return &reversal{r, after, to, true}, out, nil

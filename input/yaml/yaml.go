@@ -5,7 +5,6 @@ package yaml
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/goccy/go-yaml"
@@ -127,7 +126,7 @@ func (c *checker) add(t *token.Token) error {
 	case len(c.open) > MaxDepth:
 		return fmt.Errorf("line %d: more than %d anchors are nested", t.Position.Line, MaxDepth)
 	case c.expanded > MaxExpanded:
-		return errors.New("its aliases stand for too much")
+		return fmt.Errorf("its aliases expand to more than %d tokens", MaxExpanded)
 	}
 	return nil
 }

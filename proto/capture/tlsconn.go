@@ -160,7 +160,7 @@ func (t *tlsConn) undecrypted(dir int, at mark) {
 	if dir == 0 && h.seq == 0 && t.clientHello != nil && t.clientHello.earlyData {
 		return
 	}
-	t.giveUp(at, "TLS: a record does not decrypt with the key of this session: the key log is of another run, or the capture is damaged")
+	t.giveUp(at, "TLS: a record does not decrypt with the key of this session: the key log belongs to another run, or the capture is damaged")
 }
 
 // encryptedEarly takes data before its key is known.

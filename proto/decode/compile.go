@@ -34,7 +34,7 @@ func Compile(ctx context.Context, dirs ...string) (*Schema, error) {
 		// Roots are compared with each other and with directories above them, so all are absolute.
 		root, err := filepath.Abs(dir)
 		if err != nil {
-			return nil, fmt.Errorf("look for .proto files in %s: %w", dir, err)
+			return nil, fmt.Errorf("find .proto files in %s: %w", dir, err)
 		}
 		files, err := protoFiles(root)
 		if err != nil {
@@ -76,7 +76,7 @@ func protoFiles(dir string) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for .proto files in %s: %w", dir, err)
+		return nil, fmt.Errorf("find .proto files in %s: %w", dir, err)
 	}
 	return files, nil
 }

@@ -182,7 +182,7 @@ func truncated(err error) *Fault {
 	}
 	return &Fault{
 		Status: http.StatusBadRequest, Code: "truncated_body", Cause: err,
-		Message: "the body ended before its announced length",
+		Message: "the body is shorter than its announced length",
 	}
 }
 

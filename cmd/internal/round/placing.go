@@ -88,10 +88,10 @@ func (o *Opened) leave(ctx context.Context, placed *site.Site, to string) (held 
 		return err
 	})
 	if text := TakenBack(report); text != "" && placed.Progress != nil {
-		placed.Progress("tunings taken back: " + text)
+		placed.Progress("tunings reverted: " + text)
 	}
 	if err == nil && report.Has(tune.Left) {
-		err = errors.New("values that tunings had set were changed by someone else since")
+		err = errors.New("values that tunings had set were changed outside isukit since")
 	}
 	if err == nil && to == "" {
 		left, leftErr := all.Tunings(ctx)

@@ -79,7 +79,7 @@ func (p TunePlan) Check() error {
 		sizes := map[string][]string{}
 		for _, z := range p.Sizes {
 			if !slices.Contains(topology.Roles(), topology.Role(z.Role)) {
-				return fmt.Errorf("--size %s.%s: there is no role %q", z.Role, z.Key, z.Role)
+				return fmt.Errorf("--size %s.%s: role %q not found", z.Role, z.Key, z.Role)
 			}
 			sizes[z.Role] = append(sizes[z.Role], z.At(step))
 		}

@@ -79,7 +79,7 @@ func TestParseSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, want := range map[string]string{"cache.x=1..2": "there is no role", "db.pool=1..2": "pool", "web.db_connections=1..8": "db_connections"} {
+	for text, want := range map[string]string{"cache.x=1..2": "not found", "db.pool=1..2": "pool", "web.db_connections=1..8": "db_connections"} {
 		z, err := ParseSize(text)
 		if err != nil {
 			t.Fatal(err)

@@ -92,7 +92,7 @@ func OpenJournal(ctx context.Context, path, results, kind string, plan any, say 
 	if path == "" {
 		all, err := filepath.Glob(filepath.Join(results, kind+"-*.jsonl"))
 		if err != nil || len(all) == 0 {
-			return nil, ui.UsageError(errors.Join(fmt.Errorf("there is no %s in %s", kind, results), err), "isukit "+kind+" --help shows how to start one")
+			return nil, ui.UsageError(errors.Join(fmt.Errorf("no %s found in %s", kind, results), err), "isukit "+kind+" --help shows how to start one")
 		}
 		path = all[len(all)-1] // sorted, and names begin with the time
 	}

@@ -102,7 +102,7 @@ const hopedFor = 1.25
 func (s *Screen) Run(ctx context.Context) (*ScreenResult, error) {
 	var ok bool
 	if s.value, ok = compare.Value(s.Metric); !ok {
-		return nil, ui.UsageError(fmt.Errorf("there is no metric %q", s.Metric), "isukit compare --help lists them")
+		return nil, ui.UsageError(fmt.Errorf("metric %q not found", s.Metric), "isukit compare --help lists them")
 	}
 	s.out = ScreenResult{Journal: s.Journal.Path, Metric: s.Metric, Seed: s.Seed, Recommended: []string{}}
 	none, err := s.begin(ctx)

@@ -48,7 +48,7 @@ func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 	}
 	out, err := host.Output(ctx, h, "sh", "-c", `curl -sSf -m 10 "$1" || wget -qO - -T 10 "$1"`, "sh", "http://"+admin+"/config_dump")
 	if err != nil {
-		return nil, fmt.Errorf("ask Envoy what it runs with: %w", err)
+		return nil, fmt.Errorf("read Envoy's running configuration: %w", err)
 	}
 	var dump struct {
 		Configs []struct {
@@ -63,7 +63,7 @@ func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 			return dumped(c.Bootstrap, key), nil
 		}
 	}
-	return nil, errors.New("there is no bootstrap in Envoy's config_dump")
+	return nil, errors.New("Envoy's config_dump has no bootstrap")
 }
 
 // dumped follows a key into decoded JSON.

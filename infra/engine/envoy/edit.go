@@ -35,7 +35,7 @@ func Edit(text, key string, v engine.Value) (string, error) {
 		err = check(edited, back, key, was)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s cannot be edited safely: taken back, %w", key, err)
+		return "", fmt.Errorf("%s cannot be edited safely: after a revert, %w", key, err)
 	}
 	return edited, nil
 }

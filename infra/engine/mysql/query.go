@@ -129,7 +129,7 @@ func (c Client) Table(ctx context.Context, database, statement string) (string, 
 func ProductOf(ctx context.Context, q Querier) (engine.Product, error) {
 	text, err := One(ctx, q, "SELECT VERSION()")
 	if err != nil {
-		return engine.Product{}, fmt.Errorf("ask for the server's version: %w", err)
+		return engine.Product{}, fmt.Errorf("query the server's version: %w", err)
 	}
 	p := engine.Product{Name: "mysql"}
 	if strings.Contains(text, "MariaDB") {

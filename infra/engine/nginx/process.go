@@ -42,7 +42,7 @@ func MainFile(ctx context.Context, h host.Host, argv []string) (string, error) {
 	}
 	res, err := h.Run(ctx, host.Command{Argv: []string{argv[0], "-V"}})
 	if err != nil {
-		return "", fmt.Errorf("ask nginx for its configuration file: %w", err)
+		return "", fmt.Errorf("query the path of nginx's configuration file: %w", err)
 	}
 	if file == "" {
 		file = BuiltWith(string(res.Stderr), "--conf-path")

@@ -123,11 +123,11 @@ func (g Group) OutOfMemory() (int64, error) {
 func number(file string) (int64, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return 0, fmt.Errorf("ask a control group: %w", err)
+		return 0, fmt.Errorf("read a control group: %w", err)
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("ask a control group: %s: %w", file, err)
+		return 0, fmt.Errorf("read a control group: %s: %w", file, err)
 	}
 	return n, nil
 }
@@ -136,13 +136,13 @@ func number(file string) (int64, error) {
 func field(file, name string) (int64, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return 0, fmt.Errorf("ask a control group: %w", err)
+		return 0, fmt.Errorf("read a control group: %w", err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == name {
 			n, err := strconv.ParseInt(v, 10, 64)
 			if err != nil {
-				return 0, fmt.Errorf("ask a control group: %s: %w", file, err)
+				return 0, fmt.Errorf("read a control group: %s: %w", file, err)
 			}
 			return n, nil
 		}

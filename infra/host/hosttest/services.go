@@ -108,7 +108,7 @@ func orphans(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	if lives() {
-		t.Errorf("process %s of the service before lives beside the new one", child)
+		t.Errorf("process %s of the previous service still runs with the new one", child)
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *Driver) checkSystem(s *state) error {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(want.Tree, "sbin", "init")); err != nil {
-		return &host.Fault{Err: fmt.Errorf("hosts with systemd: %w: there is no server's tree in %s", host.ErrUnsupported, want.Tree), Hint: "make it: sh scripts/get-hosts.sh"}
+		return &host.Fault{Err: fmt.Errorf("hosts with systemd: %w: no server's tree found in %s", host.ErrUnsupported, want.Tree), Hint: "make it: sh scripts/get-hosts.sh"}
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (d *Driver) fromGenerator(address string) (pid int, numeric string, err err
 	}
 	gen := s.fixture(generatorName)
 	if gen == nil {
-		return 0, "", fmt.Errorf("dial %s: there is no lab", address)
+		return 0, "", fmt.Errorf("dial %s: the lab does not exist", address)
 	}
 	name, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -97,7 +97,7 @@ func enter(pid int, kind string, flag int) error {
 func UsableCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("ask for this process's CPUs: %w", err)
+		return nil, fmt.Errorf("read this process's CPUs: %w", err)
 	}
 	var list []int
 	for n := range len(set) * 64 {

@@ -31,7 +31,7 @@ func labPossible() error {
 	}
 	for program, from := range map[string]string{"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "mount": "mount"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return unsupported("install "+from+" (make setup-test), or use --driver local", "there is no %s", program)
+			return unsupported("install "+from+" (make setup-test), or use --driver local", "%s not found", program)
 		}
 	}
 	if inChroot() {

@@ -146,4 +146,4 @@ func (b *limitedBuffer) Write(p []byte) (int, error) {
 }
 
 // errExited says that a process ended before it said that it was ready.
-var errExited = errors.New("it ended at once")
+var errExited = errors.New("it exited before it was ready")

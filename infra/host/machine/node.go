@@ -265,7 +265,7 @@ func (n *node) Used(context.Context) (host.Used, error) {
 // of the machine.
 func (n *node) usedOfGroup(used host.Used) (host.Used, error) {
 	fail := func(err error) (host.Used, error) {
-		return host.Used{}, fmt.Errorf("ask host %s what it used: %w", n.about.Name, err)
+		return host.Used{}, fmt.Errorf("read the usage of host %s: %w", n.about.Name, err)
 	}
 	uptime, err := uptime()
 	if err != nil {

@@ -118,12 +118,12 @@ func (n *node) readAnswers(r *bufio.Reader, ops []host.Op) ([]host.Answer, error
 				numbers[i], err = strconv.Atoi(strings.TrimSuffix(line, "\n"))
 			}
 			if err != nil {
-				return nil, fmt.Errorf("ask %s several things: the answer ends with %d of %d: %w", n.about.Name, k, len(ops), err)
+				return nil, fmt.Errorf("run a batch on %s: the output ends with result %d of %d: %w", n.about.Name, k, len(ops), err)
 			}
 		}
 		text := make([]byte, min(numbers[1]+numbers[2], maxBatchBytes))
 		if _, err := io.ReadFull(r, text); err != nil {
-			return nil, fmt.Errorf("ask %s several things: %w", n.about.Name, err)
+			return nil, fmt.Errorf("run a batch on %s: %w", n.about.Name, err)
 		}
 		a.Result = host.Result{Code: numbers[0], Stdout: text[:numbers[1]:numbers[1]], Stderr: text[numbers[1]:]}
 		n.judge(op, a)
@@ -143,7 +143,7 @@ func (n *node) judge(op host.Op, a *host.Answer) {
 	case op.Put != nil:
 		a.Err = fmt.Errorf("put %s on %s: %w", op.Put.Path, name, n.client.failure(a.Result))
 	case op.Run != nil && a.Code == noProgram:
-		a.Err = fmt.Errorf("run %s on %s: there is no such program", path.Base(op.Run.Argv[0]), name)
+		a.Err = fmt.Errorf("run %s on %s: program not found", path.Base(op.Run.Argv[0]), name)
 	case op.Run != nil:
 	case a.Code == noFile:
 		a.Err = fmt.Errorf("get %s on %s: %w", op.Get, name, fs.ErrNotExist)
@@ -191,7 +191,7 @@ func (n *node) do(ctx context.Context, ops []host.Op) ([]host.Answer, error) {
 		if ctx.Err() != nil {
 			err = errors.Join(err, n.kill(id))
 		}
-		return nil, fmt.Errorf("ask %s: %w", n.about.Name, err)
+		return nil, fmt.Errorf("query %s: %w", n.about.Name, err)
 	}
 	answers, err := n.readAnswers(bufio.NewReader(bytes.NewReader(res.Stdout)), ops)
 	if err == nil {

@@ -263,7 +263,7 @@ func sameMachine(list []record) error {
 // ask finds out what a host is.
 func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 	c := d.client(w, false)
-	out, err := c.check(ctx, "look at the host", askScript, nil)
+	out, err := c.check(ctx, "inspect the host", askScript, nil)
 	if err != nil {
 		return record{}, err
 	}
@@ -281,7 +281,7 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 		r.Sudo = true
 	}
 	if fields["systemctl"] == "" {
-		return r, &host.Fault{Host: w.Name, Err: fmt.Errorf("%w: there is no systemctl", host.ErrUnsupported), Hint: "services are systemd units; use a host that has systemd"}
+		return r, &host.Fault{Host: w.Name, Err: fmt.Errorf("%w: systemctl not found", host.ErrUnsupported), Hint: "services are systemd units; use a host that has systemd"}
 	}
 	r.About = host.About{Name: w.Name, Driver: d.Name(), Address: fields["address"], Dir: remoteDir, Root: true, Kernel: host.OwnKernel}
 	r.About.Arch = goArch[fields["arch"]]
@@ -296,7 +296,7 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 		r.About.MemoryBytes = min(r.About.MemoryBytes, limit)
 	}
 	if net.ParseIP(r.About.Address) == nil || r.About.Threads < 1 || kib < 1 {
-		return r, fmt.Errorf("look at the host on %s: its answer makes no sense: %q", c.name, out)
+		return r, fmt.Errorf("inspect the host on %s: unexpected answer: %q", c.name, out)
 	}
 	return r, nil
 }

@@ -80,7 +80,7 @@ func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
 		return host.Result{}, fmt.Errorf("run %s on %s: %w", name, n.about.Name, err)
 	}
 	if res.Code == noProgram {
-		return host.Result{}, fmt.Errorf("run %s on %s: there is no such program", name, n.about.Name)
+		return host.Result{}, fmt.Errorf("run %s on %s: program not found", name, n.about.Name)
 	}
 	res.Stderr = bytes.TrimSuffix(res.Stderr, []byte(exits255))
 	n.memo.learn(op, []host.Answer{{Result: res}})

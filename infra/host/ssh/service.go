@@ -37,7 +37,7 @@ chmod -R a+rX ` + startedDir + `"$unit.d"
 systemctl daemon-reload && systemctl enable --quiet "$unit" || exit 1
 systemctl reset-failed "$unit" 2>/dev/null
 systemctl start "$unit" && exit 0
-# A program that runs and ends at once was started; 200 and up is what systemd says where there was none to run (systemd.exec(5)).
+# A program that exits immediately was started, too; 200 and above are systemd's own codes when it could not run one (systemd.exec(5)).
 eval "$(systemctl show "$unit" --property=ExecMainCode,ExecMainStatus)"
 if [ "$ExecMainCode" = 0 ] || [ "$ExecMainCode" = 1 ] && [ "$ExecMainStatus" -ge 200 ]; then
 	systemctl status --no-pager --lines 5 "$unit" >&2
@@ -77,7 +77,7 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	switch {
 	case err != nil:
 	case res.Code == noProgram:
-		err = fmt.Errorf("there is no program %s", program)
+		err = fmt.Errorf("program %s not found", program)
 	case res.Code != 0:
 		err = n.client.failure(res)
 	}
@@ -96,7 +96,7 @@ func (n *node) find(ctx context.Context, name string) (string, error) {
 	}
 	program := strings.TrimSpace(string(found.Stdout))
 	if found.Code != 0 || !path.IsAbs(program) {
-		return "", fmt.Errorf("there is no program %s", name)
+		return "", fmt.Errorf("program %s not found", name)
 	}
 	return program, nil
 }
@@ -152,7 +152,7 @@ func (n *node) show(ctx context.Context) (list []shown, booted time.Time, err er
 		err = n.client.failure(res)
 	}
 	if err != nil {
-		return nil, booted, fmt.Errorf("look at services: %w", err)
+		return nil, booted, fmt.Errorf("inspect services: %w", err)
 	}
 	var kernel time.Time
 	units := map[string]map[string]string{}

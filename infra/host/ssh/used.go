@@ -27,13 +27,13 @@ const tick = 10 * time.Millisecond
 
 // Used implements host.Host.
 func (n *node) Used(ctx context.Context) (host.Used, error) {
-	out, err := n.client.check(ctx, "ask what was used", usedScript, nil)
+	out, err := n.client.check(ctx, "read the usage", usedScript, nil)
 	if err != nil {
 		return host.Used{}, err
 	}
 	used, err := parseUsed(out)
 	if err != nil {
-		return used, fmt.Errorf("ask what was used on %s: %w", n.about.Name, err)
+		return used, fmt.Errorf("read the usage of %s: %w", n.about.Name, err)
 	}
 	return used, nil
 }

@@ -261,7 +261,7 @@ func (st *Statement) ddl(verb string, toks []token) {
 			st.refuse("a temporary table lives on one connection of one server; use a common table expression or a real table")
 			return
 		case t.is("EVENT") && i < 5, t.is("SEQUENCE") && i < 4:
-			st.refuse("each server would run its events, and count its sequences, by itself; do it in the app")
+			st.refuse("each server would run its own events and count its own sequences; do it in the app")
 			return
 		case t.is("TABLESPACE") && (at(toks, i-1).is("IMPORT") || at(toks, i-1).is("DISCARD")):
 			st.refuse("files are on one server; use Replica(name) on each")

@@ -142,7 +142,7 @@ var rules = []Rule{
 			return "", false
 		}},
 	{Name: "insert select in place", Kind: "INSERT ... SELECT with arguments or text that can't be cut out", Outcome: Refuses,
-		Why: "its query can't be run by itself", Instead: "run the query as a SELECT first and insert its rows",
+		Why: "its query can't be run separately", Instead: "run the query as a SELECT first and insert its rows",
 		applies: func(c *judge) (string, bool) {
 			return yes(c.write() && c.Inserts() && c.f.Verb != "" && c.f.Table == "" && c.bad == "")
 		}},
@@ -229,12 +229,12 @@ var rules = []Rule{
 			}
 			return yes(numbers > 0 && others > 0)
 		}},
-	{Name: "two keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys, beside the primary one, that its rows have values for, and the order in which they were created can't be compared", Outcome: Refuses,
+	{Name: "two keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys, in addition to the primary one, that its rows have values for, and the order in which they were created can't be compared", Outcome: Refuses,
 		Why:     "a row may meet one row by one key and another by another key, and each replica looks at its keys in the order in which they were created",
 		Instead: "give the account the right PROCESS, by which that order is compared; or INSERT, and UPDATE on error 1062, in a transaction",
 		applies: func(c *judge) (string, bool) { return yes(c.t != nil && c.f.Upsert && !c.s.Ordered && c.meets() > 1) }},
-	{Name: "made default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default that calls UUID(), RAND(), ... and can't be computed by itself", Outcome: Refuses,
-		Why: "has a default that each replica would make by itself", Instead: "give the column a value",
+	{Name: "made default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default that calls UUID(), RAND(), ... and can't be computed by a query of its own", Outcome: Refuses,
+		Why: "has a default that each replica would compute separately", Instead: "give the column a value",
 		applies: func(c *judge) (string, bool) {
 			if !c.write() || c.t == nil {
 				return "", false
