@@ -30,7 +30,7 @@ func TestJudgeSeries(t *testing.T) {
 		"disk":        {func(s *result.HostSeries) { each(s, func(x *result.HostSecond) { x.DiskBusy = 0.9 }) }, "disk", "", "90 %"},
 		"steal":       {func(s *result.HostSeries) { each(s, func(x *result.HostSecond) { x.Steal = 0.2 }) }, "steal", "", "20 %"},
 		"OOM":         {func(s *result.HostSeries) { s.OOMKills = 1; each(s, func(x *result.HostSecond) { x.User = 0.9 }) }, "memory", "", "killed 1"},
-		"open files":  {func(s *result.HostSeries) { s.Processes[1].OpenFiles, s.Processes[1].FileLimit = 1000, 1024 }, "files", "app", "1000 of the 1024"},
+		"open files":  {func(s *result.HostSeries) { s.Processes[1].OpenFiles, s.Processes[1].FileLimit = 1000, 1024 }, "files", "app", "1000, limit 1024"},
 		"few memory":  {func(s *result.HostSeries) { each(s, func(x *result.HostSecond) { x.MemoryBytes = 2040 << 20 }) }, "memory", "", "8 MiB of 2048"},
 		"throttled":   {func(s *result.HostSeries) { s.ThrottledSeconds = 2 }, "throttled", "", "2.0 s"},
 		"overflowing": {func(s *result.HostSeries) { s.ListenOverflows = 7 }, "connections", "", "7 connections"},

@@ -33,7 +33,7 @@ func TestJudge(t *testing.T) {
 		"exit status":                    {external.Rules{Score: score}, "score: 10", 1, 10, false, "status 1"},
 		"no score":                       {external.Rules{Score: score}, "done", 0, 0, false, "no score"},
 		"fail rule":                      {external.Rules{Score: score, Fail: external.Rule{Regexp: `(?m)^CRITICAL.*$`}}, "CRITICAL: data lost\nscore: 10", 0, 10, false, "data lost"},
-		"pass rule that finds nothing":   {external.Rules{Score: score, Pass: external.Rule{Regexp: `PASSED`}}, "score: 10", 0, 10, false, "does not say"},
+		"pass rule that finds nothing":   {external.Rules{Score: score, Pass: external.Rule{Regexp: `PASSED`}}, "score: 10", 0, 10, false, "did not report"},
 		"pass rule":                      {external.Rules{Score: score, Pass: external.Rule{Regexp: `result: (\w+)`}}, "score: 10\nresult: OK", 0, 10, true, ""},
 		"pass rule with no":              {external.Rules{Score: score, Pass: external.Rule{Regexp: `result: (\w+)`}}, "score: 10\nresult: FAILED", 0, 10, false, "FAILED"},
 		"null score":                     {external.Rules{}, `{"pass":true,"score":null}`, 0, 0, false, "no score"},
