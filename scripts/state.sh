@@ -451,7 +451,7 @@ verify() {
 
 # main runs COMMAND on the tuning in FILE.
 main() {
-	[ -f "$2" ] || usage "there is no file $2"
+	[ -f "$2" ] || usage "file $2 not found"
 	tuning=$(sed -n '1s/^# Tuning \([a-z]*\/[a-z0-9-]*\): .*/\1/p' "$2")
 	[ "${tuning%%/*}" = "$kind" ] || usage "$2 does not begin with \"# Tuning $kind/NAME: ...\""
 	settings "$2" >"$tmp/settings"

@@ -107,7 +107,7 @@ func TestProjectRoundThatFails(t *testing.T) {
 		"restart fails":  {"restart: [{run: echo broken >&2; exit 3}]", "echo '{\"score\":1}'", "restart: here: echo broken", ""},
 		"unknown format": {"", "echo what is this >> access.log; echo '{\"score\":1}'", "", "1 of 1 lines of the access logs could not be read"},
 		"silent log":     {"", "echo '{\"score\":1}'", "", "no requests of this round"},
-		"no database":    {"databases: [{client: /no/such/client}]", hit + "hit /a\necho '{\"score\":1}'", "", "ask the database of local"},
+		"no database":    {"databases: [{client: /no/such/client}]", hit + "hit /a\necho '{\"score\":1}'", "", "query the database of local"},
 		"no pprof":       {"profiles: {pprof: [{url: \"http://127.0.0.1:1\", seconds: 1}]}", hit + "hit /a; sleep 2.5\necho '{\"score\":1}'", "", "cpu profile of http://127.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
