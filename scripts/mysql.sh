@@ -153,7 +153,7 @@ settle() {
 		say 'needs you' - - 'the files take effect after a restart of the server'
 		return
 	fi
-	sh -c "$restart_command" || die "$restart_command: exit status $?" "$self revert takes the files back"
+	sh -c "$restart_command" || die "$restart_command: exit status $?" "$self revert restores the files"
 	for _ in $(seq 60); do
 		if ask 'SELECT 1' >"$tmp/answer" 2>&1; then
 			say settled - - restarted
@@ -161,7 +161,7 @@ settle() {
 		fi
 		sleep 1
 	done
-	die 'the server does not answer after the restart' "its log says why; $self revert takes the files back"
+	die 'the server does not answer after the restart' "its log has the reason; $self revert restores the files"
 }
 
 process() {

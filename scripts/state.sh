@@ -225,7 +225,7 @@ load() {
 	while IFS= read -r line; do
 		n=$((n + 1)) word=${line%% *} text=${line#* }
 		[ "$n" -gt 1 ] || {
-			[ "$line" = 'isukit-tune 1' ] || die "$r_path is no record of isukit tune"
+			[ "$line" = 'isukit-tune 1' ] || die "$r_path is not a record of isukit tune"
 			continue
 		}
 		case $word in
@@ -239,7 +239,7 @@ load() {
 		restart) r_restart=$text ;;
 		process) r_process=$text ;;
 		reads) r_reads=$text ;;
-		held) die "a restart by isukit was cut off, and $r_path has what is to be set again" 'isukit tune revert takes it back' ;;
+		held) die "a restart by isukit was cut off, and $r_path has what is to be set again" 'isukit tune revert restores it' ;;
 		*) die "$r_path has an unknown line: $word" ;;
 		esac
 	done <"$r_path"
@@ -345,7 +345,7 @@ apply() {
 	: >"$tmp/plan"
 	need=''
 	while IFS=$sep read -r key text _ since restart raise reads risk; do
-		case $risk in high*) [ -n "${accept:-}" ] || die "$tuning is off unless its risk is accepted: $risk" '--accept-risk applies it all the same' ;; esac
+		case $risk in high*) [ -n "${accept:-}" ] || die "$tuning is off unless its risk is accepted: $risk" 'to apply it anyway: --accept-risk' ;; esac
 		reason=$(knows "$product" "$version" "$key" "$since")
 		[ -n "$reason" ] || reason=$(refuse "$key" "$restart" "$reads")
 		if [ -n "$reason" ]; then
