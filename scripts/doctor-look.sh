@@ -10,9 +10,7 @@ counters() {
 	for f in snmp netstat; do
 		while read -r k v; do case $k in Ip: | IpExt:) echo "@ip$1 $k $v" ;; esac done 2>/dev/null <"$R/proc/net/$f"
 	done
-	for p in "$R"/proc/[0-9]*; do
-		read -r stat 2>/dev/null <"$p/stat" && echo "@stat$1 $stat"
-	done
+	head -qn 1 "$R"/proc/[0-9]*/stat 2>/dev/null | sed "s/^/@stat$1 /"
 }
 # The memory limits of a process's control groups, of both versions, up to the root.
 limits() {
@@ -33,33 +31,18 @@ date +'@time %s.%N'
 sleep "$2"
 counters 2
 date +'@time %s.%N'
-own=$(readlink "$R/proc/self/ns/net" 2>/dev/null)
+count() { files=$#; }
+# A shell reads byte by byte and starts a process for each name that it asks for: one command reads the files of all processes.
 for p in "$R"/proc/[0-9]*; do
+	# shellcheck disable=SC3013 # dash, bash and busybox have -ef
+	[ -z "$only" ] || [ "$p/ns/net" -ef "$R/proc/self/ns/net" ] || continue
 	pid=${p##*/}
-	[ -z "$only" ] || [ "$(readlink "$p/ns/net" 2>/dev/null)" = "$own" ] || continue
-	soft=
-	while read -r a b c s h rest; do
-		case "$a $b $c" in "Max open files") soft=$s hard=$h ;; esac
-	done 2>/dev/null <"$p/limits"
-	[ -n "$soft" ] || continue
 	files=-1
-	if [ -r "$p/fd" ] && [ -x "$p/fd" ]; then
-		set -- "$p"/fd/*
-		files=$#
-	fi
-	echo "@process $pid $files $soft $hard"
-	uid="" unit="" gid="" gids=""
-	while read -r k v rest; do
-		case $k in Uid:) uid=$v ;; Groups:) gids="$v $rest" ;; Gid:) gid=$v ;; esac
-	done 2>/dev/null <"$p/status"
-	echo "@user $pid $uid $gid $gids"
-	while read -r line; do
-		line=${line##*/}
-		case $line in *.service) unit=$line ;; esac
-	done 2>/dev/null <"$p/cgroup"
-	[ -z "$unit" ] || echo "@unit $pid $unit"
+	[ -r "$p/fd" ] && [ -x "$p/fd" ] && count "$p"/fd/*
+	echo "@process $pid $files"
 	read -r name 2>/dev/null <"$p/comm" || continue
 	case $name in nginx | envoy | mysqld | mariadbd | isukit-app) ;; *) continue ;; esac
+	unit=$(sed -n 's,.*/\([^/]*\.service\)$,\1,p' "$p/cgroup" 2>/dev/null | tail -n 1)
 	echo "@argv $pid $(tr '\0' '\037' <"$p/cmdline" 2>/dev/null)"
 	echo "@dir $pid $(readlink "$p/cwd" 2>/dev/null)"
 	echo "@profile $pid $(cat "$p/attr/current" 2>/dev/null)"
@@ -67,6 +50,11 @@ for p in "$R"/proc/[0-9]*; do
 	limits "$pid"
 	dirs="$dirs $(readlink "$p/cwd" 2>/dev/null)"
 done
+of() { grep -s "$2" /dev/null "$R"/proc/[0-9]*/"$1" | sed -n "s,^.*/\([0-9]*\)/$1:$3,p"; }
+of limits '^Max open files' 'Max open files *\([^ ]*\) *\([^ ]*\).*,@limits \1 \2 \3'
+of status '^Uid:' 'Uid:[^0-9]*\([0-9]*\).*,@uid \1 \2'
+of status '^G[a-z]*:' 'G[a-z]*:[^0-9]*\([0-9 ]*\).*,@gids \1 \2'
+of cgroup '\.service$' '.*/\([^/]*\.service\)$,@unit \1 \2'
 while read -r k v rest; do
 	case $k in MemTotal: | SwapTotal: | SwapFree:) echo "@mem $k $v" ;; esac
 done 2>/dev/null <"$R/proc/meminfo"

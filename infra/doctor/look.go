@@ -128,17 +128,22 @@ func (l *looked) ofProcess(word, rest string) bool {
 	pid, err := strconv.Atoi(pidText)
 	p := l.processes[pid]
 	if err != nil || p == nil {
-		return slices.Contains([]string{"@process", "@user", "@unit", "@argv", "@dir", "@profile", "@protecthome", "@limit"}, word)
+		return slices.Contains([]string{"@process", "@limits", "@uid", "@gids", "@unit", "@argv", "@dir", "@profile", "@protecthome", "@limit"}, word)
 	}
 	f := strings.Fields(rest)
 	switch word {
 	case "@process":
-		p.mine = true
-		if len(f) == 3 {
-			p.OpenFiles, p.SoftLimit, p.HardLimit = number(f[0]), number(f[1]), number(f[2])
+		p.mine, p.OpenFiles = true, number(rest)
+	case "@limits":
+		if len(f) == 2 {
+			p.SoftLimit, p.HardLimit = number(f[0]), number(f[1])
 		}
-	case "@user":
-		p.account(f)
+	case "@uid":
+		p.UID = int(number(rest))
+	case "@gids":
+		for _, id := range f {
+			p.GIDs = append(p.GIDs, int(number(id)))
+		}
 	case "@unit":
 		p.Unit = rest
 	case "@argv":
@@ -160,17 +165,6 @@ func (l *looked) ofProcess(word, rest string) bool {
 		return false
 	}
 	return true
-}
-
-// account takes the ids of a user, then of the groups.
-func (p *Process) account(ids []string) {
-	for i, id := range ids {
-		if n := int(number(id)); i == 0 {
-			p.UID = n
-		} else {
-			p.GIDs = append(p.GIDs, n)
-		}
-	}
 }
 
 const clockTick = 10 * time.Millisecond

@@ -20,10 +20,15 @@ const printed = `@stat1 7 (ngi) (nx) S 1 7 7 0 -1 4194560 100 0 0 0 30 20 0 0 20
 @ip2 Ip: InHdrErrors
 @ip2 Ip: 9
 @time 1792000001.5
-@process 7 10 1024 4096
-@process 8 10 unlimited unlimited
+@process 7 10
+@process 8 10
 @process 9 10
-@user 7 33 33 4 24
+@limits 7 1024 4096
+@limits 8 unlimited unlimited
+@limits 9 1024
+@uid 7 33
+@gids 7 33
+@gids 7 4 24
 @limit 7 max
 @limit 7 1048576
 @limit 7 524288

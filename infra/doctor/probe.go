@@ -63,8 +63,8 @@ type Attempt struct {
 
 const (
 	smallMSS = 1360
-	// tryLimit is for one attempt. A lost segment of a handshake is sent again after 1 and 3 s.
-	tryLimit = 3 * time.Second
+	// tryLimit is for one attempt. A lost segment of a handshake is sent again after 1 and 3 s, and a busy host is slow to see the answer.
+	tryLimit = 5 * time.Second
 	// padBytes is more than two segments of an Ethernet frame.
 	padBytes = 4000
 )
