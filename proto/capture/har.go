@@ -87,22 +87,21 @@ type harTime struct {
 	odd string
 }
 
-var harTimeForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999Z0700"}
+var harTimeForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999Z07"}
 
 func (t *harTime) UnmarshalJSON(data []byte) error {
 	var text harText
 	_ = text.UnmarshalJSON(data) // takes any JSON value
+	plain := strings.Replace(string(text), " ", "T", 1)
 	for _, form := range harTimeForms {
-		if at, err := time.Parse(form, string(text)); err == nil {
+		if at, err := time.Parse(form, plain); err == nil {
 			t.Time = at
 			return nil
 		}
 	}
-	for _, form := range []string{"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999"} {
-		if at, err := time.Parse(form, string(text)); err == nil {
-			t.Time, t.odd = at, fmt.Sprintf("the time %q has no zone and is taken as UTC", string(text))
-			return nil
-		}
+	if at, err := time.Parse("2006-01-02T15:04:05.999999999", plain); err == nil {
+		t.Time, t.odd = at, fmt.Sprintf("the time %q has no zone and is taken as UTC", string(text))
+		return nil
 	}
 	t.odd = fmt.Sprintf("%q is not a time", string(text))
 	return nil
@@ -135,6 +134,23 @@ func (n *harNumber) UnmarshalJSON(data []byte) error {
 // int is the number cut to a whole one, within what fits.
 func (n harNumber) int() int64 { return int64(min(max(float64(n), math.MinInt32), 1<<52)) }
 
+// harStatus is a status, perhaps in quotes and with its reason behind it. odd says that it is neither a number nor missing.
+type harStatus struct {
+	code int
+	odd  string
+}
+
+func (s *harStatus) UnmarshalJSON(data []byte) error {
+	var text harText
+	_ = text.UnmarshalJSON(data) // takes any JSON value
+	first, _, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	code, err := strconv.ParseFloat(cmp.Or(first, "0"), 64)
+	if s.code = int(code); err != nil || code < 0 || code > 999 {
+		s.code, s.odd = 0, fmt.Sprintf("%q is not a status", string(text))
+	}
+	return nil
+}
+
 type harRequest struct {
 	Method      harText      `json:"method"`
 	URL         harText      `json:"url"`
@@ -154,7 +170,7 @@ type harPostData struct {
 }
 
 type harResponse struct {
-	Status      harNumber  `json:"status"`
+	Status      harStatus  `json:"status"`
 	StatusText  harText    `json:"statusText"`
 	HTTPVersion harText    `json:"httpVersion"`
 	Headers     []harField `json:"headers"`
@@ -202,9 +218,13 @@ func (h *harReader) next(ctx context.Context) (*Exchange, error) {
 	e := entry.exchange(h.opts.BodyBytes)
 	if err != nil {
 		// One odd entry does not end the rest: what could be read of it is shown, with its fault.
-		e.Incomplete, e.Malformed = append(e.Incomplete, "the entry in the HAR file is not as HAR has it: "+err.Error()), true
+		what := err.Error()
+		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+			what = fmt.Sprintf("%s must not be of type %s", cmp.Or(wrong.Field, "it"), wrong.Value)
+		}
+		e.Incomplete, e.Malformed = append(e.Incomplete, "the entry in the HAR file is not as HAR has it: "+what), true
 	}
-	if entry.Request.Method != "" || entry.Response.Status != 0 {
+	if entry.Request.Method != "" || entry.Response.Status.code != 0 {
 		h.empty--
 	} else if h.empty++; h.empty > maxHAREmpty {
 		return nil, fmt.Errorf("read the HAR file: more than %d entries have neither a request nor a response", maxHAREmpty)
@@ -271,8 +291,13 @@ func (h harEntry) exchange(limit int) *Exchange {
 		u = &url.URL{}
 	}
 	e := &Exchange{Server: h.server(u), Scheme: u.Scheme}
-	if h.Started.odd != "" {
-		e.Incomplete, e.Malformed = append(e.Incomplete, h.Started.odd), true
+	if h.Started.IsZero() && h.Started.odd == "" {
+		h.Started.odd = "the entry has no time"
+	}
+	for _, odd := range []string{h.Started.odd, h.Response.Status.odd} {
+		if odd != "" {
+			e.Incomplete, e.Malformed = append(e.Incomplete, odd), true
+		}
 	}
 	ended := h.Started.Add(time.Duration(min(max(float64(h.TimeMS), 0), float64(maxHARTime/time.Millisecond)) * float64(time.Millisecond)))
 	e.Request = &Message{
@@ -284,16 +309,20 @@ func (h harEntry) exchange(limit int) *Exchange {
 	}
 	if p := h.Request.PostData; p != nil {
 		withType(e.Request, p.MimeType)
+		if kind := strings.ToLower(e.Request.Header.Get("Content-Type")); p.Text == "" && len(p.Params) > 0 && kind != "" && !strings.Contains(kind, "urlencoded") {
+			e.Incomplete = append(e.Incomplete, "request: the HAR file holds its parameters, not its body")
+			p.Params = nil
+		}
 		e.harBody(e.Request, p.text(), string(cmp.Or(p.Encoding, p.ExtraEncoding)), "request", h.Request.BodySize.int(), limit)
 	} else if h.Request.BodySize > 0 {
 		e.Incomplete = append(e.Incomplete, "request: the HAR file does not hold its body")
 	}
-	if h.Response.Status == 0 {
+	if h.Response.Status.code == 0 && h.Response.Status.odd == "" && h.Response.Content.Text == "" {
 		e.Incomplete = append(e.Incomplete, "no response was captured")
 		return e
 	}
 	e.Response = &Message{
-		Status: int(h.Response.Status.int()), Reason: string(h.Response.StatusText), Proto: string(h.Response.HTTPVersion), Header: header(h.Response.Headers),
+		Status: h.Response.Status.code, Reason: string(h.Response.StatusText), Proto: string(h.Response.HTTPVersion), Header: header(h.Response.Headers),
 		Start: ended, End: ended,
 	}
 	c := h.Response.Content
@@ -325,19 +354,26 @@ func withType(m *Message, mimeType harText) {
 }
 
 // harBody sets a body. Text that should have been bytes is given back as bytes where each character stands for one; whether it does
-// is what the body's size tells: size is that of the bytes, 0 or less where it is not known.
+// is what the body's size tells: size is that of the bytes, 0 or less where it is not known. Where a header has it, that is right: some
+// programs count characters.
 func (e *Exchange) harBody(m *Message, text, encoding, who string, size int64, limit int) {
+	kind := strings.ToLower(m.Header.Get("Content-Type"))
+	if n, err := strconv.ParseInt(m.Header.Get("Content-Length"), 10, 64); err == nil && m.Header.Get("Content-Encoding") == "" {
+		size = n
+	}
 	switch {
-	case encoding == "base64":
-		body, err := base64.StdEncoding.DecodeString(text)
+	case strings.EqualFold(encoding, "base64"):
+		body, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(text), "=\r\n"))
 		if err != nil {
 			e.Incomplete = append(e.Incomplete, who+": its body in the HAR file is damaged base64")
 		}
 		m.Body = body
-	case !isBinary(m.Header.Get("Content-Type")) || size == int64(len(text)) && !asciiOnly(text):
+	case size == int64(len(text)) && !asciiOnly(text):
 		m.Body = e.encoded(m, text, who)
-	default:
+	case isBinary(kind) || size == int64(utf8.RuneCountInString(text)) && !strings.Contains(kind, "charset="):
 		m.Body = e.characters(text, who)
+	default:
+		m.Body = e.encoded(m, text, who)
 	}
 	if len(m.Body) > limit {
 		m.Body = m.Body[:limit]
@@ -392,9 +428,9 @@ func asciiOnly(s string) bool {
 // textual are application types, and endings of such, whose bodies are text.
 var textual = []string{"json", "xml", "javascript", "ecmascript", "x-javascript", "x-www-form-urlencoded", "graphql", "x-ndjson", "jsonlines", "yaml", "x-yaml"}
 
-// isBinary reports whether a content type is that of bytes which a HAR writer may have put into a string one by one.
+// isBinary reports whether a content type, in small letters, is that of bytes which a HAR writer may have put into a string one by one.
 func isBinary(contentType string) bool {
-	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	kind, _, _ := strings.Cut(contentType, ";")
 	name, ok := strings.CutPrefix(strings.TrimSpace(kind), "application/")
 	if plus := strings.LastIndexByte(name, '+'); plus >= 0 {
 		name = name[plus+1:] // "atom+xml"

@@ -174,7 +174,7 @@ func TestHARFaults(t *testing.T) {
 		{"entries that are no list", `{"log":{"entries":{}}}`, 0, "where [ should be", ""},
 		{"a log that is no object", `{"log":[]}`, 0, "where { should be", ""},
 		{"an entry that is no object", file(fine, `7`, fine), 3, "", ""},
-		{"a status in words", file(fine, entry(get, `{"status":"OK"}`)), 2, "", "no response was captured"},
+		{"a status in words", file(fine, entry(get, `{"status":"OK"}`)), 2, "", "is not a status"},
 		{"a date that is none", file(fine, strings.Replace(fine, "2026-01-01T", "yesterday", 1)), 2, "", "is not a time"},
 		{"a zone without a colon", file(strings.Replace(fine, "00Z", "00+0900", 1)), 1, "", ""},
 		{"no zone", file(strings.Replace(fine, "00Z", "00", 1)), 1, "", "has no zone"},
