@@ -169,7 +169,7 @@ func (w world) start(tb testing.TB, servers []*infratest.DB) (*played, error) {
 	for range w.pools {
 		cfg := p.c.config(w.mode)
 		cfg.WithoutRule = w.lacks
-		cfg.ProbeTimeout = 20 * time.Second // a busy machine is no dead server
+		cfg.ProbeTimeout, cfg.WriteTimeout = 20*time.Second, 20*time.Minute // a busy machine is not a dead server
 		pool, err := fanout.Open(tb.Context(), cfg)
 		if err != nil {
 			p.end(tb)
