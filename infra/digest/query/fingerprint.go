@@ -27,6 +27,7 @@ func IDOf(fingerprint string) string {
 
 type fingerprinter struct {
 	out []byte
+	low []byte // the word that is written
 	// gap says that space is due before the next token.
 	gap bool
 	// levels are the open parentheses, the statement itself first; cases the CASEs that have not ended.
@@ -71,7 +72,8 @@ func (f *fingerprinter) run(b []byte) {
 		case literal:
 			f.literal()
 		case word:
-			b = f.word(string(bytes.ToLower(text)), b)
+			f.low = appendLower(f.low[:0], text)
+			b = f.word(f.low, b)
 		default:
 			f.sign(text)
 		}
@@ -79,21 +81,34 @@ func (f *fingerprinter) run(b []byte) {
 	f.part(&f.levels[len(f.levels)-1], 2)
 }
 
-// word writes a word, and returns what comes after it and the lists that it begins.
-func (f *fingerprinter) word(word string, rest []byte) []byte {
+func appendLower(out, text []byte) []byte {
+	for _, c := range text {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		} else if c >= 0x80 {
+			return append(out[:0], bytes.ToLower(text)...)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// word writes a word, in small letters, and returns what comes after it and the lists that it begins.
+func (f *fingerprinter) word(low, rest []byte) []byte {
+	word := string(low)
 	level := &f.levels[len(f.levels)-1]
 	switch {
 	case word == "union" || (word == "order" || word == "limit") && level.last != nil:
 		f.part(level, 2)
 		level.from = len(f.out)
-		f.write([]byte(word))
+		f.write(low)
 		level.begin = len(f.out)
 		if word != "union" {
 			level.last = nil // what follows orders all of them
 		}
 		return rest
 	case (word == "all" || word == "distinct") && bytes.HasSuffix(f.out, []byte("union")):
-		f.write([]byte(word))
+		f.write(low)
 		level.begin = len(f.out)
 		return rest
 	case word == "case":
@@ -105,7 +120,7 @@ func (f *fingerprinter) word(word string, rest []byte) []byte {
 			f.cases = f.cases[:len(f.cases)-1]
 		}
 	}
-	f.write([]byte(word))
+	f.write(low)
 	switch word {
 	case "values", "value":
 		return f.values(rest)

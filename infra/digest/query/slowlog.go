@@ -103,6 +103,8 @@ type slowParser struct {
 	// at is the last time that a header told, database what "use" said last: both are written only when they change.
 	at       time.Time
 	database string
+	// ahead is the time of the header that was looked at last, until it is read.
+	ahead time.Time
 }
 
 type stage uint8
@@ -151,8 +153,7 @@ func (p *slowParser) line(n int64, line []byte) {
 func (p *slowParser) begins(name string, line []byte) bool {
 	switch name {
 	case "Time":
-		_, value, _ := strings.Cut(string(line), ":")
-		if headerTime(strings.TrimSpace(value)).IsZero() && !shortTime.Match(line) {
+		if p.ahead = headerTime(line[len("# Time:"):]); p.ahead.IsZero() && !shortTime.Match(line) {
 			return false
 		}
 	case "User@Host":
@@ -177,8 +178,11 @@ var shortTime = regexp.MustCompile(`^# Time: \d{6} +\d{1,2}:\d\d:\d\d\s*$`)
 // isClosed tells whether no quote and no comment of a statement is left open, whether or not the server takes a backslash for an
 // escape.
 func isClosed(text []byte) bool {
-	if !bytes.ContainsAny(text, "'\"`#") && !bytes.Contains(text, []byte("/*")) && !bytes.Contains(text, []byte("--")) {
-		return true
+	if bytes.IndexByte(text, '#') < 0 && bytes.IndexByte(text, '\\') < 0 && !bytes.Contains(text, []byte("/*")) && !bytes.Contains(text, []byte("--")) {
+		single, double, name := bytes.Count(text, []byte("'")), bytes.Count(text, []byte(`"`)), bytes.Count(text, []byte("`"))
+		if all := single + double + name; all%2 == 0 && (all == single || all == double || all == name) {
+			return true // quotes of one kind
+		}
 	}
 	return endsOutside(text) || bytes.IndexByte(text, '\\') >= 0 && endsOutside(bytes.ReplaceAll(text, []byte(`\`), []byte("x")))
 }
@@ -225,42 +229,44 @@ func (p *slowParser) header(line []byte) (name string, ok bool) {
 
 // fields reads "Name: value  Name: value" of a header line.
 func (p *slowParser) fields(text []byte) {
-	rest := string(text)
-	if value, ok := strings.CutPrefix(strings.TrimSpace(rest), "Time:"); ok {
-		p.at = headerTime(strings.TrimSpace(value))
-		p.entry.ended = p.at
-		return
-	}
-	if strings.HasPrefix(rest, " User@Host:") || strings.HasPrefix(rest, " explain:") {
-		return
-	}
-	words := strings.Fields(rest)
-	for i := 0; i+1 < len(words); i++ {
-		name, ok := strings.CutSuffix(words[i], ":")
-		if !ok || strings.HasSuffix(words[i+1], ":") {
-			continue
+	if value, ok := bytes.CutPrefix(text, []byte(" Time:")); ok {
+		if p.at = p.ahead; p.at.IsZero() {
+			p.at = headerTime(value)
 		}
-		p.field(name, words[i+1])
+		p.entry.ended, p.ahead = p.at, time.Time{}
+		return
+	}
+	if bytes.HasPrefix(text, []byte(" User@Host:")) || bytes.HasPrefix(text, []byte(" explain:")) {
+		return
+	}
+	var name []byte
+	for word := range bytes.FieldsSeq(text) {
+		if ends := word[len(word)-1] == ':'; ends {
+			name = word[:len(word)-1]
+		} else if name != nil {
+			p.field(name, word)
+			name = nil
+		}
 	}
 }
 
-func (p *slowParser) field(name, value string) {
+func (p *slowParser) field(name, value []byte) {
 	e := &p.entry
-	switch name {
+	switch string(name) {
 	case "Query_time":
-		e.took, e.timed = secondsOf(value)
+		e.took, e.timed = secondsOf(string(value))
 	case "Lock_time":
-		e.lock, _ = secondsOf(value)
+		e.lock, _ = secondsOf(string(value))
 	case "Rows_sent":
-		e.sent, _ = strconv.ParseInt(value, 10, 64)
+		e.sent, _ = strconv.ParseInt(string(value), 10, 64)
 	case "Rows_examined":
-		e.looked, _ = strconv.ParseInt(value, 10, 64)
+		e.looked, _ = strconv.ParseInt(string(value), 10, 64)
 	case "Rows_affected":
-		e.affected, _ = strconv.ParseInt(value, 10, 64)
+		e.affected, _ = strconv.ParseInt(string(value), 10, 64)
 	case "Schema":
-		e.database = value
+		e.database = string(value)
 	case "Log_slow_rate_limit":
-		n, _ := strconv.ParseInt(value, 10, 64)
+		n, _ := strconv.ParseInt(string(value), 10, 64)
 		p.digester.g.out.Sampled = max(p.digester.g.out.Sampled, n)
 	}
 }
@@ -275,8 +281,8 @@ func secondsOf(text string) (time.Duration, bool) {
 
 // headerTime reads MySQL's "2026-11-22T20:15:03.123456Z". MariaDB's "261122 20:15:03" is in a zone that the log does not
 // tell; the statement's own timestamp is used then.
-func headerTime(text string) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, text)
+func headerTime(text []byte) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, string(bytes.TrimSpace(text)))
 	if err != nil {
 		return time.Time{}
 	}
@@ -286,15 +292,18 @@ func headerTime(text string) time.Time {
 // preamble takes the lines that the server puts between headers and statement: "use" at most once, then SET with the timestamp.
 // What follows that is the statement, also where it reads the same.
 func (p *slowParser) preamble(line []byte) bool {
+	if len(line) < 4 || !bytes.EqualFold(line[:4], []byte("SET ")) && !bytes.EqualFold(line[:4], []byte("use ")) {
+		return false
+	}
 	text, complete := strings.CutSuffix(strings.TrimSpace(string(line[:min(len(line), 300)])), ";")
 	if !complete || len(p.entry.statement) > 0 || p.entry.set {
 		return false
 	}
 	taken := false
-	if value, ok := cutFold(text, "SET "); ok {
+	if value := text[4:]; text[0]|0x20 == 's' {
 		taken = p.assignments(value)
 		p.entry.set = taken
-	} else if value, ok := cutFold(text, "use "); ok && !p.entry.used && !strings.ContainsAny(value, " ;") {
+	} else if !p.entry.used && !strings.ContainsAny(value, " ;") {
 		p.database, taken, p.entry.used = strings.Trim(value, "`"), true, true
 	}
 	if taken {
@@ -328,13 +337,6 @@ func (p *slowParser) assignments(text string) bool {
 	return true
 }
 
-func cutFold(text, prefix string) (string, bool) {
-	if len(text) < len(prefix) || !strings.EqualFold(text[:len(prefix)], prefix) {
-		return "", false
-	}
-	return text[len(prefix):], true
-}
-
 // isRemark finds header lines without a name that is known; an administrator's command stands in place of a statement.
 func isRemark(line []byte) bool {
 	return line[0] == '#' && !bytes.HasPrefix(line, []byte("# administrator command: "))
@@ -342,8 +344,10 @@ func isRemark(line []byte) bool {
 
 // isServerStart finds the three lines that a server writes when it opens the log. The first of them ends a statement, too.
 func isServerStart(line []byte, inStatement bool) bool {
-	if at := bytes.Index(line, []byte(", Version: ")); at > 0 && bytes.IndexByte(line, ' ') > at && bytes.HasSuffix(bytes.TrimSpace(line), []byte("started with:")) {
-		return true
+	if bytes.HasSuffix(line, []byte("started with:\n")) || bytes.HasSuffix(line, []byte("started with:\r\n")) {
+		if at := bytes.Index(line, []byte(", Version: ")); at > 0 && bytes.IndexByte(line, ' ') > at {
+			return true
+		}
 	}
 	return !inStatement && (bytes.HasPrefix(line, []byte("Tcp port: ")) || bytes.HasPrefix(line, []byte("TCP Port: ")) ||
 		bytes.HasPrefix(line, []byte("Time")) && bytes.Contains(line, []byte("Id Command")))
