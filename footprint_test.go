@@ -35,7 +35,7 @@ func TestFootprintIsDocumented(t *testing.T) {
 			look(file)
 		}
 	})
-	for _, script := range []string{"scripts/capture.sh", "scripts/lab-boot.sh", "scripts/lab-host.sh", "scripts/lab-init.sh", "scripts/lab-switch.sh", "scripts/team.sh"} {
+	for _, script := range []string{"scripts/capture.sh", "scripts/lab-boot.sh", "scripts/lab-host.sh", "scripts/lab-init.sh", "scripts/lab-link.sh", "scripts/lab-switch.sh", "scripts/team.sh"} {
 		look(script)
 	}
 	if len(seen) < 12 {

@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"bench/noise":           {},
 	"bench/experiment":      {"bench/noise"},
 	"infra":                 {".", "infra..."},
-	"infra/topology":        {"infra/topologies"},
+	"infra/topology":        {"infra/host", "infra/topologies"},
 	"infra/topologies":      {},
 	"infra/render":          {".", "infra/topology"},
 	"infra/host...":         {".", "infra/host...", "infra/infratest/wait"},

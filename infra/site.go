@@ -252,7 +252,7 @@ func (f *found) secrets() secrets {
 // WantOf is a host as its driver is to make it.
 func WantOf(h topology.Host) host.Want {
 	return host.Want{
-		Name: h.Name, CPUs: h.CPUs, MemoryBytes: h.MemoryBytes, Address: h.Address, LinkBitsPerSecond: h.LinkBitsPerSec,
+		Name: h.Name, CPUs: h.CPUs, MemoryBytes: h.MemoryBytes, Address: h.Address, LinkBitsPerSecond: h.LinkBitsPerSec, Flaws: h.Flaws,
 	}
 }
 

@@ -222,7 +222,7 @@ func teamHosts(ctx context.Context, driver host.Driver, targets []string) ([]hos
 		}
 		wants = append(wants, host.Want{Name: name, Address: address})
 	}
-	if err := host.CheckWants(wants); err != nil {
+	if err := host.CheckWants("ssh", wants); err != nil {
 		return nil, ui.UsageError(err, "call it by a short name: s1=ADDRESS")
 	}
 	if _, err := driver.Lock(ctx, round.UserName()); err != nil { // until the driver is closed

@@ -26,6 +26,8 @@ type labHost struct {
 	Threads           int          `json:"threads"` // CPUs on which it may run at once
 	MemoryBytes       int64        `json:"memory_bytes"`
 	LinkBitsPerSecond int64        `json:"link_bits_per_second,omitempty"`
+	Link              string       `json:"link,omitempty"`  // what it does to frames, as in the topology file
+	Fault             string       `json:"fault,omitempty"` // what is done to it besides, at this moment
 	Services          []labService `json:"services"`
 }
 
@@ -48,7 +50,7 @@ the machine's own network namespace, sysctls or firewall.
 "isukit lab up" and commands with --driver lab create it; it keeps running until "isukit lab down".`,
 		Example: "  isukit lab up -t fanout-2\n  isukit lab run s1 -- ip address\n  isukit lab down",
 	}
-	cmd.AddCommand(newLabUpCmd(s), newLabLsCmd(s), newLabShellCmd(s), newLabRunCmd(s), newLabDownCmd(s))
+	cmd.AddCommand(newLabUpCmd(s), newLabLsCmd(s), newLabShellCmd(s), newLabRunCmd(s), newLabFaultCmd(s), newLabLinkCmd(s), newLabDownCmd(s))
 	return cmd
 }
 
@@ -170,6 +172,11 @@ func runLabLs(ctx context.Context, lab *machine.Driver, asJSON bool, out io.Writ
 		if h.LinkBitsPerSecond > 0 {
 			link = fmt.Sprintf("%g Mbit/s", float64(h.LinkBitsPerSecond)/1e6)
 		}
+		for _, more := range []string{h.Link, h.Fault} {
+			if more != "" {
+				link = strings.TrimPrefix(link+"; "+more, "-; ")
+			}
+		}
 		fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d MiB\t%s\t%s\n", h.Name, h.Address, h.CPUs, h.Threads, h.MemoryBytes>>20, link, h.servicesText())
 	}
 	return w.Flush()
@@ -207,7 +214,14 @@ func labHosts(ctx context.Context, lab *machine.Driver) ([]labHost, error) {
 		a := h.About()
 		line := labHost{
 			Name: a.Name, Address: a.Address, CPUs: a.CPUs, Threads: a.Threads, MemoryBytes: a.MemoryBytes,
-			LinkBitsPerSecond: w.LinkBitsPerSecond, Services: []labService{},
+			LinkBitsPerSecond: w.LinkBitsPerSecond, Link: w.Flaws.String(), Services: []labService{},
+		}
+		fault, err := lab.FaultOf(w.Name)
+		if err != nil {
+			return nil, err
+		}
+		if fault != nil {
+			line.Fault = "fault: " + fault.String()
 		}
 		names, err := h.Services(ctx)
 		if err != nil {

@@ -26,7 +26,7 @@ func TestLabCommands(t *testing.T) {
 	infratest.Real(t)
 	dir := t.TempDir()
 	slow := filepath.Join(dir, "slow.yaml")
-	write(t, slow, `{name: slow, hosts: [{name: s1, address: 127.0.0.1, cpus: 2, memory: 2GiB, link: 100Mbit}], roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s1}]}}`)
+	write(t, slow, `{name: slow, hosts: [{name: s1, address: 127.0.0.1, cpus: 2, memory: 2GiB, link: {rate: 100Mbit, delay: 0.2ms}}], roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s1}]}}`)
 	defer labRun(t, dir, "lab", "down")
 	tests := []struct {
 		args        []string
@@ -39,11 +39,23 @@ func TestLabCommands(t *testing.T) {
 		{[]string{"lab", "up", "--cpu-scale", "-1"}, 2, "", "below 0"},
 		{[]string{"lab", "up", "-t", "fanout-2"}, 0, "10.77.0.11", "up in"},
 		{[]string{"lab", "up", "-t", "fanout-2", "--cpu-scale", "0.25"}, 0, "0.50", "up in"},
-		{[]string{"lab", "up", "-t", slow, "--cpu-scale", "0.25"}, 0, "100 Mbit/s", "up in"},
+		{[]string{"lab", "up", "-t", slow, "--cpu-scale", "0.25"}, 0, "100 Mbit/s; delay: 200µs", "up in"},
 		{[]string{"lab", "run", "s1", "--", "uname", "-n"}, 0, "s1\n", ""},
 		{[]string{"lab", "run", "s1", "--", "sh", "-c", "exit 3"}, 1, "", "sh on s1 ended with exit status 3"},
 		{[]string{"lab", "run", "s9", "--", "true"}, 2, "", "hint: have s1, switch, generator"},
 		{[]string{"lab", "run", "s1", "--", "no-such-program"}, 1, "", "no-such-program"},
+		{[]string{"lab", "fault", "s1"}, 2, "", "no fault"},
+		{[]string{"lab", "fault", "s1", "--loss", "5"}, 2, "", `loss "5": want a percentage`},
+		{[]string{"lab", "fault", "s1", "--jitter", "1s", "--oneway", "up"}, 2, "", "want \"in\""},
+		{[]string{"lab", "fault", "s1", "--stall"}, 2, "", "--for"},
+		{[]string{"lab", "fault", "s1", "--cut", "--for=-1s"}, 2, "", "before its end"},
+		{[]string{"lab", "fault", "s1", "--clear", "--cut"}, 2, "", "--clear"},
+		{[]string{"lab", "fault", "s9", "--cut"}, 2, "", "hint: have s1, switch, generator"},
+		{[]string{"lab", "fault", "s1", "--cut", "--peer", "s9"}, 2, "", "hint: have s1, switch, generator"},
+		{[]string{"lab", "fault", "s1", "--loss", "2%", "--oneway", "out", "--peer", "generator"}, 0, "", "link of s1: loss: 2%, peer: generator, way: out"},
+		{[]string{"lab", "ls"}, 0, "fault: loss: 2%, peer: generator, way: out", ""},
+		{[]string{"lab", "fault", "s1", "--clear"}, 0, "", "no fault"},
+		{[]string{"lab", "run", "switch", "--", "ip", "-brief", "link", "show", "master", "br0"}, 0, "w-s1", ""},
 		{[]string{"lab", "down"}, 0, "", "the lab was removed"},
 		{[]string{"lab", "down"}, 0, "", "no host was running"},
 		{[]string{"lab", "ls", "--json"}, 0, "", ""},

@@ -70,6 +70,7 @@ var outcomes = []struct {
 	{"topology status", [allSubjects]outcome{{[]string{"--driver", "local"}, ""}, {[]string{"--driver", "lab"}, ""}, {}, {}}},
 	{"topology verify", [allSubjects]outcome{{[]string{"--driver", "local"}, ""}, {[]string{"--driver", "lab"}, ""}, {}, {}}},
 	{"lab ls", [allSubjects]outcome{{}, {nil, ""}, {}, {}}},
+	{"lab fault", [allSubjects]outcome{{}, {[]string{"s1", "--delay", "1ms", "--for", "1s"}, ""}, {}, {}}},
 	{"lab run", [allSubjects]outcome{{}, {[]string{"s1", "true"}, ""}, {}, {}}},
 	{"doctor", onAll("--only", "swap")},
 	{"tune diff", onAll("mysql/io-capacity")},
@@ -95,7 +96,7 @@ var outcomes = []struct {
 // subjectless are commands that are about files, records, addresses or isukit itself, and those that have a table of their own: screen and autotune play
 // rounds as compare does, advise, note and restore are about kept rounds, hosts and doctor probe are about bare hosts, capture and lab shell end when they are told to.
 var subjectless = []string{"capture", "decode", "diff", "digest access", "digest queries", "doctor lint", "doctor probe", "encode", "hits", "hosts init", "hosts ls",
-	"hosts revert", "init", "lab down", "lab shell", "lab up", "latency", "ls", "man", "replay", "replicas lint", "routes learn", "screen resume", "send", "serve",
+	"hosts revert", "init", "lab down", "lab link", "lab shell", "lab up", "latency", "ls", "man", "replay", "replicas lint", "routes learn", "screen resume", "send", "serve",
 	"topology diff", "topology ls", "topology show", "tune ls", "tune show", "types", "version", "screen", "autotune", "routes", "advise", "autotune resume", "note", "restore", "next", "digest diff"}
 
 // TestEveryCommandHasAnOutcome holds that the table above has every command, and that the docs give each reason.

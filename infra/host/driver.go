@@ -49,6 +49,8 @@ type Want struct {
 	Address string `json:"address,omitempty"`
 	// LinkBitsPerSecond is the speed of its network link, each way; 0 is as fast as it goes. Only the lab makes it so.
 	LinkBitsPerSecond int64 `json:"link_bits_per_second,omitempty"`
+	// Flaws are what its link does to frames. A driver other than the lab refuses them.
+	Flaws Flaws `json:"flaws,omitzero"`
 }
 
 // MaxName is the longest name of a host: it becomes a part of network devices and of paths of Unix sockets.
@@ -63,19 +65,26 @@ func (w Want) Check() error {
 	if w.CPUs < 0 || w.MemoryBytes < 0 || w.LinkBitsPerSecond < 0 {
 		errs = append(errs, fmt.Errorf("host %s: CPUs %g, memory %d, link speed %d: none may be below 0", w.Name, w.CPUs, w.MemoryBytes, w.LinkBitsPerSecond))
 	}
+	if err := w.Flaws.Check(); err != nil {
+		errs = append(errs, fmt.Errorf("host %s: link: %w", w.Name, err))
+	}
 	return errors.Join(errs...)
 }
 
 const nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
-// CheckWants checks every host, and that no name is there twice.
-func CheckWants(hosts []Want) error {
+// CheckWants checks every host, that no name is there twice, and that this driver can make the links.
+func CheckWants(driver string, hosts []Want) error {
 	var errs []error
 	seen := map[string]bool{}
 	for _, w := range hosts {
 		errs = append(errs, w.Check())
 		if seen[w.Name] {
 			errs = append(errs, fmt.Errorf("host %s is there twice", w.Name))
+		}
+		if driver != "lab" && w.Flaws != (Flaws{}) {
+			errs = append(errs, &Fault{Host: w.Name, Err: fmt.Errorf("%w with the driver %s: a link with %s", ErrUnsupported, driver, w.Flaws),
+				Hint: "use --driver lab, or leave the link only its rate in the topology file"})
 		}
 		seen[w.Name] = true
 	}

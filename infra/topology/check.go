@@ -59,6 +59,11 @@ func (p *reader) checkHosts(hosts []hostNode) map[string]hostNode {
 		}
 		addresses[h.Address] = h
 	}
+	for _, h := range hosts {
+		if _, ok := known[h.Flaws.Peer]; !ok && h.Flaws.Peer != "" && h.Flaws.Peer != "generator" || h.Flaws.Peer == h.Name && h.Name != "" {
+			p.Fault(h.at, "link: peer %q must be another host of this file, or generator", h.Flaws.Peer)
+		}
+	}
 	return known
 }
 

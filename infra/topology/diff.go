@@ -3,6 +3,8 @@ package topology
 import (
 	"fmt"
 	"strings"
+
+	"isukit/infra/host"
 )
 
 // Diff tells how b differs from a, a line each; nothing when no difference. Names of the topologies are not compared.
@@ -60,6 +62,9 @@ func (h Host) text() string {
 	}
 	if h.LinkBitsPerSec > 0 {
 		parts = append(parts, fmt.Sprintf("%g Mbit/s", float64(h.LinkBitsPerSec)/1e6))
+	}
+	if h.Flaws != (host.Flaws{}) {
+		parts = append(parts, "link {"+h.Flaws.String()+"}")
 	}
 	return strings.Join(parts, ", ")
 }

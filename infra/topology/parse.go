@@ -115,7 +115,7 @@ func (p *reader) hosts(n ast.Node) []hostNode {
 			"address": func(n ast.Node) { h.Address, h.addressAt = p.address(n), n },
 			"cpus":    func(n ast.Node) { h.CPUs = p.cpus(n) },
 			"memory":  func(n ast.Node) { h.MemoryBytes = p.bytes(n, "memory", 64) },
-			"link":    func(n ast.Node) { h.LinkBitsPerSec = p.bitsPerSec(n) },
+			"link":    func(n ast.Node) { p.link(n, &h.Host) },
 		})
 		list = append(list, h)
 	}

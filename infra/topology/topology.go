@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+
+	"isukit/infra/host"
 )
 
 // Role is a kind of process.
@@ -52,6 +54,8 @@ type Host struct {
 	Address     string  `json:"address"`      // IP address or name, without port
 	// LinkBitsPerSec is the speed of its network link; 0: what it is.
 	LinkBitsPerSec int64 `json:"link_bits_per_sec,omitempty"`
+	// Flaws are what its link does to frames besides; only the lab has them.
+	Flaws host.Flaws `json:"link_flaws,omitzero"`
 }
 
 // Instance is one role on one host.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"isukit/infra/host"
 )
 
 var nameRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
@@ -92,6 +94,29 @@ func (p *reader) bytes(n ast.Node, what string, leastMiB int64) int64 {
 	}
 	p.Fault(n, "%s %q: want a whole number with KiB, MiB, GiB or TiB, from %dMiB to 16TiB", what, s, leastMiB)
 	return 0
+}
+
+// link reads what a host's link is: its rate alone, or a mapping.
+func (p *reader) link(n ast.Node, h *Host) {
+	rate := func(n ast.Node) { h.LinkBitsPerSec = p.bitsPerSec(n) }
+	if n.Type() != ast.MappingType && n.Type() != ast.MappingValueType {
+		rate(n)
+		return
+	}
+	actions := map[string]func(ast.Node){"rate": rate}
+	for _, key := range host.FlawKeys() {
+		actions[key] = func(n ast.Node) {
+			if text := p.Text(n, key); text != "" {
+				if err := h.Flaws.Set(key, text); err != nil {
+					p.Fault(n, "%v", err)
+				}
+			}
+		}
+	}
+	p.Mapping(n, "a link", nil, append(host.FlawKeys(), "rate"), actions)
+	if err := h.Flaws.Check(); err != nil {
+		p.Fault(n, "link: %v", err)
+	}
 }
 
 // bitsPerSec reads the speed of a link; networks count in powers of ten.

@@ -110,8 +110,15 @@ func Place(base *topology.Topology, name string, p Placing) ([]byte, error) {
 		if h.MemoryBytes > 0 {
 			fmt.Fprintf(&b, ", memory: %dKiB", h.MemoryBytes>>10)
 		}
+		var link []string
 		if h.LinkBitsPerSec > 0 {
-			fmt.Fprintf(&b, ", link: %gkbit", float64(h.LinkBitsPerSec)/1e3)
+			link = append(link, fmt.Sprintf("rate: %gkbit", float64(h.LinkBitsPerSec)/1e3))
+		}
+		if text := h.Flaws.String(); text != "" {
+			link = append(link, text)
+		}
+		if len(link) > 0 {
+			fmt.Fprintf(&b, ", link: {%s}", strings.Join(link, ", "))
 		}
 		b.WriteString("}\n")
 	}

@@ -81,7 +81,7 @@ func (d *Driver) startBooting(s state, h hostRecord) (*waitingHolder, error) {
 		return nil, err
 	}
 	args := []string{h.Address + "/24", linkAddress(h.Address), room, s.System.Tree, init}
-	return d.startHolder("scripts/lab-boot.sh", h.Want.Name, append(args, d.groupOf(s, h.Want.Name).Dirs()...)...)
+	return d.startHolder("scripts/lab-boot.sh", h.Want.Name, 0, append(args, d.groupOf(s, h.Want.Name).Dirs()...)...)
 }
 
 // firstProcess is the systemd of a host that boots or runs; the zero ID between two boots. It is a child of what the holder

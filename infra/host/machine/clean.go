@@ -217,6 +217,7 @@ func (s *state) living() []Ended {
 			add(service.Name, service.ID)
 		}
 		add(h.Want.Name, h.Holder)
+		add(h.Want.Name, h.Link)
 	}
 	for _, f := range s.Fixtures {
 		add(f.Name, f.ID)

@@ -166,7 +166,7 @@ func (d *Driver) Host(name string) (host.Host, error) {
 
 // Ensure implements host.Driver.
 func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) (err error) {
-	if err := host.CheckWants(hosts); err != nil {
+	if err := host.CheckWants(d.name, hosts); err != nil {
 		return err
 	}
 	unlock, err := d.exclusive()

@@ -3,6 +3,7 @@
 package machine
 
 import (
+	"io"
 	"syscall"
 
 	"isukit/infra/host"
@@ -20,6 +21,9 @@ func inNet(pid int, f func() error) error {
 }
 
 func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+// CarryFrames is what the lab starts for links with flaws.
+func CarryFrames(string, string, string, io.Writer) error { return host.ErrUnsupported }
 
 // UsableCPUs are the numbers of the CPUs on which this process may run; it tells them on Linux only.
 func UsableCPUs() ([]int, error) { return nil, host.ErrUnsupported }

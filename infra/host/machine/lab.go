@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"isukit"
 	"isukit/infra/host"
@@ -118,7 +119,7 @@ func (d *Driver) startHost(s state, h hostRecord) (*waitingHolder, error) {
 	if s.System != nil {
 		return d.startBooting(s, h)
 	}
-	return d.startHolder("scripts/lab-host.sh", h.Want.Name, h.Address+"/24", d.ownDir(h.Want.Name))
+	return d.startHolder("scripts/lab-host.sh", h.Want.Name, 0, h.Address+"/24", d.ownDir(h.Want.Name))
 }
 
 // portAddress is the link address of what is plugged into the switch for a host: that of the host, unless it has a device beyond,
@@ -151,6 +152,9 @@ func (d *Driver) shape(ctx context.Context) error {
 		}
 		if err == nil {
 			err = d.shapeLink(ctx, s, h)
+		}
+		if err == nil {
+			err = d.carry(ctx, s, h)
 		}
 		if err != nil {
 			return fmt.Errorf("host %s: %w", h.Want.Name, err)
@@ -255,7 +259,7 @@ func (d *Driver) makeFixtures(ctx context.Context) error {
 
 // makeFixture makes one of them; sw is the switch to which it is joined, if any.
 func (d *Driver) makeFixture(ctx context.Context, script, name string, sw *proc.ID, args ...string) (proc.ID, error) {
-	w, err := d.startHolder(script, name, args...)
+	w, err := d.startHolder(script, name, 0, args...)
 	if err != nil {
 		return proc.ID{}, err
 	}
@@ -286,9 +290,11 @@ func (d *Driver) clear(ctx context.Context, s state, h hostRecord) error {
 // unmake ends everything in a host of the lab, and takes away what made it one. Its files stay.
 func (d *Driver) unmake(ctx context.Context, s state, h hostRecord) error {
 	g := d.groupOf(s, h.Want.Name)
-	if h.Holder.PID > 0 { // first: it may be what boots the host again
-		if _, err := proc.EndGroup(ctx, h.Want.Name, h.Holder, d.ownDir(h.Want.Name)); err != nil {
-			return err
+	for _, id := range []proc.ID{h.Link, h.Holder} { // first: the holder may be what boots the host again
+		if id.PID > 0 {
+			if _, err := proc.EndGroup(ctx, h.Want.Name, id, d.ownDir(h.Want.Name)); err != nil {
+				return err
+			}
 		}
 	}
 	if _, err := g.Kill(ctx); err != nil {
@@ -296,8 +302,7 @@ func (d *Driver) unmake(ctx context.Context, s state, h hostRecord) error {
 	}
 	// The device goes now: the end of its namespace takes it away as well, but only some time after.
 	if sw := s.fixture(switchName); sw != nil && sw.ID.Alive() && h.Holder.PID > 0 {
-		err := tool(ctx, sw.ID.PID, "", "ip", "link", "del", port(h.Want.Name))
-		if err != nil && !strings.Contains(err.Error(), "Cannot find device") && !strings.Contains(err.Error(), "No such device") {
+		if err := errors.Join(unplug(ctx, sw.ID.PID, "w-"+h.Want.Name), unplug(ctx, sw.ID.PID, port(h.Want.Name))); err != nil {
 			return err
 		}
 	}
@@ -335,8 +340,9 @@ type waitingHolder struct {
 	done  bool
 }
 
-// startHolder makes the process; finish or giveUp must follow.
-func (d *Driver) startHolder(script, name string, args ...string) (*waitingHolder, error) {
+// startHolder makes the process, in namespaces of its own or, where in is not 0, in the network namespace of that process; finish or giveUp
+// must follow.
+func (d *Driver) startHolder(script, name string, in int, args ...string) (*waitingHolder, error) {
 	text, err := fs.ReadFile(isukit.Assets, script)
 	if err != nil {
 		return nil, err
@@ -358,10 +364,17 @@ func (d *Driver) startHolder(script, name string, args ...string) (*waitingHolde
 	}
 	defer output.Close()
 	w.gate, w.ready = gate, ready
-	w.cmd = exec.Command("/bin/sh", append([]string{"-c", string(text), "isukit-" + name, name}, args...)...)
+	argv := append([]string{"/bin/sh", "-c", string(text), "isukit-" + name, name}, args...)
+	if in != 0 {
+		argv = append([]string{"nsenter", "--target", fmt.Sprint(in), "--net", "--"}, argv...)
+	}
+	w.cmd = exec.Command(argv[0], argv[1:]...)
 	w.cmd.Stdin, w.cmd.Stdout, w.cmd.Stderr = input, output, output
 	w.cmd.Env, w.cmd.Dir = environment(), dir
-	w.cmd.SysProcAttr = apart()
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if in == 0 {
+		w.cmd.SysProcAttr = apart()
+	}
 	if err := w.cmd.Start(); err != nil {
 		gate.Close()
 		ready.Close()

@@ -3,10 +3,14 @@ package machine_test
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,7 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var programs = map[string]func(args []string) error{"spin": spin, "eat": eat, "flood": flood, "reach": reach, "updown": upDown, "here": helper}
+var programs = map[string]func(args []string) error{"spin": spin, "eat": eat, "flood": flood, "reach": reach, "updown": upDown, "here": helper,
+	"lab": carries, "echo": echo, "turns": turns, "ping": ping}
 
 // spin SECONDS prints how much work it did.
 func spin(args []string) error {
@@ -98,7 +103,7 @@ func upDown(args []string) error {
 		if err != nil {
 			return err
 		}
-		for _, wants := range [][]host.Want{{{Name: "s1"}, {Name: "s2", CPUs: 1}}, {{Name: "s3", LinkBitsPerSecond: 1e8}}} {
+		for _, wants := range [][]host.Want{{{Name: "s1"}, {Name: "s2", CPUs: 1, Flaws: host.Flaws{Delay: time.Millisecond}}}, {{Name: "s3", LinkBitsPerSecond: 1e8}}} {
 			if err := d.Ensure(ctx, wants); err != nil {
 				return err
 			}
@@ -127,4 +132,105 @@ func upDown(args []string) error {
 		}
 		fmt.Println("once more")
 	}
+}
+
+// carries is what isukit's hidden "lab link" does.
+func carries(args []string) error {
+	return machine.CarryFrames(args[1], args[2], args[3], os.Stdout)
+}
+
+// echo ADDRESS sends back what connections bring.
+func echo(args []string) error {
+	l, err := net.Listen("tcp", args[0])
+	for err == nil {
+		var conn net.Conn
+		if conn, err = l.Accept(); err == nil {
+			go func() { defer conn.Close(); io.Copy(conn, conn) }()
+		}
+	}
+	return err
+}
+
+// turns ADDRESS TIME prints how many bytes went there and back one by one, and how long each took in ms: the middle one, and the mean.
+func turns(args []string) error {
+	within, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("tcp", args[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var took []time.Duration
+	for start := time.Now(); time.Since(start) < within; { // clock: it works for so long
+		began, one := time.Now(), []byte{1}
+		if _, err := conn.Write(one); err != nil {
+			return err
+		}
+		if _, err := conn.Read(one); err != nil {
+			return err
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	fmt.Println(len(took), float64(took[len(took)/2])/1e6, within.Seconds()*1e3/float64(len(took)))
+	return nil
+}
+
+// ping ADDRESS COUNT APART sends that many echo requests. It prints how many different ones were answered, how many answers came, how many of
+// them after the answer to a later one, and how long the shortest, the middle and the longest took in ms.
+func ping(args []string) error {
+	var count int
+	if _, err := fmt.Sscan(args[1], &count); err != nil {
+		return err
+	}
+	apart, err := time.ParseDuration(args[2])
+	if err != nil {
+		return err
+	}
+	conn, err := net.Dial("ip4:icmp", args[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	sent := make([]time.Time, count)
+	go func() {
+		for n := range sent {
+			request := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{8, 0, 0, 0}, uint16(os.Getpid())), uint16(n))
+			sum := 0x800 + os.Getpid()&0xffff + n
+			sum = sum&0xffff + sum>>16
+			binary.BigEndian.PutUint16(request[2:], ^uint16(sum))
+			sent[n] = time.Now()
+			conn.Write(request) // what is not sent is not answered
+			time.Sleep(apart)
+		}
+		time.Sleep(time.Second) // answers on their way
+		conn.SetReadDeadline(time.Now())
+	}()
+	took, answers, late, latest := map[int]time.Duration{}, 0, 0, -1
+	for answer := make([]byte, 1500); ; {
+		n, _, err := conn.(*net.IPConn).ReadFrom(answer)
+		if err != nil {
+			break
+		}
+		if n < 8 || answer[0] != 0 || binary.BigEndian.Uint16(answer[4:]) != uint16(os.Getpid()) {
+			continue
+		}
+		number := int(binary.BigEndian.Uint16(answer[6:]))
+		if answers++; number < latest {
+			late++
+		}
+		latest = max(latest, number)
+		if _, again := took[number]; !again {
+			took[number] = time.Since(sent[number])
+		}
+	}
+	times := slices.Sorted(maps.Values(took))
+	if len(times) == 0 {
+		times = []time.Duration{0}
+	}
+	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+	fmt.Println(len(took), answers, late, ms(times[0]), ms(times[len(times)/2]), ms(times[len(times)-1]))
+	return nil
 }

@@ -51,6 +51,9 @@ type hostRecord struct {
 	Maker    proc.ID         `json:"maker,omitzero"`
 	Holder   proc.ID         `json:"holder,omitzero"`
 	Shaped   bool            `json:"shaped,omitempty"`   // its link has a speed of its own
+	Fault    *Fault          `json:"fault,omitempty"`    // the last one of its link
+	Link     proc.ID         `json:"link,omitzero"`      // what carries the frames of its link, if anything does
+	Carries  string          `json:"carries,omitempty"`  // how
 	Services []serviceRecord `json:"services,omitempty"` // in the order of their start
 }
 
@@ -125,7 +128,7 @@ func (s *state) afterRestart() {
 	s.Boot, s.Fixtures, s.Controllers = proc.Boot(), nil, nil
 	for i := range s.Hosts {
 		h := &s.Hosts[i]
-		h.Holder = proc.ID{}
+		h.Holder, h.Link, h.Carries, h.Fault = proc.ID{}, proc.ID{}, "", nil
 		if s.Driver == labName {
 			h.Maker = proc.ID{PID: -1} // nobody: the host is to be made again
 		}

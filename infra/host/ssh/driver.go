@@ -190,9 +190,9 @@ func (d *Driver) client(w host.Want, sudo bool) *client {
 }
 
 // Ensure implements host.Driver: it finds out what the hosts are, and makes isukit's directory there. What a host has is
-// what it has: CPUs, MemoryBytes and LinkBitsPerSecond are not made so. A host that it has readied before is not asked again.
+// what it has: CPUs, MemoryBytes and LinkBitsPerSecond are not made so, and a link with flaws is refused. A host that it has readied before is not asked again.
 func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
-	if err := host.CheckWants(hosts); err != nil {
+	if err := host.CheckWants(d.Name(), hosts); err != nil {
 		return err
 	}
 	d.mu.Lock()
