@@ -34,7 +34,7 @@ for target in ${TARGETS:-linux/amd64 linux/arm64 darwin/arm64}; do
 	mkdir "$work/$name"
 	build "$os" "$arch" "$work/$name"
 	cp -R "$work/share/man" "$work/share/completions" "$work/$name/"
-	cp README.md README.ja.md CHANGELOG.md LICENSE docs/licenses.md "$work/$name/"
+	cp -R README.md README.ja.md CHANGELOG.md CONTRIBUTING.md LICENSE docs "$work/$name/"
 	# Names, times, owners and modes do not depend on the machine.
 	chmod -R u=rwX,go=rX "$work/$name"
 	tar --sort=name --mtime="@$time" --owner=0 --group=0 --numeric-owner --format=ustar -C "$work" -cf - "$name" | gzip -9n >"dist/$name.tar.gz"

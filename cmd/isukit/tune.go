@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,7 +149,11 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 			return err
 		}
 		if report.Has(tune.Failed, tune.Left) {
-			return ui.Hinted(errors.New("some settings could not be applied"), "\"isukit tune verify\" shows the settings in effect; \"isukit tune revert\" reverts them")
+			hint := "\"isukit tune verify\" shows the settings in effect; \"isukit tune revert\" reverts them"
+			if slices.ContainsFunc(report, func(o tune.Outcome) bool { return strings.Contains(o.Reason, "permission denied") }) {
+				hint = "files of this machine need root: revert, then use sudo for all isukit tune commands, or give the host an address in isukit.yaml, so that isukit uses ssh and sudo"
+			}
+			return ui.Hinted(errors.New("some settings could not be applied"), hint)
 		}
 		if !report.Has(tune.Applied, tune.Kept) {
 			return ui.Hinted(errors.New("nothing could be applied"), "see the reasons above; servers come from isukit.yaml (services and databases) or from a topology (--driver)")

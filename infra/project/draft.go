@@ -16,21 +16,21 @@ var ownUnits = regexp.MustCompile(`^(systemd-|dbus|getty|user@|ssh|cron|polkit|s
 func (f *Found) Draft(name string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# Written by isukit init from what it saw on this host. docs/project.md describes every key.")
+	line("# Written by isukit init for the services of this host. docs/project.md describes every key.")
 	line("name: %s", name)
 	line("hosts:")
-	line("  - {name: local}             # this machine; with an address, such as isucon@10.0.0.1, others can use what runs here")
+	line("  - {name: local}             # this machine; with an address, such as isucon@10.0.0.1, isukit uses ssh")
 	line("  # - {name: s2, address: isucon@10.0.0.2}   # over ssh")
 	f.draftServices(line)
 	known := f.draftRoles(line)
 	f.draftLogs(line)
-	line("# routes: [\"/posts/:id\"]      # how paths belong together; without this they are found")
+	line("# routes: [\"/posts/:id\"]      # patterns of paths; by default isukit finds them")
 	if !known {
 		f.draftDatabases(line)
 	}
 	f.draftProfiles(line)
 	line("benchmark:")
-	line("  # command: ./bench --target http://127.0.0.1   # what it prints is searched for the score:")
+	line("  # command: ./bench --target http://127.0.0.1   # isukit finds the score in its output:")
 	line("  # score: {json: .score}     # or {regexp: 'score: (\\d+)'}")
 	line("  # pass: {json: .pass}       # must be true; some benchmarks exit with 0 when they fail")
 	line("  external: true              # instead of a command: isukit observe waits for it")
@@ -83,7 +83,7 @@ func (f *Found) draftLogs(line func(string, ...any)) {
 		remark := ""
 		switch l.Format {
 		case "", "combined", "main":
-			remark = "   # it contains no times: use a log_format with $request_time and $upstream_response_time"
+			remark = "   # no times in it: isukit tune apply nginx/measure adds them"
 		default:
 			remark = "   # log_format " + l.Format
 		}

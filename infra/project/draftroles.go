@@ -55,14 +55,19 @@ func (f *Found) addRoles(name, body string) {
 	}
 }
 
-// port is the first one on which a unit listens; "" for none.
-func (f *Found) port(unit string) string {
-	for _, l := range f.listens {
-		if l[0] == unit && (unit != "nginx.service" || l[1] == "443" || l[1] == "80") {
-			return l[1]
+// port is the one of a unit's that a proxy passes to, else the first one on which it listens; "" for none.
+func (f *Found) port(unit string) (port string) {
+	for _, l := range slices.Backward(f.listens) {
+		if l[0] != unit || unit == "nginx.service" && l[1] != "443" && l[1] != "80" {
+			continue
+		}
+		port = l[1]
+		passed := regexp.MustCompile(`:\s?` + port + `\b`)
+		if unit != "nginx.service" && slices.ContainsFunc(f.sites, func(site [2]string) bool { return passed.MatchString(site[1]) }) {
+			break
 		}
 	}
-	return ""
+	return port
 }
 
 // databaseUnits are those of servers of MySQL and MariaDB.

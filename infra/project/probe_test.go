@@ -58,9 +58,9 @@ func TestDraft(t *testing.T) {
 	for _, want := range []string{
 		"# listening: 80 nginx, 8080\n",
 		"{hosts: [local], run: sudo systemctl try-restart isu-go.service mysql.service nginx.service}",
-		"{host: local, file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}   # it contains no times",
+		"{host: local, file: /var/log/nginx/access.log, reopen: sudo nginx -s reopen}   # no times in it",
 		"{host: local, file: /var/log/nginx/app.log, reopen: sudo nginx -s reopen}   # log_format ltsv\n",
-		"{host: local, file: /opt/b.log, reopen: sudo nginx -c /opt/b.conf -p /opt -s reopen}   # it contains no times",
+		"{host: local, file: /opt/b.log, reopen: sudo nginx -c /opt/b.conf -p /opt -s reopen}   # no times in it",
 		"{host: local, file: /var/lib/mysql/host-slow.log}   # switch it on: SET GLOBAL slow_query_log = ON, long_query_time = 0\n",
 		"{host: local, client: sudo mysql}", `pprof:
     - {host: local, url: "http://127.0.0.1:6060"}`, "sudo: true", "initialize: /initialize",

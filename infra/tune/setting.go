@@ -107,12 +107,12 @@ func (s Setting) unknown(p engine.Product) string {
 			continue
 		}
 		if p.Version.Compare(since.From) < 0 {
-			return fmt.Sprintf("%s does not know %s, which is there since %s", p, s.Key, since.From)
+			return fmt.Sprintf("%s does not have %s, which is new in %s", p, s.Key, since.From)
 		}
 		if since.Until != (engine.Version{}) && p.Version.Compare(since.Until) >= 0 {
-			return fmt.Sprintf("%s does not know %s, which was removed in %s", p, s.Key, since.Until)
+			return fmt.Sprintf("%s does not have %s, which was removed in %s", p, s.Key, since.Until)
 		}
 		return ""
 	}
-	return fmt.Sprintf("%s does not know %s, which is of %s", p, s.Key, strings.Join(others, ", "))
+	return fmt.Sprintf("%s does not have %s, which is a setting of %s", p, s.Key, strings.Join(others, ", "))
 }
