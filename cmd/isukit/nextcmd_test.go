@@ -21,12 +21,25 @@ func TestNextKnowsTheDay(t *testing.T) {
 	}
 	plain := passed(func(*result.Round) {})
 	scan := passed(func(r *result.Round) {
-		r.Queries.Queries = []result.Query{{Fingerprint: "select * from chairs", Explain: "| 1 | SIMPLE | chairs | ALL | NULL |", Time: result.Spread{SumSeconds: 12}}}
+		r.Queries.Queries = []result.Query{{Fingerprint: "select * from chairs", RowsExamined: 900000, RowsSent: 40, Time: result.Spread{Count: 2, SumSeconds: 12}}}
 	})
 	cpu := passed(func(r *result.Round) {
 		r.Bottleneck = result.Bottleneck{Resource: "cpu", Role: "db", Text: "CPU of s1: 98 % busy, db used most of it."}
 	})
 	logs := passed(func(r *result.Round) { r.Queries.Sources = []string{"slow log of s1"} })
+	dir := t.TempDir()
+	for _, r := range []*result.Round{plain, scan} {
+		if r == scan {
+			r.ID = "20261122T120000Z-app"
+		}
+		if _, err := result.Write(dir, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saved := round.Day{Now: noon}
+	if err := saved.Look(t.Context(), "", dir, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
 	failed := &result.Round{ID: "b", Reason: "validate failed", StartedAt: noon}
 	evening := noon.Add(330 * time.Minute) // 17:30
 	for name, c := range map[string]struct {
@@ -40,6 +53,7 @@ func TestNextKnowsTheDay(t *testing.T) {
 		"no index":            {round.Day{Now: noon, Project: own, Rounds: []*result.Round{scan}}, []string{"isukit show", "isukit round", "isukit diff"}, "add an index: the slowest query (12.0 s)"},
 		"database's CPU":      {round.Day{Now: noon, Project: own, Rounds: []*result.Round{cpu}}, []string{"isukit tune apply mysql/memory", "isukit round"}, "98 % busy"},
 		"portal's database":   {round.Day{Now: noon, Rounds: []*result.Round{cpu}}, []string{"isukit round -t final-1 --driver lab"}, "move the database"},
+		"saved":               {saved, []string{"isukit show", "isukit round", "isukit diff"}, "add an index: the slowest query (12.0 s) examines 900000 rows to return 40"},
 		"failed":              {round.Day{Now: noon, Project: own, Rounds: []*result.Round{failed, plain}}, []string{"isukit restore 20261122T110000Z-app"}, "validate failed"},
 		"no logs":             {round.Day{Now: noon, Project: own, Rounds: []*result.Round{{Passed: true}}}, []string{"isukit tune apply measure"}, "no requests"},
 		"evening, measuring":  {round.Day{Now: evening, Project: own, Rounds: []*result.Round{logs}}, []string{"isukit tune revert mysql/measure", "isukit final", "isukit round"}, "slow log of s1"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +33,9 @@ func (d *Day) Look(ctx context.Context, file, results, stateDir string) (err err
 		return err
 	}
 	for _, e := range entries {
+		if len(d.Rounds) == 0 { // a list has no digests
+			e.Round, _, e.Err = result.Get(results, e.ID)
+		}
 		if e.Err == nil {
 			d.Rounds = append(d.Rounds, e.Round)
 		}
@@ -128,9 +130,6 @@ func (d Day) failedStep(r *result.Round) Step {
 	return Step{5, "isukit show" + d.Flags, "the last round failed: " + r.Reason}
 }
 
-// fullScan is in a plan that reads a whole table: as a table or a tree.
-var fullScan = regexp.MustCompile(`\|\s*ALL\s*\||\tALL\t|type: ALL|Table scan on`)
-
 // tuningSteps follow from the newest round.
 func (d Day) tuningSteps(r *result.Round) (list []Step) {
 	if !r.Passed {
@@ -140,9 +139,9 @@ func (d Day) tuningSteps(r *result.Round) (list []Step) {
 		list = append(list, Step{2, "isukit tune apply measure", "the newest round has no requests or no queries from logs"})
 	}
 	if len(r.Queries.Queries) > 0 {
-		if q := r.Queries.Queries[0]; fullScan.MatchString(q.Explain) {
+		if q := r.Queries.Queries[0]; q.RowsExamined > 100*(q.RowsSent+q.RowsAffected+q.Time.Count) {
 			list = append(list, Step{10, "isukit show" + d.Flags,
-				fmt.Sprintf("add an index: the slowest query (%.1f s) reads a whole table: %.80s", q.Time.SumSeconds, q.Fingerprint)})
+				fmt.Sprintf("add an index: the slowest query (%.1f s) examines %d rows to return %d: %.80s", q.Time.SumSeconds, q.RowsExamined, q.RowsSent, q.Fingerprint)})
 		}
 	}
 	role, _, _ := strings.Cut(r.Bottleneck.Role, "-")
