@@ -9,6 +9,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -64,6 +65,8 @@ type Options struct {
 	Slow time.Duration
 	// InitializeLimit is how long an initialize may take. Default a minute: more than a benchmark waits, and less than proxies do.
 	InitializeLimit time.Duration
+	// RequestLimit is how long any other request may take. Default 20 s.
+	RequestLimit time.Duration
 	// PasswordIterations is how costly new passwords' hashes are. Default DefaultPasswordIterations.
 	PasswordIterations int
 }
@@ -101,15 +104,10 @@ func (o Options) withDefaults() Options {
 		nop := zerolog.Nop()
 		o.Logger = &nop
 	}
-	if o.Slow == 0 {
-		o.Slow = time.Second
-	}
-	if o.InitializeLimit == 0 {
-		o.InitializeLimit = time.Minute
-	}
-	if o.PasswordIterations == 0 {
-		o.PasswordIterations = DefaultPasswordIterations
-	}
+	o.Slow = cmp.Or(o.Slow, time.Second)
+	o.InitializeLimit = cmp.Or(o.InitializeLimit, time.Minute)
+	o.RequestLimit = cmp.Or(o.RequestLimit, 20*time.Second)
+	o.PasswordIterations = cmp.Or(o.PasswordIterations, DefaultPasswordIterations)
 	return o
 }
 

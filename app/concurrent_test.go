@@ -298,7 +298,7 @@ func raceNotifications(t *testing.T, a, b *site) {
 }
 
 // raceInitialize resets the data again and again, from two processes too, while everything else goes on: no answer is
-// a 5xx, and what is left is the dataset.
+// a 5xx, and what is left is the dataset. The others pause for twice as long as their requests took: a slow machine would have no time left for the initializes.
 func raceInitialize(t *testing.T, a, b *site) {
 	a.initialize(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -308,6 +308,7 @@ func raceInitialize(t *testing.T, a, b *site) {
 		c, w := s.login(t, a.member(t, i)), s.worker()
 		load.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
+				began := time.Now()
 				errs := []error{
 					c.try(ctx, "POST", "/api/jobs", &portalv1.EnqueueJobRequest{Target: "t"}, &portalv1.EnqueueJobResponse{}),
 					c.try(ctx, "GET", "/api/dashboard", nil, &portalv1.GetDashboardResponse{}),
@@ -331,6 +332,7 @@ func raceInitialize(t *testing.T, a, b *site) {
 				if err := c.try(ctx, "POST", "/api/login", &portalv1.LoginRequest{Name: a.data.Contestants[n%100].Name, Password: a.data.Contestants[n%100].Password}, &portalv1.LoginResponse{}); err != nil && ctx.Err() == nil {
 					t.Errorf("login while initializing: %v", err)
 				}
+				time.Sleep(2 * time.Since(began))
 			}
 		})
 	}

@@ -18,11 +18,7 @@ import (
 	"isukit/proto/wire"
 )
 
-const (
-	// requestTimeout bounds every request but initialize.
-	requestTimeout = 20 * time.Second
-	healthTimeout  = 2 * time.Second
-)
+const healthTimeout = 2 * time.Second
 
 // MySQL's and MariaDB's error numbers that the app decides on.
 const (
@@ -104,7 +100,7 @@ func (p *portal) serve(e endpoint) http.Handler {
 		ctx := pprof.WithLabels(r.Context(), labels)
 		pprof.SetGoroutineLabels(ctx) // profiles tell which route a sample is of
 		defer pprof.SetGoroutineLabels(r.Context())
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		ctx, cancel := context.WithTimeout(ctx, p.RequestLimit)
 		defer cancel()
 		c := &call{w: w, r: r}
 		if err := p.admit(ctx, e.access, c); err != nil {

@@ -132,7 +132,7 @@ func newReplicatedSite(t testing.TB, engine string) *site {
 		conf.Replicas = append(conf.Replicas, fanout.Replica{Name: fmt.Sprint("db-", n+1), DSN: db.RootDSN("portal")})
 	}
 	wait.ForNil(t, "the replica to have copied the database", func() (err error) {
-		s.pool, err = fanout.Open(t.Context(), conf)
+		s.pool, err = fanout.Open(t.Context(), patient(conf))
 		return err
 	})
 	t.Cleanup(func() { s.pool.Close() })
@@ -164,10 +164,16 @@ func (s *site) addDB(t testing.TB, engine string, scale dataset.Scale, conf *fan
 	conf.Replicas = append(conf.Replicas, fanout.Replica{Name: fmt.Sprint("db-", len(conf.Replicas)+1), DSN: started.RootDSN("portal")})
 }
 
+// patient is conf without the limits after which a slow server counts as one that is lost.
+func patient(conf fanout.Config) fanout.Config {
+	conf.DialTimeout, conf.ProbeTimeout, conf.WriteTimeout = wait.Limit, wait.Limit, 10*wait.Limit
+	return conf
+}
+
 func (s *site) open(t testing.TB, conf fanout.Config, scale dataset.Scale) {
 	t.Helper()
 	var err error
-	if s.pool, err = fanout.Open(t.Context(), conf); err != nil {
+	if s.pool, err = fanout.Open(t.Context(), patient(conf)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.pool.Close() })
@@ -216,7 +222,7 @@ func (s *site) portal(t testing.TB, role app.Role, appID int) *app.Portal {
 	logger := zerolog.New(s.log)
 	p, err := app.New(app.Options{
 		Role: role, Store: s.rest, Jobs: s.jobs, SessionKey: sessionKey, WorkerToken: workerToken, APIURL: "http://127.0.0.1:9292",
-		AppID: appID, InitializeLimit: 10 * wait.Limit, Now: s.now, Logger: &logger, PasswordIterations: 10,
+		AppID: appID, InitializeLimit: 10 * wait.Limit, RequestLimit: 10 * wait.Limit, Now: s.now, Logger: &logger, PasswordIterations: 10,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,22 +13,15 @@ var slopes = [...]float64{1, 2.5, 6.25, 15.6, 39, 98, 244, 610, 1526}
 func Evidence(logRatios []float64, shift float64) float64 {
 	sum := 0.0
 	for _, s := range slopes {
-		up, down := 0.0, 0.0
+		up, down := 1.0, 1.0
 		for _, d := range logRatios {
-			up += logBet(s * (d - shift))
-			down += logBet(-s * (d - shift))
+			e := math.Exp(min(max(-s*(d-shift), -700), 700)) // beyond, a factor is 0 or 2, and e no number
+			up *= 2 / (1 + e)
+			down *= 2 * e / (1 + e)
 		}
-		sum += math.Exp(up) + math.Exp(down)
+		sum += up + down
 	}
 	return sum / float64(2*len(slopes))
-}
-
-// logBet is the logarithm of 2/(1+exp(-x)), the stake's factor of one bet.
-func logBet(x float64) float64 {
-	if x < -30 {
-		return math.Ln2 + x
-	}
-	return math.Ln2 - math.Log1p(math.Exp(-x))
 }
 
 // anytimeInterval holds every log ratio that the evidence has not refuted at alpha. It is right at all times together.

@@ -119,7 +119,7 @@ func TestServeMemory(t *testing.T) {
 	}
 	parallelGets(t, base, 40)
 	for _, path := range []string{"rounds/" + ids[0] + "/report.html", "diff?a=" + ids[0] + "&b=" + ids[1], "rounds/" + ids[0] + "/round.json"} {
-		parallelGets(t, base+path, 6) // pages are made one after another
+		parallelGets(t, base+path, 4) // pages are made one after another
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
