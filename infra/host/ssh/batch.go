@@ -3,7 +3,6 @@ package ssh
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +18,8 @@ import (
 )
 
 // batchScript begins a script that does several things, with functions for it. answer prints for each its exit status, how many bytes
-// of outputs and errors follow, and these. ID tells killScript its process group.
-const batchScript = `export PATH="$PATH:` + systemPath + `"
-work=/run/isukit/%[1]s.d
-mkdir -p -m 700 "$work" || exit 1
-trap 'rm -rf /run/isukit/%[1]s "$work"' EXIT
-read -r _ _ _ _ group _ </proc/$$/stat
-echo "$group" >/run/isukit/%[1]s
+// of outputs and errors follow, and these.
+const batchScript = enterScript + `export PATH
 cd "$work" || exit 1
 answer() {
 	echo "$1"
@@ -35,7 +29,7 @@ answer() {
 }
 get() {
 	[ -e "$1" ] || exit 91
-	[ "$(stat -Lc %%s -- "$1")" -le ` + maxGet + ` ] || exit 92
+	[ "$(stat -Lc %%s -- "$1")" -le "$2" ] || exit 92
 	cat -- "$1"
 }
 put() {
@@ -46,8 +40,9 @@ put() {
 		file=$(readlink -f -- "$file") || exit 1
 		[ ! -e "$file" ] || mode=$(stat -c %%a -- "$file") || exit 1
 	fi
-	new=$file.isukit-new
+	new=$file` + newFile + `
 	trap 'rm -f -- "$new"' EXIT
+	trap 'exit 1' HUP INT PIPE TERM
 	umask 077
 	head -c "$2" >"$new" || exit 1
 	[ "$(stat -c %%s -- "$new")" -eq "$2" ] || exit 93
@@ -56,8 +51,8 @@ put() {
 `
 
 const (
+	newFile    = ".isukit-new" // what a file is called until it is whole
 	systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	maxGet     = "1048576" // host.MaxOutputBytes
 )
 
 // batch is the script for ops, and its input.
@@ -84,21 +79,25 @@ func (n *node) batch(id string, ops []host.Op) (script string, input []byte) {
 				dirs = nil
 			}
 		case op.Run != nil:
-			in := "/dev/null"
-			if len(op.Run.Stdin) > 0 {
-				in = "in"
-				fmt.Fprintf(&b, "head -c %d >in\n", len(op.Run.Stdin))
-				input = append(input, op.Run.Stdin...)
-			}
+			input = append(input, op.Run.Stdin...)
 			argv := op.Run.Argv
-			fmt.Fprintf(&b, "( cd %s || exit 94\n%s\ncommand -v %s >/dev/null || exit 90\n%s ) <%s >out 2>err\n",
-				quote(cmp.Or(op.Run.Dir, n.from)), exports(op.Run.Env), quote(argv[0]), quoteAll(argv), in)
+			fmt.Fprintf(&b, "( %s\n{ %s; } || exit 126\n%s\ncommand -v %s >/dev/null || exit 90\n%s ) >out 2>err\n",
+				wholeInput(op.Run.Stdin), changeTo(op.Run.Dir), exports(op.Run.Env), quote(argv[0]), quoteAll(argv))
+			fmt.Fprintf(&b, "code=$?; truncate -s '<%d' out err; (exit $code)\n", host.MaxOutputBytes)
 		default:
-			fmt.Fprintf(&b, "( get %s ) >out 2>err\n", quote(op.Get))
+			fmt.Fprintf(&b, "( get %s %d ) >out 2>err\n", quote(op.Get), maxGet(ops))
 		}
 		b.WriteString("answer $?" + must + "\n")
 	}
 	return b.String(), input
+}
+
+// maxGet is how large a file may be: of several things each takes a part of the answer.
+func maxGet(ops []host.Op) int {
+	if len(ops) == 1 {
+		return host.MaxFileBytes
+	}
+	return host.MaxOutputBytes
 }
 
 // readAnswers reads what a batch prints; what was not done is not there.
@@ -133,7 +132,7 @@ func (n *node) readAnswers(r *bufio.Reader, ops []host.Op) ([]host.Answer, error
 }
 
 // maxBatchBytes is how much a batch may answer.
-const maxBatchBytes = host.MaxFileBytes
+const maxBatchBytes = host.MaxFileBytes + 4096
 
 // judge turns exit statuses of a batch's own into errors.
 func (n *node) judge(op host.Op, a *host.Answer) {
@@ -148,7 +147,7 @@ func (n *node) judge(op host.Op, a *host.Answer) {
 	case a.Code == noFile:
 		a.Err = fmt.Errorf("get %s on %s: %w", op.Get, name, fs.ErrNotExist)
 	case a.Code == tooLarge:
-		a.Err = fmt.Errorf("get %s on %s: %w: more than %s bytes", op.Get, name, host.ErrTooLarge, maxGet)
+		a.Err = fmt.Errorf("get %s on %s: %w", op.Get, name, host.ErrTooLarge)
 	default:
 		a.Err = fmt.Errorf("get %s on %s: %w", op.Get, name, n.client.failure(a.Result))
 	}
@@ -181,7 +180,7 @@ func (n *node) do(ctx context.Context, ops []host.Op) ([]host.Answer, error) {
 	if len(ops) == 0 {
 		return nil, nil
 	}
-	id := newID()
+	id := n.client.newID()
 	script, input := n.batch(id, ops)
 	res, err := n.client.script(ctx, script, input, maxBatchBytes)
 	if err == nil && res.Code != 0 {
@@ -267,7 +266,7 @@ func (m *memo) learn(ops []host.Op, answers []host.Answer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, op := range ops {
-		if a := answers[k]; m.looking && op.Put == nil && a.Code != noDirectory && (a.Err == nil || errors.Is(a.Err, fs.ErrNotExist)) {
+		if a := answers[k]; m.looking && op.Put == nil && (a.Err == nil || errors.Is(a.Err, fs.ErrNotExist)) {
 			m.answers[opKey(op)] = a
 		}
 	}
@@ -323,7 +322,7 @@ func (f *firstLook) script() string {
 	if len(f.ops) == 0 {
 		return ":"
 	}
-	script, _ := f.node.batch(newID(), f.ops)
+	script, _ := f.node.batch(f.node.client.newID(), f.ops)
 	return script
 }
 

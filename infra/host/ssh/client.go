@@ -24,10 +24,20 @@ type client struct {
 	opts    Options
 	control string // directory of sockets
 	sudo    bool
+	locked  *sync.Map // by name: hosts whose locks the driver has; nil where nothing may be done that needs root
 }
 
-// connectSeconds is how long a connection may take to be made.
-const connectSeconds = 20
+// connectSeconds is how long a connection may take to be made, and sshd then to answer, for which it is tried greetings times: one on a
+// busy host takes its time.
+const (
+	connectSeconds = 10
+	greetings      = 3
+)
+
+// busy tells whether a host took a connection whose sshd did not answer.
+func busy(err error) bool {
+	return errors.Is(err, host.ErrUnreachable) && strings.Contains(err.Error(), "during banner exchange")
+}
 
 // newer are options that an old ssh does not know, and whose values people have in their ssh_config: without them what isukit runs is
 // not run, or cannot be spoken to.
@@ -65,8 +75,17 @@ func destination(address string) string {
 // begun is a line that a script's outputs begin with: what comes before it is the greeting of a login shell, or ssh's own.
 const begun = "isukit-begins-here\n"
 
+// allOfIt ends a script: one whose end is missing, as its sender was killed or cut off, is not run.
+const allOfIt = "# isukit-ends-here"
+
 // receive reads a script of as many bytes as the first line says, and becomes it. What follows is the script's input.
-const receive = `echo isukit-begins-here; echo isukit-begins-here >&2; read -r n && script=$(dd bs=1 count="$n" 2>/dev/null; echo x) && eval "${script%x}"`
+const receive = `echo isukit-begins-here; echo isukit-begins-here >&2; read -r n && script=$(dd bs=1 count="$n" 2>/dev/null) && case $script in *"` + allOfIt + `") eval "$script" ;; *) exit 1 ;; esac`
+
+// toReceive is a script as receive reads it.
+func toReceive(script string) string {
+	script += "\n" + allOfIt
+	return fmt.Sprintf("%d\n%s", len(script), script)
+}
 
 // remote is the command line for the login shell of the host's user.
 func (c *client) remote() string {
@@ -77,16 +96,37 @@ func (c *client) remote() string {
 	return command
 }
 
-// command is ssh, ready to run a script.
+// command is ssh, ready to run a script. What runs under the host's lock has an ID.
 func (c *client) command(ctx context.Context, script string, input []byte) *exec.Cmd {
+	if c.holds() && !strings.HasPrefix(script, "work=") {
+		script = fmt.Sprintf(enterScript, c.newID()) + script
+	}
 	cmd := exec.CommandContext(ctx, "ssh", append(c.args(), c.remote())...)
-	cmd.Stdin = io.MultiReader(strings.NewReader(fmt.Sprintf("%d\n%s", len(script), script)), bytes.NewReader(input))
+	cmd.Stdin = io.MultiReader(strings.NewReader(toReceive(script)), bytes.NewReader(input))
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
 
+// holds tells whether the driver has the host's lock.
+func (c *client) holds() bool {
+	if c.locked == nil {
+		return false
+	}
+	_, ok := c.locked.Load(c.name)
+	return ok
+}
+
 // script runs a script and returns how it ended. The error is a *host.Fault where the host could not be reached or used.
-func (c *client) script(ctx context.Context, script string, input []byte, limit int) (host.Result, error) {
+func (c *client) script(ctx context.Context, script string, input []byte, limit int) (res host.Result, err error) {
+	for range greetings {
+		if res, err = c.try(ctx, script, input, limit); !busy(err) {
+			break
+		}
+	}
+	return res, err
+}
+
+func (c *client) try(ctx context.Context, script string, input []byte, limit int) (host.Result, error) {
 	out, errOut := limitedBuffer{limit: limit}, limitedBuffer{limit: host.MaxOutputBytes}
 	cmd := c.command(ctx, script, input)
 	frame := &framed{to: &out}

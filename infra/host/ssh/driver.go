@@ -39,9 +39,10 @@ type Driver struct {
 	dir     string // of the record
 	control string // of sockets
 
-	used  sync.Map // of host.Want: hosts with a connection, maybe
-	nodes sync.Map // by record: those that were asked for
-	first func(host.About) ([]host.Op, []string)
+	used   sync.Map // of host.Want: hosts with a connection, maybe
+	nodes  sync.Map // by record: those that were asked for
+	locked sync.Map // by name, as locks
+	first  func(host.About) ([]host.Op, []string)
 
 	mu     sync.Mutex
 	apart  []record             // in place of the file
@@ -186,7 +187,7 @@ func (d *Driver) client(w host.Want, sudo bool) *client {
 		dest = w.Name
 	}
 	d.used.Store(w, true)
-	return &client{name: w.Name, dest: destination(dest), opts: d.opts, control: d.control, sudo: sudo}
+	return &client{name: w.Name, dest: destination(dest), opts: d.opts, control: d.control, sudo: sudo, locked: &d.locked}
 }
 
 // Ensure implements host.Driver: it finds out what the hosts are, and makes isukit's directory there. What a host has is
@@ -263,6 +264,7 @@ func sameMachine(list []record) error {
 // ask finds out what a host is.
 func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 	c := d.client(w, false)
+	c.locked = nil
 	out, err := c.check(ctx, "inspect the host", askScript, nil)
 	if err != nil {
 		return record{}, err
@@ -347,10 +349,7 @@ func (d *Driver) Host(name string) (host.Host, error) {
 
 // node is a host on record, always the same one.
 func (d *Driver) node(r record) *node {
-	n := &node{client: d.client(r.Want, r.Sudo), about: r.About, from: remoteDir}
-	if d.opts.Apart {
-		n.from = "/" // there may be no directory of isukit's
-	}
+	n := &node{client: d.client(r.Want, r.Sudo), about: r.About}
 	known, _ := d.nodes.LoadOrStore(r, n)
 	return known.(*node)
 }
@@ -397,6 +396,7 @@ for unit in isukit-*.service; do
 	rm -rf -- "$unit" "$unit.d" ` + startedDir + `"$unit.d"
 	systemctl reset-failed "$unit" 2>/dev/null || true
 done
+rm -f isukit-*.service.new
 systemctl daemon-reload
 rm -rf ` + remoteDir + "\n"
 

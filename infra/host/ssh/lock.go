@@ -17,6 +17,7 @@ import (
 
 // hostLock is a lock on a host: a command there that holds it until its input ends, as it does when this process dies.
 type hostLock struct {
+	record record
 	host   string
 	client *client
 	cmd    *exec.Cmd
@@ -26,13 +27,13 @@ type hostLock struct {
 	first  *firstLook
 }
 
-// lockScript takes the lock when it is given the holder as the first line of its input, does what it is given, and holds the lock until
-// its input ends.
-const lockScript = `read -r holder || exit 0
+// lockScript takes the lock when it is given the holder as the first line of its input, ends what a holder that was killed has left,
+// does what it is given, and holds the lock until its input ends. It waits for one who is gone and whose lock still has to end.
+var lockScript = `read -r holder || exit 0
 exec 9<>/run/isukit.lock
-if ! flock -n 9; then echo taken; cat /run/isukit.holder 2>/dev/null; exit 0; fi
+if ! flock -w 5 9; then echo taken; cat /run/isukit.holder 2>/dev/null; exit 0; fi
 printf '%%s\n' "$holder" >/run/isukit.holder
-echo mine
+` + strings.Replace(endScript, "%s", "/run/isukit/"+heldRuns+"*", 1) + `echo mine
 ( %s ) </dev/null
 cat >/dev/null
 rm -f /run/isukit.holder
@@ -92,9 +93,15 @@ func (d *Driver) lockMore(ctx context.Context, list []record) error {
 	for _, l := range more {
 		if err == nil {
 			err = l.take(ctx, holder)
+			for n := 1; n < greetings && busy(err); n++ {
+				if again, startErr := d.startLock(ctx, l.record); startErr == nil {
+					l, err = again, again.take(ctx, holder)
+				}
+			}
 		}
 		if err == nil {
 			d.locks[l.host] = l
+			d.locked.Store(l.host, true)
 		} else {
 			_ = l.cmd.Process.Kill() // it may be waiting for a host that is gone
 			_ = l.release()          // the first error says it
@@ -105,7 +112,7 @@ func (d *Driver) lockMore(ctx context.Context, list []record) error {
 
 // startLock connects to a host, and is ready to take the lock there.
 func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
-	l := &hostLock{host: r.Want.Name, client: d.client(r.Want, r.Sudo), errOut: limitedBuffer{limit: host.MaxOutputBytes}, first: d.firstLook(r)}
+	l := &hostLock{record: r, host: r.Want.Name, client: d.client(r.Want, r.Sudo), errOut: limitedBuffer{limit: host.MaxOutputBytes}, first: d.firstLook(r)}
 	l.cmd = l.client.command(context.WithoutCancel(ctx), "", nil) // it lives as long as the lock
 	l.cmd.Stdin, l.cmd.Stderr = nil, &l.errOut
 	var err error
@@ -120,8 +127,7 @@ func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
 	if err := l.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("lock host %s: %w", l.host, err)
 	}
-	script := fmt.Sprintf(lockScript, l.first.script())
-	_, _ = fmt.Fprintf(l.input, "%d\n%s", len(script), script) // take finds out
+	_, _ = io.WriteString(l.input, toReceive(fmt.Sprintf(lockScript, l.first.script()))) // take finds out
 	return l, nil
 }
 
@@ -181,6 +187,7 @@ func (d *Driver) unlock() error {
 			errs = append(errs, fmt.Errorf("unlock host %s: %w", name, err))
 		}
 		delete(d.locks, name)
+		d.locked.Delete(name)
 	}
 	d.holder = host.Holder{}
 	return errors.Join(errs...)

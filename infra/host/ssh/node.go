@@ -1,12 +1,9 @@
 package ssh
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -19,7 +16,6 @@ import (
 type node struct {
 	client *client
 	about  host.About
-	from   string // where commands start
 	memo   memo
 }
 
@@ -36,55 +32,62 @@ const (
 	noProgram = 90
 	noFile    = 91
 	tooLarge  = 92
-
-	noDirectory = 94 // of a batch: that of isukit is not there yet
 )
 
-// runScript runs a command as a child, so that its process group is known by ID while it runs, for killScript. Its
-// arguments are the ID, the directory, assignments of the environment and the command, all as shell words.
-const runScript = `export PATH="$PATH:` + systemPath + `"
-mkdir -p /run/isukit
-cd %[2]s || exit 126
+// enterScript begins a script: its process group is known by ID while it runs, it holds a lock as long as it or what it has started
+// runs, and its directory is gone when it ends, by a signal as well: the shell of Debian runs no trap for EXIT then.
+const enterScript = `work=/run/isukit/%[1]s.d
+trap 'rm -rf "$work" "${work%%.d}"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
+PATH="$PATH:` + systemPath + `"
+mkdir -p -m 700 "$work" && exec 8>"${work%%.d}" && flock 8 || exit 1
+read -r _ _ _ _ group _ </proc/$$/stat
+echo "$group" >&8
+`
+
+// runScript runs a command as a child, with what follows as its input. Its arguments are the ID, the directory, assignments of the
+// environment and the command, all as shell words.
+const runScript = enterScript + `export PATH
+{ %[2]s; } || exit 126
 %[3]s
 program=$(command -v %[4]s) || exit 90
-read -r _ _ _ _ group _ </proc/$$/stat
-echo "$group" >/run/isukit/%[1]s
-trap 'rm -f /run/isukit/%[1]s' EXIT
 "$program" %[5]s
 code=$?
 [ "$code" != 255 ] || echo isukit-exits-255 >&2
 exit "$code"
 `
 
-// killScript ends the command with an ID, and all of its processes.
-const killScript = `group=$(cat /run/isukit/%[1]s 2>/dev/null) || exit 0
-rm -rf /run/isukit/%[1]s /run/isukit/%[1]s.d
-kill -KILL -- "-$group"
+// wholeInput has a command read its input only when all of it is there: who sends it may be killed in the middle.
+func wholeInput(input []byte) string {
+	if len(input) == 0 {
+		return "exec </dev/null"
+	}
+	return fmt.Sprintf(`head -c %[1]d >"$work/in" && [ "$(stat -c %%s "$work/in")" -eq %[1]d ] && exec <"$work/in" || exit 93`, len(input))
+}
+
+// endScript ends what runs by the IDs that patterns match, all of its processes, and clears up after it.
+const endScript = `for run in %s; do
+	[ -f "$run" ] || continue
+	flock -n "$run" true || { kill -s KILL -- "-$(cat "$run")"; flock -w 10 "$run" true; }
+	rm -rf "$run" "$run.d"
+done
 `
 
 // Run implements host.Host.
 func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
-	name := path.Base(cmd.Argv[0])
-	dir := cmp.Or(cmd.Dir, n.from)
-	op := []host.Op{{Run: &cmd}}
-	if a, known := n.memo.known(op[0]); known {
-		return a.Result, nil
-	}
-	id := newID()
-	script := fmt.Sprintf(runScript, id, quote(dir), exports(cmd.Env), quote(cmd.Argv[0]), quoteAll(cmd.Argv[1:]))
-	res, err := n.client.script(ctx, script, cmd.Stdin, host.MaxOutputBytes)
+	answers, err := n.Do(ctx, []host.Op{{Run: &cmd}})
 	if err != nil {
-		if ctx.Err() != nil {
-			err = errors.Join(err, n.kill(id))
-		}
-		return host.Result{}, fmt.Errorf("run %s on %s: %w", name, n.about.Name, err)
+		return host.Result{}, fmt.Errorf("run %s on %s: %w", path.Base(cmd.Argv[0]), n.about.Name, err)
 	}
-	if res.Code == noProgram {
-		return host.Result{}, fmt.Errorf("run %s on %s: program not found", name, n.about.Name)
+	return answers[0].Result, answers[0].Err
+}
+
+// changeTo is how a command gets into its directory. That of isukit is the default, and may be gone: by a down that was killed.
+func changeTo(dir string) string {
+	if dir == "" {
+		return "cd " + remoteDir + " 2>/dev/null || cd /"
 	}
-	res.Stderr = bytes.TrimSuffix(res.Stderr, []byte(exits255))
-	n.memo.learn(op, []host.Answer{{Result: res}})
-	return res, nil
+	return "cd " + quote(dir)
 }
 
 func exports(env []string) string {
@@ -94,17 +97,24 @@ func exports(env []string) string {
 	return "export " + quoteAll(env)
 }
 
-func newID() string {
+// heldRuns are the IDs of what runs for the holder of a host's lock; whoever takes the lock next ends what is left of it.
+const heldRuns = "held-"
+
+func (c *client) newID() string {
 	var id [8]byte
 	rand.Read(id[:])
-	return "run-" + hex.EncodeToString(id[:])
+	prefix := "run-"
+	if c.holds() {
+		prefix = heldRuns
+	}
+	return prefix + hex.EncodeToString(id[:])
 }
 
 // kill ends a command whose caller has given up.
 func (n *node) kill(id string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), connectSeconds*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), greetings*connectSeconds*time.Second)
 	defer cancel()
-	if _, err := n.client.script(ctx, fmt.Sprintf(killScript, id), nil, host.MaxOutputBytes); err != nil {
+	if _, err := n.client.script(ctx, fmt.Sprintf(endScript, "/run/isukit/"+id), nil, host.MaxOutputBytes); err != nil {
 		return fmt.Errorf("end the command: %w", err)
 	}
 	return nil
@@ -115,38 +125,19 @@ func (n *node) Put(ctx context.Context, file string, data []byte, mode fs.FileMo
 	return host.PutAll(ctx, n, []host.File{{Path: file, Data: data, Mode: mode}})
 }
 
-const getScript = `file=%s
-[ -e "$file" ] || exit 91
-[ "$(wc -c <"$file")" -le %d ] || exit 92
-cat -- "$file"
-`
-
 // Get implements host.Host.
 func (n *node) Get(ctx context.Context, file string) ([]byte, error) {
-	if a, known := n.memo.known(host.Op{Get: file}); known {
-		return a.Stdout, a.Err
-	}
-	res, err := n.client.script(ctx, fmt.Sprintf(getScript, quote(file), host.MaxFileBytes), nil, host.MaxFileBytes)
-	switch {
-	case err != nil:
-	case res.Code == noFile:
-		err = fs.ErrNotExist
-	case res.Code == tooLarge:
-		err = fmt.Errorf("%w: more than %d bytes", host.ErrTooLarge, host.MaxFileBytes)
-	case res.Code != 0:
-		err = n.client.failure(res)
-	}
+	answers, err := n.Do(ctx, []host.Op{{Get: file}})
 	if err != nil {
-		err = fmt.Errorf("get %s on %s: %w", file, n.about.Name, err)
+		return nil, fmt.Errorf("get %s on %s: %w", file, n.about.Name, err)
 	}
-	n.memo.learn([]host.Op{{Get: file}}, []host.Answer{{Result: res, Err: err}})
-	return res.Stdout, err
+	return answers[0].Stdout, answers[0].Err
 }
 
 // Remove implements host.Host.
 func (n *node) Remove(ctx context.Context, file string) error {
 	n.memo.act()
-	script := "rm -rf -- " + quote(file)
+	script := "rm -rf -- " + quoteAll([]string{file, file + newFile})
 	if n.client.opts.Apart { // isukit's directory was made for what is put there, and is nobody's
 		script += " && { rmdir " + remoteDir + " 2>/dev/null || :; }"
 	}

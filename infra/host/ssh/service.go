@@ -19,19 +19,19 @@ import (
 
 // startScript writes a unit, its drop-in and its environment, and starts it. Its input are these three, each as base64 on a
 // line of its own, which may hold secrets.
-const startScript = `umask 077
+const startScript = `read -r text && read -r limits && read -r secrets || exit 93
+umask 077
 unit=%[1]s units=` + unitDir + ` log=%[2]s env=%[3]s
 command -v %[4]s >/dev/null || exit 90
 if systemctl is-active --quiet "$unit"; then echo "it runs already" >&2; exit 1; fi
 mkdir -p -- "$(dirname -- "$log")" "$(dirname -- "$env")" && touch -- "$log" || exit 1
-read -r text; printf '%%s' "$text" | base64 -d >"$units$unit.new" || exit 1
+printf '%%s' "$text" | base64 -d >"$units$unit.new" || exit 1
 chmod 644 "$units$unit.new" && sync "$units$unit.new" && mv -f "$units$unit.new" "$units$unit" || exit 1
 rm -f "$units$unit.d/limits.conf"
-read -r text
-if [ -n "$text" ]; then
-	mkdir -p -m 755 "$units$unit.d" && printf '%%s' "$text" | base64 -d >"$units$unit.d/limits.conf" && chmod 644 "$units$unit.d/limits.conf" || exit 1
+if [ -n "$limits" ]; then
+	mkdir -p -m 755 "$units$unit.d" && printf '%%s' "$limits" | base64 -d >"$units$unit.d/limits.conf" && chmod 644 "$units$unit.d/limits.conf" || exit 1
 fi
-read -r text; printf '%%s' "$text" | base64 -d >"$env" || exit 1
+printf '%%s' "$secrets" | base64 -d >"$env" || exit 1
 mkdir -p ` + startedDir + `"$unit.d" && printf '[Service]\nRestart=no\n' >` + startedDir + `"$unit.d/started.conf" || exit 1
 chmod -R a+rX ` + startedDir + `"$unit.d"
 systemctl daemon-reload && systemctl enable --quiet "$unit" || exit 1
@@ -47,6 +47,11 @@ fi
 
 // DropIn implements host.Unitary.
 func (n *node) DropIn(service string) string { return unitDir + unitName(service) + ".d/tuned.conf" }
+
+// RestartOp implements host.Unitary.
+func (n *node) RestartOp(service string) host.Op {
+	return host.Script(`sed -i "s/^X-Isukit-Since=.*/X-Isukit-Since=$(date +%s%N)/" "$1$2" && systemctl daemon-reload && systemctl restart "$2"`, unitDir, unitName(service))
+}
 
 // Start implements host.Host.
 func (n *node) Start(ctx context.Context, s host.Service) error {

@@ -264,7 +264,7 @@ func secrets(t *testing.T, dir string) {
 			if strings.Contains(string(text), secret) {
 				t.Fatalf("%s: %q", file, text)
 			}
-			if strings.HasPrefix(string(text), "/usr/bin/sleep\x001\x00") {
+			if strings.HasPrefix(string(text), "sleep\x001\x00") {
 				seen++
 			}
 		}
@@ -276,7 +276,7 @@ func secrets(t *testing.T, dir string) {
 
 // lock: two people with state directories of their own are kept apart by the host.
 func lock(t *testing.T, dir string) {
-	alice, _ := up(t, dir, "a")
+	alice, h := up(t, dir, "a")
 	bob := open(t, dir, "bob")
 	defer bob.Close(context.Background())
 	before := time.Now().Truncate(time.Second)
@@ -301,6 +301,30 @@ func lock(t *testing.T, dir string) {
 	}
 	if _, err := alice.Lock(t.Context(), "alice"); !errors.As(err, &locked) || locked.Holder.Name != "bob" {
 		t.Errorf("Lock while bob has it: got %v, want a LockedError with his name", err)
+	}
+	if err := unlockBob(); err != nil {
+		t.Fatal(err)
+	}
+	if release, err = alice.Lock(t.Context(), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := h.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", `echo >begun; sleep 1017; echo went on`}})
+		ended <- err
+	}()
+	wait.ForNil(t, "alice's command", func() error { _, err := h.Get(t.Context(), h.About().Dir+"/begun"); return err })
+	if err := release(); err != nil { // as if she had been killed
+		t.Fatal(err)
+	}
+	if unlockBob, err = bob.Lock(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := h.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", "ls -d /run/isukit/held-*; pgrep -f 'sleep 101[7]'"}}); err != nil || len(left.Stdout) > 0 {
+		t.Errorf("left of alice's command once bob has the host: %q, %v; want nothing", left.Stdout, err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("alice's command ended by itself; want it killed")
 	}
 	if err := unlockBob(); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package ssh
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,10 +24,8 @@ var _ host.Dialer = (*node)(nil)
 
 // Pipe implements host.Host.
 func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.Writer) error {
-	name, dir := path.Base(cmd.Argv[0]), cmp.Or(cmd.Dir, n.from)
-	id := newID()
-	script := fmt.Sprintf(runScript, id, quote(dir), exports(cmd.Env), quote(cmd.Argv[0]), quoteAll(cmd.Argv[1:]))
-	run := n.client.command(ctx, script, nil)
+	name, id := path.Base(cmd.Argv[0]), n.client.newID()
+	run := n.client.command(ctx, fmt.Sprintf(runScript, id, changeTo(cmd.Dir), exports(cmd.Env), quote(cmd.Argv[0]), quoteAll(cmd.Argv[1:])), nil)
 	if in == nil {
 		in = bytes.NewReader(cmd.Stdin)
 	}
