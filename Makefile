@@ -67,7 +67,7 @@ bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on 
 	cat "$$json"
 
 bench-targets: setup-test mysql ## figures with a target that no test judges, each printed beside it (root)
-	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^(BenchmarkInitialize|BenchmarkAdmitBesideWrites|BenchmarkLiveCapture|BenchmarkPrepareAgain|BenchmarkLab)' -benchtime 1x \
+	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^(BenchmarkInitialize|BenchmarkAdmitBesideWrites|BenchmarkLiveCapture|BenchmarkDayPage|BenchmarkPrepareAgain|BenchmarkLab)' -benchtime 1x \
 		./app ./app/fanouttest ./cmd/isukit ./infra/host/machine
 
 pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows it, and a capture

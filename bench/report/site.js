@@ -12,7 +12,7 @@
   };
   const first = Number(rows[0].dataset.at), last = Number(rows[rows.length - 1].dataset.at);
   const top = 1.08 * Math.max(1, ...rows.map((r) => Number(r.dataset.score)));
-  const x = (at) => 4 + (92 * (at - first)) / Math.max(1, last - first);
+  const x = (at) => 11 + (86 * (at - first)) / Math.max(1, last - first);
   const y = (score) => 94 - (88 * Math.max(0, score)) / top;
   const short = (n) => (n >= 1e6 ? (n / 1e6).toPrecision(3) + ' M' : n >= 1e4 ? Math.round(n / 1e3) + ' k' : String(Math.round(n)));
   const rough = top / 5, power = 10 ** Math.floor(Math.log10(rough));
@@ -43,6 +43,7 @@
     const text = [clock(Number(row.dataset.at)), passed ? '' : 'FAILED', row.cells[3].textContent.trim(), ...why].filter(Boolean).join(' · ');
     const link = make('a', { href: 'rounds/' + encodeURIComponent(row.dataset.id) + '/report.html', 'aria-label': text, class: passed ? 'point' : 'point failed' });
     link.append(make('circle', { class: 'area-of', cx, cy, r: 11 }), passed ? make('circle', { cx, cy, r: row.classList.contains('best') ? 6 : 4 }) : make('text', { x: cx, y: cy, 'text-anchor': 'middle', dy: 5 }, '✕'));
+    tell.textContent = text; // that of the last round, until another is pointed at
     for (const event of ['pointerenter', 'focus']) link.addEventListener(event, () => { tell.textContent = text; });
     plot.append(link);
   }

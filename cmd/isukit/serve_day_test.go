@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 // day writes the rounds of a contest day by three people, and returns how many failed and which is the best.
-func day(t *testing.T, dir string, n int) (failed int, best string) {
+func day(t testing.TB, dir string, n int) (failed int, best string) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	people := []string{"hana", "ken", "yui"}
@@ -65,6 +66,44 @@ func day(t *testing.T, dir string, n int) (failed int, best string) {
 		}
 	}
 	return failed, best
+}
+
+// BenchmarkDayPage reports how long Chromium takes to load a day of 60 rounds from a server that has read none of them yet, and again; the target
+// is 1,000 ms.
+func BenchmarkDayPage(b *testing.B) {
+	browser := infratest.StartBrowser(b)
+	dir := b.TempDir()
+	day(b, dir, 60)
+	var first, again []float64
+	browser.Must("Performance.enable", nil, nil)
+	for b.Loop() {
+		server := httptest.NewServer(newRoundServer(dir).handler())
+		for _, all := range []*[]float64{&first, &again} {
+			var ms float64
+			browser.OpenURL("about:blank")
+			browser.OpenURL(server.URL + "/")
+			browser.Eval("performance.getEntriesByType('navigation')[0].loadEventEnd", &ms)
+			*all = append(*all, ms)
+		}
+		server.Close()
+	}
+	slices.Sort(first)
+	slices.Sort(again)
+	b.ReportMetric(first[len(first)/2], "ms-first-median(target:1000)")
+	b.ReportMetric(first[len(first)-1], "ms-first-most")
+	b.ReportMetric(again[len(again)/2], "ms-again-median")
+	var page struct {
+		Metrics []struct {
+			Name  string
+			Value float64
+		}
+	}
+	browser.Must("Performance.getMetrics", nil, &page)
+	for _, m := range page.Metrics {
+		if m.Name == "ThreadTime" { // what the page's thread was given of a CPU, the last time: on a busy machine that tells more
+			b.ReportMetric(1000*m.Value, "ms-of-CPU")
+		}
+	}
 }
 
 // TestDayInChromium opens a day of 60 rounds by three people at both widths and in both themes, and works it by keyboard alone.

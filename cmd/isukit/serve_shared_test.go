@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -42,6 +45,20 @@ func TestSharedDirectory(t *testing.T) {
 			ended <- err
 		}()
 	}
+	server := httptest.NewServer(newRoundServer(dir).handler()) // what isukit serve answers with
+	defer server.Close()
+	shown := func(path string) string {
+		resp, err := http.Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s, %v: %.300s", path, resp.Status, err, body)
+		}
+		return string(body)
+	}
 	looks, seen := 0, map[string]bool{}
 	for last := false; ; looks++ {
 		last = running.Load() == 0
@@ -53,7 +70,18 @@ func TestSharedDirectory(t *testing.T) {
 			if e.Err != "" || e.Score != 7 || e.At.IsZero() {
 				t.Fatalf("round %s is shown as %+v", e.ID, e)
 			}
+			if !seen[e.ID] && looks%10 == 0 { // the page of one that is new
+				if page := shown("/rounds/" + e.ID + "/report.html"); !strings.Contains(page, "</html>") || !strings.Contains(page, strings.Repeat("x", 20_000)) {
+					t.Fatalf("the page of round %s is %.500s", e.ID, page)
+				}
+			}
 			seen[e.ID] = true
+		}
+		if looks%10 == 0 || last {
+			page := shown("/")
+			if n := strings.Count(page, "data-score=\"7\" data-passed=\"true\""); n < len(entries) || strings.Contains(page, "cannot be read") || !strings.Contains(page, "</html>") {
+				t.Fatalf("the page has %d rounds of %d", n, len(entries))
+			}
 		}
 		if last {
 			if len(entries) != 2*sharedRounds || len(seen) != len(entries) {

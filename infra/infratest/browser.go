@@ -33,7 +33,7 @@ func FindBrowser(tb testing.TB) string {
 
 // Browser is a headless Chromium that is spoken to over two pipes (--remote-debugging-pipe: JSON texts that end in NUL).
 type Browser struct {
-	t       *testing.T
+	t       testing.TB
 	to      io.Writer
 	mu      sync.Mutex
 	next    int
@@ -51,7 +51,7 @@ type message struct {
 }
 
 // StartBrowser starts one for a test of real programs; it is gone when the test ends.
-func StartBrowser(t *testing.T) *Browser {
+func StartBrowser(t testing.TB) *Browser {
 	t.Helper()
 	Real(t)
 	path := FindBrowser(t)
