@@ -64,7 +64,7 @@ func TestWording(t *testing.T) {
 			eachLiteral(t, file, check)
 		}
 	})
-	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "app/README.md", "docs/*.md", "docs/decisions/*.md", "bench/report/*.tmpl",
+	for _, pattern := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "app/README.md", "docs/*.md", "docs/decisions/*.md", "bench/report/*.tmpl",
 		"scripts/*.sh", "scripts/*/*.conf", "scripts/tunings.conf", "mysql/*", "nginx/*.conf", "infra/topologies/*.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
