@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -83,7 +84,8 @@ func nextAfterRound(r *result.Round, o roundOptions, envoy bool) string {
 
 // nextPlacement is a round on a shipped topology in the lab, with nginx where it wants an Envoy that this machine does not have.
 func nextPlacement(to string, o roundOptions, envoy bool) string {
-	if !envoy && o.Proxy == "" && usesEnvoy(to) {
+	top, err := readTopology(to)
+	if !envoy && o.Proxy == "" && err == nil && slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Kind == topology.Envoy }) {
 		to += " --proxy nginx"
 	}
 	return "isukit round -t " + to + " --driver lab" + o.carried
@@ -106,11 +108,6 @@ func baseline(to string, r *result.Round, o roundOptions) string {
 	}
 	return fmt.Sprintf("   # hosts with %.2g of their CPUs: compare with isukit round -t %s --driver lab --cpu-scale %.3g",
 		scale, shellWord(o.Topology), scale)
-}
-
-func usesEnvoy(shipped string) bool {
-	top, err := readTopology(shipped)
-	return err == nil && slices.ContainsFunc(top.Instances, func(i topology.Instance) bool { return i.Kind == topology.Envoy })
 }
 
 // muchForeign is how much of a host's CPU time others may have had before its limit is theirs.
@@ -306,14 +303,13 @@ func shellWords(words []string) string {
 
 // shellWord quotes a word for a POSIX shell where that is needed.
 func shellWord(word string) string {
-	plain := func(c rune) bool {
-		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./=:,@+%~", c)
-	}
-	if word != "" && strings.IndexFunc(word, func(c rune) bool { return !plain(c) }) < 0 {
+	if plainWordExpr.MatchString(word) {
 		return word
 	}
 	return shellQuote(word)
 }
+
+var plainWordExpr = regexp.MustCompile(`^[-A-Za-z0-9_./=:,@+%~]+$`)
 
 // shellQuote makes text one word of a shell.
 func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

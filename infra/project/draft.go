@@ -80,12 +80,9 @@ func (f *Found) draftLogs(line func(string, ...any)) {
 		line("  access:")
 	}
 	for _, l := range f.AccessLogs {
-		remark := ""
-		switch l.Format {
-		case "", "combined", "main":
+		remark := "   # log_format " + l.Format
+		if slices.Contains([]string{"", "combined", "main"}, l.Format) {
 			remark = "   # no times in it: isukit tune apply nginx/measure adds them"
-		default:
-			remark = "   # log_format " + l.Format
 		}
 		reopen := strings.TrimSpace("nginx "+l.Options) + " -s reopen"
 		if l.Format == "of Envoy" {
@@ -151,13 +148,12 @@ func (f *Found) draftDatabases(line func(string, ...any)) {
 		return
 	}
 	for _, db := range f.Databases {
-		client := map[string]string{"mysql": "mysql", "mariadb": "mariadb"}[db]
-		if client == "" {
+		if db != "mysql" && db != "mariadb" {
 			line("# %s runs here; isukit reads MySQL and MariaDB", db)
 			continue
 		}
 		line("databases:")
-		line("  - {host: local, client: %s%s}   # it did not answer without a password: -u, -p, -S", f.sudo(), client)
+		line("  - {host: local, client: %s%s}   # it did not answer without a password: -u, -p, -S", f.sudo(), db)
 		return
 	}
 }
