@@ -20,8 +20,9 @@ type instruction struct {
 }
 
 // rewritesHeader loads a program that sets the TOS of every IPv4 packet with bpf_skb_store_bytes and BPF_F_RECOMPUTE_CSUM, and
-// pins it: the flag mends the checksum of the packet's payload, not the one of the IP header. It returns the pin's path.
-func rewritesHeader(t *testing.T) string {
+// pins it: the flag mends the checksum of the packet's payload, not the one of the IP header. With replaces, the program mends that one, too,
+// with bpf_l3_csum_replace. It returns the pin's path.
+func rewritesHeader(t *testing.T, replaces bool) string {
 	t.Helper()
 	const recompute = 1
 	program := []instruction{
@@ -40,6 +41,36 @@ func rewritesHeader(t *testing.T) string {
 		{0x95, 0x00, 0, 0},         // exit
 	}
 	program[2].off = 8
+	if replaces {
+		program = []instruction{
+			{0xbf, 0x16, 0, 0},      // r6 = r1, the packet
+			{0x61, 0x62, 16, 0},     // r2 = packet.protocol
+			{0x55, 0x02, 21, 0x008}, // unless it is IPv4: go to the end
+			{0xb7, 0x02, 0, 14},     // r2 = where the IP header begins
+			{0xbf, 0xa3, 0, 0},      // r3 = the stack
+			{0x07, 0x03, 0, -8},     // ... - 8
+			{0xb7, 0x04, 0, 2},      // r4 = two bytes: version and length, TOS
+			{0x85, 0x00, 0, 26},     // bpf_skb_load_bytes
+			{0x69, 0xa7, -8, 0},     // r7 = these
+			{0x72, 0x0a, -7, 0x10},  // the second = 0x10
+			{0x69, 0xa8, -8, 0},     // r8 = what they are to be
+			{0xbf, 0x61, 0, 0},      // r1 = packet
+			{0xb7, 0x02, 0, 14},
+			{0xbf, 0xa3, 0, 0},
+			{0x07, 0x03, 0, -8},
+			{0xb7, 0x04, 0, 2},
+			{0xb7, 0x05, 0, 0},       // r5 = no flags
+			{0x85, 0x00, 0, 9},       // bpf_skb_store_bytes
+			{0xbf, 0x61, 0, 0},       // r1 = packet
+			{0xb7, 0x02, 0, 14 + 10}, // r2 = the header's checksum
+			{0xbf, 0x73, 0, 0},       // r3 = what it was about
+			{0xbf, 0x84, 0, 0},       // r4 = what it is to be about
+			{0xb7, 0x05, 0, 2},       // r5 = two bytes
+			{0x85, 0x00, 0, 10},      // bpf_l3_csum_replace
+			{0xb7, 0x00, 0, 0},       // r0 = TC_ACT_OK
+			{0x95, 0x00, 0, 0},       // exit
+		}
+	}
 	license := append([]byte("GPL"), 0)
 	log := make([]byte, 1<<16)
 	load := struct {
@@ -61,7 +92,7 @@ func rewritesHeader(t *testing.T) string {
 		t.Fatalf("load the program: %v\n%s", errno, log)
 	}
 	defer unix.Close(int(fd))
-	path := filepath.Join(bpfDirectory(t), fmt.Sprintf("isukit-test-%d", os.Getpid()))
+	path := filepath.Join(bpfDirectory(t), fmt.Sprintf("isukit-test-%d-%t", os.Getpid(), replaces))
 	text := append([]byte(path), 0)
 	pin := struct {
 		path      uint64

@@ -151,7 +151,8 @@ func TestJSONContains(t *testing.T) {
 	}
 }
 
-// TestChecksum attaches a program to what a host sends that rewrites the IP header with BPF_F_RECOMPUTE_CSUM.
+// TestChecksum attaches a program to what a host sends that rewrites the IP header, with bpf_l3_csum_replace, which is right, and with
+// BPF_F_RECOMPUTE_CSUM.
 func TestChecksum(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("tc"); err != nil {
@@ -169,10 +170,21 @@ func TestChecksum(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attach := exec.Command("nsenter", "--target", fmt.Sprint(st.PID), "--net", "--", "tc", "filter", "add", "dev", "eth0", "egress", "bpf", "da", "pinned", rewritesHeader(t))
-	if out, err := attach.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	attach := func(replaces bool) {
+		t.Helper()
+		run := exec.Command("nsenter", "--target", fmt.Sprint(st.PID), "--net", "--", "tc", "filter", "add", "dev", "eth0", "egress", "bpf", "da", "pinned", rewritesHeader(t, replaces))
+		if out, err := run.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
+	n.inSwitch(t, "table bridge rewritten { chain c { type filter hook forward priority 0; ip dscp 4 counter; }; }", "nft", "-f", "-")
+	attach(true)
+	wantSilence(t, "a header that is rewritten as it should be", networkChecks(t, n.observe(t)))
+	if counted := n.inSwitch(t, "", "nft", "list", "table", "bridge", "rewritten"); strings.Contains(counted, "packets 0 ") {
+		t.Errorf("no packet was rewritten: this test can't fail\n%s", counted)
+	}
+	run(t, n.s1, "tc", "filter", "del", "dev", "eth0", "egress")
+	attach(false)
 	// The switch looks at IP headers itself where br_netfilter is on; then only the host that sends can be suspected.
 	wantFinding(t, "dropped on the way", networkChecks(t, n.observe(t)), doctor.Warn, "tc filter del", "ip-checksum", "no packet comes back", "filter")
 	n.inSwitch(t, "", "sh", "-c", "[ ! -e /proc/sys/net/bridge ] || sysctl -qw net.bridge.bridge-nf-call-iptables=0")
