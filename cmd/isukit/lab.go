@@ -216,11 +216,11 @@ func labHosts(ctx context.Context, lab *machine.Driver) ([]labHost, error) {
 			Name: a.Name, Address: a.Address, CPUs: a.CPUs, Threads: a.Threads, MemoryBytes: a.MemoryBytes,
 			LinkBitsPerSecond: w.LinkBitsPerSecond, Link: w.Flaws.String(), Services: []labService{},
 		}
-		fault, err := lab.FaultOf(w.Name)
+		fault, err := lab.LastFault(w.Name)
 		if err != nil {
 			return nil, err
 		}
-		if fault != nil {
+		if fault != nil && !fault.Over() {
 			line.Fault = "fault: " + fault.String()
 		}
 		names, err := h.Services(ctx)

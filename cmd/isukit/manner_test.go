@@ -106,6 +106,7 @@ var printsNoResult = map[string]string{
 	"isukit encode":        "writes the bytes of a message",
 	"isukit lab shell":     "is a shell",
 	"isukit lab run":       "prints what the command prints",
+	"isukit lab fault":     "says on standard error what is done",
 	"isukit lab down":      "says on standard error what is gone",
 	"isukit topology down": "says on standard error what is gone",
 	"isukit topology show": "prints a YAML file",

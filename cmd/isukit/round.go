@@ -139,6 +139,7 @@ func (o *roundOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Keylog, "keylog", "", "write the TLS session keys to this file (NSS key log; must not exist), for isukit capture --keylog")
 	f.StringSliceVar(&o.Tune, "tune", nil, "apply these tunings for this round only; isukit reverts them afterwards (see isukit tune ls)")
 	acceptRiskFlag(f, &o.AcceptRisk)
+	f.StringArrayVar(&o.Faults, "fault", nil, `with --driver lab: disturb a host's link during the load, for example "s1 at=5s for=3s loss=5%" (keys: see isukit lab fault; repeatable)`)
 	f.Float64Var(&o.CaptureShare, "capture-share", 1, "with --capture: fraction of the connections to save (0 < f <= 1)")
 }
 

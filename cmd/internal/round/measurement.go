@@ -28,6 +28,7 @@ import (
 type measurement struct {
 	*gathering
 	running *infra.Running
+	driver  host.Driver
 	hits    *hitLog        // nil when no hit is kept
 	counted *load.Recorder // nil before there is an engine
 	traffic *roundCapture  // nil without --capture

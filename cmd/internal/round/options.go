@@ -54,6 +54,8 @@ type Options struct {
 	Keylog string
 	// Tune are names of tunings, beyond those of the topology, and acceptRisk those whose high risk is taken.
 	Tune, AcceptRisk []string
+	// Faults are those of links of the lab's hosts during the load: "s2 at=5s for=3s loss=5%".
+	Faults []string
 	// Patience multiplies the limits that a slow machine misses: of an initialize, of a role's start, of a response.
 	Patience float64
 }
@@ -122,7 +124,8 @@ func (o Options) Spec() (infra.Spec, error) {
 	}
 	if top != nil {
 		_, err := FindTunings(o.tunings(infra.Spec{Topology: top}), o.AcceptRisk)
-		faults = append(faults, err)
+		_, faultsErr := o.linkFaults(top)
+		faults = append(faults, err, faultsErr)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return infra.Spec{}, ui.UsageError(err, ui.HintOf(err, `see "isukit round --help"`))

@@ -57,6 +57,7 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	}
 	defer func() { err = errors.Join(err, tuning.revert(context.WithoutCancel(ctx))) }()
 	m := o.newMeasurement(ctx, running, tuning, view)
+	m.driver = up.driver
 	defer func() { err = errors.Join(err, m.close()) }()
 	done := view.During("checking for known problems")
 	m.mark(ctx, "")
@@ -142,13 +143,20 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 	if shape.capacity {
 		search = &load.Capacity{FromPerSec: lowestCapacity}
 	}
+	faults, err := o.linkFaults(spec.Topology)
+	if err != nil {
+		return nil, err
+	}
 	view.SetCPUs(spec.Topology, m.running, o.Driver)
 	m.running.Mark(ctx)
 	out, err := bench.Run(ctx, bench.Options{
 		Scenario: WithReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.Seed, Duration: o.Duration, InitializeLimit: Times(o.Patience, bench.InitializeLimit),
 		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.Objective,
 		OnPhase: view.OnPhase, OnTick: func(t load.Tick) { view.OnTick(t, m.latest) }, OnTrial: view.OnTrial,
-		AroundLoad: m.around,
+		AroundLoad: func(ctx context.Context) (done func()) {
+			gathered, calm := m.around(ctx), m.disturb(ctx, m.driver, faults)
+			return func() { calm(); gathered() }
+		},
 	})
 	if ctx.Err() == nil {
 		err = blameTheDead(out, err, m.running.Ended(ctx))
@@ -258,6 +266,7 @@ func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []resu
 	if o.GeneratorCPUs != "" {
 		facts = append(facts, result.Fact{Key: "generator_cpus", Value: o.GeneratorCPUs})
 	}
+	facts = append(facts, o.faultFacts()...)
 	for _, f := range running.Facts {
 		facts = append(facts, result.Fact{Key: f.Key, Value: f.Value})
 	}

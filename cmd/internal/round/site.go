@@ -9,11 +9,13 @@ import (
 
 	"isukit/bench/load"
 	"isukit/infra"
+	"isukit/infra/host"
 )
 
 // upAndDown is a topology that is up for a round, and what is to be done with it afterwards.
 type upAndDown struct {
 	running *infra.Running
+	driver  host.Driver
 	down    func(context.Context) error
 }
 
@@ -33,7 +35,7 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start topology %s: %w", spec.Topology.Name, err), driver.Close(context.WithoutCancel(ctx)))
 	}
-	return &upAndDown{r, driver.Close}, nil
+	return &upAndDown{r, driver, driver.Close}, nil
 }
 
 // WithRunning calls fn with what is up with a driver. Where tunes is true, that is to look at settings and to change them, and others are

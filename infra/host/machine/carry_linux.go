@@ -107,7 +107,7 @@ const maxHeld = 64 << 20
 func (c *carrier) run() error {
 	for {
 		now := time.Now()
-		c.faults = slices.DeleteFunc(c.faults, func(f Fault) bool { return f.over() })
+		c.faults = slices.DeleteFunc(c.faults, func(f Fault) bool { return f.Over() })
 		wake := time.Hour
 		for _, f := range c.faults {
 			if !f.Until.IsZero() {

@@ -36,7 +36,7 @@ func (f *Fault) String() string {
 
 // Check says what is wrong with it.
 func (f Fault) Check() error {
-	if !f.Until.IsZero() && f.over() {
+	if !f.Until.IsZero() && f.Over() {
 		return errors.New("a fault must have time before its end")
 	}
 	if f.Stall && f.Until.IsZero() {
@@ -50,8 +50,8 @@ func (f Fault) Check() error {
 	return f.Flaws.Check()
 }
 
-// over tells whether a fault has ended.
-func (f *Fault) over() bool { return !f.Until.IsZero() && !time.Now().Before(f.Until) }
+// Over tells whether a fault has ended.
+func (f *Fault) Over() bool { return !f.Until.IsZero() && !time.Now().Before(f.Until) }
 
 // Fault does this to the link of a host, in place of an earlier one; nil ends that. It does not wait for the end.
 func (d *Driver) Fault(ctx context.Context, name string, f *Fault) error {
@@ -73,6 +73,11 @@ func (d *Driver) Fault(ctx context.Context, name string, f *Fault) error {
 	if h == nil {
 		return fmt.Errorf("%w: %s", host.ErrUnknownHost, name)
 	}
+	if f == nil && h.Fault != nil {
+		if f = h.Fault; !f.Over() {
+			f.Until = time.Now()
+		}
+	}
 	if h.Fault = f; f != nil && f.Peer != "" && s.addressOf(f.Peer) == "" {
 		return fmt.Errorf("%w: %s", host.ErrUnknownHost, f.Peer)
 	}
@@ -90,10 +95,10 @@ func (s *state) addressOf(name string) string {
 	return fixtureAddress(name)
 }
 
-// FaultOf is the fault of a host's link at this moment; nil where there is none.
-func (d *Driver) FaultOf(name string) (*Fault, error) {
+// LastFault is the last fault of a host's link, which may have ended; nil where there was none.
+func (d *Driver) LastFault(name string) (*Fault, error) {
 	s, err := d.store.read()
-	if h := s.host(name); err == nil && h != nil && h.Fault != nil && !h.Fault.over() && h.Link.Alive() {
+	if h := s.host(name); err == nil && h != nil {
 		return h.Fault, nil
 	}
 	return nil, err
@@ -104,7 +109,7 @@ func (d *Driver) FaultOf(name string) (*Fault, error) {
 func (d *Driver) carry(ctx context.Context, s state, h hostRecord) error {
 	var faults []Fault
 	for _, f := range []*Fault{{Flaws: h.Want.Flaws}, h.Fault} {
-		if f == nil || *f == (Fault{}) || f.over() {
+		if f == nil || *f == (Fault{}) || f.Over() {
 			continue
 		}
 		one := *f

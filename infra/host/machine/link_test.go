@@ -129,9 +129,6 @@ func TestLabFault(t *testing.T) {
 			devices := said(t, hostOf(t, d, "switch"), "ip", "-brief", "link", "show", "master", "br0")
 			return strings.Contains(devices, "v-s1") && !strings.Contains(devices, "w-s1")
 		})
-		if f, err := d.FaultOf("s1"); err != nil || f != nil {
-			t.Errorf("fault after %s: %v, %v", after, f, err)
-		}
 		if p := pinged(t, s2, "s1", "20", "1ms"); p.came != 20 {
 			t.Errorf("pings after %s: %+v", after, p)
 		}
@@ -161,5 +158,32 @@ func TestLabFault(t *testing.T) {
 	}
 	if devices := said(t, hostOf(t, d, "switch"), "ip", "-brief", "link"); strings.Contains(devices, "w-s1") {
 		t.Errorf("a fault that was refused: the switch has\n%s", devices)
+	}
+}
+
+// BenchmarkLabPlainLink: what a link of 1 Gbit/s carries with isukit's own process away, as it was made, and after a fault has come and gone.
+// Target: 0.95 at least.
+func BenchmarkLabPlainLink(b *testing.B) {
+	d := lab(b, 1, host.Want{Name: "s1", LinkBitsPerSecond: 1e9}, host.Want{Name: "s2"})
+	program(b, hostOf(b, d, "s1"), "flood", "0.0.0.0:7000")
+	megabits := func() float64 {
+		receive(b, d, time.Second)
+		began := time.Now()
+		n := receive(b, d, 3*time.Second)
+		return float64(8*n) / time.Since(began).Seconds() / 1e6
+	}
+	for b.Loop() {
+		before := megabits()
+		if err := d.Fault(b.Context(), "s1", &machine.Fault{Flaws: host.Flaws{Delay: time.Millisecond}}); err != nil {
+			b.Fatal(err)
+		}
+		delayed := megabits()
+		if err := d.Fault(b.Context(), "s1", nil); err != nil {
+			b.Fatal(err)
+		}
+		after := megabits()
+		b.ReportMetric(before, "Mbit/s-plain")
+		b.ReportMetric(delayed, "Mbit/s-delayed-1ms")
+		b.ReportMetric(after/before, "after/plain(target:0.95)")
 	}
 }

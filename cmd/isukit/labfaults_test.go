@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"isukit/bench/result"
+)
+
+// linkFaults are what is done to the link of a database's host during a round of the fan-out.
+var linkFaults = []string{"cut", "cut way=in", "cut way=out", "stall", "loss=20%", "delay=20ms jitter=20ms", "delay=5ms reorder=30%", "duplicate=50%", "corrupt=10%", "cut peer=s1"}
+
+// TestRoundWithLinkFaults disturbs the link of one of two databases during rounds: no acknowledged write is lost, and the databases are equal, or
+// the one that is not is named as out of service. ISUKIT_LINK_SEEDS is how often each fault is played; without it one is.
+func TestRoundWithLinkFaults(t *testing.T) {
+	t.Parallel()
+	program, env, _ := topologyEnv(t)
+	file := writeGreedy(t, `{name: apart, hosts: [{name: s1, cpus: 2, memory: 1GiB, address: 10.77.0.11}, {name: s2, cpus: 1, memory: 1GiB, address: 10.77.0.12, link: {delay: 0.2ms}}, {name: s3, cpus: 1, memory: 1GiB, address: 10.77.0.13}],
+  roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s2}, {host: s3}]}, data: {write: ordered}}`)
+	defer runTool(t, program, env, "topology", "down", "--driver", "lab")
+	seeds, err := strconv.Atoi(os.Getenv("ISUKIT_LINK_SEEDS"))
+	faults := linkFaults
+	if err != nil {
+		seeds, faults = 1, faults[:1]
+	}
+	first, _ := strconv.Atoi(os.Getenv("ISUKIT_LINK_SEED")) // where a failure is played again
+	for seed := first; seed < first+seeds; seed++ {
+		for n, fault := range faults {
+			random := rand.New(rand.NewPCG(uint64(seed), uint64(n)))
+			disturbed := random.IntN(2)
+			step := fmt.Sprintf("s%d at=%dms for=%dms %s", disturbed+2, 500+random.IntN(1500), 300+random.IntN(3000), fault)
+			t.Run(fmt.Sprintf("seed %d %s", seed, step), func(t *testing.T) {
+				name := fmt.Sprintf("db-%d", disturbed+1)
+				if judgeDisturbed(t, disturbedRound(t, program, env, file, step), name, step) {
+					if out, err := runTool(t, program, env, "replicas", "admit", name, "--driver", "lab"); err != nil {
+						t.Fatalf("admit: %v\n%s", err, out)
+					}
+				}
+				if out, err := runTool(t, program, env, "replicas", "check", "--driver", "lab"); err != nil {
+					t.Fatalf("check: %v\n%s", err, out)
+				}
+			})
+		}
+	}
+}
+
+func disturbedRound(t *testing.T, program string, env []string, file, step string) (record result.Round) {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := runTool(t, program, env, "round", "-t", file, "--driver", "lab", "--scale", "small", "--duration", "6s", "--users", "20", "--fault", step, "--results", dir, "-q")
+	ids, _ := os.ReadDir(dir)
+	for _, id := range ids {
+		text, readErr := os.ReadFile(dir + "/" + id.Name() + "/round.json")
+		if readErr == nil && json.Unmarshal(text, &record) == nil {
+			return record
+		}
+	}
+	t.Fatalf("no record of the round: %v\n%s", err, out)
+	return record
+}
+
+// judgeDisturbed: what is wrong after the load may only be that the disturbed database is out of service, and has other rows then.
+func judgeDisturbed(t *testing.T, record result.Round, disturbed, step string) (out bool) {
+	t.Helper()
+	checked, ejected := false, ""
+	for _, p := range record.Phases {
+		checked = checked || p.Name == "check"
+	}
+	for _, f := range record.Faults {
+		switch {
+		case f.Phase == "check" && strings.HasPrefix(f.Text, "database "+disturbed+" is out of service: "):
+			ejected = "; " + f.Text
+		case f.Phase == "check" && strings.HasPrefix(f.Text, "databases differ in ") && ejected != "":
+		case f.Phase == "check" || f.Phase != "load":
+			t.Errorf("%s: %s", f.Phase, f.Text)
+		}
+	}
+	on := false
+	for _, f := range record.Facts {
+		on = on || f.Key == "fault_1" && f.Value == step
+	}
+	if !checked || !on || record.All.OK == 0 {
+		t.Errorf("checked %t, fault on record %t, %d hits: %q, %q", checked, on, record.All.OK, record.Reason, record.Warnings)
+	}
+	for _, w := range record.Warnings {
+		if strings.Contains(w, "fault") {
+			t.Errorf("warning: %s", w)
+		}
+	}
+	t.Logf("hits %d, errors %d%s", record.All.OK, record.All.Errors, ejected)
+	return ejected != ""
+}
