@@ -30,7 +30,11 @@ func (r *Running) Subject() (*subject.Subject, error) {
 			Sizes: tune.Sizes{MemoryBytes: m.MemoryBytes, CPUs: m.CPUs, Shared: len(r.input.Topology.On(h.Name)) > 1}})
 	}
 	for _, i := range r.Instances {
-		v := subject.Service{Name: i.Name, Kind: subject.App, Host: i.Host, Address: i.Addr, DropIn: host.DropIn(r.at(i.Host), i.Name), PIDs: func(ctx context.Context) ([]int, error) { return r.pidsOf(ctx, i) }}
+		v := subject.Service{Name: i.Name, Kind: subject.App, Host: i.Host, Address: i.Addr, PIDs: func(ctx context.Context) ([]int, error) { return r.pidsOf(ctx, i) }}
+		unitary, _ := r.at(i.Host).(host.Unitary)
+		if unitary != nil {
+			v.DropIn = unitary.DropIn(i.Name)
+		}
 		for _, to := range r.Instances {
 			if uri, ok := r.uses(i.Role, to.Role); ok {
 				v.Uses = append(v.Uses, subject.Use{Service: to.Name, URI: uri})
@@ -40,7 +44,10 @@ func (r *Running) Subject() (*subject.Subject, error) {
 		case topology.Proxy:
 			r.asProxy(&v, i, r.services[i.Name].Argv[0])
 		case topology.DB:
-			r.asDatabase(&v)
+			if r.asDatabase(&v); unitary != nil {
+				op := unitary.RestartOp(i.Name)
+				v.RestartOp = &op
+			}
 		}
 		s.Services = append(s.Services, v)
 	}
@@ -72,6 +79,10 @@ func (r *Running) asDatabase(v *subject.Service) {
 	db := r.database(v.Name)
 	v.Kind, v.Conf, v.Argv = subject.Database, filepath.Join(db.Dir, render.MyCnf), db.Command()
 	v.Restart = func(ctx context.Context) error { return r.restart(ctx, db.name, db.Command()) }
+	v.Await = func(ctx context.Context) error {
+		i, _ := r.input.Topology.Instance(db.name)
+		return r.awaitDB(ctx, i, db.Instance)
+	}
 	v.Open = func() (mysql.Querier, func() error, error) {
 		pool, err := db.Instance.OpenRoot()
 		if err != nil {

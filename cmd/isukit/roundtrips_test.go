@@ -58,9 +58,9 @@ func TestSSHRoundTrips(t *testing.T) {
 		{4, []string{"tune", "diff", "final"}},
 		{4, []string{"tune", "apply", "sysctl/ports"}},
 		{4, []string{"tune", "apply", "sysctl/backlog", "sysctl/fin-timeout", "sysctl/idle-links", "sysctl/mtu-probing", "sysctl/timewait", "sysctl/hugepages", "limits/nofile"}},
-		{40, []string{"tune", "apply", "final"}}, // as above: a database is restarted
+		{20, []string{"tune", "apply", "final"}}, // as above: a database is restarted
 		{4, []string{"tune", "verify"}},
-		{80, []string{"tune", "revert", "--all"}},                     // as above
+		{24, []string{"tune", "revert", "--all"}},                     // as above
 		{100, []string{"topology", "apply", s.file("swapped"), "-q"}}, // as above
 		{12, []string{"topology", "down", "-q"}},
 	} {

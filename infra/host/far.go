@@ -25,18 +25,12 @@ type Rebooter interface {
 	Reboot(ctx context.Context) error
 }
 
-// Unitary is a host whose services are units of systemd; DropIn is a file of more settings for one of them, which the service's next
-// start reads, its boot's, too, and which goes when the service is forgotten.
+// Unitary is a host whose services are units of systemd.
 type Unitary interface {
+	// DropIn is a file of more settings for a service, which its next start reads, its boot's, too, and which goes when it is forgotten.
 	DropIn(service string) string
-}
-
-// DropIn is the drop-in of a host's service; "" where systemd does not run it.
-func DropIn(h Host, service string) string {
-	if u, ok := h.(Unitary); ok {
-		return u.DropIn(service)
-	}
-	return ""
+	// RestartOp starts a service anew, as it was started.
+	RestartOp(service string) Op
 }
 
 // Carry runs a command on one host with the output of another command, on another host, as its input: through here.

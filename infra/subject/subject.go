@@ -68,6 +68,10 @@ type Service struct {
 	PIDs func(context.Context) ([]int, error)
 	// Restart starts it again and returns when it answers; nil where that cannot be done from here.
 	Restart func(context.Context) error
+	// RestartOp and Await are a database's Restart in two parts, of which the first can be done together with other things; nil where
+	// it cannot.
+	RestartOp *host.Op
+	Await     func(context.Context) error
 	// Open makes a database answer; close ends that.
 	Open func() (q mysql.Querier, close func() error, err error)
 	// Schema is the database in which examples of a database's queries are explained; "" takes what its log tells.

@@ -46,7 +46,7 @@ func (s *Subject) TuneTargets() (targets []*tune.Target, closeAll func() error, 
 				return nil, closeAll, errors.Join(fmt.Errorf("tune %s: %w", v.Name, err), closeAll())
 			}
 			closers = append(closers, closeOne)
-			targets = append(targets, tune.NewDatabase(p, tune.DatabaseConfig{Query: q, File: v.Conf, Command: v.Argv, PID: v.mainPID(), Restart: v.Restart}))
+			targets = append(targets, tune.NewDatabase(p, tune.DatabaseConfig{Query: q, File: v.Conf, Command: v.Argv, PID: v.mainPID(), Restart: v.Restart, RestartOp: v.RestartOp, Await: v.Await}))
 		}
 	}
 	return append(targets, limits...), closeAll, nil

@@ -69,7 +69,7 @@ func DiffAll(ctx context.Context, targets []*Target, tunings []Tuning) (Report, 
 		if err := lookAt(ctx, group, func(t *Target) []string { return settingKeys(some[t]) }); err != nil {
 			return []outcome{{err: err}}
 		}
-		return oneByOne(true, func(t *Target) (Report, error) { return t.Diff(ctx, some[t]...) })(group)
+		return oneByOne(func(t *Target) (Report, error) { return t.Diff(ctx, some[t]...) })(group)
 	})
 	return append(report, outcomes...), err
 }
@@ -116,7 +116,7 @@ func RevertAll(ctx context.Context, targets []*Target, o RevertOptions) (Report,
 	}
 	backward := slices.Clone(targets)
 	slices.Reverse(backward)
-	return onHosts(backward, oneByOne(false, func(t *Target) (Report, error) { return t.Revert(ctx, o) }))
+	return onHosts(backward, func(group []*Target) []outcome { return revertOn(ctx, group, o) })
 }
 
 // VerifyAll is what differs on any target, and how many keys something is applied to.
@@ -132,7 +132,7 @@ func VerifyAll(ctx context.Context, targets []*Target) (report Report, applied i
 		if err := lookAt(ctx, group, (*Target).heldKeys); err != nil {
 			return []outcome{{err: err}}
 		}
-		return oneByOne(true, func(t *Target) (Report, error) { return t.Verify(ctx) })(group)
+		return oneByOne(func(t *Target) (Report, error) { return t.Verify(ctx) })(group)
 	})
 	return report, applied, err
 }

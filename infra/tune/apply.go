@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"isukit/infra/host"
@@ -58,16 +57,27 @@ func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (R
 	return onHosts([]*Target{t}, func(group []*Target) []outcome { return applyOn(ctx, now, group, map[*Target][]Tuning{t: tunings}) })
 }
 
-// job is what Apply does to one target.
+// job is what Apply or Revert does to one target.
 type job struct {
 	*outcome
 	t       *Target
+	doing   string
+	back    *RevertOptions // of Revert
 	changes []change
 	writing
-	need Restart
+	need  Restart
+	first int // of its ops in the batch
 	// reload is the number of the op that makes nginx read its files, and reread where the ops begin that ask what it has by then; 0 for
 	// none.
 	reload, reread int
+}
+
+// fail adds what the job failed with, if anything.
+func (j *job) fail(err error) bool {
+	if err != nil {
+		j.err = errors.Join(j.err, fmt.Errorf("%s %s: %w", j.doing, j.t.Name, err))
+	}
+	return err != nil
 }
 
 // applyOn applies tunings to targets of one host. Everything is looked at before anything is written; what is written first, to all of
@@ -75,15 +85,9 @@ type job struct {
 func applyOn(ctx context.Context, now time.Time, targets []*Target, tunings map[*Target][]Tuning) []outcome {
 	outcomes := make([]outcome, len(targets))
 	var jobs []*job
-	fail := func(j *job, err error) bool {
-		if err != nil {
-			j.err = errors.Join(j.err, fmt.Errorf("tune %s: %w", j.t.Name, err))
-		}
-		return err != nil
-	}
 	for n, t := range targets {
-		jobs = append(jobs, &job{outcome: &outcomes[n], t: t})
-		if fail(jobs[n], t.release(ctx)) {
+		jobs = append(jobs, &job{outcome: &outcomes[n], t: t, doing: "tune"})
+		if jobs[n].fail(t.release(ctx)) {
 			return outcomes
 		}
 	}
@@ -92,74 +96,111 @@ func applyOn(ctx context.Context, now time.Time, targets []*Target, tunings map[
 		if err == nil {
 			j.changes, j.report, err = j.t.planAll(ctx, now, tunings[j.t])
 		}
-		if fail(j, err) {
+		if j.fail(err) {
 			break
 		}
 		var kept Report
 		j.changes, kept = lastOnly(j.t.Name, j.changes)
 		j.report = append(j.report, kept...)
+		j.needs(func(c change) bool { return !c.from.Equal(c.to) })
 	}
-	if err != nil {
-		for _, t := range targets {
-			t.host.act()
-		}
-		return outcomes
+	if err == nil {
+		together(ctx, jobs)
 	}
-	var ops []host.Op
-	var first []int // of each job
-	for _, j := range jobs {
-		ops = append(ops, j.t.store.ops()...)
-	}
-	for _, j := range jobs {
-		first = append(first, len(ops))
-		j.begin(ctx)
-		ops = append(ops, j.ops...)
-	}
-	answers, err := host.Do(ctx, targets[0].host.Host, ops...)
 	for _, t := range targets {
 		t.host.act()
 	}
-	for _, a := range answers[:min(first[0], len(answers))] {
+	return outcomes
+}
+
+// needs works out the restart for those changes of files that count.
+func (j *job) needs(counts func(change) bool) {
+	j.need = Never
+	for _, c := range j.changes {
+		if !slices.Contains([]Kind{Sysctl, Link, Limits}, j.t.Kind) && // there is no server
+			c.record.Layer != RuntimeLayer && counts(c) && restartRank(c.record.Restart) > restartRank(j.need) {
+			j.need = c.record.Restart
+		}
+	}
+}
+
+// together writes what jobs on one host write first in one batch, after their records, does the rest of each, and brings what they staged
+// to disk. An apply ends with the first job that fails; of a revert it returns those that another one has kept from being done.
+func together(ctx context.Context, jobs []*job) (again []*job) {
+	if len(jobs) == 0 {
+		return nil
+	}
+	h := jobs[0].t.host.Host
+	var ops []host.Op
+	reload := false
+	for _, j := range jobs {
+		j.begin(ctx)
+		ops = append(ops, j.t.store.ops()...)
+		reload = reload || j.reload > 0
+	}
+	if turn := jobs[0].t.turn; reload && turn != nil {
+		turn.Lock()
+		defer turn.Unlock()
+		for _, j := range jobs {
+			j.t.turn = nil // it is theirs
+		}
+	}
+	records := len(ops)
+	for _, j := range jobs {
+		j.first = len(ops)
+		ops = append(ops, j.ops...)
+	}
+	answers, err := host.Do(ctx, h, ops...)
+	for _, j := range jobs {
+		j.t.host.act()
+	}
+	for _, a := range answers[:min(records, len(answers))] {
 		err = errors.Join(err, a.Failed())
 	}
-	if err != nil {
-		fail(jobs[0], err)
-		return outcomes
+	if jobs[0].fail(err) {
+		return nil
 	}
-	for n, j := range jobs {
-		if fail(j, j.end(ctx, answers[first[n]:first[n]+len(j.ops)])) {
+	for _, j := range jobs {
+		mine := answers[j.first : j.first+len(j.ops)]
+		switch {
+		case j.back == nil:
+			err = j.end(ctx, mine)
+		case len(mine) > 0 && errors.Is(mine[0].Err, host.ErrNotDone):
+			again = append(again, j)
+		default:
+			j.fail(j.endBack(ctx, mine))
+		}
+		if j.fail(err) {
 			break
 		}
 	}
 	ops = nil
-	for _, t := range targets {
-		ops = append(append(ops, t.store.ops()...), t.host.noted()...)
+	for _, j := range jobs {
+		ops = append(append(ops, j.t.store.ops()...), j.t.host.noted()...)
 	}
-	fail(jobs[0], doAll(ctx, targets[0].host.Host, ops))
-	return outcomes
+	jobs[0].fail(doAll(ctx, h, ops))
+	return again
 }
 
-// reloader is a server that takes its files without a pause, by one command.
+// reloader is a server that takes its files by one command; reloaded waits until it has, and says in a few words what was done.
 type reloader interface {
 	reloadOp(ctx context.Context) (host.Op, error)
+	reloaded(ctx context.Context, out string) (string, error)
 }
 
 // begin works out what is to be written before a restart; without one that is everything.
 func (j *job) begin(ctx context.Context) {
-	j.need = Never
-	alone := slices.Contains([]Kind{Sysctl, Link, Limits}, j.t.Kind) // there is no server
-	for _, c := range j.changes {
-		if !alone && c.slot.layer() != RuntimeLayer && !c.from.Equal(c.to) && restartRank(c.record.Restart) > restartRank(j.need) {
-			j.need = c.record.Restart
-		}
-	}
-	j.assign(func(c change) bool { return j.need == Never || c.slot.layer() != RuntimeLayer })
+	j.assign(func(c change) bool { return j.need == Never || c.record.Layer != RuntimeLayer })
 	j.plan(ctx)
 	r, ok := j.t.server.(reloader)
 	if !ok || j.need == Never || slices.ContainsFunc(j.parts, func(p part) bool { return p.err != nil }) {
 		return
 	}
-	if op, err := r.reloadOp(ctx); err == nil {
+	op, err := r.reloadOp(ctx)
+	if f, ok := j.t.server.(forgetful); ok && err == nil {
+		err = j.t.hold(ctx, f)
+	}
+	if err == nil {
 		j.reload = len(j.ops)
 		j.ops = append(j.ops, op)
 		j.reread = len(j.ops)
@@ -183,24 +224,14 @@ func (j *job) assign(now func(change) bool) {
 func (j *job) end(ctx context.Context, answers []host.Answer) error {
 	t := j.t
 	j.finish(ctx, answers)
-	first := func(c change) bool { return j.need == Never || c.slot.layer() != RuntimeLayer }
+	first := func(c change) bool { return j.need == Never || c.record.Layer != RuntimeLayer }
 	if err := j.tell(ctx, first); err != nil || j.need == Never {
 		return err
 	}
 	if !j.report.Has(Applied) {
 		j.need = Never
 	}
-	var outcome Report
-	var err error
-	switch failed := j.report.Has(Failed); {
-	case j.reload > 0 && !failed:
-		a := answers[j.reload]
-		if err = a.Failed(); err == nil && len(a.Stdout) > 0 {
-			outcome = Report{{Target: t.Name, Did: Settled, Reason: strings.TrimSpace(string(a.Stdout))}}
-		}
-	default:
-		outcome, err = t.restart(ctx, j.need)
-	}
+	outcome, err := j.settle(ctx, answers)
 	if err != nil {
 		j.report = append(j.report, t.takeBack(ctx, j.changes, err)...)
 		return nil
@@ -217,15 +248,31 @@ func (j *job) end(ctx context.Context, answers []host.Answer) error {
 			return err
 		}
 	}
-	running := func(c change) bool { return c.slot.layer() == RuntimeLayer }
+	running := func(c change) bool { return c.record.Layer == RuntimeLayer }
 	if !slices.ContainsFunc(j.changes, running) {
 		return nil
 	}
 	j.assign(running)
-	if err := writeSlots(ctx, t.host, t.store.ops(), j.slots, j.list); err != nil {
+	if err := writeSlots(ctx, t.host, nil, j.slots, j.list); err != nil { // that they are being written is on record
 		return err
 	}
 	return j.tell(ctx, running)
+}
+
+// settle makes what was written effective: it was done in the batch, or is done now.
+func (j *job) settle(ctx context.Context, answers []host.Answer) (Report, error) {
+	if j.reload == 0 || j.report.Has(Failed) {
+		return j.t.restart(ctx, j.need)
+	}
+	t, a := j.t, answers[j.reload]
+	if err := a.Failed(); err != nil {
+		return nil, err
+	}
+	done, err := t.server.(reloader).reloaded(ctx, string(a.Stdout))
+	if err != nil || done == "" {
+		return nil, err
+	}
+	return Report{{Target: t.Name, Did: Settled, Reason: done}}, t.setAgain(ctx)
 }
 
 // readBack asks the server that was restarted for the settings that have no running value to write. One that did not take effect

@@ -7,17 +7,18 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"isukit/infra/host"
 )
 
 // byHost divides targets into those of each host.
 func byHost(targets []*Target) (groups [][]*Target) {
-	at := map[string]int{}
+	at := map[host.Host]int{}
 	for _, t := range targets {
-		name := t.store.host.About().Name
-		n, ok := at[name]
+		n, ok := at[t.store.host]
 		if !ok {
 			n = len(groups)
-			at[name], groups = n, append(groups, nil)
+			at[t.store.host], groups = n, append(groups, nil)
 		}
 		groups[n] = append(groups[n], t)
 	}
@@ -62,14 +63,14 @@ func onHosts(targets []*Target, do func(group []*Target) []outcome) (Report, err
 	return report, errors.Join(faults...)
 }
 
-// oneByOne does something with one target after another; stop ends it at the first that fails.
-func oneByOne(stop bool, do func(*Target) (Report, error)) func([]*Target) []outcome {
+// oneByOne does something with one target after another, up to the first that fails.
+func oneByOne(do func(*Target) (Report, error)) func([]*Target) []outcome {
 	return func(group []*Target) (outcomes []outcome) {
 		for _, t := range group {
 			var o outcome
 			o.report, o.err = do(t)
 			outcomes = append(outcomes, o)
-			if o.err != nil && stop {
+			if o.err != nil {
 				break
 			}
 		}

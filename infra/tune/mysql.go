@@ -27,6 +27,9 @@ type DatabaseConfig struct {
 	PID func(context.Context) (int, error)
 	// Restart restarts the server and returns when it answers; nil where that cannot be done from here.
 	Restart func(context.Context) error
+	// RestartOp and Await are Restart in two parts, of which the first is done together with other things; nil where it cannot be.
+	RestartOp *host.Op
+	Await     func(context.Context) error
 }
 
 // NewDatabase is the target for tunings of kind mysql.
@@ -150,6 +153,19 @@ func (d databaseServer) settle(ctx context.Context, need Restart) (string, error
 		return "", fmt.Errorf("restart: %w", err)
 	}
 	return "restarted", nil
+}
+
+// reloadOp implements reloader.
+func (d databaseServer) reloadOp(context.Context) (host.Op, error) {
+	if d.c.RestartOp == nil {
+		return host.Op{}, errNoRestart
+	}
+	return *d.c.RestartOp, nil
+}
+
+// reloaded implements reloader.
+func (d databaseServer) reloaded(ctx context.Context, _ string) (string, error) {
+	return "restarted", d.c.Await(ctx)
 }
 
 // set implements forgetful. Where a log's position stands, the server keeps by itself.

@@ -287,6 +287,11 @@ func (n nginxServer) reloadOp(ctx context.Context) (host.Op, error) {
 	return host.Script(reloadScript, append([]string{strconv.Itoa(pid), strconv.Itoa(int(reloadLimit / (100 * time.Millisecond)))}, n.c.Argv...)...), nil
 }
 
+// reloaded implements reloader.
+func (nginxServer) reloaded(_ context.Context, out string) (string, error) {
+	return strings.TrimSpace(out), nil
+}
+
 // process is the list of workers.
 func (n nginxServer) process(ctx context.Context) (string, error) {
 	if n.c.PID == nil {

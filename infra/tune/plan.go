@@ -16,7 +16,8 @@ type change struct {
 	record *Record
 	from   engine.Value
 	to     engine.Value
-	writes int // of the record, that this change adds
+	writes int     // of the record, that this change adds
+	after  *Record // from then on, of one that is taken back
 }
 
 // lastOnly drops changes that a later one to the same key and layer makes void: only the last value is written, though the

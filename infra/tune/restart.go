@@ -76,6 +76,10 @@ func (t *Target) holdOne(ctx context.Context, r *Record) error {
 
 // release sets again what was held over a restart, also over one that was cut off.
 func (t *Target) release(ctx context.Context) error {
+	return errors.Join(t.setAgain(ctx), t.store.flush(ctx))
+}
+
+func (t *Target) setAgain(ctx context.Context) error {
 	records, err := t.store.all(ctx)
 	if err != nil {
 		return err
@@ -91,7 +95,7 @@ func (t *Target) release(ctx context.Context) error {
 		}
 		t.store.stage(r)
 	}
-	return errors.Join(append(faults, t.store.flush(ctx))...)
+	return errors.Join(faults...)
 }
 
 func (t *Target) releaseOne(ctx context.Context, r *Record) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"isukit/infra/engine"
+	"isukit/infra/host"
 )
 
 // RevertOptions say what is taken back.
@@ -25,78 +26,130 @@ func (o RevertOptions) wants(tuning string) bool {
 // one is needed, then the running values. It may be called again after it was cut off.
 func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
 	defer t.store.close()
-	_ = t.release(ctx) // a server that is down needs its files first; this is tried again after the restart
-	records, err := t.store.all(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("revert %s: %w", t.Name, err)
+	return onHosts([]*Target{t}, func(group []*Target) []outcome { return revertOn(ctx, group, o) })
+}
+
+// revertOn takes tunings back on targets of one host, as applyOn applies them; one that fails does not keep the others.
+func revertOn(ctx context.Context, targets []*Target, o RevertOptions) []outcome {
+	outcomes := make([]outcome, len(targets))
+	var jobs []*job
+	for n, t := range targets {
+		j := &job{outcome: &outcomes[n], t: t, doing: "revert", back: &o}
+		_ = t.release(ctx) // a server that is down needs its files first; this is tried again after the restart
+		if _, err := t.store.all(ctx); !j.fail(err) {
+			jobs = append(jobs, j)
+		}
 	}
-	var report Report
-	for _, running := range []bool{false, true} {
-		some := slices.DeleteFunc(slices.Clone(records), func(r *Record) bool { return (r.Layer == RuntimeLayer) != running })
-		if len(some) == 0 {
+	err := lookAt(ctx, targets, (*Target).heldKeys)
+	jobs = slices.DeleteFunc(jobs, func(j *job) bool {
+		if j.fail(err) || j.fail(j.planBack(ctx, false)) {
+			return true
+		}
+		j.needs(func(c change) bool { return c.record.Pending })
+		files, report := j.changes, j.report
+		if err := j.planBack(ctx, true); j.need == Never {
+			j.fail(err)
+		} else { // they are looked at again after the restart
+			j.changes, j.report = files, report
+		}
+		return false
+	})
+	again := together(ctx, jobs) // what another kept from being done
+	for _, t := range targets {
+		t.host.act()
+	}
+	for _, j := range again {
+		together(ctx, []*job{j})
+	}
+	return outcomes
+}
+
+// planBack plans to take back what runs, or what is in files.
+func (j *job) planBack(ctx context.Context, running bool) error {
+	records, err := j.t.store.all(ctx)
+	for _, r := range records {
+		if err != nil {
+			break
+		}
+		if (r.Layer == RuntimeLayer) != running {
 			continue
 		}
-		list, outcomes, err := t.planRevert(ctx, some, o)
-		report = append(report, outcomes...)
-		if err == nil {
-			err = t.restore(ctx, list)
-		}
-		if err != nil {
-			return report, fmt.Errorf("revert %s: %w", t.Name, err)
-		}
-		need := Never
-		for _, v := range list {
-			if v.record.Pending && !running && restartRank(v.record.Restart) > restartRank(need) {
-				need = v.record.Restart
-			}
-		}
-		outcomes, err = t.restart(ctx, need)
-		report = append(report, outcomes...)
-		for _, v := range list { // to be forgotten when their effect is gone, too: after the restart
-			if err == nil {
-				t.store.stage(v.after)
-			}
-		}
-		if err == nil {
-			err = doAll(ctx, t.host.Host, append(t.store.ops(), t.host.noted()...))
-		}
-		if err != nil {
-			return report, fmt.Errorf("revert %s: %w", t.Name, err)
-		}
-	}
-	return report, nil
-}
-
-// reversal takes one key on one layer back to a value.
-type reversal struct {
-	record, after *Record // the one that holds now, and from then on
-	to            engine.Value
-	write         bool // it has another value now
-}
-
-// planRevert looks at what is to be taken back.
-func (t *Target) planRevert(ctx context.Context, records []*Record, o RevertOptions) (list []reversal, report Report, err error) {
-	defer t.host.act()
-	if err := lookAt(ctx, []*Target{t}, func(*Target) []string { return keysOf(records) }); err != nil {
-		return nil, nil, err
-	}
-	for _, r := range records {
-		v, outcome, err := t.revertOne(ctx, r, o)
-		if err != nil {
-			return nil, report, fmt.Errorf("%s: %w", r.Key, err)
+		c, outcome, planErr := j.t.revertOne(ctx, r, *j.back)
+		if planErr != nil {
+			err = fmt.Errorf("%s: %w", r.Key, planErr)
 		}
 		if outcome != nil {
-			report = append(report, *outcome)
+			j.report = append(j.report, *outcome)
 		}
-		if v != nil {
-			list = append(list, *v)
+		if c == nil {
+			continue
+		}
+		if j.changes = append(j.changes, *c); !c.from.Equal(c.to) && !r.Pending { // that it is being written is on record before
+			r.Pending = true
+			j.t.store.stage(r)
 		}
 	}
-	return list, report, nil
+	return err
+}
+
+// endBack makes what was written effective, and then takes the running values back, which a restart may have changed.
+func (j *job) endBack(ctx context.Context, answers []host.Answer) error {
+	j.finish(ctx, answers)
+	err := j.written()
+	if err != nil {
+		return err
+	}
+	outcome, err := j.settle(ctx, answers)
+	if j.report = append(j.report, outcome...); err != nil {
+		return err
+	}
+	done := j.changes
+	if j.need != Never {
+		err = j.runningBack(ctx)
+	}
+	for _, c := range done { // once the effect of what records are about is gone
+		j.t.store.stage(c.after)
+	}
+	return err
+}
+
+func (j *job) runningBack(ctx context.Context) error {
+	j.changes = nil
+	j.t.host.look(nil)
+	err := j.planBack(ctx, true)
+	j.t.host.act()
+	if err != nil {
+		return err
+	}
+	j.assign(func(change) bool { return true })
+	if err := writeSlots(ctx, j.t.host, j.t.store.ops(), j.slots, j.list); err != nil {
+		return err
+	}
+	if err := j.written(); err != nil {
+		return err
+	}
+	for _, c := range j.changes {
+		j.t.store.stage(c.after)
+	}
+	return nil
+}
+
+// written tells whether every key has what was written.
+func (j *job) written() error {
+	var faults []error
+	for _, a := range j.list {
+		if a.err == nil && !a.got.Equal(a.to) {
+			a.err = fmt.Errorf("the value is %s after %s was written", a.got, a.to)
+		}
+		if a.err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", a.key, a.err))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // revertOne plans to take one key on one layer back; nil where nothing is to be done.
-func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*reversal, *Outcome, error) {
+func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*change, *Outcome, error) {
 	left := slices.DeleteFunc(slices.Clone(r.Writes), func(w Write) bool { return o.wants(w.Tuning) })
 	if len(left) == len(r.Writes) && !(r.Pending && o.Tunings == nil) {
 		return nil, nil, nil
@@ -113,47 +166,20 @@ func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*re
 	current, err := t.slot(r).read(ctx, r.Key)
 	if errors.Is(err, engine.ErrGone) {
 		out.Reason = err.Error()
-		return &reversal{record: r, after: after}, out, nil
+		return &change{record: r, after: after}, out, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if current.Equal(to) {
-		return &reversal{record: r, after: after}, out, nil
+		return &change{record: r, after: after}, out, nil
 	}
 	if !r.knows(current) && !o.Force {
 		out.Did, out.From = Left, current.String()
 		out.Reason = fmt.Sprintf("changed outside isukit: %s (isukit set %s, the original is %s)", current, r.current(), r.Original)
 		return nil, out, nil
 	}
-	return &reversal{r, after, to, true}, out, nil
-}
-
-// restore writes values and reads them back. That they are being written is on record before.
-func (t *Target) restore(ctx context.Context, all []reversal) error {
-	var slots []slot
-	var list []assignment
-	for _, v := range all {
-		if !v.write {
-			continue
-		}
-		v.record.Pending = true
-		t.store.stage(v.record)
-		slots, list = append(slots, t.slot(v.record)), append(list, assignment{key: v.record.Key, to: v.to})
-	}
-	if err := writeSlots(ctx, t.host, t.store.ops(), slots, list); err != nil {
-		return err
-	}
-	var faults []error
-	for _, a := range list {
-		if a.err == nil && !a.got.Equal(a.to) {
-			a.err = fmt.Errorf("the value is %s after %s was written", a.got, a.to)
-		}
-		if a.err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", a.key, a.err))
-		}
-	}
-	return errors.Join(faults...)
+	return &change{slot: t.slot(r), record: r, after: after, from: current, to: to}, out, nil
 }
 
 // Verify compares every applied value with what is there, on every layer, and returns what differs.
