@@ -83,6 +83,16 @@ func TestLearnFromACapture(t *testing.T) {
 	if diff := gocmp.Diff(strings.TrimSpace(string(want)), strings.Join(got, "\n")); diff != "" || doubtful > 3 {
 		t.Errorf("%d of the routes are doubtful (-sent +learned):\n%s\n%s", doubtful, diff, out)
 	}
+	// A capture that was cut off teaches what is before the cut.
+	whole, err := os.ReadFile(pcap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut.pcap")
+	write(t, cut, string(whole[:len(whole)/2+1]))
+	if code, out, errs := isukitIn(t, "", "routes", "learn", cut, "--proto", protos); code != ui.ExitFailed || !strings.Contains(out, "shop.api.ListItemsResponse\n") || !strings.Contains(errs, "ends inside a packet") {
+		t.Errorf("of a part: exit %d, %s%s", code, out, errs)
+	}
 	code, out, errs = isukitIn(t, "", "capture", pcap, "--proto", protos, "--json")
 	if code != ui.ExitOK {
 		t.Fatalf("exit %d: %s", code, errs)

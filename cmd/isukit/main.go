@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,5 +33,6 @@ func mainExit() int {
 		<-ctx.Done()
 		stop()
 	}()
+	log.SetOutput(io.Discard) // where net/http writes what it finds odd about a peer; what matters is an error
 	return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 }

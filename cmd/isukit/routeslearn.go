@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,24 +65,23 @@ func runRoutesLearn(ctx context.Context, o routesLearnOptions, s streams) error 
 	}
 	defer file.Close()
 	decoder := &exchange.Decoder{Schema: schema, Learner: decode.NewLearner(schema)}
-	for {
-		e, err := reader.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", o.file, err)
-		}
+	e, failed := reader.Next(ctx)
+	for ; failed == nil; e, failed = reader.Next(ctx) {
 		decoder.Learn(e)
 	}
+	if errors.Is(failed, io.EOF) {
+		failed = nil
+	} else {
+		failed = fmt.Errorf("%s: %w", o.file, failed) // what was read before is shown
+	}
 	learned := decoder.Learner.Routes()
-	if len(learned) == 0 {
+	if len(learned) == 0 && failed == nil {
 		return ui.UsageError(fmt.Errorf("%s has no exchange with a protobuf body", o.file), "isukit capture "+o.file+" shows its contents")
 	}
 	if o.asJSON {
-		return learnedJSON(learned, s.out)
+		return cmp.Or(learnedJSON(learned, s.out), failed)
 	}
-	return printLearned(learned, s.out)
+	return cmp.Or(printLearned(learned, s.out), failed)
 }
 
 type learnedInfo struct {

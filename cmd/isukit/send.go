@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -152,6 +154,8 @@ func sendHint(ctx context.Context, err error, t *http.Transport, target *url.URL
 		return "--cacert FILE names the authority to trust; --insecure accepts any certificate"
 	case exchange.SpeaksHTTP2(ctx, t, target):
 		return "the server speaks HTTP/2 only, and isukit sends HTTP/1.1: name the port of the app behind the proxy"
+	case errors.Is(err, io.EOF):
+		return "the server closed the connection without a response"
 	}
 	return "isukit send --to URL names the server; \"isukit topology status\" shows the address of a running topology"
 }
@@ -336,17 +340,14 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	if o.verbose {
 		printHead(s.err, "< ", resp.Proto+" "+resp.Status, resp.Header)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, ui.MaxBodyFileBytes+1))
-	if err != nil {
-		return fmt.Errorf("read the response: %w", err)
-	}
+	data, failed := io.ReadAll(io.LimitReader(resp.Body, ui.MaxBodyFileBytes+1)) // what came is shown, too, where it ends early
 	if len(data) > ui.MaxBodyFileBytes {
 		return fmt.Errorf("the response has more than %d bytes", ui.MaxBodyFileBytes)
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" {
-		if data, err = capture.Unpack(coding, data, ui.MaxBodyFileBytes); err != nil {
-			fmt.Fprintf(s.err, "isukit: fault: the response cannot be unpacked: %v\n", err)
-		}
+		var err error
+		data, err = capture.Unpack(coding, data, ui.MaxBodyFileBytes)
+		failed = cmp.Or(failed, err)
 	}
 	contentType := resp.Header.Get("Content-Type")
 	typ := decode.TypeOfContentType(contentType)
@@ -370,14 +371,40 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 		}
 	case len(data) == 0 && typ == "":
 	default:
-		if err := decodeOne(decodeOptions{asJSON: o.asJSON}, schema, typ, data, s); err != nil {
+		var err error
+		if typ == "" {
+			typ, err = guessType(schema, data, s)
+		} else if typ != o.respType {
+			_, err = schema.Find(typ)
+		}
+		if err == nil {
+			err = decodeOne(decodeOptions{asJSON: o.asJSON}, schema, typ, data, s)
+		} else { // nobody here said that there is such a type: the body is shown without one
+			fmt.Fprintf(s.err, "isukit: note: %v; --resp-type names one\n", err)
+			err = showUntyped(data, s)
+		}
+		if err != nil && failed == nil {
 			return err
 		}
+	}
+	if failed != nil {
+		return fmt.Errorf("read the response: %w", failed)
 	}
 	if resp.StatusCode >= 400 {
 		return fmt.Errorf("%w: %s", errAnswered, resp.Status)
 	}
 	return nil
+}
+
+// showUntyped shows a body of no known type: a message by its numbers, anything else as it is.
+func showUntyped(data []byte, s streams) error {
+	hints := decode.Hints(data)
+	text := len(hints) > 0 && slices.Contains([]string{"text", "json", "html"}, hints[0].Kind)
+	if !text && len(decode.Raw(data, decode.DefaultLimits()).Faults) == 0 {
+		return decodeRaw(data, s)
+	}
+	_, err := ui.Bytes(s.out).Write(data)
+	return err
 }
 
 func printHead(w io.Writer, prefix, first string, header http.Header) {

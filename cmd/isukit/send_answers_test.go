@@ -13,11 +13,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
+	"google.golang.org/protobuf/encoding/protowire"
 	googleproto "google.golang.org/protobuf/proto"
 
 	portalv1 "isukit/proto/portal/v1"
@@ -58,6 +61,23 @@ func TestSendShowsWhatCame(t *testing.T) {
 		w.WriteHeader(http.StatusBadGateway)
 		_, _ = io.WriteString(w, page)
 	})
+	answer := func(path, contentType, coding, body string, missing int) {
+		handler.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = slices.DeleteFunc([]string{contentType}, func(s string) bool { return s == "" })
+			if coding != "" {
+				w.Header().Set("Content-Encoding", coding)
+			}
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)+missing))
+			_, _ = io.WriteString(w, body)
+		})
+	}
+	answer("/no-type", "", "", "ok", 0)
+	answer("/no-type/text", "", "", "not a message, but words\n", 0)
+	answer("/no-type/message", "", "", string(protowire.AppendVarint(protowire.AppendTag(nil, 4000, protowire.VarintType), 7)), 0)
+	answer("/other-type", "application/x-protobuf; proto=no.Such", "", "\x0a\x01c", 0)
+	answer("/cut", "text/plain", "", "hello", 45)
+	answer("/not-gzip", "text/plain", "gzip", "hello", 0)
+	answer("/coding", "text/plain", "compress", "hello", 0)
 	server := httptest.NewServer(handler)
 	defer server.Close()
 	const message = "code: \"c\"\nmessage: \"寿司\"\n"
@@ -73,6 +93,13 @@ func TestSendShowsWhatCame(t *testing.T) {
 		{[]string{"/packed/br", "--resp-type", "portal.v1.Team"}, message, "200 OK", 0}, // the answer's own proto= wins
 		{[]string{"/moved"}, "<a href=\"https://elsewhere.example/new\">Temporary Redirect</a>.\n\n", "redirects to https://elsewhere.example/new", 0},
 		{[]string{"/page"}, page, `HTML page with the title "502 Bad Gateway"`, ui.ExitFailed},
+		{[]string{"/no-type"}, "ok", "200 OK, 2 bytes of no type", 0},
+		{[]string{"/no-type/text"}, "not a message, but words\n", "this is text", 0},
+		{[]string{"/no-type/message"}, "4000: 7\n", "no known type fits", 0},
+		{[]string{"/other-type"}, "1: \"c\"\n", "type no.Such is not in the schema", 0},
+		{[]string{"/cut"}, "hello", "read the response: unexpected EOF", ui.ExitFailed}, // what came is shown
+		{[]string{"/not-gzip"}, "hello", "content encoding gzip", ui.ExitFailed},
+		{[]string{"/coding"}, "hello", "content encoding compress: unknown", ui.ExitFailed},
 	}
 	for _, tt := range tests {
 		code, out, errs := isukitIn(t, "", append([]string{"send", "--to", server.URL}, tt.args...)...)
