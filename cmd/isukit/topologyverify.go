@@ -34,9 +34,9 @@ func newTopologyVerifyCmd(s streams) *cobra.Command {
 		Long: `Compare files, services and data on every host with the applied topology, and check that every service responds. Exit code 3: differences
 were found.
 
---reboot does what the organizers of a contest do before the final run. It reboots the hosts one after another (each) or together (all),
-waits until everything is healthy without isukit's help, compares again, including tunings and all tables, and runs a confirmation
-round. It asks first, unless --no-ask is given.`,
+For the reference app, --reboot does what the organizers of a contest do before the final run. It reboots the hosts one after another
+(each) or together (all), waits until everything is healthy without isukit's help, compares again, including tunings and all tables, and
+runs a confirmation round. It asks first, unless --no-ask is given.`,
 		Example: "  isukit topology verify --driver lab\n  isukit topology verify --driver ssh --reboot all", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.how != "" && r.how != "each" && r.how != "all" {

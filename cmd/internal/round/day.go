@@ -1,6 +1,7 @@
 package round
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,12 +107,10 @@ func (d Day) lateSteps(run Step) (list []Step) {
 	var never []string
 	for _, h := range d.Project.Hosts {
 		if at, ok := d.Booted[h.Name]; ok && at.Before(first) {
-			never = append(never, h.Name)
+			never = append(never, cmp.Or(h.Address, h.Name))
 		}
 	}
-	if len(never) > 0 && len(d.Project.Topologies) > 0 {
-		list = append(list, Step{10, "isukit topology verify --reboot each", "not rebooted since the first round: " + strings.Join(never, ", ")})
-	} else if len(never) > 0 {
+	if len(never) > 0 {
 		list = append(list, Step{10, "ssh " + never[0] + " sudo reboot", "not rebooted since the first round, reboot one after another: " + strings.Join(never, ", ")})
 	}
 	if !r.Passed {
