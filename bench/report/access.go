@@ -10,6 +10,9 @@ import (
 	"isukit/bench/result"
 )
 
+// NotesOnly in place of a number of rows leaves of a digest what could not be read, and what it lacks.
+const NotesOnly = -1
+
 // Access writes the digest of access logs, at most that many routes; 0 is all.
 func Access(w io.Writer, d *result.AccessDigest, most int, s Style) error {
 	p := newSheet(s)
@@ -19,7 +22,15 @@ func Access(w io.Writer, d *result.AccessDigest, most int, s Style) error {
 }
 
 func (p *sheet) access(d *result.AccessDigest, most int) {
-	p.head("Routes", fmt.Sprintf("times in ms; %s of the proxy's time in %s", seconds(d.Total.Request.SumSeconds), plural(d.Total.Hits, "request")))
+	if most == NotesOnly {
+		p.accessNotes(d)
+		return
+	}
+	sum := seconds(d.Total.Request.SumSeconds) + " of the proxy's time in "
+	if d.Total.Request.Count == 0 {
+		sum = ""
+	}
+	p.head("Routes", "times in ms; "+sum+plural(d.Total.Hits, "request"))
 	// On a narrow terminal the names of the routes are worth more than the last columns.
 	shown := []string{"count", "sum s", "p50", "p90", "p99", "4xx", "5xx", "max", "2xx", "3xx", "upstream s", "bytes"}
 	if p.width < 120 {
@@ -42,6 +53,10 @@ func (p *sheet) access(d *result.AccessDigest, most int) {
 	if left > 0 {
 		p.line("  ", p.paint(dim, fmt.Sprintf("%s less time are not shown", plural(int64(left), "route")+" with")))
 	}
+	p.accessNotes(d)
+}
+
+func (p *sheet) accessNotes(d *result.AccessDigest) {
 	for _, text := range accessNotes(d) {
 		p.para("  ", yellow, text)
 	}

@@ -19,6 +19,10 @@ func Queries(w io.Writer, d *result.QueryDigest, most int, s Style) error {
 }
 
 func (p *sheet) queries(d *result.QueryDigest, most int) {
+	if most == NotesOnly {
+		p.queryNotes(d)
+		return
+	}
 	var sum float64
 	for _, q := range d.Queries {
 		sum += q.Time.SumSeconds
@@ -50,6 +54,10 @@ func (p *sheet) queries(d *result.QueryDigest, most int) {
 	for i, q := range d.Queries[:min(3, len(d.Queries))] {
 		p.queryDetail(i+1, q)
 	}
+	p.queryNotes(d)
+}
+
+func (p *sheet) queryNotes(d *result.QueryDigest) {
 	if d.Unreadable > 0 {
 		p.para("  ", yellow, fmt.Sprintf("%s of %s could not be read:", count(d.Unreadable), plural(d.Statements, "statement")))
 	}

@@ -156,17 +156,18 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	return errors.Join(printErr, failed)
 }
 
-// printDigest prints rows in the order of --sort: by the chosen columns, or all of the digest as JSON or a report has it.
+// printDigest prints rows in the order of --sort: by the chosen columns, with the notes on standard error, or all of the digest as JSON or a
+// report has it.
 func printDigest[R, D any](o digestOptions, s streams, figures ui.RowFigures[R], rows []R, digest func() D, text func(io.Writer, *D, int, report.Style) error) error {
 	if err := ui.OrderRows(figures, o.sort, rows); err != nil {
 		return err
 	}
-	if o.own() {
-		return ui.PrintRows(s.out, o.columns, o.output, figures, rows[:o.shown(len(rows))])
-	}
 	out := digest()
 	if err := round.MaskValues(&out); err != nil {
 		return err
+	}
+	if o.own() {
+		return cmp.Or(ui.PrintRows(s.out, o.columns, o.output, figures, rows[:o.shown(len(rows))]), text(s.err, &out, report.NotesOnly, ui.StyleOf(s.err)))
 	}
 	if o.asJSON {
 		return ui.PrintJSON(s.out, out)

@@ -36,6 +36,13 @@ func TestDigestColumns(t *testing.T) {
 			t.Errorf("%s: exit %d, %s\n%q, want\n%q", args, code, errText, out, want)
 		}
 	}
+	// What no line tells is no zero, and what could not be read is said beside the columns.
+	odd := filepath.Join(dir, "odd.log")
+	write(t, odd, `{"method":"GET","uri":"/x","status":200}`+"\nnot a line\n")
+	code, out, errText := isukitIn(t, "", strings.Fields("digest access --output tsv --columns count,sum,p99,max,upstream,path "+odd)...)
+	if want := "count\tsum\tp99\tmax\tupstream\tpath\n1\t\t\t\t\t/x\n"; code != ui.ExitOK || out != want || !strings.Contains(errText, "1 of 2 lines could not be read") || !strings.Contains(errText, "no line has: ") {
+		t.Errorf("exit %d, %q, want %q and what is missing on standard error:\n%s", code, out, want, errText)
+	}
 	for _, args := range []string{"--columns nope", "--sort p0", "--sort nope", "--output xml", "--match (", "--json --output csv"} {
 		if code, out, _ := isukitIn(t, "", append(strings.Fields("digest access "+args), log)...); code != ui.ExitUsage {
 			t.Errorf("%s: exit %d: %s", args, code, out)

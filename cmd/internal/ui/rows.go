@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,15 +25,21 @@ type RowFigures[T any] struct {
 	usual string // the columns where none were chosen
 }
 
-func millisOf(d time.Duration) any { return float64(d) / float64(time.Millisecond) }
+// timeOf is a time in a unit, or NaN where no line told one.
+func timeOf(t *digest.Times, d, unit time.Duration) any {
+	if t.Count == 0 {
+		return math.NaN()
+	}
+	return float64(d) / float64(unit)
+}
 
 // figuresOf adds what every row has: count, and its times in milliseconds, their sum in seconds.
 func figuresOf[T any](times func(T) *digest.Times, usual string, named map[string]func(T) any) RowFigures[T] {
 	maps.Copy(named, map[string]func(T) any{
-		"sum":  func(r T) any { return times(r).Sum.Seconds() },
-		"mean": func(r T) any { return millisOf(times(r).Mean()) },
-		"min":  func(r T) any { return millisOf(times(r).Min) },
-		"max":  func(r T) any { return millisOf(times(r).Max) },
+		"sum":  func(r T) any { return timeOf(times(r), times(r).Sum, time.Second) },
+		"mean": func(r T) any { return timeOf(times(r), times(r).Mean(), time.Millisecond) },
+		"min":  func(r T) any { return timeOf(times(r), times(r).Min, time.Millisecond) },
+		"max":  func(r T) any { return timeOf(times(r), times(r).Max, time.Millisecond) },
 	})
 	return RowFigures[T]{named, times, usual}
 }
@@ -43,7 +50,7 @@ func RouteFigures() RowFigures[*access.Route] {
 		"method":   func(r *access.Route) any { return r.Method },
 		"path":     func(r *access.Route) any { return redact.Text(r.Path) },
 		"count":    func(r *access.Route) any { return r.Count },
-		"upstream": func(r *access.Route) any { return r.Upstream.Sum.Seconds() },
+		"upstream": func(r *access.Route) any { return timeOf(&r.Upstream, r.Upstream.Sum, time.Second) },
 		"bytes":    func(r *access.Route) any { return r.SentBytes },
 		"maxbytes": func(r *access.Route) any { return r.MaxBytes },
 		"closed":   func(r *access.Route) any { return r.Closed },
@@ -73,7 +80,7 @@ func (f *RowFigures[T]) column(name string) (func(T) any, error) {
 		return column, nil
 	}
 	if percent, err := strconv.ParseFloat(strings.TrimPrefix(name, "p"), 64); err == nil && name[0] == 'p' && percent > 0 && percent <= 100 {
-		return func(r T) any { return millisOf(f.times(r).Quantile(percent / 100)) }, nil
+		return func(r T) any { return timeOf(f.times(r), f.times(r).Quantile(percent/100), time.Millisecond) }, nil
 	}
 	return nil, UsageError(fmt.Errorf("column %q does not exist", name), "columns are "+strings.Join(slices.Sorted(maps.Keys(f.named)), ", ")+", and percentiles such as p50 or p99.9")
 }
@@ -111,7 +118,9 @@ func PrintRows[T any](w io.Writer, columns, form string, f RowFigures[T], rows [
 			text := ""
 			switch x := column(r).(type) {
 			case float64:
-				text = strconv.FormatFloat(x, 'f', 3, 64)
+				if !math.IsNaN(x) {
+					text = strconv.FormatFloat(x, 'f', 3, 64)
+				}
 			default:
 				text = fmt.Sprint(x)
 			}
