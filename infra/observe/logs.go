@@ -117,11 +117,14 @@ type part struct {
 
 // parts are the files that hold what was written since the mark: the log, and before it what it was renamed or copied to.
 func (m Mark) parts(ctx context.Context, at host.Host) (parts []part, warnings []string, err error) {
-	text, err := shell(ctx, at, fetchLimit, asRoot+readAs+lastBytes+`try stat -c '%s %i' "$1" || exit 1; n=$3; [ $2 -lt $n ] && n=$2
-sum "$1" $2 $n
-for f in "$1".[0-9]* "$1"-[0-9]* "$1".old*; do
-	[ -f "$f" ] && [ "$f" != "$5" ] && t=$(stat -c %Y "$f") && [ $t -ge $4 ] && echo $t $(sum "$f" $2 $n) "$f"
-done | sort -n`, m.Log.File, strconv.FormatInt(m.size, 10), strconv.Itoa(summedBytes), m.epoch, m.Aside)
+	// A log that was renamed and not made anew is read, too: its server may still write to it.
+	text, err := shell(ctx, at, fetchLimit, asRoot+`log=$1
+[ -e "$log" ] || for f in "$log".[0-9]* "$log"-[0-9]* "$log".old*; do [ ! -f "$f" ] || set -- "$f" "$2" "$3" "$4" "$5"; done
+`+readAs+lastBytes+`n=$3; [ $2 -lt $n ] && n=$2
+if [ "$log" = "$1" ]; then try stat -c '%s %i' "$1" && sum "$1" $2 $n || exit 1; else echo 0 gone; echo; fi
+for f in "$log".[0-9]* "$log"-[0-9]* "$log".old*; do
+	[ -f "$f" ] && [ "$f" != "$5" ] && t=$(LC_ALL=C stat -c %.9Y "$f") && [ ${t%.*} -ge $4 ] && echo $t $(sum "$f" $2 $n) "$f"
+done | LC_ALL=C sort -n`, m.Log.File, strconv.FormatInt(m.size, 10), strconv.Itoa(summedBytes), m.epoch, m.Aside)
 	if err != nil {
 		return nil, nil, fmt.Errorf("log %s of %s: %w", m.Log.File, m.Log.Host, err)
 	}
@@ -130,7 +133,7 @@ done | sort -n`, m.Log.File, strconv.FormatInt(m.size, 10), strconv.Itoa(summedB
 	n, _ := strconv.ParseInt(size, 10, 64)
 	marked := func(sum string) bool { return strings.TrimSpace(sum) == strings.TrimSpace(m.sum) }
 	older := lines[min(2, len(lines)):]
-	same := n >= m.size && (m.inode == "" || inode == m.inode) && (m.size == 0 || marked(lines[1]))
+	same := n >= m.size && inode != "gone" && (m.inode == "" || inode == m.inode) && (m.size == 0 || marked(lines[1]))
 	if same && (m.size > 0 || len(older) == 0) {
 		return []part{{m.Log.File, m.size}}, nil, nil
 	}
@@ -149,7 +152,10 @@ done | sort -n`, m.Log.File, strconv.FormatInt(m.size, 10), strconv.Itoa(summedB
 	if whole = whole || m.size == 0 && len(parts) > 0; !whole {
 		warnings = append(warnings, fmt.Sprintf("log %s of %s was rotated outside isukit in the meantime: the lines before the rotation are missing", m.Log.File, m.Log.Host))
 	}
-	return append(parts, part{file: m.Log.File}), warnings, nil
+	if inode != "gone" {
+		parts = append(parts, part{file: m.Log.File})
+	}
+	return parts, warnings, nil
 }
 
 // Fetch puts what was written to the log since its mark into dir, and returns the file, which may be packed, and what may be

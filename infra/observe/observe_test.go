@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/klauspost/compress/zstd"
+
 	"isukit/infra/digest"
 	"isukit/infra/host/machine"
 	"isukit/infra/observe"
@@ -114,6 +116,36 @@ func TestMarkAndFetch(t *testing.T) {
 			truncate(t, f)
 			add(t, f, "new 2\n")
 		}, "new 1\nnew 2\n", false},
+		"copied and truncated twice": {"", func(f string) {
+			add(t, f+".2", "old\nnew 1\n")
+			add(t, f+".1", "new 2\n")
+			truncate(t, f)
+			add(t, f, "new 3\n")
+		}, "new 1\nnew 2\nnew 3\n", false},
+		"copied, truncated and packed under dates": {"", func(f string) {
+			packed, _ := zstd.NewWriter(nil)
+			add(t, f+"-20261130.zst", string(packed.EncodeAll([]byte("old\nnew 1\n"), nil)))
+			add(t, f+"-20261201", "new 2\n")
+			truncate(t, f)
+		}, "new 1\nnew 2\n", false},
+		"renamed, and not made anew": {"", func(f string) {
+			rename(t, f, f+".1")
+			add(t, f+".1", "new\n")
+		}, "new\n", false},
+		"of one second, whose names are in another order, and no log": {"", func(f string) {
+			add(t, f, "new 1\n")
+			rename(t, f, f+".9")
+			at := time.Now().Truncate(time.Second).Add(time.Second)
+			for i := range 9 {
+				name := fmt.Sprint(f, ".", 9-i)
+				if i > 0 {
+					add(t, name, fmt.Sprint("new ", i+1, "\n"))
+				}
+				if err := os.Chtimes(name, at, at.Add(time.Duration(i)*10*time.Millisecond)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, "new 1\nnew 2\nnew 3\nnew 4\nnew 5\nnew 6\nnew 7\nnew 8\nnew 9\n", false},
 		"truncated, and grown beyond its old end": {"", func(f string) {
 			add(t, f, "lost\n")
 			truncate(t, f)
