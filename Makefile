@@ -184,8 +184,8 @@ check-vuln: ## known vulnerabilities in what is called of the dependencies; VULN
 dist: ## archives of a release in dist/: static binaries, completions, manual pages, checksums; TARGETS=linux/arm64 builds some
 	@GO='$(GO)' sh scripts/dist.sh
 
-coverage: ## the share of statements that tests without servers reach, by package, the lowest first
-	@$(GO) test -p 2 -cover $(ALL) 2>/dev/null | sh scripts/coverage.sh
+coverage: ## the share of statements that tests of any package reach, the lowest first; with servers: ISUKIT_TEST_REAL=1 make coverage
+	@$(GO) test -p 2 -timeout 40m -coverpkg=./...,$(FANOUT)/... -coverprofile .coverage.out $(ALL) >/dev/null 2>&1; sh scripts/coverage.sh <.coverage.out; rm -f .coverage.out
 
 licenses: ## docs/licenses.md: the licences of what the binaries are linked from
 	@cd tools && page=$$(mktemp) && $(GO) run ./licenses .. >"$$page" && cat "$$page" >../docs/licenses.md; rm -f "$$page"

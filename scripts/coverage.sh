@@ -1,5 +1,17 @@
 #!/bin/sh
-# Read the output of go test -cover, and print a table: the share of statements that tests reach, by package, the lowest first.
-printf '| package | statements reached by its own tests |\n|---|---|\n'
-sed -n 's/^\(ok\)\{0,1\}[[:space:]]*\([^[:space:]]*\)[[:space:]].*coverage: \([0-9.]*\)% of statements.*/\3 \2/p' | sort -n |
-	awk '{ printf "| `%s` | %s %% |\n", $2, $1 }'
+# Read a profile of go test -coverpkg, in which several tests may have the same block, and print a table: the share of statements that any
+# test reached, by package, the lowest first.
+printf '| package | statements | reached |\n|---|---|---|\n'
+awk '$1 != "mode:" {
+	statements[$1] = $2
+	if ($3 > 0) reached[$1] = $2
+}
+END {
+	for (block in statements) {
+		package = block
+		sub(/\/[^\/]*$/, "", package)
+		all[package] += statements[block]
+		some[package] += reached[block]
+	}
+	for (package in all) printf "%.1f %d %s\n", 100 * some[package] / all[package], all[package], package
+}' | sort -n | awk '{ printf "| `%s` | %d | %s %% |\n", $3, $2, $1 }'
