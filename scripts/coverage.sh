@@ -10,8 +10,8 @@ END {
 	for (block in statements) {
 		package = block
 		sub(/\/[^\/]*$/, "", package)
-		all[package] += statements[block]
+		total[package] += statements[block]
 		some[package] += reached[block]
 	}
-	for (package in all) printf "%.1f %d %s\n", 100 * some[package] / all[package], all[package], package
+	for (package in total) printf "%.1f %d %s\n", 100 * some[package] / total[package], total[package], package
 }' | sort -n | awk '{ printf "| `%s` | %d | %s %% |\n", $3, $2, $1 }'
