@@ -15,7 +15,7 @@ func Fingerprint(statement string) string {
 		return "administrator command: " + strings.TrimRight(rest, "; \n")
 	}
 	f := fingerprinter{out: make([]byte, 0, min(len(statement), 1024))}
-	f.run([]byte(statement))
+	f.run([]byte(strings.TrimRight(statement, "; \t\r\n"))) // the last of several parts has no more than the others
 	return string(bytes.TrimRight(f.out, "; "))
 }
 

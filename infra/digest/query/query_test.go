@@ -41,6 +41,9 @@ func TestFingerprint(t *testing.T) {
 		"SELECT ? WHERE `a` IN (...)":         "select ? where `a` in (?+)",
 		"SELECT\tcol1,\tcol2 FROM db.t1 AS a": "select col1, col2 from db.t1 as a",
 	} {
+		if got := query.Fingerprint(statement + ";\n"); !strings.Contains(statement, "--") && got != query.Fingerprint(statement) {
+			t.Errorf("%q in a log, with its semicolon: got %q", statement, got)
+		}
 		if got := query.Fingerprint(statement); got != want {
 			t.Errorf("%q\n gives %q,\n want %q", statement, got, want)
 		}
