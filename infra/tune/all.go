@@ -69,7 +69,7 @@ func DiffAll(ctx context.Context, targets []*Target, tunings []Tuning) (Report, 
 		if err := lookAt(ctx, group, func(t *Target) []string { return settingKeys(some[t]) }); err != nil {
 			return []outcome{{err: err}}
 		}
-		return oneByOne(func(t *Target) (Report, error) { return t.Diff(ctx, some[t]...) })(group)
+		return oneByOne(func(t *Target) (Report, error) { return t.diff(ctx, some[t]) })(group)
 	})
 	return append(report, outcomes...), err
 }
@@ -132,24 +132,17 @@ func VerifyAll(ctx context.Context, targets []*Target) (report Report, applied i
 		if err := lookAt(ctx, group, (*Target).heldKeys); err != nil {
 			return []outcome{{err: err}}
 		}
-		return oneByOne(func(t *Target) (Report, error) { return t.Verify(ctx) })(group)
+		return oneByOne(func(t *Target) (Report, error) { return t.verify(ctx) })(group)
 	})
 	return report, applied, err
 }
 
-// Diff tells for every setting what the target has and what it would get, on the layer that counts.
-func (t *Target) Diff(ctx context.Context, tunings ...Tuning) (report Report, err error) {
+// diff tells for every setting what the target has and what it would get, on the layer that counts. It is a part of a look.
+func (t *Target) diff(ctx context.Context, tunings []Tuning) (report Report, err error) {
 	defer t.store.close()
 	defer t.host.act()
-	if !t.host.looking {
-		err = lookAt(ctx, []*Target{t}, func(*Target) []string { return settingKeys(tunings) })
-	}
 	for _, tuning := range tunings {
-		var changes []change
-		var planned Report
-		if err == nil {
-			changes, planned, err = t.planAll(ctx, time.Time{}, []Tuning{tuning})
-		}
+		changes, planned, err := t.planAll(ctx, time.Time{}, []Tuning{tuning})
 		if err != nil {
 			return report, fmt.Errorf("compare %s: %w", t.Name, err)
 		}

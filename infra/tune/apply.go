@@ -48,21 +48,12 @@ func (r Report) Has(did ...Did) bool {
 	return slices.ContainsFunc(r, func(o Outcome) bool { return slices.Contains(did, o.Did) })
 }
 
-// Apply applies tunings of the target's kind: all originals are recorded first; then files are written, the server is
-// restarted or reloaded where a setting needs that, and the running values are written; each is read back. What the server
-// does not know, and what may not be written here, is refused with the reason and not sent. A setting that does not take
-// effect is taken back. now is the time for the records.
-func (t *Target) Apply(ctx context.Context, now time.Time, tunings ...Tuning) (Report, error) {
-	defer t.store.close()
-	return onHosts([]*Target{t}, func(group []*Target) []outcome { return applyOn(ctx, now, group, map[*Target][]Tuning{t: tunings}) })
-}
-
-// job is what Apply or Revert does to one target.
+// job is what applyOn or revertOn does to one target.
 type job struct {
 	*outcome
 	t       *Target
 	doing   string
-	back    *RevertOptions // of Revert
+	back    *RevertOptions // of revertOn
 	changes []change
 	writing
 	need  Restart
@@ -80,8 +71,10 @@ func (j *job) fail(err error) bool {
 	return err != nil
 }
 
-// applyOn applies tunings to targets of one host. Everything is looked at before anything is written; what is written first, to all of
-// them, goes in one batch.
+// applyOn applies tunings to targets of one host: all originals are recorded first; then files are written, the server is restarted or
+// reloaded where a setting needs that, and the running values are written; each is read back. What the server does not know, and what
+// may not be written here, is refused with the reason and not sent. A setting that does not take effect is taken back. Everything is
+// looked at before anything is written; what is written first, to all of them, goes in one batch.
 func applyOn(ctx context.Context, now time.Time, targets []*Target, tunings map[*Target][]Tuning) []outcome {
 	outcomes := make([]outcome, len(targets))
 	var jobs []*job

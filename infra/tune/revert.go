@@ -21,15 +21,10 @@ func (o RevertOptions) wants(tuning string) bool {
 	return o.Tunings == nil || slices.Contains(o.Tunings, tuning)
 }
 
-// Revert takes tunings back on every layer: to what an earlier tuning gave the key when that still holds, or else to the
-// recorded original. A value that somebody else has changed is reported and left. Files come first, then a restart where
-// one is needed, then the running values. It may be called again after it was cut off.
-func (t *Target) Revert(ctx context.Context, o RevertOptions) (Report, error) {
-	defer t.store.close()
-	return onHosts([]*Target{t}, func(group []*Target) []outcome { return revertOn(ctx, group, o) })
-}
-
-// revertOn takes tunings back on targets of one host, as applyOn applies them; one that fails does not keep the others.
+// revertOn takes tunings back on every layer, on targets of one host as applyOn applies them: to what an earlier tuning gave the key when
+// that still holds, or else to the recorded original. A value that somebody else has changed is reported and left. Files come first, then
+// a restart where one is needed, then the running values. It may be called again after it was cut off. A target that fails does not keep
+// the others.
 func revertOn(ctx context.Context, targets []*Target, o RevertOptions) []outcome {
 	outcomes := make([]outcome, len(targets))
 	var jobs []*job
@@ -182,18 +177,12 @@ func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*ch
 	return &change{slot: t.slot(r), record: r, after: after, from: current, to: to}, out, nil
 }
 
-// Verify compares every applied value with what is there, on every layer, and returns what differs.
-func (t *Target) Verify(ctx context.Context) (Report, error) {
-	defer t.store.close()
+// verify compares every applied value with what is there, on every layer, and returns what differs. It is a part of a look.
+func (t *Target) verify(ctx context.Context) (Report, error) {
+	defer t.host.act()
 	records, err := t.store.all(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("verify %s: %w", t.Name, err)
-	}
-	defer t.host.act()
-	if !t.host.looking {
-		if err := lookAt(ctx, []*Target{t}, func(*Target) []string { return keysOf(records) }); err != nil {
-			return nil, fmt.Errorf("verify %s: %w", t.Name, err)
-		}
 	}
 	var report Report
 	for _, r := range records {
@@ -244,10 +233,4 @@ func (t *Target) verifyOne(ctx context.Context, r *Record) (problem, from string
 		return fmt.Sprintf("the server still runs with the configuration of before: it needs: %s", r.Restart), current.String(), nil
 	}
 	return "", "", nil
-}
-
-// Records are what is applied on the target.
-func (t *Target) Records(ctx context.Context) ([]*Record, error) {
-	defer t.store.close()
-	return t.store.all(ctx)
 }

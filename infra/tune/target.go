@@ -53,16 +53,6 @@ func (t *Target) heldKeys() (keys []string) {
 	return slices.Compact(keys)
 }
 
-func keysOf(records []*Record) []string {
-	var keys []string
-	for _, r := range records {
-		if !slices.Contains(keys, r.Key) {
-			keys = append(keys, r.Key)
-		}
-	}
-	return keys
-}
-
 // server is what the kinds of targets differ in.
 type server interface {
 	// product tells what runs there.
