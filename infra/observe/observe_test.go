@@ -35,6 +35,9 @@ LimitNOFILE=65536
 http {
 	log_format ltsv "time:$time_local"
 		"\tstatus:$status"; # a note; with a semicolon
+	log_format json escape=json '{' # of pieces
+		'"t":"$time_iso8601",' # the time
+		'"c":"#"}';
 	log_format mine '$remote_addr ' "[$time_local] \"$request\" ${status}x";
 	server { listen 80; location /a { proxy_pass http://a; proxy_set_header Authorization "Basic aHVudGVyMg=="; } }
 	server { listen 81; location ~ "^/(b|c){2}" { return 404; } }
@@ -67,6 +70,9 @@ func TestParseSettings(t *testing.T) {
 	}
 	if strings.Contains(all.String(), "aHVudGVyMg") {
 		t.Errorf("a credential is kept:\n%s", all.String())
+	}
+	if f := observe.LogFormats(settings)["json"]; f != `{"t":"$time_iso8601","c":"#"}` {
+		t.Errorf("log_format json is %q", f)
 	}
 	if f := observe.LogFormats(settings)["mine"]; !strings.HasPrefix(f, "$remote_addr [$time_local]") {
 		t.Errorf("log_format mine is %q", f)

@@ -27,7 +27,11 @@ func Values(text string) (map[string]string, error) {
 				continue
 			}
 			from, to := d.bounds(text)
-			values[unique(prefix+d.Name)] = strings.Join(strings.Fields(text[from:to]), " ")
+			value := text[from:to]
+			if !strings.Contains(value, "#") { // a comment between its words ends where its line does
+				value = strings.Join(strings.Fields(value), " ")
+			}
+			values[unique(prefix+d.Name)] = value
 		}
 	}
 	walk(tree, "")
