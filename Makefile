@@ -9,7 +9,7 @@ FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
 ALL = ./... $(FANOUT)/...
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race stress-lab bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race stress-lab replay-day bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln check-words coverage dist generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run beside each other.
@@ -45,6 +45,9 @@ stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of
 # A failure prints the seed; LINK_SEED=n plays it again.
 stress-lab: setup-test mysql ## rounds over two databases while the link of one has each kind of fault: SEEDS (20) of each, in the lab (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_LINK_SEEDS=$(or $(SEEDS),20) ISUKIT_LINK_SEED=$(LINK_SEED) $(GO) test ./cmd/isukit -run TestRoundWithLinkFaults -v -count 1 -timeout 24h
+
+replay-day: setup-test mysql envoy hosts ## the claims of docs/the-day.md that tests decide, on real servers, a line each; ROWS="3 16" runs some (root)
+	@GO='$(GO)' sh scripts/replay-day.sh $(ROWS)
 
 # GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. One test holds a program
 # to an amount of memory that none keeps which is watched.

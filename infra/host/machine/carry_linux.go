@@ -66,7 +66,7 @@ func openDevice(name string) (int, error) {
 		return 0, err
 	}
 	for _, o := range []struct{ level, name, value int }{
-		{unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1}, {unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1},
+		{unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1}, {unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1}, {unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1},
 		{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16 << 20}, {unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 16 << 20},
 	} {
 		if err == nil {
@@ -87,6 +87,7 @@ type carrier struct {
 	faults []Fault
 	sides  [2]side
 	last   map[string]time.Time // when the last frame between the host and a link address goes on: the next must not be before
+	stamp  [64]byte
 	buf    [offloadHeader + ethernetHeader + 1<<17]byte
 }
 
@@ -143,7 +144,7 @@ func (c *carrier) run() error {
 // receive takes some frames from a side, so that the other has its turn.
 func (c *carrier) receive(from int) error {
 	for range 32 {
-		n, err := unix.Read(c.sides[from].fd, c.buf[:])
+		n, stamped, _, _, err := unix.Recvmsg(c.sides[from].fd, c.buf[:], c.stamp[:], 0)
 		switch {
 		case err == unix.EAGAIN:
 			return nil
@@ -152,19 +153,31 @@ func (c *carrier) receive(from int) error {
 		case err != nil:
 			return fmt.Errorf("receive a frame: %w", err)
 		case n >= offloadHeader+ethernetHeader:
-			c.take(from, c.buf[:n])
+			c.take(from, c.buf[:n], arrived(c.stamp[:stamped]))
 		}
 	}
 	return nil
 }
 
+// arrived is when the kernel received a frame: this thread may have come to it later.
+func arrived(stamp []byte) time.Time {
+	now, at := time.Now(), unix.CmsgLen(0)
+	if len(stamp) < at+16 {
+		return now
+	}
+	age := now.Sub(time.Unix(int64(binary.NativeEndian.Uint64(stamp[at:])), int64(binary.NativeEndian.Uint64(stamp[at+8:]))))
+	if age < 0 || age > time.Second { // somebody has set the clock
+		return now
+	}
+	return now.Add(-age)
+}
+
 // take does to a frame what is asked, and queues what is left of it for the other side.
-func (c *carrier) take(from int, frame []byte) {
+func (c *carrier) take(from int, frame []byte, now time.Time) {
 	way, peer := "out", string(frame[offloadHeader:][:6]) // whom it is for
 	if from == 1 {
 		way, peer = "in", string(frame[offloadHeader:][6:12]) // who sent it
 	}
-	now := time.Now()
 	due, copies, overtakes := now, 1, false
 	for _, f := range c.faults {
 		if f.Way != "" && f.Way != way || f.Peer != "" && f.Peer != peer {

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 var programs = map[string]func(args []string) error{"spin": spin, "eat": eat, "flood": flood, "reach": reach, "updown": upDown, "here": helper,
-	"lab": carries, "echo": echo, "turns": turns, "ping": ping}
+	"lab": carries, "echo": echo, "turns": turns, "ping": ping, "burst": burst, "sink": sink}
 
 // spin SECONDS prints how much work it did.
 func spin(args []string) error {
@@ -232,5 +232,54 @@ func ping(args []string) error {
 	}
 	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
 	fmt.Println(len(took), answers, late, ms(times[0]), ms(times[len(times)/2]), ms(times[len(times)-1]))
+	return nil
+}
+
+// burst ADDRESS COUNT sends that many datagrams, 50 each millisecond, with their number and when they were sent.
+func burst(args []string) error {
+	var count int
+	if _, err := fmt.Sscan(args[1], &count); err != nil {
+		return err
+	}
+	conn, err := net.Dial("udp", args[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	begin := time.Now()
+	for n := range count {
+		time.Sleep(time.Until(begin.Add(time.Duration(n/50) * time.Millisecond)))
+		conn.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(make([]byte, 0, 100), uint64(n)), uint64(time.Now().UnixNano())))
+	}
+	return nil
+}
+
+// sink ADDRESS COUNT receives datagrams of burst until none comes for a second. It prints how many came, how many of them after a later one, and how
+// long the middle one, and the one of 99 in 100, took in ms.
+func sink(args []string) error {
+	conn, err := net.ListenPacket("udp", args[0])
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.(*net.UDPConn).SetReadBuffer(4 << 20)
+	var took []time.Duration
+	late, latest := 0, uint64(0)
+	for data := make([]byte, 200); ; {
+		if len(took) > 0 {
+			conn.SetReadDeadline(time.Now().Add(time.Second))
+		}
+		if _, _, err := conn.ReadFrom(data); err != nil {
+			break
+		}
+		took = append(took, time.Duration(time.Now().UnixNano()-int64(binary.BigEndian.Uint64(data[8:]))))
+		number := binary.BigEndian.Uint64(data)
+		if number < latest {
+			late++
+		}
+		latest = max(latest, number)
+	}
+	slices.Sort(took)
+	fmt.Println(len(took), late, float64(took[len(took)/2])/1e6, float64(took[len(took)*99/100])/1e6)
 	return nil
 }
