@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"isukit/infra/host"
 	"isukit/infra/plan"
 	"isukit/infra/topology"
 )
@@ -97,6 +98,9 @@ func (s *Site) newGoal(f *found) *goal {
 }
 
 func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
+	if err := host.CheckWants(s.driver.Name(), s.wants(g.Topology)); err != nil {
+		return nil, err
+	}
 	l, err := s.layOut(ctx, g, f)
 	if err != nil {
 		return nil, err

@@ -81,6 +81,7 @@ var argumentsOf = map[string]argument{
 	"isukit routes":          {of: routePaths, most: 1},
 	"isukit send":            {of: routeNames, most: 1},
 	"isukit lab shell":       {of: labHostNames, most: 1},
+	"isukit lab fault":       {of: labHostNames, most: 1},
 	"isukit lab run":         {of: labHostNames, most: 1},
 	"isukit hosts init":      {of: sshHostNames},
 	"isukit hosts ls":        {of: sshHostNames},

@@ -1,6 +1,7 @@
 package machine_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -218,5 +219,19 @@ func BenchmarkLabPackets(b *testing.B) {
 				b.ReportMetric(most, "ms-of-99%")
 			}
 		})
+	}
+}
+
+// TestLinkFlawsElsewhere: a driver that cannot make such a link refuses it.
+func TestLinkFlawsElsewhere(t *testing.T) {
+	d, err := machine.OpenLocal(machine.Options{StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close(t.Context())
+	var fault *host.Fault
+	err = d.Ensure(t.Context(), []host.Want{{Name: "s1", Flaws: host.Flaws{Delay: time.Millisecond}}})
+	if !errors.Is(err, host.ErrUnsupported) || !errors.As(err, &fault) || !strings.Contains(fault.Hint, "--driver lab") {
+		t.Errorf("a delay on this machine: got %v", err)
 	}
 }
