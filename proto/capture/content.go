@@ -4,14 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
-	"compress/gzip"
 	"compress/zlib"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -70,6 +71,12 @@ func Unpack(codings string, body []byte, limit int) ([]byte, error) {
 	return m.Body, nil
 }
 
+// gzips and buffers serve many bodies: to make them for each takes longer than to unpack it.
+var (
+	gzips   = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+)
+
 // unpackBody takes one encoding off. It returns what it could unpack beside the error; nil for an unknown encoding.
 func unpackBody(coding string, body []byte, limit int) ([]byte, error) {
 	var r io.Reader
@@ -78,7 +85,9 @@ func unpackBody(coding string, body []byte, limit int) ([]byte, error) {
 	case "identity":
 		return body, nil
 	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(bytes.NewReader(body))
+		z := gzips.Get().(*gzip.Reader)
+		defer gzips.Put(z)
+		r, err = z, z.Reset(bytes.NewReader(body))
 	case "deflate":
 		r, err = inflate(body)
 	case "br":
@@ -96,10 +105,12 @@ func unpackBody(coding string, body []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out bytes.Buffer
-	_, err = io.Copy(&out, io.LimitReader(r, int64(limit)+1))
+	out := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(out)
+	out.Reset()
+	_, err = io.Copy(out, io.LimitReader(r, int64(limit)+1))
 	if out.Len() > limit {
-		return out.Bytes()[:limit], fmt.Errorf("it unpacks to more than the limit of %d bytes", limit)
+		return bytes.Clone(out.Bytes()[:limit]), fmt.Errorf("it unpacks to more than the limit of %d bytes", limit)
 	}
 	if err != nil {
 		err = fmt.Errorf("damaged after %d bytes: %w", out.Len(), err)
