@@ -32,6 +32,7 @@ func TestJudgeSeries(t *testing.T) {
 		"OOM":         {func(s *result.HostSeries) { s.OOMKills = 1; each(s, func(x *result.HostSecond) { x.User = 0.9 }) }, "memory", "", "killed 1"},
 		"open files":  {func(s *result.HostSeries) { s.Processes[1].OpenFiles, s.Processes[1].FileLimit = 1000, 1024 }, "files", "app", "1000, limit 1024"},
 		"few memory":  {func(s *result.HostSeries) { each(s, func(x *result.HostSecond) { x.MemoryBytes = 2040 << 20 }) }, "memory", "", "8 MiB of 2048"},
+		"container":   {func(s *result.HostSeries) { each(s, func(x *result.HostSecond) { x.MemoryBytes = 9 << 30 }) }, "none", "mysqld", "40 %"}, // the machine's, above the container's limit
 		"throttled":   {func(s *result.HostSeries) { s.ThrottledSeconds = 2 }, "throttled", "", "2.0 s"},
 		"overflowing": {func(s *result.HostSeries) { s.ListenOverflows = 7 }, "connections", "", "7 connections"},
 	} {

@@ -222,7 +222,7 @@ func (f *suspects) memory(s result.HostSeries, h result.HostUsage) {
 		f.add(10, "memory", "", "Memory of %s: the kernel's OOM killer killed %d process(es).", s.Host, s.OOMKills)
 	}
 	if n := len(s.Seconds); n > 0 && h.MemoryBytes > 0 {
-		if free := h.MemoryBytes - s.Seconds[n-1].MemoryBytes; float64(free) < fewMemory*float64(h.MemoryBytes) {
+		if free := h.MemoryBytes - s.Seconds[n-1].MemoryBytes; free >= 0 && float64(free) < fewMemory*float64(h.MemoryBytes) {
 			f.add(2.5, "memory", "", "Memory of %s: %d MiB of %d MiB were left at the end.", s.Host, free>>20, h.MemoryBytes>>20)
 		}
 	}

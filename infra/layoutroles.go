@@ -146,7 +146,8 @@ func (l *layout) proxyService(i topology.Instance) error {
 		file, text := nginxTmp(dir)
 		l.file(i.Host, i.Name, file, text, 0o600)
 	}
-	l.service(i.Host, proxyService(i, program, dir, l.input.SizesOf(i)))
+	t, asked := l.tools[i.Host]
+	l.service(i.Host, proxyService(i, program, dir, l.input.SizesOf(i), !asked || t.programs["nginx-e"] != ""))
 	return nil
 }
 

@@ -42,7 +42,7 @@ func (r *Running) Subject() (*subject.Subject, error) {
 		}
 		switch topology.Role(i.Role) {
 		case topology.Proxy:
-			r.asProxy(&v, i, r.services[i.Name].Argv[0])
+			r.asProxy(&v, i, r.services[i.Name].Argv)
 		case topology.DB:
 			if r.asDatabase(&v); unitary != nil {
 				op := unitary.RestartOp(i.Name)
@@ -64,15 +64,14 @@ func (r *Running) uses(from, to string) (uri string, ok bool) {
 	return "", to == string(topology.DB) && from != string(topology.Proxy) && (from != to || replicates)
 }
 
-func (r *Running) asProxy(v *subject.Service, i Instance, program string) {
+func (r *Running) asProxy(v *subject.Service, i Instance, argv []string) {
 	if r.kindOf(i.Name) == topology.Envoy {
 		v.Kind, v.Conf = subject.Envoy, filepath.Join(i.Dir, render.EnvoyConf)
-		v.Argv = []string{program, "-c", v.Conf}
-		v.Restart = func(ctx context.Context) error { return r.restart(ctx, i.Name, r.services[i.Name].Argv) }
+		v.Argv = []string{argv[0], "-c", v.Conf}
+		v.Restart = func(ctx context.Context) error { return r.restart(ctx, i.Name, argv) }
 		return
 	}
-	v.Kind, v.Conf = subject.Nginx, filepath.Join(i.Dir, render.NginxConf)
-	v.Argv = []string{program, "-p", i.Dir, "-c", v.Conf, "-e", filepath.Join(i.Dir, errorLog)}
+	v.Kind, v.Conf, v.Argv = subject.Nginx, filepath.Join(i.Dir, render.NginxConf), argv
 }
 
 func (r *Running) asDatabase(v *subject.Service) {

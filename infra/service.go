@@ -19,13 +19,17 @@ func appService(name, program, dir string, s topology.Sizes) host.Service {
 	}
 }
 
-func proxyService(i topology.Instance, program, dir string, s topology.Sizes) host.Service {
+// errorOption says that this nginx can be told where its log is before it reads its configuration.
+func proxyService(i topology.Instance, program, dir string, s topology.Sizes, errorOption bool) host.Service {
 	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: s.Files}
 	if i.Kind == topology.Envoy {
 		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf), "--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(s.Workers)}
 		return service
 	}
-	service.Argv = []string{program, "-p", dir, "-c", path.Join(dir, render.NginxConf), "-e", path.Join(dir, errorLog)}
+	service.Argv = []string{program, "-p", dir, "-c", path.Join(dir, render.NginxConf)}
+	if errorOption {
+		service.Argv = append(service.Argv, "-e", path.Join(dir, errorLog))
+	}
 	service.StopSignal = syscall.SIGQUIT
 	return service
 }

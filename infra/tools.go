@@ -49,6 +49,7 @@ func (l *layout) filesOf() int {
 func toolsOp(localDir string) host.Op {
 	return host.Script(`PATH=$PATH:/usr/local/sbin:/usr/sbin:$1/envoy/bin
 for name in nginx envoy; do path=$(command -v "$name") && echo "$name=$path"; done
+nginx -h 2>&1 | grep -q '^ *-e ' && echo nginx-e=yes # since 1.19.5
 case " $(nginx -V 2>&1) " in
 *" --with-stream "*) echo 'stream=built in' ;;
 *) for file in /usr/lib*/nginx/modules/ngx_stream_module.so; do [ -e "$file" ] && echo "stream=$file"; done ;;

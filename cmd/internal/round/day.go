@@ -150,7 +150,7 @@ func (d Day) tuningSteps(r *result.Round) (list []Step) {
 		list = append(list, Step{5, "isukit round -t " + d.Placement(r.Topology) + " --driver lab", "move the database: " + r.Bottleneck.Text})
 	case database && d.Project != nil && len(d.Project.Topologies) > 1 && r.Fact("topology") == "":
 		list = append(list, Step{10, "isukit topology ls", "choose one with the database on its own host: " + r.Bottleneck.Text})
-	case database:
+	case database && !strings.Contains(r.Fact("tunings"), "mysql/memory"):
 		list = append(list, Step{5, "isukit tune apply mysql/memory", r.Bottleneck.Text})
 	case r.Bottleneck.Text != "":
 		list = append(list, Step{10, "isukit show" + d.Flags, r.Bottleneck.Text})
