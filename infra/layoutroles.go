@@ -2,6 +2,7 @@ package infra
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"debug/elf"
 	"fmt"
@@ -35,10 +36,8 @@ func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
 	if err != nil && g.App == "" {
 		return nil, &HintError{fmt.Errorf("the app's binary: %w", err), "make build"}
 	}
-	if g.App == "" {
-		g.App = plan.Hash(text)
-	}
-	if err == nil && plan.Hash(text) == g.App {
+	hash := plan.Hash(text)
+	if g.App = cmp.Or(g.App, hash); err == nil && hash == g.App {
 		return text, nil
 	}
 	for _, name := range f.names() {

@@ -90,7 +90,8 @@ type seen struct {
 
 // lookScript prints the hashes of those of the files in its input, one a line, that are there; of those after an empty line,
 // their first lines.
-const lookScript = `while read -r file && [ -n "$file" ]; do [ ! -e "$file" ] || sha256sum -- "$file" || exit 1; done
+const lookScript = `while read -r file && [ -n "$file" ]; do [ ! -e "$file" ] || set -- "$@" "$file"; done
+[ $# = 0 ] || sha256sum -- "$@" || exit 1
 while read -r file; do [ ! -e "$file" ] || printf 'ready %s %s\n' "$(head -n 1 -- "$file")" "$file" || exit 1; done`
 
 func see(ctx context.Context, h host.Host, items []plan.Item) (*seen, error) {

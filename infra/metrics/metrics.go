@@ -94,9 +94,10 @@ const script = `date +@time\ %s.%N
 stats=/proc/[0-9]*/stat
 [ -z "$2" ] || { stats=; for p in /proc/[0-9]*; do [ "$p/ns/net" -ef /proc/self/ns/net ] && stats="$stats $p/stat"; done; }
 for p in $1; do
-	n=$(ls /proc/$p/fd 2>/dev/null | wc -l)
+	set -- /proc/$p/fd/*
+	[ "$1" != "/proc/$p/fd/*" ] || set --
 	while read -r a b c soft rest; do
-		case "$a $b $c" in "Max open files") echo "@files $p $n $soft";; esac
+		case "$a $b $c" in "Max open files") echo "@files $p $# $soft"; break;; esac
 	done 2>/dev/null < /proc/$p/limits
 done
 exec tail -v -n +1 ` + files + ` $stats 2>/dev/null`

@@ -238,13 +238,14 @@ func (n *node) stop(ctx context.Context, r serviceRecord, patience time.Duration
 	if sig == 0 {
 		sig = syscall.SIGTERM
 	}
-	asked := false
+	var children []proc.Stat
 	for deadline := time.Now().Add(patience); r.ID.Alive() && time.Now().Before(deadline) && ctx.Err() == nil; {
-		if children := proc.Children(r.ID.PID); len(children) > 0 && !asked {
-			if err := syscall.Kill(children[0].PID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return err
+		if len(children) == 0 {
+			if children = proc.Children(r.ID.PID); len(children) > 0 {
+				if err := syscall.Kill(children[0].PID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+					return err
+				}
 			}
-			asked = true
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -14,6 +14,7 @@ import (
 func EndGroup(ctx context.Context, name string, p ID, dir string) ([]int, error) {
 	var ended []int
 	killed, empty := map[int]bool{}, 0
+	pause := time.Millisecond
 	for deadline := time.Now().Add(time.Minute); ; {
 		first := p.Alive()
 		left := 0
@@ -39,10 +40,11 @@ func EndGroup(ctx context.Context, name string, p ID, dir string) ([]int, error)
 		if time.Now().After(deadline) {
 			return ended, fmt.Errorf("%s: %d processes of group %d do not end", name, left, p.PID)
 		}
+		pause = min(2*pause, 50*time.Millisecond) // reading all of /proc is dear
 		select {
 		case <-ctx.Done():
 			return ended, context.Cause(ctx)
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
