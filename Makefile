@@ -7,6 +7,9 @@ LONGEST = ./cmd/isukit ./app/fanouttest ./infra/host/ssh ./app ./infra/tune ./in
 # app/fanout is a module of its own, so that others can import it without what isukit needs. ./... does not go into it; its path does.
 FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
 ALL = ./... $(FANOUT)/...
+# Packages without a goroutine, in tests neither: the race detector takes minutes for them and has nothing to see. TestSequential holds it.
+SEQUENTIAL = . ./bench/compare ./bench/diff ./bench/experiment ./infra/digest ./infra/host/cgroup ./infra/host/proc ./infra/pki ./infra/plan \
+	./infra/profile ./infra/redact ./proto ./proto/decode
 FUZZTIME ?= 20s
 
 .PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race stress-lab replay-day bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
@@ -177,7 +180,8 @@ check-shell:
 check-race:
 	@command -v $${CC:-gcc} >/dev/null || { echo 'check-race: error: the race detector needs a C compiler'; \
 	echo 'check-race: hint: install gcc'; exit 1; }
-	$(GO) test -race $(TESTFLAGS) $(LONGEST) $(ALL)
+	$(GO) test $(SEQUENTIAL)
+	$(GO) test -race $(TESTFLAGS) $(filter-out $(SEQUENTIAL),$(LONGEST)) $$($(GO) list $(ALL) | grep -vxF "$$($(GO) list $(SEQUENTIAL))")
 
 # It asks vuln.go.dev, which not every machine reaches; that is why make check leaves it out. A copy can be made of module
 # golang.org/x/vulndb, whose command indexdb turns its data/osv into one.
