@@ -137,8 +137,8 @@ func TestUpFaults(t *testing.T) {
 		app  string // a shell script in the app's place
 		want []string
 	}{
-		"no version":    {"echo what? >&2; exit 2", []string{"for its version: ", "exit status 2: what?"}},
-		"bad version":   {"echo one", []string{"for its version: ", `in "one"`}},
+		"no version":    {"echo what? >&2; exit 2", []string{"query the version of ", "exit status 2: what?"}},
+		"bad version":   {"echo one", []string{"query the version of ", `in "one"`}},
 		"prepare fails": {version + "echo no tables today >&2; exit 1", []string{"prepare the dataset: ", "exit status 1: no tables today"}},
 		"serve fails": {version + prepared + "echo cannot serve; exit 1",
 			[]string{"exited before it was healthy (exit status 1)", "cannot serve"}},
