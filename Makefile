@@ -42,8 +42,8 @@ stress-tune: setup-test mysql ## every tuning applied and taken back, alone and 
 	ISUKIT_TEST_REAL=1 ISUKIT_TUNE_KILLS=30 $(GO) test ./infra/tune -run TestTakenBack -v -count 1 -timeout 2h
 
 # A failure prints the seed; ISUKIT_KILLS_SEED=n draws the same moments again.
-stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; over ssh also hosts that boot and links that are cut (root)
-	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH|TestForeignApp' -v -count 1 -timeout 2h
+stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; over ssh also of other commands, hosts that boot and links that are cut (root)
+	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH|TestCommandsCutOffOverSSH|TestForeignApp' -v -count 1 -timeout 2h
 
 # A failure prints the seed; LINK_SEED=n plays it again.
 stress-lab: setup-test mysql ## rounds over two databases while the link of one has each kind of fault: SEEDS (20) of each, in the lab (root)

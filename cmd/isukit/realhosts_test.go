@@ -150,7 +150,6 @@ func TestRealHosts(t *testing.T) {
 	}
 	s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh")
 	s.isukit(t, ui.ExitOK, "tune", "verify", "--driver", "ssh")
-	s.isukit(t, ui.ExitOK, "round", "-t", "final-1", "--driver", "ssh", "--duration", "2s", "-q")
 	s.isukit(t, ui.ExitUsage, "topology", "verify", "--driver", "ssh", "--reboot", "all") // there is nobody to ask
 	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--no-ask", "--duration", "2s"); !strings.Contains(out, "everything matches the applied topology") {
 		t.Errorf("verify --reboot all:\n%s", out)

@@ -94,6 +94,17 @@ func kills(few int) int {
 	return few
 }
 
+// drawn are the moments of the seed ISUKIT_KILLS_SEED, or of one that is told.
+func drawn(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed, err := strconv.ParseUint(os.Getenv("ISUKIT_KILLS_SEED"), 10, 64)
+	if err != nil {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d (ISUKIT_KILLS_SEED)", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
 // TestTopologyKilled kills isukit at random moments of an apply: the next apply ends in what was declared, the next down in
 // nothing. make stress-topology does it 20 times with each driver.
 func TestTopologyKilled(t *testing.T) {
@@ -158,12 +169,7 @@ func killApplies(t *testing.T, kills int, k killing) {
 			t.Errorf("down: %v\n%s", err, out)
 		}
 	}
-	seed, err := strconv.ParseUint(os.Getenv("ISUKIT_KILLS_SEED"), 10, 64)
-	if err != nil {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d (ISUKIT_KILLS_SEED)", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := drawn(t)
 	for n := range kills {
 		goal := k.goals[n%len(k.goals)]
 		after := time.Duration(random.Int64N(int64(took + took/4)))

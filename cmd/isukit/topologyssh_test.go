@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ awk '$2 ~ "^/(etc|home|opt|var)(/|$)" { print $1, $2, $3 }' /proc/self/mounts | 
 ss -Hltn | awk '{ print $4 }' | sort
 for p in /proc/[0-9]*; do
 	[ "$(readlink $p/ns/net)" = "$(readlink /proc/self/ns/net)" ] && tr '\0' ' ' <$p/cmdline && echo
-done 2>/dev/null | grep -v '^sshd: \|systemd\|(sd-pam)\|^sh -c\|^sh -s\|^sh $\|^tr\|^grep\|^sort\|^$' | sort
+done 2>/dev/null | grep -v '^sshd: \|^nginx: cache loader\|systemd\|(sd-pam)\|^sh -c\|^sh -s\|^sh $\|^tr\|^grep\|^sort\|^$' | sort
 true`
 
 // sshSite is isukit where the generator stands, over hosts a and b with sshd.
@@ -108,13 +109,16 @@ func (s *sshSite) wantFailure(t *testing.T, what string, parts ...string) {
 	}
 }
 
-// disturb lets an apply go on while a host boots, or loses its network for as long as a connection bears; the apply may fail.
-func (s *sshSite) disturb(t *testing.T, nth int, goal string, after time.Duration) {
+// cutOff kills isukit in the middle of a command, or lets it go on while a host boots, or loses its network for longer than a connection
+// bears; it may fail.
+func (s *sshSite) cutOff(t *testing.T, nth int, after time.Duration, args ...string) {
 	t.Helper()
+	if nth%3 == 0 {
+		s.on(t, "generator", append([]string{"timeout", "--foreground", "-s", "KILL", fmt.Sprintf("%.3f", after.Seconds()), s.program}, args...)...)
+		return
+	}
 	done := make(chan host.Result, 1)
-	go func() {
-		done <- s.on(t, "generator", s.program, "topology", "apply", s.file(goal), "--driver", "ssh", "-q")
-	}()
+	go func() { done <- s.on(t, "generator", append([]string{s.program}, args...)...) }()
 	time.Sleep(after)
 	if nth%3 == 1 {
 		t.Log("host b boots")
@@ -136,7 +140,64 @@ func (s *sshSite) disturb(t *testing.T, nth int, goal string, after time.Duratio
 		t.Error(err)
 	}
 	res := <-done
-	t.Logf("the apply: exit code %d %s%s", res.Code, res.Stdout, res.Stderr)
+	t.Logf("isukit %s: exit code %d %s%s", args[0], res.Code, res.Stdout, res.Stderr)
+}
+
+// settings is farHost, and what tunings and hosts init change.
+const settings = farHost + `
+cat /etc/passwd; sha256sum /var/lib/isukit/*/nginx.conf /var/lib/isukit/*/my.cnf 2>/dev/null
+sysctl net.core.somaxconn net.ipv4.ip_local_port_range net.ipv4.tcp_max_syn_backlog
+ls /etc/sysctl.d /etc/systemd/system/*.d /etc/ssh/ssh_config.d /etc/sudoers.d /var/lib | grep -v isukit-test`
+
+// TestCommandsCutOffOverSSH cuts commands over hosts off at random moments: the command that takes them back, or makes them again, leaves
+// the hosts as they were: one command that is drawn, once; make stress-topology does it 20 times with each.
+func TestCommandsCutOffOverSSH(t *testing.T) {
+	t.Parallel()
+	infratest.Real(t)
+	s := newSSHSite(t)
+	must := func(args ...string) {
+		t.Helper()
+		if res := s.on(t, "generator", append([]string{s.program}, args...)...); res.Code != ui.ExitOK {
+			t.Fatalf("isukit %s: exit code %d: %s%s", strings.Join(args, " "), res.Code, res.Stdout, res.Stderr)
+		}
+	}
+	apply := []string{"topology", "apply", s.file("two"), "--driver", "ssh", "-q"}
+	must(apply...)
+	random := drawn(t)
+	cases := []struct{ args, next []string }{
+		{[]string{"tune", "apply", "sysctl/ports", "sysctl/backlog", "limits/nofile", "nginx/keepalive", "mysql/measure", "--driver", "ssh"}, []string{"tune", "revert", "--all", "--driver", "ssh"}},
+		{[]string{"hosts", "init", "--user", "alice=" + filepath.Join(s.lab.Dir, "other.pub"), "a=a", "b=b"}, []string{"hosts", "revert", "a=a", "b=b"}},
+		{[]string{"topology", "down", "--driver", "ssh", "-q"}, apply},
+	}
+	if os.Getenv("ISUKIT_KILLS") == "" { // each takes a minute
+		n := random.IntN(len(cases))
+		cases = cases[n : n+1]
+	}
+	for _, tt := range cases {
+		before := map[string]string{"a": s.must(t, "a", settings), "b": s.must(t, "b", settings)}
+		began := time.Now()
+		must(tt.args...)
+		took := time.Since(began)
+		if s.must(t, "b", settings) == before["b"] {
+			t.Errorf("isukit %s: host b looks as it did before: this test cannot fail", strings.Join(tt.args, " "))
+		}
+		must(tt.next...)
+		for n := range kills(1) {
+			after := time.Duration(random.Int64N(int64(took)))
+			s.cutOff(t, n, after, tt.args...)
+			what := fmt.Sprintf("isukit %s, cut off after %v (%d)", strings.Join(tt.args[:2], " "), after.Round(time.Millisecond), n)
+			t.Log(what)
+			must(tt.next...)
+			for name, was := range before {
+				var now string
+				wait.Within(func() bool { now = s.must(t, name, settings); return now == was })
+				if diff := gocmp.Diff(strings.Split(was, "\n"), strings.Split(now, "\n")); diff != "" {
+					t.Errorf("%s: host %s is not as it was (-was +is):\n%s", what, name, diff)
+				}
+			}
+		}
+	}
+	must("topology", "down", "--driver", "ssh", "-q")
 }
 
 // TestTopologyOverSSH places topologies on hosts with sshd: what goes wrong is told with what to do and leaves what ran running,
@@ -175,11 +236,8 @@ func TestTopologyOverSSH(t *testing.T) {
 	killApplies(t, kills(1), killing{
 		goals: []string{"two", "single"}, run: topology,
 		kill: func(goal string, after time.Duration) {
-			if nth++; nth%3 != 0 {
-				s.disturb(t, nth, goal, after)
-				return
-			}
-			s.on(t, "generator", "timeout", "--foreground", "-s", "KILL", fmt.Sprintf("%.3f", after.Seconds()), s.program, "topology", "apply", s.file(goal), "--driver", "ssh", "-q")
+			nth++
+			s.cutOff(t, nth, after, "topology", "apply", s.file(goal), "--driver", "ssh", "-q")
 		},
 		up: func() {
 			if s.must(t, "b", farHost) == before["b"] {

@@ -146,7 +146,9 @@ func (l *hostLock) take(ctx context.Context, holder []byte) error {
 	}
 	switch answer {
 	case "mine\n":
-		return l.first.read(l.output)
+		if readErr = l.first.read(l.output); readErr == nil {
+			return nil
+		}
 	case "taken\n":
 		text, _ := io.ReadAll(l.output)
 		locked := &host.LockedError{Driver: "ssh", Host: l.host, Holder: host.Holder{Name: "somebody"}}

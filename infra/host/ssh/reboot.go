@@ -34,6 +34,7 @@ func (n *node) Reboot(ctx context.Context) error {
 	if err != nil && !errors.Is(err, host.ErrUnreachable) { // the connection ends with the boot
 		return fmt.Errorf("reboot %s: %w", n.about.Name, err)
 	}
+	_ = n.client.exit(ctx) // the shared connection may wait for a host that is gone
 	for last := error(nil); ; {
 		select {
 		case <-ctx.Done():
@@ -45,7 +46,7 @@ func (n *node) Reboot(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			_ = n.client.exit(ctx) // the shared connection may wait for a host that is gone
+			_ = n.client.exit(ctx)
 		}
 	}
 }
