@@ -19,7 +19,7 @@ var linkFaults = []string{"cut", "cut way=in", "cut way=out", "stall", "loss=20%
 // the one that is not is named as out of service. ISUKIT_LINK_SEEDS is how often each fault is played; without it one is.
 func TestRoundWithLinkFaults(t *testing.T) {
 	t.Parallel()
-	program, env, _ := topologyEnv(t)
+	program, env, stateDir := topologyEnv(t)
 	file := writeGreedy(t, `{name: apart, hosts: [{name: s1, cpus: 2, memory: 1GiB, address: 10.77.0.11}, {name: s2, cpus: 1, memory: 1GiB, address: 10.77.0.12, link: {delay: 0.2ms}}, {name: s3, cpus: 1, memory: 1GiB, address: 10.77.0.13}],
   roles: {proxy: [{host: s1}], web: [{host: s1}], api: [{host: s1}], db: [{host: s2}, {host: s3}]}, data: {write: ordered}}`)
 	defer runTool(t, program, env, "topology", "down", "--driver", "lab")
@@ -35,7 +35,7 @@ func TestRoundWithLinkFaults(t *testing.T) {
 			disturbed := random.IntN(2)
 			step := fmt.Sprintf("s%d at=%dms for=%dms %s", disturbed+2, 500+random.IntN(1500), 300+random.IntN(3000), fault)
 			t.Run(fmt.Sprintf("seed %d %s", seed, step), func(t *testing.T) {
-				if name := judgeDisturbed(t, disturbedRound(t, program, env, file, step), step); name != "" {
+				if name := judgeDisturbed(t, labRound(t, program, env, file, "--fault", step), step); name != "" {
 					if out, err := runTool(t, program, env, "replicas", "admit", name, "--driver", "lab"); err != nil {
 						t.Fatalf("admit: %v\n%s", err, out)
 					}
@@ -46,12 +46,26 @@ func TestRoundWithLinkFaults(t *testing.T) {
 			})
 		}
 	}
+	t.Run("a fault by hand", func(t *testing.T) {
+		if out, err := runTool(t, program, env, "lab", "fault", "s1", "--delay", "1ms"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		record := labRound(t, program, env, file)
+		if !strings.Contains(strings.Join(record.Warnings, "\n"), "isukit lab fault disturbed the link of s1 during the load: delay: 1ms") {
+			t.Errorf("warnings of a round with a fault by hand: %q", record.Warnings)
+		}
+	})
+	if out, err := runTool(t, program, env, "topology", "down", "--driver", "lab"); err != nil {
+		t.Errorf("down: %v\n%s", err, out)
+	}
+	wantNothingLeft(t, stateDir, nil)
 }
 
-func disturbedRound(t *testing.T, program string, env []string, file, step string) (record result.Round) {
+func labRound(t *testing.T, program string, env []string, file string, more ...string) (record result.Round) {
 	t.Helper()
 	dir := t.TempDir()
-	out, err := runTool(t, program, env, "round", "-t", file, "--driver", "lab", "--scale", "small", "--duration", "6s", "--users", "20", "--fault", step, "--results", dir, "-q")
+	args := []string{"round", "-t", file, "--driver", "lab", "--scale", "small", "--duration", "6s", "--users", "20", "--results", dir, "-q"}
+	out, err := runTool(t, program, env, append(args, more...)...)
 	ids, _ := os.ReadDir(dir)
 	for _, id := range ids {
 		text, readErr := os.ReadFile(dir + "/" + id.Name() + "/round.json")
