@@ -15,7 +15,8 @@ link set w-$name mtu 65535 up
 link set v-$name addrgenmode none nomaster
 link set w-$name master br0
 END
-until bridge link show dev "w-$name" | grep -q 'state forwarding'; do sleep 0.005; done # some time after it is up
+# Devices drop what they are to send until the kernel has seen that both ends are up, which can take a second.
+until bridge link show dev "w-$name" | grep -q 'state forwarding' && ip link show dev "x-$name" | grep -q 'state UP'; do sleep 0.005; done
 "$@" "v-$name" "x-$name" </dev/null &
 exec </dev/null >/dev/null 2>&1 # nobody reads any more what a shell says of one that was killed
 wait $! || :

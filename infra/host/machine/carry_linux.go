@@ -105,7 +105,11 @@ type held struct {
 // maxHeld is how many bytes of frames a link holds each way; what comes then is lost.
 const maxHeld = 64 << 20
 
+// lastAnswers is for how long frames are carried after all that was asked has ended: those at the moment of the change to a plain link are lost.
+const lastAnswers = time.Second
+
 func (c *carrier) run() error {
+	var idle time.Time // since when nothing is asked
 	for {
 		now := time.Now()
 		c.faults = slices.DeleteFunc(c.faults, func(f Fault) bool { return f.Over() })
@@ -124,7 +128,12 @@ func (c *carrier) run() error {
 			}
 		}
 		if len(c.faults)+held == 0 {
-			return nil
+			if idle.IsZero() { // what answers the last frames is carried, too
+				idle = now
+			}
+			if wake = min(wake, time.Until(idle.Add(lastAnswers))); wake <= 0 {
+				return nil
+			}
 		}
 		timeout := unix.NsecToTimespec(int64(max(0, wake)))
 		polled := []unix.PollFd{{Fd: int32(c.sides[0].fd), Events: unix.POLLIN}, {Fd: int32(c.sides[1].fd), Events: unix.POLLIN}}

@@ -80,6 +80,7 @@ func answers(t testing.TB, d *machine.Driver, address string) {
 func TestLabLinkFlaws(t *testing.T) {
 	d := lab(t, 1, host.Want{Name: "s1", CPUs: 1}, host.Want{Name: "s2", CPUs: 1})
 	s2 := hostOf(t, d, "s2")
+	wait.For(t, "a new lab's first ping", func() bool { return pinged(t, s2, "s1", "1", "1ms").came == 1 })
 	for _, c := range []struct {
 		name  string
 		flaws host.Flaws
@@ -119,6 +120,7 @@ func TestLabLinkFlaws(t *testing.T) {
 func TestLabFault(t *testing.T) {
 	d := lab(t, 1, host.Want{Name: "s1", CPUs: 1}, host.Want{Name: "s2", CPUs: 1})
 	s2 := hostOf(t, d, "s2")
+	wait.For(t, "a new lab's first ping", func() bool { return pinged(t, s2, "s1", "1", "1ms").came == 1 })
 	fault := func(f *machine.Fault) {
 		t.Helper()
 		if err := d.Fault(t.Context(), "s1", f); err != nil {

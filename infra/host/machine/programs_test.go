@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,22 +195,25 @@ func ping(args []string) error {
 		return err
 	}
 	defer conn.Close()
-	sent := make([]time.Time, count)
+	sent, allSent := make([]atomic.Int64, count), atomic.Bool{}
 	go func() {
 		for n := range sent {
 			request := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte{8, 0, 0, 0}, uint16(os.Getpid())), uint16(n))
 			sum := 0x800 + os.Getpid()&0xffff + n
 			sum = sum&0xffff + sum>>16
 			binary.BigEndian.PutUint16(request[2:], ^uint16(sum))
-			sent[n] = time.Now()
+			sent[n].Store(time.Now().UnixNano())
 			conn.Write(request) // what is not sent is not answered
 			time.Sleep(apart)
 		}
-		time.Sleep(time.Second) // answers on their way
-		conn.SetReadDeadline(time.Now())
+		allSent.Store(true)
+		conn.SetReadDeadline(time.Now().Add(3 * time.Second))
 	}()
 	took, answers, late, latest := map[int]time.Duration{}, 0, 0, -1
 	for answer := make([]byte, 1500); ; {
+		if allSent.Load() { // it ends when no answer comes any more
+			conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+		}
 		n, _, err := conn.(*net.IPConn).ReadFrom(answer)
 		if err != nil {
 			break
@@ -223,7 +227,7 @@ func ping(args []string) error {
 		}
 		latest = max(latest, number)
 		if _, again := took[number]; !again {
-			took[number] = time.Since(sent[number])
+			took[number] = time.Duration(time.Now().UnixNano() - sent[number].Load())
 		}
 	}
 	times := slices.Sorted(maps.Values(took))
