@@ -29,7 +29,8 @@ echo "cpus=$(nproc 2>/dev/null)"
 echo "memory_kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"
 have nginx && echo "nginx=$(nginx -v 2>&1)"
 have envoy && echo "envoy=$(envoy --version 2>/dev/null | tail -n 1)"
-for m in mysqld mariadbd; do have $m && echo "$m=$($m --version 2>/dev/null)"; done
+have mariadbd && echo "mariadbd=$(mariadbd --version 2>/dev/null)"
+have mysqld && ! [ "$(command -v mysqld)" -ef "$(command -v mariadbd)" ] && echo "mysqld=$(mysqld --version 2>/dev/null)"
 echo @sysctl
 sysctl -a 2>/dev/null | grep -E '^(net\.core|net\.ipv4|vm|fs|kernel\.(threads-max|pid_max|sched|numa|randomize))' |
 	grep -vE '^(fs\.(aio-nr|dentry-state|file-nr|inode-nr|inode-state|quota)|net\.ipv4\.(conf|neigh)\.[^ad]|kernel\.random|vm\.stat)'
@@ -40,7 +41,7 @@ echo @limits
 for name in nginx envoy mysqld mariadbd; do
 	p=$(pgrep -o -x "$name" 2>/dev/null) || continue
 	while read -r a b c soft hard rest; do
-		case "$a $b $c" in "Max open files") echo "$name open files=$soft:$hard";; esac
+		case "$a $b $c" in "Max open files") echo "$name open files=$soft:$hard"; break;; esac
 	done 2>/dev/null < "/proc/$p/limits"
 done
 if have systemctl; then
