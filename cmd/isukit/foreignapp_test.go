@@ -370,6 +370,12 @@ func (f *foreignTeam) day(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(string(text), "units: [mariadb]", "units: [mariadb]\n    tune: [./team.cnf]", 1))
+	dry := f.isukit(t, ui.ExitOK, "topology", "apply", "far", "--dry-run")
+	for _, want := range []string{"revert  tuning mysql/durability-relaxed of s2-mysql", "apply   tuning mysql/durability-relaxed of db", "apply   tuning team of db"} {
+		if !strings.Contains(dry, want) {
+			t.Errorf("the dry run lacks %q:\n%s", want, dry)
+		}
+	}
 	f.isukit(t, ui.ExitOK, "topology", "apply", "far")
 	const tuned = "mariadb -N -e 'SELECT @@innodb_flush_log_at_trx_commit, @@max_connections'"
 	if got := f.lab.Must(t, "s3", tuned); got != "2\t77\n" {
@@ -378,6 +384,14 @@ func (f *foreignTeam) day(t *testing.T) {
 	f.lab.Must(t, "s1", "grep -rq keepalive /etc/nginx")
 	f.lab.Must(t, "s2", `[ -z "$(find /var/lib/isukit-tune -type f)" ]`)
 	f.isukit(t, ui.ExitOK, "tune", "verify")
+	// What the role names no more goes; what was applied by hand stays.
+	write(t, filepath.Join(f.dir, "isukit.yaml"), string(text))
+	if out := f.isukit(t, ui.ExitOK, "topology", "apply", "far"); !strings.Contains(out, "revert  tuning team of s3-mysql") || strings.Contains(out, "durability") && strings.Contains(out, "revert  tuning mysql") {
+		t.Errorf("apply:\n%s", out)
+	}
+	if got := f.lab.Must(t, "s3", tuned); got != "2\t151\n" {
+		t.Errorf("without the role's tuning the database has %q", got)
+	}
 	f.isukit(t, ui.ExitOK, "topology", "down")
 	f.wantBefore(t, "after the day")
 }

@@ -153,7 +153,7 @@ func runPlacedApply(ctx context.Context, cmd *cobra.Command, opened *round.Opene
 		return err
 	}
 	if dryRun {
-		p, err := placed.Plan(ctx, name, force)
+		p, err := opened.DryRun(ctx, placed, name, force)
 		if err != nil {
 			return err
 		}

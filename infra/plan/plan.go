@@ -22,6 +22,7 @@ const (
 	Account Kind = "account" // of a database server; Name is user@host, Owner the instance
 	Service Kind = "service" // Name is the instance
 	Unit    Kind = "unit"    // of systemd, that somebody else installed
+	Tuning  Kind = "tuning"  // Owner is the role, or what it is applied to
 )
 
 // Item is one thing on one host.
@@ -86,6 +87,8 @@ const (
 	Start   Op = "start" // it was made and does not run
 	Stop    Op = "stop"
 	Remove  Op = "remove"
+	Apply   Op = "apply" // of a tuning
+	Revert  Op = "revert"
 )
 
 // Step is one operation on one item of a host.

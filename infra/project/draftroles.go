@@ -8,16 +8,38 @@ import (
 	"strings"
 )
 
-// rolesScript prints what roles are drafted from: the ports of units, the files of their environment, what they require, the sites of
-// nginx and the configuration of an Envoy. Values of secrets are not printed.
+// rolesScript prints what roles are drafted from: the ports of units and what they answer to a request, the files of their environment,
+// what they require, what builds their programs, the sites of nginx and the configuration of an Envoy. Values of secrets are not printed.
 const rolesScript = `
+in_path() { # what brings a tool into the PATH
+	have "$1" || for d in /usr/local/go/bin /home/*/local/*/bin /home/*/.local/*/bin /home/*/.cargo/bin; do [ -x "$d/$1" ] && echo "PATH=$d:\$PATH " && break; done
+}
+builds() { # of the program $1 that is run in $2
+	case $1 in
+	*/node | *npm | *yarn) [ ! -f "$2/package.json" ] || printf 'Dir=%s\nBuild=%s\n' "$2" "$(grep -qs '"build":' "$2/package.json" && echo "$(in_path npm)npm run build")" ;;
+	/usr/* | /bin/* | /sbin/* | "") return ;;
+	esac
+	dir=${1%/*}
+	while [ -n "$dir" ]; do
+		case $(ls "$dir" 2>/dev/null | grep -x 'Makefile\|go\.mod\|Cargo\.toml' | sort -r | tr '\n' ' ') in
+		"") case $dir/ in "$2"/?*) dir=${dir%/*} && continue ;; esac ;;
+		*Makefile*) printf 'Dir=%s\nBuild=%s\n' "$dir" "$(grep -qsw -- "${1##*/}" "$dir/Makefile" && echo "$(in_path go)make")" ;;
+		*go.mod*) printf 'Dir=%s\nBuild=%s\n' "$dir" "$(grep -qs '^package main' "$dir"/*.go && echo "$(in_path go)go build -o ${1#"$dir"/} .")" ;;
+		*Cargo*) printf 'Dir=%s\nBuild=%s\n' "$dir" "$([ "${1%/*}" = "$dir/target/release" ] && echo "$(in_path cargo)cargo build --release")" ;;
+		esac
+		return
+	done
+}
 echo @listen
 listening | awk '{ n = split($4, a, ":"); if (match($0, /pid=[0-9]+/)) print a[n], substr($0, RSTART + 4, RLENGTH - 4) }' | sort -u | while read -r port pid; do
-	echo "$port $(sed -n 's,.*/\([^/]*\.service\).*,\1,p' "/proc/$pid/cgroup" 2>/dev/null | head -n 1)"
+	unit=$(sed -n 's,.*/\([^/]*\.service\).*,\1,p' "/proc/$pid/cgroup" 2>/dev/null | head -n 1)
+	case $unit in mysql* | mariadb* | ssh* | memcached* | redis* | systemd-* | "") code= ;; *) code=$(have curl && curl -s -m 2 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/") ;; esac
+	echo "$port $unit $code"
 done | sort -u
 have systemctl && systemctl list-units --type=service --state=running --no-legend --plain 2>/dev/null | cut -d ' ' -f 1 | while read -r unit; do
 	echo "@unit $unit"
 	systemctl show -p Requires,BindsTo,EnvironmentFiles -- "$unit"
+	builds "$(systemctl show -p ExecStart --value -- "$unit" | sed -n '1s/.*argv\[\]=\([^ ;]*\).*/\1/p')" "$(systemctl show -p WorkingDirectory --value -- "$unit")"
 done
 for f in $(systemctl show -p EnvironmentFiles --value '*.service' 2>/dev/null | sed 's/ (.*//' | sort -u) /home/*/env.sh /home/*/env; do
 	[ -f "$f" ] || continue
@@ -42,8 +64,9 @@ func (f *Found) addRoles(name, body string) {
 	switch kind {
 	case "listen":
 		for line := range strings.Lines(body) {
-			if port, unit, _ := strings.Cut(strings.TrimSpace(line), " "); unit != "" && !ownUnits.MatchString(unit) {
-				f.listens = append(f.listens, [2]string{unit, port})
+			if w := append(strings.Fields(line), ""); len(w) > 2 && !ownUnits.MatchString(w[1]) {
+				f.listens = append(f.listens, [2]string{w[1], w[0]})
+				f.statuses = append(f.statuses, [2]string{w[0], w[2]})
 			}
 		}
 	case "unit":
@@ -142,6 +165,7 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 			line("    mysql: {%sschema: %s, user: %s, password_env: %s, clients: [%s], move: initialize}   # move: or schema, or dump", client, user["schema"], user["user"], user["password"], strings.Join(names, ", "))
 		case r.name == "proxy":
 			f.draftSwaps(line, of)
+			f.draftHealth(line, r.unit)
 		case slices.Contains(apps, r.unit):
 			if db[1] != "" && f.envOf(r.unit, db[0]) != "" {
 				line("    env: {%s: {%s: \"{db}\"}}", db[0], db[1])
@@ -151,12 +175,36 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 					line("    requires: {%s: %s}", o.unit, o.name)
 				}
 			}
+			f.draftHealth(line, r.unit)
+			switch dir, build := f.show(r.unit, "Dir"), f.show(r.unit, "Build"); {
+			case build != "":
+				line("    dir: %s", quoted(dir))
+				line("    build: %s", quoted(build))
+			case dir != "":
+				line("    # dir: %s   # and build: what makes its program there", dir)
+			}
 		}
 	}
 	line("topologies:")
 	line("  one: {%s}", strings.Join(places, ", "))
 	line("  # split: {db: s2, app: [s1, s3], proxy: s1}   # once there are more hosts")
 	return known
+}
+
+// draftHealth writes the request that a unit has answered.
+func (f *Found) draftHealth(line func(string, ...any), unit string) {
+	port := f.port(unit)
+	for _, s := range f.statuses {
+		switch {
+		case s[0] != port:
+		case strings.HasPrefix(s[1], "2") || strings.HasPrefix(s[1], "3"):
+			line("    health: GET /")
+		case slices.Contains([]string{"401", "403", "404", "405"}, s[1]):
+			line("    health: GET /           # status %s; a page that reads the database shows more", s[1])
+		case s[1] != "":
+			line("    # health: GET /...      # GET / has no such answer; without it a connection is enough")
+		}
+	}
 }
 
 var notRoles = regexp.MustCompile(`[^A-Za-z0-9_-]+`)

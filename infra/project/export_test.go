@@ -1,3 +1,6 @@
 package project
 
 var ParseProbe = parseProbe
+
+// RolesScript is rolesScript.
+const RolesScript = rolesScript

@@ -71,8 +71,8 @@ type Found struct {
 	Pprof []string
 	// Root says that it was root who looked.
 	Root bool
-	// What roles are drafted from: ports of units, what systemctl shows of units, and texts of files.
-	listens, showed, envs, sites [][2]string
+	// What roles are drafted from: ports of units, what they answer to GET /, what is known of units, and texts of files.
+	listens, statuses, showed, envs, sites [][2]string
 }
 
 // FoundLog is an access log, its format, and the options of the nginx that writes it.

@@ -3,6 +3,7 @@ package project_test
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -118,5 +119,44 @@ func TestDraftLayouts(t *testing.T) {
 				t.Errorf("the draft is\n%s\nwant (%v)\n%s", got, err, want)
 			}
 		})
+	}
+}
+
+// TestBuilds wants what builds a program to be told where the files beside it leave no doubt.
+func TestBuilds(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go/go.mod": "", "go/main.go": "package main\n", "lib/go.mod": "", "lib/cmd/app/main.go": "package main\n", "made/Makefile": "all:\n\tgo build -o app\n",
+		"made/go.mod": "", "rust/Cargo.toml": "", "js/package.json": `{"scripts":{"build":"tsc"}}`, "plain/package.json": "{}",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script, _, _ := strings.Cut(project.RolesScript, "echo @listen")
+	for _, tt := range []struct{ program, in, dir, build string }{
+		{dir + "/go/app", dir + "/go", dir + "/go", "go build -o app ."},
+		{dir + "/go/bin/app", dir + "/go", dir + "/go", "go build -o bin/app ."},
+		{dir + "/go/bin/app", "/", "", ""},
+		{dir + "/lib/app", dir + "/lib", dir + "/lib", ""},
+		{dir + "/made/app", "/", dir + "/made", "make"},
+		{dir + "/made/other", "/", dir + "/made", ""},
+		{dir + "/rust/target/release/app", dir + "/rust", dir + "/rust", "cargo build --release"},
+		{"/usr/bin/node", dir + "/js", dir + "/js", "npm run build"},
+		{"/usr/bin/node", dir + "/plain", dir + "/plain", ""},
+		{"/usr/bin/perl", dir + "/go", "", ""},
+	} {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", "have() { true; }\n"+script+`builds "$1" "$2"`, "sh", tt.program, tt.in).CombinedOutput()
+		want := "Dir=" + tt.dir + "\nBuild=" + tt.build + "\n"
+		if tt.dir == "" {
+			want = ""
+		}
+		if err != nil || string(out) != want {
+			t.Errorf("%s in %s: got %v, %q, want %q", tt.program, tt.in, err, out, want)
+		}
 	}
 }

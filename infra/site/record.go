@@ -18,11 +18,13 @@ type record struct {
 	Before   string    `json:"before,omitempty"`
 	At       time.Time `json:"at"`
 	// Homes are the roles whose data was here before the first apply: down brings it back here.
-	Homes []string  `json:"homes,omitempty"`
-	Files []fileWas `json:"files,omitempty"`
-	Units []unitWas `json:"units,omitempty"`
-	Users []userWas `json:"users,omitempty"`
-	Data  []dataWas `json:"data,omitempty"`
+	Homes []string `json:"homes,omitempty"`
+	// Tune are the tunings that each role named when the topology was applied.
+	Tune  map[string][]string `json:"tune,omitempty"`
+	Files []fileWas           `json:"files,omitempty"`
+	Units []unitWas           `json:"units,omitempty"`
+	Users []userWas           `json:"users,omitempty"`
+	Data  []dataWas           `json:"data,omitempty"`
 }
 
 // fileWas is a file that was written. Nil is no file.

@@ -47,6 +47,19 @@ type Plan struct {
 
 	hosts []*hostPlan
 	to    *project.Placement
+	tune  map[string][]string
+}
+
+// Tune are the tunings that each role named when the topology that is up was applied.
+func (p *Plan) Tune() map[string][]string {
+	if p != nil {
+		for _, h := range p.hosts {
+			if h.rec != nil {
+				return h.rec.Tune
+			}
+		}
+	}
+	return nil
 }
 
 // Empty tells that there is nothing to do.
@@ -73,6 +86,8 @@ func (p *Plan) Text() string {
 type Options struct {
 	// Force takes files that somebody else has changed as they are now.
 	Force bool
+	// Tune are the tunings that each role names: they are kept on record. Nil leaves what is there.
+	Tune map[string][]string
 	// Planned is told what will be done, before it is; its error keeps it from being done.
 	Planned func(*Plan) error
 }
@@ -141,6 +156,7 @@ func (s *Site) Apply(ctx context.Context, topology string, o Options) (*Plan, er
 			return p, err
 		}
 	}
+	p.tune = o.Tune
 	before := complete(nodesOf(p))
 	if err := s.begin(ctx, p, before); err != nil {
 		return p, err
@@ -290,7 +306,9 @@ func (s *Site) end(ctx context.Context, p *Plan) error {
 		for _, v := range h.units {
 			h.rec.unit(v.name).Stamp = v.stamp
 		}
-		h.rec.Complete, h.rec.Before = true, ""
+		if h.rec.Complete, h.rec.Before = true, ""; p.tune != nil {
+			h.rec.Tune = p.tune
+		}
 		return h.save(ctx)
 	})
 }

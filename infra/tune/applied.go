@@ -28,3 +28,22 @@ func AppliedTo(ctx context.Context, h host.Host, stateDir string) ([]string, err
 	slices.Sort(names)
 	return names, nil
 }
+
+// AppliedOn names the tunings of which something is applied to each target, in order.
+func AppliedOn(ctx context.Context, targets []*Target) (map[*Target][]string, error) {
+	defer closeAll(targets)
+	if err := openAll(ctx, targets); err != nil {
+		return nil, err
+	}
+	all := map[*Target][]string{}
+	for _, t := range targets {
+		for _, r := range t.store.held {
+			for _, w := range r.Writes {
+				all[t] = append(all[t], w.Tuning)
+			}
+		}
+		slices.Sort(all[t])
+		all[t] = slices.Compact(all[t])
+	}
+	return all, nil
+}

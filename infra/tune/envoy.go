@@ -2,6 +2,7 @@ package tune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -25,7 +26,8 @@ type EnvoyConfig struct {
 	Restart func(context.Context) error
 }
 
-// NewEnvoy is the target for tunings of kind envoy. What runs is read back from the admin page that the file names.
+// NewEnvoy is the target for tunings of kind envoy. What runs is read back from the admin page that the file names; where it names none,
+// Envoy has to have been started after its file was written.
 func NewEnvoy(p Place, c EnvoyConfig) *Target {
 	return p.target(Envoy, func(h *seen) server {
 		if c.PID != nil {
@@ -72,7 +74,7 @@ func (e envoyServer) refuse(ctx context.Context, s Setting) (string, error) {
 	if err != nil {
 		return err.Error(), nil // what is not understood is not edited
 	}
-	if _, err := envoy.Admin(text); err != nil {
+	if _, err := envoy.Admin(text); err != nil && !errors.Is(err, envoy.ErrNoAdmin) {
 		return err.Error(), nil
 	}
 	places := envoy.Places(entries, s.Key)
@@ -145,9 +147,16 @@ func (e envoyServer) process(ctx context.Context) (string, error) {
 	return fmt.Sprintf("%d:%s", pid, start), nil
 }
 
+// olderScript prints something where a process was started before a file was written. Envoy reads its file when it starts.
+const olderScript = `awk -v now="$(date +%s.%N)" -v up="$(cut -d ' ' -f 1 /proc/uptime)" -v hz="$(getconf CLK_TCK)" -v written="$(stat -c %.Y -- "$2")" '{
+	sub(/.*\) /, "")
+	if (now - up + $20 / hz < written - 0.1) print "older"
+}' "/proc/$1/stat"`
+
 // check compares with what the running Envoy says that it was started with.
 func (e envoyServer) check(ctx context.Context, r *Record) (string, error) {
-	if now, err := e.process(ctx); err != nil || now == "" || r.current().Absent {
+	now, err := e.process(ctx)
+	if err != nil || now == "" || r.current().Absent {
 		return "", err
 	}
 	text, err := getText(ctx, e.host, e.c.Conf)
@@ -159,6 +168,14 @@ func (e envoyServer) check(ctx context.Context, r *Record) (string, error) {
 		return "", fmt.Errorf("the value of %s: %w", r.Key, err)
 	}
 	have, err := envoy.Running(ctx, e.host, text, r.Key)
+	if errors.Is(err, envoy.ErrNoAdmin) {
+		pid, _, _ := strings.Cut(now, ":")
+		older, err := host.Output(ctx, e.host, "sh", "-c", olderScript, "sh", pid, e.c.Conf)
+		if err == nil && older != "" {
+			return "the running Envoy was started before " + e.c.Conf + " was written", nil
+		}
+		return "", err
+	}
 	if err != nil {
 		return "", err
 	}

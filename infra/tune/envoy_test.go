@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"isukit/infra/host"
 	"isukit/infra/infratest"
@@ -160,8 +161,23 @@ func TestDriftsOfEnvoy(t *testing.T) {
 		}
 		ask(t, e.URL)
 	})
+	t.Run("no admin page", func(t *testing.T) {
+		write(t, e.Conf(), "static_resources:"+strings.SplitN(found, "static_resources:", 2)[1])
+		restart(t)
+		if report := apply(t, target, "envoy/no-keepalive"); !report.Has(tune.Applied) || !report.Has(tune.Settled) || report.Has(tune.Refused, tune.Failed) {
+			t.Errorf("apply:\n%s", show(report))
+		}
+		if drift := verify(t, target); len(drift) > 0 {
+			t.Errorf("verify:\n%s", show(drift))
+		}
+		time.Sleep(time.Second) // the file is written well after Envoy was started
+		write(t, e.Conf(), read(t, e.Conf()))
+		if drift := verify(t, target); !drift.Has(tune.Drifted) || !strings.Contains(show(drift), "was started before") {
+			t.Errorf("verify of an Envoy that has not read its file:\n%s", show(drift))
+		}
+		revert(t, target)
+	})
 	for name, text := range map[string]string{
-		"no admin page": strings.Replace(found, "admin:", "admin: {}\nx:", 1),
 		"flow style":    "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}\nstatic_resources: {listeners: []}\n",
 		"a tab":         found + "\tx: 1\n",
 	} {

@@ -10,43 +10,195 @@ import (
 	"time"
 
 	"isukit/cmd/internal/ui"
+	"isukit/infra/plan"
 	"isukit/infra/project"
 	"isukit/infra/site"
 	"isukit/infra/subject"
 	"isukit/infra/tune"
 )
 
-// Place applies a topology of the project; "" takes down the one that is up. Tunings follow the services that they are applied to, those
-// that roles name are applied where the role runs, and before a topology goes down all are taken back.
+// Place applies a topology of the project; "" takes down the one that is up. Tunings follow the role of the service that they are applied
+// to, those that roles name are applied where the role runs, and before a topology goes down all are taken back.
 func (o *Opened) Place(ctx context.Context, placed *site.Site, to string, opts site.Options) (*site.Plan, error) {
-	roles, err := o.roleTunings()
+	m, err := o.moving(ctx, placed, to, opts.Force)
 	if err != nil {
 		return nil, err
 	}
-	held, err := o.leave(ctx, placed, to)
-	if err != nil {
-		return nil, err
+	defer m.close()
+	planned := opts.Planned
+	tell := func(p *site.Plan) error {
+		if m.add(p); planned == nil {
+			return nil
+		}
+		return planned(p)
+	}
+	if opts.Planned = tell; m.plan != nil { // it is told before tunings are taken back
+		opts.Planned = nil
+		if err := tell(m.plan); err != nil {
+			return m.plan, err
+		}
+		if err := o.leave(ctx, placed, to, m); err != nil {
+			return m.plan, err
+		}
 	}
 	if to == "" {
 		return placed.Down(ctx, opts)
 	}
+	opts.Tune = m.named
 	p, err := placed.Apply(ctx, to, opts)
+	want := m.want
 	if err != nil {
-		to, roles = o.up, nil // everything is as it was, and so are tunings
+		to, want = o.up, m.held // everything is as it was, and so are tunings
 	}
-	if t, ok := o.declared.Placement(to); ok && len(held)+len(roles) > 0 {
-		err = errors.Join(err, o.arrive(context.WithoutCancel(ctx), placed, t, held, roles))
+	if t, ok := o.declared.Placement(to); ok {
+		err = errors.Join(err, o.arrive(context.WithoutCancel(ctx), placed, t, want, m.tunings))
 	}
 	return p, err
 }
 
-// roleTunings are those that roles name, by role.
-func (o *Opened) roleTunings() (map[string][]tune.Tuning, error) {
-	all := map[string][]tune.Tuning{}
+// DryRun is what Place would do. Where tunings are in files that are written, these are shown as they are now.
+func (o *Opened) DryRun(ctx context.Context, placed *site.Site, to string, force bool) (*site.Plan, error) {
+	m, err := o.moving(ctx, placed, to, force)
+	if err == nil && m.plan == nil {
+		m.plan, err = placed.Plan(ctx, to, force)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.add(m.plan)
+	return m.plan, m.close()
+}
+
+// moving is what becomes of tunings when a topology is applied.
+type moving struct {
+	// By role: tunings that are applied to its services, those that it names, and those that it is to have.
+	held, named, want map[string][]string
+	tunings           []tune.Tuning // that roles name
+	// plan is the topology's without tunings, where some are applied; back are the ones that go before it.
+	plan          *site.Plan
+	all           *subject.Subject // every host
+	targets       []*tune.Target
+	applied, back map[*tune.Target][]string
+	close         func() error
+	steps         map[string][]plan.Step // by host
+}
+
+func (m *moving) step(host string, op plan.Op, name, owner string) {
+	step := plan.Step{Op: op, Item: plan.Item{Kind: plan.Tuning, Name: name, Owner: owner}}
+	if !slices.ContainsFunc(m.steps[host], func(o plan.Step) bool { return o.Op == op && o.Same(step.Item) }) {
+		m.steps[host] = append(m.steps[host], step)
+	}
+}
+
+func (m *moving) add(p *site.Plan) {
+	for i, h := range p.Hosts {
+		p.Hosts[i].Steps = append(h.Steps, m.steps[h.Name]...)
+	}
+}
+
+// moving finds out what is applied, and what is to be.
+func (o *Opened) moving(ctx context.Context, placed *site.Site, to string, force bool) (m *moving, err error) {
+	m = &moving{all: &subject.Subject{}, held: map[string][]string{}, want: map[string][]string{}, back: map[*tune.Target][]string{}, steps: map[string][]plan.Step{}, close: func() error { return nil }}
+	if m.named, m.tunings, err = o.roleTunings(); err != nil {
+		return nil, err
+	}
+	t, _ := o.declared.Placement(to)
+	there := map[string]bool{} // HOST ROLE NAME
+	for name, at := range o.Reach.Named {
+		m.all.Hosts = append(m.all.Hosts, subject.HostHere(name, at, o.stateDir, false, false))
+	}
+	if held, err := m.all.Tunings(ctx); err != nil {
+		return nil, err
+	} else if len(held) > 0 {
+		if m.plan, err = placed.Plan(ctx, to, force); err != nil { // what tunings changed in files is nobody else's
+			m.plan, err = placed.Plan(ctx, to, true)
+		}
+		if err != nil { // before anything is taken back for nothing
+			return nil, err
+		}
+		sub, err := o.Subject(ctx, true)
+		if err != nil {
+			return nil, ui.Hinted(fmt.Errorf("tunings are applied (%s), and not every service can be asked: %w", strings.Join(held, ", "), err), "start what does not answer, or isukit tune revert --all")
+		}
+		if m.targets, m.close, err = sub.TuneTargets(); err != nil {
+			return nil, err
+		}
+		if m.applied, err = tune.AppliedOn(ctx, m.targets); err != nil {
+			return nil, errors.Join(err, m.close())
+		}
+		was, _ := o.declared.Placement(o.up)
+		for _, target := range m.targets {
+			m.target(o.declared.Roles, was, t, target, serviceOf(sub, target.Name), there)
+		}
+	}
+	if to == "" {
+		return m, nil
+	}
 	for _, role := range o.declared.Roles {
-		if len(role.Tune) == 0 {
+		held := slices.DeleteFunc(slices.Clone(m.held[role.Name]), func(name string) bool { return slices.Contains(m.plan.Tune()[role.Name], name) })
+		m.want[role.Name] = united(slices.Clone(m.named[role.Name]), held)
+		for _, host := range t.Hosts[role.Name] {
+			for _, name := range m.want[role.Name] {
+				if !there[host+" "+role.Name+" "+name] {
+					m.step(host, plan.Apply, name, role.Name)
+				}
+			}
+		}
+	}
+	return m, nil
+}
+
+// target finds out what becomes of what is applied to a target: all of it goes where its service goes, and what its roles named and name no
+// more. Of proxies, whose files a placement writes, it goes for as long as that takes.
+func (m *moving) target(roles []project.Role, was, t project.Placement, target *tune.Target, v *subject.Service, there map[string]bool) {
+	host := target.Name
+	if v != nil {
+		host = v.Host
+	}
+	known, stays := false, false
+	var before, again []string
+	for _, role := range roles {
+		if v != nil && !slices.Contains(role.Units, v.Unit) {
 			continue
 		}
+		if v != nil {
+			known, m.held[role.Name] = true, united(m.held[role.Name], m.applied[target])
+		}
+		if slices.Contains(was.Hosts[role.Name], host) {
+			before = append(before, m.plan.Tune()[role.Name]...)
+		}
+		if slices.Contains(t.Hosts[role.Name], host) {
+			stays, again = true, append(again, m.named[role.Name]...)
+			for _, name := range m.applied[target] {
+				there[host+" "+role.Name+" "+name] = true
+			}
+		}
+	}
+	for _, name := range m.applied[target] {
+		goes := t.Name == "" || known && !stays || slices.Contains(before, name) && !slices.Contains(again, name)
+		if goes {
+			m.step(host, plan.Revert, name, target.Name)
+		}
+		if goes || known && (target.Kind == tune.Nginx || target.Kind == tune.Envoy) {
+			m.back[target] = append(m.back[target], name)
+		}
+	}
+}
+
+// united are the names of two lists, each once.
+func united(list, more []string) []string {
+	for _, name := range more {
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// roleTunings are those that roles name: by role, and all of them.
+func (o *Opened) roleTunings() (named map[string][]string, all []tune.Tuning, err error) {
+	named = map[string][]string{}
+	for _, role := range o.declared.Roles {
 		names := slices.Clone(role.Tune)
 		for i, name := range names {
 			if strings.Contains(name, ".") && !filepath.IsAbs(name) {
@@ -55,38 +207,29 @@ func (o *Opened) roleTunings() (map[string][]tune.Tuning, error) {
 		}
 		list, err := FindTunings(names, nil)
 		if err != nil {
-			return nil, fmt.Errorf("role %s: tune: %w", role.Name, err)
+			return nil, nil, fmt.Errorf("role %s: tune: %w", role.Name, err)
 		}
-		all[role.Name] = list
+		all = append(all, list...)
+		for _, one := range list {
+			named[role.Name] = append(named[role.Name], one.Name)
+		}
 	}
-	return all, nil
+	return named, all, nil
 }
 
-// leave takes tunings back where their services do not stay as they are: of those that go, and of proxies, whose files a placement writes;
-// before a topology goes down, of all. It returns the names of those that were applied.
-func (o *Opened) leave(ctx context.Context, placed *site.Site, to string) (held []string, err error) {
-	all := &subject.Subject{}
-	for name, at := range o.Reach.Named {
-		all.Hosts = append(all.Hosts, subject.HostHere(name, at, o.stateDir, false, false))
-	}
-	if held, err = all.Tunings(ctx); err != nil || len(held) == 0 {
-		return nil, err
-	}
-	if _, err := placed.Plan(ctx, to, true); err != nil { // before anything is taken back for nothing
-		return nil, err
-	}
-	sub, err := o.Subject(ctx, true)
-	if err != nil {
-		return nil, ui.Hinted(fmt.Errorf("tunings are applied (%s), and not every service can be asked: %w", strings.Join(held, ", "), err), "start what does not answer, or isukit tune revert --all")
-	}
-	t, _ := o.declared.Placement(to)
-	var report tune.Report
-	err = onTargets(sub, func(target *tune.Target) bool {
-		return to == "" || target.Kind == tune.Nginx || target.Kind == tune.Envoy || serviceOf(sub, target.Name) != nil && o.roleOn(sub, t, target.Name) == ""
-	}, func(targets []*tune.Target) (err error) {
-		report, err = tune.RevertAll(ctx, targets, tune.RevertOptions{})
-		return err
+// leave takes tunings back that go.
+func (o *Opened) leave(ctx context.Context, placed *site.Site, to string, m *moving) error {
+	whole := slices.DeleteFunc(slices.Clone(m.targets), func(t *tune.Target) bool {
+		return to != "" && (len(m.back[t]) == 0 || len(m.back[t]) < len(m.applied[t]))
 	})
+	report, err := tune.RevertAll(ctx, whole, tune.RevertOptions{})
+	for _, target := range m.targets {
+		if names := m.back[target]; err == nil && len(names) > 0 && !slices.Contains(whole, target) {
+			var some tune.Report
+			some, err = tune.RevertAll(ctx, []*tune.Target{target}, tune.RevertOptions{Tunings: names})
+			report = append(report, some...)
+		}
+	}
 	if text := TakenBack(report); text != "" && placed.Progress != nil {
 		placed.Progress("tunings reverted: " + text)
 	}
@@ -94,7 +237,7 @@ func (o *Opened) leave(ctx context.Context, placed *site.Site, to string) (held 
 		err = errors.New("values that tunings had set were changed outside isukit since")
 	}
 	if err == nil && to == "" {
-		left, leftErr := all.Tunings(ctx)
+		left, leftErr := m.all.Tunings(ctx)
 		if err = leftErr; len(left) > 0 {
 			err = fmt.Errorf("tunings are still applied to what no role names: %s", strings.Join(left, ", "))
 		}
@@ -102,11 +245,14 @@ func (o *Opened) leave(ctx context.Context, placed *site.Site, to string) (held 
 	if err != nil {
 		err = ui.Hinted(err, "isukit tune verify shows the differences; isukit tune revert --all --force reverts them anyway")
 	}
-	return held, err
+	return err
 }
 
-// arrive applies the tunings that were applied before, and those of roles, to the services of a topology.
-func (o *Opened) arrive(ctx context.Context, placed *site.Site, t project.Placement, held []string, roles map[string][]tune.Tuning) error {
+// arrive applies to the services of a topology, and to their hosts, what each role is to have.
+func (o *Opened) arrive(ctx context.Context, placed *site.Site, t project.Placement, want map[string][]string, own []tune.Tuning) error {
+	if !slices.ContainsFunc(o.declared.Roles, func(role project.Role) bool { return len(want[role.Name]) > 0 }) {
+		return nil
+	}
 	o.Project = o.declared.Placed(t)
 	sub, err := o.Subject(ctx, false)
 	if err != nil {
@@ -116,36 +262,38 @@ func (o *Opened) arrive(ctx context.Context, placed *site.Site, t project.Placem
 	if err != nil {
 		return err
 	}
+	targets, closeAll, err := sub.TuneTargets()
+	if err != nil {
+		return err
+	}
 	var errs []error
-	var names []string
-	apply := func(list []tune.Tuning, some func(*tune.Target) bool) {
-		if len(list) == 0 {
-			return
+	var names, missing []string
+	for _, role := range o.declared.Roles {
+		var list []tune.Tuning
+		for _, name := range want[role.Name] {
+			known := slices.Concat(own, catalog.Tunings)
+			if n := slices.IndexFunc(known, func(one tune.Tuning) bool { return one.Name == name }); n >= 0 {
+				list, names = append(list, known[n]), united(names, []string{name})
+			} else {
+				missing = united(missing, []string{name})
+			}
 		}
-		var report tune.Report
-		errs = append(errs, onTargets(sub, some, func(targets []*tune.Target) (err error) {
-			report, err = tune.ApplyAll(ctx, time.Now(), targets, list)
-			return err
-		}))
+		if len(list) == 0 || len(t.Hosts[role.Name]) == 0 {
+			continue
+		}
+		report, err := tune.ApplyAll(ctx, time.Now(), slices.DeleteFunc(slices.Clone(targets), func(target *tune.Target) bool {
+			v := serviceOf(sub, target.Name)
+			return v == nil && !slices.Contains(t.Hosts[role.Name], target.Name) || v != nil && (!slices.Contains(role.Units, v.Unit) || !slices.Contains(t.Hosts[role.Name], v.Host))
+		}), list)
+		errs = append(errs, err)
 		for _, out := range report {
 			if out.Did == tune.Failed || out.Did == tune.Left || out.Did == tune.NeedsYou {
 				errs = append(errs, fmt.Errorf("tuning %s: %s of %s: %s", out.Tuning, out.Key, ui.OrDash(out.Target), out.Reason))
 			}
 		}
-		for _, one := range list {
-			names = append(names, one.Name)
-			held = slices.DeleteFunc(held, func(name string) bool { return name == one.Name })
-		}
 	}
-	for _, role := range o.declared.Roles {
-		apply(roles[role.Name], func(target *tune.Target) bool {
-			return o.roleOn(sub, t, target.Name) == role.Name || slices.Contains(t.Hosts[role.Name], target.Name)
-		})
-	}
-	apply(slices.DeleteFunc(catalog.Tunings, func(one tune.Tuning) bool { return !slices.Contains(held, one.Name) }),
-		func(target *tune.Target) bool { return serviceOf(sub, target.Name) != nil })
-	if len(held) > 0 {
-		errs = append(errs, fmt.Errorf("%s came from files, and follow their services only where a role names them under tune", strings.Join(held, ", ")))
+	if errs = append(errs, closeAll()); len(missing) > 0 {
+		errs = append(errs, fmt.Errorf("%s came from files, and follow their services only where a role names them under tune", strings.Join(missing, ", ")))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return ui.Hinted(fmt.Errorf("topology %s is up, and not all tunings are: %w", t.Name, err), "isukit tune verify shows which settings are in effect")
@@ -161,25 +309,4 @@ func serviceOf(sub *subject.Subject, name string) *subject.Service {
 		return &sub.Services[n]
 	}
 	return nil
-}
-
-// roleOn is the role that a service has in a topology; "" for none.
-func (o *Opened) roleOn(sub *subject.Subject, t project.Placement, name string) string {
-	v := serviceOf(sub, name)
-	n := slices.IndexFunc(o.declared.Roles, func(role project.Role) bool {
-		return v != nil && slices.Contains(role.Units, v.Unit) && slices.Contains(t.Hosts[role.Name], v.Host)
-	})
-	if n < 0 {
-		return ""
-	}
-	return o.declared.Roles[n].Name
-}
-
-// onTargets does something with some targets of a subject.
-func onTargets(sub *subject.Subject, some func(*tune.Target) bool, do func([]*tune.Target) error) error {
-	targets, closeAll, err := sub.TuneTargets()
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(slices.DeleteFunc(targets, func(t *tune.Target) bool { return !some(t) })), closeAll())
 }

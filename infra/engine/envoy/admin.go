@@ -14,7 +14,10 @@ import (
 	"isukit/input/yaml"
 )
 
-// Admin is the address of the admin page that a configuration names.
+// ErrNoAdmin says that a configuration names no admin page.
+var ErrNoAdmin = errors.New("it has no admin page with a port")
+
+// Admin is the address of the admin page that a configuration names, or ErrNoAdmin.
 func Admin(text string) (string, error) {
 	var conf struct {
 		Admin struct {
@@ -31,7 +34,7 @@ func Admin(text string) (string, error) {
 	}
 	at := conf.Admin.Address.Socket
 	if at.Port == 0 {
-		return "", errors.New("it has no admin page with a port, which isukit needs")
+		return "", ErrNoAdmin
 	}
 	if ip := net.ParseIP(at.Address); ip == nil || ip.IsUnspecified() {
 		at.Address = "127.0.0.1"
@@ -40,7 +43,7 @@ func Admin(text string) (string, error) {
 }
 
 // Running is what the running Envoy, whose configuration file has the text conf, was started with at a key; nil where that has no
-// value, or its default.
+// value, or its default. The error is ErrNoAdmin where nobody can be asked.
 func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 	admin, err := Admin(conf)
 	if err != nil {
