@@ -143,7 +143,7 @@ func subjectOfReplicas(cmd *cobra.Command, _ []string) (subjectKind, error) {
 		return aTopology, nil
 	}
 	p, _, err := round.FindProject("")
-	if err != nil || p == nil || len(p.Replicas.Databases) == 0 {
+	if err != nil || p == nil || !round.Replicates(p) {
 		return aTopology, err
 	}
 	return aProject, nil

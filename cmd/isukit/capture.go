@@ -75,7 +75,7 @@ login as root or with passwordless sudo.`,
 	cmd.Flags().StringVar(&o.packet, "filter", "", "read only these connections, for example 'port 9292'")
 	cmd.Flags().StringVar(&o.live, "live", "", "capture on this interface instead of reading a file; needs root")
 	cmd.Flags().StringVar(&o.netns, "netns", "", "with --live: the network namespace to capture in, by name or path")
-	cmd.Flags().StringVar(&o.host, "host", "", "capture on this lab host or ssh destination until Ctrl-C; --live selects its interface (default any)")
+	cmd.Flags().StringVar(&o.host, "host", "", "capture on this host of the lab, the project or the topology, or this ssh destination, until Ctrl-C; --live selects its interface (default any)")
 	cmd.Flags().StringVar(&o.sshConfig, "ssh-config", "", "with --host: ssh configuration file to use instead of yours")
 	cmd.Flags().BoolVar(&o.Bodies, "bodies", false, "print the decoded messages too")
 	cmd.Flags().StringVar(&o.WriteBodies, "write-bodies", "", "write each body's bytes to a file in this directory")

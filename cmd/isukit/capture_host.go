@@ -2,25 +2,30 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"isukit"
 	"isukit/cmd/internal/exchange"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
+	"isukit/infra/host/ssh"
+	"isukit/infra/project"
 	"isukit/proto/capture"
 )
 
-// captureHost captures on a host of the lab, or else on one that ssh knows by that name.
+// captureHost captures on a host of the lab, of the project, or of the topology that is up over ssh, or else on one that ssh knows by that name.
 func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	netns, err := labNetns(ctx, o.host, o.stateDir)
 	if err != nil {
@@ -29,11 +34,44 @@ func captureHost(ctx context.Context, o captureOptions, opts capture.Options, de
 	if o.live == "" {
 		o.live = "any"
 	}
-	if netns != "" {
+	app, _, err := round.FindProject("")
+	if err != nil {
+		return p, err
+	}
+	destination, here, err := captureAddress(ctx, app, o)
+	if err != nil {
+		return p, err
+	}
+	if here || netns != "" {
 		o.netns = netns
 		return captureLive(ctx, o, opts, decoder, s)
 	}
+	if destination != "" {
+		o.host, o.sshConfig = destination, cmp.Or(o.sshConfig, os.Getenv("ISUKIT_SSH_CONFIG"))
+	}
 	return captureSSH(ctx, o, opts, decoder, s)
+}
+
+// captureAddress is where ssh finds a host of the project, or of the topology that is up over ssh; "" where none has that name. here says that
+// it is this machine.
+func captureAddress(ctx context.Context, p *project.Project, o captureOptions) (address string, here bool, err error) {
+	if p != nil {
+		if n := slices.IndexFunc(p.Hosts, func(h project.Host) bool { return h.Name == o.host }); n >= 0 {
+			return ssh.Destination(p.Hosts[n].Address), p.Hosts[n].Address == "" && p.Driver == "", nil
+		}
+	}
+	if !slices.Contains(round.DriversUp(o.stateDir), "ssh") {
+		return "", false, nil
+	}
+	d, err := round.OpenDriver("ssh", o.stateDir, 0, true)
+	if err != nil {
+		return "", false, err
+	}
+	wants, err := d.Hosts(ctx)
+	if n := slices.IndexFunc(wants, func(w host.Want) bool { return w.Name == o.host }); n >= 0 {
+		address = ssh.Destination(wants[n].Address)
+	}
+	return address, false, errors.Join(err, d.Close(context.WithoutCancel(ctx)))
 }
 
 // labNetns returns the network namespace of a host of the state directory's lab; "" when that has no such host.

@@ -124,6 +124,7 @@ topologies:
   one:   {db: s1, app: s1, proxy: s1}
   split: {db: s2, app: [s1, s3], proxy: s1}
   far:   {db: s3, app: s2, proxy: s1}
+  twin:  {db: [s2, s3], app: s1, proxy: s1}
 benchmark: {external: true}
 `
 
@@ -201,6 +202,7 @@ func TestForeignApp(t *testing.T) {
 	t.Run("changed", f.changed)
 	t.Run("dump", f.dump)
 	t.Run("day", f.day)
+	t.Run("replicas", f.replicas)
 	t.Run("killed", f.killed)
 }
 
@@ -394,6 +396,25 @@ func (f *foreignTeam) day(t *testing.T) {
 	}
 	f.isukit(t, ui.ExitOK, "topology", "down")
 	f.wantBefore(t, "after the day")
+}
+
+// replicas asks the databases of a role that a topology has on two hosts, for an app that writes to both by itself.
+func (f *foreignTeam) replicas(t *testing.T) {
+	defer write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
+	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(foreignProject, `"{db}"`, `"{db:1}"`, 1))
+	if out := f.isukit(t, ui.ExitUsage, "replicas", "check"); !strings.Contains(out, "several hosts is up") {
+		t.Errorf("without a topology:\n%s", out)
+	}
+	f.isukit(t, ui.ExitOK, "topology", "apply", "twin", "-q")
+	f.isukit(t, ui.ExitOK, "replicas", "check")
+	f.lab.Must(t, "s3", `mariadb isudb -e "INSERT INTO items (id, name) VALUES (99, 'of s3')"`)
+	if out := f.isukit(t, ui.ExitRound, "replicas", "check"); !strings.Contains(out, "items") || !strings.Contains(out, "s3") {
+		t.Errorf("rows that differ:\n%s", out)
+	}
+	f.lab.Must(t, "s3", `mariadb isudb -e "DELETE FROM items WHERE id = 99"`)
+	f.isukit(t, ui.ExitOK, "replicas", "status")
+	f.isukit(t, ui.ExitOK, "topology", "down")
+	f.wantBefore(t, "after its databases were asked")
 }
 
 // killed kills isukit while it applies; the next command takes everything back, or finishes.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"isukit"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host/machine"
@@ -19,20 +21,23 @@ import (
 )
 
 func newInitCmd(s streams) *cobra.Command {
-	var print, force bool
+	var print, force, portal bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Generate an isukit.yaml from what runs on this host",
 		Long: `Generate an isukit.yaml in the current directory from nginx's configuration, running units, listening ports, databases and languages
-of this host. Settings that were not detected, or that you must decide, are in it as comments.`,
-		Example: "  isukit init\n  isukit init --print",
+of this host. Settings that were not detected, or that you must decide, are in it as comments.
+
+With --portal the file describes the reference app instead: use it to practise what your own app will need.`,
+		Example: "  isukit init\n  isukit init --print\n  isukit init --portal",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir := stateDir(cmd)
-			return runInit(cmd.Context(), dir, print, force, isQuiet(cmd), s)
+			return runInit(cmd.Context(), dir, print, force, portal, isQuiet(cmd), s)
 		},
 	}
 	cmd.Flags().BoolVar(&print, "print", false, "print the file instead of writing it")
+	cmd.Flags().BoolVar(&portal, "portal", false, "describe the reference app instead of what runs here")
 	cmd.Flags().BoolVar(&force, "force", false, "replace an existing isukit.yaml")
 	return cmd
 }
@@ -40,28 +45,20 @@ of this host. Settings that were not detected, or that you must decide, are in i
 // notInNames are characters that the name of a project may not have.
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
-func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s streams) (err error) {
+func runInit(ctx context.Context, stateDir string, print, force, portal, quiet bool, s streams) (err error) {
 	if _, err := os.Stat(project.FileName); err == nil && !print && !force {
 		return ui.UsageError(errors.New("this directory already has an isukit.yaml"), "replace it with --force, or print the new one with --print")
 	}
-	here, err := machine.OpenHere(stateDir)
-	if err != nil {
+	text, next := "", "review it and set the benchmark's command"
+	if portal {
+		shipped, err := isukit.Assets.ReadFile("scripts/portal.yaml")
+		if err != nil {
+			return err
+		}
+		text, next = string(shipped), "isukit round plays its benchmark"
+	} else if text, err = drafted(ctx, stateDir); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
-	found, err := project.Probe(ctx, here)
-	if err != nil {
-		return err
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	name := strings.Trim(notInNames.ReplaceAllString(filepath.Base(dir), "-"), "-_")
-	if name == "" {
-		name = "app"
-	}
-	text := found.Draft(name)
 	if _, err := project.Parse([]byte(text)); err != nil {
 		return fmt.Errorf("the draft is not a valid project file: %w", err)
 	}
@@ -78,7 +75,7 @@ func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s s
 		}
 	}
 	if !quiet {
-		fmt.Fprintf(s.err, "isukit: wrote %s; review it and set the benchmark's command\n", project.FileName)
+		fmt.Fprintf(s.err, "isukit: wrote %s; %s\n", project.FileName, next)
 	}
 	if quiet {
 		return nil
@@ -89,4 +86,23 @@ func runInit(ctx context.Context, stateDir string, print, force, quiet bool, s s
 		return err
 	}
 	return printSteps(s.err, d)
+}
+
+// drafted describes what runs on this machine, under the name of the current directory.
+func drafted(ctx context.Context, stateDir string) (text string, err error) {
+	here, err := machine.OpenHere(stateDir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, here.Close(context.WithoutCancel(ctx))) }()
+	found, err := project.Probe(ctx, here)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	name := strings.Trim(notInNames.ReplaceAllString(filepath.Base(dir), "-"), "-_")
+	return found.Draft(cmp.Or(name, "app")), nil
 }

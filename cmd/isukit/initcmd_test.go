@@ -55,3 +55,28 @@ func TestInitSeesWhatRuns(t *testing.T) {
 		}
 	}
 }
+
+// TestInitPortal plays a round of the reference app by the description that init writes for it.
+func TestInitPortal(t *testing.T) {
+	t.Parallel()
+	infratest.Real(t)
+	program, env, stateDir := topologyEnv(t)
+	dir := t.TempDir()
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), program, args...)
+		cmd.Dir, cmd.Env = dir, append(env, "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "ISUKIT_YES=1", "ISUKIT_DURATION=2s")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("isukit %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	run("init", "--portal")
+	if out := run("round", "--json"); !strings.Contains(out, `"passed": true`) {
+		t.Errorf("the round:\n%s", out)
+	}
+	run("final", "--rounds", "1")
+	run("topology", "down", "--driver", "local")
+	wantNothingLeft(t, stateDir, nil)
+}

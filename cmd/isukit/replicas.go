@@ -13,6 +13,7 @@ import (
 	"forge.example/account/isukit/app/fanout"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/project"
 )
 
 type replicasOptions struct {
@@ -36,7 +37,8 @@ func newReplicasCmd(s streams) *cobra.Command {
 		Short: "Compare, repair, eject and re-admit replicated databases",
 		Long: `Check and repair databases that should have the same rows, for example those that an app writes to with package app/fanout. Name each as
 --replica NAME=FILE, in the app's order. FILE contains one DSN of go-sql-driver ("user:password@tcp(127.0.0.1:3306)/portal") and should
-have mode 0600. Without --replica, isukit uses the databases of isukit.yaml (replicas) or of the running topology.`,
+have mode 0600. Without --replica, isukit uses the databases of isukit.yaml (replicas, or a role on several hosts) or of the running
+topology.`,
 		Example: "  isukit replicas check\n  isukit replicas check --replica db-1=db-1.dsn --replica db-2=db-2.dsn",
 	}
 	f := cmd.PersistentFlags()
@@ -102,35 +104,45 @@ func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.P
 		}
 		return openPool(ctx, cfg, fn)
 	}
-	if cfg, err := o.ofProject(); err != nil || len(cfg.Replicas) > 0 {
-		if err != nil {
-			return err
-		}
+	use := func(cfg fanout.Config) error {
 		o.mode = string(cfg.Mode)
 		return openPool(ctx, cfg, fn)
 	}
-	return o.ofSite(ctx, func(cfg fanout.Config) error {
-		o.mode = string(cfg.Mode)
-		return openPool(ctx, cfg, fn)
-	})
+	p, dir, err := o.ofProject()
+	switch {
+	case err != nil:
+		return err
+	case p == nil || o.project == "" && !round.Replicates(p):
+		return o.ofSite(ctx, use)
+	}
+	cfg, err := round.ReplicasOfProject(p, dir)
+	switch {
+	case err != nil:
+		return err
+	case len(cfg.Replicas) > 0:
+		return use(cfg)
+	case !round.Replicates(p):
+		return ui.UsageError(fmt.Errorf("%s names no replicas", o.project), "docs/project.md describes the file")
+	}
+	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
+	if err != nil {
+		return err
+	}
+	if cfg, err = opened.PlacedReplicas(ctx); err == nil {
+		err = use(cfg)
+	}
+	return errors.Join(err, opened.Close(context.WithoutCancel(ctx)))
 }
 
-// ofProject are the databases of the project that was named, or of the one in the current directory unless a topology's driver was named.
-func (o *replicasOptions) ofProject() (fanout.Config, error) {
+// ofProject is the project that was named, or the one in the current directory unless a topology's driver was named.
+func (o *replicasOptions) ofProject() (*project.Project, string, error) {
 	if o.driver != "" && o.project != "" {
-		return fanout.Config{}, ui.UsageError(errors.New("--driver selects the databases of a topology, --project those of a project"), "use only one of them")
+		return nil, "", ui.UsageError(errors.New("--driver selects the databases of a topology, --project those of a project"), "use only one of them")
 	}
 	if o.driver != "" {
-		return fanout.Config{}, nil
+		return nil, "", nil
 	}
-	p, dir, err := round.FindProject(o.project)
-	if err != nil || p == nil {
-		return fanout.Config{}, err
-	}
-	if len(p.Replicas.Databases) == 0 && o.project != "" {
-		return fanout.Config{}, ui.UsageError(fmt.Errorf("%s names no replicas", o.project), "docs/project.md describes the file")
-	}
-	return round.ReplicasOfProject(p, dir)
+	return round.FindProject(o.project)
 }
 
 // named are the databases that were named.

@@ -490,6 +490,26 @@ func (h *hostPlan) stop(ctx context.Context, units []string) error {
 	return nil
 }
 
+// Password is the one that clients of a database log in with.
+func (s *Site) Password(ctx context.Context, o project.Role) (string, error) {
+	var nodes []*node
+	for _, role := range s.Project.Roles {
+		if !slices.Contains(o.MySQL.Clients, role.Name) {
+			continue
+		}
+		for _, e := range role.Env {
+			for name, at := range s.Hosts {
+				n := &node{name: name, at: at, files: map[string][]byte{}}
+				if err := n.read(ctx, []string{e.File}, nil); err != nil {
+					return "", err
+				}
+				nodes = append(nodes, n)
+			}
+		}
+	}
+	return s.password(o, nodes)
+}
+
 // password is the one that clients of a database log in with.
 func (s *Site) password(o project.Role, nodes []*node) (string, error) {
 	name := o.MySQL.PasswordEnv

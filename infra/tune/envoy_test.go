@@ -178,8 +178,8 @@ func TestDriftsOfEnvoy(t *testing.T) {
 		revert(t, target)
 	})
 	for name, text := range map[string]string{
-		"flow style":    "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}\nstatic_resources: {listeners: []}\n",
-		"a tab":         found + "\tx: 1\n",
+		"flow style": "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}\nstatic_resources: {listeners: []}\n",
+		"a tab":      found + "\tx: 1\n",
 	} {
 		t.Run("refused: "+name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "envoy.yaml")

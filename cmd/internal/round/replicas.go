@@ -1,12 +1,15 @@
 package round
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +18,9 @@ import (
 	"forge.example/account/isukit/app/fanout"
 	"isukit/bench"
 	"isukit/bench/load"
+	"isukit/cmd/internal/ui"
 	"isukit/infra"
+	"isukit/infra/host"
 	"isukit/infra/project"
 	"isukit/infra/topology"
 	"isukit/input"
@@ -188,6 +193,49 @@ func ReplicasOfProject(p *project.Project, dir string) (fanout.Config, error) {
 		faults = append(faults, cfg.Validate())
 	}
 	return cfg, errors.Join(faults...)
+}
+
+// Replicates tells whether a project may have databases with the same tables: it names some, or has a topology with a role of MySQL on
+// several hosts.
+func Replicates(p *project.Project) bool {
+	return len(p.Replicas.Databases) > 0 || slices.ContainsFunc(p.Topologies, func(t project.Placement) bool { return replicated(p, t) != nil })
+}
+
+// replicated is the role of MySQL that a topology has on several hosts; nil for none.
+func replicated(p *project.Project, t project.Placement) *project.Role {
+	n := slices.IndexFunc(p.Roles, func(role project.Role) bool { return role.MySQL != nil && len(t.Hosts[role.Name]) > 1 })
+	if n < 0 {
+		return nil
+	}
+	return &p.Roles[n]
+}
+
+// PlacedReplicas are the databases of the role that the topology that is up has on several hosts, by the names of these. They are asked as the
+// app's user, from the hosts that they are on.
+func (o *Opened) PlacedReplicas(ctx context.Context) (fanout.Config, error) {
+	cfg := fanout.Config{Mode: fanout.ModeOrdered, Observer: true}
+	t, up := o.declared.Placement(o.up)
+	role := replicated(o.declared, t)
+	if !up || role == nil {
+		return cfg, ui.UsageError(fmt.Errorf("no topology of %s with a database on several hosts is up", o.Name), "isukit topology apply NAME; or name the databases under replicas in "+project.FileName)
+	}
+	placed, err := o.Site()
+	if err != nil {
+		return cfg, err
+	}
+	password, err := placed.Password(ctx, *role)
+	if err != nil {
+		return cfg, err
+	}
+	for _, name := range t.Hosts[role.Name] {
+		c := mysql.NewConfig()
+		c.User, c.Passwd, c.DBName, c.Net, c.Addr = role.MySQL.User, password, role.MySQL.Schema, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(cmp.Or(role.Port, 3306)))
+		if d, ok := o.Reach.Named[name].(host.Dialer); ok {
+			c.DialFunc = d.Dial
+		}
+		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: name, MySQL: c})
+	}
+	return cfg, cfg.Validate()
 }
 
 // compareReplicas compares the project's replicas after the load. The round fails when they differ, and when that cannot be told.

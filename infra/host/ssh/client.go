@@ -63,8 +63,8 @@ func (c *client) args() []string {
 	return append(args, "--", c.dest)
 }
 
-// destination is an address as ssh takes it: USER@HOST:PORT is one only as an ssh:// address.
-func destination(address string) string {
+// Destination is an address as ssh takes it: USER@HOST:PORT is one only as an ssh:// address.
+func Destination(address string) string {
 	at, port, ok := strings.Cut(address, ":")
 	if _, err := strconv.ParseUint(port, 10, 16); !ok || at == "" || err != nil {
 		return strings.TrimSuffix(address, "/")

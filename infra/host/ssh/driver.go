@@ -187,7 +187,7 @@ func (d *Driver) client(w host.Want, sudo bool) *client {
 		dest = w.Name
 	}
 	d.used.Store(w, true)
-	return &client{name: w.Name, dest: destination(dest), opts: d.opts, control: d.control, sudo: sudo, locked: &d.locked}
+	return &client{name: w.Name, dest: Destination(dest), opts: d.opts, control: d.control, sudo: sudo, locked: &d.locked}
 }
 
 // Ensure implements host.Driver: it finds out what the hosts are, and makes isukit's directory there. What a host has is
