@@ -227,12 +227,15 @@ func (o *Opened) PlacedReplicas(ctx context.Context) (fanout.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
+	port := ":" + strconv.Itoa(cmp.Or(role.Port, 3306))
 	for _, name := range t.Hosts[role.Name] {
-		c := mysql.NewConfig()
-		c.User, c.Passwd, c.DBName, c.Net, c.Addr = role.MySQL.User, password, role.MySQL.Schema, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(cmp.Or(role.Port, 3306)))
+		dial := new(net.Dialer).DialContext
 		if d, ok := o.Reach.Named[name].(host.Dialer); ok {
-			c.DialFunc = d.Dial
+			dial = d.Dial
 		}
+		c := mysql.NewConfig()
+		c.User, c.Passwd, c.DBName, c.Net, c.Addr = role.MySQL.User, password, role.MySQL.Schema, "tcp", name+port
+		c.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, "127.0.0.1"+port) }
 		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: name, MySQL: c})
 	}
 	return cfg, cfg.Validate()
