@@ -137,13 +137,20 @@ func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, p
 	return fn(ctx, opened, placed)
 }
 
-// planned prints what will be done.
-func planned(s streams, asJSON bool) func(*site.Plan) error {
-	return func(p *site.Plan) error {
+// errDryRun keeps what is planned from being done.
+var errDryRun = errors.New("a dry run")
+
+// planned prints what will be done, and in a dry run keeps it from that.
+func planned(s streams, dryRun, asJSON bool) func(*site.Plan) error {
+	return func(p *site.Plan) (err error) {
 		if asJSON {
-			return ui.PrintJSON(s.out, p)
+			err = ui.PrintJSON(s.out, p)
+		} else {
+			_, err = fmt.Fprint(s.out, p.Text())
 		}
-		_, err := fmt.Fprint(s.out, p.Text())
+		if err == nil && dryRun {
+			err = errDryRun
+		}
 		return err
 	}
 }
@@ -152,15 +159,11 @@ func runPlacedApply(ctx context.Context, cmd *cobra.Command, opened *round.Opene
 	if _, err := placementOf(placed.Project, name); err != nil {
 		return err
 	}
-	if dryRun {
-		p, err := opened.DryRun(ctx, placed, name, force)
-		if err != nil {
-			return err
-		}
-		return planned(s, asJSON)(p)
-	}
 	began := time.Now()
-	_, err := opened.Place(ctx, placed, name, site.Options{Force: force, Planned: planned(s, asJSON)})
+	_, err := opened.Place(ctx, placed, name, site.Options{Force: force, Planned: planned(s, dryRun, asJSON)})
+	if errors.Is(err, errDryRun) {
+		return nil
+	}
 	if err == nil && !isQuiet(cmd) {
 		fmt.Fprintf(s.err, "isukit: topology %s is up (%.1f s)\n", name, time.Since(began).Seconds())
 	}
@@ -176,7 +179,7 @@ func runPlacedDown(ctx context.Context, cmd *cobra.Command, opened *round.Opened
 		fmt.Fprintln(s.err, "isukit: no topology of "+placed.Project.Name+" is running")
 		return nil
 	}
-	p, err := opened.Place(ctx, placed, "", site.Options{Planned: planned(s, false)})
+	p, err := opened.Place(ctx, placed, "", site.Options{Planned: planned(s, false, false)})
 	if err == nil && len(p.Left) > 0 {
 		return ui.CheckFailed(fmt.Errorf("%d changes were made outside isukit and were not reverted", len(p.Left)), "lines that begin with \"left\" name them; a file that was not reverted stays on record: correct its lines, then run isukit topology down again")
 	}

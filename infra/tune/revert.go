@@ -13,6 +13,8 @@ import (
 // RevertOptions say what is taken back.
 type RevertOptions struct {
 	Tunings []string // nil: all
+	// On are those of each target, for RevertAll; nil: Tunings of all targets.
+	On map[*Target][]string
 	// Force also takes back values that somebody else has changed since.
 	Force bool
 }
@@ -29,7 +31,11 @@ func revertOn(ctx context.Context, targets []*Target, o RevertOptions) []outcome
 	outcomes := make([]outcome, len(targets))
 	var jobs []*job
 	for n, t := range targets {
-		j := &job{outcome: &outcomes[n], t: t, doing: "revert", back: &o}
+		own := o
+		if o.On != nil {
+			own.Tunings = append([]string{}, o.On[t]...)
+		}
+		j := &job{outcome: &outcomes[n], t: t, doing: "revert", back: &own}
 		_ = t.release(ctx) // a server that is down needs its files first; this is tried again after the restart
 		if _, err := t.store.all(ctx); !j.fail(err) {
 			jobs = append(jobs, j)

@@ -18,26 +18,27 @@ import (
 )
 
 // Place applies a topology of the project; "" takes down the one that is up. Tunings follow the role of the service that they are applied
-// to, those that roles name are applied where the role runs, and before a topology goes down all are taken back.
+// to, those that roles name are applied where the role runs, and before a topology goes down all are taken back. The plan that is told shows files in
+// which tunings are as they are now; opts.Planned is not nil.
 func (o *Opened) Place(ctx context.Context, placed *site.Site, to string, opts site.Options) (*site.Plan, error) {
 	m, err := o.moving(ctx, placed, to, opts.Force)
 	if err != nil {
 		return nil, err
 	}
 	defer m.close()
-	planned := opts.Planned
-	tell := func(p *site.Plan) error {
-		if m.add(p); planned == nil {
-			return nil
+	tell := opts.Planned
+	opts.Planned = func(p *site.Plan) error {
+		for i, h := range p.Hosts {
+			p.Hosts[i].Steps = append(h.Steps, m.steps[h.Name]...)
 		}
-		return planned(p)
+		return tell(p)
 	}
-	if opts.Planned = tell; m.plan != nil { // it is told before tunings are taken back
-		opts.Planned = nil
-		if err := tell(m.plan); err != nil {
-			return m.plan, err
+	if m.plan != nil { // it is told before tunings are taken back
+		err := opts.Planned(m.plan)
+		if opts.Planned = nil; err == nil {
+			err = o.leave(ctx, placed, to, m)
 		}
-		if err := o.leave(ctx, placed, to, m); err != nil {
+		if err != nil {
 			return m.plan, err
 		}
 	}
@@ -54,19 +55,6 @@ func (o *Opened) Place(ctx context.Context, placed *site.Site, to string, opts s
 		err = errors.Join(err, o.arrive(context.WithoutCancel(ctx), placed, t, want, m.tunings))
 	}
 	return p, err
-}
-
-// DryRun is what Place would do. Where tunings are in files that are written, these are shown as they are now.
-func (o *Opened) DryRun(ctx context.Context, placed *site.Site, to string, force bool) (*site.Plan, error) {
-	m, err := o.moving(ctx, placed, to, force)
-	if err == nil && m.plan == nil {
-		m.plan, err = placed.Plan(ctx, to, force)
-	}
-	if err != nil {
-		return nil, err
-	}
-	m.add(m.plan)
-	return m.plan, m.close()
 }
 
 // moving is what becomes of tunings when a topology is applied.
@@ -87,12 +75,6 @@ func (m *moving) step(host string, op plan.Op, name, owner string) {
 	step := plan.Step{Op: op, Item: plan.Item{Kind: plan.Tuning, Name: name, Owner: owner}}
 	if !slices.ContainsFunc(m.steps[host], func(o plan.Step) bool { return o.Op == op && o.Same(step.Item) }) {
 		m.steps[host] = append(m.steps[host], step)
-	}
-}
-
-func (m *moving) add(p *site.Plan) {
-	for i, h := range p.Hosts {
-		p.Hosts[i].Steps = append(h.Steps, m.steps[h.Name]...)
 	}
 }
 
@@ -219,17 +201,11 @@ func (o *Opened) roleTunings() (named map[string][]string, all []tune.Tuning, er
 
 // leave takes tunings back that go.
 func (o *Opened) leave(ctx context.Context, placed *site.Site, to string, m *moving) error {
-	whole := slices.DeleteFunc(slices.Clone(m.targets), func(t *tune.Target) bool {
-		return to != "" && (len(m.back[t]) == 0 || len(m.back[t]) < len(m.applied[t]))
-	})
-	report, err := tune.RevertAll(ctx, whole, tune.RevertOptions{})
-	for _, target := range m.targets {
-		if names := m.back[target]; err == nil && len(names) > 0 && !slices.Contains(whole, target) {
-			var some tune.Report
-			some, err = tune.RevertAll(ctx, []*tune.Target{target}, tune.RevertOptions{Tunings: names})
-			report = append(report, some...)
-		}
+	which := tune.RevertOptions{On: m.back}
+	if to == "" {
+		which.On = nil
 	}
+	report, err := tune.RevertAll(ctx, m.targets, which)
 	if text := TakenBack(report); text != "" && placed.Progress != nil {
 		placed.Progress("tunings reverted: " + text)
 	}

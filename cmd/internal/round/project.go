@@ -86,7 +86,7 @@ func (o *Opened) Apply(ctx context.Context, topology string, say func(string, ..
 	if err != nil {
 		return err
 	}
-	_, err = o.Place(ctx, placed, topology, site.Options{})
+	_, err = o.Place(ctx, placed, topology, site.Options{Planned: func(*site.Plan) error { return nil }})
 	return errors.Join(err, release())
 }
 

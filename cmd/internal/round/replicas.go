@@ -235,7 +235,9 @@ func (o *Opened) PlacedReplicas(ctx context.Context) (fanout.Config, error) {
 		}
 		c := mysql.NewConfig()
 		c.User, c.Passwd, c.DBName, c.Net, c.Addr = role.MySQL.User, password, role.MySQL.Schema, "tcp", name+port
-		c.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, "127.0.0.1"+port) }
+		c.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dial(ctx, network, "127.0.0.1"+port)
+		}
 		cfg.Replicas = append(cfg.Replicas, fanout.Replica{Name: name, MySQL: c})
 	}
 	return cfg, cfg.Validate()

@@ -29,13 +29,7 @@ type tunedRound struct {
 }
 
 func (o Options) tunings(spec infra.Spec) []string {
-	var names []string
-	for _, name := range slices.Concat(spec.Topology.Tunings, o.Tune) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
+	return united(nil, slices.Concat(spec.Topology.Tunings, o.Tune))
 }
 
 // applyTunings applies what the round was asked to run with to servers of the portal.
