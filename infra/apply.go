@@ -207,7 +207,7 @@ func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 
 // owed is the error of what could not be restored.
 func owed(err *ApplyError) error {
-	return &HintError{err, "isukit topology status shows the current state; when all hosts answer, apply the topology again, or remove it: isukit topology down"}
+	return host.Hinted(err, "isukit topology status shows the current state; when all hosts answer, apply the topology again, or remove it: isukit topology down")
 }
 
 // whileAway does something again while it fails because a host is away, as one that boots is.
@@ -262,7 +262,7 @@ func (s *Site) takeDown(ctx context.Context) error {
 		return fmt.Errorf("take topology down: %w", err)
 	}
 	if err := s.driver.Down(ctx); err != nil {
-		return &HintError{fmt.Errorf("take topology down: %w", err), "what could be reached is gone; take down the rest once it answers: isukit topology down"}
+		return host.Hinted(fmt.Errorf("take topology down: %w", err), "what could be reached is gone; take down the rest once it answers: isukit topology down")
 	}
 	return f.missing() // of hosts that are gone by now: inventories that could not be read
 }

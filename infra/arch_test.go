@@ -26,7 +26,7 @@ func TestRunsOn(t *testing.T) {
 		{"a Mac's", "arm64", []byte("\xcf\xfa\xed\xfe..."), true}, {"a script", "arm64", []byte("#!/bin/sh"), false},
 	} {
 		err := infra.RunsOn(tt.binary, host.About{Name: "s1", Arch: tt.arch})
-		var hint *infra.HintError
+		var hint *host.Fault
 		if errors.As(err, &hint) != tt.refused || tt.refused && !strings.Contains(hint.Hint, "GOOS=linux GOARCH="+tt.arch) {
 			t.Errorf("%s: got %v, want refused: %v, with how to build it", tt.name, err, tt.refused)
 		}

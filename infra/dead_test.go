@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"isukit/infra"
+	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/wait"
@@ -172,7 +173,7 @@ func TestSpecFaults(t *testing.T) {
 	if spec.Topology, err = infra.Shipped("single"); err != nil {
 		t.Fatal(err)
 	}
-	var hint *infra.HintError
+	var hint *host.Fault
 	if _, err := up(t.Context(), spec); !errors.As(err, &hint) || hint.Hint != "make build" || !strings.Contains(err.Error(), spec.AppBinary) {
 		t.Errorf("a Spec without the app: got error %v, want one with the hint make build", err)
 	}

@@ -83,7 +83,7 @@ func (e *execution) templateFor(ctx context.Context, s *server, contents string)
 	}
 	if from == nil {
 		if partial != "" {
-			return nil, "", &HintError{fmt.Errorf("no database has a complete set of its tables (%s)", partial), "begin with the dataset: --fresh"}
+			return nil, "", host.Hinted(fmt.Errorf("no database has a complete set of its tables (%s)", partial), "begin with the dataset: --fresh")
 		}
 		if e.data == "" && s.host.About().Here {
 			return nil, "", errors.New("no data found to start from")

@@ -131,13 +131,13 @@ func (l *layout) whyEnded(ctx context.Context, called string, i topology.Instanc
 	err := fmt.Errorf("%s exited before it was healthy (%s); the end of its log:\n%s", called, st.Exit, log)
 	switch {
 	case st.OutOfMemory && i.Role == topology.DB:
-		return &HintError{fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, i.Host), "make its buffer_pool smaller, or give the host more memory"}
+		return host.Hinted(fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, i.Host), "make its buffer_pool smaller, or give the host more memory")
 	case st.OutOfMemory:
-		return &HintError{fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, i.Host), "place less on that host, or give it more memory"}
+		return host.Hinted(fmt.Errorf("%w\nit was killed: the memory of %s did not suffice", err, i.Host), "place less on that host, or give it more memory")
 	case strings.Contains(log, "ddress already in use") || strings.Contains(log, "bind() to") || strings.Contains(log, "cannot bind"):
-		return &HintError{err, fmt.Sprintf("port %d is taken by another program: stop that, or give %s another port", l.input.Places[i.Name].Port, i.Name)}
+		return host.Hinted(err, fmt.Sprintf("port %d is taken by another program: stop that, or give %s another port", l.input.Places[i.Name].Port, i.Name))
 	case strings.Contains(log, "No space left on device"):
-		return &HintError{err, "make room on the disk of " + i.Host}
+		return host.Hinted(err, "make room on the disk of "+i.Host)
 	}
 	return err
 }

@@ -159,7 +159,7 @@ func (l *layout) rules() error {
 			continue
 		}
 		if l.driver == "local" {
-			return &HintError{fmt.Errorf("topology %s balances reads in the kernel, whose rules the local driver leaves alone", l.goal.Topology.Name), "use --driver lab"}
+			return host.Hinted(fmt.Errorf("topology %s balances reads in the kernel, whose rules the local driver leaves alone", l.goal.Topology.Name), "use --driver lab")
 		}
 		l.file(name, "", path.Join(l.hosts[name].About().Dir, "reads.nft"), text, 0o644)
 		l.want[name] = append(l.want[name], plan.Wanted{Item: plan.Item{Kind: plan.Rules, Name: render.RulesTable, Hash: plan.Hash(text)}, Text: text})

@@ -34,7 +34,7 @@ const appName = "isukit-app-"
 func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
 	text, err := os.ReadFile(s.spec.AppBinary)
 	if err != nil && g.App == "" {
-		return nil, &HintError{fmt.Errorf("the app's binary: %w", err), "make build"}
+		return nil, host.Hinted(fmt.Errorf("the app's binary: %w", err), "make build")
 	}
 	hash := plan.Hash(text)
 	if g.App = cmp.Or(g.App, hash); err == nil && hash == g.App {
@@ -66,8 +66,8 @@ func runsOn(binary []byte, about host.About) error {
 		return nil
 	}
 	app := "isukit-app-linux-" + about.Arch
-	return &HintError{fmt.Errorf("the app's binary is for %s, and host %s is linux/%s", made, about.Name, about.Arch),
-		fmt.Sprintf("build one for it, and name it: CGO_ENABLED=0 GOOS=linux GOARCH=%s go build -o %s ./cmd/isukit-app, then --app %s", about.Arch, app, app)}
+	return host.Hinted(fmt.Errorf("the app's binary is for %s, and host %s is linux/%s", made, about.Name, about.Arch),
+		fmt.Sprintf("build one for it, and name it: CGO_ENABLED=0 GOOS=linux GOARCH=%s go build -o %s ./cmd/isukit-app, then --app %s", about.Arch, app, app))
 }
 
 func (l *layout) apps() error {

@@ -35,7 +35,7 @@ func (s *Site) Reboot(ctx context.Context, together bool) (faults []string, err 
 			booting.hosts[name] = hosts[name]
 		}
 		if err := booting.onHosts(func(_ string, h host.Host) error { return h.(host.Rebooter).Reboot(ctx) }); err != nil {
-			return nil, &HintError{fmt.Errorf("reboot: %w", err), "read the host's console; isukit topology status shows what runs"}
+			return nil, host.Hinted(fmt.Errorf("reboot: %w", err), "read the host's console; isukit topology status shows what runs")
 		}
 		s.spec.progress("waiting until all services have started at boot and are healthy")
 		if err := s.awaitHealthy(ctx); err != nil {
@@ -80,7 +80,7 @@ func (s *Site) beforeReboot(ctx context.Context) (sums map[string]string, hosts 
 	}
 	faults, err := s.Verify(ctx)
 	if err == nil && len(faults) > 0 {
-		err = &HintError{fmt.Errorf("it is not as it was applied even before a reboot: %s", strings.Join(faults, "; ")), "apply the topology again, then reboot"}
+		err = host.Hinted(fmt.Errorf("it is not as it was applied even before a reboot: %s", strings.Join(faults, "; ")), "apply the topology again, then reboot")
 	}
 	if err != nil {
 		return nil, nil, err
@@ -92,7 +92,7 @@ func (s *Site) beforeReboot(ctx context.Context) (sums map[string]string, hosts 
 	defer f.act()
 	for name, h := range f.hosts {
 		if _, ok := h.(host.Rebooter); !ok {
-			return nil, nil, &HintError{fmt.Errorf("host %s of driver %s cannot be rebooted: %w", name, s.driver.Name(), host.ErrUnsupported), "--driver ssh has hosts that boot"}
+			return nil, nil, host.Hinted(fmt.Errorf("host %s of driver %s cannot be rebooted: %w", name, s.driver.Name(), host.ErrUnsupported), "--driver ssh has hosts that boot")
 		}
 	}
 	sums, err = s.sums(ctx)
@@ -120,7 +120,7 @@ func (s *Site) awaitHealthy(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return &HintError{fmt.Errorf("not healthy after the reboot: %w", err), "isukit topology status shows which; journalctl -u 'isukit-*' on the host shows why"}
+		return host.Hinted(fmt.Errorf("not healthy after the reboot: %w", err), "isukit topology status shows which; journalctl -u 'isukit-*' on the host shows why")
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ func TestApplyFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "topology single was restored and is running") {
 				t.Fatalf("got error %v, want one with %q that says what was put back", err, tt.want)
 			}
-			var hint *infra.HintError
+			var hint *host.Fault
 			if tt.how != "" && (!errors.As(err, &hint) || !strings.Contains(hint.Hint, tt.how)) {
 				t.Errorf("got error %v, want a hint with %q", err, tt.how)
 			}

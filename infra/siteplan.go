@@ -13,33 +13,17 @@ import (
 	"isukit/infra/topology"
 )
 
-// Plan is what an apply would do.
+// Plan is what an apply would do; its Hosts are those with something to do, by name.
 type Plan struct {
-	Topology string      `json:"topology"`        // name of the goal
-	Hosts    []plan.Host `json:"hosts,omitempty"` // those with something to do, by name
-	layout   *layout
-	found    *found
-}
-
-// Text is the plan as people read it.
-func (p *Plan) Text() string {
-	var b strings.Builder
-	for _, h := range p.Hosts {
-		b.WriteString(h.Text())
-	}
-	if b.Len() == 0 {
-		return "nothing to do\n"
-	}
-	return b.String()
+	plan.Plan
+	layout *layout
+	found  *found
 }
 
 // URL is where the portal answers once the plan is carried out: the topology's first proxy.
 func (p *Plan) URL() string {
 	return p.layout.input.URLOf(p.layout.goal.Topology.Of(topology.Proxy)[0])
 }
-
-// Empty tells that there is nothing to do.
-func (p *Plan) Empty() bool { return len(p.Hosts) == 0 }
 
 // overwrites names the items that the plan would overwrite or remove although somebody else, or tunings, have changed them.
 func (p *Plan) overwrites() (foreign, tuned []string) {
@@ -61,11 +45,11 @@ func (p *Plan) refuse(driver string) error {
 	foreign, tuned := p.overwrites()
 	switch {
 	case len(foreign) > 0:
-		return &HintError{fmt.Errorf("changed outside isukit since: %s", strings.Join(foreign, ", ")),
-			"check it with isukit topology verify, then overwrite it with --force"}
+		return host.Hinted(fmt.Errorf("changed outside isukit since: %s", strings.Join(foreign, ", ")),
+			"check it with isukit topology verify, then overwrite it with --force")
 	case len(tuned) > 0:
-		return &HintError{fmt.Errorf("it would overwrite files changed by tunings: %s", strings.Join(tuned, ", ")),
-			"revert the tunings first: isukit tune revert --all --driver " + driver}
+		return host.Hinted(fmt.Errorf("it would overwrite files changed by tunings: %s", strings.Join(tuned, ", ")),
+			"revert the tunings first: isukit tune revert --all --driver "+driver)
 	}
 	return nil
 }
@@ -105,7 +89,7 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Topology: g.Topology.Name, layout: l, found: f}
+	p := &Plan{Plan: plan.Plan{Topology: g.Topology.Name}, layout: l, found: f}
 	for _, name := range f.names() {
 		if _, ok := l.hosts[name]; !ok {
 			l.want[name] = nil

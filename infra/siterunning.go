@@ -41,10 +41,10 @@ func (s *Site) up(f *found) (*goal, error) {
 		return nil, err
 	}
 	if g == nil {
-		return nil, &HintError{ErrNothingUp, "isukit topology apply FILE --driver " + s.driver.Name()}
+		return nil, host.Hinted(ErrNothingUp, "isukit topology apply FILE --driver "+s.driver.Name())
 	}
 	if !complete {
-		return nil, &HintError{fmt.Errorf("the apply of topology %s was interrupted", g.Topology.Name), "apply it again, or isukit topology down"}
+		return nil, host.Hinted(fmt.Errorf("the apply of topology %s was interrupted", g.Topology.Name), "apply it again, or isukit topology down")
 	}
 	return g, nil
 }
@@ -131,7 +131,7 @@ func (s *Site) Tunable(ctx context.Context) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.attached(ctx, &Plan{Topology: g.Topology.Name, layout: l, found: f})
+	return s.attached(ctx, &Plan{layout: l, found: f})
 }
 
 // Hash is the one of the topology, as it was declared.

@@ -33,17 +33,6 @@ const HealthLimit = time.Minute
 
 func (s Spec) healthLimit() time.Duration { return cmp.Or(s.HealthLimit, HealthLimit) }
 
-// HintError is an error with what a user can do about it.
-type HintError struct {
-	Err  error
-	Hint string
-}
-
-func (e *HintError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the error without its hint.
-func (e *HintError) Unwrap() error { return e.Err }
-
 func (s Spec) progress(format string, args ...any) {
 	if s.Progress != nil {
 		s.Progress(fmt.Sprintf(format, args...))

@@ -164,7 +164,7 @@ func (l *layout) ask(ctx context.Context, h host.Host, engine dbserver.Engine, h
 				if engine == dbserver.MySQL && h.About().Here {
 					tool = "mysql-server"
 				}
-				return &HintError{err, t.hint(tool)}
+				return host.Hinted(err, t.hint(tool))
 			}
 			return err
 		})
@@ -205,7 +205,7 @@ func (t tools) streamModule(hostName string) (string, error) {
 	case "built in":
 		return "", nil
 	case "":
-		return "", &HintError{fmt.Errorf("nginx on host %s has no module stream", hostName), "apt-get install libnginx-mod-stream there"}
+		return "", host.Hinted(fmt.Errorf("nginx on host %s has no module stream", hostName), "apt-get install libnginx-mod-stream there")
 	}
 	return t.stream, nil
 }
@@ -223,7 +223,7 @@ func (l *layout) program(hostName string, kind topology.Kind) (string, error) {
 	name := string(kind)
 	t, ok := l.tools[hostName]
 	if ok && t.programs[name] == "" {
-		return "", &HintError{fmt.Errorf("%s is not installed on host %s", name, hostName), t.hint(name)}
+		return "", host.Hinted(fmt.Errorf("%s is not installed on host %s", name, hostName), t.hint(name))
 	}
 	if l.driver == "ssh" {
 		return name, nil

@@ -38,10 +38,7 @@ func captureHost(ctx context.Context, o captureOptions, opts capture.Options, de
 	if err != nil {
 		return p, err
 	}
-	destination, here, err := captureAddress(ctx, app, o)
-	if err != nil {
-		return p, err
-	}
+	destination, here := captureAddress(app, o)
 	if here || netns != "" {
 		o.netns = netns
 		return captureLive(ctx, o, opts, decoder, s)
@@ -54,24 +51,18 @@ func captureHost(ctx context.Context, o captureOptions, opts capture.Options, de
 
 // captureAddress is where ssh finds a host of the project, or of the topology that is up over ssh; "" where none has that name. here says that
 // it is this machine.
-func captureAddress(ctx context.Context, p *project.Project, o captureOptions) (address string, here bool, err error) {
+func captureAddress(p *project.Project, o captureOptions) (address string, here bool) {
 	if p != nil {
 		if n := slices.IndexFunc(p.Hosts, func(h project.Host) bool { return h.Name == o.host }); n >= 0 {
-			return ssh.Destination(p.Hosts[n].Address), p.Hosts[n].Address == "" && p.Driver == "", nil
+			return ssh.Destination(p.Hosts[n].Address), p.Hosts[n].Address == "" && p.Driver == ""
 		}
 	}
-	if !slices.Contains(round.DriversUp(o.stateDir), "ssh") {
-		return "", false, nil
+	for _, w := range round.HostsOnRecord(o.stateDir, "ssh") {
+		if w.Name == o.host {
+			return ssh.Destination(w.Address), false
+		}
 	}
-	d, err := round.OpenDriver("ssh", o.stateDir, 0, true)
-	if err != nil {
-		return "", false, err
-	}
-	wants, err := d.Hosts(ctx)
-	if n := slices.IndexFunc(wants, func(w host.Want) bool { return w.Name == o.host }); n >= 0 {
-		address = ssh.Destination(wants[n].Address)
-	}
-	return address, false, errors.Join(err, d.Close(context.WithoutCancel(ctx)))
+	return "", false
 }
 
 // labNetns returns the network namespace of a host of the state directory's lab; "" when that has no such host.

@@ -9,6 +9,7 @@ import (
 
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
+	"isukit/infra/host"
 )
 
 // TestExitCode holds what is said of an error, and the code that it means.
@@ -22,8 +23,8 @@ func TestExitCode(t *testing.T) {
 		{nil, ui.ExitOK, ""},
 		{left, ui.ExitFailed, "isukit: error: stop db-1: no such process\n"},
 		{fmt.Errorf("start: %w", ui.UsageError(left, "look")), ui.ExitUsage, "isukit: error: start: stop db-1: no such process\nisukit: hint: look\n"},
-		{fmt.Errorf("start: %w", &infra.HintError{Err: left, Hint: "make setup"}), ui.ExitFailed, "isukit: error: start: stop db-1: no such process\nisukit: hint: make setup\n"},
-		{ui.UsageError(&infra.HintError{Err: left, Hint: "make setup"}, ""), ui.ExitUsage, "isukit: error: stop db-1: no such process\nisukit: hint: make setup\n"},
+		{fmt.Errorf("start: %w", host.Hinted(left, "make setup")), ui.ExitFailed, "isukit: error: start: stop db-1: no such process\nisukit: hint: make setup\n"},
+		{ui.UsageError(host.Hinted(left, "make setup"), ""), ui.ExitUsage, "isukit: error: stop db-1: no such process\nisukit: hint: make setup\n"},
 		{ui.CheckFailed(left, ""), ui.ExitRound, "isukit: error: stop db-1: no such process\n"},
 		{ui.ErrRoundFailed, ui.ExitRound, ""},
 		{ui.ErrCheckFailed, ui.ExitRound, ""},

@@ -373,7 +373,7 @@ func (f *foreignTeam) day(t *testing.T) {
 	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(string(text), "units: [mariadb]", "units: [mariadb]\n    tune: [./team.cnf]", 1))
 	untuned := f.lab.Must(t, "s3", "systemctl start mariadb && mariadb -N -e 'SELECT @@max_connections' && systemctl stop mariadb")
 	dry := f.isukit(t, ui.ExitOK, "topology", "apply", "far", "--dry-run")
-	for _, want := range []string{"revert  tuning mysql/durability-relaxed of s2-mysql", "apply   tuning mysql/durability-relaxed of db", "apply   tuning team of db"} {
+	for _, want := range []string{"revert  tuning mysql/durability-relaxed of s2-mysql", "apply   tuning mysql/durability-relaxed of db", "apply   tuning mysql/team of db"} {
 		if !strings.Contains(dry, want) {
 			t.Errorf("the dry run lacks %q:\n%s", want, dry)
 		}
@@ -388,7 +388,7 @@ func (f *foreignTeam) day(t *testing.T) {
 	f.isukit(t, ui.ExitOK, "tune", "verify")
 	// What the role names no more goes; what was applied by hand stays.
 	write(t, filepath.Join(f.dir, "isukit.yaml"), string(text))
-	if out := f.isukit(t, ui.ExitOK, "topology", "apply", "far"); !strings.Contains(out, "revert  tuning team of s3-mysql") || strings.Contains(out, "durability") && strings.Contains(out, "revert  tuning mysql") {
+	if out := f.isukit(t, ui.ExitOK, "topology", "apply", "far"); !strings.Contains(out, "revert  tuning mysql/team of s3-mysql") || strings.Contains(out, "durability") && strings.Contains(out, "revert  tuning mysql/durability") {
 		t.Errorf("apply:\n%s", out)
 	}
 	if got := f.lab.Must(t, "s3", tuned); got != "2\t"+untuned {
@@ -406,6 +406,9 @@ func (f *foreignTeam) replicas(t *testing.T) {
 		t.Errorf("without a topology:\n%s", out)
 	}
 	f.isukit(t, ui.ExitOK, "topology", "apply", "twin", "-q")
+	for _, name := range []string{"s2", "s3"} { // other tests have left them other rows
+		f.lab.Must(t, name, "mariadb isudb </home/isucon/team/sql/schema.sql")
+	}
 	f.isukit(t, ui.ExitOK, "replicas", "check")
 	f.lab.Must(t, "s3", `mariadb isudb -e "INSERT INTO items (id, name) VALUES (99, 'of s3')"`)
 	if out := f.isukit(t, ui.ExitRound, "replicas", "check"); !strings.Contains(out, "items") || !strings.Contains(out, "s3") {

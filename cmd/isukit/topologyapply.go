@@ -147,7 +147,7 @@ func runApply(ctx context.Context, cmd *cobra.Command, top, driver string, site 
 	return errors.Join(err, printErr)
 }
 
-func printPlan(out io.Writer, p *infra.Plan, asJSON bool) error {
+func printPlan(out io.Writer, p interface{ Text() string }, asJSON bool) error {
 	if asJSON {
 		return ui.PrintJSON(out, p)
 	}

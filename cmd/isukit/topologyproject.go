@@ -142,12 +142,8 @@ var errDryRun = errors.New("a dry run")
 
 // planned prints what will be done, and in a dry run keeps it from that.
 func planned(s streams, dryRun, asJSON bool) func(*site.Plan) error {
-	return func(p *site.Plan) (err error) {
-		if asJSON {
-			err = ui.PrintJSON(s.out, p)
-		} else {
-			_, err = fmt.Fprint(s.out, p.Text())
-		}
+	return func(p *site.Plan) error {
+		err := printPlan(s.out, p, asJSON)
 		if err == nil && dryRun {
 			err = errDryRun
 		}

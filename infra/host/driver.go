@@ -136,7 +136,7 @@ var (
 	ErrUnsupported = errors.New("not possible on this machine")
 )
 
-// Fault is what keeps a host from being used, and what can be done about it.
+// Fault is what keeps a host from being used, and what can be done about it; Host may be "".
 type Fault struct {
 	Host string
 	Err  error
@@ -152,6 +152,9 @@ func (f *Fault) Error() string {
 
 // Unwrap returns the error without host and hint.
 func (f *Fault) Unwrap() error { return f.Err }
+
+// Hinted adds to an error what can be done about it.
+func Hinted(err error, hint string) error { return &Fault{Err: err, Hint: hint} }
 
 // Holder is who has a set of hosts.
 type Holder struct {

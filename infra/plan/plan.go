@@ -109,6 +109,12 @@ type Host struct {
 	Steps []Step `json:"steps,omitempty"`
 }
 
+// Plan is what there is to do on all hosts.
+type Plan struct {
+	Topology string `json:"topology"` // its name
+	Hosts    []Host `json:"hosts,omitempty"`
+}
+
 // Diff compares what is wanted on a host, in the order in which it is made, with its inventory and what is there now. Removals
 // come last, in the reverse order of their making.
 func Diff(want []Wanted, inventory []Item, actual []Actual) Host {

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -115,6 +116,23 @@ func (i Item) What() string {
 		name += " of " + i.Owner
 	}
 	return name
+}
+
+// Empty tells that there is nothing to do.
+func (p *Plan) Empty() bool {
+	return !slices.ContainsFunc(p.Hosts, func(h Host) bool { return h.New || h.Gone || len(h.Steps) > 0 })
+}
+
+// Text is the plan as people read it.
+func (p *Plan) Text() string {
+	var b strings.Builder
+	for _, h := range p.Hosts {
+		b.WriteString(h.Text())
+	}
+	if b.Len() == 0 {
+		return "nothing to do\n"
+	}
+	return b.String()
 }
 
 // Text is the plan for a host as people read it; "" when there is nothing to do.

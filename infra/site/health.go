@@ -23,15 +23,6 @@ read -r -t 10 _ status _ <&3 || { echo "no response to $3" >&2; exit 1; }
 case $status in [1-4][0-9][0-9]) exit 0 ;; esac
 echo "$3: status $status" >&2; exit 1`
 
-// probe asks a service from a host.
-func (n *node) probe(ctx context.Context, address string, port int, request string) error {
-	if request != "tcp" && request[0] == '/' {
-		request = "GET " + request
-	}
-	_, err := n.run(ctx, nil, "timeout", "10", "bash", "-c", probeScript, "bash", address, strconv.Itoa(port), request)
-	return err
-}
-
 // wait tries until it succeeds, for as long as a service may take.
 func (s *Site) wait(ctx context.Context, try func(context.Context) error) error {
 	return host.Until(ctx, cmp.Or(s.Limit, time.Minute), 100*time.Millisecond, try)
@@ -63,7 +54,7 @@ until serves "$@"; do
 	seconds=$((seconds - 1))
 done`
 
-// serves waits on a host until units run there and a port answers.
+// serves waits on a host until units run there and a port answers. With a limit below a second it asks once.
 func (s *Site) serves(ctx context.Context, n *node, request string, port int, addresses []string, units ...string) error {
 	limit := cmp.Or(s.Limit, time.Minute)
 	if request != "tcp" && request[0] == '/' {
@@ -78,19 +69,23 @@ func (s *Site) serves(ctx context.Context, n *node, request string, port int, ad
 
 // healthy waits until a role serves on its host.
 func (s *Site) healthy(ctx context.Context, h *hostPlan, o project.Role) error {
-	addresses := []string{"127.0.0.1"}
-	if !h.at.About().Here {
-		addresses = append(addresses, h.at.About().Address)
-	}
-	if err := s.serves(ctx, h.node, cmp.Or(o.Health, "tcp"), o.Port, addresses, o.Units...); err != nil {
+	if err := s.serves(ctx, h.node, cmp.Or(o.Health, "tcp"), o.Port, h.own(), o.Units...); err != nil {
 		log, _ := h.run(context.WithoutCancel(ctx), nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", o.Units[0])
 		return fmt.Errorf("role %s does not become healthy: %w\n%s", o.Name, err, strings.TrimSpace(log))
 	}
 	return nil
 }
 
-// reach wants that roles answer those on other hosts that use them: a service may listen for its own host alone.
-func (s *Site) reach(ctx context.Context, p *Plan) error {
+// own are the addresses at which a host's services may listen.
+func (n *node) own() []string {
+	if about := n.at.About(); !about.Here {
+		return []string{"127.0.0.1", about.Address}
+	}
+	return []string{"127.0.0.1"}
+}
+
+// answerEachOther wants that roles answer those on other hosts that use them: a service may listen for its own host alone.
+func (s *Site) answerEachOther(ctx context.Context, p *Plan) error {
 	return each(p, func(h *hostPlan) error {
 		var g errgroup.Group
 		for _, o := range s.Project.Roles {

@@ -42,8 +42,10 @@ type planner struct {
 	nodes []*node
 	to    *project.Placement // nil is what was there before isukit came
 	force bool
-	errs  []error
-	left  []string // what somebody else has changed, and what stays
+	// untuned takes files on record for what isukit wrote.
+	untuned bool
+	errs    []error
+	left    []string // what somebody else has changed, and what stays
 }
 
 func (p *planner) fault(n *node, format string, args ...any) {
@@ -117,6 +119,10 @@ func (p *planner) files(h *hostPlan) map[string]string {
 	texts := map[string]string{}
 	for _, name := range slices.Compact(names) {
 		base, ok := h.base(name)
+		if !ok && p.untuned {
+			was := h.rec.file(name)
+			h.node.files[name], base, ok = was.Wrote, was.Base, true
+		}
 		if !ok && p.to == nil {
 			p.left = append(p.left, fmt.Sprintf("host %s: %s was changed outside isukit where isukit had written; it stays as it is", h.node.name, name))
 			continue

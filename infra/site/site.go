@@ -37,11 +37,9 @@ type Site struct {
 	Progress func(step string)
 }
 
-// Plan is what an apply or a down does.
+// Plan is what an apply or a down does; its Topology is "" for what was there before isukit came.
 type Plan struct {
-	// Topology is the one that is applied; "" is what was there before isukit came.
-	Topology string      `json:"topology"`
-	Hosts    []plan.Host `json:"hosts"`
+	plan.Plan
 	// Left are things that somebody else has changed, and that stay as they are.
 	Left []string `json:"left,omitempty"`
 
@@ -62,24 +60,13 @@ func (p *Plan) Tune() map[string][]string {
 	return nil
 }
 
-// Empty tells that there is nothing to do.
-func (p *Plan) Empty() bool {
-	return !slices.ContainsFunc(p.Hosts, func(h plan.Host) bool { return len(h.Steps) > 0 })
-}
-
 // Text is the plan as people read it.
 func (p *Plan) Text() string {
-	var b strings.Builder
-	for _, h := range p.Hosts {
-		b.WriteString(h.Text())
+	text := p.Plan.Text()
+	for _, left := range p.Left {
+		text += "left: " + left + "\n"
 	}
-	if p.Empty() {
-		b.WriteString("nothing to do\n")
-	}
-	for _, text := range p.Left {
-		b.WriteString("left: " + text + "\n")
-	}
-	return b.String()
+	return text
 }
 
 // Options of an apply or a down.
@@ -94,11 +81,20 @@ type Options struct {
 
 // Plan says what an apply of a topology would do; "" is what Down would do. The error has everything that is in the way.
 func (s *Site) Plan(ctx context.Context, topology string, force bool) (*Plan, error) {
+	return s.plan(ctx, topology, planner{force: force})
+}
+
+// PlanUntuned is Plan for after tunings were taken back: what is not isukit's own in files that it wrote is theirs.
+func (s *Site) PlanUntuned(ctx context.Context, topology string) (*Plan, error) {
+	return s.plan(ctx, topology, planner{untuned: true})
+}
+
+func (s *Site) plan(ctx context.Context, topology string, planner planner) (*Plan, error) {
 	nodes, err := s.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	planner := &planner{site: s, nodes: nodes, force: force}
+	planner.site, planner.nodes = s, nodes
 	if topology != "" {
 		t, ok := s.Project.Placement(topology)
 		if !ok {
@@ -106,7 +102,7 @@ func (s *Site) Plan(ctx context.Context, topology string, force bool) (*Plan, er
 		}
 		planner.to = &t
 	}
-	p := &Plan{Topology: topology, to: planner.to}
+	p := &Plan{Plan: plan.Plan{Topology: topology}, to: planner.to}
 	p.hosts, err = planner.plan()
 	p.Left = planner.left
 	for _, h := range p.hosts {
@@ -158,20 +154,19 @@ func (s *Site) Apply(ctx context.Context, topology string, o Options) (*Plan, er
 	}
 	p.tune = o.Tune
 	before := complete(nodesOf(p))
-	if err := s.begin(ctx, p, before); err != nil {
+	begun, err := s.reach(ctx, p, before)
+	if err == nil || !begun {
 		return p, err
-	}
-	err = s.execute(ctx, p)
-	if err == nil {
-		return p, s.end(ctx, p)
 	}
 	s.say("it does not work; everything goes back to what it was")
 	back := context.WithoutCancel(ctx)
 	var undone error
 	if before == "" {
 		_, undone = s.Down(back, Options{})
+	} else if again, err := s.Plan(back, before, true); err != nil {
+		undone = err
 	} else {
-		_, undone = s.again(back, before)
+		_, undone = s.reach(back, again, before) // what fails now is not gone back from
 	}
 	if undone != nil {
 		return p, fmt.Errorf("%w\nand going back failed, too: %w", err, undone)
@@ -179,19 +174,15 @@ func (s *Site) Apply(ctx context.Context, topology string, o Options) (*Plan, er
 	return p, fmt.Errorf("%w\n%s", err, "everything is as it was before")
 }
 
-// again applies the topology that was complete; what fails now is not gone back from.
-func (s *Site) again(ctx context.Context, topology string) (*Plan, error) {
-	p, err := s.Plan(ctx, topology, true)
-	if err == nil {
-		err = s.begin(ctx, p, topology)
+// reach does what a plan says, with what there is on record before, and that it is so after; begun says that something may have been done.
+func (s *Site) reach(ctx context.Context, p *Plan, before string) (begun bool, err error) {
+	if err := s.begin(ctx, p, before); err != nil {
+		return false, err
 	}
-	if err == nil {
-		err = s.execute(ctx, p)
+	if err := s.execute(ctx, p); err != nil {
+		return true, err
 	}
-	if err == nil {
-		err = s.end(ctx, p)
-	}
-	return p, err
+	return false, s.end(ctx, p)
 }
 
 // Down gives the hosts back as they were before the first apply; data that was copied comes home. What somebody else has changed since is
@@ -360,7 +351,7 @@ func (s *Site) execute(ctx context.Context, p *Plan) error {
 		}
 	}
 	if p.to != nil {
-		if err := s.reach(ctx, p); err != nil {
+		if err := s.answerEachOther(ctx, p); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
+	"time"
 )
 
 // Status is what runs of a project, on all hosts.
@@ -32,6 +32,8 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	once := *s
+	once.Limit = time.Nanosecond
 	st := &Status{Complete: true, Units: []UnitStatus{}}
 	for _, n := range nodes {
 		if n.rec != nil {
@@ -53,12 +55,8 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 					line.State = "running"
 				}
 				if u.active && i == 0 && o.Port > 0 {
-					addresses := []string{"127.0.0.1"}
-					if !n.at.About().Here {
-						addresses = append(addresses, n.at.About().Address)
-					}
 					line.Health = "yes"
-					if !slices.ContainsFunc(addresses, func(a string) bool { return n.probe(ctx, a, o.Port, cmp.Or(o.Health, "tcp")) == nil }) {
+					if once.serves(ctx, n, cmp.Or(o.Health, "tcp"), o.Port, n.own()) != nil {
 						line.Health = fmt.Sprintf("no answer on port %d", o.Port)
 					}
 				}

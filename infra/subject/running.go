@@ -133,19 +133,13 @@ func restartDatabase(at host.Host, unit string, q mysql.Querier) func(context.Co
 		if err := restart(ctx); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeoutCause(ctx, restartLimit, fmt.Errorf("%s does not answer %v after its restart", unit, restartLimit))
-		defer cancel()
-		for {
+		if err := host.Until(ctx, restartLimit, 200*time.Millisecond, func(ctx context.Context) error {
 			_, err := mysql.One(ctx, q, "SELECT 1")
-			if err == nil {
-				return nil
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-			case <-time.After(200 * time.Millisecond):
-			}
+			return err
+		}); err != nil {
+			return fmt.Errorf("%s does not answer after its restart: %w", unit, err)
 		}
+		return nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
@@ -52,20 +53,30 @@ func (s *Subject) TuneTargets() (targets []*tune.Target, closeAll func() error, 
 	return append(targets, limits...), closeAll, nil
 }
 
-// Tunings names those that are applied to anything of the hosts, each once, in order.
-func (s *Subject) Tunings(ctx context.Context) ([]string, error) {
-	found := make([][]string, len(s.Hosts))
+// Applied names the tunings that are applied to anything of the hosts, in order, by Target.Key.
+func (s *Subject) Applied(ctx context.Context) (map[string][]string, error) {
+	found := make([]map[string][]string, len(s.Hosts))
 	group, ctx := errgroup.WithContext(ctx)
 	for n, h := range s.Hosts {
 		group.Go(func() (err error) {
 			if found[n], err = tune.AppliedTo(ctx, h.At, h.StateDir); err != nil {
-				err = fmt.Errorf("find tunings on %s: %w", h.Name, err)
+				err = fmt.Errorf("look for tunings on %s: %w", h.Name, err)
 			}
 			return err
 		})
 	}
 	err := group.Wait()
-	all := slices.Concat(found...)
+	all := map[string][]string{}
+	for _, one := range found {
+		maps.Copy(all, one)
+	}
+	return all, err
+}
+
+// Tunings names those that are applied to anything of the hosts, each once, in order.
+func (s *Subject) Tunings(ctx context.Context) ([]string, error) {
+	applied, err := s.Applied(ctx)
+	all := slices.Concat(slices.Collect(maps.Values(applied))...)
 	slices.Sort(all)
 	return slices.Compact(all), err
 }

@@ -194,7 +194,7 @@ func TestLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Join(names, ", ")
+		return strings.Join(names["web-1.limits"], ", ")
 	}
 	target := tune.NewLimits(tune.Place{Name: "web-1", Host: h, StateDir: state},
 		tune.LimitsConfig{PIDs: func(context.Context) ([]int, error) { return []int{cmd.Process.Pid}, nil }})

@@ -73,9 +73,9 @@ var DriverNames = []string{"local", "lab", "ssh"}
 func DriversUp(stateDir string) (up []string) {
 	var bare []string
 	for _, name := range DriverNames {
-		hosts := hostsOnRecord(stateDir, name)
-		placed := func(h string) bool {
-			_, err := os.Stat(filepath.Join(stateDir, "hosts", name, h, "inventory.json"))
+		hosts := HostsOnRecord(stateDir, name)
+		placed := func(w host.Want) bool {
+			_, err := os.Stat(filepath.Join(stateDir, "hosts", name, w.Name, "inventory.json"))
 			return err == nil || name == "ssh" // its inventories are on the hosts
 		}
 		switch {
@@ -91,17 +91,16 @@ func DriversUp(stateDir string) (up []string) {
 	return bare
 }
 
-func hostsOnRecord(stateDir, driver string) (names []string) {
+// HostsOnRecord are the hosts that a driver has; none where that cannot be read.
+func HostsOnRecord(stateDir, driver string) (wants []host.Want) {
 	type record struct {
-		Want struct {
-			Name string `json:"name"`
-		} `json:"want"`
+		Want host.Want `json:"want"`
 	}
+	var list []record
 	text, err := input.Read(filepath.Join(stateDir, "hosts", driver, "state.json"), 64<<20)
 	if err != nil {
 		return nil
 	}
-	var list []record
 	if driver == "ssh" {
 		err = json.Unmarshal(text, &list)
 	} else {
@@ -112,9 +111,9 @@ func hostsOnRecord(stateDir, driver string) (names []string) {
 		return nil
 	}
 	for _, r := range list {
-		names = append(names, r.Want.Name)
+		wants = append(wants, r.Want)
 	}
-	return names
+	return wants
 }
 
 // FindDriver is the driver that was asked for, or else the one with which something is up; "" where nothing is.

@@ -63,12 +63,13 @@ type moving struct {
 	held, named, want map[string][]string
 	tunings           []tune.Tuning // that roles name
 	// plan is the topology's without tunings, where some are applied; back are the ones that go before it.
-	plan          *site.Plan
-	all           *subject.Subject // every host
-	targets       []*tune.Target
-	applied, back map[*tune.Target][]string
-	close         func() error
-	steps         map[string][]plan.Step // by host
+	plan    *site.Plan
+	all     *subject.Subject    // every host
+	applied map[string][]string // by key of a target
+	targets []*tune.Target
+	back    map[*tune.Target][]string
+	close   func() error
+	steps   map[string][]plan.Step // by host
 }
 
 func (m *moving) step(host string, op plan.Op, name, owner string) {
@@ -89,24 +90,22 @@ func (o *Opened) moving(ctx context.Context, placed *site.Site, to string, force
 	for name, at := range o.Reach.Named {
 		m.all.Hosts = append(m.all.Hosts, subject.HostHere(name, at, o.stateDir, false, false))
 	}
-	if held, err := m.all.Tunings(ctx); err != nil {
+	if m.applied, err = m.all.Applied(ctx); err != nil {
 		return nil, err
-	} else if len(held) > 0 {
-		if m.plan, err = placed.Plan(ctx, to, force); err != nil { // what tunings changed in files is nobody else's
-			m.plan, err = placed.Plan(ctx, to, true)
+	}
+	if len(m.applied) > 0 {
+		if m.plan, err = placed.Plan(ctx, to, force); err != nil {
+			m.plan, err = placed.PlanUntuned(ctx, to)
 		}
 		if err != nil { // before anything is taken back for nothing
 			return nil, err
 		}
 		sub, err := o.Subject(ctx, true)
 		if err != nil {
-			return nil, ui.Hinted(fmt.Errorf("tunings are applied (%s), and not every service can be asked: %w", strings.Join(held, ", "), err), "start what does not answer, or isukit tune revert --all")
+			return nil, ui.Hinted(fmt.Errorf("tunings are applied, and not every service can be asked: %w", err), "start what does not answer, or isukit tune revert --all")
 		}
 		if m.targets, m.close, err = sub.TuneTargets(); err != nil {
 			return nil, err
-		}
-		if m.applied, err = tune.AppliedOn(ctx, m.targets); err != nil {
-			return nil, errors.Join(err, m.close())
 		}
 		was, _ := o.declared.Placement(o.up)
 		for _, target := range m.targets {
@@ -144,19 +143,19 @@ func (m *moving) target(roles []project.Role, was, t project.Placement, target *
 			continue
 		}
 		if v != nil {
-			known, m.held[role.Name] = true, united(m.held[role.Name], m.applied[target])
+			known, m.held[role.Name] = true, united(m.held[role.Name], m.applied[target.Key()])
 		}
 		if slices.Contains(was.Hosts[role.Name], host) {
 			before = append(before, m.plan.Tune()[role.Name]...)
 		}
 		if slices.Contains(t.Hosts[role.Name], host) {
 			stays, again = true, append(again, m.named[role.Name]...)
-			for _, name := range m.applied[target] {
+			for _, name := range m.applied[target.Key()] {
 				there[host+" "+role.Name+" "+name] = true
 			}
 		}
 	}
-	for _, name := range m.applied[target] {
+	for _, name := range m.applied[target.Key()] {
 		goes := t.Name == "" || known && !stays || slices.Contains(before, name) && !slices.Contains(again, name)
 		if goes {
 			m.step(host, plan.Revert, name, target.Name)

@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"isukit/bench/result"
-	"isukit/infra"
 	"isukit/infra/host"
 )
 
@@ -68,17 +67,15 @@ var (
 func KnownHint(err error) string {
 	var fault *host.Fault
 	var locked *host.LockedError
-	var hint *infra.HintError
 	var newer *result.NewerFormatError
+	for inner := err; errors.As(inner, &fault); inner = fault.Err { // the outer one knows what was to be done
+		if fault.Hint != "" {
+			return fault.Hint
+		}
+	}
 	switch {
-	case errors.As(err, &hint) && errors.As(hint.Unwrap(), &fault): // it knows what was to be done
-		return hint.Hint
-	case errors.As(err, &fault) && fault.Hint != "":
-		return fault.Hint
 	case errors.As(err, &locked):
 		return "wait until " + locked.Holder.Name + " is done"
-	case errors.As(err, &hint):
-		return hint.Hint
 	case errors.As(err, &newer):
 		return "a newer isukit saved this round; use that version"
 	case errors.Is(err, syscall.ENOSPC) || fullDisk.MatchString(err.Error()):

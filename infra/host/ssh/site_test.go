@@ -136,7 +136,7 @@ func failedApply(t *testing.T, d *ssh.Driver, apply func(*topology.Topology) (*i
 		}
 	}()
 	s, err := apply(siteTopology(t, "taken", "proxy: [{host: b}], web: [{host: a, port: 8081}], api: [{host: b}], db: [{host: b}]", ""))
-	var hint *infra.HintError
+	var hint *host.Fault
 	if !errors.As(err, &hint) || !strings.Contains(hint.Hint, "port 8081 is taken") || !strings.Contains(err.Error(), "was restored and is running") {
 		t.Errorf("apply where a port is taken: got %v, want a hint, and what ran put back", err)
 	}
