@@ -50,11 +50,9 @@ type Plan struct {
 
 // Tune are the tunings that each role named when the topology that is up was applied.
 func (p *Plan) Tune() map[string][]string {
-	if p != nil {
-		for _, h := range p.hosts {
-			if h.rec != nil {
-				return h.rec.Tune
-			}
+	for _, h := range p.hosts {
+		if h.rec != nil {
+			return h.rec.Tune
 		}
 	}
 	return nil
