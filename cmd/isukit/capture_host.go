@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,8 +19,6 @@ import (
 	"isukit/cmd/internal/ui"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
-	"isukit/infra/host/ssh"
-	"isukit/infra/project"
 	"isukit/proto/capture"
 )
 
@@ -38,7 +35,7 @@ func captureHost(ctx context.Context, o captureOptions, opts capture.Options, de
 	if err != nil {
 		return p, err
 	}
-	destination, here := captureAddress(app, o)
+	destination, here := round.SSHAddress(app, o.host, o.stateDir)
 	if here || netns != "" {
 		o.netns = netns
 		return captureLive(ctx, o, opts, decoder, s)
@@ -47,22 +44,6 @@ func captureHost(ctx context.Context, o captureOptions, opts capture.Options, de
 		o.host, o.sshConfig = destination, cmp.Or(o.sshConfig, os.Getenv("ISUKIT_SSH_CONFIG"))
 	}
 	return captureSSH(ctx, o, opts, decoder, s)
-}
-
-// captureAddress is where ssh finds a host of the project, or of the topology that is up over ssh; "" where none has that name. here says that
-// it is this machine.
-func captureAddress(p *project.Project, o captureOptions) (address string, here bool) {
-	if p != nil {
-		if n := slices.IndexFunc(p.Hosts, func(h project.Host) bool { return h.Name == o.host }); n >= 0 {
-			return ssh.Destination(p.Hosts[n].Address), p.Hosts[n].Address == "" && p.Driver == ""
-		}
-	}
-	for _, w := range round.HostsOnRecord(o.stateDir, "ssh") {
-		if w.Name == o.host {
-			return ssh.Destination(w.Address), false
-		}
-	}
-	return "", false
 }
 
 // labNetns returns the network namespace of a host of the state directory's lab; "" when that has no such host.

@@ -21,7 +21,6 @@ import (
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/wait"
-	"isukit/infra/project"
 )
 
 // sshdScript readies a host of the lab for a login as root with the test's key, and becomes its sshd.
@@ -231,22 +230,4 @@ func withSSH(t *testing.T, lab *machine.Driver, dir string) (config string) {
 		return err
 	})
 	return filepath.Join(dir, "config")
-}
-
-// TestCaptureAddress wants hosts of a project to be captured under the names that it has for them.
-func TestCaptureAddress(t *testing.T) {
-	p, err := project.Parse([]byte("name: x\nhosts: [{name: web, address: \"isucon@192.0.2.9:2222\"}, {name: own}]\nbenchmark: {external: true}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		p       *project.Project
-		host    string
-		address string
-		here    bool
-	}{{p, "web", "ssh://isucon@192.0.2.9:2222", false}, {p, "own", "", true}, {p, "other", "", false}, {nil, "web", "", false}} {
-		if address, here := captureAddress(tt.p, captureOptions{host: tt.host, stateDir: t.TempDir()}); address != tt.address || here != tt.here {
-			t.Errorf("%s: got %q, %t, want %q, %t", tt.host, address, here, tt.address, tt.here)
-		}
-	}
 }

@@ -60,7 +60,7 @@ func (s *Subject) Applied(ctx context.Context) (map[string][]string, error) {
 	for n, h := range s.Hosts {
 		group.Go(func() (err error) {
 			if found[n], err = tune.AppliedTo(ctx, h.At, h.StateDir); err != nil {
-				err = fmt.Errorf("look for tunings on %s: %w", h.Name, err)
+				err = fmt.Errorf("read the tunings of %s: %w", h.Name, err)
 			}
 			return err
 		})

@@ -13,6 +13,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/host/ssh"
+	"isukit/infra/project"
 	"isukit/input"
 )
 
@@ -114,6 +115,22 @@ func HostsOnRecord(stateDir, driver string) (wants []host.Want) {
 		wants = append(wants, r.Want)
 	}
 	return wants
+}
+
+// SSHAddress is where ssh finds a host of the project, which may be nil, or of the topology that is up over ssh; "" where none has that name.
+// here says that it is this machine.
+func SSHAddress(p *project.Project, name, stateDir string) (address string, here bool) {
+	if p != nil {
+		if n := slices.IndexFunc(p.Hosts, func(h project.Host) bool { return h.Name == name }); n >= 0 {
+			return ssh.Destination(p.Hosts[n].Address), p.Hosts[n].Address == "" && p.Driver == ""
+		}
+	}
+	for _, w := range HostsOnRecord(stateDir, "ssh") {
+		if w.Name == name {
+			return ssh.Destination(w.Address), false
+		}
+	}
+	return "", false
 }
 
 // FindDriver is the driver that was asked for, or else the one with which something is up; "" where nothing is.

@@ -11,7 +11,6 @@ import (
 
 	"isukit/bench/external"
 	"isukit/cmd/internal/ui"
-	"isukit/infra"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
 	"isukit/infra/host/proc"
@@ -95,7 +94,7 @@ func (o *Opened) Lock(ctx context.Context, holder string) (release func() error,
 	var held closers
 	file, err := proc.TryLock(filepath.Join(o.stateDir, "site.lock"))
 	if err != nil {
-		return nil, &infra.HintError{Err: fmt.Errorf("another isukit command changes the hosts of this project: %w", err), Hint: "wait until it ends, or stop it"}
+		return nil, ui.Hinted(fmt.Errorf("another isukit command changes the hosts of this project: %w", err), "wait until it ends, or stop it")
 	}
 	held = append(held, func() error { return proc.Unlock(file) })
 	for _, d := range o.drivers {
