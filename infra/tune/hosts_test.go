@@ -244,7 +244,7 @@ func TestWithoutRoot(t *testing.T) {
 		name, _ := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/comm")
 		return string(name) == "sleep\n"
 	})
-	place := tune.Place{Name: "s1", Host: prefixed{ns, as, state}, StateDir: state, Sizes: tune.Sizes{MemoryBytes: 1 << 30, CPUs: 2}}
+	place := tune.Place{Name: "s1", Host: &prefixed{ns, as, state}, StateDir: state, Sizes: tune.Sizes{MemoryBytes: 1 << 30, CPUs: 2}}
 	targets := []*tune.Target{
 		tune.NewKernel(place, tune.KernelConfig{Namespace: ownNamespace(t)}),
 		tune.NewLimits(place, tune.LimitsConfig{PIDs: func(context.Context) ([]int, error) { return []int{cmd.Process.Pid}, nil }}),
