@@ -218,11 +218,9 @@ func nextAfterCompare(c *compare.Comparison, o compareOptions) string {
 		}
 		return command
 	}
-	switch c.Metrics[0].Verdict {
-	case compare.Worse:
+	if v := c.Metrics[0].Verdict; v == compare.Worse {
 		kept = a
-	case compare.Better:
-	default:
+	} else if v != compare.Better {
 		return ""
 	}
 	if name, ok := strings.CutPrefix(kept, "topology="); ok {

@@ -45,12 +45,7 @@ func (f *Found) draftServices(line func(string, ...any)) {
 	if len(f.Tools) > 0 {
 		line("# installed: %s", strings.Join(f.Tools, ", "))
 	}
-	var units []string
-	for _, u := range f.Units {
-		if !ownUnits.MatchString(u) {
-			units = append(units, u)
-		}
-	}
+	units := slices.DeleteFunc(slices.Clone(f.Units), ownUnits.MatchString)
 	if len(units) > 0 {
 		line("restart:                      # in this order, before every benchmark")
 		line("  - {hosts: [local], run: %ssystemctl try-restart %s}   # those that run", f.sudo(), strings.Join(units, " "))
