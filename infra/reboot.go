@@ -167,11 +167,12 @@ func (r *Running) drifted(ctx context.Context) ([]string, error) {
 	return slices.Compact(list), err
 }
 
-// Declared is the topology that is up.
-func (s *Site) Declared(ctx context.Context) (*topology.Topology, error) {
+// Declared is what is up: the topology, and which data it has.
+func (s *Site) Declared(ctx context.Context) (top *topology.Topology, scale string, seed uint64, err error) {
 	p, err := s.standing(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", 0, err
 	}
-	return p.layout.goal.Topology, nil
+	g := p.layout.goal
+	return g.Topology, g.Scale, g.Seed, nil
 }

@@ -76,7 +76,7 @@ runs a confirmation round. It asks first, unless --no-ask is given.`,
 }
 
 func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o siteOptions, r rebootOptions, asJSON bool, s streams) error {
-	top, err := site.Declared(ctx)
+	top, _, _, err := site.Declared(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,13 +103,14 @@ func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o site
 
 // confirm plays a round on what is up.
 func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infra.Site, duration time.Duration, s streams) error {
-	up, err := site.Declared(ctx)
+	up, scale, seed, err := site.Declared(ctx)
 	if err != nil {
 		return err
 	}
 	var r roundOptions
 	r.addFlags(pflag.NewFlagSet("round", pflag.ContinueOnError)) // their defaults
 	r.StateDir = stateDir(cmd)
+	r.Scale, r.Seed = scale, seed // or the data that is there would be replaced
 	r.Driver, r.LocalDir, r.App, r.Duration, r.quiet = site.Driver().Name(), o.localDir, o.app, duration, isQuiet(cmd)
 	spec, err := r.Spec()
 	if err != nil {
