@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,7 +13,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/google/renameio/v2"
 
 	"isukit"
 	"isukit/infra/host"
@@ -179,4 +183,65 @@ func pathUnder(dir, file string) string {
 		return file
 	}
 	return filepath.ToSlash(rel)
+}
+
+// keptPair reads a certificate and its key from base.crt and base.key, and makes them where they are not there.
+func keptPair(base string, make func() (pki.Pair, error)) (pki.Pair, error) {
+	cert, errCert := os.ReadFile(base + ".crt")
+	key, errKey := os.ReadFile(base + ".key")
+	if errCert == nil && errKey == nil {
+		return pki.Pair{Certificate: cert, Key: key}, nil
+	}
+	if err := errors.Join(errCert, errKey); !errors.Is(err, fs.ErrNotExist) {
+		return pki.Pair{}, fmt.Errorf("read certificates: %w", err)
+	}
+	pair, err := make()
+	if err != nil {
+		return pki.Pair{}, err
+	}
+	if err := os.MkdirAll(filepath.Dir(base), 0o700); err != nil {
+		return pki.Pair{}, fmt.Errorf("keep certificates: %w", err)
+	}
+	// The certificate comes last: while it is missing, both are made anew.
+	if err := renameio.WriteFile(base+".key", pair.Key, 0o600); err != nil {
+		return pki.Pair{}, fmt.Errorf("keep certificates: %w", err)
+	}
+	if err := renameio.WriteFile(base+".crt", pair.Certificate, 0o644); err != nil {
+		return pki.Pair{}, fmt.Errorf("keep certificates: %w", err)
+	}
+	return pair, nil
+}
+
+// How an instance of each role is started. dir is the instance's, s are its sizes.
+
+func appService(name, program, dir string, s topology.Sizes) host.Service {
+	return host.Service{
+		Name: name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{program, "--config", path.Join(dir, render.AppConf)},
+		Env: []string{fmt.Sprintf("GOMAXPROCS=%d", s.GOMAXPROCS)}, NoFile: s.Files,
+	}
+}
+
+// errorOption says that this nginx can be told where its log is before it reads its configuration.
+func proxyService(i topology.Instance, program, dir string, s topology.Sizes, errorOption bool) host.Service {
+	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: s.Files}
+	if i.Kind == topology.Envoy {
+		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf), "--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(s.Workers)}
+		return service
+	}
+	service.Argv = []string{program, "-p", dir, "-c", path.Join(dir, render.NginxConf)}
+	if errorOption {
+		service.Argv = append(service.Argv, "-e", path.Join(dir, errorLog))
+	}
+	service.StopSignal = syscall.SIGQUIT
+	return service
+}
+
+// nginxTmp is a file in the directory above those that nginx makes for bodies, which it does not make itself.
+func nginxTmp(dir string) (file string, text []byte) {
+	return path.Join(dir, "tmp", "README"), []byte("bodies that nginx buffers\n")
+}
+
+// databaseService is one whose command its data directory decides, once that is laid down.
+func databaseService(name, dir string, argv []string, s topology.Sizes) host.Service {
+	return host.Service{Name: name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: argv, NoFile: s.Files}
 }

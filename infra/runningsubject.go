@@ -2,12 +2,15 @@ package infra
 
 import (
 	"context"
+	"encoding/json"
+	"path"
 	"path/filepath"
 	"slices"
 
 	"isukit/infra/doctor"
 	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
+	"isukit/infra/plan"
 	"isukit/infra/render"
 	"isukit/infra/subject"
 	"isukit/infra/topology"
@@ -131,4 +134,40 @@ func (r *Running) restart(ctx context.Context, name string, argv []string) error
 // database is one of those that run.
 func (r *Running) database(name string) database {
 	return r.dbs[slices.IndexFunc(r.dbs, func(d database) bool { return d.name == name })]
+}
+
+// note returns what notes which files that isukit had made on a host tunings have written since: an apply does not take these for changed
+// by somebody else then.
+func (f *found) note(name string) func(map[string]tune.Written) []host.Op {
+	inv, h := f.inventories[name], f.hosts[name]
+	if inv == nil {
+		return nil
+	}
+	return func(files map[string]tune.Written) []host.Op {
+		changed := false
+		for n := range inv.Items {
+			i := &inv.Items[n]
+			w, ok := files[i.Name]
+			was, now := hashOf(w.Before), hashOf(w.After)
+			if !ok || i.Kind != plan.File || was == now || was != i.Hash && (i.Tuned == "" || was != i.Tuned) {
+				continue // not touched, or somebody else had changed it already
+			}
+			if i.Tuned, changed = now, true; now == i.Hash {
+				i.Tuned = ""
+			}
+		}
+		text, err := json.MarshalIndent(inv, "", " ")
+		if !changed || err != nil {
+			return nil
+		}
+		return []host.Op{{Put: &host.File{Path: path.Join(h.About().Dir, inventoryFile), Data: text, Mode: 0o600}}}
+	}
+}
+
+// hashOf is that of a file's text; "" for none.
+func hashOf(text []byte) string {
+	if text == nil {
+		return ""
+	}
+	return plan.Hash(text)
 }

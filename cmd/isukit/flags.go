@@ -5,6 +5,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"isukit/cmd/internal/exchange"
+	"isukit/cmd/internal/round"
 )
 
 // Flags that several commands have. They are made here, so that a name means the same, with the same type and the same words,
@@ -83,4 +84,8 @@ func filterFlags(cmd *cobra.Command, f *exchange.Filter) {
 func isQuiet(cmd *cobra.Command) bool {
 	quiet, err := cmd.Flags().GetBool("quiet")
 	return err == nil && quiet
+}
+
+func upDriverFlag(f *pflag.FlagSet, driver *string) {
+	f.StringVar(driver, "driver", "", round.DriverHelp+" (default: the driver with a running topology)")
 }
