@@ -188,7 +188,7 @@ func (r *Running) Ended(ctx context.Context) []string {
 		st, was := states[i.Name], r.marked[i.Name]
 		switch {
 		case away[i.Host] != nil:
-		case was.Running && st.Running && (was.PID != st.PID || st.Since.After(was.Since.Add(2*time.Second))): // a boot may give it the same number; starts are known to a second
+		case was.Running && st.Running && (was.PID != st.PID || st.Since.After(was.Since.Add(10*time.Second))): // a boot may give it the same number; when it started is known to some seconds
 			list = append(list, fmt.Sprintf("%s on %s was started again at %s: it ended, or its host booted; the end of its log:\n%s", i.Name, i.Host, st.Since.Format(time.TimeOnly), r.logTail(ctx, i.Host, i.Name)))
 		case st.OutOfMemory:
 			_, memory := r.Size(i.Host)
