@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -41,14 +42,21 @@ func TestBrief(t *testing.T) {
 	}
 }
 
-// TestHook answers what the app sends and tells when the first request came.
+// TestHook answers what the app sends, when the logs are marked and not before, and tells when the first request came.
 func TestHook(t *testing.T) {
 	address := fmt.Sprintf("127.0.0.1:%d", infratest.FreePort(t))
-	began := make(chan time.Time, 1)
-	stop, err := listenForHook(t.Context(), address, began)
+	began, marked := make(chan time.Time, 1), make(chan struct{})
+	stop, err := listenForHook(t.Context(), address, began, marked)
 	if err != nil {
 		t.Fatal(err)
 	}
+	early, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(early, http.MethodPost, "http://"+address, nil)
+	if _, err := http.DefaultClient.Do(req); err == nil || len(began) > 0 {
+		t.Errorf("before the logs are marked it answers: %v, %d", err, len(began))
+	}
+	close(marked)
 	for range 3 {
 		resp, err := http.Post("http://"+address+"/any", "text/plain", strings.NewReader("x"))
 		if err != nil || resp.StatusCode != http.StatusNoContent {
@@ -57,7 +65,7 @@ func TestHook(t *testing.T) {
 		resp.Body.Close()
 	}
 	wait.For(t, "the hook to tell", func() bool { return len(began) == 1 })
-	if _, err := listenForHook(t.Context(), address, began); err == nil {
+	if _, err := listenForHook(t.Context(), address, began, marked); err == nil {
 		t.Error("an address that is taken is listened on")
 	}
 	stop()

@@ -77,9 +77,9 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 		o.Ask = func() (float64, bool) { return askScore(ctx, s) }
 	}
 	if o.hook != "" {
-		began := make(chan time.Time, 1)
-		o.Hook = began
-		stop, err := listenForHook(ctx, o.hook, began)
+		began, marked := make(chan time.Time, 1), make(chan struct{})
+		o.Hook, o.Marked = began, func() { close(marked) }
+		stop, err := listenForHook(ctx, o.hook, began, marked)
 		if err != nil {
 			return err
 		}
@@ -91,15 +91,22 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 	return err
 }
 
-// listenForHook answers any request on an address and tells when the first came, until stop.
-func listenForHook(ctx context.Context, address string, began chan<- time.Time) (stop func(), err error) {
+// listenForHook answers any request on an address and tells when the first came, until stop. Nothing is answered before the logs are
+// marked: the benchmark begins with the answer, and its first requests would be missing.
+func listenForHook(ctx context.Context, address string, began chan<- time.Time, marked <-chan struct{}) (stop func(), err error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, ui.UsageError(fmt.Errorf("--hook: %w", err), "use an address of this machine and a free port, for example 127.0.0.1:9100")
 	}
-	server := &http.Server{ReadTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		came := time.Now()
 		select {
-		case began <- time.Now():
+		case <-marked:
+		case <-r.Context().Done():
+			return
+		}
+		select {
+		case began <- came:
 		default: // it has begun
 		}
 		w.WriteHeader(http.StatusNoContent)

@@ -138,7 +138,7 @@ func (b *Browser) Send(method string, params, into any) error {
 			return nil
 		}
 		return json.Unmarshal(m.Result, into)
-	case <-time.After(wait.Limit):
+	case <-time.After(3 * wait.Limit): // a browser that starts on a busy machine
 		return fmt.Errorf("no answer to %s", method)
 	}
 }

@@ -202,11 +202,16 @@ type ObserveOptions struct {
 	ByLoad              bool // detect start and end from the hosts' CPU use instead of the access log
 	// Hook tells when the benchmark began, besides; nil is none.
 	Hook <-chan time.Time
+	// Marked is called when the logs are marked: what is logged from now on is seen. It may be nil.
+	Marked func()
 }
 
 // Observe waits for a benchmark that somebody else starts and measures it. The error says that none came.
 func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
 	_ = r.phase("rotate", func() error { r.mark(ctx, r.stamp); return nil })
+	if o.Marked != nil {
+		o.Marked()
+	}
 	r.lookAround(ctx)
 	r.gitFacts(ctx)
 	r.quickDoctor(ctx, r.lacking)
