@@ -104,7 +104,7 @@ func (n *node) workDir(dir string) (program, shell string) {
 // Run implements host.Host.
 func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
 	out, errOut := limitedBuffer{limit: host.MaxOutputBytes}, limitedBuffer{limit: host.MaxOutputBytes}
-	code, err := n.run(ctx, cmd, nil, &out, &errOut, time.Second)
+	code, err := n.run(ctx, cmd, nil, &out, &errOut, 5*time.Second) // a busy machine reads late what the command has said
 	if err != nil {
 		return host.Result{}, err
 	}
