@@ -66,7 +66,7 @@ func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 			return dumped(c.Bootstrap, key), nil
 		}
 	}
-	return nil, errors.New("Envoy's config_dump has no bootstrap")
+	return nil, errors.New("no bootstrap in Envoy's config_dump")
 }
 
 // dumped follows a key into decoded JSON.
