@@ -1,0 +1,116 @@
+package site
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"isukit/infra/host"
+)
+
+// record is what is known on a host of what isukit has made there, and of what was there before: it is written before anything is.
+type record struct {
+	Format  int    `json:"format"`
+	Project string `json:"project"`
+	// Topology was applied, or is being applied where Complete is not true; Before is the one that was complete then, "" for none.
+	Topology string    `json:"topology"`
+	Complete bool      `json:"complete"`
+	Before   string    `json:"before,omitempty"`
+	At       time.Time `json:"at"`
+	// Homes are the roles whose data was here before the first apply: down brings it back here.
+	Homes []string `json:"homes,omitempty"`
+	// Tune are the tunings that each role named when the topology was applied.
+	Tune  map[string][]string `json:"tune,omitempty"`
+	Files []fileWas           `json:"files,omitempty"`
+	Units []unitWas           `json:"units,omitempty"`
+	Users []userWas           `json:"users,omitempty"`
+	Data  []dataWas           `json:"data,omitempty"`
+}
+
+// fileWas is a file that was written. Nil is no file.
+type fileWas struct {
+	Path string `json:"path"`
+	// Base is what isukit's lines were put into: the original, with what others have changed in it since.
+	Base []byte `json:"base"`
+	// Wrote is what was written last, or is being written in place of Was.
+	Wrote []byte `json:"wrote"`
+	Was   []byte `json:"was"`
+}
+
+// unitWas is a unit that was started or stopped.
+type unitWas struct {
+	Name    string `json:"name"`
+	Enabled string `json:"enabled"` // as systemctl is-enabled said
+	Active  bool   `json:"active"`
+	// Up is what isukit wanted last.
+	Up bool `json:"up"`
+	// Stamp is the hash of what the unit's files said when isukit last started it, or found it running.
+	Stamp string `json:"stamp"`
+}
+
+// userWas is an account of a database.
+type userWas struct {
+	Role string `json:"role"`
+	User string `json:"user"`
+	Host string `json:"host"`
+	// Existed says that the account was there, and lacked the rights only.
+	Existed bool `json:"existed,omitempty"`
+}
+
+// dataWas is a schema that was filled.
+type dataWas struct {
+	Role    string `json:"role"`
+	Schema  string `json:"schema"`
+	Existed bool   `json:"existed"` // its rows are in Saved
+	Saved   string `json:"saved,omitempty"`
+	// Filled says that the copy was finished.
+	Filled bool `json:"filled"`
+}
+
+const (
+	recordFormat = 1
+	// farDir is where records are on hosts other than this machine, and keptDir where dumps are that down leaves.
+	farDir     = "/var/lib/isukit-site"
+	keptDir    = "/var/lib/isukit-kept"
+	recordFile = "record.json"
+)
+
+func readRecord(ctx context.Context, at host.Host, dir string) (*record, error) {
+	return host.ReadRecord[record](ctx, at, path.Join(dir, recordFile), recordFormat)
+}
+
+// save returns when the record is on disk.
+func (n *node) save(ctx context.Context) error {
+	return host.WriteRecord(ctx, n.at, path.Join(n.dir, recordFile), n.rec)
+}
+
+// find returns the item of a list that is so; nil where none is.
+func find[T any](list []T, is func(*T) bool) *T {
+	for i := range list {
+		if is(&list[i]) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func (r *record) file(name string) *fileWas {
+	if r == nil {
+		return nil
+	}
+	return find(r.Files, func(f *fileWas) bool { return f.Path == name })
+}
+
+func (r *record) unit(name string) *unitWas {
+	if r == nil {
+		return nil
+	}
+	return find(r.Units, func(u *unitWas) bool { return u.Name == name })
+}
+
+func (r *record) data(role string) *dataWas {
+	if r == nil {
+		return nil
+	}
+	return find(r.Data, func(d *dataWas) bool { return d.Role == role })
+}
