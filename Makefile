@@ -1,7 +1,8 @@
 # make help lists what there is. make bench and make test work on a fresh clone and again, offline, in seconds of overhead.
 GO ?= go
-# Packages that start servers share a few cores, but wait most of the time: three at a time, and four tests of each. Their results are not cached: the servers may change.
-TESTFLAGS ?= -p 3 -parallel 4 -count 1 -timeout 40m
+# Packages that start servers share a few cores, but wait most of the time: three at a time, and four tests of each. Their results are
+# not cached: the servers may change. make check vets.
+TESTFLAGS ?= -p 3 -parallel 4 -count 1 -timeout 40m -vet=off
 # The longest ones begin first: at the end there is nothing beside which they could wait. go test starts packages in this order.
 LONGEST = ./cmd/isukit ./app/fanouttest ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
 # app/fanout is a module of its own, so that others can import it without what isukit needs. ./... does not go into it; its path does.

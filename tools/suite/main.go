@@ -1,10 +1,14 @@
 // Command suite runs go test on real servers and clears up after it, whatever ended it.
 //
 //	suite [-busy] go test FLAGS PACKAGES
+//	suite run TEST ARGUMENTS
+//
+// It starts every test binary through itself (the second form), which tells what CPU time that took.
 //
 // All temporary files are in one directory, in memory where there is plenty. What a test started has that directory's name in its
 // environment, command line or working directory; whatever bears it when the tests are over is ended, unmounted and removed, and so is
-// what a run left that was killed. The output is that of go test without -v, and the ten slowest tests.
+// what a run left that was killed. The output is that of go test without -v, the ten slowest tests,
+// and the ten packages that took most CPU time.
 package main
 
 import (
@@ -33,6 +37,9 @@ func mainExit() int {
 	if flag.NArg() == 1 && flag.Arg(0) == spinArg {
 		for n := 0; ; n++ { // until it is killed
 		}
+	}
+	if flag.NArg() > 1 && flag.Arg(0) == runArg {
+		return runTest(flag.Args()[1:])
 	}
 	if flag.NArg() < 2 || flag.Arg(1) != "test" {
 		flag.Usage()
@@ -73,7 +80,11 @@ const patience = 10 * time.Second
 
 func goTest(argv []string, tmp string, signals <-chan os.Signal) (code int, err error) {
 	began := time.Now()
-	cmd := exec.Command(argv[0], append([]string{"test", "-json"}, argv[2:]...)...)
+	me, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	cmd := exec.Command(argv[0], append([]string{"test", "-json", "-exec", me + " " + runArg}, argv[2:]...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	cmd.Stderr = os.Stderr
 	// A group of its own: a signal to this process alone reaches all of it, and one to the terminal's group reaches it once.
@@ -97,7 +108,8 @@ func goTest(argv []string, tmp string, signals <-chan os.Signal) (code int, err 
 		select {
 		case err := <-ended:
 			p.slowest(10)
-			fmt.Printf("%s in all\n", time.Since(began).Round(time.Second))
+			p.busiest(10)
+			fmt.Printf("%s in all, CPU time %.0f s\n", time.Since(began).Round(time.Second), cpuSeconds(cmd))
 			if told != 0 {
 				return 128 + int(told), err
 			}
@@ -122,6 +134,44 @@ func ignoreExit(err error) error {
 		return nil
 	}
 	return err
+}
+
+const runArg = "run"
+
+// runTest runs a test binary, and says at the end, in a line of its output, what CPU time it and what it waited for took.
+func runTest(argv []string) int {
+	runtime.LockOSThread() // as above
+	// go test tells this process alone when a test takes too long; whoever ends the tests tells all of their group.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "suite: error:", err)
+		return 1
+	}
+	go func() {
+		for s := range signals {
+			if s == syscall.SIGQUIT {
+				_ = cmd.Process.Signal(s) // it may have ended
+			}
+		}
+	}()
+	err := cmd.Wait()
+	fmt.Printf("%s%.2f\n", cpuMark, cpuSeconds(cmd))
+	if err != nil && ignoreExit(err) != nil {
+		fmt.Fprintln(os.Stderr, "suite: error:", err)
+	}
+	if code := cmd.ProcessState.ExitCode(); code >= 0 {
+		return code
+	}
+	return 1 // a signal ended it
+}
+
+// cpuSeconds is what a process that was waited for used, and what it waited for itself.
+func cpuSeconds(cmd *exec.Cmd) float64 {
+	return (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 }
 
 const spinArg = "spin"

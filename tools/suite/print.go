@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -24,10 +26,14 @@ type printer struct {
 	to     io.Writer
 	output map[key][]string // of tests that have not ended
 	took   map[key]float64
+	cpu    map[key]float64 // of packages, in seconds
 }
 
+// cpuMark begins the line with the seconds of CPU time that a package's tests took.
+const cpuMark = "suite: CPU "
+
 func newPrinter(to io.Writer) *printer {
-	return &printer{to, map[key][]string{}, map[key]float64{}}
+	return &printer{to, map[key][]string{}, map[key]float64{}, map[key]float64{}}
 }
 
 func (p *printer) read(from io.Reader) error {
@@ -54,22 +60,22 @@ func (p *printer) take(e event) {
 	switch {
 	case e.Action == "build-output":
 		p.print(e.Output)
+	case e.Action == "output" && strings.HasPrefix(e.Output, cpuMark):
+		p.cpu[key{pkg: e.Package}], _ = strconv.ParseFloat(strings.TrimSpace(e.Output[len(cpuMark):]), 64)
 	case e.Action == "output" && e.Test != "":
 		p.output[k] = append(p.output[k], e.Output)
 	case e.Action == "output" && e.Output != "PASS\n":
 		p.print(e.Output)
-	case e.Test != "" && slices.Contains([]string{"pass", "fail", "skip"}, e.Action):
+	case slices.Contains([]string{"pass", "fail", "skip"}, e.Action):
 		p.took[k] = e.Elapsed
-		if e.Action == "fail" {
-			p.flush(k)
-		}
-		delete(p.output, k)
-	case e.Action == "fail": // a package, perhaps in the middle of tests
-		for k := range p.output {
-			if k.pkg == e.Package {
-				p.flush(k)
-				delete(p.output, k)
+		for of := range p.output {
+			if of != k && (of.pkg != k.pkg || k.test != "") {
+				continue
 			}
+			if e.Action == "fail" { // perhaps a package in the middle of tests
+				p.flush(of)
+			}
+			delete(p.output, of)
 		}
 	}
 }
@@ -89,23 +95,39 @@ func (p *printer) print(text string) {
 
 // slowest prints the n tests that took longest, those with subtests left out. Parallel tests wait for one another.
 func (p *printer) slowest(n int) {
-	parents := map[key]bool{}
+	tests := map[key]float64{}
+	for k, took := range p.took {
+		if k.test != "" {
+			tests[k] = took
+		}
+	}
 	for k := range p.took {
 		if i := strings.LastIndexByte(k.test, '/'); i > 0 {
-			parents[key{k.pkg, k.test[:i]}] = true
+			delete(tests, key{k.pkg, k.test[:i]})
 		}
 	}
-	var list []key
-	for k := range p.took {
-		if !parents[k] {
-			list = append(list, k)
-		}
+	p.print(fmt.Sprintf("the slowest of %d tests:\n", len(tests)))
+	for _, k := range most(tests, n) {
+		p.print(fmt.Sprintf("%8.1f s  %s\n", tests[k], k))
 	}
-	slices.SortFunc(list, func(a, b key) int {
-		return cmp.Or(cmp.Compare(p.took[b], p.took[a]), strings.Compare(a.pkg+a.test, b.pkg+b.test))
+}
+
+// busiest prints the n packages that took most CPU time, each with how long it took.
+func (p *printer) busiest(n int) {
+	p.print("CPU time, and time, of packages:\n")
+	for _, k := range most(p.cpu, n) {
+		p.print(fmt.Sprintf("%8.1f s %8.1f s  %s\n", p.cpu[k], p.took[k], k))
+	}
+}
+
+// most are the n keys with the greatest values, the greatest first.
+func most(of map[key]float64, n int) []key {
+	list := slices.SortedFunc(maps.Keys(of), func(a, b key) int {
+		return cmp.Or(cmp.Compare(of[b], of[a]), strings.Compare(a.pkg+a.test, b.pkg+b.test))
 	})
-	p.print(fmt.Sprintf("the slowest of %d tests:\n", len(list)))
-	for _, k := range list[:min(n, len(list))] {
-		p.print(fmt.Sprintf("%8.1f s  %s %s\n", p.took[k], strings.TrimPrefix(k.pkg, "isukit/"), k.test))
-	}
+	return list[:min(n, len(list))]
+}
+
+func (k key) String() string {
+	return strings.TrimSpace(strings.TrimPrefix(k.pkg, "isukit/") + " " + k.test)
 }

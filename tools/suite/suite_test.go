@@ -25,10 +25,13 @@ func TestPrinter(t *testing.T) {
 {"Action":"fail","Package":"isukit/a","Elapsed":5.2}
 {"ImportPath":"isukit/b","Action":"build-output","Output":"b.go:1: no\n"}
 {"Action":"output","Package":"isukit/c","Output":"PASS\n"}
+{"Action":"output","Package":"isukit/c","Output":"suite: CPU 1.25\n"}
 {"Action":"output","Package":"isukit/c","Output":"ok  \tisukit/c\t0.1s\n"}
+{"Action":"pass","Package":"isukit/c","Elapsed":0.1}
 go: no such module
 `))
 	p.slowest(1)
+	p.busiest(1)
 	const want = `    a_test.go:1: wrong
 --- FAIL: TestX (1.20s)
 FAIL	isukit/a	5.2s
@@ -38,6 +41,8 @@ ok  	isukit/c	0.1s
 go: no such module
 the slowest of 2 tests:
      3.0 s  a TestY/one
+CPU time, and time, of packages:
+     1.2 s      0.1 s  c
 `
 	if err != nil || b.String() != want {
 		t.Errorf("%v; got\n%s\nwant\n%s", err, b.String(), want)
