@@ -100,7 +100,7 @@ func (p *portal) login(ctx context.Context, c *call, m *portalv1.LoginRequest) (
 	return &portalv1.LoginResponse{Contestant: row.proto()}, nil
 }
 
-// logout forgets the session; without one there is nothing to forget, and that is no error.
+// logout deletes the session; it is not an error if there is none.
 func (p *portal) logout(_ context.Context, c *call) (*portalv1.LogoutResponse, error) {
 	endSession(c.w)
 	return &portalv1.LogoutResponse{}, nil
@@ -236,7 +236,7 @@ func endSession(w http.ResponseWriter) {
 	})
 }
 
-// bearsWorkerToken compares digests, so that the time it takes tells nothing of the token, not even its length.
+// bearsWorkerToken compares digests, so that its duration reveals nothing of the token, not even the length.
 func (p *portal) bearsWorkerToken(r *http.Request) bool {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {

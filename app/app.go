@@ -1,11 +1,11 @@
 // Package app is the portal: a contest portal over HTTP/1.1, one bare protobuf message per body.
 //
-// In goes a pool of databases, keys and a clock, out comes an http.Handler that serves the routes of proto/routes.tsv
-// for its role. The package knows nothing of rounds or hosts. What is allowed when and to whom is said in the comments
-// of proto/portal/v1 and in README.md beside this file; both are held by this package's tests.
+// New takes databases, keys and a clock, and returns an http.Handler that serves the routes of proto/routes.tsv for its role. The package
+// knows nothing of rounds or hosts. The comments of proto/portal/v1 and README.md in this directory define who may do what and when; this
+// package's tests hold both.
 //
-// The portal is the app that contestants are meant to speed up. It is correct, and slow for honest reasons: it looks
-// everything up anew on every request, and computes its aggregates over all results each time.
+// The portal is the app that contestants speed up. It is correct, and slow for honest reasons: it looks everything up again on every
+// request, and computes its aggregates over all results each time.
 package app
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Role says which routes a process serves.
+// Role is which routes a process serves.
 type Role string
 
 // The roles: RoleWeb is for contestants, audience and admins, RoleAPI for workers.
@@ -71,7 +71,7 @@ type Options struct {
 	PasswordIterations int
 }
 
-// Validate reports every fault of the options at once.
+// Validate reports all errors of the options together.
 func (o Options) Validate() error {
 	var faults []error
 	if o.Role != RoleWeb && o.Role != RoleAPI && o.Role != RoleAll {
@@ -121,7 +121,7 @@ type Portal struct {
 type portal struct {
 	Options
 	ids *IDs
-	// decoy is what a password is compared with when there is no such login, so that both take equally long.
+	// decoy is compared with the password if the login does not exist, so that both take equally long.
 	decoy string
 	// initializing lets one initialize run at a time.
 	initializing sync.Mutex
@@ -142,8 +142,7 @@ func New(o Options) (*Portal, error) {
 	return &Portal{p.handler(), p}, nil
 }
 
-// split reports whether jobs and results are in another place than the other tables, so that no statement and no
-// transaction covers both.
+// split: jobs and results are on other databases than the other tables, so that no statement and no transaction covers both.
 func (p *portal) split() bool { return p.Jobs != nil }
 
 func (p *portal) jobs() Store {

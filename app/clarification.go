@@ -105,7 +105,7 @@ func (p *portal) answerClarification(ctx context.Context, c *call, m *portalv1.A
 	return &portalv1.AnswerClarificationResponse{Clarification: row.proto()}, nil
 }
 
-// answer writes the answer and tells the team that asked, each time anew: a changed answer is news.
+// answer writes the answer and notifies the team that asked, each time again: a changed answer is news.
 func (p *portal) answer(ctx context.Context, tx *sqlx.Tx, id int64, m *portalv1.AnswerClarificationRequest) (clarification, error) {
 	var row clarification
 	err := tx.GetContext(ctx, &row, selectClarification+" WHERE id = ? FOR UPDATE", id)

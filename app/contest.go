@@ -20,7 +20,7 @@ type clock struct {
 // nowUS is the app's clock in microseconds since the Unix epoch.
 func (p *portal) nowUS() int64 { return p.Now().UnixMicro() }
 
-// phase says where the clock stands at a moment. Each phase begins with its moment.
+// phase is the contest's phase at a moment. Each phase begins with its moment.
 func (c clock) phase(nowUS int64) portalv1.Phase {
 	switch {
 	case nowUS < c.StartsAtUS:

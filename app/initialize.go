@@ -16,7 +16,7 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// copiers is how many tables are copied at once: a small server has few cores.
+// copiers is how many tables are copied in parallel: a small server has few cores.
 const copiers = 2
 
 type shard struct {
@@ -32,12 +32,12 @@ func (p *portal) shards() []shard {
 	return []shard{{p.Jobs, tablesOf(JobTables())}, {p.Store, tablesOf(OtherTables())}}
 }
 
-// initialize resets all data. Every table is copied anew from the seed tables beside the one in use, then all are
-// swapped by one RENAME, so that a request that comes meanwhile sees either the old data or the new, and one that fails
-// half way leaves the old. It goes on when its client gives up, since nobody could tell what a half-done one left.
+// initialize resets all data. It copies every table from the seed tables to a new table, then swaps all by one RENAME: a request meanwhile
+// sees either the old data or the new, and a failure leaves the old. It continues when its client gives up, since the state of a half-done
+// one would be unknown.
 //
-// Where the tables are split there are two RENAMEs, once all copies are there, that of jobs first (see notifyOnce). A
-// request in between sees new jobs beside old teams; what failed in between is mended by the next initialize.
+// Split tables need two RENAMEs, after all copies, that of jobs first (see notifyOnce). A request in between sees new jobs with old teams;
+// the next initialize repairs a failure in between.
 func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.InitializeRequest) (*portalv1.InitializeResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.InitializeLimit)
 	defer cancel()
@@ -62,8 +62,8 @@ func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.Initialize
 	return &portalv1.InitializeResponse{Language: "go", ApiUrl: p.APIURL}, nil
 }
 
-// alone runs fn while no other initialize runs, in this process or another. The mutex comes first, so that requests that
-// wait hold no connection.
+// alone runs fn while no other initialize runs, in this process or another. The mutex comes first, so that waiting requests hold no
+// connection.
 func (p *portal) alone(ctx context.Context, fn func() error) error {
 	p.initializing.Lock()
 	defer p.initializing.Unlock()
@@ -71,7 +71,7 @@ func (p *portal) alone(ctx context.Context, fn func() error) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() // the lock is given back by then
+	defer conn.Close() // the lock is released before
 	var got sql.NullInt64
 	const lock = "CONCAT(DATABASE(), '.initialize')"
 	if err := conn.GetContext(ctx, &got, "SELECT GET_LOCK("+lock+", ?)", int(p.InitializeLimit.Seconds())); err != nil {
@@ -165,7 +165,7 @@ func (s shard) swapTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() // its setting is back at the default by then
+	defer conn.Close() // its setting is reset before
 	if err := renamePatiently(ctx, conn, "RENAME TABLE "+strings.Join(renames, ", ")); err != nil {
 		return fmt.Errorf("swap tables: %w", err)
 	}
@@ -215,10 +215,10 @@ func tablesOf(names []string) []dataset.Table {
 	return slices.DeleteFunc(dataset.Tables(), func(t dataset.Table) bool { return !slices.Contains(names, t.Name) })
 }
 
-// Prepare makes, on one server, the seed tables of a dataset, and in the current database of db those of the portal's own
-// tables that are to be there: JobTables, OtherTables or both. The others are dropped. The seed tables are always all of
-// them, so that a table can come here later. It is quick when they hold that dataset already. Otherwise everything is made
-// anew, and the portal's tables are empty until the next initialize. db needs the right to create databases.
+// Prepare makes, on one server, the seed tables of a dataset, and in the current database of db the portal's own tables of the list:
+// JobTables, OtherTables or both. It drops the others. The seed tables are always complete, so that a table can move here later. If they
+// contain that dataset already, Prepare is quick; otherwise it recreates everything, and the portal's tables are empty until the next
+// initialize. db needs the right to create databases.
 func Prepare(ctx context.Context, db *sql.DB, seed uint64, scale dataset.Scale, tables []string) error {
 	if err := scale.Validate(); err != nil {
 		return err

@@ -97,7 +97,7 @@ func (q query) before() (int64, error) {
 	return q.number("before", 1, math.MaxInt64, math.MaxInt64)
 }
 
-// pathID gives the id in the path. What is no id names nothing, so it is 404 like any other id that names nothing.
+// pathID is the id in the path. Text that is not an id is 404, like an id without a row.
 func pathID(r *http.Request, name, what string) (int64, error) {
 	s := r.PathValue(name)
 	id, err := strconv.ParseInt(s, 10, 64)

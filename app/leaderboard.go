@@ -53,8 +53,8 @@ ORDER BY s.best_score DESC, s.team_id ASC`, untilUS)
 	return rows, err
 }
 
-// teamNames looks up what the rows of a ranking are called, and teams beside them. They are asked for after the results:
-// a team is there before its first result.
+// teamNames looks up the names of the teams of a ranking, and of others. It must run after the query for results: a team exists before its
+// first result.
 func teamNames(ctx context.Context, q sqlx.QueryerContext, rows []standing, others ...int64) (map[int64]string, error) {
 	ids := others
 	for i := range rows {
@@ -89,8 +89,8 @@ func shownUntil(c clock, phase portalv1.Phase) int64 {
 	return math.MaxInt64
 }
 
-// standings turns the top of a ranking into messages. A result whose team is not there is left out: where the tables are
-// split, an initialize under way may show new results beside old teams.
+// standings turns the top of a ranking into messages. It omits a result without a team: with split tables, new results may appear with old
+// teams during an initialize.
 func standings(rows []standing, names map[int64]string) []*portalv1.Standing {
 	list := make([]*portalv1.Standing, 0, len(rows))
 	for i := range rows {
@@ -176,7 +176,7 @@ func (d *dashboard) rank() int {
 	return slices.IndexFunc(d.rows, func(s standing) bool { return s.TeamID == d.teamID }) + 1
 }
 
-// ownStanding counts all of a team's passed results, whatever the leaderboard shows.
+// ownStanding counts all of a team's passed results, also those that the leaderboard hides.
 func ownStanding(ctx context.Context, q sqlx.QueryerContext, teamID int64) (standing, error) {
 	own := standing{TeamID: teamID}
 	err := sqlx.GetContext(ctx, q, &own, `

@@ -36,7 +36,7 @@ type call struct {
 	caller *contestant
 }
 
-// answer makes the response of a call. An error that is no *wire.Fault is the app's own failure.
+// answer makes the response of a call. An error other than *wire.Fault is the app's own failure.
 type answer func(ctx context.Context, c *call) (proto.Message, error)
 
 type endpoint struct {
@@ -144,7 +144,7 @@ func (p *portal) handler() http.Handler {
 	}
 	mux.HandleFunc("/", p.refuseRoute)
 	return p.observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The mux would redirect such a path, with a body that is no message.
+		// The mux would redirect such a path, with a body that is not a message.
 		if r.URL.Path != path.Clean(r.URL.Path) {
 			p.refuseRoute(w, r)
 			return

@@ -29,8 +29,8 @@ func (n *notification) proto() *portalv1.Notification {
 	return m
 }
 
-// lock takes the team's lock and the team's next number. What is rolled back gives the number back, so the numbers have no
-// gap. It reports false where the team is not there: an initialize came between, and nobody is left to be told.
+// lock takes the team's lock and the team's next number. A rollback returns the number, so the numbers have no gap. It is false if the team
+// is gone after an initialize: nobody is left to notify.
 func (n *notification) lock(ctx context.Context, tx *sqlx.Tx) (bool, error) {
 	res, err := tx.ExecContext(ctx, "UPDATE teams SET notified = notified + 1 WHERE id = ?", n.TeamID)
 	if err != nil {

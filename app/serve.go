@@ -98,7 +98,7 @@ func (p *portal) serve(e endpoint) http.Handler {
 	labels := pprof.Labels("route", e.Method+" "+e.Path)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := pprof.WithLabels(r.Context(), labels)
-		pprof.SetGoroutineLabels(ctx) // profiles tell which route a sample is of
+		pprof.SetGoroutineLabels(ctx) // profiles have the route of each sample
 		defer pprof.SetGoroutineLabels(r.Context())
 		ctx, cancel := context.WithTimeout(ctx, p.RequestLimit)
 		defer cancel()
@@ -128,7 +128,7 @@ func (p *portal) admit(ctx context.Context, a access, c *call) error {
 	if a == public {
 		return nil
 	}
-	// What depends on the cookie belongs in nobody's shared cache.
+	// A shared cache must not store what depends on the cookie.
 	c.w.Header().Set("Cache-Control", "private, no-store")
 	caller, err := p.caller(ctx, c.r)
 	switch {

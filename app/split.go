@@ -51,12 +51,12 @@ func (p *portal) finishJobSplit(ctx context.Context, id int64, m *portalv1.Repor
 	tellCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
 	defer cancel()
 	if tellErr := p.tellTeam(tellCtx, j); tellErr != nil {
-		return 0, tellErr // and not the refusal, which would say that all is done
+		return 0, tellErr // and not the refusal, which would mean that all is done
 	}
 	return resultID, err
 }
 
-// tellTeam notifies the team of an untold job and makes the job finished. Any number may try at once: one succeeds.
+// tellTeam notifies the team of a job and makes the job finished. Several may try at the same time: one succeeds.
 func (p *portal) tellTeam(ctx context.Context, j *job) error {
 	err := writeTx(ctx, p.Store, func(tx *sqlx.Tx) error { return p.notifyOnce(ctx, tx, j) })
 	if err != nil {

@@ -33,16 +33,16 @@ type Scenario interface {
 	Check(ctx context.Context) (faults []string, err error)
 	// Points is the score table.
 	Points() PointTable
-	// Facts says what the scenario has learnt of the app.
+	// Facts are what the scenario has learnt about the app.
 	Facts() map[string]string
 }
 
-// OpenScenario is a Scenario whose users can also come in an open loop: at set times, whatever came of those before.
+// OpenScenario is a Scenario whose users can also come in an open loop: at set times, regardless of how earlier visits ended.
 type OpenScenario interface {
 	Scenario
 	// NewVisitor returns the n-th visitor, from 0.
 	NewVisitor(n int) load.Visitor
-	// Staff returns the users who run in a closed loop beside the visitors.
+	// Staff returns the users who run in a closed loop in addition to the visitors.
 	Staff() []load.User
 }
 
@@ -56,9 +56,9 @@ type Options struct {
 	Arrivals load.Arrivals
 	// Seed decides Poisson arrivals.
 	Seed uint64
-	// Capacity, if set, makes the load a search for the highest rate that keeps the Objective. Each of its trials lasts for
-	// Duration; the outcome's figures are those of the last one. OnTrial, if set, is told of every
-	// trial as it ends, though not whether it confirms another.
+	// Capacity, if set, makes the load a search for the highest rate that keeps the Objective. Each of its trials lasts for Duration; the
+	// outcome's metrics are those of the last one. OnTrial, if set, is called after each trial, before it is known whether another confirms
+	// it.
 	Capacity  *load.Capacity
 	Objective load.Objective
 	OnTrial   func(load.Trial)
@@ -110,8 +110,8 @@ type Outcome struct {
 // Passed reports whether every phase was passed.
 func (o *Outcome) Passed() bool { return o.Reason == "" }
 
-// Fail fails the round for a reason from outside the scenario, such as a server that died. It comes before the faults that
-// followed from it. detail, which may be long, stands with the faults only.
+// Fail fails the round for a reason from outside the scenario, such as a server that died. It comes before the faults that followed from
+// it. detail, which may be long, is only in the list of faults.
 func (o *Outcome) Fail(reason, detail string) {
 	o.Reason = reason
 	o.Faults = slices.Insert(o.Faults, 0, result.Fault{Phase: "round", Text: strings.TrimSpace(reason + "\n" + detail)})
@@ -148,7 +148,7 @@ type round struct {
 	out *Outcome
 }
 
-// phase runs one phase and notes how it went; ok is false when it found faults.
+// phase runs one phase and records its result; ok is false if it found faults.
 func (r *round) phase(ctx context.Context, name Phase, run func(context.Context) ([]string, error)) (ok bool, err error) {
 	if r.OnPhase != nil {
 		r.OnPhase(name)
@@ -185,7 +185,7 @@ func (r *round) initialize(ctx context.Context) ([]string, error) {
 	return nil, nil
 }
 
-// score adds up the load. A round that failed has no points, whatever its load gave.
+// score adds up the load. A failed round has no points, regardless of its load.
 func (r *round) score() {
 	if !r.out.Loaded {
 		return

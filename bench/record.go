@@ -87,10 +87,10 @@ func generatorOf(u load.Usage, hits int64) result.Generator {
 	return g
 }
 
-// PointTable says what a round's hits are worth. Endpoints that it does not list give nothing and take PerError.
+// PointTable is the points of a round's hits. Endpoints that it does not list give none, and cost PerError.
 type PointTable struct {
 	PerHit []EndpointPoints
-	// PerError is added for every error of the load phase that is no timeout, PerTimeout for every timeout; both negative.
+	// PerError is added for every error of the load phase except timeouts, PerTimeout for every timeout; both negative.
 	PerError, PerTimeout int64
 }
 

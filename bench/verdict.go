@@ -9,7 +9,7 @@ import (
 	"isukit/bench/result"
 )
 
-// From where on something counts as a limit or a doubt; ratios, where nothing else is said.
+// From these values on something counts as a limit or a doubt; ratios, unless noted.
 const (
 	fullCPU       = 0.85 // of a host, over the second half of the load
 	fullDisk      = 0.8
@@ -141,7 +141,7 @@ func (h half) top(r *result.Round, host result.HostUsage) (top result.RoleUsage)
 	return top
 }
 
-// busyText says how busy a host was, and over how much of the load where that matters.
+// busyText describes how busy a host was, and for how much of the load if that matters.
 func (h half) busyText(u result.HostUsage) string {
 	late := 100 * h.busy(u)
 	if math.Abs(late-100*u.Busy) < 2 {
@@ -179,8 +179,8 @@ func (s *suspects) add(weight float64, resource, process, format string, args ..
 	s.all = append(s.all, suspect{weight, result.Bottleneck{Resource: resource, Host: s.host, Role: process, Text: fmt.Sprintf(format, args...)}})
 }
 
-// cpu goes by the second half of the load: users are added as long as there is room, so what limits shows in the end, and the mean over
-// all of it hides that.
+// cpu uses the second half of the load: users are added as long as there is room, so the limit shows at the end, and the mean over all of
+// it hides that.
 func (f *suspects) cpu(r *result.Round, late half, h result.HostUsage) {
 	top, generator := late.top(r, h), late.cores(result.RoleUsage{Role: result.GeneratorRole, MeanCores: r.Generator.CPUSeconds / max(r.LoadSeconds, 1e-3)})
 	switch busy := late.busy(h); {

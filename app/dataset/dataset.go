@@ -17,7 +17,7 @@ import (
 // Version counts the changes of what Generate gives for a seed. Prepared tables of another version are made again.
 const Version = 2
 
-// Scale says how much data there is.
+// Scale is the amount of data.
 type Scale string
 
 // The scales: Small is for tests, Standard for rounds.

@@ -118,8 +118,8 @@ type runner struct {
 	freeUS int64
 }
 
-// jobs makes n finished jobs in the order in which they finished. Every fiftieth team has none; the others take turns
-// in an order that is shuffled anew each time, so that no team ever has two at once.
+// jobs makes n finished jobs in the order in which they finished. Every fiftieth team has none; the others take turns in an order that is
+// shuffled each time, so that no team ever has two jobs at the same time.
 func (g *generator) jobs(d *Data, n int) {
 	var runners []*runner
 	for i := range d.Teams {

@@ -16,11 +16,11 @@ import (
 const (
 	// rowsPerInsert keeps a statement below half a MiB and below the 65,535 parameters that a server takes.
 	rowsPerInsert = 2_000
-	// loaders is how many connections insert at once: a small server has few cores.
+	// loaders is how many connections insert in parallel: a small server has few cores.
 	loaders = 2
 )
 
-// Stamp says what the prepared tables hold. Two stamps are equal exactly if the tables would be.
+// Stamp identifies the content of the prepared tables: two stamps are equal if and only if the tables would be.
 type Stamp struct {
 	Version int
 	Seed    uint64
@@ -54,9 +54,8 @@ func Prepared(ctx context.Context, db *sql.DB) (s Stamp, ok bool, err error) {
 	return s, true, nil
 }
 
-// Load drops the seed database of one server, makes it anew and fills it with d. hash turns a contestant's password and
-// salt into what the app stores. db needs the right to create databases. On an error the stamp is missing, so that the
-// next Prepared says so.
+// Load drops and recreates the seed database of one server and fills it with d. hash turns a contestant's password and salt into what the
+// app stores. db needs the right to create databases. After an error the stamp is missing, and Prepared is false.
 func Load(ctx context.Context, db *sql.DB, d *Data, hash func(*Contestant) (string, error)) error {
 	for _, statement := range createSeed() {
 		if _, err := db.ExecContext(ctx, statement); err != nil {

@@ -9,7 +9,7 @@ import (
 //go:embed schema.sql
 var schemaSQL string
 
-// SeedDatabase is the database of the prepared tables. It lies beside the app's own on every replica.
+// SeedDatabase is the database of the prepared tables, next to the app's own on every replica.
 const SeedDatabase = "portal_seed"
 
 // Table is one table of schema.sql.

@@ -10,7 +10,7 @@ import (
 type Comparison struct {
 	A SideSummary `json:"a"`
 	B SideSummary `json:"b"`
-	// Pairs is how many pairs of rounds took part; Interleaved says whether each pair ran for itself.
+	// Pairs is how many pairs of rounds took part; Interleaved: the rounds of each pair ran back to back.
 	Pairs       int  `json:"pairs"`
 	Interleaved bool `json:"interleaved"`
 	// Method names the test, Correction what was done for several metrics.
@@ -79,7 +79,7 @@ func Rounds(a, b Side, o Options) (*Comparison, error) {
 	return c, nil
 }
 
-// add estimates one metric; one that some round does not have is said and left out.
+// add estimates one metric; one that a round lacks is reported and left out.
 func (c *Comparison) add(m metric, pairs []pair, o Options) {
 	out := Metric{Name: m.name, Unit: m.unit, HigherIsBetter: m.higherIsBetter}
 	for _, p := range pairs {
@@ -89,7 +89,7 @@ func (c *Comparison) add(m metric, pairs []pair, o Options) {
 			return
 		}
 		if m.name == "errors" && p.a.All.Errors+p.b.All.Errors == 0 {
-			vb = va // none in both: no difference, whatever the hits
+			vb = va // none in both: no difference, regardless of the requests
 		}
 		out.ValuesA, out.ValuesB, out.BFirst = append(out.ValuesA, va), append(out.ValuesB, vb), append(out.BFirst, p.bFirst)
 	}
@@ -127,7 +127,7 @@ func (c *Comparison) judge(o Options) {
 	}
 }
 
-// why says which of the conditions for a verdict is not met.
+// why is the condition for a verdict that is not met.
 func (m Metric) why(p float64, o Options) string {
 	switch {
 	case m.Pairs < MinPairs:

@@ -16,8 +16,8 @@ const (
 	noisyFrequency = 0.9 // lowest over highest
 )
 
-// Disturbed says, a phrase each, what from outside disturbed a round; it is empty for a quiet one. It goes by the
-// surroundings alone and never by how well the round did, so leaving noisy rounds out favours no side.
+// Disturbed lists what disturbed a round from outside; empty for a quiet one. It reads only the surroundings and never the round's result,
+// so that leaving noisy rounds out favours no side.
 func Disturbed(r *result.Round) []string {
 	var why []string
 	add := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }

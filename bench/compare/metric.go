@@ -11,7 +11,7 @@ import (
 type metric struct {
 	name, unit     string
 	higherIsBetter bool
-	// of returns the figure; what is not above zero is not comparable.
+	// of returns the value; only values above zero can be compared.
 	of func(*result.Round) float64
 }
 
@@ -47,8 +47,8 @@ func metricNamed(name string) (metric, bool) {
 	return metrics[i], true
 }
 
-// Value returns how good a round is by a metric, as a number that is higher the better the round is: the figure, or 1 by it where lower is
-// better; 0 where the round has none. ok is false for a name that is no metric's.
+// Value returns how good a round is by a metric, as a number that is higher for a better round: the value, or its inverse if lower is
+// better; 0 if the round has none. ok is false if no metric has that name.
 func Value(name string) (of func(*result.Round) float64, ok bool) {
 	m, ok := metricNamed(name)
 	if !ok || m.higherIsBetter {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Options says how sure a verdict has to be.
+// Options are the confidence and the margin that a verdict needs.
 type Options struct {
 	// Alpha is the highest probability, in (0, 0.5), of calling anything better or worse when A and B are alike; it holds for
 	// all metrics of one comparison together.

@@ -21,7 +21,7 @@ type pair struct {
 	bFirst bool
 }
 
-// pairUp sorts both sides by time and puts the i-th rounds together. interleaved says whether each pair ran for itself.
+// pairUp sorts both sides by time and pairs their i-th rounds. interleaved: the rounds of each pair ran back to back.
 func pairUp(a, b Side) (pairs []pair, interleaved bool, warnings []string) {
 	as, bs := byTime(a.Rounds), byTime(b.Rounds)
 	if len(as) != len(bs) {
@@ -161,7 +161,7 @@ func differences(a, b Side) []Difference {
 	var list []Difference
 	for _, k := range keys {
 		if once := len(values[0][k])+len(values[1][k]) == len(a.Rounds)+len(b.Rounds) && len(a.Rounds) > 1; once {
-			continue // another value in every round, as a port: it names the round and says nothing of the side
+			continue // another value in every round, for example a port: it belongs to the round and not to the side
 		}
 		if !slices.Equal(values[0][k], values[1][k]) {
 			list = append(list, Difference{Key: k, A: strings.Join(values[0][k], " | "), B: strings.Join(values[1][k], " | ")})

@@ -24,7 +24,7 @@ func Evidence(logRatios []float64, shift float64) float64 {
 	return sum / float64(2*len(slopes))
 }
 
-// anytimeInterval holds every log ratio that the evidence has not refuted at alpha. It is right at all times together.
+// anytimeInterval contains every log ratio that the evidence has not refuted at alpha. It is valid at all times together.
 func anytimeInterval(d []float64, alpha float64) (low, high float64) {
 	reach := 0.01
 	for _, x := range d {

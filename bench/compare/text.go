@@ -91,7 +91,7 @@ func (c *Comparison) verdictText(m Metric) string {
 	return fmt.Sprintf("undecided, ~%d more", m.MorePairs)
 }
 
-// writeReach says what the pairs could have shown, and why undecided metrics are.
+// writeReach prints the effect that the pairs could have shown, and why metrics are undecided.
 func (c *Comparison) writeReach(b *strings.Builder) {
 	var parts []string
 	for _, m := range c.Metrics {

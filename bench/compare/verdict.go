@@ -25,7 +25,7 @@ const MaxPairs = 200
 // Estimate is what the pairs of one metric say. Ratios are B/A: 1.05 is 5 % more.
 type Estimate struct {
 	Pairs int `json:"pairs"`
-	// MedianA and MedianB are of the rounds. Ratio is the median of the pairs' ratios, not the medians' ratio.
+	// MedianA and MedianB are medians of the rounds. Ratio is the median of the pairs' ratios, not the ratio of the medians.
 	MedianA float64 `json:"median_a"`
 	MedianB float64 `json:"median_b"`
 	Ratio   float64 `json:"ratio"`

@@ -1,5 +1,5 @@
-// Package diff tells two rounds apart: what was changed between them stands beside what moved. Two rounds go in; lists come
-// out, the largest movement first. Whether a movement is more than noise is left to bench/compare, which wants several rounds.
+// Package diff compares two rounds: what was changed between them, and which metrics changed, the largest change first. Whether a change is
+// more than noise is left to bench/compare, which needs several rounds.
 package diff
 
 import (
@@ -27,7 +27,7 @@ const unlike = 0.1
 
 // Change is a condition that differs. From or To is "" where a side does not have it.
 type Change struct {
-	// Group is "fact", "topology", "round", "benchmark", or a host and source of settings, as "s1: sysctl".
+	// Group is "fact", "topology", "round", "benchmark", or a host and source of settings, for example "s1: sysctl".
 	Group string `json:"group"`
 	Key   string `json:"key"`
 	From  string `json:"from"`
@@ -44,7 +44,7 @@ type Move struct {
 	To     float64 `json:"to"`
 	// Weight orders the moves of a group: how far the sum of time, or of cores, has moved.
 	Weight float64 `json:"-"`
-	// OnlyA and OnlyB say that the other round has nothing of that name.
+	// OnlyA and OnlyB: the other round has nothing with that name.
 	OnlyA bool `json:"-"`
 	OnlyB bool `json:"-"`
 }
@@ -105,7 +105,7 @@ func (d *Diff) conditions() {
 	}
 }
 
-// planned is how long the load was meant to last; of a benchmark that is not isukit's own it is not known.
+// planned is the duration asked for; it is unknown for a benchmark that is not isukit's own.
 func planned(r *result.Round) string {
 	if r.Observed() || r.LoadSeconds <= 0 {
 		return ""
@@ -226,7 +226,7 @@ func (d *Diff) routes() {
 
 func (d *Diff) queries() {
 	of := func(r *result.Round) map[string]figures {
-		// Several databases may tell of the same query.
+		// Several databases may report the same query.
 		sums := map[string]result.Query{}
 		for _, q := range r.Queries.Queries {
 			sum := sums[q.Fingerprint]

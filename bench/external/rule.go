@@ -11,17 +11,16 @@ import (
 	"strings"
 )
 
-// Rule finds something in a benchmark's output: by a path in JSON (".result.score", ".runs[-1].score"), or by a regular
-// expression, whose first group is what is looked for, or all of it where there is no group. The last place counts.
+// Rule finds something in a benchmark's output: by a path in JSON (".result.score", ".runs[-1].score"), or by a regular expression, whose
+// first group is the result, or the whole match without a group. The last match counts.
 type Rule struct {
 	JSON   string
 	Regexp string
 }
 
-// IsZero tells whether there is no rule.
 func (r Rule) IsZero() bool { return r == Rule{} }
 
-// Check says what is wrong with the rule.
+// Check is an error if the rule is invalid.
 func (r Rule) Check() error {
 	if r.JSON != "" && r.Regexp != "" {
 		return errors.New("a rule is either json or regexp")
@@ -85,9 +84,9 @@ type document struct {
 	begin, end int
 }
 
-// documents returns the JSON objects of an output, the last first: all of it, or what begins with a brace on a line, also after
-// what a logger put before it. An object within another is no document of its own. Cut is where one begins that the output's end cuts
-// off, -1 when there is none: what is within it is no document either.
+// documents returns the JSON objects of an output, the last first: all of it, or what begins with a brace on a line, also after the prefix
+// of a logger. An object within another is not a document of its own. Cut is where an object begins that the output's end cuts off, -1
+// without one: nothing in it is a document either.
 func documents(output []byte) (found []document, cut int) {
 	cut = -1
 	for end := len(output); end > 0 && len(found) < maxDocuments; {

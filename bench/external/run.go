@@ -1,6 +1,5 @@
-// Package external runs a benchmark that somebody else wrote, as a command, and finds in its output the score and whether it
-// passed. What the command's exit status says is not trusted alone: some benchmarks exit with 0 and say "pass": false. What
-// happens beside the run, and where it is kept, is left to others.
+// Package external runs a benchmark that is a command, and finds in its output the score and whether it passed. It does not trust the exit
+// status alone: some benchmarks exit with 0 and print "pass": false. Measuring during the run, and saving it, are left to others.
 package external
 
 import (
@@ -41,14 +40,14 @@ type Run struct {
 	Exit int
 	// Output is the end of what it wrote to both its outputs.
 	Output []byte
-	// Ending says why it was ended from here: it hung, or the user interrupted it; "" when it ended by itself.
+	// Ending is why isukit stopped it: it hung, or the user interrupted it; "" if it exited.
 	Ending string
 }
 
 const killAfter = 10 * time.Second
 
-// Start runs the command and waits for its end. An error says that it could not be started or its output not be kept; a
-// benchmark that fails, hangs or is killed is a Run. When ctx ends, it is ended as if it hung.
+// Start runs the command and waits for its end. It is an error if the command cannot be started or its output not be saved; a benchmark
+// that fails, hangs or is killed is a Run. When ctx ends, the command is stopped as if it hung.
 func (c Command) Start(ctx context.Context) (*Run, error) {
 	cmd := exec.Command("sh", "-c", c.Line)
 	cmd.Dir, cmd.Env = c.Dir, c.Env

@@ -122,7 +122,7 @@ func flatten(prefix string, object map[string]any, figures map[string]float64) {
 	}
 }
 
-// maxScore bounds scores: above it a float64 no longer tells whole numbers apart.
+// maxScore bounds scores: above it a float64 no longer distinguishes whole numbers.
 const maxScore = 1 << 53
 
 // numberExpr is the one grammar of numbers: a sign; digits, which may be set apart in thousands by one kind of mark; a fraction; an
@@ -134,8 +134,8 @@ var numberExpr = regexp.MustCompile(`^([+-]?)` +
 
 var prefixes = map[string]float64{"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
-// Number reads text as one number, whole or not at all: "-1", "1.2e+07", "12,345.6", "1_000", "12.5k", "1234 points", also in quotes,
-// with colours or in full-width digits. What is cut ("1.2e+"), ambiguous ("1,23") or above 2^53 is an error that says so.
+// Number reads text as one number, completely or not at all: "-1", "1.2e+07", "12,345.6", "1_000", "12.5k", "1234 points", also in quotes,
+// with colours or in full-width digits. A number that is cut ("1.2e+"), ambiguous ("1,23") or above 2^53 is an error that gives the reason.
 func Number(text string) (float64, error) {
 	clean := strings.Trim(plain(text), " \t\"'`“”*")
 	m := numberExpr.FindStringSubmatch(clean)
@@ -161,7 +161,7 @@ func Number(text string) (float64, error) {
 	return v, nil
 }
 
-// escapes are the sequences with which a terminal is told of colours, titles and the like.
+// escapes are the control sequences of a terminal: colours, titles and the like.
 var escapes = regexp.MustCompile(`\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])`)
 
 // plain is text without what is for a terminal, with one kind of digits, signs and line ends.
@@ -173,10 +173,10 @@ func plain(text string) string {
 // keyword is how a score is named, with what may be written before it to name another one.
 var keyword = regexp.MustCompile(`(?i)(?:\b(best|high(?:est)?|max(?:imum)?|min(?:imum)?|prev(?:ious)?|last|old|target|required|expected|baseline|base|raw|sub|partial)[ _-]*)?(?:(?:\b|_)score\b|スコア)`)
 
-// linking is what stands between the name of a score and its number, where nothing else does.
+// linking is the text between the name of a score and its number, if nothing else is there.
 var linking = regexp.MustCompile(`^["'\x60*)\]]*(?:\s*(?:[:=|>→]+|=>|->|[-.…]{2,}|\t)|\s+(?:is|was|of)\b|\s)[\s"'\x60*“(\[|]*`)
 
-// label is what else may stand there: words before a colon, as in "score after 60 s: 1234".
+// label is other text that may be there: words before a colon, for example "score after 60 s: 1234".
 var label = regexp.MustCompile(`^[^:=\n]{0,60}[:=][\s"'\x60*“(\[|]*`)
 
 // errNoStatement says that a score is named without a number.

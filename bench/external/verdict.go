@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// Rules say how a benchmark's output is to be understood. Without Score it is what FindScore finds, without Pass the paths .pass and
-// .passed are tried, which need not be there.
+// Rules describe a benchmark's output. Without Score it is what FindScore finds, without Pass the paths .pass and .passed are tried, which
+// may be missing.
 type Rules struct {
 	Score Rule
 	// Pass must be found and be true (true, a number above 0, or a text other than "false", "no", "0", "ng", "fail", "failed").
 	Pass Rule
 	// Fail must not be found.
 	Fail Rule
-	// Messages is a list of texts, or what a regular expression finds, that tell what was wrong; without it .messages is tried.
+	// Messages is a list of texts, or the matches of a regular expression, with the failures; without it .messages is tried.
 	Messages Rule
 }
 
@@ -24,7 +24,7 @@ type Verdict struct {
 	Score float64
 	// Found says that a score was found.
 	Found bool
-	// Unread says why the score that is told is none that can be read; nil when it is, or when none is told.
+	// Unread is why the score in the output cannot be read; nil if it can, or if there is none.
 	Unread error
 	Passed bool
 	// Reason says in one sentence why it did not pass.
@@ -80,7 +80,7 @@ func (r Rules) failure(output []byte) string {
 	return ""
 }
 
-// score finds the score; an error says that the one which is told cannot be read whole.
+// score finds the score; it is an error if the one in the output cannot be read completely.
 func (r Rules) score(output []byte) (float64, bool, error) {
 	if r.Score.IsZero() {
 		return FindScore(output)

@@ -10,7 +10,7 @@ import (
 	"isukit/bench/result"
 )
 
-// NotesOnly in place of a number of rows leaves of a digest what could not be read, and what it lacks.
+// NotesOnly as the number of rows leaves only a digest's notes: unreadable lines and missing fields.
 const NotesOnly = -1
 
 // Access writes the digest of access logs, at most that many routes; 0 is all.
@@ -87,7 +87,7 @@ func routeRow(r result.Route, name string) []cell {
 	return row
 }
 
-// accessNotes say what may be missing from the routes, or stands out.
+// accessNotes are what may be missing from the routes, or is unusual.
 func accessNotes(d *result.AccessDigest) []string {
 	var notes []string
 	if d.Unreadable > 0 {

@@ -206,7 +206,7 @@ func cpuChart(seconds []result.Second, host result.HostUsage, roles []string, co
 	return c
 }
 
-// othersRole is what is left of a host's processes when the busiest are drawn by themselves.
+// othersRole is the rest of a host's processes when the busiest have curves of their own.
 const othersRole = "others"
 
 // roleColors gives every role of the timeline a colour by its order; colours repeat after paletteSize. The generator, and what
@@ -296,7 +296,7 @@ func band(tops, floors []float64, y scale) string {
 	return b.String()
 }
 
-// num writes a coordinate; what is no number becomes 0.
+// num writes a coordinate; NaN and infinity become 0.
 func num(x float64) string {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return "0"

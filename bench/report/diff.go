@@ -9,7 +9,7 @@ import (
 	"isukit/bench/diff"
 )
 
-// Diff writes what was changed between two rounds, then what moved, the largest first; most bounds each list, 0 is all.
+// Diff writes what was changed between two rounds, then which metrics changed, the largest first; most limits each list, 0 is all.
 func Diff(w io.Writer, d *diff.Diff, most int, s Style) error {
 	p := newSheet(s)
 	p.head("Changed", fmt.Sprintf("%s -> %s", clean(d.A.ID), clean(d.B.ID)))
@@ -17,7 +17,7 @@ func Diff(w io.Writer, d *diff.Diff, most int, s Style) error {
 	return p.writeMoves(w, d, most, diffNote(d))
 }
 
-// Moves writes what moved between two digests, the largest first; most bounds each list, 0 is all.
+// Moves writes what differs between two digests, the largest first; most limits each list, 0 is all.
 func Moves(w io.Writer, d *diff.Diff, most int, s Style) error {
 	return newSheet(s).writeMoves(w, d, most, perMinuteNote(d))
 }
@@ -33,7 +33,7 @@ func (p *sheet) writeMoves(w io.Writer, d *diff.Diff, most int, note string) err
 	return err
 }
 
-// diffNote says how the figures of a difference are to be read.
+// diffNote explains how to read the numbers of a difference.
 func diffNote(d *diff.Diff) string {
 	return perMinuteNote(d) + "One round each: the differences may be noise. isukit compare shows their confidence."
 }
@@ -98,7 +98,7 @@ func (p *sheet) moves(d *diff.Diff, group, title string, most int) {
 	}
 }
 
-// sameName tells whether the row before is of the same name, which is then not repeated.
+// sameName: the row before has the same name, which is then not repeated.
 func sameName(m diff.Move, rows [][]cell) bool {
 	for i := len(rows) - 1; i >= 0; i-- {
 		if rows[i][0].text != "" {

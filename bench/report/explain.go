@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// explained is what a table of EXPLAIN says, a line for each table that is read: how, by which key, about how many rows, and
-// what else the server does. What is no such table comes back line by line.
+// explained is a table of EXPLAIN as text, one line for each table that is read: how, by which key, about how many rows, and what else the
+// server does. Other text is returned line by line.
 func explained(text string) []string {
 	var names []string
 	var lines []string

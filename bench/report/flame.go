@@ -25,7 +25,7 @@ type flameBox struct {
 	Y, Depth                    int
 	// From and Part are ratios of the whole.
 	From, Part string
-	// Route is set for boxes that stand for a route of the app.
+	// Route is set for boxes that are a route of the app.
 	Route string
 	// Focus is set for boxes that are wide enough to be chosen with the keyboard.
 	Focus bool
@@ -54,7 +54,7 @@ func flames(r *result.Round) []flame {
 	return all
 }
 
-// flameOf draws a profile; where another is given, boxes say what share of it the same calls have, and those that differ stand out.
+// flameOf draws a profile; if another is given, boxes show the share of the same calls in it, and those that differ have another colour.
 func flameOf(p result.Profile, id string, other map[string]float64, otherName string) flame {
 	f := flame{ID: id, Title: clean(p.Host + ": " + p.Name), About: amount(p.Total, p.Unit) + " total", Top: topsOf(p)}
 	if other != nil {

@@ -12,8 +12,7 @@ import (
 
 // LiveState is what is known of a round while it runs.
 type LiveState struct {
-	// Phase is what the round is doing; PhaseElapsed is how long already, and PhaseTotal how long it is meant to take, 0 when
-	// that is not known.
+	// Phase is the current phase; PhaseElapsed is its time so far, and PhaseTotal its planned time, 0 if unknown.
 	Phase                    string
 	PhaseElapsed, PhaseTotal time.Duration
 	// Elapsed counts from the round's start.

@@ -6,7 +6,7 @@ import (
 	"isukit/bench/result"
 )
 
-// subtitle says what was played.
+// subtitle names the kind of load.
 func subtitle(r *result.Round) string {
 	if !r.Observed() {
 		return fmt.Sprintf("%s on topology %s, seed %d, %s", r.Scenario, r.Topology, r.Seed, moment(r.StartedAt))

@@ -48,7 +48,7 @@ func settingsViews(r *result.Round) []settingsView {
 	return views
 }
 
-// openFiles tells how many files the process had open that came nearest to its limit; "" where that was not looked at.
+// openFiles are the open files of the process that came nearest to its limit; "" if unknown.
 func openFiles(r *result.Round, u result.RoleUsage) string {
 	for _, s := range r.Series {
 		for _, p := range s.Processes {

@@ -65,7 +65,7 @@ func (p *sheet) line(parts ...string) {
 	p.WriteByte('\n')
 }
 
-// head begins a section: an empty line, its title, and what is to be said about it in a lighter tone.
+// head begins a section: an empty line, its title, and an explanation in a lighter tone.
 func (p *sheet) head(title, about string) {
 	p.line()
 	if about != "" {

@@ -58,7 +58,7 @@ type IndexEntry struct {
 	Rate          float64 // hits a second
 	P99           float64 // milliseconds
 	At            time.Time
-	// Commit is its subject, perhaps with its author; Changed says what else differs from the round before.
+	// Commit is its subject, perhaps with its author; Changed lists other differences from the round before.
 	Commit  string
 	Changed []string
 	Notes   []result.Note
@@ -119,7 +119,7 @@ type siteGroup struct {
 
 type siteRow struct{ Name, Figure, From, To, Change string }
 
-// Index writes the page of all rounds, newest first; it asks "live" beside itself for what runs.
+// Index writes the page of all rounds, newest first; it fetches "live" from the same address for the round in progress.
 func Index(w io.Writer, entries []IndexEntry) error {
 	best := -1
 	for i, e := range entries {

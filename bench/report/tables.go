@@ -2,7 +2,7 @@ package report
 
 import "io"
 
-// Page is what rounds together say, as tables: for a browser, and for whoever prints it.
+// Page shows rounds together, as tables: for a browser, and for printing.
 type Page struct {
 	Title, About string
 	Tables       []Table

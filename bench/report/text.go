@@ -56,7 +56,7 @@ func (p *sheet) score(r *result.Round) {
 	}
 }
 
-// capacity tells what a search found, and that the figures are not of the whole round.
+// capacity describes the result of a search, and which part of the round the metrics are from.
 func capacity(r *result.Round) string {
 	least := ""
 	if r.CapacityAtLeast {
@@ -66,7 +66,7 @@ func capacity(r *result.Round) string {
 		least, r.CapacityRate, plural(int64(len(r.Trials)), "trial"))
 }
 
-// loaded says whether the round came as far as its load.
+// loaded: the round came as far as its load.
 func loaded(r *result.Round) bool { return r.All.Hits > 0 || len(r.Endpoints) > 0 || len(r.Roles) > 0 }
 
 func phases(r *result.Round) string {

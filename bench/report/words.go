@@ -98,7 +98,7 @@ func fitting(s string, most int) int {
 	return len(s)
 }
 
-// shorten makes an endpoint's name fit: it gives up what stands between braces before it cuts.
+// shorten makes an endpoint's name fit: it removes the text between braces before it cuts.
 func shorten(name string, most int) string {
 	for columns(name) > most {
 		open := strings.LastIndex(strings.ReplaceAll(name, "{…}", "(…)"), "{")

@@ -20,7 +20,7 @@ type AccessDigest struct {
 	Lines      int64 `json:"lines"`
 	Unreadable int64 `json:"unreadable"`
 	Outside    int64 `json:"outside"`
-	// Untimed lines told no time; without a window they are counted all the same.
+	// Untimed lines have no time; without a window they count anyway.
 	Untimed int64 `json:"untimed,omitempty"`
 	// Zoneless lines told a time without a zone, which was taken for the host's, or the given one.
 	Zoneless int64 `json:"zoneless,omitempty"`
@@ -66,7 +66,7 @@ type Route struct {
 
 // SlowRequest is one request that took long.
 type SlowRequest struct {
-	// At is when it ended, in UTC; absent when the log does not tell.
+	// At is when it ended, in UTC; absent if the log does not contain it.
 	At     time.Time `json:"at,omitzero"`
 	Ms     float64   `json:"ms"`
 	Status int       `json:"status"`
@@ -82,7 +82,7 @@ type QueryDigest struct {
 	Outside    int64 `json:"outside"`
 	// Sampled is the highest number of statements of which the server logged only one; what is counted is what was logged.
 	Sampled int64 `json:"sampled,omitempty"`
-	// Sources says where it comes from: "slow log of s1", "performance_schema of s1".
+	// Sources are where it was read: "slow log of s1", "performance_schema of s1".
 	Sources  []string         `json:"sources,omitempty"`
 	Examples []UnreadableLine `json:"examples,omitempty"`
 	// Queries are those with the largest sums of time; Left is how many more there were.
@@ -93,7 +93,7 @@ type QueryDigest struct {
 // Counted is how many of the statements the queries sum up.
 func (d *QueryDigest) Counted() int64 { return d.Statements - d.Unreadable - d.Outside }
 
-// Query sums up the statements of one fingerprint that one source tells of.
+// Query sums up the statements of one fingerprint in one source.
 type Query struct {
 	// ID is the fingerprint's hash in hexadecimal digits, the same in every round.
 	ID          string `json:"id"`

@@ -27,9 +27,9 @@ type Entry struct {
 	Err   error
 }
 
-// List reads the rounds below dir, newest first, and keeps of each what lists show: without endpoints, timelines, digests, series,
-// profiles and settings, which Find and Get give. A damaged round is an Entry with Err; hidden directories and those without
-// a round.json are passed over, and a dir that does not exist holds no rounds.
+// List reads the rounds below dir, newest first, with what lists show of each: without endpoints, timelines, digests, series, profiles and
+// settings, which Find and Get read. A damaged round is an Entry with Err. Hidden directories and those without a round.json are skipped,
+// and a dir that does not exist contains no rounds.
 func List(dir string) ([]Entry, error) {
 	ids, err := IDs(dir)
 	if err != nil {
@@ -56,7 +56,7 @@ func IDs(dir string) ([]string, error) {
 	return ids, nil
 }
 
-// Get reads the round of exactly that id below dir. A directory that is a link out of dir is no round of it.
+// Get reads the round with exactly that id below dir. A link out of dir is not one of its rounds.
 func Get(dir, id string) (r *Round, path string, err error) {
 	path = filepath.Join(dir, id)
 	one, err := openID(dir, id)
@@ -102,7 +102,7 @@ func Find(dir, query string) (r *Round, path string, err error) {
 	return Get(dir, id)
 }
 
-// FindID returns the id of the round that query names, as Find does, but for paths. Whether it can be read is not looked at.
+// FindID returns the id of the round that query names, as Find does, except for paths. The round may be unreadable.
 func FindID(dir, query string) (string, error) {
 	ids, err := names(dir)
 	if err != nil {

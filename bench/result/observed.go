@@ -2,15 +2,15 @@ package result
 
 import "time"
 
-// Benchmark is a benchmark that somebody else wrote, and how it ran. Secrets in it are masked.
+// Benchmark is a benchmark that is not isukit's, and how it ran. Secrets in it are masked.
 type Benchmark struct {
 	// Command is what was run; "" says that the benchmark was started elsewhere.
 	Command string `json:"command,omitempty"`
 	// Exit is its exit status.
 	Exit int `json:"exit"`
-	// Ending says why it was ended from here; "" when it ended by itself.
+	// Ending is why isukit stopped it; "" if it exited.
 	Ending string `json:"ending,omitempty"`
-	// ScoreFrom says where the score comes from: "command", "given" or "none".
+	// ScoreFrom is the source of the score: "command", "given" or "none".
 	ScoreFrom string `json:"score_from"`
 	// Began and Ended are the window that everything else was measured in.
 	Began time.Time `json:"began"`
@@ -63,7 +63,7 @@ type ProcessUsage struct {
 	CPUSeconds   float64 `json:"cpu_s"`
 	PeakRSSBytes int64   `json:"peak_rss_bytes"`
 	Count        int     `json:"count"`
-	// OpenFiles and FileLimit are of the process that came nearest to its limit; absent where it was not looked at.
+	// OpenFiles and FileLimit are those of the process that came nearest to its limit; absent if unknown.
 	OpenFiles int64 `json:"open_files,omitempty"`
 	FileLimit int64 `json:"file_limit,omitempty"`
 }

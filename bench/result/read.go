@@ -205,11 +205,11 @@ func nthID(id string, n int) string {
 	return id + "-" + strconv.Itoa(n)
 }
 
-// Observed reports whether the round's load was made by somebody else's benchmark, whose command or output the record has.
+// Observed: the load was not isukit's; the record has the benchmark's command or output.
 func (r *Round) Observed() bool { return r.Benchmark.ScoreFrom != "" }
 
-// LoadTook is how long the load phase really lasted, in seconds; what was meant where the record does not say, and 1 where it
-// says nothing at all, so that it can be divided by.
+// LoadTook is how long the load phase lasted, in seconds; the planned time if the record does not have it, or otherwise 1, so that one can
+// divide by it.
 func (r *Round) LoadTook() float64 {
 	if r.Observed() && r.LoadSeconds > 0 {
 		return r.LoadSeconds // its phase may have waited for the end

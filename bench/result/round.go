@@ -25,8 +25,8 @@ type Round struct {
 	Reason string `json:"reason,omitempty"`
 	Score  Score  `json:"score"`
 
-	// CapacityRate is the highest rate that kept the objective, in visits a second, when the load searched for it; AtLeast
-	// says that the search ended there without finding one that did not. All other figures are of the last trial.
+	// CapacityRate is the highest rate that kept the objective, in visits a second, if the load searched for it; AtLeast: the search ended
+	// there without finding one that did not. All other metrics are those of the last trial.
 	CapacityRate    float64 `json:"capacity_rate,omitempty"`
 	CapacityAtLeast bool    `json:"capacity_at_least,omitempty"`
 	Trials          []Trial `json:"trials,omitempty"`
@@ -36,8 +36,8 @@ type Round struct {
 
 	Phases []Phase `json:"phases"`
 	Faults []Fault `json:"faults,omitempty"`
-	// All sums up every hit of the load phase: its Name is "all" and its Share 1. Its quantiles are of the merged histogram;
-	// they cannot be had from those of Endpoints.
+	// All sums up every hit of the load phase: its Name is "all" and its Share 1. Its quantiles are those of the merged histogram, which
+	// cannot be computed from those of Endpoints.
 	All        Endpoint     `json:"all"`
 	Endpoints  []Endpoint   `json:"endpoints"`
 	Errors     []ErrorGroup `json:"errors,omitempty"`
@@ -114,7 +114,7 @@ type Endpoint struct {
 	// Share is this endpoint's part of all hits.
 	Share         float64 `json:"share"`
 	ReceivedBytes int64   `json:"received_bytes"`
-	// Latency counts from when the hit was meant to go, FromSent from when it went.
+	// Latency counts from a hit's scheduled send time, FromSent from its actual one.
 	Latency  Latency `json:"latency"`
 	FromSent Latency `json:"latency_from_sent"`
 }
@@ -183,8 +183,8 @@ type HostUsage struct {
 	Foreign float64 `json:"foreign"`
 }
 
-// Noise is what else may have disturbed the round, on the machine where the load generator ran. What went to other
-// processes and to other virtual machines stands with the hosts.
+// Noise is other disturbance of the round, on the machine of the load generator. The hosts have the CPU time of other processes and other
+// virtual machines.
 type Noise struct {
 	// The load averages over a minute right before and after the load: tasks that ran or wanted to.
 	LoadAverageBefore float64 `json:"load_average_before"`
@@ -214,7 +214,7 @@ type Generator struct {
 	// were slow. Absent where nothing held it back.
 	KneeUsers int    `json:"knee_users,omitempty"`
 	KneeBy    string `json:"knee_by,omitempty"`
-	// Limits say, a sentence each, why the generator may have been the limit of the round; they stand among the warnings, too.
+	// Limits are sentences, each a reason why the generator may have limited the round; they are in the warnings, too.
 	Limits []string `json:"limits,omitempty"`
 }
 

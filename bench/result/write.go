@@ -20,12 +20,12 @@ import (
 // RoundFile is the name of the record inside a round's directory.
 const RoundFile = "round.json"
 
-// MaxRoundBytes bounds round.json: Write refuses to lay down and Read refuses to take more.
+// MaxRoundBytes limits round.json: Write and Read refuse a larger one.
 const MaxRoundBytes = 32 << 20
 
 const maxSameID = 1000
 
-// File is an artifact that Write lays down beside round.json.
+// File is an artifact that Write puts next to round.json.
 type File struct {
 	// Path is relative to the round's directory, with forward slashes ("hosts/s1/access.log").
 	Path string
@@ -163,7 +163,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Note is what somebody wrote about a round. Notes lie beside the rounds, a file each, as a round is never changed.
+// Note is a person's text about a round. Notes are files next to the rounds, as a round is never changed.
 type Note struct {
 	At   time.Time `json:"at"`
 	By   string    `json:"by,omitempty"`
@@ -209,7 +209,7 @@ func AddNote(dir, id string, n Note) error {
 	return nil
 }
 
-// Notes are those about a round, oldest first. What is not a note is passed over.
+// Notes are those about a round, oldest first. Files that are not notes are skipped.
 func Notes(dir, id string) []Note {
 	one, err := openID(dir, notesDir+"/"+id)
 	if err != nil {

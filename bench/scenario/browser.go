@@ -29,7 +29,7 @@ type browser struct {
 	load context.Context
 	// token is shown to the api role; empty for everybody but workers.
 	token string
-	// due is when the next request is meant to go; zero for at once.
+	// due is the scheduled time of the next request; zero for now.
 	due time.Time
 }
 
@@ -37,10 +37,10 @@ func (p *Portal) browser(load context.Context, user int, agent string) *browser 
 	return &browser{Client: p.opts.Engine.NewClient(user, agent), p: p, load: load}
 }
 
-// close ends the connections. What the app sent too much is a fault, which the load has counted by itself.
+// close ends the connections. Surplus bytes from the app are a fault, which the load has already counted.
 func (b *browser) close() { _ = b.Client.Close() }
 
-// takeDue returns when the request that is made now is meant to go.
+// takeDue returns the scheduled time of this request.
 func (b *browser) takeDue() time.Time {
 	due := b.due
 	b.due = time.Time{}
@@ -61,7 +61,7 @@ type call struct {
 	query string // what follows "?"
 	body  proto.Message
 	into  proto.Message
-	// want is the status that is right; 0 means 200. For 400 and above the answer must be an Error.
+	// want is the correct status; 0 means 200. For 400 and above the answer must be an Error.
 	want    int
 	timeout time.Duration
 	// refusable answers may be 503 without harm.
@@ -139,7 +139,7 @@ func (c *call) judge(r *load.Response) error {
 	return nil
 }
 
-// unexpectedStatus tells what the app said of itself, where it did.
+// unexpectedStatus adds the app's own error message, if there is one.
 func unexpectedStatus(r *load.Response, want int) error {
 	text := fmt.Sprintf("status %d instead of %d", r.Status, want)
 	if e, ok := wire.FromResponse(r.Status, r.Header("Content-Type"), r.Body); ok {
@@ -160,7 +160,7 @@ func checkErrorBody(r *load.Response) error {
 	return nil
 }
 
-// outcome says what became of a write whose request ended with err.
+// outcome is how a write ended.
 type outcome uint8
 
 const (
@@ -196,7 +196,7 @@ func fillTarget(template string, id int64, query string) string {
 	return template + "?" + query
 }
 
-// page says which part of a list, newest first, was asked for: limit rows with ids below before, 0 for all.
+// page is the part of a list, newest first, that was asked for: limit rows with ids below before, 0 for all.
 type page struct {
 	before int64
 	limit  int
@@ -224,7 +224,7 @@ func (p page) check(of string, rows int, id func(i int) int64) (oldest int64, er
 	for i := range rows {
 		switch {
 		case i == 0 && p.before != 0 && id(0) >= p.before:
-			// Who pages back by such a list never comes to its end.
+			// Paging back through such a list never ends.
 			return 0, load.Faultf(load.Wrong, "list of "+of+" begins elsewhere than asked", "%d, asked for those before %d", id(0), p.before)
 		case i > 0 && oldest <= id(i):
 			return 0, load.Faultf(load.Wrong, "list of "+of+" is not in order", "%d stands before %d", oldest, id(i))

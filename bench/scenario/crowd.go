@@ -13,7 +13,7 @@ import (
 const (
 	// crowdSize is how many people visit in turn, so that each comes again after as many visits.
 	crowdSize = 200
-	// staffCasts is how many casts' workers and admins are at work beside the crowd, in a closed loop.
+	// staffCasts is how many casts' workers and admins are at work next to the crowd, in a closed loop.
 	staffCasts = 8
 	// emptySteps bounds the steps of a plan that one visit looks through for one that sends something.
 	emptySteps = 20
@@ -53,7 +53,7 @@ type crowd struct {
 	mu   sync.Mutex
 	made int // users' numbers so far, the staff's included
 	size int
-	idle []*person // whoever came longest ago first
+	idle []*person // the longest idle first
 }
 
 // person is a user who makes a visit now and then.
@@ -128,7 +128,7 @@ func (u *user) audience(ctx context.Context) {
 	u.lookOn(ctx, userAgents[kindAudience], false)
 }
 
-// bot looks at the leaderboard often and may be turned away.
+// bot reads the leaderboard often and may be rejected without penalty.
 func (u *user) bot(ctx context.Context) {
 	u.lookOn(ctx, userAgents[kindBot], true)
 }
@@ -166,7 +166,7 @@ func (b *browser) leaderboard(ctx context.Context, refusable bool) error {
 	})
 }
 
-// frontPage loads the page and then, as a browser does, what it names: from the cache where the server says so.
+// frontPage loads the page and then, like a browser, what it links: from the cache if the server allows it.
 func (b *browser) frontPage(ctx context.Context) error {
 	if err := b.asset(ctx, "/"); err != nil {
 		return err

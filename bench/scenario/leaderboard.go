@@ -53,7 +53,7 @@ func (m *model) checkStanding(s *portalv1.Standing, low, high time.Time) error {
 	return t.standing(low, high).check(s)
 }
 
-// check says how the standing s breaks the bounds; a value that was right once is stale, any other is wrong.
+// check reports how the standing s breaks the bounds; a value that was correct once is stale, any other is wrong.
 func (b bounds) check(s *portalv1.Standing) error {
 	switch {
 	case s.ResultCount < b.countLow:

@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// A write takes effect at some moment between when it was sent and when it was acknowledged. The model keeps both, and
-// holds every answer against two states: what must have happened by the time the question was asked, and what may have
-// happened by the time the answer came. An answer that lies between the two is right; a write whose outcome is unknown
-// (a timeout) may be seen or not for ever.
+// A write takes effect at some moment between when it was sent and when it was acknowledged. The model keeps both, and compares every
+// answer with two states: what must have happened before the question was sent, and what may have happened before the answer came. An
+// answer that lies between the two is correct; a write whose outcome is unknown (a timeout) may or may not be seen, for ever.
 type write struct {
 	sent  time.Time
 	acked time.Time // zero while unknown
@@ -113,7 +112,7 @@ func (t *team) questionByText(text string) *question {
 type bounds struct {
 	bestLow, bestHigh   int64
 	countLow, countHigh int32
-	latest              []int64 // the values that are right
+	latest              []int64 // the correct values
 }
 
 // standing returns the bounds of the team's standing for a question asked at low and answered at high.

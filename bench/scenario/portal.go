@@ -19,12 +19,12 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// Options say which portal is measured and what it holds.
+// Options are the portal to measure, and its data.
 type Options struct {
 	Seed   uint64
 	Engine *load.Engine
 	Mix    Mix // "" is Everyone
-	// Web is where contestants, audience and admins go: the proxy. Where workers go is told by initialize.
+	// Web is where contestants, audience and admins go: the proxy. The answer to initialize contains the address for workers.
 	Web *load.Origin
 	// WorkerToken is the secret that workers show.
 	WorkerToken string
@@ -59,7 +59,7 @@ type Team struct {
 
 // Portal is the scenario of the reference app. It implements bench.Scenario.
 type Portal struct {
-	// OnStep, if set before the load, is told every step as its user begins it; it is called from many goroutines.
+	// OnStep, if set before the load, is called with every step as its user begins it, from many goroutines.
 	OnStep func(user int, s Step)
 
 	opts      Options
@@ -205,7 +205,7 @@ func (u *user) next(ctx context.Context) (s Step, ok bool) {
 	return s, sleep(ctx, s.Pause) && load.Stay(ctx) == nil
 }
 
-// planned returns the next step at once.
+// planned returns the next step immediately.
 func (u *user) planned() Step {
 	s := u.plan.next()
 	if u.OnStep != nil {

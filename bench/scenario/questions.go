@@ -217,8 +217,8 @@ func (b *browser) poll(ctx context.Context, t *team, in *inbox) error {
 	return b.do(ctx, c)
 }
 
-// take holds new notifications against the model and keeps them. Their numbers have no gap, each job is told of once, and
-// whatever has certainly happened before the poll is told by it.
+// take compares new notifications with the model and keeps them. Their numbers have no gap, each job is in one of them, and they contain
+// all that has certainly happened before the poll.
 func (in *inbox) take(m *model, t *team, ns []*portalv1.Notification, sent, done time.Time) error {
 	if in.jobs == nil {
 		in.jobs, in.answered = map[int64]bool{}, map[int64]int{}

@@ -35,7 +35,7 @@ func (u *user) worker(ctx context.Context) {
 			}
 			continue
 		}
-		// What was begun is ended, also after the end of the load: a job left running could not be checked.
+		// A job that was begun is finished, also after the end of the load: one left running could not be checked.
 		b.run(do, name, j)
 	}
 }

@@ -44,7 +44,7 @@ type config struct {
 	WriteMode    string      `yaml:"write_mode"`    // see app/fanout; empty: its default
 	AppProcesses int         `yaml:"app_processes"` // that write to the databases; 0: one
 	ReadPolicy   string      `yaml:"read_policy"`   // random or least-busy; empty: random
-	ReadDSNFile  string      `yaml:"read_dsn_file"` // where reads go instead; not beside groups, which have their own
+	ReadDSNFile  string      `yaml:"read_dsn_file"` // where reads go instead of to DSN; groups have their own
 
 	readDSN *mysql.Config
 }
@@ -52,7 +52,7 @@ type config struct {
 type databaseConf struct {
 	Name    string `yaml:"name"`
 	DSNFile string `yaml:"dsn_file"` // holds one go-sql-driver DSN, mode 0600
-	Weight  int    `yaml:"weight"`   // its share of the reads beside the others'; 0: 1
+	Weight  int    `yaml:"weight"`   // its share of the reads, relative to the others; 0: 1
 
 	dsn *mysql.Config
 }
@@ -65,7 +65,6 @@ type datasetConf struct {
 // configFlags is what the command line says of the configuration.
 type configFlags struct{ file, role string }
 
-// configHint tells where a configuration is shown.
 const configHint = `"isukit-app --help" shows a configuration, app/README.md all its keys`
 
 // load reads the file that the flags name and everything that it names. The error is a *usageError with every fault.
@@ -145,7 +144,7 @@ func unknownIn(node ast.Node, under string) []error {
 	return faults
 }
 
-// settle makes paths absolute to dir, reads the DSNs, and reports every fault at once.
+// settle makes paths absolute to dir, reads the DSNs, and reports all errors together.
 func (c *config) settle(dir string) error {
 	var faults []error
 	fault := func(key, format string, args ...any) {

@@ -87,7 +87,7 @@ func (c *config) tableFaults() []error {
 	return faults
 }
 
-// anyTable in a group's tables stands for every table that no other group names.
+// anyTable in a group's tables means every table that no other group names.
 const anyTable = "*"
 
 func (c *config) groupOf(table string) int {

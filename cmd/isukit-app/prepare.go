@@ -43,7 +43,7 @@ created. Existing rows are replaced. It takes some seconds with scale standard.`
 	return cmd
 }
 
-// runPrepare prepares every database of conf, all at once, and says how long it took.
+// runPrepare prepares all databases of conf in parallel and prints the duration.
 func runPrepare(ctx context.Context, conf *config, out, errs io.Writer, asJSON bool) error {
 	start := time.Now()
 	fmt.Fprintf(errs, "isukit-app: preparing with scale %s\n", conf.Dataset.Scale)

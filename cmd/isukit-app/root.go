@@ -26,7 +26,7 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// hintedError is a failure that is no fault of the command line, with what to do about it.
+// hintedError is an error that the command line did not cause, with a hint.
 type hintedError struct {
 	err  error
 	hint string

@@ -28,7 +28,7 @@ const databaseHint = "check that each database runs, accepts the user of its dsn
 const (
 	// openTimeout is how long serve waits for databases that are still starting.
 	openTimeout = 30 * time.Second
-	// stopTimeout is how long requests that are under way may take once the process was told to stop.
+	// stopTimeout limits requests in progress after a signal to stop.
 	stopTimeout = 10 * time.Second
 )
 
@@ -57,7 +57,7 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	if err != nil {
 		return &hintedError{errors.Join(fmt.Errorf("open the databases: %w", err), pool.Close()), databaseHint}
 	}
-	defer stores.close() // every request has ended by then
+	defer stores.close() // no request is in progress here
 	opts := app.Options{
 		Role: app.Role(conf.Role), Store: stores.rest, SessionKey: []byte(key), WorkerToken: token, APIURL: conf.APIURL,
 		AppID: conf.AppID, Logger: &logger,
@@ -83,13 +83,13 @@ func runServe(ctx context.Context, conf *config, errs io.Writer) error {
 	return group.Wait()
 }
 
-// secretHint tells how to make a file with a secret of at least so many bytes.
+// secretHint is the command that makes a file with a secret of at least this many bytes.
 func secretHint(bytes, file string) string {
 	return fmt.Sprintf("(umask 077; openssl rand -hex %s > %s), or chmod 600 if it exists", bytes, file)
 }
 
-// fresh lets every request see what was acknowledged before it, also by another process. Replicas that copy by themselves
-// would show it late.
+// fresh lets every request see what was acknowledged before it, also by another process. Databases that replicate without isukit would show
+// it late.
 func (c *config) fresh(next http.Handler) http.Handler {
 	if !c.replicated() {
 		return next
@@ -134,7 +134,7 @@ func newServer(address string, handler http.Handler, logger zerolog.Logger) *htt
 	}
 }
 
-// serveAll listens first on all addresses, so that one that is taken is said at once, then serves until ctx ends.
+// serveAll listens on all addresses before it serves any, so that an address in use is reported immediately. It serves until ctx ends.
 func serveAll(ctx context.Context, servers []*http.Server, logger zerolog.Logger) error {
 	var listeners []net.Listener
 	for _, s := range servers {
@@ -202,7 +202,7 @@ func stop(s *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
-		_ = s.Close() // Shutdown's error says what was cut off
+		_ = s.Close() // Shutdown's error names the requests that were cut off
 		return fmt.Errorf("stop %s: %w", s.Addr, err)
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 type subjectKind string
 
 const (
-	oneKind     subjectKind = "this command" // where there is no other
+	oneKind     subjectKind = "this command" // used where no other kind applies
 	thePortal   subjectKind = "the portal"
 	aProject    subjectKind = "a project"
 	aTopology   subjectKind = "a running topology"
@@ -220,7 +220,7 @@ func refuseFlags(cmd *cobra.Command, args []string) error {
 	return ui.UsageError(errors.Join(faults...), "docs/flags.md lists what each flag applies to")
 }
 
-// refuses says why a flag does not apply beside others that are set; "" when it does.
+// refuses is the reason why a flag does not apply together with the others that are set, or "".
 func (u flagUse) refuses(kind subjectKind, flag string, set *pflag.FlagSet) string {
 	for _, r := range u.not {
 		if r.kind == kind && slices.Contains(strings.Fields(r.flags), flag) {

@@ -133,7 +133,7 @@ func (o screenOptions) places(top *topology.Topology) ([]session.Place, error) {
 	return nil, ui.UsageError(fmt.Errorf("--place needs a suitable round: %w", why), ui.HintOf(why, "isukit round -t "+top.Name+" --users 20, with the driver of the rounds"))
 }
 
-// searched plays what is left of a search.
+// searched plays the remaining rounds of a search.
 func (o screenOptions) searched(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (found, report.Page, error) {
 	r, err := (&session.Autotune{Screen: session.Screen{Journal: journal, Say: say}, Plan: plan}).Run(ctx)
 	if r == nil {

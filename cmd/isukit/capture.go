@@ -198,7 +198,7 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 	return p, nil
 }
 
-// whyNothing says what became of a capture of which nothing was shown.
+// whyNothing explains a capture that printed nothing.
 func whyNothing(o captureOptions, stats capture.Stats) string {
 	switch {
 	case stats.Exchanges > 0:
@@ -212,7 +212,6 @@ func whyNothing(o captureOptions, stats capture.Stats) string {
 // liveRingBytes holds a quarter of a second of a gigabit, or three seconds of 1,000 hits of 10 kB each.
 const liveRingBytes = 32 << 20
 
-// liveHint says what helps against what kept a live capture from starting.
 func liveHint(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission):

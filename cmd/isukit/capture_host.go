@@ -22,7 +22,8 @@ import (
 	"isukit/proto/capture"
 )
 
-// captureHost captures on a host of the lab, of the project, or of the topology that is up over ssh, or else on one that ssh knows by that name.
+// captureHost captures on a host of the lab, of the project, or of the deployed topology, or otherwise on one that ssh knows under that
+// name.
 func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	netns, err := labNetns(ctx, o.host, o.stateDir)
 	if err != nil {
@@ -99,7 +100,7 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 		}
 	})
 	p, reading := readStream(context.WithoutCancel(ctx), o, output, opts, decoder, s)
-	if stop() { // it ended by itself
+	if stop() { // it exited before it was stopped
 		input.Close()
 	}
 	io.Copy(io.Discard, output) // nothing is left, or nobody wants it

@@ -10,8 +10,8 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// finishCommands gives every command below root what all have in common: errors about arguments tell how the command is used,
-// and a group of commands does not take an unknown one for a question about itself.
+// finishCommands gives all commands below root what they share: errors about arguments print the usage, and a group of commands refuses an
+// unknown one instead of printing its help.
 func finishCommands(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		c.GroupID = "" // helpGroups has them

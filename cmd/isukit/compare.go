@@ -86,8 +86,7 @@ func runCompare(ctx context.Context, o compareOptions, a, b string, s streams) e
 	return compareKept(o, a, b, s)
 }
 
-// runInterleaved runs rounds of both sides, keeps them like all others, and compares them. When it is interrupted, or a
-// round could not be run, what there is by then is compared all the same.
+// runInterleaved runs rounds of both sides, saves and compares them. After an interruption or a failed round it compares those that exist.
 func runInterleaved(ctx context.Context, o compareOptions, a, b string, s streams) error {
 	runner, drop, err := newRoundRunner(ctx, o, a, b, s)
 	if drop != nil {
@@ -141,7 +140,7 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 	return printComparison(o, sides[0], sides[1], nil, s)
 }
 
-// compareHint is what to do where a side is no round.
+// compareHint is the hint for a side that is not a round.
 func compareHint(query string) string {
 	if slices.Contains(infra.ShippedNames(), query) {
 		return "topology=" + query + " selects that topology; --rounds 10 runs rounds of both sides"
@@ -149,7 +148,7 @@ func compareHint(query string) string {
 	return `"isukit ls" lists the rounds; --rounds 10 runs some`
 }
 
-// printComparison compares and prints; warnings are said beside those of the comparison itself.
+// printComparison compares and prints; warnings are added to those of the comparison.
 func printComparison(o compareOptions, a, b compare.Side, warnings []string, s streams) error {
 	if o.bench {
 		return compare.GoBench(s.out, a, b)

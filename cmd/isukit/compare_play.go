@@ -48,7 +48,7 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 	var trees []func() error
 	drop = func() {
 		for _, gone := range trees {
-			_ = gone() // git forgets a tree that is no longer there, too
+			_ = gone() // git forgets a deleted tree, too
 		}
 		os.RemoveAll(dir)
 	}

@@ -69,7 +69,7 @@ func parseRunnable(query string) (runnableSide, error) {
 	return side, nil
 }
 
-// splitArgs splits at blanks; what stands between quotes of either kind is one piece.
+// splitArgs splits at blanks; text between quotes of either kind is one argument.
 func splitArgs(text string) ([]string, error) {
 	var args []string
 	var word strings.Builder

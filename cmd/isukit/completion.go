@@ -9,8 +9,8 @@ import (
 	"isukit/cmd/internal/round"
 )
 
-// candidates are what may stand at one place, as "VALUE" or "VALUE\tABOUT". They are asked for at each press of a key, so
-// that nothing is started for them, and an error is no candidates.
+// candidates are the possible values of an argument, as "VALUE" or "VALUE\tABOUT". The shell calls them at each press of a key: they must
+// start nothing, and return none after an error.
 type candidates func(cmd *cobra.Command, args []string) []string
 
 // fixedValues are what flags of these names take, in every command.
@@ -150,7 +150,7 @@ func completeFlags(c *cobra.Command) {
 	}
 }
 
-// inList puts what of a list has been typed before each value, as in "score,p9".
+// inList prefixes each value with the part of the list that is already typed, for example "score," of "score,p9".
 func inList(values []string, typed string) []string {
 	done := typed[:strings.LastIndexByte(typed, ',')+1]
 	if done == "" {

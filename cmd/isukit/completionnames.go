@@ -160,7 +160,7 @@ func routePaths(cmd *cobra.Command, args []string) []string {
 	return list
 }
 
-// labHostNames are the hosts that are up in the lab, and the two names beside them.
+// labHostNames are the hosts in the lab, "switch" and "generator".
 func labHostNames(cmd *cobra.Command, _ []string) []string {
 	list := []string{"switch\tvirtual switch between the hosts", "generator\tload generator"}
 	dir := stateDir(cmd)

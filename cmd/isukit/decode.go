@@ -224,7 +224,7 @@ func printBody(body *decode.Body, schema *decode.Schema, asJSON bool, s streams)
 	return nil
 }
 
-// explain says what is wrong with a body, what it may be instead, and what its bytes look like.
+// explain prints why a body was not decoded, what else it may be, and its bytes.
 func explain(w io.Writer, schema *decode.Schema, data []byte, body *decode.Body) {
 	for _, f := range body.Faults {
 		fmt.Fprintf(w, "isukit: fault: %s\n", f)

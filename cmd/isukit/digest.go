@@ -46,7 +46,7 @@ func (o *digestOptions) addFlags(cmd *cobra.Command, what string) {
 	o.chosenRows.addFlags(cmd)
 }
 
-// shown are the first rows, as --top has it.
+// shown is the number of rows to print: --top, or all.
 func (o *digestOptions) shown(n int) int {
 	if o.top > 0 {
 		return min(o.top, n)
@@ -113,7 +113,6 @@ routes instead. It counts and shows lines that it cannot read.`,
 	return cmd
 }
 
-// addAccessFlags are those that say how access logs are read.
 func (o *digestAccessOptions) addAccessFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.format, "format", "", "json, ltsv (with labels: 'json took=request_time'), combined, envoy, or the format of nginx, Apache, H2O or Envoy (default: detected)")
 	f.StringVar(&o.zone, "zone", "UTC", "time zone of times without one, for example Asia/Tokyo, +09:00 or Local")
@@ -175,7 +174,7 @@ func printDigest[R, D any](o digestOptions, s streams, figures ui.RowFigures[R],
 	return text(s.out, &out, o.top, wideStyle(s.out))
 }
 
-// wideStyle is styleOf with room for all columns where the output is no terminal.
+// wideStyle is styleOf with room for all columns unless the output is a terminal.
 func wideStyle(w io.Writer) report.Style {
 	style := ui.StyleOf(w)
 	if style.Width == 0 {

@@ -158,7 +158,7 @@ func (o doctorOptions) wantUp(ctx context.Context, site *infra.Site) error {
 		return err
 	}
 	st, err := site.Status(ctx)
-	if st == nil { // else it tells what is up, though not all hosts answer
+	if st == nil { // otherwise the report shows what is up, though not all hosts respond
 		return err
 	}
 	if st.Topology != want.Name {

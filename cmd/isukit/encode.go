@@ -22,7 +22,7 @@ type encodeOptions struct {
 	body   bodyOptions
 }
 
-// bodyOptions say where a message to be sent comes from: a file (or "-") in text or JSON format, or field=value arguments.
+// bodyOptions are the sources of a message: a file (or "-") in text or JSON format, or field=value arguments.
 type bodyOptions struct {
 	file   string
 	fields []string

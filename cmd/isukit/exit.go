@@ -33,8 +33,8 @@ func joined(err error) []error {
 	return all
 }
 
-// exitCode prints err as the user should see it and maps it to the exit code. What went wrong besides an interruption or a round that
-// failed, as in clearing away after it, is told all the same.
+// exitCode prints err for the user and maps it to the exit code. Other errors beside an interruption or a failed round are printed as well,
+// for example of the clean-up.
 func exitCode(w io.Writer, err error) int {
 	if err == nil || readerGone(err) {
 		return ui.ExitOK
@@ -62,7 +62,7 @@ func exitCode(w io.Writer, err error) int {
 	return cmp.Or(e.code, c.Code)
 }
 
-// ending is how a command ended: interrupted, by a round that failed, or by errors that are to be told.
+// ending is how a command ended: interrupted, with a failed round, or with errors to print.
 type ending struct {
 	code        int
 	interrupted bool

@@ -81,7 +81,7 @@ it. Run the command again to add more.`,
 
 const maxKeysBytes = 1 << 20
 
-// wantedOfTeam are the items that flags ask for; every fault is told at once.
+// wantedOfTeam are the items that the flags name; all errors are reported together.
 func wantedOfTeam(users, tools []string) (want []team.Item, err error) {
 	var errs []error
 	for _, u := range users {

@@ -23,7 +23,7 @@ type labHost struct {
 	Name              string       `json:"name"`
 	Address           string       `json:"address"`
 	CPUs              float64      `json:"cpus"`    // that it has, after scaling
-	Threads           int          `json:"threads"` // CPUs on which it may run at once
+	Threads           int          `json:"threads"` // CPUs on which it may run at the same time
 	MemoryBytes       int64        `json:"memory_bytes"`
 	LinkBitsPerSecond int64        `json:"link_bits_per_second,omitempty"`
 	Link              string       `json:"link,omitempty"`  // what it does to frames, as in the topology file
@@ -275,7 +275,6 @@ func newLabRunCmd(s streams) *cobra.Command {
 	}
 }
 
-// unknownLabHost says which hosts there are, to whom asked for another.
 func unknownLabHost(ctx context.Context, lab *machine.Driver, err error) error {
 	if !errors.Is(err, host.ErrUnknownHost) {
 		return err

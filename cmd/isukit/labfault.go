@@ -25,7 +25,7 @@ func newLabLinkCmd(s streams) *cobra.Command {
 	}
 }
 
-// faultFlags say what to do to the link of a host.
+// faultFlags describe the fault on the link of a host.
 type faultFlags struct {
 	values            map[string]*string // by host.FlawKeys
 	cut, stall, clear bool

@@ -26,7 +26,7 @@ func openLabReach(ctx context.Context, stateDir string) (*labReach, error) {
 	}
 	lab, err := machine.OpenLab(machine.Options{StateDir: stateDir, Keep: true})
 	if err != nil {
-		return r, nil // whoever may not use the lab has no business with its hosts
+		return r, nil // a user without access to the lab cannot use its hosts
 	}
 	r.lab = lab
 	wants, err := lab.Hosts(ctx)

@@ -25,11 +25,11 @@ func main() {
 func mainExit() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	// Whoever reads what is said here may go away ("isukit round 2>&1 | head"): that must not end the process before it has
-	// cleaned up. A signal that is caught, unlike one that is ignored, stays at its default in the servers that it starts.
+	// The reader of these streams may exit first ("isukit round 2>&1 | head"): that must not end the process before it has cleaned up. A
+	// signal that is caught, unlike one that is ignored, keeps its default in the servers that isukit starts.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
-		// A second signal ends the process at once: clean-up that hangs must not hold the terminal.
+		// A second signal ends the process immediately: clean-up that hangs must not hold the terminal.
 		<-ctx.Done()
 		stop()
 	}()

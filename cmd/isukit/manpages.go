@@ -44,7 +44,7 @@ func writeManPages(cmd *cobra.Command, dir string) error {
 // roff collects a page in the language of man(7).
 type roff struct{ strings.Builder }
 
-// text writes lines of text as they are, but for what the language would take for its own.
+// text writes lines of text and escapes what roff would interpret.
 func (r *roff) text(text string) {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	for line := range strings.Lines(text) {

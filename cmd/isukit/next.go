@@ -21,8 +21,8 @@ import (
 	"isukit/infra/topology"
 )
 
-// sayNext tells the one command that most likely comes next, made from what was seen; "" is no command. It is the last line of a
-// command and goes to standard error. silent is --quiet, or --json.
+// sayNext prints the command that most likely comes next; "" prints nothing. It is the last line of a command, on standard error. silent is
+// --quiet or --json.
 func sayNext(s streams, silent bool, command string) {
 	if !silent && command != "" {
 		fmt.Fprintf(s.err, "isukit: next: %s\n", command)
@@ -91,8 +91,8 @@ func nextPlacement(to string, o roundOptions, envoy bool) string {
 	return "isukit round -t " + to + " --driver lab" + o.carried
 }
 
-// baseline is a remark on a placement in the lab after a round that had the whole machine: what its score can be compared with.
-// In the lab each host has a part of the CPUs that it declares, and so would have the one host of that round.
+// baseline is a comment on a placement in the lab, whose hosts have only the CPUs that they declare, after a round that had the whole
+// machine: it names the round whose score can be compared.
 func baseline(to string, r *result.Round, o roundOptions) string {
 	top, err := readTopology(to)
 	if err != nil || o.Driver != "" || len(r.Hosts) == 0 {

@@ -91,7 +91,7 @@ func runObserve(ctx context.Context, o observeOptions, s streams) error {
 	return err
 }
 
-// listenForHook answers any request on an address and tells when the first came, until stop. Nothing is answered before the logs are
+// listenForHook answers any request on an address and reports when the first came, until stop. It answers nothing before the logs are
 // marked: the benchmark begins with the answer, and its first requests would be missing.
 func listenForHook(ctx context.Context, address string, began chan<- time.Time, marked <-chan struct{}) (stop func(), err error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)

@@ -248,7 +248,7 @@ func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 		return err
 	}
 	if !report.Clean() {
-		if o.mode != string(fanout.ModeReplicated) { // there, the servers' own replication mends
+		if o.mode != string(fanout.ModeReplicated) { // there, the servers' own replication repairs them
 			sayNext(s, o.quiet || o.asJSON, o.on("isukit replicas repair"))
 		}
 		return ui.ErrCheckFailed
@@ -297,8 +297,7 @@ func printReport(o replicasOptions, report any, text string, s streams) error {
 // errNoReplicas says that no database was named, and that there is none to take in its place.
 var errNoReplicas = errors.New("no databases are named, and no topology is running")
 
-// ofSite makes what is up with a driver, found where none was named, the databases that are meant, and calls fn with them. Their DSNs
-// hold for as long as fn runs.
+// ofSite calls fn with the databases that the options select, of the driver that is deployed. Their DSNs are valid while fn runs.
 func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) error) (err error) {
 	name, err := round.FindDriver(o.driver, o.stateDir)
 	if err != nil {

@@ -42,7 +42,7 @@ are not restored. ROUND: see "isukit show --help".`,
 	return cmd
 }
 
-// A record may be somebody else's: what is taken from it as an argument must look like one.
+// A record may come from another person: only what looks like an argument is taken from it as one.
 var (
 	commitHash = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 	plainName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)

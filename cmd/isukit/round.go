@@ -91,7 +91,7 @@ func roundedProject(cmd *cobra.Command) (*project.Project, string, error) {
 	return p, dir, err
 }
 
-// noTopologyArgument refuses arguments, and says how a topology is named that was meant by one.
+// noTopologyArgument refuses arguments, and shows how to name a topology.
 func noTopologyArgument(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 && slices.Contains(infra.ShippedNames(), args[0]) {
 		return ui.UsageError(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0]), "isukit round -t "+args[0])
@@ -99,7 +99,7 @@ func noTopologyArgument(cmd *cobra.Command, args []string) error {
 	return cobra.NoArgs(cmd, args)
 }
 
-// ofProject plays a round of a project in place of the reference app.
+// ofProject plays a round of a project instead of the reference app.
 func (o *roundOptions) ofProject(ctx context.Context, p *project.Project, dir string, s streams) error {
 	if p.Benchmark.External {
 		return ui.UsageError(errors.New("isukit does not start this project's benchmark (benchmark.external is true)"), "record it with isukit observe, or set benchmark.command in isukit.yaml")
@@ -161,13 +161,13 @@ func runRound(ctx context.Context, o roundOptions, s streams) error {
 	return o.play(ctx, spec, s)
 }
 
-// play plays a round, prints it, and says what could be done next.
+// play plays a round, prints it and suggests the next command.
 func (o roundOptions) play(ctx context.Context, spec infra.Spec, s streams) error {
 	view := ui.NewRoundView(s.err, o.quiet, o.Duration)
 	spec.Progress = func(step string) { view.Step("%s", step) }
 	record, path, err := o.Options.Play(ctx, spec, view)
 	if err != nil && record != nil {
-		// The round was played, and could not be kept or cleared away; what it gave is not lost with that.
+		// The round was played but could not be saved or cleaned up after; its result is printed anyway.
 		return errors.Join(err, printRound(record, path, o.asJSON, s))
 	}
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// screenOptions are those of `isukit screen` and, but for the plan, of `isukit screen resume`.
+// screenOptions are those of `isukit screen` and, except for the plan, of `isukit screen resume`.
 type screenOptions struct {
 	session.ScreenPlan
 	metrics  []string
@@ -187,7 +187,7 @@ func (o screenOptions) resume(ctx context.Context, kind, path string, s streams)
 // found is what an experiment found, for JSON; nil where it did not come so far.
 type found any
 
-// play plays what is left of an experiment and prints what it found.
+// play plays the remaining rounds of an experiment and prints its result.
 func (o screenOptions) play(ctx context.Context, kind string, journal *session.Journal, plan session.TunePlan, say func(string, ...any), s streams) (err error) {
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	if err := o.open(journal, say); err != nil {
@@ -210,7 +210,7 @@ func (o screenOptions) play(ctx context.Context, kind string, journal *session.J
 	return errors.Join(err, showPage(page, strings.TrimSuffix(journal.Path, ".jsonl"), o.quiet, s))
 }
 
-// screened plays what is left of a screen.
+// screened plays the remaining rounds of a screen.
 func (o screenOptions) screened(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (found, report.Page, error) {
 	r, err := (&session.Screen{ScreenPlan: plan.ScreenPlan, Journal: journal, Say: say}).Run(ctx)
 	if r == nil {

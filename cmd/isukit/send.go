@@ -146,7 +146,6 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 	return o.answer(resp, routes, schema, s)
 }
 
-// sendHint says what helps against what kept a request from being answered.
 func sendHint(ctx context.Context, err error, t *http.Transport, target *url.URL) string {
 	var certificate *tls.CertificateVerificationError
 	switch {
@@ -194,7 +193,7 @@ func http1Only() *http.Protocols {
 	return p
 }
 
-// serverURL reads what --to says: a URL, or a host with a port, for which http is meant.
+// serverURL reads --to: a URL, or HOST:PORT, which means http.
 func serverURL(to string) (*url.URL, error) {
 	raw := to
 	if strings.HasPrefix(raw, "unix:") {

@@ -99,8 +99,8 @@ func isLoopback(addr net.Addr) bool {
 	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
-// roundServer serves the rounds of one directory. It writes notes, and nothing else. What it reads may be somebody else's, and any page of the
-// network may send requests to it.
+// roundServer serves the rounds of one directory. Notes are the only thing that it writes. Records may come from other people, and any page
+// of the network may send requests.
 type roundServer struct {
 	dir   string
 	local bool   // it listens on the loopback alone
@@ -109,7 +109,7 @@ type roundServer struct {
 	// patience is for how long a client may take none of what is sent to it, and pagePatience for how long it may take a large page, before
 	// which no other is made.
 	patience, pagePatience time.Duration
-	// busy is held by whoever reads a record or makes a page: one at a time, whatever the number of requests.
+	// busy is locked while a record is read or a page is made: one at a time, regardless of the number of requests.
 	busy chan struct{}
 }
 
@@ -120,7 +120,7 @@ func newRoundServer(dir string) *roundServer {
 // tokenCookie holds the token after the first visit, so that it need not stand in addresses.
 const tokenCookie = "isukit_token"
 
-// filePolicy is for everything that is no page of isukit's: it is data, and nothing in it runs or loads anything.
+// filePolicy is for everything except isukit's own pages: it is data, and must not run or load anything.
 const filePolicy = "sandbox; default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 func (h *roundServer) handler() http.Handler {
@@ -298,8 +298,8 @@ func (h *roundServer) live(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(text)
 }
 
-// file serves a round's page, its record, and what the record lists. The page is made from the record, as the file of its name may be
-// somebody else's.
+// file serves a round's page, its record, and the files that the record lists. The page is made from the record: a stored page may come
+// from another person.
 func (h *roundServer) file(w http.ResponseWriter, r *http.Request) {
 	query, path := r.PathValue("id"), r.PathValue("path")
 	id, err := h.id(query)

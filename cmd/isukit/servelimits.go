@@ -75,7 +75,7 @@ func (l *roundList) has(id, path string) bool {
 	return slices.Contains(l.known[id].files, path)
 }
 
-// read is what is shown of a round, beside the round before it.
+// read reads what is shown of a round and of the round before it.
 func (l *roundList) read(id, before string) listedRoundFiles {
 	stamp := before
 	if st, err := os.Lstat(filepath.Join(l.dir, id, result.RoundFile)); err == nil {

@@ -42,8 +42,8 @@ func findStateDir(cmd *cobra.Command) (string, error) {
 	return filepath.Abs(dir)
 }
 
-// cleanDead clears away what an isukit that was killed has left. It runs before every command: servers that nobody owns
-// take CPU from the next round, and their user does not know of them.
+// cleanDead cleans up after an isukit that was killed. It runs before every command: servers without an owner take CPU from the next round,
+// and their user does not know of them.
 func cleanDead(cmd *cobra.Command, s streams) error {
 	dir, err := findStateDir(cmd)
 	if err != nil {

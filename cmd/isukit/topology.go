@@ -174,7 +174,7 @@ func newTopologyDiffCmd(s streams) *cobra.Command {
 	return cmd
 }
 
-// diffTopologies says how two topologies differ, a line each.
+// diffTopologies lists the differences of two topologies, one per line.
 func diffTopologies(cmd *cobra.Command, from, to string) ([]string, error) {
 	p, _, err := projectPlaced(cmd)
 	if err != nil {

@@ -185,7 +185,7 @@ func runPlacedDown(ctx context.Context, cmd *cobra.Command, opened *round.Opened
 	return err
 }
 
-// runPlacedVerify says what an apply of the topology that is up would change.
+// runPlacedVerify prints what applying the deployed topology again would change.
 func runPlacedVerify(ctx context.Context, placed *site.Site, asJSON bool, s streams) error {
 	name, done, err := placed.Up(ctx)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"isukit/infra/site"
 )
 
-// rebootOptions say what isukit topology verify does besides looking.
+// rebootOptions are the changes that isukit topology verify makes, beyond reading.
 type rebootOptions struct {
 	how      string // "" is nothing; each, or all
 	noAsk    bool

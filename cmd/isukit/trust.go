@@ -32,8 +32,8 @@ type trusted struct {
 	SHA256 string `json:"sha256"`
 }
 
-// trustProject asks before a command runs what a project file says, when this machine has not seen the file or it has changed since:
-// it may have come with somebody else's repository. It does nothing for commands that read no project.
+// trustProject asks before a command runs commands from a project file that this machine has not seen, or that has changed since: it may
+// have come with another person's repository. It does nothing for commands that read no project.
 func trustProject(cmd *cobra.Command, s streams) error {
 	file, err := cmd.Flags().GetString("project")
 	if err != nil || slices.ContainsFunc([]string{"driver", "db", "explain-score"}, cmd.Flags().Changed) {
@@ -49,7 +49,7 @@ func trustProject(cmd *cobra.Command, s streams) error {
 	}
 	p, dir, err := round.FindProject(file)
 	if err != nil || p == nil {
-		return nil // the command says what is wrong
+		return nil // the command reports the error
 	}
 	if cmd.Parent().Name() == "topology" && len(p.Topologies) == 0 {
 		return nil // it is about the portal
@@ -81,7 +81,7 @@ func trustProject(cmd *cobra.Command, s streams) error {
 }
 
 func trustedOf(p *project.Project, path string) trusted {
-	text, _ := json.Marshal(p) // it came from YAML, and holds nothing that JSON has not
+	text, _ := json.Marshal(p) // it came from YAML and contains nothing that JSON lacks
 	sum := sha256.Sum256(text)
 	return trusted{Path: path, SHA256: hex.EncodeToString(sum[:])}
 }

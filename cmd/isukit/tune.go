@@ -34,7 +34,6 @@ type tuneOptions struct {
 	on func(command string) string
 }
 
-// next tells what comes next on the same servers.
 func (o tuneOptions) next(s streams, command string) {
 	if command != "" {
 		sayNext(s, o.quiet || o.asJSON, o.on(command))
@@ -190,8 +189,8 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 	})
 }
 
-// sayHolds says how much it is that holds: nothing applied holds as well, and is not what one asks for. measure is the round that
-// tells what it is worth, "" where there is none.
+// sayHolds prints how many settings were verified: with none applied there is nothing to fail, which is worth an error. measure is the
+// round that shows their effect, or "".
 func (o tuneOptions) sayHolds(n int, measure string, s streams) error {
 	text, next := "nothing is applied", ""
 	if n > 0 {

@@ -15,14 +15,14 @@ import (
 // Engine names a kind of database server.
 type Engine string
 
-// The engines. Auto stands for the first of MariaDB and MySQL that is found.
+// The engines. Auto is the first of MariaDB and MySQL that is installed.
 const (
 	Auto    Engine = "auto"
 	MariaDB Engine = "mariadb"
 	MySQL   Engine = "mysql"
 )
 
-// ErrNotFound says that no server of the engine is installed; errors that wrap it say where it was looked for.
+// ErrNotFound means that no server of the engine is installed; errors that wrap it list the places searched.
 var ErrNotFound = errors.New("database server not found")
 
 // Install is a server program on a host, ready to be run.
@@ -33,7 +33,7 @@ type Install struct {
 	program []string // what goes before the server's options
 	initdb  string   // mariadb-install-db, of an installed MariaDB
 	scripts string   // directory with the SQL that makes the system tables, of a MariaDB in a tree
-	base    []string // options that tell where the program's own files are
+	base    []string // options with the paths of the program's own files
 	path    string   // the server binary
 	held    bool     // by AppArmor
 }
@@ -41,11 +41,10 @@ type Install struct {
 // Path is the server's binary.
 func (in Install) Path() string { return in.path }
 
-// FindOp tells about servers, each after a line with its name: of the tree of its engine in localDir, which is not there where it is "",
-// or else of the host. A tree's programs need its own libraries, so they are started through its own loader; no chroot, hence no root, is
-// needed for that. Debian keeps servers in sbin, which users do not have on their PATH. AppArmor's profiles attach to a path: Ubuntu has
-// one for /usr/sbin/mysqld, which then may not open a data directory, socket or log anywhere but in its system's. root is before the
-// paths of these files, for tests.
+// FindOp lists servers, each after a line with its name: of the tree of its engine in localDir ("" for none), or otherwise of the host. A
+// tree's programs need its own libraries, so they are started through its own loader, which needs no chroot and hence no root. Debian keeps
+// servers in sbin, which is not on users' PATH. AppArmor's profiles attach to a path: Ubuntu's for /usr/sbin/mysqld allows no data
+// directory, socket or log outside the system's own. root is a prefix of these paths, for tests.
 func FindOp(localDir, root string) host.Op {
 	return host.Script(`PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/usr/libexec
 look() {
@@ -99,7 +98,7 @@ func find(ctx context.Context, h host.Host, engine Engine, op host.Op) (in Insta
 	return in, fmt.Errorf("%w: no %v on host %s, on PATH or in the system's directories", ErrNotFound, engines, h.About().Name)
 }
 
-// installOf is what FindOp tells of an engine; without a path where there is none.
+// installOf reads FindOp's output for an engine; the path is "" without one.
 func installOf(engine Engine, told string) (Install, error) {
 	f := map[string]string{}
 	_, told, _ = strings.Cut(told, string(engine)+":\n")

@@ -26,12 +26,12 @@ const RootUser = "root"
 // maxSocketPath: an address of a Unix socket holds 108 bytes with its final zero.
 const maxSocketPath = 107
 
-// Config says what an instance is made of.
+// Config describes an instance to create.
 type Config struct {
 	Install  Install
 	Dir      string // made by Create with mode 0700; everything of the instance is in it
 	Template string // a data directory to copy (see Template), on the host
-	Fill     Fill   // makes the data directory where there is no Template; nil for one that is just initialised
+	Fill     Fill   // makes the data directory without a Template; nil for one that is only initialised
 	Port     int    // on Bind
 	Bind     string // address to listen on; "" is 127.0.0.1
 
@@ -43,7 +43,7 @@ type Config struct {
 // Fill lays the data directory of an instance down, on its host; it is not there yet.
 type Fill func(ctx context.Context, dir string) error
 
-// Instance is a database server that was laid down by Create.
+// Instance is a database server whose files Create wrote.
 type Instance struct {
 	Engine  Engine
 	Version string
@@ -58,8 +58,8 @@ type Instance struct {
 	at       host.Host
 }
 
-// Create lays an instance down in cfg.Dir, on its host: the data directory as cfg says, a new password in a file of mode 0600, and an
-// init file (0600) that sets it. The password is in no argument and in no log.
+// Create writes an instance to cfg.Dir on its host: the data directory as cfg has it, a new password in a file with mode 0600, and an init
+// file (0600) that sets it. The password is in no argument and in no log.
 func Create(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
 	i := newInstance(h, cfg)
 	i.password = rand.Text()
@@ -98,8 +98,8 @@ func Create(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
 	return i, nil
 }
 
-// Attach returns the instance that an earlier Create has laid down in cfg.Dir, as cfg says now; what it is filled with and cfg.InitSQL are
-// not used.
+// Attach returns the instance that an earlier Create wrote to cfg.Dir, with the settings of this cfg; it ignores Template, Fill and
+// InitSQL.
 func Attach(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
 	i := newInstance(h, cfg)
 	password, err := h.Get(ctx, i.PasswordFile())

@@ -20,9 +20,9 @@ import (
 // templateFormat changes when what initialize does changes, so that older templates are not used any more.
 const templateFormat = 1
 
-// Template returns a data directory that was just initialised and cleanly shut down, for Config.Template. Making one
-// takes seconds, copying it takes a fraction of one; so it is kept in cacheDir, one for each engine and version. h is this machine.
-// It may be called by several processes at once. The directory must not be changed.
+// Template returns a data directory that was just initialised and cleanly shut down, for Config.Template. Making one takes seconds, copying
+// it a fraction of one, so it is kept in cacheDir, one for each engine and version. h is this machine. Several processes may call it at the
+// same time. The directory must not be changed.
 func Template(ctx context.Context, h host.Host, in Install, cacheDir string) (string, error) {
 	dir := filepath.Join(cacheDir, in.Key())
 	return dir, Cached(ctx, dir, func(tmp string) error { return in.initialize(ctx, h, tmp) })
@@ -33,9 +33,9 @@ func (in Install) Key() string {
 	return fmt.Sprintf("%s-%s-%d", in.Engine, safeName(in.Version), templateFormat)
 }
 
-// Cached makes dir by calling build with the path of a new, empty directory beside it (mode 0700), which is renamed to
-// dir when build succeeds and removed when it fails. Where dir exists, nothing is done. Processes that want the same
-// directory at the same time wait for one another.
+// Cached makes dir by calling build with the path of a new, empty directory next to it (mode 0700), which is renamed to dir if build
+// succeeds, and removed if it fails. It does nothing if dir exists. Processes that want the same directory at the same time wait for one
+// another.
 func Cached(ctx context.Context, dir string, build func(tmp string) error) error {
 	if isDir(dir) {
 		return nil
@@ -165,8 +165,8 @@ func (in Install) bootstrapCommand(file string) ([]string, error) {
 		"--innodb-log-file-size=8M"), nil
 }
 
-// asRoot are the server options that a root user needs: both servers refuse to run as root unless told to by name.
-// The instance belongs to whoever starts it, so that it needs no user of its own and can live in any directory.
+// asRoot are the options for root: both servers refuse to run as root without them. The instance belongs to the user who starts it, so it
+// needs no account of its own and can be in any directory.
 func asRoot(h host.Host) []string {
 	if h.About().Root {
 		return []string{"--user=root"}

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// MaxError is the relative error of Times.Quantile, a ratio: a value is told as the middle of a bucket that is this wide
-// on either side of it.
+// MaxError is the relative error of Times.Quantile, a ratio: the result is the middle of a bucket that is this wide on either side of it.
 const MaxError = 1.0 / (1 << (subBits + 1))
 
 // subBits is how many bits after the leading one tell buckets apart: 256 buckets for every power of two.

@@ -12,13 +12,13 @@ import (
 	"isukit/infra/engine/mysql"
 )
 
-// Database is what was seen of a database server.
+// Database is a database server as observed.
 type Database struct {
 	Name    string
 	Version string // as the server says it
 	// Variables are its global ones.
 	Variables map[string]string
-	// Origins tell where a variable's value is from: COMPILE-TIME, CONFIG, SQL, ... They are known where the server tells.
+	// Origins are where a variable's value is from: COMPILE-TIME, CONFIG, SQL, ... Not every server has them.
 	Origins  map[string]string
 	Accounts []Account
 	// Clients are the apps on other hosts that are to connect.
@@ -79,7 +79,7 @@ func LookAtDatabase(ctx context.Context, name string, q mysql.Querier) (Database
 	if d.MariaDB() {
 		statement = "SELECT VARIABLE_NAME, GLOBAL_VALUE_ORIGIN FROM information_schema.SYSTEM_VARIABLES"
 	}
-	// Older servers and lesser accounts do not tell: then checks go by the values alone.
+	// Older servers and accounts with fewer rights return an error: then the checks use the values alone.
 	if rows, err := q.Query(ctx, statement); err == nil {
 		for _, row := range rows {
 			d.Origins[strings.ToLower(row[0])] = strings.ToUpper(row[1])
@@ -217,7 +217,7 @@ func allowsFrom(pattern, address string) bool {
 	return err == nil && ok
 }
 
-// systemUsers are accounts that come with the server; nobody's app logs in with them.
+// systemUsers are accounts that come with the server; no app logs in with them.
 var systemUsers = []string{"root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "debian-sys-maint", "PUBLIC", ""}
 
 func isSystem(a Account) bool { return slices.Contains(systemUsers, a.User) }

@@ -1,6 +1,6 @@
-// Package doctor finds the known traps of servers before they cost an hour.
+// Package doctor finds known problems of servers before they cost an hour.
 //
-// Observed goes in, findings come out: Diagnose is pure, and every check of Checks is a function of what was observed. Look,
-// LookAtDatabase, LookAtNginx and Try observe, each through a host.Host or a connection that the caller has; Lint observes
-// files that are given. Whoever calls decides which of them to ask and what to do about the findings.
+// Diagnose is pure: every check of Checks makes findings from an Observed. Look, LookAtDatabase, LookAtNginx and Try observe, each through
+// a host.Host or a connection of the caller; Lint observes given files. The caller decides what to observe and what to do about the
+// findings.
 package doctor

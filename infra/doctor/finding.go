@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// Severity says how much a finding matters.
+// Severity is how much a finding matters.
 type Severity string
 
-// The severities. A note alone is no reason to stop.
 const (
 	Note Severity = "note" // worth knowing
 	Warn Severity = "warn" // costs points or will
@@ -28,7 +27,7 @@ type Finding struct {
 	Host     string   `json:"host,omitempty"`
 	// Subject is what it is about: "envoy (pid 812)", "/etc/mysql/conf.d/my.cnf", "s1 -> s3:3306".
 	Subject string `json:"subject,omitempty"`
-	// Seen tells what was seen, with the numbers.
+	// Seen is the observation, with the numbers.
 	Seen string `json:"seen"`
 	// Fix is what to do: a command, or a line of the file that Subject names.
 	Fix string `json:"fix"`

@@ -11,7 +11,7 @@ import (
 	"isukit/infra/engine/mysql"
 )
 
-// configIgnored finds option files that a database server passes over without a word.
+// configIgnored finds option files that a database server silently ignores.
 func configIgnored(o *Observed, add func(Finding)) {
 	o.databases(func(h Host, d Database) {
 		server := Process{UID: -1}
@@ -41,7 +41,7 @@ func titleOf(f mysql.OptionFile) string {
 	return f.Path + " -> " + f.Real
 }
 
-// ignoredBy tells why a server does not read the file; "" where it does. Who the server runs as is not known when UID is -1.
+// ignoredBy is the reason why a server does not read the file, or "". UID is -1 if the server's user is unknown.
 func ignoredBy(f mysql.OptionFile, p Process, appArmor bool) (seen, fix string) {
 	copyIt := fmt.Sprintf("install -m 644 %s %s.new && mv %[2]s.new %[2]s   # replaces the link by a copy; then restart the server", f.Real, f.Path)
 	switch {
@@ -147,7 +147,7 @@ func aaMatch(glob, file string) bool {
 			b.WriteString(")")
 		case c == ',' && depth > 0:
 			b.WriteString("|")
-		case c == '@': // a variable such as @{PROC}: whatever it is
+		case c == '@': // a variable such as @{PROC}, with any value
 			if end := strings.IndexByte(glob[i:], '}'); end > 0 {
 				b.WriteString("/?.*")
 				i += end

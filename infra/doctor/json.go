@@ -52,7 +52,7 @@ func jsonContains(o *Observed, add func(Finding)) {
 	}
 }
 
-// fault tells what is wrong with the second argument of JSON_CONTAINS in a statement, "" where nothing is, or nobody knows.
+// fault is what is wrong with the second argument of JSON_CONTAINS in a statement, or "".
 func (s Statement) fault(arg string) string {
 	text, literal := sqlString(arg)
 	switch {
@@ -102,7 +102,7 @@ func secondArguments(statement string) []string {
 	return list
 }
 
-// arguments splits what stands behind the opening parenthesis of a call, up to its closing one.
+// arguments splits the text after the opening parenthesis of a call, up to its closing one.
 func arguments(text string) []string {
 	var args []string
 	depth, begin := 0, 0

@@ -76,7 +76,7 @@ type container struct {
 	} `yaml:"resources"`
 }
 
-// manifests are the Kubernetes objects of the files; what is no YAML is somebody else's to find.
+// manifests are the Kubernetes objects of the files. Others report invalid YAML.
 func manifests(files []File) []manifest {
 	var list []manifest
 	for _, f := range files {
@@ -158,8 +158,8 @@ func serviceAccount(o *Observed, add func(Finding)) {
 	}
 }
 
-// grpcFrame finds bodies that have gRPC's five bytes before the message, and answers of gRPC where plain protobuf is meant. A
-// file is a body, or an answer with its head as curl -i writes it.
+// grpcFrame finds bodies that have gRPC's five bytes before the message, and gRPC responses where plain protobuf is expected. A file is a
+// body, or a response with its headers as curl -i writes it.
 func grpcFrame(o *Observed, add func(Finding)) {
 	for _, f := range o.Files {
 		head, body := splitHead(f.Text)
@@ -201,12 +201,12 @@ func headerOf(head, name string) string {
 	return ""
 }
 
-// isFrame: a byte that says whether it is compressed, the length in four bytes, and exactly so much.
+// isFrame: a byte for compression, the length in four bytes, and that many bytes.
 func isFrame(body []byte) bool {
 	return len(body) >= 5 && body[0] <= 1 && int64(binary.BigEndian.Uint32(body[1:5])) == int64(len(body)-5)
 }
 
-// tlsDecrypt tells of configurations under which a private key cannot decrypt a capture.
+// tlsDecrypt finds configurations under which a private key cannot decrypt a capture.
 func tlsDecrypt(o *Observed, add func(Finding)) {
 	for _, f := range o.Files {
 		if !hasSuffix(f.Path, ".conf") || !strings.Contains(string(f.Text), "ssl_certificate_key") {

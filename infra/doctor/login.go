@@ -55,7 +55,7 @@ func (o *Observed) loginBy(p Path, add func(Finding)) {
 	add(f)
 }
 
-// bound tells what a database listens on, where that is the reason.
+// bound is the address that a database listens on, if that is the reason.
 func bound(d Database) string {
 	if d.on("skip_networking") {
 		return "; " + d.Name + " has skip_networking ON"
@@ -66,7 +66,7 @@ func bound(d Database) string {
 	return ""
 }
 
-// network is the addresses beside a host's as MySQL writes them: 10.77.0.%.
+// network is the addresses around a host's, in MySQL's notation: 10.77.0.%.
 func (o *Observed) network(name string) string {
 	address := o.host(name).Address
 	if i := strings.LastIndexByte(address, '.'); i > 0 {

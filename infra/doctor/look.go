@@ -13,7 +13,7 @@ import (
 	"isukit/infra/host"
 )
 
-// LookOptions say how to look at a host.
+// LookOptions are how to inspect a host.
 type LookOptions struct {
 	// Over is for how long to look, for what only a difference tells: CPU time, swapping, bad packets. 0 is a tenth of a second.
 	Over time.Duration

@@ -121,7 +121,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// mitigations tells what of the processor's protections is off, and what /etc/default/grub says that is not in force.
+// mitigations lists protections of the processor that are off, and options of /etc/default/grub that are not in effect.
 func mitigations(o *Observed, add func(Finding)) {
 	for _, h := range o.Hosts {
 		running, configured := mitigationsOf(h.Boot.Cmdline), mitigationsOf(h.Boot.Configured)
@@ -159,7 +159,7 @@ func mitigationsOf(text string) string {
 	return ""
 }
 
-// othersCPURatio is the share of one CPU from which on a process that is nobody's warns.
+// othersCPURatio is the share of one CPU above which a process without a role is a warning.
 const othersCPURatio = 0.2
 
 // cpuOthers finds processes that eat CPU while nothing should: they take it from the round.

@@ -215,8 +215,8 @@ func (h Host) Reachable() string {
 	return ""
 }
 
-// LookDeeper reads the files of the databases and nginx that run on a host, and asks what stands behind nginx's caches. Servers
-// that are not among the host's Databases and Proxies are added as far as their files tell.
+// LookDeeper reads the files of the databases and nginx that run on a host, and sends requests to the upstreams of nginx's caches. It adds
+// servers that are not among the host's Databases and Proxies as far as their files describe them.
 func LookDeeper(ctx context.Context, at host.Host, h *Host, probe Probe) error {
 	var errs []error
 	for i := range h.Processes {
@@ -254,7 +254,7 @@ func (h *Host) optionsOf(ctx context.Context, at host.Host, p *Process) error {
 	return nil
 }
 
-// ask asks the upstreams of caches what they answer.
+// ask sends a request to the upstreams of caches.
 func (n *Nginx) ask(ctx context.Context, at host.Host, probe Probe) error {
 	targets := n.Targets()
 	keys := slices.Sorted(maps.Keys(targets))
@@ -285,7 +285,7 @@ type Way struct {
 	Target
 }
 
-// TryWays tries all ways, those of one host at once. The paths come in the order of the hosts' names.
+// TryWays tries all ways, those of one host in parallel. The paths come in the order of the hosts' names.
 func TryWays(ctx context.Context, hosts map[string]host.Host, ways Ways, probe Probe) ([]Path, error) {
 	var paths []Path
 	var errs []error

@@ -14,7 +14,7 @@ import (
 	"isukit/infra/host"
 )
 
-// Nginx is the configuration of an nginx, and what stands behind it.
+// Nginx is the configuration of an nginx, with its upstreams.
 type Nginx struct {
 	Name string // of the instance or "nginx"
 	// Text is what nginx -T prints, or one configuration file, whose path is File.
@@ -63,7 +63,7 @@ func (n Nginx) Targets() map[string]Target {
 	targets := map[string]Target{}
 	for _, l := range n.Locations() {
 		if l.UpstreamAt == "" || len(l.Match) > 0 && strings.HasPrefix(l.Match[0], "~") {
-			continue // which paths match is not to be told
+			continue // which paths match is unknown
 		}
 		t := Target{Kind: "http", Network: "tcp", Address: l.UpstreamAt, URI: l.Match[len(l.Match)-1]}
 		if l.Unix {

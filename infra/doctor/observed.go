@@ -23,7 +23,7 @@ type Observed struct {
 	Files []File
 }
 
-// Host is what was seen of one host at one moment, and over the short time around it.
+// Host is a host as observed at one moment, and over the short time around it.
 type Host struct {
 	Name    string
 	Address string

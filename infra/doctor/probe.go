@@ -36,7 +36,7 @@ type Target struct {
 	Password string `json:"password,omitempty"`
 }
 
-// Tried is what came of it. All attempts are made at the same time.
+// Tried is the result. All attempts are made at the same time.
 type Tried struct {
 	// Plain is an attempt as any program makes it, Small one whose segments have at most 1360 bytes.
 	Plain Attempt `json:"plain"`
@@ -69,7 +69,7 @@ const (
 	padBytes = 4000
 )
 
-// Try tries to reach all targets from here, all at once.
+// Try tries to reach all targets from here, in parallel.
 func Try(ctx context.Context, targets []Target) []Tried {
 	tried := make([]Tried, len(targets))
 	var trying sync.WaitGroup
@@ -119,7 +119,7 @@ func (t Target) attempt(ctx context.Context, mss int, answer *Tried) (a Attempt)
 	return a
 }
 
-// connector dials and tells what TCP did. An HTTP client dials and closes in goroutines of its own.
+// connector dials and reads TCP's counters. An HTTP client dials and closes in goroutines of its own.
 type connector struct {
 	mss int
 
@@ -144,7 +144,7 @@ func (c *connector) told() (mssSent, retransmits int) {
 	return c.mssSent, c.retransmits
 }
 
-// ask asks TCP; of a connection that is closed, what it told before stays.
+// ask reads TCP's counters; after a close, the last reading stays.
 func (c *connector) ask() {
 	if c.conn == nil {
 		return
@@ -181,7 +181,7 @@ func (c *connector) dial(ctx context.Context, network, address string) (net.Conn
 	return conn, nil
 }
 
-// informed is a connection that asks TCP how it went before it closes.
+// informed is a connection whose TCP counters are read before it closes.
 type informed struct {
 	*net.TCPConn
 	c *connector
@@ -201,8 +201,8 @@ type quiet struct{}
 
 func (quiet) Print(...any) {}
 
-// login logs in, over TLS where the server has it. It sends attributes of several segments, and a server's certificate is as
-// long. A login that is refused is no error, but its code is returned.
+// login logs in, over TLS if the server has it. It sends attributes of several segments, and a server's certificate is as long. A refused
+// login is not an error; its code is returned.
 func (t Target) login(ctx context.Context, c *connector) (code uint16, err error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd = t.Network, t.Address, t.User, t.Password
@@ -256,8 +256,8 @@ func (t Target) get(ctx context.Context, c *connector, answer *Tried) error {
 	return err
 }
 
-// Probe is a program that reads Targets as JSON from its standard input, tries them, and prints what came of it: Argv[0] is a
-// file of this machine. It is copied to a host that is not here, and removed afterwards.
+// Probe is a program that reads Targets as JSON from its standard input, tries them, and prints the results: Argv[0] is a file of this
+// machine. It is copied to other hosts, and removed afterwards.
 type Probe struct{ Argv []string }
 
 const probeLimit = 30 * time.Second
@@ -281,7 +281,7 @@ func (p Probe) From(ctx context.Context, at host.Host, targets []Target) (_ []Tr
 		if err := at.Put(ctx, argv[0], program, 0o700); err != nil {
 			return fail(err)
 		}
-		defer func() { _ = at.Remove(context.WithoutCancel(ctx), argv[0]) }() // what is left is in isukit's own directory
+		defer func() { _ = at.Remove(context.WithoutCancel(ctx), argv[0]) }() // a leftover file is in isukit's own directory
 	}
 	input, err := json.Marshal(targets)
 	if err != nil {

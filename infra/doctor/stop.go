@@ -23,7 +23,7 @@ type Stopped struct {
 	// Start is when the process began, as the kernel tells it: another process may get its id.
 	Start string    `json:"start,omitempty"`
 	At    time.Time `json:"at"`
-	// Gone tells that it ended by itself meanwhile; StartAll tells.
+	// Gone means that it exited meanwhile, as StartAll finds.
 	Gone bool `json:"gone,omitempty"`
 }
 

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sweep is what packets of several sizes say that must not be cut into fragments.
+// Sweep is the result of packets of several sizes that must not be fragmented.
 type Sweep struct {
 	// LinkMTU is what the interface towards the target takes, in bytes.
 	LinkMTU int `json:"link_mtu,omitempty"`
 	// PathMTU is the largest packet that was answered; 0 says that not even small ones are, so nothing is known.
 	PathMTU int `json:"path_mtu,omitempty"`
-	// Told: a router said that a packet was too large, as it should; TCP then finds the way by itself.
+	// Told: a router reported that a packet was too large, as it should; TCP then adapts.
 	Told bool `json:"told,omitempty"`
 }
 
@@ -30,8 +30,8 @@ var sizes = []int{9000, 8900, 4352, 1500, 1492, 1480, 1476, 1460, 1450, 1440, 14
 // sweepLimit is for the answers.
 const sweepLimit = time.Second
 
-// sweep sends echo requests of all sizes at once, each twice, and looks which come back. Where this user may not, or the
-// target is no IPv4 address, nothing is known.
+// sweep sends echo requests of all sizes together, each twice, and waits for replies. Without the right to do so, or for a target without
+// an IPv4 address, the result is unknown.
 func sweep(ctx context.Context, address string) Sweep {
 	var s Sweep
 	at := address

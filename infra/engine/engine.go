@@ -1,5 +1,5 @@
-// Package engine has what nginx, Envoy and MySQL have in common for whoever reads and edits their configurations: versions, and
-// values of keys. What is known of one server is in its own package below.
+// Package engine has what readers and editors of the configurations of nginx, Envoy and MySQL share: versions, and values of keys. Each
+// server has its own package below.
 package engine
 
 import (

@@ -16,7 +16,7 @@ type File struct {
 	// Real is the file that Path leads to; "" where a link leads nowhere.
 	Real string
 	Text string
-	// Mode, Owner and Group are of the real file, Parents of the directories above it, the nearest first.
+	// Mode, Owner and Group are those of the real file, Parents of the directories above it, the nearest first.
 	Mode         uint32
 	Owner, Group int
 	Parents      []Directory

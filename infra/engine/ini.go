@@ -2,7 +2,7 @@ package engine
 
 import "strings"
 
-// The lines that tell what isukit put into a file: written above a file of its own, added above a section that was not there.
+// Comments that mark isukit's text in a file: at the top of a file of its own, and above a section that it added.
 const (
 	IniWritten = "# Written by isukit tune."
 	iniAdded   = "# Added by isukit tune."

@@ -1,6 +1,6 @@
-// Package metrics reads once a second what a host does: CPU, memory, disk, network, TCP, and what its processes use. It needs
-// nothing on the host but a shell and tail: one command a second prints files of /proc, which are taken apart here. Collect
-// yields samples; Between tells what lies between two of them.
+// Package metrics samples a host once a second: CPU, memory, disk, network, TCP, and the usage of its processes. The host needs only a
+// shell and tail: one command a second prints files of /proc, which are parsed here. Collect yields samples; Between is the difference of
+// two.
 package metrics
 
 import (
@@ -58,7 +58,7 @@ type Disk struct {
 	Busy                    time.Duration // of the busiest disk
 }
 
-// Net is what all network interfaces but the loopback have received and sent, and the loopback by itself.
+// Net is what all network interfaces except the loopback have received and sent, and the loopback alone.
 type Net struct{ ReceivedBytes, SentBytes, LoopbackBytes, Dropped int64 }
 
 // TCP are the counters of the host's TCP, and how many connections there are now.
@@ -74,7 +74,7 @@ type Process struct {
 	Count    int
 	// PIDs are the first of them.
 	PIDs []int
-	// OpenFiles and FileLimit are of the process that is nearest to its limit; 0 when not looked at.
+	// OpenFiles and FileLimit are those of the process that is nearest to its limit; 0 if unknown.
 	OpenFiles, FileLimit int64
 	// each is the CPU time of every one of them: the sum shrinks when one ends.
 	each map[processID]time.Duration
@@ -88,8 +88,8 @@ const files = "/proc/stat /proc/meminfo /proc/vmstat /proc/diskstats /proc/net/d
 	"/proc/sys/fs/file-nr /proc/sys/net/netfilter/nf_conntrack_count /proc/sys/net/netfilter/nf_conntrack_max " +
 	"/sys/fs/cgroup/cpu.stat /sys/fs/cgroup/*/cpu.stat /sys/fs/cgroup/*/*/cpu.stat /sys/fs/cgroup/cpu/cpu.stat"
 
-// script prints the host's time, the files, and every process's stat; $1 are processes whose open files are counted,
-// with $2 only processes of the own network namespace are told.
+// script prints the host's time, the files, and every process's stat. $1 are processes whose open files are counted; with $2 only processes
+// of the own network namespace are listed.
 const script = `date +@time\ %s.%N
 stats=/proc/[0-9]*/stat
 [ -z "$2" ] || { stats=; for p in /proc/[0-9]*; do [ "$p/ns/net" -ef /proc/self/ns/net ] && stats="$stats $p/stat"; done; }
@@ -102,7 +102,7 @@ for p in $1; do
 done
 exec tail -v -n +1 ` + files + ` $stats 2>/dev/null`
 
-// Options say what a sample has.
+// Options are the parts of a sample.
 type Options struct {
 	// PIDs are processes whose open files are counted.
 	PIDs []int
@@ -158,8 +158,9 @@ func (s *Sample) inNamespace(about host.About, used host.Used) {
 // filesEvery is after how many samples open files are counted: it takes some forks for each process.
 const filesEvery = 5
 
-// Collect samples at once, at every interval, and once more when ctx ends, with services that isukit has started or without. each is called with every sample, from one
-// goroutine. A sample that fails is left out; the error tells how many, and why the last of them did.
+// Collect samples immediately, at every interval, and once more when ctx ends, with or without the services that isukit has started. It
+// calls each with every sample, from one goroutine. It omits samples that fail; the error contains their number, and why the last of them
+// did.
 func Collect(ctx context.Context, h host.Host, interval time.Duration, services bool, each func(Sample)) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -212,8 +213,8 @@ func busiest(s Sample) []int {
 
 var errNothing = errors.New("read metrics: the host printed nothing that is known")
 
-// Between returns what counters have grown by from a to b; what is told of one moment is b's. Counters that were set back, as
-// by a reboot, count from zero.
+// Between is the growth of the counters from a to b; values of one moment are b's. Counters that were reset, for example by a reboot, count
+// from zero.
 func Between(a, b Sample) Sample {
 	d := b
 	for _, p := range []struct {

@@ -20,8 +20,8 @@ type Rise struct {
 // Bounds of what is a load.
 const (
 	riseCores = 0.3 // so many cores more than before
-	riseRow   = 3   // for so many samples in a row, as a deploy's or a cron job's work is shorter
-	riseQuiet = 30  // samples that tell what was before
+	riseRow   = 3   // for this many samples in a row, as a deploy or a cron job takes less
+	riseQuiet = 30  // samples of the time before
 )
 
 // Take looks at the samples that are new since the last call, and tells whether the host is under load in the last of them.

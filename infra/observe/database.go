@@ -54,7 +54,7 @@ func (d Database) HasSchema(ctx context.Context) (bool, error) {
 	return err == nil && len(rows) == 1 && rows[0][0] == "1", err
 }
 
-// SlowLog is the file that all slow statements are written to; "" where none are, or the server does not tell.
+// SlowLog is the file of the server's slow statements; "" if it writes none, or is unknown.
 func (d Database) SlowLog(ctx context.Context) string {
 	rows, err := d.ask(ctx, "SELECT @@GLOBAL.slow_query_log, @@GLOBAL.slow_query_log_file, @@GLOBAL.datadir")
 	if err != nil || len(rows) != 1 || rows[0][0] != "1" {
@@ -79,11 +79,11 @@ func (d Database) Counted(ctx context.Context) (string, error) {
 	return b.String(), err
 }
 
-// changing are variables that tell of the moment, not of a setting.
+// changing are variables that describe the moment and are not settings.
 var changing = []string{"timestamp", "rand_seed1", "rand_seed2", "pseudo_thread_id", "last_insert_id", "insert_id", "gtid_", "error_count", "warning_count", "identity",
 	"server_uuid", "in_transaction", "last_gtid", "skip_parallel_replication", "statement_id", "external_user", "proxy_user", "report_password"}
 
-// Variables are the server's global variables; those that change by themselves are left out, and secrets are masked.
+// Variables are the server's global variables, without those that change without a user; secrets are masked.
 func (d Database) Variables(ctx context.Context) (map[string]string, error) {
 	all, err := d.pairs(ctx, "SHOW GLOBAL VARIABLES")
 	if err != nil {
@@ -130,7 +130,7 @@ func masked(name, value string) string {
 	return redact.Value(name, value)
 }
 
-// Explain tells how the server would run a statement; it does not run it. "" is for what cannot be explained.
+// Explain is the server's plan of a statement, which does not run; "" if it cannot be explained.
 func (d Database) Explain(ctx context.Context, database, statement string) (string, error) {
 	line, ok := query.OneLine(statement)
 	if !ok {

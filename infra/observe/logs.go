@@ -17,7 +17,7 @@ import (
 // Mark is where a log stood before a round.
 type Mark struct {
 	Log project.Log
-	// size and inode are of the file; size is 0 after it was moved aside. sum is of the bytes before its end.
+	// size and inode belong to the file; size is 0 after it was moved. sum is the checksum of the bytes before its end.
 	size       int64
 	inode, sum string
 	// epoch is when that was, in seconds by the host's clock.
@@ -43,8 +43,7 @@ if [ ! -r "$1" ]; then
 fi
 `
 
-// lastBytes has "from", which prints a log from its byte $2 on whatever it is packed with, and "sum": a checksum of the last $3 of
-// its first $2 bytes.
+// lastBytes has "from", which prints a log from its byte $2 on, packed or not, and "sum": a checksum of the last $3 of its first $2 bytes.
 const lastBytes = `from() {
 	case $1 in
 	*.gz) $as gzip -dc "$1" | tail -c +$2 ;;
@@ -109,7 +108,7 @@ func (m Mark) Grown(ctx context.Context, at host.Host) int64 {
 	return max(0, n-m.size)
 }
 
-// part is a file of a log with the offset from which on it is of the round.
+// part is a file of a log with the offset from which on it belongs to the round.
 type part struct {
 	file string
 	from int64
@@ -117,7 +116,7 @@ type part struct {
 
 // parts are the files that hold what was written since the mark: the log, and before it what it was renamed or copied to.
 func (m Mark) parts(ctx context.Context, at host.Host) (parts []part, warnings []string, err error) {
-	// A log that was renamed and not made anew is read, too: its server may still write to it.
+	// A log that was renamed and not recreated is read, too: its server may still write to it.
 	text, err := shell(ctx, at, fetchLimit, asRoot+`log=$1
 [ -e "$log" ] || for f in "$log".[0-9]* "$log"-[0-9]* "$log".old*; do [ ! -f "$f" ] || set -- "$f" "$2" "$3" "$4" "$5"; done
 `+readAs+lastBytes+`n=$3; [ $2 -lt $n ] && n=$2

@@ -96,7 +96,7 @@ func keyValues(body string) map[string]string {
 	for line := range strings.Lines(body) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		// systemd tells of a command when it was started.
+		// systemd shows the start time of a command.
 		if value, ok := strings.CutPrefix(value, "{ path="); ok {
 			if _, rest, ok := strings.Cut(value, "argv[]="); ok {
 				value = strings.TrimSpace(strings.Split(rest, " ; ")[0])

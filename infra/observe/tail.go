@@ -36,7 +36,7 @@ func NewTail(m Mark, at host.Host) *Tail {
 	return &Tail{Host: m.Log.Host, mark: m, at: at, from: m.size}
 }
 
-// tailBytes is how much one look takes at most; what is beyond it is passed over, as a look is about whether and when.
+// tailBytes limits one read; more is skipped, as the question is only whether and when.
 const tailBytes = 512 << 10
 
 // Next returns the requests that were logged since the last call; of very many the last.

@@ -88,7 +88,7 @@ func (in Input) socketOf(i topology.Instance) string {
 	return ""
 }
 
-// places are where the instances of a role are for a proxy on that host: those beside it by their sockets.
+// places are the addresses of a role's instances for a proxy on that host: sockets for those on the same host.
 func (in Input) places(role topology.Role, host string) []Place {
 	var list []Place
 	for _, i := range in.Topology.Of(role) {

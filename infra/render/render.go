@@ -19,7 +19,7 @@ type Input struct {
 	Places    map[string]Place   // by name of instance, for all instances of the topology
 	Machine   Machine            // stands in for what a host of the topology leaves open
 	Machines  map[string]Machine // what hosts really have, by name; it goes before what the topology says
-	MaxFiles  int                // open files that a process may have at most; 0 is no limit
+	MaxFiles  int                // limit of a process's open files; 0: unlimited
 	Templates fs.FS              // with nginx/ and mysql/
 	Static    []StaticFile       // the front page
 	StaticDir string             // where the files of Static are on a proxy's host
@@ -43,7 +43,7 @@ type Place struct {
 
 func (p Place) hostPort() string { return net.JoinHostPort(p.Address, strconv.Itoa(p.Port)) }
 
-// Machine is what a host has where the topology does not say so.
+// Machine is what a host has unless the topology declares it.
 type Machine struct {
 	CPUs        float64
 	MemoryBytes int64

@@ -62,7 +62,7 @@ func restarts(group []*Target, some map[*Target][]Tuning) bool {
 	return false
 }
 
-// DiffAll tells what ApplyAll would do, and writes nothing.
+// DiffAll lists what ApplyAll would do, and writes nothing.
 func DiffAll(ctx context.Context, targets []*Target, tunings []Tuning) (Report, error) {
 	report, meant, some := match(targets, tunings)
 	outcomes, err := onHosts(meant, func(group []*Target) []outcome {
@@ -108,7 +108,7 @@ func twinHas(targets []*Target, tunings []Tuning, tuning Tuning) bool {
 
 func isProxy(kind Kind) bool { return kind == Nginx || kind == Envoy }
 
-// RevertAll takes tunings back on all targets, the last first. It goes on past a target that fails; the errors are joined.
+// RevertAll reverts tunings on all targets, the last first. It continues after a target that fails; the errors are joined.
 func RevertAll(ctx context.Context, targets []*Target, o RevertOptions) (Report, error) {
 	defer closeAll(targets)
 	if err := openAll(ctx, targets); err != nil {

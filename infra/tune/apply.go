@@ -31,9 +31,9 @@ const (
 	Applied  Did = "applied"
 	Kept     Did = "kept" // it had the value, or a higher one, before
 	Refused  Did = "refused"
-	Failed   Did = "failed" // it was written and did not take effect; it has been taken back
+	Failed   Did = "failed" // it was written without effect, and has been reverted
 	Reverted Did = "reverted"
-	Left     Did = "left" // somebody else has changed it
+	Left     Did = "left" // another process has changed it
 	Settled  Did = "settled"
 	NeedsYou Did = "needs you" // a restart that cannot be done from here
 	Drifted  Did = "drifted"
@@ -58,8 +58,7 @@ type job struct {
 	writing
 	need  Restart
 	first int // of its ops in the batch
-	// reload is the number of the op that makes nginx read its files, and reread where the ops begin that ask what it has by then; 0 for
-	// none.
+	// reload is the number of the op that makes nginx reload, and reread that of the first op that reads the values afterwards; 0: none.
 	reload, reread int
 }
 
@@ -71,10 +70,10 @@ func (j *job) fail(err error) bool {
 	return err != nil
 }
 
-// applyOn applies tunings to targets of one host: all originals are recorded first; then files are written, the server is restarted or
-// reloaded where a setting needs that, and the running values are written; each is read back. What the server does not know, and what
-// may not be written here, is refused with the reason and not sent. A setting that does not take effect is taken back. Everything is
-// looked at before anything is written; what is written first, to all of them, goes in one batch.
+// applyOn applies tunings to targets of one host. It records all originals first, then writes files, restarts or reloads the server if a
+// setting needs that, writes the running values, and reads each back. A setting that the server does not know, or that may not be written,
+// is refused with the reason and not sent. A setting without effect is reverted. Everything is read before anything is written; what is
+// written first, to all targets, goes in one batch.
 func applyOn(ctx context.Context, now time.Time, targets []*Target, tunings map[*Target][]Tuning) []outcome {
 	outcomes := make([]outcome, len(targets))
 	var jobs []*job
@@ -213,7 +212,7 @@ func (j *job) assign(now func(change) bool) {
 	}
 }
 
-// end finds out what came of what was begun, restarts the server where that is needed, and then writes the running values.
+// end reads the results of what was begun, restarts the server if needed, and then writes the running values.
 func (j *job) end(ctx context.Context, answers []host.Answer) error {
 	t := j.t
 	j.finish(ctx, answers)
@@ -268,8 +267,7 @@ func (j *job) settle(ctx context.Context, answers []host.Answer) (Report, error)
 	return Report{{Target: t.Name, Did: Settled, Reason: done}}, t.setAgain(ctx)
 }
 
-// readBack asks the server that was restarted for the settings that have no running value to write. One that did not take effect
-// is taken back.
+// readBack reads, after a restart, the settings that cannot be written to the running server. One without effect is reverted.
 func (t *Target) readBack(ctx context.Context, changes []change, need Restart) (Report, error) {
 	problems := make([]string, len(changes))
 	defer t.host.act()
@@ -293,7 +291,7 @@ func (t *Target) readBack(ctx context.Context, changes []change, need Restart) (
 	return report, nil
 }
 
-// tell reports what became of those changes that were written, or had their value before, and takes those back that had no effect.
+// tell reports the results of those changes that were written, or had their value before, and reverts those without effect.
 func (j *job) tell(ctx context.Context, meant func(change) bool) error {
 	t, list := j.t, j.list
 	var faults []error
@@ -382,7 +380,7 @@ func (t *Target) takeBack(ctx context.Context, changes []change, cause error) Re
 		if n := len(c.record.Writes); n > 0 {
 			o.Tuning = c.record.Writes[n-1].Tuning
 		} else {
-			continue // it was taken back before
+			continue // it was reverted before
 		}
 		if restartRank(c.record.Restart) > restartRank(need) {
 			need = c.record.Restart

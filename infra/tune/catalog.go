@@ -130,7 +130,7 @@ func (c *Catalog) Add(file string, text []byte) (Tuning, error) {
 	return t, nil
 }
 
-// Resolve replaces groups by their members, without doubles, in order. All unknown names are told at once.
+// Resolve replaces groups by their members, without duplicates, in order. All unknown names are reported together.
 func (c *Catalog) Resolve(names []string) ([]Tuning, error) {
 	var list []Tuning
 	var faults []error

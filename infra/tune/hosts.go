@@ -31,8 +31,8 @@ type outcome struct {
 	err    error
 }
 
-// onHosts does something with the targets of each host, on all hosts at once but for those that are this machine, and reports in the
-// order of the targets. Of servers one at a time is restarted.
+// onHosts runs do for the targets of each host, on all hosts in parallel (this machine's one after the other), and reports in the order of
+// the targets. Servers restart one at a time.
 func onHosts(targets []*Target, do func(group []*Target) []outcome) (Report, error) {
 	became := map[*Target]outcome{}
 	var turn, writing, here sync.Mutex
@@ -104,7 +104,7 @@ func openOn(ctx context.Context, targets []*Target) error {
 			}
 		}
 	}
-	for _, t := range targets { // what was too much at once is less by itself
+	for _, t := range targets { // what was too much together may fit alone
 		if err := t.store.open(ctx); err != nil {
 			return err
 		}

@@ -66,7 +66,7 @@ func (k kernel) foresee(_ context.Context, keys []string) []host.Op {
 
 var namespaceOp = host.Op{Run: &host.Command{Argv: []string{"readlink", "/proc/self/ns/net"}}}
 
-// laterOp prints the files that a boot reads beside a file of sysctl.d, each line after its file's name.
+// laterOp prints the files that a boot reads after a file of sysctl.d, each line after its file's name.
 func laterOp(file string) host.Op {
 	return host.Script(`grep -Hs "" "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf" /dev/null; true`, file)
 }
@@ -88,7 +88,7 @@ type sysctl struct {
 	text            string
 }
 
-// ask tells about a key; what a look is at is asked once.
+// ask reads a key, once for each look.
 func (k kernel) ask(ctx context.Context, key string) (sysctl, error) {
 	keys := k.host.keys
 	if !slices.Contains(keys, key) {
@@ -250,7 +250,7 @@ func procValue(key, text string) engine.Value {
 	return engine.Value{Text: strings.Join(strings.Fields(text), " ")}
 }
 
-// writeScript writes pairs of a file and a value, and says what could not be written.
+// writeScript writes pairs of a file and a value, and prints those that failed.
 const writeScript = `while [ $# -gt 0 ]; do
 	said=$({ printf '%s\n' "$2" >"$1"; } 2>&1) || { printf '%s:' "$1"; printf '%s' "$said" | tr '\n' ' '; echo; }
 	shift 2
@@ -283,7 +283,7 @@ func (p procSlot) writes(_ context.Context, list []assignment) ([]host.Op, func(
 	}, nil
 }
 
-// BootConfig tells how a host's kernel gets its arguments.
+// BootConfig is where a host's kernel gets its arguments.
 type BootConfig struct {
 	// Forbid tells why nothing may be written ("" where it may): the lab's hosts and this machine are not booted by isukit.
 	Forbid string

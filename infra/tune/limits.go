@@ -36,7 +36,7 @@ type limits struct {
 
 func (l limits) product(ctx context.Context) (engine.Product, error) { return linux(ctx, l.host) }
 
-// nofile is the key of the drop-in; those of processes tell which: "LimitNOFILE of 812 since 991".
+// nofile is the key of the drop-in; keys of processes name the process: "LimitNOFILE of 812 since 991".
 const nofile = "LimitNOFILE"
 
 func (l limits) refuse(ctx context.Context, s Setting) (string, error) {
@@ -117,7 +117,7 @@ func (l limits) pids(ctx context.Context) (pids []int) {
 	return pids
 }
 
-// ask tells about a process, 0 being none; those of the service are asked together.
+// ask reads a process; 0 is none. Those of a service are read together.
 func (l limits) ask(ctx context.Context, pid int) (process, error) {
 	pids := l.pids(ctx)
 	if pid > 0 && !slices.Contains(pids, pid) {
@@ -153,7 +153,8 @@ func startOf(ctx context.Context, h host.Host, pid int) (string, error) {
 	return p.start, err
 }
 
-// value leaves processes alone whose limits root may not change either, as in a container; else it makes both limits of the one number. Who may not raise a hard limit raises the soft one up to it.
+// value skips processes whose limits not even root may change, for example in a container; otherwise it makes both limits the one number. A
+// user who may not raise a hard limit raises the soft one up to it.
 func (l limits) value(ctx context.Context, _ Setting, key keyed, text string) (string, error) {
 	pid, _ := processOf(key.key)
 	p, err := l.ask(ctx, pid)
@@ -223,7 +224,7 @@ func atLeast(wanted, hard string) int {
 }
 
 func (l limits) dropIn() dropInSlot {
-	// A directory that is empty by then was isukit's.
+	// A directory that is now empty was isukit's.
 	reload := host.Script(`rmdir -- "$1" 2>/dev/null; systemctl daemon-reload`, path.Dir(l.c.DropIn))
 	return dropInSlot{fileSlot{host: l.host, path: l.c.DropIn, format: dropInFormat{iniFormat{engine.Ini{Section: "Service"}}}, after: []host.Op{reload}}}
 }
@@ -260,7 +261,7 @@ func (limitSlot) has(key string) bool { return key != nofile }
 func processOf(key string) (pid int, start string) {
 	_, rest, _ := strings.Cut(key, " of ")
 	number, start, _ := strings.Cut(rest, " since ")
-	pid, _ = strconv.Atoi(number) // 0 is no process's
+	pid, _ = strconv.Atoi(number) // 0 is never a process
 	return pid, start
 }
 

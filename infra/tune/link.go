@@ -56,7 +56,7 @@ type MTU struct {
 	Bytes     int
 }
 
-// MTUs lists the interfaces of a host that are up, but for the loopback.
+// MTUs lists the interfaces of a host that are up, except for the loopback.
 func MTUs(ctx context.Context, h host.Host) ([]MTU, error) {
 	out, err := host.Output(ctx, h, linksOp.Run.Argv...)
 	if err != nil {

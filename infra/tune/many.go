@@ -10,15 +10,14 @@ import (
 	"isukit/infra/host"
 )
 
-// assignment is a value that a key is to have, and what came of it: err where it was not taken, got is what the key has then.
+// assignment is the value for a key, and the result: err if it was refused, got is the key's value afterwards.
 type assignment struct {
 	key     string
 	to, got engine.Value
 	err     error
 }
 
-// writing gives values to keys: what the host itself writes goes in one batch, with whatever else it is to do; what a server is told
-// comes after it.
+// writing gives values to keys: those that the host writes go in one batch with other ops; statements to a server follow.
 type writing struct {
 	slots []slot
 	list  []assignment // one for each slot
@@ -60,7 +59,7 @@ func (w *writing) plan(ctx context.Context) {
 	}
 }
 
-// finish tells servers what they are to be told, and finds out what keys have by now.
+// finish sends statements to servers, and reads the keys' new values.
 func (w *writing) finish(ctx context.Context, answers []host.Answer) {
 	for _, p := range w.parts {
 		first, err := w.slots[p.at[0]], p.err
@@ -74,7 +73,7 @@ func (w *writing) finish(ctx context.Context, answers []host.Answer) {
 			if w.list[i] = p.list[n]; err == nil && !told {
 				continue
 			}
-			got, readErr := w.slots[i].read(ctx, w.list[i].key) // what was written all the same is seen
+			got, readErr := w.slots[i].read(ctx, w.list[i].key) // a value that was written anyway is seen
 			if w.list[i].got, w.list[i].err = got, err; readErr != nil {
 				w.list[i].err = errors.Join(err, &unreadError{readErr})
 			}
@@ -82,7 +81,7 @@ func (w *writing) finish(ctx context.Context, answers []host.Answer) {
 	}
 }
 
-// writeSlots writes by itself, after what is to be on disk before.
+// writeSlots writes a batch of its own, after ops that must be on disk before.
 func writeSlots(ctx context.Context, h *seen, before []host.Op, slots []slot, list []assignment) error {
 	w := &writing{slots: slots, list: list}
 	w.plan(ctx)

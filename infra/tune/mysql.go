@@ -79,7 +79,7 @@ func (d databaseServer) refuse(ctx context.Context, s Setting) (string, error) {
 	return "", nil
 }
 
-// commandLine tells when an argument of the server would win over any file.
+// commandLine finds an argument of the server that overrides any file.
 func (d databaseServer) commandLine(_ context.Context, key string) (string, error) {
 	for _, arg := range d.c.Command {
 		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
@@ -168,7 +168,7 @@ func (d databaseServer) reloaded(ctx context.Context, _ string) (string, error) 
 	return "restarted", d.c.Await(ctx)
 }
 
-// set implements forgetful. Where a log's position stands, the server keeps by itself.
+// set implements forgetful. The server updates positions in logs without a user.
 func (d databaseServer) set(ctx context.Context) ([]string, error) {
 	p, err := d.product(ctx)
 	if err != nil {
@@ -196,7 +196,7 @@ func (d databaseServer) set(ctx context.Context) ([]string, error) {
 // foresee implements asker.
 func (d databaseServer) foresee(ctx context.Context, _ []string) (ops []host.Op) {
 	if d.c.PID != nil {
-		_, _ = d.c.PID(ctx) // who needs it is told the error
+		_, _ = d.c.PID(ctx) // the next user of the pid gets the error
 	}
 	if d.c.File != "" {
 		ops = append(ops, host.Op{Get: d.c.File})
@@ -207,7 +207,7 @@ func (d databaseServer) foresee(ctx context.Context, _ []string) (ops []host.Op)
 	return ops
 }
 
-// process is the server's pid, from its pid file where nobody else knows it.
+// process is the server's pid, from its pid file if nothing else knows it.
 func (d databaseServer) process(ctx context.Context) (string, error) {
 	if d.c.PID != nil {
 		if pid, err := d.c.PID(ctx); err != nil || pid > 0 {

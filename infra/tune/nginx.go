@@ -111,7 +111,7 @@ func (n nginxServer) expand(ctx context.Context, s Setting) ([]string, error) {
 // upstreamsKeepalive is the key that makes upstreams.
 const upstreamsKeepalive = "http > upstream * > keepalive"
 
-// value keeps what a lower level of the configuration is meant to have, and a log where it is.
+// value keeps the value that a lower level of the configuration sets, and a log's path.
 func (n nginxServer) value(ctx context.Context, s Setting, k keyed, text string) (string, error) {
 	c, err := n.load(ctx)
 	if err != nil {
@@ -215,7 +215,7 @@ func wins(key, have, want string) bool {
 	case "proxy_set_header Connection":
 		return !engine.Same(have, want) && !strings.Contains(have, "pgrade")
 	case "proxy_set_header Host":
-		return false // where a block has another, that one is meant
+		return false // a block with another value keeps it
 	case "access_log":
 		had, wants := append(strings.Fields(have), "combined"), append(strings.Fields(want), "combined")
 		return had[0] != "off" && (wants[0] == "off" || had[1] != wants[1])

@@ -15,7 +15,7 @@ import (
 // MaxFileBytes bounds a tuning's file.
 const MaxFileBytes = 64 << 10
 
-// Parse reads a tuning's file; file is its name for messages. All faults are told at once, each as "FILE:LINE: ...".
+// Parse reads a tuning's file; file is its name for messages. All errors are reported together, each as "FILE:LINE: ...".
 func Parse(file string, text []byte) (Tuning, error) {
 	if len(text) > MaxFileBytes {
 		return Tuning{}, fmt.Errorf("%s: more than %d bytes", file, MaxFileBytes)

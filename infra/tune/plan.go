@@ -17,7 +17,7 @@ type change struct {
 	from   engine.Value
 	to     engine.Value
 	writes int     // of the record, that this change adds
-	after  *Record // from then on, of one that is taken back
+	after  *Record // for one that is reverted: from then on
 }
 
 // lastOnly drops changes that a later one to the same key and layer makes void: only the last value is written, though the
@@ -155,7 +155,7 @@ func (t *Target) planOne(ctx context.Context, now time.Time, tuning string, s Se
 		return nil, &Outcome{Target: t.Name, Tuning: tuning, Key: key, Layer: sl.layer(), Did: Left, From: current.String(), To: to.String(),
 			Reason: fmt.Sprintf("changed outside isukit: %s (isukit set %s)", current, r.current())}, nil
 	}
-	// What is not persisted is recorded all the same: what somebody persists later wins over the tuning's file.
+	// A key that is not persisted is recorded anyway: a value persisted later wins over the tuning's file.
 	if r == nil && kept && sl.layer() == PersistLayer {
 		return nil, nil, nil
 	}

@@ -129,7 +129,7 @@ func encodeValue(v engine.Value) string {
 	return "value " + v.Text
 }
 
-// errRecord says that a record can't be read; whoever meets it must not guess what the original was.
+// errRecord means that a record is unreadable; the original must not be guessed.
 var errRecord = errors.New("not a record of isukit tune")
 
 func decodeRecord(text []byte) (*Record, error) {

@@ -8,7 +8,7 @@ import (
 
 // forgetful is a server whose restart loses values that were set while it ran.
 type forgetful interface {
-	// set are the keys that have such a value now, whoever set it.
+	// set are the keys that have such a value now, set by any user.
 	set(ctx context.Context) ([]string, error)
 }
 

@@ -11,12 +11,12 @@ import (
 	"isukit/infra/host"
 )
 
-// RevertOptions say what is taken back.
+// RevertOptions are what to revert.
 type RevertOptions struct {
 	Tunings []string // nil: all
 	// On are those of each target, for RevertAll; nil: Tunings of all targets.
 	On map[*Target][]string
-	// Force also takes back values that somebody else has changed since.
+	// Force also reverts values that others have changed since.
 	Force bool
 }
 
@@ -24,10 +24,9 @@ func (o RevertOptions) wants(tuning string) bool {
 	return o.Tunings == nil || slices.Contains(o.Tunings, tuning)
 }
 
-// revertOn takes tunings back on every layer, on targets of one host as applyOn applies them: to what an earlier tuning gave the key when
-// that still holds, or else to the recorded original. A value that somebody else has changed is reported and left. Files come first, then
-// a restart where one is needed, then the running values. It may be called again after it was cut off. A target that fails does not keep
-// the others.
+// revertOn reverts tunings on every layer, on targets of one host as applyOn applies them: to the value of an earlier tuning that still
+// applies, or otherwise to the recorded original. It reports, and leaves alone, a value that others have changed. Files come first, then a
+// restart if needed, then the running values. It may run again after an interruption. A target that fails does not stop the others.
 func revertOn(ctx context.Context, targets []*Target, o RevertOptions) []outcome {
 	outcomes := make([]outcome, len(targets))
 	var jobs []*job
@@ -66,7 +65,7 @@ func revertOn(ctx context.Context, targets []*Target, o RevertOptions) []outcome
 	return outcomes
 }
 
-// planBack plans to take back what runs, or what is in files.
+// planBack plans to revert running values, or files.
 func (j *job) planBack(ctx context.Context, running bool) error {
 	records, err := j.t.store.all(ctx)
 	for _, r := range records {
@@ -184,7 +183,7 @@ func (t *Target) revertOne(ctx context.Context, r *Record, o RevertOptions) (*ch
 	return &change{slot: t.slot(r), record: r, after: after, from: current, to: to}, out, nil
 }
 
-// verify compares every applied value with what is there, on every layer, and returns what differs. It is a part of a look.
+// verify compares every applied value with the current one, on every layer, and returns the differences. It is a part of a look.
 func (t *Target) verify(ctx context.Context) (Report, error) {
 	defer t.host.act()
 	records, err := t.store.all(ctx)

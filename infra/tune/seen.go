@@ -12,8 +12,8 @@ import (
 	"isukit/infra/host"
 )
 
-// seen is a host that is asked each thing once while a target is looked at: a host may be far away, and each question is a round
-// trip. Between looks, and after a write, everything is asked anew.
+// seen is a host that answers each question once while a target is inspected: each question is a round trip to a host that may be far away.
+// Between looks, and after a write, answers are forgotten.
 type seen struct {
 	host.Host
 
@@ -117,7 +117,7 @@ func (s *seen) ran(key string, res host.Result) {
 	}
 }
 
-// once makes something that asks a host by itself be asked once a look.
+// once makes a question of its own be asked once a look.
 func once[T any](s *seen, what string, ask func(context.Context) (T, error)) func(context.Context) (T, error) {
 	return func(ctx context.Context) (T, error) {
 		s.mu.Lock()
@@ -149,7 +149,7 @@ func (q *seenSQL) Query(ctx context.Context, statement string) ([][]string, erro
 
 func commandKey(argv []string) string { return strings.Join(argv, "\x00") }
 
-// do does several things on the host, at the price of one; what is asked is asked anew from then on.
+// do runs several ops on the host in one round trip; answers are forgotten from then on.
 func (s *seen) do(ctx context.Context, ops []host.Op) ([]host.Answer, error) {
 	s.act()
 	return host.Do(ctx, s.Host, ops...)
@@ -167,7 +167,7 @@ func (s *seen) learned(op host.Op, a host.Answer) {
 	}
 }
 
-// asker is a server that tells what reading keys will take, so that all of it is asked in one go.
+// asker is a server that lists what reading keys will need, so that all of it is read in one go.
 type asker interface {
 	foresee(ctx context.Context, keys []string) []host.Op
 }

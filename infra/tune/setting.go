@@ -52,7 +52,7 @@ type Setting struct {
 	Value string  `json:"value"` // an expression: see Sizes.Eval
 	Why   string  `json:"why"`
 	Since []Since `json:"since,omitempty"`
-	// Restart tells what has to happen before a written file has its effect; Never where the running server takes it.
+	// Restart is what must happen before a written file takes effect; Never if the running server takes the value.
 	Restart   Restart `json:"restart"`
 	Risk      Risk    `json:"risk"`
 	RiskWhy   string  `json:"risk_why,omitempty"`   // what can go wrong; "" where Risk says it all

@@ -50,7 +50,7 @@ func (s *store) open(ctx context.Context) error {
 
 func (s *store) close() { s.held, s.staged = nil, nil }
 
-// stage has ops write the record, which is remembered at once. One that says nothing any more goes.
+// stage adds ops that write the record, which is remembered immediately. An empty record is removed.
 func (s *store) stage(r *Record) {
 	name := s.path(r.Layer, r.Key)
 	if s.held == nil {

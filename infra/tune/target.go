@@ -19,7 +19,7 @@ type Target struct {
 	Sizes Sizes
 	host  *seen
 	store *store
-	turn  *sync.Mutex // held while the server is restarted; nil where nobody else restarts another at the same time
+	turn  *sync.Mutex // held while the server is restarted; nil if nothing else restarts another at the same time
 	server
 }
 
@@ -29,8 +29,8 @@ type Place struct {
 	Host     host.Host
 	StateDir string // absolute directory on the host; records are below Name in it
 	Sizes    Sizes
-	// Note is told which files of the host were written, and what they were: nil for one that was not there. It returns what keeps
-	// that on record, if anything.
+	// Note is called with the files of the host that were written, and their content before: nil for one that did not exist. It returns ops
+	// that record that, if any.
 	Note func(files map[string]Written) []host.Op
 }
 
@@ -55,7 +55,7 @@ func (t *Target) heldKeys() (keys []string) {
 
 // server is what the kinds of targets differ in.
 type server interface {
-	// product tells what runs there.
+	// product is the server's product and version.
 	product(ctx context.Context) (engine.Product, error)
 	// refuse tells why a setting cannot be written here, "" where it can.
 	refuse(ctx context.Context, s Setting) (string, error)
@@ -84,9 +84,9 @@ type slot interface {
 	read(ctx context.Context, key string) (engine.Value, error)
 }
 
-// writer is a slot of the host's, of whose keys several are written at once.
+// writer is a slot of the host that writes several keys together.
 type writer interface {
-	// writes returns what writes values to keys, and what tells from the answers what came of it. An error is about all of them.
+	// writes returns ops that write values to keys, and done, which reads the results from the answers. An error is about all of them.
 	writes(ctx context.Context, list []assignment) (ops []host.Op, done func([]host.Answer) error, err error)
 }
 

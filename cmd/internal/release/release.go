@@ -1,5 +1,4 @@
-// Package release says which isukit a binary is. Nothing goes in but what the Go tool, or make build, stamped into the binary; printing
-// it is left to the commands.
+// Package release describes the binary: version, commit and platform, as the Go tool or make build stamped them into it. Commands print it.
 package release
 
 import "runtime/debug"

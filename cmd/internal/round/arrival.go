@@ -16,8 +16,7 @@ import (
 	"isukit/infra/redact"
 )
 
-// arrival sees when a benchmark that somebody else starts begins and ends: in what is appended to the access logs, or in the
-// hosts' CPUs.
+// arrival sees when a benchmark that isukit does not start begins and ends: in new lines of the access logs, or in the hosts' CPUs.
 type arrival struct {
 	round *ProjectRound
 	want  string // the request that begins the benchmark, with or without its method; "" takes any
@@ -80,7 +79,7 @@ func (t *arrival) take(e observe.Seen, ahead time.Duration) int {
 	case e.At.IsZero():
 		e.At = time.Now()
 	case e.At.Nanosecond() == 0:
-		// A log that tells whole seconds: the request ended somewhere within it.
+		// A log with times in whole seconds: the request ended some time within that second.
 		e.At = e.At.Add(500*time.Millisecond - ahead)
 	default:
 		e.At = e.At.Add(-ahead)
@@ -125,7 +124,7 @@ func (t *arrival) lookAtLoad() int {
 
 const lookEvery = time.Second
 
-// toldEvery is after how long a wait says what it saw in the meantime.
+// toldEvery is the time between two reports of a wait.
 const toldEvery = 15 * time.Second
 
 func (t *arrival) wait(ctx context.Context, most time.Duration, hook <-chan time.Time) error {
@@ -176,7 +175,7 @@ func (t *arrival) saw() string {
 	return fmt.Sprintf("; %d other requests came, the last was %s", t.others, cutText(t.other, 80))
 }
 
-// follow returns when nothing of the benchmark has come for so long.
+// follow returns when nothing of the benchmark has come for idle.
 func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
 	begun, heard := time.Now(), time.Now()
 	// What a hook announces is an initialize, which may take long and is logged at its end.
@@ -190,23 +189,23 @@ func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
 	}
 }
 
-// ObserveOptions say how a benchmark that somebody else starts is waited for, and what it said.
+// ObserveOptions are how to wait for a benchmark that isukit does not start, and its result.
 type ObserveOptions struct {
 	Score    float64
 	HasScore bool
 	// Ask asks for the score when the benchmark has ended; nil asks nobody.
 	Ask    func() (float64, bool)
 	Failed bool // record the benchmark as failed
-	// Wait is how long the benchmark may take to begin; it has ended when there was nothing of it for idle, and is measured for longest.
+	// The benchmark begins within Wait, has ended after Idle without a request, and is measured for at most Longest.
 	Wait, Idle, Longest time.Duration
 	ByLoad              bool // detect start and end from the hosts' CPU use instead of the access log
-	// Hook tells when the benchmark began, besides; nil is none.
+	// Hook is another signal that the benchmark began; nil: none.
 	Hook <-chan time.Time
 	// Marked is called when the logs are marked: what is logged from now on is seen. It may be nil.
 	Marked func()
 }
 
-// Observe waits for a benchmark that somebody else starts and measures it. The error says that none came.
+// Observe waits for a benchmark that isukit does not start and measures it. It is an error if none came.
 func (r *ProjectRound) Observe(ctx context.Context, o ObserveOptions) error {
 	_ = r.phase("rotate", func() error { r.mark(ctx, r.stamp); return nil })
 	if o.Marked != nil {

@@ -105,11 +105,11 @@ func (r *gathering) collect(ctx context.Context) {
 	}
 }
 
-// gathering is what a round gets of hosts and services beside its load, whoever makes that.
+// gathering is what a round reads from hosts and services next to its load, regardless of who makes the load.
 type gathering struct {
 	Record *result.Round
 	say    func(format string, args ...any)
-	// Live is told of every second and every line of the benchmark; nil tells nobody.
+	// Live shows every second and every line of the benchmark in the browser; nil: not shown.
 	Live  *liveFeed
 	tuned *tunedRound // with the subject
 
@@ -210,7 +210,7 @@ func (r *gathering) readSettings(ctx context.Context) {
 	}
 }
 
-// ownSource names a source of settings after the service of isukit's that it is of; "" is one of somebody else's.
+// ownSource names a source of settings after the service of isukit that it belongs to; "" for services that isukit does not run.
 func (r *gathering) ownSource(source string) string {
 	switch kind, rest, _ := strings.Cut(source, " "); {
 	case kind == "unit" || kind == "limits":
@@ -236,7 +236,7 @@ func (r *gathering) lasting(values map[string]string) map[string]string {
 	named := strings.NewReplacer(r.places...)
 	out := map[string]string{}
 	for key, value := range values {
-		if n := slices.Index(r.places, ":"+value); n >= 0 { // a port by itself
+		if n := slices.Index(r.places, ":"+value); n >= 0 { // a port alone
 			value = r.places[n+1]
 		}
 		out[named.Replace(key)] = named.Replace(value)

@@ -15,8 +15,8 @@ import (
 
 const quickLook = 15 * time.Second
 
-// quickDoctor runs the quick checks on what a round is about to measure; what they find beyond notes becomes warnings. err says what the
-// subject lacks.
+// quickDoctor runs the quick checks on what a round is about to measure; findings above notes become warnings. err is what could not be
+// read of the subject.
 func (r *gathering) quickDoctor(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()
@@ -29,7 +29,7 @@ func (r *gathering) quickDoctor(ctx context.Context, err error) {
 	}
 }
 
-// warnOfFiles says so once when processes of a name come near to their limit of open files: at the limit it is too late.
+// warnOfFiles warns once when processes of a name come near their limit of open files: at the limit it is too late.
 func (r *gathering) warnOfFiles(hostName string, s metrics.Sample) {
 	for name, p := range s.Processes {
 		if !doctor.NearLimit(p.OpenFiles, p.FileLimit) {
@@ -59,7 +59,7 @@ func warningsOf(findings []doctor.Finding) []string {
 	return warnings
 }
 
-// ObservedIn is what a round's record tells of the traps.
+// ObservedIn is what a round's record shows of known problems.
 func ObservedIn(r *result.Round) *doctor.Observed {
 	seen := &doctor.Observed{}
 	for _, name := range hostsOf(r) {

@@ -138,7 +138,7 @@ func SSHAddress(p *project.Project, name, stateDir string) (address string, here
 	return "", false
 }
 
-// FindDriver is the driver that was asked for, or else the one with which something is up; "" where nothing is.
+// FindDriver is the driver asked for, or otherwise the one with a deployed topology; "" if there is none.
 func FindDriver(asked, stateDir string) (string, error) {
 	if asked != "" {
 		return asked, nil
@@ -160,8 +160,8 @@ type upAndDown struct {
 	down    func(context.Context) error
 }
 
-// start makes the topology run, on the driver's hosts, as "isukit topology apply" does. Without --driver it is on hosts of this machine
-// that are gone after the round; with it, it stays up.
+// start deploys the topology to the driver's hosts, as "isukit topology apply" does. With --driver it stays deployed; otherwise it runs on
+// this machine and ends with the round.
 func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error) {
 	driver, err := OpenDriver(cmp.Or(o.Driver, "local"), o.StateDir, o.CpuScale, o.Driver != "")
 	if err != nil {
@@ -179,8 +179,8 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 	return &upAndDown{r, driver, driver.Close}, nil
 }
 
-// WithRunning calls fn with what is up with a driver. Where tunes is true, that is to look at settings and to change them, and others are
-// kept from changing what is up. App is the app's binary; "" is the one beside isukit.
+// WithRunning calls fn with what a driver has deployed. With tunes, fn reads or changes settings, and the deployment is locked meanwhile.
+// App is the app's binary; "" is the one in isukit's directory.
 func WithRunning(ctx context.Context, name, app string, spec infra.Spec, tunes bool, fn func(*infra.Running) error) (err error) {
 	spec.LocalDir = LocalDir(spec.LocalDir)
 	if spec.AppBinary, err = Beside(app, "isukit-app"); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// LiveFile is the name, beside the rounds, of what tells about the round that is being played. It is there only meanwhile.
+// LiveFile is the name, in the results directory, of the state of a round in progress. It exists only while one runs.
 const LiveFile = ".live.json"
 
 type liveState struct {
@@ -25,8 +25,8 @@ type liveState struct {
 	Lines []string `json:"lines"`
 }
 
-// liveFeed tells of a round while it runs. Its methods do nothing on nil, and may be called from any goroutine. What cannot
-// be written is not: nobody's round fails because nobody could watch it.
+// liveFeed publishes a round's progress. Its methods do nothing on nil and may be called from any goroutine. Write errors are ignored: a
+// round must not fail because it cannot be watched.
 type liveFeed struct {
 	path string
 
@@ -63,7 +63,7 @@ func (l *liveFeed) busy(host string, ratio float64) {
 	l.change(func(s *liveState) { s.BusyByHost[host] = ratio }, false)
 }
 
-// change writes the state anew, at most twice a second unless it must be.
+// change writes the new state, at most twice a second unless now is set.
 func (l *liveFeed) change(do func(*liveState), now bool) {
 	if l == nil {
 		return

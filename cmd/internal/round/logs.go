@@ -36,7 +36,7 @@ func (r *gathering) fetched(ctx context.Context, logs []project.Log, dir string,
 	}
 }
 
-// window is the load's by the clock of a host, on whole seconds where not told to be exact: many logs tell no more.
+// window is the load's time by a host's clock, widened to whole seconds unless exact: many logs have no finer times.
 func (r *gathering) window(hostName string, exact bool) (from, to time.Time) {
 	ahead := r.ahead[hostName]
 	from, to = r.began.Add(ahead), r.ended.Add(ahead)

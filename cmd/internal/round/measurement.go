@@ -139,7 +139,7 @@ type hitLog struct {
 	Writer *load.HitWriter
 }
 
-// NewHitLog returns an empty log; whoever asked for it closes its file.
+// NewHitLog returns an empty log; the caller closes its file.
 func NewHitLog() (*hitLog, error) {
 	f, err := os.CreateTemp("", "isukit-hits-")
 	if err != nil {
@@ -233,7 +233,7 @@ func (c *roundCapture) dial(ctx context.Context, network, addr string) (net.Conn
 	return c.rec.Conn(conn)
 }
 
-// close ends the file; the error says that the capture is not whole.
+// close ends the file; it is an error if the capture is incomplete.
 func (c *roundCapture) close() error {
 	return errors.Join(c.rec.Flush(), c.file.Close())
 }

@@ -36,7 +36,7 @@ type Options struct {
 	Shape    string
 	Arrivals string
 	Mix      string // who comes
-	// Objective is what the search for the capacity goes by.
+	// Objective limits latency and errors in a search for the capacity.
 	Objective load.Objective
 	Seed      uint64
 	Scale     string
@@ -45,7 +45,7 @@ type Options struct {
 	LocalDir  string
 	App       string
 	Hits      bool
-	// GeneratorCPUs are those to which the load generator is restricted, as "0-1,3"; "" is all.
+	// GeneratorCPUs are the CPUs of the load generator, for example "0-1,3"; "" is all.
 	GeneratorCPUs string
 	// Capture is the file that takes the generator's traffic, captureShare the part of the connections that goes there.
 	Capture      string
@@ -114,7 +114,7 @@ func ofFlag(flag string, err error) error {
 // CheckScale is for what --scale says.
 func CheckScale(scale string) error { return ofFlag("--scale", dataset.Scale(scale).Validate()) }
 
-// Spec checks the options and says what is to be started.
+// Spec checks the options and returns what to start.
 func (o Options) Spec() (infra.Spec, error) {
 	faults := o.faults()
 	top, err := o.declared()
@@ -207,7 +207,7 @@ func parseCPUs(text string) ([]int, error) {
 	return slices.Compact(cpus), nil
 }
 
-// Beside finds a program of isukit: where the user says, or beside the running one.
+// Beside finds a program of isukit: at the given path, or in the directory of the running binary.
 func Beside(given, name string) (string, error) {
 	if given != "" {
 		return filepath.Abs(given)
@@ -219,7 +219,7 @@ func Beside(given, name string) (string, error) {
 	return filepath.Join(filepath.Dir(me), name), nil
 }
 
-// LocalDir is what --local-dir says, or else .local where a checkout has it: here, or above the binary.
+// LocalDir is --local-dir, or otherwise the .local of a checkout: here, or above the binary.
 func LocalDir(given string) string {
 	if given != "" {
 		return given

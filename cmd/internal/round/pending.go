@@ -65,7 +65,7 @@ func (p *pending) keep(stateDir string, tunings []string) (err error) {
 	return errors.Join(json.NewEncoder(p.lock).Encode(p), p.lock.Sync())
 }
 
-// drop removes the note: nothing is to be taken back any more.
+// drop removes the note: nothing is left to revert.
 func (p *pending) drop() error {
 	if p == nil || p.lock == nil {
 		return nil
@@ -73,7 +73,7 @@ func (p *pending) drop() error {
 	return errors.Join(os.Remove(p.lock.Name()), proc.Unlock(p.lock))
 }
 
-// TakeBackLeft takes back the tunings of rounds that were killed. The error says what is still applied.
+// TakeBackLeft reverts the tunings of rounds that were killed. The error names those that are still applied.
 func TakeBackLeft(ctx context.Context, stateDir string, say func(string, ...any)) error {
 	files, err := filepath.Glob(filepath.Join(stateDir, "tuned", "*.json"))
 	errs := []error{err}
@@ -113,7 +113,7 @@ func (p *pending) takeBack(ctx context.Context, stateDir string, say func(string
 			return revert()
 		})
 		if errors.Is(err, infra.ErrNothingUp) {
-			return nil // it went with what it was applied to
+			return nil // the tuning ended with its server
 		}
 		return err
 	}

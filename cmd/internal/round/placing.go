@@ -17,9 +17,9 @@ import (
 	"isukit/infra/tune"
 )
 
-// Place applies a topology of the project; "" takes down the one that is up. Tunings follow the role of the service that they are applied
-// to, those that roles name are applied where the role runs, and before a topology goes down all are taken back. The plan that is told shows files in
-// which tunings are as they are now; opts.Planned is not nil.
+// Place applies a topology of the project; "" takes the deployed one down. Tunings follow the role of the service that they are applied to;
+// those in the roles of the file are applied where the role runs. Before a topology goes down, all are reverted. The plan passed to
+// opts.Planned, which must be set, shows files with their tunings as they are now.
 func (o *Opened) Place(ctx context.Context, placed *site.Site, to string, opts site.Options) (*site.Plan, error) {
 	m, err := o.moving(ctx, placed, to, opts.Force)
 	if err != nil {
@@ -33,7 +33,7 @@ func (o *Opened) Place(ctx context.Context, placed *site.Site, to string, opts s
 		}
 		return tell(p)
 	}
-	if m.plan != nil { // it is told before tunings are taken back
+	if m.plan != nil { // report it before tunings are reverted
 		err := opts.Planned(m.plan)
 		if opts.Planned = nil; err == nil {
 			err = o.leave(ctx, placed, to, m)
@@ -49,7 +49,7 @@ func (o *Opened) Place(ctx context.Context, placed *site.Site, to string, opts s
 	p, err := placed.Apply(ctx, to, opts)
 	want := m.want
 	if err != nil {
-		to, want = o.up, m.held // everything is as it was, and so are tunings
+		to, want = o.up, m.held // nothing has changed, and the tunings stay
 	}
 	if t, ok := o.declared.Placement(to); ok {
 		err = errors.Join(err, o.arrive(context.WithoutCancel(ctx), placed, t, want, m.tunings))
@@ -97,7 +97,7 @@ func (o *Opened) moving(ctx context.Context, placed *site.Site, to string, force
 		if m.plan, err = placed.Plan(ctx, to, force); err != nil {
 			m.plan, err = placed.PlanUntuned(ctx, to)
 		}
-		if err != nil { // before anything is taken back for nothing
+		if err != nil { // stop before tunings are reverted for nothing
 			return nil, err
 		}
 		sub, err := o.Subject(ctx, true)
@@ -198,7 +198,7 @@ func (o *Opened) roleTunings() (named map[string][]string, all []tune.Tuning, er
 	return named, all, nil
 }
 
-// leave takes tunings back that go.
+// leave reverts tunings of services that leave.
 func (o *Opened) leave(ctx context.Context, placed *site.Site, to string, m *moving) error {
 	which := tune.RevertOptions{On: m.back}
 	if to == "" {

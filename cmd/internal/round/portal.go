@@ -184,8 +184,7 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 	return record, nil
 }
 
-// newEngine restricts the generator to its CPUs and returns its engine. The servers run by then: they would inherit the
-// restriction.
+// newEngine restricts the generator to its CPUs and returns its engine. The servers must run already: they would inherit the restriction.
 func (o Options) newEngine(m *measurement) (*load.Engine, error) {
 	cpus, err := parseCPUs(o.GeneratorCPUs)
 	if err != nil {
@@ -206,8 +205,8 @@ func (o Options) newEngine(m *measurement) (*load.Engine, error) {
 	return load.NewEngine(opts), nil
 }
 
-// blameTheDead fails a round in which servers ended by themselves: whatever else went wrong followed from that, and a
-// proxy whose workers outlived it would not even have been noticed.
+// blameTheDead fails a round in which servers exited: all other errors followed from that, and nobody would notice a proxy that died and
+// left its workers.
 func blameTheDead(out *bench.Outcome, err error, ended []string) error {
 	for _, e := range ended {
 		what, log, _ := strings.Cut(e, "; the end of its log:")
@@ -276,7 +275,7 @@ func (o Options) factsOf(running *infra.Running, portal *scenario.Portal) []resu
 	return facts
 }
 
-// digestOf is the beginning of a file's SHA-256, by which builds of an app are told apart; why it cannot be read, where it cannot.
+// digestOf is the beginning of a file's SHA-256, by which builds of an app differ; or the reason why it cannot be read.
 func digestOf(path string) string {
 	f, err := os.Open(path)
 	if err != nil {

@@ -36,8 +36,8 @@ type Opened struct {
 	Close    func(context.Context) error
 }
 
-// Subject is what the project's file names, as commands act on it; consent says that the kernel of this machine may be changed. The
-// error says what could not be reached or asked; the rest is there all the same.
+// Subject is what the project's file names, for commands that read and change it; with consent they may change the kernel of this machine.
+// The error names what could not be read; the subject contains the rest.
 func (o *Opened) Subject(ctx context.Context, consent bool) (*subject.Subject, error) {
 	s, err := subject.OfProject(ctx, o.Project, o.Reach.Named, o.stateDir, consent)
 	return s, errors.Join(err, o.missing())
@@ -146,7 +146,7 @@ func FindProject(path string) (*project.Project, string, error) {
 	return p, dir, nil
 }
 
-// OpenProject makes the project's hosts usable. A host that cannot be reached is no error: what can be got is got.
+// OpenProject connects to the project's hosts. A host that cannot be reached is not an error: the rest is measured.
 func OpenProject(ctx context.Context, p *project.Project, dir, stateDir string) (*Opened, error) {
 	here, err := machine.OpenHere(stateDir)
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 	"isukit/infra/tune"
 )
 
-// ProjectRound is one round of a project: an app that isukit knows nothing of, and a benchmark that somebody else wrote.
+// ProjectRound is one round of a project: any app, with any benchmark.
 type ProjectRound struct {
 	*Opened
 	*gathering
@@ -70,7 +70,7 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 	}
 	r.placed()
 	r.secrets = redact.Environment(os.Environ())
-	replicas, _ := ReplicasOfProject(p.Project, p.Reach.Dir) // what is wrong with them is said where they are compared
+	replicas, _ := ReplicasOfProject(p.Project, p.Reach.Dir) // the comparison reports what is wrong with them
 	for _, replica := range replicas.Replicas {
 		r.secrets = append(r.secrets, replica.MySQL.Passwd)
 	}
@@ -110,8 +110,8 @@ func (r *ProjectRound) fail(phase string, err error) {
 	r.Record.Faults = append(r.Record.Faults, result.Fault{Phase: phase, Text: text})
 }
 
-// Play runs the round with a benchmark of its own. It ends with a record, in which what could not be got is a warning; the error is for
-// tunings that could not be applied, or not be taken back.
+// Play runs the round with a benchmark of its own. It ends with a record, in which missing data is a warning; it is an error when tunings
+// were not applied or not reverted.
 func (r *ProjectRound) Play(ctx context.Context) (err error) {
 	ready, err := r.prepare(ctx)
 	if err != nil {
@@ -217,7 +217,7 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 			r.say("| %s", line)
 		}
 	}}
-	// Logs tell whole seconds: what came before the benchmark must not lie in its first one.
+	// Logs have whole seconds: requests before the benchmark must not fall into its first one.
 	_ = load.Sleep(ctx, time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	r.Record.Benchmark = result.Benchmark{Command: r.mask(b.Command), ScoreFrom: "none", Began: time.Now().UTC()}
 	run, err := cmd.Start(ctx)
@@ -262,8 +262,8 @@ func rulesOf(b project.Benchmark) external.Rules {
 	return external.Rules{Score: external.Rule(b.Score), Pass: external.Rule(b.Pass), Fail: external.Rule(b.Fail), Messages: external.Rule(b.Messages)}
 }
 
-// finish collects what the hosts know, takes tunings back and completes the record. It has its own time: an interrupted round is
-// recorded, too. The error is for tunings that were not taken back.
+// finish collects what the hosts know, reverts tunings and completes the record. It has a context of its own, so that an interrupted round
+// is recorded, too. The error is for tunings that were not reverted.
 func (r *ProjectRound) finish(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectLimit)
 	defer cancel()
@@ -340,7 +340,7 @@ func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) error {
 			}
 		}
 	}
-	if ready, _ := r.prepare(ctx); ready { // without tunings there is no error
+	if ready, _ := r.prepare(ctx); ready { // only tunings can fail here, and there are none
 		r.measured(ctx, r.runBenchmark)
 	}
 	for _, m := range marks {
@@ -397,7 +397,7 @@ func (r *ProjectRound) factCommand(ctx context.Context, at host.Host, f project.
 	r.Record.Facts = append(r.Record.Facts, result.Fact{Key: f.Key, Value: redact.Value(f.Key, r.mask(cutText(first, 300)))})
 }
 
-// PlaceFacts say what ran where, as far as the project tells.
+// PlaceFacts are where the project's services ran, as far as its file shows.
 func PlaceFacts(p *project.Project) []result.Fact {
 	var facts []result.Fact
 	if p.Topology != "" {

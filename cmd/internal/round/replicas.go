@@ -76,7 +76,7 @@ func (c withReplicaCheck) Check(ctx context.Context) ([]string, error) {
 const (
 	// maxDifferences is how many rows of a table a fault names.
 	maxDifferences = 5
-	// catchUpLimit is how long databases that copy by themselves may be late after the load.
+	// catchUpLimit is how far databases with replication of their own may be behind after the load.
 	catchUpLimit = time.Minute
 )
 
@@ -153,7 +153,7 @@ func differenceText(t fanout.TableCheck) string {
 
 const maxDSNBytes = 64 << 10
 
-// ReadDSN reads a file with one DSN, and says whether others can read it. Errors never quote what it holds.
+// ReadDSN reads a file with one DSN; open: other users can read it. Errors never quote its content.
 func ReadDSN(file string) (dsn *mysql.Config, open bool, err error) {
 	st, err := os.Stat(file)
 	if err != nil {

@@ -113,7 +113,7 @@ func parseRamp(text string) (load.UserRamp, error) {
 	return r, nil
 }
 
-// parseSteps reads "50/10s,100/10s"; the last step lasts until the end of the load, whatever its time, which may be left out.
+// parseSteps reads "50/10s,100/10s". The last step lasts until the load ends; its time may be omitted and is ignored.
 func parseSteps(text string) (load.UserSteps, error) {
 	parts := strings.Split(text, ",")
 	var steps load.UserSteps

@@ -49,8 +49,8 @@ func FindTopology(name string) (*topology.Topology, error) {
 	return topology.Parse(name, text)
 }
 
-// topologyHosts returns what tells the hosts of the topology that a project names: those of a file, which lies beside the
-// project. A name that is no file is for the record alone.
+// topologyHosts reads the hosts of the topology that a project names, from a file next to the project's. A name that is not a file only
+// goes into the record.
 func topologyHosts(dir string) func(string) ([]project.Host, error) {
 	return func(name string) ([]project.Host, error) {
 		if !strings.HasSuffix(name, ".yaml") && !strings.HasSuffix(name, ".yml") {
@@ -84,18 +84,18 @@ func topologyHosts(dir string) func(string) ([]project.Host, error) {
 	}
 }
 
-// Placing says where the roles of a topology are, and with what sizes.
+// Placing assigns the roles of a topology to hosts, with sizes.
 type Placing struct {
 	// Where has the hosts of each role; of db several hold the same tables, unless Tables divides them.
 	Where map[string][]string `json:"where"`
 	// Tables are those on the first of two databases, the others are on the second; none for all tables on each.
 	Tables []string `json:"tables,omitempty"`
-	// Sizes is what is said of all instances of a role, as "buffer_pool: 256MiB".
+	// Sizes are settings of all instances of a role, for example "buffer_pool: 256MiB".
 	Sizes map[string][]string `json:"-"`
 }
 
-// Place returns a topology's file with its roles on other hosts and with other sizes. The error says what the topology has that cannot be
-// placed so, or why the topology that comes of it is refused.
+// Place returns a topology's file with its roles on other hosts and with other sizes. It is an error if the topology cannot be placed so,
+// or if the result is invalid.
 func Place(base *topology.Topology, name string, p Placing) ([]byte, error) {
 	if len(base.Of(topology.DB)) > 1 || len(base.Data.Groups) > 0 {
 		return nil, errors.New("its data is on several databases, and isukit advise does not move them")

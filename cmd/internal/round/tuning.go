@@ -19,7 +19,7 @@ import (
 
 // tunedRound is a subject with tunings on, for the time of a round.
 type tunedRound struct {
-	own       []string // tunings that the round itself applies, and takes back
+	own       []string // tunings that the round itself applies and reverts
 	sub       *subject.Subject
 	targets   []*tune.Target
 	close     func() error
@@ -48,8 +48,8 @@ func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *inf
 	return t, t.apply(ctx, list, o.StateDir)
 }
 
-// apply applies tunings, and notes before that they are to be taken back. What cannot be applied is told and becomes a warning of the
-// record; what was applied and did not take effect is taken back, and an error.
+// apply applies tunings, after a note that they are to be reverted. What cannot be applied is printed and becomes a warning of the record;
+// a tuning that was applied without effect is reverted, and an error.
 func (t *tunedRound) apply(ctx context.Context, list []tune.Tuning, stateDir string) error {
 	if len(list) == 0 {
 		return nil
@@ -90,7 +90,7 @@ func (t *tunedRound) apply(ctx context.Context, list []tune.Tuning, stateDir str
 	return nil
 }
 
-// revert takes back what the round applied, and says what. Values that somebody else has changed meanwhile are left, and told in any case.
+// revert reverts and lists what the round applied. Values that another process has changed meanwhile are left alone and always reported.
 func (t *tunedRound) revert(ctx context.Context) error {
 	if t.close == nil {
 		return nil
@@ -116,7 +116,7 @@ func (t *tunedRound) revert(ctx context.Context) error {
 	return err
 }
 
-// TakenBack counts the values of each tuning that was taken back.
+// TakenBack counts the reverted values of each tuning.
 func TakenBack(report tune.Report) string {
 	var names []string
 	count := map[string]int{}
@@ -158,7 +158,7 @@ func (t *tunedRound) fill(ctx context.Context, r *result.Round) error {
 	return err
 }
 
-// LoadTunings reads what is shipped and adds the names that are files of the user; it returns the names to go by.
+// LoadTunings reads the shipped tunings and the files among the names; it returns the names in the catalog.
 func LoadTunings(names []string) (*tune.Catalog, []string, error) {
 	catalog, err := tune.Load(isukit.Assets)
 	if err != nil {
@@ -183,7 +183,6 @@ func LoadTunings(names []string) (*tune.Catalog, []string, error) {
 	return catalog, resolved, nil
 }
 
-// tuneHint is what to do where one of the names is no tuning's.
 func tuneHint(catalog *tune.Catalog, names []string) string {
 	var known []string
 	for _, t := range catalog.Tunings {

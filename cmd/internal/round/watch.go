@@ -32,7 +32,7 @@ func (t *seriesTaker) all() []metrics.Sample {
 	return t.taken
 }
 
-// watching is what looks at the hosts beside the load.
+// watching samples the hosts during the load.
 type watching struct {
 	ctx   context.Context
 	end   context.CancelFunc
@@ -227,8 +227,8 @@ func (r *gathering) fillSeries() {
 	}
 }
 
-// sampleBehind is the number of the first sample behind the middle of a second of the load; 0 when there is none. On a machine that is
-// full samples come late: two of them then stand for all seconds between them.
+// sampleBehind is the number of the first sample after the middle of a second of the load; 0 when there is none. On a saturated machine
+// samples come late: two of them then stand in for all seconds between them.
 func sampleBehind(samples []metrics.Sample, began time.Time, second int) int {
 	middle := began.Add(time.Duration(second)*time.Second + time.Second/2)
 	for n, s := range samples {

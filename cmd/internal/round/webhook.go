@@ -18,12 +18,12 @@ import (
 	"isukit/infra/redact"
 )
 
-// PostSummary posts a round's summary with how it stands to the best round of dir, and, where link is the address of isukit serve, a
-// link to its page. Its error does not tell the webhook's address, which is a secret.
+// PostSummary posts a round's summary with its distance from the best round of dir and, if link is the address of isukit serve, a link to
+// its page. The webhook's address is a secret: errors do not contain it.
 func PostSummary(ctx context.Context, webhook, dir, link string, r *result.Round) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	entries, _ := result.List(dir) // without others, the round stands for itself
+	entries, _ := result.List(dir) // without other rounds there is no comparison
 	text := redact.Text(report.Since(r, entries) + report.Summary(r, 3))
 	if link != "" {
 		text += strings.TrimRight(link, "/") + "/rounds/" + r.ID + "/report.html\n"

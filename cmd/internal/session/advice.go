@@ -32,7 +32,7 @@ type Advice struct {
 	Refused map[string]int `json:"refused,omitempty"`
 	// Measured are the placements that were played, with --run.
 	Measured []Measured `json:"measured,omitempty"`
-	// Data says which placements of the data are among them.
+	// Data names the placements of the data that they include.
 	Data string `json:"data"`
 
 	app    App
@@ -41,7 +41,7 @@ type Advice struct {
 	tables map[string][]string // by placement, the tables on the first of its databases
 }
 
-// App is what advice has to know of an app beside a round of it.
+// App is what advice needs about an app in addition to a round of it.
 type App struct {
 	roles        []string
 	with         map[string]string // the role whose hosts a role shares
@@ -93,7 +93,7 @@ func (a App) named() []string {
 	return append(slices.Clone(a.roles), slices.Sorted(maps.Keys(a.with))...)
 }
 
-// role is whose a part of a round's usage is; "" for nobody's.
+// role is the role to which a part of a round's usage belongs, or "".
 func (a App) role(u result.RoleUsage) string {
 	if a.base == nil {
 		return u.Of
@@ -149,7 +149,7 @@ func (a App) unfit(r *result.Round) (why, hint string) {
 	return "", ""
 }
 
-// unknown says which process of a project's round took much and is of no role.
+// unknown names the process of a project's round that used much CPU and has no role.
 func (a App) unknown(r *result.Round) (why, hint string) {
 	for _, u := range r.Roles {
 		n := slices.IndexFunc(r.Hosts, func(h result.HostUsage) bool { return h.Host == u.Host })
@@ -160,7 +160,7 @@ func (a App) unknown(r *result.Round) (why, hint string) {
 	return "", ""
 }
 
-// untoldUsers are those of a benchmark that does not tell how many it has: enough to fill the busiest host.
+// untoldUsers is the number of users of a benchmark that does not report it: enough to saturate the busiest host.
 const untoldUsers = 64
 
 // Advise ranks the placements of an app's roles on its hosts, from a round.
@@ -246,17 +246,17 @@ type Measured struct {
 	// Score and HitsPerSec are medians of the rounds that passed.
 	Score      float64 `json:"score"`
 	HitsPerSec float64 `json:"hits_per_sec"`
-	// Predicted and ShareOfBest are of the best of those that were played, by hits.
+	// Predicted and ShareOfBest rate the best of the placements that were played, by hits.
 	Predicted   float64 `json:"predicted_share"`
 	ShareOfBest float64 `json:"share_of_best"`
 	Failed      int     `json:"failed"`
 }
 
-// runTop is how many of the best placements are played beside today's.
+// runTop is how many of the best placements are played, in addition to the current one.
 const runTop = 3
 
-// Run plays the best placements and today's, interleaved, and ranks again by what all of them cost. The rounds' topologies are files beside
-// the journal.
+// Run plays the best placements and the current one, interleaved, and ranks again by the costs measured in all of them. The rounds'
+// topologies are files in the journal's directory.
 func (a *Advice) Run(ctx context.Context, j *Journal, each int, seed uint64) error {
 	played := slices.Clone(a.Ranked[:min(runTop, len(a.Ranked))])
 	if a.Today >= runTop {

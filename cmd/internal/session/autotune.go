@@ -70,7 +70,7 @@ type Place struct {
 	Advised float64 `json:"advised"`
 }
 
-// Check tells before anything runs what of the sizes is no topology's.
+// Check reports sizes that no topology has, before anything runs.
 func (p TunePlan) Check() error {
 	if p.Topology == nil {
 		return nil
@@ -90,7 +90,7 @@ func (p TunePlan) Check() error {
 	return nil
 }
 
-// mostPlaces is how many placements a search chooses from beside today's.
+// mostPlaces limits the placements of a search, not counting the current one.
 const mostPlaces = 8
 
 // Places are the best placements of an advice, after today's.
@@ -125,7 +125,7 @@ type TuneResult struct {
 	Search  experiment.Search `json:"search"`
 	// Best are the best configuration's arguments of isukit round.
 	Best []string `json:"best"`
-	// Confirmed is of the rounds that were kept back, against the baseline; nil where none were, or one of the best failed.
+	// Confirmed compares rounds that were held back with the baseline; nil without them, or if one of the best failed.
 	Confirmed *Confirmation `json:"confirmed,omitempty"`
 	Keep      string        `json:"keep,omitempty"`
 	Warnings  []string      `json:"warnings,omitempty"`
@@ -137,7 +137,7 @@ type Autotune struct {
 	Plan TunePlan
 }
 
-// Run plays the search. Where it ends early the result is what there is by then.
+// Run plays the search. If it ends early, the result is based on the rounds so far.
 func (a *Autotune) Run(ctx context.Context) (*TuneResult, error) {
 	a.ScreenPlan = a.Plan.ScreenPlan
 	a.value, _ = compare.Value(a.Metric)
@@ -236,7 +236,7 @@ func (a *Autotune) search(ctx context.Context, t *experiment.Tuner, base experim
 	}
 }
 
-// args are arguments of isukit round that make a configuration; its topology is written beside the journal.
+// args are arguments of isukit round for a configuration; its topology is written to the journal's directory.
 func (a *Autotune) args(c experiment.Config) ([]string, error) {
 	args := a.tune(a.factors, c.On)
 	if a.Plan.Topology == nil {

@@ -61,7 +61,7 @@ func (p *Command) Play(ctx context.Context) (*result.Round, error) {
 	return r, err
 }
 
-// round is the record of a run, but for its outcome.
+// round is the record of a run, without its outcome.
 func (p *Command) round(start time.Time, took time.Duration) *result.Round {
 	return &result.Round{
 		Format: result.FormatVersion, ID: result.NewID(start, commandName), StartedAt: start.UTC(), Topology: commandName, Scenario: commandName,
@@ -72,7 +72,7 @@ func (p *Command) round(start time.Time, took time.Duration) *result.Round {
 	}
 }
 
-// judge reads the figures and says whether the round passed.
+// judge reads the metrics and decides whether the round passed.
 func (p *Command) judge(r *result.Round, run *external.Run) error {
 	v := external.Rules{}.Judge(run.Output, run.Exit)
 	r.Metrics = external.Figures(run.Output)

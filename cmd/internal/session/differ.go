@@ -32,9 +32,8 @@ type told struct {
 	drifts bool
 }
 
-// Add takes one more round. The error says that the sides are equal in what was to be compared: what follows would compare a thing with
-// itself. Sides that ask for the same, to see how a thing differs from itself, and commands, of which isukit records nothing but what they
-// print, are let pass.
+// Add takes one more round. It is an error if the sides do not differ in what is compared: further rounds would compare a thing with
+// itself. Allowed are sides with the same options, which measure noise, and commands, of which isukit only records the output.
 func (p *Proof) Add(side int, r *result.Round) error {
 	a, b := p.Asked[0], p.Asked[1]
 	if a == b || a.Kind == "command" || b.Kind == "command" || !r.Passed {
@@ -106,7 +105,7 @@ func same(text string) error {
 
 func (a Asked) String() string { return a.Kind + "=" + a.Value }
 
-// lacking says which tuning that was asked for a round does not name; "" when it has them.
+// lacking is a tuning that was asked for and that the round does not name, or "".
 func lacking(asked Asked, r *result.Round) string {
 	if asked.Kind != "tune" || asked.Value == "" {
 		return ""
@@ -117,7 +116,7 @@ func lacking(asked Asked, r *result.Round) string {
 	return ""
 }
 
-// describe is what a round tells of itself: facts, settings and the size of the load.
+// describe lists what a round records of its setup: facts, settings and the size of the load.
 func describe(r *result.Round) map[string]string {
 	all := map[string]string{"scenario": r.Scenario, "seed": fmt.Sprint(r.Seed)}
 	if !r.Observed() {

@@ -15,7 +15,7 @@ import (
 // dividing is what a digest of statements says about data on two databases.
 type dividing struct {
 	writes float64  // the part of the time that statements which write took
-	tables []string // those that one of two databases can have, no statement needing others beside; none where all belong together
+	tables []string // tables that one of two databases can have without statements that need other tables; empty if all belong together
 	share  float64  // the part of the time that statements on them took
 }
 

@@ -86,8 +86,8 @@ func NewJournal(results, kind string, plan any) (*Journal, error) {
 	return j, nil
 }
 
-// OpenJournal reads an experiment of that kind and its plan; path "" takes the newest below results. A round that a killed session has left
-// behind is waited for: it still clears away.
+// OpenJournal reads an experiment of that kind and its plan; path "" takes the newest in results. If a killed session has left a round, it
+// waits for it: the round still cleans up.
 func OpenJournal(ctx context.Context, path, results, kind string, plan any, say func(string, ...any)) (*Journal, error) {
 	if path == "" {
 		all, err := filepath.Glob(filepath.Join(results, kind+"-*.jsonl"))
@@ -192,7 +192,6 @@ func (j *Journal) write(l line) error {
 // Close ends the session.
 func (j *Journal) Close() error { return proc.Unlock(j.file) }
 
-// Spent is how long the rounds so far took, in all sessions.
 func (j *Journal) Spent() time.Duration { return j.spent }
 
 // Play plays the next round, with arguments of its own, or reads it if an earlier session has played it. The error is for a round that

@@ -121,7 +121,7 @@ func (r *TuneResult) Page(plan TunePlan, played []Played) report.Page {
 	return p
 }
 
-// shownPlacements is how many lines the table of placements has at most, beside today's.
+// shownPlacements limits the lines of the table of placements, not counting the current one.
 const shownPlacements = 12
 
 // Page draws placements as rows and hosts as columns: how busy each makes them, and with what.

@@ -12,7 +12,7 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// Plan says how many rounds are run.
+// Plan is how many rounds are run.
 type Plan struct {
 	Pairs     int // at most
 	UntilSure bool
@@ -64,7 +64,7 @@ const (
 type Factor struct {
 	// Names are the tunings as isukit round --tune takes them.
 	Names []string `json:"names"`
-	// Members are the names of all tunings that these stand for, as the fact "tunings" of a round has them.
+	// Members are the names of all tunings in the group, as in the fact "tunings" of a round.
 	Members []string `json:"members"`
 }
 

@@ -25,11 +25,11 @@ type Runner struct {
 	Before [2]string
 	// Commands are set where a side is not a round of isukit's.
 	Commands [2]*Command
-	// Started, if set, is told of the process that plays a round; its error ends the round.
+	// Started, if set, is called with the process that plays a round; its error ends the round.
 	Started func(pid int) error
 }
 
-// stopLimit is how long a round that was interrupted may take to clear away what it started.
+// stopLimit is how long an interrupted round may take to clean up.
 const stopLimit = 90 * time.Second
 
 // Play runs one round of a side. A round that ran and failed is a round; the error is for one that could not be run.
@@ -46,8 +46,8 @@ func (p *Runner) Play(ctx context.Context, side int) (*result.Round, error) {
 	var out bytes.Buffer
 	var said ui.Tail
 	cmd.Stdout, cmd.Stderr = &limited{w: &out, left: 2 * result.MaxRoundBytes}, &said
-	// Ctrl-C reaches every process of the terminal's group. A round would get two then, the second of which ends it at once,
-	// with its servers still there.
+	// Ctrl-C reaches every process of the terminal's group. A round would get two signals, and the second would end it immediately, with
+	// its servers running.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopLimit

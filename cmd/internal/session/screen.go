@@ -86,8 +86,8 @@ type Screen struct {
 	out     ScreenResult
 }
 
-// What a screen plays beside its fold-over pairs: equal rounds, where too few are known, to learn the noise, and pairs that confirm. A noise
-// is known from enough pairs.
+// What a screen plays in addition to its fold-over pairs: equal rounds to learn the noise, when too few are known, and pairs that confirm.
+// enoughPairs are enough for a noise.
 const (
 	equalRounds   = 4
 	enoughPairs   = 6
@@ -98,7 +98,7 @@ const (
 // hopedFor is the largest effect, as a ratio, that anybody hopes for.
 const hopedFor = 1.25
 
-// Run plays the screen. Where it ends early the result is what there is by then.
+// Run plays the screen. If it ends early, the result is based on the rounds so far.
 func (s *Screen) Run(ctx context.Context) (*ScreenResult, error) {
 	var ok bool
 	if s.value, ok = compare.Value(s.Metric); !ok {
@@ -244,8 +244,8 @@ func alike(a, b *result.Round) bool {
 	return a.Passed && b.Passed && (a.Scenario == "external" || a.LoadSeconds == b.LoadSeconds)
 }
 
-// buy sets how many rounds there will be: those that were asked for, or that the budget has time for beside so many kept back. It returns
-// how long one takes.
+// buy sets the number of rounds: those asked for, or those that fit into the budget next to the ones held back. It returns the time of one
+// round.
 func (s *Screen) buy(keptBack int) (each time.Duration) {
 	s.out.Planned = s.Rounds
 	each = s.Journal.Spent() / time.Duration(max(1, len(s.Journal.Played)))
@@ -261,7 +261,7 @@ func (s *Screen) buy(keptBack int) (each time.Duration) {
 	return each
 }
 
-// plan says what will be played, before it is, and what that can show.
+// plan prints the rounds to play, and the smallest effect that they can show.
 func (s *Screen) plan(differences []float64) {
 	each := s.buy(2 * confirmPairs)
 	k, pairs := len(s.factors), s.out.Planned/2
@@ -373,7 +373,7 @@ func (s *Screen) valueOf(r *result.Round) (float64, error) {
 	return 0, ui.Hinted(fmt.Errorf("round %s passed and has no %s above 0", r.ID, s.Metric), "name another metric with --metrics")
 }
 
-// tell says how a round went, unless an earlier session has said it.
+// tell prints a round's result, unless an earlier session has.
 func (s *Screen) tell(label string, r *result.Round) {
 	switch {
 	case s.Journal.Replaying():

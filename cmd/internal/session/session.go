@@ -21,7 +21,7 @@ type Session struct {
 	Rnd *rand.Rand
 	// Play runs one round of side 0 (A) or 1 (B).
 	Play func(ctx context.Context, side int) (*result.Round, error)
-	// Sure says whether the pairs so far decide, and in a few words how they stand; it is asked when untilSure.
+	// Sure, with untilSure, decides whether the pairs so far are enough, and describes them in a few words.
 	Sure func(a, b compare.Side) (bool, string)
 	// Proof says that the sides are equal in what was to be compared; nil asks nobody.
 	Proof *Proof
@@ -31,7 +31,7 @@ type Session struct {
 	Sides   [2]compare.Side // the rounds that count, in whole pairs
 	begun   time.Time
 	longest time.Duration // of a pair so far
-	told    int           // rounds that were told of
+	told    int           // rounds printed so far
 	// repeated is how many noisy rounds of each side were run again, kept how many stayed in though noisy.
 	repeated, kept [2]int
 	// unquiet counts noisy rounds in a row that no repetition made quiet.
@@ -177,7 +177,7 @@ func (s *Session) quiet(ctx context.Context, label string, side int) (*result.Ro
 	}
 }
 
-// tell says how a round went.
+// tell prints a round's result.
 func (s *Session) tell(label string, side int, r *result.Round, remark string) {
 	text := fmt.Sprintf("%s, %c: score %d, %.0f hits/s, p99 %s ms", label, "AB"[side], r.Score.Total,
 		r.HitsPerSec(), threeDigits(r.All.Latency.P99Ms))
@@ -234,7 +234,7 @@ func (s *Session) Warnings() []string {
 	return w
 }
 
-// Decided is what until-sure goes by: the first metric that was asked for, or else the score.
+// Decided decides until-sure by the first metric asked for, or otherwise by the score.
 func Decided(o compare.Options) func(a, b compare.Side) (bool, string) {
 	return func(a, b compare.Side) (bool, string) {
 		c, err := compare.Rounds(a, b, o)

@@ -19,7 +19,7 @@ const (
 	ExitOK     = 0
 	ExitFailed = 1 // isukit itself failed
 	ExitUsage  = 2 // the command line or an input file was wrong
-	ExitRound  = 3 // the round ran and failed its checks; what was checked or compared is not as it should be
+	ExitRound  = 3 // the round ran and failed its checks; what was checked or compared is incorrect
 )
 
 // Error is an error with what the user can do about it and the exit code that it means.
@@ -48,7 +48,7 @@ func CheckFailed(err error, hint string) error {
 	return &Error{err: err, Hint: hint, Code: ExitRound}
 }
 
-// HintOf is the hint that err brings along, or else the given one.
+// HintOf is the hint that err has, or otherwise the given one.
 func HintOf(err error, otherwise string) string {
 	if c := (*Error)(nil); errors.As(err, &c) && c.Hint != "" {
 		return c.Hint
@@ -56,14 +56,14 @@ func HintOf(err error, otherwise string) string {
 	return cmp.Or(KnownHint(err), otherwise)
 }
 
-// ErrRoundFailed ends a command whose round ran and failed, ErrCheckFailed one that checks or compares and found what it looks for. What it
-// was has been printed by then.
+// ErrRoundFailed ends a command whose round ran and failed, ErrCheckFailed one that checks or compares and found a difference. Both are
+// returned after the details were printed.
 var (
 	ErrRoundFailed = errors.New("the round failed")
 	ErrCheckFailed = errors.New("differences were found")
 )
 
-// KnownHint is what can be done about an error of another package that says so itself, or that is known here; "" for any other.
+// KnownHint is the hint for an error of another package, from the error or from a list; "" for any other.
 func KnownHint(err error) string {
 	var fault *host.Fault
 	var locked *host.LockedError

@@ -13,8 +13,8 @@ import (
 	"isukit/input"
 )
 
-// OpenInput opens what a user names as input: a regular file; "-" for in, the standard input; or a pipe that the user's shell
-// made, as /dev/fd/63 of "<(zcat log.gz)". Reading the latter two ends with ctx: who writes may never come.
+// OpenInput opens an input that a user names: a regular file; "-" for in, the standard input; or a pipe of the user's shell, for example
+// /dev/fd/63 of "<(zcat log.gz)". Reading the latter two ends with ctx: their writer may never write.
 func OpenInput(ctx context.Context, name string, in io.Reader) (io.ReadCloser, error) {
 	switch {
 	case name == "-" || name == "/dev/stdin":

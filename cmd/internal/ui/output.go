@@ -13,15 +13,15 @@ import (
 	"unicode/utf8"
 )
 
-// Output is a stream to which commands write text, whoever wrote that: characters that a terminal would obey, and those that
-// make text look like another, come out as what JSON writes for them (\u001b), so that JSON stays what it is. Line ends and tabs
-// pass, and so do colours of isukit's own: they carry a mark that nobody else knows. It may be used from any goroutine.
+// Output is a stream for text that may come from other people: characters that a terminal would obey, and those that make text look like
+// another, are written as JSON escapes (\u001b), so that JSON stays valid. Line ends, tabs and isukit's own colours pass; the colours have
+// a mark that no other program knows. It may be used from any goroutine.
 type Output struct {
 	to   io.Writer
 	mark string // after the escape character of isukit's own sequences; "" where it makes none
 
 	mu   sync.Mutex
-	rest []byte // the beginning of a character that is not whole yet
+	rest []byte // the beginning of an incomplete character
 }
 
 // NewOutput returns what cleans the text for w; an Output is returned as it is.
@@ -40,7 +40,7 @@ func NewOutput(w io.Writer) *Output {
 	return o
 }
 
-// Bytes is for what is no text: the stream beneath w, unless that is a terminal.
+// Bytes is for output that is not text: the stream beneath w, unless that is a terminal.
 func Bytes(w io.Writer) io.Writer {
 	if o, ok := w.(*Output); ok && o.mark == "" {
 		return o.to
@@ -126,7 +126,7 @@ func PrintJSON(out io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// PrintJSONLines prints one object a line.
+// PrintJSONLines prints one object per line.
 func PrintJSONLines[T any](out io.Writer, list []T) error {
 	enc := json.NewEncoder(out)
 	for _, v := range list {

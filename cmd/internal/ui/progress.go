@@ -28,7 +28,7 @@ func SayWhile(say func()) (done func()) {
 	return sync.OnceFunc(func() { close(quit); <-ended })
 }
 
-// Waiting says what a command that takes its time is doing.
+// Waiting shows on a terminal what a command is waiting for.
 func Waiting(w io.Writer, quiet bool, what string) (done func()) {
 	if quiet {
 		return func() {}
@@ -37,7 +37,7 @@ func Waiting(w io.Writer, quiet bool, what string) (done func()) {
 	return SayWhile(func() { fmt.Fprintf(w, "isukit: %5.1f s  %s\n", time.Since(begun).Seconds(), what) })
 }
 
-// SayTo tells what is being done, with the time since the beginning.
+// SayTo prints the current step, with the time since the beginning.
 func SayTo(w io.Writer, quiet bool) func(string, ...any) {
 	began := time.Now()
 	var mu sync.Mutex

@@ -22,7 +22,7 @@ type RoundView struct {
 
 	mu    sync.Mutex
 	style report.Style
-	frame *frame // nil where there is no terminal
+	frame *frame // nil without a terminal
 	begun time.Time
 	state report.LiveState
 	phase time.Time // when the phase began
@@ -36,8 +36,7 @@ func NewRoundView(w io.Writer, quiet bool, loadTime time.Duration) *RoundView {
 	return v
 }
 
-// SetCPUs tells how many CPUs the bars of roles are drawn against: those of all hosts, which without hosts of their own are
-// this machine's.
+// SetCPUs sets how many CPUs the bars of roles are relative to: those of all hosts, or without hosts this machine's.
 func (v *RoundView) SetCPUs(top *topology.Topology, running *infra.Running, driver string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -52,7 +51,7 @@ func (v *RoundView) SetCPUs(top *topology.Topology, running *infra.Running, driv
 	}
 }
 
-// Step says what is being done before and after the round proper.
+// Step prints the current step before and after the round proper.
 func (v *RoundView) Step(format string, args ...any) {
 	if v.quiet {
 		return
@@ -62,7 +61,7 @@ func (v *RoundView) Step(format string, args ...any) {
 	fmt.Fprintf(v.w, "isukit: %5.1f s  %s\n", time.Since(v.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// Warn tells what somebody has to know who is not watching, too.
+// Warn prints a warning, with --quiet too.
 func (v *RoundView) Warn(format string, args ...any) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -83,7 +82,7 @@ var phaseText = map[bench.Phase]string{
 	bench.Check:      "check: comparing the stored data with all acknowledged writes",
 }
 
-// OnTrial tells of one more trial of a search for the capacity.
+// OnTrial prints a trial of the search for the capacity.
 func (v *RoundView) OnTrial(t load.Trial) {
 	outcome := "met the objective"
 	if t.Missed != "" {
@@ -115,7 +114,7 @@ func (v *RoundView) OnTick(t load.Tick, usage func(*result.Second)) {
 	v.frame.draw(report.Live(v.state, v.style))
 }
 
-// During says what is being done before and after the round proper, where it takes its time.
+// During shows a longer step before or after the round proper.
 func (v *RoundView) During(what string) (done func()) {
 	return SayWhile(func() { v.Step("%s", what) })
 }

@@ -42,8 +42,8 @@ func StyleOf(w any) report.Style {
 	return report.Style{Width: width, Color: tty && os.Getenv("NO_COLOR") == "", Mark: out.mark}
 }
 
-// NewTable aligns what is written to it: cells end in a tab. Its first line is a head in capitals. Cells that are signals have
-// their colour where w shows colours, and a terminal gets lines that fit into it, as wrapped ones cannot be read; whoever writes calls Flush.
+// NewTable aligns its cells, which end in a tab, into columns. Its first line is a heading in capitals. Cells that are signals are coloured
+// where w shows colours. On a terminal lines are cut to its width, as wrapped ones cannot be read. The caller must Flush.
 func NewTable(w io.Writer) *tabwriter.Writer { return newAligned(w, 0) }
 
 // NewNumbers is newTable for numbers, which stand right.
@@ -81,7 +81,7 @@ type signalWriter struct {
 	color bool
 	mark  string // of w, see Output
 	width int    // in columns, to which lines are cut; 0 cuts none
-	line  []byte // what has come of a line that is not whole yet
+	line  []byte // an incomplete line so far
 }
 
 func (s *signalWriter) Write(p []byte) (int, error) {
@@ -115,7 +115,7 @@ func paintSignals(text []byte, mark string) []byte {
 	})
 }
 
-// frame is a block of lines at the bottom of a terminal that is drawn again and again in the same place.
+// frame is a block of lines at the bottom of a terminal that is redrawn in place.
 type frame struct {
 	w     io.Writer
 	mark  string // of w, see Output
@@ -145,7 +145,7 @@ func OrDash(s string) string {
 	return s
 }
 
-// ShortTime is a time as one would type it: 1m in place of 1m0s.
+// ShortTime is a time as one would type it: 1m instead of 1m0s.
 func ShortTime(d time.Duration) string {
 	text := d.String()
 	for _, none := range []string{"0s", "0m"} {

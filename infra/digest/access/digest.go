@@ -59,7 +59,7 @@ type Route struct {
 	Retried   int64
 	SentBytes int64
 	MaxBytes  int64
-	// Cache counts by cache status (HIT, MISS, ...); nil when none was told.
+	// Cache counts by cache status (HIT, MISS, ...); nil without any.
 	Cache map[string]int64
 	// Slowest are the requests that took longest, the longest first.
 	Slowest []Slow
@@ -79,7 +79,7 @@ const (
 	maxTarget  = 300
 )
 
-// Paths of routes that stand for no path.
+// Names of routes for requests without a path.
 const (
 	// NoRequest is for what was no HTTP request, as a TLS hello on a plain port.
 	NoRequest = "(no request)"

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Each calls see with every line of a log that can be read as a request: when it ended (zero when not told), how long it took,
-// its method, and its path without the query. Other lines are passed over. A time without a zone is in the given one.
+// Each calls see with every line of a log that can be read as a request: when it ended (zero if unknown), how long it took, its method, and
+// its path without the query. It skips other lines. A time without a zone is in the given one.
 func Each(from io.Reader, format string, zone *time.Location, see func(at time.Time, took time.Duration, method, path string)) error {
 	reader, err := formatOf(format, zone)
 	if err != nil {

@@ -21,7 +21,7 @@ type entry struct {
 	told uint16
 }
 
-// field is what a name in a log stands for.
+// field is the meaning of a name in a log.
 type field uint8
 
 const (

@@ -13,7 +13,7 @@ import (
 const (
 	// combined is nginx's and Apache's log_format of that name. What follows it on a line is searched for times.
 	combined = `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent`
-	// envoyText is the format that Envoy writes when it is told none. It escapes nothing; neither method nor path has a space.
+	// envoyText is Envoy's default format. It escapes nothing; neither method nor path has a space.
 	envoyText = `[$time] "$method $uri $protocol" $status $response_flags $bytes_received $bytes $duration $x_envoy_upstream_service_time `
 )
 
@@ -181,8 +181,8 @@ func (r *lineReader) parse(line []byte, e *entry) bool {
 	return ok && (e.status != 0 || e.path != nil)
 }
 
-// unescaped reads what a server wrote for bytes that would end a field: nginx and H2O "\x22", Apache "\"" and "\\". H2O leaves
-// backslashes as they are, and so does this where they begin none of these.
+// unescaped decodes bytes that would end a field: nginx and H2O write "\x22", Apache "\"" and "\\". Other backslashes stay, as H2O leaves
+// them.
 func (r *lineReader) unescaped(value []byte) []byte {
 	if !slices.Contains(value, '\\') {
 		return value

@@ -104,7 +104,7 @@ func (p *jsonLine) bare() []byte {
 	return value
 }
 
-// list passes over a list, whatever is in it.
+// list skips a list with any content.
 func (p *jsonLine) list() bool {
 	for depth := 0; p.at < len(p.text); {
 		switch p.text[p.at] {
@@ -126,7 +126,7 @@ func (p *jsonLine) list() bool {
 	return false
 }
 
-// str reads a string; the slice is of the line where it has no escapes.
+// str reads a string; without escapes the slice is part of the line.
 func (p *jsonLine) str() ([]byte, bool) {
 	p.at++
 	rest := p.text[p.at:]
@@ -141,7 +141,7 @@ func (p *jsonLine) str() ([]byte, bool) {
 	return rest[:end], true
 }
 
-// escaped reads a string from here on whose first escape comes after so many bytes.
+// escaped reads a string from here on whose first escape comes after this many bytes.
 func (p *jsonLine) escaped(plain int) ([]byte, bool) {
 	from := len(p.scratch)
 	p.scratch = append(p.scratch, p.text[p.at:p.at+plain]...)

@@ -2,7 +2,7 @@ package access
 
 import "bytes"
 
-// parseLTSV reads "label:value" fields between tabs; others are passed over. A line without one field that matters is none.
+// parseLTSV reads "label:value" fields between tabs and skips others. A line must have at least one known field.
 func (r *lineReader) parseLTSV(line []byte, e *entry) bool {
 	understood := 0
 	for len(line) > 0 {

@@ -13,11 +13,11 @@ import (
 	"isukit/infra/digest"
 )
 
-// Options say how logs are read. The zero value finds the format and the routes by itself and takes every line.
+// Options are how to read logs. The zero value detects format and routes and takes every line.
 type Options struct {
-	// Format is "json" or "ltsv", each perhaps with labels, as in "json took=request_time"; "combined", "envoy"; or a log_format
-	// with nginx's variables, Envoy's operators or Apache's and H2O's directives. "" goes by the first line of each file that
-	// any of the first four can read.
+	// Format is "json" or "ltsv", each perhaps with labels, for example "json took=request_time"; "combined", "envoy"; or a log_format with
+	// nginx's variables, Envoy's operators or Apache's and H2O's directives. "" is the one of the first four that reads the first line of
+	// each file.
 	Format string
 	// Zone is that of times that name none; nil is UTC.
 	Zone *time.Location
@@ -25,7 +25,7 @@ type Options struct {
 	Patterns []Pattern
 	// Literal keeps paths that no pattern takes as they are. Memory then grows with their number, up to a limit.
 	Literal bool
-	// From and To bound the window, To itself outside; zero is no bound. A line's time is that of its end.
+	// From and To bound the window, To itself outside; zero is unbounded. A line's time is that of its end.
 	From, To time.Time
 	// Seconds fills Digest.Seconds; it wants From and To, at most a day apart.
 	Seconds bool
@@ -83,8 +83,8 @@ func New(opts Options) (*Digester, error) {
 	return d, nil
 }
 
-// Read digests one log to its end, which is unpacked when it is gzip. It may be called for any number of logs, in any order.
-// name stands for the log where lines of it are shown. A read error leaves what was read until then in the digest.
+// Read digests one log to its end, and unpacks gzip. It may be called for any number of logs, in any order. name is shown with lines of it.
+// After a read error the digest contains what was read before.
 func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
 	return d.ReadFormat(ctx, name, d.opts.Format, from)
 }

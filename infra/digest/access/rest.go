@@ -2,8 +2,8 @@ package access
 
 import "bytes"
 
-// setRest looks for times in what follows the combined format: the referer and the user agent in quotes, then what people
-// append. "rt=0.003 urt="0.001, 0.002"" goes by its names; bare numbers are the request's time, then the upstreams'.
+// setRest looks for times in what follows the combined format: the referer and the user agent in quotes, then what people append. "rt=0.003
+// urt="0.001, 0.002"" is read by name; bare numbers are the request's time, then the upstreams'.
 func (e *entry) setRest(rest []byte) {
 	quoted := 0
 	for {

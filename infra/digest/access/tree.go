@@ -9,7 +9,7 @@ import (
 
 // Bounds of the tree of paths. A scanner may ask for any number of them.
 const (
-	maxSiblings = 2000   // literal children of one node; more are put together at once
+	maxSiblings = 2000   // literal children of one node; more become one variable
 	maxNodes    = 40_000 // of the whole tree; what comes later is counted as OtherRoute
 	maxDepth    = 12     // segments; the rest of a path becomes "*"
 	// literalLimit is from how many literal siblings on the seldom ones are taken for names of things.
@@ -135,7 +135,7 @@ func gather(n *node) {
 	}
 }
 
-// gatherChildren goes by what the children would be put together as: "@{slug}" has nothing to do with "{slug}.css".
+// gatherChildren groups children by the variable that they would become: "@{slug}" has nothing to do with "{slug}.css".
 func gatherChildren(n *node) {
 	groups := map[string][]*node{}
 	for _, c := range n.children {

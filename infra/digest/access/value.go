@@ -46,8 +46,8 @@ func parseSeconds(b []byte, unit time.Duration) (sum time.Duration, n int, ok bo
 	return sum, n, true
 }
 
-// parseDuration reads a decimal number of unit; see known for units that go by the number's looks. It may have an exponent, or
-// end in the name of a unit instead, as Go writes durations: "1m2.5s", "35µs".
+// parseDuration reads a decimal number of unit; see known for units that depend on the number. It may have an exponent, or end in the name
+// of a unit instead, as Go writes durations: "1m2.5s", "35µs".
 func parseDuration(b []byte, unit time.Duration) (time.Duration, bool) {
 	if c := b[len(b)-1]; c == 's' || c == 'm' || c == 'h' {
 		d, err := time.ParseDuration(string(b))

@@ -34,7 +34,7 @@ type Unreadable struct {
 // Query is the statements of one fingerprint.
 type Query struct {
 	Fingerprint string
-	// Database is where the first of them ran of which that is told.
+	// Database is where the first of them with a known database ran.
 	Database string
 	Time     digest.Times
 	Lock     time.Duration // sum of the waits for locks

@@ -1,4 +1,4 @@
-// Package query digests what databases say about the statements that they ran: slow logs of MySQL and MariaDB, or two
-// readings of performance_schema, go in; one Query for each fingerprint comes out. It holds no statement but the slowest of
-// each fingerprint, so a log may be of any size. Where logs lie and how they are shown is left to others.
+// Package query digests statements that databases ran: from slow logs of MySQL and MariaDB, or two readings of performance_schema, it makes
+// one Query for each fingerprint. It keeps only the slowest statement of each fingerprint, so a log may be of any size. Finding the logs
+// and showing the digest are left to others.
 package query

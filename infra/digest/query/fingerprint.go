@@ -134,7 +134,7 @@ func (f *fingerprinter) word(low, rest []byte) []byte {
 	return rest
 }
 
-// isLiterals tells whether parentheses hold nothing but literals and rows of them.
+// isLiterals: the parentheses contain only literals and rows of them.
 func isLiterals(b []byte) bool {
 	for inside := b[:len(b)-len(skipParens(b))]; len(inside) > 0; {
 		kind, n := token(inside, 0)
@@ -208,7 +208,7 @@ func (f *fingerprinter) values(b []byte) []byte {
 	return b
 }
 
-// rowOf passes over what may precede a row: blanks, and the word ROW.
+// rowOf skips what may precede a row: blanks, and the word ROW.
 func rowOf(b []byte) []byte {
 	if b = skipBlank(b); len(b) > 3 && bytes.EqualFold(b[:3], []byte("row")) && !isName(b[3]) {
 		b = skipBlank(b[3:])
@@ -227,7 +227,6 @@ func isColumnRef(b []byte) bool {
 	return (kind == word || kind == quoted) && len(after) > 0 && after[0] == ')' && !bytes.EqualFold(inside[:n], []byte("default"))
 }
 
-// skipBlank passes over space and comments.
 func skipBlank(b []byte) []byte {
 	for len(b) > 0 {
 		kind, n := token(b, 0)
@@ -239,7 +238,7 @@ func skipBlank(b []byte) []byte {
 	return b
 }
 
-// skipParens passes over what the first byte, a parenthesis, opens.
+// skipParens skips to the end of what the first byte, a parenthesis, opens.
 func skipParens(b []byte) []byte {
 	depth := 0
 	for len(b) > 0 {

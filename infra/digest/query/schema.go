@@ -18,9 +18,9 @@ const SchemaStatement = "SELECT IFNULL(SCHEMA_NAME,''), IFNULL(DIGEST_TEXT,''), 
 // schemaColumns is how many columns SchemaStatement has.
 const schemaColumns = 9
 
-// FromSchema returns what performance_schema counted between two readings of SchemaStatement, each as the client prints it
-// with --batch and --skip-column-names. It tells no quantiles and no examples; where the highest time of a row did not change
-// in between, its average stands for it.
+// FromSchema returns what performance_schema counted between two readings of SchemaStatement, each as the client prints it with --batch and
+// --skip-column-names. It has neither quantiles nor examples; if the highest time of a row did not change in between, its average is used
+// instead.
 func FromSchema(before, after string) (*Digest, error) {
 	old, err := schemaRows(before)
 	if err != nil {
@@ -41,7 +41,7 @@ func FromSchema(before, after string) (*Digest, error) {
 	return g.digest(), nil
 }
 
-// schemaKey names what performance_schema counts by itself, but for texts that it has cut.
+// schemaKey is the key of performance_schema's counters, except for texts that it has cut.
 type schemaKey struct{ database, text string }
 
 func (k schemaKey) compare(o schemaKey) int {

@@ -16,10 +16,10 @@ import (
 	"isukit/infra/digest"
 )
 
-// Options say how slow logs are read; the zero value takes every statement.
+// Options are how to read slow logs; the zero value takes every statement.
 type Options struct {
-	// From and To bound the window, To itself outside; zero is no bound. A statement's time is that of its start, as the log
-	// tells it: MySQL's to the microsecond, MariaDB's to the second.
+	// From and To bound the window, To itself outside; zero is unbounded. A statement's time is that of its start in the log: MySQL's to
+	// the microsecond, MariaDB's to the second.
 	From, To time.Time
 	// Groups gather queries: what one of them matches, the first counting, is one query, which has its text as fingerprint.
 	Groups []*regexp.Regexp
@@ -47,8 +47,8 @@ func New(opts Options) *Digester {
 // Window sets the window of the logs that are read from now on, for a host whose clock differs.
 func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, to }
 
-// Read digests one slow log to its end, which is unpacked when it is gzip. name stands for it where entries of it are shown.
-// A read error leaves what was read until then in the digest.
+// Read digests one slow log to its end, and unpacks gzip. name is shown with entries of it. After a read error the digest contains what was
+// read before.
 func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
 	buffered, err := digest.Unpack(from)
 	if err != nil {
@@ -89,8 +89,8 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return line, err
 }
 
-// slowParser reads one log. An entry is what stands between two headers: header lines, perhaps "use", "SET timestamp", and the
-// statement, which may be another of these two.
+// slowParser reads one log. An entry is the text between two headers: header lines, perhaps "use", "SET timestamp", and the statement,
+// which may be another of these two.
 type slowParser struct {
 	digester *Digester
 	name     string
@@ -175,8 +175,7 @@ func (p *slowParser) complete() bool {
 // shortTime is how MariaDB writes a header's time: "# Time: 261122 20:15:03", the hour perhaps with one digit.
 var shortTime = regexp.MustCompile(`^# Time: \d{6} +\d{1,2}:\d\d:\d\d\s*$`)
 
-// isClosed tells whether no quote and no comment of a statement is left open, whether or not the server takes a backslash for an
-// escape.
+// isClosed: no quote and no comment of a statement is left open, whether or not the server takes a backslash for an escape.
 func isClosed(text []byte) bool {
 	if bytes.IndexByte(text, '#') < 0 && bytes.IndexByte(text, '\\') < 0 && !bytes.Contains(text, []byte("/*")) && !bytes.Contains(text, []byte("--")) {
 		single, double, name := bytes.Count(text, []byte("'")), bytes.Count(text, []byte(`"`)), bytes.Count(text, []byte("`"))
@@ -337,7 +336,7 @@ func (p *slowParser) assignments(text string) bool {
 	return true
 }
 
-// isRemark finds header lines without a name that is known; an administrator's command stands in place of a statement.
+// isRemark finds header lines without a known name; an administrator's command replaces a statement.
 func isRemark(line []byte) bool {
 	return line[0] == '#' && !bytes.HasPrefix(line, []byte("# administrator command: "))
 }
@@ -376,7 +375,7 @@ func (p *slowParser) flush() {
 	}
 	e.database = cmp.Or(e.database, p.database)
 	if !e.ended.IsZero() {
-		e.at = e.ended.Add(-e.took) // whatever the session has set its timestamp to
+		e.at = e.ended.Add(-e.took) // even if the session has set its timestamp
 	}
 	if e.at.IsZero() {
 		e.at = p.at

@@ -1,5 +1,4 @@
-// Package envoy knows Envoy: how its configuration in YAML is read and edited, what its admin page tells of the running server, and
-// how its process and version are found.
+// Package envoy reads and edits Envoy's configuration in YAML, reads the admin page of a running server, and finds its process and version.
 package envoy
 
 import (
@@ -205,7 +204,7 @@ func (r *reader) key(e *Entry, depth int) (err error) {
 	return err
 }
 
-// opaque passes over a line and those below it that are indented more, or empty. In a block scalar, nothing is a comment.
+// opaque skips a line and those below it that are indented more, or empty. In a block scalar, nothing is a comment.
 func (r *reader) opaque(indent int, value string) {
 	literal := value[0] == '|' || value[0] == '>'
 	for r.at++; r.at < len(r.lines) && (r.lines[r.at].says == "" || r.lines[r.at].indent > indent); r.at++ {

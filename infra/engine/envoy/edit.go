@@ -14,9 +14,9 @@ import (
 	inyaml "isukit/input/yaml"
 )
 
-// Edit gives a key a value, or takes the key out; all else stays byte for byte. It is an error where a reader of all of YAML
-// does not find that this one value has changed and nothing else, or where taking the edit back would not give the same text: then
-// the text is written in a way that is not understood here.
+// Edit sets a key's value, or removes the key; all else stays byte for byte. It is an error if a reader of all of YAML finds that anything
+// but this one value has changed, or if reverting the edit would not give the same text: then the text is written in a way that this
+// package does not understand.
 func Edit(text, key string, v engine.Value) (string, error) {
 	edited, was, err := change(text, key, v)
 	if err != nil || edited == text {

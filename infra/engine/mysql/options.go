@@ -121,8 +121,8 @@ func (f OptionFile) includes() []string {
 	return list
 }
 
-// OptionFileFor is the file that is to get settings of a server, by its command line: one of isukit's own in the last directory that
-// it includes, or else the last file that it reads. "" says that it reads none.
+// OptionFileFor is the file for new settings of a server, by its command line: one of isukit's own in the last directory that it includes,
+// or otherwise the last file that it reads. "" means that it reads none.
 func OptionFileFor(ctx context.Context, at host.Host, argv []string) (string, error) {
 	files, err := ReadOptions(ctx, at, argv)
 	if err != nil {

@@ -139,7 +139,7 @@ func (c *Config) Made(key string) bool {
 	return err == nil && d != nil && d.Name == "upstream" && c.made(*d)
 }
 
-// PassTo is the URL of a proxy_pass to an upstream in place of the address that it names.
+// PassTo is the URL of a proxy_pass to an upstream instead of the address in it.
 func (b Backend) PassTo(url string) string {
 	rest := strings.TrimPrefix(url, "http://")
 	for _, before := range []string{b.Address + ":", b.Address, b.Name} {

@@ -18,7 +18,7 @@ func Master(title string) []string {
 	}
 	var argv []string
 	for _, word := range strings.Fields(command) {
-		if word == "-g" { // "daemon off;" and the like are not for -T, and where they end is not to be told
+		if word == "-g" { // "daemon off;" and the like are not for -T, and their end is unknown
 			break
 		}
 		argv = append(argv, word)
@@ -26,7 +26,7 @@ func Master(title string) []string {
 	return argv
 }
 
-// MainFile is the main configuration file of an nginx, by its command line, or else by how it was built.
+// MainFile is the main configuration file of an nginx: from its command line, or otherwise as it was built.
 func MainFile(ctx context.Context, h host.Host, argv []string) (string, error) {
 	option := func(name string) string {
 		for i, arg := range argv {
