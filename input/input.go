@@ -44,8 +44,8 @@ func (e *TooLongError) Error() string {
 	return fmt.Sprintf("%s has more than %d bytes", e.Path, e.LimitBytes)
 }
 
-// Open opens a regular file for reading. Anything else gives a NotRegularError, and is not opened: opening a pipe waits for
-// whoever writes, and opening a device may do something.
+// Open opens a regular file for reading. Anything else gives a NotRegularError, and is not opened: opening a pipe waits for a writer, and
+// opening a device may do something.
 func Open(path string) (*os.File, error) {
 	return open(path, func() (fs.FileInfo, error) { return os.Stat(path) }, func(flags int) (*os.File, error) { return os.OpenFile(path, flags, 0) })
 }
@@ -94,11 +94,11 @@ func ReadFrom(r io.Reader, name string, limit int64) ([]byte, error) {
 	return text, err
 }
 
-// Dir is a directory of somebody else's. Its names are relative, with forward slashes; those that lead out of it, by ".." or
+// Dir is a directory that may come from other people. Its names are relative, with forward slashes; those that lead out of it, by ".." or
 // by a link, are errors.
 type Dir struct{ root *os.Root }
 
-// OpenDir opens the directory at path, which may be a link itself. Whoever asked closes it.
+// OpenDir opens the directory at path, which may be a link. The caller closes it.
 func OpenDir(path string) (*Dir, error) {
 	if st, err := os.Stat(path); err == nil && !st.IsDir() {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ENOTDIR} // opening a pipe would wait

@@ -21,9 +21,9 @@ var routesTSV string
 type Route struct {
 	// Method is the HTTP method, in capitals.
 	Method string
-	// Path is the template: a segment such as "{team_id}" stands for one segment of any content.
+	// Path is the template: a segment such as "{team_id}" matches any one segment.
 	Path string
-	// Request is the message in the request's body; empty where there is no body.
+	// Request is the message in the request's body; "" without a body.
 	Request protoreflect.FullName
 	// Response is the message in the body of a 2xx answer.
 	Response protoreflect.FullName

@@ -228,7 +228,7 @@ func (db *DB) Addr() string { return net.JoinHostPort(db.Host, strconv.Itoa(db.P
 // Log is the end of the server's error log.
 func (db *DB) Log() string { return db.inst.LogTail(200) }
 
-// Kill ends the server at once with SIGKILL and returns when it is gone. Killing a dead one does nothing.
+// Kill sends SIGKILL to the server and returns when it is gone. Killing a dead one does nothing.
 func (db *DB) Kill() {
 	if db.proc == nil || db.proc.cmd.Process == nil {
 		return
@@ -296,7 +296,7 @@ func (db *DB) Open(tb testing.TB, database string) *sql.DB {
 	return pool
 }
 
-// Exec runs statements with all rights, each by itself.
+// Exec runs statements with all rights, one by one.
 func (db *DB) Exec(tb testing.TB, statements ...string) {
 	tb.Helper()
 	pool := db.Open(tb, "")
@@ -337,7 +337,7 @@ func (r *Replicated) StopCopying(tb testing.TB, i int) {
 	r.DBs[i].Exec(tb, r.how.StopSQL())
 }
 
-// ResumeCopying lets a replica whose replication was stopped, by itself or by StopCopying, go on.
+// ResumeCopying continues a replica's replication after an error or StopCopying.
 func (r *Replicated) ResumeCopying(tb testing.TB, i int) {
 	tb.Helper()
 	r.DBs[i].Exec(tb, r.how.StopSQL(), r.how.ResumeSQL())

@@ -76,8 +76,8 @@ static_resources:
       load_assignment: {cluster_name: web, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]}
 `
 
-// StartEnvoy starts an Envoy on free ports of 127.0.0.1 that answers every path, /web from the given port, and returns when it
-// does. It is ended and its directory removed when tb ends. Any failure fails tb.
+// StartEnvoy starts an Envoy on free ports of 127.0.0.1 that answers every path, /web from the given port, and returns when it does. It is
+// stopped and its directory removed when tb ends. Any failure fails tb.
 func StartEnvoy(tb testing.TB, upstreamPort int) *Envoy {
 	tb.Helper()
 	Real(tb)

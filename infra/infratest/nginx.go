@@ -22,9 +22,9 @@ type Nginx struct {
 	proc *process
 }
 
-// StartNginx starts an nginx with one server on a free port of 127.0.0.1 and returns when it accepts connections.
-// server is what that server does, e.g. "location / { proxy_pass http://127.0.0.1:8080; }"; http is put before it, for
-// upstreams and log formats, and may be "". It is ended and its directory removed when tb ends. Any failure fails tb.
+// StartNginx starts an nginx with one server on a free port of 127.0.0.1 and returns when it accepts connections. server is the body of
+// that server block, e.g. "location / { proxy_pass http://127.0.0.1:8080; }"; http is put before it, for upstreams and log formats, and may
+// be "". It is stopped and its directory removed when tb ends. Any failure fails tb.
 func StartNginx(tb testing.TB, http, server string) *Nginx {
 	tb.Helper()
 	Real(tb)

@@ -123,7 +123,8 @@ func startProcess(argv []string, logFile string, deathSignal syscall.Signal) (*p
 		started <- err
 		if err == nil {
 			p.cmd.Wait()
-			// What is left of its group, at once: while something is, nobody else gets its number. Later it may be another server's.
+			// Kill the rest of its group now: as long as a member exists, no other process gets the group's number. Later it may be another
+			// server's.
 			_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
 		}
 	}()
@@ -165,9 +166,9 @@ func (p *process) end(sig syscall.Signal, patience time.Duration) error {
 	return err
 }
 
-// StartProcess starts a program in the foreground with its output appended to logFile, and returns when ready returns
-// nil. The returned function ends it with stopSignal and waits until all of its process group is gone; it is also called
-// when tb ends. A program that ends by itself, or is not ready in time, fails tb with the end of its log.
+// StartProcess starts a program in the foreground with its output appended to logFile, and returns when ready returns nil. The returned
+// function stops it with stopSignal and waits until all of its process group is gone; it is also called when tb ends. A program that exits,
+// or is not ready in time, fails tb with the end of its log.
 func StartProcess(tb testing.TB, argv []string, logFile string, stopSignal syscall.Signal, ready func() error) (stop func()) {
 	tb.Helper()
 	Real(tb)
@@ -261,8 +262,8 @@ func Apart(t *testing.T, env ...string) bool {
 	return false
 }
 
-// Listening lists the TCP sockets of this network namespace that listen and belong to a process with dir in its environment,
-// its command line or as its directory: what tests beside this one do is not among them.
+// Listening lists the listening TCP sockets of this network namespace that belong to a process with dir in its environment, its command
+// line or as its directory: those of other tests are not included.
 func Listening(tb testing.TB, dir string) []string {
 	tb.Helper()
 	ours := socketsOf(func(proc string) bool {
@@ -306,8 +307,8 @@ func socketsOf(match func(proc string) bool) map[string]bool {
 	return sockets
 }
 
-// Program writes a program that the test runs. No child is forked meanwhile: it would have the file open for writing for a
-// moment, and whoever ran the program then would hear "Text file busy".
+// Program writes a program that the test runs. No child is forked meanwhile: it would have the file open for writing for a moment, and
+// running the program would fail with "Text file busy".
 func Program[T string | []byte](tb testing.TB, path string, text T) {
 	tb.Helper()
 	syscall.ForkLock.RLock()

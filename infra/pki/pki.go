@@ -90,7 +90,7 @@ func (authority Pair) parse() (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	return cert, key, err
 }
 
-// issue signs cert with the parent's key, or with its own when there is no parent.
+// issue signs cert with the parent's key, or with its own without a parent.
 func issue(cert, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

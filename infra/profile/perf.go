@@ -32,7 +32,7 @@ func ParsePerf(r io.Reader) (*Stacks, error) {
 type perf struct {
 	out  Stacks
 	seen map[string]int // places in out, by stack
-	// process and stack are of the sample that is being read, the innermost frame first; process is "" between samples.
+	// process and stack belong to the current sample, the innermost frame first; process is "" between samples.
 	process string
 	stack   []string
 }

@@ -50,7 +50,7 @@ func parts(data []byte) (n int) {
 	for len(data) > 0 && n <= maxStacks {
 		_, _, size := protowire.ConsumeField(data)
 		if size < 0 {
-			return n // the parser says what is wrong
+			return n // the parser reports what is wrong
 		}
 		data, n = data[size:], n+1
 	}

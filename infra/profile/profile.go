@@ -10,7 +10,7 @@ import (
 
 // Stacks are call stacks with their values.
 type Stacks struct {
-	// Unit is "nanoseconds", "bytes", "count" or "samples"; Type is what pprof calls the value, as "cpu".
+	// Unit is "nanoseconds", "bytes", "count" or "samples"; Type is pprof's name of the value, for example "cpu".
 	Unit, Type string
 	Stacks     []Stack
 }

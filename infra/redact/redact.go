@@ -1,6 +1,5 @@
-// Package redact takes secrets out of text before it is kept: passwords in commands, addresses and settings, keys, cookies
-// and tokens. Text goes in, the same text with *** in place of each secret comes out. It goes by the names and shapes that
-// secrets have; what looks like nothing in particular is known only to the caller, who can name it (Known).
+// Package redact replaces secrets in text by *** before it is saved: passwords in commands, addresses and settings, keys, cookies and
+// tokens. It finds them by name and shape; the caller can name secrets that look like ordinary text (Known).
 package redact
 
 import (
@@ -24,14 +23,14 @@ const (
 	word = `password|passwd|passphrase|passcode|pwd|(?:db|my|mysql|maria|pg|user|root|admin|smtp|mail|ftp|ssh|redis|require|master|auth|login|conn)[_-]?pass|masterauth|secret|token|` +
 		`api[_.-]?key|access[_.-]?key|private[_.-]?key|signing[_.-]?key|encryption[_.-]?key|master[_.-]?key|session[_.-]?(?:id|key)|credential|authorization`
 	name = `[A-Za-z0-9_.-]*(?:` + word + `)[A-Za-z0-9_.-]*`
-	// A string ends with its line, and so does whatever a rule finds: what stands on one line must not change what is found on another.
+	// A string ends with its line, and so does every match: one line must not change what is found on another.
 	quoted = `(?:"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|` + "`[^`\\n]*`?" + `)`
 	// escaped is a string inside of another.
 	escaped = `(?:\\+"(?:[^"\\\n]|\\+[^"\\\n])*(?:\\+"|")?|\\+'(?:[^'\\\n]|\\+[^'\\\n])*(?:\\+'|')?)`
 	bare    = `[^\s"'` + "`" + `,;&)<>{}\[\]\\(][^\s"'` + "`" + `,;&)<>]*`
 	// prefix may stand before a string: Python's b"", a cast or a call around it.
 	prefix = `(?:[&!]\w+[ \t]+)?(?:(?:str|string|bytes|[A-Za-z_.]*[Ss]ecret[A-Za-z]*|\[\]byte|&?[brfuBRFU]{1,2}|String\.valueOf|new[ \t]+\w+)\(?)?`
-	// assigns stands between a name, whose quote or bracket may have to be closed, and its value.
+	// assigns is the text between a name, whose quote or bracket may have to be closed, and its value.
 	assigns = `\\*["'` + "`" + `\])}]*[ \t]*(?::[ \t]*(?:&?[A-Za-z][\w.\[\]]*[ \t]*=|=)|=>|->|\?\?=?|\|\|=?|={1,3}|:-|:\+|:|<-)[ \t]*`
 )
 
@@ -153,8 +152,8 @@ func masked(part any, secrets []string) any {
 	return part
 }
 
-// Environment returns the values of those variables, as "NAME=value", that hold a secret by their name or are an address with
-// a password, which is then returned as well. The path of what exists on this machine is no secret, whatever the variable is called.
+// Environment returns the values of those variables, as "NAME=value", that are secrets by name or are an address with a password, which is
+// then returned as well. The path of an existing file of this machine is not a secret, under any name.
 func Environment(variables []string) (secrets []string) {
 	for _, v := range variables {
 		key, value, _ := strings.Cut(v, "=")
@@ -174,7 +173,7 @@ func Environment(variables []string) (secrets []string) {
 // inAddress is the password of an address or of a DSN.
 var inAddress = regexp.MustCompile(`^(?:[A-Za-z][A-Za-z0-9+.-]*://)?[^/\s:@]*:(.{4,})@`)
 
-// Value returns the value of a setting or a fact of that name: nothing of it where the name is a secret's.
+// Value returns the value of a setting or a fact of that name, masked completely if the name is a secret's.
 func Value(name, value string) string {
 	if value != "" && Secret(name) {
 		return Mask
@@ -187,8 +186,8 @@ var telling = regexp.MustCompile(`(?i)pass(?:word|wd|phrase|hash)?\b|passw|passh
 
 var strungs = regexp.MustCompile(`'(?:[^'\\]|\\.|'')*(?:'|\z)|"(?:[^"\\]|\\.|"")*(?:"|\z)`)
 
-// Statement returns a statement without secrets. Where it names anything that holds some, all of its strings are masked: in
-// a list of values nothing tells which is which.
+// Statement returns a statement without secrets. If it names anything that has some, all of its strings are masked: in a list of values it
+// is unknown which belongs to which name.
 func Statement(text string) string {
 	text = Text(text)
 	if !telling.MatchString(text) {

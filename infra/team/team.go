@@ -1,6 +1,6 @@
-// Package team readies bare hosts for the people of a team: accounts, keys, sudo, ssh config and tools. What it makes is on
-// record on the host before it is made, and can be taken back; what was there already is left as it is, and not taken away.
-// How hosts are reached is left to their driver, and what runs there is scripts/team.sh.
+// Package team sets up new hosts for the people of a team: accounts, keys, sudo, ssh config and tools. It records on the host what it makes
+// before it makes it, so that it can be reverted. What exists already is neither changed nor removed. Drivers reach the hosts;
+// scripts/team.sh runs there.
 package team
 
 import (
@@ -49,7 +49,7 @@ func (i Item) String() string {
 	return string(i.Kind) + " " + i.Name
 }
 
-// Check says what is wrong with an item; nil when nothing is.
+// Check is an error if the item is invalid.
 func (i Item) Check() error {
 	letters := "abcdefghijklmnopqrstuvwxyz0123456789-_"
 	if i.Kind == Tool || i.Kind == Config {
@@ -105,8 +105,8 @@ func save(ctx context.Context, h host.Host, list []Item) error {
 // Options are for Init.
 type Options struct {
 	DryRun bool // nothing is made
-	Force  bool // files that someone else has written or changed are overwritten
-	// Progress is told what is being made; nil is for nobody.
+	Force  bool // overwrite files that others have written or changed
+	// Progress is called with what is being made; nil: not called.
 	Progress func(string)
 }
 
@@ -149,7 +149,7 @@ func Init(ctx context.Context, h host.Host, want []Item, o Options) (done []Chan
 			list, n = append(list, i), len(list)
 		}
 		list[n].Made = false
-		if i.Kind == Tool && list[n].Text == "" { // it fails before anything is on record where there is no such package
+		if i.Kind == Tool && list[n].Text == "" { // without such a package it fails before anything is recorded
 			if list[n].Text, err = script(ctx, h, i, "plan"); err != nil {
 				return done, err
 			}
@@ -171,8 +171,8 @@ func Init(ctx context.Context, h host.Host, want []Item, o Options) (done []Chan
 	return done, nil
 }
 
-// decide tells what is to be done about an item that is on record, or was made whole, and whose state is "there", "absent", or
-// else that somebody else has written it.
+// decide returns what to do about an item that is recorded, or was made completely. Its state is "there", "absent", or that another program
+// has written it.
 func decide(recorded, made bool, state string, force bool) (what string, make bool, err error) {
 	switch {
 	case state == "there" && !recorded:
@@ -185,8 +185,8 @@ func decide(recorded, made bool, state string, force bool) (what string, make bo
 	return "made", true, nil
 }
 
-// Revert takes back, last made first, what an Init has made and keep does not hold on to; keep nil is for all. What could not
-// be taken back stays on record.
+// Revert reverts, last made first, what an Init has made, except items that keep holds on to; nil is none. What could not be reverted stays
+// recorded.
 func Revert(ctx context.Context, h host.Host, keep func(Item) bool) (done []Change, err error) {
 	list, err := Inventory(ctx, h)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package paths tells the segments of URL paths that name one thing of many from those that are written in the program: an identifier, a date, a
-// user. A segment goes in, what it stands for comes out. Which paths make up a route is left to others.
+// Package paths distinguishes segments of URL paths that name one thing of many, for example an identifier, a date or a user, from those
+// that are written in the program. It returns a placeholder for the former. Which paths make up a route is left to others.
 package paths
 
 import (
@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Template is a path without its query, with what Collapse gives in place of its segments.
+// Template is a path without its query, with its segments replaced by Collapse.
 func Template(path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	segments := strings.Split(path, "/")
@@ -19,8 +19,8 @@ func Template(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// Collapse returns what a path's segment stands for when it names one thing of many by its looks: "{id}" for digits,
-// "{uuid}", "{date}", "{hex}", "{token}", "@{slug}". An extension stays: "12.jpg" is "{id}.jpg". Any other segment is itself.
+// Collapse returns the placeholder of a path's segment that looks like the name of one thing of many: "{id}" for digits, "{uuid}",
+// "{date}", "{hex}", "{token}", "@{slug}". An extension stays: "12.jpg" is "{id}.jpg". Any other segment is itself.
 func Collapse(segment []byte) (kind string, ok bool) {
 	if len(segment) > 1 && segment[0] == '@' {
 		return "@{slug}", true // by convention a user

@@ -30,12 +30,12 @@ func (p *Reader) Err() error {
 	return p.faults
 }
 
-// splitLines splits at all line breaks of YAML: a carriage return is one even by itself.
+// splitLines splits at all line breaks of YAML: a carriage return alone is one.
 func splitLines(text string) []string {
 	return strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 }
 
-// FaultAt notes a fault at a line and a column; line 0 is no place.
+// FaultAt notes a fault at a line and a column; line 0 is without a place.
 func (p *Reader) FaultAt(line, column int, format string, args ...any) {
 	f := Fault{Line: line, Column: column, Message: fmt.Sprintf(format, args...)}
 	if line >= 1 && line <= len(p.lines) {
@@ -52,7 +52,7 @@ func (p *Reader) Fault(n ast.Node, format string, args ...any) {
 	p.FaultToken(n.GetToken(), format, args...)
 }
 
-// FaultToken notes a fault at a token; nil is no place.
+// FaultToken notes a fault at a token; nil is without a place.
 func (p *Reader) FaultToken(t *token.Token, format string, args ...any) {
 	if t == nil || t.Position == nil {
 		p.FaultAt(0, 0, format, args...)
@@ -103,7 +103,7 @@ func (p *Reader) Pairs(n ast.Node, what string) ([]*ast.MappingValueNode, bool) 
 	return nil, false
 }
 
-// Sequence returns the entries of a list, and notes where there is no list, or an empty one.
+// Sequence returns the entries of a list, and notes a missing or empty one as a fault.
 func (p *Reader) Sequence(n ast.Node, what string) []ast.Node {
 	s, ok := n.(*ast.SequenceNode)
 	if !ok {

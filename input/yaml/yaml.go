@@ -20,7 +20,7 @@ const (
 	MaxTokens    = 200_000
 	MaxDepth     = 100
 	MaxDocuments = 100
-	// MaxExpanded is how many tokens there may be once each alias is replaced by what it stands for.
+	// MaxExpanded limits the tokens after each alias is replaced by its content.
 	MaxExpanded = 400_000
 )
 
@@ -75,7 +75,7 @@ type checker struct {
 	tokens          int
 	expanded        int // tokens so far, those of aliases too
 	open            []anchor
-	anchors         map[string]int // what each stands for, in tokens
+	anchors         map[string]int // the size of each, in tokens
 }
 
 // anchor is one whose node has not ended yet.
@@ -147,7 +147,7 @@ func (c *checker) close(t *token.Token) {
 	c.open = left
 }
 
-// sizeOf is what an alias stands for. An anchor that is still open may have ended already.
+// sizeOf is the size of an alias' content. An anchor that is still open may have ended already.
 func (c *checker) sizeOf(name string) int {
 	size := c.anchors[name]
 	for _, a := range c.open {

@@ -1,5 +1,5 @@
-// Command gen compiles proto/portal/v1/*.proto in process and runs the pinned protoc-gen-go on them, so that
-// generating needs no protoc. Run it through `make generate`; it writes beside the .proto files.
+// Command gen compiles proto/portal/v1/*.proto in process and runs the pinned protoc-gen-go on them, so that generating needs no protoc.
+// Run it through `make generate`; it writes to the directory of the .proto files.
 package main
 
 import (

@@ -7,7 +7,7 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// Fault is a request that is answered with an Error: the status, what the peer is told, and what it is not told.
+// Fault is a request that is answered with an Error: the status, the message for the peer, and the cause, which the peer does not see.
 type Fault struct {
 	// Status is the HTTP status, 400 to 599.
 	Status int

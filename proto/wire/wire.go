@@ -1,8 +1,7 @@
 // Package wire carries one bare protobuf message per HTTP/1.1 body: no gRPC frame, no envelope.
 //
-// In comes an *http.Request or a response body, out comes a message or a *Fault; a Fault is what the peer is told when
-// its request cannot be read, and it travels as portal.v1.Error. Routing, sessions and what a message means are left to
-// the caller.
+// From an *http.Request or a response body it reads a message or a *Fault, the answer for a peer whose request cannot be read; it travels
+// as portal.v1.Error. Routing, sessions and the meaning of messages are left to the caller.
 package wire
 
 import (
@@ -51,9 +50,9 @@ func IsError(contentType string) bool {
 	return err == nil && IsProtobuf(contentType) && params["proto"] == "portal.v1.Error"
 }
 
-// Read fills m from the body of r, of which it takes at most maxBytes. Every error is a *Fault: 415 for a body that is
-// not announced as protobuf or is compressed, 413 for one that is too long, 400 for one that ends early, is no such
-// message or holds a string that is not UTF-8. m must be empty, and its content is undefined after an error.
+// Read fills m from the body of r, of which it takes at most maxBytes. Every error is a *Fault: 415 for a body that is not declared as
+// protobuf or is compressed, 413 for one that is too long, 400 for one that ends early, is not such a message or contains a string that is
+// not UTF-8. m must be empty, and its content is undefined after an error.
 func Read(r *http.Request, m proto.Message, maxBytes int64) error {
 	if contentType := r.Header.Get("Content-Type"); !IsProtobuf(contentType) {
 		return unreadableType(contentType)

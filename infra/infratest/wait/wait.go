@@ -1,5 +1,5 @@
-// Package wait has tests wait for a condition instead of for time to pass: For and ForNil return as soon as it holds, and say what they
-// waited for when it does not. A machine may be slow, or busy with other work: no test is about how long something took.
+// Package wait lets tests wait for a condition instead of for time to pass: For and ForNil return as soon as it is true, and name it when
+// it stays false. A machine may be slow, or busy with other work: no test judges how long something took.
 package wait
 
 import (
@@ -21,7 +21,7 @@ func For(tb testing.TB, what string, ok func() bool) {
 	}
 }
 
-// ForNil is For for a condition that says why it does not hold yet: the last error is told.
+// ForNil is For for a condition that is an error until it is true: a failure prints the last one.
 func ForNil(tb testing.TB, what string, try func() error) {
 	tb.Helper()
 	var err error
@@ -30,7 +30,7 @@ func ForNil(tb testing.TB, what string, try func() error) {
 	}
 }
 
-// Within reports whether ok came true within Limit, for what is no test's own goroutine, or has more to say than a sentence.
+// Within reports whether ok came true within Limit, for goroutines other than the test's, and for longer messages.
 func Within(ok func() bool) bool {
 	for end := time.Now().Add(Limit); !ok(); time.Sleep(every) {
 		if time.Now().After(end) { // clock: this is where tests wait
