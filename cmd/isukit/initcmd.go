@@ -74,14 +74,11 @@ func runInit(ctx context.Context, stateDir string, print, force, portal, quiet b
 			return err
 		}
 	}
-	if !quiet {
-		fmt.Fprintf(s.err, "isukit: wrote %s; %s\n", project.FileName, next)
-	}
 	if quiet {
 		return nil
 	}
-	d := round.Day{Now: time.Now(), Placement: databasePlacement}
-	d.End = d.Now.Add(2 * round.LastHour) // the list of a day without rounds
+	fmt.Fprintf(s.err, "isukit: wrote %s; %s\n", project.FileName, next)
+	d := round.Day{Now: time.Now()}
 	if d.Project, _, err = round.FindProject(""); err != nil {
 		return err
 	}

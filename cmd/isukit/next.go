@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,6 +18,7 @@ import (
 	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
+	"isukit/infra"
 	"isukit/infra/host/machine"
 	"isukit/infra/topology"
 )
@@ -137,18 +139,13 @@ func both(args string) string {
 	return ` --both "` + args + `"`
 }
 
-// nextAfterProjectRound compares with the round before, where there is one of the same project.
-func nextAfterProjectRound(r *result.Round, results string) string {
-	entries, err := result.List(results)
-	if err != nil {
-		return ""
+// afterSavedRound is nextAfterRound with the options that a record has.
+func afterSavedRound(r *result.Round) string {
+	o := roundOptions{Options: round.Options{Topology: r.Topology, Shape: r.Fact("shape"), Duration: time.Duration(r.LoadSeconds * float64(time.Second))}}
+	if tunings := r.Fact("tunings"); tunings != "" {
+		o.Tune = strings.Split(tunings, ", ")
 	}
-	for _, e := range entries {
-		if e.Err == nil && e.ID != r.ID && e.Round.Topology == r.Topology {
-			return "isukit diff " + e.ID + " " + r.ID + resultsFlagOf(results)
-		}
-	}
-	return ""
+	return nextAfterRound(r, o, infra.Spec{LocalDir: round.LocalDir("")}.HasEnvoy())
 }
 
 func resultsFlagOf(dir string) string {

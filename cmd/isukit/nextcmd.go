@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,24 +24,42 @@ last hour before --end the list is about not losing points: logging off, a reboo
 		Example: "  isukit next\n  isukit next --end 17:30",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir := stateDir(cmd)
-			now := time.Now()
-			at, err := time.ParseInLocation("15:04", end, now.Location())
+			d, err := newDay(end, results)
 			if err != nil {
-				return ui.UsageError(fmt.Errorf("--end %q is not a time", end), "write it as 18:00")
+				return err
 			}
-			d := round.Day{Now: now, Flags: resultsFlagOf(results), Placement: databasePlacement, End: time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, now.Location())}
-			return errors.Join(d.Look(cmd.Context(), file, results, dir), printSteps(s.out, d))
+			var opened *round.Opened
+			p, dir, err := round.FindProject(file)
+			if err == nil && p != nil {
+				if opened, err = round.OpenProject(cmd.Context(), p, dir, stateDir(cmd)); err == nil {
+					defer opened.Close(context.WithoutCancel(cmd.Context()))
+				}
+			}
+			if err != nil {
+				return err
+			}
+			d.Project = p
+			return errors.Join(d.Look(cmd.Context(), opened, results), printSteps(s.out, d))
 		},
 	}
 	cmd.Flags().StringVar(&file, "project", "", "the project file (default isukit.yaml)")
 	resultsFlag(cmd.Flags(), &results)
-	cmd.Flags().StringVar(&end, "end", "18:00", "end of the contest, local time")
+	cmd.Flags().StringVar(&end, "end", contestEnd, "end of the contest, local time")
 	return cmd
 }
 
-// databasePlacement is the shipped topology with more room for the database.
-func databasePlacement(topology string) string { return placements[topology]["db"] }
+// contestEnd is when the next line of a round takes the contest to end.
+const contestEnd = "18:00"
+
+// newDay is the current day until end, for rounds in the directory results.
+func newDay(end, results string) (round.Day, error) {
+	now := time.Now()
+	at, err := time.ParseInLocation("15:04", end, now.Location())
+	if err != nil {
+		return round.Day{}, ui.UsageError(fmt.Errorf("--end %q is not a time", end), "write it as 18:00")
+	}
+	return round.Day{Now: now, End: time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, now.Location()), Flags: resultsFlagOf(results), Reference: afterSavedRound}, nil
+}
 
 // printSteps prints what to do, each with its time.
 func printSteps(w io.Writer, d round.Day) error {

@@ -59,8 +59,12 @@ func playProjectRound(ctx context.Context, p *project.Project, dir string, o pro
 			fmt.Fprintf(s.err, "isukit: warning: could not post to the webhook: %v\n", err)
 		}
 	}
-	if !o.final {
-		sayNext(s, o.quiet || o.asJSON, nextAfterProjectRound(r.Record, o.results))
+	if d, _ := newDay(contestEnd, o.results); !o.final && !o.quiet && !o.asJSON {
+		d.Project = p
+		_ = d.Look(ctx, opened, o.results) // a host that is unreachable is a warning of the round
+		if len(d.Rounds) > 0 {
+			sayNext(s, false, d.After())
+		}
 	}
 	if !r.Record.Passed {
 		return r.Record, ui.ErrRoundFailed

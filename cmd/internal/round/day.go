@@ -21,14 +21,15 @@ type Day struct {
 	Rounds   []*result.Round  // newest first
 	// Flags are what commands that read rounds need, " --results DIR" or "".
 	Flags string
-	// Placement is where to move the database of a shipped topology; "" for nowhere.
-	Placement func(topology string) string
-	// Booted is when each host was booted.
+	// Reference is the command after a round of the reference app; "" for none.
+	Reference func(*result.Round) string
+	// Booted is when each host was booted; it is read in the last hour only.
 	Booted map[string]time.Time
 }
 
-// Look reads the project, its hosts and the rounds. A host that is unreachable is an error, and the rest is known anyway.
-func (d *Day) Look(ctx context.Context, file, results, stateDir string) (err error) {
+// Look reads the rounds, and in the last hour the boot times of the project's hosts; opened is nil without a project. A host that is
+// unreachable is an error, and the rest is known anyway.
+func (d *Day) Look(ctx context.Context, opened *Opened, results string) error {
 	entries, err := result.List(results)
 	if err != nil {
 		return err
@@ -41,16 +42,10 @@ func (d *Day) Look(ctx context.Context, file, results, stateDir string) (err err
 			d.Rounds = append(d.Rounds, e.Round)
 		}
 	}
-	p, dir, err := FindProject(file)
-	if err != nil || p == nil {
-		return err
+	if opened == nil || !d.late() {
+		return nil
 	}
-	d.Project, d.Booted = p, map[string]time.Time{}
-	opened, err := OpenProject(ctx, p, dir, stateDir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
+	d.Booted = map[string]time.Time{}
 	for name, at := range opened.Reach.Named {
 		text, err := host.Output(ctx, at, "sed", "-n", "s/^btime //p", "/proc/stat")
 		if seconds, bad := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil && bad == nil {
@@ -58,9 +53,9 @@ func (d *Day) Look(ctx context.Context, file, results, stateDir string) (err err
 		}
 	}
 	if len(opened.Missing) > 0 {
-		err = errors.New(strings.Join(opened.Missing, "\n"))
+		return errors.New(strings.Join(opened.Missing, "\n"))
 	}
-	return err
+	return nil
 }
 
 // Step is a command, how many minutes it takes, and why.
@@ -69,8 +64,10 @@ type Step struct {
 	Command, Why string
 }
 
-// LastHour is when points are to be kept and no longer to be won.
-const LastHour = time.Hour
+// lastHour is when points are to be kept and no longer to be won.
+const lastHour = time.Hour
+
+func (d Day) late() bool { left := d.End.Sub(d.Now); return left >= 0 && left <= lastHour }
 
 // Steps are what to do, in order.
 func (d Day) Steps() []Step {
@@ -78,21 +75,25 @@ func (d Day) Steps() []Step {
 	if d.Project != nil && d.Project.Benchmark.External {
 		run = Step{5, "isukit observe --ask", "then start the benchmark in the portal"}
 	}
-	late := d.End.Sub(d.Now) <= LastHour
 	switch {
-	case len(d.Rounds) == 0 && d.Project == nil:
-		return []Step{{5, "isukit init", "no isukit.yaml and no saved rounds; for the reference app: isukit round"}, {2, "isukit doctor", "limits, MTU, clocks, disks"},
-			{2, "isukit tune apply measure", "logs with times"}, run, {2, "isukit show", "the bottleneck and the slowest queries"}}
 	case len(d.Rounds) == 0:
-		return []Step{{2, "isukit doctor", "no round yet: check limits, MTU, clocks and disks first"}, {2, "isukit tune apply measure", "logs with times"}, run,
+		list := []Step{{2, "isukit doctor", "no round yet: check limits, MTU, clocks and disks first"}, {2, "isukit tune apply measure", "logs with times"}, run,
 			{2, "isukit show", "the bottleneck and the slowest queries"}}
-	case late && d.Project != nil:
+		if d.Project == nil {
+			list = append([]Step{{5, "isukit init", "no isukit.yaml and no saved rounds; for the reference app: isukit round"}}, list...)
+		}
+		return list
+	case d.Project == nil:
+		if r := d.Rounds[0]; d.Reference(r) != "" {
+			return []Step{{5, d.Reference(r), cmp.Or(r.Reason, r.Bottleneck.Text)}}
+		}
+		return []Step{d.showStep(), run}
+	case d.late():
 		return d.lateSteps(run)
 	}
-	list := d.tuningSteps(d.Rounds[0])
-	list = append(list, run, Step{1, "isukit diff last-1 last" + d.Flags, "what the change did"})
-	if d.Project != nil {
-		list = append(list, Step{0, "isukit next", "again at " + d.End.Add(-LastHour).Format("15:04") + ": logging off, reboot, final check"})
+	list := append(d.tuningSteps(d.Rounds[0]), run, Step{1, "isukit diff last-1 last" + d.Flags, "what the change did"})
+	if d.Now.Before(d.End) {
+		list = append(list, Step{0, "isukit next", "again at " + d.End.Add(-lastHour).Format("15:04") + ": logging off, reboot, final check"})
 	}
 	return list
 }
@@ -134,7 +135,7 @@ func (d Day) tuningSteps(r *result.Round) (list []Step) {
 	if !r.Passed {
 		return []Step{d.failedStep(r)}
 	}
-	if d.Project != nil && (r.Access.Lines == 0 || r.Queries.Statements == 0) {
+	if r.Access.Lines == 0 || r.Queries.Statements == 0 {
 		list = append(list, Step{2, "isukit tune apply measure", "the newest round has no requests or no queries from logs"})
 	}
 	if len(r.Queries.Queries) > 0 {
@@ -146,16 +147,31 @@ func (d Day) tuningSteps(r *result.Round) (list []Step) {
 	role, _, _ := strings.Cut(r.Bottleneck.Role, "-")
 	database := r.Bottleneck.Resource == "cpu" && (role == "db" || strings.HasPrefix(role, "mysql") || strings.HasPrefix(role, "mariadb"))
 	switch {
-	case database && d.Project == nil && d.Placement(r.Topology) != "":
-		list = append(list, Step{5, "isukit round -t " + d.Placement(r.Topology) + " --driver lab", "move the database: " + r.Bottleneck.Text})
-	case database && d.Project != nil && len(d.Project.Topologies) > 1 && r.Fact("topology") == "":
+	case database && len(d.Project.Topologies) > 1 && r.Fact("topology") == "":
 		list = append(list, Step{10, "isukit topology ls", "choose one with the database on its own host: " + r.Bottleneck.Text})
 	case database && !strings.Contains(r.Fact("tunings"), "mysql/memory"):
 		list = append(list, Step{5, "isukit tune apply mysql/memory", r.Bottleneck.Text})
-	case r.Bottleneck.Text != "":
-		list = append(list, Step{10, "isukit show" + d.Flags, r.Bottleneck.Text})
+	case r.Bottleneck.Text != "" || len(list) == 0:
+		list = append(list, d.showStep())
 	}
 	return list
+}
+
+// showStep is for a round without an obvious next change.
+func (d Day) showStep() Step {
+	return Step{10, "isukit show" + d.Flags, cmp.Or(d.Rounds[0].Bottleneck.Text, "routes, queries and profiles")}
+}
+
+// After is the command that follows a round which has just been printed, with the reason as a comment; "" for none.
+func (d Day) After() string {
+	s := d.Steps()[0]
+	if s == d.showStep() {
+		if len(d.Rounds) == 1 {
+			return ""
+		}
+		s = Step{1, "isukit diff last-1 last" + d.Flags, "what the change did"}
+	}
+	return s.Command + "   # " + s.Why
 }
 
 // measuringOn names what a round shows of logs that cost throughput.
