@@ -117,7 +117,6 @@ type Portal struct {
 	*portal
 }
 
-// portal is what the handlers work with.
 type portal struct {
 	Options
 	ids *IDs
@@ -155,8 +154,8 @@ func (p *portal) jobs() Store {
 // readAttempts is how often a read-only transaction is tried: an initialize under way may make it give way.
 const readAttempts = 4
 
-// readTx runs fn in a read-only transaction on one replica, so that all its reads see the same moment. It runs it again
-// where an initialize, which locks all tables, and fn, which takes one after the other, would wait for one another.
+// readTx runs fn in a read-only transaction on one replica, so that all its reads see the same moment. It runs it again if fn and an
+// initialize, which locks all tables, wait for one another.
 func readTx(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := readOnce(ctx, s, fn)
@@ -175,8 +174,8 @@ func readOnce(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
 	return fn(tx)
 }
 
-// writeTx runs a read-modify-write. READ COMMITTED: what is read after a row lock was taken is what the lock's last
-// owner left, and ranges that are only looked at are not locked.
+// writeTx runs a read-modify-write. READ COMMITTED: a read after a row lock sees what the lock's last owner left, and ranges that are only
+// read are not locked.
 func writeTx(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
 	return s.InTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
 }

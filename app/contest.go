@@ -51,7 +51,6 @@ func phaseWord(phase portalv1.Phase) string {
 	return "over"
 }
 
-// jobsOpen reports whether jobs and questions are taken.
 func jobsOpen(phase portalv1.Phase) bool {
 	return phase == portalv1.Phase_PHASE_RUNNING || phase == portalv1.Phase_PHASE_FROZEN
 }

@@ -27,7 +27,6 @@ func checkBytes(field, s string, min, max int) error {
 	return nil
 }
 
-// checkName holds a login name to its letters.
 func checkName(name string) error {
 	if err := checkBytes("name", name, 1, 32); err != nil {
 		return err

@@ -150,7 +150,6 @@ func (p *portal) getDashboard(ctx context.Context, c *call) (*portalv1.GetDashbo
 	}, nil
 }
 
-// dashboard is what one team sees of jobs and results.
 type dashboard struct {
 	teamID int64
 	phase  portalv1.Phase

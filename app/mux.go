@@ -18,7 +18,6 @@ import (
 // 8 kB; the rest is for fields that a later client may send.
 const maxBodyBytes = 64 << 10
 
-// access says who may call a route.
 type access int
 
 const (
@@ -28,7 +27,6 @@ const (
 	workers
 )
 
-// call is one request on its way through its handler.
 type call struct {
 	w http.ResponseWriter
 	r *http.Request
@@ -53,7 +51,6 @@ func on(pattern string, role Role, access access, e endpoint) endpoint {
 	return e
 }
 
-// reading is an endpoint that takes a message.
 func reading[Req any, PReq interface {
 	*Req
 	proto.Message

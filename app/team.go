@@ -32,7 +32,6 @@ func (t *team) proto(members []int64) (*portalv1.Team, error) {
 	return &portalv1.Team{Id: t.ID, Name: t.Name, Tags: tags, MemberIds: members, CreatedAtUs: t.CreatedAtUS}, nil
 }
 
-// membersOf gives the members' ids of each of some teams, ascending.
 func membersOf(ctx context.Context, q sqlx.QueryerContext, teamIDs ...int64) (map[int64][]int64, error) {
 	members := make(map[int64][]int64, len(teamIDs))
 	if len(teamIDs) == 0 {
@@ -90,8 +89,8 @@ func (p *portal) getTeam(ctx context.Context, c *call) (*portalv1.GetTeamRespons
 	return &res, nil
 }
 
-// lockCaller takes the row lock of who calls, which orders everything that one contestant does with teams, and gives
-// the contestant as it is now.
+// lockCaller takes the caller's row lock, which orders everything that one contestant does with teams, and returns the contestant as it is
+// now.
 func lockCaller(ctx context.Context, tx *sqlx.Tx, id int64) (*contestant, error) {
 	c := &contestant{}
 	err := tx.GetContext(ctx, c, "SELECT id, name, team_id, admin FROM contestants WHERE id = ? FOR UPDATE", id)
@@ -101,7 +100,7 @@ func lockCaller(ctx context.Context, tx *sqlx.Tx, id int64) (*contestant, error)
 	return c, err
 }
 
-// needNoTeam locks who calls and refuses who is in a team.
+// needNoTeam locks the caller and refuses one who is in a team.
 func needNoTeam(ctx context.Context, tx *sqlx.Tx, id int64) error {
 	who, err := lockCaller(ctx, tx, id)
 	if err != nil {

@@ -26,7 +26,6 @@ const (
 	Standard Scale = "standard"
 )
 
-// counts is how many of each a scale has.
 type counts struct{ teams, contestants, results, clarifications int }
 
 func (s Scale) counts() (counts, error) {

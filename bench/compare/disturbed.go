@@ -42,7 +42,6 @@ func Disturbed(r *result.Round) []string {
 	return why
 }
 
-// generatorLimited reports whether the load generator was, or may have been, what limited the round.
 func generatorLimited(r *result.Round) bool {
 	return r.Bottleneck.Resource == "generator" || len(r.Generator.Limits) > 0
 }

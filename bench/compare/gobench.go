@@ -45,7 +45,6 @@ func commandLine(r *result.Round) string {
 	return line + "\n"
 }
 
-// word makes s one field of the format.
 func word(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {

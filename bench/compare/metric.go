@@ -7,7 +7,6 @@ import (
 	"isukit/bench/result"
 )
 
-// metric is one figure of a round.
 type metric struct {
 	name, unit     string
 	higherIsBetter bool
@@ -87,12 +86,10 @@ func chosen(o Options, pairs []pair) []metric {
 	return list
 }
 
-// ofCommands reports whether commands were the rounds of either side: these lack most figures.
 func ofCommands(pairs []pair) bool {
 	return slices.ContainsFunc(pairs, func(p pair) bool { return p.a.Metrics != nil || p.b.Metrics != nil })
 }
 
-// inAny reports whether both rounds of any pair have a metric.
 func inAny(pairs []pair, m metric) bool {
 	return slices.ContainsFunc(pairs, func(p pair) bool { return m.of(p.a) > 0 && m.of(p.b) > 0 })
 }

@@ -15,7 +15,6 @@ type Side struct {
 	Rounds []*result.Round
 }
 
-// pair is two rounds that ran next to each other.
 type pair struct {
 	a, b   *result.Round
 	bFirst bool
@@ -47,7 +46,6 @@ func pairUp(a, b Side) (pairs []pair, interleaved bool, warnings []string) {
 	return pairs, interleaved, append(warnings, orderWarnings(pairs, interleaved)...)
 }
 
-// later reports whether both rounds of p began after both of the pair before.
 func later(p pair, a, b *result.Round) bool {
 	for _, r := range []*result.Round{p.a, p.b} {
 		if !r.StartedAt.After(a.StartedAt) || !r.StartedAt.After(b.StartedAt) {
@@ -73,7 +71,6 @@ func orderWarnings(pairs []pair, interleaved bool) []string {
 	return nil
 }
 
-// doubts are warnings that the rounds themselves give.
 func doubts(sides ...Side) []string {
 	var warnings []string
 	for i, s := range sides {

@@ -64,7 +64,6 @@ func (c *Comparison) writeMetrics(b *strings.Builder) {
 	fmt.Fprintf(b, "  %s; %s;\n  correction: %s; alpha %g\n", plural(c.Pairs, "pair"), c.Method, c.Correction, c.Alpha)
 }
 
-// label is a metric's name with its unit, short enough for a table.
 func label(m Metric) string {
 	switch m.Name {
 	case "score":

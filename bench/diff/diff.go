@@ -132,7 +132,6 @@ func (d *Diff) change(group, key, from, to string) {
 	}
 }
 
-// union are the keys of both, in order.
 func union[V any](a, b map[string]V) []string {
 	keys := maps.Clone(a)
 	if keys == nil {

@@ -75,10 +75,8 @@ func lastMatch(text string, output []byte) (found, before, behind string, ok boo
 	return string(output[last[0]:last[1]]), string(output[max(0, last[0]-1):last[0]]), string(output[last[1]:min(len(output), last[1]+2)]), true
 }
 
-// maxDocuments bounds the JSON objects of an output that are looked at.
 const maxDocuments = 1000
 
-// document is a JSON object of an output, and where it is.
 type document struct {
 	value      any
 	begin, end int

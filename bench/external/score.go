@@ -197,7 +197,6 @@ func inWords(text string) (v float64, at int, err error) {
 	return 0, -1, nil
 }
 
-// stated reads the number that follows the name of a score in a line.
 func stated(line string) (float64, error) {
 	for _, between := range []*regexp.Regexp{linking, label} {
 		rest := line[len(between.FindString(line)):]

@@ -23,7 +23,6 @@ type chart struct {
 	Legend []legend
 }
 
-// tick is a horizontal line with its label.
 type tick struct {
 	// Y is in hundredths of the height from above, with a percent sign.
 	Y, Label string
@@ -31,7 +30,6 @@ type tick struct {
 	Limit bool
 }
 
-// shape is an SVG path with the classes that colour it.
 type shape struct{ Class, Path string }
 
 type legend struct{ Class, Label string }
@@ -50,7 +48,6 @@ func logarithmic(low, high float64) scale {
 	}
 }
 
-// charts makes all panels of a round; none if there was no load.
 func charts(r *result.Round) []chart {
 	if len(r.Timeline) == 0 {
 		return nil
@@ -271,10 +268,8 @@ func line(values []float64, y scale) string {
 	return b.String()
 }
 
-// area is line, filled down to zero.
 func area(values []float64, y scale) string { return band(values, make([]float64, len(values)), y) }
 
-// band fills what lies between two lines.
 func band(tops, floors []float64, y scale) string {
 	var b strings.Builder
 	for begin := 0; begin < len(tops); {

@@ -12,7 +12,6 @@ import (
 	"isukit/bench/result"
 )
 
-// flame is a flame graph: boxes placed in percent of its width.
 type flame struct {
 	ID, Title, About string
 	Height           int
@@ -92,7 +91,6 @@ func eachCall(p result.Profile, f func(frame result.Frame, path string)) {
 	}
 }
 
-// flamePairs are the profiles that both rounds have.
 func flamePairs(a, b *result.Round) (pairs [][2]flame) {
 	shares := func(p result.Profile) map[string]float64 {
 		all := map[string]float64{}
@@ -132,7 +130,6 @@ func boxOf(f result.Frame, p result.Profile, deepest int) flameBox {
 	return box
 }
 
-// shortFunction leaves the package's path away.
 func shortFunction(name string) string {
 	head, _, _ := strings.Cut(name, "(")
 	if i := strings.LastIndexByte(head, '/'); i >= 0 {
@@ -156,7 +153,6 @@ func topsOf(p result.Profile) []flameTop {
 	return tops
 }
 
-// amount writes a value of a profile with its unit.
 func amount(v int64, unit string) string {
 	switch unit {
 	case "nanoseconds":

@@ -8,7 +8,6 @@ import (
 	"isukit/bench/result"
 )
 
-// hostCharts are panels of what hosts did besides using their CPUs.
 func hostCharts(r *result.Round) []chart {
 	var all []chart
 	for i, s := range r.Series {

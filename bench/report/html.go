@@ -41,7 +41,6 @@ func HTML(w io.Writer, r *result.Round) error {
 // wide writes a ratio as a width in percent.
 func wide(ratio float64) string { return num(100*min(max(ratio, 0), 1)) + "%" }
 
-// view is what the template sees.
 type view struct {
 	*result.Round
 	CSS        template.CSS
@@ -72,7 +71,6 @@ type view struct {
 	Settings   []settingsView
 }
 
-// timeLabel is a label of the time axis.
 type timeLabel struct{ X, Label, Anchor string }
 
 type phaseBar struct {
@@ -116,7 +114,6 @@ func sourceHash(s string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// timeLabels returns about five labels for n seconds.
 func timeLabels(n int) []timeLabel {
 	if n == 0 {
 		return nil
@@ -139,7 +136,6 @@ func timeLabels(n int) []timeLabel {
 	return labels
 }
 
-// phaseBars places the phases on one line from the round's start to its end.
 func phaseBars(phases []result.Phase) []phaseBar {
 	end := 0.0
 	for _, p := range phases {

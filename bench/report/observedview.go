@@ -8,7 +8,6 @@ import (
 	"isukit/bench/result"
 )
 
-// queryView is a query as the page shows it.
 type queryView struct {
 	result.Query
 	Anchor, Short string
@@ -30,7 +29,6 @@ func queryViews(r *result.Round) []queryView {
 	return views
 }
 
-// settingsView is one source of settings, in order.
 type settingsView struct {
 	Title string
 	Rows  []result.Fact

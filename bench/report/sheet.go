@@ -27,7 +27,6 @@ func (s Style) width() int {
 	return max(s.Width, leastWidth)
 }
 
-// sheet collects lines of text for a terminal.
 type sheet struct {
 	strings.Builder
 	color bool
@@ -204,7 +203,6 @@ func rule(cols []column, widths []int) []cell {
 	return cells
 }
 
-// bar draws a ratio as a bar of n columns.
 func bar(ratio float64, n int) string {
 	if !(ratio > 0) { // NaN too
 		ratio = 0

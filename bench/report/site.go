@@ -32,7 +32,6 @@ func SitePolicy() string {
 
 func siteScript() string { return pageJS + siteJS }
 
-// siteView is what the templates see.
 type siteView struct {
 	Title, Home string
 	CSS         template.CSS

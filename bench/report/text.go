@@ -162,7 +162,6 @@ func (p *sheet) endpoints(r *result.Round) {
 	}
 }
 
-// byHits returns the endpoints with the most hits first.
 func byHits(endpoints []result.Endpoint) []result.Endpoint {
 	sorted := slices.Clone(endpoints)
 	slices.SortStableFunc(sorted, func(a, b result.Endpoint) int { return cmp.Compare(b.Hits, a.Hits) })

@@ -40,7 +40,6 @@ func Read(path string) (*Round, error) {
 	return readIn(dir, path)
 }
 
-// readIn reads the record in a round's directory; path is what errors call it.
 func readIn(dir *input.Dir, path string) (*Round, error) {
 	f, err := dir.Open(RoundFile)
 	if err != nil {

@@ -84,7 +84,6 @@ func claim(dir, want string) (id, tmp string, err error) {
 	return "", "", fmt.Errorf("%d rounds of that id exist already in %s", maxSameID, dir)
 }
 
-// fill writes the artifacts and then the record that lists them.
 func fill(tmp string, r *Round, files []File) error {
 	for _, f := range files {
 		if err := writeArtifact(tmp, r, f); err != nil {

@@ -25,7 +25,6 @@ const (
 	everyTeam = 10000
 )
 
-// faultList collects what a phase found wrong. It is safe for concurrent use.
 type faultList struct {
 	mu    sync.Mutex
 	texts []string

@@ -9,7 +9,6 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// contestant is a team's leader in front of a browser.
 type contestant struct {
 	*user
 	*browser

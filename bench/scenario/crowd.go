@@ -56,7 +56,6 @@ type crowd struct {
 	idle []*person // the longest idle first
 }
 
-// person is a user who makes a visit now and then.
 type person struct {
 	*browser
 	do    context.Context

@@ -9,7 +9,6 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// leaderboardAge is how old a leaderboard may be.
 const leaderboardAge = time.Second
 
 // checkLeaderboard holds standings, the first limit of total, against what the model knows for a question asked at sent

@@ -192,7 +192,6 @@ func (p *Portal) User(n int) load.User {
 	}
 }
 
-// user is one virtual user: a plan, and what the flows of all kinds share.
 type user struct {
 	*Portal
 	number int

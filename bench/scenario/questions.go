@@ -195,7 +195,6 @@ func (b *browser) answer(ctx context.Context, q *question) error {
 
 const listedNotifications = 100
 
-// inbox is what a team has been notified of so far.
 type inbox struct {
 	lastSeq  int64
 	jobs     map[int64]bool

@@ -62,7 +62,6 @@ type datasetConf struct {
 	Seed  uint64        `yaml:"seed"`
 }
 
-// configFlags is what the command line says of the configuration.
 type configFlags struct{ file, role string }
 
 const configHint = `"isukit-app --help" shows a configuration, app/README.md all its keys`

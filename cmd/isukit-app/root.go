@@ -88,7 +88,6 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return &usageError{err, fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
 }
 
-// report prints err as the user should see it and maps it to the exit code.
 func report(errs io.Writer, err error) int {
 	if err == nil {
 		return exitOK

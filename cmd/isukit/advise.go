@@ -18,7 +18,6 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// adviseOptions are those of `isukit advise`.
 type adviseOptions struct {
 	topology, project, results, stateDir, round string
 	run, asJSON, quiet                          bool
@@ -108,7 +107,6 @@ func (o adviseOptions) app(r *result.Round) (session.App, error) {
 	return session.OfProject(p, t), nil
 }
 
-// showPage prints a page, and writes it to a file of that name.
 func showPage(p report.Page, name string, quiet bool, s streams) error {
 	file := name + ".html"
 	var b bytes.Buffer

@@ -253,7 +253,6 @@ func isSet(set *pflag.FlagSet, flag string) bool {
 	return f != nil && f.Changed && strings.HasPrefix(f.Value.String(), begin)
 }
 
-// flagTable is flagUses as docs/flags.md shows it.
 func flagTable() string {
 	var b strings.Builder
 	b.WriteString("| command | flag | | because |\n|---|---|---|---|\n")

@@ -198,7 +198,6 @@ func captureFile(ctx context.Context, o captureOptions, opts capture.Options, de
 	return p, nil
 }
 
-// whyNothing explains a capture that printed nothing.
 func whyNothing(o captureOptions, stats capture.Stats) string {
 	switch {
 	case stats.Exchanges > 0:

@@ -66,7 +66,7 @@ func labNetns(ctx context.Context, name, stateDir string) (string, error) {
 // sshPatience is how long tcpdump on the host may take to end in order.
 const sshPatience = 5 * time.Second
 
-// captureSSH reads what tcpdump writes on a host.
+// captureSSH reads tcpdump's output from a host.
 func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	argv, err := sshArgs(o)
 	if err != nil {

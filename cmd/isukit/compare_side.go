@@ -41,7 +41,6 @@ func askedOf(query string) session.Asked {
 	return session.Asked{Kind: kind, Value: strings.TrimSpace(value)}
 }
 
-// parseRunnable reads a side for which rounds are to be run.
 func parseRunnable(query string) (runnableSide, error) {
 	kind, value, ok := strings.Cut(query, "=")
 	side := runnableSide{name: query}

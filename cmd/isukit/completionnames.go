@@ -66,7 +66,6 @@ func checkNames(*cobra.Command, []string) []string {
 	return list
 }
 
-// roundNames are the kept rounds, newest first.
 func roundNames(cmd *cobra.Command, _ []string) []string {
 	_ = flagsFromEnv(cmd.Flags())
 	dir, err := cmd.Flags().GetString("results")

@@ -56,7 +56,6 @@ func runDiff(o roundsOptions, top int, brief bool, from, to string, s streams) e
 	return report.Diff(s.out, d, top, wideStyle(s.out))
 }
 
-// firstLines are the lines of a text that are not empty, at most that many.
 func firstLines(text string, most int) []string {
 	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return l == "" })
 	if len(lines) > most {

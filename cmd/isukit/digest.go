@@ -29,7 +29,6 @@ func newDigestCmd(s streams) *cobra.Command {
 	return cmd
 }
 
-// digestOptions are those of both digests of one log.
 type digestOptions struct {
 	from, to string
 	top      int
@@ -233,7 +232,6 @@ func readLogs(ctx context.Context, files []string, s streams, read func(name str
 	return errors.Join(errs...)
 }
 
-// chosenRows are the flags of what is printed of a digest, and how.
 type chosenRows struct{ columns, sort, match, output string }
 
 func (o *chosenRows) addFlags(cmd *cobra.Command) {

@@ -32,7 +32,7 @@ type doctorOptions struct {
 	list, asJSON, quiet              bool
 }
 
-// doctorLook is how long the doctor looks at hosts, for what only a difference tells.
+// doctorLook is the time between two readings of the hosts' counters.
 const doctorLook = time.Second
 
 func newDoctorCmd(s streams) *cobra.Command {

@@ -87,7 +87,7 @@ func (e *ending) add(err error) {
 	}
 }
 
-// errDamaged ends a command that showed a damaged body: what was wrong has been printed with it.
+// errDamaged ends a command that showed a damaged body and printed its faults.
 var errDamaged = errors.New("the body is damaged")
 
 // errAnswered ends a send whose answer has status 400 or above: the answer has been printed.

@@ -18,7 +18,6 @@ import (
 	"isukit/infra/project"
 )
 
-// finalRounds is how many rounds confirm when the project does not say.
 const finalRounds = 3
 
 func newFinalCmd(s streams) *cobra.Command {

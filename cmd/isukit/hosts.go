@@ -28,7 +28,6 @@ for it (default: the address). You must be able to log in and to become root wit
 	return cmd
 }
 
-// hostChanges is what a command did on one host.
 type hostChanges struct {
 	Host    string        `json:"host"`
 	Address string        `json:"address"`

@@ -42,7 +42,6 @@ With --portal the file describes the reference app instead: use it to practise w
 	return cmd
 }
 
-// notInNames are characters that the name of a project may not have.
 var notInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
 func runInit(ctx context.Context, stateDir string, print, force, portal, quiet bool, s streams) (err error) {
@@ -85,7 +84,6 @@ func runInit(ctx context.Context, stateDir string, print, force, portal, quiet b
 	return printSteps(s.err, d)
 }
 
-// drafted describes what runs on this machine, under the name of the current directory.
 func drafted(ctx context.Context, stateDir string) (text string, err error) {
 	here, err := machine.OpenHere(stateDir)
 	if err != nil {

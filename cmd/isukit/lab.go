@@ -54,7 +54,6 @@ the machine's own network namespace, sysctls or firewall.
 	return cmd
 }
 
-// withLab opens the kept lab of the state directory, runs fn, and lets go of it.
 func withLab(cmd *cobra.Command, scale float64, fn func(context.Context, *machine.Driver) error) error {
 	dir := stateDir(cmd)
 	return withLabOf(cmd, machine.Options{StateDir: dir, Keep: true, CPUScale: scale}, fn)

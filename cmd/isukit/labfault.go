@@ -25,7 +25,6 @@ func newLabLinkCmd(s streams) *cobra.Command {
 	}
 }
 
-// faultFlags describe the fault on the link of a host.
 type faultFlags struct {
 	values            map[string]*string // by host.FlawKeys
 	cut, stall, clear bool

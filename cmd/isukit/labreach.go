@@ -11,9 +11,8 @@ import (
 	"isukit/infra/host/machine"
 )
 
-// labReach is how send and replay connect: to a host of the lab that is up from where the lab's load generator stands, since
-// nothing else of this machine reaches it (and something of the same address elsewhere must not get it); to any other as any
-// program does.
+// labReach is how send and replay connect: to the lab's hosts from its load generator, since nothing else of this machine reaches them and
+// the same address elsewhere must not get the request; to all others as any program does.
 type labReach struct {
 	lab       *machine.Driver // nil where no lab is up
 	addresses map[string]bool

@@ -41,7 +41,6 @@ func writeManPages(cmd *cobra.Command, dir string) error {
 	return nil
 }
 
-// roff collects a page in the language of man(7).
 type roff struct{ strings.Builder }
 
 // text writes lines of text and escapes what roff would interpret.

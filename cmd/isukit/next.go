@@ -184,8 +184,7 @@ func roundOn(name, hash, driver string) string {
 	return ""
 }
 
-// nextAfterDoctor is a round on what was looked at. Where a driver was named and no topology, a round would swap what is up for
-// another one.
+// nextAfterDoctor is a round on what was inspected. With a driver and no topology, a round would replace the deployed one.
 func nextAfterDoctor(cmd *cobra.Command) string {
 	if cmd.Flags().Changed("driver") && !cmd.Flags().Changed("topology") {
 		return ""
@@ -306,5 +305,4 @@ func shellWord(word string) string {
 
 var plainWordExpr = regexp.MustCompile(`^[-A-Za-z0-9_./=:,@+%~]+$`)
 
-// shellQuote makes text one word of a shell.
 func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

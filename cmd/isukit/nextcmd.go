@@ -61,7 +61,6 @@ func newDay(end, results string) (round.Day, error) {
 	return round.Day{Now: now, End: time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, now.Location()), Flags: resultsFlagOf(results), Reference: afterSavedRound}, nil
 }
 
-// printSteps prints what to do, each with its time.
 func printSteps(w io.Writer, d round.Day) error {
 	at := d.Now
 	for _, s := range d.Steps() {

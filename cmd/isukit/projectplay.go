@@ -29,7 +29,6 @@ func runProjectRound(ctx context.Context, p *project.Project, dir string, o proj
 	return err
 }
 
-// playProjectRound opens the hosts, plays, and keeps what came out of it.
 func playProjectRound(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams, play func(context.Context, *round.ProjectRound) error) (record *result.Round, err error) {
 	if err := round.CheckResults(o.results); err != nil {
 		return nil, err

@@ -285,7 +285,6 @@ func runReplicasAdmit(ctx context.Context, pool *fanout.Pool, o replicasOptions,
 	return printReport(o, report, report.String(), s)
 }
 
-// printReport writes what a command found or did, as text or as JSON.
 func printReport(o replicasOptions, report any, text string, s streams) error {
 	if o.asJSON {
 		return json.NewEncoder(s.out).Encode(report)

@@ -48,7 +48,6 @@ var (
 	plainName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 )
 
-// restorePlan are the commands that bring back what a round ran with, in git's directory.
 func restorePlan(r *result.Round, dir string) (plan [][]string, err error) {
 	if hash, _, _ := strings.Cut(r.Fact("commit"), " "); hash != "" {
 		if !commitHash.MatchString(hash) {

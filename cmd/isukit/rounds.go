@@ -36,7 +36,6 @@ func newLsCmd(s streams) *cobra.Command {
 	return cmd
 }
 
-// listedRound is one line of `isukit ls --json`.
 type listedRound struct {
 	ID     string `json:"id"`
 	Passed bool   `json:"passed"`
@@ -128,7 +127,6 @@ func runShow(o roundsOptions, query string, s streams) error {
 	return printRound(r, path, o.asJSON, s)
 }
 
-// printRound writes a round to the standard output, as text or as its record.
 func printRound(r *result.Round, path string, asJSON bool, s streams) error {
 	if asJSON {
 		return ui.PrintJSON(s.out, r)

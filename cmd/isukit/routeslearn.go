@@ -131,7 +131,6 @@ func printLearned(learned []decode.LearnedRoute, w io.Writer) error {
 
 func doubtful(g decode.Guess, bodies int) bool { return bodies > 0 && !g.Sure }
 
-// evidence says for both directions why a type was chosen and what else fits.
 func evidence(r decode.LearnedRoute) string {
 	var parts []string
 	for _, side := range []struct {

@@ -20,7 +20,6 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// screenOptions are those of `isukit screen` and, except for the plan, of `isukit screen resume`.
 type screenOptions struct {
 	session.ScreenPlan
 	metrics  []string

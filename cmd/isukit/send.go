@@ -175,7 +175,6 @@ func (o *sendOptions) trust() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// dialer connects to the server: over the unix socket that --to names, or as reach does.
 func dialer(to string, reach *labReach) func(ctx context.Context, network, address string) (net.Conn, error) {
 	socket, ok := strings.CutPrefix(to, "unix:")
 	if !ok {
@@ -193,7 +192,6 @@ func http1Only() *http.Protocols {
 	return p
 }
 
-// serverURL reads --to: a URL, or HOST:PORT, which means http.
 func serverURL(to string) (*url.URL, error) {
 	raw := to
 	if strings.HasPrefix(raw, "unix:") {

@@ -18,7 +18,6 @@ import (
 	"isukit/infra/site"
 )
 
-// siteOptions are what commands about what is up have in common.
 type siteOptions struct {
 	driver   string
 	scale    float64
@@ -220,7 +219,6 @@ func printStatus(out io.Writer, st *infra.Status) error {
 	return w.Flush()
 }
 
-// sinceText is when an instance was started; one that never was has none.
 func sinceText(t time.Time) string {
 	if t.IsZero() {
 		return "-"

@@ -65,7 +65,6 @@ func placementOf(p *project.Project, name string) (project.Placement, error) {
 	return t, nil
 }
 
-// placedLines says in a word for each role of a topology on which hosts it runs.
 func placedLines(p *project.Project, t project.Placement) (list []string) {
 	for _, o := range p.Roles {
 		if hosts := t.Hosts[o.Name]; len(hosts) > 0 {

@@ -17,7 +17,6 @@ import (
 	"isukit/infra/site"
 )
 
-// rebootOptions are the changes that isukit topology verify makes, beyond reading.
 type rebootOptions struct {
 	how      string // "" is nothing; each, or all
 	noAsk    bool

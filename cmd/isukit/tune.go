@@ -273,7 +273,6 @@ func whatBecame(o tune.Outcome) string {
 	return fmt.Sprintf("%s -> %s [%s]", o.From, o.To, o.Tuning)
 }
 
-// hostName is what this machine is called in reports.
 func hostName() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -283,7 +282,6 @@ func hostName() string {
 	return name
 }
 
-// tuneServers are the servers of a project, or those of the topology that is up with a driver.
 type tuneServers struct {
 	driver        string
 	project       string // its file; "" is isukit.yaml where there is one

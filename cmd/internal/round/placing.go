@@ -166,7 +166,6 @@ func (m *moving) target(roles []project.Role, was, t project.Placement, target *
 	}
 }
 
-// united are the names of two lists, each once.
 func united(list, more []string) []string {
 	for _, name := range more {
 		if !slices.Contains(list, name) {

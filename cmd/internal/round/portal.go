@@ -117,7 +117,6 @@ func (o Options) keep(ctx context.Context, m *measurement, record *result.Round)
 // ReportName is the name of a round as a page inside its directory.
 const ReportName = "report.html"
 
-// reportFile is the round as a page, as a file of its record.
 func reportFile() result.File {
 	return result.File{Path: ReportName, About: "this round as a page", Write: func(w io.Writer, r *result.Round) error { return report.HTML(w, r) }}
 }

@@ -18,7 +18,6 @@ import (
 	"isukit/infra/subject"
 )
 
-// seriesTaker holds the samples of one machine.
 type seriesTaker struct {
 	names []string // of its hosts
 	mu    sync.Mutex
@@ -32,7 +31,6 @@ func (t *seriesTaker) all() []metrics.Sample {
 	return t.taken
 }
 
-// watching samples the hosts during the load.
 type watching struct {
 	ctx   context.Context
 	end   context.CancelFunc

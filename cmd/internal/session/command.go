@@ -99,7 +99,6 @@ func (p *Command) judge(r *result.Round, run *external.Run) error {
 	return nil
 }
 
-// scoreFigure is the name of the figure that is compared unless others are named.
 const scoreFigure = "score"
 
 func lastLine(text string) string {

@@ -70,10 +70,8 @@ func warnings(list []string) (notes []string) {
 	return notes
 }
 
-// percent writes a ratio as a change.
 func percent(ratio float64) string { return fmt.Sprintf("%+.1f %%", 100*(ratio-1)) }
 
-// rounded are the rounds of an experiment.
 func rounded(played []Played, metric string) report.Table {
 	t := report.Table{Title: "Every round", About: "in the order in which they ran; the experiment decides by " + metric, Columns: []string{"", "part", "what was set", "score", "hits/s", "outcome", "record"}}
 	best := 1.0

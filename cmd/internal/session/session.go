@@ -205,7 +205,6 @@ func threeDigits(x float64) string {
 	return fmt.Sprintf("%.3g", x)
 }
 
-// figuresText are the first few figures of a command.
 func figuresText(figures map[string]float64) string {
 	const most = 6
 	var parts []string
