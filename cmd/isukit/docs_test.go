@@ -1,13 +1,18 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"isukit/bench/result"
+	"isukit/cmd/internal/round"
+	"isukit/infra/doctor"
 	"isukit/infra/infratest"
 	"isukit/infra/topology"
 )
@@ -114,6 +119,89 @@ func runLine(t *testing.T, line, dir string, env []string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", line, err, out)
 	}
+}
+
+// TestShownOutput compares the output blocks of pages with what isukit prints: each line has the form of a printed one, in which numbers,
+// paths and message types may differ.
+func TestShownOutput(t *testing.T) {
+	root := infratest.Root(t)
+	plain := filepath.Join(root, "proto", "capture", "testdata", "plain.pcap")
+	packets, err := os.ReadFile(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut.pcap")
+	if err := os.WriteFile(cut, packets[:len(packets)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	printed := map[string]func() string{
+		"capture.md": func() string {
+			whole, _, _ := cli(t, "", "capture", plain)
+			part, _, _ := cli(t, "", "capture", cut)
+			return whole + part
+		},
+		"doctor.md": func() string {
+			envoy := doctor.Process{Role: "proxy-1", Name: "envoy", PID: 9, OpenFiles: 1000, SoftLimit: 1024}
+			seen := &doctor.Observed{Hosts: []doctor.Host{{Name: "s2", Processes: []doctor.Process{envoy}}}}
+			return findingsText(doctor.Diagnose(seen, doctor.Checks()), len(doctor.Checks()))
+		},
+		"command-line.md": func() string {
+			var errs strings.Builder
+			r := &result.Round{Passed: true, Bottleneck: result.Bottleneck{Resource: "cpu", Role: "db-1"}}
+			sayNext(streams{err: &errs}, false, strings.TrimPrefix(nextAfterRound(r, roundOptions{Options: round.Options{Topology: "single", Duration: defaultDuration}}, true), "sudo "))
+			return errs.String()
+		},
+		"exit-codes.md": func() string {
+			_, errs, _ := cli(t, "", "show", "--results", t.TempDir(), "20261122T2044")
+			return errs
+		},
+	}
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(text), "```output\n")[1:]
+		if len(blocks) == 0 {
+			continue
+		}
+		name := filepath.Base(page)
+		if printed[name] == nil {
+			t.Errorf("%s shows output, and this test does not print it", name)
+			continue
+		}
+		forms := map[string]bool{}
+		for line := range strings.Lines(printed[name]()) {
+			forms[formOf(line)] = true
+		}
+		for _, block := range blocks {
+			block, _, _ = strings.Cut(block, "```")
+			for line := range strings.Lines(block) {
+				if shown++; !forms[formOf(line)] {
+					t.Errorf("%s: isukit prints no line of the form of %q; it prints %v", name, line, slices.Collect(maps.Keys(forms)))
+				}
+			}
+		}
+	}
+	if shown < 10 {
+		t.Errorf("only %d lines were compared", shown)
+	}
+}
+
+var (
+	shownNumber = regexp.MustCompile(`[0-9][0-9T.,:]*`)
+	shownPath   = regexp.MustCompile(`/[a-z][\w/?=]*`)
+	shownType   = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w+`)
+)
+
+func formOf(line string) string {
+	line = shownType.ReplaceAllString(shownPath.ReplaceAllString(line, "/"), "T")
+	return strings.TrimRight(shownNumber.ReplaceAllString(line, "0"), "\n")
 }
 
 // TestShownTopologyIsOne parses the file that docs/topology.md shows.
