@@ -97,6 +97,7 @@ func TestServeDoesWorkOnce(t *testing.T) {
 
 // TestServeMemory holds what a server holds at most while many requests at once want its pages of rounds of 30 MB.
 func TestServeMemory(t *testing.T) {
+	t.Parallel()
 	dir, ids := largeRound(t)
 	cmd := exec.Command(filepath.Join(buildBinaries(t), "isukit"), "serve", "--listen", "127.0.0.1:0", "--results", dir, "--state-dir", t.TempDir())
 	out, err := cmd.StderrPipe()
@@ -254,6 +255,7 @@ func TestFirstSignalEndsWaiting(t *testing.T) {
 
 // TestForeignProjectOnATerminal: the question whether to run what a file says is asked on a terminal, and only a yes runs it.
 func TestForeignProjectOnATerminal(t *testing.T) {
+	t.Parallel()
 	for answer, want := range map[string]bool{"y\n": true, "yes\n": true, "n\n": false, "\n": false, "x\n": false, "\x04": false} {
 		dir := standIn(t, "", "touch ran; echo '{\"pass\":true,\"score\":5}'")
 		line := shellWords([]string{filepath.Join(buildBinaries(t), "isukit"), "--state-dir", t.TempDir(), "round", "-q", "--project", filepath.Join(dir, "isukit.yaml"), "--results", filepath.Join(dir, "results")})

@@ -223,6 +223,7 @@ func TestShownTopologyIsOne(t *testing.T) {
 // TestPagesNameWhatExists holds every command that a page names, in a block or within a line, against the commands and flags
 // that there are: pages for real hosts show commands that no test runs.
 func TestPagesNameWhatExists(t *testing.T) {
+	t.Parallel()
 	root := infratest.Root(t)
 	pages := []string{filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "app", "README.md")}
 	for _, pattern := range []string{"README*.md", "docs/*.md", "docs/*/*.md"} {

@@ -13,6 +13,7 @@ import (
 
 // TestManPages writes the pages of all commands and lets man render them, which must find nothing to warn of.
 func TestManPages(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if _, errs, code := cli(t, "", "man", dir); code != ui.ExitOK {
 		t.Fatalf("exit %d: %s", code, errs)

@@ -30,6 +30,7 @@ func copyBinary(t *testing.T, dir string) string {
 // TestRoundWithoutRightToRead plays a round as a user who may not read the access log, nor become another.
 func TestRoundWithoutRightToRead(t *testing.T) {
 	infratest.Real(t)
+	t.Parallel()
 	dir := standIn(t, "", "echo '{\"score\":9}'")
 	cmd := exec.Command(copyBinary(t, dir), "round", "-q", "--results", "results", "--state-dir", dir+"/state")
 	cmd.Dir = dir
@@ -58,6 +59,7 @@ func TestRoundWithoutRightToRead(t *testing.T) {
 // TestRoundOnFullDisk plays a round whose results lie on a disk of 64 KiB: the record is kept elsewhere, and says so.
 func TestRoundOnFullDisk(t *testing.T) {
 	infratest.Real(t)
+	t.Parallel()
 	dir := standIn(t, "", hit+"hit /a; echo '{\"score\":9}'")
 	binary := copyBinary(t, dir)
 	for _, sub := range []string{"results", "tmp"} {

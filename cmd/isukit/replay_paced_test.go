@@ -136,6 +136,7 @@ func TestReplayPaced(t *testing.T) {
 
 // TestReplaySaysItIsLate has the command say that answers came later than they did, and held up requests.
 func TestReplaySaysItIsLate(t *testing.T) {
+	t.Parallel()
 	file := timedCapture(t, []timed{{"/1/slow", 0}, {"/1/after", 50 * time.Millisecond}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { time.Sleep(400 * time.Millisecond) }))
 	defer server.Close()

@@ -23,6 +23,7 @@ type printedScore struct {
 // TestScoresAgree runs every way in which benchmarks print a score through round, observe and compare: each of them reads the same, or
 // refuses it.
 func TestScoresAgree(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../bench/external/testdata/scores.json")
 	if err != nil {
 		t.Fatal(err)

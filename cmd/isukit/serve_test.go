@@ -173,6 +173,7 @@ func TestNotify(t *testing.T) {
 
 // TestFinal runs the end of the day of a stand-in whose steps leave a trace.
 func TestFinal(t *testing.T) {
+	t.Parallel()
 	more := "restart: [{run: echo restart >> trace}]\nfinal:\n  rounds: 2\n  off: [{run: echo off >> trace}]\n  check: [{run: grep -q restart trace && echo check >> trace}]"
 	dir := standIn(t, more, "echo round >> trace; echo '{\"pass\":true,\"score\":5}'")
 	args := []string{"final", "-q", "--project", filepath.Join(dir, "isukit.yaml"), "--results", filepath.Join(dir, "results")}
