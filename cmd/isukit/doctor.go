@@ -200,19 +200,13 @@ func (o doctorOptions) ofThisMachine(ctx context.Context, s streams) (seen *doct
 }
 
 func listChecks(out io.Writer, checks []doctor.Check, asJSON bool) error {
-	if asJSON {
-		return ui.PrintJSONLines(out, checks)
-	}
-	w := ui.NewTable(out)
-	fmt.Fprintln(w, "CHECK\tRUNS\tABOUT")
-	for _, c := range checks {
+	return ui.PrintList(out, asJSON, checks, "CHECK\tRUNS\tABOUT", func(c doctor.Check) string {
 		when := "when asked"
 		if c.Quick {
 			when = "before rounds"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", c.ID, when, c.About)
-	}
-	return w.Flush()
+		return c.ID + "\t" + when + "\t" + c.About
+	})
 }
 
 // printFindings prints what was found; the error is errCheckFailed where any of it is serious.

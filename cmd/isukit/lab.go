@@ -157,16 +157,11 @@ func runLabLs(ctx context.Context, lab *machine.Driver, asJSON bool, out io.Writ
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return ui.PrintJSONLines(out, hosts)
-	}
-	if len(hosts) == 0 {
+	if len(hosts) == 0 && !asJSON {
 		fmt.Fprintln(out, "no host is running")
 		return nil
 	}
-	w := ui.NewTable(out)
-	fmt.Fprintln(w, "HOST\tADDRESS\tCPUS\tTHREADS\tMEMORY\tLINK\tSERVICES")
-	for _, h := range hosts {
+	return ui.PrintList(out, asJSON, hosts, "HOST\tADDRESS\tCPUS\tTHREADS\tMEMORY\tLINK\tSERVICES", func(h labHost) string {
 		link := "-"
 		if h.LinkBitsPerSecond > 0 {
 			link = fmt.Sprintf("%g Mbit/s", float64(h.LinkBitsPerSecond)/1e6)
@@ -176,9 +171,8 @@ func runLabLs(ctx context.Context, lab *machine.Driver, asJSON bool, out io.Writ
 				link = strings.TrimPrefix(link+"; "+more, "-; ")
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.2f\t%d\t%d MiB\t%s\t%s\n", h.Name, h.Address, h.CPUs, h.Threads, h.MemoryBytes>>20, link, h.servicesText())
-	}
-	return w.Flush()
+		return fmt.Sprintf("%s\t%s\t%.2f\t%d\t%d MiB\t%s\t%s", h.Name, h.Address, h.CPUs, h.Threads, h.MemoryBytes>>20, link, h.servicesText())
+	})
 }
 
 func (h labHost) servicesText() string {

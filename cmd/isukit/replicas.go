@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -201,30 +202,6 @@ func runReplicasStatus(ctx context.Context, pool *fanout.Pool, o replicasOptions
 	if err != nil {
 		return err
 	}
-	if o.asJSON {
-		return statusJSON(status, s)
-	}
-	w := ui.NewTable(s.out)
-	fmt.Fprintln(w, "REPLICA\tSTATE\tANSWERS\tREASON")
-	for _, r := range status.Replicas {
-		answers := "yes"
-		if r.Err != nil {
-			answers = r.Err.Error()
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Name, r.State, answers, r.Reason)
-	}
-	return w.Flush()
-}
-
-type replicaStatus struct {
-	Name   string `json:"name"`
-	State  string `json:"state"`
-	Reason string `json:"reason,omitempty"`
-	// Error says why the database does not answer.
-	Error string `json:"error,omitempty"`
-}
-
-func statusJSON(status fanout.Status, s streams) error {
 	var lines []replicaStatus
 	for _, r := range status.Replicas {
 		line := replicaStatus{Name: r.Name, State: string(r.State), Reason: r.Reason}
@@ -233,7 +210,17 @@ func statusJSON(status fanout.Status, s streams) error {
 		}
 		lines = append(lines, line)
 	}
-	return ui.PrintJSONLines(s.out, lines)
+	return ui.PrintList(s.out, o.asJSON, lines, "REPLICA\tSTATE\tANSWERS\tREASON", func(l replicaStatus) string {
+		return l.Name + "\t" + l.State + "\t" + cmp.Or(l.Error, "yes") + "\t" + l.Reason
+	})
+}
+
+type replicaStatus struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Error says why the database does not answer.
+	Error string `json:"error,omitempty"`
 }
 
 func runReplicasCheck(ctx context.Context, pool *fanout.Pool, o replicasOptions, _ []string, s streams) error {

@@ -60,18 +60,13 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 			return ui.UsageError(fmt.Errorf("no route matches %q", o.path), "isukit routes lists them all")
 		}
 	}
-	if o.asJSON {
-		var lines []routeInfo
-		for _, r := range routes {
-			lines = append(lines, routeInfo(r))
-		}
-		return ui.PrintJSONLines(s.out, lines)
-	}
-	w := ui.NewTable(s.out)
+	var lines []routeInfo
 	for _, r := range routes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Method, r.Path, ui.OrDash(r.Request), ui.OrDash(r.Response))
+		lines = append(lines, routeInfo(r))
 	}
-	return w.Flush()
+	return ui.PrintList(s.out, o.asJSON, lines, "", func(r routeInfo) string {
+		return r.Method + "\t" + r.Path + "\t" + ui.OrDash(r.Request) + "\t" + ui.OrDash(r.Response)
+	})
 }
 
 // findRoutes returns the routes that a path takes, all or, with a method before it, those of that method.

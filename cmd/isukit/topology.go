@@ -69,15 +69,9 @@ func runTopologyLs(cmd *cobra.Command, asJSON bool, out io.Writer) error {
 		}
 		lines = append(lines, topologyLine{name, len(top.Hosts), rolesOf(top), about})
 	}
-	if asJSON {
-		return ui.PrintJSONLines(out, lines)
-	}
-	w := ui.NewTable(out)
-	fmt.Fprintln(w, "TOPOLOGY\tHOSTS\tROLES\tABOUT")
-	for _, l := range lines {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", l.Name, l.Hosts, strings.Join(l.Roles, " "), l.About)
-	}
-	return w.Flush()
+	return ui.PrintList(out, asJSON, lines, "TOPOLOGY\tHOSTS\tROLES\tABOUT", func(l topologyLine) string {
+		return fmt.Sprintf("%s\t%d\t%s\t%s", l.Name, l.Hosts, strings.Join(l.Roles, " "), l.About)
+	})
 }
 
 // rolesOf says in a word for each role on which hosts it runs.

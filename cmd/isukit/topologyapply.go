@@ -37,6 +37,18 @@ func (o *siteOptions) addFlags(f *pflag.FlagSet) {
 	programFlags(f, &o.localDir, &o.app)
 }
 
+// onTopology runs placed for the project whose topologies a command means, or otherwise portal on the site of the driver.
+func (o siteOptions) onTopology(cmd *cobra.Command, s streams, top string, changes bool, placed func(context.Context, *round.Opened, *site.Site) error, portal func(context.Context, *infra.Site) error) error {
+	p, dir, err := projectPlaced(cmd)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		return withPlaced(cmd, s, p, dir, o.patience, changes, placed)
+	}
+	return o.withSite(cmd, s, top, portal)
+}
+
 // withSite opens the site of the driver, runs fn, and lets go of it; what is up stays up.
 func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func(context.Context, *infra.Site) error) (err error) {
 	dir := stateDir(cmd)
@@ -86,16 +98,9 @@ elsewhere, grants access to databases, and moves data. It first records every or
 		Example: "  isukit topology apply single --dry-run\n  isukit topology apply final-2 --driver lab",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, dir, err := projectPlaced(cmd)
-			if err != nil {
-				return err
-			}
-			if p != nil {
-				return withPlaced(cmd, s, p, dir, o.patience, !dryRun, func(ctx context.Context, opened *round.Opened, placed *site.Site) error {
-					return runPlacedApply(ctx, cmd, opened, placed, args[0], dryRun, a.Force, asJSON, s)
-				})
-			}
-			return o.withSite(cmd, s, args[0], func(ctx context.Context, site *infra.Site) error {
+			return o.onTopology(cmd, s, args[0], !dryRun, func(ctx context.Context, opened *round.Opened, placed *site.Site) error {
+				return runPlacedApply(ctx, cmd, opened, placed, args[0], dryRun, a.Force, asJSON, s)
+			}, func(ctx context.Context, site *infra.Site) error {
 				if dryRun {
 					return runDryRun(ctx, cmd, args[0], o.driver, site, asJSON, s)
 				}
@@ -160,16 +165,9 @@ func newTopologyStatusCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show the running topology, its hosts and the health of its services", Example: "  isukit topology status --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, dir, err := projectPlaced(cmd)
-			if err != nil {
-				return err
-			}
-			if p != nil {
-				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, _ *round.Opened, placed *site.Site) error {
-					return runPlacedStatus(ctx, placed, asJSON, s)
-				})
-			}
-			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
+			return o.onTopology(cmd, s, "", false, func(ctx context.Context, _ *round.Opened, placed *site.Site) error {
+				return runPlacedStatus(ctx, placed, asJSON, s)
+			}, func(ctx context.Context, site *infra.Site) error {
 				st, err := site.Status(ctx)
 				if st == nil {
 					return err
@@ -245,16 +243,9 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "down", Short: "Remove the topology and its hosts", Example: "  isukit topology down --driver lab", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, dir, err := projectPlaced(cmd)
-			if err != nil {
-				return err
-			}
-			if p != nil {
-				return withPlaced(cmd, s, p, dir, 0, true, func(ctx context.Context, opened *round.Opened, placed *site.Site) error {
-					return runPlacedDown(ctx, cmd, opened, placed, s)
-				})
-			}
-			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
+			return o.onTopology(cmd, s, "", true, func(ctx context.Context, opened *round.Opened, placed *site.Site) error {
+				return runPlacedDown(ctx, cmd, opened, placed, s)
+			}, func(ctx context.Context, site *infra.Site) error {
 				name := site.Standing(ctx)
 				if err := site.Down(ctx, round.UserName()); err != nil || isQuiet(cmd) {
 					return err

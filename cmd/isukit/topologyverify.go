@@ -44,16 +44,9 @@ runs a confirmation round. It asks first, unless --no-ask is given.`,
 			if r.how == "" && r.noAsk {
 				return ui.UsageError(errors.New("--no-ask only applies with --reboot"), `see "isukit topology verify --help"`)
 			}
-			p, dir, err := projectPlaced(cmd)
-			if err != nil {
-				return err
-			}
-			if p != nil {
-				return withPlaced(cmd, s, p, dir, 0, false, func(ctx context.Context, _ *round.Opened, placed *site.Site) error {
-					return runPlacedVerify(ctx, placed, asJSON, s)
-				})
-			}
-			return o.withSite(cmd, s, "", func(ctx context.Context, site *infra.Site) error {
+			return o.onTopology(cmd, s, "", false, func(ctx context.Context, _ *round.Opened, placed *site.Site) error {
+				return runPlacedVerify(ctx, placed, asJSON, s)
+			}, func(ctx context.Context, site *infra.Site) error {
 				if r.how != "" {
 					return runReboot(ctx, cmd, site, o, r, asJSON, s)
 				}

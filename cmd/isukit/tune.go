@@ -245,18 +245,10 @@ func runTuneRevert(ctx context.Context, o tuneOptions, args []string, s streams)
 }
 
 func printTuneReport(report tune.Report, asJSON bool, s streams) error {
-	if asJSON {
-		return ui.PrintJSONLines(s.out, report)
-	}
-	w := ui.NewTable(s.out)
-	if len(report) > 0 {
-		fmt.Fprintln(w, "TARGET\tDID\tKEY\tVALUE")
-	}
-	for _, o := range report {
-		key, _, _ := strings.Cut(o.Key, " since ") // of a process: when it began tells it from a later one of its number
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", ui.OrDash(o.Target), o.Did, strings.TrimSpace(key+" "+string(o.Layer)), whatBecame(o))
-	}
-	return w.Flush()
+	return ui.PrintList(s.out, asJSON, report, "TARGET\tDID\tKEY\tVALUE", func(o tune.Outcome) string {
+		key, _, _ := strings.Cut(o.Key, " since ") // of a process: its start, in case its number is used again
+		return fmt.Sprintf("%s\t%s\t%s\t%s", ui.OrDash(o.Target), o.Did, strings.TrimSpace(key+" "+string(o.Layer)), whatBecame(o))
+	})
 }
 
 func whatBecame(o tune.Outcome) string {

@@ -137,6 +137,21 @@ func PrintJSONLines[T any](out io.Writer, list []T) error {
 	return nil
 }
 
+// PrintList prints a list as one object per line, or as a table with that head; row is an item's cells with tabs between them.
+func PrintList[T any](out io.Writer, asJSON bool, list []T, head string, row func(T) string) error {
+	if asJSON {
+		return PrintJSONLines(out, list)
+	}
+	w := NewTable(out)
+	for n, v := range list {
+		if n == 0 && head != "" {
+			fmt.Fprintln(w, head)
+		}
+		fmt.Fprintln(w, row(v))
+	}
+	return w.Flush()
+}
+
 const maxSaid = 64 << 10
 
 // Tail keeps the last maxSaid bytes that are written to it.
