@@ -99,7 +99,6 @@ func indexOf(d time.Duration) int32 {
 	return int32(shift<<subBits) + int32(us>>shift)
 }
 
-// middleOf is the middle of a bucket.
 func middleOf(index int32) time.Duration {
 	shift := max(int(index>>subBits)-1, 0)
 	if shift == 0 {

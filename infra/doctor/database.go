@@ -192,7 +192,6 @@ func memoryLimit(o *Observed, add func(Finding)) {
 	})
 }
 
-// loopback tells whether an address is reached from its own host only.
 func loopback(address string) bool {
 	if address == "localhost" {
 		return true
@@ -201,7 +200,6 @@ func loopback(address string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// allowsFrom tells whether an account's host pattern takes a client's address.
 func allowsFrom(pattern, address string) bool {
 	if pattern == "%" {
 		return true

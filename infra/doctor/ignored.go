@@ -109,7 +109,6 @@ func hidden(p Process, file string) bool {
 // ruleExpr is a rule of an AppArmor profile about a file: "  owner /etc/mysql/** r,".
 var ruleExpr = regexp.MustCompile(`^\s*(deny\s+)?(?:audit\s+)?(?:owner\s+)?"?(/[^\s"]*)"?\s+([a-zA-Z]+),`)
 
-// mayRead tells whether a profile's lines let its program read a file.
 func mayRead(rules []string, file string) bool {
 	may := false
 	for _, line := range rules {

@@ -26,8 +26,8 @@ func statementsOf(ctx context.Context, q mysql.Querier) []Statement {
 
 const quoteFix = "JSON_CONTAINS(col, JSON_QUOTE(?))   # or give it a JSON document: json.Marshal(value), CAST(? AS JSON)"
 
-// jsonContains finds calls whose second argument is no JSON document: MySQL answers with error 3141, MariaDB finds nothing and
-// says nothing but a warning.
+// jsonContains finds calls whose second argument is not a JSON document: an error 3141 on MySQL, and on MariaDB an empty result with a
+// warning.
 func jsonContains(o *Observed, add func(Finding)) {
 	statements := slices.Clone(o.Statements)
 	o.databases(func(h Host, d Database) {
@@ -91,7 +91,6 @@ func jsonContainsIn(f File, add func(Finding)) {
 
 var containsExpr = regexp.MustCompile("(?i)\\bJSON_CONTAINS`?\\s*\\(") // MySQL's digests have it as `JSON_CONTAINS` (
 
-// secondArguments are those of all calls of JSON_CONTAINS in a statement.
 func secondArguments(statement string) []string {
 	var list []string
 	for _, at := range containsExpr.FindAllStringIndex(statement, -1) {
@@ -132,7 +131,6 @@ func arguments(text string) []string {
 	return nil
 }
 
-// sqlString is the text of a literal in quotes.
 func sqlString(arg string) (text string, is bool) {
 	if len(arg) < 2 || arg[0] != '\'' && arg[0] != '"' || arg[len(arg)-1] != arg[0] {
 		return "", false
@@ -158,7 +156,6 @@ func hasSuffix(name string, suffixes ...string) bool {
 	return false
 }
 
-// place is FILE:LINE.
 func place(f File, offset int) string {
 	return fmt.Sprintf("%s:%d", f.Path, 1+strings.Count(string(f.Text[:min(offset, len(f.Text))]), "\n"))
 }

@@ -36,7 +36,6 @@ func grantIdentified(o *Observed, add func(Finding)) {
 	}
 }
 
-// manifest is what lints know of a Kubernetes object.
 type manifest struct {
 	Kind     string `yaml:"kind"`
 	Metadata struct {

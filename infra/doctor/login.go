@@ -75,7 +75,6 @@ func (o *Observed) network(name string) string {
 	return "%"
 }
 
-// accounts finds what keeps the clients of a database from logging in.
 func accounts(h Host, d Database, add func(Finding)) {
 	var addresses []string
 	for _, c := range d.Clients {

@@ -249,8 +249,7 @@ func also(why []string) string {
 	return " (" + strings.Join(why, ", ") + ", too)"
 }
 
-// lifetimeOf is the header that gives an answer a time in the cache, and the one that forbids to keep it. nginx asks
-// X-Accel-Expires first.
+// lifetimeOf is the header that gives a response a time in the cache, and the one that forbids to keep it. X-Accel-Expires comes first.
 func lifetimeOf(h http.Header, ignores func(string) bool) (lifetime, forbidden string) {
 	if v := h.Get("X-Accel-Expires"); v != "" && !ignores("X-Accel-Expires") {
 		if v == "0" {

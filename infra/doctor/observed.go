@@ -137,7 +137,6 @@ type CachedRoute struct {
 	Counts map[string]int64
 }
 
-// maxProfileFiles bounds what an AppArmor profile includes.
 const maxProfileFiles = 60
 
 // LookAtProfile reads the lines of the AppArmor profile that confines a process, those that it includes among them. root is ""

@@ -27,7 +27,6 @@ func (s Sweep) Lost() bool { return s.PathMTU > 0 && s.PathMTU < s.LinkMTU && !s
 // sizes are the MTUs that networks have: jumbo frames, Ethernet, and Ethernet less what tunnels take.
 var sizes = []int{9000, 8900, 4352, 1500, 1492, 1480, 1476, 1460, 1450, 1440, 1420, 1400, 1380, 1360, 1300, 1280, 576, 84}
 
-// sweepLimit is for the answers.
 const sweepLimit = time.Second
 
 // sweep sends echo requests of all sizes together, each twice, and waits for replies. Without the right to do so, or for a target without
@@ -90,7 +89,6 @@ func (s *Sweep) await(ctx context.Context, fd int, pending map[int]bool, sizeOf 
 	}
 }
 
-// linkMTU is the MTU of the interface that leads to an address.
 func linkMTU(ctx context.Context, ip net.IP) int {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "udp4", net.JoinHostPort(ip.String(), "9"))
 	if err != nil {

@@ -52,7 +52,6 @@ func (s Ini) find(lines []string, key string) (header int, at iniLine) {
 	return header, at
 }
 
-// splitIni cuts "key = value # comment" apart.
 func splitIni(line string) iniLine {
 	body := strings.TrimRight(line, "\r\n")
 	l := iniLine{after: line[len(body):]}

@@ -59,7 +59,6 @@ sum() { from "$1" $(($2 - $3 + 1)) | head -c $3 | cksum; }
 // summedBytes is how many bytes before a mark tell whether a log still is what it was.
 const summedBytes = 256
 
-// commandLimit is how long looking at a log or moving it may take.
 const commandLimit = 30 * time.Second
 
 // MarkLog notes where a log ends. One that its server can reopen is moved aside first, to FILE.STAMP, so that the round's is
@@ -186,5 +185,4 @@ func (m Mark) Fetch(ctx context.Context, at host.Host, dir string) (file string,
 	return file, warnings, nil
 }
 
-// fetchLimit is how long fetching a log may take.
 const fetchLimit = 3 * time.Minute

@@ -97,7 +97,6 @@ func Text(text string) string {
 	return text
 }
 
-// quotes are those that a value begins with, escaped or not.
 var quotes = regexp.MustCompile("^\\\\*[\"'`]")
 
 // Known returns text without these values, wherever they stand, as they are or as JSON, an address or base64 writes them. Values of

@@ -15,7 +15,6 @@ import (
 	"isukit/infra/topology"
 )
 
-// appConfig is app.yaml; the package comment explains the keys.
 type appConfig struct {
 	Role            string        `yaml:"role"`
 	Listen          string        `yaml:"listen"`

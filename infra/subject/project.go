@@ -62,7 +62,6 @@ func OfProject(ctx context.Context, p *project.Project, named map[string]host.Ho
 	return f.Subject, errors.Join(errs...)
 }
 
-// finder puts a project's subject together.
 type finder struct {
 	*Subject
 	project *project.Project
@@ -118,7 +117,6 @@ func (f *finder) unit(ctx context.Context, h Host, unit string) error {
 	return err
 }
 
-// kindOfFile is what a proxy's configuration file is written for.
 func kindOfFile(file string) Kind {
 	if slices.Contains([]string{".yaml", ".yml", ".json"}, path.Ext(file)) {
 		return Envoy

@@ -88,7 +88,6 @@ func (p Process) conf(ctx context.Context, at host.Host) (string, error) {
 	return "", fmt.Errorf("%s (pid %d) has no configuration file with an absolute path among its arguments", p.Kind, p.PID)
 }
 
-// unitName is a unit's full name.
 func unitName(unit string) string {
 	if strings.Contains(unit, ".") && slices.Contains([]string{".service", ".socket", ".target"}, path.Ext(unit)) {
 		return unit

@@ -139,7 +139,6 @@ func HostHere(name string, at host.Host, stateDir string, shared, consent bool) 
 	return Host{Name: name, At: at, Sizes: sizesOf(at, shared), StateDir: dir, Consent: consent}
 }
 
-// errNotInstalled says that a server is not there.
 var errNotInstalled = errors.New("it does not run, and its program is not installed")
 
 // programOf finds a program on a host, also where root alone has it on PATH.

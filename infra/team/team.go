@@ -213,7 +213,6 @@ func Revert(ctx context.Context, h host.Host, keep func(Item) bool) (done []Chan
 	return done, errors.Join(errs...)
 }
 
-// script runs scripts/team.sh on the host.
 func script(ctx context.Context, h host.Host, i Item, verb string) (string, error) {
 	text, err := fs.ReadFile(isukit.Assets, "scripts/team.sh")
 	if err != nil {

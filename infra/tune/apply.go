@@ -48,7 +48,6 @@ func (r Report) Has(did ...Did) bool {
 	return slices.ContainsFunc(r, func(o Outcome) bool { return slices.Contains(did, o.Did) })
 }
 
-// job is what applyOn or revertOn does to one target.
 type job struct {
 	*outcome
 	t       *Target

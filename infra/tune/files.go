@@ -92,7 +92,6 @@ func (s fileSlot) writes(ctx context.Context, list []assignment) ([]host.Op, fun
 	}, nil
 }
 
-// removeOp removes a file.
 func removeOp(file string) host.Op {
 	op := host.Script(`rm -f -- "$1"`, file)
 	op.Must = true

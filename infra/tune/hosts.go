@@ -25,7 +25,6 @@ func byHost(targets []*Target) (groups [][]*Target) {
 	return groups
 }
 
-// outcome is what became of one target.
 type outcome struct {
 	report Report
 	err    error

@@ -98,7 +98,6 @@ func writeSlots(ctx context.Context, h *seen, before []host.Op, slots []slot, li
 	return nil
 }
 
-// writeOne writes one value.
 func writeOne(ctx context.Context, h *seen, s slot, key string, v engine.Value) error {
 	list := []assignment{{key: key, to: v}}
 	if err := writeSlots(ctx, h, nil, []slot{s}, list); err != nil {

@@ -87,7 +87,6 @@ func (r *Record) knows(v engine.Value) bool {
 	return false
 }
 
-// recordFormat is the first line of every record.
 const recordFormat = "isukit-tune 1"
 
 // encode writes a record as lines of "WORD TEXT", which scripts/state.sh reads as well.

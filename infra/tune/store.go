@@ -148,7 +148,6 @@ const filesScript = `for dir; do
 done
 echo end`
 
-// recordFile is a file with a record.
 type recordFile struct {
 	name string
 	text []byte

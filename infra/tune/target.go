@@ -101,7 +101,6 @@ type fading interface{ forgets() string }
 // partial is a slot that has some of its target's keys only.
 type partial interface{ has(key string) bool }
 
-// having are the slots that have a key.
 func having(slots []slot, key string) []slot {
 	return slices.DeleteFunc(slices.Clone(slots), func(s slot) bool {
 		p, ok := s.(partial)

@@ -28,7 +28,6 @@ type lineReader struct {
 	reported bool
 }
 
-// formatOf takes Options.Format apart.
 func formatOf(name string, zone *time.Location) (lineReader, error) {
 	var err error
 	r := lineReader{format: name, zone: zone}

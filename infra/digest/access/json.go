@@ -24,7 +24,6 @@ type jsonLine struct {
 	scratch []byte
 }
 
-// maxNested bounds objects within objects.
 const maxNested = 8
 
 func (p *jsonLine) skip() byte {

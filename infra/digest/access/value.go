@@ -96,7 +96,6 @@ func decimal(b []byte, unit time.Duration) (time.Duration, bool) {
 	return d, true
 }
 
-// months by the letters of nginx's $time_local.
 const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 // zonedLayouts and zonelessLayouts are tried in their order. A fraction of the second may follow in each.

@@ -169,7 +169,6 @@ func (f *fingerprinter) literal() {
 	f.write([]byte("?"))
 }
 
-// maxLevels bounds the parentheses within parentheses that are looked into.
 const maxLevels = 100
 
 func (f *fingerprinter) sign(text []byte) {

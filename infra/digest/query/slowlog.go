@@ -209,7 +209,6 @@ func endsOutside(text []byte) bool {
 	return last >= 0
 }
 
-// headers are the first names of header lines.
 var headers = []string{"Time", "User@Host", "Thread_id", "Query_time", "Schema", "Rows_affected", "Rows_sent", "Bytes_sent", "Bytes_received",
 	"Full_scan", "Filesort", "Tmp_tables", "Tmp_table_sizes", "QC_hit", "QC_Hit", "InnoDB_trx_id", "InnoDB_IO_r_ops", "Pages_accessed", "Pages_prefetched",
 	"Pages_updated", "Stored_routine", "Log_slow_rate_type", "Last_errno", "explain", "Killed", "Errno"}
@@ -278,8 +277,8 @@ func secondsOf(text string) (time.Duration, bool) {
 	return time.Duration(f*1e6+0.5) * time.Microsecond, true
 }
 
-// headerTime reads MySQL's "2026-11-22T20:15:03.123456Z". MariaDB's "261122 20:15:03" is in a zone that the log does not
-// tell; the statement's own timestamp is used then.
+// headerTime reads MySQL's "2026-11-22T20:15:03.123456Z". MariaDB's "261122 20:15:03" has no zone; the statement's own timestamp is used
+// then.
 func headerTime(text []byte) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, string(bytes.TrimSpace(text)))
 	if err != nil {

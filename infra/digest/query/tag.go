@@ -16,10 +16,8 @@ var tagged = regexp.MustCompile(`(?i)\b([a-z_]+)\s*[=:]\s*('(?:[^'\\]|\\.)*'|[^,
 // requestLine finds a comment that is nothing but a method and a path, or a path.
 var requestLine = regexp.MustCompile(`^(?:(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) +)?/\S*$`)
 
-// maxTag bounds what a comment can say.
 const maxTag = 120
 
-// routeTag returns the route that a comment of the statement names; "" when none does.
 func routeTag(statement []byte) string {
 	if !bytes.Contains(statement, []byte("/*")) && !bytes.Contains(statement, []byte("--")) && !bytes.ContainsRune(statement, '#') {
 		return ""

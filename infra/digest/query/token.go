@@ -2,7 +2,6 @@ package query
 
 import "bytes"
 
-// kind is what a token of a statement is.
 type kind uint8
 
 const (

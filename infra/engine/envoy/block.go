@@ -37,7 +37,6 @@ func Parse(text string) ([]Entry, error) {
 	return list, err
 }
 
-// maxDepth bounds levels inside one another.
 const maxDepth = 64
 
 type textLine struct {

@@ -70,7 +70,6 @@ func change(text, key string, v engine.Value) (edited string, was engine.Value, 
 	return text[:found.from] + v.Text + text[found.to:], was, nil
 }
 
-// add adds a key behind the first of its mapping.
 func add(text string, parent Entry, name string, v engine.Value) string {
 	if v.Absent {
 		return text
@@ -85,7 +84,6 @@ func add(text string, parent Entry, name string, v engine.Value) string {
 
 func lastName(key string) string { return key[strings.LastIndex(key, Separator)+1:] }
 
-// lineEnd is where the line with that byte ends.
 func lineEnd(text string, at int) int {
 	if i := strings.IndexByte(text[at:], '\n'); i >= 0 {
 		return at + i

@@ -37,7 +37,6 @@ func (f OptionFile) Keys() []string {
 	return keys
 }
 
-// serverSection tells whether a section of an option file is for the server.
 func serverSection(name string) bool {
 	for _, prefix := range []string{"mysqld", "mariadbd", "server", "mariadb"} {
 		if name == prefix || strings.HasPrefix(name, prefix+"-") {
@@ -50,7 +49,6 @@ func serverSection(name string) bool {
 // defaultFiles are those that servers of Debian, Ubuntu and Red Hat read when their command line names none.
 var defaultFiles = []string{"/etc/my.cnf", "/etc/mysql/my.cnf"}
 
-// maxOptionFiles bounds files that include one another.
 const maxOptionFiles = 200
 
 // ReadOptions reads the option files of a database server, by its command line, and those that they include, in the order in which
@@ -85,7 +83,6 @@ func ReadOptions(ctx context.Context, at host.Host, argv []string) ([]OptionFile
 	return all, nil
 }
 
-// roots are the files that a server begins with.
 func roots(argv []string) []string {
 	extra := slices.Clone(defaultFiles)
 	for _, arg := range argv {

@@ -66,7 +66,6 @@ func (q SQL) Table(ctx context.Context, database, statement string) (text string
 	return text, err
 }
 
-// texts reads rows to their end.
 func texts(rows *sql.Rows) (columns []string, all [][]string, err error) {
 	defer rows.Close()
 	if columns, err = rows.Columns(); err != nil {

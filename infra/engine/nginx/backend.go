@@ -19,7 +19,6 @@ type Backend struct {
 	Refused string
 }
 
-// pass is a proxy_pass in the configuration.
 type pass struct {
 	key, url, host string
 	owner          string // the block whose headers are in force, with its separator

@@ -23,7 +23,6 @@ type Directive struct {
 // dumped begins a file in what nginx -T prints.
 const dumped = "configuration file "
 
-// maxNesting bounds the blocks inside blocks.
 const maxNesting = 16
 
 // Parse reads a configuration, or what nginx -T prints.
