@@ -3,7 +3,7 @@ GO ?= go
 # Packages that start servers share a few cores, but wait most of the time: three at a time, and four tests of each. Their results are
 # not cached: the servers may change. make check vets.
 TESTFLAGS ?= -p 3 -parallel 4 -count 1 -timeout 40m -vet=off
-# The longest ones begin first: at the end there is nothing beside which they could wait. go test starts packages in this order.
+# The longest ones begin first: at the end nothing else would run while they wait. go test starts packages in this order.
 LONGEST = ./cmd/isukit ./app/fanouttest ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
 # app/fanout is a module of its own, so that others can import it without what isukit needs. ./... does not go into it; its path does.
 FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
@@ -16,7 +16,7 @@ FUZZTIME ?= 20s
 .PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race stress-lab replay-day bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln check-words coverage dist generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
-# The parts of setup build on one another, and tests and benchmarks must not run beside each other.
+# The parts of setup build on one another, and tests and benchmarks must not run at the same time.
 .NOTPARALLEL:
 
 help: ## this list
@@ -39,7 +39,7 @@ bench-load: ## the load engine against other generators and its own targets; wrk
 bench-tuning: setup mariadb build ## what tunings gain, in the lab, as root: one line of JSON each; CASES="query-cache folklore" runs some
 	@sh scripts/bench-tuning.sh $(CASES)
 
-stress-tune: setup-test mysql ## every tuning applied and taken back, alone and together, with 30 kills, on real servers of both engines
+stress-tune: setup-test mysql ## every tuning applied and reverted, alone and together, with 30 kills, on real servers of both engines
 	ISUKIT_TEST_REAL=1 ISUKIT_TUNE_KILLS=30 $(GO) test ./infra/tune -run TestTakenBack -v -count 1 -timeout 2h
 
 # A failure prints the seed; ISUKIT_KILLS_SEED=n draws the same moments again.
@@ -77,7 +77,7 @@ bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on 
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 ISUKIT_FANOUT_COST_JSON="$$json" $(GO) test ./app/fanouttest -run TestCost -v -count 1 -timeout 60m && \
 	cat "$$json"
 
-bench-targets: setup-test mysql ## figures with a target that no test judges, each printed beside it (root)
+bench-targets: setup-test mysql ## figures with a target that no test judges, each printed with it (root)
 	ISUKIT_TEST_REAL=1 $(GO) test -run '^$$' -bench '^(BenchmarkInitialize|BenchmarkAdmitBesideWrites|BenchmarkLiveCapture|BenchmarkDayPage|BenchmarkPrepareAgain|BenchmarkLab)' -benchtime 1x \
 		./app ./app/fanouttest ./cmd/isukit ./infra/host/machine
 
@@ -129,7 +129,7 @@ test: setup-test mysql mariadb envoy hosts bin/suite ## all tests, against real 
 	ISUKIT_TEST_REAL=1 bin/suite $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
-test-busy: setup-test mysql mariadb envoy hosts bin/suite ## all tests beside a busy loop for each CPU
+test-busy: setup-test mysql mariadb envoy hosts bin/suite ## all tests with a busy loop on each CPU
 	ISUKIT_TEST_REAL=1 bin/suite -busy $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
 
 .PHONY: bin/suite
@@ -159,7 +159,7 @@ check-darwin:
 check-staticcheck:
 	$(GO) tool -modfile=tools/go.mod staticcheck $(ALL)
 
-# Compared with what was there before, not with the last commit: it may be run in the middle of work.
+# Compared with the earlier state, not with the last commit: it may be run in the middle of work.
 check-generated:
 	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && cp -R proto/portal "$$before/" && \
 	$(MAKE) --no-print-directory generate && diff -r "$$before/portal" proto/portal || \

@@ -124,8 +124,8 @@ func (p *portal) getSession(ctx context.Context, c *call) (*portalv1.GetSessionR
 }
 
 const (
-	// DefaultPasswordIterations is what a new password costs: about 3 ms. A portal on the open internet would take some
-	// hundred thousand; here the hashing must not be all that a round measures.
+	// DefaultPasswordIterations costs about 3 ms a password. The open internet needs far more; here hashing must not be all that a round
+	// measures.
 	DefaultPasswordIterations = 10_000
 	// DatasetPasswordIterations is what the dataset's passwords cost, low enough to prepare 3,000 of them in seconds.
 	DatasetPasswordIterations = 2_000
@@ -156,8 +156,7 @@ func hashNewPassword(password string, iterations int) (string, error) {
 	return HashPassword(password, salt, iterations)
 }
 
-// CheckPassword reports whether password is the one that stored was made from. The error is a stored hash that cannot
-// be read.
+// CheckPassword reports whether stored was made from password. The error is a stored hash that cannot be read.
 func CheckPassword(stored, password string) (bool, error) {
 	parts := strings.Split(stored, "$")
 	if len(parts) != 4 || parts[0] != passwordScheme {
@@ -185,8 +184,7 @@ const (
 	sessionAge = 24 * time.Hour
 )
 
-// sessionValue makes the cookie's value: the contestant's id and when the session ends (in seconds since the Unix
-// epoch), signed with HMAC-SHA256.
+// sessionValue makes the cookie: the contestant's id and the end of the session (Unix seconds), signed with HMAC-SHA256.
 func (p *portal) sessionValue(contestantID int64, ends time.Time) string {
 	payload := strconv.FormatInt(contestantID, 10) + "." + strconv.FormatInt(ends.Unix(), 10)
 	return payload + "." + base64.RawURLEncoding.EncodeToString(p.sign(payload))
@@ -236,7 +234,7 @@ func endSession(w http.ResponseWriter) {
 	})
 }
 
-// bearsWorkerToken compares digests, so that its duration reveals nothing of the token, not even the length.
+// bearsWorkerToken compares digests, so that its duration does not reveal the token, or its length.
 func (p *portal) bearsWorkerToken(r *http.Request) bool {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {

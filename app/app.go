@@ -1,7 +1,7 @@
 // Package app is the portal: a contest portal over HTTP/1.1, one bare protobuf message per body.
 //
 // New takes databases, keys and a clock, and returns an http.Handler that serves the routes of proto/routes.tsv for its role. The package
-// knows nothing of rounds or hosts. The comments of proto/portal/v1 and README.md in this directory define who may do what and when; this
+// does not know rounds or hosts. The comments of proto/portal/v1 and README.md in this directory define who may do what and when; this
 // package's tests hold both.
 //
 // The portal is the app that contestants speed up. It is correct, and slow for honest reasons: it looks everything up again on every
@@ -126,8 +126,7 @@ type portal struct {
 	initializing sync.Mutex
 }
 
-// New makes a portal, or reports every fault of the options. The stores stay the caller's to close, after the server that
-// uses the portal, and Tend, have ended.
+// New makes a portal, or reports all errors of the options. The caller closes the stores, after the server and Tend have ended.
 func New(o Options) (*Portal, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
@@ -141,7 +140,7 @@ func New(o Options) (*Portal, error) {
 	return &Portal{p.handler(), p}, nil
 }
 
-// split: jobs and results are on other databases than the other tables, so that no statement and no transaction covers both.
+// split: jobs and results are on other databases than the other tables, so that neither a statement nor a transaction covers both.
 func (p *portal) split() bool { return p.Jobs != nil }
 
 func (p *portal) jobs() Store {
@@ -154,8 +153,8 @@ func (p *portal) jobs() Store {
 // readAttempts is how often a read-only transaction is tried: an initialize under way may make it give way.
 const readAttempts = 4
 
-// readTx runs fn in a read-only transaction on one replica, so that all its reads see the same moment. It runs it again if fn and an
-// initialize, which locks all tables, wait for one another.
+// readTx runs fn in a read-only transaction on one replica: its reads see the same moment. It repeats it after a deadlock with an
+// initialize.
 func readTx(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := readOnce(ctx, s, fn)
@@ -174,8 +173,7 @@ func readOnce(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
 	return fn(tx)
 }
 
-// writeTx runs a read-modify-write. READ COMMITTED: a read after a row lock sees what the lock's last owner left, and ranges that are only
-// read are not locked.
+// writeTx runs a read-modify-write. READ COMMITTED: a read after a row lock sees what the last owner left, and ranges are not locked.
 func writeTx(ctx context.Context, s Store, fn func(*sqlx.Tx) error) error {
 	return s.InTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
 }

@@ -62,8 +62,7 @@ func (p *portal) initialize(ctx context.Context, _ *call, _ *portalv1.Initialize
 	return &portalv1.InitializeResponse{Language: "go", ApiUrl: p.APIURL}, nil
 }
 
-// alone runs fn while no other initialize runs, in this process or another. The mutex comes first, so that waiting requests hold no
-// connection.
+// alone runs fn while no other initialize runs, in any process. The mutex comes first, so that waiting requests need no connection.
 func (p *portal) alone(ctx context.Context, fn func() error) error {
 	p.initializing.Lock()
 	defer p.initializing.Unlock()

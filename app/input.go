@@ -158,8 +158,7 @@ const (
 	idSequenceBits = 12
 )
 
-// IDs makes time-ordered ids of 63 bits: 41 bits of milliseconds since 2025-01-01, 10 bits of app id and 12 bits of
-// sequence. It is safe for use by many goroutines.
+// IDs makes ids of 63 bits: 41 of milliseconds since 2025-01-01, 10 of app id, 12 of sequence. It is safe for use by many goroutines.
 type IDs struct {
 	appID int64
 	now   func() time.Time

@@ -73,8 +73,7 @@ func (p *portal) enqueueJob(ctx context.Context, c *call, m *portalv1.EnqueueJob
 	return &portalv1.EnqueueJobResponse{Job: j.proto()}, nil
 }
 
-// insertJob fails with errDuplicate where the team has an unfinished job, also one that another request is just inserting:
-// a unique key is what sees to it.
+// insertJob fails with errDuplicate if the team has an unfinished job, also one just being inserted: a unique key ensures it.
 func (p *portal) insertJob(ctx context.Context, tx *sqlx.Tx, j *job) error {
 	j.ID, j.CreatedAtUS = p.ids.Next(), p.nowUS()
 	_, err := tx.ExecContext(ctx, "INSERT INTO jobs (id, team_id, status, unfinished_team_id, target, memo, worker, score, passed,"+

@@ -53,8 +53,7 @@ ORDER BY s.best_score DESC, s.team_id ASC`, untilUS)
 	return rows, err
 }
 
-// teamNames looks up the names of the teams of a ranking, and of others. It must run after the query for results: a team exists before its
-// first result.
+// teamNames looks up names of teams. It must run after the query for results: a team exists before its first result.
 func teamNames(ctx context.Context, q sqlx.QueryerContext, rows []standing, others ...int64) (map[int64]string, error) {
 	ids := others
 	for i := range rows {

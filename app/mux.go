@@ -14,8 +14,7 @@ import (
 	"isukit/proto/wire"
 )
 
-// maxBodyBytes is the longest body that is read. The longest one that is any use, a question of 2,000 characters, has
-// 8 kB; the rest is for fields that a later client may send.
+// maxBodyBytes limits a body. The longest useful one, a question of 2,000 characters, has 8 kB; the rest is for later fields.
 const maxBodyBytes = 64 << 10
 
 type access int

@@ -39,8 +39,7 @@ func (p *portal) searchTeams(ctx context.Context, c *call) (*portalv1.SearchTeam
 	return res, err
 }
 
-// teamFilter makes the condition of a search. JSON_CONTAINS wants a JSON document: a tag that is not quoted is error
-// 3141 on MySQL, and no rows at all on MariaDB.
+// teamFilter makes the condition of a search. JSON_CONTAINS needs JSON: an unquoted tag is an error on MySQL, and no rows on MariaDB.
 func teamFilter(name, tag string) (where string, args []any) {
 	where = " WHERE 1 = 1"
 	if name != "" {

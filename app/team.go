@@ -89,8 +89,7 @@ func (p *portal) getTeam(ctx context.Context, c *call) (*portalv1.GetTeamRespons
 	return &res, nil
 }
 
-// lockCaller takes the caller's row lock, which orders everything that one contestant does with teams, and returns the contestant as it is
-// now.
+// lockCaller takes the caller's row lock, which orders all that a contestant does with teams, and returns the contestant's current row.
 func lockCaller(ctx context.Context, tx *sqlx.Tx, id int64) (*contestant, error) {
 	c := &contestant{}
 	err := tx.GetContext(ctx, c, "SELECT id, name, team_id, admin FROM contestants WHERE id = ? FOR UPDATE", id)

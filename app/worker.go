@@ -40,8 +40,7 @@ func (p *portal) receiveJob(ctx context.Context, _ *call, m *portalv1.ReceiveJob
 	return res, err
 }
 
-// lockRunning takes the row lock of a job, and refuses unless worker received it and it is unfinished. With the refusal for a finished job
-// it returns the job.
+// lockRunning locks the row of a job, and refuses unless worker received it and it is unfinished. It returns a finished job, too.
 func lockRunning(ctx context.Context, tx *sqlx.Tx, id int64, worker string) (*job, error) {
 	j := &job{}
 	err := tx.GetContext(ctx, j, selectJob+" WHERE id = ? FOR UPDATE", id)

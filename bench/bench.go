@@ -24,8 +24,8 @@ type Scenario interface {
 	Name() string
 	// Initialize resets the app's data. It must be called first, and once.
 	Initialize(ctx context.Context) error
-	// Validate walks through every rule of the app and returns what was broken; the error is for the case that it could not
-	// be found out, such as an ended ctx.
+	// Validate checks every rule of the app and returns those that are broken; it is an error if that stayed unknown, as after the end of
+	// ctx.
 	Validate(ctx context.Context) (faults []string, err error)
 	// User returns the n-th virtual user, from 0; the same n gives the same plan in every round with one seed.
 	User(n int) load.User

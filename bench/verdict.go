@@ -24,8 +24,7 @@ const (
 	fewestAnswers = 1000 // right answers below which a percentile means little
 )
 
-// suspect is something that may have been the limit, with a weight to order by: what ends processes comes before what slows
-// them down.
+// suspect may have been the limit; the weight orders them: what ends processes comes before what slows them down.
 type suspect struct {
 	weight float64
 	result.Bottleneck
@@ -179,8 +178,7 @@ func (s *suspects) add(weight float64, resource, process, format string, args ..
 	s.all = append(s.all, suspect{weight, result.Bottleneck{Resource: resource, Host: s.host, Role: process, Text: fmt.Sprintf(format, args...)}})
 }
 
-// cpu uses the second half of the load: users are added as long as there is room, so the limit shows at the end, and the mean over all of
-// it hides that.
+// cpu uses the second half of the load: users are added as long as there is room, so the limit shows at the end.
 func (f *suspects) cpu(r *result.Round, late half, h result.HostUsage) {
 	top, generator := late.top(r, h), late.cores(result.RoleUsage{Role: result.GeneratorRole, MeanCores: r.Generator.CPUSeconds / max(r.LoadSeconds, 1e-3)})
 	switch busy := late.busy(h); {

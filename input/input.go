@@ -44,8 +44,7 @@ func (e *TooLongError) Error() string {
 	return fmt.Sprintf("%s has more than %d bytes", e.Path, e.LimitBytes)
 }
 
-// Open opens a regular file for reading. Anything else gives a NotRegularError, and is not opened: opening a pipe waits for a writer, and
-// opening a device may do something.
+// Open opens a regular file. Anything else is a NotRegularError, and not opened: a pipe would wait for a writer, a device may act.
 func Open(path string) (*os.File, error) {
 	return open(path, func() (fs.FileInfo, error) { return os.Stat(path) }, func(flags int) (*os.File, error) { return os.OpenFile(path, flags, 0) })
 }

@@ -10,8 +10,7 @@ type JSONLimits struct {
 	Objects, Values int
 }
 
-// CheckJSON returns an error for a text that has more than limits allow. It allocates nothing, and leaves faults of
-// the syntax to the decoder.
+// CheckJSON is an error for a text above the limits. It allocates nothing, and leaves syntax errors to the decoder.
 func CheckJSON(text []byte, limits JSONLimits) error {
 	depth, objects, values := 0, 0, 1
 	for i := 0; i < len(text); i++ {

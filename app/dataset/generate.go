@@ -20,8 +20,7 @@ const (
 	idEpochMS = 1_735_689_600_000
 )
 
-// idAt makes a time-ordered id as the app makes them: 41 bits of milliseconds since 2025-01-01, 10 bits of app id and
-// 12 bits of sequence.
+// idAt makes an id as the app does: 41 bits of milliseconds since 2025-01-01, 10 bits of app id, 12 bits of sequence.
 func idAt(us int64, sequence int) int64 {
 	return (us/1000-idEpochMS)<<22 | idAppID<<12 | int64(sequence&0xfff)
 }

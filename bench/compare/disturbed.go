@@ -6,8 +6,7 @@ import (
 	"isukit/bench/result"
 )
 
-// From here on a round is noisy enough to be run again rather than to be counted. The shares of CPU time are those at which
-// a round warns of itself.
+// From here on a round is so noisy that it is run again. The shares of CPU time are those at which a round has a warning.
 const (
 	noisyForeign   = 0.10
 	noisySteal     = 0.05
@@ -16,8 +15,7 @@ const (
 	noisyFrequency = 0.9 // lowest over highest
 )
 
-// Disturbed lists what disturbed a round from outside; empty for a quiet one. It reads only the surroundings and never the round's result,
-// so that leaving noisy rounds out favours no side.
+// Disturbed lists what disturbed a round from outside. It never reads the result, so that leaving noisy rounds out favours no side.
 func Disturbed(r *result.Round) []string {
 	var why []string
 	add := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }

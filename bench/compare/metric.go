@@ -32,8 +32,7 @@ func score(r *result.Round) float64 {
 	return float64(r.Score.Total)
 }
 
-// metricNamed finds a metric of every round by its name, or makes one of what commands print: "rss:lower" is the figure rss,
-// which is better the lower it is.
+// metricNamed finds a metric of rounds, or makes one of what commands print: "rss:lower" is the metric rss, lower is better.
 func metricNamed(name string) (metric, bool) {
 	if own, better, ok := strings.Cut(name, ":"); ok {
 		m := metric{own, "", better == "higher", func(r *result.Round) float64 { return r.Metrics[own] }}

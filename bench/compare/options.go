@@ -8,8 +8,7 @@ import (
 
 // Options are the confidence and the margin that a verdict needs.
 type Options struct {
-	// Alpha is the highest probability, in (0, 0.5), of calling anything better or worse when A and B are alike; it holds for
-	// all metrics of one comparison together.
+	// Alpha limits the probability, in (0, 0.5), of any "better" or "worse" in a comparison when A and B are alike.
 	Alpha float64
 	// Same is the relative difference below which two sides count as the same, as 0.03 for 3 %.
 	Same float64

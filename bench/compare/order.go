@@ -15,6 +15,5 @@ func Order(n int, rnd *rand.Rand) []bool {
 	return order
 }
 
-// NextFirst returns whether B runs first in the next pair of a comparison whose length is open: a fair coin, which keeps the
-// sequential test exact.
+// NextFirst decides whether B runs first in the next pair of an open-ended comparison: a fair coin, which keeps the sequential test exact.
 func NextFirst(rnd *rand.Rand) bool { return rnd.IntN(2) == 1 }

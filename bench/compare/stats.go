@@ -101,8 +101,7 @@ func bootstrap(d []float64, confidence float64, resamples int, rnd *rand.Rand) (
 	return quantile(medians, tail), quantile(medians, 1-tail)
 }
 
-// floor is how large a median of n differences gets, in one of 1/alpha cases, when it is made of nothing but the differences
-// between rounds of one and the same side.
+// floor is the size that a median of n differences reaches, in one of 1/alpha cases, from the differences within one side alone.
 func floor(within []float64, n int, alpha float64, resamples int, rnd *rand.Rand) float64 {
 	if len(within) == 0 || n == 0 {
 		return 0

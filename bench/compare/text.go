@@ -10,8 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Text writes the comparison for a person: what each metric says, what could have been seen, and every pair of rounds as a
-// mark on a scale. It is made for 80 columns.
+// Text writes the comparison for a person, for 80 columns: each metric, what could have been seen, and every pair as a mark on a scale.
 func Text(w io.Writer, c *Comparison) error {
 	var b strings.Builder
 	c.writeHead(&b)

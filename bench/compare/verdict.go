@@ -32,8 +32,7 @@ type Estimate struct {
 	// Low and High are the 95 % interval (1 - Alpha) of the ratio; 0 and 0 when there are too few pairs for one.
 	Low  float64 `json:"ratio_low"`
 	High float64 `json:"ratio_high"`
-	// P is the exact p-value of "A and B are alike" before any correction; of a sequential comparison it is one over the
-	// evidence, and stays right whenever one looks.
+	// P is the exact p-value of "A and B are alike" without correction; if sequential, one over the evidence, valid at any time.
 	P float64 `json:"p"`
 	// Floor is the ratio, 1 or more, that the median of as many pairs reaches within one side in 1 of 20 cases (Alpha).
 	Floor float64 `json:"floor_ratio"`
@@ -42,8 +41,7 @@ type Estimate struct {
 	spread    float64
 }
 
-// Paired estimates the ratio B/A from values of rounds that ran as pairs: a[i] and b[i] next to each other. Values are above
-// zero. Both slices have the same length of at least 1.
+// Paired estimates the ratio B/A from rounds that ran as pairs, a[i] with b[i]. Values must be positive, and the slices equally long.
 func Paired(a, b []float64, o Options) Estimate {
 	d := make([]float64, len(a))
 	for i := range a {
@@ -110,8 +108,7 @@ const rankEfficiency = 3 / math.Pi
 // halfWidth is that of the interval, in log units.
 func (e Estimate) halfWidth() float64 { return math.Log(e.High/e.Low) / 2 }
 
-// Smallest is the smallest effect that as many pairs with this noise find in 4 of 5 cases, as a ratio above 1; 0 when so few
-// pairs can find none at that alpha.
+// Smallest is the smallest effect that these pairs find in 4 of 5 cases, as a ratio above 1; 0 if they can find none at that alpha.
 func (e Estimate) Smallest(alpha float64) float64 {
 	if e.Pairs < minPairsFor(alpha) || e.Low == 0 {
 		return 0
@@ -119,8 +116,7 @@ func (e Estimate) Smallest(alpha float64) float64 {
 	return math.Exp(e.halfWidth() * (normalQuantile(1-alpha/2) + normalQuantile(power)) / normalQuantile(0.975))
 }
 
-// MorePairs is about how many pairs are missing for a verdict if the pairs to come are like those that there are; at least 1.
-// It is MaxPairs when no number that makes sense would do.
+// MorePairs estimates the missing pairs for a verdict, if they are like the others; at least 1, MaxPairs if no sensible number would do.
 func (e Estimate) MorePairs(alpha, same float64) int {
 	effect := math.Abs(math.Log(e.Ratio))
 	z := normalQuantile(1-alpha/2) + normalQuantile(power)

@@ -93,8 +93,7 @@ func scoreIn(value any) (any, bool) {
 	return within[0], true
 }
 
-// Figures are the numbers of the last JSON object of an output that has any, without its lists; those of inner objects are named
-// outer.inner.
+// Figures are the numbers of an output's last JSON object with any, without lists; those of inner objects are named outer.inner.
 func Figures(output []byte) map[string]float64 {
 	docs, _ := documents([]byte(plain(string(output))))
 	for _, d := range docs {
@@ -125,8 +124,7 @@ func flatten(prefix string, object map[string]any, figures map[string]float64) {
 // maxScore bounds scores: above it a float64 no longer distinguishes whole numbers.
 const maxScore = 1 << 53
 
-// numberExpr is the one grammar of numbers: a sign; digits, which may be set apart in thousands by one kind of mark; a fraction; an
-// exponent; a decimal prefix; a unit.
+// numberExpr is the grammar of numbers: a sign; digits, perhaps in thousands; a fraction; an exponent; a decimal prefix; a unit.
 var numberExpr = regexp.MustCompile(`^([+-]?)` +
 	`(\d+|\d{1,3}(?:,\d{3})+|\d{1,3}(?:'\d{3})+|\d{1,3}(?:[\x{a0}\x{2009}\x{202f}]\d{3})+|\d+(?:_\d+)+|\d{1,3}(?:\.\d{3}){2,})` +
 	`(\.\d+)?([eE][+-]?\d+)?` +

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// Rules describe a benchmark's output. Without Score it is what FindScore finds, without Pass the paths .pass and .passed are tried, which
-// may be missing.
+// Rules describe a benchmark's output. Without Score it is FindScore's, without Pass the optional paths .pass and .passed are tried.
 type Rules struct {
 	Score Rule
 	// Pass must be found and be true (true, a number above 0, or a text other than "false", "no", "0", "ng", "fail", "failed").
@@ -38,8 +37,7 @@ const maxMessages = 50
 // NoScore is the reason of a benchmark that did not pass for nothing but that.
 const NoScore = "the benchmark told no score that could be found"
 
-// Judge reads an output by the rules; exit is the command's exit status. A benchmark passes when it exits with 0, a score is
-// found, and neither of the rules Pass and Fail speaks against it.
+// Judge reads an output by the rules. A benchmark passes with exit status 0 and a score, unless Pass or Fail speaks against it.
 func (r Rules) Judge(output []byte, exit int) Verdict {
 	var v Verdict
 	v.Score, v.Found, v.Unread = r.score(output)

@@ -10,8 +10,8 @@ import (
 // Model is one kind of noise. All figures are in log units: 0.02 is 2 %.
 type Model struct {
 	Name string
-	// White is the standard deviation of what is new in every round; Tail > 0 makes it a Student t with that many degrees of
-	// freedom, scaled by White.
+	// White is the standard deviation of what is new in every round; Tail > 0 makes it a scaled Student t with that many degrees of
+	// freedom.
 	White, Tail float64
 	// Memory is the share of the last round's deviation that stays, at a standard deviation of Slow.
 	Memory, Slow float64
@@ -19,8 +19,7 @@ type Model struct {
 	Drift, Wave float64
 }
 
-// The models. Usual is heavy-tailed, drifting and autocorrelated, as rounds on a shared machine were seen to be; Busy strays by
-// about 20 %.
+// The models. Usual is heavy-tailed, drifting and autocorrelated, like rounds on a shared machine; Busy strays by about 20 %.
 var (
 	Calm           = Model{Name: "calm", White: 0.015}
 	HeavyTails     = Model{Name: "heavy tails", White: 0.02, Tail: 2}

@@ -120,8 +120,7 @@ func usersChart(seconds []result.Second) chart {
 		About:  fmt.Sprintf("Users over %d s, at most %s.", len(seconds), figure(slices.Max(users)))}
 }
 
-// cpuCharts makes one panel for each host with the roles that ran there, stacked; roles without a host, as the generator
-// is in a topology of several, get one of their own.
+// cpuCharts makes a panel for each host with its roles, stacked. Roles without a host, such as the generator, have a panel of their own.
 func cpuCharts(r *result.Round) []chart {
 	byHost := map[string][]string{}
 	colors := roleColors(r)
@@ -206,8 +205,7 @@ func cpuChart(seconds []result.Second, host result.HostUsage, roles []string, co
 // othersRole is the rest of a host's processes when the busiest have curves of their own.
 const othersRole = "others"
 
-// roleColors gives every role of the timeline a colour by its order; colours repeat after paletteSize. The generator, and what
-// is left over, are grey.
+// roleColors numbers the roles' colours, which repeat after paletteSize. The generator and the rest are grey.
 func roleColors(r *result.Round) map[string]int {
 	const paletteSize = 8
 	colors := map[string]int{}

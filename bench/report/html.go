@@ -23,8 +23,7 @@ var pageCSS string
 //go:embed page.js
 var pageJS string
 
-// HTML writes the round as one page that stands alone: style, script and charts are inside, and its content security
-// policy forbids every request and any script but its own.
+// HTML writes the round as one page with style, script and charts in it; its content security policy forbids all requests.
 func HTML(w io.Writer, r *result.Round) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"count": count, "count64": func(n int) string { return count(int64(n)) }, "signed": signed, "percent": percent, "figure": figure, "millis": millis, "seconds": seconds,

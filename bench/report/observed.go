@@ -42,8 +42,7 @@ func (p *sheet) messages(r *result.Round) {
 	}
 }
 
-// digests writes what logs and databases told. Where the load generator has told of endpoints, the routes of the proxy's log are on the
-// page alone.
+// digests writes what logs and databases show. If the load generator has endpoints, the routes of the log are on the page only.
 func (p *sheet) digests(r *result.Round) {
 	if r.Access.Lines > 0 && r.Observed() {
 		p.access(&r.Access, textRoutes)

@@ -23,8 +23,7 @@ var siteJS string
 // origin of its own that can read nothing else, and no request at all.
 func PagePolicy() string { return "sandbox allow-scripts; " + pagePolicy() }
 
-// SitePolicy is the content security policy of the pages that Index and DiffHTML write: their own style and scripts, and
-// requests only to where they came from.
+// SitePolicy is the content security policy of Index and DiffHTML: their own style and scripts, and requests to the same origin.
 func SitePolicy() string {
 	return "default-src 'none'; style-src " + sourceHash(pageCSS) + "; script-src " + sourceHash(siteScript()) +
 		"; img-src data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -7,8 +7,7 @@ import (
 	"isukit/bench/result"
 )
 
-// Summary is a round in plain text, for a chat: score and verdict, the limit, hosts, the largest routes and queries, at most most of
-// each, and the warnings. With 10 it has less than 40 lines.
+// Summary is a round in plain text for a chat, with at most most routes and queries. With 10 it has less than 40 lines.
 func Summary(r *result.Round, most int) string {
 	var b strings.Builder
 	verdict := "PASS"

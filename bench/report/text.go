@@ -10,8 +10,7 @@ import (
 	"isukit/bench/result"
 )
 
-// Text writes the round for a person at a terminal: the score first, then what made it, what went wrong, where the time
-// and the CPU went, what limited it, and what may be doubted.
+// Text writes the round for a terminal: score, its parts, errors, where time and CPU went, the bottleneck, and the warnings.
 func Text(w io.Writer, r *result.Round, s Style) error {
 	p := newSheet(s)
 	p.score(r)

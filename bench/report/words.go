@@ -8,8 +8,7 @@ import (
 	"golang.org/x/text/width"
 )
 
-// clean makes text of unknown origin fit for one line of a terminal: control characters and what reorders text are shown as
-// escapes instead of being obeyed, line ends become spaces.
+// clean makes unknown text fit for one line of a terminal: controls and what reorders text become escapes, line ends become spaces.
 func clean(s string) string {
 	var b strings.Builder
 	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {

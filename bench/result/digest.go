@@ -2,8 +2,7 @@ package result
 
 import "time"
 
-// Spread sums up times: how many there were, their sum and how they lie. Quantiles come from a histogram and are off by
-// 0.2 % at most; the highest is exact.
+// Spread sums up times. Quantiles come from a histogram and are off by 0.2 % at most; the highest is exact.
 type Spread struct {
 	Count      int64   `json:"count"`
 	SumSeconds float64 `json:"sum_s"`

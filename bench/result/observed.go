@@ -85,8 +85,7 @@ type Frame struct {
 	Name string `json:"name"`
 	// Depth counts from 0, the root.
 	Depth int `json:"depth"`
-	// From is how much of the total lies left of it, Value its own width with all that it called, Self without; in the
-	// profile's unit.
+	// From is the part of the total left of it, Value its width with all calls, Self without; in the profile's unit.
 	From  int64 `json:"from"`
 	Value int64 `json:"value"`
 	Self  int64 `json:"self"`

@@ -207,8 +207,7 @@ func nthID(id string, n int) string {
 // Observed: the load was not isukit's; the record has the benchmark's command or output.
 func (r *Round) Observed() bool { return r.Benchmark.ScoreFrom != "" }
 
-// LoadTook is how long the load phase lasted, in seconds; the planned time if the record does not have it, or otherwise 1, so that one can
-// divide by it.
+// LoadTook is how long the load lasted, in seconds; otherwise the planned time, or 1, so that one can divide by it.
 func (r *Round) LoadTook() float64 {
 	if r.Observed() && r.LoadSeconds > 0 {
 		return r.LoadSeconds // its phase may have waited for the end

@@ -7,8 +7,7 @@ import "time"
 // FormatVersion is the version of round.json that this package writes; it reads this and older ones.
 const FormatVersion = 1
 
-// Round is all that is known of one round. Durations carry their unit in the name; times are UTC; a ratio lies in [0,1]
-// unless its comment says otherwise.
+// Round is a round's record. Durations have their unit in the name; times are UTC; a ratio is in [0,1] unless noted.
 type Round struct {
 	Format int `json:"format"`
 	// ID is the name of the round's directory: the start as 20060102T150405Z, "-", the topology's name.
@@ -86,8 +85,7 @@ type Trial struct {
 	Confirms bool `json:"confirms,omitempty"`
 }
 
-// Phase is one of initialize, validate, load, check; of an app that is not the reference app one of rotate, build, deploy,
-// restart, load, collect.
+// Phase is one of initialize, validate, load, check; in a project's round one of rotate, build, deploy, restart, load, collect.
 type Phase struct {
 	Name string `json:"name"`
 	// StartSeconds counts from the round's start.
@@ -96,8 +94,7 @@ type Phase struct {
 	OK              bool    `json:"ok"`
 }
 
-// Fault is one thing that fails the round, and the phase that found it; "round" for what came from outside, such as a server that
-// died.
+// Fault fails the round. Phase is where it was found; "round" for causes from outside, such as a server that died.
 type Fault struct {
 	Phase string `json:"phase"`
 	Text  string `json:"text"`
@@ -210,8 +207,7 @@ type Generator struct {
 	// TimerDelayP99Ms is how late the generator's own timers fired: a delay that the system under test did not cause.
 	TimerDelayP99Ms float64 `json:"timer_delay_p99_ms"`
 	PeakUsers       int     `json:"peak_users"`
-	// KneeUsers is how many users there were when growth was held back last, KneeBy by what: the kind of request and how many of its hits
-	// were slow. Absent where nothing held it back.
+	// KneeUsers is the number of users when growth was last held back, KneeBy the kind of request and how many were slow; absent if never.
 	KneeUsers int    `json:"knee_users,omitempty"`
 	KneeBy    string `json:"knee_by,omitempty"`
 	// Limits are sentences, each a reason why the generator may have limited the round; they are in the warnings, too.
@@ -220,8 +216,8 @@ type Generator struct {
 
 // Bottleneck names the busiest resource.
 type Bottleneck struct {
-	// Resource is one of "cpu", "generator", "none"; of an app that is not the reference app also "memory", "files", "disk", "steal",
-	// "throttled", "connections", "network".
+	// Resource is "cpu", "generator" or "none"; for a project also "memory", "files", "disk", "steal", "throttled", "connections",
+	// "network".
 	Resource string `json:"resource"`
 	Host     string `json:"host,omitempty"`
 	// Role is whose use of it was the largest; of an app that is not the reference app the name of its processes.

@@ -31,8 +31,7 @@ type File struct {
 	Path string
 	// About says in a few words what the file is.
 	About string
-	// Write fills the file; it is called once. The round that it is given has its final ID and lists the artifacts before
-	// this one.
+	// Write fills the file; it is called once, with the final ID and the artifacts before this one.
 	Write func(w io.Writer, r *Round) error
 }
 

@@ -169,8 +169,7 @@ const (
 	unknown
 )
 
-// outcome reads the fate of a write from its call, once do has returned err: an answer from 400 to 499 refused it, one
-// that could not be believed or did not come leaves it open.
+// outcome reads the fate of a write after do has returned err: an answer from 400 to 499 refused it, others leave it open.
 func (c *call) outcome(err error) outcome {
 	var f *load.Fault
 	switch {
@@ -215,8 +214,7 @@ func (p page) holds(id, oldest int64, n int) bool {
 	return (p.before == 0 || id < p.before) && (n < p.limit || id >= oldest)
 }
 
-// check wants at most limit rows of the page, the newest first, and returns the id of the last, 0 when there is none. of is what
-// is listed.
+// check wants at most limit rows of the page, the newest first, and returns the id of the last, or 0. of names the list.
 func (p page) check(of string, rows int, id func(i int) int64) (oldest int64, err error) {
 	if rows > p.limit {
 		return 0, load.Faultf(load.Wrong, "list of "+of+" is too long", "%d, %d at most", rows, p.limit)

@@ -12,8 +12,7 @@ import (
 type write struct {
 	sent  time.Time
 	acked time.Time // zero while unknown
-	// observed is set when an answer has shown the write. That alone does not make it certain: of several databases another
-	// one may not have it yet.
+	// observed: an answer has shown the write. It is not certain yet: another of several databases may lack it.
 	observed bool
 }
 

@@ -82,8 +82,7 @@ func (s Step) String() string {
 	return fmt.Sprintf("%s %s %q", s.Pause, s.Action, s.Text)
 }
 
-// plan yields the steps of one user, without end. It depends on the seed, the user's number and the
-// dataset alone.
+// plan yields the steps of one user, without end. It depends only on the seed, the user's number and the dataset.
 type plan struct {
 	cast cast
 	user int
@@ -220,8 +219,7 @@ type Mix string
 
 // The mixes.
 const (
-	// Everyone is a contest under way: mostly contestants, enough workers that no job waits long, one admin in 16 for all the
-	// questions.
+	// Everyone is a contest under way: mostly contestants, enough workers for their jobs, one admin in 16 for the questions.
 	Everyone Mix = "everyone"
 	// Audience is a portal that is read far more than it is written: 13 of 16 only look, mostly at the leaderboard, while
 	// one contestant and one worker in 16 see to it that the leaderboard changes.

@@ -216,8 +216,7 @@ func (b *browser) poll(ctx context.Context, t *team, in *inbox) error {
 	return b.do(ctx, c)
 }
 
-// take compares new notifications with the model and keeps them. Their numbers have no gap, each job is in one of them, and they contain
-// all that has certainly happened before the poll.
+// take compares notifications with the model: numbers without gaps, each job once, and all that certainly happened before the poll.
 func (in *inbox) take(m *model, t *team, ns []*portalv1.Notification, sent, done time.Time) error {
 	if in.jobs == nil {
 		in.jobs, in.answered = map[int64]bool{}, map[int64]int{}

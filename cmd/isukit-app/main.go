@@ -21,8 +21,7 @@ func mainExit() int {
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 }
 
-// run is the whole program without the process around it: it returns the exit code, 0 for success, 1 for a failure and
-// 2 for a command line or a configuration that is wrong.
+// run is the program without its process: it returns 0 for success, 1 for a failure, 2 for a wrong command line or configuration.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	root := newRootCmd(out, errs)
 	root.SetArgs(args)

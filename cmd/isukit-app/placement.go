@@ -207,8 +207,7 @@ func (s *store) InTx(ctx context.Context, opts *sql.TxOptions, fn func(*sqlx.Tx)
 	return s.pool.InTx(ctx, opts, fn)
 }
 
-// Reader implements app.Store. What balances the reads does not know of a replica that is out of service, which lacks
-// writes: then the pool picks.
+// Reader implements app.Store. The balancer does not know of replicas out of service, which lack writes: then the pool picks.
 func (s *store) Reader() *sqlx.DB {
 	if s.reads == nil || s.balanced && !s.pool.Whole() {
 		return s.pool.Reader()

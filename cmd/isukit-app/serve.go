@@ -88,8 +88,7 @@ func secretHint(bytes, file string) string {
 	return fmt.Sprintf("(umask 077; openssl rand -hex %s > %s), or chmod 600 if it exists", bytes, file)
 }
 
-// fresh lets every request see what was acknowledged before it, also by another process. Databases that replicate without isukit would show
-// it late.
+// fresh lets every request see earlier writes, also of other processes. Databases that replicate without isukit would show them late.
 func (c *config) fresh(next http.Handler) http.Handler {
 	if !c.replicated() {
 		return next
@@ -178,8 +177,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, "unix", path)
 }
 
-// clearSocket removes the socket that a process which was killed has left; never a file of another kind, nor a socket that
-// somebody serves.
+// clearSocket removes the socket of a killed process; never a file of another kind, nor a socket in use.
 func clearSocket(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	switch {

@@ -43,8 +43,7 @@ type refusal struct {
 	why   string
 }
 
-// need says that flags apply only together with one of others: "name" set in any way, "name=x" with a value that begins so; "!name" is one
-// with which they do not.
+// need: flags apply only with one of others: "name", "name=x" for a value that begins so, "!name" for one with which they do not.
 type need struct{ flags, with, why string }
 
 // flagUses are the rules of all commands, by their path; docs/flags.md lists them.

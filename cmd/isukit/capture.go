@@ -164,8 +164,7 @@ func runCapture(ctx context.Context, o captureOptions, s streams) (exchange.Coun
 	return p, err
 }
 
-// Reading a capture makes much short-lived garbage and keeps little: collecting it less often saves a third of the CPU
-// time. Above gcUntilBytes the collector works as usual.
+// Reading a capture makes much short-lived garbage: collecting it less often, up to gcUntilBytes, saves a third of the CPU time.
 const (
 	gcPercent    = 800
 	gcUntilBytes = 160 << 20

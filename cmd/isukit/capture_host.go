@@ -22,8 +22,7 @@ import (
 	"isukit/proto/capture"
 )
 
-// captureHost captures on a host of the lab, of the project, or of the deployed topology, or otherwise on one that ssh knows under that
-// name.
+// captureHost captures on a host of the lab, the project or the deployed topology, or otherwise on an ssh destination.
 func captureHost(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	netns, err := labNetns(ctx, o.host, o.stateDir)
 	if err != nil {
@@ -117,8 +116,7 @@ func captureSSH(ctx context.Context, o captureOptions, opts capture.Options, dec
 	return p, reading
 }
 
-// readStream shows the exchanges of a pcap file that is still being written; its writer captures from the first byte on. One
-// that ends before it begins is none.
+// readStream shows the exchanges of a pcap file that is still being written. A stream that ends before it begins is not a capture.
 func readStream(ctx context.Context, o captureOptions, stream io.Reader, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
 	var first [1]byte
 	if _, err := io.ReadFull(stream, first[:]); err != nil {

@@ -10,8 +10,7 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// finishCommands gives all commands below root what they share: errors about arguments print the usage, and a group of commands refuses an
-// unknown one instead of printing its help.
+// finishCommands gives all commands what they share: errors about arguments print the usage, and a group refuses an unknown command.
 func finishCommands(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		c.GroupID = "" // helpGroups has them

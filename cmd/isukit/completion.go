@@ -9,7 +9,7 @@ import (
 	"isukit/cmd/internal/round"
 )
 
-// candidates are the possible values of an argument, as "VALUE" or "VALUE\tABOUT". The shell calls them at each press of a key: they must
+// candidates are the possible values of an argument: "VALUE" or "VALUE\tABOUT". The shell calls them at each press of a key: they must
 // start nothing, and return none after an error.
 type candidates func(cmd *cobra.Command, args []string) []string
 

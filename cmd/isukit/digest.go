@@ -154,8 +154,7 @@ func runDigestAccess(ctx context.Context, o digestAccessOptions, files []string,
 	return errors.Join(printErr, failed)
 }
 
-// printDigest prints rows in the order of --sort: by the chosen columns, with the notes on standard error, or all of the digest as JSON or a
-// report has it.
+// printDigest prints rows in the order of --sort: by chosen columns, with the notes on standard error, or all of it as JSON or a report.
 func printDigest[R, D any](o digestOptions, s streams, figures ui.RowFigures[R], rows []R, digest func() D, text func(io.Writer, *D, int, report.Style) error) error {
 	if err := ui.OrderRows(figures, o.sort, rows); err != nil {
 		return err

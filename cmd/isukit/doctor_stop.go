@@ -19,8 +19,7 @@ import (
 	"isukit/infra/tune"
 )
 
-// stopsOf are what was stopped on a host; name is "" for this machine. Both are recorded on this machine, which outlasts what a
-// topology makes on its hosts.
+// stopsOf is what was stopped on a host; name is "" for this machine, where the record is: it outlasts what topologies make on hosts.
 func stopsOf(here, at host.Host, stateDir, name string) doctor.Stops {
 	file := "stopped.json"
 	if name != "" {

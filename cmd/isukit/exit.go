@@ -33,8 +33,7 @@ func joined(err error) []error {
 	return all
 }
 
-// exitCode prints err for the user and maps it to the exit code. Other errors beside an interruption or a failed round are printed as well,
-// for example of the clean-up.
+// exitCode prints err for the user and maps it to the exit code, with other errors after an interruption or a failed round.
 func exitCode(w io.Writer, err error) int {
 	if err == nil || readerGone(err) {
 		return ui.ExitOK

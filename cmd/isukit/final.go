@@ -105,8 +105,7 @@ func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRo
 	return steps("check the data", p.Final.Check)
 }
 
-// bootScript prints every unit that a boot starts, one per line, then an empty line and the state of the units that are its arguments, each
-// after its name.
+// bootScript prints every unit that a boot starts, an empty line, and the state of the units that are its arguments.
 const bootScript = `systemctl list-dependencies --plain --all --no-pager default.target | sed 's/^ *//' && echo &&
 for unit in "$@"; do
 	echo "unit=$unit"

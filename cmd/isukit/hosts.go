@@ -174,8 +174,7 @@ directory. What existed before is not touched; what cannot be removed stays in t
 	return cmd
 }
 
-// onTeamHosts does something on each of the hosts, which it locks meanwhile, and prints what was done. A host that fails does
-// not keep the others from it.
+// onTeamHosts locks the hosts, runs do on each and prints the changes. It continues after a host that fails.
 func onTeamHosts(cmd *cobra.Command, s streams, targets []string, asJSON bool, do func(context.Context, host.Host, []host.Host) ([]team.Change, error)) (err error) {
 	dir := stateDir(cmd)
 	driver, err := round.OpenApart("ssh", dir)

@@ -23,8 +23,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// sayNext prints the command that most likely comes next; "" prints nothing. It is the last line of a command, on standard error. silent is
-// --quiet or --json.
+// sayNext prints the command that most likely comes next as the last line, on standard error. silent is --quiet or --json.
 func sayNext(s streams, silent bool, command string) {
 	if !silent && command != "" {
 		fmt.Fprintf(s.err, "isukit: next: %s\n", command)
@@ -93,8 +92,7 @@ func nextPlacement(to string, o roundOptions, envoy bool) string {
 	return "isukit round -t " + to + " --driver lab" + o.carried
 }
 
-// baseline is a comment on a placement in the lab, whose hosts have only the CPUs that they declare, after a round that had the whole
-// machine: it names the round whose score can be compared.
+// baseline names the round whose score can be compared with a placement in the lab, whose hosts have only part of the machine's CPUs.
 func baseline(to string, r *result.Round, o roundOptions) string {
 	top, err := readTopology(to)
 	if err != nil || o.Driver != "" || len(r.Hosts) == 0 {

@@ -221,8 +221,7 @@ func (o screenOptions) screened(ctx context.Context, journal *session.Journal, p
 	return r, r.Page(journal.Played), err
 }
 
-// keep is the command that has the recommended tunings stay: on what is up with a driver, on a project's servers, or, where servers are
-// gone after each round, in the next one.
+// keep is the command that keeps the recommended tunings: on a driver's or a project's servers, or otherwise in the next round.
 func (o screenOptions) keep(names []string) string {
 	risks := ""
 	for _, r := range o.AcceptRisk {

@@ -99,15 +99,13 @@ func isLoopback(addr net.Addr) bool {
 	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
-// roundServer serves the rounds of one directory. Notes are the only thing that it writes. Records may come from other people, and any page
-// of the network may send requests.
+// roundServer serves the rounds of a directory and writes only notes. Records may be hostile, and so may requests from any page.
 type roundServer struct {
 	dir   string
 	local bool   // it listens on the loopback alone
 	token string // "" asks for none
 	list  *roundList
-	// patience is for how long a client may take none of what is sent to it, and pagePatience for how long it may take a large page, before
-	// which no other is made.
+	// patience is how long a client may take nothing, pagePatience how long it may take a large page, before which no other is made.
 	patience, pagePatience time.Duration
 	// busy is locked while a record is read or a page is made: one at a time, regardless of the number of requests.
 	busy chan struct{}
@@ -203,8 +201,7 @@ func (h *roundServer) known(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// redirectTo sends a browser to a path of this server. A path that begins with two slashes, or with what browsers take for one,
-// would be another server's address.
+// redirectTo sends a browser to a path of this server. A path with two slashes, or what browsers take for them, would be another server's.
 func redirectTo(w http.ResponseWriter, path string) {
 	u := url.URL{Path: "/" + strings.TrimLeft(path, "/\\")}
 	w.Header().Set("Location", u.EscapedPath())
@@ -298,8 +295,7 @@ func (h *roundServer) live(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(text)
 }
 
-// file serves a round's page, its record, and the files that the record lists. The page is made from the record: a stored page may come
-// from another person.
+// file serves a round's page, record and files. The page is made from the record: a stored page may come from another person.
 func (h *roundServer) file(w http.ResponseWriter, r *http.Request) {
 	query, path := r.PathValue("id"), r.PathValue("path")
 	id, err := h.id(query)

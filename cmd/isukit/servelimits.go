@@ -116,8 +116,7 @@ func (l *roundList) get(id string) (r *result.Round, path string, err error) {
 	return r, path, err
 }
 
-// patientWriter sends a little at a time and waits for each as long as patience: who reads slowly is served, who does not read at all is
-// cut off. All of it has to be taken by until.
+// patientWriter sends a little at a time, within patience each and until altogether: slow readers are served, others cut off.
 type patientWriter struct {
 	http.ResponseWriter
 	control  *http.ResponseController

@@ -42,8 +42,7 @@ func findStateDir(cmd *cobra.Command) (string, error) {
 	return filepath.Abs(dir)
 }
 
-// cleanDead cleans up after an isukit that was killed. It runs before every command: servers without an owner take CPU from the next round,
-// and their user does not know of them.
+// cleanDead cleans up after a killed isukit, before every command: unknown servers would take CPU from the next round.
 func cleanDead(cmd *cobra.Command, s streams) error {
 	dir, err := findStateDir(cmd)
 	if err != nil {

@@ -189,8 +189,7 @@ func runTuneVerify(ctx context.Context, o tuneOptions, _ []string, s streams) er
 	})
 }
 
-// sayHolds prints how many settings were verified: with none applied there is nothing to fail, which is worth an error. measure is the
-// round that shows their effect, or "".
+// sayHolds prints how many settings were verified. measure is the round that shows their effect, or "".
 func (o tuneOptions) sayHolds(n int, measure string, s streams) error {
 	text, next := "nothing is applied", ""
 	if n > 0 {
@@ -290,8 +289,7 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&t.thisKernel, "this-kernel", false, "also change settings of the kernel of this machine")
 }
 
-// open makes the targets and calls fn with them: of the topology that is up with the driver that is named, else of the project, else of
-// what is up, else of the kernel of this machine.
+// open calls fn with the targets: of the named driver, the project, the deployed topology, or this machine's kernel.
 func (t tuneServers) open(ctx context.Context, stateDir string, fn func([]*tune.Target) error) (err error) {
 	if t.driver == "" {
 		p, dir, err := round.FindProject(t.project)

@@ -19,8 +19,7 @@ const (
 	maxStatementBytes = 4 << 20
 )
 
-// Dump writes tables of a database as SQL that Load reads: each is dropped, made and filled again. Nothing may write to them
-// meanwhile.
+// Dump writes tables as SQL that Load reads: each is dropped, made and filled again. Nothing may write to them meanwhile.
 func (i *Instance) Dump(ctx context.Context, to io.Writer, database string, tables []string) error {
 	w := bufio.NewWriter(to)
 	err := i.onRoot(ctx, func(conn *sql.Conn) error {

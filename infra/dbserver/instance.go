@@ -98,8 +98,7 @@ func Create(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
 	return i, nil
 }
 
-// Attach returns the instance that an earlier Create wrote to cfg.Dir, with the settings of this cfg; it ignores Template, Fill and
-// InitSQL.
+// Attach returns the instance that an earlier Create wrote to cfg.Dir, with these settings, except Template, Fill and InitSQL.
 func Attach(ctx context.Context, h host.Host, cfg Config) (*Instance, error) {
 	i := newInstance(h, cfg)
 	password, err := h.Get(ctx, i.PasswordFile())
@@ -222,8 +221,7 @@ func (i *Instance) Open(database string) (*sql.DB, error) {
 	return sql.OpenDB(conn), nil
 }
 
-// OpenRoot is a pool of connections of RootUser to no database, over the Unix socket where there is one: it needs no way through
-// the network to the server. The caller closes it.
+// OpenRoot is a pool of connections of RootUser, over the Unix socket if there is one, without the network. The caller closes it.
 func (i *Instance) OpenRoot() (*sql.DB, error) {
 	conn, err := mysql.NewConnector(i.rootDSN())
 	if err != nil {
@@ -247,8 +245,7 @@ func (i *Instance) rootDSN() *mysql.Config {
 	return i.RootDSN("")
 }
 
-// Exec runs statements as RootUser on one connection, which is not written to the binary log: what they change is the
-// instance's own.
+// Exec runs statements as RootUser on one connection, without the binary log: the changes are the instance's own.
 func (i *Instance) Exec(ctx context.Context, statements ...string) error {
 	return i.onRoot(ctx, func(conn *sql.Conn) error {
 		for _, s := range append([]string{"SET SESSION sql_log_bin = 0"}, statements...) {
@@ -319,8 +316,7 @@ func (i *Instance) onRoot(ctx context.Context, do func(*sql.Conn) error) error {
 	return do(conn)
 }
 
-// WaitReady waits until the server answers a query of RootUser. exited is closed by the caller when the server's
-// process has ended; the error then has the end of its log.
+// WaitReady waits until the server answers RootUser. The caller closes exited when the process ends; the error then has the log's end.
 func (i *Instance) WaitReady(ctx context.Context, exited <-chan struct{}) error {
 	db, err := i.OpenRoot()
 	if err != nil {

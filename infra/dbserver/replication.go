@@ -17,8 +17,7 @@ type Replication struct {
 	User, Password string
 }
 
-// Args are the options of an instance in a replication. id is its server id, 1 or more and unique in it. An instance that
-// is a replica takes writes from accounts with all rights only.
+// Args are the options of an instance in a replication. id, 1 or more, must be unique. Only accounts with all rights write to replicas.
 func (r Replication) Args(id int, replica bool) []string {
 	args := []string{fmt.Sprintf("--server-id=%d", id), "--log-bin=binlog", "--relay-log=relay"}
 	if r.Engine == MySQL {

@@ -72,8 +72,7 @@ func (t *Times) Mean() time.Duration {
 	return t.Sum / time.Duration(t.Count)
 }
 
-// Quantile returns the smallest of the counted values that at least the share q of them, a ratio, does not exceed. It is
-// off by MaxError of itself at most; the highest is exact.
+// Quantile is the smallest counted value that the share q of them does not exceed, off by at most MaxError; the highest is exact.
 func (t *Times) Quantile(q float64) time.Duration {
 	if t.Count == 0 {
 		return 0

@@ -26,8 +26,7 @@ func statementsOf(ctx context.Context, q mysql.Querier) []Statement {
 
 const quoteFix = "JSON_CONTAINS(col, JSON_QUOTE(?))   # or give it a JSON document: json.Marshal(value), CAST(? AS JSON)"
 
-// jsonContains finds calls whose second argument is not a JSON document: an error 3141 on MySQL, and on MariaDB an empty result with a
-// warning.
+// jsonContains finds calls whose second argument is not JSON: error 3141 on MySQL, an empty result with a warning on MariaDB.
 func jsonContains(o *Observed, add func(Finding)) {
 	statements := slices.Clone(o.Statements)
 	o.databases(func(h Host, d Database) {

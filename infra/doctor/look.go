@@ -239,8 +239,7 @@ func (l *looked) ofHost(word string, f []string, rest string) {
 	}
 }
 
-// counters takes lines of /proc/net/snmp and netstat: names and then values, with the same first word. The second time they
-// are counted from the first.
+// counters reads lines of /proc/net/snmp and netstat: names, then values. The second reading counts from the first.
 func (l *looked) counters(word string, f []string) {
 	key := word + f[0]
 	pair := l.names[key]

@@ -201,8 +201,7 @@ type quiet struct{}
 
 func (quiet) Print(...any) {}
 
-// login logs in, over TLS if the server has it. It sends attributes of several segments, and a server's certificate is as long. A refused
-// login is not an error; its code is returned.
+// login logs in, over TLS if possible. It sends attributes of several segments, and a certificate is as long. A refusal is not an error.
 func (t Target) login(ctx context.Context, c *connector) (code uint16, err error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd = t.Network, t.Address, t.User, t.Password

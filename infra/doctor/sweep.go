@@ -29,8 +29,7 @@ var sizes = []int{9000, 8900, 4352, 1500, 1492, 1480, 1476, 1460, 1450, 1440, 14
 
 const sweepLimit = time.Second
 
-// sweep sends echo requests of all sizes together, each twice, and waits for replies. Without the right to do so, or for a target without
-// an IPv4 address, the result is unknown.
+// sweep sends echo requests of all sizes, each twice, and waits for replies. Without the right, or without IPv4, the result is unknown.
 func sweep(ctx context.Context, address string) Sweep {
 	var s Sweep
 	at := address
@@ -147,8 +146,7 @@ func checksum(p []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// echoed is the size of the packet that an answer is for; 0 where it is none of ours. The kernel chooses the id of a socket
-// that is not raw, and delivers only what belongs to it.
+// echoed is the size of the packet that a reply is for, or 0. The kernel chooses the id of a socket that is not raw.
 func echoed(p []byte, raw bool, id uint16) int {
 	if raw {
 		if len(p) < ipHeader || len(p) < int(p[0]&15)*4 {

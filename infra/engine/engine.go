@@ -1,5 +1,4 @@
-// Package engine has what readers and editors of the configurations of nginx, Envoy and MySQL share: versions, and values of keys. Each
-// server has its own package below.
+// Package engine has what the readers and editors of nginx, Envoy and MySQL configurations share: versions, and values of keys.
 package engine
 
 import (

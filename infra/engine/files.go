@@ -38,8 +38,7 @@ func FilesOp(paths []string) host.Op {
 	return host.Op{Run: &host.Command{Argv: append([]string{"sh", "-c", host.AsRoot, string(script)}, paths...)}}
 }
 
-// ReadFiles reads files of a host, with what is in the way to them. A path that ends in "/" is each file in that directory, one
-// with *, ? or [ in it each file that it matches.
+// ReadFiles reads files of a host, with what prevents it. A path that ends in "/" is each file in it; *, ? and [ are patterns.
 func ReadFiles(ctx context.Context, at host.Host, paths []string) ([]File, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

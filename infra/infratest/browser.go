@@ -163,8 +163,7 @@ func (b *Browser) attach() {
 	}
 }
 
-// Eval runs an expression in the page and stores its value. A page that is just being left by another cannot answer: the
-// next one is asked.
+// Eval runs an expression in the page and stores its value. A page that is being left cannot answer: the next one is asked.
 func (b *Browser) Eval(expression string, into any) {
 	b.t.Helper()
 	var answer struct {

@@ -102,15 +102,13 @@ func StartDBOn(tb testing.TB, diskMiB int, engine string, args ...string) *DB {
 	return start(tb, place{diskMiB: diskMiB}, engine, dbserver.Config{Args: testArgs(args)})
 }
 
-// StartDBWith is StartDB for a server that reads the given option file, and nothing besides on its command line but where its
-// data, socket and log are: what the file says holds.
+// StartDBWith is StartDB for a server that reads the option file; only paths of data, socket and log are on its command line.
 func StartDBWith(tb testing.TB, engine, file string) *DB {
 	tb.Helper()
 	return start(tb, place{}, engine, dbserver.Config{DefaultsFile: file})
 }
 
-// testArgs make a server small and spare it waiting for the disk: a test's data need not survive the machine's power
-// failure. The performance schema alone would take MySQL 400 MB.
+// testArgs make a server small and without waits for the disk: test data need not survive a power failure.
 func testArgs(more []string) []string {
 	return append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0",
 		"--performance-schema=OFF"}, more...)
@@ -248,8 +246,7 @@ func (db *DB) Resume() { NoError(db.tb, db.proc.signal(syscall.SIGCONT, true)) }
 // Stop shuts the server down cleanly and returns when it is gone.
 func (db *DB) Stop() { NoError(db.tb, db.proc.end(syscall.SIGTERM, stopLimit)) }
 
-// Restart starts the server again on the same data directory, port and socket, stopping it cleanly first if it runs,
-// and returns when it answers.
+// Restart starts the server again with the same data, port and socket, and returns when it answers.
 func (db *DB) Restart() {
 	db.tb.Helper()
 	db.Stop()
@@ -315,8 +312,7 @@ type Replicated struct {
 	how dbserver.Replication
 }
 
-// StartReplicated starts n instances of the engine, all but the first of which replicate from the first, asynchronously or
-// semi-synchronously. The options args are as those of StartDB.
+// StartReplicated starts n instances; all but the first replicate from it, perhaps semi-synchronously. args are as for StartDB.
 func StartReplicated(tb testing.TB, engine string, n int, semiSync bool, args ...string) *Replicated {
 	tb.Helper()
 	r := &Replicated{how: dbserver.Replication{Engine: dbserver.Engine(engine), SemiSync: semiSync, User: "copy", Password: "for-tests-only"}}

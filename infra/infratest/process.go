@@ -150,8 +150,7 @@ func (p *process) signal(sig syscall.Signal, group bool) error {
 	return nil
 }
 
-// end stops the process with sig, and all of its group with SIGKILL when that takes longer than patience. What is left of the
-// group of a process that has ended is killed, too.
+// end stops the process with sig, and all of its group with SIGKILL after patience, or when the process has ended.
 func (p *process) end(sig syscall.Signal, patience time.Duration) error {
 	if err := p.signal(sig, false); err != nil {
 		return err
@@ -213,8 +212,7 @@ func (p *process) ready(ctx context.Context, try func() error) error {
 
 var errEnded = errors.New("it was never asked")
 
-// ProcessesIn lists the processes that work in dir or write their output to a file in it, each as its pid and command
-// line; also those whose directory was removed under them.
+// ProcessesIn lists the processes that work in dir, even a removed one, or write to a file in it, each as pid and command line.
 func ProcessesIn(tb testing.TB, dir string) []string {
 	tb.Helper()
 	entries, err := os.ReadDir("/proc")

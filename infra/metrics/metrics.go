@@ -88,8 +88,7 @@ const files = "/proc/stat /proc/meminfo /proc/vmstat /proc/diskstats /proc/net/d
 	"/proc/sys/fs/file-nr /proc/sys/net/netfilter/nf_conntrack_count /proc/sys/net/netfilter/nf_conntrack_max " +
 	"/sys/fs/cgroup/cpu.stat /sys/fs/cgroup/*/cpu.stat /sys/fs/cgroup/*/*/cpu.stat /sys/fs/cgroup/cpu/cpu.stat"
 
-// script prints the host's time, the files, and every process's stat. $1 are processes whose open files are counted; with $2 only processes
-// of the own network namespace are listed.
+// script prints the time, the files, and all processes' stat. $1: count open files of these; $2: only those of the own namespace.
 const script = `date +@time\ %s.%N
 stats=/proc/[0-9]*/stat
 [ -z "$2" ] || { stats=; for p in /proc/[0-9]*; do [ "$p/ns/net" -ef /proc/self/ns/net ] && stats="$stats $p/stat"; done; }
@@ -213,8 +212,7 @@ func busiest(s Sample) []int {
 
 var errNothing = errors.New("read metrics: the host printed nothing that is known")
 
-// Between is the growth of the counters from a to b; values of one moment are b's. Counters that were reset, for example by a reboot, count
-// from zero.
+// Between is the growth of the counters from a to b; values of one moment are b's. Counters that were reset count from zero.
 func Between(a, b Sample) Sample {
 	d := b
 	for _, p := range []struct {

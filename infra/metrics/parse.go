@@ -10,8 +10,7 @@ import (
 // tick is the unit of CPU times in /proc: USER_HZ is 100 on every architecture that Linux servers run on.
 const tick = 10 * time.Millisecond
 
-// Parse takes apart what the script printed: lines that begin with @, then files under "==> path <==". What is missing or
-// cannot be read is zero; only a text without /proc/stat is an error.
+// Parse reads the script's output: lines with @, then files after "==> path <==". Missing values are zero; /proc/stat is required.
 func Parse(text string) (Sample, error) {
 	s := Sample{Processes: map[string]Process{}}
 	limits := map[int][2]int64{}

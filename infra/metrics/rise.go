@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Rise sees in the samples of a host when a load began and when it was last there. It is for hosts that do little else: what
-// they do before is what they are compared with.
+// Rise finds in a host's samples when a load began and was last there, compared with what the host did before.
 type Rise struct {
 	// Began is the beginning of the first sample under load, Last the end of the last one; zero until there is one.
 	Began, Last time.Time

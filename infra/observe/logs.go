@@ -61,8 +61,7 @@ const summedBytes = 256
 
 const commandLimit = 30 * time.Second
 
-// MarkLog notes where a log ends. One that its server can reopen is moved aside first, to FILE.STAMP, so that the round's is
-// a file of its own.
+// MarkLog notes where a log ends. One that its server can reopen is renamed to FILE.STAMP, so that the round's is a file of its own.
 func MarkLog(ctx context.Context, at host.Host, l project.Log, stamp string) (Mark, error) {
 	m := Mark{Log: l}
 	text, err := shell(ctx, at, commandLimit, asRoot+readAs+lastBytes+`date '+%s %z'; size=$(try stat -c %s "$1") && stat=$(try stat -c '%s %i' "$1") && echo $stat || exit 1
@@ -156,8 +155,7 @@ done | LC_ALL=C sort -n`, m.Log.File, strconv.FormatInt(m.size, 10), strconv.Ito
 	return parts, warnings, nil
 }
 
-// Fetch puts what was written to the log since its mark into dir, and returns the file, which may be packed, and what may be
-// missing from it.
+// Fetch puts what was written since the mark into dir. It returns the file, which may be packed, and what may be missing.
 func (m Mark) Fetch(ctx context.Context, at host.Host, dir string) (file string, warnings []string, err error) {
 	parts, warnings, err := m.parts(ctx, at)
 	if err != nil {

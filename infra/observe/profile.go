@@ -38,8 +38,7 @@ type App struct {
 	Client *http.Client
 }
 
-// Pprof records the profiles of an app that serves net/http/pprof. ctx ends with the load; what is not a measure of time is
-// taken in the middle of it.
+// Pprof records the profiles of net/http/pprof. ctx ends with the load; heap and the like are taken in the middle of it.
 func Pprof(ctx context.Context, at host.Host, p App) ([]Recorded, error) {
 	seconds := p.Seconds
 	if seconds == 0 {

@@ -17,8 +17,7 @@ type Setting struct {
 	Values map[string]string
 }
 
-// settingsScript prints what is in effect, in sections that begin with "@". What a host has not, or does not let be read, is
-// left out. Run by hand it shows the same.
+// settingsScript prints settings in sections that begin with "@", without those that a host lacks or hides. It can be run by hand.
 const settingsScript = `have() { command -v "$1" >/dev/null 2>&1; }
 PATH=$PATH:/usr/sbin:/sbin
 echo @versions

@@ -1,5 +1,4 @@
-// Package pki makes a private certificate authority, and certificates of it for proxies that speak TLS. In go addresses, out
-// come PEM texts; where they are kept is left to the caller.
+// Package pki makes a private certificate authority and certificates for proxies with TLS, as PEM texts. The caller stores them.
 package pki
 
 import (

@@ -1,5 +1,4 @@
-// Package profile reads profiles of pprof and the output of perf script into call stacks, and lays call stacks out as the
-// boxes of a flame graph. Recording them is left to others.
+// Package profile reads profiles of pprof and perf script into call stacks, and lays out flame graphs. It does not record them.
 package profile
 
 import (
@@ -31,8 +30,7 @@ const (
 // ErrTooLarge says that a profile has more than is read.
 var ErrTooLarge = errors.New("profile too large")
 
-// Box is one box of a flame graph. From is how much of the total lies left of it, Value its width, Self what did not go to
-// boxes above it.
+// Box is one box of a flame graph. From is the part of the total left of it, Value its width, Self the part outside boxes above it.
 type Box struct {
 	Name              string
 	Depth             int

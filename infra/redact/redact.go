@@ -23,7 +23,7 @@ const (
 	word = `password|passwd|passphrase|passcode|pwd|(?:db|my|mysql|maria|pg|user|root|admin|smtp|mail|ftp|ssh|redis|require|master|auth|login|conn)[_-]?pass|masterauth|secret|token|` +
 		`api[_.-]?key|access[_.-]?key|private[_.-]?key|signing[_.-]?key|encryption[_.-]?key|master[_.-]?key|session[_.-]?(?:id|key)|credential|authorization`
 	name = `[A-Za-z0-9_.-]*(?:` + word + `)[A-Za-z0-9_.-]*`
-	// A string ends with its line, and so does every match: one line must not change what is found on another.
+	// Strings and all other matches end with their line: one line must not change what is found on another.
 	quoted = `(?:"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|` + "`[^`\\n]*`?" + `)`
 	// escaped is a string inside of another.
 	escaped = `(?:\\+"(?:[^"\\\n]|\\+[^"\\\n])*(?:\\+"|")?|\\+'(?:[^'\\\n]|\\+[^'\\\n])*(?:\\+'|')?)`
@@ -114,8 +114,7 @@ func Known(text string, secrets ...string) string {
 	return text
 }
 
-// Values takes these values out of every string in v, which is a pointer to what JSON can hold: out of those in its lists and maps, their
-// keys included.
+// Values masks these values in every string in v, a pointer to what JSON can hold, keys of maps included.
 func Values(v any, secrets ...string) error {
 	text, err := json.Marshal(v)
 	if err != nil || !slices.ContainsFunc(secrets, func(s string) bool { return Known(string(text), s) != string(text) }) {
@@ -151,7 +150,7 @@ func masked(part any, secrets []string) any {
 	return part
 }
 
-// Environment returns the values of those variables, as "NAME=value", that are secrets by name or are an address with a password, which is
+// Environment returns the values of those variables ("NAME=value") that are secrets by name or are an address with a password, which is
 // then returned as well. The path of an existing file of this machine is not a secret, under any name.
 func Environment(variables []string) (secrets []string) {
 	for _, v := range variables {
@@ -185,8 +184,7 @@ var telling = regexp.MustCompile(`(?i)pass(?:word|wd|phrase|hash)?\b|passw|passh
 
 var strungs = regexp.MustCompile(`'(?:[^'\\]|\\.|'')*(?:'|\z)|"(?:[^"\\]|\\.|"")*(?:"|\z)`)
 
-// Statement returns a statement without secrets. If it names anything that has some, all of its strings are masked: in a list of values it
-// is unknown which belongs to which name.
+// Statement masks a statement's secrets. If it names any, all of its strings are masked: in a list of values the names are unknown.
 func Statement(text string) string {
 	text = Text(text)
 	if !telling.MatchString(text) {

@@ -80,8 +80,7 @@ func (in Input) app(i topology.Instance) ([]File, error) {
 	return []File{{Path: path.Join(place.Dir, AppConf), Mode: 0o644, Data: text}}, nil
 }
 
-// BalanceAddress is where an app reads from a balance of reads: at the nginx that does it, or, since the kernel only rewrites
-// what it sends, at the first of the databases.
+// BalanceAddress is where an app reads from: the nginx that balances, or the first database, since the kernel rewrites what is sent there.
 func (in Input) BalanceAddress() string {
 	b := in.Topology.Data.Balance
 	if b == nil {
@@ -96,8 +95,7 @@ func (in Input) BalanceAddress() string {
 	return net.JoinHostPort(address, strconv.Itoa(in.balancePort(b)))
 }
 
-// Static lists the files of a front page in the order of their names; dir is where they will be on the proxy's host.
-// Every index.html is listed under the path of its directory as well.
+// Static lists the files of a front page by name; dir is their place on the proxy's host. An index.html is also its directory.
 func Static(files fs.FS, dir string) ([]StaticFile, error) {
 	var list []StaticFile
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {

@@ -8,8 +8,7 @@ import (
 
 const mib = 1 << 20
 
-// SizesOf are the sizes of an instance: what the file says, and where it says nothing, what follows from the host and
-// from what else is placed there.
+// SizesOf are the sizes of an instance: those of the file, or what follows from the host and its other instances.
 func (in Input) SizesOf(i topology.Instance) topology.Sizes {
 	s := i.Sizes
 	m := in.MachineOf(i.Host)

@@ -17,7 +17,7 @@ import (
 	"isukit/infra/host"
 )
 
-// ExamineOptions say how closely to look.
+// ExamineOptions are how closely to inspect.
 type ExamineOptions struct {
 	// Over is for how long to look at hosts; see doctor.LookOptions.
 	Over time.Duration
@@ -25,8 +25,7 @@ type ExamineOptions struct {
 	Probe doctor.Probe
 }
 
-// Examine looks at hosts, services and the ways between them, for doctor's checks. What could not be looked at is in the error; the
-// rest is there all the same.
+// Examine inspects hosts, services and the network paths between them, for doctor's checks. The error names what could not be inspected.
 func (s *Subject) Examine(ctx context.Context, o ExamineOptions) (*doctor.Observed, error) {
 	seen := &doctor.Observed{}
 	var errs []error

@@ -16,7 +16,7 @@ import (
 
 // OfProject are the hosts of a project that can be reached, by the names of named, and the services that its file names: the units and
 // configurations under services, and the databases. What is not known of a service is asked from its host; what could not be found out
-// is in the error, the rest is there all the same.
+// is in the error, the rest is complete.
 func OfProject(ctx context.Context, p *project.Project, named map[string]host.Host, stateDir string, consent bool) (*Subject, error) {
 	f := &finder{Subject: &Subject{}, project: p, running: map[host.Host][]Process{}}
 	for _, h := range p.Hosts {
@@ -91,7 +91,7 @@ func (f *finder) add(v Service, name string) {
 	f.Services = append(f.Services, v)
 }
 
-// unit adds a unit of systemd. A database's is added with its entry under databases, which tells how it is asked.
+// unit adds a unit of systemd. A database's is added with its entry under databases, which has its client.
 func (f *finder) unit(ctx context.Context, h Host, unit string) error {
 	if slices.ContainsFunc(f.Services, func(o Service) bool { return o.Host == h.Name && o.Unit == unit }) {
 		return nil
@@ -204,7 +204,7 @@ func (f *finder) serverOf(ctx context.Context, at host.Host, client mysql.Client
 		return Process{}, err
 	}
 	if text, err := at.Get(ctx, file); err == nil {
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // 0 is no process's
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // 0 is not a process
 		if p, ok := f.process(at, func(p Process) bool { return p.PID == pid }); ok {
 			return p, nil
 		}

@@ -19,7 +19,7 @@ import (
 type Subject struct {
 	Hosts    []Host
 	Services []Service
-	// Units are the app's own, on whichever host: where no service of a topology runs, they are the app's all the same.
+	// Units are the app's own, on any host, also if no service of a topology runs there.
 	Units []string
 	// OwnOnly says that other servers on the machines are not the subject's, and that all connections between services are known.
 	OwnOnly bool
@@ -70,8 +70,7 @@ type Service struct {
 	PIDs func(context.Context) ([]int, error)
 	// Restart starts it again and returns when it answers; nil where that cannot be done from here.
 	Restart func(context.Context) error
-	// RestartOp and Await are a database's Restart in two parts, of which the first can be done together with other things; nil where
-	// it cannot.
+	// RestartOp and Await are a database's Restart in two parts, the first for a batch; nil if there are none.
 	RestartOp *host.Op
 	Await     func(context.Context) error
 	// Open makes a database answer; close ends that.

@@ -14,8 +14,7 @@ import (
 	"isukit/infra/tune"
 )
 
-// TuneTargets are what tunings can be applied to: the kernel of each host, each proxy, each database, and the processes of every
-// service. closeAll ends the connections to databases.
+// TuneTargets are each host's kernel, each proxy, each database, and all processes of services. closeAll closes the databases.
 func (s *Subject) TuneTargets() (targets []*tune.Target, closeAll func() error, err error) {
 	var closers []func() error
 	closeAll = func() error {

@@ -171,8 +171,7 @@ func Init(ctx context.Context, h host.Host, want []Item, o Options) (done []Chan
 	return done, nil
 }
 
-// decide returns what to do about an item that is recorded, or was made completely. Its state is "there", "absent", or that another program
-// has written it.
+// decide returns what to do about an item that was recorded or made completely; state is "there", "absent", or of another program.
 func decide(recorded, made bool, state string, force bool) (what string, make bool, err error) {
 	switch {
 	case state == "there" && !recorded:
@@ -185,8 +184,7 @@ func decide(recorded, made bool, state string, force bool) (what string, make bo
 	return "made", true, nil
 }
 
-// Revert reverts, last made first, what an Init has made, except items that keep holds on to; nil is none. What could not be reverted stays
-// recorded.
+// Revert reverts what an Init has made, last first, except items that keep holds on to; nil is none. The rest stays recorded.
 func Revert(ctx context.Context, h host.Host, keep func(Item) bool) (done []Change, err error) {
 	list, err := Inventory(ctx, h)
 	if err != nil {

@@ -108,7 +108,7 @@ func applyOn(ctx context.Context, now time.Time, targets []*Target, tunings map[
 func (j *job) needs(counts func(change) bool) {
 	j.need = Never
 	for _, c := range j.changes {
-		if !slices.Contains([]Kind{Sysctl, Link, Limits}, j.t.Kind) && // there is no server
+		if !slices.Contains([]Kind{Sysctl, Link, Limits}, j.t.Kind) && // without a server
 			c.record.Layer != RuntimeLayer && counts(c) && restartRank(c.record.Restart) > restartRank(j.need) {
 			j.need = c.record.Restart
 		}

@@ -30,8 +30,7 @@ type outcome struct {
 	err    error
 }
 
-// onHosts runs do for the targets of each host, on all hosts in parallel (this machine's one after the other), and reports in the order of
-// the targets. Servers restart one at a time.
+// onHosts runs do for each host's targets, on other hosts in parallel, and reports in order. Servers restart one at a time.
 func onHosts(targets []*Target, do func(group []*Target) []outcome) (Report, error) {
 	became := map[*Target]outcome{}
 	var turn, writing, here sync.Mutex

@@ -227,8 +227,7 @@ func sysctlName(key string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(key), "-"), "/", ".")
 }
 
-// procSlot is the running kernel. It is read and written by commands on the host: each process sees the files of its own
-// namespace.
+// procSlot is the running kernel, read and written by commands on the host: each process sees its own namespace.
 type procSlot struct{ k kernel }
 
 func (procSlot) layer() Layer { return RuntimeLayer }

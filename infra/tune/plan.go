@@ -20,8 +20,7 @@ type change struct {
 	after  *Record // for one that is reverted: from then on
 }
 
-// lastOnly drops changes that a later one to the same key and layer makes void: only the last value is written, though the
-// record has all of them.
+// lastOnly drops changes that a later one overrides: only the last value of a key and layer is written, though all are recorded.
 func lastOnly(target string, changes []change) (kept []change, report Report) {
 	for i, c := range changes {
 		later := slices.IndexFunc(changes[i+1:], func(o change) bool { return o.record.Layer == c.record.Layer && o.record.Key == c.record.Key })

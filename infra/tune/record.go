@@ -28,8 +28,7 @@ type Write struct {
 	Value  engine.Value
 }
 
-// Record is what is known of one key on one layer of a target: its original, and what tunings have written since, in
-// order. It is on disk before the layer is changed.
+// Record is a key on one layer: its original, and the values of tunings in order. It is on disk before the layer is changed.
 type Record struct {
 	Target, Key string
 	Layer       Layer

@@ -12,8 +12,7 @@ type forgetful interface {
 	set(ctx context.Context) ([]string, error)
 }
 
-// restart makes written files effective. What was set while the server ran, also by others, is recorded before a restart and
-// set again after it.
+// restart makes files effective. Values set while the server ran, also by others, are recorded before and set again after it.
 func (t *Target) restart(ctx context.Context, need Restart) (Report, error) {
 	if f, ok := t.server.(forgetful); ok && need != Never {
 		if err := errors.Join(t.hold(ctx, f), t.store.flush(ctx)); err != nil {

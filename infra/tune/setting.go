@@ -161,8 +161,7 @@ func (z Sizes) Eval(expr string) (string, error) {
 	return strconv.FormatInt(max(bytes/mib, 64)*mib, 10), nil
 }
 
-// raised is the higher of both, field by field; the current one as it is where no field is higher. Texts that are not
-// numbers have no order: then it is the wanted one.
+// raised is the higher of both, field by field, or current if no field is higher. Texts without order give wanted.
 func raised(current, wanted string) string {
 	c, w := strings.Fields(current), strings.Fields(wanted)
 	if len(c) != len(w) {

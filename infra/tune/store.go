@@ -21,8 +21,7 @@ const maxRecordName = 200
 type store struct {
 	host host.Host
 	dir  string
-	// held are all records of the target, by file, since read; nil when they are not known. staged are those of them that are to
-	// be written.
+	// held are all records of the target, by file, since read; nil if unknown. staged are those to be written.
 	held   map[string]*Record
 	staged []string
 }
@@ -140,8 +139,7 @@ for file; do
 	last=$dir
 done`
 
-// filesScript prints all files below the directories that it is given but those that are half written: for each how many bytes it
-// has, its name, and itself.
+// filesScript prints all complete files below the given directories: for each its size, its name, and its content.
 const filesScript = `for dir; do
 	[ ! -d "$dir" ] || find "$dir" -type f ! -name '.*' ! -name '*.isukit-new' \
 		-exec sh -c 'for f; do printf "%s %s\n" "$(wc -c <"$f")" "$f" && cat -- "$f" || exit 1; done' sh {} + || exit 1

@@ -29,8 +29,7 @@ type Place struct {
 	Host     host.Host
 	StateDir string // absolute directory on the host; records are below Name in it
 	Sizes    Sizes
-	// Note is called with the files of the host that were written, and their content before: nil for one that did not exist. It returns ops
-	// that record that, if any.
+	// Note is called with the files of the host that were written, and their content before (nil: none). It returns ops that record that.
 	Note func(files map[string]Written) []host.Op
 }
 
@@ -61,15 +60,13 @@ type server interface {
 	refuse(ctx context.Context, s Setting) (string, error)
 	// expand turns a setting's key into the keys that it means here: "upstream *" into those of each upstream.
 	expand(ctx context.Context, s Setting) ([]string, error)
-	// value turns an evaluated value into the one that a key of the server will have; current is what it has now. A key that is better
-	// left alone is an exempt.
+	// value turns an evaluated value into the key's new one; current is the present one. A key that should stay is an exempt.
 	value(ctx context.Context, s Setting, key keyed, text string) (string, error)
 	// slots are the layers on which a setting is written, the running one last.
 	slots(ctx context.Context, s Setting) ([]slot, error)
 	// slot finds the layer of a record again.
 	slot(r *Record) slot
-	// settle makes what was written to files effective, and says in a few words what it did. A restart that nobody can do
-	// from here is errNoRestart.
+	// settle makes written files effective and describes how in a few words. A restart that is impossible from here is errNoRestart.
 	settle(ctx context.Context, need Restart) (string, error)
 	// process names the server that runs now, another after a restart or reload; "" where there is none.
 	process(ctx context.Context) (string, error)

@@ -132,8 +132,7 @@ func write(w http.ResponseWriter, status int, contentType string, m proto.Messag
 	return nil
 }
 
-// drainBytes is how much of a body that is too long is taken off the connection: a client that is still sending when the
-// connection is closed may never see why.
+// drainBytes limits what is read of a too long body: a client that is still sending at the close may never see why.
 const drainBytes = 4 << 20
 
 func readBody(r *http.Request, maxBytes int64) ([]byte, error) {

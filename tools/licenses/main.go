@@ -1,4 +1,4 @@
-// Command licenses lists the modules that are linked into isukit's binaries with their licences, as docs/licenses.md. It runs in tools/
+// Command licenses lists the modules that are linked into isukit's binaries with their licences, for docs/licenses.md. It runs in tools/
 // with the path of the repository as its argument, prints the page, and fails on a licence that it does not know.
 package main
 

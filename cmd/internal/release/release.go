@@ -9,8 +9,7 @@ const Version = "0.1.0"
 // commit is set by make build, for where the Go tool does not stamp (GOFLAGS=-buildvcs=false, a clone of another account's).
 var commit string
 
-// Commit is the commit that the binary was built from, with "+dirty" for uncommitted changes; it is empty where it was built
-// without version control.
+// Commit is the commit of the binary, with "+dirty" for uncommitted changes; "" if it was built without version control.
 func Commit() string {
 	if commit != "" {
 		return commit

@@ -23,8 +23,7 @@ type arrival struct {
 	tails []*observe.Tail
 	// rises are the hosts' CPUs where the logs are not looked at; else nil.
 	rises map[*seriesTaker]*metrics.Rise
-	// first is when the first request was begun that belongs to the benchmark, last when the last one ended, by this
-	// machine's clock.
+	// first is when the benchmark's first request began, last when its last one ended, by this machine's clock.
 	first, last time.Time
 	// others is how many requests came that did not begin it, and which was the last of them.
 	others  int
@@ -175,7 +174,7 @@ func (t *arrival) saw() string {
 	return fmt.Sprintf("; %d other requests came, the last was %s", t.others, cutText(t.other, 80))
 }
 
-// follow returns when nothing of the benchmark has come for idle.
+// follow returns when no request of the benchmark has come for idle.
 func (t *arrival) follow(ctx context.Context, idle, longest time.Duration) {
 	begun, heard := time.Now(), time.Now()
 	// What a hook announces is an initialize, which may take long and is logged at its end.

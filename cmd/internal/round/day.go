@@ -27,8 +27,7 @@ type Day struct {
 	Booted map[string]time.Time
 }
 
-// Look reads the rounds, and in the last hour the boot times of the project's hosts; opened is nil without a project. A host that is
-// unreachable is an error, and the rest is known anyway.
+// Look reads the rounds, and in the last hour the hosts' boot times; opened may be nil. An unreachable host is an error; the rest is read.
 func (d *Day) Look(ctx context.Context, opened *Opened, results string) error {
 	entries, err := result.List(results)
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 
 const quickLook = 15 * time.Second
 
-// quickDoctor runs the quick checks on what a round is about to measure; findings above notes become warnings. err is what could not be
-// read of the subject.
+// quickDoctor runs the quick checks before a round; findings above notes become warnings. err is what could not be read of the subject.
 func (r *gathering) quickDoctor(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quickLook)
 	defer cancel()

@@ -160,8 +160,7 @@ type upAndDown struct {
 	down    func(context.Context) error
 }
 
-// start deploys the topology to the driver's hosts, as "isukit topology apply" does. With --driver it stays deployed; otherwise it runs on
-// this machine and ends with the round.
+// start deploys the topology to the driver's hosts. With --driver it stays deployed; otherwise it runs here and ends with the round.
 func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error) {
 	driver, err := OpenDriver(cmp.Or(o.Driver, "local"), o.StateDir, o.CpuScale, o.Driver != "")
 	if err != nil {

@@ -25,8 +25,7 @@ type liveState struct {
 	Lines []string `json:"lines"`
 }
 
-// liveFeed publishes a round's progress. Its methods do nothing on nil and may be called from any goroutine. Write errors are ignored: a
-// round must not fail because it cannot be watched.
+// liveFeed publishes a round's progress. Its methods do nothing on nil, and any goroutine may call them. Write errors are ignored.
 type liveFeed struct {
 	path string
 

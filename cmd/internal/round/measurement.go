@@ -185,8 +185,7 @@ type roundCapture struct {
 	connect func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// newRoundCapture makes the file; one that is there already is not overwritten. share is the part of the connections, in
-// (0,1], that is written.
+// newRoundCapture makes the file, unless it exists. share is the part of the connections, in (0,1], that is written.
 func newRoundCapture(path string, share float64) (*roundCapture, error) {
 	file, err := newFile("--capture", path)
 	if err != nil {

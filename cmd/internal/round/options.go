@@ -175,8 +175,7 @@ func (o Options) declared() (*topology.Topology, error) {
 
 const maxCPU = 4096
 
-// parseCPUs reads a list such as "0-1,3" and returns the CPUs in order, each once. Empty text is none. A CPU that this
-// process may not use is an error.
+// parseCPUs reads a list such as "0-1,3" and returns the CPUs in order, each once. A CPU that this process may not use is an error.
 func parseCPUs(text string) ([]int, error) {
 	if text == "" {
 		return nil, nil

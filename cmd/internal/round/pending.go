@@ -19,8 +19,7 @@ import (
 	"isukit/input"
 )
 
-// pending is what a round notes of its tunings until it has taken them back. Where it is killed in between, the next command takes them
-// back. The file is locked for as long as the round runs.
+// pending is a round's note of its tunings until they are reverted. If it is killed, the next command reverts them. A round locks the file.
 type pending struct {
 	proc.ID
 	// Driver, LocalDir and App are of servers of the portal; Project and Dir of those of a project.

@@ -204,8 +204,7 @@ func (o Options) newEngine(m *measurement) (*load.Engine, error) {
 	return load.NewEngine(opts), nil
 }
 
-// blameTheDead fails a round in which servers exited: all other errors followed from that, and nobody would notice a proxy that died and
-// left its workers.
+// blameTheDead fails a round in which servers exited: other errors follow from that, and a dead proxy's workers may hide it.
 func blameTheDead(out *bench.Outcome, err error, ended []string) error {
 	for _, e := range ended {
 		what, log, _ := strings.Cut(e, "; the end of its log:")

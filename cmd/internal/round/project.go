@@ -59,8 +59,7 @@ func (o *Opened) Site() (*site.Site, error) {
 	return &site.Site{Project: o.Project, Hosts: o.Reach.Named, StateDir: o.stateDir}, nil
 }
 
-// place has the subject and the rounds know the services of the topology that is up; as long as none is, those of the first one that the
-// file has. It returns the name of the one that is up.
+// place selects the services of the deployed topology for the subject and the rounds, or of the file's first one; it returns its name.
 func (o *Opened) place(ctx context.Context) (up string, err error) {
 	if len(o.Topologies) == 0 {
 		return "", nil

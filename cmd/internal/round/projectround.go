@@ -110,8 +110,7 @@ func (r *ProjectRound) fail(phase string, err error) {
 	r.Record.Faults = append(r.Record.Faults, result.Fault{Phase: phase, Text: text})
 }
 
-// Play runs the round with a benchmark of its own. It ends with a record, in which missing data is a warning; it is an error when tunings
-// were not applied or not reverted.
+// Play runs the round with a benchmark of its own. Missing data is a warning; a tuning that was not applied or not reverted is an error.
 func (r *ProjectRound) Play(ctx context.Context) (err error) {
 	ready, err := r.prepare(ctx)
 	if err != nil {
@@ -293,8 +292,7 @@ func (r *ProjectRound) finish(ctx context.Context) error {
 	return err
 }
 
-// Write lays the record down. Where the disk of the results is full, or cannot be written, the record goes to the temporary
-// directory instead: a round that was played must not be lost.
+// Write saves the record, or puts it into the temporary directory if the results cannot be written: a played round must not be lost.
 func (r *ProjectRound) Write(dir string) (string, error) {
 	path, err := Keep(dir, r.Record, r.secrets, r.files()...)
 	if err == nil {
@@ -328,8 +326,7 @@ func (r *ProjectRound) files() []result.File {
 	return append(append(files, r.profileFiles()...), reportFile())
 }
 
-// PlayBare plays a round of nothing but the benchmark, and warns of logs that are written meanwhile: one that was switched off
-// in a running server is on again after its restart.
+// PlayBare plays a round of only the benchmark, and warns of logs that are written: a restart may have switched one on again.
 func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) error {
 	var marks []observe.Mark
 	for _, l := range logs {

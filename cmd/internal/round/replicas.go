@@ -26,8 +26,7 @@ import (
 	"isukit/input"
 )
 
-// WithReplicas returns the scenario, with a check that compares the databases where several of the topology hold the same
-// tables.
+// WithReplicas returns the scenario, with a check that compares the databases if several have the same tables.
 func WithReplicas(s bench.Scenario, running *infra.Running, top *topology.Topology) bench.Scenario {
 	if len(ReplicasOf(top)) == 0 {
 		return s
@@ -55,8 +54,7 @@ func ReplicasOf(top *topology.Topology) []string {
 	return names
 }
 
-// withReplicaCheck adds to a scenario's check that the databases hold the same rows: random reads hide for a while that
-// they do not.
+// withReplicaCheck adds a check that the databases have the same rows: random reads hide differences for a while.
 type withReplicaCheck struct {
 	bench.Scenario
 	running *infra.Running
@@ -195,8 +193,7 @@ func ReplicasOfProject(p *project.Project, dir string) (fanout.Config, error) {
 	return cfg, errors.Join(faults...)
 }
 
-// Replicates tells whether a project may have databases with the same tables: it names some, or has a topology with a role of MySQL on
-// several hosts.
+// Replicates: a project may have databases with the same tables: it names some, or places a role of MySQL on several hosts.
 func Replicates(p *project.Project) bool {
 	return len(p.Replicas.Databases) > 0 || slices.ContainsFunc(p.Topologies, func(t project.Placement) bool { return replicated(p, t) != nil })
 }

@@ -364,8 +364,7 @@ func (r *gathering) fillServices(names []string, inside []metrics.Sample, wall f
 	}
 }
 
-// fillForeign finds what part of each host's CPU time went to others: on one machine all that was busy and is of no service, and not the
-// generator's.
+// fillForeign sets the part of each host's CPU time that went to others: on one machine all except the services and the generator.
 func (r *gathering) fillForeign() {
 	known := r.Record.Generator.CPUSeconds
 	for _, u := range r.Record.Roles {

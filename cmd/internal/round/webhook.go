@@ -23,7 +23,7 @@ import (
 func PostSummary(ctx context.Context, webhook, dir, link string, r *result.Round) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	entries, _ := result.List(dir) // without other rounds there is no comparison
+	entries, _ := result.List(dir) // a first round is not compared
 	text := redact.Text(report.Since(r, entries) + report.Summary(r, 3))
 	if link != "" {
 		text += strings.TrimRight(link, "/") + "/rounds/" + r.ID + "/report.html\n"

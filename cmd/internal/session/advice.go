@@ -255,7 +255,7 @@ type Measured struct {
 // runTop is how many of the best placements are played, in addition to the current one.
 const runTop = 3
 
-// Run plays the best placements and the current one, interleaved, and ranks again by the costs measured in all of them. The rounds'
+// Run plays the best placements and the current one, interleaved, and ranks again by the costs that they measured. The rounds'
 // topologies are files in the journal's directory.
 func (a *Advice) Run(ctx context.Context, j *Journal, each int, seed uint64) error {
 	played := slices.Clone(a.Ranked[:min(runTop, len(a.Ranked))])

@@ -28,8 +28,7 @@ func BuildApp(ctx context.Context, commit, dir string) (binary string, err error
 	return binary, nil
 }
 
-// CheckOut makes a work tree of a commit of the checkout that from is in ("" is the current directory). It lies in dir until drop is
-// called.
+// CheckOut makes a work tree in dir of a commit of the checkout around from ("": the current directory), until drop is called.
 func CheckOut(ctx context.Context, from, commit, dir string) (tree string, drop func() error, err error) {
 	out, err := output(ctx, from, "git", "rev-parse", "--verify", "--end-of-options", commit+"^{commit}")
 	if err != nil {

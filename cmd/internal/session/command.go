@@ -119,8 +119,7 @@ func readSurroundings() (s surroundings, err error) {
 	return s, errors.Join(errs[:]...)
 }
 
-// fillSurroundings notes what may have disturbed a command. Which processes are its own is not known, and so not what went
-// to others.
+// fillSurroundings notes what may have disturbed a command. Which processes are its own, and so the share of others, is unknown.
 func fillSurroundings(r *result.Round, before, after surroundings) {
 	r.Noise = round.NoiseOf([]host.Noise{before.noise, after.noise})
 	name, _ := os.Hostname() // it is there to be read, no more

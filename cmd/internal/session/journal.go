@@ -31,7 +31,7 @@ type Journal struct {
 	Common []string
 	Say    func(format string, args ...any)
 
-	// Played are the rounds so far, in all sessions.
+	// Played are the rounds of every session so far.
 	Played []Played
 
 	file  *os.File
@@ -194,8 +194,7 @@ func (j *Journal) Close() error { return proc.Unlock(j.file) }
 
 func (j *Journal) Spent() time.Duration { return j.spent }
 
-// Play plays the next round, with arguments of its own, or reads it if an earlier session has played it. The error is for a round that
-// could not be played; one that failed is a round.
+// Play plays the next round, or reads it if an earlier session has played it. A failed round is not an error.
 func (j *Journal) Play(ctx context.Context, stage string, args []string) (*result.Round, error) {
 	replayed := j.Replaying()
 	play := j.playOne

@@ -70,8 +70,7 @@ type Factor struct {
 
 func (f Factor) String() string { return strings.Join(f.Names, "+") }
 
-// Factors are those of the named tunings, with what was made one of them. Tunings that give one key different values are refused: a round
-// cannot have both.
+// Factors are those of the named tunings, some as one. Different values for one key are refused: a round cannot have both.
 func Factors(names, accepted []string) (list []Factor, said []string, err error) {
 	if _, err := round.FindTunings(names, accepted); err != nil {
 		return nil, nil, err

@@ -16,8 +16,7 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// Runner runs rounds, each as a process of its own: the heap, the pinning and the peak memory of one generator are then
-// none of the next one's.
+// Runner runs each round as a process of its own, so that heap, pinning and peak memory of one generator do not affect the next.
 type Runner struct {
 	Isukit string      // the program
 	Args   [2][]string // of `isukit round`, by side

@@ -86,8 +86,7 @@ type Screen struct {
 	out     ScreenResult
 }
 
-// What a screen plays in addition to its fold-over pairs: equal rounds to learn the noise, when too few are known, and pairs that confirm.
-// enoughPairs are enough for a noise.
+// What a screen plays in addition to its fold-over pairs: equal rounds for the noise, known from enoughPairs, and pairs that confirm.
 const (
 	equalRounds   = 4
 	enoughPairs   = 6
@@ -244,8 +243,7 @@ func alike(a, b *result.Round) bool {
 	return a.Passed && b.Passed && (a.Scenario == "external" || a.LoadSeconds == b.LoadSeconds)
 }
 
-// buy sets the number of rounds: those asked for, or those that fit into the budget next to the ones held back. It returns the time of one
-// round.
+// buy sets the number of rounds: those asked for, or those that fit into the budget. It returns the time of one round.
 func (s *Screen) buy(keptBack int) (each time.Duration) {
 	s.out.Planned = s.Rounds
 	each = s.Journal.Spent() / time.Duration(max(1, len(s.Journal.Played)))

@@ -14,8 +14,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// RoundView shows a round while it runs: a frame on a terminal, a line a second elsewhere. Everything goes to standard
-// error. Its methods may be called from any goroutine.
+// RoundView shows a round in progress on standard error: a frame on a terminal, a line a second elsewhere. Any goroutine may call it.
 type RoundView struct {
 	w     io.Writer
 	quiet bool

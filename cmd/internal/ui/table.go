@@ -122,8 +122,7 @@ type frame struct {
 	lines int
 }
 
-// draw puts lines where the ones before stand. It returns to the block's first line and erases each line as it goes, so
-// that a shorter frame leaves nothing behind.
+// draw redraws the lines of the block and erases each line, so that a shorter frame leaves nothing behind.
 func (f *frame) draw(lines []string) {
 	if f.lines > 0 {
 		fmt.Fprintf(f.w, "\x1b%s[%dA", f.mark, f.lines)

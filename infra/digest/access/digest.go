@@ -49,8 +49,7 @@ type Route struct {
 	// Method is "" and Path otherwise one of the constants below for requests without a route.
 	Method, Path string
 	Count        int64
-	// Status counts by class: Status[2] is 2xx, Status[0] what is none. Closed counts 499, nginx's word for a client that
-	// gave up, which Status[4] counts, too.
+	// Status counts by class: Status[2] is 2xx, Status[0] is unknown. Closed counts nginx's 499, which is in Status[4], too.
 	Status [6]int64
 	Closed int64
 	// Took is the time of the whole request, Upstream that of its upstreams together; their Count is of those that told it.

@@ -96,8 +96,7 @@ func (e *entry) set(k known, value []byte) bool {
 	e.told |= 1 << k.field
 	switch k.field {
 	case fieldTime:
-		// A time that cannot be read costs the line its place in time, unless another field tells it, but not the line. One with a
-		// zone is better than one without.
+		// Without a readable time a line is kept, but not placed in time. A time with a zone is better than one without.
 		if at, zoned, ok := parseTime(value, e.zone); ok && (zoned || e.at.IsZero()) {
 			e.at, e.zoneless = at, !zoned
 		}

@@ -180,8 +180,7 @@ func (r *lineReader) parse(line []byte, e *entry) bool {
 	return ok && (e.status != 0 || e.path != nil)
 }
 
-// unescaped decodes bytes that would end a field: nginx and H2O write "\x22", Apache "\"" and "\\". Other backslashes stay, as H2O leaves
-// them.
+// unescaped decodes nginx's and H2O's "\x22", and Apache's "\"" and "\\". Other backslashes stay, as H2O leaves them.
 func (r *lineReader) unescaped(value []byte) []byte {
 	if !slices.Contains(value, '\\') {
 		return value

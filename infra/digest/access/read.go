@@ -41,8 +41,7 @@ const (
 	ctxLines = 10_000
 )
 
-// Window sets the window of the logs that are read from now on, for a host whose clock differs. It is as long as that of the
-// options, in whole seconds.
+// Window sets the window for a host whose clock differs; it is as long as that of the options, in whole seconds.
 func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, to }
 
 // Zone sets the zone of times without one in the logs that are read from now on.
@@ -116,8 +115,7 @@ func (d *Digester) ReadFormat(ctx context.Context, name, format string, from io.
 	}
 }
 
-// readLine returns the next line without its end, and only the beginning of one that is too long. It is valid until the
-// next call.
+// readLine returns the next line without its end, or the beginning of one that is too long. It is valid until the next call.
 func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
 	line, err = r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {

@@ -54,8 +54,7 @@ func parseShape(format string) (shape, error) {
 	return s, nil
 }
 
-// join adds a variable that follows the one before with nothing between. Only a path can be told from its neighbours: before it
-// stands a host, and after it a query.
+// join adds a variable that directly follows another. Only a path can be separated from its neighbours: a host before, a query after.
 func (s *shape) join(next shapePart) error {
 	last := &s.parts[len(s.parts)-1]
 	switch {

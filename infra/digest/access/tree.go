@@ -211,8 +211,7 @@ func (n *node) merge(other *node) {
 	}
 }
 
-// slugOf is the name under which many siblings stand together: "{slug}", with the extension and a leading "@" that they
-// have in common with others.
+// slugOf is the name that replaces many siblings: "{slug}", with the extension and a leading "@" that they share.
 func slugOf(segment string) string {
 	prefix, extension := "", ""
 	if len(segment) > 0 && (segment[0] == '@' || segment[0] == '~') {

@@ -35,8 +35,7 @@ func OneLine(statement string) (line string, ok bool) {
 	return "", false
 }
 
-// closed tells whether a token that may be quoted, also with letters before as in x'4D', has its closing quote: then nothing that
-// follows is part of it.
+// closed: a token that may be quoted, also as in x'4D', has its closing quote; nothing that follows belongs to it.
 func closed(text []byte) bool {
 	opening := bytes.IndexAny(text, "'\"`")
 	if opening < 0 {

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// SchemaStatement reads what performance_schema has counted, for the client of MySQL or MariaDB with --batch. It names only
-// columns that every version has.
+// SchemaStatement reads performance_schema's counters, for the client with --batch. It uses only columns that every version has.
 const SchemaStatement = "SELECT IFNULL(SCHEMA_NAME,''), IFNULL(DIGEST_TEXT,''), COUNT_STAR, SUM_TIMER_WAIT, MAX_TIMER_WAIT, SUM_LOCK_TIME, " +
 	"SUM_ROWS_SENT, SUM_ROWS_EXAMINED, SUM_ROWS_AFFECTED FROM performance_schema.events_statements_summary_by_digest WHERE DIGEST IS NOT NULL"
 

@@ -47,8 +47,7 @@ func New(opts Options) *Digester {
 // Window sets the window of the logs that are read from now on, for a host whose clock differs.
 func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, to }
 
-// Read digests one slow log to its end, and unpacks gzip. name is shown with entries of it. After a read error the digest contains what was
-// read before.
+// Read digests one slow log to its end, and unpacks gzip. After a read error the digest contains what was read before.
 func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
 	buffered, err := digest.Unpack(from)
 	if err != nil {
@@ -148,8 +147,7 @@ func (p *slowParser) line(n int64, line []byte) {
 	p.entry.whole = len(p.entry.statement) < maxStatement
 }
 
-// begins tells the header of the next entry from a line of the statement that looks like one: a header comes after a statement
-// that is closed and has its semicolon.
+// begins separates the next entry's header from a similar line in a statement: a header comes after a closed statement and its semicolon.
 func (p *slowParser) begins(name string, line []byte) bool {
 	switch name {
 	case "Time":
@@ -175,7 +173,7 @@ func (p *slowParser) complete() bool {
 // shortTime is how MariaDB writes a header's time: "# Time: 261122 20:15:03", the hour perhaps with one digit.
 var shortTime = regexp.MustCompile(`^# Time: \d{6} +\d{1,2}:\d\d:\d\d\s*$`)
 
-// isClosed: no quote and no comment of a statement is left open, whether or not the server takes a backslash for an escape.
+// isClosed: neither a quote nor a comment of a statement is open, whether or not the server takes a backslash for an escape.
 func isClosed(text []byte) bool {
 	if bytes.IndexByte(text, '#') < 0 && bytes.IndexByte(text, '\\') < 0 && !bytes.Contains(text, []byte("/*")) && !bytes.Contains(text, []byte("--")) {
 		single, double, name := bytes.Count(text, []byte("'")), bytes.Count(text, []byte(`"`)), bytes.Count(text, []byte("`"))

@@ -13,8 +13,7 @@ const (
 	sign         // anything else, one byte
 )
 
-// token returns the kind and length of the first token of a statement that is not empty. A quote or comment that is not
-// closed goes on to the end.
+// token returns the kind and length of the first token of a statement that is not empty. An open quote or comment ends with the text.
 func token(b []byte, before byte) (kind, int) {
 	c := b[0]
 	switch {

@@ -51,8 +51,7 @@ var defaultFiles = []string{"/etc/my.cnf", "/etc/mysql/my.cnf"}
 
 const maxOptionFiles = 200
 
-// ReadOptions reads the option files of a database server, by its command line, and those that they include, in the order in which
-// they are found.
+// ReadOptions reads the option files of a database server, by its command line, and those that they include, in order.
 func ReadOptions(ctx context.Context, at host.Host, argv []string) ([]OptionFile, error) {
 	next := roots(argv)
 	inDirectory := map[string]bool{}

@@ -1,5 +1,4 @@
-// Package mysql knows MySQL and MariaDB: how a server is asked, what its options and variables are called, which files it reads them
-// from.
+// Package mysql reads MySQL and MariaDB: queries, options and variables, and the files that a server reads them from.
 package mysql
 
 import (

@@ -285,8 +285,7 @@ func (d Directive) bounds(text string) (from, to int) {
 	return from, from + len(trimmed)
 }
 
-// Winners are the keys of directives in lower levels that win over a key: a directive of a block replaces all of its name that the
-// block would inherit, of whatever first argument.
+// Winners are the keys of directives in lower levels that override a key: a block's directive replaces all inherited ones of its name.
 func (c *Config) Winners(key string) []string {
 	parts := strings.Split(key, Separator)
 	last := parts[len(parts)-1]

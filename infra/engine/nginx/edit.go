@@ -7,8 +7,7 @@ import (
 	"isukit/infra/engine"
 )
 
-// Set gives a key a value, or takes it out; what the key does not concern stays byte for byte. Several edits follow one another, in
-// any number of files.
+// Set sets or removes a key; all else stays byte for byte. Several edits follow one another, in any number of files.
 func (c *Config) Set(key string, v engine.Value) error {
 	parent, d, err := c.Find(key)
 	if err != nil {
@@ -59,8 +58,7 @@ func edit(text string, parent, d *Directive, key string, v engine.Value) string 
 	return addFirst(text, *parent, statement)
 }
 
-// addFirst puts a statement at the beginning of a block, behind those that isukit has put there before: a log_format comes before
-// what uses it.
+// addFirst puts a statement at the beginning of a block, after isukit's own: a log_format must come before its use.
 func addFirst(text string, parent Directive, statement string) string {
 	at := parent.Body
 	if !strings.HasPrefix(text[at:], "\n") {

@@ -12,8 +12,7 @@ const Limit = time.Minute
 
 const every = 10 * time.Millisecond
 
-// For returns once ok does. After Limit it fails tb: what names the condition, e.g. "the replica to have 3 rows". It belongs to the
-// test's own goroutine, as tb.Fatal does.
+// For returns once ok is true, and fails tb after Limit. what is the condition, e.g. "the replica to have 3 rows". Call it from the test.
 func For(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	if !Within(ok) {

@@ -324,7 +324,7 @@ func (*LogoutResponse) Descriptor() ([]byte, []int) {
 
 type GetSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Absent when nobody is logged in; that is no error.
+	// Absent without a login; this is not an error.
 	Contestant    *Contestant `protobuf:"bytes,1,opt,name=contestant,proto3" json:"contestant,omitempty"`
 	Contest       *Contest    `protobuf:"bytes,2,opt,name=contest,proto3" json:"contest,omitempty"`
 	unknownFields protoimpl.UnknownFields

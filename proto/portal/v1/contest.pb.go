@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Phase says where the contest's clock stands. What is allowed follows it.
+// Phase is the current phase of the contest; it decides what is allowed.
 type Phase int32
 
 const (

@@ -155,7 +155,7 @@ func (x *CreateTeamRequest) GetTags() []string {
 type CreateTeamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Team  *Team                  `protobuf:"bytes,1,opt,name=team,proto3" json:"team,omitempty"`
-	// Shown to the creator only; whoever has it may join.
+	// Shown to the creator only; users who have it may join.
 	InviteToken   string `protobuf:"bytes,2,opt,name=invite_token,json=inviteToken,proto3" json:"invite_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
