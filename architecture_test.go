@@ -46,7 +46,7 @@ func arrows(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// part is the part of the project that a package belongs to: each command by itself, else its first folder.
+// part is the part of the project that a package belongs to: each command alone, otherwise its first folder.
 func part(pkg string) string {
 	if strings.HasPrefix(pkg, "cmd/") {
 		return pkg

@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// allowed is the import table of DESIGN.md: what a package of this repository may import of it. "..." at the end of a
-// package stands for it and everything below it. A package that the table does not list is a fault, too.
+// allowed is the import table of DESIGN.md: what a package of this repository may import of it. "..." at the end of a package means it and
+// everything below it. A package that the table does not list is an error, too.
 var allowed = map[string][]string{
 	".":                     {},
 	"app":                   {"proto", "proto/portal/v1", "proto/wire", "app/dataset", "app/fanout"},
@@ -71,7 +71,7 @@ var allowed = map[string][]string{
 	"cmd/internal/ui":       {"bench...", "infra..."},
 }
 
-// anywhere is what every package may import besides: how to open what others wrote. It imports nothing of the module itself.
+// anywhere is what every package may import in addition: packages that open other people's files. They import nothing from the module.
 var anywhere = []string{"input..."}
 
 // inTests is what any package's tests may import besides: real servers, and messages to play with.

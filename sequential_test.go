@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestSequential holds that no package which the Makefile leaves out of the race detector's run does two things at once.
+// TestSequential: no package that the Makefile leaves out of the race detector's run does two things at the same time.
 func TestSequential(t *testing.T) {
 	makefile, err := os.ReadFile("Makefile")
 	if err != nil {

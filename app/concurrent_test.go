@@ -126,7 +126,7 @@ func raceEnqueues(t *testing.T, a, b *site) {
 	}
 }
 
-// receiveAgain tells which job waits, without a worker's taking it.
+// receiveAgain reads which job waits, without giving it to a worker.
 func receiveAgain(t *testing.T, s *site) *portalv1.Job {
 	t.Helper()
 	var id int64
@@ -214,7 +214,7 @@ func raceJoins(t *testing.T, a, b *site) {
 	}
 }
 
-// raceWorkers wants every job to be handed out once, whoever asks.
+// raceWorkers checks that every job is handed out once, to any worker.
 func raceWorkers(t *testing.T, a, b *site) {
 	a.initialize(t)
 	var want []int64
@@ -297,8 +297,8 @@ func raceNotifications(t *testing.T, a, b *site) {
 	}
 }
 
-// raceInitialize resets the data again and again, from two processes too, while everything else goes on: no answer is
-// a 5xx, and what is left is the dataset. The others pause for twice as long as their requests took: a slow machine would have no time left for the initializes.
+// raceInitialize resets the data again and again, also from two processes, while everything else runs: no answer is a 5xx, and the dataset
+// is left. The others pause for twice as long as their requests took: a slow machine would have no time left for the initializes.
 func raceInitialize(t *testing.T, a, b *site) {
 	a.initialize(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -120,7 +120,7 @@ func TestOptionsReportEveryFault(t *testing.T) {
 	}
 }
 
-// brokenStore stands for a database that fails in ways that a real one does not on demand.
+// brokenStore is a database that fails in ways that a real one does not on demand.
 type brokenStore struct {
 	db    *sqlx.DB
 	panic any

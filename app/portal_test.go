@@ -302,7 +302,7 @@ func testPhases(t *testing.T, s *site) {
 		if got := receive(t, worker, "w"); (got != nil) != tt.want.jobs {
 			t.Errorf("%s: a worker received %v", tt.name, got)
 		}
-		// What was received while it was allowed may be reported whatever the clock says.
+		// A job that was received in time may be reported at any time.
 		s.setClock(t, admin, -1, 2, 3)
 		for got := receive(t, worker, "w"); got != nil; got = receive(t, worker, "w") {
 			continue

@@ -119,7 +119,7 @@ func newSplitSite(t testing.TB, engine string, scale dataset.Scale) *site {
 	return s
 }
 
-// newReplicatedSite has a source and a replica; every request is fresh, as cmd/isukit-app makes it.
+// newReplicatedSite has a source and a replica; every request is fresh, as with cmd/isukit-app.
 func newReplicatedSite(t testing.TB, engine string) *site {
 	t.Helper()
 	conf := fanout.Config{Mode: fanout.ModeReplicated}

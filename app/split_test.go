@@ -33,7 +33,7 @@ func (s *flakyStore) InTx(ctx context.Context, opts *sql.TxOptions, fn func(*sql
 	return s.Store.InTx(ctx, opts, fn)
 }
 
-// TestSplitCrashes stops the end of a job between its transactions, and wants the team to be told once all the same.
+// TestSplitCrashes stops the end of a job between its transactions: the team is notified once anyway.
 func TestSplitCrashes(t *testing.T) {
 	forEachEngine(t, func(t *testing.T, engine string) {
 		s := newSplitSite(t, engine, dataset.Small)

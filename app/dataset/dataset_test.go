@@ -19,7 +19,7 @@ func generate(t testing.TB, seed uint64, scale dataset.Scale) *dataset.Data {
 	return d
 }
 
-// The digests hold what a seed gives. Whoever changes one bumps dataset.Version.
+// The digests of a seed's data. A change of one needs a new dataset.Version.
 func TestSameSeedSameBytes(t *testing.T) {
 	tests := []struct {
 		seed  uint64

@@ -51,7 +51,7 @@ func TestGeneratorAsTheLimitIsSaid(t *testing.T) {
 	}
 }
 
-// TestRoundsTooShortToGuard holds that a verdict over rounds whose surroundings cannot have been measured says so.
+// TestRoundsTooShortToGuard: a verdict has a warning if the rounds were too short to measure their surroundings.
 func TestRoundsTooShortToGuard(t *testing.T) {
 	for want, change := range map[string]func(*result.Round){
 		"too short (0.004 s)":  func(r *result.Round) { r.LoadSeconds, r.Phases = 0.004, nil },

@@ -129,7 +129,7 @@ func TestSmallestEffectIsFound(t *testing.T) {
 	}
 }
 
-// TestMorePairsIsAboutRight asks after 8 pairs how many are missing where about 17 are needed in all, and makes them.
+// TestMorePairsIsAboutRight estimates after 8 pairs the missing ones of about 17, and makes them.
 func TestMorePairsIsAboutRight(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(12, 8))
 	o := quick("score")
@@ -162,7 +162,7 @@ func TestMorePairsIsAboutRight(t *testing.T) {
 	}
 }
 
-// TestUntilSure stops at the first verdict of the sequential comparison and says how long that takes.
+// TestUntilSure stops at the first verdict of the sequential comparison and prints the number of pairs.
 func TestUntilSure(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 8))
 	o := quick("score")

@@ -15,8 +15,8 @@ import (
 	"isukit/bench/noise"
 )
 
-// TestAlikeSidesAreNotTold holds the promise of Alpha: of 2,000 comparisons of a configuration with itself under the worst
-// noise, and of 200 or 500 under each other, at most 5 % say that anything is better or worse.
+// TestAlikeSidesAreNotTold checks the promise of Alpha: of 2,000 comparisons of a configuration with itself under the worst noise, and of
+// 200 or 500 under each other, at most 5 % have the verdict better or worse.
 func TestAlikeSidesAreNotTold(t *testing.T) {
 	for _, z := range noises {
 		for _, tt := range []struct {
@@ -69,8 +69,8 @@ func TestPeekingIsFree(t *testing.T) {
 	}
 }
 
-// TestPowerTable measures how often a true effect is told, and holds docs/compare.md to it: every row of the table there is
-// made again and has to be within 10 points.
+// TestPowerTable measures how often a true effect is found, and compares docs/compare.md with it: every row of the table is measured again
+// and must be within 10 points.
 func TestPowerTable(t *testing.T) {
 	text, err := os.ReadFile("../../docs/compare.md")
 	if err != nil {

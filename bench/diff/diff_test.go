@@ -45,7 +45,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// TestQueriesOfSeveralDatabases has what two databases tell of one query added up, and lines that were no statement not counted.
+// TestQueriesOfSeveralDatabases adds up one query of two databases, and does not count lines without a statement.
 func TestQueriesOfSeveralDatabases(t *testing.T) {
 	query := func(host string, n int64) result.Query {
 		return result.Query{Fingerprint: "select ?", Host: host, Time: result.Spread{Count: n, SumSeconds: float64(n) / 100}, RowsExamined: 3 * n}

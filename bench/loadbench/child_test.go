@@ -76,7 +76,7 @@ func runChild(ctx context.Context, o options, out io.Writer) error {
 	return json.NewEncoder(out).Encode(rep)
 }
 
-// atOnce is load.Run with users that all begin at once, as those of the other generators do.
+// atOnce is load.Run with users that all begin together, like those of the other generators.
 func atOnce(ctx context.Context, users int, newUser func(n int) load.User, rec *load.Recorder) load.Report {
 	r := load.Report{Start: time.Now(), Started: users}
 	rec.Start(r.Start)

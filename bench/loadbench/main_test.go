@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return measure(ctx, o, out)
 }
 
-// judge says whether a target was met.
+// judge reports whether a target was met.
 func judge(out io.Writer, target string, met bool, format string, args ...any) {
 	word := "met   "
 	if !met {

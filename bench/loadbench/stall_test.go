@@ -131,7 +131,7 @@ func startSelf(ctx context.Context, args ...string) (*exec.Cmd, *bufio.Reader, e
 	return cmd, bufio.NewReader(out), cmd.Start()
 }
 
-// endWithParent ends the process when whoever started it is gone.
+// endWithParent ends the process with its parent.
 func endWithParent() {
 	go func() {
 		io.Copy(io.Discard, os.Stdin)

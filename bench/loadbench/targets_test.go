@@ -16,7 +16,7 @@ import (
 
 const manyConnections = 10_000
 
-// connections has 10,000 users connected at once from one CPU, idle and then busy.
+// connections has 10,000 users connected from one CPU at the same time, idle and then busy.
 func connections(ctx context.Context, o options, srv *nginx, out io.Writer) (any, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -67,7 +67,7 @@ func TestHTMLOfOddRounds(t *testing.T) {
 	}
 }
 
-// TestGapOfWhatWasNotMeasured has two seconds without a sample of the host: its lines and areas stop there and begin anew.
+// TestGapOfWhatWasNotMeasured has two seconds without a sample of the host: its lines and areas stop there and begin again.
 func TestGapOfWhatWasNotMeasured(t *testing.T) {
 	r := passing()
 	for _, i := range []int{4, 5} {

@@ -80,7 +80,7 @@ func TestSiteInChromium(t *testing.T) {
 		}
 	}
 	server := siteServer(t, "", &running)
-	// The flame graphs of both rounds stand side by side; a box says what share the same calls had in the other.
+	// The flame graphs of both rounds are side by side; a box shows the share of the same calls in the other.
 	b.View(1280, "light")
 	b.OpenURL(server.URL + "/diff")
 	var sides struct{ Above, Apart, Text, New string }

@@ -7,7 +7,7 @@ import (
 	"isukit/bench/report"
 )
 
-// TestPageOfTables has every text shown, none obeyed, a bar for what is drawn, and no request allowed.
+// TestPageOfTables has every text shown and not interpreted, a bar for each ratio, and no request allowed.
 func TestPageOfTables(t *testing.T) {
 	var b strings.Builder
 	row := report.Row("<script>alert(1)</script>", "a\x1b[31mb")

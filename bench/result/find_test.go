@@ -11,7 +11,7 @@ import (
 	"isukit/bench/result"
 )
 
-// shelf writes rounds, one of them damaged, among things that are no rounds.
+// shelf writes rounds, one of them damaged, and other files.
 func shelf(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -57,7 +57,7 @@ func (f forever) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// FuzzDecode holds that what is taken is a round that can be written and read again without loss.
+// FuzzDecode: a round that is accepted can be written and read again without loss.
 func FuzzDecode(f *testing.F) {
 	dir := f.TempDir()
 	path, err := result.Write(dir, sample("x"), text("a", "a"))

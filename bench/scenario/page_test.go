@@ -13,8 +13,7 @@ import (
 	"isukit/proto/wire"
 )
 
-// TestPagingBackEnds has an app that answers every page with the newest jobs: whoever looks through all of them finds a fault
-// rather than no end.
+// TestPagingBackEnds has an app that answers every page with the newest jobs: paging finds a fault and ends.
 func TestPagingBackEnds(t *testing.T) {
 	list := &portalv1.ListJobsResponse{}
 	owner := &team{id: 1, name: "one"}

@@ -54,7 +54,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestSocketOfOthers holds that a path which somebody else uses is left as it is, and that what a killed process left is not.
+// TestSocketOfOthers: a path that another process uses stays as it is; a killed process' socket is removed.
 func TestSocketOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	file := writeFile(t, dir, "db.dsn", "a secret", 0o600)
@@ -86,7 +86,7 @@ func TestSocketOfOthers(t *testing.T) {
 	}
 }
 
-// TestInterruptedWhileWaiting holds that Ctrl-C ends the wait for databases that do not answer, and that the wait is told.
+// TestInterruptedWhileWaiting: Ctrl-C ends the wait for databases that do not respond, and the wait is reported.
 func TestInterruptedWhileWaiting(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir, "db.dsn", "user:hunter2@tcp("+freeAddress(t)+")/portal", 0o600)

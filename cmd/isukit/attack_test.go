@@ -53,7 +53,7 @@ func allocated(do func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// parallelGets sends n requests at once and wants the same of all.
+// parallelGets sends n requests in parallel and wants the same response to all.
 func parallelGets(t *testing.T, url string, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -95,7 +95,7 @@ func TestServeDoesWorkOnce(t *testing.T) {
 	}
 }
 
-// TestServeMemory holds what a server holds at most while many requests at once want its pages of rounds of 30 MB.
+// TestServeMemory limits the memory of a server while many requests in parallel want pages of rounds of 30 MB.
 func TestServeMemory(t *testing.T) {
 	t.Parallel()
 	dir, ids := largeRound(t)
@@ -136,8 +136,8 @@ func TestServeMemory(t *testing.T) {
 	}
 }
 
-// TestServeCutsSlowClients: who takes nothing of a file, or little of a large page, is cut off, and so is who asks for nothing; then others
-// are served.
+// TestServeCutsSlowClients: clients that take nothing of a file, or little of a large page, or send no request, are disconnected; then
+// others are served.
 func TestServeCutsSlowClients(t *testing.T) {
 	dir, ids := largeRound(t)
 	h := newRoundServer(dir)

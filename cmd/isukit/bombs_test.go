@@ -21,7 +21,8 @@ import (
 	"isukit/proto/capture"
 )
 
-// bomb is a file that is small for what a careless reader makes of it, and the command that reads it; FILE stands for its path, DIR for its directory.
+// bomb is a small file that costs a careless reader much, and the command that reads it; FILE is replaced by its path, DIR by its
+// directory.
 type bomb struct {
 	name, file string
 	fill       func(io.Writer)
@@ -110,7 +111,7 @@ func pcapOf(name string, connections int, exchange func() (request, response str
 	return bomb{"pcap of " + name, "x.pcap", fill, []string{"capture", "--bodies", "FILE"}, 256 + 128} // under way, and waiting for missing bytes
 }
 
-// toldConn is a connection whose other end says what it was told.
+// toldConn is a connection that records the bytes written to it.
 type toldConn struct {
 	io.Reader
 	net.Conn
@@ -158,7 +159,7 @@ func zstdPacked(fill func(io.Writer)) func(io.Writer) {
 	}
 }
 
-// manyProtos are a hundred files beside the one that is filled, which together have far more parts than are read.
+// manyProtos are a hundred files next to the full one, which together have far more parts than are read.
 func manyProtos(w io.Writer) {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -42,7 +42,7 @@ func TestBrief(t *testing.T) {
 	}
 }
 
-// TestHook answers what the app sends, when the logs are marked and not before, and tells when the first request came.
+// TestHook answers the app when the logs are marked and not before, and returns the time of the first request.
 func TestHook(t *testing.T) {
 	address := fmt.Sprintf("127.0.0.1:%d", infratest.FreePort(t))
 	began, marked := make(chan time.Time, 1), make(chan struct{})

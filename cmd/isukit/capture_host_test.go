@@ -118,8 +118,7 @@ func capturesOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd) {
 	}
 }
 
-// captureOnHost runs cmd, to which the filter is added, while host a has the traffic that what stands for, and ends it; sent gets the
-// sender's last line.
+// captureOnHost runs cmd with the filter while host a sends the traffic named what, and ends it; sent gets the sender's last line.
 func captureOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd, what string, sent func(line string)) (out, errs string) {
 	t.Helper()
 	in, answers := sender(t, lab, what)
@@ -153,7 +152,7 @@ func captureOnHost(t *testing.T, lab *machine.Driver, cmd *exec.Cmd, what string
 	return got.String(), string(rest)
 }
 
-// sender runs this test on host a, where it sends what stands for.
+// sender runs this test on host a, where it sends the traffic named what.
 func sender(t *testing.T, lab *machine.Driver, what string) (in io.WriteCloser, out *bufio.Reader) {
 	t.Helper()
 	inRead, in, err := os.Pipe()

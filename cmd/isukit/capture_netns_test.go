@@ -21,7 +21,7 @@ import (
 	"isukit/infra/infratest"
 )
 
-// TestCaptureNeedsRoot runs a live capture as a user without rights: it says what is needed, and what to do without it.
+// TestCaptureNeedsRoot runs a live capture as a user without rights: the error names the right, and the way without it.
 func TestCaptureNeedsRoot(t *testing.T) {
 	infratest.Real(t)
 	dir := reachable(t)

@@ -43,7 +43,7 @@ func TestCaptureCommand(t *testing.T) {
 	}
 }
 
-// TestCaptureCommandShowsNothing asks for what is not in a capture: it must say so, since silence looks like a broken capture.
+// TestCaptureCommandShowsNothing filters out all of a capture: a note must explain it, since silence looks like a broken capture.
 func TestCaptureCommandShowsNothing(t *testing.T) {
 	plain := filepath.Join("..", "..", "proto", "capture", "testdata", "plain.pcap")
 	tests := []struct {
@@ -65,7 +65,7 @@ func TestCaptureCommandShowsNothing(t *testing.T) {
 	}
 }
 
-// TestMalformedEntryOfHAR: the rest is shown, the entry says what is wrong with it, and so does the exit code.
+// TestMalformedEntryOfHAR: the rest is shown, the entry has its error, and the exit code is 3.
 func TestMalformedEntryOfHAR(t *testing.T) {
 	const har = `{"log":{"entries":[{"startedDateTime":"2026-11-30T10:00:00+0900","request":{"method":"GET","url":"https://a.example/one"},"response":{"status":"200"}},
 		{"startedDateTime":%s,"request":{"method":"GET","url":"https://a.example/two"},"response":{"status":200}}]}}`
@@ -125,7 +125,7 @@ func checkGolden(t *testing.T, file, got string) {
 	}
 }
 
-// TestReplayToNobody sends to a port where nothing listens: the reason is said, and not once for each of the requests.
+// TestReplayToNobody sends to a port without a listener: the reason is printed once, not for each request.
 func TestReplayToNobody(t *testing.T) {
 	plain := filepath.Join("..", "..", "proto", "capture", "testdata", "plain.pcap")
 	out, errs, code := cli(t, "", "replay", plain, "--to", "127.0.0.1:1")

@@ -13,7 +13,7 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// completed is what a shell would offer after these words, without what is said about it.
+// completed are a shell's candidates after these words, without their descriptions.
 func completed(t *testing.T, words ...string) []string {
 	t.Helper()
 	out, errs, code := cli(t, "", append([]string{cobra.ShellCompRequestCmd}, words...)...)

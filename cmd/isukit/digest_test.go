@@ -57,7 +57,7 @@ func TestDigestAccess(t *testing.T) {
 	}
 }
 
-// TestDigestAccessRefuses holds that what cannot be done is said, and what can be done still is.
+// TestDigestAccessRefuses: impossible requests are refused with the reason, and the possible part is done.
 func TestDigestAccessRefuses(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.log")
 	write(t, empty, "")

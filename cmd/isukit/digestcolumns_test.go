@@ -36,7 +36,7 @@ func TestDigestColumns(t *testing.T) {
 			t.Errorf("%s: exit %d, %s\n%q, want\n%q", args, code, errText, out, want)
 		}
 	}
-	// What no line tells is no zero, and what could not be read is said beside the columns.
+	// A value that no line has is not zero, and unreadable lines are reported with the columns.
 	odd := filepath.Join(dir, "odd.log")
 	write(t, odd, `{"method":"GET","uri":"/x","status":200}`+"\nnot a line\n")
 	code, out, errText := isukitIn(t, "", strings.Fields("digest access --output tsv --columns count,sum,p99,max,upstream,path "+odd)...)

@@ -272,12 +272,12 @@ func TestPagesNameWhatExists(t *testing.T) {
 	}
 }
 
-// misnamed tells which part of a command line, without the program's name, isukit does not know.
+// misnamed is the part of a command line, without the program's name, that isukit does not know.
 func misnamed(words []string) string {
 	root := newRootCmd(streams{})
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(words...)
-	for i, w := range words { // what follows belongs to another command, or is no command
+	for i, w := range words { // the rest belongs to another command, or is not a command
 		if strings.ContainsAny(w, "|>;&#") {
 			words = words[:i]
 			break

@@ -13,7 +13,7 @@ import (
 	"isukit/infra/doctor"
 )
 
-// TestDoctorOfARecord: what a round's record tells of each trap, and that the record of a healthy one tells of none.
+// TestDoctorOfARecord: what a round's record shows of each known problem, and that a healthy one shows none.
 func TestDoctorOfARecord(t *testing.T) {
 	healthy := func() *result.Round {
 		return &result.Round{
@@ -56,7 +56,7 @@ func TestDoctorOfARecord(t *testing.T) {
 	}
 }
 
-// TestDoctorOfANewerRecord: a record that this isukit cannot read is no wrong command line, and has another way out than one that is not there.
+// TestDoctorOfANewerRecord: a record that this isukit cannot read is not a wrong command line, and has another hint than a missing one.
 func TestDoctorOfANewerRecord(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "results")
 	id := "20261122T200000Z-single"

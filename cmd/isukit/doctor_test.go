@@ -78,7 +78,7 @@ func TestDoctorStops(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v: %v\n%s", args, err, out)
 			}
-			// A process that is told to stop does so when it is scheduled next.
+			// A process that gets a signal to stop does so when it is scheduled next.
 			if !wait.Within(func() bool { return (state() == 'T') == (args[1] == "stop") }) {
 				t.Errorf("after %v it is %c\n%s", args, state(), out)
 			}
@@ -163,6 +163,6 @@ func TestDoctorLintCommand(t *testing.T) {
 	}
 	lint(ui.ExitOK, "sql", "--skip", "grant-identified-by")
 	lint(ui.ExitUsage, "nowhere")
-	// This repository's own sources have none of it, but for the tests that show what it is.
+	// This repository's own sources have none, except for the tests that show it.
 	lint(ui.ExitOK, filepath.Join(infratest.Root(t), "app", "search.go"), filepath.Join(infratest.Root(t), "mysql"), filepath.Join(infratest.Root(t), "nginx"))
 }

@@ -12,7 +12,7 @@ import (
 	"isukit/infra/host"
 )
 
-// TestExitCode holds what is said of an error, and the code that it means.
+// TestExitCode checks the text of an error, and its exit code.
 func TestExitCode(t *testing.T) {
 	left := errors.New("stop db-1: no such process")
 	for _, tt := range []struct {

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// serveBrokenApp listens where the app's configuration says: a proxy beside it comes over the socket.
+// serveBrokenApp listens at the address in the app's configuration: a proxy on the same host uses the socket.
 func serveBrokenApp(config string) error {
 	text, err := os.ReadFile(config)
 	if err != nil {

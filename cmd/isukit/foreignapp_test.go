@@ -184,7 +184,7 @@ func (f *foreignTeam) wantBefore(t *testing.T, when string) {
 	}
 }
 
-// ask asks the site for a page.
+// ask fetches a page of the site.
 func (f *foreignTeam) ask(t *testing.T, method, path string) string {
 	t.Helper()
 	return f.lab.Must(t, "generator", fmt.Sprintf(`perl -MIO::Socket::INET -e 'my $c = IO::Socket::INET->new("%s:80") or die; print $c "%s %s HTTP/1.1\r\nHost: team\r\nConnection: close\r\n\r\n"; $c->flush; local $/; my $all = <$c>; $all =~ /^HTTP\/1.1 200/ or die $all; $all =~ s/.*?\r\n\r\n//s; print $all'`, f.lab.Address(t, "s1"), method, path))
@@ -398,7 +398,7 @@ func (f *foreignTeam) day(t *testing.T) {
 	f.wantBefore(t, "after the day")
 }
 
-// replicas asks the databases of a role that a topology has on two hosts, for an app that writes to both by itself.
+// replicas queries the databases of a role that a topology has on two hosts, for an app that writes to both.
 func (f *foreignTeam) replicas(t *testing.T) {
 	defer write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
 	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.NewReplacer(`"{db}"`, `"{db:1}"`, "topologies:\n", "topologies:\n  twin: {db: [s2, s3], app: s1, proxy: s1}\n").Replace(foreignProject))
@@ -420,7 +420,7 @@ func (f *foreignTeam) replicas(t *testing.T) {
 	f.wantBefore(t, "after its databases were asked")
 }
 
-// killed kills isukit while it applies; the next command takes everything back, or finishes.
+// killed kills isukit while it applies; the next command reverts everything, or finishes.
 func (f *foreignTeam) killed(t *testing.T) {
 	kills, err := strconv.Atoi(os.Getenv("ISUKIT_KILLS"))
 	if err != nil {

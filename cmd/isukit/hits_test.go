@@ -18,7 +18,7 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// loggedRound writes a round whose hits went to a real server, every third of them to a page that does not exist.
+// loggedRound writes a round whose hits were sent to a real server, every third of them to a page that does not exist.
 func loggedRound(t *testing.T, dir string, hits int) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -237,7 +237,7 @@ func TestServeInChromium(t *testing.T) {
 	server := httptest.NewServer(newRoundServer(hostileRounds(t, canary.URL)).handler())
 	defer server.Close()
 	for _, path := range evilPaths() {
-		_ = b.Send("Page.navigate", map[string]any{"url": server.URL + path}, nil) // what is saved and not shown is no error
+		_ = b.Send("Page.navigate", map[string]any{"url": server.URL + path}, nil) // a saved decode that is not shown is not an error
 		var title, href string
 		for range 100 {
 			if b.Eval("document.readyState + ' ' + location.href", &href); strings.HasPrefix(href, "complete ") {
@@ -264,7 +264,7 @@ func TestServeInChromium(t *testing.T) {
 	}
 }
 
-// TestForeignProject holds that nothing of a project file runs that is new to the machine, or has changed, unless somebody says so.
+// TestForeignProject: a project file that is new to the machine, or has changed, runs nothing without consent.
 func TestForeignProject(t *testing.T) {
 	t.Setenv("ISUKIT_YES", "0")
 	dir, state := standIn(t, "", "touch ran; echo '{\"pass\":true,\"score\":5}'"), t.TempDir()

@@ -10,7 +10,7 @@ import (
 	"isukit/infra/infratest"
 )
 
-// TestHostsFaults: what is wrong is told before a host is asked, and a host that is gone with what to do.
+// TestHostsFaults: errors of the command line come before a host is contacted, and a host that is gone is reported with a hint.
 func TestHostsFaults(t *testing.T) {
 	infratest.Real(t)
 	dir := t.TempDir()

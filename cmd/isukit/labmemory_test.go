@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestRoundNamesTheKilled plays a round on a database that needs more than its host has (MySQL, on 192 MiB): the kernel kills it, and
-// the round says which role, on which host. A buffer pool that is larger is refused before.
+// TestRoundNamesTheKilled plays a round on a database that needs more memory than its host has (MySQL, on 192 MiB): the kernel kills it,
+// and the round names the role and the host. A larger buffer pool is refused before.
 func TestRoundNamesTheKilled(t *testing.T) {
 	t.Parallel()
 	program, env, stateDir := topologyEnv(t)

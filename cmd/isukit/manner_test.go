@@ -60,7 +60,7 @@ func TestHelpIsOneScreen(t *testing.T) {
 	}
 }
 
-// TestWrongInput holds that what a user gets wrong is said before anything starts, with a hint and exit code 2.
+// TestWrongInput: user errors are reported before anything starts, with a hint and exit code 2.
 func TestWrongInput(t *testing.T) {
 	dir := t.TempDir()
 	there := filepath.Join(dir, "there.pcap")

@@ -38,7 +38,7 @@ func (v *vanishing) Run(ctx context.Context, c host.Command) (host.Result, error
 	return v.Host.Run(ctx, c)
 }
 
-// TestHostThatGoesAway plays a round during which a host is lost: what the others tell is kept, and what is missing is said.
+// TestHostThatGoesAway plays a round during which a host is lost: the others' data is kept, and the missing part is reported.
 func TestHostThatGoesAway(t *testing.T) {
 	t.Parallel()
 	dir := standIn(t, "hosts: [{name: s1}, {name: s2}]", hit+"for i in 1 2 3; do hit /a; sleep 0.7; done; echo '{\"score\":9}'")

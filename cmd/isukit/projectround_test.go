@@ -96,7 +96,7 @@ echo '{"pass":true,"score":1234,"messages":["a hint"]}'`)
 	}
 }
 
-// TestProjectRoundThatFails holds that every way to fail is a recorded round that says what went wrong.
+// TestProjectRoundThatFails: every failure is a recorded round with its reason.
 func TestProjectRoundThatFails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ more, command, reason, warning string }{
@@ -184,7 +184,7 @@ func TestKnownSecretsAreNotKept(t *testing.T) {
 	}
 }
 
-// TestObserve has somebody else start the benchmark, with requests before and after it.
+// TestObserve starts the benchmark outside isukit, with requests before and after it.
 func TestObserve(t *testing.T) {
 	t.Parallel()
 	dir := standIn(t, "", "true")

@@ -11,7 +11,7 @@ import (
 	"isukit/infra/project"
 )
 
-// TestProjectTakesHostsOfATopology names hosts that only the topology file beside the project knows.
+// TestProjectTakesHostsOfATopology names hosts that only the topology file next to the project has.
 func TestProjectTakesHostsOfATopology(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "two.yaml"), `name: two

@@ -56,7 +56,7 @@ func TestRoundWithoutRightToRead(t *testing.T) {
 	}
 }
 
-// TestRoundOnFullDisk plays a round whose results lie on a disk of 64 KiB: the record is kept elsewhere, and says so.
+// TestRoundOnFullDisk plays a round whose results are on a disk of 64 KiB: the record is saved elsewhere, with a warning.
 func TestRoundOnFullDisk(t *testing.T) {
 	infratest.Real(t)
 	t.Parallel()

@@ -48,8 +48,8 @@ func apart(t *testing.T) (binary string, inside bool) {
 	return filepath.Join(dir, "isukit"), infratest.Apart(t, env+"="+dir)
 }
 
-// testStateDir is a state directory of the test alone, but with the machine's prepared data: preparing it anew for every
-// test would take most of the time.
+// testStateDir is a state directory of the test alone, except for the machine's prepared data: preparing it for every test would take most
+// of the time.
 func testStateDir(t *testing.T) string {
 	t.Helper()
 	cache := filepath.Join(infratest.Root(t), ".local", "cache", "state")

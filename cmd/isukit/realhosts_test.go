@@ -17,8 +17,8 @@ import (
 	"isukit/infra/infratest/wait"
 )
 
-// serverState is what isukit must leave on a server as it was: files with their contents but for those that systemd, logs and logins
-// write, and the copies that useradd keeps (/etc/passwd-), accounts, units, mounts, what listens, processes, rules and settings.
+// serverState is what isukit must leave unchanged on a server: files with their contents, without those that systemd, logs and logins write
+// and the copies of useradd (/etc/passwd-), accounts, units, mounts, listening ports, processes, rules and settings.
 const serverState = `find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -path /var/log -o -path /var/tmp -o -path /var/cache \
 	-o -path /var/lib/systemd -o -path /var/lib/dbus -o -path /etc/machine-id -o -path '/etc/*-' \) -prune -o -newer /etc/isukit-test-began ! -type d -print -exec sha256sum {} + 2>/dev/null | sort
 ls -A / /etc /etc/systemd/system /etc/systemd/system/* /etc/sysctl.d /etc/tmpfiles.d /var/lib /home /run/systemd/system 2>/dev/null | grep -v '[a-z]-$'
@@ -152,7 +152,7 @@ func TestRealHosts(t *testing.T) {
 	s.isukit(t, ui.ExitOK, "tune", "verify", "--driver", "ssh")
 	s.isukit(t, ui.ExitUsage, "topology", "verify", "--driver", "ssh", "--reboot", "all") // there is nobody to ask
 	if out := s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh", "--reboot", "all", "--no-ask", "--duration", "2s"); !strings.Contains(out, "everything matches the applied topology") ||
-		strings.Contains(out, "dataset") { // the data is not made anew
+		strings.Contains(out, "dataset") { // the data is not made again
 		t.Errorf("verify --reboot all:\n%s", out)
 	}
 	s.away(t)
@@ -186,7 +186,7 @@ systemctl daemon-reload && systemctl enable -q fu-on && systemctl enable -q --ru
 	}
 }
 
-// away has a server lose its network: what the others say is told, and which one is silent.
+// away lets a server lose its network: the others' output is printed, and the silent one is named.
 func (s *realSite) away(t *testing.T) {
 	t.Helper()
 	if err := s.lab.Cable(t.Context(), "s2", false); err != nil {
@@ -259,7 +259,7 @@ func (s *realSite) project(t *testing.T) {
 	s.isukit(t, ui.ExitOK, "topology", "verify", "--driver", "ssh")
 }
 
-// team has somebody log in and out whose account is taken back at once, while systemd still keeps their manager.
+// team logs a person in and out whose account is reverted immediately, while systemd still keeps their manager.
 func (s *realSite) team(t *testing.T) {
 	t.Helper()
 	s.isukit(t, ui.ExitOK, "hosts", "init", "--user", "alice="+filepath.Join(s.lab.Dir, "other.pub"), "s1=10.77.0.11", "s2=10.77.0.12")

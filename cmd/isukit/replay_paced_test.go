@@ -134,7 +134,7 @@ func TestReplayPaced(t *testing.T) {
 	}
 }
 
-// TestReplaySaysItIsLate has the command say that answers came later than they did, and held up requests.
+// TestReplaySaysItIsLate: the command reports that answers came later than captured, and delayed requests.
 func TestReplaySaysItIsLate(t *testing.T) {
 	t.Parallel()
 	file := timedCapture(t, []timed{{"/1/slow", 0}, {"/1/after", 50 * time.Millisecond}})

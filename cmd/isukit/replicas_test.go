@@ -114,7 +114,7 @@ func replicasByHand(t *testing.T, running *infra.Running, id string) {
 	}
 }
 
-// TestReplicasThatReplicate looks by hand at a source and its native replica, of which the commands mend nothing.
+// TestReplicasThatReplicate compares a source with its native replica; the commands repair nothing there.
 func TestReplicasThatReplicate(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {

@@ -307,7 +307,7 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
-// TestDeadServersAreNamed kills one server of a round during its load: the round fails and says which one it was.
+// TestDeadServersAreNamed kills one server of a round during its load: the round fails and names it.
 func TestDeadServersAreNamed(t *testing.T) {
 	t.Parallel()
 	engine := infratest.Engines(t)[0]

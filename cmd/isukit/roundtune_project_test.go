@@ -87,8 +87,8 @@ func (s *tunableProject) wantTuned(t *testing.T, when string, want bool) {
 	}
 }
 
-// TestProjectRoundTunings plays rounds of a project with a tuning of its database: it is in the record, and taken back, also when isukit
-// is killed in between.
+// TestProjectRoundTunings plays rounds of a project with a tuning of its database: it is in the record and reverted, also when isukit is
+// killed in between.
 func TestProjectRoundTunings(t *testing.T) {
 	t.Parallel()
 	s := newTunableProject(t)

@@ -15,8 +15,8 @@ import (
 	"isukit/infra/tune"
 )
 
-// TestRoundTunings plays a round on a topology that names a tuning, with another one by --tune: both are applied, on record and
-// taken back, and what stays up afterwards is as it was applied.
+// TestRoundTunings plays a round on a topology that names a tuning, with another one by --tune: both are applied, recorded and reverted,
+// and the deployed topology is as it was applied.
 func TestRoundTunings(t *testing.T) {
 	t.Parallel()
 	engine := infratest.Engines(t)[0]

@@ -56,7 +56,7 @@ func (c printedScore) check(t *testing.T) {
 	if got := c.ofRound(t, dir, command); got != want {
 		t.Errorf("%s: round: %q gives %s, want %s", c.Name, c.Stdout+c.Stderr, got, want)
 	}
-	// Ratios are compared, so what is not above 0 is refused there.
+	// Ratios are compared, so only values above 0 are allowed there.
 	if got := c.ofCompare(t, dir, command); got != want && !(c.Score <= 0 && got == "refused") {
 		t.Errorf("%s: compare: %q gives %s, want %s", c.Name, c.Stdout+c.Stderr, got, want)
 	}

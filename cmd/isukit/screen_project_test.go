@@ -37,7 +37,7 @@ func TestProjectScreen(t *testing.T) {
 	// The plan, and two lines a round: it ends while the costly tuning is applied, by Ctrl-C after the sixth round, by a kill after the ninth.
 	running := first
 	for n, end := range []os.Signal{os.Interrupt, os.Kill} {
-		for want := 1; want <= 14+6*n; want++ { // each by itself: all together take more than a minute on a busy machine
+		for want := 1; want <= 14+6*n; want++ { // each alone: all together take more than a minute on a busy machine
 			wait.For(t, fmt.Sprintf("line %d of the screen", want), func() bool { return lines() >= want })
 		}
 		wait.For(t, "the costly tuning", func() bool {
@@ -47,7 +47,7 @@ func TestProjectScreen(t *testing.T) {
 		if err := running.Process.Signal(end); err != nil {
 			t.Fatal(err)
 		}
-		_ = running.Wait() // it was ended
+		_ = running.Wait() // it was stopped
 		if end == os.Interrupt {
 			s.wantTuned(t, "after Ctrl-C", false)
 			running = isukitCommand(t, s.dir, s.state, "screen", "resume")

@@ -37,7 +37,7 @@ var packers = map[string]func(io.Writer) io.WriteCloser{
 	"zstd":    func(w io.Writer) io.WriteCloser { z, _ := zstd.NewWriter(w); return z },
 }
 
-// TestSendShowsWhatCame: whatever a server answers is shown, and where isukit does not go on it says what there is.
+// TestSendShowsWhatCame: every response is shown, and where isukit stops it prints the rest.
 func TestSendShowsWhatCame(t *testing.T) {
 	team, err := googleproto.Marshal(&portalv1.Error{Code: "c", Message: "寿司"})
 	if err != nil {

@@ -33,7 +33,7 @@ func TestServeNotes(t *testing.T) {
 		"a path":                {nil, "../x", "a note", 404},
 		"nothing":               {nil, id, " ", 500},
 		"more than a note":      {nil, id, strings.Repeat("x", 5000), 500},
-		"far more than a note":  {nil, id, strings.Repeat("x", 1<<20), 404}, // nothing of the form is read
+		"far more than a note":  {nil, id, strings.Repeat("x", 1<<20), 404}, // the form is not read
 	} {
 		req, _ := http.NewRequest(http.MethodPost, server.URL+"/notes", strings.NewReader(url.Values{"round": {c.round}, "text": {c.text}}.Encode()))
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")

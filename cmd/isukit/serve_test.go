@@ -112,7 +112,7 @@ func TestServeWantsItsToken(t *testing.T) {
 	}
 }
 
-// TestServeStops holds that the command ends when it is told to, and that a bad address is the user's fault.
+// TestServeStops: the command ends with its signal, and a bad address is the user's error.
 func TestServeStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()

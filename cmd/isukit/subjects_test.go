@@ -24,7 +24,7 @@ const (
 
 var subjectNames = [allSubjects]string{"the portal with driver local", "the portal in the lab", "a project on this machine", "a project over ssh"}
 
-// outcome is a command line, and "" where it works or what it refuses with. nil arguments are no command line.
+// outcome is a command line, and the error that refuses it, or "". nil arguments are skipped.
 type outcome struct {
 	args    []string
 	refuses string
@@ -93,8 +93,9 @@ var outcomes = []struct {
 	{"topology down", [allSubjects]outcome{{[]string{"--driver", "local"}, ""}, {[]string{"--driver", "lab"}, ""}, {}, {}}},
 }
 
-// subjectless are commands that are about files, records, addresses or isukit itself, and those that have a table of their own: screen and autotune play
-// rounds as compare does, advise, note and restore are about kept rounds, hosts and doctor probe are about bare hosts, capture and lab shell end when they are told to.
+// subjectless are commands about files, records, addresses or isukit itself, and those with a table of their own: screen and autotune play
+// rounds as compare does, advise, note and restore take saved rounds, hosts and doctor probe take new hosts, capture and lab shell end by a
+// signal.
 var subjectless = []string{"capture", "decode", "diff", "digest access", "digest queries", "doctor lint", "doctor probe", "encode", "hits", "hosts init", "hosts ls",
 	"hosts revert", "init", "lab down", "lab link", "lab shell", "lab up", "latency", "ls", "man", "replay", "replicas lint", "routes learn", "screen resume", "send", "serve",
 	"topology diff", "topology ls", "topology show", "tune ls", "tune show", "types", "version", "screen", "autotune", "routes", "advise", "autotune resume", "note", "restore", "next", "digest diff"}

@@ -94,7 +94,7 @@ func kills(few int) int {
 	return few
 }
 
-// drawn are the moments of the seed ISUKIT_KILLS_SEED, or of one that is told.
+// drawn are the moments from the seed ISUKIT_KILLS_SEED, or from a random one, which is printed.
 func drawn(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed, err := strconv.ParseUint(os.Getenv("ISUKIT_KILLS_SEED"), 10, 64)
@@ -151,7 +151,7 @@ type killing struct {
 	run   func(args ...string) (string, error) // isukit topology
 	kill  func(goal string, after time.Duration)
 	up    func()          // looks at what is up
-	down  func(do func()) // does it, and looks at what is left
+	down  func(do func()) // does it, and inspects the rest
 }
 
 // killApplies kills applies: each time the next apply, or every fourth time the next down, does what it should.

@@ -17,9 +17,9 @@ import (
 	"isukit/infra/infratest/wait"
 )
 
-// farHost tells what is on a host: units, isukit's directories, commands under way, mounts where it writes, ports that listen, and the
-// processes of its network namespace. sshd's own for each connection and the command that looks come and go; other mounts are the
-// machine's, whose other tests make and remove some.
+// farHost lists what is on a host: units, isukit's directories, commands in progress, mounts where it writes, listening ports, and the
+// processes of its network namespace. sshd's own for each connection and the listing command come and go; other mounts are the machine's,
+// whose other tests make and remove some.
 const farHost = `ls -d /etc/systemd/system/isukit-* /var/lib/isukit* 2>/dev/null
 find /run/isukit /run/isukit.holder -type f 2>/dev/null
 awk '$2 ~ "^/(etc|home|opt|var)(/|$)" { print $1, $2, $3 }' /proc/self/mounts | sort
@@ -149,8 +149,8 @@ cat /etc/passwd; sha256sum /var/lib/isukit/*/nginx.conf /var/lib/isukit/*/my.cnf
 sysctl net.core.somaxconn net.ipv4.ip_local_port_range net.ipv4.tcp_max_syn_backlog
 ls /etc/sysctl.d /etc/systemd/system/*.d /etc/ssh/ssh_config.d /etc/sudoers.d /var/lib | grep -v isukit-test`
 
-// TestCommandsCutOffOverSSH cuts commands over hosts off at random moments: the command that takes them back, or makes them again, leaves
-// the hosts as they were: one command that is drawn, once; make stress-topology does it 20 times with each.
+// TestCommandsCutOffOverSSH interrupts commands over hosts at random moments: the command that reverts or repeats them leaves the hosts as
+// they were. It does one random command once; make stress-topology does each 20 times.
 func TestCommandsCutOffOverSSH(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
@@ -200,8 +200,8 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 	must("topology", "down", "--driver", "ssh", "-q")
 }
 
-// TestTopologyOverSSH places topologies on hosts with sshd: what goes wrong is told with what to do and leaves what ran running,
-// an isukit that is killed is followed by one that ends in what was declared, and down leaves nothing.
+// TestTopologyOverSSH places topologies on hosts with sshd: errors have a hint and leave the running services alone, an isukit after a
+// killed one ends in the declared state, and down leaves nothing.
 func TestTopologyOverSSH(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)

@@ -82,7 +82,7 @@ func traffic(t testing.TB, n int, clientTLS *tls.Config, packed bool, record fun
 			}()
 		}
 		wg.Wait()
-		// Whoever closes idle connections while another worker uses them loses nothing; done once, in the end.
+		// Closing idle connections while another worker uses them loses nothing; done once, at the end.
 		transport.CloseIdleConnections()
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -172,14 +172,13 @@ func TestCaptureTruthRound(t *testing.T) {
 	}
 }
 
-// ofARound is what tshark, too, can tell of a round's exchanges: it gives bytes for bodies of types that it has no dissector for,
-// so not for JSON and CSS.
+// ofARound is what tshark can show of a round's exchanges, too: it gives bytes for bodies without a dissector, but not for JSON and CSS.
 func ofARound(exchanges []exchange.ExchangeJSON) []sentExchange {
 	var all []sentExchange
 	for _, e := range exchanges {
 		_, uri, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.URL, "http://"), "https://"), "/")
 		sent := sentExchange{e.Method, "/" + uri, e.Status, e.ReqSHA256, e.RespSHA256}
-		if e.ReqType == "" && e.Status != 413 { // what is too large is no message, and protobuf by its content type all the same
+		if e.ReqType == "" && e.Status != 413 { // a body that is too large is not a message, but is protobuf by its content type
 			sent.Req = hashOf(nil)
 		}
 		if e.RespType == "" {

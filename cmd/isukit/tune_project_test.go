@@ -167,8 +167,8 @@ cut -d ' ' -f 1 /var/log/app.log | sort -u | wc -l`, requests))
 
 var teamTunings = []string{"nginx/keepalive", "nginx/measure", "mysql/durability-relaxed", "mysql/measure", "limits/nofile", "sysctl/ports"}
 
-// TestTuneProjectOverSSH tunes the units of a project's hosts from a laptop: what is applied shows in what they do, it is taken back to
-// the byte, and also when isukit is killed meanwhile.
+// TestTuneProjectOverSSH tunes the units of a project's hosts from a laptop: they behave as tuned, and all is reverted to the byte, also
+// when isukit is killed meanwhile.
 func TestTuneProjectOverSSH(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTuneSite applies tunings to what is up with each driver, and takes them back: afterwards everything matches the applied topology.
+// TestTuneSite applies tunings to each driver's deployment and reverts them: afterwards everything matches the applied topology.
 func TestTuneSite(t *testing.T) {
 	t.Parallel()
 	program, env, _ := topologyEnv(t)

@@ -7,7 +7,7 @@ import (
 	"isukit/cmd/internal/ui"
 )
 
-// TestTyposAreGuessed holds that the hints of commands say what may have been meant.
+// TestTyposAreGuessed: the hints of commands suggest the nearest name.
 func TestTyposAreGuessed(t *testing.T) {
 	for line, want := range map[string]string{
 		"round -t fanut-2":               "did you mean fanout-2?",

@@ -133,8 +133,8 @@ func TestSendCommand(t *testing.T) {
 	}
 }
 
-// TestReplayCommand replays a HAR file: against the server it came from all is the same, with new sessions in place of the
-// captured ones; against one that answers otherwise the difference is named.
+// TestReplayCommand replays a HAR file: against the same server nothing differs, with new sessions instead of the captured ones; against
+// one that answers otherwise the difference is named.
 func TestReplayCommand(t *testing.T) {
 	har := filepath.Join(t.TempDir(), "a.har")
 	const entries = `{"log":{"version":"1.2","entries":[

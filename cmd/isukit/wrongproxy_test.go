@@ -40,7 +40,7 @@ type wrongProxy struct {
 	delay time.Duration
 
 	mu   sync.Mutex
-	kept map[string]kept // by path and, but for swaps, by cookie
+	kept map[string]kept // by path and, except for swaps, by cookie
 }
 
 // kept is an answer that was given before.

@@ -44,7 +44,7 @@ func TestFindNothing(t *testing.T) {
 	}
 }
 
-// TestCached: many at once build once; what fails or was left unfinished is not kept.
+// TestCached: many callers together build once; a failed or unfinished build is not kept.
 func TestCached(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache", "entry")
 	failure := errors.New("no")
@@ -230,7 +230,7 @@ func TestInstance(t *testing.T) {
 	}
 }
 
-// TestWaitReadySaysWhy: a server that dies is reported with the end of its log, at once.
+// TestWaitReadySaysWhy: a server that dies is reported immediately, with the end of its log.
 func TestWaitReadySaysWhy(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {

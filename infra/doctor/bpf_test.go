@@ -19,8 +19,8 @@ const (
 )
 
 // rewritesHeader loads a program that sets the TOS of every IPv4 packet, and pins it: with bpf_skb_store_bytes and BPF_F_RECOMPUTE_CSUM, a
-// flag that mends the checksum of the packet's payload and not the one of the IP header; or, with replaces, with bpf_l3_csum_replace, which mends
-// that one. It returns the pin's path.
+// flag that corrects the checksum of the packet's payload and not the one of the IP header; or, with replaces, with bpf_l3_csum_replace,
+// which corrects that one. It returns the pin's path.
 func rewritesHeader(t *testing.T, replaces bool) string {
 	t.Helper()
 	const recompute = 1                  // BPF_F_RECOMPUTE_CSUM

@@ -29,8 +29,7 @@ func serverSays(t *testing.T, file string) string {
 	return string(out)
 }
 
-// TestConfigIgnored makes option files that a real server passes over, and one beside them that it reads. Whether it does is
-// asked of the server.
+// TestConfigIgnored makes option files that a real server ignores, and one that it reads. The server itself decides which.
 func TestConfigIgnored(t *testing.T) {
 	infratest.Real(t)
 	const setting = "[mysqld]\nmax_connections = 77\n"
@@ -98,8 +97,7 @@ func ignored(t *testing.T, server doctor.Process, options []mysql.OptionFile) []
 	return diagnose(t, "config-ignored", &doctor.Observed{Hosts: []doctor.Host{h}})
 }
 
-// TestHiddenByTheSystem goes by files: AppArmor is not in every kernel, and systemd is not here. What they would do is told by
-// what a host prints of them.
+// TestHiddenByTheSystem uses files: not every kernel has AppArmor, and systemd does not run here. What they would do is in a host's output.
 func TestHiddenByTheSystem(t *testing.T) {
 	infratest.Real(t)
 	root := fakeRoot(t, map[string]string{
@@ -127,7 +125,7 @@ func TestHiddenByTheSystem(t *testing.T) {
 	wantSilence(t, "readable /home", ignored(t, server, file("/home/isucon/a.cnf")))
 }
 
-// TestMitigations goes by files: there is no grub here.
+// TestMitigations uses files: grub is not installed here.
 func TestMitigations(t *testing.T) {
 	infratest.Real(t)
 	boot := func(cmdline, grub string) []doctor.Finding {
@@ -179,7 +177,7 @@ func TestCPUOthers(t *testing.T) {
 	if st, err := proc.Read(pid); err != nil || st.State == 'T' {
 		t.Errorf("it is %c after start (%v)", st.State, err)
 	}
-	// A process that is gone is told as such; another that has got its id would not be touched.
+	// A process that is gone is reported so; another one with its id would not be touched.
 	if _, err := stops.Stop(t.Context(), fmt.Sprint(pid), when); err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestQueryCache(t *testing.T) {
 				t.Fatal(err)
 			}
 			if engine == "mariadb" {
-				// It switches the cache on by itself when the file gives it a size; what a team sets while it runs does nothing.
+				// The server switches the cache on when the file gives it a size; setting it while it runs does nothing.
 				db := infratest.StartDBWith(t, engine, file)
 				wantSilence(t, "on", diagnose(t, "query-cache", ofDatabase(lookAt(t, db))))
 				db.Exec(t, "SET GLOBAL query_cache_type = OFF", "SET GLOBAL query_cache_size = 16777216")

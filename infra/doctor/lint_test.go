@@ -8,7 +8,7 @@ import (
 	"isukit/infra/infratest"
 )
 
-// TestLints: what a file shows by itself, and files beside it that are as they should be.
+// TestLints: what a file shows alone, with correct files next to it.
 func TestLints(t *testing.T) {
 	const vpa = `apiVersion: autoscaling.k8s.io/v1
 kind: VerticalPodAutoscaler

@@ -85,7 +85,7 @@ func (n *network) logins(t *testing.T) []doctor.Finding {
 	return diagnose(t, "db-login", o)
 }
 
-// TestLogin takes away, layer by layer, what a client on another host needs; with the fix that is told, it is silent again.
+// TestLogin removes, layer by layer, what a client on another host needs; with the suggested fix the check is silent again.
 func TestLogin(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {

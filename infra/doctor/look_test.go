@@ -76,7 +76,7 @@ func TestLook(t *testing.T) {
 		}
 	}
 	wantFinding(t, "inodes", diagnose(t, "disk-full", observed(h)), doctor.Warn, "find", "9 of 10 inodes")
-	for n := range len(printed) { // whatever is cut off must not stop it
+	for n := range len(printed) { // truncated input must not stop it
 		if _, err := doctor.Look(t.Context(), looked{text: printed[:n]}, doctor.LookOptions{}); err != nil {
 			t.Fatal(err)
 		}

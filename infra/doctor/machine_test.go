@@ -148,7 +148,7 @@ func TestDiskFull(t *testing.T) {
 	wantFinding(t, "8 MiB left", findings(), doctor.Crit, "du -xh", "98 % full")
 }
 
-// TestSwap goes by files: this kernel may have no swap, and giving it one would change the machine.
+// TestSwap uses files: this kernel may have no swap, and giving it one would change the machine.
 func TestSwap(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)

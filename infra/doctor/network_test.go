@@ -105,7 +105,7 @@ func (n *network) observe(t *testing.T) *doctor.Observed {
 			seen <- h
 		}()
 	}
-	time.Sleep(300 * time.Millisecond) // the first counting has happened by then, or the second finds it all the same
+	time.Sleep(300 * time.Millisecond) // the first count is done, or the second finds it anyway
 	paths, err := doctor.TryWays(t.Context(), map[string]host.Host{"s1": n.s1}, doctor.Ways{"s1": {{To: "s2", Target: n.target}}}, probe())
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func (n *network) observe(t *testing.T) *doctor.Observed {
 	return o
 }
 
-// networkChecks are all that go by paths.
+// networkChecks are all that use paths.
 func networkChecks(t *testing.T, o *doctor.Observed) []doctor.Finding {
 	t.Helper()
 	checks, err := doctor.Select(doctor.Checks(), []string{"mtu-black-hole", "mtu-path", "mtu-differs", "ip-checksum", "db-login", "clock"}, nil)
@@ -221,7 +221,7 @@ func TestBlackHole(t *testing.T) {
 	}
 }
 
-// TestSilentRouter is variant B: a router with a smaller MTU behind it that does not say so, since its ICMP is dropped.
+// TestSilentRouter is variant B: a router with a smaller MTU behind it that does not report it, since its ICMP is dropped.
 func TestSilentRouter(t *testing.T) {
 	t.Parallel()
 	n := withDatabase(t, infratest.Engines(t)[0], true)
@@ -243,7 +243,7 @@ func TestSilentRouter(t *testing.T) {
 `, "nft", "-f", "-")
 	found := networkChecks(t, n.observe(t))
 	wantFinding(t, "a router that does not", found, doctor.Crit, "mtu 1500", "mtu-black-hole", "1500 bytes arrive", "lost without a word")
-	// A clamp makes TCP work; what is left is worth a note.
+	// A clamp makes TCP work; the rest deserves a note.
 	n.inSwitch(t, fmt.Sprintf(`table inet clamp { chain f { type filter hook forward priority 0; tcp flags syn tcp option maxseg size set %d
 }
 }

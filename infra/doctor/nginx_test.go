@@ -91,7 +91,7 @@ func TestProxyCache(t *testing.T) {
 	}
 }
 
-// TestProxyCacheInARecord goes by what the log of a round counted.
+// TestProxyCacheInARecord uses the counts in a round's log.
 func TestProxyCacheInARecord(t *testing.T) {
 	record := func(counts map[string]int64) []doctor.Finding {
 		return diagnose(t, "proxy-cache", &doctor.Observed{Routes: []doctor.CachedRoute{{Name: "GET /api", Counts: counts}}})
@@ -102,7 +102,7 @@ func TestProxyCacheInARecord(t *testing.T) {
 	wantFinding(t, "misses", record(map[string]int64{"MISS": 300}), doctor.Warn, "proxy-cache", "300 misses and not one hit")
 }
 
-// TestRunningNginx finds an nginx by its process, as on a host that isukit knows nothing of.
+// TestRunningNginx finds an nginx by its process, on a host that isukit does not know.
 func TestRunningNginx(t *testing.T) {
 	n := infratest.StartNginx(t, "proxy_cache_path cache keys_zone=c:1m;", "location /x { proxy_pass http://127.0.0.1:1; proxy_cache c; }")
 	at := here(t)
@@ -151,8 +151,8 @@ func TestJSONContains(t *testing.T) {
 	}
 }
 
-// TestChecksum attaches a program to what a host sends that rewrites the IP header, with bpf_l3_csum_replace, which is right, and with
-// BPF_F_RECOMPUTE_CSUM.
+// TestChecksum attaches a program to a host's outgoing packets that rewrites the IP header: correctly with bpf_l3_csum_replace, and wrongly
+// with BPF_F_RECOMPUTE_CSUM.
 func TestChecksum(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("tc"); err != nil {

@@ -32,7 +32,7 @@ func TestReplicated(t *testing.T) {
 			rows(1)
 			r.ResumeCopying(t, 1)
 			rows(2)
-			r.DBs[1].Restart() // replication begins again by itself
+			r.DBs[1].Restart() // replication continues alone
 			r.DBs[0].Exec(t, "INSERT INTO d.t VALUES (9)")
 			rows(3)
 		})

@@ -79,8 +79,8 @@ func TestParseSettings(t *testing.T) {
 	}
 }
 
-// TestMarkAndFetch follows a log that is appended to, one that its server reopens, and those that somebody else rotates: what was
-// renamed, copied and truncated, or packed meanwhile is read from where the mark was.
+// TestMarkAndFetch follows a log that is appended to, one that its server reopens, and those that another program rotates: what was
+// renamed, copied and truncated, or packed meanwhile is read from the mark on.
 func TestMarkAndFetch(t *testing.T) {
 	h, err := machine.OpenHere(t.TempDir())
 	if err != nil {

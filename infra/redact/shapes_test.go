@@ -28,7 +28,7 @@ var strung = []string{
 	`ALTER USER isu IDENTIFIED BY 'SECRET'`, `SET PASSWORD FOR x = PASSWORD('SECRET')`, `CHANGE MASTER TO MASTER_PASSWORD='SECRET'`,
 }
 
-// loose are those without quotes: such values have no space and no separator in them.
+// loose are those without quotes: such values contain neither a space nor a separator.
 var loose = []string{
 	`DB_PASSWORD=SECRET`, `export DB_PASSWORD=SECRET`, `Environment=DB_PASSWORD=SECRET`, `password: SECRET`, `password = SECRET`, `db.password=SECRET`, `requirepass SECRET`, `masterauth SECRET`, `machine h login u password SECRET`,
 	`sshpass -p SECRET ssh x`, `sshpass -pSECRET ssh x`, `mysql -u isu -pSECRET`, `mysql --password=SECRET`, `curl -u admin:SECRET http://x/`, `--token SECRET`, `-token=SECRET`, `redis-cli -a SECRET ping`, `ENV DB_PASSWORD SECRET`, `ARG DB_PASSWORD=SECRET`,

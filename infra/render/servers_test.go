@@ -67,8 +67,8 @@ func checkEnvoy(text []byte) error {
 	return b.ValidateAll()
 }
 
-// proxies starts a proxy of each kind on rendered files in front of a stand-in for web and api that says which of the
-// two it is, and calls test with the proxy's URL and directory.
+// proxies starts a proxy of each kind on rendered files in front of a substitute for web and api that answers with its name, and calls test
+// with the proxy's URL and directory.
 func proxies(t *testing.T, test func(t *testing.T, base, dir string, stop func())) {
 	infratest.Real(t)
 	for _, kind := range []topology.Kind{topology.Nginx, topology.Envoy} {

@@ -113,7 +113,7 @@ func TestMySQLByHand(t *testing.T) {
 			state := t.TempDir()
 			db, target := database(t, h, engine, filepath.Join(state, "tune"))
 			restarts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path != "/"+filepath.Base(state)+"/"+engine+"-restart" { // from whoever had this port before, and is still asked for
+				if r.URL.Path != "/"+filepath.Base(state)+"/"+engine+"-restart" { // from an earlier process on this port, which still gets requests
 					http.NotFound(w, r)
 					return
 				}

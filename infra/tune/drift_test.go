@@ -57,7 +57,7 @@ func edit(t *testing.T, file, old, with string) (plant, mend func(*testing.T)) {
 		}
 }
 
-// play plants each drift by itself: verify is silent before it, names it, and is silent again when it is mended.
+// play plants each drift alone: verify is silent before it, names it, and is silent again after the repair.
 func play(t *testing.T, target *tune.Target, drifts []drift) {
 	t.Helper()
 	for _, d := range drifts {

@@ -102,7 +102,7 @@ func TestEnvoy(t *testing.T) {
 				t.Errorf("got logged %t, filtered %t, %d connections for 4 requests; want %+v", logged, filtered, made, step)
 			}
 			if drift := verify(t, target); len(drift) > 0 {
-				// look has restarted Envoy, which is no drift.
+				// look has restarted Envoy, which is not drift.
 				t.Errorf("verify:\n%s", show(drift))
 			}
 			if back := revert(t, target); back.Has(tune.Left, tune.Failed) {

@@ -157,7 +157,7 @@ func TestNginx(t *testing.T) {
 	}
 }
 
-// TestNginxThatRefusesItsConfiguration: what nginx -t does not take is taken back at once.
+// TestNginxThatRefusesItsConfiguration: what nginx -t refuses is reverted immediately.
 func TestNginxThatRefusesItsConfiguration(t *testing.T) {
 	infratest.Real(t)
 	n := infratest.StartNginx(t, "", "location / { return 204; }")
@@ -266,7 +266,7 @@ func TestWithoutRoot(t *testing.T) {
 	}
 }
 
-// prefixed is a host whose commands somebody else runs, but for those about the records, which are the test's.
+// prefixed is a host whose commands another user runs, except for those about the records, which are the test's.
 type prefixed struct {
 	host.Host
 	argv  []string

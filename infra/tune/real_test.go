@@ -9,7 +9,7 @@ import (
 	"isukit/infra/tune"
 )
 
-// TestDatabase applies every tuning to both engines at once and takes them back.
+// TestDatabase applies every tuning to both engines in parallel and reverts them.
 func TestDatabase(t *testing.T) {
 	h := local(t)
 	for _, engine := range infratest.Engines(t) {
@@ -67,7 +67,7 @@ func databaseSnapshot(t *testing.T, db *infratest.DB) string {
 		if strings.HasPrefix(name, "gtid") || strings.HasPrefix(name, "pseudo_") || name == "timestamp" || name == "server_uuid" {
 			continue
 		}
-		// MariaDB sets it by itself whenever it opens its log, by what the file system can; a log that was resized is one.
+		// MariaDB sets it whenever it opens its log, by the file system; resizing the log opens it.
 		if name == "innodb_log_file_buffering" {
 			continue
 		}

@@ -106,7 +106,7 @@ func (s *sites) texts(t *testing.T) string {
 	return b.String()
 }
 
-// goesBack applies tunings, holds what a request shows then, verifies, applies them again, and takes them back.
+// goesBack applies tunings, checks a request, verifies, applies them again, and reverts them.
 func (s *sites) goesBack(t *testing.T, effect func(), names ...string) {
 	t.Helper()
 	before := s.texts(t)
@@ -209,7 +209,7 @@ func TestLogsOfASite(t *testing.T) {
 	}, "nginx/logs-off")
 }
 
-// TestSiteThatWins holds that verify tells of a file that came later, and has a directive that wins.
+// TestSiteThatWins: verify reports a file that came later, with a directive that wins.
 func TestSiteThatWins(t *testing.T) {
 	t.Parallel()
 	s := newSites(t, "", "location / { proxy_pass http://APP; }\n")

@@ -23,7 +23,7 @@ func sysctl(t testing.TB, ns, key string) string {
 	return strings.Join(strings.Fields(string(out)), " ")
 }
 
-// sysctls is what the namespace has, but for what counts or belongs to the whole machine.
+// sysctls are the namespace's, except for counters and those of the whole machine.
 func sysctls(t testing.TB, ns string) string {
 	t.Helper()
 	out, err := exec.Command("ip", "netns", "exec", ns, "sysctl", "-a", "--pattern", `^(net\.|vm\.(swap|dirty|over)|fs\.(file-max|nr_open))`).Output()

@@ -13,10 +13,9 @@ import (
 	"isukit/infra/tune"
 )
 
-// TestTakenBack applies all shipped tunings together, in orders that are drawn, to a target of each kind, then kills applies and
-// reverts at random moments; each time a revert leaves everything as it was. ISUKIT_TUNE_KILLS=30 kills so often and applies each
-// tuning by itself as well (make stress-tune); ISUKIT_TUNE_SEED draws again what a failed run drew. Its parts run alone, too:
-// -run TestTakenBack/mysql/kills.
+// TestTakenBack applies all shipped tunings together, in random orders, to a target of each kind, then kills applies and reverts at random
+// moments; each time a revert leaves everything as it was. ISUKIT_TUNE_KILLS=30 kills that often and applies each tuning alone as well
+// (make stress-tune); ISUKIT_TUNE_SEED repeats a failed run. Its parts run alone, too: -run TestTakenBack/mysql/kills.
 func TestTakenBack(t *testing.T) {
 	infratest.Real(t)
 	kills, full := 2, false
@@ -39,7 +38,7 @@ func TestTakenBack(t *testing.T) {
 	}
 }
 
-// takeBack is a world in which tunings are applied and taken back.
+// takeBack is a world in which tunings are applied and reverted.
 type takeBack struct {
 	w      *world
 	dbs    []*infratest.DB

@@ -42,7 +42,7 @@ type world struct {
 	EnvoyArgv             []string
 	envoy                 *infratest.Envoy
 	Databases             []worldDB
-	RestartURL            string      // restarts a server, as systemd would: whoever asks may be killed meanwhile
+	RestartURL            string      // restarts a server, as systemd would: the calling process may be killed meanwhile
 	restarting            *sync.Mutex // held during a restart
 	// What another process is to do.
 	Revert bool
@@ -248,7 +248,7 @@ func (w *world) envoyRuns(t *testing.T) string {
 	return string(dump.Configs[0].Bootstrap.Static)
 }
 
-// openLogs are the logs that nginx's worker writes: what is in force, whatever its file says.
+// openLogs are the logs that nginx's worker writes: those in effect, not those in its file.
 func (w *world) openLogs(t *testing.T) (logs []string) {
 	t.Helper()
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", w.NginxPID))
@@ -335,7 +335,7 @@ func (w world) start(t *testing.T, revert bool, names []string) *exec.Cmd {
 	return cmd
 }
 
-// names of all shipped tunings, in an order that is drawn.
+// names of all shipped tunings, in a random order.
 func drawn(t *testing.T, rng *rand.Rand) []string {
 	var names []string
 	for _, tuning := range catalog(t).Tunings {

@@ -12,7 +12,7 @@ import (
 	"isukit/input/yaml"
 )
 
-// laughs are aliases that each stand for ten of the one before, as flow and as blocks.
+// laughs are aliases that each expand to ten of the one before, as flow and as blocks.
 func laughs(flow bool) string {
 	text := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := 1; i < 12; i++ {
@@ -78,7 +78,7 @@ func TestOrdinaryTextPasses(t *testing.T) {
 // fuzzAllocBytes is what decoding a text that passes may take; what was freed in between counts, too.
 const fuzzAllocBytes = 512 << 20
 
-// FuzzYAML holds that a text which Check lets pass is decoded without a panic and with bounded memory, whatever comes of it.
+// FuzzYAML: a text that Check accepts is decoded without a panic and with bounded memory.
 func FuzzYAML(f *testing.F) {
 	for text := range bombs() {
 		f.Add([]byte(text[:min(len(text), 400)]))

@@ -41,7 +41,7 @@ func TestArrivalInLogs(t *testing.T) {
 	}
 }
 
-// TestArrivalByLoad has no access log: the busiest of two hosts tells when it was.
+// TestArrivalByLoad has no access log: the time is that of the busier of two hosts.
 func TestArrivalByLoad(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	taker := func(tenths ...int) *seriesTaker {

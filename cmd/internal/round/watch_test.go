@@ -7,7 +7,7 @@ import (
 	"isukit/infra/metrics"
 )
 
-// TestSampleBehind holds that what was used in a second is told by the samples around it, also where some came late.
+// TestSampleBehind: a second's usage comes from the samples around it, also if some came late.
 func TestSampleBehind(t *testing.T) {
 	began := time.Unix(1_700_000_000, 0)
 	var samples []metrics.Sample

@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// playedRound is isukit round of a world in which costly costs 15 %, good gives 25 %, failing makes every second round fail, and none is known here. What it
-// applies is a file until it takes that back, also when it is interrupted; it takes back first what a killed one has left.
+// playedRound is isukit round of a world in which costly costs 15 %, good gives 25 %, failing makes every second round fail, and none is
+// unknown. A file is the tuning it applies, until it reverts it, also when interrupted; first it reverts what a killed one has left.
 func playedRound(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -151,7 +151,7 @@ func TestScreen(t *testing.T) {
 	}
 }
 
-// TestScreenOfFewRoundsProvesNothing holds that few rounds rank, and say that it is no more; and what a budget buys.
+// TestScreenOfFewRoundsProvesNothing: few rounds give only an order, and the text says that; and what a budget buys.
 func TestScreenOfFewRoundsProvesNothing(t *testing.T) {
 	p := world(8)
 	j, err := NewJournal(t.TempDir(), "screen", p)
@@ -197,7 +197,7 @@ func whole(ctx context.Context, kind string, j *Journal, p TunePlan) (err error)
 	return err
 }
 
-// rounds are the rounds of a journal that came to their end, as "STAGE ARGUMENTS"; begun are the lines of those that began.
+// rounds are the finished rounds of a journal, as "STAGE ARGUMENTS"; begun are the lines of those that began.
 func rounds(t *testing.T, path string) (ended []string, begun []line) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -220,8 +220,8 @@ func rounds(t *testing.T, path string) (ended []string, begun []line) {
 	return ended, begun
 }
 
-// TestEnded ends a screen and a search at random moments, by a kill with and without the round that they play and by Ctrl-C, and resumes them
-// each time: nothing stays applied, after Ctrl-C at once, and the rounds are those of one that nobody ends.
+// TestEnded stops a screen and a search at random moments, by a kill with and without the round in progress and by Ctrl-C, and resumes them
+// each time: no tuning stays applied, after Ctrl-C immediately, and the rounds are those of one without stops.
 func TestEnded(t *testing.T) {
 	for kind, p := range map[string]TunePlan{"screen": {ScreenPlan: world(24)}, "autotune": {ScreenPlan: world(40)}} {
 		t.Run(kind, func(t *testing.T) { ended(t, kind, p) })

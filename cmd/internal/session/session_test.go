@@ -14,17 +14,17 @@ import (
 	"isukit/bench/result"
 )
 
-// stage is a session on a machine that is played: its clock stands still but for rounds, each of which takes ten seconds.
+// stage is a session on a simulated machine: its clock only moves with rounds, each of which takes ten seconds.
 type stage struct {
 	Session
 	at     time.Time
 	played string // who ran, in order
 	said   []string
-	// score is that of the n-th round, whose side is given; noisy says whether it was disturbed.
+	// score is that of the n-th round of a side; noisy: it was disturbed.
 	score func(n, side int) int64
 	noisy func(n, side int) bool
 	fail  func(n int) error
-	// failed says whether the n-th round fails its checks.
+	// failed: the n-th round fails its checks.
 	failed func(n int) bool
 }
 
@@ -202,7 +202,7 @@ func TestSessionUntilSure(t *testing.T) {
 	}
 }
 
-// TestSessionSaysHowLong holds that whoever waits is told for what, and after the first round for how long.
+// TestSessionSaysHowLong: the user sees what the command waits for, and after the first round for how long.
 func TestSessionSaysHowLong(t *testing.T) {
 	st := newStage(Plan{Pairs: 6, Warmup: 1})
 	if err := st.Run(t.Context()); err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestFullDiskIsNamed holds that a full disk is told as one, whichever program met it.
+// TestFullDiskIsNamed: a full disk is reported as one, for every program.
 func TestFullDiskIsNamed(t *testing.T) {
 	for _, err := range []error{
 		fmt.Errorf("write: %w", syscall.ENOSPC),

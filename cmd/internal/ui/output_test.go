@@ -42,7 +42,7 @@ func TestOutputKeepsJSON(t *testing.T) {
 	}
 }
 
-// TestOutputKnowsItsOwn holds that isukit's sequences pass to a terminal, and others' do not, whatever they look like.
+// TestOutputKnowsItsOwn: isukit's sequences pass to a terminal, and others' do not, even if they look the same.
 func TestOutputKnowsItsOwn(t *testing.T) {
 	var b bytes.Buffer
 	o := &Output{to: &b, mark: "0123456789abcdef"}

@@ -247,7 +247,7 @@ func TestGzipAndSeveralFormats(t *testing.T) {
 	}
 }
 
-// TestHostileLogStaysSmall holds the number of routes down whatever is asked for.
+// TestHostileLogStaysSmall limits the number of routes for any log.
 func TestHostileLogStaysSmall(t *testing.T) {
 	d, err := access.New(access.Options{})
 	if err != nil {

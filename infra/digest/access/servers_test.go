@@ -148,8 +148,8 @@ type sent struct {
 	slow            int64
 }
 
-// TestServers sends the same hostile requests through nginx, Apache, H2O and Envoy, and reads what each logged in all formats that
-// are understood: every digest is what the sender knows, and all digests of one server tell the same times.
+// TestServers sends the same hostile requests through nginx, Apache, H2O and Envoy, and reads their logs in all formats that are
+// understood: every digest is as the sender knows it, and all digests of one server have the same times.
 func TestServers(t *testing.T) {
 	infratest.Real(t)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -9,7 +9,7 @@ import (
 	"isukit/infra/digest/query"
 )
 
-// entryLog writes a log whose entries took 1, 2, 4, ... µs, so that a sum tells which of them were counted.
+// entryLog writes a log whose entries took 1, 2, 4, ... µs, so that a sum shows which of them were counted.
 func entryLog(preambles []string, statements ...string) string {
 	var b strings.Builder
 	for i, s := range statements {
@@ -19,7 +19,7 @@ func entryLog(preambles []string, statements ...string) string {
 	return b.String()
 }
 
-// TestEveryEntryCounts holds that an entry is what stands between two headers, whatever it reads like.
+// TestEveryEntryCounts: an entry is the text between two headers, with any content.
 func TestEveryEntryCounts(t *testing.T) {
 	const imitation = ";\n# Time: 2026-10-14T20:26:40.500000Z\n# User@Host: a[a] @ b []  Id: 1\n# Query_time: 900.0  Lock_time: 0 Rows_sent: 1  Rows_examined: 1\nSET timestamp=1792009600;\nx"
 	statements := []string{

@@ -72,7 +72,7 @@ func TestRealStatementShapes(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := readThrough(t, log, "SELECT 'before the first'")
-			// A procedure's statements are logged as its CALL, which has their rows; preparing is no statement, and not always logged.
+			// A procedure's statements are logged as its CALL, which has their rows; preparing is not a statement, and not always logged.
 			counted := func() (n, rows int64) {
 				err := admin.QueryRowContext(t.Context(), `SELECT COALESCE(SUM(IF(EVENT_NAME LIKE 'statement/sp/%', 0, COUNT_STAR)), 0), COALESCE(SUM(SUM_ROWS_SENT), 0)
 					FROM performance_schema.events_statements_summary_by_thread_by_event_name

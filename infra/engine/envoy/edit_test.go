@@ -7,8 +7,8 @@ import (
 	"isukit/infra/engine"
 )
 
-// goesBack edits every key of a text, and adds one to every mapping, and takes each back: the text must be as it was, byte for
-// byte. It returns what was refused.
+// goesBack edits every key of a text, adds one to every mapping, and reverts each edit: the text must be the same, byte for byte. It
+// returns the refused edits.
 func goesBack(t *testing.T, text string) (refused []string) {
 	t.Helper()
 	entries, err := Parse(text)
