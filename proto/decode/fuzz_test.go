@@ -84,6 +84,9 @@ func FuzzDecode(f *testing.F) {
 		if out, _ := decode.JSON(body.Message, "", schema); !json.Valid(out) {
 			t.Fatalf("%x as %s: %s is not JSON", data, md.Name(), out)
 		}
+		if len(body.Faults) == 0 {
+			printsTheSame(t, schema, md, data, schema.Decode(md, data, decode.DefaultLimits()))
+		}
 		raw := decode.Raw(data, limits)
 		_ = raw.Text()
 		decode.Hints(data)

@@ -90,8 +90,11 @@ func TestTextToTheLetter(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant\n%s", tt.name, text, tt.want)
 		}
 		back, err := decode.Encode(md, []byte(text), schema)
-		if err != nil || !equalMessages(back, body.Message) {
-			t.Errorf("%s: encode reads\n%s\nas %v, %v", tt.name, text, back, err)
+		if err != nil {
+			t.Fatalf("%s: encode does not read\n%s\n%v", tt.name, text, err)
+		}
+		if _, same := sameMessages(back, body.Message); !same {
+			t.Errorf("%s: encode reads\n%s\nas %v", tt.name, text, back)
 		}
 	}
 	if body := schema.Decode(md, lengthy(nil, 5, "\xff"), decode.DefaultLimits()); len(body.Faults) != 1 {

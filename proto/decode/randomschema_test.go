@@ -323,43 +323,49 @@ func TestRoundTrips(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	want = max(want, 5000)
-	done, schemas, long := 0, 0, 0
-	for ; done < want; seed++ {
-		n, size := roundTrips(t, seed, 40)
-		done += n
-		long += size
-		if n > 0 {
+	var all trips
+	schemas := 0
+	for ; all.done < want; seed++ {
+		n := roundTrips(t, seed, 40)
+		all = trips{all.done + n.done, all.bytes + n.bytes, all.printed + n.printed}
+		if n.done > 0 {
 			schemas++
 		}
 	}
-	if schemas < want/100 {
-		t.Errorf("%d bodies of %d schemas: most schemas are refused", done, schemas)
+	if schemas < want/100 || all.printed < want/10 {
+		t.Errorf("%d bodies of %d schemas, %d printed as they are read: most are refused", all.done, schemas, all.printed)
 	}
-	t.Logf("%d bodies of %d schemas, %d MB, up to seed %d", done, schemas, long>>20, seed)
+	t.Logf("%d bodies of %d schemas, %d printed as they are read, %d MB, up to seed %d", all.done, schemas, all.printed, all.bytes>>20, seed)
 }
 
-// roundTrips holds one random schema to so many bodies of its messages. It returns how many there were, and their bytes.
-func roundTrips(t *testing.T, seed uint64, bodies int) (done, size int) {
+// trips counts bodies, their bytes, and those that Print printed as it read them.
+type trips struct{ done, bytes, printed int }
+
+// roundTrips holds one random schema to so many bodies of its messages.
+func roundTrips(t *testing.T, seed uint64, bodies int) (n trips) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	fd, err := protodesc.NewFile(randomFile(rnd), protoregistry.GlobalFiles)
 	if err != nil {
-		return 0, 0 // features that do not go together
+		return n // features that do not go together
 	}
 	schema, err := decode.NewSchema(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for ; done < bodies; done++ {
+	for ; n.done < bodies; n.done++ {
 		md := fd.Messages().Get(rnd.IntN(fd.Messages().Len()))
 		maker := &bodyMaker{Rand: rnd, schema: schema}
 		data := maker.message(md, 0)
-		roundTrip(t, seed, schema, md, data, !maker.odd)
-		size += len(data)
+		if roundTrip(t, seed, schema, md, data, !maker.odd) {
+			n.printed++
+		}
+		n.bytes += len(data)
 	}
-	return done, size
+	return n
 }
 
-func roundTrip(t *testing.T, seed uint64, schema *decode.Schema, md protoreflect.MessageDescriptor, data []byte, libraryKnows bool) {
+// roundTrip reports whether the body, as an encoder writes it, was printed as it was read.
+func roundTrip(t *testing.T, seed uint64, schema *decode.Schema, md protoreflect.MessageDescriptor, data []byte, libraryKnows bool) bool {
 	body := schema.Decode(md, data, decode.DefaultLimits())
 	want := body.Message.New()
 	if err := (proto.UnmarshalOptions{AllowPartial: true, Resolver: schema}).Unmarshal(data, want.Interface()); err != nil {
@@ -373,19 +379,35 @@ func roundTrip(t *testing.T, seed uint64, schema *decode.Schema, md protoreflect
 	if err != nil {
 		t.Fatalf("seed %d: encode does not read\n%s\n%v", seed, text, err)
 	}
-	if got := decode.Text(back); got != text || !equalMessages(body.Message, back) {
-		a, _ := decode.Wire(body.Message)
-		b, _ := decode.Wire(back)
-		t.Fatalf("seed %d: encode reads\n%s\nas\n%s\n%x\n%x", seed, text, got, a, b)
+	wire, same := sameMessages(body.Message, back)
+	if got := decode.Text(back); got != text || !same {
+		t.Fatalf("seed %d: encode reads\n%s\nas\n%s\n%x", seed, text, got, wire)
 	}
 	if out, _ := decode.JSON(body.Message, "", schema); !json.Valid(out) {
 		t.Fatalf("seed %d: no JSON of\n%s", seed, text)
 	}
+	printsTheSame(t, schema, md, data, body)
+	return printsTheSame(t, schema, md, wire, schema.Decode(md, wire, decode.DefaultLimits()))
 }
 
-// equalMessages compares by meaning: the order of unknown fields of different numbers does not matter, and NaN is NaN.
-func equalMessages(a, b protoreflect.Message) bool {
+// printsTheSame holds Print to what Decode and Text say of a body, and reports whether it was printed as it was read.
+func printsTheSame(t *testing.T, schema *decode.Schema, md protoreflect.MessageDescriptor, data []byte, want *decode.Body) bool {
+	out, body := schema.Print([]byte("before\n"), md, data, decode.DefaultLimits(), 0)
+	if body.Message == nil {
+		if got := "before\n" + decode.Text(want.Message); string(out) != got || body.Fit != want.Fit || len(want.Faults)+len(want.Missing) > 0 || body.SizeBytes != len(data) {
+			t.Fatalf("%x as %s: printed as\n%s%+v\nwant\n%s%+v, %v", data, md.Name(), out, body.Fit, got, want.Fit, want.Faults)
+		}
+		return true
+	}
+	if string(out) != "before\n" || body.Fit != want.Fit {
+		t.Fatalf("%x as %s: not printed, and yet\n%s%+v", data, md.Name(), out, body.Fit)
+	}
+	return false
+}
+
+// sameMessages compares by meaning: the order of unknown fields of different numbers does not matter, and NaN is NaN. wire is a as bytes.
+func sameMessages(a, b protoreflect.Message) (wire []byte, same bool) {
 	x, errX := decode.Wire(a)
 	y, errY := decode.Wire(b)
-	return errX == nil && errY == nil && (bytes.Equal(x, y) || proto.Equal(a.Interface(), b.Interface()))
+	return x, errX == nil && errY == nil && (bytes.Equal(x, y) || proto.Equal(a.Interface(), b.Interface()))
 }

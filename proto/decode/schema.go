@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -31,6 +32,8 @@ type Schema struct {
 	extensionByName map[protoreflect.FullName]protoreflect.ExtensionType
 	// groups says that a field's name in text is its message's.
 	groups bool
+	// layouts are those of the types whose bodies were printed.
+	layouts sync.Map
 }
 
 func emptySchema() *Schema {

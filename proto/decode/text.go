@@ -30,10 +30,14 @@ func AppendText(out []byte, m protoreflect.Message, depth int) []byte {
 // It appends without fmt, since most of the time of showing a capture goes by here.
 type textPrinter struct{ out []byte }
 
-func (p *textPrinter) indent(depth int) {
-	for range depth {
-		p.out = append(p.out, "  "...)
+func (p *textPrinter) indent(depth int) { p.out = appendIndent(p.out, depth) }
+
+func appendIndent(out []byte, depth int) []byte {
+	const some = "                "
+	for ; depth > len(some)/2; depth -= len(some) / 2 {
+		out = append(out, some...)
 	}
+	return append(out, some[:2*depth]...)
 }
 
 func (p *textPrinter) open(depth int, name string) {
@@ -135,7 +139,7 @@ func (p *textPrinter) field(fd protoreflect.FieldDescriptor, v protoreflect.Valu
 	}
 	p.indent(depth)
 	p.out = append(append(p.out, fieldName(fd)...), ": "...)
-	p.out = append(appendScalar(p.out, fd, v), '\n')
+	p.out = append(appendScalar(p.out, fd, fd.Kind(), v), '\n')
 }
 
 // fieldName is a field's name in text: "[full.name]" of an extension, the message's name of a group. A field that editions declare as
@@ -144,15 +148,18 @@ func fieldName(fd protoreflect.FieldDescriptor) string { return fd.TextName() }
 
 // scalarText is one value in text format.
 func scalarText(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
-	return string(appendScalar(nil, fd, v))
+	return string(appendScalar(nil, fd, fd.Kind(), v))
 }
 
-func appendScalar(out []byte, fd protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
-	switch fd.Kind() {
+// appendScalar appends a value of a field, whose kind is known already.
+func appendScalar(out []byte, fd protoreflect.FieldDescriptor, kind protoreflect.Kind, v protoreflect.Value) []byte {
+	switch kind {
 	case protoreflect.StringKind:
-		return appendQuoted(out, v.String())
+		out, _, _ = appendQuoted(out, []byte(v.String()))
+		return out
 	case protoreflect.BytesKind:
-		return appendQuoted(out, string(v.Bytes()))
+		out, _, _ = appendQuoted(out, v.Bytes())
+		return out
 	case protoreflect.EnumKind:
 		if value := fd.Enum().Values().ByNumber(v.Enum()); value != nil {
 			return append(out, value.Name()...)
@@ -210,7 +217,7 @@ func (p *textPrinter) raw(f rawField, depth int) {
 	p.out = append(append(p.out, name...), ": "...)
 	switch f.wire {
 	case protowire.BytesType:
-		p.out = appendQuoted(p.out, string(f.content))
+		p.out, _, _ = appendQuoted(p.out, f.content)
 	case protowire.Fixed32Type:
 		p.out = fmt.Appendf(p.out, "0x%08x", f.value)
 	case protowire.Fixed64Type:
@@ -224,25 +231,31 @@ func (p *textPrinter) raw(f rawField, depth int) {
 // Quote puts s in double quotes as the text format and a terminal can bear it: UTF-8 letters as they are; quotes,
 // backslashes and control characters escaped; bytes that are no UTF-8 as octal escapes.
 func Quote(s string) string {
-	return string(appendQuoted(nil, s))
+	quoted, _, _ := appendQuoted(nil, []byte(s))
+	return string(quoted)
 }
 
-func appendQuoted(b []byte, s string) []byte {
+// appendQuoted appends Quote of s. It reports whether s is UTF-8, and whether it has control characters that people do not write.
+func appendQuoted(b, s []byte) (quoted []byte, valid, controls bool) {
 	b = append(b, '"')
 	from := 0 // what is before it has been written
+	valid = true
 	for i := 0; i < len(s); {
-		if c := s[i]; c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
+		c := s[i]
+		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
 			i++
 			continue
 		}
-		r, size := utf8.DecodeRuneInString(s[i:])
+		r, size := utf8.DecodeRune(s[i:])
 		if size == 1 || Hidden(r) {
-			b = append(append(b, s[from:i]...), escaped(r, s[i], size)...)
+			valid = valid && (size > 1 || c < utf8.RuneSelf)
+			controls = controls || c < ' ' && c != '\n' && c != '\t' && c != '\r'
+			b = append(append(b, s[from:i]...), escaped(r, c, size)...)
 			from = i + size
 		}
 		i += size
 	}
-	return append(append(b, s[from:]...), '"')
+	return append(append(b, s[from:]...), '"'), valid, controls
 }
 
 // escaped is how a character is written that is not written as it is. first is its first byte, size how many it has.

@@ -84,42 +84,49 @@ func valueFault(wire protowire.Type, data []byte) string {
 
 // consumeScalar reads a number, bool or enum; n is negative when data does not start with one.
 func consumeScalar(fd protoreflect.FieldDescriptor, wire protowire.Type, data []byte) (v protoreflect.Value, n int) {
+	x, n := consumeNumber(fd.Kind(), wire, data)
+	return numberValue(fd.Kind(), x), n
+}
+
+// consumeNumber reads a number, bool or enum as it is on the wire, without what its kind has no room for: 0 stands for zero and false. n is
+// negative when data does not start with one.
+func consumeNumber(kind protoreflect.Kind, wire protowire.Type, data []byte) (x uint64, n int) {
 	switch wire {
 	case protowire.Fixed32Type:
 		x, n := protowire.ConsumeFixed32(data)
-		switch fd.Kind() {
-		case protoreflect.FloatKind:
-			return protoreflect.ValueOfFloat32(math.Float32frombits(x)), n
-		case protoreflect.Sfixed32Kind:
-			return protoreflect.ValueOfInt32(int32(x)), n
-		}
-		return protoreflect.ValueOfUint32(x), n
+		return uint64(x), n
 	case protowire.Fixed64Type:
-		x, n := protowire.ConsumeFixed64(data)
-		switch fd.Kind() {
-		case protoreflect.DoubleKind:
-			return protoreflect.ValueOfFloat64(math.Float64frombits(x)), n
-		case protoreflect.Sfixed64Kind:
-			return protoreflect.ValueOfInt64(int64(x)), n
-		}
-		return protoreflect.ValueOfUint64(x), n
+		return protowire.ConsumeFixed64(data)
 	}
-	x, n := protowire.ConsumeVarint(data)
-	switch fd.Kind() {
+	x, n = protowire.ConsumeVarint(data)
+	switch kind {
+	case protoreflect.EnumKind, protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Uint32Kind:
+		x &= math.MaxUint32
+	}
+	return x, n
+}
+
+// numberValue is what consumeNumber read.
+func numberValue(kind protoreflect.Kind, x uint64) protoreflect.Value {
+	switch kind {
 	case protoreflect.BoolKind:
-		return protoreflect.ValueOfBool(x != 0), n
+		return protoreflect.ValueOfBool(x != 0)
 	case protoreflect.EnumKind:
-		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(int32(x))), n
-	case protoreflect.Int32Kind:
-		return protoreflect.ValueOfInt32(int32(x)), n
+		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(x))
+	case protoreflect.Int32Kind, protoreflect.Sfixed32Kind:
+		return protoreflect.ValueOfInt32(int32(x))
 	case protoreflect.Sint32Kind:
-		return protoreflect.ValueOfInt32(int32(protowire.DecodeZigZag(x & math.MaxUint32))), n
-	case protoreflect.Uint32Kind:
-		return protoreflect.ValueOfUint32(uint32(x)), n
+		return protoreflect.ValueOfInt32(int32(protowire.DecodeZigZag(x)))
 	case protoreflect.Sint64Kind:
-		return protoreflect.ValueOfInt64(protowire.DecodeZigZag(x)), n
-	case protoreflect.Uint64Kind:
-		return protoreflect.ValueOfUint64(x), n
+		return protoreflect.ValueOfInt64(protowire.DecodeZigZag(x))
+	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+		return protoreflect.ValueOfUint32(uint32(x))
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		return protoreflect.ValueOfUint64(x)
+	case protoreflect.FloatKind:
+		return protoreflect.ValueOfFloat32(math.Float32frombits(uint32(x)))
+	case protoreflect.DoubleKind:
+		return protoreflect.ValueOfFloat64(math.Float64frombits(x))
 	}
-	return protoreflect.ValueOfInt64(int64(x)), n
+	return protoreflect.ValueOfInt64(int64(x))
 }

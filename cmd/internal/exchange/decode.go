@@ -25,6 +25,8 @@ type DecodedBody struct {
 	guess *decode.Guess
 	// body is nil where there is no type, or the body is no protobuf.
 	body *decode.Body
+	// text is the message as text, where a decoder that prints left out the body's Message.
+	text []byte
 	// notes are what is odd about a body that is whole.
 	notes []string
 	// fault is set where the type is named but not known.
@@ -40,6 +42,10 @@ type Decoder struct {
 	Learner *decode.Learner
 	// Builtin says that Schema is the portal's because none was given: it counts only where it fits.
 	Builtin bool
+	// prints says that messages are wanted as text alone, indented by printDepth.
+	prints bool
+	// text is what the messages of the exchange before are written in, which is not looked at any more.
+	text []byte
 	// found caches lookups, which are per exchange and name.
 	found map[string]protoreflect.MessageDescriptor
 	// tried is what Candidates said of bodies; all copies of the decoder share it.
@@ -102,6 +108,7 @@ func (d *Decoder) candidates(data []byte, method, target string, direction decod
 
 func (d *Decoder) decode(e *capture.Exchange) *Decoded {
 	out := &Decoded{Exchange: e}
+	d.text = d.text[:0]
 	method, target := "", ""
 	if e.Request != nil {
 		method, target = e.Request.Method, e.Request.Target
@@ -152,7 +159,13 @@ func (d *Decoder) named(b *DecodedBody, typ string) {
 		b.fault = err.Error()
 		return
 	}
-	b.body = d.Schema.Decode(md, b.data, decode.DefaultLimits())
+	if d.prints {
+		from := len(d.text)
+		d.text, b.body = d.Schema.Print(d.text, md, b.data, decode.DefaultLimits(), printDepth)
+		b.text = d.text[from:]
+	} else {
+		b.body = d.Schema.Decode(md, b.data, decode.DefaultLimits())
+	}
 	b.notes = b.body.Notes()
 }
 

@@ -81,6 +81,7 @@ func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder 
 		group.Go(func() error {
 			own := *decoder
 			own.found = nil
+			own.prints = !o.Jsonl && len(o.Filter.Fields) == 0
 			formatBatches(o, &own, work)
 			return nil
 		})

@@ -79,6 +79,9 @@ func typeText(b DecodedBody) string {
 	return "-"
 }
 
+// printDepth is how far messages are indented, in steps of two spaces.
+const printDepth = 2
+
 func (p *printer) body(name string, m *capture.Message, b DecodedBody) {
 	switch {
 	case m == nil, len(b.data) == 0 && b.typ == "":
@@ -91,7 +94,11 @@ func (p *printer) body(name string, m *capture.Message, b DecodedBody) {
 		return
 	}
 	fmt.Fprintf(p.Out, "  %s %s%s:\n", name, b.typ, guessText(b.guess))
-	p.Out.Write(decode.AppendText(p.Out.AvailableBuffer(), b.body.Message, 2))
+	if b.body.Message == nil {
+		p.Out.Write(b.text)
+	} else {
+		p.Out.Write(decode.AppendText(p.Out.AvailableBuffer(), b.body.Message, printDepth))
+	}
 	if len(b.body.Missing) > 0 {
 		fmt.Fprintf(p.Out, "  ! %s: %s\n", name, b.notes[0])
 	}
