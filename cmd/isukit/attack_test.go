@@ -136,7 +136,7 @@ func TestServeMemory(t *testing.T) {
 	}
 }
 
-// TestServeCutsSlowClients: clients that take nothing of a file, or little of a large page, or send no request, are disconnected; then
+// TestServeCutsSlowClients: clients that do not read a file, or little of a large page, or send no request, are disconnected; then
 // others are served.
 func TestServeCutsSlowClients(t *testing.T) {
 	dir, ids := largeRound(t)

@@ -197,7 +197,7 @@ func whole(ctx context.Context, kind string, j *Journal, p TunePlan) (err error)
 	return err
 }
 
-// rounds are the finished rounds of a journal, as "STAGE ARGUMENTS"; begun are the lines of those that began.
+// rounds are the finished rounds of a journal: "STAGE ARGUMENTS"; begun are the lines of those that began.
 func rounds(t *testing.T, path string) (ended []string, begun []line) {
 	t.Helper()
 	text, err := os.ReadFile(path)
