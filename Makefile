@@ -50,7 +50,7 @@ stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of
 stress-lab: setup-test mysql ## rounds over two databases while the link of one has each kind of fault: SEEDS (20) of each, in the lab (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_LINK_SEEDS=$(or $(SEEDS),20) ISUKIT_LINK_SEED=$(LINK_SEED) $(GO) test ./cmd/isukit -run TestRoundWithLinkFaults -v -count 1 -timeout 24h
 
-replay-day: setup-test mysql envoy hosts ## the claims of docs/the-day.md that tests decide, on real servers, a line each; ROWS="3 16" runs some (root)
+replay-day: setup-test mysql mariadb envoy hosts build ## the claims of docs/the-day.md on real servers, decided or measured, a line each; ROWS="3 16" runs some (root)
 	@GO='$(GO)' sh scripts/replay-day.sh $(ROWS)
 
 # GOFLAGS and not a flag of go test: the programs that tests build and start are to be watched as well. One test holds a program
@@ -72,7 +72,7 @@ stress-fanout: setup-test mysql ## the fan-out's tests at their full counts, on 
 stress-statements: setup-test mysql ## random statements on random schemas, replicas compared: COUNT (100000) accepted ones, or SEED=n COUNT=0
 	ISUKIT_TEST_REAL=1 ISUKIT_STATEMENTS=$(or $(COUNT),100000) ISUKIT_STATEMENTS_SEED=$(SEED) $(GO) test ./app/fanouttest -run 'TestStatements$$' -v -count 1 -timeout 24h
 
-bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, on real servers of both engines
+bench-fanout: setup-test mysql ## what each write mode of the fan-out costs, near and 1 ms away, on real servers of both engines (root)
 	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
 	ISUKIT_TEST_REAL=1 ISUKIT_FANOUT_COST=5 ISUKIT_FANOUT_COST_JSON="$$json" $(GO) test ./app/fanouttest -run TestCost -v -count 1 -timeout 60m && \
 	cat "$$json"
@@ -90,7 +90,7 @@ pictures: setup-test build ## docs/pictures: a round of 30 s as the README shows
 bench-experiments: ## what screens, advice and searches find of planted truths: 1,000 synthetic experiments of each kind
 	ISUKIT_EXPERIMENTS=$${ISUKIT_EXPERIMENTS-1000} $(GO) test ./bench/experiment -v -count 1 -timeout 2h
 
-bench-lab: setup-test ## in the lab: reads over two databases held to 0.4 CPU each, against one (root)
+bench-lab: setup-test ## in the lab: reads over two databases held to 0.4 CPU each, against one, near and 0.5 ms away (root)
 	@json=$$(mktemp) && trap 'rm -f "$$json"' EXIT && \
 	ISUKIT_TEST_REAL=1 ISUKIT_LAB_BENCH=8 ISUKIT_LAB_BENCH_JSON="$$json" $(GO) test ./cmd/isukit -run TestBenchLab -v -count 1 -timeout 20m && \
 	cat "$$json"

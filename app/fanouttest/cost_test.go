@@ -24,17 +24,17 @@ import (
 	"isukit/infra/infratest"
 )
 
-// costSetup is one row of the table: a mode over some replicas, perhaps with a delay to each.
+// costSetup is one row of the table: a mode over some replicas, perhaps on hosts of the lab that are far away.
 type costSetup struct {
 	mode     fanout.Mode
 	replicas int
-	delay    time.Duration
+	away     time.Duration // that a packet and its answer take longer
 }
 
 func (s costSetup) String() string {
 	name := fmt.Sprintf("%s/%d", s.mode, s.replicas)
-	if s.delay > 0 {
-		name += "/" + s.delay.String()
+	if s.away > 0 {
+		name += "/" + s.away.String()
 	}
 	return name
 }
@@ -96,10 +96,11 @@ func measureCost(t *testing.T, engine string, runs int) []costRow {
 		one.execShop(t, "CREATE TABLE one (id INT PRIMARY KEY, v BIGINT NOT NULL)", "CREATE TABLE account (id INT PRIMARY KEY, balance BIGINT NOT NULL)")
 	}
 	setups := []costSetup{{fanout.ModeSingle, 1, 0}}
-	for _, delay := range []time.Duration{0, time.Millisecond} {
+	far := farAway(t, 3, time.Millisecond)
+	for _, away := range []time.Duration{0, time.Millisecond} {
 		for _, n := range []int{2, 3} {
 			for _, m := range costModes {
-				setups = append(setups, costSetup{m.mode, n, delay})
+				setups = append(setups, costSetup{m.mode, n, away})
 			}
 		}
 	}
@@ -113,10 +114,10 @@ func measureCost(t *testing.T, engine string, runs int) []costRow {
 				on = clusters[s.replicas]
 			}
 			fillCost(t, on)
-			updates[s.String()] = append(updates[s.String()], costOf(t, on, s, updateOne))
-			if s.delay == 0 && s.mode != fanout.ModeParallel { // that one deadlocks across servers, for 50 s each time
+			updates[s.String()] = append(updates[s.String()], costOf(t, on, far, s, updateOne))
+			if s.away == 0 && s.mode != fanout.ModeParallel { // that one deadlocks across servers, for 50 s each time
 				fillCost(t, on)
-				transfers[s.String()] = append(transfers[s.String()], costOf(t, on, s, transferOne))
+				transfers[s.String()] = append(transfers[s.String()], costOf(t, on, far, s, transferOne))
 			}
 		}
 	}
@@ -135,7 +136,7 @@ func measureSome(t *testing.T, engine string, runs int, only *regexp.Regexp) {
 				{fanout.ModeDurable, 2, 0}, {fanout.ModeParallel, 3, 0}, {fanout.ModeKeyed, 3, 0}, {fanout.ModeOrdered, 3, 0}, {fanout.ModeDurable, 3, 0}} {
 				if name := work + " " + s.String(); only.MatchString(name) {
 					fillCost(t, c)
-					seen[name] = append(seen[name], costOf(t, c, s, works[work]))
+					seen[name] = append(seen[name], costOf(t, c, distance{}, s, works[work]))
 				}
 			}
 		}
@@ -216,13 +217,23 @@ func transferOne(ctx context.Context, p *fanout.Pool, rng *rand.Rand) error {
 }
 
 // costOf is the writes per second of 16 clients over 1.5 s.
-func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) costRun {
+func costOf(t *testing.T, c *cluster, far distance, s costSetup, write costWrite) costRun {
 	t.Helper()
 	cfg := c.config(s.mode)
 	cfg.Replicas = cfg.Replicas[:s.replicas]
 	var packets atomic.Int64
+	if s.away > 0 {
+		defer far.serve(t, c)()
+	}
 	for i := range cfg.Replicas {
-		cfg.Replicas[i].MySQL.DialFunc = delayed(s.delay, &packets)
+		cfg.Replicas[i].MySQL.DialFunc = func(ctx context.Context, network, addr string) (nc net.Conn, err error) {
+			if s.away > 0 {
+				nc, err = far.dial(ctx, i)
+			} else {
+				nc, err = (&net.Dialer{}).DialContext(ctx, network, addr)
+			}
+			return countedConn{nc, &packets}, err
+		}
 	}
 	p, err := fanout.Open(t.Context(), cfg)
 	if err != nil {
@@ -259,25 +270,14 @@ func costOf(t *testing.T, c *cluster, s costSetup, write costWrite) costRun {
 	return costRun{n / took, float64(packets.Load()) / n, float64((clientEnd - client).Microseconds()) / n, float64((serversEnd - servers).Microseconds()) / n}
 }
 
-// delayed dials connections on which every packet sent takes d longer, as a round trip to another host would, and counts them.
-func delayed(d time.Duration, packets *atomic.Int64) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		nc, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-		return slowConn{nc, d, packets}, err
-	}
-}
-
-type slowConn struct {
+// countedConn counts the packets that are sent.
+type countedConn struct {
 	net.Conn
-	d       time.Duration
 	packets *atomic.Int64
 }
 
-func (c slowConn) Write(b []byte) (int, error) {
+func (c countedConn) Write(b []byte) (int, error) {
 	c.packets.Add(1)
-	if c.d > 0 {
-		time.Sleep(c.d)
-	}
 	return c.Conn.Write(b)
 }
 

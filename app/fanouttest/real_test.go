@@ -69,6 +69,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	carryFrames()
 	code := m.Run()
 	for _, f := range slices.Backward(shared.tb.cleanups) {
 		f()
