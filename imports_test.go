@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"app":                   {"proto", "proto/portal/v1", "proto/wire", "app/dataset", "app/fanout"},
 	"app/dataset":           {},
 	"app/fanout...":         {"app/fanout..."},
-	"app/fanouttest":        {"app/fanout..."},
+	"app/fanouttest":        {"app/fanout...", "infra/host..."},
 	"bench":                 {"bench/load", "bench/result"},
 	"bench/load":            {},
 	"bench/loadbench":       {"bench/load", "proto/portal/v1"},
