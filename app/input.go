@@ -183,8 +183,3 @@ func (g *IDs) Next() int64 {
 	const sequence = 1<<idSequenceBits - 1
 	return (stamp&^sequence)<<idAppBits | g.appID<<idSequenceBits | stamp&sequence
 }
-
-// IDTime gives the moment that is in an id, to the millisecond.
-func IDTime(id int64) time.Time {
-	return time.UnixMilli(id>>(idAppBits+idSequenceBits) + idEpochMS)
-}

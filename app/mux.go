@@ -110,17 +110,6 @@ func (p *portal) endpoints() []endpoint {
 	}
 }
 
-// Routes gives the routes that a portal of the role serves; RoleAll serves all of proto/routes.tsv.
-func Routes(role Role) []routes.Route {
-	var served []routes.Route
-	for _, e := range (&portal{}).endpoints() {
-		if role == RoleAll || e.role == role {
-			served = append(served, e.Route)
-		}
-	}
-	return served
-}
-
 // handler routes what the role serves, and answers everything else with an Error.
 func (p *portal) handler() http.Handler {
 	mux := http.NewServeMux()

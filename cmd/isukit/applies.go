@@ -251,25 +251,3 @@ func isSet(set *pflag.FlagSet, flag string) bool {
 	f := set.Lookup(name)
 	return f != nil && f.Changed && strings.HasPrefix(f.Value.String(), begin)
 }
-
-func flagTable() string {
-	var b strings.Builder
-	b.WriteString("| command | flag | | because |\n|---|---|---|---|\n")
-	paths := make([]string, 0, len(flagUses))
-	for p := range flagUses {
-		paths = append(paths, p)
-	}
-	slices.Sort(paths)
-	for _, path := range paths {
-		row := func(flags, where, why string) {
-			fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s |\n", path, strings.Join(strings.Fields(flags), "`, `--"), where, why)
-		}
-		for _, r := range flagUses[path].not {
-			row(r.flags, "does not apply to "+string(r.kind), r.why)
-		}
-		for _, n := range flagUses[path].needs {
-			row(n.flags, n.condition("`--", "`"), n.why)
-		}
-	}
-	return b.String()
-}

@@ -3,7 +3,6 @@ package round
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -51,10 +50,7 @@ func (d *Day) Look(ctx context.Context, opened *Opened, results string) error {
 			d.Booted[name] = time.Unix(seconds, 0)
 		}
 	}
-	if len(opened.Missing) > 0 {
-		return errors.New(strings.Join(opened.Missing, "\n"))
-	}
-	return nil
+	return opened.missing()
 }
 
 // Step is a command, how many minutes it takes, and why.
