@@ -102,7 +102,11 @@ func (p *group) admit(ctx context.Context, m, source *member) (*RepairReport, er
 	if err := copySchema(ctx, source, m); err != nil {
 		return nil, err
 	}
-	if err := p.fits(ctx, source, m); err != nil {
+	both := []*member{source, m} // with their views, routines and events
+	if _, err := compareSettings(ctx, both); err != nil {
+		return nil, err
+	}
+	if _, err := compareDatabases(ctx, both); err != nil {
 		return nil, err
 	}
 	if err := p.moveTo(ctx, m, Copying); err != nil {

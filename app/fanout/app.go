@@ -116,22 +116,15 @@ func (p *group) forget(ctx context.Context, id string) {
 
 // watchStates follows, until ctx ends, what other processes change, and tells them how far this one has followed.
 func (p *group) watchStates(ctx context.Context) {
-	tick := time.NewTicker(p.cfg.StatePoll)
-	defer tick.Stop()
 	acked := p.view.Load().epoch
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, p.cfg.StatePoll, func() {
 		p.followStates(ctx)
 		actx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
+		defer cancel()
 		if epoch, idle := p.settled(); idle && epoch != acked && p.signIn(actx, epoch) == nil && p.keepOrder(actx) == nil {
 			acked = epoch // the other processes know that this one writes by it
 		}
-		cancel()
-	}
+	})
 }
 
 // followStates adopts newer states, and records an ejection that could not be recorded before.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 const (
@@ -255,26 +254,14 @@ func (b *branches) endStrays(ctx context.Context) {
 
 // watch tidies up, and settles what other processes left when they died, until ctx ends.
 func (b *branches) watch(ctx context.Context) {
-	tick := time.NewTicker(5 * b.p.cfg.StatePoll)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, 5*b.p.cfg.StatePoll, func() {
 		b.tidy(ctx)
 		b.endStrays(ctx)
-		apps, err := b.p.otherApps(ctx)
-		if err != nil {
-			continue
-		}
+		apps, _ := b.p.otherApps(ctx) // asked again at the next call
 		for _, a := range apps {
-			if a.dead {
-				if b.settle(ctx, []string{a.id}) == nil {
-					b.p.forget(ctx, a.id)
-				}
+			if a.dead && b.settle(ctx, []string{a.id}) == nil {
+				b.p.forget(ctx, a.id)
 			}
 		}
-	}
+	})
 }

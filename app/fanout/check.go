@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -318,7 +317,7 @@ func (d *mender) add(m Mended) {
 		d.done = map[string]*Mended{}
 	}
 	d.rows += m.Deleted + m.Inserted
-	id := m.Table + "/" + m.Replica
+	id := m.Table + "\x00" + m.Replica
 	sum := d.done[id]
 	if sum == nil {
 		sum = &Mended{Table: m.Table, Replica: m.Replica}
@@ -334,8 +333,5 @@ func (d *mender) report() []Mended {
 	for _, id := range slices.Sorted(maps.Keys(d.done)) {
 		list = append(list, *d.done[id])
 	}
-	slices.SortStableFunc(list, func(a, b Mended) int { return cmp.Compare(a.Table, b.Table) })
 	return list
 }
-
-func sortedKeys(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }

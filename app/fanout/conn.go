@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
@@ -156,9 +158,12 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	c.unlockTables() // as in the servers
 	c.last = nil
 	var t txn
-	if opts.ReadOnly {
+	switch {
+	case opts.ReadOnly:
 		t, err = c.beginRead(ctx, begin)
-	} else {
+	case c.p.cfg.Observer:
+		err = refused("this pool was opened with Config.Observer; a read-only transaction is possible")
+	default:
 		t, err = c.p.writes.begin(ctx, c, opts)
 	}
 	if err != nil {
@@ -191,12 +196,7 @@ func (t driverTx) Rollback() error {
 	return x.rollback()
 }
 
-var levels = map[sql.IsolationLevel]string{
-	sql.LevelReadUncommitted: "READ UNCOMMITTED",
-	sql.LevelReadCommitted:   "READ COMMITTED",
-	sql.LevelRepeatableRead:  "REPEATABLE READ",
-	sql.LevelSerializable:    "SERIALIZABLE",
-}
+var levels = []sql.IsolationLevel{sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable}
 
 // beginText is the packet that begins a transaction with opts.
 func beginText(opts driver.TxOptions) (string, error) {
@@ -208,11 +208,10 @@ func beginText(opts driver.TxOptions) (string, error) {
 	if level == sql.LevelDefault {
 		return text, nil
 	}
-	name := levels[level]
-	if name == "" {
+	if !slices.Contains(levels, level) {
 		return "", fmt.Errorf("fanout: isolation level %v is not one that MySQL has", level)
 	}
-	return "SET TRANSACTION ISOLATION LEVEL " + name + "; " + text, nil
+	return "SET TRANSACTION ISOLATION LEVEL " + strings.ToUpper(level.String()) + "; " + text, nil
 }
 
 // Ping asks one replica in service.
@@ -265,11 +264,8 @@ func (c *conn) IsValid() bool { return true }
 // Close closes the links.
 func (c *conn) Close() error {
 	c.unlockTables()
-	for i, l := range c.links {
-		if l != nil {
-			l.close()
-			c.links[i] = nil
-		}
+	for _, m := range c.p.members {
+		c.drop(m)
 	}
 	return nil
 }

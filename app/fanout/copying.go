@@ -58,19 +58,12 @@ func (k *copying) fitSource(ctx context.Context) error {
 func (k *copying) watch(ctx context.Context) {
 	for _, m := range k.p.members {
 		k.p.background(func() {
-			tick := time.NewTicker(k.p.cfg.StatePoll)
-			defer tick.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-tick.C:
-				}
+			every(ctx, k.p.cfg.StatePoll, func() {
 				reason, _ := k.state(ctx, m)
 				if ctx.Err() == nil {
 					k.note(m, reason)
 				}
-			}
+			})
 		})
 	}
 }

@@ -193,44 +193,14 @@ func (s single) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn,
 	return newFlatTxn(ctx, c, opts, c.p.view.Load().writers)
 }
 
-// observer refuses what an Observer's pool may not do.
-type observer struct{}
-
-func (observer) exec(context.Context, *conn, call) (driver.Result, error) {
-	return nil, refused("this pool was opened with Config.Observer")
-}
-
-func (observer) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
-	if q.st.Kind != sqltext.Read && q.st.Kind != sqltext.ReadFirst {
-		return nil, refused("this pool was opened with Config.Observer")
-	}
-	return c.queryFirst(ctx, q)
-}
-
-func (observer) begin(context.Context, *conn, driver.TxOptions) (txn, error) {
-	return nil, refused("this pool was opened with Config.Observer; a read-only transaction is possible")
-}
-
 // parallel is ModeParallel.
-type parallel struct{ p *group }
+type parallel struct{ single }
 
-// exec sends the statement to all replicas at once, cancels the rest at the first error, and takes the first's result.
 func (f parallel) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
 	if q.st.Kind == sqltext.Session {
 		return f.p.execSession(ctx, c, q)
 	}
-	res, err := eachReplica(ctx, f.p.view.Load().writers, func(ctx context.Context, m *member) (driver.Result, error) {
-		l, err := c.link(ctx, m)
-		if err != nil {
-			return nil, err
-		}
-		res, err := l.runExec(ctx, "", q)
-		if outcomeOf(err) == lost && err != nil {
-			l.spent = true
-		}
-		return res, plainConn(err)
-	})
-	return res, err
+	return (&flatTxn{c: c, members: f.p.view.Load().writers}).each(ctx, q)
 }
 
 func (f parallel) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
@@ -238,30 +208,6 @@ func (f parallel) query(ctx context.Context, c *conn, q call) (driver.Rows, erro
 		return nil, refused("mode parallel has no writes that return rows")
 	}
 	return c.queryFirst(ctx, q)
-}
-
-func (f parallel) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
-	return newFlatTxn(ctx, c, opts, c.p.view.Load().writers)
-}
-
-// eachReplica runs do for all members at once. The first error cancels the others and is returned; the result is the
-// first member's.
-func eachReplica(ctx context.Context, members []*member, do func(context.Context, *member) (driver.Result, error)) (driver.Result, error) {
-	if len(members) == 0 {
-		return nil, ErrNoReplica
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	results := make([]driver.Result, len(members))
-	var once sync.Once
-	var first error
-	inParallel(len(members), func(i int) {
-		var err error
-		if results[i], err = do(ctx, members[i]); err != nil {
-			once.Do(func() { first = err; cancel(err) })
-		}
-	})
-	return results[0], first
 }
 
 // flatTxn is a transaction whose statements go to all of its replicas at once; with one replica it is a plain one.
@@ -286,26 +232,40 @@ func newFlatTxn(ctx context.Context, c *conn, opts driver.TxOptions, members []*
 	return t, nil
 }
 
+// each runs q on all replicas at once. The first error cancels it on the others and is returned; the result is the first replica's.
 func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
-	return eachReplica(ctx, t.members, func(ctx context.Context, m *member) (driver.Result, error) {
-		l, err := t.c.link(ctx, m)
-		if err != nil {
-			return nil, err
+	if len(t.members) == 0 {
+		return nil, ErrNoReplica
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make([]driver.Result, len(t.members))
+	var once sync.Once
+	var first error
+	inParallel(len(t.members), func(i int) {
+		var err error
+		if results[i], err = t.on(ctx, t.members[i], q); err != nil {
+			once.Do(func() { first = err; cancel(err) })
 		}
-		if len(t.members) > 1 {
-			res, err := l.runExec(ctx, "", q)
-			l.spent = l.spent || err != nil && outcomeOf(err) == lost
-			return res, plainConn(err)
-		}
+	})
+	return results[0], first
+}
+
+func (t *flatTxn) on(ctx context.Context, m *member, q call) (res driver.Result, err error) {
+	l, err := t.c.link(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.members) > 1 {
+		res, err = l.runExec(ctx, "", q)
+	} else {
 		unwatch := l.watch(ctx, false)
-		res, err := l.runExec(l.begin(), "", q)
+		res, err = l.runExec(l.begin(), "", q)
 		l.end()
 		unwatch()
-		if err != nil && outcomeOf(err) == lost {
-			l.spent = true
-		}
-		return res, plainConn(err)
-	})
+	}
+	l.spent = l.spent || outcomeOf(err) == lost
+	return res, plainConn(err)
 }
 
 func (t *flatTxn) exec(ctx context.Context, q call) (driver.Result, error) {

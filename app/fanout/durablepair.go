@@ -18,11 +18,7 @@ func (t *orderedTxn) pairDurably(ctx context.Context, q call) (answer, error) {
 	first, other, p := t.parts[0], t.parts[1], t.c.p
 	first.xid, other.xid = t.xid, ""
 	a, with, err := t.runOnFirst(ctx, q, false)
-	if err == nil && ctx.Err() != nil {
-		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
-	}
-	if err != nil {
-		_ = t.rollback()
+	if err := t.goesOn(ctx, err); err != nil {
 		return answer{}, err
 	}
 	q = t.forOthers(q, with)

@@ -134,18 +134,14 @@ func (p *group) chooseMode() {
 	if p.cfg.Mode == ModeReplicated {
 		p.copying = &copying{p: p}
 	}
-	if p.cfg.Observer {
-		p.writes = observer{}
-		return
-	}
-	switch p.cfg.Mode {
-	case ModeSingle:
+	switch {
+	case p.cfg.Observer, p.cfg.Mode == ModeSingle:
 		p.writes = single{p}
-	case ModeParallel:
-		p.writes = parallel{p}
-	case ModeKeyed:
+	case p.cfg.Mode == ModeParallel:
+		p.writes = parallel{single{p}}
+	case p.cfg.Mode == ModeKeyed:
 		p.writes = newKeyed(p)
-	case ModeReplicated:
+	case p.cfg.Mode == ModeReplicated:
 		p.writes = replicated{single{p}}
 	default:
 		p.writes = ordered{p}
@@ -264,6 +260,20 @@ func (p *group) background(f func()) {
 	}()
 }
 
+// every calls f each time that d has passed, until ctx ends.
+func every(ctx context.Context, d time.Duration, f func()) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
 func (p *group) member(name string) *member {
 	for _, m := range p.members {
 		if m.name == name {
@@ -294,15 +304,13 @@ func (p *group) close() error {
 	}
 	p.bg.Wait()
 	if p.view.Load() != nil && p.keepsStates() && !p.cfg.Observer && !again {
+		ctx, cancel := context.WithTimeout(context.Background(), 4*p.cfg.ProbeTimeout)
+		defer cancel()
 		if p.branches != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
 			p.branches.tidy(ctx)
-			cancel()
 		}
 		p.stateMu.Lock()
-		ctx, cancel := context.WithTimeout(context.Background(), 2*p.cfg.ProbeTimeout)
 		p.forget(ctx, p.id) // it ended in order
-		cancel()
 		p.releaseLock()
 		p.stateMu.Unlock()
 	}

@@ -19,7 +19,14 @@ func (c *conn) judged(ctx context.Context, q call) (call, error) {
 	if err := ctx.Err(); err != nil {
 		return q, err
 	}
-	if !c.p.keepsStates() {
+	switch {
+	case c.p.cfg.Observer && q.st.Kind != sqltext.Read && q.st.Kind != sqltext.ReadFirst:
+		return q, refused("this pool was opened with Config.Observer")
+	case c.p.cfg.Mode == ModeReplicated && q.st.Kind == sqltext.Refused && q.st.Local: // else nothing: row events copy what RAND() gave
+		return q, refused(q.st.Reason)
+	case c.p.cfg.Mode == ModeReplicated && q.isLock():
+		return q, refused("LOCK TABLES is about one connection; use a transaction with SELECT ... FOR UPDATE")
+	case !c.p.keepsStates():
 		return c.p.packetHolds(q)
 	}
 	q.v = q.st.Judge(c.p.schema.Load())

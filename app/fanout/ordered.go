@@ -137,15 +137,21 @@ func (t *orderedTxn) single(ctx context.Context, q call, rows bool) (answer, err
 		}
 	}
 	a, err := t.execute(ctx, q, rows)
-	if err != nil {
-		_ = t.rollback()
+	if err := t.goesOn(ctx, err); err != nil {
 		return answer{}, err
 	}
-	if err := ctx.Err(); err != nil {
-		_ = t.rollback()
-		return answer{}, &WriteError{Fate: NotApplied, Cause: err}
-	}
 	return a, t.commit()
+}
+
+// goesOn rolls back everywhere, and returns why, where err does not let the transaction be committed, or the caller has given up.
+func (t *orderedTxn) goesOn(ctx context.Context, err error) error {
+	if err == nil && ctx.Err() != nil {
+		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
+	}
+	if err != nil {
+		_ = t.rollback()
+	}
+	return err
 }
 
 // start joins the writers when the first statement comes, which also chooses the isolation.

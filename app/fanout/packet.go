@@ -39,11 +39,7 @@ func (t *orderedTxn) commitsInPacket(q call) bool { return q.extends() && t.part
 func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 	other := t.parts[1]
 	a, with, err := t.runOnFirst(ctx, q, false)
-	if err == nil && ctx.Err() != nil {
-		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
-	}
-	if err != nil {
-		_ = t.rollback()
+	if err := t.goesOn(ctx, err); err != nil {
 		return answer{}, err
 	}
 	p := t.c.p
@@ -69,12 +65,7 @@ func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 
 // commitJudged commits what has not been committed on any replica, if the others' verdicts allow that.
 func (t *orderedTxn) commitJudged(ctx context.Context, q call, a answer, verdicts []verdict) error {
-	err := t.judge(ctx, q, a, verdicts)
-	if err == nil && ctx.Err() != nil {
-		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
-	}
-	if err != nil {
-		_ = t.rollback()
+	if err := t.goesOn(ctx, t.judge(ctx, q, a, verdicts)); err != nil {
 		return err
 	}
 	return t.commit()

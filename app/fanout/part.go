@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -260,23 +261,18 @@ func (r *rowSets) equal(o *rowSets) bool {
 	if r == nil || o == nil {
 		return r == o
 	}
+	return maps.Equal(r.seen(), o.seen())
+}
+
+// seen counts equal rows.
+func (r *rowSets) seen() map[string]int {
 	seen := map[string]int{}
 	for _, s := range r.sets {
 		for _, row := range s.rows {
 			seen[fmt.Sprintf("%q", row)]++
 		}
 	}
-	for _, s := range o.sets {
-		for _, row := range s.rows {
-			seen[fmt.Sprintf("%q", row)]--
-		}
-	}
-	for _, n := range seen {
-		if n != 0 {
-			return false
-		}
-	}
-	return true
+	return seen
 }
 
 func (r *rowSets) count() int {

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -156,17 +157,8 @@ func (p *Pool) Admit(ctx context.Context, name string) (*RepairReport, error) {
 // a range whose checksums differ is read again under row locks, so a write under way is not taken for a difference. That
 // holds for every mode but ModeParallel, which can be checked when nothing is written.
 func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, error) {
-	if len(p.groups) == 1 {
-		return p.groups[0].check(ctx, opts)
-	}
 	all := &CheckReport{}
-	err := p.eachGroup(opts.Tables, opts.Replicas, func(g *group, tables, replicas []string) error {
-		if len(tables) == 0 {
-			var err error
-			if tables, err = p.tablesOf(ctx, g); err != nil || len(tables) == 0 {
-				return err
-			}
-		}
+	err := p.eachGroup(ctx, opts.Tables, opts.Replicas, func(g *group, tables, replicas []string) error {
 		r, err := g.check(ctx, CheckOptions{Tables: tables, Replicas: replicas})
 		if err != nil {
 			return err
@@ -181,20 +173,17 @@ func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, erro
 // Repair makes the rows that differ equal, under row locks and while writes go on, and says what it did. A table without a
 // key, or with triggers, which would fire, is not mended: that is an error, after the other tables have been mended.
 func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, error) {
-	if len(p.groups) == 1 {
-		return p.groups[0].repair(ctx, opts)
-	}
 	if opts.From != "" && len(opts.Tables) == 0 && len(opts.Replicas) == 0 {
 		if g, _ := p.find(opts.From); g != nil {
 			return g.repair(ctx, opts)
 		}
 	}
 	all := &RepairReport{}
-	err := p.eachGroup(opts.Tables, opts.Replicas, func(g *group, tables, replicas []string) error {
+	err := p.eachGroup(ctx, opts.Tables, opts.Replicas, func(g *group, tables, replicas []string) error {
 		r, err := g.repair(ctx, RepairOptions{Tables: tables, Replicas: replicas, From: opts.From})
 		if r != nil {
 			all.Mended = append(all.Mended, r.Mended...)
-			all.Left = append(all.Left, r.Left...)
+			all.Left, all.Why = append(all.Left, r.Left...), cmp.Or(r.Why, all.Why)
 		}
 		return err
 	})
@@ -203,14 +192,24 @@ func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, e
 
 // eachGroup calls f for every group that has some of the tables and replicas asked for, with those that it has. Nothing
 // asked for means everything.
-func (p *Pool) eachGroup(tables, replicas []string, f func(g *group, tables, replicas []string) error) error {
+func (p *Pool) eachGroup(ctx context.Context, tables, replicas []string, f func(g *group, tables, replicas []string) error) error {
+	if len(p.groups) == 1 {
+		return f(p.groups[0], tables, replicas)
+	}
 	for i, g := range p.groups {
 		own := slices.DeleteFunc(slices.Clone(tables), func(t string) bool { return groupOf(p.cfg.Groups, t) != i })
 		names := slices.DeleteFunc(slices.Clone(replicas), func(r string) bool { return g.member(r) == nil })
 		if len(tables) > 0 && len(own) == 0 || len(replicas) > 0 && len(names) == 0 {
 			continue
 		}
-		if err := f(g, own, names); err != nil {
+		var err error
+		if len(own) == 0 {
+			own, err = p.tablesOf(ctx, g)
+		}
+		if err == nil && len(own) > 0 {
+			err = f(g, own, names)
+		}
+		if err != nil {
 			return fmt.Errorf("group %s: %w", p.cfg.Groups[i].Name, err)
 		}
 	}

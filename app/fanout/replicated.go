@@ -14,22 +14,7 @@ import (
 // replicated is ModeReplicated: statements go to the source as they are, and it remembers for sessions what they wrote.
 type replicated struct{ single }
 
-// admits refuses what concerns one connection or one server, which reads on others would not share, and nothing else: row
-// events copy what RAND() gave.
-func (r replicated) admits(q call) error {
-	if q.st.Kind == sqltext.Refused && q.st.Local {
-		return refused(q.st.Reason)
-	}
-	if q.isLock() {
-		return refused("LOCK TABLES is about one connection; use a transaction with SELECT ... FOR UPDATE")
-	}
-	return nil
-}
-
 func (r replicated) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
-	if err := r.admits(q); err != nil {
-		return nil, err
-	}
 	if q.st.Kind == sqltext.Session {
 		return r.p.execSession(ctx, c, q)
 	}
@@ -41,9 +26,6 @@ func (r replicated) exec(ctx context.Context, c *conn, q call) (driver.Result, e
 }
 
 func (r replicated) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
-	if err := r.admits(q); err != nil {
-		return nil, err
-	}
 	rows, err := r.single.query(ctx, c, q)
 	if s := r.p.session(ctx); s != nil {
 		s.seen.newest() // what these rows show, the source has
@@ -56,29 +38,13 @@ func (r replicated) begin(ctx context.Context, c *conn, opts driver.TxOptions) (
 	if err != nil {
 		return nil, err
 	}
-	return &replicatedTxn{t, r, c, r.p.session(ctx)}, nil
+	return &replicatedTxn{t, r.p.session(ctx)}, nil
 }
 
 // replicatedTxn is a transaction on the source.
 type replicatedTxn struct {
 	txn
-	r replicated
-	c *conn
 	s *session // of the context that it was begun with, or nil
-}
-
-func (t *replicatedTxn) exec(ctx context.Context, q call) (driver.Result, error) {
-	if err := t.r.admits(q); err != nil {
-		return nil, err
-	}
-	return t.txn.exec(ctx, q)
-}
-
-func (t *replicatedTxn) query(ctx context.Context, q call) (driver.Rows, error) {
-	if err := t.r.admits(q); err != nil {
-		return nil, err
-	}
-	return t.txn.query(ctx, q)
 }
 
 func (t *replicatedTxn) commit() error {

@@ -109,7 +109,7 @@ func (c *routed) sub(ctx context.Context, i int) (*conn, error) {
 	}
 	dc, err := connector{c.r.groups[i]}.Connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("group %s: %w", c.r.names[i].Name, err)
+		return nil, err
 	}
 	c.subs[i] = dc.(*conn)
 	return c.subs[i], nil
@@ -140,16 +140,24 @@ func (c *routed) ExecContext(ctx context.Context, text string, args []driver.Nam
 }
 
 func (c *routed) everywhere(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	return answer{}, c.inAll(ctx, func(sub *conn) error {
+		_, err := sub.ExecContext(ctx, text, args)
+		return err
+	})
+}
+
+// inAll calls f with every group's connection, until one fails.
+func (c *routed) inAll(ctx context.Context, f func(*conn) error) error {
 	for i := range c.subs {
 		sub, err := c.sub(ctx, i)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = f(sub)
 		}
-		if _, err := sub.ExecContext(ctx, text, args); err != nil {
-			return nil, err
+		if err != nil {
+			return fmt.Errorf("group %s: %w", c.r.names[i].Name, err)
 		}
 	}
-	return answer{}, nil
+	return nil
 }
 
 // QueryContext runs text in its group.
@@ -224,26 +232,13 @@ func (t *routedTx) end(how func(driver.Tx) error) error {
 
 // Ping asks every group.
 func (c *routed) Ping(ctx context.Context) error {
-	for i := range c.subs {
-		sub, err := c.sub(ctx, i)
-		if err != nil {
-			return err
-		}
-		if err := sub.Ping(ctx); err != nil {
-			return fmt.Errorf("group %s: %w", c.r.names[i].Name, err)
-		}
-	}
-	return nil
+	return c.inAll(ctx, func(sub *conn) error { return sub.Ping(ctx) })
 }
 
 // CheckNamedValue leaves the conversion to the replicas' driver.
 func (c *routed) CheckNamedValue(nv *driver.NamedValue) error {
-	for _, sub := range c.subs {
-		if sub != nil {
-			return sub.CheckNamedValue(nv)
-		}
-	}
-	sub, err := c.sub(context.Background(), 0)
+	i := max(slices.IndexFunc(c.subs, func(sub *conn) bool { return sub != nil }), 0)
+	sub, err := c.sub(context.Background(), i)
 	if err != nil {
 		return err
 	}
@@ -252,10 +247,15 @@ func (c *routed) CheckNamedValue(nv *driver.NamedValue) error {
 
 // ResetSession drops what went stale.
 func (c *routed) ResetSession(ctx context.Context) error {
+	return c.inOpen(func(sub *conn) error { return sub.ResetSession(ctx) })
+}
+
+// inOpen calls f with every connection that is open.
+func (c *routed) inOpen(f func(*conn) error) error {
 	var errs []error
 	for _, sub := range c.subs {
 		if sub != nil {
-			errs = append(errs, sub.ResetSession(ctx))
+			errs = append(errs, f(sub))
 		}
 	}
 	return errors.Join(errs...)
@@ -263,11 +263,5 @@ func (c *routed) ResetSession(ctx context.Context) error {
 
 // Close closes every group's connection.
 func (c *routed) Close() error {
-	var errs []error
-	for _, sub := range c.subs {
-		if sub != nil {
-			errs = append(errs, sub.Close())
-		}
-	}
-	return errors.Join(errs...)
+	return c.inOpen((*conn).Close)
 }

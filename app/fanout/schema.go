@@ -110,22 +110,36 @@ func (p *group) compareSchemas(ctx context.Context) error {
 	if len(members) == 0 {
 		return ErrNoReplica
 	}
-	first, err := readDatabase(ctx, members[0])
+	ordered, err := compareDatabases(ctx, members)
 	if err != nil {
 		return err
 	}
-	ordered := first.order != nil
+	return p.learnSchema(ctx, members[0], ordered)
+}
+
+// compareDatabases fails where one of members holds something else than the first. ordered says that the order of unique keys was compared.
+func compareDatabases(ctx context.Context, members []*member) (ordered bool, err error) {
+	first, err := readDatabase(ctx, members[0])
+	ordered = first.order != nil
 	for _, m := range members[1:] {
-		other, err := readDatabase(ctx, m)
-		if err != nil {
-			return err
+		var other database
+		if err == nil {
+			other, err = readDatabase(ctx, m)
 		}
-		ordered = ordered && other.order != nil
-		if diff := databaseDiff(members[0].name, first, m.name, other); len(diff) > 0 {
-			return fmt.Errorf("%w: %s", ErrSchema, strings.Join(diff, "; "))
+		if err == nil {
+			ordered = ordered && other.order != nil
+			err = differ(databaseDiff(members[0].name, first, m.name, other))
 		}
 	}
-	return p.learnSchema(ctx, members[0], ordered)
+	return ordered, err
+}
+
+// differ is the error for what differs, or nil for nothing.
+func differ(diff []string) error {
+	if len(diff) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrSchema, strings.Join(diff, "; "))
 }
 
 // schemaDiff names, up to ten, what one replica has and the other has not.

@@ -114,6 +114,20 @@ func series(version string) string {
 // now on: what the first of them has today.
 func (p *group) sameSettings(ctx context.Context) error {
 	members := p.view.Load().readers
+	first, err := compareSettings(ctx, members)
+	if err != nil {
+		return err
+	}
+	fixed, err := settable(ctx, members, first)
+	if err != nil {
+		return err
+	}
+	p.fixed.Store(&fixed)
+	return nil
+}
+
+// compareSettings returns the settings of the first of members, and fails where another one has others.
+func compareSettings(ctx context.Context, members []*member) (settings, error) {
 	all := make([]settings, len(members))
 	errs := make([]error, len(members))
 	inParallel(len(members), func(i int) {
@@ -122,7 +136,7 @@ func (p *group) sameSettings(ctx context.Context) error {
 		}
 	})
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return settings{}, err
 	}
 	var faults []string
 	for i, m := range members {
@@ -135,34 +149,7 @@ func (p *group) sameSettings(ctx context.Context) error {
 			faults = append(faults, settingsDiff(members[0].name, all[0], m.name, all[i])...)
 		}
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("%w: %s", ErrSchema, strings.Join(faults, "; "))
-	}
-	fixed, err := settable(ctx, members, all[0])
-	if err != nil {
-		return err
-	}
-	p.fixed.Store(&fixed)
-	return nil
-}
-
-// fits fails when m would treat a statement otherwise than first does, or holds other views, routines or events.
-func (p *group) fits(ctx context.Context, first, m *member) error {
-	members, dbs, sets := []*member{first, m}, make([]database, 2), make([]settings, 2)
-	for i, m := range members {
-		var err error
-		if sets[i], err = readSettings(ctx, m); err != nil {
-			return fmt.Errorf("replica %s: read the settings: %w", m.name, err)
-		}
-		if dbs[i], err = readDatabase(ctx, m); err != nil {
-			return err
-		}
-	}
-	diff := append(settingsDiff(first.name, sets[0], m.name, sets[1]), databaseDiff(first.name, dbs[0], m.name, dbs[1])...)
-	if len(diff) > 0 {
-		return fmt.Errorf("%w: %s", ErrSchema, strings.Join(diff, "; "))
-	}
-	return nil
+	return all[0], differ(faults)
 }
 
 // settingsDiff names what differs between two servers, and how to make it equal.

@@ -48,6 +48,17 @@ func stateOn(ctx context.Context, m *member) ([]record, error) {
 	return list, err
 }
 
+// statesOn reads the state tables of from, each within limit.
+func statesOn(ctx context.Context, limit time.Duration, from []*member) (lists [][]record, errs []error) {
+	lists, errs = make([][]record, len(from)), make([]error, len(from))
+	inParallel(len(from), func(i int) {
+		mctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		lists[i], errs[i] = stateOn(mctx, from[i])
+	})
+	return lists, errs
+}
+
 func epochOf(records []record) int64 {
 	var e int64
 	for _, r := range records {
@@ -59,13 +70,7 @@ func epochOf(records []record) int64 {
 // newest returns, of what the given replicas say within limit, the state with the highest epoch, completed for replicas that it does
 // not mention: those are in service.
 func (p *group) newest(ctx context.Context, limit time.Duration, from []*member) ([]record, int64, error) {
-	lists := make([][]record, len(from))
-	errs := make([]error, len(from))
-	inParallel(len(from), func(i int) {
-		mctx, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		lists[i], errs[i] = stateOn(mctx, from[i])
-	})
+	lists, errs := statesOn(ctx, limit, from)
 	best := newestOf(lists) // of two with one epoch, the earlier replica's counts: the same for every process
 	full := make([]record, len(p.members))
 	for i, m := range p.members {

@@ -73,32 +73,27 @@ func (c columnInfo) exact() string {
 	}
 }
 
-// exacts are the values of columns for a SELECT.
-func exacts(columns []columnInfo) string {
+// listed are columns, each as f says.
+func listed(columns []columnInfo, f func(columnInfo) string) string {
 	list := make([]string, len(columns))
 	for i, c := range columns {
-		list[i] = c.exact()
+		list[i] = f(c)
 	}
 	return strings.Join(list, ", ")
 }
 
+// exacts are the values of columns for a SELECT.
+func exacts(columns []columnInfo) string { return listed(columns, columnInfo.exact) }
+
 // hash is an SQL expression for 64 bits of a digest of the row. MySQL 9 has no MD5 or SHA1 any more.
 func (t *tableInfo) hash() string {
-	parts := make([]string, len(t.columns))
-	for i, c := range t.columns {
-		parts[i] = c.digest()
-	}
-	return "CAST(CONV(LEFT(SHA2(CONCAT_WS('#', " + strings.Join(parts, ", ") + "), 256), 16), 16, 10) AS UNSIGNED)"
+	return "CAST(CONV(LEFT(SHA2(CONCAT_WS('#', " + listed(t.columns, columnInfo.digest) + "), 256), 16), 16, 10) AS UNSIGNED)"
 }
 
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 func names(columns []columnInfo) string {
-	list := make([]string, len(columns))
-	for i, c := range columns {
-		list[i] = quoteName(c.name)
-	}
-	return strings.Join(list, ", ")
+	return listed(columns, func(c columnInfo) string { return quoteName(c.name) })
 }
 
 // stored are the columns that an INSERT may name.

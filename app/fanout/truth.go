@@ -48,12 +48,7 @@ func (p *group) truth(ctx context.Context, members []*member) truth {
 	if !p.keepsStates() {
 		return truth{first: -1, why: fmt.Sprintf("in mode %s no replica executes first", p.cfg.Mode)}
 	}
-	lists, errs := make([][]record, len(p.members)), make([]error, len(p.members))
-	inParallel(len(p.members), func(i int) {
-		mctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
-		defer cancel()
-		lists[i], errs[i] = stateOn(mctx, p.members[i])
-	})
+	lists, errs := statesOn(ctx, p.cfg.DialTimeout, p.members)
 	best := newestOf(lists)
 	names, err := p.knownOrder(lists)
 	if err == nil {

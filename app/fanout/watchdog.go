@@ -11,16 +11,9 @@ func (p *group) now() int64 { return int64(time.Since(p.started)) + 1 }
 // watchLinks ends, until ctx does, statements that wait for a replica that has died without closing its connections, or
 // that take longer than WriteTimeout. One look at all links now and then costs less than a timer for each statement.
 func (p *group) watchLinks(ctx context.Context) {
-	tick := time.NewTicker(max(p.cfg.ProbeAfter/4, time.Millisecond))
-	defer tick.Stop()
 	last := map[*member]int64{}  // when a member was last found alive
 	strikes := map[*member]int{} // probes in a row that it failed
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, max(p.cfg.ProbeAfter/4, time.Millisecond), func() {
 		for m, late := range p.lateLinks() {
 			if p.now()-last[m] < int64(p.cfg.ProbeAfter) || pickAny(p.view.Load().readers, 1<<m.index) == nil {
 				continue // just seen alive, or there is none to take its place: waiting is all that is left
@@ -37,7 +30,7 @@ func (p *group) watchLinks(ctx context.Context) {
 				l.giveUp()
 			}
 		}
-	}
+	})
 }
 
 // maxStrikes is how many probes in a row make a replica dead: one may fail because everything is slow.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"forge.example/account/isukit/app/fanout"
+	"forge.example/account/isukit/app/fanout/lint"
 	"isukit/infra/infratest"
 )
 
@@ -54,10 +55,9 @@ var appShapes = []struct {
 	{"UPDATE teams JOIN members ON members.team_id = teams.id SET teams.status = members.user_id", nil, false},
 }
 
-// TestShapes runs statements as apps have them, and holds what becomes of each against what fanout.Judge says without a server, as isukit
-// replicas lint does. It may say exact of what depends on the values.
+// TestShapes runs statements as apps have them, and holds what becomes of each against what package lint says without a server. It may say exact of what depends on the values.
 func TestShapes(t *testing.T) {
-	schema, err := fanout.ReadSchema(shapeTables...)
+	schema, err := lint.NewSchema(shapeTables...)
 	must(t, err)
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
@@ -73,9 +73,9 @@ func TestShapes(t *testing.T) {
 				if taken := err == nil; taken != s.taken {
 					t.Errorf("%s %v: taken %v, want %v: %v", s.text, s.args, taken, s.taken, err)
 				}
-				v := fanout.Judge(s.text, schema)
-				if refuses := v.Outcome == fanout.Refuses; refuses && s.taken || !refuses && !s.taken && len(s.args) == 0 {
-					t.Errorf("%s: Judge says %v (%s), taken %v", s.text, v.Outcome, v.Reason, s.taken)
+				v := schema.Judge(s.text)
+				if refuses := v.Verdict == lint.Refused; refuses && s.taken || !refuses && !s.taken && len(s.args) == 0 {
+					t.Errorf("%s: the lint says %v (%s), taken %v", s.text, v.Verdict, v.Reason, s.taken)
 				}
 			}
 			for _, query := range []string{"SELECT CONCAT_WS('/', id, name, leader_id, status, seen) FROM teams", "SELECT CONCAT_WS('/', team_id, user_id, role) FROM members", "SELECT CONCAT_WS('/', at, text) FROM logs"} {

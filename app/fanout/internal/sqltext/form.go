@@ -90,10 +90,7 @@ func (p *former) until(words map[string]bool) Span {
 	for ; p.i < len(p.toks); p.step(1) {
 		t := p.at(0)
 		switch {
-		case depth == 0 && (t.kind == word || t.kind == punct) && words[t.text]:
-			s.Args = p.arg - s.Arg
-			return s
-		case depth == 0 && t.is("ON") && words["ON DUPLICATE"] && p.at(1).is("DUPLICATE"):
+		case depth == 0 && ((t.kind == word || t.kind == punct) && words[t.text] || t.is("ON") && words["ON DUPLICATE"] && p.at(1).is("DUPLICATE")):
 			s.Args = p.arg - s.Arg
 			return s
 		case t.is("("):

@@ -235,7 +235,7 @@ func (c *judge) madeOmitted() (list []Column) {
 // defaulted reports whether some row has DEFAULT, or nothing, at a place.
 func (c *judge) defaulted(i int) bool {
 	return slices.ContainsFunc(c.f.Rows, func(row []Value) bool {
-		return i >= len(row) || row[i].Kind == Null && strings.EqualFold(c.text[row[i].Pos:row[i].End], "default")
+		return i >= len(row) || row[i].IsDefault(c.text)
 	})
 }
 

@@ -27,11 +27,12 @@ var tables = []string{
 
 func schema(tb testing.TB) *sqltext.Schema {
 	tb.Helper()
-	s, err := sqltext.ReadSchema(tables...)
-	if err != nil {
-		tb.Fatal(err)
+	s := &sqltext.Schema{Database: "shop"}
+	for _, text := range tables {
+		if err := s.AddTable(text); err != nil {
+			tb.Fatal(err)
+		}
 	}
-	s.Database = "shop"
 	return s
 }
 

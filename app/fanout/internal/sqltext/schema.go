@@ -223,10 +223,7 @@ func (t *Table) column(text string, toks []token, charset string) {
 			t.Auto = c.Name
 		case o.is("UNSIGNED"), o.is("ZEROFILL"):
 			c.Unsigned = true
-		case o.is("PRIMARY"):
-			c.Nullable = false
-			defer t.addKey(Key{Name: "PRIMARY", Columns: []string{c.Name}, Unique: true})
-		case o.is("KEY") && !at(toks, i-1).is("UNIQUE") && !at(toks, i-1).is("PRIMARY"):
+		case o.is("PRIMARY"), o.is("KEY") && !at(toks, i-1).is("UNIQUE") && !at(toks, i-1).is("PRIMARY"):
 			c.Nullable = false
 			defer t.addKey(Key{Name: "PRIMARY", Columns: []string{c.Name}, Unique: true})
 		case o.is("UNIQUE"):
@@ -295,27 +292,6 @@ func kindOf(base, charset string) string {
 		}
 	}
 	return ""
-}
-
-// ReadSchema is the schema of CREATE TABLE statements; what is not one is passed over.
-func ReadSchema(texts ...string) (*Schema, error) {
-	s := &Schema{}
-	for _, text := range texts {
-		for _, one := range Split(text) {
-			if !isCreateTable(one) {
-				continue
-			}
-			if err := s.AddTable(one); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return s, nil
-}
-
-func isCreateTable(text string) bool {
-	toks, _ := tokens(text)
-	return at(toks, 0).is("CREATE") && (at(toks, 1).is("TABLE") || at(toks, 3).is("TABLE")) && slices.ContainsFunc(toks, func(t token) bool { return t.is("(") })
 }
 
 // Split cuts a text at its semicolons, outside of quotes and comments. Empty parts are left out.

@@ -21,9 +21,7 @@ func (s *Schema) trigger(body string, t *Table) string {
 	}
 	for i, w := range toks {
 		switch {
-		case w.is("CALL"), w.is("EXECUTE"), w.is("PREPARE"), w.is("CURSOR"), w.is("HANDLER"):
-			return "it has " + w.text
-		case w.is("IGNORE"), w.is("DUPLICATE"), w.is("JOIN"):
+		case w.is("CALL"), w.is("EXECUTE"), w.is("PREPARE"), w.is("CURSOR"), w.is("HANDLER"), w.is("IGNORE"), w.is("DUPLICATE"), w.is("JOIN"):
 			return "it has " + w.text
 		case (w.is("INSERT") || w.is("REPLACE")) && !w.call, w.is("UPDATE") && !at(toks, i-1).is("KEY"), w.is("DELETE"):
 			names, _ := findTables(toks[i:min(i+8, len(toks))])
