@@ -29,7 +29,7 @@ func (t *orderedTxn) firstFailed(ctx context.Context, first *part, err error) er
 	default:
 		t.again = true
 		first.leave(t.c, err)
-		if !first.m.alive(ctx, t.c.p.cfg.ProbeTimeout) {
+		if first.m.dead(ctx, t.c.p.cfg.ProbeTimeout) {
 			t.again = t.eject(first, err)
 		}
 	}
@@ -118,7 +118,7 @@ func (t *orderedTxn) lostParts(ctx context.Context, verdicts []verdict) error {
 			continue
 		}
 		v.pt.leave(t.c, v.err)
-		if v.pt.m.alive(ctx, t.c.p.cfg.ProbeTimeout) {
+		if !v.pt.m.dead(ctx, t.c.p.cfg.ProbeTimeout) {
 			if !t.v.has(v.pt.m) {
 				t.c.p.spoil(v.pt.m, v.err)
 				continue

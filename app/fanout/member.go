@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,10 @@ type member struct {
 	streams   bool         // the driver gives rows of one statement of a packet before the next one has ended
 	reading   atomic.Int64 // reads running now, for LeastBusy
 	shunned   atomic.Int64 // Unix nanoseconds until which reads go elsewhere
+	answers   atomic.Int64 // that the app's statements got
+	asking    sync.Mutex   // held by who asks whether it is dead; guards asked and gone
+	asked     time.Time
+	gone      bool
 	lag       atomic.Int64 // nanoseconds that it last took to get what the source had, in ModeReplicated
 }
 
@@ -76,22 +81,6 @@ func (m *member) close() {
 
 // shun keeps reads away from m for a while: it did not answer, but no write failed on it.
 func (m *member) shun() { m.shunned.Store(time.Now().Add(time.Second).UnixNano()) }
-
-// alive reports whether m takes a new connection and answers on it, or at least says that it has too many.
-func (m *member) alive(ctx context.Context, limit time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	c, err := m.connector.Connect(ctx)
-	if err != nil {
-		n := numberOfError(err)
-		return n == 1040 || n == 1203 // it answers, but takes no more connections just now
-	}
-	defer c.Close()
-	if p, ok := c.(driver.Pinger); ok {
-		return p.Ping(ctx) == nil
-	}
-	return true
-}
 
 // kill ends what thread is running on m: the query only, or the connection with it. It is bounded in time, and a failure
 // means that the thread is gone or the server is.

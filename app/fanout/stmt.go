@@ -10,9 +10,10 @@ import (
 
 // runExec runs q on l behind prefix, statements of the pool's own that go in the same packet where the driver can put the
 // arguments into the text.
-func (l *link) runExec(ctx context.Context, prefix string, q call) (driver.Result, error) {
+func (l *link) runExec(ctx context.Context, prefix string, q call) (res driver.Result, err error) {
+	defer l.heard(&err)
 	if q.prep == nil {
-		res, err := l.exec.ExecContext(ctx, prefix+q.text, q.args)
+		res, err = l.exec.ExecContext(ctx, prefix+q.text, q.args)
 		if !errors.Is(err, driver.ErrSkip) {
 			return res, err
 		}
@@ -31,9 +32,10 @@ func (l *link) runExec(ctx context.Context, prefix string, q call) (driver.Resul
 }
 
 // runQuery is runExec for a statement that returns rows.
-func (l *link) runQuery(ctx context.Context, prefix string, q call) (driver.Rows, error) {
+func (l *link) runQuery(ctx context.Context, prefix string, q call) (rows driver.Rows, err error) {
+	defer l.heard(&err)
 	if q.prep == nil {
-		rows, err := l.query.QueryContext(ctx, prefix+q.text, q.args)
+		rows, err = l.query.QueryContext(ctx, prefix+q.text, q.args)
 		if !errors.Is(err, driver.ErrSkip) || prefix == "" {
 			return rows, err // database/sql prepares when it is told to skip
 		}
@@ -46,7 +48,7 @@ func (l *link) runQuery(ctx context.Context, prefix string, q call) (driver.Rows
 	if !ok {
 		return nil, errors.New("fanout: the replica's driver has no StmtQueryContext")
 	}
-	rows, err := x.QueryContext(ctx, q.args)
+	rows, err = x.QueryContext(ctx, q.args)
 	if q.prep == nil {
 		if err != nil {
 			_ = s.Close()
@@ -55,6 +57,13 @@ func (l *link) runQuery(ctx context.Context, prefix string, q call) (driver.Rows
 		return &stmtRows{rows, s}, nil
 	}
 	return rows, err
+}
+
+// heard notes that the replica has answered, unless err says that nobody knows.
+func (l *link) heard(err *error) {
+	if outcomeOf(*err) != lost {
+		l.m.answers.Add(1)
+	}
 }
 
 // stmtRows closes, with the rows, the statement that they came from.

@@ -1,7 +1,9 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
+	"database/sql/driver"
 	"time"
 )
 
@@ -11,19 +13,14 @@ func (p *group) now() int64 { return int64(time.Since(p.started)) + 1 }
 // watchLinks ends, until ctx does, statements that wait for a replica that has died without closing its connections, or
 // that take longer than WriteTimeout. One look at all links now and then costs less than a timer for each statement.
 func (p *group) watchLinks(ctx context.Context) {
-	last := map[*member]int64{}  // when a member was last found alive
-	strikes := map[*member]int{} // probes in a row that it failed
+	last := map[*member]int64{} // when a member was last found alive
 	every(ctx, max(p.cfg.ProbeAfter/4, time.Millisecond), func() {
 		for m, late := range p.lateLinks() {
 			if p.now()-last[m] < int64(p.cfg.ProbeAfter) || pickAny(p.view.Load().readers, 1<<m.index) == nil {
 				continue // just seen alive, or there is none to take its place: waiting is all that is left
 			}
-			if m.alive(ctx, p.cfg.ProbeTimeout) {
-				last[m], strikes[m] = p.now(), 0
-				continue
-			}
-			m.shun()
-			if strikes[m]++; strikes[m] < maxStrikes {
+			if !m.dead(ctx, p.cfg.ProbeTimeout) {
+				last[m] = p.now()
 				continue
 			}
 			for _, l := range late {
@@ -33,8 +30,61 @@ func (p *group) watchLinks(ctx context.Context) {
 	})
 }
 
-// maxStrikes is how many probes in a row make a replica dead: one may fail because everything is slow.
-const maxStrikes = 2
+// maxStrikes is how many questions in a row without an answer make a replica dead: one may fail because everything is slow.
+const maxStrikes = 3
+
+// dead reports whether m takes no connection, or answers nothing: neither maxStrikes questions over new connections, each within limit,
+// nor any other statement meanwhile. A host that is only busy answers some, and one that refuses a connection is not asked again. Who waits
+// for another one's questions takes what came of them, and what was found dead stays so for a limit.
+func (m *member) dead(ctx context.Context, limit time.Duration) bool {
+	began := time.Now()
+	m.asking.Lock()
+	defer m.asking.Unlock()
+	if !m.asked.After(began) && !(m.gone && time.Since(m.asked) < limit) {
+		m.gone = m.silent(ctx, limit)
+		m.asked = time.Now()
+	}
+	return m.gone
+}
+
+func (m *member) silent(ctx context.Context, limit time.Duration) bool {
+	for range maxStrikes {
+		before := m.answers.Load()
+		err := m.ask(ctx, limit)
+		if err == nil {
+			return false
+		}
+		m.shun()
+		if !isContext(err) {
+			return true
+		}
+		if m.answers.Load() != before {
+			return false
+		}
+	}
+	return true
+}
+
+// ask fails unless m takes a new connection and answers on it, or at least says that it has too many: with ctx's error when that took longer
+// than limit, whatever the driver calls it.
+func (m *member) ask(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	c, err := m.connector.Connect(ctx)
+	if err == nil {
+		defer c.Close()
+		if p, ok := c.(driver.Pinger); ok {
+			err = p.Ping(ctx)
+		}
+	}
+	if n := numberOfError(err); n == 1040 || n == 1203 {
+		return nil // it takes no more connections just now
+	}
+	if err != nil {
+		return cmp.Or(ctx.Err(), err)
+	}
+	return nil
+}
 
 // lateLinks are, by replica, the links whose statement has run longer than ProbeAfter. A write that has run longer than
 // WriteTimeout is ended here.
