@@ -17,15 +17,23 @@ import (
 	"isukit/infra/host"
 )
 
-// batchScript begins a script that does several things, with functions for it. answer prints for each its exit status, how many bytes
-// of outputs and errors follow, and these.
+// batchScript begins a script that does several things, with functions for it. What they say is in files until all are done: programs
+// that print it after each would cost the host more than most things. finish prints the exit statuses, how many bytes of outputs and
+// errors follow for each, and these.
 const batchScript = enterScript + `export PATH
 cd "$work" || exit 1
+codes= said= cut=
+finish() {
+	echo "$codes"
+	[ -n "$said" ] || exit 0
+	[ -z "$cut" ] || truncate -s '<%[2]d' $cut
+	stat -c %%s $said
+	cat $said
+	exit 0
+}
 answer() {
-	echo "$1"
-	stat -c %%s out err
-	cat out err
-	[ "$1" = 0 ] || [ -z "$2" ] || exit 0
+	codes="$codes $2" said="$said out$1 err$1"
+	[ "$2" = 0 ] || [ -z "$3" ] || finish
 }
 get() {
 	[ -e "$1" ] || exit 91
@@ -35,13 +43,13 @@ get() {
 put() {
 	file=$1 mode=$3
 	if [ -n "$4" ]; then umask 022; else umask 077; fi
-	mkdir -p -- "$(dirname -- "$file")" || exit 1
+	[ -d "${file%%/*}/" ] || mkdir -p -- "${file%%/*}" || exit 1
 	if [ -n "$4" ]; then
-		file=$(readlink -f -- "$file") || exit 1
-		[ ! -e "$file" ] || mode=$(stat -c %%a -- "$file") || exit 1
+		[ ! -L "$file" ] || file=$(readlink -f -- "$file") || exit 1
+		[ ! -e "$file" ] || mode=--reference=$file
 	fi
 	new=$file` + newFile + `
-	trap 'rm -f -- "$new"' EXIT
+	trap '[ ! -e "$new" ] || rm -f -- "$new"' EXIT
 	trap 'exit 1' HUP INT PIPE TERM
 	umask 077
 	head -c "$2" >"$new" || exit 1
@@ -58,10 +66,10 @@ const (
 // batch is the script for ops, and its input.
 func (n *node) batch(id string, ops []host.Op) (script string, input []byte) {
 	var b strings.Builder
-	fmt.Fprintf(&b, batchScript, id)
+	fmt.Fprintf(&b, batchScript, id, host.MaxOutputBytes)
 	var dirs []string // of what was written, to be on disk before what follows
 	for k, op := range ops {
-		must := ""
+		must, code := "", "$?"
 		if op.Must || op.Put != nil {
 			must = " must"
 		}
@@ -71,24 +79,26 @@ func (n *node) batch(id string, ops []host.Op) (script string, input []byte) {
 			if op.Put.Keep {
 				keep = " keep"
 			}
-			fmt.Fprintf(&b, "( put %s %d %o%s ) >out 2>err\n", quote(op.Put.Path), len(op.Put.Data), op.Put.Mode.Perm(), keep)
+			fmt.Fprintf(&b, "( put %s %d %o%s ) >out%d 2>err%d\n", quote(op.Put.Path), len(op.Put.Data), op.Put.Mode.Perm(), keep, k, k)
 			input = append(input, op.Put.Data...)
 			dirs = append(dirs, path.Dir(op.Put.Path))
 			if k+1 == len(ops) || ops[k+1].Put == nil || ops[k+1].Put.Keep != op.Put.Keep {
-				fmt.Fprintf(&b, "[ $? = 0 ] && sync %s 2>>err\n", quoteAll(dirs))
+				fmt.Fprintf(&b, "[ $? = 0 ] && sync %s 2>>err%d\n", quoteAll(dirs), k)
 				dirs = nil
 			}
 		case op.Run != nil:
 			input = append(input, op.Run.Stdin...)
 			argv := op.Run.Argv
-			fmt.Fprintf(&b, "( %s\n{ %s; } || exit 126\n%s\ncommand -v %s >/dev/null || exit 90\n%s ) >out 2>err\n",
-				wholeInput(op.Run.Stdin), changeTo(op.Run.Dir), exports(op.Run.Env), quote(argv[0]), quoteAll(argv))
-			fmt.Fprintf(&b, "code=$?; truncate -s '<%d' out err; (exit $code)\n", host.MaxOutputBytes)
+			fmt.Fprintf(&b, "( %s\n{ %s; } || exit 126\n%s\ncommand -v %s >/dev/null || exit 90\n%s ) >out%d 2>err%d\n",
+				wholeInput(op.Run.Stdin), changeTo(op.Run.Dir), exports(op.Run.Env), quote(argv[0]), quoteAll(argv), k, k)
+			fmt.Fprintf(&b, "code=$? cut=\"$cut out%d err%d\"\n", k, k)
+			code = "$code"
 		default:
-			fmt.Fprintf(&b, "( get %s %d ) >out 2>err\n", quote(op.Get), maxGet(ops))
+			fmt.Fprintf(&b, "( get %s %d ) >out%d 2>err%d\n", quote(op.Get), maxGet(ops), k, k)
 		}
-		b.WriteString("answer $?" + must + "\n")
+		fmt.Fprintf(&b, "answer %d %s%s\n", k, code, must)
 	}
+	b.WriteString("finish\n")
 	return b.String(), input
 }
 
@@ -102,31 +112,51 @@ func maxGet(ops []host.Op) int {
 
 // readAnswers reads what a batch prints; what was not done is not there.
 func (n *node) readAnswers(r *bufio.Reader, ops []host.Op) ([]host.Answer, error) {
+	var err error
+	line := func() (text string) {
+		if err == nil {
+			text, err = r.ReadString('\n')
+		}
+		return strings.TrimSuffix(text, "\n")
+	}
+	number := func(text string) (n int) {
+		if err == nil {
+			n, err = strconv.Atoi(text)
+		}
+		return n
+	}
+	codes := strings.Fields(line())
+	codes = codes[:min(len(codes), len(ops))]
+	var sizes []int
+	for range 2 * len(codes) {
+		sizes = append(sizes, number(line()))
+	}
 	answers := make([]host.Answer, len(ops))
-	stopped := false
-	for k, op := range ops {
-		a := &answers[k]
-		if stopped {
-			a.Err = host.ErrNotDone
-			continue
+	for k, code := range codes {
+		a, op := &answers[k], ops[k]
+		out := sizes[2*k]
+		a.Code = number(code)
+		text := make([]byte, min(out+sizes[2*k+1], maxBatchBytes))
+		if err == nil {
+			_, err = io.ReadFull(r, text)
 		}
-		var numbers [3]int
-		for i := range numbers {
-			line, err := r.ReadString('\n')
-			if err == nil {
-				numbers[i], err = strconv.Atoi(strings.TrimSuffix(line, "\n"))
-			}
-			if err != nil {
-				return nil, fmt.Errorf("run a batch on %s: the output ends with result %d of %d: %w", n.about.Name, k, len(ops), err)
-			}
+		if err != nil {
+			break
 		}
-		text := make([]byte, min(numbers[1]+numbers[2], maxBatchBytes))
-		if _, err := io.ReadFull(r, text); err != nil {
-			return nil, fmt.Errorf("run a batch on %s: %w", n.about.Name, err)
-		}
-		a.Result = host.Result{Code: numbers[0], Stdout: text[:numbers[1]:numbers[1]], Stderr: text[numbers[1]:]}
+		a.Stdout, a.Stderr = text[:out:out], text[out:]
 		n.judge(op, a)
-		stopped = a.Code != 0 && (op.Must || op.Put != nil)
+		if k+1 == len(codes) && a.Code != 0 && (op.Must || op.Put != nil) {
+			for rest := k + 1; rest < len(ops); rest++ {
+				answers[rest].Err = host.ErrNotDone
+			}
+			return answers, nil
+		}
+	}
+	if err == nil && len(codes) < len(ops) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("run a batch on %s: the output ends with result %d of %d: %w", n.about.Name, len(codes), len(ops), err)
 	}
 	return answers, nil
 }

@@ -79,7 +79,7 @@ const begun = "isukit-begins-here\n"
 const allOfIt = "# isukit-ends-here"
 
 // receive reads a script of as many bytes as the first line says, and becomes it. What follows is the script's input.
-const receive = `echo isukit-begins-here; echo isukit-begins-here >&2; read -r n && script=$(dd bs=1 count="$n" 2>/dev/null) && case $script in *"` + allOfIt + `") eval "$script" ;; *) exit 1 ;; esac`
+const receive = `echo isukit-begins-here; echo isukit-begins-here >&2; read -r n && script=$(head -c "$n") && case $script in *"` + allOfIt + `") eval "$script" ;; *) exit 1 ;; esac`
 
 // toReceive is a script as receive reads it.
 func toReceive(script string) string {
