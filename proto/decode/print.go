@@ -1,7 +1,8 @@
 package decode
 
 import (
-	"sync/atomic"
+	"cmp"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -18,44 +19,34 @@ func (s *Schema) Print(out []byte, md protoreflect.MessageDescriptor, data []byt
 	return out, s.Decode(md, data, limits)
 }
 
-// layout is what the printing of a message type needs of its descriptor.
-type layout struct {
-	// low has the fields below lowNumbers, high the others.
-	low  [lowNumbers]*fieldLayout
-	high map[protowire.Number]*fieldLayout
-}
-
-const lowNumbers = 32
-
+// fieldLayout is what wirePrinter needs of a field.
 type fieldLayout struct {
 	protoreflect.FieldDescriptor
-	kind     protoreflect.Kind
-	wire     protowire.Type
-	list     bool
-	packable bool
+	number protowire.Number
+	kind   protoreflect.Kind
+	wire   protowire.Type
+	list   bool
 	// presence says that a zero is printed if it is there.
 	presence bool
 	// oneof is a bit for the oneof that the field belongs to; 0 for none.
 	oneof uint64
 	// text is the name and what follows it.
 	text string
-	// message is the layout of the field's message, once it has been asked for.
-	message atomic.Pointer[layout]
 }
 
-// layout returns the layout of a type. Fields that wirePrinter leaves to Decode are not in it: maps and groups. Nothing is, where fields
-// are required.
-func (s *Schema) layout(md protoreflect.MessageDescriptor) *layout {
+// layout returns the fields of a type by number, without those that wirePrinter leaves to Decode: maps and groups. Of a type with required
+// fields it returns none.
+func (s *Schema) layout(md protoreflect.MessageDescriptor) []fieldLayout {
 	if known, ok := s.layouts.Load(md); ok {
-		return known.(*layout)
+		return known.([]fieldLayout)
 	}
-	l := &layout{high: map[protowire.Number]*fieldLayout{}}
+	var l []fieldLayout
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
 		if fd.IsMap() || fd.Kind() == protoreflect.GroupKind || md.RequiredNumbers().Len() > 0 {
 			continue
 		}
-		f := &fieldLayout{FieldDescriptor: fd, kind: fd.Kind(), wire: wireType(fd.Kind()), list: fd.IsList(), packable: packable(fd.Kind()),
+		f := fieldLayout{FieldDescriptor: fd, number: fd.Number(), kind: fd.Kind(), wire: wireType(fd.Kind()), list: fd.IsList(),
 			presence: fd.IsList() || fd.HasPresence(), text: fieldName(fd) + ": "}
 		if of := fd.ContainingOneof(); of != nil {
 			f.oneof = 1 << min(of.Index(), 63) // the last bit may be several oneofs': then Decode has the body
@@ -63,12 +54,9 @@ func (s *Schema) layout(md protoreflect.MessageDescriptor) *layout {
 		if fd.Message() != nil {
 			f.text = fieldName(fd) + " {\n"
 		}
-		if fd.Number() < lowNumbers {
-			l.low[fd.Number()] = f
-		} else {
-			l.high[fd.Number()] = f
-		}
+		l = append(l, f)
 	}
+	slices.SortFunc(l, func(a, b fieldLayout) int { return cmp.Compare(a.number, b.number) })
 	s.layouts.Store(md, l)
 	return l
 }
@@ -84,34 +72,29 @@ type wirePrinter struct {
 	fields int
 }
 
-// message prints a message that is nested so many levels deep, indented by depth. It reports false when it gives up.
-func (p *wirePrinter) message(l *layout, data []byte, depth, level int) bool {
+// message prints a message with these fields that is nested so many levels deep, indented by depth. It reports false when it gives up.
+func (p *wirePrinter) message(fields []fieldLayout, data []byte, depth, level int) bool {
 	if level >= p.limits.Depth {
 		return false
 	}
 	last, oneofs := protowire.Number(0), uint64(0)
 	for len(data) > 0 {
 		number, wire, n := consumeTag(data)
-		if n < 0 {
+		for len(fields) > 0 && fields[0].number < number {
+			fields = fields[1:]
+		}
+		if n < 0 || len(fields) == 0 || fields[0].number != number {
 			return false
 		}
+		f := &fields[0]
 		data = data[n:]
-		var f *fieldLayout
-		if number < lowNumbers {
-			f = l.low[number]
-		} else {
-			f = l.high[number]
-		}
-		if f == nil || number < last || number == last && !f.list || oneofs&f.oneof != 0 {
+		if p.fields++; p.fields > p.limits.Fields || number == last && !f.list || oneofs&f.oneof != 0 {
 			return false
 		}
 		last, oneofs = number, oneofs|f.oneof
 		p.fit.Known++
-		if p.fields++; p.fields > p.limits.Fields {
-			return false
-		}
 		switch {
-		case wire == protowire.BytesType && (f.wire == wire || f.list && f.packable):
+		case wire == protowire.BytesType && (f.wire == wire || f.list):
 			content, n := protowire.ConsumeBytes(data)
 			if n < 0 || !p.content(f, content, depth, level) {
 				return false
@@ -134,18 +117,13 @@ func (p *wirePrinter) message(l *layout, data []byte, depth, level int) bool {
 func (p *wirePrinter) content(f *fieldLayout, content []byte, depth, level int) bool {
 	switch {
 	case f.kind == protoreflect.MessageKind:
-		l := f.message.Load()
-		if l == nil {
-			l = p.schema.layout(f.Message())
-			f.message.Store(l)
-		}
 		p.begin(f, depth)
-		if !p.message(l, content, depth+1, level+1) {
+		if !p.message(p.schema.layout(f.Message()), content, depth+1, level+1) {
 			return false
 		}
 		p.out = append(appendIndent(p.out, depth), "}\n"...)
 		return true
-	case f.packable:
+	case f.wire != protowire.BytesType:
 		for len(content) > 0 {
 			if p.fields++; p.fields > p.limits.Fields {
 				return false
