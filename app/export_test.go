@@ -12,8 +12,8 @@ func IDTime(id int64) time.Time {
 }
 
 // Routes gives the routes that a portal of the role serves; RoleAll serves all of proto/routes.tsv.
-func Routes(role Role) []routes.Route {
-	var served []routes.Route
+func Routes(role Role) routes.Routes {
+	var served routes.Routes
 	for _, e := range (&portal{}).endpoints() {
 		if role == RoleAll || e.role == role {
 			served = append(served, e.Route)

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	routes "isukit/proto"
 	"isukit/proto/wire"
@@ -79,7 +78,7 @@ func plain[Res proto.Message](fn func(context.Context, *call) (Res, error)) endp
 	}
 }
 
-func fullName(m proto.Message) protoreflect.FullName { return m.ProtoReflect().Descriptor().FullName() }
+func fullName(m proto.Message) string { return string(m.ProtoReflect().Descriptor().FullName()) }
 
 func (p *portal) endpoints() []endpoint {
 	return []endpoint{
@@ -149,7 +148,7 @@ func refuseMethod(allowed []string) http.Handler {
 
 func (p *portal) refuseRoute(w http.ResponseWriter, r *http.Request) {
 	f := refuse(http.StatusNotFound, "no_route", "nothing is served at "+clip(r.URL.Path), "")
-	if _, known := routes.Match(r.Method, r.URL.Path); known {
+	if _, known := routes.Portal().Match(r.Method, r.URL.Path); known {
 		f.Hint = "another role serves it; this process is " + string(p.Role)
 	}
 	_ = wire.WriteError(w, f) // the client may be gone

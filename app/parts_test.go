@@ -190,7 +190,7 @@ func TestOwnFailureStaysOutOfTheAnswer(t *testing.T) {
 func TestRolesServeTheirRoutesOnly(t *testing.T) {
 	for _, role := range []app.Role{app.RoleWeb, app.RoleAPI} {
 		h, _ := newBroken(t, &brokenStore{panic: "reached"}, role)
-		for _, r := range routes.Routes() {
+		for _, r := range routes.Portal() {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, httptest.NewRequest(r.Method, r.Path, nil))
 			e, _ := wire.FromResponse(w.Code, w.Header().Get("Content-Type"), w.Body.Bytes())
@@ -202,7 +202,7 @@ func TestRolesServeTheirRoutesOnly(t *testing.T) {
 				t.Errorf("role %s, %s %s: hint %q does not speak of roles", role, r.Method, r.Path, e.GetHint())
 			}
 		}
-		if got := len(app.Routes(role)); got == 0 || got == len(routes.Routes()) {
+		if got := len(app.Routes(role)); got == 0 || got == len(routes.Portal()) {
 			t.Errorf("role %s has %d routes", role, got)
 		}
 	}

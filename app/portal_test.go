@@ -137,7 +137,7 @@ func testInitialize(t *testing.T, s *site) {
 // testRoutes holds the mux against routes.tsv in both directions.
 func testRoutes(t *testing.T, s *site) {
 	c := s.worker()
-	for _, r := range routes.Routes() {
+	for _, r := range routes.Portal() {
 		path := strings.NewReplacer("{team_id}", "1", "{job_id}", "1", "{clarification_id}", "1").Replace(r.Path)
 		got, err := c.send(t.Context(), r.Method, path, nil)
 		if err != nil {
@@ -148,7 +148,7 @@ func testRoutes(t *testing.T, s *site) {
 			t.Errorf("%s %s is in routes.tsv and is answered %v", r.Method, r.Path, e)
 		}
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} {
-			if _, served := routes.Match(method, path); !served {
+			if _, served := routes.Portal().Match(method, path); !served {
 				got := c.refused(t, http.StatusMethodNotAllowed, "bad_method", method, path, nil)
 				if !strings.Contains(got.Hint, r.Method) {
 					t.Errorf("%s %s: hint %q does not name %s", method, path, got.Hint, r.Method)
@@ -160,7 +160,7 @@ func testRoutes(t *testing.T, s *site) {
 		"/api/../api/contest", "/worker/jobs", "/initialize/again", "/%ff"} {
 		c.refused(t, http.StatusNotFound, "no_route", "GET", path, nil)
 	}
-	if diff := cmp.Diff(routes.Routes(), app.Routes(app.RoleAll)); diff != "" {
+	if diff := cmp.Diff(routes.Portal(), app.Routes(app.RoleAll)); diff != "" {
 		t.Errorf("routes.tsv and the mux differ (-file +mux):\n%s", diff)
 	}
 }

@@ -1,134 +1,169 @@
-// Package proto holds the routes of the portal: which method and path take which message and answer with which.
+// Package proto holds routes: which method and path take which message and answer with which. It reads files of them and finds the route of
+// a request.
 //
-// routes.tsv is the single truth that the app's mux, the load generator and the decoder read. The messages themselves
+// routes.tsv has those of the portal, the single truth that the app's mux, the load generator and the decoder read. The messages themselves
 // are in proto/portal/v1; a message's bytes on the wire are the business of proto/wire.
 package proto
 
 import (
+	"bufio"
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
-	"sync"
-
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 //go:embed routes.tsv
 var routesTSV string
 
-// Route is one line of routes.tsv.
-type Route struct {
-	// Method is the HTTP method, in capitals.
-	Method string
-	// Path is the template: a segment such as "{team_id}" matches any one segment.
-	Path string
-	// Request is the message in the request's body; "" without a body.
-	Request protoreflect.FullName
-	// Response is the message in the body of a 2xx answer.
-	Response protoreflect.FullName
-}
-
-var parsed = sync.OnceValues(func() ([]Route, error) { return Parse(routesTSV) })
-
-// Routes gives every route of the portal in the order of routes.tsv. The slice is the caller's own.
-func Routes() []Route {
-	routes, err := parsed()
+// Portal gives every route of the portal in the order of routes.tsv. The slice is the caller's own.
+func Portal() Routes {
+	routes, err := ParseRoutes(strings.NewReader(routesTSV))
 	if err != nil {
 		panic("proto: the embedded routes.tsv: " + err.Error()) // held by a test
 	}
-	return append([]Route(nil), routes...)
+	return routes
 }
 
-// Match finds the route of the portal that a request with this method and path (without query) takes.
-func Match(method, path string) (Route, bool) {
-	routes, err := parsed()
-	if err != nil {
-		return Route{}, false
-	}
-	return Find(routes, method, path)
+// Route names the messages in the bodies of one method and path.
+type Route struct {
+	// Method is the HTTP method in capitals; "*" is any.
+	Method string
+	// Path is a template: ":id" and "{id}" match one segment, a last "*" or "{rest...}" all that follow.
+	Path string
+	// Request and Response are full message names; empty without a body.
+	Request, Response string
 }
 
-// Find is Match over other routes. A literal segment goes before a template's; of equals the first one wins.
-func Find(routes []Route, method, path string) (Route, bool) {
-	best, bestLiteral := Route{}, -1
-	for _, r := range routes {
-		if r.Method != method {
-			continue
-		}
-		if literal, ok := fits(r.Path, path); ok && literal > bestLiteral {
-			best, bestLiteral = r, literal
-		}
-	}
-	return best, bestLiteral >= 0
-}
+// Routes are routes in the order of their file. Where several fit a path, the one with the most literal segments counts,
+// then the earlier one.
+type Routes []Route
 
-// fits reports whether path is an instance of template, and how many segments are literally the same.
-func fits(template, path string) (literal int, ok bool) {
-	for {
-		var t, p string
-		var moreT, moreP bool
-		t, template, moreT = strings.Cut(template, "/")
-		p, path, moreP = strings.Cut(path, "/")
-		switch {
-		case t == p:
-			literal++
-		case !strings.HasPrefix(t, "{") || p == "":
-			return 0, false
-		}
-		if moreT != moreP {
-			return 0, false
-		}
-		if !moreT {
-			return literal, true
-		}
-	}
-}
+const (
+	maxRoutes         = 10_000
+	maxRouteLineBytes = 64 << 10
+)
 
-// Parse reads routes in the form of routes.tsv: method, path template, request message ("-" for none) and response
-// message, separated by tabs; lines that are empty or begin with "#" are skipped. It reports every fault, by line.
-func Parse(text string) ([]Route, error) {
-	var routes []Route
+// ParseRoutes reads a TSV file: method, path template, request message and response message, "-" for no body. Lines that
+// are empty or start with "#" are skipped. Every faulty line is reported, by number.
+func ParseRoutes(r io.Reader) (Routes, error) {
+	var routes Routes
 	var faults []error
-	seen := map[string]int{}
-	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimSuffix(line, "\r")
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxRouteLineBytes)
+	for number := 1; lines.Scan(); number++ {
+		line := strings.TrimRight(lines.Text(), "\r\n")
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		r, err := parseLine(line)
+		route, err := parseRoute(line)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("line %d: %w", i+1, err))
+			faults = append(faults, fmt.Errorf("line %d: %w", number, err))
 			continue
 		}
-		if first, ok := seen[r.Method+" "+r.Path]; ok {
-			faults = append(faults, fmt.Errorf("line %d: %s %s is on line %d already", i+1, r.Method, r.Path, first))
-			continue
+		if routes = append(routes, route); len(routes) > maxRoutes {
+			return nil, fmt.Errorf("more than %d routes", maxRoutes)
 		}
-		seen[r.Method+" "+r.Path] = i + 1
-		routes = append(routes, r)
+	}
+	if err := lines.Err(); err != nil {
+		faults = append(faults, err)
 	}
 	return routes, errors.Join(faults...)
 }
 
-func parseLine(line string) (Route, error) {
-	fields := strings.Split(line, "\t")
-	if len(fields) != 4 {
-		return Route{}, fmt.Errorf("%d fields separated by tabs, want 4: %q", len(fields), line)
+func parseRoute(line string) (Route, error) {
+	columns := strings.Split(line, "\t")
+	if len(columns) != 4 {
+		return Route{}, fmt.Errorf("%d columns separated by tabs, want 4 (method, path, request, response): %q", len(columns), line)
 	}
-	r := Route{Method: fields[0], Path: fields[1], Response: protoreflect.FullName(fields[3])}
-	if fields[2] != "-" {
-		r.Request = protoreflect.FullName(fields[2])
+	for i, column := range columns {
+		if columns[i] = strings.TrimSpace(column); columns[i] == "" {
+			return Route{}, fmt.Errorf("column %d is empty: %q", i+1, line)
+		}
 	}
-	switch {
-	case r.Method == "" || strings.Trim(r.Method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
-		return Route{}, fmt.Errorf("%q is not a method", r.Method)
-	case !strings.HasPrefix(r.Path, "/"):
-		return Route{}, fmt.Errorf("the path %q does not begin with a slash", r.Path)
-	case r.Request != "" && !r.Request.IsValid():
-		return Route{}, fmt.Errorf("%q is not a message name", r.Request)
-	case !r.Response.IsValid():
-		return Route{}, fmt.Errorf("%q is not a message name", r.Response)
+	if !strings.HasPrefix(columns[1], "/") && columns[1] != "*" {
+		return Route{}, fmt.Errorf("path %q does not start with a slash", columns[1])
 	}
-	return r, nil
+	dash := func(s string) string {
+		if s == "-" {
+			return ""
+		}
+		return strings.TrimPrefix(s, ".")
+	}
+	return Route{Method: strings.ToUpper(columns[0]), Path: columns[1], Request: dash(columns[2]), Response: dash(columns[3])}, nil
+}
+
+// Match finds the route of a request. A query in path is ignored.
+func (rs Routes) Match(method, path string) (Route, bool) {
+	path, _, _ = strings.Cut(path, "?")
+	best, score := Route{}, -1
+	for _, r := range rs {
+		if r.Method != "*" && !strings.EqualFold(r.Method, method) {
+			continue
+		}
+		if s := matchPath(r.Path, path); s > score {
+			best, score = r, s
+		}
+	}
+	return best, score >= 0
+}
+
+// matchPath returns -1 when path does not fit the template, else a number that is larger the more literal the template.
+func matchPath(template, path string) int {
+	for i := 0; i < len(template) && template[i] != '{' && template[i] != ':' && template[i] != '*'; i++ {
+		if i == len(path) || path[i] != template[i] {
+			return -1 // most routes are another's already here
+		}
+	}
+	score := 0
+	for {
+		var want, got string
+		var moreWant, moreGot bool
+		want, template, moreWant = strings.Cut(template, "/")
+		if want == "*" && !moreWant || strings.HasPrefix(want, "{") && strings.HasSuffix(want, "...}") {
+			return score
+		}
+		got, path, moreGot = strings.Cut(path, "/")
+		switch {
+		case want == got:
+			score += 3
+		case fitsPlaceholder(want, got):
+			score++
+		default:
+			return -1
+		}
+		if moreWant != moreGot {
+			return -1
+		}
+		if !moreWant {
+			return score
+		}
+	}
+}
+
+// IsPlaceholder reports whether a segment of a template matches many: "*", ":id", "{id}", "{id}.png".
+func IsPlaceholder(segment string) bool {
+	return segment == "*" || strings.HasPrefix(segment, ":") || strings.Contains(segment, "{")
+}
+
+func fitsPlaceholder(want, got string) bool {
+	if !IsPlaceholder(want) || got == "" {
+		return false
+	}
+	before, rest, braced := strings.Cut(want, "{")
+	_, after, _ := strings.Cut(rest, "}")
+	return !braced || len(got) > len(before)+len(after) && strings.HasPrefix(got, before) && strings.HasSuffix(got, after)
+}
+
+// Find returns the routes that have template as their path, or whose path a concrete template fits.
+func (rs Routes) Find(path string) Routes {
+	path, _, _ = strings.Cut(path, "?")
+	var found Routes
+	for _, r := range rs {
+		if r.Path == path || matchPath(r.Path, path) >= 0 {
+			found = append(found, r)
+		}
+	}
+	return found
 }

@@ -12,16 +12,21 @@ import (
 )
 
 func TestEveryRouteNamesKnownMessages(t *testing.T) {
-	routes := proto.Routes()
+	routes := proto.Portal()
 	if len(routes) < 20 {
-		t.Fatalf("Routes() has %d routes, want those of routes.tsv", len(routes))
+		t.Fatalf("Portal() has %d routes, want those of routes.tsv", len(routes))
 	}
+	seen := map[string]bool{}
 	for _, r := range routes {
-		for _, name := range []protoreflect.FullName{r.Request, r.Response} {
+		if seen[r.Method+r.Path] || r.Response == "" || r.Method == "*" {
+			t.Errorf("%s %s: a second time, without an answer, or of any method", r.Method, r.Path)
+		}
+		seen[r.Method+r.Path] = true
+		for _, name := range []string{r.Request, r.Response} {
 			if name == "" {
 				continue
 			}
-			if _, err := protoregistry.GlobalTypes.FindMessageByName(name); err != nil {
+			if _, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName(name)); err != nil {
 				t.Errorf("%s %s: message %s: %v", r.Method, r.Path, name, err)
 			}
 		}
@@ -42,45 +47,43 @@ func TestMatch(t *testing.T) {
 		{"POST", "/worker/jobs/7/result", "/worker/jobs/{job_id}/result"},
 		{"GET", "/", ""},
 		{"GET", "", ""},
-		{"get", "/api/contest", ""},
+		{"get", "/api/contest?all=1", "/api/contest"},
 	}
 	for _, tt := range tests {
-		got, ok := proto.Match(tt.method, tt.path)
+		got, ok := proto.Portal().Match(tt.method, tt.path)
 		if got.Path != tt.want || ok != (tt.want != "") {
 			t.Errorf("Match(%q, %q) = %q, %v; want %q", tt.method, tt.path, got.Path, ok, tt.want)
 		}
 	}
 }
 
-func TestFindPrefersLiteralSegments(t *testing.T) {
-	routes, err := proto.Parse("GET\t/a/{x}\t-\tm.X\nGET\t/a/b\t-\tm.B\n")
+func TestMatchPrefersLiteralSegments(t *testing.T) {
+	routes, err := proto.ParseRoutes(strings.NewReader("GET\t/a/{x}\t-\tm.X\nGET\t/a/b\t-\tm.B\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := proto.Find(routes, "GET", "/a/b"); got.Response != "m.B" {
-		t.Errorf("Find(/a/b) = %s, want m.B", got.Response)
-	}
-	if got, _ := proto.Find(routes, "GET", "/a/c"); got.Response != "m.X" {
-		t.Errorf("Find(/a/c) = %s, want m.X", got.Response)
+	for path, want := range map[string]string{"/a/b": "m.B", "/a/c": "m.X"} {
+		if got, _ := routes.Match("GET", path); got.Response != want {
+			t.Errorf("Match(%s) = %s, want %s", path, got.Response, want)
+		}
 	}
 }
 
 func TestParseReportsEveryFault(t *testing.T) {
-	text := "# comment\nGET\t/a\t-\tm.A\nGET\t/a\t-\tm.A\nget\t/b\t-\tm.B\nGET\tc\t-\tm.C\nGET\t/d\t-\nGET\t/e\t!\tm.E\nGET\t/f\t-\t-\n"
-	routes, err := proto.Parse(text)
-	if len(routes) != 1 || err == nil {
-		t.Fatalf("Parse gave %d routes and error %v, want 1 route and an error", len(routes), err)
+	_, err := proto.ParseRoutes(strings.NewReader("# comment\nGET\t/a\t-\tm.A\nGET\tc\t-\tm.C\nGET\t/d\t-\nGET\t/e\t\tm.E\n"))
+	if err == nil {
+		t.Fatal("no fault was found, want three")
 	}
-	for _, want := range []string{"line 3: GET /a is on line 2", "line 4", "line 5", "line 6: 3 fields", "line 7", "line 8"} {
+	for _, want := range []string{"line 3", "line 4: 3 columns", "line 5"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
 	}
 }
 
-func TestRoutesIsACopy(t *testing.T) {
-	proto.Routes()[0].Path = "/changed"
-	if got := proto.Routes()[0].Path; got == "/changed" {
-		t.Error("changing the result of Routes changed the next one")
+func TestPortalIsACopy(t *testing.T) {
+	proto.Portal()[0].Path = "/changed"
+	if got := proto.Portal()[0].Path; got == "/changed" {
+		t.Error("changing the result of Portal changed the next one")
 	}
 }

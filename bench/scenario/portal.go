@@ -99,7 +99,7 @@ func New(opts Options) (*Portal, error) {
 		return nil, fmt.Errorf("scenario: %w", err)
 	}
 	p := &Portal{opts: opts, cast: who, endpoints: map[string]load.Endpoint{}}
-	for _, r := range proto.Routes() {
+	for _, r := range proto.Portal() {
 		name := r.Method + " " + r.Path
 		p.endpoints[name] = opts.Engine.Endpoint(name)
 	}

@@ -352,7 +352,7 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 		typ = o.respType
 	}
 	if typ == "" {
-		typ = routes.Type(resp.Request.Method, resp.Request.URL.Path, decode.Response, resp.StatusCode, contentType)
+		typ = decode.TypeOf(routes, resp.Request.Method, resp.Request.URL.Path, decode.Response, resp.StatusCode, contentType)
 	}
 	if !o.verbose && !o.quiet {
 		fmt.Fprintf(s.err, "isukit: %s, %s\n", resp.Status, bodyText(len(data), contentType))

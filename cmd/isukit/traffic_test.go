@@ -91,12 +91,12 @@ func traffic(t testing.TB, n int, clientTLS *tls.Config, packed bool, record fun
 }
 
 func sendOne(t testing.TB, client *http.Client, base string, schema *decode.Schema, r *rand.Rand, id int) {
-	routes := proto.Routes()
+	routes := proto.Portal()
 	route := routes[r.IntN(len(routes))]
 	path := strings.NewReplacer("{team_id}", strconv.Itoa(id), "{job_id}", strconv.Itoa(id), "{clarification_id}", strconv.Itoa(id)).Replace(route.Path)
 	var body io.Reader
 	if route.Request != "" {
-		data := randomBody(t, schema, route.Request, r)
+		data := randomBody(t, schema, protoreflect.FullName(route.Request), r)
 		body = bytes.NewReader(data)
 		if r.IntN(4) == 0 {
 			body = io.MultiReader(body) // of unknown length: in chunks
@@ -142,9 +142,9 @@ func (a *answerer) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	id, _ := strconv.Atoi(req.URL.Query().Get("id"))
 	r := rand.New(rand.NewPCG(uint64(id), 4))
 	status, contentType, typ := http.StatusOK, "application/protobuf", protoreflect.FullName("portal.v1.Error")
-	route, found := proto.Match(req.Method, req.URL.Path)
+	route, found := proto.Portal().Match(req.Method, req.URL.Path)
 	if found && r.IntN(10) > 0 {
-		typ = route.Response
+		typ = protoreflect.FullName(route.Response)
 	} else {
 		status, contentType = http.StatusConflict, "application/protobuf; proto=portal.v1.Error"
 	}

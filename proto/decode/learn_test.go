@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	routes "isukit/proto"
 	"isukit/proto/decode"
 )
 
@@ -122,7 +123,7 @@ func TestNamesInPathsAreFound(t *testing.T) {
 	if g := l.Guess("GET", "/users/erin/orders", decode.Response, 200); g.Type != "shop.v1.ListOrdersResponse" {
 		t.Errorf("another user's orders: %+v", g)
 	}
-	routes, err := decode.ParseRoutes(strings.NewReader("GET\t/photos/{id}.jpg\t-\ta.A\nGET\t/users/@{slug}\t-\ta.B\n"))
+	routes, err := routes.ParseRoutes(strings.NewReader("GET\t/photos/{id}.jpg\t-\ta.A\nGET\t/users/@{slug}\t-\ta.B\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"unicode"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"isukit/proto"
 )
 
 // Endings of names of types that say the direction.
@@ -48,7 +50,7 @@ func lastName(full string) string { return full[strings.LastIndexByte(full, '.')
 func pathWords(path string) []string {
 	var words []string
 	for _, segment := range strings.Split(path, "/") {
-		if isPlaceholder(segment) {
+		if proto.IsPlaceholder(segment) {
 			continue
 		}
 		for _, w := range splitWords(segment) {
@@ -121,7 +123,7 @@ func nameScore(method, path string, words []string, md protoreflect.MessageDescr
 	verb := 0.0
 	v := verbs[method]
 	fit := v.collection
-	if isPlaceholder(path[strings.LastIndexByte(path, '/')+1:]) {
+	if proto.IsPlaceholder(path[strings.LastIndexByte(path, '/')+1:]) {
 		fit = v.element
 	}
 	for i, w := range name {

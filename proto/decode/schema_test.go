@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	routes "isukit/proto"
 	"isukit/proto/decode"
 )
 
@@ -263,7 +264,7 @@ func TestDescriptorSet(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	routes, err := decode.ParseRoutes(strings.NewReader("# method\tpath\treq\tresp\nGET\t/a/{id}\t-\tR1\nPUT\t/a/:id\tQ2\tR2\nGET\t/a/new\t-\tR3\n*\t/b/*\tQ4\tR4\n"))
+	parsed, err := routes.ParseRoutes(strings.NewReader("# method\tpath\treq\tresp\nGET\t/a/{id}\t-\tR1\nPUT\t/a/:id\tQ2\tR2\nGET\t/a/new\t-\tR3\n*\t/b/*\tQ4\tR4\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,11 +281,11 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/zzz", "application/protobuf", decode.Response, 200, ""},
 	}
 	for _, tt := range tests {
-		if got := routes.Type(tt.method, tt.path, tt.direction, tt.status, tt.contentType); got != tt.want {
+		if got := decode.TypeOf(parsed, tt.method, tt.path, tt.direction, tt.status, tt.contentType); got != tt.want {
 			t.Errorf("%s %s %d %q: got %q, want %q", tt.method, tt.path, tt.status, tt.contentType, got, tt.want)
 		}
 	}
-	_, err = decode.ParseRoutes(strings.NewReader("GET /a - R\nGET\ta\t-\tR\nGET\t/a\t\tR\n"))
+	_, err = routes.ParseRoutes(strings.NewReader("GET /a - R\nGET\ta\t-\tR\nGET\t/a\t\tR\n"))
 	if err == nil || strings.Count(err.Error(), "line ") != 3 {
 		t.Errorf("got %v, want a fault for each of 3 lines", err)
 	}

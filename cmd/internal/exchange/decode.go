@@ -135,7 +135,7 @@ func (d *Decoder) Learn(e *capture.Exchange) {
 func (d *Decoder) body(m *capture.Message, method, target string, direction decode.Direction) DecodedBody {
 	b := DecodedBody{data: m.Body}
 	contentType := m.Header.Get("Content-Type")
-	typ := d.Routes.Type(method, target, direction, m.Status, contentType)
+	typ := decode.TypeOf(d.Routes, method, target, direction, m.Status, contentType)
 	if !decode.MayBeProtobuf(contentType, typ != "") || contentType == "" && len(m.Body) == 0 && m.Status == 0 {
 		return b
 	}

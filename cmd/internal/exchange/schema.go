@@ -85,7 +85,7 @@ func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
 func (o *Schema) Routes(schema *decode.Schema, w io.Writer) (decode.Routes, error) {
 	if o.RoutesFile == "" {
 		if o.Builtin() {
-			return portalRoutes(), nil
+			return proto.Portal(), nil
 		}
 		return nil, nil
 	}
@@ -94,7 +94,7 @@ func (o *Schema) Routes(schema *decode.Schema, w io.Writer) (decode.Routes, erro
 		return nil, ui.UsageError(err, "")
 	}
 	defer f.Close()
-	routes, err := decode.ParseRoutes(f)
+	routes, err := proto.ParseRoutes(f)
 	if err != nil {
 		return nil, ui.UsageError(fmt.Errorf("routes %s: %w", o.RoutesFile, err), "each line: method, path, request, response, separated by tabs")
 	}
@@ -119,12 +119,4 @@ func PortalSchema() (*decode.Schema, error) {
 		return true
 	})
 	return decode.NewSchema(files...)
-}
-
-func portalRoutes() decode.Routes {
-	var routes decode.Routes
-	for _, r := range proto.Routes() {
-		routes = append(routes, decode.Route{Method: r.Method, Path: r.Path, Request: string(r.Request), Response: string(r.Response)})
-	}
-	return routes
 }
