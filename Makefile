@@ -13,7 +13,7 @@ SEQUENTIAL = . ./bench/compare ./bench/diff ./bench/experiment ./infra/digest ./
 	./infra/profile ./infra/redact ./proto ./proto/decode
 FUZZTIME ?= 20s
 
-.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-race stress-lab replay-day bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
+.PHONY: help build bench bench-load bench-fanout stress-fanout stress-statements bench-digest bench-experiments bench-capture bench-tuning stress-tune stress-topology stress-vm stress-race stress-lab replay-day bench-lab bench-proxy bench-targets fuzz pictures setup setup-test mysql mariadb envoy test test-busy check check-format check-vet check-darwin check-staticcheck \
 	check-generated check-licenses check-tidy check-shell check-race check-vuln check-words coverage dist generate licenses fanout-path man clean
 .DEFAULT_GOAL := help
 # The parts of setup build on one another, and tests and benchmarks must not run at the same time.
@@ -45,6 +45,10 @@ stress-tune: setup-test mysql ## every tuning applied and reverted, alone and to
 # A failure prints the seed; ISUKIT_KILLS_SEED=n draws the same moments again.
 stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; over ssh also of other commands, hosts that boot and links that are cut (root)
 	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH|TestCommandsCutOffOverSSH|TestForeignApp' -v -count 1 -timeout 2h
+
+stress-vm: setup-test hosts ## a quarter of an hour on a virtual machine with a kernel of its own, emulated: settings of vm and fs, AppArmor, limits, boots (root, amd64)
+	@sh scripts/get-vm.sh
+	ISUKIT_TEST_REAL=1 ISUKIT_VM=1 $(GO) test ./cmd/isukit -run TestVirtualMachine -v -count 1 -timeout 3h
 
 # A failure prints the seed; LINK_SEED=n plays it again.
 stress-lab: setup-test mysql ## rounds over two databases while the link of one has each kind of fault: SEEDS (20) of each, in the lab (root)

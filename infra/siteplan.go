@@ -75,6 +75,9 @@ func (s *Site) newGoal(f *found) *goal {
 	if old == nil {
 		return g
 	}
+	if s.spec.KeepDataset {
+		g.Scale, g.Seed = old.Scale, old.Seed
+	}
 	for name, ports := range old.Ports {
 		now, ok := g.Topology.Instance(name)
 		if was, _ := old.Topology.Instance(name); ok && now.Host == was.Host && now.Sizes.Port == was.Sizes.Port {
@@ -145,11 +148,14 @@ func (f *found) items(name string) []plan.Item {
 	return nil
 }
 
-// restartServers adds what follows from data that is made: a server has to be stopped for it.
+// restartServers adds what follows from data that is made: a server has to be stopped for it, and rows that are there may be lost.
 func (p *Plan) restartServers() {
 	for n := range p.Hosts {
 		h := &p.Hosts[n]
-		for _, s := range slices.Clone(h.Steps) {
+		for k, s := range slices.Clone(h.Steps) {
+			if s.Kind == plan.Data && s.Op == plan.Change && !sameData(s.Hash, s.Was) {
+				h.Steps[k].Reason = "its rows are replaced by the dataset " + strings.Split(s.Hash, "|")[1]
+			}
 			step := plan.Step{Op: plan.Restart, Reason: "its data is made", Item: plan.Item{
 				Kind: plan.Service, Name: s.Owner, Owner: s.Owner, Hash: p.layout.services[s.Owner].Stamp,
 			}}

@@ -22,6 +22,8 @@ type Spec struct {
 	AppBinary string // isukit-app
 	Scale     string // of the dataset
 	Seed      uint64 // of the dataset
+	// KeepDataset has Apply take Scale and Seed from what is up, where something is: its databases keep their rows.
+	KeepDataset bool
 	// HealthLimit is how long a role may take to become healthy; 0 is the constant of that name.
 	HealthLimit time.Duration
 	// Progress is told in a few words what is being done; nil is for nobody.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ type realSite struct {
 	program string
 	env     []string
 	dir     string
+	trips   string // what ssh was asked for
 }
 
 // newRealSite boots the hosts of a shipped topology; the laptop knows them by the addresses in it.
@@ -61,7 +63,9 @@ func newRealSite(t *testing.T, name string) *realSite {
 			s.env = append(s.env, assignment)
 		}
 	}
-	s.env = append(s.env, "ISUKIT_SSH_CONFIG="+s.lab.WriteConfig(t, logins...), "HOME="+t.TempDir(), "ISUKIT_RESULTS_DIR="+filepath.Join(s.dir, "rounds"))
+	counting, file := countTrips(t, s.lab.Dir, "0")
+	s.trips = file
+	s.env = append(append(s.env, "ISUKIT_SSH_CONFIG="+s.lab.WriteConfig(t, logins...), "HOME="+t.TempDir(), "ISUKIT_RESULTS_DIR="+filepath.Join(s.dir, "rounds")), counting...)
 	return s
 }
 
@@ -70,21 +74,27 @@ const anyCode = -1
 // isukit runs it on the laptop, and wants an exit code.
 func (s *realSite) isukit(t *testing.T, want int, args ...string) string {
 	t.Helper()
+	code, out := s.run(t, args...)
+	if code != want && want != anyCode {
+		t.Fatalf("isukit %s: exit code %d, want %d\n%s", strings.Join(args, " "), code, want, out)
+	}
+	return out
+}
+
+// run runs isukit on the laptop; it may be called from any goroutine.
+func (s *realSite) run(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
 	h, err := s.lab.Host("generator")
 	if err != nil {
-		t.Fatal(err)
+		return anyCode, err.Error()
 	}
 	began := time.Now()
 	res, err := h.Run(t.Context(), host.Command{Argv: append([]string{s.program}, args...), Env: s.env, Dir: s.dir})
 	if err != nil {
-		t.Fatal(err)
+		return anyCode, err.Error()
 	}
-	out := string(res.Stdout) + string(res.Stderr)
 	t.Logf("%.1f s: isukit %s", time.Since(began).Seconds(), strings.Join(args, " "))
-	if res.Code != want && want != anyCode {
-		t.Fatalf("isukit %s: exit code %d, want %d\n%s", strings.Join(args, " "), res.Code, want, out)
-	}
-	return out
+	return res.Code, string(res.Stdout) + string(res.Stderr)
 }
 
 func (s *realSite) names(t *testing.T) []string {
@@ -192,22 +202,34 @@ func (s *realSite) away(t *testing.T) {
 	if err := s.lab.Cable(t.Context(), "s2", false); err != nil {
 		t.Fatal(err)
 	}
-	status := s.isukit(t, ui.ExitFailed, "topology", "status", "--driver", "ssh")
+	os.Remove(s.trips)
+	commands := [][]string{{"topology", "status"}, {"topology", "verify"}, {"doctor", "--only", "disk-full"}}
+	codes, outs := make([]int, len(commands)), make([]string, len(commands))
+	var all sync.WaitGroup
+	for n, args := range commands { // at once: each waits for the silent one
+		all.Go(func() { codes[n], outs[n] = s.run(t, append(args, "--driver", "ssh")...) })
+	}
+	all.Wait()
+	// A connection takes 10 s until it is given up: each command tries once.
+	if n := trips(t, s.trips); n["10.77.0.12"]+n["-W 10.77.0.12"] != len(commands) || n["10.77.0.11"] < len(commands) {
+		t.Errorf("%d commands have asked hosts so often: %v; want %[1]d times the one that is silent", len(commands), n)
+	}
+	status := outs[0]
 	for _, line := range strings.Split(status, "\n") {
 		if f := strings.Fields(line); len(f) > 7 && (f[0] == "s1" || f[0] == "s3") && strings.HasPrefix(f[4], "proxy") && f[7] != "healthy" {
 			t.Errorf("status beside a server that is away: %s", line)
 		}
 	}
 	for _, want := range []string{"s2 is unreachable", "unknown", "host s2: host unreachable"} {
-		if !strings.Contains(status, want) {
-			t.Errorf("status beside a server that is away: no %q in\n%s", want, status)
+		if !strings.Contains(status, want) || codes[0] != ui.ExitFailed {
+			t.Errorf("status beside a server that is away: exit code %d, no %q in\n%s", codes[0], want, status)
 		}
 	}
-	if out := s.isukit(t, ui.ExitRound, "topology", "verify", "--driver", "ssh"); !strings.Contains(out, "s2: cannot be asked") {
-		t.Errorf("verify beside a server that is away:\n%s", out)
+	if !strings.Contains(outs[1], "s2: cannot be asked") || codes[1] != ui.ExitRound {
+		t.Errorf("verify beside a server that is away: exit code %d\n%s", codes[1], outs[1])
 	}
-	if out := s.isukit(t, anyCode, "doctor", "--driver", "ssh", "--only", "disk-full"); !strings.Contains(out, "host s2: host unreachable") || !strings.Contains(out, "(1 checks)") {
-		t.Errorf("doctor beside a server that is away:\n%s", out)
+	if !strings.Contains(outs[2], "host s2: host unreachable") || !strings.Contains(outs[2], "(1 checks)") {
+		t.Errorf("doctor beside a server that is away:\n%s", outs[2])
 	}
 	if err := s.lab.Cable(t.Context(), "s2", true); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ func (o siteOptions) onTopology(cmd *cobra.Command, s streams, top string, chang
 // withSite opens the site of the driver, runs fn, and lets go of it; what is up stays up.
 func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func(context.Context, *infra.Site) error) (err error) {
 	dir := stateDir(cmd)
-	spec := infra.Spec{StateDir: dir, LocalDir: round.LocalDir(o.localDir), Scale: o.dataset, Seed: o.seed}
+	spec := infra.Spec{StateDir: dir, LocalDir: round.LocalDir(o.localDir), Scale: o.dataset, Seed: o.seed, KeepDataset: !cmd.Flags().Changed("scale") && !cmd.Flags().Changed("seed")}
 	if top != "" {
 		if spec.Topology, err = readTopology(top); err != nil {
 			return err
@@ -89,7 +89,8 @@ func newTopologyApplyCmd(s streams) *cobra.Command {
 		Short: "Deploy a topology, changing only what differs",
 		Long: `Print the plan for each host, then apply it: databases first, then the app, then the proxies. Each service is restarted at most once. isukit
 waits until every service is healthy. If one does not become healthy, isukit restores the previous topology and prints the reason.
-Services and files that are not in the new topology are removed. A database that moves takes its data with it.
+Services and files that are not in the new topology are removed. A database that moves takes its data with it. Without --scale and --seed
+databases keep their data; another dataset replaces it.
 
 The topology keeps running until "isukit topology down".
 

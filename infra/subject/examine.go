@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,14 +28,13 @@ type ExamineOptions struct {
 
 // Examine inspects hosts, services and the network paths between them, for doctor's checks. The error names what could not be inspected.
 func (s *Subject) Examine(ctx context.Context, o ExamineOptions) (*doctor.Observed, error) {
-	seen := &doctor.Observed{}
-	var errs []error
 	machines := s.Machines()
-	for _, m := range machines {
-		h, err := s.examineMachine(ctx, m, o)
-		errs = append(errs, err)
-		seen.Hosts = append(seen.Hosts, h)
+	seen, errs := &doctor.Observed{Hosts: make([]doctor.Host, len(machines))}, make([]error, len(machines))
+	var all sync.WaitGroup
+	for n, m := range machines {
+		all.Go(func() { seen.Hosts[n], errs[n] = s.examineMachine(ctx, m, o) })
 	}
+	all.Wait()
 	s.nameClients(machines, seen.Hosts)
 	if len(o.Probe.Argv) > 0 {
 		errs = append(errs, s.examinePaths(ctx, machines, seen, o))
