@@ -7,11 +7,13 @@ one() {
 	printf '@file %s\t%s\n' "$1" "$real"
 	[ -e "$real" ] || return
 	stat -c '@mode %a %u %g' -- "$real" 2>/dev/null || stat -f '@mode %Lp %u %g' "$real"
-	above=$real
-	while [ "$above" != / ]; do
-		above=$(dirname -- "$above")
-		stat -c '@parent %a %u %g %n' -- "$above" 2>/dev/null || break
+	above=${real%/*}
+	set --
+	while [ -n "$above" ]; do
+		set -- "$@" "$above"
+		above=${above%/*}
 	done
+	stat -c '@parent %a %u %g %n' -- "$@" / 2>/dev/null
 	echo @text
 	head -c 1000000 -- "$real" 2>/dev/null | sed 's/^/ /'
 	echo

@@ -42,28 +42,34 @@ for p in "$R"/proc/[0-9]*; do
 	echo "@process $pid $files"
 	read -r name 2>/dev/null <"$p/comm" || continue
 	case $name in nginx | envoy | mysqld | mariadbd | isukit-app) ;; *) continue ;; esac
-	unit=$(sed -n 's,.*/\([^/]*\.service\)$,\1,p' "$p/cgroup" 2>/dev/null | tail -n 1)
+	unit='' profile=''
+	while read -r group; do case $group in *.service) unit=${group##*/} ;; esac done 2>/dev/null <"$p/cgroup"
+	read -r profile 2>/dev/null <"$p/attr/current"
+	dir=$(readlink "$p/cwd" 2>/dev/null)
 	echo "@argv $pid $(tr '\0' '\037' <"$p/cmdline" 2>/dev/null)"
-	echo "@dir $pid $(readlink "$p/cwd" 2>/dev/null)"
-	echo "@profile $pid $(cat "$p/attr/current" 2>/dev/null)"
+	echo "@dir $pid $dir"
+	echo "@profile $pid $profile"
 	[ -z "$unit" ] || echo "@protecthome $pid $(systemctl show -p ProtectHome --value "$unit" 2>/dev/null)"
 	limits "$pid"
-	dirs="$dirs $(readlink "$p/cwd" 2>/dev/null)"
+	dirs="$dirs $dir"
 done
-of() { grep -s "$2" /dev/null "$R"/proc/[0-9]*/"$1" | sed -n "s,^.*/\([0-9]*\)/$1:$3,p"; }
-of limits '^Max open files' 'Max open files *\([^ ]*\) *\([^ ]*\).*,@limits \1 \2 \3'
-of status '^Uid:' 'Uid:[^0-9]*\([0-9]*\).*,@uid \1 \2'
-of status '^G[a-z]*:' 'G[a-z]*:[^0-9]*\([0-9 ]*\).*,@gids \1 \2'
-of cgroup '\.service$' '.*/\([^/]*\.service\)$,@unit \1 \2'
+grep -sE '^(Max open files|Uid:|G[a-z]*:)|\.service$' /dev/null "$R"/proc/[0-9]*/limits "$R"/proc/[0-9]*/status "$R"/proc/[0-9]*/cgroup | sed -n '
+	s,^.*/\([0-9]*\)/limits:Max open files *\([^ ]*\) *\([^ ]*\).*,@limits \1 \2 \3,p
+	s,^.*/\([0-9]*\)/status:Uid:[^0-9]*\([0-9]*\).*,@uid \1 \2,p
+	s,^.*/\([0-9]*\)/status:G[a-z]*:[^0-9]*\([0-9 ]*\).*,@gids \1 \2,p
+	s,^.*/\([0-9]*\)/cgroup:.*/\([^/]*\.service\)$,@unit \1 \2,p'
 while read -r k v rest; do
 	case $k in MemTotal: | SwapTotal: | SwapFree:) echo "@mem $k $v" ;; esac
 done 2>/dev/null <"$R/proc/meminfo"
+links=''
 if have ip; then
-	ip -o link show 2>/dev/null | sed 's/^/@link /'
+	links=$(ip -o link show 2>/dev/null)
+	[ -z "$links" ] || printf '%s\n' "$links" | sed 's/^/@link /'
 	ip -o -4 addr show 2>/dev/null | sed 's/^/@addr /'
 fi
-if have tc && have ip; then
-	for dev in $(ip -o link show 2>/dev/null | sed 's/^[0-9]*: \([^:@]*\).*/\1/'); do
+if have tc && [ -n "$links" ]; then
+	printf '%s\n' "$links" | while read -r _ dev _; do
+		dev=${dev%%[:@]*}
 		[ "$dev" = lo ] || tc filter show dev "$dev" egress 2>/dev/null | grep ' bpf ' | sed "s/^/@egress $dev /"
 	done
 fi
@@ -71,8 +77,8 @@ fi
 df -Pk / /var /tmp $dirs 2>/dev/null | sed 's/^/@df /'
 # shellcheck disable=SC2086
 df -Pi / /var /tmp $dirs 2>/dev/null | sed 's/^/@dfi /'
-echo "@cmdline $(cat "$R/proc/cmdline" 2>/dev/null)"
-cat "$R/etc/default/grub" "$R"/etc/default/grub.d/*.cfg 2>/dev/null | grep '^GRUB_CMDLINE_LINUX' | sed 's/^/@grub /'
+read -r v 2>/dev/null <"$R/proc/cmdline" && echo "@cmdline $v"
+sed -n 's/^GRUB_CMDLINE_LINUX/@grub &/p' "$R/etc/default/grub" "$R"/etc/default/grub.d/*.cfg 2>/dev/null
 for f in "$R"/sys/devices/system/cpu/vulnerabilities/*; do
 	read -r v 2>/dev/null <"$f" && echo "@cpu ${f##*/} $v"
 done

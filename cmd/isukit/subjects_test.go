@@ -161,31 +161,35 @@ func TestEveryCommandOfEverySubject(t *testing.T) {
 		res := team.start(t, args...)
 		return res.Code, string(res.Stdout) + string(res.Stderr)
 	}
-	busy := exec.Command("sleep", "1000")
-	if err := busy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = busy.Process.Kill()
-		_ = busy.Wait() // it was killed
-	}()
-	pid := strconv.Itoa(busy.Process.Pid)
-	for _, o := range outcomes {
-		for kind, one := range o.of {
-			if one.args == nil && one.refuses == "" && !slices.Contains([]string{"lab ls", "doctor start", "tune verify"}, o.command) {
-				continue // no command line
+	for kind, run := range runs {
+		t.Run(subjectNames[kind], func(t *testing.T) {
+			t.Parallel()
+			busy := exec.Command("sleep", "1000")
+			if err := busy.Start(); err != nil {
+				t.Fatal(err)
 			}
-			args := slices.Concat(strings.Fields(o.command), one.args)
-			for i := range args {
-				args[i] = strings.Replace(args[i], "PID", pid, 1)
+			defer func() {
+				_ = busy.Process.Kill()
+				_ = busy.Wait() // it was killed
+			}()
+			pid := strconv.Itoa(busy.Process.Pid)
+			for _, o := range outcomes {
+				one := o.of[kind]
+				if one.args == nil && one.refuses == "" && !slices.Contains([]string{"lab ls", "doctor start", "tune verify"}, o.command) {
+					continue // no command line
+				}
+				args := slices.Concat(strings.Fields(o.command), one.args)
+				for i := range args {
+					args[i] = strings.Replace(args[i], "PID", pid, 1)
+				}
+				code, out := run(args)
+				switch works := code == ui.ExitOK || code == ui.ExitRound && strings.HasPrefix(o.command, "doctor"); {
+				case one.refuses == "" && !works:
+					t.Errorf("isukit %s: exit %d:\n%s", strings.Join(args, " "), code, out)
+				case one.refuses != "" && (code == ui.ExitOK || !strings.Contains(out, one.refuses)):
+					t.Errorf("isukit %s: exit %d, want it refused with %q:\n%s", strings.Join(args, " "), code, one.refuses, out)
+				}
 			}
-			code, out := runs[kind](args)
-			switch works := code == ui.ExitOK || code == ui.ExitRound && strings.HasPrefix(o.command, "doctor"); {
-			case one.refuses == "" && !works:
-				t.Errorf("%s: isukit %s: exit %d:\n%s", subjectNames[kind], strings.Join(args, " "), code, out)
-			case one.refuses != "" && (code == ui.ExitOK || !strings.Contains(out, one.refuses)):
-				t.Errorf("%s: isukit %s: exit %d, want it refused with %q:\n%s", subjectNames[kind], strings.Join(args, " "), code, one.refuses, out)
-			}
-		}
+		})
 	}
 }

@@ -21,24 +21,28 @@ type Setting struct {
 const settingsScript = `have() { command -v "$1" >/dev/null 2>&1; }
 PATH=$PATH:/usr/sbin:/sbin
 echo @versions
-echo "kernel=$(uname -r)"
-echo "os=$(. /etc/os-release 2>/dev/null; echo "$PRETTY_NAME")"
-echo "cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+read -r v 2>/dev/null </proc/sys/kernel/osrelease && echo "kernel=$v"
+(. /etc/os-release; echo "os=$PRETTY_NAME") 2>/dev/null
+while read -r k n v; do case "$k $n" in "model name") echo "cpu=${v#: }"; break;; esac; done 2>/dev/null </proc/cpuinfo
 echo "cpus=$(nproc 2>/dev/null)"
-echo "memory_kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+while read -r k v _; do case "$k" in MemTotal:) echo "memory_kib=$v"; break;; esac; done 2>/dev/null </proc/meminfo
 have nginx && echo "nginx=$(nginx -v 2>&1)"
 have envoy && echo "envoy=$(envoy --version 2>/dev/null | tail -n 1)"
 have mariadbd && echo "mariadbd=$(mariadbd --version 2>/dev/null)"
 have mysqld && ! [ "$(command -v mysqld)" -ef "$(command -v mariadbd)" ] && echo "mysqld=$(mysqld --version 2>/dev/null)"
 echo @sysctl
-sysctl -a 2>/dev/null | grep -E '^(net\.core|net\.ipv4|vm|fs|kernel\.(threads-max|pid_max|sched|numa|randomize))' |
+wanted='^(net\.core|net\.ipv4|vm|fs|kernel\.(threads-max|pid_max|sched|numa|randomize))'
+{ sysctl -ar "$wanted" || sysctl -a; } 2>/dev/null | grep -E "$wanted" |
 	grep -vE '^(fs\.(aio-nr|dentry-state|file-nr|inode-nr|inode-state|quota)|net\.ipv4\.(conf|neigh)\.[^ad]|kernel\.random|vm\.stat)'
 echo @boot
-cat /proc/cmdline 2>/dev/null | tr ' ' '\n' | grep -E '^(mitigations|transparent_hugepage|isolcpus|nohz)'
-echo "transparent_hugepage=$(sed 's/.*\[\(.*\)\].*/\1/' /sys/kernel/mm/transparent_hugepage/enabled 2>/dev/null)"
+read -r all 2>/dev/null </proc/cmdline
+for v in $all; do case $v in mitigations*|transparent_hugepage*|isolcpus*|nohz*) echo "$v";; esac; done
+read -r v 2>/dev/null </sys/kernel/mm/transparent_hugepage/enabled && v=${v#*\[} && echo "transparent_hugepage=${v%%\]*}"
 echo @limits
-for name in nginx envoy mysqld mariadbd; do
-	p=$(pgrep -o -x "$name" 2>/dev/null) || continue
+seen=
+ps -C nginx,envoy,mysqld,mariadbd -o pid=,comm= --sort=start_time 2>/dev/null | while read -r p name; do
+	case $seen in *" $name "*) continue;; esac
+	seen="$seen $name "
 	while read -r a b c soft hard rest; do
 		case "$a $b $c" in "Max open files") echo "$name open files=$soft:$hard"; break;; esac
 	done 2>/dev/null < "/proc/$p/limits"

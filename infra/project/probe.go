@@ -39,7 +39,7 @@ ps -e -o comm= 2>/dev/null | sort -u
 echo @databases
 have timeout && ps -eo pid=,comm=,args= 2>/dev/null | while read -r pid comm args; do
 	case "$comm" in mysqld|mariadbd) ;; *) continue;; esac
-	[ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] || [ "$(id -u)" != 0 ] || continue
+	[ "/proc/$pid/ns/net" -ef /proc/self/ns/net ] || [ "$(id -u)" != 0 ] || continue
 	client=mysql; have mysql || client=mariadb
 	socket=$(echo " $args " | sed -n 's/.* --socket=\([^ ]*\) .*/\1/p')
 	[ -n "$socket" ] && client="$client -S $socket"
@@ -195,7 +195,7 @@ nginx_options() {
 	ps -eo pid=,user=,args= 2>/dev/null | while read -r pid user a b c program line; do
 		case "$a $b $c" in "nginx: master process") ;; *) continue;; esac
 		case "$user" in root|"$(id -un)") ;; *) continue;; esac
-		[ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] || continue
+		[ "/proc/$pid/ns/net" -ef /proc/self/ns/net ] || continue
 		case "${program##*/}" in nginx|openresty) ;; *) program=nginx;; esac
 		options=
 		set -- $line

@@ -24,12 +24,14 @@ type Process struct {
 }
 
 // processesScript prints the servers that run in this network namespace, a line each: process id, program, unit and arguments.
-const processesScript = `own=$(readlink /proc/self/ns/net)
-for p in /proc/[0-9]*; do
+const processesScript = `for p in /proc/[0-9]*; do
 	read -r name 2>/dev/null <"$p/comm" || continue
 	case $name in nginx | openresty | envoy | mysqld | mariadbd) ;; *) continue ;; esac
-	[ "$(readlink "$p/ns/net" 2>/dev/null)" = "$own" ] || continue
-	unit=$(sed -n 's,.*/\([^/]*\.service\)$,\1,p; s,.*/\([^/]*\.service\)/.*,\1,p' "$p/cgroup" 2>/dev/null | head -n 1)
+	[ "$p/ns/net" -ef /proc/self/ns/net ] || continue
+	unit=
+	while read -r group && [ -z "$unit" ]; do
+		case $group in *.service) unit=${group##*/} ;; *.service/*) unit=${group%.service/*}.service unit=${unit##*/} ;; esac
+	done 2>/dev/null <"$p/cgroup"
 	printf '%s\t%s\t%s\t%s\n' "${p#/proc/}" "$(readlink "$p/exe" 2>/dev/null)" "$unit" "$(tr '\0\n' '\037 ' <"$p/cmdline")"
 done`
 
