@@ -238,7 +238,7 @@ func TestDecodeTruth(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				body := decode.Decode(md, data, decode.DefaultLimits())
+				body := new(decode.Schema).Decode(md, data, decode.DefaultLimits())
 				mt, err := schema.FindMessageByName(md.FullName())
 				if err != nil {
 					t.Fatal(err)

@@ -61,11 +61,6 @@ type Body struct {
 // maxFaults is how many faults of one body are kept; the first ones tell.
 const maxFaults = 20
 
-// Decode reads data as a message of type md, of which it knows no extensions: Schema.Decode does.
-func Decode(md protoreflect.MessageDescriptor, data []byte, limits Limits) *Body {
-	return (*Schema)(nil).Decode(md, data, limits)
-}
-
 // Decode reads data as a message of type md. It always returns a body: what is wrong with the bytes is in its Faults.
 func (s *Schema) Decode(md protoreflect.MessageDescriptor, data []byte, limits Limits) *Body {
 	b := &Body{Message: messageType(md).New(), SizeBytes: len(data), Fit: Fit{Type: md.FullName()}}
@@ -99,7 +94,7 @@ func (b *Body) Notes() []string {
 // that stops at the first fault and says neither where nor in which field.
 type decoder struct {
 	body   *Body
-	schema *Schema // of the extensions; may be nil
+	schema *Schema // of the extensions
 	limits Limits
 	fields int
 	path   []pathStep
@@ -221,7 +216,7 @@ func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor,
 	return n, true
 }
 
-// set stores a scalar: appended to a list, else replaced. A value that a closed enum does not have stays unknown.
+// set stores a number, bool or enum. A value that a closed enum does not have stays unknown.
 func (d *decoder) set(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value, wire protowire.Type, raw []byte) {
 	if ed := fd.Enum(); ed != nil && ed.Values().ByNumber(v.Enum()) == nil {
 		d.body.Fit.Odd++
@@ -230,15 +225,16 @@ func (d *decoder) set(m protoreflect.Message, fd protoreflect.FieldDescriptor, v
 			return
 		}
 	}
+	d.store(m, fd, v)
+}
+
+// store appends to a list, and sets a single field. Of that the last value counts, but no encoder writes two: then the type is hardly the
+// right one.
+func (d *decoder) store(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value) {
 	if fd.IsList() {
 		m.Mutable(fd).List().Append(v)
 		return
 	}
-	d.replace(m, fd, v)
-}
-
-// replace sets a single field. The last value counts, but no encoder writes two: then the type is hardly the right one.
-func (d *decoder) replace(m protoreflect.Message, fd protoreflect.FieldDescriptor, v protoreflect.Value) {
 	if m.Has(fd) {
 		d.body.Fit.Odd++
 	}
@@ -275,11 +271,8 @@ func (d *decoder) content(m protoreflect.Message, fd protoreflect.FieldDescripto
 	switch {
 	case fd.IsMap():
 		return d.mapEntry(m, fd, content, at, depth)
-	case fd.Message() != nil && fd.IsList():
-		list := m.Mutable(fd).List()
-		return d.nested(list.AppendMutable().Message(), content, at, depth)
 	case fd.Message() != nil:
-		return d.nested(m.Mutable(fd).Message(), content, at, depth)
+		return d.nested(nestedOf(m, fd), content, at, depth)
 	case fd.IsList() && packable(fd.Kind()):
 		return d.packed(m, fd, content, at)
 	}
@@ -289,11 +282,7 @@ func (d *decoder) content(m protoreflect.Message, fd protoreflect.FieldDescripto
 	} else {
 		v = protoreflect.ValueOfBytes(append([]byte{}, content...))
 	}
-	if fd.IsList() {
-		m.Mutable(fd).List().Append(v)
-		return true
-	}
-	d.replace(m, fd, v)
+	d.store(m, fd, v)
 	return true
 }
 
@@ -425,8 +414,5 @@ func (d *decoder) group(m protoreflect.Message, fd protoreflect.FieldDescriptor,
 		d.fault(at, true, "%s", valueFault(protowire.StartGroupType, data))
 		return 0, false
 	}
-	if fd.IsList() {
-		return n, d.nested(m.Mutable(fd).List().AppendMutable().Message(), content, at, depth)
-	}
-	return n, d.nested(m.Mutable(fd).Message(), content, at, depth)
+	return n, d.nested(nestedOf(m, fd), content, at, depth)
 }

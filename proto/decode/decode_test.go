@@ -62,7 +62,7 @@ func searchTeams() *portalv1.SearchTeamsResponse {
 func TestDecodeText(t *testing.T) {
 	schema := portal(t)
 	md := find(t, schema, "portal.v1.SearchTeamsResponse")
-	body := decode.Decode(md, marshal(t, searchTeams()), decode.DefaultLimits())
+	body := new(decode.Schema).Decode(md, marshal(t, searchTeams()), decode.DefaultLimits())
 	if len(body.Faults) > 0 || !body.Fit.Exact() {
 		t.Errorf("got faults %v and fit %s, want none and exact", body.Faults, body.Fit)
 	}
@@ -94,8 +94,8 @@ total: 2
 
 func TestDecodeJSON(t *testing.T) {
 	md := find(t, portal(t), "SearchTeamsResponse")
-	body := decode.Decode(md, marshal(t, searchTeams()), decode.DefaultLimits())
-	got, faults := decode.JSON(body.Message, "", nil)
+	body := new(decode.Schema).Decode(md, marshal(t, searchTeams()), decode.DefaultLimits())
+	got, faults := decode.JSON(body.Message, "", new(decode.Schema))
 	want := `{"teams":[{"id":"1152921504606846976","name":"椅子コン","tags":["go","tab\there","evil\u202etxt"],` +
 		`"member_ids":["3","4"],"created_at_us":"1"},{"id":"2","name":"b","tags":["a"],"member_ids":["300"]}],"total":2}`
 	if len(faults) > 0 || string(got) != want {
@@ -114,7 +114,7 @@ func TestDecodeCutOff(t *testing.T) {
 		bounds[len(data)-len(rest)] = true
 	}
 	for cut := range len(data) {
-		body := decode.Decode(md, data[:cut], decode.DefaultLimits())
+		body := new(decode.Schema).Decode(md, data[:cut], decode.DefaultLimits())
 		if bounds[cut] != (len(body.Faults) == 0) {
 			t.Errorf("cut at %d of %d: got faults %v, want some: %v", cut, len(data), body.Faults, !bounds[cut])
 		}
@@ -147,7 +147,7 @@ func TestDecodeDamage(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			body := decode.Decode(find(t, schema, tt.typ), tt.data, decode.DefaultLimits())
+			body := new(decode.Schema).Decode(find(t, schema, tt.typ), tt.data, decode.DefaultLimits())
 			if len(body.Faults) == 0 || body.Faults[0].String() != tt.want {
 				t.Errorf("%x as %s: got faults %v, want first %q", tt.data, tt.typ, body.Faults, tt.want)
 			}
@@ -161,7 +161,7 @@ func TestDecodeDamage(t *testing.T) {
 // TestDamageStaysInItsMapEntry has a map's entry, whose end is known, keep its damage from what follows it.
 func TestDamageStaysInItsMapEntry(t *testing.T) {
 	data := []byte("\x82\x01\x05\x08\x03\x12\x09\x0a" + "\x10\x02") // others[3], whose value is cut off, then s32
-	body := decode.Decode(find(t, kinds(t), "Kinds"), data, decode.DefaultLimits())
+	body := new(decode.Schema).Decode(find(t, kinds(t), "Kinds"), data, decode.DefaultLimits())
 	if len(body.Faults) == 0 || !strings.Contains(body.Faults[0].String(), "others.value: length 9 runs past the end") {
 		t.Errorf("got faults %v, want one in the entry's value first", body.Faults)
 	}
@@ -179,11 +179,11 @@ func TestDecodeLimits(t *testing.T) {
 	md := find(t, portal(t), "SearchTeamsResponse")
 	data := bytes.Repeat([]byte{0x0a, 0}, 50)
 	limits := decode.Limits{SizeBytes: 100, Depth: 3, Fields: 10}
-	body := decode.Decode(md, data, limits)
+	body := new(decode.Schema).Decode(md, data, limits)
 	if len(body.Faults) != 1 || !body.Faults[0].Final || !strings.Contains(body.Faults[0].What, "more fields than the limit of 10") {
 		t.Errorf("got %v, want one fault about the fields", body.Faults)
 	}
-	body = decode.Decode(md, append(data, data...), limits)
+	body = new(decode.Schema).Decode(md, append(data, data...), limits)
 	if len(body.Faults) != 1 || !strings.Contains(body.Faults[0].What, "more than the limit of 100") {
 		t.Errorf("got %v, want one fault about the size", body.Faults)
 	}
@@ -192,7 +192,7 @@ func TestDecodeLimits(t *testing.T) {
 func TestSuspicious(t *testing.T) {
 	schema := portal(t)
 	data := marshal(t, &portalv1.Error{Code: "no_session", Message: "log in", Hint: "POST /api/login"})
-	body := decode.Decode(find(t, schema, "Job"), data, decode.DefaultLimits())
+	body := new(decode.Schema).Decode(find(t, schema, "Job"), data, decode.DefaultLimits())
 	if !body.Fit.Suspicious() {
 		t.Errorf("an Error read as Job: got fit %s, want suspicious", body.Fit)
 	}
@@ -200,7 +200,7 @@ func TestSuspicious(t *testing.T) {
 	if len(better) != 1 || better[0].Type != "portal.v1.Error" {
 		t.Errorf("got candidates %v, want portal.v1.Error alone", better)
 	}
-	right := decode.Decode(find(t, schema, "Error"), data, decode.DefaultLimits())
+	right := new(decode.Schema).Decode(find(t, schema, "Error"), data, decode.DefaultLimits())
 	if right.Fit.Suspicious() || len(decode.Better(schema, data, right, decode.DefaultLimits())) > 0 {
 		t.Errorf("an Error read as Error: got fit %s, want it unsuspicious", right.Fit)
 	}

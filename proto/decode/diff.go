@@ -158,7 +158,8 @@ func (d *differ) unknown(path string, a, b protoreflect.RawFields) {
 	texts := map[protowire.Number]*[2][]string{}
 	for side, data := range [][]byte{a, b} {
 		reader := rawReader{left: DefaultLimits().Fields}
-		for _, f := range reader.fields(data, maxGuessDepth) {
+		fields, _ := reader.fields(data, maxGuessDepth)
+		for _, f := range fields {
 			if texts[f.number] == nil {
 				texts[f.number] = new([2][]string)
 				order = append(order, f.number)

@@ -26,12 +26,8 @@ func Encode(md protoreflect.MessageDescriptor, text []byte, schema *Schema) (pro
 	m := messageType(md).New()
 	var err error
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
-		options := protojson.UnmarshalOptions{AllowPartial: true}
-		if schema != nil {
-			options.Resolver = schema
-		}
 		if err = input.CheckJSON(text, jsonLimits); err == nil {
-			err = options.Unmarshal(text, m.Interface())
+			err = fieldSetter{schema}.json(m, text)
 		}
 	} else {
 		err = encodeText(m, string(text), schema)
@@ -60,7 +56,7 @@ func Wire(m protoreflect.Message) ([]byte, error) {
 // EncodeFields makes a message of type md from arguments of the form path=value: "name=Ana", "team.tags=go" (a repeated field takes one
 // more element each time), "teams[0].name=Ana" for an element of a list of messages, "labels[key]=value" for maps, "detail[pkg.Type].name=x"
 // for what is in an Any. A message as a whole is given in JSON, or as people write it: at=2026-11-30T12:00:00Z, wait=1.5s. Strings are
-// taken as they are; bytes in base64. schema resolves the types in an Any and may be nil.
+// taken as they are; bytes in base64. schema resolves the types in an Any.
 func EncodeFields(md protoreflect.MessageDescriptor, args []string, schema *Schema) (protoreflect.Message, error) {
 	m := messageType(md).New()
 	e := fieldSetter{schema: schema}
@@ -135,22 +131,34 @@ func setPlain(m protoreflect.Message, fd protoreflect.FieldDescriptor, value str
 // merge reads a JSON object and merges it into m.
 func (e fieldSetter) merge(m protoreflect.Message, fd protoreflect.FieldDescriptor, object, value string) error {
 	one := m.New()
-	options := protojson.UnmarshalOptions{AllowPartial: true}
-	if e.schema != nil {
-		options.Resolver = e.schema
-	}
-	if err := options.Unmarshal([]byte(object), one.Interface()); err != nil {
+	if err := e.json(one, []byte(object)); err != nil {
 		return fmt.Errorf("%q is not a %s: %w%s", value, fieldKind(fd), plainError(err), wanted(fd))
 	}
 	proto.Merge(m.Interface(), one.Interface())
 	return nil
 }
 
+// json reads a message in JSON.
+func (e fieldSetter) json(m protoreflect.Message, text []byte) error {
+	return protojson.UnmarshalOptions{AllowPartial: true, Resolver: e.schema}.Unmarshal(text, m.Interface())
+}
+
+// into sets a message that is part of another: the field that rest names, or all of it, from JSON. With a type it is an Any.
+func (e fieldSetter) into(m protoreflect.Message, typ, rest, value string) error {
+	switch {
+	case typ != "":
+		return e.inAny(m, typ, rest, value)
+	case rest != "":
+		return e.set(m, rest, value)
+	}
+	if err := e.json(m, []byte(value)); err != nil {
+		return fmt.Errorf("%q is not a %s in JSON: %w", value, m.Descriptor().FullName(), plainError(err))
+	}
+	return nil
+}
+
 // inAny sets a field of the message in an Any, which is of the type that is named.
 func (e fieldSetter) inAny(holder protoreflect.Message, typ, rest, value string) error {
-	if e.schema == nil {
-		return fmt.Errorf("type %s is not known", typ)
-	}
 	md, err := e.schema.Find(typ[strings.LastIndexByte(typ, '/')+1:])
 	if err != nil {
 		return err
@@ -160,12 +168,8 @@ func (e fieldSetter) inAny(holder protoreflect.Message, typ, rest, value string)
 	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(holder.Get(content).Bytes(), inner.Interface()); err != nil {
 		return plainError(err)
 	}
-	if rest != "" {
-		if err := e.set(inner, rest, value); err != nil {
-			return err
-		}
-	} else if err := (protojson.UnmarshalOptions{AllowPartial: true, Resolver: e.schema}).Unmarshal([]byte(value), inner.Interface()); err != nil {
-		return plainError(err)
+	if err := e.into(inner, "", rest, value); err != nil {
+		return err
 	}
 	data, err := Wire(inner)
 	if err != nil {
@@ -186,17 +190,7 @@ func (e fieldSetter) inList(list protoreflect.List, fd protoreflect.FieldDescrip
 	case index == list.Len():
 		list.AppendMutable()
 	}
-	element := list.Get(index).Message()
-	if typ != "" {
-		return e.inAny(element, typ, rest, value)
-	}
-	if rest != "" {
-		return e.set(element, rest, value)
-	}
-	if err := (protojson.UnmarshalOptions{AllowPartial: true}).Unmarshal([]byte(value), element.Interface()); err != nil {
-		return fmt.Errorf("%q is not a %s in JSON: %w", value, element.Descriptor().FullName(), plainError(err))
-	}
-	return nil
+	return e.into(list.Get(index).Message(), typ, rest, value)
 }
 
 // inMap sets a field of a message in a map.
@@ -212,12 +206,7 @@ func (e fieldSetter) inMap(m protoreflect.Message, fd protoreflect.FieldDescript
 	}
 	var err error
 	one.Get(fd).Map().Range(func(k protoreflect.MapKey, _ protoreflect.Value) bool {
-		element := m.Mutable(fd).Map().Mutable(k).Message()
-		if typ != "" {
-			err = e.inAny(element, typ, rest, value)
-		} else {
-			err = e.set(element, rest, value)
-		}
+		err = e.into(m.Mutable(fd).Map().Mutable(k).Message(), typ, rest, value)
 		return false
 	})
 	return err

@@ -15,10 +15,7 @@ import (
 // encodeText reads protobuf's text format, and in it fields by number, as Text prints unknown ones: the library reads none. Text without
 // any goes to the library as a whole, so that its errors name line and column.
 func encodeText(m protoreflect.Message, input string, schema *Schema) error {
-	options := prototext.UnmarshalOptions{AllowPartial: true}
-	if schema != nil {
-		options.Resolver = schema
-	}
+	options := prototext.UnmarshalOptions{AllowPartial: true, Resolver: schema}
 	left := maxTextFields
 	entries, rest, err := scanMessage(input, 0, &left)
 	if left < 0 {
@@ -116,7 +113,7 @@ func nestedOf(m protoreflect.Message, fd protoreflect.FieldDescriptor) protorefl
 // fieldOf finds a message field by its name in text; nil where there is none.
 func fieldOf(m protoreflect.Message, name string, options prototext.UnmarshalOptions) protoreflect.FieldDescriptor {
 	fd := m.Descriptor().Fields().ByTextName(name)
-	if fd == nil && strings.HasPrefix(name, "[") && options.Resolver != nil {
+	if fd == nil && strings.HasPrefix(name, "[") {
 		if xt, err := options.Resolver.FindExtensionByName(protoreflect.FullName(strings.Trim(name, "[]"))); err == nil {
 			fd = xt.TypeDescriptor()
 		}

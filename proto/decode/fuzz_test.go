@@ -74,7 +74,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		md := types[int(n)%len(types)]
-		body := decode.Decode(md, data, limits)
+		body := new(decode.Schema).Decode(md, data, limits)
 		for _, fault := range body.Faults {
 			if fault.Offset < 0 || fault.Offset > len(data) {
 				t.Fatalf("%x as %s: fault %v lies outside", data, md.Name(), fault)
@@ -132,7 +132,7 @@ func FuzzEncode(f *testing.F) {
 	md := find(f, schema, "SearchTeamsResponse")
 	for name, data := range bodies(f) {
 		if _, typ, _ := strings.Cut(name, "."); typ == string(md.FullName()) {
-			body := decode.Decode(md, short(data, 1000), decode.DefaultLimits())
+			body := new(decode.Schema).Decode(md, short(data, 1000), decode.DefaultLimits())
 			f.Add([]byte(decode.Text(body.Message)))
 			if text, faults := decode.JSON(body.Message, "", schema); len(faults) == 0 {
 				f.Add([]byte(text))
@@ -153,7 +153,7 @@ func FuzzEncode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body := decode.Decode(md, data, decode.DefaultLimits())
+		body := new(decode.Schema).Decode(md, data, decode.DefaultLimits())
 		if numbered.MatchString(decode.Text(m)) {
 			return // a field that was given by its number may be one that has a name
 		}

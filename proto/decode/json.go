@@ -13,14 +13,11 @@ import (
 // JSON prints m in protobuf's JSON mapping (64-bit integers are strings), with the field names of the .proto file. Unknown fields are
 // not in that mapping and left out. What has no JSON form (a Timestamp of the year 10000, an Any of an unknown type, a string that is not
 // UTF-8) is shown as its plain fields, in base64 or with U+FFFD, and faults say where and why. indent is as for json.Indent; "" gives one
-// line. schema resolves google.protobuf.Any and may be nil.
+// line. schema resolves google.protobuf.Any.
 func JSON(m protoreflect.Message, indent string, schema *Schema) (data []byte, faults []string) {
-	options := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true}
-	if schema != nil {
-		options.Resolver = schema
-	}
+	options := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true, Resolver: schema}
 	var err error
-	if schema == nil || !schema.groups { // the library gives a group the name that it has in text
+	if !schema.groups { // the library gives a group the name that it has in text
 		data, err = options.Marshal(m.Interface())
 	}
 	if data == nil || err != nil {

@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -123,33 +121,25 @@ func (p *jsonPrinter) value(fd protoreflect.FieldDescriptor, v protoreflect.Valu
 		if value := fd.Enum().Values().ByNumber(v.Enum()); value != nil {
 			p.string(string(value.Name()))
 		} else {
-			p.out.WriteString(strconv.Itoa(int(v.Enum())))
+			fmt.Fprint(&p.out, v.Interface())
 		}
-	case protoreflect.BoolKind:
-		p.out.WriteString(strconv.FormatBool(v.Bool()))
 	case protoreflect.FloatKind:
 		p.number(v.Float(), 32)
 	case protoreflect.DoubleKind:
 		p.number(v.Float(), 64)
-	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
-		p.string(strconv.FormatInt(v.Int(), 10))
-	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
-		p.string(strconv.FormatUint(v.Uint(), 10))
+	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind, protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		p.string(fmt.Sprint(v.Interface()))
 	default:
 		fmt.Fprint(&p.out, v.Interface())
 	}
 }
 
 func (p *jsonPrinter) number(f float64, bits int) {
-	switch {
-	case math.IsNaN(f):
-		p.string("NaN")
-	case math.IsInf(f, 1):
-		p.string("Infinity")
-	case math.IsInf(f, -1):
-		p.string("-Infinity")
-	default:
-		p.out.WriteString(strconv.FormatFloat(f, 'g', -1, bits))
+	text := floatText(f, bits)
+	if name := map[string]string{"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[text]; name != "" {
+		p.string(name)
+	} else {
+		p.out.WriteString(text)
 	}
 }
 

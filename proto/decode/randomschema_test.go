@@ -240,7 +240,9 @@ func (b *bodyMaker) appendUnknown(out []byte, depth int) []byte {
 	case 4:
 		if depth < 3 {
 			out = protowire.AppendTag(out, number, protowire.StartGroupType)
-			out = b.appendUnknown(out, depth+1)
+			if b.IntN(4) > 0 {
+				out = b.appendUnknown(out, depth+1)
+			}
 			return protowire.AppendTag(out, number, protowire.EndGroupType)
 		}
 	}

@@ -36,25 +36,20 @@ func Raw(data []byte, limits Limits) *RawBody {
 		return b
 	}
 	reader := rawReader{left: limits.Fields}
-	b.fields = reader.fields(data, limits.Depth)
-	if reader.left == 0 {
-		b.Faults = append(b.Faults, Fault{What: fmt.Sprintf("more fields than the limit of %d; the first are shown", limits.Fields), Final: true})
+	var rest []byte
+	b.fields, rest = reader.fields(data, limits.Depth)
+	fault := Fault{Offset: len(data) - len(rest), Final: true}
+	switch number, wire, n := consumeTag(rest); {
+	case reader.left == 0:
+		fault.What = fmt.Sprintf("more fields than the limit of %d; the first are shown", limits.Fields)
+	case len(rest) == 0:
+		return b
+	case n < 0:
+		fault.What = tagFault(rest)
+	default:
+		fault.Path, fault.What = strconv.Itoa(int(number)), valueFault(wire, rest[n:])
 	}
-	at := 0
-	for at < len(data) {
-		number, wire, n := consumeTag(data[at:])
-		if n < 0 {
-			b.Faults = append(b.Faults, Fault{Offset: at, What: tagFault(data[at:]), Final: true})
-			break
-		}
-		size := protowire.ConsumeFieldValue(number, wire, data[at+n:])
-		if size < 0 {
-			path := strconv.Itoa(int(number))
-			b.Faults = append(b.Faults, Fault{Offset: at, Path: path, What: valueFault(wire, data[at+n:]), Final: true})
-			break
-		}
-		at += n + size
-	}
+	b.Faults = []Fault{fault}
 	return b
 }
 
@@ -70,23 +65,23 @@ func (b *RawBody) Text() string {
 // rawReader reads fields without a type; left is how many more it may make.
 type rawReader struct{ left int }
 
-// fields reads until the end of data or the first damage. Guesses at nested messages stop at depth.
-func (r *rawReader) fields(data []byte, depth int) []rawField {
-	var fields []rawField
+// fields reads until the end of data or the first damage, which rest begins with. Guesses at nested messages stop at depth.
+func (r *rawReader) fields(data []byte, depth int) (fields []rawField, rest []byte) {
+	fields = []rawField{}
 	for len(data) > 0 && r.left > 0 {
 		r.left--
 		number, wire, n := consumeTag(data)
 		if n < 0 {
-			return fields
+			break
 		}
 		size := protowire.ConsumeFieldValue(number, wire, data[n:])
 		if size < 0 {
-			return fields
+			break
 		}
 		fields = append(fields, r.field(number, wire, data[n:n+size], depth))
 		data = data[n+size:]
 	}
-	return fields
+	return fields, data
 }
 
 func (r *rawReader) field(number protowire.Number, wire protowire.Type, data []byte, depth int) rawField {
@@ -102,13 +97,13 @@ func (r *rawReader) field(number protowire.Number, wire protowire.Type, data []b
 	case protowire.BytesType:
 		f.content, _ = protowire.ConsumeBytes(data)
 		if depth > 0 && len(f.content) > 0 && isMessage(f.content) && !likelyText(f.content) {
-			f.nested = r.fields(f.content, depth-1)
+			f.nested, _ = r.fields(f.content, depth-1)
 		}
 	case protowire.StartGroupType:
 		content, _ := protowire.ConsumeGroup(number, data)
 		f.nested = []rawField{}
 		if depth > 0 {
-			f.nested = r.fields(content, depth-1)
+			f.nested, _ = r.fields(content, depth-1)
 		}
 	}
 	return f

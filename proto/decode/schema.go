@@ -226,9 +226,9 @@ func (s *Schema) addExtension(xt protoreflect.ExtensionType) {
 	}
 }
 
-// extension returns the extension of a message with that number, or nil. s may be nil.
+// extension returns the extension of a message with that number, or nil.
 func (s *Schema) extension(md protoreflect.MessageDescriptor, number protoreflect.FieldNumber) protoreflect.FieldDescriptor {
-	if s == nil || md.ExtensionRanges().Len() == 0 || !md.ExtensionRanges().Has(number) {
+	if md.ExtensionRanges().Len() == 0 || !md.ExtensionRanges().Has(number) {
 		return nil
 	}
 	if xt := s.extensions[md.FullName()][number]; xt != nil {

@@ -95,7 +95,7 @@ func TestEveryKind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := decode.Decode(md, data, decode.DefaultLimits())
+	body := new(decode.Schema).Decode(md, data, decode.DefaultLimits())
 	if !body.Fit.Exact() {
 		t.Errorf("got fit %s and faults %v, want exact", body.Fit, body.Faults)
 	}
@@ -131,7 +131,7 @@ func TestEveryKindDamaged(t *testing.T) {
 		for range 1 + r.IntN(3) {
 			data[r.IntN(len(data))] = byte(r.IntN(256))
 		}
-		body := decode.Decode(md, data, decode.DefaultLimits())
+		body := new(decode.Schema).Decode(md, data, decode.DefaultLimits())
 		want := dynamicpb.NewMessage(md)
 		err, crashed := libraryReads(data, want)
 		switch {
@@ -176,7 +176,7 @@ func TestEncodeFields(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, arg := range []string{"name", "nam=x", "s32=x", "s32=5000000000", "color=BLUE", "bools=maybe", "counts=1", "name[x]=1", "name.x=1", "repeated[9].x=1", "bools[0].x=1"} {
-		if _, err := decode.EncodeFields(md, []string{arg}, nil); err == nil {
+		if _, err := decode.EncodeFields(md, []string{arg}, new(decode.Schema)); err == nil {
 			t.Errorf("%q: got no error, want one", arg)
 		}
 	}
@@ -194,7 +194,7 @@ func TestDiff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return *decode.Decode(md, append(data, 0xf8, 0x3f, byte(len(text)%100)), decode.DefaultLimits())
+		return *new(decode.Schema).Decode(md, append(data, 0xf8, 0x3f, byte(len(text)%100)), decode.DefaultLimits())
 	}
 	a := parse(`name: "a" counts { key: "x" value: 1 } counts { key: "y" value: 2 } packed: 1 packed: 2 others { key: 1 value { text: "t" } }`)
 	b := parse(`name: "b" counts { key: "y" value: 2 } counts { key: "z" value: 1 } packed: 1 others { key: 1 value { text: "u" } } s32: 0`)

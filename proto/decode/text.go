@@ -192,7 +192,8 @@ func floatText(f float64, bits int) string {
 // unknown prints fields by number, as far as they can be read.
 func (p *textPrinter) unknown(data []byte, depth int) {
 	reader := rawReader{left: DefaultLimits().Fields}
-	for _, f := range reader.fields(data, max(0, maxGuessDepth-depth)) {
+	fields, _ := reader.fields(data, max(0, maxGuessDepth-depth))
+	for _, f := range fields {
 		p.raw(f, depth)
 	}
 }
