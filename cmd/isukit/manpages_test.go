@@ -15,7 +15,7 @@ import (
 func TestManPages(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if _, errs, code := cli(t, "", "man", dir); code != ui.ExitOK {
+	if code, _, errs := isukitIn(t, "", "man", dir); code != ui.ExitOK {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
 	var pages []string

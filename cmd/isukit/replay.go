@@ -93,9 +93,12 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
 		return err
 	}
-	exchanges, skipped, err := exchange.LoadRequests(ctx, o.file, s.in, opts, &o.filter, decoder)
-	if err != nil {
-		return err
+	exchanges, skipped, cut := exchange.LoadRequests(ctx, o.file, s.in, opts, &o.filter, decoder)
+	if cut != nil && len(exchanges) == 0 {
+		return cut
+	}
+	if cut != nil {
+		fmt.Fprintf(s.err, "isukit: note: %v; the %d requests before that are sent\n", cut, len(exchanges))
 	}
 	r := &exchange.Replayer{Options: o.ReplayOptions, Base: base, Decoder: decoder, Cookies: map[string]string{}}
 	if !o.asJSON {
@@ -136,5 +139,5 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	case r.Failed > 0:
 		return ui.CheckFailed(errors.New("requests failed"), "")
 	}
-	return nil
+	return cut
 }

@@ -140,8 +140,34 @@ func TestReplaySaysItIsLate(t *testing.T) {
 	file := timedCapture(t, []timed{{"/1/slow", 0}, {"/1/after", 50 * time.Millisecond}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { time.Sleep(400 * time.Millisecond) }))
 	defer server.Close()
-	out, errs, code := cli(t, "", "replay", file, "--to", server.URL, "--paced")
+	code, out, errs := isukitIn(t, "", "replay", file, "--to", server.URL, "--paced")
 	if code != 0 || !strings.Contains(out, "2 requests sent, 2 responses the same") || !strings.Contains(errs, " late, because earlier responses") {
 		t.Errorf("exit %d, %q, %q, want it said that requests went late", code, out, errs)
+	}
+}
+
+// TestReplayOfACutOffCapture: the requests before the cut are sent, and the exit code reports it.
+func TestReplayOfACutOffCapture(t *testing.T) {
+	file := timedCapture(t, []timed{{"/1/a", 0}, {"/1/b", 50 * time.Millisecond}, {"/1/c", 100 * time.Millisecond}})
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent []string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { sent = append(sent, r.URL.Path) }))
+	defer server.Close()
+	for _, tt := range []struct {
+		bytes int
+		want  string
+		code  int
+	}{
+		{len(whole), "/1/a /1/b /1/c", 0}, {len(whole) - 10, "/1/a /1/b /1/c", 1}, {len(whole) - 150, "/1/a /1/b", 1}, {30, "", 1},
+	} {
+		sent = nil
+		write(t, file, string(whole[:tt.bytes]))
+		code, out, errs := isukitIn(t, "", "replay", file, "--to", server.URL)
+		if got := strings.Join(sent, " "); got != tt.want || code != tt.code || strings.Contains(errs, "ends inside a packet") != (tt.code != 0) {
+			t.Errorf("%d of %d bytes: sent %q, exit %d, %q %q; want %q, exit %d", tt.bytes, len(whole), got, code, out, errs, tt.want, tt.code)
+		}
 	}
 }

@@ -121,11 +121,28 @@ func runSend(ctx context.Context, o sendOptions, s streams) error {
 		return err
 	}
 	defer reach.Close(ctx)
-	transport := &http.Transport{
-		DialContext:     dialer(o.to, reach),
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure, RootCAs: authorities}, DisableCompression: true,
-		// HTTP/1.1, as the traffic that is debugged.
-		Protocols: http1Only(),
+	// HTTP/1.1, as the traffic that is debugged.
+	transport := &http.Transport{Protocols: http1Only(), DisableCompression: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: o.insecure, RootCAs: authorities}}
+	dial := dialer(o.to, reach)
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return exchange.WithCodings(conn), nil
+	}
+	transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		config := transport.TLSClientConfig.Clone()
+		config.ServerName = target.Hostname()
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return exchange.WithCodings(secure), nil
 	}
 	client := &http.Client{
 		Timeout: o.timeout, Transport: transport,
@@ -334,6 +351,9 @@ func bodyText(size int, contentType string) string {
 
 // answer prints the response's message: the route's, the one that its content type names, or what fits.
 func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *decode.Schema, s streams) error {
+	transferCodings := resp.Header.Values(exchange.CodingsHeader)
+	resp.Header.Del(exchange.CodingsHeader)
+	resp.Header["Transfer-Encoding"] = append(transferCodings, resp.TransferEncoding...)
 	if o.verbose {
 		printHead(s.err, "< ", resp.Proto+" "+resp.Status, resp.Header)
 	}
@@ -341,7 +361,7 @@ func (o *sendOptions) answer(resp *http.Response, routes decode.Routes, schema *
 	if len(data) > ui.MaxBodyFileBytes {
 		return fmt.Errorf("the response has more than %d bytes", ui.MaxBodyFileBytes)
 	}
-	if coding := resp.Header.Get("Content-Encoding"); coding != "" {
+	if coding := strings.Join(append(resp.Header.Values("Content-Encoding"), transferCodings...), ","); coding != "" {
 		var err error
 		data, err = capture.Unpack(coding, data, ui.MaxBodyFileBytes)
 		failed = cmp.Or(failed, err)

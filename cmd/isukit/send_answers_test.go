@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"compress/flate"
+	"compress/gzip"
 	"compress/zlib"
 	"crypto/tls"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -78,8 +80,32 @@ func TestSendShowsWhatCame(t *testing.T) {
 	answer("/cut", "text/plain", "", "hello", 45)
 	answer("/not-gzip", "text/plain", "gzip", "hello", 0)
 	answer("/coding", "text/plain", "compress", "hello", 0)
+	// Transfer codings, which net/http refuses, behind an interim response.
+	coded := func(path, head string, framed bool) {
+		handler.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			var packed bytes.Buffer
+			z := gzip.NewWriter(&packed)
+			_, _ = z.Write(team)
+			_ = z.Close()
+			body := packed.String()
+			if framed {
+				body = fmt.Sprintf("5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", body[:5], len(body)-5, body[5:])
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/protobuf; proto=portal.v1.Error\r\n"+head+"\r\n"+body)
+		})
+	}
+	coded("/coded/chunked", "transfer-encoding: GZIP, chunked\r\n", true)
+	coded("/coded/until-close", "Transfer-Encoding: gzip\r\n", false)
 	server := httptest.NewServer(handler)
 	defer server.Close()
+	secure := httptest.NewTLSServer(handler)
+	defer secure.Close()
 	const message = "code: \"c\"\nmessage: \"寿司\"\n"
 	tests := []struct {
 		args      []string
@@ -87,6 +113,10 @@ func TestSendShowsWhatCame(t *testing.T) {
 		code      int
 	}{
 		{[]string{"/packed/br"}, message, "200 OK", 0},
+		{[]string{"/coded/chunked"}, message, "200 OK", 0},
+		{[]string{"/coded/chunked", "-v"}, message, "< Transfer-Encoding: gzip\n< Transfer-Encoding: chunked\n", 0},
+		{[]string{"/coded/until-close"}, message, "200 OK", 0},
+		{[]string{"/coded/chunked", "--to", secure.URL, "--insecure"}, message, "200 OK", 0},
 		{[]string{"/packed/zstd"}, message, "200 OK", 0},
 		{[]string{"/packed/deflate"}, message, "200 OK", 0},
 		{[]string{"/packed/bare"}, message, "200 OK", 0},

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -188,11 +189,69 @@ func hexdumpHint(data []byte) *Hint {
 	return &Hint{Kind: "hexdump", Inner: inner, Text: "this is the output of xxd or hexdump: decode it with --in hex"}
 }
 
+// fromXxd reads the output of xxd: as it is by default, with -e, where each group has its last byte first, or with -b, in bits. The text
+// behind the bytes decides which of these it is.
+func fromXxd(text string) (inner []byte, ok bool) {
+	for _, form := range []struct {
+		base, digits int
+		reversed     bool
+	}{{16, 2, false}, {16, 2, true}, {2, 8, false}} {
+		inner, ok = nil, true
+		for line := range strings.Lines(text) {
+			var part []byte
+			if part, ok = xxdLine(strings.TrimRight(line, " \r\n"), form.base, form.digits, form.reversed); !ok {
+				break
+			}
+			inner = append(inner, part...)
+		}
+		if ok {
+			return inner, len(inner) > 0
+		}
+	}
+	return nil, false
+}
+
+func xxdLine(line string, base, digits int, reversed bool) (bytes []byte, ok bool) {
+	_, rest, _ := strings.Cut(line, ": ")
+	shown := "" // bytes as xxd shows them behind
+	for rest != "" {
+		var group string
+		group, rest, _ = strings.Cut(strings.TrimLeft(rest, " "), " ")
+		if len(group)%digits != 0 {
+			return nil, false
+		}
+		at := len(bytes)
+		for ; group != ""; group = group[digits:] {
+			b, err := strconv.ParseUint(group[:digits], base, 8)
+			if err != nil {
+				return nil, false
+			}
+			bytes = append(bytes, byte(b))
+		}
+		if reversed {
+			slices.Reverse(bytes[at:])
+		}
+		for _, b := range bytes[at:] {
+			if b < ' ' || b > '~' {
+				b = '.'
+			}
+			shown += string(rune(b))
+		}
+		if strings.TrimSpace(rest) == strings.TrimSpace(shown) && strings.HasSuffix(rest, strings.TrimRight(shown, " ")) {
+			return bytes, true
+		}
+	}
+	return nil, false
+}
+
 // FromHexdump reads the output of xxd, hexdump -C, od -t x1, and of hexdump and od -x, whose words have their low byte first. ok is false
 // for anything else.
 func FromHexdump(data []byte) (inner []byte, ok bool) {
 	if len(data) < 10 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 8)]) {
 		return nil, false
+	}
+	if inner, ok := fromXxd(string(data)); ok {
+		return inner, true
 	}
 	words := false
 	for line := range strings.Lines(string(data)) {

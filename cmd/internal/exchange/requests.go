@@ -17,8 +17,9 @@ const (
 	maxReplayBytes     = 64 << 20
 )
 
-// LoadRequests reads the exchanges that can be sent again, by the time of their start.
-func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.Options, filter *Filter, decoder *Decoder) (kept []*Decoded, skipped int, err error) {
+// LoadRequests reads the exchanges that can be sent again, by the time of their start. Of a damaged capture it returns those before the
+// damage, with an error.
+func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.Options, filter *Filter, decoder *Decoder) (kept []*Decoded, skipped int, damaged error) {
 	reader, file, err := Open(ctx, name, in, opts)
 	if err != nil {
 		return nil, 0, err
@@ -31,7 +32,8 @@ func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.O
 			break
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", name, err)
+			damaged = fmt.Errorf("%s: %w", name, err)
+			break
 		}
 		decoder.Learn(e)
 		if !filter.beforeDecoding(e) {
@@ -49,7 +51,7 @@ func LoadRequests(ctx context.Context, name string, in io.Reader, opts capture.O
 		}
 	}
 	slices.SortStableFunc(kept, func(a, b *Decoded) int { return a.Time().Compare(b.Time()) })
-	return kept, skipped, nil
+	return kept, skipped, damaged
 }
 
 // requestIncomplete reports whether a part of the request is missing; a missing response is no hindrance.

@@ -256,6 +256,10 @@ perl -MCompress::Zlib -e 'undef $/; print compress(<STDIN>, 1)' <"$b" >"$c/zlib-
 zstd -qc "$b" >"$c/zstd.zstd"
 xxd "$b" >"$c/xxd.hexdump"
 xxd -u -c 8 "$b" >"$c/xxd-c8.hexdump"
+xxd -e "$b" >"$c/xxd-e.hexdump"      # groups of four, the low byte first
+xxd -e -g 2 "$b" >"$c/xxd-e-g2.hexdump"
+xxd -g 4 "$b" >"$c/xxd-g4.hexdump"
+xxd -b "$b" >"$c/xxd-b.hexdump"
 hexdump -C "$b" >"$c/hexdump-C.hexdump"
 hexdump "$b" >"$c/hexdump.hexdump" # words, the low byte first
 od -x "$b" >"$c/od-x.hexdump"
