@@ -206,7 +206,7 @@ func (s *realSite) away(t *testing.T) {
 	commands := [][]string{{"topology", "status"}, {"topology", "verify"}, {"doctor", "--only", "disk-full"}}
 	codes, outs := make([]int, len(commands)), make([]string, len(commands))
 	var all sync.WaitGroup
-	for n, args := range commands { // at once: each waits for the silent one
+	for n, args := range commands { // in parallel: each waits for the silent one
 		all.Go(func() { codes[n], outs[n] = s.run(t, append(args, "--driver", "ssh")...) })
 	}
 	all.Wait()

@@ -45,7 +45,7 @@ func newSSHSite(t *testing.T) *sshSite {
 			s.env = append(s.env, assignment)
 		}
 	}
-	s.env = append(s.env, "ISUKIT_SSH_CONFIG="+s.login(t, "id"), "HOME="+t.TempDir())
+	s.env = append(s.env, "ISUKIT_SSH_CONFIG="+s.login(t, "id"), "ISUKIT_YES=1", "HOME="+t.TempDir(), "ISUKIT_RESULTS_DIR="+filepath.Join(s.lab.Dir, "rounds"))
 	write(t, s.file("single"), "{name: single, hosts: [{name: b, address: b}], roles: {proxy: [{host: b}], web: [{host: b}], api: [{host: b}], db: [{host: b}]}}")
 	write(t, s.file("two"), "{name: two, hosts: [{name: a, address: a}, {name: b, address: b}], "+
 		"roles: {proxy: [{host: b}], web: [{host: a}], api: [{host: b}], db: [{host: b}, {host: a}]}, data: {write: ordered}}")
@@ -149,6 +149,36 @@ cat /etc/passwd; sha256sum /var/lib/isukit/*/nginx.conf /var/lib/isukit/*/my.cnf
 sysctl net.core.somaxconn net.ipv4.ip_local_port_range net.ipv4.tcp_max_syn_backlog
 ls /etc/sysctl.d /etc/systemd/system/*.d /etc/ssh/ssh_config.d /etc/sudoers.d /var/lib | grep -v isukit-test`
 
+// finalUndone removes the file that the project's own final leaves.
+const finalUndone = "rm -f /etc/sysctl.d/measuring-off.conf"
+
+// final writes a project whose final restarts the app on both hosts, verifies the topology and runs a round with tunings.
+func (s *sshSite) final(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(s.lab.Dir, "final")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "isukit.yaml")
+	write(t, file, fmt.Sprintf(`name: p
+hosts: [{name: a, address: a}, {name: b, address: b}]
+restart:
+  - {host: b, run: systemctl restart isukit-api-1}
+  - {host: a, run: sudo systemctl restart isukit-web-1}
+  - {host: b, run: systemctl restart isukit-proxy-1}
+benchmark:
+  command: %[1]s round -t %[2]s --driver ssh --tune final --duration 1s --json -q
+  score: {json: .score.total}
+  pass: {json: .passed}
+final:
+  rounds: 1
+  off: [{host: b, run: touch /etc/sysctl.d/measuring-off.conf}]
+  services: [{host: a, units: [isukit-db-2, isukit-web-1]}, {host: b, units: [isukit-db-1, isukit-api-1, isukit-proxy-1]}]
+  check: [{run: "for i in $(seq 60); do %[1]s topology verify --driver ssh && exit; sleep 1; done; exit 1"}]
+`, s.program, s.file("two")))
+	return file
+}
+
 // TestCommandsCutOffOverSSH interrupts commands over hosts at random moments: the command that reverts or repeats them leaves the hosts as
 // they were. It does one random command once; make stress-topology does each 20 times.
 func TestCommandsCutOffOverSSH(t *testing.T) {
@@ -164,10 +194,12 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 	apply := []string{"topology", "apply", s.file("two"), "--driver", "ssh", "-q"}
 	must(apply...)
 	random := drawn(t)
+	final := []string{"final", "-q", "--project", s.final(t)}
 	cases := []struct{ args, next []string }{
 		{[]string{"tune", "apply", "sysctl/ports", "sysctl/backlog", "limits/nofile", "nginx/keepalive", "mysql/measure", "--driver", "ssh"}, []string{"tune", "revert", "--all", "--driver", "ssh"}},
 		{[]string{"hosts", "init", "--user", "alice=" + filepath.Join(s.lab.Dir, "other.pub"), "a=a", "b=b"}, []string{"hosts", "revert", "a=a", "b=b"}},
 		{[]string{"topology", "down", "--driver", "ssh", "-q"}, apply},
+		{final, final},
 	}
 	if os.Getenv("ISUKIT_KILLS") == "" { // each takes a minute
 		n := random.IntN(len(cases))
@@ -182,12 +214,14 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 			t.Errorf("isukit %s: host b looks as it did before: this test cannot fail", strings.Join(tt.args, " "))
 		}
 		must(tt.next...)
+		s.must(t, "b", finalUndone)
 		for n := range kills(1) {
 			after := time.Duration(random.Int64N(int64(took)))
 			s.cutOff(t, n, after, tt.args...)
 			what := fmt.Sprintf("isukit %s, cut off after %v (%d)", strings.Join(tt.args[:2], " "), after.Round(time.Millisecond), n)
 			t.Log(what)
 			must(tt.next...)
+			s.must(t, "b", finalUndone)
 			for name, was := range before {
 				var now string
 				wait.Within(func() bool { now = s.must(t, name, settings); return now == was })

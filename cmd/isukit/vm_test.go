@@ -37,7 +37,7 @@ const bootLimit = 20 * time.Minute
 
 const vmAddress = "10.77.0.21"
 
-// newVirtualMachine boots it beside host a, which reaches it through the laptop.
+// newVirtualMachine boots it, and host a, which reaches it through the laptop.
 func newVirtualMachine(t *testing.T) *virtualMachine {
 	t.Helper()
 	program, env, _ := topologyEnv(t)
@@ -312,8 +312,8 @@ func (v *virtualMachine) limits(t *testing.T, file string) {
 	v.isukit(t, ui.ExitOK, "topology", "apply", file, "--driver", "ssh", "-q")
 }
 
-// symlinked has a database of the system's read an option file through a link, to where AppArmor does not let it: it passes over the file
-// without a word, doctor says so, and a tuning that is written there is not taken for applied.
+// symlinked has a database of the system's whose option file is a link to a directory that AppArmor hides from it. The server ignores the
+// file silently; doctor reports it, and a tuning written to it is not reported as applied.
 func (v *virtualMachine) symlinked(t *testing.T) {
 	t.Helper()
 	v.on(t, `useradd -r -d /var/lib/mysql -s /usr/sbin/nologin mysql

@@ -47,6 +47,20 @@ func Tail(text []byte, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
+// Limited keeps the first Limit bytes that are written to it, and drops the others.
+type Limited struct {
+	Data  []byte
+	Limit int
+}
+
+// Write implements io.Writer; it never fails.
+func (l *Limited) Write(p []byte) (int, error) {
+	if free := l.Limit - len(l.Data); free > 0 {
+		l.Data = append(l.Data, p[:min(free, len(p))]...)
+	}
+	return len(p), nil
+}
+
 // Dialer is a host that is not this machine and makes connections: whoever answers sees one that comes from the host. That is
 // how isukit reaches what listens there for the hosts alone.
 type Dialer interface {

@@ -2,15 +2,14 @@ package host
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"isukit/infra/host/cgroup"
 )
 
 // Noise is what can disturb a measurement on this machine from outside, up to one moment. What a machine does not tell, as
@@ -28,25 +27,24 @@ type Noise struct {
 }
 
 // ReadNoise reads the files of /proc and /sys that tell of noise.
-func ReadNoise() (Noise, error) {
-	var n Noise
+func ReadNoise() (n Noise, err error) {
 	load, err := os.ReadFile("/proc/loadavg")
 	if err == nil {
 		n.LoadAverage, err = parseLoadAverage(string(load))
 	}
-	if err != nil {
-		return Noise{}, fmt.Errorf("read noise: %w", err)
-	}
-	vmstat, err := os.ReadFile("/proc/vmstat")
-	if err != nil {
-		return Noise{}, fmt.Errorf("read noise: %w", err)
+	var vmstat []byte
+	if err == nil {
+		vmstat, err = os.ReadFile("/proc/vmstat")
 	}
 	page := int64(os.Getpagesize())
 	n.SwapInBytes, n.SwapOutBytes = page*counter(string(vmstat), "pswpin"), page*counter(string(vmstat), "pswpout")
-	if n.Throttled, err = throttled(); err != nil {
-		return Noise{}, fmt.Errorf("read noise: %w", err)
+	if err == nil {
+		n.Throttled, err = cgroup.OwnThrottled()
 	}
-	if n.FrequencyMHz, err = frequency(); err != nil {
+	if err == nil {
+		n.FrequencyMHz, err = frequency()
+	}
+	if err != nil {
 		return Noise{}, fmt.Errorf("read noise: %w", err)
 	}
 	return n, nil
@@ -70,58 +68,6 @@ func counter(text, name string) int64 {
 		}
 	}
 	return 0
-}
-
-// throttled adds up what the control groups from this process's to the root say. Inside a container the path in
-// /proc/self/cgroup may not be there below /sys/fs/cgroup; the levels that are there count.
-func throttled() (time.Duration, error) {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // a kernel without control groups
-	}
-	if err != nil {
-		return 0, err
-	}
-	mount, group := cpuGroup(string(text))
-	var sum time.Duration
-	for {
-		stat, err := os.ReadFile(filepath.Join(mount, group, "cpu.stat"))
-		if err == nil {
-			sum += parseThrottled(string(stat))
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return 0, err
-		}
-		if group == "/" {
-			return sum, nil
-		}
-		group = path.Dir(group)
-	}
-}
-
-// cpuGroup finds in /proc/self/cgroup the group that limits CPU time, of version 1 or else 2, and where its tree is mounted.
-func cpuGroup(text string) (mount, group string) {
-	mount, group = "/sys/fs/cgroup", "/"
-	for line := range strings.Lines(text) {
-		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(fields) != 3 || !strings.HasPrefix(fields[2], "/") {
-			continue
-		}
-		if fields[1] == "" {
-			group = path.Clean(fields[2])
-			continue
-		}
-		for controller := range strings.SplitSeq(fields[1], ",") {
-			if controller == "cpu" {
-				return "/sys/fs/cgroup/cpu", path.Clean(fields[2])
-			}
-		}
-	}
-	return mount, group
-}
-
-// parseThrottled reads cpu.stat: microseconds as throttled_usec in version 2, nanoseconds as throttled_time in version 1.
-func parseThrottled(text string) time.Duration {
-	return time.Duration(counter(text, "throttled_usec"))*time.Microsecond + time.Duration(counter(text, "throttled_time"))
 }
 
 // frequency is the mean of what the CPUs run at in MHz, as their driver tells or else /proc/cpuinfo.

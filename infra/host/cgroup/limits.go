@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -89,13 +90,17 @@ func (g Group) CPU() (time.Duration, error) {
 }
 
 // Throttled is how long the group's quota has kept it from running.
-func (g Group) Throttled() (time.Duration, error) {
-	if g.tree.Unified != "" {
-		n, err := field(filepath.Join(g.dir(cpu), "cpu.stat"), "throttled_usec")
-		return time.Duration(n) * time.Microsecond, err
+func (g Group) Throttled() (time.Duration, error) { return throttled(g.dir(cpu)) }
+
+// throttled reads cpu.stat: microseconds in version 2, nanoseconds in version 1.
+func throttled(dir string) (time.Duration, error) {
+	file := filepath.Join(dir, "cpu.stat")
+	us, err := field(file, "throttled_usec")
+	if err != nil {
+		return 0, err
 	}
-	n, err := field(filepath.Join(g.dir(cpu), "cpu.stat"), "throttled_time")
-	return time.Duration(n), err
+	ns, err := field(file, "throttled_time")
+	return time.Duration(us)*time.Microsecond + time.Duration(ns), err
 }
 
 // MemoryBytes is what the group's processes use now, without files that could be read again from disk at any time.
@@ -152,51 +157,80 @@ func field(file, name string) (int64, error) {
 
 // Own are the limits of the group that this process is in, and of those above it: the least of each. What a kernel or a
 // container does not tell is no limit.
-func Own() Limits {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return Limits{}
+func Own() (l Limits) {
+	for _, at := range own() {
+		read := separateLimits
+		if at.controller == "" {
+			read = unifiedLimits
+		}
+		l.narrow(read(at.dir))
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return Limits{}
+	return l
+}
+
+// OwnThrottled is how long the quotas of this process's group, and of those above it, have kept it from running.
+func OwnThrottled() (sum time.Duration, err error) {
+	for _, at := range own() {
+		if at.controller != "" && at.controller != cpu {
+			continue
+		}
+		t, err := throttled(at.dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
+		}
+		sum += t
 	}
-	v1, unified := parseMounts(strings.Split(string(mounts), "\n"))
-	var l Limits
-	for line := range strings.Lines(string(text)) {
+	return sum, nil
+}
+
+// level is a group that this process is in for a controller of version 1, or of version 2 where that is "".
+type level struct{ controller, dir string }
+
+func own() []level {
+	groups, _ := os.ReadFile("/proc/self/cgroup") // a kernel without control groups
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	return levels(string(groups), string(mounts))
+}
+
+// levels are the groups of a /proc/PID/cgroup and those above them. Inside a container the path may not be there; the levels that are
+// there count.
+func levels(groups, mounts string) (list []level) {
+	v1, unified := parseMounts(strings.Split(mounts, "\n"))
+	add := func(controller, mount, group string) {
+		for group = path.Clean("/" + group); ; group = path.Dir(group) {
+			list = append(list, level{controller, filepath.Join(mount, group)})
+			if group == "/" {
+				return
+			}
+		}
+	}
+	for line := range strings.Lines(groups) {
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(fields) != 3 {
 			continue
 		}
 		if fields[1] == "" {
 			for _, mount := range unified {
-				l.narrow(mount, fields[2], unifiedLimits)
+				add("", mount, fields[2])
 			}
 			continue
 		}
 		for controller := range strings.SplitSeq(fields[1], ",") {
 			if mount := v1.ByController[controller]; mount != "" {
-				l.narrow(mount, fields[2], separateLimits)
+				add(controller, mount, fields[2])
 			}
 		}
 	}
-	return l
+	return list
 }
 
-// narrow takes the limits of a group and of those above it into account. Inside a container the path may not be there; the
-// levels that are there count.
-func (l *Limits) narrow(mount, group string, read func(dir string) Limits) {
-	for group = path.Clean("/" + group); ; group = path.Dir(group) {
-		at := read(filepath.Join(mount, group))
-		if at.CPUs > 0 && (l.CPUs == 0 || at.CPUs < l.CPUs) {
-			l.CPUs = at.CPUs
-		}
-		if at.MemoryBytes > 0 && (l.MemoryBytes == 0 || at.MemoryBytes < l.MemoryBytes) {
-			l.MemoryBytes = at.MemoryBytes
-		}
-		if group == "/" {
-			return
-		}
+// narrow takes the limits of a group into account.
+func (l *Limits) narrow(at Limits) {
+	if at.CPUs > 0 && (l.CPUs == 0 || at.CPUs < l.CPUs) {
+		l.CPUs = at.CPUs
+	}
+	if at.MemoryBytes > 0 && (l.MemoryBytes == 0 || at.MemoryBytes < l.MemoryBytes) {
+		l.MemoryBytes = at.MemoryBytes
 	}
 }
 

@@ -132,18 +132,5 @@ func environment() []string {
 	return env
 }
 
-// limitedBuffer keeps the first bytes that are written to it.
-type limitedBuffer struct {
-	data  []byte
-	limit int
-}
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if free := b.limit - len(b.data); free > 0 {
-		b.data = append(b.data, p[:min(free, len(p))]...)
-	}
-	return len(p), nil
-}
-
 // errExited says that a process ended before it said that it was ready.
 var errExited = errors.New("it exited before it was ready")

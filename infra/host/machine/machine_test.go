@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"isukit/infra/host"
-	"isukit/infra/host/hosttest"
 	"isukit/infra/host/machine"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/hosttest"
 )
 
 // subject is a driver whose state directory is removed after the test, with a check that nothing is left.

@@ -103,20 +103,20 @@ func (n *node) workDir(dir string) (program, shell string) {
 
 // Run implements host.Host.
 func (n *node) Run(ctx context.Context, cmd host.Command) (host.Result, error) {
-	out, errOut := limitedBuffer{limit: host.MaxOutputBytes}, limitedBuffer{limit: host.MaxOutputBytes}
+	out, errOut := host.Limited{Limit: host.MaxOutputBytes}, host.Limited{Limit: host.MaxOutputBytes}
 	code, err := n.run(ctx, cmd, nil, &out, &errOut, 5*time.Second) // a busy machine reads late what the command has said
 	if err != nil {
 		return host.Result{}, err
 	}
-	return host.Result{Code: code, Stdout: out.data, Stderr: errOut.data}, nil
+	return host.Result{Code: code, Stdout: out.Data, Stderr: errOut.Data}, nil
 }
 
 // Pipe implements host.Host.
 func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.Writer) error {
-	errOut := limitedBuffer{limit: host.MaxOutputBytes}
+	errOut := host.Limited{Limit: host.MaxOutputBytes}
 	code, err := n.run(ctx, cmd, in, out, &errOut, 0)
 	if err == nil && code != 0 {
-		err = fmt.Errorf("run %s on %s: exit status %d: %s", filepath.Base(cmd.Argv[0]), n.about.Name, code, strings.TrimSpace(string(errOut.data)))
+		err = fmt.Errorf("run %s on %s: exit status %d: %s", filepath.Base(cmd.Argv[0]), n.about.Name, code, strings.TrimSpace(string(errOut.Data)))
 	}
 	return err
 }

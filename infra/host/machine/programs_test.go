@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"isukit/infra/host"
-	"isukit/infra/host/hosttest"
 	"isukit/infra/host/machine"
+	"isukit/infra/infratest/hosttest"
 )
 
 // The test binary is also what runs on hosts, and the isukit that is killed.

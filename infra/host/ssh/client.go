@@ -127,12 +127,12 @@ func (c *client) script(ctx context.Context, script string, input []byte, limit 
 }
 
 func (c *client) try(ctx context.Context, script string, input []byte, limit int) (host.Result, error) {
-	out, errOut := limitedBuffer{limit: limit}, limitedBuffer{limit: host.MaxOutputBytes}
+	out, errOut := host.Limited{Limit: limit}, host.Limited{Limit: host.MaxOutputBytes}
 	cmd := c.command(ctx, script, input)
 	frame := &framed{to: &out}
 	cmd.Stdout, cmd.Stderr = frame, &errOut
 	err := cmd.Run()
-	res := host.Result{Stdout: out.data, Stderr: own(errOut.data)}
+	res := host.Result{Stdout: out.Data, Stderr: own(errOut.Data)}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -287,19 +287,6 @@ func (f *framed) Write(p []byte) (int, error) {
 	f.begun = true
 	if _, err := f.to.Write(f.before[at+len(begun):]); err != nil {
 		return 0, err
-	}
-	return len(p), nil
-}
-
-// limitedBuffer keeps the first bytes that are written to it.
-type limitedBuffer struct {
-	data  []byte
-	limit int
-}
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if free := b.limit - len(b.data); free > 0 {
-		b.data = append(b.data, p[:min(free, len(p))]...)
 	}
 	return len(p), nil
 }

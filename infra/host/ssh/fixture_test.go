@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"isukit/infra/host"
-	"isukit/infra/host/hosttest"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/hosttest"
 	"isukit/infra/infratest/realhosts"
 )
 

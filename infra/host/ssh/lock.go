@@ -23,7 +23,7 @@ type hostLock struct {
 	cmd    *exec.Cmd
 	input  io.WriteCloser
 	output *bufio.Reader
-	errOut limitedBuffer
+	errOut host.Limited
 	first  *firstLook
 }
 
@@ -112,7 +112,7 @@ func (d *Driver) lockMore(ctx context.Context, list []record) error {
 
 // startLock connects to a host, and is ready to take the lock there.
 func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
-	l := &hostLock{record: r, host: r.Want.Name, client: d.client(r.Want, r.Sudo), errOut: limitedBuffer{limit: host.MaxOutputBytes}, first: d.firstLook(r)}
+	l := &hostLock{record: r, host: r.Want.Name, client: d.client(r.Want, r.Sudo), errOut: host.Limited{Limit: host.MaxOutputBytes}, first: d.firstLook(r)}
 	l.cmd = l.client.command(context.WithoutCancel(ctx), "", nil) // it lives as long as the lock
 	l.cmd.Stdin, l.cmd.Stderr = nil, &l.errOut
 	var err error
@@ -163,10 +163,10 @@ func (l *hostLock) take(ctx context.Context, holder []byte) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("lock host %s: %w", l.host, context.Cause(ctx))
 	}
-	if fault := l.client.fault(host.Result{Code: l.cmd.ProcessState.ExitCode(), Stderr: own(l.errOut.data)}); fault != nil {
+	if fault := l.client.fault(host.Result{Code: l.cmd.ProcessState.ExitCode(), Stderr: own(l.errOut.Data)}); fault != nil {
 		return fault
 	}
-	return fmt.Errorf("lock host %s: %w: %s", l.host, errors.Join(err, readErr, waitErr), strings.TrimSpace(string(l.errOut.data)))
+	return fmt.Errorf("lock host %s: %w: %s", l.host, errors.Join(err, readErr, waitErr), strings.TrimSpace(string(l.errOut.Data)))
 }
 
 // release gives the lock back; again, it does nothing.

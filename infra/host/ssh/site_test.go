@@ -15,8 +15,8 @@ import (
 
 	"isukit/infra"
 	"isukit/infra/host"
-	"isukit/infra/host/hosttest"
 	"isukit/infra/host/ssh"
+	"isukit/infra/infratest/hosttest"
 	"isukit/infra/topology"
 )
 

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"isukit/infra/host"
-	"isukit/infra/host/hosttest"
 	"isukit/infra/host/ssh"
+	"isukit/infra/infratest/hosttest"
 	"isukit/infra/infratest/wait"
 )
 

@@ -29,7 +29,7 @@ func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.
 	if in == nil {
 		in = bytes.NewReader(cmd.Stdin)
 	}
-	errOut := limitedBuffer{limit: host.MaxOutputBytes}
+	errOut := host.Limited{Limit: host.MaxOutputBytes}
 	run.Stdin, run.Stdout, run.Stderr = io.MultiReader(run.Stdin, in), &framed{to: out}, &errOut
 	err := run.Run()
 	if ctx.Err() != nil {
@@ -37,7 +37,7 @@ func (n *node) Pipe(ctx context.Context, cmd host.Command, in io.Reader, out io.
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		res := host.Result{Code: exit.ExitCode(), Stderr: own(errOut.data)}
+		res := host.Result{Code: exit.ExitCode(), Stderr: own(errOut.Data)}
 		if err = n.client.fault(res); err == nil {
 			err = n.client.failure(res)
 		}
@@ -71,7 +71,7 @@ func (n *node) Dial(ctx context.Context, network, address string) (net.Conn, err
 		return nil, fmt.Errorf("dial %s from %s: %w", address, n.about.Name, err)
 	}
 	f := &forwarded{Conn: conn, cmd: exec.Command("ssh", append([]string{"-W", address}, n.client.args()...)...), what: address + " from " + n.about.Name}
-	f.errOut.limit = 64 << 10
+	f.errOut.Limit = 64 << 10
 	f.cmd.Stdin, f.cmd.Stdout, f.cmd.Stderr = theirs, theirs, &f.errOut
 	f.cmd.WaitDelay = time.Second
 	if err := f.cmd.Start(); err != nil {
@@ -84,7 +84,7 @@ func (n *node) Dial(ctx context.Context, network, address string) (net.Conn, err
 type forwarded struct {
 	net.Conn
 	cmd    *exec.Cmd
-	errOut limitedBuffer
+	errOut host.Limited
 	what   string
 	end    sync.Once
 	read   bool
@@ -95,7 +95,7 @@ func (f *forwarded) Read(p []byte) (int, error) {
 	n, err := f.Conn.Read(p)
 	if n == 0 && err == io.EOF && !f.read {
 		f.finish()
-		if text := lastLines(f.errOut.data, 2); text != "" {
+		if text := lastLines(f.errOut.Data, 2); text != "" {
 			err = fmt.Errorf("dial %s: %s", f.what, text)
 		}
 	}

@@ -9,8 +9,14 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/infratest"
 	"isukit/infra/infratest/wait"
 )
+
+func start(t *testing.T, h host.Host, s host.Service) {
+	t.Helper()
+	infratest.NoError(t, h.Start(t.Context(), s))
+}
 
 func services(t *testing.T, f *fixture) {
 	ctx, log, before := t.Context(), in(f.a, "log/s.log"), time.Now().Truncate(time.Second)
@@ -22,9 +28,7 @@ func services(t *testing.T, f *fixture) {
 		t.Errorf("Stop before Start: got %v, want no error", err)
 	}
 	for round := 1; round <= 2; round++ {
-		if err := f.a.Start(ctx, service); err != nil {
-			t.Fatal(err)
-		}
+		start(t, f.a, service)
 		if err := f.a.Start(ctx, service); err == nil {
 			t.Error("Start of what runs: got no error")
 		}
@@ -38,9 +42,7 @@ func services(t *testing.T, f *fixture) {
 			text, _ := f.a.Get(ctx, log)
 			return strings.Count(string(text), "serving\n") == round
 		})
-		if err := f.a.Stop(ctx, "s", 5*time.Second); err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, f.a.Stop(ctx, "s", 5*time.Second))
 		if st, err := f.a.State(ctx, "s"); err != nil || st.Running || st.Exit == "" {
 			t.Errorf("State after Stop: got %+v, %v; want how it ended", st, err)
 		}
@@ -52,13 +54,9 @@ func services(t *testing.T, f *fixture) {
 
 func stopIsPatientOnce(t *testing.T, f *fixture) {
 	ctx, log := t.Context(), in(f.a, "stubborn.log")
-	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: f.Stubborn, LogFile: log}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.a, host.Service{Name: "s", Argv: f.Stubborn, LogFile: log})
 	wait.For(t, "the log", func() bool { text, _ := f.a.Get(ctx, log); return strings.HasSuffix(string(text), "serving\n") })
-	if err := f.a.Stop(ctx, "s", 200*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, f.a.Stop(ctx, "s", 200*time.Millisecond))
 	if st, err := f.a.State(ctx, "s"); err != nil || st.Running {
 		t.Errorf("State after Stop: got %+v, %v; want it ended", st, err)
 	}
@@ -66,9 +64,7 @@ func stopIsPatientOnce(t *testing.T, f *fixture) {
 
 func serviceThatEnds(t *testing.T, f *fixture) {
 	ctx, log := t.Context(), in(f.a, "ends.log")
-	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: f.Fail, LogFile: log}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.a, host.Service{Name: "s", Argv: f.Fail, LogFile: log})
 	wait.For(t, "the end of the service", func() bool { st, err := f.a.State(ctx, "s"); return err == nil && !st.Running })
 	if st, err := f.a.State(ctx, "s"); err != nil || st.Exit != "exit status 3" || st.OutOfMemory {
 		t.Errorf("State: got %+v, %v; want exit status 3, not out of memory", st, err)
@@ -81,9 +77,7 @@ func serviceThatEnds(t *testing.T, f *fixture) {
 // orphans: the start of a service ends what an earlier one left whose first process was killed.
 func orphans(t *testing.T, f *fixture) {
 	ctx, log := t.Context(), in(f.a, "orphans.log")
-	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: []string{"sh", "-c", "sleep 1000 & echo $!; wait"}, LogFile: log}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.a, host.Service{Name: "s", Argv: []string{"sh", "-c", "sleep 1000 & echo $!; wait"}, LogFile: log})
 	var child string
 	wait.For(t, "the service's child", func() bool {
 		text, err := f.a.Get(ctx, log)
@@ -92,9 +86,7 @@ func orphans(t *testing.T, f *fixture) {
 	})
 	sh := func(script string, args ...string) int {
 		res, err := f.a.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", script}, args...)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, err)
 		return res.Code
 	}
 	lives := func() bool { return sh(`grep -q '^State:[[:space:]]*[RSD]' "/proc/$0/status"`, child) == 0 }
@@ -104,9 +96,7 @@ func orphans(t *testing.T, f *fixture) {
 	}
 	sh(`kill -9 "$0"`, strconv.Itoa(st.PID))
 	wait.For(t, "the end of the service", func() bool { st, err := f.a.State(ctx, "s"); return err == nil && !st.Running })
-	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: f.Serve, LogFile: log}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.a, host.Service{Name: "s", Argv: f.Serve, LogFile: log})
 	if lives() {
 		t.Errorf("process %s of the previous service still runs with the new one", child)
 	}
@@ -115,9 +105,7 @@ func orphans(t *testing.T, f *fixture) {
 func forget(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	for _, name := range []string{"one", "two"} {
-		if err := f.a.Start(ctx, host.Service{Name: name, Argv: f.Serve, LogFile: in(f.a, name+".log")}); err != nil {
-			t.Fatal(err)
-		}
+		start(t, f.a, host.Service{Name: name, Argv: f.Serve, LogFile: in(f.a, name+".log")})
 	}
 	if names, err := f.a.Services(ctx); err != nil || !slices.Equal(names, []string{"one", "two"}) {
 		t.Errorf("Services: got %q, %v; want one and two", names, err)
@@ -125,9 +113,7 @@ func forget(t *testing.T, f *fixture) {
 	if err := f.a.Forget(ctx, "one"); err == nil {
 		t.Error("Forget of what runs: got no error")
 	}
-	if err := f.a.Stop(ctx, "one", time.Second); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, f.a.Stop(ctx, "one", time.Second))
 	for range 2 {
 		if err := f.a.Forget(ctx, "one"); err != nil {
 			t.Errorf("Forget: %v", err)
@@ -140,13 +126,9 @@ func forget(t *testing.T, f *fixture) {
 
 func used(t *testing.T, f *fixture) {
 	ctx := t.Context()
-	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: f.Serve, LogFile: in(f.a, "used.log")}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.a, host.Service{Name: "s", Argv: f.Serve, LogFile: in(f.a, "used.log")})
 	got, err := f.a.Used(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, err)
 	if got.Busy > got.Total || got.MemoryBytes < 0 || got.Services["s"].Processes < 1 || len(got.Services) != 1 {
 		t.Errorf("Used: got %+v; want less busy than time went by, and one service with a process", got)
 	}
@@ -164,19 +146,13 @@ func hosts(t *testing.T, f *fixture) {
 
 func ensureAgain(t *testing.T, f *fixture) {
 	ctx := t.Context()
-	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: f.Serve, LogFile: in(f.a, "again.log")}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.a, host.Service{Name: "s", Argv: f.Serve, LogFile: in(f.a, "again.log")})
 	before, err := f.a.State(ctx, "s")
-	if err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, err)
 	other := f.Wants
 	other[0].MemoryBytes = 600 << 20
 	for _, wants := range [][]host.Want{f.Wants[:], other[:], f.Wants[:1]} {
-		if err := f.Ensure(ctx, wants); err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, f.Ensure(ctx, wants))
 		if st, err := f.host(t, f.Wants[0].Name).State(ctx, "s"); err != nil || st != before {
 			t.Errorf("a service after Ensure(%+v): got %+v, %v; want it as before, %+v", wants, st, err, before)
 		}
@@ -189,14 +165,10 @@ func ensureAgain(t *testing.T, f *fixture) {
 func removeOne(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	for _, h := range []host.Host{f.a, f.b} {
-		if err := h.Start(ctx, host.Service{Name: "s", Argv: f.Serve, LogFile: in(h, "removed.log")}); err != nil {
-			t.Fatal(err)
-		}
+		start(t, h, host.Service{Name: "s", Argv: f.Serve, LogFile: in(h, "removed.log")})
 	}
 	for range 2 {
-		if err := f.Remove(ctx, f.Wants[0].Name, "nobody"); err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, f.Remove(ctx, f.Wants[0].Name, "nobody"))
 	}
 	if _, err := f.Driver.Host(f.Wants[0].Name); !errors.Is(err, host.ErrUnknownHost) {
 		t.Errorf("Host after Remove: got error %v, want ErrUnknownHost", err)
@@ -204,9 +176,7 @@ func removeOne(t *testing.T, f *fixture) {
 	if st, err := f.b.State(ctx, "s"); err != nil || !st.Running {
 		t.Errorf("a service on the other host after Remove: got %+v, %v; want it running", st, err)
 	}
-	if err := f.Ensure(ctx, f.Wants[:]); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, f.Ensure(ctx, f.Wants[:]))
 	a := f.host(t, f.Wants[0].Name)
 	if names, err := a.Services(ctx); err != nil || len(names) > 0 {
 		t.Errorf("Services of a host that was created again: got %q, %v; want none", names, err)
@@ -233,23 +203,17 @@ func refused(t *testing.T, f *fixture) {
 func lock(t *testing.T, f *fixture) {
 	ctx, before := t.Context(), time.Now().Truncate(time.Second)
 	release, err := f.Lock(ctx, "alice")
-	if err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, err)
 	var locked *host.LockedError
 	if _, err := f.Lock(ctx, "bob"); !errors.As(err, &locked) || locked.Holder.Name != "alice" || locked.Holder.Since.Before(before) || locked.Holder.Since.After(time.Now()) {
 		t.Errorf("Lock while alice has it: got error %v, want a LockedError with her name and a time", err)
 	}
-	if err := release(); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, release())
 	release, err = f.Lock(ctx, "bob")
 	if err != nil {
 		t.Fatalf("Lock after it was released: %v", err)
 	}
-	if err := release(); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, release())
 }
 
 func dial(t *testing.T, f *fixture) {
@@ -260,18 +224,14 @@ func dial(t *testing.T, f *fixture) {
 	address := f.b.About().Address + ":7000"
 	if f.b.About().Here && f.Name() == "local" {
 		port, err := host.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, err)
 		address = f.b.About().Address + ":" + strconv.Itoa(port)
 	}
 	if _, err := f.Dial(ctx, "tcp", address); err == nil {
 		t.Errorf("Dial(%s) before anything listens: got no error", address)
 	}
 	argv := append(slices.Clone(f.Listen), address)
-	if err := f.b.Start(ctx, host.Service{Name: "listen", Argv: argv, LogFile: in(f.b, "listen.log")}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.b, host.Service{Name: "listen", Argv: argv, LogFile: in(f.b, "listen.log")})
 	wait.For(t, "an answer", func() bool {
 		conn, err := f.Dial(ctx, "tcp", address)
 		if err != nil {
@@ -289,30 +249,20 @@ func reopen(t *testing.T, f *fixture) {
 		return
 	}
 	ctx := t.Context()
-	if err := f.a.Start(ctx, host.Service{Name: "s", Argv: f.Serve, LogFile: in(f.a, "reopen.log"), Stamp: "x"}); err != nil {
-		t.Fatal(err)
-	}
+	start(t, f.a, host.Service{Name: "s", Argv: f.Serve, LogFile: in(f.a, "reopen.log"), Stamp: "x"})
 	before, err := f.a.State(ctx, "s")
-	if err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, err)
 	d := f.Open(t)
 	h, err := d.Host(f.Wants[0].Name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, err)
 	if got := h.About(); got != f.a.About() {
 		t.Errorf("About of a host that was found again: got %+v, want %+v", got, f.a.About())
 	}
 	if st, err := h.State(ctx, "s"); err != nil || st != before {
 		t.Errorf("a service that was found again: got %+v, %v; want %+v", st, err, before)
 	}
-	if err := h.Stop(ctx, "s", 5*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, h.Stop(ctx, "s", 5*time.Second))
+	infratest.NoError(t, d.Close(ctx))
 	if st, err := f.a.State(ctx, "s"); err != nil || st.Running || st.Exit == "" {
 		t.Errorf("a service that another has stopped: got %+v, %v; want how it ended", st, err)
 	}

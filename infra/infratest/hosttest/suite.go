@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/infratest"
 )
 
 // Subject is a driver under test.
@@ -83,9 +84,7 @@ func Run(t *testing.T, s Subject) {
 	})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := d.Ensure(t.Context(), s.Wants[:]); err != nil {
-				t.Fatal(err)
-			}
+			infratest.NoError(t, d.Ensure(t.Context(), s.Wants[:]))
 			f := &fixture{Subject: s, Driver: d}
 			f.a, f.b = f.host(t, s.Wants[0].Name), f.host(t, s.Wants[1].Name)
 			t.Cleanup(func() { f.stopAll(t) })
@@ -104,9 +103,7 @@ type fixture struct {
 func (f *fixture) host(t *testing.T, name string) host.Host {
 	t.Helper()
 	h, err := f.Driver.Host(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, err)
 	return h
 }
 
@@ -117,13 +114,9 @@ func (f *fixture) stopAll(t *testing.T) {
 		if errors.Is(err, host.ErrUnknownHost) {
 			continue
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, err)
 		names, err := h.Services(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, err)
 		for _, name := range names {
 			if err := errors.Join(h.Stop(context.Background(), name, 0), h.Forget(context.Background(), name)); err != nil {
 				t.Error(err)
@@ -155,16 +148,12 @@ func files(t *testing.T, f *fixture) {
 		t.Errorf("Get before Put: got error %v, want fs.ErrNotExist", err)
 	}
 	for _, text := range []string{"one", "two, longer\n\x00\xff", ""} {
-		if err := f.a.Put(ctx, file, []byte(text), 0o640); err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, f.a.Put(ctx, file, []byte(text), 0o640))
 		if got, err := f.a.Get(ctx, file); err != nil || string(got) != text {
 			t.Errorf("Get after Put(%q): got %q, %v", text, got, err)
 		}
 	}
-	if err := f.a.Remove(ctx, in(f.a, "a")); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, f.a.Remove(ctx, in(f.a, "a")))
 	if _, err := f.a.Get(ctx, file); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Get after Remove of the directory above: got error %v, want fs.ErrNotExist", err)
 	}
@@ -182,9 +171,7 @@ func severalFiles(t *testing.T, f *fixture) {
 		{Path: in(f.a, "many/no end"), Data: []byte("put x 1 600"), Mode: 0o640},
 	}
 	for range 2 { // over themselves, too
-		if err := host.PutAll(ctx, f.a, files); err != nil {
-			t.Fatal(err)
-		}
+		infratest.NoError(t, host.PutAll(ctx, f.a, files))
 		for _, file := range files {
 			if got, err := f.a.Get(ctx, file.Path); err != nil || !bytes.Equal(got, file.Data) {
 				t.Errorf("Get(%s) after PutAll: got %d bytes, %v; want %d", file.Path, len(got), err, len(file.Data))
@@ -208,9 +195,7 @@ func severalFiles(t *testing.T, f *fixture) {
 
 func getIsBounded(t *testing.T, f *fixture) {
 	file := in(f.a, "large")
-	if err := f.a.Put(t.Context(), file, make([]byte, host.MaxFileBytes+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	infratest.NoError(t, f.a.Put(t.Context(), file, make([]byte, host.MaxFileBytes+1), 0o600))
 	if _, err := f.a.Get(t.Context(), file); !errors.Is(err, host.ErrTooLarge) {
 		t.Errorf("Get of %d bytes: got error %v, want ErrTooLarge", host.MaxFileBytes+1, err)
 	}
