@@ -135,7 +135,7 @@ func (in Install) initCommand(dir, tmp string) ([]string, error) {
 		return in.bootstrapCommand(dir + ".sql")
 	case in.initdb != "":
 		// --force: it would refuse where neither the machine's name nor localhost can be looked up, which no instance needs.
-		return []string{in.initdb, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
+		return []string{"env", "MYSQLD_BOOTSTRAP=" + in.in(tmp)[0], in.initdb, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db",
 			"--skip-name-resolve", "--force", "--innodb-log-file-size=8M"}, nil
 	}
 	return nil, fmt.Errorf("%w: mariadb-install-db, which belongs to %s", ErrNotFound, in.path)
