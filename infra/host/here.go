@@ -7,19 +7,13 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 
 	"isukit/infra/host/cgroup"
 )
 
 // ThisMachine is what this machine has for this process, inside the limits of its control group and CPU affinity; Name, Driver and Dir are left to the caller.
 func ThisMachine() (About, error) {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return About{}, fmt.Errorf("read this machine's memory: %w", err)
-	}
-	memory, err := totalMemory(string(text))
+	memory, _, err := memory()
 	if err != nil {
 		return About{}, err
 	}
@@ -37,20 +31,17 @@ func ThisMachine() (About, error) {
 	return a, nil
 }
 
-// totalMemory reads "MemTotal: N kB" in /proc/meminfo.
-func totalMemory(text string) (int64, error) {
-	for line := range strings.Lines(text) {
-		k, v, _ := strings.Cut(line, ":")
-		if k != "MemTotal" {
-			continue
-		}
-		kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read /proc/meminfo: %w", err)
-		}
-		return kib << 10, nil
+// memory is what this machine has, and what of it new programs could have now.
+func memory() (totalBytes, availableBytes int64, err error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	total := counter(string(text), "MemTotal:")
+	if err == nil && total == 0 {
+		err = errors.New("no MemTotal in /proc/meminfo")
 	}
-	return 0, fmt.Errorf("read /proc/meminfo: no MemTotal")
+	if err != nil {
+		return 0, 0, fmt.Errorf("read this machine's memory: %w", err)
+	}
+	return total << 10, counter(string(text), "MemAvailable:") << 10, nil
 }
 
 // UsedHere reads what this machine has used, and the process groups of services, by name.
@@ -59,21 +50,11 @@ func UsedHere(groups map[string]int) (Used, error) {
 	if err != nil {
 		return Used{}, err
 	}
-	text, err := os.ReadFile("/proc/meminfo")
+	total, free, err := memory()
 	if err != nil {
 		return Used{}, err
 	}
-	total, err := totalMemory(string(text))
-	if err != nil {
-		return Used{}, err
-	}
-	free := int64(0)
-	for line := range strings.Lines(string(text)) {
-		if k, v, _ := strings.Cut(line, ":"); k == "MemAvailable" {
-			free, _ = strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-		}
-	}
-	used := Used{MachineUsage: machine, MemoryBytes: total - free<<10, Services: map[string]Usage{}}
+	used := Used{MachineUsage: machine, MemoryBytes: total - free, Services: map[string]Usage{}}
 	var list []int
 	for _, g := range groups {
 		list = append(list, g)

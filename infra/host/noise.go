@@ -62,8 +62,8 @@ func parseLoadAverage(text string) (float64, error) {
 // counter finds "name value" among lines of such; 0 if it is not there or no number.
 func counter(text, name string) int64 {
 	for line := range strings.Lines(text) {
-		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == name {
-			n, _ := strconv.ParseInt(v, 10, 64) // a kernel's counter is a number
+		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
+			n, _ := strconv.ParseInt(f[1], 10, 64) // a kernel's counter is a number
 			return n
 		}
 	}

@@ -242,16 +242,14 @@ func (n *node) fileError(what string, err error) error {
 
 // Used implements host.Host.
 func (n *node) Used(context.Context) (host.Used, error) {
-	s, err := n.d.store.read()
+	list, err := n.services()
 	if err != nil {
 		return host.Used{}, err
 	}
 	groups := map[string]int{}
-	if h := s.host(n.about.Name); h != nil {
-		for _, service := range h.Services {
-			if service.ID.Alive() {
-				groups[service.Name] = service.ID.PID
-			}
+	for _, r := range list {
+		if r.ID.Alive() {
+			groups[r.Name] = r.ID.PID
 		}
 	}
 	used, err := host.UsedHere(groups)

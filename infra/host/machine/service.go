@@ -147,17 +147,21 @@ func removeFile(path string) error {
 	return nil
 }
 
-func (n *node) service(name string) (serviceRecord, bool, error) {
+// services are those on record, in the order of their start.
+func (n *node) services() ([]serviceRecord, error) {
 	s, err := n.d.store.read()
-	if err != nil {
-		return serviceRecord{}, false, err
+	if h := s.host(n.about.Name); err == nil && h != nil {
+		return h.Services, nil
 	}
-	if h := s.host(n.about.Name); h != nil {
-		if r := h.service(name); r != nil {
-			return *r, true, nil
-		}
+	return nil, err
+}
+
+func (n *node) service(name string) (serviceRecord, bool, error) {
+	list, err := n.services()
+	if i := slices.IndexFunc(list, func(r serviceRecord) bool { return r.Name == name }); i >= 0 {
+		return list[i], true, nil
 	}
-	return serviceRecord{}, false, nil
+	return serviceRecord{}, false, err
 }
 
 // State implements host.Host.
@@ -174,13 +178,11 @@ func (n *node) State(_ context.Context, name string) (host.State, error) {
 
 // States implements host.Host.
 func (n *node) States(context.Context) (states map[string]host.State, booted time.Time, err error) {
-	s, err := n.d.store.read()
+	list, err := n.services()
 	states = map[string]host.State{}
-	if h := s.host(n.about.Name); h != nil {
-		for _, service := range h.Services {
-			if err == nil {
-				states[service.Name], err = n.state(service)
-			}
+	for _, r := range list {
+		if err == nil {
+			states[r.Name], err = n.state(r)
 		}
 	}
 	return states, booted, err
@@ -275,18 +277,12 @@ func (n *node) killAll(ctx context.Context, r serviceRecord) error {
 }
 
 // Services implements host.Host.
-func (n *node) Services(context.Context) ([]string, error) {
-	s, err := n.d.store.read()
-	if err != nil {
-		return nil, err
+func (n *node) Services(context.Context) (names []string, err error) {
+	list, err := n.services()
+	for _, r := range list {
+		names = append(names, r.Name)
 	}
-	var names []string
-	if h := s.host(n.about.Name); h != nil {
-		for _, service := range h.Services {
-			names = append(names, service.Name)
-		}
-	}
-	return names, nil
+	return names, err
 }
 
 // Forget implements host.Host.

@@ -78,11 +78,16 @@ func (n *node) start(ctx context.Context, s host.Service) error {
 	for _, text := range []string{unit, dropIn, env} {
 		input = append(base64.StdEncoding.AppendEncode(input, []byte(text)), '\n')
 	}
-	res, err := n.client.script(ctx, fmt.Sprintf(startScript, unitName(s.Name), quote(s.LogFile), envFile(s.Name), quote(program)), input, host.MaxOutputBytes)
+	return n.act(ctx, fmt.Sprintf(startScript, unitName(s.Name), quote(s.LogFile), envFile(s.Name), quote(program)), input, "program "+program+" not found")
+}
+
+// act runs a script that must succeed; refused is what its exit status noProgram means.
+func (n *node) act(ctx context.Context, script string, input []byte, refused string) error {
+	res, err := n.client.script(ctx, script, input, host.MaxOutputBytes)
 	switch {
 	case err != nil:
 	case res.Code == noProgram:
-		err = fmt.Errorf("program %s not found", program)
+		err = errors.New(refused)
 	case res.Code != 0:
 		err = n.client.failure(res)
 	}
@@ -278,15 +283,7 @@ rm -rf -- ` + unitDir + `"$unit" ` + unitDir + `"$unit.d" ` + startedDir + `"$un
 // Forget implements host.Host: it takes the unit away.
 func (n *node) Forget(ctx context.Context, name string) error {
 	n.memo.act()
-	res, err := n.client.script(ctx, fmt.Sprintf(forgetScript, quote(unitName(name)), quote(envFile(name))), nil, host.MaxOutputBytes)
-	switch {
-	case err != nil:
-	case res.Code == noProgram:
-		err = errors.New("it runs")
-	case res.Code != 0:
-		err = n.client.failure(res)
-	}
-	if err != nil {
+	if err := n.act(ctx, fmt.Sprintf(forgetScript, quote(unitName(name)), quote(envFile(name))), nil, "it runs"); err != nil {
 		return fmt.Errorf("forget %s on %s: %w", name, n.about.Name, err)
 	}
 	return nil
