@@ -153,9 +153,14 @@ func (p *group) learnSchema(ctx context.Context, m *member, ordered bool) error 
 	if err := m.admin.QueryRowContext(ctx, "SELECT LOWER(DATABASE()), VERSION() LIKE '%MariaDB%'").Scan(&s.Database, &s.MariaDB); err != nil {
 		return fmt.Errorf("replica %s: read the schema: %w", m.name, err)
 	}
-	if err := readSchema(ctx, m, s); err != nil {
+	native, err := m.list(ctx, "SHOW VARIABLES LIKE 'innodb_native_foreign_keys'")
+	if err == nil {
+		err = readSchema(ctx, m, s)
+	}
+	if err != nil {
 		return err
 	}
+	s.Swallows = len(native) > 0 && native[0][1] == "OFF"
 	p.schema.Store(s)
 	return nil
 }

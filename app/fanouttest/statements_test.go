@@ -565,7 +565,7 @@ func TestStatements(t *testing.T) {
 		start := startCluster
 		if target > 0 {
 			start = func(tb testing.TB, engine string, n int) *cluster {
-				return startServers(tb, engine, n, "--skip-log-bin", "--max-connections=500")
+				return startServers(tb, engine, n, "--skip-log-bin", "--max-connections=500", "--loose-innodb-native-foreign-keys=ON")
 			}
 		}
 		servers := start(t, engine, 3).dbs

@@ -2,29 +2,25 @@ package sqltext
 
 import "slices"
 
-// joinsOne reports whether an UPDATE of several tables takes, for each row that it changes, values of one row only: it joins
-// two tables, changes one of them, and equates all columns of a unique key of the other one.
-func (c *judge) joinsOne() bool {
+// join is what an UPDATE of two tables changes: one of them, and which of its columns. one says that it takes, for each row that it
+// changes, values of one row only: it equates all columns of a unique key of the other table.
+func (c *judge) join() (t *Table, sets []string, one bool) {
 	toks := c.toks
 	set := slices.IndexFunc(toks, func(t token) bool { return t.is("SET") })
 	if set < 0 || !at(toks, 0).is("UPDATE") || slices.ContainsFunc(toks[1:set], func(t token) bool { return t.is("SELECT") }) {
-		return false
+		return nil, nil, false
 	}
 	names := c.aliases(toks[1:set])
-	if len(names) != 2 {
-		return false
+	changed, sets := c.changed(names, toks[set+1:])
+	if len(names) != 2 || changed == "" {
+		return nil, nil, false
 	}
-	changed, ok := c.changed(names, toks[set+1:])
-	if !ok {
-		return false
-	}
-	for alias, t := range names {
-		if alias == changed {
-			continue
+	for alias, other := range names {
+		if alias != changed {
+			one = other != nil && other.Names(equated(toks, alias, changed))
 		}
-		return t != nil && t.Names(equated(toks, alias, changed))
 	}
-	return false
+	return names[changed], sets, one
 }
 
 // aliases are the tables between UPDATE and SET by the names that the rest calls them.
@@ -54,29 +50,30 @@ func (c *judge) aliases(toks []token) map[string]*Table {
 	return names
 }
 
-// changed is the only one of names whose columns are set.
-func (c *judge) changed(names map[string]*Table, toks []token) (alias string, ok bool) {
+// changed is the only one of names whose columns are set, and these columns.
+func (c *judge) changed(names map[string]*Table, toks []token) (alias string, sets []string) {
 	for _, item := range items(toks, writeTails) {
-		one := ""
-		for i := 0; at(item, i+1).is("."); i += 2 {
+		one, i := "", 0
+		for ; at(item, i+1).is("."); i += 2 {
 			one = lower(item[i].text)
 		}
+		column := lower(at(item, i).text)
 		if one == "" { // a bare name: whose is it
 			for n, t := range names {
-				if t != nil && t.Column(lower(at(item, 0).text)) != nil {
+				if t != nil && t.Column(column) != nil {
 					if one != "" {
-						return "", false
+						return "", nil
 					}
 					one = n
 				}
 			}
 		}
 		if _, known := names[one]; !known || alias != "" && one != alias {
-			return "", false
+			return "", nil
 		}
-		alias = one
+		alias, sets = one, append(sets, column)
 	}
-	return alias, alias != ""
+	return alias, sets
 }
 
 // equated are alias's columns that a condition, all of which hold, equates with a column of other, or with a value.

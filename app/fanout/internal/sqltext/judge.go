@@ -283,9 +283,21 @@ func (c *judge) total() bool {
 
 // changesKey reports whether an UPDATE sets a column of a unique key: whether it meets another row depends on the order then.
 func (c *judge) changesKey() bool {
-	return c.f.Verb == "UPDATE" && c.t != nil && slices.ContainsFunc(c.t.Keys, func(k Key) bool {
-		return k.Unique && slices.ContainsFunc(k.Columns, func(col string) bool { return slices.Contains(c.f.Updates, col) })
-	})
+	t, sets := c.t, c.f.Updates
+	if t == nil {
+		t, sets, _ = c.join()
+	}
+	return c.f.Verb == "UPDATE" && t != nil && slices.ContainsFunc(t.Keys, func(k Key) bool { return k.Unique && meet(k.Columns, sets) })
+}
+
+// moves reports whether rows that follow t's by r may change with the statement.
+func (c *judge) moves(t *Table, r reference) bool {
+	computed := slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Generated && slices.Contains(r.columns, col.Name) })
+	return r.deletes && (c.f.Verb == "DELETE" || c.f.Verb == "REPLACE") || r.updates && (c.f.Verb == "UPDATE" || c.f.Upsert) && (c.t == nil || computed || meet(r.columns, c.f.Updates))
+}
+
+func meet(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
 // meets counts the unique keys beside the primary one by which a row that an upsert gives may meet another one. The primary key

@@ -196,6 +196,18 @@ var rules = []Rule{
 			}
 			return "", false
 		}},
+	{Name: "cascades", Kind: "DELETE, REPLACE, and UPDATE or upsert of the columns that others refer to",
+		Property: "rows that follow by a foreign key (CASCADE, SET NULL), on a MySQL (9.6 and later) with innodb_native_foreign_keys=OFF, its default", Outcome: Refuses,
+		Why:     "has rows of other tables that follow by a foreign key; where these are locked, the server reports success, leaves the row as it is, and may have rolled the transaction back",
+		Instead: "start the servers with innodb_native_foreign_keys=ON, or leave CASCADE and SET NULL out of the foreign key",
+		applies: func(c *judge) (string, bool) {
+			for _, t := range c.changes() {
+				if c.write() && c.s.Swallows && c.s.followed(t, c.moves) {
+					return t.Name, true
+				}
+			}
+			return "", false
+		}},
 	{Name: "numbered by trigger", Kind: "an INSERT of several rows", Property: "generated ids and triggers", Outcome: Refuses,
 		Why: "with triggers, the ids of several rows need not follow each other", Instead: "insert the rows one by one",
 		applies: func(c *judge) (string, bool) {
@@ -236,12 +248,13 @@ var rules = []Rule{
 	{Name: "made default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default that calls UUID(), RAND(), ... and can't be computed by a query of its own", Outcome: Refuses,
 		Why: "has a default that each replica would compute separately", Instead: "give the column a value",
 		applies: func(c *judge) (string, bool) {
-			if !c.write() || c.t == nil {
+			if !c.write() {
 				return "", false
 			}
-			made := slices.ContainsFunc(c.t.Columns, func(col Column) bool { return col.Made != "" })
-			if made && c.rest.defaults && !c.Inserts() {
-				return c.t.Name, true
+			for _, t := range c.changes() {
+				if c.rest.defaults && !c.Inserts() && slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Made != "" }) {
+					return t.Name, true
+				}
 			}
 			if c.s.Without == "computed default" {
 				return "", false
@@ -261,7 +274,10 @@ var rules = []Rule{
 	{Name: "joined update", Kind: "UPDATE of one table from rows of another", Outcome: Refuses,
 		Why:     "where several rows match one, each replica takes the values of whichever it reads first",
 		Instead: "join all columns of a unique key of the other table, or SELECT the rows and update them one by one",
-		applies: func(c *judge) (string, bool) { return yes(c.f.Verb == "UPDATE" && c.f.Table == "" && !c.joinsOne()) }},
+		applies: func(c *judge) (string, bool) {
+			_, _, one := c.join()
+			return yes(c.f.Verb == "UPDATE" && c.f.Table == "" && !one)
+		}},
 	{Name: "moves keys", Kind: "UPDATE that sets a column of a unique key on several rows", Property: "unique keys", Outcome: Refuses,
 		Why:     "whether a row meets another one depends on the order in which they are changed",
 		Instead: "name the row by a unique key, or add an ORDER BY on all columns of one",

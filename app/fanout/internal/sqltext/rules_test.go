@@ -114,6 +114,9 @@ func TestVerdicts(t *testing.T) {
 		{"INSERT INTO made (id) VALUES (1)", "made default"}, // r needs id
 		{"INSERT INTO made (id, r) VALUES (1, 0)", "computed default, rows given"},
 		{"UPDATE made SET u = DEFAULT WHERE id = 1", "made default"},
+		{"UPDATE made m JOIN plain p ON m.id = p.id SET m.u = DEFAULT", "made default"},
+		{"UPDATE plain p JOIN auto a ON p.id = a.id SET a.k = p.name", "moves keys"},
+		{"UPDATE plain p JOIN auto a ON p.id = a.id SET a.v = p.v", "clock, rows found"},
 		{"INSERT INTO seqd (v) VALUES (1)", "made default"},
 
 		{"INSERT INTO heap VALUES (RAND(), 1)", "functions"},
@@ -219,5 +222,46 @@ func TestWithoutARule(t *testing.T) {
 	}
 	if len(sqltext.Rules()) < 30 || slices.ContainsFunc(sqltext.Rules(), func(r sqltext.Rule) bool { return r.Why == "" || r.Outcome == sqltext.Refuses && r.Instead == "" }) {
 		t.Error("a rule does not say why, or what to write instead")
+	}
+}
+
+// TestFollowed judges writes to a table whose rows others follow, for servers that report success where these are locked.
+func TestFollowed(t *testing.T) {
+	s := &sqltext.Schema{Swallows: true}
+	for _, text := range []string{
+		"CREATE TABLE up (id INT PRIMARY KEY, k INT UNIQUE, v INT, g INT AS (v + 1) STORED UNIQUE)",
+		"CREATE TABLE gone (id INT PRIMARY KEY, up INT, CONSTRAINT f FOREIGN KEY (up) REFERENCES shop.up (id) ON DELETE CASCADE)",
+		"CREATE TABLE moved (id INT PRIMARY KEY, up INT, FOREIGN KEY i (up) REFERENCES `up` (`k`) ON DELETE RESTRICT ON UPDATE SET NULL)",
+		"CREATE TABLE computed (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES up (g) ON UPDATE CASCADE)",
+		"CREATE TABLE held (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES moved (id) ON DELETE RESTRICT ON UPDATE NO ACTION)",
+	} {
+		if err := s.AddTable(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		text    string
+		refuses bool
+	}{
+		{"DELETE FROM up WHERE id = 1", true},
+		{"REPLACE INTO up (id) VALUES (1)", true},
+		{"DELETE u FROM up u JOIN held h ON u.id = h.id", true},
+		{"UPDATE up SET k = 1 WHERE id = 1", true},
+		{"UPDATE up u JOIN held h ON u.id = h.id SET u.v = 1", true}, // which columns it sets is not looked at
+		{"INSERT INTO up (id) VALUES (1) ON DUPLICATE KEY UPDATE k = 2", true},
+		{"UPDATE up SET v = 1 WHERE id = 1", true}, // g follows v
+		{"INSERT INTO up (id, v) VALUES (1, 1)", false},
+		{"DELETE FROM moved WHERE id = 1", false},
+		{"UPDATE moved SET id = 2 WHERE id = 1", false},
+		{"UPDATE gone SET up = 2 WHERE id = 1", false},
+		{"DELETE FROM gone", false},
+	} {
+		for _, swallows := range []bool{true, false} {
+			s := *s
+			s.Swallows = swallows
+			if v := sqltext.Classify(tt.text).Judge(&s); (v.Outcome == sqltext.Refuses) != (tt.refuses && swallows) {
+				t.Errorf("%s: %v %s", tt.text, v.Outcome, v.Reason)
+			}
+		}
 	}
 }

@@ -15,6 +15,9 @@ type Schema struct {
 	// MariaDB says that the servers are of that engine. After a query of a partitioned table whose range can't be, such as BETWEEN 2 AND 1, it
 	// may find no rows in that table for the next statement (10.11).
 	MariaDB bool
+	// Swallows says that the servers are a MySQL that changes rows along foreign keys by itself (innodb_native_foreign_keys=OFF) and, up to 9.7, reports
+	// success where a lock was in the way of that.
+	Swallows bool
 	// Lenient takes tables that are not here to have nothing special; else a write to one is refused.
 	Lenient bool
 	// Without leaves out the rule of that name: what a test does to see that it would be missed.
@@ -31,6 +34,14 @@ type Table struct {
 	Versioned bool
 	Parted    bool     // it has partitions
 	Triggers  []string // their bodies
+	refers    []reference
+}
+
+// reference is a foreign key by which a table's rows follow another one's.
+type reference struct {
+	table            string   // lower case
+	columns          []string // of that table, lower case
+	deletes, updates bool     // when a row is deleted; when these columns change
 }
 
 // Column is a column of a table.
@@ -156,6 +167,8 @@ func (t *Table) item(text string, toks []token, charset string) {
 		switch first.text {
 		case "PERIOD":
 			t.Versioned = true
+		case "FOREIGN":
+			t.refers = append(t.refers, refersTo(toks))
 		case "PRIMARY", "UNIQUE":
 			t.key(first.text, toks)
 		}
@@ -168,6 +181,40 @@ func (t *Table) item(text string, toks []token, charset string) {
 }
 
 var itemWords = set("PRIMARY UNIQUE KEY INDEX FULLTEXT SPATIAL FOREIGN CHECK PERIOD VECTOR")
+
+// refersTo reads FOREIGN KEY (columns) REFERENCES [database.]table (columns) [ON DELETE action] [ON UPDATE action].
+func refersTo(toks []token) (r reference) {
+	for i, t := range toks {
+		switch {
+		case t.is("REFERENCES"):
+			if at(toks, i+2).is(".") {
+				i += 2
+			}
+			r.table = lower(at(toks, i+1).text)
+			for _, c := range toks[min(i+2, len(toks)):behind(toks, i+2)] {
+				if c.kind <= quoted {
+					r.columns = append(r.columns, lower(c.text))
+				}
+			}
+		case t.is("CASCADE"), t.is("SET"):
+			r.deletes = r.deletes || at(toks, i-1).is("DELETE")
+			r.updates = r.updates || at(toks, i-1).is("UPDATE")
+		}
+	}
+	return r
+}
+
+// followed reports whether rows of some table follow t's in a way of which how is true.
+func (s *Schema) followed(t *Table, how func(*Table, reference) bool) bool {
+	for _, other := range s.Tables {
+		for _, r := range other.refers {
+			if strings.EqualFold(r.table, t.Name) && how(t, r) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // key reads PRIMARY KEY or UNIQUE [KEY] [name] (columns).
 func (t *Table) key(kind string, toks []token) {

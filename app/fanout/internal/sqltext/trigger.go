@@ -36,6 +36,8 @@ func (s *Schema) trigger(body string, t *Table) string {
 					return "it writes to " + name + ", which has triggers"
 				case other.Auto != "" && !w.is("UPDATE") && !w.is("DELETE"):
 					return "it writes to " + name + ", which generates ids"
+				case s.Swallows && s.followed(other, func(_ *Table, r reference) bool { return r.deletes || r.updates }):
+					return "it writes to " + name + ", whose rows others follow"
 				case other.Engine != "INNODB" || other.Versioned || slices.ContainsFunc(other.Columns, func(c Column) bool { return c.Made != "" }):
 					return "it writes to " + name + ", which not every replica fills alike"
 				}
