@@ -6,20 +6,18 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
-	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // Learner finds out which message the bodies of each method and path are. One body fits many types, a hundred bodies fit few; names of
-// types and paths, pairs of XRequest and XResponse, and services' definitions decide among these. It is safe for concurrent use.
+// types and paths, pairs of XRequest and XResponse, and services' definitions decide among these.
 type Learner struct {
 	schema   *Schema
 	services Routes
 	suffixes bool // types are called ...Request and ...Response
 
-	mu    sync.Mutex
 	sides map[sideKey]*side
 	// guesses are what was concluded, until more is seen.
 	guesses map[sideKey]Guess
@@ -114,8 +112,6 @@ func (l *Learner) Add(method, path string, direction Direction, status int, cont
 		return
 	}
 	shape := Shape(body)
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	key := sideKey{strings.ToUpper(method), l.template(path), direction}
 	s := l.sides[key]
 	if s == nil {
@@ -209,8 +205,6 @@ func (l *Learner) Guess(method, path string, direction Direction, status int) Gu
 		}
 		return Guess{Type: l.errors[0], Evidence: "it is an answer of status 400 or above"}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	key := sideKey{strings.ToUpper(method), l.template(path), direction}
 	if g, ok := l.guesses[key]; ok {
 		return g
@@ -222,8 +216,6 @@ func (l *Learner) Guess(method, path string, direction Direction, status int) Gu
 
 // Routes returns what was learned, by path and method.
 func (l *Learner) Routes() []LearnedRoute {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var list []LearnedRoute
 	seen := map[[2]string]bool{}
 	for key := range l.sides {

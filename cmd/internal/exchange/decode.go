@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"slices"
-	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -46,16 +45,10 @@ type Decoder struct {
 	prints bool
 	// text is what the messages of the exchange before are written in, which is not looked at any more.
 	text []byte
-	// found caches lookups, which are per exchange and name.
+	// found are the types that were looked for by name.
 	found map[string]protoreflect.MessageDescriptor
-	// tried is what Candidates said of bodies; all copies of the decoder share it.
-	tried *triedShapes
-}
-
-// triedShapes are the candidates for the bodies of a route that have the same shape, for some such bodies each.
-type triedShapes struct {
-	mu    sync.Mutex
-	known map[shapeKey][][]decode.Fit
+	// tried are the candidates for the bodies of a route that have the same shape, for some such bodies each.
+	tried map[shapeKey][][]decode.Fit
 }
 
 type shapeKey struct {
@@ -75,12 +68,10 @@ const (
 // bodies, not for each body.
 func (d *Decoder) candidates(data []byte, method, target string, direction decode.Direction) []decode.Fit {
 	if d.tried == nil {
-		d.tried = &triedShapes{known: map[shapeKey][][]decode.Fit{}}
+		d.tried = map[shapeKey][][]decode.Fit{}
 	}
 	key := shapeKey{method, paths.Template(target), direction, decode.Shape(data)}
-	d.tried.mu.Lock()
-	known := d.tried.known[key]
-	d.tried.mu.Unlock()
+	known := d.tried[key]
 	for _, fits := range known {
 		if md, err := d.find(string(fits[0].Type)); err == nil && d.Schema.Decode(md, data, decode.DefaultLimits()).Fit.Exact() {
 			return fits
@@ -98,10 +89,8 @@ func (d *Decoder) candidates(data []byte, method, target string, direction decod
 		fits = all
 	}
 	fits = slices.Clone(fits[:min(len(fits), maxCandidates)])
-	d.tried.mu.Lock()
-	defer d.tried.mu.Unlock()
-	if len(d.tried.known) < maxShapes {
-		d.tried.known[key] = append(slices.Clip(known), fits)
+	if len(d.tried) < maxShapes {
+		d.tried[key] = append(known, fits)
 	}
 	return fits
 }

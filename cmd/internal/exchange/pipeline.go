@@ -3,39 +3,18 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"isukit/cmd/internal/ui"
 	"isukit/proto/capture"
 )
 
-// batchExchanges is how many exchanges of a file are handed to a worker at once, batchBytes from how many bytes of bodies on it is no more, and
-// flightBytes how many bytes of bodies are on their way to the output: as text they are several times as large.
-const (
-	batchExchanges = 64
-	batchBytes     = 1 << 20
-	flightBytes    = 48 << 20
-)
-
 // Counts counts what was printed: the exchanges, those of them that were answered with 400 or above, those with a body of unknown type that
 // the portal's messages did not fit, the messages that have no form in JSON, and the entries of a HAR file that are not as the format has them.
 type Counts struct{ Shown, Refused, Foreign, Formless, Malformed int }
-
-func (c *Counts) add(d Counts) {
-	c.Shown += d.Shown
-	c.Refused += d.Refused
-	c.Foreign += d.Foreign
-	c.Formless += d.Formless
-	c.Malformed += d.Malformed
-}
 
 // PrintOptions say which exchanges are printed, and how.
 type PrintOptions struct {
@@ -48,62 +27,63 @@ type PrintOptions struct {
 	Eager bool
 }
 
-// batch is some exchanges on their way to the output.
-type batch struct {
-	exchanges []*capture.Exchange
-	first     int // the number of the first exchange, from 1
-	bytes     int // of its bodies
-	out       bytes.Buffer
-	Counts
-	// err is what reading ended with, behind the exchanges; done is closed when out is complete.
-	err  error
-	done chan struct{}
-}
+// flushBytes is from how much output on it is written.
+const flushBytes = 64 << 10
 
-// Print prints what passes the filter until the capture's end. One goroutine reads, as many as there are CPUs
-// decode and format, and the output is in the order of reading.
+// Print prints what passes the filter until the capture's end.
 func Print(ctx context.Context, o PrintOptions, reader *capture.Reader, decoder *Decoder, w io.Writer) (p Counts, err error) {
 	if o.WriteBodies != "" {
 		if err := os.MkdirAll(o.WriteBodies, 0o755); err != nil {
 			return p, ui.UsageError(err, "--write-bodies needs a directory; isukit creates it")
 		}
 	}
-	workers := runtime.GOMAXPROCS(0)
-	flight := semaphore.NewWeighted(flightBytes)
-	work, ordered := make(chan *batch), make(chan *batch, 2*workers)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(work)
-		defer close(ordered)
-		return readBatches(ctx, &source{Reader: reader, decoder: decoder, eager: o.Eager}, flight, work, ordered)
-	})
-	for range workers {
-		group.Go(func() error {
-			own := *decoder
-			own.found = nil
-			own.prints = !o.Jsonl && len(o.Filter.Fields) == 0
-			formatBatches(o, &own, work)
-			return nil
-		})
-	}
-	group.Go(func() error {
-		for b := range ordered {
-			<-b.done
-			p.add(b.Counts)
-			if _, err := w.Write(b.out.Bytes()); err != nil {
-				return err
-			}
-			flight.Release(b.weight())
-			if b.err != nil {
-				return b.err
-			}
+	decoder.prints = !o.Jsonl && len(o.Filter.Fields) == 0
+	in := &source{Reader: reader, decoder: decoder, eager: o.Eager}
+	out := &printer{Out: new(bytes.Buffer), schema: decoder.Schema, bodies: o.Bodies, jsonl: o.Jsonl}
+	for number := 1; err == nil; number++ {
+		var e *capture.Exchange
+		if e, err = in.next(ctx); err == nil {
+			err = out.exchange(o, decoder, e, number)
 		}
-		return nil
-	})
-	if err := group.Wait(); !errors.Is(err, io.EOF) {
-		return p, err
+		if out.Out.Len() < flushBytes && err == nil && !in.waits() {
+			continue
+		}
+		if _, err := w.Write(out.Out.Bytes()); err != nil {
+			return out.Counts, err
+		}
+		if out.Out.Reset(); out.Out.Cap() > 16*flushBytes { // of a few large bodies
+			out.Out, decoder.text = new(bytes.Buffer), nil
+		}
 	}
-	return p, nil
+	if err == io.EOF {
+		err = nil
+	}
+	return out.Counts, err
+}
+
+// exchange prints one exchange, if it passes the filter, and counts it.
+func (p *printer) exchange(o PrintOptions, decoder *Decoder, e *capture.Exchange, number int) error {
+	if !o.Filter.beforeDecoding(e) {
+		return nil
+	}
+	d := decoder.decode(e)
+	if !o.Filter.match(d) {
+		return nil
+	}
+	if err := p.print(d); err != nil {
+		return err
+	}
+	if e.Malformed {
+		p.Malformed++
+	}
+	if decoder.Builtin && d.foreign() {
+		p.Foreign++
+	}
+	p.Shown++
+	if e.Response != nil && e.Response.Status >= 400 {
+		p.Refused++
+	}
+	return writeBodies(o.WriteBodies, number, e)
 }
 
 // learnFrom is how many exchanges of a file are read before the first is printed, where types have to be learned, and learnBytes how
@@ -162,82 +142,8 @@ func bodyBytes(e *capture.Exchange) (n int) {
 	return n
 }
 
-// weight is what a batch takes of flightBytes.
-func (b *batch) weight() int64 { return int64(min(b.bytes, flightBytes)) }
-
 // waits reports whether the next exchange may take long to come, so that somebody who looks on should see what there is.
 func (s *source) waits() bool { return s.eager && len(s.ahead) == 0 && s.Buffered() == 0 }
-
-// readBatches reads until the end, which goes along with the last batch.
-func readBatches(ctx context.Context, reader *source, flight *semaphore.Weighted, work, ordered chan<- *batch) error {
-	number := 1
-	for {
-		b := &batch{done: make(chan struct{}), first: number}
-		for len(b.exchanges) < batchExchanges && b.bytes < batchBytes && b.err == nil {
-			if len(b.exchanges) > 0 && reader.waits() {
-				break
-			}
-			var e *capture.Exchange
-			if e, b.err = reader.next(ctx); b.err == nil {
-				b.exchanges, b.bytes = append(b.exchanges, e), b.bytes+bodyBytes(e)
-			}
-		}
-		number += len(b.exchanges)
-		ended := b.err != nil // once it is passed on, the batch is another's
-		if err := flight.Acquire(ctx, b.weight()); err != nil {
-			return err
-		}
-		select {
-		case work <- b:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		select {
-		case ordered <- b:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		if ended {
-			return nil
-		}
-	}
-}
-
-func formatBatches(o PrintOptions, decoder *Decoder, work <-chan *batch) {
-	for b := range work {
-		printer := printer{Out: &b.out, schema: decoder.Schema, bodies: o.Bodies, jsonl: o.Jsonl}
-		for i, e := range b.exchanges {
-			if !o.Filter.beforeDecoding(e) {
-				continue
-			}
-			d := decoder.decode(e)
-			if !o.Filter.match(d) {
-				continue
-			}
-			if err := printer.print(d); err != nil {
-				b.err = err
-				break
-			}
-			if err := writeBodies(o.WriteBodies, b.first+i, e); err != nil {
-				b.err = err
-				break
-			}
-			b.Formless += printer.formless
-			printer.formless = 0
-			if e.Malformed {
-				b.Malformed++
-			}
-			if decoder.Builtin && d.foreign() {
-				b.Foreign++
-			}
-			b.Shown++
-			if e.Response != nil && e.Response.Status >= 400 {
-				b.Refused++
-			}
-		}
-		close(b.done)
-	}
-}
 
 // writeBodies writes the bodies of one exchange to files in dir; no directory, no files.
 func writeBodies(dir string, number int, e *capture.Exchange) error {

@@ -20,8 +20,7 @@ type printer struct {
 	schema *decode.Schema
 	bodies bool
 	jsonl  bool
-	// formless counts messages with a part that has no form in JSON.
-	formless int
+	Counts
 }
 
 func (p *printer) print(d *Decoded) error {
@@ -226,7 +225,7 @@ func (p *printer) bodyJSON(name string, b DecodedBody) (message json.RawMessage,
 	if b.body != nil {
 		message, faults = decode.JSON(b.body.Message, "", p.schema)
 		if len(b.body.Faults) == 0 { // otherwise the body is damaged, and that is what its faults say
-			p.formless += min(1, len(faults))
+			p.Formless += min(1, len(faults))
 		}
 	}
 	faults = append(faults, b.notes...)

@@ -45,7 +45,7 @@ func (o *Schema) Decoder(ctx context.Context, w io.Writer) (*Decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Decoder{Schema: schema, Routes: routes, Builtin: o.Builtin(), tried: &triedShapes{known: map[shapeKey][][]decode.Fit{}}}
+	d := &Decoder{Schema: schema, Routes: routes, Builtin: o.Builtin()}
 	if !d.Builtin && o.RoutesFile == "" {
 		d.Learner = decode.NewLearner(schema)
 	}
