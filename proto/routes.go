@@ -29,11 +29,12 @@ func Portal() Routes {
 // Route names the messages in the bodies of one method and path.
 type Route struct {
 	// Method is the HTTP method in capitals; "*" is any.
-	Method string
+	Method string `json:"method"`
 	// Path is a template: ":id" and "{id}" match one segment, a last "*" or "{rest...}" all that follow.
-	Path string
+	Path string `json:"path"`
 	// Request and Response are full message names; empty without a body.
-	Request, Response string
+	Request  string `json:"request,omitempty"`
+	Response string `json:"response,omitempty"`
 }
 
 // Routes are routes in the order of their file. Where several fit a path, the one with the most literal segments counts,
@@ -99,7 +100,7 @@ func (rs Routes) Match(method, path string) (Route, bool) {
 	path, _, _ = strings.Cut(path, "?")
 	best, score := Route{}, -1
 	for _, r := range rs {
-		if r.Method != "*" && !strings.EqualFold(r.Method, method) {
+		if !r.takes(method) {
 			continue
 		}
 		if s := matchPath(r.Path, path); s > score {
@@ -107,6 +108,10 @@ func (rs Routes) Match(method, path string) (Route, bool) {
 		}
 	}
 	return best, score >= 0
+}
+
+func (r Route) takes(method string) bool {
+	return r.Method == "*" || strings.EqualFold(r.Method, method)
 }
 
 // matchPath returns -1 when path does not fit the template, else a number that is larger the more literal the template.
@@ -156,12 +161,12 @@ func fitsPlaceholder(want, got string) bool {
 	return !braced || len(got) > len(before)+len(after) && strings.HasPrefix(got, before) && strings.HasSuffix(got, after)
 }
 
-// Find returns the routes that have template as their path, or whose path a concrete template fits.
-func (rs Routes) Find(path string) Routes {
+// Find returns the routes of a method that have template as their path, or whose path a concrete template fits; "" is any method.
+func (rs Routes) Find(method, path string) Routes {
 	path, _, _ = strings.Cut(path, "?")
 	var found Routes
 	for _, r := range rs {
-		if r.Path == path || matchPath(r.Path, path) >= 0 {
+		if (method == "" || r.takes(method)) && (r.Path == path || matchPath(r.Path, path) >= 0) {
 			found = append(found, r)
 		}
 	}

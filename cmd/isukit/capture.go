@@ -179,10 +179,7 @@ func relaxGC() (restore func()) {
 }
 
 func captureFile(ctx context.Context, o captureOptions, opts capture.Options, decoder *exchange.Decoder, s streams) (p exchange.Counts, err error) {
-	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
-		return p, err
-	}
-	reader, file, err := exchange.Open(ctx, o.file, s.in, opts)
+	reader, file, err := exchange.Open(ctx, o.file, o.keylog, s.in, opts)
 	if err != nil {
 		return p, err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,6 +78,9 @@ func runDecode(ctx context.Context, o decodeOptions, s streams) error {
 	if err := o.typesFromRoute(routes); err != nil {
 		return err
 	}
+	if len(o.types) < len(o.files) { // one for all of them, or none
+		o.types = slices.Repeat(append(o.types, "")[:1], len(o.files))
+	}
 	bodies := make([][]byte, len(o.files))
 	for i, name := range o.files {
 		if bodies[i], err = o.read(ctx, name, s); err != nil {
@@ -91,7 +95,7 @@ func runDecode(ctx context.Context, o decodeOptions, s streams) error {
 		if len(bodies) > 1 {
 			fmt.Fprintf(s.err, "== %s\n", o.files[i])
 		}
-		if err := decodeOne(o, schema, o.typeOf(i), data, s); err != nil {
+		if err := decodeOne(o, schema, o.types[i], data, s); err != nil {
 			failed = err
 		}
 	}
@@ -130,16 +134,6 @@ func (o *decodeOptions) typesFromRoute(routes decode.Routes) error {
 	}
 	o.types = []string{name}
 	return nil
-}
-
-func (o *decodeOptions) typeOf(i int) string {
-	switch len(o.types) {
-	case 0:
-		return ""
-	case 1:
-		return o.types[0]
-	}
-	return o.types[i]
 }
 
 // read gives the body's bytes, with what they were given in taken off.
@@ -292,12 +286,12 @@ func guessType(schema *decode.Schema, data []byte, s streams) (string, error) {
 }
 
 func diffBodies(o decodeOptions, schema *decode.Schema, data [][]byte, s streams) error {
-	if len(o.types) == 0 {
+	if o.types[0] == "" {
 		return ui.UsageError(errors.New("--diff needs the type"), "name it with --type or --route")
 	}
 	var bodies [2]*decode.Body
 	for i := range bodies {
-		md, err := schema.Find(o.typeOf(i))
+		md, err := schema.Find(o.types[i])
 		if err != nil {
 			return ui.UsageError(err, "isukit types lists the types that are known")
 		}

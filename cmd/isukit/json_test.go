@@ -32,7 +32,7 @@ var printedTypes = map[string]reflect.Type{
 	"screen": reflect.TypeFor[session.ScreenResult](), "screen resume": reflect.TypeFor[session.ScreenResult](),
 	"advise": reflect.TypeFor[session.Advice](), "autotune": reflect.TypeFor[session.TuneResult](), "autotune resume": reflect.TypeFor[session.TuneResult](),
 	"version": reflect.TypeFor[versionInfo](), "capture": reflect.TypeFor[exchange.ExchangeJSON](), "replay": reflect.TypeFor[exchange.ReplayReport](),
-	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[routeInfo](), "routes learn": reflect.TypeFor[learnedInfo](), "decode --diff": reflect.TypeFor[decode.Difference](),
+	"types": reflect.TypeFor[typeInfo](), "routes": reflect.TypeFor[decode.Route](), "routes learn": reflect.TypeFor[decode.LearnedRoute](), "decode --diff": reflect.TypeFor[decode.Difference](),
 	"topology ls": reflect.TypeFor[topologyLine](), "topology apply": reflect.TypeFor[infra.Plan](), "topology status": reflect.TypeFor[infra.Status](),
 	"topology apply --project": reflect.TypeFor[site.Plan](), "topology status --project": reflect.TypeFor[site.Status](),
 	"topology verify": reflect.TypeFor[topologyVerified](), "lab up": reflect.TypeFor[labHost](), "lab ls": reflect.TypeFor[labHost](),

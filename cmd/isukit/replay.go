@@ -90,10 +90,7 @@ func runReplay(ctx context.Context, o replayOptions, s streams) error {
 	}
 	opts := capture.DefaultOptions()
 	opts.OnNote = exchange.NewNotes(s.err).Add
-	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
-		return err
-	}
-	exchanges, skipped, cut := exchange.LoadRequests(ctx, o.file, s.in, opts, &o.filter, decoder)
+	exchanges, skipped, cut := exchange.LoadRequests(ctx, o.file, o.keylog, s.in, opts, &o.filter, decoder)
 	if cut != nil && len(exchanges) == 0 {
 		return cut
 	}

@@ -114,7 +114,7 @@ func TestReplayPaced(t *testing.T) {
 	}
 	for _, tt := range tests {
 		o, decoder := exchange.ReplayOptions{Paced: tt.paced, Speed: tt.speed}, &exchange.Decoder{}
-		exchanges, _, err := exchange.LoadRequests(t.Context(), tt.file, nil, capture.DefaultOptions(), &exchange.Filter{}, decoder)
+		exchanges, _, err := exchange.LoadRequests(t.Context(), tt.file, "", nil, capture.DefaultOptions(), &exchange.Filter{}, decoder)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,13 +39,6 @@ func newRoutesCmd(s streams) *cobra.Command {
 	return cmd
 }
 
-type routeInfo struct {
-	Method   string `json:"method"`
-	Path     string `json:"path"`
-	Request  string `json:"request,omitempty"`
-	Response string `json:"response,omitempty"`
-}
-
 func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 	_, routes, err := o.schema.Load(ctx, s.err)
 	if err != nil {
@@ -56,26 +48,15 @@ func runRoutes(ctx context.Context, o routesOptions, s streams) error {
 		return ui.UsageError(errors.New("no routes are known"), "generate them with isukit routes learn CAPTURE --proto DIR, or name a file with --routes FILE")
 	}
 	if o.path != "" {
-		if routes = findRoutes(routes, o.path); len(routes) == 0 {
+		method, path, both := strings.Cut(o.path, " ")
+		if !both {
+			method, path = "", method
+		}
+		if routes = routes.Find(method, strings.TrimSpace(path)); len(routes) == 0 {
 			return ui.UsageError(fmt.Errorf("no route matches %q", o.path), "isukit routes lists them all")
 		}
 	}
-	var lines []routeInfo
-	for _, r := range routes {
-		lines = append(lines, routeInfo(r))
-	}
-	return ui.PrintList(s.out, o.asJSON, lines, "", func(r routeInfo) string {
+	return ui.PrintList(s.out, o.asJSON, routes, "", func(r decode.Route) string {
 		return r.Method + "\t" + r.Path + "\t" + ui.OrDash(r.Request) + "\t" + ui.OrDash(r.Response)
-	})
-}
-
-// findRoutes returns the routes that a path takes, all or, with a method before it, those of that method.
-func findRoutes(routes decode.Routes, path string) decode.Routes {
-	method, rest, both := strings.Cut(path, " ")
-	if !both {
-		return routes.Find(path)
-	}
-	return slices.DeleteFunc(routes.Find(strings.TrimSpace(rest)), func(r decode.Route) bool {
-		return r.Method != "*" && !strings.EqualFold(r.Method, method)
 	})
 }

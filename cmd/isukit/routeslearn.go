@@ -56,10 +56,7 @@ func runRoutesLearn(ctx context.Context, o routesLearnOptions, s streams) error 
 	}
 	opts := capture.DefaultOptions()
 	opts.OnNote = exchange.NewNotes(s.err).Add
-	if opts.Keys, err = exchange.ReadKeyLog(o.keylog); err != nil {
-		return err
-	}
-	reader, file, err := exchange.Open(ctx, o.file, s.in, opts)
+	reader, file, err := exchange.Open(ctx, o.file, o.keylog, s.in, opts)
 	if err != nil {
 		return err
 	}
@@ -79,39 +76,9 @@ func runRoutesLearn(ctx context.Context, o routesLearnOptions, s streams) error 
 		return ui.UsageError(fmt.Errorf("%s has no exchange with a protobuf body", o.file), "isukit capture "+o.file+" shows its contents")
 	}
 	if o.asJSON {
-		return cmp.Or(learnedJSON(learned, s.out), failed)
+		return cmp.Or(ui.PrintJSONLines(s.out, learned), failed)
 	}
 	return cmp.Or(printLearned(learned, s.out), failed)
-}
-
-type learnedInfo struct {
-	Method   string     `json:"method"`
-	Path     string     `json:"path"`
-	Request  *guessInfo `json:"request,omitempty"`
-	Response *guessInfo `json:"response,omitempty"`
-}
-
-type guessInfo struct {
-	Type     string   `json:"type"`
-	Sure     bool     `json:"sure"`
-	Evidence string   `json:"evidence"`
-	Others   []string `json:"others,omitempty"`
-	Bodies   int      `json:"bodies"`
-}
-
-func learnedJSON(learned []decode.LearnedRoute, w io.Writer) error {
-	var lines []learnedInfo
-	for _, r := range learned {
-		lines = append(lines, learnedInfo{Method: r.Method, Path: r.Path, Request: guessOf(r.Request, r.RequestBodies), Response: guessOf(r.Response, r.ResponseBodies)})
-	}
-	return ui.PrintJSONLines(w, lines)
-}
-
-func guessOf(g decode.Guess, bodies int) *guessInfo {
-	if bodies == 0 {
-		return nil
-	}
-	return &guessInfo{Type: g.Type, Sure: g.Sure, Evidence: g.Evidence, Others: g.Others, Bodies: bodies}
 }
 
 // printLearned writes a routes file: what is sure as lines, what is doubtful as comments that a person decides on.
@@ -119,7 +86,7 @@ func printLearned(learned []decode.LearnedRoute, w io.Writer) error {
 	for _, r := range learned {
 		fmt.Fprintf(w, "# %s\n", decode.Terminal(evidence(r)))
 		mark := ""
-		if doubtful(r.Request, r.RequestBodies) || doubtful(r.Response, r.ResponseBodies) {
+		if doubtful(r.Request) || doubtful(r.Response) {
 			mark = "#? "
 		}
 		if _, err := fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\n", mark, decode.Terminal(r.Method), decode.Terminal(r.Path), ui.OrDash(r.Request.Type), ui.OrDash(r.Response.Type)); err != nil {
@@ -129,27 +96,21 @@ func printLearned(learned []decode.LearnedRoute, w io.Writer) error {
 	return nil
 }
 
-func doubtful(g decode.Guess, bodies int) bool { return bodies > 0 && !g.Sure }
+func doubtful(g decode.Guess) bool { return g.Bodies > 0 && !g.Sure }
 
 func evidence(r decode.LearnedRoute) string {
 	var parts []string
-	for _, side := range []struct {
-		name   string
-		g      decode.Guess
-		bodies int
-	}{{"request", r.Request, r.RequestBodies}, {"response", r.Response, r.ResponseBodies}} {
+	for i, g := range []decode.Guess{r.Request, r.Response} {
+		name := []string{"request", "response"}[i]
 		switch {
-		case side.bodies == 0:
-			continue
-		case side.g.Type == "":
-			parts = append(parts, fmt.Sprintf("%s: no type fits %d bodies", side.name, side.bodies))
-			continue
+		case g.Bodies == 0:
+		case g.Type == "":
+			parts = append(parts, fmt.Sprintf("%s: no type fits %d bodies", name, g.Bodies))
+		case !g.Sure && len(g.Others) > 0:
+			parts = append(parts, name+": "+g.Evidence+"; also "+strings.Join(g.Others, ", "))
+		default:
+			parts = append(parts, name+": "+g.Evidence)
 		}
-		text := side.name + ": " + side.g.Evidence
-		if !side.g.Sure && len(side.g.Others) > 0 {
-			text += "; also " + strings.Join(side.g.Others, ", ")
-		}
-		parts = append(parts, text)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -243,7 +243,7 @@ func (o *sendOptions) resolve(routes decode.Routes) (method string, target *url.
 	if method != "" {
 		return method, target, nil
 	}
-	found := routes.Find(target.Path)
+	found := routes.Find("", target.Path)
 	hasBody := len(o.body.fields) > 0 || o.body.file != "" || o.typ != ""
 	var fit decode.Routes
 	for _, r := range found {

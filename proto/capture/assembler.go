@@ -57,11 +57,7 @@ func (a *assembler) segment(s segment, at time.Time) {
 		c.lastSeen = at
 		return
 	}
-	dir := 0
-	if s.src == c.server {
-		dir = 1
-	}
-	c.segment(s, dir, at)
+	c.segment(s, c.dir(s), at)
 	if c.dead {
 		c.sink = nil // it is remembered for its addresses only
 	}
@@ -84,12 +80,16 @@ func (a *assembler) relieve(at time.Time) {
 
 // isNew reports whether a SYN starts a connection anew instead of being one more of those that started c.
 func (c *conn) isNew(s segment) bool {
-	dir := 0
-	if s.src == c.server {
-		dir = 1
-	}
-	h := &c.halves[dir]
+	h := &c.halves[c.dir(s)]
 	return c.dead || h.started && h.offset(s.seq+1) != 1<<32|uint64(s.seq+1)
+}
+
+// dir is the direction of a segment.
+func (c *conn) dir(s segment) int {
+	if s.src == c.server {
+		return 1
+	}
+	return 0
 }
 
 func (a *assembler) open(s segment, at time.Time) *conn {
@@ -134,25 +134,18 @@ func (a *assembler) sweep(at time.Time) {
 			return
 		}
 		if idle /= 8; idle < time.Millisecond {
-			a.forgetAny(at)
+			a.forget(maxConns*9/10, at)
 			return
 		}
 	}
 }
 
-func (a *assembler) forgetAny(at time.Time) {
+// forget ends connections until so many are left.
+func (a *assembler) forget(left int, at time.Time) {
 	for key, c := range a.conns {
-		if len(a.conns) <= maxConns*9/10 {
+		if len(a.conns) <= left {
 			return
 		}
-		c.close(endCapture, at)
-		delete(a.conns, key)
-	}
-}
-
-// finish ends every connection with the capture.
-func (a *assembler) finish(at time.Time) {
-	for key, c := range a.conns {
 		c.close(endCapture, at)
 		delete(a.conns, key)
 	}

@@ -368,9 +368,7 @@ func (e *Exchange) harBody(m *Message, text, encoding, who string, size int64, l
 			e.Incomplete = append(e.Incomplete, who+": its body in the HAR file is damaged base64")
 		}
 		m.Body = body
-	case size == int64(len(text)) && !asciiOnly(text):
-		m.Body = e.encoded(m, text, who)
-	case isBinary(kind) || size == int64(utf8.RuneCountInString(text)) && !strings.Contains(kind, "charset="):
+	case size != int64(len(text)) && (isBinary(kind) || size == int64(utf8.RuneCountInString(text)) && !strings.Contains(kind, "charset=")):
 		m.Body = e.characters(text, who)
 	default:
 		m.Body = e.encoded(m, text, who)
@@ -414,15 +412,6 @@ func (e *Exchange) characters(text, who string) []byte {
 		body = append(body, byte(r))
 	}
 	return body
-}
-
-func asciiOnly(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // textual are application types, and endings of such, whose bodies are text.

@@ -74,12 +74,12 @@ func (h *httpConn) end(dir int, why ending, at mark) {
 	waiting := h.waiting
 	h.waiting = nil
 	for _, r := range waiting {
-		h.leaveUnanswered(r)
+		h.unanswered(r, h.silence)
 	}
 }
 
-func (h *httpConn) leaveUnanswered(r *request) {
-	r.Incomplete = append(r.Incomplete, h.silence)
+func (h *httpConn) unanswered(r *request, why string) {
+	r.Incomplete = append(r.Incomplete, why)
 	r.answered = true
 	h.settle(r)
 }
@@ -92,7 +92,7 @@ func (h *httpConn) note(at mark, text string) {
 func (h *httpConn) requested(m *Message, at mark) *request {
 	r := &request{Exchange: &Exchange{Client: h.client, Server: h.server, TLS: h.tls, Request: m}, at: at}
 	if h.silence != "" {
-		h.leaveUnanswered(r)
+		h.unanswered(r, h.silence)
 		return r
 	}
 	h.waiting = append(h.waiting, r)
@@ -107,7 +107,7 @@ func (h *httpConn) requested(m *Message, at mark) *request {
 func (h *httpConn) match(at mark) *request {
 	lost, clientLost := h.parsers[1].lost, h.parsers[0].lost
 	for len(lost) > 0 && len(h.waiting) > 1 && h.waiting[1].at.ack <= at.off && lost.within(h.waiting[0].at.ack, h.waiting[1].at.ack) {
-		h.unanswered("the response was lost by the capture")
+		h.unanswered(h.next(), "the response was lost by the capture")
 	}
 	if len(h.waiting) == 0 {
 		return h.orphan()
@@ -118,7 +118,7 @@ func (h *httpConn) match(at mark) *request {
 	}
 	maybeUnseen := h.parsers[0].state == stateLost || clientLost.after(first.at.off)
 	if maybeUnseen && lost.within(first.at.ack, at.off) {
-		h.unanswered("the response was lost by the capture")
+		h.unanswered(h.next(), "the response was lost by the capture")
 		return h.orphan()
 	}
 	return h.next()
@@ -132,13 +132,6 @@ func (h *httpConn) next() *request {
 		h.waiting = nil
 	}
 	return r
-}
-
-func (h *httpConn) unanswered(why string) {
-	r := h.next()
-	r.Incomplete = append(r.Incomplete, why)
-	r.answered = true
-	h.settle(r)
 }
 
 // orphan is the exchange of a response whose request was not captured.

@@ -73,20 +73,11 @@ func stripLink(p Packet) (network uint16, data []byte, err error) {
 	data = p.Data
 	switch p.Link {
 	case linkEthernet:
-		if len(data) < 14 {
-			return 0, nil, nil
-		}
-		return stripVLAN(binary.BigEndian.Uint16(data[12:]), data[14:])
+		return stripHeader(data, 14, 12)
 	case linkCooked:
-		if len(data) < 16 {
-			return 0, nil, nil
-		}
-		return stripVLAN(binary.BigEndian.Uint16(data[14:]), data[16:])
+		return stripHeader(data, 16, 14)
 	case linkCookedV2:
-		if len(data) < 20 {
-			return 0, nil, nil
-		}
-		return stripVLAN(binary.BigEndian.Uint16(data), data[20:])
+		return stripHeader(data, 20, 0)
 	case linkNull, linkLoop:
 		// Four bytes of address family, in the byte order of the capturing machine; the IP version says the same.
 		if len(data) < 5 {
@@ -112,7 +103,12 @@ func ipVersion(data []byte) (uint16, []byte, error) {
 	return 0, nil, nil
 }
 
-func stripVLAN(kind uint16, data []byte) (uint16, []byte, error) {
+// stripHeader takes off a header of that size, which has the network's number at a place, and the VLAN tags behind it.
+func stripHeader(data []byte, size, at int) (uint16, []byte, error) {
+	if len(data) < size {
+		return 0, nil, nil
+	}
+	kind, data := binary.BigEndian.Uint16(data[at:]), data[size:]
 	for range maxVLANs {
 		if kind != 0x8100 && kind != 0x88a8 && kind != 0x9100 {
 			break

@@ -59,10 +59,8 @@ func (p *pcapng) Next() (Packet, error) {
 			err = p.addInterface(body)
 		case ngSecrets:
 			err = p.addSecrets(body)
-		case ngPacket:
-			return p.enhanced(body)
-		case ngOldPacket:
-			return p.oldPacket(body)
+		case ngPacket, ngOldPacket:
+			return p.timed(kind, body)
 		case ngSimplePacket:
 			return p.simple(body)
 		}
@@ -183,21 +181,17 @@ func (p *pcapng) packet(iface int, units uint64, kept, length uint32, data []byt
 	return Packet{Time: i.time(units), Data: data[:kept], Length: max(int(length), int(kept)), Link: i.link}, nil
 }
 
-func (p *pcapng) enhanced(body []byte) (Packet, error) {
+// timed reads a packet block, or the older one that it replaced, whose interface has a shorter number.
+func (p *pcapng) timed(kind uint32, body []byte) (Packet, error) {
 	if len(body) < 20 {
 		return Packet{}, fmt.Errorf("a packet block of %d bytes: the capture is damaged", len(body))
 	}
-	units := uint64(p.order.Uint32(body[4:]))<<32 | uint64(p.order.Uint32(body[8:]))
-	return p.packet(int(p.order.Uint32(body)), units, p.order.Uint32(body[12:]), p.order.Uint32(body[16:]), body[20:])
-}
-
-// oldPacket reads the packet block that the enhanced one replaced.
-func (p *pcapng) oldPacket(body []byte) (Packet, error) {
-	if len(body) < 20 {
-		return Packet{}, fmt.Errorf("a packet block of %d bytes: the capture is damaged", len(body))
+	iface := int(p.order.Uint32(body))
+	if kind == ngOldPacket {
+		iface = int(p.order.Uint16(body))
 	}
 	units := uint64(p.order.Uint32(body[4:]))<<32 | uint64(p.order.Uint32(body[8:]))
-	return p.packet(int(p.order.Uint16(body)), units, p.order.Uint32(body[12:]), p.order.Uint32(body[16:]), body[20:])
+	return p.packet(iface, units, p.order.Uint32(body[12:]), p.order.Uint32(body[16:]), body[20:])
 }
 
 // simple reads a packet without a time; it belongs to the first interface, whose snap length cuts it.

@@ -187,7 +187,7 @@ func (r *Reader) packet(p Packet) {
 
 // finish ends the connections that are open; err is what Next returns after their exchanges.
 func (r *Reader) finish(err error) {
-	r.table.finish(r.stats.Last)
+	r.table.forget(0, r.stats.Last)
 	r.err = err
 	if err == io.EOF && r.linkErr != nil && r.stats.Segments == 0 { // the whole file is of such a link type
 		r.err = r.linkErr

@@ -322,11 +322,10 @@ func (t *tlsConn) keys13(at mark) {
 
 func (t *tlsConn) keys12(at mark) {
 	t.master = t.keys.secret(t.clientHello.random, labelMaster)
-	if t.master == nil {
-		t.master = t.keys.resumed(t.clientHello.ticket)
-	}
-	if t.master == nil {
-		t.master = t.keys.resumed(t.serverHello.sessionID)
+	for _, id := range [][]byte{t.clientHello.ticket, t.serverHello.sessionID} {
+		if t.master == nil {
+			t.master = t.keys.resumed(id)
+		}
 	}
 	if t.master == nil {
 		t.noKey(at)

@@ -115,11 +115,7 @@ func compileFiles(ctx context.Context, roots, files []string) (*Schema, error) {
 func importName(roots []string, path string) string {
 	name := ""
 	for _, root := range roots {
-		rel, err := filepath.Rel(root, path)
-		if err != nil || strings.HasPrefix(rel, "..") {
-			continue
-		}
-		if name == "" || len(rel) < len(name) {
+		if rel, below := relative(root, path); below && (name == "" || len(rel) < len(name)) {
 			name = rel
 		}
 	}
@@ -148,6 +144,12 @@ func importRoots(dirs, files []string) (roots, notes []string, err error) {
 	return unique(roots), notes, nil
 }
 
+// relative is path from root on, and reports whether it is below root.
+func relative(root, path string) (rel string, below bool) {
+	rel, err := filepath.Rel(root, path)
+	return rel, err == nil && !strings.HasPrefix(rel, "..")
+}
+
 func resolves(roots []string, name string) bool {
 	return strings.HasPrefix(name, "google/protobuf/") ||
 		slices.ContainsFunc(roots, func(root string) bool { return isFile(filepath.Join(root, name)) })
@@ -157,9 +159,7 @@ func resolves(roots []string, name string) bool {
 func replaceRoot(roots []string, given, actual string) []string {
 	out := []string{actual}
 	for _, root := range roots {
-		rel, err := filepath.Rel(given, actual)
-		below := err == nil && !strings.HasPrefix(rel, "..")
-		if root != given || below {
+		if _, below := relative(given, actual); root != given || below {
 			out = append(out, root)
 		}
 	}
@@ -184,7 +184,7 @@ func findRoot(roots, files []string, name string) (given, actual string) {
 		}
 		actual = strings.TrimSuffix(path, suffix)
 		for _, root := range roots {
-			if rel, err := filepath.Rel(root, actual); err == nil && !strings.HasPrefix(rel, "..") {
+			if _, below := relative(root, actual); below {
 				return root, actual
 			}
 		}

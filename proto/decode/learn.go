@@ -67,23 +67,28 @@ const (
 // Guess is what is thought of one direction of a route.
 type Guess struct {
 	// Type is the message's full name; empty where nothing fits.
-	Type string
+	Type string `json:"type"`
 	// Sure is false where others are nearly as likely.
-	Sure bool
+	Sure bool `json:"sure"`
 	// Evidence says why, in a few words.
-	Evidence string
+	Evidence string `json:"evidence"`
 	// Others are further types that fit, the likeliest first, at most five.
-	Others []string
+	Others []string `json:"others,omitempty"`
+	// Bodies is how many were seen.
+	Bodies int `json:"bodies"`
 	score  float64
 	named  bool // its name has every word of the path
 }
 
+// IsZero reports that no body was seen.
+func (g Guess) IsZero() bool { return g.Bodies == 0 }
+
 // LearnedRoute is one line of a routes file that was learned.
 type LearnedRoute struct {
-	Method, Path      string
-	Request, Response Guess
-	// Bodies is how many of each direction were seen.
-	RequestBodies, ResponseBodies int
+	Method   string `json:"method"`
+	Path     string `json:"path"`
+	Request  Guess  `json:"request,omitzero"`
+	Response Guess  `json:"response,omitzero"`
 }
 
 // NewLearner starts without having seen a body.
@@ -217,20 +222,17 @@ func (l *Learner) Guess(method, path string, direction Direction, status int) Gu
 // Routes returns what was learned, by path and method.
 func (l *Learner) Routes() []LearnedRoute {
 	var list []LearnedRoute
-	seen := map[[2]string]bool{}
 	for key := range l.sides {
-		at := [2]string{key.method, key.path}
-		if seen[at] {
-			continue
+		if key.direction == Response && l.sides[sideKey{key.method, key.path, Request}] != nil {
+			continue // it is in the list with that
 		}
-		seen[at] = true
 		r := LearnedRoute{Method: key.method, Path: key.path}
 		r.Request, r.Response = l.conclude(key.method, key.path)
 		if s := l.sides[sideKey{key.method, key.path, Request}]; s != nil {
-			r.RequestBodies = s.bodies
+			r.Request.Bodies = s.bodies
 		}
 		if s := l.sides[sideKey{key.method, key.path, Response}]; s != nil {
-			r.ResponseBodies = s.bodies
+			r.Response.Bodies = s.bodies
 		}
 		list = append(list, r)
 	}

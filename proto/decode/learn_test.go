@@ -108,7 +108,7 @@ func TestNamesInPathsAreFound(t *testing.T) {
 	add("GET", "/home/me", "", "ListItemsResponse")
 	var lines []string
 	for _, r := range l.Routes() {
-		lines = append(lines, fmt.Sprintf("%s %s %s %s %d", r.Method, r.Path, strings.TrimPrefix(r.Request.Type, "shop.v1."), strings.TrimPrefix(r.Response.Type, "shop.v1."), r.ResponseBodies))
+		lines = append(lines, fmt.Sprintf("%s %s %s %s %d", r.Method, r.Path, strings.TrimPrefix(r.Request.Type, "shop.v1."), strings.TrimPrefix(r.Response.Type, "shop.v1."), r.Response.Bodies))
 	}
 	want := []string{
 		"GET /home/me  ListItemsResponse 1", "GET /home/ranking  ListOrdersResponse 1", "GET /home/trends  ListItemsResponse 1",

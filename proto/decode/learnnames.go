@@ -14,34 +14,32 @@ import (
 // Endings of names of types that say the direction.
 var directionEndings = [2][]string{Request: {"Request", "Req", "Input", "Params"}, Response: {"Response", "Resp", "Reply", "Result", "Output"}}
 
-// directionOf is the Direction that a type's name ends with, or -1.
-func directionOf(name string) int {
+// withoutEnding is a type's name without its ending, and the Direction that the ending says, or -1.
+func withoutEnding(name string) (stem string, direction int) {
 	for direction, endings := range directionEndings {
 		for _, ending := range endings {
-			if strings.HasSuffix(name, ending) && name != ending {
-				return direction
+			if rest, ok := strings.CutSuffix(name, ending); ok && rest != "" {
+				return rest, direction
 			}
 		}
 	}
-	return -1
+	return name, -1
+}
+
+func directionOf(name string) int {
+	_, direction := withoutEnding(name)
+	return direction
+}
+
+func stem(name string) string {
+	rest, _ := withoutEnding(name)
+	return rest
 }
 
 // IsFor reports whether a type of that name may be one of a direction's: ...Response is none of a request's.
 func IsFor(name string, direction Direction) bool {
 	d := directionOf(name)
 	return d < 0 || Direction(d) == direction
-}
-
-// stem is a type's name without its ending.
-func stem(name string) string {
-	if d := directionOf(name); d >= 0 {
-		for _, ending := range directionEndings[d] {
-			if rest, ok := strings.CutSuffix(name, ending); ok {
-				return rest
-			}
-		}
-	}
-	return name
 }
 
 func lastName(full string) string { return full[strings.LastIndexByte(full, '.')+1:] }

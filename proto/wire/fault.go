@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 
@@ -31,13 +32,5 @@ func (f *Fault) Unwrap() error { return f.Cause }
 
 // Proto gives the message that the peer is sent.
 func (f *Fault) Proto() *portalv1.Error {
-	code := f.Code
-	if code == "" {
-		code = fmt.Sprintf("http_%d", f.Status)
-	}
-	message := f.Message
-	if message == "" {
-		message = http.StatusText(f.Status)
-	}
-	return &portalv1.Error{Code: code, Message: message, Hint: f.Hint}
+	return &portalv1.Error{Code: cmp.Or(f.Code, fmt.Sprintf("http_%d", f.Status)), Message: cmp.Or(f.Message, http.StatusText(f.Status)), Hint: f.Hint}
 }
