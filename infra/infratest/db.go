@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -46,12 +47,25 @@ func Engines(tb testing.TB) []string {
 	Real(tb)
 	var names []string
 	for _, engine := range []dbserver.Engine{dbserver.MariaDB, dbserver.MySQL} {
-		if _, err := dbserver.Find(tb.Context(), Here(tb), engine, localDir(tb)); err != nil {
-			tb.Fatalf("%v (hint: make setup-test mysql)", err)
-		}
+		installed(tb, engine)
 		names = append(names, string(engine))
 	}
 	return names
+}
+
+var found sync.Map // installs by their engine: servers are slow to say which they are
+
+func installed(tb testing.TB, engine dbserver.Engine) dbserver.Install {
+	tb.Helper()
+	if in, ok := found.Load(engine); ok {
+		return in.(dbserver.Install)
+	}
+	in, err := dbserver.Find(tb.Context(), Here(tb), engine, localDir(tb))
+	if err != nil {
+		tb.Fatalf("%v (hint: make setup-test mysql)", err)
+	}
+	found.Store(engine, in)
+	return in
 }
 
 // DB is a private database instance that belongs to a test.
@@ -111,17 +125,15 @@ func StartDBWith(tb testing.TB, engine, file string) *DB {
 // testArgs make a server small and without waits for the disk: test data need not survive a power failure.
 func testArgs(more []string) []string {
 	return append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0",
-		"--performance-schema=OFF"}, more...)
+		"--performance-schema=OFF", "--innodb-log-buffer-size=4M", "--loose-innodb-log-writer-threads=OFF"}, more...)
 }
 
 func start(tb testing.TB, at place, engine string, cfg dbserver.Config) *DB {
 	tb.Helper()
 	Real(tb)
 	here := Here(tb)
+	cfg.Install = installed(tb, dbserver.Engine(engine))
 	var err error
-	if cfg.Install, err = dbserver.Find(tb.Context(), here, dbserver.Engine(engine), localDir(tb)); err != nil {
-		tb.Fatalf("start a database: %v (hint: make setup-test mysql)", err)
-	}
 	if cfg.Template, err = dbserver.Template(tb.Context(), here, cfg.Install, filepath.Join(localDir(tb), "cache")); err != nil {
 		tb.Fatalf("start a database: %v", err)
 	}
