@@ -69,7 +69,7 @@ func hitsChart(seconds []result.Second) chart {
 	for _, s := range seconds {
 		errors += float64(s.Errors)
 	}
-	y, ticks := linearAxis(max(slices.Max(hits), 1), "")
+	y, ticks := linearAxis(max(slices.Max(hits), 1))
 	c := chart{ID: "chart-hits", Title: "Hits and errors", Unit: "per second", Ticks: ticks,
 		Shapes: []shape{{"area a-hits", area(hits, y)}, {"line l-hits", line(hits, y)}, {"bars b-error", errorBars(seconds, y)}},
 		Legend: []legend{{"l-hits", "hits"}, {"b-error", "errors (never smaller than a sliver)"}},
@@ -114,7 +114,7 @@ func latencyChart(seconds []result.Second) chart {
 
 func usersChart(seconds []result.Second) chart {
 	users := series(seconds, func(s result.Second) float64 { return float64(s.Users) })
-	y, ticks := linearAxis(max(slices.Max(users), 1), "")
+	y, ticks := linearAxis(max(slices.Max(users), 1))
 	return chart{ID: "chart-users", Title: "Users", Unit: "at work", Ticks: ticks,
 		Shapes: []shape{{"area a-users", area(users, y)}, {"line l-users", line(users, y)}},
 		About:  fmt.Sprintf("Users over %d s, at most %s.", len(seconds), figure(slices.Max(users)))}
@@ -169,7 +169,7 @@ func cpuChart(seconds []result.Second, host result.HostUsage, roles []string, co
 		}
 		below = tops[i]
 	}
-	y, ticks := linearAxis(max(host.CPUs, most, 0.1), "")
+	y, ticks := linearAxis(max(host.CPUs, most, 0.1))
 	c := chart{Title: "CPU", Unit: "cores", Ticks: ticks}
 	if host.Host != "" {
 		c.Title = "CPU of " + clean(host.Host)
@@ -227,7 +227,7 @@ func roleColors(r *result.Round) map[string]int {
 }
 
 // linearAxis returns a scale from zero to a little more than top, and two to five round ticks.
-func linearAxis(top float64, unit string) (scale, []tick) {
+func linearAxis(top float64) (scale, []tick) {
 	step := math.Pow(10, math.Floor(math.Log10(top)))
 	switch n := top / step; {
 	case n < 2:
@@ -238,7 +238,7 @@ func linearAxis(top float64, unit string) (scale, []tick) {
 	y := linear(top * 1.06)
 	var ticks []tick
 	for v := step; v <= top*1.03 && len(ticks) < 6; v += step {
-		ticks = append(ticks, tick{Y: num(y(v)) + "%", Label: figure(v) + unit})
+		ticks = append(ticks, tick{Y: num(y(v)) + "%", Label: figure(v)})
 	}
 	return y, ticks
 }

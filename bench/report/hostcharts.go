@@ -50,7 +50,7 @@ func linesChart(id, title, unit string, lines []labelled) chart {
 	for _, l := range lines {
 		top = max(top, slices.Max(l.values))
 	}
-	y, ticks := linearAxis(max(top, 0.1), "")
+	y, ticks := linearAxis(max(top, 0.1))
 	c := chart{ID: id, Title: title, Unit: unit, Ticks: ticks, About: fmt.Sprintf("%s, %s; at most %s.", title, unit, figure(top))}
 	for _, l := range lines {
 		c.Shapes = append(c.Shapes, shape{"line " + l.class, line(l.values, y)})

@@ -54,9 +54,8 @@ the machine's own network namespace, sysctls or firewall.
 	return cmd
 }
 
-func withLab(cmd *cobra.Command, scale float64, fn func(context.Context, *machine.Driver) error) error {
-	dir := stateDir(cmd)
-	return withLabOf(cmd, machine.Options{StateDir: dir, Keep: true, CPUScale: scale}, fn)
+func withLab(cmd *cobra.Command, fn func(context.Context, *machine.Driver) error) error {
+	return withLabOf(cmd, machine.Options{StateDir: stateDir(cmd), Keep: true}, fn)
 }
 
 func withLabOf(cmd *cobra.Command, o machine.Options, fn func(context.Context, *machine.Driver) error) error {
@@ -145,7 +144,7 @@ func newLabLsCmd(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Short: "List the hosts, their limits and their services", Example: "  isukit lab ls --json", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error { return runLabLs(ctx, lab, asJSON, s.out) })
+			return withLab(cmd, func(ctx context.Context, lab *machine.Driver) error { return runLabLs(ctx, lab, asJSON, s.out) })
 		},
 	}
 	linesFlag(cmd.Flags(), &asJSON)
@@ -243,7 +242,7 @@ hosts, and "generator", the load generator.`,
 			if shell == "" {
 				shell = "/bin/sh"
 			}
-			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
+			return withLab(cmd, func(ctx context.Context, lab *machine.Driver) error {
 				_, err := lab.Attach(ctx, args[0], host.Command{Argv: []string{shell}, Env: []string{"PS1=" + args[0] + "# "}}, s.in, ui.Beneath(s.out), ui.Beneath(s.err))
 				return unknownLabHost(ctx, lab, err)
 			})
@@ -257,7 +256,7 @@ func newLabRunCmd(s streams) *cobra.Command {
 		Long:    "Run a command on a host (names: see \"isukit lab shell --help\"). If the command fails, the exit code is 1.",
 		Example: "  isukit lab run s1 -- ip address", Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
+			return withLab(cmd, func(ctx context.Context, lab *machine.Driver) error {
 				code, err := lab.Attach(ctx, args[0], host.Command{Argv: args[1:]}, s.in, ui.Beneath(s.out), ui.Beneath(s.err))
 				if err == nil && code != 0 {
 					err = fmt.Errorf("%s on %s ended with exit status %d", args[1], args[0], code)
@@ -290,7 +289,7 @@ func newLabDownCmd(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use: "down", Short: "Remove the lab with everything that runs in it", Example: "  isukit lab down", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
+			return withLab(cmd, func(ctx context.Context, lab *machine.Driver) error {
 				release, err := lab.Lock(ctx, round.UserName())
 				if err != nil {
 					return err

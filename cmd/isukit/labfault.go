@@ -47,7 +47,7 @@ on, which can be up to 64 KiB. Frames on their way are lost when a fault starts 
 			if err != nil {
 				return ui.UsageError(err, "isukit lab fault --help")
 			}
-			return withLab(cmd, 0, func(ctx context.Context, lab *machine.Driver) error {
+			return withLab(cmd, func(ctx context.Context, lab *machine.Driver) error {
 				if err := lab.Fault(ctx, args[0], fault); err != nil {
 					return unknownLabHost(ctx, lab, err)
 				}
