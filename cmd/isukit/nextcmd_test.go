@@ -26,6 +26,11 @@ func TestNextKnowsTheDay(t *testing.T) {
 	cpu := passed(func(r *result.Round) {
 		r.Bottleneck = result.Bottleneck{Resource: "cpu", Role: "db", Text: "CPU of s1: 98 % busy, db used most of it."}
 	})
+	others := passed(func(r *result.Round) {
+		r.Bottleneck = result.Bottleneck{Resource: "cpu", Host: "s1", Role: "mariadbd", Text: "CPU of s1: 100 % busy, and mariadbd used 0.11 of its 2 cores."}
+		r.Hosts = []result.HostUsage{{Host: "s1", CPUs: 2, Busy: 1}}
+		r.Roles = []result.RoleUsage{{Role: "mariadbd", Host: "s1", MeanCores: 0.11}}
+	})
 	logs := passed(func(r *result.Round) { r.Queries.Sources = []string{"slow log of s1"} })
 	dir := t.TempDir()
 	for _, r := range []*result.Round{plain, scan} {
@@ -52,6 +57,7 @@ func TestNextKnowsTheDay(t *testing.T) {
 		"external":            {round.Day{Now: noon, Project: portal}, []string{"isukit doctor", "isukit tune apply measure", "isukit observe --ask"}, "portal"},
 		"no index":            {round.Day{Now: noon, Project: own, Rounds: []*result.Round{scan}}, []string{"isukit show", "isukit round", "isukit diff"}, "add an index: the slowest query (12.0 s)"},
 		"database's CPU":      {round.Day{Now: noon, Project: own, Rounds: []*result.Round{cpu}}, []string{"isukit tune apply mysql/memory", "isukit round"}, "98 % busy"},
+		"others' CPU":         {round.Day{Now: noon, Project: own, Rounds: []*result.Round{others}}, []string{"isukit doctor --only cpu-others", "isukit round"}, "0.11 of its 2 cores"},
 		"portal's database":   {round.Day{Now: noon, Rounds: []*result.Round{cpu}}, []string{"isukit round -t final-1"}, "98 % busy"},
 		"saved":               {saved, []string{"isukit show", "isukit round", "isukit diff"}, "add an index: the slowest query (12.0 s) examines 900000 rows to return 40"},
 		"failed":              {round.Day{Now: noon, Project: own, Rounds: []*result.Round{failed, plain}}, []string{"isukit restore 20261122T110000Z-app"}, "validate failed"},

@@ -142,6 +142,8 @@ func (d Day) tuningSteps(r *result.Round) (list []Step) {
 	role, _, _ := strings.Cut(r.Bottleneck.Role, "-")
 	database := r.Bottleneck.Resource == "cpu" && (role == "db" || strings.HasPrefix(role, "mysql") || strings.HasPrefix(role, "mariadb"))
 	switch {
+	case r.Bottleneck.Resource == "cpu" && usedElsewhere(r):
+		list = append(list, Step{2, "isukit doctor --only cpu-others", r.Bottleneck.Text})
 	case database && len(d.Project.Topologies) > 1 && r.Fact("topology") == "":
 		list = append(list, Step{10, "isukit topology ls", "choose one with the database on its own host: " + r.Bottleneck.Text})
 	case database && !strings.Contains(r.Fact("tunings"), "mysql/memory"):
@@ -150,6 +152,18 @@ func (d Day) tuningSteps(r *result.Round) (list []Step) {
 		list = append(list, d.showStep())
 	}
 	return list
+}
+
+// usedElsewhere: the role that used most of a full CPU used little of it, so other processes are the limit.
+func usedElsewhere(r *result.Round) bool {
+	for _, h := range r.Hosts {
+		for _, u := range r.Roles {
+			if h.Host == r.Bottleneck.Host && u.Host == h.Host && u.Role == r.Bottleneck.Role {
+				return u.MeanCores < h.CPUs/4
+			}
+		}
+	}
+	return false
 }
 
 // showStep is for a round without an obvious next change.
