@@ -13,7 +13,7 @@ import (
 // TestNextKnowsTheDay holds what isukit next names first, by where the day is.
 func TestNextKnowsTheDay(t *testing.T) {
 	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	own, portal := &project.Project{Hosts: []project.Host{{Name: "s1"}, {Name: "s2"}}}, &project.Project{Benchmark: project.Benchmark{External: true}}
+	own, portal := &project.Project{Hosts: []project.Host{{Name: "s1", Address: "10.0.0.1"}, {Name: "s2"}}}, &project.Project{Benchmark: project.Benchmark{External: true}}
 	passed := func(change func(*result.Round)) *result.Round {
 		r := &result.Round{ID: "20261122T110000Z-app", StartedAt: noon.Add(-time.Hour), Passed: true, Topology: "single", Access: result.AccessDigest{Lines: 9}, Queries: result.QueryDigest{Statements: 9}}
 		change(r)
@@ -63,7 +63,8 @@ func TestNextKnowsTheDay(t *testing.T) {
 		"failed":              {round.Day{Now: noon, Project: own, Rounds: []*result.Round{failed, plain}}, []string{"isukit restore 20261122T110000Z-app"}, "validate failed"},
 		"no logs":             {round.Day{Now: noon, Project: own, Rounds: []*result.Round{{Passed: true}}}, []string{"isukit tune apply measure"}, "no requests"},
 		"evening, measuring":  {round.Day{Now: evening, Project: own, Rounds: []*result.Round{logs}}, []string{"isukit tune revert mysql/measure", "isukit final", "isukit round"}, "slow log of s1"},
-		"evening, not booted": {round.Day{Now: evening, Project: own, Rounds: []*result.Round{plain}, Booted: map[string]time.Time{"s1": noon.Add(-9 * time.Hour), "s2": noon}}, []string{"ssh s1 sudo reboot", "isukit final"}, "first round, reboot one after another: s1"},
+		"evening, not booted": {round.Day{Now: evening, Project: own, Rounds: []*result.Round{plain}, Booted: map[string]time.Time{"s1": noon.Add(-9 * time.Hour), "s2": noon}}, []string{"ssh 10.0.0.1 sudo reboot", "isukit final"}, "first round, reboot one after another: ssh 10.0.0.1 sudo reboot"},
+		"evening, here":       {round.Day{Now: evening, Project: own, Rounds: []*result.Round{plain}, Booted: map[string]time.Time{"s1": noon, "s2": noon.Add(-9 * time.Hour)}}, []string{"reboot", "isukit final"}, "sudo reboot"},
 		"evening, booted":     {round.Day{Now: evening, Project: own, Rounds: []*result.Round{plain}, Booted: map[string]time.Time{"s1": noon, "s2": noon}}, []string{"isukit final", "isukit round"}, "change nothing"},
 	} {
 		c.day.End, c.day.Reference = noon.Add(6*time.Hour), afterSavedRound

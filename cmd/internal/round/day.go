@@ -103,11 +103,15 @@ func (d Day) lateSteps(run Step) (list []Step) {
 	var never []string
 	for _, h := range d.Project.Hosts {
 		if at, ok := d.Booted[h.Name]; ok && at.Before(first) {
-			never = append(never, cmp.Or(h.Address, h.Name))
+			command := "sudo reboot"
+			if h.Address != "" {
+				command = "ssh " + h.Address + " " + command
+			}
+			never = append(never, command)
 		}
 	}
 	if len(never) > 0 {
-		list = append(list, Step{10, "ssh " + never[0] + " sudo reboot", "not rebooted since the first round, reboot one after another: " + strings.Join(never, ", ")})
+		list = append(list, Step{10, never[0], "not rebooted since the first round, reboot one after another: " + strings.Join(never, ", ")})
 	}
 	if !r.Passed {
 		list = append(list, d.failedStep(r))

@@ -342,7 +342,7 @@ func (r *ProjectRound) PlayBare(ctx context.Context, logs []project.Log) error {
 	}
 	for _, m := range marks {
 		if n := m.Grown(context.WithoutCancel(ctx), r.Reach.Named[m.Log.Host]); n > 0 {
-			r.warn("log %s of %s still grows (%d KiB in this round): switch it off in the server's configuration", m.Log.File, m.Log.Host, (n+1023)>>10)
+			r.warn("log %s of %s still grows (%d KiB in this round): \"isukit tune apply final\" switches off logs of nginx and MySQL", m.Log.File, m.Log.Host, (n+1023)>>10)
 		}
 	}
 	return r.finish(ctx)
