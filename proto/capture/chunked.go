@@ -14,7 +14,7 @@ func (p *parser) line(b []byte, at mark) int {
 	if i < 0 {
 		n = len(b)
 	}
-	p.count(n, at)
+	p.msg.End = at.time
 	p.buf = append(p.buf, b[:n]...)
 	if len(p.buf) > maxHeadBytes || !p.loan.hold(p.conn.out, len(p.buf)) {
 		p.garbage(at, fmt.Errorf("a line of more than %d bytes", maxHeadBytes))
@@ -48,20 +48,8 @@ func (p *parser) lineRead(line string, at mark) {
 			p.garbage(at, fmt.Errorf("%q where a chunk should end", clip([]byte(line))))
 		}
 	case stateTrailer:
-		if line == "" {
+		if line == "" { // others are trailers, which nobody reads
 			p.messageRead(at)
-			return
 		}
-		if len(p.msg.Trailer) > maxTrailers {
-			p.garbage(at, fmt.Errorf("more than %d trailers", maxTrailers))
-			return
-		}
-		if cost := headCost(len(line)); p.conn.out.reserve(cost) {
-			p.msg.reserved += cost
-		} else {
-			p.garbage(at, errTooMuch)
-			return
-		}
-		p.msg.Trailer = append(p.msg.Trailer, parseFields([]byte(line))...)
 	}
 }

@@ -28,24 +28,19 @@ type Exchange struct {
 type Message struct {
 	// Method and Target are a request's: "GET", "/api/teams?page=2".
 	Method, Target string
-	// Status and Reason are a response's: 200, "OK".
+	// Status is a response's.
 	Status int
-	Reason string
-	// Proto is "HTTP/1.1" or "HTTP/1.0".
-	Proto string
-	// Header and Trailer are in the order in which they came.
-	Header, Trailer Header
+	// Header has the fields in the order in which they came.
+	Header Header
 	// Body is what is left when chunks and content encodings are taken off. After a loss it holds what came before.
 	Body []byte
-	// WireBytes counts the message's bytes as sent, head and chunk sizes included.
-	WireBytes int64
 	// Start and End are when its first and its last byte were captured.
 	Start, End time.Time
 
 	faults []string
 	// broken says that the body is not kept any more: bytes before are missing, or it is too large.
 	broken bool
-	// reserved counts the bytes of head, body and trailers that were asked of the output.
+	// reserved counts the bytes of head and body that were asked of the output.
 	reserved int
 }
 
@@ -102,8 +97,6 @@ func (h Header) list(name string) []string {
 
 // Note is something about a connection or the capture that is not an exchange.
 type Note struct {
-	// Time is when it was seen.
-	Time time.Time
 	// Client and Server name the connection; they are not valid for a note on the capture as a whole.
 	Client, Server netip.AddrPort
 	// Text is one sentence.

@@ -6,3 +6,6 @@ import "maps"
 func (k *KeyLog) Fresh() *KeyLog {
 	return &KeyLog{secrets: maps.Clone(k.secrets), sessions: map[[32]byte][]byte{}}
 }
+
+// Sessions returns how many sessions have a key.
+func (k *KeyLog) Sessions() int { return len(k.secrets) }

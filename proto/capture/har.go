@@ -152,12 +152,11 @@ func (s *harStatus) UnmarshalJSON(data []byte) error {
 }
 
 type harRequest struct {
-	Method      harText      `json:"method"`
-	URL         harText      `json:"url"`
-	HTTPVersion harText      `json:"httpVersion"`
-	Headers     []harField   `json:"headers"`
-	PostData    *harPostData `json:"postData"`
-	BodySize    harNumber    `json:"bodySize"`
+	Method   harText      `json:"method"`
+	URL      harText      `json:"url"`
+	Headers  []harField   `json:"headers"`
+	PostData *harPostData `json:"postData"`
+	BodySize harNumber    `json:"bodySize"`
 }
 
 type harPostData struct {
@@ -170,11 +169,9 @@ type harPostData struct {
 }
 
 type harResponse struct {
-	Status      harStatus  `json:"status"`
-	StatusText  harText    `json:"statusText"`
-	HTTPVersion harText    `json:"httpVersion"`
-	Headers     []harField `json:"headers"`
-	Content     struct {
+	Status  harStatus  `json:"status"`
+	Headers []harField `json:"headers"`
+	Content struct {
 		MimeType harText   `json:"mimeType"`
 		Text     harText   `json:"text"`
 		Encoding harText   `json:"encoding"`
@@ -301,7 +298,7 @@ func (h harEntry) exchange(limit int) *Exchange {
 	}
 	ended := h.Started.Add(time.Duration(min(max(float64(h.TimeMS), 0), float64(maxHARTime/time.Millisecond)) * float64(time.Millisecond)))
 	e.Request = &Message{
-		Method: string(h.Request.Method), Target: target, Proto: string(h.Request.HTTPVersion), Header: header(h.Request.Headers),
+		Method: string(h.Request.Method), Target: target, Header: header(h.Request.Headers),
 		Start: h.Started.Time, End: h.Started.Time,
 	}
 	if u.Host != "" && e.Request.Header.Get("Host") == "" { // as of HTTP/2
@@ -322,7 +319,7 @@ func (h harEntry) exchange(limit int) *Exchange {
 		return e
 	}
 	e.Response = &Message{
-		Status: h.Response.Status.code, Reason: string(h.Response.StatusText), Proto: string(h.Response.HTTPVersion), Header: header(h.Response.Headers),
+		Status: h.Response.Status.code, Header: header(h.Response.Headers),
 		Start: ended, End: ended,
 	}
 	c := h.Response.Content
@@ -377,7 +374,6 @@ func (e *Exchange) harBody(m *Message, text, encoding, who string, size int64, l
 		m.Body = m.Body[:limit]
 		e.Incomplete = append(e.Incomplete, fmt.Sprintf("%s: the body has more than the limit of %d bytes", who, limit))
 	}
-	m.WireBytes = int64(len(m.Body))
 }
 
 // encoded is text in the charset that the content type names: the body was that before the writer of the file read it as text.

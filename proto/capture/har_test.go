@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func realHAR(t testing.TB, pcap []byte) []byte {
 			"request": map[string]any{"method": e.Request.Method, "url": "http://127.0.0.1" + e.Request.Target, "httpVersion": "HTTP/1.1",
 				"headers":  fields(e.Request.Header),
 				"postData": map[string]any{"text": base64.StdEncoding.EncodeToString(e.Request.Body), "encoding": "base64"}},
-			"response": map[string]any{"status": e.Response.Status, "statusText": e.Response.Reason, "headers": fields(e.Response.Header),
+			"response": map[string]any{"status": e.Response.Status, "statusText": http.StatusText(e.Response.Status), "headers": fields(e.Response.Header),
 				"content": map[string]any{"text": base64.StdEncoding.EncodeToString(e.Response.Body), "encoding": "base64", "size": len(e.Response.Body)}},
 		}
 		out.Log.Entries = append(out.Log.Entries, entry)

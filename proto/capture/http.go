@@ -85,7 +85,7 @@ func (h *httpConn) unanswered(r *request, why string) {
 }
 
 func (h *httpConn) note(at mark, text string) {
-	h.out.note(Note{Time: at.time, Client: h.client, Server: h.server, Text: text})
+	h.out.note(Note{Client: h.client, Server: h.server, Text: text})
 }
 
 // requested takes the head of a request.
@@ -211,16 +211,13 @@ func parseHead(head []byte, dir int) (*Message, error) {
 		if len(parts) != 3 || !isToken(parts[0]) || !strings.HasPrefix(parts[2], "HTTP/1.") {
 			return nil, fmt.Errorf("%q is not a request line", clip(line))
 		}
-		m.Method, m.Target, m.Proto = parts[0], parts[1], strings.TrimSpace(parts[2])
+		m.Method, m.Target = parts[0], parts[1]
 	} else {
 		status, err := strconv.Atoi(parts[1])
 		if !strings.HasPrefix(parts[0], "HTTP/1.") || err != nil || status < 100 || status > 999 {
 			return nil, fmt.Errorf("%q is not a status line", clip(line))
 		}
-		m.Proto, m.Status = parts[0], status
-		if len(parts) == 3 {
-			m.Reason = parts[2]
-		}
+		m.Status = status
 	}
 	m.Header = parseFields(rest)
 	return m, nil

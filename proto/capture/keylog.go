@@ -100,9 +100,6 @@ func FollowKeyLog(path string) (k *KeyLog, close func() error) {
 	}
 }
 
-// Sessions returns how many sessions have a key.
-func (k *KeyLog) Sessions() int { return len(k.secrets) }
-
 func (k *KeyLog) add(data []byte) {
 	for line := range bytes.Lines(data) {
 		parts := strings.Fields(string(line))
@@ -142,8 +139,5 @@ func (k *KeyLog) remember(id, master []byte) {
 }
 
 func (k *KeyLog) resumed(id []byte) []byte {
-	if len(id) == 0 {
-		return nil
-	}
 	return k.sessions[sha256.Sum256(id)]
 }

@@ -23,11 +23,8 @@ const (
 	stateDead                   // nothing more is read
 )
 
-const (
-	// maxLostSpans bounds what is remembered of losses; the latest decide.
-	maxLostSpans = 64
-	maxTrailers  = 1000
-)
+// maxLostSpans bounds what is remembered of losses; the latest decide.
+const maxLostSpans = 64
 
 // parser reads the messages of one direction from bytes as they come.
 type parser struct {
@@ -67,23 +64,18 @@ func (p *parser) step(b []byte, at mark) int {
 		return p.head(b, at)
 	case stateBody, stateChunk:
 		n := int(min(uint64(len(b)), p.left))
-		p.count(n, at)
+		p.msg.End = at.time
 		p.body(b[:n])
 		if p.left -= uint64(n); p.left == 0 {
 			p.bodyRead(at)
 		}
 		return n
 	case stateUntilClose:
-		p.count(len(b), at)
+		p.msg.End = at.time
 		p.body(b)
 		return len(b)
 	}
 	return p.line(b, at)
-}
-
-func (p *parser) count(n int, at mark) {
-	p.msg.WireBytes += int64(n)
-	p.msg.End = at.time
 }
 
 // head gathers a message's head.
@@ -163,7 +155,7 @@ func (p *parser) headRead(head []byte, at mark) {
 		return // 100 Continue and other news before the answer
 	}
 	p.msg = m
-	p.count(len(head), at)
+	p.msg.End = at.time
 	if p.dir == 0 {
 		p.req = p.conn.requested(m, first)
 	} else {

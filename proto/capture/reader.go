@@ -36,8 +36,8 @@ type Stats struct {
 	Fragments int
 	// Cut are packets that the capture did not keep whole.
 	Cut int
-	// First and Last are the times of the first and the last packet.
-	First, Last time.Time
+	// Last is the time of the last packet.
+	Last time.Time
 }
 
 // Reader gives the exchanges of a capture in the order in which they were completed. It is for one goroutine.
@@ -155,20 +155,17 @@ func (r *Reader) packet(p Packet) {
 			r.opts.Keys.add(secrets)
 		}
 	}
-	if r.stats.Packets == 0 {
-		r.stats.First = p.Time
-	}
 	r.stats.Packets++
 	r.stats.Last = p.Time
 	s, ok, err := parseSegment(p)
 	switch {
 	case errors.Is(err, errFragment):
 		if r.stats.Fragments++; r.stats.Fragments == 1 {
-			r.note(Note{Time: p.Time, Text: "IP fragments are in the capture; they are not put together, and what they carried counts as lost"})
+			r.note(Note{Text: "IP fragments are in the capture; they are not put together, and what they carried counts as lost"})
 		}
 	case err != nil && r.linkErr == nil:
 		r.linkErr = err
-		r.note(Note{Time: p.Time, Text: err.Error()})
+		r.note(Note{Text: err.Error()})
 	}
 	if !ok {
 		return
@@ -179,7 +176,7 @@ func (r *Reader) packet(p Packet) {
 	r.stats.Segments++
 	if s.cut > 0 {
 		if r.stats.Cut++; r.stats.Cut == 1 {
-			r.note(Note{Time: p.Time, Text: fmt.Sprintf("packets were cut by the capture's snap length (the first by %d bytes): capture with -s 0", s.cut)})
+			r.note(Note{Text: fmt.Sprintf("packets were cut by the capture's snap length (the first by %d bytes): capture with -s 0", s.cut)})
 		}
 	}
 	r.table.segment(s, p.Time)

@@ -190,19 +190,19 @@ func TestLosses(t *testing.T) {
 	}
 }
 
-// TestTrailersAreBounded has the memory of trailers asked for as that of heads is.
-func TestTrailersAreBounded(t *testing.T) {
+// TestTrailersTakeNoMemory: they are skipped, so that they may be longer together than what is under way.
+func TestTrailersTakeNoMemory(t *testing.T) {
 	s := newScript(clientAddr, serverAddr)
 	s.open().send(0, get("/a")).send(1, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
-	for range 8 {
+	for range 20 {
 		s.send(1, "X-Long: "+strings.Repeat("x", 8<<10)+"\r\n")
 	}
 	s.send(1, "\r\n").close()
 	opts := capture.DefaultOptions()
 	opts.TotalBodyBytes = 100 << 10
 	all := read(t, pcapFile(s.packets, 1<<20), opts)
-	if len(all) != 1 || !strings.Contains(strings.Join(all[0].Incomplete, "; "), "limit for all of them") {
-		t.Errorf("got %v, want one exchange with too many bytes under way", summaries(all))
+	if len(all) != 1 || len(all[0].Incomplete) > 0 {
+		t.Errorf("got %v, want one whole exchange", summaries(all))
 	}
 }
 

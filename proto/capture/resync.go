@@ -15,7 +15,7 @@ func (p *parser) gap(n uint64, at mark) {
 		p.fault(fmt.Sprintf("%d bytes of the body were lost by the capture", min(n, p.left)))
 		p.msg.broken = true
 		if n <= p.left {
-			p.count(int(n), at)
+			p.msg.End = at.time
 			if p.left -= n; p.left == 0 {
 				p.bodyRead(at)
 			}

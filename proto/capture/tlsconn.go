@@ -55,7 +55,7 @@ func newTLSConn(client, server netip.AddrPort, keys *KeyLog, out output) *tlsCon
 }
 
 func (t *tlsConn) note(at mark, format string, args ...any) {
-	t.out.note(Note{Time: at.time, Client: t.client, Server: t.server, Text: fmt.Sprintf(format, args...)})
+	t.out.note(Note{Client: t.client, Server: t.server, Text: fmt.Sprintf(format, args...)})
 }
 
 // giveUp notes why nothing more of the connection is read.
@@ -71,8 +71,10 @@ func (t *tlsConn) giveUp(at mark, format string, args ...any) {
 	}
 }
 
-// account asks for the memory that a direction holds; the connection is given up when there is too little.
-func (t *tlsConn) account(h *tlsHalf, at mark) {
+// keep stores the beginning of a record, which may be part of buf. The connection is given up when there is too little memory.
+func (t *tlsConn) keep(h *tlsHalf, b []byte, at mark, used int) {
+	h.bufAt = mark{at.time, at.off + uint64(used), at.ack}
+	h.buf = append(h.buf[:0], b...)
 	if !h.loan.hold(t.out, len(h.buf)+len(h.handshake)) {
 		t.giveUp(at, "TLS: the records under way have more bytes than the limit for all of them")
 	}
@@ -91,8 +93,7 @@ func (t *tlsConn) data(dir int, b []byte, at mark) {
 	used := 0
 	if h.lost {
 		if used = t.resync(dir, b, at); h.lost {
-			h.keep(b[used:], at, used)
-			t.account(h, at)
+			t.keep(h, b[used:], at, used)
 			return
 		}
 	}
@@ -104,19 +105,12 @@ func (t *tlsConn) data(dir int, b []byte, at mark) {
 			return
 		}
 		if size == 0 {
-			h.keep(rest, at, used)
-			t.account(h, at)
+			t.keep(h, rest, at, used)
 			return
 		}
 		t.record(dir, rest[:size], mark{at.time, at.off + uint64(used), at.ack})
 		used += size
 	}
-}
-
-// keep stores the beginning of a record. b may be part of buf.
-func (h *tlsHalf) keep(b []byte, at mark, used int) {
-	h.bufAt = mark{at.time, at.off + uint64(used), at.ack}
-	h.buf = append(h.buf[:0], b...)
 }
 
 // recordSize returns the size of the record at the start of b, 0 when it is not whole yet.

@@ -189,59 +189,70 @@ func hexdumpHint(data []byte) *Hint {
 	return &Hint{Kind: "hexdump", Inner: inner, Text: "this is the output of xxd or hexdump: decode it with --in hex"}
 }
 
-// fromXxd reads the output of xxd: as it is by default, with -e, where each group has its last byte first, or with -b, in bits. The text
-// behind the bytes decides which of these it is.
-func fromXxd(text string) (inner []byte, ok bool) {
-	for _, form := range []struct {
-		base, digits int
-		reversed     bool
-	}{{16, 2, false}, {16, 2, true}, {2, 8, false}} {
-		inner, ok = nil, true
-		for line := range strings.Lines(text) {
-			var part []byte
-			if part, ok = xxdLine(strings.TrimRight(line, " \r\n"), form.base, form.digits, form.reversed); !ok {
-				break
-			}
-			inner = append(inner, part...)
+// xxdForms read one group as xxd prints it: by default, with -e, which has the last byte first, and with -b, in bits.
+var xxdForms = []func(group string) []byte{
+	hexBytes,
+	func(group string) []byte {
+		b := hexBytes(group)
+		slices.Reverse(b)
+		return b
+	},
+	func(group string) []byte {
+		b, err := strconv.ParseUint(group, 2, 8)
+		if err != nil || len(group) != 8 {
+			return nil
 		}
-		if ok {
-			return inner, len(inner) > 0
-		}
-	}
-	return nil, false
+		return []byte{byte(b)}
+	},
 }
 
-func xxdLine(line string, base, digits int, reversed bool) (bytes []byte, ok bool) {
+// hexBytes is nil for what is not hexadecimal.
+func hexBytes(text string) []byte {
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// fromXxd reads the output of xxd. The text behind the bytes decides in which form it is.
+func fromXxd(text string) (inner []byte, ok bool) {
+	for _, form := range xxdForms {
+		inner, ok = nil, true
+		for line := range strings.Lines(text) {
+			part := xxdLine(strings.TrimRight(line, " \r\n"), form)
+			inner, ok = append(inner, part...), ok && part != nil
+		}
+		if ok {
+			break
+		}
+	}
+	return inner, ok && len(inner) > 0
+}
+
+// xxdLine returns nil for a line that does not end with its bytes as text.
+func xxdLine(line string, form func(string) []byte) (bytes []byte) {
 	_, rest, _ := strings.Cut(line, ": ")
-	shown := "" // bytes as xxd shows them behind
+	shown := ""
 	for rest != "" {
 		var group string
 		group, rest, _ = strings.Cut(strings.TrimLeft(rest, " "), " ")
-		if len(group)%digits != 0 {
-			return nil, false
+		part := form(group)
+		if len(part) == 0 {
+			return nil
 		}
-		at := len(bytes)
-		for ; group != ""; group = group[digits:] {
-			b, err := strconv.ParseUint(group[:digits], base, 8)
-			if err != nil {
-				return nil, false
-			}
-			bytes = append(bytes, byte(b))
-		}
-		if reversed {
-			slices.Reverse(bytes[at:])
-		}
-		for _, b := range bytes[at:] {
+		for _, b := range part {
 			if b < ' ' || b > '~' {
 				b = '.'
 			}
 			shown += string(rune(b))
 		}
+		bytes = append(bytes, part...)
 		if strings.TrimSpace(rest) == strings.TrimSpace(shown) && strings.HasSuffix(rest, strings.TrimRight(shown, " ")) {
-			return bytes, true
+			return bytes
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // FromHexdump reads the output of xxd, hexdump -C, od -t x1, and of hexdump and od -x, whose words have their low byte first. ok is false

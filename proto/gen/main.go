@@ -6,10 +6,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sort"
 	"strings"
 
 	"github.com/bufbuild/protocompile"
@@ -46,19 +46,10 @@ func run(ctx context.Context, root string) error {
 }
 
 func compile(ctx context.Context, root string) (*pluginpb.CodeGeneratorRequest, error) {
-	paths, err := filepath.Glob(filepath.Join(root, "portal", "v1", "*.proto"))
+	names, err := fs.Glob(os.DirFS(root), "portal/v1/*.proto")
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, 0, len(paths))
-	for _, p := range paths {
-		rel, err := filepath.Rel(root, p)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, filepath.ToSlash(rel))
-	}
-	sort.Strings(names)
 	compiler := protocompile.Compiler{
 		Resolver:       &protocompile.SourceResolver{ImportPaths: []string{root}},
 		SourceInfoMode: protocompile.SourceInfoStandard,

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -51,7 +52,7 @@ func (p *printer) line(d *Decoded) {
 		}
 	}
 	fmt.Fprintf(p.Out, "%s %s %s %s %s %s>%s %s %s\n", d.Time().UTC().Format("15:04:05.000000"), address(d.Client),
-		method, decode.Terminal(target), status, in, out, latency, typesText(d))
+		method, decode.Terminal(target), status, in, out, latency, typeText(d.req)+" -> "+typeText(d.resp))
 }
 
 func address(a netip.AddrPort) string {
@@ -61,11 +62,7 @@ func address(a netip.AddrPort) string {
 	return a.String()
 }
 
-// typesText names both types without their package, as far as they are known; "~" is before a guess.
-func typesText(d *Decoded) string {
-	return typeText(d.req) + " -> " + typeText(d.resp)
-}
-
+// typeText names a type without its package, as far as it is known; "~" is before a guess.
 func typeText(b DecodedBody) string {
 	switch {
 	case b.guess != nil:
@@ -109,13 +106,6 @@ func (p *printer) body(name string, m *capture.Message, b DecodedBody) {
 	}
 }
 
-func contentTypeOf(m *capture.Message) string {
-	if t := m.Header.Get("Content-Type"); t != "" {
-		return t
-	}
-	return "no content type"
-}
-
 // guessText says that a type is a guess, and what else it may be.
 func guessText(g *decode.Guess) string {
 	if g == nil {
@@ -137,12 +127,14 @@ const rawTextBytes = 2000
 
 // raw shows a body without a type: a protobuf one by field numbers, text as it is, else what its bytes look like.
 func (p *printer) raw(name string, m *capture.Message, b DecodedBody) {
-	fmt.Fprintf(p.Out, "  %s: %d bytes of %s\n", name, len(b.data), decode.Terminal(contentTypeOf(m)))
 	contentType := m.Header.Get("Content-Type")
+	fmt.Fprintf(p.Out, "  %s: %d bytes of %s\n", name, len(b.data), decode.Terminal(cmp.Or(contentType, "no content type")))
 	raw := decode.Raw(b.data, decode.DefaultLimits())
 	switch {
 	case decode.MayBeProtobuf(contentType, true) && len(raw.Faults) == 0:
-		p.indented(raw.Text())
+		for line := range strings.Lines(raw.Text()) {
+			p.Out.WriteString("    " + line)
+		}
 	case decode.IsText(b.data):
 		text := string(b.data[:min(len(b.data), rawTextBytes)])
 		for line := range strings.Lines(text) {
@@ -153,12 +145,6 @@ func (p *printer) raw(name string, m *capture.Message, b DecodedBody) {
 		}
 	default:
 		p.hints(b)
-	}
-}
-
-func (p *printer) indented(text string) {
-	for line := range strings.Lines(text) {
-		p.Out.WriteString("    " + line)
 	}
 }
 
