@@ -10,7 +10,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// readsTopology has the app on a host of its own, and databases with the same tables on hosts of 0.4 CPU each, beside it or half a millisecond
+// readsTopology has the app on a host of its own, and databases with the same tables on hosts of 0.4 CPU each, next to it or half a millisecond
 // away.
 func readsTopology(t *testing.T, databases int, far bool) *topology.Topology {
 	t.Helper()
@@ -32,7 +32,7 @@ func readsTopology(t *testing.T, databases int, far bool) *topology.Topology {
 const readsTarget = 1.7
 
 // TestBenchLab measures what a second replica gives: GET /api/leaderboard, the app's heavy read, by 32 users for 4 s at a
-// time, straight from the app, over one database and over two, each held to 0.4 CPU, beside the app and half a millisecond away, in random order.
+// time, straight from the app, over one database and over two, each held to 0.4 CPU, next to the app and half a millisecond away, in random order.
 // make bench-lab runs it.
 func TestBenchLab(t *testing.T) {
 	rounds := benchRounds(t)

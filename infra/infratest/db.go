@@ -53,7 +53,7 @@ func Engines(tb testing.TB) []string {
 	return names
 }
 
-var found sync.Map // installs by their engine: servers are slow to say which they are
+var found sync.Map // installs by their engine: servers are slow to print their version
 
 func installed(tb testing.TB, engine dbserver.Engine) dbserver.Install {
 	tb.Helper()

@@ -148,7 +148,7 @@ type sent struct {
 	slow            int64
 }
 
-// TestServers sends the same hostile requests through nginx, Apache, H2O and Envoy, and reads their logs in all formats that are
+// TestServers sends the same hostile requests through nginx, Apache, H2O and Envoy, and reads their logs in each format that is
 // understood: every digest is as the sender knows it, and all digests of one server have the same times.
 func TestServers(t *testing.T) {
 	infratest.Real(t)
