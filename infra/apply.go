@@ -223,14 +223,25 @@ func (s *Site) whileAway(ctx context.Context, do func() error) error {
 	return errors.Join(err, failed)
 }
 
-// Down removes everything that was made, services first, in the reverse order of their start.
-func (s *Site) Down(ctx context.Context, holder string) (err error) {
-	release, err := s.driver.Lock(ctx, holder)
+// Down removes everything that was made, services first, in the reverse order of their start, and returns the name of the topology that
+// was applied last; "" when none was, or when what is on record of it cannot be read. What hosts have that are away stays on record.
+func (s *Site) Down(ctx context.Context, holder string) (name string, err error) {
+	var release func() error
+	if d, ok := s.driver.(host.PartLocker); ok {
+		release, _, err = d.LockPartly(ctx, holder) // takeDown tells what is away
+	} else {
+		release, err = s.driver.Lock(ctx, holder)
+	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	return s.takeDown(ctx)
+	if f, err := s.findPartly(ctx); err == nil {
+		if g, _ := f.current(); g != nil {
+			name = g.Topology.Name
+		}
+	}
+	return name, s.takeDown(ctx)
 }
 
 // takeDown goes on past hosts that are away, which stay on record, and past inventories that cannot be read.

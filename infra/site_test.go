@@ -131,7 +131,7 @@ func TestSwap(t *testing.T) {
 			if _, text, err := apply(t, driver, s, infra.ApplyOptions{}); err != nil || text != "nothing to do\n" {
 				t.Errorf("the same again: got %q (%v), want nothing to do", text, err)
 			}
-			if err := infra.NewSite(driver, s).Down(t.Context(), "test"); err != nil {
+			if _, err := infra.NewSite(driver, s).Down(t.Context(), "test"); err != nil {
 				t.Error(err)
 			}
 			if left, err := filepath.Glob(filepath.Join(s.StateDir, "hosts/local/s[0-9]*")); err != nil || len(left) > 0 {

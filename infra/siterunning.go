@@ -52,20 +52,6 @@ func (s *Site) up(f *found) (*goal, error) {
 	return g, nil
 }
 
-// Standing is the name of the topology that was applied last, whole or not; "" when none was, or when what is on record of it
-// cannot be read.
-func (s *Site) Standing(ctx context.Context) string {
-	f, err := s.findPartly(ctx)
-	if err != nil {
-		return ""
-	}
-	defer f.act()
-	if g, _ := f.current(); g != nil {
-		return g.Topology.Name
-	}
-	return ""
-}
-
 // Running is a topology that is up.
 type Running struct {
 	// BaseURL is where the proxy listens: "http://127.0.0.1:PORT".
@@ -140,19 +126,20 @@ func (s *Site) Tunable(ctx context.Context) (*Running, error) {
 // Hash is the one of the topology, as it was declared.
 func (r *Running) Hash() string { return r.goal.Hash }
 
-// Subject is what the site runs, as commands act on it, on those hosts that can be asked; the error names the others, too.
-func (s *Site) Subject(ctx context.Context) (*subject.Subject, error) {
+// Subject is what the site runs, as commands act on it, on those hosts that can be asked, and the topology's name; the error names the
+// others, too.
+func (s *Site) Subject(ctx context.Context) (sub *subject.Subject, name string, err error) {
 	p, err := s.standing(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer p.found.act()
 	r, err := s.attached(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	sub, err := r.Subject()
-	return sub, errors.Join(err, p.found.missing())
+	sub, err = r.Subject()
+	return sub, r.Topology().Name, errors.Join(err, p.found.missing())
 }
 
 // attached is what runs on the hosts that can be asked.

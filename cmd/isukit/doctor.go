@@ -136,11 +136,12 @@ func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
-	site := infra.NewSite(driver, spec)
-	if err := o.wantUp(ctx, site); err != nil {
-		return nil, err
+	sub, up, lacking := infra.NewSite(driver, spec).Subject(ctx)
+	if sub != nil || errors.Is(lacking, infra.ErrNothingUp) {
+		if err := o.wantUp(up); err != nil {
+			return nil, err
+		}
 	}
-	sub, lacking := site.Subject(ctx)
 	if sub == nil {
 		return nil, lacking
 	}
@@ -148,27 +149,19 @@ func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, e
 	return seen, errors.Join(err, lacking)
 }
 
-// wantUp wants the topology that was asked for to be the one that is up.
-func (o doctorOptions) wantUp(ctx context.Context, site *infra.Site) error {
+// wantUp wants the topology that was asked for to be the one that is up; "" is for none.
+func (o doctorOptions) wantUp(up string) error {
 	if o.topology == "" {
 		return nil
 	}
 	want, err := readTopology(o.topology)
-	if err != nil {
+	if err != nil || up == want.Name {
 		return err
 	}
-	st, err := site.Status(ctx)
-	if st == nil { // otherwise the report shows what is up, though not all hosts respond
-		return err
+	if up += " is"; up == " is" {
+		up = "none is"
 	}
-	if st.Topology != want.Name {
-		up := "none is"
-		if st.Topology != "" {
-			up = st.Topology + " is"
-		}
-		return ui.UsageError(fmt.Errorf("topology %s does not run with driver %s (%s)", want.Name, o.driver, up), "isukit topology apply "+o.topology+" --driver "+o.driver)
-	}
-	return nil
+	return ui.UsageError(fmt.Errorf("topology %s does not run with driver %s (%s)", want.Name, o.driver, up), "isukit topology apply "+o.topology+" --driver "+o.driver)
 }
 
 // ofThisMachine looks at the machine that isukit runs on, and at the databases that were named.

@@ -170,8 +170,31 @@ func TestRealHosts(t *testing.T) {
 	s.finalUnits(t)
 	s.project(t)
 	s.team(t)
-	s.isukit(t, ui.ExitOK, "topology", "down", "--driver", "ssh", "-q")
+	s.downPartly(t)
 	s.wantAsBefore(t, before)
+}
+
+// downPartly removes what is up while a server is away, which is asked once, and what that one has when it is back.
+func (s *realSite) downPartly(t *testing.T) {
+	t.Helper()
+	if err := s.lab.Cable(t.Context(), "s2", false); err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(s.trips)
+	out := s.isukit(t, ui.ExitFailed, "topology", "down", "--driver", "ssh")
+	if n := trips(t, s.trips); n["10.77.0.12"] != 1 || !strings.Contains(out, "host s2: host unreachable") || !strings.Contains(out, "once it answers") {
+		t.Errorf("down while s2 is away, which was asked %d times:\n%s", n["10.77.0.12"], out)
+	}
+	if left := s.lab.Must(t, "s1", "ls -d /var/lib/isukit /etc/systemd/system/isukit-* 2>/dev/null; true"); left != "" {
+		t.Errorf("left on s1 by a down while s2 is away:\n%s", left)
+	}
+	if err := s.lab.Cable(t.Context(), "s2", true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.lab.Awake(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.isukit(t, ui.ExitOK, "topology", "down", "--driver", "ssh", "-q")
 }
 
 // finalUnits has isukit final look at units on s3: only those count that a boot starts.
@@ -203,7 +226,7 @@ func (s *realSite) away(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Remove(s.trips)
-	commands := [][]string{{"topology", "status"}, {"topology", "verify"}, {"doctor", "--only", "disk-full"}}
+	commands := [][]string{{"topology", "status"}, {"topology", "verify"}, {"doctor", "-t", "final-1", "--only", "disk-full"}}
 	codes, outs := make([]int, len(commands)), make([]string, len(commands))
 	var all sync.WaitGroup
 	for n, args := range commands { // in parallel: each waits for the silent one

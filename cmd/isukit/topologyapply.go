@@ -247,8 +247,8 @@ func newTopologyDownCmd(s streams) *cobra.Command {
 			return o.onTopology(cmd, s, "", true, func(ctx context.Context, opened *round.Opened, placed *site.Site) error {
 				return runPlacedDown(ctx, cmd, opened, placed, s)
 			}, func(ctx context.Context, site *infra.Site) error {
-				name := site.Standing(ctx)
-				if err := site.Down(ctx, round.UserName()); err != nil || isQuiet(cmd) {
+				name, err := site.Down(ctx, round.UserName())
+				if err != nil || isQuiet(cmd) {
 					return err
 				}
 				if name == "" {

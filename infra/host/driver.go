@@ -40,6 +40,12 @@ type Driver interface {
 	Close(ctx context.Context) error
 }
 
+// PartLocker is a Driver that can do without hosts that are unreachable.
+type PartLocker interface {
+	// LockPartly is Lock of the hosts that can be reached; away is why others cannot. These are not asked until release is called.
+	LockPartly(ctx context.Context, holder string) (release func() error, away, err error)
+}
+
 // Want is a host as a topology declares it.
 type Want struct {
 	Name string `json:"name"` // letters, digits, '-' and '_'; at most MaxName of them

@@ -25,6 +25,7 @@ type client struct {
 	control string // directory of sockets
 	sudo    bool
 	locked  *sync.Map // by name: hosts whose locks the driver has; nil where nothing may be done that needs root
+	away    *sync.Map // by name: why hosts could not be locked
 }
 
 // connectSeconds is how long a connection may take to be made, and sshd then to answer, for which it is tried greetings times: one on a
@@ -118,6 +119,9 @@ func (c *client) holds() bool {
 
 // script runs a script and returns how it ended. The error is a *host.Fault where the host could not be reached or used.
 func (c *client) script(ctx context.Context, script string, input []byte, limit int) (res host.Result, err error) {
+	if err, ok := c.away.Load(c.name); ok {
+		return res, err.(error)
+	}
 	for range greetings {
 		if res, err = c.try(ctx, script, input, limit); !busy(err) {
 			break

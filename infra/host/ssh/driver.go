@@ -42,6 +42,7 @@ type Driver struct {
 	used   sync.Map // of host.Want: hosts with a connection, maybe
 	nodes  sync.Map // by record: those that were asked for
 	locked sync.Map // by name, as locks
+	away   sync.Map // by name: why hosts could not be locked, while the others are
 	first  func(host.About) ([]host.Op, []string)
 
 	mu     sync.Mutex
@@ -187,7 +188,7 @@ func (d *Driver) client(w host.Want, sudo bool) *client {
 		dest = w.Name
 	}
 	d.used.Store(w, true)
-	return &client{name: w.Name, dest: Destination(dest), opts: d.opts, control: d.control, sudo: sudo, locked: &d.locked}
+	return &client{name: w.Name, dest: Destination(dest), opts: d.opts, control: d.control, sudo: sudo, locked: &d.locked, away: &d.away}
 }
 
 // Ensure implements host.Driver: it finds out what the hosts are, and makes isukit's directory there. What a host has is
@@ -222,8 +223,8 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	if err := sameMachine(list); err != nil {
 		return err
 	}
-	if err := d.lockMore(ctx, list); err != nil {
-		return err
+	if away, err := d.lockMore(ctx, list); away != nil || err != nil {
+		return errors.Join(away, err)
 	}
 	if err := d.write(list); err != nil {
 		return err
@@ -270,10 +271,13 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 		return record{}, err
 	}
 	r := record{Want: w}
-	fields := map[string]string{}
+	fields, least := map[string]string{}, map[string]float64{}
 	for line := range strings.Lines(out) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
 		fields[k] = v
+		if n, err := strconv.ParseFloat(v, 64); err == nil && n > 0 && (least[k] == 0 || n < least[k]) {
+			least[k] = n
+		}
 	}
 	r.Machine = fields["machine"]
 	if fields["uid"] != "0" {
@@ -289,12 +293,12 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 	r.About.Arch = goArch[fields["arch"]]
 	r.About.Threads, _ = strconv.Atoi(fields["cpus"])
 	r.About.CPUs = float64(r.About.Threads)
-	if quota, err := strconv.ParseFloat(fields["quota"], 64); err == nil && quota > 0 {
+	if quota := least["quota"]; quota > 0 {
 		r.About.CPUs = min(r.About.CPUs, quota)
 	}
 	kib, _ := strconv.ParseInt(fields["memory"], 10, 64)
 	r.About.MemoryBytes = kib << 10
-	if limit, err := strconv.ParseInt(fields["limit"], 10, 64); err == nil && limit > 0 {
+	if limit := int64(least["limit"]); limit > 0 {
 		r.About.MemoryBytes = min(r.About.MemoryBytes, limit)
 	}
 	if net.ParseIP(r.About.Address) == nil || r.About.Threads < 1 || kib < 1 {
@@ -306,19 +310,21 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 // goArch are Go's names of what uname calls machines.
 var goArch = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "i686": "386", "armv7l": "arm", "armv6l": "arm"}
 
-// askScript tells what a host is. It runs as the user who logs in. The limits are those of a container that the host may be.
+// askScript tells what a host is. It runs as the user who logs in. The limits are those of a container that the host may be, and of the
+// slice of systemd's in which services run; each may be there several times.
 const askScript = `echo "uid=$(id -u)"
 why=$(sudo -n true 2>&1); echo "sudo=$?"; printf 'why=%s\n' "$(printf '%s' "$why" | tail -n 1)"
 set -- ${SSH_CONNECTION:-}; echo "address=${3:-}"
 echo "arch=$(uname -m)"
 echo "cpus=$(nproc)"
 sed -n 's/^MemTotal: *\([0-9]*\) kB$/memory=\1/p' /proc/meminfo
-limit=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null | head -n 1); echo "limit=$limit"
-quota=$(awk '$1 != "max" { print $1 / $2 }' /sys/fs/cgroup/cpu.max 2>/dev/null)
-for dir in cpu cpu,cpuacct; do # of version 1, with a quota of -1 where there is none
-	[ -n "$quota" ] || quota=$(cd /sys/fs/cgroup/$dir 2>/dev/null && cat cpu.cfs_quota_us cpu.cfs_period_us | awk 'NR == 1 { q = $1; next } q > 0 { print q / $1 }')
-done
-echo "quota=$quota"
+cd /sys/fs/cgroup 2>/dev/null && for dir in . memory cpu cpu,cpuacct; do # version 2, and the controllers of version 1
+	for dir in $dir $dir/system.slice; do
+		sed 's/^/limit=/' $dir/memory.max $dir/memory.limit_in_bytes
+		awk '$1 != "max" { print "quota=" $1 / $2 }' $dir/cpu.max
+		cat $dir/cpu.cfs_quota_us $dir/cpu.cfs_period_us | awk 'NR == 1 { q = $1; next } q > 0 { print "quota=" q / $1 }'
+	done
+done 2>/dev/null
 echo "machine=$(cat /etc/machine-id /etc/ssh/ssh_host_*_key.pub 2>/dev/null | sha256sum | cut -d ' ' -f 1)"
 echo "systemctl=$(PATH=$PATH:/usr/bin:/bin command -v systemctl)"
 `

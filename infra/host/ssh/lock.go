@@ -41,24 +41,34 @@ rm -f /run/isukit.holder
 
 // Lock implements host.Driver. Hosts that come into use while it is held are locked, too.
 func (d *Driver) Lock(ctx context.Context, holder string) (release func() error, err error) {
+	release, away, err := d.LockPartly(ctx, holder)
+	if away != nil {
+		return nil, errors.Join(away, release())
+	}
+	return release, err
+}
+
+// LockPartly implements host.PartLocker.
+func (d *Driver) LockPartly(ctx context.Context, holder string) (release func() error, away, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.holder.Name != "" {
-		return nil, &host.LockedError{Driver: d.Name(), Holder: d.holder}
+		return nil, nil, &host.LockedError{Driver: d.Name(), Holder: d.holder}
 	}
 	list, err := d.read()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d.holder = who(holder)
-	if err := d.lockMore(ctx, list); err != nil {
-		return nil, errors.Join(err, d.unlock())
+	away, err = d.lockMore(ctx, list)
+	if err != nil {
+		return nil, nil, errors.Join(err, d.unlock())
 	}
 	return func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return d.unlock()
-	}, nil
+	}, away, nil
 }
 
 func who(holder string) host.Holder {
@@ -70,14 +80,15 @@ func who(holder string) host.Holder {
 }
 
 // lockMore locks those hosts that are not locked yet, if somebody holds the lock. It connects to all of them at once, and takes one
-// after another, in order: of two who do so at the same time one gets them all.
-func (d *Driver) lockMore(ctx context.Context, list []record) error {
+// after another, in order: of two who do so at the same time one gets them all. Those that are unreachable are in away, and are not
+// asked again while the lock is held.
+func (d *Driver) lockMore(ctx context.Context, list []record) (away, err error) {
 	if d.holder.Name == "" {
-		return nil
+		return nil, nil
 	}
 	holder, err := json.Marshal(d.holder)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var more []*hostLock
 	for _, r := range list {
@@ -102,12 +113,16 @@ func (d *Driver) lockMore(ctx context.Context, list []record) error {
 		if err == nil {
 			d.locks[l.host] = l
 			d.locked.Store(l.host, true)
-		} else {
-			_ = l.cmd.Process.Kill() // it may be waiting for a host that is gone
-			_ = l.release()          // the first error says it
+			continue
+		}
+		_ = l.cmd.Process.Kill() // it may be waiting for a host that is gone
+		_ = l.release()          // the first error says it
+		if errors.Is(err, host.ErrUnreachable) {
+			d.away.Store(l.host, err)
+			away, err = errors.Join(away, err), nil
 		}
 	}
-	return err
+	return away, err
 }
 
 // startLock connects to a host, and is ready to take the lock there.
@@ -192,6 +207,7 @@ func (d *Driver) unlock() error {
 		d.locked.Delete(name)
 	}
 	d.holder = host.Holder{}
+	d.away.Clear()
 	return errors.Join(errs...)
 }
 

@@ -97,7 +97,7 @@ func site(t *testing.T, dir string) {
 	if p, err := s.Apply(t.Context(), infra.ApplyOptions{Holder: "another"}); err != nil || !p.Empty() {
 		t.Errorf("the same by another: got %v, %v; want nothing to do", p, err)
 	}
-	if err := s.Down(t.Context(), "another"); err != nil {
+	if _, err := s.Down(t.Context(), "another"); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"a", "b"} {
