@@ -118,7 +118,7 @@ func areEnabled(ctx context.Context, at host.Host, services project.ServicesOn) 
 	if at == nil {
 		return fmt.Errorf("host %s is unreachable", services.Host)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // systemd looks at every unit, which takes a busy host its time
 	defer cancel()
 	res, err := at.Run(ctx, host.Command{Argv: append([]string{"sh", "-c", bootScript, "sh"}, services.Units...)})
 	if err == nil && res.Code != 0 {

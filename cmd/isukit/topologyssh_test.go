@@ -201,8 +201,8 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 		{[]string{"topology", "down", "--driver", "ssh", "-q"}, apply},
 		{final, final},
 	}
-	if os.Getenv("ISUKIT_KILLS") == "" { // each takes a minute
-		n := random.IntN(len(cases))
+	if os.Getenv("ISUKIT_KILLS") == "" { // each takes a minute, and the last one plays rounds
+		n := random.IntN(len(cases) - 1)
 		cases = cases[n : n+1]
 	}
 	for _, tt := range cases {
