@@ -131,7 +131,7 @@ func (s *sshSite) cutOff(t *testing.T, nth int, after time.Duration, args ...str
 		if err := s.lab.Cable(t.Context(), name, false); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(20 * time.Second) // longer than ssh waits for an answer
+		time.Sleep(35 * time.Second) // longer than ssh waits for an answer
 		if err := s.lab.Cable(t.Context(), name, true); err != nil {
 			t.Error(err)
 		}

@@ -29,10 +29,12 @@ type client struct {
 }
 
 // connectSeconds is how long a connection may take to be made, and sshd then to answer, for which it is tried greetings times: one on a
-// busy host takes its time.
+// busy host takes its time. A connection that is there is given as long without an answer: aliveSeconds, aliveCount times.
 const (
 	connectSeconds = 10
 	greetings      = 3
+	aliveSeconds   = 5
+	aliveCount     = connectSeconds * greetings / aliveSeconds
 )
 
 // busy tells whether a host took a connection whose sshd did not answer.
@@ -55,7 +57,7 @@ var newer = sync.OnceValue(func() (args []string) {
 func (c *client) args() []string {
 	args := append(newer(),
 		"-T", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no", "-o", "ClearAllForwardings=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
-		"-o", fmt.Sprintf("ConnectTimeout=%d", connectSeconds), "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
+		"-o", fmt.Sprintf("ConnectTimeout=%d", connectSeconds), "-o", fmt.Sprintf("ServerAliveInterval=%d", aliveSeconds), "-o", fmt.Sprintf("ServerAliveCountMax=%d", aliveCount),
 		"-o", "ControlMaster=auto", "-o", "ControlPath="+c.control+"/%C", "-o", "ControlPersist=60",
 	)
 	if c.opts.ConfigFile != "" {
