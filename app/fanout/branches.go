@@ -185,23 +185,8 @@ func (p *group) prepared(ctx context.Context, m *member) ([]string, error) {
 // settle ends what the dead processes had prepared on the replicas in service, and forgets their decisions. Refusals stay: a packet that
 // would commit may still wait for a lock on its server.
 func (b *branches) settle(ctx context.Context, dead []string) error {
-	isDead := map[string]bool{}
-	for _, id := range dead {
-		isDead[id] = true
-	}
-	for _, m := range b.p.view.Load().readers {
-		xids, err := b.p.prepared(ctx, m)
-		if err != nil {
-			return err
-		}
-		for _, xid := range xids {
-			if !isDead[b.p.processOf(xid)] {
-				continue
-			}
-			if err := b.end(ctx, m, xid); err != nil {
-				return fmt.Errorf("replica %s: end %s: %w", m.name, xid, err)
-			}
-		}
+	if err := b.endAll(ctx, dead); err != nil {
+		return err
 	}
 	b.mu.Lock()
 	b.gone = append(b.gone, dead...)
@@ -236,20 +221,26 @@ func (b *branches) endStrays(ctx context.Context) {
 	b.mu.Lock()
 	gone := slices.Clone(b.gone)
 	b.mu.Unlock()
-	if len(gone) == 0 {
-		return
+	if len(gone) > 0 {
+		_ = b.endAll(ctx, gone) // tried again at the next call
 	}
+}
+
+// endAll ends what these processes have prepared on the replicas in service.
+func (b *branches) endAll(ctx context.Context, ids []string) error {
+	var errs []error
 	for _, m := range b.p.view.Load().readers {
 		xids, err := b.p.prepared(ctx, m)
-		if err != nil {
-			continue
-		}
+		errs = append(errs, err)
 		for _, xid := range xids {
-			if slices.Contains(gone, b.p.processOf(xid)) {
-				_ = b.end(ctx, m, xid) // tried again at the next call
+			if slices.Contains(ids, b.p.processOf(xid)) {
+				if err := b.end(ctx, m, xid); err != nil {
+					errs = append(errs, fmt.Errorf("replica %s: end %s: %w", m.name, xid, err))
+				}
 			}
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // watch tidies up, and settles what other processes left when they died, until ctx ends.

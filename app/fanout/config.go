@@ -76,9 +76,6 @@ type Config struct {
 	// own processes: it refuses writes, is no app process, opens although a replica in service does not answer, and
 	// compares nothing by itself. Mode is to be the app's.
 	Observer bool
-	// ReportEjections makes a write return a *WriteError with fate Applied when it was applied on every replica that is
-	// still in service but one had to be ejected for it. Default: such a write succeeds, and OnEject and Status tell.
-	ReportEjections bool
 	// OnEject, if set, is called when this process ejects a replica, or, in ModeReplicated, leaves it out of reads. It must
 	// return at once and not use the Pool.
 	OnEject func(replica, reason string)

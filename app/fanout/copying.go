@@ -3,7 +3,6 @@ package fanout
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,8 +24,7 @@ func (k *copying) open(ctx context.Context) error {
 	k.strikes = make([]atomic.Int32, len(k.p.members))
 	k.dialect = mysqlDialect
 	source := k.p.members[0]
-	var version string
-	err := source.admin.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version)
+	version, err := source.value(ctx, "SELECT VERSION()")
 	if err == nil && strings.Contains(strings.ToLower(version), "mariadb") {
 		k.dialect = mariadbDialect
 	}
@@ -154,8 +152,7 @@ func (k *copying) kept(m *member) string {
 func (k *copying) fromSource(ctx context.Context, row map[string]string) bool {
 	ctx, cancel := context.WithTimeout(ctx, k.p.cfg.ProbeTimeout)
 	defer cancel()
-	var id string
-	err := k.p.members[0].admin.QueryRowContext(ctx, k.dialect.sourceID).Scan(&id)
+	id, err := k.p.members[0].value(ctx, k.dialect.sourceID)
 	// A replica that has not reached its source yet does not know its id.
 	return err != nil || row[k.dialect.copied] == id || row[k.dialect.copied] == "" || row[k.dialect.copied] == "0"
 }
@@ -179,9 +176,7 @@ func (k *copying) statusRow(ctx context.Context, m *member) (map[string]string, 
 func (k *copying) position(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.p.cfg.ProbeTimeout)
 	defer cancel()
-	var position string
-	err := k.p.members[0].admin.QueryRowContext(ctx, k.dialect.position).Scan(&position)
-	return position, err
+	return k.p.members[0].value(ctx, k.dialect.position)
 }
 
 // reached waits until m has executed position, for limit at most.
@@ -191,9 +186,8 @@ func (k *copying) reached(ctx context.Context, m *member, position string, limit
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit+k.p.cfg.ProbeTimeout)
 	defer cancel()
-	var got sql.NullInt64
-	err := m.admin.QueryRowContext(ctx, k.dialect.wait(position, limit)).Scan(&got)
-	return got.Valid && got.Int64 == 0, err
+	got, err := m.value(ctx, k.dialect.wait(position, limit))
+	return got == "0", err
 }
 
 // note makes reason the reason for which m is not read; nothing means that it is.

@@ -17,7 +17,7 @@ type Fate string
 // The fates of a write that did not simply succeed.
 const (
 	NotApplied Fate = "not applied" // on no replica in service; it may be tried again
-	Applied    Fate = "applied"     // on every replica in service, and a replica was ejected
+	Applied    Fate = "applied"     // on every replica in service, and one had to be ejected, which could not be recorded
 	Unknown    Fate = "unknown"     // perhaps; only reading the data tells
 )
 

@@ -275,7 +275,7 @@ func (t *orderedTxn) keep(parts []*part, errs []error, good func(error) bool, fa
 			recorded = false
 		}
 	}
-	if we.Fate == Applied && recorded && !t.c.p.cfg.ReportEjections {
+	if we.Fate == Applied && recorded {
 		return nil
 	}
 	return we

@@ -192,7 +192,6 @@ func TestReplicaThatIsGoneIsEjectedAndNamed(t *testing.T) {
 	var named atomic.Value
 	p, servers := fakes(t, 3, func(c *fanout.Config) {
 		c.OnEject = func(replica, reason string) { named.Store(replica) }
-		c.ReportEjections = true
 	})
 	if _, err := p.DB().Exec("UPDATE t SET a = 1"); err != nil {
 		t.Fatal(err)

@@ -192,8 +192,7 @@ func (l *lockedRange) mendSome(ctx context.Context, verb string, from, to int, k
 	if err != nil || count == 0 {
 		return Mended{Deleted: gone}, err
 	}
-	one := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + ")"
-	text := fmt.Sprintf("%s INTO %s (%s) VALUES %s", verb, quoteName(l.t.name), names(columns), strings.TrimSuffix(strings.Repeat(one+", ", count), ", "))
+	text := fmt.Sprintf("%s INTO %s (%s) VALUES %s", verb, quoteName(l.t.name), names(columns), commas("("+commas("?", len(columns))+")", count))
 	_, err = l.conns[to].ExecContext(ctx, text, values...)
 	return Mended{Deleted: gone, Inserted: int64(count)}, err
 }

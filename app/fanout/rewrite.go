@@ -188,11 +188,11 @@ func named(list []string, t *sqltext.Table, key []string, picked [][]driver.Valu
 
 // asArg is a value that was read, as an argument that means the same.
 func asArg(v driver.Value, columnType string) driver.Value {
-	if b, ok := v.([]byte); ok && !(columnInfo{dataType: columnType}).bytes() {
-		return string(b)
-	}
-	return v
+	return columnInfo{dataType: columnType}.value(v)
 }
+
+// commas are n times s.
+func commas(s string, n int) string { return strings.TrimSuffix(strings.Repeat(s+", ", n), ", ") }
 
 // sendRows runs the query of an INSERT ... SELECT on the first replica, under locks, and has its rows inserted.
 func (t *orderedTxn) sendRows(ctx context.Context, q call) (call, error) {
@@ -220,22 +220,15 @@ func (t *orderedTxn) sendRows(ctx context.Context, q call) (call, error) {
 	if len(set.rows) == 0 {
 		return call{st: q.st, v: &sqltext.Verdict{}, text: "", args: nil}, nil
 	}
-	one := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(set.columns)), ", ") + ")"
-	var b strings.Builder
-	b.WriteString(head + " VALUES " + one)
 	var values []driver.NamedValue
-	for i, row := range set.rows {
-		if i > 0 {
-			b.WriteString(", " + one)
-		}
+	for _, row := range set.rows {
 		for j, v := range row {
 			values = append(values, driver.NamedValue{Value: asArg(v, lowerType(set.types, j))})
 		}
 	}
-	tail := sqltext.Span{Pos: f.Query.End, End: len(q.text), Arg: f.Query.Arg + f.Query.Args, Args: len(q.args)}
-	s, a := cut(q, tail)
-	b.WriteString(" " + s)
-	return t.rewrite(q, b.String(), append(values, a...))
+	s, a := cut(q, sqltext.Span{Pos: f.Query.End, End: len(q.text), Arg: f.Query.Arg + f.Query.Args, Args: len(q.args)})
+	text = head + " VALUES " + commas("("+commas("?", len(set.columns))+")", len(set.rows)) + " " + s
+	return t.rewrite(q, text, append(values, a...))
 }
 
 func lowerType(types []string, i int) string {

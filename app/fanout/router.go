@@ -132,11 +132,16 @@ func (c *routed) ExecContext(ctx context.Context, text string, args []driver.Nam
 	if c.tx == nil && c.r.texts.Get(text).Kind == sqltext.Session {
 		return c.everywhere(ctx, text, args)
 	}
+	return onGroup(ctx, c, text, func(sub *conn) (driver.Result, error) { return sub.ExecContext(ctx, text, args) })
+}
+
+// onGroup calls f with the connection of text's group.
+func onGroup[T any](ctx context.Context, c *routed, text string, f func(*conn) (T, error)) (out T, err error) {
 	sub, err := c.to(ctx, text)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	return sub.ExecContext(ctx, text, args)
+	return f(sub)
 }
 
 func (c *routed) everywhere(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
@@ -162,20 +167,12 @@ func (c *routed) inAll(ctx context.Context, f func(*conn) error) error {
 
 // QueryContext runs text in its group.
 func (c *routed) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	sub, err := c.to(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	return sub.QueryContext(ctx, text, args)
+	return onGroup(ctx, c, text, func(sub *conn) (driver.Rows, error) { return sub.QueryContext(ctx, text, args) })
 }
 
 // PrepareContext prepares text in its group.
 func (c *routed) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
-	sub, err := c.to(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	return sub.PrepareContext(ctx, text)
+	return onGroup(ctx, c, text, func(sub *conn) (driver.Stmt, error) { return sub.PrepareContext(ctx, text) })
 }
 
 // BeginTx begins a transaction; its first statement with a table chooses the group.

@@ -24,6 +24,13 @@ func (m *member) list(ctx context.Context, query string, args ...any) ([][]strin
 	return list, nil
 }
 
+// value is the one value that a query about m gives; NULL is empty.
+func (m *member) value(ctx context.Context, query string) (string, error) {
+	var s sql.NullString
+	err := m.admin.QueryRowContext(ctx, query).Scan(&s)
+	return s.String, err
+}
+
 // texts are the columns and rows of a query.
 func texts(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

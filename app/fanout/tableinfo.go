@@ -24,24 +24,12 @@ type columnInfo struct {
 	generated bool
 }
 
-// text reports whether values of the column are characters: they travel as strings, in the connection's character set.
-func (c columnInfo) text() bool {
-	switch c.dataType {
-	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json", "uuid", "inet4", "inet6":
-		return true
-	}
-	return false
-}
+// textTypes are the types whose values are characters: they travel as strings, in the connection's character set.
+var textTypes = []string{"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set", "json", "uuid", "inet4", "inet6"}
 
-// bytes reports whether values of the column are bytes.
-func (c columnInfo) bytes() bool {
-	switch c.dataType {
-	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit", "vector",
-		"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection":
-		return true
-	}
-	return false
-}
+// byteTypes are those whose values are bytes.
+var byteTypes = []string{"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit", "vector",
+	"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection"}
 
 // digest is an SQL expression whose text differs when the column's value does. Long values go by a digest of their own: the text of a row
 // must stay below max_allowed_packet.
@@ -53,7 +41,7 @@ func (c columnInfo) digest() string {
 		return "COALESCE(SHA2(" + q + ", 256), 'NULL')"
 	case c.dataType == "float":
 		return "COALESCE(" + c.exact() + ", 'NULL')"
-	case c.text() || c.bytes():
+	case slices.Contains(textTypes, c.dataType), slices.Contains(byteTypes, c.dataType):
 		return "COALESCE(HEX(" + q + "), 'NULL')"
 	default:
 		return "COALESCE(" + q + ", 'NULL')"
@@ -148,9 +136,8 @@ func infoOf(t *sqltext.Table) *tableInfo {
 
 // value turns what the driver read from the column into what it must be given to mean the same.
 func (c columnInfo) value(v any) any {
-	b, ok := v.([]byte)
-	if !ok || c.bytes() {
-		return v
+	if b, ok := v.([]byte); ok && !slices.Contains(byteTypes, c.dataType) {
+		return string(b)
 	}
-	return string(b)
+	return v
 }

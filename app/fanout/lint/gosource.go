@@ -4,23 +4,10 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 )
-
-// goPackages are the Go files by directory.
-func goPackages(files []source) map[string][]source {
-	packages := map[string][]source{}
-	for _, f := range files {
-		if filepath.Ext(f.path) == ".go" {
-			dir := filepath.Dir(f.path)
-			packages[dir] = append(packages[dir], f)
-		}
-	}
-	return packages
-}
 
 // goFile finds statements in one package.
 type goReader struct {
@@ -42,7 +29,7 @@ type assign struct {
 }
 
 // goStatements are those of one package. A file that cannot be parsed is an error, after the others were read.
-func goStatements(_ string, files []source) ([]statement, error) {
+func goStatements(files []source) ([]statement, error) {
 	g := &goReader{fset: token.NewFileSet(), consts: map[string]ast.Expr{}, used: map[token.Pos]bool{}}
 	var trees []*ast.File
 	var failed error

@@ -84,21 +84,23 @@ func Paths(ctx context.Context, paths []string, opts Options) (*Report, error) {
 	}
 	r.Files = len(files)
 	var all []statement
-	for dir, list := range goPackages(files) {
-		found, err := goStatements(dir, list)
-		if err != nil {
-			r.Skipped = append(r.Skipped, err.Error())
-		}
-		all = append(all, found...)
-	}
+	packages := map[string][]source{}
 	for _, f := range files {
 		switch ext := filepath.Ext(f.path); ext {
 		case ".go":
+			packages[filepath.Dir(f.path)] = append(packages[filepath.Dir(f.path)], f)
 		case ".sql":
 			all = append(all, sqlStatements(f)...)
 		default:
 			all = append(all, otherStatements(f, languages[ext])...)
 		}
+	}
+	for _, list := range packages {
+		found, err := goStatements(list)
+		if err != nil {
+			r.Skipped = append(r.Skipped, err.Error())
+		}
+		all = append(all, found...)
 	}
 	s, err := r.schema(opts, all)
 	if err != nil {

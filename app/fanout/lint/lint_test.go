@@ -183,7 +183,7 @@ func FuzzSources(f *testing.F) {
 		}
 		s, _ := NewSchema()
 		list := sqlStatements(source{"a.sql", text})
-		found, _ := goStatements(".", []source{{"a.go", text}})
+		found, _ := goStatements([]source{{"a.go", text}})
 		for _, st := range append(list, found...) {
 			s.Judge(st.text)
 		}
