@@ -63,7 +63,7 @@ func (t *orderedTxn) narrow(q call) bool {
 	case f.Rows != nil:
 		return !q.st.Queries() && !f.Ignore
 	case q.v.Is(sqltext.PickRows):
-		return true
+		return !q.st.Queries() // what it sets may come from rows that nobody holds
 	}
 	return f.Table != "" && len(q.st.Equals) > 0 && picks(t.table(q), q.st.Equals, q.args)
 }

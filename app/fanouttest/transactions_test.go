@@ -19,7 +19,7 @@ import (
 func TestSnapshot(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		c := startCluster(t, engine, 2)
-		c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+		c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1, 1), (2, 2)")
 		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeKeyed} {
 			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
 				c.execShop(t, "UPDATE t SET v = id")
@@ -50,6 +50,7 @@ func TestSnapshot(t *testing.T) {
 				_, err = loose.Exec("UPDATE t SET v = 5 WHERE id = ?", 1)
 				must(t, err)
 				refusedBy(t, loose, "UPDATE t SET v = 5 WHERE v > 1", "READ COMMITTED")
+				refusedBy(t, loose, "UPDATE t SET v = (SELECT COUNT(*) FROM u) WHERE v > 1 LIMIT 1", "READ COMMITTED")
 				must(t, loose.Commit())
 			})
 		}
