@@ -91,10 +91,8 @@ func (p *group) admitMember(ctx context.Context, m *member) (*RepairReport, erro
 }
 
 func (p *group) admit(ctx context.Context, m, source *member) (*RepairReport, error) {
-	for _, text := range ownTables {
-		if _, err := m.admin.ExecContext(ctx, text); err != nil {
-			return nil, err
-		}
+	if err := m.makeOwn(ctx); err != nil {
+		return nil, err
 	}
 	if err := p.dropBranches(ctx, m); err != nil {
 		return nil, err

@@ -136,13 +136,30 @@ func (p *group) followStates(ctx context.Context) {
 		moved, err := p.recordEverywhere(ctx, p.records, v.epoch-1)
 		p.unrecorded = err != nil && !moved
 	}
-	records, epoch, _ := p.newest(ctx, p.cfg.ProbeTimeout, v.readers)
+	records, epoch, err := p.newest(ctx, p.cfg.ProbeTimeout, v.readers)
 	if epoch > v.epoch {
 		p.adopt(records, epoch)
+	}
+	if numberOfError(err) == errNoTable {
+		p.restore(ctx, v)
 	}
 	lctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
 	defer cancel()
 	_ = p.holdLock(lctx) // tried again at the next tick
+}
+
+// errNoTable is a server's error for a table that is not there.
+const errNoTable = 1146
+
+// restore makes the pool's own tables again, and records in them what this process knows: an app's initialize may drop whole databases.
+func (p *group) restore(ctx context.Context, v *view) {
+	for _, m := range v.readers {
+		_ = m.makeOwn(ctx) // all of this is tried again at the next look
+	}
+	if v.epoch > 0 {
+		_, _ = p.recordEverywhere(ctx, p.records, v.epoch)
+	}
+	_ = errors.Join(p.signIn(ctx, v.epoch), p.keepOrder(ctx))
 }
 
 // settled returns the current epoch, and whether every write that began before it has ended.

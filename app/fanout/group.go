@@ -214,11 +214,8 @@ func (p *group) learnStates(ctx context.Context) error {
 	errs := make([]error, len(p.members))
 	var up []*member
 	inParallel(len(p.members), func(i int) {
-		for _, text := range ownTables {
-			if _, err := p.members[i].admin.ExecContext(ctx, text); err != nil {
-				errs[i] = fmt.Errorf("replica %s: %w", p.members[i].name, err)
-				return
-			}
+		if err := p.members[i].makeOwn(ctx); err != nil {
+			errs[i] = fmt.Errorf("replica %s: %w", p.members[i].name, err)
 		}
 	})
 	for i, m := range p.members {

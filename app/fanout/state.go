@@ -24,8 +24,15 @@ const (
 		"started_us BIGINT NOT NULL, epoch BIGINT NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
 )
 
-// ownTables makes the pool's own tables.
-var ownTables = []string{createState, createApp, createCommit}
+// makeOwn makes the pool's own tables on m where they are missing.
+func (m *member) makeOwn(ctx context.Context) error {
+	for _, text := range []string{createState, createApp, createCommit} {
+		if _, err := m.admin.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // record is one row of the state table. The rows of one epoch are written together.
 type record struct {

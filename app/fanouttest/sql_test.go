@@ -459,3 +459,31 @@ func TestSessionStaysOnOneReplica(t *testing.T) {
 		})
 	}
 }
+
+// TestInitializeDropsTheDatabase has an app's initialize make the databases anew, around the pool, whose own tables are gone with them.
+func TestInitializeDropsTheDatabase(t *testing.T) {
+	for _, engine := range infratest.Engines(t) {
+		t.Run(engine, func(t *testing.T) {
+			c := startCluster(t, engine, 2)
+			table := "CREATE TABLE t (id INT PRIMARY KEY, v INT)"
+			c.execShop(t, table)
+			p := c.open(t, c.config(fanout.ModeDurable))
+			for _, db := range c.dbs {
+				db.Exec(t, "DROP DATABASE "+c.name)
+				db.Exec(t, "CREATE DATABASE "+c.name)
+			}
+			c.execShop(t, table)
+			wait.ForNil(t, "a write", func() error {
+				_, err := p.DB().Exec("INSERT INTO t VALUES (1, 1)")
+				return err
+			})
+			must(t, p.Eject(t.Context(), "r2", "by the test"))
+			if got := c.rows(t, 0, "SELECT state FROM isukit_fanout_replica WHERE replica = 'r2'"); !slices.Equal(got, []string{"ejected"}) {
+				t.Errorf("r1 has recorded %q of r2, want that it was ejected", got)
+			}
+			if got := c.rows(t, 0, "SELECT reason FROM isukit_fanout_replica WHERE replica = '*order'"); !slices.Equal(got, []string{"r1,r2"}) {
+				t.Errorf("r1 has recorded %q as the order, want r1,r2", got)
+			}
+		})
+	}
+}

@@ -83,6 +83,7 @@ func TestGoSources(t *testing.T) {
 		{"a variable", `db.QueryContext(ctx, s)`, []string{"6 not known until it runs: …"}},
 		{"kept elsewhere", `m := map[string]string{"all": "SELECT id FROM job", "other": "Select a file from the list"}
 	log.Printf("select from job: %v", s)`, []string{"6 exact: SELECT id FROM job"}},
+		{"what several processes may not", `db.Exec("LOCK TABLES job WRITE")`, []string{"6 not known until it runs: LOCK TABLES job WRITE"}},
 		{"transactions by text", `db.Exec("BEGIN")`, []string{"6 refused: BEGIN"}},
 		{"not a database", `cache.Get(ctx, s)
 	http.Get("UPDATE")

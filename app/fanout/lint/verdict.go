@@ -92,7 +92,10 @@ func (s *Schema) Judge(text string) Finding {
 	}
 	st := sqltext.Classify(strings.ReplaceAll(text, hole, " ? "))
 	v := st.Judge(&s.tables)
-	if st.Kind == sqltext.Guarded {
+	switch st.Kind {
+	case sqltext.Lock:
+		return Finding{Verdict: Unknown, Reason: "it holds up the process that sends it, and is refused when the app has several; use a transaction with SELECT ... FOR UPDATE"}
+	case sqltext.Guarded:
 		return Finding{Verdict: Unknown, Reason: "it calls what may write: it runs on one replica in a read-only transaction, and fails there if it writes; write what it does as statements of the app"}
 	}
 	f := Finding{Verdict: Exact, Reason: v.Reason, Assumed: strings.Join(v.Assumed, ", ")}
