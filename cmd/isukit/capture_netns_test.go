@@ -24,7 +24,37 @@ import (
 // TestCaptureNeedsRoot runs a live capture as a user without rights: the error names the right, and the way without it.
 func TestCaptureNeedsRoot(t *testing.T) {
 	infratest.Real(t)
+	out, code := asNobody(t, reachable(t), "capture", "--live", "lo")
+	for _, want := range []string{"isukit: error: capture on lo: it needs root, or the capability CAP_NET_RAW", "isukit: hint: run it with sudo"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if code != ui.ExitFailed {
+		t.Errorf("exit code %d, want %d", code, ui.ExitFailed)
+	}
+}
+
+// TestTuneNeedsRoot refuses tunings of services on this machine before anything is written.
+func TestTuneNeedsRoot(t *testing.T) {
+	infratest.Real(t)
 	dir := reachable(t)
+	file := "name: app\nhosts:\n  - {name: s1}\ndatabases: [{host: s1, client: touch " + dir + "/state/asked}]\nbenchmark: {external: true}\n"
+	if err := os.WriteFile(filepath.Join(dir, "isukit.yaml"), []byte(file), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, code := asNobody(t, dir, "tune", "apply", "mysql/memory", "--yes")
+	if code != ui.ExitUsage || !strings.Contains(out, "isukit: error: tunings of services on this machine need root") {
+		t.Errorf("exit code %d, want %d, and the reason in\n%s", code, ui.ExitUsage, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "state", "asked")); err == nil {
+		t.Error("the database was asked")
+	}
+}
+
+// asNobody runs isukit in a directory as a user without rights, with a state directory of that user.
+func asNobody(t *testing.T, dir string, args ...string) (out string, code int) {
+	t.Helper()
 	binary := filepath.Join(dir, "isukit")
 	data, err := os.ReadFile(filepath.Join(buildBinaries(t), "isukit"))
 	if err != nil {
@@ -36,21 +66,14 @@ func TestCaptureNeedsRoot(t *testing.T) {
 	if err := errors.Join(os.Mkdir(state, 0o700), os.Chown(state, nobody, nobody)); err != nil {
 		t.Fatalf("a directory of another user's (root is needed): %v", err)
 	}
-	cmd := exec.Command(binary, "capture", "--live", "lo", "--state-dir", state)
+	cmd := exec.Command(binary, append(args, "--state-dir", state)...)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody, NoSetGroups: os.Getuid() != 0}}
-	out, err := cmd.CombinedOutput()
+	text, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
 		t.Fatalf("drop privileges (root is needed): %v", err)
 	}
-	for _, want := range []string{"isukit: error: capture on lo: it needs root, or the capability CAP_NET_RAW", "isukit: hint: run it with sudo"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("no %q in\n%s", want, out)
-		}
-	}
-	if code := cmd.ProcessState.ExitCode(); code != ui.ExitFailed {
-		t.Errorf("exit code %d, want %d", code, ui.ExitFailed)
-	}
+	return string(text), cmd.ProcessState.ExitCode()
 }
 
 // reachable returns a directory that every user may enter.

@@ -144,6 +144,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 	if err != nil {
 		return err
 	}
+	o.servers.writes = true
 	done := ui.Waiting(s.err, o.quiet, "applying")
 	defer done()
 	return o.servers.open(ctx, o.stateDir, func(targets []*tune.Target) error {
@@ -153,11 +154,7 @@ func runTuneApply(ctx context.Context, o tuneOptions, args []string, s streams) 
 			return err
 		}
 		if report.Has(tune.Failed, tune.Left) {
-			hint := "\"isukit tune verify\" shows the settings in effect; \"isukit tune revert\" reverts them"
-			if slices.ContainsFunc(report, func(o tune.Outcome) bool { return strings.Contains(o.Reason, "permission denied") }) {
-				hint = "files of this machine need root: revert, then use sudo for all isukit tune commands, or give the host an address in isukit.yaml, so that isukit uses ssh and sudo"
-			}
-			return ui.Hinted(errors.New("some settings could not be applied"), hint)
+			return ui.Hinted(errors.New("some settings could not be applied"), "\"isukit tune verify\" shows the settings in effect; \"isukit tune revert\" reverts them")
 		}
 		if !report.Has(tune.Applied, tune.Kept) {
 			return ui.Hinted(errors.New("nothing could be applied"), "see the reasons above; servers come from isukit.yaml (services and databases) or from a topology (--driver)")
@@ -279,6 +276,7 @@ type tuneServers struct {
 	localDir, app string
 	thisKernel    bool
 	partly        bool    // servers that cannot be asked do not keep the others from it
+	writes        bool    // files of services are written: on this machine that needs root
 	measure       *string // where not nil, gets the round that measures what is up, "" where nothing is
 }
 
@@ -325,6 +323,11 @@ func withTargets(sub *subject.Subject, fn func([]*tune.Target) error) error {
 }
 
 func (t tuneServers) openProject(ctx context.Context, p *project.Project, dir, stateDir string, fn func([]*tune.Target) error) (err error) {
+	isHere := func(h project.Host) bool { return h.Address == "" && p.Driver == "" }
+	if t.writes && os.Geteuid() != 0 && slices.ContainsFunc(p.Hosts, isHere) {
+		return ui.UsageError(errors.New("tunings of services on this machine need root"),
+			"use sudo for all isukit commands of the project, or give the host an address in isukit.yaml, so that isukit uses ssh and sudo")
+	}
 	opened, err := round.OpenProject(ctx, p, dir, stateDir)
 	if err != nil {
 		return err
