@@ -204,9 +204,6 @@ func whyNothing(o captureOptions, stats capture.Stats) string {
 	return fmt.Sprintf("no readable HTTP exchange in %d packets (%d of them TCP)", stats.Packets, stats.Segments)
 }
 
-// liveRingBytes holds a quarter of a second of a gigabit, or three seconds of 1,000 hits of 10 kB each.
-const liveRingBytes = 32 << 20
-
 func liveHint(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -223,7 +220,7 @@ func captureLive(ctx context.Context, o captureOptions, opts capture.Options, de
 	if netns != "" && !strings.Contains(netns, "/") {
 		netns = "/run/netns/" + netns
 	}
-	live, err := capture.OpenLive(ctx, capture.LiveOptions{Interface: o.live, Netns: netns, RingBytes: liveRingBytes})
+	live, err := capture.OpenLive(ctx, o.live, netns)
 	if err != nil {
 		return p, ui.Hinted(err, liveHint(err))
 	}

@@ -16,8 +16,8 @@ import (
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
-	"isukit/infra/digest"
 	"isukit/infra/digest/query"
+	"isukit/input"
 )
 
 func newDigestDiffCmd(s streams) *cobra.Command {
@@ -71,7 +71,7 @@ func (o *digestAccessOptions) side(ctx context.Context, file string, s streams) 
 	r = &result.Round{ID: file}
 	failed := readLogs(ctx, []string{file}, s, func(name string, in io.Reader) error {
 		var first, last time.Time
-		unpacked, err := digest.Unpack(in)
+		unpacked, err := input.Unpack(in)
 		if err != nil {
 			return err
 		}

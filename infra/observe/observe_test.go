@@ -16,10 +16,10 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"isukit/infra/digest"
 	"isukit/infra/host/machine"
 	"isukit/infra/observe"
 	"isukit/infra/project"
+	"isukit/input"
 )
 
 const printed = `@versions
@@ -180,7 +180,7 @@ func TestMarkAndFetch(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			unpacked, err := digest.Unpack(f)
+			unpacked, err := input.Unpack(f)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,6 +18,8 @@ import (
 const (
 	// A block is handed over after ringTimeoutMS however little it holds: of many small ones a reader that gets no CPU may be longer without.
 	ringBlockBytes = 1 << 18
+	// ringBytes holds a quarter of a second of a gigabit, or three seconds of 1,000 hits of 10 kB each.
+	ringBytes      = 32 << 20
 	ringFrameBytes = 2048
 	// ringTimeoutMS is after how long the kernel hands over a block that is not full.
 	ringTimeoutMS = 50
@@ -43,18 +45,19 @@ type Live struct {
 	lastCall time.Time
 }
 
-// OpenLive starts capturing. Close must be called.
-func OpenLive(ctx context.Context, opts LiveOptions) (*Live, error) {
+// OpenLive starts capturing on an interface, "any" for all of them, in the network namespace with that path, such as /run/netns/NAME, or in
+// the own one, "". Close must be called.
+func OpenLive(ctx context.Context, iface, netns string) (*Live, error) {
 	var l *Live
-	err := inNetns(opts.Netns, func() (err error) {
-		l, err = openLive(ctx, opts)
+	err := inNetns(netns, func() (err error) {
+		l, err = openLive(ctx, iface)
 		return err
 	})
 	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("capture on %s: it needs root, or the capability CAP_NET_RAW: %w", opts.Interface, err)
+		return nil, fmt.Errorf("capture on %s: it needs root, or the capability CAP_NET_RAW: %w", iface, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("capture on %s: %w", opts.Interface, err)
+		return nil, fmt.Errorf("capture on %s: %w", iface, err)
 	}
 	return l, nil
 }
@@ -92,10 +95,10 @@ func inNetns(path string, f func() error) error {
 	return <-result
 }
 
-func openLive(ctx context.Context, opts LiveOptions) (_ *Live, err error) {
+func openLive(ctx context.Context, name string) (_ *Live, err error) {
 	index := 0
-	if opts.Interface != "any" {
-		iface, err := net.InterfaceByName(opts.Interface)
+	if name != "any" {
+		iface, err := net.InterfaceByName(name)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +108,7 @@ func openLive(ctx context.Context, opts LiveOptions) (_ *Live, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Live{ctx: ctx, fd: fd, blocks: max(4, opts.RingBytes/ringBlockBytes)}
+	l := &Live{ctx: ctx, fd: fd, blocks: ringBytes / ringBlockBytes}
 	defer func() {
 		if err != nil {
 			_ = l.Close()

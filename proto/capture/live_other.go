@@ -11,7 +11,7 @@ import (
 type Live struct{ PacketSource }
 
 // OpenLive says that it cannot be done here.
-func OpenLive(context.Context, LiveOptions) (*Live, error) {
+func OpenLive(_ context.Context, iface, netns string) (*Live, error) {
 	return nil, errors.New("capture from an interface: only Linux can; a file, or a host over ssh, can be read from here")
 }
 

@@ -2,15 +2,11 @@ package capture
 
 import (
 	"bufio"
-	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // Packet is one captured frame.
@@ -28,16 +24,6 @@ type Packet struct {
 // PacketSource gives packets one after another; io.EOF ends them.
 type PacketSource interface {
 	Next() (Packet, error)
-}
-
-// LiveOptions say where and how packets are captured.
-type LiveOptions struct {
-	// Interface is its name; "any" is all of them.
-	Interface string
-	// Netns is the path of a network namespace, such as /run/netns/NAME; empty for the own one.
-	Netns string
-	// RingBytes is the memory that the kernel may fill before packets are lost.
-	RingBytes int
 }
 
 const (
@@ -58,29 +44,6 @@ type fileSource interface {
 const Formats = "pcap, pcapng and HAR"
 
 var errNoCapture = errors.New("not a capture: the formats are " + Formats)
-
-// unpack takes gzip or zstd off, however often applied, up to twice.
-func unpack(r io.Reader) (*bufio.Reader, error) {
-	br := bufio.NewReaderSize(r, 256<<10)
-	for range 2 {
-		magic, _ := br.Peek(4)
-		switch {
-		case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-			gz, err := gzip.NewReader(br)
-			if err != nil {
-				return nil, fmt.Errorf("unpack the capture: %w", err)
-			}
-			br = bufio.NewReaderSize(gz, 256<<10)
-		case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-			zr, err := zstd.NewReader(br, zstd.WithDecoderMaxMemory(256<<20), zstd.WithDecoderConcurrency(1))
-			if err != nil {
-				return nil, fmt.Errorf("unpack the capture: %w", err)
-			}
-			br = bufio.NewReaderSize(zr, 256<<10)
-		}
-	}
-	return br, nil
-}
 
 // openPackets finds out which format br has.
 func openPackets(br *bufio.Reader) (fileSource, error) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/netip"
 	"time"
+
+	"isukit/input"
 )
 
 // Options are the keys and limits of a Reader; DefaultOptions gives the usual ones.
@@ -59,9 +61,9 @@ type Reader struct {
 // NewReader reads a capture file: pcap, pcapng or HAR, which may be compressed with gzip or zstd. The formats are told
 // apart by their content.
 func NewReader(r io.Reader, opts Options) (*Reader, error) {
-	br, err := unpack(r)
+	br, err := input.Unpack(r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("unpack the capture: %w", err)
 	}
 	if isHAR(br) {
 		return &Reader{opts: opts, har: newHARReader(br, opts)}, nil

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"isukit/infra/digest"
+	"isukit/input"
 )
 
 // Options are how to read logs. The zero value detects format and routes and takes every line.
@@ -90,7 +90,7 @@ func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error 
 
 // ReadFormat is Read for a log of a format of its own, as Options.Format has it.
 func (d *Digester) ReadFormat(ctx context.Context, name, format string, from io.Reader) error {
-	buffered, err := digest.Unpack(from)
+	buffered, err := input.Unpack(from)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}

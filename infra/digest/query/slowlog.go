@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"isukit/infra/digest"
+	"isukit/input"
 )
 
 // Options are how to read slow logs; the zero value takes every statement.
@@ -49,7 +49,7 @@ func (d *Digester) Window(from, to time.Time) { d.opts.From, d.opts.To = from, t
 
 // Read digests one slow log to its end, and unpacks gzip. After a read error the digest contains what was read before.
 func (d *Digester) Read(ctx context.Context, name string, from io.Reader) error {
-	buffered, err := digest.Unpack(from)
+	buffered, err := input.Unpack(from)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}

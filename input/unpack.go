@@ -1,4 +1,4 @@
-package digest
+package input
 
 import (
 	"bufio"
@@ -11,10 +11,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow bounds the memory that unpacking zstd takes, in bytes; more than a log's packer uses by default.
-const maxWindow = 64 << 20
+// maxWindow bounds the memory that unpacking zstd takes, in bytes: that of zstd --long.
+const maxWindow = 128 << 20
 
-// Unpack returns a reader of a log, buffered, which is unpacked where it is gzip, bzip2 or zstd. The error is about its first bytes.
+// Unpack returns a buffered reader of a file, which is unpacked if it is gzip, bzip2 or zstd. The error is about its first bytes.
 func Unpack(from io.Reader) (*bufio.Reader, error) {
 	const size = 256 << 10
 	packed := bufio.NewReaderSize(from, size)
