@@ -220,8 +220,8 @@ func TestUpCancelled(t *testing.T) {
 // wantNothingIn: no process works in or writes to the state directory, no run is there, nothing unfinished is kept.
 func wantNothingIn(t *testing.T, stateDir string) {
 	t.Helper()
-	if !wait.Within(func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 }) {
-		t.Errorf("processes left: %q", infratest.ProcessesIn(t, stateDir))
+	if !wait.Within(func() bool { return len(infratest.ProcessesIn(stateDir)) == 0 }) {
+		t.Errorf("processes left: %q", infratest.ProcessesIn(stateDir))
 	}
 	wantClean(t, stateDir, nil)
 }

@@ -41,7 +41,7 @@ func runTool(t *testing.T, program string, env []string, args ...string) (out st
 // groups are those of the lab, while it was up.
 func wantNothingLeft(t *testing.T, stateDir string, groups []string) {
 	t.Helper()
-	if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
+	if left := infratest.ProcessesIn(stateDir); len(left) > 0 {
 		t.Errorf("processes left after down: %q", left)
 	}
 	if left := infratest.Listening(t, stateDir); len(left) > 0 {

@@ -28,13 +28,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"isukit/infra/host"
+	"isukit/infra/host/proc"
 	"isukit/infra/infratest/wait"
 )
 
@@ -213,23 +213,10 @@ func (p *process) ready(ctx context.Context, try func() error) error {
 var errEnded = errors.New("it was never asked")
 
 // ProcessesIn lists the processes that work in dir, even a removed one, or write to a file in it, each as pid and command line.
-func ProcessesIn(tb testing.TB, dir string) []string {
-	tb.Helper()
-	entries, err := os.ReadDir("/proc")
-	NoError(tb, err)
-	var found []string
-	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
-			continue
-		}
-		for _, link := range []string{"cwd", "fd/1", "fd/2"} {
-			target, err := os.Readlink(filepath.Join("/proc", e.Name(), link))
-			if err == nil && strings.HasPrefix(target+"/", dir+"/") {
-				cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-				found = append(found, e.Name()+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
-				break
-			}
-		}
+func ProcessesIn(dir string) (found []string) {
+	for _, st := range proc.List(func(st proc.Stat) bool { return proc.StandsIn(st.PID, dir) }) {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", st.PID))
+		found = append(found, fmt.Sprintf("%d %s", st.PID, strings.ReplaceAll(string(cmdline), "\x00", " ")))
 	}
 	return found
 }

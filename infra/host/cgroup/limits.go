@@ -188,14 +188,14 @@ type level struct{ controller, dir string }
 
 func own() []level {
 	groups, _ := os.ReadFile("/proc/self/cgroup") // a kernel without control groups
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	return levels(string(groups), string(mounts))
+	mounts, _ := mountLines()
+	return levels(string(groups), mounts)
 }
 
 // levels are the groups of a /proc/PID/cgroup and those above them. Inside a container the path may not be there; the levels that are
 // there count.
-func levels(groups, mounts string) (list []level) {
-	v1, unified := parseMounts(strings.Split(mounts, "\n"))
+func levels(groups string, mounts []string) (list []level) {
+	v1, unified := parseMounts(mounts)
 	add := func(controller, mount, group string) {
 		for group = path.Clean("/" + group); ; group = path.Dir(group) {
 			list = append(list, level{controller, filepath.Join(mount, group)})

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,7 +25,7 @@ func TestLevels(t *testing.T) {
 		{"no mounts", "0::/c\n", "", nil},
 	}
 	for _, tt := range tests {
-		if got := levels(tt.groups, tt.mounts); !slices.Equal(got, tt.want) {
+		if got := levels(tt.groups, strings.Split(tt.mounts, "\n")); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: levels(%q) = %q, want %q", tt.name, tt.groups, got, tt.want)
 		}
 	}

@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -53,16 +52,11 @@ func Find() (Tree, error) {
 }
 
 func mountLines() ([]string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("find control groups: %w", err)
 	}
-	defer f.Close()
-	var lines []string
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		lines = append(lines, scan.Text())
-	}
-	return lines, nil
+	return strings.Split(string(text), "\n"), nil
 }
 
 // Whole is the tree for hosts that manage control groups of their own, as systemd does: a host's group is one in every hierarchy,

@@ -79,7 +79,7 @@ func TestCleanDead(t *testing.T) {
 
 	cmd.Process.Kill()
 	cmd.Wait()
-	if left := infratest.ProcessesIn(t, stateDir); len(left) < 5 {
+	if left := infratest.ProcessesIn(stateDir); len(left) < 5 {
 		t.Errorf("processes after the helper was killed: got %v, want those of 4 services: this test can't fail", left)
 	}
 	done, err = machine.CleanDead(t.Context(), stateDir)
@@ -115,7 +115,7 @@ func TestCleanDeadAtAnyMoment(t *testing.T) {
 		}
 		// What was not on record yet ends by itself, without having begun.
 		wait.ForNil(t, "the last process to end", func() error {
-			if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
+			if left := infratest.ProcessesIn(stateDir); len(left) > 0 {
 				return fmt.Errorf("left: %q", left)
 			}
 			return nil
@@ -164,7 +164,7 @@ func TestCleanDeadSparesStrangers(t *testing.T) {
 
 func wantNothingLeft(t *testing.T, stateDir string) {
 	t.Helper()
-	if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
+	if left := infratest.ProcessesIn(stateDir); len(left) > 0 {
 		t.Errorf("processes left: %v", left)
 	}
 	runs, err := os.ReadDir(filepath.Join(stateDir, "runs"))

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"isukit/infra/host"
 	"isukit/infra/host/cgroup"
 	"isukit/infra/host/proc"
@@ -117,11 +115,11 @@ func (s *state) begin(driver string) {
 const workLock = "work.lock"
 
 func (d *Driver) exclusive() (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(d.dir, workLock), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := proc.Lock(filepath.Join(d.dir, workLock))
 	if err != nil {
 		return nil, fmt.Errorf("lock the driver's directory: %w", err)
 	}
-	if err := errors.Join(proc.Flock(f, unix.LOCK_EX), f.Truncate(0), proc.WriteOwner(f)); err != nil {
+	if err := errors.Join(f.Truncate(0), proc.WriteOwner(f)); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock the driver's directory: %w", err)
 	}

@@ -9,8 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"isukit/infra/host"
 	"isukit/infra/host/proc"
 )
@@ -50,12 +48,7 @@ func lockState(stateDir string) (unlock func(), err error) {
 	if err := os.MkdirAll(runsDir(stateDir), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(stateDir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err == nil {
-		if err = proc.Flock(f, unix.LOCK_EX); err != nil {
-			f.Close()
-		}
-	}
+	f, err := proc.Lock(filepath.Join(stateDir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("lock state directory %s: %w", stateDir, err)
 	}

@@ -432,7 +432,7 @@ func TestLabLeavesTheMachineAlone(t *testing.T) {
 	if diff := cmp.Diff(before, machineNow(t)); diff != "" {
 		t.Errorf("the machine after the lab (- before, + now):\n%s", diff)
 	}
-	if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
+	if left := infratest.ProcessesIn(stateDir); len(left) > 0 {
 		t.Errorf("processes left: %v", left)
 	}
 	for _, dir := range made {
@@ -464,7 +464,7 @@ func TestLabOfKilledIsukit(t *testing.T) {
 					takeDown(t, stateDir)
 				}
 				// What was not on record yet ends by itself, without having begun.
-				wait.For(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(t, stateDir)) == 0 })
+				wait.For(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(stateDir)) == 0 })
 				for _, dir := range made {
 					if _, err := os.Stat(dir); err == nil {
 						t.Errorf("control group left: %s", dir)

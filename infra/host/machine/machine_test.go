@@ -20,7 +20,7 @@ import (
 func subject(t *testing.T, keep bool, open func(machine.Options) (*machine.Driver, error)) hosttest.Subject {
 	stateDir := t.TempDir()
 	t.Cleanup(func() {
-		if left := infratest.ProcessesIn(t, stateDir); len(left) > 0 {
+		if left := infratest.ProcessesIn(stateDir); len(left) > 0 {
 			t.Errorf("processes left: %v", left)
 		}
 	})
@@ -72,13 +72,13 @@ func TestBrokenRecord(t *testing.T) {
 			if _, err := machine.CleanDead(t.Context(), filepath.Dir(filepath.Dir(dir))); err != nil {
 				t.Errorf("CleanDead, which every command begins with: %v", err)
 			}
-			if len(infratest.ProcessesIn(t, dir)) == 0 {
+			if len(infratest.ProcessesIn(dir)) == 0 {
 				t.Error("nothing ran: this test cannot fail")
 			}
 			if err := d.Down(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if left := infratest.ProcessesIn(t, dir); len(left) > 0 {
+			if left := infratest.ProcessesIn(dir); len(left) > 0 {
 				t.Errorf("after Down: %v", left)
 			}
 			start()

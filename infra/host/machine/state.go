@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 
 	"isukit/infra/host"
 	"isukit/infra/host/proc"
@@ -140,14 +139,11 @@ func (s *state) afterRestart() {
 
 // update changes what is on record; it is on disk when update returns.
 func (st store) update(change func(*state) error) error {
-	lock, err := os.OpenFile(filepath.Join(st.dir, stateLock), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := proc.Lock(filepath.Join(st.dir, stateLock))
 	if err != nil {
 		return fmt.Errorf("record hosts: %w", err)
 	}
 	defer lock.Close()
-	if err := proc.Flock(lock, unix.LOCK_EX); err != nil {
-		return fmt.Errorf("record hosts: %w", err)
-	}
 	s, err := st.read()
 	if err != nil {
 		return err

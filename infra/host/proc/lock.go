@@ -9,13 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TryLock opens and locks a file; the error is unix.EWOULDBLOCK when another process holds it.
-func TryLock(path string) (*os.File, error) {
+// TryLock is Lock that does not wait; the error is unix.EWOULDBLOCK when another process holds it.
+func TryLock(path string) (*os.File, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB) }
+
+// Lock opens and locks a file, which is made when it is not there.
+func Lock(path string) (*os.File, error) { return lock(path, unix.LOCK_EX) }
+
+func lock(path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := Flock(f, how); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -20,8 +20,6 @@ const bootID = "cat /proc/sys/kernel/random/boot_id"
 
 // Reboot implements host.Rebooter.
 func (n *node) Reboot(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, rebootLimit, fmt.Errorf("it does not answer within %v of its reboot", rebootLimit))
-	defer cancel()
 	n.memo.act()
 	before, err := n.client.check(ctx, "reboot", bootID, nil)
 	if err != nil {
@@ -35,18 +33,17 @@ func (n *node) Reboot(ctx context.Context) error {
 		return fmt.Errorf("reboot %s: %w", n.about.Name, err)
 	}
 	_ = n.client.exit(ctx) // the shared connection may wait for a host that is gone
-	for last := error(nil); ; {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("reboot %s: %w (%w)", n.about.Name, context.Cause(ctx), last)
-		case <-time.After(time.Second):
-		}
+	err = host.Until(ctx, rebootLimit, time.Second, func(ctx context.Context) error {
 		now, err := n.client.check(ctx, "reboot", bootID, nil)
-		if last = err; err == nil && strings.TrimSpace(now) != strings.TrimSpace(before) {
-			return nil
-		}
 		if err != nil {
 			_ = n.client.exit(ctx)
+		} else if strings.TrimSpace(now) == strings.TrimSpace(before) {
+			err = errors.New("it has not shut down")
 		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reboot %s: %w", n.about.Name, err)
 	}
+	return nil
 }

@@ -106,7 +106,7 @@ func TestKilled(t *testing.T) {
 			t.Errorf("left of the lab: %s", group)
 		}
 	}
-	if left := infratest.ProcessesIn(t, string(dir)); len(left) > 0 {
+	if left := infratest.ProcessesIn(string(dir)); len(left) > 0 {
 		t.Errorf("left of the lab: %v", left)
 	}
 }
