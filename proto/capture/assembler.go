@@ -29,7 +29,7 @@ func keyOf(s segment) connKey {
 // assembler sorts segments by connection.
 type assembler struct {
 	conns   map[connKey]*conn
-	newSink func(client, server netip.AddrPort, whole bool) sink
+	newSink func(c *conn, first []byte) sink
 	packets int
 	held    int
 }
@@ -93,11 +93,10 @@ func (c *conn) dir(s segment) int {
 }
 
 func (a *assembler) open(s segment, at time.Time) *conn {
-	c := &conn{client: s.src, server: s.dst, lastSeen: at, held: &a.held}
+	c := &conn{client: s.src, server: s.dst, lastSeen: at, held: &a.held, newSink: a.newSink, whole: s.flags&flagSYN != 0}
 	if !fromClient(s) {
 		c.client, c.server = s.dst, s.src
 	}
-	c.sink = a.newSink(c.client, c.server, s.flags&flagSYN != 0)
 	return c
 }
 

@@ -46,8 +46,11 @@ const (
 type conn struct {
 	client, server netip.AddrPort
 	halves         [2]half
-	sink           sink
-	lastSeen       time.Time
+	// sink is nil before the first bytes, by which newSink makes it. whole says that nothing was lost before them.
+	sink     sink
+	newSink  func(c *conn, first []byte) sink
+	whole    bool
+	lastSeen time.Time
 	// held counts the pending bytes of all connections.
 	held *int
 	// dead says that both directions have ended: later segments are retransmissions.
@@ -160,6 +163,9 @@ func (c *conn) deliver(dir int, in chunk) {
 		fresh := in.data[skip:]
 		at := mark{in.time, h.next, in.ack}
 		h.next += uint64(len(fresh))
+		if c.sink == nil {
+			c.sink = c.newSink(c, fresh)
+		}
 		c.sink.data(dir, fresh, at)
 	} else {
 		cut -= skip - uint64(len(in.data))
@@ -171,8 +177,18 @@ func (c *conn) deliver(dir int, in chunk) {
 
 func (c *conn) lose(dir int, n uint64, at time.Time) {
 	h := &c.halves[dir]
-	c.sink.gap(dir, n, mark{at, h.next, c.halves[1-dir].next})
+	if c.sink == nil {
+		c.whole = false // what a lost beginning was is told by what follows it
+	} else {
+		c.sink.gap(dir, n, mark{at, h.next, c.halves[1-dir].next})
+	}
 	h.next += n
+}
+
+func (c *conn) end(dir int, why ending, at time.Time) {
+	if c.sink != nil {
+		c.sink.end(dir, why, mark{at, c.halves[dir].next, c.halves[1-dir].next})
+	}
 }
 
 // pump delivers what can be, in both directions, and their ends.
@@ -186,7 +202,7 @@ func (c *conn) pump(at time.Time) {
 			h := &c.halves[dir]
 			if h.hasFIN && !h.ended && len(h.pending) == 0 && h.next >= h.fin {
 				h.ended, progress = true, true
-				c.sink.end(dir, endFIN, mark{at, h.next, c.halves[1-dir].next})
+				c.end(dir, endFIN, at)
 			}
 		}
 	}
@@ -306,7 +322,7 @@ func (c *conn) close(why ending, at time.Time) {
 			c.lose(dir, received-h.next, at)
 		}
 		h.ended = true
-		c.sink.end(dir, why, mark{at, h.next, c.halves[1-dir].next})
+		c.end(dir, why, at)
 	}
 	// What came behind an end is not delivered.
 	for dir := range c.halves {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"time"
 
 	"isukit/input"
@@ -194,8 +193,11 @@ func (r *Reader) finish(err error) {
 }
 
 // newSink decides by its first bytes what a connection speaks.
-func (r *Reader) newSink(client, server netip.AddrPort, whole bool) sink {
-	return &detector{reader: r, client: client, server: server, whole: whole}
+func (r *Reader) newSink(c *conn, first []byte) sink {
+	if looksLikeTLS(first) {
+		return newTLSConn(c.client, c.server, r.opts.Keys, r)
+	}
+	return newHTTPConn(c.client, c.server, "", c.whole, r)
 }
 
 func (r *Reader) exchange(e *Exchange) { r.done = append(r.done, e) }
@@ -232,40 +234,6 @@ func (l *loan) hold(out output, n int) bool {
 }
 
 func (r *Reader) bodyLimit() int { return r.opts.BodyBytes }
-
-// detector stands before a connection until its first bytes tell what it speaks.
-type detector struct {
-	reader         *Reader
-	client, server netip.AddrPort
-	whole          bool
-	chosen         sink
-}
-
-func (d *detector) data(dir int, b []byte, at mark) {
-	if d.chosen == nil {
-		if looksLikeTLS(b) {
-			d.chosen = newTLSConn(d.client, d.server, d.reader.opts.Keys, d.reader)
-		} else {
-			d.chosen = newHTTPConn(d.client, d.server, "", d.whole, d.reader)
-		}
-	}
-	d.chosen.data(dir, b, at)
-}
-
-func (d *detector) gap(dir int, n uint64, at mark) {
-	if d.chosen == nil {
-		// What a lost beginning was is told by what follows it.
-		d.whole = false
-		return
-	}
-	d.chosen.gap(dir, n, at)
-}
-
-func (d *detector) end(dir int, why ending, at mark) {
-	if d.chosen != nil {
-		d.chosen.end(dir, why, at)
-	}
-}
 
 // isHAR reports whether br holds JSON.
 func isHAR(br *bufio.Reader) bool {
