@@ -16,6 +16,7 @@ import (
 
 	"isukit/cmd/internal/exchange"
 	"isukit/cmd/internal/ui"
+	"isukit/proto/capture"
 	"isukit/proto/decode"
 )
 
@@ -161,7 +162,7 @@ func (o *decodeOptions) read(ctx context.Context, name string, s streams) ([]byt
 		}
 		return nil, ui.UsageError(fmt.Errorf("%s is not %s text", name, o.input), "")
 	case "gzip":
-		inner, err := ui.Gunzip(data)
+		inner, err := capture.Unpack("gzip", data, ui.MaxBodyFileBytes)
 		if err != nil {
 			return nil, ui.UsageError(fmt.Errorf("unpack %s: %w", name, err), "")
 		}

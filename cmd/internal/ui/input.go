@@ -1,8 +1,6 @@
 package ui
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -65,17 +63,4 @@ func ReadBounded(ctx context.Context, name string, in io.Reader) ([]byte, error)
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return data, nil
-}
-
-// Gunzip unpacks up to MaxBodyFileBytes.
-func Gunzip(packed []byte) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(r, MaxBodyFileBytes+1))
-	if err == nil && len(data) > MaxBodyFileBytes {
-		err = fmt.Errorf("more than %d bytes", MaxBodyFileBytes)
-	}
-	return data, err
 }
