@@ -228,7 +228,7 @@ func (s *Site) whileAway(ctx context.Context, do func() error) error {
 func (s *Site) Down(ctx context.Context, holder string) (name string, err error) {
 	var release func() error
 	if d, ok := s.driver.(host.PartLocker); ok {
-		release, _, err = d.LockPartly(ctx, holder) // takeDown tells what is away
+		release, _, err = d.LockPartly(ctx, holder) // takeDown reports hosts that are away
 	} else {
 		release, err = s.driver.Lock(ctx, holder)
 	}

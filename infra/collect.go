@@ -18,12 +18,12 @@ import (
 	"isukit/infra/redact"
 )
 
-// at is what stands for a host of the topology.
+// at is the host of the topology with that name.
 func (r *Running) at(name string) host.Host {
 	return r.hosts[name]
 }
 
-// Size tells how many CPUs and how much memory a host of the topology has.
+// Size returns the CPUs and the memory of a host of the topology.
 func (r *Running) Size(hostName string) (cpus float64, memoryBytes int64) {
 	m := r.input.MachineOf(hostName)
 	return m.CPUs, m.MemoryBytes
@@ -51,7 +51,6 @@ type Artifact struct {
 	About     string
 }
 
-// maxLogBytes is how much of the end of each log SaveLogs keeps.
 const maxLogBytes = 64 << 20
 
 // logs are the files that SaveLogs keeps, with what they are. Only these: others may hold secrets.

@@ -33,7 +33,6 @@ type appVersion struct {
 	DatasetVersion int    `json:"dataset_version"`
 }
 
-// database is one database server and the app's account on it.
 type database struct {
 	*dbserver.Instance
 	name        string // of the instance in the topology
@@ -54,8 +53,7 @@ func (r *Running) DSNs() map[string]string {
 	return dsns
 }
 
-// prepared returns a data directory with the dataset's tables, which is made where it is not kept from earlier: on this machine,
-// apart from the site's hosts, which have no part in it.
+// prepared returns a data directory with the dataset's tables, kept or new, made on this machine and apart from the site's hosts.
 func (s *Site) prepared(ctx context.Context, l *layout) (dir string, err error) {
 	here, err := machine.OpenHere(s.spec.StateDir)
 	if err != nil {
@@ -160,11 +158,10 @@ func askApp(ctx context.Context, at host.Host, program string) (v appVersion, er
 	return v, nil
 }
 
-// keepPrepared is how long prepared data is kept after its last use: each is some hundred megabytes, and those of
-// another version of the dataset or of the server are not used again.
+// keepPrepared is how long prepared data, some hundred megabytes each, is kept after its last use.
 const keepPrepared = 14 * 24 * time.Hour
 
-// useCached marks prepared data as used at the time now, and removes what was not used for long beside it.
+// useCached marks prepared data as used at the time now, and removes data next to it that was not used for long.
 func useCached(dir string, now time.Time) error {
 	if err := os.Chtimes(dir, now, now); err != nil {
 		return err

@@ -22,8 +22,8 @@ import (
 	"isukit/infra/infratest/wait"
 )
 
-// helperEnv makes the test binary the isukit that is killed, whose Spec it is as JSON; with machineEnv it only says what it takes its
-// machine for.
+// helperEnv makes the test binary the isukit that is killed, with this Spec in JSON; with machineEnv it only prints which machine it takes
+// this one for.
 const helperEnv, machineEnv = "ISUKIT_INFRA_TEST_HELPER", "ISUKIT_INFRA_TEST_MACHINE"
 
 func TestMain(m *testing.M) {
@@ -57,8 +57,7 @@ func helper(text string) int {
 	return 0
 }
 
-// TestCleanDead kills an isukit at random moments of its start, and once when everything runs: what it left is ended
-// and removed by the next.
+// TestCleanDead kills an isukit at random moments of its start, and once when everything runs: the next one ends and removes the rest.
 func TestCleanDead(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {

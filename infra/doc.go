@@ -1,11 +1,9 @@
-// Package infra makes a topology real on hosts of any driver, measures what runs there, and takes it away again.
+// Package infra makes a topology real on hosts of any driver, measures what runs there, and removes it again.
 //
-// In goes a Spec (topology, directories, the app's binary). Up starts it for one round as child processes of this machine and ends
-// with a Running: addresses, processes, facts, logs. A Site keeps it on the hosts of a driver: Plan says what would be created,
-// changed, restarted or removed there; Apply does that in order, waits for health, and puts back what ran before when a role
-// does not get well. What was made is in each host's inventory first. How hosts are reached is left to infra/host, what a
-// difference comes to is left to infra/plan.
+// From a Spec (topology, directories, the app's binary) Up starts it for one round as child processes of this machine and returns a
+// Running: addresses, processes, facts, logs. A Site keeps it on the hosts of a driver: Plan lists what would be created, changed,
+// restarted or removed there; Apply does that in order, waits for health, and restores what ran before if a role does not become healthy.
+// Each host's inventory records a thing before it is made. infra/host reaches the hosts, infra/plan compares.
 //
-// What the roles do for a living is not known here; the app is a binary that is started as "APP --config FILE" and answers GET
-// /healthz.
+// The purpose of the roles is unknown here; the app is a binary that is started as "APP --config FILE" and answers GET /healthz.
 package infra

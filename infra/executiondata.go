@@ -58,7 +58,7 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 		}
 	}
 	if s.Instance, err = dbserver.Create(ctx, s.host, cfg); err != nil {
-		// Half a copy would keep a full disk full, also for what is put back.
+		// Half a copy would keep a full disk full, also for the rollback.
 		return errors.Join(err, s.host.Remove(context.WithoutCancel(ctx), filepath.Join(cfg.Dir, "data")))
 	}
 	if s.prepare = from == nil && template == ""; s.prepare {
@@ -67,7 +67,6 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 }
 
-// source is a database that holds data now.
 type source struct {
 	host, instance, contents string
 }
@@ -102,7 +101,7 @@ func (e *execution) templateFor(ctx context.Context, s *server, contents string)
 	return from, "", nil
 }
 
-// sourceOf finds the best database to copy from; nil for the dataset. partial names what holds some of the tables only.
+// sourceOf finds the best database to copy from; nil for the dataset. partial is one with some of the tables only.
 func (e *execution) sourceOf(ctx context.Context, s *server, contents string) (best *source, partial string, err error) {
 	if e.f.fresh {
 		return nil, "", nil
@@ -184,7 +183,7 @@ func (e *execution) dropTables(ctx context.Context, s *server) error {
 func (e *execution) holds(database, table string) bool {
 	t := e.l.goal.Topology
 	if strings.HasPrefix(table, "isukit_fanout_") {
-		return false // the app makes its notes of who is in service anew
+		return false // the app writes its notes of replicas in service again
 	}
 	for _, g := range t.Data.Groups {
 		if slices.Contains(g.Tables, table) {

@@ -48,8 +48,7 @@ func (l *layout) healthURL(i topology.Instance) string {
 	return fmt.Sprintf("http://%s:%d/healthz", p.Address, p.Port)
 }
 
-// dial connects to what listens on the site's hosts: to those that are not this machine through the hosts themselves, since what
-// listens there may be for them alone.
+// dial connects to servers on the site's hosts, from the hosts themselves: they may listen for these alone.
 func (l *layout) dial(driver host.Driver) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		name, _, err := net.SplitHostPort(address)
@@ -94,7 +93,7 @@ func (l *layout) awaitDB(ctx context.Context, i topology.Instance, db *dbserver.
 	})
 }
 
-// await waits until ask succeeds while the instance runs: otherwise whoever answers is another.
+// await waits until ask succeeds while the instance runs: otherwise another process answers.
 func (l *layout) await(ctx context.Context, i topology.Instance, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, l.spec.healthLimit(), fmt.Errorf("not healthy within %v", l.spec.healthLimit()))
 	defer cancel()
@@ -125,7 +124,6 @@ func (l *layout) await(ctx context.Context, i topology.Instance, ask func(contex
 	}
 }
 
-// whyEnded explains a service that ended before it was healthy.
 func (l *layout) whyEnded(ctx context.Context, called string, i topology.Instance, st host.State) error {
 	log := l.logTail(ctx, i.Host, i.Name)
 	err := fmt.Errorf("%s exited before it was healthy (%s); the end of its log:\n%s", called, st.Exit, log)
@@ -156,7 +154,7 @@ func status(ctx context.Context, client *http.Client, url string) (int, error) {
 	return resp.StatusCode, err
 }
 
-// Mark notes what runs now, for Ended to tell what was started again since.
+// Mark notes what runs now, so that Ended sees what was started again since.
 func (r *Running) Mark(ctx context.Context) { r.marked, _ = r.states(ctx) }
 
 // states are those of all instances, by name; why, by host, where it cannot be asked.
@@ -176,8 +174,7 @@ func (r *Running) states(ctx context.Context) (all map[string]host.State, away m
 	return all, away
 }
 
-// Ended tells which hosts cannot be asked, which instances have ended by themselves, each with how and the end of its log, and which were
-// started again since Mark; none is good.
+// Ended lists unreachable hosts, instances that exited, with the end of the log, and those started again since Mark.
 func (r *Running) Ended(ctx context.Context) []string {
 	var list []string
 	states, away := r.states(ctx)

@@ -14,8 +14,7 @@ import (
 	"isukit/infra/plan"
 )
 
-// joining is how a database comes to tables that several hold now: it begins as a copy of one, and gets the others' tables as
-// SQL.
+// joining is how a database gets tables that several have now: it begins as a copy of one, and gets the others' tables as SQL.
 type joining struct {
 	base *source
 	dump *os.File // without a name; nothing is left of it
@@ -47,8 +46,7 @@ func (e *execution) held(ctx context.Context, contents string) (sources []source
 	return sources, tables, nil
 }
 
-// errAsleep says that a database whose tables are to be joined with others' does not run: it has ended, or an apply was cut off that had
-// stopped it.
+// errAsleep: a database whose tables are to be joined does not run: it has ended, or an interrupted apply had stopped it.
 var errAsleep = errors.New("it does not run, and its tables are to be joined with those of others")
 
 // tablesOf asks a database for its tables.

@@ -20,7 +20,6 @@ import (
 	"isukit/infra/topology"
 )
 
-// layout is everything that a goal means for the hosts.
 type layout struct {
 	goal    *goal
 	spec    Spec
@@ -233,8 +232,7 @@ func maxFiles() (int, error) {
 // balancePlace is what the port of a balance is kept under among those of the instances.
 const balancePlace = "balance"
 
-// ports are those of the topology where every host has an address of its own, and free ones, kept for as long as the instance is
-// on its host, where hosts share one.
+// ports are the topology's if every host has an address of its own; if hosts share one, free ones that stay with the instance.
 func (l *layout) ports() (map[string][2]int, error) {
 	t := l.goal.Topology
 	ports := map[string][2]int{}

@@ -47,7 +47,7 @@ func (l *layout) databases() error {
 	return nil
 }
 
-// contents says what a database holds: that of another with the same is as good.
+// contents identifies a database's data: another one with the same is as good.
 func (l *layout) contents(database string) string {
 	t := l.goal.Topology
 	tables := "all"
@@ -128,7 +128,7 @@ func (l *layout) accounts(db topology.Instance) []account {
 	if !l.hosts[db.Host].About().Here {
 		from[l.input.Places[db.Name].Address] = true // isukit's own way leads through the host
 	}
-	// The app keeps its seed tables in databases of its own beside this one.
+	// The app keeps its seed tables in databases of its own next to this one.
 	grants := []string{fmt.Sprintf("ALL ON `%s%%`.*", appDatabase)}
 	switch {
 	case l.install.Engine == dbserver.MySQL:

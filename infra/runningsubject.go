@@ -136,8 +136,7 @@ func (r *Running) database(name string) database {
 	return r.dbs[slices.IndexFunc(r.dbs, func(d database) bool { return d.name == name })]
 }
 
-// note returns what notes which files that isukit had made on a host tunings have written since: an apply does not take these for changed
-// by somebody else then.
+// note records which files of isukit on a host tunings have written since: an apply must not take these for foreign changes.
 func (f *found) note(name string) func(map[string]tune.Written) []host.Op {
 	inv, h := f.inventories[name], f.hosts[name]
 	if inv == nil {
@@ -150,7 +149,7 @@ func (f *found) note(name string) func(map[string]tune.Written) []host.Op {
 			w, ok := files[i.Name]
 			was, now := hashOf(w.Before), hashOf(w.After)
 			if !ok || i.Kind != plan.File || was == now || was != i.Hash && (i.Tuned == "" || was != i.Tuned) {
-				continue // not touched, or somebody else had changed it already
+				continue // not touched, or already changed outside isukit
 			}
 			if i.Tuned, changed = now, true; now == i.Hash {
 				i.Tuned = ""
@@ -164,7 +163,6 @@ func (f *found) note(name string) func(map[string]tune.Written) []host.Op {
 	}
 }
 
-// hashOf is that of a file's text; "" for none.
 func hashOf(text []byte) string {
 	if text == nil {
 		return ""

@@ -50,7 +50,7 @@ func newMachine(t *testing.T) *fakeMachine {
 	return m
 }
 
-// copyScript takes setup.sh as it is, but for where it looks: a test must not change the machine that it runs on.
+// copyScript copies setup.sh with other paths: a test must not change the machine that it runs on.
 func (m *fakeMachine) copyScript() {
 	m.t.Helper()
 	text, err := os.ReadFile(filepath.Join(infratest.Root(m.t), "scripts/setup.sh"))
@@ -205,7 +205,7 @@ func TestSetupInstalls(t *testing.T) {
 	}
 }
 
-// TestSetupAfterKill: the policy of a setup that was killed is taken back by the next one.
+// TestSetupAfterKill: the next setup reverts the policy of one that was killed.
 func TestSetupAfterKill(t *testing.T) {
 	m := newMachine(t)
 	m.apt("nginx", "mariadb-server-core")

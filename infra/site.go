@@ -36,7 +36,6 @@ type inventory struct {
 	Items []plan.Item `json:"items"`
 }
 
-// goal is what an apply is to reach.
 type goal struct {
 	Topology *topology.Topology `json:"topology"`
 	Hash     string             `json:"hash"` // of the topology as it was declared
@@ -47,7 +46,6 @@ type goal struct {
 	Ports map[string][2]int `json:"ports,omitempty"`
 }
 
-// secrets are the same on all hosts of a site.
 type secrets struct {
 	SessionKey  string `json:"session_key"`
 	WorkerToken string `json:"worker_token"`
@@ -69,7 +67,7 @@ type Site struct {
 	spec   Spec // of which Topology, Scale and Seed are the goal's
 }
 
-// NewSite returns the site of a driver. spec says where things are; its Topology, Scale and Seed are for Plan and Apply.
+// NewSite returns the site of a driver. spec has the paths; its Topology, Scale and Seed are for Plan and Apply.
 func NewSite(driver host.Driver, spec Spec) *Site {
 	if d, ok := driver.(host.Foreseer); ok {
 		d.Foresees(firstLook)
@@ -77,7 +75,7 @@ func NewSite(driver host.Driver, spec Spec) *Site {
 	return &Site{driver, spec}
 }
 
-// firstLook is what every command asks a host that is far away, whatever is up: in one go.
+// firstLook is what every command reads from a host that is far away, in one go.
 func firstLook(about host.About) (ops []host.Op, patterns []string) {
 	for _, file := range []string{inventoryFile, "*/root.password", "*/" + render.MyCnf, "*/" + readyFile} {
 		patterns = append(patterns, path.Join(about.Dir, file))
@@ -85,7 +83,7 @@ func firstLook(about host.About) (ops []host.Op, patterns []string) {
 	return []host.Op{toolsOp(""), dbserver.FindOp("", ""), kernelOp, tune.RecordsOp(path.Join(about.Dir, "tune"))}, append(patterns, tune.BootFiles...)
 }
 
-// act has hosts be asked anew from now on.
+// act makes the hosts be read again from now on.
 func (f *found) act() {
 	for _, h := range f.hosts {
 		if h != nil {
@@ -97,7 +95,7 @@ func (f *found) act() {
 // Driver is the one that makes the site's hosts.
 func (s *Site) Driver() host.Driver { return s.driver }
 
-// found is what is there now.
+// found is the current state.
 type found struct {
 	hosts       map[string]host.Host
 	inventories map[string]*inventory // of hosts that have one
@@ -105,7 +103,7 @@ type found struct {
 	wants       []host.Want
 	ensured     bool // the hosts are what the goal says
 	placesOnly  bool // only where things are is to be known, not what hosts would be asked for files and services
-	fresh       bool // databases begin with the dataset, whatever is there
+	fresh       bool // databases begin with the dataset, regardless of their data
 }
 
 // find reads the inventories of all hosts that exist.
@@ -141,7 +139,7 @@ func (s *Site) findPartly(ctx context.Context) (*found, error) {
 	return f, context.Cause(ctx)
 }
 
-// add reads the inventories of more hosts, of all at once.
+// add reads the inventories of more hosts, of all in parallel.
 func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
 	hosts, inventories, errs := make([]host.Host, len(names)), make([]*inventory, len(names)), make([]error, len(names))
 	var all sync.WaitGroup
@@ -192,7 +190,7 @@ func (f *found) keep(name string) (back func(context.Context) error, err error) 
 	return func(ctx context.Context) error { return h.Put(ctx, file, text, 0o600) }, err
 }
 
-// placed is the topology that was reached last, or else the one that was begun.
+// placed is the topology that was reached last, or otherwise the one that was begun.
 func (inv *inventory) placed() *topology.Topology {
 	if inv.Previous != nil {
 		return inv.Previous.Topology

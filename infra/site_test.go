@@ -153,7 +153,7 @@ func initialize(t *testing.T, base string) {
 	}
 }
 
-// TestApplyFails: whatever goes wrong is told with what to do, and what ran before runs on.
+// TestApplyFails: every failure is reported with a hint, and the running services continue.
 func TestApplyFails(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
@@ -195,7 +195,7 @@ func TestApplyFails(t *testing.T) {
 			bad := s
 			bad.Topology, bad.AppBinary = tt.top, tt.app
 			if tt.app == never {
-				bad.HealthLimit = 30 * time.Second // it is waited for in vain, and what is put back has as long
+				bad.HealthLimit = 30 * time.Second // the wait for it fails, and the rollback has the same time
 			}
 			_, _, err := apply(t, driver, bad, infra.ApplyOptions{})
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "topology single was restored and is running") {
@@ -210,7 +210,7 @@ func TestApplyFails(t *testing.T) {
 	}
 }
 
-// TestChangedByOthers: what somebody else has changed is told, and overwritten with force only.
+// TestChangedByOthers: changes made outside isukit are reported, and overwritten with force only.
 func TestChangedByOthers(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)

@@ -14,7 +14,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// Spec says what a Site makes.
+// Spec is what a Site makes.
 type Spec struct {
 	Topology  *topology.Topology
 	StateDir  string // for run directories and prepared data; made when it is not there
@@ -26,7 +26,7 @@ type Spec struct {
 	KeepDataset bool
 	// HealthLimit is how long a role may take to become healthy; 0 is the constant of that name.
 	HealthLimit time.Duration
-	// Progress is told in a few words what is being done; nil is for nobody.
+	// Progress is called with a few words about each step; nil: not called.
 	Progress func(step string) `json:"-"`
 }
 

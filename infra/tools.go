@@ -21,7 +21,6 @@ import (
 	"isukit/infra/topology"
 )
 
-// tools are what a host has.
 type tools struct {
 	install  dbserver.Install         // where it is to have a database
 	programs map[string]string        // paths of proxies, by name
@@ -44,8 +43,7 @@ func (l *layout) filesOf() int {
 	return files
 }
 
-// toolsOp tells which proxies there are, also where users have no PATH to and where make envoy puts one below localDir, and where nginx has
-// its module stream.
+// toolsOp lists the installed proxies, also outside users' PATH and in localDir, and the place of nginx's module stream.
 func toolsOp(localDir string) host.Op {
 	return host.Script(`PATH=$PATH:/usr/local/sbin:/usr/sbin:$1/envoy/bin
 for name in nginx envoy; do path=$(command -v "$name") && echo "$name=$path"; done
@@ -117,7 +115,7 @@ func (l *layout) findTools(ctx context.Context) (err error) {
 	return err
 }
 
-// askTools asks hosts what they have, all at once.
+// askTools reads what hosts have installed, in parallel.
 func (l *layout) askTools(ctx context.Context, engine dbserver.Engine, names ...string) error {
 	all := make([]tools, len(names))
 	group, ctx := errgroup.WithContext(ctx)
@@ -137,7 +135,7 @@ func (l *layout) askTools(ctx context.Context, engine dbserver.Engine, names ...
 	return nil
 }
 
-// ask asks a host what it has, and for a database server where it is to have one.
+// ask reads what a host has installed, with a database server if it should have one.
 func (l *layout) ask(ctx context.Context, h host.Host, engine dbserver.Engine, hasDB bool) (t tools, err error) {
 	localDir := ""
 	hints := map[string]string{"envoy": "make envoy, or --proxy nginx in its place", "mysql-server": "make mysql"}

@@ -227,7 +227,7 @@ func wantClean(t *testing.T, stateDir string, pids map[string][]int) {
 	t.Helper()
 	for name, list := range pids {
 		for _, pid := range list {
-			// One that has ended may wait for whoever inherits it.
+			// A process that has ended may wait for its heir.
 			if st, err := proc.Read(pid); err == nil && st.State != 'Z' && st.State != 'X' {
 				t.Errorf("process %d of %s: got state %c, want it gone", pid, name, st.State)
 			}

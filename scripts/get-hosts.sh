@@ -1,6 +1,6 @@
 #!/bin/sh
 # get-hosts.sh [DIR]: the files of a server, as a directory (default .local/hosts): a minimal Debian (or Ubuntu, where that is what
-# runs here) with systemd, sshd, sudo, nginx and MariaDB, and Envoy beside them. "isukit lab up --systemd" and the tests boot hosts
+# runs here) with systemd, sshd, sudo, nginx, MariaDB and Envoy. "isukit lab up --systemd" and the tests boot hosts
 # from it: each has an overlay over it, and the directory itself is never written to again.
 #
 # debootstrap makes it once (a minute and a half, 90 MB of packages, 400 MB on disk), and again when this script asks for something
@@ -57,7 +57,7 @@ from=$(mirror "$vendor")
 	fail 'debootstrap needs root, but sudo was not found' 'as root: sh scripts/get-hosts.sh'
 sh "$root/scripts/get-envoy.sh"
 
-# Whoever comes second waits for the first.
+# A second one waits for the first.
 mkdir -p "$(dirname "$dir")"
 exec 9>"$dir.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi
@@ -78,7 +78,7 @@ as_root debootstrap --variant=minbase --components="$components" --include="$pac
 	tail -n 5 "$dir.log" >&2
 	fail "debootstrap failed; all it said is in $dir.log" "check that the mirror has $vendor $suite"
 }
-# Each host gets an identity and keys of its own; nothing that isukit is to place or to start runs by itself.
+# Each host gets an identity and keys of its own; nothing that isukit will place or start runs from the boot.
 # shellcheck disable=SC2016 # that shell's variables
 as_root sh -eu -c '
 cd "$1"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# get-mysql.sh [mysql|mariadb [DIR]]: a database server in a folder of its own, beside what the system has.
+# get-mysql.sh [mysql|mariadb [DIR]]: a database server in a folder of its own, apart from the system's.
 #
 #   mysql    (default) Oracle MySQL, into .local/mysql. Debian 12 has no package of it that installs, Debian sid has one.
 #   mariadb  MariaDB, into .local/mariadb, for a system whose packages let only one of the two be installed (Ubuntu).
@@ -96,7 +96,7 @@ from=$(mirror "$vendor")
 [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
 	fail 'debootstrap needs root, but sudo was not found' "as root: sh scripts/get-mysql.sh $engine"
 
-# Whoever comes second waits for the first.
+# A second one waits for the first.
 mkdir -p "$(dirname "$dir")"
 exec 9>"$dir.lock"
 if command -v flock >/dev/null 2>&1; then flock 9; fi

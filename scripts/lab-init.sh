@@ -3,7 +3,7 @@
 # STEP is net, in namespaces of the network, mounts, UTS and IPC; then pid, as the first process of a namespace of processes; then
 # cgroup, in one of control groups as well. In the end it becomes the systemd in ROOT.
 #
-# /sys, and /proc/sys but for net, are read-only: systemd then neither starts udev nor writes this machine's settings.
+# /sys, and /proc/sys except for net, are read-only: systemd then neither starts udev nor writes this machine's settings.
 set -eu
 step=$1 init=$2 name=$3 address=$4 link=$5 root=$6
 
@@ -19,7 +19,7 @@ net)
 	;;
 pid)
 	shift 6
-	# 0 is whoever writes it: this process's number is another one outside.
+	# 0 is the writing process, whose number is another one outside.
 	for group in "$@"; do echo 0 >"$group/cgroup.procs"; done
 	group=$(basename "$1")
 	grep "/$group\$" /proc/self/cgroup >"$root/../groups"
@@ -41,8 +41,8 @@ if [ -e proc/sysrq-trigger ]; then
 fi
 
 mount -t sysfs -o ro sysfs sys
-# The hierarchies of version 1, each as this machine has it, and that of version 2 beside them; or the one of version 2 alone. The root
-# of each is the host's group: without one of version 2 systemd is told not to look for it, since it would share it with all others.
+# The hierarchies of version 1, each as this machine has it, and that of version 2 next to them; or only the one of version 2. The root
+# of each is the host's group: without one of version 2 an option keeps systemd from using it, since it would share it with all others.
 if grep -q '^[1-9]' ../groups; then
 	mount -t tmpfs -o mode=755 cgroup sys/fs/cgroup
 	while IFS=: read -r number list _; do

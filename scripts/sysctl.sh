@@ -1,6 +1,6 @@
 #!/bin/sh
 # sysctl.sh apply|verify|revert FILE [--file CONF] [--target NAME] [--accept-risk]: a tuning of the kernel, without isukit.
-# FILE is one of scripts/sysctl/. --file also writes the settings for the next boot, as /etc/sysctl.d/99-isukit.conf.
+# FILE is one of scripts/sysctl/. --file also writes the settings for the next boot, to /etc/sysctl.d/99-isukit.conf.
 # It needs root and changes the kernel of the network namespace that it runs in. Exit status: 3 when verify finds a difference.
 # shellcheck disable=SC2317 # functions are called by state.sh
 set -u
@@ -55,7 +55,7 @@ get() { # LAYER KEY
 	printf 'value %s' "$text"
 }
 
-# What the kernel says to a write is not enough: whoever calls this reads back.
+# The kernel's answer to a write is not enough: the caller reads back.
 put() { # LAYER KEY VALUE
 	if [ "$1" = file ]; then
 		set_option "${r_file:-$conf}" '' "$2" "$3"

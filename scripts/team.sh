@@ -6,8 +6,8 @@
 #         sudo   NAME may become root without a password
 #         config /etc/ssh/ssh_config.d/NAME, from standard input
 #         tool   a package of Debian or Ubuntu
-#   VERB  look   says "there", "absent", or, of a file with another text, "other"
-#         plan   of a tool: says which packages come with it, one a line
+#   VERB  look   prints "there", "absent", or, of a file with another text, "other"
+#         plan   of a tool: lists the packages that come with it, one per line
 #         add    makes it so
 #         del    takes it away: of a user the home, too; of a tool those of the packages in standard input that nothing else needs
 set -eu
@@ -45,8 +45,8 @@ user() {
 	esac
 }
 
-# remove an account. Somebody who has just logged out is there for a little longer: the connection's last process, and the manager that
-# systemd keeps for some seconds, which is ended here when no session is left.
+# remove an account. After a logout some processes stay for a moment: the connection's last one, and the manager that
+# systemd keeps for some seconds, which this stops when no session is left.
 remove() {
 	tries=0
 	until words=$(userdel --remove "$name" 2>&1); do

@@ -183,7 +183,7 @@ func (p *group) enter(ctx context.Context, m, first *member, epoch, before int64
 	return nil
 }
 
-// copySchema makes m's tables those of source: missing ones are created, others dropped, differing ones made anew, empty.
+// copySchema makes m's tables those of source: missing ones are created, others dropped, differing ones recreated, empty.
 func copySchema(ctx context.Context, source, m *member) error {
 	want, err := describe(ctx, source)
 	if err != nil {

@@ -177,8 +177,7 @@ func (p *group) settled() (int64, bool) {
 	return p.view.Load().epoch, true
 }
 
-// unchanged reports whether every write anywhere goes by the states that v says: while some still go by others, they execute on another
-// replica first, and what replicas answer may differ.
+// unchanged: all writes use the states in v. While some use others, they execute on another replica first, and answers may differ.
 func (p *group) unchanged(v *view) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.ProbeTimeout)
 	defer cancel()
@@ -187,7 +186,7 @@ func (p *group) unchanged(v *view) bool {
 	return p.view.Load() == v && err == nil && idle && late == ""
 }
 
-// laggards says whether this process's writes all follow the current epoch, and names another process whose writes may not.
+// laggards reports whether this process's writes all follow the current epoch, and names another process whose writes may not.
 func (p *group) laggards(ctx context.Context) (idle bool, late string, err error) {
 	epoch, idle := p.settled()
 	apps, err := p.otherApps(ctx)

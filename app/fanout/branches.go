@@ -148,8 +148,7 @@ func (b *branches) end(ctx context.Context, m *member, xid string) error {
 // endAttempts bounds how often a branch is to be ended that its session has not yet let go: about 3 s.
 const endAttempts = 100
 
-// endBranch ends a prepared branch over a connection of its own. A server says that there is no such branch also while the
-// session that prepared it is on its way out; it then still lists it.
+// endBranch ends a prepared branch over a connection of its own. While its session is ending, a server denies it but still lists it.
 func (p *group) endBranch(ctx context.Context, m *member, xid string, commit bool) error {
 	text := "XA ROLLBACK '"
 	if commit {

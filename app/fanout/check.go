@@ -15,7 +15,7 @@ const rangeRows = 1000
 // maxDifferences bounds the rows that a report names for each table; the others are counted.
 const maxDifferences = 1000
 
-// CheckOptions say what Check compares. The zero value compares every table on the replicas in service.
+// CheckOptions are what Check compares. The zero value compares every table on the replicas in service.
 type CheckOptions struct {
 	Tables   []string // empty: all
 	Replicas []string // empty: those in service
@@ -137,30 +137,29 @@ func (p *group) choose(replicas []string) ([]*member, error) {
 	return slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return !slices.Contains(replicas, m.name) }), nil
 }
 
-// RepairOptions say how Repair mends.
+// RepairOptions are how Repair repairs.
 type RepairOptions struct {
 	Tables   []string // empty: all
 	Replicas []string // empty: those in service
-	// From names the replica whose rows are right. Empty: the first replica in service is right, as it executes each write before the
-	// others. Rows in which all others in service agree against it are left as they are, and all rows where none is known to be the
-	// first: there, somebody has to name the replica. What several have counts for nothing.
+	// From names the replica whose rows are correct. Empty: the first replica in service, as it executes each write before the others. Rows
+	// in which all others in service agree against it stay as they are, and all rows if no first one is known: there, a person has to name
+	// the replica. A majority counts for nothing.
 	From string
 }
 
-// Mended counts what Repair or Admit did to one replica's table: a row that differed was deleted and inserted, a missing
-// one inserted, one too many deleted.
+// Mended counts one replica's repaired rows: those that differed were deleted and inserted, missing ones inserted, surplus ones deleted.
 type Mended struct {
 	Table    string   `json:"table"`
 	Replica  string   `json:"replica"`
 	Deleted  int64    `json:"deleted"`
 	Inserted int64    `json:"inserted"`
-	Keys     []string `json:"keys"` // the first thousand rows mended
+	Keys     []string `json:"keys"` // the first thousand repaired rows
 }
 
 // RepairReport is what Repair did.
 type RepairReport struct {
 	Mended []Mended     `json:"mended,omitempty"`
-	Left   []Difference `json:"left,omitempty"` // rows that were left as they are, since nobody can know which is right
+	Left   []Difference `json:"left,omitempty"` // rows that stay as they are, since it is unknown which is correct
 	Why    string       `json:"why,omitempty"`  // why they were left
 }
 
@@ -234,11 +233,11 @@ func memberNames(members []*member) string {
 type mender struct {
 	p       *group
 	members []*member
-	verb    string                               // of lockedRange.mend
-	right   func(l *lockedRange, key string) int // index of a replica whose row is right, or -1
+	verb    string                               // verb of lockedRange.repair
+	right   func(l *lockedRange, key string) int // index of a replica whose row is correct, or -1
 	done    map[string]*Mended                   // by table and replica
 	left    []Difference
-	rows    int64 // rows mended
+	rows    int64 // repaired rows
 }
 
 func (d *mender) tables(ctx context.Context, only []string) error {
@@ -279,7 +278,7 @@ func (d *mender) mendRange(ctx context.Context, t *tableInfo, r keyRange) error 
 	})
 }
 
-// mendLocked copies each differing row from a replica that is right to those that are not.
+// mendLocked copies each differing row from a replica with the correct one to the others.
 func (d *mender) mendLocked(ctx context.Context, l *lockedRange, keys []string) error {
 	type way struct{ from, to int }
 	jobs := map[way][]string{}

@@ -25,7 +25,7 @@ type Replica struct {
 	// statements in one text, answer them with a mysql.Result, put arguments into the text, and have ExecContext and
 	// QueryContext.
 	Connector driver.Connector
-	// Weight is this replica's share of the reads beside the others'. Default 1.
+	// Weight is this replica's share of the reads, relative to the others. Default 1.
 	Weight int
 }
 
@@ -47,7 +47,7 @@ type Config struct {
 	Mode Mode
 	// AppProcesses is how many processes of the app write to these replicas. Default 1. ModeKeyed refuses more.
 	AppProcesses int
-	// Reads says which replica answers a read outside of a transaction. Default Random.
+	// Reads is the policy for reads outside of a transaction. Default Random.
 	Reads ReadPolicy
 	// MaxOpenConns bounds the connections to each replica. Default 32: above a few connections a core a server only queues.
 	MaxOpenConns int
@@ -72,12 +72,12 @@ type Config struct {
 	// MaxLag is how far behind the source a replica may be in ModeReplicated and still be read, and how long a read of a Session
 	// waits for its replica before it goes to the source. Default 1 s. Whether replicas keep up is looked at every StatePoll.
 	MaxLag time.Duration
-	// Observer opens the pool to look and to mend (Status, Check, Repair, Eject, Admit), and to read, beside the app's
-	// own processes: it refuses writes, is no app process, opens although a replica in service does not answer, and
-	// compares nothing by itself. Mode is to be the app's.
+	// Observer opens the pool for Status, Check, Repair, Eject and Admit, and for reads, next to the app's own processes: it refuses
+	// writes, does not count as an app process, opens although a replica in service does not answer, and compares nothing on its own. Mode
+	// must be the app's.
 	Observer bool
-	// OnEject, if set, is called when this process ejects a replica, or, in ModeReplicated, leaves it out of reads. It must
-	// return at once and not use the Pool.
+	// OnEject, if set, is called when this process ejects a replica, or excludes it from reads. It must return immediately, without the
+	// Pool.
 	OnEject func(replica, reason string)
 	// TxAttempts bounds how often InTx runs its function. Default 10.
 	TxAttempts int
@@ -85,8 +85,7 @@ type Config struct {
 	// OnStep, if set, is called when a write comes to a step of its protocol on a replica. It is for tests that strike there:
 	// cut a connection, kill a server or the process. It must not use the pool, and the write waits for it.
 	OnStep func(step, replica string)
-	// WithoutRule leaves out one of the Rules, by its name, as if nobody had thought of it. It is for tests that see whether that
-	// would be found out: replicas differ then.
+	// WithoutRule leaves out one of the Rules, for tests that see whether replicas differ then.
 	WithoutRule string
 }
 
@@ -133,7 +132,7 @@ func (c Config) withDefaults() Config {
 
 var nameRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
 
-// Validate reports every fault of c at once, joined with errors.Join; nil means that Open can try to connect.
+// Validate returns all faults of c, joined with errors.Join; nil means that Open can try to connect.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	faults := c.modeFaults()
@@ -263,8 +262,7 @@ func (c Config) limitFaults() []error {
 	return faults
 }
 
-// mysqlConfig returns the driver's configuration of r, a private copy. It never puts the DSN, which may hold a password,
-// into an error.
+// mysqlConfig returns the driver's configuration of r, a private copy. Errors never contain the DSN, which may have a password.
 func (r Replica) mysqlConfig() (*mysql.Config, error) {
 	switch {
 	case r.Connector != nil && (r.DSN != "" || r.MySQL != nil):

@@ -15,8 +15,7 @@ import (
 // connector makes the logical connections of a Pool for database/sql.
 type connector struct{ p *group }
 
-// Connect opens a logical connection. One replica is dialled at once, so that an unreachable set of replicas is an error
-// here; the others when they are first needed.
+// Connect dials one replica, so that an unreachable set of replicas is an error here; the others when they are first needed.
 func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
 	c := &conn{p: k.p, links: make([]*link, len(k.p.members))}
 	v := k.p.view.Load()
@@ -36,7 +35,7 @@ func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 func (k connector) Driver() driver.Driver { return noDriver{} }
 
-// neverCalled are methods that driver.Conn asks for and database/sql passes over for those with a context.
+// neverCalled are methods that driver.Conn requires; database/sql prefers those with a context.
 type neverCalled struct{}
 
 func (neverCalled) Begin() (driver.Tx, error) { return nil, errors.New("fanout: use BeginTx") }
@@ -51,8 +50,8 @@ func (noDriver) Open(string) (driver.Conn, error) {
 	return nil, errors.New("fanout: a pool is opened with fanout.Open")
 }
 
-// conn is a logical connection: at most one link to each replica. Like every driver.Conn it is used by one goroutine at a
-// time; a write works on its links in parallel, never on one link twice at once.
+// conn is a logical connection: at most one link to each replica. Like every driver.Conn it is used by one goroutine at a time; a write
+// uses its links in parallel, but never one link twice at the same time.
 type conn struct {
 	neverCalled
 	p        *group
@@ -258,7 +257,7 @@ func (c *conn) ResetSession(ctx context.Context) error {
 	return nil
 }
 
-// IsValid keeps the connection: a link that broke is dialled anew when it is needed.
+// IsValid keeps the connection: a broken link is dialled again when it is needed.
 func (c *conn) IsValid() bool { return true }
 
 // Close closes the links.

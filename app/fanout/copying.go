@@ -52,7 +52,7 @@ func (k *copying) fitSource(ctx context.Context) error {
 	return nil
 }
 
-// watch looks at every member at each StatePoll until ctx ends, each by itself: one that is slow must not hide another.
+// watch checks every member at each StatePoll until ctx ends, in parallel: a slow one must not hide another.
 func (k *copying) watch(ctx context.Context) {
 	for _, m := range k.p.members {
 		k.p.background(func() {

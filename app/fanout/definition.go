@@ -19,7 +19,7 @@ var schemaProperties = []Property{
 	{kindSchema, "order of the replicas", "which one executes first: it is the same for all processes of the app", false},
 }
 
-// otherQuery lists what a database holds besides tables: its kind and name, then what matters of it. Definitions go by their digest.
+// otherQuery lists what a database has in addition to tables: kind and name, then the digest of the definition.
 const otherQuery = `SELECT CONCAT('view ', table_name), CONCAT_WS(' ', REPLACE(view_definition, CONCAT(QUOTE_NAME, table_schema, QUOTE_NAME, '.'), ''), check_option, is_updatable, security_type, character_set_client, collation_connection)
 		FROM information_schema.views WHERE table_schema = DATABASE()
 	UNION ALL SELECT CONCAT(LOWER(routine_type), ' ', routine_name), CONCAT_WS(' ', routine_definition, dtd_identifier, is_deterministic, sql_data_access, sql_mode, security_type, character_set_client, collation_connection)

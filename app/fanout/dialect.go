@@ -59,8 +59,7 @@ func (d dialect) wait(position string, limit time.Duration) string {
 	return fmt.Sprintf("SELECT %s('%s', %.3f)", d.waitFunc, safe, limit.Seconds())
 }
 
-// laterByDomain joins two of MariaDB's positions, "domain-server-number" separated by commas: of each domain the one with
-// the greater number.
+// laterByDomain joins two of MariaDB's positions, "domain-server-number": of each domain the one with the greater number.
 func laterByDomain(a, b string) string {
 	best := map[string]string{}
 	var domains []string

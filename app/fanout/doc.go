@@ -1,6 +1,6 @@
-// Package fanout gives an app one true *sqlx.DB over several databases that hold the same tables (replicas): writes go
-// to every replica, reads to one healthy replica. In goes a Config that names the replicas and the write mode; out comes
-// a Pool. What each mode promises and costs is said at its constant and in docs/fanout.md.
+// Package fanout gives an app one true *sqlx.DB over several databases with the same tables (replicas): every write goes to all replicas,
+// each read to one healthy replica. A Config names the replicas and the write mode; Open returns a Pool. The constants of the modes and
+// docs/fanout.md describe what each promises and costs.
 //
-// The package neither logs nor reads flags or environment: everything it has to say is in errors, Status and Metrics.
+// The package neither logs nor reads flags or environment: its messages are errors, Status and Metrics.
 package fanout

@@ -26,8 +26,7 @@ var dsnProperties = []Property{
 var perReplica = []string{"timeout", "readTimeout", "writeTimeout", "tls", "serverPubKey", "allowCleartextPasswords", "allowFallbackToPlaintext",
 	"allowNativePasswords", "allowOldPasswords", "checkConnLiveness", "connectionAttributes", "compress"}
 
-// dsnFaults finds the parameters that make the same statement mean something else on one replica than on another, and databases that
-// are named twice.
+// dsnFaults finds parameters that change a statement's meaning between replicas, and databases that are named twice.
 func (c Config) dsnFaults() []error {
 	var faults []error
 	var first *mysql.Config
@@ -48,7 +47,7 @@ func (c Config) dsnFaults() []error {
 			continue
 		}
 		if c.Observer {
-			continue // it sends nothing of the app's
+			continue // it contains only isukit's statements
 		}
 		for _, d := range dsnDiff(first, cfg) {
 			faults = append(faults, fmt.Errorf("config: the DSNs of replicas %q and %q differ in %s; give both the same", firstName, r.Name, d))

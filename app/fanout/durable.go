@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// holdBranches has MySQL leave a prepared branch to the session that prepared it until that one ends, as MariaDB does. Its default, to
-// let go of the branch at once, takes 390 microseconds of the server's CPU for a one-row branch instead of 250, and lets
-// less than half as many of them through. Where the account may not change that, or the server knows no other way, it stays as it is.
+// holdBranches lets MySQL leave a prepared branch to the session that prepared it until that one ends, as MariaDB does. Its default is to
+// release the branch, which takes 390 microseconds of the server's CPU for a one-row branch instead of 250, and lets less than half as many
+// of them through. It stays if the account may not change it, or the server has no other way.
 func (l *link) holdBranches(ctx context.Context) error {
 	if l.p.branches == nil {
 		return nil
@@ -76,8 +76,7 @@ func (t *orderedTxn) commitDurably() error {
 	return t.finishOthers(parts[1:], first.m)
 }
 
-// prepareOthers ends and prepares the branches of the other replicas. A replica that can't prepare makes the write fail
-// everywhere; one that is gone is ejected and the write goes on.
+// prepareOthers ends and prepares the other replicas' branches. A failure fails the write everywhere; a lost replica is ejected.
 func (t *orderedTxn) prepareOthers() error {
 	parts := t.live()[1:]
 	verdicts := make([]verdict, len(parts))
@@ -147,9 +146,8 @@ func (t *orderedTxn) decisionLost(first *part, others []*part, why error) error 
 	return nil
 }
 
-// finishOthers commits the prepared branches of a write on which decider, or nil, holds the row that decides. A replica that does
-// not say that it has, to a second question either, is ejected; if it is the last one in service, it is tried again, and the
-// write is of unknown fate until that succeeds.
+// finishOthers commits the prepared branches of a write on which decider, or nil, holds the deciding row. A replica that does not confirm
+// it, to a second question either, is ejected; the last one in service is tried again, and the write's fate is unknown until that succeeds.
 func (t *orderedTxn) finishOthers(parts []*part, decider *member) error {
 	errs := make([]error, len(parts))
 	p := t.c.p

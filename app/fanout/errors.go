@@ -50,8 +50,7 @@ func (e *WriteError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the cause and the parts' errors, the first replica's first. A driver.ErrBadConn among them is hidden,
-// since database/sql would run the write again.
+// Unwrap returns the cause and the parts' errors. A driver.ErrBadConn is hidden, since database/sql would run the write again.
 func (e *WriteError) Unwrap() []error {
 	list := make([]error, 0, 1+len(e.Parts))
 	for _, p := range e.Parts {
@@ -67,8 +66,7 @@ func appendSafe(list []error, err error) []error {
 	return append(list, err)
 }
 
-// FateOf returns the fate that err tells of: empty for nil, NotApplied for a server's SQL error or a statement refused
-// before it began, and Unknown for anything that is not this package's.
+// FateOf returns a write's fate: empty for nil, NotApplied for a server's SQL error or an early refusal, Unknown for foreign errors.
 func FateOf(err error) Fate {
 	var we *WriteError
 	var me *mysql.MySQLError
@@ -83,8 +81,7 @@ func FateOf(err error) Fate {
 	return Unknown
 }
 
-// ErrRefused is wrapped by the error for a statement that can't write the same rows on every replica; the error says
-// what to write instead.
+// ErrRefused is wrapped for a statement that can't write the same rows on every replica; the error suggests another one.
 var ErrRefused = errors.New("statement refused")
 
 // ErrNoReplica is wrapped when no replica is in service for what was asked.

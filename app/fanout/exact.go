@@ -7,10 +7,10 @@ import (
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
-// exact reports whether q, which the first replica executed with answer a, must find the same rows on the others without being
-// held to their number there: it inserted rows that it gives itself, or changed the one row that it names by a unique key.
-// The first replica holds the locks on these. Whoever has changed one of them before has committed there, so it has
-// executed on the others as well, and what it holds there it is about to let go.
+// exact reports whether q, which the first replica executed with answer a, must find the same rows on the others without a check of their
+// number: it inserted rows with all values, or changed the one row that it names by a unique key. The first replica holds the locks on
+// these. Another write that changed one of them before has committed there, so it has executed on the others as well, and is about to
+// release its locks there.
 func (p *group) exact(q call, a answer) bool {
 	if !q.st.Rows && len(q.st.Equals) == 0 {
 		return false
@@ -40,8 +40,7 @@ func picks(t *sqltext.Table, equals []sqltext.Equal, args []driver.NamedValue) b
 	return t.Names(named)
 }
 
-// fits reports whether the value of e is compared as a column of that kind is: for a whole number also the digits of one that a
-// floating-point number holds exactly.
+// fits: the value of e compares as a column of that kind does: a whole number also by the digits of an exact floating-point number.
 func fits(kind string, e sqltext.Equal, args []driver.NamedValue) bool {
 	if e.Arg < 0 {
 		return e.Number == (kind == "number")

@@ -25,8 +25,8 @@ func keyedFakes(tb testing.TB, change func(*fanout.Config)) (*fanout.Pool, []*fa
 	})
 }
 
-// TestExactWrite has a write that names its row by the primary key commit by itself on the second replica, and holds its
-// fate under each fault.
+// TestExactWrite lets a write that names its row by the primary key commit alone on the second replica, and checks its fate under each
+// fault.
 func TestExactWrite(t *testing.T) {
 	const text = "UPDATE t SET a = 1 WHERE id = ?"
 	in, out := fanout.InService, fanout.Ejected
@@ -88,7 +88,7 @@ func TestOnlyExactWritesCommitByThemselves(t *testing.T) {
 	tests := []struct {
 		text string
 		args []any
-		want bool // committed by itself
+		want bool // committed alone
 	}{
 		{"UPDATE t SET a = 1 WHERE id = 1", nil, true},
 		{"UPDATE t SET a = 1 WHERE a = 2 AND id = ?", []any{int64(1)}, true},
@@ -120,7 +120,7 @@ func TestOnlyExactWritesCommitByThemselves(t *testing.T) {
 	}
 }
 
-// TestExactWriteThatDiffers ejects the second of two replicas when the row that it changed by itself was not there.
+// TestExactWriteThatDiffers ejects the second of two replicas when the row that it changed alone was missing.
 func TestExactWriteThatDiffers(t *testing.T) {
 	p, servers := keyedFakes(t, nil)
 	servers[1].skewRows = true
@@ -132,7 +132,7 @@ func TestExactWriteThatDiffers(t *testing.T) {
 	}
 }
 
-// TestExactlyOnceInPairs is TestExactlyOnceUnderFaults for two replicas of which the second commits by itself.
+// TestExactlyOnceInPairs is TestExactlyOnceUnderFaults for two replicas of which the second commits alone.
 func TestExactlyOnceInPairs(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

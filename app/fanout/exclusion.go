@@ -12,8 +12,8 @@ type exclusion struct {
 	done  chan struct{}
 }
 
-// lockTables keeps everybody else away until UNLOCK TABLES, a transaction, or the connection's end, as it does on one server.
-// The servers are told nothing: what one process can do alone needs no locks there.
+// lockTables keeps all others away until UNLOCK TABLES, a transaction, or the connection's end, as on one server. It sends nothing to the
+// servers: alone in one process, no locks are needed there.
 func (c *conn) lockTables(ctx context.Context, q call) (answer, error) {
 	p := c.p
 	if _, keyed := p.writes.(*keyed); keyed {
@@ -67,8 +67,7 @@ func (c *conn) readable(ctx context.Context) error {
 	}
 }
 
-// guarded runs, on the first replica, what calls a stored procedure or function: in a read-only transaction, in which the server
-// itself lets it write nothing.
+// guarded runs calls of procedures and functions on the first replica in a read-only transaction, so that they cannot write.
 func (c *conn) guarded(ctx context.Context, q call) (*rowSets, error) {
 	v := c.p.view.Load()
 	if len(v.writers) == 0 {

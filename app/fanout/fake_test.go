@@ -12,8 +12,8 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// fakeServer is a replica in memory: it keeps which statements were committed, and fails as its fault says. It knows
-// transactions and the pool's own tables, and nothing of SQL beyond that.
+// fakeServer is a replica in memory: it keeps the committed statements, and fails as its fault says. Of SQL it only knows transactions and
+// the pool's own tables.
 type fakeServer struct {
 	mu        sync.Mutex
 	committed []string
@@ -23,7 +23,7 @@ type fakeServer struct {
 	fault     func(text string) fault
 	down      bool
 	skewRows  bool // RowsAffected is off by one
-	keyed     bool // the schema tells of a table t with the primary key id
+	keyed     bool // the schema has a table t with the primary key id
 	threads   int64
 	slow      time.Duration // what a question for the states takes
 }

@@ -37,8 +37,7 @@ func (t *orderedTxn) firstFailed(ctx context.Context, first *part, err error) er
 		Parts: []Part{{first.m.name, NotApplied, plainConn(err)}}})
 }
 
-// eject takes the part's replica out of service and the part out of the transaction. It reports whether other replicas
-// are left in service.
+// eject takes the part's replica out of service and the part out of the transaction. It reports whether others are left.
 func (t *orderedTxn) eject(pt *part, why error) bool {
 	err := t.c.p.ejectMember(context.Background(), pt.m, why.Error())
 	pt.leave(t.c, why)
@@ -99,8 +98,7 @@ func (t *orderedTxn) sure() bool {
 	return until != 0 && time.Now().UnixNano() < until
 }
 
-// doubt rolls back because replicas answered differently, for the first time: under gap locks one of them should be wrong, but
-// nothing is lost by asking again before it is ejected.
+// doubt rolls back after the first different answers: a replica should be wrong, but it is ejected only after a repetition.
 func (t *orderedTxn) doubt() error {
 	if !t.alone {
 		t.c.p.doubtUntil.Store(time.Now().Add(time.Second).UnixNano())
@@ -150,8 +148,8 @@ func (t *orderedTxn) joiningAnswer(v verdict, same bool) {
 	}
 }
 
-// settle ejects the replicas that differ under gap locks, where no other transaction can be the reason. The first replica
-// executed the statement before them, so it is right, however many agree against it.
+// settle ejects the replicas that differ under gap locks, where no other transaction can be the reason. The first replica executed the
+// statement before them, so it is correct, even if all others agree against it.
 func (t *orderedTxn) settle(a answer, verdicts, differ []verdict) error {
 	for _, v := range differ {
 		why := v.err
@@ -197,8 +195,7 @@ func (t *orderedTxn) rollback() error {
 	return nil
 }
 
-// commit commits everywhere in parallel: every replica has executed every statement, so nothing but a failure of a server
-// or of the way to it can keep one of them from committing.
+// commit commits everywhere in parallel: all have executed every statement, so only a lost server or connection can prevent it.
 func (t *orderedTxn) commit() error {
 	if t.dead != nil {
 		return t.dead
@@ -281,8 +278,7 @@ func (t *orderedTxn) keep(parts []*part, errs []error, good func(error) bool, fa
 	return we
 }
 
-// unsureAll is for a write of which no replica said whether it committed. Any one of them may be taken for the truth, as
-// nobody was told anything: it is the first one, and the others leave service.
+// unsureAll is for a write whose commit no replica confirmed, and no client knows: the first is correct, the others leave service.
 func (p *group) unsureAll(parts []*part, errs []error) error {
 	we := &WriteError{Fate: Unknown, Cause: errors.New("no replica answered the COMMIT")}
 	v := p.view.Load()

@@ -355,8 +355,8 @@ func TestCancelledBeforeItBegan(t *testing.T) {
 	}
 }
 
-// TestExactlyOnceUnderFaults runs 64 goroutines against servers that fail at random at every step, and holds what is
-// committed on a replica in service against what the callers were told.
+// TestExactlyOnceUnderFaults runs 64 goroutines against servers that fail at random at every step, and compares what is committed on a
+// replica in service with the callers' results.
 func TestExactlyOnceUnderFaults(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -378,7 +378,7 @@ func TestExactlyOnceUnderFaults(t *testing.T) {
 	}
 }
 
-// runTold writes n distinct statements from each of g goroutines and returns the fate that was told for each.
+// runTold writes n distinct statements from each of g goroutines and returns the fate that each caller got.
 func runTold(tb testing.TB, p *fanout.Pool, g, n int) map[string]fanout.Fate {
 	told := map[string]fanout.Fate{}
 	var mu sync.Mutex

@@ -35,7 +35,7 @@ type group struct {
 
 	fixed      atomic.Pointer[string] // the SET that gives a session what the first replica has, without ';'; nil before Open knows it
 	view       atomic.Pointer[view]
-	gate       *semaphore.Weighted // a write holds 1, a schema change all of it
+	gate       *semaphore.Weighted // a write takes 1, a schema change everything
 	doubtUntil atomic.Int64        // Unix nanoseconds until which replicas that answer differently are ejected for it
 	excluded   atomic.Pointer[exclusion]
 
@@ -59,7 +59,7 @@ type group struct {
 	bg     sync.WaitGroup
 }
 
-// gateSize is more than the writes that can run at once.
+// gateSize is more than the writes that can run at the same time.
 const gateSize = 1 << 30
 
 // openGroup connects to the replicas of cfg, which has been checked and names no groups.
@@ -148,8 +148,8 @@ func (p *group) chooseMode() {
 	}
 }
 
-// setup is what a link to m is told when it is dialled. The locks of the first replica decide the order, so another one
-// waits only for a COMMIT that is under way; a longer wait there is a deadlock across servers, which no server sees.
+// setup is the first statement of a link to m. The locks of the first replica decide the order, so another one only waits for a COMMIT in
+// progress; a longer wait there is a deadlock across servers, which no server sees.
 func (p *group) setup(m *member) string {
 	if !p.keepsStates() {
 		return ""
@@ -173,12 +173,10 @@ func (p *group) sessionText() string {
 	return ""
 }
 
-// keepMemory has a MariaDB session keep memory enough for a packet of several statements, in place of getting it anew for each:
-// 5 % of what such a write costs. Other servers take it for a comment.
+// keepMemory lets MariaDB keep memory for a packet of statements: 5 % of such a write's cost. Others take it for a comment.
 const keepMemory = "/*M! ,query_prealloc_size=65536 */"
 
-// join learns who is in service, sees that those replicas are equal in schema and settings, cleans up behind processes
-// that crashed, and makes this process known.
+// join reads who is in service, compares schemas and settings, cleans up after crashed processes, and registers this one.
 func (p *group) join(ctx context.Context) error {
 	p.stateMu.Lock()
 	err := p.learnStates(ctx)

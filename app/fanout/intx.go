@@ -49,8 +49,7 @@ func mayRetry(err error) bool {
 	return isWrite && we.Again || numberOfError(err) == 1213 || numberOfError(err) == 1205
 }
 
-// pause waits up to 1 ms doubled at each attempt, at most 64 ms, at random so that two transactions do not meet again.
-// It reports false when ctx ended first.
+// pause waits a random time up to 1 ms, doubled at each attempt, at most 64 ms. It is false when ctx ended first.
 func pause(ctx context.Context, attempt int) bool {
 	limit := time.Millisecond << min(attempt, 6)
 	timer := time.NewTimer(rand.N(limit))

@@ -13,8 +13,7 @@ import (
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
-// judged refuses what would not have the same effect on every replica, in the modes that promise that, however it arrives,
-// and notes of the rest how it is made so.
+// judged refuses what would differ between replicas, in modes that promise otherwise, and notes how the rest is made exact.
 func (c *conn) judged(ctx context.Context, q call) (call, error) {
 	if err := ctx.Err(); err != nil {
 		return q, err
@@ -72,8 +71,7 @@ func (p *group) sameFar(ctx context.Context, table string) error {
 	return nil
 }
 
-// lookFor reads the schemas again, as a table is not known: it may have been created since, around the pool. When there is
-// none of that name, the first replica's error is returned.
+// lookFor reads the schemas again for an unknown table, which may be new. If it does not exist, the first replica's error is returned.
 func (p *group) lookFor(ctx context.Context, table string) error {
 	if err := p.compareSchemas(ctx); err != nil {
 		return err
@@ -146,8 +144,7 @@ func sizeOf(v driver.Value, inText bool) int {
 	return n
 }
 
-// learnSchema reads from m, whose schema is that of all replicas in service, what the rules need to know. ordered says that the order
-// of unique keys was compared.
+// learnSchema reads what the rules need from m, for all replicas in service. ordered: the order of unique keys was compared.
 func (p *group) learnSchema(ctx context.Context, m *member, ordered bool) error {
 	s := &sqltext.Schema{Ordered: ordered, Without: p.cfg.WithoutRule}
 	if err := m.admin.QueryRowContext(ctx, "SELECT LOWER(DATABASE()), VERSION() LIKE '%MariaDB%'").Scan(&s.Database, &s.MariaDB); err != nil {

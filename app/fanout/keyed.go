@@ -28,7 +28,7 @@ const keyStripes = 4096
 // keyed is ModeKeyed.
 type keyed struct {
 	ordered
-	all     *semaphore.Weighted // a write with keys holds 1, one without all of it
+	all     *semaphore.Weighted // a write with keys takes 1, one without everything
 	stripes [keyStripes]chan struct{}
 	seed    maphash.Seed
 }
@@ -92,8 +92,7 @@ func (k *keyed) query(ctx context.Context, c *conn, q call) (driver.Rows, error)
 	return rowsOf(k.locked(ctx, c, q, q.st.Form.Returns()))
 }
 
-// locked runs one write under its keys: on all replicas at once, each committing by itself, or in the ordered way where the
-// first replica's generated id must be known to the others.
+// locked runs a write under its keys: on all replicas in parallel, or in the ordered way if they need the first one's generated id.
 func (k *keyed) locked(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
 	unlock, err := k.lock(ctx)
 	if err != nil {
@@ -107,9 +106,9 @@ func (k *keyed) locked(ctx context.Context, c *conn, q call, rows bool) (answer,
 	return k.together(ctx, c, q, rows)
 }
 
-// together runs q, which gives its rows or names its one row by a unique key, on every replica at once. It is not killed when the caller
-// gives up: one replica might have committed it by then. Where one has a lock conflict, with a query that locks, q is
-// run there again: under its keys nothing has changed.
+// together runs q, which gives its rows or names its one row by a unique key, on every replica in parallel. It is not killed when the
+// caller gives up: one replica might have committed it already. If one has a lock conflict, with a query that locks, q runs there again:
+// under its keys nothing has changed.
 func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
 	t := newOrderedTxn(c, sql.LevelDefault)
 	t.alone = true
@@ -143,7 +142,7 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 // keyedAttempts bounds how often one replica runs a write again after a lock conflict.
 const keyedAttempts = 10
 
-// agree settles a write that every replica committed by itself, or did not: what the first one in service that did answered is right.
+// agree settles a write that every replica committed alone, or did not: the answer of the first one in service that did is correct.
 func (t *orderedTxn) agree(answers []answer, errs []error) (answer, error) {
 	verdicts := make([]verdict, len(errs))
 	right, open := -1, false // open: what happened somewhere is not known
@@ -175,8 +174,7 @@ func (t *orderedTxn) agree(answers []answer, errs []error) (answer, error) {
 	return answers[right], t.decide(t.parts, errs)
 }
 
-// begin begins a transaction under the context's keys. Its statements run in the ordered way; the keys spare it the waits
-// and deadlocks.
+// begin begins a transaction under the context's keys, in the ordered way; the keys save it waits and deadlocks.
 func (k *keyed) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
 	unlock, err := k.lock(ctx)
 	if err != nil {
@@ -216,8 +214,7 @@ func (p *group) still(ctx context.Context) (release func(), err error) {
 	return k.lock(context.WithValue(ctx, keyKeys, nil))
 }
 
-// mayMend fails for an Observer beside a running process in ModeKeyed, whose writes its locks would not order, and where the
-// servers do the copying.
+// mayMend fails with replication, and for an Observer next to a process in ModeKeyed, whose writes its locks would not order.
 func (p *group) mayMend(ctx context.Context) error {
 	if p.cfg.Mode == ModeReplicated {
 		return errors.New("in mode replicated, repair a replica by setting up its replication again; rows written there directly would stop it later")

@@ -62,8 +62,8 @@ func (r *strictRows) Close() error {
 	return r.Rows.Close()
 }
 
-// TestNewLinkRepeatsSettings has a link dialled anew on a connection with a SET: the rows in which the pool asks for the
-// connection's id must be closed before the SET is repeated.
+// TestNewLinkRepeatsSettings dials a link again on a connection with a SET: the rows in which the pool reads the connection's id must be
+// closed before the SET is repeated.
 func TestNewLinkRepeatsSettings(t *testing.T) {
 	var servers []*fakeServer
 	p, _ := fakes(t, 2, func(cfg *fanout.Config) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// lockedRange holds the rows of a range still on several replicas at once. It locks in replica order with gap locks: every
-// write that the first replica has executed is then on the others as well, and no other one can begin.
+// lockedRange locks the rows of a range on several replicas. It locks in replica order with gap locks: every write that the first replica
+// has executed is then on the others as well, and no other one can begin.
 type lockedRange struct {
 	p       *group
 	t       *tableInfo
@@ -59,8 +59,7 @@ func (l *lockedRange) lockOn(ctx context.Context, m *member) error {
 	return err
 }
 
-// read locks the range's rows on one replica and returns their digests by key. Rows of a table without a key go by their
-// digest; the number of equal ones is part of it.
+// read locks the range's rows on one replica and returns their digests by key; without a key, digest and number identify rows.
 func (l *lockedRange) read(ctx context.Context, c *sql.Conn) (map[string]uint64, error) {
 	cond, args := l.r.where(l.t)
 	columns := l.t.hash()
@@ -104,8 +103,7 @@ func keyText(columns []columnInfo, values []any) string {
 	return strings.Join(parts, ",")
 }
 
-// release ends the transactions without effect, where they were not committed, and closes their connections, whose
-// sessions are no longer what the pool's are.
+// release rolls back transactions that were not committed, and closes their connections, whose sessions have changed.
 func (l *lockedRange) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -131,7 +129,7 @@ func (l *lockedRange) differing() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// versions says what each replica has for a key: a digest, or "missing".
+// versions is each replica's row for a key: a digest, or "missing".
 func (l *lockedRange) versions(key string) map[string]string {
 	out := make(map[string]string, len(l.members))
 	for i, m := range l.members {
@@ -143,11 +141,11 @@ func (l *lockedRange) versions(key string) map[string]string {
 	return out
 }
 
-// mendBatch bounds the rows of one statement that mends.
+// mendBatch limits the rows of one statement of a repair.
 const mendBatch = 200
 
-// mend makes the rows with these keys on the replica at index to what they are on the one at index from, and says how many
-// it deleted and inserted. verb is INSERT, or REPLACE where a row outside of the range that has a value of a unique key is in the way, and wrong.
+// mend makes the rows with these keys on the replica at index to those on the one at index from, and returns how many it deleted and
+// inserted. verb is INSERT, or REPLACE if a wrong row outside of the range has the value of a unique key.
 func (l *lockedRange) mend(ctx context.Context, verb string, from, to int, keys []string) (Mended, error) {
 	var sum Mended
 	for len(keys) > 0 {
@@ -212,7 +210,7 @@ func (l *lockedRange) anyOf(keys []string) (string, []any) {
 	return strings.Join(conds, " OR "), args
 }
 
-// commit makes what was mended on the replica at index i stay.
+// commit commits the repair on the replica at index i.
 func (l *lockedRange) commit(ctx context.Context, i int) error {
 	_, err := l.conns[i].ExecContext(ctx, "COMMIT")
 	return err

@@ -34,7 +34,7 @@ type member struct {
 	lag       atomic.Int64 // nanoseconds that it last took to get what the source had, in ModeReplicated
 }
 
-// adminConns bounds what the pool itself opens to a replica beside the app's connections.
+// adminConns limits the pool's own connections to a replica, in addition to the app's.
 const adminConns = 8
 
 // newMember prepares the connections to a replica; session gives the SET for those that the app reads over.
@@ -73,7 +73,7 @@ func newMember(cfg Config, index int, session func() string) (*member, error) {
 	return m, nil
 }
 
-// close closes the connections beside the links, as link.close does.
+// close closes the connections other than links, as link.close does.
 func (m *member) close() {
 	_ = m.plain.Close()
 	_ = m.admin.Close()
@@ -82,8 +82,7 @@ func (m *member) close() {
 // shun keeps reads away from m for a while: it did not answer, but no write failed on it.
 func (m *member) shun() { m.shunned.Store(time.Now().Add(time.Second).UnixNano()) }
 
-// kill ends what thread is running on m: the query only, or the connection with it. It is bounded in time, and a failure
-// means that the thread is gone or the server is.
+// kill ends what thread runs on m: the query only, or the connection, too. It is bounded in time; after an error the thread is gone.
 func (m *member) kill(thread int64, query bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -208,7 +207,7 @@ func (l *link) prepare(ctx context.Context, setup string, settings []string) err
 	return nil
 }
 
-// close ends the connection. That it could not take leave of its server is no error: it was gone before.
+// close ends the connection. A failed goodbye is not an error: the server was gone before.
 func (l *link) close() {
 	l.p.linksMu.Lock()
 	delete(l.p.links, l)

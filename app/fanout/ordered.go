@@ -99,7 +99,7 @@ type orderedTxn struct {
 	xid      string // of the other replicas' branches in ModeDurable, or empty
 	loose    bool   // runs without gap locks, as the app asked for READ COMMITTED
 	doubted  bool   // it was rolled back since replicas answered differently
-	differed bool   // that is why a statement by itself is run again
+	differed bool   // therefore a single statement is run again
 	leave    func() // lets others through the gate
 	lost     error  // what said, behind a query\'s rows, that the first replica has rolled it back
 	dead     error  // set when it was rolled back everywhere: every further statement gets this

@@ -12,7 +12,7 @@ import (
 	"forge.example/account/isukit/app/fanout"
 )
 
-// nullConn answers every query at once, so that what is left is the cost of the layers above the driver.
+// nullConn answers every query immediately, so that the rest is the cost of the layers above the driver.
 type nullConn struct{ fakeConn }
 
 type nullRows struct{ done bool }

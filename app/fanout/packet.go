@@ -15,8 +15,7 @@ import (
 // plainVerbs begin the statements that give one answer, without rows.
 var plainVerbs = [...]string{"UPDATE ", "INSERT ", "DELETE ", "REPLACE "}
 
-// extends reports whether statements of the pool's own can follow q in one packet: nothing in its text could end it or hide
-// what follows.
+// extends reports whether the pool's statements can follow q in one packet: its text could neither end it nor hide them.
 func (q call) extends() bool {
 	if q.prep != nil || q.large || strings.ContainsAny(q.text, ";#") || strings.Contains(q.text, "--") {
 		return false
@@ -29,13 +28,12 @@ func (q call) extends() bool {
 	return false
 }
 
-// commitsInPacket reports whether the other replica of two can be told in one packet to execute q, the whole transaction, and to commit it if it
-// changed a number of rows.
+// commitsInPacket reports whether the other of two replicas can get q and its conditional commit in one packet.
 func (t *orderedTxn) commitsInPacket(q call) bool { return q.extends() && t.parts[1].m.streams }
 
-// pair runs q, the whole transaction, on the first of two replicas, then on the other, which commits it at once, and then commits it on the
-// first. From the second step on nothing is killed. The other one commits by itself where it can't but find the rows that the first one found
-// (exact), and else in a packet that also holds it to their number; as soon as it does, COMMIT is sent to the first: both flush at the same time.
+// pair runs q, the whole transaction, on the first of two replicas, then on the other, which commits it, and then commits it on the first.
+// From the second step on nothing is killed. The other one commits alone if it must find the rows that the first one found (exact), and
+// otherwise in a packet that also checks their number; as soon as it does, COMMIT is sent to the first: both flush at the same time.
 func (t *orderedTxn) pair(ctx context.Context, q call) (answer, error) {
 	other := t.parts[1]
 	a, with, err := t.runOnFirst(ctx, q, false)
@@ -71,8 +69,7 @@ func (t *orderedTxn) commitJudged(ctx context.Context, q call, a answer, verdict
 	return t.commit()
 }
 
-// commitPair commits on the first replica what the other one has committed, or, while rows is not nil, is committing; err says that
-// its answer was lost.
+// commitPair commits on the first replica what the other one has committed, or (rows) is committing; err: its answer was lost.
 func (t *orderedTxn) commitPair(err error, rows driver.Rows, a, b answer) error {
 	defer t.finish()
 	first, other, p := t.parts[0], t.parts[1], t.c.p
@@ -145,6 +142,5 @@ var errRows = errors.New("it did not change as many rows as the first replica")
 // errOutOfRange is the number of the error that unlessAffected provokes.
 const errOutOfRange = 1690
 
-// unlessAffected begins a query that fails unless the statement before it changed a number of rows: e to the power of 1000
-// is out of range.
+// unlessAffected begins a query that fails unless the statement before changed that many rows: e to the power of 1000 is out of range.
 const unlessAffected = "; SELECT EXP(IF(ROW_COUNT()="

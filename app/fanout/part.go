@@ -145,7 +145,7 @@ func (l *link) watch(ctx context.Context, several bool) func() {
 	}
 }
 
-// killPatience is how long a killed statement may take to say so: rolling back what one statement changed takes less.
+// killPatience is how long a killed statement may take to report it: rolling back what one statement changed takes less.
 const killPatience = 200 * time.Millisecond
 
 func (l *link) answerTo(ctx context.Context, prefix string, q call, rows bool) (answer, error) {
@@ -218,7 +218,7 @@ func (pt *part) end(c *conn, text string) error {
 		c.drop(pt.m)
 		if pt.prepared && err != nil {
 			if outcomeOf(err) == lost {
-				pt.l.killSoon() // nobody else can end the branch while its session lives
+				pt.l.killSoon() // the branch cannot be ended while its session lives
 			}
 			c.p.branches.orphan(pt.m, pt.xid, commits)
 		}
@@ -227,7 +227,7 @@ func (pt *part) end(c *conn, text string) error {
 	return err
 }
 
-// leave takes the part out of the transaction: whatever it did is rolled back by closing its connection.
+// leave removes the part from the transaction: closing its connection rolls it back.
 func (pt *part) leave(c *conn, why error) {
 	pt.gone = why
 	if pt.l != nil && outcomeOf(why) == lost {
@@ -358,8 +358,8 @@ func (r *rowSets) NextResultSet() error {
 	return nil
 }
 
-// lockingRows are the rows of a query that locks, in a transaction. A server may roll the transaction back in the middle of them: whoever reads
-// no further does not see it, and would go on outside of any transaction.
+// lockingRows are the rows of a query that locks, in a transaction. A server may roll the transaction back in the middle of them: a client
+// that stops reading would miss it, and continue outside of any transaction.
 type lockingRows struct {
 	driverRows
 	t *orderedTxn

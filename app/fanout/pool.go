@@ -52,8 +52,7 @@ func (c Config) open(k driver.Connector) *sqlx.DB {
 	return sqlx.NewDb(db, "mysql")
 }
 
-// DB returns the database that the app uses for everything: what it writes goes to every replica, what it reads comes
-// from one of them. It is closed by Close only.
+// DB returns the app's database: writes go to every replica, each read to one of them. Only Close closes it.
 func (p *Pool) DB() *sqlx.DB { return p.db }
 
 // Connector is what DB is made of, for an app that wraps its connections (tracing) or wants a pool of its own settings:
@@ -112,7 +111,7 @@ func (p *Pool) find(name string) (*group, *member) {
 // is the first replica's. With Config.Groups it is one of the first group's, which has no other group's tables.
 func (p *Pool) Reader() *sqlx.DB { return p.groups[0].reader().plain }
 
-// Status asks every replica. A replica that does not answer is no error: its entry says so.
+// Status asks every replica. A replica that does not answer is not an error: its entry contains the reason.
 func (p *Pool) Status(ctx context.Context) (Status, error) {
 	all := Status{Mode: p.cfg.Mode}
 	for _, g := range p.groups {
@@ -170,8 +169,8 @@ func (p *Pool) Check(ctx context.Context, opts CheckOptions) (*CheckReport, erro
 	return all, err
 }
 
-// Repair makes the rows that differ equal, under row locks and while writes go on, and says what it did. A table without a
-// key, or with triggers, which would fire, is not mended: that is an error, after the other tables have been mended.
+// Repair makes the rows that differ equal, under row locks and while writes continue, and reports what it did. It does not repair a table
+// without a key, or with triggers, which would fire: that is an error, after the other tables have been repaired.
 func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, error) {
 	if opts.From != "" && len(opts.Tables) == 0 && len(opts.Replicas) == 0 {
 		if g, _ := p.find(opts.From); g != nil {
@@ -190,8 +189,7 @@ func (p *Pool) Repair(ctx context.Context, opts RepairOptions) (*RepairReport, e
 	return all, err
 }
 
-// eachGroup calls f for every group that has some of the tables and replicas asked for, with those that it has. Nothing
-// asked for means everything.
+// eachGroup calls f for every group with some of the given tables and replicas, and with those; none given means all.
 func (p *Pool) eachGroup(ctx context.Context, tables, replicas []string, f func(g *group, tables, replicas []string) error) error {
 	if len(p.groups) == 1 {
 		return f(p.groups[0], tables, replicas)
@@ -216,7 +214,7 @@ func (p *Pool) eachGroup(ctx context.Context, tables, replicas []string, f func(
 	return nil
 }
 
-// tablesOf lists the tables of a group that it has. A database may hold others beside them, which no group reads there.
+// tablesOf lists the tables of a group that it has. A database may have others, which no group reads there.
 func (p *Pool) tablesOf(ctx context.Context, g *group) ([]string, error) {
 	tables, err := readTables(ctx, g.reader(), nil)
 	if err != nil {
@@ -242,7 +240,7 @@ func (p *Pool) Metrics() (all Metrics) {
 	return all
 }
 
-// Close ends what runs in the background and closes every connection. One that was gone before, as after a cut, is no error.
+// Close ends what runs in the background and closes every connection. A connection that was lost before is not an error.
 func (p *Pool) Close() error {
 	if p.part {
 		return nil

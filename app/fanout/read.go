@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// ReadPolicy says which replica answers a read.
+// ReadPolicy is which replica answers a read.
 type ReadPolicy string
 
 // The read policies. Both heed Replica.Weight.
@@ -35,9 +35,9 @@ func Session(ctx context.Context) context.Context {
 	return context.WithValue(ctx, keySession, &sessions{})
 }
 
-// Fresh is a Session that begins with everything that was acknowledged before, whoever wrote it, as if it had written it
-// itself: for a client whose requests meet several app processes, with a Fresh context for each. In ModeReplicated its
-// first read asks the source, a round trip more; the other modes have it anyway.
+// Fresh is a Session that begins with everything that was acknowledged before, for any client, as if it had written it itself: for a client
+// whose requests meet several app processes, with a Fresh context for each. In ModeReplicated its first read asks the source, a round trip
+// more; the other modes have it anyway.
 func Fresh(ctx context.Context) context.Context {
 	return context.WithValue(ctx, keySession, &sessions{fresh: true})
 }
@@ -91,7 +91,7 @@ func (p *group) route(ctx context.Context, v *view, tried uint64) *member {
 	return m
 }
 
-// read runs a query on one replica. When that one can't be reached, the query runs on another: nothing of it was seen.
+// read runs a query on one replica. If that one can't be reached, the query runs on another, since the caller has not seen a row.
 func (c *conn) read(ctx context.Context, q call) (driver.Rows, error) {
 	if err := c.readable(ctx); err != nil {
 		return nil, err

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// recover cleans up behind app processes that ended without Close: a write of theirs may be on some replicas only. It compares the replicas
-// and ejects those that differ from the first one in service. It costs nothing when every process ended in order.
+// recover cleans up after app processes that ended without Close: a write of theirs may be on some replicas only. It compares the replicas
+// and ejects those that differ from the first one in service. It does nothing if every process ended in order.
 func (p *group) recover(ctx context.Context) error {
 	apps, err := p.otherApps(ctx)
 	if err != nil {
@@ -49,9 +49,9 @@ func (p *group) recover(ctx context.Context) error {
 // strayPatience bounds the wait for sessions of dead processes.
 const strayPatience = 3 * time.Second
 
-// awaitStrays waits until the sessions that dead processes had on members have ended. A server goes on with a packet whose sender
-// has died, and a write that commits by itself could come after the comparison. Sessions that others have with the same
-// account can't be told from these, so with them it takes all its patience.
+// awaitStrays waits until the sessions of dead processes on members have ended. A server continues with a packet whose sender has died, and
+// a write that commits alone could come after the comparison. Other sessions with the same account look the same, so with them it takes all
+// its patience.
 func (p *group) awaitStrays(ctx context.Context, members []*member) {
 	ctx, cancel := context.WithTimeout(ctx, strayPatience)
 	defer cancel()
@@ -80,7 +80,7 @@ func (p *group) sessionsOn(m *member) int {
 	return n
 }
 
-// wrong counts, by replica, the named rows that are not what the first one has: whoever was told that a write was applied, it has that write.
+// wrong counts, by replica, the named rows that differ from the first one's, which has every acknowledged write.
 func (r *CheckReport) wrong() map[string]int {
 	wrong := map[string]int{}
 	for _, t := range r.Tables {

@@ -71,7 +71,7 @@ type seen struct {
 	reached  bool    // last has position
 }
 
-// newest makes the session's next read wait for all that the source has by then.
+// newest makes the session's next read wait for all that the source has now.
 func (s *seen) newest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +101,7 @@ func (c *conn) wrote(ctx context.Context) {
 	s.seen.position, s.seen.reached = d.later(s.seen.position, position), false
 }
 
-// ask runs a query of one value.
+// ask reads one value by a query.
 func (l *link) ask(ctx context.Context, text string) (string, error) {
 	l.writes.Store(false)
 	l.busy.Store(l.p.now())
@@ -132,7 +132,7 @@ func (l *link) ask(ctx context.Context, text string) (string, error) {
 // errSeen is returned for a session's read when no server is known to have what the session has seen.
 var errSeen = fmt.Errorf("%w that has what this session wrote or saw before; begin a new Session to read what there is", ErrNoReplica)
 
-// caughtUp returns the replica on which ctx's session may read: m once it has what the session wrote or saw, else the source.
+// caughtUp returns the replica on which ctx's session may read: m once it has what the session wrote or saw, otherwise the source.
 func (c *conn) caughtUp(ctx context.Context, v *view, m *member) (*member, error) {
 	if c.p.copying == nil {
 		return m, nil

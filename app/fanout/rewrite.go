@@ -76,7 +76,7 @@ func (t *orderedTxn) table(q call) *sqltext.Table {
 	return &sqltext.Table{}
 }
 
-// refuse ends the transaction, which has executed nothing of the statement but questions, and says why.
+// refuse ends the transaction, which has only executed questions of the statement, and returns the reason.
 func (t *orderedTxn) refuse(reason string) error {
 	if t.alone {
 		return t.abort(refused(reason))
@@ -84,7 +84,7 @@ func (t *orderedTxn) refuse(reason string) error {
 	return refused(reason)
 }
 
-// ask runs a query on the first replica, in the transaction.
+// ask sends a query to the first replica, in the transaction.
 func (t *orderedTxn) ask(ctx context.Context, text string, args []driver.NamedValue) (*rowSets, error) {
 	first := t.live()[0]
 	a, err := first.run(ctx, t.c, call{text: text, args: args}, t.begun, pins{lastID: -1}, true)
@@ -105,7 +105,7 @@ func (t *orderedTxn) rewrite(q call, text string, args []driver.NamedValue) (cal
 	return t.c.p.packetHolds(out)
 }
 
-// ordered1 numbers the arguments anew.
+// ordered1 numbers the arguments from 1.
 func ordered1(args []driver.NamedValue) []driver.NamedValue {
 	out := slices.Clone(args)
 	for i := range out {
@@ -241,8 +241,7 @@ func lowerType(types []string, i int) string {
 // madeBatch bounds the defaults that one question has computed.
 const madeBatch = 200
 
-// sendMade has the first replica compute the defaults that each replica would make by itself, once for each row, and writes them
-// into the statement.
+// sendMade lets the first replica compute, once for each row, defaults that each would compute alone, and writes them into the statement.
 func (t *orderedTxn) sendMade(ctx context.Context, q call) (call, error) {
 	f := &q.st.Form
 	made := q.st.Made(t.c.p.schema.Load())
@@ -323,8 +322,7 @@ func (e edits) args(args []driver.NamedValue) (out []driver.NamedValue) {
 	return append(out, args[from:]...)
 }
 
-// nextID is the id from which the others must count on when they execute q, which the first replica answered with a; 0 when q
-// generated none.
+// nextID is the id from which the others must count when they execute q, after the first one's answer a; 0 if q generated none.
 func (t *orderedTxn) nextID(ctx context.Context, q call, a answer, lastID int64) (int64, error) {
 	if !q.v.Is(sqltext.SendIDs) || a.id == 0 {
 		return 0, nil
@@ -366,7 +364,7 @@ func (t *orderedTxn) forOthers(q call, with pins) call {
 	return q
 }
 
-// collides reports whether another replica tried a row with a number that is taken, or that is too low beside the row that it met.
+// collides reports whether another replica tried a row with a number that is taken, or that is too low for the row that it met.
 func (q call) collides(err error) bool {
 	n := numberOfError(err)
 	return n == 1869 || q.guards && n == 1242

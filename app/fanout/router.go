@@ -14,7 +14,7 @@ import (
 // ErrGroups is wrapped by the error for a statement or transaction that touches tables of two groups, or of none.
 var ErrGroups = errors.New("tables of two groups")
 
-// anyTable in Group.Tables stands for every table that no other group names.
+// anyTable in Group.Tables means every table that no other group names.
 const anyTable = "*"
 
 // groupOf is the index of the group that has table, or -1.
@@ -127,7 +127,7 @@ func (c *routed) to(ctx context.Context, text string) (*conn, error) {
 	return c.sub(ctx, max(i, 0))
 }
 
-// ExecContext runs text in its group, or, a SET, in all.
+// ExecContext runs text in its group; a SET runs in every group.
 func (c *routed) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	if c.tx == nil && c.r.texts.Get(text).Kind == sqltext.Session {
 		return c.everywhere(ctx, text, args)

@@ -80,8 +80,7 @@ func showCreate(ctx context.Context, m *member, table string) (create string, er
 	return create, nil
 }
 
-// describe returns what m's database consists of: for each table the lines of SHOW CREATE TABLE, the order of its columns and unique keys,
-// and its triggers.
+// describe returns the content of m's database: for each table SHOW CREATE TABLE, the order of columns and keys, and triggers.
 func describe(ctx context.Context, m *member) (map[string][]string, error) {
 	names, err := tableNames(ctx, m)
 	if err != nil {
@@ -124,7 +123,7 @@ func (p *group) compareSchemas(ctx context.Context) error {
 	return p.learnSchema(ctx, members[0], ordered)
 }
 
-// compareDatabases fails where one of members holds something else than the first. ordered says that the order of unique keys was compared.
+// compareDatabases fails if one of members differs from the first. ordered: the order of unique keys was compared.
 func compareDatabases(ctx context.Context, members []*member) (ordered bool, err error) {
 	first, err := readDatabase(ctx, members[0])
 	ordered = first.order != nil

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// What a link's session is told beside the app's statements, and what it is brought back to before others run on it.
+// Statements for a link's session in addition to the app's, and those that restore it before others run on it.
 const (
 	unpin      = "SET timestamp=DEFAULT" // lets the clock run again
 	plainBegin = "BEGIN; "
@@ -15,21 +15,21 @@ const (
 	manualOff  = "SET autocommit=1; "
 )
 
-// commits says what ends a transaction in a session.
+// commits is what ends a transaction in a session.
 type commits uint8
 
 const (
 	unknown  commits = iota // a statement that sets it has failed, or something before or after it
-	byItself                // every statement is a transaction, but for those after BEGIN: autocommit
+	byItself                // every statement is a transaction, except for those after BEGIN: autocommit
 	byHand                  // COMMIT
 )
 
 // manualAfter is how many transactions follow each other on a link before it stops sending BEGIN.
 const manualAfter = 8
 
-// opening begins a transaction on l as text says. On a link that serves one transaction after another, autocommit is turned
-// off: each of them is spared its BEGIN, 4 % of what a one-row write costs in ModeOrdered. Between them nothing is open,
-// as in a session that commits by itself; that one is needed again by whatever else runs on the link (plain).
+// opening begins a transaction on l with text. On a link that serves one transaction after another, autocommit is off: each of them saves
+// its BEGIN, 4 % of the cost of a one-row write in ModeOrdered. Between them no transaction is open, as with autocommit, which other
+// statements on the link need again (plain).
 func (l *link) opening(text string) string {
 	if text != plainBegin {
 		return text
@@ -46,7 +46,7 @@ func (l *link) opening(text string) string {
 	return manualOn
 }
 
-// plain has each statement commit by itself again; it goes before the next one.
+// plain switches autocommit on again; it precedes the next statement.
 func (l *link) plain() string {
 	l.row = 0
 	if l.commits == byItself {

@@ -70,7 +70,7 @@ var serverProperties = []Property{
 	{kindServer, "event_scheduler", "whether a server runs events, which write on their own", false},
 }
 
-// settings are one server's: the variables of a session as the app's connections begin, and what stands for its zones.
+// settings are one server's: the variables of a session as the app's connections begin, and a digest of its zones.
 type settings struct {
 	values map[string]string
 	zone   string // what to set time_zone to
@@ -183,7 +183,7 @@ func shown(value string, has bool) string {
 	return fmt.Sprintf("%q", clip(value, 200))
 }
 
-// equalize says how to make a setting equal.
+// equalize is how to make a setting equal.
 func equalize(p Property, name, want string) string {
 	switch {
 	case name == "version":

@@ -74,8 +74,7 @@ func epochOf(records []record) int64 {
 	return e
 }
 
-// newest returns, of what the given replicas say within limit, the state with the highest epoch, completed for replicas that it does
-// not mention: those are in service.
+// newest returns the given replicas' state with the highest epoch, with those in service that it does not mention.
 func (p *group) newest(ctx context.Context, limit time.Duration, from []*member) ([]record, int64, error) {
 	lists, errs := statesOn(ctx, limit, from)
 	best := newestOf(lists) // of two with one epoch, the earlier replica's counts: the same for every process
@@ -127,7 +126,7 @@ func (p *group) setState(ctx context.Context, m *member, state State, reason str
 			next[i].epoch = epoch
 		}
 		if state == Ejected {
-			p.adopt(next, epoch) // at once; then for the others
+			p.adopt(next, epoch) // immediately; then for the others
 		}
 		moved, err := p.recordEverywhere(ctx, next, v.epoch)
 		if moved {
@@ -222,8 +221,8 @@ func clip(s string, n int) string {
 	return s
 }
 
-// ejectMember takes m out of service because of reason. It fails when m is the last one, or when that could be recorded
-// nowhere; then reads and writes of this process leave m all the same, and the record is tried again.
+// ejectMember takes m out of service because of reason. It fails if m is the last one, or if that could not be recorded; then reads and
+// writes of this process leave m anyway, and the record is tried again.
 func (p *group) ejectMember(ctx context.Context, m *member, reason string) error {
 	if !p.keepsStates() {
 		return errors.New("mode " + string(p.cfg.Mode) + " keeps no states")

@@ -8,8 +8,7 @@ import (
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
-// runExec runs q on l behind prefix, statements of the pool's own that go in the same packet where the driver can put the
-// arguments into the text.
+// runExec runs q on l after prefix, the pool's statements, in the same packet if the driver can put the arguments into the text.
 func (l *link) runExec(ctx context.Context, prefix string, q call) (res driver.Result, err error) {
 	defer l.heard(&err)
 	if q.prep == nil {
@@ -37,7 +36,7 @@ func (l *link) runQuery(ctx context.Context, prefix string, q call) (rows driver
 	if q.prep == nil {
 		rows, err = l.query.QueryContext(ctx, prefix+q.text, q.args)
 		if !errors.Is(err, driver.ErrSkip) || prefix == "" {
-			return rows, err // database/sql prepares when it is told to skip
+			return rows, err // database/sql prepares when it gets ErrSkip
 		}
 	}
 	s, err := l.preparedAfter(ctx, prefix, q)
@@ -95,8 +94,7 @@ func (l *link) prepareText(ctx context.Context, text string) (driver.Stmt, error
 	return p.PrepareContext(ctx, text)
 }
 
-// stmt is a statement prepared on the logical connection. It is prepared on one replica at once, which finds its faults
-// and the number of its arguments, and on the others when they run it.
+// stmt is prepared on one replica first, which finds its faults and the number of arguments, and on the others when they run it.
 type stmt struct {
 	c      *conn
 	st     *sqltext.Statement
@@ -106,7 +104,7 @@ type stmt struct {
 	parts  []linkStmt
 }
 
-// linkStmt is a statement on one link; a link dialled anew needs a new one.
+// linkStmt is a statement on one link; a link that is dialled again needs a new one.
 type linkStmt struct {
 	l *link
 	s driver.Stmt
@@ -172,8 +170,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 	return s.c.execCall(ctx, s.call(args))
 }
 
-// QueryContext runs the statement; a read outside of a transaction stays on the replica where it was prepared,
-// unless its context says where it belongs.
+// QueryContext runs the statement; a read outside of a transaction stays on the replica that prepared it, unless its context differs.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	aimed := ctx.Value(keySession) != nil || ctx.Value(keyOnFirst) != nil
 	if s.st.Kind != sqltext.Read || s.c.tx != nil || aimed || !s.c.p.view.Load().has(s.first) {

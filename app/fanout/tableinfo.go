@@ -9,11 +9,11 @@ import (
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
 
-// tableInfo is what comparing and mending a table needs to know of it.
+// tableInfo is what comparing and repairing a table needs to know of it.
 type tableInfo struct {
 	name     string
 	columns  []columnInfo
-	key      []columnInfo // of the primary key or else a unique key without NULLs; empty when there is none
+	key      []columnInfo // of the primary key or otherwise a unique key without NULLs; empty if neither exists
 	index    string       // that key's name
 	triggers bool
 }
@@ -31,8 +31,7 @@ var textTypes = []string{"char", "varchar", "tinytext", "text", "mediumtext", "l
 var byteTypes = []string{"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit", "vector",
 	"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection"}
 
-// digest is an SQL expression whose text differs when the column's value does. Long values go by a digest of their own: the text of a row
-// must stay below max_allowed_packet.
+// digest is an SQL expression that differs when the column's value does; of long values, to stay below max_allowed_packet.
 func (c columnInfo) digest() string {
 	switch q := quoteName(c.name); {
 	case c.dataType == "json":
@@ -48,8 +47,7 @@ func (c columnInfo) digest() string {
 	}
 }
 
-// exact is an SQL expression that gives the column's value as it is stored, whatever the connection makes of such values: a FLOAT with all its
-// digits, and times as text.
+// exact is an SQL expression with the column's stored value under any settings: a FLOAT with all digits, and times as text.
 func (c columnInfo) exact() string {
 	switch q := quoteName(c.name); c.dataType {
 	case "float":

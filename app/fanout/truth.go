@@ -8,23 +8,22 @@ import (
 	"strings"
 )
 
-// Who is right where rows differ follows from the protocol: the first replica in service executes each write before the others, and whoever
-// was told that a write was applied was told so because it is there. A count of copies tells nothing: what several servers computed for
-// themselves is wrong on all of them.
+// Which rows are correct follows from the protocol: the first replica in service executes each write before the others, and a client got
+// its answer because the write is there. A majority proves nothing: what several servers computed alone is wrong on all of them.
 
 // orderRow is the row of the state table that keeps the order of the replicas; the column reason has their names.
 const orderRow = "*order"
 
-// truth says whose rows are right.
+// truth is whose rows are correct.
 type truth struct {
 	first  int    // index among the members of the one that executed first; -1 where that is not known
 	voting []int  // the other members in service
 	why    string // why it is not known
 }
 
-// right is the index of the replica whose row with this key is right. It is -1 where nobody can know, and also where all others in service agree
-// against the first one: then either these computed something else than the first, or the row was changed on the first one alone, around
-// the fan-out.
+// right is the index of the replica whose row with this key is correct. It is -1 if that is unknown, and also if all others in service
+// agree against the first one: then either these computed something else, or the row was changed on the first one alone, outside the
+// fan-out.
 func (t truth) right(l *lockedRange, key string) int {
 	if t.first < 0 {
 		return -1
@@ -130,8 +129,7 @@ func (p *group) knownOrder(lists [][]record) ([]string, error) {
 	return names, nil
 }
 
-// oneHistory fails when two replicas each were in service while the other was out, by their own records: processes that a cut network kept
-// apart have written to either one.
+// oneHistory fails if two replicas each were in service while the other was out: processes of a cut network have written to both.
 func (p *group) oneHistory(lists [][]record, best []record) error {
 	for i, m := range p.members {
 		if stateIn(best, m.name) == InService || lists[i] == nil || stateIn(lists[i], m.name) != InService {

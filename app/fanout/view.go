@@ -15,7 +15,7 @@ const (
 	Copying   State = "copying"    // written, not read: Admit is filling it, so what it answers is not compared
 	Verifying State = "verifying"  // written, not read: Admit compares it; a write that fails there starts that again
 	Ejected   State = "ejected"    // neither written nor read
-	LeftOut   State = "left out"   // not read: ModeReplicated found it late, stopped or silent; it comes back by itself
+	LeftOut   State = "left out"   // not read: ModeReplicated found it late, stopped or silent; it returns when it has caught up
 )
 
 // view is who takes part in writes and reads: a snapshot that never changes. A write keeps the view that it began with.

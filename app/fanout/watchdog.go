@@ -33,9 +33,9 @@ func (p *group) watchLinks(ctx context.Context) {
 // maxStrikes is how many questions in a row without an answer make a replica dead: one may fail because everything is slow.
 const maxStrikes = 3
 
-// dead reports whether m takes no connection, or answers nothing: neither maxStrikes questions over new connections, each within limit,
-// nor any other statement meanwhile. A host that is only busy answers some, and one that refuses a connection is not asked again. Who waits
-// for another one's questions takes what came of them, and what was found dead stays so for a limit.
+// dead reports whether m takes no connection, or answers nothing: neither maxStrikes questions over new connections, each within limit, nor
+// any other statement meanwhile. A busy host answers some; one that refuses a connection is not asked again. Callers that wait for another
+// one's questions share the result, and a dead replica stays dead for a limit.
 func (m *member) dead(ctx context.Context, limit time.Duration) bool {
 	began := time.Now()
 	m.asking.Lock()
@@ -65,8 +65,8 @@ func (m *member) silent(ctx context.Context, limit time.Duration) bool {
 	return true
 }
 
-// ask fails unless m takes a new connection and answers on it, or at least says that it has too many: with ctx's error when that took longer
-// than limit, whatever the driver calls it.
+// ask reads a question: it fails unless m takes a new connection and answers on it, or at least reports too many connections. It is ctx's
+// error if that took longer than limit, for any error of the driver.
 func (m *member) ask(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
@@ -86,8 +86,7 @@ func (m *member) ask(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// lateLinks are, by replica, the links whose statement has run longer than ProbeAfter. A write that has run longer than
-// WriteTimeout is ended here.
+// lateLinks are links whose statement has run longer than ProbeAfter, by replica. One longer than WriteTimeout is stopped here.
 func (p *group) lateLinks() map[*member][]*link {
 	now := p.now()
 	late := map[*member][]*link{}

@@ -41,7 +41,7 @@ func TestBusyIsNotDead(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var first *lateServer
 			p, servers := fakes(t, 2, func(cfg *fanout.Config) {
-				cfg.ProbeTimeout, cfg.StatePoll, cfg.ProbeAfter = 100*time.Millisecond, time.Hour, time.Hour // nobody else dials
+				cfg.ProbeTimeout, cfg.StatePoll, cfg.ProbeAfter = 100*time.Millisecond, time.Hour, time.Hour // no other goroutine dials
 				first = &lateServer{fakeServer: cfg.Replicas[0].Connector.(*fakeServer)}
 				cfg.Replicas[0].Connector = first
 			})

@@ -64,7 +64,7 @@ func TestCost(t *testing.T) {
 	fmt.Println(string(line))
 }
 
-// costModes are the modes of several replicas, with what is said of each beside its figures.
+// costModes are the modes of several replicas, with a text for each next to its metrics.
 var costModes = []struct {
 	mode                   fanout.Mode
 	promise, trips, upkeep string
@@ -251,7 +251,7 @@ func costOf(t *testing.T, c *cluster, far distance, s costSetup, write costWrite
 		go func() {
 			defer wg.Done()
 			rng := rand.New(rand.NewPCG(uint64(client), uint64(began.UnixNano())))
-			for time.Now().Before(end) { // clock: each run lasts for so long
+			for time.Now().Before(end) { // clock: each run has this length
 				if err := write(t.Context(), p, rng); err != nil {
 					failed.Add(1)
 				} else {

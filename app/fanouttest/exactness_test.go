@@ -348,7 +348,7 @@ func exactly(t *testing.T, c *cluster, mode fanout.Mode, replicas int, tt exactC
 	p.Close()
 }
 
-// TestSkipLockedInsideAWrite has clients take jobs, as an app would after it was told how.
+// TestSkipLockedInsideAWrite lets clients take jobs, as an app does after it has read how.
 func TestSkipLockedInsideAWrite(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
@@ -577,8 +577,8 @@ func TestOtherDatabase(t *testing.T) {
 	}
 }
 
-// TestUpsertTriesANumberThatIsTaken has the second replica try the row of an upsert, which met another one on the first, with a number that a
-// row has by then: of an insert that was numbered on the first replica and waits on the second.
+// TestUpsertTriesANumberThatIsTaken lets the second replica try the row of an upsert, which met another one on the first, with a number
+// that a row now has: of an insert that was numbered on the first replica and waits on the second.
 func TestUpsertTriesANumberThatIsTaken(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		c := startCluster(t, engine, 2)
@@ -654,8 +654,8 @@ func TestNamesInBothCases(t *testing.T) {
 	}
 }
 
-// TestRowsThatFollow deletes rows that others follow by a foreign key, one of which is locked. A MySQL that changes those by itself reports
-// success then, so it is asked for nothing of the kind.
+// TestRowsThatFollow deletes rows that others follow by a foreign key, one of which is locked. A MySQL that changes those above
+// InnoDB reports success then, so it gets no such statement.
 func TestRowsThatFollow(t *testing.T) {
 	tables := []string{"CREATE TABLE up (id INT PRIMARY KEY, v INT)",
 		"CREATE TABLE down (id INT PRIMARY KEY, up INT, v INT, FOREIGN KEY (up) REFERENCES up (id) ON DELETE CASCADE ON UPDATE CASCADE)",

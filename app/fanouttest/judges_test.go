@@ -68,8 +68,8 @@ func judgedShapes() (list []string) {
 		"INSERT INTO bare (n) VALUES (NEXT VALUE FOR counter)", "INSERT INTO bare (n) VALUES (twice(2))", "INSERT INTO bare (n) VALUES (unknown_to_all(2))")
 }
 
-// warnedThough are what a server warns of and is exact here all the same: by the rule that says so, or a part of the statement, and what the
-// server says.
+// warnedThough are statements that a server warns of and that are exact here anyway: the rule, or a part of the statement, and the server's
+// text.
 var warnedThough = []struct{ engine, rule, part, says, why string }{
 	{"", "limit one", "", "LIMIT", "the WHERE names one row by a unique key, so the LIMIT leaves none out"},
 	{"", "limit in order", "", "LIMIT", "the ORDER BY has all columns of a unique key, so there is one order only"},
@@ -77,8 +77,8 @@ var warnedThough = []struct{ engine, rule, part, says, why string }{
 	{"mariadb", "", "RETURNING", "", "it warns of every RETURNING; the rows that are returned are compared, and enter no table"},
 }
 
-// TestServersAsJudges has a server that logs statements by their text say which ones it takes for unsafe to be repeated so: each of these
-// is made exact or refused here.
+// TestServersAsJudges reads which statements a server that logs statements by their text takes for unsafe: each of these is made exact or
+// refused here.
 func TestServersAsJudges(t *testing.T) {
 	schema, err := lint.NewSchema(append(slices.Clone(judgedTables), "CREATE TRIGGER logging AFTER INSERT ON logged FOR EACH ROW "+logging)...)
 	must(t, err)

@@ -88,7 +88,7 @@ func TestNetworkCut(t *testing.T) {
 	})
 }
 
-// TestFrozenForTenSeconds stops a replica's execution for so long, and lets it go on with what it had begun.
+// TestFrozenForTenSeconds stops a replica's execution for this time, and lets it continue.
 func TestFrozenForTenSeconds(t *testing.T) {
 	eachMode(t, func(t *testing.T, engine string, mode fanout.Mode) {
 		c := fillLedger(t, startServers(t, engine, 2))

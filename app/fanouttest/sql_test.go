@@ -460,7 +460,7 @@ func TestSessionStaysOnOneReplica(t *testing.T) {
 	}
 }
 
-// TestInitializeDropsTheDatabase has an app's initialize make the databases anew, around the pool, whose own tables are gone with them.
+// TestInitializeDropsTheDatabase lets an app's initialize recreate the databases, around the pool, whose own tables are gone with them.
 func TestInitializeDropsTheDatabase(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {

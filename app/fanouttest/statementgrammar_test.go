@@ -256,7 +256,7 @@ func (g *grammar) insert(t *genTable) string {
 	return text + g.upsert(t, verb, len(rows) > 1)
 }
 
-// upsert is ON DUPLICATE KEY UPDATE, often. What it tells of the ids of several rows depends on which of them the server keeps in reserve.
+// upsert is ON DUPLICATE KEY UPDATE, often. Its ids of several rows depend on which of them the server keeps in reserve.
 func (g *grammar) upsert(t *genTable, verb string, many bool) string {
 	if verb == "REPLACE" || g.r.IntN(3) > 0 || g.leaves("upsert") {
 		return ""

@@ -68,7 +68,7 @@ func (s genStep) runNamed(ctx context.Context, on executor, text string, args ma
 	return executed(on.ExecContext(ctx, text, list...))
 }
 
-// named is the statement with names in place of question marks.
+// named is the statement with names instead of question marks.
 func named(s genStep) (string, map[string]any) {
 	args := map[string]any{}
 	var b strings.Builder
@@ -271,7 +271,7 @@ func (c *cluster) raw(i int) (*sqlx.DB, error) {
 	return sqlx.Connect("mysql", my.FormatDSN())
 }
 
-// difference says how b differs from a, or nothing.
+// difference is how b differs from a, or nothing.
 func difference(aName string, a map[string][]string, bName string, b map[string][]string) string {
 	var out strings.Builder
 	names := maps.Clone(a)

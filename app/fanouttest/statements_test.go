@@ -325,7 +325,7 @@ func (p *played) align(ctx context.Context, u genUnit, results []stepResult) str
 
 var nextIDs = regexp.MustCompile(`(?m)^\).* AUTO_INCREMENT=(\d+)`)
 
-// compare says how the replicas differ, from one another and from the plain server.
+// compare returns how the replicas differ, from one another and from the plain server.
 func (p *played) compare(tb testing.TB) string {
 	for i, pool := range p.pools {
 		if n := pool.Metrics().Ejections; n > p.ejected || i > 0 && n > 0 {

@@ -147,7 +147,7 @@ func (s *genSchema) table(r *rand.Rand, i int) *genTable {
 	return t
 }
 
-// single reports whether rows are told apart by one number.
+// single reports whether one number identifies each row.
 func (t *genTable) single() bool { return len(t.key) == 1 && t.key[0].num }
 
 func (t *genTable) keyColumns(r *rand.Rand) {
@@ -180,7 +180,7 @@ func (s *genSchema) column(r *rand.Rand, t *genTable, name string) *genColumn {
 		c.decl = "DATETIME"
 	}
 	if s.pure && strings.HasPrefix(c.decl, "ENUM") {
-		c.values = someOf("red", "green", "blue") // beside a number, a text is an error for who reads it
+		c.values = someOf("red", "green", "blue") // compared with a number, a text is an error for its reader
 	}
 	if r.IntN(8) == 0 && len(t.columns) > 0 {
 		if base := t.columns[r.IntN(len(t.columns))]; base != t.auto && base != t.link && base.generated == "" && base.num {

@@ -99,8 +99,8 @@ func TestLockTables(t *testing.T) {
 	}
 }
 
-// TestWhatAWriteReadsStays has one process write while another's write stands between the replicas: what the latter has read on the
-// first replica must be the same when the second one reads it.
+// TestWhatAWriteReadsStays lets one process write while another's write is between the replicas: what the latter has read on the first
+// replica must be the same when the second one reads it.
 func TestWhatAWriteReadsStays(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		c := startCluster(t, engine, 2)
@@ -128,8 +128,8 @@ func TestWhatAWriteReadsStays(t *testing.T) {
 	}
 }
 
-// besides runs reads, and beside by another process once the first replica has executed reads. It goes on when the other one has
-// ended, or waits.
+// besides runs reads, and another write of a second process once the first replica has executed reads. It continues when the other one has
+// finished, or waits.
 func (c *cluster) besides(t *testing.T, mode fanout.Mode, reads, beside string) {
 	t.Helper()
 	other := c.open(t, c.config(mode))
@@ -302,8 +302,8 @@ func TestRolledBackByAQuery(t *testing.T) {
 	}
 }
 
-// TestErrorsThatEndATransaction has statements fail on the first replica with what is more than their own failure: nothing that follows in
-// the transaction may be executed, by itself on that replica above all.
+// TestErrorsThatEndATransaction lets statements fail on the first replica with more than their own failure: no later statement of the
+// transaction may be executed, above all not alone on that replica.
 func TestErrorsThatEndATransaction(t *testing.T) {
 	infratest.Real(t)
 	c := startCluster(t, "mariadb", 2)

@@ -14,7 +14,7 @@ func ridgeSolve(x [][]float64, d []float64, k int, weight float64) []float64 {
 	}
 	var chol mat.Cholesky
 	var out mat.VecDense
-	// The penalty makes the matrix positive definite whatever the rows are.
+	// The penalty makes the matrix positive definite for any rows.
 	if !chol.Factorize(gram) || chol.SolveVecTo(&out, right) != nil {
 		return make([]float64, k)
 	}

@@ -10,7 +10,7 @@ type Trial struct {
 
 // Suspicion is what a number of trials say about who makes rounds fail.
 type Suspicion struct {
-	// Nobody is the probability that no factor does: rounds fail now and then by themselves, or none failed.
+	// Nobody is the probability that no factor does: some rounds fail without a cause, or none failed.
 	Nobody float64 `json:"nobody"`
 	// Each has one probability a factor: that it makes rounds fail by being on.
 	Each []float64 `json:"each"`
@@ -23,8 +23,7 @@ type Suspicion struct {
 // Sure is the probability from which a factor is named and quarantined.
 const Sure = 0.9
 
-// The hypotheses' rates: how often a round fails that has the guilty factor on (a grid, equally probable), and how often one
-// fails without it.
+// The hypotheses' rates: how often rounds fail with the guilty factor (a grid, equally probable), and without it.
 var (
 	guiltyRates = []float64{0.1, 0.25, 0.5, 0.9}
 	chanceRates = []float64{0.005, 0.02, 0.05}

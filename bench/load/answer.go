@@ -8,13 +8,13 @@ import (
 // textUnexpected names the fault of a server that sends more than one answer, or more than the answer's length.
 const textUnexpected = "unexpected bytes after the answer"
 
-// errNothing says that the connection ended before the first byte of an answer.
+// errNothing: the connection closed without the first byte of an answer.
 var errNothing = &Fault{Kind: Protocol, Text: "connection closed before the answer"}
 
 // maxChunkLine limits a chunk's size line with its extensions.
 const maxChunkLine = 256
 
-// receive reads one answer into r, the 1xx answers before it included, and says whether the connection may be used again.
+// receive reads one answer into r, with the 1xx answers before it. It returns whether the connection may be used again.
 func (cn *conn) receive(c *Client, req *Request, r *Response) *Fault {
 	f := cn.answer(c.opts, req, r)
 	r.ReceivedBytes += cn.w
@@ -104,8 +104,7 @@ func headTooLarge(o *Options) *Fault {
 	return Faultf(Protocol, "head too large", "more than %d bytes", o.MaxHeaderBytes)
 }
 
-// plausible reports whether b may be the beginning of an answer, so that a server that speaks something else is noticed
-// before the time limit.
+// plausible reports whether b may begin an answer, so that another protocol is noticed before the time limit.
 func plausible(b []byte) bool {
 	const want = "HTTP/1."
 	n := min(len(b), len(want))

@@ -9,7 +9,7 @@ import (
 	"isukit/bench/load"
 )
 
-// BenchmarkDo is what a hit costs beside the kernel.
+// BenchmarkDo is the cost of a hit without the kernel.
 func BenchmarkDo(b *testing.B) {
 	answer := []byte("HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 21:45:27 GMT\r\nContent-Type: application/protobuf\r\n" +
 		"Content-Length: 1024\r\nLast-Modified: Sun, 22 Nov 2026 21:00:00 GMT\r\nConnection: keep-alive\r\nAccept-Ranges: bytes\r\n\r\n" +
@@ -30,8 +30,8 @@ func BenchmarkDo(b *testing.B) {
 	}
 }
 
-// BenchmarkDoOverTCP is a hit over a loopback socket, the server's part included. Run it with -cpu 1. A POST looks for bytes
-// that came unasked before it goes, a GET that follows at once does not.
+// BenchmarkDoOverTCP is a hit over a loopback socket, the server's part included. Run it with -cpu 1. A POST looks for surplus bytes first,
+// a GET that follows immediately does not.
 func BenchmarkDoOverTCP(b *testing.B) {
 	answer := []byte(okAnswer)
 	for _, method := range []string{"GET", "POST"} {

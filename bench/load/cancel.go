@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// canceler ends a client's blocked read or write when the context ends. It hooks into a context once, not once a request:
-// users send thousands of requests under one context.
+// canceler ends a client's blocked read or write with the context. It hooks into a context once, not for each of thousands of requests.
 type canceler struct {
 	mu   sync.Mutex
 	ctx  context.Context
@@ -33,7 +32,7 @@ func (k *canceler) attach(ctx context.Context, c *Client) {
 	k.stop = context.AfterFunc(ctx, func() { k.expire(done) })
 }
 
-// detach stops watching. The deadlines of the client's connections may have been expired; they are to be set anew.
+// detach stops watching. The deadlines of the client's connections may have expired; they must be set again.
 func (k *canceler) detach(c *Client) {
 	if k.stop != nil {
 		k.stop()
@@ -56,8 +55,8 @@ func (k *canceler) expire(done <-chan struct{}) {
 	}
 }
 
-// watch makes cn the connection to end. It comes after cn's deadline is set and before canceled is asked: whichever way
-// the context ends, either canceled says so or expire comes after the deadline and overrides it.
+// watch makes cn the connection to end. Call it after cn's deadline is set and before canceled: when the context ends, either canceled is
+// true or expire comes after the deadline and overrides it.
 func (k *canceler) watch(cn *conn) {
 	if k.cn == cn { // written by this goroutine only
 		return

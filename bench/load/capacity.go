@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Objective is what a load must keep to count as served. A zero field is no condition.
+// Objective is what a load must keep to count as served. A zero field is not checked.
 type Objective struct {
 	// P99 limits the 99th percentile of the latency from intended.
 	P99 time.Duration
@@ -64,9 +64,9 @@ type CapacityReport struct {
 // ErrNoCapacity says that not even the lowest rate kept the objective.
 var ErrNoCapacity = errors.New("the objective was missed at the lowest rate")
 
-// Search doubles the rate until the objective is missed, halves the gap on a logarithmic scale, and confirms what it found; a
-// rate that fails its confirmation is lowered by the resolution and confirmed anew. try runs one load at a rate and says
-// why it missed the objective, or "".
+// Search doubles the rate until the objective is missed, halves the gap on a logarithmic scale, and confirms the result; a rate that fails
+// its confirmation is lowered by the resolution and confirmed again. try runs one load at a rate and returns why it missed the objective,
+// or "".
 func (c Capacity) Search(ctx context.Context, try func(ctx context.Context, perSec float64) (missed string, err error)) (CapacityReport, error) {
 	setDefault(&c.FromPerSec, 10)
 	setDefault(&c.MaxPerSec, 1e6)

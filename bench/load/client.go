@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Client is one virtual user's browser: cookies, a cache for conditional requests, and a keep-alive connection per origin.
-// It is for one goroutine.
+// Client is a virtual user's browser: cookies, a cache, and a keep-alive connection per origin. It is for one goroutine.
 type Client struct {
 	engine *Engine
 	opts   *Options
@@ -39,7 +38,7 @@ type Request struct {
 	Header      []Header
 	ContentType string
 	Body        []byte
-	// Intended is when the request was meant to go, whatever came before it; zero means when Do is called.
+	// Intended is the request's scheduled time; zero means when Do is called.
 	Intended time.Time
 	// Timeout limits the time from sending to the last byte of the answer; 0 means the engine's.
 	Timeout time.Duration
@@ -56,9 +55,9 @@ type Header struct{ Name, Value string }
 
 // Do sends a request, reads the answer, has it checked and records exactly one hit. It returns nil, or a *Fault.
 //
-// check is given the whole answer, whatever its status, and may return a *Fault, ErrRefused, or any other error, which counts
-// as Wrong; without a check, any 2xx or 304 will do. A fault after ctx has ended is Canceled; a request that was not yet sent
-// by then is no hit at all. The answer is valid until the next Do.
+// check gets the whole answer, with any status, and may return a *Fault, ErrRefused, or any other error, which counts as Wrong; without a
+// check, any 2xx or 304 will do. A fault after ctx has ended is Canceled; a request that was not sent before is not a hit. The answer is
+// valid until the next Do.
 func (c *Client) Do(ctx context.Context, req *Request, check func(*Response) error) error {
 	if err := ctx.Err(); err != nil {
 		return &Fault{Kind: Canceled, Text: "canceled", Detail: "the request was not sent"}
@@ -100,8 +99,7 @@ func (c *Client) Do(ctx context.Context, req *Request, check func(*Response) err
 	return f
 }
 
-// ended reports whether ctx has ended, or is about to because its deadline has passed: a connection that is being made under
-// it may notice the deadline first.
+// ended reports whether ctx has ended, or its deadline has passed, which a new connection may notice first.
 func ended(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
@@ -146,8 +144,7 @@ func (c *Client) record(req *Request, r *Response, cn *conn, f *Fault) {
 	}
 }
 
-// exchange sends a request over a connection of its origin and reads the answer into r. The connection is nil when none
-// could be made or when it is not kept.
+// exchange sends a request and reads the answer into r. The connection is nil if none could be made, or if it is not kept.
 func (c *Client) exchange(ctx context.Context, req *Request, r *Response) (*conn, *Fault) {
 	timeout := req.Timeout
 	if timeout == 0 {
@@ -230,8 +227,7 @@ func (c *Client) over(cn *conn, req *Request, r *Response, mayRepeat bool) (f *F
 	return c.finish(req, r), false
 }
 
-// late deals with bytes that came after the answer before: they are the fault of that hit, not of the one about to go,
-// unless one of the two is not recorded.
+// late handles bytes after an answer: they are the fault of that hit, not of the next one, unless one of the two is not recorded.
 func (c *Client) late(cn *conn, req *Request) *Fault {
 	if cn.last.Endpoint < 0 {
 		return Faultf(Protocol, "bytes came before the request", "%.40q", cn.buf[:cn.w])

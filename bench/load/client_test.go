@@ -83,7 +83,7 @@ func TestIdleClosed(t *testing.T) {
 				t.Errorf("%s %d: got %v, want no fault", method, i, err)
 			}
 			<-closed
-			time.Sleep(time.Millisecond) // a GET that follows at once does not look
+			time.Sleep(time.Millisecond) // a GET that follows immediately does not look
 		}
 		if got := e.Sockets(); got.Dialed != 5 || got.Replaced != 4 || got.Repeated != 0 || len(got.Limits()) != 0 {
 			t.Errorf("%s: got %+v, want 5 connections of which 4 in place of another", method, got)
@@ -166,7 +166,7 @@ func TestLateBytes(t *testing.T) {
 	sendAgain := func() {
 		read <- true
 		<-sent
-		time.Sleep(time.Millisecond) // a GET that follows at once does not look
+		time.Sleep(time.Millisecond) // a GET that follows immediately does not look
 	}
 	for _, quiet := range []bool{false, true} {
 		t.Run(fmt.Sprintf("quiet=%v", quiet), func(t *testing.T) {
@@ -253,8 +253,8 @@ func TestLateBytesCountWhereTheirHitDid(t *testing.T) {
 	}
 }
 
-// TestCanceled has a request that is under way when the context ends return at once, counted as neither error nor success,
-// and the client usable under another context.
+// TestCanceled: a request that is in progress when the context ends returns immediately, counts as neither error nor success, and leaves
+// the client usable under another context.
 func TestCanceled(t *testing.T) {
 	t.Parallel()
 	o := serveRaw(t, func(c net.Conn, r *bufio.Reader) {

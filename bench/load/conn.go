@@ -28,8 +28,7 @@ const (
 // hit; others pause for longer.
 const atOnce = 20 * time.Microsecond
 
-// conn is one connection to an origin. Answers are read into buf from its beginning, one at a time: buf[r:w] is what has
-// been received and not yet parsed.
+// conn is one connection to an origin. Answers are read into buf, one at a time: buf[r:w] is received and not yet parsed.
 type conn struct {
 	origin *Origin
 	nc     net.Conn
@@ -132,8 +131,7 @@ func (cn *conn) setDeadline(t time.Time, timeout time.Duration) {
 	cn.nc.SetDeadline(cn.deadline)
 }
 
-// send writes one request. On a plain socket it then waits until there is something to read. look is whether bytes that came
-// unasked are looked for before.
+// send writes one request, and on a plain socket waits for bytes. look: surplus bytes are looked for before.
 func (cn *conn) send(out []byte, look bool) error {
 	cn.reset()
 	if cn.raw == nil {
@@ -166,10 +164,10 @@ func (cn *conn) sendPlain(out []byte) error {
 	return err
 }
 
-// step does the work of send inside one RawConn.Read: look for bytes that came unasked, write the request, wait, read.
+// step does the work of send inside one RawConn.Read: look for surplus bytes, write the request, wait, read.
 //
-// Subtle: Read prepares to wait for the socket before it first calls step. An answer that comes at once, after the write
-// and before step returns false, therefore ends the wait rather than being missed; no read is made in vain before it.
+// Subtle: Read prepares to wait for the socket before it first calls step. An answer that comes between the write and the return of false
+// therefore ends the wait and is not missed; no read is tried too early.
 func (cn *conn) step(fd uintptr) bool {
 	if cn.written {
 		n, err := readFD(fd, cn.buf[cn.w:])
@@ -248,8 +246,7 @@ func (cn *conn) unasked() error {
 	if !waiting {
 		return nil
 	}
-	// With TLS these may be session tickets, which Read swallows, or the news that there is no more; data that matters is
-	// there already.
+	// With TLS these may be session tickets, which Read skips, or the end of the stream; data that matters is already there.
 	cn.nc.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
 	n, err := cn.nc.Read(cn.buf)
 	cn.nc.SetReadDeadline(cn.deadline)
@@ -287,7 +284,7 @@ func (cn *conn) fill(limit int) error {
 
 var errBufferLimit = errors.New("buffer limit")
 
-// makeRoom closes the hole that removed chunk headers left, or else doubles the buffer.
+// makeRoom closes the gaps of removed chunk headers, or doubles the buffer.
 func (cn *conn) makeRoom(limit int) {
 	if cn.hole > 0 && cn.r-cn.hole >= len(cn.buf)/4 {
 		n := copy(cn.buf[cn.hole:], cn.buf[cn.r:cn.w])
@@ -301,7 +298,7 @@ func (cn *conn) makeRoom(limit int) {
 	}
 }
 
-// closedFault says that the connection ended before any of the answer came.
+// closedFault: the connection closed without an answer.
 func (cn *conn) closedFault() *Fault {
 	if cn.writeErr != nil {
 		return Faultf(Protocol, "connection closed while the request was sent", "%v", cn.writeErr)

@@ -17,7 +17,7 @@ const (
 	maxCookieBytes = 4096
 )
 
-// cookieJar keeps cookies by host, as browsers do: the port does not tell them apart.
+// cookieJar keeps cookies by host, ignoring the port, as browsers do.
 type cookieJar struct {
 	cookies []cookie
 }
@@ -126,8 +126,7 @@ func pathMatches(path, target string) bool {
 	return rest == "" || path[len(path)-1] == '/' || rest[0] == '/' || rest[0] == '?'
 }
 
-// browserCache keeps answers that came with a validator, for conditional requests. It never answers without asking the
-// server: how fresh an answer may be is for the scenario to say.
+// browserCache keeps answers with a validator, for conditional requests. It always asks the server: the scenario decides on freshness.
 type browserCache struct {
 	limitBytes int
 	bytes      int

@@ -1,9 +1,8 @@
-// Package load sends hits and counts what came back. Users (closed loop) or arrival times (open loop) go in; hits go out over
-// raw HTTP/1.1 connections, one keep-alive connection per virtual user and origin; histograms, error groups and a verdict
-// about the generator itself come out.
+// Package load sends hits and counts the answers. Users (closed loop) or arrival times (open loop) send hits over raw HTTP/1.1 connections,
+// one keep-alive connection per virtual user and origin; the results are histograms, error groups and a verdict about the generator itself.
 //
-// It knows connections, cookies and conditional requests, not the app behind them: what an answer must contain is told by
-// the check that comes with each request, and what a hit is worth is decided by the caller.
+// It knows connections, cookies and conditional requests, not the app behind them: the check of each request decides what an answer must
+// contain, and the caller decides the points of a hit.
 package load
 
 import (
@@ -115,17 +114,16 @@ type User func(ctx context.Context)
 // Tick is what Run tells once a second.
 type Tick struct {
 	Live
-	// Held says which rule keeps the shape from adding users; "" if none does.
+	// Held is the rule that keeps the shape from adding users, or "".
 	Held string
 }
 
 // Report is how a closed-loop load went.
 type Report struct {
 	Start, End time.Time
-	// Started is how many users were started, PeakUsers how many ran at once.
+	// Started is how many users were started, PeakUsers how many ran at the same time.
 	Started, PeakUsers int
-	// Held is the rule that last kept the shape from adding users; "" if none did. Knee is how many users were there then, on average over
-	// the last seconds of the load.
+	// Held is the rule that last kept the shape from adding users, or "". Knee is the number of users then, a mean of the last seconds.
 	Held string
 	Knee int
 }
@@ -170,7 +168,6 @@ func Run(ctx context.Context, shape Shape, newUser func(n int) User, rec *Record
 	}
 }
 
-// runner is the state of one Run.
 type runner struct {
 	ctx     context.Context
 	shape   Shape
@@ -192,7 +189,7 @@ type runner struct {
 // kneeSeconds is over how many seconds the knee is averaged: growth goes beyond it and back.
 const kneeSeconds = 10
 
-// ask asks the shape, and starts the users that it wants.
+// ask reads the shape, and starts the users that it wants.
 func (r *runner) ask(now time.Time) {
 	elapsed := now.Sub(r.report.Start)
 	at := int(elapsed / time.Second)
@@ -212,7 +209,7 @@ func (r *runner) ask(now time.Time) {
 	r.start(users-r.report.Started, leaves)
 }
 
-// present is how many users are there, without those who were taken back or are away for a while.
+// present is how many users are active, without those who were removed or are away for a while.
 func (r *runner) present() int {
 	return max(0, min(int(r.running.Load()), int(r.seats.allowed.Load()))-int(r.seats.away.Load()))
 }

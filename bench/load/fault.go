@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Kind says how a hit ended.
+// Kind is how a hit ended.
 type Kind uint8
 
 // The kinds of hits. OK, Refused and Canceled are not errors; all others are.
@@ -95,7 +95,7 @@ type Endpoint int32
 type Hit struct {
 	User     int32
 	Endpoint Endpoint
-	// Intended is when the hit was meant to go, Sent when its first byte went, Done when its answer was whole or given up.
+	// Intended is the hit's scheduled time, Sent when its first byte was sent, Done when its answer was complete or given up.
 	Intended, Sent, Done time.Duration
 	// Status is the answer's status, 0 if there was none.
 	Status uint16
@@ -104,7 +104,7 @@ type Hit struct {
 	ReceivedBytes uint32
 }
 
-// Latency is how long the hit took for whoever meant to send it at Intended.
+// Latency is how long the hit took from its scheduled time.
 func (h *Hit) Latency() time.Duration { return h.Done - h.Intended }
 
 // FromSent is how long the hit took once it was sent.

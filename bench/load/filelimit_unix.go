@@ -7,8 +7,7 @@ import (
 	"syscall"
 )
 
-// RaiseFileLimit makes sure that the process may have n files open, connections included, by raising its soft limit; the error
-// says how to allow it when the hard limit is lower.
+// RaiseFileLimit raises the soft limit to n open files, connections included; if the hard limit is lower, the error explains how.
 func RaiseFileLimit(n int) error {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {

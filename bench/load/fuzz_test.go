@@ -73,7 +73,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("accepted status %d with %d bytes, limit %d", status, len(body), maxBody)
 		}
 		status2, body2, fault2 := once(int(piece)%64 + 1)
-		// Whether bytes after an answer are seen depends on whether they have come by then, so only answers are compared.
+		// Bytes after an answer are seen if they have come already, so only answers are compared.
 		if fault == "" && (fault2 != "" || status2 != status || !bytes.Equal(body, body2)) {
 			t.Errorf("whole: %d %.40q; in pieces of %d: %d %.40q %s", status, body, int(piece)%64+1, status2, body2, fault2)
 		}

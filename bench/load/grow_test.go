@@ -236,7 +236,8 @@ func TestGrowCountsWhoIsThere(t *testing.T) {
 	}
 }
 
-// TestGrowStopsAtALock has a server that answers four requests at a time, each after 100 ms: growth stops, names that kind, and takes users back.
+// TestGrowStopsAtALock has a server that answers four requests at a time, each after 100 ms: growth stops, names that kind, and removes
+// users.
 func TestGrowStopsAtALock(t *testing.T) {
 	t.Parallel()
 	four := make(chan struct{}, 4)

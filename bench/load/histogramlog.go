@@ -14,10 +14,9 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// maxHistogramLine limits a line of a histogram log; one with every bucket of ours in use stays well below.
 const maxHistogramLine = 256 << 10
 
-// How tags begin: a tag says what its histogram counts from, and which endpoint it is of.
+// The beginnings of tags: a tag has the start that its histogram counts from, and its endpoint.
 const (
 	tagIntended = "intended:"
 	tagSent     = "sent:"
@@ -26,7 +25,7 @@ const (
 // Interval holds the latencies of one endpoint's hits that ended in one second of a load.
 type Interval struct {
 	Endpoint string
-	// FromSent is true when the latencies count from when the hits went, rather than from when they were meant to go.
+	// FromSent: the latencies count from when the hits were sent, and not from their scheduled time.
 	FromSent bool
 	// At is the second's beginning, in seconds from the start of the load.
 	At        int
@@ -106,8 +105,7 @@ func escapeTag(name string) string {
 	return b.String()
 }
 
-// ReadHistograms yields the intervals of what WriteHistograms wrote. An error is its last; a log that was cut off yields what
-// it has first.
+// ReadHistograms yields the intervals of WriteHistograms. An error is its last; a truncated log yields its beginning first.
 func ReadHistograms(r io.Reader) iter.Seq2[Interval, error] {
 	return func(yield func(Interval, error) bool) {
 		lines := bufio.NewScanner(r)

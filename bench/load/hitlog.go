@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// The hit log is a sequence of records. Each begins with a byte that says what it is; all numbers are varints.
+// The hit log is a sequence of records. The first byte of each is its type; all numbers are varints.
 //
 //	file:     "isukit-hits 1\n", then records
 //	'E' name: the next endpoint: length and bytes; endpoints count from 0
 //	'H' hit:  user, endpoint, kind, status, received bytes, intended, sent - intended, done - sent
 //
-// Intended counts in microseconds from the start of the load, signed, as the difference to the hit before; the two
-// durations count in microseconds. Hits are not in order of time.
+// Intended counts in microseconds from the start of the load, signed, as the difference to the hit before; the two durations count in
+// microseconds. Hits are not in order of time.
 const hitLogHead = "isukit-hits 1\n"
 
 const maxEndpointName = 4096
@@ -198,8 +198,7 @@ func cutOff(err error) error {
 // hitColumns are the columns of ExportCSV, and the keys of ExportJSONLines in the same order.
 const hitColumns = "user,endpoint,kind,status,received_bytes,intended_s,sent_s,done_s"
 
-// ExportCSV writes hits as CSV with a header line. Times are seconds from the start of the load, with six decimals. The first
-// error of the hits ends it, after those before have been written.
+// ExportCSV writes hits as CSV with a header line. Times are seconds from the start of the load. An error of the hits ends it.
 func ExportCSV(w io.Writer, hits iter.Seq2[LoggedHit, error]) error {
 	b := bufio.NewWriter(w)
 	b.WriteString(hitColumns + "\n") // a bufio.Writer keeps its first error for Flush

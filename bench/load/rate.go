@@ -12,7 +12,7 @@ import (
 
 // Visitor is one user of an open-loop load. It makes one visit at a time, whenever it is called for.
 type Visitor interface {
-	// Visit sends one hit, or more, meant to go at intended; the time goes into Request.Intended.
+	// Visit sends one hit or more, scheduled at intended; the time goes into Request.Intended.
 	Visit(ctx context.Context, intended time.Time)
 	// Close ends the visitor's connections; it is called once, after its last visit.
 	Close() error
@@ -23,10 +23,10 @@ type RateOptions struct {
 	Arrivals Arrivals
 	// Seed decides Poisson arrivals: the same seed, the same times.
 	Seed uint64
-	// MaxUsers limits how many visitors there are, and with that the connections; default 10,000. A visit that finds all of
-	// them busy waits, and its latency counts from when it was due.
+	// MaxUsers limits the visitors, and so the connections; default 10,000. If all are busy, a visit waits, and its latency counts from
+	// when it was due.
 	MaxUsers int
-	// MaxQueue limits how many visits wait; default 1,000,000. Those beyond are dropped, and the report says so.
+	// MaxQueue limits how many visits wait; default 1,000,000. Those above are dropped and reported.
 	MaxQueue int
 	// OnTick, if set, is called about once a second.
 	OnTick func(Tick)
@@ -35,8 +35,7 @@ type RateOptions struct {
 // RateReport is how an open-loop load went. Every planned visit is one of Started, Unstarted and Dropped.
 type RateReport struct {
 	Start, End time.Time
-	// Planned visits were due before ctx ended, by the profile alone. Unstarted ones had not begun then: they waited for a user,
-	// or the generator had not come to them.
+	// Planned visits were due before ctx ended. Unstarted ones had not begun then: they waited for a user, or for the generator.
 	Planned, Started, Unstarted, Dropped int64
 	// PeakUsers is the most visitors that there were.
 	PeakUsers int
@@ -46,8 +45,7 @@ type RateReport struct {
 	BehindAtEnd time.Duration
 }
 
-// Shortfall says how far the load fell behind its rate, or "" if it kept it. Hits that were due in the last moment, and not sent
-// for being no later than a timer may be, are no shortfall.
+// Shortfall describes how far the load fell behind its rate, or is "". Recent hits that are late by no more than a timer do not count.
 func (r RateReport) Shortfall() string {
 	if r.Dropped == 0 && r.BehindAtEnd <= limitDelay {
 		return ""
@@ -105,8 +103,7 @@ type dispatcher struct {
 	end    time.Time // when ctx ended; set once the pacer is done
 }
 
-// pace calls for each visit when it is due, and at the end counts those that were due and not called for. over gives the time
-// at which ctx ended.
+// pace calls for each visit when it is due, and counts those that it missed. over is the time at which ctx ended.
 func (d *dispatcher) pace(s *schedule, start time.Time, over <-chan time.Time) {
 	deadline, limited := d.ctx.Deadline()
 	at, ok := s.next()
@@ -212,7 +209,7 @@ func (d *dispatcher) next(ch chan time.Time) (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ended || d.ctx.Err() != nil {
-		close(ch) // nobody else will: finish closes those of idle visitors
+		close(ch) // finish only closes those of idle visitors
 		return time.Time{}, false
 	}
 	if d.head < len(d.queue) {

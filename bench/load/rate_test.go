@@ -77,8 +77,8 @@ func (v noting) Visit(ctx context.Context, intended time.Time) {
 	v.Visitor.Visit(ctx, intended)
 }
 
-// TestRunRate has every planned hit sent, at intended times as the arrivals say. A busy machine may keep hits from being sent in
-// time, or at all; those are told, and none of the plan is left out.
+// TestRunRate sends every planned hit at its scheduled time. A busy machine may delay or drop hits; those are reported, and none of the
+// plan is missing.
 func TestRunRate(t *testing.T) {
 	const perSec = 1000
 	for name, arrivals := range map[string]load.Arrivals{"even": load.Even, "poisson": load.Poisson} {
@@ -126,7 +126,7 @@ func TestRunRate(t *testing.T) {
 	}
 }
 
-// dueBefore is how many hits of an even rate are due within a time from its start, the first of them at once.
+// dueBefore is how many hits of an even rate are due within a time from its start, the first of them at the start.
 func dueBefore(perSec int64, within time.Duration) int64 {
 	return (int64(within)*perSec + int64(time.Second) - 1) / int64(time.Second)
 }
@@ -222,8 +222,8 @@ func TestRunRateIsKeptHonest(t *testing.T) {
 	}
 }
 
-// TestStallIsSeenByAll has a server that stops for 200 ms every second of a fixed rate: all hits that were due meanwhile had to
-// wait for its end, and the quantiles must say so.
+// TestStallIsSeenByAll has a server that stops for 200 ms every second of a fixed rate: all hits that were due meanwhile had to wait, as
+// the quantiles must show.
 func TestStallIsSeenByAll(t *testing.T) {
 	t.Parallel()
 	const period, stall = time.Second, 200 * time.Millisecond

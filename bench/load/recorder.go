@@ -9,11 +9,11 @@ import (
 
 // RecorderOptions are the limits of a Recorder. The zero value of each field means the default that it names.
 type RecorderOptions struct {
-	// Start is the zero of the hits' times and of the timeline; default: now. Run sets it anew.
+	// Start is the zero of the hits' times and of the timeline; default: now. Run sets it again.
 	Start time.Time
 	// Log, if set, is given every hit.
 	Log *HitWriter
-	// MaxErrorGroups limits how many groups of errors are told apart; default 500. Faults beyond go to one group.
+	// MaxErrorGroups limits the groups of errors; default 500. Further faults go to one group.
 	MaxErrorGroups int
 	// MaxSeconds limits the timeline; default 7200. Later hits count for the last second.
 	MaxSeconds int
@@ -146,8 +146,7 @@ func (r *Recorder) record(h Hit, intended, sent, done time.Time, f *Fault) {
 	}
 }
 
-// demote turns a hit that was recorded as h.Kind, and as done at that time, into a fault that was noticed too late for it. The
-// hit log keeps what it was taken for.
+// demote turns a recorded hit of h.Kind into a fault that was noticed too late. The hit log keeps the original.
 func (r *Recorder) demote(h Hit, done time.Time, f *Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -69,8 +69,7 @@ type Origin struct {
 	loopback         bool
 }
 
-// ParseOrigin reads an origin such as "http://127.0.0.1:8080" or "https://portal.example". A path other than "/", a query
-// or user information is an error.
+// ParseOrigin reads an origin such as "http://127.0.0.1:8080". A path other than "/", a query or user information is an error.
 func ParseOrigin(s string) (*Origin, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -117,7 +116,7 @@ type Response struct {
 	NotModified bool
 	// ReceivedBytes is the size of the answer on the wire, heads and chunk sizes included, without TLS.
 	ReceivedBytes int
-	// Intended is when the request was meant to go, Sent when it went, Done when the answer was whole.
+	// Intended is the scheduled time of the request, Sent when it was sent, Done when the answer was complete.
 	Intended, Sent, Done time.Time
 
 	buf     []byte // what the fields' offsets refer to
@@ -131,7 +130,6 @@ type Response struct {
 	keep    bool
 }
 
-// field is one header field: offsets into Response.buf.
 type field struct{ name, nameEnd, value, valueEnd int }
 
 const maxFields = 200

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// seat is a user's place in a load whose number of users goes up and down. Its user is away while fewer are allowed than there are, and for
-// a while after a hit that took far too long.
+// seat is a user's place in a load. Its user is away while too many are there, and for a while after a hit that took far too long.
 type seat struct {
 	n    int
 	all  *seats
@@ -32,8 +31,7 @@ const (
 	lookAgain             = 200 * time.Millisecond
 )
 
-// Stay returns when the user whose context this is may go on: users call it between two steps, so that a load can do with fewer of them.
-// The error is that of ctx.
+// Stay returns when this context's user may go on: users call it between two steps. The error is that of ctx.
 func Stay(ctx context.Context) error {
 	for s := seatOf(ctx); s != nil; {
 		away := int64(0)
@@ -75,15 +73,12 @@ func fastFor(endpoint string) time.Duration {
 type KindState struct {
 	Name  string
 	Limit time.Duration
-	// Due counts hits that were due then and have ended, and hits of any time that are under way for longer than the limit. Slow are
-	// those of them that took longer than the limit.
+	// Due counts hits that were due then and have ended, and hits in progress for longer than the limit. Slow took longer than the limit.
 	Due, Slow int
 }
 
-// dueCount counts the hits of one endpoint that were due in one second.
 type dueCount struct{ n, slow int }
 
-// flight is the hit of a client that is under way.
 type flight struct {
 	endpoint atomic.Int32
 	due      atomic.Int64 // in nanoseconds of Unix time, 0 for none
@@ -114,7 +109,7 @@ func (r *Recorder) addDue(h *Hit) {
 	}
 }
 
-// Kinds says how each endpoint did whose hits were due in the whole seconds [from, to), or are under way at now.
+// Kinds is the state of each endpoint's hits that were due in the whole seconds [from, to), or are in progress at now.
 func (r *Recorder) Kinds(from, to int, now time.Time) []KindState {
 	r.flush()
 	r.mu.Lock()
@@ -141,11 +136,9 @@ func (r *Recorder) Kinds(from, to int, now time.Time) []KindState {
 	return kinds
 }
 
-// enoughHits is how many hits a kind needs to be judged by itself. Those of rarer kinds with the same limit are judged together: two slow
-// ones of two say nothing.
+// enoughHits is how many hits a kind needs to be judged alone. Rarer kinds with the same limit are judged together.
 const enoughHits = 10
 
-// worst is the kind with the largest share of slow hits.
 func worst(kinds []KindState) (at KindState) {
 	rare := []KindState{{Name: "rarer reads", Limit: fastRead}, {Name: "rarer writes", Limit: fastWrite}}
 	consider := func(k KindState) {

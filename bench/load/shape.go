@@ -9,11 +9,11 @@ import (
 
 // Shape decides how many users a closed-loop load runs.
 type Shape interface {
-	// Next says how many users should run from now on, when to ask again, and, if a rule held it back, which.
+	// Next is how many users should run from now on, when to call it again, and the rule that held it back, if any.
 	Next(s State) (users int, again time.Duration, held string)
 }
 
-// leaving is a Shape that may take users back. Its users are away then, see Stay.
+// leaving is a Shape that may remove users. They are away then, see Stay.
 type leaving interface{ leaves() }
 
 // State is what a Shape decides by.
@@ -33,9 +33,9 @@ type Users struct{ N int }
 // Next returns N.
 func (u Users) Next(State) (int, time.Duration, string) { return u.N, time.Hour, "" }
 
-// Grow adds users while each kind of request by itself is answered right and fast, and stops at the knee, as a contest's benchmarker does:
-// when one kind is slow it goes back to fewer users, and from then on stays where as many hits are slow as are allowed. Hits count for the time at which
-// they were due, those under way with their age, so that users who are stuck do not make a server look fast. A zero field means its
+// Grow adds users while each kind of request alone is answered correctly and fast, and stops at the knee, as a contest's benchmarker does:
+// when one kind is slow it returns to fewer users, and then stays where as many hits are slow as are allowed. Hits count for the time at
+// which they were due, those in progress with their age, so that waiting users do not make a server look fast. A zero field means its
 // default. A Grow is for one load.
 type Grow struct {
 	// Start is the number of users at the beginning; default 10.
@@ -50,7 +50,7 @@ type Grow struct {
 	MaxSlow float64
 
 	users  float64
-	knee   float64 // users when the last of them were taken back; 0 before
+	knee   float64 // users when the last of them were removed; 0 before
 	streak int     // questions in a row at which a kind was slow
 	wait   bool    // for what the last change brings
 }
@@ -108,8 +108,7 @@ func (g *Grow) Next(s State) (int, time.Duration, string) {
 	return int(g.users), g.Every, held
 }
 
-// holds says which rule keeps users from being added, or has fewer of them added, the share of slow hits of the slowest kind, and whether another
-// rule allows no more users.
+// holds returns the rule that limits the users, the share of slow hits of the slowest kind, and whether another rule allows no more.
 func (g *Grow) holds(s State) (held string, share float64, stop bool) {
 	r := s.Recent
 	k := worst(s.Kinds)
@@ -164,10 +163,9 @@ func (u UserSteps) Next(s State) (int, time.Duration, string) {
 	return s.Users, time.Hour, ""
 }
 
-// Profile is the rate of an open-loop load over time: hits are due whatever came of those before.
+// Profile is the rate of an open-loop load over time: hits are due regardless of earlier ones.
 type Profile interface {
-	// Due returns when the n-th hit is due, counted from the start, for an n that need not be whole. It never falls as n
-	// grows. ok is false when that many hits are never due.
+	// Due returns when the n-th hit is due, from the start; n need not be whole. It never falls as n grows. ok is false for never.
 	Due(n float64) (at time.Duration, ok bool)
 }
 
@@ -230,7 +228,7 @@ func due(s float64) (time.Duration, bool) {
 	return seconds(s), true
 }
 
-// Arrivals says how hits are spread within a profile's rate.
+// Arrivals is how hits are spread within a profile's rate.
 type Arrivals uint8
 
 // The ways to spread hits.

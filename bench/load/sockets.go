@@ -7,12 +7,11 @@ import (
 	"syscall"
 )
 
-// Sockets counts what an engine's clients did with connections, beside their hits.
+// Sockets counts what an engine's clients did with connections, in addition to their hits.
 type Sockets struct {
 	// Dialed connections were made; Failed ones could not be.
 	Dialed, Failed int64
-	// Replaced connections had been closed by the server while idle; Repeated requests went a second time, because the
-	// connection ended before an answer began.
+	// Replaced connections were closed by the server while idle; Repeated requests were sent again after a connection without an answer.
 	Replaced, Repeated int64
 	// OutOfFiles and OutOfPorts are failures of the generator, not of the server.
 	OutOfFiles, OutOfPorts int64

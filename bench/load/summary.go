@@ -8,7 +8,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Counts says how hits ended. Hits is OK, Refused and Errors together; canceled hits are in none of them.
+// Counts is how hits ended. Hits is OK, Refused and Errors together; canceled hits are in none of them.
 type Counts struct {
 	Hits, OK, Refused, Errors int64
 	// Canceled hits were under way when the load ended.
@@ -41,7 +41,7 @@ type EndpointSummary struct {
 	Name string
 	Counts
 	ReceivedBytes int64
-	// Latency counts from when the hit was meant to go, FromSent from when it went.
+	// Latency counts from the scheduled time of the hit, FromSent from when it was sent.
 	Latency, FromSent Latency
 }
 
@@ -64,7 +64,7 @@ type Summary struct {
 	Endpoints []EndpointSummary
 	// Errors are the groups of errors, the most frequent first.
 	Errors []ErrorGroup
-	// Seconds has one entry for every second of the load, empty ones too; a last one that was not whole only if it had hits.
+	// Seconds has one entry for every second of the load, empty ones too; an incomplete last one only if it had hits.
 	Seconds []SecondSummary
 	// LogErr is the first error that writing the hit log met; the log is then cut off there.
 	LogErr error
@@ -199,8 +199,7 @@ func (r *Recorder) Window(from, to int) SecondSummary {
 // longest is the greatest latency that histograms tell apart; longer ones count as this long.
 const longest = 10 * time.Minute
 
-// Histograms count microseconds with three significant digits, an error of at most 0.1 %. All have the same buckets, so that
-// any of them can be merged without loss.
+// Histograms count microseconds, with an error of at most 0.1 %. All have the same buckets, so that they merge without loss.
 const digits = 3
 
 type tally struct {
@@ -213,7 +212,6 @@ func (t *tally) add(h *Hit) {
 	t.receivedBytes += int64(h.ReceivedBytes)
 }
 
-// second counts the hits that ended in one second of the load, and those that were due in it.
 type second struct {
 	kinds [kinds]int64
 	users int
@@ -235,8 +233,8 @@ func (s *second) add(h *Hit) {
 	s.cells[h.Endpoint].add(h)
 }
 
-// cell holds the latencies of one endpoint's hits in one second. Most hits of a closed loop go when they were meant to, and
-// are counted in both; the others are told apart. Each is nil until it is needed.
+// cell is the latencies of one endpoint's hits in one second. Most hits of a closed loop are sent at their scheduled time, and count in
+// both; the others are separate. Each is nil until it is needed.
 type cell struct{ both, intended, sent *hdrhistogram.PackedHistogram }
 
 func (c *cell) add(h *Hit) {
@@ -291,8 +289,7 @@ func addKinds(to, from *[kinds]int64) {
 	}
 }
 
-// Latency holds quantiles of the hits that were answered, whatever the answer, or timed out; one that timed out counts with
-// as long as it was waited for.
+// Latency holds quantiles of the hits that were answered or timed out; one that timed out counts with the time that it waited.
 type Latency struct {
 	P50, P90, P99, P999, Max time.Duration
 	Mean                     time.Duration
@@ -300,7 +297,6 @@ type Latency struct {
 	Count int64
 }
 
-// histogram is what quantiles are taken from.
 type histogram interface {
 	TotalCount() int64
 	Max() int64

@@ -17,8 +17,8 @@ import (
 // cpuTick is the unit of /proc/stat: USER_HZ is 100 on every architecture that Go runs on.
 const cpuTick = 10 * time.Millisecond
 
-// cpuTimes returns the time so far of the CPUs that this process may use, all of it together, and that in which they were not idle:
-// working for anybody, or taken away by other virtual machines. Both are 0 where the system does not tell.
+// cpuTimes returns the time so far of the CPUs that this process may use, all of it together, and the part in which they were busy: with
+// any process, or taken by other virtual machines. Both are 0 if unknown.
 func cpuTimes() (all, busy time.Duration) {
 	var allowed unix.CPUSet
 	if unix.SchedGetaffinity(0, &allowed) != nil {
@@ -52,8 +52,7 @@ func cpuTimes() (all, busy time.Duration) {
 	return all, busy
 }
 
-// Pin restricts the whole process to some CPUs, and the runtime to as many at once. Call it before the load begins: it moves
-// all threads that there are, and those made later inherit from them.
+// Pin restricts the process to some CPUs, and the runtime to as many threads. Call it before the load: later threads inherit it.
 func Pin(cpus []int) error {
 	if len(cpus) == 0 {
 		return fmt.Errorf("pin the generator: no CPUs named")
@@ -84,7 +83,7 @@ func Pin(cpus []int) error {
 
 // sharpTimers lets the calling thread's sleeps end within a microsecond instead of 50.
 func sharpTimers() {
-	// Failure only leaves the timers as they are; the report tells how late they were.
+	// After a failure the timers stay as they are; the report has their delay.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 }
 
@@ -94,10 +93,10 @@ func nap(d time.Duration) {
 	_ = unix.Nanosleep(&ts, nil) // a signal only makes it short; the caller looks at the clock
 }
 
-// readFD reads from a socket that does not block, into b, which is not empty.
+// readFD reads from a socket that does not block, into b, which must not be empty.
 //
-// It and writeFD spare the layer of files in the kernel, and do not tell the runtime's scheduler of a call that may take long,
-// as package syscall does: none of these waits.
+// It and writeFD skip the kernel's layer of files, and, unlike package syscall, the notice to the runtime's scheduler: none of these calls
+// waits.
 func readFD(fd uintptr, b []byte) (int, error) {
 	return call(syscall.SYS_RECVFROM, fd, b, syscall.MSG_DONTWAIT)
 }

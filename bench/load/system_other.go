@@ -17,7 +17,6 @@ func sharpTimers() {}
 
 func nap(d time.Duration) { time.Sleep(d) }
 
-// readFD reads from a socket that does not block.
 func readFD(fd uintptr, b []byte) (int, error) {
 	for {
 		n, err := syscall.Read(int(fd), b)
@@ -27,7 +26,6 @@ func readFD(fd uintptr, b []byte) (int, error) {
 	}
 }
 
-// writeFD writes to a socket that does not block.
 func writeFD(fd uintptr, b []byte) (int, error) {
 	for {
 		n, err := syscall.Write(int(fd), b)

@@ -16,10 +16,9 @@ import (
 // Usage is what the generator itself used during a load, and whether it was the limit.
 type Usage struct {
 	Elapsed time.Duration
-	// CPU is user and system time of the whole process; GCCPU is the garbage collector's part of it, as the runtime
-	// estimates it.
+	// CPU is user and system time of the whole process; GCCPU is the garbage collector's part, as the runtime estimates it.
 	CPU, GCCPU time.Duration
-	// Cores is CPU over Elapsed; MaxCores is how many the process may use at once.
+	// Cores is CPU over Elapsed; MaxCores is how many the process may use at the same time.
 	Cores    float64
 	MaxCores int
 	// GCs counts collections; GCPauseMax is about the longest time that all users stood still for one.
@@ -30,21 +29,20 @@ type Usage struct {
 	// ReadyDelayP99 is how long goroutines that could run waited for a core, at the 99th percentile.
 	ReadyDelayP99 time.Duration
 	PeakRSSBytes  int64
-	// AllCPU is the time of the CPUs that the process may use, BusyCPU the part of it in which they worked for anybody; 0 where
-	// the system does not tell.
+	// AllCPU is the time of the CPUs that the process may use, BusyCPU the part of it in which they worked for any process; 0 if unknown.
 	AllCPU, BusyCPU time.Duration
-	// Starved says how long hits waited for a core because others, such as the system under test, had them all. That is a part
-	// of their latency, but no limit of the generator's. Empty if they did not.
+	// Starved describes how long hits waited for a core because others, such as the system under test, used all of them. That is a part of
+	// their latency, but not a limit of the generator. Empty if they did not.
 	Starved string
 	// Limits says, a sentence each, why the generator may have been the limit; empty if it was not.
 	Limits []string
 }
 
-// Thresholds beyond which the generator is said to have been the limit. A timer that is 10 ms late for one hit in a hundred
-// is as much as a p99 of a fast server; a process at 90 % of its cores has hits waiting for it.
+// Above these thresholds the generator may have been the limit. A timer that is 10 ms late for one hit in a hundred is as much as a p99 of
+// a fast server; a process at 90 % of its cores has hits waiting for it.
 //
-// Such delays are not the generator's own when others keep the CPUs busy: then they are short of CPUs that are full with the
-// work of what is measured, and a generator that was given more would only take it from there.
+// Such delays are not the generator's own when other processes keep the CPUs busy: then CPUs are short because of the measured system, and
+// a generator with more would only take it from there.
 const (
 	limitBusy  = 0.9
 	limitDelay = 10 * time.Millisecond
@@ -129,7 +127,7 @@ func (w *Watcher) Stop() Usage {
 	return u
 }
 
-// verdict says why the generator may have been the limit, or else what it waited for: pure.
+// verdict returns why the generator may have been the limit, or otherwise what it waited for.
 func (u Usage) verdict() (limits []string, starved string) {
 	if busy := u.Cores / float64(u.MaxCores); busy > limitBusy {
 		limits = append(limits, fmt.Sprintf("the generator used %.2f of its %d cores", u.Cores, u.MaxCores))
@@ -155,7 +153,7 @@ func (u Usage) othersHadCPUs() bool {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// ProcessCPU returns the user and system time that this process has used, 0 where the system does not tell.
+// ProcessCPU returns the user and system time of this process so far, 0 if unknown.
 func ProcessCPU() time.Duration {
 	var ru syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {

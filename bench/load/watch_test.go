@@ -51,7 +51,7 @@ func TestStarvedIsNoLimit(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	w := StartWatch()
-	for begin := time.Now(); time.Since(begin) < 1500*time.Millisecond; { // clock: the watch looks for so long
+	for begin := time.Now(); time.Since(begin) < 1500*time.Millisecond; { // clock: the watch has this length
 		for range 100_000 { // some work of its own, so that the scheduler gives it no precedence
 		}
 		time.Sleep(100 * time.Microsecond)
@@ -68,7 +68,7 @@ func TestBusyGeneratorIsTheLimit(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	w := StartWatch()
 	begin, cpu := time.Now(), ProcessCPU()
-	for time.Since(begin) < 10*time.Second && ProcessCPU()-cpu < 500*time.Millisecond { // clock: the watch looks for so long
+	for time.Since(begin) < 10*time.Second && ProcessCPU()-cpu < 500*time.Millisecond { // clock: the watch has this length
 	}
 	got := float64(ProcessCPU()-cpu) / float64(time.Since(begin))
 	u := w.Stop()

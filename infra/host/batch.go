@@ -14,8 +14,7 @@ type File struct {
 	Path string
 	Data []byte
 	Mode fs.FileMode
-	// Keep is for a file that may be somebody else's: it is written behind a link where it is one, keeps its mode where it is there,
-	// and a directory that is made for it is everybody's to read.
+	// Keep is for a file that others may own: links are followed, its mode stays, and new directories are readable for all.
 	Keep bool
 }
 
@@ -33,7 +32,7 @@ func Script(script string, args ...string) Op {
 	return Op{Run: &Command{Argv: append([]string{"sh", "-c", script, "sh"}, args...)}}
 }
 
-// Answer is what came of an Op.
+// Answer is the result of an Op.
 type Answer struct {
 	Result
 	Err error // ErrNotDone, or as Run, Put and Get return it
@@ -54,8 +53,7 @@ var ErrNotDone = errors.New("not done")
 type Batcher interface {
 	// Do does things in their order.
 	Do(ctx context.Context, ops []Op) ([]Answer, error)
-	// Foresee asks what is going to be asked, and the files that patterns match, whose directories have no blanks in their names.
-	// It is remembered until something is written, or until Act.
+	// Foresee reads what will be asked, and the files that patterns match (no blanks). The answers stay until a write, or Act.
 	Foresee(ctx context.Context, ops []Op, patterns ...string) error
 	// Act forgets what was foreseen.
 	Act()
@@ -108,7 +106,6 @@ func Do(ctx context.Context, h Host, ops ...Op) ([]Answer, error) {
 	return answers, nil
 }
 
-// putOne writes a file by the host's own means.
 func putOne(ctx context.Context, h Host, f File) error {
 	if f.Keep {
 		out, err := Output(ctx, h, "sh", "-c", `mkdir -p -- "$(dirname -- "$1")" && f=$(readlink -f -- "$1") && printf '%s\n' "$f" && { [ ! -e "$f" ] || stat -c %a -- "$f"; }`, "sh", f.Path)
@@ -124,7 +121,7 @@ func putOne(ctx context.Context, h Host, f File) error {
 	return h.Put(ctx, f.Path, f.Data, f.Mode)
 }
 
-// PutAll writes files to a host in their order, at once where it can do that; when one cannot be, those before it have been.
+// PutAll writes files to a host in their order, together if it can do that; if one fails, those before it are written.
 func PutAll(ctx context.Context, h Host, files []File) error {
 	var ops []Op
 	for _, f := range files {

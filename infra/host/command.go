@@ -61,8 +61,7 @@ func (l *Limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Dialer is a host that is not this machine and makes connections: whoever answers sees one that comes from the host. That is
-// how isukit reaches what listens there for the hosts alone.
+// Dialer is another host that makes connections, to reach servers that listen only for the hosts: they see it come from the host.
 type Dialer interface {
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -76,7 +75,7 @@ type Rebooter interface {
 type Unitary interface {
 	// DropIn is a file of more settings for a service, which its next start reads, its boot's, too, and which goes when it is forgotten.
 	DropIn(service string) string
-	// RestartOp starts a service anew, as it was started.
+	// RestartOp starts a service again, as it was started.
 	RestartOp(service string) Op
 }
 
@@ -146,7 +145,7 @@ func ReadRecord[T any](ctx context.Context, h Host, file string, format int) (*T
 	return record, nil
 }
 
-// WriteRecord writes it, for whoever may act there alone; it is on disk then.
+// WriteRecord writes it to disk, readable only for those who may act there.
 func WriteRecord(ctx context.Context, h Host, file string, record any) error {
 	text, err := json.MarshalIndent(record, "", " ")
 	if err == nil {

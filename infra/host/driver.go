@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Driver makes hosts real. What it makes is on disk before it is made, so that whoever opens the same state directory
-// later, after a crash too, finds it and can take it away. Methods may be called from several goroutines.
+// Driver makes hosts real. It records on disk what it makes before it makes it, so that another process that opens the same state directory
+// later, after a crash too, finds and removes it. Methods may be called from several goroutines.
 type Driver interface {
 	// Name is "local", "lab", "ssh" or "memory".
 	Name() string
@@ -25,8 +25,7 @@ type Driver interface {
 	Hosts(ctx context.Context) ([]Want, error)
 	// Host returns one that exists; the error is ErrUnknownHost for any other name.
 	Host(name string) (Host, error)
-	// Remove ends every service on these hosts and takes away all that the driver has put there. A name that does not exist
-	// is no error. What could not be removed stays on record.
+	// Remove ends all services on these hosts and removes what the driver has put there, unless unknown. What stays is recorded.
 	Remove(ctx context.Context, names ...string) error
 	// Down removes every host and what joins them.
 	Down(ctx context.Context) error
@@ -35,8 +34,7 @@ type Driver interface {
 	Lock(ctx context.Context, holder string) (release func() error, err error)
 	// Dial connects from where the load generator stands: in the lab a network namespace of its own.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
-	// Close lets go of what this process holds. Hosts that are kept stay up; those that are not (see the driver's options)
-	// are taken down.
+	// Close releases what this process holds. Kept hosts stay up; others (see the driver's options) are taken down.
 	Close(ctx context.Context) error
 }
 
@@ -53,8 +51,7 @@ type Want struct {
 	CPUs float64 `json:"cpus,omitempty"`
 	// MemoryBytes is how much it may use; 0 is all that there is. Only the lab makes it so.
 	MemoryBytes int64 `json:"memory_bytes,omitempty"`
-	// Address is where ssh finds it (an alias of ssh_config, user@name, or an IP address) or its address in the lab. "" leaves
-	// the choice to the driver; ssh takes the name.
+	// Address is where ssh finds it (an alias, user@name, an IP address), or its address in the lab. "" leaves the choice to the driver.
 	Address string `json:"address,omitempty"`
 	// LinkBitsPerSecond is the speed of its network link, each way; 0 is as fast as it goes. Only the lab makes it so.
 	LinkBitsPerSecond int64 `json:"link_bits_per_second,omitempty"`
@@ -65,7 +62,7 @@ type Want struct {
 // MaxName is the longest name of a host: it becomes a part of network devices and of paths of Unix sockets.
 const MaxName = 12
 
-// Check says what is wrong with the values, all at once; nil when nothing is.
+// Check returns all errors of the values together, or nil.
 func (w Want) Check() error {
 	var errs []error
 	if w.Name == "" || len(w.Name) > MaxName || strings.Trim(w.Name, nameLetters) != "" || strings.HasPrefix(w.Name, "-") {
@@ -106,8 +103,7 @@ type About struct {
 	Driver string
 	// Address is the IP address on which its services listen for other hosts and for the load generator.
 	Address string
-	// CPUs is how much CPU time it may use, in CPUs: that of its control group, not of the machine. Threads is on how many
-	// CPUs it may run at once (what nproc says).
+	// CPUs is how much CPU time its control group may use, in CPUs. Threads is on how many CPUs it may run at the same time (nproc).
 	CPUs    float64
 	Threads int
 	// MemoryBytes is how much memory it may use: the limit of its control group where there is one, not of the machine.
@@ -127,7 +123,7 @@ type About struct {
 // Kernel tells whose kernel settings a host has.
 type Kernel string
 
-// The kernels. Whoever sets a value must know whom else it affects.
+// The kernels. Setting a value of one affects all hosts that share it.
 const (
 	OwnKernel       Kernel = "own"       // the host has one for itself
 	SharedKernel    Kernel = "shared"    // that of the machine isukit runs on
@@ -173,7 +169,7 @@ type Holder struct {
 	Where string    `json:"where,omitempty"`
 }
 
-// LockedError says that somebody else has the hosts.
+// LockedError: another user has locked the hosts.
 type LockedError struct {
 	Driver string
 	Host   string // the first one that is taken; "" where it is all of them
@@ -195,8 +191,7 @@ func (e *LockedError) Error() string {
 // limited sets the limit of open files, soft and hard, and becomes the program. It is given the number first.
 const limited = `ulimit -n "$0" || exit 126; exec "$@"`
 
-// Command is what starts the service's program with its limit and under its account, as one process that becomes the
-// program. It is for hosts on this machine.
+// Command starts the service's program with its limit and account, as one process that becomes the program, on this machine.
 func (s Service) Command() ([]string, error) {
 	if len(s.Argv) == 0 {
 		return nil, fmt.Errorf("start %s: no program", s.Name)

@@ -66,12 +66,10 @@ func UsedHere(groups map[string]int) (Used, error) {
 	return used, nil
 }
 
-// Ports for servers are taken from below the kernel's range for outgoing connections (32768 and up by default), so
-// that a server that is restarted finds its port free.
+// Server ports are below the kernel's range for outgoing connections (32768 and up), so that a restarted server finds its port free.
 const firstPort, lastPort = 20000, 31999
 
-// FreePort returns a TCP port of 127.0.0.1 on which nothing listens. It may be taken by the time it is used: a server
-// that finds it so must be started again with another.
+// FreePort returns a free TCP port of 127.0.0.1. Another process may take it first: start the server again with another one.
 func FreePort() (int, error) {
 	for range 200 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1)

@@ -18,13 +18,11 @@ const MaxOutputBytes = 1 << 20
 // ErrTooLarge says that a file has more than MaxFileBytes.
 var ErrTooLarge = errors.New("file too large")
 
-// Host is a machine, real or emulated. Paths are absolute, and are the host's own. Methods may be called from several
-// goroutines.
+// Host is a machine, real or emulated. Paths are absolute, and the host's own. Methods may be called from several goroutines.
 type Host interface {
-	// About tells what the host is. It does not change while the host is as its driver has made it.
+	// About describes the host. It does not change while the host is as its driver has made it.
 	About() About
-	// Run runs a command and waits for its end. A command that ran and failed is a Result with its Code, not an error.
-	// When ctx ends, the command is killed and ctx's error returned.
+	// Run runs a command to its end. A command that failed is a Result with its Code, not an error. The end of ctx kills it.
 	Run(ctx context.Context, cmd Command) (Result, error)
 	// Pipe runs a command with input and output of any size. in may be nil, for the command's Stdin. An exit status other than 0 is an error.
 	Pipe(ctx context.Context, cmd Command, in io.Reader, out io.Writer) error
@@ -32,30 +30,29 @@ type Host interface {
 	Put(ctx context.Context, path string, data []byte, mode fs.FileMode) error
 	// Get reads a file. The error is fs.ErrNotExist where there is none, ErrTooLarge where it is not for Get.
 	Get(ctx context.Context, path string) ([]byte, error)
-	// Remove removes a file, or a directory with all in it. It is no error when there is none.
+	// Remove removes a file, or a directory with its content, if it exists.
 	Remove(ctx context.Context, path string) error
 	// Start starts a service and returns when its program runs. A name that runs already is an error.
 	Start(ctx context.Context, s Service) error
-	// Stop ends a service: with its signal, and with SIGKILL when it still runs after patience (or when ctx ends);
-	// it returns when all of its processes are gone. It is no error when it does not run.
+	// Stop ends a service: with its signal, and with SIGKILL when it still runs after patience (or when ctx ends); it returns when all of
+	// its processes are gone. The service may not run any more.
 	Stop(ctx context.Context, name string, patience time.Duration) error
-	// State tells about a service that was started; the error is ErrUnknownService for any other name. On the hosts of a
-	// Driver it also knows those that an earlier isukit started.
+	// State is the state of a started service, also of an earlier isukit; for any other name the error is ErrUnknownService.
 	State(ctx context.Context, name string) (State, error)
 	// States are those of all services, at the price of one. booted is when the host was started; zero where that is not known.
 	States(ctx context.Context) (states map[string]State, booted time.Time, err error)
 	// Services are the names of all that were started and not forgotten, in the order of their start.
 	Services(ctx context.Context) ([]string, error)
-	// Forget removes a service that does not run from what State and Services know. It is no error when it is unknown.
+	// Forget removes a service that does not run from State and Services. It may be unknown.
 	Forget(ctx context.Context, name string) error
-	// Used tells what the host and each of its services have used until now.
+	// Used is what the host and each of its services have used so far.
 	Used(ctx context.Context) (Used, error)
 }
 
 // ErrUnknownService says that no service of that name was started.
 var ErrUnknownService = errors.New("unknown service")
 
-// Command is a program that ends by itself.
+// Command is a program that exits.
 type Command struct {
 	Argv  []string
 	Env   []string // KEY=value, besides the host's own
@@ -97,7 +94,7 @@ type State struct {
 	Since time.Time
 	// Stamp is the one of the Service that was started.
 	Stamp string
-	// Exit tells how it ended ("exit status 1", "signal: killed"); "" while it runs.
+	// Exit is how it ended ("exit status 1", "signal: killed"); "" while it runs.
 	Exit string
 	// OutOfMemory tells that the kernel has killed a process of it because of the host's memory limit.
 	OutOfMemory bool

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// Flaws are what a network link does to frames besides carrying them, each way; zero for a link that only carries them. Ratios are in
-// [0,1], of the frames. Only the lab has links with flaws.
+// Flaws are what a link of the lab does to frames, each way; zero for a link without flaws. Ratios of frames are in [0,1].
 type Flaws struct {
 	Delay     time.Duration `json:"delay_ns,omitempty"`  // from one end to the other
 	Jitter    time.Duration `json:"jitter_ns,omitempty"` // each delay is at most this much longer or shorter; frames stay in order
@@ -31,7 +30,6 @@ func (f *Flaws) field(key string) any {
 		"reorder": &f.Reorder, "peer": &f.Peer, "way": &f.Way}[key]
 }
 
-// maxDelay is the longest of a link: around the world by satellite takes a tenth.
 const maxDelay = 10 * time.Second
 
 // Set reads one value as a person writes it: "0.5ms", "5%".
@@ -56,7 +54,7 @@ func (f *Flaws) Set(key, value string) (err error) {
 	return nil
 }
 
-// Check says what is wrong with the values together.
+// Check is an error if the values do not fit together.
 func (f Flaws) Check() error {
 	switch {
 	case f.Jitter > f.Delay:

@@ -12,21 +12,19 @@ import (
 	"isukit/infra/host/cgroup"
 )
 
-// Noise is what can disturb a measurement on this machine from outside, up to one moment. What a machine does not tell, as
-// a virtual one its CPU frequency, is zero.
+// Noise is disturbance of measurements on this machine up to one moment. Unknown values are zero, such as a virtual CPU's frequency.
 type Noise struct {
 	// LoadAverage is the mean number of tasks that ran or wanted to over about the last minute.
 	LoadAverage float64
 	// SwapInBytes and SwapOutBytes only grow.
 	SwapInBytes, SwapOutBytes int64
-	// Throttled is how long CPU limits of this process's control group, and of those above it, have kept it from running. It
-	// only grows.
+	// Throttled is how long CPU limits of this process' control group, and of those above it, have stopped it. It only grows.
 	Throttled time.Duration
 	// FrequencyMHz is the mean over all CPUs.
 	FrequencyMHz float64
 }
 
-// ReadNoise reads the files of /proc and /sys that tell of noise.
+// ReadNoise reads the files of /proc and /sys about noise.
 func ReadNoise() (n Noise, err error) {
 	load, err := os.ReadFile("/proc/loadavg")
 	if err == nil {
@@ -70,7 +68,7 @@ func counter(text, name string) int64 {
 	return 0
 }
 
-// frequency is the mean of what the CPUs run at in MHz, as their driver tells or else /proc/cpuinfo.
+// frequency is the mean of the CPUs' frequencies in MHz, from their driver or otherwise /proc/cpuinfo.
 func frequency() (float64, error) {
 	files, err := filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
 	if err != nil {

@@ -36,7 +36,6 @@ type MachineUsage struct {
 	Steal  time.Duration // taken by other guests of the same physical machine
 }
 
-// tick is the unit of CPU times in /proc: USER_HZ is 100 on every architecture that Go runs on.
 const tick = 10 * time.Millisecond
 
 // GroupUsages sums up the living processes of each process group, by group. It reads /proc once for all of them.

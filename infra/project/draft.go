@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// ownUnits are those that a system runs by itself; all others may be the app's.
+// ownUnits are those of the system; all others may be the app's.
 var ownUnits = regexp.MustCompile(`^(systemd-|dbus|getty|user@|ssh|cron|polkit|snap|unattended|serial-getty|rsyslog|accounts-daemon|networkd|multipathd|udisks|ModemManager|packagekit|chrony|apport|irqbalance|amazon|cloud-|containerd|docker)`)
 
-// Draft is a project file for what was found, with remarks where a person has to decide. What stands in it without a remark
-// was seen.
+// Draft is a project file for what was found, with comments where a person has to decide. Lines without a comment were observed.
 func (f *Found) Draft(name string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -108,7 +107,6 @@ func (f *Found) sudo() string {
 	return "sudo "
 }
 
-// quoted is a text as YAML takes it between braces.
 func quoted(text string) string {
 	if plainExpr.MatchString(text) {
 		return text

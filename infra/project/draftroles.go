@@ -78,7 +78,7 @@ func (f *Found) addRoles(name, body string) {
 	}
 }
 
-// port is the one of a unit's that a proxy passes to, else the first one on which it listens; "" for none.
+// port is the one of a unit's that a proxy passes to, or otherwise the first one on which it listens; "" for none.
 func (f *Found) port(unit string) (port string) {
 	for _, l := range slices.Backward(f.listens) {
 		if l[0] != unit || unit == "nginx.service" && l[1] != "443" && l[1] != "80" {
@@ -93,7 +93,6 @@ func (f *Found) port(unit string) (port string) {
 	return port
 }
 
-// databaseUnits are those of servers of MySQL and MariaDB.
 var databaseUnits = regexp.MustCompile(`^(mysql|mysqld|mariadb)\.service$`)
 
 // apps are the units that nothing else is known of.
@@ -103,7 +102,7 @@ func (f *Found) apps() []string {
 	})
 }
 
-// draftRoles writes roles and the topology that is there; known says that the roles tell how the database is asked.
+// draftRoles writes roles and the current topology; known: the roles have the database's client.
 func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 	type role struct{ name, unit string }
 	var roles []role
@@ -228,7 +227,7 @@ func (f *Found) envOf(unit, file string) string {
 	return ""
 }
 
-// databaseEnv finds the file with the address of a database and its key, and the variables beside it.
+// databaseEnv finds the file with the address of a database and its key, and the variables next to it.
 func (f *Found) databaseEnv() (fileAndKey [2]string, user map[string]string) {
 	for _, env := range f.envs {
 		all := envExpr.FindAllStringSubmatch(env[1], -1)

@@ -81,7 +81,7 @@ type FoundLog struct{ File, Format, Options string }
 // FoundDatabase is a server of MySQL or MariaDB and the command that reached it.
 type FoundDatabase struct {
 	Client string
-	// SlowLog is the file; On says whether it is written, Longer from how many seconds on.
+	// SlowLog is the file; On: it is written, Longer: from this many seconds on.
 	SlowLog, Longer string
 	On, Schema      bool
 }

@@ -122,7 +122,7 @@ func TestDraftLayouts(t *testing.T) {
 	}
 }
 
-// TestBuilds wants what builds a program to be told where the files beside it leave no doubt.
+// TestBuilds reports a program's build command if the files next to it leave no doubt.
 func TestBuilds(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

@@ -59,7 +59,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestFaults wants every fault of a file at once.
+// TestFaults wants all faults of a file together.
 func TestFaults(t *testing.T) {
 	_, err := project.ParseWith([]byte(`
 name: a b

@@ -58,7 +58,7 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestRoleFaults wants every fault of roles and topologies at once, each with its place.
+// TestRoleFaults wants all faults of roles and topologies together, each with its place.
 func TestRoleFaults(t *testing.T) {
 	_, err := project.Parse([]byte(`
 name: team

@@ -14,8 +14,7 @@ import (
 	"isukit/infra/project"
 )
 
-// databases starts databases where they are to run, and also where accounts or data of theirs have to go back, and sees to accounts
-// and data.
+// databases starts databases where they should run, or must return accounts or data, and moves accounts and data.
 func (s *Site) databases(ctx context.Context, p *Plan) error {
 	if err := each(p, func(h *hostPlan) error {
 		for _, v := range h.units {
@@ -162,7 +161,7 @@ func letIn(product engine.Product, m project.MySQL, u userWas, password string) 
 	return statement
 }
 
-// fill gets a schema's data to a database; what was there is saved before, once.
+// fill copies a schema's data to a database, whose own data is saved before, once.
 func (s *Site) fill(ctx context.Context, h *hostPlan, m move) error {
 	o, d := m.role, h.bases[m.role.Name]
 	schema := "`" + o.MySQL.Schema + "`"

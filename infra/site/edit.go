@@ -12,8 +12,7 @@ import (
 	"isukit/infra/plan"
 )
 
-// assigned finds where a variable gets its value in a file of a shell, of systemd's environment, or of options such as "-l ADDRESS", and
-// the quote that the value begins with.
+// assigned finds a variable's value in a file of a shell, of systemd's environment, or of options, and its opening quote.
 func assigned(text, key string) (from, to int, quote byte, err error) {
 	separator := `=`
 	if strings.HasPrefix(key, "-") {
@@ -118,7 +117,7 @@ func without(text, unit string) (string, error) {
 	return strings.Join(lines, ""), nil
 }
 
-// mention are the places of a literal that is no part of a longer word.
+// mention are the places of a literal that are not part of a longer word.
 func mention(text, literal string) (at []int) {
 	word := func(i int) bool {
 		return i >= 0 && i < len(text) && regexp.MustCompile(`[A-Za-z0-9_-]`).MatchString(text[i:i+1])
@@ -136,8 +135,7 @@ func mention(text, literal string) (at []int) {
 	}
 }
 
-// swap puts addresses, of a role, in the place of a literal: those of several hosts as an upstream of nginx. "cluster NAME" are the
-// endpoints of a cluster of Envoy.
+// swap replaces a literal by addresses of a role: several as an upstream of nginx, "cluster NAME" as endpoints of Envoy.
 func swap(file, text, literal, role string, addresses []string) (string, error) {
 	if cluster, ok := strings.CutPrefix(literal, "cluster "); ok {
 		return endpoints(text, cluster, addresses)
@@ -262,8 +260,7 @@ func endpoints(text, cluster string, addresses []string) (string, error) {
 	return envoy.Edit(text, key, engine.Value{Text: value})
 }
 
-// takeBack undoes in a text what made wrote of base: lines that wrote has in place of base's become base's again, where they stand in
-// the text as they were written. It fails where they do not.
+// takeBack reverts in a text what made wrote of base: its lines become base's again. It fails if they are not as written.
 func takeBack(base, wrote, text string) (string, bool) {
 	switch text {
 	case wrote:
@@ -273,7 +270,7 @@ func takeBack(base, wrote, text string) (string, bool) {
 	}
 	a, b := strings.SplitAfter(base, "\n"), strings.SplitAfter(wrote, "\n")
 	for _, h := range plan.Hunks(a, b) {
-		// A line around a hunk says where it is.
+		// A line around a hunk shows its place.
 		before, after := "", ""
 		if h.B0 > 0 {
 			before = b[h.B0-1]

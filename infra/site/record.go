@@ -8,7 +8,7 @@ import (
 	"isukit/infra/host"
 )
 
-// record is what is known on a host of what isukit has made there, and of what was there before: it is written before anything is.
+// record is what isukit has made on a host, with the originals: it is written before anything else.
 type record struct {
 	Format  int    `json:"format"`
 	Project string `json:"project"`
@@ -27,17 +27,16 @@ type record struct {
 	Data  []dataWas           `json:"data,omitempty"`
 }
 
-// fileWas is a file that was written. Nil is no file.
+// fileWas is a file that was written; nil: it did not exist.
 type fileWas struct {
 	Path string `json:"path"`
 	// Base is what isukit's lines were put into: the original, with what others have changed in it since.
 	Base []byte `json:"base"`
-	// Wrote is what was written last, or is being written in place of Was.
+	// Wrote is what was written last, or is being written over Was.
 	Wrote []byte `json:"wrote"`
 	Was   []byte `json:"was"`
 }
 
-// unitWas is a unit that was started or stopped.
 type unitWas struct {
 	Name    string `json:"name"`
 	Enabled string `json:"enabled"` // as systemctl is-enabled said
@@ -48,7 +47,6 @@ type unitWas struct {
 	Stamp string `json:"stamp"`
 }
 
-// userWas is an account of a database.
 type userWas struct {
 	Role string `json:"role"`
 	User string `json:"user"`
@@ -57,7 +55,6 @@ type userWas struct {
 	Existed bool `json:"existed,omitempty"`
 }
 
-// dataWas is a schema that was filled.
 type dataWas struct {
 	Role    string `json:"role"`
 	Schema  string `json:"schema"`
@@ -84,7 +81,6 @@ func (n *node) save(ctx context.Context) error {
 	return host.WriteRecord(ctx, n.at, path.Join(n.dir, recordFile), n.rec)
 }
 
-// find returns the item of a list that is so; nil where none is.
 func find[T any](list []T, is func(*T) bool) *T {
 	for i := range list {
 		if is(&list[i]) {

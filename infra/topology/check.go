@@ -67,7 +67,7 @@ func (p *reader) checkHosts(hosts []hostNode) map[string]hostNode {
 	return known
 }
 
-// checkPorts: instances need not say a port, so the one that two would share is said.
+// checkPorts: instances may omit their port, so the error names the port that two would share.
 func (p *reader) checkPorts(t *Topology, instances []instanceNode) {
 	type place struct {
 		host string

@@ -72,7 +72,7 @@ func (p *reader) checkWrite(t *Topology, data *dataNode, instances []instanceNod
 	}
 }
 
-// checkEngines: databases with the same tables are of the same engine, as far as the file says.
+// checkEngines: databases with the same tables need the same engine, as far as the file names one.
 func (p *reader) checkEngines(t *Topology, g Group, instances []instanceNode, name string) {
 	var first instanceNode
 	for _, i := range instances {

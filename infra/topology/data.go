@@ -12,8 +12,7 @@ type Data struct {
 	Balance *Balance `json:"balance,omitempty"` // nil: the app chooses where it reads
 }
 
-// Write says how the app writes to several databases that hold the same tables; the modes are app/fanout's. Empty is the
-// app's default: single for one database, ordered for several.
+// Write is the app's write mode for databases with the same tables, of app/fanout. Empty: single for one, ordered for several.
 type Write string
 
 // Replicated leaves the copying to the servers' own replication: the app writes to the first database of a group, the source.
@@ -24,7 +23,7 @@ func Writes() []Write {
 	return []Write{"single", "parallel", "ordered", "durable", Replicated}
 }
 
-// Read says which of several databases answers a read; the policies are app/fanout's. Empty is the app's default, random.
+// Read is which of several databases answers a read; the policies are app/fanout's. Empty is the app's default, random.
 type Read string
 
 // Reads are the policies that a topology may name.
@@ -42,7 +41,7 @@ const (
 // AllTables is what a group names for the tables that no other group names.
 const AllTables = "*"
 
-// Group is a set of tables on a set of databases, each of which holds all of them.
+// Group is a set of tables on a set of databases, each of which has all of them.
 type Group struct {
 	Name      string   `json:"name"`
 	Tables    []string `json:"tables"`
@@ -69,8 +68,7 @@ type Balance struct {
 // DefaultBalancePort is where reads are taken unless the file says otherwise.
 const DefaultBalancePort = 13306
 
-// GroupOf returns the group whose tables a database holds. Without groups in the file it is one with all tables and all
-// databases.
+// GroupOf returns the group of a database's tables. A file without groups is one group, with all tables and databases.
 func (t *Topology) GroupOf(database string) Group {
 	for _, g := range t.Data.Groups {
 		if slices.Contains(g.Databases, database) {

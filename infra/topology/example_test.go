@@ -6,7 +6,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// Every fault of a file is told in one go.
+// All faults of a file are reported together.
 func ExampleParse() {
 	_, err := topology.Parse("mine.yaml", []byte(`name: mine
 hosts:

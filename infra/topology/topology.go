@@ -41,8 +41,7 @@ type Topology struct {
 	Hosts     []Host     `json:"hosts"`
 	Instances []Instance `json:"instances"` // proxies first, then web, api, db; each in the order of the file
 	Data      Data       `json:"data,omitzero"`
-	// Tunings are names of sets of settings, such as "mysql/memory", in the order of the file. What there is under a name,
-	// only who applies them knows.
+	// Tunings are names of sets of settings, such as "mysql/memory", in the order of the file, for those who apply them.
 	Tunings []string `json:"tunings,omitempty"`
 }
 
@@ -69,8 +68,7 @@ type Instance struct {
 	Sizes Sizes `json:"sizes,omitzero"`
 }
 
-// Sizes are what a file says of an instance's sizes; what it leaves at 0 follows from the host and from what else is
-// placed there.
+// Sizes are an instance's sizes in the file; 0 follows from the host and its other instances.
 type Sizes struct {
 	Port            int   `json:"port,omitempty"`
 	Workers         int   `json:"workers,omitempty"`           // of a proxy: processes of nginx, threads of Envoy

@@ -53,7 +53,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestFaults reads every testdata/faults/*.yaml and compares what Parse says with the file *.txt beside it.
+// TestFaults reads every testdata/faults/*.yaml and compares the errors of Parse with the file *.txt of that name.
 func TestFaults(t *testing.T) {
 	files, err := filepath.Glob("testdata/faults/*.yaml")
 	if err != nil || len(files) == 0 {

@@ -26,7 +26,6 @@ func keyOf(s segment) connKey {
 	return connKey{s.dst, s.src}
 }
 
-// assembler sorts segments by connection.
 type assembler struct {
 	conns   map[connKey]*conn
 	newSink func(c *conn, first []byte) sink
@@ -78,7 +77,7 @@ func (a *assembler) relieve(at time.Time) {
 	}
 }
 
-// isNew reports whether a SYN starts a connection anew instead of being one more of those that started c.
+// isNew reports whether a SYN starts another connection, and is not one more of those that started c.
 func (c *conn) isNew(s segment) bool {
 	h := &c.halves[c.dir(s)]
 	return c.dead || h.started && h.offset(s.seq+1) != 1<<32|uint64(s.seq+1)

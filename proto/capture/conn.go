@@ -17,8 +17,8 @@ const (
 	openHoleTime = 2 * time.Minute
 )
 
-// sink takes a connection's bytes in order. dir is 0 for what the client sends and 1 for the server. What it is told of
-// one direction has been preceded by all that the sender had received of the other: responses follow their requests.
+// sink takes a connection's bytes in order. dir is 0 for what the client sends and 1 for the server. All that a sender had received of the
+// other direction is delivered before its own bytes: responses follow their requests.
 type sink interface {
 	data(dir int, b []byte, at mark)
 	// gap says that n bytes were lost.
@@ -26,14 +26,12 @@ type sink interface {
 	end(dir int, why ending, at mark)
 }
 
-// mark says where and when bytes were sent: off is the offset of the first of them in its direction's stream, ack how
-// much of the other direction the sender had received then.
+// mark is where and when bytes were sent: off is the first one's offset in its direction, ack what the sender had received then.
 type mark struct {
 	time     time.Time
 	off, ack uint64
 }
 
-// ending is why a direction ends.
 type ending int
 
 const (
@@ -126,7 +124,7 @@ func (c *conn) segment(s segment, dir int, at time.Time) {
 	c.unstall(at)
 }
 
-// insert delivers the chunk at once when it is next, which is the usual case, or keeps a copy of it.
+// insert delivers the chunk if it is next, which is the usual case, or keeps a copy of it.
 func (c *conn) insert(dir int, in chunk) {
 	h := &c.halves[dir]
 	if in.end() <= h.next || h.ended {
@@ -178,7 +176,7 @@ func (c *conn) deliver(dir int, in chunk) {
 func (c *conn) lose(dir int, n uint64, at time.Time) {
 	h := &c.halves[dir]
 	if c.sink == nil {
-		c.whole = false // what a lost beginning was is told by what follows it
+		c.whole = false // the bytes after a lost beginning show what it was
 	} else {
 		c.sink.gap(dir, n, mark{at, h.next, c.halves[1-dir].next})
 	}
@@ -286,8 +284,7 @@ func (c *conn) giveUpHole(at time.Time) bool {
 		until = min(until, peer.pending[0].off)
 	}
 	if until <= peer.next {
-		// The other direction's first chunk is there and waits for this one: they acknowledge each other's bytes. That
-		// cannot be; the chunk's acknowledgement is set aside.
+		// The other direction's first chunk waits for this one: they acknowledge each other, which is impossible. Its ack is ignored.
 		h.pending[0].ack = 0
 		return true
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxCodings bounds how often a body may be compressed on top of itself.
 const maxCodings = 4
 
 // complete takes the content encodings off the bodies, and gathers the messages' faults.
@@ -60,8 +59,8 @@ func decodeContent(m *Message, limit int) {
 	}
 }
 
-// Unpack takes the content encodings off a body, as a Content-Encoding header lists them: "gzip", "deflate", "br", "zstd", several with
-// commas between. The result has at most limit bytes.
+// Unpack removes content encodings, as a Content-Encoding header lists them: "gzip", "deflate", "br", "zstd". It returns at most limit
+// bytes.
 func Unpack(codings string, body []byte, limit int) ([]byte, error) {
 	m := Message{Header: Header{{Name: "Content-Encoding", Value: codings}}, Body: body}
 	decodeContent(&m, limit)
@@ -77,7 +76,7 @@ var (
 	buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 )
 
-// unpackBody takes one encoding off. It returns what it could unpack beside the error; nil for an unknown encoding.
+// unpackBody removes one encoding. With an error it returns the part that it could unpack; nil for an unknown encoding.
 func unpackBody(coding string, body []byte, limit int) ([]byte, error) {
 	var r io.Reader
 	var err error

@@ -34,8 +34,8 @@ func truthOf(t *testing.T, file string) (all []sentTruth) {
 	return all
 }
 
-// TestHARsOfBrowsersAndProxies: what recorders of a browser and a proxy wrote down is what the app got and sent (testdata/har/make.sh). What
-// such a program has lost of a body is said.
+// TestHARsOfBrowsersAndProxies: the records of a browser and a proxy are what the app got and sent (testdata/har/make.sh). Lost parts of a
+// body are reported.
 func TestHARsOfBrowsersAndProxies(t *testing.T) {
 	lost := map[string]string{
 		"playwright POST /pb":  "is damaged", // it writes U+FFFD for bytes of a request that are not UTF-8
@@ -86,7 +86,7 @@ func TestHARsOfBrowsersAndProxies(t *testing.T) {
 	}
 }
 
-// TestOddEntriesOfHAR: each entry of odd.har is read, and has its fault where its comment says so; what is no object has one, too.
+// TestOddEntriesOfHAR: each entry of odd.har is read, and has the fault in its comment; one that is not an object has a fault, too.
 func TestOddEntriesOfHAR(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join("testdata", "har", "odd.har"))
 	if err != nil {

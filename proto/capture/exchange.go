@@ -18,7 +18,7 @@ type Exchange struct {
 	Request *Message
 	// Response is nil when none was captured.
 	Response *Message
-	// Incomplete says what is missing, one clause each; empty for a whole exchange.
+	// Incomplete is what is missing, one clause each; empty for a complete exchange.
 	Incomplete []string
 	// Malformed says that its entry in a HAR file is not as the format has it; Incomplete says how.
 	Malformed bool
@@ -32,7 +32,7 @@ type Message struct {
 	Status int
 	// Header has the fields in the order in which they came.
 	Header Header
-	// Body is what is left when chunks and content encodings are taken off. After a loss it holds what came before.
+	// Body is the body without chunks and content encodings. After a loss it holds what came before.
 	Body []byte
 	// Start and End are when its first and its last byte were captured.
 	Start, End time.Time
@@ -44,7 +44,7 @@ type Message struct {
 	reserved int
 }
 
-// Time is when the exchange began: the request's first byte, or the response's where there is no request.
+// Time is when the exchange began: the request's first byte, or the response's without a request.
 func (e *Exchange) Time() time.Time {
 	switch {
 	case e.Request != nil:
@@ -69,7 +69,7 @@ type Field struct{ Name, Value string }
 // Header is a message's header fields in their order.
 type Header []Field
 
-// Get returns the first value of a name, whatever its case; "" when there is none.
+// Get returns the first value of a name in any case, or "".
 func (h Header) Get(name string) string {
 	for _, f := range h {
 		if strings.EqualFold(f.Name, name) {

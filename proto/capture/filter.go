@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Filter says which segments are looked at.
+// Filter selects segments.
 type Filter struct {
 	// any holds alternatives, each of terms that must all hold; no alternative means everything.
 	any [][]filterTerm
@@ -19,9 +19,9 @@ type filterTerm struct {
 	prefix netip.Prefix
 }
 
-// ParseFilter reads a part of tcpdump's language: "port 80", "host 10.0.0.1", "net 10.0.0.0/8", each with "not" before
-// it, joined by "and" and "or" ("and" binds stronger; there are no parentheses). "tcp" may stand anywhere, since nothing
-// else is read. An empty text lets everything pass.
+// ParseFilter reads a part of tcpdump's language: "port 80", "host 10.0.0.1", "net 10.0.0.0/8", each with "not" before it, joined by "and"
+// and "or" ("and" binds stronger, without parentheses). "tcp" may be anywhere, since nothing else is read. An empty text accepts
+// everything.
 func ParseFilter(text string) (Filter, error) {
 	var f Filter
 	if strings.TrimSpace(text) == "" {

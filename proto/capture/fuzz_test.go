@@ -51,8 +51,8 @@ func drain(t *testing.T, r *capture.Reader, opts capture.Options) (count int) {
 // maxFuzzBytes keeps executions short: what longer inputs could show, more of the short ones show sooner.
 const maxFuzzBytes = 16 << 10
 
-// fuzzFile returns what reads a file with keys and drains it. The buffer and the parsed keys serve all executions: to make
-// them anew would take most of the time.
+// fuzzFile returns a reader of a file with keys. The buffer and the parsed keys serve all executions: making them each time would take most
+// of the time.
 func fuzzFile(t testing.TB, keys []byte) func(t *testing.T, file []byte) {
 	buffer := bufio.NewReaderSize(nil, 256<<10)
 	log := capture.NewKeyLog()

@@ -25,14 +25,12 @@ import (
 	"isukit/input"
 )
 
-// maxHAREntryBytes bounds one entry of a HAR file.
 const maxHAREntryBytes = 256 << 20
 
-// maxHARTime bounds how long an exchange may have taken: what is longer, or less than nothing, is no time.
+// maxHARTime limits the duration of an exchange: a longer or negative one is invalid.
 const maxHARTime = 365 * 24 * time.Hour
 
-// maxHAREmpty is how many entries may have neither a request nor a response, beyond as many as have: a few bytes each, they would become
-// many lines.
+// maxHAREmpty limits entries without request and response, above as many as have one: of a few bytes each, they would be many lines.
 const maxHAREmpty = 1000
 
 // harLimits bound what decoding one entry takes: headers, cookies and the like are far fewer.
@@ -80,8 +78,7 @@ type harEntry struct {
 	Response        harResponse `json:"response"`
 }
 
-// harTime is a time as programs write it: RFC 3339, with +0900 for +09:00, with a space for the T, without a zone (UTC is meant then, and
-// odd is set). What is not a time at all is odd, too.
+// harTime is a time as programs write it: RFC 3339, with +0900, a space for the T, or no zone (UTC, odd). Other texts are odd, too.
 type harTime struct {
 	time.Time
 	odd string
@@ -229,7 +226,7 @@ func (h *harReader) next(ctx context.Context) (*Exchange, error) {
 	return e, nil
 }
 
-// unexpected is err, since the file's end within its structure is no end.
+// unexpected is err, since the file's end within its structure is not an end.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -343,16 +340,15 @@ func (p *harPostData) text() string {
 	return strings.Join(form, "&")
 }
 
-// withType adds the content type that stands beside a body where the headers have none.
+// withType adds the content type of a body whose headers have none.
 func withType(m *Message, mimeType harText) {
 	if m.Header.Get("Content-Type") == "" && mimeType != "" && mimeType != "x-unknown" {
 		m.Header = append(m.Header, Field{Name: "Content-Type", Value: string(mimeType)})
 	}
 }
 
-// harBody sets a body. Text that should have been bytes is given back as bytes where each character stands for one; whether it does
-// is what the body's size tells: size is that of the bytes, 0 or less where it is not known. Where a header has it, that is right: some
-// programs count characters.
+// harBody sets a body. Text that should have been bytes becomes bytes again if each character is one byte, as the body's size shows: size
+// is that of the bytes, 0 or less if unknown. A header's size counts first: some programs count characters.
 func (e *Exchange) harBody(m *Message, text, encoding, who string, size int64, limit int) {
 	kind := strings.ToLower(m.Header.Get("Content-Type"))
 	if n, err := strconv.ParseInt(m.Header.Get("Content-Length"), 10, 64); err == nil && m.Header.Get("Content-Encoding") == "" {
@@ -423,7 +419,7 @@ func isBinary(contentType string) bool {
 	return ok && !slices.Contains(textual, name)
 }
 
-// server is where a request to u went; not valid where that is not told by number.
+// server is the address that a request to u was sent to; invalid if u has a name.
 func (h harEntry) server(u *url.URL) netip.AddrPort {
 	host := cmp.Or(strings.Trim(string(h.ServerIPAddress), "[]"), u.Hostname()) // in brackets as browsers write IPv6
 	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])

@@ -99,7 +99,7 @@ func TestHARIsWhatWasCaptured(t *testing.T) {
 	}
 }
 
-// TestHARCutOff has a file that was cut off anywhere give the entries that are whole, as they are, and then say so.
+// TestHARCutOff reads a file that was cut off anywhere: the complete entries are unchanged, and an error follows.
 func TestHARCutOff(t *testing.T) {
 	whole := realHAR(t, seeds(t)["plain.pcap"])
 	want := harExchanges(t, whole)
@@ -230,7 +230,7 @@ func TestHARTextStaysText(t *testing.T) {
 	}
 }
 
-// TestHARTimesAreBounded has durations that no clock can hold not turn into others.
+// TestHARTimesAreBounded: durations that no clock can hold do not become others.
 func TestHARTimesAreBounded(t *testing.T) {
 	for _, ms := range []float64{-5, 0, 1e6, 1e300, math.MaxFloat64} {
 		text := fmt.Sprintf(`{"log":{"entries":[{"startedDateTime":"2026-01-01T00:00:00Z","time":%g,"request":{"method":"GET","url":"http://a/"},`+

@@ -20,7 +20,7 @@ type httpConn struct {
 	// waiting are the requests that have no response yet, in the order in which they were sent.
 	waiting []*request
 	over    bool
-	// silence says why there are no more responses; empty while there may be.
+	// silence is why no more responses follow; empty while they may.
 	silence string
 }
 
@@ -34,11 +34,10 @@ type output interface {
 	bodyLimit() int
 }
 
-// request is an exchange under way.
 type request struct {
 	*Exchange
 	at mark
-	// sent and answered say that the whole request, and the whole response, were read.
+	// sent: the whole request was read; answered: the whole response.
 	sent, answered bool
 }
 
@@ -187,8 +186,7 @@ func (s spans) after(off uint64) bool { return len(s) > 0 && s[len(s)-1].to > of
 
 var methods = []string{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE", "PROPFIND", "REPORT"}
 
-// looksLikeRequest reports whether a request's line begins data. It takes known methods only, since it is used where data
-// may be anything.
+// looksLikeRequest reports whether a request's line begins data, with known methods only, since data may be anything.
 func looksLikeRequest(data []byte) bool {
 	for _, method := range methods {
 		if len(data) > len(method)+1 && string(data[:len(method)]) == method && data[len(method)] == ' ' {

@@ -43,7 +43,7 @@ func NewKeyLog() *KeyLog {
 	return &KeyLog{secrets: map[[32]byte]map[string][]byte{}, sessions: map[[32]byte][]byte{}}
 }
 
-// ReadKeyLog reads the NSS key log format. Lines of other forms are left aside; without any key it is an error.
+// ReadKeyLog reads the NSS key log format. It ignores lines of other forms; without any key it is an error.
 func ReadKeyLog(r io.Reader) (*KeyLog, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxKeyLogBytes+1))
 	if err != nil {
@@ -64,8 +64,7 @@ func ReadKeyLog(r io.Reader) (*KeyLog, error) {
 	return nil, fmt.Errorf("read key log: it contains no keys (lines such as \"CLIENT_RANDOM <hex> <hex>\")")
 }
 
-// FollowKeyLog reads a key log that is still being written: when a key is missing, what was appended is read. The file
-// need not exist yet. close ends it.
+// FollowKeyLog reads a growing key log, which need not exist yet: a missing key is looked for in new lines. close ends it.
 func FollowKeyLog(path string) (k *KeyLog, close func() error) {
 	var f *os.File
 	k = NewKeyLog()
@@ -77,7 +76,7 @@ func FollowKeyLog(path string) (k *KeyLog, close func() error) {
 			}
 			f = opened
 		}
-		// A line that is not whole yet is read again with its rest.
+		// An incomplete line is read again with its rest.
 		at, err := f.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil

@@ -33,7 +33,6 @@ const (
 	maxExtensions = 16
 )
 
-// segment is one TCP segment.
 type segment struct {
 	src, dst netip.AddrPort
 	seq, ack uint32
@@ -52,7 +51,7 @@ const (
 	flagACK
 )
 
-// parseSegment finds the TCP segment in a packet. ok is false for anything else, which is no fault.
+// parseSegment finds the TCP segment in a packet. ok is false, without an error, for other packets.
 func parseSegment(p Packet) (s segment, ok bool, err error) {
 	network, data, err := stripLink(p)
 	if err != nil || data == nil {
@@ -168,8 +167,7 @@ func parseIPv6(data []byte, missing int) (s segment, ok bool, err error) {
 	return s, false, nil
 }
 
-// parseTCP reads the segment at offset at of an IP packet. length is the IP packet's own; 0 where the sender's network
-// card was still to cut the packet, and the captured length counts.
+// parseTCP reads the segment at offset at of an IP packet of that length; 0 if the sender's card was still to cut it.
 func parseTCP(ip []byte, at, length, missing int, src, dst netip.Addr) (s segment, ok bool, err error) {
 	if length == 0 {
 		length = len(ip) + missing

@@ -156,8 +156,7 @@ func (l *Live) Dropped() (uint64, error) {
 	return l.dropped, nil
 }
 
-// Next returns the next packet, ErrQuiet when none came for a while, and io.EOF when the context has ended and what had
-// come until then was read.
+// Next returns the next packet, ErrQuiet after a pause, and io.EOF when the context has ended and all packets were read.
 func (l *Live) Next() (Packet, error) {
 	for {
 		for l.left == 0 {
@@ -223,8 +222,7 @@ func (l *Live) nextBlock() error {
 	return nil
 }
 
-// packet takes the next packet of the block. ok is false for what is no IP, and for the second sight of a packet: on a
-// loopback interface each is seen as it leaves and as it arrives.
+// packet takes the next packet of the block. ok is false for other protocols, and for a packet's second copy on a loopback.
 func (l *Live) packet() (p Packet, ok bool) {
 	head := l.ring[l.offset:]
 	next := int(binary.NativeEndian.Uint32(head))

@@ -31,7 +31,7 @@ type parser struct {
 	conn  *httpConn
 	dir   int
 	state parserState
-	// buf holds the beginning of a head or line that is not whole yet; bufAt marks its first byte.
+	// buf is the beginning of an incomplete head or line; bufAt marks its first byte.
 	buf   []byte
 	bufAt mark
 	loan  loan
@@ -173,7 +173,6 @@ func http2Note(tls string) string {
 	return "this is an HTTP/2 connection, as gRPC uses; isukit reads HTTP/1.x"
 }
 
-// errTooMuch says that a message's head or trailer has no room.
 var errTooMuch = errors.New("the messages under way have more bytes than the limit for all of them")
 
 // headCost is about what a head of n bytes takes in memory when it is parsed, or a trailer.
@@ -208,7 +207,7 @@ func (p *parser) frame(at mark) {
 	}
 }
 
-// bodyless reports whether a response has no body whatever its header says.
+// bodyless reports whether a response has no body, regardless of its header.
 func (p *parser) bodyless() bool {
 	if s := p.msg.Status; s == 101 || s == 204 || s == 304 {
 		return true

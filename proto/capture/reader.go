@@ -17,7 +17,7 @@ type Options struct {
 	Keys *KeyLog
 	// OnNote, where set, is called for each note, from Next.
 	OnNote func(Note)
-	// Filter says which connections are read; its zero value lets all pass.
+	// Filter selects connections; its zero value accepts all.
 	Filter Filter
 	// BodyBytes is the largest body that is kept, before and after content decoding.
 	BodyBytes int
@@ -57,8 +57,7 @@ type Reader struct {
 	har     *harReader
 }
 
-// NewReader reads a capture file: pcap, pcapng or HAR, which may be compressed with gzip or zstd. The formats are told
-// apart by their content.
+// NewReader reads a capture file: pcap, pcapng or HAR, which may be compressed with gzip or zstd. It detects the format from the content.
 func NewReader(r io.Reader, opts Options) (*Reader, error) {
 	br, err := input.Unpack(r)
 	if err != nil {
@@ -86,8 +85,7 @@ func NewPacketReader(packets PacketSource, opts Options) *Reader {
 	return r
 }
 
-// Next returns the next exchange, or io.EOF. Another error says where the capture is damaged; the exchanges up to there
-// have been returned before it.
+// Next returns the next exchange, or io.EOF. Another error is the place where the capture is damaged, after the exchanges before it.
 func (r *Reader) Next(ctx context.Context) (*Exchange, error) {
 	if r.har != nil {
 		e, err := r.har.next(ctx)
@@ -143,8 +141,7 @@ func (r *Reader) advance() {
 	}
 }
 
-// ErrQuiet is returned by a live PacketSource when all packets that have come were read, before it waits for more, and
-// while none come, so that what is stuck can be let go.
+// ErrQuiet is returned by a live PacketSource before it waits for more, and while none come, so that waiting data is released.
 var ErrQuiet = errors.New("no packet has come")
 
 // quietTime is how often what is stuck is looked for while no packets come.

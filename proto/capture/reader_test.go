@@ -155,8 +155,7 @@ func TestReorderedAndRepeated(t *testing.T) {
 	}
 }
 
-// Whatever is lost, an exchange that is said to be whole is one that was sent, and none is read twice. Exchanges that no
-// lost packet belongs to are whole.
+// After any loss, a complete exchange is one that was sent, and none is read twice. Exchanges without a lost packet are complete.
 func TestLosses(t *testing.T) {
 	whole, sent := 0, 0
 	for seed := range uint64(200) {
@@ -263,8 +262,8 @@ func TestNotHTTP1(t *testing.T) {
 	}
 }
 
-// TestTransferCodings: a transfer coding beside "chunked" is taken off as well (RFC 9112, section 6.1), in its order, with a content coding
-// beneath it.
+// TestTransferCodings: a transfer coding in addition to "chunked" is removed as well (RFC 9112, section 6.1), in its order, with a content
+// coding beneath it.
 func TestTransferCodings(t *testing.T) {
 	gz := func(s string) string {
 		var b bytes.Buffer

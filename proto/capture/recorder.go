@@ -57,8 +57,7 @@ func (r *Recorder) Flush() error {
 	return nil
 }
 
-// Conn records what goes over c from now on; c must be a TCP connection that this process has dialled and not used yet. TLS
-// on top of what is returned is recorded as it goes over the wire.
+// Conn records what is sent over c, a TCP connection of this process that is not used yet. TLS on top is recorded encrypted.
 func (r *Recorder) Conn(c net.Conn) (net.Conn, error) {
 	local, err := endpoint(c.LocalAddr())
 	if err != nil {
@@ -89,8 +88,7 @@ type way struct {
 	closed   bool
 }
 
-// recordedConn is a connection that writes a copy of what goes over it into a capture. It hides the socket beneath
-// (syscall.Conn), whose reads and writes would go past it.
+// recordedConn writes a copy of its traffic into a capture. It hides the socket (syscall.Conn), whose reads would bypass it.
 type recordedConn struct {
 	net.Conn
 	r *Recorder

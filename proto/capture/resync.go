@@ -64,7 +64,7 @@ func (p *parser) found(at mark) {
 	p.lost = append(p.lost, span{p.lostFrom, at.off})
 }
 
-// garbage takes bytes that are no HTTP/1.x. A connection that never was HTTP is let go; else the next message is looked for.
+// garbage takes bytes that are not HTTP/1.x. It drops a connection that never was HTTP, and otherwise looks for the next message.
 func (p *parser) garbage(at mark, err error) {
 	if p.conn.parsers[0].seen+p.conn.parsers[1].seen == 0 {
 		p.conn.tunnel(at, "this is no HTTP/1.x")

@@ -149,7 +149,7 @@ func (c *recordCipher) openAEAD12(seq uint64, header, body []byte) ([]byte, erro
 	return c.unseal(nonce[:], body[8:], additional)
 }
 
-// macHeader is what a TLS 1.2 record is authenticated with beside its content.
+// macHeader is what a TLS 1.2 record is authenticated with, in addition to its content.
 func macHeader(seq uint64, header []byte, length int) []byte {
 	b := make([]byte, 13)
 	binary.BigEndian.PutUint64(b, seq)

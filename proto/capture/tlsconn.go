@@ -14,7 +14,7 @@ const (
 	maxResyncSeq = 4096
 	// maxTrials bounds the search for records in one connection.
 	maxTrials = 100_000
-	// unknownGap stands for a loss of which it is not known how much content was in it.
+	// unknownGap is a loss of unknown size.
 	unknownGap = 1 << 40
 )
 
@@ -35,17 +35,17 @@ type tlsConn struct {
 }
 
 type tlsHalf struct {
-	// buf holds a record that is not whole yet; bufAt marks its first byte.
+	// buf is an incomplete record; bufAt marks its first byte.
 	buf   []byte
 	bufAt mark
-	// handshake holds messages that are not whole yet.
+	// handshake holds incomplete messages.
 	handshake []byte
 	loan      loan
 	cipher    *recordCipher
 	// pending is the cipher that follows: after ChangeCipherSpec in TLS 1.2, after Finished in TLS 1.3.
 	pending *recordCipher
 	seq     uint64
-	// lost says that a record's start is looked for; lostFrom is the offset of the first record that is not whole.
+	// lost: the next record's start is looked for; lostFrom is the offset of the first incomplete record.
 	lost     bool
 	lostFrom uint64
 }
@@ -113,7 +113,7 @@ func (t *tlsConn) data(dir int, b []byte, at mark) {
 	}
 }
 
-// recordSize returns the size of the record at the start of b, 0 when it is not whole yet.
+// recordSize returns the size of the record at the start of b, or 0 if it is incomplete.
 func recordSize(b []byte) (int, error) {
 	if len(b) < 5 {
 		return 0, nil

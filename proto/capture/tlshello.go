@@ -26,7 +26,6 @@ const (
 	extVersions       = 43
 )
 
-// hello is a ClientHello or ServerHello.
 type hello struct {
 	version        uint16
 	random         [32]byte

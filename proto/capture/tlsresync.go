@@ -20,7 +20,7 @@ func (t *tlsConn) gap(dir int, n uint64, at mark) {
 	h.buf = nil
 }
 
-// resync looks in b for a record that decrypts, whatever its number. It returns how many bytes before it are passed over.
+// resync looks in b for a record that decrypts with any number. It returns how many bytes before it are skipped.
 func (t *tlsConn) resync(dir int, b []byte, at mark) int {
 	h := &t.halves[dir]
 	for i := 0; i+5 <= len(b); i++ {
@@ -32,7 +32,7 @@ func (t *tlsConn) resync(dir int, b []byte, at mark) int {
 			continue
 		}
 		if i+5+size > len(b) {
-			// It may be a record that is not whole yet, unless so much is there already that it cannot be.
+			// It may be an incomplete record, unless it is too long for one.
 			if len(b)-i > maxRecordBytes+5 {
 				continue
 			}
@@ -54,8 +54,7 @@ func (t *tlsConn) resync(dir int, b []byte, at mark) int {
 	return max(0, len(b)-4)
 }
 
-// trySeqs finds the number of a record after a loss, and its key when the loss hid the handshake's end. lost is how many
-// bytes of content the records before it had.
+// trySeqs finds the number of a record after a loss, and its key if the handshake's end was lost. lost is the content before it.
 func (t *tlsConn) trySeqs(h *tlsHalf, record []byte, off uint64) (lost uint64, ok bool) {
 	distance := off - h.lostFrom
 	swallowed := min(distance/22+1, maxResyncSeq)

@@ -51,8 +51,7 @@ func countMessages(md protoreflect.MessageDescriptor, data []byte, depth int) (n
 	return n, nil
 }
 
-// Bounds of the .proto files of one schema together. A part of a declaration costs the parser some 400 bytes, one of an option five times
-// as much.
+// Bounds for the .proto files of a schema. A part of a declaration costs the parser 400 bytes, one of an option five times as much.
 const (
 	maxProtoBytes = 64 << 20
 	maxProtoParts = 400_000
@@ -123,8 +122,7 @@ func (r *protoReader) scan(text []byte) error {
 	return nil
 }
 
-// protoToken is how long the token that begins a text is, and what it is: ' ' for space, '/' for comments, 'a' for words and numbers, '"'
-// for strings, else the character.
+// protoToken is the length and kind of a first token: ' ' for space, '/' comments, 'a' words and numbers, '"' strings, or the character.
 func protoToken(text []byte) (n int, kind byte) {
 	word := func(c byte) bool {
 		return c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0x80
@@ -152,7 +150,6 @@ func protoToken(text []byte) (n int, kind byte) {
 	}
 }
 
-// until is where end is in text, or its length.
 func until(text []byte, end string) int {
 	if i := bytes.Index(text, []byte(end)); i >= 0 {
 		return i

@@ -24,10 +24,9 @@ const (
 	maxReported  = 20
 )
 
-// Compile compiles every .proto file below dirs, in process. Each directory is taken as an import root. When an import
-// does not resolve from it but does from a directory above or below, that one is used instead and a note says so: the
-// import root must be the directory from which the imports' paths start. Syntax errors are all reported, with line and
-// column.
+// Compile compiles every .proto file below dirs, in process. Each directory is an import root. If an import does not resolve from it but
+// does from a directory above or below, that one is used instead, with a note: the import root must be the directory from which the
+// imports' paths start. All syntax errors are reported, with line and column.
 func Compile(ctx context.Context, dirs ...string) (*Schema, error) {
 	var roots, found []string
 	for _, dir := range dirs {
@@ -58,7 +57,6 @@ func Compile(ctx context.Context, dirs ...string) (*Schema, error) {
 	return schema, nil
 }
 
-// protoFiles lists the .proto files below dir, without hidden directories.
 func protoFiles(dir string) ([]string, error) {
 	var files []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -155,7 +153,7 @@ func resolves(roots []string, name string) bool {
 		slices.ContainsFunc(roots, func(root string) bool { return isFile(filepath.Join(root, name)) })
 }
 
-// replaceRoot puts actual in the place of given. A root further down stays beside given, for given's other files.
+// replaceRoot replaces given by actual. A root further down is added to given, which has other files.
 func replaceRoot(roots []string, given, actual string) []string {
 	out := []string{actual}
 	for _, root := range roots {

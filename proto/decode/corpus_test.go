@@ -15,15 +15,14 @@ import (
 	"isukit/proto/decode"
 )
 
-// corpusCase is a body of testdata/corpus, where make.sh says how each was made: what protoc reads in it, and its form in JSON as Google's
-// Python library writes it.
+// corpusCase is a body of testdata/corpus, made by make.sh: protoc's text of it, and its JSON by Google's Python library.
 type corpusCase struct {
 	name, typ string
 	missing   bool // protoc says that required fields are missing
 	what      string
 	body      []byte
 	text      string
-	json      string // "" where the library does not say, "none: " and its reason where there is no such form
+	json      string // "" without a text of the library, "none: " and the reason without such a form
 }
 
 func corpus(t *testing.T) (all []corpusCase) {
@@ -60,8 +59,8 @@ func protocForm(text string) string {
 	return b.String()
 }
 
-// TestCorpusIsWhatProtocReads: each body is shown as protoc shows it, its text is read back to the same message, and so is protoc's own; JSON
-// is the library's, and where there is no such form that is said, and the rest is shown.
+// TestCorpusIsWhatProtocReads: each body's text is protoc's, both read back to the same message, and JSON is the library's, and a part
+// without such a form is reported, with the rest shown.
 func TestCorpusIsWhatProtocReads(t *testing.T) {
 	schema, err := decode.Compile(t.Context(), filepath.Join("testdata", "corpus"))
 	if err != nil {
@@ -87,7 +86,7 @@ func TestCorpusIsWhatProtocReads(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s: encode does not read %s's text: %v\n%s", c.what, who, err, text)
 				}
-				// protoc's text does not tell an unknown group from a message.
+				// protoc's text does not distinguish an unknown group from a message.
 				if _, same := sameMessages(body.Message, back); !same && !(who == "protoc" && strings.Contains(protocForm(decode.Text(back)), c.text)) {
 					t.Errorf("%s: encode reads %s's text\n%s\nas\n%s", c.what, who, text, decode.Text(back))
 				}

@@ -52,13 +52,12 @@ type Body struct {
 	Faults []Fault
 	// Missing are the required fields (proto2) that are not there: "team.name".
 	Missing []string
-	// Fit says how well the type fits the bytes.
+	// Fit is how well the type fits the bytes.
 	Fit Fit
 	// SizeBytes is the length of the encoded body.
 	SizeBytes int
 }
 
-// maxFaults is how many faults of one body are kept; the first ones tell.
 const maxFaults = 20
 
 // Decode reads data as a message of type md. It always returns a body: what is wrong with the bytes is in its Faults.
@@ -77,8 +76,7 @@ func (s *Schema) Decode(md protoreflect.MessageDescriptor, data []byte, limits L
 	return b
 }
 
-// Notes are what is odd about a body that is whole: required fields that are missing, and fields that the type does not have, which JSON
-// does not show.
+// Notes are oddities of a complete body: missing required fields, and fields that the type lacks, which JSON omits.
 func (b *Body) Notes() []string {
 	var notes []string
 	if n := len(b.Missing); n > 0 {
@@ -251,8 +249,8 @@ func (d *decoder) lengthDelimited(m protoreflect.Message, fd protoreflect.FieldD
 	return n + len(content), whole && ok
 }
 
-// span is what the length at the start of data announces, or as much of it as there is, and the size of that length. whole
-// is false when some is missing; n is negative when there is no length. Both are reported as faults.
+// span is what the length at the start of data announces, or the part of it that exists, and the size of that length. whole is false if a
+// part is missing; n is negative without a length. Both are reported as faults.
 func (d *decoder) span(data []byte, at int) (content []byte, n int, whole bool) {
 	length, n := protowire.ConsumeVarint(data)
 	if n < 0 {
@@ -292,8 +290,7 @@ func (d *decoder) nested(m protoreflect.Message, content []byte, at, depth int) 
 	return d.message(m, content, at, depth+1) || d.contained(before, depth)
 }
 
-// contained has the faults since the first so many end with the message that they are in, whose end is known. Only limits end the
-// whole body: false says that one was met.
+// contained has the faults since the first so many end with their message. Only limits end the whole body: then it is false.
 func (d *decoder) contained(before, depth int) bool {
 	if depth+1 >= d.limits.Depth || d.fields > d.limits.Fields {
 		return false
@@ -304,8 +301,7 @@ func (d *decoder) contained(before, depth int) bool {
 	return true
 }
 
-// text is content as a string. Bytes that are not UTF-8 are kept: printing escapes them. They are a fault only where the field's
-// declaration wants UTF-8.
+// text is content as a string. Bytes that are not UTF-8 stay, for printing to escape; they are a fault if the field wants UTF-8.
 func (d *decoder) text(fd protoreflect.FieldDescriptor, content []byte, at int) string {
 	valid := utf8.Valid(content)
 	if !valid || slices.ContainsFunc(content, func(c byte) bool { return c < ' ' && c != '\n' && c != '\t' && c != '\r' }) {
@@ -375,13 +371,11 @@ func (d *decoder) mapEntry(m protoreflect.Message, fd protoreflect.FieldDescript
 	return ok || d.contained(before, depth)
 }
 
-// unknownValue reports whether an entry's value is a number that its closed enum does not have: then the whole entry is unknown, as the
-// specification says.
+// unknownValue: an entry's value is a number that its closed enum lacks: then the whole entry is unknown, by the specification.
 func unknownValue(fd protoreflect.FieldDescriptor, entry protoreflect.Message) bool {
 	return fd.Enum() != nil && fd.Enum().IsClosed() && !entry.Has(entry.Descriptor().Fields().ByNumber(2)) && hasNumber(entry.GetUnknown(), 2)
 }
 
-// hasNumber reports whether raw fields hold one with that number.
 func hasNumber(raw []byte, want protowire.Number) bool {
 	for len(raw) > 0 {
 		number, _, n := protowire.ConsumeField(raw)
@@ -396,7 +390,7 @@ func hasNumber(raw []byte, want protowire.Number) bool {
 	return false
 }
 
-// entryValue reads an entry's value, whose length begins data, and says how many bytes that took.
+// entryValue reads an entry's value, whose length begins data, and returns how many bytes it took.
 func (d *decoder) entryValue(value protoreflect.Message, data []byte, at, depth int) (int, bool) {
 	d.path = append(d.path, pathStep{name: "value", index: -1})
 	defer func() { d.path = d.path[:len(d.path)-1] }()
@@ -407,7 +401,7 @@ func (d *decoder) entryValue(value protoreflect.Message, data []byte, at, depth 
 	return n + len(content), d.nested(value, content, at+n, depth) && whole
 }
 
-// group reads until the end tag of the same number. The group's bytes are found first, so that damage is told within it.
+// group reads until the end tag of the same number. It finds the group's bytes first, so that damage is reported within it.
 func (d *decoder) group(m protoreflect.Message, fd protoreflect.FieldDescriptor, data []byte, at, depth int) (int, bool) {
 	content, n := protowire.ConsumeGroup(fd.Number(), data)
 	if n < 0 {

@@ -132,7 +132,7 @@ func TestDecodeDamage(t *testing.T) {
 		name, typ string
 		data      []byte
 		want      string // the first fault
-		text      string // what must be in the text all the same
+		text      string // what must be in the text anyway
 	}{
 		{"length past the end", "Team", []byte("\x08\x07\x12\x0ename"), `byte 3, in name: length 14 runs past the end: 4 bytes are left`, "id: 7"},
 		{"nested damage, later fields whole", "SearchTeamsResponse", []byte("\x0a\x04\x08\x01\x12\x09\x10\x05"),

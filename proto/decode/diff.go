@@ -32,8 +32,8 @@ func (d Difference) String() string {
 // maxDifferences bounds a comparison: who has that many wants to know of the first.
 const maxDifferences = 10_000
 
-// Diff compares two messages of one type by meaning: maps by key, lists by position, unknown fields by number in the order
-// of their appearance. What is only encoded differently (packed or not, order of fields) is no difference.
+// Diff compares two messages of one type by meaning: maps by key, lists by position, unknown fields by number in the order of their
+// appearance. Encodings (packed or not, order of fields) do not count.
 func Diff(a, b protoreflect.Message) []Difference {
 	d := &differ{}
 	d.message("", a, b)
@@ -133,7 +133,6 @@ func (d *differ) entries(path string, fd protoreflect.FieldDescriptor, a, b prot
 	}
 }
 
-// valueText is a value on one line.
 func valueText(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
 	if fd.Message() == nil {
 		return scalarText(fd, v)
@@ -141,7 +140,7 @@ func valueText(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
 	return "{" + oneLine(Text(v.Message())) + "}"
 }
 
-// oneLine joins the lines of a text format; strings in it hold no line break.
+// oneLine joins the lines of a text format, in which strings contain no line breaks.
 func oneLine(text string) string {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	for i := range lines {

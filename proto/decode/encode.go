@@ -20,8 +20,7 @@ import (
 // jsonLimits bound what a message in JSON costs in memory, as DefaultLimits does for its bytes.
 var jsonLimits = input.JSONLimits{Depth: DefaultLimits().Depth, Objects: DefaultLimits().Fields, Values: 3 * DefaultLimits().Fields}
 
-// Encode makes a message of type md from text in text or JSON format; JSON starts with "{". Errors name the line and
-// column that the input's parser gives.
+// Encode makes a message of type md from text in text or JSON format ("{"). Errors have the parser's line and column.
 func Encode(md protoreflect.MessageDescriptor, text []byte, schema *Schema) (protoreflect.Message, error) {
 	m := messageType(md).New()
 	var err error
@@ -157,7 +156,7 @@ func (e fieldSetter) into(m protoreflect.Message, typ, rest, value string) error
 	return nil
 }
 
-// inAny sets a field of the message in an Any, which is of the type that is named.
+// inAny sets a field of the message in an Any, which has the given type.
 func (e fieldSetter) inAny(holder protoreflect.Message, typ, rest, value string) error {
 	md, err := e.schema.Find(typ[strings.LastIndexByte(typ, '/')+1:])
 	if err != nil {
@@ -225,7 +224,7 @@ func isAny(fd protoreflect.FieldDescriptor) bool {
 	return fd.Message() != nil && fd.Message().FullName() == "google.protobuf.Any"
 }
 
-// wanted says what a refused value should have been, where the library's words do not.
+// wanted is what a refused value should have been, if the library's text does not include it.
 func wanted(fd protoreflect.FieldDescriptor) string {
 	if fd.IsMap() {
 		fd = fd.MapValue()

@@ -187,11 +187,10 @@ func unquoteText(literal string) ([]byte, error) {
 // errTooManyFields says that a text would become far more than its size in memory.
 var errTooManyFields = fmt.Errorf("it has more than %d fields and elements of lists", maxTextFields)
 
-// maxTextFields is a quarter of what a body may have: the text is held twice beside the message.
+// maxTextFields is a quarter of a body's limit: the text is held twice in addition to the message.
 var maxTextFields = DefaultLimits().Fields / 4
 
-// scanMessage splits text into its entries, up to a closing brace or the end, which rest begins behind. left is how many entries there
-// may be.
+// scanMessage splits text into its entries, up to a closing brace or the end, before rest. left limits the entries.
 func scanMessage(s string, depth int, left *int) (entries []textEntry, rest string, err error) {
 	if depth > DefaultLimits().Depth {
 		return nil, "", fmt.Errorf("messages are nested deeper than the limit of %d", DefaultLimits().Depth)

@@ -6,8 +6,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// wantsUTF8 reports whether a string field's declaration wants valid UTF-8: proto3 does, proto2 does not, and in editions it is the
-// feature utf8_validation.
+// wantsUTF8: a string field wants valid UTF-8: proto3 does, proto2 does not, in editions it is the feature utf8_validation.
 func wantsUTF8(fd protoreflect.FieldDescriptor) bool {
 	if own, ok := fd.(interface{ EnforceUTF8() bool }); ok {
 		return own.EnforceUTF8()

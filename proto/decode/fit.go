@@ -8,8 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Fit says how well a type fits a body's bytes. Protobuf's wire format does not name its type: many types can read the
-// same bytes, and an empty body is a valid message of any.
+// Fit is how well a type fits a body. Protobuf does not name its types: many can read the same bytes, and all an empty body.
 type Fit struct {
 	Type protoreflect.FullName `json:"type"`
 	// Known counts the fields, at all depths, that the type has.
@@ -18,8 +17,7 @@ type Fit struct {
 	Unknown int `json:"unknown"`
 	// Conflicts counts fields whose numbers the type has with another wire type.
 	Conflicts int `json:"conflicts"`
-	// Odd counts what is rarely meant: strings that are no UTF-8 or hold control characters, numbers that the enum does
-	// not have, a single field that comes twice.
+	// Odd counts unusual values: strings without UTF-8 or with control characters, unknown enum numbers, a single field that comes twice.
 	Odd int `json:"odd"`
 	// Missing counts required fields (proto2) that are not there.
 	Missing int `json:"missing"`
@@ -44,7 +42,7 @@ func (f Fit) Exact() bool {
 	return f.Unknown == 0 && f.Conflicts == 0 && f.Odd == 0 && f.Missing == 0 && !f.Damaged
 }
 
-// Whole reports whether every field is one of the type, whatever its value.
+// Whole reports whether every field is one of the type, with any value.
 func (f Fit) Whole() bool {
 	return f.Unknown == 0 && f.Conflicts == 0 && f.Missing == 0 && !f.Damaged
 }
@@ -106,8 +104,7 @@ func Candidates(schema *Schema, data []byte, limits Limits) []Fit {
 	return half
 }
 
-// Better lists the candidates that fit data better than body's type does, best first, at most five. It is empty unless
-// body's fit is suspicious.
+// Better lists candidates that fit data better than body's type, best first, at most five; empty unless body is suspicious.
 func Better(schema *Schema, data []byte, body *Body, limits Limits) []Fit {
 	if !body.Fit.Suspicious() {
 		return nil

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Hint says what bytes look like that were taken for a protobuf body, and what to do.
+// Hint is what bytes look like that were taken for a protobuf body, and what to do.
 type Hint struct {
 	// Kind is a stable word: gzip, zlib, zstd, chunked, delimited, hexdump, hex, base64, grpc, http, http2, html, json, text, latin1, tls.
 	Kind string `json:"kind"`
@@ -28,11 +28,9 @@ type Hint struct {
 	Inner []byte `json:"-"`
 }
 
-// maxInnerBytes bounds what a hint unpacks.
 const maxInnerBytes = 64 << 20
 
-// Hints looks for coverings and other formats. It is meant for bodies that did not decode, or that fit badly: short
-// messages can look like anything.
+// Hints looks for coverings and other formats, in bodies that did not decode, or that fit badly: short messages can look like anything.
 func Hints(data []byte) []Hint {
 	for _, look := range []func([]byte) *Hint{
 		compressedHint, httpHint, chunkedHint, markupHint, grpcHint, delimitedHint, tlsHint, hexdumpHint, hexHint, base64Hint, latin1Hint, textHint,
@@ -255,8 +253,7 @@ func xxdLine(line string, form func(string) []byte) (bytes []byte) {
 	return nil
 }
 
-// FromHexdump reads the output of xxd, hexdump -C, od -t x1, and of hexdump and od -x, whose words have their low byte first. ok is false
-// for anything else.
+// FromHexdump reads output of xxd, hexdump -C, od -t x1, and words of hexdump and od -x, low byte first. ok is false for others.
 func FromHexdump(data []byte) (inner []byte, ok bool) {
 	if len(data) < 10 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 8)]) {
 		return nil, false
@@ -272,8 +269,7 @@ func FromHexdump(data []byte) (inner []byte, ok bool) {
 			if strings.Trim(line, "0123456789abcdefABCDEF*") != "" {
 				return nil, false
 			}
-			// The last line is an offset alone, an odd one where the last word is half filled; "*" stands for repeated lines, of which the
-			// bytes are not known.
+			// The last line is only an offset, odd if the last word is half filled; "*" replaces repeated lines, whose bytes are unknown.
 			if words && len(inner) > 0 && strings.ContainsRune("13579bdf", rune(line[len(line)-1])) {
 				inner = inner[:len(inner)-1]
 			}
@@ -293,7 +289,6 @@ func FromHexdump(data []byte) (inner []byte, ok bool) {
 	return inner, len(inner) > 0
 }
 
-// stripSpace is data without any white space.
 func stripSpace(data []byte) string {
 	return strings.Join(strings.Fields(string(data)), "")
 }
@@ -305,8 +300,7 @@ func hexHint(data []byte) *Hint {
 	return nil
 }
 
-// FromHex reads hexadecimal text, also as xxd and hexdump print it; white space, colons, commas, 0x and \x are ignored. ok is false for
-// anything else, and for nothing.
+// FromHex reads hexadecimal text, also of xxd and hexdump; it ignores white space, colons, commas, 0x and \x. ok: it found bytes.
 func FromHex(data []byte) (inner []byte, ok bool) {
 	if inner, ok := FromHexdump(data); ok {
 		return inner, true
@@ -326,8 +320,7 @@ func base64Hint(data []byte) *Hint {
 	return nil
 }
 
-// likelyWords reports whether data, all of it of base64's alphabet, reads as words all the same: with spaces between, or with small
-// letters only but for the first. Of random bytes in 8 letters of base64, one in 500 does.
+// likelyWords: data in base64's alphabet is words, with spaces or in small letters. One in 500 of random 8 letters is.
 func likelyWords(data []byte) bool {
 	text := strings.TrimSpace(string(data))
 	if strings.Contains(text, " ") {
@@ -336,7 +329,7 @@ func likelyWords(data []byte) bool {
 	return strings.Trim(text[1:], "abcdefghijklmnopqrstuvwxyz") == ""
 }
 
-// FromBase64 reads base64 in the standard or the URL alphabet, padded or not; white space is left aside.
+// FromBase64 reads base64 in the standard or the URL alphabet, padded or not; it ignores white space.
 func FromBase64(data []byte) (inner []byte, ok bool) {
 	if len(data) < 2 || len(data) > maxInnerBytes || !utf8.Valid(data[:min(len(data), 64)]) {
 		return nil, false
@@ -350,8 +343,7 @@ func FromBase64(data []byte) (inner []byte, ok bool) {
 	return inner, err == nil && len(inner) > 0
 }
 
-// latin1Hint looks for bytes that went through a charset conversion: 0x80 and above read as Latin-1 and written as UTF-8
-// become pairs of 0xC2 or 0xC3 and one more, or were replaced by U+FFFD.
+// latin1Hint finds bytes after a charset conversion: 0x80 and above became pairs with 0xC2 or 0xC3, or U+FFFD.
 func latin1Hint(data []byte) *Hint {
 	if !utf8.Valid(data) || len(data) < 4 {
 		return nil

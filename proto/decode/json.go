@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// JSON prints m in protobuf's JSON mapping (64-bit integers are strings), with the field names of the .proto file. Unknown fields are
-// not in that mapping and left out. What has no JSON form (a Timestamp of the year 10000, an Any of an unknown type, a string that is not
-// UTF-8) is shown as its plain fields, in base64 or with U+FFFD, and faults say where and why. indent is as for json.Indent; "" gives one
+// JSON prints m in protobuf's JSON mapping (64-bit integers are strings), with the field names of the .proto file. Unknown fields,
+// which are not in that mapping, are omitted. Values without a JSON form (a Timestamp of the year 10000, an Any of an unknown type, a string
+// that is not UTF-8) are their plain fields, base64 or U+FFFD, and faults give place and reason. indent is as for json.Indent; "" gives one
 // line. schema resolves google.protobuf.Any.
 func JSON(m protoreflect.Message, indent string, schema *Schema) (data []byte, faults []string) {
 	options := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true, Resolver: schema}
@@ -40,7 +40,7 @@ func JSON(m protoreflect.Message, indent string, schema *Schema) (data []byte, f
 	return escapeHidden(out.Bytes()), faults
 }
 
-// escapeHidden escapes what a terminal must not get. In JSON such characters stand in strings only, so that \u is right.
+// escapeHidden escapes what a terminal must not get. In JSON such characters are in strings only, so that \u is valid.
 func escapeHidden(data []byte) []byte {
 	if !bytes.ContainsFunc(data, func(r rune) bool { return r >= 0x7f && Hidden(r) }) {
 		return data

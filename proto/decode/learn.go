@@ -23,19 +23,16 @@ type Learner struct {
 	guesses map[sideKey]Guess
 	errors  []string        // types that are called an error
 	words   map[string]bool // of types' names
-	// siblings are the segments below a path that no type is named after, and chosen the paths below which such segments are names that
-	// users chose.
+	// siblings are the segments below a path without a type of their name, chosen the paths below which users chose the names.
 	siblings map[string][]string
 	chosen   map[string]bool
 }
 
-// sideKey is one direction of a method and path template.
 type sideKey struct {
 	method, path string
 	direction    Direction
 }
 
-// side is what was seen of one direction of a route.
 type side struct {
 	bodies, empty int
 	named         string // by a content type
@@ -46,7 +43,6 @@ type side struct {
 	settled        int // how many bodies were tried since a candidate was last ruled out
 }
 
-// candidate is a type that has every field of the bodies that were tried.
 type candidate struct {
 	md     protoreflect.MessageDescriptor
 	fields int // the most that a body had
@@ -54,8 +50,7 @@ type candidate struct {
 	known, odd int
 }
 
-// Bounds of what a Learner keeps and tries: routes, shapes of bodies a side, bodies of one shape, bodies of one side, and bodies that rule
-// out nothing.
+// Bounds of a Learner: routes, shapes of bodies a side, bodies of one shape, bodies of one side, and bodies that rule out nothing.
 const (
 	maxSides   = 5_000
 	maxShapes  = 200
@@ -145,8 +140,8 @@ func (l *Learner) Add(method, path string, direction Direction, status int, cont
 	}
 }
 
-// try rules out the candidates that do not have every field of a body. A body of which none has is damaged or foreign, and rules out nothing;
-// when there are more of these than of others, the first body was such a one, and all begins anew. changed says that more is known than before.
+// try rules out the candidates that do not have every field of a body. A body that none has is damaged or foreign, and rules out nothing;
+// if there are more of these than of others, the first body was one, and learning begins again. changed: more is known than before.
 func (s *side) try(schema *Schema, body []byte) (changed bool) {
 	if s.strange > s.tried {
 		s.tried, s.strange, s.candidates = 0, 0, nil
@@ -307,7 +302,7 @@ func together(request, response string) float64 {
 // sureMargin is by how much the first has to be ahead of the second to be sure.
 const sureMargin = 0.25
 
-// settle says how sure a choice is, and what else there was.
+// settle sets the confidence of a choice, and its alternatives.
 func settle(g Guess, all []Guess, matched float64) Guess {
 	if g.Type == "" {
 		return g

@@ -113,8 +113,7 @@ var verbs = map[string]struct{ collection, element []string }{
 	"DELETE": {[]string{"delete", "remove", "clear"}, []string{"delete", "remove", "cancel"}},
 }
 
-// nameScore is how much a type's name and package are like a method and path: about 1 for the same words, 0 for none in common. all says
-// that every word of the path is among them.
+// nameScore compares a type's name and package with a method and path: about 1 for the same words. all: every word of the path is in it.
 func nameScore(method, path string, words []string, md protoreflect.MessageDescriptor) (score float64, all bool) {
 	name := splitWords(stem(string(md.Name())))
 	var about []string // the name's words without its verb

@@ -29,7 +29,7 @@ func (l *Learner) template(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// literal reports whether a type is named after a segment, or the segment is no name at all.
+// literal reports whether a type is named after a segment, or the segment is not a name.
 func (l *Learner) literal(segment string) bool {
 	if segment == "" || strings.Contains(segment, "{") {
 		return true

@@ -102,7 +102,7 @@ func TestTextToTheLetter(t *testing.T) {
 	}
 }
 
-// TestProto2ToTheLetter: strings of proto2 may hold any bytes, and missing required fields are told by name.
+// TestProto2ToTheLetter: strings of proto2 may hold any bytes, and missing required fields are named.
 func TestProto2ToTheLetter(t *testing.T) {
 	schema := compile(t, `syntax = "proto2"; package t; message M { optional string s = 1; required int32 id = 2; repeated In in = 3; }
 		message In { required string name = 1; }`)
@@ -115,7 +115,7 @@ func TestProto2ToTheLetter(t *testing.T) {
 	}
 }
 
-// TestMessageSetDoesNotSpoilASet: the other types of a descriptor set are usable beside a MessageSet.
+// TestMessageSetDoesNotSpoilASet: the other types of a descriptor set are usable next to a MessageSet.
 func TestMessageSetDoesNotSpoilASet(t *testing.T) {
 	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{{Name: proto.String("m.proto"), Package: proto.String("t"), Syntax: proto.String("proto2"),
 		MessageType: []*descriptorpb.DescriptorProto{

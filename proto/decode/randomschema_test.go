@@ -92,7 +92,7 @@ func randomMessage(rnd *rand.Rand, syntax string, index, count int) *descriptorp
 			continue
 		}
 		f := randomField(rnd, syntax, i, count, name)
-		if f == nil { // a proto2 group: its message is declared beside it
+		if f == nil { // a proto2 group: its message is declared with it
 			group := fmt.Sprintf("G%d", i)
 			m.NestedType = append(m.NestedType, &descriptorpb.DescriptorProto{Name: proto.String(group), Field: []*descriptorpb.FieldDescriptorProto{
 				{Name: proto.String("inner"), Number: proto.Int32(1), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(), Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()}}})
@@ -158,7 +158,7 @@ func addMap(rnd *rand.Rand, m *descriptorpb.DescriptorProto, name string, number
 		Label: descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum(), Type: descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum(), TypeName: proto.String(".r." + m.GetName() + "." + entry)})
 }
 
-// randomField draws one field; nil stands for a proto2 group.
+// randomField makes one random field; nil means a proto2 group.
 func randomField(rnd *rand.Rand, syntax string, _, count int, name string) *descriptorpb.FieldDescriptorProto {
 	f := &descriptorpb.FieldDescriptorProto{Name: proto.String(name), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum()}
 	kind := descriptorpb.FieldDescriptorProto_Type(1 + rnd.IntN(18))
@@ -201,7 +201,7 @@ func packableType(kind descriptorpb.FieldDescriptorProto_Type) bool {
 type bodyMaker struct {
 	*rand.Rand
 	schema *decode.Schema
-	// odd says that a body has values of closed enums that are none of theirs: the library's dynamic messages take them, and are no truth there.
+	// odd: a body has unknown values of closed enums: the library's dynamic messages accept them, and are not a reference there.
 	odd bool
 }
 
@@ -266,7 +266,7 @@ func (b *bodyMaker) appendField(out []byte, fd protoreflect.FieldDescriptor, dep
 		return b.message(md, depth+1)
 	}
 	number := fd.Number()
-	if fd.IsList() && b.IntN(3) == 0 && packableType(descriptorpb.FieldDescriptorProto_Type(fd.Kind())) { // packed, whatever is declared
+	if fd.IsList() && b.IntN(3) == 0 && packableType(descriptorpb.FieldDescriptorProto_Type(fd.Kind())) { // packed, regardless of the declaration
 		var all []byte
 		for range b.IntN(4) {
 			all = b.appendScalar(all, fd)

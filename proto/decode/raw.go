@@ -12,7 +12,7 @@ import (
 
 // RawBody is a body read without a type.
 type RawBody struct {
-	// Faults are where it is no protobuf.
+	// Faults are where it is not protobuf.
 	Faults    []Fault
 	SizeBytes int
 
@@ -53,7 +53,7 @@ func Raw(data []byte, limits Limits) *RawBody {
 	return b
 }
 
-// Text prints the fields by number, as `protoc --decode_raw` does.
+// Text prints the fields by number, like `protoc --decode_raw`.
 func (b *RawBody) Text() string {
 	p := &textPrinter{}
 	for _, f := range b.fields {

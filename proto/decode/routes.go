@@ -7,7 +7,7 @@ import (
 	"isukit/proto"
 )
 
-// Route and Routes say which messages the bodies of methods and paths are.
+// Route and Routes are the messages in the bodies of methods and paths.
 type (
 	Route  = proto.Route
 	Routes = proto.Routes
@@ -22,9 +22,8 @@ const (
 	Response
 )
 
-// TypeOf names the message of one body, "" where nothing says which it is. The parameter "proto" (or "messageType") of the
-// content type names it itself and wins. Else the route does; but not for an answer with status 400 and above, since such
-// answers carry errors, not what the route promises.
+// TypeOf names the message of one body, or is "". The parameter "proto" (or "messageType") of the content type wins, then the route; but not
+// for an answer with status 400 and above, since such answers carry errors.
 func TypeOf(routes Routes, method, path string, direction Direction, status int, contentType string) string {
 	if name := TypeOfContentType(contentType); name != "" {
 		return name
@@ -58,8 +57,7 @@ func TypeOfContentType(contentType string) string {
 	return ""
 }
 
-// IsProtobuf reports whether a content type announces one protobuf message. An absent content type may be one too: ok is
-// then false.
+// IsProtobuf reports whether a content type is one protobuf message. Without one it may be: ok is then false.
 func IsProtobuf(contentType string) (ok bool) {
 	kind, _, _ := strings.Cut(contentType, ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))

@@ -19,8 +19,7 @@ import (
 
 // Schema is a set of message types. It is safe for concurrent use once made.
 type Schema struct {
-	// Notes are what was found odd but usable while the schema was made, one sentence each: an import root that was wrong
-	// by a level, for instance.
+	// Notes are usable oddities of the schema, one sentence each, for instance an import root that is wrong by a level.
 	Notes []string
 
 	files *protoregistry.Files
@@ -71,8 +70,8 @@ func NewSchema(files ...protoreflect.FileDescriptor) (*Schema, error) {
 	return s, nil
 }
 
-// ParseDescriptorSet makes a schema of a serialized FileDescriptorSet, as `protoc --descriptor_set_out
-// --include_imports` and `buf build` write it. Imports of google/protobuf/*.proto may be missing from it.
+// ParseDescriptorSet makes a schema of a serialized FileDescriptorSet, the output of `protoc --descriptor_set_out --include_imports` and
+// `buf build`. Imports of google/protobuf/*.proto may be missing from it.
 func ParseDescriptorSet(data []byte) (*Schema, error) {
 	set := new(descriptorpb.FileDescriptorSet)
 	if _, err := countMessages(set.ProtoReflect().Descriptor(), data, 0); err != nil {
@@ -105,8 +104,7 @@ func ParseDescriptorSet(data []byte) (*Schema, error) {
 	return schema, err
 }
 
-// withoutMessageSets makes ordinary messages of those in MessageSet's own wire format, which Go's library refuses together with the whole
-// set. Their items are then shown by number.
+// withoutMessageSets makes MessageSets ordinary messages, since Go's library refuses the whole set. Their items have numbers only.
 func withoutMessageSets(files []*descriptorpb.FileDescriptorProto) (notes []string) {
 	var clear func(prefix string, messages []*descriptorpb.DescriptorProto)
 	clear = func(prefix string, messages []*descriptorpb.DescriptorProto) {
@@ -161,7 +159,7 @@ func withWellKnown(files []*descriptorpb.FileDescriptorProto) []*descriptorpb.Fi
 	return files
 }
 
-// Merge makes one schema of several. Where two define the same file or type, the earlier one counts, and a note says so.
+// Merge makes one schema of several. If two define the same file or type, the earlier one counts, with a note.
 func Merge(schemas ...*Schema) *Schema {
 	merged := emptySchema()
 	for _, s := range schemas {
@@ -264,8 +262,7 @@ func (s *Schema) Types() []protoreflect.MessageDescriptor {
 	return out
 }
 
-// Find returns the type of that full name; a name without its package will do where one type alone ends so. The error
-// is an *UnknownTypeError.
+// Find returns the type of that full name, or the only one whose name ends so. The error is an *UnknownTypeError.
 func (s *Schema) Find(name string) (protoreflect.MessageDescriptor, error) {
 	name = strings.TrimPrefix(name, ".")
 	if md, ok := s.types[protoreflect.FullName(name)]; ok {
@@ -288,8 +285,7 @@ func (s *Schema) Find(name string) (protoreflect.MessageDescriptor, error) {
 	return nil, &UnknownTypeError{Name: name, Near: near[:min(len(near), 5)]}
 }
 
-// FindMessageByName, FindMessageByURL, FindExtensionByName and FindExtensionByNumber let protojson and prototext resolve
-// google.protobuf.Any within the schema.
+// These four methods let protojson and prototext resolve google.protobuf.Any within the schema.
 func (s *Schema) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
 	md, ok := s.types[name]
 	if !ok {
@@ -319,8 +315,7 @@ func (s *Schema) FindExtensionByNumber(message protoreflect.FullName, field prot
 	return nil, protoregistry.NotFound
 }
 
-// messageType prefers generated code, which is several times faster, to a dynamic message; only where both have the very
-// same descriptor.
+// messageType prefers generated code, several times faster than a dynamic message, if its descriptor is the same.
 func messageType(md protoreflect.MessageDescriptor) protoreflect.MessageType {
 	mt, err := protoregistry.GlobalTypes.FindMessageByName(md.FullName())
 	if err == nil && mt.Descriptor() == md {

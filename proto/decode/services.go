@@ -9,8 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Field numbers of google.api.http: the extension of MethodOptions, and the fields of its HttpRule
-// (google/api/annotations.proto, google/api/http.proto).
+// Field numbers of google.api.http: the extension of MethodOptions, and the fields of its HttpRule.
 const (
 	httpExtension      protowire.Number = 72295728
 	additionalBindings protowire.Number = 11
@@ -56,7 +55,7 @@ func ruleRoutes(rule []byte, request, response string) Routes {
 	return routes
 }
 
-// plainTemplate is a path of google.api.http as a route has it: "{name=teams/*}" stands for several segments, which are written out.
+// plainTemplate is a path of google.api.http as a route has it: "{name=teams/*}" means several segments, which are written out.
 func plainTemplate(path string) string {
 	var out strings.Builder
 	for {

@@ -12,9 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Text prints m in protobuf's text format, as `protoc --decode` does, but with letters of every script as they are.
-// Control characters, and marks that change the direction of text on a terminal, are escaped. Unknown fields follow the
-// known ones, by number. The output reads back with EncodeText.
+// Text prints m in protobuf's text format, like `protoc --decode`, but with letters of every script. Control characters, and marks that
+// change the direction of text on a terminal, are escaped. Unknown fields follow the known ones, by number. EncodeText reads the output.
 func Text(m protoreflect.Message) string {
 	return string(AppendText(nil, m, 0))
 }
@@ -26,8 +25,8 @@ func AppendText(out []byte, m protoreflect.Message, depth int) []byte {
 	return p.out
 }
 
-// textPrinter is deterministic, which prototext is not: what people read is compared with goldens and with other tools.
-// It appends without fmt, since most of the time of showing a capture goes by here.
+// textPrinter is deterministic, which prototext is not: its output is compared with goldens and with other tools. It appends without fmt,
+// since most of the time of showing a capture is spent here.
 type textPrinter struct{ out []byte }
 
 func (p *textPrinter) indent(depth int) { p.out = appendIndent(p.out, depth) }
@@ -229,8 +228,7 @@ func (p *textPrinter) raw(f rawField, depth int) {
 	p.out = append(p.out, '\n')
 }
 
-// Quote puts s in double quotes as the text format and a terminal can bear it: UTF-8 letters as they are; quotes,
-// backslashes and control characters escaped; bytes that are no UTF-8 as octal escapes.
+// Quote quotes s for the text format and a terminal: UTF-8 letters stay; quotes, backslashes, controls and other bytes are escaped.
 func Quote(s string) string {
 	quoted, _, _ := appendQuoted(nil, []byte(s))
 	return string(quoted)

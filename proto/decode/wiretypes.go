@@ -33,7 +33,7 @@ func tagFault(data []byte) string {
 	return fmt.Sprintf("no field's tag: wire type %d does not exist", tag&7)
 }
 
-// accepts reports whether a field may come in that wire type. Repeated scalars may come packed or not, whatever is declared.
+// accepts reports whether a field may come in that wire type. Repeated scalars may come packed or not, regardless of the declaration.
 func accepts(fd protoreflect.FieldDescriptor, wire protowire.Type) bool {
 	want := wireType(fd.Kind())
 	return wire == want || wire == protowire.BytesType && fd.IsList() && packable(fd.Kind())
@@ -88,8 +88,7 @@ func consumeScalar(fd protoreflect.FieldDescriptor, wire protowire.Type, data []
 	return numberValue(fd.Kind(), x), n
 }
 
-// consumeNumber reads a number, bool or enum as it is on the wire, without what its kind has no room for: 0 stands for zero and false. n is
-// negative when data does not start with one.
+// consumeNumber reads a number, bool or enum, without bits that its kind lacks: 0 is zero and false. n is negative without one.
 func consumeNumber(kind protoreflect.Kind, wire protowire.Type, data []byte) (x uint64, n int) {
 	switch wire {
 	case protowire.Fixed32Type:
@@ -106,7 +105,6 @@ func consumeNumber(kind protoreflect.Kind, wire protowire.Type, data []byte) (x 
 	return x, n
 }
 
-// numberValue is what consumeNumber read.
 func numberValue(kind protoreflect.Kind, x uint64) protoreflect.Value {
 	switch kind {
 	case protoreflect.BoolKind:

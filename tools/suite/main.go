@@ -1,14 +1,13 @@
-// Command suite runs go test on real servers and clears up after it, whatever ended it.
+// Command suite runs go test on real servers and cleans up after it, also after an interruption.
 //
 //	suite [-busy] go test FLAGS PACKAGES
 //	suite run TEST ARGUMENTS
 //
-// It starts every test binary through itself (the second form), which tells what CPU time that took.
+// It starts every test binary through itself (the second form), which measures its CPU time.
 //
-// All temporary files are in one directory, in memory where there is plenty. What a test started has that directory's name in its
-// environment, command line or working directory; whatever bears it when the tests are over is ended, unmounted and removed, and so is
-// what a run left that was killed. The output is that of go test without -v, the ten slowest tests,
-// and the ten packages that took most CPU time.
+// All temporary files are in one directory, in memory if there is plenty. What a test started has that directory's name in its environment,
+// command line or working directory. When the tests are over, and after a run that was killed, suite ends, unmounts and removes everything
+// with that name. The output is that of go test without -v, the ten slowest tests, and the ten packages that took most CPU time.
 package main
 
 import (
@@ -75,7 +74,7 @@ func suite(argv []string, busy bool) (code int, err error) {
 	return goTest(argv, run.dir, signals)
 }
 
-// patience is how long go test and its tests may take to end when they are told to.
+// patience is how long go test and its tests may take to end after a signal.
 const patience = 10 * time.Second
 
 func goTest(argv []string, tmp string, signals <-chan os.Signal) (code int, err error) {
@@ -127,7 +126,7 @@ func goTest(argv []string, tmp string, signals <-chan os.Signal) (code int, err 
 	}
 }
 
-// ignoreExit leaves the exit code to whoever asks for it.
+// ignoreExit leaves the exit code to the caller.
 func ignoreExit(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -141,7 +140,7 @@ const runArg = "run"
 // runTest runs a test binary, and says at the end, in a line of its output, what CPU time it and what it waited for took.
 func runTest(argv []string) int {
 	runtime.LockOSThread() // as above
-	// go test tells this process alone when a test takes too long; whoever ends the tests tells all of their group.
+	// go test sends the signal for a slow test to this process alone; a user's signal reaches all of the group.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	cmd := exec.Command(argv[0], argv[1:]...)

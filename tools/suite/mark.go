@@ -27,8 +27,7 @@ type testRun struct {
 	lock *os.File // held for as long as this process lives
 }
 
-// newRun makes the directory: in memory, if there is plenty that may hold programs. The servers that tests start wait for the disk longer
-// than they compute.
+// newRun makes the directory, in memory if there is plenty: the servers of tests wait for the disk longer than they compute.
 func newRun() (testRun, error) {
 	if memoryIsPlenty() {
 		r, err := newRunIn(inMemory)
@@ -82,7 +81,6 @@ func removeDead() {
 	removeNamespaces()
 }
 
-// isDead tells whether nobody holds the directory's lock.
 func isDead(dir string) bool {
 	lock, err := os.Open(lockOf(dir))
 	if err != nil {
@@ -148,7 +146,7 @@ func mountsBelow(dir string) (list []string) {
 	return list
 }
 
-// endMarked ends the processes that bear the mark dir: kindly at first, so that isukit takes back what it did.
+// endMarked ends the processes with the mark dir, with SIGTERM first, so that isukit can clean up.
 func endMarked(dir string) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -194,7 +192,7 @@ func bears(process, dir string) bool {
 
 // labGroups are the control groups of labs whose state is in dir.
 func labGroups(dir string) (groups []string) {
-	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error { // what cannot be read is no lab's state
+	_ = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error { // an unreadable file is not a lab's state
 		if err != nil || e.Name() != "state.json" {
 			return nil
 		}

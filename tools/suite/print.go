@@ -12,7 +12,6 @@ import (
 	"strings"
 )
 
-// event is a line of go test -json, see "go doc test2json" and, of builds, "go help buildjson".
 type event struct {
 	Action, Package, ImportPath, Test, Output string
 
@@ -80,7 +79,7 @@ func (p *printer) take(e event) {
 	}
 }
 
-// flush prints the output of a test without what tells when tests go on.
+// flush prints the output of a test, without the marks that tests continue.
 func (p *printer) flush(k key) {
 	for _, line := range p.output[k] {
 		if !strings.HasPrefix(line, "=== ") {
@@ -120,7 +119,6 @@ func (p *printer) busiest(n int) {
 	}
 }
 
-// most are the n keys with the greatest values, the greatest first.
 func most(of map[key]float64, n int) []key {
 	list := slices.SortedFunc(maps.Keys(of), func(a, b key) int {
 		return cmp.Or(cmp.Compare(of[b], of[a]), strings.Compare(a.pkg+a.test, b.pkg+b.test))

@@ -49,8 +49,8 @@ CPU time, and time, of packages:
 	}
 }
 
-// TestRemoveDead has a run that was killed leave a process that will not end, and one that bears the directory's name in its
-// environment alone: both are gone, and so is the directory, but not that of a run under way.
+// TestRemoveDead: a killed run left a process that ignores signals, and one with the directory's name in its environment only: both are
+// gone, with the directory, but not that of a run in progress.
 func TestRemoveDead(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	alive, err := newRunIn(os.TempDir())

@@ -20,8 +20,8 @@ type Verdict string
 // The verdicts.
 const (
 	Exact   Verdict = "exact"                   // sent as it is
-	Made    Verdict = "made exact"              // what the servers would compute each by itself is computed once and sent
-	Refused Verdict = "refused"                 // not executed: the reason says what to write instead
+	Made    Verdict = "made exact"              // what the servers would compute alone is computed once and sent
+	Refused Verdict = "refused"                 // not executed: the reason suggests what to write instead
 	Unknown Verdict = "not known until it runs" // a part of the text is made at run time
 )
 
@@ -31,7 +31,7 @@ type Finding struct {
 	Line      int     `json:"line"`
 	Statement string  `json:"statement"` // blanks are one space each, parts that are not known are …
 	Verdict   Verdict `json:"verdict"`
-	Rules     string  `json:"rules,omitempty"`   // the rules that say so, by name
+	Rules     string  `json:"rules,omitempty"`   // the names of the rules behind the verdict
 	Reason    string  `json:"reason,omitempty"`  // why; for Refused with what to write instead
 	Assumed   string  `json:"assumed,omitempty"` // tables that the schema lacks, taken to have nothing special
 	Same      int     `json:"same,omitempty"`    // further statements of a SQL file that differ by their values only
@@ -46,7 +46,7 @@ type Report struct {
 	Findings []Finding `json:"statements"`
 }
 
-// Options say how Paths reads.
+// Options are how Paths reads.
 type Options struct {
 	Schema []string // files with CREATE TABLE statements; empty: those found among what is read
 	Tests  bool     // read _test.go files, too
@@ -157,7 +157,7 @@ type statement struct {
 	same int
 }
 
-// hole stands for a part of a text that is not known; no source holds it.
+// hole replaces a part of a text that is unknown; no source contains it.
 const hole = "\uE000"
 
 // judge adds the findings, in the order of the files.

@@ -28,8 +28,7 @@ func looksSQL(text string) bool {
 // sentence is how a text for people begins, and few statements.
 var sentence = regexp.MustCompile(`^[A-Z][a-z]+ [a-z]`)
 
-// placed replaces names such as :name, @p1 of other libraries and %s, which their libraries do before a server sees them, by
-// question marks; quoted texts stay.
+// placed replaces names such as :name, @p1 and %s, which libraries replace before a server, by question marks; quoted texts stay.
 func placed(text string, marks *regexp.Regexp) string {
 	var b strings.Builder
 	last := 0

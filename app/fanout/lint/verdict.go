@@ -15,7 +15,7 @@ type Schema struct {
 	tables sqltext.Schema
 }
 
-// NewSchema reads statements; those that say nothing of tables are passed over.
+// NewSchema reads statements; it skips those that do not concern tables.
 func NewSchema(statements ...string) (*Schema, error) {
 	s := &Schema{tables: sqltext.Schema{Lenient: true, MariaDB: true, Tables: map[string]*sqltext.Table{}}}
 	for _, text := range statements {
@@ -85,7 +85,7 @@ var (
 	createTrigger = regexp.MustCompile("(?is)^CREATE\\s+(?:OR\\s+REPLACE\\s+)?(?:DEFINER\\s*=\\s*\\S+\\s+)?TRIGGER\\s.*?\\sON\\s+`?(\\w+)`?\\s+FOR\\s+EACH\\s+ROW\\s+(.*)$")
 )
 
-// Judge says what a fan-out does with a statement.
+// Judge is what a fan-out does with a statement.
 func (s *Schema) Judge(text string) Finding {
 	if strings.Trim(text, hole+" \n\t") == "" {
 		return Finding{Verdict: Unknown, Reason: "the whole text is made at run time"}
@@ -132,5 +132,5 @@ func (f *Finding) open(forTheMark bool) {
 	f.Verdict = Unknown
 }
 
-// unreadable are the rules that may refuse a text for the question mark in place of a part that is not known.
+// unreadable are the rules that may refuse a text for the question mark that replaces an unknown part.
 var unreadable = map[string]bool{"unreadable": true, "unknown table": true}

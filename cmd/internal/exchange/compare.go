@@ -33,8 +33,7 @@ func (r *Replayer) newCookies(header string) string {
 	return strings.Join(parts, "; ")
 }
 
-// learnCookies joins the cookies of the captured answer to those of the same name in the answer now. One that either answer calls Secure is
-// joined to nothing where no TLS is spoken.
+// learnCookies joins cookies of the captured answer to those of the same name now; without TLS none that either answer calls Secure.
 func (r *Replayer) learnCookies(before, now *capture.Message) {
 	if before == nil {
 		return
@@ -76,7 +75,7 @@ func setCookies(m *capture.Message) []*http.Cookie {
 	return list
 }
 
-// compare says how the answer now differs from the captured one.
+// compare lists how the new answer differs from the captured one.
 func (r *Replayer) compare(d *Decoded, now *capture.Message) []string {
 	var out []string
 	if d.Response.Status != now.Status {

@@ -34,7 +34,7 @@ func (c *codingsConn) Read(b []byte) (int, error) {
 	return c.rest.Read(b)
 }
 
-// maxHeadBytes bounds the head of a response, as net/http does.
+// maxHeadBytes bounds the head of a response, with the limit of net/http.
 const maxHeadBytes = 1 << 20
 
 // head reads the response's head, and those of interim responses (1xx) before it, and returns it changed with what follows. What is not

@@ -22,7 +22,7 @@ type DecodedBody struct {
 	typ string
 	// guess is set where nothing named the type: it was learned from what was captured, or fits this body best.
 	guess *decode.Guess
-	// body is nil where there is no type, or the body is no protobuf.
+	// body is nil without a type, or if the body is not protobuf.
 	body *decode.Body
 	// text is the message as text, where a decoder that prints left out the body's Message.
 	text []byte
@@ -64,8 +64,7 @@ const (
 	maxCandidates = 6
 )
 
-// candidates are the types that fit a body, the best first; none has an empty name. They are looked for once for each route and shape of
-// bodies, not for each body.
+// candidates are the types that fit a body, the best first; none has an empty name. They are found once for each route and shape.
 func (d *Decoder) candidates(data []byte, method, target string, direction decode.Direction) []decode.Fit {
 	if d.tried == nil {
 		d.tried = map[shapeKey][][]decode.Fit{}
@@ -120,7 +119,7 @@ func (d *Decoder) Learn(e *capture.Exchange) {
 	}
 }
 
-// body decodes one body, as the type that is named for it or else as the one that is likeliest.
+// body decodes one body, as its named type or otherwise the likeliest one.
 func (d *Decoder) body(m *capture.Message, method, target string, direction decode.Direction) DecodedBody {
 	b := DecodedBody{data: m.Body}
 	contentType := m.Header.Get("Content-Type")
@@ -133,7 +132,7 @@ func (d *Decoder) body(m *capture.Message, method, target string, direction deco
 		if !d.Builtin || b.body == nil || b.body.Fit.Whole() || b.body.Fit.Damaged && !b.body.Fit.Suspicious() {
 			return b
 		}
-		b = DecodedBody{data: m.Body} // somebody else's traffic, which the portal's messages do not fit
+		b = DecodedBody{data: m.Body} // other traffic, which the portal's messages do not fit
 	}
 	if decode.IsProtobuf(contentType) && !d.Builtin {
 		d.guess(&b, method, target, direction, m.Status)
@@ -158,7 +157,7 @@ func (d *Decoder) named(b *DecodedBody, typ string) {
 	b.notes = b.body.Notes()
 }
 
-// guess takes the type that was learned, where it fits this body, or else the one that fits best.
+// guess takes the learned type if it fits this body, or otherwise the one that fits best.
 func (d *Decoder) guess(b *DecodedBody, method, target string, direction decode.Direction, status int) {
 	if d.Learner != nil {
 		if g := d.Learner.Guess(method, target, direction, status); g.Type != "" {

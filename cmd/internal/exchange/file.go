@@ -13,7 +13,7 @@ import (
 	"isukit/proto/capture"
 )
 
-// Open opens a file of packets, "-" for in, with the keys of a key log, "" for none; whoever asked closes it. Waiting for input ends with ctx.
+// Open opens a file of packets, "-" for in, with the keys of a key log, "" for none; the caller closes it. Waiting for input ends with ctx.
 func Open(ctx context.Context, name, keylog string, in io.Reader, opts capture.Options) (*capture.Reader, io.Closer, error) {
 	var err error
 	if opts.Keys, err = readKeyLog(keylog); err != nil {
@@ -90,7 +90,7 @@ func LoadRequests(ctx context.Context, name, keylog string, in io.Reader, opts c
 	return kept, skipped, damaged
 }
 
-// requestIncomplete reports whether a part of the request is missing; a missing response is no hindrance.
+// requestIncomplete reports whether a part of the request is missing; the response may be missing.
 func requestIncomplete(e *capture.Exchange) bool {
 	for _, why := range e.Incomplete {
 		if strings.HasPrefix(why, "request") {

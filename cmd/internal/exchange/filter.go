@@ -13,7 +13,7 @@ import (
 	"isukit/proto/decode"
 )
 
-// Filter says which exchanges are shown. Flags of different kinds must all fit, of one kind any.
+// Filter selects exchanges. Flags of different kinds must all fit, of one kind any.
 type Filter struct {
 	Methods, Paths, Statuses, Types, Fields []string
 
@@ -68,7 +68,7 @@ func statusRange(s string) ([2]int, error) {
 	return [2]int{from, to}, nil
 }
 
-// LeftOutHint tells of requests that were sent without those before them, when some are left out; "" when all were sent.
+// LeftOutHint is a hint about requests that were sent without earlier ones that a filter omits; "" if all were sent.
 func (f *Filter) LeftOutHint() string {
 	if len(f.Methods)+len(f.Paths)+len(f.Statuses)+len(f.Types)+len(f.Fields) == 0 && !f.Incomplete {
 		return ""

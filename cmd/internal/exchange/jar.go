@@ -12,14 +12,13 @@ import (
 	"isukit/input"
 )
 
-// Jar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" per line, with a further "secure" for cookies that go over https only. It is made for one person and a few
-// hosts: expiry and domains are left aside, and a cookie that is set empty is dropped.
+// Jar keeps cookies in a file, one "host<TAB>name<TAB>value<TAB>path" per line, with a further "secure" for cookies that are sent over
+// https only. It is made for one person and a few hosts: it ignores expiry and domains, and drops a cookie that is set empty.
 type Jar struct {
 	file  string
 	lines []jarCookie
 }
 
-// maxJarBytes bounds a cookie jar.
 const maxJarBytes = 1 << 20
 
 type jarCookie struct {
@@ -60,7 +59,7 @@ func (j *Jar) Cookies(u *url.URL) []*http.Cookie {
 	return out
 }
 
-// below says whether a cookie of a path goes to a request's path (RFC 6265, 5.1.4).
+// below: a cookie of a path is sent with a request's path (RFC 6265, 5.1.4).
 func below(request, path string) bool {
 	rest, ok := strings.CutPrefix(request, path)
 	return ok && (rest == "" || strings.HasSuffix(path, "/") || rest[0] == '/')

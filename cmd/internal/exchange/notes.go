@@ -19,7 +19,6 @@ func NewNotes(w io.Writer) *Notes {
 	return &Notes{Out: w, seen: map[string]int{}}
 }
 
-// maxNoteKinds bounds how many different notes are printed.
 const maxNoteKinds = 100
 
 func (n *Notes) Add(note capture.Note) {

@@ -16,14 +16,14 @@ import (
 // the portal's messages did not fit, the messages that have no form in JSON, and the entries of a HAR file that are not as the format has them.
 type Counts struct{ Shown, Refused, Foreign, Formless, Malformed int }
 
-// PrintOptions say which exchanges are printed, and how.
+// PrintOptions select exchanges, and how to print them.
 type PrintOptions struct {
 	Filter Filter
 	// Bodies prints the decoded messages too, Jsonl a JSON object for each exchange.
 	Bodies, Jsonl bool
 	// WriteBodies is the directory that bodies are written to, as NUMBER-request.bin and NUMBER-response.bin; empty for none.
 	WriteBodies string
-	// Eager prints what is there before more is waited for, as someone may be looking on.
+	// Eager prints what has come before it waits for more, as a person may be watching.
 	Eager bool
 }
 
@@ -86,8 +86,7 @@ func (p *printer) exchange(o PrintOptions, decoder *Decoder, e *capture.Exchange
 	return writeBodies(o.WriteBodies, number, e)
 }
 
-// learnFrom is how many exchanges of a file are read before the first is printed, where types have to be learned, and learnBytes how
-// many bytes of bodies.
+// learnFrom is how many exchanges of a file are read before the first is printed if types are learned, learnBytes how many bytes of bodies.
 const (
 	learnFrom  = 1000
 	learnBytes = 32 << 20

@@ -75,7 +75,6 @@ func typeText(b DecodedBody) string {
 	return "-"
 }
 
-// printDepth is how far messages are indented, in steps of two spaces.
 const printDepth = 2
 
 func (p *printer) body(name string, m *capture.Message, b DecodedBody) {
@@ -122,7 +121,6 @@ func guessText(g *decode.Guess) string {
 	return text + ")"
 }
 
-// rawTextBytes bounds what is shown of a text body.
 const rawTextBytes = 2000
 
 // raw shows a body without a type: a protobuf one by field numbers, text as it is, else what its bytes look like.
@@ -172,7 +170,7 @@ type ExchangeJSON struct {
 	RespBytes  *int            `json:"resp_bytes,omitempty"`
 	ReqSHA256  string          `json:"req_sha256,omitempty"`
 	RespSHA256 string          `json:"resp_sha256,omitempty"`
-	// ReqGuessed and RespGuessed say that the type was guessed, candidates are what else it may be.
+	// ReqGuessed and RespGuessed: the type was guessed; candidates are other possible types.
 	ReqGuessed     bool     `json:"req_guessed,omitempty"`
 	RespGuessed    bool     `json:"resp_guessed,omitempty"`
 	ReqCandidates  []string `json:"req_candidates,omitempty"`
@@ -204,7 +202,7 @@ func (p *printer) object(d *Decoded) error {
 	return encoder.Encode(out)
 }
 
-// bodyJSON is a body in JSON. What has no form there, or is not shown there, is told as faults.
+// bodyJSON is a body in JSON. Parts without a form in it, or not shown there, are faults.
 func (p *printer) bodyJSON(name string, b DecodedBody) (message json.RawMessage, size *int, sum string, faults []string) {
 	n := len(b.data)
 	digest := sha256.Sum256(b.data)

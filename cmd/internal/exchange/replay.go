@@ -27,7 +27,7 @@ type ReplayOptions struct {
 	Paced bool
 	// Speed is how many times faster than captured a paced replay is.
 	Speed float64
-	// Cookies sends the cookies that the server sets now in place of the captured ones.
+	// Cookies sends the cookies that the server sets now instead of the captured ones.
 	Cookies bool
 	// Ignore are patterns of the names of fields that may differ.
 	Ignore []string
@@ -45,7 +45,7 @@ type Replayer struct {
 	mu sync.Mutex // of all below, of decoder, and of the output
 	// Cookies are what the server set now, by the value that was captured in its place; "" are those that go over https only.
 	Cookies map[string]string
-	// Withheld counts the Secure cookies that were not sent, as there is no TLS.
+	// Withheld counts the Secure cookies that were not sent, for lack of TLS.
 	Withheld int
 
 	Sent, same, Differ, unknown, Failed int
@@ -54,7 +54,6 @@ type Replayer struct {
 	Late time.Duration
 }
 
-// Progress says how far it has come while it takes its time.
 func (r *Replayer) Progress(total int, w io.Writer, quiet bool) (done func()) {
 	if quiet {
 		return func() {}
@@ -110,8 +109,7 @@ func (r *Replayer) All(ctx context.Context, exchanges []*Decoded) error {
 	return nil
 }
 
-// atTheirTimes sends each request when it is due. Connections of the capture do not wait for one another: on each, a request
-// goes when it is due and the answer before it has come.
+// atTheirTimes sends each request when it is due and the answer before it has come, for each connection of the capture alone.
 func (r *Replayer) atTheirTimes(ctx context.Context, exchanges []*Decoded) error {
 	connections := map[netip.AddrPort][]*Decoded{}
 	for _, d := range exchanges {
@@ -179,7 +177,7 @@ func (r *Replayer) one(ctx context.Context, d *Decoded) error {
 	return nil
 }
 
-// tell prints what came of a request, or keeps it for the report.
+// tell prints the result of a request, or keeps it for the report.
 func (r *Replayer) tell(a Answer) {
 	if r.Out == nil {
 		r.found = append(r.found, a)

@@ -16,7 +16,7 @@ import (
 	portalv1 "isukit/proto/portal/v1"
 )
 
-// Schema say where message types and routes come from.
+// Schema is the sources of message types and routes.
 type Schema struct {
 	ProtoDirs      []string
 	DescriptorSets []string
@@ -36,7 +36,7 @@ func (o *Schema) Load(ctx context.Context, w io.Writer) (*decode.Schema, decode.
 	return schema, routes, err
 }
 
-// Builtin reports whether the portal's messages are meant, because no others were given.
+// Builtin: the portal's messages are used, because no others were given.
 func (o *Schema) Builtin() bool { return len(o.ProtoDirs) == 0 && len(o.DescriptorSets) == 0 }
 
 // Decoder makes a decoder of what is given; without routes it learns them. What was odd goes to w.
@@ -81,7 +81,7 @@ func (o *Schema) Schema(ctx context.Context) (*decode.Schema, error) {
 	return decode.Merge(schemas...), nil
 }
 
-// Routes reads the routes and says which of their types the schema does not have.
+// Routes reads the routes and reports types that the schema lacks.
 func (o *Schema) Routes(schema *decode.Schema, w io.Writer) (decode.Routes, error) {
 	if o.RoutesFile == "" {
 		if o.Builtin() {

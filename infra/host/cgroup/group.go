@@ -27,7 +27,6 @@ func (g Group) Leaf(name string) Group {
 	return Group{tree: g.tree, path: path.Join(g.path, name), leaf: true}
 }
 
-// None tells that this is no group at all.
 func (g Group) None() bool { return g.path == "" }
 
 // dir is where a controller keeps the group. A leaf is not there for those that split: CPU time and CPUs are the host's.
@@ -53,7 +52,7 @@ func (g Group) Dirs() []string {
 	return list
 }
 
-// Make makes the group, and those above it. It is no error when it is there.
+// Make makes the group, and those above it; they may exist.
 func (g Group) Make() error {
 	if g.tree.Unified != "" {
 		return g.makeUnified()
@@ -109,8 +108,7 @@ func mkdir(dir string) error {
 	return nil
 }
 
-// inheritCPUs gives a new group of version 1 the CPUs and memory nodes of the one above it: without them no process can
-// be put there.
+// inheritCPUs gives a new group of version 1 the CPUs and memory nodes of its parent: without them it takes no process.
 func inheritCPUs(dir string) error {
 	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
 		own, err := os.ReadFile(filepath.Join(dir, name))
@@ -128,8 +126,7 @@ func inheritCPUs(dir string) error {
 	return nil
 }
 
-// makeUnified: a group of version 2 has processes or hands controllers on, not both; so processes are in leaves only, and
-// the host hands on nothing but memory.
+// makeUnified: a group of version 2 has processes or controllers, not both; so processes are in leaves, which get only memory.
 func (g Group) makeUnified() error {
 	parts := prefixes(g.path)
 	for i, part := range parts {
@@ -222,7 +219,7 @@ func (g Group) Kill(ctx context.Context) (int, error) {
 	}
 }
 
-// Remove removes the group with its leaves; no process may be there. It is no error when there is none.
+// Remove removes the group with its leaves, which must have no processes. The group may be missing.
 func (g Group) Remove() error {
 	for _, root := range g.Dirs() {
 		if err := removeTree(root); err != nil {

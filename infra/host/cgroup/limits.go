@@ -155,8 +155,7 @@ func field(file, name string) (int64, error) {
 	return 0, nil
 }
 
-// Own are the limits of the group that this process is in, and of those above it: the least of each. What a kernel or a
-// container does not tell is no limit.
+// Own are the limits of this process' group, and of those above it: the least of each. An unknown limit is none.
 func Own() (l Limits) {
 	for _, at := range own() {
 		read := separateLimits
@@ -259,7 +258,7 @@ func separateLimits(dir string) Limits {
 	return l
 }
 
-// ratio is quota/period; 0 where there is no quota ("max" or below 0).
+// ratio is quota/period; 0 without a quota ("max" or below 0).
 func ratio(quota, period string) float64 {
 	q, err1 := strconv.ParseFloat(strings.TrimSpace(quota), 64)
 	p, err2 := strconv.ParseFloat(strings.TrimSpace(period), 64)

@@ -26,8 +26,7 @@ type Tree struct {
 	Unified string
 	// ByController is where version 1 has each controller mounted.
 	ByController map[string]string
-	// Others are where the other hierarchies are mounted, those of systemd among them, and that of version 2 beside version 1; Whole
-	// finds them.
+	// Others are the mounts of other hierarchies, with those of systemd, and of version 2 next to version 1; Whole finds them.
 	Others []string
 	whole  bool
 }
@@ -138,8 +137,7 @@ func parseMount(line string) (mount, kind, options string) {
 	return fields[4], end[0], end[2]
 }
 
-// Enable makes the controllers of version 2 available to groups below the root, and tells which were not before: they are
-// for Disable. Version 1 needs nothing.
+// Enable makes controllers of version 2 available below the root, and returns the new ones, for Disable. Version 1 needs nothing.
 func (t Tree) Enable() (enabled []string, err error) {
 	if t.Unified == "" {
 		return nil, nil
@@ -161,7 +159,7 @@ func (t Tree) Enable() (enabled []string, err error) {
 	return enabled, nil
 }
 
-// Disable takes back what Enable did. A controller that somebody uses by now stays.
+// Disable reverts Enable, except for controllers that are now in use.
 func (t Tree) Disable(controllers []string) {
 	for _, c := range controllers {
 		_ = write(filepath.Join(t.Unified, "cgroup.subtree_control"), "-"+c)

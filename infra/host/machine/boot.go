@@ -20,7 +20,7 @@ import (
 
 // System makes the hosts of a lab boot systemd: servers like those that the driver ssh is for, entered from the generator's place.
 type System struct {
-	// Tree is a directory with the files of a server, made by scripts/get-hosts.sh. What a host writes is kept beside.
+	// Tree is a directory with the files of a server, made by scripts/get-hosts.sh. A host's writes go elsewhere.
 	Tree string `json:"tree"`
 	// Keys are lines of authorized_keys: who may log in as root and as isucon, who has sudo.
 	Keys string `json:"keys"`
@@ -59,8 +59,7 @@ func (d *Driver) checkSystem(s *state) error {
 	return nil
 }
 
-// startBooting makes the process that boots a host; finish or giveUp must follow. The host's group has its limits before anything
-// is in it.
+// startBooting makes the process that boots a host, whose group has its limits before; finish or giveUp must follow.
 func (d *Driver) startBooting(s state, h hostRecord) (*waitingHolder, error) {
 	if err := d.limit(s, h); err != nil {
 		return nil, err
@@ -84,8 +83,7 @@ func (d *Driver) startBooting(s state, h hostRecord) (*waitingHolder, error) {
 	return d.startHolder("scripts/lab-boot.sh", h.Want.Name, 0, append(args, d.groupOf(s, h.Want.Name).Dirs()...)...)
 }
 
-// firstProcess is the systemd of a host that boots or runs; the zero ID between two boots. It is a child of what the holder
-// has started, and process 1 in a namespace of its own.
+// firstProcess is the systemd of a host; the zero ID between two boots. It is a child of the holder's, and process 1 of its namespace.
 func (h hostRecord) firstProcess() proc.ID {
 	for _, child := range proc.Children(h.Holder.PID) {
 		for _, st := range proc.Children(child.PID) {
@@ -159,7 +157,7 @@ func (d *Driver) answers(ctx context.Context, h hostRecord) error {
 	return nil
 }
 
-// PowerCut ends hosts that boot systemd as the loss of power does: all at once, and nothing on them is asked. They boot again.
+// PowerCut ends hosts that boot systemd like a loss of power: all together, without a request to them. They boot again.
 func (d *Driver) PowerCut(ctx context.Context, names ...string) error {
 	return d.endBoot(ctx, names, func(_ string, pid proc.ID) error { return syscall.Kill(pid.PID, syscall.SIGKILL) })
 }

@@ -40,8 +40,8 @@ func CarryFrames(asked, outer, inner string, ready io.Writer) error {
 		defer unix.Close(fd)
 		c.sides[n].fd = fd
 	}
-	// Timers of a thread are late by its slack, and a thread by who else wants its CPU: this one must be neither. Where it cannot be first,
-	// it is as punctual as the machine is idle.
+	// A thread's timers are late by its slack, and by who else wants its CPU. Without priority this one is as punctual as the machine is
+	// idle.
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
@@ -49,7 +49,7 @@ func CarryFrames(asked, outer, inner string, ready io.Writer) error {
 	return c.run()
 }
 
-// Every frame of these sockets is behind a header that says what the device is to do with it: complete its checksum, cut it.
+// Every frame of these sockets follows a header with work for the device: complete its checksum, cut it.
 const (
 	offloadHeader  = 10
 	needsChecksum  = 1
@@ -181,7 +181,7 @@ func arrived(stamp []byte) time.Time {
 	return now.Add(-age)
 }
 
-// take does to a frame what is asked, and queues what is left of it for the other side.
+// take applies the faults to a frame, and queues the result for the other side.
 func (c *carrier) take(from int, frame []byte, now time.Time) {
 	way, peer := "out", string(frame[offloadHeader:][:6]) // whom it is for
 	if from == 1 {

@@ -94,7 +94,7 @@ func cleanKept(ctx context.Context, stateDir, name string, done *Cleaned) error 
 	}
 	d, s, err := reopen(dir)
 	if errors.Is(err, errBroken) {
-		return nil // whoever uses the driver is told
+		return nil // the driver's next user gets the error
 	}
 	if err != nil {
 		return err
@@ -146,8 +146,7 @@ func reopen(dir string) (*Driver, state, error) {
 	return d, s, d.openDir()
 }
 
-// abandon ends all that stands in the directory of a driver whose record cannot be read, with the lab's control groups that it is in, and
-// takes away what is left.
+// abandon ends all processes of a driver's directory whose record cannot be read, also in the lab's control groups, and removes the rest.
 func (d *Driver) abandon(ctx context.Context) error {
 	groups := map[string]bool{}
 	empty := 0 // twice, as in proc.EndGroup

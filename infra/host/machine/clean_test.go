@@ -113,7 +113,7 @@ func TestCleanDeadAtAnyMoment(t *testing.T) {
 		if _, err := machine.CleanDead(t.Context(), stateDir); err != nil {
 			t.Fatal(err)
 		}
-		// What was not on record yet ends by itself, without having begun.
+		// What was not recorded yet exits without having begun.
 		wait.ForNil(t, "the last process to end", func() error {
 			if left := infratest.ProcessesIn(stateDir); len(left) > 0 {
 				return fmt.Errorf("left: %q", left)

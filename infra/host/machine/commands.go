@@ -17,8 +17,7 @@ import (
 
 const commandsPrefix = "commands-" // followed by pid and start of the isukit whose commands they are
 
-// commandLog is where one isukit records the commands that it runs on a driver's hosts, so that they end with it. A nil one
-// is not in use yet.
+// commandLog is where one isukit records its commands on a driver's hosts, so that they end with it; nil before its first use.
 type commandLog struct {
 	file *os.File
 	path string
@@ -46,7 +45,7 @@ func openCommandLog(dir string, self proc.ID) (*commandLog, error) {
 	return &commandLog{file: f, path: path}, nil
 }
 
-// add records a process; it is on disk when add returns. One write holds one line, so several may add at once.
+// add records a process on disk. One write is one line, so several processes may add at the same time.
 func (l *commandLog) add(name string, id proc.ID) error {
 	line, err := json.Marshal(commandRecord{proc.Boot(), name, id})
 	if err != nil {
@@ -65,8 +64,7 @@ func (l *commandLog) close() error {
 	return errors.Join(l.file.Close(), removeFile(l.path))
 }
 
-// endCommandsOfDead ends the commands of isukits that are dead, and returns those of them that were still there. hosts are
-// the directories of a driver's hosts.
+// endCommandsOfDead ends the commands of dead isukits on these hosts' directories, and returns them.
 func endCommandsOfDead(ctx context.Context, dir, hosts string) (ended []Ended, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -22,11 +22,10 @@ const (
 	labName   = "lab"
 )
 
-// Options say where a driver keeps what it makes, and for how long.
+// Options are where a driver keeps what it makes, and for how long.
 type Options struct {
 	StateDir string
-	// Keep leaves the hosts up when the driver is closed, for another isukit with the same state directory. Otherwise they are
-	// its own and end with it.
+	// Keep leaves the hosts up at Close, for another isukit with the same state directory. Otherwise they end with this one.
 	Keep bool
 	// CPUScale is how much of the CPUs that it wants a host of the lab gets, a ratio; 0 gives all hosts together three quarters
 	// of the machine, and no host more than it wants: the rest is the load generator's.
@@ -57,8 +56,7 @@ var _ host.Driver = (*Driver)(nil)
 // OpenLocal returns the driver whose hosts are directories and child processes on loopback. It needs no root.
 func OpenLocal(opts Options) (*Driver, error) { return open(localName, opts) }
 
-// OpenLab returns the driver whose hosts are namespaces and control groups. Where that cannot be, the error is a host.Fault
-// of host.ErrUnsupported.
+// OpenLab returns the driver of namespaces and control groups. Where that is impossible, it is a host.Fault of host.ErrUnsupported.
 func OpenLab(opts Options) (*Driver, error) {
 	if err := labPossible(); err != nil {
 		return nil, err
@@ -102,7 +100,7 @@ func (d *Driver) openDir() error {
 	return nil
 }
 
-// begin says what the driver is, with its first host.
+// begin records the driver, with its first host.
 func (s *state) begin(driver string) {
 	if s.ID == "" {
 		var id [4]byte
@@ -111,7 +109,7 @@ func (s *state) begin(driver string) {
 	}
 }
 
-// workLock is held, in this process and among all that use the directory, by whoever makes or removes hosts.
+// workLock is held while hosts are made or removed, in this process and among all that use the directory.
 const workLock = "work.lock"
 
 func (d *Driver) exclusive() (unlock func(), err error) {
@@ -146,8 +144,7 @@ func (d *Driver) Hosts(context.Context) ([]host.Want, error) {
 
 func (h *hostRecord) whole() bool { return h.Maker == proc.ID{} }
 
-// Host implements host.Driver. In the lab there are "switch" and "generator" besides the hosts that were wanted: commands
-// there run in their network namespace.
+// Host implements host.Driver. In the lab "switch" and "generator" exist, too, for commands in their network namespace.
 func (d *Driver) Host(name string) (host.Host, error) {
 	s, err := d.store.read()
 	if err != nil {
@@ -237,8 +234,7 @@ func (d *Driver) hostDir(name string) string { return filepath.Join(d.dir, name)
 
 func (d *Driver) ownDir(name string) string { return filepath.Join(d.dir, ".driver", name) }
 
-// removeHalfMade removes hosts that somebody did not come to the end with: whoever calls it has the work lock. One that is to
-// be made anew after a restart of the machine keeps its files.
+// removeHalfMade removes incomplete hosts; the caller has the work lock. Hosts that a boot of the machine stopped keep their files.
 func (d *Driver) removeHalfMade(ctx context.Context) error {
 	s, err := d.store.read()
 	if err != nil {
@@ -274,7 +270,7 @@ func (d *Driver) remove(ctx context.Context, names []string) error {
 		if h == nil {
 			continue
 		}
-		// From here on it is not whole, should this process end before the host does.
+		// From here on it is incomplete if this process ends before the host does.
 		if err := d.store.onHost(name, func(h *hostRecord) error { h.Maker = d.self; return nil }); err != nil {
 			errs = append(errs, err)
 			continue
@@ -351,7 +347,7 @@ func (d *Driver) down(ctx context.Context) error {
 func (d *Driver) Close(ctx context.Context) error {
 	if d.run != nil {
 		if err := d.Down(ctx); err != nil {
-			return err // what is left stays on record for CleanDead
+			return err // the rest stays recorded for CleanDead
 		}
 		err := errors.Join(os.RemoveAll(d.dir), d.run.Close())
 		d.run = nil

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inMount calls f in the mount namespace of a process, and at its root; 0 is this one's. Who joins a mount namespace stands at its
-// very root, which in a chroot is not the process's: a file for a host would be written to the machine.
+// inMount calls f in the mount namespace of a process, and at its root; 0 is this one's. Joining a mount namespace leads to its very root,
+// which in a chroot is not the process's: a file for a host would be written to the machine.
 func inMount(pid int, f func() error) error {
 	if pid == 0 {
 		return f()

@@ -9,7 +9,7 @@ import (
 	"isukit/infra/host"
 )
 
-// Hosts of the lab are namespaces, which only Linux has: labPossible says so before one is made.
+// Hosts of the lab are namespaces, which only Linux has: labPossible reports that before one is made.
 
 func inMount(pid int, f func() error) error { return inNet(pid, f) }
 

@@ -65,8 +65,7 @@ func (d *Driver) treeOf(s state) cgroup.Tree {
 	return d.tree
 }
 
-// makeLab makes the switch and the generator where they are not there yet, and the hosts that are new; all hosts get the
-// CPUs, memory, link and names that are on record.
+// makeLab makes the switch, the generator and new hosts; all hosts get the recorded CPUs, memory, link and names.
 func (d *Driver) makeLab(ctx context.Context, made []string) error {
 	if err := d.makeFixtures(ctx); err != nil {
 		return err
@@ -122,8 +121,7 @@ func (d *Driver) startHost(s state, h hostRecord) (*waitingHolder, error) {
 	return d.startHolder("scripts/lab-host.sh", h.Want.Name, 0, h.Address+"/24", d.ownDir(h.Want.Name))
 }
 
-// portAddress is the link address of what is plugged into the switch for a host: that of the host, unless it has a device beyond,
-// made with each boot.
+// portAddress is the link address of a host's port on the switch: the host's own, unless a device beyond is made with each boot.
 func (s *state) portAddress(name string) string {
 	address := linkAddress(s.host(name).Address)
 	if s.System != nil {
@@ -211,7 +209,7 @@ func (d *Driver) writeNames(s state) error {
 	holders := []proc.ID{s.fixture(generatorName).ID}
 	for _, h := range s.Hosts {
 		fmt.Fprintf(&text, "%s %s\n", h.Address, h.Want.Name)
-		if h.Holder.Alive() && s.System == nil { // a server knows of others what it is told
+		if h.Holder.Alive() && s.System == nil { // a server only knows the others that are written down for it
 			holders = append(holders, h.Holder)
 		}
 	}
@@ -279,7 +277,7 @@ func (d *Driver) makeFixture(ctx context.Context, script, name string, sw *proc.
 	return w.id, err
 }
 
-// clear takes away what is left of a host that is to be made anew.
+// clear removes the remains of a host that will be made again.
 func (d *Driver) clear(ctx context.Context, s state, h hostRecord) error {
 	if err := d.unmake(ctx, s, h); err != nil {
 		return err
@@ -340,8 +338,7 @@ type waitingHolder struct {
 	done  bool
 }
 
-// startHolder makes the process, in namespaces of its own or, where in is not 0, in the network namespace of that process; finish or giveUp
-// must follow.
+// startHolder makes the process, in new namespaces or (in) in those of a process; finish or giveUp must follow.
 func (d *Driver) startHolder(script, name string, in int, args ...string) (*waitingHolder, error) {
 	text, err := fs.ReadFile(isukit.Assets, script)
 	if err != nil {
@@ -421,8 +418,7 @@ func (w *waitingHolder) finish(ctx context.Context) error {
 	}
 }
 
-// giveUp ends a process that has not become a host, and lets go of one that has. Its end is waited for in either case, by
-// a goroutine where it lives on.
+// giveUp ends a process that has not become a host, and releases one that has, for whose end a goroutine waits.
 func (w *waitingHolder) giveUp() {
 	if w.gate == nil {
 		return

@@ -201,7 +201,7 @@ func BenchmarkLabLink(b *testing.B) {
 	d := lab(b, 1, host.Want{Name: "s1", CPUs: 1, LinkBitsPerSecond: 80e6}, host.Want{Name: "s2", CPUs: 1})
 	program(b, hostOf(b, d, "s1"), "flood", "0.0.0.0:7000")
 	for b.Loop() {
-		receive(b, d, time.Second) // what is sent at once, and what buffers hold
+		receive(b, d, time.Second) // what is sent immediately, and what buffers hold
 		began := time.Now()
 		n := receive(b, d, 3*time.Second)
 		b.ReportMetric(float64(8*n)/time.Since(began).Seconds()/1e6, "Mbit/s(target:60-80)")
@@ -289,7 +289,7 @@ func TestLabHostMadeAnew(t *testing.T) {
 	reach("10.77.0.98")
 }
 
-// TestLabAddressOfAnother: a host that is there keeps its address, and who wants it is told what to do.
+// TestLabAddressOfAnother: an existing host keeps its address, and another one gets an error with a hint.
 func TestLabAddressOfAnother(t *testing.T) {
 	t.Parallel()
 	d := lab(t, 0, host.Want{Name: "a", Address: "10.77.0.11"})
@@ -463,7 +463,7 @@ func TestLabOfKilledIsukit(t *testing.T) {
 				if how == "keep" {
 					takeDown(t, stateDir)
 				}
-				// What was not on record yet ends by itself, without having begun.
+				// What was not recorded yet exits without having begun.
 				wait.For(t, "the last process to end", func() bool { return len(infratest.ProcessesIn(stateDir)) == 0 })
 				for _, dir := range made {
 					if _, err := os.Stat(dir); err == nil {

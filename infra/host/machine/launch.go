@@ -37,15 +37,13 @@ type launch struct {
 	record func(proc.ID) error
 }
 
-// launched is a process that was let go.
 type launched struct {
 	proc.ID
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended and was waited for
 }
 
-// start makes a process and lets it go. A goroutine waits for its end, however long the process lives: in a kept driver it
-// outlives this program.
+// start makes a process and releases it. A goroutine waits for its end; with a kept driver it outlives this program.
 func (l launch) start() (*launched, error) {
 	input, open, err := os.Pipe()
 	if err != nil {
@@ -76,7 +74,7 @@ func (l launch) start() (*launched, error) {
 		cmd.Wait()
 		return nil, err
 	}
-	go func() { // it ends with the program, or when who writes to the input is told that nobody reads it
+	go func() { // it ends with the program, or when a write to the closed input fails
 		if l.stdin != nil {
 			_, _ = io.Copy(open, l.stdin) // a program that does not want it has done nothing wrong
 		}
@@ -116,8 +114,7 @@ func tool(ctx context.Context, pid int, input string, argv ...string) error {
 	return nil
 }
 
-// environment is what commands and services have of the environment: little, so that they behave the same whoever starts
-// them, and from where.
+// environment is the environment of commands and services: little, so that they behave the same for every user.
 func environment() []string {
 	path := os.Getenv("PATH")
 	if path != "" {
@@ -132,5 +129,5 @@ func environment() []string {
 	return env
 }
 
-// errExited says that a process ended before it said that it was ready.
+// errExited: a process exited before it was ready.
 var errExited = errors.New("it exited before it was ready")

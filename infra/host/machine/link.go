@@ -18,11 +18,10 @@ type Fault struct {
 	host.Flaws
 	// Stall holds all frames back until the fault ends; it needs an end.
 	Stall bool `json:"stall,omitempty"`
-	// Until is when it ends by itself; zero for never.
+	// Until is when it ends; zero for never.
 	Until time.Time `json:"until,omitzero"`
 }
 
-// String says what is done, and until when.
 func (f *Fault) String() string {
 	text := f.Flaws.String()
 	if f.Stall {
@@ -34,7 +33,7 @@ func (f *Fault) String() string {
 	return text
 }
 
-// Check says what is wrong with it.
+// Check is an error if the fault is invalid.
 func (f Fault) Check() error {
 	if !f.Until.IsZero() && f.Over() {
 		return errors.New("a fault must have time before its end")
@@ -53,7 +52,7 @@ func (f Fault) Check() error {
 // Over tells whether a fault has ended.
 func (f *Fault) Over() bool { return !f.Until.IsZero() && !time.Now().Before(f.Until) }
 
-// Fault does this to the link of a host, in place of an earlier one; nil ends that. It does not wait for the end.
+// Fault does this to the link of a host, instead of an earlier fault; nil ends that. It does not wait for the end.
 func (d *Driver) Fault(ctx context.Context, name string, f *Fault) error {
 	if f != nil {
 		if err := f.Check(); err != nil {

@@ -39,8 +39,8 @@ func pinged(t testing.TB, from host.Host, to, count, apart string) (p pings) {
 	return p
 }
 
-// BenchmarkLabDistance: pings, and single bytes there and back over TCP, with the delay and loss that are asked of a link. Targets: twice the
-// delay within 10 % or 0.1 ms beside what there is without one, and two frames' loss.
+// BenchmarkLabDistance: pings, and single bytes both ways over TCP, with a link's delay and loss. Targets: twice the delay within 10 % or
+// 0.1 ms more than without one, and two frames' loss.
 func BenchmarkLabDistance(b *testing.B) {
 	for _, flaws := range []host.Flaws{{}, {Delay: 500 * time.Microsecond}, {Delay: time.Millisecond}, {Delay: 10 * time.Millisecond}, {Loss: 0.01}} {
 		b.Run("asked_"+strings.ReplaceAll(flaws.String(), " ", ""), func(b *testing.B) {

@@ -43,7 +43,7 @@ func TestLocal(t *testing.T) {
 	}
 }
 
-// TestBrokenRecord cuts a record short: who uses the driver is told what to do, that ends all that ran, and the driver is as new.
+// TestBrokenRecord cuts a record short: the driver's user gets a hint, which ends all that ran, and the driver is as new.
 func TestBrokenRecord(t *testing.T) {
 	infratest.Real(t)
 	for name, open := range map[string]func(machine.Options) (*machine.Driver, error){"local": machine.OpenLocal, "lab": machine.OpenLab} {

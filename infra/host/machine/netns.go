@@ -2,8 +2,7 @@ package machine
 
 import "fmt"
 
-// Netns returns the path of the network namespace of a host, of the switch or of the generator, for as long as the lab is up;
-// "" for hosts that have none of their own.
+// Netns is the path of the network namespace of a host, the switch or the generator while the lab is up; "" for hosts without one.
 func (d *Driver) Netns(name string) (string, error) {
 	h, err := d.Host(name)
 	if err != nil {

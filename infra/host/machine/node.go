@@ -89,8 +89,7 @@ func (n *node) inside(dir string, argv []string) []string {
 	return append(append(prefix, "--", "sh", "-c", enterDir, dir), argv...)
 }
 
-// workDir is where a program starts, and where the shell that waits for it does: the host's directory need not be there on
-// the machine.
+// workDir is where a program, and the waiting shell, start: the host's directory may not exist on the machine.
 func (n *node) workDir(dir string) (program, shell string) {
 	if dir == "" {
 		dir = n.about.Dir
@@ -201,7 +200,7 @@ func (n *node) Put(_ context.Context, path string, data []byte, mode fs.FileMode
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if mode&0o111 != 0 { // a child that is forked meanwhile has the file open for writing: whoever runs it hears "Text file busy"
+		if mode&0o111 != 0 { // a child that is forked meanwhile has the file open for writing: running it fails with "Text file busy"
 			syscall.ForkLock.RLock()
 			defer syscall.ForkLock.RUnlock()
 		}
@@ -259,8 +258,7 @@ func (n *node) Used(context.Context) (host.Used, error) {
 	return n.usedOfGroup(used)
 }
 
-// usedOfGroup replaces what the machine used by what the host did. It can have used what its CPUs could do since the start
-// of the machine.
+// usedOfGroup replaces the machine's usage by the host's, whose maximum is what its CPUs could do since the machine's start.
 func (n *node) usedOfGroup(used host.Used) (host.Used, error) {
 	fail := func(err error) (host.Used, error) {
 		return host.Used{}, fmt.Errorf("read the usage of host %s: %w", n.about.Name, err)

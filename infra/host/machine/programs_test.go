@@ -45,7 +45,7 @@ func spin(args []string) error {
 		return err
 	}
 	n, sum := 0, [32]byte{}
-	for start := time.Now(); time.Since(start) < d; n++ { // clock: it works for so long
+	for start := time.Now(); time.Since(start) < d; n++ { // clock: it works for this time
 		for range 200 {
 			sum = sha256.Sum256(sum[:])
 		}
@@ -69,7 +69,7 @@ func eat(args []string) error {
 	return nil
 }
 
-// flood ADDRESS sends to whoever connects.
+// flood ADDRESS sends to all who connect.
 func flood(args []string) error {
 	l, err := net.Listen("tcp", args[0])
 	if err != nil {
@@ -164,7 +164,7 @@ func turns(args []string) error {
 	}
 	defer conn.Close()
 	var took []time.Duration
-	for start := time.Now(); time.Since(start) < within; { // clock: it works for so long
+	for start := time.Now(); time.Since(start) < within; { // clock: it works for this time
 		began, one := time.Now(), []byte{1}
 		if _, err := conn.Write(one); err != nil {
 			return err

@@ -254,7 +254,7 @@ func (n *node) stop(ctx context.Context, r serviceRecord, patience time.Duration
 	return n.killAll(context.WithoutCancel(ctx), r)
 }
 
-// killAll ends what is left of a service. The shell goes last, for it writes down how the program ended.
+// killAll ends the remaining processes of a service. The shell comes last, for it records how the program ended.
 func (n *node) killAll(ctx context.Context, r serviceRecord) error {
 	if r.ID.Alive() {
 		for _, child := range proc.Children(r.ID.PID) {

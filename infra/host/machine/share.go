@@ -23,8 +23,7 @@ const (
 
 func labAddress(n int) string { return fmt.Sprintf("10.77.0.%d", n) }
 
-// linkAddress is the address on the link that goes with an IP address of the lab. A host that is made anew must have the same as
-// before: others remember it for most of a minute, and would send to nobody.
+// linkAddress is the link address for an IP address of the lab. A host made again must keep it: others remember it for a minute.
 func linkAddress(address string) string {
 	ip := netip.MustParseAddr(address).As4()
 	return fmt.Sprintf("02:00:%02x:%02x:%02x:%02x", ip[0], ip[1], ip[2], ip[3])
@@ -68,8 +67,7 @@ func (s *state) shareOut(scale float64) error {
 	return s.giveAddresses()
 }
 
-// ShareOf is the part of the CPUs that they declare, together, which hosts of the lab get unless CPUScale says otherwise: all of
-// them have three quarters of the machine's.
+// ShareOf is the part of their declared CPUs that the lab's hosts get without CPUScale: together, three quarters of the machine.
 func ShareOf(machine, declared float64) float64 { return min(1, 0.75*machine/declared) }
 
 func (s *state) byCPUs(machine int) []*hostRecord {
@@ -114,7 +112,7 @@ func (s *state) giveAddresses() error {
 		if other, ok := taken[h.Address]; ok {
 			return &host.Fault{
 				Err: fmt.Errorf("hosts %s and %s have one address, %s", other, h.Want.Name, h.Address),
-				// Both are needed at once: data goes from one to the other, and what runs is put back when the swap fails.
+				// Both are needed at the same time: data is copied from one to the other, and the services are restored if the swap fails.
 				Hint: "a host that goes stays until the swap is done: give the new one its name or another address, or take down what is up first",
 			}
 		}
@@ -140,8 +138,7 @@ func link(w host.Want) []string {
 	if w.LinkBitsPerSecond == 0 {
 		return nil
 	}
-	// What comes between two ticks of the kernel's clock must fit, and so must the largest segment that the network stack
-	// passes on whole.
+	// The bytes between two ticks of the kernel's clock must fit, and so must the largest segment of the network stack.
 	burst := max(64<<10, w.LinkBitsPerSecond/8/100)
 	return []string{fmt.Sprint(w.LinkBitsPerSecond), fmt.Sprint(burst)}
 }

@@ -18,7 +18,7 @@ import (
 
 const (
 	stateFile = "state.json"
-	stateLock = "state.lock" // held while state.json is read and written anew
+	stateLock = "state.lock" // held while state.json is read and rewritten
 )
 
 type state struct {
@@ -26,20 +26,18 @@ type state struct {
 	ID     string `json:"id"` // in the names of control groups
 	// Boot is the start of the machine in which it was made: no process, namespace or control group outlives it.
 	Boot string `json:"boot"`
-	// Controllers are those that were made available for the lab, and are taken back after it.
+	// Controllers are those that were made available for the lab, until it is removed.
 	Controllers []string     `json:"controllers,omitempty"`
 	Fixtures    []holder     `json:"fixtures,omitempty"` // the lab's switch and generator
 	System      *System      `json:"system,omitempty"`   // what its hosts boot, if they do
 	Hosts       []hostRecord `json:"hosts"`
 }
 
-// holder keeps the namespaces of something in the lab.
 type holder struct {
 	Name string  `json:"name"`
 	ID   proc.ID `json:"process"`
 }
 
-// hostRecord is a host, by name.
 type hostRecord struct {
 	Want    host.Want `json:"want"`
 	Address string    `json:"address"`
@@ -56,7 +54,6 @@ type hostRecord struct {
 	Services []serviceRecord `json:"services,omitempty"` // in the order of their start
 }
 
-// serviceRecord is a service that was started. Its first process is the one that waits for the program.
 type serviceRecord struct {
 	host.Service
 	ID    proc.ID   `json:"process"`
@@ -94,14 +91,12 @@ func (h *hostRecord) forget(name string) {
 	h.Services = slices.DeleteFunc(h.Services, func(s serviceRecord) bool { return s.Name == name })
 }
 
-// errBroken says that a record is not whole.
+// errBroken: a record is incomplete.
 var errBroken = errors.New("read the record of hosts")
 
-// store is the state of a driver on disk.
 type store struct{ dir string }
 
-// read returns what is on record. After a restart of the machine, that is hosts that were not made and services that do
-// not run.
+// read returns the record. After a restart of the machine, its hosts are not made and its services do not run.
 func (st store) read() (state, error) {
 	var s state
 	text, err := os.ReadFile(filepath.Join(st.dir, stateFile))

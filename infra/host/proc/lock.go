@@ -27,8 +27,7 @@ func lock(path string, how int) (*os.File, error) {
 	return f, nil
 }
 
-// Unlock gives a lock back and closes the file. A child that is being forked has the file open, too, until its program begins: closing
-// alone would leave it locked for as long.
+// Unlock releases a lock and closes the file; closing alone would leave it locked while a forked child has the file open.
 func Unlock(f *os.File) error { return errors.Join(Flock(f, unix.LOCK_UN), f.Close()) }
 
 // WriteOwner notes this process in its lock file.

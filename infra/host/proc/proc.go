@@ -1,5 +1,4 @@
-// Package proc is the processes of this machine: which they are, whether they still are, how they are ended, and locks
-// that end with them. It reads /proc.
+// Package proc lists the processes of this machine, ends them, and has locks that end with them. It reads /proc.
 package proc
 
 import (

@@ -161,7 +161,6 @@ func (n *node) readAnswers(r *bufio.Reader, ops []host.Op) ([]host.Answer, error
 	return answers, nil
 }
 
-// maxBatchBytes is how much a batch may answer.
 const maxBatchBytes = host.MaxFileBytes + 4096
 
 // judge turns exit statuses of a batch's own into errors.

@@ -17,7 +17,6 @@ import (
 	"isukit/infra/host"
 )
 
-// client runs scripts on one host.
 type client struct {
 	name    string // of the host
 	dest    string // for ssh
@@ -28,8 +27,7 @@ type client struct {
 	away    *sync.Map // by name: why hosts could not be locked
 }
 
-// connectSeconds is how long a connection may take to be made, and sshd then to answer, for which it is tried greetings times: one on a
-// busy host takes its time. A connection that is there is given as long without an answer: aliveSeconds, aliveCount times.
+// connectSeconds limits a connection, and sshd's answer, which is tried greetings times: a busy host takes its time. A connection that is there is given as long without an answer: aliveSeconds, aliveCount times.
 const (
 	connectSeconds = 10
 	greetings      = 3
@@ -42,8 +40,7 @@ func busy(err error) bool {
 	return errors.Is(err, host.ErrUnreachable) && strings.Contains(err.Error(), "during banner exchange")
 }
 
-// newer are options that an old ssh does not know, and whose values people have in their ssh_config: without them what isukit runs is
-// not run, or cannot be spoken to.
+// newer are options that an old ssh lacks and that people's ssh_config has: without them commands do not run, or cannot be reached.
 var newer = sync.OnceValue(func() (args []string) {
 	for _, option := range []string{"SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"} {
 		if exec.Command("ssh", "-G", "-F", "none", "-o", option, "localhost").Run() == nil {
@@ -187,14 +184,13 @@ func (c *client) failure(res host.Result) error {
 	return fmt.Errorf("exit status %d: %s", res.Code, text)
 }
 
-// sshFailed is the exit status with which ssh tells of its own failure, and of a connection that has ended.
+// sshFailed is ssh's exit status for its own failure, and for a connection that has ended.
 const sshFailed = 255
 
 // exits255 is at the end of the errors of a command that has ended with that status itself.
 const exits255 = "isukit-exits-255\n"
 
-// causes are what ssh says when a host cannot be used, from the most telling to the least: a refused login, for one, can
-// follow a warning about a key file.
+// causes are ssh's messages when a host cannot be used, the most important first: a refused login may follow a warning.
 var causes = []struct {
 	text string // a part of what it says
 	err  error
@@ -210,7 +206,7 @@ var causes = []struct {
 	{"", host.ErrUnreachable, "check that it runs and that this works: ssh %s true"},
 }
 
-// fault says what ssh failed with, if it was ssh that failed.
+// fault is ssh's own failure, if it was ssh that failed.
 func (c *client) fault(res host.Result) error {
 	text := string(res.Stderr)
 	if res.Code != sshFailed && !strings.Contains(text, "sudo: ") {
@@ -254,7 +250,6 @@ func lastLines(text []byte, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "; ")
 }
 
-// quote makes one word of a POSIX shell out of any text.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func quoteAll(words []string) string {

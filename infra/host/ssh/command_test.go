@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// commands runs isukit itself against hosts that it reaches through ssh: the doctor is silent on healthy ones and names traps with
-// a command that mends them, and tunings are applied, verified and taken back.
+// commands runs isukit itself against hosts over ssh: the doctor is silent on healthy ones and names problems with a command that fixes
+// them, and tunings are applied, verified and reverted.
 func commands(t *testing.T, dir string) {
 	top := filepath.Join(dir, "commands.yaml")
 	if err := os.WriteFile(top, []byte("{name: commands, hosts: [{name: a, address: a}, {name: b, address: b}], roles: {proxy: [{host: a}], web: [{host: b}], api: [{host: b}], db: [{host: b}]}}"), 0o600); err != nil {
@@ -65,7 +65,7 @@ func commands(t *testing.T, dir string) {
 	}
 	asked("topology", "apply", top)
 	defer func() { isukit(false, "topology", "down") }()
-	// on runs a script as root, as somebody beside isukit would.
+	// on runs a script as root, as another program would.
 	on := func(name, script string) string {
 		t.Helper()
 		cmd := exec.Command("ssh", "-F", filepath.Join(dir, "config"), name, "sudo -n sh -s")

@@ -23,13 +23,12 @@ import (
 	"isukit/infra/host"
 )
 
-// Options say how hosts are reached, and where it is written down which ones are in use.
+// Options are how hosts are reached, and where the ones in use are recorded.
 type Options struct {
 	StateDir string
 	// ConfigFile is used instead of the user's and the system's ssh_config; "" for those.
 	ConfigFile string
-	// Apart is for hosts that are not a topology's: nobody but this driver knows of them, and nothing is made there before it is
-	// asked for.
+	// Apart is for hosts outside a topology: only this driver knows of them, and it makes nothing there that was not asked for.
 	Apart bool
 }
 
@@ -46,7 +45,7 @@ type Driver struct {
 	first  func(host.About) ([]host.Op, []string)
 
 	mu     sync.Mutex
-	apart  []record             // in place of the file
+	apart  []record             // instead of the file
 	holder host.Holder          // who has locked the hosts; its Name is "" for nobody
 	locks  map[string]*hostLock // by host
 	ready  map[string]host.Want // hosts that Ensure has readied since this driver was opened
@@ -57,12 +56,11 @@ var _ host.Driver = (*Driver)(nil)
 // remoteDir is for isukit's files on a host.
 const remoteDir = "/var/lib/isukit"
 
-// record is a host that is in use.
 type record struct {
 	Want  host.Want  `json:"want"`
 	About host.About `json:"about"`
 	Sudo  bool       `json:"sudo"`
-	// Machine is what tells the host from others, whatever they are called: a hash of its id and of its host keys.
+	// Machine identifies the machine under any name: a hash of its id and of its host keys.
 	Machine string `json:"machine,omitempty"`
 }
 
@@ -90,8 +88,7 @@ func Open(opts Options) (*Driver, error) {
 	return d, nil
 }
 
-// ownControl makes a directory for the sockets of this driver alone: when it is closed, it ends the connections that are shared
-// there, and nobody else's.
+// ownControl makes a directory for the sockets of this driver alone: closing it ends only its own shared connections.
 func (d *Driver) ownControl() error {
 	var name [len(controlName) / 2]byte
 	rand.Read(name[:])
@@ -113,7 +110,7 @@ func (d *Driver) ownControl() error {
 	return fmt.Errorf("%s is removed again and again", d.control)
 }
 
-// sweep removes what drivers that were killed have left: their connections have ended by themselves, and with them the sockets.
+// sweep removes what killed drivers have left: their connections have ended, and with them the sockets.
 func sweep(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -126,7 +123,7 @@ func sweep(dir string) {
 	}
 }
 
-// ownDir makes a directory that nobody else can write to, or finds it so.
+// ownDir makes a directory that only its user can write to, or finds it so.
 func ownDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -229,7 +226,7 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	if err := d.write(list); err != nil {
 		return err
 	}
-	for n, w := range hosts { // also where it was there once: the host may have been made anew
+	for n, w := range hosts { // also if it was known before: the host may have been reinstalled
 		if d.opts.Apart {
 			break
 		}
@@ -247,7 +244,7 @@ func (d *Driver) Ensure(ctx context.Context, hosts []host.Want) error {
 	return nil
 }
 
-// sameMachine says which hosts are one machine by two names.
+// sameMachine names hosts that are one machine under two names.
 func sameMachine(list []record) error {
 	names := map[string]string{}
 	for _, r := range list {
@@ -262,7 +259,7 @@ func sameMachine(list []record) error {
 	return nil
 }
 
-// ask finds out what a host is.
+// ask reads the description of a host.
 func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 	c := d.client(w, false)
 	c.locked = nil
@@ -310,7 +307,7 @@ func (d *Driver) ask(ctx context.Context, w host.Want) (record, error) {
 // goArch are Go's names of what uname calls machines.
 var goArch = map[string]string{"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "i686": "386", "armv7l": "arm", "armv6l": "arm"}
 
-// askScript tells what a host is. It runs as the user who logs in. The limits are those of a container that the host may be, and of the
+// askScript describes a host. It runs as the user who logs in. The limits are those of a container that the host may be, and of the
 // slice of systemd's in which services run; each may be there several times.
 const askScript = `echo "uid=$(id -u)"
 why=$(sudo -n true 2>&1); echo "sudo=$?"; printf 'why=%s\n' "$(printf '%s' "$why" | tail -n 1)"
@@ -391,7 +388,7 @@ func (d *Driver) Remove(ctx context.Context, names ...string) error {
 	return errors.Join(errs...)
 }
 
-// removeScript takes back everything that this driver has made on a host.
+// removeScript reverts everything that this driver has made on a host.
 const removeScript = `set -e
 cd /etc/systemd/system
 for unit in isukit-*.service; do
@@ -431,7 +428,7 @@ func (d *Driver) Close(ctx context.Context) error {
 	errs := []error{d.unlock()}
 	var all sync.WaitGroup
 	d.used.Range(func(w, _ any) bool { // also of hosts that are not on record any more
-		all.Go(func() { _ = d.client(w.(host.Want), false).exit(ctx) }) // one that was not open is no fault
+		all.Go(func() { _ = d.client(w.(host.Want), false).exit(ctx) }) // one that was not open is not a fault
 		return true
 	})
 	all.Wait()

@@ -79,8 +79,8 @@ func who(holder string) host.Holder {
 	return host.Holder{Name: holder, Since: time.Now(), PID: os.Getpid(), Where: name}
 }
 
-// lockMore locks those hosts that are not locked yet, if somebody holds the lock. It connects to all of them at once, and takes one
-// after another, in order: of two who do so at the same time one gets them all. Those that are unreachable are in away, and are not
+// lockMore locks those hosts that are not locked yet, if the driver holds the lock. It connects to all of them in parallel, and locks one
+// after another, in order: of two drivers that do so at the same time one gets them all. Those that are unreachable are in away, and are not
 // asked again while the lock is held.
 func (d *Driver) lockMore(ctx context.Context, list []record) (away, err error) {
 	if d.holder.Name == "" {
@@ -146,7 +146,7 @@ func (d *Driver) startLock(ctx context.Context, r record) (*hostLock, error) {
 	return l, nil
 }
 
-// take takes the lock. When it fails, the caller releases it all the same.
+// take takes the lock. After a failure, the caller must release it anyway.
 func (l *hostLock) take(ctx context.Context, holder []byte) error {
 	stop := context.AfterFunc(ctx, func() { l.cmd.Process.Kill() })
 	defer stop()
@@ -167,7 +167,7 @@ func (l *hostLock) take(ctx context.Context, holder []byte) error {
 	case "taken\n":
 		text, _ := io.ReadAll(l.output)
 		locked := &host.LockedError{Driver: "ssh", Host: l.host, Holder: host.Holder{Name: "somebody"}}
-		_ = json.Unmarshal(text, &locked.Holder) // who has it may just be writing down their name
+		_ = json.Unmarshal(text, &locked.Holder) // the holder may just be writing its name
 		var me host.Holder
 		if err := json.Unmarshal(holder, &me); err == nil && locked.Holder.PID == me.PID && locked.Holder.Where == me.Where && locked.Holder.Since.Equal(me.Since) {
 			return nil // by its other name
@@ -195,7 +195,7 @@ func (l *hostLock) release() error {
 
 // unlock gives all locks back.
 func (d *Driver) unlock() error {
-	for _, l := range d.locks { // all at once
+	for _, l := range d.locks { // in parallel
 		l.input.Close()
 	}
 	var errs []error

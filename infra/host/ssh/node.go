@@ -12,7 +12,6 @@ import (
 	"isukit/infra/host"
 )
 
-// node is a host that is reached through ssh.
 type node struct {
 	client *client
 	about  host.About
@@ -45,8 +44,7 @@ read -r _ _ _ _ group _ </proc/$$/stat
 echo "$group" >&8
 `
 
-// runScript runs a command as a child, with what follows as its input. Its arguments are the ID, the directory, assignments of the
-// environment and the command, all as shell words.
+// runScript runs a command as a child, with the rest as its input. Arguments: ID, directory, environment and command, as shell words.
 const runScript = enterScript + `export PATH
 { %[2]s; } || exit 126
 %[3]s
@@ -97,7 +95,7 @@ func exports(env []string) string {
 	return "export " + quoteAll(env)
 }
 
-// heldRuns are the IDs of what runs for the holder of a host's lock; whoever takes the lock next ends what is left of it.
+// heldRuns are the IDs of commands for the holder of a host's lock; the next holder ends those that are left.
 const heldRuns = "held-"
 
 func (c *client) newID() string {
@@ -138,7 +136,7 @@ func (n *node) Get(ctx context.Context, file string) ([]byte, error) {
 func (n *node) Remove(ctx context.Context, file string) error {
 	n.memo.act()
 	script := "rm -rf -- " + quoteAll([]string{file, file + newFile})
-	if n.client.opts.Apart { // isukit's directory was made for what is put there, and is nobody's
+	if n.client.opts.Apart { // isukit's directory was made for these files only, and has no owner
 		script += " && { rmdir " + remoteDir + " 2>/dev/null || :; }"
 	}
 	_, err := n.client.check(ctx, "remove "+file, script, nil)

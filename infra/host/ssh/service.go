@@ -17,8 +17,7 @@ import (
 	"isukit/infra/host"
 )
 
-// startScript writes a unit, its drop-in and its environment, and starts it. Its input are these three, each as base64 on a
-// line of its own, which may hold secrets.
+// startScript writes a unit, its drop-in and its environment, and starts it. They are its input, in base64, and may contain secrets.
 const startScript = `read -r text && read -r limits && read -r secrets || exit 93
 umask 077
 unit=%[1]s units=` + unitDir + ` log=%[2]s env=%[3]s
@@ -111,7 +110,7 @@ func (n *node) find(ctx context.Context, name string) (string, error) {
 	return program, nil
 }
 
-// stopScript waits for the unit as long as it is told to, in seconds, and then kills it.
+// stopScript waits for the unit for the given seconds, and then kills it.
 const stopScript = `unit=%s
 [ -e ` + unitDir + `"$unit" ] || exit 0
 if [ %[2]s != 0 ] && timeout %[2]s systemctl stop "$unit"; then exit 0; fi
@@ -134,8 +133,8 @@ func (n *node) Stop(ctx context.Context, name string, patience time.Duration) er
 	return err
 }
 
-// servicesScript tells when the kernel was started and when the host was, in seconds of its clock, which differ in a container, and
-// about units: for each what is written into it, whether isukit has started it since the boot, and what systemd says.
+// servicesScript prints when the kernel was started and when the host was, in seconds of its clock, which differ in a container, and for
+// each unit: its text, whether isukit has started it since the boot, and systemd's state.
 const servicesScript = `awk -v now="$(date +%s)" 'NR == 1 { kernel = now - $1; next }
 { sub(/.*\) /, ""); printf "kernel=%.2f\nbooted=%.2f\n", kernel, kernel + $20 / 100 }' /proc/uptime /proc/1/stat
 cd ` + unitDir + ` || exit 1
@@ -149,7 +148,6 @@ systemctl show "$@" --property=Id,ActiveState,SubState,MainPID,ExecMainCode,Exec
 
 var servicesOp = host.Script(servicesScript)
 
-// shown is what servicesScript tells about one unit.
 type shown struct {
 	service string
 	kernel  time.Time // its start, from which systemd counts
@@ -198,7 +196,6 @@ func (n *node) show(ctx context.Context) (list []shown, booted time.Time, err er
 	return list, booted, nil
 }
 
-// seconds is a time in seconds since 1970.
 func seconds(text string) time.Time {
 	s, err := strconv.ParseFloat(text, 64)
 	if err != nil {

@@ -31,8 +31,7 @@ func siteTopology(t *testing.T, name, roles, data string) *topology.Topology {
 	return top
 }
 
-// site swaps topologies on hosts that are reached through ssh: the data goes with the databases, what fails is put back, and
-// nothing is left in the end.
+// site swaps topologies on hosts over ssh: the data moves with the databases, failures are rolled back, and nothing is left at the end.
 func site(t *testing.T, dir string) {
 	d := open(t, dir, "site")
 	defer d.Close(t.Context())
@@ -119,7 +118,7 @@ func wantSame(t *testing.T, s *infra.Site) {
 	}
 }
 
-// failedApply: a taken port and a host that is gone are told with what to do, and what ran before runs on.
+// failedApply: a taken port and a host that is gone are reported with a hint, and the running services continue.
 func failedApply(t *testing.T, d *ssh.Driver, apply func(*topology.Topology) (*infra.Site, error), before *topology.Topology) {
 	t.Helper()
 	a, err := d.Host("a")

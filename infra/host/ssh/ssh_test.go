@@ -331,7 +331,7 @@ func lock(t *testing.T, dir string) {
 	}
 }
 
-// beside has a second driver of the same user come and go while the first one's command runs: it ends no connection but its own.
+// A second driver of the same user opens and closes while the first one's command runs: it ends only its own connection.
 func beside(t *testing.T, dir string) {
 	_, a := up(t, dir, "a")
 	ended, goOn := make(chan error, 1), a.About().Dir+"/go-on"

@@ -14,7 +14,7 @@ import (
 	"isukit/infra/team"
 )
 
-// toolScript gives a host a repository with a package, and one that it needs, in place of those that it would ask.
+// toolScript gives a host a repository with a package, and one that it needs, instead of the host's own.
 const toolScript = `set -e
 mkdir -p /var/lib/repo
 cd /var/lib/repo
@@ -32,7 +32,7 @@ rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
 echo 'deb [trusted=yes] file:/var/lib/repo ./' >/etc/apt/sources.list
 `
 
-// stateScript is what Init must leave as it was once it is taken back.
+// stateScript prints what must be the same after Init and its revert.
 const stateScript = `cat /etc/passwd /etc/group /etc/shadow; ls -R /home /etc/sudoers.d /etc/ssh/ssh_config.d /var/lib/isukit-team 2>&1; dpkg -l 2>/dev/null; ls /etc/isukit-test-tool 2>&1; true`
 
 // teamInit makes an account, with a key by which it logs in and becomes root, ssh config and a tool on a bare host, and takes
@@ -82,7 +82,7 @@ func teamInit(t *testing.T, dir string) {
 	}
 	initWants(t, h, want[4:], team.Options{Force: true}, "made")
 	initWants(t, h, []team.Item{{Kind: team.User, Name: "isucon"}}, team.Options{}, "there already")
-	// What an earlier isukit has begun, and apt does not have, can be taken back.
+	// A package that an earlier isukit has begun, and that apt lacks, can be reverted.
 	begun := want[3]
 	begun.Name = "isukit-no-such"
 	list, err := team.Inventory(t.Context(), h)

@@ -20,15 +20,14 @@ const unitDir = "/etc/systemd/system/"
 // stays ended, so that it is seen, and not started again within a round.
 const startedDir = "/run/systemd/system/"
 
-// unitName is the unit of a service.
 func unitName(service string) string { return "isukit-" + service + ".service" }
 
 // envFile holds a service's environment, which may have secrets: units can be read by everybody.
 func envFile(service string) string { return remoteDir + "/.units/" + service + ".env" }
 
-// Unit is the text of the systemd unit of a service, its drop-in with limits ("" for none) and its environment file. program
-// is the absolute path of the service's program, dir the directory in which it starts where the service does not say.
-// It is pure: what since is given is written into the unit, as is the stamp, for whoever asks later.
+// Unit is the text of the systemd unit of a service, its drop-in with limits ("" for none) and its environment file. program is the
+// absolute path of the service's program, dir the directory in which it starts unless the service has one. It is pure: since and the stamp
+// are written into the unit, for later commands.
 func Unit(s host.Service, program, dir string, since time.Time) (unit, dropIn, env string, err error) {
 	for _, text := range append(append([]string{s.Name, s.User, s.Dir, s.LogFile, s.Stamp}, s.Argv...), s.Env...) {
 		if strings.ContainsRune(text, 0) {
@@ -61,8 +60,8 @@ func Unit(s host.Service, program, dir string, since time.Time) (unit, dropIn, e
 	if len(s.Env) > 0 {
 		fmt.Fprintf(&b, "EnvironmentFile=%s\n", specifiers(envFile(s.Name)))
 	}
-	// The caller of Stop says how long to wait; a shutdown does not wait for longer than this. What a boot starts is tried until
-	// what it needs is there; see startedDir for what isukit starts.
+	// The caller of Stop decides how long to wait; a shutdown does not wait for longer than this. What a boot starts is tried until what it
+	// needs is there; see startedDir for what isukit starts.
 	fmt.Fprintf(&b, "KillMode=mixed\nKillSignal=%s\nTimeoutStopSec=90\nRestart=on-failure\nRestartSec=1\n\n[Install]\nWantedBy=multi-user.target\n", signalName(s.StopSignal))
 	if s.NoFile > 0 {
 		dropIn = "# systemd does not read /etc/security/limits.conf.\n[Service]\nLimitNOFILE=" + strconv.Itoa(s.NoFile) + "\n"
@@ -87,7 +86,6 @@ func signalName(sig syscall.Signal) string {
 // specifiers keeps systemd from reading % as the beginning of a specifier.
 func specifiers(s string) string { return strings.ReplaceAll(s, "%", "%%") }
 
-// word is one argument in ExecStart.
 func word(s string) string {
 	s = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "$", "$$").Replace(s)
 	return `"` + specifiers(s) + `"`

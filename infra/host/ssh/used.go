@@ -11,7 +11,7 @@ import (
 	"isukit/infra/host/proc"
 )
 
-// usedScript tells what the host and all of its processes have used, and the first process of each unit of isukit.
+// usedScript prints what the host and all of its processes have used, and the first process of each unit of isukit.
 const usedScript = `sed -n '1s/^/stat=/p' /proc/stat
 sed -n 's/^\(MemTotal\|MemAvailable\): *\([0-9]*\) kB$/\1=\2/p' /proc/meminfo
 echo "page=$(getconf PAGESIZE)"
@@ -22,7 +22,6 @@ cat /proc/[0-9]*/stat 2>/dev/null
 true
 `
 
-// tick is the unit of CPU times in /proc.
 const tick = 10 * time.Millisecond
 
 // Used implements host.Host.

@@ -26,7 +26,7 @@ type Subject struct {
 	// Programs that behave alike wherever they run. Echo prints its argument and exits with 0; Fail prints "bad" to stderr and
 	// exits with 3; Cat prints what it reads.
 	Echo, Fail, Cat []string
-	// Serve prints "serving" and runs until it is told to end; Stubborn does not end when told.
+	// Serve prints "serving" and runs until it gets a signal; Stubborn ignores the signal.
 	Serve, Stubborn []string
 	// Listen answers connections to port 7000 of the host's address with "hello"; nil where programs cannot.
 	Listen []string
@@ -57,7 +57,7 @@ func Program() {
 		if err != nil {
 			os.Exit(1)
 		}
-		_, _ = conn.Write([]byte("hello")) // the other end says whether it came
+		_, _ = conn.Write([]byte("hello")) // the other end reports whether it came
 		conn.Close()
 	}
 }
@@ -238,7 +238,7 @@ func runReads(t *testing.T, f *fixture) {
 			t.Errorf("Run(cat) of %d bytes: got %d bytes, %v", len(text), len(got.Stdout), err)
 		}
 	}
-	// A program that reads nothing of what it is given has done nothing wrong.
+	// A program that does not read its input has done nothing wrong.
 	got, err := f.a.Run(t.Context(), host.Command{Argv: append(f.Echo, "x"), Stdin: make([]byte, 1<<20)})
 	if err != nil || string(got.Stdout) != "x\n" {
 		t.Errorf("Run(echo) with input: got %q, %v", got.Stdout, err)

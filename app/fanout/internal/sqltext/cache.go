@@ -9,8 +9,8 @@ const (
 	maxAllBytes  = 4 << 20 // what is known of a text takes up to 30 times as much
 )
 
-// Cache remembers what Classify said, for up to 4096 texts of up to 16 KiB, 4 MiB in all. When it is full it starts over, so an app
-// that puts values into its texts costs time, not memory. The zero value is ready; it is safe for many goroutines.
+// Cache remembers results of Classify, for up to 4096 texts of up to 16 KiB, 4 MiB together. When it is full it starts over, so an app that
+// puts values into its texts costs time, not memory. The zero value is ready; it is safe for many goroutines.
 type Cache struct {
 	mu    sync.RWMutex
 	texts map[string]*Statement

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// Kind says where a statement may run.
+// Kind is where a statement may run.
 type Kind uint8
 
 // The kinds of statements.
@@ -23,10 +23,10 @@ const (
 	Session               // every replica of the connection, remembered for those dialled later
 	Lock                  // LOCK TABLES: this connection alone until UNLOCK TABLES
 	Unlock                // UNLOCK TABLES
-	Refused               // nowhere; Reason says what to write instead
+	Refused               // nowhere; Reason suggests what to write instead
 )
 
-// Statement is what is known of one text. It is shared by all who run that text and never changes, but for what it remembers.
+// Statement is the analysis of one text. All who run that text share it, and it never changes, except for what it remembers.
 type Statement struct {
 	Kind   Kind
 	Reason string   // for Refused: what is wrong and what to write instead

@@ -163,7 +163,7 @@ func TestCacheIsBoundedAndStable(t *testing.T) {
 	}
 }
 
-// TestExact holds what the scanner says of the rows that a write names, and that it says nothing of what it can't be sure of.
+// TestExact checks the rows that the scanner finds in a write, and that it finds none in doubtful ones.
 func TestExact(t *testing.T) {
 	tests := []struct {
 		text   string

@@ -9,8 +9,7 @@ type Equal struct {
 	Number bool   // the text has it, and it is a whole number; else it is a string
 }
 
-// exact notes what makes the rows that a write touches known before it runs: rows that the text gives, or a WHERE that is
-// nothing but equalities. Whatever it does not recognise is left out.
+// exact finds rows that are known before a write runs: given in the text, or by a WHERE of equalities. Others are omitted.
 func (st *Statement) exact(toks []token) {
 	f := &st.Form
 	if st.all.queries > 0 || st.bad != "" || f.Table == "" || f.Schema != "" {

@@ -2,14 +2,12 @@ package sqltext
 
 import "strings"
 
-// Span is a part of a statement's text: from Pos to before End, with the question marks from Arg to before Arg+Args.
-// It is empty where there is no such part.
+// Span is a part of a statement's text: from Pos to before End, with the question marks from Arg to before Arg+Args. It may be empty.
 type Span struct{ Pos, End, Arg, Args int }
 
-// Empty reports whether there is no such part.
 func (s Span) Empty() bool { return s.Pos == s.End }
 
-// ValueKind is what the text alone tells of a value.
+// ValueKind is the kind of a value, as far as the text alone shows it.
 type ValueKind uint8
 
 // The kinds of values.
@@ -45,7 +43,7 @@ type Form struct {
 	Fresh   string    // what that calls the row, lower case
 	Updates []string  // the columns that an UPDATE sets, or ON DUPLICATE KEY UPDATE
 
-	Sets, Where, Order, Limit Span // of UPDATE and DELETE of one table, and of ON DUPLICATE KEY UPDATE: what stands behind the word
+	Sets, Where, Order, Limit Span // of UPDATE and DELETE of one table, and of ON DUPLICATE KEY UPDATE: the text after the word
 	OrderBy                   []string
 	Returning                 Span
 }
@@ -130,7 +128,7 @@ func (p *former) name() bool {
 	return true
 }
 
-// modifiers steps over the words between the verb and the table, but for INTO and FROM.
+// modifiers steps over the words between the verb and the table, except for INTO and FROM.
 func (p *former) modifiers() {
 	for {
 		switch {
@@ -146,7 +144,7 @@ func (p *former) modifiers() {
 	}
 }
 
-// formOf reads a write. bad says which part of it is not understood; then the statement is refused.
+// formOf reads a write. bad is the part of it that is not understood; then the statement is refused.
 func formOf(verb string, toks []token) (f Form, bad string) {
 	p := &former{toks: toks}
 	if !p.take(verb) {
@@ -218,7 +216,7 @@ func (p *former) insert() {
 	p.returning()
 }
 
-// anyName stands for names of a row's columns.
+// anyName means the names of a row's columns.
 const anyName = "*"
 
 var insertTails = map[string]bool{"ON DUPLICATE": true, "RETURNING": true}

@@ -116,7 +116,7 @@ func inSet(toks []token, i int) bool {
 	return false
 }
 
-// side is the table and column beside the '=' at i, or "?" for a value; anything more than that is nothing.
+// side is the table and column next to the '=' at i, or "?" for a value; anything longer is empty.
 func side(toks []token, i, d int) (s [2]string) {
 	near, dot, far, next := at(toks, i+d), at(toks, i+2*d), at(toks, i+3*d), at(toks, i+4*d)
 	ends := func(t token, j int) bool {

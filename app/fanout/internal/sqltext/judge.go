@@ -113,8 +113,7 @@ func (c *judge) sends() bool {
 	return !c.f.Query.Empty() && c.s.Without != "insert select" && c.needsSending()
 }
 
-// needsSending reports whether the rows of an INSERT ... SELECT, or what becomes of them, depend on more than the rows that
-// it reads.
+// needsSending reports whether the result of an INSERT ... SELECT depends on more than the rows that it reads.
 func (c *judge) needsSending() bool {
 	m := &c.query
 	if m.unsafe != "" || m.unknown != "" || m.sysvar != "" || m.sequenced || m.skips || m.limits > 0 || m.ordered != "" || m.bareGroup || m.merged || m.extreme {
@@ -216,7 +215,7 @@ func (c *judge) autoIndex() int {
 	return c.place(c.t.Auto)
 }
 
-// madeOmitted are the columns with defaults that each server would make by itself, and for which an INSERT gives no value.
+// madeOmitted are the columns with defaults that each server would compute alone, and for which an INSERT gives no value.
 func (c *judge) madeOmitted() (list []Column) {
 	if c.t == nil || !c.Inserts() {
 		return nil
@@ -261,7 +260,7 @@ func (c *judge) stringExtreme(m *marks) bool {
 
 var textTypes = set("char varchar tinytext text mediumtext longtext enum set json")
 
-// picks reports whether WHERE names one row by a unique key, if its values are of the key's own kind.
+// picks reports whether WHERE names one row by a unique key, if its values have the key's own kind.
 func (c *judge) picks() bool {
 	if c.t == nil || len(c.Equals) == 0 {
 		return c.t == nil && len(c.Equals) > 0 && c.s.Lenient
@@ -300,8 +299,7 @@ func meet(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
-// meets counts the unique keys beside the primary one by which a row that an upsert gives may meet another one. The primary key
-// is always the first that the servers look at.
+// meets counts the unique keys by which an upsert's row may meet another one, without the primary key, which servers check first.
 func (c *judge) meets() int {
 	n := 0
 	for _, k := range c.t.Keys {

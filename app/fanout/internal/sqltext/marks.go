@@ -19,7 +19,7 @@ type marks struct {
 	extremes   []string
 	merged     bool // UNION, DISTINCT, GROUP BY: of equal values one is shown
 	joins      bool
-	bareGroup  bool // GROUP BY beside columns that it does not name
+	bareGroup  bool // GROUP BY with columns that it does not name
 	strange    string
 	sequenced  bool // NEXT VALUE FOR
 	setsLastID bool // LAST_INSERT_ID(value)

@@ -18,7 +18,7 @@ const (
 // String is the outcome in a word or two.
 func (o Outcome) String() string { return [...]string{"exact", "made exact", "refused"}[o] }
 
-// How says how a statement is made exact. Several may hold.
+// How is how a statement is made exact. Several may apply.
 type How uint16
 
 // The ways.
@@ -52,7 +52,7 @@ type Verdict struct {
 	Outcome Outcome
 	How     How
 	Rules   []*Rule  // that apply, the one that refuses alone
-	Reason  string   // for Refuses: a sentence that says what to write instead
+	Reason  string   // for Refuses: a sentence with what to write instead
 	Unknown string   // the table that made it so, where that is not in the schema
 	Far     []string // tables of other databases that it reads, as written: they must be the same on all replicas
 	Assumed []string // tables that are not in the schema, without which the outcome was found
@@ -67,8 +67,8 @@ func Rules() []Rule { return slices.Clone(rules) }
 func yes(ok bool) (string, bool)                { return "", ok }
 func call(name string) (detail string, ok bool) { return name + "():", name != "" }
 
-// rules are tried in this order: those that refuse whatever the tables are, those that look at the tables, and those that
-// say how a statement is made exact. A statement that no rule refuses or makes exact is exact as it is, under gap locks.
+// rules are tried in this order: those that refuse for any tables, those that depend on the tables, and those that make a statement exact.
+// A statement that no rule refuses or makes exact is exact as it is, under gap locks.
 var rules = []Rule{
 	{Name: "unreadable", Kind: "a write whose form is not known", Outcome: Refuses,
 		Why: "what it does can't be told for sure", Instead: "write it as INSERT, REPLACE, UPDATE or DELETE in the plain form",

@@ -172,8 +172,7 @@ func (s *scanner) skipTo(end string) bool {
 	return true
 }
 
-// quoteEnd returns the position after the quoted text that begins here. Doubled quotes stay inside; a backslash escapes
-// except in backticks.
+// quoteEnd returns the position after the quoted text. Doubled quotes stay inside; a backslash escapes except in backticks.
 func (s *scanner) quoteEnd(quote byte) int {
 	for i := s.pos + 1; i < len(s.text); i++ {
 		switch {

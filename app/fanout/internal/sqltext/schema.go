@@ -15,7 +15,7 @@ type Schema struct {
 	// MariaDB says that the servers are of that engine. After a query of a partitioned table whose range can't be, such as BETWEEN 2 AND 1, it
 	// may find no rows in that table for the next statement (10.11).
 	MariaDB bool
-	// Swallows says that the servers are a MySQL that changes rows along foreign keys by itself (innodb_native_foreign_keys=OFF) and, up to 9.7, reports
+	// Swallows says that the servers are a MySQL that changes rows along foreign keys above InnoDB (innodb_native_foreign_keys=OFF) and, up to 9.7, reports
 	// success where a lock was in the way of that.
 	Swallows bool
 	// Lenient takes tables that are not here to have nothing special; else a write to one is refused.
@@ -133,7 +133,7 @@ func (s *Schema) AddTable(text string) error {
 	return nil
 }
 
-// options reads what stands behind the columns, and returns the table's character set.
+// options reads the text after the columns, and returns the table's character set.
 func (t *Table) options(toks []token) (charset string) {
 	for i, o := range toks {
 		value := at(toks, i+1)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// findTables returns the tables that the statement names: what stands behind FROM, JOIN, INTO, UPDATE, TABLE and the
-// commas of a FROM list. Names of common table expressions are left out. far are those that were written with their database.
+// findTables returns the tables that the statement names, after FROM, JOIN, INTO, UPDATE, TABLE and the commas of a FROM list, without
+// names of common table expressions. far are those that were written with their database.
 func findTables(toks []token) (names []string, far []farTable) {
 	ctes := map[string]bool{}
 	for i, t := range toks {
@@ -30,8 +30,7 @@ type farTable struct {
 	pos, end       int    // where they stand in the text
 }
 
-// columnOf tells the FROM of EXTRACT(x FROM y), TRIM(x FROM y) and the UPDATE of FOR UPDATE and ON DUPLICATE KEY UPDATE
-// from those that name tables.
+// columnOf: the FROM of EXTRACT or TRIM, or the UPDATE of FOR UPDATE or ON DUPLICATE KEY UPDATE, which name no tables.
 func columnOf(toks []token, i int) bool {
 	switch toks[i].text {
 	case "UPDATE":

@@ -23,7 +23,7 @@ func (st *Statement) with(s *Schema) *judge {
 	return &judge{Statement: st, s: s, f: &st.Form, t: s.Tables[st.Form.Table]}
 }
 
-// IDs says which rows of an INSERT have an id of their own. A row has none where it is NULL or zero: then the server numbers it.
+// IDs is which rows of an INSERT have an id of their own. A row whose id is NULL or zero has none: then the server numbers it.
 type IDs uint8
 
 // Which rows have one.
@@ -34,8 +34,7 @@ const (
 	DoubtfulIDs // a value may become zero on its way into the column
 )
 
-// GivenIDs says which rows have an id, with these arguments, where LAST_INSERT_ID() is lastID. Rows of a query are taken to have all one:
-// the first replica is asked about them (AskIDs).
+// GivenIDs is which rows have an id, with these arguments and LAST_INSERT_ID(). Rows of a query are asked about (AskIDs).
 func (st *Statement) GivenIDs(s *Schema, args []driver.NamedValue, lastID int64) IDs {
 	c := st.with(s)
 	i := c.autoIndex()
@@ -57,7 +56,7 @@ func (st *Statement) GivenIDs(s *Schema, args []driver.NamedValue, lastID int64)
 	return AllIDs
 }
 
-// rowID says whether a row has an id at i.
+// rowID: a row has an id at i.
 func (c *judge) rowID(row []Value, i int, args []driver.NamedValue, lastID int64) IDs {
 	if i >= len(row) {
 		return NoIDs
@@ -85,7 +84,7 @@ func (c *judge) rowID(row []Value, i int, args []driver.NamedValue, lastID int64
 		return NoIDs
 	case int64:
 		switch {
-		case n < 0 && c.t.Column(c.t.Auto).Unsigned: // zero, where the server is told to take it
+		case n < 0 && c.t.Column(c.t.Auto).Unsigned: // zero, if a setting makes the server take it
 			return DoubtfulIDs
 		case n == 0:
 			return NoIDs

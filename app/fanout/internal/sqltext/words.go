@@ -34,12 +34,12 @@ var (
 	// firstFuncs belong to a session or its locks: their place is the first replica.
 	firstFuncs = set("LAST_INSERT_ID GET_LOCK RELEASE_LOCK RELEASE_ALL_LOCKS IS_FREE_LOCK IS_USED_LOCK CONNECTION_ID")
 
-	// lastFuncs ask for the statement before.
+	// lastFuncs depend on the statement before.
 	lastFuncs = set("FOUND_ROWS ROW_COUNT")
 
 	sequenceFuncs = set("NEXTVAL LASTVAL SETVAL")
 
-	// unsafeFuncs give another value on every server, or at every call; the text says what to write instead.
+	// unsafeFuncs give another value on every server, or at every call; the text suggests what to write instead.
 	unsafeFuncs = eachWord(map[string]string{
 		"draw the number in the app and pass it":            "RAND",
 		"make the UUID in the app and pass it":              "UUID UUID_V4 UUID_V7",
@@ -109,7 +109,7 @@ var (
 // steady reports whether a name may stand before '(' in a write or in a query without a thought.
 func steady(name string) bool { return beforeParens[name] || pureFuncs[name] || timeWords[name] }
 
-// eachWord is, by word, what is said of several.
+// eachWord maps each word of a list to the list's text.
 func eachWord(said map[string]string) map[string]string {
 	by := map[string]string{}
 	for text, words := range said {
