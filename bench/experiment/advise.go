@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 )
 
 // Host is a machine as advice sees it.
@@ -47,10 +46,9 @@ type Prediction struct {
 	Utilisation []float64 `json:"utilisation"`
 }
 
-// Workload is the closed load of a round: how many users, and how long each waits between two hits.
+// Workload is the closed load of a round: how many users there are.
 type Workload struct {
 	Users int
-	Think time.Duration
 	// MeasuredOn is the placement of the round that the demands are from.
 	MeasuredOn Placement
 }
@@ -193,7 +191,7 @@ const schweitzerSteps = 100
 // (c-1)/c of its demand (Seidmann).
 func throughput(hosts []Host, perHost []float64, load Workload) float64 {
 	n := float64(max(1, load.Users))
-	delay := load.Think.Seconds()
+	delay := 0.0
 	demand, queue := make([]float64, len(hosts)), make([]float64, len(hosts))
 	for h, d := range perHost {
 		cores := math.Max(1, hosts[h].Cores)

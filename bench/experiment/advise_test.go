@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"isukit/bench/experiment"
 )
@@ -157,8 +156,8 @@ func TestAdviceRanks(t *testing.T) {
 			demands[r] = experiment.Demand{Role: role, CPUSecondsPerHit: measured[r] * math.Exp(0.10*rnd.NormFloat64())}
 		}
 		demands[0].Calls, demands[1].Calls, demands[2].Calls = []string{"web"}, []string{"db"}, []string{"db"}
-		demands[3].WorkingSetBytes = int64(a.need * (1 << 30))
-		load := experiment.Workload{MeasuredOn: seen, Users: a.users, Think: time.Duration(a.think * float64(time.Second))}
+		demands[3].WorkingSetBytes = int64(a.need * (1 << 30)) // it fits into the host that it was measured on
+		load := experiment.Workload{MeasuredOn: seen, Users: a.users}
 		ranked, _ := experiment.Advise(finalHosts, demands, placements, load)
 		if real[ranked[0].Placement.Name] >= 0.999*best {
 			first++

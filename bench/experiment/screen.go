@@ -22,6 +22,7 @@ type Screen struct {
 	first   []int8
 	current *pair
 	trials  []Trial
+	beside  []Trial // that are no part of the plan
 	x       [][]float64
 	d       []float64
 	off     []bool // quarantined
@@ -95,6 +96,11 @@ func (s *Screen) Add(value float64, failed bool) error {
 		s.pairDone(p, value)
 	}
 	return nil
+}
+
+// Saw takes a round beside the plan: it says who makes rounds fail, and nothing else.
+func (s *Screen) Saw(on []bool, failed bool) {
+	s.beside = append(s.beside, Trial{On: on, Failed: failed})
 }
 
 // pairDone keeps the difference of a whole pair.

@@ -80,6 +80,25 @@ func TestScreenClaimsNothing(t *testing.T) {
 	}
 }
 
+// TestScreenOfTheFewestRounds holds that a clear effect is named with as few pairs as MinPairs says, and nothing is claimed with one less.
+func TestScreenOfTheFewestRounds(t *testing.T) {
+	for _, k := range []int{1, 3, 12, 16, 48} {
+		for less := range 2 {
+			rnd := rand.New(rand.NewPCG(uint64(k), 17))
+			w := null(k, 0)
+			w.effects[k/2] = math.Log(0.5)
+			v := w.play(t, 2*(experiment.MinPairs(k)-less), noise.Calm, rnd).Verdict()
+			want, promised := experiment.Hurts, 0.5
+			if less == 1 {
+				want, promised = experiment.Unknown, 0
+			}
+			if got := v.Factors[k/2].Effect; got != want || v.Proves != (less == 0) || v.SmallestRatio < promised {
+				t.Errorf("%d tunings, %d pairs: %s, proves %t, smallest %.2f, want %s", k, v.Pairs, got, v.Proves, v.SmallestRatio, want)
+			}
+		}
+	}
+}
+
 // TestScreenNamesWhatFails plants a tuning that makes 1 of 4 rounds fail, and rounds that fail by themselves.
 func TestScreenNamesWhatFails(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(6, 13))

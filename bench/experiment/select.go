@@ -234,8 +234,6 @@ func studentQuantile(p float64, degrees int) float64 {
 	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(max(1, degrees))}.Quantile(p)
 }
 
-func normalQuantile(p float64) float64 { return distuv.UnitNormal.Quantile(p) }
-
 func column(x [][]float64, j int) []float64 {
 	c := make([]float64, len(x))
 	for i := range x {

@@ -66,17 +66,20 @@ type duel struct {
 	confirming bool
 }
 
-// LeastSearch is how many rounds a search takes at least.
-const LeastSearch = 4 * MinPairs
+// A search takes LeastSearch rounds at least, of which leastConfirm pairs confirm.
+const (
+	LeastSearch  = 4 * leastConfirm
+	leastConfirm = 6
+)
 
 // NewTuner plans a search of at most budget rounds that begins with the baseline; a fifth of them, 6 to 10 pairs, is kept back.
 func NewTuner(space Space, base Config, budget int, seed uint64) (*Tuner, error) {
-	confirm := max(MinPairs, min(10, budget/10))
+	confirm := max(leastConfirm, min(10, budget/10))
 	if len(space.Advice) == 0 || len(base.On) != space.Tunings || len(base.Sizes) != space.Sizes {
 		return nil, fmt.Errorf("the baseline has %d tunings and %d sizes, the space %d and %d, and %d placements", len(base.On), len(base.Sizes), space.Tunings, space.Sizes, len(space.Advice))
 	}
 	if budget < LeastSearch {
-		return nil, fmt.Errorf("%d rounds: a search takes at least %d, %d of them to confirm what it finds", budget, LeastSearch, 2*MinPairs)
+		return nil, fmt.Errorf("%d rounds: a search takes at least %d, %d of them to confirm what it finds", budget, LeastSearch, 2*leastConfirm)
 	}
 	t := &Tuner{space: space, base: base, budget: budget, explore: budget - 2*confirm, confirm: confirm, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0xa0707)), incumbent: base}
 	t.model = newModel(space)
@@ -112,7 +115,7 @@ func (t *Tuner) plan() bool {
 // are left.
 func (t *Tuner) chooseFinal() {
 	best := t.best()
-	again := t.broken && !best.Equal(*t.chosen) && t.budget-len(t.trials) >= 2*MinPairs
+	again := t.broken && !best.Equal(*t.chosen) && t.budget-len(t.trials) >= 2*leastConfirm
 	if t.chosen == nil || again {
 		t.chosen, t.broken, t.ratios = &best, false, nil
 	}

@@ -54,14 +54,17 @@ type ScreenVerdict struct {
 	Suspects []int `json:"suspects"`
 }
 
-// MinPairs is how many pairs a verdict needs: with five, even the clearest outcome has a chance of 1 in 16.
-const MinPairs = 6
+// MinPairs is how many pairs a verdict on k factors needs: with fewer, chance alone makes one of them look like the clearest effect in more
+// than the cases that are allowed.
+func MinPairs(k int) int {
+	return 1 + int(math.Log2(2*float64(max(1, k))/entry))
+}
 
 // Verdict judges what there is so far.
 func (s *Screen) Verdict() ScreenVerdict {
 	k := len(s.factors)
-	v := ScreenVerdict{Rounds: len(s.trials), Pairs: len(s.d), Failed: countFailed(s.trials), Proves: len(s.d) >= MinPairs,
-		Factors: make([]FactorVerdict, k), Suspicion: Suspect(k, s.trials)}
+	v := ScreenVerdict{Rounds: len(s.trials), Pairs: len(s.d), Failed: countFailed(s.trials), Proves: len(s.d) >= MinPairs(k),
+		Factors: make([]FactorVerdict, k), Suspicion: Suspect(k, slices.Concat(s.trials, s.beside))}
 	ridge := s.ridge()
 	for j, name := range s.factors {
 		v.Factors[j] = FactorVerdict{Name: name, Effect: Unknown, Ratio: math.Exp(ridge[j]), Fails: v.Suspicion.Each[j]}
@@ -128,10 +131,10 @@ func (s *Screen) ridge() []float64 {
 // Smallest is the smallest effect, as a ratio above 1, that a screen of k factors shows in 4 of 5 cases with that many pairs whose
 // log differences have the standard deviation sd; 0 where there are too few pairs.
 func Smallest(sd float64, pairs, k int) float64 {
-	if pairs < MinPairs || k < 1 {
+	if pairs < MinPairs(k) {
 		return 0
 	}
-	return math.Exp(sd / math.Sqrt(float64(pairs)) * (normalQuantile(1-alpha/2/float64(k)) + normalQuantile(0.8)))
+	return math.Exp(sd / math.Sqrt(float64(pairs)) * (studentQuantile(1-alpha/2/float64(k), pairs-1) + studentQuantile(0.8, pairs-1)))
 }
 
 func boolInt(b bool) int {

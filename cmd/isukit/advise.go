@@ -74,13 +74,14 @@ func runAdvise(ctx context.Context, o adviseOptions, query string, s streams) (e
 	if err != nil {
 		return err
 	}
+	say := ui.SayTo(s.err, o.quiet)
 	if o.run {
-		err = o.play(ctx, a, r, s)
+		err = o.play(ctx, a, r, say)
 	}
 	if o.asJSON {
 		return errors.Join(err, ui.PrintJSON(s.out, a))
 	}
-	return errors.Join(err, showPage(a.Page(), filepath.Join(o.results, "advise-"+r.ID), o.quiet, s))
+	return errors.Join(err, showPage(a.Page(), filepath.Join(o.results, "advise-"+r.ID), say, s))
 }
 
 // app is the app of a round: a project's, or the portal on a topology.
@@ -107,19 +108,19 @@ func (o adviseOptions) app(r *result.Round) (session.App, error) {
 	return session.OfProject(p, t), nil
 }
 
-func showPage(p report.Page, name string, quiet bool, s streams) error {
+func showPage(p report.Page, name string, say func(string, ...any), s streams) error {
 	file := name + ".html"
 	var b bytes.Buffer
 	err := p.HTML(&b)
 	if err == nil {
 		err = os.WriteFile(file, b.Bytes(), 0o644)
 	}
-	ui.SayTo(s.err, quiet)("as a page: %s", file)
+	say("as a page: %s", file)
 	return errors.Join(ui.PrintPage(s.out, p), err)
 }
 
 // play plays the best placements with users that grow until a host is the limit.
-func (o adviseOptions) play(ctx context.Context, a *session.Advice, like *result.Round, s streams) (err error) {
+func (o adviseOptions) play(ctx context.Context, a *session.Advice, like *result.Round, say func(string, ...any)) (err error) {
 	args, err := splitArgs(o.round)
 	if err == nil {
 		args = append([]string{"--duration", fmt.Sprintf("%gs", like.LoadSeconds)}, args...)
@@ -136,7 +137,7 @@ func (o adviseOptions) play(ctx context.Context, a *session.Advice, like *result
 	if j.Isukit, err = os.Executable(); err != nil {
 		return err
 	}
-	j.Say = ui.SayTo(s.err, o.quiet)
+	j.Say = say
 	j.Common = append(args, "--quiet", "--json", "--results", o.results, "--state-dir", o.stateDir)
 	return a.Run(ctx, j, o.rounds, uint64(like.StartedAt.UnixNano()))
 }

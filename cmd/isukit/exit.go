@@ -48,24 +48,24 @@ func exitCode(w io.Writer, err error) int {
 	case e.interrupted:
 		fmt.Fprintln(w, "isukit: interrupted")
 	}
-	if len(e.rest) == 0 {
-		return e.code
+	if len(e.rest) > 0 {
+		err = errors.Join(e.rest...)
+		c := &ui.Error{Code: ui.ExitFailed}
+		errors.As(err, &c)
+		fmt.Fprintf(w, "isukit: error: %s\n", err)
+		e.hint, e.code = cmp.Or(c.Hint, ui.KnownHint(err), e.hint), cmp.Or(e.code, c.Code)
 	}
-	err = errors.Join(e.rest...)
-	c := &ui.Error{Code: ui.ExitFailed}
-	errors.As(err, &c)
-	fmt.Fprintf(w, "isukit: error: %s\n", err)
-	if hint := cmp.Or(c.Hint, ui.KnownHint(err)); hint != "" {
-		fmt.Fprintf(w, "isukit: hint: %s\n", hint)
+	if e.hint != "" {
+		fmt.Fprintf(w, "isukit: hint: %s\n", e.hint)
 	}
-	return cmp.Or(e.code, c.Code)
+	return e.code
 }
 
 // ending is how a command ended: interrupted, with a failed round, or with errors to print.
 type ending struct {
 	code        int
 	interrupted bool
-	left        string // what an interruption left
+	left, hint  string // what an interruption left, and how to go on
 	rest        []error
 }
 
@@ -74,7 +74,7 @@ func (e *ending) add(err error) {
 	case errors.Is(err, ui.ErrRoundFailed), errors.Is(err, ui.ErrCheckFailed):
 		e.code = ui.ExitRound
 	case errors.Is(err, context.Canceled):
-		e.code, e.interrupted = ui.ExitFailed, true
+		e.code, e.interrupted, e.hint = ui.ExitFailed, true, cmp.Or(e.hint, ui.HintOf(err, ""))
 		var a *infra.ApplyError
 		if errors.As(err, &a) && a.Err != nil {
 			e.rest = append(e.rest, fmt.Errorf("%s: %w", a.Left, a.Err))

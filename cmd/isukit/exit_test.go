@@ -30,6 +30,7 @@ func TestExitCode(t *testing.T) {
 		{ui.ErrCheckFailed, ui.ExitRound, ""},
 		{errors.Join(ui.ErrRoundFailed, left), ui.ExitRound, "isukit: error: stop db-1: no such process\n"},
 		{fmt.Errorf("start: %w", context.Canceled), ui.ExitFailed, "isukit: interrupted; all started processes were stopped and removed\n"},
+		{ui.Hinted(context.Canceled, "go on"), ui.ExitFailed, "isukit: interrupted; all started processes were stopped and removed\nisukit: hint: go on\n"},
 		{fmt.Errorf("%w: %w", context.Canceled, left), ui.ExitFailed, "isukit: interrupted; all started processes were stopped and removed\n"},
 		{errors.Join(errors.Join(fmt.Errorf("start: %w", context.Canceled), nil), left), ui.ExitFailed, "isukit: interrupted\nisukit: error: stop db-1: no such process\n"},
 		{&infra.ApplyError{Reason: context.Canceled, Left: "topology final-1 was restored and is running"}, ui.ExitFailed, "isukit: interrupted; topology final-1 was restored and is running\n"},

@@ -3,6 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,8 +19,10 @@ import (
 	"isukit/bench/compare"
 	"isukit/bench/experiment"
 	"isukit/bench/report"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/session"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/topology"
 )
 
 type screenOptions struct {
@@ -156,8 +161,31 @@ func (o *screenOptions) check(names []string, rounds int, say func(string, ...an
 		o.Rounds = rounds
 	}
 	o.Metric = o.metrics[0]
-	o.Dir, err = os.Getwd()
+	if o.Of, err = o.playedOn(); err == nil {
+		o.Dir, err = os.Getwd()
+	}
 	return err
+}
+
+// playedOn is a digest of the files that rounds are played by: the project's or the topology, and the tunings.
+func (o *screenOptions) playedOn() (string, error) {
+	sum := sha256.New()
+	p, file, err := projectOf(o.Round)
+	if p != nil {
+		text, readErr := os.ReadFile(file)
+		sum.Write(text)
+		err = readErr
+	} else if err == nil {
+		var top *topology.Topology
+		if top, err = o.topology(); err == nil {
+			err = json.NewEncoder(sum).Encode(top)
+		}
+	}
+	for _, f := range o.Factors {
+		tunings, findErr := round.FindTunings(f.Names, o.AcceptRisk)
+		err = errors.Join(err, findErr, json.NewEncoder(sum).Encode(tunings))
+	}
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // open prepares a journal for playing, once its plan is known.
@@ -165,7 +193,13 @@ func (o *screenOptions) open(journal *session.Journal, say func(string, ...any))
 	if dir, err := os.Getwd(); err == nil && dir != o.Dir {
 		return ui.UsageError(fmt.Errorf("it was started in %s", o.Dir), "cd "+shellWord(o.Dir))
 	}
-	journal.Say = say
+	journal.Say, journal.Check = say, func() error {
+		if of, err := o.playedOn(); err != nil || of != o.Of {
+			return ui.UsageError(errors.Join(errors.New("the project file, the topology or a tuning has changed since these rounds began: new rounds would not be comparable"), err),
+				"restore the file, or start from the beginning")
+		}
+		return nil
+	}
 	journal.Common = slices.Concat(o.Round, []string{"--quiet", "--json", "--results", o.results, "--state-dir", o.stateDir})
 	journal.Isukit, err = os.Executable()
 	return err
@@ -206,7 +240,7 @@ func (o screenOptions) play(ctx context.Context, kind string, journal *session.J
 	case o.asJSON:
 		return errors.Join(err, ui.PrintJSON(s.out, r))
 	}
-	return errors.Join(err, showPage(page, strings.TrimSuffix(journal.Path, ".jsonl"), o.quiet, s))
+	return errors.Join(err, showPage(page, strings.TrimSuffix(journal.Path, ".jsonl"), say, s))
 }
 
 // screened plays the remaining rounds of a screen.

@@ -19,9 +19,13 @@ import (
 func TestProjectScreen(t *testing.T) {
 	t.Parallel()
 	s := newTunableProject(t)
-	for name, setting := range map[string]string{"idle": "net_retry_count = 11", "calm": "slow_launch_time = 3"} {
-		write(t, filepath.Join(s.dir, name+".cnf"), "# Tuning mysql/"+name+": it does nothing\n[mysqld]\n# nothing depends on it here; since mariadb 5.1, mysql 5.1; restart: no; risk: low\n"+setting+"\n")
+	nothing := func(name, setting string) string {
+		text := "# Tuning mysql/" + name + ": it does nothing\n[mysqld]\n# nothing depends on it here; since mariadb 5.1, mysql 5.1; restart: no; risk: low\n" + setting + "\n"
+		write(t, filepath.Join(s.dir, name+".cnf"), text)
+		return text
 	}
+	nothing("idle", "net_retry_count = 11")
+	calm := nothing("calm", "slow_launch_time = 3")
 	first := isukitCommand(t, s.dir, s.state, "screen", "./idle.cnf,./costly.cnf,./calm.cnf", "--rounds", "16", "--seed", "5")
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
@@ -50,6 +54,11 @@ func TestProjectScreen(t *testing.T) {
 		_ = running.Wait() // it was stopped
 		if end == os.Interrupt {
 			s.wantTuned(t, "after Ctrl-C", false)
+			write(t, filepath.Join(s.dir, "calm.cnf"), strings.Replace(calm, "= 3", "= 4", 1))
+			if out := s.isukit(t, ui.ExitUsage, "screen", "resume"); !strings.Contains(out, "has changed since these rounds began") {
+				t.Errorf("a resume with another tuning: %s", out)
+			}
+			write(t, filepath.Join(s.dir, "calm.cnf"), calm)
 			running = isukitCommand(t, s.dir, s.state, "screen", "resume")
 			if err := running.Start(); err != nil {
 				t.Fatal(err)

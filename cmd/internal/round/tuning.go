@@ -134,6 +134,9 @@ func TakenBack(report tune.Report) string {
 	return strings.Join(names, ", ")
 }
 
+// TuningWarning begins each warning of a round about a tuning that was not applied; its name follows.
+const TuningWarning = "tuning "
+
 // fill tells the record what it ran with, and what of that is not in effect.
 func (t *tunedRound) fill(ctx context.Context, r *result.Round) error {
 	all, err := t.sub.Tunings(ctx)
@@ -143,14 +146,17 @@ func (t *tunedRound) fill(ctx context.Context, r *result.Round) error {
 		}
 	}
 	slices.Sort(all)
-	if all = slices.Compact(all); len(all) == 0 {
-		return err
+	if all = slices.Compact(all); len(all) > 0 {
+		r.Facts = append(r.Facts, result.Fact{Key: "tunings", Value: strings.Join(all, ", ")})
 	}
-	r.Facts = append(r.Facts, result.Fact{Key: "tunings", Value: strings.Join(all, ", ")})
 	for _, o := range t.report {
 		switch o.Did {
 		case tune.Refused:
-			r.Warnings = append(r.Warnings, fmt.Sprintf("tuning %s: %s of %s was not applied: %s", o.Tuning, ui.OrDash(o.Key), ui.OrDash(o.Target), o.Reason))
+			what := o.Tuning
+			if o.Key != "" {
+				what += fmt.Sprintf(": %s of %s", o.Key, o.Target)
+			}
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s%s was not applied: %s", TuningWarning, what, o.Reason))
 		case tune.NeedsYou:
 			r.Warnings = append(r.Warnings, fmt.Sprintf("tunings of %s are not in effect: %s", o.Target, o.Reason))
 		}

@@ -46,6 +46,7 @@ type App struct {
 	roles        []string
 	with         map[string]string // the role whose hosts a role shares
 	several      map[string]bool   // roles whose work several hosts may share
+	data         map[string]bool   // roles that are databases
 	calls, today map[string][]string
 	hosts        []string
 	check        func(round.Placing) error
@@ -54,7 +55,7 @@ type App struct {
 
 // OfTopology is the portal on the hosts of a topology.
 func OfTopology(base *topology.Topology) App {
-	a := App{several: map[string]bool{"web": true}, calls: map[string][]string{"proxy": {"web"}, "web": {"db"}, "api": {"db"}}, today: round.PlacedOn(base), base: base}
+	a := App{several: map[string]bool{"web": true}, data: map[string]bool{"db": true}, calls: map[string][]string{"proxy": {"web"}, "web": {"db"}, "api": {"db"}}, today: round.PlacedOn(base), base: base}
 	for _, role := range topology.Roles() {
 		a.roles = append(a.roles, string(role))
 	}
@@ -67,7 +68,7 @@ func OfTopology(base *topology.Topology) App {
 
 // OfProject is a project's app, of which today is the topology that a round ran on. Several hosts share the work of roles that a proxy passes to.
 func OfProject(p *project.Project, today project.Placement) App {
-	a := App{with: map[string]string{}, several: map[string]bool{}, calls: map[string][]string{}, today: today.Hosts}
+	a := App{with: map[string]string{}, several: map[string]bool{}, data: map[string]bool{}, calls: map[string][]string{}, today: today.Hosts}
 	for _, h := range p.Hosts {
 		a.hosts = append(a.hosts, h.Name)
 	}
@@ -75,6 +76,7 @@ func OfProject(p *project.Project, today project.Placement) App {
 		if len(today.Hosts[o.Name]) == 0 {
 			continue
 		}
+		a.data[o.Name] = o.MySQL != nil
 		if a.calls[o.Name] = p.Uses(o); o.With != "" {
 			a.with[o.Name] = o.With
 		} else {
@@ -221,7 +223,9 @@ func (a App) demandsOf(rounds ...*result.Round) (demands []experiment.Demand) {
 				}
 			}
 		}
-		d.CPUSecondsPerHit = cpu / float64(hits)
+		if d.CPUSecondsPerHit = cpu / float64(hits); a.data[role] {
+			d.WorkingSetBytes = d.MemoryBytes // what it kept in memory, of all that it has
+		}
 		demands = append(demands, d)
 	}
 	return demands

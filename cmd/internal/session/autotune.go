@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"isukit/bench/compare"
 	"isukit/bench/experiment"
@@ -145,11 +144,11 @@ func (a *Autotune) Run(ctx context.Context) (*TuneResult, error) {
 		return nil, err
 	}
 	each := a.buy(0)
-	if a.out.Planned < experiment.LeastSearch {
-		return nil, ui.UsageError(fmt.Errorf("%d rounds are too few: a search needs at least %d", a.out.Planned, experiment.LeastSearch), "give a larger --budget or more --rounds")
+	if err := a.enough(experiment.LeastSearch, 2*experiment.LeastSearch, each); err != nil {
+		return nil, err
 	}
 	a.Say("plan: %d tunings, %d sizes, %d placements; %d rounds, including confirmation, seed %d; about %s", len(a.factors), len(a.Plan.Sizes), max(1, len(a.Plan.Places)),
-		a.out.Planned, a.Seed, ui.ShortTime((time.Duration(a.out.Planned) * each).Round(time.Second)))
+		a.out.Planned, a.Seed, duration(a.out.Planned, each))
 	base := experiment.Config{On: make([]bool, len(a.factors)), Sizes: make([]int, len(a.Plan.Sizes))}
 	space := experiment.Space{Advice: []float64{0}, Tunings: len(a.factors), Sizes: len(a.Plan.Sizes)}
 	out := &TuneResult{Journal: a.Journal.Path, Metric: a.Metric, Seed: a.Seed, Planned: a.out.Planned, Dropped: a.out.Dropped, Tunings: a.names()}

@@ -30,12 +30,15 @@ type Journal struct {
 	Isukit string
 	Common []string
 	Say    func(format string, args ...any)
+	// Check, if set, says before the first round that this session plays why it would not be like those of earlier ones.
+	Check func() error
 
 	// Played are the rounds of every session so far.
 	Played []Played
 
 	file  *os.File
-	past  []line // rounds of earlier sessions that were not asked for yet
+	lock  *os.File // the directory of the results: one experiment at a time
+	past  []line   // rounds of earlier sessions that were not asked for yet
 	spent time.Duration
 }
 
@@ -75,12 +78,14 @@ func NewJournal(results, kind string, plan any) (*Journal, error) {
 	if err := os.MkdirAll(results, 0o755); err != nil {
 		return nil, fmt.Errorf("start a %s: %w", kind, err)
 	}
-	path := filepath.Join(results, kind+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".jsonl")
-	j := &Journal{Path: path, Results: results}
-	if j.file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o644); err != nil {
-		return nil, fmt.Errorf("start a %s: %w", kind, err)
+	j := &Journal{Path: filepath.Join(results, kind+"-"+time.Now().UTC().Format("20060102T150405.000Z")+".jsonl"), Results: results}
+	if err = j.alone(); err == nil {
+		j.file, err = os.OpenFile(j.Path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o644)
 	}
-	if err := errors.Join(j.lock(), j.write(line{Kind: kind, Plan: text})); err != nil {
+	if err == nil {
+		err = j.write(line{Kind: kind, Plan: text})
+	}
+	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
@@ -101,7 +106,7 @@ func OpenJournal(ctx context.Context, path, results, kind string, plan any, say 
 	if j.file, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0); err != nil {
 		return nil, ui.UsageError(err, "isukit "+kind+" resume FILE")
 	}
-	if err = j.lock(); err == nil {
+	if err = j.alone(); err == nil {
 		err = j.read(ctx, kind, plan)
 	}
 	if err != nil {
@@ -110,11 +115,14 @@ func OpenJournal(ctx context.Context, path, results, kind string, plan any, say 
 	return j, nil
 }
 
-// lock keeps a second session off.
-func (j *Journal) lock() error {
-	err := proc.Flock(j.file, unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ui.Hinted(fmt.Errorf("%s is running already", j.Path), "wait until it ends, or stop it with Ctrl-C")
+// alone keeps a second experiment off, also another one: both would set tunings on the same servers.
+func (j *Journal) alone() (err error) {
+	dir := filepath.Dir(j.Path)
+	if j.lock, err = os.Open(dir); err != nil {
+		return err
+	}
+	if err = proc.Flock(j.lock, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return ui.Hinted(fmt.Errorf("another experiment that saves its rounds in %s is running", dir), "wait until it ends, or stop it with Ctrl-C")
 	}
 	return err
 }
@@ -190,7 +198,14 @@ func (j *Journal) write(l line) error {
 }
 
 // Close ends the session.
-func (j *Journal) Close() error { return proc.Unlock(j.file) }
+func (j *Journal) Close() (err error) {
+	for _, f := range []*os.File{j.file, j.lock} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	return err
+}
 
 func (j *Journal) Spent() time.Duration { return j.spent }
 
@@ -200,6 +215,10 @@ func (j *Journal) Play(ctx context.Context, stage string, args []string) (*resul
 	play := j.playOne
 	if replayed {
 		play = j.replay
+	} else if j.Check != nil {
+		if err := j.Check(); err != nil {
+			return nil, err
+		}
 	}
 	r, err := play(ctx, stage, args)
 	if err != nil && ctx.Err() == nil && !replayed {

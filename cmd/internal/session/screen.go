@@ -13,6 +13,7 @@ import (
 	"isukit/bench/compare"
 	"isukit/bench/experiment"
 	"isukit/bench/result"
+	"isukit/cmd/internal/round"
 	"isukit/cmd/internal/ui"
 )
 
@@ -29,8 +30,9 @@ type ScreenPlan struct {
 	AcceptRisk []string `json:"accept_risk,omitempty"`
 	// Round are arguments of isukit round for every round.
 	Round []string `json:"round"`
-	// Dir is the directory that the rounds are played in.
+	// Dir is the directory that the rounds are played in, Of a digest of what they are played on: the project's file or the topology, and the tunings.
 	Dir string `json:"dir"`
+	Of  string `json:"of"`
 }
 
 // ScreenResult is what a screen found, or what there is by now.
@@ -88,10 +90,9 @@ type Screen struct {
 
 // What a screen plays in addition to its fold-over pairs: equal rounds for the noise, known from enoughPairs, and pairs that confirm.
 const (
-	equalRounds   = 4
-	enoughPairs   = 6
-	confirmPairs  = compare.MinPairs
-	leastScreened = 12 // rounds, without which no pairs are kept back to confirm
+	equalRounds  = 4
+	enoughPairs  = 6
+	confirmPairs = compare.MinPairs
 )
 
 // hopedFor is the largest effect, as a ratio, that anybody hopes for.
@@ -112,24 +113,41 @@ func (s *Screen) Run(ctx context.Context) (*ScreenResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.plan(differences)
+	if err := s.plan(differences); err != nil {
+		return nil, err
+	}
 	screen, err := experiment.NewScreen(s.names(), s.out.Planned, s.Seed)
 	if err != nil {
-		return nil, ui.UsageError(err, "give a larger --budget or more --rounds")
+		return nil, err
 	}
 	err = s.screen(ctx, screen)
-	s.out.Verdict = screen.Verdict()
-	on := s.out.Verdict.Recommended()
-	for j, f := range s.factors {
-		if on[j] {
-			s.out.Recommended = append(s.out.Recommended, f.Names...)
-		}
-	}
+	confirmed := screen.Verdict().Recommended()
 	if err == nil && s.confirms() {
-		err = s.confirm(ctx, on)
+		err = s.confirm(ctx, screen, confirmed)
 	}
+	s.out.Verdict = screen.Verdict()
+	s.recommend(confirmed)
 	s.out.Finished = err == nil
 	return &s.out, err
+}
+
+// recommend names the tunings to keep, unless fresh pairs of what was confirmed speak against them.
+func (s *Screen) recommend(confirmed []bool) {
+	keep := s.out.Verdict.Recommended()
+	switch c := s.out.Confirmed; {
+	case c == nil:
+	case !slices.Equal(keep, confirmed):
+		s.out.Confirmed = nil
+		s.warn("the confirmation pairs changed what is recommended: nothing is confirmed")
+	case c.Verdict == compare.Worse:
+		s.warn("the recommended tunings together are worse than %s: nothing is recommended", c.Against)
+		keep = nil
+	}
+	for j, on := range keep {
+		if on {
+			s.out.Recommended = append(s.out.Recommended, s.factors[j].Names...)
+		}
+	}
 }
 
 func (s *Screen) names() []string {
@@ -193,19 +211,20 @@ func (s *Screen) noise(ctx context.Context, none *result.Round) ([]float64, erro
 	return differences, nil
 }
 
-// drop leaves out factors of which nothing was applied in a round with all of them.
+// drop leaves out factors of which nothing was applied in a round with all of them, and says why.
 func (s *Screen) drop(all *result.Round) {
 	applied := strings.Split(describe(all)["tunings"], ", ")
 	for _, f := range s.Factors {
-		if slices.ContainsFunc(f.Members, func(n string) bool { return slices.Contains(applied, n) }) {
+		dropped := !slices.ContainsFunc(f.Members, func(n string) bool { return slices.Contains(applied, n) })
+		if dropped {
+			s.out.Dropped = append(s.out.Dropped, f.Names...)
+			s.warn("%s is skipped: nothing of it can be applied here", f)
+		} else {
 			s.factors = append(s.factors, f)
-			continue
 		}
-		s.out.Dropped = append(s.out.Dropped, f.Names...)
-		s.warn("%s is skipped: it cannot be applied here", f)
 	}
 	for _, w := range all.Warnings {
-		if strings.HasPrefix(w, "tuning ") {
+		if strings.HasPrefix(w, round.TuningWarning) {
 			s.warn("%s", w)
 		}
 	}
@@ -249,7 +268,7 @@ func (s *Screen) buy(keptBack int) (each time.Duration) {
 	each = s.Journal.Spent() / time.Duration(max(1, len(s.Journal.Played)))
 	if s.Budget > 0 {
 		left := int((s.Budget - s.Journal.Spent()) / each)
-		if left >= leastScreened+keptBack {
+		if left >= s.least()+keptBack {
 			left -= keptBack
 		}
 		if s.Rounds == 0 || left < s.Rounds {
@@ -260,9 +279,12 @@ func (s *Screen) buy(keptBack int) (each time.Duration) {
 }
 
 // plan prints the rounds to play, and the smallest effect that they can show.
-func (s *Screen) plan(differences []float64) {
+func (s *Screen) plan(differences []float64) error {
 	each := s.buy(2 * confirmPairs)
 	k, pairs := len(s.factors), s.out.Planned/2
+	if err := s.enough(2, s.least()+2*confirmPairs, each); err != nil {
+		return err
+	}
 	s.out.PairSpread, s.out.PairsOfNoise = experiment.Spread(differences), len(differences)
 	text := fmt.Sprintf("plan: %d tunings, %d rounds in %d pairs, seed %d", k, 2*pairs, pairs, s.Seed)
 	rounds := 2 * pairs
@@ -270,11 +292,11 @@ func (s *Screen) plan(differences []float64) {
 		text += fmt.Sprintf("; then %d confirmation pairs", confirmPairs)
 		rounds += 2 * confirmPairs
 	}
-	s.Say("%s; about %s", text, ui.ShortTime((time.Duration(rounds) * each).Round(time.Second)))
+	s.Say("%s; about %s", text, duration(rounds, each))
 	smallest := experiment.Smallest(s.out.PairSpread, pairs, k)
 	if smallest == 0 {
-		s.warn("%d rounds only rank suspects; a verdict needs at least %d", 2*pairs, 2*experiment.MinPairs)
-		return
+		s.warn("%d rounds only rank suspects; a verdict on %d tunings needs at least %d, about %s", 2*pairs, k, s.least(), duration(s.least(), each))
+		return nil
 	}
 	s.Say("two equal rounds differ by %.1f %% (standard deviation, %d pairs): %d rounds show an effect of %.1f %% in 4 of 5 cases; a tuning that makes 1 of 4 rounds fail needs about 55 to 80",
 		100*s.out.PairSpread, len(differences), 2*pairs, 100*(smallest-1))
@@ -285,9 +307,26 @@ func (s *Screen) plan(differences []float64) {
 		}
 		s.warn("this plan only shows effects of %.0f %% and more, and most tunings have less: %s", 100*(smallest-1), hint)
 	}
+	return nil
 }
 
-func (s *Screen) confirms() bool { return s.out.Planned >= leastScreened }
+// enough refuses a plan of fewer than so many rounds, with the budget for a good one.
+func (s *Screen) enough(least, good int, each time.Duration) error {
+	if s.out.Planned >= least {
+		return nil
+	}
+	return ui.UsageError(fmt.Errorf("there are %d rounds, and at least %d are needed; a round takes about %s here", s.out.Planned, least, duration(1, each)),
+		fmt.Sprintf("--rounds %d, or --budget %s", good, duration(len(s.Journal.Played)+1+good, each)))
+}
+
+func duration(rounds int, each time.Duration) string {
+	return ui.ShortTime((time.Duration(rounds) * each).Round(time.Second))
+}
+
+// least is how many rounds in pairs a verdict needs. With fewer none are kept back to confirm.
+func (s *Screen) least() int { return 2 * experiment.MinPairs(len(s.factors)) }
+
+func (s *Screen) confirms() bool { return s.out.Planned >= s.least() }
 
 func (s *Screen) warn(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
@@ -325,19 +364,20 @@ func (s *Screen) screen(ctx context.Context, plan *experiment.Screen) error {
 }
 
 // confirm plays fresh pairs of what is recommended against all tunings, or against none where all are.
-func (s *Screen) confirm(ctx context.Context, recommended []bool) error {
+func (s *Screen) confirm(ctx context.Context, screen *experiment.Screen, recommended []bool) error {
 	sides := [2]compare.Side{{Name: "all tunings"}, {Name: "recommended"}}
-	args := [2][]string{s.tune(s.factors, on(len(s.factors))), s.tune(s.factors, recommended)}
+	sets := [2][]bool{on(len(s.factors)), recommended}
 	if !slices.Contains(recommended, false) {
-		sides[0].Name, args[0] = "no tunings", nil
+		sides[0].Name, sets[0] = "no tunings", make([]bool, len(s.factors))
 	}
 	first := compare.Order(confirmPairs, rand.New(rand.NewPCG(s.Seed, 0xc0f1)))
 	for n := range confirmPairs {
 		for _, side := range order(first[n]) {
-			r, err := s.Journal.Play(ctx, "confirm", args[side])
+			r, err := s.Journal.Play(ctx, "confirm", s.tune(s.factors, sets[side]))
 			if err != nil {
 				return err
 			}
+			screen.Saw(sets[side], !r.Passed)
 			s.tell(fmt.Sprintf("confirmation pair %d of %d, %s", n+1, confirmPairs, sides[side].Name), r)
 			sides[side].Rounds = append(sides[side].Rounds, r)
 		}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"isukit/bench/compare"
 	"isukit/bench/experiment"
 	"isukit/bench/result"
 	"isukit/cmd/internal/ui"
@@ -164,8 +165,40 @@ func TestScreenOfFewRoundsProvesNothing(t *testing.T) {
 		t.Errorf("%v, %+v", err, r)
 	}
 	spent := &Screen{ScreenPlan: ScreenPlan{Budget: 100 * time.Minute}, Journal: &Journal{spent: 10 * time.Minute, Played: make([]Played, 10)}, Say: func(string, ...any) {}, factors: p.Factors}
-	if spent.plan([]float64{0.01, -0.01, 0.02}); spent.out.Planned != 90-2*confirmPairs {
+	if err := spent.plan([]float64{0.01, -0.01, 0.02}); err != nil || spent.out.Planned != 90-2*confirmPairs {
 		t.Errorf("90 minutes buy %d rounds of a minute, want %d and the confirming ones", spent.out.Planned, 90-2*confirmPairs)
+	}
+}
+
+// TestScreenNeedsTime holds that a budget without time for a pair is refused, with one that has time for a verdict.
+func TestScreenNeedsTime(t *testing.T) {
+	s := &Screen{ScreenPlan: ScreenPlan{Budget: time.Minute}, Journal: &Journal{spent: 50 * time.Second, Played: make([]Played, 5)}, Say: t.Logf, factors: world(0).Factors[:3]}
+	err := s.plan(nil)
+	// A warm-up, five rounds before the plan, 8 pairs for a verdict on three tunings and 6 that confirm, of 10 s each.
+	if err == nil || !strings.Contains(err.Error(), "a round takes about 10s") || ui.HintOf(err, "") != "--rounds 28, or --budget 5m40s" {
+		t.Errorf("%v, hint %q", err, ui.HintOf(err, ""))
+	}
+}
+
+// TestScreenRecommends holds that what fresh pairs call worse is not recommended, and that they confirm only what is.
+func TestScreenRecommends(t *testing.T) {
+	for _, tt := range []struct {
+		verdict   compare.Verdict
+		confirmed []bool
+		want      int
+		warning   string
+	}{
+		{compare.Better, []bool{true, false}, 1, ""},
+		{compare.Worse, []bool{true, false}, 0, "worse than all tunings"},
+		{compare.Better, []bool{true, true}, 1, "nothing is confirmed"},
+	} {
+		s := &Screen{Say: t.Logf, factors: world(0).Factors[:2]}
+		s.out.Verdict.Factors = []experiment.FactorVerdict{{Effect: experiment.Unknown}, {Effect: experiment.Hurts}}
+		s.out.Confirmed = &Confirmation{Verdict: tt.verdict, Against: "all tunings"}
+		s.recommend(tt.confirmed)
+		if warned := strings.Join(s.out.Warnings, "\n"); len(s.out.Recommended) != tt.want || !strings.Contains(warned, tt.warning) || tt.warning == "" && warned != "" {
+			t.Errorf("%s of %v: recommended %v, warned %q", tt.verdict, tt.confirmed, s.out.Recommended, warned)
+		}
 	}
 }
 
@@ -326,8 +359,11 @@ func TestJournalRefuses(t *testing.T) {
 		}
 		return err
 	}
-	if err := open("screen"); err == nil || !strings.Contains(err.Error(), "running already") {
+	if err := open("screen"); err == nil || !strings.Contains(err.Error(), "is running") {
 		t.Errorf("a second session: %v", err)
+	}
+	if _, err := NewJournal(dir, "autotune", p); err == nil || !strings.Contains(err.Error(), "is running") {
+		t.Errorf("another experiment beside it: %v", err)
 	}
 	j.Close()
 	if err := open("autotune"); err == nil || !strings.Contains(err.Error(), "is not a file of isukit autotune") {
@@ -339,5 +375,9 @@ func TestJournalRefuses(t *testing.T) {
 	j.past = []line{{Stage: "screen", Args: []string{"--tune", "a"}}}
 	if _, err := j.Play(t.Context(), "screen", []string{"--tune", "b"}); err == nil || !strings.Contains(err.Error(), "another isukit") {
 		t.Errorf("another plan: %v", err)
+	}
+	j.past, j.Check = nil, func() error { return errors.New("the file has changed") }
+	if _, err := j.Play(t.Context(), "screen", nil); err == nil || err.Error() != "the file has changed" || len(j.Played) > 0 {
+		t.Errorf("a round that would be another one: %v", err)
 	}
 }
