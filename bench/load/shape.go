@@ -177,49 +177,6 @@ func (r Rate) Due(n float64) (time.Duration, bool) {
 	return due(n / r.PerSec)
 }
 
-// Ramp goes evenly from one rate to another, in hits a second, and then stays there.
-type Ramp struct {
-	FromPerSec, ToPerSec float64
-	Over                 time.Duration
-}
-
-// Due solves n = from*t + (to-from)*t*t/(2*over) for t.
-func (r Ramp) Due(n float64) (time.Duration, bool) {
-	over := r.Over.Seconds()
-	if whole := (r.FromPerSec + r.ToPerSec) / 2 * over; n >= whole {
-		return due(over + (n-whole)/r.ToPerSec)
-	}
-	slope := (r.ToPerSec - r.FromPerSec) / over
-	if slope == 0 {
-		return due(n / r.FromPerSec)
-	}
-	// This form of the solution loses no digits when the slope is small.
-	return due(2 * n / (r.FromPerSec + math.Sqrt(r.FromPerSec*r.FromPerSec+2*slope*n)))
-}
-
-// Steps goes through rates one after another, and ends with the last.
-type Steps []Step
-
-// Step is one rate of Steps, in hits a second; 0 is a pause.
-type Step struct {
-	PerSec float64
-	For    time.Duration
-}
-
-// Due finds the step in which the n-th hit is due.
-func (s Steps) Due(n float64) (time.Duration, bool) {
-	var begin time.Duration
-	for _, step := range s {
-		hits := step.PerSec * step.For.Seconds()
-		if n < hits {
-			return begin + seconds(n/step.PerSec), true
-		}
-		n -= hits
-		begin += step.For
-	}
-	return 0, false
-}
-
 // due turns seconds into a time, unless they are more than a duration can hold.
 func due(s float64) (time.Duration, bool) {
 	if !(s < math.MaxInt64/float64(time.Second)) {
