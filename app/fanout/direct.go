@@ -190,7 +190,18 @@ func (s single) query(ctx context.Context, c *conn, q call) (driver.Rows, error)
 }
 
 func (s single) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn, error) {
-	return newFlatTxn(ctx, c, opts, c.p.view.Load().writers)
+	begin, err := beginText(opts)
+	if err != nil {
+		return nil, err
+	}
+	t := &flatTxn{c: c, members: c.p.view.Load().writers}
+	if _, err := t.each(ctx, call{text: begin[:len(begin)-2]}); err != nil {
+		if sql.IsolationLevel(opts.Isolation) != sql.LevelDefault || len(t.members) > 1 {
+			_ = t.rollback()
+		}
+		return nil, err
+	}
+	return t, nil
 }
 
 // parallel is ModeParallel.
@@ -215,21 +226,6 @@ type flatTxn struct {
 	c       *conn
 	members []*member
 	reads   bool // it is read-only
-}
-
-func newFlatTxn(ctx context.Context, c *conn, opts driver.TxOptions, members []*member) (txn, error) {
-	begin, err := beginText(opts)
-	if err != nil {
-		return nil, err
-	}
-	t := &flatTxn{c: c, members: members}
-	if _, err := t.each(ctx, call{text: begin[:len(begin)-2]}); err != nil {
-		if sql.IsolationLevel(opts.Isolation) != sql.LevelDefault || len(members) > 1 {
-			_ = t.rollback()
-		}
-		return nil, err
-	}
-	return t, nil
 }
 
 // each runs q on all replicas at once. The first error cancels it on the others and is returned; the result is the first replica's.

@@ -107,15 +107,13 @@ func (a assign) adds(name string) (bool, ast.Expr) {
 		return true, a.expr
 	}
 	if b, ok := a.expr.(*ast.BinaryExpr); ok && b.Op == token.ADD {
-		left := b.X
-		rest := b.Y
+		left, rest := b.X, b.Y
 		for {
-			if inner, ok := left.(*ast.BinaryExpr); ok && inner.Op == token.ADD {
-				rest = &ast.BinaryExpr{X: inner.Y, Op: token.ADD, Y: rest}
-				left = inner.X
-				continue
+			inner, ok := left.(*ast.BinaryExpr)
+			if !ok || inner.Op != token.ADD {
+				break
 			}
-			break
+			left, rest = inner.X, &ast.BinaryExpr{X: inner.Y, Op: token.ADD, Y: rest}
 		}
 		if id, ok := left.(*ast.Ident); ok && id.Name == name {
 			return true, rest
@@ -133,7 +131,13 @@ func (g *goReader) call(e *ast.CallExpr, at token.Pos, busy []string) []evaluate
 		return g.join(args[0], args[1], at, busy)
 	case name == "strings.Repeat" && len(args) == 2, strings.HasPrefix(name, "strings.Trim") && len(args) > 0, name == "string" && len(args) == 1,
 		name == "sqlx.In" && len(args) > 0, name == "sqlx.Named" && len(args) > 0, strings.HasSuffix(name, ".Rebind") && len(args) == 1:
-		return g.trimmed(name, g.eval(args[0], at, busy))
+		list := g.eval(args[0], at, busy)
+		for i, t := range list {
+			if strings.HasPrefix(name, "strings.Trim") {
+				list[i] = t.with(strings.Trim(t.s, ", \n\t"))
+			}
+		}
+		return list
 	case name == "sqlx.Rebind" && len(args) == 2:
 		return g.eval(args[1], at, busy)
 	case strings.HasSuffix(name, ".String") && len(args) == 0:
@@ -142,15 +146,6 @@ func (g *goReader) call(e *ast.CallExpr, at token.Pos, busy []string) []evaluate
 		}
 	}
 	return nothing
-}
-
-func (g *goReader) trimmed(name string, list []evaluated) []evaluated {
-	if strings.HasPrefix(name, "strings.Trim") {
-		for i, t := range list {
-			list[i] = t.with(strings.Trim(t.s, ", \n\t"))
-		}
-	}
-	return list
 }
 
 // called is the name of the function that a call calls: fmt.Sprintf.

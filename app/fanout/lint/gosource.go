@@ -16,8 +16,7 @@ type goReader struct {
 	used   map[token.Pos]bool  // literals that are part of a statement that was found
 	list   []statement
 
-	function *ast.FuncDecl // the one that is being read
-	assigns  map[string][]assign
+	assigns map[string][]assign
 }
 
 // assign is one value that a variable of the function gets.
@@ -25,7 +24,6 @@ type assign struct {
 	pos  token.Pos
 	expr ast.Expr
 	more bool // += and the like
-	nth  int  // of several that a call returns
 }
 
 // goStatements are those of one package. A file that cannot be parsed is an error, after the others were read.
@@ -71,9 +69,9 @@ func (g *goReader) declared(tree *ast.File) {
 // each calls visit for every node of tree, with the function around it known.
 func (g *goReader) each(tree *ast.File, visit func(ast.Node) bool) {
 	for _, d := range tree.Decls {
-		g.function, g.assigns = nil, nil
+		g.assigns = nil
 		if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil {
-			g.function, g.assigns = f, assignsOf(f.Body)
+			g.assigns = assignsOf(f.Body)
 		}
 		ast.Inspect(d, visit)
 	}
@@ -92,10 +90,8 @@ func assignsOf(body *ast.BlockStmt) map[string][]assign {
 		case *ast.AssignStmt:
 			for i, left := range n.Lhs {
 				a := assign{pos: n.Pos(), more: n.Tok == token.ADD_ASSIGN}
-				if len(n.Rhs) == len(n.Lhs) {
+				if a.expr = n.Rhs[0]; len(n.Rhs) == len(n.Lhs) { // else it is one of several that a call returns
 					a.expr = n.Rhs[i]
-				} else {
-					a.expr, a.nth = n.Rhs[0], i
 				}
 				add(left, a)
 			}
