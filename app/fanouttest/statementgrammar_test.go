@@ -176,6 +176,8 @@ func (g *grammar) given(c *genColumn) string {
 		return "LAST_INSERT_ID()"
 	case n == 5 && c.clock && !g.pure:
 		return oneOf(g.r, "NOW()", "NOW(6)", "CURRENT_TIMESTAMP", "CURDATE()", "UTC_TIMESTAMP(6)", "NOW() + INTERVAL 1 DAY", "SYSDATE()")
+	case n == 11 && c.def != "" && !g.pure:
+		return "DEFAULT(" + c.name + ")"
 	case n == 6 && c.num:
 		return "LENGTH(" + g.val("äöü") + ") + 1"
 	case n == 7 && c.text:
@@ -275,6 +277,8 @@ func (g *grammar) upsert(t *genTable, verb string, many bool) string {
 			sets = append(sets, name+" = VALUES("+c.name+")")
 		case n < 4 && c.num:
 			sets = append(sets, name+" = "+name+" + 1")
+		case c.def != "" && g.one(6):
+			sets = append(sets, name+" = DEFAULT")
 		default:
 			sets = append(sets, name+" = "+g.val(c.values(g.r)))
 		}

@@ -116,7 +116,7 @@ func (c *judge) sends() bool {
 // needsSending reports whether the result of an INSERT ... SELECT depends on more than the rows that it reads.
 func (c *judge) needsSending() bool {
 	m := &c.query
-	if m.unsafe != "" || m.unknown != "" || m.sysvar != "" || m.sequenced || m.skips || m.limits > 0 || m.ordered != "" || m.bareGroup || m.merged || m.extreme {
+	if m.defaults || m.unsafe != "" || m.unknown != "" || m.sysvar != "" || m.sequenced || m.skips || m.limits > 0 || m.ordered != "" || m.bareGroup || m.merged || m.extreme {
 		return true
 	}
 	if c.f.Ignore || c.f.Upsert || c.f.Verb == "REPLACE" {

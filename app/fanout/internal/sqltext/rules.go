@@ -251,8 +251,9 @@ var rules = []Rule{
 			if !c.write() {
 				return "", false
 			}
-			for _, t := range c.changes() {
-				if c.rest.defaults && !c.Inserts() && slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Made != "" }) {
+			called := slices.ContainsFunc(c.toks, func(t token) bool { return t.is("DEFAULT") && t.call }) // of a column: DEFAULT(c)
+			for _, t := range c.tables() {
+				if c.rest.defaults && (!c.Inserts() || c.f.Upsert || called) && slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Made != "" }) {
 					return t.Name, true
 				}
 			}
@@ -260,7 +261,7 @@ var rules = []Rule{
 				return "", false
 			}
 			for _, col := range c.madeOmitted() {
-				if col.MadeExpr == "" || c.f.Upsert && c.rest.defaults || !c.f.Query.Empty() && c.f.Columns == nil || slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return len(row) == 0 }) {
+				if col.MadeExpr == "" || !c.f.Query.Empty() && c.f.Columns == nil || slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return len(row) == 0 }) {
 					return c.t.Name + "." + col.Name, true
 				}
 			}
@@ -314,9 +315,9 @@ var rules = []Rule{
 	{Name: "clock", Kind: "NOW() and its relatives", Property: "defaults, ON UPDATE or triggers that read the clock", Outcome: Made, how: PinClock,
 		Why: "the clock is stopped at one time for all replicas",
 		applies: func(c *judge) (string, bool) {
-			return yes(c.all.clock || c.Kind == DDL && at(c.toks, 0).is("ALTER") || slices.ContainsFunc(c.changes(), func(t *Table) bool {
-				return len(t.Triggers) > 0 || slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Clock })
-			}))
+			reads := func(t *Table) bool { return slices.ContainsFunc(t.Columns, func(col Column) bool { return col.Clock }) }
+			return yes(c.all.clock || c.Kind == DDL && at(c.toks, 0).is("ALTER") || c.all.defaults && slices.ContainsFunc(c.tables(), reads) ||
+				slices.ContainsFunc(c.changes(), func(t *Table) bool { return len(t.Triggers) > 0 || reads(t) }))
 		}},
 	{Name: "last id", Kind: "LAST_INSERT_ID() in a write", Outcome: Made, how: PinLastID,
 		Why:     "it is asked on the first replica and set on the others",

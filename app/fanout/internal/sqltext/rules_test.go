@@ -114,6 +114,11 @@ func TestVerdicts(t *testing.T) {
 		{"INSERT INTO made (id) VALUES (1)", "made default"}, // r needs id
 		{"INSERT INTO made (id, r) VALUES (1, 0)", "computed default, rows given"},
 		{"UPDATE made SET u = DEFAULT WHERE id = 1", "made default"},
+		{"INSERT INTO ids (id, v) VALUES ('a', 2) ON DUPLICATE KEY UPDATE id = DEFAULT", "made default"},
+		{"INSERT INTO ids (id, v) VALUES (DEFAULT(id), 2)", "made default"},
+		{"UPDATE plain SET name = (SELECT DEFAULT(id) FROM ids) WHERE id = 1", "made default"},
+		{"UPDATE heap SET a = (SELECT DEFAULT(at) FROM plain) WHERE a = 1", "clock, rows found"},
+		{"INSERT INTO heap (a, b) SELECT v, DEFAULT(id) FROM ids", "insert select, rows found"},
 		{"UPDATE made m JOIN plain p ON m.id = p.id SET m.u = DEFAULT", "made default"},
 		{"UPDATE plain p JOIN auto a ON p.id = a.id SET a.k = p.name", "moves keys"},
 		{"UPDATE plain p JOIN auto a ON p.id = a.id SET a.v = p.v", "clock, rows found"},
