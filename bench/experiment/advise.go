@@ -27,8 +27,8 @@ type Demand struct {
 	Calls []string `json:"calls,omitempty"`
 }
 
-// Placement says where each role runs: for each role, in the order of the demands, the part of the role's work that each host does.
-// Parts add up to 1 where instances share the work, to more where some of it is done by each (writes to several databases).
+// Placement is where each role runs: for each role, in the order of the demands, the part of its work that each host does. Parts add up to
+// 1 if instances share the work, to more if each does some of it (writes to several databases).
 type Placement struct {
 	Name  string      `json:"name"`
 	Parts [][]float64 `json:"parts"`
@@ -60,8 +60,8 @@ const (
 	neighbour = 0.05
 )
 
-// A database gets these parts of its host's memory, alone there and beside other roles; each tenth of its working set that does not fit
-// costs it a tenth of diskCost more CPU time.
+// A database's share of memory, alone and with other roles; each tenth of its working set that does not fit costs a tenth of diskCost more
+// CPU.
 const (
 	poolAlone  = 0.65
 	poolShared = 0.5
@@ -91,7 +91,7 @@ func Advise(hosts []Host, demands []Demand, placements []Placement, load Workloa
 	return ranked, refused
 }
 
-// tooLarge says which host has too little memory for what a placement puts on it, or "".
+// tooLarge names the host with too little memory for a placement, or is "".
 func tooLarge(hosts []Host, demands []Demand, p Placement) string {
 	for h, host := range hosts {
 		var need int64
@@ -165,7 +165,6 @@ func short(host Host, d Demand, roles float64) float64 {
 	return 1 + diskCost*math.Max(0, 1-pool*float64(host.MemoryBytes)/float64(d.WorkingSetBytes))
 }
 
-// roleCount is how many roles a placement has on a host.
 func roleCount(p Placement, h int) (n float64) {
 	for _, parts := range p.Parts {
 		if parts[h] > 0 {
@@ -187,8 +186,7 @@ func bound(hosts []Host, perHost []float64) float64 {
 // schweitzerSteps is how often the fixed point is iterated: it is reached long before.
 const schweitzerSteps = 100
 
-// throughput is Schweitzer's approximation for a closed network. A host of c cores is one queue that is c times as fast, and a delay of
-// (c-1)/c of its demand (Seidmann).
+// throughput is Schweitzer's approximation for a closed network. c cores are a queue that is c times as fast, and a delay (Seidmann).
 func throughput(hosts []Host, perHost []float64, load Workload) float64 {
 	n := float64(max(1, load.Users))
 	delay := 0.0
@@ -275,7 +273,6 @@ func canonical(hosts []Host, parts [][]float64) string {
 	return fmt.Sprint(columns)
 }
 
-// placementName lists the roles with their hosts: "proxy=s1 app=s1+s2 db=s3".
 func placementName(roles []string, hosts []Host, parts [][]float64) string {
 	name := ""
 	for r, role := range roles {

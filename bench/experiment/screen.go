@@ -6,11 +6,11 @@ import (
 	"math/rand/v2"
 )
 
-// Screen asks which of several factors (tunings) help, hurt, or make rounds fail. Rounds come in fold-over pairs: a row of the
-// design is on, then exactly its complement. The difference of the logarithms of both values is linear in the factors' main
-// effects; drift and all interactions of two cancel (Yi, Lilja and Hawkins, HPCA 2003).
+// Screen finds which of several factors (tunings) help, hurt, or make rounds fail. Rounds come in fold-over pairs: a row of the design is
+// on, then exactly its complement. The difference of the logarithms of both values is linear in the factors' main effects; drift and all
+// interactions of two cancel (Yi, Lilja and Hawkins, HPCA 2003).
 //
-// Next says what to run, Add takes its outcome. Which rounds come next follows from the seed and the outcomes alone.
+// Next returns the next round, Add takes its outcome. The plan follows only from the seed and the outcomes.
 type Screen struct {
 	factors []string
 	budget  int // rounds
@@ -22,7 +22,7 @@ type Screen struct {
 	first   []int8
 	current *pair
 	trials  []Trial
-	beside  []Trial // that are no part of the plan
+	beside  []Trial // rounds outside of the plan
 	x       [][]float64
 	d       []float64
 	off     []bool // quarantined
@@ -74,8 +74,7 @@ func (s *Screen) Next() ([]bool, bool) {
 	return on, true
 }
 
-// Add takes the outcome of the round that Next returned: its value (above zero, higher is better), or that it failed. A failed
-// round's partner is left out and its row asked again.
+// Add takes the outcome of Next's round: its value (above zero, higher is better), or a failure, whose partner is left out.
 func (s *Screen) Add(value float64, failed bool) error {
 	on, ok := s.Next()
 	if !ok {
@@ -98,7 +97,7 @@ func (s *Screen) Add(value float64, failed bool) error {
 	return nil
 }
 
-// Saw takes a round beside the plan: it says who makes rounds fail, and nothing else.
+// Saw takes a round outside of the plan, which only helps to find who makes rounds fail.
 func (s *Screen) Saw(on []bool, failed bool) {
 	s.beside = append(s.beside, Trial{On: on, Failed: failed})
 }

@@ -99,7 +99,7 @@ func TestScreenOfTheFewestRounds(t *testing.T) {
 	}
 }
 
-// TestScreenNamesWhatFails plants a tuning that makes 1 of 4 rounds fail, and rounds that fail by themselves.
+// TestScreenNamesWhatFails plants a tuning that makes 1 of 4 rounds fail, and rounds that fail without a cause.
 func TestScreenNamesWhatFails(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(6, 13))
 	n := trials(t, 60)

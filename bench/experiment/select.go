@@ -9,8 +9,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Limits of the selection: how many sign vectors the largest correlation is held against, how far values count in robust standard
-// deviations, how many factors are named at most, and the least share of a column that must be new beside those selected.
+// Limits of the selection: the number of sign vectors that the largest correlation is compared with, the bound of values in robust standard
+// deviations, the maximum number of factors, and the least share of a column that must be new among those selected.
 const (
 	signVectors  = 2000
 	clipAt       = 2.5

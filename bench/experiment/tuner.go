@@ -35,10 +35,10 @@ func (c Config) clone() Config {
 	return Config{Placement: c.Placement, On: slices.Clone(c.On), Sizes: slices.Clone(c.Sizes)}
 }
 
-// Tuner looks for the best configuration that a number of rounds finds. Rounds come in pairs: a candidate against the incumbent, the
-// best so far. A Bayesian linear regression on the pairs' log ratios holds what is believed; candidates are drawn from it (Thompson
-// sampling: S. Agrawal and N. Goyal, "Thompson sampling for contextual bandits with linear payoffs", ICML 2013). The last pairs are
-// kept back: the best against the baseline, and only they say what was gained.
+// Tuner looks for the best configuration that a number of rounds finds. Rounds come in pairs: a candidate against the incumbent, the best
+// so far. A Bayesian linear regression on the pairs' log ratios is the belief; candidates are sampled from it (Thompson sampling: S.
+// Agrawal and N. Goyal, "Thompson sampling for contextual bandits with linear payoffs", ICML 2013). The last pairs are held back: the best
+// against the baseline, and only they measure the gain.
 type Tuner struct {
 	space     Space
 	base      Config
@@ -57,7 +57,6 @@ type Tuner struct {
 	broken  bool // a round of the chosen one failed while confirming
 }
 
-// duel is a pair under way: first runs, then second.
 type duel struct {
 	configs    [2]Config
 	candidate  int // which of the two is not the incumbent, or is the chosen one
@@ -111,8 +110,7 @@ func (t *Tuner) plan() bool {
 	return true
 }
 
-// chooseFinal settles on what is confirmed. After a failed round of it, what is best without the suspects has its turn, if enough rounds
-// are left.
+// chooseFinal chooses what is confirmed. If it fails and rounds are left, the best without the suspects follows.
 func (t *Tuner) chooseFinal() {
 	best := t.best()
 	again := t.broken && !best.Equal(*t.chosen) && t.budget-len(t.trials) >= 2*leastConfirm
@@ -144,8 +142,7 @@ func (t *Tuner) best() Config { return t.choose(t.model.mean(), worthwhile, doub
 // worthwhile is the least effect, in log units, for which a tuning is kept: what gains nothing can still do harm.
 const worthwhile = 0.03
 
-// choose is the best configuration for given effects, without what is suspected of making rounds fail and without tunings whose effect
-// is not above least.
+// choose is the best configuration for given effects, without suspects of failures and without tunings whose effect is at most least.
 func (t *Tuner) choose(effects []float64, least, doubt float64) Config {
 	guilt := t.suspicion()
 	c := Config{Placement: t.base.Placement, On: make([]bool, t.space.Tunings), Sizes: make([]int, t.space.Sizes)}
@@ -166,8 +163,7 @@ func (t *Tuner) choose(effects []float64, least, doubt float64) Config {
 	return c
 }
 
-// suspect is the probability of making rounds fail from which something is left out of candidates, doubtful that from which it is left
-// out of what is adopted.
+// suspect is the probability of failures above which candidates omit something, doubtful that above which the result does.
 const (
 	suspect  = 0.5
 	doubtful = 0.1

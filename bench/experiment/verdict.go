@@ -18,15 +18,13 @@ const (
 	Unknown   Effect = "nothing shown"
 )
 
-// alpha is the highest probability that any factor without effect is said to have one.
+// alpha limits the probability that a factor without effect is reported to have one.
 const alpha = 0.05
 
-// entry is the probability below which a factor enters the selection. It is a little less than alpha: differences of pairs that run
-// one after the other are not quite independent.
+// entry is the probability below which a factor enters: less than alpha, since successive differences are not quite independent.
 const entry = 0.0425
 
-// FactorVerdict is the outcome for one factor. Ratios are of values with it on to values with it off, averaged over the others:
-// 1.05 is 5 % more.
+// FactorVerdict is the outcome for a factor. Ratios are of values with it on to values with it off, over all others: 1.05 is 5 % more.
 type FactorVerdict struct {
 	Name   string  `json:"name"`
 	Effect Effect  `json:"effect"`
@@ -109,7 +107,7 @@ func (v ScreenVerdict) Recommended() []bool {
 	return on
 }
 
-// spread is the standard deviation of a pair's difference beside the effects found.
+// spread is the standard deviation of a pair's difference, without the effects found.
 func (s *Screen) spread(found []estimate) float64 {
 	left := slices.Clone(s.d)
 	for i := range left {

@@ -310,7 +310,7 @@ func (s *Screen) plan(differences []float64) error {
 	return nil
 }
 
-// enough refuses a plan of fewer than so many rounds, with the budget for a good one.
+// enough refuses a plan of fewer than least rounds; the hint is the budget for good ones.
 func (s *Screen) enough(least, good int, each time.Duration) error {
 	if s.out.Planned >= least {
 		return nil
