@@ -218,7 +218,7 @@ func (s *Screen) drop(all *result.Round) {
 		dropped := !slices.ContainsFunc(f.Members, func(n string) bool { return slices.Contains(applied, n) })
 		if dropped {
 			s.out.Dropped = append(s.out.Dropped, f.Names...)
-			s.warn("%s is skipped: nothing of it can be applied here", f)
+			s.warn("%s is skipped: none of its settings can be applied here", f)
 		} else {
 			s.factors = append(s.factors, f)
 		}
