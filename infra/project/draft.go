@@ -18,7 +18,7 @@ func (f *Found) Draft(name string) string {
 	line("# Written by isukit init for the services of this host. docs/project.md describes every key.")
 	line("name: %s", name)
 	line("hosts:")
-	line("  - {name: local}             # this machine; with an address, such as isucon@10.0.0.1, isukit uses ssh")
+	line("  - {name: local}             # this machine: isukit tune needs root; with an address, such as isucon@10.0.0.1, isukit uses ssh and sudo")
 	line("  # - {name: s2, address: isucon@10.0.0.2}   # over ssh")
 	f.draftServices(line)
 	known := f.draftRoles(line)
