@@ -1,10 +1,10 @@
 # make help lists what there is. make bench and make test work on a fresh clone and again, offline, in seconds of overhead.
 GO ?= go
-# Packages that start servers share a few cores, but wait most of the time: three at a time, and four tests of each. Their results are
-# not cached: the servers may change. make check vets.
-TESTFLAGS ?= -p 3 -parallel 4 -count 1 -timeout 40m -vet=off
+# Packages that start servers share a few cores, but wait most of the time: four at a time, and four tests of each (of cmd/isukit
+# eight). Their results are not cached: the servers may change. make check vets.
+TESTFLAGS ?= -p 4 -parallel 4 -count 1 -timeout 40m -vet=off
 # The longest ones begin first: at the end nothing else would run while they wait. go test starts packages in this order.
-LONGEST = ./cmd/isukit ./app/fanouttest ./infra/host/ssh ./app ./infra/tune ./infra/doctor ./infra ./bench/compare ./infra/host/machine
+LONGEST = ./cmd/isukit ./app/fanouttest ./infra/tune ./app ./infra/host/ssh ./infra ./infra/host/machine ./infra/doctor ./bench/compare
 # app/fanout is a module of its own, so that others can import it without what isukit needs. ./... does not go into it; its path does.
 FANOUT = $(shell sed -n 's/^module //p' app/fanout/go.mod)
 ALL = ./... $(FANOUT)/...

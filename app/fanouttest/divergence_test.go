@@ -212,6 +212,7 @@ func countDiffering(tb testing.TB, c *cluster) (int, string) {
 var allKinds = []string{"register", "append", "transfer", "claim", "children", "flux"}
 
 func TestReplicasStayEqual(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		for _, tt := range []struct {
 			mode            fanout.Mode
@@ -263,6 +264,7 @@ func staysEqual(t *testing.T, c *cluster, pools []*fanout.Pool, total int) {
 
 // TestParallelDiverges shows that the tests above can see divergence.
 func TestParallelDiverges(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -280,6 +282,7 @@ func TestParallelDiverges(t *testing.T) {
 }
 
 func TestKeyedRefusesASecondProcess(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

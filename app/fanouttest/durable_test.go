@@ -12,6 +12,7 @@ import (
 // unasked, or is held to the number of rows, it ends on the first replica, and the second one is ejected with nothing changed: also in
 // an sql_mode that makes a zero of a NULL.
 func TestDurableOnReplicasThatDiffer(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		for name, text := range map[string]string{
 			"one row by its key": "UPDATE counter SET n = n + 1 WHERE id = 7",

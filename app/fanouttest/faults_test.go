@@ -101,6 +101,7 @@ var faultModes = []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable}
 // eachMode runs f for both engines and all faultModes.
 func eachMode(t *testing.T, f func(t *testing.T, engine string, mode fanout.Mode)) {
 	t.Helper()
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		for _, mode := range faultModes {
 			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
@@ -282,6 +283,7 @@ func TestAppKilled(t *testing.T) {
 // TestLatePacketOfADeadProcess opens a pool while a server still works on what a process sent before it died: a write that
 // comes to one replica only, after whoever compares at once has found them equal.
 func TestLatePacketOfADeadProcess(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -28,6 +28,7 @@ func splitConfig(c *cluster) fanout.Config {
 }
 
 func TestGroupsOfTables(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		for _, servers := range []int{2, 3} {
 			t.Run(fmt.Sprintf("%s/%d", engine, servers), func(t *testing.T) {

@@ -52,6 +52,7 @@ func (f *faults) judge(t *testing.T, mode fanout.Mode) {
 // eachHistory runs f for both engines, in the modes that keep every rule and in mode parallel, over two pools: two app processes.
 func eachHistory(t *testing.T, f func(t *testing.T, c *cluster, pools []*fanout.Pool) *faults) {
 	t.Helper()
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeParallel} {
 			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
@@ -236,6 +237,7 @@ func (h *appendHistory) check(t *testing.T, c *cluster, id int) {
 // TestBankKeepsItsTotal moves money while clients add up all accounts, on any replica and in transactions on the first one.
 // Without transactions the total must be seen to be wrong, or this test is blind; that is tried in mode ordered.
 func TestBankKeepsItsTotal(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
 			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {

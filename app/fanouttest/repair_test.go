@@ -43,6 +43,7 @@ var oddRows = []string{
 }
 
 func TestCheckNamesAndRepairMends(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -133,6 +134,7 @@ func tableSync(t *testing.T, c *cluster, table string, i int) string {
 
 // TestRepairFrom mends from a named replica, and leaves rows alone where none is named and two differ.
 func TestRepairFrom(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		for _, tt := range []struct {
 			replicas int
@@ -345,6 +347,7 @@ func writeOn(tb testing.TB, pools []*fanout.Pool) *writing {
 
 // TestObserver ejects a dead replica, which the app's own Open would insist on, and admits it again beside a running app.
 func TestObserver(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

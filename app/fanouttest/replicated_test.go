@@ -85,6 +85,7 @@ func readsFrom(tb testing.TB, p *fanout.Pool, c *cluster, reads int) []int {
 }
 
 func TestReplicated(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -369,6 +370,7 @@ func waitSemiSync(t *testing.T, c *cluster, status string) {
 
 // TestReplicatedSemiSync holds the mode to the same over semi-synchronous replication, and Open to its needs.
 func TestReplicatedSemiSync(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -38,6 +38,7 @@ var drifted = map[string]string{
 
 // TestOpenComparesSettings sets each of many variables to another value on the second server: Open names it, with both replicas.
 func TestOpenComparesSettings(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +63,7 @@ func TestOpenComparesSettings(t *testing.T) {
 
 // TestOpenComparesWhatOnlyAStartSets has servers that were started with other options.
 func TestOpenComparesWhatOnlyAStartSets(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -120,6 +122,7 @@ func TestOpenComparesZones(t *testing.T) {
 
 // TestSetGlobalChangesNothing sets everything that a session can fix, on the second server, under an open pool.
 func TestSetGlobalChangesNothing(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -178,6 +181,7 @@ var schemas = []struct{ name, both, first, second, want string }{
 
 // TestOpenComparesSchemas has each pair of definitions refused, and each definition accepted beside itself.
 func TestOpenComparesSchemas(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -209,6 +213,7 @@ func TestOpenComparesSchemas(t *testing.T) {
 
 // TestCheckComparesWhatIsStored has Check and Repair go by what is stored, whatever zone and settings the servers' sessions have.
 func TestCheckComparesWhatIsStored(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -369,6 +369,7 @@ func nothingOpen(t *testing.T, c *cluster) {
 // TestSameRowEverywhere holds what the servers themselves put into a row against each other, and shows that the pins do
 // not leak into later statements.
 func TestSameRowEverywhere(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -408,6 +409,7 @@ func TestSameRowEverywhere(t *testing.T) {
 }
 
 func TestSchemaChanges(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -435,6 +437,7 @@ func TestSchemaChanges(t *testing.T) {
 }
 
 func TestSessionStaysOnOneReplica(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

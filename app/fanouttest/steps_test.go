@@ -282,6 +282,7 @@ func refused(t *testing.T, c *cluster) {
 // TestDurableWithFewRights writes with accounts that have the rights that the documentation asks for, without and with
 // the one that makes the mode faster on MySQL.
 func TestDurableWithFewRights(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -141,6 +141,7 @@ func (h *told) right(t *testing.T, c *cluster, i int) map[int64]bool {
 // TestRepairLosesNothing has one of three replicas wrong for each possible reason, in random histories: Repair, when nobody tells it who is
 // right, takes no acknowledged write from a replica that has it, and where the protocol tells who is right, all are equal afterwards.
 func TestRepairLosesNothing(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -209,6 +210,7 @@ func repaired(t *testing.T, c *cluster, h *told, what string, known bool, replic
 
 // TestRepairAsks has databases of which nobody can know which one is right: each row is left, with both replicas' versions.
 func TestRepairAsks(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
@@ -252,6 +254,7 @@ func TestRepairAsks(t *testing.T) {
 
 // TestOrderIsTheSameForAll has a second process name the replicas in another order.
 func TestOrderIsTheSameForAll(t *testing.T) {
+	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	startLimit = 2 * time.Minute // a start takes under a second on an idle machine
+	startLimit = 5 * time.Minute // a start takes under a second on an idle machine
 	stopLimit  = 30 * time.Second
 )
 
@@ -125,7 +125,7 @@ func StartDBWith(tb testing.TB, engine, file string) *DB {
 // testArgs make a server small and without waits for the disk: test data need not survive a power failure.
 func testArgs(more []string) []string {
 	return append([]string{"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0",
-		"--performance-schema=OFF", "--innodb-log-buffer-size=4M", "--loose-innodb-log-writer-threads=OFF"}, more...)
+		"--performance-schema=OFF", "--innodb-log-buffer-size=4M", "--loose-innodb-log-writer-threads=OFF", "--loose-innodb-log-file-size=32M"}, more...)
 }
 
 func start(tb testing.TB, at place, engine string, cfg dbserver.Config) *DB {
