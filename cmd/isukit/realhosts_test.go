@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"isukit/cmd/internal/ui"
 	"isukit/infra"
 	"isukit/infra/host"
+	"isukit/infra/infratest"
 	"isukit/infra/infratest/realhosts"
 	"isukit/infra/infratest/wait"
 )
@@ -127,11 +130,8 @@ func (s *realSite) healthy(t *testing.T, url string) {
 func TestRealHosts(t *testing.T) {
 	t.Parallel()
 	s := newRealSite(t, "final-1")
-	before := map[string]string{}
-	for _, name := range s.names(t) {
-		s.lab.Must(t, name, "touch -d '1 minute ago' /etc/isukit-test-began; systemctl is-system-running --wait >/dev/null; true")
-		before[name] = s.lab.Must(t, name, serverState)
-	}
+	s.states(t, "touch -d '1 minute ago' /etc/isukit-test-began; systemctl is-system-running --wait >/dev/null; true")
+	before := s.states(t, serverState)
 	plan := s.isukit(t, ui.ExitOK, "topology", "apply", "final-1", "--driver", "ssh", "--dry-run")
 	if !strings.Contains(plan, "isukit-app") {
 		t.Errorf("the plan for virgin hosts:\n%s", plan)
@@ -206,16 +206,23 @@ printf '[Unit]\nWants=fu-wanted.service\n[Service]\nExecStart=/bin/sleep 1000\n[
 printf '[Install]\nWantedBy=multi-user.target\n' >>fu-runtime.service
 systemctl daemon-reload && systemctl enable -q fu-on && systemctl enable -q --runtime fu-runtime`)
 	defer s.lab.Must(t, "s3", "systemctl disable -q fu-on; systemctl disable -q --runtime fu-runtime; rm /etc/systemd/system/fu-*; systemctl daemon-reload")
+	var all sync.WaitGroup
+	defer all.Wait()
 	for units, want := range map[string]int{"fu-on, fu-wanted.service, ssh": ui.ExitOK, "fu-on, fu-still, fu-runtime, nginx, fu-none": ui.ExitFailed} {
-		write(t, filepath.Join(s.dir, "isukit.yaml"), "name: p\nhosts: [{name: s3, address: 10.77.0.13}]\nbenchmark: {command: \"echo '{\\\"pass\\\":true,\\\"score\\\":5}'\", score: {json: .score}, pass: {json: .pass}}\n"+
+		file := filepath.Join(t.TempDir(), "isukit.yaml")
+		write(t, file, "name: p\nhosts: [{name: s3, address: 10.77.0.13}]\nbenchmark: {command: \"echo '{\\\"pass\\\":true,\\\"score\\\":5}'\", score: {json: .score}, pass: {json: .pass}}\n"+
 			"final: {rounds: 1, services: [{host: s3, units: ["+units+"]}]}\n")
-		out := s.isukit(t, want, "final", "-q")
-		os.Remove(filepath.Join(s.dir, "isukit.yaml"))
-		for _, off := range []string{"fu-still (static)", "fu-runtime (enabled-runtime)", "nginx (disabled)", "fu-none (not-found)"} {
-			if want != ui.ExitOK && !strings.Contains(out, off) {
-				t.Errorf("final with units %s: no %q in\n%s", units, off, out)
+		all.Go(func() {
+			code, out := s.run(t, "final", "-q", "--project", file)
+			if code != want {
+				t.Errorf("final with units %s: exit code %d, want %d\n%s", units, code, want, out)
 			}
-		}
+			for _, off := range []string{"fu-still (static)", "fu-runtime (enabled-runtime)", "nginx (disabled)", "fu-none (not-found)"} {
+				if want != ui.ExitOK && !strings.Contains(out, off) {
+					t.Errorf("final with units %s: no %q in\n%s", units, off, out)
+				}
+			}
+		})
 	}
 }
 
@@ -274,7 +281,7 @@ func (s *realSite) rebootInRound(t *testing.T) {
 	}
 	said, done := filepath.Join(s.dir, "said"), make(chan host.Result, 1)
 	go func() {
-		res, err := h.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", `exec "$0" round -t final-1 --driver ssh --duration 15s >said 2>&1`, s.program}, Env: s.env, Dir: s.dir})
+		res, err := h.Run(t.Context(), host.Command{Argv: []string{"sh", "-c", `exec "$0" round -t final-1 --driver ssh --duration 10s >said 2>&1`, s.program}, Env: s.env, Dir: s.dir})
 		if err != nil {
 			t.Error(err)
 		}
@@ -312,13 +319,37 @@ func (s *realSite) team(t *testing.T) {
 	s.isukit(t, ui.ExitOK, "hosts", "revert", "s1=10.77.0.11", "s2=10.77.0.12")
 }
 
+// states runs a script on all servers, in parallel, and returns what each of them printed.
+func (s *realSite) states(t *testing.T, script string) map[string]string {
+	t.Helper()
+	names := s.names(t)
+	outs, errs := make([]string, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for n, name := range names {
+		all.Go(func() {
+			h, err := s.lab.Host(name)
+			if err == nil {
+				outs[n], err = host.Must(t.Context(), h, host.Command{Argv: []string{"env", "-u", "TMPDIR", "sh", "-c", script}})
+			}
+			errs[n] = err
+		})
+	}
+	all.Wait()
+	infratest.NoError(t, errors.Join(errs...))
+	states := map[string]string{}
+	for n, name := range names {
+		states[name] = outs[n]
+	}
+	return states
+}
+
 // wantAsBefore waits until servers are as they were: systemd keeps the manager of somebody who has logged out for some seconds.
 func (s *realSite) wantAsBefore(t *testing.T, before map[string]string) {
 	t.Helper()
+	var now map[string]string
+	wait.Within(func() bool { now = s.states(t, serverState); return maps.Equal(now, before) })
 	for name, was := range before {
-		var now string
-		wait.Within(func() bool { now = s.lab.Must(t, name, serverState); return now == was })
-		if diff := gocmp.Diff(strings.Split(was, "\n"), strings.Split(now, "\n")); diff != "" {
+		if diff := gocmp.Diff(strings.Split(was, "\n"), strings.Split(now[name], "\n")); diff != "" {
 			t.Errorf("server %s is not as it was (-was +is):\n%s", name, diff)
 		}
 	}
