@@ -266,7 +266,10 @@ func (st *Statement) ddl(verb string, toks []token) {
 		case t.is("TABLESPACE") && (at(toks, i-1).is("IMPORT") || at(toks, i-1).is("DISCARD")):
 			st.refuse("files are on one server; use Replica(name) on each")
 			return
-		case t.is("SELECT") && verb == "CREATE" && !slices.ContainsFunc(toks, func(t token) bool { return stored[t.text] && t.kind == word }):
+		case t.is("IGNORE") && verb == "ALTER" && i < 3:
+			st.refuse("which rows ALTER IGNORE TABLE leaves out depends on the order in which each replica reads; delete them first")
+			return
+		case (t.is("SELECT") || t.is("TABLE") && i > 3 || t.is("ROW") && at(toks, i-1).is("VALUES")) && verb == "CREATE" && !slices.ContainsFunc(toks, func(t token) bool { return stored[t.text] && t.kind == word }):
 			st.refuse("CREATE TABLE ... SELECT copies rows in another order on each replica; create the table, then INSERT ... SELECT")
 			return
 		}

@@ -261,7 +261,7 @@ var rules = []Rule{
 				return "", false
 			}
 			for _, col := range c.madeOmitted() {
-				if col.MadeExpr == "" || !c.f.Query.Empty() && c.f.Columns == nil || slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return len(row) == 0 }) {
+				if col.MadeExpr == "" || col.Invisible && c.f.Columns == nil || !c.f.Query.Empty() && c.f.Columns == nil || slices.ContainsFunc(c.f.Rows, func(row []Value) bool { return len(row) == 0 }) {
 					return c.t.Name + "." + col.Name, true
 				}
 			}

@@ -22,6 +22,8 @@ var tables = []string{
 	"CREATE TABLE vers (id INT PRIMARY KEY) ENGINE=InnoDB WITH SYSTEM VERSIONING",
 	"CREATE TABLE parts (id INT NOT NULL, y INT NOT NULL, PRIMARY KEY (id, y)) /*!50100 PARTITION BY HASH (y) PARTITIONS 4 */",
 	"CREATE TABLE line (list INT NOT NULL, pos INT NOT NULL, t TEXT, UNIQUE KEY (list, pos), KEY t (t(10)))",
+	"CREATE TABLE hid (h BIGINT UNSIGNED NOT NULL AUTO_INCREMENT /*!80023 INVISIBLE */, v INT, PRIMARY KEY (h))",
+	"CREATE TABLE hidmade (v INT, u CHAR(36) INVISIBLE DEFAULT (uuid()), w INT)",
 	"CREATE TABLE seqd (id INT PRIMARY KEY DEFAULT nextval(`shop`.`s`), v INT)",
 }
 
@@ -119,6 +121,10 @@ func TestVerdicts(t *testing.T) {
 		{"UPDATE plain SET name = (SELECT DEFAULT(id) FROM ids) WHERE id = 1", "made default"},
 		{"UPDATE heap SET a = (SELECT DEFAULT(at) FROM plain) WHERE a = 1", "clock, rows found"},
 		{"INSERT INTO heap (a, b) SELECT v, DEFAULT(id) FROM ids", "insert select, rows found"},
+		{"INSERT INTO hid VALUES (1)", "generated ids, rows given"},
+		{"INSERT INTO hid (h, v) VALUES (1, 1)", "rows given"},
+		{"INSERT INTO hidmade VALUES (1, 2)", "made default"},
+		{"INSERT INTO hidmade (v, w) VALUES (1, 2)", "computed default, rows given"},
 		{"UPDATE made m JOIN plain p ON m.id = p.id SET m.u = DEFAULT", "made default"},
 		{"UPDATE plain p JOIN auto a ON p.id = a.id SET a.k = p.name", "moves keys"},
 		{"UPDATE plain p JOIN auto a ON p.id = a.id SET a.v = p.v", "clock, rows found"},

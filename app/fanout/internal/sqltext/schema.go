@@ -52,6 +52,7 @@ type Column struct {
 	Nullable  bool
 	Unsigned  bool
 	Generated bool
+	Invisible bool   // no part of an INSERT that names no columns
 	Clock     bool   // its default, or ON UPDATE, reads the clock
 	Made      string // the function by which each server would make another default
 	MadeExpr  string // the whole default, when it is Made and needs no other column
@@ -295,6 +296,8 @@ func (t *Table) column(text string, toks []token, charset string) {
 			c.Clock = true
 		case o.is("ROW") && (next.is("START") || next.is("END")):
 			t.Versioned = true
+		case o.is("INVISIBLE"):
+			c.Invisible = true
 		case o.is("CHECK") && next.is("("):
 			i = behind(toks, i+1) - 1
 		}

@@ -16,7 +16,16 @@ func (c *judge) place(column string) int {
 	if c.f.Columns != nil || c.t == nil {
 		return slices.Index(c.f.Columns, column)
 	}
-	return slices.IndexFunc(c.t.Columns, func(col Column) bool { return col.Name == column })
+	i := 0
+	for _, col := range c.t.Columns {
+		if col.Name == column && !col.Invisible {
+			return i
+		}
+		if !col.Invisible {
+			i++
+		}
+	}
+	return -1
 }
 
 func (st *Statement) with(s *Schema) *judge {
