@@ -40,7 +40,7 @@ case $version in *MariaDB*) product=mariadb ;; *) product=mysql ;; esac
 version=$(printf '%s' "$version" | sed 's/[^0-9.].*//')
 [ -n "$target" ] || target=db-127.0.0.1:$(ask 'SELECT @@GLOBAL.port')
 
-variable() { printf '%s' "$1" | tr 'A-Z-' 'a-z_'; }
+variable() { case $1 in *[!a-z0-9_]*) printf '%s' "$1" | tr 'A-Z-' 'a-z_' ;; *) printf '%s' "$1" ;; esac }
 
 # keeps tells whether the server persists variables by itself.
 keeps() { [ "$product" = mysql ] && [ "${version%%.*}" -ge 8 ]; }
@@ -56,7 +56,7 @@ file_of() { [ "$1" != file ] || printf '%s' "$conf"; }
 refuse() { # KEY RESTART READS
 	name=${3%%=*}
 	name=$(variable "${name:-$1}")
-	if [ -z "$(ask "SHOW GLOBAL VARIABLES LIKE '$(printf '%s' "$name" | sed 's/_/\\_/g')'")" ]; then
+	if [ -z "$(ask "SHOW GLOBAL VARIABLES WHERE Variable_name = '$name'")" ]; then
 		echo "the server has no variable $name"
 	elif [ -z "$conf" ] && [ "$2" != no ]; then
 		echo 'it needs a file that the server reads at its start: --cnf FILE'

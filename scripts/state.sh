@@ -58,11 +58,8 @@ canonical() {
 }
 
 same() { # VALUE VALUE
-	case $1$2 in
-	absentabsent) return 0 ;;
-	absent* | *absent) return 1 ;;
-	esac
-	[ "$(canonical "${1#value }")" = "$(canonical "${2#value }")" ]
+	[ "$1" != "$2" ] || return 0
+	[ "$1" != absent ] && [ "$2" != absent ] && [ "$(canonical "${1#value }")" = "$(canonical "${2#value }")" ]
 }
 
 # raised is the higher of both field by field, and the current text as it is where no field is higher: CURRENT WANTED
@@ -174,7 +171,7 @@ set_option() {
 	real=$(readlink -f -- "$1") || real=$1
 	if [ ! -f "$real" ]; then
 		[ "$4" != absent ] || return 0
-		mkdir -p "$(dirname "$real")" || return 1
+		mkdir -p "${real%/*}" || return 1
 		printf '%s\n' "$written" >"$tmp/new" && chmod 644 "$tmp/new"
 	else
 		cp -p "$real" "$tmp/new" || return 1
@@ -211,10 +208,15 @@ set_option() {
 	else
 		sync "$real.isukit-new" && mv "$real.isukit-new" "$real"
 	fi
-	sync "$(dirname "$real")"
+	sync "${real%/*}"
 }
 
-record_path() { printf '%s/%s/%s' "$dir" "$1" "$(printf '%s' "$2" | sed 's,%,%25,g; s,/,%2F,g')"; }
+record_path() {
+	case $2 in
+	*[%/]*) printf '%s/%s/%s' "$dir" "$1" "$(printf '%s' "$2" | sed 's,%,%25,g; s,/,%2F,g')" ;;
+	*) printf '%s/%s/%s' "$dir" "$1" "$2" ;;
+	esac
+}
 
 # load reads the record of LAYER KEY into r_*; without one it returns 1. r_writes has a line "TUNING VALUE" for each write.
 load() {
@@ -249,28 +251,29 @@ load() {
 save() {
 	(
 		umask 077
-		mkdir -p "$(dirname "$r_path")" || exit 1
-		new=$(dirname "$r_path")/.new.$$
+		mkdir -p "${r_path%/*}" || exit 1
+		new=${r_path%/*}/.new.$$
 		{
 			printf '%s\n' 'isukit-tune 1' "target $r_target" "layer $r_layer" "key $r_key"
 			[ -z "$r_file" ] || printf 'file %s\n' "$r_file"
 			printf 'original %s\n' "$r_original"
-			printf '%s' "$r_writes" | sed 's/^/write /'
+			printf '%s' "$r_writes" | while IFS= read -r w; do printf 'write %s\n' "$w"; done
 			[ -z "$r_pending" ] || echo 'pending yes'
 			printf 'at %s\nrestart %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$r_restart"
 			[ -z "$r_process" ] || printf 'process %s\n' "$r_process"
 			[ -z "$r_reads" ] || printf 'reads %s\n' "$r_reads"
-		} >"$new" && sync "$new" && mv "$new" "$r_path" && sync "$(dirname "$r_path")"
+		} >"$new" && sync "$new" && mv "$new" "$r_path" && sync "${r_path%/*}"
 	) || die "the record $r_path cannot be written" 'nothing that has no record is changed'
 }
 
-forget() { rm -f "$r_path" && sync "$(dirname "$r_path")"; }
+forget() { rm -f "$r_path" && sync "${r_path%/*}"; }
 
 keep_or_forget() { if [ -n "$r_writes" ]; then save; else forget; fi; }
 
 # current_of is the value that should be in force by the record.
 current_of() {
-	last=$(printf '%s' "$r_writes" | tail -n 1)
+	last=${r_writes%"$nl"}
+	last=${last##*"$nl"}
 	if [ -n "$last" ]; then printf '%s' "${last#* }"; else printf '%s' "$r_original"; fi
 }
 
@@ -288,7 +291,9 @@ known() {
 	return 1
 }
 
-without() { printf '%s' "$r_writes" | awk -v t="$1" '$1 != t'; } # TUNING
+without() { # TUNING
+	printf '%s' "$r_writes" | while IFS= read -r w; do [ "${w%% *}" = "$1" ] || printf '%s\n' "$w"; done
+}
 
 # lines puts the line's end back that a command substitution takes away.
 lines() { if [ -n "$1" ]; then printf '%s\n' "$1"; fi; }
@@ -309,7 +314,8 @@ plan() {
 	fi
 	r_writes=$(lines "$(without "$tuning")")
 	r_writes=${r_writes:+$r_writes$nl}"$tuning $3$nl"
-	r_pending=yes r_reads=$5 r_process=$(process)
+	[ -n "${now_runs+known}" ] || now_runs=$(process) # until something is planned, nothing is restarted
+	r_pending=yes r_reads=$5 r_process=$now_runs
 	[ "$4" = no ] || r_restart=$4
 	save
 	printf '%s%s%s%s%s%s%s\n' "$1" "$sep" "$2" "$sep" "$now" "$sep" "$3" >>"$tmp/plan"
@@ -374,7 +380,7 @@ records() {
 	for layer in boot file persist runtime; do
 		for path in "$dir/$layer"/*; do
 			[ -f "$path" ] || continue
-			printf '%s%s%s\n' "$layer" "$sep" "$(sed -n 's/^key //p' "$path")"
+			while read -r word text; do [ "$word" != key ] || printf '%s%s%s\n' "$layer" "$sep" "$text"; done <"$path"
 		done
 	done
 }
@@ -432,7 +438,7 @@ verify() {
 	found=''
 	while IFS=$sep read -r layer key; do
 		load "$layer" "$key" || continue
-		printf '%s' "$r_writes" | grep -q "^$tuning " || continue
+		case $nl$r_writes in *"$nl$tuning "*) ;; *) continue ;; esac
 		found=yes
 		if [ -n "$r_pending" ]; then
 			problem='a change was cut off: apply the tuning again or revert it'

@@ -107,9 +107,11 @@ func TestSysctlByHand(t *testing.T) {
 }
 
 func TestMySQLByHand(t *testing.T) {
+	t.Parallel()
 	h := local(t)
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			state := t.TempDir()
 			db, target := database(t, h, engine, filepath.Join(state, "tune"))
 			restarts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -174,9 +174,13 @@ func TestDriftsOfNginx(t *testing.T) {
 }
 
 func TestDriftsOfDatabases(t *testing.T) {
+	t.Parallel()
 	h := local(t)
 	for _, engine := range infratest.Engines(t) {
-		t.Run(engine, func(t *testing.T) { databaseDrifts(t, h, engine) })
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			databaseDrifts(t, h, engine)
+		})
 	}
 }
 

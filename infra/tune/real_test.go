@@ -11,9 +11,11 @@ import (
 
 // TestDatabase applies every tuning to both engines in parallel and reverts them.
 func TestDatabase(t *testing.T) {
+	t.Parallel()
 	h := local(t)
 	for _, engine := range infratest.Engines(t) {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			db, target := database(t, h, engine, t.TempDir())
 			db.Exec(t, "SET GLOBAL max_connections = 77") // the file says 120
 			before := databaseSnapshot(t, db)
