@@ -44,7 +44,7 @@ func wantNothingLeft(t *testing.T, stateDir string, groups []string) {
 	if left := infratest.ProcessesIn(stateDir); len(left) > 0 {
 		t.Errorf("processes left after down: %q", left)
 	}
-	if left := infratest.Listening(t, stateDir); len(left) > 0 {
+	if left := listening(t, stateDir); len(left) > 0 {
 		t.Errorf("ports left after down: %q", left)
 	}
 	for _, pattern := range []string{"hosts/*/s[0-9]*", "hosts/*/.driver/*", "runs/*"} {
@@ -131,7 +131,7 @@ func TestTopologyKilled(t *testing.T) {
 					cmd.Wait()
 				},
 				up: func() {
-					if ports := infratest.Listening(t, stateDir); (len(ports) > 0) != (driver == "local") {
+					if ports := listening(t, stateDir); (len(ports) > 0) != (driver == "local") {
 						t.Errorf("ports of the machine while a topology is up with driver %s: %q", driver, ports)
 					}
 				},
@@ -235,7 +235,7 @@ func TestLabFinals(t *testing.T) {
 	if len(groups) == 0 {
 		t.Error("no control group of the lab was found: this test cannot fail")
 	}
-	if ports := infratest.Listening(t, stateDir); len(ports) > 0 {
+	if ports := listening(t, stateDir); len(ports) > 0 {
 		t.Errorf("ports of the machine while the lab is up: %q, want none", ports)
 	}
 	if out, err := runTool(t, program, env, "topology", "down", "--driver", "lab"); err != nil {
@@ -245,4 +245,49 @@ func TestLabFinals(t *testing.T) {
 	if diff := gocmp.Diff(strings.Split(before, "\n"), strings.Split(machineState(t), "\n")); diff != "" {
 		t.Errorf("the machine is not as it was (-was +is):\n%s", diff)
 	}
+}
+
+// listening lists the listening TCP sockets of this network namespace that belong to a process with dir in its environment, its command
+// line or as its directory: those of other tests are not included.
+func listening(tb testing.TB, dir string) []string {
+	tb.Helper()
+	ours := socketsOf(func(proc string) bool {
+		for _, file := range []string{"environ", "cmdline"} {
+			if text, err := os.ReadFile(filepath.Join(proc, file)); err == nil && strings.Contains(string(text), dir) {
+				return true
+			}
+		}
+		cwd, err := os.Readlink(filepath.Join(proc, "cwd"))
+		return err == nil && strings.HasPrefix(cwd+"/", dir+"/")
+	})
+	var found []string
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		infratest.NoError(tb, err)
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > 9 && f[3] == "0A" && ours["socket:["+f[9]+"]"] { // TCP_LISTEN
+				found = append(found, f[1])
+			}
+		}
+	}
+	return found
+}
+
+// socketsOf are the sockets of the processes that match, as links in /proc name them.
+func socketsOf(match func(proc string) bool) map[string]bool {
+	sockets := map[string]bool{}
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range processes {
+		if !match(p) {
+			continue
+		}
+		files, _ := filepath.Glob(filepath.Join(p, "fd", "*"))
+		for _, f := range files {
+			if target, err := os.Readlink(f); err == nil {
+				sockets[target] = true
+			}
+		}
+	}
+	return sockets
 }

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -41,7 +40,6 @@ const netPrefix = "10.213"
 func NewNet(tb testing.TB, hosts int) *Net {
 	tb.Helper()
 	Real(tb)
-	removeStale()
 	n := &Net{tb: tb, hosts: hosts, name: fmt.Sprintf("%s%d-%s-", netName, os.Getpid(), rand.Text()[:6])}
 	tb.Cleanup(n.remove)
 	n.run("ip", "netns", "add", n.client())
@@ -60,18 +58,6 @@ func NewNet(tb testing.TB, hosts int) *Net {
 
 // netName begins the names of all of these namespaces; the number of the process that made them follows.
 const netName = "isktest-"
-
-// removeStale removes what test processes left that were killed.
-func removeStale() {
-	entries, _ := os.ReadDir(netnsDir)
-	for _, e := range entries {
-		rest, ok := strings.CutPrefix(e.Name(), netName)
-		pid, err := strconv.Atoi(strings.SplitN(rest, "-", 2)[0])
-		if ok && err == nil && unix.Kill(pid, 0) == unix.ESRCH {
-			_ = exec.Command("ip", "netns", "del", e.Name()).Run()
-		}
-	}
-}
 
 const netnsDir = "/var/run/netns"
 
