@@ -9,36 +9,15 @@ import (
 const MaxFactors = 48
 
 // orders are the sizes of the designs. Each is the order of a Hadamard matrix: a prime of the form 4m+3 plus one (Paley's first
-// construction), or the double of such an order (Sylvester's construction).
+// construction).
 var orders = []int{12, 20, 24, 32, 48}
 
-// hadamard returns a Hadamard matrix of one of the orders: entries 1 and -1, rows orthogonal to one another.
+// hadamard returns a Hadamard matrix of one of the orders: entries 1 and -1, rows orthogonal to one another. It is I + S, where S borders the
+// quadratic residues of order-1.
 // Source: R. Paley, "On orthogonal matrices", J. Math. Phys. 12 (1933); R. Plackett and J. Burman, "The design of optimum
 // multifactorial experiments", Biometrika 33 (1946).
 func hadamard(order int) [][]int8 {
-	if order == 1 {
-		return [][]int8{{1}}
-	}
-	if q := order - 1; q%4 == 3 && prime(q) {
-		return paley(q)
-	}
-	half := hadamard(order / 2)
-	h := make([][]int8, order)
-	for i := range h {
-		h[i] = make([]int8, order)
-		for j := range h[i] {
-			sign := int8(1)
-			if i >= order/2 && j >= order/2 {
-				sign = -1
-			}
-			h[i][j] = sign * half[i%(order/2)][j%(order/2)]
-		}
-	}
-	return h
-}
-
-// paley is the matrix of order q+1 for a prime q of the form 4m+3: I + S, where S borders the quadratic residues of q.
-func paley(q int) [][]int8 {
+	q := order - 1
 	residue := make([]int8, q)
 	for i := 1; i < q; i++ {
 		residue[i] = -1
@@ -61,15 +40,6 @@ func paley(q int) [][]int8 {
 		}
 	}
 	return h
-}
-
-func prime(n int) bool {
-	for d := 2; d*d <= n; d++ {
-		if n%d == 0 {
-			return false
-		}
-	}
-	return n > 1
 }
 
 // foldRows returns n rows for k factors, entries 1 (on in the first half of a fold-over pair) and -1 (on in the second). Columns,

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -79,14 +80,12 @@ func (m *model) features(c Config) []float64 {
 
 func (m *model) difference(c, d Config) []float64 {
 	f := m.features(c)
-	for i, v := range m.features(d) {
-		f[i] -= v
-	}
+	floats.Sub(f, m.features(d))
 	return f
 }
 
 // better is by how much c is better than d by the mean, in log units.
-func (m *model) better(c, d Config) float64 { return dot(m.difference(c, d), m.at) }
+func (m *model) better(c, d Config) float64 { return floats.Dot(m.difference(c, d), m.at) }
 
 // learn takes a pair's log ratio of c to d.
 func (m *model) learn(c, d Config, ratio float64) {
@@ -98,35 +97,16 @@ func (m *model) learn(c, d Config, ratio float64) {
 	}
 	left := make([]float64, len(m.ratios))
 	for i, r := range m.ratios {
-		left[i] = r - dot(m.pairs[i], m.at)
+		left[i] = r - floats.Dot(m.pairs[i], m.at)
 	}
 	sd := math.Max(leastNoise, Spread(left))
 	m.noise = sd * sd
 	m.solve()
 }
 
-// solve sets the posterior.
 func (m *model) solve() {
-	n := len(m.precision)
-	gram, right := mat.NewSymDense(n, nil), mat.NewVecDense(n, nil)
-	for i, p := range m.precision {
-		gram.SetSym(i, i, p)
-		right.SetVec(i, p*m.center[i])
-	}
-	for i, f := range m.pairs {
-		v := mat.NewVecDense(n, f)
-		gram.SymRankOne(gram, 1/m.noise, v)
-		right.AddScaledVec(right, m.ratios[i]/m.noise, v)
-	}
-	var mean mat.VecDense
-	// The prior's precisions are above zero, so the matrix is positive definite.
-	if !m.factor.Factorize(gram) || m.factor.SolveVecTo(&mean, right) != nil {
-		return
-	}
-	m.at = mean.RawVector().Data
+	m.at = posterior(&m.factor, m.pairs, m.ratios, m.precision, m.center, m.noise)
 }
-
-func (m *model) mean() []float64 { return m.at }
 
 // draw returns effects drawn from the posterior: mean + U^-1 z, where U'U is its precision.
 func (m *model) draw(rnd *rand.Rand) []float64 {
@@ -141,9 +121,5 @@ func (m *model) draw(rnd *rand.Rand) []float64 {
 	if step.SolveVec(&u, z) != nil {
 		return m.at
 	}
-	out := make([]float64, n)
-	for i := range out {
-		out[i] = m.at[i] + step.AtVec(i)
-	}
-	return out
+	return floats.AddTo(make([]float64, n), m.at, step.RawVector().Data)
 }

@@ -2,21 +2,24 @@ package experiment
 
 import "gonum.org/v1/gonum/mat"
 
-// ridgeSolve are the coefficients of least squares with a penalty: (X'X + weight I)^-1 X'd.
-func ridgeSolve(x [][]float64, d []float64, k int, weight float64) []float64 {
-	gram, right := mat.NewSymDense(k, nil), mat.NewVecDense(k, nil)
-	for j := range k {
-		gram.SetSym(j, j, weight)
+// posterior is the mean of linear effects on d, which are normal with these precisions and means before, where d has the variance noise; factor
+// becomes that of their precision after.
+func posterior(factor *mat.Cholesky, x [][]float64, d, precision, center []float64, noise float64) []float64 {
+	n := len(precision)
+	gram, right := mat.NewSymDense(n, nil), mat.NewVecDense(n, nil)
+	for i, p := range precision {
+		gram.SetSym(i, i, p)
+		right.SetVec(i, p*center[i])
 	}
 	for i, row := range x {
-		gram.SymRankOne(gram, 1, mat.NewVecDense(k, row))
-		right.AddScaledVec(right, d[i], mat.NewVecDense(k, row))
+		v := mat.NewVecDense(n, row)
+		gram.SymRankOne(gram, 1/noise, v)
+		right.AddScaledVec(right, d[i]/noise, v)
 	}
-	var chol mat.Cholesky
-	var out mat.VecDense
-	// The penalty makes the matrix positive definite for any rows.
-	if !chol.Factorize(gram) || chol.SolveVecTo(&out, right) != nil {
-		return make([]float64, k)
+	var mean mat.VecDense
+	// The precisions are above zero, so the matrix is positive definite.
+	if !factor.Factorize(gram) || factor.SolveVecTo(&mean, right) != nil {
+		return center
 	}
-	return out.RawVector().Data
+	return mean.RawVector().Data
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -57,12 +58,10 @@ func residuals(x [][]float64, d []float64, selected []int) ([]float64, [][]float
 			continue
 		}
 		c := column(x, j)
-		full := norm(c)
+		full := floats.Norm(c, 2)
 		project(c, basis)
-		if left := norm(c); full > 0 && left > leastNew*math.Sqrt(float64(len(d))) {
-			for i := range c {
-				c[i] /= left
-			}
+		if left := floats.Norm(c, 2); full > 0 && left > leastNew*math.Sqrt(float64(len(d))) {
+			floats.Scale(1/left, c)
 			columns[j] = c
 		}
 	}
@@ -74,10 +73,8 @@ func orthonormal(x [][]float64, selected []int) [][]float64 {
 	var basis [][]float64
 	for _, j := range selected {
 		c := project(column(x, j), basis)
-		if n := norm(c); n > 1e-9 {
-			for i := range c {
-				c[i] /= n
-			}
+		if n := floats.Norm(c, 2); n > 1e-9 {
+			floats.Scale(1/n, c)
 			basis = append(basis, c)
 		}
 	}
@@ -87,10 +84,7 @@ func orthonormal(x [][]float64, selected []int) [][]float64 {
 // project takes from v what lies in the basis, and returns v.
 func project(v []float64, basis [][]float64) []float64 {
 	for _, b := range basis {
-		f := dot(v, b)
-		for i := range v {
-			v[i] -= f * b[i]
-		}
+		floats.AddScaled(v, -floats.Dot(v, b), b)
 	}
 	return v
 }
@@ -103,7 +97,7 @@ func strongest(columns [][]float64, residual []float64, selected []int, rnd *ran
 		if c == nil {
 			continue
 		}
-		if t := math.Abs(dot(c, residual)); best < 0 || t > highest {
+		if t := math.Abs(floats.Dot(c, residual)); best < 0 || t > highest {
 			best, highest = j, t
 		}
 	}
@@ -116,7 +110,7 @@ func strongest(columns [][]float64, residual []float64, selected []int, rnd *ran
 	for range signVectors {
 		flip(flipped, residual, rnd)
 		for _, c := range columns {
-			if c != nil && grow*math.Abs(dot(c, flipped)) >= highest-1e-12 {
+			if c != nil && grow*math.Abs(floats.Dot(c, flipped)) >= highest-1e-12 {
 				as++
 				break
 			}
@@ -147,24 +141,22 @@ func fit(x [][]float64, d []float64, selected []int) []estimate {
 		return nil
 	}
 	a := mat.NewDense(n, s, nil)
-	for i := range n {
-		for c, j := range selected {
-			a.Set(i, c, x[i][j])
-		}
+	for c, j := range selected {
+		a.SetCol(c, column(x, j))
 	}
-	// Once over with the wild values drawn in towards the first fit.
-	first, ok := solve(a, d)
-	if !ok {
+	// Once more with the wild values drawn in towards the first fit.
+	var effects, drawn mat.VecDense
+	if effects.SolveVec(a, mat.NewVecDense(n, slices.Clone(d))) != nil {
 		return nil
 	}
-	residual := minus(d, a, first)
-	clip(residual)
-	drawn := make([]float64, n)
-	for i := range drawn {
-		drawn[i] = d[i] - minusAt(d, a, first, i) + residual[i]
+	drawn.MulVec(a, &effects)
+	residual := make([]float64, n)
+	clip(floats.SubTo(residual, d, drawn.RawVector().Data))
+	drawn.AddVec(&drawn, mat.NewVecDense(n, residual))
+	if effects.SolveVec(a, &drawn) != nil {
+		return nil
 	}
-	effects, _ := solve(a, drawn)
-	variance := dot(residual, residual) / math.Max(1, float64(n-s))
+	variance := floats.Dot(residual, residual) / math.Max(1, float64(n-s))
 	var inverse, gram mat.Dense
 	gram.Mul(a.T(), a)
 	if inverse.Inverse(&gram) != nil {
@@ -172,33 +164,9 @@ func fit(x [][]float64, d []float64, selected []int) []estimate {
 	}
 	list := make([]estimate, s)
 	for c, j := range selected {
-		list[c] = estimate{factor: j, effect: effects[c], error: math.Sqrt(variance * inverse.At(c, c))}
+		list[c] = estimate{factor: j, effect: effects.AtVec(c), error: math.Sqrt(variance * inverse.At(c, c))}
 	}
 	return list
-}
-
-func solve(a *mat.Dense, d []float64) ([]float64, bool) {
-	var out mat.VecDense
-	if err := out.SolveVec(a, mat.NewVecDense(len(d), slices.Clone(d))); err != nil {
-		return nil, false
-	}
-	return out.RawVector().Data, true
-}
-
-func minus(d []float64, a *mat.Dense, effects []float64) []float64 {
-	out := make([]float64, len(d))
-	for i := range out {
-		out[i] = minusAt(d, a, effects, i)
-	}
-	return out
-}
-
-func minusAt(d []float64, a *mat.Dense, effects []float64, i int) float64 {
-	r := d[i]
-	for c, e := range effects {
-		r -= a.At(i, c) * e
-	}
-	return r
 }
 
 // clip draws values in to clipAt robust standard deviations around zero (the median of their sizes, times 1.4826).
@@ -241,12 +209,3 @@ func column(x [][]float64, j int) []float64 {
 	}
 	return c
 }
-
-func dot(a, b []float64) (s float64) {
-	for i, v := range a {
-		s += v * b[i]
-	}
-	return s
-}
-
-func norm(v []float64) float64 { return math.Sqrt(dot(v, v)) }

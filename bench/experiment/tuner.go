@@ -137,7 +137,7 @@ func (t *Tuner) candidate() Config {
 }
 
 // best is the configuration that is best by the mean of what is believed.
-func (t *Tuner) best() Config { return t.choose(t.model.mean(), worthwhile, doubtful) }
+func (t *Tuner) best() Config { return t.choose(t.model.at, worthwhile, doubtful) }
 
 // worthwhile is the least effect, in log units, for which a tuning is kept: what gains nothing can still do harm.
 const worthwhile = 0.03
@@ -305,7 +305,7 @@ type Search struct {
 
 // State returns where the search stands.
 func (t *Tuner) State() Search {
-	mean, guilt := t.model.mean(), t.suspicion()
+	mean, guilt := t.model.at, t.suspicion()
 	p, k := len(t.space.Advice), t.space.Tunings
 	s := Search{Rounds: len(t.trials), Exploring: t.chosen == nil, Best: t.best(), Rejected: t.broken, Ratios: []float64{},
 		Placements: make([]float64, p), Tunings: mean[p : p+k], Sizes: mean[p+k : p+k+t.space.Sizes], Fails: guilt[p : p+k]}

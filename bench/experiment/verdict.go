@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"gonum.org/v1/gonum/mat"
 )
 
 // Effect is what a screen says of one factor.
@@ -123,7 +125,7 @@ func (s *Screen) ridge() []float64 {
 	k := len(s.factors)
 	d := slices.Clone(s.d)
 	clip(d)
-	return ridgeSolve(s.x, d, k, 4)
+	return posterior(new(mat.Cholesky), s.x, d, slices.Repeat([]float64{4}, k), make([]float64, k), 1)
 }
 
 // Smallest is the smallest effect, as a ratio above 1, that a screen of k factors shows in 4 of 5 cases with that many pairs whose
