@@ -112,22 +112,12 @@ func (a *Advice) Places() []Place {
 
 // TuneResult is what a search found, or what it believes by now.
 type TuneResult struct {
-	Journal  string `json:"journal"`
-	Metric   string `json:"metric"`
-	Seed     uint64 `json:"seed"`
-	Finished bool   `json:"finished"`
-	Planned  int    `json:"planned_rounds"`
-	// Dropped are tunings of which nothing can be applied.
-	Dropped []string          `json:"dropped,omitempty"`
+	Outcome
 	Tunings []string          `json:"tunings"` // in the order of the search's effects
 	Places  []string          `json:"places,omitempty"`
 	Search  experiment.Search `json:"search"`
 	// Best are the best configuration's arguments of isukit round.
 	Best []string `json:"best"`
-	// Confirmed compares rounds that were held back with the baseline; nil without them, or if one of the best failed.
-	Confirmed *Confirmation `json:"confirmed,omitempty"`
-	Keep      string        `json:"keep,omitempty"`
-	Warnings  []string      `json:"warnings,omitempty"`
 }
 
 // Autotune searches for the best configuration. Its baseline has no tuning, every size at its lower end, and today's placement.
@@ -151,7 +141,7 @@ func (a *Autotune) Run(ctx context.Context) (*TuneResult, error) {
 		a.out.Planned, a.Seed, duration(a.out.Planned, each))
 	base := experiment.Config{On: make([]bool, len(a.factors)), Sizes: make([]int, len(a.Plan.Sizes))}
 	space := experiment.Space{Advice: []float64{0}, Tunings: len(a.factors), Sizes: len(a.Plan.Sizes)}
-	out := &TuneResult{Journal: a.Journal.Path, Metric: a.Metric, Seed: a.Seed, Planned: a.out.Planned, Dropped: a.out.Dropped, Tunings: a.names()}
+	out := &TuneResult{Tunings: a.names()}
 	if len(a.Plan.Places) > 0 {
 		space.Advice = nil
 	}
@@ -163,17 +153,12 @@ func (a *Autotune) Run(ctx context.Context) (*TuneResult, error) {
 		return nil, err
 	}
 	sides, err := a.search(ctx, t, base)
-	out.Search, out.Warnings, out.Finished = t.State(), a.out.Warnings, err == nil
+	if out.Search = t.State(); err == nil && !out.Search.Rejected && len(sides[0].Rounds) > 0 {
+		err = a.compare(sides)
+	}
+	out.Outcome, out.Finished = a.out.Outcome, err == nil
 	if best, argsErr := a.args(out.Search.Best); argsErr == nil {
 		out.Best = best
-	}
-	if err == nil && !out.Search.Rejected && len(sides[0].Rounds) > 0 {
-		o := compare.DefaultOptions()
-		o.Metrics = []string{a.Metric}
-		var c *compare.Comparison
-		if c, err = compare.Rounds(sides[0], sides[1], o); err == nil {
-			out.Confirmed = newConfirmation(c)
-		}
 	}
 	return out, err
 }

@@ -1,10 +1,8 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +12,7 @@ import (
 
 	"isukit/bench/result"
 	"isukit/cmd/internal/ui"
+	"isukit/infra/host"
 )
 
 // Runner runs each round as a process of its own, so that heap, pinning and peak memory of one generator do not affect the next.
@@ -42,9 +41,9 @@ func (p *Runner) Play(ctx context.Context, side int) (*result.Round, error) {
 		}
 	}
 	cmd := exec.CommandContext(ctx, p.Isukit, p.Args[side]...)
-	var out bytes.Buffer
+	out := host.Limited{Limit: 2 * result.MaxRoundBytes}
 	var said ui.Tail
-	cmd.Stdout, cmd.Stderr = &limited{w: &out, left: 2 * result.MaxRoundBytes}, &said
+	cmd.Stdout, cmd.Stderr = &out, &said
 	// Ctrl-C reaches every process of the terminal's group. A round would get two signals, and the second would end it immediately, with
 	// its servers running.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -70,7 +69,7 @@ func (p *Runner) Play(ctx context.Context, side int) (*result.Round, error) {
 		return nil, roundError(err, said.String())
 	}
 	var r result.Round
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+	if err := json.Unmarshal(out.Data, &r); err != nil {
 		return nil, fmt.Errorf("read what isukit round printed: %w", err)
 	}
 	return &r, nil
@@ -92,19 +91,4 @@ func roundError(err error, said string) error {
 		return fmt.Errorf("isukit round: %w: %s", err, strings.TrimSpace(said))
 	}
 	return ui.Hinted(fmt.Errorf("isukit round: %s", text), hint)
-}
-
-// limited passes on so many bytes and then fails.
-type limited struct {
-	w    *bytes.Buffer
-	left int
-}
-
-var errTooMuch = errors.New("isukit round printed more than the limit of a record")
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.left -= len(p); l.left < 0 {
-		return 0, errTooMuch
-	}
-	return l.w.Write(p)
 }

@@ -35,30 +35,35 @@ type ScreenPlan struct {
 	Of  string `json:"of"`
 }
 
-// ScreenResult is what a screen found, or what there is by now.
-type ScreenResult struct {
-	// Journal is the file that isukit screen resume goes on with.
+// Outcome is what a screen and a search have in common.
+type Outcome struct {
+	// Journal is the file that resume goes on with.
 	Journal string `json:"journal"`
 	Metric  string `json:"metric"`
 	Seed    uint64 `json:"seed"`
-	// Finished is false where the plan was not played to its end.
+	// Finished is false if the plan was not played to its end.
 	Finished bool `json:"finished"`
-	// Planned are the rounds in fold-over pairs that the plan has.
+	// Planned are the rounds in pairs that the plan has.
 	Planned int `json:"planned_rounds"`
-	// PairSpread is how far two equal rounds that run one after the other stray, as a standard deviation of the logarithm of their
-	// ratio; PairsOfNoise is from how many such pairs it is known.
-	PairSpread   float64 `json:"pair_spread"`
-	PairsOfNoise int     `json:"pairs_of_noise"`
-	// Dropped are tunings of which nothing can be applied.
-	Dropped []string                 `json:"dropped,omitempty"`
-	Verdict experiment.ScreenVerdict `json:"verdict"`
-	// Recommended are the tunings to keep.
-	Recommended []string `json:"recommended"`
-	// Confirmed compares fresh rounds of the recommended tunings with rounds of all, or of none where all are recommended.
+	// Dropped are tunings that cannot be applied here.
+	Dropped []string `json:"dropped,omitempty"`
+	// Confirmed compares fresh rounds of what is recommended with others; nil without them, or if one of a search's best failed.
 	Confirmed *Confirmation `json:"confirmed,omitempty"`
 	// Keep is the command that keeps what is recommended.
 	Keep     string   `json:"keep,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// ScreenResult is what a screen found, or the state so far.
+type ScreenResult struct {
+	Outcome
+	// PairSpread is the standard deviation of the logarithm of the ratio of two equal rounds, one after the other; PairsOfNoise is from how
+	// many such pairs it is known.
+	PairSpread   float64                  `json:"pair_spread"`
+	PairsOfNoise int                      `json:"pairs_of_noise"`
+	Verdict      experiment.ScreenVerdict `json:"verdict"`
+	// Recommended are the tunings to keep.
+	Recommended []string `json:"recommended"`
 }
 
 // Confirmation is what fresh pairs of rounds say: the side B of a comparison against the side A.
@@ -70,11 +75,6 @@ type Confirmation struct {
 	High    float64         `json:"ratio_high"`
 	P       float64         `json:"p"`
 	Verdict compare.Verdict `json:"verdict"`
-}
-
-func newConfirmation(c *compare.Comparison) *Confirmation {
-	m := c.Metrics[0]
-	return &Confirmation{Against: c.A.Name, Pairs: m.Pairs, Ratio: m.Ratio, Low: m.Low, High: m.High, P: m.PCorrected, Verdict: m.Verdict}
 }
 
 // Screen plays a screen: rounds of which each has half of the factors, and at the end fresh pairs of what is recommended.
@@ -104,7 +104,7 @@ func (s *Screen) Run(ctx context.Context) (*ScreenResult, error) {
 	if s.value, ok = compare.Value(s.Metric); !ok {
 		return nil, ui.UsageError(fmt.Errorf("metric %q not found", s.Metric), "isukit compare --help lists them")
 	}
-	s.out = ScreenResult{Journal: s.Journal.Path, Metric: s.Metric, Seed: s.Seed, Recommended: []string{}}
+	s.out.Recommended = []string{}
 	none, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -160,6 +160,7 @@ func (s *Screen) names() []string {
 
 // begin plays a round with no tuning to warm up, which it returns, and one with all of them, which shows what can be applied.
 func (s *Screen) begin(ctx context.Context) (*result.Round, error) {
+	s.out.Journal, s.out.Metric, s.out.Seed = s.Journal.Path, s.Metric, s.Seed
 	none, err := s.Journal.Play(ctx, "warm-up", nil)
 	if err != nil {
 		return nil, err
@@ -382,15 +383,21 @@ func (s *Screen) confirm(ctx context.Context, screen *experiment.Screen, recomme
 			sides[side].Rounds = append(sides[side].Rounds, r)
 		}
 	}
+	return s.compare(sides)
+}
+
+// compare compares the sides of fresh pairs.
+func (s *Screen) compare(sides [2]compare.Side) error {
 	o := compare.DefaultOptions()
 	o.Metrics = []string{s.Metric}
 	c, err := compare.Rounds(sides[0], sides[1], o)
-	if errors.Is(err, compare.ErrNoPairs) {
-		s.warn("every confirmation pair had a failed round: nothing is confirmed")
+	if errors.Is(err, compare.ErrNoPairs) || err == nil && len(c.Metrics) == 0 {
+		s.warn("no confirmation pair had two passed rounds with %s above 0: nothing is confirmed", s.Metric)
 		return nil
 	}
 	if err == nil {
-		s.out.Confirmed = newConfirmation(c)
+		m := c.Metrics[0]
+		s.out.Confirmed = &Confirmation{Against: c.A.Name, Pairs: m.Pairs, Ratio: m.Ratio, Low: m.Low, High: m.High, P: m.PCorrected, Verdict: m.Verdict}
 	}
 	return err
 }

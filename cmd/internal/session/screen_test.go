@@ -202,6 +202,18 @@ func TestScreenRecommends(t *testing.T) {
 	}
 }
 
+// TestScreenConfirmsNothing holds that fresh pairs without the metric, though they passed, confirm nothing.
+func TestScreenConfirmsNothing(t *testing.T) {
+	s := &Screen{ScreenPlan: ScreenPlan{Metric: "errors"}, Say: t.Logf}
+	var sides [2]compare.Side
+	for i := range sides {
+		sides[i].Rounds = []*result.Round{{ID: fmt.Sprint(i), Passed: true, All: result.Endpoint{Hits: 100}}}
+	}
+	if err := s.compare(sides); err != nil || s.out.Confirmed != nil || len(s.out.Warnings) != 1 {
+		t.Errorf("%v, confirmed %v, warned %q", err, s.out.Confirmed, s.out.Warnings)
+	}
+}
+
 // resumed is a screen or a search in a process of its own, which begins where the journal ends.
 func resumed() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
