@@ -75,7 +75,7 @@ func onEngines(t *testing.T, fn func(t *testing.T, s *site)) {
 	forEachEngine(t, func(t *testing.T, engine string) { fn(t, newSite(t, engine, dataset.Small, 1)) })
 }
 
-// forEachEngine runs fn on both engines at the same time, and beside other tests.
+// forEachEngine runs fn on both engines at the same time, and during other tests.
 func forEachEngine(t *testing.T, fn func(t *testing.T, engine string)) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {

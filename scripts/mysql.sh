@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 
-# ask runs one statement.
+# ask sends one statement.
 ask() {
 	# shellcheck disable=SC2086 # a client with its options
 	${MYSQL:-mysql} --batch --skip-column-names --execute "$1" </dev/null
@@ -42,7 +42,7 @@ version=$(printf '%s' "$version" | sed 's/[^0-9.].*//')
 
 variable() { case $1 in *[!a-z0-9_]*) printf '%s' "$1" | tr 'A-Z-' 'a-z_' ;; *) printf '%s' "$1" ;; esac }
 
-# keeps tells whether the server persists variables by itself.
+# keeps: the server can persist variables.
 keeps() { [ "$product" = mysql ] && [ "${version%%.*}" -ge 8 ]; }
 
 layers() { # KEY RESTART READS

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # state.sh: what sysctl.sh and mysql.sh have in common: a tuning's file, option files, and the records of originals. The
-# records are those of "isukit tune" (docs/tuning.md), so that each can revert what the other applied. Whoever reads this
+# records are those of "isukit tune" (docs/tuning.md), so that each can revert what the other applied. A script that reads this
 # file sets kind and target, and has functions get LAYER KEY and put LAYER KEY VALUE, where a VALUE is "value TEXT" or
 # "absent"; layers KEY RESTART READS, refuse KEY RESTART READS, adjust KEY TEXT, settle and check.
 
@@ -385,7 +385,7 @@ records() {
 	done
 }
 
-# revert takes the tuning back on one kind of layer. Records of files stay until the server has been restarted.
+# revert reverts the tuning on one kind of layer. Records of files stay until the server has been restarted.
 revert_layer() {
 	: >"$tmp/after"
 	need=''
@@ -432,7 +432,7 @@ revert() {
 	revert_layer runtime
 }
 
-# verify compares what the tuning set with what is there, on every layer.
+# verify compares what the tuning set with the current values, on every layer.
 verify() {
 	records >"$tmp/records"
 	found=''

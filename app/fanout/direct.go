@@ -16,7 +16,7 @@ import (
 // maxSettings bounds the SET statements that one connection remembers.
 const maxSettings = 100
 
-// direct runs one statement on one replica, committed by itself: all that is needed while there is only one.
+// direct runs one statement on one replica, with a commit of its own: all that is needed while there is only one.
 func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer, error) {
 	pt := &part{m: m}
 	a, err := pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
@@ -32,7 +32,7 @@ func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer
 	return a, fateOn(ctx, m, err, "the answer was lost")
 }
 
-// fateOn is the error of a statement that one replica committed by itself, or did not.
+// fateOn is the error of a statement that one replica committed, or did not.
 func fateOn(ctx context.Context, m *member, err error, lostText string) error {
 	switch {
 	case err == nil, outcomeOf(err) != lost && ctx.Err() == nil:
@@ -81,8 +81,7 @@ func (c *conn) queryLast(ctx context.Context, q call) (driver.Rows, error) {
 	return rows, plainConn(err)
 }
 
-// asksLast fails when the statement before was no query, or the connection that ran it is gone: other statements, of the pool's own,
-// have run since.
+// asksLast fails if the statement before was not a query, or if its connection is gone, on which others have run since.
 func (c *conn) asksLast() error {
 	if c.last == nil || c.last.spent || c.links[c.last.m.index] != c.last {
 		return refused("FOUND_ROWS(), ROW_COUNT() and SHOW WARNINGS ask about the statement before, which was not a query on this connection (sql.Conn or sql.Tx); " +
@@ -112,7 +111,7 @@ func (p *group) execSession(ctx context.Context, c *conn, q call) (answer, error
 	v := p.view.Load()
 	for _, l := range c.links {
 		if l != nil && !slices.Contains(v.writers, l.m) {
-			l.spent = true // it is dialled anew, with all settings
+			l.spent = true // it is dialled again, with all settings
 		}
 	}
 	for _, m := range v.writers {
@@ -129,8 +128,7 @@ func (p *group) execSession(ctx context.Context, c *conn, q call) (answer, error
 	return answer{}, nil
 }
 
-// execDDL runs a statement that changes the schema: alone, on the first replica, then on the others; what the others have
-// then is compared with what the first has.
+// execDDL changes the schema: alone, on the first replica, then on the others, which are compared with the first afterwards.
 func (p *group) execDDL(ctx context.Context, c *conn, q call) (a answer, err error) {
 	leave, err := c.enter(ctx, gateSize)
 	if err != nil {
@@ -221,14 +219,14 @@ func (f parallel) query(ctx context.Context, c *conn, q call) (driver.Rows, erro
 	return c.queryFirst(ctx, q)
 }
 
-// flatTxn is a transaction whose statements go to all of its replicas at once; with one replica it is a plain one.
+// flatTxn is a transaction whose statements are sent to all of its replicas in parallel; with one replica it is a plain one.
 type flatTxn struct {
 	c       *conn
 	members []*member
 	reads   bool // it is read-only
 }
 
-// each runs q on all replicas at once. The first error cancels it on the others and is returned; the result is the first replica's.
+// each runs q on all replicas in parallel. The first error cancels the others and is returned; the result is the first replica's.
 func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
 	if len(t.members) == 0 {
 		return nil, ErrNoReplica
@@ -292,8 +290,7 @@ func (t *flatTxn) query(ctx context.Context, q call) (driver.Rows, error) {
 func (t *flatTxn) commit() error   { return t.end("COMMIT") }
 func (t *flatTxn) rollback() error { return t.end("ROLLBACK") }
 
-// end ends the transaction on every replica. With several, one may have ended it and another not: that is what this mode
-// is kept to show.
+// end ends the transaction on every replica. One may have ended it and another not, as this mode should show.
 func (t *flatTxn) end(text string) error {
 	errs := make([]error, len(t.members))
 	inParallel(len(t.members), func(i int) {

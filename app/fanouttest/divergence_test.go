@@ -216,7 +216,7 @@ func TestReplicasStayEqual(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		for _, tt := range []struct {
 			mode            fanout.Mode
-			replicas, pools int // two pools know nothing of each other: two app processes
+			replicas, pools int // two pools do not know each other: two app processes
 		}{{fanout.ModeOrdered, 2, 2}, {fanout.ModeOrdered, 3, 2}, {fanout.ModeDurable, 2, 2}, {fanout.ModeDurable, 3, 2}, {fanout.ModeKeyed, 2, 1}, {fanout.ModeKeyed, 3, 1}} {
 			if tt.replicas > 2 && tt.mode != fanout.ModeOrdered && !full() {
 				continue

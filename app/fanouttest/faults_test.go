@@ -24,7 +24,7 @@ import (
 	"isukit/infra/infratest/wait"
 )
 
-// ledger is what clients were told of the rows that they inserted.
+// ledger is the results that clients got for the rows that they inserted.
 type ledger struct {
 	mu   sync.Mutex
 	told map[int64]error
@@ -65,8 +65,8 @@ func insertLedger(p *fanout.Pool, id int64, client int) error {
 	})
 }
 
-// check holds every replica in service against what was told, and returns how many writes succeeded and how many are of
-// unknown fate.
+// check compares every replica in service with the clients' results, and returns how many writes succeeded and how many have an unknown
+// fate.
 func (l *ledger) check(tb testing.TB, c *cluster, p *fanout.Pool) (acked, unknown int) {
 	tb.Helper()
 	for i, st := range states(tb, p) {
@@ -190,7 +190,7 @@ func failAndReturn(t *testing.T, c *cluster, p *fanout.Pool, l *ledger, next *at
 
 // readMeanwhile reads for d and returns how many reads failed, and the last one's error.
 func readMeanwhile(p *fanout.Pool, d time.Duration) (failed int, why error) {
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { // clock: it reads for so long, however often that is
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { // clock: it reads for this time, any number of times
 		ctx, cancel := context.WithTimeout(context.Background(), wait.Limit)
 		var n int
 		if err := p.DB().GetContext(ctx, &n, "SELECT COUNT(*) FROM counter"); err != nil || n != 8 {
@@ -280,8 +280,8 @@ func TestAppKilled(t *testing.T) {
 	})
 }
 
-// TestLatePacketOfADeadProcess opens a pool while a server still works on what a process sent before it died: a write that
-// comes to one replica only, after whoever compares at once has found them equal.
+// TestLatePacketOfADeadProcess opens a pool while a server still works on what a process sent before it died: a write that comes to one
+// replica only, after an early comparison has found them equal.
 func TestLatePacketOfADeadProcess(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {

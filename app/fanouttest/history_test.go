@@ -18,8 +18,8 @@ import (
 	"isukit/infra/infratest"
 )
 
-// A history is what clients were told and what they saw, in their own words and times. Each test here holds one kind of
-// history to its rule in the modes that promise it, and shows that the rule catches mode parallel, or else it would be blind.
+// A history is what clients got and saw, in their own words and times. Each test here compares one kind of history with its rule in the
+// modes that promise it, and shows that the rule catches mode parallel: otherwise the rule would be blind.
 
 // faults are what a history has against its rule.
 type faults struct {
@@ -90,8 +90,8 @@ var registerModel = porcupine.Model{
 	},
 }
 
-// TestRegistersAreLinearizable lets clients write a few registers and read them where the locks are, all at once, and then,
-// while nobody writes, on any replica: there must be one order of all this that explains every value.
+// TestRegistersAreLinearizable lets clients write a few registers and read them where the locks are, in parallel, and then, without writes,
+// on any replica: there must be one order of all this that explains every value.
 func TestRegistersAreLinearizable(t *testing.T) {
 	eachHistory(t, func(t *testing.T, c *cluster, pools []*fanout.Pool) *faults {
 		h := &registerHistory{began: time.Now()}

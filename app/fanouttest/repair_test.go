@@ -97,8 +97,8 @@ func TestCheckNamesAndRepairMends(t *testing.T) {
 	}
 }
 
-// wantSecondOpinion asks pt-table-sync, which knows nothing of the pool, of which tables it would change rows on r2 or r3 to
-// make them what r1's are.
+// wantSecondOpinion reads from pt-table-sync, which does not know the pool, of which tables it would change rows on r2 or r3 to make them
+// equal to r1's.
 func wantSecondOpinion(t *testing.T, c *cluster, when string, want map[string]bool) {
 	t.Helper()
 	for table, differs := range want {
@@ -132,7 +132,7 @@ func tableSync(t *testing.T, c *cluster, table string, i int) string {
 	return out.String()
 }
 
-// TestRepairFrom mends from a named replica, and leaves rows alone where none is named and two differ.
+// TestRepairFrom repairs from a named replica, and leaves rows alone without a name if two differ.
 func TestRepairFrom(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
@@ -265,7 +265,7 @@ func BenchmarkAdmitBesideWrites(b *testing.B) {
 	}
 }
 
-// admitBesideWrites ejects r2, lets it fall behind, and admits it while clients write: done of these writes ended before Admit did.
+// admitBesideWrites ejects r2, lets it fall behind, and admits it while clients write: done of these writes finished before Admit did.
 func admitBesideWrites(tb testing.TB, c *cluster) (pools []*fanout.Pool, done int64, longest time.Duration) {
 	tb.Helper()
 	fillConflictTables(tb, c)
@@ -345,7 +345,7 @@ func writeOn(tb testing.TB, pools []*fanout.Pool) *writing {
 	return w
 }
 
-// TestObserver ejects a dead replica, which the app's own Open would insist on, and admits it again beside a running app.
+// TestObserver ejects a dead replica, which the app's own Open would insist on, and admits it again next to a running app.
 func TestObserver(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {

@@ -114,7 +114,7 @@ func TestReplicated(t *testing.T) {
 	}
 }
 
-// replicatedFresh writes through one process, and reads through another at once, while a replica is late.
+// replicatedFresh writes through one process, and immediately reads through another, while a replica is late.
 func replicatedFresh(t *testing.T, c *cluster, p *fanout.Pool) {
 	cfg := quick(c.config(fanout.ModeReplicated))
 	cfg.MaxLag = 500 * time.Millisecond
@@ -316,7 +316,7 @@ func replicatedCheck(t *testing.T, c *cluster, p *fanout.Pool) {
 			return db.QueryRow("SELECT COUNT(*) FROM ledger WHERE id = ?", id).Scan(&n) == nil && n == 0
 		})
 	}
-	go func() { // Check goes on beside writes, as many as replicas can follow: on a busy machine they fall behind for good
+	go func() { // Check runs during writes, as many as replicas can follow: on a busy machine they fall behind for good
 		defer wg.Done()
 		for id := int64(8000); ; id += 2 {
 			select {

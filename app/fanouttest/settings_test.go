@@ -51,7 +51,7 @@ func TestOpenComparesSettings(t *testing.T) {
 				must(t, root.QueryRow("SELECT @@global."+name).Scan(&before))
 				root.Close()
 				c.execOn(t, 1, "SET GLOBAL "+name+" = "+value)
-				if name == "max_allowed_packet" || name == "sql_mode" { // one by itself; the others together, below
+				if name == "max_allowed_packet" || name == "sql_mode" { // one alone; the others together, below
 					refusedOpen(t, c, name, name+": r1 has ", "r2 has ")
 				}
 				all = append(all, name+": r1 has ")
@@ -179,7 +179,7 @@ var schemas = []struct{ name, both, first, second, want string }{
 	{"event", "CREATE TABLE t (id INT PRIMARY KEY)", "CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DO DELETE FROM t", "CREATE EVENT e ON SCHEDULE EVERY 2 YEAR DO DELETE FROM t", "event e"},
 }
 
-// TestOpenComparesSchemas has each pair of definitions refused, and each definition accepted beside itself.
+// TestOpenComparesSchemas refuses each pair of definitions, and accepts each definition with itself.
 func TestOpenComparesSchemas(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
@@ -211,7 +211,7 @@ func TestOpenComparesSchemas(t *testing.T) {
 	}
 }
 
-// TestCheckComparesWhatIsStored has Check and Repair go by what is stored, whatever zone and settings the servers' sessions have.
+// TestCheckComparesWhatIsStored: Check and Repair use the stored values, with any zone and settings of the servers' sessions.
 func TestCheckComparesWhatIsStored(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {

@@ -281,7 +281,7 @@ func sessionSettings(t *testing.T, p *fanout.Pool, _ *cluster) {
 	}
 }
 
-// oneWriteAfterAnother writes so often that the pool stops sending BEGIN, and then does what needs a session that commits by itself.
+// oneWriteAfterAnother writes so often that the pool stops sending BEGIN, and then does what needs a session with autocommit.
 func oneWriteAfterAnother(t *testing.T, p *fanout.Pool, c *cluster) {
 	ctx := t.Context()
 	st, err := p.Status(ctx)

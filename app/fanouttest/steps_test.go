@@ -58,7 +58,7 @@ func (c *cable) connect(ctx context.Context, network, addr string) (net.Conn, er
 	nc, err := c.dial(ctx, network, addr)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err == nil && time.Now().Before(c.until) { // clock: the cable is cut for so long
+	if err == nil && time.Now().Before(c.until) { // clock: the cable is cut for this time
 		_ = nc.Close()
 		return nil, fmt.Errorf("dial %s: the cable is cut", addr)
 	}
@@ -95,7 +95,7 @@ type strike struct {
 	name string
 	do   func(c *cluster, cables []*cable, rng *rand.Rand)
 	back func(c *cluster)
-	dear bool // takes seconds: at two moments of each kind, but for the long run
+	dear bool // takes seconds: at two moments of each kind, except in the long run
 }
 
 var strikes = []strike{
@@ -121,8 +121,8 @@ var strikes = []strike{
 	}},
 }
 
-// TestFaultAtEveryStep lets each strike befall a write at each step of its protocol, while others write, and holds what was
-// told against what is there.
+// TestFaultAtEveryStep lets each strike hit a write at each step of its protocol, while others write, and compares the clients' results
+// with the data.
 func TestFaultAtEveryStep(t *testing.T) {
 	eachMode(t, func(t *testing.T, engine string, mode fanout.Mode) {
 		c := fillLedger(t, startServers(t, engine, 2))
@@ -187,8 +187,7 @@ func strikeAt(t *testing.T, c *cluster, mode fanout.Mode, l *ledger, next *atomi
 	leftNothing(t, c)
 }
 
-// settled holds every replica in service against what clients were told, has those that were ejected named and admitted, and
-// holds all of them against each other.
+// settled compares every replica in service with the clients' results, names and admits those that were ejected, and compares all of them.
 func settled(t *testing.T, c *cluster, p *fanout.Pool, mode fanout.Mode, l *ledger) {
 	t.Helper()
 	l.check(t, c, p)

@@ -11,8 +11,8 @@ import (
 	"isukit/infra/infratest"
 )
 
-// wrongs are the reasons for which one of three replicas may hold other rows than it should. Each is done after writes were acknowledged.
-// They say which replicas are to be repaired, nil being those in service, and whether anybody can know which one is right.
+// wrongs are the reasons for which one of three replicas may have wrong rows. Each is done after acknowledged writes. They return which
+// replicas to repair, nil for those in service, and whether it can be known which one is correct.
 var wrongs = []struct {
 	name  string
 	do    func(t *testing.T, c *cluster, p *fanout.Pool, h *told, rng *rand.Rand) []string
@@ -82,7 +82,7 @@ func place(in bool) fanout.State {
 	return fanout.Ejected
 }
 
-// told is what writers were told: the value of each row, by id.
+// told is the writers' results: the value of each row, by id.
 type told struct {
 	rows map[int64]int64
 	next int64
@@ -138,8 +138,8 @@ func (h *told) right(t *testing.T, c *cluster, i int) map[int64]bool {
 	return has
 }
 
-// TestRepairLosesNothing has one of three replicas wrong for each possible reason, in random histories: Repair, when nobody tells it who is
-// right, takes no acknowledged write from a replica that has it, and where the protocol tells who is right, all are equal afterwards.
+// TestRepairLosesNothing makes one of three replicas wrong for each possible reason, in random histories: Repair, without a named replica,
+// takes no acknowledged write from a replica that has it, and where the protocol decides which one is correct, all are equal afterwards.
 func TestRepairLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
@@ -173,7 +173,8 @@ func TestRepairLosesNothing(t *testing.T) {
 	}
 }
 
-// repaired repairs as isukit replicas does, beside the app, and holds the result. It returns how many replicas were mended and rows left.
+// repaired repairs as isukit replicas does, next to the app, and checks the result. It returns how many replicas were repaired and rows
+// left.
 func repaired(t *testing.T, c *cluster, h *told, what string, known bool, replicas []string) (mended, left int) {
 	t.Helper()
 	cfg := c.config(fanout.ModeOrdered)
@@ -208,7 +209,7 @@ func repaired(t *testing.T, c *cluster, h *told, what string, known bool, replic
 	return len(report.Mended), len(report.Left)
 }
 
-// TestRepairAsks has databases of which nobody can know which one is right: each row is left, with both replicas' versions.
+// TestRepairAsks has databases of which it is unknown which one is correct: each row stays, with both replicas' versions.
 func TestRepairAsks(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {

@@ -45,7 +45,7 @@ func (g *goReader) eval(e ast.Expr, at token.Pos, busy []string) []evaluated {
 		return g.variable(e.Name, at, busy)
 	case *ast.SelectorExpr:
 		if len(busy) < 10 {
-			if value := g.consts[e.Sel.Name]; value != nil { // of a package beside it, which has the same name there
+			if value := g.consts[e.Sel.Name]; value != nil { // of another package of the directory, which has the same name there
 				return g.eval(value, at, append(busy, e.Sel.Name))
 			}
 		}

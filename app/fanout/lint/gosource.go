@@ -127,8 +127,7 @@ func written(call *ast.CallExpr) (to, text ast.Expr) {
 	return nil, nil
 }
 
-// databaseCalls are the methods of database/sql and sqlx that take a statement, with the places at which it may be. The sure ones
-// are no other library's.
+// databaseCalls are the methods that take a statement, with its possible places. The sure ones exist only in database/sql and sqlx.
 var databaseCalls = map[string]struct {
 	at   []int
 	sure bool
@@ -182,7 +181,7 @@ func (g *goReader) calls(n ast.Node) bool {
 	return true
 }
 
-// isTransactionText reports whether a text begins or ends a transaction: too short to be told from other texts elsewhere.
+// isTransactionText reports whether a text begins or ends a transaction: such short texts are only recognised in calls.
 func isTransactionText(text string) bool {
 	return slices.Contains([]string{"BEGIN", "COMMIT", "ROLLBACK", "START TRANSACTION", "UNLOCK TABLES"}, strings.ToUpper(strings.Trim(text, " ;\n")))
 }
@@ -227,7 +226,7 @@ var saysSomething = regexp.MustCompile(`(?:\.|^)(?:Debug|Info|Warn|Warning|Error
 
 func isLiteral(n ast.Node) bool { _, ok := n.(*ast.BasicLit); return ok }
 
-// found adds a statement, at the first literal that it is made of, or else at the call.
+// found adds a statement, at its first literal, or otherwise at the call.
 func (g *goReader) found(text evaluated, at ast.Expr) {
 	pos := at.Pos()
 	if len(text.literals) > 0 {
