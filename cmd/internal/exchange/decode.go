@@ -26,8 +26,6 @@ type DecodedBody struct {
 	body *decode.Body
 	// text is the message as text, where a decoder that prints left out the body's Message.
 	text []byte
-	// notes are what is odd about a body that is whole.
-	notes []string
 	// fault is set where the type is named but not known.
 	fault string
 	data  []byte
@@ -154,7 +152,6 @@ func (d *Decoder) named(b *DecodedBody, typ string) {
 	} else {
 		b.body = d.Schema.Decode(md, b.data, decode.DefaultLimits())
 	}
-	b.notes = b.body.Notes()
 }
 
 // guess takes the learned type if it fits this body, or otherwise the one that fits best.

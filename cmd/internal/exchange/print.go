@@ -95,7 +95,7 @@ func (p *printer) body(name string, m *capture.Message, b DecodedBody) {
 		p.Out.Write(decode.AppendText(p.Out.AvailableBuffer(), b.body.Message, printDepth))
 	}
 	if len(b.body.Missing) > 0 {
-		fmt.Fprintf(p.Out, "  ! %s: %s\n", name, b.notes[0])
+		fmt.Fprintf(p.Out, "  ! %s: %s\n", name, b.body.Notes()[0])
 	}
 	if len(b.body.Faults) > 0 || b.body.Fit.Suspicious() {
 		for _, fit := range decode.Better(p.schema, b.data, b.body, decode.DefaultLimits()) {
@@ -211,8 +211,8 @@ func (p *printer) bodyJSON(name string, b DecodedBody) (message json.RawMessage,
 		if len(b.body.Faults) == 0 { // otherwise the body is damaged, and that is what its faults say
 			p.Formless += min(1, len(faults))
 		}
+		faults = append(faults, b.body.Notes()...)
 	}
-	faults = append(faults, b.notes...)
 	for i := range faults {
 		faults[i] = name + ": " + faults[i]
 	}
