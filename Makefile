@@ -131,7 +131,7 @@ fuzz: ## the parsers of what others wrote on random input, FUZZTIME (20s) each
 
 test: setup-test mysql mariadb envoy hosts bin/suite ## all tests, against real servers, and some seconds of fuzzing; what they leave is cleared up
 	ISUKIT_TEST_REAL=1 bin/suite $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=1s
 
 test-busy: setup-test mysql mariadb envoy hosts bin/suite ## all tests with a busy loop on each CPU
 	ISUKIT_TEST_REAL=1 bin/suite -busy $(GO) test $(TESTFLAGS) $(LONGEST) $(ALL)

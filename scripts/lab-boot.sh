@@ -40,6 +40,8 @@ if [ ! -e root/etc/ssh/ssh_host_ed25519_key ]; then
 	printf '%s\n' "$name" >root/etc/hostname
 	printf '127.0.0.1 localhost %s\n::1 localhost\n' "$name" >root/etc/hosts
 	tr -d - </proc/sys/kernel/random/uuid >root/etc/machine-id
+	# No disk, console or other thing is here that these make units for; they would all run at each boot and each reload of units.
+	rm -f root/usr/lib/systemd/system-generators/systemd-[!s]*
 	echo 'HostKey /etc/ssh/ssh_host_ed25519_key' >root/etc/ssh/sshd_config.d/host.conf
 	mkdir -p root/root/.ssh root/home/isucon/.ssh
 	chmod 700 root/root/.ssh root/home/isucon/.ssh

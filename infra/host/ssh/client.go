@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,18 +42,20 @@ func busy(err error) bool {
 }
 
 // newer are options that an old ssh lacks and that people's ssh_config has: without them commands do not run, or cannot be reached.
-var newer = sync.OnceValue(func() (args []string) {
-	for _, option := range []string{"SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"} {
-		if exec.Command("ssh", "-G", "-F", "none", "-o", option, "localhost").Run() == nil {
-			args = append(args, "-o", option)
-		}
+var newer = sync.OnceValue(func() []string {
+	knows := func(options ...string) bool {
+		return exec.Command("ssh", slices.Concat([]string{"-G", "-F", "none"}, options, []string{"localhost"})...).Run() == nil
 	}
-	return args
+	all := []string{"-oSessionType=default", "-oStdinNull=no", "-oForkAfterAuthentication=no"}
+	if knows(all...) {
+		return all
+	}
+	return slices.DeleteFunc(all, func(option string) bool { return !knows(option) })
 })
 
 // args are the arguments of ssh up to the destination.
 func (c *client) args() []string {
-	args := append(newer(),
+	args := append(slices.Clone(newer()),
 		"-T", "-o", "RemoteCommand=none", "-o", "PermitLocalCommand=no", "-o", "ClearAllForwardings=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
 		"-o", fmt.Sprintf("ConnectTimeout=%d", connectSeconds), "-o", fmt.Sprintf("ServerAliveInterval=%d", aliveSeconds), "-o", fmt.Sprintf("ServerAliveCountMax=%d", aliveCount),
 		"-o", "ControlMaster=auto", "-o", "ControlPath="+c.control+"/%C", "-o", "ControlPersist=60",
