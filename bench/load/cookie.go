@@ -128,10 +128,12 @@ func pathMatches(path, target string) bool {
 
 // browserCache keeps answers with a validator, for conditional requests. It always asks the server: the scenario decides on freshness.
 type browserCache struct {
-	limitBytes int
-	bytes      int
-	entries    []cached // oldest first
+	bytes   int
+	entries []cached // oldest first
 }
+
+// cacheBytes limits the bodies that one client keeps.
+const cacheBytes = 256 << 10
 
 type cached struct {
 	origin       *Origin
@@ -173,10 +175,10 @@ func (k *browserCache) keep(o *Origin, target string, r *Response) {
 	if etag == "" && modified == "" || strings.Contains(strings.ToLower(r.Header("Cache-Control")), "no-store") {
 		return
 	}
-	if len(r.Body) > k.limitBytes {
+	if len(r.Body) > cacheBytes {
 		return
 	}
-	for k.bytes+len(r.Body) > k.limitBytes {
+	for k.bytes+len(r.Body) > cacheBytes {
 		k.remove(0)
 	}
 	k.bytes += len(r.Body)

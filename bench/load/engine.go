@@ -36,8 +36,6 @@ type Options struct {
 	MaxBodyBytes int
 	// MaxInterim limits the 1xx answers before one answer; default 8.
 	MaxInterim int
-	// CacheBytes limits the bodies that one client keeps for conditional requests; default 256 KiB.
-	CacheBytes int
 	// TLS is used for https origins; default: the system's roots.
 	TLS *tls.Config
 	// Dial makes connections; default: a net.Dialer.
@@ -56,7 +54,6 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxHeaderBytes, 32<<10)
 	setDefault(&o.MaxBodyBytes, 8<<20)
 	setDefault(&o.MaxInterim, 8)
-	setDefault(&o.CacheBytes, 256<<10)
 	if o.Dial == nil {
 		// TCP keep-alive probes outlast no round; leaving them off saves three system calls a connection.
 		o.Dial = (&net.Dialer{KeepAlive: -1}).DialContext
@@ -104,7 +101,6 @@ func (e *Engine) NewClient(user int, ua string) *Client {
 	}
 	return &Client{
 		engine: e, opts: &e.opts, rec: e.opts.Recorder, user: user, agent: ua,
-		cache: browserCache{limitBytes: e.opts.CacheBytes},
 	}
 }
 

@@ -121,8 +121,8 @@ func TestGrowRules(t *testing.T) {
 	}{
 		"beginning":    {load.State{}, 8, ""},
 		"good":         {load.State{Users: 8, Recent: sum(100, 0)}, 10, ""},
-		"few errors":   {load.State{Users: 8, Recent: sum(95, 5)}, 10, ""},
-		"many errors":  {load.State{Users: 8, Recent: sum(80, 20)}, 8, "20.00 % errors, 10.00 % allowed"},
+		"few errors":   {load.State{Users: 8, Recent: sum(995, 5)}, 10, ""},
+		"many errors":  {load.State{Users: 8, Recent: sum(80, 20)}, 8, "20.00 % errors, 1.00 % allowed"},
 		"silent":       {load.State{Users: 8, Recent: sum(0, 0)}, 8, "no right answers"},
 		"full":         {load.State{Users: 20, Recent: sum(100, 0)}, 20, "20 users are the most allowed"},
 		"one slow hit": {load.State{Users: 8, Recent: sum(100, 0), Kinds: []load.KindState{{Name: "GET /a", Due: 2, Slow: 1}}}, 10, ""},
@@ -132,7 +132,7 @@ func TestGrowRules(t *testing.T) {
 		"many away":     {load.State{Users: 12, Away: 2, Recent: sum(100, 0)}, 12, "2 of 12 users left, as they waited too long"},
 		"one slow kind": {load.State{Users: 12, Recent: sum(100, 0), Kinds: slow}, 12, "POST /b: 4 of 10 hits took longer than 1s"},
 	} {
-		g := &load.Grow{Start: 8, Max: 20, MaxErrorRatio: 0.1}
+		g := &load.Grow{Start: 8, Max: 20}
 		g.Next(load.State{Users: 8, Recent: sum(100, 0)})
 		if users, again, held := g.Next(tt.state); users != tt.users || again != time.Second || held != tt.held {
 			t.Errorf("%s: got %d users, %v, %q, want %d, 1s, %q", name, users, again, held, tt.users, tt.held)

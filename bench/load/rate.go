@@ -26,11 +26,12 @@ type RateOptions struct {
 	// MaxUsers limits the visitors, and so the connections; default 10,000. If all are busy, a visit waits, and its latency counts from
 	// when it was due.
 	MaxUsers int
-	// MaxQueue limits how many visits wait; default 1,000,000. Those above are dropped and reported.
-	MaxQueue int
 	// OnTick, if set, is called about once a second.
 	OnTick func(Tick)
 }
+
+// maxQueue limits how many visits wait. Those above are dropped and reported.
+const maxQueue = 1_000_000
 
 // RateReport is how an open-loop load went. Every planned visit is one of Started, Unstarted and Dropped.
 type RateReport struct {
@@ -60,7 +61,6 @@ func (r RateReport) Shortfall() string {
 // end: what is due before it counts as planned, however late the generator finds out that it has passed.
 func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec *Recorder, opts RateOptions) RateReport {
 	setDefault(&opts.MaxUsers, 10_000)
-	setDefault(&opts.MaxQueue, 1_000_000)
 	d := &dispatcher{
 		ctx: ctx, opts: opts, newVisitor: newVisitor,
 		behind: dense(),
@@ -163,7 +163,7 @@ func (d *dispatcher) call(due time.Time) {
 		d.wg.Go(func() { d.serve(v, ch) })
 		return
 	}
-	if len(d.queue)-d.head >= d.opts.MaxQueue {
+	if len(d.queue)-d.head >= maxQueue {
 		d.report.Dropped++
 		return
 	}

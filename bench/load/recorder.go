@@ -15,8 +15,6 @@ type RecorderOptions struct {
 	Log *HitWriter
 	// MaxErrorGroups limits the groups of errors; default 500. Further faults go to one group.
 	MaxErrorGroups int
-	// MaxSeconds limits the timeline; default 7200. Later hits count for the last second.
-	MaxSeconds int
 }
 
 // batch is how many hits a shard holds before they are counted: enough to make the lock of the tables cheap.
@@ -68,7 +66,6 @@ type ErrorGroup struct {
 // NewRecorder returns an empty recorder.
 func NewRecorder(opts RecorderOptions) *Recorder {
 	setDefault(&opts.MaxErrorGroups, 500)
-	setDefault(&opts.MaxSeconds, 7200)
 	if opts.Start.IsZero() {
 		opts.Start = time.Now()
 	}
@@ -214,9 +211,12 @@ func (r *Recorder) tally(e Endpoint) *tally {
 	return r.tallies[e]
 }
 
+// maxSeconds limits the timeline. Later hits count for the last second.
+const maxSeconds = 7200
+
 // second returns the table of the second that at lies in, made on first use; r.mu is held.
 func (r *Recorder) second(at time.Duration) *second {
-	i := min(max(int(at/time.Second), 0), r.opts.MaxSeconds-1)
+	i := min(max(int(at/time.Second), 0), maxSeconds-1)
 	for len(r.seconds) <= i {
 		r.seconds = append(r.seconds, nil)
 	}

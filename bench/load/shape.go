@@ -40,14 +40,8 @@ func (u Users) Next(State) (int, time.Duration, string) { return u.N, time.Hour,
 type Grow struct {
 	// Start is the number of users at the beginning; default 10.
 	Start int
-	// Every is how often users are added; default and least 1 s.
-	Every time.Duration
 	// Max limits the users; default 10,000.
 	Max int
-	// MaxErrorRatio is the highest share of errors, in [0,1], at which users are added; default 0.01; negative means none.
-	MaxErrorRatio float64
-	// MaxSlow is the highest share of slow hits of a kind at which users are added; default 0.1.
-	MaxSlow float64
 
 	users  float64
 	knee   float64 // users when the last of them were removed; 0 before
@@ -57,55 +51,53 @@ type Grow struct {
 
 func (*Grow) leaves() {}
 
-func (g *Grow) setDefaults() {
-	setDefault(&g.Start, 10)
-	setDefault(&g.Every, time.Second)
-	setDefault(&g.Max, 10_000)
-	setDefault(&g.MaxErrorRatio, 0.01)
-	setDefault(&g.MaxSlow, 0.1)
-	g.Every = max(g.Every, time.Second)
-}
-
 // How growth goes: a quarter more users at a time as long as next to nothing is slow, none while a kind is slow, fewer when it stays slow. From
 // then on each step is in proportion to how far the share of slow hits is from the highest that is allowed, so that on average it is that,
 // however it comes and goes: up to a twentieth more and a tenth less. Far from that knee an eighth more at a time, since a pause of the
 // machine looks like one.
 const (
 	growFast, growBack   = 0.25, 0.125
-	growGain, growCap    = 0.5, 3 // of MaxSlow
+	growGain, growCap    = 0.5, 3 // of maxSlow
 	staysSlow            = 3      // questions: a pause of the app or of the machine shows in two
 	belowKnee, aboveKnee = 0.8, 1.2
 )
 
+// The highest shares of slow hits of a kind and of errors at which users are added, and how often they are.
+const (
+	maxSlow, maxErrors = 0.1, 0.01
+	growEvery          = time.Second
+)
+
 // Next returns more users, or fewer where a kind of request stays slow.
 func (g *Grow) Next(s State) (int, time.Duration, string) {
-	g.setDefaults()
+	setDefault(&g.Start, 10)
+	setDefault(&g.Max, 10_000)
 	if s.Users == 0 {
 		g.users = float64(min(g.Start, g.Max))
-		return int(g.users), g.Every, ""
+		return int(g.users), growEvery, ""
 	}
 	if int(g.users) != s.Users {
 		g.users = float64(s.Users)
 	}
 	held, share, stop := g.holds(s)
-	if g.streak++; share <= g.MaxSlow {
+	if g.streak++; share <= maxSlow {
 		g.streak = 0
 	}
-	step := growGain * (g.MaxSlow - min(share, growCap*g.MaxSlow))
+	step := growGain * (maxSlow - min(share, growCap*maxSlow))
 	far := g.users < belowKnee*g.knee || g.users > aboveKnee*g.knee
 	switch {
-	case share > g.MaxSlow && g.knee == 0 && g.streak < staysSlow || g.wait || stop:
+	case share > maxSlow && g.knee == 0 && g.streak < staysSlow || g.wait || stop:
 		step = 0
-	case share > g.MaxSlow:
+	case share > maxSlow:
 		g.knee = g.users
-	case share < g.MaxSlow/2 && g.knee == 0:
+	case share < maxSlow/2 && g.knee == 0:
 		step = growFast
-	case share < g.MaxSlow/2 && far:
+	case share < maxSlow/2 && far:
 		step = growBack
 	}
 	g.wait = step < 0
 	g.users = max(1, min(g.users*(1+step), float64(g.Max)))
-	return int(g.users), g.Every, held
+	return int(g.users), growEvery, held
 }
 
 // holds returns the rule that limits the users, the share of slow hits of the slowest kind, and whether another rule allows no more.
@@ -113,14 +105,14 @@ func (g *Grow) holds(s State) (held string, share float64, stop bool) {
 	r := s.Recent
 	k := worst(s.Kinds)
 	switch share = float64(k.Slow) / math.Max(1, float64(k.Due)); {
-	case share > g.MaxSlow/2:
+	case share > maxSlow/2:
 		return fmt.Sprintf("%s: %d of %d hits took longer than %v", k.Name, k.Slow, k.Due, k.Limit), share, false
-	case float64(s.Away) > g.MaxSlow*float64(s.Users):
+	case float64(s.Away) > maxSlow*float64(s.Users):
 		held = fmt.Sprintf("%d of %d users left, as they waited too long", s.Away, s.Users)
 	case r.OK == 0:
 		held = "no right answers"
-	case r.ErrorRatio() > max(g.MaxErrorRatio, 0):
-		held = fmt.Sprintf("%.2f %% errors, %.2f %% allowed", 100*r.ErrorRatio(), 100*max(g.MaxErrorRatio, 0))
+	case r.ErrorRatio() > maxErrors:
+		held = fmt.Sprintf("%.2f %% errors, %.2f %% allowed", 100*r.ErrorRatio(), 100*maxErrors)
 	case s.Users >= g.Max:
 		held = fmt.Sprintf("%d users are the most allowed", g.Max)
 	}
