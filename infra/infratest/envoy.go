@@ -21,70 +21,15 @@ type Envoy struct {
 	proc *process
 }
 
-// envoyConf has what tunings change: an access log, a filter, and connections to an upstream.
-const envoyConf = `# as it was found
-admin:
-  address: {socket_address: {address: 127.0.0.1, port_value: %d}}
-static_resources:
-  listeners:
-    - name: portal
-      address: {socket_address: {address: 127.0.0.1, port_value: %d}}
-      filter_chains:
-        - filters:
-            - name: envoy.filters.network.http_connection_manager
-              typed_config:
-                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-                stat_prefix: portal
-                access_log: # one line per request
-                  - name: envoy.access_loggers.file
-                    typed_config:
-                      "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-                      path: access.log
-                http_filters:
-                - name: envoy.filters.http.lua
-                  typed_config:
-                    "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
-                    default_source_code:
-                      inline_string: |
-                        function envoy_on_request(handle)
-                          --[[
-                          # no comment of YAML's
-                          ]]
-                          if handle:headers():get(":path") == "/lua" then handle:respond({[":status"] = "204"}, "") end
-                        end
-
-                # the last one
-                - name: envoy.filters.http.router
-                  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-                route_config:
-                  virtual_hosts:
-                    - name: portal
-                      domains: ["*"]
-                      routes:
-                        - match: {prefix: /web}
-                          route: {cluster: web}
-                        - match: {prefix: /}
-                          direct_response: {status: 200, body: {inline_string: "hello\n"}}
-  clusters:
-    - name: web
-      type: STATIC
-      typed_extension_protocol_options:
-        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-          explicit_http_config: {http_protocol_options: {}}
-          common_http_protocol_options:   {idle_timeout: 60s} # as the app's
-      load_assignment: {cluster_name: web, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]}
-`
-
-// StartEnvoy starts an Envoy on free ports of 127.0.0.1 that answers every path, /web from the given port, and returns when it does. It is
-// stopped and its directory removed when tb ends. Any failure fails tb.
-func StartEnvoy(tb testing.TB, upstreamPort int) *Envoy {
+// StartEnvoy starts an Envoy on free ports of 127.0.0.1 and returns when it answers. conf has a verb for each port: of its admin page, its
+// own and that of its upstream. It is stopped and its directory removed when tb ends. Any failure fails tb.
+func StartEnvoy(tb testing.TB, conf string, upstreamPort int) *Envoy {
 	tb.Helper()
 	Real(tb)
 	e := &Envoy{Dir: shortTempDir(tb), tb: tb}
 	port, admin := FreePort(tb), FreePort(tb)
 	e.URL, e.Admin = fmt.Sprintf("http://127.0.0.1:%d", port), fmt.Sprintf("http://127.0.0.1:%d", admin)
-	if err := os.WriteFile(e.Conf(), fmt.Appendf(nil, envoyConf, admin, port, upstreamPort), 0o644); err != nil {
+	if err := os.WriteFile(e.Conf(), fmt.Appendf(nil, conf, admin, port, upstreamPort), 0o644); err != nil {
 		tb.Fatal(err)
 	}
 	if err := e.start(tb.Context()); err != nil {

@@ -55,7 +55,7 @@ func upstream(t *testing.T) (port int, connections *atomic.Int64) {
 func TestEnvoy(t *testing.T) {
 	infratest.Real(t)
 	port, connections := upstream(t)
-	e := infratest.StartEnvoy(t, port)
+	e := infratest.StartEnvoy(t, envoyConf, port)
 	target := envoyTarget(local(t), e, t.TempDir(), e.Restart)
 	plant, _ := edit(t, e.Conf(), "path: access.log", "path: site.log") // where measure has to leave it
 	plant(t)
@@ -118,7 +118,7 @@ func TestEnvoy(t *testing.T) {
 // TestDriftsOfEnvoy plants what verify has to find, and what apply must not do.
 func TestDriftsOfEnvoy(t *testing.T) {
 	infratest.Real(t)
-	e := infratest.StartEnvoy(t, 9)
+	e := infratest.StartEnvoy(t, envoyConf, 9)
 	target := envoyTarget(local(t), e, t.TempDir(), e.Restart)
 	found := read(t, e.Conf())
 	apply(t, target, "envoy/logs-off", "envoy/no-keepalive")
@@ -193,3 +193,58 @@ func TestDriftsOfEnvoy(t *testing.T) {
 		})
 	}
 }
+
+// envoyConf has what tunings change: an access log, a filter, and connections to an upstream.
+const envoyConf = `# as it was found
+admin:
+  address: {socket_address: {address: 127.0.0.1, port_value: %d}}
+static_resources:
+  listeners:
+    - name: portal
+      address: {socket_address: {address: 127.0.0.1, port_value: %d}}
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: portal
+                access_log: # one line per request
+                  - name: envoy.access_loggers.file
+                    typed_config:
+                      "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+                      path: access.log
+                http_filters:
+                - name: envoy.filters.http.lua
+                  typed_config:
+                    "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+                    default_source_code:
+                      inline_string: |
+                        function envoy_on_request(handle)
+                          --[[
+                          # no comment of YAML's
+                          ]]
+                          if handle:headers():get(":path") == "/lua" then handle:respond({[":status"] = "204"}, "") end
+                        end
+
+                # the last one
+                - name: envoy.filters.http.router
+                  typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+                route_config:
+                  virtual_hosts:
+                    - name: portal
+                      domains: ["*"]
+                      routes:
+                        - match: {prefix: /web}
+                          route: {cluster: web}
+                        - match: {prefix: /}
+                          direct_response: {status: 200, body: {inline_string: "hello\n"}}
+  clusters:
+    - name: web
+      type: STATIC
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: {http_protocol_options: {}}
+          common_http_protocol_options:   {idle_timeout: 60s} # as the app's
+      load_assignment: {cluster_name: web, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]}
+`

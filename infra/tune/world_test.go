@@ -72,7 +72,7 @@ func newWorld(t *testing.T, engines ...string) (*world, []*infratest.DB) {
 	n := infratest.StartNginx(t, "upstream web { server 127.0.0.1:9; }", "location / { return 204; } location = /api/leaderboard { proxy_pass http://web; proxy_cache off; }")
 	w.NginxDir, w.NginxPID = n.Dir, n.PID()
 	w.NginxArgv = []string{infratest.FindNginx(t), "-p", n.Dir, "-c", filepath.Join(n.Dir, "nginx.conf"), "-e", filepath.Join(n.Dir, "error.log")}
-	w.envoy = infratest.StartEnvoy(t, 9)
+	w.envoy = infratest.StartEnvoy(t, envoyConf, 9)
 	w.EnvoyConf, w.EnvoyArgv = w.envoy.Conf(), w.envoy.Argv()
 	var dbs []*infratest.DB
 	for _, engine := range engines {
