@@ -1,6 +1,11 @@
 package experiment
 
-import "math"
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+)
 
 // Trial is one round as the search for what makes rounds fail sees it: which factors were on, and whether it failed.
 type Trial struct {
@@ -49,41 +54,30 @@ func Suspect(k int, trials []Trial) Suspicion {
 		on, onFailed := countOn(trials, j, j)
 		single[j] = prior + guilt(failed, total, onFailed, on)
 	}
-	best, pairs := s.pairs(k, trials, failed, total)
-	top := max(nobody, maxOf(single), best)
-	sum := math.Exp(nobody-top) + pairs*math.Exp(best-top)
-	for _, l := range single {
-		sum += math.Exp(l - top)
-	}
-	s.Nobody, s.Together = math.Exp(nobody-top)/sum, pairs*math.Exp(best-top)/sum
+	pairs := s.pairs(k, trials, failed, total)
+	all := logSum(append(slices.Clone(single), nobody, pairs))
+	s.Nobody, s.Together = math.Exp(nobody-all), math.Exp(pairs-all)
 	for j, l := range single {
-		s.Each[j] = math.Exp(l-top) / sum
+		s.Each[j] = math.Exp(l - all)
 	}
 	return s
 }
 
-// pairs notes the most probable pair and returns the logarithm of its weight and how many times that all pairs together weigh.
-func (s *Suspicion) pairs(k int, trials []Trial, failed, total int) (best, times float64) {
-	best = math.Inf(-1)
-	if k < 2 {
-		return best, 0
-	}
+// pairs notes the most probable pair and returns the logarithm of the weight of all pairs.
+func (s *Suspicion) pairs(k int, trials []Trial, failed, total int) float64 {
 	prior := math.Log(priorTogether / float64(k*(k-1)/2))
 	var weights []float64
+	best := math.Inf(-1)
 	for i := range k {
 		for j := i + 1; j < k; j++ {
 			on, onFailed := countOn(trials, i, j)
 			w := prior + guilt(failed, total, onFailed, on)
-			weights = append(weights, w)
-			if w > best {
+			if weights = append(weights, w); w > best {
 				best, s.Pair = w, [2]int{i, j}
 			}
 		}
 	}
-	for _, w := range weights {
-		times += math.Exp(w - best)
-	}
-	return best, times
+	return logSum(weights)
 }
 
 // guilt is the log likelihood that the trials of which on had the guilty one on, onFailed of these failed.
@@ -104,11 +98,15 @@ func evidence(logs func(p0 float64) []float64) float64 {
 	for _, p0 := range chanceRates {
 		all = append(all, logs(p0)...)
 	}
-	top, sum := maxOf(all), 0.0
-	for _, l := range all {
-		sum += math.Exp(l - top)
+	return logSum(all) - math.Log(float64(len(all)))
+}
+
+// logSum is the logarithm of the sum of the numbers that have these logarithms.
+func logSum(logs []float64) float64 {
+	if len(logs) == 0 {
+		return math.Inf(-1)
 	}
-	return top + math.Log(sum/float64(len(all)))
+	return floats.LogSumExp(logs)
 }
 
 // binomial is the log likelihood of one order of failed failures among n trials.
@@ -146,12 +144,4 @@ func (s Suspicion) Accused() int {
 		}
 	}
 	return -1
-}
-
-func maxOf(list []float64) float64 {
-	top := math.Inf(-1)
-	for _, v := range list {
-		top = max(top, v)
-	}
-	return top
 }

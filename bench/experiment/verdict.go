@@ -84,8 +84,11 @@ func (s *Screen) Verdict() ScreenVerdict {
 		v.Suspects = append(v.Suspects, j)
 	}
 	slices.SortStableFunc(v.Suspects, func(a, b int) int {
-		return cmp.Or(-cmp.Compare(v.Factors[a].Fails, v.Factors[b].Fails)*boolInt(max(v.Factors[a].Fails, v.Factors[b].Fails) >= 0.5),
-			cmp.Compare(v.Factors[a].Ratio, v.Factors[b].Ratio))
+		x, y := v.Factors[a], v.Factors[b]
+		if byFails := cmp.Compare(y.Fails, x.Fails); byFails != 0 && max(x.Fails, y.Fails) >= 0.5 {
+			return byFails
+		}
+		return cmp.Compare(x.Ratio, y.Ratio)
 	})
 	return v
 }
@@ -135,11 +138,4 @@ func Smallest(sd float64, pairs, k int) float64 {
 		return 0
 	}
 	return math.Exp(sd / math.Sqrt(float64(pairs)) * (studentQuantile(1-alpha/2/float64(k), pairs-1) + studentQuantile(0.8, pairs-1)))
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -48,14 +48,9 @@ func LookAtNginx(ctx context.Context, at host.Host, name string, argv ...string)
 		return Nginx{}, fmt.Errorf("inspect %s: %w", name, err)
 	}
 	if res.Code != 0 {
-		return Nginx{}, fmt.Errorf("inspect %s: nginx -T: exit status %d: %s", name, res.Code, lastLine(string(res.Stderr)))
+		return Nginx{}, fmt.Errorf("inspect %s: nginx -T: exit status %d: %s", name, res.Code, host.Tail(res.Stderr, 1))
 	}
 	return Nginx{Name: name, Text: string(res.Stdout)}, nil
-}
-
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // Targets are the requests whose answers tell whether the caches that need it can keep anything, by Location.Key.

@@ -82,7 +82,7 @@ func (p *Command) judge(r *result.Round, run *external.Run) error {
 	r.Score.Total = int64(math.Round(max(v.Score, 0)))
 	switch {
 	case run.Exit != 0:
-		r.Reason = fmt.Sprintf("exit status %d: %s", run.Exit, lastLine(string(run.Output)))
+		r.Reason = fmt.Sprintf("exit status %d: %s", run.Exit, host.Tail(run.Output, 1))
 	case v.Unread != nil:
 		return ui.Hinted(fmt.Errorf("%q: %w", p.Command, v.Unread), "print only the score, for example {\"score\": 1234} or \"score: 1234\"")
 	case v.Reason != "" && v.Reason != external.NoScore:
@@ -100,11 +100,6 @@ func (p *Command) judge(r *result.Round, run *external.Run) error {
 }
 
 const scoreFigure = "score"
-
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
-}
 
 // surroundings is what the machine has gone through until one moment.
 type surroundings struct {

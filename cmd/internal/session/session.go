@@ -55,7 +55,7 @@ func (s *Session) Run(ctx context.Context) error {
 			if !r.Passed {
 				return ui.Hinted(fmt.Errorf("the warm-up round of %c failed: %s", "AB"[side], r.Reason), "isukit show "+r.ID)
 			}
-			if err := s.holdAgainst(side, r); err != nil {
+			if err := s.Proof.Add(side, r); err != nil {
 				return err
 			}
 		}
@@ -125,7 +125,7 @@ func (s *Session) pair(ctx context.Context, n int, bFirst bool) error {
 			return err
 		}
 		rounds[side] = r
-		if err := s.holdAgainst(side, r); err != nil {
+		if err := s.Proof.Add(side, r); err != nil {
 			return err
 		}
 	}
@@ -133,14 +133,6 @@ func (s *Session) pair(ctx context.Context, n int, bFirst bool) error {
 		s.Sides[side].Rounds = append(s.Sides[side].Rounds, rounds[side])
 	}
 	return nil
-}
-
-// holdAgainst has one more round of a side held against those of the other one.
-func (s *Session) holdAgainst(side int, r *result.Round) error {
-	if s.Proof == nil {
-		return nil
-	}
-	return s.Proof.Add(side, r)
 }
 
 func order(bFirst bool) [2]int {
@@ -245,7 +237,7 @@ func Decided(o compare.Options) func(a, b compare.Side) (bool, string) {
 		}
 		m := c.Metrics[0]
 		for _, other := range c.Metrics {
-			if name, _, _ := strings.Cut(first(o.Metrics), ":"); other.Name == name {
+			if name, _, _ := strings.Cut(strings.Join(o.Metrics, ":"), ":"); other.Name == name {
 				m = other
 			}
 		}
@@ -255,13 +247,6 @@ func Decided(o compare.Options) func(a, b compare.Side) (bool, string) {
 		}
 		return m.Verdict != compare.Undecided, how
 	}
-}
-
-func first(names []string) string {
-	if len(names) == 0 {
-		return ""
-	}
-	return names[0]
 }
 
 // Rerun is the command that compares the same rounds again.
