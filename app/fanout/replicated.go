@@ -2,10 +2,10 @@ package fanout
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
@@ -110,23 +110,16 @@ func (l *link) ask(ctx context.Context, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer rows.Close()
-	row := make([]driver.Value, 1)
-	if err := rows.Next(row); err != nil {
+	all, err := readAll(rows)
+	if err != nil {
 		return "", err
 	}
-	value := ""
-	switch v := row[0].(type) {
-	case []byte:
-		value = string(v)
-	case nil:
-	default:
-		value = fmt.Sprint(v)
+	if all.count() != 1 {
+		return "", fmt.Errorf("%d rows where one value was asked for", all.count())
 	}
-	if err := rows.Next(row); err != io.EOF {
-		return "", fmt.Errorf("read one value: %w", err)
-	}
-	return value, rows.Close()
+	var value sql.NullString
+	err = value.Scan(all.sets[0].rows[0][0])
+	return value.String, err
 }
 
 // errSeen is returned for a session's read when no server is known to have what the session has seen.
