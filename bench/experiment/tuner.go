@@ -93,6 +93,15 @@ func (t *Tuner) Next() (Config, bool) {
 	return t.current.configs[t.current.half], true
 }
 
+// Shorten makes the search end after at most so many further rounds, and returns how many it has then: exploring ends earlier, so that the best can
+// still be confirmed.
+func (t *Tuner) Shorten(left int) int {
+	if over := t.budget - len(t.trials) - max(0, left); over > 0 {
+		t.budget, t.explore = t.budget-over, t.explore-over
+	}
+	return t.budget
+}
+
 // plan begins the next pair.
 func (t *Tuner) plan() bool {
 	if t.chosen == nil && len(t.trials)+2 <= t.explore {

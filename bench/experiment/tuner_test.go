@@ -160,6 +160,39 @@ func TestTunerFindsTheBest(t *testing.T) {
 	}
 }
 
+// TestTunerWithLessTime has time for 24 of 60 further rounds after the first 30: what was found by then is confirmed in them.
+func TestTunerWithLessTime(t *testing.T) {
+	s, err := experiment.NewTuner(experiment.Space{Advice: []float64{0}, Tunings: 3}, experiment.Config{On: make([]bool, 3), Sizes: []int{}}, 90, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(10, 18))
+	for {
+		if n := s.State().Rounds; n == 30 {
+			if all := s.Shorten(24); all != 54 {
+				t.Errorf("with 24 more rounds there are %d, want 54", all)
+			}
+		}
+		c, more := s.Next()
+		if !more {
+			break
+		}
+		value := math.Exp(0.02 * rnd.NormFloat64())
+		if c.On[1] {
+			value *= 1.25
+		}
+		if err := s.Add(value, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := s.State(); got.Rounds > 54 || len(got.Ratios) != 9 || !got.Best.On[1] {
+		t.Errorf("%d rounds, %d pairs confirm, best %v; want at most 54, 9 and the second tuning", got.Rounds, len(got.Ratios), got.Best.On)
+	}
+	if all := s.Shorten(100); all != 54 {
+		t.Errorf("more time gives %d rounds, want those that there were", all)
+	}
+}
+
 func median(values []float64) float64 {
 	s := slices.Clone(values)
 	slices.Sort(s)

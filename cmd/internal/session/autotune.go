@@ -15,7 +15,6 @@ import (
 	"isukit/bench/experiment"
 	"isukit/bench/result"
 	"isukit/cmd/internal/round"
-	"isukit/cmd/internal/ui"
 	"isukit/infra/topology"
 )
 
@@ -166,25 +165,21 @@ func (a *Autotune) Run(ctx context.Context) (*TuneResult, error) {
 // search plays all rounds and returns those of the pairs that confirm.
 func (a *Autotune) search(ctx context.Context, t *experiment.Tuner, base experiment.Config) (sides [2]compare.Side, err error) {
 	sides[0].Name, sides[1].Name = "baseline", "best"
-	var half *result.Round
-	var halfSide int
-	confirmed := ""
+	var last *result.Round
 	for n := 1; ; n++ {
+		if a.Budget > 0 {
+			a.out.Planned = t.Shorten(int((a.Budget - a.Journal.Spent()) / a.each()))
+		}
 		c, more := t.Next()
 		if !more {
 			return sides, nil
-		}
-		if a.Budget > 0 && n > 1 && a.Journal.Spent() > a.Budget {
-			a.warn("the budget of %s is used up after %d of %d rounds: nothing is confirmed", ui.ShortTime(a.Budget), n-1, a.out.Planned)
-			return [2]compare.Side{}, nil
 		}
 		args, err := a.args(c)
 		if err != nil {
 			return sides, err
 		}
-		before := t.State()
 		stage := "explore"
-		if !before.Exploring {
+		if !t.State().Exploring {
 			stage = "confirm"
 		}
 		r, v, err := a.judged(ctx, stage, args)
@@ -195,28 +190,24 @@ func (a *Autotune) search(ctx context.Context, t *experiment.Tuner, base experim
 			return sides, err
 		}
 		a.tell(fmt.Sprintf("round %d of %d (%s) %s", n, a.out.Planned, stage, a.describe(c)), r)
-		if now := t.State(); now.Exploring && n%10 == 0 && !a.Journal.Replaying() {
+		now := t.State()
+		if now.Exploring && n%10 == 0 && !a.Journal.Replaying() {
 			a.Say("estimated best, %+.0f %%, not confirmed: %s", 100*(now.Believed-1), a.describe(now.Best))
 		}
-		if stage == "explore" {
-			continue
+		pairs := len(now.Ratios)
+		if pairs < len(sides[0].Rounds) {
+			sides[0].Rounds, sides[1].Rounds = nil, nil // another configuration is confirmed
 		}
-		if name := a.describe(before.Best); name != confirmed {
-			confirmed, half, sides[0].Rounds, sides[1].Rounds = name, nil, nil, nil
+		if pairs > len(sides[0].Rounds) {
+			pair := [2]*result.Round{r, last}
+			if !c.Equal(base) {
+				pair = [2]*result.Round{last, r}
+			}
+			for side := range sides {
+				sides[side].Rounds = append(sides[side].Rounds, pair[side])
+			}
 		}
-		side := 1
-		if c.Equal(base) {
-			side = 0
-		}
-		switch {
-		case !r.Passed:
-			half = nil
-		case half == nil || halfSide == side:
-			half, halfSide = r, side
-		default:
-			sides[halfSide].Rounds, sides[side].Rounds = append(sides[halfSide].Rounds, half), append(sides[side].Rounds, r)
-			half = nil
-		}
+		last = r
 	}
 }
 

@@ -266,7 +266,7 @@ func alike(a, b *result.Round) bool {
 // buy sets the number of rounds: those asked for, or those that fit into the budget. It returns the time of one round.
 func (s *Screen) buy(keptBack int) (each time.Duration) {
 	s.out.Planned = s.Rounds
-	each = s.Journal.Spent() / time.Duration(max(1, len(s.Journal.Played)))
+	each = s.each()
 	if s.Budget > 0 {
 		left := int((s.Budget - s.Journal.Spent()) / each)
 		if left >= s.least()+keptBack {
@@ -277,6 +277,11 @@ func (s *Screen) buy(keptBack int) (each time.Duration) {
 		}
 	}
 	return each
+}
+
+// each is how long a round took on average.
+func (s *Screen) each() time.Duration {
+	return max(1, s.Journal.Spent()/time.Duration(max(1, len(s.Journal.Played))))
 }
 
 // plan prints the rounds to play, and the smallest effect that they can show.
@@ -337,13 +342,16 @@ func (s *Screen) warn(format string, args ...any) {
 
 // screen plays the fold-over pairs.
 func (s *Screen) screen(ctx context.Context, plan *experiment.Screen) error {
-	off := 0
+	off, kept := 0, time.Duration(0) // rounds that are kept back to confirm
+	if s.confirms() {
+		kept = 2 * confirmPairs
+	}
 	for {
 		on, more := plan.Next()
 		if !more {
 			return nil
 		}
-		if s.Budget > 0 && plan.Rounds() > 0 && s.Journal.Spent() > s.Budget {
+		if s.Budget > 0 && plan.Rounds() > 0 && s.Journal.Spent()+kept*s.each() > s.Budget {
 			s.warn("the budget of %s is used up after %d of %d rounds", ui.ShortTime(s.Budget), plan.Rounds(), s.out.Planned)
 			return nil
 		}

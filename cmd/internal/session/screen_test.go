@@ -180,6 +180,42 @@ func TestScreenNeedsTime(t *testing.T) {
 	}
 }
 
+// TestBudgetIsKept has rounds that take far longer than those that the plan was made by: a screen and a search leave time for what they hold back to
+// confirm, and end with it.
+func TestBudgetIsKept(t *testing.T) {
+	for _, kind := range []string{"screen", "autotune"} {
+		p := TunePlan{ScreenPlan: world(0)}
+		p.Budget, p.Factors = 120*time.Hour, []Factor{{Names: []string{"a"}, Members: []string{"a"}}, {Names: []string{"good"}, Members: []string{"good"}}}
+		j, err := NewJournal(t.TempDir(), kind, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		t.Setenv(played, "noisy round")
+		j.Isukit, j.Common, j.Say = os.Args[0], []string{"--results", j.Results}, t.Logf
+		j.Check = func() error { // before each round: it takes an hour, and two from the twentieth on
+			j.spent += time.Hour
+			if len(j.Played) >= 20 {
+				j.spent += 2 * time.Hour
+			}
+			return nil
+		}
+		if err := whole(t.Context(), kind, j, p); err != nil {
+			t.Fatal(err)
+		}
+		confirming := 0
+		for _, r := range j.Played {
+			if r.Stage == "confirm" {
+				confirming++
+			}
+		}
+		// The average of all rounds is a little less than what the last ones take.
+		if confirming < 2*confirmPairs || j.Spent() > 135*time.Hour || j.Spent() < 100*time.Hour {
+			t.Errorf("%s: %d rounds, %d of them confirm, in %v of 120 h", kind, len(j.Played), confirming, j.Spent())
+		}
+	}
+}
+
 // TestScreenRecommends holds that what fresh pairs call worse is not recommended, and that they confirm only what is.
 func TestScreenRecommends(t *testing.T) {
 	for _, tt := range []struct {
