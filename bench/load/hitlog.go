@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -195,60 +194,43 @@ func cutOff(err error) error {
 	return err
 }
 
-// hitColumns are the columns of ExportCSV, and the keys of ExportJSONLines in the same order.
-const hitColumns = "user,endpoint,kind,status,received_bytes,intended_s,sent_s,done_s"
-
 // ExportCSV writes hits as CSV with a header line. Times are seconds from the start of the load. An error of the hits ends it.
 func ExportCSV(w io.Writer, hits iter.Seq2[LoggedHit, error]) error {
-	b := bufio.NewWriter(w)
-	b.WriteString(hitColumns + "\n") // a bufio.Writer keeps its first error for Flush
-	for h, err := range hits {
-		if err != nil {
-			return flushed(b, err)
-		}
-		name := h.Name
+	return export(w, hits, "user,endpoint,kind,status,received_bytes,intended_s,sent_s,done_s\n", "%d,%s,%s,%d,%d,%.6f,%.6f,%.6f\n", func(name string) string {
 		if strings.ContainsAny(name, ",\"\r\n") {
-			name = `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+			return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 		}
-		fmt.Fprintf(b, "%d,%s,%s,%d,%d,%.6f,%.6f,%.6f\n", h.User, name, h.Kind, h.Status, h.ReceivedBytes,
-			h.Intended.Seconds(), h.Sent.Seconds(), h.Done.Seconds())
-	}
-	return flushed(b, nil)
+		return name
+	})
 }
 
 // ExportJSONLines writes hits as one JSON object a line, with the keys and units of ExportCSV.
 func ExportJSONLines(w io.Writer, hits iter.Seq2[LoggedHit, error]) error {
+	const line = `{"user":%d,"endpoint":%s,"kind":"%s","status":%d,"received_bytes":%d,"intended_s":%.6f,"sent_s":%.6f,"done_s":%.6f}` + "\n"
+	return export(w, hits, "", line, func(name string) string {
+		text, _ := json.Marshal(name) // a string always encodes
+		return string(text)
+	})
+}
+
+func export(w io.Writer, hits iter.Seq2[LoggedHit, error], head, line string, quote func(string) string) error {
 	b := bufio.NewWriter(w)
-	names := map[string][]byte{}
-	var line []byte
+	b.WriteString(head) // a bufio.Writer keeps its first error for Flush
+	names := map[string]string{}
 	for h, err := range hits {
 		if err != nil {
-			return flushed(b, err)
+			b.Flush()
+			return err
 		}
 		name, ok := names[h.Name]
 		if !ok {
-			name, _ = json.Marshal(h.Name) // a string always encodes
+			name = quote(h.Name)
 			names[h.Name] = name
 		}
-		line = fmt.Appendf(line[:0], `{"user":%d,"endpoint":%s,"kind":%q,"status":%d,"received_bytes":%d`, h.User, name, h.Kind, h.Status,
-			h.ReceivedBytes)
-		line = appendSeconds(line, "intended_s", h.Intended.Seconds())
-		line = appendSeconds(line, "sent_s", h.Sent.Seconds())
-		line = appendSeconds(line, "done_s", h.Done.Seconds())
-		b.Write(append(line, "}\n"...))
+		fmt.Fprintf(b, line, h.User, name, h.Kind, h.Status, h.ReceivedBytes, h.Intended.Seconds(), h.Sent.Seconds(), h.Done.Seconds())
 	}
-	return flushed(b, nil)
-}
-
-func appendSeconds(line []byte, key string, v float64) []byte {
-	line = fmt.Appendf(line, `,%q:`, key)
-	return strconv.AppendFloat(line, v, 'f', 6, 64)
-}
-
-// flushed flushes b; err, if there is one, is the more important error.
-func flushed(b *bufio.Writer, err error) error {
-	if flushErr := b.Flush(); err == nil && flushErr != nil {
-		return fmt.Errorf("write hits: %w", flushErr)
+	if err := b.Flush(); err != nil {
+		return fmt.Errorf("write hits: %w", err)
 	}
-	return err
+	return nil
 }
