@@ -264,8 +264,10 @@ func (s *Site) takeDown(ctx context.Context) error {
 	}
 	errs = append(errs, f.onHosts(func(name string, h host.Host) error {
 		err := untune(ctx, name, h)
-		if inv := f.inventories[name]; inv != nil {
-			err = errors.Join(err, undo(ctx, h, inv.Items))
+		for _, i := range f.items(name) {
+			if i.Kind == plan.Rules { // the driver removes the host's directory, with all else
+				err = errors.Join(err, remove(ctx, h, i))
+			}
 		}
 		return err
 	}))
@@ -312,17 +314,6 @@ func untune(ctx context.Context, name string, h host.Host) error {
 	kernel, link, boot := subject.Host{Name: name, At: h, StateDir: path.Join(h.About().Dir, "tune")}.KernelTargets()
 	_, err := tune.RevertAll(ctx, []*tune.Target{kernel, link, boot}, tune.RevertOptions{})
 	return err
-}
-
-// undo takes back what lies outside of the host's directory, which its driver removes: rules, and files that were there before.
-func undo(ctx context.Context, h host.Host, items []plan.Item) error {
-	var errs []error
-	for _, i := range slices.Backward(items) {
-		if i.Kind == plan.Rules || i.Original != nil {
-			errs = append(errs, remove(ctx, h, i))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // validate: what Apply needs of a Spec.

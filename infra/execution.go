@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"sync"
@@ -103,9 +102,6 @@ func (e *execution) recordOn(ctx context.Context, name string) error {
 		if step.Op == plan.Remove {
 			continue
 		}
-		if err := e.keepOriginal(ctx, name, &step); err != nil {
-			return err
-		}
 		step.Made = false
 		n := slices.IndexFunc(inv.Items, step.Same)
 		if n < 0 {
@@ -115,21 +111,6 @@ func (e *execution) recordOn(ctx context.Context, name string) error {
 		}
 	}
 	return e.f.save(ctx, name)
-}
-
-// keepOriginal copies a file that was there before isukit came.
-func (e *execution) keepOriginal(ctx context.Context, hostName string, step *plan.Step) error {
-	known := slices.ContainsFunc(e.f.inventories[hostName].Items, step.Same)
-	if step.Kind != plan.File || step.Op != plan.Change || known {
-		return nil
-	}
-	h := e.f.hosts[hostName]
-	text, err := h.Get(ctx, step.Name)
-	if err != nil {
-		return err
-	}
-	step.Original = &plan.Original{Copy: path.Join(h.About().Dir, "originals", step.Was), Mode: 0o644}
-	return h.Put(ctx, step.Original.Copy, text, 0o600)
 }
 
 func (e *execution) steps(hostName string) []plan.Step {
@@ -303,57 +284,33 @@ func (e *execution) prune(ctx context.Context) error {
 func (e *execution) pruneOn(ctx context.Context, name string, h host.Host) error {
 	inv := e.f.inventories[name]
 	var errs []error
-	steps := slices.DeleteFunc(slices.Clone(e.steps(name)), func(s plan.Step) bool { return s.Op != plan.Remove })
-	for len(steps) > 0 {
-		n := 1
-		if files := slices.IndexFunc(steps, func(s plan.Step) bool { return !plainFile(s.Item) }); files != 0 {
-			n = len(steps)
-			if files > 0 {
-				n = files
-			}
-		}
-		some := steps[:n]
-		steps = steps[n:]
-		var err error
-		if n == 1 {
-			err = remove(ctx, h, some[0].Item)
-		} else {
-			err = removeFiles(ctx, h, some)
-		}
+	gone := func(err error, items ...plan.Item) {
 		if err != nil {
-			errs = append(errs, fmt.Errorf("remove %s on %s: %w", some[0].What(), name, err))
-			continue
+			errs = append(errs, fmt.Errorf("remove %s on %s: %w", items[0].What(), name, err))
+			return
 		}
-		for _, s := range some {
-			inv.Items = slices.DeleteFunc(inv.Items, s.Same)
+		inv.Items = slices.DeleteFunc(inv.Items, func(i plan.Item) bool { return slices.ContainsFunc(items, i.Same) })
+	}
+	var files []plan.Item // what reads them goes first, and then they in one go
+	argv := []string{"rm", "-rf", "--"}
+	for _, s := range e.steps(name) {
+		switch {
+		case s.Op != plan.Remove:
+		case s.Kind == plan.File:
+			files, argv = append(files, s.Item), append(argv, s.Name)
+		default:
+			gone(remove(ctx, h, s.Item), s.Item)
 		}
+	}
+	if len(files) > 0 {
+		gone(runOn(ctx, h, host.Command{Argv: argv}), files...)
 	}
 	return errors.Join(errs...)
 }
 
-// plainFile is a file that was not there before.
-func plainFile(i plan.Item) bool { return i.Kind == plan.File && i.Original == nil }
-
-// removeFiles removes plain files, in one go.
-func removeFiles(ctx context.Context, h host.Host, steps []plan.Step) error {
-	argv := []string{"rm", "-rf", "--"}
-	for _, s := range steps {
-		argv = append(argv, s.Name)
-	}
-	return runOn(ctx, h, host.Command{Argv: argv})
-}
-
-// remove takes one item away, or puts back what was there before it.
+// remove takes one item away that is no file.
 func remove(ctx context.Context, h host.Host, i plan.Item) error {
 	switch {
-	case i.Kind == plan.File && i.Original != nil:
-		text, err := h.Get(ctx, i.Original.Copy)
-		if err != nil {
-			return err
-		}
-		return errors.Join(h.Put(ctx, i.Name, text, fs.FileMode(i.Original.Mode)), h.Remove(ctx, i.Original.Copy))
-	case i.Kind == plan.File:
-		return h.Remove(ctx, i.Name)
 	case i.Kind == plan.Service:
 		if err := h.Stop(ctx, i.Name, dbStopLimit); err != nil {
 			return err

@@ -99,7 +99,11 @@ func (l *layout) apps() error {
 		for _, name := range sortedKeys(secret) {
 			l.file(i.Host, i.Name, path.Join(dir, name), []byte(secret[name]+"\n"), 0o600)
 		}
-		l.service(i.Host, appService(i.Name, appPath(l.hosts[i.Host], l.goal), dir, l.input.SizesOf(i)))
+		sizes := l.input.SizesOf(i)
+		l.service(i.Host, host.Service{
+			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{appPath(l.hosts[i.Host], l.goal), "--config", path.Join(dir, render.AppConf)},
+			Env: []string{fmt.Sprintf("GOMAXPROCS=%d", sizes.GOMAXPROCS)}, NoFile: sizes.Files,
+		})
 	}
 	return nil
 }
@@ -117,7 +121,7 @@ func (l *layout) proxies() error {
 		}
 		seen := map[string]bool{}
 		for _, f := range l.input.Static {
-			data, err := fs.ReadFile(page, pathUnder(l.input.StaticDir, f.File))
+			data, err := fs.ReadFile(page, strings.TrimPrefix(f.File, l.input.StaticDir+"/"))
 			if err != nil {
 				return err
 			}
@@ -177,14 +181,6 @@ func (l *layout) certificate(i topology.Instance) error {
 	return nil
 }
 
-func pathUnder(dir, file string) string {
-	rel, err := filepath.Rel(dir, file)
-	if err != nil {
-		return file
-	}
-	return filepath.ToSlash(rel)
-}
-
 // keptPair reads a certificate and its key from base.crt and base.key, and makes them where they are not there.
 func keptPair(base string, make func() (pki.Pair, error)) (pki.Pair, error) {
 	cert, errCert := os.ReadFile(base + ".crt")
@@ -213,14 +209,6 @@ func keptPair(base string, make func() (pki.Pair, error)) (pki.Pair, error) {
 }
 
 // How an instance of each role is started. dir is the instance's, s are its sizes.
-
-func appService(name, program, dir string, s topology.Sizes) host.Service {
-	return host.Service{
-		Name: name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{program, "--config", path.Join(dir, render.AppConf)},
-		Env: []string{fmt.Sprintf("GOMAXPROCS=%d", s.GOMAXPROCS)}, NoFile: s.Files,
-	}
-}
-
 // errorOption says that this nginx can be told where its log is before it reads its configuration.
 func proxyService(i topology.Instance, program, dir string, s topology.Sizes, errorOption bool) host.Service {
 	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: s.Files}

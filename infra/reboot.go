@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func (s *Site) Reboot(ctx context.Context, together bool) (faults []string, err 
 	after, err := s.sums(ctx)
 	for _, table := range sortedKeys(before) {
 		if err == nil && after[table] != before[table] {
-			faults = append(faults, fmt.Sprintf("the data of %s was %s before the reboot and is %s", table, before[table], orNothing(after[table])))
+			faults = append(faults, fmt.Sprintf("the data of %s was %s before the reboot and is %s", table, before[table], cmp.Or(after[table], "gone")))
 		}
 	}
 	if err != nil {
@@ -60,13 +61,6 @@ func (s *Site) Reboot(ctx context.Context, together bool) (faults []string, err 
 	}
 	drifted, err := r.drifted(ctx)
 	return append(faults, drifted...), err
-}
-
-func orNothing(sum string) string {
-	if sum == "" {
-		return "gone"
-	}
-	return sum
 }
 
 // beforeReboot finds the sums of all tables, and the hosts, once everything matches the applied topology and nobody is at it.
@@ -169,10 +163,10 @@ func (r *Running) drifted(ctx context.Context) ([]string, error) {
 
 // Declared is what is up: the topology, and which data it has.
 func (s *Site) Declared(ctx context.Context) (top *topology.Topology, scale string, seed uint64, err error) {
-	p, err := s.standing(ctx)
+	l, _, err := s.standing(ctx)
 	if err != nil {
 		return nil, "", 0, err
 	}
-	g := p.layout.goal
+	g := l.goal
 	return g.Topology, g.Scale, g.Seed, nil
 }

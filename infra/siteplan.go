@@ -20,7 +20,6 @@ import (
 type Plan struct {
 	plan.Plan
 	layout *layout
-	found  *found
 }
 
 // URL is where the portal answers once the plan is carried out: the topology's first proxy.
@@ -95,7 +94,7 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{Plan: plan.Plan{Topology: g.Topology.Name}, layout: l, found: f}
+	p := &Plan{Plan: plan.Plan{Topology: g.Topology.Name}, layout: l}
 	for _, name := range f.names() {
 		if _, ok := l.hosts[name]; !ok {
 			l.want[name] = nil

@@ -24,17 +24,18 @@ import (
 // ErrNothingUp says that a site has no topology that is up.
 var ErrNothingUp = errors.New("no topology is up")
 
-// standing is the layout of what is up, and what there is of it on those hosts that can be asked.
-func (s *Site) standing(ctx context.Context) (*Plan, error) {
+// standing is the layout of what is up, on those hosts that can be asked.
+func (s *Site) standing(ctx context.Context) (*layout, *found, error) {
 	f, err := s.findPartly(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g, err := s.up(f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.planFor(ctx, g, f)
+	l, err := s.layOut(ctx, g, f)
+	return l, f, err
 }
 
 // up is the goal that was reached.
@@ -88,39 +89,24 @@ func (r *Running) Topology() *topology.Topology { return r.goal.Topology }
 
 // Running is what the site runs, for a round.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
-	p, err := s.standing(ctx)
+	r, err := s.Tunable(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer p.found.act()
-	if err := p.found.missing(); err != nil {
-		return nil, err
-	}
-	r, err := s.attached(ctx, p)
-	if err != nil {
-		return nil, err
-	}
+	defer r.found.act()
 	return r, cancelled(ctx, r.gatherFacts(ctx))
 }
 
-// Tunable is Running for commands that look at nothing but settings.
+// Tunable is Running, without facts, for commands that look at nothing but settings.
 func (s *Site) Tunable(ctx context.Context) (*Running, error) {
-	f, err := s.findPartly(ctx)
+	l, f, err := s.standing(ctx)
 	if err == nil {
 		err = f.missing()
 	}
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.up(f)
-	if err != nil {
-		return nil, err
-	}
-	l, err := s.layOut(ctx, g, f)
-	if err != nil {
-		return nil, err
-	}
-	return s.attached(ctx, &Plan{layout: l, found: f})
+	return s.attached(ctx, l, f)
 }
 
 // Hash is the one of the topology, as it was declared.
@@ -129,25 +115,24 @@ func (r *Running) Hash() string { return r.goal.Hash }
 // Subject is what the site runs, as commands act on it, on those hosts that can be asked, and the topology's name; the error names the
 // others, too.
 func (s *Site) Subject(ctx context.Context) (sub *subject.Subject, name string, err error) {
-	p, err := s.standing(ctx)
+	l, f, err := s.standing(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	defer p.found.act()
-	r, err := s.attached(ctx, p)
+	defer f.act()
+	r, err := s.attached(ctx, l, f)
 	if err != nil {
 		return nil, "", err
 	}
 	sub, err = r.Subject()
-	return sub, r.Topology().Name, errors.Join(err, p.found.missing())
+	return sub, r.Topology().Name, errors.Join(err, f.missing())
 }
 
 // attached is what runs on the hosts that can be asked.
-func (s *Site) attached(ctx context.Context, p *Plan) (r *Running, err error) {
-	l := p.layout
-	r = &Running{layout: l, site: s, found: p.found, WorkerToken: l.secrets.WorkerToken}
+func (s *Site) attached(ctx context.Context, l *layout, f *found) (r *Running, err error) {
+	r = &Running{layout: l, site: s, found: f, WorkerToken: l.secrets.WorkerToken}
 	for _, i := range l.goal.Topology.Instances {
-		if p.found.away[i.Host] != nil {
+		if f.away[i.Host] != nil {
 			continue
 		}
 		r.Instances = append(r.Instances, instanceOf(i, l.input.Places[i.Name]))
@@ -164,7 +149,7 @@ func (s *Site) attached(ctx context.Context, p *Plan) (r *Running, err error) {
 			return nil, err
 		}
 	}
-	r.dbs, err = l.attach(ctx, p.found)
+	r.dbs, err = l.attach(ctx, f)
 	return r, err
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -168,26 +167,21 @@ func (s *Site) instanceStatus(ctx context.Context, l *layout, client *http.Clien
 // Verify compares what is there with what was declared, and returns what differs: files that somebody else changed, services that
 // ended or do not answer.
 func (s *Site) Verify(ctx context.Context) ([]string, error) {
-	p, err := s.standing(ctx)
+	f, err := s.findPartly(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer p.found.act()
-	var faults []string
-	for _, h := range p.Hosts {
-		for _, step := range h.Steps {
-			text := fmt.Sprintf("%s: %s would be needed for %s", h.Name, step.Op, step.What())
-			switch {
-			case step.Foreign:
-				text = fmt.Sprintf("%s: %s was changed outside isukit", h.Name, step.What())
-			case step.Reason != "":
-				text += " (" + step.Reason + ")"
-			}
-			faults = append(faults, text)
-			faults = append(faults, prefixed("    ", step.Lines)...)
-		}
+	defer f.act()
+	g, err := s.up(f)
+	if err != nil {
+		return nil, err
 	}
-	st, _, err := s.statusOf(ctx, p.layout, p.found)
+	p, err := s.planFor(ctx, g, f)
+	if err != nil {
+		return nil, err
+	}
+	faults := p.Faults()
+	st, _, err := s.statusOf(ctx, p.layout, f)
 	if err != nil {
 		return faults, err
 	}
@@ -202,12 +196,4 @@ func (s *Site) Verify(ctx context.Context) ([]string, error) {
 		}
 	}
 	return faults, nil
-}
-
-func prefixed(prefix string, lines []string) []string {
-	list := slices.Clone(lines)
-	for n := range list {
-		list[n] = prefix + list[n]
-	}
-	return list
 }

@@ -141,7 +141,7 @@ func subjectOfReplicas(cmd *cobra.Command, _ []string) (subjectKind, error) {
 	case f.Changed("driver"):
 		return aTopology, nil
 	}
-	p, _, err := round.FindProject("")
+	p, _, err := round.FindServed("")
 	if err != nil || p == nil || !round.Replicates(p) {
 		return aTopology, err
 	}
@@ -181,7 +181,7 @@ func subjectOfDoctor(cmd *cobra.Command, args []string) (subjectKind, error) {
 	case f.Changed("db"):
 		return thisMachine, nil
 	}
-	p, _, err := round.FindProject(file)
+	p, _, err := round.FindServed(file)
 	if err != nil || p == nil {
 		return thisMachine, err
 	}

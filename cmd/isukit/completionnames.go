@@ -22,6 +22,10 @@ import (
 
 func topologyNames(*cobra.Command, []string) []string {
 	var list []string
+	own, _ := round.PortalTopologies()
+	for _, top := range own {
+		list = append(list, top.Name+"\tof isukit.yaml")
+	}
 	for _, name := range infra.ShippedNames() {
 		about, _ := aboutShipped(name)
 		list = append(list, name+"\t"+about)

@@ -111,7 +111,7 @@ func (o doctorOptions) observe(ctx context.Context, s streams) (*doctor.Observed
 		return o.ofTopology(ctx)
 	}
 	if len(o.dbs) == 0 {
-		p, dir, err := round.FindProject(o.project)
+		p, dir, err := round.FindServed(o.project)
 		if err != nil {
 			return nil, err
 		}

@@ -41,7 +41,7 @@ func withStops(ctx context.Context, stateDir, project, name string, fn func(doct
 	if strings.ContainsAny(name, "/\x00") {
 		return ui.UsageError(fmt.Errorf("--host %q is not a host name", name), "")
 	}
-	p, dir, err := round.FindProject(project)
+	p, dir, err := round.FindServed(project)
 	if err != nil {
 		return err
 	}

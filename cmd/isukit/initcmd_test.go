@@ -77,6 +77,27 @@ func TestInitPortal(t *testing.T) {
 		t.Errorf("the round:\n%s", out)
 	}
 	run("final", "--rounds", "1")
+	// Its roles and topologies are as those of any description.
+	if out := run("topology", "ls"); !strings.Contains(out, "final-2") || strings.Contains(out, "nft-read") {
+		t.Errorf("the topologies of the file:\n%s", out)
+	}
+	if out := run("topology", "show", "https"); !strings.Contains(out, "proxy:local") {
+		t.Errorf("show:\n%s", out)
+	}
+	if out := run("topology", "diff", "single", "https"); !strings.Contains(out, "proxy-1: local, nginx -> local, nginx, tls") {
+		t.Errorf("diff:\n%s", out)
+	}
+	run("topology", "apply", "https")
+	if out := run("topology", "status"); !strings.Contains(out, "topology https") || !strings.Contains(out, "https://") {
+		t.Errorf("status:\n%s", out)
+	}
+	run("topology", "verify")
+	if out := run("tune", "diff", "nginx/keepalive"); !strings.Contains(out, "proxy-1") {
+		t.Errorf("tune diff:\n%s", out)
+	}
+	if out := run("round", "-t", "https", "--driver", "local", "--json", "-q"); !strings.Contains(out, `"passed": true`) || !strings.Contains(out, `"topology": "https"`) {
+		t.Errorf("a round of another topology:\n%s", out)
+	}
 	run("topology", "down", "--driver", "local")
 	wantNothingLeft(t, stateDir, nil)
 }

@@ -144,7 +144,7 @@ func (o *replicasOptions) ofProject() (*project.Project, string, error) {
 	if o.driver != "" {
 		return nil, "", nil
 	}
-	return round.FindProject(o.project)
+	return round.FindServed(o.project)
 }
 
 // named are the databases that were named.

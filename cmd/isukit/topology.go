@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,11 +54,15 @@ func newTopologyLsCmd(s streams) *cobra.Command {
 func runTopologyLs(cmd *cobra.Command, asJSON bool, out io.Writer) error {
 	lines, names := []topologyLine{}, infra.ShippedNames()
 	p, _, err := projectPlaced(cmd)
-	if err != nil {
+	own, portalErr := round.PortalTopologies()
+	if err := errors.Join(err, portalErr); err != nil {
 		return err
 	}
 	if p != nil {
 		lines, names = projectTopologies(p), nil
+	}
+	for _, top := range own {
+		lines, names = append(lines, topologyLine{top.Name, len(top.Hosts), rolesOf(top), "of isukit.yaml"}), nil
 	}
 	for _, name := range names {
 		top, err := infra.Shipped(name)
@@ -120,7 +126,13 @@ func newTopologyShowCmd(s streams) *cobra.Command {
 				}
 				return err
 			}
-			if _, err := readTopology(args[0]); err != nil {
+			top, err := readTopology(args[0])
+			if err != nil {
+				return err
+			}
+			own, err := round.PortalTopologies()
+			if err == nil && slices.ContainsFunc(own, func(t *topology.Topology) bool { return t.Name == args[0] }) {
+				_, err = fmt.Fprintln(s.out, strings.Join(rolesOf(top), "\n"))
 				return err
 			}
 			text, err := topologies.Files.ReadFile(args[0] + ".yaml")

@@ -197,14 +197,9 @@ func runPlacedVerify(ctx context.Context, placed *site.Site, asJSON bool, s stre
 	if err != nil {
 		return err
 	}
-	var faults []string
+	faults := p.Faults()
 	if !done {
 		faults = append(faults, "the apply of "+name+" was interrupted")
-	}
-	for _, h := range p.Hosts {
-		for _, step := range h.Steps {
-			faults = append(faults, fmt.Sprintf("%s: %s differs from the applied topology (%s)", h.Name, step.What(), strings.Join(append([]string{string(step.Op)}, step.Lines...), "; ")))
-		}
 	}
 	return printVerified(s.out, faults, asJSON)
 }

@@ -290,7 +290,7 @@ func (t *tuneServers) addFlags(f *pflag.FlagSet) {
 // open calls fn with the targets: of the named driver, the project, the deployed topology, or this machine's kernel.
 func (t tuneServers) open(ctx context.Context, stateDir string, fn func([]*tune.Target) error) (err error) {
 	if t.driver == "" {
-		p, dir, err := round.FindProject(t.project)
+		p, dir, err := round.FindServed(t.project)
 		if err != nil {
 			return err
 		}

@@ -41,14 +41,6 @@ type Item struct {
 	Tuned string `json:"tuned,omitempty"`
 	// Made is false while the item is being made: after a crash it may be as Was or as Hash says.
 	Made bool `json:"made"`
-	// Original is what was there before isukit came; nil is nothing.
-	Original *Original `json:"original,omitempty"`
-}
-
-// Original is what an item goes back to when it is dropped.
-type Original struct {
-	Copy string `json:"copy"` // path of a copy of the file
-	Mode uint32 `json:"mode"`
 }
 
 // Same tells whether two items are about the same thing.
@@ -177,7 +169,7 @@ func tuned(old Item, now Actual) bool { return now.Exists && old.Tuned != "" && 
 
 func compare(w Wanted, old Item, known bool, now Actual) (Step, bool) {
 	step := Step{Item: w.Item}
-	step.Original, step.Was = old.Original, now.Hash
+	step.Was = now.Hash
 	switch {
 	case !now.Exists:
 		step.Op = Create
@@ -327,6 +319,26 @@ func (i Item) What() string {
 		name += " of " + i.Owner
 	}
 	return name
+}
+
+// Faults is the plan of an apply of what is up, as what is not as it was applied, a line each; lines of files are indented below theirs.
+func (p *Plan) Faults() (list []string) {
+	for _, h := range p.Hosts {
+		for _, s := range h.Steps {
+			text := fmt.Sprintf("%s: %s would be needed for %s", h.Name, s.Op, s.What())
+			switch {
+			case s.Foreign:
+				text = fmt.Sprintf("%s: %s was changed outside isukit", h.Name, s.What())
+			case s.Reason != "":
+				text += " (" + s.Reason + ")"
+			}
+			list = append(list, text)
+			for _, line := range s.Lines {
+				list = append(list, "    "+line)
+			}
+		}
+	}
+	return list
 }
 
 // Empty tells that there is nothing to do.

@@ -37,7 +37,7 @@ func (p *Project) Commands() (list []string) {
 		add("fact", f.Host, f.Run)
 	}
 	for _, o := range p.Roles {
-		add("role", o.Name, strings.Join(o.Units, " "))
+		add("role", o.Name, strings.TrimSpace(o.Make+" "+strings.Join(o.Units, " ")))
 		add("role", o.Name, o.Build)
 		add("role", o.Name, strings.Join(o.Tune, " "))
 		for _, e := range slices.Concat(o.Env, o.Swap) {

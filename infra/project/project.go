@@ -15,6 +15,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"isukit/infra/topology"
 	inyaml "isukit/input/yaml"
 )
 
@@ -54,6 +55,8 @@ type Project struct {
 	// Roles are the app's services, in the order in which they start; Topologies say which runs where.
 	Roles      Roles      `yaml:"roles,omitempty"`
 	Topologies Placements `yaml:"topologies,omitempty"`
+	// Portal are the topologies where the roles are the portal's, all of which isukit makes; there are neither Roles nor Topologies then.
+	Portal []*topology.Topology `yaml:"-"`
 }
 
 // Host is a machine of the app.
@@ -61,6 +64,10 @@ type Host struct {
 	Name string `yaml:"name"`
 	// Address is user@host or an alias of ssh_config; "" is this machine.
 	Address string `yaml:"address,omitempty"`
+	// CPUs, Memory and Link are for hosts of the portal, as in the file of a topology.
+	CPUs   any `yaml:"cpus,omitempty"`
+	Memory any `yaml:"memory,omitempty"`
+	Link   any `yaml:"link,omitempty"`
 	// Roles are what runs there, for whoever reads the record.
 	Roles []string `yaml:"roles,omitempty"`
 }

@@ -18,7 +18,12 @@ import (
 // Role is a kind of service of the app: units of systemd that are installed on hosts, and what has to be written for them where the
 // role, or one that it uses, runs elsewhere.
 type Role struct {
-	Name  string
+	Name string
+	// Make is a server that isukit makes on the role's hosts: one of Makes; "" where the team has installed its units. A made role has one
+	// unit, which isukit writes, and its files are in MadeDir of the project and the role.
+	Make string
+	// Pass is the role that a made nginx or Envoy sends every request to.
+	Pass  string
 	Units []string
 	// Port is where its first unit listens; 0 is not known.
 	Port int
@@ -63,6 +68,22 @@ const (
 	MoveSchema     = "schema"     // a file is loaded
 	MoveDump       = "dump"       // all rows are copied
 )
+
+// Makes are the servers that isukit can make for a role.
+var Makes = []string{"nginx", "envoy", "mariadb", "mysql"}
+
+// MadeDir is where the files of a made role are on its hosts; without a role, those of all roles of a project.
+func MadeDir(project, role string) string { return path.Join("/var/lib/isukit-made", project, role) }
+
+// made fills in what a role has that isukit makes.
+func (o *Role) made(project string) {
+	o.Units = []string{"made-" + project + "-" + o.Name + ".service"}
+	if o.MySQL != nil {
+		dir := MadeDir(project, o.Name)
+		o.MySQL.Cnf = path.Join(dir, "conf.d", "zz-isukit.cnf")
+		o.MySQL.Client = o.Make + " --no-defaults -uroot --socket=" + path.Join(dir, "data", "mysql.sock")
+	}
+}
 
 // Placement is a topology of the project: the hosts of each role, in the order of Roles.
 type Placement struct {
@@ -168,7 +189,16 @@ func (p *Project) readRoles(text []byte) error {
 	if !ok {
 		return nil
 	}
+	if portal, err := p.readPortal(text); portal {
+		p.Hosts = []Host{{Name: Local}} // what runs on the others is isukit's
+		return err
+	}
 	var topologies ast.Node
+	for _, h := range p.Hosts {
+		if h.CPUs != nil || h.Memory != nil || h.Link != nil {
+			r.FaultAt(0, 0, "host %s: only the hosts of the portal have cpus, memory or link; isukit asks others what they have", h.Name)
+		}
+	}
 	for _, kv := range top.Values {
 		switch kv.Key.String() {
 		case "roles":
@@ -214,7 +244,7 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 	o := Role{Name: name}
 	what := "role " + name
 	text := func(to *string) func(ast.Node) { return func(n ast.Node) { *to = r.Text(n, "it") } }
-	r.Mapping(n, what, []string{"units"}, []string{"port", "health", "env", "swap", "requires", "files", "dir", "build", "with", "tune", "mysql"}, map[string]func(ast.Node){
+	r.Mapping(n, what, nil, []string{"units", "make", "pass", "port", "health", "env", "swap", "requires", "files", "dir", "build", "with", "tune", "mysql"}, map[string]func(ast.Node){
 		"units": func(n ast.Node) {
 			for _, item := range r.Sequence(n, "units") {
 				unit := r.Text(item, "a unit")
@@ -230,6 +260,19 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 				owners[unit] = name
 				o.Units = append(o.Units, unit)
 			}
+		},
+		"make": func(n ast.Node) {
+			if o.Make = r.Text(n, "make"); !slices.Contains(Makes, o.Make) {
+				r.Fault(n, "make %q: want one of %s", o.Make, strings.Join(Makes, ", "))
+			}
+		},
+		"pass": func(n ast.Node) {
+			o.Pass = r.Text(n, "pass")
+			r.later = append(r.later, func() {
+				if to, ok := r.want(n, o.Pass); ok && to.Port == 0 {
+					r.Fault(n, "role %s has no port", o.Pass)
+				}
+			})
 		},
 		"dir": text(&o.Dir), "build": text(&o.Build),
 		"tune": func(n ast.Node) {
@@ -309,6 +352,22 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 	}
 	if o.Health != "" && o.Port == 0 {
 		r.Fault(n, "%s: health needs a port", what)
+	}
+	if (o.Make == "") == (len(o.Units) == 0) {
+		r.Fault(n, "%s: want either units or make", what)
+	}
+	proxy := o.Make == "nginx" || o.Make == "envoy"
+	switch database := o.Make != "" && !proxy; {
+	case o.Make == "" && o.Pass != "" || proxy != (o.Pass != ""):
+		r.Fault(n, "%s: pass belongs to make: nginx and make: envoy, and names the role that gets the requests", what)
+	case database != (o.MySQL != nil) && o.Make != "":
+		r.Fault(n, "%s: mysql, with schema and user, belongs to make: mariadb and make: mysql", what)
+	case o.Make != "" && (o.Port == 0 || len(o.Env)+len(o.Swap)+len(o.Requires) > 0 || o.Dir != ""):
+		r.Fault(n, "%s: what isukit makes needs a port, and has neither env, swap, requires nor build", what)
+	case database && (o.MySQL.Cnf != "" || o.MySQL.Client != ""):
+		r.Fault(n, "%s: isukit knows cnf and client of a database that it makes", what)
+	case o.Make != "":
+		o.made(r.project.Name)
 	}
 	return o
 }
@@ -439,20 +498,29 @@ func (p *Project) check(t Placement, fault func(role, text string)) {
 					}
 				}
 			}
-			for _, e := range o.Swap {
-				if len(t.Hosts[e.Value]) == 0 {
-					fault(o.Name, fmt.Sprintf("it places no %s, and %s on %s passes to it", e.Value, o.Name, h))
+			for _, to := range o.PassesTo() {
+				if len(t.Hosts[to]) == 0 {
+					fault(o.Name, fmt.Sprintf("it places no %s, and %s on %s passes to it", to, o.Name, h))
 				}
 			}
 		}
 	}
 }
 
-// Uses are the roles that a role sends requests to.
-func (p *Project) Uses(o Role) (names []string) {
+// PassesTo are the roles that a proxy's role sends requests on to.
+func (o Role) PassesTo() (names []string) {
 	for _, e := range o.Swap {
 		names = append(names, e.Value)
 	}
+	if o.Pass != "" {
+		names = append(names, o.Pass)
+	}
+	return names
+}
+
+// Uses are the roles that a role sends requests to.
+func (p *Project) Uses(o Role) (names []string) {
+	names = o.PassesTo()
 	for _, e := range o.Env {
 		for _, ref := range Refs(e.Value) {
 			names = append(names, ref.Role)

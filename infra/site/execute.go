@@ -135,6 +135,15 @@ func (h *hostPlan) write(ctx context.Context) error {
 	var b strings.Builder
 	reload := false
 	coded := func(text []byte) string { return base64.StdEncoding.EncodeToString(text) }
+	toggle := func(enable bool) { // a unit is disabled while its file is there, and enabled when it is
+		for _, v := range h.units {
+			if v.toggle && v.enable == enable {
+				reload = true
+				b.WriteString(map[bool]string{true: "enable ", false: "disable "}[enable] + v.name + "\n")
+			}
+		}
+	}
+	toggle(false)
 	for _, f := range h.files {
 		if same(f.Wrote, h.node.files[f.Path]) {
 			continue
@@ -146,12 +155,7 @@ func (h *hostPlan) write(ctx context.Context) error {
 			b.WriteString("write " + coded([]byte(f.Path)) + " " + coded(f.Wrote) + "\n")
 		}
 	}
-	for _, v := range h.units {
-		if v.toggle {
-			reload = true
-			b.WriteString(map[bool]string{true: "enable ", false: "disable "}[v.enable] + v.name + "\n")
-		}
-	}
+	toggle(true)
 	if b.Len() == 0 {
 		return nil
 	}

@@ -92,10 +92,7 @@ func (s *Site) answerEachOther(ctx context.Context, p *Plan) error {
 			if !slices.Contains(p.to.Hosts[o.Name], h.node.name) {
 				continue
 			}
-			var used []string
-			for _, e := range o.Swap {
-				used = append(used, e.Value)
-			}
+			used := o.PassesTo()
 			for _, e := range o.Env {
 				for _, ref := range project.Refs(e.Value) {
 					if !ref.Public {
@@ -106,7 +103,7 @@ func (s *Site) answerEachOther(ctx context.Context, p *Plan) error {
 			for _, name := range used {
 				to, _ := s.Project.Role(name)
 				for _, other := range p.hosts {
-					if to.Port == 0 || other.node == h.node || !slices.Contains(p.to.Hosts[name], other.node.name) || slices.Contains(p.to.Hosts[name], h.node.name) && len(o.Swap) == 0 {
+					if to.Port == 0 || other.node == h.node || !slices.Contains(p.to.Hosts[name], other.node.name) || slices.Contains(p.to.Hosts[name], h.node.name) && len(o.PassesTo()) == 0 {
 						continue
 					}
 					g.Go(func() error {
@@ -166,7 +163,7 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 		for _, o := range s.Project.Roles {
 			for i, name := range o.Units {
 				u := n.units[name]
-				if !u.there {
+				if !u.there || o.Make != "" && n.rec.unit(name) == nil {
 					continue
 				}
 				line := UnitStatus{Host: n.name, Role: o.Name, Unit: name, State: "stopped", Boot: cmp.Or(u.enabled, "-"), Health: "-"}

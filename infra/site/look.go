@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -28,6 +29,7 @@ type node struct {
 	units map[string]unit
 	bases map[string]*database // by role; nil where it does not answer
 	cnfs  map[string]string    // by role of MySQL: the option file that gets its settings
+	lacks map[string]bool      // what isukit is to make there, and that is not installed
 	free  int64                // bytes on the disk of databases
 }
 
@@ -84,7 +86,7 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 	if !at.About().Root {
 		return nil, &host.Fault{Host: name, Err: fmt.Errorf("%w: isukit is not root here", host.ErrSudo), Hint: "run isukit with sudo, or give the host an address in isukit.yaml: over ssh isukit uses sudo there"}
 	}
-	n := &node{name: name, at: at, dir: s.dir(at), files: map[string][]byte{}, units: map[string]unit{}, bases: map[string]*database{}, cnfs: map[string]string{}}
+	n := &node{name: name, at: at, dir: s.dir(at), files: map[string][]byte{}, units: map[string]unit{}, bases: map[string]*database{}, cnfs: map[string]string{}, lacks: map[string]bool{}}
 	var g errgroup.Group
 	g.Go(func() (err error) {
 		n.rec, err = readRecord(ctx, at, n.dir)
@@ -109,6 +111,10 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 	}
 	var files, units []string
 	for i, o := range s.Project.Roles {
+		if o.Make != "" {
+			files = append(files, madeConf(s.Project, o))
+			n.lacks[o.Make] = true // until the host says otherwise
+		}
 		for _, e := range slices.Concat(o.Env, o.Swap) {
 			files = append(files, e.File)
 		}
@@ -140,6 +146,11 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 		return nil, err
 	}
 	for i, o := range s.Project.Roles {
+		if u := n.units[o.Units[0]]; o.Make != "" { // its unit is there as soon as it is written
+			u.there = u.there || u.active || !n.lacks[o.Make]
+			u.enabled = cmp.Or(u.enabled, "disabled")
+			n.units[o.Units[0]] = u
+		}
 		if o.MySQL == nil || !n.units[o.Units[0]].active {
 			continue
 		}
@@ -151,13 +162,18 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 }
 
 // seeScript prints units and files of a host: its arguments are units, "--", and files.
-const seeScript = `command -v systemctl >/dev/null || { echo "systemctl not found" >&2; exit 1; }
+const seeScript = `PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin
+command -v systemctl >/dev/null || { echo "systemctl not found" >&2; exit 1; }
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
 	echo "@unit $1"
 	systemctl show -p LoadState,ActiveState,UnitFileState -- "$1"
 	shift
 done
 shift
+for name in nginx envoy mariadbd; do
+	! command -v "$name" >/dev/null || echo "@has ${name%d}"
+done
+! mysqld --version 2>/dev/null | grep -qv MariaDB || echo "@has mysql"
 df -B1 --output=avail /var/lib | sed -n 's/^ *\([0-9][0-9]*\)$/@free \1/p'
 for f; do
 	[ -f "$f" ] || continue
@@ -183,6 +199,8 @@ func (n *node) read(ctx context.Context, files, units []string) error {
 				return fmt.Errorf("inspect %s: %s: %w", n.name, name, err)
 			}
 			n.files[name] = append([]byte{}, text...)
+		case "has":
+			delete(n.lacks, name)
 		case "free":
 			n.free, _ = strconv.ParseInt(name, 10, 64)
 		case "unit":

@@ -104,7 +104,7 @@ func (p *planner) files(h *hostPlan) map[string]string {
 	want := map[string]*edited{}
 	if p.to != nil {
 		for _, o := range p.site.Project.Roles {
-			if slices.Contains(p.to.Hosts[o.Name], h.node.name) {
+			if slices.Contains(p.to.Hosts[o.Name], h.node.name) || o.Make != "" && h.rec.unit(o.Units[0]) != nil {
 				p.edits(h, o, want)
 			}
 		}
@@ -195,6 +195,11 @@ func (p *planner) edits(h *hostPlan, o project.Role, want map[string]*edited) {
 				return "", errors.New("file not found")
 			}
 			return edit(text)
+		}
+	}
+	if o.Make != "" {
+		if err := p.makes(h, o, add); err != nil {
+			p.fault(h.node, "role %s: %w", o.Name, err)
 		}
 	}
 	for _, e := range o.Env {
@@ -337,6 +342,11 @@ func (p *planner) units(h *hostPlan, texts map[string]string) {
 		for _, name := range o.Units {
 			u := h.node.units[name]
 			switch {
+			case o.Make != "" && !up && h.rec.unit(name) == nil:
+				continue
+			case o.Make != "" && up && h.node.lacks[o.Make]:
+				p.fault(h.node, "%s is not installed, and role %s is made there", o.Make, o.Name)
+				continue
 			case !u.there && up:
 				p.fault(h.node, "unit %s not found, but role %s is placed there", name, o.Name)
 				continue

@@ -132,7 +132,11 @@ func (p *planner) move(h *hostPlan, o project.Role) {
 	}
 	d, m := h.bases[o.Name], move{role: o}
 	step := plan.Step{Op: plan.Create, Item: plan.Item{Kind: plan.Data, Name: o.MySQL.Schema}}
-	switch o.MySQL.Move {
+	how := o.MySQL.Move
+	if o.Make != "" && how == project.MoveDump && len(homes) == 0 {
+		how = project.MoveInitialize // the first one has nothing to copy
+	}
+	switch how {
 	case project.MoveInitialize:
 		if step.Reason = "empty; the app fills it"; d != nil && d.schema {
 			return
@@ -202,11 +206,17 @@ func (p *planner) dataBack(h *hostPlan) {
 	if h.rec == nil {
 		return
 	}
+	made := func(role string) bool { // what isukit made goes with all it has
+		o, _ := p.site.Project.Role(role)
+		return o.Make != ""
+	}
 	for _, u := range h.rec.Users {
-		p.userStep(h, u, plan.Remove)
+		if !made(u.Role) {
+			p.userStep(h, u, plan.Remove)
+		}
 	}
 	for _, o := range p.site.Project.Roles {
-		if o.MySQL == nil || o.MySQL.Move != project.MoveDump || !slices.Contains(h.rec.Homes, o.Name) {
+		if o.MySQL == nil || o.Make != "" || o.MySQL.Move != project.MoveDump || !slices.Contains(h.rec.Homes, o.Name) {
 			continue
 		}
 		if homes := p.homes(o); len(homes) > 0 && !slices.Contains(homes, h.node) {
@@ -214,6 +224,9 @@ func (p *planner) dataBack(h *hostPlan) {
 		}
 	}
 	for _, d := range h.rec.Data {
+		if made(d.Role) {
+			continue
+		}
 		step := plan.Step{Op: plan.Remove, Item: plan.Item{Kind: plan.Data, Name: d.Schema}}
 		if d.Existed {
 			step.Op, step.Reason = plan.Change, "the previous data is restored"

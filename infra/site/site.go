@@ -207,10 +207,7 @@ func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
 			h.node.rec = &record{Format: recordFormat, Project: s.Project.Name, Complete: true, At: time.Now().UTC(), Files: h.rec.Files}
 			return h.save(ctx)
 		}
-		if err := h.at.Remove(ctx, h.dir); err != nil {
-			return err
-		}
-		_, err := h.run(ctx, nil, "sh", "-c", `rmdir -- "$1" 2>/dev/null; true`, "sh", path.Dir(h.dir))
+		_, err := h.run(ctx, nil, "sh", "-c", `rm -rf -- "$1" && rm -rf -- "$2" || exit 1; rmdir -- "${1%/*}" "${2%/*}" 2>/dev/null; true`, "sh", project.MadeDir(s.Project.Name, ""), h.dir)
 		return err
 	})
 }

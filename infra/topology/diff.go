@@ -1,55 +1,47 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"isukit/infra/host"
 )
 
 // Diff tells how b differs from a, a line each; nothing when no difference. Names of the topologies are not compared.
-func Diff(a, b *Topology) []string {
-	var lines []string
-	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	for _, h := range a.Hosts {
-		if _, ok := b.Host(h.Name); !ok {
-			add("host %s: removed", h.Name)
+func Diff(a, b *Topology) (lines []string) {
+	was, now := a.parts(), b.parts()
+	find := func(list []part, key string) (text string, there bool) {
+		n := slices.IndexFunc(list, func(p part) bool { return p.key == key })
+		if n < 0 {
+			return "none", false
 		}
+		return list[n].text, true
 	}
-	for _, h := range b.Hosts {
-		was, ok := a.Host(h.Name)
-		if !ok {
-			add("host %s: added (%s)", h.Name, h.text())
-		} else if was != h {
-			add("host %s: %s -> %s", h.Name, was.text(), h.text())
+	for n, p := range append(slices.Clone(was), now...) {
+		from, known := find(was, p.key)
+		if to, _ := find(now, p.key); from != to && (n < len(was) || !known) {
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s", p.key, from, to))
 		}
-	}
-	for _, i := range a.Instances {
-		if _, ok := b.Instance(i.Name); !ok {
-			add("%s: removed from %s", i.Name, i.Host)
-		}
-	}
-	for _, i := range b.Instances {
-		was, ok := a.Instance(i.Name)
-		switch {
-		case !ok:
-			add("%s: added on %s", i.Name, i.Host)
-		case was.Host != i.Host:
-			add("%s: %s -> %s", i.Name, was.Host, i.Host)
-		}
-		if ok && was.text() != i.text() {
-			add("%s: %s -> %s", i.Name, was.text(), i.text())
-		}
-	}
-	for n, was := range a.Data.texts() {
-		if now := b.Data.texts()[n]; was != now {
-			add("data.%s: %s -> %s", dataKeys[n], was, now)
-		}
-	}
-	if was, now := listText(a.Tunings), listText(b.Tunings); was != now {
-		add("tunings: %s -> %s", was, now)
 	}
 	return lines
+}
+
+// part is something that a topology says.
+type part struct{ key, text string }
+
+func (t *Topology) parts() (list []part) {
+	for _, h := range t.Hosts {
+		list = append(list, part{"host " + h.Name, h.text()})
+	}
+	for _, i := range t.Instances {
+		list = append(list, part{i.Name, i.text()})
+	}
+	for n, text := range t.Data.texts() {
+		list = append(list, part{"data." + dataKeys[n], text})
+	}
+	return append(list, part{"tunings", listText(t.Tunings)})
 }
 
 func (h Host) text() string {
@@ -69,9 +61,9 @@ func (h Host) text() string {
 	return strings.Join(parts, ", ")
 }
 
-// text is what an instance is, but for where.
+// text is where an instance is, and what.
 func (i Instance) text() string {
-	var parts []string
+	parts := []string{i.Host}
 	if i.Kind != "" {
 		parts = append(parts, string(i.Kind))
 	}
@@ -91,9 +83,6 @@ func (i Instance) text() string {
 			parts = append(parts, fmt.Sprintf("%s %d", size.name, size.value))
 		}
 	}
-	if len(parts) == 0 {
-		return "sizes of its host"
-	}
 	return strings.Join(parts, ", ")
 }
 
@@ -109,14 +98,8 @@ func (d Data) texts() []string {
 	if b := d.Balance; b != nil {
 		balance = strings.TrimSpace(fmt.Sprintf("%s %s:%d over %s", b.Kind, b.Host, b.Port, strings.Join(b.Databases, ", ")))
 	}
-	return []string{orDefault(string(d.Write)), orDefault(string(d.Read)), orDefault(string(d.Replication)), listText(groups), balance}
-}
-
-func orDefault(s string) string {
-	if s == "" {
-		return "default"
-	}
-	return s
+	const unsaid = "default"
+	return []string{cmp.Or(string(d.Write), unsaid), cmp.Or(string(d.Read), unsaid), cmp.Or(string(d.Replication), unsaid), listText(groups), balance}
 }
 
 func listText(list []string) string {

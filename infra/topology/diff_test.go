@@ -23,16 +23,15 @@ func TestDiff(t *testing.T) {
 		roles: {proxy: [{host: s1, kind: envoy, tls: true}], web: [{host: s1}], api: [{host: s1}], db: [{host: s3, buffer_pool: 256MiB}, {host: s1}]},
 		data: {write: durable}, tunings: [mysql/memory]}`)
 	want := []string{
-		"host s2: removed",
 		"host s1: 10.0.0.1, 1024 MiB -> 10.0.0.1, 2048 MiB",
-		"host s3: added (10.0.0.3)",
-		"web-2: removed from s2",
-		"proxy-1: nginx -> envoy, tls",
-		"db-1: s2 -> s3",
-		"db-1: auto -> auto, buffer_pool MiB 256",
-		"db-2: added on s1",
+		"host s2: 10.0.0.2 -> none",
+		"proxy-1: s1, nginx -> s1, envoy, tls",
+		"web-2: s2 -> none",
+		"db-1: s2, auto -> s3, auto, buffer_pool MiB 256",
 		"data.write: default -> durable",
 		"tunings: none -> mysql/memory",
+		"host s3: none -> 10.0.0.3",
+		"db-2: none -> s1, auto",
 	}
 	if diff := cmp.Diff(want, topology.Diff(a, b)); diff != "" {
 		t.Errorf("Diff: -want +got\n%s", diff)

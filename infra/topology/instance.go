@@ -17,7 +17,7 @@ func (p *reader) instances(n ast.Node, role Role) []instanceNode {
 			optional, actions[k.name] = append(optional, k.name), k.read
 		}
 		actions["host"] = func(n ast.Node) { i.Host, i.hostAt = p.name(n, "host"), n }
-		if kindKey(role) != "" {
+		if KindKey(role) != "" {
 			i.Kind = kinds(role)[0]
 		}
 		p.Mapping(item, "an instance of "+string(role), []string{"host"}, optional, actions)
@@ -35,7 +35,7 @@ type key struct {
 // instanceKeys are the keys of an instance of i's role, which set the fields of i.
 func (p *reader) instanceKeys(i *instanceNode) []key {
 	var keys []key
-	if name := kindKey(i.Role); name != "" {
+	if name := KindKey(i.Role); name != "" {
 		keys = append(keys, key{name, func(n ast.Node) { i.Kind = p.kind(n, i.Role) }})
 	}
 	count := func(name string, to *int, low, high int) {
@@ -63,9 +63,9 @@ func (p *reader) instanceKeys(i *instanceNode) []key {
 }
 
 func (p *reader) kind(n ast.Node, role Role) Kind {
-	kind := Kind(p.Text(n, kindKey(role)))
+	kind := Kind(p.Text(n, KindKey(role)))
 	if kind != "" && !knownKind(role, kind) {
-		p.Fault(n, "%s %q does not exist (have %s)", kindKey(role), string(kind), kindNames(role))
+		p.Fault(n, "%s %q does not exist (have %s)", KindKey(role), string(kind), kindNames(role))
 	}
 	return kind
 }

@@ -138,8 +138,8 @@ func (p *reader) roles(n ast.Node) []instanceNode {
 	return list
 }
 
-// kindKey is what a role's file key for Instance.Kind is called; "" where a role has no kinds.
-func kindKey(role Role) string {
+// KindKey is what a role's file key for Instance.Kind is called; "" where a role has no kinds.
+func KindKey(role Role) string {
 	return map[Role]string{Proxy: "kind", DB: "engine"}[role]
 }
 

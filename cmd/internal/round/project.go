@@ -145,6 +145,15 @@ func FindProject(path string) (*project.Project, string, error) {
 	return p, dir, nil
 }
 
+// FindServed is FindProject for commands about servers: those of the portal are what is up, whatever describes it, and no project's.
+func FindServed(path string) (*project.Project, string, error) {
+	p, dir, err := FindProject(path)
+	if p != nil && p.Portal != nil {
+		return nil, "", err
+	}
+	return p, dir, err
+}
+
 // OpenProject connects to the project's hosts. A host that cannot be reached is not an error: the rest is measured.
 func OpenProject(ctx context.Context, p *project.Project, dir, stateDir string) (*Opened, error) {
 	here, err := machine.OpenHere(stateDir)

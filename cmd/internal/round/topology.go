@@ -33,11 +33,22 @@ func WithServers(top *topology.Topology, engine, proxy string) (_ *topology.Topo
 // MaxTopologyBytes bounds a topology file.
 const MaxTopologyBytes = 1 << 20
 
-// FindTopology takes what looks like a path for a file, anything else for the name of a shipped topology.
+// FindTopology takes what looks like a path for a file, anything else for the name of one of the portal that isukit.yaml describes, or of a
+// shipped one.
 func FindTopology(name string) (*topology.Topology, error) {
 	if !strings.ContainsAny(name, "./") {
+		own, err := PortalTopologies()
+		if err != nil {
+			return nil, err
+		}
+		names := infra.ShippedNames()
+		for _, top := range own {
+			if names = append(names, top.Name); top.Name == name {
+				return top, nil
+			}
+		}
 		top, err := infra.Shipped(name)
-		if hint := ui.DidYouMean(name, infra.ShippedNames()); err != nil && hint != "" {
+		if hint := ui.DidYouMean(name, names); err != nil && hint != "" {
 			err = ui.UsageError(err, hint)
 		}
 		return top, err
@@ -47,6 +58,15 @@ func FindTopology(name string) (*topology.Topology, error) {
 		return nil, err
 	}
 	return topology.Parse(name, text)
+}
+
+// PortalTopologies are those of an isukit.yaml in this directory that describes the portal; none where there is no such file.
+func PortalTopologies() ([]*topology.Topology, error) {
+	p, _, err := FindProject("")
+	if err != nil || p == nil {
+		return nil, err
+	}
+	return p.Portal, nil
 }
 
 // topologyHosts reads the hosts of the topology that a project names, from a file next to the project's. A name that is not a file only
