@@ -149,19 +149,29 @@ func (f *found) items(name string) []plan.Item {
 
 // restartServers adds what follows from data that is made: a server has to be stopped for it, and rows that are there may be lost.
 func (p *Plan) restartServers() {
-	for n := range p.Hosts {
-		h := &p.Hosts[n]
-		for k, s := range slices.Clone(h.Steps) {
-			if s.Kind == plan.Data && s.Op == plan.Change && !sameData(s.Hash, s.Was) {
+	for _, h := range p.Hosts {
+		for k, s := range h.Steps {
+			if s.Kind != plan.Data || s.Op == plan.Remove {
+				continue
+			}
+			if s.Op == plan.Change && !sameData(s.Hash, s.Was) {
 				h.Steps[k].Reason = "its rows are replaced by the dataset " + strings.Split(s.Hash, "|")[1]
 			}
-			step := plan.Step{Op: plan.Restart, Reason: "its data is made", Item: plan.Item{
-				Kind: plan.Service, Name: s.Owner, Owner: s.Owner, Hash: p.layout.services[s.Owner].Stamp,
-			}}
-			if s.Kind == plan.Data && s.Op != plan.Remove && !slices.ContainsFunc(h.Steps, func(o plan.Step) bool { return o.Same(step.Item) }) {
-				h.Steps = append(h.Steps, step)
-			}
+			p.restart(h.Name, s.Owner, "its data is made")
 		}
+	}
+}
+
+// restart adds the restart of an instance where nothing else is done to it.
+func (p *Plan) restart(hostName, instance, reason string) {
+	step := plan.Step{Op: plan.Restart, Reason: reason, Item: plan.Item{Kind: plan.Service, Name: instance, Owner: instance, Hash: p.layout.services[instance].Stamp}}
+	n := slices.IndexFunc(p.Hosts, func(h plan.Host) bool { return h.Name == hostName })
+	if n < 0 {
+		p.Hosts = append(p.Hosts, plan.Host{Name: hostName})
+		n = len(p.Hosts) - 1
+	}
+	if h := &p.Hosts[n]; !slices.ContainsFunc(h.Steps, func(s plan.Step) bool { return s.Same(step.Item) }) {
+		h.Steps = append(h.Steps, step)
 	}
 }
 
@@ -178,18 +188,7 @@ func (p *Plan) restartApps() {
 		return
 	}
 	for _, i := range append(t.Of(topology.API), t.Of(topology.Web)...) {
-		step := plan.Step{Op: plan.Restart, Reason: "a database is started or stopped", Item: plan.Item{
-			Kind: plan.Service, Name: i.Name, Owner: i.Name, Hash: p.layout.services[i.Name].Stamp,
-		}}
-		n := slices.IndexFunc(p.Hosts, func(h plan.Host) bool { return h.Name == i.Host })
-		if n < 0 {
-			p.Hosts = append(p.Hosts, plan.Host{Name: i.Host})
-			n = len(p.Hosts) - 1
-		}
-		h := &p.Hosts[n]
-		if !slices.ContainsFunc(h.Steps, func(s plan.Step) bool { return s.Same(step.Item) }) {
-			h.Steps = append(h.Steps, step)
-		}
+		p.restart(i.Host, i.Name, "a database is started or stopped")
 	}
 	slices.SortFunc(p.Hosts, func(a, b plan.Host) int { return strings.Compare(a.Name, b.Name) })
 }

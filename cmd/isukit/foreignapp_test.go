@@ -426,8 +426,8 @@ func (f *foreignTeam) replicas(t *testing.T) {
 	f.wantBefore(t, "after its databases were asked")
 }
 
-// made places servers that isukit makes beside the team's own app: its data moves with a private MariaDB, requests come through a private
-// nginx, or Envoy, and down leaves nothing of them.
+// made places servers that isukit makes for the team's own app: its data moves with a private MariaDB, requests come through a private
+// nginx, or Envoy, and down removes all of them.
 func (f *foreignTeam) made(t *testing.T) {
 	defer write(t, filepath.Join(f.dir, "isukit.yaml"), foreignProject)
 	head, rest, _ := strings.Cut(foreignProject, "  db:\n")

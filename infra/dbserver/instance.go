@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	enginemysql "isukit/infra/engine/mysql"
 	"isukit/infra/host"
 )
 
@@ -212,15 +213,6 @@ func (i *Instance) RootDSN(database string) *mysql.Config {
 	return i.DSN(RootUser, i.password, database)
 }
 
-// Open is a pool of connections of RootUser to a database, which may be "". The caller closes it.
-func (i *Instance) Open(database string) (*sql.DB, error) {
-	conn, err := mysql.NewConnector(i.RootDSN(database))
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", i.name(), err)
-	}
-	return sql.OpenDB(conn), nil
-}
-
 // OpenRoot is a pool of connections of RootUser, over the Unix socket if there is one, without the network. The caller closes it.
 func (i *Instance) OpenRoot() (*sql.DB, error) {
 	conn, err := mysql.NewConnector(i.rootDSN())
@@ -268,45 +260,24 @@ func (i *Instance) Column(ctx context.Context, query string) (values []string, e
 }
 
 // Rows returns what a query of RootUser gives; NULL is "".
-func (i *Instance) Rows(ctx context.Context, query string) (all [][]string, err error) {
-	err = i.onRoot(ctx, func(conn *sql.Conn) error {
-		rows, err := conn.QueryContext(ctx, query)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		columns, err := rows.Columns()
-		if err != nil {
-			return err
-		}
-		values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
-		for n := range values {
-			into[n] = &values[n]
-		}
-		for rows.Next() {
-			if err := rows.Scan(into...); err != nil {
-				return err
-			}
-			row := make([]string, len(columns))
-			for n, v := range values {
-				row[n] = v.String
-			}
-			all = append(all, row)
-		}
-		return rows.Err()
-	})
+func (i *Instance) Rows(ctx context.Context, query string) ([][]string, error) {
+	db, err := i.OpenRoot()
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := enginemysql.SQL{DB: db}.Query(ctx, query)
 	if err != nil {
 		return nil, fmt.Errorf("query %s: %w", i.name(), err)
 	}
-	return all, nil
+	return rows, nil
 }
 
 func (i *Instance) onRoot(ctx context.Context, do func(*sql.Conn) error) error {
-	connector, err := mysql.NewConnector(i.rootDSN())
+	db, err := i.OpenRoot()
 	if err != nil {
 		return err
 	}
-	db := sql.OpenDB(connector)
 	defer db.Close()
 	conn, err := db.Conn(ctx)
 	if err != nil {

@@ -60,7 +60,7 @@ func FindTopology(name string) (*topology.Topology, error) {
 	return topology.Parse(name, text)
 }
 
-// PortalTopologies are those of an isukit.yaml in this directory that describes the portal; none where there is no such file.
+// PortalTopologies are those of an isukit.yaml in this directory that describes the portal; empty without such a file.
 func PortalTopologies() ([]*topology.Topology, error) {
 	p, _, err := FindProject("")
 	if err != nil || p == nil {
