@@ -160,7 +160,7 @@ func TestTunerFindsTheBest(t *testing.T) {
 	}
 }
 
-// TestTunerWithLessTime has time for 24 of 60 further rounds after the first 30: what was found by then is confirmed in them.
+// TestTunerWithLessTime has time for 24 of 60 further rounds after the first 30: the best so far is confirmed in them.
 func TestTunerWithLessTime(t *testing.T) {
 	s, err := experiment.NewTuner(experiment.Space{Advice: []float64{0}, Tunings: 3}, experiment.Config{On: make([]bool, 3), Sizes: []int{}}, 90, 4)
 	if err != nil {
