@@ -135,7 +135,7 @@ func eachText(t *testing.T, file string, visit func(place, text string)) {
 }
 
 // unread are files, and directories, whose comments are not checked yet.
-var unread = []string{"infra/apply.go", "infra/execution.go", "infra/layoutroles.go", "infra/plan/", "infra/project/", "infra/site/", "infra/siteplan.go", "infra/siterunning.go", "infra/sitestatus.go", "infra/topology/"}
+var unread = []string{"infra/apply.go", "infra/execution.go", "infra/layoutroles.go", "infra/plan/plan.go", "infra/project/project.go", "infra/topology/diff.go"}
 
 // TestWordingFinds holds the patterns against sentences that they must find and sentences that they must not.
 func TestWordingFinds(t *testing.T) {

@@ -27,7 +27,7 @@ func (p *Plan) URL() string {
 	return p.layout.input.URLOf(p.layout.goal.Topology.Of(topology.Proxy)[0])
 }
 
-// overwrites names the items that the plan would overwrite or remove although somebody else, or tunings, have changed them.
+// overwrites names the items that the plan would overwrite or remove although they were changed outside isukit, or by tunings.
 func (p *Plan) overwrites() (foreign, tuned []string) {
 	for _, h := range p.Hosts {
 		for _, s := range h.Steps {
@@ -56,8 +56,7 @@ func (p *Plan) refuse(driver string) error {
 	return nil
 }
 
-// Plan says what Apply would do for the site's Spec. Nothing is made; hosts that do not exist are taken for what the
-// topology says of them.
+// Plan is what Apply would do for the site's Spec. Hosts that do not exist are assumed to be as declared.
 func (s *Site) Plan(ctx context.Context) (*Plan, error) {
 	f, err := s.find(ctx)
 	if err != nil {
@@ -108,7 +107,7 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 	names := sortedKeys(l.want)
 	actual := make([][]plan.Actual, len(names))
 	group, at := errgroup.WithContext(ctx)
-	for n, name := range names { // at once: hosts far away take their time to answer
+	for n, name := range names { // in parallel: hosts far away take their time to answer
 		if h := f.hosts[name]; h != nil && f.away[name] == nil {
 			group.Go(func() (err error) {
 				actual[n], err = look(at, h, l.want[name], f.items(name))
@@ -193,16 +192,15 @@ func (p *Plan) restartApps() {
 	slices.SortFunc(p.Hosts, func(a, b plan.Host) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// roleOf is the role of an instance of that name.
 func roleOf(instance string) topology.Role {
 	role, _, _ := strings.Cut(instance, "-")
 	return topology.Role(role)
 }
 
-// readyFile is in the directory of a database whose data is whole; it says what the data is.
+// readyFile is in the directory of a database whose data is complete; it identifies the data.
 const readyFile = "data.ready"
 
-// look finds out what is there of everything that is wanted or was made.
+// look reads the current state of everything that is wanted or was made.
 func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item) ([]plan.Actual, error) {
 	var items []plan.Item
 	for _, w := range want {
@@ -223,7 +221,7 @@ func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item
 		switch i.Kind {
 		case plan.File:
 			a.Hash, a.Text = seen.hashes[i.Name], textOf(want, i)
-			if a.Exists = a.Hash != ""; a.Exists && a.Hash != i.Hash { // what somebody else made of it
+			if a.Exists = a.Hash != ""; a.Exists && a.Hash != i.Hash { // changed outside isukit
 				if a.Text, err = h.Get(ctx, i.Name); err != nil {
 					return nil, fmt.Errorf("inspect %s on %s: %w", i.What(), h.About().Name, err)
 				}
@@ -247,7 +245,6 @@ func look(ctx context.Context, h host.Host, want []plan.Wanted, made []plan.Item
 	return list, nil
 }
 
-// textOf is the text that a file is to have.
 func textOf(want []plan.Wanted, i plan.Item) []byte {
 	if n := slices.IndexFunc(want, func(w plan.Wanted) bool { return w.Same(i) }); n >= 0 {
 		return want[n].Text
@@ -264,16 +261,14 @@ func contentsOf(ctx context.Context, h host.Host, name string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// seen is what a host was asked at once: each question to one far away takes a round trip, and the app's binary is too much to be
-// fetched each time.
+// seen is what a host was asked in one go: each question to one far away takes a round trip, and the app's binary is large.
 type seen struct {
 	hashes map[string]string // of files that are there
 	ready  map[string]string // what the data of databases is
 	states map[string]host.State
 }
 
-// lookScript prints the hashes of those of the files in its input, one a line, that are there; of those after an empty line,
-// their first lines.
+// lookScript prints the hashes of existing files of its input, one per line; of those after an empty line, the first lines.
 const lookScript = `while read -r file && [ -n "$file" ]; do [ ! -e "$file" ] || set -- "$@" "$file"; done
 [ $# = 0 ] || sha256sum -- "$@" || exit 1
 while read -r file; do [ ! -e "$file" ] || printf 'ready %s %s\n' "$(head -n 1 -- "$file")" "$file" || exit 1; done`

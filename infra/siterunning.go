@@ -153,7 +153,7 @@ func (s *Site) attached(ctx context.Context, l *layout, f *found) (r *Running, e
 	return r, err
 }
 
-// attach finds the databases, all at once.
+// attach finds the databases, in parallel.
 func (l *layout) attach(ctx context.Context, f *found) ([]database, error) {
 	declared := slices.DeleteFunc(l.goal.Topology.Of(topology.DB), func(i topology.Instance) bool { return f.away[i.Host] != nil })
 	list := make([]database, len(declared))
@@ -168,8 +168,7 @@ func (l *layout) attach(ctx context.Context, f *found) ([]database, error) {
 	return list, group.Wait()
 }
 
-// Dial is how the load generator connects; nil is as any program does. Connections to the topology's first proxy go to all of
-// them in turn.
+// Dial is how the load generator connects; nil is the usual way. Connections to the first proxy use all proxies in turn.
 func (r *Running) Dial() func(ctx context.Context, network, address string) (net.Conn, error) {
 	if r.site.driver.Name() == "local" && len(r.proxies) == 1 {
 		return nil

@@ -49,8 +49,7 @@ type InstanceStatus struct {
 	OutOfMemory bool `json:"out_of_memory,omitempty"`
 }
 
-// Status tells what is up, and asks every instance whether it is healthy. The error names hosts that cannot be asked; what is known
-// is there all the same.
+// Status reads what is deployed, and whether every instance is healthy. The error names hosts that cannot be reached; the rest is complete.
 func (s *Site) Status(ctx context.Context) (*Status, error) {
 	f, err := s.findPartly(ctx)
 	if err != nil {
@@ -81,7 +80,7 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 	return st, errors.Join(away, err)
 }
 
-// statusOf asks all instances at once; away is why hosts cannot be asked.
+// statusOf queries all instances in parallel; away is why hosts cannot be reached.
 func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (st *Status, away, err error) {
 	g, complete := f.current()
 	client, err := l.client(s.driver)
@@ -164,8 +163,7 @@ func (s *Site) instanceStatus(ctx context.Context, l *layout, client *http.Clien
 	return is, nil
 }
 
-// Verify compares what is there with what was declared, and returns what differs: files that somebody else changed, services that
-// ended or do not answer.
+// Verify compares the current state with the declared one: files changed outside isukit, services that ended or do not answer.
 func (s *Site) Verify(ctx context.Context) ([]string, error) {
 	f, err := s.findPartly(ctx)
 	if err != nil {

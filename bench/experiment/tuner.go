@@ -93,7 +93,7 @@ func (t *Tuner) Next() (Config, bool) {
 	return t.current.configs[t.current.half], true
 }
 
-// Shorten makes the search end after at most so many further rounds, and returns how many it has then: exploring ends earlier, so that the best can
+// Shorten makes the search end after at most left further rounds, and returns how many it has then: exploring ends earlier, so that the best can
 // still be confirmed.
 func (t *Tuner) Shorten(left int) int {
 	if over := t.budget - len(t.trials) - max(0, left); over > 0 {

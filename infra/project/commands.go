@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Commands are everything that the project has isukit run, edit or ask, and where, one a line, for who has to trust it.
+// Commands are everything that the project lets isukit run, edit or query, and where, one per line, for those who must trust it.
 func (p *Project) Commands() (list []string) {
 	add := func(what, where, command string) {
 		if command != "" {

@@ -15,8 +15,7 @@ import (
 	inyaml "isukit/input/yaml"
 )
 
-// Role is a kind of service of the app: units of systemd that are installed on hosts, and what has to be written for them where the
-// role, or one that it uses, runs elsewhere.
+// Role is a kind of service: units of systemd on hosts, and edits for them if the role, or one that it uses, runs elsewhere.
 type Role struct {
 	Name string
 	// Make is a server that isukit makes on the role's hosts: one of Makes; "" where the team has installed its units. A made role has one
@@ -31,7 +30,7 @@ type Role struct {
 	Health string
 	// Env are assignments in files: Key gets Value, in which {ROLE} is that role's address as seen from the host.
 	Env []Edit
-	// Swap are addresses in files: Key, as it stands there, becomes the address of the role Value.
+	// Swap are addresses in files: the text Key becomes the address of the role Value.
 	Swap []Edit
 	// Requires are units (Key) that its units require, and the role (Value) that they belong to.
 	Requires []Edit
@@ -121,8 +120,7 @@ func (p *Project) Placement(name string) (Placement, bool) {
 	return p.Topologies[n], true
 }
 
-// Placed is the project with the services and databases of a topology beside those that it names itself; a host has the names of its
-// roles, and "app" where a client of a database runs.
+// Placed is the project with a topology's services and databases added; a host has its roles' names, and "app" for database clients.
 func (p *Project) Placed(t Placement) *Project {
 	c := *p
 	c.Hosts, c.Services, c.Databases = slices.Clone(p.Hosts), slices.Clone(p.Services), slices.Clone(p.Databases)
@@ -172,7 +170,6 @@ func Refs(value string) (list []Ref) {
 	return list
 }
 
-// roleReader reads roles and topologies.
 type roleReader struct {
 	*inyaml.Reader
 	project *Project
@@ -475,7 +472,7 @@ func (r *roleReader) placed(t Placement, at map[string]ast.Node) {
 	r.project.check(t, func(role, text string) { r.Fault(at[role], "topology %s: %s", t.Name, text) })
 }
 
-// Check tells why a topology of the project cannot be so; nil where nothing of the file speaks against it.
+// Check is the reason why a topology of the project is impossible, or nil if the file has none.
 func (p *Project) Check(t Placement) (err error) {
 	p.check(t, func(_, text string) { err = cmp.Or(err, errors.New(text)) })
 	return err

@@ -93,7 +93,7 @@ func (s *Site) startRole(ctx context.Context, p *Plan, o project.Role) error {
 			return nil
 		}
 		err := s.healthy(ctx, h, o)
-		if err != nil && p.to == nil { // it is not isukit's to judge what was there before
+		if err != nil && p.to == nil { // isukit does not judge the state before it
 			s.say("host %s: %v", h.node.name, err)
 			return nil
 		}

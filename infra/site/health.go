@@ -126,7 +126,7 @@ func (s *Site) answerEachOther(ctx context.Context, p *Plan) error {
 // Status is what runs of a project, on all hosts.
 type Status struct {
 	Topology string       `json:"topology"` // "" for none
-	Complete bool         `json:"complete"` // its apply came to its end
+	Complete bool         `json:"complete"` // its apply finished
 	Units    []UnitStatus `json:"units"`
 	// Owed are files that down could not give back, as HOST: PATH.
 	Owed []string `json:"owed,omitempty"`

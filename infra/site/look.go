@@ -19,7 +19,6 @@ import (
 	"isukit/infra/project"
 )
 
-// node is a host, with what was seen there.
 type node struct {
 	name  string
 	at    host.Host
@@ -33,7 +32,6 @@ type node struct {
 	free  int64                // bytes on the disk of databases
 }
 
-// unit is a unit of systemd.
 type unit struct {
 	there   bool
 	active  bool
@@ -48,7 +46,6 @@ func (u unit) fixed() bool {
 	return !slices.Contains([]string{"enabled", "enabled-runtime", "disabled", "masked"}, u.enabled)
 }
 
-// database is a server that answers.
 type database struct {
 	client  []string // the command that root takes SQL with
 	product engine.Product
@@ -218,8 +215,7 @@ func (n *node) run(ctx context.Context, stdin []byte, argv ...string) (string, e
 	return host.Must(ctx, n.at, host.Command{Argv: argv, Stdin: stdin, Dir: "/"})
 }
 
-// cnf is the option file that gets what a role of MySQL needs: one of isukit's own beside the one that tunings write to, where the
-// server takes all files of that directory.
+// cnf is the option file for a role of MySQL: isukit's own next to that of tunings, if the server reads the whole directory.
 func cnf(ctx context.Context, at host.Host, o project.Role) (string, error) {
 	file := o.MySQL.Cnf
 	if file == "" {
@@ -248,7 +244,7 @@ for client; do
 done
 exit 1`
 
-// ask looks at a database; nil where it does not answer root.
+// ask reads the state of a database; nil if it does not answer root.
 func (n *node) ask(ctx context.Context, o project.Role) (*database, error) {
 	tries := clients
 	if o.MySQL.Client != "" {

@@ -27,7 +27,6 @@ type hostPlan struct {
 	homes []string  // roles whose data is here
 }
 
-// unitPlan is what a unit is to be.
 type unitPlan struct {
 	name           string
 	role           project.Role
@@ -36,16 +35,16 @@ type unitPlan struct {
 	stamp          string
 }
 
-// planner compares what is wanted with what was seen. It reads and does nothing.
+// planner compares what is wanted with the observed state. It reads and changes nothing.
 type planner struct {
 	site  *Site
 	nodes []*node
-	to    *project.Placement // nil is what was there before isukit came
+	to    *project.Placement // nil is the state before isukit
 	force bool
 	// untuned takes files on record for what isukit wrote.
 	untuned bool
 	errs    []error
-	left    []string // what somebody else has changed, and what stays
+	left    []string // what was changed outside isukit, and stays
 }
 
 func (p *planner) fault(n *node, format string, args ...any) {

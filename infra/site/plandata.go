@@ -96,8 +96,8 @@ func (d *database) has(from string) (granted, there bool) {
 	return granted, there
 }
 
-// homes are the hosts that have a role's data: those of the topology that was complete. As long as none was, they are those on record; or
-// else the first topology of the file is what is there, as far as the role runs on its hosts; or else the first host where it runs.
+// homes are the hosts that have a role's data: those of the complete topology. Before the first one, they are the recorded hosts; or
+// otherwise those of the first topology of the file, as far as the role runs on its hosts; or otherwise the first host where it runs.
 func (p *planner) homes(o project.Role) (list []*node) {
 	t, ok := p.site.Project.Placement(complete(p.nodes))
 	if !ok {
@@ -200,8 +200,7 @@ func loads(from, to engine.Product) error {
 	return nil
 }
 
-// dataBack plans that accounts are as they were before isukit came, and that data is where it was: what was copied comes home with the
-// rows that it has by now.
+// dataBack plans that accounts are as before isukit, and that data returns with its current rows.
 func (p *planner) dataBack(h *hostPlan) {
 	if h.rec == nil {
 		return
@@ -239,7 +238,7 @@ func (p *planner) dataBack(h *hostPlan) {
 	}
 }
 
-// complete is the topology whose apply came to its end last; "" is what was there before isukit came.
+// complete is the topology whose apply finished last; "" is the state before isukit.
 func complete(nodes []*node) string {
 	before := ""
 	for _, n := range nodes {

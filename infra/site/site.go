@@ -31,14 +31,14 @@ type Site struct {
 	StateDir string
 	// Limit is how long a service may take until it serves; 0 is a minute.
 	Limit time.Duration
-	// Progress is told what is being done; nil tells nobody.
+	// Progress is called with each step; nil: not called.
 	Progress func(step string)
 }
 
-// Plan is what an apply or a down does; its Topology is "" for what was there before isukit came.
+// Plan is what an apply or a down does; its Topology is "" for the state before isukit.
 type Plan struct {
 	plan.Plan
-	// Left are things that somebody else has changed, and that stay as they are.
+	// Left are changes made outside isukit that stay.
 	Left []string `json:"left,omitempty"`
 
 	hosts []*hostPlan
@@ -67,20 +67,20 @@ func (p *Plan) Text() string {
 
 // Options of an apply or a down.
 type Options struct {
-	// Force takes files that somebody else has changed as they are now.
+	// Force takes files that were changed outside isukit as they are now.
 	Force bool
-	// Tune are the tunings that each role names: they are kept on record. Nil leaves what is there.
+	// Tune are the tunings that each role names, for the record. Nil leaves the recorded ones.
 	Tune map[string][]string
-	// Planned is told what will be done, before it is; its error keeps it from being done.
+	// Planned is called with the plan before anything is done; its error stops it.
 	Planned func(*Plan) error
 }
 
-// Plan says what an apply of a topology would do; "" is what Down would do. The error has everything that is in the way.
+// Plan is what an apply of a topology would do; "" is what Down would do. The error has everything that prevents it.
 func (s *Site) Plan(ctx context.Context, topology string, force bool) (*Plan, error) {
 	return s.plan(ctx, topology, planner{force: force})
 }
 
-// PlanUntuned is Plan for after tunings were taken back: what is not isukit's own in files that it wrote is theirs.
+// PlanUntuned is Plan for after tunings were reverted: other text in files that isukit wrote belongs to them.
 func (s *Site) PlanUntuned(ctx context.Context, topology string) (*Plan, error) {
 	return s.plan(ctx, topology, planner{untuned: true})
 }
@@ -107,8 +107,7 @@ func (s *Site) plan(ctx context.Context, topology string, planner planner) (*Pla
 	return p, err
 }
 
-// Up is the topology that was applied, and whether its apply came to its end; "" for none, where done is false when the last Down could not
-// give everything back. It looks at hosts that can be reached.
+// Up is the deployed topology, and whether its apply finished; "" for none, with done false if the last Down is incomplete.
 func (s *Site) Up(ctx context.Context) (name string, done bool, err error) {
 	var g errgroup.Group
 	recs := make([]*record, len(s.Project.Hosts))
@@ -181,8 +180,8 @@ func (s *Site) reach(ctx context.Context, p *Plan, before string) (begun bool, e
 	return false, s.end(ctx, p)
 }
 
-// Down gives the hosts back as they were before the first apply; data that was copied comes home. What somebody else has changed since is
-// in the plan's Left. A file that cannot go back stays on record, and the next Down tries again.
+// Down restores the hosts to the state before the first apply; copied data returns. Changes made outside isukit are in the plan's Left. A
+// file that cannot be restored stays recorded, and the next Down tries again.
 func (s *Site) Down(ctx context.Context, o Options) (*Plan, error) {
 	p, err := s.Plan(ctx, "", o.Force)
 	if err != nil {

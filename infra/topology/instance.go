@@ -26,7 +26,6 @@ func (p *reader) instances(n ast.Node, role Role) []instanceNode {
 	return list
 }
 
-// key is an optional key of an instance.
 type key struct {
 	name string
 	read func(ast.Node)

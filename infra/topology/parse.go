@@ -30,7 +30,6 @@ type Fault = inyaml.Fault
 // Faults is the error of Parse: everything that is wrong with the file, by line.
 type Faults = inyaml.Faults
 
-// reader makes a topology of the tree of a file.
 type reader struct{ *inyaml.Reader }
 
 func (p *reader) read(text []byte) *Topology {
@@ -67,8 +66,7 @@ func countBodies(file *ast.File) int {
 	return n
 }
 
-// document reads the top level; what spans several parts (a role on a host that is not there) is checked at the end,
-// and only for parts that could be read.
+// document reads the top level; checks across parts come last, and only for parts that could be read.
 func (p *reader) document(t *Topology, body ast.Node) {
 	var hosts []hostNode
 	var instances []instanceNode
