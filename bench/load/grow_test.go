@@ -47,7 +47,7 @@ func (p plant) play(g *load.Grow, seconds int, at func(second int) plant) (users
 		}
 		s.Elapsed = time.Duration(n) * time.Second
 		s.Kinds = []load.KindState{{Name: "GET /fast", Limit: time.Second / 2, Due: 1000}, {Name: "GET /limited", Limit: time.Second / 2, Due: 200, Slow: int(200 * math.Max(slow, before))}}
-		s.Recent = load.SecondSummary{Counts: load.Counts{Hits: 1000, OK: 1000}}
+		s.Recent = load.Counts{Hits: 1000, OK: 1000}
 		next, _, why := g.Next(s)
 		if why != "" {
 			held = why
@@ -110,8 +110,8 @@ func TestGrowFindsTheKneeAgain(t *testing.T) {
 }
 
 func TestGrowRules(t *testing.T) {
-	sum := func(ok, errs int64) load.SecondSummary {
-		return load.SecondSummary{Counts: load.Counts{Hits: ok + errs, OK: ok, Errors: errs}}
+	sum := func(ok, errs int64) load.Counts {
+		return load.Counts{Hits: ok + errs, OK: ok, Errors: errs}
 	}
 	slow := []load.KindState{{Name: "GET /a", Limit: time.Second / 2, Due: 40, Slow: 3}, {Name: "POST /b", Limit: time.Second, Due: 10, Slow: 4}}
 	for name, tt := range map[string]struct {
@@ -144,7 +144,7 @@ func TestGrowRules(t *testing.T) {
 // brings.
 func TestGrowPassesOverAPause(t *testing.T) {
 	slow := []load.KindState{{Name: "GET /a", Due: 40, Slow: 20}}
-	g, s := &load.Grow{}, load.State{Users: 40, Recent: load.SecondSummary{Counts: load.Counts{Hits: 9, OK: 9}}}
+	g, s := &load.Grow{}, load.State{Users: 40, Recent: load.Counts{Hits: 9, OK: 9}}
 	var got []int
 	for _, kinds := range [][]load.KindState{nil, slow, slow, nil, slow, slow, slow, slow} {
 		s.Kinds = kinds
@@ -161,7 +161,7 @@ func TestGrowIgnoresTinyCounts(t *testing.T) {
 	g, users := &load.Grow{}, 40
 	kinds := []load.KindState{{Name: "GET /b", Due: 90}, {Name: "PUT /a", Limit: time.Second, Due: 2, Slow: 2}}
 	for range 5 {
-		next, _, held := g.Next(load.State{Users: users, Recent: load.SecondSummary{Counts: load.Counts{Hits: 90, OK: 90}}, Kinds: kinds})
+		next, _, held := g.Next(load.State{Users: users, Recent: load.Counts{Hits: 90, OK: 90}, Kinds: kinds})
 		if next <= users || held != "" {
 			t.Fatalf("%d users after %d, held by %q", next, users, held)
 		}

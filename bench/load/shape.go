@@ -21,8 +21,8 @@ type State struct {
 	Elapsed time.Duration
 	// Users is how many the shape asked for last, Away how many of them have left for a while, as they waited too long.
 	Users, Away int
-	// Recent sums up the whole seconds since the shape was asked last; at the first question it is empty.
-	Recent SecondSummary
+	// Recent are the hits of the whole seconds since the shape was asked last; at the first question there are none.
+	Recent Counts
 	// Kinds are the hits by when they were due, of the two last whole seconds, and those under way.
 	Kinds []KindState
 }

@@ -130,15 +130,10 @@ func (s *second) summary(at int) SecondSummary {
 		return SecondSummary{At: at}
 	}
 	intended := sparse()
-	s.mergeInto(intended)
-	return SecondSummary{At: at, Users: s.users, Counts: countsOf(&s.kinds), Latency: latencyOf(intended)}
-}
-
-// mergeInto adds the second's latencies, counted from intended.
-func (s *second) mergeInto(intended *hdrhistogram.PackedHistogram) {
 	for _, c := range s.cells {
 		c.mergeInto(intended, nil)
 	}
+	return SecondSummary{At: at, Users: s.users, Counts: countsOf(&s.kinds), Latency: latencyOf(intended)}
 }
 
 // Live is what a view shows while the load runs.
@@ -177,23 +172,18 @@ func (r *Recorder) Second(now time.Time) Live {
 	return l
 }
 
-// Window sums up the whole seconds [from, to) of the load; Users is the highest of them.
-func (r *Recorder) Window(from, to int) SecondSummary {
+// Window counts the hits of the whole seconds [from, to) of the load.
+func (r *Recorder) Window(from, to int) Counts {
 	r.flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var sum second
-	intended := sparse()
+	var sum [kinds]int64
 	for i := max(from, 0); i < min(to, len(r.seconds)); i++ {
-		s := r.seconds[i]
-		if s == nil {
-			continue
+		if s := r.seconds[i]; s != nil {
+			addKinds(&sum, &s.kinds)
 		}
-		addKinds(&sum.kinds, &s.kinds)
-		sum.users = max(sum.users, s.users)
-		s.mergeInto(intended)
 	}
-	return SecondSummary{At: from, Users: sum.users, Counts: countsOf(&sum.kinds), Latency: latencyOf(intended)}
+	return countsOf(&sum)
 }
 
 // longest is the greatest latency that histograms tell apart; longer ones count as this long.

@@ -155,19 +155,15 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 
 // ProcessCPU returns the user and system time of this process so far, 0 if unknown.
 func ProcessCPU() time.Duration {
-	var ru syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-		return 0
-	}
+	ru := rusage()
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
-func peakRSS() int64 {
-	var ru syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-		return 0
-	}
-	return int64(ru.Maxrss) * 1024 // Linux counts in KiB
+func peakRSS() int64 { return int64(rusage().Maxrss) * 1024 } // Linux counts in KiB
+
+func rusage() (ru syscall.Rusage) {
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &ru) // all zero if it fails
+	return ru
 }
 
 func cloneHistogram(v metrics.Value) *metrics.Float64Histogram {
