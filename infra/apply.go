@@ -20,12 +20,12 @@ import (
 type ApplyOptions struct {
 	Holder string // who applies, for others who want the same hosts meanwhile
 	Fresh  bool   // databases begin with the dataset; otherwise their data stays, and goes with them when they move
-	Force  bool   // what somebody else has changed is overwritten
-	// Planned is told the plan before anything is done; nil is for nobody.
+	Force  bool   // overwrite what was changed outside isukit
+	// Planned is called with the plan before anything is done; nil: not called.
 	Planned func(*Plan)
 }
 
-// Apply makes the site what its Spec says, touching only what differs. When it fails, what ran before is put back.
+// Apply makes the site what its Spec declares, changing only what differs. If it fails, the previous services are restored.
 func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 	if err := s.spec.validate(); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 	return p, s.putBack(context.WithoutCancel(ctx), before, err)
 }
 
-// cancelled says that the context has ended, where it has: a program that was killed since says so only.
+// cancelled is the context's error if it has ended: a program that was killed since only reports the kill.
 func cancelled(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -111,8 +111,7 @@ func (s *Site) dataset(ctx context.Context, p *Plan) (dir string, err error) {
 	return "", nil
 }
 
-// reach makes the hosts, plans with what they really are, and does what is planned. p is a plan that was made with that already, or
-// nil.
+// reach makes the hosts, plans with their real properties, and carries the plan out. p is a plan that was made so already, or nil.
 func (s *Site) reach(ctx context.Context, g *goal, f *found, p *Plan, data string) error {
 	s.spec.progress("making hosts")
 	if err := s.driver.Ensure(ctx, s.wants(g.Topology)); err != nil {
@@ -146,7 +145,7 @@ func (s *Site) reach(ctx context.Context, g *goal, f *found, p *Plan, data strin
 	return s.driver.Remove(ctx, gone...)
 }
 
-// leave takes away hosts that were made for an apply that failed, for the reason given, before it changed anything.
+// leave removes hosts that were made for an apply that failed, for the given reason, before it changed anything.
 func (s *Site) leave(ctx context.Context, before *goal, f *found, reason error) error {
 	var made []string
 	for _, name := range f.names() {
@@ -280,7 +279,7 @@ func (s *Site) takeDown(ctx context.Context) error {
 	return f.missing() // of hosts that are gone by now: inventories that could not be read
 }
 
-// onHosts does something on all hosts at once, but those that are away. A failure does not cut short what goes on elsewhere.
+// onHosts runs do on all reachable hosts in parallel. A failure does not stop the others.
 func (f *found) onHosts(do func(name string, h host.Host) error) error {
 	names := f.names()
 	errs := make([]error, len(names))
@@ -306,7 +305,7 @@ func stopRole(ctx context.Context, h host.Host, services []string, role topology
 	return errors.Join(errs...)
 }
 
-// untune takes back what tunings have set in a kernel that outlives what is taken down; the records go with the host's directory.
+// untune reverts tunings of a kernel that outlives the topology; the records are removed with the host's directory.
 func untune(ctx context.Context, name string, h host.Host) error {
 	if h.About().Kernel != host.OwnKernel {
 		return nil
@@ -333,8 +332,7 @@ func (s Spec) validate() error {
 	return errors.Join(errs...)
 }
 
-// findAll is find for an apply: hosts that are there without isukit are asked first, since they may hold what somebody with
-// another state directory has made.
+// findAll is find for an apply: it first asks hosts that exist without isukit, which another state directory may use.
 func (s *Site) findAll(ctx context.Context) (*found, error) {
 	if s.driver.Name() != "ssh" {
 		return s.find(ctx)

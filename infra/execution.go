@@ -16,13 +16,11 @@ import (
 	"isukit/infra/topology"
 )
 
-// stopLimit is how long a role may take to end when asked to.
 const stopLimit = 20 * time.Second
 
 // dbStopLimit is how long a database may take to end cleanly: it writes down what is in memory only.
 const dbStopLimit = time.Minute
 
-// execution does what a plan says.
 type execution struct {
 	site    *Site
 	plan    *Plan
@@ -33,8 +31,7 @@ type execution struct {
 	saying  sync.Mutex
 }
 
-// run: the databases, then the app, then the proxies, each stopped and started at most once; what is no longer declared is
-// removed when all is healthy.
+// run: databases, app, proxies, each stopped and started at most once; what is no longer declared is removed when all is healthy.
 func (e *execution) run(ctx context.Context) error {
 	if err := e.record(ctx); err != nil {
 		return &untouchedError{err}
@@ -52,18 +49,17 @@ func (e *execution) run(ctx context.Context) error {
 	return e.complete(ctx)
 }
 
-// untouchedError says that an apply failed before anything was changed: the inventories say what they said before.
+// untouchedError: an apply failed before anything was changed, and the inventories are as before.
 type untouchedError struct{ err error }
 
 func (e *untouchedError) Error() string { return e.err.Error() }
 func (e *untouchedError) Unwrap() error { return e.err }
 
-// record writes what is going to be made into the inventories of all hosts, at once. When it fails, those that were written are as
-// they were before.
+// record writes what will be made into the inventories of all hosts, in parallel. After a failure it restores them.
 func (e *execution) record(ctx context.Context) error {
 	names := e.f.names()
 	backs := make([]func(context.Context) error, len(names))
-	for n, name := range names { // all of them first: the map is not to be written to beside those who read it
+	for n, name := range names { // all of them first: the map must not be written to while others read it
 		var err error
 		if backs[n], err = e.f.keep(name); err != nil {
 			return err
@@ -169,8 +165,8 @@ func (e *execution) stage(ctx context.Context, roles ...topology.Role) error {
 			}
 		}
 	}
-	var group errgroup.Group           // a failure does not cut short what goes on elsewhere: half a start cannot be put back
-	for _, name := range e.f.names() { // at once: hosts far away take their time to answer
+	var group errgroup.Group           // a failure does not stop the others: half a start cannot be rolled back
+	for _, name := range e.f.names() { // in parallel: hosts far away take their time to answer
 		group.Go(func() error { return e.startOn(ctx, name, byHost[name]) })
 	}
 	if err := group.Wait(); err != nil {
@@ -308,7 +304,7 @@ func (e *execution) pruneOn(ctx context.Context, name string, h host.Host) error
 	return errors.Join(errs...)
 }
 
-// remove takes one item away that is no file.
+// remove removes one item other than a file.
 func remove(ctx context.Context, h host.Host, i plan.Item) error {
 	switch {
 	case i.Kind == plan.Service:

@@ -26,7 +26,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// appPath is where the app's binary is on a host. Another build is another file, so that what runs can be put back.
+// appPath is where the app's binary is on a host. Another build is another file, so that the running one can be restored.
 func appPath(h host.Host, g *goal) string {
 	return path.Join(h.About().Dir, "bin", appName+g.App[:12])
 }
@@ -158,8 +158,7 @@ func (l *layout) proxyService(i topology.Instance) error {
 	return nil
 }
 
-// certificate gives a proxy with TLS a certificate of the state directory's own authority; it stays the same for as long as
-// the proxy's address does.
+// certificate gives a proxy a certificate of the state directory's authority; it stays the same as long as the proxy's address.
 func (l *layout) certificate(i topology.Instance) error {
 	if !i.TLS {
 		return nil
@@ -198,7 +197,7 @@ func keptPair(base string, make func() (pki.Pair, error)) (pki.Pair, error) {
 	if err := os.MkdirAll(filepath.Dir(base), 0o700); err != nil {
 		return pki.Pair{}, fmt.Errorf("keep certificates: %w", err)
 	}
-	// The certificate comes last: while it is missing, both are made anew.
+	// The certificate comes last: while it is missing, both are made again.
 	if err := renameio.WriteFile(base+".key", pair.Key, 0o600); err != nil {
 		return pki.Pair{}, fmt.Errorf("keep certificates: %w", err)
 	}
@@ -209,7 +208,7 @@ func keptPair(base string, make func() (pki.Pair, error)) (pki.Pair, error) {
 }
 
 // How an instance of each role is started. dir is the instance's, s are its sizes.
-// errorOption says that this nginx can be told where its log is before it reads its configuration.
+// errorOption: this nginx has an option for its log before it reads its configuration.
 func proxyService(i topology.Instance, program, dir string, s topology.Sizes, errorOption bool) host.Service {
 	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: s.Files}
 	if i.Kind == topology.Envoy {
@@ -229,7 +228,7 @@ func nginxTmp(dir string) (file string, text []byte) {
 	return path.Join(dir, "tmp", "README"), []byte("bodies that nginx buffers\n")
 }
 
-// databaseService is one whose command its data directory decides, once that is laid down.
+// databaseService is one whose command depends on its data directory, once that is written.
 func databaseService(name, dir string, argv []string, s topology.Sizes) host.Service {
 	return host.Service{Name: name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: argv, NoFile: s.Files}
 }

@@ -1,8 +1,8 @@
-// Package plan compares what a host is to be with what isukit has made there and with what is there now, and says what to do
-// about it. It is pure: values in, values out; nothing is read from or done to a host.
+// Package plan compares what a host should have with what isukit has made there and with its current state, and lists what to do. It is
+// pure: it neither reads from hosts nor changes them.
 //
-// A host keeps an Inventory of the items that were made, each written before the item is made. An item that is no longer
-// declared is removed; one that somebody else changed since is told and left alone, unless force is asked for.
+// A host keeps an Inventory of the items that were made, each written before the item is made. An undeclared item is removed; one that was
+// changed outside isukit is reported and left alone, unless force is set.
 package plan
 
 import (
@@ -24,7 +24,7 @@ const (
 	Rules   Kind = "rules"   // a table of nftables; Name is the table
 	Account Kind = "account" // of a database server; Name is user@host, Owner the instance
 	Service Kind = "service" // Name is the instance
-	Unit    Kind = "unit"    // of systemd, that somebody else installed
+	Unit    Kind = "unit"    // of systemd, not installed by isukit
 	Tuning  Kind = "tuning"  // Owner is the role, or what it is applied to
 )
 
@@ -33,7 +33,7 @@ type Item struct {
 	Kind  Kind   `json:"kind"`
 	Name  string `json:"name"`
 	Owner string `json:"owner,omitempty"` // the instance that it belongs to; "" is the host
-	// Hash says what the item is made of: of a file its content, of a service everything that it reads when it starts.
+	// Hash identifies the item's content: a file's text, or everything that a service reads when it starts.
 	Hash string `json:"hash"`
 	// Was is the hash before the apply that is under way; "" where the item was not there.
 	Was string `json:"was,omitempty"`
@@ -52,10 +52,10 @@ func Hash(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Actual is what is there now of an item.
+// Actual is the current state of an item.
 type Actual struct {
 	Item
-	Text   []byte // of a file that holds no secret
+	Text   []byte // of a file without a secret
 	Exists bool
 	// Running and Exit are of a service: whether it runs, and if not, how it ended.
 	Running bool
@@ -92,7 +92,7 @@ type Step struct {
 	Item
 	Lines   []string `json:"lines,omitempty"`   // old -> new, of a file that is changed
 	Reason  string   `json:"reason,omitempty"`  // of a restart or a start
-	Foreign bool     `json:"foreign,omitempty"` // would overwrite what somebody else changed
+	Foreign bool     `json:"foreign,omitempty"` // would overwrite a change made outside isukit
 	Tunings bool     `json:"tunings,omitempty"` // would overwrite what tunings changed
 }
 
@@ -110,8 +110,7 @@ type Plan struct {
 	Hosts    []Host `json:"hosts,omitempty"`
 }
 
-// Diff compares what is wanted on a host, in the order in which it is made, with its inventory and what is there now. Removals
-// come last, in the reverse order of their making.
+// Diff compares a host's wanted items, in order, with its inventory and its current state. Removals come last, in reverse order.
 func Diff(want []Wanted, inventory []Item, actual []Actual) Host {
 	var h Host
 	changed := map[string][]string{} // by owner, names of files
@@ -159,12 +158,12 @@ func actualOf(list []Actual, i Item) Actual {
 	return Actual{}
 }
 
-// foreign: what is there is neither what was made nor, when the making was cut off, what was there before it.
+// foreign: the current state is neither what was made nor, after an interruption, the original.
 func foreign(old Item, now Actual) bool {
 	return now.Hash != old.Hash && (old.Made || now.Hash != old.Was)
 }
 
-// tuned: what is there is what was made, with what tunings have made of it.
+// tuned: the current state is what was made, changed by tunings.
 func tuned(old Item, now Actual) bool { return now.Exists && old.Tuned != "" && now.Hash == old.Tuned }
 
 func compare(w Wanted, old Item, known bool, now Actual) (Step, bool) {
@@ -210,10 +209,9 @@ func reasonOf(w Wanted, op Op, now Actual, changed []string) string {
 	return ""
 }
 
-// mostLines is how many differences of a file are told.
 const mostLines = 20
 
-// Lines tells how a text differs from an older one, a line each: "old -> new", "- old" or "+ new".
+// Lines lists how a text differs from an older one, one difference per line: "old -> new", "- old" or "+ new".
 func Lines(before, after string) []string {
 	a, b := linesOf(before), linesOf(after)
 	var out []string
@@ -236,7 +234,7 @@ func Lines(before, after string) []string {
 	return out
 }
 
-// Hunk are lines A0 to A1 of a text that another one has lines B0 to B1 in place of.
+// Hunk are lines A0 to A1 of a text that another one replaces by lines B0 to B1.
 type Hunk struct{ A0, A1, B0, B1 int }
 
 // mostCompared is how many lines are compared with one another: it takes the square of it.

@@ -1,6 +1,5 @@
-// Package project knows isukit.yaml, the file in an app's repository that says what there is to a round: hosts, steps, logs,
-// databases, profiles, and the benchmark. Its text goes in, a checked Project comes out; Probe writes a first one by looking
-// at a host. Doing what it says is left to others.
+// Package project reads isukit.yaml, the file in an app's repository that describes its rounds: hosts, steps, logs, databases, profiles,
+// and the benchmark. It parses and checks the text; Probe inspects a host and writes a first one. Other packages carry it out.
 package project
 
 import (
@@ -30,7 +29,7 @@ type Project struct {
 	Name string `yaml:"name"`
 	// Hosts are those of the app; none is this machine, called "local".
 	Hosts []Host `yaml:"hosts,omitempty"`
-	// Driver says what makes the hosts real that have no address: "" is this machine, "lab" those of isukit lab.
+	// Driver makes hosts without an address real: "" is this machine, "lab" those of isukit lab.
 	Driver string `yaml:"driver,omitempty"`
 	// Topology is a topology file that tells the hosts where Hosts does not, or a name for the record.
 	Topology string `yaml:"topology,omitempty"`
@@ -52,7 +51,7 @@ type Project struct {
 	Facts  []FactCommand `yaml:"facts,omitempty"`
 	Notify Notify        `yaml:"notify,omitempty"`
 	Final  Final         `yaml:"final,omitempty"`
-	// Roles are the app's services, in the order in which they start; Topologies say which runs where.
+	// Roles are the app's services, in the order in which they start; Topologies place them.
 	Roles      Roles      `yaml:"roles,omitempty"`
 	Topologies Placements `yaml:"topologies,omitempty"`
 	// Portal are the topologies where the roles are the portal's, all of which isukit makes; there are neither Roles nor Topologies then.
@@ -68,7 +67,7 @@ type Host struct {
 	CPUs   any `yaml:"cpus,omitempty"`
 	Memory any `yaml:"memory,omitempty"`
 	Link   any `yaml:"link,omitempty"`
-	// Roles are what runs there, for whoever reads the record.
+	// Roles are what runs there, for readers of the record.
 	Roles []string `yaml:"roles,omitempty"`
 }
 
@@ -98,17 +97,16 @@ type Logs struct {
 type Log struct {
 	Host string `yaml:"host,omitempty"`
 	File string `yaml:"file"`
-	// Format is one of access.Options; "" goes by the lines.
+	// Format is one of access.Options; "" detects it from the lines.
 	Format string `yaml:"format,omitempty"`
-	// Reopen makes the server open its log anew. With it the log is moved aside before a round; without it, it is left alone
-	// and read from where it ended.
+	// Reopen makes the server reopen its log, which is renamed before a round; without it, the log stays and is read from its earlier end.
 	Reopen string `yaml:"reopen,omitempty"`
 }
 
 // Database is a server of MySQL or MariaDB.
 type Database struct {
 	Host string `yaml:"host,omitempty"`
-	// Client is the command that takes SQL on its standard input, as "mysql -uroot isuconp"; it must not ask for a password.
+	// Client is the command that takes SQL on its standard input, for example "mysql -uroot isuconp"; it must not ask for a password.
 	Client string `yaml:"client"`
 	// Schema is the database in which examples are explained; "" takes what the log tells.
 	Schema string `yaml:"schema,omitempty"`
@@ -164,7 +162,7 @@ type Benchmark struct {
 	// Dir is where it runs; "" is the project's directory.
 	Dir     string   `yaml:"dir,omitempty"`
 	Timeout Duration `yaml:"timeout,omitempty"`
-	// External says that somebody else starts it: isukit observe waits for it.
+	// External: isukit does not start it; isukit observe waits for it.
 	External bool `yaml:"external,omitempty"`
 	// Initialize is the request with which an external benchmark begins: "POST /initialize", or "/initialize" for any method.
 	Initialize string `yaml:"initialize,omitempty"`
@@ -243,8 +241,7 @@ func (d Duration) Or(other time.Duration) time.Duration {
 // Local is the name of the machine that isukit runs on when the project names no hosts.
 const Local = "local"
 
-// Parse reads a project whose topology, if it names one, is for the record alone. The error tells every fault of a file that is
-// YAML.
+// Parse reads a project whose topology is only for the record. The error contains all faults of a file that is YAML.
 func Parse(text []byte) (*Project, error) {
 	return ParseWith(text, Outside{
 		Hosts: func(string) ([]Host, error) { return nil, nil },
@@ -256,7 +253,7 @@ func Parse(text []byte) (*Project, error) {
 type Outside struct {
 	// Hosts tells the hosts of a topology, or none, for a project that names none itself.
 	Hosts func(topology string) ([]Host, error)
-	// Rule says what is wrong with a rule; who applies it knows.
+	// Rule is the error of a rule, from the package that applies it.
 	Rule func(Rule) error
 }
 

@@ -9,7 +9,7 @@ import (
 	"isukit/infra/host"
 )
 
-// Diff tells how b differs from a, a line each; nothing when no difference. Names of the topologies are not compared.
+// Diff lists how b differs from a, one difference per line. Names of the topologies are not compared.
 func Diff(a, b *Topology) (lines []string) {
 	was, now := a.parts(), b.parts()
 	find := func(list []part, key string) (text string, there bool) {
