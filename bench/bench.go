@@ -50,9 +50,9 @@ type OpenScenario interface {
 type Options struct {
 	Scenario Scenario
 	Engine   *load.Engine
-	// Shape is that of a closed-loop load; Profile, if set, makes it an open-loop one, and the scenario an OpenScenario.
+	// Shape is that of a closed-loop load; Rate, if set, makes it an open-loop one, and the scenario an OpenScenario.
 	Shape    load.Shape
-	Profile  load.Profile
+	Rate     load.Rate
 	Arrivals load.Arrivals
 	// Seed decides Poisson arrivals.
 	Seed uint64

@@ -108,7 +108,7 @@ func (v *pingVisitor) Visit(ctx context.Context, intended time.Time) {
 func TestOpenLoop(t *testing.T) {
 	p := &openPinger{pinger: newPinger(t, 200)}
 	out, err := bench.Run(t.Context(), bench.Options{
-		Scenario: p, Engine: p.engine, Profile: load.Rate{PerSec: 200}, Duration: 500 * time.Millisecond,
+		Scenario: p, Engine: p.engine, Rate: load.Rate{PerSec: 200}, Duration: 500 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestCapacity(t *testing.T) {
 
 func TestOpenLoopNeedsAScenarioForIt(t *testing.T) {
 	p := newPinger(t, 200)
-	_, err := bench.Run(t.Context(), bench.Options{Scenario: p, Engine: p.engine, Profile: load.Rate{PerSec: 1}, Duration: time.Second})
+	_, err := bench.Run(t.Context(), bench.Options{Scenario: p, Engine: p.engine, Rate: load.Rate{PerSec: 1}, Duration: time.Second})
 	if err == nil || !strings.Contains(err.Error(), "pinger have no open loop") {
 		t.Errorf("got %v, want that the scenario has no open loop", err)
 	}

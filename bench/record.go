@@ -143,7 +143,7 @@ func (p PointTable) Explain() []string {
 // load is the load phase: one load, or as many as the search for the capacity takes.
 func (r *round) load(ctx context.Context) ([]string, error) {
 	if r.Capacity == nil {
-		if err := r.loadOnce(ctx, r.Profile); err != nil {
+		if err := r.loadOnce(ctx, r.Rate); err != nil {
 			return nil, err
 		}
 		if r.out.Summary.Total.OK == 0 {
@@ -168,7 +168,7 @@ func (r *round) load(ctx context.Context) ([]string, error) {
 	return nil, err
 }
 
-func (r *round) loadOnce(ctx context.Context, p load.Profile) error {
+func (r *round) loadOnce(ctx context.Context, rate load.Rate) error {
 	done := func() {}
 	if r.AroundLoad != nil {
 		done = r.AroundLoad(ctx)
@@ -176,7 +176,7 @@ func (r *round) loadOnce(ctx context.Context, p load.Profile) error {
 	limited, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
 	watch := load.StartWatch()
-	err := r.run(limited, p)
+	err := r.run(limited, rate)
 	r.out.Usage, r.out.Sockets = watch.Stop(), r.Engine.Sockets()
 	done()
 	if err != nil {
@@ -187,9 +187,9 @@ func (r *round) loadOnce(ctx context.Context, p load.Profile) error {
 	return ctx.Err()
 }
 
-// run runs the users, or, where there is a profile, an open loop.
-func (r *round) run(ctx context.Context, p load.Profile) error {
-	if p == nil {
+// run runs the users, or, with a rate, an open loop.
+func (r *round) run(ctx context.Context, rate load.Rate) error {
+	if rate.PerSec == 0 {
 		r.out.Report = load.Run(ctx, r.Shape, r.Scenario.User, r.Engine.Recorder(), r.OnTick)
 		return nil
 	}
@@ -206,11 +206,11 @@ func (r *round) run(ctx context.Context, p load.Profile) error {
 		}
 		return open.NewVisitor(n)
 	}
-	rate := load.RunRate(ctx, p, newVisitor, r.Engine.Recorder(), load.RateOptions{
+	report := load.RunRate(ctx, rate, newVisitor, r.Engine.Recorder(), load.RateOptions{
 		Arrivals: r.Arrivals, Seed: r.Seed, OnTick: r.OnTick,
 	})
 	staff.Wait()
-	r.out.Rate = &rate
-	r.out.Report = load.Report{Start: rate.Start, End: rate.End, Started: rate.PeakUsers, PeakUsers: rate.PeakUsers}
+	r.out.Rate = &report
+	r.out.Report = load.Report{Start: report.Start, End: report.End, Started: report.PeakUsers, PeakUsers: report.PeakUsers}
 	return nil
 }

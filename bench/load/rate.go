@@ -55,11 +55,11 @@ func (r RateReport) Shortfall() string {
 		r.Unstarted+r.Dropped, r.Planned, r.BehindAtEnd.Round(time.Millisecond))
 }
 
-// RunRate makes visits at the times that the profile says until ctx ends, and returns when the last visit is over. Whether
+// RunRate makes visits at the times that the rate says until ctx ends, and returns when the last visit is over. Whether
 // earlier visits are over does not matter: an idle visitor takes the next one, or a new one is made. It starts rec at now.
 // newVisitor is called in the order of n, from 0, one at a time, and should be quick. Where ctx has a deadline, that is the
 // end: what is due before it counts as planned, however late the generator finds out that it has passed.
-func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec *Recorder, opts RateOptions) RateReport {
+func RunRate(ctx context.Context, rate Rate, newVisitor func(n int) Visitor, rec *Recorder, opts RateOptions) RateReport {
 	setDefault(&opts.MaxUsers, 10_000)
 	d := &dispatcher{
 		ctx: ctx, opts: opts, newVisitor: newVisitor,
@@ -77,7 +77,7 @@ func RunRate(ctx context.Context, p Profile, newVisitor func(n int) Visitor, rec
 		// The thread is not unlocked, so that it ends with this goroutine and takes its timer slack along.
 		runtime.LockOSThread()
 		sharpTimers()
-		d.pace(newSchedule(p, opts.Arrivals, opts.Seed), start, over)
+		d.pace(newSchedule(rate, opts.Arrivals, opts.Seed), start, over)
 	})
 	pacer.Wait()
 	d.finish()

@@ -19,7 +19,7 @@ import (
 
 func TestProfiles(t *testing.T) {
 	tests := map[string]struct {
-		profile load.Profile
+		profile load.Rate
 		n       float64
 		want    time.Duration
 		never   bool

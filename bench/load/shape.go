@@ -155,29 +155,19 @@ func (u UserSteps) Next(s State) (int, time.Duration, string) {
 	return s.Users, time.Hour, ""
 }
 
-// Profile is the rate of an open-loop load over time: hits are due regardless of earlier ones.
-type Profile interface {
-	// Due returns when the n-th hit is due, from the start; n need not be whole. It never falls as n grows. ok is false for never.
-	Due(n float64) (at time.Duration, ok bool)
-}
-
-// Rate is a constant rate, in hits a second.
+// Rate is the rate of an open-loop load, in hits a second: hits are due regardless of earlier ones.
 type Rate struct{ PerSec float64 }
 
-// Due returns n over the rate.
-func (r Rate) Due(n float64) (time.Duration, bool) {
-	return due(n / r.PerSec)
-}
-
-// due turns seconds into a time, unless they are more than a duration can hold.
-func due(s float64) (time.Duration, bool) {
+// Due returns when the n-th hit is due, from the start; n need not be whole. ok is false for never.
+func (r Rate) Due(n float64) (at time.Duration, ok bool) {
+	s := n / r.PerSec
 	if !(s < math.MaxInt64/float64(time.Second)) {
 		return 0, false
 	}
 	return seconds(s), true
 }
 
-// Arrivals is how hits are spread within a profile's rate.
+// Arrivals is how hits are spread within a rate.
 type Arrivals uint8
 
 // The ways to spread hits.
@@ -186,25 +176,25 @@ const (
 	Poisson                 // independent of one another, as those of many strangers are
 )
 
-// schedule yields the times at which a profile's hits are due, from a seed: pure.
+// schedule yields the times at which a rate's hits are due, from a seed: pure.
 type schedule struct {
-	profile  Profile
+	rate     Rate
 	arrivals Arrivals
 	rng      *rand.Rand
 	n        float64
 }
 
-func newSchedule(p Profile, a Arrivals, seed uint64) *schedule {
-	return &schedule{profile: p, arrivals: a, rng: rand.New(rand.NewPCG(seed, 0x6c6f6164))}
+func newSchedule(r Rate, a Arrivals, seed uint64) *schedule {
+	return &schedule{rate: r, arrivals: a, rng: rand.New(rand.NewPCG(seed, 0x6c6f6164))}
 }
 
 // next returns when the next hit is due.
 func (s *schedule) next() (time.Duration, bool) {
 	if s.arrivals == Poisson {
 		s.n += s.rng.ExpFloat64()
-		return s.profile.Due(s.n)
+		return s.rate.Due(s.n)
 	}
-	at, ok := s.profile.Due(s.n)
+	at, ok := s.rate.Due(s.n)
 	s.n++
 	return at, ok
 }

@@ -150,7 +150,7 @@ func (o Options) bench(ctx context.Context, spec infra.Spec, m *measurement, dat
 	m.running.Mark(ctx)
 	out, err := bench.Run(ctx, bench.Options{
 		Scenario: WithReplicas(portal, m.running, spec.Topology), Engine: engine, Seed: o.Seed, Duration: o.Duration, InitializeLimit: Times(o.Patience, bench.InitializeLimit),
-		Shape: shape.users, Profile: shape.profile, Arrivals: arrivals, Capacity: search, Objective: o.Objective,
+		Shape: shape.users, Rate: shape.rate, Arrivals: arrivals, Capacity: search, Objective: o.Objective,
 		OnPhase: view.OnPhase, OnTick: func(t load.Tick) { view.OnTick(t, m.latest) }, OnTrial: view.OnTrial,
 		AroundLoad: func(ctx context.Context) (done func()) {
 			gathered, calm := m.around(ctx), m.disturb(ctx, m.driver, faults)

@@ -17,10 +17,10 @@ const ShapeHelp = "grow, users=N, ramp=FROM-TO/TIME, steps=N/TIME,N/TIME,... , r
 
 const maxRate = 1_000_000
 
-// loadShape is one of users, for a closed loop, and profile, for an open one.
+// loadShape is one of users, for a closed loop, and rate, for an open one.
 type loadShape struct {
-	users   load.Shape
-	profile load.Profile
+	users load.Shape
+	rate  load.Rate
 	// maxUsers is the highest number of users that is asked for; 0 when the load finds it out.
 	maxUsers int
 	// capacity asks for a search for the highest rate.
@@ -48,7 +48,7 @@ func parseShape(text string) (loadShape, error) {
 			s.users, s.maxUsers = steps, steps[len(steps)-1].Users
 		}
 	case kind == "rate":
-		s.profile, err = parseRate(value)
+		s.rate, err = parseRate(value)
 	case kind == "capacity":
 		if s.capacity = text == kind; !s.capacity {
 			err = errors.New("capacity takes no value; see --objective-p99 and --objective-errors")

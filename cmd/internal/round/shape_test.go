@@ -12,7 +12,7 @@ import (
 func TestParseShape(t *testing.T) {
 	tests := []struct {
 		text  string
-		want  any // a load.Shape or a load.Profile
+		want  any // a load.Shape or a load.Rate
 		users int
 		says  string // of the error
 	}{
@@ -40,8 +40,8 @@ func TestParseShape(t *testing.T) {
 	for _, tt := range tests {
 		shape, err := parseShape(tt.text)
 		got, users := any(shape.users), shape.maxUsers
-		if shape.profile != nil {
-			got = shape.profile
+		if shape.rate.PerSec > 0 {
+			got = shape.rate
 		}
 		if !reflect.DeepEqual(got, tt.want) || users != tt.users || (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("parseShape(%q) = %#v, %d, %v, want %#v, %d, %q", tt.text, got, users, err, tt.want, tt.users, tt.says)
