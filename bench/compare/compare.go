@@ -93,7 +93,7 @@ func (c *Comparison) add(m metric, pairs []pair, o Options) {
 		}
 		out.ValuesA, out.ValuesB, out.BFirst = append(out.ValuesA, va), append(out.ValuesB, vb), append(out.BFirst, p.bFirst)
 	}
-	if m.name == "errors" && !anyErrors(pairs) {
+	if m.name == "errors" && !slices.ContainsFunc(pairs, func(p pair) bool { return p.a.All.Errors+p.b.All.Errors > 0 }) {
 		return
 	}
 	out.Estimate = Paired(out.ValuesA, out.ValuesB, o)
@@ -115,7 +115,8 @@ func (c *Comparison) judge(o Options) {
 		// What a metric's p-value has to reach when it is the clearest of all.
 		alpha := o.Alpha / float64(len(c.Metrics))
 		m.PCorrected = corrected
-		m.Verdict = m.decide(corrected, m.HigherIsBetter, bothFirst(m.BFirst), o)
+		bothFirst := slices.Contains(m.BFirst, true) && slices.Contains(m.BFirst, false)
+		m.Verdict = m.decide(corrected, m.HigherIsBetter, bothFirst, o)
 		m.SmallestRatio = m.Smallest(alpha)
 		if !c.Interleaved {
 			m.Verdict, m.Why = Undecided, "not interleaved"
@@ -138,20 +139,6 @@ func (m Metric) why(p float64, o Options) string {
 		return "the interval contains 1"
 	}
 	return "no more than a side differs from itself"
-}
-
-// bothFirst reports whether either side ran first at least once.
-func bothFirst(bFirst []bool) bool {
-	return slices.Contains(bFirst, true) && slices.Contains(bFirst, false)
-}
-
-func anyErrors(pairs []pair) bool {
-	for _, p := range pairs {
-		if p.a.All.Errors+p.b.All.Errors > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 func summary(s Side) SideSummary {

@@ -39,7 +39,3 @@ func Disturbed(r *result.Round) []string {
 	}
 	return why
 }
-
-func generatorLimited(r *result.Round) bool {
-	return r.Bottleneck.Resource == "generator" || len(r.Generator.Limits) > 0
-}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -46,14 +47,10 @@ func commandLine(r *result.Round) string {
 }
 
 func word(s string) string {
-	s = strings.Map(func(r rune) rune {
+	return cmp.Or(strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
 			return '_'
 		}
 		return r
-	}, s)
-	if s == "" {
-		return "_"
-	}
-	return s
+	}, s), "_")
 }

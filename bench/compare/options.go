@@ -14,8 +14,6 @@ type Options struct {
 	Same float64
 	// Resamples is how often the bootstrap draws; at least 200.
 	Resamples int
-	// Seed starts the bootstrap's random numbers: the same rounds give the same figures.
-	Seed uint64
 	// Sequential asks for tests that stay right when one looks after every pair and stops when sure.
 	Sequential bool
 	// Metrics are the names of those that are compared, all when empty; NAME:higher and NAME:lower are figures that commands
@@ -24,7 +22,7 @@ type Options struct {
 }
 
 // DefaultOptions returns the options of `isukit compare`.
-func DefaultOptions() Options { return Options{Alpha: 0.05, Same: 0.03, Resamples: 4000, Seed: 1} }
+func DefaultOptions() Options { return Options{Alpha: 0.05, Same: 0.03, Resamples: 4000} }
 
 // Validate returns every fault of the options.
 func (o Options) Validate() error {

@@ -76,7 +76,7 @@ func doubts(sides ...Side) []string {
 	for i, s := range sides {
 		limited, disturbed, example := 0, 0, ""
 		for _, r := range s.Rounds {
-			limited += count(generatorLimited(r))
+			limited += count(r.Bottleneck.Resource == "generator" || len(r.Generator.Limits) > 0)
 			if why := Disturbed(r); len(why) > 0 {
 				disturbed, example = disturbed+1, why[0]
 			}

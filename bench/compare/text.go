@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -37,16 +38,9 @@ func (c *Comparison) writeHead(b *strings.Builder) {
 		b.WriteString("\nWhat differs\n")
 	}
 	for _, d := range c.Differences {
-		writeWrapped(b, "  ", fmt.Sprintf("%s: %s -> %s", d.Key, orNone(d.A), orNone(d.B)))
+		writeWrapped(b, "  ", fmt.Sprintf("%s: %s -> %s", d.Key, cmp.Or(d.A, "(none)"), cmp.Or(d.B, "(none)")))
 	}
 	b.WriteByte('\n')
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "(none)"
-	}
-	return s
 }
 
 func (c *Comparison) writeMetrics(b *strings.Builder) {

@@ -48,7 +48,7 @@ func Paired(a, b []float64, o Options) Estimate {
 		d[i] = math.Log(b[i] / a[i])
 	}
 	e := Estimate{Pairs: len(d), MedianA: median(a), MedianB: median(b), Ratio: math.Exp(median(d)), logRatios: d, spread: spread(d)}
-	rnd := rand.New(rand.NewPCG(o.Seed, uint64(len(d))))
+	rnd := rand.New(rand.NewPCG(1, uint64(len(d))))
 	e.Floor = math.Exp(floor(within(a, b), len(d), o.Alpha, max(200, o.Resamples/4), rnd))
 	if o.Sequential {
 		e.P = min(1, 1/Evidence(d, 0))

@@ -74,9 +74,6 @@ const (
 // NewTuner plans a search of at most budget rounds that begins with the baseline; a fifth of them, 6 to 10 pairs, is kept back.
 func NewTuner(space Space, base Config, budget int, seed uint64) (*Tuner, error) {
 	confirm := max(leastConfirm, min(10, budget/10))
-	if len(space.Advice) == 0 || len(base.On) != space.Tunings || len(base.Sizes) != space.Sizes {
-		return nil, fmt.Errorf("the baseline has %d tunings and %d sizes, the space %d and %d, and %d placements", len(base.On), len(base.Sizes), space.Tunings, space.Sizes, len(space.Advice))
-	}
 	if budget < LeastSearch {
 		return nil, fmt.Errorf("%d rounds: a search takes at least %d, %d of them to confirm what it finds", budget, LeastSearch, 2*leastConfirm)
 	}

@@ -134,7 +134,7 @@ func (o screenOptions) places(top *topology.Topology) ([]session.Place, error) {
 }
 
 // searched plays the remaining rounds of a search.
-func (o screenOptions) searched(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (found, report.Page, error) {
+func (o screenOptions) searched(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (any, report.Page, error) {
 	r, err := (&session.Autotune{Screen: session.Screen{Journal: journal, Say: say}, Plan: plan}).Run(ctx)
 	if r == nil {
 		return nil, report.Page{}, err

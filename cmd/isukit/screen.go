@@ -217,9 +217,6 @@ func (o screenOptions) resume(ctx context.Context, kind, path string, s streams)
 	return o.play(ctx, kind, journal, plan, say, s)
 }
 
-// found is what an experiment found, for JSON; nil where it did not come so far.
-type found any
-
 // play plays the remaining rounds of an experiment and prints its result.
 func (o screenOptions) play(ctx context.Context, kind string, journal *session.Journal, plan session.TunePlan, say func(string, ...any), s streams) (err error) {
 	defer func() { err = errors.Join(err, journal.Close()) }()
@@ -244,7 +241,7 @@ func (o screenOptions) play(ctx context.Context, kind string, journal *session.J
 }
 
 // screened plays the remaining rounds of a screen.
-func (o screenOptions) screened(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (found, report.Page, error) {
+func (o screenOptions) screened(ctx context.Context, journal *session.Journal, plan session.TunePlan, say func(string, ...any)) (any, report.Page, error) {
 	r, err := (&session.Screen{ScreenPlan: plan.ScreenPlan, Journal: journal, Say: say}).Run(ctx)
 	if r == nil {
 		return nil, report.Page{}, err
