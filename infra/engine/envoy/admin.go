@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"isukit/infra/engine"
 	"isukit/infra/host"
@@ -49,7 +52,7 @@ func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := host.Output(ctx, h, "sh", "-c", `curl -sSf -m 10 "$1" || wget -qO - -T 10 "$1"`, "sh", "http://"+admin+"/config_dump")
+	out, err := get(ctx, h, "http://"+admin+"/config_dump")
 	if err != nil {
 		return nil, fmt.Errorf("read Envoy's running configuration: %w", err)
 	}
@@ -58,7 +61,7 @@ func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 			Bootstrap any `json:"bootstrap"`
 		} `json:"configs"`
 	}
-	if err := json.Unmarshal([]byte(out), &dump); err != nil {
+	if err := json.Unmarshal(out, &dump); err != nil {
 		return nil, fmt.Errorf("read Envoy's config_dump: %w", err)
 	}
 	for _, c := range dump.Configs {
@@ -67,6 +70,35 @@ func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 		}
 	}
 	return nil, errors.New("no bootstrap in Envoy's config_dump")
+}
+
+// getLimit is how long an admin page may take.
+const getLimit = 10 * time.Second
+
+// get reads a page as the host sees it. A far host needs no program for that.
+func get(ctx context.Context, h host.Host, url string) ([]byte, error) {
+	far, ok := h.(host.Dialer)
+	if !ok {
+		out, err := host.Output(ctx, h, "sh", "-c", `curl -sSf -m 10 "$1" || wget -qO - -T 10 "$1"`, "sh", url)
+		return []byte(out), err
+	}
+	ctx, cancel := context.WithTimeout(ctx, getLimit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: far.Dial, DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, host.MaxFileBytes))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: status %d", url, resp.StatusCode)
+	}
+	return body, err
 }
 
 // dumped follows a key into decoded JSON.
