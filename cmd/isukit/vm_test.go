@@ -203,25 +203,7 @@ func TestVirtualMachine(t *testing.T) {
 	v.on(t, "printf 'fs.file-max = 200000\nfs.nr_open = 524288\n' >/etc/sysctl.d/10-small.conf && sysctl -q --system && useradd -r mysql && userdel mysql && touch -d '1 minute ago' /etc/isukit-test-began")
 	before, plain := v.state(t), v.on(t, vmSettings)
 
-	// AppArmor holds the database server to its system's directories.
-	v.on(t, `cat >/etc/apparmor.d/usr.sbin.mariadbd <<'END'
-/usr/sbin/mariadbd {
-  capability,
-  network,
-  /usr/** mr,
-  /etc/** r,
-  deny /etc/mysql/conf.d/linked.cnf r,
-  /proc/** r,
-  /sys/** r,
-  /dev/** rw,
-  /tmp/** rwk,
-  /run/mysqld/** rwk,
-  /var/lib/mysql/ r,
-  /var/lib/mysql/** rwk,
-}
-END
-apparmor_parser -r /etc/apparmor.d/usr.sbin.mariadbd
-install -d -o isucon /tmp/held && ! runuser -u isucon -- /usr/sbin/mariadbd --no-defaults --bootstrap --datadir=/home/isucon </dev/null >/tmp/held/said 2>&1`)
+	v.confine(t)
 	file := filepath.Join(v.dir, "vm.yaml")
 	write(t, file, "{name: vm, hosts: [{name: a, address: a}, {name: vm, address: vm}], roles: {proxy: [{host: a}], web: [{host: a}], api: [{host: vm}], db: [{host: vm}]}}")
 	v.isukit(t, ui.ExitOK, "topology", "apply", file, "--driver", "ssh", "-q")
@@ -265,7 +247,7 @@ install -d -o isucon /tmp/held && ! runuser -u isucon -- /usr/sbin/mariadbd --no
 		t.Errorf("after tune revert (-before +after):\n%s", diff)
 	}
 	v.isukit(t, ui.ExitOK, "topology", "down", "--driver", "ssh", "-q")
-	v.on(t, "apparmor_parser -R /etc/apparmor.d/usr.sbin.mariadbd; rm -rf /etc/apparmor.d/usr.sbin.mariadbd /tmp/held")
+	v.on(t, "apparmor_parser -R /etc/apparmor.d/usr.sbin.mariadbd; rm -f /etc/apparmor.d/usr.sbin.mariadbd")
 	v.powerCut(t) // nothing comes back
 	now := ""
 	wait.Within(func() bool { now = v.state(t); return now == before })
@@ -281,6 +263,28 @@ install -d -o isucon /tmp/held && ! runuser -u isucon -- /usr/sbin/mariadbd --no
 func (v *virtualMachine) state(t *testing.T) string {
 	t.Helper()
 	return regexp.MustCompile(`(?m)^root +\[.*\]\n`).ReplaceAllString(v.on(t, serverState), "")
+}
+
+// confine has AppArmor hold the database server to its system's directories.
+func (v *virtualMachine) confine(t *testing.T) {
+	t.Helper()
+	v.on(t, `cat >/etc/apparmor.d/usr.sbin.mariadbd <<'END'
+/usr/sbin/mariadbd {
+  capability,
+  network,
+  /usr/** mr,
+  /etc/** r,
+  /proc/** r,
+  /sys/** r,
+  /dev/** rw,
+  /tmp/** rwk,
+  /run/mysqld/** rwk,
+  /var/lib/mysql/ r,
+  /var/lib/mysql/** rwk,
+}
+END
+apparmor_parser -r /etc/apparmor.d/usr.sbin.mariadbd
+! runuser -u isucon -- /usr/sbin/mariadbd --no-defaults --bootstrap --datadir=/home/isucon </dev/null >/dev/null 2>&1`)
 }
 
 // back wants everything to be there after a boot, first without isukit.
@@ -328,7 +332,7 @@ install -d -o mysql /var/lib/mysql /run/mysqld
 printf '[mariadbd]\nmax_connections = 77\n' >/home/isucon/linked.cnf && chmod 755 /home/isucon && chmod 644 /home/isucon/linked.cnf
 ln -s /home/isucon/linked.cnf /etc/mysql/conf.d/linked.cnf
 printf '[Service]\nUser=mysql\nRuntimeDirectory=mysqld\nType=notify\nTimeoutStartSec=900\nExecStart=/usr/sbin/mariadbd\n' >/etc/systemd/system/maria.service
-mariadb-install-db --no-defaults --user=mysql --datadir=/var/lib/mysql --skip-test-db >/tmp/held/install 2>&1 || { cat /tmp/held/install; exit 1; }
+mariadb-install-db --no-defaults --user=mysql --datadir=/var/lib/mysql --skip-test-db >/tmp/install 2>&1 || { cat /tmp/install; exit 1; }
 systemctl daemon-reload && systemctl start maria`)
 	project := filepath.Join(v.dir, "isukit.yaml")
 	write(t, project, "name: p\nhosts: [{name: vm, address: vm}]\ndatabases: [{host: vm, client: sudo mariadb, cnf: /etc/mysql/conf.d/linked.cnf, unit: maria}]\nbenchmark: {command: \"true\", score: {json: .score}}\n")

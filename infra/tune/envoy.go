@@ -167,7 +167,7 @@ func (e envoyServer) check(ctx context.Context, r *Record) (string, error) {
 	if err := yaml.Decode([]byte("v:"+envoy.Space(r.current().Text)+r.current().Text), &want); err != nil {
 		return "", fmt.Errorf("the value of %s: %w", r.Key, err)
 	}
-	have, err := envoy.Running(ctx, e.host, text, r.Key)
+	running, err := once(e.host, "Envoy of "+e.c.Conf, func(ctx context.Context) (any, error) { return envoy.Running(ctx, e.host.Host, text) })(ctx)
 	if errors.Is(err, envoy.ErrNoAdmin) {
 		pid, _, _ := strings.Cut(now, ":")
 		older, err := host.Output(ctx, e.host, "sh", "-c", olderScript, "sh", pid, e.c.Conf)
@@ -179,6 +179,7 @@ func (e envoyServer) check(ctx context.Context, r *Record) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	have := envoy.Dumped(running, r.Key)
 	if !envoy.Covers(have, want.(map[string]any)["v"]) {
 		return fmt.Sprintf("the running Envoy has %s instead", envoy.Short(have)), nil
 	}

@@ -45,9 +45,9 @@ func Admin(text string) (string, error) {
 	return net.JoinHostPort(at.Address, strconv.Itoa(at.Port)), nil
 }
 
-// Running is what the running Envoy, whose configuration file has the text conf, was started with at a key; nil where that has no
-// value, or its default. The error is ErrNoAdmin where nobody can be asked.
-func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
+// Running is all that the running Envoy, whose configuration file has the text conf, was started with, for Dumped. The error is ErrNoAdmin
+// if nothing can answer.
+func Running(ctx context.Context, h host.Host, conf string) (any, error) {
 	admin, err := Admin(conf)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func Running(ctx context.Context, h host.Host, conf, key string) (any, error) {
 	}
 	for _, c := range dump.Configs {
 		if c.Bootstrap != nil {
-			return dumped(c.Bootstrap, key), nil
+			return c.Bootstrap, nil
 		}
 	}
 	return nil, errors.New("no bootstrap in Envoy's config_dump")
@@ -101,15 +101,15 @@ func get(ctx context.Context, h host.Host, url string) ([]byte, error) {
 	return body, err
 }
 
-// dumped follows a key into decoded JSON.
-func dumped(v any, key string) any {
+// Dumped is the value of a key in what Running returned; nil where that has no value, or its default.
+func Dumped(v any, key string) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, inside := range v {
 			if rest, ok := strings.CutPrefix(key, name); ok && rest == "" {
 				return inside
 			} else if rest, deeper := strings.CutPrefix(rest, Separator); ok && deeper {
-				if found := dumped(inside, rest); found != nil {
+				if found := Dumped(inside, rest); found != nil {
 					return found
 				}
 			}
@@ -124,7 +124,7 @@ func dumped(v any, key string) any {
 		}
 		for i, called := range Names(entries) {
 			if rest, ok := strings.CutPrefix(key, called+Separator); ok {
-				return dumped(v[i], rest)
+				return Dumped(v[i], rest)
 			}
 		}
 	}
