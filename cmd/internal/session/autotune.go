@@ -191,7 +191,7 @@ func (a *Autotune) search(ctx context.Context, t *experiment.Tuner, base experim
 		}
 		a.tell(fmt.Sprintf("round %d of %d (%s) %s", n, a.out.Planned, stage, a.describe(c)), r)
 		now := t.State()
-		if now.Exploring && n%10 == 0 && !a.Journal.Replaying() {
+		if now.Exploring && n%10 == 0 && !a.Journal.Replayed() {
 			a.Say("estimated best, %+.0f %%, not confirmed: %s", 100*(now.Believed-1), a.describe(now.Best))
 		}
 		pairs := len(now.Ratios)

@@ -59,9 +59,13 @@ func TestAutotune(t *testing.T) {
 	}
 	defer j.Close()
 	j.Results, j.Isukit = strings.TrimSuffix(j.Path, "/"+j.Path[strings.LastIndex(j.Path, "/")+1:]), "/nonexistent"
+	said = nil
 	second, err := (&Autotune{Screen: Screen{Journal: j, Say: say}, Plan: again}).Run(t.Context())
 	if err != nil || strings.Join(second.Best, " ") != strings.Join(r.Best, " ") || second.Confirmed.Ratio != r.Confirmed.Ratio {
 		t.Errorf("read again: %v, %+v, want %+v", err, second, r)
+	}
+	if text := strings.Join(said, "\n"); strings.Contains(text, " of 40 (") {
+		t.Errorf("rounds of the earlier session are told again:\n%s", text)
 	}
 }
 

@@ -40,6 +40,8 @@ type Journal struct {
 	lock  *os.File // the directory of the results: one experiment at a time
 	past  []line   // rounds of earlier sessions that were not asked for yet
 	spent time.Duration
+
+	replayed bool // the last round was read
 }
 
 // Played is a round of an experiment: the part of it that asked for the round, and what the round gave; Failed is why it failed, "" where it passed.
@@ -211,9 +213,9 @@ func (j *Journal) Spent() time.Duration { return j.spent }
 
 // Play plays the next round, or reads it if an earlier session has played it. A failed round is not an error.
 func (j *Journal) Play(ctx context.Context, stage string, args []string) (*result.Round, error) {
-	replayed := j.Replaying()
+	j.replayed = len(j.past) > 0
 	play := j.playOne
-	if replayed {
+	if j.replayed {
 		play = j.replay
 	} else if j.Check != nil {
 		if err := j.Check(); err != nil {
@@ -221,7 +223,7 @@ func (j *Journal) Play(ctx context.Context, stage string, args []string) (*resul
 		}
 	}
 	r, err := play(ctx, stage, args)
-	if err != nil && ctx.Err() == nil && !replayed {
+	if err != nil && ctx.Err() == nil && !j.replayed {
 		j.Say("the round could not be run and is run again: %v", err)
 		r, err = j.playOne(ctx, stage, args)
 	}
@@ -269,5 +271,5 @@ func (j *Journal) replay(_ context.Context, stage string, args []string) (*resul
 	return r, nil
 }
 
-// Replaying tells that the next round was played by an earlier session.
-func (j *Journal) Replaying() bool { return len(j.past) > 0 }
+// Replayed tells that the last round was played by an earlier session.
+func (j *Journal) Replayed() bool { return j.replayed }

@@ -429,7 +429,7 @@ func (s *Screen) valueOf(r *result.Round) (float64, error) {
 // tell prints a round's result, unless an earlier session has.
 func (s *Screen) tell(label string, r *result.Round) {
 	switch {
-	case s.Journal.Replaying():
+	case s.Journal.Replayed():
 	case !r.Passed:
 		s.Say("%s: FAILED: %s", label, r.Reason)
 	case r.All.Hits == 0:
