@@ -269,9 +269,13 @@ func (v *virtualMachine) state(t *testing.T) string {
 func (v *virtualMachine) confine(t *testing.T) {
 	t.Helper()
 	v.on(t, `cat >/etc/apparmor.d/usr.sbin.mariadbd <<'END'
+#include <tunables/global>
 /usr/sbin/mariadbd {
+  #include <abstractions/base>
   capability,
   network,
+  signal,
+  unix,
   /usr/** mr,
   /etc/** r,
   /proc/** r,
