@@ -181,6 +181,7 @@ func (v *virtualMachine) most(t *testing.T, most int, args ...string) string {
 // powerCut ends the machine without a word to it, and switches it on again.
 func (v *virtualMachine) powerCut(t *testing.T) {
 	t.Helper()
+	v.on(t, "sync") // what is to be gone is gone; power is not lost in the midst of a write here
 	v.off()
 	v.boot(t)
 }
