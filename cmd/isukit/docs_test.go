@@ -195,7 +195,7 @@ func TestShownOutput(t *testing.T) {
 
 var (
 	shownNumber = regexp.MustCompile(`[0-9][0-9T.,:]*`)
-	shownPath   = regexp.MustCompile(`/[a-z][\w/?=]*`)
+	shownPath   = regexp.MustCompile(`/[a-z][\w/?=.-]*`)
 	shownType   = regexp.MustCompile(`\b[A-Z][a-z]+[A-Z]\w+`)
 )
 
