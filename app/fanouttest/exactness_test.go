@@ -703,3 +703,49 @@ func TestRowsThatFollow(t *testing.T) {
 		})
 	}
 }
+
+// TestUpsertMeetsWhatWasNotThere has a row appear that an upsert would meet by its primary key, behind the first replica's look for it and before
+// the others': on the first one it met another row, by another key.
+func TestUpsertMeetsWhatWasNotThere(t *testing.T) {
+	eachMode(t, func(t *testing.T, engine string, mode fanout.Mode) {
+		for _, replicas := range []int{2, 3} {
+			c := startCluster(t, engine, replicas)
+			c.execShop(t, "CREATE TABLE t (id INT PRIMARY KEY, k VARCHAR(20) UNIQUE, v INT)", "INSERT INTO t VALUES (1, 'a', 0)")
+			var once sync.Once
+			var others sync.WaitGroup
+			appear := func() {}
+			cfg := c.config(mode)
+			cfg.OnStep = func(step, replica string) {
+				if step == "the first replica has executed" {
+					once.Do(func() { appear() })
+				}
+			}
+			p := c.open(t, cfg)
+			appear = func() {
+				done := make(chan struct{})
+				others.Add(1)
+				go func() {
+					defer others.Done()
+					defer close(done)
+					_, err := p.DB().Exec("INSERT INTO t VALUES (7, 'b', 0)")
+					must(t, err)
+				}()
+				select {
+				case <-done:
+				case <-time.After(300 * time.Millisecond): // it waits for the upsert
+				}
+			}
+			_, err := p.DB().Exec("INSERT INTO t VALUES (?, ?, 0), (8, 'c', 0) ON DUPLICATE KEY UPDATE v = v + 1", 7, "a")
+			must(t, err)
+			others.Wait()
+			for i := range replicas {
+				if got := strings.Join(c.rows(t, i, "SELECT CONCAT_WS('/', id, k, v) FROM t ORDER BY id"), " "); got != "1/a/1 7/b/0 8/c/0" {
+					t.Errorf("r%d has %s", i+1, got)
+				}
+			}
+			if got := states(t, p); slices.Contains(got, fanout.Ejected) {
+				t.Errorf("states %q", got)
+			}
+		}
+	})
+}

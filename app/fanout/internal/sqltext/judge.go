@@ -299,25 +299,36 @@ func meet(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
 }
 
-// meets counts the unique keys by which an upsert's row may meet another one, without the primary key, which servers check first.
-func (c *judge) meets() int {
-	n := 0
+// meets are the unique keys by which an upsert's row may meet another one: those that it has values for. The primary key comes first.
+func (c *judge) meets() (keys []Key) {
+	if c.t == nil || !c.f.Upsert {
+		return nil
+	}
 	for _, k := range c.t.Keys {
-		if !k.Unique || k.Name == "PRIMARY" {
-			continue
-		}
 		given := func(col string) bool {
 			if c.f.Columns != nil && !slices.Contains(c.f.Columns, col) {
 				column := c.t.Column(col)
-				return column != nil && col != c.t.Auto && (!column.Nullable || column.Generated)
+				return column != nil && col != c.t.Auto && (!column.Nullable || column.Generated || column.Default)
 			}
 			return col != c.t.Auto || c.autoIndex() >= 0
 		}
-		if k.Partial && len(k.Columns) == 0 || !slices.ContainsFunc(k.Columns, func(col string) bool { return !given(col) }) {
-			n++
+		if k.Unique && (k.Partial && len(k.Columns) == 0 || !slices.ContainsFunc(k.Columns, func(col string) bool { return !given(col) })) {
+			keys = append(keys, k)
 		}
 	}
-	return n
+	return keys
+}
+
+// holdable reports whether a query can name the rows that an upsert's rows would meet by these keys: each has plain values for them.
+func (c *judge) holdable(keys []Key) bool {
+	return !slices.ContainsFunc(keys, func(k Key) bool {
+		return k.Partial || slices.ContainsFunc(k.Columns, func(name string) bool {
+			at := c.place(name)
+			return c.t.Column(name) == nil || c.t.Column(name).Generated || slices.ContainsFunc(c.f.Rows, func(row []Value) bool {
+				return at >= 0 && at < len(row) && (row[at].Kind == Expr || row[at].Kind == LastID)
+			})
+		})
+	})
 }
 
 // outside are the marks of what every replica executes: without the query whose rows are sent.

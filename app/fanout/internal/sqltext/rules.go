@@ -31,6 +31,7 @@ const (
 	SendMade                  // defaults that call functions are computed once and written into the statement
 	OnePick                   // allowed if its values name one row by a unique key
 	AllGiven                  // allowed if its values give each row an id
+	HoldKeys                  // what an upsert's rows would meet by several keys is locked on the first replica, also where nothing is there
 	AskIDs                    // the first replica is asked whether it numbered a row that a query gave
 )
 
@@ -244,7 +245,16 @@ var rules = []Rule{
 	{Name: "two keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys, in addition to the primary one, that its rows have values for, and the order in which they were created can't be compared", Outcome: Refuses,
 		Why:     "a row may meet one row by one key and another by another key, and each replica looks at its keys in the order in which they were created",
 		Instead: "give the account the right PROCESS, by which that order is compared; or INSERT, and UPDATE on error 1062, in a transaction",
-		applies: func(c *judge) (string, bool) { return yes(c.t != nil && c.f.Upsert && !c.s.Ordered && c.meets() > 1) }},
+		applies: func(c *judge) (string, bool) {
+			others := slices.DeleteFunc(c.meets(), func(k Key) bool { return k.Name == "PRIMARY" })
+			return yes(!c.s.Ordered && len(others) > 1)
+		}},
+	{Name: "unheld keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys that its rows have values for, one of which is computed, of prefixes, or given as an expression", Outcome: Refuses,
+		Why: "which row is met also depends on rows that are not there, which can't be locked without knowing the values", Instead: "give the columns of the keys plain values; or INSERT, and UPDATE on error 1062, in a transaction",
+		applies: func(c *judge) (string, bool) {
+			keys := c.meets()
+			return yes(len(keys) > 1 && c.f.Query.Empty() && !c.holdable(keys))
+		}},
 	{Name: "made default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default that calls UUID(), RAND(), ... and can't be computed by a query of its own", Outcome: Refuses,
 		Why: "has a default that each replica would compute separately", Instead: "give the column a value",
 		applies: func(c *judge) (string, bool) {
@@ -333,6 +343,9 @@ var rules = []Rule{
 	{Name: "upsert of given ids", Kind: "INSERT ... ON DUPLICATE KEY UPDATE that sets the id, or reads the row's", Property: "generated ids", Outcome: Exact, how: AllGiven,
 		Why:     "allowed where the values give every row an id",
 		applies: func(c *judge) (string, bool) { return yes(c.write() && c.upsertsID()) }},
+	{Name: "held keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys that its rows have values for", Outcome: Made, how: HoldKeys,
+		Why:     "a query locks on the first replica what each row would meet by each of them, also where there is no such row: another one could appear there before the other replicas look",
+		applies: func(c *judge) (string, bool) { return yes(len(c.meets()) > 1 && c.f.Query.Empty()) }},
 	{Name: "computed default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default such as (UUID()), (RAND())", Outcome: Made, how: SendMade,
 		Why:     "the first replica computes it, once for each row, and it is written into the statement for all",
 		applies: func(c *judge) (string, bool) { return yes(c.write() && len(c.madeOmitted()) > 0) }},

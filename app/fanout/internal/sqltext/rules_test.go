@@ -24,6 +24,7 @@ var tables = []string{
 	"CREATE TABLE line (list INT NOT NULL, pos INT NOT NULL, t TEXT, UNIQUE KEY (list, pos), KEY t (t(10)))",
 	"CREATE TABLE hid (h BIGINT UNSIGNED NOT NULL AUTO_INCREMENT /*!80023 INVISIBLE */, v INT, PRIMARY KEY (h))",
 	"CREATE TABLE hidmade (v INT, u CHAR(36) INVISIBLE DEFAULT (uuid()), w INT)",
+	"CREATE TABLE known (id INT PRIMARY KEY, k VARCHAR(9) DEFAULT 'x' UNIQUE, v INT)",
 	"CREATE TABLE seqd (id INT PRIMARY KEY DEFAULT nextval(`shop`.`s`), v INT)",
 }
 
@@ -56,9 +57,12 @@ func TestVerdicts(t *testing.T) {
 		{"INSERT INTO auto (k, v) VALUES (?, ?) AS new ON DUPLICATE KEY UPDATE v = new.v", "generated ids, rows given"},
 		{"INSERT IGNORE INTO auto (k) VALUES (?)", "generated ids, rows given"},
 		{"REPLACE INTO auto (k) VALUES (?)", "generated ids, rows given"},
-		{"INSERT INTO own (id, mail) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "rows given"},
+		{"INSERT INTO own (id, mail) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "held keys, rows given"},
 		{"INSERT INTO own (id, mail, nick) VALUES (1, 'a', 'b') ON DUPLICATE KEY UPDATE v = 2", "two keys"},
-		{"INSERT INTO auto (id, k) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "rows given"}, // the primary key comes first
+		{"INSERT INTO auto (id, k) VALUES (1, 'a') ON DUPLICATE KEY UPDATE v = 2", "held keys, rows given"}, // the primary key comes first
+		{"INSERT INTO known (id) VALUES (1) ON DUPLICATE KEY UPDATE v = 2", "held keys, rows given"},
+		{"INSERT INTO known (id, k) VALUES (1, NULL) ON DUPLICATE KEY UPDATE v = 2", "held keys, rows given"},
+		{"INSERT INTO auto (id, k) VALUES (1, UPPER('a')) ON DUPLICATE KEY UPDATE v = 2", "unheld keys"},
 		{"REPLACE INTO own (id, mail) VALUES (1, 'a')", "rows given"},
 		{"INSERT IGNORE INTO own (id, mail) VALUES (1, 'a')", "rows given"},
 		{"INSERT INTO gen (id, v) VALUES (1, 2) ON DUPLICATE KEY UPDATE v = 3", "rows given"},
@@ -241,6 +245,8 @@ func TestFollowed(t *testing.T) {
 	s := &sqltext.Schema{Swallows: true}
 	for _, text := range []string{
 		"CREATE TABLE up (id INT PRIMARY KEY, k INT UNIQUE, v INT, g INT AS (v + 1) STORED UNIQUE)",
+		"CREATE TABLE other (id INT PRIMARY KEY, k INT UNIQUE)",
+		"CREATE TABLE follower (id INT PRIMARY KEY, k INT, FOREIGN KEY (k) REFERENCES other (k) ON UPDATE CASCADE)",
 		"CREATE TABLE gone (id INT PRIMARY KEY, up INT, CONSTRAINT f FOREIGN KEY (up) REFERENCES shop.up (id) ON DELETE CASCADE)",
 		"CREATE TABLE moved (id INT PRIMARY KEY, up INT, FOREIGN KEY i (up) REFERENCES `up` (`k`) ON DELETE RESTRICT ON UPDATE SET NULL)",
 		"CREATE TABLE computed (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES up (g) ON UPDATE CASCADE)",
@@ -259,7 +265,7 @@ func TestFollowed(t *testing.T) {
 		{"DELETE u FROM up u JOIN held h ON u.id = h.id", true},
 		{"UPDATE up SET k = 1 WHERE id = 1", true},
 		{"UPDATE up u JOIN held h ON u.id = h.id SET u.v = 1", true}, // which columns it sets is not looked at
-		{"INSERT INTO up (id) VALUES (1) ON DUPLICATE KEY UPDATE k = 2", true},
+		{"INSERT INTO other (id) VALUES (1) ON DUPLICATE KEY UPDATE k = 2", true},
 		{"UPDATE up SET v = 1 WHERE id = 1", true}, // g follows v
 		{"INSERT INTO up (id, v) VALUES (1, 1)", false},
 		{"DELETE FROM moved WHERE id = 1", false},

@@ -52,6 +52,7 @@ type Column struct {
 	Nullable  bool
 	Unsigned  bool
 	Generated bool
+	Default   bool   // it has one other than NULL
 	Invisible bool   // no part of an INSERT that names no columns
 	Clock     bool   // its default, or ON UPDATE, reads the clock
 	Made      string // the function by which each server would make another default
@@ -290,6 +291,7 @@ func (t *Table) column(text string, toks []token, charset string) {
 			if next.is("(") {
 				end = behind(toks, i+1)
 			}
+			c.Default = !next.is("NULL")
 			c.made(text, toks[i+1:min(end, len(toks))])
 			i = end - 1
 		case o.is("UPDATE") && at(toks, i-1).is("ON") && next.kind == word && timeWords[next.text]:

@@ -12,6 +12,9 @@ func (st *Statement) Made(s *Schema) []Column { return st.with(s).madeOmitted() 
 // Place is where the rows of an INSERT have a column, or -1.
 func (st *Statement) Place(s *Schema, column string) int { return st.with(s).place(column) }
 
+// Meets are the unique keys by which the rows of an upsert may meet others.
+func (st *Statement) Meets(s *Schema) []Key { return st.with(s).meets() }
+
 func (c *judge) place(column string) int {
 	if c.f.Columns != nil || c.t == nil {
 		return slices.Index(c.f.Columns, column)
