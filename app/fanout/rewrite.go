@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -76,7 +77,7 @@ func (t *orderedTxn) holdKeys(ctx context.Context, q call) error {
 			conds := make([]string, len(key.Columns))
 			for i, column := range key.Columns {
 				name, at := quoteName(column), q.st.Place(schema, column)
-				value := "DEFAULT(" + name + ")"
+				value := cmp.Or(t.table(q).Column(column).Default, "NULL")
 				if at >= 0 && at < len(row) && !row[at].IsDefault(q.text) {
 					s, a := cut(q, row[at].Span)
 					value, args = "("+s+")", append(args, a...)

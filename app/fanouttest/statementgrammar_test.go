@@ -359,7 +359,11 @@ func (g *grammar) where(t *genTable, prefix string) string {
 		text = name + " = " + g.val(c.values(g.r))
 	}
 	if g.one(4) {
-		text += oneOf(g.r, " AND ", " OR ") + g.where(t, prefix)
+		both := oneOf(g.r, " AND ", " OR ")
+		if g.pure && strings.Contains(t.ddl, "PARTITION BY") { // as with BETWEEN
+			both = " OR "
+		}
+		text += both + g.where(t, prefix)
 	}
 	return text
 }

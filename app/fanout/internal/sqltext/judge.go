@@ -308,7 +308,7 @@ func (c *judge) meets() (keys []Key) {
 		given := func(col string) bool {
 			if c.f.Columns != nil && !slices.Contains(c.f.Columns, col) {
 				column := c.t.Column(col)
-				return column != nil && col != c.t.Auto && (!column.Nullable || column.Generated || column.Default)
+				return column != nil && col != c.t.Auto && (!column.Nullable || column.Generated || column.Default != "")
 			}
 			return col != c.t.Auto || c.autoIndex() >= 0
 		}
@@ -323,8 +323,8 @@ func (c *judge) meets() (keys []Key) {
 func (c *judge) holdable(keys []Key) bool {
 	return !slices.ContainsFunc(keys, func(k Key) bool {
 		return k.Partial || slices.ContainsFunc(k.Columns, func(name string) bool {
-			at := c.place(name)
-			return c.t.Column(name) == nil || c.t.Column(name).Generated || slices.ContainsFunc(c.f.Rows, func(row []Value) bool {
+			at, column := c.place(name), c.t.Column(name)
+			return column == nil || column.Generated || column.Clock && (at < 0 || c.defaulted(at)) || slices.ContainsFunc(c.f.Rows, func(row []Value) bool {
 				return at >= 0 && at < len(row) && (row[at].Kind == Expr || row[at].Kind == LastID)
 			})
 		})

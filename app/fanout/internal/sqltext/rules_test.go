@@ -282,3 +282,19 @@ func TestFollowed(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaults reads defaults as they are written.
+func TestDefaults(t *testing.T) {
+	s := &sqltext.Schema{}
+	text := "CREATE TABLE d (a INT DEFAULT -1, b BIT(8) DEFAULT b'101', c VARCHAR(9) NOT NULL DEFAULT 'it''s', d BIGINT DEFAULT (1 + (2)), e INT DEFAULT NULL, f DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), g INT)"
+	if err := s.AddTable(text); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range s.Tables["d"].Columns {
+		got = append(got, c.Default)
+	}
+	if want := []string{"-1", "b'101'", "'it''s'", "(1 + (2))", "", "CURRENT_TIMESTAMP(6)", ""}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -52,7 +52,7 @@ type Column struct {
 	Nullable  bool
 	Unsigned  bool
 	Generated bool
-	Default   bool   // it has one other than NULL
+	Default   string // as written; empty for NULL
 	Invisible bool   // no part of an INSERT that names no columns
 	Clock     bool   // its default, or ON UPDATE, reads the clock
 	Made      string // the function by which each server would make another default
@@ -291,7 +291,12 @@ func (t *Table) column(text string, toks []token, charset string) {
 			if next.is("(") {
 				end = behind(toks, i+1)
 			}
-			c.Default = !next.is("NULL")
+			if end == i+2 && (next.is("-") || at(toks, end).kind == literal && at(toks, end).pos == next.end) { // -1, b'1'
+				end++
+			}
+			if last := min(end, len(toks)) - 1; last > i && !next.is("NULL") {
+				c.Default = text[next.pos:toks[last].end]
+			}
 			c.made(text, toks[i+1:min(end, len(toks))])
 			i = end - 1
 		case o.is("UPDATE") && at(toks, i-1).is("ON") && next.kind == word && timeWords[next.text]:
