@@ -344,7 +344,7 @@ var rules = []Rule{
 		Why:     "allowed where the values give every row an id",
 		applies: func(c *judge) (string, bool) { return yes(c.write() && c.upsertsID()) }},
 	{Name: "held keys", Kind: "INSERT ... ON DUPLICATE KEY UPDATE", Property: "several unique keys that its rows have values for", Outcome: Made, how: HoldKeys,
-		Why:     "a query locks on the first replica what each row would meet by each of them, also where there is no such row: another one could appear there before the other replicas look",
+		Why:     "a query locks on the first replica what each row would meet by each of them, also where such a row is missing: it could appear before the other replicas look",
 		applies: func(c *judge) (string, bool) { return yes(len(c.meets()) > 1 && c.f.Query.Empty()) }},
 	{Name: "computed default", Kind: "an INSERT that leaves out the column, or says DEFAULT", Property: "a default such as (UUID()), (RAND())", Outcome: Made, how: SendMade,
 		Why:     "the first replica computes it, once for each row, and it is written into the statement for all",
