@@ -291,6 +291,10 @@ func (g *grammar) upsert(t *genTable, verb string, many bool) string {
 
 func (g *grammar) insertSelect(t *genTable, columns []*genColumn, verb string) string {
 	from := g.tables[g.r.IntN(len(g.tables))]
+	numbered := g.pure && t.auto != nil // which row gets which number is the server's choice without an order
+	if numbered && len(from.key) == 0 {
+		from = t
+	}
 	picks := make([]string, len(columns))
 	for i, c := range columns {
 		like := slices.IndexFunc(from.columns, func(o *genColumn) bool { return o.decl == c.decl })
@@ -307,7 +311,7 @@ func (g *grammar) insertSelect(t *genTable, columns []*genColumn, verb string) s
 	if g.one(2) {
 		text += " WHERE " + g.where(from, "s.")
 	}
-	if len(from.key) > 0 && g.r.IntN(4) > 0 {
+	if len(from.key) > 0 && (g.r.IntN(4) > 0 || numbered) {
 		text += " ORDER BY s." + strings.Join(strings.Split(columnList(from.key), ", "), ", s.")
 	}
 	if g.one(2) && (!g.pure || strings.Contains(text, "ORDER BY s.")) {
