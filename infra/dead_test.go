@@ -102,7 +102,11 @@ func killHelper(t *testing.T, spec infra.Spec, after time.Duration) time.Duratio
 	if after == 0 {
 		lines := bufio.NewScanner(out)
 		if !lines.Scan() || lines.Text() != "up" {
-			t.Fatalf("helper says %q, want up", lines.Text())
+			said := lines.Text()
+			for lines.Scan() { // the log of what did not start
+				said += "\n" + lines.Text()
+			}
+			t.Fatalf("helper says %q, want up", said)
 		}
 	} else {
 		time.Sleep(after)

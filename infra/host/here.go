@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 
 	"isukit/infra/host/cgroup"
 )
@@ -69,10 +70,14 @@ func UsedHere(groups map[string]int) (Used, error) {
 // Server ports are below the kernel's range for outgoing connections (32768 and up), so that a restarted server finds its port free.
 const firstPort, lastPort = 20000, 31999
 
-// FreePort returns a free TCP port of 127.0.0.1. Another process may take it first: start the server again with another one.
+// FreePort returns a free TCP port of 127.0.0.1, another one at each call. No other isukit gets it while this process lives, so that the server
+// it is for can take its time; another program may take it.
 func FreePort() (int, error) {
 	for range 200 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		if !reserve(port) {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
@@ -83,4 +88,21 @@ func FreePort() (int, error) {
 		return port, nil
 	}
 	return 0, errors.New("find a free port: 200 tries between 20000 and 31999 found none")
+}
+
+// reserved keeps the sockets that reserve ports: one that nobody holds would be closed.
+var reserved sync.Map
+
+// reserve keeps a port from other isukits in this network namespace until this process ends: the name of an abstract socket is taken once. Only
+// Linux has these.
+func reserve(port int) bool {
+	if runtime.GOOS != "linux" {
+		return true
+	}
+	l, err := net.Listen("unix", fmt.Sprintf("@isukit-port-%d", port))
+	if err != nil {
+		return false
+	}
+	reserved.Store(port, l)
+	return true
 }
