@@ -2,7 +2,7 @@
 GO ?= go
 # Packages that start servers share a few cores, but wait most of the time: four at a time, and four tests of each (of cmd/isukit
 # eight). Their results are not cached: the servers may change. make check vets.
-TESTFLAGS ?= -p 4 -parallel 4 -count 1 -timeout 40m -vet=off
+TESTFLAGS ?= -p 3 -parallel 4 -count 1 -timeout 40m -vet=off
 # The longest ones begin first: at the end nothing else would run while they wait. go test starts packages in this order.
 LONGEST = ./cmd/isukit ./app/fanouttest ./infra/tune ./app ./infra/host/ssh ./infra ./infra/host/machine ./infra/doctor ./bench/compare
 # app/fanout is a module of its own, so that others can import it without what isukit needs. ./... does not go into it; its path does.

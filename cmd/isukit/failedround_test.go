@@ -2,13 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -36,11 +34,6 @@ func TestMain(m *testing.M) {
 	os.Setenv("ISUKIT_PATIENCE", "2")
 	// The projects of tests are all new to the machine; TestForeignProject is about those that are not trusted.
 	os.Setenv("ISUKIT_YES", "1")
-	// Most of these tests wait for the clock's next second or for other programs: twice as many in parallel as in other packages.
-	flag.Parse()
-	if n, err := strconv.Atoi(flag.Lookup("test.parallel").Value.String()); err == nil {
-		_ = flag.Set("test.parallel", strconv.Itoa(2*n)) // it is a number
-	}
 	code := m.Run()
 	if binaries.dir != "" {
 		os.RemoveAll(binaries.dir)

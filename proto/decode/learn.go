@@ -264,7 +264,11 @@ func (l *Learner) conclude(method, path string) (request, response Guess) {
 		response = responses[0]
 	}
 	matched := together(request.Type, response.Type)
-	return settle(request, requests, matched), settle(response, responses, matched)
+	request, response = settle(request, requests, matched), settle(response, responses, matched)
+	if s := l.sides[sideKey{method, path, Request}]; matched == 0 && response.Type != "" && s != nil && s.bodies == s.empty && s.named == "" {
+		request.Sure = false // nothing but its name speaks for it, and the response is not called like it
+	}
+	return request, response
 }
 
 // partner is the response that is called like a request, for answers that are all empty.

@@ -12,7 +12,7 @@ import (
 )
 
 // Endings of names of types that say the direction.
-var directionEndings = [2][]string{Request: {"Request", "Req", "Input", "Params"}, Response: {"Response", "Resp", "Reply", "Result", "Output"}}
+var directionEndings = [2][]string{Request: {"Request", "Req", "Input", "Params", "Query", "Command", "Args"}, Response: {"Response", "Resp", "Reply", "Result", "Output"}}
 
 // withoutEnding is a type's name without its ending, and the Direction that the ending says, or -1.
 func withoutEnding(name string) (stem string, direction int) {

@@ -39,14 +39,14 @@ var fairProtos = map[string]string{
 	"fair/common.proto": `syntax = "proto3"; package fair.common; import "fair/things.proto";
 		message GetCurrentSessionResponse { fair.things.Kitchen kitchen = 1; fair.things.Cook cook = 2; fair.things.Fair fair = 4; string key = 6; }`,
 	"fair/registration.proto": `syntax = "proto3"; package fair.registration; import "fair/things.proto";
-		message GetRegistrationSessionResponse { fair.things.Kitchen kitchen = 1; int32 status = 2; string invite_url = 3; string token = 4; }
+		message GetRegistrationSessionQuery { int64 kitchen_id = 1; } message GetRegistrationSessionResponse { fair.things.Kitchen kitchen = 1; int32 status = 2; string invite_url = 3; string token = 4; }
 		message CreateKitchenRequest { string kitchen_name = 1; string name = 2; string email = 3; bool junior = 4; } message CreateKitchenResponse { int64 kitchen_id = 1; }
 		message JoinKitchenRequest { int64 kitchen_id = 1; string token = 2; string name = 3; bool junior = 4; } message JoinKitchenResponse {}
 		message UpdateRegistrationRequest { string kitchen_name = 1; string name = 2; string email = 3; bool junior = 4; } message UpdateRegistrationResponse {}
 		message DeleteRegistrationRequest {} message DeleteRegistrationResponse {}`,
 	"fair/cook.proto": `syntax = "proto3"; package fair.cook; import "fair/things.proto";
 		message EnqueueDishRequest { string table = 10; } message EnqueueDishResponse { fair.things.Dish dish = 1; }
-		message ListDishesResponse { repeated fair.things.Dish dishes = 1; } message GetDishQuery { int64 id = 1; } message GetDishResponse { fair.things.Dish dish = 1; }
+		message ListDishesRequest {} message ListDishesResponse { repeated fair.things.Dish dishes = 1; } message GetDishQuery { int64 id = 1; } message GetDishResponse { fair.things.Dish dish = 1; }
 		message ListQuestionsRequest {} message ListQuestionsResponse { repeated fair.things.Question questions = 1; }
 		message RequestQuestionRequest { string text = 1; } message RequestQuestionResponse { fair.things.Question question = 1; }
 		message DashboardResponse { fair.things.Board board = 1; }
