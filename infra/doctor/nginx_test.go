@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
+	"isukit/infra/infratest/wait"
 )
 
 // TestProxyCache asks a real nginx with real caches twice for everything: what it keeps must be what the check is silent about.
@@ -170,6 +172,11 @@ func TestChecksum(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	net := strings.TrimSpace(run(t, n.s1, "readlink", "/proc/self/ns/net"))
+	wait.For(t, "the service to be in its host", func() bool { // it is started by a shell that enters it
+		in, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", st.PID))
+		return err == nil && in == net
+	})
 	attach := func(replaces bool) {
 		t.Helper()
 		run := exec.Command("nsenter", "--target", fmt.Sprint(st.PID), "--net", "--", "tc", "filter", "add", "dev", "eth0", "egress", "bpf", "da", "pinned", rewritesHeader(t, replaces))
