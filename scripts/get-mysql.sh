@@ -16,21 +16,9 @@ set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 engine=${1:-mysql}
-dir=${2:-$root/.local/$engine}
-
-say() { printf 'get-mysql: %s\n' "$*" >&2; }
-fail() {
-	say "error: $1"
-	say "hint: $2"
-	exit 1
-}
-
-as_root() {
-	if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-# release prints a field of the system's description, e.g. ID or VERSION_CODENAME.
-release() { sed -n "s/^$1=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" /etc/os-release 2>/dev/null; }
+dir=${2:-$root/.local/$engine} name=get-mysql
+# shellcheck source=scripts/fetch.sh
+. "$root/scripts/fetch.sh"
 
 # installed tells whether the system's own packages have the server. mysqld is MariaDB's on some.
 installed() {
@@ -51,21 +39,7 @@ run() (
 
 version() { run "$1" "$server" --no-defaults --version 2>/dev/null | sed -n 's/.* Ver \([^ ]*\).*/\1/p'; }
 
-# mirror prints the address from which apt on this machine takes the vendor $1 (not its security updates).
-mirror() {
-	if [ -n "${ISUKIT_MIRROR:-}" ]; then
-		echo "$ISUKIT_MIRROR"
-		return
-	fi
-	# shellcheck disable=SC2016 # apt's own variables
-	apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-		sed -n "s/^$1 //p" | head -n 1
-}
-
-case $(release ID) in
-ubuntu) vendor=Ubuntu components=main,universe ;;
-*) vendor=Debian components=main ;;
-esac
+vendor
 case $engine in
 mysql)
 	server=usr/sbin/mysqld packages=mysql-server-core,mysql-client-core suite=sid
@@ -81,42 +55,15 @@ mariadb)
 	;;
 esac
 
-if [ -x "$dir/$server" ]; then
+ready() { [ -x "$dir/$server" ]; }
+if ready; then
 	exit 0
 fi
 if [ $# -lt 2 ] && installed; then
 	exit 0
 fi
 
-command -v debootstrap >/dev/null 2>&1 || sh "$root/scripts/setup.sh" debootstrap ||
-	fail 'debootstrap is missing' 'install it and run this again'
-from=$(mirror "$vendor")
-[ -n "$from" ] || fail "apt on this machine has no $vendor mirror" \
-	"name one: ISUKIT_MIRROR=URL sh scripts/get-mysql.sh $engine"
-[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
-	fail 'debootstrap needs root, but sudo was not found' "as root: sh scripts/get-mysql.sh $engine"
-
-# A second one waits for the first.
-mkdir -p "$(dirname "$dir")"
-exec 9>"$dir.lock"
-if command -v flock >/dev/null 2>&1; then flock 9; fi
-if [ -x "$dir/$server" ]; then
-	exit 0
-fi
-
-work=$dir.new
-cleanup() { [ ! -e "$work" ] || as_root rm -rf --one-file-system "$work"; }
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-cleanup
-
-say "a minimal $vendor $suite with $packages in $dir (about a minute, up to 600 MB)"
-as_root debootstrap --variant=minbase --components="$components" --include="$packages" "$suite" "$work" "$from" \
-	>"$dir.log" 2>&1 9>&- || {
-	tail -n 5 "$dir.log" >&2
-	fail "debootstrap failed; all it said is in $dir.log" "check that the mirror has $vendor $suite"
-}
+bootstrap "$suite" "$packages" "a minimal $vendor $suite with $packages in $dir (about a minute, up to 600 MB)"
 as_root rm -rf "$work/var/cache/apt" "$work/var/lib/apt/lists" "$work/usr/share/doc" "$work/usr/share/man" \
 	"$work/usr/share/locale" "$work/dev"
 as_root chown -R "$(id -u):$(id -g)" "$work"

@@ -13,20 +13,11 @@ set -eu
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-dir=${1:-$root/.local/vm}
+dir=${1:-$root/.local/vm} name=get-vm
+# shellcheck source=scripts/fetch.sh
+. "$root/scripts/fetch.sh"
 tree=$root/.local/hosts
 address=10.77.0.21
-
-say() { printf 'get-vm: %s\n' "$*" >&2; }
-fail() {
-	say "error: $1"
-	say "hint: $2"
-	exit 1
-}
-
-as_root() {
-	if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
-}
 
 # unpack unpacks packages of apt's into a directory.
 unpack() {
@@ -56,18 +47,8 @@ command -v mke2fs >/dev/null || fail 'mke2fs is missing' 'apt-get install e2fspr
 kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p')
 [ -n "$kernel" ] || fail 'apt on this machine has no kernel for virtual machines' 'use Debian, and apt-get update'
 
-mkdir -p "$(dirname "$dir")"
-exec 9>"$dir.lock"
-if command -v flock >/dev/null 2>&1; then flock 9; fi
-if ready; then
-	exit 0
-fi
-new=$dir.new
-cleanup() { [ ! -e "$new" ] || as_root rm -rf --one-file-system "$new"; }
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-cleanup
+once
+new=$work
 mkdir -p "$new"
 : >"$dir.log"
 

@@ -47,7 +47,7 @@ func (c Config) dsnFaults() []error {
 			continue
 		}
 		if c.Observer {
-			continue // it contains only isukit's statements
+			continue // an observer sends only statements of its own
 		}
 		for _, d := range dsnDiff(first, cfg) {
 			faults = append(faults, fmt.Errorf("config: the DSNs of replicas %q and %q differ in %s; give both the same", firstName, r.Name, d))

@@ -184,7 +184,7 @@ func (h *hostPlan) start(ctx context.Context, v unitPlan) (did bool, err error) 
 // stop stops units.
 func (h *hostPlan) stop(ctx context.Context, units []string) error {
 	units = slices.DeleteFunc(units, func(name string) bool { // made ones that do not run went with their files
-		return !h.node.units[name].active && strings.HasPrefix(name, "made-") && slices.ContainsFunc(h.files, func(f fileWas) bool { return f.Path == unitDirs[0]+name && f.Wrote == nil })
+		return !h.node.units[name].active && slices.ContainsFunc(h.files, func(f fileWas) bool { return f.Path == unitDirs[0]+name && f.Wrote == nil })
 	})
 	if len(units) == 0 {
 		return nil

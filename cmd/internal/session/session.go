@@ -236,9 +236,10 @@ func Decided(o compare.Options) func(a, b compare.Side) (bool, string) {
 			return false, err.Error()
 		}
 		m := c.Metrics[0]
-		for _, other := range c.Metrics {
-			if name, _, _ := strings.Cut(strings.Join(o.Metrics, ":"), ":"); other.Name == name {
-				m = other
+		if len(o.Metrics) > 0 {
+			name, _, _ := strings.Cut(o.Metrics[0], ":")
+			if n := slices.IndexFunc(c.Metrics, func(m compare.Metric) bool { return m.Name == name }); n >= 0 {
+				m = c.Metrics[n]
 			}
 		}
 		how := fmt.Sprintf("%s %+.1f %%, %s", m.Name, 100*(m.Ratio-1), m.Verdict)
