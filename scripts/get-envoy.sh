@@ -7,7 +7,7 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${1:-$root/.local/envoy} name=get-envoy
-# shellcheck source=scripts/fetch.sh
+# shellcheck source-path=SCRIPTDIR source=fetch.sh
 . "$root/scripts/fetch.sh"
 
 ready() { [ -x "$dir/bin/envoy" ]; }

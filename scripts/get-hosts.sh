@@ -10,7 +10,7 @@ set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${1:-$root/.local/hosts} name=get-hosts
-# shellcheck source=scripts/fetch.sh
+# shellcheck source-path=SCRIPTDIR source=fetch.sh
 . "$root/scripts/fetch.sh"
 account=isucon # has sudo, as on the servers of a contest
 packages=systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,iputils-ping,netbase,procps,psmisc,kmod,ca-certificates,tcpdump

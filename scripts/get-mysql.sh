@@ -17,7 +17,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 engine=${1:-mysql}
 dir=${2:-$root/.local/$engine} name=get-mysql
-# shellcheck source=scripts/fetch.sh
+# shellcheck source-path=SCRIPTDIR source=fetch.sh
 . "$root/scripts/fetch.sh"
 
 # installed tells whether the system's own packages have the server. mysqld is MariaDB's on some.

@@ -14,7 +14,7 @@ set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 dir=${1:-$root/.local/vm} name=get-vm
-# shellcheck source=scripts/fetch.sh
+# shellcheck source-path=SCRIPTDIR source=fetch.sh
 . "$root/scripts/fetch.sh"
 tree=$root/.local/hosts
 address=10.77.0.21

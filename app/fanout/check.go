@@ -233,7 +233,7 @@ func memberNames(members []*member) string {
 type mender struct {
 	p       *group
 	members []*member
-	verb    string                               // of lockedRange.mend
+	verb    string                               // INSERT or REPLACE, with which rows are repaired
 	right   func(l *lockedRange, key string) int // index of a replica whose row is correct, or -1
 	done    map[string]*Mended                   // by table and replica
 	left    []Difference
