@@ -311,7 +311,7 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 				},
 				"move": func(n ast.Node) {
 					if m.Move = r.Text(n, "move"); !slices.Contains([]string{MoveInitialize, MoveSchema, MoveDump}, m.Move) {
-						r.Fault(n, "move %q: want initialize, schema or dump", m.Move)
+						r.Fault(n, "move %q: want initialize (the app fills its tables), schema (a file is loaded) or dump (everything is copied, row by row; isukit copies no data directories)", m.Move)
 					}
 				},
 			})

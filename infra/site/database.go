@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"isukit/infra/engine"
 	"isukit/infra/engine/mysql"
 	"isukit/infra/host"
@@ -169,8 +171,10 @@ func (s *Site) fill(ctx context.Context, h *hostPlan, m move) error {
 		if err := loads(m.from.bases[o.Name].product, d.product); err != nil {
 			return err
 		}
-		if ok, err := s.equal(ctx, m.from, h.node, o); err != nil || ok {
-			return err
+		if d.schema {
+			if other, err := s.differ(ctx, m.from, h.node, o); err != nil || len(other) == 0 {
+				return err
+			}
 		}
 	}
 	if was := h.rec.data(o.Name); slices.Contains(h.rec.Homes, o.Name) {
@@ -201,13 +205,17 @@ func (s *Site) fill(ctx context.Context, h *hostPlan, m move) error {
 	switch {
 	case m.from != nil:
 		s.say("copy %s from %s to %s", o.MySQL.Schema, m.from.name, h.node.name)
-		dump, load := host.Command{Argv: m.from.bases[o.Name].dump(o), Dir: "/"}, host.Command{Argv: d.client, Dir: "/"}
+		dump, load := host.Command{Argv: m.from.bases[o.Name].dump(o), Dir: "/"}, host.Command{Argv: d.load(), Dir: "/"}
 		if err := host.Carry(ctx, m.from.at, dump, h.at, load); err != nil {
 			return fmt.Errorf("copy %s: %w", o.MySQL.Schema, err)
 		}
-		ok, err := s.equal(ctx, m.from, h.node, o)
-		if err == nil && !ok {
-			err = fmt.Errorf("the copy of %s on %s has other rows than %s", o.MySQL.Schema, h.node.name, m.from.name)
+		other, err := s.differ(ctx, m.from, h.node, o)
+		if m.from.bases[o.Name].product != d.product {
+			other = slices.DeleteFunc(other, func(name string) bool { return name == "definitions" })
+		}
+		if err == nil && len(other) > 0 {
+			err = fmt.Errorf("the copy of %s on %s is not what %s has: %s differ; a dump rounds values of type FLOAT to six digits: make them DOUBLE, or let the app or a file fill %[1]s",
+				o.MySQL.Schema, h.node.name, m.from.name, strings.Join(other, ", "))
 		}
 		if err != nil {
 			return err
@@ -248,8 +256,8 @@ func (s *Site) keep(ctx context.Context, p *Plan, h *hostPlan, o project.Role) e
 		return nil
 	}
 	for _, to := range p.hosts {
-		if to != h && to.rec != nil && slices.Contains(to.rec.Homes, o.Name) && to.bases[o.Name] != nil {
-			if ok, err := s.equal(ctx, h.node, to.node, o); err != nil || ok {
+		if to != h && to.rec != nil && slices.Contains(to.rec.Homes, o.Name) && to.bases[o.Name] != nil && to.bases[o.Name].schema {
+			if other, err := s.differ(ctx, h.node, to.node, o); err != nil || len(other) == 0 {
 				return err
 			}
 		}
@@ -272,12 +280,18 @@ func (s *Site) giveBack(ctx context.Context, p *Plan, h *hostPlan, was dataWas) 
 	}
 	if was.Existed {
 		s.say("give %s of %s back", was.Schema, h.node.name)
-		_, err := h.run(ctx, nil, append([]string{"sh", "-c", `in=$1; shift; exec "$@" <"$in"`, "sh", was.Saved}, d.client...)...)
+		_, err := h.run(ctx, nil, append([]string{"sh", "-c", `in=$1; shift; exec "$@" <"$in"`, "sh", was.Saved}, d.load()...)...)
 		return err
 	}
 	_, err := h.sql(ctx, d, "DROP DATABASE IF EXISTS `"+was.Schema+"`")
 	return err
 }
+
+// packets are what a client takes in one piece: a row is one.
+const packets = "--max-allowed-packet=1G"
+
+// load is the command that takes a dump.
+func (d *database) load() []string { return append(slices.Clone(d.client), packets) }
 
 // dump is the command that prints a schema, with what drops and makes it.
 func (d *database) dump(o project.Role) []string {
@@ -286,36 +300,48 @@ func (d *database) dump(o project.Role) []string {
 	if i >= 0 {
 		argv[i] = path.Join(path.Dir(argv[i]), map[string]string{"mysql": "mysqldump", "mariadb": "mariadb-dump"}[path.Base(argv[i])])
 	}
-	argv = append(argv, "--single-transaction", "--quick", "--routines", "--triggers", "--events", "--hex-blob", "--add-drop-database", "--databases", o.MySQL.Schema)
+	argv = append(argv, "--single-transaction", "--quick", "--routines", "--triggers", "--events", "--hex-blob", "--default-character-set=utf8mb4", packets, "--add-drop-database", "--databases", o.MySQL.Schema)
 	if d.product.Name == "mysql" {
 		argv = append(argv, "--set-gtid-purged=OFF", "--no-tablespaces")
 	}
 	return argv
 }
 
-// equal tells whether two databases have the same rows in the tables of a schema.
-func (s *Site) equal(ctx context.Context, a, b *node, o project.Role) (bool, error) {
-	var sums [2]string
+// checksums print the one of each table of a schema, and its name.
+const checksums = "SET SESSION group_concat_max_len = 1 << 30; SELECT COALESCE(CONCAT('CHECKSUM TABLE ', GROUP_CONCAT('`', REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '`' ORDER BY table_name)), 'DO 0') INTO @checksums " +
+	"FROM information_schema.tables WHERE table_type NOT LIKE '%VIEW' AND table_schema="
+
+// differ are the tables of a schema whose rows differ on two hosts; and "definitions", if those of anything that it has do. Definitions are
+// compared by what is dumped of them, which servers of two versions print in two ways: they always differ.
+func (s *Site) differ(ctx context.Context, a, b *node, o project.Role) ([]string, error) {
+	var g errgroup.Group
+	var seen [2][]string
 	for i, n := range []*node{a, b} {
-		names, err := n.sql(ctx, n.bases[o.Name], "SELECT table_name FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema="+mysql.Quote(o.MySQL.Schema)+" ORDER BY 1")
-		if err != nil {
-			return false, err
-		}
-		var tables []string
-		for _, name := range names {
-			if name != "" {
-				tables = append(tables, "`"+o.MySQL.Schema+"`.`"+name+"`")
+		g.Go(func() error {
+			d := n.bases[o.Name]
+			lines, err := n.sql(ctx, d, checksums+mysql.Quote(o.MySQL.Schema)+"; PREPARE checksums FROM @checksums; EXECUTE checksums")
+			if err != nil {
+				return fmt.Errorf("checksums of %s: %w", o.MySQL.Schema, err)
+			}
+			const script = `all=$("$@" --no-data --skip-comments --skip-dump-date) && printf %s "$all" | sha256sum`
+			sum, err := n.run(ctx, nil, append([]string{"sh", "-c", script, "sh"}, d.dump(o)...)...)
+			if err != nil {
+				return fmt.Errorf("definitions of %s: %w", o.MySQL.Schema, err)
+			}
+			seen[i] = append(lines, "definitions\t"+d.product.String()+sum)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var list []string
+	for i, lines := range seen {
+		for _, line := range lines {
+			if name, _, _ := strings.Cut(line, "\t"); !slices.Contains(seen[1-i], line) && !slices.Contains(list, name) {
+				list = append(list, name)
 			}
 		}
-		if len(tables) == 0 {
-			sums[i] = "none " + n.name
-			continue
-		}
-		lines, err := n.sql(ctx, n.bases[o.Name], "CHECKSUM TABLE "+strings.Join(tables, ", "))
-		if err != nil {
-			return false, fmt.Errorf("checksums of %s: %w", o.MySQL.Schema, err)
-		}
-		sums[i] = strings.Join(lines, "\n")
 	}
-	return sums[0] == sums[1], nil
+	return list, nil
 }

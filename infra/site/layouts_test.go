@@ -141,13 +141,19 @@ func TestPlanRefuses(t *testing.T) {
 	nodes[1].free = 1 << 30
 	nodes[1].bases["db"].product = engine.Product{Name: "mysql", Version: engine.Version{5, 7, 44}}
 	nodes[2].units["isu-ruby.service"] = unit{}
+	nodes[0].bases["db"].accounts, nodes[0].bases["db"].definers = []string{"owner@%", "isuconp@localhost"}, []string{"owner@%", "gone@%", "owner@%", "isuconp@localhost"}
+	nodes[1].bases["db"].accounts = []string{"isuconp@localhost"}
 	_, err := (&planner{site: &Site{Project: p}, nodes: nodes, to: &p.Topologies[1]}).plan()
 	for _, want := range []string{
 		"host s2: isuconp has 600 MiB, and its copy takes up to 1800; the disk has 1024 MiB free", "mysql 5.7.44 cannot be trusted to load what mysql 8.0.41 dumps",
 		"host s3: unit isu-ruby.service not found", "it does not assign ISUCONP_DB_HOST", "no password found for isuconp",
+		"host s2: views, routines, triggers or events of isuconp run as owner@% (their definer), and this server lacks that account",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
+	}
+	if strings.Contains(err.Error(), "gone@%") || strings.Contains(err.Error(), "run as isuconp@localhost") {
+		t.Errorf("it also names accounts that the source lacks, or that are made:\n%v", err)
 	}
 }

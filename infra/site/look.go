@@ -54,6 +54,8 @@ type database struct {
 	schema  bool            // it is there
 	tables  int
 	bytes   int64
+	// All accounts, and those that the schema's views, routines, triggers and events run as, as USER@HOST.
+	accounts, definers []string
 }
 
 // unitDirs are where a unit's file is looked for.
@@ -244,15 +246,25 @@ for client; do
 done
 exit 1`
 
+// askStatements read the state of a database, for a SCHEMA and a USER.
+const askStatements = `SELECT VERSION(); SELECT @@bind_address;
+SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema=SCHEMA;
+SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema=SCHEMA;
+SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name=SCHEMA;
+SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')=SCHEMA)+(Select_priv='Y') FROM mysql.user u WHERE User=USER;
+SELECT CONCAT('account ', User, '@', Host) FROM mysql.user;
+SELECT CONCAT('definer ', definer) FROM information_schema.views WHERE table_schema=SCHEMA;
+SELECT CONCAT('definer ', definer) FROM information_schema.routines WHERE routine_schema=SCHEMA;
+SELECT CONCAT('definer ', definer) FROM information_schema.triggers WHERE trigger_schema=SCHEMA;
+SELECT CONCAT('definer ', definer) FROM information_schema.events WHERE event_schema=SCHEMA`
+
 // ask reads the state of a database; nil if it does not answer root.
 func (n *node) ask(ctx context.Context, o project.Role) (*database, error) {
 	tries := clients
 	if o.MySQL.Client != "" {
 		tries = []string{strings.TrimPrefix(o.MySQL.Client, "sudo ")}
 	}
-	statements := "SELECT VERSION(); SELECT @@bind_address; SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema=" + mysql.Quote(o.MySQL.Schema) +
-		"; SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema=" + mysql.Quote(o.MySQL.Schema) + "; SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name=" + mysql.Quote(o.MySQL.Schema) +
-		"; SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')=" + mysql.Quote(o.MySQL.Schema) + ")+(Select_priv='Y') FROM mysql.user u WHERE User=" + mysql.Quote(o.MySQL.User)
+	statements := strings.NewReplacer("SCHEMA", mysql.Quote(o.MySQL.Schema), "USER", mysql.Quote(o.MySQL.User)).Replace(askStatements)
 	out, err := n.run(ctx, []byte(statements), append([]string{"sh", "-c", clientScript, "sh"}, tries...)...)
 	if err != nil {
 		return nil, &host.Fault{Host: n.name, Err: fmt.Errorf("the database of role %s does not let root in: %w", o.Name, err), Hint: "name a command that takes SQL as root under mysql of the role, such as client: mysql --defaults-file=/root/.my.cnf"}
@@ -275,8 +287,14 @@ func (n *node) ask(ctx context.Context, o project.Role) (*database, error) {
 	d.tables, _ = strconv.Atoi(rows[3])
 	d.schema, d.users = rows[4] == "1", map[string]bool{}
 	for _, row := range rows[5:] {
-		from, granted, _ := strings.Cut(row, "\t")
-		d.users[from] = granted != "0"
+		if name, ok := strings.CutPrefix(row, "account "); ok {
+			d.accounts = append(d.accounts, name)
+		} else if name, ok := strings.CutPrefix(row, "definer "); ok {
+			d.definers = append(d.definers, name)
+		} else {
+			from, granted, _ := strings.Cut(row, "\t")
+			d.users[from] = granted != "0"
+		}
 	}
 	return d, nil
 }

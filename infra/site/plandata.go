@@ -179,6 +179,12 @@ func (p *planner) copy(h *hostPlan, o project.Role, source *node) {
 		if err := loads(from.product, d.product); err != nil {
 			p.fault(h.node, "%w", err)
 		}
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(from.definers))) {
+			made := slices.ContainsFunc(h.users, func(u userWas) bool { return u.User+"@"+u.Host == name })
+			if p.to != nil && !made && slices.Contains(from.accounts, name) && !slices.Contains(d.accounts, name) {
+				p.fault(h.node, "views, routines, triggers or events of %s run as %s (their definer), and this server lacks that account; create it first", o.MySQL.Schema, name)
+			}
+		}
 	}
 	need := from.bytes * 2
 	if d != nil && h.rec.data(o.Name) == nil && p.to != nil {
