@@ -19,12 +19,12 @@ const maxSettings = 100
 // direct runs one statement on one replica, with a commit of its own: all that is needed while there is only one.
 func (c *conn) direct(ctx context.Context, m *member, q call, rows bool) (answer, error) {
 	pt := &part{m: m}
-	a, err := pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
+	a, err := pt.run(ctx, c, q, "", noPins, rows)
 	if errors.Is(err, driver.ErrBadConn) && ctx.Err() == nil && c.p.cfg.Mode == ModeSingle {
 		// The driver's word is taken as database/sql takes it: nothing was sent, an idle link was stale.
 		c.drop(m)
 		pt = &part{m: m}
-		a, err = pt.run(ctx, c, q, "", pins{lastID: -1}, rows)
+		a, err = pt.run(ctx, c, q, "", noPins, rows)
 	}
 	if err != nil && outcomeOf(err) == lost && !unsent(err) {
 		pt.leave(c, err)
@@ -142,7 +142,7 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (a answer, err err
 		return a, ErrNoReplica
 	}
 	long := context.WithoutCancel(ctx)
-	with := pins{lastID: -1}
+	with := noPins
 	if q.v.Is(sqltext.PinClock) {
 		with.clock = time.Now()
 	}
@@ -151,8 +151,7 @@ func (p *group) execDDL(ctx context.Context, c *conn, q call) (a answer, err err
 		if err != nil {
 			return answer{}, err
 		}
-		prefix := l.plain() + with.text()
-		l.pinned = l.pinned || !with.clock.IsZero()
+		prefix := l.plain() + l.pin(with)
 		defer l.watch(ctx, prefix != "")()
 		a, err := l.answerTo(long, prefix, q, false)
 		l.answered(err)

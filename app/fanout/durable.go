@@ -45,7 +45,7 @@ func (t *orderedTxn) runPart(ctx context.Context, pt *part, q call, with pins, r
 	a, err := pt.run(ctx, t.c, q, begin, with, false)
 	pt.prepared = err == nil || outcomeOf(err) == lost // perhaps
 	if err == nil {
-		pt.l.pinned, pt.pinned = false, false
+		pt.l.pinned = false
 	}
 	return a, err
 }
@@ -110,7 +110,7 @@ func (t *orderedTxn) prepareOthers() error {
 func (pt *part) prepare() error {
 	id := "'" + pt.xid + "'"
 	text := "XA END " + id + "; XA PREPARE " + id
-	if pt.pinned {
+	if pt.l.pinned {
 		text = unpin + "; " + text
 	}
 	_, err := pt.l.exec.ExecContext(pt.l.begin(), text, nil)
@@ -118,7 +118,7 @@ func (pt *part) prepare() error {
 	// A branch whose answer was lost may be prepared: it is then an orphan.
 	pt.prepared = err == nil || outcomeOf(err) == lost
 	if err == nil {
-		pt.l.pinned, pt.pinned = false, false
+		pt.l.pinned = false
 	}
 	return err
 }

@@ -79,7 +79,7 @@ func (t *orderedTxn) decideOn(ctx context.Context, pt *part, q call, with pins, 
 	var me *mysql.MySQLError
 	switch {
 	case err == nil:
-		pt.l.pinned, pt.pinned = false, false
+		pt.l.pinned = false
 	case errors.As(err, &me) && me.Number == errNull && strings.Contains(me.Message, "verdict"):
 		err = fmt.Errorf("%w, which changed %d: %w", errRows, first.affected, err)
 	case errors.As(err, &me) && me.Number == errDuplicate && strings.Contains(me.Message, t.xid):

@@ -74,7 +74,7 @@ func (c *conn) guarded(ctx context.Context, q call) (*rowSets, error) {
 		return nil, ErrNoReplica
 	}
 	pt := &part{m: v.writers[0]}
-	a, err := pt.run(ctx, c, q, "START TRANSACTION READ ONLY; ", pins{lastID: -1}, true)
+	a, err := pt.run(ctx, c, q, "START TRANSACTION READ ONLY; ", noPins, true)
 	if err != nil {
 		_ = pt.end(c, "ROLLBACK")
 		if numberOfError(err) == errReadOnly {

@@ -116,7 +116,7 @@ func (k *keyed) together(ctx context.Context, c *conn, q call, rows bool) (answe
 		return answer{}, err
 	}
 	defer t.finish()
-	with := pins{lastID: -1}
+	with := noPins
 	if q.v.Is(sqltext.PinClock) {
 		with.clock = time.Now()
 	}

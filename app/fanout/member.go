@@ -101,6 +101,7 @@ type link struct {
 	query  driver.QueryerContext
 	thread int64 // the server's id of this connection, for KILL
 	pinned bool  // the session's clock stands still
+	unpins bool  // the packet that is being answered lets it run
 
 	commits, wanted commits // what ends a transaction in the session now, and after the packet that is being answered
 	row             int     // transactions since anything else was run

@@ -227,7 +227,7 @@ func (t *orderedTxn) exec(ctx context.Context, q call) (driver.Result, error) {
 		return t.run(ctx, q, q.st.Form.Returns())
 	}
 	first := t.live()[0]
-	a, err := first.run(ctx, t.c, q, t.begun, pins{lastID: -1}, false)
+	a, err := first.run(ctx, t.c, q, t.begun, noPins, false)
 	if err != nil {
 		return a, t.firstFailed(ctx, first, err)
 	}
@@ -290,7 +290,7 @@ func (t *orderedTxn) execute(ctx context.Context, q call, rows bool) (answer, er
 // runOnFirst executes a write on the first replica and says with which pins the others must.
 func (t *orderedTxn) runOnFirst(ctx context.Context, q call, rows bool) (answer, pins, error) {
 	p := t.c.p
-	with := pins{lastID: -1}
+	with := noPins
 	parts := t.live()
 	if q.v.Is(sqltext.PinClock) {
 		with.clock = time.Now()
@@ -408,9 +408,7 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 	if !first.began {
 		prefix = l.opening(t.begun)
 	}
-	if l.pinned {
-		prefix += unpin + "; "
-	}
+	prefix += l.pin(noPins)
 	rows, err := l.runQuery(ctx, prefix, q)
 	l.answered(err)
 	if errors.Is(err, driver.ErrSkip) {
@@ -420,7 +418,6 @@ func (t *orderedTxn) stream(ctx context.Context, q call) (driver.Rows, error) {
 	if err != nil {
 		return nil, t.firstFailed(ctx, first, err)
 	}
-	l.pinned = false
 	t.c.last = l
 	if !q.st.Locks && t.level != sql.LevelSerializable {
 		return rows, nil

@@ -99,10 +99,9 @@ func (pt *part) runToCommit(ctx context.Context, c *conn, q call, begin string, 
 	tail := "; COMMIT"
 	if !with.clock.IsZero() {
 		tail = "; " + unpin + tail
-		pt.l.pinned, pt.pinned = true, true
 	}
 	q.text += unlessAffected + strconv.FormatInt(affected, 10) + ",1,1000))" + tail
-	rows, err := pt.l.runQuery(pt.l.begin(), pt.l.opening(begin)+with.text(), q)
+	rows, err := pt.l.runQuery(pt.l.begin(), pt.l.opening(begin)+pt.l.pin(with), q)
 	pt.l.answered(err)
 	if err == nil {
 		var one [1]driver.Value
@@ -132,7 +131,7 @@ func (pt *part) committed(rows driver.Rows) error {
 		_ = rows.Close()
 		return err
 	}
-	pt.l.pinned, pt.pinned = false, false
+	pt.l.pinned = false
 	return rows.Close()
 }
 

@@ -31,11 +31,10 @@ func (a answer) same(b answer) bool {
 
 // part is one replica's share of a transaction.
 type part struct {
-	m      *member
-	l      *link
-	began  bool
-	gone   error // why it takes no part any more; nil while it does
-	pinned bool  // the session's clock was stopped in this transaction
+	m     *member
+	l     *link
+	began bool
+	gone  error // why it takes no part any more; nil while it does
 
 	xid      string // of the part's branch in ModeDurable, or empty
 	prepared bool   // the branch is prepared: its fate is not the session's any more
@@ -47,6 +46,8 @@ type pins struct {
 	insertID int64     // 0: not pinned
 	lastID   int64     // -1: not pinned
 }
+
+var noPins = pins{lastID: -1}
 
 // text is the SET statement for p, or nothing.
 func (p pins) text() string {
@@ -86,17 +87,15 @@ func (pt *part) run(ctx context.Context, c *conn, q call, begin string, with pin
 	if err := pt.dial(ctx, c); err != nil {
 		return answer{}, err
 	}
-	prefix := with.text()
+	prefix := ""
 	switch {
 	case pt.began:
 	case begin == "":
-		prefix = pt.l.plain() + prefix
+		prefix = pt.l.plain()
 	default:
-		prefix = pt.l.opening(begin) + prefix
+		prefix = pt.l.opening(begin)
 	}
-	if !with.clock.IsZero() {
-		pt.l.pinned, pt.pinned = true, true
-	}
+	prefix += pt.l.pin(with)
 	unwatch := pt.l.watch(ctx, prefix != "" || q.after > 0)
 	a, err := pt.l.answerTo(pt.l.begin(), prefix, q, rows)
 	pt.l.answered(err)
@@ -201,7 +200,7 @@ func (pt *part) end(c *conn, text string) error {
 		}
 		text = "XA " + text + " '" + pt.xid + "'"
 	}
-	if pt.pinned && !pt.prepared {
+	if pt.l.pinned && !pt.prepared {
 		text = unpin + "; " + text // in this order, an error means that the transaction did not end
 	}
 	_, err := pt.l.exec.ExecContext(pt.l.begin(), text, nil)

@@ -133,13 +133,12 @@ func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, erro
 	l.writes.Store(false)
 	l.busy.Store(c.p.now())
 	defer l.end()
-	if text := l.settle(); text != "" {
+	if text := l.plain() + l.pin(noPins); text != "" {
 		_, err := l.exec.ExecContext(ctx, text, nil)
 		l.answered(err)
 		if err != nil {
 			return nil, err
 		}
-		l.pinned = false
 	}
 	if c.p.cfg.Reads == LeastBusy {
 		m.reading.Add(1)
@@ -181,7 +180,8 @@ func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
 		tried |= 1 << m.index
 		l, err := c.link(ctx, m)
 		if err == nil {
-			_, err = l.exec.ExecContext(ctx, begin, nil)
+			_, err = l.exec.ExecContext(ctx, l.pin(noPins)+begin, nil)
+			l.answered(err)
 		}
 		if err == nil {
 			return &flatTxn{c: c, members: []*member{m}, reads: true}, nil

@@ -90,7 +90,7 @@ func (t *orderedTxn) refuse(reason string) error {
 // ask sends a query to the first replica, in the transaction.
 func (t *orderedTxn) ask(ctx context.Context, text string, args []driver.NamedValue) (*rowSets, error) {
 	first := t.live()[0]
-	a, err := first.run(ctx, t.c, call{text: text, args: args}, t.begun, pins{lastID: -1}, true)
+	a, err := first.run(ctx, t.c, call{text: text, args: args}, t.begun, noPins, true)
 	if err != nil {
 		return nil, t.firstFailed(ctx, first, err)
 	}
@@ -402,7 +402,7 @@ func (t *orderedTxn) firstNew(ctx context.Context, q call, a answer) (int64, err
 		list[i] = strconv.FormatUint(uint64(id), 10)
 	}
 	ask := call{text: "SELECT " + name + " FROM " + table + " WHERE " + name + " IN (" + strings.Join(list, ",") + ") LOCK IN SHARE MODE"}
-	b, err := other.run(ctx, t.c, ask, "", pins{lastID: -1}, true)
+	b, err := other.run(ctx, t.c, ask, "", noPins, true)
 	if err != nil {
 		if jerr := t.judge(ctx, q, a, []verdict{{other, answer{}, err}}); jerr != nil {
 			return 0, jerr

@@ -56,21 +56,28 @@ func (l *link) plain() string {
 	return manualOff
 }
 
-// answered notes how the packet ended that what opening or plain gave was in.
+// pin sets what with says for the next statement. A clock that was stopped for another one runs again, whatever that was part of: a session
+// is never taken to have the time of day because a transaction has ended.
+func (l *link) pin(with pins) string {
+	text := with.text()
+	switch {
+	case !with.clock.IsZero():
+		l.pinned = true
+	case l.pinned:
+		l.unpins, text = true, unpin+"; "+text
+	}
+	return text
+}
+
+// answered notes how the packet ended that what opening, plain or pin gave was in.
 func (l *link) answered(err error) {
 	if err == nil && l.wanted != unknown {
 		l.commits = l.wanted
 	}
-	l.wanted = unknown
-}
-
-// settle is plain, and the clock's running: what a read needs.
-func (l *link) settle() string {
-	text := l.plain()
-	if l.pinned {
-		text += unpin + "; "
+	if err == nil && l.unpins {
+		l.pinned = false
 	}
-	return text
+	l.wanted, l.unpins = unknown, false
 }
 
 // adminSession is for the pool's own connections: what they compare and copy is what is stored. A TIMESTAMP is a moment, and a session's zone
