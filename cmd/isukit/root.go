@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"isukit/cmd/internal/ui"
+	"isukit/infra/host"
 )
 
 // run is the whole program without the process around it: it returns the exit code.
@@ -18,7 +19,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	s.out, s.err = ui.NewOutput(s.out), ui.NewOutput(s.err)
 	root := newRootCmd(s)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := root.ExecuteContext(host.Announced(ctx, func(text string) { fmt.Fprintln(s.err, "isukit: "+text) }))
 	if cmd, _, findErr := root.Find(args); findErr != nil && cmd == root {
 		var name string
 		_, _ = fmt.Sscanf(findErr.Error(), "unknown command %q", &name)

@@ -185,14 +185,14 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 	t.Parallel()
 	infratest.Real(t)
 	s := newSSHSite(t)
-	must := func(args ...string) {
+	must := func(t *testing.T, args ...string) {
 		t.Helper()
 		if res := s.on(t, "generator", append([]string{s.program}, args...)...); res.Code != ui.ExitOK {
 			t.Fatalf("isukit %s: exit code %d: %s%s", strings.Join(args, " "), res.Code, res.Stdout, res.Stderr)
 		}
 	}
 	apply := []string{"topology", "apply", s.file("two"), "--driver", "ssh", "-q"}
-	must(apply...)
+	must(t, apply...)
 	random := drawn(t)
 	final := []string{"final", "-q", "--project", s.final(t)}
 	cases := []struct{ args, next []string }{
@@ -205,22 +205,22 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 		n := random.IntN(len(cases) - 1)
 		cases = cases[n : n+1]
 	}
-	for _, tt := range cases {
+	one := func(t *testing.T, args, next []string) {
 		before := map[string]string{"a": s.must(t, "a", settings), "b": s.must(t, "b", settings)}
 		began := time.Now()
-		must(tt.args...)
+		must(t, args...)
 		took := time.Since(began)
 		if s.must(t, "b", settings) == before["b"] {
-			t.Errorf("isukit %s: host b looks as it did before: this test cannot fail", strings.Join(tt.args, " "))
+			t.Errorf("isukit %s: host b looks as it did before: this test cannot fail", strings.Join(args, " "))
 		}
-		must(tt.next...)
+		must(t, next...)
 		s.must(t, "b", finalUndone)
 		for n := range kills(1) {
 			after := time.Duration(random.Int64N(int64(took)))
-			s.cutOff(t, n, after, tt.args...)
-			what := fmt.Sprintf("isukit %s, cut off after %v (%d)", strings.Join(tt.args[:2], " "), after.Round(time.Millisecond), n)
+			s.cutOff(t, n, after, args...)
+			what := fmt.Sprintf("isukit %s, cut off after %v (%d)", strings.Join(args[:2], " "), after.Round(time.Millisecond), n)
 			t.Log(what)
-			must(tt.next...)
+			must(t, next...)
 			s.must(t, "b", finalUndone)
 			for name, was := range before {
 				var now string
@@ -231,7 +231,10 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 			}
 		}
 	}
-	must("topology", "down", "--driver", "ssh", "-q")
+	for _, tt := range cases {
+		t.Run(tt.args[0]+"-"+tt.args[1], func(t *testing.T) { one(t, tt.args, tt.next) })
+	}
+	must(t, "topology", "down", "--driver", "ssh", "-q")
 }
 
 // TestTopologyOverSSH places topologies on hosts with sshd: errors have a hint and leave the running services alone, an isukit after a

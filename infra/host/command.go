@@ -102,6 +102,20 @@ func Carry(ctx context.Context, from Host, out Command, to Host, in Command) err
 	return group.Wait()
 }
 
+type announcing struct{}
+
+// Announced has say get a line for each thing that a function waits for with this context.
+func Announced(ctx context.Context, say func(text string)) context.Context {
+	return context.WithValue(ctx, announcing{}, say)
+}
+
+// Announce reports that the caller waits for something, to Announced's function.
+func Announce(ctx context.Context, text string) {
+	if say, ok := ctx.Value(announcing{}).(func(string)); ok {
+		say(text)
+	}
+}
+
 // Until tries again, after a pause, until that succeeds. Within a limit it must; the error is that of the last try then.
 func Until(ctx context.Context, limit, pause time.Duration, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %v", limit))

@@ -167,6 +167,10 @@ type Holder struct {
 	Since time.Time `json:"since"`
 	PID   int       `json:"pid"` // on the machine where its isukit runs
 	Where string    `json:"where,omitempty"`
+	// Start is when that process began, in clock ticks of its machine, and Origin the boot of that machine and the namespace of the pid: who
+	// is there can see that it has ended. They are 0 and "" where that is not known.
+	Start  uint64 `json:"start,omitempty"`
+	Origin string `json:"origin,omitempty"`
 }
 
 // LockedError: another user has locked the hosts.
@@ -174,6 +178,7 @@ type LockedError struct {
 	Driver string
 	Host   string // the first one that is taken; "" where it is all of them
 	Holder Holder
+	End    string // the command that ends the lock; "" where it ends with the holder only
 }
 
 func (e *LockedError) Error() string {

@@ -75,7 +75,11 @@ func KnownHint(err error) string {
 	}
 	switch {
 	case errors.As(err, &locked):
-		return "wait until " + locked.Holder.Name + " is done"
+		hint := "wait until " + locked.Holder.Name + " is done"
+		if locked.End != "" {
+			hint += "; if it hangs, this ends it: " + locked.End
+		}
+		return hint
 	case errors.As(err, &newer):
 		return "a newer isukit saved this round; use that version"
 	case errors.Is(err, syscall.ENOSPC) || fullDisk.MatchString(err.Error()):

@@ -111,18 +111,38 @@ func (c *client) command(ctx context.Context, script string, input []byte) *exec
 }
 
 // holds tells whether the driver has the host's lock.
-func (c *client) holds() bool {
+func (c *client) holds() bool { return c.lock() != nil }
+
+func (c *client) lock() *hostLock {
 	if c.locked == nil {
-		return false
+		return nil
 	}
-	_, ok := c.locked.Load(c.name)
-	return ok
+	l, _ := c.locked.Load(c.name)
+	lock, _ := l.(*hostLock)
+	return lock
+}
+
+// byHand is the command line for a person who runs a command as root on the host.
+func (c *client) byHand(command string) string {
+	line := "ssh "
+	if c.opts.ConfigFile != "" {
+		line += "-F " + c.opts.ConfigFile + " "
+	}
+	if c.sudo {
+		command = "sudo " + command
+	}
+	return line + c.dest + " " + command
 }
 
 // script runs a script and returns how it ended. The error is a *host.Fault where the host could not be reached or used.
 func (c *client) script(ctx context.Context, script string, input []byte, limit int) (res host.Result, err error) {
 	if err, ok := c.away.Load(c.name); ok {
 		return res, err.(error)
+	}
+	if lock := c.lock(); lock != nil {
+		if err := lock.again(ctx); err != nil {
+			return res, err
+		}
 	}
 	for range greetings {
 		if res, err = c.try(ctx, script, input, limit); !busy(err) {

@@ -49,6 +49,7 @@ func TestInsideCommands(t *testing.T) {
 		t.Skip("is run by TestSSHCommands, inside a lab")
 	}
 	commands(t, dir)
+	t.Run("Cut", func(t *testing.T) { cut(t, dir) })
 }
 
 func open(t *testing.T, dir, state string) *ssh.Driver {
@@ -290,8 +291,9 @@ func lock(t *testing.T, dir string) {
 	}
 	var locked *host.LockedError
 	err = bob.Ensure(t.Context(), []host.Want{{Name: "a"}})
-	if !errors.As(err, &locked) || locked.Holder.Name != "alice" || locked.Host != "a" || locked.Holder.Where == "" || locked.Holder.Since.Before(before) || locked.Holder.Since.After(time.Now()) {
-		t.Errorf("Ensure of a host that alice has: got %v, want a LockedError with her name, host, machine and time", err)
+	if !errors.As(err, &locked) || locked.Holder.Name != "alice" || locked.Host != "a" || locked.Holder.Where == "" || locked.Holder.Since.Before(before) || locked.Holder.Since.After(time.Now()) ||
+		!strings.Contains(locked.End, " a sudo kill -9 ") {
+		t.Errorf("Ensure of a host that alice has: got %v, want a LockedError with her name, host, machine, time and what ends it (%q)", err, locked.End)
 	}
 	if err := release(); err != nil {
 		t.Fatal(err)
