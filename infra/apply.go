@@ -84,13 +84,10 @@ func cancelled(ctx context.Context, err error) error {
 // reachAwake has the topology before run whole again, and then makes the site what its Spec says.
 func (s *Site) reachAwake(ctx context.Context, before *goal, o ApplyOptions, data string) error {
 	s.spec.progress("putting topology %s back first: its databases have to run", before.Topology.Name)
+	if err := s.reachAgain(ctx, before); err != nil {
+		return err
+	}
 	f, err := s.find(ctx)
-	if err == nil {
-		err = s.reach(ctx, before, f, nil, "")
-	}
-	if err == nil {
-		f, err = s.find(ctx)
-	}
 	if err != nil {
 		return err
 	}
@@ -145,6 +142,15 @@ func (s *Site) reach(ctx context.Context, g *goal, f *found, p *Plan, data strin
 	return s.driver.Remove(ctx, gone...)
 }
 
+// reachAgain makes the hosts what they were, whatever they are now.
+func (s *Site) reachAgain(ctx context.Context, before *goal) error {
+	f, err := s.find(ctx)
+	if err == nil {
+		err = s.reach(ctx, before, f, nil, "")
+	}
+	return err
+}
+
 // leave removes hosts that were made for an apply that failed, for the given reason, before it changed anything.
 func (s *Site) leave(ctx context.Context, before *goal, f *found, reason error) error {
 	var made []string
@@ -191,14 +197,7 @@ func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
 		return &ApplyError{reason, "nothing ran before, nothing runs now", nil}
 	}
 	s.spec.progress("putting topology %s back", before.Topology.Name)
-	err := s.whileAway(ctx, func() error {
-		f, err := s.find(ctx)
-		if err == nil {
-			err = s.reach(ctx, before, f, nil, "")
-		}
-		return err
-	})
-	if err != nil {
+	if err := s.whileAway(ctx, func() error { return s.reachAgain(ctx, before) }); err != nil {
 		return owed(&ApplyError{reason, fmt.Sprintf("topology %s could not be restored", before.Topology.Name), err})
 	}
 	return &ApplyError{reason, fmt.Sprintf("topology %s was restored and is running", before.Topology.Name), nil}

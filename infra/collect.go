@@ -18,11 +18,6 @@ import (
 	"isukit/infra/redact"
 )
 
-// at is the host of the topology with that name.
-func (r *Running) at(name string) host.Host {
-	return r.hosts[name]
-}
-
 // Size returns the CPUs and the memory of a host of the topology.
 func (r *Running) Size(hostName string) (cpus float64, memoryBytes int64) {
 	m := r.input.MachineOf(hostName)
@@ -30,7 +25,7 @@ func (r *Running) Size(hostName string) (cpus float64, memoryBytes int64) {
 }
 
 func (r *Running) pidsOf(ctx context.Context, i Instance) ([]int, error) {
-	at := r.at(i.Host)
+	at := r.hosts[i.Host]
 	st, err := at.State(ctx, i.Name)
 	switch {
 	case err != nil:
@@ -81,7 +76,7 @@ func (r *Running) SaveLogs(ctx context.Context, dir string) ([]Artifact, error) 
 		if len(files) == 0 {
 			continue // of a host that is away, too
 		}
-		some, err := r.saveLogs(ctx, r.at(h.Name), dir, list, files)
+		some, err := r.saveLogs(ctx, r.hosts[h.Name], dir, list, files)
 		saved = append(saved, some...)
 		if err != nil {
 			err = fmt.Errorf("save logs of %s: %w", h.Name, err)

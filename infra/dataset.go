@@ -35,20 +35,18 @@ type appVersion struct {
 
 type database struct {
 	*dbserver.Instance
-	name        string // of the instance in the topology
-	appPassword string
+	name string // of the instance in the topology
 }
-
-func (d database) appDSN() string { return d.DSN(appUser, d.appPassword, appDatabase).FormatDSN() }
 
 // DSNs are the databases as the app's account reaches them from here, by name of instance, as go-sql-driver reads them. They hold passwords.
 func (r *Running) DSNs() map[string]string {
 	dsns := map[string]string{}
 	for _, db := range r.dbs {
-		dsns[db.name] = db.appDSN()
+		dsn := db.DSN
 		if db.Socket != "" && !db.Far() {
-			dsns[db.name] = db.SocketDSN(appUser, db.appPassword, appDatabase).FormatDSN()
+			dsn = db.SocketDSN
 		}
+		dsns[db.name] = dsn(appUser, r.secrets.AppPassword, appDatabase).FormatDSN()
 	}
 	return dsns
 }

@@ -215,8 +215,7 @@ func (e *execution) putFiles(ctx context.Context, hostName string, owners ...str
 		if s.Kind != plan.File || !slices.Contains(owners, s.Owner) || s.Op == plan.Remove {
 			continue
 		}
-		n := slices.IndexFunc(e.l.want[hostName], func(w plan.Wanted) bool { return w.Same(s.Item) })
-		files = append(files, host.File{Path: s.Name, Data: e.l.want[hostName][n].Text, Mode: e.l.modes[s.Name]})
+		files = append(files, host.File{Path: s.Name, Data: textOf(e.l.want[hostName], s.Item), Mode: e.l.modes[s.Name]})
 	}
 	return host.PutAll(ctx, e.f.hosts[hostName], files)
 }
@@ -228,9 +227,8 @@ func (e *execution) rules(ctx context.Context) error {
 			if s.Kind != plan.Rules || s.Op == plan.Remove {
 				continue
 			}
-			n := slices.IndexFunc(e.l.want[name], func(w plan.Wanted) bool { return w.Same(s.Item) })
 			// An empty table of the name makes sure that there is one to delete.
-			text := append([]byte("table ip "+s.Name+"\ndelete table ip "+s.Name+"\n"), e.l.want[name][n].Text...)
+			text := append([]byte("table ip "+s.Name+"\ndelete table ip "+s.Name+"\n"), textOf(e.l.want[name], s.Item)...)
 			if err := runOn(ctx, e.f.hosts[name], host.Command{Argv: []string{"nft", "-f", "-"}, Stdin: text}); err != nil {
 				return err
 			}
@@ -274,34 +272,32 @@ func (e *execution) complete(ctx context.Context) error {
 
 // prune removes what is no longer declared, on each host in the reverse order of its making. What fails stays in the inventory.
 func (e *execution) prune(ctx context.Context) error {
-	return e.f.onHosts(func(name string, h host.Host) error { return e.pruneOn(ctx, name, h) })
-}
-
-func (e *execution) pruneOn(ctx context.Context, name string, h host.Host) error {
-	inv := e.f.inventories[name]
-	var errs []error
-	gone := func(err error, items ...plan.Item) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("remove %s on %s: %w", items[0].What(), name, err))
-			return
+	return e.f.onHosts(func(name string, h host.Host) error {
+		inv := e.f.inventories[name]
+		var errs []error
+		gone := func(err error, items ...plan.Item) {
+			if err != nil {
+				errs = append(errs, fmt.Errorf("remove %s on %s: %w", items[0].What(), name, err))
+				return
+			}
+			inv.Items = slices.DeleteFunc(inv.Items, func(i plan.Item) bool { return slices.ContainsFunc(items, i.Same) })
 		}
-		inv.Items = slices.DeleteFunc(inv.Items, func(i plan.Item) bool { return slices.ContainsFunc(items, i.Same) })
-	}
-	var files []plan.Item // what reads them goes first, and then they in one go
-	argv := []string{"rm", "-rf", "--"}
-	for _, s := range e.steps(name) {
-		switch {
-		case s.Op != plan.Remove:
-		case s.Kind == plan.File:
-			files, argv = append(files, s.Item), append(argv, s.Name)
-		default:
-			gone(remove(ctx, h, s.Item), s.Item)
+		var files []plan.Item // what reads them goes first, and then they in one go
+		argv := []string{"rm", "-rf", "--"}
+		for _, s := range e.steps(name) {
+			switch {
+			case s.Op != plan.Remove:
+			case s.Kind == plan.File:
+				files, argv = append(files, s.Item), append(argv, s.Name)
+			default:
+				gone(remove(ctx, h, s.Item), s.Item)
+			}
 		}
-	}
-	if len(files) > 0 {
-		gone(runOn(ctx, h, host.Command{Argv: argv}), files...)
-	}
-	return errors.Join(errs...)
+		if len(files) > 0 {
+			gone(runOn(ctx, h, host.Command{Argv: argv}), files...)
+		}
+		return errors.Join(errs...)
+	})
 }
 
 // remove removes one item other than a file.

@@ -28,20 +28,16 @@ func (e *execution) makeData(ctx context.Context, s *server) error {
 	}
 	s.data = true
 	contents := e.l.contents(s.declared.Name)
-	if step.Op == plan.Change && sameData(contents, step.Was) && allTables(step.Was) && !isCopy(contents) {
-		// It has more than it is to have; what is too much is dropped when it runs.
-		if inst, err := dbserver.Attach(ctx, s.host, cfg); err == nil {
-			s.Instance = inst
+	joins := s.join != nil && s.join.base.host == s.declared.Host && s.join.base.instance == s.declared.Name
+	if joins || step.Op == plan.Change && sameData(contents, step.Was) && allTables(step.Was) && !isCopy(contents) {
+		// It keeps what it has; what is too much is dropped when it runs.
+		inst, err := dbserver.Attach(ctx, s.host, cfg)
+		if s.Instance = inst; err == nil {
 			return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 		}
-	}
-	if s.join != nil && s.join.base.host == s.declared.Host && s.join.base.instance == s.declared.Name {
-		inst, err := dbserver.Attach(ctx, s.host, cfg)
-		if err != nil {
+		if joins {
 			return err
 		}
-		s.Instance = inst
-		return s.host.Put(ctx, ready, []byte(contents+"\n"), 0o600)
 	}
 	from, template, err := e.templateFor(ctx, s, original(contents))
 	if err != nil {
@@ -101,46 +97,55 @@ func (e *execution) templateFor(ctx context.Context, s *server, contents string)
 	return from, "", nil
 }
 
+// sources are the databases that hold data of a dataset.
+func (e *execution) sources(ctx context.Context, contents string) (list []source, err error) {
+	for _, name := range e.f.names() {
+		for _, i := range e.f.inventories[name].Items {
+			if i.Kind != plan.Data {
+				continue
+			}
+			now, err := contentsOf(ctx, e.f.hosts[name], i.Name)
+			if err != nil {
+				return nil, err
+			}
+			if now != "" && sameData(contents, now) && !isCopy(now) {
+				list = append(list, source{name, i.Name, now})
+			}
+		}
+	}
+	return list, nil
+}
+
 // sourceOf finds the best database to copy from; nil for the dataset. partial is one with some of the tables only.
 func (e *execution) sourceOf(ctx context.Context, s *server, contents string) (best *source, partial string, err error) {
 	if e.f.fresh {
 		return nil, "", nil
 	}
+	sources, err := e.sources(ctx, contents)
 	rank := 0
-	for _, name := range e.f.names() {
-		for _, i := range e.f.inventories[name].Items {
-			if i.Kind != plan.Data || name == s.declared.Host && i.Name == s.declared.Name {
-				continue
-			}
-			now, err := contentsOf(ctx, e.f.hosts[name], i.Name)
-			if err != nil {
-				return nil, "", err
-			}
-			if now == "" || !sameData(contents, now) || isCopy(now) {
-				continue
-			}
-			if made := e.servers[i.Name]; made != nil && made.declared.Host == name && made.data {
-				continue // it is being made itself
-			}
-			r := 0
-			switch same := i.Name == s.declared.Name; {
-			case now == contents && same:
-				r = 4
-			case now == contents:
-				r = 3
-			case allTables(now) && same:
-				r = 2
-			case allTables(now):
-				r = 1
-			default:
-				partial = i.Name + " on " + name
-			}
-			if r > rank {
-				rank, best = r, &source{name, i.Name, now}
-			}
+	for n, from := range sources {
+		made := e.servers[from.instance]
+		if from.host == s.declared.Host && from.instance == s.declared.Name || made != nil && made.declared.Host == from.host && made.data {
+			continue // it is being made itself
+		}
+		r := 0
+		switch same := from.instance == s.declared.Name; {
+		case from.contents == contents && same:
+			r = 4
+		case from.contents == contents:
+			r = 3
+		case allTables(from.contents) && same:
+			r = 2
+		case allTables(from.contents):
+			r = 1
+		default:
+			partial = from.instance + " on " + from.host
+		}
+		if r > rank {
+			rank, best = r, &sources[n]
 		}
 	}
-	return best, partial, nil
+	return best, partial, err
 }
 
 // placementChanged tells whether the tables were written in another way, or to other databases, before.
@@ -222,7 +227,7 @@ func (e *execution) fill(ctx context.Context, s *server) error {
 		return err
 	}
 	app, conf := path.Join(dir, "isukit-app"), path.Join(dir, render.AppConf)
-	dsn := e.l.appDSN(e.l.input.Places[s.declared.Name].Address, s.Port) + "\n"
+	dsn := e.l.dsn(e.l.input.Places[s.declared.Name].HostPort()) + "\n"
 	files := []host.File{{Path: path.Join(dir, render.DSNFile(in.Topology.Of(topology.DB)[0].Name)), Data: []byte(dsn), Mode: 0o600}, {Path: app, Data: e.l.binary, Mode: 0o755}}
 	for _, f := range rendered {
 		if f.Path == conf {

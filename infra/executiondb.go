@@ -62,10 +62,7 @@ func (e *execution) databases(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := e.replicate(ctx, servers); err != nil {
-		return err
-	}
-	return nil
+	return e.replicate(ctx, servers)
 }
 
 func (e *execution) startServer(ctx context.Context, s *server) error {
@@ -84,8 +81,8 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 	if err := e.l.awaitDB(ctx, i, s.Instance); err != nil {
 		return err
 	}
-	_, accounts := e.stepOf(i.Host, i.Name, plan.Account)
-	if s.data || accounts || e.dropsAccounts(i) {
+	accounts := slices.ContainsFunc(e.steps(i.Host), func(s plan.Step) bool { return s.Kind == plan.Account && s.Owner == i.Name })
+	if s.data || accounts {
 		if err := e.setAccounts(ctx, s); err != nil {
 			return err
 		}
@@ -104,12 +101,6 @@ func (e *execution) startServer(ctx context.Context, s *server) error {
 		return s.join.load(ctx, s)
 	}
 	return nil
-}
-
-func (e *execution) dropsAccounts(i topology.Instance) bool {
-	return slices.ContainsFunc(e.steps(i.Host), func(s plan.Step) bool {
-		return s.Op == plan.Remove && s.Kind == plan.Account && s.Owner == i.Name
-	})
 }
 
 // setAccounts makes the accounts that are declared and drops those of the same users from anywhere else.

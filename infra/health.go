@@ -44,8 +44,7 @@ func (l *layout) healthURL(i topology.Instance) string {
 	if i.Role == topology.Proxy {
 		return l.input.URLOf(i) + "/"
 	}
-	p := l.input.Places[i.Name]
-	return fmt.Sprintf("http://%s:%d/healthz", p.Address, p.Port)
+	return "http://" + l.input.Places[i.Name].HostPort() + "/healthz"
 }
 
 // dial connects to servers on the site's hosts, from the hosts themselves: they may listen for these alone.
@@ -161,7 +160,7 @@ func (r *Running) Mark(ctx context.Context) { r.marked, _ = r.states(ctx) }
 func (r *Running) states(ctx context.Context) (all map[string]host.State, away map[string]error) {
 	all, away = map[string]host.State{}, map[string]error{}
 	for _, h := range r.input.Topology.Hosts {
-		states, _, err := r.at(h.Name).States(ctx)
+		states, _, err := r.hosts[h.Name].States(ctx)
 		if err != nil {
 			away[h.Name] = err
 		}

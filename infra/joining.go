@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,32 +21,6 @@ type joining struct {
 	dump *os.File // without a name; nothing is left of it
 }
 
-// held are all databases that hold data of the goal's dataset, with their tables.
-func (e *execution) held(ctx context.Context, contents string) (sources []source, tables map[source][]string, err error) {
-	tables = map[source][]string{}
-	for _, name := range e.f.names() {
-		h := e.f.hosts[name]
-		for _, i := range e.f.inventories[name].Items {
-			if i.Kind != plan.Data {
-				continue
-			}
-			now, err := contentsOf(ctx, h, i.Name)
-			if err != nil {
-				return nil, nil, err
-			}
-			if now == "" || !sameData(contents, now) || isCopy(now) {
-				continue
-			}
-			s := source{name, i.Name, now}
-			if tables[s], err = e.tablesOf(ctx, h, i.Name); err != nil {
-				return nil, nil, err
-			}
-			sources = append(sources, s)
-		}
-	}
-	return sources, tables, nil
-}
-
 // errAsleep: a database whose tables are to be joined does not run: it has ended, or an interrupted apply had stopped it.
 var errAsleep = errors.New("it does not run, and its tables are to be joined with those of others")
 
@@ -55,10 +30,10 @@ func (e *execution) tablesOf(ctx context.Context, h host.Host, name string) ([]s
 	if err == nil && !st.Running {
 		err = fmt.Errorf("%s on %s: %w", name, h.About().Name, errAsleep)
 	}
-	if err != nil {
-		return nil, err
+	var inst *dbserver.Instance
+	if err == nil {
+		inst, err = e.attach(ctx, h, name)
 	}
-	inst, err := e.attach(ctx, h, name)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +47,8 @@ func (e *execution) attach(ctx context.Context, h host.Host, name string) (*dbse
 	about := h.About()
 	cfg := dbserver.Config{Install: e.l.installOn(about.Name), Dir: filepath.Join(about.Dir, name)}
 	if !about.Here { // it is reached through the network, where it was placed
-		cfg.Bind, cfg.Port = about.Address, e.f.inventories[about.Name].placed().Ports()[name]
+		inv := e.f.inventories[about.Name]
+		cfg.Bind, cfg.Port = about.Address, cmp.Or(inv.Previous, inv.Goal).Topology.Ports()[name]
 	}
 	return dbserver.Attach(ctx, h, cfg)
 }
@@ -100,13 +76,16 @@ func (e *execution) join(ctx context.Context, servers []*server) error {
 }
 
 func (e *execution) dumpFor(ctx context.Context, s *server, contents string) (*joining, error) {
-	sources, tables, err := e.held(ctx, contents)
+	sources, err := e.sources(ctx, contents)
 	if err != nil {
 		return nil, err
 	}
-	j := &joining{}
-	for n, from := range sources { // the one with the rest of the tables has the most
-		if strings.HasSuffix(from.contents, "|*") && len(tables[from]) > 0 && j.base == nil {
+	j, tables := &joining{}, map[source][]string{}
+	for n, from := range sources {
+		if tables[from], err = e.tablesOf(ctx, e.f.hosts[from.host], from.instance); err != nil {
+			return nil, err
+		}
+		if strings.HasSuffix(from.contents, "|*") && len(tables[from]) > 0 && j.base == nil { // the one with the rest of the tables has the most
 			j.base = &sources[n]
 		}
 	}

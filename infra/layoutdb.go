@@ -5,7 +5,6 @@ import (
 	"io"
 	"log"
 	"maps"
-	"net"
 	"path"
 	"slices"
 	"strconv"
@@ -152,11 +151,8 @@ func (l *layout) accounts(db topology.Instance) []account {
 	return list
 }
 
-func (l *layout) appDSN(address string, port int) string {
-	return l.dsnAt(net.JoinHostPort(address, strconv.Itoa(port)))
-}
-
-func (l *layout) dsnAt(address string) string {
+// dsn is that of the app's account on the database at an address.
+func (l *layout) dsn(address string) string {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName, cfg.Net, cfg.Addr = appUser, l.secrets.AppPassword, appDatabase, "tcp", address
 	cfg.Logger = log.New(io.Discard, "", 0)

@@ -91,10 +91,10 @@ func (l *layout) apps() error {
 		dir := l.input.Places[i.Name].Dir
 		secret := map[string]string{render.SessionKeyFile: l.secrets.SessionKey, render.WorkerTokenFile: l.secrets.WorkerToken}
 		for _, db := range t.Of(topology.DB) {
-			secret[render.DSNFile(db.Name)] = l.appDSN(l.input.Places[db.Name].Address, l.input.Places[db.Name].Port)
+			secret[render.DSNFile(db.Name)] = l.dsn(l.input.Places[db.Name].HostPort())
 		}
 		if a := l.input.BalanceAddress(); a != "" {
-			secret[render.ReadsDSNFile] = l.dsnAt(a)
+			secret[render.ReadsDSNFile] = l.dsn(a)
 		}
 		for _, name := range sortedKeys(secret) {
 			l.file(i.Host, i.Name, path.Join(dir, name), []byte(secret[name]+"\n"), 0o600)
@@ -144,17 +144,24 @@ func (l *layout) proxies() error {
 }
 
 func (l *layout) proxyService(i topology.Instance) error {
-	dir := l.input.Places[i.Name].Dir
+	dir, sizes := l.input.Places[i.Name].Dir, l.input.SizesOf(i)
 	program, err := l.program(i.Host, i.Kind)
 	if err != nil {
 		return err
 	}
-	if i.Kind != topology.Envoy {
-		file, text := nginxTmp(dir)
-		l.file(i.Host, i.Name, file, text, 0o600)
+	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: sizes.Files}
+	if i.Kind == topology.Envoy {
+		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf), "--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(sizes.Workers)}
+		l.service(i.Host, service)
+		return nil
 	}
-	t, asked := l.tools[i.Host]
-	l.service(i.Host, proxyService(i, program, dir, l.input.SizesOf(i), !asked || t.programs["nginx-e"] != ""))
+	// nginx does not make the directory above those of bodies that it buffers.
+	l.file(i.Host, i.Name, path.Join(dir, "tmp", "README"), []byte("bodies that nginx buffers\n"), 0o600)
+	service.Argv, service.StopSignal = []string{program, "-p", dir, "-c", path.Join(dir, render.NginxConf)}, syscall.SIGQUIT
+	if t, asked := l.tools[i.Host]; !asked || t.programs["nginx-e"] != "" { // it has an option for its log before it reads its configuration
+		service.Argv = append(service.Argv, "-e", path.Join(dir, errorLog))
+	}
+	l.service(i.Host, service)
 	return nil
 }
 
@@ -205,27 +212,6 @@ func keptPair(base string, make func() (pki.Pair, error)) (pki.Pair, error) {
 		return pki.Pair{}, fmt.Errorf("keep certificates: %w", err)
 	}
 	return pair, nil
-}
-
-// How an instance of each role is started. dir is the instance's, s are its sizes.
-// errorOption: this nginx has an option for its log before it reads its configuration.
-func proxyService(i topology.Instance, program, dir string, s topology.Sizes, errorOption bool) host.Service {
-	service := host.Service{Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), NoFile: s.Files}
-	if i.Kind == topology.Envoy {
-		service.Argv = []string{program, "-c", path.Join(dir, render.EnvoyConf), "--disable-hot-restart", "--log-level", "warn", "--concurrency", fmt.Sprint(s.Workers)}
-		return service
-	}
-	service.Argv = []string{program, "-p", dir, "-c", path.Join(dir, render.NginxConf)}
-	if errorOption {
-		service.Argv = append(service.Argv, "-e", path.Join(dir, errorLog))
-	}
-	service.StopSignal = syscall.SIGQUIT
-	return service
-}
-
-// nginxTmp is a file in the directory above those that nginx makes for bodies, which it does not make itself.
-func nginxTmp(dir string) (file string, text []byte) {
-	return path.Join(dir, "tmp", "README"), []byte("bodies that nginx buffers\n")
 }
 
 // databaseService is one whose command depends on its data directory, once that is written.

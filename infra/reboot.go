@@ -144,11 +144,7 @@ func (s *Site) sums(ctx context.Context) (map[string]string, error) {
 
 // drifted are the tunings of what is up that are not in force, each with why.
 func (r *Running) drifted(ctx context.Context) ([]string, error) {
-	what, err := r.Subject()
-	if err != nil {
-		return nil, err
-	}
-	targets, closeAll, err := what.TuneTargets()
+	targets, closeAll, err := r.Subject().TuneTargets()
 	if err != nil {
 		return nil, err
 	}

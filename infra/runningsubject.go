@@ -18,23 +18,19 @@ import (
 )
 
 // Subject is what runs, as commands act on it. Records of tunings are in the run directory: what they are about ends with the run.
-func (r *Running) Subject() (*subject.Subject, error) {
+func (r *Running) Subject() *subject.Subject {
 	s := &subject.Subject{OwnOnly: true}
 	for _, h := range r.input.Topology.Hosts {
-		if r.found != nil && r.found.away[h.Name] != nil {
+		if r.found.away[h.Name] != nil {
 			continue
 		}
-		m, at := r.input.MachineOf(h.Name), r.at(h.Name)
-		var note func(map[string]tune.Written) []host.Op
-		if r.found != nil {
-			note = r.found.note(h.Name)
-		}
-		s.Hosts = append(s.Hosts, subject.Host{Name: h.Name, At: at, StateDir: filepath.Join(at.About().Dir, "tune"), Note: note,
+		m, at := r.input.MachineOf(h.Name), r.hosts[h.Name]
+		s.Hosts = append(s.Hosts, subject.Host{Name: h.Name, At: at, StateDir: filepath.Join(at.About().Dir, "tune"), Note: r.found.note(h.Name),
 			Sizes: tune.Sizes{MemoryBytes: m.MemoryBytes, CPUs: m.CPUs, Shared: len(r.input.Topology.On(h.Name)) > 1}})
 	}
 	for _, i := range r.Instances {
 		v := subject.Service{Name: i.Name, Kind: subject.App, Host: i.Host, Address: i.Addr, PIDs: func(ctx context.Context) ([]int, error) { return r.pidsOf(ctx, i) }}
-		unitary, _ := r.at(i.Host).(host.Unitary)
+		unitary, _ := r.hosts[i.Host].(host.Unitary)
 		if unitary != nil {
 			v.DropIn = unitary.DropIn(i.Name)
 		}
@@ -54,7 +50,7 @@ func (r *Running) Subject() (*subject.Subject, error) {
 		}
 		s.Services = append(s.Services, v)
 	}
-	return s, nil
+	return s
 }
 
 // uses tells whether instances of a role connect to those of another, and the path that an HTTP server answers.
@@ -98,7 +94,7 @@ func (r *Running) asDatabase(v *subject.Service) {
 	for _, i := range r.Instances {
 		c := doctor.Client{Address: r.input.Places[i.Name].Address, User: appUser}
 		isApp := i.Role == string(topology.Web) || i.Role == string(topology.API)
-		if isApp && r.at(i.Host) != r.at(v.Host) && !slices.Contains(v.Clients, c) {
+		if isApp && r.hosts[i.Host] != r.hosts[v.Host] && !slices.Contains(v.Clients, c) {
 			v.Clients = append(v.Clients, c)
 		}
 	}
@@ -113,7 +109,7 @@ func (r *Running) kindOf(name string) topology.Kind {
 func (r *Running) restart(ctx context.Context, name string, argv []string) error {
 	r.spec.progress("restarting %s", name)
 	i, _ := r.input.Topology.Instance(name)
-	at, service := r.at(i.Host), r.services[name]
+	at, service := r.hosts[i.Host], r.services[name]
 	st, err := at.State(ctx, name)
 	if err != nil {
 		return err

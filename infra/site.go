@@ -169,11 +169,6 @@ func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
 // save writes a host's inventory; it is on disk when it returns.
 func (f *found) save(ctx context.Context, name string) error {
 	f.inventories[name].ChangedAt = time.Now().UTC().Truncate(time.Second)
-	return f.put(ctx, name)
-}
-
-// put is save for a change of what the inventory knows only.
-func (f *found) put(ctx context.Context, name string) error {
 	return host.WriteRecord(ctx, f.hosts[name], inventoryOf(f.hosts[name]), f.inventories[name])
 }
 
@@ -188,14 +183,6 @@ func (f *found) keep(name string) (back func(context.Context) error, err error) 
 	}
 	text, err := json.MarshalIndent(f.inventories[name], "", " ")
 	return func(ctx context.Context) error { return h.Put(ctx, file, text, 0o600) }, err
-}
-
-// placed is the topology that was reached last, or otherwise the one that was begun.
-func (inv *inventory) placed() *topology.Topology {
-	if inv.Previous != nil {
-		return inv.Previous.Topology
-	}
-	return inv.Goal.Topology
 }
 
 // names are those of all hosts, in order.

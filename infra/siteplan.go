@@ -27,8 +27,9 @@ func (p *Plan) URL() string {
 	return p.layout.input.URLOf(p.layout.goal.Topology.Of(topology.Proxy)[0])
 }
 
-// overwrites names the items that the plan would overwrite or remove although they were changed outside isukit, or by tunings.
-func (p *Plan) overwrites() (foreign, tuned []string) {
+// refuse is the error for a plan that would overwrite or remove what was changed outside isukit, or by tunings; nil where it does not.
+func (p *Plan) refuse(driver string) error {
+	var foreign, tuned []string
 	for _, h := range p.Hosts {
 		for _, s := range h.Steps {
 			switch what := s.What() + " on " + h.Name; {
@@ -39,12 +40,6 @@ func (p *Plan) overwrites() (foreign, tuned []string) {
 			}
 		}
 	}
-	return foreign, tuned
-}
-
-// refuse is the error for a plan that would overwrite such items; nil where there are none.
-func (p *Plan) refuse(driver string) error {
-	foreign, tuned := p.overwrites()
 	switch {
 	case len(foreign) > 0:
 		return host.Hinted(fmt.Errorf("changed outside isukit since: %s", strings.Join(foreign, ", ")),

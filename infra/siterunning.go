@@ -17,7 +17,6 @@ import (
 	"isukit/infra/dbserver"
 	"isukit/infra/host"
 	"isukit/infra/render"
-	"isukit/infra/subject"
 	"isukit/infra/topology"
 )
 
@@ -87,9 +86,9 @@ type Instance struct {
 // Topology is what runs.
 func (r *Running) Topology() *topology.Topology { return r.goal.Topology }
 
-// Running is what the site runs, for a round.
+// Running is what the site runs, with its facts, for a round. All hosts have to answer.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
-	r, err := s.Tunable(ctx)
+	r, err := s.Up(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,39 +96,15 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	return r, cancelled(ctx, r.gatherFacts(ctx))
 }
 
-// Tunable is Running, without facts, for commands that look at nothing but settings.
-func (s *Site) Tunable(ctx context.Context) (*Running, error) {
-	l, f, err := s.standing(ctx)
-	if err == nil {
-		err = f.missing()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.attached(ctx, l, f)
-}
-
 // Hash is the one of the topology, as it was declared.
 func (r *Running) Hash() string { return r.goal.Hash }
 
-// Subject is what the site runs, as commands act on it, on those hosts that can be asked, and the topology's name; the error names the
-// others, too.
-func (s *Site) Subject(ctx context.Context) (sub *subject.Subject, name string, err error) {
+// Up is what the site runs, without facts, on those hosts that can be asked; the error names the others, too.
+func (s *Site) Up(ctx context.Context) (r *Running, err error) {
 	l, f, err := s.standing(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	defer f.act()
-	r, err := s.attached(ctx, l, f)
-	if err != nil {
-		return nil, "", err
-	}
-	sub, err = r.Subject()
-	return sub, r.Topology().Name, errors.Join(err, f.missing())
-}
-
-// attached is what runs on the hosts that can be asked.
-func (s *Site) attached(ctx context.Context, l *layout, f *found) (r *Running, err error) {
 	r = &Running{layout: l, site: s, found: f, WorkerToken: l.secrets.WorkerToken}
 	for _, i := range l.goal.Topology.Instances {
 		if f.away[i.Host] != nil {
@@ -141,7 +116,7 @@ func (s *Site) attached(ctx context.Context, l *layout, f *found) (r *Running, e
 	r.BaseURL = l.input.URLOf(proxies[0])
 	for _, i := range proxies {
 		if i.TLS == proxies[0].TLS {
-			r.proxies = append(r.proxies, instanceOf(i, l.input.Places[i.Name]).Addr)
+			r.proxies = append(r.proxies, l.input.Places[i.Name].HostPort())
 		}
 	}
 	if l.ca.Certificate != nil {
@@ -149,8 +124,10 @@ func (s *Site) attached(ctx context.Context, l *layout, f *found) (r *Running, e
 			return nil, err
 		}
 	}
-	r.dbs, err = l.attach(ctx, f)
-	return r, err
+	if r.dbs, err = l.attach(ctx, f); err != nil {
+		return nil, err
+	}
+	return r, f.missing()
 }
 
 // attach finds the databases, in parallel.
@@ -161,7 +138,7 @@ func (l *layout) attach(ctx context.Context, f *found) ([]database, error) {
 	for n, i := range declared {
 		group.Go(func() error {
 			inst, err := dbserver.Attach(ctx, l.hosts[i.Host], l.instanceConfig(i))
-			list[n] = database{Instance: inst, name: i.Name, appPassword: l.secrets.AppPassword}
+			list[n] = database{inst, i.Name}
 			return err
 		})
 	}
@@ -188,7 +165,7 @@ func (r *Running) Roots() *x509.CertPool { return r.roots }
 func instanceOf(i topology.Instance, place render.Place) Instance {
 	inst := Instance{
 		Name: i.Name, Role: string(i.Role), Host: i.Host, Dir: place.Dir,
-		Addr: fmt.Sprintf("%s:%d", place.Address, place.Port),
+		Addr: place.HostPort(),
 	}
 	if i.Role != topology.DB && i.Kind != topology.Nginx {
 		inst.DebugAddr = fmt.Sprintf("%s:%d", place.Address, place.DebugPort)
@@ -218,7 +195,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	var app appVersion
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		at := r.at(r.of(topology.Web)[0].Host)
+		at := r.hosts[r.of(topology.Web)[0].Host]
 		app, err = askApp(ctx, at, appPath(at, r.goal))
 		return err
 	})
@@ -226,8 +203,10 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		proxyVersion, err = r.proxyVersion(ctx, proxy)
 		return err
 	})
-	group.Go(func() (err error) {
-		kernel, cpu, err = r.kernelAndCPU(ctx)
+	group.Go(func() error { // of the proxy's host, or of the machine that it is on
+		res, err := r.hosts[proxy.Host].Run(ctx, *kernelOp.Run)
+		kernel, cpu, _ = strings.Cut(string(res.Stdout), "\n")
+		cpu, _, _ = strings.Cut(cpu, "\n")
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -250,20 +229,12 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 // kernelOp tells a host's kernel and CPU. Not every architecture names its model.
 var kernelOp = host.Script(`uname -r; sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1; uname -m`)
 
-// kernelAndCPU are those of the proxy's host, or of the machine that it is on.
-func (r *Running) kernelAndCPU(ctx context.Context) (kernel, cpu string, err error) {
-	res, err := r.at(r.of(topology.Proxy)[0].Host).Run(ctx, *kernelOp.Run)
-	kernel, cpu, _ = strings.Cut(string(res.Stdout), "\n")
-	cpu, _, _ = strings.Cut(cpu, "\n")
-	return kernel, cpu, err
-}
-
 func (r *Running) proxyVersion(ctx context.Context, proxy Instance) (string, error) {
 	envoy, flag := r.kindOf(proxy.Name) == topology.Envoy, "-v"
 	if envoy {
 		flag = "--version"
 	}
-	res, err := r.at(proxy.Host).Run(ctx, host.Command{Argv: []string{r.services[proxy.Name].Argv[0], flag}})
+	res, err := r.hosts[proxy.Host].Run(ctx, host.Command{Argv: []string{r.services[proxy.Name].Argv[0], flag}})
 	if err != nil {
 		return "", err
 	}

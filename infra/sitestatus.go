@@ -110,7 +110,10 @@ func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (st *Status, a
 			}
 			if f.away[name] != nil || errors.Is(err, host.ErrUnreachable) { // it may be gone since a moment
 				errs[n] = err
-				hs.cannotBeAsked(err, instances, l)
+				hs.Error = err.Error()
+				for n, i := range instances {
+					hs.Instances[n] = InstanceStatus{Name: i.Name, Kind: i.Kind, Address: l.input.Places[i.Name].HostPort(), Exit: Unknown}
+				}
 				return nil
 			}
 			if err != nil {
@@ -133,15 +136,8 @@ func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (st *Status, a
 // Unknown is how an instance ended whose host cannot be asked.
 const Unknown = "unknown"
 
-func (hs *HostStatus) cannotBeAsked(err error, instances []topology.Instance, l *layout) {
-	hs.Error = err.Error()
-	for n, i := range instances {
-		hs.Instances[n] = InstanceStatus{Name: i.Name, Kind: i.Kind, Address: instanceOf(i, l.input.Places[i.Name]).Addr, Exit: Unknown}
-	}
-}
-
 func (s *Site) instanceStatus(ctx context.Context, l *layout, client *http.Client, i topology.Instance, states map[string]host.State) (InstanceStatus, error) {
-	is := InstanceStatus{Name: i.Name, Kind: i.Kind, Address: instanceOf(i, l.input.Places[i.Name]).Addr}
+	is := InstanceStatus{Name: i.Name, Kind: i.Kind, Address: l.input.Places[i.Name].HostPort()}
 	state, ok := states[i.Name]
 	if !ok {
 		is.Exit = "not started"

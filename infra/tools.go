@@ -150,8 +150,19 @@ func (l *layout) ask(ctx context.Context, h host.Host, engine dbserver.Engine, h
 		t.hint = func(tool string) string { return "install it there: isukit hosts init --tool " + tool + " " + address }
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		t.programs, t.stream, t.maxFiles, err = askPrograms(ctx, h, localDir)
+	group.Go(func() error {
+		res, err := h.Run(ctx, *toolsOp(localDir).Run)
+		t.programs = map[string]string{}
+		for line := range strings.Lines(string(res.Stdout)) {
+			switch key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "="); key {
+			case "stream":
+				t.stream = value
+			case "files":
+				t.maxFiles, _ = strconv.Atoi(value)
+			default:
+				t.programs[key] = value
+			}
+		}
 		return err
 	})
 	if hasDB {
@@ -170,34 +181,7 @@ func (l *layout) ask(ctx context.Context, h host.Host, engine dbserver.Engine, h
 	return t, group.Wait()
 }
 
-func askPrograms(ctx context.Context, h host.Host, localDir string) (programs map[string]string, stream string, maxFiles int, err error) {
-	res, err := h.Run(ctx, *toolsOp(localDir).Run)
-	if err != nil {
-		return nil, "", 0, err
-	}
-	programs = map[string]string{}
-	for line := range strings.Lines(string(res.Stdout)) {
-		switch key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "="); key {
-		case "stream":
-			stream = value
-		case "files":
-			maxFiles, _ = strconv.Atoi(value)
-		default:
-			programs[key] = value
-		}
-	}
-	return programs, stream, maxFiles, nil
-}
-
-// StreamModule finds nginx's module stream on a host: its path, or "" where nginx has it built in.
-func StreamModule(ctx context.Context, h host.Host) (string, error) {
-	_, stream, _, err := askPrograms(ctx, h, "")
-	if err != nil {
-		return "", err
-	}
-	return tools{stream: stream}.streamModule(h.About().Name)
-}
-
+// streamModule is the path of nginx's module stream on a host, or "" where nginx has it built in.
 func (t tools) streamModule(hostName string) (string, error) {
 	switch t.stream {
 	case "built in":

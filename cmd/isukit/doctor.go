@@ -127,26 +127,18 @@ func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, e
 		return nil, err
 	}
 	o.driver = cmp.Or(o.driver, "local")
-	spec := infra.Spec{StateDir: o.stateDir, LocalDir: round.LocalDir(o.localDir)}
-	if spec.AppBinary, err = round.Beside(o.app, "isukit-app"); err != nil {
-		return nil, err
-	}
-	driver, err := round.OpenDriver(o.driver, o.stateDir, 0, true)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
-	sub, up, lacking := infra.NewSite(driver, spec).Subject(ctx)
-	if sub != nil || errors.Is(lacking, infra.ErrNothingUp) {
-		if err := o.wantUp(up); err != nil {
-			return nil, err
+	spec := infra.Spec{StateDir: o.stateDir, LocalDir: o.localDir, AppBinary: o.app}
+	err = round.WithUp(ctx, o.driver, spec, false, func(running *infra.Running, lacking error) (err error) {
+		if err = o.wantUp(running.Topology().Name); err != nil {
+			return err
 		}
+		seen, err = examine(ctx, running.Subject())
+		return errors.Join(err, lacking)
+	})
+	if errors.Is(err, infra.ErrNothingUp) {
+		err = cmp.Or(o.wantUp(""), err)
 	}
-	if sub == nil {
-		return nil, lacking
-	}
-	seen, err = examine(ctx, sub)
-	return seen, errors.Join(err, lacking)
+	return seen, err
 }
 
 // wantUp wants the topology that was asked for to be the one that is up; "" is for none.
@@ -240,12 +232,10 @@ func examine(ctx context.Context, sub *subject.Subject) (*doctor.Observed, error
 }
 
 func (o doctorOptions) ofProject(ctx context.Context, p *project.Project, dir string) (seen *doctor.Observed, err error) {
-	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
-	sub, lacking := opened.Subject(ctx, false)
-	seen, err = examine(ctx, sub)
-	return seen, errors.Join(lacking, err)
+	err = round.WithProject(ctx, p, dir, o.stateDir, func(opened *round.Opened) (err error) {
+		sub, lacking := opened.Subject(ctx, false)
+		seen, err = examine(ctx, sub)
+		return errors.Join(lacking, err)
+	})
+	return seen, err
 }

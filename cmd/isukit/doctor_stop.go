@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"isukit/infra/doctor"
 	"isukit/infra/host"
 	"isukit/infra/host/machine"
+	"isukit/infra/project"
 	"isukit/infra/tune"
 )
 
@@ -29,7 +31,7 @@ func stopsOf(here, at host.Host, stateDir, name string) doctor.Stops {
 }
 
 // withStops calls fn with what was stopped on a host: of the project where there is one, else as ssh knows it; "" is this machine.
-func withStops(ctx context.Context, stateDir, project, name string, fn func(doctor.Stops) error) (err error) {
+func withStops(ctx context.Context, stateDir, file, name string, fn func(doctor.Stops) error) (err error) {
 	here, err := machine.OpenHere(stateDir)
 	if err != nil {
 		return err
@@ -41,19 +43,18 @@ func withStops(ctx context.Context, stateDir, project, name string, fn func(doct
 	if strings.ContainsAny(name, "/\x00") {
 		return ui.UsageError(fmt.Errorf("--host %q is not a host name", name), "")
 	}
-	p, dir, err := round.FindServed(project)
+	p, dir, err := round.FindServed(file)
 	if err != nil {
 		return err
 	}
-	if p != nil {
-		opened, err := round.OpenProject(ctx, p, dir, stateDir)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
-		if at, ok := opened.Reach.Named[name]; ok {
+	if p != nil && slices.ContainsFunc(p.Hosts, func(h project.Host) bool { return h.Name == name }) {
+		return round.WithProject(ctx, p, dir, stateDir, func(opened *round.Opened) error {
+			at, ok := opened.Reach.Named[name]
+			if !ok {
+				return errors.Join(opened.Missing...)
+			}
 			return fn(stopsOf(here, at, stateDir, name))
-		}
+		})
 	}
 	driver, err := round.OpenDriver("ssh", stateDir, 0, true)
 	if err != nil {

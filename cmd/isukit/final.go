@@ -61,7 +61,7 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 	if rounds == 0 {
 		rounds = finalRounds
 	}
-	if err := finalSteps(ctx, p, dir, o, s); err != nil {
+	if err := round.WithProject(ctx, p, dir, o.stateDir, func(opened *round.Opened) error { return finalSteps(ctx, opened, o, s) }); err != nil {
 		return err
 	}
 	if p.Benchmark.External {
@@ -71,15 +71,11 @@ func runFinal(ctx context.Context, file string, rounds int, o projectRoundOption
 	return confirm(ctx, p, dir, rounds, o, s)
 }
 
-func finalSteps(ctx context.Context, p *project.Project, dir string, o projectRoundOptions, s streams) (err error) {
-	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
-	if err != nil {
+func finalSteps(ctx context.Context, opened *round.Opened, o projectRoundOptions, s streams) error {
+	if err := errors.Join(opened.Missing...); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
-	if len(opened.Missing) > 0 {
-		return errors.New(strings.Join(opened.Missing, "; "))
-	}
+	p := opened.Project
 	say := ui.SayTo(s.err, o.quiet)
 	steps := func(what string, all []project.Step) error {
 		say("%s", what)

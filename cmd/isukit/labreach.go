@@ -59,19 +59,16 @@ func (r *labReach) Close(ctx context.Context) error {
 }
 
 // urlUp is where the portal of the topology that is up answers; "" where none is, or several are, or it cannot be told.
-func urlUp(ctx context.Context, stateDir string) string {
+func urlUp(ctx context.Context, stateDir string) (url string) {
 	name, err := round.FindDriver("", stateDir)
 	if err != nil || name == "" || name == "ssh" { // over ssh looking takes seconds
 		return ""
 	}
-	driver, err := round.OpenDriver(name, stateDir, 0, true)
-	if err != nil {
-		return ""
-	}
-	defer driver.Close(context.WithoutCancel(ctx))
-	st, err := infra.NewSite(driver, infra.Spec{StateDir: stateDir}).Status(ctx)
-	if err != nil {
-		return ""
-	}
-	return st.URL
+	_ = round.WithSite(ctx, name, 0, infra.Spec{StateDir: stateDir}, func(site *infra.Site) error {
+		if st, err := site.Status(ctx); err == nil {
+			url = st.URL
+		}
+		return nil
+	})
+	return url
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,18 +27,18 @@ last hour before --end the list is about not losing points: logging off, a reboo
 			if err != nil {
 				return err
 			}
-			var opened *round.Opened
 			p, dir, err := round.FindProject(file)
-			if err == nil && p != nil {
-				if opened, err = round.OpenProject(cmd.Context(), p, dir, stateDir(cmd)); err == nil {
-					defer opened.Close(context.WithoutCancel(cmd.Context()))
-				}
-			}
 			if err != nil {
 				return err
 			}
 			d.Project = p
-			return errors.Join(d.Look(cmd.Context(), opened, results), printSteps(s.out, d))
+			show := func(opened *round.Opened) error {
+				return errors.Join(d.Look(cmd.Context(), opened, results), printSteps(s.out, d))
+			}
+			if p == nil {
+				return show(nil)
+			}
+			return round.WithProject(cmd.Context(), p, dir, stateDir(cmd), show)
 		},
 	}
 	cmd.Flags().StringVar(&file, "project", "", "the project file (default isukit.yaml)")

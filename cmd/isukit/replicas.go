@@ -126,14 +126,13 @@ func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.P
 	case !round.Replicates(p):
 		return ui.UsageError(fmt.Errorf("%s names no replicas", o.project), "docs/project.md describes the file")
 	}
-	opened, err := round.OpenProject(ctx, p, dir, o.stateDir)
-	if err != nil {
-		return err
-	}
-	if cfg, err = opened.PlacedReplicas(ctx); err == nil {
-		err = use(cfg)
-	}
-	return errors.Join(err, opened.Close(context.WithoutCancel(ctx)))
+	return round.WithProject(ctx, p, dir, o.stateDir, func(opened *round.Opened) error {
+		cfg, err := opened.PlacedReplicas(ctx)
+		if err != nil {
+			return err
+		}
+		return use(cfg)
+	})
 }
 
 // ofProject is the project that was named, or the one in the current directory unless a topology's driver was named.
@@ -292,7 +291,10 @@ func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) err
 	if name == "" {
 		return ui.UsageError(errNoReplicas, `name each database: --replica NAME=FILE; or isukit topology apply fanout-2`)
 	}
-	return round.WithRunning(ctx, name, "", infra.Spec{StateDir: o.stateDir}, false, func(running *infra.Running) error {
+	return round.WithUp(ctx, name, infra.Spec{StateDir: o.stateDir}, false, func(running *infra.Running, lacking error) error {
+		if lacking != nil {
+			return lacking
+		}
 		top := running.Topology()
 		if len(round.ReplicasOf(top)) == 0 {
 			return ui.UsageError(fmt.Errorf("the topology %s, which runs with driver %s, has no replicated databases", top.Name, name),

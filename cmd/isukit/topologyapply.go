@@ -52,7 +52,10 @@ func (o siteOptions) onTopology(cmd *cobra.Command, s streams, top string, chang
 // withSite opens the site of the driver, runs fn, and lets go of it; what is up stays up.
 func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func(context.Context, *infra.Site) error) (err error) {
 	dir := stateDir(cmd)
-	spec := infra.Spec{StateDir: dir, LocalDir: round.LocalDir(o.localDir), Scale: o.dataset, Seed: o.seed, KeepDataset: !cmd.Flags().Changed("scale") && !cmd.Flags().Changed("seed")}
+	spec := infra.Spec{
+		StateDir: dir, LocalDir: o.localDir, AppBinary: o.app, Scale: o.dataset, Seed: o.seed,
+		KeepDataset: !cmd.Flags().Changed("scale") && !cmd.Flags().Changed("seed"),
+	}
 	if top != "" {
 		if spec.Topology, err = readTopology(top); err != nil {
 			return err
@@ -63,21 +66,13 @@ func (o siteOptions) withSite(cmd *cobra.Command, s streams, top string, fn func
 		}
 		spec.HealthLimit = round.Times(o.patience, infra.HealthLimit)
 	}
-	if spec.AppBinary, err = round.Beside(o.app, "isukit-app"); err != nil {
-		return err
-	}
 	if !isQuiet(cmd) {
 		spec.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: "+step) }
 	}
 	if o.driver, err = round.FindDriver(o.driver, dir); err != nil {
 		return err
 	}
-	driver, err := round.OpenDriver(cmp.Or(o.driver, "local"), dir, o.scale, true)
-	if err != nil {
-		return err
-	}
-	err = fn(cmd.Context(), infra.NewSite(driver, spec))
-	return errors.Join(err, driver.Close(context.WithoutCancel(cmd.Context())))
+	return round.WithSite(cmd.Context(), cmp.Or(o.driver, "local"), o.scale, spec, func(site *infra.Site) error { return fn(cmd.Context(), site) })
 }
 
 func newTopologyApplyCmd(s streams) *cobra.Command {

@@ -105,35 +105,30 @@ func hostsText(hosts []string) string {
 }
 
 // withPlaced opens a project's hosts; one that changes them keeps others from it meanwhile.
-func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, patience float64, changes bool, fn func(context.Context, *round.Opened, *site.Site) error) (err error) {
-	state := stateDir(cmd)
+func withPlaced(cmd *cobra.Command, s streams, p *project.Project, dir string, patience float64, changes bool, fn func(context.Context, *round.Opened, *site.Site) error) error {
 	ctx := cmd.Context()
-	opened, err := round.OpenProject(ctx, p, dir, state)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
-	placed, err := opened.Site()
-	if err != nil {
-		return ui.Hinted(err, "a topology is always applied to all hosts of isukit.yaml, and removed from all of them")
-	}
-	if patience > 0 {
-		if err := round.CheckPatience(patience); err != nil {
-			return ui.UsageError(err, "")
-		}
-		placed.Limit = round.Times(patience, time.Minute)
-	}
-	if !isQuiet(cmd) {
-		placed.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: "+step) }
-	}
-	if changes {
-		release, err := opened.Lock(ctx, round.UserName())
+	return round.WithProject(ctx, p, dir, stateDir(cmd), func(opened *round.Opened) error {
+		placed, err := opened.Site()
 		if err != nil {
-			return err
+			return ui.Hinted(err, "a topology is always applied to all hosts of isukit.yaml, and removed from all of them")
 		}
-		defer func() { err = errors.Join(err, release()) }()
-	}
-	return fn(ctx, opened, placed)
+		if patience > 0 {
+			if err := round.CheckPatience(patience); err != nil {
+				return ui.UsageError(err, "")
+			}
+			placed.Limit = round.Times(patience, time.Minute)
+		}
+		if !isQuiet(cmd) {
+			placed.Progress = func(step string) { fmt.Fprintln(s.err, "isukit: "+step) }
+		}
+		release := func() error { return nil }
+		if changes {
+			if release, err = opened.Lock(ctx, round.UserName()); err != nil {
+				return err
+			}
+		}
+		return errors.Join(fn(ctx, opened, placed), release())
+	})
 }
 
 // errDryRun keeps what is planned from being done.

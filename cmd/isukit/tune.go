@@ -304,55 +304,45 @@ func (t tuneServers) open(ctx context.Context, stateDir string, fn func([]*tune.
 		}
 	}
 	if t.driver != "" {
-		return t.openSite(ctx, stateDir, fn)
+		spec := infra.Spec{StateDir: stateDir, LocalDir: t.localDir, AppBinary: t.app}
+		return round.WithUp(ctx, t.driver, spec, true, func(running *infra.Running, lacking error) error {
+			if t.measure != nil {
+				*t.measure = roundOn(running.Topology().Name, running.Hash(), t.driver)
+			}
+			return t.withTargets(running.Subject(), lacking, fn)
+		})
 	}
 	h, err := machine.OpenHere(stateDir)
 	if err != nil {
 		return err
 	}
 	sub := &subject.Subject{Hosts: []subject.Host{subject.HostHere(hostName(), h, stateDir, false, t.thisKernel)}}
-	return errors.Join(withTargets(sub, fn), h.Close(context.WithoutCancel(ctx)))
+	return errors.Join(t.withTargets(sub, nil, fn), h.Close(context.WithoutCancel(ctx)))
 }
 
-func withTargets(sub *subject.Subject, fn func([]*tune.Target) error) error {
-	targets, closeAll, err := sub.TuneTargets()
-	if err != nil {
-		return err
+// withTargets calls fn with the targets of a subject, of which lacking could not be read.
+func (t tuneServers) withTargets(sub *subject.Subject, lacking error, fn func([]*tune.Target) error) error {
+	if lacking != nil && !t.partly {
+		return lacking
 	}
-	return errors.Join(fn(targets), closeAll())
+	targets, closeAll, err := sub.TuneTargets()
+	if err == nil {
+		err = errors.Join(fn(targets), closeAll())
+	}
+	return errors.Join(err, lacking)
 }
 
-func (t tuneServers) openProject(ctx context.Context, p *project.Project, dir, stateDir string, fn func([]*tune.Target) error) (err error) {
+func (t tuneServers) openProject(ctx context.Context, p *project.Project, dir, stateDir string, fn func([]*tune.Target) error) error {
 	isHere := func(h project.Host) bool { return h.Address == "" && p.Driver == "" }
 	if t.writes && os.Geteuid() != 0 && slices.ContainsFunc(p.Hosts, isHere) {
 		return ui.UsageError(errors.New("tunings of services on this machine need root"),
 			"use sudo for all isukit commands of the project, or give the host an address in isukit.yaml, so that isukit uses ssh and sudo")
 	}
-	opened, err := round.OpenProject(ctx, p, dir, stateDir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, opened.Close(context.WithoutCancel(ctx))) }()
-	sub, lacking := opened.Subject(ctx, t.thisKernel)
-	if lacking != nil {
-		lacking = ui.Hinted(lacking, "add services and databases to isukit.yaml; docs/project.md describes it")
-	}
-	if lacking != nil && !t.partly {
-		return lacking
-	}
-	return errors.Join(withTargets(sub, fn), lacking)
-}
-
-// openSite makes the targets of what is up, and keeps others from changing it meanwhile.
-func (t tuneServers) openSite(ctx context.Context, stateDir string, fn func([]*tune.Target) error) error {
-	return round.WithRunning(ctx, t.driver, t.app, infra.Spec{StateDir: stateDir, LocalDir: t.localDir}, true, func(running *infra.Running) error {
-		sub, err := running.Subject()
-		if err != nil {
-			return err
+	return round.WithProject(ctx, p, dir, stateDir, func(opened *round.Opened) error {
+		sub, lacking := opened.Subject(ctx, t.thisKernel)
+		if lacking != nil {
+			lacking = ui.Hinted(lacking, "add services and databases to isukit.yaml; docs/project.md describes it")
 		}
-		if t.measure != nil {
-			*t.measure = roundOn(running.Topology().Name, running.Hash(), t.driver)
-		}
-		return withTargets(sub, fn)
+		return t.withTargets(sub, lacking, fn)
 	})
 }

@@ -53,7 +53,7 @@ type appDataset struct {
 func (in Input) app(i topology.Instance) ([]File, error) {
 	place, data := in.Places[i.Name], in.Topology.Data
 	conf := appConfig{
-		Role: string(i.Role), Listen: place.hostPort(), Socket: in.socketOf(i),
+		Role: string(i.Role), Listen: place.HostPort(), Socket: in.socketOf(i),
 		DebugListen:     net.JoinHostPort(place.Address, strconv.Itoa(place.DebugPort)),
 		SessionKeyFile:  path.Join(place.Dir, SessionKeyFile),
 		WorkerTokenFile: path.Join(place.Dir, WorkerTokenFile),

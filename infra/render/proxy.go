@@ -15,7 +15,7 @@ const bots = "bot|crawler|spider"
 func (in Input) nginx(i topology.Instance) ([]File, error) {
 	place, sizes := in.Places[i.Name], in.SizesOf(i)
 	data := map[string]any{
-		"Dir": place.Dir, "Root": in.Root, "Listen": place.hostPort(), "StaticDir": in.StaticDir, "TLS": i.TLS, "Bots": bots,
+		"Dir": place.Dir, "Root": in.Root, "Listen": place.HostPort(), "StaticDir": in.StaticDir, "TLS": i.TLS, "Bots": bots,
 		"Workers": sizes.Workers, "Files": sizes.Files, "WorkerConnections": 2*sizes.Connections + 64,
 		"Keepalive": in.keepalive(sizes), "Web": in.servers(topology.Web, i.Host), "API": in.servers(topology.API, i.Host),
 		"StreamModule": "", "Balance": "",
@@ -109,7 +109,7 @@ func (in Input) servers(role topology.Role, host string) []string {
 			list = append(list, "unix:"+p.Socket)
 			continue
 		}
-		list = append(list, p.hostPort())
+		list = append(list, p.HostPort())
 	}
 	return list
 }
@@ -117,7 +117,7 @@ func (in Input) servers(role topology.Role, host string) []string {
 func (in Input) hostPorts(instances []string) []string {
 	var list []string
 	for _, name := range instances {
-		list = append(list, in.Places[name].hostPort())
+		list = append(list, in.Places[name].HostPort())
 	}
 	return list
 }

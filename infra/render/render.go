@@ -41,7 +41,8 @@ type Place struct {
 	Socket    string // path of a Unix socket for web and api, where their host allows one; "" for none
 }
 
-func (p Place) hostPort() string { return net.JoinHostPort(p.Address, strconv.Itoa(p.Port)) }
+// HostPort is address:port.
+func (p Place) HostPort() string { return net.JoinHostPort(p.Address, strconv.Itoa(p.Port)) }
 
 // Machine is what a host has unless the topology declares it.
 type Machine struct {
@@ -146,7 +147,7 @@ func (in Input) URLOf(proxy topology.Instance) string {
 	if proxy.TLS {
 		scheme = "https://"
 	}
-	return scheme + in.Places[proxy.Name].hostPort()
+	return scheme + in.Places[proxy.Name].HostPort()
 }
 
 // appID numbers the instances that make ids, from 1.

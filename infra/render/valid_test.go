@@ -31,8 +31,8 @@ func TestShippedAreValid(t *testing.T) {
 		dir := t.TempDir()
 		in := input(t, top, dir, "127.0.0.1", 21000+50*n)
 		in.Root, in.BalancePort = os.Geteuid() == 0, 21049+50*n
-		if in.StreamModule, err = infra.StreamModule(t.Context(), infratest.Here(t)); err != nil {
-			t.Fatal(err)
+		if modules, _ := filepath.Glob("/usr/lib*/nginx/modules/ngx_stream_module.so"); len(modules) > 0 { // otherwise it is built in
+			in.StreamModule = modules[0]
 		}
 		for name, p := range in.Places {
 			p.Socket = filepath.Join(p.Dir, "app.sock")

@@ -3,6 +3,7 @@ package round
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func (d *Day) Look(ctx context.Context, opened *Opened, results string) error {
 			d.Booted[name] = time.Unix(seconds, 0)
 		}
 	}
-	return opened.missing()
+	return errors.Join(opened.Missing...)
 }
 
 // Step is a command, how many minutes it takes, and why.

@@ -178,33 +178,35 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 	return &upAndDown{r, driver, driver.Close}, nil
 }
 
-// WithRunning calls fn with what a driver has deployed. With tunes, fn reads or changes settings, and the deployment is locked meanwhile.
-// App is the app's binary; "" is the one in isukit's directory.
-func WithRunning(ctx context.Context, name, app string, spec infra.Spec, tunes bool, fn func(*infra.Running) error) (err error) {
+// WithSite calls fn with the site of a driver, whose hosts stay up. The AppBinary of spec may be "", for the one in isukit's directory.
+func WithSite(ctx context.Context, name string, scale float64, spec infra.Spec, fn func(*infra.Site) error) (err error) {
 	spec.LocalDir = LocalDir(spec.LocalDir)
-	if spec.AppBinary, err = Beside(app, "isukit-app"); err != nil {
+	if spec.AppBinary, err = Beside(spec.AppBinary, "isukit-app"); err != nil {
 		return err
 	}
-	driver, err := OpenDriver(name, spec.StateDir, 0, true)
+	driver, err := OpenDriver(name, spec.StateDir, scale, true)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, driver.Close(context.WithoutCancel(ctx))) }()
-	site := infra.NewSite(driver, spec)
-	open := site.Running
-	if tunes {
-		open = site.Tunable
-		release, err := driver.Lock(ctx, UserName())
-		if err != nil {
-			return err
+	return errors.Join(fn(infra.NewSite(driver, spec)), driver.Close(context.WithoutCancel(ctx)))
+}
+
+// WithUp calls fn with what a driver has deployed, and an error that names the hosts that cannot be asked. With lock, nobody else changes
+// what is up meanwhile.
+func WithUp(ctx context.Context, name string, spec infra.Spec, lock bool, fn func(running *infra.Running, lacking error) error) error {
+	return WithSite(ctx, name, 0, spec, func(site *infra.Site) (err error) {
+		release := func() error { return nil }
+		if lock {
+			if release, err = site.Driver().Lock(ctx, UserName()); err != nil {
+				return err
+			}
 		}
-		defer func() { err = errors.Join(err, release()) }()
-	}
-	running, err := open(ctx)
-	if err != nil {
-		return err
-	}
-	return fn(running)
+		running, err := site.Up(ctx)
+		if running != nil {
+			err = fn(running, err)
+		}
+		return errors.Join(err, release())
+	})
 }
 
 // reach lets the load engine connect from where the driver puts it, and trust the proxies.

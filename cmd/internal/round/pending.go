@@ -16,6 +16,7 @@ import (
 	"isukit/infra"
 	"isukit/infra/host/proc"
 	"isukit/infra/project"
+	"isukit/infra/subject"
 	"isukit/input"
 )
 
@@ -98,30 +99,23 @@ func TakeBackLeft(ctx context.Context, stateDir string, say func(string, ...any)
 
 func (p *pending) takeBack(ctx context.Context, stateDir string, say func(string, ...any)) (err error) {
 	t := &tunedRound{own: p.Tunings, say: say, warn: say}
-	revert := func() (err error) {
-		if t.targets, t.close, err = t.sub.TuneTargets(); err != nil {
+	revert := func(sub *subject.Subject, err error) error {
+		if t.sub = sub; err == nil {
+			t.targets, t.close, err = sub.TuneTargets()
+		}
+		if err != nil {
 			return err
 		}
 		return t.revert(ctx)
 	}
 	if p.Project == nil {
-		err := WithRunning(ctx, p.Driver, p.App, infra.Spec{StateDir: stateDir, LocalDir: p.LocalDir}, true, func(running *infra.Running) (err error) {
-			if t.sub, err = running.Subject(); err != nil {
-				return err
-			}
-			return revert()
+		err := WithUp(ctx, p.Driver, infra.Spec{StateDir: stateDir, LocalDir: p.LocalDir, AppBinary: p.App}, true, func(running *infra.Running, lacking error) error {
+			return revert(running.Subject(), lacking)
 		})
 		if errors.Is(err, infra.ErrNothingUp) {
 			return nil // the tuning ended with its server
 		}
 		return err
 	}
-	opened, err := OpenProject(ctx, p.Project, p.Dir, stateDir)
-	if err != nil {
-		return err
-	}
-	if t.sub, err = opened.Subject(ctx, false); err == nil {
-		err = revert()
-	}
-	return errors.Join(err, opened.Close(context.WithoutCancel(ctx)))
+	return WithProject(ctx, p.Project, p.Dir, stateDir, func(opened *Opened) error { return revert(opened.Subject(ctx, false)) })
 }

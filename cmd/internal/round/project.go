@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"isukit/bench/external"
 	"isukit/cmd/internal/ui"
@@ -26,7 +25,7 @@ type Opened struct {
 	*project.Project
 	Reach observe.Hosts
 	// Missing says of each host that cannot be reached why.
-	Missing []string
+	Missing []error
 	// declared is the project as its file has it, without what is known of the topology that is up.
 	declared *project.Project
 	up       string // that topology; "" for none
@@ -40,21 +39,13 @@ type Opened struct {
 // The error names what could not be read; the subject contains the rest.
 func (o *Opened) Subject(ctx context.Context, consent bool) (*subject.Subject, error) {
 	s, err := subject.OfProject(ctx, o.Project, o.Reach.Named, o.stateDir, consent)
-	return s, errors.Join(err, o.missing())
-}
-
-func (o *Opened) missing() error {
-	var errs []error
-	for _, text := range o.Missing {
-		errs = append(errs, errors.New(text))
-	}
-	return errors.Join(errs...)
+	return s, errors.Join(err, errors.Join(o.Missing...))
 }
 
 // Site is where the project's topologies are placed. Hosts that cannot be reached are an error.
 func (o *Opened) Site() (*site.Site, error) {
-	if len(o.Missing) > 0 {
-		return nil, errors.New(strings.Join(o.Missing, "\n"))
+	if err := errors.Join(o.Missing...); err != nil {
+		return nil, err
 	}
 	return &site.Site{Project: o.Project, Hosts: o.Reach.Named, StateDir: o.stateDir}, nil
 }
@@ -171,6 +162,15 @@ func OpenProject(ctx context.Context, p *project.Project, dir, stateDir string) 
 	return o, nil
 }
 
+// WithProject calls fn with a project whose hosts are connected.
+func WithProject(ctx context.Context, p *project.Project, dir, stateDir string, fn func(*Opened) error) error {
+	o, err := OpenProject(ctx, p, dir, stateDir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(o), o.Close(context.WithoutCancel(ctx)))
+}
+
 // openDrivers makes the project's hosts usable, each through its driver. One that cannot be reached is noted as missing.
 func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
 	o.drivers = map[string]host.Driver{}
@@ -195,7 +195,7 @@ func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
 		}
 		at, err := o.reach(ctx, d, h)
 		if err != nil {
-			o.Missing = append(o.Missing, fmt.Sprintf("host %s is unreachable: %v", h.Name, err))
+			o.Missing = append(o.Missing, fmt.Errorf("host %s is unreachable: %w", h.Name, err))
 			continue
 		}
 		o.Reach.Named[h.Name] = at

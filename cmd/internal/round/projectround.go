@@ -77,8 +77,8 @@ func NewProjectRound(p *Opened, say func(string, ...any)) *ProjectRound {
 	if hook := os.Getenv(p.Notify.WebhookEnv); p.Notify.WebhookEnv != "" && hook != "" {
 		r.secrets = append(r.secrets, hook)
 	}
-	for _, text := range p.Missing {
-		r.warn("%s", text)
+	for _, err := range p.Missing {
+		r.warn("%v", err)
 	}
 	return r
 }
@@ -168,7 +168,7 @@ func (r *ProjectRound) prepare(ctx context.Context) (ready bool, err error) {
 	r.lookAround(ctx)
 	if len(r.Tune) > 0 {
 		// The last step before the load: a deploy may write the same files, and a restart forgets what only runs.
-		err := errors.Join(r.lacking, r.missing())
+		err := errors.Join(r.lacking, errors.Join(r.Missing...))
 		if err == nil {
 			r.tuned.pending = &pending{Project: r.Project, Dir: r.Reach.Dir}
 			err = r.phase("tune", func() error { return r.tuned.apply(ctx, r.Tune, r.stateDir) })

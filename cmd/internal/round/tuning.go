@@ -38,10 +38,7 @@ func (o Options) applyTunings(ctx context.Context, spec infra.Spec, running *inf
 	if err != nil {
 		return nil, err
 	}
-	t := &tunedRound{say: view.Step, warn: view.Warn}
-	if t.sub, err = running.Subject(); err != nil {
-		return nil, err
-	}
+	t := &tunedRound{sub: running.Subject(), say: view.Step, warn: view.Warn}
 	if o.Driver != "" {
 		t.pending = &pending{Driver: o.Driver, LocalDir: spec.LocalDir, App: spec.AppBinary}
 	}
