@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"isukit/cmd/internal/release"
 	"isukit/cmd/internal/ui"
@@ -41,101 +41,36 @@ func writeManPages(cmd *cobra.Command, dir string) error {
 	return nil
 }
 
-type roff struct{ strings.Builder }
+// roffEscapes are what roff would interpret.
+var roffEscapes = strings.NewReplacer(`\`, `\e`, "-", `\-`, "\n.", "\n\\&.", "\n'", "\n\\&'")
 
-// text writes lines of text and escapes what roff would interpret.
-func (r *roff) text(text string) {
-	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
-	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, "\n"); strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
-			line = `\&` + line
-		}
-		r.WriteString(line + "\n")
-	}
-}
-
-func (r *roff) section(name string) { r.WriteString(".SH " + name + "\n") }
-
-// paragraphs writes text whose paragraphs are parted by empty lines; lines that are indented stay as they are.
-func (r *roff) paragraphs(text string) {
-	verbatim := false
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		indented := strings.HasPrefix(line, " ")
-		switch {
-		case indented && !verbatim:
-			r.WriteString(".PP\n.nf\n")
-		case !indented && verbatim:
-			r.WriteString(".fi\n.PP\n")
-		}
-		verbatim = indented
-		if strings.TrimSpace(line) == "" {
-			r.WriteString(".PP\n")
-			continue
-		}
-		r.text(line)
-	}
-	if verbatim {
-		r.WriteString(".fi\n")
-	}
-}
-
-func (r *roff) flag(f *pflag.Flag) {
-	if f.Hidden {
-		return
-	}
-	kind, usage := pflag.UnquoteUsage(f)
-	name := "--" + f.Name
-	if f.Shorthand != "" {
-		name = "-" + f.Shorthand + ", " + name
-	}
-	r.WriteString(".TP\n")
-	r.text(strings.TrimSpace(name + " " + kind))
-	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" && f.DefValue != "0s" {
-		usage += fmt.Sprintf(" (default %s)", f.DefValue)
-	}
-	r.text(usage)
-}
-
+// manPage is the text of --help in sections, its lines as they are.
 func manPage(cmd *cobra.Command) string {
 	cmd.InitDefaultHelpFlag()
-	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
-	r := &roff{}
-	fmt.Fprintf(r, ".TH %s 1 \"\" \"isukit %s\" \"isukit\"\n", strings.ToUpper(strings.ReplaceAll(name, "-", `\-`)), release.Version)
-	r.section("NAME")
-	r.text(name + " - " + cmd.Short)
-	r.section("SYNOPSIS")
-	r.text(cmd.UseLine())
-	r.section("DESCRIPTION")
-	if cmd.Long != "" {
-		r.paragraphs(cmd.Long)
-	} else {
-		r.text(cmd.Short + ".")
-	}
-	if cmd.HasSubCommands() {
-		r.section("COMMANDS")
-		for _, c := range cmd.Commands() {
-			if c.Hidden || c.Name() == "help" {
-				continue
-			}
-			r.WriteString(".TP\n")
-			r.text(strings.ReplaceAll(c.CommandPath(), " ", "-") + "(1)")
-			r.text(c.Short)
+	nameOf := func(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
+	var b strings.Builder
+	fmt.Fprintf(&b, ".TH %s 1 \"\" \"isukit %s\" \"isukit\"\n.nh\n", roffEscapes.Replace(strings.ToUpper(nameOf(cmd))), release.Version)
+	section := func(name, text string) {
+		if text = strings.Trim(text, "\n"); text != "" {
+			fmt.Fprintf(&b, ".SH %s\n.nf%s\n.fi\n", name, roffEscapes.Replace("\n"+text))
 		}
 	}
-	r.section("OPTIONS")
-	cmd.NonInheritedFlags().VisitAll(r.flag)
-	cmd.InheritedFlags().VisitAll(r.flag)
-	r.WriteString(".PP\n")
-	r.text("Each can also be set in the environment: ISUKIT_STATE_DIR for --state-dir.")
-	if cmd.Example != "" {
-		r.section("EXAMPLES")
-		r.paragraphs(cmd.Example)
+	var subcommands string
+	for _, c := range cmd.Commands() {
+		if !c.Hidden && c.Name() != "help" {
+			subcommands += fmt.Sprintf("%s(1)\n    %s\n", nameOf(c), c.Short)
+		}
 	}
-	r.section("EXIT STATUS")
-	r.text("0 success; 1 isukit failed; 2 wrong command line or input file; 3 a round, a check or a comparison failed.")
+	section("NAME", nameOf(cmd)+" - "+cmd.Short)
+	section("SYNOPSIS", cmd.UseLine())
+	section("DESCRIPTION", cmp.Or(cmd.Long, cmd.Short+"."))
+	section("COMMANDS", subcommands)
+	section("OPTIONS", cmd.NonInheritedFlags().FlagUsagesWrapped(78)+cmd.InheritedFlags().FlagUsagesWrapped(78)+
+		"\nEach can also be set in the environment: ISUKIT_STATE_DIR for --state-dir.")
+	section("EXAMPLES", cmd.Example)
+	section("EXIT STATUS", "0 success; 1 isukit failed; 2 wrong command line or input file;\n3 a round, a check or a comparison failed.")
 	if cmd.HasParent() {
-		r.section("SEE ALSO")
-		r.text(strings.ReplaceAll(cmd.Parent().CommandPath(), " ", "-") + "(1)")
+		section("SEE ALSO", nameOf(cmd.Parent())+"(1)")
 	}
-	return r.String()
+	return b.String()
 }
