@@ -14,7 +14,6 @@ import (
 	"golang.org/x/term"
 
 	"isukit/infra/host"
-	"isukit/infra/host/proc"
 )
 
 // attachGate is the gate for a program that has its maker's own input: the line comes by another way.
@@ -67,16 +66,7 @@ func (n *node) attach(ctx context.Context, cmd host.Command, in io.Reader, out, 
 	if err := c.Start(); err != nil {
 		return err
 	}
-	st, err := proc.Read(c.Process.Pid)
-	if err == nil {
-		err = errors.Join(log.add(filepath.Base(program), st.ID), n.addTo("run", st.PID))
-	}
-	if err == nil {
-		_, err = io.WriteString(open, "go\n")
-	}
-	if err != nil {
-		c.Process.Kill()
-		c.Wait()
+	if _, err := release(c, open, n.recorded(log, filepath.Base(program))); err != nil {
 		return err
 	}
 	err = c.Wait()

@@ -223,10 +223,3 @@ func (s *state) living() []Ended {
 	}
 	return list
 }
-
-// endCommands ends the commands of isukits that are dead.
-func (d *Driver) endCommands(ctx context.Context, done *Cleaned) error {
-	ended, err := endCommandsOfDead(ctx, d.ownDir(""), d.dir)
-	done.Ended = append(done.Ended, ended...)
-	return err
-}

@@ -64,26 +64,23 @@ func (l *commandLog) close() error {
 	return errors.Join(l.file.Close(), removeFile(l.path))
 }
 
-// endCommandsOfDead ends the commands of dead isukits on these hosts' directories, and returns them.
-func endCommandsOfDead(ctx context.Context, dir, hosts string) (ended []Ended, err error) {
-	entries, err := os.ReadDir(dir)
+// endCommands ends the commands of isukits that are dead.
+func (d *Driver) endCommands(ctx context.Context, done *Cleaned) error {
+	entries, err := os.ReadDir(d.ownDir(""))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
+		return nil
 	}
 	for _, e := range entries {
 		var owner proc.ID
 		if n, _ := fmt.Sscanf(strings.TrimPrefix(e.Name(), commandsPrefix), "%d-%d", &owner.PID, &owner.Start); n != 2 || owner.Alive() {
 			continue
 		}
-		more, err := endRecorded(ctx, filepath.Join(dir, e.Name()), hosts)
-		if ended = append(ended, more...); err != nil {
-			return ended, err
+		ended, err := endRecorded(ctx, filepath.Join(d.ownDir(""), e.Name()), d.dir)
+		if done.Ended = append(done.Ended, ended...); err != nil {
+			return err
 		}
 	}
-	return ended, nil
+	return err
 }
 
 // endRecorded ends the processes that a file has on record, a line each, and removes the file.

@@ -60,18 +60,8 @@ func (l launch) start() (*launched, error) {
 		return nil, err
 	}
 	p := &launched{cmd: cmd, done: make(chan struct{})}
-	st, err := proc.Read(cmd.Process.Pid)
-	if err == nil {
-		p.ID = st.ID
-		err = l.record(st.ID)
-	}
-	if err == nil {
-		_, err = io.WriteString(open, "go\n")
-	}
-	if err != nil {
+	if p.ID, err = release(cmd, open, l.record); err != nil {
 		open.Close()
-		cmd.Process.Kill()
-		cmd.Wait()
 		return nil, err
 	}
 	go func() { // it ends with the program, or when a write to the closed input fails
@@ -86,6 +76,22 @@ func (l launch) start() (*launched, error) {
 		open.Close()
 	}()
 	return p, nil
+}
+
+// release records a process that waits, and lets it go.
+func release(cmd *exec.Cmd, open io.Writer, record func(proc.ID) error) (proc.ID, error) {
+	st, err := proc.Read(cmd.Process.Pid)
+	if err == nil {
+		err = record(st.ID)
+	}
+	if err == nil {
+		_, err = io.WriteString(open, "go\n")
+	}
+	if err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	return st.ID, err
 }
 
 // code is the exit status; only to be called when the process is done.

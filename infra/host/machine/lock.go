@@ -35,16 +35,14 @@ func (d *Driver) Lock(_ context.Context, holder string) (release func() error, e
 	}
 	text, err := json.Marshal(host.Holder{Name: holder, Since: time.Now(), PID: os.Getpid()})
 	if err == nil {
-		err = errors.Join(lock.Truncate(0), writeAt(lock, append(text, '\n')))
+		err = lock.Truncate(0)
+	}
+	if err == nil {
+		_, err = lock.WriteAt(append(text, '\n'), 0)
 	}
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("lock the hosts: %w", err)
 	}
 	return func() error { return errors.Join(lock.Truncate(0), proc.Unlock(lock)) }, nil
-}
-
-func writeAt(f *os.File, text []byte) error {
-	_, err := f.WriteAt(text, 0)
-	return err
 }

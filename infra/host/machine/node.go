@@ -146,7 +146,7 @@ func (n *node) run(ctx context.Context, cmd host.Command, in io.Reader, out, err
 	p, err := launch{
 		argv: append([]string{"/bin/sh", "-c", gate, name}, argv...), env: slices.Concat(n.env, cmd.Env), dir: shellDir,
 		stdin: in, stdout: out, stderr: errOut, patience: patience,
-		record: func(id proc.ID) error { return errors.Join(log.add(name, id), n.addTo("run", id.PID)) },
+		record: n.recorded(log, name),
 	}.start()
 	if err != nil {
 		return 0, err
@@ -169,15 +169,19 @@ func (n *node) find(program string) (path string, err error) {
 	return path, err
 }
 
-func (n *node) addTo(leaf string, pid int) error {
-	if n.group.None() {
-		return nil
+// recorded puts a command of the host on record and into its control group.
+func (n *node) recorded(log *commandLog, name string) func(proc.ID) error {
+	return func(id proc.ID) error {
+		err := log.add(name, id)
+		if n.group.None() || err != nil {
+			return err
+		}
+		g := n.group.Leaf("run")
+		if err := g.Make(); err != nil {
+			return err
+		}
+		return g.Add(id.PID)
 	}
-	g := n.group.Leaf(leaf)
-	if err := g.Make(); err != nil {
-		return err
-	}
-	return g.Add(pid)
 }
 
 func (d *Driver) commandLog() (*commandLog, error) {
