@@ -78,7 +78,7 @@ func TestInitPortal(t *testing.T) {
 	}
 	run("final", "--rounds", "1")
 	// Its roles and topologies are as those of any description.
-	if out := run("topology", "ls"); !strings.Contains(out, "final-2") || strings.Contains(out, "nft-read") {
+	if out := run("topology", "ls"); !strings.Contains(out, "final-2") || strings.Count(out, "of isukit.yaml") != strings.Count(out, "\n")-1 {
 		t.Errorf("the topologies of the file:\n%s", out)
 	}
 	if out := run("topology", "show", "https"); !strings.Contains(out, "proxy:local") {
