@@ -41,7 +41,7 @@ func (s *Site) Apply(ctx context.Context, o ApplyOptions) (p *Plan, err error) {
 	}
 	defer f.act()
 	f.fresh = o.Fresh
-	g, before := s.newGoal(f), f.reached()
+	g, before := s.newDeployment(f), f.reached()
 	if p, err = s.planFor(ctx, g, f); err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func cancelled(ctx context.Context, err error) error {
 }
 
 // reachAwake has the topology before run whole again, and then makes the site what its Spec says.
-func (s *Site) reachAwake(ctx context.Context, before *goal, o ApplyOptions, data string) error {
+func (s *Site) reachAwake(ctx context.Context, before *deployment, o ApplyOptions, data string) error {
 	s.spec.progress("putting topology %s back first: its databases have to run", before.Topology.Name)
 	if err := s.reachAgain(ctx, before); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s *Site) reachAwake(ctx context.Context, before *goal, o ApplyOptions, dat
 		return err
 	}
 	f.fresh = o.Fresh
-	return s.reach(ctx, s.newGoal(f), f, nil, data)
+	return s.reach(ctx, s.newDeployment(f), f, nil, data)
 }
 
 // dataset makes, before anything is touched, what new databases begin with.
@@ -109,7 +109,7 @@ func (s *Site) dataset(ctx context.Context, p *Plan) (dir string, err error) {
 }
 
 // reach makes the hosts, plans with their real properties, and carries the plan out. p is a plan that was made so already, or nil.
-func (s *Site) reach(ctx context.Context, g *goal, f *found, p *Plan, data string) error {
+func (s *Site) reach(ctx context.Context, g *deployment, f *hostSet, p *Plan, data string) error {
 	s.spec.progress("making hosts")
 	if err := s.driver.Ensure(ctx, s.wants(g.Topology)); err != nil {
 		return err
@@ -142,8 +142,8 @@ func (s *Site) reach(ctx context.Context, g *goal, f *found, p *Plan, data strin
 	return s.driver.Remove(ctx, gone...)
 }
 
-// reachAgain makes the hosts what they were, whatever they are now.
-func (s *Site) reachAgain(ctx context.Context, before *goal) error {
+// reachAgain makes the hosts what they were, regardless of what they are now.
+func (s *Site) reachAgain(ctx context.Context, before *deployment) error {
 	f, err := s.find(ctx)
 	if err == nil {
 		err = s.reach(ctx, before, f, nil, "")
@@ -152,7 +152,7 @@ func (s *Site) reachAgain(ctx context.Context, before *goal) error {
 }
 
 // leave removes hosts that were made for an apply that failed, for the given reason, before it changed anything.
-func (s *Site) leave(ctx context.Context, before *goal, f *found, reason error) error {
+func (s *Site) leave(ctx context.Context, before *deployment, f *hostSet, reason error) error {
 	var made []string
 	for _, name := range f.names() {
 		if _, ok := before.Topology.Host(name); !ok {
@@ -188,7 +188,7 @@ func (e *ApplyError) Unwrap() []error {
 
 // putBack makes the site what it was before an apply that failed for the reason given, and returns the reason with what became
 // of it. A host that is away is waited for as long as a service is that starts; what is owed then is in the inventories.
-func (s *Site) putBack(ctx context.Context, before *goal, reason error) error {
+func (s *Site) putBack(ctx context.Context, before *deployment, reason error) error {
 	if before == nil {
 		s.spec.progress("undoing the changes")
 		if err := s.whileAway(ctx, func() error { return s.takeDown(ctx) }); err != nil {
@@ -279,7 +279,7 @@ func (s *Site) takeDown(ctx context.Context) error {
 }
 
 // onHosts runs do on all reachable hosts in parallel. A failure does not stop the others.
-func (f *found) onHosts(do func(name string, h host.Host) error) error {
+func (f *hostSet) onHosts(do func(name string, h host.Host) error) error {
 	names := f.names()
 	errs := make([]error, len(names))
 	var all sync.WaitGroup
@@ -332,7 +332,7 @@ func (s Spec) validate() error {
 }
 
 // findAll is find for an apply: it first asks hosts that exist without isukit, which another state directory may use.
-func (s *Site) findAll(ctx context.Context) (*found, error) {
+func (s *Site) findAll(ctx context.Context) (*hostSet, error) {
 	if s.driver.Name() != "ssh" {
 		return s.find(ctx)
 	}

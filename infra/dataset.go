@@ -67,7 +67,7 @@ func (s *Site) prepared(ctx context.Context, l *layout) (dir string, err error) 
 	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(cache, fmt.Sprintf("%s%s%s-%d-v%d", l.install.Key(), preparedMark, l.goal.Scale, l.goal.Seed, app.DatasetVersion))
+	dir = filepath.Join(cache, fmt.Sprintf("%s%s%s-%d-v%d", l.install.Key(), preparedMark, l.Scale, l.Seed, app.DatasetVersion))
 	err = dbserver.Cached(ctx, dir, func(tmp string) error { return s.prepare(ctx, here, l, template, tmp) })
 	if err == nil {
 		err = useCached(dir, time.Now())
@@ -91,7 +91,7 @@ func (s *Site) prepare(ctx context.Context, here *machine.Here, of *layout, temp
 		return err
 	}
 	l := &layout{
-		goal: &goal{Topology: t, Scale: of.goal.Scale, Seed: of.goal.Seed}, driver: "local", spec: s.spec, install: of.install, secrets: newSecrets(),
+		deployment: &deployment{Topology: t, Scale: of.Scale, Seed: of.Seed}, driver: "local", spec: s.spec, install: of.install, secrets: newSecrets(),
 		hosts: map[string]host.Host{}, binary: of.binary,
 	}
 	for _, h := range t.Hosts {

@@ -25,7 +25,7 @@ type execution struct {
 	site    *Site
 	plan    *Plan
 	l       *layout
-	f       *found
+	f       *hostSet
 	data    string             // directory of the dataset for databases that begin with it
 	servers map[string]*server // by instance
 	saying  sync.Mutex
@@ -38,7 +38,7 @@ func (e *execution) run(ctx context.Context) error {
 	}
 	apps := func(ctx context.Context) error { return e.stage(ctx, topology.API, topology.Web) }
 	proxies := func(ctx context.Context) error { return e.stage(ctx, topology.Proxy) }
-	if b := e.l.goal.Topology.Data.Balance; b != nil && b.Kind == topology.BalanceNginx {
+	if b := e.l.Topology.Data.Balance; b != nil && b.Kind == topology.BalanceNginx {
 		apps, proxies = proxies, apps // the app reads through the proxy, which is healthy without it
 	}
 	for _, stage := range []func(context.Context) error{e.databases, e.rules, apps, proxies, e.prune} {
@@ -93,7 +93,7 @@ func (e *execution) recordOn(ctx context.Context, name string) error {
 	if inv.Complete {
 		inv.Previous = inv.Goal
 	}
-	inv.Goal, inv.Complete, inv.Secrets = e.l.goal, false, e.l.secrets
+	inv.Goal, inv.Complete, inv.Secrets = e.l.deployment, false, e.l.secrets
 	for _, step := range e.steps(name) {
 		if step.Op == plan.Remove {
 			continue
@@ -158,7 +158,7 @@ func (e *execution) stage(ctx context.Context, roles ...topology.Role) error {
 	var started []topology.Instance
 	byHost := map[string][]topology.Instance{}
 	for _, role := range roles {
-		for _, i := range e.l.goal.Topology.Of(role) {
+		for _, i := range e.l.Topology.Of(role) {
 			byHost[i.Host] = append(byHost[i.Host], i)
 			if _, ok := e.stepOf(i.Host, i.Name, plan.Service); ok {
 				started = append(started, i)
@@ -245,7 +245,7 @@ func runOn(ctx context.Context, h host.Host, cmd host.Command) error {
 	return err
 }
 
-// complete notes on all hosts that the goal was reached.
+// complete notes on all hosts that the deployment was reached.
 func (e *execution) complete(ctx context.Context) error {
 	var group errgroup.Group
 	for _, name := range e.f.names() {
@@ -262,7 +262,7 @@ func (e *execution) complete(ctx context.Context) error {
 		for n := range inv.Items {
 			inv.Items[n].Made, inv.Items[n].Was = true, ""
 		}
-		if _, ok := e.l.goal.Topology.Host(name); !ok {
+		if _, ok := e.l.Topology.Host(name); !ok {
 			continue // the host goes
 		}
 		group.Go(func() error { return e.f.save(ctx, name) })

@@ -156,7 +156,7 @@ func (e *execution) placementChanged() bool {
 			continue
 		}
 		old := inv.Previous.Topology
-		return placementText(old) != placementText(e.l.goal.Topology)
+		return placementText(old) != placementText(e.l.Topology)
 	}
 	return true
 }
@@ -186,7 +186,7 @@ func (e *execution) dropTables(ctx context.Context, s *server) error {
 
 // holds tells whether a database is to have a table.
 func (e *execution) holds(database, table string) bool {
-	t := e.l.goal.Topology
+	t := e.l.Topology
 	if strings.HasPrefix(table, "isukit_fanout_") {
 		return false // the app writes its notes of replicas in service again
 	}
@@ -211,7 +211,7 @@ func copyData(ctx context.Context, from host.Host, src string, to host.Host, dst
 
 // fill has the app make the dataset's tables in a database that runs, from a configuration like the one that it will run with.
 func (e *execution) fill(ctx context.Context, s *server) error {
-	e.site.spec.progress("preparing the dataset %s, seed %d, on %s", e.l.goal.Scale, e.l.goal.Seed, s.declared.Host)
+	e.site.spec.progress("preparing the dataset %s, seed %d, on %s", e.l.Scale, e.l.Seed, s.declared.Host)
 	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
 	dir := path.Join(s.Dir, "prepare")

@@ -15,7 +15,7 @@ import (
 	"isukit/infra/topology"
 )
 
-// server is a database of the goal while it is being made.
+// server is a database of the deployment while it is being made.
 type server struct {
 	declared topology.Instance
 	*dbserver.Instance
@@ -40,7 +40,7 @@ func (e *execution) databases(ctx context.Context) error {
 		}
 	}
 	var servers []*server
-	for _, i := range e.l.goal.Topology.Of(topology.DB) {
+	for _, i := range e.l.Topology.Of(topology.DB) {
 		s := &server{declared: i, host: e.f.hosts[i.Host]}
 		_, s.service = e.stepOf(i.Host, i.Name, plan.Service)
 		e.servers[i.Name] = s
@@ -130,7 +130,7 @@ const replicatingFile = "replicating"
 // replicate sets native replication up where it is declared and not set up, and ends it where it no longer is.
 func (e *execution) replicate(ctx context.Context, servers []*server) error {
 	for _, s := range servers {
-		t := e.l.goal.Topology
+		t := e.l.Topology
 		mark := filepath.Join(s.Dir, replicatingFile)
 		was, err := s.host.Get(ctx, mark)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -8,7 +8,7 @@ import (
 
 // MachineOfUp is what Up takes this machine for.
 func MachineOfUp(spec Spec) (render.Machine, error) {
-	l := &layout{goal: &goal{Topology: spec.Topology}, driver: "local"}
+	l := &layout{deployment: &deployment{Topology: spec.Topology}, driver: "local"}
 	err := l.places()
 	return l.input.Machine, err
 }

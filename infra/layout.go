@@ -21,7 +21,7 @@ import (
 )
 
 type layout struct {
-	goal    *goal
+	*deployment
 	spec    Spec
 	driver  string
 	input   render.Input
@@ -37,10 +37,10 @@ type layout struct {
 	modes    map[string]fs.FileMode   // by path of a file
 }
 
-// layOut works out what a goal means. Hosts that do not exist yet are taken for what the topology says of them.
-func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
+// layOut works out what a deployment means. Hosts that do not exist yet are taken for what the topology says of them.
+func (s *Site) layOut(ctx context.Context, g *deployment, f *hostSet) (*layout, error) {
 	l := &layout{
-		goal: g, tools: map[string]tools{}, spec: s.spec, driver: s.driver.Name(), secrets: f.secrets(), hosts: map[string]host.Host{},
+		deployment: g, tools: map[string]tools{}, spec: s.spec, driver: s.driver.Name(), secrets: f.secrets(), hosts: map[string]host.Host{},
 		want: map[string][]plan.Wanted{}, services: map[string]host.Service{}, modes: map[string]fs.FileMode{},
 	}
 	for _, w := range s.wants(g.Topology) {
@@ -61,7 +61,7 @@ func (s *Site) layOut(ctx context.Context, g *goal, f *found) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.binary, err = s.binary(ctx, l.goal, f); err != nil {
+	if l.binary, err = s.binary(ctx, l.deployment, f); err != nil {
 		return nil, err
 	}
 	for _, step := range []func() error{l.places, l.databases, l.rules, l.apps, l.proxies} {
@@ -135,14 +135,14 @@ func (l *layout) service(hostName string, s host.Service, also ...string) {
 // before are the instances of a host that a boot starts before one of its others: what that needs.
 func (l *layout) before(hostName, instance string) (names []string) {
 	stages := [][]topology.Role{{topology.DB}, {topology.API, topology.Web}, {topology.Proxy}}
-	if b := l.goal.Topology.Data.Balance; b != nil && b.Kind == topology.BalanceNginx { // the app reads through the proxy
+	if b := l.Topology.Data.Balance; b != nil && b.Kind == topology.BalanceNginx { // the app reads through the proxy
 		stages[1], stages[2] = stages[2], stages[1]
 	}
 	for _, roles := range stages {
 		if slices.Contains(roles, roleOf(instance)) {
 			break
 		}
-		for _, i := range l.goal.Topology.On(hostName) {
+		for _, i := range l.Topology.On(hostName) {
 			if slices.Contains(roles, i.Role) {
 				names = append(names, i.Name)
 			}
@@ -161,7 +161,7 @@ func (l *layout) rules() error {
 			continue
 		}
 		if l.driver == "local" {
-			return host.Hinted(fmt.Errorf("topology %s balances reads in the kernel, whose rules the local driver leaves alone", l.goal.Topology.Name), "use --driver lab")
+			return host.Hinted(fmt.Errorf("topology %s balances reads in the kernel, whose rules the local driver leaves alone", l.Topology.Name), "use --driver lab")
 		}
 		l.file(name, "", path.Join(l.hosts[name].About().Dir, "reads.nft"), text, 0o644)
 		l.want[name] = append(l.want[name], plan.Wanted{Item: plan.Item{Kind: plan.Rules, Name: render.RulesTable, Hash: plan.Hash(text)}, Text: text})
@@ -174,14 +174,14 @@ const maxSocketPath = 107
 
 // places settles where every instance is and listens.
 func (l *layout) places() error {
-	t := l.goal.Topology
+	t := l.Topology
 	machine, err := host.ThisMachine()
 	if err != nil {
 		return err
 	}
 	l.input = render.Input{
 		Topology: t, Places: map[string]render.Place{}, Machines: map[string]render.Machine{}, Templates: isukit.Assets,
-		Machine: render.Machine{CPUs: machine.CPUs, MemoryBytes: machine.MemoryBytes}, Scale: l.goal.Scale, Seed: l.goal.Seed,
+		Machine: render.Machine{CPUs: machine.CPUs, MemoryBytes: machine.MemoryBytes}, Scale: l.Scale, Seed: l.Seed,
 	}
 	if l.input.MaxFiles, err = maxFiles(); err != nil {
 		return err
@@ -234,7 +234,7 @@ const balancePlace = "balance"
 
 // ports are the topology's if every host has an address of its own; if hosts share one, free ones that stay with the instance.
 func (l *layout) ports() (map[string][2]int, error) {
-	t := l.goal.Topology
+	t := l.Topology
 	ports := map[string][2]int{}
 	if l.driver != "local" {
 		for name, port := range t.Ports() {
@@ -246,7 +246,7 @@ func (l *layout) ports() (map[string][2]int, error) {
 		return ports, nil
 	}
 	taken := map[int]bool{}
-	for _, p := range l.goal.Ports {
+	for _, p := range l.Ports {
 		taken[p[0]], taken[p[1]] = true, true
 	}
 	free := func() (int, error) {
@@ -262,7 +262,7 @@ func (l *layout) ports() (map[string][2]int, error) {
 		names = append(names, i.Name)
 	}
 	for _, name := range names {
-		p, ok := l.goal.Ports[name]
+		p, ok := l.Ports[name]
 		if i, _ := t.Instance(name); !ok {
 			var errs [2]error
 			p[0], errs[0] = free()
@@ -276,6 +276,6 @@ func (l *layout) ports() (map[string][2]int, error) {
 		}
 		ports[name] = p
 	}
-	l.goal.Ports = ports
+	l.Ports = ports
 	return ports, nil
 }

@@ -25,7 +25,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 
 // databases adds what every database is made of: settings, data, the server, and the accounts on it.
 func (l *layout) databases() error {
-	for _, i := range l.goal.Topology.Of(topology.DB) {
+	for _, i := range l.Topology.Of(topology.DB) {
 		if err := l.rendered(i); err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (l *layout) databases() error {
 
 // contents identifies a database's data: another one with the same is as good.
 func (l *layout) contents(database string) string {
-	t := l.goal.Topology
+	t := l.Topology
 	tables := "all"
 	if g := t.GroupOf(database); len(t.Data.Groups) > 0 {
 		tables = strings.Join(slices.Sorted(slices.Values(g.Tables)), ",")
@@ -56,7 +56,7 @@ func (l *layout) contents(database string) string {
 	if source := t.Source(database); source != "" && source != database {
 		tables = copyOf + tables
 	}
-	return fmt.Sprintf("%s|%s-%d|%s", l.install.Engine, l.goal.Scale, l.goal.Seed, tables)
+	return fmt.Sprintf("%s|%s-%d|%s", l.install.Engine, l.Scale, l.Seed, tables)
 }
 
 // copyOf begins the tables of a replica that the servers keep: it may be behind, so nothing is ever copied from it.
@@ -80,8 +80,8 @@ func (l *layout) instanceConfig(i topology.Instance) dbserver.Config {
 	cfg := dbserver.Config{
 		Install: l.installOn(i.Host), Dir: place.Dir, Port: place.Port, Bind: place.Address, DefaultsFile: path.Join(place.Dir, render.MyCnf),
 	}
-	if source := l.goal.Topology.Source(i.Name); source != "" {
-		id := 1 + slices.IndexFunc(l.goal.Topology.Of(topology.DB), func(o topology.Instance) bool { return o.Name == i.Name })
+	if source := l.Topology.Source(i.Name); source != "" {
+		id := 1 + slices.IndexFunc(l.Topology.Of(topology.DB), func(o topology.Instance) bool { return o.Name == i.Name })
 		cfg.Args = l.replication().Args(id, source != i.Name)
 	}
 	return cfg
@@ -89,7 +89,7 @@ func (l *layout) instanceConfig(i topology.Instance) dbserver.Config {
 
 func (l *layout) replication() dbserver.Replication {
 	return dbserver.Replication{
-		Engine: l.install.Engine, SemiSync: l.goal.Topology.Data.Replication == topology.SemiSync,
+		Engine: l.install.Engine, SemiSync: l.Topology.Data.Replication == topology.SemiSync,
 		User: replicationUser, Password: l.secrets.Replication,
 	}
 }
@@ -116,7 +116,7 @@ func (a account) statements() []string {
 // accounts are those on a database: the app's from each host that it runs on, or that its reads come through, and from the database's
 // own, where isukit looks; and the replicas' on their source.
 func (l *layout) accounts(db topology.Instance) []account {
-	t := l.goal.Topology
+	t := l.Topology
 	from := map[string]bool{"localhost": true}
 	for _, i := range t.Instances {
 		balances := t.Data.Balance != nil && t.Data.Balance.Host == i.Host

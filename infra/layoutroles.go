@@ -27,15 +27,15 @@ import (
 )
 
 // appPath is where the app's binary is on a host. Another build is another file, so that the running one can be restored.
-func appPath(h host.Host, g *goal) string {
+func appPath(h host.Host, g *deployment) string {
 	return path.Join(h.About().Dir, "bin", appName+g.App[:12])
 }
 
 // appName begins the name of the app's binary on a host.
 const appName = "isukit-app-"
 
-// binary is the app that a goal is about: a new goal takes the one that the Spec names, an old one has its own on the hosts.
-func (s *Site) binary(ctx context.Context, g *goal, f *found) ([]byte, error) {
+// binary is the app that a deployment is about: a new deployment takes the one that the Spec names, an old one has its own on the hosts.
+func (s *Site) binary(ctx context.Context, g *deployment, f *hostSet) ([]byte, error) {
 	text, err := os.ReadFile(s.spec.AppBinary)
 	if err != nil && g.App == "" {
 		return nil, host.Hinted(fmt.Errorf("the app's binary: %w", err), "make build")
@@ -75,13 +75,13 @@ func runsOn(binary []byte, about host.About) error {
 }
 
 func (l *layout) apps() error {
-	t := l.goal.Topology
+	t := l.Topology
 	for name, h := range l.hosts {
 		if slices.ContainsFunc(t.On(name), func(i topology.Instance) bool { return i.Role == topology.Web || i.Role == topology.API }) {
 			if err := runsOn(l.binary, h.About()); err != nil {
 				return err
 			}
-			l.file(name, "", appPath(h, l.goal), l.binary, 0o755)
+			l.file(name, "", appPath(h, l.deployment), l.binary, 0o755)
 		}
 	}
 	for _, i := range append(t.Of(topology.API), t.Of(topology.Web)...) {
@@ -101,7 +101,7 @@ func (l *layout) apps() error {
 		}
 		sizes := l.input.SizesOf(i)
 		l.service(i.Host, host.Service{
-			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{appPath(l.hosts[i.Host], l.goal), "--config", path.Join(dir, render.AppConf)},
+			Name: i.Name, Dir: dir, LogFile: path.Join(dir, outputLog), Argv: []string{appPath(l.hosts[i.Host], l.deployment), "--config", path.Join(dir, render.AppConf)},
 			Env: []string{fmt.Sprintf("GOMAXPROCS=%d", sizes.GOMAXPROCS)}, NoFile: sizes.Files,
 		})
 	}
@@ -113,7 +113,7 @@ func (l *layout) proxies() error {
 	if err != nil {
 		return err
 	}
-	for _, i := range l.goal.Topology.Of(topology.Proxy) {
+	for _, i := range l.Topology.Of(topology.Proxy) {
 		place := l.input.Places[i.Name]
 		l.input.StaticDir = path.Join(place.Dir, "static")
 		if l.input.Static, err = render.Static(page, l.input.StaticDir); err != nil {

@@ -31,7 +31,7 @@ func (s *Site) Reboot(ctx context.Context, together bool) (faults []string, err 
 	}
 	for _, names := range turns {
 		s.spec.progress("rebooting %s", strings.Join(names, ", "))
-		booting := &found{hosts: map[string]host.Host{}}
+		booting := &hostSet{hosts: map[string]host.Host{}}
 		for _, name := range names {
 			booting.hosts[name] = hosts[name]
 		}
@@ -159,10 +159,10 @@ func (r *Running) drifted(ctx context.Context) ([]string, error) {
 
 // Declared is what is up: the topology, and which data it has.
 func (s *Site) Declared(ctx context.Context) (top *topology.Topology, scale string, seed uint64, err error) {
-	l, _, err := s.standing(ctx)
+	l, _, err := s.deployed(ctx)
 	if err != nil {
 		return nil, "", 0, err
 	}
-	g := l.goal
+	g := l.deployment
 	return g.Topology, g.Scale, g.Seed, nil
 }

@@ -21,11 +21,11 @@ import (
 func (r *Running) Subject() *subject.Subject {
 	s := &subject.Subject{OwnOnly: true}
 	for _, h := range r.input.Topology.Hosts {
-		if r.found.away[h.Name] != nil {
+		if r.set.away[h.Name] != nil {
 			continue
 		}
 		m, at := r.input.MachineOf(h.Name), r.hosts[h.Name]
-		s.Hosts = append(s.Hosts, subject.Host{Name: h.Name, At: at, StateDir: filepath.Join(at.About().Dir, "tune"), Note: r.found.note(h.Name),
+		s.Hosts = append(s.Hosts, subject.Host{Name: h.Name, At: at, StateDir: filepath.Join(at.About().Dir, "tune"), Note: r.set.note(h.Name),
 			Sizes: tune.Sizes{MemoryBytes: m.MemoryBytes, CPUs: m.CPUs, Shared: len(r.input.Topology.On(h.Name)) > 1}})
 	}
 	for _, i := range r.Instances {
@@ -133,7 +133,7 @@ func (r *Running) database(name string) database {
 }
 
 // note records which files of isukit on a host tunings have written since: an apply must not take these for foreign changes.
-func (f *found) note(name string) func(map[string]tune.Written) []host.Op {
+func (f *hostSet) note(name string) func(map[string]tune.Written) []host.Op {
 	inv, h := f.inventories[name], f.hosts[name]
 	if inv == nil {
 		return nil

@@ -26,17 +26,17 @@ const inventoryFormat = 1
 
 // inventory is what one host keeps. It holds the site's secrets, so its mode is 0600.
 type inventory struct {
-	Format    int       `json:"format"`
-	Goal      *goal     `json:"goal"`               // what the items are for
-	Complete  bool      `json:"complete"`           // the goal was reached
-	Previous  *goal     `json:"previous,omitempty"` // the last one that was, while another is under way
-	ChangedAt time.Time `json:"changed_at"`
-	Secrets   secrets   `json:"secrets"`
+	Format    int         `json:"format"`
+	Goal      *deployment `json:"goal"`               // what the items are for
+	Complete  bool        `json:"complete"`           // the deployment was reached
+	Previous  *deployment `json:"previous,omitempty"` // the last one that was, while another is under way
+	ChangedAt time.Time   `json:"changed_at"`
+	Secrets   secrets     `json:"secrets"`
 	// Items are in the order in which they were made.
 	Items []plan.Item `json:"items"`
 }
 
-type goal struct {
+type deployment struct {
 	Topology *topology.Topology `json:"topology"`
 	Hash     string             `json:"hash"` // of the topology as it was declared
 	Scale    string             `json:"scale"`
@@ -64,7 +64,7 @@ func (s secrets) list() []string {
 // Site is the hosts of one driver with what isukit has made there. It outlives this process where its driver keeps its hosts.
 type Site struct {
 	driver host.Driver
-	spec   Spec // of which Topology, Scale and Seed are the goal's
+	spec   Spec // of which Topology, Scale and Seed are the deployment's
 }
 
 // NewSite returns the site of a driver. spec has the paths; its Topology, Scale and Seed are for Plan and Apply.
@@ -84,7 +84,7 @@ func firstLook(about host.About) (ops []host.Op, patterns []string) {
 }
 
 // act makes the hosts be read again from now on.
-func (f *found) act() {
+func (f *hostSet) act() {
 	for _, h := range f.hosts {
 		if h != nil {
 			host.Act(h)
@@ -95,19 +95,19 @@ func (f *found) act() {
 // Driver is the one that makes the site's hosts.
 func (s *Site) Driver() host.Driver { return s.driver }
 
-// found is the current state.
-type found struct {
+// hostSet is the hosts of a site as they are, with what isukit has on record there.
+type hostSet struct {
 	hosts       map[string]host.Host
 	inventories map[string]*inventory // of hosts that have one
 	away        map[string]error      // hosts that cannot be asked, and why; only findPartly has them
 	wants       []host.Want
-	ensured     bool // the hosts are what the goal says
+	ensured     bool // the hosts are what the deployment says
 	placesOnly  bool // only where things are is to be known, not what hosts would be asked for files and services
 	fresh       bool // databases begin with the dataset, regardless of their data
 }
 
 // find reads the inventories of all hosts that exist.
-func (s *Site) find(ctx context.Context) (*found, error) {
+func (s *Site) find(ctx context.Context) (*hostSet, error) {
 	f, err := s.findPartly(ctx)
 	if err == nil {
 		err = f.missing()
@@ -116,7 +116,7 @@ func (s *Site) find(ctx context.Context) (*found, error) {
 }
 
 // missing is why hosts cannot be asked; nil where all can.
-func (f *found) missing() error {
+func (f *hostSet) missing() error {
 	var errs []error
 	for _, name := range f.names() {
 		errs = append(errs, f.away[name])
@@ -125,8 +125,8 @@ func (f *found) missing() error {
 }
 
 // findPartly is find for a command that goes on with those hosts that can be asked.
-func (s *Site) findPartly(ctx context.Context) (*found, error) {
-	f := &found{hosts: map[string]host.Host{}, inventories: map[string]*inventory{}, away: map[string]error{}}
+func (s *Site) findPartly(ctx context.Context) (*hostSet, error) {
+	f := &hostSet{hosts: map[string]host.Host{}, inventories: map[string]*inventory{}, away: map[string]error{}}
 	var err error
 	if f.wants, err = s.driver.Hosts(ctx); err != nil {
 		return nil, fmt.Errorf("list hosts: %w", err)
@@ -140,7 +140,7 @@ func (s *Site) findPartly(ctx context.Context) (*found, error) {
 }
 
 // add reads the inventories of more hosts, of all in parallel.
-func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
+func (f *hostSet) add(ctx context.Context, driver host.Driver, names ...string) {
 	hosts, inventories, errs := make([]host.Host, len(names)), make([]*inventory, len(names)), make([]error, len(names))
 	var all sync.WaitGroup
 	for n, name := range names {
@@ -167,7 +167,7 @@ func (f *found) add(ctx context.Context, driver host.Driver, names ...string) {
 }
 
 // save writes a host's inventory; it is on disk when it returns.
-func (f *found) save(ctx context.Context, name string) error {
+func (f *hostSet) save(ctx context.Context, name string) error {
 	f.inventories[name].ChangedAt = time.Now().UTC().Truncate(time.Second)
 	return host.WriteRecord(ctx, f.hosts[name], inventoryOf(f.hosts[name]), f.inventories[name])
 }
@@ -175,7 +175,7 @@ func (f *found) save(ctx context.Context, name string) error {
 func inventoryOf(h host.Host) string { return path.Join(h.About().Dir, inventoryFile) }
 
 // keep returns what makes a host's inventory again what it is now.
-func (f *found) keep(name string) (back func(context.Context) error, err error) {
+func (f *hostSet) keep(name string) (back func(context.Context) error, err error) {
 	h := f.hosts[name]
 	file := inventoryOf(h)
 	if f.inventories[name] == nil {
@@ -186,7 +186,7 @@ func (f *found) keep(name string) (back func(context.Context) error, err error) 
 }
 
 // names are those of all hosts, in order.
-func (f *found) names() []string {
+func (f *hostSet) names() []string {
 	var names []string
 	for name := range f.hosts {
 		names = append(names, name)
@@ -195,8 +195,8 @@ func (f *found) names() []string {
 	return names
 }
 
-// current is the newest goal; complete tells whether it was reached on all hosts that have one.
-func (f *found) current() (g *goal, complete bool) {
+// current is the newest deployment; complete tells whether it was reached on all hosts that have one.
+func (f *hostSet) current() (g *deployment, complete bool) {
 	var newest time.Time
 	complete = true
 	for _, name := range f.names() {
@@ -212,8 +212,8 @@ func (f *found) current() (g *goal, complete bool) {
 	return g, complete && g != nil
 }
 
-// reached is the last goal that was reached; nil for none.
-func (f *found) reached() *goal {
+// reached is the last deployment that was reached; nil for none.
+func (f *hostSet) reached() *deployment {
 	if g, complete := f.current(); complete {
 		return g
 	}
@@ -225,7 +225,7 @@ func (f *found) reached() *goal {
 	return nil
 }
 
-func (f *found) secrets() secrets {
+func (f *hostSet) secrets() secrets {
 	for _, name := range f.names() {
 		if inv := f.inventories[name]; inv != nil && inv.Secrets.WorkerToken != "" {
 			return inv.Secrets

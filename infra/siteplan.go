@@ -24,7 +24,7 @@ type Plan struct {
 
 // URL is where the portal answers once the plan is carried out: the topology's first proxy.
 func (p *Plan) URL() string {
-	return p.layout.input.URLOf(p.layout.goal.Topology.Of(topology.Proxy)[0])
+	return p.layout.input.URLOf(p.layout.Topology.Of(topology.Proxy)[0])
 }
 
 // refuse is the error for a plan that would overwrite or remove what was changed outside isukit, or by tunings; nil where it does not.
@@ -58,12 +58,12 @@ func (s *Site) Plan(ctx context.Context) (*Plan, error) {
 		return nil, err
 	}
 	defer f.act()
-	return s.planFor(ctx, s.newGoal(f), f)
+	return s.planFor(ctx, s.newDeployment(f), f)
 }
 
-// newGoal is the Spec's, with what stays from the one before.
-func (s *Site) newGoal(f *found) *goal {
-	g := &goal{Topology: s.spec.Topology, Hash: s.spec.Topology.Hash(), Scale: s.spec.Scale, Seed: s.spec.Seed, Ports: map[string][2]int{}}
+// newDeployment is the Spec's, with what stays from the one before.
+func (s *Site) newDeployment(f *hostSet) *deployment {
+	g := &deployment{Topology: s.spec.Topology, Hash: s.spec.Topology.Hash(), Scale: s.spec.Scale, Seed: s.spec.Seed, Ports: map[string][2]int{}}
 	old, _ := f.current()
 	if old == nil {
 		return g
@@ -80,7 +80,7 @@ func (s *Site) newGoal(f *found) *goal {
 	return g
 }
 
-func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
+func (s *Site) planFor(ctx context.Context, g *deployment, f *hostSet) (*Plan, error) {
 	if err := host.CheckWants(s.driver.Name(), s.wants(g.Topology)); err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (s *Site) planFor(ctx context.Context, g *goal, f *found) (*Plan, error) {
 }
 
 // items are what was made on a host.
-func (f *found) items(name string) []plan.Item {
+func (f *hostSet) items(name string) []plan.Item {
 	if inv := f.inventories[name]; inv != nil {
 		return inv.Items
 	}
@@ -171,7 +171,7 @@ func (p *Plan) restart(hostName, instance, reason string) {
 
 // restartApps adds what follows from the databases: an app whose database is away for a moment would take it for dead.
 func (p *Plan) restartApps() {
-	t := p.layout.goal.Topology
+	t := p.layout.Topology
 	touched := false
 	for _, h := range p.Hosts {
 		touched = touched || slices.ContainsFunc(h.Steps, func(s plan.Step) bool {

@@ -23,8 +23,8 @@ import (
 // ErrNothingUp says that a site has no topology that is up.
 var ErrNothingUp = errors.New("no topology is up")
 
-// standing is the layout of what is up, on those hosts that can be asked.
-func (s *Site) standing(ctx context.Context) (*layout, *found, error) {
+// deployed is the layout of what is up, on those hosts that can be asked.
+func (s *Site) deployed(ctx context.Context) (*layout, *hostSet, error) {
 	f, err := s.findPartly(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -37,8 +37,8 @@ func (s *Site) standing(ctx context.Context) (*layout, *found, error) {
 	return l, f, err
 }
 
-// up is the goal that was reached.
-func (s *Site) up(f *found) (*goal, error) {
+// up is the deployment that was reached.
+func (s *Site) up(f *hostSet) (*deployment, error) {
 	g, complete := f.current()
 	if err := f.missing(); g == nil && err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ type Running struct {
 
 	*layout
 	site    *Site
-	found   *found
+	set     *hostSet
 	proxies []string              // address:port of each
 	roots   *x509.CertPool        // that proxies' certificates are of; nil without TLS
 	dbs     []database            // in the order of the topology
@@ -84,7 +84,7 @@ type Instance struct {
 }
 
 // Topology is what runs.
-func (r *Running) Topology() *topology.Topology { return r.goal.Topology }
+func (r *Running) Topology() *topology.Topology { return r.layout.Topology }
 
 // Running is what the site runs, with its facts, for a round. All hosts have to answer.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
@@ -92,27 +92,27 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.found.act()
+	defer r.set.act()
 	return r, cancelled(ctx, r.gatherFacts(ctx))
 }
 
 // Hash is the one of the topology, as it was declared.
-func (r *Running) Hash() string { return r.goal.Hash }
+func (r *Running) Hash() string { return r.layout.Hash }
 
 // Up is what the site runs, without facts, on those hosts that can be asked; the error names the others, too.
 func (s *Site) Up(ctx context.Context) (r *Running, err error) {
-	l, f, err := s.standing(ctx)
+	l, f, err := s.deployed(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r = &Running{layout: l, site: s, found: f, WorkerToken: l.secrets.WorkerToken}
-	for _, i := range l.goal.Topology.Instances {
+	r = &Running{layout: l, site: s, set: f, WorkerToken: l.secrets.WorkerToken}
+	for _, i := range l.Topology.Instances {
 		if f.away[i.Host] != nil {
 			continue
 		}
 		r.Instances = append(r.Instances, instanceOf(i, l.input.Places[i.Name]))
 	}
-	proxies := l.goal.Topology.Of(topology.Proxy)
+	proxies := l.Topology.Of(topology.Proxy)
 	r.BaseURL = l.input.URLOf(proxies[0])
 	for _, i := range proxies {
 		if i.TLS == proxies[0].TLS {
@@ -131,8 +131,8 @@ func (s *Site) Up(ctx context.Context) (r *Running, err error) {
 }
 
 // attach finds the databases, in parallel.
-func (l *layout) attach(ctx context.Context, f *found) ([]database, error) {
-	declared := slices.DeleteFunc(l.goal.Topology.Of(topology.DB), func(i topology.Instance) bool { return f.away[i.Host] != nil })
+func (l *layout) attach(ctx context.Context, f *hostSet) ([]database, error) {
+	declared := slices.DeleteFunc(l.Topology.Of(topology.DB), func(i topology.Instance) bool { return f.away[i.Host] != nil })
 	list := make([]database, len(declared))
 	group, ctx := errgroup.WithContext(ctx)
 	for n, i := range declared {
@@ -196,7 +196,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		at := r.hosts[r.of(topology.Web)[0].Host]
-		app, err = askApp(ctx, at, appPath(at, r.goal))
+		app, err = askApp(ctx, at, appPath(at, r.deployment))
 		return err
 	})
 	group.Go(func() (err error) {
@@ -213,11 +213,11 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		return err
 	}
 	r.Facts = []Fact{
-		{"topology", top.Name}, {"topology_hash", r.goal.Hash}, {"driver", r.site.driver.Name()},
+		{"topology", top.Name}, {"topology_hash", r.layout.Hash}, {"driver", r.site.driver.Name()},
 		{"proxy", string(r.kindOf(proxy.Name)) + " " + proxyVersion},
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(app.Version + " " + app.Commit)},
-		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.goal.Scale, r.goal.Seed, app.DatasetVersion)},
+		{"dataset", fmt.Sprintf("%s, seed %d, version %d", r.Scale, r.Seed, app.DatasetVersion)},
 		{"kernel", kernel}, {"cpu", cpu},
 		{"cpus", fmt.Sprint(r.input.Machine.CPUs)},
 		{"memory_mib", fmt.Sprint(r.input.Machine.MemoryBytes >> 20)},

@@ -81,7 +81,7 @@ func (s *Site) Status(ctx context.Context) (*Status, error) {
 }
 
 // statusOf queries all instances in parallel; away is why hosts cannot be reached.
-func (s *Site) statusOf(ctx context.Context, l *layout, f *found) (st *Status, away, err error) {
+func (s *Site) statusOf(ctx context.Context, l *layout, f *hostSet) (st *Status, away, err error) {
 	g, complete := f.current()
 	client, err := l.client(s.driver)
 	if err != nil {

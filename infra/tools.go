@@ -60,7 +60,7 @@ true
 
 // findTools finds the database servers that a topology asks for, and what else hosts have.
 func (l *layout) findTools(ctx context.Context) (err error) {
-	t := l.goal.Topology
+	t := l.Topology
 	engine := dbserver.Engine(t.Of(topology.DB)[0].Kind)
 	if l.driver != "ssh" {
 		here, err := machine.OpenHere(l.spec.StateDir) // the hosts have its files
@@ -76,7 +76,7 @@ func (l *layout) findTools(ctx context.Context) (err error) {
 			l.tools[name] = of
 		}
 		l.install = of.install
-		l.goal.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))
+		l.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))
 		return err
 	}
 	var known []string
@@ -107,11 +107,11 @@ func (l *layout) findTools(ctx context.Context) (err error) {
 		}
 	}
 	if unknown {
-		goal := *l.goal // what is only supposed must not stay
-		goal.Ports = maps.Clone(goal.Ports)
-		l.goal = &goal
+		supposed := *l.deployment // what is only supposed must not stay
+		supposed.Ports = maps.Clone(supposed.Ports)
+		l.deployment = &supposed
 	}
-	l.goal.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))
+	l.Topology, err = t.WithKind(topology.DB, topology.Kind(l.install.Engine))
 	return err
 }
 
@@ -120,7 +120,7 @@ func (l *layout) askTools(ctx context.Context, engine dbserver.Engine, names ...
 	all := make([]tools, len(names))
 	group, ctx := errgroup.WithContext(ctx)
 	for n, name := range names {
-		hasDB := slices.ContainsFunc(l.goal.Topology.On(name), func(i topology.Instance) bool { return i.Role == topology.DB })
+		hasDB := slices.ContainsFunc(l.Topology.On(name), func(i topology.Instance) bool { return i.Role == topology.DB })
 		group.Go(func() (err error) {
 			all[n], err = l.ask(ctx, l.hosts[name], engine, hasDB)
 			return err
@@ -144,7 +144,7 @@ func (l *layout) ask(ctx context.Context, h host.Host, engine dbserver.Engine, h
 		localDir = l.spec.LocalDir
 	} else {
 		address := h.About().Name
-		if d, ok := l.goal.Topology.Host(address); ok && d.Address != "" {
+		if d, ok := l.Topology.Host(address); ok && d.Address != "" {
 			address = d.Address
 		}
 		t.hint = func(tool string) string { return "install it there: isukit hosts init --tool " + tool + " " + address }

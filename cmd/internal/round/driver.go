@@ -191,8 +191,8 @@ func WithSite(ctx context.Context, name string, scale float64, spec infra.Spec, 
 	return errors.Join(fn(infra.NewSite(driver, spec)), driver.Close(context.WithoutCancel(ctx)))
 }
 
-// WithUp calls fn with what a driver has deployed, and an error that names the hosts that cannot be asked. With lock, nobody else changes
-// what is up meanwhile.
+// WithUp calls fn with what a driver has deployed, and an error that names the hosts that cannot be asked. With lock, no other
+// process changes what is up meanwhile.
 func WithUp(ctx context.Context, name string, spec infra.Spec, lock bool, fn func(running *infra.Running, lacking error) error) error {
 	return WithSite(ctx, name, 0, spec, func(site *infra.Site) (err error) {
 		release := func() error { return nil }
