@@ -89,10 +89,9 @@ WantedBy=multi-user.target
 EOF
 systemctl daemon-reload && systemctl enable --quiet --now mysql`
 
-// TestForeignAppOnMySQL places the foreign app with MySQL 9 and Envoy, there and back.
-func TestForeignAppOnMySQL(t *testing.T) {
+// foreignAppOnMySQL places the foreign app with MySQL 9 and Envoy, there and back.
+func foreignAppOnMySQL(t *testing.T) {
 	infratest.Real(t)
-	t.Parallel()
 	tree := filepath.Join(infratest.Root(t), ".local", "mysql")
 	if _, err := os.Stat(filepath.Join(tree, "usr", "sbin", "mysqld")); err != nil {
 		t.Fatalf("no MySQL: %v (make mysql)", err)

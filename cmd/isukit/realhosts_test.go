@@ -125,10 +125,9 @@ func (s *realSite) healthy(t *testing.T, url string) {
 	})
 }
 
-// TestRealHosts takes servers through a contest's day: a topology comes on virgin ones, survives a reboot and the loss of power
+// realHosts takes servers through a contest's day: a topology comes on virgin ones, survives a reboot and the loss of power
 // without isukit, is not disturbed by what looks at it, and goes without a trace.
-func TestRealHosts(t *testing.T) {
-	t.Parallel()
+func realHosts(t *testing.T) {
 	s := newRealSite(t, "final-1")
 	s.states(t, "touch -d '1 minute ago' /etc/isukit-test-began; systemctl is-system-running --wait >/dev/null; true")
 	before := s.states(t, serverState)

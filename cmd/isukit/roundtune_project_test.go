@@ -143,10 +143,9 @@ func TestProjectRoundTunings(t *testing.T) {
 	}
 }
 
-// TestCompareTuningsOfAProject compares rounds of a project without and with a tuning that costs 15 %, and sides that are equal by
+// compareTuningsOfAProject compares rounds of a project without and with a tuning that costs 15 %, and sides that are equal by
 // mistake.
-func TestCompareTuningsOfAProject(t *testing.T) {
-	t.Parallel()
+func compareTuningsOfAProject(t *testing.T) {
 	s := newTunableProject(t)
 	out := s.isukit(t, ui.ExitOK, "compare", "tune=none", "tune=costly.cnf", "--rounds", "7", "--warmup", "0", "--repeats", "0", "--metrics", "score")
 	if !strings.Contains(out, "WORSE") || !strings.Contains(out, "tunings: (none) -> mysql/costly") {

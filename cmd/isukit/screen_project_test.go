@@ -14,10 +14,9 @@ import (
 	"isukit/infra/infratest/wait"
 )
 
-// TestProjectScreen screens three tunings of a project's database, of which one costs 15 %. The screen ends by Ctrl-C and by a kill while a tuning
+// projectScreen screens three tunings of a project's database, of which one costs 15 %. The screen ends by Ctrl-C and by a kill while a tuning
 // is applied, and is resumed: the costly one is named, the others are not, and nothing stays applied.
-func TestProjectScreen(t *testing.T) {
-	t.Parallel()
+func projectScreen(t *testing.T) {
 	s := newTunableProject(t)
 	nothing := func(name, setting string) string {
 		text := "# Tuning mysql/" + name + ": it does nothing\n[mysqld]\n# nothing depends on it here; since mariadb 5.1, mysql 5.1; restart: no; risk: low\n" + setting + "\n"

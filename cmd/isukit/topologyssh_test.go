@@ -237,10 +237,9 @@ func TestCommandsCutOffOverSSH(t *testing.T) {
 	must(t, "topology", "down", "--driver", "ssh", "-q")
 }
 
-// TestTopologyOverSSH places topologies on hosts with sshd: errors have a hint and leave the running services alone, an isukit after a
+// topologyOverSSH places topologies on hosts with sshd: errors have a hint and leave the running services alone, an isukit after a
 // killed one ends in the declared state, and down leaves nothing.
-func TestTopologyOverSSH(t *testing.T) {
-	t.Parallel()
+func topologyOverSSH(t *testing.T) {
 	infratest.Real(t)
 	s := newSSHSite(t)
 	s.must(t, "a", "mount -t tmpfs tmpfs /var/lib") // a disk of its own, to be filled

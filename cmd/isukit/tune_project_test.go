@@ -167,10 +167,9 @@ cut -d ' ' -f 1 /var/log/app.log | sort -u | wc -l`, requests))
 
 var teamTunings = []string{"nginx/keepalive", "nginx/measure", "mysql/durability-relaxed", "mysql/measure", "limits/nofile", "sysctl/ports"}
 
-// TestTuneProjectOverSSH tunes the units of a project's hosts from a laptop: they behave as tuned, and all is reverted to the byte, also
+// tuneProjectOverSSH tunes the units of a project's hosts from a laptop: they behave as tuned, and all is reverted to the byte, also
 // when isukit is killed meanwhile.
-func TestTuneProjectOverSSH(t *testing.T) {
-	t.Parallel()
+func tuneProjectOverSSH(t *testing.T) {
 	infratest.Real(t)
 	s := newTuneTeam(t)
 	before := s.snapshot(t)

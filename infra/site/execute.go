@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"isukit/infra/project"
 )
@@ -92,8 +93,13 @@ func (s *Site) startRole(ctx context.Context, p *Plan, o project.Role) error {
 		if !started {
 			return nil
 		}
-		err := s.healthy(ctx, h, o)
-		if err != nil && p.to == nil { // isukit does not judge the state before it
+		asked := *s
+		if h.lame {
+			asked.Limit = time.Nanosecond
+		}
+		err := asked.healthy(ctx, h, o)
+		if err != nil && p.to == nil { // isukit does not judge the state before it, and what uses this role may not serve either
+			h.lame = true
 			s.say("host %s: %v", h.node.name, err)
 			return nil
 		}

@@ -43,15 +43,14 @@ serves() {
 	done
 	return 1
 }
+now() { read -r now _ </proc/uptime && now=${now%.*}; }
+now
+began=$now pause=0.1
 until serves "$@"; do
-	[ "$seconds" -gt 0 ] || { echo "$why" >&2; exit 1; }
-	i=0
-	while [ $i -lt 10 ]; do
-		sleep 0.1
-		! serves "$@" || exit 0
-		i=$((i + 1))
-	done
-	seconds=$((seconds - 1))
+	now
+	[ "$now" -lt $((began + seconds)) ] || { echo "$why" >&2; exit 1; }
+	[ "$now" -lt $((began + 2)) ] || pause=0.5
+	sleep $pause
 done`
 
 // serves waits on a host until units run there and a port answers. With a limit below a second it asks once.

@@ -25,6 +25,7 @@ type hostPlan struct {
 	moves []move
 	back  []dataWas // that go back to what they were
 	homes []string  // roles whose data is here
+	lame  bool      // a role here was waited for in vain
 }
 
 type unitPlan struct {
