@@ -31,7 +31,7 @@ const (
 	Applied  Did = "applied"
 	Kept     Did = "kept" // it had the value, or a higher one, before
 	Refused  Did = "refused"
-	Failed   Did = "failed" // it was written without effect, and has been reverted
+	Failed   Did = "failed" // it was written without effect, and has been reverted, unless the reason says otherwise
 	Reverted Did = "reverted"
 	Left     Did = "left" // another process has changed it
 	Settled  Did = "settled"
@@ -59,6 +59,8 @@ type job struct {
 	first int // of its ops in the batch
 	// reload is the number of the op that makes nginx reload, and reread that of the first op that reads the values afterwards; 0: none.
 	reload, reread int
+	// later is the number of the first op that reads what may override a written file, and laterEnd that after the last one.
+	later, laterEnd int
 }
 
 // fail adds what the job failed with, if anything.
@@ -155,7 +157,9 @@ func together(ctx context.Context, jobs []*job) (again []*job) {
 		mine := answers[j.first : j.first+len(j.ops)]
 		switch {
 		case j.back == nil:
-			err = j.end(ctx, mine)
+			if err = j.end(ctx, mine); err == nil {
+				err = j.effects(ctx, mine)
+			}
 		case len(mine) > 0 && errors.Is(mine[0].Err, host.ErrNotDone):
 			again = append(again, j)
 		default:
@@ -173,6 +177,44 @@ func together(ctx context.Context, jobs []*job) (again []*job) {
 	return again
 }
 
+// overridable is a server whose next start may read something else than the file that is written.
+type overridable interface{ overrides() []host.Op }
+
+// unseen tells whether nothing else sees that a change of a file has no effect: the running value is written as well, or nothing is restarted.
+func (j *job) unseen(c change) bool {
+	return c.record.Layer == FileLayer && len(c.record.Writes) > 0 && (c.record.Restart == Never || slices.ContainsFunc(j.changes, func(o change) bool {
+		return o.record.Key == c.record.Key && o.record.Layer == RuntimeLayer
+	}))
+}
+
+// effects reports as failed what the running server has, and its next start, or the next boot, will not have.
+func (j *job) effects(ctx context.Context, answers []host.Answer) error {
+	if j.laterEnd == j.later {
+		return nil
+	}
+	t := j.t
+	t.host.look(nil)
+	defer t.host.act()
+	for n := j.later; n < min(j.laterEnd, len(answers)); n++ {
+		t.host.learned(j.ops[n], answers[n])
+	}
+	for i := range j.report {
+		o := &j.report[i]
+		at := slices.IndexFunc(j.changes, func(c change) bool { return j.unseen(c) && c.record.Key == o.Key && c.record.Layer == o.Layer })
+		if at < 0 || o.Did != Applied && (o.Did != Kept || o.Reason != "") {
+			continue
+		}
+		problem, err := t.check(ctx, j.changes[at].record)
+		if err != nil {
+			return err
+		}
+		if problem != "" {
+			o.Did, o.Reason = Failed, "written, but without effect: "+problem
+		}
+	}
+	return nil
+}
+
 // reloader is a server that takes its files by one command; reloaded waits until it has, and says in a few words what was done.
 type reloader interface {
 	reloadOp(ctx context.Context) (host.Op, error)
@@ -183,6 +225,11 @@ type reloader interface {
 func (j *job) begin(ctx context.Context) {
 	j.assign(func(c change) bool { return j.need == Never || c.record.Layer != RuntimeLayer })
 	j.plan(ctx)
+	if o, ok := j.t.server.(overridable); ok && slices.ContainsFunc(j.changes, j.unseen) {
+		j.later = len(j.ops)
+		j.ops = append(j.ops, o.overrides()...)
+		j.laterEnd = len(j.ops)
+	}
 	r, ok := j.t.server.(reloader)
 	if !ok || j.need == Never || slices.ContainsFunc(j.parts, func(p part) bool { return p.err != nil }) {
 		return

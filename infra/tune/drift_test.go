@@ -2,6 +2,8 @@ package tune_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"isukit/infra/engine"
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/tune"
@@ -234,4 +237,58 @@ func databaseDrifts(t *testing.T, h host.Host, engine string) {
 	if found = verify(t, target); len(found) < 4 || !strings.Contains(show(found), "the server does not read it") {
 		t.Errorf("a file that the server ignores: verify says\n%s", show(found))
 	}
+}
+
+// TestWrittenWithoutEffect applies tunings whose files a boot, or the server's next start, does not read: that is a failure, for verify too.
+func TestWrittenWithoutEffect(t *testing.T) {
+	infratest.Real(t)
+	h := local(t)
+	want := func(target *tune.Target, tuning, key, why string) {
+		t.Helper()
+		report := apply(t, target, tuning)
+		at := slices.IndexFunc(report, func(o tune.Outcome) bool { return o.Key == key && o.Layer == tune.FileLayer })
+		if at < 0 || report[at].Did != tune.Failed || !strings.HasPrefix(report[at].Reason, "written, but without effect: ") || !strings.Contains(report[at].Reason, why) {
+			t.Errorf("apply of %s: want %s to be without effect: %s; got\n%s", tuning, key, why, show(report))
+		}
+		if found := verify(t, target); !strings.Contains(show(found), why) {
+			t.Errorf("verify after the apply of %s: want %q; got\n%s", tuning, why, show(found))
+		}
+		if report, err := target.Revert(t.Context(), tune.RevertOptions{}); err != nil || report.Has(tune.Failed, tune.Left) {
+			t.Errorf("revert: %v\n%s", err, show(report))
+		}
+	}
+	root := t.TempDir()
+	ns := namespace(t, h)
+	write(t, filepath.Join(root, "usr/lib/sysctl.d/99-zz-provider.conf"), "net.core.somaxconn = 128\n")
+	kernel := tune.NewKernel(tune.Place{Name: "s1", Host: ns, StateDir: filepath.Join(root, "tune")},
+		tune.KernelConfig{Namespace: ownNamespace(t), File: filepath.Join(root, "etc/sysctl.d/99-isukit.conf")})
+	want(kernel, "sysctl/backlog", "net.core.somaxconn", "usr/lib/sysctl.d/99-zz-provider.conf is read later and sets it to 128")
+	write(t, filepath.Join(root, "etc/sysctl.d/99-zz-provider.conf"), "# of the same name: it is read in place of the other\nnet.core.somaxconn = 8192\n")
+	if report := apply(t, kernel, "sysctl/backlog"); report.Has(tune.Failed) {
+		t.Errorf("a later file with the same value: got\n%s", show(report))
+	}
+	if left, err := os.ReadDir(filepath.Join(root, "tune")); err != nil || len(left) != 1 {
+		t.Errorf("records: %v, %v; want the kernel's", left, err)
+	}
+	if report, err := kernel.Revert(t.Context(), tune.RevertOptions{}); err != nil || report.Has(tune.Failed, tune.Left) {
+		t.Errorf("revert: %v\n%s", err, show(report))
+	}
+	if _, err := os.Stat(filepath.Join(root, "tune")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory of records after all was reverted: %v, want none", err)
+	}
+
+	pages := &tune.Record{Key: "/sys/kernel/mm/transparent_hugepage/enabled", Layer: tune.FileLayer, File: filepath.Join(root, "etc/tmpfiles.d/isukit.conf"),
+		Writes: []tune.Write{{Tuning: "sysctl/hugepages", Value: engine.Value{Text: "madvise"}}}}
+	for _, tt := range [][3]string{{"z-later.conf", "never", ""}, {"a-same.conf", "madvise", ""}, {"a-same.conf", "never", "etc/tmpfiles.d/a-same.conf is read before it and sets it to never"}} {
+		write(t, filepath.Join(root, "etc/tmpfiles.d", tt[0]), "w "+pages.Key+" - - - - "+tt[1]+"\n")
+		if got, err := tune.CheckKernel(t.Context(), h, tune.KernelConfig{Tmpfiles: pages.File}, pages); err != nil || tt[2] == "" && got != "" || !strings.HasSuffix(got, tt[2]) {
+			t.Errorf("%s with %s beside the file with madvise: got %q, %v; want %q", tt[0], tt[1], got, err, tt[2])
+		}
+	}
+
+	file := filepath.Join(t.TempDir(), "my.cnf")
+	write(t, file, "[mysqld]\nmax_connections = 120\n")
+	db := infratest.StartDBWith(t, infratest.Engines(t)[0], file)
+	unread := filepath.Join(filepath.Dir(file), "unread.cnf") // no line includes it
+	want(databaseTarget(t, h, db, unread, filepath.Join(root, "db"), nil), "mysql/durability-relaxed", "innodb_flush_log_at_trx_commit", "the server does not read it")
 }

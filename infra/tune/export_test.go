@@ -3,6 +3,8 @@ package tune
 import (
 	"context"
 	"time"
+
+	"isukit/infra/host"
 )
 
 // Apply is ApplyAll for one target.
@@ -25,4 +27,9 @@ func (t *Target) Verify(ctx context.Context) (Report, error) {
 func (t *Target) Records(ctx context.Context) ([]*Record, error) {
 	defer t.store.close()
 	return t.store.all(ctx)
+}
+
+// CheckKernel is the kernel's check of a record.
+func CheckKernel(ctx context.Context, h host.Host, c KernelConfig, r *Record) (string, error) {
+	return kernel{host: &seen{Host: h}, c: c}.check(ctx, r)
 }

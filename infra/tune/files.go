@@ -93,7 +93,7 @@ func (s fileSlot) writes(ctx context.Context, list []assignment) ([]host.Op, fun
 }
 
 func removeOp(file string) host.Op {
-	op := host.Script(`rm -f -- "$1"`, file)
+	op := host.Script(removeScript, file)
 	op.Must = true
 	return op
 }

@@ -58,17 +58,27 @@ func (k kernel) foresee(_ context.Context, keys []string) []host.Op {
 			ops = append(ops, host.Op{Get: file})
 		}
 	}
-	if k.c.File != "" {
-		ops = append(ops, laterOp(k.c.File))
+	return append(ops, k.overrides()...)
+}
+
+// overrides implements overridable.
+func (k kernel) overrides() (ops []host.Op) {
+	for _, file := range []string{k.c.File, k.c.Tmpfiles} {
+		if file != "" {
+			ops = append(ops, othersOp(file))
+		}
 	}
 	return ops
 }
 
 var namespaceOp = host.Op{Run: &host.Command{Argv: []string{"readlink", "/proc/self/ns/net"}}}
 
-// laterOp prints the files that a boot reads after a file of sysctl.d, each line after its file's name.
-func laterOp(file string) host.Op {
-	return host.Script(`grep -Hs "" "${1%/*}"/*.conf "${1%/*/*}/sysctl.conf" /dev/null; true`, file)
+// othersOp prints the files that a boot reads beside a file of sysctl.d or tmpfiles.d, each line after its file's name. Of several files of one
+// name it reads the first.
+func othersOp(file string) host.Op {
+	return host.Script(`dir=${1%/*} name=${1##*/}
+grep -Hs "" "$dir"/*.conf "${dir%/*}/sysctl.conf" "${dir%/etc/*}"/run/"${dir##*/}"/*.conf "${dir%/etc/*}"/usr/local/lib/"${dir##*/}"/*.conf "${dir%/etc/*}"/usr/lib/"${dir##*/}"/*.conf /dev/null |
+	grep "^[^:]*:.*$2"; true`, file, map[bool]string{true: "/sys/", false: "="}[strings.Contains(path.Dir(file), "tmpfiles.d")])
 }
 
 // sysctls asks what files of the kernel there are, which can be written, and what is in them.
@@ -199,25 +209,39 @@ func (k kernel) file(key, path string) slot {
 	return fileSlot{host: k.host, path: path, format: iniFormat{}}
 }
 
-// check finds a file that is read after the tuning's and sets the key, too: at boot the last one wins.
+// check finds a file that sets the key as well, and wins at boot: of sysctl.d the last one does, of tmpfiles.d the first.
 func (k kernel) check(ctx context.Context, r *Record) (string, error) {
-	if r.Layer != FileLayer || r.current().Absent || strings.HasPrefix(r.Key, "/sys/") {
+	if r.Layer != FileLayer || r.current().Absent {
 		return "", nil
 	}
-	out, err := host.Output(ctx, k.host, laterOp(r.File).Run.Argv...)
+	out, err := host.Output(ctx, k.host, othersOp(r.File).Run.Argv...)
 	if err != nil {
 		return "", err
 	}
-	texts := map[string]string{}
+	sys := strings.HasPrefix(r.Key, "/sys/")
+	texts, names := map[string]string{}, map[string]string{} // by path, and of a name
 	for line := range strings.Lines(out) {
 		file, text, _ := strings.Cut(line, ":")
-		texts[file] += text
+		if name := path.Base(file); names[name] == "" {
+			names[name] = file
+		}
+		if sys == strings.Contains(path.Dir(file), "tmpfiles.d") && names[path.Base(file)] == file {
+			texts[file] += text
+		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(texts)) {
-		v := engine.Ini{Name: sysctlName}.Value(texts[file], r.Key)
-		if path.Base(file) > path.Base(r.File) && !v.Absent && !v.Equal(r.current()) {
-			return fmt.Sprintf("%s is read later and sets it to %s", file, v), nil
+		v, err := k.file(r.Key, file).(fileSlot).value(texts[file], r.Key)
+		if !sys {
+			v = engine.Ini{Name: sysctlName}.Value(texts[file], r.Key)
 		}
+		order := strings.Compare(path.Base(file), path.Base(r.File))
+		if err != nil || v.Absent || v.Equal(r.current()) || order == 0 || sys != (order < 0) {
+			continue
+		}
+		if sys {
+			return fmt.Sprintf("%s is read before it and sets it to %s", file, v), nil
+		}
+		return fmt.Sprintf("%s is read later and sets it to %s", file, v), nil
 	}
 	return "", nil
 }

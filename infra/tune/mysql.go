@@ -201,10 +201,15 @@ func (d databaseServer) foresee(ctx context.Context, _ []string) (ops []host.Op)
 	if d.c.File != "" {
 		ops = append(ops, host.Op{Get: d.c.File})
 	}
-	if len(d.c.Command) > 0 {
-		ops = append(ops, d.defaultsOp())
+	return append(ops, d.overrides()...)
+}
+
+// overrides implements overridable.
+func (d databaseServer) overrides() []host.Op {
+	if len(d.c.Command) == 0 {
+		return nil
 	}
-	return ops
+	return []host.Op{d.defaultsOp()}
 }
 
 // process is the server's pid, from its pid file if nothing else knows it.

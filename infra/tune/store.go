@@ -81,7 +81,7 @@ func (s *store) ops() (ops []host.Op) {
 		ops = append(ops, host.Op{Run: &host.Command{Argv: append([]string{"sync"}, sync...)}, Must: true})
 	}
 	if len(gone) > 0 {
-		ops = append(ops, host.Script(removeScript, gone...))
+		ops = append(ops, host.Script(removeScript+emptyScript, gone...))
 		ops[len(ops)-1].Must = true
 	}
 	s.staged = nil
@@ -138,6 +138,14 @@ for file; do
 	[ "$dir" = "$last" ] || sync "$dir" || exit 1
 	last=$dir
 done`
+
+// emptyScript removes the directories of records' files that are empty, and the one of all records.
+const emptyScript = `
+for file; do
+	dir=${file%/*}
+	rmdir -- "$dir" "${dir%/*}" "${dir%/*/*}" 2>/dev/null
+done
+true`
 
 // filesScript prints all complete files below the given directories: for each its size, its name, and its content.
 const filesScript = `for dir; do

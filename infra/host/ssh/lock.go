@@ -62,10 +62,15 @@ done
 printf '%%s %%s\n' $$ "$holder" >$file
 ` + strings.Replace(endScript, "%s", "/run/isukit/"+heldRuns+"*", 1) + `echo mine
 ( %s ) </dev/null
-command -v bash >/dev/null && exec bash -c 'while read -r -t ` + strconv.Itoa(silentSeconds) + `; do printf %%s $$ 1<>$0; done; rm -f $0' $file
+command -v bash >/dev/null && exec bash -c 'while read -r -t ` + strconv.Itoa(silentSeconds) + `; do printf %%s $$ 1<>$0; done; ` + writtenScript + `; rm -f $0' $file
 cat >/dev/null
+` + writtenScript + `
 rm -f $file
 `
+
+// writtenScript returns when all that was written and removed where isukit does so is on disk: what a command has said to be done outlives a
+// power cut.
+const writtenScript = "sync -f / /etc /var/lib /home 2>/dev/null || sync"
 
 // Lock implements host.Driver. Hosts that come into use while it is held are locked, too.
 func (d *Driver) Lock(ctx context.Context, holder string) (release func() error, err error) {
