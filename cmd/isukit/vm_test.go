@@ -248,7 +248,7 @@ func TestVirtualMachine(t *testing.T) {
 	}
 	v.isukit(t, ui.ExitOK, "topology", "down", "--driver", "ssh", "-q")
 	v.on(t, "apparmor_parser -R /etc/apparmor.d/usr.sbin.mariadbd; rm -f /etc/apparmor.d/usr.sbin.mariadbd; sync /etc/apparmor.d") // the test's own file
-	v.powerCut(t) // nothing comes back
+	v.powerCut(t)                                                                                                                  // nothing comes back
 	now := ""
 	wait.Within(func() bool { now = v.state(t); return now == before })
 	if diff := gocmp.Diff(strings.Split(before, "\n"), strings.Split(now, "\n")); diff != "" {

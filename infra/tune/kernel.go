@@ -73,7 +73,7 @@ func (k kernel) overrides() (ops []host.Op) {
 
 var namespaceOp = host.Op{Run: &host.Command{Argv: []string{"readlink", "/proc/self/ns/net"}}}
 
-// othersOp prints the files that a boot reads beside a file of sysctl.d or tmpfiles.d, each line after its file's name. Of several files of one
+// othersOp prints the files that a boot reads in addition to one of sysctl.d or tmpfiles.d, each line after its file's name. Of several files of one
 // name it reads the first.
 func othersOp(file string) host.Op {
 	return host.Script(`dir=${1%/*} name=${1##*/}
