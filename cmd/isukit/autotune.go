@@ -61,7 +61,7 @@ func runAutotune(ctx context.Context, o screenOptions, names, sizes []string, pl
 	if len(names)+len(sizes) == 0 && !place {
 		return ui.UsageError(errors.New("nothing to search: name tunings, or give --size or --place"), `see "isukit autotune --help"`)
 	}
-	if err := o.check(names, defaultSearch, say); err != nil {
+	if err := o.check(ctx, names, defaultSearch, say, s); err != nil {
 		return err
 	}
 	plan := session.TunePlan{}
@@ -97,7 +97,7 @@ func runAutotune(ctx context.Context, o screenOptions, names, sizes []string, pl
 
 // topology is that of the rounds.
 func (o screenOptions) topology() (*topology.Topology, error) {
-	if p, _, err := projectOf(o.Round); err != nil || p != nil {
+	if p, _, _, err := projectOf(o.Round); err != nil || p != nil {
 		return nil, ui.UsageError(errors.Join(err, errors.New("--size and --place do not apply to a project")), "name only tunings")
 	}
 	var r roundOptions

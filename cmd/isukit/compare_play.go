@@ -58,7 +58,7 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 			continue
 		}
 		runner.Before[i] = side.run
-		p, file, err := projectOf(slices.Concat(both, side.args))
+		p, file, err := trustedProject(ctx, s, o.stateDir, slices.Concat(both, side.args))
 		if err != nil {
 			return nil, drop, err
 		}
@@ -71,10 +71,7 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 			if err != nil {
 				return nil, drop, err
 			}
-			trees, side.args = append(trees, gone), append(side.args, "--project", there)
-			if before, _ := readTrusted(o.stateDir, file); before == trustedOf(p, file) {
-				side.args = append(side.args, "--yes") // it is that file, at another path
-			}
+			trees, side.args = append(trees, gone), append(side.args, "--project", there, "--yes") // it is that file, at another path
 		} else if side.commit != "" {
 			ui.SayTo(s.err, o.quiet)("building the app of %s", side.name)
 			binary, err := session.BuildApp(ctx, side.commit, dir)
@@ -89,17 +86,27 @@ func newRoundRunner(ctx context.Context, o compareOptions, a, b string, s stream
 	return runner, drop, nil
 }
 
-// projectOf is the project that a round with these arguments would be of, with its file; nil for a round of the portal.
-func projectOf(args []string) (p *project.Project, file string, err error) {
+// trustedProject is projectOf, once it is agreed that the project's commands may run.
+func trustedProject(ctx context.Context, s streams, state string, args []string) (*project.Project, string, error) {
+	p, file, yes, err := projectOf(args)
+	if err == nil && p != nil {
+		err = trust(ctx, s, state, p, file, yes)
+	}
+	return p, file, err
+}
+
+// projectOf is the project that a round with these arguments would be of, with its file and --yes; nil for a round of the portal.
+func projectOf(args []string) (p *project.Project, file string, yes bool, err error) {
 	var o roundOptions
 	cmd := &cobra.Command{Use: "round"}
 	o.addFlags(cmd.Flags())
-	if err := cmd.ParseFlags(args); err != nil {
-		return nil, "", err
+	if err := errors.Join(cmd.ParseFlags(args), flagsFromEnv(cmd.Flags())); err != nil {
+		return nil, "", false, err
 	}
 	p, dir, err := roundedProject(cmd)
 	if err != nil || p == nil {
-		return nil, "", err
+		return nil, "", false, err
 	}
-	return p, filepath.Join(dir, filepath.Base(cmp.Or(o.project, project.FileName))), nil
+	yes, err = cmd.Flags().GetBool("yes")
+	return p, filepath.Join(dir, filepath.Base(cmp.Or(o.project, project.FileName))), yes, err
 }

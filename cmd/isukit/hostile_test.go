@@ -299,10 +299,18 @@ func TestForeignProject(t *testing.T) {
 	if code, errs := round(); code != ui.ExitUsage || ran() || !strings.Contains(errs, "has changed") {
 		t.Errorf("a changed file: exit %d\n%s", code, errs)
 	}
-	for _, command := range []string{"observe", "final", "doctor"} {
-		if code, _, errs := isukitState(t, state, command, "--project", file); code != ui.ExitUsage || !strings.Contains(errs, "is not trusted") {
-			t.Errorf("%s: exit %d\n%s", command, code, errs)
+	for _, args := range [][]string{{"observe"}, {"final"}, {"doctor"}, {"compare", "run=true", "run=false", "--results", results, "--both"},
+		{"screen", "mysql/memory", "--results", results, "--round"}, {"autotune", "mysql/memory", "--results", results, "--round"}} {
+		more := []string{"--project", file}
+		if strings.HasPrefix(args[len(args)-1], "--") {
+			more = []string{"--project " + file}
 		}
+		if code, _, errs := isukitState(t, state, append(args, more...)...); code != ui.ExitUsage || !strings.Contains(errs, "is not trusted") || ran() {
+			t.Errorf("%s: exit %d\n%s", args, code, errs)
+		}
+	}
+	if code, out, errs := isukitState(t, state, "next", "--project", file, "--results", results); code != ui.ExitOK || !strings.Contains(out, "isukit") || ran() {
+		t.Errorf("next, which runs nothing: exit %d\n%s%s", code, out, errs)
 	}
 }
 

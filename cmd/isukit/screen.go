@@ -106,7 +106,7 @@ func (o *screenOptions) common(cmd *cobra.Command) {
 
 func runScreen(ctx context.Context, o screenOptions, names []string, s streams) error {
 	say := ui.SayTo(s.err, o.quiet)
-	if err := o.check(names, defaultScreen, say); err != nil {
+	if err := o.check(ctx, names, defaultScreen, say, s); err != nil {
 		return err
 	}
 	journal, err := session.NewJournal(o.results, "screen", o.ScreenPlan)
@@ -117,7 +117,7 @@ func runScreen(ctx context.Context, o screenOptions, names []string, s streams) 
 }
 
 // check finds out before anything runs what is wrong with the options and the rounds' arguments, and completes the plan.
-func (o *screenOptions) check(names []string, rounds int, say func(string, ...any)) error {
+func (o *screenOptions) check(ctx context.Context, names []string, rounds int, say func(string, ...any), s streams) error {
 	if o.Rounds < 0 || o.Rounds > 0 && o.Rounds < 2 || o.Rounds > 2*compare.MaxPairs {
 		return ui.UsageError(fmt.Errorf("--rounds %d must be from 2 to %d", o.Rounds, 2*compare.MaxPairs), "")
 	}
@@ -164,13 +164,16 @@ func (o *screenOptions) check(names []string, rounds int, say func(string, ...an
 	if o.Of, err = o.playedOn(); err == nil {
 		o.Dir, err = os.Getwd()
 	}
+	if err == nil {
+		_, _, err = trustedProject(ctx, s, o.stateDir, o.Round)
+	}
 	return err
 }
 
 // playedOn is a digest of the files that rounds are played by: the project's or the topology, and the tunings.
 func (o *screenOptions) playedOn() (string, error) {
 	sum := sha256.New()
-	p, file, err := projectOf(o.Round)
+	p, file, _, err := projectOf(o.Round)
 	if p != nil {
 		text, readErr := os.ReadFile(file)
 		sum.Write(text)
@@ -214,6 +217,9 @@ func (o screenOptions) resume(ctx context.Context, kind, path string, s streams)
 		return err
 	}
 	o.ScreenPlan = plan.ScreenPlan
+	if _, _, err := trustedProject(ctx, s, o.stateDir, o.Round); err != nil {
+		return errors.Join(err, journal.Close())
+	}
 	return o.play(ctx, kind, journal, plan, say, s)
 }
 
@@ -268,7 +274,7 @@ func (o screenOptions) keep(names []string) string {
 			return "isukit tune apply " + shellWords(names) + " " + name + " " + shellWord(value) + risks
 		}
 	}
-	if p, _, err := projectOf(o.Round); err == nil && p != nil {
+	if p, _, _, err := projectOf(o.Round); err == nil && p != nil {
 		return "isukit tune apply " + shellWords(names) + risks
 	}
 	return strings.TrimSpace("isukit round "+shellWords(o.Round)) + " --tune " + shellWord(strings.Join(names, ",")) + risks

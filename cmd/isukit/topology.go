@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -54,8 +53,11 @@ func newTopologyLsCmd(s streams) *cobra.Command {
 func runTopologyLs(cmd *cobra.Command, asJSON bool, out io.Writer) error {
 	lines, names := []topologyLine{}, infra.ShippedNames()
 	p, _, err := projectPlaced(cmd)
-	own, portalErr := round.PortalTopologies()
-	if err := errors.Join(err, portalErr); err != nil {
+	if err != nil {
+		return err
+	}
+	own, err := round.PortalTopologies()
+	if err != nil {
 		return err
 	}
 	if p != nil {

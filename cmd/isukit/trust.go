@@ -35,9 +35,13 @@ type trusted struct {
 // trustProject asks before a command runs commands from a project file that this machine has not seen, or that has changed since: it may
 // have come with another person's repository. It does nothing for commands that read no project.
 func trustProject(cmd *cobra.Command, s streams) error {
-	file, err := cmd.Flags().GetString("project")
+	yes, err := cmd.Flags().GetBool("yes")
 	if err != nil || slices.ContainsFunc([]string{"driver", "db", "explain-score"}, cmd.Flags().Changed) {
-		return nil // the command has no such flag, or does not use the project
+		return nil // the command runs nothing from a project, or does not use it
+	}
+	file, err := cmd.Flags().GetString("project")
+	if err != nil {
+		return err
 	}
 	if cmd.Flags().Changed("topology") {
 		if p, _, err := roundedProject(cmd); err != nil || p == nil || cmd.Name() != "round" {
@@ -54,28 +58,29 @@ func trustProject(cmd *cobra.Command, s streams) error {
 	if cmd.Parent().Name() == "topology" && len(p.Topologies) == 0 {
 		return nil // it is about the portal
 	}
-	state := stateDir(cmd)
-	now := trustedOf(p, filepath.Join(dir, filepath.Base(cmp.Or(file, project.FileName))))
-	before, known := readTrusted(state, now.Path)
+	return trust(cmd.Context(), s, stateDir(cmd), p, filepath.Join(dir, filepath.Base(cmp.Or(file, project.FileName))), yes)
+}
+
+// trust asks whether a project's commands may run, unless they are known or yes is true.
+func trust(ctx context.Context, s streams, state string, p *project.Project, file string, yes bool) error {
+	now := trustedOf(p, file)
+	before, known := readTrusted(state, file)
 	if before == now {
 		return nil
 	}
-	yes, err := cmd.Flags().GetBool("yes")
-	if err != nil {
-		return err
-	}
 	if !yes {
+		var err error
 		why := "is new to this machine"
 		if known {
 			why = "has changed since its last use"
 		}
 		fmt.Fprintf(s.err, "isukit: %s %s. It runs these commands:\n%s", now.Path, why, listOf(p.Commands()))
-		if yes, _, err = agreed(cmd.Context(), s, "isukit: run them?"); err != nil {
+		if yes, _, err = agreed(ctx, s, "isukit: run them?"); err != nil {
 			return err
 		}
 	}
 	if !yes {
-		return ui.UsageError(fmt.Errorf("%s is not trusted: nothing was run", now.Path), "read the file, then use --yes, or ISUKIT_YES=1 in scripts")
+		return ui.UsageError(fmt.Errorf("%s is not trusted: nothing was run", now.Path), "read the file, then repeat the command with ISUKIT_YES=1, or with --yes if it has that flag")
 	}
 	return now.keep(state)
 }

@@ -288,7 +288,10 @@ var nameExpr = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 // Validate tells everything that is wrong with the project.
 func (p *Project) Validate() error {
 	c := &checker{project: p}
-	if !nameExpr.MatchString(p.Name) {
+	switch {
+	case p.Name == "":
+		c.fault("name is missing: add a line such as name: shop")
+	case !nameExpr.MatchString(p.Name):
 		c.fault("name %q: want letters, digits, '-' and '_', at most 64", p.Name)
 	}
 	c.want(p.Driver == "" || p.Driver == "lab", "driver %q: want lab, or none", p.Driver)
