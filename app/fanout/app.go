@@ -7,12 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
 
-// An app process is known to the others by a row in appTable and by a named lock that it holds on the first replica in
-// service. A row whose lock is free is a process that ended without Close: what it was writing may be on some replicas
+// An app process is known to the others by a row in appTable and by a named lock that it holds on every replica that it writes to. A row whose lock is free is a process that ended without Close: what it was writing may be on some replicas
 // only.
 
 // newAppID returns a random name for this group of replicas among the app processes. It is part of every branch's id, which a server
@@ -29,7 +29,7 @@ func (p *group) register(ctx context.Context) error {
 	if err := p.signIn(ctx, v.epoch); err != nil {
 		return err
 	}
-	return p.holdLock(ctx)
+	return p.holdLocks(ctx)
 }
 
 // signIn writes this process's row on the replicas in service.
@@ -45,39 +45,46 @@ func (p *group) signIn(ctx context.Context, epoch int64) error {
 	return errors.Join(errs...)
 }
 
-// holdLock takes this process's named lock on the first replica in service, unless it is held there already.
-func (p *group) holdLock(ctx context.Context) error {
+// holdLocks takes this process's named lock on every replica that is written where it is not held already, and gives up that on others.
+func (p *group) holdLocks(ctx context.Context) error {
 	v := p.view.Load()
-	if len(v.readers) == 0 {
-		return ErrNoReplica
-	}
-	first := v.readers[0]
-	if p.lock != nil && p.lockOn == first && p.lock.PingContext(ctx) == nil {
-		return nil
-	}
-	p.releaseLock()
-	c, err := first.admin.Conn(ctx)
+	errs := make([]error, len(p.members))
+	inParallel(len(p.members), func(i int) {
+		switch c := p.locks[i]; {
+		case v.states[i] == Ejected:
+			p.releaseLock(i)
+		case c == nil || c.PingContext(ctx) != nil:
+			p.releaseLock(i)
+			errs[i] = p.takeLock(ctx, i)
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func (p *group) takeLock(ctx context.Context, i int) error {
+	m := p.members[i]
+	c, err := m.admin.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("replica %s: %w", first.name, err)
+		return fmt.Errorf("replica %s: %w", m.name, err)
 	}
 	var got sql.NullInt64
 	if err := c.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", ownPrefix+p.id).Scan(&got); err != nil || got.Int64 != 1 {
 		_ = c.Close()
-		return fmt.Errorf("replica %s: take this process's lock: got %d, %w", first.name, got.Int64, err)
+		return fmt.Errorf("replica %s: take this process's lock: got %d, %w", m.name, got.Int64, err)
 	}
-	p.lock, p.lockOn = c, first
+	p.locks[i] = c
 	return nil
 }
 
-func (p *group) releaseLock() {
-	if p.lock == nil {
+func (p *group) releaseLock(i int) {
+	if p.locks[i] == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.ProbeTimeout)
 	defer cancel()
-	_, _ = p.lock.ExecContext(ctx, "DO RELEASE_LOCK(?)", ownPrefix+p.id)
-	_ = p.lock.Close()
-	p.lock, p.lockOn = nil, nil
+	_, _ = p.locks[i].ExecContext(ctx, "DO RELEASE_LOCK(?)", ownPrefix+p.id)
+	_ = p.locks[i].Close()
+	p.locks[i] = nil
 }
 
 // app is another process that uses the same replicas.
@@ -87,13 +94,25 @@ type app struct {
 	dead  bool
 }
 
-// otherApps lists the other processes that the first replica in service knows.
+// otherApps lists the other processes that the replicas in service know. Dead are those that hold their lock on none of them: one that has not
+// yet followed a change holds it on some.
 func (p *group) otherApps(ctx context.Context) ([]app, error) {
-	v := p.view.Load()
-	if len(v.readers) == 0 {
+	members := p.view.Load().readers
+	if len(members) == 0 {
 		return nil, ErrNoReplica
 	}
-	return p.appsOn(ctx, v.readers[0])
+	lists, errs := make([][]app, len(members)), make([]error, len(members))
+	inParallel(len(members), func(i int) { lists[i], errs[i] = p.appsOn(ctx, members[i]) })
+	var all []app
+	for _, a := range slices.Concat(lists...) {
+		i := slices.IndexFunc(all, func(b app) bool { return b.id == a.id })
+		if i < 0 {
+			all = append(all, a)
+			continue
+		}
+		all[i].epoch, all[i].dead = max(all[i].epoch, a.epoch), all[i].dead && a.dead
+	}
+	return all, errors.Join(errs...)
 }
 
 // appsOn lists the other processes that m knows, those as dead whose lock is not held there.
@@ -136,6 +155,7 @@ func (p *group) followStates(ctx context.Context) {
 		moved, err := p.recordEverywhere(ctx, p.records, v.epoch-1)
 		p.unrecorded = err != nil && !moved
 	}
+	p.looked.Store(p.now())
 	records, epoch, err := p.newest(ctx, p.cfg.ProbeTimeout, v.readers)
 	if epoch > v.epoch {
 		p.adopt(records, epoch)
@@ -145,7 +165,7 @@ func (p *group) followStates(ctx context.Context) {
 	}
 	lctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
 	defer cancel()
-	_ = p.holdLock(lctx) // tried again at the next tick
+	_ = p.holdLocks(lctx) // tried again at the next tick
 }
 
 // errNoTable is a server's error for a table that is not there.
@@ -198,21 +218,46 @@ func (p *group) laggards(ctx context.Context) (idle bool, late string, err error
 	return idle, late, err
 }
 
+// patience is how long a process may take to follow new states before the others go on without it.
+func (p *group) patience() time.Duration { return 10*p.cfg.StatePoll + 2*p.cfg.ProbeTimeout }
+
+// follow waits, if a replica has left service with v, until every process acts by v or newer states: one that does not know yet might read old
+// rows there, and write what it makes of them.
+func (p *group) follow(v *view) {
+	if v.followed.Load() {
+		return
+	}
+	v.following.Lock()
+	defer v.following.Unlock()
+	if v.followed.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.patience())
+	defer cancel()
+	_ = p.waitForApps(ctx) // one that does not follow looks again before its next COMMIT
+	v.followed.Store(true)
+}
+
+// left reports whether m is out of service, as this process has known for half of its patience at most.
+func (p *group) left(m *member) bool {
+	if p.now()-p.looked.Load() > int64(p.patience()/2) {
+		p.followStates(context.Background())
+	}
+	return !p.view.Load().has(m)
+}
+
 // waitForApps returns when every write anywhere follows the current epoch: this process's and those of all others.
 func (p *group) waitForApps(ctx context.Context) error {
 	tick := time.NewTicker(p.cfg.StatePoll / 2)
 	defer tick.Stop()
 	for {
 		idle, late, err := p.laggards(ctx)
-		if err != nil {
-			return err
-		}
-		if idle && late == "" {
+		if err == nil && idle && late == "" {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for writes of earlier states to end (process %q): %w", late, ctx.Err())
+			return fmt.Errorf("wait for writes of earlier states to end (process %q): %w", late, errors.Join(ctx.Err(), err))
 		case <-tick.C:
 		}
 	}

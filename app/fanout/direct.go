@@ -65,9 +65,6 @@ func (c *conn) queryFirst(ctx context.Context, q call) (driver.Rows, error) {
 			return nil, err
 		}
 	}
-	if err := c.readable(ctx); err != nil {
-		return nil, err
-	}
 	rows, err := c.readOn(ctx, v.writers[0], q)
 	return rows, plainConn(err)
 }

@@ -206,6 +206,9 @@ func (t *orderedTxn) commit() error {
 	if t.lost != nil {
 		return t.abort(t.lost)
 	}
+	if err := t.decided(); err != nil {
+		return t.abort(err)
+	}
 	defer t.finish()
 	if t.xid != "" {
 		return t.commitDurably()

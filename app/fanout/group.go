@@ -45,10 +45,10 @@ type group struct {
 
 	stateMu    sync.Mutex // guards what follows
 	records    []record
-	retired    []*view // former views, oldest first, until their writes have ended
-	unrecorded bool    // an ejection is known to this process only
-	lock       *sql.Conn
-	lockOn     *member
+	retired    []*view      // former views, oldest first, until their writes have ended
+	unrecorded bool         // an ejection is known to this process only
+	locks      []*sql.Conn  // by member index: the session with this process's named lock there, or nil
+	looked     atomic.Int64 // group.now of the last look at the states
 
 	linksMu sync.Mutex
 	links   map[*link]struct{} // every open one
@@ -92,6 +92,7 @@ func (p *group) open(ctx context.Context) error {
 		}
 		p.members = append(p.members, m)
 	}
+	p.locks = make([]*sql.Conn, len(p.members))
 	p.schema.Store(&sqltext.Schema{Lenient: true})
 	records := make([]record, len(p.members))
 	for i, m := range p.members {
@@ -306,7 +307,9 @@ func (p *group) close() error {
 		}
 		p.stateMu.Lock()
 		p.forget(ctx, p.id) // it ended in order
-		p.releaseLock()
+		for i := range p.members {
+			p.releaseLock(i)
+		}
 		p.stateMu.Unlock()
 	}
 	for _, m := range p.members {

@@ -148,6 +148,9 @@ func (t *orderedTxn) goesOn(ctx context.Context, err error) error {
 	if err == nil && ctx.Err() != nil {
 		err = &WriteError{Fate: NotApplied, Cause: ctx.Err()}
 	}
+	if err == nil {
+		err = t.decided()
+	}
 	if err != nil {
 		_ = t.rollback()
 	}
@@ -197,12 +200,23 @@ func (t *orderedTxn) start(ctx context.Context, q call) error {
 	return err
 }
 
+// finish ends the transaction's part in the view. If a replica has left service with it, that is answered when all processes know.
 func (t *orderedTxn) finish() {
 	if t.v != nil {
 		t.v.release()
 		t.v = nil
 		t.leave()
+		t.c.p.follow(t.c.p.view.Load())
 	}
+}
+
+// decided fails when the replica that decides has left service since the transaction began: what was read there may be old.
+func (t *orderedTxn) decided() error {
+	if first := t.live()[0].m; t.v.has(first) && t.c.p.left(first) {
+		t.again = true
+		return rolledBack("replica " + first.name + " has left service; rolled back everywhere, run the transaction again")
+	}
+	return nil
 }
 
 // live are the parts that still take part; the first of them decides.
@@ -254,6 +268,8 @@ func (t *orderedTxn) admits(ctx context.Context, q call) error {
 		return t.dead
 	case t.lost != nil:
 		return t.abort(t.lost)
+	case t.v != nil && t.decided() != nil:
+		return t.abort(t.decided())
 	case q.st.Kind == sqltext.DDL, q.isLock():
 		return refused("DDL and LOCK TABLES commit the transaction around them; run them outside a transaction")
 	case q.st.Kind == sqltext.Guarded && (t.v == nil || len(t.parts) > 1):

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -185,7 +186,7 @@ func (pt *part) end(c *conn, text string) error {
 	if pt.l == nil || !pt.began {
 		return nil
 	}
-	commits := text == "COMMIT"
+	commits := strings.HasSuffix(text, "COMMIT")
 	if pt.l.spent && !commits { // a late kill might hit the ROLLBACK; closing the connection rolls back as well
 		if pt.prepared {
 			c.p.branches.orphan(pt.m, pt.xid, false)

@@ -135,6 +135,7 @@ func (p *Pool) Eject(ctx context.Context, name, reason string) error {
 	if m == nil {
 		return fmt.Errorf("replica %q not found", name)
 	}
+	g.followStates(ctx) // another process may have admitted one a moment ago
 	if err := g.ejectMember(ctx, m, reason); err != nil {
 		return fmt.Errorf("eject %s: %w", name, err)
 	}

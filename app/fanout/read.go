@@ -93,9 +93,6 @@ func (p *group) route(ctx context.Context, v *view, tried uint64) *member {
 
 // read runs a query on one replica. If that one can't be reached, the query runs on another, since the caller has not seen a row.
 func (c *conn) read(ctx context.Context, q call) (driver.Rows, error) {
-	if err := c.readable(ctx); err != nil {
-		return nil, err
-	}
 	var tried uint64
 	var failed error
 	for {
@@ -126,6 +123,9 @@ func (c *conn) read(ctx context.Context, q call) (driver.Rows, error) {
 }
 
 func (c *conn) readOn(ctx context.Context, m *member, q call) (driver.Rows, error) {
+	if err := c.readable(ctx); err != nil {
+		return nil, err
+	}
 	l, err := c.link(ctx, m)
 	if err != nil {
 		return nil, err

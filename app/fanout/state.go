@@ -97,7 +97,10 @@ func (p *group) adopt(records []record, epoch int64) {
 		states[i] = r.state
 	}
 	p.records = records
-	if old := p.view.Swap(newView(epoch, p.members, states, p.cfg.Mode)); old != nil {
+	old, next := p.view.Load(), newView(epoch, p.members, states, p.cfg.Mode)
+	next.followed.Store(old == nil || !p.keepsStates() || old.followed.Load() && !next.lacks(old))
+	p.view.Store(next)
+	if old != nil {
 		old.retire()
 		p.retired = append(p.retired, old)
 	}

@@ -168,7 +168,7 @@ func (p *group) sameOrder(ctx context.Context) error {
 		if i < 0 || list[i].reason == p.order() {
 			continue
 		}
-		apps, err := p.appsOn(ctx, m) // a process holds its lock on the replica that is the first to it
+		apps, err := p.appsOn(ctx, m)
 		if err != nil {
 			return err
 		}

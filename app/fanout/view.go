@@ -25,6 +25,9 @@ type view struct {
 	readers []*member // those in service
 	states  []State   // by member index
 
+	followed  atomic.Bool // no process acts by an earlier view, in which a replica was in service that has left
+	following sync.Mutex  // held by who waits for that
+
 	inflight atomic.Int64
 	retired  atomic.Bool
 	once     sync.Once
@@ -55,10 +58,16 @@ func newView(epoch int64, members []*member, states []State, mode Mode) *view {
 // has reports whether m is in service.
 func (v *view) has(m *member) bool { return v.states[m.index] == InService }
 
-// acquire returns the current view and counts a write in it; the caller releases it.
+// lacks reports whether a replica that old has in service is not in service in v.
+func (v *view) lacks(old *view) bool {
+	return slices.ContainsFunc(old.readers, func(m *member) bool { return !v.has(m) })
+}
+
+// acquire returns the current view, once all processes follow it, and counts a write in it; the caller releases it.
 func (p *group) acquire() *view {
 	for {
 		v := p.view.Load()
+		p.follow(v)
 		v.inflight.Add(1)
 		if p.view.Load() == v {
 			return v

@@ -222,6 +222,103 @@ func TestReadsSeeWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
+// TestReadsSeeItWhileReplicasLeave does the same, while replicas leave service and return by either process: no read of the other one comes from a
+// replica that has left, and no transaction builds on what it read there.
+func TestReadsSeeItWhileReplicasLeave(t *testing.T) {
+	t.Parallel()
+	for _, engine := range infratest.Engines(t) {
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				t.Parallel()
+				c := fillFresh(t, startCluster(t, engine, 2))
+				pools := []*fanout.Pool{c.open(t, c.config(mode)), c.open(t, c.config(mode))}
+				f := &freshness{}
+				var next, counted atomic.Int64
+				for round := range scale(4) {
+					name := fmt.Sprint("r", 1+round%2)
+					var wg sync.WaitGroup
+					wg.Go(func() { f.play(t, pools, 4, 60, &next) })
+					for i := range 4 {
+						wg.Go(func() {
+							for range 15 {
+								by := rand.Int64N(1000) + 1 // what another one adds to an old number differs
+								switch err := count(t.Context(), pools[i%2], by); {
+								case err == nil:
+									counted.Add(by)
+								case fanout.FateOf(err) != fanout.NotApplied:
+									t.Errorf("count: %v", err)
+								}
+							}
+						})
+					}
+					must(t, pools[round/2%2].Eject(t.Context(), name, "by the test"))
+					wg.Wait()
+					if _, err := pools[0].Admit(t.Context(), name); err != nil {
+						t.Fatal(err)
+					}
+				}
+				t.Logf("%d reads", f.reads.Load())
+				f.judge(t, mode)
+				for i := range c.dbs {
+					if got, want := c.rows(t, i, "SELECT n FROM fresh WHERE id = 15"), fmt.Sprint(counted.Load()); got[0] != want {
+						t.Errorf("r%d has counted %s, %s were acknowledged", i+1, got[0], want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// count adds to a row, by way of the app.
+func count(ctx context.Context, p *fanout.Pool, by int64) error {
+	return p.InTx(ctx, nil, func(tx *sqlx.Tx) error {
+		var n int64
+		if err := tx.GetContext(ctx, &n, "SELECT n FROM fresh WHERE id = 15 FOR UPDATE"); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE fresh SET n = ? WHERE id = 15", n+by)
+		return err
+	})
+}
+
+// TestATransactionEndsWithItsReplica has a transaction's first replica leave service while it is open. What it reads there may be old: it is
+// rolled back, and nothing that others have written meanwhile is lost.
+func TestATransactionEndsWithItsReplica(t *testing.T) {
+	t.Parallel()
+	for _, engine := range infratest.Engines(t) {
+		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable, fanout.ModeKeyed} {
+			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
+				t.Parallel()
+				c := fillFresh(t, startCluster(t, engine, 2))
+				p := c.open(t, c.config(mode))
+				ctx := fanout.WithKeys(t.Context(), "another row")
+				left := false
+				must(t, p.InTx(ctx, nil, func(tx *sqlx.Tx) error {
+					if _, err := tx.Exec("UPDATE fresh SET n = 1 WHERE id = 1"); err != nil {
+						return err
+					}
+					if !left {
+						left = true
+						must(t, p.Eject(ctx, "r1", "by the test"))
+						if _, err := p.DB().ExecContext(fanout.WithKeys(ctx, "the row"), "UPDATE fresh SET n = n + 1 WHERE id = 0"); err != nil {
+							return err
+						}
+					}
+					var n int64
+					if err := tx.Get(&n, "SELECT n FROM fresh WHERE id = 0 FOR UPDATE"); err != nil {
+						return err
+					}
+					_, err := tx.Exec("UPDATE fresh SET n = ? WHERE id = 0", n+10)
+					return err
+				}))
+				if got := c.rows(t, 1, "SELECT n FROM fresh WHERE id = 0"); got[0] != "11" {
+					t.Errorf("n is %s, want 11: both have added to it", got[0])
+				}
+			})
+		}
+	}
+}
+
 func fillFresh(t *testing.T, c *cluster) *cluster {
 	t.Helper()
 	c.execShop(t, "CREATE TABLE fresh (id INT PRIMARY KEY, n BIGINT NOT NULL, at DATETIME(6) NULL)", "CREATE TABLE made (id BIGINT PRIMARY KEY, fresh INT NOT NULL)")

@@ -16,6 +16,7 @@ var planted = []struct {
 	clients      int
 	has          string // a part of some statement that makes the schema
 	change       bool   // statements that change the schema are made often
+	rare         bool   // what it takes is rare: in the long run only
 }{
 	{rule: "functions", engine: "mariadb", clients: 1},
 	{rule: "variables", engine: "mysql", clients: 1},
@@ -27,10 +28,14 @@ var planted = []struct {
 	{rule: "triggers", engine: "mysql", clients: 1, has: "_log (id BIGINT AUTO_INCREMENT"},
 	{rule: "partitions", engine: "mariadb", clients: 1, has: "PARTITION BY RANGE"},
 	{rule: "insert select", engine: "mysql", clients: 16, has: "AUTO_INCREMENT"},
+	{rule: "made default", engine: "mariadb", clients: 1, has: "(RAND())"},
+	{rule: "cascades", engine: "mysql", clients: 16, has: "ON DELETE CASCADE", rare: true},
+	{rule: "limit", engine: "mysql", clients: 16, rare: true},
 }
 
-// plantedLimit is how many statements may be accepted before the lack of a rule shows. "insert select" depends on what happens at the same
-// time: eight runs showed it after 772 to 7,769.
+// plantedLimit is how many statements may be accepted before the lack of a rule shows. With 16 clients it depends on what happens at the same
+// time: "insert select" showed in eight runs after 772 to 7,769, "limit" after 19,839 and "cascades" after 21,503. With one client it never
+// takes a thousand.
 const plantedLimit = 60_000
 
 // TestPlanted leaves out one rule after the other: random statements must show each.
@@ -38,7 +43,7 @@ func TestPlanted(t *testing.T) {
 	for _, engine := range infratest.Engines(t) {
 		servers := startCluster(t, engine, 2).dbs
 		for _, tt := range planted {
-			if tt.engine != engine {
+			if tt.engine != engine || tt.rare && !full() {
 				continue
 			}
 			t.Run(tt.rule, func(t *testing.T) {
