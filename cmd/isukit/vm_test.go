@@ -247,8 +247,8 @@ func TestVirtualMachine(t *testing.T) {
 		t.Errorf("after tune revert (-before +after):\n%s", diff)
 	}
 	v.isukit(t, ui.ExitOK, "topology", "down", "--driver", "ssh", "-q")
-	v.on(t, "apparmor_parser -R /etc/apparmor.d/usr.sbin.mariadbd; rm -f /etc/apparmor.d/usr.sbin.mariadbd; sync /etc/apparmor.d") // the test's own file
-	v.powerCut(t)                                                                                                                  // nothing comes back
+	v.on(t, "apparmor_parser -R /etc/apparmor.d/usr.sbin.mariadbd; rm -f /etc/apparmor.d/usr.sbin.mariadbd; sync /etc/apparmor.d")
+	v.powerCut(t) // nothing comes back
 	now := ""
 	wait.Within(func() bool { now = v.state(t); return now == before })
 	if diff := gocmp.Diff(strings.Split(before, "\n"), strings.Split(now, "\n")); diff != "" {
@@ -335,9 +335,9 @@ func (v *virtualMachine) symlinked(t *testing.T) {
 install -d -o mysql /var/lib/mysql /run/mysqld
 printf '[mariadbd]\nmax_connections = 77\n' >/home/isucon/linked.cnf && chmod 755 /home/isucon && chmod 644 /home/isucon/linked.cnf
 ln -s /home/isucon/linked.cnf /etc/mysql/conf.d/linked.cnf
-printf '[Service]\nUser=mysql\nRuntimeDirectory=mysqld\nType=notify\nTimeoutStartSec=900\nExecStart=/usr/sbin/mariadbd\n' >/etc/systemd/system/maria.service
+printf '[Service]\nUser=mysql\nRuntimeDirectory=mysqld\nType=notify\nTimeoutStartSec=900\nExecStart=/usr/sbin/mariadbd --port=3399\n' >/etc/systemd/system/maria.service
 mariadb-install-db --no-defaults --user=mysql --datadir=/var/lib/mysql --skip-test-db >/tmp/install 2>&1 || { cat /tmp/install; exit 1; }
-systemctl daemon-reload && systemctl start maria`)
+systemctl daemon-reload && systemctl start maria || { journalctl -u maria --no-pager | tail -n 20; exit 1; }`)
 	project := filepath.Join(v.dir, "isukit.yaml")
 	write(t, project, "name: p\nhosts: [{name: vm, address: vm}]\ndatabases: [{host: vm, client: sudo mariadb, cnf: /etc/mysql/conf.d/linked.cnf, unit: maria}]\nbenchmark: {command: \"true\", score: {json: .score}}\n")
 	defer os.Remove(project)
@@ -348,8 +348,11 @@ systemctl daemon-reload && systemctl start maria`)
 		!strings.Contains(out, "AppArmor's profile /usr/sbin/mariadbd (enforce) does not let the server read it") {
 		t.Errorf("doctor about a link that AppArmor does not follow:\n%s", out)
 	}
-	t.Logf("tune apply: %s", v.isukit(t, anyCode, "tune", "apply", "mysql/durability-relaxed", "--yes"))
-	t.Logf("tune verify: %s", v.isukit(t, anyCode, "tune", "verify", "--yes"))
+	for _, command := range [][]string{{"apply", "mysql/durability-relaxed"}, {"verify"}} {
+		if out := v.isukit(t, anyCode, append(append([]string{"tune"}, command...), "--yes")...); !strings.Contains(out, "the server does not read it") {
+			t.Errorf("tune %s with a file that the server ignores:\n%s", command[0], out)
+		}
+	}
 	t.Logf("tune revert: %s", v.isukit(t, anyCode, "tune", "revert", "--all", "--yes"))
 	v.on(t, `printf '[mariadbd]\nmax_connections = 77\n' | cmp - /home/isucon/linked.cnf && [ -L /etc/mysql/conf.d/linked.cnf ]
 systemctl stop maria; rm -rf /etc/systemd/system/maria.service /etc/mysql/conf.d/linked.cnf /home/isucon/linked.cnf /var/lib/mysql /run/mysqld; systemctl daemon-reload; userdel mysql; chmod 700 /home/isucon`)

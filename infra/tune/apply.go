@@ -59,8 +59,9 @@ type job struct {
 	first int // of its ops in the batch
 	// reload is the number of the op that makes nginx reload, and reread that of the first op that reads the values afterwards; 0: none.
 	reload, reread int
-	// later is the number of the first op that reads what may override a written file, and laterEnd that after the last one.
-	later, laterEnd int
+	// others read what may override a written file; the first of them has the number other in the batch.
+	others []host.Op
+	other  int
 }
 
 // fail adds what the job failed with, if anything.
@@ -189,14 +190,14 @@ func (j *job) unseen(c change) bool {
 
 // effects reports as failed what the running server has, and its next start, or the next boot, will not have.
 func (j *job) effects(ctx context.Context, answers []host.Answer) error {
-	if j.laterEnd == j.later {
+	if len(j.others) == 0 {
 		return nil
 	}
 	t := j.t
 	t.host.look(nil)
 	defer t.host.act()
-	for n := j.later; n < min(j.laterEnd, len(answers)); n++ {
-		t.host.learned(j.ops[n], answers[n])
+	for n, op := range j.others {
+		t.host.learned(op, answers[j.other+n])
 	}
 	for i := range j.report {
 		o := &j.report[i]
@@ -226,9 +227,8 @@ func (j *job) begin(ctx context.Context) {
 	j.assign(func(c change) bool { return j.need == Never || c.record.Layer != RuntimeLayer })
 	j.plan(ctx)
 	if o, ok := j.t.server.(overridable); ok && slices.ContainsFunc(j.changes, j.unseen) {
-		j.later = len(j.ops)
-		j.ops = append(j.ops, o.overrides()...)
-		j.laterEnd = len(j.ops)
+		j.other, j.others = len(j.ops), o.overrides()
+		j.ops = append(j.ops, j.others...)
 	}
 	r, ok := j.t.server.(reloader)
 	if !ok || j.need == Never || slices.ContainsFunc(j.parts, func(p part) bool { return p.err != nil }) {
