@@ -32,6 +32,14 @@ ROUND: see "isukit show --help". Requests are printed in the order in which they
 	return cmd
 }
 
+// notTimed reports that a round has no requests of isukit's own: either of its benchmark, or for the reason otherwise.
+func notTimed(r *result.Round, lacks, otherwise string) error {
+	if r.Observed() {
+		otherwise = "its requests were sent by its benchmark; isukit show has their times by route, from access logs"
+	}
+	return ui.UsageError(fmt.Errorf("round %s has %s", r.ID, lacks), otherwise)
+}
+
 func runHits(o roundsOptions, query string, s streams) error {
 	r, path, err := findRound(o.dir, query)
 	if err != nil {
@@ -39,7 +47,7 @@ func runHits(o roundsOptions, query string, s streams) error {
 	}
 	f, err := result.OpenFile(path, round.HitsFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return ui.UsageError(fmt.Errorf("round %s has no hit log", r.ID), "it ran with --hits=false, or an older isukit ran it")
+		return notTimed(r, "no hit log", "it ran with --hits=false, or an older isukit ran it")
 	}
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func (o latencyOptions) merge(query string, all *load.Latencies, merged map[stri
 	}
 	f, err := result.OpenFile(path, round.HistogramsFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return ui.UsageError(fmt.Errorf("round %s has no histograms", r.ID), "it failed before the load phase, or an older isukit ran it")
+		return notTimed(r, "no histograms", "it failed before the load phase, or an older isukit ran it")
 	}
 	if err != nil {
 		return err

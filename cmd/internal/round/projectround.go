@@ -359,6 +359,9 @@ func (r *ProjectRound) gitFacts(ctx context.Context) {
 		return string(res.Stdout), err
 	}
 	head, err := git("log", "-1", "--format=%H %s%n%an")
+	if err != nil && strings.Contains(err.Error(), "not a git repository") {
+		return // a directory without git has no commits
+	}
 	if err != nil {
 		r.warn("cannot read the commit: %v", err)
 		return
