@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"sync"
-	"time"
 
 	"isukit/infra/host"
 	"isukit/infra/plan"
@@ -160,65 +159,18 @@ func (s *Site) leave(ctx context.Context, before *deployment, f *hostSet, reason
 		}
 	}
 	if err := s.driver.Remove(ctx, made...); err != nil {
-		return &ApplyError{reason, "hosts made for it could not be removed", err}
+		return &host.ApplyError{Reason: reason, Left: "hosts made for it could not be removed", Err: err}
 	}
-	return &ApplyError{reason, fmt.Sprintf("nothing was touched: topology %s runs on", before.Topology.Name), nil}
+	return &host.ApplyError{Reason: reason, Left: fmt.Sprintf("nothing was touched: topology %s runs on", before.Topology.Name)}
 }
 
-// ApplyError is why an apply failed or was interrupted, and what became of the site.
-type ApplyError struct {
-	Reason error
-	Left   string // how the site was left, as a clause
-	Err    error  // why it could not be left as it was before; nil if it was
-}
-
-func (e *ApplyError) Error() string {
-	if e.Err != nil {
-		return fmt.Sprintf("%v; and %s: %v", e.Reason, e.Left, e.Err)
-	}
-	return fmt.Sprintf("%v (%s)", e.Reason, e.Left)
-}
-
-func (e *ApplyError) Unwrap() []error {
-	if e.Err != nil {
-		return []error{e.Reason, e.Err}
-	}
-	return []error{e.Reason}
-}
-
-// putBack makes the site what it was before an apply that failed for the reason given, and returns the reason with what became
-// of it. A host that is away is waited for as long as a service is that starts; what is owed then is in the inventories.
+// putBack makes the site what it was before an apply that failed for the reason given; what is owed then is in the inventories.
 func (s *Site) putBack(ctx context.Context, before *deployment, reason error) error {
-	if before == nil {
-		s.spec.progress("undoing the changes")
-		if err := s.whileAway(ctx, func() error { return s.takeDown(ctx) }); err != nil {
-			return owed(&ApplyError{reason, "the changes could not be undone", err})
-		}
-		return &ApplyError{reason, "nothing ran before, nothing runs now", nil}
+	name, back := "", func() error { return s.takeDown(ctx) }
+	if before != nil {
+		name, back = before.Topology.Name, func() error { return s.reachAgain(ctx, before) }
 	}
-	s.spec.progress("putting topology %s back", before.Topology.Name)
-	if err := s.whileAway(ctx, func() error { return s.reachAgain(ctx, before) }); err != nil {
-		return owed(&ApplyError{reason, fmt.Sprintf("topology %s could not be restored", before.Topology.Name), err})
-	}
-	return &ApplyError{reason, fmt.Sprintf("topology %s was restored and is running", before.Topology.Name), nil}
-}
-
-// owed is the error of what could not be restored.
-func owed(err *ApplyError) error {
-	return host.Hinted(err, "isukit topology status shows the current state; when all hosts answer, apply the topology again, or remove it: isukit topology down")
-}
-
-// whileAway does something again while it fails because a host is away, as one that boots is.
-func (s *Site) whileAway(ctx context.Context, do func() error) error {
-	var failed error
-	err := host.Until(ctx, s.spec.healthLimit(), time.Second, func(context.Context) error {
-		if failed = do(); errors.Is(failed, host.ErrUnreachable) {
-			s.spec.progress("waiting for a host that is away: %v", failed)
-			return failed
-		}
-		return nil
-	})
-	return errors.Join(err, failed)
+	return host.Restore(ctx, reason, name, "nothing ran before, nothing runs now", s.spec.healthLimit(), s.spec.progress, back)
 }
 
 // Down removes everything that was made, services first, in the reverse order of their start, and returns the name of the topology that

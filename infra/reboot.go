@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"isukit/infra/host"
-	"isukit/infra/topology"
 	"isukit/infra/tune"
 )
 
@@ -155,14 +154,4 @@ func (r *Running) drifted(ctx context.Context) ([]string, error) {
 		list = append(list, fmt.Sprintf("%s: tuning %s: %s: %s", o.Target, o.Tuning, o.Key, o.Reason))
 	}
 	return slices.Compact(list), err
-}
-
-// Declared is what is up: the topology, and which data it has.
-func (s *Site) Declared(ctx context.Context) (top *topology.Topology, scale string, seed uint64, err error) {
-	l, _, err := s.deployed(ctx)
-	if err != nil {
-		return nil, "", 0, err
-	}
-	g := l.deployment
-	return g.Topology, g.Scale, g.Seed, nil
 }

@@ -52,7 +52,7 @@ func (s *Site) up(f *hostSet) (*deployment, error) {
 	return g, nil
 }
 
-// Running is a topology that is up.
+// Running is a topology that is up: Topology, its Hash as it was declared, and Scale and Seed of its data.
 type Running struct {
 	// BaseURL is where the proxy listens: "http://127.0.0.1:PORT".
 	BaseURL string
@@ -83,9 +83,6 @@ type Instance struct {
 	Dir       string
 }
 
-// Topology is what runs.
-func (r *Running) Topology() *topology.Topology { return r.layout.Topology }
-
 // Running is what the site runs, with its facts, for a round. All hosts have to answer.
 func (s *Site) Running(ctx context.Context) (*Running, error) {
 	r, err := s.Up(ctx)
@@ -95,9 +92,6 @@ func (s *Site) Running(ctx context.Context) (*Running, error) {
 	defer r.set.act()
 	return r, cancelled(ctx, r.gatherFacts(ctx))
 }
-
-// Hash is the one of the topology, as it was declared.
-func (r *Running) Hash() string { return r.layout.Hash }
 
 // Up is what the site runs, without facts, on those hosts that can be asked; the error names the others, too.
 func (s *Site) Up(ctx context.Context) (r *Running, err error) {
@@ -213,7 +207,7 @@ func (r *Running) gatherFacts(ctx context.Context) error {
 		return err
 	}
 	r.Facts = []Fact{
-		{"topology", top.Name}, {"topology_hash", r.layout.Hash}, {"driver", r.site.driver.Name()},
+		{"topology", top.Name}, {"topology_hash", r.Hash}, {"driver", r.site.driver.Name()},
 		{"proxy", string(r.kindOf(proxy.Name)) + " " + proxyVersion},
 		{"db", fmt.Sprintf("%d x %s %s", len(r.dbs), r.dbs[0].Engine, r.dbs[0].Version)},
 		{"app", strings.TrimSpace(app.Version + " " + app.Commit)},

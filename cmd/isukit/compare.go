@@ -108,18 +108,13 @@ func runInterleaved(ctx context.Context, o compareOptions, a, b string, s stream
 		return err
 	}
 	if len(run.Sides[0].Rounds) == 0 {
-		return errors.Join(err, noPairs(err))
+		if err == nil {
+			err = ui.Hinted(errors.New("the budget was spent before the first pair"), "give a larger --budget, or shorter rounds")
+		}
+		return err
 	}
 	ui.SayTo(s.err, o.quiet)("to compare these rounds again: %s", run.Rerun())
 	return errors.Join(err, printComparison(o, run.Sides[0], run.Sides[1], run.Warnings(), s))
-}
-
-// noPairs is the error when not one pair was run, if nothing else says why.
-func noPairs(err error) error {
-	if err != nil {
-		return nil
-	}
-	return ui.Hinted(errors.New("the budget was spent before the first pair"), "give a larger --budget, or shorter rounds")
 }
 
 func compareKept(o compareOptions, a, b string, s streams) error {

@@ -129,7 +129,7 @@ func (o doctorOptions) ofTopology(ctx context.Context) (seen *doctor.Observed, e
 	o.driver = cmp.Or(o.driver, "local")
 	spec := infra.Spec{StateDir: o.stateDir, LocalDir: o.localDir, AppBinary: o.app}
 	err = round.WithUp(ctx, o.driver, spec, false, func(running *infra.Running, lacking error) (err error) {
-		if err = o.wantUp(running.Topology().Name); err != nil {
+		if err = o.wantUp(running.Topology.Name); err != nil {
 			return err
 		}
 		seen, err = examine(ctx, running.Subject())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func startStopped(ctx context.Context, stateDir, driver string) (tune.Report, er
 		errs = append(errs, withStops(ctx, stateDir, "", name, func(stops doctor.Stops) error {
 			started, err := stops.StartAll(ctx)
 			for _, it := range started {
-				o := tune.Outcome{Target: orHere(name), Key: it.String(), Did: tune.Started, Reason: "doctor stopped it"}
+				o := tune.Outcome{Target: cmp.Or(name, hostName()), Key: it.String(), Did: tune.Started, Reason: "doctor stopped it"}
 				if it.Gone {
 					o.Reason += ", and it has ended meanwhile"
 				}
@@ -94,13 +95,6 @@ func startStopped(ctx context.Context, stateDir, driver string) (tune.Report, er
 		}))
 	}
 	return report, errors.Join(errs...)
-}
-
-func orHere(name string) string {
-	if name == "" {
-		return hostName()
-	}
-	return name
 }
 
 func hostFlag(cmd *cobra.Command, o *doctorOptions) {

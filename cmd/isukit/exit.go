@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"isukit/cmd/internal/ui"
-	"isukit/infra"
+	"isukit/infra/host"
 )
 
 // readerGone reports whether err says that nobody reads the standard output any more, as head has enough after ten lines.
@@ -75,7 +75,7 @@ func (e *ending) add(err error) {
 		e.code = ui.ExitRound
 	case errors.Is(err, context.Canceled):
 		e.code, e.interrupted, e.hint = ui.ExitFailed, true, cmp.Or(e.hint, ui.HintOf(err, ""))
-		var a *infra.ApplyError
+		var a *host.ApplyError
 		if errors.As(err, &a) && a.Err != nil {
 			e.rest = append(e.rest, fmt.Errorf("%s: %w", a.Left, a.Err))
 		} else if a != nil {

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"isukit/cmd/internal/ui"
-	"isukit/infra"
 	"isukit/infra/host"
 )
 
@@ -33,10 +32,10 @@ func TestExitCode(t *testing.T) {
 		{ui.Hinted(context.Canceled, "go on"), ui.ExitFailed, "isukit: interrupted; all started processes were stopped and removed\nisukit: hint: go on\n"},
 		{fmt.Errorf("%w: %w", context.Canceled, left), ui.ExitFailed, "isukit: interrupted; all started processes were stopped and removed\n"},
 		{errors.Join(errors.Join(fmt.Errorf("start: %w", context.Canceled), nil), left), ui.ExitFailed, "isukit: interrupted\nisukit: error: stop db-1: no such process\n"},
-		{&infra.ApplyError{Reason: context.Canceled, Left: "topology final-1 was restored and is running"}, ui.ExitFailed, "isukit: interrupted; topology final-1 was restored and is running\n"},
-		{&infra.ApplyError{Reason: fmt.Errorf("start: %w", context.Canceled), Left: "topology final-1 could not be restored", Err: left}, ui.ExitFailed,
+		{&host.ApplyError{Reason: context.Canceled, Left: "topology final-1 was restored and is running"}, ui.ExitFailed, "isukit: interrupted; topology final-1 was restored and is running\n"},
+		{&host.ApplyError{Reason: fmt.Errorf("start: %w", context.Canceled), Left: "topology final-1 could not be restored", Err: left}, ui.ExitFailed,
 			"isukit: interrupted\nisukit: error: topology final-1 could not be restored: stop db-1: no such process\n"},
-		{&infra.ApplyError{Reason: left, Left: "topology final-1 was restored and is running"}, ui.ExitFailed,
+		{&host.ApplyError{Reason: left, Left: "topology final-1 was restored and is running"}, ui.ExitFailed,
 			"isukit: error: stop db-1: no such process (topology final-1 was restored and is running)\n"},
 	} {
 		var out bytes.Buffer

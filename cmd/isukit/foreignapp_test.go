@@ -268,6 +268,12 @@ func (f *foreignTeam) wrong(t *testing.T) {
 		}
 	}
 	f.wantBefore(t, "after applies that were refused")
+	// What does not become healthy is reverted.
+	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(foreignProject, "port: 1323", "port: 1324", 1))
+	if out := f.isukit(t, ui.ExitFailed, "topology", "apply", "split", "--patience", "0.1"); !strings.Contains(out, "role app does not become healthy") || !strings.Contains(out, "(the hosts are as before)") {
+		t.Errorf("an apply that does not work:\n%s", out)
+	}
+	f.wantBefore(t, "after an apply that was reverted")
 }
 
 // changed wants what somebody has changed since to stay, and isukit's own lines to go.

@@ -295,7 +295,7 @@ func (o *replicasOptions) ofSite(ctx context.Context, fn func(fanout.Config) err
 		if lacking != nil {
 			return lacking
 		}
-		top := running.Topology()
+		top := running.Topology
 		if len(round.ReplicasOf(top)) == 0 {
 			return ui.UsageError(fmt.Errorf("the topology %s, which runs with driver %s, has no replicated databases", top.Name, name),
 				"\"isukit topology ls\" shows which topologies have; or name databases: --replica NAME=FILE")

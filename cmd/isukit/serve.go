@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -59,7 +58,7 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 	address := "http://" + l.Addr().String() + "/"
 	if !h.local || token != "" {
 		if token == "" {
-			token = newToken()
+			token = rand.Text()
 		}
 		if len(token) < 12 {
 			return errors.Join(ui.UsageError(errors.New("the token has fewer than 12 characters"), "omit --token to use a random one"), l.Close())
@@ -86,12 +85,6 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 		return nil
 	})
 	return g.Wait()
-}
-
-func newToken() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }
 
 func isLoopback(addr net.Addr) bool {

@@ -68,12 +68,12 @@ runs a confirmation round. It asks first, unless --no-ask is given.`,
 }
 
 func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o siteOptions, r rebootOptions, asJSON bool, s streams) error {
-	top, _, _, err := site.Declared(ctx)
+	up, err := site.Up(ctx)
 	if err != nil {
 		return err
 	}
 	var names []string
-	for _, h := range top.Hosts {
+	for _, h := range up.Topology.Hosts {
 		names = append(names, h.Name)
 	}
 	if !r.noAsk {
@@ -95,20 +95,20 @@ func runReboot(ctx context.Context, cmd *cobra.Command, site *infra.Site, o site
 
 // confirm plays a round on what is up.
 func (o siteOptions) confirm(ctx context.Context, cmd *cobra.Command, site *infra.Site, duration time.Duration, s streams) error {
-	up, scale, seed, err := site.Declared(ctx)
+	up, err := site.Up(ctx)
 	if err != nil {
 		return err
 	}
 	var r roundOptions
 	r.addFlags(pflag.NewFlagSet("round", pflag.ContinueOnError)) // their defaults
 	r.StateDir = stateDir(cmd)
-	r.Scale, r.Seed = scale, seed // or the data that is there would be replaced
+	r.Scale, r.Seed = up.Scale, up.Seed // or the data that is there would be replaced
 	r.Driver, r.LocalDir, r.App, r.Duration, r.quiet = site.Driver().Name(), o.localDir, o.app, duration, isQuiet(cmd)
 	spec, err := r.Spec()
 	if err != nil {
 		return err
 	}
-	spec.Topology = up
+	spec.Topology = up.Topology
 	silent := s
 	silent.out = io.Discard
 	return r.play(ctx, spec, silent)

@@ -307,7 +307,7 @@ func (t tuneServers) open(ctx context.Context, stateDir string, fn func([]*tune.
 		spec := infra.Spec{StateDir: stateDir, LocalDir: t.localDir, AppBinary: t.app}
 		return round.WithUp(ctx, t.driver, spec, true, func(running *infra.Running, lacking error) error {
 			if t.measure != nil {
-				*t.measure = roundOn(running.Topology().Name, running.Hash(), t.driver)
+				*t.measure = roundOn(running.Topology.Name, running.Hash, t.driver)
 			}
 			return t.withTargets(running.Subject(), lacking, fn)
 		})

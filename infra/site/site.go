@@ -153,20 +153,18 @@ func (s *Site) Apply(ctx context.Context, topology string, o Options) (*Plan, er
 	if err == nil || !begun {
 		return p, err
 	}
-	s.say("it does not work; everything goes back to what it was")
 	back := context.WithoutCancel(ctx)
-	var undone error
-	if before == "" {
-		_, undone = s.Down(back, Options{})
-	} else if again, err := s.Plan(back, before, true); err != nil {
-		undone = err
-	} else {
-		_, undone = s.reach(back, again, before) // what fails now is not gone back from
-	}
-	if undone != nil {
-		return p, fmt.Errorf("%w\nand going back failed, too: %w", err, undone)
-	}
-	return p, fmt.Errorf("%w\n%s", err, "everything is as it was before")
+	return p, host.Restore(back, err, before, "the hosts are as before", cmp.Or(s.Limit, time.Minute), s.say, func() error {
+		if before == "" {
+			_, err := s.Down(back, Options{})
+			return err
+		}
+		again, err := s.Plan(back, before, true)
+		if err == nil {
+			_, err = s.reach(back, again, before) // what fails now is not gone back from
+		}
+		return err
+	})
 }
 
 // reach does what a plan says, with what there is on record before, and that it is so after; begun says that something may have been done.

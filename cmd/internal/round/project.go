@@ -175,8 +175,11 @@ func WithProject(ctx context.Context, p *project.Project, dir, stateDir string, 
 func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
 	o.drivers = map[string]host.Driver{}
 	for _, h := range o.Hosts {
-		name := driverOf(o.Project, h)
-		if name == "" {
+		name := o.Driver
+		if h.Address != "" {
+			name = "ssh"
+		}
+		if name == "" { // it is this machine
 			o.Reach.Named[h.Name] = o.Reach.Here
 			continue
 		}
@@ -201,14 +204,6 @@ func (o *Opened) openDrivers(ctx context.Context, stateDir string) error {
 		o.Reach.Named[h.Name] = at
 	}
 	return nil
-}
-
-// driverOf names the driver of a host: "" is this machine.
-func driverOf(p *project.Project, h project.Host) string {
-	if h.Address != "" {
-		return "ssh"
-	}
-	return p.Driver
 }
 
 // wants are the hosts that are reached over ssh.

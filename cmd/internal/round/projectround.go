@@ -232,7 +232,7 @@ func (r *ProjectRound) runBenchmark(ctx context.Context) {
 	r.benchLog = []byte(r.mask(string(run.Output)))
 	r.Record.Benchmark.Began, r.Record.Benchmark.Ended = run.Began.UTC(), run.Ended.UTC()
 	r.Record.Benchmark.Exit, r.Record.Benchmark.Ending = run.Exit, run.Ending
-	verdict := rulesOf(b).Judge(run.Output, run.Exit)
+	verdict := external.Rules{Score: external.Rule(b.Score), Pass: external.Rule(b.Pass), Fail: external.Rule(b.Fail), Messages: external.Rule(b.Messages)}.Judge(run.Output, run.Exit)
 	if run.Ending != "" {
 		verdict.Passed, verdict.Reason = false, "the benchmark was stopped: "+run.Ending
 	}
@@ -255,10 +255,6 @@ func (r *ProjectRound) judge(v external.Verdict) {
 	if v.Reason != "" {
 		r.fail("load", errors.New(v.Reason))
 	}
-}
-
-func rulesOf(b project.Benchmark) external.Rules {
-	return external.Rules{Score: external.Rule(b.Score), Pass: external.Rule(b.Pass), Fail: external.Rule(b.Fail), Messages: external.Rule(b.Messages)}
 }
 
 // finish collects what the hosts know, reverts tunings and completes the record. It has a context of its own, so that an interrupted round
