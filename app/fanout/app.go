@@ -34,12 +34,15 @@ func (p *group) register(ctx context.Context) error {
 
 // signIn writes this process's row on the replicas in service.
 func (p *group) signIn(ctx context.Context, epoch int64) error {
+	return p.note(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)", p.id, string(p.cfg.Mode), p.started.UnixMicro(), epoch)
+}
+
+// note writes to the pool's own tables on the replicas in service.
+func (p *group) note(ctx context.Context, text string, args ...any) error {
 	var errs []error
 	for _, m := range p.view.Load().readers {
-		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)",
-			p.id, string(p.cfg.Mode), p.started.UnixMicro(), epoch)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("replica %s: register this process: %w", m.name, err))
+		if _, err := m.admin.ExecContext(ctx, text, args...); err != nil {
+			errs = append(errs, fmt.Errorf("replica %s: write to the pool's own tables: %w", m.name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -77,14 +80,10 @@ func (p *group) takeLock(ctx context.Context, i int) error {
 }
 
 func (p *group) releaseLock(i int) {
-	if p.locks[i] == nil {
-		return
+	if c := p.locks[i]; c != nil {
+		discard(c) // with its session the lock ends
+		p.locks[i] = nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.ProbeTimeout)
-	defer cancel()
-	_, _ = p.locks[i].ExecContext(ctx, "DO RELEASE_LOCK(?)", ownPrefix+p.id)
-	_ = p.locks[i].Close()
-	p.locks[i] = nil
 }
 
 // app is another process that uses the same replicas.
@@ -128,9 +127,7 @@ func (p *group) appsOn(ctx context.Context, m *member) ([]app, error) {
 
 // forget removes a process's row.
 func (p *group) forget(ctx context.Context, id string) {
-	for _, m := range p.view.Load().readers {
-		_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+appTable+" WHERE id = ?", id)
-	}
+	_ = p.note(ctx, "DELETE FROM "+appTable+" WHERE id = ?", id) // a row that stays is that of a dead process
 }
 
 // watchStates follows, until ctx ends, what other processes change, and tells them how far this one has followed.

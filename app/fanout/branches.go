@@ -121,10 +121,8 @@ func (b *branches) tidy(ctx context.Context) {
 		cancel()
 	}
 	for m, xids := range over {
-		for len(xids) > 0 {
-			n := min(len(xids), 500)
-			_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid IN ('"+strings.Join(xids[:n], "','")+"')") // one that stays costs a row
-			xids = xids[n:]
+		for some := range slices.Chunk(xids, 500) {
+			_, _ = m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE xid IN ('"+strings.Join(some, "','")+"')") // one that stays costs a row
 		}
 	}
 }
@@ -190,11 +188,9 @@ func (b *branches) settle(ctx context.Context, dead []string) error {
 	b.mu.Lock()
 	b.gone = append(b.gone, dead...)
 	b.mu.Unlock()
-	for _, m := range b.p.view.Load().readers {
-		for _, id := range dead {
-			if _, err := m.admin.ExecContext(ctx, "DELETE FROM "+commitTable+" WHERE verdict = 1 AND xid LIKE ?", b.p.xidPrefix+id+"-%"); err != nil {
-				return err
-			}
+	for _, id := range dead {
+		if err := b.p.note(ctx, "DELETE FROM "+commitTable+" WHERE verdict = 1 AND xid LIKE ?", b.p.xidPrefix+id+"-%"); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -49,11 +49,9 @@ type Config struct {
 	AppProcesses int
 	// Reads is the policy for reads outside of a transaction. Default Random.
 	Reads ReadPolicy
-	// MaxOpenConns bounds the connections to each replica. Default 32: above a few connections a core a server only queues.
+	// MaxOpenConns bounds the connections to each replica, which are kept: dialling under load costs more than an idle connection does.
+	// Default 32: above a few connections a core a server only queues.
 	MaxOpenConns int
-	// MaxIdleConns bounds the idle connections kept to each replica. Default MaxOpenConns, since dialling under load costs
-	// more than an idle connection does.
-	MaxIdleConns int
 	// DialTimeout bounds one dial and login. Default 5 s.
 	DialTimeout time.Duration
 	// WriteTimeout bounds a statement of a write and a COMMIT, which go on when the caller's context has ended. Default 60 s:
@@ -108,9 +106,6 @@ func DefaultConfig() Config {
 // withDefaults returns a copy of c in which every unset field has its default.
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
-	if c.MaxIdleConns == 0 {
-		c.MaxIdleConns = cmp.Or(c.MaxOpenConns, d.MaxOpenConns)
-	}
 	c.Reads = cmp.Or(c.Reads, d.Reads)
 	c.MaxOpenConns = cmp.Or(c.MaxOpenConns, d.MaxOpenConns)
 	c.DialTimeout = cmp.Or(c.DialTimeout, d.DialTimeout)
@@ -135,11 +130,7 @@ var nameRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
 // Validate returns all faults of c, joined with errors.Join; nil means that Open can try to connect.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	faults := c.modeFaults()
-	faults = append(faults, c.replicaFaults()...)
-	faults = append(faults, c.dsnFaults()...)
-	faults = append(faults, c.limitFaults()...)
-	return errors.Join(faults...)
+	return errors.Join(slices.Concat(c.modeFaults(), c.replicaFaults(), c.dsnFaults(), c.limitFaults())...)
 }
 
 // maxReplicas bounds the replicas of a pool: which of them a read has tried is kept in the bits of a word.
@@ -242,9 +233,6 @@ func (c Config) replicaFaults() []error {
 
 func (c Config) limitFaults() []error {
 	var faults []error
-	if c.MaxIdleConns < 0 || c.MaxIdleConns > c.MaxOpenConns {
-		faults = append(faults, fmt.Errorf("config: MaxIdleConns %d must be from 0 to MaxOpenConns (%d)", c.MaxIdleConns, c.MaxOpenConns))
-	}
 	for _, limit := range []struct {
 		name     string
 		value    any

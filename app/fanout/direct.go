@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
 )
@@ -227,18 +228,19 @@ func (t *flatTxn) each(ctx context.Context, q call) (driver.Result, error) {
 	if len(t.members) == 0 {
 		return nil, ErrNoReplica
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	if len(t.members) == 1 {
+		return t.on(ctx, t.members[0], q)
+	}
+	g, ctx := errgroup.WithContext(ctx)
 	results := make([]driver.Result, len(t.members))
-	var once sync.Once
-	var first error
-	inParallel(len(t.members), func(i int) {
-		var err error
-		if results[i], err = t.on(ctx, t.members[i], q); err != nil {
-			once.Do(func() { first = err; cancel(err) })
-		}
-	})
-	return results[0], first
+	for i, m := range t.members {
+		g.Go(func() (err error) {
+			results[i], err = t.on(ctx, m, q)
+			return err
+		})
+	}
+	err := g.Wait()
+	return results[0], err
 }
 
 func (t *flatTxn) on(ctx context.Context, m *member, q call) (res driver.Result, err error) {

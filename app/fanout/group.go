@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -271,10 +272,8 @@ func every(ctx context.Context, d time.Duration, f func()) {
 }
 
 func (p *group) member(name string) *member {
-	for _, m := range p.members {
-		if m.name == name {
-			return m
-		}
+	if i := slices.IndexFunc(p.members, func(m *member) bool { return m.name == name }); i >= 0 {
+		return p.members[i]
 	}
 	return nil
 }

@@ -148,15 +148,13 @@ const mendBatch = 200
 // inserted. verb is INSERT, or REPLACE if a wrong row outside of the range has the value of a unique key.
 func (l *lockedRange) mend(ctx context.Context, verb string, from, to int, keys []string) (Mended, error) {
 	var sum Mended
-	for len(keys) > 0 {
-		n := min(len(keys), mendBatch)
-		m, err := l.mendSome(ctx, verb, from, to, keys[:n])
+	for some := range slices.Chunk(keys, mendBatch) {
+		m, err := l.mendSome(ctx, verb, from, to, some)
 		if err != nil {
-			return sum, fmt.Errorf("table %s: copy %d rows from %s to %s: %w", l.t.name, n, l.members[from].name, l.members[to].name, err)
+			return sum, fmt.Errorf("table %s: copy %d rows from %s to %s: %w", l.t.name, len(some), l.members[from].name, l.members[to].name, err)
 		}
 		sum.Deleted += m.Deleted
 		sum.Inserted += m.Inserted
-		keys = keys[n:]
 	}
 	return sum, nil
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"forge.example/account/isukit/app/fanout/internal/sqltext"
@@ -221,13 +222,7 @@ func (t *orderedTxn) decided() error {
 
 // live are the parts that still take part; the first of them decides.
 func (t *orderedTxn) live() []*part {
-	list := make([]*part, 0, len(t.parts))
-	for _, pt := range t.parts {
-		if pt.gone == nil {
-			list = append(list, pt)
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(t.parts), func(pt *part) bool { return pt.gone != nil })
 }
 
 func (t *orderedTxn) exec(ctx context.Context, q call) (driver.Result, error) {

@@ -48,7 +48,7 @@ func Open(ctx context.Context, cfg Config) (*Pool, error) {
 func (c Config) open(k driver.Connector) *sqlx.DB {
 	db := sql.OpenDB(k)
 	db.SetMaxOpenConns(c.MaxOpenConns)
-	db.SetMaxIdleConns(c.MaxIdleConns)
+	db.SetMaxIdleConns(c.MaxOpenConns)
 	return sqlx.NewDb(db, "mysql")
 }
 
@@ -79,12 +79,7 @@ func (p *Pool) Group(name string) *Pool {
 
 // Whole reports whether every replica is in service, as far as this process knows. It asks nobody.
 func (p *Pool) Whole() bool {
-	for _, g := range p.groups {
-		if len(g.view.Load().readers) < len(g.members) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(p.groups, func(g *group) bool { return len(g.view.Load().readers) < len(g.members) })
 }
 
 // Replica returns the plain database of one replica, around the fan-out, or nil when no replica has that name. It is for

@@ -91,20 +91,22 @@ func (p *group) route(ctx context.Context, v *view, tried uint64) *member {
 	return m
 }
 
+// reader is the replica for a read with ctx, once that one has what the session saw; failed is the error if none is left.
+func (c *conn) reader(ctx context.Context, tried uint64, failed error) (*member, error) {
+	v := c.p.view.Load()
+	m := c.p.route(ctx, v, tried)
+	if m == nil {
+		return nil, plainConn(failed)
+	}
+	return c.caughtUp(ctx, v, m)
+}
+
 // read runs a query on one replica. If that one can't be reached, the query runs on another, since the caller has not seen a row.
 func (c *conn) read(ctx context.Context, q call) (driver.Rows, error) {
 	var tried uint64
-	var failed error
+	var failed error = ErrNoReplica
 	for {
-		v := c.p.view.Load()
-		m := c.p.route(ctx, v, tried)
-		if m == nil {
-			if failed == nil {
-				failed = ErrNoReplica
-			}
-			return nil, plainConn(failed)
-		}
-		m, err := c.caughtUp(ctx, v, m)
+		m, err := c.reader(ctx, tried, failed)
 		if err != nil {
 			return nil, err
 		}
@@ -169,11 +171,7 @@ func (c *conn) beginRead(ctx context.Context, begin string) (txn, error) {
 	var failed error = ErrNoReplica
 	var tried uint64
 	for {
-		m := c.p.route(ctx, c.p.view.Load(), tried)
-		if m == nil {
-			return nil, plainConn(failed)
-		}
-		m, err := c.caughtUp(ctx, c.p.view.Load(), m)
+		m, err := c.reader(ctx, tried, failed)
 		if err != nil {
 			return nil, err
 		}

@@ -146,13 +146,7 @@ func (p *group) oneHistory(lists [][]record, best []record) error {
 
 // keepOrder records the replicas' order on those in service.
 func (p *group) keepOrder(ctx context.Context) error {
-	for _, m := range p.view.Load().readers {
-		_, err := m.admin.ExecContext(ctx, "REPLACE INTO "+stateTable+" (replica, state, epoch, reason, since_us) VALUES (?, 'order', 0, ?, 0)", orderRow, p.order())
-		if err != nil {
-			return fmt.Errorf("replica %s: record the replicas' order: %w", m.name, err)
-		}
-	}
-	return nil
+	return p.note(ctx, "REPLACE INTO "+stateTable+" (replica, state, epoch, reason, since_us) VALUES (?, 'order', 0, ?, 0)", orderRow, p.order())
 }
 
 func (p *group) order() string { return strings.ReplaceAll(memberNames(p.members), ", ", ",") }
