@@ -23,15 +23,6 @@ func newAppID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// register makes this process known on the replicas in service.
-func (p *group) register(ctx context.Context) error {
-	v := p.view.Load()
-	if err := p.signIn(ctx, v.epoch); err != nil {
-		return err
-	}
-	return p.holdLocks(ctx)
-}
-
 // signIn writes this process's row on the replicas in service.
 func (p *group) signIn(ctx context.Context, epoch int64) error {
 	return p.note(ctx, "REPLACE INTO "+appTable+" (id, mode, started_us, epoch) VALUES (?, ?, ?, ?)", p.id, string(p.cfg.Mode), p.started.UnixMicro(), epoch)

@@ -89,9 +89,6 @@ func (b *branches) finish(m *member, xid string, insist bool) error {
 func (b *branches) settled(xid string, m *member) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.over == nil {
-		b.over = map[*member][]string{}
-	}
 	b.over[m] = append(b.over[m], xid)
 }
 
@@ -109,7 +106,7 @@ func (b *branches) inDoubt() int {
 func (b *branches) tidy(ctx context.Context) {
 	b.mu.Lock()
 	orphans, over := b.orphans, b.over
-	b.orphans, b.over = nil, nil
+	b.orphans, b.over = nil, map[*member][]string{}
 	b.mu.Unlock()
 	for _, o := range orphans {
 		octx, cancel := context.WithTimeout(ctx, b.p.cfg.ProbeTimeout)

@@ -251,7 +251,7 @@ func (c Config) limitFaults() []error {
 }
 
 // mysqlConfig returns the driver's configuration of r, a private copy. Errors never contain the DSN, which may have a password.
-func (r Replica) mysqlConfig() (*mysql.Config, error) {
+func (r Replica) mysqlConfig() (cfg *mysql.Config, err error) {
 	switch {
 	case r.Connector != nil && (r.DSN != "" || r.MySQL != nil):
 		return nil, errors.New("a Connector is set together with DSN or MySQL; set one of them")
@@ -259,20 +259,17 @@ func (r Replica) mysqlConfig() (*mysql.Config, error) {
 		return nil, nil
 	case r.MySQL != nil && r.DSN != "":
 		return nil, errors.New("both DSN and MySQL are set; set one")
-	case r.MySQL != nil:
-		if r.MySQL.DBName == "" {
-			return nil, errors.New("MySQL.DBName is empty; name the database")
-		}
-		return r.MySQL.Clone(), nil
-	case r.DSN == "":
+	case r.MySQL == nil && r.DSN == "":
 		return nil, errors.New("neither DSN nor MySQL is set")
-	}
-	cfg, err := mysql.ParseDSN(r.DSN)
-	if err != nil {
-		return nil, err
+	case r.MySQL != nil:
+		cfg = r.MySQL.Clone()
+	default:
+		if cfg, err = mysql.ParseDSN(r.DSN); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.DBName == "" {
-		return nil, errors.New("the DSN names no database")
+		return nil, errors.New("it names no database")
 	}
 	return cfg, nil
 }

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -18,19 +19,15 @@ type connector struct{ p *group }
 // Connect dials one replica, so that an unreachable set of replicas is an error here; the others when they are first needed.
 func (k connector) Connect(ctx context.Context) (driver.Conn, error) {
 	c := &conn{p: k.p, links: make([]*link, len(k.p.members))}
-	v := k.p.view.Load()
 	var errs []error
-	for _, m := range v.readers {
-		if _, err := c.link(ctx, m); err == nil {
+	for _, m := range k.p.view.Load().readers {
+		_, err := c.link(ctx, m)
+		if err == nil {
 			return c, nil
-		} else {
-			errs = append(errs, err)
 		}
+		errs = append(errs, err)
 	}
-	if len(errs) == 0 {
-		return nil, ErrNoReplica
-	}
-	return nil, errors.Join(errs...)
+	return nil, cmp.Or(errors.Join(errs...), ErrNoReplica)
 }
 
 func (k connector) Driver() driver.Driver { return noDriver{} }

@@ -131,7 +131,7 @@ func (p *group) keepsStates() bool {
 
 func (p *group) chooseMode() {
 	if p.cfg.Mode == ModeDurable {
-		p.branches = &branches{p: p}
+		p.branches = &branches{p: p, over: map[*member][]string{}}
 	}
 	if p.cfg.Mode == ModeReplicated {
 		p.copying = &copying{p: p}
@@ -146,7 +146,7 @@ func (p *group) chooseMode() {
 	case p.cfg.Mode == ModeReplicated:
 		p.writes = replicated{single{p}}
 	default:
-		p.writes = ordered{p}
+		p.writes = newOrdered(p)
 	}
 }
 
@@ -194,7 +194,7 @@ func (p *group) join(ctx context.Context) error {
 	}
 	p.learnLimits(ctx)
 	p.stateMu.Lock()
-	err = p.register(ctx)
+	err = errors.Join(p.signIn(ctx, p.view.Load().epoch), p.holdLocks(ctx))
 	p.stateMu.Unlock()
 	if err == nil {
 		err = p.sameOrder(ctx)
@@ -212,17 +212,12 @@ func (p *group) join(ctx context.Context) error {
 // does not may hold a newer state, in which those that answer were ejected.
 func (p *group) learnStates(ctx context.Context) error {
 	errs := make([]error, len(p.members))
-	var up []*member
 	inParallel(len(p.members), func(i int) {
 		if err := p.members[i].makeOwn(ctx); err != nil {
 			errs[i] = fmt.Errorf("replica %s: %w", p.members[i].name, err)
 		}
 	})
-	for i, m := range p.members {
-		if errs[i] == nil {
-			up = append(up, m)
-		}
-	}
+	up := slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return errs[m.index] != nil })
 	if len(up) == 0 {
 		return errors.Join(errs...)
 	}

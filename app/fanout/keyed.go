@@ -34,10 +34,11 @@ type keyed struct {
 }
 
 func newKeyed(p *group) *keyed {
-	k := &keyed{ordered: ordered{p}, all: semaphore.NewWeighted(gateSize), seed: maphash.MakeSeed()}
+	k := &keyed{ordered: newOrdered(p), all: semaphore.NewWeighted(gateSize), seed: maphash.MakeSeed()}
 	for i := range k.stripes {
 		k.stripes[i] = make(chan struct{}, 1)
 	}
+	k.write = k.locked
 	return k
 }
 
@@ -78,20 +79,6 @@ func (k *keyed) lock(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-func (k *keyed) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
-	if q.st.Kind != sqltext.Write {
-		return k.ordered.exec(ctx, c, q)
-	}
-	return k.locked(ctx, c, q, q.st.Form.Returns())
-}
-
-func (k *keyed) query(ctx context.Context, c *conn, q call) (driver.Rows, error) {
-	if q.st.Kind != sqltext.Write {
-		return k.ordered.query(ctx, c, q)
-	}
-	return rowsOf(k.locked(ctx, c, q, q.st.Form.Returns()))
-}
-
 // locked runs a write under its keys: on all replicas in parallel, or in the ordered way if they need the first one's generated id.
 func (k *keyed) locked(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
 	unlock, err := k.lock(ctx)
@@ -101,7 +88,7 @@ func (k *keyed) locked(ctx context.Context, c *conn, q call, rows bool) (answer,
 	defer unlock()
 	given := q.st.Form.Rows != nil && !q.st.Queries()
 	if q.v.How&^(sqltext.PinClock|sqltext.OnePick) != 0 || !given && !picks(k.p.schema.Load().Tables[q.st.Form.Table], q.st.Equals, q.args) {
-		return k.ordered.write(ctx, c, q, rows)
+		return writeInOrder(ctx, c, q, rows)
 	}
 	return k.together(ctx, c, q, rows)
 }
@@ -234,10 +221,8 @@ func (p *group) alone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range apps {
-		if !a.dead {
-			return errKeyedAlone
-		}
+	if slices.ContainsFunc(apps, func(a app) bool { return !a.dead }) {
+		return errKeyedAlone
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -247,10 +248,8 @@ func draw(readers []*member, tried uint64) (drawn *member) {
 }
 
 func pickAny(readers []*member, tried uint64) *member {
-	for _, m := range readers {
-		if tried>>m.index&1 == 0 {
-			return m
-		}
+	if i := slices.IndexFunc(readers, func(m *member) bool { return tried>>m.index&1 == 0 }); i >= 0 {
+		return readers[i]
 	}
 	return nil
 }

@@ -20,7 +20,12 @@ type writeMode interface {
 }
 
 // ordered is ModeOrdered.
-type ordered struct{ p *group }
+type ordered struct {
+	p     *group
+	write func(ctx context.Context, c *conn, q call, rows bool) (answer, error) // one statement outside of a transaction
+}
+
+func newOrdered(p *group) ordered { return ordered{p, writeInOrder} }
 
 func (o ordered) exec(ctx context.Context, c *conn, q call) (driver.Result, error) {
 	return o.run(ctx, c, q)
@@ -74,8 +79,8 @@ func (o ordered) begin(ctx context.Context, c *conn, opts driver.TxOptions) (txn
 // writeAttempts bounds how often one statement is run again, when a connection broke before anything was committed.
 const writeAttempts = 4
 
-// write runs one statement as a transaction of its own.
-func (o ordered) write(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
+// writeInOrder runs one statement as a transaction of its own.
+func writeInOrder(ctx context.Context, c *conn, q call, rows bool) (answer, error) {
 	differed := false
 	for attempt := 1; ; attempt++ {
 		t := newOrderedTxn(c, sql.LevelDefault)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,12 +21,7 @@ func (q call) extends() bool {
 	if q.prep != nil || q.large || strings.ContainsAny(q.text, ";#") || strings.Contains(q.text, "--") {
 		return false
 	}
-	for _, verb := range plainVerbs {
-		if len(q.text) > len(verb) && strings.EqualFold(q.text[:len(verb)], verb) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(plainVerbs[:], func(verb string) bool { return len(q.text) > len(verb) && strings.EqualFold(q.text[:len(verb)], verb) })
 }
 
 // commitsInPacket reports whether the other of two replicas can get q and its conditional commit in one packet.

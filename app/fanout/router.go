@@ -130,7 +130,10 @@ func (c *routed) to(ctx context.Context, text string) (*conn, error) {
 // ExecContext runs text in its group; a SET runs in every group.
 func (c *routed) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
 	if c.tx == nil && c.r.texts.Get(text).Kind == sqltext.Session {
-		return c.everywhere(ctx, text, args)
+		return answer{}, c.inAll(ctx, func(sub *conn) error {
+			_, err := sub.ExecContext(ctx, text, args)
+			return err
+		})
 	}
 	return onGroup(ctx, c, text, func(sub *conn) (driver.Result, error) { return sub.ExecContext(ctx, text, args) })
 }
@@ -142,13 +145,6 @@ func onGroup[T any](ctx context.Context, c *routed, text string, f func(*conn) (
 		return out, err
 	}
 	return f(sub)
-}
-
-func (c *routed) everywhere(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	return answer{}, c.inAll(ctx, func(sub *conn) error {
-		_, err := sub.ExecContext(ctx, text, args)
-		return err
-	})
 }
 
 // inAll calls f with every group's connection, until one fails.

@@ -84,8 +84,7 @@ func (v *view) release() {
 
 // retire says that no new write will begin in v.
 func (v *view) retire() {
+	v.inflight.Add(1)
 	v.retired.Store(true)
-	if v.inflight.Load() == 0 {
-		v.once.Do(func() { close(v.idle) })
-	}
+	v.release()
 }
