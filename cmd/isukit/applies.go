@@ -142,7 +142,7 @@ func subjectOfReplicas(cmd *cobra.Command, _ []string) (subjectKind, error) {
 		return aTopology, nil
 	}
 	p, _, err := round.FindServed("")
-	if err != nil || p == nil || !round.Replicates(p) {
+	if err != nil || p == nil || !p.Replicates() {
 		return aTopology, err
 	}
 	return aProject, nil

@@ -176,6 +176,15 @@ func startForeignTeam(t *testing.T, hosts []string, state string, install func(h
 	return f
 }
 
+func (f *foreignTeam) read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(f.dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // wantBefore wants every host as it was.
 func (f *foreignTeam) wantBefore(t *testing.T, when string) {
 	t.Helper()
@@ -377,11 +386,8 @@ func (f *foreignTeam) day(t *testing.T) {
 	f.isukit(t, ui.ExitOK, "final", results)
 	// Tunings follow the database, and its role's own one is applied where it goes; down takes all of them back.
 	write(t, filepath.Join(f.dir, "team.cnf"), "[mysqld]\nmax_connections = 77\n")
-	text, err := os.ReadFile(filepath.Join(f.dir, "isukit.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(string(text), "units: [mariadb]", "units: [mariadb]\n    tune: [./team.cnf]", 1))
+	text := f.read(t, "isukit.yaml")
+	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(text, "units: [mariadb]", "units: [mariadb]\n    tune: [./team.cnf]", 1))
 	untuned := f.lab.Must(t, "s3", "systemctl start mariadb && mariadb -N -e 'SELECT @@max_connections' && systemctl stop mariadb")
 	dry := f.isukit(t, ui.ExitOK, "topology", "apply", "far", "--dry-run")
 	for _, want := range []string{"revert  tuning mysql/durability-relaxed of s2-mysql", "apply   tuning mysql/durability-relaxed of db", "apply   tuning mysql/team of db"} {
@@ -398,7 +404,7 @@ func (f *foreignTeam) day(t *testing.T) {
 	f.lab.Must(t, "s2", `[ -z "$(find /var/lib/isukit-tune -type f)" ]`)
 	f.isukit(t, ui.ExitOK, "tune", "verify")
 	// What the role names no more goes; what was applied by hand stays.
-	write(t, filepath.Join(f.dir, "isukit.yaml"), string(text))
+	write(t, filepath.Join(f.dir, "isukit.yaml"), text)
 	if out := f.isukit(t, ui.ExitOK, "topology", "apply", "far"); !strings.Contains(out, "revert  tuning mysql/team of s3-mysql") || strings.Contains(out, "durability") && strings.Contains(out, "revert  tuning mysql/durability") {
 		t.Errorf("apply:\n%s", out)
 	}
@@ -421,7 +427,17 @@ func (f *foreignTeam) replicas(t *testing.T) {
 		f.lab.Must(t, name, "mariadb isudb </home/isucon/team/sql/schema.sql")
 	}
 	f.isukit(t, ui.ExitOK, "replicas", "check")
+	// A round compares them if the description has a mode; the databases are not named again.
+	placed := f.read(t, "isukit.yaml")
+	write(t, filepath.Join(f.dir, "isukit.yaml"), strings.Replace(placed, "{external: true}", `{command: 'echo "{\"score\":1}"'}`+"\nreplicas: {mode: ordered}", 1))
+	results := "--results=" + t.TempDir()
+	if out := f.isukit(t, ui.ExitOK, "round", "--json", results); !strings.Contains(out, `"name": "compare"`) {
+		t.Errorf("the round has compared nothing:\n%s", out)
+	}
 	f.lab.Must(t, "s3", `mariadb isudb -e "INSERT INTO items (id, name) VALUES (99, 'of s3')"`)
+	if out := f.isukit(t, ui.ExitRound, "round", results); !strings.Contains(out, "table items, id=99") {
+		t.Errorf("rows that differ:\n%s", out)
+	}
 	if out := f.isukit(t, ui.ExitRound, "replicas", "check"); !strings.Contains(out, "items") || !strings.Contains(out, "s3") {
 		t.Errorf("rows that differ:\n%s", out)
 	}

@@ -114,7 +114,7 @@ func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.P
 	switch {
 	case err != nil:
 		return err
-	case p == nil || o.project == "" && !round.Replicates(p):
+	case p == nil || o.project == "" && !p.Replicates():
 		return o.ofSite(ctx, use)
 	}
 	cfg, err := round.ReplicasOfProject(p, dir)
@@ -123,7 +123,7 @@ func (o *replicasOptions) open(ctx context.Context, s streams, fn func(*fanout.P
 		return err
 	case len(cfg.Replicas) > 0:
 		return use(cfg)
-	case !round.Replicates(p):
+	case !p.Replicates():
 		return ui.UsageError(fmt.Errorf("%s names no replicas", o.project), "docs/project.md describes the file")
 	}
 	return round.WithProject(ctx, p, dir, o.stateDir, func(opened *round.Opened) error {

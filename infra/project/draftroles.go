@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -9,7 +10,7 @@ import (
 )
 
 // rolesScript prints what roles are drafted from: the ports of units and what they answer to a request, the files of their environment,
-// what they require, what builds their programs, the sites of nginx and the configuration of an Envoy. Values of secrets are not printed.
+// what they require, what builds their programs, files that may name addresses, the sites of nginx and the configuration of an Envoy. Values of secrets are not printed.
 const rolesScript = `
 in_path() { # what brings a tool into the PATH
 	have "$1" || for d in /usr/local/go/bin /home/*/local/*/bin /home/*/.local/*/bin /home/*/.cargo/bin; do [ -x "$d/$1" ] && echo "PATH=$d:\$PATH " && break; done
@@ -30,6 +31,25 @@ builds() { # of the program $1 that is run in $2
 		return
 	done
 }
+configs() { # files in the directory $1 that have an address of this host
+	case $1 in "" | / | /home | /root | /usr* | /etc | /var | /opt | /srv) return ;; esac
+	for f in "$1"/.env* "$1"/*.env "$1"/env.sh "$1"/*.toml "$1"/*.yml "$1"/*.yaml "$1"/*.json "$1"/*.ini "$1"/config/*.* "$1"/conf/*.*; do
+		case ${f##*/} in package*.json | tsconfig* | composer.* | Cargo.* | pyproject.* | docker-compose* | compose.* | *.example | *.sample | *.rb | *.py | *.js | *.ts | *.php) continue ;; esac
+		[ -f "$f" ] && [ "$(wc -c <"$f")" -le 65536 ] && grep -qE 'localhost|127\.0\.0\.1' "$f" && echo "$f"
+	done
+}
+shown() { # files, without what may be secret
+	for f; do
+		[ -f "$f" ] || continue
+		echo "@env $f"
+		sed -E 's/("[^" ]*(pass|secret|token|key)[^" ]*"[ \t]*:[ \t]*)"([^"\\]|\\.)*"/\1"hidden"/Ig
+			s/(["'"'"'][A-Za-z0-9_]*(pass|secret|token|key)[A-Za-z0-9_]*=)[^"'"'"']*/\1hidden/Ig
+			s/([ \t][A-Za-z0-9_]*(pass|secret|token|key)[A-Za-z0-9_]*=)("[^"]*"|'"'"'[^'"'"']*'"'"'|[^ \t"'"'"']+)/\1hidden/Ig
+			s/^([^:=]*[^A-Za-z_]|)([A-Za-z0-9_.-]*(pass|secret|token|key)[A-Za-z0-9_.-]*[ \t]*)([:=]>?[ \t]*)["'"'"']?[^" ].*$/\1\2\4hidden/I
+			s,(://[^:@/ ]*):[^ ]*@,\1:hidden@,g; s,([=/"'"'"' (]|^)([A-Za-z0-9_.-]+):(/?[^/ ][^ ]*)?@,\1\2:hidden@,g; s/^@/ @/' "$f" 2>/dev/null
+		echo
+	done
+}
 echo @listen
 listening | awk '{ n = split($4, a, ":"); if (match($0, /pid=[0-9]+/)) print a[n], substr($0, RSTART + 4, RLENGTH - 4) }' | sort -u | while read -r port pid; do
 	unit=$(sed -n 's,.*/\([^/]*\.service\).*,\1,p' "/proc/$pid/cgroup" 2>/dev/null | head -n 1)
@@ -39,23 +59,24 @@ done | sort -u
 have systemctl && systemctl list-units --type=service --state=running --no-legend --plain 2>/dev/null | cut -d ' ' -f 1 | while read -r unit; do
 	echo "@unit $unit"
 	systemctl show -p Requires,BindsTo,EnvironmentFiles -- "$unit"
-	builds "$(systemctl show -p ExecStart --value -- "$unit" | sed -n '1s/.*argv\[\]=\([^ ;]*\).*/\1/p')" "$(systemctl show -p WorkingDirectory --value -- "$unit")"
+	program=$(systemctl show -p ExecStart --value -- "$unit" | sed -n '1s/.*argv\[\]=\([^ ;]*\).*/\1/p') at=$(systemctl show -p WorkingDirectory --value -- "$unit")
+	builds "$program" "$at"
+	case $program in /usr/* | /bin/* | /sbin/*) ;; *) at=${at:-${program%/*}} ;; esac
+	files=$(systemctl show -p FragmentPath,DropInPaths --value -- "$unit" | tr ' ' '\n'; configs "$at"; configs "${at%/*}")
+	echo Files=$files
+	shown $files
 done
-for f in $(systemctl show -p EnvironmentFiles --value '*.service' 2>/dev/null | sed 's/ (.*//' | sort -u) /home/*/env.sh /home/*/env; do
-	[ -f "$f" ] || continue
-	echo "@env $f"
-	sed -n 's/^\(export \)*\([A-Za-z_]*\(PASS\|SECRET\|TOKEN\|KEY\)[A-Za-z_]*\)=.*/\2=hidden/; s/^export //; /^[A-Za-z_][A-Za-z0-9_]*=/p' "$f" 2>/dev/null
-done
+shown $(systemctl show -p EnvironmentFiles --value '*.service' 2>/dev/null | sed 's/ (.*//' | sort -u) /home/*/env.sh /home/*/env /etc/memcached.conf /etc/redis/redis.conf /etc/redis.conf
+for f in /etc/nginx/nginx.conf /usr/local/*/nginx/conf/nginx.conf /usr/local/nginx/conf/nginx.conf; do [ -e "$f" ] && { echo "@site $f"; cat "$f"; }; done
 for f in /etc/nginx/sites-enabled/*; do [ -e "$f" ] && { echo "@site $(readlink -f "$f")"; cat "$f"; }; done
 for f in /etc/nginx/conf.d/*.conf /etc/envoy/*.yaml; do [ -e "$f" ] && { echo "@site $f"; cat "$f"; }; done
 `
 
 var (
-	passExpr    = regexp.MustCompile(`(?m)^[^#\n]*?(?:_pass\s+\w+://|\bserver\s+)((?:localhost|127\.0\.0\.1):(\d+))`)
+	passExpr    = regexp.MustCompile(`(?m)^[^#\n]*?(?:_pass\s+(?:\w+://)?|\bserver\s+)((?:localhost|127\.0\.0\.1):(\d+))`)
+	socketExpr  = regexp.MustCompile(`(?m)^[^#\n]*?(?:_pass\s+(?:\w+://)?|\bserver\s+)(unix:[^\s;:]+)`)
 	clusterExpr = regexp.MustCompile(`(?ms)^\s*(?:- )?cluster_name: ["']?(\w+)["']?\s*$(.*?)port_value: (\d+)`)
 	envoyExpr   = regexp.MustCompile(`(?m)^\s*path: ["']?(/\S+\.log)\b`)
-	envExpr     = regexp.MustCompile(`(?m)^([A-Za-z_][A-Za-z0-9_]*)=["']?([^"'\n]*)`)
-	hostExpr    = regexp.MustCompile(`(?i)^(.*(?:MYSQL|MARIADB|DB|DATABASE)_?)HOST(?:NAME)?$`)
 )
 
 // addRoles reads a section of rolesScript.
@@ -72,7 +93,9 @@ func (f *Found) addRoles(name, body string) {
 	case "unit":
 		f.showed = append(f.showed, [2]string{of, body})
 	case "env":
-		f.envs = append(f.envs, [2]string{of, body})
+		if !slices.ContainsFunc(f.envs, func(e [2]string) bool { return e[0] == of }) {
+			f.envs = append(f.envs, [2]string{of, body})
+		}
 	case "site":
 		f.sites = append(f.sites, [2]string{of, body})
 	}
@@ -93,12 +116,15 @@ func (f *Found) port(unit string) (port string) {
 	return port
 }
 
-var databaseUnits = regexp.MustCompile(`^(mysql|mysqld|mariadb)\.service$`)
+var (
+	databaseUnits = regexp.MustCompile(`^(mysql|mysqld|mariadb)\.service$`)
+	cacheUnits    = regexp.MustCompile(`^(memcached|redis|valkey)(-server)?(@\S*)?\.service$`)
+)
 
 // apps are the units that nothing else is known of.
 func (f *Found) apps() []string {
 	return slices.DeleteFunc(slices.Clone(f.Units), func(u string) bool {
-		return ownUnits.MatchString(u) || databaseUnits.MatchString(u) || slices.Contains([]string{"nginx.service", "envoy.service", "memcached.service", "redis-server.service"}, u)
+		return ownUnits.MatchString(u) || databaseUnits.MatchString(u) || u == "nginx.service" || u == "envoy.service" || cacheUnits.MatchString(u)
 	})
 }
 
@@ -114,7 +140,7 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 			roles = slices.Insert(roles, 0, role{"db", u})
 		case slices.Contains(apps, u) && len(apps) == 1:
 			roles = append(roles, role{"app", u})
-		case slices.Contains(apps, u) || u == "memcached.service" || u == "redis-server.service":
+		case slices.Contains(apps, u) || cacheUnits.MatchString(u):
 			roles = append(roles, role{notRoles.ReplaceAllString(name, "-"), u})
 		}
 	}
@@ -127,6 +153,18 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 			break
 		}
 	}
+	kinds := map[string]string{}
+	for _, r := range roles {
+		kind := cacheUnits.FindStringSubmatch(r.unit)
+		switch {
+		case r.name == "db":
+			kinds["db"] = r.name
+		case kind != nil && kind[1] == "memcached":
+			kinds["memcached"] = r.name
+		case kind != nil:
+			kinds["redis"] = r.name
+		}
+	}
 	of := func(port string) string {
 		for _, r := range roles {
 			if r.name != "proxy" && slices.Contains(f.listens, [2]string{r.unit, port}) {
@@ -135,7 +173,21 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 		}
 		return ""
 	}
-	db, user := f.databaseEnv()
+	found, user, clients := map[string][]access{}, access{}, []string(nil)
+	for _, r := range roles {
+		if !slices.Contains(apps, r.unit) {
+			continue
+		}
+		found[r.name] = f.accesses(r.unit, kinds, of)
+		for _, a := range found[r.name] {
+			if a.role != "db" {
+				continue
+			}
+			if clients = united(clients, r.name); user.role == "" || user.user == "" {
+				user = a
+			}
+		}
+	}
 	line("roles:                        # in the order in which they start; docs/place-your-app.md describes them")
 	var places []string
 	for _, r := range roles {
@@ -147,27 +199,25 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 		}
 		switch {
 		case r.name == "db":
-			if user == nil {
-				line("    # mysql: {schema: app, user: isucon, password_env: DB_PASSWORD, clients: [app], move: initialize}   # no file names them")
+			if user.user == "" || user.schema == "" || user.password == "" {
+				line("    # mysql: {schema: %s, user: %s, password_env: %s, clients: [%s], move: initialize}   # not all of it is in the files of the app", cmp.Or(user.schema, f.schema, "app"),
+					cmp.Or(user.user, f.user, "isucon"), cmp.Or(user.password, "DB_PASSWORD"), cmp.Or(strings.Join(clients, ", "), "app"))
 				continue
-			}
-			clients := slices.DeleteFunc(slices.Clone(roles), func(o role) bool { return !slices.Contains(apps, o.unit) || f.envOf(o.unit, db[0]) == "" })
-			var names []string
-			for _, c := range clients {
-				names = append(names, c.name)
 			}
 			known = true
 			client := ""
 			if len(f.Servers) > 0 {
 				client = "client: " + quoted(f.Servers[0].Client) + ", "
 			}
-			line("    mysql: {%sschema: %s, user: %s, password_env: %s, clients: [%s], move: initialize}   # move: or schema, or dump", client, user["schema"], user["user"], user["password"], strings.Join(names, ", "))
+			line("    mysql: {%sschema: %s, user: %s, password_env: %s, clients: [%s], move: initialize}   # move: or schema, or dump", client, user.schema, user.user, user.password, strings.Join(clients, ", "))
+		case cacheUnits.MatchString(r.unit):
+			f.draftCache(line, cacheUnits.FindStringSubmatch(r.unit)[1])
 		case r.name == "proxy":
 			f.draftSwaps(line, of)
 			f.draftHealth(line, r.unit)
 		case slices.Contains(apps, r.unit):
-			if db[1] != "" && f.envOf(r.unit, db[0]) != "" {
-				line("    env: {%s: {%s: \"{db}\"}}", db[0], db[1])
+			for _, text := range edits(r.name, found[r.name]) {
+				line("%s", text)
 			}
 			for _, o := range roles {
 				if required := "=" + f.show(r.unit, "Requires") + " " + f.show(r.unit, "BindsTo") + " "; o.name != r.name && strings.Contains(strings.ReplaceAll(required, "=", " "), " "+o.unit+" ") {
@@ -219,49 +269,29 @@ func (f *Found) show(unit, property string) string {
 	return ""
 }
 
-// envOf is the file where a unit's environment, or a file in the home that the unit may source, is that file; else "".
+// envOf is the file where a unit is configured in it, by its environment, or in its directory; or by a file in the home that it may source.
 func (f *Found) envOf(unit, file string) string {
-	if named := f.show(unit, "EnvironmentFiles"); named == "" || strings.Contains(named+" ", file+" ") {
+	named := f.show(unit, "EnvironmentFiles") + " " + f.show(unit, "Files") + " "
+	if strings.Contains(named, file+" ") || strings.HasPrefix(file, "/home/") && strings.HasPrefix(path.Base(file), "env") && f.show(unit, "EnvironmentFiles") == "" {
 		return file
 	}
 	return ""
 }
 
-// databaseEnv finds the file with the address of a database and its key, and the variables next to it.
-func (f *Found) databaseEnv() (fileAndKey [2]string, user map[string]string) {
-	for _, env := range f.envs {
-		all := envExpr.FindAllStringSubmatch(env[1], -1)
-		for _, m := range all {
-			key, host := m[1], hostExpr.FindStringSubmatch(m[1])
-			if host == nil && strings.HasSuffix(key, "_USER") {
-				host, key = []string{"", strings.TrimSuffix(key, "USER")}, ""
-			}
-			if host == nil || fileAndKey[1] != "" {
-				continue
-			}
-			found := map[string]string{}
-			for _, o := range all {
-				switch rest := strings.TrimPrefix(o[1], host[1]); {
-				case rest == o[1]:
-				case slices.Contains([]string{"USER", "USERNAME"}, rest):
-					found["user"] = o[2]
-				case slices.Contains([]string{"DBNAME", "DATABASE", "NAME", "SCHEMA", "DB"}, rest):
-					found["schema"] = o[2]
-				case strings.HasPrefix(rest, "PASS"):
-					found["password"] = o[1]
-				}
-			}
-			if len(found) == 3 {
-				fileAndKey, user = [2]string{env[0], key}, found
-			}
+var bindExpr = regexp.MustCompile(`(?m)^(-l|bind)[ \t]+127\.0\.0\.1`)
+
+// draftCache writes what makes a cache listen for other hosts.
+func (f *Found) draftCache(line func(string, ...any), kind string) {
+	for _, e := range f.envs {
+		if m := bindExpr.FindStringSubmatch(e[1]); m != nil && strings.Contains(path.Base(e[0]), kind) {
+			line("    # env: {%s: {%q: 0.0.0.0}}   # for clients on other hosts; any host that reaches the port can use it then", e[0], m[1])
 		}
 	}
-	return fileAndKey, user
 }
 
 // draftSwaps writes which address in which file of a proxy is whose.
 func (f *Found) draftSwaps(line func(string, ...any), of func(port string) string) {
-	var files []string
+	var files, sockets []string
 	for _, site := range f.sites {
 		var swaps []string
 		add := func(literal, port string) {
@@ -277,14 +307,20 @@ func (f *Found) draftSwaps(line func(string, ...any), of func(port string) strin
 			for _, m := range passExpr.FindAllStringSubmatch(site[1], -1) {
 				add(m[1], m[2])
 			}
+			for _, m := range socketExpr.FindAllStringSubmatch(site[1], -1) {
+				sockets = united(sockets, site[0]+": {\""+m[1]+"\": app}")
+			}
 		}
 		if len(swaps) > 0 {
 			files = append(files, site[0]+": {"+strings.Join(swaps, ", ")+"}")
 		}
 	}
+	for _, text := range sockets {
+		line("    # swap: {%s}   # a socket is for one host: have the app listen on a port, and name it as port of its role", text)
+	}
 	if len(files) > 0 {
 		line("    swap: {%s}", strings.Join(files, ", "))
-	} else {
+	} else if len(sockets) == 0 {
 		line("    # swap: {/etc/nginx/sites-available/app.conf: {\"localhost:8080\": app}}   # no file with an app's address was seen")
 	}
 }

@@ -46,6 +46,8 @@ have timeout && ps -eo pid=,comm=,args= 2>/dev/null | while read -r pid comm arg
 	for c in "$client" "sudo -n $client" "$client -uroot" "sudo -n $client -uroot"; do
 		if told=$(echo 'SELECT @@slow_query_log, @@long_query_time, @@performance_schema, @@datadir, @@slow_query_log_file' | timeout 5 $c --batch --skip-column-names 2>/dev/null); then
 			echo "$c	$told"
+			timeout 5 $c --batch --skip-column-names -e "SELECT 'schema', MIN(schema_name) FROM information_schema.schemata WHERE schema_name NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys') HAVING COUNT(*) = 1;
+				SELECT 'user', MIN(User) FROM mysql.user WHERE User NOT LIKE 'mysql.%' AND User NOT IN ('', 'root', 'mysql', 'mariadb.sys', 'debian-sys-maint', 'PUBLIC') HAVING COUNT(DISTINCT User) = 1" 2>/dev/null
 			break
 		fi
 	done
@@ -71,6 +73,8 @@ type Found struct {
 	Pprof []string
 	// Root says that it was root who looked.
 	Root bool
+	// The only schema and the only account of a database that are not its own; "" for others.
+	schema, user string
 	// What roles are drafted from: ports of units, what they answer to GET /, what is known of units, and texts of files.
 	listens, statuses, showed, envs, sites [][2]string
 }
@@ -156,6 +160,12 @@ func (f *Found) addAccessLogs(options, config string) {
 func (f *Found) addServers(text string) {
 	for line := range strings.Lines(text) {
 		w := strings.Split(strings.TrimSpace(line), "\t")
+		switch w[0] {
+		case "schema":
+			f.schema = w[1]
+		case "user":
+			f.user = w[1]
+		}
 		if len(w) != 6 {
 			continue
 		}

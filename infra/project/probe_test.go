@@ -160,3 +160,42 @@ func TestBuilds(t *testing.T) {
 		}
 	}
 }
+
+// TestShown wants files that may name an address to be found, and to be printed without what is secret in them.
+func TestShown(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"env.sh":             "export DB_HOST=\"127.0.0.1\"\nexport DB_PASS='5ecret; 5ecret'\nAPI_TOKEN=5ecret # 5ecret\nDSN=u:5ecret@x5ecret@tcp(127.0.0.1:3306)/db\n",
+		"app.service":        "[Service]\nEnvironment=\"DB_HOST=localhost\" \"DB_PASSWORD=5ecret 5ecret\"\nEnvironment=SECRET_KEY=5ecret\n",
+		"config.toml":        "[database]\nhost = \"localhost\"\npassword = \"5ecret\"\n",
+		"config/default.yml": "db:\n  host: 127.0.0.1\n  password: 5ecret 5ecret\n  url: mysql://u:5ecret@localhost:3306/db\n",
+		"config/app.json":    `{"db": {"host": "localhost", "password": "5e\"cret5ecret", "port": 3306}, "apiKey": "5ecret"}`,
+		"package.json":       `{"proxy": "http://localhost:3000"}`, "config/other.yml": "db: {host: db.internal}\n", "app.rb": "'127.0.0.1'",
+	} {
+		file := filepath.Join(dir, "app", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script, _, _ := strings.Cut(project.RolesScript, "echo @listen")
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", script+`shown $(configs "$1") "$1/app.service"`, "sh", filepath.Join(dir, "app")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, want := range []string{"/env.sh\nexport DB_HOST=\"127.0.0.1\"\n", "@tcp(127.0.0.1:3306)/db", `"DB_HOST=localhost"`, "host = \"localhost\"", "host: 127.0.0.1", "u:hidden@localhost:3306/db", `"host": "localhost"`, `"port": 3306`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("it lacks %q", want)
+		}
+	}
+	for _, not := range []string{"5ecret", "package.json", "other.yml", "app.rb"} {
+		if strings.Contains(string(out), not) {
+			t.Errorf("it has %q", not)
+		}
+	}
+	if t.Failed() {
+		t.Logf("%s", out)
+	}
+}

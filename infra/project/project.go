@@ -120,7 +120,7 @@ type Database struct {
 type Replicas struct {
 	// Mode is how the app writes to them, a mode of app/fanout; "" is ordered.
 	Mode string `yaml:"mode,omitempty"`
-	// Databases are in the app's order: the first one executes first.
+	// Databases are in the app's order: the first one executes first. Without any, they are those of a role that a topology has on several hosts.
 	Databases []Replica `yaml:"databases"`
 }
 
@@ -278,6 +278,9 @@ func ParseWith(text []byte, outside Outside) (*Project, error) {
 	if err := errors.Join(p.Validate(), p.Benchmark.checkRules(outside.Rule), p.readRoles(text)); err != nil {
 		return nil, err
 	}
+	if p.Replicas.Mode != "" && !p.Replicates() {
+		return nil, errors.New("replicas: it names no databases, and no topology has a role of MySQL on several hosts")
+	}
 	p.fillHosts()
 	return p, nil
 }
@@ -377,7 +380,7 @@ func (c *checker) logs(what string, logs []Log) {
 
 func (c *checker) replicas() {
 	r := c.project.Replicas
-	c.want(len(r.Databases) > 1 || len(r.Databases) == 0 && r.Mode == "", "replicas: want two databases or more, each with name and dsn_file")
+	c.want(len(r.Databases) != 1, "replicas: want two databases or more, each with name and dsn_file; or mode alone, for a role of MySQL that topologies have on several hosts")
 	seen := map[string]bool{}
 	for i, d := range r.Databases {
 		if !nameExpr.MatchString(d.Name) || seen[d.Name] {

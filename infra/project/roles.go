@@ -102,6 +102,20 @@ func (p *Project) Placement(name string) (Placement, bool) {
 	return p.Topologies[n], true
 }
 
+// Replicates: a project may have databases with the same tables: it names some, or places a role of MySQL on several hosts.
+func (p *Project) Replicates() bool {
+	return len(p.Replicas.Databases) > 0 || slices.ContainsFunc(p.Topologies, func(t Placement) bool { return p.Replicated(t) != nil })
+}
+
+// Replicated is the role of MySQL that a topology has on several hosts; nil for none.
+func (p *Project) Replicated(t Placement) *Role {
+	n := slices.IndexFunc(p.Roles, func(role Role) bool { return role.MySQL != nil && len(t.Hosts[role.Name]) > 1 })
+	if n < 0 {
+		return nil
+	}
+	return &p.Roles[n]
+}
+
 // Placed is the project with a topology's services and databases added; a host has its roles' names, and "app" for database clients.
 func (p *Project) Placed(t Placement) *Project {
 	c := *p
@@ -352,7 +366,7 @@ func (r *roleReader) role(name string, n ast.Node, owners map[string]string) Rol
 }
 
 var (
-	envKeyExpr = regexp.MustCompile(`^(-{1,2}[A-Za-z][A-Za-z0-9-]*|[A-Za-z_][A-Za-z0-9_.]*)$`)
+	envKeyExpr = regexp.MustCompile(`^(-{1,2}[A-Za-z][A-Za-z0-9-]*|[A-Za-z_][A-Za-z0-9_.-]*)$`)
 	wordExpr   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$`)
 )
 

@@ -12,17 +12,28 @@ import (
 	"isukit/infra/plan"
 )
 
-// assigned finds a variable's value in a file of a shell, of systemd's environment, or of options, and its opening quote.
+// assigned finds a variable's value in a file of a shell, of systemd's environment, or of options, or a key's in a YAML, TOML or JSON file,
+// and its opening quote. A key that several sections of the latter have is named with its section: database.host.
 func assigned(text, key string) (from, to int, quote byte, err error) {
-	separator := `=`
+	name := regexp.QuoteMeta(key)
+	variable := `(?m)^([^#\n]*?[\s"';]|[ \t]*Environment=|)` + name + "="
 	if strings.HasPrefix(key, "-") {
-		separator = `[ \t]+`
+		variable = `(?m)^([^#\n]*?[\s"';]|)` + name + `[ \t]+`
 	}
-	expr, err := regexp.Compile(`(?m)^([^#\n]*?[\s"';]|[ \t]*Environment=|)` + regexp.QuoteMeta(key) + separator)
-	if err != nil {
-		return 0, 0, 0, err
+	found, stops := regexp.MustCompile(variable).FindAllStringIndex(text, -1), " \t\r;\"'"
+	if len(found) == 0 && !strings.HasPrefix(key, "-") {
+		begin, end, last := section(text, key)
+		name, stops = regexp.QuoteMeta(last), stops+",}"
+		for _, separator := range []string{`["']?[ \t]*(=>?|:)[ \t]*`, `[ \t]+`} {
+			expr := regexp.MustCompile(`(?m)(^[ \t]*(- )?|[{,][ \t]*)["']?` + name + separator)
+			for _, m := range expr.FindAllStringIndex(text[begin:end], -1) {
+				found = append(found, []int{begin + m[0], begin + m[1]})
+			}
+			if len(found) > 0 {
+				break
+			}
+		}
 	}
-	found := expr.FindAllStringIndex(text, -1)
 	if len(found) == 0 {
 		return 0, 0, 0, fmt.Errorf("it does not assign %s", key)
 	}
@@ -30,8 +41,44 @@ func assigned(text, key string) (from, to int, quote byte, err error) {
 		return 0, 0, 0, fmt.Errorf("it assigns %s %d times, first on lines %d and %d", key, len(found), lineOf(text, found[0][1]), lineOf(text, found[1][1]))
 	}
 	from = found[0][1]
-	to, quote = valueEnd(text, from)
+	to, quote = valueEnd(text, from, stops)
 	return from, to, quote, nil
+}
+
+// section is the part of a text that the sections in a key name, and the last part of the key; all of the text where it has no such section.
+func section(text, key string) (begin, end int, last string) {
+	end = len(text)
+	dot := strings.LastIndexByte(key, '.')
+	if dot < 0 {
+		return begin, end, key
+	}
+	if m := regexp.MustCompile(`(?m)^[ \t]*\[+` + regexp.QuoteMeta(key[:dot]) + `\]+`).FindStringIndex(text); m != nil {
+		if next := regexp.MustCompile(`(?m)^[ \t]*\[`).FindStringIndex(text[m[1]:]); next != nil {
+			end = m[1] + next[0]
+		}
+		return m[1], end, key[dot+1:]
+	}
+	for _, name := range strings.Split(key[:dot], ".") {
+		m := regexp.MustCompile(`(?m)(?:^([ \t]*)|[{,]\s*)["']?` + regexp.QuoteMeta(name) + `["']?[ \t]*:\s*(?:(\{)|(?:&\S+)?[ \t]*(?:#.*)?$)`).FindStringSubmatchIndex(text[begin:end])
+		if m == nil {
+			return 0, len(text), key
+		}
+		indent := max(0, m[3]-m[2])
+		begin += m[1]
+		if m[4] < 0 { // it ends with the lines that are further in
+			if next := regexp.MustCompile(fmt.Sprintf(`(?m)^[ \t]{0,%d}[^ \t\n#]`, indent)).FindStringIndex(text[begin:end]); next != nil {
+				end = begin + next[0]
+			}
+			continue
+		}
+		depth := 1
+		for i := begin; i < end && depth > 0; i++ {
+			if depth += strings.Count(text[i:i+1], "{") - strings.Count(text[i:i+1], "}"); depth == 0 {
+				end = i
+			}
+		}
+	}
+	return begin, end, key[dot+1:]
 }
 
 // setEnv gives a variable another value; every other byte stays. The variable has to be assigned there, once.
@@ -54,8 +101,8 @@ func setEnv(text, key, value string) (string, error) {
 
 func lineOf(text string, at int) int { return 1 + strings.Count(text[:at], "\n") }
 
-// valueEnd is where an assigned value ends, and the quote that it begins with.
-func valueEnd(text string, from int) (end int, quote byte) {
+// valueEnd is where an assigned value ends, at one of stops or with its line, and the quote that it begins with.
+func valueEnd(text string, from int, stops string) (end int, quote byte) {
 	open := byte(0)
 	for i := from; i < len(text); i++ {
 		switch c := text[i]; {
@@ -67,7 +114,7 @@ func valueEnd(text string, from int) (end int, quote byte) {
 			i++
 		case open != 0 && c == open:
 			open = 0
-		case c == '\n' || open == 0 && strings.IndexByte(" \t\r;\"'", c) >= 0: // a quote that the value does not begin with is around it
+		case c == '\n' || open == 0 && strings.IndexByte(stops, c) >= 0: // a quote that the value does not begin with is around it
 			return i, quote
 		}
 	}

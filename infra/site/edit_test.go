@@ -21,6 +21,17 @@ func TestSetEnv(t *testing.T) {
 		"comment":     {text: "#DB=a\nDB=b\n", key: "DB", value: "y", want: "#DB=a\nDB=y\n"},
 		"longer":      {text: "XDB=a\nDBX=b\n", key: "DB", value: "y", fault: "does not assign DB"},
 		"twice":       {text: "DB=a\n\nDB=b\n", key: "DB", value: "y", fault: "lines 1 and 3"},
+		"yaml":        {text: "db:\n  host: localhost # here\n  port: 3306\n", key: "host", value: "y", want: "db:\n  host: y # here\n  port: 3306\n"},
+		"yaml flow":   {text: "db: {host: localhost, port: 3306}\n", key: "db.host", value: "y", want: "db: {host: y, port: 3306}\n"},
+		"toml":        {text: "[db]\nhost = \"127.0.0.1\"\n[cache]\nhost = \"localhost\"\n", key: "cache.host", value: "y", want: "[db]\nhost = \"127.0.0.1\"\n[cache]\nhost = \"y\"\n"},
+		"toml deep":   {text: "[a.db]\nhost = \"x\"\n[b.db]\nhost = \"x\"\n", key: "b.db.host", value: "y", want: "[a.db]\nhost = \"x\"\n[b.db]\nhost = \"y\"\n"},
+		"json":        {text: "{\n  \"db\": {\n    \"host\": \"x\",\n    \"port\": 1\n  },\n  \"cache\": {\"host\": \"x\"}\n}\n", key: "db.host", value: "y", want: "{\n  \"db\": {\n    \"host\": \"y\",\n    \"port\": 1\n  },\n  \"cache\": {\"host\": \"x\"}\n}\n"},
+		"json line":   {text: `{"db":{"port":1,"host":"x"},"cache":{"host":"x"}}`, key: "cache.host", value: "y", want: `{"db":{"port":1,"host":"x"},"cache":{"host":"y"}}`},
+		"ruby yml":    {text: "default: &default\n  adapter: mysql2\n  host: 127.0.0.1\nproduction:\n  <<: *default\n  host: x\n", key: "production.host", value: "y", want: "default: &default\n  adapter: mysql2\n  host: 127.0.0.1\nproduction:\n  <<: *default\n  host: y\n"},
+		"properties":  {text: "spring.db.host = x\n", key: "spring.db.host", value: "y", want: "spring.db.host = y\n"},
+		"no section":  {text: "[db]\nport = 1\n[cache]\nhost = \"x\"\n", key: "db.host", value: "y", fault: "does not assign db.host"},
+		"two there":   {text: "db:\n  host: x\ncache:\n  host: x\n", key: "host", value: "y", fault: "assigns host 2 times"},
+		"redis":       {text: "# bind 1.1.1.1\nbind 127.0.0.1 -::1\n", key: "bind", value: "0.0.0.0", want: "# bind 1.1.1.1\nbind 0.0.0.0 -::1\n"},
 		"commas":      {text: "DB=a\n", key: "DB", value: "a b", want: "DB=\"a b\"\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

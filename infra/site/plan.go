@@ -209,12 +209,17 @@ func (p *planner) edits(h *hostPlan, o project.Role, want map[string]*edited) {
 		}
 		add(e.File, existing(func(text string) (string, error) { return setEnv(text, e.Key, value) }))
 	}
+	upstreams := map[string]int{} // by role: each swap has its own
 	for _, e := range o.Swap {
 		addresses, err := p.addresses(h.node, e)
 		if err != nil {
 			p.fault(h.node, "%s: %w", e.Key, err)
 		}
-		add(e.File, existing(func(text string) (string, error) { return swap(e.File, text, e.Key, e.Value, addresses) }))
+		name := e.Value
+		if upstreams[e.Value]++; upstreams[e.Value] > 1 {
+			name += "-" + strconv.Itoa(upstreams[e.Value])
+		}
+		add(e.File, existing(func(text string) (string, error) { return swap(e.File, text, e.Key, name, addresses) }))
 	}
 	for _, r := range o.Requires {
 		if slices.Contains(p.to.Hosts[r.Value], h.node.name) {
@@ -312,7 +317,7 @@ func (p *planner) addresses(n *node, e project.Edit) (list []string, err error) 
 	if i := strings.LastIndexByte(e.Key, ':'); i >= 0 && !strings.HasPrefix(e.Key, "unix:") {
 		port = e.Key[i:]
 	}
-	if role.Port > 0 {
+	if role.Port > 0 && (port != "" || strings.ContainsAny(e.Key, ":/ ")) { // an address without a port stays one
 		port = ":" + strconv.Itoa(role.Port)
 	}
 	for _, host := range p.to.Hosts[e.Value] {

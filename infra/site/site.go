@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -315,6 +316,9 @@ func (s *Site) Password(ctx context.Context, o project.Role) (string, error) {
 }
 
 // password is the one that clients of a database log in with.
+// loginExpr finds the password in a DSN or URL, as in user:password@tcp(127.0.0.1:3306)/app.
+var loginExpr = regexp.MustCompile(`^(?:\w+://[^:/@]+:(.*)@|[^:/@]+:(.*)@(?:tcp|unix)\()`)
+
 func (s *Site) password(o project.Role, nodes []*node) (string, error) {
 	name := o.MySQL.PasswordEnv
 	if v := os.Getenv(name); v != "" {
@@ -323,10 +327,14 @@ func (s *Site) password(o project.Role, nodes []*node) (string, error) {
 	for _, role := range o.MySQL.Clients {
 		c, _ := s.Project.Role(role)
 		for _, n := range nodes {
-			for _, e := range c.Env {
+			for _, e := range slices.Concat(c.Env, c.Swap) {
 				text := string(n.files[e.File])
 				if from, to, _, err := assigned(text, name); err == nil {
-					return unquoted(text[from:to]), nil
+					value := unquoted(text[from:to])
+					if login := loginExpr.FindStringSubmatch(value); login != nil {
+						value = login[1] + login[2]
+					}
+					return value, nil
 				}
 			}
 		}

@@ -262,7 +262,8 @@ func (r *ProjectRound) judge(v external.Verdict) {
 func (r *ProjectRound) finish(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectLimit)
 	defer cancel()
-	if len(r.Replicas.Databases) > 0 && !r.began.IsZero() {
+	t, _ := r.declared.Placement(r.up)
+	if (len(r.Replicas.Databases) > 0 || r.Replicas.Mode != "" && r.declared.Replicated(t) != nil) && !r.began.IsZero() {
 		r.compareReplicas(limited)
 	}
 	_ = r.phase("collect", func() error {

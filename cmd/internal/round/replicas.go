@@ -193,27 +193,16 @@ func ReplicasOfProject(p *project.Project, dir string) (fanout.Config, error) {
 	return cfg, errors.Join(faults...)
 }
 
-// Replicates: a project may have databases with the same tables: it names some, or places a role of MySQL on several hosts.
-func Replicates(p *project.Project) bool {
-	return len(p.Replicas.Databases) > 0 || slices.ContainsFunc(p.Topologies, func(t project.Placement) bool { return replicated(p, t) != nil })
-}
-
-// replicated is the role of MySQL that a topology has on several hosts; nil for none.
-func replicated(p *project.Project, t project.Placement) *project.Role {
-	n := slices.IndexFunc(p.Roles, func(role project.Role) bool { return role.MySQL != nil && len(t.Hosts[role.Name]) > 1 })
-	if n < 0 {
-		return nil
-	}
-	return &p.Roles[n]
-}
-
-// PlacedReplicas are the databases of the role that the topology that is up has on several hosts, by the names of these. They are asked as the
-// app's user, from the hosts that they are on.
+// PlacedReplicas are the databases that the project names; or otherwise those of the role that the topology that is up has on several hosts, by
+// the names of these. The latter are asked as the app's user, from the hosts that they are on.
 func (o *Opened) PlacedReplicas(ctx context.Context) (fanout.Config, error) {
-	cfg := fanout.Config{Mode: fanout.ModeOrdered, Observer: true}
-	t, up := o.declared.Placement(o.up)
-	role := replicated(o.declared, t)
-	if !up || role == nil {
+	cfg, err := ReplicasOfProject(o.Project, o.Reach.Dir)
+	if err != nil || len(cfg.Replicas) > 0 {
+		return cfg, err
+	}
+	t, _ := o.declared.Placement(o.up)
+	role := o.declared.Replicated(t)
+	if role == nil {
 		return cfg, ui.UsageError(fmt.Errorf("no topology of %s with a database on several hosts is up", o.Name), "isukit topology apply NAME; or name the databases under replicas in "+project.FileName)
 	}
 	placed, err := o.Site()
@@ -243,14 +232,14 @@ func (o *Opened) PlacedReplicas(ctx context.Context) (fanout.Config, error) {
 // compareReplicas compares the project's replicas after the load. The round fails when they differ, and when that cannot be told.
 func (r *ProjectRound) compareReplicas(ctx context.Context) {
 	_ = r.phase("compare", func() error {
-		cfg, err := ReplicasOfProject(r.Project, r.Reach.Dir)
+		cfg, err := r.PlacedReplicas(ctx)
 		if err != nil {
 			r.fail("compare", err)
 			return err
 		}
 		var names []string
-		for _, d := range r.Replicas.Databases {
-			names = append(names, d.Name)
+		for _, replica := range cfg.Replicas {
+			names, r.secrets = append(names, replica.Name), append(r.secrets, replica.MySQL.Passwd)
 		}
 		faults, err := compareReplicas(ctx, cfg, names)
 		if err != nil {
