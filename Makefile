@@ -1,7 +1,7 @@
 # make help lists what there is. make bench and make test work on a fresh clone and again, offline, in seconds of overhead.
 GO ?= go
-# Packages that start servers share a few cores, but wait most of the time: four at a time, and four tests of each (of cmd/isukit
-# eight). Their results are not cached: the servers may change. make check vets.
+# Packages that start servers share a few cores, but wait half of the time: three at a time, and four tests of each. Their results are not
+# cached: the servers may change. make check vets.
 TESTFLAGS ?= -p 3 -parallel 4 -count 1 -timeout 40m -vet=off
 # The longest ones begin first: at the end nothing else would run while they wait. go test starts packages in this order.
 LONGEST = ./cmd/isukit ./app/fanouttest ./infra/tune ./app ./infra/host/ssh ./infra ./infra/host/machine ./infra/doctor ./bench/compare
@@ -44,7 +44,7 @@ stress-tune: setup-test mysql ## every tuning applied and reverted, alone and to
 
 # A failure prints the seed; ISUKIT_KILLS_SEED=n draws the same moments again.
 stress-topology: setup-test mysql hosts ## isukit killed at 20 random moments of applies, with each driver; over ssh also of other commands, hosts that boot and links that are cut; a round against the lab (root)
-	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH|TestCommandsCutOffOverSSH|TestForeignApp|TestRoundAlike' -v -count 1 -timeout 2h
+	ISUKIT_TEST_REAL=1 ISUKIT_KILLS=20 $(GO) test ./cmd/isukit -run 'TestTopologyKilled|TestTopologyOverSSH|TestCommandsCutOffOverSSH|TestForeignApp|TestForeignDay|TestRoundAlike' -v -count 1 -timeout 2h
 
 stress-vm: setup-test hosts ## a quarter of an hour on a virtual machine with a kernel of its own, emulated: settings of vm and fs, AppArmor, limits, boots (root, amd64)
 	@sh scripts/get-vm.sh

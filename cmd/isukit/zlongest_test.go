@@ -37,5 +37,10 @@ func TestProjectScreen(t *testing.T) {
 
 func TestForeignApp(t *testing.T) {
 	t.Parallel()
+	foreignPlacements(t)
+}
+
+func TestForeignDay(t *testing.T) {
+	t.Parallel()
 	foreignDay(t)
 }

@@ -22,13 +22,12 @@ import (
 // errors follow for each, and these.
 const batchScript = enterScript + `export PATH
 cd "$work" || exit 1
-codes= said= cut=
+codes= said=
 finish() {
 	echo "$codes"
 	[ -n "$said" ] || exit 0
-	[ -z "$cut" ] || truncate -s '<%[2]d' $cut
 	stat -c %%s $said
-	cat $said
+	head -qc %[2]d $said
 	exit 0
 }
 answer() {
@@ -37,8 +36,7 @@ answer() {
 }
 get() {
 	[ -e "$1" ] || exit 91
-	[ "$(stat -Lc %%s -- "$1")" -le "$2" ] || exit 92
-	cat -- "$1"
+	head -c %[3]d -- "$1"
 }
 put() {
 	file=$1 mode=$3
@@ -66,10 +64,10 @@ const (
 // batch is the script for ops, and its input.
 func (n *node) batch(id string, ops []host.Op) (script string, input []byte) {
 	var b strings.Builder
-	fmt.Fprintf(&b, batchScript, id, host.MaxOutputBytes)
+	fmt.Fprintf(&b, batchScript, id, maxText(ops), maxText(ops)+1)
 	var dirs []string // of what was written, to be on disk before what follows
 	for k, op := range ops {
-		must, code := "", "$?"
+		must := ""
 		if op.Must || op.Put != nil {
 			must = " must"
 		}
@@ -91,20 +89,19 @@ func (n *node) batch(id string, ops []host.Op) (script string, input []byte) {
 			argv := op.Run.Argv
 			fmt.Fprintf(&b, "( %s\n{ %s; } || exit 126\n%s\ncommand -v %s >/dev/null || exit 90\n%s ) >out%d 2>err%d\n",
 				wholeInput(op.Run.Stdin), changeTo(op.Run.Dir), exports(op.Run.Env), quote(argv[0]), quoteAll(argv), k, k)
-			fmt.Fprintf(&b, "code=$? cut=\"$cut out%d err%d\"\n", k, k)
-			code = "$code"
 		default:
-			fmt.Fprintf(&b, "( get %s %d ) >out%d 2>err%d\n", quote(op.Get), maxGet(ops), k, k)
+			fmt.Fprintf(&b, "( get %s ) >out%d 2>err%d\n", quote(op.Get), k, k)
 		}
-		fmt.Fprintf(&b, "answer %d %s%s\n", k, code, must)
+		fmt.Fprintf(&b, "answer %d $?%s\n", k, must)
 	}
 	b.WriteString("finish\n")
 	return b.String(), input
 }
 
-// maxGet is how large a file may be: of several things each takes a part of the answer.
-func maxGet(ops []host.Op) int {
-	if len(ops) == 1 {
+// maxText is how many bytes a file may have, and an output keeps: of several things each takes a part of the answer. A larger file is read
+// for one byte more, which tells.
+func maxText(ops []host.Op) int {
+	if len(ops) == 1 && ops[0].Get != "" {
 		return host.MaxFileBytes
 	}
 	return host.MaxOutputBytes
@@ -134,9 +131,11 @@ func (n *node) readAnswers(r *bufio.Reader, ops []host.Op) ([]host.Answer, error
 	answers := make([]host.Answer, len(ops))
 	for k, code := range codes {
 		a, op := &answers[k], ops[k]
-		out := sizes[2*k]
-		a.Code = number(code)
-		text := make([]byte, min(out+sizes[2*k+1], maxBatchBytes))
+		out := min(sizes[2*k], maxText(ops))
+		if a.Code = number(code); out < sizes[2*k] && op.Get != "" {
+			a.Code = tooLarge
+		}
+		text := make([]byte, out+min(sizes[2*k+1], maxText(ops)))
 		if err == nil {
 			_, err = io.ReadFull(r, text)
 		}

@@ -28,24 +28,29 @@ func TestMain(m *testing.M) {
 
 func TestSSH(t *testing.T) {
 	t.Parallel()
-	inLab(t, "TestInside")
+	inLab(t, "TestInside", "")
+}
+
+func TestSSHSite(t *testing.T) {
+	t.Parallel()
+	inLab(t, "TestInsideSite", "isukit-app")
 }
 
 func TestSSHCommands(t *testing.T) {
 	t.Parallel()
-	inLab(t, "TestInsideCommands")
+	inLab(t, "TestInsideCommands", "isukit")
 }
 
-// inLab makes three hosts with sshd, and runs a test where the load generator stands. Most of it is waiting.
-func inLab(t *testing.T, test string) {
+// inLab makes three hosts with sshd, and runs a test where the load generator stands, with the command that it needs. Most of it is waiting.
+func inLab(t *testing.T, test, command string) {
 	t.Helper()
 	lab := realhosts.Start(t, realhosts.Named("a", "b", "jump")...)
 	sshConfig(t, lab)
-	build := exec.Command("go", "build", "-o", lab.Dir, "isukit/cmd/isukit-app", "isukit/cmd/isukit")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build isukit: %v: %s", err, out)
+	if command != "" {
+		if out, err := exec.Command("go", "build", "-o", lab.Dir, "isukit/cmd/"+command).CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v: %s", command, err, out)
+		}
 	}
-
 	program, err := os.ReadFile(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
