@@ -34,7 +34,7 @@ type App struct {
 	project.Pprof
 	// Name is what it is called; "" is its address.
 	Name string
-	// Client asks it from here; nil has the host ask.
+	// Client asks it from here; nil has the host ask: a far one by a connection that it forwards, so it needs no program for that.
 	Client *http.Client
 }
 
@@ -91,6 +91,9 @@ func (p App) get(ctx context.Context, at host.Host, url string, timeout time.Dur
 	}
 	if at.About().Here && at.About().Kernel != host.NamespaceKernel {
 		return getHere(ctx, http.DefaultClient, url)
+	}
+	if far, ok := at.(host.Dialer); ok {
+		return getHere(ctx, &http.Client{Transport: &http.Transport{DialContext: far.Dial, DisableKeepAlives: true}}, url)
 	}
 	text, err := shell(ctx, at, timeout, `umask 077; t=$(mktemp) && { curl -sSf -o "$t" "$1" || wget -qO "$t" "$1"; } && echo "$t"`, url)
 	if err != nil {

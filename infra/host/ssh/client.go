@@ -122,18 +122,6 @@ func (c *client) lock() *hostLock {
 	return lock
 }
 
-// byHand is the command line for a person who runs a command as root on the host.
-func (c *client) byHand(command string) string {
-	line := "ssh "
-	if c.opts.ConfigFile != "" {
-		line += "-F " + c.opts.ConfigFile + " "
-	}
-	if c.sudo {
-		command = "sudo " + command
-	}
-	return line + c.dest + " " + command
-}
-
 // script runs a script and returns how it ended. The error is a *host.Fault where the host could not be reached or used.
 func (c *client) script(ctx context.Context, script string, input []byte, limit int) (res host.Result, err error) {
 	if err, ok := c.away.Load(c.name); ok {

@@ -261,7 +261,7 @@ func (l *hostLock) meet(ctx context.Context, text string, asked int) (answer str
 	_, _ = fmt.Sscan(text, &silent, &pid) // the holder may just be writing its name
 	if _, name, ok := strings.Cut(text, "{"); ok {
 		_ = json.Unmarshal([]byte("{"+name), &locked.Holder)
-		locked.End = l.client.byHand(fmt.Sprintf("kill -9 %d", pid))
+		locked.End = fmt.Sprintf("ssh %s sudo kill -9 %d", l.client.dest, pid)
 	}
 	h := locked.Holder
 	mine := h.PID == l.holder.PID && h.Where == l.holder.Where && h.Since.Equal(l.holder.Since)
