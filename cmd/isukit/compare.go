@@ -122,7 +122,11 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 	for i, query := range []string{a, b} {
 		side, err := findSide(o.rounds.dir, query, s)
 		if errors.Is(err, result.ErrNoRound) {
-			return ui.UsageError(err, compareHint(query))
+			hint := `"isukit ls" lists the rounds; --rounds 10 runs some`
+			if slices.Contains(infra.ShippedNames(), query) {
+				hint = "topology=" + query + " selects that topology; --rounds 10 runs rounds of both sides"
+			}
+			return ui.UsageError(err, hint)
 		}
 		if err != nil {
 			return err
@@ -133,14 +137,6 @@ func compareKept(o compareOptions, a, b string, s streams) error {
 		return ui.UsageError(err, "A and B must be different rounds")
 	}
 	return printComparison(o, sides[0], sides[1], nil, s)
-}
-
-// compareHint is the hint for a side that is not a round.
-func compareHint(query string) string {
-	if slices.Contains(infra.ShippedNames(), query) {
-		return "topology=" + query + " selects that topology; --rounds 10 runs rounds of both sides"
-	}
-	return `"isukit ls" lists the rounds; --rounds 10 runs some`
 }
 
 // printComparison compares and prints; warnings are added to those of the comparison.

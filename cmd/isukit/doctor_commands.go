@@ -37,7 +37,7 @@ func newDoctorProbeCmd(s streams) *cobra.Command {
 }
 
 func newDoctorLintCmd(o *doctorOptions, s streams) *cobra.Command {
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "lint PATH...",
 		Short: "Check files for known problems: SQL, sources, manifests, nginx.conf, bodies",
 		Long: `Check files for known problems, without a server; in a directory, all files that a check reads.
@@ -58,7 +58,6 @@ curl -i); Wireshark's protobuf_search_paths against .proto files. Exit code 3: f
 			return printFindings(s.out, doctor.Diagnose(&doctor.Observed{Files: files}, checks), len(checks), o.asJSON)
 		},
 	}
-	return cmd
 }
 
 const (

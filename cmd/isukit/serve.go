@@ -54,8 +54,9 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 		return ui.UsageError(err, "choose another address with --listen, such as 127.0.0.1:8090")
 	}
 	h := newRoundServer(dir)
-	h.local = isLoopback(l.Addr())
-	address := "http://" + l.Addr().String() + "/"
+	address, err := netip.ParseAddrPort(l.Addr().String())
+	h.local = err == nil && address.Addr().Unmap().IsLoopback()
+	shown := "http://" + l.Addr().String() + "/"
 	if !h.local || token != "" {
 		if token == "" {
 			token = rand.Text()
@@ -64,9 +65,9 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 			return errors.Join(ui.UsageError(errors.New("the token has fewer than 12 characters"), "omit --token to use a random one"), l.Close())
 		}
 		h.token = token
-		address += "?token=" + token
+		shown += "?token=" + token
 	}
-	fmt.Fprintf(s.err, "isukit: rounds of %s: %s\n", dir, address)
+	fmt.Fprintf(s.err, "isukit: rounds of %s: %s\n", dir, shown)
 	server := h.server()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -85,11 +86,6 @@ func runServe(ctx context.Context, dir, listen, token string, s streams) error {
 		return nil
 	})
 	return g.Wait()
-}
-
-func isLoopback(addr net.Addr) bool {
-	a, err := netip.ParseAddrPort(addr.String())
-	return err == nil && a.Addr().Unmap().IsLoopback()
 }
 
 // roundServer serves the rounds of a directory and writes only notes. Records may be hostile, and so may requests from any page.

@@ -137,6 +137,16 @@ func Until(ctx context.Context, limit, pause time.Duration, try func(context.Con
 	}
 }
 
+// Find is the first of a list for which is holds; nil for none.
+func Find[T any](list []T, is func(*T) bool) *T {
+	for i := range list {
+		if is(&list[i]) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
 // ReadRecord reads what is known on a host, as JSON of a format; nil is for a file that is not there.
 func ReadRecord[T any](ctx context.Context, h Host, file string, format int) (*T, error) {
 	text, err := h.Get(ctx, file)

@@ -81,32 +81,23 @@ func (n *node) save(ctx context.Context) error {
 	return host.WriteRecord(ctx, n.at, path.Join(n.dir, recordFile), n.rec)
 }
 
-func find[T any](list []T, is func(*T) bool) *T {
-	for i := range list {
-		if is(&list[i]) {
-			return &list[i]
-		}
-	}
-	return nil
-}
-
 func (r *record) file(name string) *fileWas {
 	if r == nil {
 		return nil
 	}
-	return find(r.Files, func(f *fileWas) bool { return f.Path == name })
+	return host.Find(r.Files, func(f *fileWas) bool { return f.Path == name })
 }
 
 func (r *record) unit(name string) *unitWas {
 	if r == nil {
 		return nil
 	}
-	return find(r.Units, func(u *unitWas) bool { return u.Name == name })
+	return host.Find(r.Units, func(u *unitWas) bool { return u.Name == name })
 }
 
 func (r *record) data(role string) *dataWas {
 	if r == nil {
 		return nil
 	}
-	return find(r.Data, func(d *dataWas) bool { return d.Role == role })
+	return host.Find(r.Data, func(d *dataWas) bool { return d.Role == role })
 }

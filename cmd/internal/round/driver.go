@@ -153,11 +153,10 @@ func FindDriver(asked, stateDir string) (string, error) {
 	return "", ui.UsageError(fmt.Errorf("topologies run with several drivers: %s", strings.Join(up, ", ")), "choose one: --driver "+strings.Join(up, " or --driver "))
 }
 
-// upAndDown is a topology that is up for a round, and what is to be done with it afterwards.
+// upAndDown is a topology that is up for a round, and its driver, which is to be closed afterwards.
 type upAndDown struct {
 	running *infra.Running
 	driver  host.Driver
-	down    func(context.Context) error
 }
 
 // start deploys the topology to the driver's hosts. With --driver it stays deployed; otherwise it runs here and ends with the round.
@@ -175,7 +174,7 @@ func (o Options) start(ctx context.Context, spec infra.Spec) (*upAndDown, error)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start topology %s: %w", spec.Topology.Name, err), driver.Close(context.WithoutCancel(ctx)))
 	}
-	return &upAndDown{r, driver, driver.Close}, nil
+	return &upAndDown{r, driver}, nil
 }
 
 // WithSite calls fn with the site of a driver, whose hosts stay up. The AppBinary of spec may be "", for the one in isukit's directory.

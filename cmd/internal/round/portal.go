@@ -44,7 +44,7 @@ func (o Options) Play(ctx context.Context, spec infra.Spec, view *ui.RoundView) 
 	if up != nil {
 		defer func() {
 			defer view.During("stopping the servers")()
-			err = errors.Join(err, up.down(context.WithoutCancel(ctx)))
+			err = errors.Join(err, up.driver.Close(context.WithoutCancel(ctx)))
 		}()
 	}
 	if err != nil {

@@ -61,30 +61,15 @@ type serviceRecord struct {
 }
 
 func (s *state) host(name string) *hostRecord {
-	for i := range s.Hosts {
-		if s.Hosts[i].Want.Name == name {
-			return &s.Hosts[i]
-		}
-	}
-	return nil
+	return host.Find(s.Hosts, func(h *hostRecord) bool { return h.Want.Name == name })
 }
 
 func (s *state) fixture(name string) *holder {
-	for i := range s.Fixtures {
-		if s.Fixtures[i].Name == name {
-			return &s.Fixtures[i]
-		}
-	}
-	return nil
+	return host.Find(s.Fixtures, func(f *holder) bool { return f.Name == name })
 }
 
 func (h *hostRecord) service(name string) *serviceRecord {
-	for i := range h.Services {
-		if h.Services[i].Name == name {
-			return &h.Services[i]
-		}
-	}
-	return nil
+	return host.Find(h.Services, func(s *serviceRecord) bool { return s.Name == name })
 }
 
 func (h *hostRecord) forget(name string) {
