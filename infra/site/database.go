@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -84,7 +85,7 @@ func (s *Site) databases(ctx context.Context, p *Plan) error {
 
 // answers waits until a database lets root in, and looks at it.
 func (s *Site) answers(ctx context.Context, h *hostPlan, o project.Role) error {
-	return s.wait(ctx, func(ctx context.Context) error {
+	return host.Until(ctx, cmp.Or(s.Limit, time.Minute), 100*time.Millisecond, func(ctx context.Context) error {
 		d, err := h.ask(ctx, o)
 		if err == nil {
 			h.bases[o.Name] = d

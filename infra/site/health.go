@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"isukit/infra/host"
 	"isukit/infra/project"
 )
 
@@ -22,11 +21,6 @@ printf '%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$3" >&3
 read -r -t 10 _ status _ <&3 || { echo "no response to $3" >&2; exit 1; }
 case $status in [1-4][0-9][0-9]) exit 0 ;; esac
 echo "$3: status $status" >&2; exit 1`
-
-// wait tries until it succeeds, for as long as a service may take.
-func (s *Site) wait(ctx context.Context, try func(context.Context) error) error {
-	return host.Until(ctx, cmp.Or(s.Limit, time.Minute), 100*time.Millisecond, try)
-}
 
 // serveScript waits, for as many seconds as its first argument says, until units run and a request is answered at one of some addresses.
 // Its arguments are the seconds, the request, the port (0 is none), the addresses in one word, and the units.

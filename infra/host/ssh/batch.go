@@ -98,8 +98,7 @@ func (n *node) batch(id string, ops []host.Op) (script string, input []byte) {
 	return b.String(), input
 }
 
-// maxText is how many bytes a file may have, and an output keeps: of several things each takes a part of the answer. A larger file is read
-// for one byte more, which tells.
+// maxText is how many bytes a file may have, of which get prints one more, and an output keeps.
 func maxText(ops []host.Op) int {
 	if len(ops) == 1 && ops[0].Get != "" {
 		return host.MaxFileBytes
