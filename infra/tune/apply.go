@@ -130,6 +130,9 @@ func together(ctx context.Context, jobs []*job) (again []*job) {
 	for _, j := range jobs {
 		j.begin(ctx)
 		ops = append(ops, j.t.store.ops()...)
+		if j.back == nil { // the record of a file already has what a revert writes
+			ops = append(ops, j.t.host.foretold()...)
+		}
 		reload = reload || j.reload > 0
 	}
 	if turn := jobs[0].t.turn; reload && turn != nil {

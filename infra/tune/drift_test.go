@@ -292,3 +292,27 @@ func TestWrittenWithoutEffect(t *testing.T) {
 	unread := filepath.Join(filepath.Dir(file), "unread.cnf") // no line includes it
 	want(databaseTarget(t, h, db, unread, filepath.Join(root, "db"), nil), "mysql/durability-relaxed", "innodb_flush_log_at_trx_commit", "the server does not read it")
 }
+
+// TestFilesAreNotedBeforeTheyAreWritten: isukit may be killed after it has written a file, and before it notes that.
+func TestFilesAreNotedBeforeTheyAreWritten(t *testing.T) {
+	infratest.Real(t)
+	n := infratest.StartNginx(t, "upstream web { server 127.0.0.1:9; }", "location / { return 204; }")
+	conf := filepath.Join(n.Dir, "nginx.conf")
+	var first []byte // what the first note says, while the file is as it was
+	before := read(t, conf)
+	place := tune.Place{Name: "proxy-1", Host: local(t), StateDir: t.TempDir(), Sizes: tune.Sizes{MemoryBytes: 1 << 30, CPUs: 2},
+		Note: func(files map[string]tune.Written) []host.Op {
+			if w, ok := files[conf]; ok && first == nil {
+				if first = w.After; read(t, conf) != before || string(w.Before) != before {
+					t.Error("the first note comes when the file was written")
+				}
+			}
+			return nil
+		}}
+	target := tune.NewNginx(place, tune.NginxConfig{Conf: conf, Argv: []string{infratest.FindNginx(t), "-p", n.Dir, "-c", conf, "-e", filepath.Join(n.Dir, "error.log")},
+		PID: func(context.Context) (int, error) { return n.PID(), nil }})
+	apply(t, target, "nginx/workers")
+	if now := read(t, conf); now == before || string(first) != now {
+		t.Errorf("the file after the apply:\n%s\nthe first note says that it is\n%s", now, first)
+	}
+}

@@ -66,6 +66,7 @@ func (s fileSlot) writes(ctx context.Context, list []assignment) ([]host.Op, fun
 	switch {
 	case text != made:
 		ops = []host.Op{{Put: &host.File{Path: s.path, Data: []byte(text), Mode: 0o644, Keep: true}}, {Get: s.path}}
+		s.host.plans(s.path, before, []byte(text))
 	case !isNew:
 		ops = []host.Op{removeOp(s.path), {Get: s.path}}
 	default:

@@ -337,6 +337,7 @@ func (s nginxSlot) writes(ctx context.Context, list []assignment) (ops []host.Op
 		if c.Files[file] != before[file] {
 			files = append(files, file)
 			ops = append(ops, host.Op{Put: &host.File{Path: file, Data: []byte(c.Files[file]), Mode: 0o644, Keep: true}}, host.Op{Get: file})
+			s.n.host.plans(file, []byte(before[file]), []byte(c.Files[file]))
 		}
 	}
 	return ops, func(answers []host.Answer) error {

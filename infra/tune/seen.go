@@ -24,8 +24,22 @@ type seen struct {
 	runs    map[string]host.Result
 	others  map[string]any
 
-	note    func(map[string]Written) []host.Op
-	written map[string]Written
+	note             func(map[string]Written) []host.Op
+	planned, written map[string]Written
+}
+
+// plans remembers what a file is going to be, for foretold.
+func (s *seen) plans(file string, before, after []byte) {
+	if s.planned == nil {
+		s.planned = map[string]Written{}
+	}
+	s.planned[file] = Written{before, after}
+}
+
+// foretold returns what keeps on record which files are going to be written: isukit may be killed before it records that they were.
+func (s *seen) foretold() []host.Op {
+	s.written, s.planned = s.planned, nil
+	return s.noted()
 }
 
 // wrote remembers that a file was written, for noted.
