@@ -227,11 +227,17 @@ func TestReadsSeeWhatWasAcknowledged(t *testing.T) {
 func TestReadsSeeItWhileReplicasLeave(t *testing.T) {
 	t.Parallel()
 	for _, engine := range infratest.Engines(t) {
-		for _, mode := range []fanout.Mode{fanout.ModeOrdered, fanout.ModeDurable} {
+		modes := []fanout.Mode{fanout.ModeOrdered}
+		if full() {
+			modes = append(modes, fanout.ModeDurable)
+		}
+		for _, mode := range modes {
 			t.Run(fmt.Sprintf("%s/%s", engine, mode), func(t *testing.T) {
 				t.Parallel()
 				c := fillFresh(t, startCluster(t, engine, 2))
-				pools := []*fanout.Pool{c.open(t, c.config(mode)), c.open(t, c.config(mode))}
+				cfg := c.config(mode)
+				cfg.ProbeTimeout = 20 * time.Second // a process that is late on a busy machine is waited for
+				pools := []*fanout.Pool{c.open(t, cfg), c.open(t, cfg)}
 				f := &freshness{}
 				var next, counted atomic.Int64
 				for round := range scale(4) {
