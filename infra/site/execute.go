@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -9,15 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"isukit/infra/host"
 	"isukit/infra/project"
 )
 
 // execute does what a plan says: files, then databases with their accounts and data, then the other roles in their order.
 func (s *Site) execute(ctx context.Context, p *Plan) error {
 	s.say("write files")
-	if err := each(p, func(h *hostPlan) error { return h.write(ctx) }); err != nil {
-		return err
-	}
 	moving := map[string]bool{} // roles whose data moves
 	for _, h := range p.hosts {
 		for _, m := range h.moves {
@@ -42,6 +41,9 @@ func (s *Site) execute(ctx context.Context, p *Plan) error {
 			if v.role.MySQL == nil && (stops || !v.up) {
 				units = append(units, v.name)
 			}
+		}
+		if err := h.write(ctx); err != nil {
+			return err
 		}
 		return h.stop(ctx, units)
 	}); err != nil {
@@ -77,27 +79,34 @@ func (s *Site) execute(ctx context.Context, p *Plan) error {
 // startRole starts a role where it is to run, and waits until it serves.
 func (s *Site) startRole(ctx context.Context, p *Plan, o project.Role) error {
 	return each(p, func(h *hostPlan) error {
-		started := false
+		var started []unitPlan
+		var ops []host.Op
 		for _, v := range h.units {
-			if v.role.Name != o.Name || !v.up {
-				continue
-			}
-			did, err := h.start(ctx, v)
-			if started = started || did; err != nil {
-				return err
-			}
-			if did {
-				s.say("%s runs on %s", v.name, h.node.name)
+			if verb := h.verb(v); v.role.Name == o.Name && v.up && verb != "" {
+				started, ops = append(started, v), append(ops, host.Op{Run: &host.Command{Argv: []string{"systemctl", verb, v.name}, Dir: "/"}, Must: true})
 			}
 		}
-		if !started {
+		if len(started) == 0 {
 			return nil
 		}
 		asked := *s
 		if h.lame {
 			asked.Limit = time.Nanosecond
 		}
-		err := asked.healthy(ctx, h, o)
+		answers, err := host.Do(ctx, h.at, append(ops, host.Op{Run: asked.asks(h.node, cmp.Or(o.Health, "tcp"), o.Port, h.own(), o.Units...)})...)
+		for i, v := range started {
+			if err == nil && answers[i].Failed() != nil {
+				return h.notStarted(ctx, v, answers[i].Failed())
+			}
+			s.say("%s runs on %s", v.name, h.node.name)
+		}
+		if err != nil {
+			return err
+		}
+		if err = answers[len(started)].Failed(); err != nil {
+			log, _ := h.run(context.WithoutCancel(ctx), nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", o.Units[0])
+			err = fmt.Errorf("role %s does not become healthy: not within %v: %w\n%s", o.Name, cmp.Or(asked.Limit, time.Minute), err, strings.TrimSpace(log))
+		}
 		if err != nil && p.to == nil { // isukit does not judge the state before it, and what uses this role may not serve either
 			h.lame = true
 			s.say("host %s: %v", h.node.name, err)
@@ -171,20 +180,32 @@ func (h *hostPlan) write(ctx context.Context) error {
 	return nil
 }
 
-// start starts or restarts a unit where that is to be done; did says that it was.
-func (h *hostPlan) start(ctx context.Context, v unitPlan) (did bool, err error) {
-	verb := "start"
+// verb is what systemctl does to a unit that is to run; "" for nothing.
+func (h *hostPlan) verb(v unitPlan) string {
 	switch active := h.node.units[v.name].active; {
 	case active && v.restart:
-		verb = "restart"
+		return "restart"
 	case active:
+		return ""
+	}
+	return "start"
+}
+
+// start starts or restarts a unit where that is to be done; did says that it was.
+func (h *hostPlan) start(ctx context.Context, v unitPlan) (did bool, err error) {
+	verb := h.verb(v)
+	if verb == "" {
 		return false, nil
 	}
 	if _, err := h.run(ctx, nil, "systemctl", verb, v.name); err != nil {
-		log, _ := h.run(ctx, nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", v.name)
-		return false, fmt.Errorf("%s %s: %w\n%s", verb, v.name, err, strings.TrimSpace(log))
+		return false, h.notStarted(ctx, v, err)
 	}
 	return true, nil
+}
+
+func (h *hostPlan) notStarted(ctx context.Context, v unitPlan, err error) error {
+	log, _ := h.run(context.WithoutCancel(ctx), nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", v.name)
+	return fmt.Errorf("%s %s: %w\n%s", h.verb(v), v.name, err, strings.TrimSpace(log))
 }
 
 // stop stops units.

@@ -47,24 +47,20 @@ until serves "$@"; do
 	sleep $pause
 done`
 
-// serves waits on a host until units run there and a port answers. With a limit below a second it asks once.
-func (s *Site) serves(ctx context.Context, n *node, request string, port int, addresses []string, units ...string) error {
+// asks is the command that waits on a host until units run there and a port answers. With a limit below a second it asks once.
+func (s *Site) asks(n *node, request string, port int, addresses []string, units ...string) *host.Command {
 	limit := cmp.Or(s.Limit, time.Minute)
 	if request != "tcp" && request[0] == '/' {
 		request = "GET " + request
 	}
-	argv := []string{"env", "PROBE=" + probeScript, "sh", "-c", serveScript, "sh", strconv.Itoa(int(limit.Seconds())), request, strconv.Itoa(port), strings.Join(addresses, " ")}
-	if _, err := n.run(ctx, nil, append(argv, units...)...); err != nil {
-		return fmt.Errorf("not within %v: %w", limit, err)
-	}
-	return nil
+	argv := []string{"sh", "-c", serveScript, "sh", strconv.Itoa(int(limit.Seconds())), request, strconv.Itoa(port), strings.Join(addresses, " ")}
+	return &host.Command{Argv: append(argv, units...), Env: []string{"PROBE=" + probeScript}, Dir: "/"}
 }
 
-// healthy waits until a role serves on its host.
-func (s *Site) healthy(ctx context.Context, h *hostPlan, o project.Role) error {
-	if err := s.serves(ctx, h.node, cmp.Or(o.Health, "tcp"), o.Port, h.own(), o.Units...); err != nil {
-		log, _ := h.run(context.WithoutCancel(ctx), nil, "journalctl", "-q", "--no-pager", "-n", "8", "-o", "cat", "-u", o.Units[0])
-		return fmt.Errorf("role %s does not become healthy: %w\n%s", o.Name, err, strings.TrimSpace(log))
+// serves waits as asks does.
+func (s *Site) serves(ctx context.Context, n *node, request string, port int, addresses []string, units ...string) error {
+	if _, err := host.Must(ctx, n.at, *s.asks(n, request, port, addresses, units...)); err != nil {
+		return fmt.Errorf("not within %v: %w", cmp.Or(s.Limit, time.Minute), err)
 	}
 	return nil
 }

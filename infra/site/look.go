@@ -86,7 +86,28 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 		return nil, &host.Fault{Host: name, Err: fmt.Errorf("%w: isukit is not root here", host.ErrSudo), Hint: "run isukit with sudo, or give the host an address in isukit.yaml: over ssh isukit uses sudo there"}
 	}
 	n := &node{name: name, at: at, dir: s.dir(at), files: map[string][]byte{}, units: map[string]unit{}, bases: map[string]*database{}, cnfs: map[string]string{}, lacks: map[string]bool{}}
+	var files, units []string
+	for _, o := range s.Project.Roles {
+		if o.Make != "" {
+			files = append(files, madeConf(s.Project, o))
+			n.lacks[o.Make] = true // until the host says otherwise
+		}
+		for _, e := range slices.Concat(o.Env, o.Swap) {
+			files = append(files, e.File)
+		}
+		for _, u := range o.Units {
+			units = append(units, u)
+			files = append(files, dropIn(u))
+			for _, dir := range unitDirs {
+				files = append(files, dir+u)
+			}
+		}
+		if o.MySQL != nil {
+			files = append(append(files, usualCnfs...), o.MySQL.File)
+		}
+	}
 	var g errgroup.Group
+	g.Go(func() error { return n.read(ctx, files, units) })
 	g.Go(func() (err error) {
 		n.rec, err = readRecord(ctx, at, n.dir)
 		return err
@@ -108,29 +129,11 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	var files, units []string
+	seen, moreUnits := files, []string(nil) // and what is known of only now
 	for i, o := range s.Project.Roles {
-		if o.Make != "" {
-			files = append(files, madeConf(s.Project, o))
-			n.lacks[o.Make] = true // until the host says otherwise
-		}
-		for _, e := range slices.Concat(o.Env, o.Swap) {
-			files = append(files, e.File)
-		}
-		for _, u := range o.Units {
-			units = append(units, u)
-			files = append(files, dropIn(u))
-			for _, dir := range unitDirs {
-				files = append(files, dir+u)
-			}
-		}
-		if o.MySQL == nil {
-			continue
-		}
-		n.cnfs[o.Name] = cnfs[i]
-		files = append(files, cnfs[i])
-		if o.MySQL.Move == project.MoveSchema {
-			files = append(files, o.MySQL.File)
+		if o.MySQL != nil {
+			n.cnfs[o.Name] = cnfs[i]
+			files = append(files, cnfs[i])
 		}
 	}
 	if n.rec != nil {
@@ -138,11 +141,16 @@ func (s *Site) lookAt(ctx context.Context, name string) (*node, error) {
 			files = append(files, f.Path)
 		}
 		for _, u := range n.rec.Units {
-			units = append(units, u.Name)
+			if !slices.Contains(units, u.Name) {
+				moreUnits = append(moreUnits, u.Name)
+			}
 		}
 	}
-	if err := n.read(ctx, files, units); err != nil {
-		return nil, err
+	more := slices.DeleteFunc(slices.Clone(files), func(name string) bool { return slices.Contains(seen, name) })
+	if len(more)+len(moreUnits) > 0 {
+		if err := n.read(ctx, more, moreUnits); err != nil {
+			return nil, err
+		}
 	}
 	for i, o := range s.Project.Roles {
 		if u := n.units[o.Units[0]]; o.Make != "" { // its unit is there as soon as it is written
@@ -182,7 +190,7 @@ for f; do
 done`
 
 func (n *node) read(ctx context.Context, files, units []string) error {
-	slices.Sort(files)
+	files = slices.Sorted(slices.Values(files))
 	argv := append([]string{"sh", "-c", seeScript, "sh"}, units...)
 	out, err := n.run(ctx, nil, append(append(argv, "--"), slices.Compact(files)...)...)
 	if err != nil {
@@ -216,6 +224,9 @@ func (n *node) read(ctx context.Context, files, units []string) error {
 func (n *node) run(ctx context.Context, stdin []byte, argv ...string) (string, error) {
 	return host.Must(ctx, n.at, host.Command{Argv: argv, Stdin: stdin, Dir: "/"})
 }
+
+// usualCnfs are where cnf mostly is.
+var usualCnfs = []string{"/etc/mysql/conf.d/zz-isukit-site.cnf", "/etc/mysql/mysql.conf.d/zz-isukit-site.cnf", "/etc/mysql/mariadb.conf.d/zz-isukit-site.cnf", "/etc/my.cnf.d/zz-isukit-site.cnf"}
 
 // cnf is the option file for a role of MySQL: isukit's own next to that of tunings, if the server reads the whole directory.
 func cnf(ctx context.Context, at host.Host, o project.Role) (string, error) {
