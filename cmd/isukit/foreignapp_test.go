@@ -14,6 +14,7 @@ import (
 	"isukit/infra/host"
 	"isukit/infra/infratest"
 	"isukit/infra/infratest/realhosts"
+	"isukit/infra/project"
 )
 
 // foreignApp is an app as the image of a contest has it: JSON over HTTP, its address of the database from the environment, its rows from
@@ -209,6 +210,7 @@ func (f *foreignTeam) askAt(t *testing.T, host string, port int, method, path st
 func foreignPlacements(t *testing.T) {
 	infratest.Real(t)
 	f := newForeignTeam(t, "s1", "s2", "s3")
+	t.Run("init", f.init)
 	t.Run("place", f.place)
 	t.Run("wrong", f.wrong)
 	t.Run("changed", f.changed)
@@ -223,6 +225,27 @@ func foreignDay(t *testing.T) {
 	t.Run("day", f.day)
 	t.Run("made", f.made)
 	t.Run("killed", f.killed)
+}
+
+// init describes a server: of its files and its database, which has one schema, not named in any of them.
+func (f *foreignTeam) init(t *testing.T) {
+	h, err := f.lab.Host("s1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := project.Probe(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft := found.Draft("team")
+	for _, want := range []string{
+		"    mysql: {client: mysql, schema: isudb, user: isu, password_env: MYSQL_PASS, clients: [app], move: initialize}", `    env: {/home/isucon/env.sh: {MYSQL_HOST: "{db}"}}`, "    requires: {mariadb.service: db}",
+		`    swap: {/etc/nginx/sites-available/team.conf: {"localhost:1323": app}}`, "    port: 1323\n",
+	} {
+		if !strings.Contains(draft, want) {
+			t.Errorf("the draft lacks %q:\n%s", want, draft)
+		}
+	}
 }
 
 func (f *foreignTeam) place(t *testing.T) {

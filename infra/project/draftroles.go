@@ -188,6 +188,7 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 			}
 		}
 	}
+	user.schema, user.user = cmp.Or(user.schema, f.schema), cmp.Or(user.user, f.user)
 	line("roles:                        # in the order in which they start; docs/place-your-app.md describes them")
 	var places []string
 	for _, r := range roles {
@@ -200,8 +201,8 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 		switch {
 		case r.name == "db":
 			if user.user == "" || user.schema == "" || user.password == "" {
-				line("    # mysql: {schema: %s, user: %s, password_env: %s, clients: [%s], move: initialize}   # not all of it is in the files of the app", cmp.Or(user.schema, f.schema, "app"),
-					cmp.Or(user.user, f.user, "isucon"), cmp.Or(user.password, "DB_PASSWORD"), cmp.Or(strings.Join(clients, ", "), "app"))
+				line("    # mysql: {schema: %s, user: %s, password_env: %s, clients: [%s], move: initialize}   # not all of it is in the files of the app", cmp.Or(user.schema, "app"),
+					cmp.Or(user.user, "isucon"), cmp.Or(user.password, "DB_PASSWORD"), cmp.Or(strings.Join(clients, ", "), "app"))
 				continue
 			}
 			known = true
