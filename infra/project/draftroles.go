@@ -155,14 +155,10 @@ func (f *Found) draftRoles(line func(string, ...any)) (known bool) {
 	}
 	kinds := map[string]string{}
 	for _, r := range roles {
-		kind := cacheUnits.FindStringSubmatch(r.unit)
-		switch {
-		case r.name == "db":
-			kinds["db"] = r.name
-		case kind != nil && kind[1] == "memcached":
-			kinds["memcached"] = r.name
-		case kind != nil:
-			kinds["redis"] = r.name
+		for kind, expr := range kindExprs {
+			if (r.name == "db" || cacheUnits.MatchString(r.unit)) && expr.MatchString(r.name) {
+				kinds[kind] = r.name
+			}
 		}
 	}
 	of := func(port string) string {
