@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"isukit/infra/host"
 	"isukit/infra/project"
 )
 
