@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// An app process is known to the others by a row in appTable and by a named lock that it holds on every replica that it writes to. A row whose lock is free is a process that ended without Close: what it was writing may be on some replicas
-// only.
+// An app process is known to the others by a row in appTable and by a named lock that it holds on every replica that it writes to. A row whose
+// lock is free is a process that ended without Close: what it was writing may be on some replicas only.
 
 // newAppID returns a random name for this group of replicas among the app processes. It is part of every branch's id, which a server
 // parses four times a write, so it is short; of two that were equal, the second one would find its lock taken.
