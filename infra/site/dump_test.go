@@ -47,6 +47,9 @@ func TestDump(t *testing.T) {
 			for schema, statements := range movedSchemas {
 				t.Run(schema, func(t *testing.T) { moveSchema(t, nodes, schema, statements) })
 			}
+			if d := asked(t, nodes[0], "the_app", "own"); !d.users["localhost"] {
+				t.Errorf("rights on a name with an escaped _ are not seen: %v", d.users)
+			}
 		})
 	}
 }
@@ -55,7 +58,8 @@ func TestDump(t *testing.T) {
 func serverNode(t *testing.T, name, as string) *node {
 	t.Helper()
 	db := infratest.StartDB(t, name, "--max-allowed-packet=64M")
-	db.Exec(t, "CREATE USER mover@localhost", "GRANT ALL ON *.* TO mover@localhost WITH GRANT OPTION", "CREATE USER there@localhost")
+	db.Exec(t, "CREATE USER mover@localhost", "GRANT ALL ON *.* TO mover@localhost WITH GRANT OPTION", "CREATE USER there@localhost",
+		"CREATE USER own@localhost", "GRANT ALL ON `the\\_app`.* TO own@localhost")
 	tree, program := filepath.Join(infratest.Root(t), ".local", "hosts"), "mariadb"
 	if name == "mysql" {
 		tree, program = filepath.Join(infratest.Root(t), ".local", "mysql"), "mysql"
@@ -76,6 +80,16 @@ func serverNode(t *testing.T, name, as string) *node {
 		client:  []string{loaders[0], "--library-path", libs[0], filepath.Join(tree, "usr/bin", program), "--no-defaults", "-umover", "-S", db.Socket},
 		product: engine.Product{Name: name, Version: version},
 	}}}
+}
+
+// asked is what a server says of a schema and a user.
+func asked(t *testing.T, n *node, schema, user string) *database {
+	t.Helper()
+	d, err := n.ask(t.Context(), project.Role{Name: "db", MySQL: &project.MySQL{Client: strings.Join(n.bases["db"].client, " "), Schema: schema, User: user}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func moveSchema(t *testing.T, nodes [2]*node, schema string, statements []string) {
@@ -105,7 +119,7 @@ func moveSchema(t *testing.T, nodes [2]*node, schema string, statements []string
 			t.Errorf("the servers differ in %q, %v; want the same: %v", got, err, want)
 		}
 	}
-	fill := func(from, to *node) {
+	fill := func(from, to *node) (moved bool) {
 		t.Helper()
 		to.bases["db"].schema = true
 		err := s.fill(t.Context(), &hostPlan{node: to, Host: plan.Host{Name: to.name}}, move{role: o, from: from})
@@ -113,18 +127,20 @@ func moveSchema(t *testing.T, nodes [2]*node, schema string, statements []string
 			if err == nil || !strings.Contains(err.Error(), "floats.f differ; a dump rounds values of type FLOAT") {
 				t.Errorf("rounded values: %v", err)
 			}
-			t.SkipNow()
+			return false
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := to.ask(t.Context(), project.Role{Name: "db", MySQL: &project.MySQL{Client: strings.Join(to.bases["db"].client, " "), Schema: schema, User: "mover"}})
-		if err != nil || d.users["localhost"] != true || !slices.Contains(d.accounts, "there@localhost") || schema == "orphan" && !slices.Contains(d.definers, "nobody@nowhere") {
-			t.Errorf("the server tells %+v, %v", d, err)
+		if d := asked(t, to, schema, "mover"); !d.users["localhost"] || !slices.Contains(d.accounts, "there@localhost") || schema == "orphan" && !slices.Contains(d.definers, "nobody@nowhere") {
+			t.Errorf("the server tells %+v", d)
 		}
+		return true
 	}
 	same(false)
-	fill(nodes[0], nodes[1])
+	if !fill(nodes[0], nodes[1]) {
+		return
+	}
 	if a, b := dump(nodes[0]), dump(nodes[1]); a != b {
 		t.Errorf("%s is\n%.3000s\nand its copy\n%.3000s", schema, a, b)
 	}

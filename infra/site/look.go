@@ -262,7 +262,7 @@ const askStatements = `SELECT VERSION(); SELECT @@bind_address;
 SELECT COALESCE(SUM(data_length+index_length),0) FROM information_schema.tables WHERE table_schema=SCHEMA;
 SELECT COUNT(*) FROM information_schema.tables WHERE table_type='BASE TABLE' AND table_schema=SCHEMA;
 SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name=SCHEMA;
-SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\\\','')=SCHEMA)+(Select_priv='Y') FROM mysql.user u WHERE User=USER;
+SELECT Host, (SELECT COUNT(*) FROM mysql.db d WHERE d.User=u.User AND d.Host=u.Host AND REPLACE(d.Db,'\\','')=SCHEMA)+(Select_priv='Y') FROM mysql.user u WHERE User=USER;
 SELECT CONCAT('account ', User, '@', Host) FROM mysql.user;
 SELECT CONCAT('definer ', definer) FROM information_schema.views WHERE table_schema=SCHEMA;
 SELECT CONCAT('definer ', definer) FROM information_schema.routines WHERE routine_schema=SCHEMA;

@@ -315,10 +315,10 @@ func (s *Site) Password(ctx context.Context, o project.Role) (string, error) {
 	return s.password(o, nodes)
 }
 
-// password is the one that clients of a database log in with.
 // loginExpr finds the password in a DSN or URL, as in user:password@tcp(127.0.0.1:3306)/app.
 var loginExpr = regexp.MustCompile(`^(?:\w+://[^:/@]+:(.*)@|[^:/@]+:(.*)@(?:tcp|unix)\()`)
 
+// password is the one that clients of a database log in with.
 func (s *Site) password(o project.Role, nodes []*node) (string, error) {
 	name := o.MySQL.PasswordEnv
 	if v := os.Getenv(name); v != "" {
