@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 func TestSSH(t *testing.T) {
 	t.Parallel()
-	inLab(t, "TestInside", "")
+	inLab(t, "TestInside")
 }
 
 func TestSSHSite(t *testing.T) {
@@ -38,15 +38,15 @@ func TestSSHSite(t *testing.T) {
 
 func TestSSHCommands(t *testing.T) {
 	t.Parallel()
-	inLab(t, "TestInsideCommands", "isukit")
+	inLab(t, "TestInsideCommands", "isukit", "isukit-app")
 }
 
-// inLab makes three hosts with sshd, and runs a test where the load generator stands, with the command that it needs. Most of it is waiting.
-func inLab(t *testing.T, test, command string) {
+// inLab makes three hosts with sshd, and runs a test where the load generator stands, with the commands that it needs. Most of it is waiting.
+func inLab(t *testing.T, test string, commands ...string) {
 	t.Helper()
 	lab := realhosts.Start(t, realhosts.Named("a", "b", "jump")...)
 	sshConfig(t, lab)
-	if command != "" {
+	for _, command := range commands {
 		if out, err := exec.Command("go", "build", "-o", lab.Dir, "isukit/cmd/"+command).CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v: %s", command, err, out)
 		}
