@@ -160,10 +160,10 @@ func (f *Found) addAccessLogs(options, config string) {
 func (f *Found) addServers(text string) {
 	for line := range strings.Lines(text) {
 		w := strings.Split(strings.TrimSpace(line), "\t")
-		switch w[0] {
-		case "schema":
+		switch {
+		case len(w) == 2 && w[0] == "schema":
 			f.schema = w[1]
-		case "user":
+		case len(w) == 2 && w[0] == "user":
 			f.user = w[1]
 		}
 		if len(w) != 6 {
