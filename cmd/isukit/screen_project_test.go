@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,16 +74,17 @@ func projectScreen(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != ui.ExitOK || json.Unmarshal(out, &r) != nil {
 		t.Fatalf("exit %d, %v\n%s%s", code, err, out, said.String())
 	}
+	// One screen of twenty claims something of one that does nothing: then it is little, and what hurts is not kept.
+	keep := []string{"isukit", "tune", "apply"}
 	for _, f := range r.Verdict.Factors {
-		want := experiment.Unknown
-		if strings.Contains(f.Name, "costly") {
-			want = experiment.Hurts
-		}
-		if f.Effect != want {
-			t.Errorf("%s: %s %.3f, want %s", f.Name, f.Effect, f.Ratio, want)
+		switch costly := strings.Contains(f.Name, "costly"); {
+		case costly && f.Effect != experiment.Hurts, !costly && f.Effect != experiment.Unknown && math.Abs(f.Ratio-1) > 0.03:
+			t.Errorf("%s: %s %.3f", f.Name, f.Effect, f.Ratio)
+		case f.Effect != experiment.Hurts:
+			keep = append(keep, f.Name)
 		}
 	}
-	if !r.Finished || r.Verdict.Rounds != 16 || r.Keep != "isukit tune apply ./idle.cnf ./calm.cnf" || r.Confirmed == nil || r.Confirmed.Ratio < 1.05 {
+	if !r.Finished || r.Verdict.Rounds != 16 || !slices.Equal(slices.Sorted(strings.FieldsSeq(r.Keep)), slices.Sorted(slices.Values(keep))) || r.Confirmed == nil || r.Confirmed.Ratio < 1.05 {
 		t.Errorf("finished %t, %d rounds, keep %q, confirmed %+v\n%s", r.Finished, r.Verdict.Rounds, r.Keep, r.Confirmed, said.String())
 	}
 	s.wantTuned(t, "after the screen", false)
